@@ -1,0 +1,61 @@
+"""What the loop is made of: anything that keeps these promises can take part in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.contracts import CriticResult, RewardSnapshot, RunEnd, TraceEvent
+
+Frames = NDArray[np.uint8]
+"""Decoded RGB frames, shape (T, H, W, 3)."""
+
+
+class GenerationFailed(Exception):
+    """The world model made no usable video; the message says why. The run goes on without the candidate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """One generated video, and what is known of it without looking at it."""
+
+    video: Path
+    outcome: dict[str, Any] | None = None
+    """A judgement ``{"score": in [0, 1], "source": text}`` by a validator or a person, where there is one."""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+class WorldModel(Protocol):
+    """Prompt and seed in, video out."""
+
+    name: str
+
+    def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
+        """Write one video into ``out_dir`` (which exists). Raises GenerationFailed."""
+        ...
+
+
+class Critic(Protocol):
+    """Measures one aspect of a decoded video; blind to everything else."""
+
+    name: str
+
+    def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
+        """Scores in [0, 1] per failure mode, 1 is best; null where it cannot tell."""
+        ...
+
+
+class EventSink(Protocol):
+    """Takes trace events without ever blocking an iteration."""
+
+    def push(self, event: TraceEvent | RunEnd) -> None: ...
+
+
+class RewardFeed(Protocol):
+    """The newest reward snapshot, at once or not at all."""
+
+    def latest(self) -> RewardSnapshot | None: ...

@@ -1,0 +1,189 @@
+"""Bytes to contracts and back: strict, once, at the edge.
+
+orjson does the bytes, msgspec the types. An error names the source, the field, what was found and what is
+needed: ``runs/a/trace.jsonl@line 3: overall_score: Expected `float | null`, got `str```.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any, NoReturn, cast
+
+import msgspec
+import orjson
+
+from streams.contracts import (
+    CriticResult,
+    Message,
+    PairsEnd,
+    PreferencePair,
+    RewardSnapshot,
+    RunEnd,
+    TraceEvent,
+)
+from streams.errors import BadInput
+
+_NESTED: dict[type, dict[str, type]] = {TraceEvent: {"critic_results": CriticResult}}
+_CONTRACTS: tuple[type, ...] = (TraceEvent, RunEnd, PreferencePair, PairsEnd, RewardSnapshot)
+_KNOWN: dict[type, frozenset[str]] = {
+    cls: frozenset(f.name for f in fields(cls)) - {"extras"} for cls in (CriticResult, *_CONTRACTS)
+}
+
+
+class ContractError(BadInput):
+    """A message or a line that is not what its contract says."""
+
+
+def decode_trace(raw: bytes, source: str) -> TraceEvent | RunEnd:
+    """Decode a value of the trace topic, or a line of ``trace.jsonl`` (also TriBrain 0.6.2's).
+
+    Raises ContractError; ``source`` says where the bytes came from.
+    """
+    message: TraceEvent | RunEnd = _decode(raw, source, (TraceEvent, RunEnd))
+    if isinstance(message, TraceEvent):
+        _check_event(message, source)
+    return message
+
+
+def decode_pair(raw: bytes, source: str) -> PreferencePair | PairsEnd:
+    """Decode a value of the pairs topic, or a line of ``pairs.jsonl``. Raises ContractError."""
+    message: PreferencePair | PairsEnd = _decode(raw, source, (PreferencePair, PairsEnd))
+    return message
+
+
+def decode_snapshot(raw: bytes, source: str) -> RewardSnapshot:
+    """Decode a value of the snapshots topic, or a ``bt_reward.json``. Raises ContractError."""
+    snapshot: RewardSnapshot = _decode(raw, source, (RewardSnapshot,))
+    if snapshot.checksum != checksum(snapshot):
+        raise ContractError(
+            f"{source}: the checksum does not match the content; "
+            "the snapshot is damaged or was edited: make it again"
+        )
+    return snapshot
+
+
+def encode(message: Message) -> bytes:
+    """The one byte format of a message; snapshots are indented, since people read them.
+
+    Raises ContractError where a number is not finite or a text is not valid Unicode.
+    """
+    unfolded = _unfold(message)
+    _check_finite(unfolded, type(message).SCHEMA)
+    option = orjson.OPT_INDENT_2 if isinstance(message, RewardSnapshot) else 0
+    try:
+        return orjson.dumps(unfolded, option=option)
+    except TypeError as error:
+        raise ContractError(f"{type(message).SCHEMA}: cannot be written as JSON: {error}") from None
+
+
+def checksum(snapshot: RewardSnapshot) -> str:
+    """SHA-256 (hex) of the snapshot's bytes with an empty checksum."""
+    return hashlib.sha256(encode(replace(snapshot, checksum=""))).hexdigest()
+
+
+def sealed(snapshot: RewardSnapshot) -> RewardSnapshot:
+    """The snapshot with its checksum filled in."""
+    return replace(snapshot, checksum=checksum(snapshot))
+
+
+def json_schema(contract: type[Message]) -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of a contract, generated from its dataclass."""
+    (schema,), components = msgspec.json.schema_components([contract], ref_template="#/$defs/{name}")
+    for definition in components.values():
+        definition.get("properties", {}).pop("extras", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": components}
+
+
+def _decode(raw: bytes, source: str, accepted: tuple[type[Any], ...]) -> Any:
+    try:
+        obj = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        _raise_not_json(raw, source, error)
+    if not isinstance(obj, dict):
+        raise ContractError(f"{source}: expected a JSON object, found {type(obj).__name__}")
+    contract = _contract_of(obj, source, accepted)
+    try:
+        return msgspec.convert(_fold(obj, contract), contract)
+    except msgspec.ValidationError as error:
+        raise ContractError(f"{source}: {_readable(str(error))}") from None
+
+
+def _contract_of(obj: dict[str, Any], source: str, accepted: tuple[type[Any], ...]) -> type[Any]:
+    """TriBrain 0.6.2 wrote no schema names, so a line without one is of the first kind."""
+    named = obj.get("schema", accepted[0].SCHEMA)
+    for contract in accepted:
+        if named == contract.SCHEMA:
+            return contract
+    known = " or ".join(repr(c.SCHEMA) for c in accepted)
+    raise ContractError(f"{source}: schema is {named!r}; this version reads {known}")
+
+
+def _fold(obj: dict[str, Any], cls: type) -> dict[str, Any]:
+    known = _KNOWN[cls]
+    folded = {name: value for name, value in obj.items() if name in known}
+    folded["extras"] = {name: value for name, value in obj.items() if name not in known}
+    for name, item_cls in _NESTED.get(cls, {}).items():
+        items = folded.get(name)
+        if isinstance(items, list):
+            folded[name] = [_fold(item, item_cls) if isinstance(item, dict) else item for item in items]
+    return folded
+
+
+def _unfold(message: Any) -> dict[str, Any]:
+    cls = type(message)
+    obj = {f.name: getattr(message, f.name) for f in fields(message) if f.name != "extras"}
+    for name in _NESTED.get(cls, {}):
+        obj[name] = [_unfold(item) for item in obj[name]]
+    return {**obj, **message.extras}
+
+
+def _check_event(event: TraceEvent, source: str) -> None:
+    run_id = event.meta.get("run_id")
+    if not isinstance(run_id, str) or not run_id:
+        raise ContractError(f"{source}: meta.run_id: expected a non-empty text, found {run_id!r}")
+    if event.overall_score is None and not event.meta.get("error"):
+        raise ContractError(
+            f"{source}: overall_score is null; expected a number in [0, 1], or meta.error to say why"
+        )
+    outcome = event.meta.get("outcome")
+    score = outcome.get("score") if isinstance(outcome, dict) else None
+    if outcome is not None and not (isinstance(score, int | float) and 0 <= score <= 1):
+        raise ContractError(
+            f"{source}: meta.outcome: expected an object with a score in [0, 1], found {outcome!r}"
+        )
+
+
+def _check_finite(value: Any, path: str) -> None:
+    """orjson would write NaN and infinity as null, which reads back as something else."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ContractError(f"{path}: {value} is not a finite number")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_finite(item, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check_finite(item, f"{path}[{index}]")
+
+
+def _raise_not_json(raw: bytes, source: str, error: orjson.JSONDecodeError) -> NoReturn:
+    """Python's own writers put NaN and Infinity into JSON; say so rather than "unexpected character"."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise ContractError(f"{source}: found {constant}; expected finite numbers only")
+
+    with contextlib.suppress(ValueError, RecursionError):
+        json.loads(raw, parse_constant=cast(Callable[[str], Any], refuse))
+    raise ContractError(f"{source}: not JSON ({error}); expected one JSON object") from None
+
+
+def _readable(error: str) -> str:
+    """msgspec's ``Expected `float`, got `str` - at `$.overall_score``` with the field first."""
+    what, _, where = error.partition(" - at `$")
+    field = where.strip("`.").lstrip(".")
+    return f"{field}: {what}" if field else what

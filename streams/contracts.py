@@ -1,0 +1,182 @@
+"""What travels on the topics: frozen dataclasses, one per message, and nothing else.
+
+A line of ``trace.jsonl`` is the value of a message on the trace topic, a line of ``pairs.jsonl`` is the
+value of one on the pairs topic, and ``bt_reward.json`` is the value of one on the snapshots topic.
+Every message names its schema and major version (``tribrain.trace/1``); fields that this version does
+not know are kept in ``extras`` and written back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from msgspec import Meta
+
+UnitScore = Annotated[float, Meta(ge=0.0, le=1.0)]
+"""A score in [0, 1]; 1 is best."""
+Count = Annotated[int, Meta(ge=0)]
+LabelSource = Literal["critic", "proxy", "outcome", "human"]
+"""Who said which side is better: the critics' own mean, a judge that is no feature, a validator, a person."""
+TRUSTED_SOURCES: frozenset[str] = frozenset({"outcome", "human"})
+PairStrategy = Literal["best_vs_rest", "adjacent"]
+GateState = Literal["shadow", "active"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CriticResult:
+    """What one critic said of one video, as the original TriBrain writes it."""
+
+    critic_name: str
+    scores: dict[str, UnitScore | None]
+    """Failure mode (``physics``, ``task``, …) to score; null where the critic could not judge."""
+    notes: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceEvent:
+    """One iteration of a refinement run. Identity: (``run_id``, ``iter_idx``). Key on Kafka: the run id.
+
+    ``overall_score`` is the critics' own reward. It is null for a candidate that could not be judged, and
+    ``meta["error"]`` then says why. ``meta["outcome"]``, where present, is ``{"score": …, "source": …}``:
+    a validator's or a person's judgement of this video in [0, 1].
+    """
+
+    SCHEMA: ClassVar[str] = "tribrain.trace/1"
+
+    schema: str = SCHEMA
+    iter_idx: Count
+    prompt: str
+    artifact_path: str
+    critic_results: tuple[CriticResult, ...] = ()
+    fused_scores: dict[str, float | None] = field(default_factory=dict)
+    belief_probs: dict[str, float] = field(default_factory=dict)
+    overall_score: UnitScore | None
+    meta: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        return str(self.meta["run_id"])
+
+    @property
+    def goal_instruction(self) -> str:
+        return str(self.meta.get("goal_instruction", ""))
+
+    @property
+    def task_id(self) -> str:
+        return str(self.meta.get("task_id") or self.meta["run_id"])
+
+    @property
+    def outcome_score(self) -> float | None:
+        outcome = self.meta.get("outcome")
+        return float(outcome["score"]) if isinstance(outcome, dict) else None
+
+    def critic_scores(self) -> dict[str, float | None]:
+        """``{"flicker.smoothness": 0.47, …}``: critic and mode, null where a critic gave none."""
+        return {f"{r.critic_name}.{mode}": s for r in self.critic_results for mode, s in r.scores.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnd:
+    """Ends a run on the trace topic; the last line of its ``trace.jsonl``."""
+
+    SCHEMA: ClassVar[str] = "tribrain.run_end/1"
+
+    schema: str = SCHEMA
+    run_id: str
+    iterations: tuple[Count, ...]
+    """Every ``iter_idx`` that belongs to the run, ascending."""
+    stop_reason: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferencePair:
+    """One statement that a candidate is better than another, with all that a model may learn it from."""
+
+    SCHEMA: ClassVar[str] = "tribrain.pair/1"
+
+    schema: str = SCHEMA
+    pair_id: str = ""
+    """Deterministic: the same two candidates, label source and strategy give the same id everywhere."""
+    run_id: str = ""
+    seq: int | None = None
+    """Position among the pairs of its run, in the order of forming; null for pairs from elsewhere."""
+    task_id: str
+    model: str = "default"
+    label_source: LabelSource
+    weight: Annotated[float, Meta(ge=0.0)] = 1.0
+    gap: float = 0.0
+    """Chosen minus rejected score of the label source."""
+    goal_instruction: str = ""
+    chosen_prompt: str = ""
+    rejected_prompt: str = ""
+    chosen_artifact: str = ""
+    rejected_artifact: str = ""
+    chosen_score: float | None = None
+    rejected_score: float | None = None
+    chosen_critics: dict[str, float | None]
+    rejected_critics: dict[str, float | None]
+    context: dict[str, Any] = field(default_factory=dict)
+    """Shared by both sides: world model, task family."""
+    chosen_context: dict[str, Any] = field(default_factory=dict)
+    rejected_context: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairsEnd:
+    """On the pairs topic after the last pair of a run: the learner may close its books on the task."""
+
+    SCHEMA: ClassVar[str] = "tribrain.pairs_end/1"
+
+    schema: str = SCHEMA
+    run_id: str
+    task_id: str
+    model: str = "default"
+    n_pairs: Count
+    n_candidates: Count
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardSnapshot:
+    """A reward model, the evidence for it, and the learner's whole state: a checkpoint anyone can read.
+
+    The probability that a is preferred to b is σ(Σ_j weights[j] · (a_j − b_j) / scales[j]), where a critic
+    that is missing on either side contributes 0.
+    """
+
+    SCHEMA: ClassVar[str] = "tribrain.reward_snapshot/1"
+
+    schema: str = SCHEMA
+    model: str
+    kind: Literal["bt"] = "bt"
+    version: Count
+    """Messages consumed from the pairs topic; so it only grows, and is the same on every replay."""
+    gate: GateState
+    statement: str
+    """One sentence for people: what the model was made of and whether it may steer."""
+    feature_names: tuple[str, ...]
+    feature_hash: str
+    weights: dict[str, float]
+    scales: dict[str, float]
+    labels: dict[str, Count]
+    """Pairs learnt per label source."""
+    metrics: dict[str, Any]
+    """Test-then-train figures, each pair predicted before any pair of its task was learnt."""
+    consumed: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Topic to partition to next offset; empty for a model made from a file."""
+    learner: dict[str, Any]
+    """The learner's state; opaque to everyone but the learner."""
+    checksum: str = ""
+    """SHA-256 over the message with this field empty."""
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+Message = TraceEvent | RunEnd | PreferencePair | PairsEnd | RewardSnapshot

@@ -1,0 +1,69 @@
+"""Files that are whole or absent, and readers that name the line at fault."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from streams.codec import decode_pair, decode_snapshot, decode_trace
+from streams.contracts import PairsEnd, PreferencePair, RewardSnapshot, RunEnd, TraceEvent
+from streams.errors import BadInput
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside, fsync, rename: a reader sees the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def read_trace(path: Path) -> list[TraceEvent | RunEnd]:
+    """The events of a ``trace.jsonl`` in the order of the file. Raises BadInput; an empty trace is one."""
+    return [decode_trace(line, source) for line, source in _lines(path, "trace")]
+
+
+def read_pairs(path: Path) -> list[PreferencePair | PairsEnd]:
+    """The pairs of a ``pairs.jsonl`` in the order of the file. Raises BadInput; no pairs is one."""
+    return [decode_pair(line, source) for line, source in _lines(path, "pair")]
+
+
+def read_snapshot(path: Path) -> RewardSnapshot:
+    """A ``bt_reward.json``. Raises BadInput."""
+    return decode_snapshot(_read(path), str(path))
+
+
+def _lines(path: Path, kind: str) -> Iterator[tuple[bytes, str]]:
+    empty = True
+    for number, line in enumerate(_read(path).split(b"\n"), start=1):
+        if line.strip():
+            empty = False
+            yield line, f"{path}@line {number}"
+    if empty:
+        raise BadInput(f"{path}: the file is empty; expected one {kind} a line")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file; check the path") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
