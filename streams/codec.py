@@ -185,5 +185,6 @@ def _raise_not_json(raw: bytes, source: str, error: orjson.JSONDecodeError) -> N
 def _readable(error: str) -> str:
     """msgspec's ``Expected `float`, got `str` - at `$.overall_score``` with the field first."""
     what, _, where = error.partition(" - at `$")
+    what = what.replace("Object missing required field", "a required field is missing:")
     field = where.strip("`.").lstrip(".")
     return f"{field}: {what}" if field else what

@@ -104,8 +104,6 @@ class PreferencePair:
     pair_id: str = ""
     """Deterministic: the same two candidates, label source and strategy give the same id everywhere."""
     run_id: str = ""
-    seq: int | None = None
-    """Position among the pairs of its run, in the order of forming; null for pairs from elsewhere."""
     task_id: str
     model: str = "default"
     label_source: LabelSource
@@ -158,7 +156,7 @@ class RewardSnapshot:
     model: str
     kind: Literal["bt"] = "bt"
     version: Count
-    """Messages consumed from the pairs topic; so it only grows, and is the same on every replay."""
+    """Distinct pairs and ends learnt; so it only grows, and is the same on every replay."""
     gate: GateState
     statement: str
     """One sentence for people: what the model was made of and whether it may steer."""

@@ -1,0 +1,177 @@
+"""The Faust worker: two agents that carry bytes between Kafka and the processors, and nothing more.
+
+An event is acknowledged only when it need not be read again: on the trace topic once every older run of
+its partition is closed and its pairs are on Kafka, on the pairs topic once a snapshot that contains it is.
+Acknowledging in the order of offsets keeps clear of Faust's own handling of gaps, which commits past an
+unacknowledged message where nothing was committed before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import faust
+
+from streams.contracts import RewardSnapshot
+from streams.messages import Outgoing, StoredMessage
+from streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class TraceStage(Protocol):
+    """Trace events in, pairs out."""
+
+    def on_message(self, message: StoredMessage) -> list[Outgoing]: ...
+    def resume_offset(self, partition: int) -> int | None: ...
+    def forget(self) -> None: ...
+
+
+class PairStage(Protocol):
+    """Pairs in, snapshots out."""
+
+    @property
+    def restored(self) -> bool: ...
+    @property
+    def pairs_since_snapshot(self) -> int: ...
+    def restore(self, snapshot: RewardSnapshot | None) -> None: ...
+    def on_message(self, message: StoredMessage) -> list[Outgoing]: ...
+    def take_snapshot(self) -> Outgoing | None: ...
+    def forget(self) -> None: ...
+
+
+def build_app(
+    settings: Settings,
+    *,
+    trace_stage: TraceStage,
+    pair_stage: PairStage,
+    load_snapshot: Callable[[], RewardSnapshot | None],
+    on_failure: Callable[[BaseException], None],
+    snapshot_every_pairs: int = 20,
+    snapshot_every_s: float = 1.0,
+) -> faust.App:
+    """The worker's app; nothing connects before it is started.
+
+    ``load_snapshot`` blocks until it has read the newest snapshot, and is called before the first pair
+    after each assignment. ``on_failure`` is called once for an error that is no fault of a message; its
+    message stays unacknowledged. A snapshot is published after ``snapshot_every_pairs`` pairs or
+    ``snapshot_every_s`` seconds, whichever comes first, and when the worker stops.
+    """
+    app = _faust_app(settings)
+    unacked: defaultdict[tuple[str, int], deque[Any]] = defaultdict(deque)
+    publishing = asyncio.Lock()
+
+    async def publish(outgoing: list[Outgoing]) -> None:
+        sent = [
+            await app.producer.send(m.topic, m.key, m.value, None, None, dict(m.headers) or None)
+            for m in outgoing
+        ]
+        await asyncio.gather(*sent)
+
+    async def publish_snapshot(*_: Any, **__: Any) -> None:
+        async with publishing:
+            covered = [(queue, len(queue)) for tp, queue in unacked.items() if tp[0] == settings.pairs_topic]
+            snapshot = pair_stage.take_snapshot()
+            if snapshot is not None:
+                await publish([snapshot])
+            for queue, count in covered:
+                for _event in range(min(count, len(queue))):
+                    queue.popleft().ack()
+
+    async def guarded(step: Awaitable[None]) -> None:
+        """Faust would skip the message of a raising agent; stop the worker instead."""
+        try:
+            await step
+        except Exception as error:
+            log.exception("the worker stops at an error")
+            on_failure(error)
+            await asyncio.Event().wait()
+
+    async def form(event: Any) -> None:
+        message = _stored(event)
+        queue = unacked[message.topic, message.partition]
+        queue.append(event)
+        await publish(trace_stage.on_message(message))
+        resume = trace_stage.resume_offset(message.partition)
+        while queue and (resume is None or queue[0].message.offset < resume):
+            queue.popleft().ack()
+
+    async def learn(event: Any) -> None:
+        if not pair_stage.restored:
+            pair_stage.restore(await asyncio.get_running_loop().run_in_executor(None, load_snapshot))
+        message = _stored(event)
+        unacked[message.topic, message.partition].append(event)
+        await publish(pair_stage.on_message(message))
+        if pair_stage.pairs_since_snapshot >= snapshot_every_pairs:
+            await publish_snapshot()
+
+    @app.agent(_topic(app, settings.trace_topic), name="pair-former")
+    async def pair_former(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await guarded(form(event))
+
+    @app.agent(_topic(app, settings.pairs_topic), name="learner")
+    async def learner(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await guarded(learn(event))
+
+    @app.timer(interval=snapshot_every_s, name="snapshots")
+    async def snapshots() -> None:
+        await guarded(publish_snapshot())
+
+    async def forget(*_: Any, **__: Any) -> None:
+        unacked.clear()
+        trace_stage.forget()
+        pair_stage.forget()
+
+    app.on_partitions_revoked.connect(forget, weak=False)
+    app.on_before_shutdown.connect(publish_snapshot, weak=False)
+    return app
+
+
+def _faust_app(settings: Settings) -> faust.App:
+    return faust.App(
+        f"{settings.topic_prefix}-trainer",
+        broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
+        processing_guarantee="at_least_once",
+        # An open run's events stay unacknowledged by design, so there is nothing to wait for.
+        stream_wait_empty=False,
+        stream_buffer_maxsize=4096,
+        broker_commit_interval=1.0,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=3.0,
+        broker_request_timeout=40.0,
+        broker_max_poll_interval=300.0,
+        producer_request_timeout=30.0,
+        consumer_auto_offset_reset="earliest",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        value_serializer="raw",
+        key_serializer="raw",
+        web_enabled=False,
+        store="memory://",
+        datadir=Path(tempfile.gettempdir()) / "tribrain-faust",
+        debug=False,
+    )
+
+
+def _topic(app: faust.App, name: str) -> Any:
+    return app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+
+
+def _stored(event: Any) -> StoredMessage:
+    message = event.message
+    return StoredMessage(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        timestamp_ms=int((message.timestamp or 0) * 1000),
+        key=message.key,
+        value=message.value or b"",
+    )

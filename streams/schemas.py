@@ -1,0 +1,73 @@
+"""The contracts as documents: a JSON Schema per message, and an AsyncAPI description of the topics.
+
+``python -m streams.schemas`` writes them into ``streams/schemas/``; a test holds them to the dataclasses.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from streams.codec import json_schema
+from streams.contracts import Message, PairsEnd, PreferencePair, RewardSnapshot, RunEnd, TraceEvent
+from streams.files import write_atomically
+
+FOLDER = Path(__file__).with_suffix("")
+_CHANNELS: dict[str, tuple[str, str, tuple[type[Message], ...]]] = {
+    "trace": ("tribrain.trace", "The run id", (TraceEvent, RunEnd)),
+    "pairs": ("tribrain.pairs", "The reward model's name", (PreferencePair, PairsEnd)),
+    "snapshots": ("tribrain.snapshots", "The reward model's name", (RewardSnapshot,)),
+}
+
+
+def documents() -> dict[str, bytes]:
+    """File name to content: ``TraceEvent.json``, …, ``asyncapi.json`` (AsyncAPI 3.0)."""
+    contracts = [contract for _, _, group in _CHANNELS.values() for contract in group]
+    files: dict[str, dict[str, Any]] = {f"{c.__name__}.json": json_schema(c) for c in contracts}
+    files["asyncapi.json"] = _asyncapi(contracts)
+    return {
+        name: orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n" for name, content in files.items()
+    }
+
+
+def _asyncapi(contracts: list[type[Message]]) -> dict[str, Any]:
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "TriBrain topics",
+            "version": "1",
+            "description": "Messages that cannot be used go to tribrain.dead-letters with their own bytes.",
+        },
+        "channels": {
+            name: {
+                "address": address,
+                "messages": {c.__name__: {"$ref": f"#/components/messages/{c.__name__}"} for c in group},
+            }
+            for name, (address, _, group) in _CHANNELS.items()
+        },
+        "components": {
+            "messages": {
+                c.__name__: {
+                    "name": c.SCHEMA,
+                    "contentType": "application/json",
+                    "payload": {
+                        "schemaFormat": "application/schema+json;version=draft-2020-12",
+                        "schema": {"$ref": f"{c.__name__}.json"},
+                    },
+                    "bindings": {"kafka": {"key": {"type": "string", "description": _key_of(c)}}},
+                }
+                for c in contracts
+            }
+        },
+    }
+
+
+def _key_of(contract: type[Message]) -> str:
+    return next(key for _, key, group in _CHANNELS.values() if contract in group)
+
+
+if __name__ == "__main__":
+    for file_name, content in documents().items():
+        write_atomically(FOLDER / file_name, content)

@@ -1,0 +1,58 @@
+"""Small events and pairs for tests; every argument that matters is given by the test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from streams.contracts import CriticResult, LabelSource, PreferencePair, RunEnd, TraceEvent
+
+
+def event(
+    iter_idx: int,
+    score: float | None,
+    *,
+    run_id: str = "run-a",
+    outcome: float | None = None,
+    critics: Mapping[str, float | None] | None = None,
+) -> TraceEvent:
+    """An iteration whose only critic says ``score``, unless ``critics`` (``{"name.mode": score}``) is given."""
+    given = {"overall.quality": score} if critics is None else critics
+    split = [(name.split(".")[0], name.split(".")[1], value) for name, value in given.items()]
+    meta = {"run_id": run_id, "goal_instruction": "move the red cube to the bowl"}
+    return TraceEvent(
+        iter_idx=iter_idx,
+        prompt=f"prompt {iter_idx}",
+        artifact_path=f"iter_{iter_idx:02d}/video.mp4",
+        critic_results=tuple(CriticResult(critic_name=name, scores={mode: v}) for name, mode, v in split),
+        overall_score=score,
+        meta=meta
+        | ({} if outcome is None else {"outcome": {"score": outcome, "source": "a person"}})
+        | ({} if score is not None else {"error": "no video"}),
+    )
+
+
+def run(scores: Sequence[float | None], run_id: str = "run-a") -> list[TraceEvent | RunEnd]:
+    """A finished run with these overall scores."""
+    events = [event(i, score, run_id=run_id) for i, score in enumerate(scores)]
+    return [*events, RunEnd(run_id=run_id, iterations=tuple(range(len(events))))]
+
+
+def pair(
+    chosen: Mapping[str, float | None],
+    rejected: Mapping[str, float | None],
+    *,
+    task_id: str = "task-a",
+    label_source: LabelSource = "human",
+    pair_id: str = "",
+    run_id: str = "",
+    weight: float = 1.0,
+) -> PreferencePair:
+    return PreferencePair(
+        task_id=task_id,
+        run_id=run_id,
+        pair_id=pair_id,
+        label_source=label_source,
+        chosen_critics=dict(chosen),
+        rejected_critics=dict(rejected),
+        weight=weight,
+    )

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.codec import ContractError, decode_pair, decode_snapshot, decode_trace, encode, sealed
+from streams.contracts import CriticResult, PairsEnd, PreferencePair, RewardSnapshot, RunEnd, TraceEvent
+from streams.schemas import FOLDER, documents
+from tests.factories import pair
+from trainers.learner import PreferenceLearner
+
+GOLDEN = Path(__file__).parent / "golden"
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+unit = st.floats(0, 1)
+text = st.text(st.characters(exclude_categories=["Cs"]))
+json_value = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | finite | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=6,
+)
+json_object = st.dictionaries(text, json_value, max_size=4)
+
+
+def extras_for(contract: type) -> st.SearchStrategy[dict[str, Any]]:
+    known = {field.name for field in dataclasses.fields(contract)} - {"extras"}
+    return json_object.map(lambda extras: {k: v for k, v in extras.items() if k not in known})
+
+
+critic_results = st.builds(
+    CriticResult,
+    critic_name=text,
+    scores=st.dictionaries(text, st.none() | unit, max_size=3),
+    notes=text,
+    extra=json_object,
+    extras=extras_for(CriticResult),
+)
+trace_events = st.builds(
+    TraceEvent,
+    schema=st.just(TraceEvent.SCHEMA),
+    iter_idx=st.integers(0, 2**63 - 1),
+    prompt=text,
+    artifact_path=text,
+    critic_results=st.lists(critic_results, max_size=3).map(tuple),
+    fused_scores=st.dictionaries(text, st.none() | finite, max_size=3),
+    belief_probs=st.dictionaries(text, finite, max_size=3),
+    overall_score=unit,
+    meta=json_object.map(lambda meta: {**meta, "run_id": "r", "outcome": {"score": 0.5}}),
+    extras=extras_for(TraceEvent),
+)
+run_ends = st.builds(
+    RunEnd,
+    schema=st.just(RunEnd.SCHEMA),
+    run_id=text,
+    iterations=st.lists(st.integers(0, 2**63 - 1)).map(tuple),
+    stop_reason=text,
+    meta=json_object,
+    extras=extras_for(RunEnd),
+)
+pairs = st.builds(
+    PreferencePair,
+    schema=st.just(PreferencePair.SCHEMA),
+    task_id=text,
+    label_source=st.sampled_from(["critic", "proxy", "outcome", "human"]),
+    weight=st.floats(0, allow_infinity=False),
+    gap=finite,
+    chosen_score=st.none() | finite,
+    chosen_critics=st.dictionaries(text, st.none() | finite, max_size=3),
+    rejected_critics=st.dictionaries(text, st.none() | finite, max_size=3),
+    context=json_object,
+    chosen_context=json_object,
+    meta=json_object,
+    extras=extras_for(PreferencePair),
+)
+pairs_ends = st.builds(
+    PairsEnd,
+    schema=st.just(PairsEnd.SCHEMA),
+    run_id=text,
+    task_id=text,
+    n_pairs=st.integers(0, 2**63 - 1),
+    n_candidates=st.integers(0, 2**63 - 1),
+    extras=extras_for(PairsEnd),
+)
+
+
+@given(trace_events | run_ends)
+def test_a_trace_message_survives_the_round_trip_with_its_unknown_fields(
+    message: TraceEvent | RunEnd,
+) -> None:
+    raw = encode(message)
+    assert decode_trace(raw, "test") == message
+    assert encode(decode_trace(raw, "test")) == raw
+    assert b"\n" not in raw
+
+
+@given(pairs | pairs_ends)
+def test_a_pairs_message_survives_the_round_trip_with_its_unknown_fields(
+    message: PreferencePair | PairsEnd,
+) -> None:
+    raw = encode(message)
+    assert decode_pair(raw, "test") == message
+    assert encode(decode_pair(raw, "test")) == raw
+
+
+def snapshot() -> RewardSnapshot:
+    learner = PreferenceLearner()
+    learner.on_message(pair({"goal.task": 0.9, "flicker.quality": None}, {"goal.task": 0.4}))
+    return learner.snapshot({"tribrain.pairs": {"0": 7}})
+
+
+def test_a_snapshot_is_read_as_it_was_written() -> None:
+    assert decode_snapshot(encode(snapshot()), "test") == snapshot()
+
+
+def test_every_flipped_bit_of_a_snapshot_is_refused() -> None:
+    raw = encode(snapshot())
+    for position in range(0, len(raw), 7):
+        damaged = raw[:position] + bytes([raw[position] ^ 1]) + raw[position + 1 :]
+        if damaged.translate(None, b" \n") == raw.translate(None, b" \n"):
+            continue
+        with pytest.raises(ContractError):
+            decode_snapshot(damaged, "test")
+
+
+def test_a_later_change_to_a_sealed_snapshot_is_refused() -> None:
+    edited = dataclasses.replace(snapshot(), gate="active")
+    with pytest.raises(ContractError, match="checksum"):
+        decode_snapshot(encode(edited), "test")
+    assert decode_snapshot(encode(sealed(edited)), "test").gate == "active"
+
+
+GOOD = b'{"iter_idx": 0, "prompt": "p", "artifact_path": "a", "overall_score": 0.5, "meta": {"run_id": "r"}}'
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"[1]", "expected a JSON object, found list"),
+        (GOOD.replace(b"0.5", b"NaN"), "found NaN; expected finite numbers"),
+        (GOOD.replace(b"0.5", b"-Infinity"), "found -Infinity"),
+        (GOOD.replace(b"0.5", b"1.5"), "overall_score: Expected `float` <= 1.0"),
+        (GOOD.replace(b"0.5", b'"0.5"'), "overall_score: Expected `float | null`, got `str`"),
+        (GOOD.replace(b"0.5", b"null"), "overall_score is null"),
+        (GOOD.replace(b'"prompt": "p", ', b""), "a required field is missing: `prompt`"),
+        (GOOD.replace(b'"r"', b'""'), "meta.run_id: expected a non-empty text"),
+        (
+            GOOD.replace(b'"r"', b'"r", "outcome": {"score": 3}'),
+            "meta.outcome: expected an object with",
+        ),
+        (GOOD.replace(b"{", b'{"schema": "tribrain.trace/2", ', 1), "this version reads 'tribrain.trace/1'"),
+    ],
+)
+def test_an_error_names_the_source_and_what_is_wrong(raw: bytes, says: str) -> None:
+    with pytest.raises(ContractError) as caught:
+        decode_trace(raw, "runs/a/trace.jsonl@line 3")
+    assert str(caught.value).startswith("runs/a/trace.jsonl@line 3: ")
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_number_that_is_not_finite_is_not_written(number: float) -> None:
+    with pytest.raises(ContractError, match="is not a finite number"):
+        encode(RunEnd(run_id="r", iterations=(), meta={"depth": [number]}))
+
+
+def test_messages_of_every_schema_still_read_as_the_golden_files_say() -> None:
+    for path in sorted(GOLDEN.glob("*.json")):
+        raw = path.read_bytes().rstrip(b"\n")
+        decoder = {"trace": decode_trace, "pairs": decode_pair, "snapshots": decode_snapshot}
+        assert encode(decoder[path.stem.split("_")[0]](raw, path.name)) == raw, path.name
+
+
+def test_a_line_of_the_original_tribrain_reads_as_it_is() -> None:
+    event = decode_trace((GOLDEN / "tribrain_0_6_2.trace.jsonl").read_bytes(), "0.6.2")
+    assert isinstance(event, TraceEvent)
+    assert event.run_id == "20260101_000000_seed1_0000abcd"
+    assert event.critic_scores() == {"flicker.smoothness": 0.47, "flicker.quality": 0.47}
+
+
+def test_the_schemas_beside_the_code_are_those_of_the_dataclasses() -> None:
+    assert {path.name: path.read_bytes() for path in FOLDER.glob("*.json")} == documents()

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from streams.codec import decode_snapshot, encode
+from streams.contracts import LabelSource, PairsEnd, PreferencePair
+from streams.errors import BadInput
+from tests.factories import pair
+from trainers.bradley_terry import Recipe, prob_prefer
+from trainers.learner import PreferenceLearner
+from trainers.train import train_on_pairs
+
+
+def tasks(
+    n: int, seed: int, sources: tuple[LabelSource, ...] = ("outcome", "critic")
+) -> list[PreferencePair | PairsEnd]:
+    """Runs in which people care for task alone while the critics' mean goes by flicker."""
+    rng = np.random.default_rng(seed)
+    messages: list[PreferencePair | PairsEnd] = []
+    for run in range(n):
+        for i in range(6):
+            a, b = rng.uniform(0, 1, (2, 3))
+            source = sources[i % len(sources)]
+            a_is_better = a[0] >= b[0] if source in ("outcome", "human") else a.mean() >= b.mean()
+            chosen, rejected = (a, b) if a_is_better else (b, a)
+            names = ("goal.task", "flicker.quality", "blur.quality")
+            messages.append(
+                pair(
+                    dict(zip(names, map(float, chosen), strict=True)),
+                    dict(zip(names, map(float, rejected), strict=True)),
+                    task_id=f"run-{run}",
+                    run_id=f"run-{run}",
+                    pair_id=f"{run}.{i}",
+                    label_source=source,
+                )
+            )
+        messages.append(PairsEnd(run_id=f"run-{run}", task_id=f"run-{run}", n_pairs=6, n_candidates=7))
+    return messages
+
+
+def learnt(messages: list[PreferencePair | PairsEnd]) -> PreferenceLearner:
+    learner = PreferenceLearner()
+    for message in messages:
+        learner.on_message(message)
+    return learner
+
+
+def test_what_people_prefer_wins_over_the_critics() -> None:
+    weights = learnt(tasks(80, seed=1)).snapshot().weights
+    assert weights["goal.task"] > 3 * max(abs(weights["flicker.quality"]), abs(weights["blur.quality"]))
+
+
+def test_a_snapshot_is_a_checkpoint_that_goes_on_to_the_bit() -> None:
+    messages = tasks(30, seed=2)
+    whole = encode(learnt(messages).snapshot())
+    for cut in (1, 7, 40, len(messages) - 1):
+        stored = encode(learnt(messages[:cut]).snapshot())
+        restored = PreferenceLearner.from_snapshot(decode_snapshot(stored, "test"))
+        for message in messages[cut:]:
+            restored.on_message(message)
+        assert encode(restored.snapshot()) == whole
+
+
+def test_a_pair_or_a_run_that_comes_twice_is_learnt_once() -> None:
+    messages = tasks(10, seed=3)
+    twice = [m for message in messages for m in (message, message)] + messages
+    assert encode(learnt(twice).snapshot()) == encode(learnt(messages).snapshot())
+
+
+def test_every_pair_of_a_run_is_predicted_before_any_is_learnt() -> None:
+    same = [pair({"a.x": 1.0}, {"a.x": 0.0}, pair_id=str(i), run_id="r", task_id="r") for i in range(50)]
+    figures = learnt(list(same)).snapshot().metrics["trusted"]
+    assert figures["log_loss"] == pytest.approx(math.log(2))
+
+
+def test_critic_labels_alone_learn_fully_and_say_so() -> None:
+    snapshot = learnt(tasks(40, seed=4, sources=("critic",))).snapshot()
+    assert min(snapshot.weights.values()) > 0.3
+    assert "cannot correct them" in snapshot.statement
+    assert snapshot.gate == "shadow"
+
+
+def test_the_gate_opens_on_evidence_and_the_statement_says_it_steers() -> None:
+    snapshot = learnt(tasks(120, seed=5)).snapshot()
+    assert snapshot.gate == "active"
+    assert 0 < snapshot.metrics["gate"]["opened_at_pair"] < 720
+    assert "steers" in snapshot.statement
+
+
+def test_the_gate_stays_shut_when_labels_are_noise() -> None:
+    rng = np.random.default_rng(6)
+    messages: list[PreferencePair | PairsEnd] = []
+    for run in range(300):
+        a, b = ({"a.x": float(x), "b.y": float(y)} for x, y in rng.uniform(0, 1, (2, 2)))
+        messages.append(pair(a, b, run_id=f"{run}", task_id=f"{run}", pair_id=f"{run}"))
+        messages.append(PairsEnd(run_id=f"{run}", task_id=f"{run}", n_pairs=1, n_candidates=2))
+    assert learnt(messages).snapshot().gate == "shadow"
+
+
+def test_a_snapshot_predicts_with_the_code_that_the_learner_uses() -> None:
+    learner = learnt(tasks(20, seed=7))
+    a = {"goal.task": 0.9, "flicker.quality": 0.1}
+    b = {"goal.task": 0.2, "flicker.quality": None}
+    assert prob_prefer(learner.snapshot(), a, b) == learner._served.frozen().prob_prefer(a, b)
+
+
+def test_pairs_for_another_model_are_passed_over() -> None:
+    learner = PreferenceLearner("robot")
+    assert not learner.on_message(pair({"a.x": 1.0}, {"a.x": 0.0}))
+    assert learner.version == 0
+
+
+def test_more_epochs_learn_more_and_change_no_figure() -> None:
+    messages = tasks(20, seed=8)
+    once = train_on_pairs(messages, recipe=Recipe(lr=0.02))
+    often = train_on_pairs(messages, recipe=Recipe(lr=0.02), epochs=5, seed=1)
+    assert often.metrics == once.metrics
+    assert often.weights["goal.task"] > once.weights["goal.task"]
+    assert often == train_on_pairs(messages, recipe=Recipe(lr=0.02), epochs=5, seed=1)
+
+
+def test_pairs_without_critics_cannot_be_learnt_from() -> None:
+    with pytest.raises(BadInput, match="nothing to learn"):
+        train_on_pairs([pair({}, {})])

@@ -1,0 +1,43 @@
+"""Training a preference reward model from pairs files: the live learner, fed from a list."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+from streams.contracts import PairsEnd, PreferencePair, RewardSnapshot
+from streams.errors import BadInput
+from trainers.bradley_terry import Recipe, difference
+from trainers.learner import PreferenceLearner
+
+
+def train_on_pairs(
+    messages: Sequence[PreferencePair | PairsEnd],
+    *,
+    model: str = "default",
+    recipe: Recipe | None = None,
+    epochs: int = 1,
+    seed: int = 0,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> RewardSnapshot:
+    """One honest pass in the given order, then ``epochs − 1`` shuffled passes that change no figure.
+
+    Raises BadInput where no pair has a critic in common on both sides.
+    """
+    pairs = [message for message in messages if isinstance(message, PreferencePair)]
+    if not any(difference(pair.chosen_critics, pair.rejected_critics) for pair in pairs):
+        raise BadInput(
+            f"none of the {len(pairs)} pairs has a critic score on both sides, so there is nothing to learn; "
+            "export them again with export-preference-pairs from traces with critic_results"
+        )
+    learner = PreferenceLearner(model, recipe)
+    for message in messages:
+        learner.on_message(message)
+        on_progress(1)
+    learner.finish()
+    order = random.Random(seed)
+    for _ in range(epochs - 1):
+        for pair in order.sample(pairs, len(pairs)):
+            learner.learn_again(pair)
+            on_progress(1)
+    return learner.snapshot()

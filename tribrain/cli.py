@@ -1,0 +1,86 @@
+"""The command line: ``tribrain …`` and ``python -m tribrain.cli …`` are the same program.
+
+Bad input gives one line on standard error and exit code 2.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from streams.errors import BadInput
+
+_COMMANDS = {
+    "demo": ("tribrain.demo:demo", "The whole loop on this machine: runs that learn while they run."),
+    "run-simulated": ("tribrain.runs:run_simulated", "One refinement run of the simulated world model."),
+    "run-subprocess": ("tribrain.runs:run_subprocess", "One refinement run of any generator command."),
+    "export-preference-pairs": ("tribrain.pairs:export_preference_pairs", "Pairs of a finished run."),
+    "train-preference-rm": ("tribrain.pairs:train_preference_rm", "A Bradley–Terry reward model of pairs."),
+    "serve-trainer": ("tribrain.trainer:serve_trainer", "The trainer: pairs and model, live from Kafka."),
+    "broker": ("tribrain.kafka:broker", "A local Kafka broker on loopback."),
+    "topics": ("tribrain.kafka:topics", "Create the topics."),
+    "publish-trace": ("tribrain.kafka:publish_trace", "Send the trace of a finished run to Kafka."),
+    "replay": ("tribrain.replay:replay", "Pairs and model again from the log or from traces, offline."),
+    "report": ("tribrain.report_command:report", "The report of a demo's directory, made again."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module only when it is called, so that ``--help`` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, epilog="Example: tribrain demo")
+@click.version_option(package_name="tribrain")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
+def cli(verbose: bool) -> None:
+    """TriBrain learns what people prefer in generated videos while they are being generated."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("kafka").setLevel(logging.ERROR)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    try:
+        sys.exit(cli.main(args=arguments, prog_name="tribrain", standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "tribrain"
+        _fail(f"{error.format_message()} (try: {command} --help)")
+    except (click.ClickException, BadInput) as error:
+        _fail(error.format_message() if isinstance(error, click.ClickException) else str(error))
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("tribrain: interrupted", err=True)
+        sys.exit(130)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo("tribrain: " + " ".join(message.split()), err=True)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+PATH = click.Path(path_type=Path)
+
+bootstrap_servers = click.option(
+    "--bootstrap-servers",
+    envvar="TRIBRAIN_BOOTSTRAP_SERVERS",
+    metavar="HOST:PORT[,…]",
+    help="The Kafka broker; also taken from TRIBRAIN_BOOTSTRAP_SERVERS.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+model = click.option("--model", default="default", show_default=True, help="The reward model's name.")
+strategy = click.option(
+    "--strategy",
+    type=click.Choice(["best_vs_rest", "adjacent"]),
+    default="best_vs_rest",
+    show_default=True,
+    help="The best candidates over the rest, or each iteration over the one before it.",
+)
+min_gap = click.option(
+    "--min-gap",
+    type=click.FloatRange(min=0.0),
+    default=0.03,
+    show_default=True,
+    help="Least difference of the two scores.",
+)
+top_k = click.option(
+    "--top-k",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How many best candidates are compared with the rest.",
+)

@@ -1,0 +1,98 @@
+"""Offline: pairs of a finished run, and a reward model of pairs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import Progress
+
+from streams.codec import encode
+from streams.contracts import PairStrategy, TraceEvent
+from streams.files import read_pairs, read_trace, write_atomically
+from trainers.bradley_terry import Recipe
+from trainers.pairing import PairingRules, pairs_of_run
+from trainers.train import train_on_pairs
+from tribrain import options
+
+
+@click.command(
+    epilog="Example: tribrain export-preference-pairs --run-dir runs/a --out runs/a/pairs.jsonl --top-k 2"
+)
+@click.option("--run-dir", required=True, type=options.PATH, help="The run's directory, with trace.jsonl.")
+@click.option("--out", "--out-path", required=True, type=options.PATH, help="The pairs file to write.")
+@options.strategy
+@options.min_gap
+@options.top_k
+@options.model
+@options.as_json
+def export_preference_pairs(
+    run_dir: Path, out: Path, strategy: PairStrategy, min_gap: float, top_k: int, model: str, as_json: bool
+) -> None:
+    """Write the preference pairs of a finished run, best first, one JSON object a line.
+
+    Pairs by the critics' overall score come first, then, where iterations carry an outcome (a validator's
+    or a person's judgement), pairs by that.
+    """
+    events = [event for event in read_trace(run_dir / "trace.jsonl") if isinstance(event, TraceEvent)]
+    rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model)
+    pairs = pairs_of_run(events, rules)
+    write_atomically(out, b"".join(encode(pair) + b"\n" for pair in pairs))
+    sources = dict(Counter(pair.label_source for pair in pairs))
+    if as_json:
+        click.echo(orjson.dumps({"pairs": len(pairs), "pairs_by_label_source": sources, "out": str(out)}))
+    else:
+        made_of = ", ".join(f"{n} {source}" for source, n in sources.items()) or "none"
+        click.echo(f"{len(pairs)} pairs ({made_of}) of {len(events)} iterations written to {out}")
+
+
+@click.command(
+    epilog="Example: tribrain train-preference-rm --pairs runs/a/pairs.jsonl --out runs/a/bt_reward.json"
+)
+@click.option("--pairs", "--pairs-jsonl", required=True, type=options.PATH, help="A pairs file.")
+@click.option("--out", "--out-path", required=True, type=options.PATH, help="The snapshot to write.")
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=1, show_default=True, help="Passes over the pairs."
+)
+@click.option(
+    "--lr",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="First learning rate.",
+)
+@click.option(
+    "--l2", type=click.FloatRange(min=0), default=0.0, show_default=True, help="L2 penalty per step."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Order of the passes after the first.")
+@options.model
+@options.as_json
+def train_preference_rm(
+    pairs: Path, out: Path, epochs: int, lr: float, l2: float, seed: int, model: str, as_json: bool
+) -> None:
+    """Learn a Bradley–Terry reward model from pairs, in the order of the file.
+
+    The same learner as the live trainer's. The first pass gives the test-then-train figures in the
+    snapshot; further passes only learn.
+    """
+    messages = read_pairs(pairs)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("learning", total=len(messages) * epochs)
+        snapshot = train_on_pairs(
+            messages,
+            model=model,
+            recipe=Recipe(lr=lr, l2=l2),
+            epochs=epochs,
+            seed=seed,
+            on_progress=lambda n: progress.advance(task, n),
+        )
+    write_atomically(out, encode(snapshot))
+    if as_json:
+        click.echo(orjson.dumps({"out": str(out), "metrics": snapshot.metrics, "weights": snapshot.weights}))
+        return
+    click.echo(f"{out}: {snapshot.statement}")
+    for name, weight in sorted(snapshot.weights.items(), key=lambda item: -item[1]):
+        click.echo(f"  {weight:+.3f}  {name}")
