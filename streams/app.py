@@ -13,6 +13,7 @@ import logging
 import tempfile
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,6 +47,18 @@ class PairStage(Protocol):
     def forget(self) -> None: ...
 
 
+Delivery = asyncio.Future[list[Any]]
+
+
+@dataclass(slots=True)
+class _Unacked:
+    """A message that was handled, and whether Kafka has what came of it."""
+
+    event: Any
+    offset: int
+    delivery: Delivery
+
+
 def build_app(
     settings: Settings,
     *,
@@ -64,25 +77,37 @@ def build_app(
     ``snapshot_every_s`` seconds, whichever comes first, and when the worker stops.
     """
     app = _faust_app(settings)
-    unacked: defaultdict[tuple[str, int], deque[Any]] = defaultdict(deque)
+    unacked: defaultdict[tuple[str, int], deque[_Unacked]] = defaultdict(deque)
     publishing = asyncio.Lock()
 
-    async def publish(outgoing: list[Outgoing]) -> None:
-        sent = [
-            await app.producer.send(m.topic, m.key, m.value, None, None, dict(m.headers) or None)
-            for m in outgoing
-        ]
-        await asyncio.gather(*sent)
+    async def publish(outgoing: list[Outgoing]) -> Delivery:
+        """Sends in order; the result is done when Kafka has them all."""
+        return asyncio.gather(
+            *[
+                await app.producer.send(m.topic, m.key, m.value, None, None, dict(m.headers) or None)
+                for m in outgoing
+            ]
+        )
+
+    def release(partition: tuple[str, int]) -> None:
+        """Acknowledge what precedes the oldest open run and whose pairs Kafka has."""
+        queue, resume = unacked[partition], trace_stage.resume_offset(partition[1])
+        while queue and (resume is None or queue[0].offset < resume) and queue[0].delivery.done():
+            first = queue.popleft()
+            first.delivery.result()
+            first.event.ack()
 
     async def publish_snapshot(*_: Any, **__: Any) -> None:
         async with publishing:
             covered = [(queue, len(queue)) for tp, queue in unacked.items() if tp[0] == settings.pairs_topic]
             snapshot = pair_stage.take_snapshot()
             if snapshot is not None:
-                await publish([snapshot])
+                await (await publish([snapshot]))
             for queue, count in covered:
-                for _event in range(min(count, len(queue))):
-                    queue.popleft().ack()
+                for _ in range(min(count, len(queue))):
+                    covered_message = queue.popleft()
+                    await covered_message.delivery
+                    covered_message.event.ack()
 
     async def guarded(step: Awaitable[None]) -> None:
         """Faust would skip the message of a raising agent; stop the worker instead."""
@@ -95,19 +120,17 @@ def build_app(
 
     async def form(event: Any) -> None:
         message = _stored(event)
-        queue = unacked[message.topic, message.partition]
-        queue.append(event)
-        await publish(trace_stage.on_message(message))
-        resume = trace_stage.resume_offset(message.partition)
-        while queue and (resume is None or queue[0].message.offset < resume):
-            queue.popleft().ack()
+        partition = (message.topic, message.partition)
+        delivery = await publish(trace_stage.on_message(message))
+        unacked[partition].append(_Unacked(event, message.offset, delivery))
+        release(partition)
 
     async def learn(event: Any) -> None:
         if not pair_stage.restored:
             pair_stage.restore(await asyncio.get_running_loop().run_in_executor(None, load_snapshot))
         message = _stored(event)
-        unacked[message.topic, message.partition].append(event)
-        await publish(pair_stage.on_message(message))
+        delivery = await publish(pair_stage.on_message(message))
+        unacked[message.topic, message.partition].append(_Unacked(event, message.offset, delivery))
         if pair_stage.pairs_since_snapshot >= snapshot_every_pairs:
             await publish_snapshot()
 
@@ -124,6 +147,8 @@ def build_app(
     @app.timer(interval=snapshot_every_s, name="snapshots")
     async def snapshots() -> None:
         await guarded(publish_snapshot())
+        for partition in [tp for tp in unacked if tp[0] == settings.trace_topic]:
+            release(partition)
 
     async def forget(*_: Any, **__: Any) -> None:
         unacked.clear()

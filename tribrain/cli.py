@@ -26,7 +26,7 @@ _COMMANDS = {
     "topics": ("tribrain.kafka:topics", "Create the topics."),
     "publish-trace": ("tribrain.kafka:publish_trace", "Send the trace of a finished run to Kafka."),
     "replay": ("tribrain.replay:replay", "Pairs and model again from the log or from traces, offline."),
-    "report": ("tribrain.report_command:report", "The report of a demo's directory, made again."),
+    "report": ("tribrain.report:report", "The report of a demo's directory, made again."),
 }
 
 

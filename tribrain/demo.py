@@ -1,0 +1,206 @@
+"""``tribrain demo``: the whole loop on this machine, from an empty broker to a model that steers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from random import Random
+from types import FrameType
+from typing import NoReturn
+
+import click
+import numpy as np
+from rich.console import Console
+
+from runner.controller import ThompsonController, Vector
+from runner.critics.pixel import default_critics
+from runner.interfaces import Generation
+from runner.loop import run_loop
+from runner.refiner import Arm
+from runner.reward import PreferencePolicy
+from runner.stopping import StopRules
+from runner.worlds.simulated import SimulatedWorld
+from streams.broker import start_local_broker
+from streams.errors import BadInput
+from streams.publisher import TracePublisher
+from streams.settings import Settings
+from streams.topics import create_topics
+from tribrain import options
+from tribrain.demo_progress import FinishedRun, Monitor, show
+from tribrain.demo_results import DemoPlan, print_results, write_results
+from tribrain.report import build_report
+from tribrain.supervisor import TrainerProcess
+
+_MARK = ".tribrain-demo"
+_DRAIN_S = 60.0
+_POLL_S = 0.25
+_COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
+
+
+@click.command(epilog="Example: tribrain demo --tasks 40 --out outputs/demo")
+@click.option(
+    "--out", type=options.PATH, default=Path("outputs/demo"), show_default=True, help="Where everything goes."
+)
+@click.option("--tasks", type=click.IntRange(min=1), default=72, show_default=True, help="How many runs.")
+@click.option("--parallel", type=click.IntRange(min=1), default=4, show_default=True, help="Runs at a time.")
+@click.option(
+    "--iters", type=click.IntRange(min=1), default=8, show_default=True, help="Iterations of a run."
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the simulated tasks."
+)
+@options.bootstrap_servers
+def demo(out: Path, tasks: int, parallel: int, iters: int, seed: int, bootstrap_servers: str | None) -> None:
+    """Run the whole loop: broker, trainer, and runs of the simulated world that learn while they run.
+
+    Ends with a table, a report (report.html), summary.json and the last reward model in the --out folder.
+    A previous demo there is replaced.
+    """
+    started = time.monotonic()
+    plan = DemoPlan(out=out, tasks=tasks, parallel=parallel, iters=iters, seed=seed)
+    _prepare(out)
+    console = Console()
+    with _terminate_like_ctrl_c():
+        interrupted = _run(plan, bootstrap_servers, started, console)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _run(plan: DemoPlan, bootstrap_servers: str | None, started: float, console: Console) -> bool:
+    """The demo itself; whether it was interrupted."""
+    interrupted = False
+    with ExitStack() as stack:
+        if bootstrap_servers:
+            description = f"broker at {bootstrap_servers}"
+            prefix = f"tribrain-demo-{os.getpid()}-{int(time.time())}"
+        else:
+            broker = stack.enter_context(start_local_broker())
+            bootstrap_servers, description, prefix = broker.bootstrap_servers, broker.description, "tribrain"
+        settings = Settings(bootstrap_servers=bootstrap_servers, topic_prefix=prefix)
+        create_topics(settings)
+        console.print(f"Kafka: {description}; topics {prefix}.*", soft_wrap=True)
+        trainer = stack.enter_context(TrainerProcess(settings, plan.out / "trainer.log"))
+        monitor = stack.enter_context(Monitor(settings, trainer, started, plan.tasks))
+        try:
+            with show(monitor, console):
+                _run_tasks(plan, settings, monitor)
+                monitor.wait_until_learnt(_DRAIN_S)
+        except KeyboardInterrupt:
+            interrupted = True
+            console.print("interrupted: ending the runs, the trainer and the broker …")
+    summary = write_results(plan, monitor, description, interrupted=interrupted)
+    report = build_report(plan.out)
+    print_results(console, summary, report)
+    return interrupted
+
+
+def _run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor) -> None:
+    """All runs, ``plan.parallel`` at a time, in threads: the heavy work holds no interpreter lock."""
+    stop = threading.Event()
+    controller = _SharedController()
+    publisher = TracePublisher(settings)
+    rng = Random(plan.seed)
+    goals = [_goal(rng) for _ in range(plan.tasks)]
+
+    def run(task: int) -> None:
+        if stop.is_set():
+            return
+        run_id = f"demo-{plan.seed}-{task:03d}"
+        result = run_loop(
+            goal=goals[task],
+            world=_Interruptible(goals[task], task_seed=plan.seed * 100_003 + task, stop=stop),
+            critics=default_critics(),
+            controller=controller,
+            stop=StopRules(max_iters=plan.iters),
+            seed=task,
+            out_dir=plan.out / "runs" / run_id,
+            run_id=run_id,
+            feed=monitor.feed,
+            policy=PreferencePolicy(weight=plan.preference_weight),
+            sink=publisher,
+        )
+        monitor.run_finished(FinishedRun(goals[task], result))
+
+    pool = ThreadPoolExecutor(plan.parallel, thread_name_prefix="run")
+    try:
+        pending = {pool.submit(run, task) for task in range(plan.tasks)}
+        while pending:
+            done, pending = wait(pending, timeout=_POLL_S)
+            for future in done:
+                future.result()
+            monitor.trainer.keep_alive()
+        publisher.flush(_DRAIN_S)
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+        publisher.close()
+
+
+class _Interruptible(SimulatedWorld):
+    """Ends its run, as a Ctrl-C would, when the demo is ending: signals reach the main thread alone."""
+
+    def __init__(self, goal: str, *, task_seed: int, stop: threading.Event) -> None:
+        super().__init__(goal, task_seed=task_seed)
+        self._stop = stop
+
+    def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        return super().generate(prompt, seed=seed, out_dir=out_dir)
+
+
+class _SharedController:
+    """One controller that all runs teach and ask."""
+
+    def __init__(self) -> None:
+        self._controller = ThompsonController()
+        self._lock = threading.Lock()
+
+    def choose(self, context: Vector, rng: np.random.Generator) -> Arm:
+        with self._lock:
+            return self._controller.choose(context, rng)
+
+    def update(self, context: Vector, arm: Arm, reward: float) -> None:
+        with self._lock:
+            self._controller.update(context, arm, reward)
+
+
+def _goal(rng: Random) -> str:
+    thing, place = rng.sample(_COLOURS, 2)
+    return f"move the {thing} {rng.choice(['cube', 'ball'])} to the {place} bowl"
+
+
+def _prepare(out: Path) -> None:
+    """An empty folder to write to; only a previous demo is ever removed."""
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out}: is a file; choose another --out")
+    if out.exists() and any(out.iterdir()):
+        if not (out / _MARK).exists():
+            raise BadInput(f"{out}: holds files that are not of a demo; choose another --out")
+        shutil.rmtree(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / _MARK).touch()
+    except OSError as error:
+        raise BadInput(f"{out}: cannot be written: {error.strerror}; choose another --out") from None
+
+
+@contextmanager
+def _terminate_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM ends the demo as Ctrl-C does, so that it never leaves children behind."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

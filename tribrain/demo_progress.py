@@ -1,0 +1,187 @@
+"""What the demo sees of the topics while it runs, and how it shows it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from runner.loop import RunResult
+from streams.codec import decode_pair
+from streams.contracts import PreferencePair, RewardSnapshot
+from streams.feed import SnapshotFeed
+from streams.follow import TopicFollower
+from streams.messages import StoredMessage
+from streams.settings import Settings
+from tribrain.supervisor import TrainerProcess
+
+_RATE_WINDOW_S = 5.0
+_PLAIN_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    goal: str
+    result: RunResult
+
+
+class Monitor:
+    """Follows the topics from the demo's own process; everything it counts has been on Kafka."""
+
+    def __init__(self, settings: Settings, trainer: TrainerProcess, started: float, tasks: int) -> None:
+        self.trainer = trainer
+        self.tasks = tasks
+        self.finished: list[FinishedRun] = []
+        self.history: list[dict[str, Any]] = []
+        self.events = 0
+        self.pair_ids: set[str] = set()
+        self.labels: Counter[str] = Counter()
+        self._started = started
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._event_times: deque[float] = deque()
+        self._ended_runs: set[str] = set()
+        self._pairs_read: dict[str, int] = {}
+        self.feed = SnapshotFeed(settings, on_snapshot=self._on_snapshot)
+        self._follower = TopicFollower(
+            settings, (settings.trace_topic, settings.pairs_topic), self._on_message
+        )
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._follower.close()
+        self.feed.close()
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._started
+
+    @property
+    def events_per_s(self) -> float:
+        """Over the last five seconds."""
+        since = time.monotonic() - _RATE_WINDOW_S
+        with self._lock:
+            return sum(t > since for t in self._event_times) / _RATE_WINDOW_S
+
+    def run_finished(self, run: FinishedRun) -> None:
+        with self._lock:
+            self.finished.append(run)
+
+    def wait_until_learnt(self, timeout_s: float) -> bool:
+        """Wait until every finished run's pairs are in a published snapshot; False after ``timeout_s``."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while not self._all_learnt():
+                if time.monotonic() >= deadline:
+                    return False
+                self._changed.wait(0.25)
+                self.trainer.keep_alive()
+            return True
+
+    def _all_learnt(self) -> bool:
+        latest = self.feed.latest()
+        if latest is None or not {run.result.run_id for run in self.finished} <= self._ended_runs:
+            return False
+        consumed = latest.consumed.get(self._settings.pairs_topic, {})
+        return all(consumed.get(partition, 0) >= read for partition, read in self._pairs_read.items())
+
+    def _on_message(self, message: StoredMessage) -> None:
+        with self._changed:
+            if message.topic == self._settings.trace_topic:
+                self.events += 1
+                self._event_times.append(time.monotonic())
+                while self._event_times[0] < time.monotonic() - _RATE_WINDOW_S:
+                    self._event_times.popleft()
+                return
+            pair = decode_pair(message.value, message.source)
+            if isinstance(pair, PreferencePair):
+                self.labels[pair.label_source] += pair.pair_id not in self.pair_ids
+                self.pair_ids.add(pair.pair_id)
+            else:
+                self._ended_runs.add(pair.run_id)
+            self._pairs_read[str(message.partition)] = message.offset + 1
+            self._changed.notify_all()
+
+    def _on_snapshot(self, snapshot: RewardSnapshot) -> None:
+        trusted = snapshot.metrics["trusted"] or {}
+        with self._changed:
+            self.history.append(
+                {
+                    "version": snapshot.version,
+                    "gate": snapshot.gate,
+                    "time_s": self.elapsed_s,
+                    "labels": dict(snapshot.labels),
+                    "weights": dict(snapshot.weights),
+                    "log_loss": trusted.get("log_loss"),
+                    "log_loss_critics_mean": trusted.get("log_loss_critics_mean"),
+                    "trusted_pairs": trusted.get("n", 0),
+                    "evidence": snapshot.metrics["gate"]["evidence"],
+                }
+            )
+            self._changed.notify_all()
+
+
+@contextmanager
+def show(monitor: Monitor, console: Console) -> Iterator[None]:
+    """Live figures on a terminal; a plain line every few seconds elsewhere."""
+    if console.is_terminal:
+        with Live(
+            console=console, get_renderable=lambda: _table(monitor), refresh_per_second=4, transient=True
+        ):
+            yield
+        return
+    over = threading.Event()
+
+    def report() -> None:
+        while not over.wait(_PLAIN_EVERY_S):
+            console.print(" · ".join(f"{name} {value}" for name, value in _figures(monitor)), soft_wrap=True)
+
+    thread = threading.Thread(target=report, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _figures(monitor: Monitor) -> list[tuple[str, str]]:
+    latest = monitor.history[-1] if monitor.history else None
+    figures = [
+        ("runs", f"{len(monitor.finished)}/{monitor.tasks}"),
+        ("events", f"{monitor.events} ({monitor.events_per_s:.1f}/s)"),
+        ("pairs", ", ".join(f"{n} {source}" for source, n in sorted(monitor.labels.items())) or "0"),
+    ]
+    if latest is None:
+        return [*figures, ("snapshot", "none yet")]
+    figures.append(
+        ("snapshot", f"v{latest['version']} ({latest['gate']}, evidence {latest['evidence']:.3g} of 20)")
+    )
+    if latest["log_loss"] is not None:
+        loss = f"{latest['log_loss']:.3f} against {latest['log_loss_critics_mean']:.3f} of the critics' mean"
+        figures.append(("test-then-train log loss", loss))
+    if monitor.trainer.restarts:
+        figures.append(("trainer restarts", str(monitor.trainer.restarts)))
+    return figures
+
+
+def _table(monitor: Monitor) -> Group:
+    table = Table.grid(padding=(0, 2))
+    for name, value in _figures(monitor):
+        table.add_row(f"[bold]{name}", value)
+    return Group(ProgressBar(total=monitor.tasks, completed=len(monitor.finished), width=60), table)

@@ -1,0 +1,142 @@
+"""``tribrain replay``: pairs and model again, from the log or from traces, through the live code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
+
+from streams.codec import decode_snapshot, encode
+from streams.contracts import PairStrategy, RunEnd, TraceEvent
+from streams.errors import BadInput
+from streams.feed import read_latest_snapshot
+from streams.files import read_trace, write_atomically
+from streams.messages import Outgoing, StoredMessage
+from streams.replay import read_topic
+from streams.settings import Settings
+from trainers.pairing import PairingRules
+from trainers.processors import PairProcessor, TraceProcessor
+from tribrain import options
+
+_TIMEOUT_S = 30.0
+
+
+@click.command(epilog="Example: tribrain replay --bootstrap-servers 127.0.0.1:9092 --out replayed")
+@click.option("--out", required=True, type=options.PATH, help="Folder for pairs.jsonl and bt_reward.json.")
+@click.option(
+    "--trace",
+    "traces",
+    multiple=True,
+    type=options.PATH,
+    help="Replay these trace.jsonl files rather than a broker's log (repeatable).",
+)
+@click.option(
+    "--source",
+    type=click.Choice(["pairs", "trace"]),
+    default="pairs",
+    show_default=True,
+    help="From a broker: learn the recorded pairs again, or form them anew from the trace events.",
+)
+@options.bootstrap_servers
+@options.model
+@options.strategy
+@options.min_gap
+@options.top_k
+@options.as_json
+def replay(
+    out: Path,
+    traces: tuple[Path, ...],
+    source: str,
+    bootstrap_servers: str | None,
+    model: str,
+    strategy: PairStrategy,
+    min_gap: float,
+    top_k: int,
+    as_json: bool,
+) -> None:
+    """Compute pairs and model again, and say whether the model is the published one bit for bit.
+
+    The comparison is made where the recorded pairs of a broker are replayed (--source pairs): they are
+    learnt up to the offset that the newest published snapshot is stamped with.
+    """
+    settings = (
+        Settings(bootstrap_servers="none:1") if traces else Settings.from_environment(bootstrap_servers)
+    )
+    published = None if traces else read_latest_snapshot(settings, model, timeout_s=_TIMEOUT_S)
+    compared = published is not None and source == "pairs" and not traces
+    rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model)
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.completed} messages"), console=Console(stderr=True)
+    ) as bar:
+        counter = bar.add_task("messages", total=None)
+        if traces:
+            pairs = _form(_numbered(_trace_lines(traces), settings.trace_topic), rules, settings)
+        elif source == "trace":
+            pairs = _form(read_topic(settings, settings.trace_topic), rules, settings)
+        else:
+            pairs = read_topic(settings, settings.pairs_topic)
+        learner = PairProcessor(
+            model, snapshots_topic=settings.snapshots_topic, dead_letters_topic=settings.dead_letters_topic
+        )
+        learner.restore(None)
+        lines = []
+        stamp = published.consumed.get(settings.pairs_topic, {}) if compared and published else None
+        for message in pairs:
+            bar.advance(counter)
+            if stamp is not None and message.offset >= stamp.get(str(message.partition), 0):
+                continue
+            learner.on_message(message)
+            lines.append(message.value + b"\n")
+    snapshot = learner.take_snapshot()
+    if snapshot is None:
+        raise BadInput("nothing to replay: no event formed a pair; check the topics or the traces")
+    write_atomically(out / "pairs.jsonl", b"".join(lines))
+    write_atomically(out / "bt_reward.json", snapshot.value)
+    identical = snapshot.value == encode(published) if compared and published else None
+    _say(snapshot, len(lines), out, identical, as_json)
+
+
+def _form(
+    messages: Iterable[StoredMessage], rules: PairingRules, settings: Settings
+) -> Iterator[StoredMessage]:
+    former = TraceProcessor(
+        rules, pairs_topic=settings.pairs_topic, dead_letters_topic=settings.dead_letters_topic
+    )
+    formed = (
+        outgoing.value
+        for message in messages
+        for outgoing in former.on_message(message)
+        if outgoing.topic == settings.pairs_topic
+    )
+    return _numbered(formed, settings.pairs_topic)
+
+
+def _trace_lines(traces: Iterable[Path]) -> Iterator[bytes]:
+    for path in traces:
+        events = read_trace(path)
+        yield from map(encode, events)
+        if not isinstance(events[-1], RunEnd):
+            done = [event for event in events if isinstance(event, TraceEvent)]
+            yield encode(RunEnd(run_id=done[-1].run_id, iterations=tuple(sorted(e.iter_idx for e in done))))
+
+
+def _numbered(values: Iterable[bytes], topic: str) -> Iterator[StoredMessage]:
+    for offset, value in enumerate(values):
+        yield StoredMessage(topic=topic, partition=0, offset=offset, timestamp_ms=0, key=None, value=value)
+
+
+def _say(snapshot: Outgoing, n_messages: int, out: Path, identical: bool | None, as_json: bool) -> None:
+    model = decode_snapshot(snapshot.value, "replayed snapshot")
+    if as_json:
+        figures = {"messages": n_messages, "version": model.version, "checksum": model.checksum}
+        click.echo(orjson.dumps({**figures, "identical_to_published": identical, "out": str(out)}))
+        return
+    click.echo(f"{n_messages} messages of the pairs topic learnt into version {model.version}, in {out}")
+    if identical is not None:
+        click.echo(
+            "bit for bit the published snapshot" if identical else "NOT the published snapshot: they differ"
+        )

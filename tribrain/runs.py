@@ -1,0 +1,235 @@
+"""One refinement run: of the simulated world model, or of any generator command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from runner.controller import ThompsonController
+from runner.critics.pixel import default_critics
+from runner.interfaces import EventSink, RewardFeed, WorldModel
+from runner.loop import RunResult, run_loop
+from runner.reward import PreferenceGate, PreferencePolicy
+from runner.reward_file import FileRewardFeed
+from runner.stopping import StopRules
+from runner.worlds.simulated import SimulatedWorld
+from runner.worlds.subprocess import SubprocessWorld
+from streams.contracts import RunEnd, TraceEvent
+from streams.feed import SnapshotFeed
+from streams.publisher import TracePublisher
+from streams.settings import Settings
+from tribrain import options
+
+_FLUSH_S = 30.0
+
+
+def _run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What both run commands take."""
+    for option in reversed(
+        [
+            click.option("--goal", "--prompt", required=True, help="What the video is to show."),
+            click.option(
+                "--iters", type=click.IntRange(min=1), default=8, show_default=True, help="Iterations."
+            ),
+            click.option(
+                "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Reproduces a run."
+            ),
+            click.option(
+                "--out", required=True, type=options.PATH, help="The run's directory; must hold no run."
+            ),
+            click.option("--run-id", help="Name of the run; by default the time and the seed."),
+            click.option("--preference-rm", type=options.PATH, help="A bt_reward.json that steers this run."),
+            click.option(
+                "--preference-weight",
+                type=click.FloatRange(min=0),
+                default=0.25,
+                show_default=True,
+                help="Most by which preferences move the critics' reward.",
+            ),
+            click.option(
+                "--preference-gate",
+                type=click.Choice(["auto", "require", "ignore"]),
+                default="auto",
+                show_default=True,
+                help="auto: a file steers at once, a snapshot from Kafka once it is active.",
+            ),
+            click.option("--target-score", type=click.FloatRange(0, 1), help="Stop at this critics' score."),
+            click.option(
+                "--patience", type=click.IntRange(min=1), help="Stop after so many iterations without gain."
+            ),
+            click.option("--max-wall", type=click.FloatRange(min=0), help="Stop after so many seconds."),
+            click.option(
+                "--controller", type=options.PATH, help="Controller state to start from and to save to."
+            ),
+            options.bootstrap_servers,
+            options.model,
+            options.as_json,
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(
+    epilog='Example: tribrain run-simulated --goal "move the red cube to the bowl" --seed 1 --out runs/a'
+)
+@_run_options
+@click.option(
+    "--outcome-share",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Share of iterations that the simulated validator judges.",
+)
+def run_simulated(goal: str, seed: int, outcome_share: float, **given: Any) -> None:
+    """Refine a goal in the simulated world: real videos, pixel critics, a hidden truth.
+
+    With --bootstrap-servers, every iteration is published to Kafka, and reward snapshots are picked up as
+    they are published.
+    """
+    world = SimulatedWorld(goal, task_seed=seed, outcome_share=outcome_share)
+    _run(world, goal=goal, seed=seed, **given)
+
+
+@click.command(
+    epilog="Example: tribrain run-subprocess --goal 'pour the tea' --out runs/b "
+    "--cmd 'python gen.py --prompt {prompt} --out {out_dir} --seed {seed}'"
+)
+@_run_options
+@click.option(
+    "--cmd", required=True, help="Generator; {prompt}, {out_dir} and {seed} are put in as arguments."
+)
+@click.option(
+    "--timeout-s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Longest time of one generation.",
+)
+def run_subprocess(cmd: str, timeout_s: float, **given: Any) -> None:
+    """Refine a goal with any generator that writes a video into {out_dir}.
+
+    Arguments are substituted after the command was split, never through a shell.
+    """
+    _run(SubprocessWorld(cmd, timeout_s=timeout_s), **given)
+
+
+def _run(
+    world: WorldModel,
+    *,
+    goal: str,
+    iters: int,
+    seed: int,
+    out: Path,
+    run_id: str | None,
+    preference_rm: Path | None,
+    preference_weight: float,
+    preference_gate: PreferenceGate,
+    target_score: float | None,
+    patience: int | None,
+    max_wall: float | None,
+    controller: Path | None,
+    bootstrap_servers: str | None,
+    model: str,
+    as_json: bool,
+) -> None:
+    console = Console(stderr=True)
+    policy = PreferencePolicy(
+        weight=preference_weight, gate=preference_gate, given_by_user=preference_rm is not None
+    )
+    stop = StopRules(max_iters=iters, target_score=target_score, patience=patience, max_wall_s=max_wall)
+    state_file = controller or out / "controller.json"
+    thompson = (
+        ThompsonController.load(state_file) if controller and controller.exists() else ThompsonController()
+    )
+    settings = Settings.from_environment(bootstrap_servers) if bootstrap_servers else None
+    with ExitStack() as stack:
+        feed: RewardFeed | None = None
+        if preference_rm is not None:
+            feed = FileRewardFeed(preference_rm)
+            if (snapshot := feed.latest()) is not None:
+                console.print(f"{preference_rm}: {snapshot.statement}", soft_wrap=True)
+        elif settings is not None:
+            live = SnapshotFeed(settings, model)
+            stack.callback(live.close)
+            feed = live
+        publisher: TracePublisher | None = None
+        if settings is not None:
+            publisher = TracePublisher(settings)
+            stack.callback(publisher.close)
+        progress = stack.enter_context(_progress(console))
+        sink = _Tee(publisher, progress, iters)
+        result = run_loop(
+            goal=goal,
+            world=world,
+            critics=default_critics(),
+            controller=thompson,
+            stop=stop,
+            seed=seed,
+            out_dir=out,
+            run_id=run_id or f"{datetime.now(UTC):%Y%m%d_%H%M%S}_seed{seed}",
+            feed=feed,
+            policy=policy,
+            sink=sink,
+        )
+        thompson.save(state_file)
+        unsent = publisher.flush(_FLUSH_S) if publisher else 0
+    if unsent:
+        click.echo(
+            f"{unsent} events have not reached Kafka; "
+            f"send them with: tribrain publish-trace {out / 'trace.jsonl'}",
+            err=True,
+        )
+    _say(result, out, as_json)
+    if result.stop_reason == "interrupted":
+        raise KeyboardInterrupt
+
+
+class _Tee:
+    """An event sink that shows progress and passes events on to the publisher, where there is one."""
+
+    def __init__(self, publisher: EventSink | None, progress: Progress, iters: int) -> None:
+        self._publisher = publisher
+        self._progress = progress
+        self._bar = progress.add_task("iterations", total=iters, best="")
+
+    def push(self, event: TraceEvent | RunEnd) -> None:
+        if self._publisher is not None:
+            self._publisher.push(event)
+        if isinstance(event, TraceEvent):
+            best = event.meta.get("best_score")
+            self._progress.update(
+                self._bar, advance=1, best="" if best is None else f"best critics' score {best:.3f}"
+            )
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[best]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _say(result: RunResult, out: Path, as_json: bool) -> None:
+    if as_json:
+        click.echo(orjson.dumps(result))
+        return
+    best = "no candidate could be judged"
+    if result.best_score is not None:
+        best = f"best is iteration {result.best_iter} with critics' score {result.best_score:.3f}"
+    click.echo(
+        f"{result.run_id}: {result.iterations} iterations, {best}; stopped by {result.stop_reason}; in {out}"
+    )
