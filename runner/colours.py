@@ -1,0 +1,98 @@
+"""Colour names: what a goal calls a thing, and which pixels that is.
+
+The simulated world paints with these colours and the critics look for them, so that both mean the same
+by "red".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runner.interfaces import Frames
+
+Mask = NDArray[np.bool_]
+"""True where a pixel has a colour, shape (T, H, W)."""
+
+MIN_SATURATION = 95
+"""Of 255 in HSV: below it a pixel is grey, brown or skin rather than a named colour."""
+MIN_VALUE = 45
+"""Of 255 in HSV: below it a pixel is too dark to have a colour."""
+_HUES = 180
+"""OpenCV's hues are a circle of so many steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Colour:
+    """A colour with a name: ``spread`` to either side of ``hue`` on OpenCV's circle, 0 to 180."""
+
+    name: str
+    rgb: tuple[int, int, int]
+    hue: int
+    spread: int
+
+
+COLOURS = (
+    Colour("red", (214, 34, 38), 179, 7),
+    Colour("orange", (238, 130, 20), 15, 6),
+    Colour("yellow", (232, 212, 30), 28, 6),
+    Colour("green", (40, 170, 60), 64, 20),
+    Colour("cyan", (30, 190, 200), 91, 7),
+    Colour("blue", (36, 84, 214), 112, 12),
+    Colour("purple", (130, 50, 200), 136, 9),
+    Colour("pink", (230, 60, 160), 162, 9),
+)
+_SYNONYMS = {"teal": "cyan", "turquoise": "cyan", "violet": "purple", "magenta": "pink"}
+_BY_NAME = {colour.name: colour for colour in COLOURS}
+_NAMES = re.compile(rf"\b({'|'.join([*_BY_NAME, *_SYNONYMS])})\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class GoalColours:
+    """What a goal names: the thing to move, and where it belongs."""
+
+    thing: Colour | None
+    target: Colour | None
+
+
+def named_colour(name: str) -> Colour:
+    """The colour of that name or synonym; KeyError where there is none."""
+    lowered = name.lower()
+    return _BY_NAME[_SYNONYMS.get(lowered, lowered)]
+
+
+def colours_in(text: str) -> tuple[Colour, ...]:
+    """The colours a text names, each once, in the order of first mention."""
+    return tuple(dict.fromkeys(named_colour(name) for name in _NAMES.findall(text)))
+
+
+def goal_colours(goal: str) -> GoalColours:
+    """The first colour is the thing's, the last other one the target's: "the red cube to the blue bowl".
+
+    Either is None where the goal does not name it.
+    """
+    named = colours_in(goal)
+    return GoalColours(named[0] if named else None, named[-1] if len(named) > 1 else None)
+
+
+def colour_mask(frames: Frames, colour: Colour) -> Mask:
+    """Which pixels of RGB frames (T, H, W, 3) have the colour, by hue, so that brightness matters little."""
+    height, width = frames.shape[1:3]
+    # OpenCV takes one image: the frames stacked into a tall one.
+    hsv = cv2.cvtColor(np.ascontiguousarray(frames).reshape(-1, width, 3), cv2.COLOR_RGB2HSV)
+    low, high = colour.hue - colour.spread, colour.hue + colour.spread
+    mask = _between(hsv, max(low, 0), min(high, _HUES - 1))
+    if low < 0:
+        mask |= _between(hsv, low + _HUES, _HUES - 1)
+    if high >= _HUES:
+        mask |= _between(hsv, 0, high - _HUES)
+    return mask.reshape(-1, height, width).view(np.bool_)
+
+
+def _between(hsv: Frames, low: int, high: int) -> NDArray[np.uint8]:
+    mask: NDArray[np.uint8] = cv2.inRange(hsv, (low, MIN_SATURATION, MIN_VALUE), (high, 255, 255))
+    return np.asarray(mask & 1, dtype=np.uint8)

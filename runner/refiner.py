@@ -1,0 +1,129 @@
+"""Rewrites the prompt: a goal and the directives in force, never surgery on text.
+
+A prompt is a state (the goal, and per arm how firmly it is asked for) that is rendered to text in one way.
+So refining cannot pile up copies of a directive, every prompt has a known greatest length, and two
+different states never read the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from streams.errors import BadInput
+
+Arm = Literal["physics", "task", "smoothness", "quality", "minimal"]
+"""What a refinement does: ask more firmly for one failure mode's opposite, or take a directive back."""
+ARMS: tuple[Arm, ...] = get_args(Arm)
+
+MAX_LEVEL = 3
+MAX_GOAL_CHARS = 1000
+MAX_PROMPT_CHARS = 2200
+"""Room for the longest goal with every directive at its last level; about 500 tokens of English."""
+
+_HEADING = "\n\nRequirements:\n"
+_DIRECTIVES: dict[Arm, str] = {
+    "physics": "keep contacts stable, respect gravity, no teleporting, no interpenetration",
+    "task": "complete the instruction and end with the object at its goal",
+    "smoothness": "steady camera, smooth motion, no shake",
+    "quality": "sharp frames, constant exposure, no flicker, no blur",
+}
+_FIRMER: dict[Arm, tuple[str, str]] = {
+    "physics": (
+        "objects stay solid and move only when pushed, carried or dropped",
+        "grasp before lifting and keep contact while carrying",
+    ),
+    "task": (
+        "complete every step in order, none half done",
+        "hold the final state until it is seen to match the goal",
+    ),
+    "smoothness": (
+        "the view stays steady and speeds change gradually",
+        "smooth from each frame to the next, no sudden jumps",
+    ),
+    "quality": (
+        "exposure, colours and textures stay the same from the first frame to the last",
+        "details stay sharp while things move",
+    ),
+}
+"""Added clause by clause with the level; each names its own concern, so that it reads as one more request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """One arm in force; ``level`` 1 to MAX_LEVEL says how firmly."""
+
+    arm: Arm
+    level: int = 1
+
+    @property
+    def text(self) -> str:
+        return "; ".join((_DIRECTIVES[self.arm], *_FIRMER[self.arm][: self.level - 1]))
+
+
+@dataclass(frozen=True, slots=True)
+class PromptState:
+    """A goal and its directives, the one asked for longest ago first.
+
+    Raises BadInput for a goal that is blank, longer than MAX_GOAL_CHARS, not valid Unicode, or that holds
+    the heading of the directives (it could then read like another state).
+    """
+
+    goal: str
+    directives: tuple[Directive, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_goal(self.goal)
+        arms = [d.arm for d in self.directives]
+        if len(set(arms)) < len(arms) or any(
+            d.arm not in _DIRECTIVES or not 1 <= d.level <= MAX_LEVEL for d in self.directives
+        ):
+            raise ValueError(f"each arm once, with a level of 1 to {MAX_LEVEL}; found {self.directives}")
+
+    @property
+    def text(self) -> str:
+        """What the world model is given; at most MAX_PROMPT_CHARS characters."""
+        if not self.directives:
+            return self.goal
+        lines = "\n".join(f"- {d.arm}: {d.text}." for d in self.directives)
+        return f"{self.goal}{_HEADING}{lines}"
+
+
+def refine(state: PromptState, arm: Arm) -> PromptState:
+    """The prompt to try next, when ``state`` is the one to build on. Deterministic.
+
+    An arm that is new is added; one that is in force is asked for more firmly, up to MAX_LEVEL, and counts
+    as the latest. ``minimal`` takes back the directive that was asked for longest ago: every later one was
+    chosen while it was in force and something still had to be fixed. Where there is nothing left to
+    strengthen or take back the prompt stays as it is, and the iteration is another draw of it.
+
+    >>> state = refine(refine(PromptState("stack the cups"), "smoothness"), "task")
+    >>> print(refine(state, "minimal").text)
+    stack the cups
+    <BLANKLINE>
+    Requirements:
+    - task: complete the instruction and end with the object at its goal.
+    """
+    if arm == "minimal":
+        return replace(state, directives=state.directives[1:])
+    level = next((d.level for d in state.directives if d.arm == arm), 0)
+    others = tuple(d for d in state.directives if d.arm != arm)
+    return replace(state, directives=(*others, Directive(arm, min(level + 1, MAX_LEVEL))))
+
+
+def _check_goal(goal: str) -> None:
+    if not goal.strip():
+        raise BadInput("the goal is blank; say in a sentence what the video should show")
+    if len(goal) > MAX_GOAL_CHARS:
+        raise BadInput(
+            f"the goal has {len(goal)} characters, and at most {MAX_GOAL_CHARS} can be refined: shorten it"
+        )
+    if _HEADING in goal:
+        raise BadInput(
+            f"the goal holds the heading {_HEADING.strip()!r} that directives follow; give the bare goal, "
+            "not a prompt that was refined before"
+        )
+    try:
+        goal.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"the goal is not valid Unicode at character {error.start}: {error.reason}") from None

@@ -1,0 +1,98 @@
+"""The runner's reward: the critics' own, moved by what people and trusted judges were seen to prefer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from streams.contracts import GateState, RewardSnapshot, TraceEvent
+from streams.errors import BadInput
+from trainers.bradley_terry import prob_prefer
+
+PreferenceGate = Literal["auto", "require", "ignore"]
+"""Who may steer. ``auto``: what its user gave, and of what came by topic the ``active`` alone.
+``require``: the ``active`` alone, whoever gave it. ``ignore``: every snapshot, even a shadow."""
+
+
+def combined_reward(
+    critic_reward: float, probability: float, confidence: float, preference_weight: float
+) -> float:
+    """critic_reward + preference_weight · c · (2p − 1).
+
+    ``critic_reward`` is the critics' mean in [0, 1], ``probability`` the p in [0, 1] that this candidate is
+    preferred to the best of the run so far, ``confidence`` the c in [0, 1], ``preference_weight`` in units
+    of the critic reward. The result is within ``preference_weight`` of the critics' reward, and is exactly
+    the critics' reward where p = 0.5 or c = 0. Raises ValueError outside these ranges (NaN included).
+    """
+    if not (
+        0.0 <= probability <= 1.0 and 0.0 <= confidence <= 1.0 and 0.0 <= preference_weight < float("inf")
+    ):
+        raise ValueError(
+            f"expected p and c in [0, 1] and a finite weight of at least 0, found p={probability}, "
+            f"c={confidence}, weight={preference_weight}"
+        )
+    return critic_reward + preference_weight * confidence * (2.0 * probability - 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A candidate against the best of the run before it."""
+
+    combined: float
+    """The combined reward, in units of the critic reward; the critic reward itself where nothing steers."""
+    gain: float | None
+    """``combined`` minus the critic reward of the best, since the best against itself has p = 0.5; null for
+    the first candidate. Above 0, the candidate is the new best."""
+    probability: float | None
+    """P(candidate ≻ best) under the snapshot, also of one that may not steer; null without either."""
+    confidence: float
+    """The c that was used: 0 where the snapshot may not steer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferencePolicy:
+    """How much preferences weigh, and which snapshots may steer. Raises BadInput for a bad weight.
+
+    ``weight`` is the most by which a preference can move the critics' reward. ``given_by_user`` says that
+    the feed is a file which the user chose for this run, rather than the topic.
+    """
+
+    weight: float = 0.2
+    gate: PreferenceGate = "auto"
+    given_by_user: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.weight < float("inf"):
+            raise BadInput(f"preference weight is {self.weight}; expected a finite number of at least 0")
+
+    def confidence(self, gate: GateState) -> float:
+        """1 where a snapshot with this gate steers, else 0.
+
+        Nothing in between: the snapshots of today carry a point estimate. A learner with a posterior will
+        shrink it as the variance of the difference grows.
+        """
+        steers = gate == "active" or self.gate == "ignore" or (self.gate == "auto" and self.given_by_user)
+        return 1.0 if steers else 0.0
+
+    def judge(
+        self, candidate: TraceEvent, best: TraceEvent | None, snapshot: RewardSnapshot | None
+    ) -> Verdict | None:
+        """A candidate against the best of the run before it; null for one that no critic could judge.
+
+        The reward is relative to the best, so the best's own is its critic reward (p = 0.5 against itself)
+        and a candidate replaces it when its combined reward is higher. A snapshot which may not steer is
+        still asked: the trace shows what it would have said.
+        """
+        reward = candidate.overall_score
+        if reward is None:
+            return None
+        if best is None or best.overall_score is None:
+            return Verdict(combined=reward, gain=None, probability=None, confidence=0.0)
+        if snapshot is None:
+            return Verdict(
+                combined=reward, gain=reward - best.overall_score, probability=None, confidence=0.0
+            )
+        p = prob_prefer(snapshot, candidate.critic_scores(), best.critic_scores())
+        c = self.confidence(snapshot.gate)
+        combined = combined_reward(reward, p, c, self.weight)
+        return Verdict(combined=combined, gain=combined - best.overall_score, probability=p, confidence=c)

@@ -1,0 +1,83 @@
+"""When a run ends: pure rules over what the loop counts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from streams.contracts import TraceEvent
+from streams.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRules:
+    """A rule that is None is off. Raises BadInput for values that no run could meet.
+
+    ``max_iters``: iterations, failed ones included. ``target_score``: critics' reward of the best.
+    ``patience``: iterations in a row whose candidate did not beat the best by at least ``min_delta`` of
+    combined reward; one that failed counts, and a smaller gain makes a new best but still counts.
+    ``drift_threshold``: a candidate drifts when its overall score rises above the best's while the score of
+    a failure mode falls by more than this: the critics are being pleased rather than the video improved.
+    ``drift_patience``: judged candidates in a row that drift. ``max_wall_s``: seconds, looked at after
+    every iteration.
+    """
+
+    max_iters: int = 8
+    target_score: float | None = None
+    patience: int | None = None
+    min_delta: float = 0.0
+    drift_threshold: float | None = None
+    drift_patience: int = 2
+    max_wall_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_iters", "patience", "drift_patience"):
+            _require(name, getattr(self, name), at_least=1)
+        for name in ("min_delta", "drift_threshold", "max_wall_s"):
+            _require(name, getattr(self, name), at_least=0)
+        _require("target_score", self.target_score, at_least=0, at_most=1)
+
+    def progresses(self, gain: float | None) -> bool:
+        """Whether a candidate ends a plateau; ``gain`` is None for the first, which starts the run."""
+        return gain is None or (gain > 0.0 and gain >= self.min_delta)
+
+    def drifts(self, candidate: TraceEvent, best: TraceEvent | None) -> bool:
+        """Whether the score rose over the best's at the cost of a failure mode that both were judged on."""
+        if self.drift_threshold is None or best is None:
+            return False
+        if (candidate.overall_score or 0.0) <= (best.overall_score or 0.0):
+            return False
+        falls = (
+            _fall(before, candidate.fused_scores.get(mode)) for mode, before in best.fused_scores.items()
+        )
+        return any(fall > self.drift_threshold for fall in falls)
+
+    def reason(
+        self,
+        *,
+        iterations: int,
+        best_score: float | None,
+        plateau_steps: int,
+        drift_steps: int,
+        elapsed_s: float,
+    ) -> str:
+        """The name of the first rule that ends the run now, or an empty text."""
+        if self.target_score is not None and best_score is not None and best_score >= self.target_score:
+            return "target_score"
+        if drift_steps >= self.drift_patience:
+            return "drift"
+        if self.patience is not None and plateau_steps >= self.patience:
+            return "patience"
+        if self.max_wall_s is not None and elapsed_s >= self.max_wall_s:
+            return "max_wall_s"
+        return "max_iters" if iterations >= self.max_iters else ""
+
+
+def _fall(before: float | None, after: float | None) -> float:
+    return 0.0 if before is None or after is None else before - after
+
+
+def _require(name: str, value: float | None, *, at_least: float, at_most: float = math.inf) -> None:
+    if value is not None and not (at_least <= value <= at_most and math.isfinite(value)):
+        expected = f"at least {at_least}" if math.isinf(at_most) else f"between {at_least} and {at_most}"
+        raise BadInput(f"stop rule {name} is {value}; expected a finite number, {expected}")

@@ -1,0 +1,164 @@
+"""The built-in world model: not a model at all, but a drawing whose failures are known.
+
+It draws a coloured thing on its way to a target (``runner.worlds.scene``). Every task has hidden tendencies
+to fail in five ways, every generation varies around them, and what the prompt says shifts them: a directive
+lowers its own failure with diminishing returns, and a prompt that is long or asks for many different things
+raises others. So choosing what to fix matters, as it does with a real world model, and runs take
+milliseconds. It shows that the loop and the learning work. It says nothing about any real model's videos.
+
+What a person would think of a video is known here too: ``true_quality`` weighs the failures that were drawn.
+Critics and the loop never see it. A share of the generations carries a noisy judgement of it as their
+outcome, in the place of a validator or a person.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from runner.interfaces import Generation
+from runner.video import write_video
+from runner.worlds.scene import FPS, Failures, make_scene, render
+from streams.errors import BadInput
+
+CUES: dict[str, tuple[str, ...]] = {
+    "physics": ("physics", "teleport", "interpenetrat", "contact", "gravity", "solid", "float", "vanish"),
+    "task": ("task", "complete", "goal", "final state", "instruction", "every step", "half done"),
+    "smoothness": ("smooth", "steady", "shak", "viewpoint", "gradual", "sudden"),
+    "quality": ("quality", "sharp", "flicker", "exposure", "blur", "texture", "detail"),
+}
+"""Failure mode to the beginnings of words by which a clause of the prompt is read as its directive."""
+
+TRUE_WEIGHTS: dict[str, float] = {"task": 0.40, "physics": 0.35, "shake": 0.15, "flicker": 0.05, "blur": 0.05}
+"""What a person holds against a video: arriving and physics far above how the pictures look."""
+
+_JUDGEMENT_NOISE = 0.03
+_FREE_WORDS = 45
+"""Words of directives that a prompt may have before the model loses its thread."""
+_FREE_MODES = 2
+"""Different directives that do not yet get in each other's way."""
+
+_FAILURES = ("physics", "task", "shake", "flicker", "blur")
+_LOWERED_BY = ("physics", "task", "smoothness", "quality", "quality")
+_DIRECTIVE_EFFECT = 1.9
+"""Of endlessly many directives of one mode, on the log-odds of its failures; the first one does half."""
+_SIDE_EFFECT = 0.35
+"""Of asking for calm or for pretty pictures: the motion grows timid and careless."""
+_CROWDING = np.array([0.30, 0.30, 0.10, 0.10, 0.10])
+"""Log-odds for each different directive beyond those that are free."""
+_LENGTH = np.array([0.010, 0.020, 0.005, 0.005, 0.005])
+"""Log-odds for each word beyond those that are free."""
+_TASK_MEAN = np.array([0.1, 0.0, 0.2, 0.2, 0.2])
+_TASK_SPREAD = np.array([0.8, 0.8, 1.0, 1.0, 1.0])
+_SPREAD = np.array([0.80, 0.85, 0.80, 0.80, 0.80])
+_BOLDNESS = np.array([-0.40, -0.45, 0.50, 0.50, 0.50])
+"""A bold generation arrives, and shakes and flickers on the way; a timid one looks good and fails."""
+
+# Streams of random numbers that must not depend on each other.
+_LAYOUT, _TENDENCIES, _VARIATION, _DRAWING, _JUDGEMENT = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptReading:
+    """What the world takes from a prompt beyond the goal."""
+
+    directives: dict[str, int]
+    """Failure mode to the number of clauses that ask for it."""
+    words: int
+
+
+def read_prompt(prompt: str, goal: str) -> PromptReading:
+    """Count the directives in a prompt, the goal itself left out; a clause counts for its strongest mode."""
+    rest = prompt.replace(goal, " ", 1).lower()
+    directives = dict.fromkeys(CUES, 0)
+    for clause in re.split(r"[.;!?\n]+", rest):
+        hits = {mode: sum(_has_cue(clause, cue) for cue in cues) for mode, cues in CUES.items()}
+        mode = max(hits, key=hits.__getitem__)
+        directives[mode] += hits[mode] > 0
+    return PromptReading(directives, len(rest.split()))
+
+
+def true_quality(failures: Failures) -> float:
+    """What a person would give the video, in [0, 1]; a bad failure costs more than two half as bad."""
+    loss = sum(weight * _felt(getattr(failures, name)) for name, weight in TRUE_WEIGHTS.items())
+    return 1.0 - loss
+
+
+class SimulatedWorld:
+    """A world model whose videos, failures and judges are made up; see the module.
+
+    ``task_seed`` decides the scene and its tendencies to fail; the same goal, ``task_seed``, prompt and seed
+    give the same video, byte for byte. ``outcome_share`` of the generations, chosen by their seeds, carry an
+    outcome. With ``write_truth`` the failures and the true quality are written to ``truth.json`` beside each
+    video, for studies; nothing in the loop reads it. Raises BadInput for a share outside [0, 1].
+    """
+
+    name = "simulated"
+
+    def __init__(
+        self, goal: str, task_seed: int, outcome_share: float = 0.5, *, write_truth: bool = False
+    ) -> None:
+        if not 0.0 <= outcome_share <= 1.0:
+            raise BadInput(f"outcome_share is {outcome_share}; it must be between 0 and 1")
+        self.goal = goal
+        self._task_seed = task_seed
+        self._outcome_share = outcome_share
+        self._write_truth = write_truth
+        self._scene = make_scene(goal, self._random(_LAYOUT))
+        self._tendencies = _TASK_MEAN + _TASK_SPREAD * self._random(_TENDENCIES).standard_normal(
+            len(_FAILURES)
+        )
+
+    def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
+        """Draw ``video.mp4`` into ``out_dir``."""
+        failures = self.failures(prompt, seed=seed)
+        video = out_dir / "video.mp4"
+        write_video(video, render(self._scene, failures, self._random(_DRAWING, seed)), FPS)
+        if self._write_truth:
+            truth = {"true_quality": true_quality(failures), "failures": failures.as_dict()}
+            (out_dir / "truth.json").write_bytes(orjson.dumps(truth))
+        return Generation(
+            video=video, outcome=self._outcome(failures, seed), meta={"task_seed": self._task_seed}
+        )
+
+    def failures(self, prompt: str, *, seed: int) -> Failures:
+        """The failures that ``generate`` draws for this prompt and seed: hidden from all that take part."""
+        rng = self._random(_VARIATION, seed)
+        boldness = rng.standard_normal()
+        variation = _BOLDNESS * boldness + _SPREAD * rng.standard_normal(len(_FAILURES))
+        log_odds = self._tendencies + variation + _prompt_effect(read_prompt(prompt, self.goal))
+        return Failures(*(float(value) for value in 1.0 / (1.0 + np.exp(-log_odds))))
+
+    def _outcome(self, failures: Failures, seed: int) -> dict[str, Any] | None:
+        rng = self._random(_JUDGEMENT, seed)
+        if rng.random() >= self._outcome_share:
+            return None
+        score = true_quality(failures) + _JUDGEMENT_NOISE * rng.standard_normal()
+        return {"score": float(np.clip(score, 0.0, 1.0)), "source": "simulated validator"}
+
+    def _random(self, stream: int, seed: int = 0) -> np.random.Generator:
+        # NumPy takes no negative seeds, and Python's hash() is another one in every process.
+        return np.random.default_rng([stream, self._task_seed % 2**64, seed % 2**64])
+
+
+def _prompt_effect(reading: PromptReading) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """The shift of the failures' log-odds by a prompt."""
+    strength = {mode: 1.0 - 0.5**count for mode, count in reading.directives.items()}
+    effect = np.array([-_DIRECTIVE_EFFECT * strength[mode] for mode in _LOWERED_BY])
+    effect[:2] += _SIDE_EFFECT * (strength["smoothness"] + strength["quality"])
+    crowd = max(0, sum(count > 0 for count in reading.directives.values()) - _FREE_MODES)
+    excess = max(0, reading.words - _FREE_WORDS)
+    return np.asarray(effect + crowd * _CROWDING + excess * _LENGTH)
+
+
+def _has_cue(clause: str, cue: str) -> bool:
+    return re.search(rf"\b{cue}", clause) is not None
+
+
+def _felt(failure: float) -> float:
+    return failure * (0.7 + 0.3 * failure)

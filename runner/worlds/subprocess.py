@@ -1,0 +1,138 @@
+"""Any generator that is a program: it is given the prompt, and leaves a video behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import string
+import subprocess
+from pathlib import Path
+
+from runner.interfaces import Generation, GenerationFailed
+from streams.errors import BadInput
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif"})
+LOG_NAME = "generator.log"
+_PLACEHOLDERS = ("prompt", "out_dir", "seed")
+_REQUIRED = ("prompt", "out_dir")
+_TAIL_BYTES = 2000
+_TAIL_CHARACTERS = 400
+
+# A file as it was: the same path with another of these was written anew.
+_Stamp = tuple[int, int]
+
+
+class SubprocessWorld:
+    """Runs ``command`` once a video and takes the newest video file it leaves in ``{out_dir}``.
+
+    ``command`` is a template such as ``python gen.py --prompt {prompt} --out {out_dir} --seed {seed}``. It is
+    split into arguments first and filled in afterwards, and no shell sees it: whatever a prompt holds arrives
+    as part of one argument. ``{{`` and ``}}`` stand for braces. The program has ``timeout_s`` seconds; it and
+    all it started are then killed.
+
+    Raises BadInput for a command that cannot be split, has another placeholder, lacks ``{prompt}`` or
+    ``{out_dir}``, or names a program that is not there, and for a time-out that is not positive.
+    """
+
+    name = "subprocess"
+
+    def __init__(self, command: str, timeout_s: float) -> None:
+        if not timeout_s > 0:
+            raise BadInput(f"the generator's time-out is {timeout_s} s; it must be above 0")
+        self._template = _parsed(command)
+        self._timeout_s = timeout_s
+
+    def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
+        """Run the program; what it prints goes to ``generator.log`` in ``out_dir``.
+
+        Raises GenerationFailed, with the end of that log, where the program cannot be started, fails, runs
+        out of time or leaves no new video.
+        """
+        folder = out_dir.resolve()
+        values = {"prompt": prompt, "out_dir": str(folder), "seed": str(seed)}
+        arguments = [argument.format_map(values) for argument in self._template]
+        before = _videos(folder)
+        log = folder / LOG_NAME
+        ending = self._run(arguments, log)
+        if ending:
+            raise GenerationFailed(f"the generator {ending}; {_tail(log)}")
+        after = _videos(folder)
+        fresh = [path for path, stamp in after.items() if before.get(path) != stamp]
+        if not fresh:
+            raise GenerationFailed(f"the generator left no video in {out_dir}; {_tail(log)}")
+        newest = max(fresh, key=lambda path: (after[path], path))
+        return Generation(video=out_dir / newest.relative_to(folder), meta={"generator_log": LOG_NAME})
+
+    def _run(self, arguments: list[str], log: Path) -> str:
+        """Run to the end; how it ended where that was badly, else nothing."""
+        with log.open("wb") as output:
+            try:
+                process = subprocess.Popen(
+                    arguments,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except (OSError, ValueError) as error:  # ValueError: a NUL in the prompt
+                return f"could not be started: {error}"
+            try:
+                status = process.wait(self._timeout_s)
+            except subprocess.TimeoutExpired:
+                return f"was stopped after {self._timeout_s:g} s"
+            finally:
+                # On every way out, Ctrl-C included: a worker left behind would keep its GPU memory.
+                _kill_group(process)
+        return f"ended with status {status}" if status else ""
+
+
+def _parsed(command: str) -> tuple[str, ...]:
+    try:
+        arguments = tuple(shlex.split(command))
+        parts = [part for argument in arguments for part in string.Formatter().parse(argument)]
+    except ValueError as error:
+        raise BadInput(f"the generator's command cannot be read: {error}: {command}") from None
+    used = {name for _, name, _, _ in parts if name is not None}
+    allowed = ", ".join(f"{{{name}}}" for name in _PLACEHOLDERS)
+    for _, name, spec, conversion in parts:
+        if name is not None and (name not in _PLACEHOLDERS or spec or conversion):
+            raise BadInput(
+                f"the generator's command has {{{name}}}; it may have {allowed} ({{{{ for a brace)"
+            )
+    for name in _REQUIRED:
+        if name not in used:
+            raise BadInput(f"the generator's command lacks {{{name}}}; it may have {allowed}: {command}")
+    program = arguments[0]
+    if "{" not in program and shutil.which(program) is None:
+        raise BadInput(f"the generator {program!r} is not a program that can be run; check its path")
+    return arguments
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    # The leader's id is its group's. A group without living members is no error.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _videos(folder: Path) -> dict[Path, _Stamp]:
+    """The video files anywhere below a folder that really lie there: a link out of it is none."""
+    stamps: dict[Path, _Stamp] = {}
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and path.resolve().is_relative_to(folder):
+            stat = path.stat()
+            stamps[path] = (stat.st_mtime_ns, stat.st_size)
+    return stamps
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+        text = " ".join(file.read().decode(errors="replace").split())
+    if not text:
+        return "it printed nothing"
+    cut = "…" if len(text) > _TAIL_CHARACTERS else ""
+    return f"its last words ({LOG_NAME}): {cut}{text[-_TAIL_CHARACTERS:]}"

@@ -1,0 +1,46 @@
+"""The colours a goal names, and the pixels that have them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from runner.colours import COLOURS, Colour, colour_mask, colours_in, goal_colours
+
+
+def names(*colours: Colour | None) -> list[str | None]:
+    return [colour and colour.name for colour in colours]
+
+
+@pytest.mark.parametrize(
+    ("goal", "thing", "target"),
+    [
+        ("move the red cube to the blue bowl", "red", "blue"),
+        ("Put the GREEN ball past the red block onto the Yellow plate.", "green", "yellow"),
+        ("lift the violet block", "purple", None),
+        ("put the red cube on the red plate", "red", None),
+        ("open the drawer, reddish or not", None, None),
+    ],
+)
+def test_the_first_colour_is_the_thing_and_the_last_the_target(
+    goal: str, thing: str | None, target: str | None
+) -> None:
+    colours = goal_colours(goal)
+    assert names(colours.thing, colours.target) == [thing, target]
+
+
+def test_colours_come_in_the_order_of_first_mention() -> None:
+    assert names(*colours_in("teal, pink, cyan, red, pink")) == ["cyan", "pink", "red"]
+
+
+@pytest.mark.parametrize("brightness", [0.55, 1.0])
+def test_every_colour_is_found_in_its_own_paint_and_in_no_other(brightness: float) -> None:
+    paints = (np.array([colour.rgb for colour in COLOURS]) * brightness).astype(np.uint8)
+    found = np.array([colour_mask(paints[None, None], colour)[0, 0] for colour in COLOURS])
+    assert (found == np.eye(len(COLOURS), dtype=bool)).all()
+
+
+@pytest.mark.parametrize("level", [0, 90, 255])
+def test_grey_has_no_colour(level: int) -> None:
+    grey = np.full((1, 2, 2, 3), level, dtype=np.uint8)
+    assert not any(colour_mask(grey, colour).any() for colour in COLOURS)

@@ -1,0 +1,109 @@
+"""Videos written and read for real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runner.interfaces import Frames, GenerationFailed
+from runner.video import read_video, write_video
+
+
+def gradient(count: int = 6, height: int = 48, width: int = 64) -> Frames:
+    rows, columns = np.mgrid[0:height, 0:width]
+    frames = [np.stack([rows * 3 + 8 * i, columns * 2, 0 * rows + 90], axis=-1) % 256 for i in range(count)]
+    return np.stack(frames).astype(np.uint8)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    frames = gradient()
+    write_video(tmp_path / "a.mp4", frames, 12.0)
+    read, fps = read_video(tmp_path / "a.mp4")
+    assert (read.shape, read.dtype, fps) == (frames.shape, np.uint8, 12.0)
+    assert np.abs(read.astype(int) - frames).mean() < 6
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(2, 5), st.integers(2, 70), st.integers(2, 70), st.sampled_from([1.0, 12.0, 23.976, 30.0]))
+def test_any_size_is_padded_to_even_and_keeps_its_rate(
+    tmp_path_factory: pytest.TempPathFactory, count: int, height: int, width: int, fps: float
+) -> None:
+    path = tmp_path_factory.mktemp("size") / "a.mp4"
+    write_video(path, gradient(count, height, width), fps)
+    read, read_fps = read_video(path)
+    assert read.shape == (count, height + height % 2, width + width % 2, 3)
+    assert read_fps == pytest.approx(fps, rel=1e-3)
+
+
+def test_a_browser_can_play_it_while_it_loads(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", gradient(), 12.0)
+    content = (tmp_path / "a.mp4").read_bytes()
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        codec = container.streams.video[0].codec_context
+        assert (codec.name, codec.pix_fmt) == ("h264", "yuv420p")
+    assert content.index(b"moov") < content.index(b"mdat")
+
+
+def test_the_same_frames_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / name, gradient(), 12.0)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_nothing_but_the_video_is_left(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", gradient(), 12.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_large_videos_are_scaled_down_while_decoding(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", gradient(2, 60, 200), 12.0)
+    read, _ = read_video(tmp_path / "a.mp4", max_side=100)
+    assert read.shape == (2, 30, 100, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a video", b"\x00" * 4096])
+def test_what_cannot_be_decoded_is_named_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.mp4").write_bytes(content)
+    with pytest.raises(GenerationFailed, match=r"bad\.mp4: cannot be decoded as a video") as failure:
+        read_video(tmp_path / "bad.mp4")
+    assert "\n" not in str(failure.value)
+
+
+def test_a_truncated_video_fails(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", gradient(), 12.0)
+    whole = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "a.mp4").write_bytes(whole[: len(whole) // 4])
+    with pytest.raises(GenerationFailed):
+        read_video(tmp_path / "a.mp4")
+
+
+def test_a_missing_video_fails(tmp_path: Path) -> None:
+    with pytest.raises(GenerationFailed, match=r"none\.mp4"):
+        read_video(tmp_path / "none.mp4")
+
+
+def test_a_single_frame_is_no_video(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", gradient(1), 12.0)
+    with pytest.raises(GenerationFailed, match="at least 2"):
+        read_video(tmp_path / "a.mp4")
+
+
+def test_too_many_frames_are_refused(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", gradient(6), 12.0)
+    with pytest.raises(GenerationFailed, match="more than 5 frames"):
+        read_video(tmp_path / "a.mp4", max_frames=5)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [np.zeros((0, 8, 8, 3), np.uint8), np.zeros((4, 8, 8), np.uint8), np.zeros((4, 8, 8, 3), np.float32)],
+)
+def test_other_arrays_are_refused_before_anything_is_written(tmp_path: Path, frames: Frames) -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        write_video(tmp_path / "a.mp4", frames, 12.0)
+    assert not list(tmp_path.iterdir())
