@@ -84,7 +84,7 @@ def build_app(
         """Sends in order; the result is done when Kafka has them all."""
         return asyncio.gather(
             *[
-                await app.producer.send(m.topic, m.key, m.value, None, None, dict(m.headers) or None)
+                await app.producer.send(m.topic, m.key, m.value, None, None, list(m.headers) or None)
                 for m in outgoing
             ]
         )
@@ -199,4 +199,5 @@ def _stored(event: Any) -> StoredMessage:
         timestamp_ms=int((message.timestamp or 0) * 1000),
         key=message.key,
         value=message.value or b"",
+        headers=tuple(message.headers or ()),
     )

@@ -73,7 +73,7 @@ def log_loss(probability: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Learning rate lr/(t+1)^power on RMS-scaled differences, and L2 per step."""
+    """Learning rate lr/(1 + weight learnt so far)^power on RMS-scaled differences, and L2 per step."""
 
     lr: float = 0.1
     power: float = 0.5
@@ -97,6 +97,7 @@ class BradleyTerry:
         self.recipe = recipe or Recipe()
         self._n: dict[str, int] = {}
         self._squares: dict[str, float] = {}
+        self._weight_learnt = 0.0
         self._model = linear_model.LogisticRegression(
             optimizer=optim.SGD(optim.schedulers.InverseScaling(self.recipe.lr, self.recipe.power)),
             l2=self.recipe.l2,
@@ -112,7 +113,10 @@ class BradleyTerry:
         # Every known feature is present, since River's L2 leaves out the features that a step leaves out.
         scales = self.scales
         x = {name: differences.get(name, 0.0) / scale for name, scale in scales.items()}
+        # The learning rate falls with the weight learnt: labels at a whisper must not age the learner.
+        self._model.optimizer.n_iterations = self._weight_learnt
         self._model.learn_one(x, True, w=weight)
+        self._weight_learnt += weight
 
     @property
     def scales(self) -> dict[str, float]:
@@ -135,7 +139,7 @@ class BradleyTerry:
         """Everything that later steps depend on, as JSON values; floats survive JSON exactly."""
         return {
             "recipe": asdict(self.recipe),
-            "steps": self._model.optimizer.n_iterations,
+            "weight_learnt": self._weight_learnt,
             "n": dict(self._n),
             "squares": dict(self._squares),
             "weights": self.weights,
@@ -147,8 +151,8 @@ class BradleyTerry:
         model = cls(Recipe(**state["recipe"]))
         model._n = dict(state["n"])
         model._squares = dict(state["squares"])
+        model._weight_learnt = state["weight_learnt"]
         model._model._weights = VectorDict(dict(state["weights"]))
-        model._model.optimizer.n_iterations = state["steps"]
         return model
 
 

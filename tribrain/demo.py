@@ -22,7 +22,7 @@ from rich.console import Console
 from runner.controller import ThompsonController, Vector
 from runner.critics.pixel import default_critics
 from runner.interfaces import Generation
-from runner.loop import run_loop
+from runner.loop import RefinementLoop
 from runner.refiner import Arm
 from runner.reward import PreferencePolicy
 from runner.stopping import StopRules
@@ -48,7 +48,7 @@ _COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 @click.option(
     "--out", type=options.PATH, default=Path("outputs/demo"), show_default=True, help="Where everything goes."
 )
-@click.option("--tasks", type=click.IntRange(min=1), default=72, show_default=True, help="How many runs.")
+@click.option("--tasks", type=click.IntRange(min=1), default=96, show_default=True, help="How many runs.")
 @click.option("--parallel", type=click.IntRange(min=1), default=4, show_default=True, help="Runs at a time.")
 @click.option(
     "--iters", type=click.IntRange(min=1), default=8, show_default=True, help="Iterations of a run."
@@ -113,7 +113,7 @@ def _run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor) -> None:
         if stop.is_set():
             return
         run_id = f"demo-{plan.seed}-{task:03d}"
-        result = run_loop(
+        loop = RefinementLoop(
             goal=goals[task],
             world=_Interruptible(goals[task], task_seed=plan.seed * 100_003 + task, stop=stop),
             critics=default_critics(),
@@ -126,7 +126,7 @@ def _run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor) -> None:
             policy=PreferencePolicy(weight=plan.preference_weight),
             sink=publisher,
         )
-        monitor.run_finished(FinishedRun(goals[task], result))
+        monitor.run_finished(FinishedRun(goals[task], loop.run()))
 
     pool = ThreadPoolExecutor(plan.parallel, thread_name_prefix="run")
     try:
@@ -147,7 +147,7 @@ class _Interruptible(SimulatedWorld):
     """Ends its run, as a Ctrl-C would, when the demo is ending: signals reach the main thread alone."""
 
     def __init__(self, goal: str, *, task_seed: int, stop: threading.Event) -> None:
-        super().__init__(goal, task_seed=task_seed)
+        super().__init__(goal, task_seed, write_truth=True)
         self._stop = stop
 
     def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from runner.controller import ThompsonController
 from runner.critics.pixel import default_critics
 from runner.interfaces import EventSink, RewardFeed, WorldModel
-from runner.loop import RunResult, run_loop
+from runner.loop import RefinementLoop, RunResult
 from runner.reward import PreferenceGate, PreferencePolicy
 from runner.reward_file import FileRewardFeed
 from runner.stopping import StopRules
@@ -167,7 +167,7 @@ def _run(
             stack.callback(publisher.close)
         progress = stack.enter_context(_progress(console))
         sink = _Tee(publisher, progress, iters)
-        result = run_loop(
+        result = RefinementLoop(
             goal=goal,
             world=world,
             critics=default_critics(),
@@ -179,7 +179,7 @@ def _run(
             feed=feed,
             policy=policy,
             sink=sink,
-        )
+        ).run()
         thompson.save(state_file)
         unsent = publisher.flush(_FLUSH_S) if publisher else 0
     if unsent:

@@ -54,7 +54,7 @@ def test_a_step_is_the_gradient_step_of_the_formula() -> None:
         squares += d * d
         x = d / np.sqrt((squares + 10 * 0.25**2) / (step + 10))
         p = 1 / (1 + np.exp(-weights @ x))
-        weights += 0.1 / math.sqrt(step) * 0.7 * (1 - p) * x
+        weights += 0.1 / math.sqrt(1 + 0.7 * (step - 1)) * 0.7 * (1 - p) * x
     assert list(model.weights.values()) == pytest.approx(list(weights))
 
 

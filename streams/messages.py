@@ -1,0 +1,35 @@
+"""A message as it was read from a topic, and one that is to be written: bytes, nothing decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMessage:
+    """A message that a broker holds."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    """Milliseconds since 1970-01-01 UTC, as the producer or the broker stamped it."""
+    key: bytes | None
+    value: bytes
+    """Empty for a tombstone."""
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def source(self) -> str:
+        """Where it stands, for errors: ``tribrain.trace[0]@4127``."""
+        return f"{self.topic}[{self.partition}]@{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to be written."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()

@@ -1,0 +1,95 @@
+"""Commands around the log: a local broker, the topics, and traces of finished runs."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+
+import click
+import orjson
+from rich.console import Console
+
+from streams.broker import fetch_kafka, start_local_broker
+from streams.publisher import publish_trace_file
+from streams.settings import Settings
+from streams.topics import create_topics
+from tribrain import options
+
+
+@click.command(epilog="Example: tribrain broker --port 9092 --data-dir ~/tribrain-kafka")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1; by default a free one.")
+@click.option("--data-dir", type=options.PATH, help="Keep the log here; by default it goes with the broker.")
+@click.option(
+    "--fetch-only", is_flag=True, help="Only fetch Apache Kafka's files, so that later starts are quick."
+)
+@options.as_json
+def broker(port: int | None, data_dir: Path | None, fetch_only: bool, as_json: bool) -> None:
+    """Run a Kafka broker on loopback until Ctrl-C, with the topics created.
+
+    Apache Kafka where Java 17+ and its files (Maven, or KAFKA_HOME) are there; else librdkafka's in-memory
+    test broker, and the output says so.
+    """
+    if fetch_only:
+        click.echo(fetch_kafka(), err=True)
+        return
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with start_local_broker(port=port, data_dir=data_dir) as running:
+        create_topics(Settings.from_environment(running.bootstrap_servers))
+        if as_json:
+            click.echo(
+                orjson.dumps({"bootstrap_servers": running.bootstrap_servers, "broker": running.description})
+            )
+        else:
+            click.echo(f"{running.description} answers at {running.bootstrap_servers}; Ctrl-C ends it")
+        stop.wait()
+
+
+@click.group()
+def topics() -> None:
+    """The topics on a Kafka broker."""
+
+
+@topics.command(epilog="Example: tribrain topics create --bootstrap-servers 127.0.0.1:9092")
+@options.bootstrap_servers
+@click.option("--trace-partitions", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option("--replication-factor", type=click.IntRange(min=1), default=1, show_default=True)
+@options.as_json
+def create(
+    bootstrap_servers: str | None, trace_partitions: int, replication_factor: int, as_json: bool
+) -> None:
+    """Create the topics that are missing; those that are there stay as they are."""
+    given = Settings.from_environment(bootstrap_servers)
+    settings = Settings(
+        bootstrap_servers=given.bootstrap_servers,
+        topic_prefix=given.topic_prefix,
+        trace_partitions=trace_partitions,
+        replication_factor=replication_factor,
+    )
+    result = create_topics(settings)
+    if as_json:
+        click.echo(orjson.dumps(result))
+        return
+    click.echo("created: " + (", ".join(result.created) or "none"))
+    click.echo("existed: " + (", ".join(result.existed) or "none"))
+
+
+@click.command(epilog="Example: tribrain publish-trace runs/a/trace.jsonl --bootstrap-servers 127.0.0.1:9092")
+@click.argument("trace", type=options.PATH)
+@options.bootstrap_servers
+@options.as_json
+def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> None:
+    """Send the trace of a finished run to Kafka, with an end where it has none.
+
+    A running serve-trainer makes pairs of it. Sending a trace twice does no harm.
+    """
+    settings = Settings.from_environment(bootstrap_servers)
+    create_topics(settings)
+    with Console(stderr=True).status(f"sending {trace}"):
+        published = publish_trace_file(settings, trace)
+    if as_json:
+        click.echo(orjson.dumps(published))
+    else:
+        click.echo(f"{trace}: {published} messages are on {settings.trace_topic}")
