@@ -14,6 +14,8 @@ from runner.interfaces import Frames
 
 WORKING_SIDE = 128
 """Pixels of the longest side at which everything is measured; smaller frames stay as they are."""
+FLOW_SIDE = 64
+"""The same for dense optical flow, which is by far the slowest."""
 _LEAST_AREA = 0.0008
 """Of the frame: fewer pixels of a colour are noise rather than a thing."""
 _OWN_PART = 0.25
@@ -39,10 +41,10 @@ class Track:
     """Shape (T,)."""
 
 
-def working_size(frames: Frames) -> Frames:
-    """The frames with their longest side at ``WORKING_SIDE`` pixels or less."""
+def working_size(frames: Frames, side: int = WORKING_SIDE) -> Frames:
+    """The frames with their longest side at ``side`` pixels or less."""
     height, width = frames.shape[1:3]
-    scale = WORKING_SIDE / max(height, width)
+    scale = side / max(height, width)
     if scale >= 1.0:
         return frames
     size = max(1, round(width * scale)), max(1, round(height * scale))

@@ -56,7 +56,7 @@ _LENGTH = np.array([0.010, 0.020, 0.005, 0.005, 0.005])
 _TASK_MEAN = np.array([0.1, 0.0, 0.2, 0.2, 0.2])
 _TASK_SPREAD = np.array([0.8, 0.8, 1.0, 1.0, 1.0])
 _SPREAD = np.array([0.80, 0.85, 0.80, 0.80, 0.80])
-_BOLDNESS = np.array([-0.40, -0.45, 0.50, 0.50, 0.50])
+_BOLDNESS = np.array([-0.33, -0.38, 0.42, 0.42, 0.42])
 """A bold generation arrives, and shakes and flickers on the way; a timid one looks good and fails."""
 
 # Streams of random numbers that must not depend on each other.

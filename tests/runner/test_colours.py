@@ -9,7 +9,7 @@ from runner.colours import COLOURS, Colour, colour_mask, colours_in, goal_colour
 
 
 def names(*colours: Colour | None) -> list[str | None]:
-    return [colour and colour.name for colour in colours]
+    return [colour.name if colour else None for colour in colours]
 
 
 @pytest.mark.parametrize(

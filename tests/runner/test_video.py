@@ -24,7 +24,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     frames = gradient()
     write_video(tmp_path / "a.mp4", frames, 12.0)
     read, fps = read_video(tmp_path / "a.mp4")
-    assert (read.shape, read.dtype, fps) == (frames.shape, np.uint8, 12.0)
+    assert (read.shape, fps) == (frames.shape, 12.0)
     assert np.abs(read.astype(int) - frames).mean() < 6
 
 

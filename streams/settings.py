@@ -1,0 +1,151 @@
+"""Where Kafka is, what the topics are called, and how kafka-python is set up to talk to it.
+
+The clients' settings were measured; each line that is not kafka-python's default has its reason beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from streams.errors import BadInput
+
+BOOTSTRAP_SERVERS_VARIABLE = "TRIBRAIN_BOOTSTRAP_SERVERS"
+TOPIC_PREFIX_VARIABLE = "TRIBRAIN_TOPIC_PREFIX"
+MAX_RECORD_BYTES = 900_000
+"""Below the 1 MiB of a broker's default ``message.max.bytes``, so that an oversize record fails at home."""
+
+_HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
+_TOPIC_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,200}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that a client of the topics needs to know. Raises BadInput where a value cannot be used."""
+
+    bootstrap_servers: str
+    """``host:port``, or several with commas between them."""
+    topic_prefix: str = "tribrain"
+    trace_partitions: int = 4
+    """Runs are spread over these, so it is how many pair formers can share the work."""
+    replication_factor: int = 1
+
+    def __post_init__(self) -> None:
+        for server in self.bootstrap_servers.split(","):
+            match = _HOST_AND_PORT.fullmatch(server)
+            if match is None or not 0 < int(match["port"]) < 65536:
+                raise BadInput(f"{server!r} is no Kafka broker; give it as host:port, e.g. localhost:9092")
+        if not _TOPIC_PREFIX.fullmatch(self.topic_prefix):
+            raise BadInput(
+                f"{self.topic_prefix!r} cannot begin a topic's name; use letters, digits, '.', '_' and '-'"
+            )
+
+    @classmethod
+    def from_environment(
+        cls, bootstrap_servers: str | None = None, environment: Mapping[str, str] | None = None
+    ) -> Settings:
+        """The given broker, else ``TRIBRAIN_BOOTSTRAP_SERVERS``; prefix from ``TRIBRAIN_TOPIC_PREFIX``.
+
+        Raises BadInput where no broker is named or a value cannot be used.
+        """
+        environment = os.environ if environment is None else environment
+        servers = bootstrap_servers or environment.get(BOOTSTRAP_SERVERS_VARIABLE, "")
+        if not servers:
+            raise BadInput(
+                f"no Kafka broker is named; give --bootstrap-servers host:port or set "
+                f"{BOOTSTRAP_SERVERS_VARIABLE} (`tribrain broker` starts one)"
+            )
+        return cls(
+            bootstrap_servers=",".join(server.strip() for server in servers.split(",")),
+            topic_prefix=environment.get(TOPIC_PREFIX_VARIABLE) or "tribrain",
+        )
+
+    @property
+    def trace_topic(self) -> str:
+        return f"{self.topic_prefix}.trace"
+
+    @property
+    def pairs_topic(self) -> str:
+        return f"{self.topic_prefix}.pairs"
+
+    @property
+    def snapshots_topic(self) -> str:
+        return f"{self.topic_prefix}.snapshots"
+
+    @property
+    def dead_letters_topic(self) -> str:
+        return f"{self.topic_prefix}.dead-letters"
+
+
+def producer_config(settings: Settings) -> dict[str, Any]:
+    """Arguments of ``kafka.KafkaProducer``."""
+    return {
+        **_client_config(settings),
+        "acks": "all",
+        "enable_idempotence": True,
+        "compression_type": "gzip",
+        "linger_ms": 20,
+        "max_request_size": MAX_RECORD_BYTES,
+        "delivery_timeout_ms": 30_000,
+        "max_block_ms": 2_000,
+        "metadata_max_age_ms": 60_000,
+        "allow_auto_create_topics": False,
+    }
+
+
+def consumer_config(settings: Settings) -> dict[str, Any]:
+    """Arguments of ``kafka.KafkaConsumer`` for a reader without a group that commits nothing."""
+    return {
+        **_client_config(settings),
+        "group_id": None,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        # What a fenced learner wrote must not be seen.
+        "isolation_level": "read_committed",
+        "metadata_max_age_ms": 30_000,
+        "max_partition_fetch_bytes": 4 << 20,
+        "allow_auto_create_topics": False,
+        # No deserialisers: one that raises makes poll() return to the same offset for ever.
+    }
+
+
+def admin_config(settings: Settings, timeout_s: float = 5.0) -> dict[str, Any]:
+    """Arguments of ``kafka.KafkaAdminClient``, whose constructor waits up to ``timeout_s`` for a broker."""
+    return {**_client_config(settings), "bootstrap_timeout_ms": int(timeout_s * 1000)}
+
+
+def no_broker_answers(settings: Settings) -> BadInput:
+    """The error for a broker that is away."""
+    return BadInput(
+        f"no Kafka broker answers at {settings.bootstrap_servers}; "
+        "start one with `tribrain broker` or give --bootstrap-servers"
+    )
+
+
+def _client_config(settings: Settings) -> dict[str, Any]:
+    _quieten_kafka_python()
+    return {
+        "bootstrap_servers": settings.bootstrap_servers.split(","),
+        # Kafka 4 and librdkafka's test broker both speak 2.3. Left to find out for itself, kafka-python
+        # would wait for an answer in each constructor, and would not get along with the test broker.
+        "api_version": (2, 3),
+        "request_timeout_ms": 10_000,
+        # The default, 30 s, is felt long after the broker is back.
+        "reconnect_backoff_max_ms": 1_000,
+    }
+
+
+def _quieten_kafka_python() -> None:
+    """Below INFO it logs keys and values; and with a broker away it logs an error a second.
+
+    Whoever reads from or writes to Kafka here reports a broker that is away once, in its own words.
+    """
+    logger = logging.getLogger("kafka")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.CRITICAL)
+    elif logger.level < logging.INFO:
+        logger.setLevel(logging.INFO)

@@ -1,0 +1,101 @@
+"""The four topics, made where they are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.errors import KafkaError, KafkaTimeoutError, NoError, TopicAlreadyExistsError, for_code
+
+from streams.errors import BadInput
+from streams.settings import Settings, admin_config, no_broker_answers, producer_config
+
+# librdkafka's test broker names its cluster so. It has no admin API and makes a topic when asked about it.
+_IN_MEMORY_CLUSTER = "mockCluster"
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedTopics:
+    """Names of topics: those that were made, and those that were there."""
+
+    created: tuple[str, ...]
+    existed: tuple[str, ...]
+
+
+def create_topics(settings: Settings, *, timeout_s: float = 5.0) -> CreatedTopics:
+    """Make the topics that do not exist; those that do are left as they are.
+
+    Raises BadInput where no broker answers within ``timeout_s`` seconds or the broker refuses.
+    """
+    wanted = _topics(settings)
+    with connect_admin(settings, timeout_s) as admin:
+        try:
+            existing = set(admin.list_topics())
+            missing = {name: options for name, options in wanted.items() if name not in existing}
+            if str(admin.describe_cluster()["cluster_id"]).startswith(_IN_MEMORY_CLUSTER):
+                _mention(settings, missing)
+                created = set(missing)
+            else:
+                created = _create(admin, missing)
+        except KafkaTimeoutError:
+            raise no_broker_answers(settings) from None
+        except KafkaError as error:
+            raise BadInput(
+                f"the Kafka broker at {settings.bootstrap_servers} cannot make the topics: {error}"
+            ) from None
+    return CreatedTopics(
+        created=tuple(name for name in wanted if name in created),
+        existed=tuple(name for name in wanted if name not in created),
+    )
+
+
+def connect_admin(settings: Settings, timeout_s: float) -> KafkaAdminClient:
+    """An admin client of a broker that has answered. Raises BadInput after ``timeout_s`` seconds."""
+    try:
+        return KafkaAdminClient(**admin_config(settings, timeout_s))
+    except KafkaError:
+        raise no_broker_answers(settings) from None
+
+
+def _topics(settings: Settings) -> dict[str, dict[str, Any]]:
+    def options(partitions: int = 1, configs: dict[str, str] | None = None) -> dict[str, Any]:
+        return {
+            "num_partitions": partitions,
+            "replication_factor": settings.replication_factor,
+            "configs": configs or {},
+        }
+
+    return {
+        settings.trace_topic: options(settings.trace_partitions),
+        # One partition: what the learner learns depends on the order of the pairs.
+        settings.pairs_topic: options(),
+        settings.snapshots_topic: options(configs={"cleanup.policy": "compact"}),
+        settings.dead_letters_topic: options(),
+    }
+
+
+def _create(admin: KafkaAdminClient, topics: dict[str, dict[str, Any]]) -> set[str]:
+    """The names that were made; another process may have made some of them meanwhile."""
+    if not topics:
+        return set()
+    answers = admin.create_topics(topics, raise_errors=False)["topics"]
+    created = set()
+    for answer in answers:
+        error = for_code(answer["error_code"])
+        if error is NoError:
+            created.add(answer["name"])
+        elif error is not TopicAlreadyExistsError:
+            raise error(f"{answer['name']}: {answer['error_message']}")
+    admin.wait_for_topics(sorted(created))
+    return created
+
+
+def _mention(settings: Settings, topics: Iterable[str]) -> None:
+    producer = KafkaProducer(**producer_config(settings))
+    try:
+        for topic in topics:
+            producer.partitions_for(topic)
+    finally:
+        producer.close(timeout=1)

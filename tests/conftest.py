@@ -1,0 +1,131 @@
+"""Brokers for the tests: one real Kafka a session, found or started, and librdkafka's in memory."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import docker
+import pytest
+from docker.errors import DockerException
+from testcontainers.core.container import DockerContainer
+
+from streams.broker import InMemoryBroker, LocalBroker
+from streams.errors import BadInput
+from streams.kafka_jars import KafkaJars, NoKafka, find_kafka
+from streams.settings import Settings
+from streams.topics import connect_admin, create_topics
+
+_IMAGE = "apache/kafka:4.3.1"
+_CONTAINER_START_S = 60.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {"kafka", "kafka_jars"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.kafka)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    """Bootstrap servers of a real broker: a given one, one in Docker, or Apache Kafka on this computer."""
+    given = os.environ.get("TRIBRAIN_TEST_BOOTSTRAP_SERVERS")
+    if given:
+        yield given
+    elif _docker_has_image():
+        with _kafka_in_docker() as bootstrap_servers:
+            yield bootstrap_servers
+    else:
+        with LocalBroker(_jars_or_skip()) as broker:
+            yield broker.bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def kafka_jars() -> KafkaJars:
+    """For tests that start and stop Apache Kafka themselves."""
+    return _jars_or_skip()
+
+
+@pytest.fixture(scope="session")
+def in_memory_broker() -> Iterator[str]:
+    """Bootstrap servers of librdkafka's test broker."""
+    with InMemoryBroker() as broker:
+        yield broker.bootstrap_servers
+
+
+@pytest.fixture
+def settings(kafka: str) -> Settings:
+    """The real broker, with topics that no other test uses."""
+    return _with_topics(kafka)
+
+
+@pytest.fixture
+def in_memory_settings(in_memory_broker: str) -> Settings:
+    return _with_topics(in_memory_broker)
+
+
+def _with_topics(bootstrap_servers: str) -> Settings:
+    settings = Settings(bootstrap_servers=bootstrap_servers, topic_prefix=f"test-{uuid.uuid4().hex[:12]}")
+    create_topics(settings)
+    return settings
+
+
+def _jars_or_skip() -> KafkaJars:
+    try:
+        return find_kafka()
+    except NoKafka as reason:
+        missing = f"no real Kafka to test with: {reason}; install Java 17 and Maven, or start Docker"
+    if os.environ.get("REQUIRE_KAFKA") == "1":
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+def _docker_has_image() -> bool:
+    try:
+        client = docker.from_env(timeout=5)
+    except DockerException:
+        return False
+    try:
+        client.ping()
+        if not client.images.list(name=_IMAGE):
+            client.images.pull(_IMAGE)
+    except (DockerException, OSError):
+        return False
+    finally:
+        client.close()
+    return True
+
+
+@contextmanager
+def _kafka_in_docker() -> Iterator[str]:
+    """On a port chosen beforehand, since the broker must tell its clients where it is to be found."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    container = DockerContainer(_IMAGE).with_kwargs(ports={f"{port}/tcp": ("127.0.0.1", port)})
+    variables = {
+        "KAFKA_NODE_ID": "1",
+        "KAFKA_PROCESS_ROLES": "broker,controller",
+        "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
+        "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+        "KAFKA_LISTENERS": f"PLAINTEXT://0.0.0.0:{port},CONTROLLER://localhost:9093",
+        "KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://127.0.0.1:{port}",
+        "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
+        "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+        "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
+        "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+        "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
+    }
+    for name, value in variables.items():
+        container.with_env(name, value)
+    with container:
+        bootstrap_servers = f"127.0.0.1:{port}"
+        try:
+            connect_admin(Settings(bootstrap_servers=bootstrap_servers), _CONTAINER_START_S).close()
+        except BadInput:
+            pytest.fail(f"{_IMAGE} did not answer within {_CONTAINER_START_S:g} s:\n{container.get_logs()}")
+        yield bootstrap_servers

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kafka import KafkaProducer
+
+from streams.codec import encode, sealed
+from streams.contracts import RewardSnapshot
+from streams.feed import SnapshotFeed, read_latest_snapshot
+from streams.settings import Settings, producer_config
+from tests.waiting import wait_until
+
+
+def _snapshot(version: int, model: str = "default") -> RewardSnapshot:
+    return sealed(
+        RewardSnapshot(
+            model=model,
+            version=version,
+            gate="shadow",
+            statement="made by a test",
+            feature_names=("overall.quality",),
+            feature_hash="0",
+            weights={"overall.quality": 1.0},
+            scales={"overall.quality": 1.0},
+            labels={},
+            metrics={},
+            learner={},
+        )
+    )
+
+
+def _write(settings: Settings, *values: bytes) -> None:
+    producer = KafkaProducer(**producer_config(settings))
+    # One key, so that they are in one partition and stay in order on every broker.
+    sent = [producer.send(settings.snapshots_topic, value, b"key") for value in values]
+    for future in sent:
+        future.get(timeout=10)
+    producer.close()
+
+
+def test_the_feed_takes_the_newest_and_refuses_damaged_older_and_foreign_snapshots(
+    settings: Settings,
+) -> None:
+    damaged = encode(_snapshot(9)).replace(b"made by a test", b"made by a pest")
+    seen: list[int] = []
+    with SnapshotFeed(settings, on_snapshot=lambda snapshot: seen.append(snapshot.version)) as feed:
+        values = [encode(_snapshot(version)) for version in (3, 2, 3)]
+        _write(settings, *values, damaged, b"{", encode(_snapshot(8, "another")), encode(_snapshot(5)))
+        wait_until(lambda: seen[-1:] == [5])
+        assert feed.latest() == _snapshot(5)
+        assert seen == [3, 5]
+        assert feed.refused == {"not newer": 2, "damaged": 2, "other model": 1}
+
+
+def test_the_feed_picks_up_snapshots_that_come_later(in_memory_settings: Settings) -> None:
+    with SnapshotFeed(in_memory_settings) as feed:
+        _write(in_memory_settings, encode(_snapshot(1)))
+        wait_until(lambda: feed.latest() == _snapshot(1))
+        _write(in_memory_settings, encode(_snapshot(2)))
+        wait_until(lambda: feed.latest() == _snapshot(2))
+
+
+def test_a_callback_that_raises_does_not_end_the_feed(in_memory_settings: Settings) -> None:
+    def fail(_: RewardSnapshot) -> None:
+        raise ValueError("a bug of the caller")
+
+    with SnapshotFeed(in_memory_settings, on_snapshot=fail) as feed:
+        _write(in_memory_settings, encode(_snapshot(1)), encode(_snapshot(2)))
+        wait_until(lambda: feed.latest() == _snapshot(2))
+
+
+def test_without_a_broker_there_is_no_snapshot_and_no_error() -> None:
+    feed = SnapshotFeed(Settings(bootstrap_servers="127.0.0.1:9"))
+    assert feed.latest() is None
+    feed.close()
+    feed.close()
+
+
+def test_the_latest_snapshot_of_a_model_is_read_past_those_of_others(settings: Settings) -> None:
+    assert read_latest_snapshot(settings, "default") is None
+    versions = [_snapshot(1), _snapshot(2), _snapshot(7, "another")]
+    _write(settings, *(encode(snapshot) for snapshot in versions), encode(replace(_snapshot(9), version=8)))
+    assert read_latest_snapshot(settings, "default") == _snapshot(2)
