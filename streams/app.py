@@ -97,7 +97,7 @@ def build_app(
             first.delivery.result()
             first.event.ack()
 
-    async def publish_snapshot(*_: Any, **__: Any) -> None:
+    async def publish_snapshot() -> None:
         async with publishing:
             covered = [(queue, len(queue)) for tp, queue in unacked.items() if tp[0] == settings.pairs_topic]
             snapshot = pair_stage.take_snapshot()
@@ -144,19 +144,25 @@ def build_app(
         async for event in stream.noack().events():
             await guarded(learn(event))
 
-    @app.timer(interval=snapshot_every_s, name="snapshots")
-    async def snapshots() -> None:
-        await guarded(publish_snapshot())
+    async def settle() -> None:
+        await publish_snapshot()
         for partition in [tp for tp in unacked if tp[0] == settings.trace_topic]:
             release(partition)
+
+    @app.timer(interval=snapshot_every_s, name="snapshots")
+    async def snapshots() -> None:
+        await guarded(settle())
 
     async def forget(*_: Any, **__: Any) -> None:
         unacked.clear()
         trace_stage.forget()
         pair_stage.forget()
 
+    async def last_snapshot(*_: Any, **__: Any) -> None:
+        await publish_snapshot()
+
     app.on_partitions_revoked.connect(forget, weak=False)
-    app.on_before_shutdown.connect(publish_snapshot, weak=False)
+    app.on_before_shutdown.connect(last_snapshot, weak=False)
     return app
 
 
@@ -169,8 +175,9 @@ def _faust_app(settings: Settings) -> faust.App:
         stream_wait_empty=False,
         stream_buffer_maxsize=4096,
         broker_commit_interval=1.0,
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=3.0,
+        # A killed worker's partitions are free again after so long; Kafka's own least value.
+        broker_session_timeout=6.0,
+        broker_heartbeat_interval=2.0,
         broker_request_timeout=40.0,
         broker_max_poll_interval=300.0,
         producer_request_timeout=30.0,

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Self
 
-from kafka import KafkaConsumer
-from kafka.errors import KafkaError
-
 from streams.codec import ContractError, decode_snapshot
 from streams.contracts import RewardSnapshot
+from streams.follow import TopicFollower
 from streams.messages import StoredMessage
-from streams.replay import read_topic, stored_message
-from streams.settings import Settings, consumer_config
+from streams.replay import read_topic
+from streams.settings import Settings
 
 log = logging.getLogger(__name__)
-
-_POLL_MS = 200
 
 
 class SnapshotFeed:
@@ -37,12 +32,9 @@ class SnapshotFeed:
         *,
         on_snapshot: Callable[[RewardSnapshot], None] | None = None,
     ) -> None:
-        self._settings = settings
         self._newest = _Newest(model)
         self._on_snapshot = on_snapshot
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="snapshot-feed", daemon=True)
-        self._thread.start()
+        self._follower = TopicFollower(settings, (settings.snapshots_topic,), self._take)
 
     def __enter__(self) -> Self:
         return self
@@ -58,39 +50,14 @@ class SnapshotFeed:
         """The newest snapshot so far; None where there is none yet."""
         return self._newest.snapshot
 
-    def close(self, timeout_s: float = 2.0) -> None:
+    def close(self) -> None:
         """Stop following; what ``latest`` gives stays. May be called twice."""
-        self._closing.set()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(timeout_s)
-
-    def _follow(self) -> None:
-        while not self._closing.is_set():
-            try:
-                self._follow_with_one_consumer()
-            except KafkaError as error:
-                log.warning("the snapshot feed starts again after: %s", error)
-                self._closing.wait(1.0)
-
-    def _follow_with_one_consumer(self) -> None:
-        # Subscribed without a group, it is given every partition, also of a topic that is made later.
-        consumer = KafkaConsumer(self._settings.snapshots_topic, **consumer_config(self._settings))
-        try:
-            while not self._closing.is_set():
-                for records in consumer.poll(timeout_ms=_POLL_MS).values():
-                    for record in records:
-                        self._take(stored_message(record))
-        finally:
-            consumer.close()
+        self._follower.close()
 
     def _take(self, message: StoredMessage) -> None:
         snapshot = self._newest.offer(message)
-        if snapshot is None or self._on_snapshot is None:
-            return
-        try:
+        if snapshot is not None and self._on_snapshot is not None:
             self._on_snapshot(snapshot)
-        except Exception:
-            log.exception("on_snapshot failed at version %d", snapshot.version)
 
 
 def read_latest_snapshot(settings: Settings, model: str, timeout_s: float = 10.0) -> RewardSnapshot | None:
@@ -114,7 +81,7 @@ class _Newest:
 
     def offer(self, message: StoredMessage) -> RewardSnapshot | None:
         """The snapshot of ``message`` if it is the newest now."""
-        source = f"{message.topic}[{message.partition}]@{message.offset}"
+        source = message.source
         try:
             snapshot = decode_snapshot(message.value, source)
         except ContractError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from streams.codec import decode_pair, decode_snapshot, decode_trace
@@ -30,6 +30,26 @@ def write_atomically(path: Path, content: bytes) -> None:
 def read_trace(path: Path) -> list[TraceEvent | RunEnd]:
     """The events of a ``trace.jsonl`` in the order of the file. Raises BadInput; an empty trace is one."""
     return [decode_trace(line, source) for line, source in _lines(path, "trace")]
+
+
+def missing_ends(messages: Iterable[TraceEvent | RunEnd]) -> list[RunEnd]:
+    """The ends of the runs that have none, in the order in which the runs begin."""
+    events: dict[str, list[TraceEvent]] = {}
+    ended = set()
+    for message in messages:
+        if isinstance(message, RunEnd):
+            ended.add(message.run_id)
+        else:
+            events.setdefault(message.run_id, []).append(message)
+    return [
+        RunEnd(
+            run_id=run_id,
+            iterations=tuple(sorted({event.iter_idx for event in of_run})),
+            stop_reason=str(of_run[-1].meta.get("stop_reason") or ""),
+        )
+        for run_id, of_run in events.items()
+        if run_id not in ended
+    ]
 
 
 def read_pairs(path: Path) -> list[PreferencePair | PairsEnd]:

@@ -11,7 +11,7 @@ import logging
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -32,7 +32,7 @@ from kafka.producer.future import FutureRecordMetadata
 from streams.codec import encode
 from streams.contracts import RunEnd, TraceEvent
 from streams.errors import BadInput
-from streams.files import read_trace
+from streams.files import missing_ends, read_trace
 from streams.settings import Settings, producer_config
 from streams.topics import connect_admin
 
@@ -270,7 +270,7 @@ def publish_trace_file(settings: Settings, path: Path, *, timeout_s: float = 30.
     within ``timeout_s`` seconds. Sending a file again is harmless.
     """
     messages = read_trace(path)
-    ends = _missing_ends(messages)
+    ends = missing_ends(messages)
     connect_admin(settings, min(timeout_s, 5.0)).close()
     total = len(messages) + len(ends)
     with TracePublisher(settings, max_queued=total, max_queued_bytes=sys.maxsize) as publisher:
@@ -287,23 +287,3 @@ def publish_trace_file(settings: Settings, path: Path, *, timeout_s: float = 30.
         ends_added=len(ends),
         refused=refused,
     )
-
-
-def _missing_ends(messages: Iterable[TraceEvent | RunEnd]) -> list[RunEnd]:
-    """The ends of the runs that have none, in the order in which the runs begin."""
-    events: dict[str, list[TraceEvent]] = {}
-    ended = set()
-    for message in messages:
-        if isinstance(message, RunEnd):
-            ended.add(message.run_id)
-        else:
-            events.setdefault(message.run_id, []).append(message)
-    return [
-        RunEnd(
-            run_id=run_id,
-            iterations=tuple(sorted({event.iter_idx for event in of_run})),
-            stop_reason=str(of_run[-1].meta.get("stop_reason") or ""),
-        )
-        for run_id, of_run in events.items()
-        if run_id not in ended
-    ]

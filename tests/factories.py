@@ -15,7 +15,7 @@ def event(
     outcome: float | None = None,
     critics: Mapping[str, float | None] | None = None,
 ) -> TraceEvent:
-    """An iteration whose only critic says ``score``, unless ``critics`` (``{"name.mode": score}``) is given."""
+    """An iteration whose only critic says ``score``, unless ``critics`` are given by ``name.mode``."""
     given = {"overall.quality": score} if critics is None else critics
     split = [(name.split(".")[0], name.split(".")[1], value) for name, value in given.items()]
     meta = {"run_id": run_id, "goal_instruction": "move the red cube to the bowl"}

@@ -78,14 +78,15 @@ def _run(plan: DemoPlan, bootstrap_servers: str | None, started: float, console:
     interrupted = False
     with ExitStack() as stack:
         if bootstrap_servers:
-            description = f"broker at {bootstrap_servers}"
+            description = note = f"broker at {bootstrap_servers}"
             prefix = f"tribrain-demo-{os.getpid()}-{int(time.time())}"
         else:
             broker = stack.enter_context(start_local_broker())
             bootstrap_servers, description, prefix = broker.bootstrap_servers, broker.description, "tribrain"
+            note = broker.note
         settings = Settings(bootstrap_servers=bootstrap_servers, topic_prefix=prefix)
         create_topics(settings)
-        console.print(f"Kafka: {description}; topics {prefix}.*", soft_wrap=True)
+        console.print(f"{note}; topics {prefix}.*", soft_wrap=True)
         trainer = stack.enter_context(TrainerProcess(settings, plan.out / "trainer.log"))
         monitor = stack.enter_context(Monitor(settings, trainer, started, plan.tasks))
         try:

@@ -11,6 +11,7 @@ import orjson
 from rich.console import Console
 
 from streams.broker import fetch_kafka, start_local_broker
+from streams.errors import BadInput
 from streams.publisher import publish_trace_file
 from streams.settings import Settings
 from streams.topics import create_topics
@@ -43,7 +44,7 @@ def broker(port: int | None, data_dir: Path | None, fetch_only: bool, as_json: b
                 orjson.dumps({"bootstrap_servers": running.bootstrap_servers, "broker": running.description})
             )
         else:
-            click.echo(f"{running.description} answers at {running.bootstrap_servers}; Ctrl-C ends it")
+            click.echo(f"{running.note}; it answers at {running.bootstrap_servers}, Ctrl-C ends it")
         stop.wait()
 
 
@@ -92,4 +93,7 @@ def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> 
     if as_json:
         click.echo(orjson.dumps(published))
     else:
-        click.echo(f"{trace}: {published} messages are on {settings.trace_topic}")
+        added = " and its end, which the file lacks" if published.ends_added else ""
+        click.echo(f"{trace}: {published.events} events{added} are on {settings.trace_topic}")
+    if published.refused:
+        raise BadInput(f"{trace}: {len(published.refused)} events were not sent: {published.refused[0]}")

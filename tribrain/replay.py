@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from streams.codec import decode_snapshot, encode
-from streams.contracts import PairStrategy, RunEnd, TraceEvent
+from streams.contracts import PairStrategy
 from streams.errors import BadInput
 from streams.feed import read_latest_snapshot
-from streams.files import read_trace, write_atomically
+from streams.files import missing_ends, read_trace, write_atomically
 from streams.messages import Outgoing, StoredMessage
 from streams.replay import read_topic
 from streams.settings import Settings
@@ -118,10 +118,7 @@ def _form(
 def _trace_lines(traces: Iterable[Path]) -> Iterator[bytes]:
     for path in traces:
         events = read_trace(path)
-        yield from map(encode, events)
-        if not isinstance(events[-1], RunEnd):
-            done = [event for event in events if isinstance(event, TraceEvent)]
-            yield encode(RunEnd(run_id=done[-1].run_id, iterations=tuple(sorted(e.iter_idx for e in done))))
+        yield from map(encode, (*events, *missing_ends(events)))
 
 
 def _numbered(values: Iterable[bytes], topic: str) -> Iterator[StoredMessage]:

@@ -21,11 +21,13 @@ prompt, out_dir, seed = sys.argv[1:]
 pathlib.Path(out_dir, "prompt.txt").write_bytes(prompt.encode("utf-8", "surrogateescape"))
 pathlib.Path(out_dir, f"{seed}.mp4").write_bytes(b"video")
 """
-# The grandchild holds the write end of a FIFO open for as long as it lives.
+# Its worker inherits the write end of a FIFO, and holds it open for as long as it lives.
 LINGER = """
-import pathlib, subprocess, sys, time
-hold = "import sys, time; file = open(sys.argv[1], 'w'); file.write('up'); file.flush(); time.sleep(60)"
-subprocess.Popen([sys.executable, "-c", hold, sys.argv[2] + "/alive"])
+import subprocess, sys, time
+file = open(sys.argv[2] + "/alive", "w")
+subprocess.Popen(["sleep", "60"], pass_fds=[file.fileno()])
+file.write("up")
+file.flush()
 time.sleep(60)
 """
 
@@ -127,8 +129,8 @@ def test_a_time_out_kills_all_it_started(tmp_path: Path) -> None:
     os.mkfifo(out_dir / "alive")
     reader = os.open(out_dir / "alive", os.O_RDONLY | os.O_NONBLOCK)
     try:
-        with pytest.raises(GenerationFailed, match=r"stopped after 1\.5 s"):
-            run(LINGER, tmp_path, timeout_s=1.5)
+        with pytest.raises(GenerationFailed, match=r"stopped after 2 s"):
+            run(LINGER, tmp_path, timeout_s=2.0)
         os.set_blocking(reader, True)
         assert os.read(reader, 2) == b"up"
         assert os.read(reader, 1) == b""  # end of file: nobody holds it open any more
