@@ -96,4 +96,5 @@ def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> 
         added = " and its end, which the file lacks" if published.ends_added else ""
         click.echo(f"{trace}: {published.events} events{added} are on {settings.trace_topic}")
     if published.refused:
-        raise BadInput(f"{trace}: {len(published.refused)} events were not sent: {published.refused[0]}")
+        reasons = "; ".join(f"{run}: {', '.join(why)}" for run, why in published.refused.items())
+        raise BadInput(f"{trace}: some events cannot be on Kafka: {reasons}")
