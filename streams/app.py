@@ -158,16 +158,23 @@ def build_app(
         trace_stage.forget()
         pair_stage.forget()
 
-    async def last_snapshot(*_: Any, **__: Any) -> None:
-        await publish_snapshot()
-
     app.on_partitions_revoked.connect(forget, weak=False)
-    app.on_before_shutdown.connect(last_snapshot, weak=False)
+    app.before_stop = publish_snapshot
     return app
 
 
-def _faust_app(settings: Settings) -> faust.App:
-    return faust.App(
+class _App(faust.App):
+    """Faust's own signal before the shutdown comes after the partitions have been given back."""
+
+    before_stop: Callable[[], Awaitable[None]]
+
+    async def on_stop(self) -> None:
+        await self.before_stop()
+        await super().on_stop()
+
+
+def _faust_app(settings: Settings) -> _App:
+    return _App(
         f"{settings.topic_prefix}-trainer",
         broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
         processing_guarantee="at_least_once",
