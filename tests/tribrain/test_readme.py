@@ -1,0 +1,101 @@
+"""Every command of the README is run, in its order, as a reader would."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import click
+
+from streams.kafka_jars import KafkaJars
+from tests.waiting import wait_until
+from tribrain.cli import cli
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line
+    for block in re.findall(r"^```sh\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    for line in block.splitlines()
+]
+GENERATOR = """
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from runner.video import write_video
+
+parser = argparse.ArgumentParser()
+for name in ("--prompt", "--out", "--seed"):
+    parser.add_argument(name)
+given = parser.parse_args()
+frames = np.random.default_rng(int(given.seed)).integers(0, 255, (8, 64, 64, 3), np.uint8)
+write_video(Path(given.out) / "video.mp4", frames, 8.0)
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def in_background(command: str, folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    """A command that runs until Ctrl-C, once it has said that it is ready."""
+    log = folder / f"{command.split()[1]}.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            shlex.split(command), cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_until(lambda: log.read_text().strip() or process.poll() is not None, 60)
+        assert process.poll() is None, log.read_text()
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_every_command_of_the_readme_runs(tmp_path: Path, kafka_jars: KafkaJars) -> None:
+    (tmp_path / "gen.py").write_text(GENERATOR)
+    environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
+    port = str(free_port())
+    ran = []
+    with ExitStack() as background:
+        for line in COMMANDS:
+            command = line.replace("9092", port)
+            if command.startswith(("tribrain broker", "tribrain serve-trainer")):
+                background.enter_context(in_background(command, tmp_path, environment))
+                continue
+            if command.startswith("make "):
+                # This test is a part of `make test`, and the demo has a test of its own.
+                command = f"{command} --dry-run -C {shlex.quote(str(ROOT))}"
+            elif command.startswith(". "):
+                assert BIN.name == "bin", "the README activates the environment that make has made"
+                continue
+            done = subprocess.run(
+                ["bash", "-c", command],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+            ran.append(done.stdout)
+    assert any("bit for bit the published snapshot" in output for output in ran)
+
+
+def test_every_command_of_the_program_is_in_the_readme() -> None:
+    for name in cli.list_commands(click.Context(cli)):
+        assert re.search(rf"(tribrain|tribrain\.cli|make) {name}\b", README), name
