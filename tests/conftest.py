@@ -105,7 +105,8 @@ def _kafka_in_docker() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    container = DockerContainer(_IMAGE).with_kwargs(ports={f"{port}/tcp": ("127.0.0.1", port)})
+    container = DockerContainer(_IMAGE)
+    container.ports[f"{port}/tcp"] = ("127.0.0.1", port)  # with_bind_ports() takes no address
     variables = {
         "KAFKA_NODE_ID": "1",
         "KAFKA_PROCESS_ROLES": "broker,controller",

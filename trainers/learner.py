@@ -201,7 +201,7 @@ class PreferenceLearner:
         made_of = ", ".join(f"{n} {source}" for source, n in self.labels.items()) or "no"
         if self.labels.keys() <= {"critic"}:
             return f"Made of {made_of} labels alone: it smooths the critics and cannot correct them."
-        evidence = f"evidence {self._gate.evidence:.3g} of {OPENS_AT:g} after {self._gate.tasks} tasks"
+        evidence = f"evidence {self._gate.evidence:,.1f} after {self._gate.tasks} tasks, {OPENS_AT:g} needed"
         if self._gate.position == "active":
             return f"Made of {made_of} labels: shown to beat the critics' mean ({evidence}), so it steers."
         return f"Made of {made_of} labels: not yet shown to beat the critics' mean ({evidence}); a shadow."

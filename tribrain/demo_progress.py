@@ -43,7 +43,6 @@ class Monitor:
         self.tasks = tasks
         self.finished: list[FinishedRun] = []
         self.history: list[dict[str, Any]] = []
-        self.events = 0
         self.pair_ids: set[str] = set()
         self.labels: Counter[str] = Counter()
         self._started = started
@@ -52,6 +51,7 @@ class Monitor:
         self._changed = threading.Condition(self._lock)
         self._event_times: deque[float] = deque()
         self._ended_runs: set[str] = set()
+        self._trace_read: dict[int, int] = {}
         self._pairs_read: dict[str, int] = {}
         self.feed = SnapshotFeed(settings, on_snapshot=self._on_snapshot)
         self._follower = TopicFollower(
@@ -70,6 +70,11 @@ class Monitor:
     @property
     def elapsed_s(self) -> float:
         return time.monotonic() - self._started
+
+    @property
+    def events(self) -> int:
+        """Messages on the trace topic."""
+        return sum(self._trace_read.values())
 
     @property
     def events_per_s(self) -> float:
@@ -103,7 +108,10 @@ class Monitor:
     def _on_message(self, message: StoredMessage) -> None:
         with self._changed:
             if message.topic == self._settings.trace_topic:
-                self.events += 1
+                # By offset, as a follower that had to begin anew brings the same messages again.
+                if message.offset < self._trace_read.get(message.partition, 0):
+                    return
+                self._trace_read[message.partition] = message.offset + 1
                 self._event_times.append(time.monotonic())
                 while self._event_times[0] < time.monotonic() - _RATE_WINDOW_S:
                     self._event_times.popleft()
@@ -170,7 +178,10 @@ def _figures(monitor: Monitor) -> list[tuple[str, str]]:
     if latest is None:
         return [*figures, ("snapshot", "none yet")]
     figures.append(
-        ("snapshot", f"v{latest['version']} ({latest['gate']}, evidence {latest['evidence']:.3g} of 20)")
+        (
+            "snapshot",
+            f"v{latest['version']} ({latest['gate']}, evidence {latest['evidence']:,.1f}, 20 needed)",
+        )
     )
     if latest["log_loss"] is not None:
         loss = f"{latest['log_loss']:.3f} against {latest['log_loss_critics_mean']:.3f} of the critics' mean"
