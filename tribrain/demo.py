@@ -48,7 +48,7 @@ _COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 @click.option(
     "--out", type=options.PATH, default=Path("outputs/demo"), show_default=True, help="Where everything goes."
 )
-@click.option("--tasks", type=click.IntRange(min=1), default=96, show_default=True, help="How many runs.")
+@click.option("--tasks", type=click.IntRange(min=1), default=100, show_default=True, help="How many runs.")
 @click.option("--parallel", type=click.IntRange(min=1), default=4, show_default=True, help="Runs at a time.")
 @click.option(
     "--iters", type=click.IntRange(min=1), default=8, show_default=True, help="Iterations of a run."

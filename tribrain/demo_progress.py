@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -191,8 +191,9 @@ def _figures(monitor: Monitor) -> list[tuple[str, str]]:
     return figures
 
 
-def _table(monitor: Monitor) -> Group:
+def _table(monitor: Monitor) -> Table:
     table = Table.grid(padding=(0, 2))
+    table.add_row("", ProgressBar(total=monitor.tasks, completed=len(monitor.finished), width=60))
     for name, value in _figures(monitor):
         table.add_row(f"[bold]{name}", value)
-    return Group(ProgressBar(total=monitor.tasks, completed=len(monitor.finished), width=60), table)
+    return table

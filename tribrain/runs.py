@@ -65,6 +65,11 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--patience", type=click.IntRange(min=1), help="Stop after so many iterations without gain."
             ),
+            click.option(
+                "--drift-threshold",
+                type=click.FloatRange(0, 1),
+                help="Stop when a failure mode twice falls by more than this while the score rises.",
+            ),
             click.option("--max-wall", type=click.FloatRange(min=0), help="Stop after so many seconds."),
             click.option(
                 "--controller", type=options.PATH, help="Controller state to start from and to save to."
@@ -135,6 +140,7 @@ def _run(
     preference_gate: PreferenceGate,
     target_score: float | None,
     patience: int | None,
+    drift_threshold: float | None,
     max_wall: float | None,
     controller: Path | None,
     bootstrap_servers: str | None,
@@ -145,7 +151,13 @@ def _run(
     policy = PreferencePolicy(
         weight=preference_weight, gate=preference_gate, given_by_user=preference_rm is not None
     )
-    stop = StopRules(max_iters=iters, target_score=target_score, patience=patience, max_wall_s=max_wall)
+    stop = StopRules(
+        max_iters=iters,
+        target_score=target_score,
+        patience=patience,
+        drift_threshold=drift_threshold,
+        max_wall_s=max_wall,
+    )
     state_file = controller or out / "controller.json"
     thompson = (
         ThompsonController.load(state_file) if controller and controller.exists() else ThompsonController()
