@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test bench clean
+.PHONY: setup demo test bench constraints clean
 
 setup: $(READY)
 
@@ -29,6 +29,11 @@ test: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench
+
+# Pins every dependency with its hashes; needs uv.
+constraints:
+	printf 'hatchling\neditables\n' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml - --output-file constraints.txt
 
 clean:
 	rm -rf $(VENV) outputs

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,6 +24,7 @@ from streams.messages import StoredMessage
 from streams.publisher import TracePublisher, publish_trace_file
 from streams.replay import read_topic
 from streams.settings import Settings
+from streams.topics import create_topics
 from tests.factories import event, run
 from tests.waiting import wait_until
 from trainers.learner import PreferenceLearner
@@ -138,31 +143,52 @@ def relearnt(messages: Sequence[PreferencePair | PairsEnd]) -> PreferenceLearner
     return learner
 
 
-@pytest.fixture
-def learnt(settings: Settings) -> tuple[list[list[TraceEvent | RunEnd]], RewardSnapshot]:
+@dataclass(frozen=True)
+class Learnt:
     """Forty runs that one undisturbed worker has learnt."""
+
+    settings: Settings
+    runs: list[list[TraceEvent | RunEnd]]
+    published: RewardSnapshot
+
+
+@pytest.fixture(scope="module")
+def learnt(kafka: str) -> Learnt:
+    settings = Settings(bootstrap_servers=kafka, topic_prefix=f"test-learnt-{uuid.uuid4().hex[:12]}")
+    create_topics(settings)
     runs = random_runs(40, seed=1)
     with trainer(settings):
         publish(settings, interleaved(runs, seed=2))
-        return runs, wait_until_learnt(settings, len(runs))
+        return Learnt(settings, runs, wait_until_learnt(settings, len(runs)))
 
 
-def test_live_pairs_contain_the_offline_export_and_no_pair_twice(
-    settings: Settings, learnt: tuple[list[list[TraceEvent | RunEnd]], RewardSnapshot]
-) -> None:
-    runs, _ = learnt
-    ids = [m.pair_id for m in pairs_on_kafka(settings) if isinstance(m, PreferencePair)]
-    assert expected_pairs(runs) <= set(ids)
+def test_live_pairs_contain_the_offline_export_and_no_pair_twice(learnt: Learnt) -> None:
+    ids = [m.pair_id for m in pairs_on_kafka(learnt.settings) if isinstance(m, PreferencePair)]
+    assert expected_pairs(learnt.runs) <= set(ids)
     assert len(ids) == len(set(ids))
 
 
-def test_the_published_model_is_the_recorded_pairs_learnt_again_bit_for_bit(
-    settings: Settings, learnt: tuple[list[list[TraceEvent | RunEnd]], RewardSnapshot]
-) -> None:
-    _, published = learnt
-    again = relearnt(pairs_on_kafka(settings)).snapshot(published.consumed)
-    assert encode(again) == encode(published)
-    assert published.labels["outcome"] > 0
+def test_the_published_model_is_the_recorded_pairs_learnt_again_bit_for_bit(learnt: Learnt) -> None:
+    again = relearnt(pairs_on_kafka(learnt.settings)).snapshot(learnt.published.consumed)
+    assert encode(again) == encode(learnt.published)
+    assert learnt.published.labels["outcome"] > 0
+
+
+def test_a_run_of_the_original_tribrain_gives_the_pairs_of_its_own_exporter(settings: Settings) -> None:
+    data = os.environ.get("TRIBRAIN_DATA")
+    if not data:
+        pytest.skip("set TRIBRAIN_DATA to the folder of real runs")
+    folder = Path(data) / "tribrain_0_6_2"
+    theirs = [json.loads(line) for line in (folder / "pairs.best_vs_rest.k1.jsonl").read_text().splitlines()]
+    with trainer(settings):
+        publish_trace_file(settings, folder / "trace.jsonl")
+        wait_until_learnt(settings, 1)
+    live = [m for m in pairs_on_kafka(settings) if isinstance(m, PreferencePair)]
+    best = [p for p in live if p.chosen_artifact == theirs[0]["chosen_artifact"]]
+    names = list(theirs[0])
+    assert sorted([repr([getattr(p, name) for name in names]) for p in best]) == sorted(
+        [repr([pair[name] for name in names]) for pair in theirs]
+    )
 
 
 def test_a_worker_killed_three_times_ends_with_every_pair_and_none_twice(settings: Settings) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,26 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, ValidationError
 
-from streams.codec import ContractError, decode_pair, decode_snapshot, decode_trace, encode, sealed
-from streams.contracts import CriticResult, PairsEnd, PreferencePair, RewardSnapshot, RunEnd, TraceEvent
+from streams.codec import (
+    ContractError,
+    decode_pair,
+    decode_snapshot,
+    decode_trace,
+    encode,
+    json_schema,
+    sealed,
+)
+from streams.contracts import (
+    CriticResult,
+    Message,
+    PairsEnd,
+    PreferencePair,
+    RewardSnapshot,
+    RunEnd,
+    TraceEvent,
+)
 from streams.schemas import FOLDER, documents
 from tests.factories import pair
 from trainers.learner import PreferenceLearner
@@ -97,6 +115,21 @@ def test_a_trace_message_survives_the_round_trip_with_its_unknown_fields(
     assert decode_trace(raw, "test") == message
     assert encode(decode_trace(raw, "test")) == raw
     assert b"\n" not in raw
+
+
+def check_schema(message: Message) -> None:
+    Draft202012Validator(json_schema(type(message))).validate(json.loads(encode(message)))
+
+
+@given(trace_events | run_ends | pairs | pairs_ends)
+def test_what_is_written_is_valid_by_its_json_schema(message: Message) -> None:
+    check_schema(message)
+
+
+def test_a_snapshot_is_valid_by_its_json_schema_and_a_wrong_gate_is_not() -> None:
+    check_schema(snapshot())
+    with pytest.raises(ValidationError, match="ajar"):
+        check_schema(dataclasses.replace(snapshot(), gate="ajar"))  # type: ignore[arg-type]
 
 
 @given(pairs | pairs_ends)
