@@ -30,8 +30,8 @@ from streams.errors import BadInput
 
 _NESTED: dict[type, dict[str, type]] = {TraceEvent: {"critic_results": CriticResult}}
 _CONTRACTS: tuple[type, ...] = (TraceEvent, RunEnd, PreferencePair, PairsEnd, RewardSnapshot)
-_KNOWN: dict[type, frozenset[str]] = {
-    cls: frozenset(f.name for f in fields(cls)) - {"extras"} for cls in (CriticResult, *_CONTRACTS)
+_KNOWN: dict[type, tuple[str, ...]] = {
+    cls: tuple(f.name for f in fields(cls) if f.name != "extras") for cls in (CriticResult, *_CONTRACTS)
 }
 
 
@@ -73,12 +73,14 @@ def encode(message: Message) -> bytes:
     Raises ContractError where a number is not finite or a text is not valid Unicode.
     """
     unfolded = _unfold(message)
-    _check_finite(unfolded, type(message).SCHEMA)
     option = orjson.OPT_INDENT_2 if isinstance(message, RewardSnapshot) else 0
     try:
-        return orjson.dumps(unfolded, option=option)
+        raw = orjson.dumps(unfolded, option=option)
     except TypeError as error:
         raise ContractError(f"{type(message).SCHEMA}: cannot be written as JSON: {error}") from None
+    if b"null" in raw:  # orjson writes NaN and infinity as null, which reads back as something else
+        _check_finite(unfolded, type(message).SCHEMA)
+    return raw
 
 
 def checksum(snapshot: RewardSnapshot) -> str:
@@ -136,7 +138,7 @@ def _fold(obj: dict[str, Any], cls: type) -> dict[str, Any]:
 
 def _unfold(message: Any) -> dict[str, Any]:
     cls = type(message)
-    obj = {f.name: getattr(message, f.name) for f in fields(message) if f.name != "extras"}
+    obj = {name: getattr(message, name) for name in _KNOWN[cls]}
     for name in _NESTED.get(cls, {}):
         obj[name] = [_unfold(item) for item in obj[name]]
     return {**obj, **message.extras}
@@ -159,7 +161,6 @@ def _check_event(event: TraceEvent, source: str) -> None:
 
 
 def _check_finite(value: Any, path: str) -> None:
-    """orjson would write NaN and infinity as null, which reads back as something else."""
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ContractError(f"{path}: {value} is not a finite number")

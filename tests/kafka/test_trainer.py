@@ -99,21 +99,25 @@ def pairs_on_kafka(settings: Settings) -> list[PreferencePair | PairsEnd]:
 
 def wait_until_learnt(settings: Settings, runs: int) -> RewardSnapshot:
     """The snapshot that has learnt everything, once ``runs`` runs have ended on the pairs topic."""
+    seen: set[str] = set()
     ended: set[str] = set()
-    read: list[StoredMessage] = []
+    last_new = 0
 
     def take(message: StoredMessage) -> None:
+        nonlocal last_new
         pair = decode_pair(message.value, message.source)
+        name = pair.run_id if isinstance(pair, PairsEnd) else pair.pair_id
+        if name not in seen:
+            last_new = message.offset
+        seen.add(name)
         if isinstance(pair, PairsEnd):
             ended.add(pair.run_id)
-        read.append(message)
 
     def learnt() -> bool:
         latest = feed.latest()
         if latest is None or len(ended) < runs:
             return False
-        consumed = latest.consumed.get(settings.pairs_topic, {})
-        return all(consumed.get(str(m.partition), 0) > m.offset for m in read[-1:])
+        return max(latest.consumed.get(settings.pairs_topic, {}).values(), default=0) > last_new
 
     with SnapshotFeed(settings) as feed, TopicFollower(settings, [settings.pairs_topic], take):
         wait_until(learnt, _WAIT_S)

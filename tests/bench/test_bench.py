@@ -1,0 +1,132 @@
+"""The benchmark runs and says what it is meant to say; how fast anything is, is not asserted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from streams.contracts import RunEnd
+from tests.bench import __main__ as program
+from tests.bench.jobs import Measurement, in_memory
+from tests.bench.results import LIMIT, as_json, as_text, disagreements
+from tests.bench.workload import EVENTS_PER_RUN, Workload, make_workload
+
+
+def test_the_workload_is_the_same_for_the_same_seed_and_as_large_as_stated() -> None:
+    workload = make_workload(100, seed=3)
+    assert workload == make_workload(100, seed=3)
+    assert workload.events != make_workload(100, seed=4).events
+    assert len(workload.events) == workload.runs * EVENTS_PER_RUN == 108
+    assert sum(isinstance(event, RunEnd) for event in workload.events) == workload.runs
+    assert 600 < workload.mean_bytes < 800
+
+
+def test_the_in_memory_job_makes_the_same_pairs_each_time() -> None:
+    workload = make_workload(45, seed=0)
+    first, second = in_memory(workload), in_memory(workload)
+    assert first.pair_ids
+    assert first.pair_ids == second.pair_ids
+    assert first.wall_s > 0
+
+
+def test_ratios_are_to_the_limit_of_the_same_repetition() -> None:
+    limits = [_measurement(1.0, 1.0), _measurement(2.0, 2.0), _measurement(4.0, 4.0)]
+    others = [_measurement(2.0, 3.0), _measurement(4.0, 6.0), _measurement(8.0, None)]
+    summary = as_json(_tiny(), {LIMIT: limits, "other": others}, "a broker")
+    n_events = summary["events"]
+    assert summary["jobs"] == {
+        LIMIT: {
+            "events_per_s": n_events / 2.0,
+            "cpu_us_per_event": pytest.approx(2e6 / n_events, abs=0.1),
+            "speed_ratio": 1.0,
+            "cpu_ratio": 1.0,
+        },
+        "other": {
+            "events_per_s": pytest.approx(n_events / 4.0, abs=0.1),
+            "cpu_us_per_event": pytest.approx(4.5e6 / n_events, abs=0.1),
+            "speed_ratio": 0.5,
+            "cpu_ratio": 3.0,
+        },
+    }
+
+
+def test_a_system_that_tells_no_processor_time_leaves_gaps() -> None:
+    measured = {LIMIT: [_measurement(1.0, 1.0)], "other": [_measurement(2.0, None)]}
+    summary = as_json(_tiny(), measured, "a broker")
+    assert summary["jobs"]["other"]["cpu_ratio"] is None
+    (row,) = [line for line in as_text(summary).splitlines() if line.startswith("other")]
+    assert row.split() == ["other", "4", "–", "0.500", "–"]
+
+
+def test_the_table_names_all_that_the_figures_depend_on() -> None:
+    result = CliRunner().invoke(program.bench, ["--events", "27", "--repeat", "2", "--in-memory-only"])
+    assert result.exit_code == 0, result.output
+    heading, _, limit, *below = result.stdout.splitlines()
+    for column in ("events/s", "µs CPU/event", "speed ÷ limit", "CPU ÷ limit"):
+        assert column in heading
+    assert limit.startswith(LIMIT)
+    assert limit.split()[-2:] == ["1.000", "1.00"]
+    for fact in (
+        "27 events (3 runs",
+        "seed 0",
+        "medians of 2",
+        "broker: none",
+        "Python 3.",
+        "cores",
+        "river",
+    ):
+        assert fact in "\n".join(below)
+
+
+def test_json_has_the_fields_of_the_table() -> None:
+    arguments = ["--events", "9", "--seed", "5", "--repeat", "1", "--in-memory-only", "--json"]
+    result = CliRunner().invoke(program.bench, arguments)
+    assert result.exit_code == 0, result.output
+    summary = orjson.loads(result.stdout)
+    given = {"seed": 5, "events": 9, "runs": 1, "repetitions": 1, "broker": None}
+    assert {name: summary[name] for name in given} == given
+    measured = {"date", "mean_event_bytes", "pairs", "cores", "system", "python", "packages", "jobs"}
+    assert summary.keys() == given.keys() | measured
+    assert set(summary["packages"]) >= {"tribrain", "faust-streaming", "kafka-python", "river"}
+    assert summary["jobs"][LIMIT].keys() == {"events_per_s", "cpu_us_per_event", "speed_ratio", "cpu_ratio"}
+    assert summary["jobs"][LIMIT]["speed_ratio"] == summary["jobs"][LIMIT]["cpu_ratio"] == 1.0
+
+
+def test_other_pairs_than_the_limit_has_are_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = _measurement(1.0, 1.0)
+    wrong = replace(right, pair_ids=frozenset({"b", "c", "d"}))
+    measured = {LIMIT: [right], "live agent": [right, wrong]}
+    assert disagreements(measured) == [
+        "live agent, repetition 2: 1 pairs are missing and 2 are too many",
+    ]
+    repetitions = iter([right, right, wrong])
+    monkeypatch.setattr(program, "in_memory", lambda _: next(repetitions))
+    result = CliRunner().invoke(program.bench, ["--events", "9", "--repeat", "2", "--in-memory-only"])
+    assert result.exit_code == 1
+    assert "1 pairs are missing and 2 are too many" in result.stderr
+
+
+def test_the_log_and_the_live_trainer_make_the_pairs_of_the_limit(kafka: str) -> None:
+    arguments = ["--events", "27", "--repeat", "1", "--bootstrap-servers", kafka, "--json"]
+    result = CliRunner().invoke(program.bench, arguments)
+    assert result.exit_code == 0, result.output
+    jobs = orjson.loads(result.stdout)["jobs"]
+    assert list(jobs) == [LIMIT, program.REPLAY, program.LIVE]
+    assert all(job["events_per_s"] > 0 for job in jobs.values())
+
+
+def test_without_a_broker_there_is_one_line_that_says_so() -> None:
+    result = CliRunner().invoke(program.bench, ["--events", "9", "--bootstrap-servers", "127.0.0.1:9"])
+    assert result.exit_code == 1
+    assert "no Kafka broker answers" in result.stderr
+
+
+def _measurement(wall_s: float, cpu_s: float | None) -> Measurement:
+    return Measurement(wall_s=wall_s, cpu_s=cpu_s, pair_ids=frozenset({"a", "b"}))
+
+
+def _tiny() -> Workload:
+    return make_workload(9, seed=0)
