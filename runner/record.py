@@ -9,6 +9,7 @@ from runner.interfaces import EventSink
 from streams.codec import decode_trace, encode
 from streams.contracts import RunEnd, TraceEvent
 from streams.errors import BadInput
+from streams.files import sync_directory
 
 
 class RunRecord:
@@ -34,7 +35,7 @@ class RunRecord:
             raise BadInput(
                 f"{self.path}: cannot be created: {error.strerror}; choose another --out"
             ) from None
-        _sync(out_dir)
+        sync_directory(out_dir)
 
     def add(self, event: TraceEvent) -> None:
         """Record an iteration. Raises ContractError, and records nothing, if it could not be read back."""
@@ -74,12 +75,3 @@ class RunRecord:
         while self._sink is not None and self._pushed < len(self._messages):
             self._sink.push(self._messages[self._pushed])
             self._pushed += 1
-
-
-def _sync(directory: Path) -> None:
-    """Make the new file's name durable too."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,7 +24,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def read_trace(path: Path) -> list[TraceEvent | RunEnd]:
@@ -81,7 +81,8 @@ def _read(path: Path) -> bytes:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable: a new file's own fsync does not."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
