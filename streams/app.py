@@ -12,18 +12,22 @@ import asyncio
 import logging
 import tempfile
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import faust
+from faust.types import TP
 
 from streams.contracts import RewardSnapshot
+from streams.fail_points import reach
 from streams.messages import Outgoing, StoredMessage
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_LEAST_INTERVAL_S = 0.1
 
 
 class TraceStage(Protocol):
@@ -59,26 +63,36 @@ class _Unacked:
     delivery: Delivery
 
 
+class Writer(Protocol):
+    """Where snapshots are read from and published; opening it fences off every older owner."""
+
+    async def open(self) -> RewardSnapshot | None: ...
+    async def publish(self, snapshot: Outgoing) -> None: ...
+
+
 def build_app(
     settings: Settings,
     *,
     trace_stage: TraceStage,
     pair_stage: PairStage,
-    load_snapshot: Callable[[], RewardSnapshot | None],
+    writer: Writer,
     on_failure: Callable[[BaseException], None],
     snapshot_every_pairs: int = 20,
     snapshot_every_s: float = 1.0,
 ) -> faust.App:
     """The worker's app; nothing connects before it is started.
 
-    ``load_snapshot`` blocks until it has read the newest snapshot, and is called before the first pair
-    after each assignment. ``on_failure`` is called once for an error that is no fault of a message; its
-    message stays unacknowledged. A snapshot is published after ``snapshot_every_pairs`` pairs or
-    ``snapshot_every_s`` seconds, whichever comes first, and when the worker stops.
+    ``writer`` is opened before the first pair after each assignment of the pairs. ``on_failure`` is called
+    once for an error that is no fault of a message; its message stays unacknowledged. A snapshot is
+    published after ``snapshot_every_pairs`` pairs, but at most ten a second, or after
+    ``snapshot_every_s`` seconds with something learnt, and when the worker stops.
     """
     app = _faust_app(settings)
+    assigned: set[tuple[str, int]] = set()
     unacked: defaultdict[tuple[str, int], deque[_Unacked]] = defaultdict(deque)
     publishing = asyncio.Lock()
+    last_published = 0.0
+    failed = False
 
     async def publish(outgoing: list[Outgoing]) -> Delivery:
         """Sends in order; the result is done when Kafka has them all."""
@@ -102,37 +116,56 @@ def build_app(
             covered = [(queue, len(queue)) for tp, queue in unacked.items() if tp[0] == settings.pairs_topic]
             snapshot = pair_stage.take_snapshot()
             if snapshot is not None:
-                await (await publish([snapshot]))
+                await writer.publish(snapshot)
+                reach("learner.snapshot-published")
             for queue, count in covered:
                 for _ in range(min(count, len(queue))):
                     covered_message = queue.popleft()
                     await covered_message.delivery
                     covered_message.event.ack()
+            reach("learner.acknowledged")
 
     async def guarded(step: Awaitable[None]) -> None:
         """Faust would skip the message of a raising agent; stop the worker instead."""
+        nonlocal failed
         try:
             await step
         except Exception as error:
-            log.exception("the worker stops at an error")
+            failed = True
             on_failure(error)
             await asyncio.Event().wait()
 
     async def form(event: Any) -> None:
         message = _stored(event)
         partition = (message.topic, message.partition)
-        delivery = await publish(trace_stage.on_message(message))
+        formed = trace_stage.on_message(message)
+        reach("former.formed")
+        delivery = await publish(formed)
+        reach("former.sent")
         unacked[partition].append(_Unacked(event, message.offset, delivery))
         release(partition)
+        reach("former.released")
 
     async def learn(event: Any) -> None:
-        if not pair_stage.restored:
-            pair_stage.restore(await asyncio.get_running_loop().run_in_executor(None, load_snapshot))
+        nonlocal last_published
         message = _stored(event)
+        partition = (message.topic, message.partition)
+        if not pair_stage.restored:
+            if partition not in assigned and TP(*partition) not in app.consumer.assignment():
+                return  # left over from before a rebalance: its new owner reads it again
+            snapshot = await writer.open()
+            reach("learner.opened")
+            pair_stage.restore(snapshot)
         delivery = await publish(pair_stage.on_message(message))
-        unacked[message.topic, message.partition].append(_Unacked(event, message.offset, delivery))
-        if pair_stage.pairs_since_snapshot >= snapshot_every_pairs:
+        reach("learner.learnt")
+        unacked[partition].append(_Unacked(event, message.offset, delivery))
+        now = asyncio.get_running_loop().time()
+        if (
+            pair_stage.pairs_since_snapshot >= snapshot_every_pairs
+            and now - last_published >= _LEAST_INTERVAL_S
+        ):
             await publish_snapshot()
+            last_published = now
 
     @app.agent(_topic(app, settings.trace_topic), name="pair-former")
     async def pair_former(stream: Any) -> None:
@@ -153,13 +186,24 @@ def build_app(
     async def snapshots() -> None:
         await guarded(settle())
 
+    async def own(_: Any, partitions: Iterable[Any], **__: Any) -> None:
+        assigned.update((tp.topic, tp.partition) for tp in partitions)
+
     async def forget(*_: Any, **__: Any) -> None:
+        """A rebalance takes every partition away before it gives some back, so all is read again."""
+        assigned.clear()
         unacked.clear()
         trace_stage.forget()
         pair_stage.forget()
 
+    app.on_partitions_assigned.connect(own, weak=False)
     app.on_partitions_revoked.connect(forget, weak=False)
-    app.before_stop = publish_snapshot
+
+    async def last_snapshot() -> None:
+        if not failed:
+            await publish_snapshot()
+
+    app.before_stop = last_snapshot
     return app
 
 

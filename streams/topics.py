@@ -34,7 +34,7 @@ def create_topics(settings: Settings, *, timeout_s: float = 5.0) -> CreatedTopic
         try:
             existing = set(admin.list_topics())
             missing = {name: options for name, options in wanted.items() if name not in existing}
-            if str(admin.describe_cluster()["cluster_id"]).startswith(_IN_MEMORY_CLUSTER):
+            if _is_in_memory(admin):
                 _mention(settings, missing)
                 created = set(missing)
             else:
@@ -57,6 +57,22 @@ def connect_admin(settings: Settings, timeout_s: float) -> KafkaAdminClient:
         return KafkaAdminClient(**admin_config(settings, timeout_s))
     except KafkaError:
         raise no_broker_answers(settings) from None
+
+
+def has_transactions(settings: Settings, timeout_s: float = 10.0) -> bool:
+    """Whether the broker fences producers. librdkafka's in-memory broker only pretends to.
+
+    Raises BadInput where no broker answers within ``timeout_s`` seconds.
+    """
+    with connect_admin(settings, timeout_s) as admin:
+        try:
+            return not _is_in_memory(admin)
+        except KafkaError:
+            raise no_broker_answers(settings) from None
+
+
+def _is_in_memory(admin: KafkaAdminClient) -> bool:
+    return str(admin.describe_cluster()["cluster_id"]).startswith(_IN_MEMORY_CLUSTER)
 
 
 def _topics(settings: Settings) -> dict[str, dict[str, Any]]:

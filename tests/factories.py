@@ -46,8 +46,10 @@ def pair(
     pair_id: str = "",
     run_id: str = "",
     weight: float = 1.0,
+    model: str = "default",
 ) -> PreferencePair:
     return PreferencePair(
+        model=model,
         task_id=task_id,
         run_id=run_id,
         pair_id=pair_id,

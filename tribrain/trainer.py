@@ -11,14 +11,17 @@ import click
 
 from streams.app import build_app
 from streams.contracts import PairStrategy
-from streams.feed import read_latest_snapshot
+from streams.errors import BadInput
 from streams.settings import Settings
+from streams.snapshot_writer import Fenced, SnapshotWriter
 from streams.topics import create_topics
 from trainers.pairing import PairingRules
 from trainers.processors import PairProcessor, TraceProcessor
 from tribrain import options
 
 log = logging.getLogger(__name__)
+
+_FENCED = 3
 
 
 @click.command(epilog="Example: tribrain serve-trainer --bootstrap-servers 127.0.0.1:9092")
@@ -36,7 +39,7 @@ log = logging.getLogger(__name__)
 )
 @click.option(
     "--snapshot-every-s",
-    type=click.FloatRange(min=0.05),
+    type=options.FiniteFloat(min=0.05),
     default=1.0,
     show_default=True,
     help="… or after so many seconds with something learnt.",
@@ -64,7 +67,7 @@ def serve_trainer(
 async def _serve(
     settings: Settings, rules: PairingRules, snapshot_every_pairs: int, snapshot_every_s: float
 ) -> int:
-    """Runs until a signal (exit code 0) or an error (1)."""
+    """Runs until a signal (exit code 0), an error (1), or another trainer of the model (3)."""
     stop = asyncio.Event()
     failures: list[BaseException] = []
 
@@ -75,6 +78,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    writer = SnapshotWriter(settings, rules.model)
     app = build_app(
         settings,
         trace_stage=TraceProcessor(
@@ -85,7 +89,7 @@ async def _serve(
             snapshots_topic=settings.snapshots_topic,
             dead_letters_topic=settings.dead_letters_topic,
         ),
-        load_snapshot=lambda: read_latest_snapshot(settings, rules.model, timeout_s=30.0),
+        writer=writer,
         on_failure=on_failure,
         snapshot_every_pairs=snapshot_every_pairs,
         snapshot_every_s=snapshot_every_s,
@@ -95,4 +99,10 @@ async def _serve(
     crashed = asyncio.ensure_future(app.wait_until_stopped())
     await asyncio.wait({asyncio.ensure_future(stop.wait()), crashed}, return_when=asyncio.FIRST_COMPLETED)
     await app.stop()
-    return 1 if failures or not stop.is_set() else 0
+    await writer.close()
+    if failures and isinstance(failures[0], Fenced | BadInput):
+        click.echo(f"tribrain: {failures[0]}", err=True)
+        return _FENCED if isinstance(failures[0], Fenced) else 1
+    if failures:
+        log.error("the trainer stopped at an error", exc_info=failures[0])
+    return 0 if stop.is_set() and not failures else 1

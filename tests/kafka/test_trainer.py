@@ -34,7 +34,9 @@ _WAIT_S = 60.0
 
 
 @contextmanager
-def trainer(settings: Settings, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+def trainer(
+    settings: Settings, *options: str, stderr: int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[bytes]]:
     """A running ``tribrain serve-trainer``."""
     process = subprocess.Popen(
         [
@@ -43,7 +45,7 @@ def trainer(settings: Settings, *options: str) -> Iterator[subprocess.Popen[byte
         ],
         env={"TRIBRAIN_TOPIC_PREFIX": settings.topic_prefix, "PATH": ""},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
     )
     try:
         yield process

@@ -1,0 +1,101 @@
+"""The one writer of a reward model's snapshots, which are the learner's checkpoints, too.
+
+Two learners of the same model must never both publish: a paused one that wakes up would overwrite what its
+successor has learnt. Kafka does the fencing. Opening the writer makes every older one with the same
+``transactional.id`` useless, and only then is the newest snapshot read, so nothing can be written between
+the reading and the first publication. Readers are ``read_committed``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from streams.contracts import RewardSnapshot
+from streams.errors import BadInput
+from streams.feed import read_latest_snapshot
+from streams.messages import Outgoing
+from streams.settings import Settings
+from streams.topics import has_transactions
+
+log = logging.getLogger(__name__)
+
+_READ_S = 30.0
+_TRANSACTION_TIMEOUT_MS = 30_000
+
+
+class Fenced(Exception):
+    """Another trainer has taken over the model; this one must stop and publish nothing more."""
+
+
+class SnapshotWriter:
+    """Reads the newest snapshot of ``model`` and publishes the next ones.
+
+    librdkafka's in-memory broker has no fencing, so on it there is none.
+    """
+
+    def __init__(self, settings: Settings, model: str) -> None:
+        self._settings = settings
+        self._model = model
+        self._producer: AIOKafkaProducer | None = None
+        self._transactional = True
+
+    async def open(self) -> RewardSnapshot | None:
+        """Fence off every older writer, then read the newest snapshot; None where there is none.
+
+        May be called again after ``close``. Raises BadInput where the broker stays silent.
+        """
+        await self.close()
+        loop = asyncio.get_running_loop()
+        self._transactional = await loop.run_in_executor(None, has_transactions, self._settings)
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._settings.bootstrap_servers,
+            acks="all",
+            enable_idempotence=True,
+            compression_type="gzip",
+            max_request_size=16 << 20,
+            transactional_id=self.transactional_id if self._transactional else None,
+            transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
+        )
+        try:
+            await producer.start()
+        except KafkaError as error:
+            await producer.stop()
+            raise BadInput(f"the snapshots of model {self._model!r} cannot be written: {error}") from None
+        self._producer = producer
+        return await loop.run_in_executor(
+            None, lambda: read_latest_snapshot(self._settings, self._model, timeout_s=_READ_S)
+        )
+
+    async def publish(self, snapshot: Outgoing) -> None:
+        """Publish and wait until Kafka has committed it. Raises Fenced where another writer has opened."""
+        if self._producer is None:
+            raise RuntimeError("open() comes before publish()")
+        try:
+            if not self._transactional:
+                await self._send(self._producer, snapshot)
+                return
+            async with self._producer.transaction():
+                await self._send(self._producer, snapshot)
+        except ProducerFenced:
+            raise Fenced(
+                f"another trainer has taken over model {self._model!r}; this one publishes nothing more"
+            ) from None
+
+    async def close(self) -> None:
+        """Give up writing. May be called twice."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    @property
+    def transactional_id(self) -> str:
+        return f"{self._settings.topic_prefix}.{self._model}"
+
+    async def _send(self, producer: AIOKafkaProducer, snapshot: Outgoing) -> None:
+        await producer.send_and_wait(
+            snapshot.topic, value=snapshot.value, key=snapshot.key, headers=list(snapshot.headers) or None
+        )

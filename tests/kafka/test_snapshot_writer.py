@@ -1,0 +1,112 @@
+"""One writer a model: the newest to open is the only one whose snapshots anyone sees."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+
+import pytest
+
+from streams.codec import encode
+from streams.contracts import RewardSnapshot
+from streams.feed import SnapshotFeed, read_latest_snapshot
+from streams.messages import Outgoing
+from streams.settings import Settings
+from streams.snapshot_writer import Fenced, SnapshotWriter
+from tests.factories import pair, run
+from tests.kafka.test_trainer import publish, trainer, wait_until_learnt
+from tests.waiting import wait_until
+from trainers.learner import PreferenceLearner
+
+
+def snapshot(settings: Settings, n_pairs: int, model: str = "default") -> Outgoing:
+    learner = PreferenceLearner(model)
+    for i in range(n_pairs):
+        learner.on_message(pair({"a.x": 1.0}, {"a.x": i / n_pairs}, task_id=str(i), model=model))
+    return Outgoing(settings.snapshots_topic, model.encode(), encode(learner.snapshot()))
+
+
+def latest(settings: Settings, model: str = "default") -> RewardSnapshot | None:
+    return read_latest_snapshot(settings, model)
+
+
+def test_a_writer_reads_what_the_one_before_it_has_published(settings: Settings) -> None:
+    async def scenario() -> RewardSnapshot | None:
+        first, second = SnapshotWriter(settings, "default"), SnapshotWriter(settings, "default")
+        assert await first.open() is None
+        await first.publish(snapshot(settings, 3))
+        await first.close()
+        found = await second.open()
+        await second.close()
+        return found
+
+    found = asyncio.run(scenario())
+    assert found is not None
+    assert found.version == 3
+
+
+def test_an_older_writer_is_fenced_off_and_what_it_writes_is_never_seen(settings: Settings) -> None:
+    async def scenario() -> None:
+        older, newer = SnapshotWriter(settings, "default"), SnapshotWriter(settings, "default")
+        await older.open()
+        await older.publish(snapshot(settings, 1))
+        await newer.open()
+        with pytest.raises(Fenced, match="another trainer has taken over model 'default'"):
+            await older.publish(snapshot(settings, 9))
+        await newer.publish(snapshot(settings, 2))
+        await older.close()
+        await newer.close()
+
+    asyncio.run(scenario())
+    found = latest(settings)
+    assert found is not None
+    assert found.version == 2
+
+
+def test_writers_of_different_models_leave_each_other_alone(settings: Settings) -> None:
+    async def scenario() -> None:
+        robot, world = SnapshotWriter(settings, "robot"), SnapshotWriter(settings, "world")
+        await robot.open()
+        await world.open()
+        await robot.publish(snapshot(settings, 1, "robot"))
+        await world.publish(snapshot(settings, 2, "world"))
+        await robot.close()
+        await world.close()
+
+    asyncio.run(scenario())
+    versions = {model: found.version for model in ("robot", "world") if (found := latest(settings, model))}
+    assert versions == {"robot": 1, "world": 2}
+
+
+def test_a_trainer_whose_model_was_taken_over_stops_with_a_message(settings: Settings) -> None:
+    async def take_over() -> None:
+        writer = SnapshotWriter(settings, "default")
+        await writer.open()
+        await writer.close()
+
+    with trainer(settings, stderr=subprocess.PIPE) as worker:
+        publish(settings, run([0.1, 0.9]))
+        before = wait_until_learnt(settings, 1)
+        asyncio.run(take_over())
+        publish(settings, run([0.2, 0.8], run_id="run-b"))
+        _, said = worker.communicate(timeout=60)
+    assert worker.returncode == 3
+    assert b"another trainer has taken over model 'default'; this one publishes nothing more" in said
+    assert b"Traceback" not in said
+    assert latest(settings) == before
+
+
+def test_its_successor_learns_what_it_could_not_publish(settings: Settings) -> None:
+    async def take_over() -> None:
+        writer = SnapshotWriter(settings, "default")
+        await writer.open()
+        await writer.close()
+
+    with trainer(settings) as worker:
+        publish(settings, run([0.1, 0.9]))
+        wait_until_learnt(settings, 1)
+        asyncio.run(take_over())
+        publish(settings, run([0.2, 0.8], run_id="run-b"))
+        worker.wait(60)
+    with trainer(settings), SnapshotFeed(settings) as feed:
+        wait_until(lambda: getattr(feed.latest(), "labels", None) == {"critic": 2}, 60)
