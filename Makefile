@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test bench constraints clean
+.PHONY: setup demo test test-faults bench constraints clean
 
 setup: $(READY)
 
@@ -26,6 +26,9 @@ test: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+test-faults: $(READY)
+	$(BIN)/pytest -m "long or not long" tests/faults
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench

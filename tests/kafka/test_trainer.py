@@ -35,7 +35,7 @@ _WAIT_S = 60.0
 
 @contextmanager
 def trainer(
-    settings: Settings, *options: str, stderr: int = subprocess.DEVNULL
+    settings: Settings, *options: str, stderr: int = subprocess.DEVNULL, **environment: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A running ``tribrain serve-trainer``."""
     process = subprocess.Popen(
@@ -43,7 +43,7 @@ def trainer(
             *(sys.executable, "-m", "tribrain.cli", "serve-trainer"),
             *("--bootstrap-servers", settings.bootstrap_servers, *options),
         ],
-        env={"TRIBRAIN_TOPIC_PREFIX": settings.topic_prefix, "PATH": ""},
+        env={"TRIBRAIN_TOPIC_PREFIX": settings.topic_prefix, "PATH": ""} | environment,
         stdout=subprocess.DEVNULL,
         stderr=stderr,
     )
