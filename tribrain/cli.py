@@ -57,7 +57,8 @@ def cli(verbose: bool) -> None:
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    logging.getLogger("kafka").setLevel(logging.ERROR)
+    if verbose:
+        logging.getLogger("kafka").setLevel(logging.ERROR)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

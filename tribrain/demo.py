@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
-from types import FrameType
-from typing import NoReturn
 
 import click
 import numpy as np
@@ -35,11 +31,13 @@ from streams.topics import create_topics
 from tribrain import options
 from tribrain.demo_progress import FinishedRun, Monitor, show
 from tribrain.demo_results import DemoPlan, print_results, write_results
+from tribrain.interrupts import Interrupts
 from tribrain.report import build_report
 from tribrain.supervisor import TrainerProcess
 
 _MARK = ".tribrain-demo"
 _DRAIN_S = 60.0
+_CLOSE_S = 1.0
 _POLL_S = 0.25
 _COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 
@@ -65,15 +63,20 @@ def demo(out: Path, tasks: int, parallel: int, iters: int, seed: int, bootstrap_
     """
     started = time.monotonic()
     plan = DemoPlan(out=out, tasks=tasks, parallel=parallel, iters=iters, seed=seed)
-    _prepare(out)
-    console = Console()
-    with _terminate_like_ctrl_c():
-        interrupted = _run(plan, bootstrap_servers, started, console)
+    _check(out)
+    with Interrupts() as interrupts:
+        interrupted = _run(plan, bootstrap_servers, started, Console(), interrupts)
     if interrupted:
         raise KeyboardInterrupt
 
 
-def _run(plan: DemoPlan, bootstrap_servers: str | None, started: float, console: Console) -> bool:
+def _run(
+    plan: DemoPlan,
+    bootstrap_servers: str | None,
+    started: float,
+    console: Console,
+    interrupts: Interrupts,
+) -> bool:
     """The demo itself; whether it was interrupted."""
     interrupted = False
     with ExitStack() as stack:
@@ -86,23 +89,28 @@ def _run(plan: DemoPlan, bootstrap_servers: str | None, started: float, console:
             note = broker.note
         settings = Settings(bootstrap_servers=bootstrap_servers, topic_prefix=prefix)
         create_topics(settings)
-        console.print(f"{note}; topics {prefix}.*", soft_wrap=True)
-        trainer = stack.enter_context(TrainerProcess(settings, plan.out / "trainer.log"))
+        _empty(plan.out)
+        console.print(f"{note}; topics {prefix}.*", soft_wrap=True, markup=False)
+        with interrupts.held():
+            trainer = stack.enter_context(TrainerProcess(settings, plan.out / "trainer.log"))
         monitor = stack.enter_context(Monitor(settings, trainer, started, plan.tasks))
         try:
             with show(monitor, console):
-                _run_tasks(plan, settings, monitor)
-                monitor.wait_until_learnt(_DRAIN_S)
+                _run_tasks(plan, settings, monitor, interrupts)
+                if not _wait_until_learnt(monitor, interrupts):
+                    console.print(f"some pairs were not learnt within {_DRAIN_S:g} s; see trainer.log")
         except KeyboardInterrupt:
             interrupted = True
             console.print("interrupted: ending the runs, the trainer and the broker …")
-    summary = write_results(plan, monitor, description, interrupted=interrupted)
+        with interrupts.held():
+            stack.close()
+            summary = write_results(plan, monitor, description, interrupted=interrupted)
     report = build_report(plan.out)
     print_results(console, summary, report)
     return interrupted
 
 
-def _run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor) -> None:
+def _run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor, interrupts: Interrupts) -> None:
     """All runs, ``plan.parallel`` at a time, in threads: the heavy work holds no interpreter lock."""
     stop = threading.Event()
     controller = _SharedController()
@@ -136,12 +144,23 @@ def _run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor) -> None:
             done, pending = wait(pending, timeout=_POLL_S)
             for future in done:
                 future.result()
-            monitor.trainer.keep_alive()
+            with interrupts.held():
+                monitor.trainer.keep_alive()
         publisher.flush(_DRAIN_S)
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
-        publisher.close()
+        publisher.close(_CLOSE_S)
+
+
+def _wait_until_learnt(monitor: Monitor, interrupts: Interrupts) -> bool:
+    deadline = time.monotonic() + _DRAIN_S
+    while not monitor.wait_until_learnt(_POLL_S):
+        if time.monotonic() > deadline:
+            return False
+        with interrupts.held():
+            monitor.trainer.keep_alive()
+    return True
 
 
 class _Interruptible(SimulatedWorld):
@@ -178,30 +197,23 @@ def _goal(rng: Random) -> str:
     return f"move the {thing} {rng.choice(['cube', 'ball'])} to the {place} bowl"
 
 
-def _prepare(out: Path) -> None:
-    """An empty folder to write to; only a previous demo is ever removed."""
+def _check(out: Path) -> None:
+    """Only a previous demo is ever replaced."""
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out}: is a file; choose another --out")
-    if out.exists() and any(out.iterdir()):
-        if not (out / _MARK).exists():
-            raise BadInput(f"{out}: holds files that are not of a demo; choose another --out")
-        shutil.rmtree(out)
+    if out.exists() and any(out.iterdir()) and not (out / _MARK).exists():
+        raise BadInput(f"{out}: holds files that are not of a demo; choose another --out")
+
+
+def _empty(out: Path) -> None:
+    """An empty folder with the mark of a demo, which is there before anything else and goes last."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / _MARK).touch()
+        for path in out.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != _MARK:
+                path.unlink()
     except OSError as error:
         raise BadInput(f"{out}: cannot be written: {error.strerror}; choose another --out") from None
-
-
-@contextmanager
-def _terminate_like_ctrl_c() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does, so that it never leaves children behind."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

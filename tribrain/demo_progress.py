@@ -94,15 +94,15 @@ class Monitor:
             while not self._all_learnt():
                 if time.monotonic() >= deadline:
                     return False
-                self._changed.wait(0.25)
-                self.trainer.keep_alive()
+                self._changed.wait(deadline - time.monotonic())
             return True
 
     def _all_learnt(self) -> bool:
-        latest = self.feed.latest()
-        if latest is None or not {run.result.run_id for run in self.finished} <= self._ended_runs:
+        n_events = sum(run.result.iterations + 1 for run in self.finished)
+        if self.events < n_events or not {run.result.run_id for run in self.finished} <= self._ended_runs:
             return False
-        consumed = latest.consumed.get(self._settings.pairs_topic, {})
+        latest = self.feed.latest()
+        consumed = latest.consumed.get(self._settings.pairs_topic, {}) if latest else {}
         return all(consumed.get(partition, 0) >= read for partition, read in self._pairs_read.items())
 
     def _on_message(self, message: StoredMessage) -> None:
@@ -118,11 +118,13 @@ class Monitor:
                 return
             pair = decode_pair(message.value, message.source)
             if isinstance(pair, PreferencePair):
-                self.labels[pair.label_source] += pair.pair_id not in self.pair_ids
-                self.pair_ids.add(pair.pair_id)
+                # One that comes again after a crash changes no snapshot, so none is to be waited for.
+                if pair.pair_id not in self.pair_ids:
+                    self.pair_ids.add(pair.pair_id)
+                    self.labels[pair.label_source] += 1
+                    self._pairs_read[str(message.partition)] = message.offset + 1
             else:
                 self._ended_runs.add(pair.run_id)
-            self._pairs_read[str(message.partition)] = message.offset + 1
             self._changed.notify_all()
 
     def _on_snapshot(self, snapshot: RewardSnapshot) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from streams.broker import fetch_kafka, start_local_broker
 from streams.errors import BadInput
+from streams.files import read_trace
 from streams.publisher import publish_trace_file
 from streams.settings import Settings
 from streams.topics import create_topics
@@ -32,7 +33,11 @@ def broker(port: int | None, data_dir: Path | None, fetch_only: bool, as_json: b
     test broker, and the output says so.
     """
     if fetch_only:
-        click.echo(fetch_kafka(), err=True)
+        note = fetch_kafka()
+        if as_json:
+            click.echo(orjson.dumps({"note": note}))
+        else:
+            click.echo(note, err=True)
         return
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -87,6 +92,7 @@ def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> 
     A running serve-trainer makes pairs of it. Sending a trace twice does no harm.
     """
     settings = Settings.from_environment(bootstrap_servers)
+    read_trace(trace)  # before anything is asked of the broker
     create_topics(settings)
     with Console(stderr=True).status(f"sending {trace}"):
         published = publish_trace_file(settings, trace)

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
 
-PATH = click.Path(path_type=Path)
+
+class _GivenPath(click.Path):
+    """An empty text would mean the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the path is empty; expected the name of a file or folder.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class FiniteFloat(click.FloatRange):
+    """Click's range lets NaN through, as NaN is neither below nor above anything."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
+
+
+PATH = _GivenPath(path_type=Path)
 
 bootstrap_servers = click.option(
     "--bootstrap-servers",
@@ -25,7 +47,7 @@ strategy = click.option(
 )
 min_gap = click.option(
     "--min-gap",
-    type=click.FloatRange(min=0.0),
+    type=FiniteFloat(min=0.0),
     default=0.03,
     show_default=True,
     help="Least difference of the two scores.",

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import click
 import orjson
-from rich.console import Console
-from rich.progress import Progress
 
-from streams.codec import encode
+from streams.codec import ContractError, encode
 from streams.contracts import PairStrategy, TraceEvent
-from streams.files import read_pairs, read_trace, write_atomically
+from streams.errors import BadInput
+from streams.files import read_pairs, read_trace
 from trainers.bradley_terry import Recipe
 from trainers.pairing import PairingRules, pairs_of_run
 from trainers.train import train_on_pairs
 from tribrain import options
+from tribrain.output import progress, write_output
 
 
 @click.command(
@@ -40,7 +40,7 @@ def export_preference_pairs(
     events = [event for event in read_trace(run_dir / "trace.jsonl") if isinstance(event, TraceEvent)]
     rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model)
     pairs = pairs_of_run(events, rules)
-    write_atomically(out, b"".join(encode(pair) + b"\n" for pair in pairs))
+    write_output(out, b"".join(encode(pair) + b"\n" for pair in pairs))
     sources = dict(Counter(pair.label_source for pair in pairs))
     if as_json:
         click.echo(orjson.dumps({"pairs": len(pairs), "pairs_by_label_source": sources, "out": str(out)}))
@@ -59,13 +59,13 @@ def export_preference_pairs(
 )
 @click.option(
     "--lr",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.FiniteFloat(min=0, min_open=True),
     default=0.1,
     show_default=True,
     help="First learning rate.",
 )
 @click.option(
-    "--l2", type=click.FloatRange(min=0), default=0.0, show_default=True, help="L2 penalty per step."
+    "--l2", type=options.FiniteFloat(min=0), default=0.0, show_default=True, help="L2 penalty per step."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Order of the passes after the first.")
 @options.model
@@ -78,18 +78,21 @@ def train_preference_rm(
     The same learner as the live trainer's. The first pass gives the test-then-train figures in the
     snapshot; further passes only learn.
     """
-    messages = read_pairs(pairs)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("learning", total=len(messages) * epochs)
+    try:
+        messages = read_pairs(pairs)
+    except ContractError as error:
+        raise BadInput(f"{error}; export the pairs again with export-preference-pairs") from None
+    with progress() as bar:
+        task = bar.add_task("learning", total=len(messages) * epochs)
         snapshot = train_on_pairs(
             messages,
             model=model,
             recipe=Recipe(lr=lr, l2=l2),
             epochs=epochs,
             seed=seed,
-            on_progress=lambda n: progress.advance(task, n),
+            on_progress=lambda n: bar.advance(task, n),
         )
-    write_atomically(out, encode(snapshot))
+    write_output(out, encode(snapshot))
     if as_json:
         click.echo(orjson.dumps({"out": str(out), "metrics": snapshot.metrics, "weights": snapshot.weights}))
         return

@@ -7,21 +7,23 @@ from pathlib import Path
 
 import click
 import orjson
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.progress import SpinnerColumn, TextColumn
 
 from streams.codec import decode_snapshot, encode
 from streams.contracts import PairStrategy
 from streams.errors import BadInput
 from streams.feed import read_latest_snapshot
-from streams.files import missing_ends, read_trace, write_atomically
+from streams.files import missing_ends, read_trace
 from streams.messages import Outgoing, StoredMessage
 from streams.replay import read_topic
 from streams.settings import Settings
+from streams.topics import connect_admin
 from trainers.pairing import PairingRules
 from trainers.processors import PairProcessor, TraceProcessor
 from tribrain import options
+from tribrain.output import progress, write_output
 
+_CONNECT_S = 5.0
 _TIMEOUT_S = 30.0
 
 
@@ -66,12 +68,12 @@ def replay(
     settings = (
         Settings(bootstrap_servers="none:1") if traces else Settings.from_environment(bootstrap_servers)
     )
+    if not traces:
+        connect_admin(settings, _CONNECT_S).close()
     published = None if traces else read_latest_snapshot(settings, model, timeout_s=_TIMEOUT_S)
     compared = published is not None and source == "pairs" and not traces
     rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model)
-    with Progress(
-        SpinnerColumn(), TextColumn("{task.completed} messages"), console=Console(stderr=True)
-    ) as bar:
+    with progress(SpinnerColumn(), TextColumn("{task.completed} messages")) as bar:
         counter = bar.add_task("messages", total=None)
         if traces:
             pairs = _form(_numbered(_trace_lines(traces), settings.trace_topic), rules, settings)
@@ -94,8 +96,8 @@ def replay(
     snapshot = learner.take_snapshot()
     if snapshot is None:
         raise BadInput("nothing to replay: no event formed a pair; check the topics or the traces")
-    write_atomically(out / "pairs.jsonl", b"".join(lines))
-    write_atomically(out / "bt_reward.json", snapshot.value)
+    write_output(out / "pairs.jsonl", b"".join(lines))
+    write_output(out / "bt_reward.json", snapshot.value)
     identical = snapshot.value == encode(published) if compared and published else None
     _say(snapshot, len(lines), out, identical, as_json)
 

@@ -10,11 +10,10 @@ import click
 import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from streams.errors import BadInput
-from streams.files import write_atomically
 from trainers.gate import OPENS_AT
 from tribrain import options
 from tribrain.demo_folder import GROUPS, Demo, DemoRun, HistoryLine, Summary, read_demo, read_summary
+from tribrain.output import write_output
 from tribrain.plots import (
     Curve,
     LearningStep,
@@ -49,10 +48,7 @@ def build_report(folder: Path) -> Path:
     """
     path = folder / "report.html"
     content = _render(read_demo(folder)).encode()
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be written: {error.strerror}") from None
+    write_output(path, content)
     return path
 
 

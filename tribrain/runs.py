@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 import orjson
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from runner.controller import ThompsonController
@@ -27,6 +26,7 @@ from streams.feed import SnapshotFeed
 from streams.publisher import TracePublisher
 from streams.settings import Settings
 from tribrain import options
+from tribrain.output import cannot_write, progress
 
 _FLUSH_S = 30.0
 
@@ -49,7 +49,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--preference-rm", type=options.PATH, help="A bt_reward.json that steers this run."),
             click.option(
                 "--preference-weight",
-                type=click.FloatRange(min=0),
+                type=options.FiniteFloat(min=0),
                 default=0.25,
                 show_default=True,
                 help="Most by which preferences move the critics' reward.",
@@ -61,16 +61,18 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
                 show_default=True,
                 help="auto: a file steers at once, a snapshot from Kafka once it is active.",
             ),
-            click.option("--target-score", type=click.FloatRange(0, 1), help="Stop at this critics' score."),
+            click.option(
+                "--target-score", type=options.FiniteFloat(0, 1), help="Stop at this critics' score."
+            ),
             click.option(
                 "--patience", type=click.IntRange(min=1), help="Stop after so many iterations without gain."
             ),
             click.option(
                 "--drift-threshold",
-                type=click.FloatRange(0, 1),
+                type=options.FiniteFloat(0, 1),
                 help="Stop when a failure mode twice falls by more than this while the score rises.",
             ),
-            click.option("--max-wall", type=click.FloatRange(min=0), help="Stop after so many seconds."),
+            click.option("--max-wall", type=options.FiniteFloat(min=0), help="Stop after so many seconds."),
             click.option(
                 "--controller", type=options.PATH, help="Controller state to start from and to save to."
             ),
@@ -89,7 +91,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
 @_run_options
 @click.option(
     "--outcome-share",
-    type=click.FloatRange(0, 1),
+    type=options.FiniteFloat(0, 1),
     default=0.5,
     show_default=True,
     help="Share of iterations that the simulated validator judges.",
@@ -114,7 +116,7 @@ def run_simulated(goal: str, seed: int, outcome_share: float, **given: Any) -> N
 )
 @click.option(
     "--timeout-s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.FiniteFloat(min=0, min_open=True),
     default=600.0,
     show_default=True,
     help="Longest time of one generation.",
@@ -147,7 +149,6 @@ def _run(
     model: str,
     as_json: bool,
 ) -> None:
-    console = Console(stderr=True)
     policy = PreferencePolicy(
         weight=preference_weight, gate=preference_gate, given_by_user=preference_rm is not None
     )
@@ -168,7 +169,7 @@ def _run(
         if preference_rm is not None:
             feed = FileRewardFeed(preference_rm)
             if (snapshot := feed.latest()) is not None:
-                console.print(f"{preference_rm}: {snapshot.statement}", soft_wrap=True)
+                click.echo(f"{preference_rm}: {snapshot.statement}", err=True)
         elif settings is not None:
             live = SnapshotFeed(settings, model)
             stack.callback(live.close)
@@ -177,8 +178,7 @@ def _run(
         if settings is not None:
             publisher = TracePublisher(settings)
             stack.callback(publisher.close)
-        progress = stack.enter_context(_progress(console))
-        sink = _Tee(publisher, progress, iters)
+        sink = _Tee(publisher, stack.enter_context(_progress()), iters)
         result = RefinementLoop(
             goal=goal,
             world=world,
@@ -192,7 +192,10 @@ def _run(
             policy=policy,
             sink=sink,
         ).run()
-        thompson.save(state_file)
+        try:
+            thompson.save(state_file)
+        except OSError as error:
+            raise cannot_write(state_file, error) from None
         unsent = publisher.flush(_FLUSH_S) if publisher else 0
     if unsent:
         click.echo(
@@ -208,30 +211,28 @@ def _run(
 class _Tee:
     """An event sink that shows progress and passes events on to the publisher, where there is one."""
 
-    def __init__(self, publisher: EventSink | None, progress: Progress, iters: int) -> None:
+    def __init__(self, publisher: EventSink | None, shown: Progress, iters: int) -> None:
         self._publisher = publisher
-        self._progress = progress
-        self._bar = progress.add_task("iterations", total=iters, best="")
+        self._shown = shown
+        self._bar = shown.add_task("iterations", total=iters, best="")
 
     def push(self, event: TraceEvent | RunEnd) -> None:
         if self._publisher is not None:
             self._publisher.push(event)
         if isinstance(event, TraceEvent):
             best = event.meta.get("best_score")
-            self._progress.update(
+            self._shown.update(
                 self._bar, advance=1, best="" if best is None else f"best critics' score {best:.3f}"
             )
 
 
-def _progress(console: Console) -> Progress:
-    return Progress(
+def _progress() -> Progress:
+    return progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[best]}"),
         TimeElapsedColumn(),
-        console=console,
-        transient=True,
     )
 
 

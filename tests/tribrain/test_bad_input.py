@@ -1,0 +1,324 @@
+"""Input that cannot be used: one line that says what was found and what to do, code 2, nothing written."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import pytest
+
+from streams.codec import encode
+from streams.kafka_jars import KafkaJars
+from tests import factories
+from tests.tribrain.processes import clean_environment, command, needs_proc
+from tests.waiting import wait_until
+from trainers.train import train_on_pairs
+from tribrain.cli import main
+
+COMMAND = "true {prompt} {out_dir}"
+CLOSED = "127.0.0.1:1"
+"""Where nothing listens: the port is reserved."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with every kind of file that is good or bad."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("TRIBRAIN_BOOTSTRAP_SERVERS", "TRIBRAIN_TOPIC_PREFIX"):
+        monkeypatch.delenv(name, raising=False)
+    events = factories.run([0.2, 0.9, 0.3])
+    write("good/trace.jsonl", *map(encode, events))
+    write("not-json/trace.jsonl", encode(events[0]), b"{")
+    write("nan/trace.jsonl", encode(events[0]).replace(b'"overall_score":0.2', b'"overall_score":NaN'))
+    write("text/trace.jsonl", encode(events[0]).replace(b'"overall_score":0.2', b'"overall_score":"high"'))
+    write("empty/trace.jsonl")
+    (tmp_path / "folder" / "trace.jsonl").mkdir(parents=True)
+    pairs = [factories.pair({"goal.task": 0.9}, {"goal.task": 0.1})]
+    write("pairs.jsonl", *map(encode, pairs))
+    write("empty.jsonl")
+    write("original.jsonl", original_pair())
+    snapshot = encode(train_on_pairs(pairs))
+    write("model.json", snapshot)
+    write("damaged.json", snapshot.replace(b'"human"', b'"humam"', 1))
+    write("foreign/thesis.txt", b"years of work")
+    write("demo/summary.json", b"{}")
+    return tmp_path
+
+
+def write(path: str, *lines: bytes) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(b"".join(line + b"\n" for line in lines))
+
+
+def original_pair() -> bytes:
+    """As TriBrain 0.6.2 wrote them: prompts, artifacts and scores, but not what the critics said."""
+    sides = {f"{side}_{what}": what for side in ("chosen", "rejected") for what in ("prompt", "artifact")}
+    scores = {"chosen_score": 0.9, "rejected_score": 0.1}
+    return orjson.dumps({"goal_instruction": "a goal", **sides, **scores, "meta": {"mode": "best_vs_rest"}})
+
+
+def cases() -> Iterator[tuple[str, str]]:
+    """Command and a pattern of what it says."""
+    export = "export-preference-pairs --out new/p.jsonl --run-dir"
+    yield f"{export} nowhere", r"nowhere/trace\.jsonl: no such file; check the path"
+    yield f"{export} not-json", r"not-json/trace\.jsonl@line 2: not JSON .*; expected one JSON object"
+    yield f"{export} nan", r"nan/trace\.jsonl@line 1: found NaN; expected finite numbers only"
+    yield f"{export} text", r"text/trace\.jsonl@line 1: overall_score: Expected .*, got `str`"
+    yield f"{export} empty", r"empty/trace\.jsonl: the file is empty; expected one trace a line"
+    yield f"{export} folder", r"folder/trace\.jsonl: cannot be read: Is a directory"
+    yield f"{export} pairs.jsonl", r"pairs\.jsonl/trace\.jsonl: cannot be read: Not a directory"
+    yield f"{export} good --top-k 0", r"'--top-k': 0 is not in the range x>=1"
+    yield f"{export} good --min-gap -0.1", r"'--min-gap': -0\.1 is not in the range x>=0"
+    yield f"{export} good --strategy best", r"'--strategy': 'best' is not one of 'best_vs_rest', 'adjacent'"
+    export = "export-preference-pairs --run-dir good --out"
+    yield f"{export} good", r"good: cannot be written: Is a directory; choose another"
+    yield f"{export} pairs.jsonl/p.jsonl", r"p\.jsonl: cannot be written: .*; choose another"
+    yield f"{export} ''", r"'--out' / '--out-path': the path is empty"
+
+    train = "train-preference-rm --out new/m.json --pairs"
+    yield f"{train} nowhere", r"nowhere: no such file"
+    yield f"{train} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair a line"
+    yield f"{train} good", r"good: cannot be read: Is a directory"
+    yield (
+        f"{train} good/trace.jsonl",
+        r"line 1: schema is 'tribrain\.trace/1'; this version reads 'tribrain\.pair",
+    )
+    yield (
+        f"{train} original.jsonl",
+        r"line 1: a required field is missing.*; export .*again with export-preference-pairs",
+    )
+    yield f"{train} pairs.jsonl --epochs 0", r"'--epochs': 0 is not in the range"
+    yield "train-preference-rm --pairs pairs.jsonl --out good", r"good: cannot be written: Is a directory"
+
+    yield "replay --out new --trace nowhere", r"nowhere: no such file"
+    yield "replay --out new --trace nan/trace.jsonl", r"line 1: found NaN"
+    yield (
+        "replay --out pairs.jsonl --trace good/trace.jsonl",
+        r"pairs\.jsonl.*: cannot be written: .*; choose",
+    )
+    yield "replay --out new", r"no Kafka broker is named; give --bootstrap-servers host:port"
+    yield "report nowhere", r"nowhere/summary\.json: no such file; expected the folder of a demo"
+    yield "report demo", r"demo/summary\.json: the file is damaged"
+
+    simulated = "run-simulated --goal g --out"
+    yield f"{simulated} good", r"good/trace\.jsonl: already exists.*; choose another --out"
+    yield (
+        f"{simulated} pairs.jsonl",
+        r"pairs\.jsonl/trace\.jsonl: cannot be created: .*; choose another --out",
+    )
+    yield f"{simulated} new --iters -1", r"'--iters': -1 is not in the range"
+    yield f"{simulated} new --seed -1", r"'--seed': -1 is not in the range"
+    yield f"{simulated} new --preference-rm nowhere", r"nowhere: no such file"
+    yield (
+        f"{simulated} new --preference-rm damaged.json",
+        r"damaged\.json: the checksum does not match.*make it again",
+    )
+    yield f"{simulated} new --preference-rm pairs.jsonl", r"pairs\.jsonl: schema is 'tribrain\.pair/1'"
+    yield f"{simulated} new --controller pairs.jsonl", r"pairs\.jsonl: not a controller's state"
+    yield f"{simulated} new --bootstrap-servers kafka", r"'kafka' is no Kafka broker; give it as host:port"
+    yield "run-simulated --goal '' --out new", r"the goal is blank"
+
+    generator = "run-subprocess --goal g --out new --cmd"
+    yield f"{generator} 'true {{out_dir}}'", r"lacks \{prompt\}"
+    yield f"{generator} 'true {{prompt}}'", r"lacks \{out_dir\}"
+    yield f"{generator} 'true {{prompt}} {{out_dir}} {{size}}'", r"has \{size\}; it may have"
+    yield f"{generator} 'true {{prompt}} \"{{out_dir}}'", r"cannot be read: No closing quotation"
+    yield f"{generator} 'no-such-program {{prompt}} {{out_dir}}'", r"'no-such-program' is not a program"
+
+    yield "demo --out pairs.jsonl", r"pairs\.jsonl: is a file; choose another --out"
+    yield "demo --out foreign", r"foreign: holds files that are not of a demo; choose another --out"
+    yield "demo --out new --bootstrap-servers kafka:0", r"'kafka:0' is no Kafka broker; give it as host:port"
+    yield "demo --out new --tasks 0", r"'--tasks': 0 is not in the range"
+    for words in ("topics create", "serve-trainer", "publish-trace good/trace.jsonl", "replay --out new"):
+        yield f"{words} --bootstrap-servers kafka", r"'kafka' is no Kafka broker; give it as host:port"
+    yield f"publish-trace nowhere --bootstrap-servers {CLOSED}", r"nowhere: no such file"
+    yield f"publish-trace nan/trace.jsonl --bootstrap-servers {CLOSED}", r"line 1: found NaN"
+    yield "broker --port 65536", r"'--port': 65536 is not in the range"
+
+
+@pytest.mark.parametrize(("words", "says"), list(cases()), ids=[words for words, _ in cases()])
+def test_bad_input_is_one_line_and_leaves_nothing_behind(
+    folder: Path, words: str, says: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    refuses(folder, split(words), says, capfd)
+
+
+FLOATS = {
+    "export-preference-pairs --run-dir good --out new/p.jsonl": ["--min-gap"],
+    "train-preference-rm --pairs pairs.jsonl --out new/m.json": ["--lr", "--l2"],
+    "replay --trace good/trace.jsonl --out new": ["--min-gap"],
+    f"serve-trainer --bootstrap-servers {CLOSED}": ["--min-gap", "--snapshot-every-s"],
+    "run-simulated --goal g --out new": [
+        "--preference-weight", "--target-score", "--drift-threshold", "--max-wall", "--outcome-share",
+    ],
+    f"run-subprocess --goal g --out new --cmd '{COMMAND}'": ["--timeout-s", "--preference-weight"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    ("words", "option"), [(w, o) for w, options in FLOATS.items() for o in options], ids=str
+)
+def test_no_option_takes_a_number_that_is_none(
+    folder: Path, words: str, option: str, value: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pattern = rf"'{option}': {value} is not (a finite number|in the range)"
+    refuses(folder, [*split(words), f"{option}={value}"], pattern, capfd)
+
+
+def test_a_real_process_says_it_in_one_line_too(folder: Path) -> None:
+    said = run("export-preference-pairs", "--run-dir", "nan", "--out", "p.jsonl")
+    assert said.code == 2
+    assert said.out == ""
+    assert said.err == "tribrain: nan/trace.jsonl@line 1: found NaN; expected finite numbers only\n"
+
+
+def test_good_input_says_nothing_on_standard_error(folder: Path) -> None:
+    """So that the one line of an error is all there is."""
+    said = run("train-preference-rm", "--pairs", "pairs.jsonl", "--out", "m.json")
+    assert (said.code, said.err) == (0, "")
+
+
+def test_a_demo_that_cannot_begin_leaves_the_last_one_alone(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "demo" / ".tribrain-demo").touch()
+    refuses(folder, split("demo --out demo --bootstrap-servers kafka"), "'kafka' is no Kafka broker", capfd)
+
+
+@pytest.fixture(scope="module")
+def without_broker(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Said]]:
+    """What the commands say of a port where nothing listens; all at once, as each waits for some seconds."""
+    folder = tmp_path_factory.mktemp("no-broker")
+    (folder / "trace.jsonl").write_bytes(b"".join(encode(m) + b"\n" for m in factories.run([0.2, 0.9])))
+    waiting = {
+        words: start(*words.split(), "--bootstrap-servers", CLOSED, folder=folder) for words in NEED_BROKER
+    }
+    return folder, {words: said_by(process) for words, process in waiting.items()}
+
+
+NEED_BROKER = (
+    "topics create",
+    "publish-trace trace.jsonl",
+    "serve-trainer",
+    "replay --out new",
+    "demo --out new",
+)
+
+
+@pytest.mark.parametrize("words", NEED_BROKER)
+def test_no_broker_is_one_line(words: str, without_broker: tuple[Path, dict[str, Said]]) -> None:
+    said = without_broker[1][words]
+    assert said.code == 2
+    assert said.out == ""
+    assert said.err == (
+        f"tribrain: no Kafka broker answers at {CLOSED}; "
+        "start one with `tribrain broker` or give --bootstrap-servers\n"
+    )
+
+
+def test_no_broker_leaves_nothing_behind(without_broker: tuple[Path, dict[str, Said]]) -> None:
+    assert files_in(without_broker[0]) == {"trace.jsonl"}
+
+
+def test_a_port_in_use_is_one_line(kafka_jars: KafkaJars, folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = run("broker", "--port", str(port))
+    assert said.code == 2
+    assert said.err == (f"tribrain: port {port} is in use; stop what listens there or give another port\n")
+
+
+def test_without_java_nothing_is_fetched_and_that_is_no_error(folder: Path) -> None:
+    said = run("broker", "--fetch-only", **no_java(folder))
+    assert said.code == 0
+    assert said.err.count("\n") == 1
+    assert "no Java 17 on the PATH; librdkafka's in-memory test broker will be used" in said.err
+
+
+def test_fetch_only_says_the_same_in_json(folder: Path) -> None:
+    said = run("broker", "--fetch-only", "--json", **no_java(folder))
+    assert "no Java 17" in orjson.loads(said.out)["note"]
+    assert said.err == ""
+
+
+def test_java_home_without_java_is_named(folder: Path) -> None:
+    said = run("broker", "--port", "9092", JAVA_HOME=str(folder))
+    assert said.code == 2
+    assert said.err.endswith("needs Apache Kafka: no Java 17 in JAVA_HOME\n")
+
+
+@needs_proc
+def test_without_java_the_broker_is_in_memory_and_says_so(folder: Path) -> None:
+    with command(["broker"], folder / "said", **no_java(folder)) as broker:
+        wait_until(lambda: "Ctrl-C ends it" in broker.output)
+        address = re.search(r"answers at (\S+),", broker.output)
+        assert "no Java 17 on the PATH; using librdkafka's in-memory test broker" in broker.output
+        assert address is not None
+        assert run("topics", "create", "--bootstrap-servers", address[1]).code == 0
+        broker.process.send_signal(signal.SIGINT)
+        assert broker.wait(10) == 0
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+def refuses(folder: Path, words: list[str], says: str, capfd: pytest.CaptureFixture[str]) -> None:
+    before = files_in(folder)
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    said = capfd.readouterr()
+    assert ended.value.code == 2
+    assert said.out == ""
+    assert re.fullmatch(rf"tribrain: [^\n]*{says}[^\n]*\n", said.err), said.err
+    assert files_in(folder) == before
+
+
+def files_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def split(words: str) -> list[str]:
+    return shlex.split(words)
+
+
+def run(*words: str, **environment: str) -> Said:
+    return said_by(start(*words, environment=environment))
+
+
+def start(
+    *words: str, folder: Path | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tribrain.cli", *words],
+        cwd=folder,
+        env=clean_environment() | dict(environment or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def said_by(process: subprocess.Popen[str]) -> Said:
+    out, err = process.communicate(timeout=60)
+    return Said(process.returncode, out, err)
+
+
+def no_java(folder: Path) -> dict[str, str]:
+    """An environment without Java, Maven and what was fetched before."""
+    return {"PATH": str(folder), "JAVA_HOME": "", "KAFKA_HOME": "", "XDG_CACHE_HOME": str(folder / "cache")}

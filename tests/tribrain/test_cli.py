@@ -1,0 +1,207 @@
+"""The command line as a whole: its help, its aliases, and how it says no."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import orjson
+import pytest
+
+from streams.codec import encode
+from tests import factories
+from tests.tribrain.demo_files import write_demo
+from tribrain.cli import cli, main
+
+HEAVY = ("torch", "transformers", "peft")
+CLIENTS = ("faust", "river", "kafka", "confluent_kafka")
+
+
+def commands(
+    group: click.Group, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command that does something, with the words that call it."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+ALL = dict(commands(cli))
+by_command = pytest.mark.parametrize("words", ALL, ids=" ".join)
+
+
+def test_the_module_and_the_program_are_the_same() -> None:
+    program = Path(sys.executable).with_name("tribrain")
+    outputs = {run(str(program), "--help"), run(sys.executable, "-m", "tribrain.cli", "--help")}
+    assert len(outputs) == 1
+    assert all(f"\n  {words[0]} " in outputs.copy().pop() for words in ALL)
+
+
+def test_the_commands_are_those_that_were_promised() -> None:
+    assert {" ".join(words) for words in ALL} == {
+        "demo", "run-simulated", "run-subprocess", "export-preference-pairs", "train-preference-rm",
+        "serve-trainer", "broker", "topics create", "publish-trace", "replay", "report",
+    }  # fmt: skip
+
+
+@by_command
+def test_help_explains_the_command_and_ends_with_an_example(words: tuple[str, ...]) -> None:
+    text = ALL[words].get_help(click.Context(ALL[words], info_name=" ".join(words)))
+    assert ALL[words].help
+    assert f"Example: tribrain {' '.join(words)}" in " ".join(text.split())
+
+
+@by_command
+def test_the_example_can_be_typed_as_it_is(words: tuple[str, ...]) -> None:
+    tribrain, *typed = shlex.split((ALL[words].epilog or "").removeprefix("Example: "))
+    assert tribrain == "tribrain"
+    assert tuple(typed[: len(words)]) == words
+    # Parses, and runs nothing.
+    context = ALL[words].make_context(" ".join(words), typed[len(words) :])
+    assert context.args == []
+
+
+@by_command
+def test_every_option_says_what_it_is(words: tuple[str, ...]) -> None:
+    options = [p for p in ALL[words].params if isinstance(p, click.Option)]
+    named = {"--trace-partitions", "--replication-factor"}  # whose names say it
+    assert [o.name for o in options if not o.help and not named & set(o.opts)] == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("no-such-command",),
+        ("topics", "no-such-command"),
+        ("--no-such-option",),
+        *[(*words, "--no-such-option") for words in ALL],
+        ("replay", "--out", "o", "--source", "elsewhere"),
+        ("replay", "--out", "o", "--strategy", "worst_of_all"),
+        ("run-simulated", "--goal", "g", "--out", "o", "--preference-gate", "ajar"),
+        ("run-simulated", "--goal", "g"),
+        ("demo", "--tasks", "many"),
+        ("publish-trace",),
+    ],
+    ids=" ".join,
+)
+def test_what_is_unknown_is_one_line_and_code_2(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(*words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("tribrain: ")
+    assert said.err.count("\n") == 1
+    assert "--help" in said.err
+
+
+def test_no_command_shows_the_help_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of() == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Example: tribrain demo" in said.err
+
+
+def test_an_interrupt_is_code_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    assert code_of("demo") == 130
+    assert capsys.readouterr().err == "tribrain: interrupted\n"
+
+
+def test_help_loads_no_client_and_no_learner() -> None:
+    wanted = wanted_by("import sys; from tribrain.cli import main; sys.stdout = sys.stderr; main(['--help'])")
+    assert "click" in wanted
+    assert wanted.isdisjoint(CLIENTS + HEAVY)
+
+
+def test_no_command_so_much_as_looks_for_torch() -> None:
+    wanted = wanted_by(
+        "import tribrain.cli as c\nfor name in c.cli.list_commands(None): c.cli.get_command(None, name)"
+    )
+    assert wanted >= {"faust", "river", "kafka"}
+    assert wanted.isdisjoint(HEAVY)
+
+
+def test_the_commands_that_read_or_make_a_result_take_json() -> None:
+    without = {" ".join(words) for words, c in ALL.items() if not any("--json" in p.opts for p in c.params)}
+    assert without == {"demo", "serve-trainer"}
+
+
+def test_aliases_of_the_original_are_accepted(tmp_path: Path) -> None:
+    run_dir = write_run(tmp_path)
+    pairs, model = tmp_path / "p.jsonl", tmp_path / "m.json"
+    assert code_of("export-preference-pairs", "--run-dir", str(run_dir), "--out-path", str(pairs)) == 0
+    assert code_of("train-preference-rm", "--pairs-jsonl", str(pairs), "--out-path", str(model)) == 0
+    assert model.is_file()
+
+
+def test_export_says_in_json_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "p.jsonl"
+    assert (
+        code_of("export-preference-pairs", "--run-dir", str(write_run(tmp_path)), "--out", str(out), "--json")
+        == 0
+    )
+    said = orjson.loads(capsys.readouterr().out)
+    assert said == {"pairs": 3, "pairs_by_label_source": {"critic": 3}, "out": str(out)}
+    assert len(out.read_bytes().splitlines()) == 3
+
+
+def test_replay_says_in_json_what_it_learnt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = write_run(tmp_path) / "trace.jsonl"
+    assert code_of("replay", "--trace", str(trace), "--out", str(tmp_path / "replayed"), "--json") == 0
+    said = orjson.loads(capsys.readouterr().out)
+    assert said["messages"] == 4
+    assert said["identical_to_published"] is None
+
+
+def test_report_says_in_json_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_demo(tmp_path)
+    assert code_of("report", str(tmp_path), "--json") == 0
+    assert orjson.loads(capsys.readouterr().out)["runs"] == 3
+
+
+def write_run(folder: Path) -> Path:
+    """A run of four iterations, the second of which is the best."""
+    run_dir = folder / "run"
+    run_dir.mkdir()
+    messages = factories.run([0.2, 0.9, 0.3, 0.5])
+    (run_dir / "trace.jsonl").write_bytes(b"".join(encode(message) + b"\n" for message in messages))
+    return run_dir
+
+
+def code_of(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def run(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def wanted_by(script: str) -> set[str]:
+    """The packages that a new process looks for while it runs ``script``, there or not."""
+    watch = (
+        "import atexit, sys\n"
+        "class Watch:\n"
+        "    names = []\n"
+        "    def find_spec(self, name, path=None, target=None): self.names.append(name)\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "atexit.register(lambda: print(*Watch.names, file=sys.__stdout__))\n"
+    )
+    return set(run(sys.executable, "-c", watch + script).split())

@@ -1,0 +1,287 @@
+"""The whole loop as its user meets it: processes, signals, and what is on disk afterwards."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from runner.video import read_video
+from streams.codec import decode_pair
+from streams.contracts import PreferencePair, RunEnd, TraceEvent
+from streams.feed import SnapshotFeed
+from streams.files import read_pairs, read_snapshot, read_trace
+from streams.kafka_jars import KafkaJars
+from streams.replay import read_topic
+from streams.settings import Settings
+from tests.tribrain.processes import Command, command, needs_proc
+from tests.waiting import wait_until
+from tribrain.interrupts import Interrupts
+
+pytestmark = needs_proc
+
+_DEMO_S = 90.0
+_END_S = 5.0
+_KEYS = {
+    "events", "pairs", "pairs_by_label_source", "snapshots", "first_snapshot_s", "wall_s",
+    "gate_opened_at_pair", "runs", "weights", "log_loss", "log_loss_critics_mean", "broker",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(kafka_jars: KafkaJars, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small demo that was left alone, on a broker of its own."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    with command(["demo", "--tasks", "6", "--iters", "4", "--out", str(out)], out.parent / "said") as demo:
+        assert demo.wait(_DEMO_S) == 0, demo.output
+    return out
+
+
+@pytest.fixture(scope="module")
+def summary(finished: Path) -> dict[str, Any]:
+    return summary_of(finished)
+
+
+def test_the_summary_has_what_is_promised(summary: dict[str, Any]) -> None:
+    assert summary.keys() >= _KEYS
+    assert {"run_id", "iterations", "versions", "best_score"} <= summary["runs"][0].keys()
+
+
+def test_it_says_that_the_broker_was_apache_kafka(summary: dict[str, Any]) -> None:
+    assert summary["broker"].startswith("Apache Kafka 4")
+
+
+def test_the_events_are_the_lines_of_all_traces(finished: Path, summary: dict[str, Any]) -> None:
+    lines = [line for run in run_folders(finished) for line in read_trace(run / "trace.jsonl")]
+    assert summary["events"] == len(lines) == 6 * (4 + 1)
+
+
+def test_every_run_is_in_the_summary_as_its_trace_tells_it(finished: Path, summary: dict[str, Any]) -> None:
+    assert {run["run_id"] for run in summary["runs"]} == {folder.name for folder in run_folders(finished)}
+    for run in summary["runs"]:
+        events = trace_events(finished / "runs" / run["run_id"])
+        assert run["iterations"] == len(events) == 4
+        assert run["best_score"] == events[-1].meta["best_score"]
+        assert run["best_iter"] == events[-1].meta["best_iter"]
+
+
+def test_every_pair_was_learnt_once(summary: dict[str, Any]) -> None:
+    by_source = summary["pairs_by_label_source"]
+    assert summary["pairs"] == summary["pairs_learnt"] == sum(by_source.values()) > 0
+
+
+def test_the_last_model_is_the_one_of_the_summary(finished: Path, summary: dict[str, Any]) -> None:
+    model = read_snapshot(finished / "bt_reward.json")
+    assert model.weights == summary["weights"] != {}
+    assert sum(model.labels.values()) == summary["pairs"]
+
+
+def test_the_first_snapshot_came_while_the_demo_ran(summary: dict[str, Any]) -> None:
+    assert 0 < summary["first_snapshot_s"] <= summary["wall_s"]
+    assert summary["snapshots"] >= 1
+
+
+def test_every_iteration_left_a_video_that_plays(finished: Path) -> None:
+    for folder in run_folders(finished):
+        for event in trace_events(folder):
+            frames, _ = read_video(folder / event.artifact_path)
+            assert len(frames) > 1
+
+
+def test_every_run_has_its_pairs_beside_its_trace(finished: Path, summary: dict[str, Any]) -> None:
+    ids = offline_pair_ids(finished)
+    assert all((folder / "pairs.jsonl").is_file() for folder in run_folders(finished))
+    assert 0 < len(ids) <= summary["pairs"]
+
+
+def test_there_is_a_report(finished: Path) -> None:
+    assert "demo-0-005" in (finished / "report.html").read_text()
+
+
+def test_a_trainer_that_is_killed_costs_no_pair_and_counts_none_twice(kafka: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["demo", "--tasks", "16", "--iters", "4", "--out", str(out), "--bootstrap-servers", kafka]
+    with command(arguments, tmp_path / "said") as demo:
+        settings = settings_of(demo, kafka)
+        with SnapshotFeed(settings) as feed:
+            wait_until(lambda: feed.latest() is not None, _DEMO_S)
+        (trainer,) = demo.started("serve-trainer")
+        os.kill(trainer, signal.SIGKILL)
+        assert demo.wait(_DEMO_S) == 0, demo.output
+    summary = summary_of(out)
+    formed = pair_ids_on_kafka(settings)
+    assert summary["trainer_restarts"] >= 1
+    assert offline_pair_ids(out) <= formed
+    assert summary["pairs_learnt"] == summary["pairs"] == len(formed)
+
+
+@pytest.fixture(scope="module")
+def stopped_by_ctrl_c(kafka_jars: KafkaJars, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo on a broker of its own that was interrupted while four runs were under way."""
+    folder = tmp_path_factory.mktemp("ctrl-c")
+    stop_in_mid_run(folder, signal.SIGINT)
+    return folder / "out"
+
+
+def test_ctrl_c_leaves_a_summary_that_says_so(stopped_by_ctrl_c: Path) -> None:
+    assert summary_of(stopped_by_ctrl_c)["interrupted"] is True
+
+
+def test_ctrl_c_leaves_every_trace_whole_with_its_end(stopped_by_ctrl_c: Path) -> None:
+    folders = run_folders(stopped_by_ctrl_c)
+    assert len(folders) >= 4
+    for folder in folders:
+        *events, end = read_trace(folder / "trace.jsonl")
+        assert isinstance(end, RunEnd)
+        assert end.iterations == tuple(range(len(events)))
+        assert end.stop_reason in {"interrupted", "max_iters"}
+
+
+def test_runs_that_ctrl_c_cut_short_are_in_the_summary(stopped_by_ctrl_c: Path) -> None:
+    runs = {run["run_id"]: run for run in summary_of(stopped_by_ctrl_c)["runs"]}
+    assert runs.keys() == {folder.name for folder in run_folders(stopped_by_ctrl_c)}
+    assert "interrupted" in {run["stop_reason"] for run in runs.values()}
+
+
+def test_ctrl_c_still_leaves_a_report(stopped_by_ctrl_c: Path) -> None:
+    assert "This demo was interrupted" in (stopped_by_ctrl_c / "report.html").read_text()
+
+
+def test_sigterm_ends_the_demo_as_ctrl_c_does(kafka: str, tmp_path: Path) -> None:
+    stop_in_mid_run(tmp_path, signal.SIGTERM, "--bootstrap-servers", kafka)
+    assert summary_of(tmp_path / "out")["interrupted"] is True
+
+
+def test_ctrl_c_while_the_broker_starts_leaves_nothing_behind(kafka_jars: KafkaJars, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    arguments = ["demo", "--out", str(tmp_path / "out")]
+    with command(arguments, tmp_path / "said", TMPDIR=str(temporary)) as demo:
+        wait_until(lambda: demo.started("kafka.Kafka"), _DEMO_S)
+        interrupt(demo, signal.SIGINT)
+    assert list(temporary.glob("tribrain-*")) == []
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_second_signal_does_not_stop_the_cleaning_up(second: signal.Signals) -> None:
+    with Interrupts():
+        assert interrupted_by(signal.SIGINT)
+        assert not interrupted_by(second)
+
+
+def test_a_signal_waits_until_a_child_is_started_and_known() -> None:
+    done = []
+
+    def start(interrupts: Interrupts) -> None:
+        with interrupts.held():
+            signal.raise_signal(signal.SIGTERM)
+            done.append("started")
+
+    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
+        start(interrupts)
+    assert done == ["started"]
+
+
+def test_signals_mean_afterwards_what_they_meant_before() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    with Interrupts():
+        pass
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_under_nohup_a_closed_terminal_is_passed_over() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts():
+            assert not interrupted_by(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_the_next_demo_replaces_the_last(kafka: str, tmp_path: Path) -> None:
+    """It is stopped at once: what counts is that nothing of the old one is taken for new."""
+    out = tmp_path / "out"
+    (out / "runs" / "demo-9-000").mkdir(parents=True)
+    (out / ".tribrain-demo").touch()
+    with command(["demo", "--out", str(out), "--bootstrap-servers", kafka], tmp_path / "said") as demo:
+        wait_until(lambda: (out / "trainer.log").exists(), _DEMO_S)
+        interrupt(demo, signal.SIGINT)
+    assert not (out / "runs" / "demo-9-000").exists()
+
+
+def test_a_demo_that_forms_no_pair_ends_without_waiting_for_a_model(kafka: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["demo", "--tasks", "1", "--iters", "1", "--out", str(out), "--bootstrap-servers", kafka]
+    with command(arguments, tmp_path / "said") as demo:
+        assert demo.wait(_DEMO_S) == 0, demo.output
+    summary = summary_of(out)
+    assert (summary["events"], summary["pairs"], summary["snapshots"]) == (2, 0, 0)
+    assert summary["wall_s"] < 45
+
+
+def stop_in_mid_run(folder: Path, number: signal.Signals, *options: str) -> None:
+    out = folder / "out"
+    with command(["demo", "--tasks", "40", "--out", str(out), *options], folder / "said") as demo:
+        wait_until(lambda: len(list(out.glob("runs/*/iter_01"))) >= 4, _DEMO_S)
+        assert demo.started("serve-trainer")
+        interrupt(demo, number)
+
+
+def interrupt(demo: Command, number: signal.Signals) -> None:
+    """Send the signal; within five seconds no child is left, and the demo ends with 130."""
+    demo.process.send_signal(number)
+    sent = time.monotonic()
+    wait_until(lambda: not demo.children(), _END_S)
+    assert time.monotonic() - sent < _END_S
+    assert demo.wait(30) == 130, demo.output
+    assert demo.output.splitlines()[-1] == "tribrain: interrupted"
+
+
+def interrupted_by(number: signal.Signals) -> bool:
+    try:
+        signal.raise_signal(number)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def summary_of(out: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = orjson.loads((out / "summary.json").read_bytes())
+    return summary
+
+
+def run_folders(out: Path) -> list[Path]:
+    return sorted((out / "runs").iterdir())
+
+
+def trace_events(run: Path) -> list[TraceEvent]:
+    return [event for event in read_trace(run / "trace.jsonl") if isinstance(event, TraceEvent)]
+
+
+def offline_pair_ids(out: Path) -> set[str]:
+    files = [folder / "pairs.jsonl" for folder in run_folders(out)]
+    pairs = [pair for file in files if file.stat().st_size for pair in read_pairs(file)]
+    return {pair.pair_id for pair in pairs if isinstance(pair, PreferencePair)}
+
+
+def settings_of(demo: Command, bootstrap_servers: str) -> Settings:
+    """The demo says on which topics it works."""
+
+    def said() -> re.Match[str] | None:
+        return re.search(r"topics (\S+)\.\*", demo.output)
+
+    wait_until(said, _DEMO_S)
+    found = said()
+    assert found is not None
+    return Settings(bootstrap_servers=bootstrap_servers, topic_prefix=found[1])
+
+
+def pair_ids_on_kafka(settings: Settings) -> set[str]:
+    messages = [decode_pair(m.value, m.source) for m in read_topic(settings, settings.pairs_topic)]
+    return {pair.pair_id for pair in messages if isinstance(pair, PreferencePair)}

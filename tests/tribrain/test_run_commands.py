@@ -1,0 +1,228 @@
+"""Runs from the command line, and the chain from a run to a model that steers the next."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from runner.controller import ThompsonController
+from runner.video import read_video
+from streams.contracts import RunEnd, TraceEvent
+from streams.files import read_pairs, read_snapshot, read_trace
+from streams.replay import read_topic
+from streams.settings import Settings
+from tests.tribrain.processes import command, needs_proc
+from tests.waiting import wait_until
+from tribrain.cli import main
+
+GOAL = "move the red cube to the bowl"
+NASTY = """pour "the tea"; touch pwned $(touch pwned) `touch pwned` 'and' | & > pwned"""
+GENERATOR = """
+import sys
+from pathlib import Path
+import numpy as np
+from runner.video import write_video
+prompt, out_dir, seed = sys.argv[1:]
+Path(out_dir, "given.txt").write_text(prompt)
+frames = np.random.default_rng(int(seed)).integers(0, 255, (4, 32, 32, 3), np.uint8)
+write_video(Path(out_dir, "video.mp4"), frames, 8.0)
+"""
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the simulated world, four iterations long."""
+    out = tmp_path_factory.mktemp("run") / "a"
+    tribrain(
+        "run-simulated", "--goal", GOAL, "--iters", "4", "--seed", "1", "--run-id", "a", "--out", str(out)
+    )
+    return out
+
+
+@pytest.fixture(scope="module")
+def model(run_dir: Path) -> Path:
+    """What was learnt of that run's pairs."""
+    pairs, file = run_dir.parent / "pairs.jsonl", run_dir.parent / "bt_reward.json"
+    tribrain("export-preference-pairs", "--run-dir", str(run_dir), "--out", str(pairs), "--top-k", "2")
+    tribrain("train-preference-rm", "--pairs", str(pairs), "--out", str(file))
+    return file
+
+
+def test_a_run_leaves_a_trace_with_its_end(run_dir: Path) -> None:
+    *events, end = read_trace(run_dir / "trace.jsonl")
+    assert [event.iter_idx for event in events if isinstance(event, TraceEvent)] == [0, 1, 2, 3]
+    assert isinstance(end, RunEnd)
+    assert (end.run_id, end.iterations, end.stop_reason) == ("a", (0, 1, 2, 3), "max_iters")
+
+
+def test_every_iteration_has_a_video_that_plays(run_dir: Path) -> None:
+    for event in events_of(run_dir):
+        frames, _ = read_video(run_dir / event.artifact_path)
+        assert len(frames) > 1
+
+
+def test_the_same_seed_gives_the_same_trace_but_for_the_times(run_dir: Path, tmp_path: Path) -> None:
+    again = simulated(tmp_path / "b", "--iters", "4", "--seed", "1", "--run-id", "a")
+    assert without_times(events_of(again)) == without_times(events_of(run_dir))
+
+
+def test_another_seed_gives_another_trace(run_dir: Path, tmp_path: Path) -> None:
+    other = simulated(tmp_path / "b", "--iters", "1", "--seed", "2", "--run-id", "a")
+    assert events_of(other)[0].critic_scores() != events_of(run_dir)[0].critic_scores()
+
+
+def test_the_run_id_is_the_time_and_the_seed_unless_given(tmp_path: Path) -> None:
+    out = simulated(tmp_path / "b", "--iters", "1", "--seed", "3")
+    assert events_of(out)[0].run_id.endswith("_seed3")
+
+
+def test_json_is_one_object_that_agrees_with_the_trace(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = simulated(tmp_path / "b", "--iters", "2", "--seed", "1", "--json")
+    said = orjson.loads(capsys.readouterr().out)
+    last = events_of(out)[-1].meta
+    assert said["iterations"] == 2
+    assert (said["best_iter"], said["best_score"]) == (last["best_iter"], last["best_score"])
+
+
+def test_a_run_without_a_terminal_shows_no_progress(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulated(tmp_path / "b", "--iters", "1", "--seed", "1", "--run-id", "b")
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.startswith("b: 1 iterations, best is iteration 0 with critics' score 0.")
+
+
+def test_the_exported_pairs_prefer_the_best(model: Path, run_dir: Path) -> None:
+    scores = {event.artifact_path: event.overall_score for event in events_of(run_dir)}
+    (first, *_) = read_pairs(model.with_name("pairs.jsonl"))
+    assert vars_of(first)["chosen_score"] == max(score for score in scores.values() if score is not None)
+
+
+def test_a_model_learns_every_exported_pair(model: Path) -> None:
+    n_pairs = len(read_pairs(model.with_name("pairs.jsonl")))
+    assert sum(read_snapshot(model).labels.values()) == n_pairs > 0
+
+
+def test_a_run_says_what_the_model_that_steers_it_is_made_of(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulated(tmp_path / "b", "--iters", "1", "--seed", "1", "--preference-rm", str(model))
+    assert capsys.readouterr().err == f"{model}: {read_snapshot(model).statement}\n"
+
+
+def test_a_model_given_by_its_user_steers_from_the_second_candidate_on(model: Path, tmp_path: Path) -> None:
+    out = simulated(tmp_path / "b", "--iters", "3", "--seed", "1", "--preference-rm", str(model))
+    assert [event.meta["preference_confidence"] for event in events_of(out)] == [0.0, 1.0, 1.0]
+
+
+def test_a_shadow_does_not_steer_where_an_active_model_is_required(model: Path, tmp_path: Path) -> None:
+    options = ("--preference-rm", str(model), "--preference-gate", "require")
+    out = simulated(tmp_path / "b", "--iters", "2", "--seed", "1", *options)
+    assert [event.meta["preference_confidence"] for event in events_of(out)] == [0.0, 0.0]
+    assert events_of(out)[1].meta["preference_prob"] is not None
+
+
+def test_the_controller_goes_on_from_what_it_was_given(tmp_path: Path) -> None:
+    state = tmp_path / "controller.json"
+    rounds = []
+    for name in "bc":
+        simulated(tmp_path / name, "--iters", "3", "--seed", "1", "--controller", str(state))
+        rounds.append(ThompsonController.load(state).rounds)
+    assert 0 < rounds[0] < rounds[1]
+
+
+def test_a_run_publishes_every_event_and_its_end(
+    settings: Settings, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("TRIBRAIN_TOPIC_PREFIX", settings.topic_prefix)
+    out = simulated(
+        tmp_path / "b", "--iters", "2", "--seed", "1", "--bootstrap-servers", settings.bootstrap_servers
+    )
+    published = b"".join(m.value + b"\n" for m in read_topic(settings, settings.trace_topic))
+    assert published == (out / "trace.jsonl").read_bytes()
+
+
+def test_a_generator_gets_the_prompt_as_it_is_and_no_shell_sees_it(tmp_path: Path) -> None:
+    out = generated(tmp_path, GENERATOR, "--iters", "2")
+    events = events_of(out)
+    assert [(out / f"iter_0{i}" / "given.txt").read_text() for i in (0, 1)] == [e.prompt for e in events]
+    assert events[0].prompt.startswith(NASTY)
+    assert [event.overall_score for event in events].count(None) == 0
+    assert list(tmp_path.rglob("pwned*")) == []
+
+
+def test_a_generator_that_fails_costs_its_candidate_and_not_the_run(tmp_path: Path) -> None:
+    out = generated(tmp_path, "raise SystemExit('out of memory')", "--iters", "2")
+    for event in events_of(out):
+        assert event.overall_score is None
+        assert "out of memory" in event.meta["error"]
+
+
+@needs_proc
+def test_ctrl_c_ends_the_generator_and_records_the_run(tmp_path: Path) -> None:
+    with generator_that_waits(tmp_path) as (run, out):
+        wait_until(lambda: run.started("gen.py"))
+        run.process.send_signal(signal.SIGINT)
+        assert run.wait(20) == 130
+        assert run.children() == []
+    (end,) = read_trace(out / "trace.jsonl")
+    assert isinstance(end, RunEnd)
+    assert end.stop_reason == "interrupted"
+
+
+@contextmanager
+def generator_that_waits(folder: Path) -> Iterator[tuple[Any, Path]]:
+    (folder / "gen.py").write_text("import threading; threading.Event().wait()")
+    arguments = ["run-subprocess", "--goal", GOAL, "--out", str(folder / "run"), "--cmd", template(folder)]
+    with command(arguments, folder / "said") as run:
+        yield run, folder / "run"
+
+
+def generated(folder: Path, generator: str, *options: str) -> Path:
+    (folder / "gen.py").write_text(generator)
+    out = folder / "run"
+    tribrain("run-subprocess", "--goal", NASTY, "--cmd", template(folder), "--out", str(out), *options)
+    return out
+
+
+def template(folder: Path) -> str:
+    return (
+        f"{shlex.quote(sys.executable)} {shlex.quote(str(folder / 'gen.py'))} {{prompt}} {{out_dir}} {{seed}}"
+    )
+
+
+def simulated(out: Path, *options: str) -> Path:
+    tribrain("run-simulated", "--goal", GOAL, "--out", str(out), *options)
+    return out
+
+
+def tribrain(*words: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+
+
+def events_of(run: Path) -> list[TraceEvent]:
+    return [message for message in read_trace(run / "trace.jsonl") if isinstance(message, TraceEvent)]
+
+
+def without_times(events: list[TraceEvent]) -> list[dict[str, Any]]:
+    return [
+        vars_of(event) | {"meta": {k: v for k, v in event.meta.items() if not k.endswith("_time_s")}}
+        for event in events
+    ]
+
+
+def vars_of(message: Any) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in message.__slots__}

@@ -1,0 +1,29 @@
+"""What commands write: files that say why they cannot be written, and progress for people alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn
+
+from streams.errors import BadInput
+from streams.files import write_atomically
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """A result, whole or absent. Raises BadInput where it cannot be written."""
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: Path, error: OSError) -> BadInput:
+    return BadInput(f"{path}: cannot be written: {error.strerror}; choose another path")
+
+
+def progress(*columns: str | ProgressColumn) -> Progress:
+    """On a terminal, and gone in the end; elsewhere nothing, so that standard error holds messages alone."""
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
