@@ -71,6 +71,18 @@ def read_latest_snapshot(settings: Settings, model: str, timeout_s: float = 10.0
     return newest.snapshot
 
 
+def read_snapshots(
+    settings: Settings, model: str, timeout_s: float = 10.0
+) -> list[tuple[StoredMessage, RewardSnapshot]]:
+    """Every readable snapshot of ``model`` that the topic still holds, with the message that carries it.
+
+    Raises BadInput where the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
+    """
+    newest = _Newest(model)
+    stored = read_topic(settings, settings.snapshots_topic, timeout_s=timeout_s)
+    return [(message, snapshot) for message in stored if (snapshot := newest.offer(message)) is not None]
+
+
 class _Newest:
     """Which snapshot of a stream of messages is to be used, and why the others are not."""
 

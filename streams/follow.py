@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from kafka import KafkaConsumer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from streams.messages import StoredMessage
 from streams.replay import stored_message
@@ -57,9 +57,13 @@ class TopicFollower:
                 self._closing.wait(1.0)
 
     def _follow_with_one_consumer(self) -> None:
-        # Subscribed without a group, it is given every partition, also of a topic that is made later.
-        consumer = KafkaConsumer(*self._topics, **consumer_config(self._settings))
+        consumer = KafkaConsumer(**consumer_config(self._settings))
         try:
+            # Topics that it is told of before are forgotten where the two cross.
+            while not self._closing.is_set() and not _is_connected(consumer):
+                pass
+            # Without a group it is given every partition, also of a topic that is made later.
+            consumer.subscribe(self._topics)
             while not self._closing.is_set():
                 for records in consumer.poll(timeout_ms=_POLL_MS).values():
                     for record in records:
@@ -72,3 +76,11 @@ class TopicFollower:
             self._on_message(message)
         except Exception:
             log.exception("%s could not be handled", message.source)
+
+
+def _is_connected(consumer: KafkaConsumer) -> bool:
+    try:
+        consumer.bootstrap(timeout_ms=_POLL_MS)
+    except KafkaTimeoutError:
+        return False
+    return True

@@ -1,92 +1,69 @@
 """Trace events onto Kafka without ever holding up the run that makes them.
 
-The run's own fsynced ``trace.jsonl`` is the durable copy. What could not be delivered is counted and its run
-is named, so that ``tribrain publish-trace`` can send it later; a message that arrives twice is one event to
-its readers, by (run id, iter_idx).
+An event is pushed when it is safe in the spool, whatever the broker does; one thread sends from there and
+takes out what Kafka has acknowledged. A message that arrives twice is one event to its readers, by
+(run id, iter_idx).
 """
 
 from __future__ import annotations
 
 import logging
-import sys
 import threading
-from collections import deque
+import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Self
 
-from kafka import KafkaProducer
-from kafka.errors import (
-    CorruptRecordError,
-    InvalidRecordError,
-    KafkaError,
-    KafkaTimeoutError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-)
-from kafka.producer.future import FutureRecordMetadata
+from kafka.errors import KafkaError
 
 from streams.codec import encode
 from streams.contracts import RunEnd, TraceEvent
-from streams.errors import BadInput
-from streams.files import missing_ends, read_trace
-from streams.settings import Settings, producer_config
-from streams.topics import connect_admin
+from streams.fail_points import reach
+from streams.sender import Record, RecordSender
+from streams.settings import MAX_RECORD_BYTES, Settings
+from streams.spool import MAX_BYTES, Spool, SpooledRecord, SpoolError, SpoolStatus
 
 log = logging.getLogger(__name__)
 
-MAX_QUEUED = 1_000
-MAX_QUEUED_BYTES = 8 << 20
-_BATCH = 100
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
-_WAIT_S = 0.5
-_CLOSE_PRODUCER_S = 1.0
-# The record is at fault, not the broker: sending it again would fail again.
-_POISON = (
-    CorruptRecordError,
-    InvalidRecordError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    run_id: str
-    value: bytes
-
-    @property
-    def key(self) -> bytes:
-        return self.run_id.encode()
+_LOOK_AGAIN_S = 0.25
+_STOP_S = 3.0  # longer than the producer ever blocks
+# What can go wrong, each with its own last word.
+_SPOOLING, _SENDING = "spooling", "sending"
+_NOTHING = SpoolStatus(waiting={}, waiting_bytes=0, oldest_age_s=None, quarantined={})
 
 
 class TracePublisher:
-    """Sends events to the trace topic from one background thread, which owns the Kafka producer.
+    """Sends events to the trace topic, through the spool in the file ``spool``, from one background thread.
 
-    At most ``max_queued`` events or ``max_queued_bytes`` bytes wait for an acknowledgement; an event over
-    that is not sent, and its run is among ``unsent_runs``. The thread goes on by itself when a broker that
-    was away is back.
+    What an earlier process left in the spool is sent too. The thread goes on by itself when a broker that was
+    away is back. The spool is removed on closing if nothing is left in it. Where it is full or cannot be
+    used, events are refused: counted, and said in ``problem``; nothing is raised, since the run's own
+    ``trace.jsonl`` has them. ``max_spool_bytes`` bounds its size.
     """
 
-    def __init__(
-        self, settings: Settings, *, max_queued: int = MAX_QUEUED, max_queued_bytes: int = MAX_QUEUED_BYTES
-    ) -> None:
+    def __init__(self, settings: Settings, spool: Path, *, max_spool_bytes: int = MAX_BYTES) -> None:
         self._settings = settings
-        self._max_queued = max_queued
-        self._max_queued_bytes = max_queued_bytes
         self._changed = threading.Condition()
-        self._queue: deque[_Record] = deque()
-        self._queued_bytes = 0
-        self._overflowed: dict[str, int] = {}
-        self._quarantined: dict[str, list[str]] = {}
-        self._problem: str | None = None
+        self._pushed = False
         self._closing = False
-        self._producer: KafkaProducer | None = None
-        self._thread = threading.Thread(target=self._run, name="trace-publisher", daemon=True)
+        self._refused: Counter[str] = Counter()
+        self._problems: dict[str, str] = {}
+        self._acknowledged: list[SpooledRecord] = []
+        self._last_status = _NOTHING
+        self._spool: Spool | None = None
+        self._thread: threading.Thread | None = None
+        try:
+            self._spool = Spool(spool, max_bytes=max_spool_bytes)
+        except SpoolError as error:
+            self._report(_SPOOLING, str(error))
+            return
+        self._thread = threading.Thread(
+            target=self._run, args=(self._spool,), name="trace-publisher", daemon=True
+        )
         self._thread.start()
 
     def __enter__(self) -> Self:
@@ -96,194 +73,167 @@ class TracePublisher:
         self.close()
 
     def push(self, event: TraceEvent | RunEnd) -> None:
-        """Queue an event; returns at once, whatever the broker does. Raises ContractError."""
-        record = _Record(event.run_id, encode(event))
+        """Put an event into the spool: on return it is on the disk, or refused. Raises ContractError."""
+        value = encode(event)
+        record = Record(self._settings.trace_topic, event.run_id.encode(), value, event.run_id)
+        try:
+            self._put(record)
+        except SpoolError as error:
+            with self._changed:
+                self._refused[record.run_id] += 1
+            self._report(_SPOOLING, str(error))
+            return
+        self._clear(_SPOOLING)
         with self._changed:
-            size = self._queued_bytes + len(record.value)
-            if self._closing or len(self._queue) >= self._max_queued or size > self._max_queued_bytes:
-                self._overflowed[record.run_id] = self._overflowed.get(record.run_id, 0) + 1
-                return
-            self._queue.append(record)
-            self._queued_bytes = size
+            self._pushed = True
             self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> int:
-        """Wait up to ``timeout_s`` seconds; the number of pushed events that no broker has acknowledged."""
+        """Wait up to ``timeout_s`` seconds; the number of events that are not on Kafka."""
+        deadline = time.monotonic() + timeout_s
         with self._changed:
-            self._changed.wait_for(lambda: not self._queue, timeout_s)
-            quarantined = sum(map(len, self._quarantined.values()))
-            return len(self._queue) + sum(self._overflowed.values()) + quarantined
+            while self._waits() and (left_s := deadline - time.monotonic()) > 0:
+                self._changed.wait(min(left_s, _LOOK_AGAIN_S))
+        status = self._status()
+        quarantined = sum(map(len, status.quarantined.values()))
+        return sum(status.waiting.values()) + quarantined + sum(self.refused.values())
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Send what is queued for up to ``timeout_s`` seconds, then stop. May be called twice."""
+        """Send what waits for up to ``timeout_s`` seconds, then stop within 3 s. May be called twice."""
+        if self._thread is None:
+            return
+        if not self._closing:
+            self.flush(timeout_s)
         with self._changed:
-            if not self._closing:
-                self._changed.wait_for(lambda: not self._queue, timeout_s)
             self._closing = True
             self._changed.notify_all()
-        self._thread.join(timeout_s)
+        self._thread.join(_STOP_S)
 
     def unsent_runs(self) -> set[str]:
         """Runs of which at least one event is not on Kafka (yet)."""
-        with self._changed:
-            return {*self._overflowed, *self._quarantined, *(record.run_id for record in self._queue)}
+        status = self._status()
+        return {*self.refused, *status.waiting, *status.quarantined}
 
     @property
-    def overflowed(self) -> dict[str, int]:
-        """Per run, how many events found no room in the queue."""
+    def refused(self) -> dict[str, int]:
+        """Per run, how many events the spool did not take: it is full, or it cannot be used."""
         with self._changed:
-            return dict(self._overflowed)
+            return dict(self._refused)
 
     @property
     def quarantined(self) -> dict[str, list[str]]:
-        """Per run, the reasons for which events were given up: no broker would take them."""
-        with self._changed:
-            return {run_id: list(reasons) for run_id, reasons in self._quarantined.items()}
+        """Per run, the reasons for which events stay behind in the spool: Kafka will never take them."""
+        return self._status().quarantined
 
     @property
     def problem(self) -> str | None:
-        """Why nothing gets through just now, in one line; None while all is well."""
-        return self._problem
+        """Why events are refused, or why none gets through just now, in one line; None while all is well."""
+        with self._changed:
+            return self._problems.get(_SPOOLING) or self._problems.get(_SENDING)
 
-    def _run(self) -> None:
+    def _put(self, record: Record) -> None:
+        if self._spool is None or self._closing:
+            raise SpoolError(self.problem or "the publisher is closed")
+        if len(record.value) <= MAX_RECORD_BYTES:
+            self._spool.append(record.topic, record.key, record.value, record.run_id)
+        else:
+            self._quarantine(self._spool, record, f"over the limit of {MAX_RECORD_BYTES} bytes")
+
+    def _run(self, spool: Spool) -> None:
+        sender = RecordSender(self._settings, lambda: self._closing)
         pause_s = _FIRST_PAUSE_S
-        while batch := self._next_batch():
-            if self._deliver(batch):
-                pause_s = _FIRST_PAUSE_S
-                continue
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing, pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-        self._discard_producer()
-
-    def _next_batch(self) -> list[_Record]:
-        """The oldest events, which stay queued until they are acknowledged; empty when closing."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closing)
-            return [] if self._closing else list(islice(self._queue, _BATCH))
-
-    def _deliver(self, batch: Sequence[_Record]) -> bool:
-        """Send the batch and take from the queue what is settled; False where Kafka gave no answer.
-
-        Everything from the first failure on is sent again later, which keeps the order within a run.
-        """
-        acknowledged, error = self._send(batch)
-        self._settle(acknowledged)
-        if error is None:
-            self._recovered()
-            return True
-        # After most errors the producer would never send again.
-        self._discard_producer()
-        if not isinstance(error, _POISON):
-            self._report(error)
-            return False
-        if len(batch) > 1:
-            # One such record fails the whole Kafka batch that it is in: look at each by itself.
-            return all(self._deliver([record]) for record in batch[acknowledged:])
-        self._quarantine(batch[0], error)
-        return True
-
-    def _send(self, batch: Sequence[_Record]) -> tuple[int, KafkaError | None]:
-        """How many records from the front on are acknowledged, and the error of the next."""
-        futures = []
-        error: KafkaError | None = None
         try:
-            if self._producer is None:
-                self._producer = KafkaProducer(**producer_config(self._settings))
-            for record in batch:
-                futures.append(self._producer.send(self._settings.trace_topic, record.value, record.key))
-        except KafkaError as raised:
-            error = raised
-        for acknowledged, future in enumerate(futures):
-            try:
-                self._wait(future)
-            except KafkaError as raised:
-                return acknowledged, raised
-        return len(futures), error
+            while not self._closing:
+                try:
+                    sent = self._send_oldest(spool, sender)
+                except (KafkaError, SpoolError) as error:
+                    self._report(_SENDING, self._why_nothing_is_sent(error))
+                    with self._changed:
+                        self._changed.wait_for(lambda: self._closing, pause_s)
+                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                    continue
+                pause_s = _FIRST_PAUSE_S
+                self._clear(_SENDING)
+                if not sent:
+                    self._wait_for_more()
+        finally:
+            self._status()  # the last one that can be asked for
+            spool.close()
+            sender.close()
 
-    def _wait(self, future: FutureRecordMetadata) -> None:
-        while True:
-            try:
-                future.get(timeout=_WAIT_S)
-                return
-            except KafkaTimeoutError:
-                # Either its own (delivery_timeout_ms is over) or only that of this get().
-                if future.is_done or self._closing:
-                    raise
+    def _send_oldest(self, spool: Spool, sender: RecordSender) -> bool:
+        """Whether there was anything to send. Raises KafkaError and SpoolError."""
+        if not spool.may_send():
+            raise SpoolError(f"{spool.path}: another process sends what is in it")
+        self._delete_acknowledged(spool)
+        batch = spool.oldest()
+        reach("publisher.batch-read")
 
-    def _settle(self, count: int) -> None:
+        def acknowledged(records: Sequence[SpooledRecord]) -> None:
+            reach("publisher.sent")
+            self._acknowledged.extend(records)
+            self._delete_acknowledged(spool)
+
+        sender.deliver(
+            batch,
+            on_acknowledged=acknowledged,
+            on_refused=lambda record, reason: self._quarantine(spool, record, reason),
+        )
+        return bool(batch)
+
+    def _delete_acknowledged(self, spool: Spool) -> None:
+        """What could not be deleted is remembered, so that it is not sent again and again."""
+        if not self._acknowledged:
+            return
+        spool.delete(self._acknowledged)
+        self._acknowledged.clear()
+        reach("publisher.deleted")
         with self._changed:
-            for _ in range(count):
-                self._queued_bytes -= len(self._queue.popleft().value)
             self._changed.notify_all()
 
-    def _quarantine(self, record: _Record, error: KafkaError) -> None:
-        reason = f"{len(record.value)} bytes: {error}"
+    def _quarantine(self, spool: Spool, record: Record, reason: str) -> None:
+        spool.quarantine(record, f"{len(record.value)} bytes: {reason}")
         log.error("an event of run %s cannot be published: %s", record.run_id, reason)
         with self._changed:
-            self._quarantined.setdefault(record.run_id, []).append(reason)
-        self._settle(1)
+            self._changed.notify_all()
 
-    def _report(self, error: KafkaError) -> None:
-        problem = (
+    def _wait_for_more(self) -> None:
+        """Pushed here, or by another process."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._pushed or self._closing, _LOOK_AGAIN_S)
+            self._pushed = False
+
+    def _waits(self) -> bool:
+        try:
+            return self._spool is not None and not self._spool.is_empty()
+        except SpoolError:
+            return False  # damaged or closed: waiting would not help
+
+    def _status(self) -> SpoolStatus:
+        """What the spool holds, or held when it could last be asked."""
+        if self._spool is not None:
+            with suppress(SpoolError):
+                self._last_status = self._spool.status()
+        return self._last_status
+
+    def _why_nothing_is_sent(self, error: KafkaError | SpoolError) -> str:
+        if isinstance(error, SpoolError):
+            return str(error)
+        return (
             f"{self._settings.trace_topic} at {self._settings.bootstrap_servers} takes nothing: {error}; "
             "is the broker up, and are the topics there (`tribrain topics create`)?"
         )
-        if self._problem is None and not self._closing:
-            log.warning("events wait to be published; %s", problem)
-        self._problem = problem
 
-    def _recovered(self) -> None:
-        if self._problem is not None:
-            log.warning("events are being published again")
-        self._problem = None
+    def _report(self, what: str, problem: str) -> None:
+        with self._changed:
+            is_new = what not in self._problems
+            self._problems[what] = problem
+        if is_new and not self._closing:
+            happens = "wait to be" if what == _SENDING else "are not"
+            log.warning("events %s published; %s", happens, problem)
 
-    def _discard_producer(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is None:
-            return
-        try:
-            producer.close(timeout=0)
-        except KafkaTimeoutError:
-            # With records unsent, close() raises before it stops its thread; this makes it drop them.
-            producer._sender.force_close()
-            with suppress(KafkaTimeoutError):
-                producer.close(timeout=_CLOSE_PRODUCER_S)
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedTrace:
-    """What ``publish_trace_file`` sent."""
-
-    runs: int
-    events: int
-    ends_added: int
-    """Runs whose end was not in the file and was made from their events."""
-    refused: dict[str, list[str]]
-    """Per run, the reasons for which events cannot be on Kafka (too large, …)."""
-
-
-def publish_trace_file(settings: Settings, path: Path, *, timeout_s: float = 30.0) -> PublishedTrace:
-    """Send a ``trace.jsonl`` and wait until Kafka has acknowledged all of it.
-
-    Raises BadInput where the file cannot be read, no broker answers, or not everything is acknowledged
-    within ``timeout_s`` seconds. Sending a file again is harmless.
-    """
-    messages = read_trace(path)
-    ends = missing_ends(messages)
-    connect_admin(settings, min(timeout_s, 5.0)).close()
-    total = len(messages) + len(ends)
-    with TracePublisher(settings, max_queued=total, max_queued_bytes=sys.maxsize) as publisher:
-        for message in (*messages, *ends):
-            publisher.push(message)
-        unacknowledged = publisher.flush(timeout_s)
-        refused = publisher.quarantined
-        if unacknowledged > sum(map(len, refused.values())):
-            reason = publisher.problem or f"no acknowledgement within {timeout_s:g} s"
-            raise BadInput(f"{path}: {unacknowledged} of {total} messages are not published ({reason})")
-    return PublishedTrace(
-        runs=len({message.run_id for message in messages}),
-        events=sum(isinstance(message, TraceEvent) for message in messages),
-        ends_added=len(ends),
-        refused=refused,
-    )
+    def _clear(self, what: str) -> None:
+        with self._changed:
+            was_there = self._problems.pop(what, None)
+        if was_there:
+            log.warning("events are being published again" if what == _SENDING else "events are taken again")

@@ -106,7 +106,8 @@ def consumer_config(settings: Settings) -> dict[str, Any]:
         "auto_offset_reset": "earliest",
         # What a fenced learner wrote must not be seen.
         "isolation_level": "read_committed",
-        "metadata_max_age_ms": 30_000,
+        # kafka-python 3.0.12 forgets topics that it is told of while it first connects, until this is over.
+        "metadata_max_age_ms": 2_000,
         "max_partition_fetch_bytes": 4 << 20,
         "allow_auto_create_topics": False,
         # No deserialisers: one that raises makes poll() return to the same offset for ever.

@@ -38,12 +38,13 @@ class TraceProcessor:
             log.warning("dead letter: %s", error)
             return [dead_letter(message, str(error), self._dead_letters_topic)]
         formed = self._former.on_event(event)
-        first_offsets = self._first_offsets.setdefault(message.partition, {})
         if self._former.is_open(event.run_id):
+            first_offsets = self._first_offsets.setdefault(message.partition, {})
             known = first_offsets.get(event.run_id, message.offset)
             first_offsets[event.run_id] = min(known, message.offset)
-        else:
-            first_offsets.pop(event.run_id, None)
+        else:  # its events may lie in two partitions, where some were added in the middle of it
+            for first_offsets in self._first_offsets.values():
+                first_offsets.pop(event.run_id, None)
         return [Outgoing(self._pairs_topic, self._key, encode(message)) for message in formed]
 
     def resume_offset(self, partition: int) -> int | None:
@@ -67,6 +68,11 @@ class PairProcessor:
         self._consumed: dict[str, dict[str, int]] = {}
         self._published_version = 0
         self.pairs_since_snapshot = 0
+
+    @property
+    def consumed(self) -> Mapping[str, Mapping[str, int]]:
+        """Topic to partition to next offset."""
+        return self._consumed
 
     @property
     def restored(self) -> bool:
@@ -105,8 +111,11 @@ class PairProcessor:
             return None
         self._published_version = self._learner.version
         self.pairs_since_snapshot = 0
-        snapshot = self._learner.snapshot(self._consumed)
-        return Outgoing(self._snapshots_topic, self._model.encode(), encode(snapshot))
+        return Outgoing(self._snapshots_topic, self._model.encode(), self.snapshot())
+
+    def snapshot(self) -> bytes:
+        """The state as the value of a message on the snapshots topic."""
+        return encode(self._require_learner().snapshot(self._consumed))
 
     def forget(self) -> None:
         """The partition was taken away: the next owner restores from the newest snapshot."""

@@ -114,7 +114,7 @@ def _run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor, interrupts:
     """All runs, ``plan.parallel`` at a time, in threads: the heavy work holds no interpreter lock."""
     stop = threading.Event()
     controller = _SharedController()
-    publisher = TracePublisher(settings)
+    publisher = TracePublisher(settings, plan.out / "spool.sqlite")
     rng = Random(plan.seed)
     goals = [_goal(rng) for _ in range(plan.tasks)]
 

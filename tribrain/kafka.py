@@ -13,7 +13,7 @@ from rich.console import Console
 from streams.broker import fetch_kafka, start_local_broker
 from streams.errors import BadInput
 from streams.files import read_trace
-from streams.publisher import publish_trace_file
+from streams.publish_now import publish_trace_file
 from streams.settings import Settings
 from streams.topics import create_topics
 from tribrain import options

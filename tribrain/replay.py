@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,16 +11,17 @@ import orjson
 from rich.progress import SpinnerColumn, TextColumn
 
 from streams.codec import decode_snapshot, encode
-from streams.contracts import PairStrategy
+from streams.contracts import PairStrategy, RewardSnapshot
 from streams.errors import BadInput
 from streams.feed import read_latest_snapshot
 from streams.files import missing_ends, read_trace
-from streams.messages import Outgoing, StoredMessage
+from streams.messages import StoredMessage
 from streams.replay import read_topic
 from streams.settings import Settings
 from streams.topics import connect_admin
 from trainers.pairing import PairingRules
 from trainers.processors import PairProcessor, TraceProcessor
+from trainers.relearn import relearn
 from tribrain import options
 from tribrain.output import progress, write_output
 
@@ -63,43 +65,54 @@ def replay(
     """Compute pairs and model again, and say whether the model is the published one bit for bit.
 
     The comparison is made where the recorded pairs of a broker are replayed (--source pairs): they are
-    learnt up to the offset that the newest published snapshot is stamped with.
+    learnt up to the offset that the newest published snapshot is stamped with. Exit code 1 where they differ.
     """
     settings = (
         Settings(bootstrap_servers="none:1") if traces else Settings.from_environment(bootstrap_servers)
     )
-    if not traces:
-        connect_admin(settings, _CONNECT_S).close()
-    published = None if traces else read_latest_snapshot(settings, model, timeout_s=_TIMEOUT_S)
-    compared = published is not None and source == "pairs" and not traces
     rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model)
-    with progress(SpinnerColumn(), TextColumn("{task.completed} messages")) as bar:
-        counter = bar.add_task("messages", total=None)
-        if traces:
-            pairs = _form(_numbered(_trace_lines(traces), settings.trace_topic), rules, settings)
-        elif source == "trace":
+    published = None
+    if traces:
+        pairs = _form(_numbered(_trace_lines(traces), settings.trace_topic), rules, settings)
+    else:
+        connect_admin(settings, _CONNECT_S).close()
+        if source == "trace":
             pairs = _form(read_topic(settings, settings.trace_topic), rules, settings)
         else:
             pairs = read_topic(settings, settings.pairs_topic)
-        learner = PairProcessor(
-            model, snapshots_topic=settings.snapshots_topic, dead_letters_topic=settings.dead_letters_topic
-        )
-        learner.restore(None)
-        lines = []
-        stamp = published.consumed.get(settings.pairs_topic, {}) if compared and published else None
-        for message in pairs:
-            bar.advance(counter)
-            if stamp is not None and message.offset >= stamp.get(str(message.partition), 0):
-                continue
-            learner.on_message(message)
-            lines.append(message.value + b"\n")
-    snapshot = learner.take_snapshot()
-    if snapshot is None:
+            published = read_latest_snapshot(settings, model, timeout_s=_TIMEOUT_S)
+    lines: list[bytes] = []
+    with progress(SpinnerColumn(), TextColumn("{task.completed} messages")) as bar:
+        counter = bar.add_task("messages", total=None)
+
+        def recorded() -> Iterator[StoredMessage]:
+            for message in pairs:
+                bar.advance(counter)
+                lines.append(message.value + b"\n")
+                yield message
+
+        identical: bool | None = None
+        model_bytes: bytes | None
+        if published is None:
+            model_bytes = _learn(recorded(), model)
+        else:
+            (verdict,) = relearn(recorded(), [published], settings.pairs_topic)
+            identical, model_bytes = verdict.identical, verdict.relearnt
+    if model_bytes is None or decode_snapshot(model_bytes, "replayed snapshot").version == 0:
         raise BadInput("nothing to replay: no event formed a pair; check the topics or the traces")
     write_output(out / "pairs.jsonl", b"".join(lines))
-    write_output(out / "bt_reward.json", snapshot.value)
-    identical = snapshot.value == encode(published) if compared and published else None
-    _say(snapshot, len(lines), out, identical, as_json)
+    write_output(out / "bt_reward.json", model_bytes)
+    _say(decode_snapshot(model_bytes, "replayed snapshot"), len(lines), out, identical, as_json)
+    if identical is False:
+        sys.exit(1)
+
+
+def _learn(messages: Iterable[StoredMessage], model: str) -> bytes:
+    learner = PairProcessor(model, snapshots_topic="", dead_letters_topic="")
+    learner.restore(None)
+    for message in messages:
+        learner.on_message(message)
+    return learner.snapshot()
 
 
 def _form(
@@ -128,8 +141,7 @@ def _numbered(values: Iterable[bytes], topic: str) -> Iterator[StoredMessage]:
         yield StoredMessage(topic=topic, partition=0, offset=offset, timestamp_ms=0, key=None, value=value)
 
 
-def _say(snapshot: Outgoing, n_messages: int, out: Path, identical: bool | None, as_json: bool) -> None:
-    model = decode_snapshot(snapshot.value, "replayed snapshot")
+def _say(model: RewardSnapshot, n_messages: int, out: Path, identical: bool | None, as_json: bool) -> None:
     if as_json:
         figures = {"messages": n_messages, "version": model.version, "checksum": model.checksum}
         click.echo(orjson.dumps({**figures, "identical_to_published": identical, "out": str(out)}))

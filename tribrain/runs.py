@@ -28,7 +28,9 @@ from streams.settings import Settings
 from tribrain import options
 from tribrain.output import cannot_write, progress
 
-_FLUSH_S = 30.0
+# What has not left by then is safe in the spool.
+_FLUSH_S = 5.0
+_CLOSE_S = 1.0
 
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -176,8 +178,8 @@ def _run(
             feed = live
         publisher: TracePublisher | None = None
         if settings is not None:
-            publisher = TracePublisher(settings)
-            stack.callback(publisher.close)
+            publisher = TracePublisher(settings, out / "spool.sqlite")
+            stack.callback(publisher.close, _CLOSE_S)
         sink = _Tee(publisher, stack.enter_context(_progress()), iters)
         result = RefinementLoop(
             goal=goal,
@@ -196,13 +198,10 @@ def _run(
             thompson.save(state_file)
         except OSError as error:
             raise cannot_write(state_file, error) from None
-        unsent = publisher.flush(_FLUSH_S) if publisher else 0
-    if unsent:
-        click.echo(
-            f"{unsent} events have not reached Kafka; "
-            f"send them with: tribrain publish-trace {out / 'trace.jsonl'}",
-            err=True,
-        )
+        if publisher is not None:
+            publisher.flush(_FLUSH_S)
+    if publisher is not None:
+        _say_what_is_not_on_kafka(publisher, out)
     _say(result, out, as_json)
     if result.stop_reason == "interrupted":
         raise KeyboardInterrupt
@@ -234,6 +233,22 @@ def _progress() -> Progress:
         TextColumn("{task.fields[best]}"),
         TimeElapsedColumn(),
     )
+
+
+def _say_what_is_not_on_kafka(publisher: TracePublisher, out: Path) -> None:
+    refused = sum(publisher.refused.values())
+    if kept := publisher.flush(0.0) - refused:
+        click.echo(
+            f"{kept} events have not reached Kafka; "
+            f"send them with: tribrain spool flush {out / 'spool.sqlite'}",
+            err=True,
+        )
+    if refused:
+        click.echo(
+            f"{refused} events are not in the spool: {publisher.problem}; "
+            f"send them with: tribrain publish-trace {out / 'trace.jsonl'}",
+            err=True,
+        )
 
 
 def _say(result: RunResult, out: Path, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 
 from streams.broker import start_local_broker
 from streams.errors import BadInput
-from streams.publisher import TracePublisher
+from streams.publish_now import publish_messages
 from streams.settings import Settings
 from streams.topics import connect_admin, create_topics
 from tests.bench.jobs import Measurement, in_memory, replay
@@ -119,13 +119,8 @@ def _remove(settings: Settings, topics: tuple[str, ...]) -> None:
 
 
 def _publish(settings: Settings, workload: Workload) -> None:
-    n_events = len(workload.events)
-    with TracePublisher(settings, max_queued=n_events, max_queued_bytes=sys.maxsize) as publisher:
-        for event in workload.events:
-            publisher.push(event)
-        unacknowledged = publisher.flush(_PUBLISH_S)
-        if unacknowledged:
-            raise BadInput(f"{unacknowledged} of {n_events} events are not on Kafka: {publisher.problem}")
+    if refused := publish_messages(settings, workload.events, timeout_s=_PUBLISH_S):
+        raise BadInput(f"Kafka does not take the events of {len(refused)} runs: {refused}")
 
 
 def _say(workload: Workload, measured: Measured, broker: str | None, json: bool) -> None:

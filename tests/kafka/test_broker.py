@@ -11,7 +11,7 @@ import pytest
 from streams.broker import InMemoryBroker, LocalBroker, fetch_kafka, start_local_broker
 from streams.errors import BadInput
 from streams.kafka_jars import KafkaJars
-from streams.publisher import TracePublisher
+from streams.publish_now import publish_messages
 from streams.replay import read_topic
 from streams.settings import Settings
 from streams.topics import create_topics
@@ -119,9 +119,7 @@ def test_a_given_data_directory_keeps_the_log_between_two_brokers(
     with LocalBroker(kafka_jars, data_dir=tmp_path) as first:
         settings = Settings(bootstrap_servers=first.bootstrap_servers)
         create_topics(settings)
-        with TracePublisher(settings) as publisher:
-            publisher.push(event(0, 0.5))
-            assert publisher.flush(10.0) == 0
+        publish_messages(settings, [event(0, 0.5)], timeout_s=10.0)
     with LocalBroker(kafka_jars, data_dir=tmp_path) as second:
         settings = Settings(bootstrap_servers=second.bootstrap_servers)
         assert create_topics(settings).created == ()

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 from kafka import KafkaProducer
 
 from streams.codec import encode, sealed
 from streams.contracts import RewardSnapshot
 from streams.feed import SnapshotFeed, read_latest_snapshot
+from streams.follow import TopicFollower
+from streams.messages import Outgoing
+from streams.produce import produce
 from streams.settings import Settings, producer_config
 from tests.waiting import wait_until
 
@@ -81,3 +86,14 @@ def test_the_latest_snapshot_of_a_model_is_read_past_those_of_others(settings: S
     versions = [_snapshot(1), _snapshot(2), _snapshot(7, "another")]
     _write(settings, *(encode(snapshot) for snapshot in versions), encode(replace(_snapshot(9), version=8)))
     assert read_latest_snapshot(settings, "default") == _snapshot(2)
+
+
+def test_followers_that_start_while_others_do_all_hear_of_a_message(settings: Settings) -> None:
+    """kafka-python can lose a subscription to the answer of its first request; it is in one of thirty."""
+    heard: set[int] = set()
+    with ExitStack() as stack:
+        for number in range(30):
+            take = partial(lambda n, _: heard.add(n), number)
+            stack.enter_context(TopicFollower(settings, [settings.pairs_topic], take))
+        list(produce(settings, [Outgoing(settings.pairs_topic, b"k", b"v")]))
+        wait_until(lambda: len(heard) == 30)

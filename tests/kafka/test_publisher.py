@@ -15,7 +15,8 @@ from streams.codec import decode_trace, encode
 from streams.contracts import RunEnd, TraceEvent
 from streams.errors import BadInput
 from streams.kafka_jars import KafkaJars
-from streams.publisher import TracePublisher, publish_trace_file
+from streams.publish_now import publish_trace_file
+from streams.publisher import TracePublisher
 from streams.replay import read_topic
 from streams.settings import Settings, admin_config
 from streams.topics import create_topics
@@ -23,6 +24,11 @@ from tests.factories import event, run
 from tests.waiting import wait_until
 
 _AWAY = Settings(bootstrap_servers="127.0.0.1:9")
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "spool.sqlite"
 
 
 def _values(settings: Settings, run_id: str) -> list[bytes]:
@@ -42,11 +48,11 @@ def _free_port() -> int:
 
 @pytest.mark.parametrize("broker", ["settings", "in_memory_settings"])
 def test_events_are_read_back_byte_for_byte_in_the_order_of_their_run(
-    broker: str, request: pytest.FixtureRequest
+    broker: str, spool: Path, request: pytest.FixtureRequest
 ) -> None:
     settings: Settings = request.getfixturevalue(broker)
     runs = {run_id: run([0.1 * i for i in range(9)], run_id) for run_id in ("run-a", "run-b", "run-c")}
-    with TracePublisher(settings) as publisher:
+    with TracePublisher(settings, spool) as publisher:
         for events in zip(*runs.values(), strict=True):
             for one in events:
                 publisher.push(one)
@@ -56,61 +62,40 @@ def test_events_are_read_back_byte_for_byte_in_the_order_of_their_run(
         assert _values(settings, run_id) == [encode(one) for one in events_of_run]
 
 
-def test_pushing_does_not_wait_for_a_broker_that_is_away() -> None:
-    publisher = TracePublisher(_AWAY)
+def test_pushing_does_not_wait_for_a_broker_that_is_away(spool: Path) -> None:
+    publisher = TracePublisher(_AWAY, spool)
     started = time.monotonic()
     for one in run([0.5] * 100):
         publisher.push(one)
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 2.0  # 100 fsyncs; a broker that is away costs 2 s an attempt
     assert publisher.flush(0.1) == 101
     assert publisher.unsent_runs() == {"run-a"}
     publisher.close(timeout_s=0.1)
 
 
-def test_events_over_the_bound_are_counted_as_unsent() -> None:
-    publisher = TracePublisher(_AWAY, max_queued=2)
-    publisher.push(event(0, 0.5, run_id="kept"))
-    publisher.push(event(1, 0.5, run_id="kept"))
-    publisher.push(event(0, 0.5, run_id="over"))
-    assert publisher.flush(0.0) == 3
-    assert publisher.unsent_runs() == {"kept", "over"}
-    publisher.close(timeout_s=0.1)
-
-
-def test_events_over_the_bound_of_bytes_are_counted_as_unsent() -> None:
-    size = len(encode(event(0, 0.5)))
-    publisher = TracePublisher(_AWAY, max_queued_bytes=2 * size)
-    for run_id in ("run-a", "run-b", "run-c"):
-        publisher.push(event(0, 0.5, run_id=run_id))
-    assert publisher.flush(0.0) == 3
-    publisher.push(event(0, 0.5, run_id="run-d"))
-    assert publisher.overflowed == {"run-c": 1, "run-d": 1}
-    publisher.close(timeout_s=0.1)
-
-
 def test_events_pushed_while_the_broker_is_away_are_delivered_when_it_starts(
-    kafka_jars: KafkaJars, tmp_path: Path
+    kafka_jars: KafkaJars, spool: Path, tmp_path: Path
 ) -> None:
     port = _free_port()
     settings = Settings(bootstrap_servers=f"127.0.0.1:{port}")
     events = run([0.1, 0.2, 0.3])
-    with TracePublisher(settings) as publisher:
+    with TracePublisher(settings, spool) as publisher:
         publisher.push(events[0])
         wait_until(lambda: publisher.problem)
-        with LocalBroker(kafka_jars, port=port, data_dir=tmp_path):
+        with LocalBroker(kafka_jars, port=port, data_dir=tmp_path / "kafka"):
             create_topics(settings)
             assert publisher.flush(15.0) == 0
         for one in events[1:]:
             publisher.push(one)
         assert publisher.flush(0.2) == 3
-        with LocalBroker(kafka_jars, port=port, data_dir=tmp_path):
+        with LocalBroker(kafka_jars, port=port, data_dir=tmp_path / "kafka"):
             assert publisher.flush(15.0) == 0
             stored = _values(settings, "run-a")
     assert list(dict.fromkeys(stored)) == [encode(one) for one in events]
 
 
-def test_a_topic_that_is_missing_is_named_as_the_problem(kafka: str) -> None:
-    publisher = TracePublisher(Settings(bootstrap_servers=kafka, topic_prefix="test-missing"))
+def test_a_topic_that_is_missing_is_named_as_the_problem(kafka: str, spool: Path) -> None:
+    publisher = TracePublisher(Settings(bootstrap_servers=kafka, topic_prefix="test-missing"), spool)
     publisher.push(event(0, 0.5))
     wait_until(lambda: publisher.problem)
     assert "test-missing.trace" in str(publisher.problem)
@@ -118,10 +103,10 @@ def test_a_topic_that_is_missing_is_named_as_the_problem(kafka: str) -> None:
 
 
 def test_a_record_over_the_producers_limit_is_quarantined_and_the_next_is_delivered(
-    settings: Settings,
+    settings: Settings, spool: Path
 ) -> None:
     events = [event(0, 0.5), _with_prompt_of(1_000_000, 1), event(2, 0.5)]
-    with TracePublisher(settings) as publisher:
+    with TracePublisher(settings, spool) as publisher:
         for one in events:
             publisher.push(one)
         assert publisher.flush(10.0) == 1
@@ -130,7 +115,7 @@ def test_a_record_over_the_producers_limit_is_quarantined_and_the_next_is_delive
     assert list(dict.fromkeys(_values(settings, "run-a"))) == [encode(events[0]), encode(events[2])]
 
 
-def test_a_record_that_the_broker_refuses_does_not_take_its_neighbours_along(kafka: str) -> None:
+def test_a_record_that_the_broker_refuses_does_not_take_its_neighbours_along(kafka: str, spool: Path) -> None:
     settings = Settings(bootstrap_servers=kafka, topic_prefix="test-small-records")
     with KafkaAdminClient(**admin_config(settings)) as admin:
         small = {"max.message.bytes": "20000"}
@@ -138,7 +123,7 @@ def test_a_record_that_the_broker_refuses_does_not_take_its_neighbours_along(kaf
         admin.create_topics({settings.trace_topic: options})
         admin.wait_for_topics([settings.trace_topic])
     events = [event(0, 0.5), _with_prompt_of(50_000, 1), event(2, 0.5)]
-    with TracePublisher(settings) as publisher:
+    with TracePublisher(settings, spool) as publisher:
         for one in events:
             publisher.push(one)
         assert publisher.flush(15.0) == 1

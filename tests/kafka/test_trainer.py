@@ -21,7 +21,7 @@ from streams.contracts import PairsEnd, PreferencePair, RewardSnapshot, RunEnd, 
 from streams.feed import SnapshotFeed, read_latest_snapshot
 from streams.follow import TopicFollower
 from streams.messages import StoredMessage
-from streams.publisher import TracePublisher, publish_trace_file
+from streams.publish_now import publish_messages, publish_trace_file
 from streams.replay import read_topic
 from streams.settings import Settings
 from streams.topics import create_topics
@@ -89,10 +89,7 @@ def interleaved(runs: Sequence[Sequence[TraceEvent | RunEnd]], seed: int) -> lis
 
 
 def publish(settings: Settings, messages: Sequence[TraceEvent | RunEnd]) -> None:
-    with TracePublisher(settings, max_queued=len(messages), max_queued_bytes=1 << 30) as publisher:
-        for message in messages:
-            publisher.push(message)
-        assert publisher.flush(_WAIT_S) == 0
+    assert publish_messages(settings, messages, timeout_s=_WAIT_S) == {}
 
 
 def pairs_on_kafka(settings: Settings) -> list[PreferencePair | PairsEnd]:

@@ -50,6 +50,8 @@ def test_the_commands_are_those_that_were_promised() -> None:
     assert {" ".join(words) for words in ALL} == {
         "demo", "run-simulated", "run-subprocess", "export-preference-pairs", "train-preference-rm",
         "serve-trainer", "broker", "topics create", "publish-trace", "replay", "report",
+        "spool status", "spool flush", "snapshots list", "snapshots show", "snapshots verify",
+        "dlq list", "dlq show", "dlq replay",
     }  # fmt: skip
 
 

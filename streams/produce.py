@@ -1,0 +1,30 @@
+"""A few messages written at once, in order, each acknowledged before the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from streams.errors import BadInput
+from streams.messages import Outgoing
+from streams.settings import Settings, producer_config
+
+_ACKNOWLEDGE_S = 30.0
+
+
+def produce(settings: Settings, messages: Iterable[Outgoing]) -> Iterator[Outgoing]:
+    """Write the messages; yields each once Kafka has it. Raises BadInput where Kafka does not take one."""
+    producer = KafkaProducer(**producer_config(settings) | {"linger_ms": 0})
+    try:
+        for message in messages:
+            sent = producer.send(
+                message.topic, key=message.key, value=message.value, headers=list(message.headers)
+            )
+            sent.get(_ACKNOWLEDGE_S)
+            yield message
+    except KafkaError as error:
+        raise BadInput(f"{settings.bootstrap_servers} did not take a message: {error}") from None
+    finally:
+        producer.close(timeout=1)

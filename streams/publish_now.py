@@ -1,0 +1,101 @@
+"""Events that are safe elsewhere, sent at once and waited for: no spool, no background."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kafka.errors import KafkaError
+
+from streams.codec import encode
+from streams.contracts import RunEnd, TraceEvent
+from streams.errors import BadInput
+from streams.files import missing_ends, read_trace
+from streams.sender import Record, RecordSender
+from streams.settings import Settings
+from streams.spool import BATCH_BYTES, BATCH_RECORDS
+from streams.topics import connect_admin
+
+_PAUSE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTrace:
+    """What ``publish_trace_file`` sent."""
+
+    runs: int
+    events: int
+    ends_added: int
+    """Runs whose end was not in the file and was made from their events."""
+    refused: dict[str, list[str]]
+    """Per run, the reasons for which events cannot be on Kafka (too large, …)."""
+
+
+def publish_trace_file(settings: Settings, path: Path, *, timeout_s: float = 30.0) -> PublishedTrace:
+    """Send a ``trace.jsonl`` and wait until Kafka has acknowledged all of it.
+
+    Raises BadInput where the file cannot be read, no broker answers, or not everything is acknowledged
+    within ``timeout_s`` seconds. Sending a file again is harmless.
+    """
+    messages = read_trace(path)
+    ends = missing_ends(messages)
+    connect_admin(settings, min(timeout_s, 5.0)).close()
+    try:
+        refused = publish_messages(settings, (*messages, *ends), timeout_s=timeout_s)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
+    return PublishedTrace(
+        runs=len({message.run_id for message in messages}),
+        events=sum(isinstance(message, TraceEvent) for message in messages),
+        ends_added=len(ends),
+        refused=refused,
+    )
+
+
+def publish_messages(
+    settings: Settings, messages: Sequence[TraceEvent | RunEnd], *, timeout_s: float
+) -> dict[str, list[str]]:
+    """Send messages that are safe elsewhere, without a spool, and wait until Kafka has acknowledged them.
+
+    Returns, per run, the reasons for which events cannot be on Kafka. Raises BadInput where Kafka has not
+    acknowledged the others within ``timeout_s`` seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    waiting = deque(Record(settings.trace_topic, m.run_id.encode(), encode(m), m.run_id) for m in messages)
+    refused: dict[str, list[str]] = {}
+
+    def acknowledged(records: Sequence[Record]) -> None:
+        for _ in records:
+            waiting.popleft()
+
+    def refuse(record: Record, reason: str) -> None:
+        waiting.popleft()
+        refused.setdefault(record.run_id, []).append(reason)
+
+    sender = RecordSender(settings, lambda: time.monotonic() > deadline)
+    try:
+        while waiting:
+            try:
+                sender.deliver(_batch(waiting), on_acknowledged=acknowledged, on_refused=refuse)
+            except KafkaError as error:
+                if time.monotonic() > deadline:
+                    unsent = f"{len(waiting)} of {len(messages)} messages are not published"
+                    raise BadInput(f"{unsent} within {timeout_s:g} s ({error})") from None
+                time.sleep(_PAUSE_S)
+    finally:
+        sender.close()
+    return refused
+
+
+def _batch(waiting: deque[Record]) -> list[Record]:
+    batch: list[Record] = []
+    size = 0
+    for record in waiting:
+        size += len(record.value)
+        if len(batch) == BATCH_RECORDS or (batch and size > BATCH_BYTES):
+            break
+        batch.append(record)
+    return batch

@@ -1,0 +1,70 @@
+"""Locks around a file that several processes have open: one of them leads, and the last may remove it.
+
+Both are ``flock`` on files beside it, which the kernel gives back however a process ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO
+
+
+class SharedFile:
+    """The use of ``path``, from the constructor to ``close``. Raises OSError where its folder has no room."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._leading: IO[bytes] | None = None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._using = self._begin_to_use()
+
+    def may_lead(self) -> bool:
+        """Whether this use is, or now becomes, the leading one. Raises OSError."""
+        if self._leading is None:
+            leading = self._beside(".sender").open("ab")
+            try:
+                fcntl.flock(leading, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                leading.close()
+                return False
+            self._leading = leading
+        return True
+
+    def close(self, leftover: Callable[[], Iterable[str]]) -> None:
+        """End the use; the caller has closed the file.
+
+        Where nobody else uses it, the locks go, and the files whose suffixes ``leftover`` gives; it is
+        asked when nobody can begin to use the file any more.
+        """
+        if self._leading is not None:
+            self._leading.close()
+        with self._using:
+            try:
+                # This may give up the shared lock first, so that somebody else removes the file in between.
+                fcntl.flock(self._using, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            if self._is_in_place(self._using):
+                for suffix in (*leftover(), ".sender", ".users"):
+                    self._beside(suffix).unlink(missing_ok=True)
+
+    def _begin_to_use(self) -> IO[bytes]:
+        while True:
+            using = self._beside(".users").open("ab")
+            fcntl.flock(using, fcntl.LOCK_SH)
+            if self._is_in_place(using):
+                return using
+            using.close()
+
+    def _is_in_place(self, using: IO[bytes]) -> bool:
+        """Whether a lock is not one on a file that was removed, with what it stood for, before it was got."""
+        try:
+            return self._beside(".users").stat().st_ino == os.fstat(using.fileno()).st_ino
+        except FileNotFoundError:
+            return False
+
+    def _beside(self, suffix: str) -> Path:
+        return self._path.with_name(self._path.name + suffix)

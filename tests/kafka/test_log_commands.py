@@ -1,0 +1,159 @@
+"""``snapshots``, ``dlq`` and ``replay`` on a log that a real worker has written."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from streams.codec import decode_snapshot, encode, sealed
+from streams.contracts import RewardSnapshot
+from streams.dead_letters import pending_letters
+from streams.feed import read_snapshots
+from streams.messages import Outgoing, StoredMessage
+from streams.produce import produce
+from streams.replay import read_topic
+from streams.settings import TOPIC_PREFIX_VARIABLE, Settings
+from tests.factories import event, run
+from tests.kafka.test_trainer import (
+    interleaved,
+    pairs_on_kafka,
+    publish,
+    random_runs,
+    trainer,
+    wait_until_learnt,
+)
+from tests.waiting import wait_until
+from trainers.relearn import relearn
+from tribrain.cli import main
+
+
+@pytest.fixture
+def tribrain(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> Any:
+    """Runs a command on the test's topics; gives exit code and the object that --json printed."""
+    monkeypatch.setenv(TOPIC_PREFIX_VARIABLE, settings.topic_prefix)
+
+    def call(*arguments: str) -> tuple[int, Any]:
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--bootstrap-servers", settings.bootstrap_servers, "--json"])
+        out = capsysbinary.readouterr().out
+        return int(str(ended.value.code)), orjson.loads(out) if out else None
+
+    return call
+
+
+def learn_some(settings: Settings) -> RewardSnapshot:
+    with trainer(settings, "--snapshot-every-pairs", "5"):
+        publish(settings, interleaved(random_runs(12, seed=5), seed=6))
+        return wait_until_learnt(settings, 12)
+
+
+def test_every_published_snapshot_is_what_the_log_gives(
+    settings: Settings, tribrain: Any, tmp_path: Path
+) -> None:
+    last = learn_some(settings)
+    code, listed = tribrain("snapshots", "list")
+    versions = [row["version"] for row in listed["snapshots"]]
+    assert (code, versions[-1]) == (0, last.version)
+    assert versions == sorted(set(versions))
+    assert tribrain("snapshots", "verify") == (0, {"verified": len(versions), "differing": []})
+    assert tribrain("snapshots", "show")[1] == orjson.loads(encode(last))
+    code, replayed = tribrain("replay", "--out", str(tmp_path))
+    assert (code, replayed["identical_to_published"]) == (0, True)
+    assert (tmp_path / "bt_reward.json").read_bytes() == encode(last)
+
+
+def test_a_snapshot_that_the_log_does_not_give_is_found(settings: Settings, tribrain: Any) -> None:
+    last = learn_some(settings)
+    forged = sealed(
+        dataclasses.replace(last, version=last.version + 1, weights=dict.fromkeys(last.weights, 9.0))
+    )
+    list(produce(settings, [Outgoing(settings.snapshots_topic, b"default", encode(forged))]))
+    code, verified = tribrain("snapshots", "verify")
+    assert (code, verified["differing"]) == (1, [forged.version])
+    assert tribrain("snapshots", "verify", "--version", str(last.version))[0] == 0
+
+
+def test_a_snapshot_of_offsets_that_the_log_does_not_have_is_no_match(settings: Settings) -> None:
+    last = learn_some(settings)
+    beyond = dataclasses.replace(last, consumed={settings.pairs_topic: {"0": 10_000}})
+    (verdict,) = relearn(read_topic(settings, settings.pairs_topic), [beyond], settings.pairs_topic)
+    assert not verdict.identical
+
+
+def test_dead_letters_go_back_to_their_topic_with_their_bytes_and_only_once(
+    settings: Settings, tribrain: Any
+) -> None:
+    events = run([0.1, 0.9, 0.5])
+    bad = [b"{]", b"\xff\xfe", encode(event(0, 0.5)).replace(b"0.5", b"1e999")]
+    strays = [Outgoing(settings.trace_topic, b"run-a", value) for value in bad]
+    list(produce(settings, strays))
+    with trainer(settings):
+        publish(settings, events)
+        wait_until_learnt(settings, 1)
+        wait_until(lambda: len(list(read_topic(settings, settings.dead_letters_topic))) == 3, 30)
+    code, listed = tribrain("dlq", "list")
+    assert code == 0
+    assert [letter["bytes"] for letter in listed["letters"]] == [len(value) for value in bad]
+    assert tribrain("dlq", "show", listed["letters"][0]["name"])[1]["value"] == "{]"
+    before = len(list(read_topic(settings, settings.trace_topic)))
+    assert tribrain("dlq", "replay") == (0, {"replayed": 3})
+    assert tribrain("dlq", "replay") == (0, {"replayed": 0})
+    again = list(read_topic(settings, settings.trace_topic))
+    assert len(again) == before + 3
+    assert sorted(m.value for m in again if m.value in bad) == sorted([*bad, *bad])
+    assert len(pairs_on_kafka(settings)) == 3
+
+
+def test_a_replayed_letter_that_still_fails_comes_back_as_a_new_one(
+    settings: Settings, tribrain: Any
+) -> None:
+    list(produce(settings, [Outgoing(settings.trace_topic, b"x", b"never any good")]))
+    with trainer(settings):
+        wait_until(lambda: pending_letters(read_topic(settings, settings.dead_letters_topic)), 60)
+        first = tribrain("dlq", "list")[1]["letters"][0]["name"]
+        assert tribrain("dlq", "replay", "--name", first)[1] == {"replayed": 1}
+        wait_until(lambda: pending_letters(read_topic(settings, settings.dead_letters_topic)), 60)
+    (second,) = tribrain("dlq", "list")[1]["letters"]
+    assert second["name"] != first
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["snapshots", "list"], ["snapshots", "verify"], ["dlq", "show", "nothing"], ["replay", "--out", "x"]],
+)
+def test_an_empty_log_is_bad_input(arguments: list[str], tribrain: Any) -> None:
+    assert tribrain(*arguments) == (2, None)
+
+
+def test_a_letter_read_twice_is_listed_once() -> None:
+    letter = StoredMessage(
+        topic="dlq",
+        partition=0,
+        offset=0,
+        timestamp_ms=0,
+        key=None,
+        value=b"bytes",
+        headers=(
+            ("reason", b"why"),
+            ("source.topic", b"t"),
+            ("source.partition", b"0"),
+            ("source.offset", b"7"),
+            ("source.timestamp_ms", b"0"),
+            ("reason", b"a header of the message itself"),
+        ),
+    )
+    (pending,) = pending_letters([letter, letter])
+    assert (pending.name, pending.reason) == ("t[0]@7", "why")
+
+
+def test_all_held_snapshots_are_read_in_the_order_of_versions(settings: Settings) -> None:
+    last = learn_some(settings)
+    held = [snapshot for _, snapshot in read_snapshots(settings, "default")]
+    assert held[-1] == decode_snapshot(encode(last), "test")
+    assert len(held) > 1

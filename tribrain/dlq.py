@@ -1,0 +1,89 @@
+"""``tribrain dlq``: the messages that could not be used, and trying them again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+import orjson
+from rich.progress import MofNCompleteColumn, TextColumn
+
+from streams.dead_letters import DeadLetter, pending_letters, replay_of
+from streams.errors import BadInput
+from streams.produce import produce
+from streams.replay import read_topic
+from streams.settings import Settings
+from tribrain import options
+from tribrain.output import progress
+
+
+@click.group()
+def dlq() -> None:
+    """Dead letters: messages that could not be used, with their bytes and the reason."""
+
+
+@dlq.command("list", epilog="Example: tribrain dlq list --bootstrap-servers 127.0.0.1:9092")
+@options.bootstrap_servers
+@options.as_json
+def list_letters(bootstrap_servers: str | None, as_json: bool) -> None:
+    """The dead letters that were not replayed, oldest first."""
+    letters = _pending(Settings.from_environment(bootstrap_servers))
+    if as_json:
+        click.echo(orjson.dumps({"letters": [_summary(letter) for letter in letters]}))
+        return
+    for letter in letters:
+        click.echo(f"{letter.name}  {_time(letter)}  {letter.reason}")
+    click.echo(f"{len(letters)} dead letters")
+
+
+@dlq.command(epilog="Example: tribrain dlq show 'tribrain.trace[0]@17' --bootstrap-servers 127.0.0.1:9092")
+@click.argument("name")
+@options.bootstrap_servers
+@options.as_json
+def show(name: str, bootstrap_servers: str | None, as_json: bool) -> None:
+    """One dead letter by its name, with its bytes (what is no UTF-8 is shown as \\xNN)."""
+    for letter in _pending(Settings.from_environment(bootstrap_servers)):
+        if letter.name == name:
+            break
+    else:
+        raise BadInput(f"{name}: no such dead letter, or it was replayed; tribrain dlq list names them")
+    text = letter.value.decode(errors="backslashreplace")
+    if as_json:
+        click.echo(orjson.dumps({**_summary(letter), "value": text}))
+        return
+    click.echo(f"{letter.name}  {_time(letter)}\n{letter.reason}\n\n{text}")
+
+
+@dlq.command(epilog="Example: tribrain dlq replay --bootstrap-servers 127.0.0.1:9092")
+@click.option("--name", "names", multiple=True, help="Only this letter (repeatable); by default all of them.")
+@options.bootstrap_servers
+@options.as_json
+def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool) -> None:
+    """Write dead letters back to where they came from, once their cause is mended.
+
+    A letter is replayed once; one that still cannot be used comes back as a new one.
+    """
+    settings = Settings.from_environment(bootstrap_servers)
+    letters = _pending(settings)
+    unknown = set(names) - {letter.name for letter in letters}
+    if unknown:
+        raise BadInput(f"{', '.join(sorted(unknown))}: no such dead letter; tribrain dlq list names them")
+    chosen = [letter for letter in letters if not names or letter.name in names]
+    messages = (m for letter in chosen for m in replay_of(letter, settings.dead_letters_topic))
+    with progress(TextColumn("replaying"), MofNCompleteColumn()) as bar:
+        task = bar.add_task("letters", total=2 * len(chosen))
+        for _ in produce(settings, messages):
+            bar.advance(task)
+    click.echo(orjson.dumps({"replayed": len(chosen)}) if as_json else f"{len(chosen)} dead letters replayed")
+
+
+def _pending(settings: Settings) -> list[DeadLetter]:
+    return pending_letters(read_topic(settings, settings.dead_letters_topic))
+
+
+def _summary(letter: DeadLetter) -> dict[str, object]:
+    return {"name": letter.name, "time": _time(letter), "reason": letter.reason, "bytes": len(letter.value)}
+
+
+def _time(letter: DeadLetter) -> str:
+    return datetime.fromtimestamp(letter.source_timestamp_ms / 1000, UTC).isoformat(timespec="seconds")

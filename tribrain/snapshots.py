@@ -1,0 +1,131 @@
+"""``tribrain snapshots``: what was published, and whether the log really gives it."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, TextColumn
+from rich.table import Table
+
+from streams.codec import encode
+from streams.contracts import RewardSnapshot
+from streams.errors import BadInput
+from streams.feed import read_snapshots
+from streams.messages import StoredMessage
+from streams.replay import read_topic
+from streams.settings import Settings
+from trainers.relearn import relearn
+from tribrain import options
+from tribrain.output import progress
+
+
+@click.group()
+def snapshots() -> None:
+    """Published reward models."""
+
+
+@snapshots.command("list", epilog="Example: tribrain snapshots list --bootstrap-servers 127.0.0.1:9092")
+@options.bootstrap_servers
+@options.model
+@options.as_json
+def list_snapshots(bootstrap_servers: str | None, model: str, as_json: bool) -> None:
+    """The snapshots that the topic still holds, oldest first; it keeps the newest for good."""
+    rows = [_summary(*held) for held in _held(Settings.from_environment(bootstrap_servers), model)]
+    if as_json:
+        click.echo(orjson.dumps({"snapshots": rows}))
+        return
+    table = Table()
+    for column in ("version", "published", "gate", "labels", "log loss", "critics' mean"):
+        table.add_column(column)
+    for row in rows:
+        labels = ", ".join(f"{n} {source}" for source, n in row["labels"].items())
+        losses = (
+            "–" if row[key] is None else f"{row[key]:.3f}" for key in ("log_loss", "log_loss_critics_mean")
+        )
+        table.add_row(str(row["version"]), row["published"], row["gate"], labels, *losses)
+    Console().print(table)
+
+
+@snapshots.command(epilog="Example: tribrain snapshots show --bootstrap-servers 127.0.0.1:9092")
+@click.option("--version", type=click.IntRange(min=0), help="By default the newest.")
+@options.bootstrap_servers
+@options.model
+@options.as_json
+def show(version: int | None, bootstrap_servers: str | None, model: str, as_json: bool) -> None:
+    """One snapshot: what it was made of, its evidence and its weights. --json gives it whole."""
+    snapshot = _chosen(_held(Settings.from_environment(bootstrap_servers), model), version, model)
+    if as_json:
+        click.echo(encode(snapshot))
+        return
+    click.echo(f"model {snapshot.model!r}, version {snapshot.version}, {snapshot.gate}")
+    click.echo(snapshot.statement)
+    for name, weight in sorted(snapshot.weights.items(), key=lambda item: -item[1]):
+        click.echo(f"  {weight:+.3f}  {name}")
+
+
+@snapshots.command(epilog="Example: tribrain snapshots verify --bootstrap-servers 127.0.0.1:9092")
+@click.option("--version", type=click.IntRange(min=0), help="Only this one; by default all that are held.")
+@options.bootstrap_servers
+@options.model
+@options.as_json
+def verify(version: int | None, bootstrap_servers: str | None, model: str, as_json: bool) -> None:
+    """Learn the recorded pairs again up to each snapshot's stamp, and compare bit for bit.
+
+    Exit code 1 where one differs.
+    """
+    settings = Settings.from_environment(bootstrap_servers)
+    held = _held(settings, model)
+    chosen = [s for _, s in held] if version is None else [_chosen(held, version, model)]
+    with progress(TextColumn("snapshots"), MofNCompleteColumn()) as bar:
+        task = bar.add_task("snapshots", total=len(chosen))
+        differing = []
+        for verdict in relearn(read_topic(settings, settings.pairs_topic), chosen, settings.pairs_topic):
+            bar.advance(task)
+            if not verdict.identical:
+                differing.append(verdict.published.version)
+    if as_json:
+        click.echo(orjson.dumps({"verified": len(chosen), "differing": differing}))
+    elif differing:
+        click.echo(f"{len(differing)} of {len(chosen)} snapshots DIFFER from what the log gives: {differing}")
+    else:
+        click.echo(f"{len(chosen)} snapshots are what the log gives, bit for bit")
+    if differing:
+        sys.exit(1)
+
+
+def _held(settings: Settings, model: str) -> list[tuple[StoredMessage, RewardSnapshot]]:
+    held = read_snapshots(settings, model)
+    if not held:
+        raise BadInput(
+            f"no snapshot of model {model!r} at {settings.bootstrap_servers}; is its trainer running?"
+        )
+    return held
+
+
+def _chosen(
+    held: list[tuple[StoredMessage, RewardSnapshot]], version: int | None, model: str
+) -> RewardSnapshot:
+    if version is None:
+        return held[-1][1]
+    for _, snapshot in held:
+        if snapshot.version == version:
+            return snapshot
+    raise BadInput(f"no version {version} of model {model!r} is held; tribrain snapshots list names them")
+
+
+def _summary(message: StoredMessage, snapshot: RewardSnapshot) -> dict[str, Any]:
+    trusted = snapshot.metrics["trusted"] or {}
+    return {
+        "version": snapshot.version,
+        "published": datetime.fromtimestamp(message.timestamp_ms / 1000, UTC).isoformat(timespec="seconds"),
+        "gate": snapshot.gate,
+        "labels": snapshot.labels,
+        "log_loss": trusted.get("log_loss"),
+        "log_loss_critics_mean": trusted.get("log_loss_critics_mean"),
+        "checksum": snapshot.checksum,
+    }

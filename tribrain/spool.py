@@ -1,0 +1,118 @@
+"""``tribrain spool``: what waits on this computer for Kafka, and sending it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
+from streams.errors import BadInput
+from streams.publisher import TracePublisher
+from streams.settings import Settings
+from streams.spool import Spool, SpoolStatus
+from streams.topics import create_topics
+from tribrain import options
+from tribrain.output import progress
+
+_WAIT_S = 0.2
+_STUCK_S = 30.0
+
+
+@click.group()
+def spool() -> None:
+    """The spool of a run: events that are safe on this computer and wait for Kafka."""
+
+
+@spool.command(epilog="Example: tribrain spool status runs/d/spool.sqlite")
+@click.argument("path", type=options.PATH)
+@options.as_json
+def status(path: Path, as_json: bool) -> None:
+    """Say what waits in a spool: runs, events, bytes, age, and what Kafka will never take."""
+    with Spool(path, create=False) as opened:
+        found = opened.status()
+    if as_json:
+        click.echo(orjson.dumps(_as_dict(found)))
+        return
+    waiting = sum(found.waiting.values())
+    click.echo(f"{path}: {waiting} events of {len(found.waiting)} runs wait, {found.waiting_bytes:,} bytes")
+    if found.oldest_age_s is not None:
+        click.echo(f"the oldest has waited for {found.oldest_age_s:.0f} s")
+    for run_id, count in sorted(found.waiting.items()):
+        click.echo(f"  {run_id}: {count}")
+    _say_refused(found)
+
+
+@spool.command(epilog="Example: tribrain spool flush runs/d/spool.sqlite --bootstrap-servers 127.0.0.1:9092")
+@click.argument("path", type=options.PATH)
+@options.bootstrap_servers
+@options.as_json
+@click.pass_context
+def flush(context: click.Context, path: Path, bootstrap_servers: str | None, as_json: bool) -> None:
+    """Send what waits in a spool to Kafka, and remove the spool once it is empty.
+
+    What Kafka refused before is tried again. Gives up when nothing has got through for 30 s; exit code 1
+    when anything is left. Sending twice does no harm.
+    """
+    settings = Settings.from_environment(bootstrap_servers)
+    with Spool(path, create=False) as opened:
+        opened.wait_again()
+        before = _count(opened.status())
+        problem = _send(settings, opened, before)
+        after = opened.status()
+    sent = before - _count(after)
+    if as_json:
+        click.echo(orjson.dumps({"sent": sent, **_as_dict(after), "problem": problem}))
+    else:
+        click.echo(f"{path}: {sent} events are on Kafka, {_count(after)} are left")
+        _say_refused(after)
+        if problem:
+            click.echo(problem, err=True)
+    if _count(after):
+        context.exit(1)
+
+
+def _send(settings: Settings, opened: Spool, total: int) -> str | None:
+    """Why something that Kafka would take is left, in one line; None where nothing is."""
+    if not total:
+        return None
+    try:
+        create_topics(settings)
+    except BadInput as error:
+        return str(error)
+    with (
+        progress(TextColumn("events"), BarColumn(), MofNCompleteColumn()) as shown,
+        TracePublisher(settings, opened.path) as publisher,
+    ):
+        bar = shown.add_task("events", total=total)
+        left, progressed = total, time.monotonic()
+        while time.monotonic() - progressed < _STUCK_S:
+            now_left = publisher.flush(_WAIT_S)
+            shown.update(bar, completed=total - now_left)
+            if opened.is_empty():
+                return None
+            if now_left < left:
+                left, progressed = now_left, time.monotonic()
+        return publisher.problem or f"nothing has got through for {_STUCK_S:g} s"
+
+
+def _count(found: SpoolStatus) -> int:
+    return sum(found.waiting.values()) + sum(map(len, found.quarantined.values()))
+
+
+def _as_dict(found: SpoolStatus) -> dict[str, Any]:
+    return {
+        "waiting": found.waiting,
+        "waiting_bytes": found.waiting_bytes,
+        "oldest_age_s": found.oldest_age_s,
+        "quarantined": found.quarantined,
+    }
+
+
+def _say_refused(found: SpoolStatus) -> None:
+    for run_id, reasons in sorted(found.quarantined.items()):
+        for reason in reasons:
+            click.echo(f"  {run_id}: cannot be on Kafka: {reason}")
