@@ -105,23 +105,39 @@ def fsync_p99_s(folder: Path) -> float:
 def test_10000_events_pushed_without_a_broker_are_on_kafka_soon_after_it_is_back(
     away_s: float, broker: Broker, spool: Path
 ) -> None:
-    bar_s = max(0.005, 2 * fsync_p99_s(spool.parent))
     with broker.up():
         pass
-    taken = []
     with TracePublisher(broker.settings, spool) as publisher:
-        began = time.monotonic()
-        for iter_idx in range(10_000):
-            if iter_idx % 100 == 0:
-                wait_until(Reached(began + away_s * iter_idx / 10_000))
-            one = event(iter_idx, 0.5)
-            started = time.perf_counter()
-            publisher.push(one)
-            taken.append(time.perf_counter() - started)
+        push_spread_over(away_s, publisher)
         with broker.up():
             assert publisher.flush(DRAIN_S) == 0
             assert set(on_kafka(broker.settings)) == iterations("run-a", 10_000)
-    assert percentile(taken, 0.99) < bar_s
+
+
+@pytest.mark.long
+def test_a_push_without_a_broker_takes_under_five_milliseconds_at_the_99th_percentile(
+    broker: Broker, spool: Path
+) -> None:
+    """Or under twice what the disk's own fsync takes at its 99th percentile, where that is more."""
+    bar_s = max(0.005, 2 * fsync_p99_s(spool.parent))
+    with broker.up():
+        pass
+    with TracePublisher(broker.settings, spool) as publisher:
+        assert percentile(push_spread_over(0.0, publisher), 0.99) < bar_s
+
+
+def push_spread_over(seconds: float, publisher: TracePublisher) -> list[float]:
+    """Push 10,000 events; returns how many seconds each push took."""
+    taken = []
+    began = time.monotonic()
+    for iter_idx in range(10_000):
+        if iter_idx % 100 == 0:
+            wait_until(Reached(began + seconds * iter_idx / 10_000))
+        one = event(iter_idx, 0.5)
+        started = time.perf_counter()
+        publisher.push(one)
+        taken.append(time.perf_counter() - started)
+    return taken
 
 
 @pytest.mark.parametrize("place", PLACES)
