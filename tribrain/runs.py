@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from runner.controller import ThompsonController
 from runner.critics.pixel import default_critics
 from runner.interfaces import EventSink, RewardFeed, WorldModel
-from runner.loop import RefinementLoop, RunResult
+from runner.loop import RefinementLoop, RunResult, new_run_id
 from runner.reward import PreferenceGate, PreferencePolicy
 from runner.reward_file import FileRewardFeed
 from runner.stopping import StopRules
@@ -47,7 +47,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--out", required=True, type=options.PATH, help="The run's directory; must hold no run."
             ),
-            click.option("--run-id", help="Name of the run; by default the time and the seed."),
+            click.option("--run-id", help="Name of the run; by default made of time, seed and folder."),
             click.option("--preference-rm", type=options.PATH, help="A bt_reward.json that steers this run."),
             click.option(
                 "--preference-weight",
@@ -189,7 +189,7 @@ def _run(
             stop=stop,
             seed=seed,
             out_dir=out,
-            run_id=run_id or f"{datetime.now(UTC):%Y%m%d_%H%M%S}_seed{seed}",
+            run_id=run_id or new_run_id(datetime.now(UTC), seed, goal, world.name, str(out.absolute())),
             feed=feed,
             policy=policy,
             sink=sink,

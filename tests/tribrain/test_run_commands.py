@@ -79,9 +79,12 @@ def test_another_seed_gives_another_trace(run_dir: Path, tmp_path: Path) -> None
     assert events_of(other)[0].critic_scores() != events_of(run_dir)[0].critic_scores()
 
 
-def test_the_run_id_is_the_time_and_the_seed_unless_given(tmp_path: Path) -> None:
-    out = simulated(tmp_path / "b", "--iters", "1", "--seed", "3")
-    assert events_of(out)[0].run_id.endswith("_seed3")
+def test_runs_with_the_same_seed_in_different_folders_have_different_ids(tmp_path: Path) -> None:
+    """An id is a run's identity on Kafka: of two runs with one id, the second would not be learnt."""
+    first, second = (simulated(tmp_path / name, "--iters", "1", "--seed", "3") for name in "bc")
+    ids = [events_of(out)[0].run_id for out in (first, second)]
+    assert all("_seed3_" in run_id for run_id in ids)
+    assert len({run_id.rpartition("_")[2] for run_id in ids}) == 2
 
 
 def test_json_is_one_object_that_agrees_with_the_trace(
