@@ -12,43 +12,24 @@ import asyncio
 import logging
 import tempfile
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from streams.contracts import RewardSnapshot
 from streams.fail_points import reach
 from streams.messages import Outgoing, StoredMessage
 from streams.settings import Settings
+from streams.stages import PairStage, TraceStage, Writer
 
 log = logging.getLogger(__name__)
 
 _LEAST_INTERVAL_S = 0.1
-
-
-class TraceStage(Protocol):
-    """Trace events in, pairs out."""
-
-    def on_message(self, message: StoredMessage) -> list[Outgoing]: ...
-    def resume_offset(self, partition: int) -> int | None: ...
-    def forget(self) -> None: ...
-
-
-class PairStage(Protocol):
-    """Pairs in, snapshots out."""
-
-    @property
-    def restored(self) -> bool: ...
-    @property
-    def pairs_since_snapshot(self) -> int: ...
-    def restore(self, snapshot: RewardSnapshot | None) -> None: ...
-    def on_message(self, message: StoredMessage) -> list[Outgoing]: ...
-    def take_snapshot(self) -> Outgoing | None: ...
-    def forget(self) -> None: ...
+_TICKS_PER_TIMEOUT = 20
 
 
 Delivery = asyncio.Future[list[Any]]
@@ -63,45 +44,56 @@ class _Unacked:
     delivery: Delivery
 
 
-class Writer(Protocol):
-    """Where snapshots are read from and published; opening it fences off every older owner."""
-
-    async def open(self) -> RewardSnapshot | None: ...
-    async def publish(self, snapshot: Outgoing) -> None: ...
-
-
 def build_app(
     settings: Settings,
     *,
+    group: str,
     trace_stage: TraceStage,
     pair_stage: PairStage,
-    writer: Writer,
+    writer_of: Callable[[str], Writer],
+    count_partitions: Callable[[], Awaitable[int]],
     on_failure: Callable[[BaseException], None],
     snapshot_every_pairs: int = 20,
     snapshot_every_s: float = 1.0,
+    run_timeout_s: float = 21_600.0,
 ) -> faust.App:
     """The worker's app; nothing connects before it is started.
 
-    ``writer`` is opened before the first pair after each assignment of the pairs. ``on_failure`` is called
-    once for an error that is no fault of a message; its message stays unacknowledged. A snapshot is
-    published after ``snapshot_every_pairs`` pairs, but at most ten a second, or after
-    ``snapshot_every_s`` seconds with something learnt, and when the worker stops.
+    Workers of one ``group`` share the partitions. ``writer_of`` gives the writer of a model, which is opened
+    before its first pair after each assignment of the pairs. ``count_partitions`` tells how many the trace
+    topic has. ``on_failure`` is called once for an error that is no fault of a message; its message stays
+    unacknowledged. Snapshots are published after ``snapshot_every_pairs`` pairs, but at most ten a second, or
+    after ``snapshot_every_s`` seconds with something learnt, and when the worker stops. A run is ended when
+    nothing of it came for ``run_timeout_s`` seconds in which all that there is was read.
     """
-    app = _faust_app(settings)
+    app = _faust_app(settings, group)
     assigned: set[tuple[str, int]] = set()
     unacked: defaultdict[tuple[str, int], deque[_Unacked]] = defaultdict(deque)
+    handled: dict[tuple[str, int], int] = {}
+    writers: dict[str, Writer] = {}
     publishing = asyncio.Lock()
+    assignment = 0
     last_published = 0.0
     failed = False
 
-    async def publish(outgoing: list[Outgoing]) -> Delivery:
+    async def publish(outgoing: Sequence[Outgoing]) -> Delivery:
         """Sends in order; the result is done when Kafka has them all."""
         return asyncio.gather(
             *[
-                await app.producer.send(m.topic, m.key, m.value, None, None, list(m.headers) or None)
+                await app.producer.send(m.topic, m.key, m.value, m.partition, None, list(m.headers) or None)
                 for m in outgoing
             ]
         )
+
+    def is_owned(message: StoredMessage) -> bool:
+        """What is left over from before a rebalance is read again by its new owner."""
+        partition = (message.topic, message.partition)
+        return partition in assigned or TP(*partition) in app.consumer.assignment()
+
+    def note(event: Any, message: StoredMessage, delivery: Delivery) -> None:
+        partition = (message.topic, message.partition)
+        unacked[partition].append(_Unacked(event, message.offset, delivery))
+        handled[partition] = message.offset
 
     def release(partition: tuple[str, int]) -> None:
         """Acknowledge what precedes the oldest open run and whose pairs Kafka has."""
@@ -111,12 +103,11 @@ def build_app(
             first.delivery.result()
             first.event.ack()
 
-    async def publish_snapshot() -> None:
+    async def publish_snapshots() -> None:
         async with publishing:
             covered = [(queue, len(queue)) for tp, queue in unacked.items() if tp[0] == settings.pairs_topic]
-            snapshot = pair_stage.take_snapshot()
-            if snapshot is not None:
-                await writer.publish(snapshot)
+            for model, snapshot in pair_stage.take_snapshots():
+                await writers[model].publish(snapshot)
                 reach("learner.snapshot-published")
             for queue, count in covered:
                 for _ in range(min(count, len(queue))):
@@ -137,34 +128,49 @@ def build_app(
 
     async def form(event: Any) -> None:
         message = _stored(event)
-        partition = (message.topic, message.partition)
+        if not is_owned(message):
+            return
+        if trace_stage.partitions is None:
+            before = assignment
+            partitions = await count_partitions()
+            if assignment != before:
+                return
+            trace_stage.partitions = partitions
         formed = trace_stage.on_message(message)
         reach("former.formed")
         delivery = await publish(formed)
         reach("former.sent")
-        unacked[partition].append(_Unacked(event, message.offset, delivery))
-        release(partition)
+        note(event, message, delivery)
+        release((message.topic, message.partition))
         reach("former.released")
 
     async def learn(event: Any) -> None:
         nonlocal last_published
         message = _stored(event)
-        partition = (message.topic, message.partition)
-        if not pair_stage.restored:
-            if partition not in assigned and TP(*partition) not in app.consumer.assignment():
-                return  # left over from before a rebalance: its new owner reads it again
-            snapshot = await writer.open()
-            reach("learner.opened")
-            pair_stage.restore(snapshot)
-        delivery = await publish(pair_stage.on_message(message))
+        if not is_owned(message):
+            return
+        decoded = pair_stage.read(message)
+        if isinstance(decoded, Outgoing):
+            note(event, message, await publish([decoded]))
+            return
+        if decoded is not None:
+            if not pair_stage.is_restored(decoded.model):
+                before = assignment
+                writer = writers.setdefault(decoded.model, writer_of(decoded.model))
+                snapshot = await writer.open()
+                reach("learner.opened")
+                if assignment != before:
+                    return
+                pair_stage.restore(decoded.model, snapshot)
+            pair_stage.learn(message, decoded)
         reach("learner.learnt")
-        unacked[partition].append(_Unacked(event, message.offset, delivery))
+        note(event, message, await publish([]))
         now = asyncio.get_running_loop().time()
         if (
             pair_stage.pairs_since_snapshot >= snapshot_every_pairs
             and now - last_published >= _LEAST_INTERVAL_S
         ):
-            await publish_snapshot()
+            await publish_snapshots()
             last_published = now
 
     @app.agent(_topic(app, settings.trace_topic), name="pair-former")
@@ -178,7 +184,7 @@ def build_app(
             await guarded(learn(event))
 
     async def settle() -> None:
-        await publish_snapshot()
+        await publish_snapshots()
         for partition in [tp for tp in unacked if tp[0] == settings.trace_topic]:
             release(partition)
 
@@ -186,13 +192,39 @@ def build_app(
     async def snapshots() -> None:
         await guarded(settle())
 
+    async def all_is_read() -> bool:
+        """Whether the broker answers and has nothing on the trace topic that was not handled yet."""
+        partitions = [TP(*tp) for tp in assigned if tp[0] == settings.trace_topic]
+        try:
+            ends = await app.consumer.highwaters(*partitions) if partitions else {}
+            read = {
+                tp: handled[tp] + 1 if tp in handled else await app.consumer.position(tp) or 0 for tp in ends
+            }
+            return all(read[tp] >= end for tp, end in ends.items())
+        except (KafkaError, TimeoutError):
+            return False
+
+    async def end_silent_runs() -> None:
+        # Counted in ticks, not by the clock: time in which this process or the broker was away is no silence.
+        if await all_is_read():
+            await (await publish(trace_stage.on_tick(tick_s, run_timeout_s)))
+
+    tick_s = max(run_timeout_s / _TICKS_PER_TIMEOUT, _LEAST_INTERVAL_S)
+
+    @app.timer(interval=tick_s, name="silent-runs")
+    async def silent_runs() -> None:
+        await guarded(end_silent_runs())
+
     async def own(_: Any, partitions: Iterable[Any], **__: Any) -> None:
         assigned.update((tp.topic, tp.partition) for tp in partitions)
 
     async def forget(*_: Any, **__: Any) -> None:
         """A rebalance takes every partition away before it gives some back, so all is read again."""
+        nonlocal assignment
+        assignment += 1
         assigned.clear()
         unacked.clear()
+        handled.clear()
         trace_stage.forget()
         pair_stage.forget()
 
@@ -201,7 +233,7 @@ def build_app(
 
     async def last_snapshot() -> None:
         if not failed:
-            await publish_snapshot()
+            await publish_snapshots()
 
     app.before_stop = last_snapshot
     return app
@@ -217,9 +249,9 @@ class _App(faust.App):
         await super().on_stop()
 
 
-def _faust_app(settings: Settings) -> _App:
+def _faust_app(settings: Settings, group: str) -> _App:
     return _App(
-        f"{settings.topic_prefix}-trainer",
+        group,
         broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
         processing_guarantee="at_least_once",
         # An open run's events stay unacknowledged by design, so there is nothing to wait for.
@@ -231,6 +263,8 @@ def _faust_app(settings: Settings) -> _App:
         broker_heartbeat_interval=2.0,
         broker_request_timeout=40.0,
         broker_max_poll_interval=300.0,
+        # Partitions that are added are seen after so long.
+        consumer_metadata_max_age_ms=10_000,
         producer_request_timeout=30.0,
         consumer_auto_offset_reset="earliest",
         topic_allow_declare=False,

@@ -20,18 +20,26 @@ import orjson
 from streams.contracts import (
     CriticResult,
     Message,
+    PairMessage,
     PairsEnd,
     PreferencePair,
     RewardSnapshot,
+    Rollback,
+    RunClosed,
     RunEnd,
     TraceEvent,
+    TraceMessage,
 )
 from streams.errors import BadInput
 
 _NESTED: dict[type, dict[str, type]] = {TraceEvent: {"critic_results": CriticResult}}
-_CONTRACTS: tuple[type, ...] = (TraceEvent, RunEnd, PreferencePair, PairsEnd, RewardSnapshot)
+# Fields that came later, so that what was written before them has the same bytes as ever.
+_LEFT_OUT_IF_EMPTY: dict[type, tuple[str, ...]] = {RewardSnapshot: ("topic_ids", "base")}
+_TRACE: tuple[type, ...] = (TraceEvent, RunEnd, RunClosed)
+_PAIRS: tuple[type, ...] = (PreferencePair, PairsEnd, Rollback)
 _KNOWN: dict[type, tuple[str, ...]] = {
-    cls: tuple(f.name for f in fields(cls) if f.name != "extras") for cls in (CriticResult, *_CONTRACTS)
+    cls: tuple(f.name for f in fields(cls) if f.name != "extras")
+    for cls in (CriticResult, *_TRACE, *_PAIRS, RewardSnapshot)
 }
 
 
@@ -39,27 +47,34 @@ class ContractError(BadInput):
     """A message or a line that is not what its contract says."""
 
 
-def decode_trace(raw: bytes, source: str) -> TraceEvent | RunEnd:
+def decode_trace(raw: bytes, source: str) -> TraceMessage:
     """Decode a value of the trace topic, or a line of ``trace.jsonl`` (also TriBrain 0.6.2's).
 
     Raises ContractError; ``source`` says where the bytes came from.
     """
-    message: TraceEvent | RunEnd = _decode(raw, source, (TraceEvent, RunEnd))
+    message: TraceMessage = _decode(raw, source, _TRACE)
     if isinstance(message, TraceEvent):
         _check_event(message, source)
     return message
 
 
-def decode_pair(raw: bytes, source: str) -> PreferencePair | PairsEnd:
+def decode_pair(raw: bytes, source: str) -> PairMessage:
     """Decode a value of the pairs topic, or a line of ``pairs.jsonl``. Raises ContractError."""
-    message: PreferencePair | PairsEnd = _decode(raw, source, (PreferencePair, PairsEnd))
+    message: PairMessage = _decode(raw, source, _PAIRS)
+    if isinstance(message, Rollback):
+        carried = decode_snapshot(message.snapshot.encode(), f"{source}: snapshot")
+        if carried.model != message.model:
+            raise ContractError(
+                f"{source}: model {message.model!r} cannot be rolled back to one of {carried.model!r}"
+            )
     return message
 
 
 def decode_snapshot(raw: bytes, source: str) -> RewardSnapshot:
     """Decode a value of the snapshots topic, or a ``bt_reward.json``. Raises ContractError."""
     snapshot: RewardSnapshot = _decode(raw, source, (RewardSnapshot,))
-    if snapshot.checksum != checksum(snapshot):
+    # Over the fields in the order in which they stand, which may be those of a later version.
+    if snapshot.checksum != _sha256({**orjson.loads(raw), "checksum": ""}):
         raise ContractError(
             f"{source}: the checksum does not match the content; "
             "the snapshot is damaged or was edited: make it again"
@@ -85,7 +100,7 @@ def encode(message: Message) -> bytes:
 
 def checksum(snapshot: RewardSnapshot) -> str:
     """SHA-256 (hex) of the snapshot's bytes with an empty checksum."""
-    return hashlib.sha256(encode(replace(snapshot, checksum=""))).hexdigest()
+    return _sha256(_unfold(replace(snapshot, checksum="")))
 
 
 def sealed(snapshot: RewardSnapshot) -> RewardSnapshot:
@@ -99,6 +114,10 @@ def json_schema(contract: type[Message]) -> dict[str, Any]:
     for definition in components.values():
         definition.get("properties", {}).pop("extras", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": components}
+
+
+def _sha256(snapshot: dict[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(snapshot, option=orjson.OPT_INDENT_2)).hexdigest()
 
 
 def _decode(raw: bytes, source: str, accepted: tuple[type[Any], ...]) -> Any:
@@ -139,6 +158,9 @@ def _fold(obj: dict[str, Any], cls: type) -> dict[str, Any]:
 def _unfold(message: Any) -> dict[str, Any]:
     cls = type(message)
     obj = {name: getattr(message, name) for name in _KNOWN[cls]}
+    for name in _LEFT_OUT_IF_EMPTY.get(cls, ()):
+        if not obj[name]:
+            del obj[name]
     for name in _NESTED.get(cls, {}):
         obj[name] = [_unfold(item) for item in obj[name]]
     return {**obj, **message.extras}

@@ -95,6 +95,23 @@ class RunEnd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunClosed:
+    """On the trace topic behind a run whose pairs are formed: what comes of it now is late or a repetition.
+
+    A pair former that starts to read in the middle of the run learns from this that there is nothing to do.
+    """
+
+    SCHEMA: ClassVar[str] = "tribrain.run_closed/1"
+
+    schema: str = SCHEMA
+    run_id: str
+    model: str
+    """Pair formers of other reward models form their own pairs of the run, and take no notice."""
+    iterations: tuple[Count, ...]
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PreferencePair:
     """One statement that a candidate is better than another, with all that a model may learn it from."""
 
@@ -170,6 +187,10 @@ class RewardSnapshot:
     """Test-then-train figures, each pair predicted before any pair of its task was learnt."""
     consumed: dict[str, dict[str, int]] = field(default_factory=dict)
     """Topic to partition to next offset; empty for a model made from a file."""
+    topic_ids: dict[str, str] = field(default_factory=dict)
+    """Topic to the id that Kafka gave it: one that is deleted and made again counts its offsets anew."""
+    base: str = ""
+    """Checksum of the snapshot from which learning went on where the pairs topic was made again."""
     learner: dict[str, Any]
     """The learner's state; opaque to everyone but the learner."""
     checksum: str = ""
@@ -177,4 +198,23 @@ class RewardSnapshot:
     extras: dict[str, Any] = field(default_factory=dict)
 
 
-Message = TraceEvent | RunEnd | PreferencePair | PairsEnd | RewardSnapshot
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """On the pairs topic: from here on the reward model is an earlier one, which is carried along.
+
+    What was learnt since then is not learnt again when it comes again, and the version still grows.
+    """
+
+    SCHEMA: ClassVar[str] = "tribrain.rollback/1"
+
+    schema: str = SCHEMA
+    model: str
+    reason: str = ""
+    snapshot: str
+    """The earlier RewardSnapshot as it was published: its JSON, checksum included."""
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+TraceMessage = TraceEvent | RunEnd | RunClosed
+PairMessage = PreferencePair | PairsEnd | Rollback
+Message = TraceMessage | PairMessage | RewardSnapshot

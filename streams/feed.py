@@ -83,6 +83,18 @@ def read_snapshots(
     return [(message, snapshot) for message in stored if (snapshot := newest.offer(message)) is not None]
 
 
+def read_latest_snapshots(settings: Settings, timeout_s: float = 10.0) -> dict[str, RewardSnapshot]:
+    """The newest snapshot of every model on the topic now, by model. Raises BadInput as above."""
+    models: dict[str, _Newest] = {}
+    for message in read_topic(settings, settings.snapshots_topic, timeout_s=timeout_s):
+        try:
+            model = decode_snapshot(message.value, message.source).model
+        except ContractError:
+            continue
+        models.setdefault(model, _Newest(model)).offer(message)
+    return {model: newest.snapshot for model, newest in models.items() if newest.snapshot is not None}
+
+
 class _Newest:
     """Which snapshot of a stream of messages is to be used, and why the others are not."""
 

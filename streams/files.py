@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from streams.codec import decode_pair, decode_snapshot, decode_trace
-from streams.contracts import PairsEnd, PreferencePair, RewardSnapshot, RunEnd, TraceEvent
+from streams.contracts import PairMessage, RewardSnapshot, RunClosed, RunEnd, TraceEvent
 from streams.errors import BadInput
 
 
@@ -28,8 +28,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def read_trace(path: Path) -> list[TraceEvent | RunEnd]:
-    """The events of a ``trace.jsonl`` in the order of the file. Raises BadInput; an empty trace is one."""
-    return [decode_trace(line, source) for line, source in _lines(path, "trace")]
+    """The events of a ``trace.jsonl`` in the order of the file. Raises BadInput; an empty trace is one.
+
+    Lines that a pair former wrote (the file may be a dump of the topic) are left out.
+    """
+    messages = (decode_trace(line, source) for line, source in _lines(path, "trace"))
+    return [message for message in messages if not isinstance(message, RunClosed)]
 
 
 def missing_ends(messages: Iterable[TraceEvent | RunEnd]) -> list[RunEnd]:
@@ -52,7 +56,7 @@ def missing_ends(messages: Iterable[TraceEvent | RunEnd]) -> list[RunEnd]:
     ]
 
 
-def read_pairs(path: Path) -> list[PreferencePair | PairsEnd]:
+def read_pairs(path: Path) -> list[PairMessage]:
     """The pairs of a ``pairs.jsonl`` in the order of the file. Raises BadInput; no pairs is one."""
     return [decode_pair(line, source) for line, source in _lines(path, "pair")]
 

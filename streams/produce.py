@@ -20,7 +20,11 @@ def produce(settings: Settings, messages: Iterable[Outgoing]) -> Iterator[Outgoi
     try:
         for message in messages:
             sent = producer.send(
-                message.topic, key=message.key, value=message.value, headers=list(message.headers)
+                message.topic,
+                key=message.key,
+                value=message.value,
+                headers=list(message.headers),
+                partition=message.partition,
             )
             sent.get(_ACKNOWLEDGE_S)
             yield message

@@ -11,8 +11,8 @@ from kafka.errors import KafkaError
 
 from streams.errors import BadInput
 from streams.messages import StoredMessage
+from streams.partitions import partitions_of
 from streams.settings import Settings, consumer_config, no_broker_answers
-from streams.topics import connect_admin
 
 _POLL_MS = 200
 
@@ -23,7 +23,7 @@ def read_topic(settings: Settings, topic: str, *, timeout_s: float = 10.0) -> It
     Raises BadInput where the topic does not exist, or where the broker stays silent for ``timeout_s``
     seconds, at the start or on the way.
     """
-    partitions = _partitions(settings, topic, timeout_s)
+    partitions = [TopicPartition(topic, number) for number in partitions_of(settings, topic, timeout_s)]
     consumer = KafkaConsumer(**consumer_config(settings))
     try:
         consumer.assign(partitions)
@@ -64,18 +64,3 @@ def stored_message(record: Any) -> StoredMessage:
 
 def _partition_of(record: Any) -> TopicPartition:
     return TopicPartition(record.topic, record.partition)
-
-
-def _partitions(settings: Settings, topic: str, timeout_s: float) -> list[TopicPartition]:
-    """Asked through the admin client: the consumer's own question never gives up on a silent broker."""
-    with connect_admin(settings, timeout_s) as admin:
-        try:
-            (description,) = admin.describe_topics([topic])
-        except KafkaError:
-            raise no_broker_answers(settings) from None
-    if not description["partitions"]:
-        raise BadInput(
-            f"topic {topic!r} does not exist at {settings.bootstrap_servers}; "
-            "check --bootstrap-servers and the topic prefix"
-        )
-    return [TopicPartition(topic, p["partition_index"]) for p in description["partitions"]]

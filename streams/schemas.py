@@ -11,13 +11,22 @@ from typing import Any
 import orjson
 
 from streams.codec import json_schema
-from streams.contracts import Message, PairsEnd, PreferencePair, RewardSnapshot, RunEnd, TraceEvent
+from streams.contracts import (
+    Message,
+    PairsEnd,
+    PreferencePair,
+    RewardSnapshot,
+    Rollback,
+    RunClosed,
+    RunEnd,
+    TraceEvent,
+)
 from streams.files import write_atomically
 
 FOLDER = Path(__file__).with_suffix("")
 _CHANNELS: dict[str, tuple[str, str, tuple[type[Message], ...]]] = {
-    "trace": ("tribrain.trace", "The run id", (TraceEvent, RunEnd)),
-    "pairs": ("tribrain.pairs", "The reward model's name", (PreferencePair, PairsEnd)),
+    "trace": ("tribrain.trace", "The run id", (TraceEvent, RunEnd, RunClosed)),
+    "pairs": ("tribrain.pairs", "The reward model's name", (PreferencePair, PairsEnd, Rollback)),
     "snapshots": ("tribrain.snapshots", "The reward model's name", (RewardSnapshot,)),
 }
 

@@ -14,6 +14,7 @@ import logging
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced
 
+from streams.codec import encode
 from streams.contracts import RewardSnapshot
 from streams.errors import BadInput
 from streams.feed import read_latest_snapshot
@@ -99,3 +100,12 @@ class SnapshotWriter:
         await producer.send_and_wait(
             snapshot.topic, value=snapshot.value, key=snapshot.key, headers=list(snapshot.headers) or None
         )
+
+
+def base_of(snapshot: RewardSnapshot, topic: str) -> Outgoing:
+    """The snapshot once more, under a key of its own, so that compaction keeps it.
+
+    What is learnt from a topic that was made again can be computed again only from this and that topic.
+    """
+    key = f"{snapshot.model}/base/{snapshot.checksum}"
+    return Outgoing(topic, key.encode(), encode(snapshot))

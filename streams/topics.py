@@ -34,7 +34,7 @@ def create_topics(settings: Settings, *, timeout_s: float = 5.0) -> CreatedTopic
         try:
             existing = set(admin.list_topics())
             missing = {name: options for name, options in wanted.items() if name not in existing}
-            if _is_in_memory(admin):
+            if is_in_memory(admin):
                 _mention(settings, missing)
                 created = set(missing)
             else:
@@ -66,12 +66,13 @@ def has_transactions(settings: Settings, timeout_s: float = 10.0) -> bool:
     """
     with connect_admin(settings, timeout_s) as admin:
         try:
-            return not _is_in_memory(admin)
+            return not is_in_memory(admin)
         except KafkaError:
             raise no_broker_answers(settings) from None
 
 
-def _is_in_memory(admin: KafkaAdminClient) -> bool:
+def is_in_memory(admin: KafkaAdminClient) -> bool:
+    """Whether the broker is librdkafka's own. Raises KafkaError."""
     return str(admin.describe_cluster()["cluster_id"]).startswith(_IN_MEMORY_CLUSTER)
 
 

@@ -14,11 +14,12 @@ def event(
     run_id: str = "run-a",
     outcome: float | None = None,
     critics: Mapping[str, float | None] | None = None,
+    context: Mapping[str, str] | None = None,
 ) -> TraceEvent:
     """An iteration whose only critic says ``score``, unless ``critics`` are given by ``name.mode``."""
     given = {"overall.quality": score} if critics is None else critics
     split = [(name.split(".")[0], name.split(".")[1], value) for name, value in given.items()]
-    meta = {"run_id": run_id, "goal_instruction": "move the red cube to the bowl"}
+    meta: dict[str, object] = {"run_id": run_id, "goal_instruction": "move the red cube to the bowl"}
     return TraceEvent(
         iter_idx=iter_idx,
         prompt=f"prompt {iter_idx}",
@@ -27,7 +28,8 @@ def event(
         overall_score=score,
         meta=meta
         | ({} if outcome is None else {"outcome": {"score": outcome, "source": "a person"}})
-        | ({} if score is not None else {"error": "no video"}),
+        | ({} if score is not None else {"error": "no video"})
+        | ({} if context is None else {"context": dict(context)}),
     )
 
 

@@ -13,14 +13,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from streams.codec import sealed
-from streams.contracts import TRUSTED_SOURCES, PairsEnd, PreferencePair, RewardSnapshot
+from streams.codec import decode_snapshot, sealed
+from streams.contracts import TRUSTED_SOURCES, PairMessage, PreferencePair, RewardSnapshot, Rollback
 from trainers.bradley_terry import BradleyTerry, LinearReward, Recipe, critics_mean, log_loss
 from trainers.gate import OPENS_AT, Gate
 
 SOURCE_WEIGHTS: Mapping[str, float] = {"human": 1.0, "outcome": 1.0, "proxy": 0.25, "critic": 0.02}
 """What a label counts for in the trusted model. Labels made from the mean of the features agree with it
 anyway, so they teach nothing about people; a proxy's weight stays below that of a person."""
+
+REMEMBERED_TASKS = 10_000
+"""How many closed tasks are known again when their pairs come again; the snapshot's size depends on it."""
+OPEN_TASKS = 2_000
+"""How many tasks the live learner keeps open; for one more it settles the oldest, whose later pairs are
+then learnt as those of a new task. Pairs from elsewhere have no end that would close them."""
 
 _MEAN = "critics_mean"
 
@@ -68,8 +74,11 @@ class PreferenceLearner:
     immediate.
     """
 
-    def __init__(self, model: str = "default", recipe: Recipe | None = None) -> None:
+    def __init__(
+        self, model: str = "default", recipe: Recipe | None = None, *, open_tasks: int = OPEN_TASKS
+    ) -> None:
         self.model = model
+        self._open_tasks = open_tasks
         self.version = 0
         self.labels: dict[str, int] = {}
         self._trusted = BradleyTerry(recipe)
@@ -80,10 +89,13 @@ class PreferenceLearner:
         self._open: dict[str, _OpenTask] = {}
         self._closed: dict[str, None] = {}
 
-    def on_message(self, message: PreferencePair | PairsEnd) -> bool:
+    def on_message(self, message: PairMessage) -> bool:
         """Learn a message of the pairs topic; False where it changes nothing (seen before, other model)."""
         if message.model != self.model:
             return False
+        if isinstance(message, Rollback):
+            self._roll_back(decode_snapshot(message.snapshot.encode(), "rollback"))
+            return True
         changed = self._learn(message) if isinstance(message, PreferencePair) else self._close(message.run_id)
         self.version += changed
         return changed
@@ -97,7 +109,12 @@ class PreferenceLearner:
         for task in list(self._open):
             self._close(task)
 
-    def snapshot(self, consumed: Mapping[str, Mapping[str, int]] | None = None) -> RewardSnapshot:
+    def snapshot(
+        self,
+        consumed: Mapping[str, Mapping[str, int]] | None = None,
+        topic_ids: Mapping[str, str] | None = None,
+        base: str = "",
+    ) -> RewardSnapshot:
         """The state as a message; ``consumed`` is topic to partition to next offset."""
         served = self._served
         names = tuple(served.weights)
@@ -114,6 +131,8 @@ class PreferenceLearner:
                 labels=dict(self.labels),
                 metrics=self._metrics(),
                 consumed={topic: dict(offsets) for topic, offsets in (consumed or {}).items()},
+                topic_ids=dict(topic_ids or {}),
+                base=base,
                 learner=self._state(),
             )
         )
@@ -121,18 +140,36 @@ class PreferenceLearner:
     @classmethod
     def from_snapshot(cls, snapshot: RewardSnapshot) -> PreferenceLearner:
         """The learner that published this snapshot; it continues to the bit."""
-        state = snapshot.learner
         learner = cls(snapshot.model)
         learner.version = snapshot.version
-        learner.labels = dict(snapshot.labels)
-        learner._trusted = BradleyTerry.from_state(state["trusted"])
-        learner._smoothing = BradleyTerry.from_state(state["smoothing"])
-        learner._reference = BradleyTerry.from_state(state["reference"])
-        learner._gate = Gate.from_state(state["gate"])
-        learner._tallies = {source: _Tally(**tally) for source, tally in state["tallies"].items()}
-        learner._open = {task: _open_task(saved) for task, saved in state["open"].items()}
-        learner._closed = dict.fromkeys(state["closed"])
+        learner._take_over(snapshot)
+        learner._open = {task: _open_task(saved) for task, saved in snapshot.learner["open"].items()}
+        learner._closed = dict.fromkeys(snapshot.learner["closed"])
         return learner
+
+    def _take_over(self, snapshot: RewardSnapshot) -> None:
+        """All that was learnt, and the evidence for it."""
+        state = snapshot.learner
+        self.labels = dict(snapshot.labels)
+        self._trusted = BradleyTerry.from_state(state["trusted"])
+        self._smoothing = BradleyTerry.from_state(state["smoothing"])
+        self._reference = BradleyTerry.from_state(state["reference"])
+        self._gate = Gate.from_state(state["gate"])
+        self._tallies = {source: _Tally(**tally) for source, tally in state["tallies"].items()}
+
+    def _roll_back(self, earlier: RewardSnapshot) -> None:
+        """Be an earlier model again, but know what came since, so that none of it is learnt again."""
+        self._take_over(earlier)
+        served, reference = self._served.frozen(), self._reference.frozen()
+        known = {**_open_pair_ids(earlier), **{name: task.pair_ids for name, task in self._open.items()}}
+        self._closed = dict.fromkeys([*earlier.learner["closed"], *self._closed])
+        self._open = {
+            name: _OpenTask(served, reference, set(pair_ids))
+            for name, pair_ids in known.items()
+            if _task_hash(name) not in self._closed
+        }
+        self._forget_the_oldest()
+        self.version = max(self.version, earlier.version) + 1
 
     @property
     def _served(self) -> BradleyTerry:
@@ -140,10 +177,12 @@ class PreferenceLearner:
 
     def _learn(self, pair: PreferencePair) -> bool:
         name = pair.run_id or pair.task_id
-        if name in self._closed:
+        if _task_hash(name) in self._closed:
             return False
         task = self._open.get(name)
         if task is None:
+            if len(self._open) == self._open_tasks:
+                self._settle(self._open.pop(next(iter(self._open))))
             task = self._open[name] = _OpenTask(self._served.frozen(), self._reference.frozen())
         if pair.pair_id:
             if pair.pair_id in task.pair_ids:
@@ -170,13 +209,21 @@ class PreferenceLearner:
             self._reference.learn_pair(*_means(pair), weight=pair.weight)
 
     def _close(self, name: str) -> bool:
-        if name in self._closed:
+        if _task_hash(name) in self._closed:
             return False
-        self._closed[name] = None
-        task = self._open.pop(name, None)
-        if task is not None and task.n_trusted:
-            self._gate.bet(task.gain / task.n_trusted, pairs_learnt=sum(self.labels.values()))
+        self._closed[_task_hash(name)] = None
+        self._forget_the_oldest()
+        if name in self._open:
+            self._settle(self._open.pop(name))
         return True
+
+    def _settle(self, task: _OpenTask) -> None:
+        if task.n_trusted:
+            self._gate.bet(task.gain / task.n_trusted, pairs_learnt=sum(self.labels.values()))
+
+    def _forget_the_oldest(self) -> None:
+        while len(self._closed) > REMEMBERED_TASKS:
+            del self._closed[next(iter(self._closed))]
 
     def _metrics(self) -> dict[str, Any]:
         trusted = _Tally()
@@ -230,6 +277,15 @@ class PreferenceLearner:
 def feature_hash(names: tuple[str, ...]) -> str:
     """SHA-256 (hex) of the feature names in their order."""
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def _task_hash(name: str) -> str:
+    """64 bits of SHA-256: among 10,000 tasks two are alike with a chance of 3 in a million million."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _open_pair_ids(snapshot: RewardSnapshot) -> dict[str, list[str]]:
+    return {name: saved["pair_ids"] for name, saved in snapshot.learner["open"].items()}
 
 
 def _means(pair: PreferencePair) -> tuple[dict[str, float | None], dict[str, float | None]]:

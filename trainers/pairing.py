@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from bisect import insort
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from streams.contracts import LabelSource, PairStrategy, PreferencePair, TraceEvent
 
@@ -25,12 +25,24 @@ class PairingRules:
 
     ``min_gap`` is the least difference of the scores (0.03, as in TriBrain 0.6.2), ``top_k`` how many best
     candidates are compared with the rest, ``model`` the name of the reward model that the pairs are for.
+    With ``model_by``, every value of this entry of a run's context (``task_family``) has a model of its own,
+    ``model.value``.
     """
 
     strategy: PairStrategy = "best_vs_rest"
     min_gap: float = 0.03
     top_k: int = 1
     model: str = "default"
+    model_by: str | None = None
+
+    def model_of(self, event: TraceEvent) -> str:
+        """The reward model that learns from the run of this event."""
+        value = (event.meta.get("context") or {}).get(self.model_by) if self.model_by else None
+        return self.model if value is None else f"{self.model}.{value}"
+
+    def learns(self, model: str) -> bool:
+        """Whether ``model`` is one that runs can have under these rules."""
+        return model == self.model or (self.model_by is not None and model.startswith(f"{self.model}."))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -54,11 +66,17 @@ class RunPairing:
 
     def __init__(self, rules: PairingRules) -> None:
         self._rules = rules
-        self._by_source = {source: _SourcePairing(rules, source) for source in _LIVE_SOURCES}
+        self._by_source: dict[LabelSource, _SourcePairing] = {}
+        self.model = rules.model
+        self.task_id = ""
         self.n_candidates = 0
 
     def add(self, event: TraceEvent) -> list[PreferencePair]:
         """The pairs that this event completes: those of the critics' labels, then those of outcomes."""
+        if not self._by_source:  # the first iteration speaks for the whole run
+            self.model, self.task_id = self._rules.model_of(event), event.task_id
+            rules = replace(self._rules, model=self.model)
+            self._by_source = {source: _SourcePairing(rules, source) for source in _LIVE_SOURCES}
         self.n_candidates += event.overall_score is not None
         return [pair for source in self._by_source.values() for pair in source.add(event)]
 

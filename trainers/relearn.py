@@ -24,25 +24,29 @@ class Verdict:
 
 
 def relearn(
-    messages: Iterable[StoredMessage], published: Sequence[RewardSnapshot], topic: str
+    messages: Iterable[StoredMessage],
+    published: Sequence[RewardSnapshot],
+    topic: str,
+    base: RewardSnapshot | None = None,
 ) -> Iterator[Verdict]:
     """One pass over the messages of the pairs topic, with a verdict for each published snapshot of a model.
 
-    ``published`` is in the order of versions and of one model. Verdicts come in that order.
+    ``published`` is in the order of versions, of one model and of one incarnation of the topic; ``base`` is
+    the snapshot that their ``base`` names, where it names one. Verdicts come in the given order.
     """
     if not published:
         return
     waiting = list(published)
-    learner = PairProcessor(published[0].model, snapshots_topic="", dead_letters_topic="")
-    learner.restore(None)
+    learner = PairProcessor(
+        published[0].model, snapshots_topic="", dead_letters_topic="", topic_ids=published[0].topic_ids
+    )
+    learner.restore(base)
     for message in messages:
         if not waiting:
             return
-        # A partition that the snapshots know nothing of holds other models' pairs.
-        if str(message.partition) not in _stamp(waiting[-1], topic):
-            continue
         learner.on_message(message)
         while waiting and learner.consumed.get(topic, {}) == _stamp(waiting[0], topic):
+            learner.topic_ids = dict(waiting[0].topic_ids)  # a trace topic made again changes no pair
             yield Verdict(waiting.pop(0), learner.snapshot())
     for snapshot in waiting:
         yield Verdict(snapshot, None)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-from streams.contracts import PairsEnd, PreferencePair, RewardSnapshot
+from streams.contracts import PairMessage, PreferencePair, RewardSnapshot
 from streams.errors import BadInput
 from trainers.bradley_terry import Recipe, difference
 from trainers.learner import PreferenceLearner
 
 
 def train_on_pairs(
-    messages: Sequence[PreferencePair | PairsEnd],
+    messages: Sequence[PairMessage],
     *,
     model: str = "default",
     recipe: Recipe | None = None,
@@ -30,7 +30,7 @@ def train_on_pairs(
             f"none of the {len(pairs)} pairs has a critic score on both sides, so there is nothing to learn; "
             "export them again with export-preference-pairs from traces with critic_results"
         )
-    learner = PreferenceLearner(model, recipe)
+    learner = PreferenceLearner(model, recipe, open_tasks=len(pairs))
     for message in messages:
         learner.on_message(message)
         on_progress(1)

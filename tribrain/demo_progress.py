@@ -18,7 +18,7 @@ from rich.table import Table
 
 from runner.loop import RunResult
 from streams.codec import decode_pair
-from streams.contracts import PreferencePair, RewardSnapshot
+from streams.contracts import PairsEnd, PreferencePair, RewardSnapshot
 from streams.feed import SnapshotFeed
 from streams.follow import TopicFollower
 from streams.messages import StoredMessage
@@ -123,7 +123,7 @@ class Monitor:
                     self.pair_ids.add(pair.pair_id)
                     self.labels[pair.label_source] += 1
                     self._pairs_read[str(message.partition)] = message.offset + 1
-            else:
+            elif isinstance(pair, PairsEnd):
                 self._ended_runs.add(pair.run_id)
             self._changed.notify_all()
 

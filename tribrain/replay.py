@@ -119,7 +119,10 @@ def _form(
     messages: Iterable[StoredMessage], rules: PairingRules, settings: Settings
 ) -> Iterator[StoredMessage]:
     former = TraceProcessor(
-        rules, pairs_topic=settings.pairs_topic, dead_letters_topic=settings.dead_letters_topic
+        rules,
+        trace_topic=settings.trace_topic,
+        pairs_topic=settings.pairs_topic,
+        dead_letters_topic=settings.dead_letters_topic,
     )
     formed = (
         outgoing.value

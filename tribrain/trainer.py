@@ -6,22 +6,31 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import click
 
 from streams.app import build_app
 from streams.contracts import PairStrategy
 from streams.errors import BadInput
+from streams.feed import read_latest_snapshots
+from streams.incarnations import TopicMadeAgain, check_incarnations, topic_ids
+from streams.partitions import partitions_of
 from streams.settings import Settings
-from streams.snapshot_writer import Fenced, SnapshotWriter
+from streams.snapshot_writer import Fenced, SnapshotWriter, base_of
 from streams.topics import create_topics
 from trainers.pairing import PairingRules
-from trainers.processors import PairProcessor, TraceProcessor
+from trainers.processors import PairProcessors, TraceProcessor
 from tribrain import options
 
 log = logging.getLogger(__name__)
 
+_BAD_INPUT = 2
 _FENCED = 3
+_BROKER_S = 10.0
+_WATCH_EVERY_S = 5.0
+_T = TypeVar("_T")
 
 
 @click.command(epilog="Example: tribrain serve-trainer --bootstrap-servers 127.0.0.1:9092")
@@ -30,6 +39,24 @@ _FENCED = 3
 @options.strategy
 @options.min_gap
 @options.top_k
+@click.option(
+    "--model-by",
+    metavar="KEY",
+    help="A reward model of its own for each value of this entry of a run's context, e.g. task_family: "
+    "they are called MODEL.VALUE.",
+)
+@click.option(
+    "--run-timeout-s",
+    type=options.FiniteFloat(min=1.0),
+    default=21_600.0,
+    show_default=True,
+    help="End a run that was silent for so many seconds while everything else was read.",
+)
+@click.option(
+    "--accept-new-topics",
+    is_flag=True,
+    help="Go on from the newest snapshot where a topic was deleted and made again.",
+)
 @click.option(
     "--snapshot-every-pairs",
     type=click.IntRange(min=1),
@@ -50,59 +77,129 @@ def serve_trainer(
     strategy: PairStrategy,
     min_gap: float,
     top_k: int,
+    model_by: str | None,
+    run_timeout_s: float,
+    accept_new_topics: bool,
     snapshot_every_pairs: int,
     snapshot_every_s: float,
 ) -> None:
     """Form pairs from the trace topic, learn them, publish reward snapshots; until stopped.
 
     It may be killed at any time and started again, here or elsewhere: it goes on from the newest snapshot
-    and the offsets on Kafka, and keeps nothing on disk.
+    and the offsets on Kafka, and keeps nothing on disk. Trainers of one model share its work, trainers of
+    different models learn side by side from the same runs.
     """
     settings = Settings.from_environment(bootstrap_servers)
     create_topics(settings)
-    rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model)
-    sys.exit(asyncio.run(_serve(settings, rules, snapshot_every_pairs, snapshot_every_s)))
+    rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model, model_by=model_by)
+    trainer = _Trainer(settings, rules, accept_new_topics)
+    sys.exit(asyncio.run(trainer.serve(snapshot_every_pairs, snapshot_every_s, run_timeout_s)))
 
 
-async def _serve(
-    settings: Settings, rules: PairingRules, snapshot_every_pairs: int, snapshot_every_s: float
-) -> int:
-    """Runs until a signal (exit code 0), an error (1), or another trainer of the model (3)."""
-    stop = asyncio.Event()
-    failures: list[BaseException] = []
+class _Trainer:
+    """One worker from its start to a signal, an error or its successor."""
 
-    def on_failure(error: BaseException) -> None:
-        failures.append(error)
-        stop.set()
+    def __init__(self, settings: Settings, rules: PairingRules, accept_new_topics: bool) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._accept_new_topics = accept_new_topics
+        self._writers: list[SnapshotWriter] = []
+        self._failure: BaseException | None = None
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    writer = SnapshotWriter(settings, rules.model)
-    app = build_app(
-        settings,
-        trace_stage=TraceProcessor(
-            rules, pairs_topic=settings.pairs_topic, dead_letters_topic=settings.dead_letters_topic
-        ),
-        pair_stage=PairProcessor(
-            rules.model,
-            snapshots_topic=settings.snapshots_topic,
-            dead_letters_topic=settings.dead_letters_topic,
-        ),
-        writer=writer,
-        on_failure=on_failure,
-        snapshot_every_pairs=snapshot_every_pairs,
-        snapshot_every_s=snapshot_every_s,
-    )
-    await app.start()
-    click.echo(f"tribrain trainer: model {rules.model!r} learns from {settings.bootstrap_servers}", err=True)
-    crashed = asyncio.ensure_future(app.wait_until_stopped())
-    await asyncio.wait({asyncio.ensure_future(stop.wait()), crashed}, return_when=asyncio.FIRST_COMPLETED)
-    await app.stop()
-    await writer.close()
-    if failures and isinstance(failures[0], Fenced | BadInput):
-        click.echo(f"tribrain: {failures[0]}", err=True)
-        return _FENCED if isinstance(failures[0], Fenced) else 1
-    if failures:
-        log.error("the trainer stopped at an error", exc_info=failures[0])
-    return 0 if stop.is_set() and not failures else 1
+    async def serve(self, snapshot_every_pairs: int, snapshot_every_s: float, run_timeout_s: float) -> int:
+        """The exit code: 0 after a signal, 1 after an error, 2 for bad input, 3 where fenced off."""
+        stop = asyncio.Event()
+
+        def fail(error: BaseException) -> None:
+            self._failure = error
+            stop.set()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        settings, rules = self._settings, self._rules
+        ids = await self._in_thread(lambda: topic_ids(settings, (settings.trace_topic, settings.pairs_topic)))
+        await self._adopt(ids)
+        app = build_app(
+            settings,
+            group=f"{settings.topic_prefix}-trainer-{rules.model}",
+            trace_stage=TraceProcessor(
+                rules,
+                trace_topic=settings.trace_topic,
+                pairs_topic=settings.pairs_topic,
+                dead_letters_topic=settings.dead_letters_topic,
+            ),
+            pair_stage=PairProcessors(
+                rules,
+                snapshots_topic=settings.snapshots_topic,
+                dead_letters_topic=settings.dead_letters_topic,
+                topic_ids=ids,
+            ),
+            writer_of=self._writer,
+            count_partitions=lambda: self._in_thread(
+                lambda: len(partitions_of(settings, settings.trace_topic, _BROKER_S))
+            ),
+            on_failure=fail,
+            snapshot_every_pairs=snapshot_every_pairs,
+            snapshot_every_s=snapshot_every_s,
+            run_timeout_s=run_timeout_s,
+        )
+        await app.start()
+        click.echo(
+            f"tribrain trainer: model {rules.model!r} learns from {settings.bootstrap_servers}", err=True
+        )
+        watch = asyncio.ensure_future(self._watch_topics(ids, fail))
+        crashed = asyncio.ensure_future(app.wait_until_stopped())
+        await asyncio.wait({asyncio.ensure_future(stop.wait()), crashed}, return_when=asyncio.FIRST_COMPLETED)
+        watch.cancel()
+        await app.stop()
+        for writer in self._writers:
+            await writer.close()
+        return self._exit_code(stopped=stop.is_set())
+
+    async def _adopt(self, ids: Mapping[str, str]) -> None:
+        """Compare the stamps of the newest snapshots with the topics; see to what was made again.
+
+        Raises TopicMadeAgain where that was not accepted.
+        """
+        newest = await self._in_thread(lambda: read_latest_snapshots(self._settings, _BROKER_S))
+        for model, snapshot in newest.items():
+            if not self._rules.learns(model):
+                continue
+            try:
+                check_incarnations(snapshot.topic_ids, ids, f"snapshot {snapshot.version} of model {model!r}")
+            except TopicMadeAgain:
+                if not self._accept_new_topics:
+                    raise
+                writer = self._writer(model)
+                await writer.open()
+                await writer.publish(base_of(snapshot, self._settings.snapshots_topic))
+
+    async def _watch_topics(self, ids: Mapping[str, str], fail: Callable[[BaseException], None]) -> None:
+        """Stop when a topic is made again under the running worker, whose offsets then mean nothing."""
+        while True:
+            await asyncio.sleep(_WATCH_EVERY_S)
+            try:
+                now = await self._in_thread(lambda: topic_ids(self._settings, ids, _BROKER_S))
+                check_incarnations(ids, now, "this trainer")
+            except TopicMadeAgain as error:
+                fail(error)
+            except BadInput as error:
+                log.debug("the topics could not be looked at: %s", error)
+
+    def _writer(self, model: str) -> SnapshotWriter:
+        writer = SnapshotWriter(self._settings, model)
+        self._writers.append(writer)
+        return writer
+
+    def _exit_code(self, *, stopped: bool) -> int:
+        if isinstance(self._failure, Fenced | BadInput):
+            click.echo(f"tribrain: {self._failure}", err=True)
+            return _FENCED if isinstance(self._failure, Fenced) else _BAD_INPUT
+        if self._failure is not None:
+            log.error("the trainer stopped at an error", exc_info=self._failure)
+        return 0 if stopped and self._failure is None else 1
+
+    @staticmethod
+    async def _in_thread(work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(None, work)

@@ -61,7 +61,10 @@ def _measured(messages: Iterable[StoredMessage], settings: Settings) -> Measurem
 def _form_and_learn(messages: Iterable[StoredMessage], settings: Settings) -> list[bytes]:
     """The values that went to the pairs topic; every one is learnt, and one snapshot is made at the end."""
     former = TraceProcessor(
-        PairingRules(), pairs_topic=settings.pairs_topic, dead_letters_topic=settings.dead_letters_topic
+        PairingRules(),
+        trace_topic=settings.trace_topic,
+        pairs_topic=settings.pairs_topic,
+        dead_letters_topic=settings.dead_letters_topic,
     )
     learner = PairProcessor(
         PairingRules().model,
@@ -72,6 +75,8 @@ def _form_and_learn(messages: Iterable[StoredMessage], settings: Settings) -> li
     values: list[bytes] = []
     for message in messages:
         for outgoing in former.on_message(message):
+            if outgoing.topic != settings.pairs_topic:
+                continue
             learner.on_message(
                 StoredMessage(
                     topic=outgoing.topic,

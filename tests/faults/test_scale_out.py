@@ -40,7 +40,7 @@ def kill_one_and_add_one(settings: Settings, n_runs: int) -> None:
     distinct = {m.pair_id for m in on_kafka if isinstance(m, PreferencePair)}
     assert expected_pairs(runs) <= distinct
     assert sum(last.labels.values()) == len(distinct)
-    assert encode(relearnt(on_kafka).snapshot(last.consumed)) == encode(last)
+    assert encode(relearnt(on_kafka).snapshot(last.consumed, last.topic_ids)) == encode(last)
 
 
 def test_three_workers_one_killed_and_one_added_lose_nothing_and_double_nothing(settings: Settings) -> None:

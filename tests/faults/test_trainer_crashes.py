@@ -71,7 +71,9 @@ def check(recovery: Recovery) -> None:
     assert recovery.expected <= set(recovery.pair_ids)
     assert sum(recovery.last.labels.values()) == len(set(recovery.pair_ids))
     uninterrupted = relearnt(without_repetitions(recovery.on_kafka))
-    assert encode(uninterrupted.snapshot(recovery.last.consumed)) == encode(recovery.last)
+    assert encode(uninterrupted.snapshot(recovery.last.consumed, recovery.last.topic_ids)) == encode(
+        recovery.last
+    )
 
 
 def without_repetitions(

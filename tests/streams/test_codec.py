@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +28,7 @@ from streams.contracts import (
     PairsEnd,
     PreferencePair,
     RewardSnapshot,
+    Rollback,
     RunEnd,
     TraceEvent,
 )
@@ -220,3 +223,18 @@ def test_a_line_of_the_original_tribrain_reads_as_it_is() -> None:
 
 def test_the_schemas_beside_the_code_are_those_of_the_dataclasses() -> None:
     assert {path.name: path.read_bytes() for path in FOLDER.glob("*.json")} == documents()
+
+
+def test_a_snapshot_of_a_later_version_reads_whatever_the_order_of_its_fields() -> None:
+    written = json.loads(encode(PreferenceLearner().snapshot()))
+    later = {"schema": written.pop("schema"), "new_in_1_1": [1, 2], **written, "checksum": ""}
+    later["checksum"] = hashlib.sha256(orjson.dumps(later, option=orjson.OPT_INDENT_2)).hexdigest()
+    snapshot = decode_snapshot(orjson.dumps(later, option=orjson.OPT_INDENT_2), "later")
+    assert snapshot.extras == {"new_in_1_1": [1, 2]}
+
+
+def test_a_rollback_to_a_damaged_snapshot_or_one_of_another_model_is_refused() -> None:
+    snapshot = encode(PreferenceLearner("m").snapshot()).decode()
+    for model, carried in (("m", snapshot.replace('"version": 0', '"version": 1')), ("other", snapshot)):
+        with pytest.raises(ContractError, match=r"checksum does not match|cannot be rolled back"):
+            decode_pair(encode(Rollback(model=model, snapshot=carried)), "test")

@@ -1,14 +1,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from streams.codec import decode_snapshot, encode
-from streams.contracts import LabelSource, PairsEnd, PreferencePair
+from streams.contracts import (
+    LabelSource,
+    PairMessage,
+    PairsEnd,
+    PreferencePair,
+    RewardSnapshot,
+    Rollback,
+)
 from streams.errors import BadInput
 from tests.factories import pair
+from trainers import learner as learner_module
 from trainers.bradley_terry import Recipe, prob_prefer
 from trainers.learner import PreferenceLearner
 from trainers.train import train_on_pairs
@@ -41,7 +50,7 @@ def tasks(
     return messages
 
 
-def learnt(messages: list[PreferencePair | PairsEnd]) -> PreferenceLearner:
+def learnt(messages: Sequence[PairMessage]) -> PreferenceLearner:
     learner = PreferenceLearner()
     for message in messages:
         learner.on_message(message)
@@ -125,3 +134,68 @@ def test_more_epochs_learn_more_and_change_no_figure() -> None:
 def test_pairs_without_critics_cannot_be_learnt_from() -> None:
     with pytest.raises(BadInput, match="nothing to learn"):
         train_on_pairs([pair({}, {})])
+
+
+def rollback_to(snapshot: RewardSnapshot) -> Rollback:
+    return Rollback(model="default", snapshot=encode(snapshot).decode())
+
+
+def test_a_rollback_gives_the_earlier_model_under_a_higher_version() -> None:
+    messages = tasks(30, seed=3)
+    learner = learnt(messages[:70])
+    earlier = learner.snapshot()
+    for message in messages[70:]:
+        learner.on_message(message)
+    version = learner.version
+    assert learner.on_message(rollback_to(earlier))
+    again = learner.snapshot()
+    assert (again.weights, again.labels, again.metrics) == (earlier.weights, earlier.labels, earlier.metrics)
+    assert again.version == version + 1
+
+
+def test_what_was_rolled_back_is_not_learnt_again_and_what_is_new_is() -> None:
+    messages = tasks(30, seed=3)
+    learner = learnt(messages[:70])
+    earlier = learner.snapshot()
+    for message in messages[70:200]:
+        learner.on_message(message)
+    learner.on_message(rollback_to(earlier))
+    assert {learner.on_message(message) for message in messages[:200]} == {False}
+    assert {learner.on_message(message) for message in messages[200:]} == {True}
+
+
+def test_a_learner_that_rolled_back_goes_on_from_its_snapshot_to_the_bit() -> None:
+    messages: list[PairMessage] = [*tasks(30, seed=4)]
+    messages.insert(150, rollback_to(learnt(tasks(30, seed=4)[:80]).snapshot()))
+    whole = encode(learnt(messages).snapshot())
+    for cut in (149, 151, 170):
+        restored = PreferenceLearner.from_snapshot(learnt(messages[:cut]).snapshot())
+        for message in messages[cut:]:
+            restored.on_message(message)
+        assert encode(restored.snapshot()) == whole
+
+
+def test_a_rollback_carries_the_model_to_a_learner_that_has_nothing() -> None:
+    earlier = learnt(tasks(10, seed=5)).snapshot()
+    learner = PreferenceLearner()
+    learner.on_message(rollback_to(earlier))
+    assert learner.snapshot().weights == earlier.weights
+    assert learner.version == earlier.version + 1
+
+
+def test_a_snapshot_knows_a_bounded_number_of_closed_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learner_module, "REMEMBERED_TASKS", 5)
+    learner = learnt(tasks(9, seed=6))
+    assert len(learner.snapshot().learner["closed"]) == 5
+    *_, last = tasks(9, seed=6)
+    assert not learner.on_message(last)
+
+
+def test_one_open_task_too_many_settles_the_oldest_and_loses_no_pair() -> None:
+    learner = PreferenceLearner(open_tasks=2)
+    for n in range(6):
+        learner.on_message(pair({"a.b": 0.9}, {"a.b": 0.1}, task_id=f"task-{n % 3}", pair_id=str(n)))
+    snapshot = learner.snapshot()
+    assert snapshot.labels == {"human": 6}
+    assert len(snapshot.learner["open"]) == 2
+    assert snapshot.metrics["gate"]["tasks"] == 4

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.contracts import PairsEnd, PairStrategy, PreferencePair, RunEnd, TraceEvent
+from streams.contracts import PairsEnd, PairStrategy, PreferencePair, RunClosed, RunEnd, TraceEvent
 from streams.files import read_trace
 from tests.factories import event, run
 from trainers.former import PairFormer
@@ -58,9 +58,9 @@ def test_order_and_repetition_of_arrival_change_no_pair(
     values: list[float | None], rules: PairingRules, order: object
 ) -> None:
     *events, end = run(values)
-    shuffled = [*events, *events[::2]]
+    shuffled = [*events, *events[::2], end, end]
     order.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert live([*shuffled, end, *events, end], rules) == live([*events, end], rules)
+    assert live([*shuffled, *events, end], rules) == live([*events, end], rules)
 
 
 @settings(max_examples=300, deadline=None)
@@ -108,16 +108,19 @@ def test_outcomes_make_pairs_of_their_own() -> None:
 def test_the_end_of_a_run_says_how_much_was_formed() -> None:
     former = PairFormer(PairingRules())
     messages = [m for e in run([0.2, 0.9, None, 0.5]) for m in former.on_event(e)]
-    end = messages[-1]
+    *pairs, end, closed = messages
     assert isinstance(end, PairsEnd)
-    assert (end.n_pairs, end.n_candidates) == (len(messages) - 1, 3)
+    assert (end.n_pairs, end.n_candidates) == (len(pairs), 3)
+    assert closed == RunClosed(run_id="run-a", model="default", iterations=(0, 1, 2, 3))
 
 
-def test_a_run_read_again_from_its_middle_forms_nothing() -> None:
-    *_, middle, late, end = run([0.1, 0.5, 0.9, 0.3])
-    former = PairFormer(PairingRules())
-    assert [m for e in (middle, late, end) for m in former.on_event(e)] == []
-    assert not former.is_open("run-a")
+def test_families_of_tasks_have_reward_models_of_their_own() -> None:
+    rules = PairingRules(model="m", model_by="task_family")
+    events = [event(i, score, context={"task_family": "stack"}) for i, score in enumerate([0.2, 0.9])]
+    (formed,) = pairs_of_run(events, rules)
+    assert formed.model == "m.stack"
+    (other,) = pairs_of_run([event(0, 0.2), event(1, 0.9)], rules)
+    assert other.model == "m"
 
 
 @pytest.mark.parametrize("strategy", get_args(PairStrategy))

@@ -1,0 +1,34 @@
+"""The partitions of a topic, and which of them a key belongs to."""
+
+from __future__ import annotations
+
+from kafka.errors import KafkaError
+from kafka.partitioner.default import murmur2
+
+from streams.errors import BadInput
+from streams.settings import Settings, no_broker_answers
+from streams.topics import connect_admin
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of ``key`` among so many, as Kafka's own producer chooses it (murmur2, sign dropped)."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def partitions_of(settings: Settings, topic: str, timeout_s: float = 10.0) -> list[int]:
+    """The numbers of the topic's partitions.
+
+    Asked through the admin client: the consumer's own question never gives up on a silent broker. Raises
+    BadInput where the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
+    """
+    with connect_admin(settings, timeout_s) as admin:
+        try:
+            (description,) = admin.describe_topics([topic])
+        except KafkaError:
+            raise no_broker_answers(settings) from None
+    if not description["partitions"]:
+        raise BadInput(
+            f"topic {topic!r} does not exist at {settings.bootstrap_servers}; "
+            "check --bootstrap-servers and the topic prefix"
+        )
+    return sorted(p["partition_index"] for p in description["partitions"])

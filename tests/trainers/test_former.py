@@ -1,0 +1,99 @@
+"""Which messages a pair former makes of late, repeated, silent and half-read runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from streams.contracts import PairsEnd, PreferencePair, RunClosed, RunEnd, TraceMessage
+from tests.factories import event, run
+from trainers.former import Formed, LateEvent, PairFormer
+from trainers.pairing import PairingRules
+
+SCORES = [0.1, 0.5, 0.9, 0.3]
+
+
+def former() -> PairFormer:
+    return PairFormer(PairingRules())
+
+
+def fed(pair_former: PairFormer, messages: Iterable[TraceMessage]) -> list[Formed]:
+    return [formed for message in messages for formed in pair_former.on_event(message)]
+
+
+def test_an_end_waits_for_the_iterations_that_it_names() -> None:
+    first, second, third, fourth, end = run(SCORES)
+    pair_former = former()
+    assert not any(isinstance(m, PairsEnd) for m in fed(pair_former, [end, first, fourth, third]))
+    assert isinstance(fed(pair_former, [second])[-2], PairsEnd)
+
+
+def test_a_run_read_again_from_its_middle_forms_nothing_and_its_mark_closes_it() -> None:
+    messages = run(SCORES)
+    (mark,) = [m for m in fed(former(), messages) if isinstance(m, RunClosed)]
+    second_owner = former()
+    assert fed(second_owner, messages[2:]) == []
+    assert second_owner.is_open("run-a")
+    assert fed(second_owner, [mark]) == []
+    assert not second_owner.is_open("run-a")
+
+
+def test_the_mark_of_another_models_former_closes_nothing() -> None:
+    first, second, *_ = run(SCORES)
+    pair_former = former()
+    fed(pair_former, [first, RunClosed(run_id="run-a", model="other", iterations=(0, 1))])
+    assert isinstance(fed(pair_former, [second])[0], PreferencePair)
+
+
+def test_a_repetition_of_a_closed_run_is_nothing_and_a_new_iteration_of_it_is_late() -> None:
+    pair_former = former()
+    messages = run(SCORES)
+    fed(pair_former, messages)
+    assert fed(pair_former, messages) == []
+    with pytest.raises(LateEvent, match="iteration 4 of run 'run-a' came after the run was ended without it"):
+        pair_former.on_event(event(4, 0.7))
+
+
+def test_a_silent_run_is_given_an_end_that_names_what_has_come() -> None:
+    *events, _ = run(SCORES)
+    pair_former = former()
+    fed(pair_former, [events[0], events[1], events[3]])
+    assert pair_former.on_tick(30.0, 60.0) == ([], [])
+    assert pair_former.on_tick(30.0, 60.0) == ([], [])
+    ((end,), given_up) = pair_former.on_tick(30.0, 60.0)
+    assert (end.run_id, end.iterations, given_up) == ("run-a", (0, 1, 3), [])
+    formed = fed(pair_former, [end])
+    assert isinstance(formed[-2], PairsEnd)
+    assert not pair_former.is_open("run-a")
+
+
+def test_a_sign_of_life_begins_the_silence_anew() -> None:
+    first, second, *_ = run(SCORES)
+    pair_former = former()
+    fed(pair_former, [first])
+    for _ in range(2):
+        assert pair_former.on_tick(50.0, 60.0) == ([], [])
+    fed(pair_former, [second])
+    assert pair_former.on_tick(50.0, 60.0) == ([], [])
+    assert pair_former.on_tick(50.0, 60.0) == ([], [])
+
+
+def test_a_silent_run_without_its_beginning_is_given_up_and_may_come_again_whole() -> None:
+    messages = run(SCORES)
+    pair_former = former()
+    fed(pair_former, messages[1:])
+    pair_former.on_tick(60.0, 60.0)
+    assert pair_former.on_tick(60.0, 60.0) == ([], ["run-a"])
+    assert fed(pair_former, messages) == fed(former(), messages)
+
+
+def test_a_run_whose_first_iteration_could_not_be_published_has_the_pairs_of_the_others() -> None:
+    *_, second, third, fourth, _ = run(SCORES)
+    formed = fed(former(), [third, second, fourth, RunEnd(run_id="run-a", iterations=(1, 2, 3))])
+    assert [m.chosen_prompt for m in formed if isinstance(m, PreferencePair)] == ["prompt 2"] * 2
+
+
+def test_a_run_without_iterations_is_closed_without_a_word_to_the_learner() -> None:
+    (only,) = fed(former(), [RunEnd(run_id="run-a", iterations=())])
+    assert isinstance(only, RunClosed)

@@ -1,0 +1,188 @@
+"""Bytes of a topic in, messages out: partitions, time-outs, dead letters, several models, new topics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streams.codec import decode_pair, decode_snapshot, encode
+from streams.contracts import Message, PairsEnd, PreferencePair, RewardSnapshot
+from streams.messages import Outgoing, StoredMessage
+from streams.partitions import partition_of
+from tests.factories import event, pair, run
+from trainers.pairing import PairingRules
+from trainers.processors import PairProcessor, PairProcessors, TraceProcessor
+from trainers.relearn import relearn
+
+HOME = partition_of(b"run-a", 4)
+ELSEWHERE = (HOME + 1) % 4
+
+
+def trace_processor(partitions: int | None = 4) -> TraceProcessor:
+    processor = TraceProcessor(
+        PairingRules(), trace_topic="trace", pairs_topic="pairs", dead_letters_topic="dead"
+    )
+    processor.partitions = partitions
+    return processor
+
+
+def stored(
+    messages: Sequence[Message], *, topic: str = "trace", partition: int = HOME, start: int = 0
+) -> list[StoredMessage]:
+    return [
+        StoredMessage(
+            topic=topic,
+            partition=partition,
+            offset=start + n,
+            timestamp_ms=0,
+            key=None,
+            value=encode(message),
+        )
+        for n, message in enumerate(messages)
+    ]
+
+
+def fed(processor: TraceProcessor, messages: Sequence[StoredMessage]) -> list[Outgoing]:
+    return [outgoing for message in messages for outgoing in processor.on_message(message)]
+
+
+def test_an_event_in_another_partition_than_its_runs_goes_there_and_is_not_held() -> None:
+    processor = trace_processor()
+    messages = run([0.1, 0.9])
+    forwarded = fed(processor, stored(messages, partition=ELSEWHERE))
+    assert forwarded == [Outgoing("trace", b"run-a", encode(m), partition=HOME) for m in messages]
+    assert processor.resume_offset(ELSEWHERE) is None
+
+
+def test_the_pairs_of_a_run_are_the_same_when_some_of_it_was_forwarded_behind_its_end() -> None:
+    first, second, third, end = run([0.1, 0.9, 0.5])
+    whole = fed(trace_processor(), stored([first, second, third, end]))
+    late = trace_processor()
+    forwarded = fed(late, stored([first, second], partition=ELSEWHERE))
+    again = [
+        StoredMessage(
+            topic="trace", partition=HOME, offset=9 + n, timestamp_ms=0, key=b"run-a", value=m.value
+        )
+        for n, m in enumerate(forwarded)
+    ]
+    assert fed(late, [*stored([third, end]), *again]) == whole
+
+
+def test_who_reads_every_partition_forwards_nothing() -> None:
+    first, second, end = run([0.1, 0.9])
+    processor = trace_processor(partitions=None)
+    made = fed(processor, [*stored([first], partition=0), *stored([second, end], partition=1)])
+    assert [m.topic for m in made] == ["pairs", "pairs", "trace"]
+
+
+def test_a_run_is_read_again_from_its_first_message_until_it_is_closed() -> None:
+    first, second, end = run([0.1, 0.9])
+    processor = trace_processor()
+    fed(processor, stored([second, first], start=7))
+    assert processor.resume_offset(HOME) == 7
+    fed(processor, stored([end], start=9))
+    assert processor.resume_offset(HOME) is None
+
+
+def test_a_late_iteration_is_a_dead_letter_that_says_why() -> None:
+    processor = trace_processor()
+    fed(processor, stored(run([0.1, 0.9])))
+    (letter,) = fed(processor, stored([event(2, 0.5)], start=8))
+    assert letter.topic == "dead"
+    assert dict(letter.headers)["reason"].startswith(b"trace[%d]@8: iteration 2 of run 'run-a'" % HOME)
+
+
+def test_a_silent_run_is_ended_by_an_event_on_its_topic() -> None:
+    processor = trace_processor()
+    fed(processor, stored([event(0, 0.1), event(1, 0.9)]))
+    processor.on_tick(60.0, 60.0)
+    (end,) = processor.on_tick(60.0, 60.0)
+    assert (end.topic, end.partition) == ("trace", HOME)
+    again = StoredMessage(
+        topic="trace", partition=HOME, offset=2, timestamp_ms=0, key=end.key, value=end.value
+    )
+    closing = decode_pair(fed(processor, [again])[0].value, "test")
+    assert isinstance(closing, PairsEnd)
+    assert closing.n_pairs == 1
+
+
+def test_messages_of_a_run_whose_beginning_never_comes_are_dead_letters_with_their_bytes() -> None:
+    processor = trace_processor()
+    messages = stored([event(1, 0.1), event(2, 0.9)])
+    fed(processor, messages)
+    processor.on_tick(60.0, 60.0)
+    letters = processor.on_tick(60.0, 60.0)
+    assert [(m.topic, m.value) for m in letters] == [("dead", m.value) for m in messages]
+    assert processor.resume_offset(HOME) is None
+
+
+def learnt(snapshots: list[tuple[str, Outgoing]]) -> dict[str, RewardSnapshot]:
+    return {model: decode_snapshot(outgoing.value, "test") for model, outgoing in snapshots}
+
+
+def numbered(n: int, model: str = "default", start: int = 0) -> list[PreferencePair]:
+    return [
+        pair({"a.b": 0.9}, {"a.b": 0.2}, pair_id=f"{model}-{start + i}", task_id=f"t{start + i}", model=model)
+        for i in range(n)
+    ]
+
+
+def test_models_learn_side_by_side_as_each_would_alone() -> None:
+    rules = PairingRules(model="m", model_by="task_family")
+    both = PairProcessors(rules, snapshots_topic="snapshots", dead_letters_topic="dead", topic_ids={})
+    mixed = stored(
+        [m for two in zip(numbered(9, "m.push"), numbered(9, "m.stack"), strict=True) for m in two]
+    )
+    for model in ("m.push", "m.stack"):
+        both.restore(model, None)
+    for message in mixed:
+        decoded = both.read(message)
+        assert isinstance(decoded, PreferencePair)
+        both.learn(message, decoded)
+    for model, snapshot in learnt(both.take_snapshots()).items():
+        alone = PairProcessor(model, snapshots_topic="snapshots", dead_letters_topic="dead")
+        for message in mixed:
+            alone.on_message(message)
+        assert alone.snapshot() == encode(snapshot)
+        assert snapshot.labels == {"human": 9}
+
+
+def test_the_pairs_of_another_trainers_model_are_passed_over() -> None:
+    processors = PairProcessors(
+        PairingRules(model="m"), snapshots_topic="snapshots", dead_letters_topic="dead", topic_ids={}
+    )
+    assert [processors.read(m) for m in stored(numbered(1, "m.stack") + numbered(1, "other"))] == [None, None]
+
+
+def processor_with(topic_id: str, snapshot: bytes | None) -> PairProcessor:
+    processor = PairProcessor(
+        "default", snapshots_topic="snapshots", dead_letters_topic="dead", topic_ids={"pairs": topic_id}
+    )
+    processor.restore(decode_snapshot(snapshot, "test") if snapshot else None)
+    return processor
+
+
+def test_a_topic_made_again_is_read_from_its_beginning_on_top_of_what_was_learnt() -> None:
+    before = processor_with("first", None)
+    for message in stored(numbered(20), topic="pairs"):
+        before.on_message(message)
+    base = before.snapshot()
+    after = processor_with("second", base)
+    new = stored(numbered(5, start=20), topic="pairs")
+    for message in new:
+        after.on_message(message)
+    published = decode_snapshot(after.snapshot(), "test")
+    assert (published.version, published.labels) == (25, {"human": 25})
+    assert published.base == decode_snapshot(base, "test").checksum
+    (verdict,) = relearn(new, [published], "pairs", decode_snapshot(base, "test"))
+    assert verdict.identical
+
+
+def test_a_topic_that_is_still_the_same_is_read_from_the_stamp() -> None:
+    messages = stored(numbered(20), topic="pairs")
+    before = processor_with("first", None)
+    for message in messages[:12]:
+        before.on_message(message)
+    after = processor_with("first", before.snapshot())
+    for message in messages:
+        after.on_message(message)
+    assert decode_snapshot(after.snapshot(), "test").labels == {"human": 20}
