@@ -19,7 +19,7 @@ from streams.contracts import RewardSnapshot
 from streams.errors import BadInput
 from streams.feed import read_latest_snapshot
 from streams.messages import Outgoing
-from streams.settings import Settings
+from streams.settings import MAX_SNAPSHOT_BYTES, Settings
 from streams.topics import has_transactions
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class SnapshotWriter:
             acks="all",
             enable_idempotence=True,
             compression_type="gzip",
-            max_request_size=16 << 20,
+            max_request_size=MAX_SNAPSHOT_BYTES,
             transactional_id=self.transactional_id if self._transactional else None,
             transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
         )

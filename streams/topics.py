@@ -10,7 +10,13 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, NoError, TopicAlreadyExistsError, for_code
 
 from streams.errors import BadInput
-from streams.settings import Settings, admin_config, no_broker_answers, producer_config
+from streams.settings import (
+    MAX_SNAPSHOT_BYTES,
+    Settings,
+    admin_config,
+    no_broker_answers,
+    producer_config,
+)
 
 # librdkafka's test broker names its cluster so. It has no admin API and makes a topic when asked about it.
 _IN_MEMORY_CLUSTER = "mockCluster"
@@ -81,14 +87,17 @@ def _topics(settings: Settings) -> dict[str, dict[str, Any]]:
         return {
             "num_partitions": partitions,
             "replication_factor": settings.replication_factor,
-            "configs": configs or {},
+            # A broker refuses what is an hour ahead of it, so a runner's clock must not matter.
+            "configs": {"message.timestamp.type": "LogAppendTime"} | (configs or {}),
         }
 
     return {
         settings.trace_topic: options(settings.trace_partitions),
         # One partition: what the learner learns depends on the order of the pairs.
         settings.pairs_topic: options(),
-        settings.snapshots_topic: options(configs={"cleanup.policy": "compact"}),
+        settings.snapshots_topic: options(
+            configs={"cleanup.policy": "compact", "max.message.bytes": str(MAX_SNAPSHOT_BYTES)}
+        ),
         settings.dead_letters_topic: options(),
     }
 

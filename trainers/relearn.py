@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from streams.codec import encode
+from streams.codec import decode_snapshot, encode
 from streams.contracts import RewardSnapshot
+from streams.errors import BadInput
 from streams.messages import StoredMessage
 from trainers.processors import PairProcessor
 
@@ -21,6 +22,46 @@ class Verdict:
     @property
     def identical(self) -> bool:
         return self.relearnt == encode(self.published)
+
+
+@dataclass(frozen=True, slots=True)
+class OneLog:
+    """The published snapshots of a model that the pairs topic of today can give, oldest first.
+
+    ``base`` is what the first of them went on from, where the topic was made again; those before it
+    (``earlier_log``) cannot be computed again, since their log is gone.
+    """
+
+    snapshots: tuple[RewardSnapshot, ...]
+    base: RewardSnapshot | None
+    earlier_log: int
+
+
+def one_log(held: Sequence[RewardSnapshot]) -> OneLog:
+    """The held snapshots that are of the newest one's log. Raises BadInput where their base is not held."""
+    newest = held[-1]
+    of_today = tuple(snapshot for snapshot in held if snapshot.base == newest.base)
+    base = next((snapshot for snapshot in held if snapshot.checksum == newest.base), None)
+    if newest.base and base is None:
+        raise BadInput(
+            f"version {newest.version} of model {newest.model!r} was learnt on top of the snapshot "
+            f"{newest.base[:16]}…, which the snapshots topic does not hold; it cannot be computed again"
+        )
+    return OneLog(of_today, base, len(held) - len(of_today))
+
+
+def learn_up_to(messages: Iterable[StoredMessage], version: int, log: OneLog) -> RewardSnapshot | None:
+    """The model of this version, learnt again from the pairs topic; None where there never was one."""
+    newest = log.snapshots[-1]
+    learner = PairProcessor(
+        newest.model, snapshots_topic="", dead_letters_topic="", topic_ids=newest.topic_ids
+    )
+    learner.restore(log.base)
+    for message in messages:
+        learner.on_message(message)
+        if learner.version == version:
+            return decode_snapshot(learner.snapshot(), "learnt again")
+    return None
 
 
 def relearn(

@@ -25,9 +25,10 @@ _COMMANDS = {
     "broker": ("tribrain.kafka:broker", "A local Kafka broker on loopback."),
     "topics": ("tribrain.kafka:topics", "Create the topics."),
     "publish-trace": ("tribrain.kafka:publish_trace", "Send the trace of a finished run to Kafka."),
+    "end-run": ("tribrain.end_run:end_run", "End runs on Kafka that will not end by themselves."),
     "spool": ("tribrain.spool:spool", "Events that wait on this computer for Kafka."),
     "replay": ("tribrain.replay:replay", "Pairs and model again from the log or from traces, offline."),
-    "snapshots": ("tribrain.snapshots:snapshots", "Published reward models: list, show, verify."),
+    "snapshots": ("tribrain.snapshots:snapshots", "Published reward models: list, show, verify, rollback."),
     "dlq": ("tribrain.dlq:dlq", "Messages that could not be used: list, show, replay."),
     "report": ("tribrain.report:report", "The report of a demo's directory, made again."),
 }

@@ -13,13 +13,14 @@ from rich.progress import MofNCompleteColumn, TextColumn
 from rich.table import Table
 
 from streams.codec import encode
-from streams.contracts import RewardSnapshot
+from streams.contracts import RewardSnapshot, Rollback
 from streams.errors import BadInput
 from streams.feed import read_snapshots
-from streams.messages import StoredMessage
+from streams.messages import Outgoing, StoredMessage
+from streams.produce import produce
 from streams.replay import read_topic
 from streams.settings import Settings
-from trainers.relearn import relearn
+from trainers.relearn import learn_up_to, one_log, relearn
 from tribrain import options
 from tribrain.output import progress
 
@@ -80,22 +81,72 @@ def verify(version: int | None, bootstrap_servers: str | None, model: str, as_js
     """
     settings = Settings.from_environment(bootstrap_servers)
     held = _held(settings, model)
-    chosen = [s for _, s in held] if version is None else [_chosen(held, version, model)]
+    log = one_log([s for _, s in held])
+    chosen = list(log.snapshots) if version is None else [_chosen(held, version, model)]
+    if chosen[0].base != log.snapshots[0].base:
+        raise BadInput(
+            f"version {version} of model {model!r} is from a pairs topic that was deleted since; "
+            "it cannot be computed again"
+        )
     with progress(TextColumn("snapshots"), MofNCompleteColumn()) as bar:
         task = bar.add_task("snapshots", total=len(chosen))
         differing = []
-        for verdict in relearn(read_topic(settings, settings.pairs_topic), chosen, settings.pairs_topic):
+        recorded = read_topic(settings, settings.pairs_topic)
+        for verdict in relearn(recorded, chosen, settings.pairs_topic, log.base):
             bar.advance(task)
             if not verdict.identical:
                 differing.append(verdict.published.version)
     if as_json:
-        click.echo(orjson.dumps({"verified": len(chosen), "differing": differing}))
+        of_earlier_log = log.earlier_log if version is None else 0
+        figures = {"verified": len(chosen), "differing": differing, "of_earlier_log": of_earlier_log}
+        click.echo(orjson.dumps(figures))
     elif differing:
         click.echo(f"{len(differing)} of {len(chosen)} snapshots DIFFER from what the log gives: {differing}")
     else:
         click.echo(f"{len(chosen)} snapshots are what the log gives, bit for bit")
     if differing:
         sys.exit(1)
+
+
+@snapshots.command(
+    epilog="Example: tribrain snapshots rollback --version 120 --bootstrap-servers 127.0.0.1:9092"
+)
+@click.option("--version", required=True, type=click.IntRange(min=1), help="The version to go back to.")
+@click.option("--reason", default="", help="For whoever reads the log.")
+@options.bootstrap_servers
+@options.model
+@options.as_json
+def rollback(version: int, reason: str, bootstrap_servers: str | None, model: str, as_json: bool) -> None:
+    """Go back to an earlier version of a model, also one that is not held any more.
+
+    It is an event on the pairs topic, so a replay goes back at the same place. The trainer publishes the
+    earlier model under a version of its own as soon as it reads the event. What was learnt since then stays
+    unlearnt, also when it comes again.
+    """
+    settings = Settings.from_environment(bootstrap_servers)
+    held = _held(settings, model)
+    newest = held[-1][1]
+    if version >= newest.version:
+        raise BadInput(f"the newest version of model {model!r} is {newest.version}; give an earlier one")
+    earlier = next((s for _, s in held if s.version == version), None)
+    if earlier is None:
+        with Console(stderr=True).status(f"learning the log again up to version {version}"):
+            recorded = read_topic(settings, settings.pairs_topic)
+            earlier = learn_up_to(recorded, version, one_log([s for _, s in held]))
+    if earlier is None:
+        raise BadInput(
+            f"model {model!r} never had version {version}; "
+            "tribrain snapshots list names some of those that it had"
+        )
+    event = Rollback(model=model, reason=reason, snapshot=encode(earlier).decode())
+    list(produce(settings, [Outgoing(settings.pairs_topic, model.encode(), encode(event))]))
+    if as_json:
+        click.echo(orjson.dumps({"model": model, "rolled_back_to": version, "from_version": newest.version}))
+        return
+    click.echo(
+        f"model {model!r} goes back from version {newest.version} to what it was at version {version}, "
+        "as soon as its trainer reads it"
+    )
 
 
 def _held(settings: Settings, model: str) -> list[tuple[StoredMessage, RewardSnapshot]]:

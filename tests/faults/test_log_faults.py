@@ -1,0 +1,246 @@
+"""What may happen to the log itself: disorder, repetition, bad messages, new partitions, topics made again."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from confluent_kafka import Producer
+
+from streams.codec import encode
+from streams.contracts import PreferencePair, RewardSnapshot, RunEnd, TraceEvent
+from streams.dead_letters import pending_letters
+from streams.feed import read_latest_snapshot
+from streams.replay import read_topic
+from streams.settings import TOPIC_PREFIX_VARIABLE, Settings
+from streams.topics import connect_admin, create_topics
+from tests.kafka.test_trainer import (
+    expected_pairs,
+    interleaved,
+    pairs_on_kafka,
+    publish,
+    random_runs,
+    relearnt,
+    trainer,
+    wait_for_version,
+    wait_until_learnt,
+)
+from tests.waiting import wait_until
+from trainers.former import PairFormer
+from trainers.pairing import PairingRules
+from tribrain.cli import main
+
+_WAIT_S = 60.0
+_DAY_MS = 86_400_000
+Runs = list[list[TraceEvent | RunEnd]]
+
+
+def check(settings: Settings, runs: Runs, last: RewardSnapshot) -> None:
+    on_kafka = pairs_on_kafka(settings)
+    distinct = {m.pair_id for m in on_kafka if isinstance(m, PreferencePair)}
+    assert expected_pairs(runs) <= distinct
+    assert sum(last.labels.values()) == len(distinct)
+    assert encode(relearnt(on_kafka).snapshot(last.consumed, last.topic_ids)) == encode(last)
+
+
+def send(settings: Settings, messages: Sequence[TraceEvent | RunEnd], rng: random.Random) -> None:
+    """By another client, keyed by run, with a clock that is up to a day off either way."""
+    producer = Producer({"bootstrap.servers": settings.bootstrap_servers, "partitioner": "murmur2_random"})
+    refused: list[object] = []
+    now = int(time.time() * 1000)
+    for message in messages:
+        producer.produce(
+            settings.trace_topic,
+            key=message.run_id.encode(),
+            value=encode(message),
+            timestamp=now + rng.randint(-_DAY_MS, _DAY_MS),
+            on_delivery=lambda error, _: refused.append(error) if error else None,
+        )
+    assert producer.flush(_WAIT_S) == 0
+    assert refused == []
+
+
+def shuffled_with_duplicates(runs: Runs, rng: random.Random) -> list[TraceEvent | RunEnd]:
+    """Every run's messages in any order, its end among them, and three in ten of them twice."""
+    disordered = []
+    for of_run in runs:
+        messages = [*of_run, *rng.sample(of_run, round(0.3 * len(of_run)))]
+        rng.shuffle(messages)
+        disordered.append(messages)
+    return interleaved(disordered, seed=rng.randint(0, 1 << 30))
+
+
+@pytest.mark.parametrize("n_runs", [60, pytest.param(1_000, marks=pytest.mark.long)])
+def test_disorder_and_repetition_within_runs_and_wrong_clocks_change_no_pair(
+    n_runs: int, settings: Settings
+) -> None:
+    rng = random.Random(21)
+    runs = random_runs(n_runs, seed=22)
+    with trainer(settings):
+        send(settings, shuffled_with_duplicates(runs, rng), rng)
+        last = wait_until_learnt(settings, n_runs)
+    check(settings, runs, last)
+
+
+@contextmanager
+def one_partition(kafka: Settings) -> Iterator[Settings]:
+    settings = dataclasses.replace(kafka, topic_prefix=f"{kafka.topic_prefix}-one", trace_partitions=1)
+    create_topics(settings)
+    yield settings
+
+
+@pytest.mark.parametrize("n_runs", [60, pytest.param(1_000, marks=pytest.mark.long)])
+def test_partitions_that_are_added_in_the_middle_of_runs_lose_nothing(
+    n_runs: int, settings: Settings
+) -> None:
+    runs = random_runs(n_runs, seed=23)
+    messages = interleaved(runs, seed=24)
+    half = len(messages) // 2
+    with one_partition(settings) as grown, ExitStack() as workers:
+        for _ in range(3):
+            workers.enter_context(trainer(grown))
+        publish(grown, messages[:half])
+        wait_for_version(grown, 10)
+        with connect_admin(grown, 5.0) as admin:
+            admin.create_partitions({grown.trace_topic: 4})
+        send(grown, messages[half:], random.Random(25))
+        last = wait_until_learnt(grown, n_runs)
+        check(grown, runs, last)
+    used = {m.partition for m in read_topic(grown, grown.trace_topic)}
+    assert used == {0, 1, 2, 3}
+
+
+MUTATIONS = {
+    "byte order mark": lambda raw: b"\xef\xbb\xbf" + raw,
+    "later schema": lambda raw: raw.replace(b"tribrain.trace/1", b"tribrain.trace/2"),
+    "cut off": lambda raw: raw[:-1],
+    "single quotes": lambda raw: raw.replace(b'"', b"'"),
+}
+MENDED = """
+import streams.codec as codec
+import trainers.processors as processors
+
+def mended(raw, source, decode=codec.decode_trace):
+    raw = raw.removeprefix(b"\\xef\\xbb\\xbf").replace(b"trace/2", b"trace/1").replace(b"'", b'"')
+    return decode(raw if raw.endswith(b"}") and raw.count(b"{") == raw.count(b"}") else raw + b"}", source)
+
+processors.decode_trace = mended
+from tribrain.cli import main
+main()
+"""
+
+
+@contextmanager
+def mended_trainer(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """A later version of the trainer, which can read what this one cannot."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", MENDED, "serve-trainer", "--bootstrap-servers", settings.bootstrap_servers],
+        env={TOPIC_PREFIX_VARIABLE: settings.topic_prefix, "PATH": ""},
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def tribrain(settings: Settings, *arguments: str) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(TOPIC_PREFIX_VARIABLE, settings.topic_prefix)
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--bootstrap-servers", settings.bootstrap_servers])
+    return int(str(ended.value.code))
+
+
+def test_a_hundred_bad_messages_among_a_thousand_are_kept_and_learnt_once_the_cause_is_mended(
+    settings: Settings,
+) -> None:
+    rng = random.Random(26)
+    runs = random_runs(122, seed=27)  # of nine messages each
+    messages = interleaved(runs, seed=28)
+    bad = set(rng.sample([n for n, m in enumerate(messages) if isinstance(m, TraceEvent)], 100))
+    kinds = list(MUTATIONS.values())
+    values = [kinds[n % 4](encode(m)) if n in bad else encode(m) for n, m in enumerate(messages)]
+    producer = Producer({"bootstrap.servers": settings.bootstrap_servers, "partitioner": "murmur2_random"})
+    for message, value in zip(messages, values, strict=True):
+        producer.produce(settings.trace_topic, key=message.run_id.encode(), value=value)
+    assert producer.flush(_WAIT_S) == 0
+
+    def letters() -> list[bytes]:
+        return sorted(
+            letter.value for letter in pending_letters(read_topic(settings, settings.dead_letters_topic))
+        )
+
+    with trainer(settings):
+        wait_until(lambda: len(letters()) == 100, _WAIT_S)
+    assert letters() == sorted(values[n] for n in bad)
+    with mended_trainer(settings):
+        assert tribrain(settings, "dlq", "replay") == 0
+        last = wait_until_learnt(settings, len(runs))
+    assert letters() == []
+    check(settings, runs, last)
+    before = len(list(read_topic(settings, settings.trace_topic)))
+    assert tribrain(settings, "dlq", "replay") == 0
+    assert len(list(read_topic(settings, settings.trace_topic))) == before
+
+
+def make_again(settings: Settings, topic: str) -> None:
+    with connect_admin(settings, 5.0) as admin:
+        admin.delete_topics([topic])
+        wait_until(lambda: topic not in admin.list_topics(), _WAIT_S)
+    create_topics(settings)
+
+
+def learn(settings: Settings, runs: Runs, *options: str) -> RewardSnapshot:
+    with trainer(settings, *options):
+        publish(settings, interleaved(runs, seed=29))
+        return wait_until_learnt(settings, len(runs))
+
+
+@pytest.mark.parametrize("which", ["trace_topic", "pairs_topic"])
+def test_a_topic_made_again_stops_the_trainer_until_its_user_accepts_it(
+    which: str, settings: Settings
+) -> None:
+    before = learn(settings, random_runs(10, seed=30))
+    topic = getattr(settings, which)
+    make_again(settings, topic)
+    with trainer(settings, stderr=subprocess.PIPE) as stopped:
+        assert stopped.wait(_WAIT_S) == 2
+        assert stopped.stderr is not None
+        message = stopped.stderr.read().decode()
+    assert f"topic '{topic}' was deleted and made again" in message
+    assert "--accept-new-topics" in message
+    assert read_latest_snapshot(settings, "default") == before
+    more = random_runs(10, seed=31, prefix="more")
+    with trainer(settings, "--accept-new-topics"):
+        publish(settings, interleaved(more, seed=29))
+        wait_until(lambda: learnt_of(settings) == sum(before.labels.values()) + len(formed(more)), _WAIT_S)
+    assert tribrain(settings, "snapshots", "verify") == 0
+
+
+def formed(runs: Runs) -> set[str]:
+    """Ids of all pairs that a worker forms of the runs, those of candidates that were overtaken included."""
+    former = PairFormer(PairingRules())
+    made = [m for of_run in runs for message in of_run for m in former.on_event(message)]
+    return {m.pair_id for m in made if isinstance(m, PreferencePair)}
+
+
+def learnt_of(settings: Settings) -> int:
+    latest = read_latest_snapshot(settings, "default")
+    return sum(latest.labels.values()) if latest else 0
+
+
+def test_a_topic_made_again_under_a_running_trainer_stops_it(settings: Settings) -> None:
+    publish(settings, interleaved(random_runs(10, seed=32), seed=33))
+    with trainer(settings, stderr=subprocess.PIPE) as stopped:
+        wait_for_version(settings, 10)
+        make_again(settings, settings.trace_topic)
+        assert stopped.wait(_WAIT_S) == 2
+        assert stopped.stderr is not None
+        assert "was deleted and made again: this trainer knows it as" in stopped.stderr.read().decode()

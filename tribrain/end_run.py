@@ -1,0 +1,92 @@
+"""``tribrain end-run``: an end for runs whose own process will not send one any more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import click
+import orjson
+from rich.console import Console
+
+from streams.codec import ContractError, decode_trace, encode
+from streams.contracts import RunClosed, RunEnd, TraceEvent
+from streams.errors import BadInput
+from streams.messages import Outgoing, StoredMessage
+from streams.produce import produce
+from streams.replay import read_topic
+from streams.settings import Settings
+from tribrain import options
+
+
+@click.command(epilog="Example: tribrain end-run --silent-for-s 3600 --bootstrap-servers 127.0.0.1:9092")
+@click.argument("run_ids", metavar="[RUN_ID]…", nargs=-1)
+@click.option(
+    "--silent-for-s",
+    type=options.FiniteFloat(min=0.0),
+    help="Every open run of which nothing came for so many seconds.",
+)
+@click.option("--reason", default="ended by hand", show_default=True, help="The run's stop reason.")
+@options.bootstrap_servers
+@options.as_json
+def end_run(
+    run_ids: tuple[str, ...],
+    silent_for_s: float | None,
+    reason: str,
+    bootstrap_servers: str | None,
+    as_json: bool,
+) -> None:
+    """End runs with the iterations that are on Kafka, as the trainer does after its time-out.
+
+    A trainer keeps the events of an open run in mind and reads them again after a crash. What comes of the
+    run after its end is a dead letter.
+    """
+    if bool(run_ids) == (silent_for_s is not None):
+        raise BadInput("give the ids of runs or --silent-for-s, and not both")
+    settings = Settings.from_environment(bootstrap_servers)
+    with Console(stderr=True).status(f"reading {settings.trace_topic}"):
+        open_runs = _open_runs(read_topic(settings, settings.trace_topic))
+    if silent_for_s is not None:
+        before_ms = (time.time() - silent_for_s) * 1000
+        run_ids = tuple(name for name, run in open_runs.items() if run.last_message_ms <= before_ms)
+    for run_id in run_ids:
+        if run_id not in open_runs:
+            raise BadInput(f"{settings.trace_topic} has no open run {run_id!r}; check its id")
+    ends = [
+        RunEnd(run_id=run_id, iterations=tuple(sorted(open_runs[run_id].iterations)), stop_reason=reason)
+        for run_id in run_ids
+    ]
+    list(produce(settings, [Outgoing(settings.trace_topic, e.run_id.encode(), encode(e)) for e in ends]))
+    if as_json:
+        click.echo(orjson.dumps({"ended": {end.run_id: end.iterations for end in ends}}))
+        return
+    for end in ends:
+        click.echo(f"run {end.run_id} is ended with {len(end.iterations)} iterations")
+    if not ends:
+        click.echo("no run is to be ended")
+
+
+@dataclass(slots=True)
+class _OpenRun:
+    iterations: set[int] = field(default_factory=set)
+    last_message_ms: int = 0
+
+
+def _open_runs(messages: Iterable[StoredMessage]) -> dict[str, _OpenRun]:
+    """The runs of which no pair former has said that they are closed; what cannot be read is passed over."""
+    runs: dict[str, _OpenRun] = {}
+    closed = set()
+    for message in messages:
+        try:
+            event = decode_trace(message.value, message.source)
+        except ContractError:
+            continue
+        if isinstance(event, RunClosed):
+            closed.add(event.run_id)
+            continue
+        run = runs.setdefault(event.run_id, _OpenRun())
+        run.last_message_ms = max(run.last_message_ms, message.timestamp_ms)
+        if isinstance(event, TraceEvent):
+            run.iterations.add(event.iter_idx)
+    return {run_id: run for run_id, run in runs.items() if run_id not in closed}
