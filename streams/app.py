@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _LEAST_INTERVAL_S = 0.1
 _TICKS_PER_TIMEOUT = 20
+_LONGEST_LOOK_S = 2.0
 
 
 Delivery = asyncio.Future[list[Any]]
@@ -73,7 +74,7 @@ def build_app(
     writers: dict[str, Writer] = {}
     publishing = asyncio.Lock()
     assignment = 0
-    last_published = 0.0
+    last_published = last_tick = 0.0
     failed = False
 
     async def publish(outgoing: Sequence[Outgoing]) -> Delivery:
@@ -133,6 +134,7 @@ def build_app(
         if trace_stage.partitions is None:
             before = assignment
             partitions = await count_partitions()
+            await _make_known(app, settings.trace_topic, partitions)
             if assignment != before:
                 return
             trace_stage.partitions = partitions
@@ -205,9 +207,13 @@ def build_app(
             return False
 
     async def end_silent_runs() -> None:
-        # Counted in ticks, not by the clock: time in which this process or the broker was away is no silence.
-        if await all_is_read():
-            await (await publish(trace_stage.on_tick(tick_s, run_timeout_s)))
+        """Time in which this process or the broker was away is no silence of the runs."""
+        nonlocal last_tick
+        read = await all_is_read()
+        now = asyncio.get_running_loop().time()
+        elapsed, last_tick = min(now - last_tick, tick_s + _LONGEST_LOOK_S), now
+        if read:
+            await (await publish(trace_stage.on_tick(elapsed, run_timeout_s)))
 
     tick_s = max(run_timeout_s / _TICKS_PER_TIMEOUT, _LEAST_INTERVAL_S)
 
@@ -276,6 +282,13 @@ def _faust_app(settings: Settings, group: str) -> _App:
         datadir=Path(tempfile.gettempdir()) / "tribrain-faust",
         debug=False,
     )
+
+
+async def _make_known(app: faust.App, topic: str, partitions: int) -> None:
+    """Let the producer hear of partitions that were added; left to itself it does so within five minutes."""
+    producer = app.producer._producer
+    while len(await producer.partitions_for(topic)) < partitions:
+        await producer.client.force_metadata_update()
 
 
 def _topic(app: faust.App, name: str) -> Any:
