@@ -79,12 +79,12 @@ def build_app(
 
     async def publish(outgoing: Sequence[Outgoing]) -> Delivery:
         """Sends in order; the result is done when Kafka has them all."""
-        return asyncio.gather(
-            *[
-                await app.producer.send(m.topic, m.key, m.value, m.partition, None, list(m.headers) or None)
-                for m in outgoing
-            ]
-        )
+        deliveries = []
+        for m in outgoing:
+            headers = list(m.headers) or None
+            deliveries.append(await app.producer.send(m.topic, m.key, m.value, m.partition, None, headers))
+            reach("former.one-sent")
+        return asyncio.gather(*deliveries)
 
     def is_owned(message: StoredMessage) -> bool:
         """What is left over from before a rebalance is read again by its new owner."""

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from streams.codec import encode
 from streams.contracts import RewardSnapshot
 from streams.errors import BadInput
+from streams.fail_points import reach
 from streams.feed import read_latest_snapshot
 from streams.messages import Outgoing
 from streams.settings import MAX_SNAPSHOT_BYTES, Settings
@@ -81,6 +82,7 @@ class SnapshotWriter:
                 return
             async with self._producer.transaction():
                 await self._send(self._producer, snapshot)
+                reach("learner.snapshot-sent")
         except ProducerFenced:
             raise Fenced(
                 f"another trainer has taken over model {self._model!r}; this one publishes nothing more"

@@ -7,8 +7,10 @@ import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import docker
+import orjson
 import pytest
 from docker.errors import DockerException
 from testcontainers.core.container import DockerContainer
@@ -16,8 +18,9 @@ from testcontainers.core.container import DockerContainer
 from streams.broker import InMemoryBroker, LocalBroker
 from streams.errors import BadInput
 from streams.kafka_jars import KafkaJars, NoKafka, find_kafka
-from streams.settings import Settings
+from streams.settings import TOPIC_PREFIX_VARIABLE, Settings
 from streams.topics import connect_admin, create_topics
+from tribrain.cli import main
 
 _IMAGE = "apache/kafka:4.3.1"
 _CONTAINER_START_S = 60.0
@@ -60,6 +63,22 @@ def in_memory_broker() -> Iterator[str]:
 def settings(kafka: str) -> Settings:
     """The real broker, with topics that no other test uses."""
     return _with_topics(kafka)
+
+
+@pytest.fixture
+def tribrain(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> Any:
+    """Runs a command on the test's topics; gives exit code and the object that --json printed."""
+    monkeypatch.setenv(TOPIC_PREFIX_VARIABLE, settings.topic_prefix)
+
+    def call(*arguments: str) -> tuple[int, Any]:
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--bootstrap-servers", settings.bootstrap_servers, "--json"])
+        out = capsysbinary.readouterr().out
+        return int(str(ended.value.code)), orjson.loads(out) if out else None
+
+    return call
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from runner.loop import RunResult
-from streams.codec import decode_pair
-from streams.contracts import PairsEnd, PreferencePair, RewardSnapshot
+from streams.codec import decode_pair, decode_trace
+from streams.contracts import PairsEnd, PreferencePair, RewardSnapshot, RunClosed
 from streams.feed import SnapshotFeed
 from streams.follow import TopicFollower
 from streams.messages import StoredMessage
@@ -52,6 +52,7 @@ class Monitor:
         self._event_times: deque[float] = deque()
         self._ended_runs: set[str] = set()
         self._trace_read: dict[int, int] = {}
+        self._events = 0
         self._pairs_read: dict[str, int] = {}
         self.feed = SnapshotFeed(settings, on_snapshot=self._on_snapshot)
         self._follower = TopicFollower(
@@ -73,8 +74,8 @@ class Monitor:
 
     @property
     def events(self) -> int:
-        """Messages on the trace topic."""
-        return sum(self._trace_read.values())
+        """Iterations and ends on the trace topic."""
+        return self._events
 
     @property
     def events_per_s(self) -> float:
@@ -112,6 +113,9 @@ class Monitor:
                 if message.offset < self._trace_read.get(message.partition, 0):
                     return
                 self._trace_read[message.partition] = message.offset + 1
+                if isinstance(decode_trace(message.value, message.source), RunClosed):
+                    return
+                self._events += 1
                 self._event_times.append(time.monotonic())
                 while self._event_times[0] < time.monotonic() - _RATE_WINDOW_S:
                     self._event_times.popleft()

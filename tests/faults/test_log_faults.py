@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -34,7 +35,6 @@ from tests.kafka.test_trainer import (
 from tests.waiting import wait_until
 from trainers.former import PairFormer
 from trainers.pairing import PairingRules
-from tribrain.cli import main
 
 _WAIT_S = 60.0
 _DAY_MS = 86_400_000
@@ -148,16 +148,8 @@ def mended_trainer(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(20)
 
 
-def tribrain(settings: Settings, *arguments: str) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(TOPIC_PREFIX_VARIABLE, settings.topic_prefix)
-        with pytest.raises(SystemExit) as ended:
-            main([*arguments, "--bootstrap-servers", settings.bootstrap_servers])
-    return int(str(ended.value.code))
-
-
 def test_a_hundred_bad_messages_among_a_thousand_are_kept_and_learnt_once_the_cause_is_mended(
-    settings: Settings,
+    settings: Settings, tribrain: Any
 ) -> None:
     rng = random.Random(26)
     runs = random_runs(122, seed=27)  # of nine messages each
@@ -179,12 +171,12 @@ def test_a_hundred_bad_messages_among_a_thousand_are_kept_and_learnt_once_the_ca
         wait_until(lambda: len(letters()) == 100, _WAIT_S)
     assert letters() == sorted(values[n] for n in bad)
     with mended_trainer(settings):
-        assert tribrain(settings, "dlq", "replay") == 0
+        assert tribrain("dlq", "replay")[0] == 0
         last = wait_until_learnt(settings, len(runs))
     assert letters() == []
     check(settings, runs, last)
     before = len(list(read_topic(settings, settings.trace_topic)))
-    assert tribrain(settings, "dlq", "replay") == 0
+    assert tribrain("dlq", "replay")[0] == 0
     assert len(list(read_topic(settings, settings.trace_topic))) == before
 
 
@@ -203,7 +195,7 @@ def learn(settings: Settings, runs: Runs, *options: str) -> RewardSnapshot:
 
 @pytest.mark.parametrize("which", ["trace_topic", "pairs_topic"])
 def test_a_topic_made_again_stops_the_trainer_until_its_user_accepts_it(
-    which: str, settings: Settings
+    which: str, settings: Settings, tribrain: Any
 ) -> None:
     before = learn(settings, random_runs(10, seed=30))
     topic = getattr(settings, which)
@@ -219,7 +211,7 @@ def test_a_topic_made_again_stops_the_trainer_until_its_user_accepts_it(
     with trainer(settings, "--accept-new-topics"):
         publish(settings, interleaved(more, seed=29))
         wait_until(lambda: learnt_of(settings) == sum(before.labels.values()) + len(formed(more)), _WAIT_S)
-    assert tribrain(settings, "snapshots", "verify") == 0
+    assert tribrain("snapshots", "verify")[0] == 0
 
 
 def formed(runs: Runs) -> set[str]:

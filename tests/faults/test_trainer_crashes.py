@@ -27,14 +27,16 @@ from tests.kafka.test_trainer import (
 _AT_ONCE = 4
 FAIL_POINTS = (
     "former.formed",
+    "former.one-sent",
     "former.sent",
     "former.released",
     "learner.opened",
     "learner.learnt",
+    "learner.snapshot-sent",
     "learner.snapshot-published",
     "learner.acknowledged",
 )
-_TIMES_REACHED = {"learner.opened": 1, "learner.snapshot-published": 2}
+_TIMES_REACHED = {"learner.opened": 1, "learner.snapshot-sent": 2, "learner.snapshot-published": 2}
 """Places that so short a life gets to this often at least; to the others, more than twenty times."""
 
 

@@ -16,7 +16,7 @@ from streams.feed import read_snapshots
 from streams.messages import Outgoing, StoredMessage
 from streams.produce import produce
 from streams.replay import read_topic
-from streams.settings import TOPIC_PREFIX_VARIABLE, Settings
+from streams.settings import Settings
 from tests.factories import event, run
 from tests.kafka.test_trainer import (
     interleaved,
@@ -28,23 +28,6 @@ from tests.kafka.test_trainer import (
 )
 from tests.waiting import wait_until
 from trainers.relearn import relearn
-from tribrain.cli import main
-
-
-@pytest.fixture
-def tribrain(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
-) -> Any:
-    """Runs a command on the test's topics; gives exit code and the object that --json printed."""
-    monkeypatch.setenv(TOPIC_PREFIX_VARIABLE, settings.topic_prefix)
-
-    def call(*arguments: str) -> tuple[int, Any]:
-        with pytest.raises(SystemExit) as ended:
-            main([*arguments, "--bootstrap-servers", settings.bootstrap_servers, "--json"])
-        out = capsysbinary.readouterr().out
-        return int(str(ended.value.code)), orjson.loads(out) if out else None
-
-    return call
 
 
 def learn_some(settings: Settings) -> RewardSnapshot:
@@ -61,7 +44,10 @@ def test_every_published_snapshot_is_what_the_log_gives(
     versions = [row["version"] for row in listed["snapshots"]]
     assert (code, versions[-1]) == (0, last.version)
     assert versions == sorted(set(versions))
-    assert tribrain("snapshots", "verify") == (0, {"verified": len(versions), "differing": []})
+    assert tribrain("snapshots", "verify") == (
+        0,
+        {"verified": len(versions), "differing": [], "of_earlier_log": 0},
+    )
     assert tribrain("snapshots", "show")[1] == orjson.loads(encode(last))
     code, replayed = tribrain("replay", "--out", str(tmp_path))
     assert (code, replayed["identical_to_published"]) == (0, True)

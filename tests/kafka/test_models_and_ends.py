@@ -6,15 +6,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import orjson
-import pytest
-
 from streams.codec import decode_trace, encode
 from streams.contracts import PairsEnd, RewardSnapshot, RunEnd, TraceEvent
 from streams.feed import SnapshotFeed, read_latest_snapshot, read_snapshots
 from streams.publish_now import publish_messages
 from streams.replay import read_topic
-from streams.settings import TOPIC_PREFIX_VARIABLE, Settings
+from streams.settings import Settings
 from tests.factories import event, run
 from tests.kafka.test_trainer import (
     interleaved,
@@ -26,25 +23,8 @@ from tests.kafka.test_trainer import (
     wait_until_learnt,
 )
 from tests.waiting import wait_until
-from tribrain.cli import main
 
 _WAIT_S = 60.0
-
-
-@pytest.fixture
-def tribrain(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
-) -> Any:
-    """Runs a command on the test's topics; gives exit code and the object that --json printed."""
-    monkeypatch.setenv(TOPIC_PREFIX_VARIABLE, settings.topic_prefix)
-
-    def call(*arguments: str) -> tuple[int, Any]:
-        with pytest.raises(SystemExit) as ended:
-            main([*arguments, "--bootstrap-servers", settings.bootstrap_servers, "--json"])
-        out = capsysbinary.readouterr().out
-        return int(str(ended.value.code)), orjson.loads(out) if out else None
-
-    return call
 
 
 def has_learnt(pairs: int) -> Callable[[RewardSnapshot], bool]:
