@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import docker
+
+# Its pytest plugin would import it at the end, beside threads of clients, where CPython 3.11's parser can fail.
+import hypothesis  # noqa: F401
 import orjson
 import pytest
 from docker.errors import DockerException
