@@ -11,7 +11,7 @@ from typing import Any
 
 import docker
 
-# Its pytest plugin would import it at the end, beside threads of clients, where CPython 3.11's parser can fail.
+# Its pytest plugin would import it at the end, beside clients' threads, where the parser of 3.11 can fail.
 import hypothesis  # noqa: F401
 import orjson
 import pytest
