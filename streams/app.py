@@ -228,6 +228,9 @@ def build_app(
         """A rebalance takes every partition away before it gives some back, so all is read again."""
         nonlocal assignment
         assignment += 1
+        if assigned:
+            names = ", ".join(f"{topic}[{number}]" for topic, number in sorted(assigned))
+            log.warning("gave up %s: the group of trainers shares its work anew", names)
         assigned.clear()
         unacked.clear()
         handled.clear()

@@ -16,3 +16,18 @@ def wait_until(predicate: Callable[[], object], timeout_s: float = 15.0) -> None
     while not predicate():
         assert time.monotonic() < deadline, f"not true within {timeout_s:g} s"
         never.wait(_LOOK_AGAIN_S)
+
+
+class Reached:
+    """Whether a moment of the monotonic clock has come."""
+
+    def __init__(self, moment: float) -> None:
+        self._moment = moment
+
+    def __call__(self) -> bool:
+        return time.monotonic() >= self._moment
+
+
+def let_time_pass(seconds: float) -> None:
+    """For faults that last: nothing is waited for but the clock."""
+    wait_until(Reached(time.monotonic() + seconds), 2 * seconds + 1.0)

@@ -14,39 +14,27 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from streams.codec import encode
-from streams.contracts import PreferencePair, RewardSnapshot, RunEnd, TraceEvent
+from streams.codec import decode_pair, encode
+from streams.contracts import PairsEnd, RewardSnapshot, RunEnd, TraceEvent
 from streams.dead_letters import pending_letters
 from streams.feed import read_latest_snapshot
 from streams.replay import read_topic
 from streams.settings import TOPIC_PREFIX_VARIABLE, Settings
 from streams.topics import connect_admin, create_topics
+from tests.faults.recovery import check, recovery, uninterrupted
 from tests.kafka.test_trainer import (
-    expected_pairs,
     interleaved,
-    pairs_on_kafka,
     publish,
     random_runs,
-    relearnt,
     trainer,
     wait_for_version,
     wait_until_learnt,
 )
 from tests.waiting import wait_until
-from trainers.former import PairFormer
-from trainers.pairing import PairingRules
 
 _WAIT_S = 60.0
 _DAY_MS = 86_400_000
 Runs = list[list[TraceEvent | RunEnd]]
-
-
-def check(settings: Settings, runs: Runs, last: RewardSnapshot) -> None:
-    on_kafka = pairs_on_kafka(settings)
-    distinct = {m.pair_id for m in on_kafka if isinstance(m, PreferencePair)}
-    assert expected_pairs(runs) <= distinct
-    assert sum(last.labels.values()) == len(distinct)
-    assert encode(relearnt(on_kafka).snapshot(last.consumed, last.topic_ids)) == encode(last)
 
 
 def send(settings: Settings, messages: Sequence[TraceEvent | RunEnd], rng: random.Random) -> None:
@@ -84,8 +72,7 @@ def test_disorder_and_repetition_within_runs_and_wrong_clocks_change_no_pair(
     runs = random_runs(n_runs, seed=22)
     with trainer(settings):
         send(settings, shuffled_with_duplicates(runs, rng), rng)
-        last = wait_until_learnt(settings, n_runs)
-    check(settings, runs, last)
+        check(recovery(settings, runs))
 
 
 @contextmanager
@@ -108,8 +95,7 @@ def test_partitions_that_are_added_in_the_middle_of_runs_lose_nothing(
         with connect_admin(grown, 5.0) as admin:
             admin.create_partitions({grown.trace_topic: 4})
         send(grown, [m for of_run in runs for m in of_run[4:]], random.Random(25))
-        last = wait_until_learnt(grown, n_runs)
-        check(grown, runs, last)
+        check(recovery(grown, runs))
     used = {m.partition for m in read_topic(grown, grown.trace_topic)}
     assert used == {0, 1, 2, 3}
 
@@ -172,9 +158,8 @@ def test_a_hundred_bad_messages_among_a_thousand_are_kept_and_learnt_once_the_ca
     assert letters() == sorted(values[n] for n in bad)
     with mended_trainer(settings):
         assert tribrain("dlq", "replay")[0] == 0
-        last = wait_until_learnt(settings, len(runs))
+        check(recovery(settings, runs))
     assert letters() == []
-    check(settings, runs, last)
     before = len(list(read_topic(settings, settings.trace_topic)))
     assert tribrain("dlq", "replay")[0] == 0
     assert len(list(read_topic(settings, settings.trace_topic))) == before
@@ -210,15 +195,13 @@ def test_a_topic_made_again_stops_the_trainer_until_its_user_accepts_it(
     more = random_runs(10, seed=31, prefix="more")
     with trainer(settings, "--accept-new-topics"):
         publish(settings, interleaved(more, seed=29))
-        wait_until(lambda: learnt_of(settings) == sum(before.labels.values()) + len(formed(more)), _WAIT_S)
+        wait_until(lambda: learnt_of(settings) == sum(before.labels.values()) + n_pairs(more), _WAIT_S)
     assert tribrain("snapshots", "verify")[0] == 0
 
 
-def formed(runs: Runs) -> set[str]:
-    """Ids of all pairs that a worker forms of the runs, those of candidates that were overtaken included."""
-    former = PairFormer(PairingRules())
-    made = [m for of_run in runs for message in of_run for m in former.on_event(message)]
-    return {m.pair_id for m in made if isinstance(m, PreferencePair)}
+def n_pairs(runs: Runs) -> int:
+    ends = [decode_pair(raw, "uninterrupted") for raw in uninterrupted(runs)]
+    return sum(end.n_pairs for end in ends if isinstance(end, PairsEnd))
 
 
 def learnt_of(settings: Settings) -> int:

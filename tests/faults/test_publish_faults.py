@@ -8,8 +8,6 @@ import signal
 import time
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,19 +15,16 @@ import pytest
 from kafka.errors import KafkaTimeoutError
 
 from streams import fail_points
-from streams.broker import LocalBroker
 from streams.codec import decode_trace, encode
 from streams.contracts import TraceEvent
-from streams.kafka_jars import KafkaJars
 from streams.publisher import TracePublisher
 from streams.replay import read_topic
 from streams.sender import RecordSender
 from streams.settings import MAX_RECORD_BYTES, Settings
-from streams.topics import create_topics
 from tests.factories import event
 from tests.faults import pushing
-from tests.tribrain.test_readme import free_port
-from tests.waiting import wait_until
+from tests.faults.brokers import RestartableBroker
+from tests.waiting import Reached, wait_until
 
 AWAY = Settings(bootstrap_servers="127.0.0.1:9")
 PLACES = ("spool.appended", "publisher.batch-read", "publisher.sent", "publisher.deleted")
@@ -39,25 +34,6 @@ DRAIN_S = 30.0
 @pytest.fixture
 def spool(tmp_path: Path) -> Path:
     return tmp_path / "spool.sqlite"
-
-
-class Broker:
-    """Apache Kafka that can be away, and comes back with the same port and log."""
-
-    def __init__(self, jars: KafkaJars, folder: Path) -> None:
-        self._jars, self._folder, self._port = jars, folder, free_port()
-        self.settings = Settings(bootstrap_servers=f"127.0.0.1:{self._port}")
-
-    @contextmanager
-    def up(self) -> Iterator[LocalBroker]:
-        with LocalBroker(self._jars, port=self._port, data_dir=self._folder) as broker:
-            create_topics(self.settings)
-            yield broker
-
-
-@pytest.fixture
-def broker(kafka_jars: KafkaJars, tmp_path: Path) -> Broker:
-    return Broker(kafka_jars, tmp_path / "kafka")
 
 
 def on_kafka(settings: Settings) -> Counter[tuple[str, int]]:
@@ -72,16 +48,6 @@ def on_kafka(settings: Settings) -> Counter[tuple[str, int]]:
 
 def iterations(run_id: str, count: int) -> set[tuple[str, int]]:
     return {(run_id, iter_idx) for iter_idx in range(count)}
-
-
-class Reached:
-    """Whether a moment of the monotonic clock has come."""
-
-    def __init__(self, moment: float) -> None:
-        self._moment = moment
-
-    def __call__(self) -> bool:
-        return time.monotonic() >= self._moment
 
 
 def percentile(seconds: list[float], share: float) -> float:
@@ -103,7 +69,7 @@ def fsync_p99_s(folder: Path) -> float:
 
 @pytest.mark.parametrize("away_s", [0.0, pytest.param(60.0, marks=pytest.mark.long)])
 def test_10000_events_pushed_without_a_broker_are_on_kafka_soon_after_it_is_back(
-    away_s: float, broker: Broker, spool: Path
+    away_s: float, broker: RestartableBroker, spool: Path
 ) -> None:
     with broker.up():
         pass
@@ -116,7 +82,7 @@ def test_10000_events_pushed_without_a_broker_are_on_kafka_soon_after_it_is_back
 
 @pytest.mark.long
 def test_a_push_without_a_broker_takes_under_five_milliseconds_at_the_99th_percentile(
-    broker: Broker, spool: Path
+    broker: RestartableBroker, spool: Path
 ) -> None:
     """Or under twice what the disk's own fsync takes at its 99th percentile, where that is more."""
     bar_s = max(0.005, 2 * fsync_p99_s(spool.parent))
@@ -200,7 +166,9 @@ def test_acknowledgements_that_get_lost_cost_duplicates_and_no_event(
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.long)])
-def test_a_broker_killed_while_events_are_sent_loses_none(times: int, broker: Broker, spool: Path) -> None:
+def test_a_broker_killed_while_events_are_sent_loses_none(
+    times: int, broker: RestartableBroker, spool: Path
+) -> None:
     pushed = 0
 
     def push(count: int) -> None:

@@ -6,19 +6,14 @@ from contextlib import ExitStack
 
 import pytest
 
-from streams.codec import encode
-from streams.contracts import PreferencePair
 from streams.settings import Settings
+from tests.faults.recovery import check, recovery
 from tests.kafka.test_trainer import (
-    expected_pairs,
     interleaved,
-    pairs_on_kafka,
     publish,
     random_runs,
-    relearnt,
     trainer,
     wait_for_version,
-    wait_until_learnt,
 )
 
 
@@ -35,12 +30,7 @@ def kill_one_and_add_one(settings: Settings, n_runs: int) -> None:
         workers[0].wait()
         stack.enter_context(trainer(settings))
         publish(settings, messages[half:])
-        last = wait_until_learnt(settings, n_runs)
-    on_kafka = pairs_on_kafka(settings)
-    distinct = {m.pair_id for m in on_kafka if isinstance(m, PreferencePair)}
-    assert expected_pairs(runs) <= distinct
-    assert sum(last.labels.values()) == len(distinct)
-    assert encode(relearnt(on_kafka).snapshot(last.consumed, last.topic_ids)) == encode(last)
+        check(recovery(settings, runs))
 
 
 def test_three_workers_one_killed_and_one_added_lose_nothing_and_double_nothing(settings: Settings) -> None:

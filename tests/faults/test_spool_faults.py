@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import re
 import sqlite3
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from streams.publisher import TracePublisher
 from streams.settings import Settings
 from streams.spool import Spool
 from tests.factories import event
+from tests.faults.disks import fill, small_disk
 from tests.runner.fakes import FilmWorld, ScriptedController, ScriptedCritic
 from tests.tribrain.processes import needs_proc
 from tests.waiting import wait_until
@@ -37,34 +37,10 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A tmpfs of 20 MiB; the spool leaves 16 MiB free."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", folder],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"a small disk cannot be mounted here (it needs root): {mounted.stderr.strip()}")
-    try:
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """20 MiB; the spool leaves 16 MiB free."""
+    with small_disk(tmp_path / "small", megabytes=20) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(folder: Path) -> Path:
-    """Take all the room that is left."""
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while file.write(bytes(4096)):
-                pass
-        except OSError:
-            return filler
-    raise AssertionError("the disk has no end")
 
 
 def generate(out: Path, publisher: TracePublisher) -> None:
@@ -98,11 +74,11 @@ def fill_up(spool: Spool, topic: str = "topic") -> str:
 
 @pytest.mark.parametrize("spare_bytes", [16 << 20, 0], ids=["before the disk is full", "at the last byte"])
 def test_a_run_goes_on_when_the_disk_under_its_spool_is_full(
-    spare_bytes: int, small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spare_bytes: int, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spool_module, "_SPARE_BYTES", spare_bytes)
-    with TracePublisher(AWAY, small_disk / "spool.sqlite") as publisher:
-        filler = fill(small_disk)
+    with TracePublisher(AWAY, disk / "spool.sqlite") as publisher:
+        filler = fill(disk)
         generate(tmp_path / "run", publisher)
         assert publisher.refused == {"run-a": 4}
         assert "full" in (publisher.problem or "")
@@ -115,9 +91,9 @@ def test_a_run_goes_on_when_the_disk_under_its_spool_is_full(
 
 
 def test_a_spool_that_has_filled_its_disk_can_still_be_emptied(
-    small_disk: Path, in_memory_settings: Settings
+    disk: Path, in_memory_settings: Settings
 ) -> None:
-    path = small_disk / "spool.sqlite"
+    path = disk / "spool.sqlite"
     with Spool(path) as spool:
         fill_up(spool, in_memory_settings.trace_topic)
     with TracePublisher(in_memory_settings, path) as publisher:

@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streams.kafka_jars import KafkaJars
+from tests.faults.brokers import RestartableBroker
+
+
+@pytest.fixture
+def broker(kafka_jars: KafkaJars, tmp_path: Path) -> RestartableBroker:
+    return RestartableBroker(kafka_jars, tmp_path / "kafka")
