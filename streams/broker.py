@@ -66,11 +66,20 @@ class LocalBroker:
     """Apache Kafka in KRaft mode: one process that is broker and controller.
 
     Without ``data_dir`` everything is in a temporary directory that goes when the broker stops. A given one
-    is formatted once and used again. ``broker.log`` in it is what Kafka has to say.
+    is formatted once and used again. ``broker.log`` in it is what Kafka has to say. ``advertised_port`` is
+    where clients are sent, if that is not the broker's own: the port of a tunnel or a proxy.
     """
 
-    def __init__(self, kafka: KafkaJars, *, port: int | None = None, data_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        kafka: KafkaJars,
+        *,
+        port: int | None = None,
+        data_dir: Path | None = None,
+        advertised_port: int | None = None,
+    ) -> None:
         self._kafka = kafka
+        self._advertised_port = advertised_port
         self._fixed_port = port
         self._port = port
         self._given_dir = data_dir
@@ -114,7 +123,11 @@ class LocalBroker:
         try:
             self._dir = self._make_dir()
             properties = self._dir / "server.properties"
-            properties.write_text(_server_properties(self._port, controller_port, self._dir / "data"))
+            properties.write_text(
+                _server_properties(
+                    self._port, self._advertised_port or self._port, controller_port, self._dir / "data"
+                )
+            )
             if not (self._dir / "data" / "meta.properties").exists():
                 self._format(properties)
             self._process = self._launch(properties)
@@ -230,7 +243,7 @@ class InMemoryBroker:
         self._producer = None
 
 
-def _server_properties(port: int, controller_port: int, data: Path) -> str:
+def _server_properties(port: int, advertised_port: int, controller_port: int, data: Path) -> str:
     return (
         f"""\
 process.roles=broker,controller
@@ -238,7 +251,7 @@ node.id=1
 controller.quorum.voters=1@{_HOST}:{controller_port}
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://{_HOST}:{port},CONTROLLER://{_HOST}:{controller_port}
-advertised.listeners=PLAINTEXT://{_HOST}:{port}
+advertised.listeners=PLAINTEXT://{_HOST}:{advertised_port}
 log.dirs={data}
 auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
