@@ -10,9 +10,9 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
-from typing import Any, NoReturn, cast
+from typing import Any, ClassVar, NoReturn, cast
 
 import msgspec
 import orjson
@@ -46,6 +46,21 @@ _KNOWN: dict[type, tuple[str, ...]] = {
 class ContractError(BadInput):
     """A message or a line that is not what its contract says."""
 
+    reason: ClassVar[str] = "damaged"
+    """In two words, for counting."""
+
+
+class NotFinite(ContractError):
+    """A number that is NaN or infinite."""
+
+    reason = "not finite"
+
+
+class OtherFeatures(ContractError):
+    """A snapshot whose weights are not of the features that it names, or of none that are to be weighed."""
+
+    reason = "other features"
+
 
 def decode_trace(raw: bytes, source: str) -> TraceMessage:
     """Decode a value of the trace topic, or a line of ``trace.jsonl`` (also TriBrain 0.6.2's).
@@ -71,7 +86,10 @@ def decode_pair(raw: bytes, source: str) -> PairMessage:
 
 
 def decode_snapshot(raw: bytes, source: str) -> RewardSnapshot:
-    """Decode a value of the snapshots topic, or a ``bt_reward.json``. Raises ContractError."""
+    """Decode a value of the snapshots topic, or a ``bt_reward.json``.
+
+    Raises ContractError, and of its kinds NotFinite and OtherFeatures.
+    """
     snapshot: RewardSnapshot = _decode(raw, source, (RewardSnapshot,))
     # Over the fields in the order in which they stand, which may be those of a later version.
     if snapshot.checksum != _sha256({**orjson.loads(raw), "checksum": ""}):
@@ -79,13 +97,14 @@ def decode_snapshot(raw: bytes, source: str) -> RewardSnapshot:
             f"{source}: the checksum does not match the content; "
             "the snapshot is damaged or was edited: make it again"
         )
+    _check_features(snapshot, source)
     return snapshot
 
 
 def encode(message: Message) -> bytes:
     """The one byte format of a message; snapshots are indented, since people read them.
 
-    Raises ContractError where a number is not finite or a text is not valid Unicode.
+    Raises NotFinite where a number is not finite, ContractError where a text is not valid Unicode.
     """
     unfolded = _unfold(message)
     option = orjson.OPT_INDENT_2 if isinstance(message, RewardSnapshot) else 0
@@ -106,6 +125,11 @@ def checksum(snapshot: RewardSnapshot) -> str:
 def sealed(snapshot: RewardSnapshot) -> RewardSnapshot:
     """The snapshot with its checksum filled in."""
     return replace(snapshot, checksum=checksum(snapshot))
+
+
+def feature_hash(names: Iterable[str]) -> str:
+    """SHA-256 (hex) of the feature names in their order, a line each."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def json_schema(contract: type[Message]) -> dict[str, Any]:
@@ -182,10 +206,26 @@ def _check_event(event: TraceEvent, source: str) -> None:
         )
 
 
+def _check_features(snapshot: RewardSnapshot, source: str) -> None:
+    names = snapshot.feature_names
+    if snapshot.feature_hash != feature_hash(names):
+        raise OtherFeatures(
+            f"{source}: feature_hash: is not that of the feature names; the snapshot is for other features"
+        )
+    for name in names:
+        if name not in snapshot.weights or not snapshot.scales.get(name, 0.0) > 0.0:
+            raise OtherFeatures(
+                f"{source}: scales.{name}: found {snapshot.scales.get(name)}; expected a weight and a scale "
+                "above 0 for every feature: make the snapshot again"
+            )
+    if unnamed := snapshot.weights.keys() - set(names):
+        raise OtherFeatures(f"{source}: weights: found {sorted(unnamed)[0]!r}, which is no feature name")
+
+
 def _check_finite(value: Any, path: str) -> None:
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ContractError(f"{path}: {value} is not a finite number")
+            raise NotFinite(f"{path}: {value} is not a finite number")
     elif isinstance(value, dict):
         for key, item in value.items():
             _check_finite(item, f"{path}.{key}")
@@ -198,7 +238,7 @@ def _raise_not_json(raw: bytes, source: str, error: orjson.JSONDecodeError) -> N
     """Python's own writers put NaN and Infinity into JSON; say so rather than "unexpected character"."""
 
     def refuse(constant: str) -> NoReturn:
-        raise ContractError(f"{source}: found {constant}; expected finite numbers only")
+        raise NotFinite(f"{source}: found {constant}; expected finite numbers only")
 
     with contextlib.suppress(ValueError, RecursionError):
         json.loads(raw, parse_constant=cast(Callable[[str], Any], refuse))

@@ -63,12 +63,12 @@ def read_pairs(path: Path) -> list[PairMessage]:
 
 def read_snapshot(path: Path) -> RewardSnapshot:
     """A ``bt_reward.json``. Raises BadInput."""
-    return decode_snapshot(_read(path), str(path))
+    return decode_snapshot(read_bytes(path), str(path))
 
 
 def _lines(path: Path, kind: str) -> Iterator[tuple[bytes, str]]:
     empty = True
-    for number, line in enumerate(_read(path).split(b"\n"), start=1):
+    for number, line in enumerate(read_bytes(path).split(b"\n"), start=1):
         if line.strip():
             empty = False
             yield line, f"{path}@line {number}"
@@ -76,7 +76,8 @@ def _lines(path: Path, kind: str) -> Iterator[tuple[bytes, str]]:
         raise BadInput(f"{path}: the file is empty; expected one {kind} a line")
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The content of a file. Raises BadInput."""
     try:
         return path.read_bytes()
     except FileNotFoundError:

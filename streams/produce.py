@@ -9,14 +9,16 @@ from kafka.errors import KafkaError
 
 from streams.errors import BadInput
 from streams.messages import Outgoing
-from streams.settings import Settings, producer_config
+from streams.settings import MAX_SNAPSHOT_BYTES, Settings, producer_config
 
 _ACKNOWLEDGE_S = 30.0
 
 
 def produce(settings: Settings, messages: Iterable[Outgoing]) -> Iterator[Outgoing]:
     """Write the messages; yields each once Kafka has it. Raises BadInput where Kafka does not take one."""
-    producer = KafkaProducer(**producer_config(settings) | {"linger_ms": 0})
+    # A rollback carries a whole snapshot; what is too large for its topic the broker refuses.
+    own = {"linger_ms": 0, "max_request_size": MAX_SNAPSHOT_BYTES}
+    producer = KafkaProducer(**producer_config(settings) | own)
     try:
         for message in messages:
             sent = producer.send(

@@ -20,6 +20,7 @@ from streams.settings import (
 
 # librdkafka's test broker names its cluster so. It has no admin API and makes a topic when asked about it.
 _IN_MEMORY_CLUSTER = "mockCluster"
+_SEGMENT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +88,23 @@ def _topics(settings: Settings) -> dict[str, dict[str, Any]]:
         return {
             "num_partitions": partitions,
             "replication_factor": settings.replication_factor,
-            # A broker refuses what is an hour ahead of it, so a runner's clock must not matter.
-            "configs": {"message.timestamp.type": "LogAppendTime"} | (configs or {}),
+            "configs": {
+                # A broker refuses what is an hour ahead of it, so a runner's clock must not matter.
+                "message.timestamp.type": "LogAppendTime",
+                # The log is the state: by default a broker forgets it after a week.
+                "retention.ms": "-1",
+            }
+            | (configs or {}),
         }
 
+    large = {"max.message.bytes": str(MAX_SNAPSHOT_BYTES)}  # a rollback carries a snapshot, too
     return {
         settings.trace_topic: options(settings.trace_partitions),
         # One partition: what the learner learns depends on the order of the pairs.
-        settings.pairs_topic: options(),
+        settings.pairs_topic: options(configs=large),
+        # Only full segments are compacted, so their size is what there is to read for the newest snapshot.
         settings.snapshots_topic: options(
-            configs={"cleanup.policy": "compact", "max.message.bytes": str(MAX_SNAPSHOT_BYTES)}
+            configs=large | {"cleanup.policy": "compact", "segment.bytes": str(_SEGMENT_BYTES)}
         ),
         settings.dead_letters_topic: options(),
     }

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from streams.codec import decode_snapshot, sealed
+from streams.codec import decode_snapshot, feature_hash, sealed
 from streams.contracts import TRUSTED_SOURCES, PairMessage, PreferencePair, RewardSnapshot, Rollback
 from trainers.bradley_terry import BradleyTerry, LinearReward, Recipe, critics_mean, log_loss
 from trainers.gate import OPENS_AT, Gate
@@ -272,11 +272,6 @@ class PreferenceLearner:
             },
             "closed": list(self._closed),
         }
-
-
-def feature_hash(names: tuple[str, ...]) -> str:
-    """SHA-256 (hex) of the feature names in their order."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def _task_hash(name: str) -> str:

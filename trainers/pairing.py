@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from streams.contracts import LabelSource, PairStrategy, PreferencePair, TraceEvent
 
-_LIVE_SOURCES: tuple[LabelSource, ...] = ("critic", "outcome")
+LIVE_SOURCES: tuple[LabelSource, ...] = ("critic", "outcome")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class RunPairing:
         if not self._by_source:  # the first iteration speaks for the whole run
             self.model, self.task_id = self._rules.model_of(event), event.task_id
             rules = replace(self._rules, model=self.model)
-            self._by_source = {source: _SourcePairing(rules, source) for source in _LIVE_SOURCES}
+            self._by_source = {source: _SourcePairing(rules, source) for source in LIVE_SOURCES}
         self.n_candidates += event.overall_score is not None
         return [pair for source in self._by_source.values() for pair in source.add(event)]
 

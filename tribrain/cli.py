@@ -28,6 +28,7 @@ _COMMANDS = {
     "end-run": ("tribrain.end_run:end_run", "End runs on Kafka that will not end by themselves."),
     "spool": ("tribrain.spool:spool", "Events that wait on this computer for Kafka."),
     "replay": ("tribrain.replay:replay", "Pairs and model again from the log or from traces, offline."),
+    "verify-state": ("tribrain.verify_state:verify_state", "Whether pairs, snapshot and replay agree."),
     "snapshots": ("tribrain.snapshots:snapshots", "Published reward models: list, show, verify, rollback."),
     "dlq": ("tribrain.dlq:dlq", "Messages that could not be used: list, show, replay."),
     "report": ("tribrain.report:report", "The report of a demo's directory, made again."),

@@ -59,3 +59,9 @@ top_k = click.option(
     show_default=True,
     help="How many best candidates are compared with the rest.",
 )
+model_by = click.option(
+    "--model-by",
+    metavar="KEY",
+    help="A reward model of its own for each value of this entry of a run's context, e.g. task_family: "
+    "they are called MODEL.VALUE.",
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from runner.controller import ThompsonController
 from runner.critics.pixel import default_critics
-from runner.interfaces import EventSink, RewardFeed, WorldModel
+from runner.interfaces import EventSink, WorldModel
 from runner.loop import RefinementLoop, RunResult, new_run_id
 from runner.reward import PreferenceGate, PreferencePolicy
 from runner.reward_file import FileRewardFeed
@@ -166,16 +166,16 @@ def _run(
         ThompsonController.load(state_file) if controller and controller.exists() else ThompsonController()
     )
     settings = Settings.from_environment(bootstrap_servers) if bootstrap_servers else None
+    critics = default_critics()
+    names = [critic.name for critic in critics]
     with ExitStack() as stack:
-        feed: RewardFeed | None = None
+        feed: FileRewardFeed | SnapshotFeed | None = None
         if preference_rm is not None:
-            feed = FileRewardFeed(preference_rm)
+            feed = FileRewardFeed(preference_rm, critics=names)
             if (snapshot := feed.latest()) is not None:
                 click.echo(f"{preference_rm}: {snapshot.statement}", err=True)
         elif settings is not None:
-            live = SnapshotFeed(settings, model)
-            stack.callback(live.close)
-            feed = live
+            feed = stack.enter_context(SnapshotFeed(settings, model, critics=names))
         publisher: TracePublisher | None = None
         if settings is not None:
             publisher = TracePublisher(settings, out / "spool.sqlite")
@@ -184,7 +184,7 @@ def _run(
         result = RefinementLoop(
             goal=goal,
             world=world,
-            critics=default_critics(),
+            critics=critics,
             controller=thompson,
             stop=stop,
             seed=seed,
@@ -202,6 +202,8 @@ def _run(
             publisher.flush(_FLUSH_S)
     if publisher is not None:
         _say_what_is_not_on_kafka(publisher, out)
+    if feed is not None:
+        _say_what_was_refused(feed.refused)
     _say(result, out, as_json)
     if result.stop_reason == "interrupted":
         raise KeyboardInterrupt
@@ -249,6 +251,14 @@ def _say_what_is_not_on_kafka(publisher: TracePublisher, out: Path) -> None:
             f"send them with: tribrain publish-trace {out / 'trace.jsonl'}",
             err=True,
         )
+
+
+def _say_what_was_refused(refused: Mapping[str, int]) -> None:
+    """Those of other models and the older ones are no news."""
+    unusable = {reason: n for reason, n in refused.items() if reason not in ("other model", "not newer")}
+    if unusable:
+        counted = ", ".join(f"{n} {reason}" for reason, n in unusable.items())
+        click.echo(f"reward snapshots that were refused: {counted}; the one in use stayed", err=True)
 
 
 def _say(result: RunResult, out: Path, as_json: bool) -> None:

@@ -150,7 +150,7 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
 
 
 def _held(settings: Settings, model: str) -> list[tuple[StoredMessage, RewardSnapshot]]:
-    held = read_snapshots(settings, model)
+    held = read_snapshots(settings).get(model, [])
     if not held:
         raise BadInput(
             f"no snapshot of model {model!r} at {settings.bootstrap_servers}; is its trainer running?"

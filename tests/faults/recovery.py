@@ -15,6 +15,8 @@ from streams.topics import connect_admin
 from tests.kafka.test_trainer import expected_pairs, pairs_on_kafka, relearnt, wait_until_learnt
 from trainers.former import PairFormer
 from trainers.pairing import PairingRules
+from trainers.verify import StateReport
+from tribrain.verify_state import state_of
 
 _ADMIN_S = 10.0
 
@@ -23,6 +25,8 @@ _ADMIN_S = 10.0
 class Recovery:
     """What is on Kafka once everything that these runs gave has been learnt."""
 
+    state: StateReport
+    """What ``tribrain verify-state`` says."""
     runs: Sequence[Sequence[TraceEvent | RunEnd]]
     on_kafka: list[PreferencePair | PairsEnd]
     last: RewardSnapshot
@@ -31,11 +35,15 @@ class Recovery:
 def recovery(settings: Settings, runs: Sequence[Sequence[TraceEvent | RunEnd]]) -> Recovery:
     """Wait until a running worker has learnt it all; AssertionError where it never does."""
     last = wait_until_learnt(settings, len(runs))
-    return Recovery(runs, pairs_on_kafka(settings), last)
+    (state,) = state_of(settings, PairingRules())
+    return Recovery(state, runs, pairs_on_kafka(settings), last)
 
 
 def check(after: Recovery) -> None:
     """The pairs, and the model to its bytes, are those of an uninterrupted run over the same events."""
+    assert after.state.settled, after.state
+    assert after.state.open_runs == 0
+    assert after.state.identical
     distinct = without_repetitions(after.on_kafka)
     pairs = [message for message in distinct if isinstance(message, PreferencePair)]
     assert expected_pairs(after.runs) <= {pair.pair_id for pair in pairs}

@@ -6,7 +6,7 @@ from functools import partial
 
 from kafka import KafkaProducer
 
-from streams.codec import encode, sealed
+from streams.codec import encode, feature_hash, sealed
 from streams.contracts import RewardSnapshot
 from streams.feed import SnapshotFeed, read_latest_snapshot
 from streams.follow import TopicFollower
@@ -24,7 +24,7 @@ def _snapshot(version: int, model: str = "default") -> RewardSnapshot:
             gate="shadow",
             statement="made by a test",
             feature_names=("overall.quality",),
-            feature_hash="0",
+            feature_hash=feature_hash(["overall.quality"]),
             weights={"overall.quality": 1.0},
             scales={"overall.quality": 1.0},
             labels={},

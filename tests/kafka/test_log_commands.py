@@ -17,7 +17,7 @@ from streams.messages import Outgoing, StoredMessage
 from streams.produce import produce
 from streams.replay import read_topic
 from streams.settings import Settings
-from tests.factories import event, run
+from tests.factories import event, pair, run
 from tests.kafka.test_trainer import (
     interleaved,
     pairs_on_kafka,
@@ -70,6 +70,31 @@ def test_a_snapshot_of_offsets_that_the_log_does_not_have_is_no_match(settings: 
     beyond = dataclasses.replace(last, consumed={settings.pairs_topic: {"0": 10_000}})
     (verdict,) = relearn(read_topic(settings, settings.pairs_topic), [beyond], settings.pairs_topic)
     assert not verdict.identical
+
+
+def test_an_undisturbed_log_is_verified_and_settled(settings: Settings, tribrain: Any) -> None:
+    last = learn_some(settings)
+    code, verified = tribrain("verify-state")
+    assert (code, verified["consistent"], verified["settled"]) == (0, True, True)
+    (report,) = verified["models"]
+    assert (report["model"], report["version"], report["identical"]) == ("default", last.version, True)
+    assert report["pairs"] == report["learnt"] == sum(last.labels.values())
+
+
+@pytest.mark.parametrize("fault", ["a forged pair", "a forged snapshot"])
+def test_a_log_that_does_not_agree_is_found(fault: str, settings: Settings, tribrain: Any) -> None:
+    last = learn_some(settings)
+    if fault == "a forged pair":
+        forged_pair = pair({"a.x": 1.0}, {"a.x": 0.0}, label_source="critic", pair_id="x", run_id="run-0")
+        list(produce(settings, [Outgoing(settings.pairs_topic, b"default", encode(forged_pair))]))
+    else:
+        forged = sealed(dataclasses.replace(last, version=last.version + 1))
+        list(produce(settings, [Outgoing(settings.snapshots_topic, b"default", encode(forged))]))
+    code, verified = tribrain("verify-state")
+    assert (code, verified["consistent"]) == (1, False)
+    (report,) = verified["models"]
+    assert report["unexplained"] == (["x"] if fault == "a forged pair" else [])
+    assert report["identical"] is (fault == "a forged pair")
 
 
 def test_dead_letters_go_back_to_their_topic_with_their_bytes_and_only_once(
@@ -140,6 +165,6 @@ def test_a_letter_read_twice_is_listed_once() -> None:
 
 def test_all_held_snapshots_are_read_in_the_order_of_versions(settings: Settings) -> None:
     last = learn_some(settings)
-    held = [snapshot for _, snapshot in read_snapshots(settings, "default")]
+    held = [snapshot for _, snapshot in read_snapshots(settings)["default"]]
     assert held[-1] == decode_snapshot(encode(last), "test")
     assert len(held) > 1

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from streams.errors import BadInput
 from streams.settings import Settings
@@ -30,6 +31,13 @@ def test_the_trace_topic_has_four_partitions_and_the_others_one(settings: Settin
         described = admin.describe_topics(list(_names(settings)))
     partitions = {topic["name"]: len(topic["partitions"]) for topic in described}
     assert partitions == dict(zip(_names(settings), (4, 1, 1, 1), strict=True))
+
+
+def test_no_topic_forgets_with_time(settings: Settings) -> None:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in _names(settings)]
+    with connect_admin(settings, 5.0) as admin:
+        described = admin.describe_configs(resources)["topic"]
+    assert {str(described[name]["retention.ms"]["value"]) for name in _names(settings)} == {"-1"}
 
 
 def test_topics_appear_on_the_in_memory_broker(in_memory_broker: str) -> None:

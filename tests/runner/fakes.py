@@ -12,7 +12,7 @@ from runner.controller import Vector
 from runner.interfaces import Frames, Generation, GenerationFailed
 from runner.refiner import Arm
 from runner.video import write_video
-from streams.codec import sealed
+from streams.codec import feature_hash, sealed
 from streams.contracts import CriticResult, GateState, RewardSnapshot, RunEnd, TraceEvent
 
 Scores = Mapping[str, float | None]
@@ -33,7 +33,7 @@ def snapshot(
             gate=gate,
             statement="made by a test",
             feature_names=tuple(weights),
-            feature_hash="",
+            feature_hash=feature_hash(weights),
             weights=weights,
             scales=dict.fromkeys(weights, 0.25),
             labels={"human": version},

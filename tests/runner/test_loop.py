@@ -423,13 +423,13 @@ def test_every_event_is_on_disk_before_it_is_pushed(tmp_path: Path, monkeypatch:
     assert len(sink.pushed) == 3
 
 
-@pytest.mark.parametrize("score", [1.5, float("nan")])
+@pytest.mark.parametrize(("score", "error"), [(1.5, "ContractError"), (float("nan"), "NotFinite")])
 def test_a_score_that_no_trace_may_hold_is_refused_and_the_trace_stays_readable(
-    tmp_path: Path, score: float
+    tmp_path: Path, score: float, error: str
 ) -> None:
     with pytest.raises(ContractError):
         loop(tmp_path, score).run()
-    assert end_of(tmp_path).stop_reason == "failed: ContractError"
+    assert end_of(tmp_path).stop_reason == f"failed: {error}"
 
 
 def test_a_folder_with_a_trace_is_refused_and_left_alone(tmp_path: Path) -> None:

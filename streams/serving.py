@@ -1,0 +1,66 @@
+"""Which of the reward snapshots that are offered is in use, and why the others are not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+
+from streams.codec import ContractError, OtherFeatures, decode_snapshot
+from streams.contracts import RewardSnapshot
+
+
+class OtherModel(ContractError):
+    """A snapshot of another reward model than the one in use."""
+
+    reason = "other model"
+
+
+class NotNewer(ContractError):
+    """A snapshot that is no newer than the one in use."""
+
+    reason = "not newer"
+
+
+class ServingSnapshot:
+    """The newest usable snapshot of those that were offered; a worse one changes nothing.
+
+    ``model`` is the reward model's name; by default that of the first snapshot. ``critics`` are the names of
+    the critics whose scores the snapshot is to weigh; by default any. With ``replaceable``, a snapshot of
+    the same version takes the place of the one in use. ``refused`` counts by reason what was not taken:
+    ``damaged``, ``not finite``, ``other features``, ``other model``, ``not newer``.
+    """
+
+    def __init__(
+        self, model: str | None = None, *, critics: Collection[str] = (), replaceable: bool = False
+    ) -> None:
+        self._model = model
+        self._critics = critics
+        self._replaceable = replaceable
+        self.snapshot: RewardSnapshot | None = None
+        self.refused: Counter[str] = Counter()
+
+    def offer(self, raw: bytes, source: str) -> RewardSnapshot:
+        """Take the snapshot into use. Raises ContractError with the reason for which it was refused."""
+        try:
+            snapshot = decode_snapshot(raw, source)
+            self._check(snapshot, source)
+        except ContractError as error:
+            self.refused[error.reason] += 1
+            raise
+        self._model, self.snapshot = snapshot.model, snapshot
+        return snapshot
+
+    def _check(self, snapshot: RewardSnapshot, source: str) -> None:
+        if self._model not in (None, snapshot.model):
+            raise OtherModel(f"{source}: is of model {snapshot.model!r}; expected {self._model!r}")
+        weighed = sorted({name.rpartition(".")[0] for name in snapshot.feature_names})
+        if self._critics and weighed and not set(weighed) & set(self._critics):
+            raise OtherFeatures(
+                f"{source}: weighs the critics {', '.join(weighed)}; this run has none of them, "
+                f"but {', '.join(sorted(self._critics))}"
+            )
+        if self.snapshot is None:
+            return
+        in_use = self.snapshot.version
+        if snapshot.version < in_use or (snapshot.version == in_use and not self._replaceable):
+            raise NotNewer(f"{source}: is version {snapshot.version}, and version {in_use} is in use")

@@ -1,0 +1,116 @@
+"""``tribrain verify-state``: the pairs topic, the newest snapshot and a replay, compared."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import SpinnerColumn, TextColumn
+from rich.table import Table
+
+from streams.contracts import PairStrategy
+from streams.feed import read_snapshots
+from streams.messages import StoredMessage
+from streams.replay import read_topic
+from streams.settings import Settings
+from trainers.pairing import PairingRules
+from trainers.verify import StateReport
+from trainers.verify import verify_state as compare
+from tribrain import options
+from tribrain.output import progress
+
+
+@click.command(epilog="Example: tribrain verify-state --bootstrap-servers 127.0.0.1:9092")
+@options.bootstrap_servers
+@options.model
+@options.model_by
+@options.strategy
+@options.min_gap
+@options.top_k
+@options.as_json
+def verify_state(
+    bootstrap_servers: str | None,
+    model: str,
+    model_by: str | None,
+    strategy: PairStrategy,
+    min_gap: float,
+    top_k: int,
+    as_json: bool,
+) -> None:
+    """Form the pairs of the trace topic again, learn the recorded ones again, and compare.
+
+    Give the options that the trainer was given. Exit code 1 where a pair is missing, unexplained or not
+    learnt once, or the newest snapshot is not what the log gives; a trainer that is only behind is said so.
+    """
+    settings = Settings.from_environment(bootstrap_servers)
+    rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model, model_by=model_by)
+    with progress(SpinnerColumn(), TextColumn("{task.completed} messages")) as bar:
+        counter = bar.add_task("messages", total=None)
+        reports = state_of(settings, rules, lambda: bar.advance(counter))
+    consistent = all(report.consistent for report in reports)
+    if as_json:
+        settled = all(report.settled for report in reports)
+        models = [asdict(r) | {"consistent": r.consistent, "settled": r.settled} for r in reports]
+        click.echo(orjson.dumps({"consistent": consistent, "settled": settled, "models": models}))
+    else:
+        for report in reports:
+            _say(report)
+    if not consistent:
+        sys.exit(1)
+
+
+def state_of(
+    settings: Settings, rules: PairingRules, on_message: Callable[[], None] = lambda: None
+) -> list[StateReport]:
+    """The reports on what Kafka holds now; ``on_message`` is called for every message that is read.
+
+    May be asked while trainers are at work. Raises BadInput where a topic is missing or the broker is away.
+    """
+
+    def counted(topic: str) -> Iterator[StoredMessage]:
+        for message in read_topic(settings, topic):
+            on_message()
+            yield message
+
+    # Backwards: what a snapshot has learnt, the pairs that are read after it have, and so do the traces.
+    held = {
+        name: [snapshot for _, snapshot in of_model]
+        for name, of_model in read_snapshots(settings).items()
+        if rules.learns(name)
+    }
+    pairs = list(counted(settings.pairs_topic))
+    return compare(counted(settings.trace_topic), pairs, held, rules, pairs_topic=settings.pairs_topic)
+
+
+def _say(report: StateReport) -> None:
+    table = Table(title=f"model {report.model!r}", show_header=False)
+    compared = "not compared" if report.recorded is None else f"{report.recorded} recorded"
+    rows = {
+        "pairs on the topic": f"{report.pairs} ({report.repeated} repetitions, {report.from_elsewhere} from "
+        "elsewhere)",
+        "missing": _some(report.missing),
+        "unexplained": _some(report.unexplained),
+        "runs not closed yet": _some(report.not_closed),
+        "open runs": str(report.open_runs),
+        "newest snapshot": "none" if report.version is None else f"version {report.version}",
+        "pairs learnt": f"{report.learnt} ({compared} up to its stamp, {report.not_learnt} behind it)",
+        "bit for bit": {True: "yes", False: "NO", None: "–"}[report.identical],
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    Console().print(table)
+    if not report.consistent:
+        click.echo("NOT consistent: pairs, snapshot and replay differ")
+    elif not report.settled:
+        click.echo("consistent, and the trainer has not come to the end of the log")
+    else:
+        click.echo("consistent: pairs, snapshot and replay agree, and nothing is left to do")
+
+
+def _some(names: tuple[str, ...]) -> str:
+    listed = ", ".join(names[:20])
+    return f"{len(names)}" + (f": {listed}{' …' if len(names) > 20 else ''}" if names else "")
