@@ -17,13 +17,15 @@ from streams.codec import decode_snapshot, feature_hash, sealed
 from streams.contracts import TRUSTED_SOURCES, PairMessage, PreferencePair, RewardSnapshot, Rollback
 from trainers.bradley_terry import BradleyTerry, LinearReward, Recipe, critics_mean, log_loss
 from trainers.gate import OPENS_AT, Gate
+from trainers.pairing import LIVE_SOURCES
 
 SOURCE_WEIGHTS: Mapping[str, float] = {"human": 1.0, "outcome": 1.0, "proxy": 0.25, "critic": 0.02}
 """What a label counts for in the trusted model. Labels made from the mean of the features agree with it
 anyway, so they teach nothing about people; a proxy's weight stays below that of a person."""
 
 REMEMBERED_TASKS = 10_000
-"""How many closed tasks are known again when their pairs come again; the snapshot's size depends on it."""
+"""How many closed tasks, and how many pairs of people and judges, are known when they come again; the
+snapshot's size depends on it."""
 OPEN_TASKS = 2_000
 """How many tasks the live learner keeps open; for one more it settles the oldest, whose later pairs are
 then learnt as those of a new task. Pairs from elsewhere have no end that would close them."""
@@ -88,6 +90,7 @@ class PreferenceLearner:
         self._tallies: dict[str, _Tally] = {}
         self._open: dict[str, _OpenTask] = {}
         self._closed: dict[str, None] = {}
+        self._judged: dict[str, None] = {}
 
     def on_message(self, message: PairMessage) -> bool:
         """Learn a message of the pairs topic; False where it changes nothing (seen before, other model)."""
@@ -102,7 +105,7 @@ class PreferenceLearner:
 
     def learn_again(self, pair: PreferencePair) -> None:
         """A further epoch over a pair: it is learnt, and no figure changes."""
-        self._step(pair)
+        self._descend(pair)
 
     def finish(self) -> None:
         """The end of a file: close every task that has no end of its own, in the order of the file."""
@@ -145,6 +148,7 @@ class PreferenceLearner:
         learner._take_over(snapshot)
         learner._open = {task: _open_task(saved) for task, saved in snapshot.learner["open"].items()}
         learner._closed = dict.fromkeys(snapshot.learner["closed"])
+        learner._judged = dict.fromkeys(snapshot.learner.get("judged", ()))
         return learner
 
     def _take_over(self, snapshot: RewardSnapshot) -> None:
@@ -163,12 +167,14 @@ class PreferenceLearner:
         served, reference = self._served.frozen(), self._reference.frozen()
         known = {**_open_pair_ids(earlier), **{name: task.pair_ids for name, task in self._open.items()}}
         self._closed = dict.fromkeys([*earlier.learner["closed"], *self._closed])
+        self._judged = dict.fromkeys([*earlier.learner.get("judged", ()), *self._judged])
         self._open = {
             name: _OpenTask(served, reference, set(pair_ids))
             for name, pair_ids in known.items()
             if _task_hash(name) not in self._closed
         }
-        self._forget_the_oldest()
+        _forget_the_oldest(self._closed)
+        _forget_the_oldest(self._judged)
         self.version = max(self.version, earlier.version) + 1
 
     @property
@@ -177,8 +183,17 @@ class PreferenceLearner:
 
     def _learn(self, pair: PreferencePair) -> bool:
         name = pair.run_id or pair.task_id
-        if _task_hash(name) in self._closed:
+        is_closed = _task_hash(name) in self._closed
+        if pair.label_source not in LIVE_SOURCES:
+            if pair.pair_id and not _note(self._judged, f"{name}\0{pair.pair_id}"):
+                return False
+        elif is_closed:
             return False
+        if is_closed:
+            # People judge a run after its end, too. The run itself has been learnt by then, so a prediction
+            # would not be honest: such a pair is learnt, and is no evidence.
+            self._step(pair)
+            return True
         task = self._open.get(name)
         if task is None:
             if len(self._open) == self._open_tasks:
@@ -190,7 +205,6 @@ class PreferenceLearner:
             task.pair_ids.add(pair.pair_id)
         self._predict(pair, task)
         self._step(pair)
-        self.labels[pair.label_source] = self.labels.get(pair.label_source, 0) + 1
         return True
 
     def _predict(self, pair: PreferencePair, task: _OpenTask) -> None:
@@ -202,6 +216,10 @@ class PreferenceLearner:
             task.n_trusted += 1
 
     def _step(self, pair: PreferencePair) -> None:
+        self._descend(pair)
+        self.labels[pair.label_source] = self.labels.get(pair.label_source, 0) + 1
+
+    def _descend(self, pair: PreferencePair) -> None:
         sides = (pair.chosen_critics, pair.rejected_critics)
         self._smoothing.learn_pair(*sides, weight=pair.weight)
         self._trusted.learn_pair(*sides, weight=pair.weight * SOURCE_WEIGHTS[pair.label_source])
@@ -209,10 +227,8 @@ class PreferenceLearner:
             self._reference.learn_pair(*_means(pair), weight=pair.weight)
 
     def _close(self, name: str) -> bool:
-        if _task_hash(name) in self._closed:
+        if not _note(self._closed, name):
             return False
-        self._closed[_task_hash(name)] = None
-        self._forget_the_oldest()
         if name in self._open:
             self._settle(self._open.pop(name))
         return True
@@ -220,10 +236,6 @@ class PreferenceLearner:
     def _settle(self, task: _OpenTask) -> None:
         if task.n_trusted:
             self._gate.bet(task.gain / task.n_trusted, pairs_learnt=sum(self.labels.values()))
-
-    def _forget_the_oldest(self) -> None:
-        while len(self._closed) > REMEMBERED_TASKS:
-            del self._closed[next(iter(self._closed))]
 
     def _metrics(self) -> dict[str, Any]:
         trusted = _Tally()
@@ -271,7 +283,23 @@ class PreferenceLearner:
                 for name, task in self._open.items()
             },
             "closed": list(self._closed),
+            **({"judged": list(self._judged)} if self._judged else {}),
         }
+
+
+def _note(known: dict[str, None], name: str) -> bool:
+    """Remember a closed task, or a judged pair; False where it was known already."""
+    hashed = _task_hash(name)
+    if hashed in known:
+        return False
+    known[hashed] = None
+    _forget_the_oldest(known)
+    return True
+
+
+def _forget_the_oldest(known: dict[str, None]) -> None:
+    while len(known) > REMEMBERED_TASKS:
+        del known[next(iter(known))]
 
 
 def _task_hash(name: str) -> str:

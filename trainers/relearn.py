@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from streams.codec import decode_snapshot, encode
+from streams.codec import ContractError, decode_pair, decode_snapshot, encode
 from streams.contracts import RewardSnapshot
 from streams.errors import BadInput
 from streams.messages import StoredMessage
+from trainers.pairing import PairingRules
 from trainers.processors import PairProcessor
 
 
@@ -48,6 +49,48 @@ def one_log(held: Sequence[RewardSnapshot]) -> OneLog:
             f"{newest.base[:16]}…, which the snapshots topic does not hold; it cannot be computed again"
         )
     return OneLog(of_today, base, len(held) - len(of_today))
+
+
+@dataclass(frozen=True, slots=True)
+class Relearnt:
+    """A model that was learnt again from ``messages``; ``identical`` is null without anything to compare."""
+
+    snapshot: bytes
+    messages: Sequence[StoredMessage]
+    identical: bool | None
+
+
+def by_model(messages: Iterable[StoredMessage], rules: PairingRules) -> dict[str, list[StoredMessage]]:
+    """The messages of the pairs topic that the models of ``rules`` learn, in their order."""
+    models: dict[str, list[StoredMessage]] = {}
+    for message in messages:
+        try:
+            model = decode_pair(message.value, message.source).model
+        except ContractError:
+            continue  # a dead letter, and no pair
+        if rules.learns(model):
+            models.setdefault(model, []).append(message)
+    return models
+
+
+def learn_again(
+    messages: Sequence[StoredMessage], model: str, held: Sequence[RewardSnapshot], topic: str
+) -> Relearnt:
+    """One model from its messages of the pairs topic ``topic``.
+
+    With published snapshots of it, the messages are learnt up to the newest one's stamp, and the result is
+    compared with it. Raises BadInput where what it was learnt on top of is not held.
+    """
+    if held:
+        (verdict,) = relearn(messages, held[-1:], topic, one_log(held).base)
+        if verdict.relearnt is not None:
+            stamp = _stamp(held[-1], topic)
+            learnt = [m for m in messages if m.offset < stamp.get(str(m.partition), 0)]
+            return Relearnt(verdict.relearnt, learnt, verdict.identical)
+    learner = PairProcessor(model, snapshots_topic="", dead_letters_topic="")
+    for message in messages:
+        learner.on_message(message)
+    return Relearnt(learner.snapshot(), messages, False if held else None)
 
 
 def learn_up_to(messages: Iterable[StoredMessage], version: int, log: OneLog) -> RewardSnapshot | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,40 @@ class FiniteFloat(click.FloatRange):
         return number
 
 
+class _Moment(click.ParamType):
+    """ISO 8601, in UTC unless it says otherwise; gives milliseconds since 1970-01-01 UTC."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time; expected e.g. 2026-11-24T15:30:00Z", param, ctx)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+class _Offset(click.ParamType):
+    """``OFFSET`` or ``PARTITION:OFFSET``; gives the partition, or None for every one, and the offset."""
+
+    name = "[PARTITION:]OFFSET"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int | None, int]:
+        if isinstance(value, tuple):
+            return value
+        partition, _, offset = value.rpartition(":")
+        if not offset.isdecimal() or not (partition.isdecimal() or value == offset):
+            self.fail(f"{value!r} is no offset; expected e.g. 4127, or 2:4127 in partition 2", param, ctx)
+        return (int(partition) if partition else None), int(offset)
+
+
 PATH = _GivenPath(path_type=Path)
+MOMENT = _Moment()
+OFFSET = _Offset()
 
 bootstrap_servers = click.option(
     "--bootstrap-servers",

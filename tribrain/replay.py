@@ -1,10 +1,11 @@
-"""``tribrain replay``: pairs and model again, from the log or from traces, through the live code."""
+"""``tribrain replay``: pairs and models again, from the log or from traces, through the live code."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 import orjson
@@ -13,20 +14,20 @@ from rich.progress import SpinnerColumn, TextColumn
 from streams.codec import decode_snapshot, encode
 from streams.contracts import PairStrategy, RewardSnapshot
 from streams.errors import BadInput
-from streams.feed import read_latest_snapshot
+from streams.feed import read_snapshots
 from streams.files import missing_ends, read_trace
 from streams.messages import StoredMessage
 from streams.replay import read_topic
+from streams.selection import Selection, select_pairs, select_runs
 from streams.settings import Settings
 from streams.topics import connect_admin
 from trainers.pairing import PairingRules
-from trainers.processors import PairProcessor, TraceProcessor
-from trainers.relearn import relearn
+from trainers.processors import TraceProcessor
+from trainers.relearn import Relearnt, by_model, learn_again
 from tribrain import options
 from tribrain.output import progress, write_output
 
 _CONNECT_S = 5.0
-_TIMEOUT_S = 30.0
 
 
 @click.command(epilog="Example: tribrain replay --bootstrap-servers 127.0.0.1:9092 --out replayed")
@@ -45,8 +46,26 @@ _TIMEOUT_S = 30.0
     show_default=True,
     help="From a broker: learn the recorded pairs again, or form them anew from the trace events.",
 )
+@click.option("--run", "runs", multiple=True, metavar="RUN_ID", help="Only this run (repeatable).")
+@click.option("--since", type=options.MOMENT, help="Only what came at this time or later (ISO 8601, UTC).")
+@click.option("--until", type=options.MOMENT, help="Only what came before this time.")
+@click.option(
+    "--from-offset",
+    "from_offsets",
+    type=options.OFFSET,
+    multiple=True,
+    help="Only from this offset on; with PARTITION: for that partition alone (repeatable).",
+)
+@click.option(
+    "--to-offset",
+    "to_offsets",
+    type=options.OFFSET,
+    multiple=True,
+    help="Only before this offset, as a snapshot's stamp counts (repeatable).",
+)
 @options.bootstrap_servers
 @options.model
+@options.model_by
 @options.strategy
 @options.min_gap
 @options.top_k
@@ -55,69 +74,106 @@ def replay(
     out: Path,
     traces: tuple[Path, ...],
     source: str,
+    runs: tuple[str, ...],
+    since: int | None,
+    until: int | None,
+    from_offsets: tuple[tuple[int | None, int], ...],
+    to_offsets: tuple[tuple[int | None, int], ...],
     bootstrap_servers: str | None,
     model: str,
+    model_by: str | None,
     strategy: PairStrategy,
     min_gap: float,
     top_k: int,
     as_json: bool,
 ) -> None:
-    """Compute pairs and model again, and say whether the model is the published one bit for bit.
+    """Compute pairs and models again, and say whether a model is the published one bit for bit.
 
-    The comparison is made where the recorded pairs of a broker are replayed (--source pairs): they are
-    learnt up to the offset that the newest published snapshot is stamped with. Exit code 1 where they differ.
+    Pairs that are formed anew are those of whole runs: a run is selected by the time or the offset of its
+    first event. Recorded pairs are selected one by one, and compared with the newest snapshot that was
+    published within the bounds: they are learnt up to the offset that it is stamped with. With --since,
+    --from-offset or --run there is nothing to compare with. With --model-by there is a bt_reward file for
+    each model. Exit code 1 where a model differs.
     """
+    if traces and (since is not None or until is not None):
+        raise BadInput(
+            "the events in files carry no time of arrival; select them with --run or --from-offset"
+        )
+    selection = Selection(
+        since_ms=since,
+        until_ms=until,
+        from_offsets=dict(from_offsets),
+        to_offsets=dict(to_offsets),
+        runs=frozenset(runs),
+    )
+    rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model, model_by=model_by)
     settings = (
         Settings(bootstrap_servers="none:1") if traces else Settings.from_environment(bootstrap_servers)
     )
-    rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model)
-    published = None
-    if traces:
-        pairs = _form(_numbered(_trace_lines(traces), settings.trace_topic), rules, settings)
-    else:
+    if not traces:
         connect_admin(settings, _CONNECT_S).close()
-        if source == "trace":
-            pairs = _form(read_topic(settings, settings.trace_topic), rules, settings)
-        else:
-            pairs = read_topic(settings, settings.pairs_topic)
-            published = read_latest_snapshot(settings, model, timeout_s=_TIMEOUT_S)
-    lines: list[bytes] = []
+    held: dict[str, list[RewardSnapshot]] = {}
     with progress(SpinnerColumn(), TextColumn("{task.completed} messages")) as bar:
         counter = bar.add_task("messages", total=None)
 
-        def recorded() -> Iterator[StoredMessage]:
-            for message in pairs:
+        def counted(messages: Iterable[StoredMessage]) -> Iterator[StoredMessage]:
+            for message in messages:
                 bar.advance(counter)
-                lines.append(message.value + b"\n")
                 yield message
 
-        identical: bool | None = None
-        model_bytes: bytes | None
-        if published is None:
-            model_bytes = _learn(recorded(), model)
+        if traces:
+            lines = list(_numbered(_trace_lines(traces), settings.trace_topic))
+            pairs = _form(lambda: counted(lines), selection, rules, settings)
+        elif source == "trace":
+            pairs = _form(
+                lambda: counted(read_topic(settings, settings.trace_topic)), selection, rules, settings
+            )
         else:
-            (verdict,) = relearn(recorded(), [published], settings.pairs_topic)
-            identical, model_bytes = verdict.identical, verdict.relearnt
-    if model_bytes is None or decode_snapshot(model_bytes, "replayed snapshot").version == 0:
-        raise BadInput("nothing to replay: no event formed a pair; check the topics or the traces")
-    write_output(out / "pairs.jsonl", b"".join(lines))
-    write_output(out / "bt_reward.json", model_bytes)
-    _say(decode_snapshot(model_bytes, "replayed snapshot"), len(lines), out, identical, as_json)
-    if identical is False:
+            held = _held_within(settings, selection)
+            recorded = counted(read_topic(settings, settings.pairs_topic))
+            pairs = list(select_pairs(recorded, selection))
+        replayed = {
+            name: learn_again(messages, name, held.get(name, []), settings.pairs_topic)
+            for name, messages in by_model(pairs, rules).items()
+        }
+    if not any(decode_snapshot(one.snapshot, "replayed").version for one in replayed.values()):
+        raise BadInput(
+            "nothing to replay: no event formed a pair; check the topics, the traces or the bounds"
+        )
+    learnt = {message.source for one in replayed.values() for message in one.messages}
+    write_output(out / "pairs.jsonl", b"".join(m.value + b"\n" for m in pairs if m.source in learnt))
+    for name, one in replayed.items():
+        file = f"bt_reward.{quote(name, safe='')}.json" if model_by else "bt_reward.json"
+        write_output(out / file, one.snapshot)
+    _say(replayed, out, many=model_by is not None, as_json=as_json)
+    if any(one.identical is False for one in replayed.values()):
         sys.exit(1)
 
 
-def _learn(messages: Iterable[StoredMessage], model: str) -> bytes:
-    learner = PairProcessor(model, snapshots_topic="", dead_letters_topic="")
-    learner.restore(None)
-    for message in messages:
-        learner.on_message(message)
-    return learner.snapshot()
+def _held_within(settings: Settings, selection: Selection) -> dict[str, list[RewardSnapshot]]:
+    """Model to the published snapshots that the selected pairs can give, oldest first."""
+    if not selection.is_prefix:
+        return {}
+    return {
+        model: within
+        for model, of_model in read_snapshots(settings).items()
+        if (
+            within := [
+                snapshot
+                for message, snapshot in of_model
+                if (selection.until_ms is None or message.timestamp_ms < selection.until_ms)
+                and selection.reaches(snapshot.consumed.get(settings.pairs_topic, {}))
+            ]
+        )
+    }
 
 
 def _form(
-    messages: Iterable[StoredMessage], rules: PairingRules, settings: Settings
-) -> Iterator[StoredMessage]:
+    read: Callable[[], Iterable[StoredMessage]],
+    selection: Selection,
+    rules: PairingRules,
+    settings: Settings,
+) -> list[StoredMessage]:
     former = TraceProcessor(
         rules,
         trace_topic=settings.trace_topic,
@@ -126,11 +182,11 @@ def _form(
     )
     formed = (
         outgoing.value
-        for message in messages
+        for message in select_runs(read, selection)
         for outgoing in former.on_message(message)
         if outgoing.topic == settings.pairs_topic
     )
-    return _numbered(formed, settings.pairs_topic)
+    return list(_numbered(formed, settings.pairs_topic))
 
 
 def _trace_lines(traces: Iterable[Path]) -> Iterator[bytes]:
@@ -144,13 +200,27 @@ def _numbered(values: Iterable[bytes], topic: str) -> Iterator[StoredMessage]:
         yield StoredMessage(topic=topic, partition=0, offset=offset, timestamp_ms=0, key=None, value=value)
 
 
-def _say(model: RewardSnapshot, n_messages: int, out: Path, identical: bool | None, as_json: bool) -> None:
+def _say(replayed: Mapping[str, Relearnt], out: Path, *, many: bool, as_json: bool) -> None:
+    figures = {}
+    for name, one in replayed.items():
+        model = decode_snapshot(one.snapshot, "replayed")
+        figures[name] = {
+            "messages": len(one.messages),
+            "version": model.version,
+            "checksum": model.checksum,
+            "identical_to_published": one.identical,
+        }
+        if not as_json:
+            click.echo(
+                f"model {name!r}: {len(one.messages)} messages of the pairs topic learnt into "
+                f"version {model.version}, in {out}"
+            )
+        if not as_json and one.identical is not None:
+            click.echo(
+                "bit for bit the published snapshot"
+                if one.identical
+                else "NOT the published snapshot: they differ"
+            )
     if as_json:
-        figures = {"messages": n_messages, "version": model.version, "checksum": model.checksum}
-        click.echo(orjson.dumps({**figures, "identical_to_published": identical, "out": str(out)}))
-        return
-    click.echo(f"{n_messages} messages of the pairs topic learnt into version {model.version}, in {out}")
-    if identical is not None:
-        click.echo(
-            "bit for bit the published snapshot" if identical else "NOT the published snapshot: they differ"
-        )
+        of_one = next(iter(figures.values()))
+        click.echo(orjson.dumps({"out": str(out)} | ({"models": figures} if many else of_one)))

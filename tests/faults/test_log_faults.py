@@ -21,6 +21,7 @@ from streams.feed import read_latest_snapshot
 from streams.replay import read_topic
 from streams.settings import TOPIC_PREFIX_VARIABLE, Settings
 from streams.topics import connect_admin, create_topics
+from tests.faults import later_version
 from tests.faults.recovery import check, recovery, uninterrupted
 from tests.kafka.test_trainer import (
     interleaved,
@@ -37,9 +38,17 @@ _DAY_MS = 86_400_000
 Runs = list[list[TraceEvent | RunEnd]]
 
 
-def send(settings: Settings, messages: Sequence[TraceEvent | RunEnd], rng: random.Random) -> None:
+def send(
+    settings: Settings, messages: Sequence[TraceEvent | RunEnd], rng: random.Random, compression: str = "none"
+) -> None:
     """By another client, keyed by run, with a clock that is up to a day off either way."""
-    producer = Producer({"bootstrap.servers": settings.bootstrap_servers, "partitioner": "murmur2_random"})
+    producer = Producer(
+        {
+            "bootstrap.servers": settings.bootstrap_servers,
+            "partitioner": "murmur2_random",
+            "compression.type": compression,
+        }
+    )
     refused: list[object] = []
     now = int(time.time() * 1000)
     for message in messages:
@@ -75,6 +84,14 @@ def test_disorder_and_repetition_within_runs_and_wrong_clocks_change_no_pair(
         check(recovery(settings, runs))
 
 
+def test_a_trainer_learns_from_batches_that_another_client_compressed_in_any_way(settings: Settings) -> None:
+    runs = random_runs(20, seed=34)
+    with trainer(settings):
+        for n, codec in enumerate(("none", "gzip", "lz4", "snappy", "zstd")):
+            send(settings, interleaved(runs[n::5], seed=35), random.Random(36), codec)
+        check(recovery(settings, runs))
+
+
 @contextmanager
 def one_partition(kafka: Settings) -> Iterator[Settings]:
     settings = dataclasses.replace(kafka, topic_prefix=f"{kafka.topic_prefix}-one", trace_partitions=1)
@@ -106,25 +123,16 @@ MUTATIONS = {
     "cut off": lambda raw: raw[:-1],
     "single quotes": lambda raw: raw.replace(b'"', b"'"),
 }
-MENDED = """
-import streams.codec as codec
-import trainers.processors as processors
-
-def mended(raw, source, decode=codec.decode_trace):
-    raw = raw.removeprefix(b"\\xef\\xbb\\xbf").replace(b"trace/2", b"trace/1").replace(b"'", b'"')
-    return decode(raw if raw.endswith(b"}") and raw.count(b"{") == raw.count(b"}") else raw + b"}", source)
-
-processors.decode_trace = mended
-from tribrain.cli import main
-main()
-"""
 
 
 @contextmanager
 def mended_trainer(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """A later version of the trainer, which can read what this one cannot."""
     process = subprocess.Popen(
-        [sys.executable, "-c", MENDED, "serve-trainer", "--bootstrap-servers", settings.bootstrap_servers],
+        [
+            *(sys.executable, "-m", "tests.faults.later_version", "serve-trainer"),
+            *("--bootstrap-servers", settings.bootstrap_servers),
+        ],
         env={TOPIC_PREFIX_VARIABLE: settings.topic_prefix, "PATH": ""},
     )
     try:
@@ -135,7 +143,7 @@ def mended_trainer(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_hundred_bad_messages_among_a_thousand_are_kept_and_learnt_once_the_cause_is_mended(
-    settings: Settings, tribrain: Any
+    settings: Settings, tribrain: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = random.Random(26)
     runs = random_runs(122, seed=27)  # of nine messages each
@@ -156,6 +164,7 @@ def test_a_hundred_bad_messages_among_a_thousand_are_kept_and_learnt_once_the_ca
     with trainer(settings):
         wait_until(lambda: len(letters()) == 100, _WAIT_S)
     assert letters() == sorted(values[n] for n in bad)
+    later_version.upgrade(monkeypatch.setattr)  # for verify-state
     with mended_trainer(settings):
         assert tribrain("dlq", "replay")[0] == 0
         check(recovery(settings, runs))

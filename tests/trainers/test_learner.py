@@ -79,6 +79,32 @@ def test_a_pair_or_a_run_that_comes_twice_is_learnt_once() -> None:
     assert encode(learnt(twice).snapshot()) == encode(learnt(messages).snapshot())
 
 
+@pytest.mark.parametrize("label_source", ["human", "proxy"])
+def test_a_judgement_that_comes_after_the_end_of_its_run_is_learnt_once_and_is_no_evidence(
+    label_source: LabelSource,
+) -> None:
+    messages = tasks(3, seed=3)
+    vote = pair(
+        {"goal.task": 0.9}, {"goal.task": 0.1}, run_id="run-0", pair_id="v", label_source=label_source
+    )
+    learner = learnt([*messages, vote])
+    before = learnt(messages).snapshot()
+    after = learner.snapshot()
+    assert after.labels == before.labels | {label_source: 1}
+    assert after.weights["goal.task"] > before.weights["goal.task"]
+    assert after.metrics == before.metrics
+    again = PreferenceLearner.from_snapshot(decode_snapshot(encode(after), "test"))
+    assert not again.on_message(vote)
+    assert encode(again.snapshot()) == encode(after)
+
+
+def test_a_judgement_that_came_before_the_end_of_its_run_is_not_learnt_again_after_it() -> None:
+    *messages, end = tasks(1, seed=4)
+    vote = pair({"goal.task": 0.9}, {"goal.task": 0.1}, run_id="run-0", pair_id="v")
+    once, twice = learnt([*messages, vote, end]), learnt([*messages, vote, end, vote])
+    assert encode(once.snapshot()) == encode(twice.snapshot())
+
+
 def test_every_pair_of_a_run_is_predicted_before_any_is_learnt() -> None:
     same = [pair({"a.x": 1.0}, {"a.x": 0.0}, pair_id=str(i), run_id="r", task_id="r") for i in range(50)]
     figures = learnt(list(same)).snapshot().metrics["trusted"]
