@@ -7,7 +7,7 @@ from typing import Literal
 
 from streams.contracts import GateState, RewardSnapshot, TraceEvent
 from streams.errors import BadInput
-from trainers.bradley_terry import prob_prefer
+from trainers.bradley_terry import confidence, prob_prefer
 
 PreferenceGate = Literal["auto", "require", "ignore"]
 """Who may steer. ``auto``: what its user gave, and of what came by topic the ``active`` alone.
@@ -46,7 +46,7 @@ class Verdict:
     probability: float | None
     """P(candidate ≻ best) under the snapshot, also of one that may not steer; null without either."""
     confidence: float
-    """The c that was used: 0 where the snapshot may not steer."""
+    """The c that was used: 0 where the snapshot may not steer, and less than 1 for an uncertain one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +65,9 @@ class PreferencePolicy:
         if not 0.0 <= self.weight < float("inf"):
             raise BadInput(f"preference weight is {self.weight}; expected a finite number of at least 0")
 
-    def confidence(self, gate: GateState) -> float:
-        """1 where a snapshot with this gate steers, else 0.
-
-        Nothing in between: the snapshots of today carry a point estimate. A learner with a posterior will
-        shrink it as the variance of the difference grows.
-        """
-        steers = gate == "active" or self.gate == "ignore" or (self.gate == "auto" and self.given_by_user)
-        return 1.0 if steers else 0.0
+    def steers(self, gate: GateState) -> bool:
+        """Whether a snapshot with this gate may steer."""
+        return gate == "active" or self.gate == "ignore" or (self.gate == "auto" and self.given_by_user)
 
     def judge(
         self, candidate: TraceEvent, best: TraceEvent | None, snapshot: RewardSnapshot | None
@@ -92,7 +87,8 @@ class PreferencePolicy:
             return Verdict(
                 combined=reward, gain=reward - best.overall_score, probability=None, confidence=0.0
             )
-        p = prob_prefer(snapshot, candidate.critic_scores(), best.critic_scores())
-        c = self.confidence(snapshot.gate)
+        sides = candidate.critic_scores(), best.critic_scores()
+        p = prob_prefer(snapshot, *sides)
+        c = confidence(snapshot, *sides) if self.steers(snapshot.gate) else 0.0
         combined = combined_reward(reward, p, c, self.weight)
         return Verdict(combined=combined, gain=combined - best.overall_score, probability=p, confidence=c)

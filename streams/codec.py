@@ -34,7 +34,7 @@ from streams.errors import BadInput
 
 _NESTED: dict[type, dict[str, type]] = {TraceEvent: {"critic_results": CriticResult}}
 # Fields that came later, so that what was written before them has the same bytes as ever.
-_LEFT_OUT_IF_EMPTY: dict[type, tuple[str, ...]] = {RewardSnapshot: ("topic_ids", "base")}
+_LEFT_OUT_IF_EMPTY: dict[type, tuple[str, ...]] = {RewardSnapshot: ("topic_ids", "base", "covariance")}
 _TRACE: tuple[type, ...] = (TraceEvent, RunEnd, RunClosed)
 _PAIRS: tuple[type, ...] = (PreferencePair, PairsEnd, Rollback)
 _KNOWN: dict[type, tuple[str, ...]] = {
@@ -218,6 +218,8 @@ def _check_features(snapshot: RewardSnapshot, source: str) -> None:
                 f"{source}: scales.{name}: found {snapshot.scales.get(name)}; expected a weight and a scale "
                 "above 0 for every feature: make the snapshot again"
             )
+    if snapshot.covariance and {len(names), *map(len, snapshot.covariance)} != {len(snapshot.covariance)}:
+        raise OtherFeatures(f"{source}: covariance: expected a row and a column for every feature")
     if unnamed := snapshot.weights.keys() - set(names):
         raise OtherFeatures(f"{source}: weights: found {sorted(unnamed)[0]!r}, which is no feature name")
 

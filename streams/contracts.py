@@ -181,6 +181,8 @@ class RewardSnapshot:
     feature_hash: str
     weights: dict[str, float]
     scales: dict[str, float]
+    covariance: tuple[tuple[float, ...], ...] = ()
+    """Posterior covariance of the weights, in the order of ``feature_names``; empty for a point estimate."""
     labels: dict[str, Count]
     """Pairs learnt per label source."""
     metrics: dict[str, Any]

@@ -9,15 +9,19 @@ the critics; from the first other label on, trusted is.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from streams.codec import decode_snapshot, feature_hash, sealed
 from streams.contracts import TRUSTED_SOURCES, PairMessage, PreferencePair, RewardSnapshot, Rollback
-from trainers.bradley_terry import BradleyTerry, LinearReward, Recipe, critics_mean, log_loss
+from streams.errors import BadInput
+from trainers.bradley_terry import BradleyTerry, LinearReward, critics_mean
+from trainers.estimators import Recipe, estimator_from_state
 from trainers.gate import OPENS_AT, Gate
 from trainers.pairing import LIVE_SOURCES
+from trainers.tally import Tally, log_loss
 
 SOURCE_WEIGHTS: Mapping[str, float] = {"human": 1.0, "outcome": 1.0, "proxy": 0.25, "critic": 0.02}
 """What a label counts for in the trusted model. Labels made from the mean of the features agree with it
@@ -41,31 +45,12 @@ class _OpenTask:
     reference: LinearReward
     pair_ids: set[str] = field(default_factory=set)
     gain: float = 0.0
-    n_trusted: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    """Pairs learnt per label source."""
 
-
-@dataclass(slots=True)
-class _Tally:
-    """Test-then-train sums over the pairs of one label source."""
-
-    n: int = 0
-    correct: float = 0.0
-    log_loss: float = 0.0
-    log_loss_critics_mean: float = 0.0
-
-    def add(self, p: float, p_reference: float) -> None:
-        self.n += 1
-        self.correct += 1.0 if p > 0.5 else 0.5 if p == 0.5 else 0.0
-        self.log_loss += log_loss(p)
-        self.log_loss_critics_mean += log_loss(p_reference)
-
-    def figures(self) -> dict[str, Any]:
-        return {
-            "n": self.n,
-            "accuracy": self.correct / self.n,
-            "log_loss": self.log_loss / self.n,
-            "log_loss_critics_mean": self.log_loss_critics_mean / self.n,
-        }
+    @property
+    def n_trusted(self) -> int:
+        return sum(n for source, n in self.counts.items() if source in TRUSTED_SOURCES)
 
 
 class PreferenceLearner:
@@ -83,11 +68,12 @@ class PreferenceLearner:
         self._open_tasks = open_tasks
         self.version = 0
         self.labels: dict[str, int] = {}
-        self._trusted = BradleyTerry(recipe)
-        self._smoothing = BradleyTerry(recipe)
-        self._reference = BradleyTerry()
+        self.recipe = recipe or Recipe()
+        self._trusted = BradleyTerry(self.recipe.new())
+        self._smoothing = BradleyTerry(self.recipe.new())
+        self._reference = BradleyTerry(Recipe().new())
         self._gate = Gate()
-        self._tallies: dict[str, _Tally] = {}
+        self._tallies: dict[str, Tally] = {}
         self._open: dict[str, _OpenTask] = {}
         self._closed: dict[str, None] = {}
         self._judged: dict[str, None] = {}
@@ -105,7 +91,7 @@ class PreferenceLearner:
 
     def learn_again(self, pair: PreferencePair) -> None:
         """A further epoch over a pair: it is learnt, and no figure changes."""
-        self._descend(pair)
+        self._descend(pair, 1.0)
 
     def finish(self) -> None:
         """The end of a file: close every task that has no end of its own, in the order of the file."""
@@ -119,8 +105,8 @@ class PreferenceLearner:
         base: str = "",
     ) -> RewardSnapshot:
         """The state as a message; ``consumed`` is topic to partition to next offset."""
-        served = self._served
-        names = tuple(served.weights)
+        served = self._served.estimator
+        names = served.features
         return sealed(
             RewardSnapshot(
                 model=self.model,
@@ -131,6 +117,7 @@ class PreferenceLearner:
                 feature_hash=feature_hash(names),
                 weights=served.weights,
                 scales=served.scales,
+                covariance=tuple(map(tuple, served.covariance or ())),
                 labels=dict(self.labels),
                 metrics=self._metrics(),
                 consumed={topic: dict(offsets) for topic, offsets in (consumed or {}).items()},
@@ -142,8 +129,11 @@ class PreferenceLearner:
 
     @classmethod
     def from_snapshot(cls, snapshot: RewardSnapshot) -> PreferenceLearner:
-        """The learner that published this snapshot; it continues to the bit."""
-        learner = cls(snapshot.model)
+        """The learner that published this snapshot; it continues to the bit.
+
+        Raises BadInput where another version of TriBrain wrote a state that this one cannot read.
+        """
+        learner = cls(snapshot.model, recipe_of(snapshot))
         learner.version = snapshot.version
         learner._take_over(snapshot)
         learner._open = {task: _open_task(saved) for task, saved in snapshot.learner["open"].items()}
@@ -155,11 +145,11 @@ class PreferenceLearner:
         """All that was learnt, and the evidence for it."""
         state = snapshot.learner
         self.labels = dict(snapshot.labels)
-        self._trusted = BradleyTerry.from_state(state["trusted"])
-        self._smoothing = BradleyTerry.from_state(state["smoothing"])
-        self._reference = BradleyTerry.from_state(state["reference"])
+        self._trusted = BradleyTerry(estimator_from_state(state["trusted"]))
+        self._smoothing = BradleyTerry(estimator_from_state(state["smoothing"]))
+        self._reference = BradleyTerry(estimator_from_state(state["reference"]))
         self._gate = Gate.from_state(state["gate"])
-        self._tallies = {source: _Tally(**tally) for source, tally in state["tallies"].items()}
+        self._tallies = {source: Tally.from_state(tally) for source, tally in state["tallies"].items()}
 
     def _roll_back(self, earlier: RewardSnapshot) -> None:
         """Be an earlier model again, but know what came since, so that none of it is learnt again."""
@@ -192,7 +182,7 @@ class PreferenceLearner:
         if is_closed:
             # People judge a run after its end, too. The run itself has been learnt by then, so a prediction
             # would not be honest: such a pair is learnt, and is no evidence.
-            self._step(pair)
+            self._step(pair, 1)
             return True
         task = self._open.get(name)
         if task is None:
@@ -204,27 +194,31 @@ class PreferenceLearner:
                 return False
             task.pair_ids.add(pair.pair_id)
         self._predict(pair, task)
-        self._step(pair)
+        task.counts[pair.label_source] = task.counts.get(pair.label_source, 0) + 1
+        self._step(pair, task.counts[pair.label_source])
         return True
 
     def _predict(self, pair: PreferencePair, task: _OpenTask) -> None:
         p = task.served.prob_prefer(pair.chosen_critics, pair.rejected_critics)
         p_reference = task.reference.prob_prefer(*_means(pair))
-        self._tallies.setdefault(pair.label_source, _Tally()).add(p, p_reference)
+        self._tallies.setdefault(pair.label_source, Tally()).add(p, p_reference)
         if pair.label_source in TRUSTED_SOURCES:
             task.gain += log_loss(p_reference) - log_loss(p)
-            task.n_trusted += 1
 
-    def _step(self, pair: PreferencePair) -> None:
-        self._descend(pair)
+    def _step(self, pair: PreferencePair, nth: int) -> None:
+        """``nth`` is how many pairs of its task and label source there are now."""
+        alarms = self._trusted.estimator.alarms
+        self._descend(pair, weight_of_nth(nth))
         self.labels[pair.label_source] = self.labels.get(pair.label_source, 0) + 1
+        if self._trusted.estimator.alarms > alarms:
+            self._gate.close()
 
-    def _descend(self, pair: PreferencePair) -> None:
-        sides = (pair.chosen_critics, pair.rejected_critics)
-        self._smoothing.learn_pair(*sides, weight=pair.weight)
-        self._trusted.learn_pair(*sides, weight=pair.weight * SOURCE_WEIGHTS[pair.label_source])
+    def _descend(self, pair: PreferencePair, share: float) -> None:
+        sides, weight = (pair.chosen_critics, pair.rejected_critics), pair.weight * share
+        self._smoothing.learn_pair(*sides, weight=weight)
+        self._trusted.learn_pair(*sides, weight=weight * SOURCE_WEIGHTS[pair.label_source])
         if pair.label_source in TRUSTED_SOURCES:
-            self._reference.learn_pair(*_means(pair), weight=pair.weight)
+            self._reference.learn_pair(*_means(pair), weight=weight)
 
     def _close(self, name: str) -> bool:
         if not _note(self._closed, name):
@@ -238,13 +232,7 @@ class PreferenceLearner:
             self._gate.bet(task.gain / task.n_trusted, pairs_learnt=sum(self.labels.values()))
 
     def _metrics(self) -> dict[str, Any]:
-        trusted = _Tally()
-        for source in sorted(TRUSTED_SOURCES & self._tallies.keys()):
-            tally = self._tallies[source]
-            trusted.n += tally.n
-            trusted.correct += tally.correct
-            trusted.log_loss += tally.log_loss
-            trusted.log_loss_critics_mean += tally.log_loss_critics_mean
+        trusted = Tally.of(self._tallies[source] for source in sorted(TRUSTED_SOURCES & self._tallies.keys()))
         return {
             "trusted": trusted.figures() if trusted.n else None,
             "by_label_source": {source: tally.figures() for source, tally in self._tallies.items()},
@@ -253,6 +241,7 @@ class PreferenceLearner:
                 "opens_at": OPENS_AT,
                 "tasks": self._gate.tasks,
                 "opened_at_pair": self._gate.opened_at_pair,
+                "closed_times": self._gate.closed_times,
             },
         }
 
@@ -267,24 +256,51 @@ class PreferenceLearner:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "trusted": self._trusted.state(),
-            "smoothing": self._smoothing.state(),
-            "reference": self._reference.state(),
+            "trusted": self._trusted.estimator.state(),
+            "smoothing": self._smoothing.estimator.state(),
+            "reference": self._reference.estimator.state(),
             "gate": self._gate.state(),
-            "tallies": {source: asdict(tally) for source, tally in self._tallies.items()},
+            "tallies": {source: tally.state() for source, tally in self._tallies.items()},
             "open": {
                 name: {
                     "served": dict(task.served.coefficients),
                     "reference": dict(task.reference.coefficients),
                     "pair_ids": sorted(task.pair_ids),
                     "gain": task.gain,
-                    "n_trusted": task.n_trusted,
+                    "counts": dict(task.counts),
                 }
                 for name, task in self._open.items()
             },
             "closed": list(self._closed),
             **({"judged": list(self._judged)} if self._judged else {}),
         }
+
+
+def recipe_of(snapshot: RewardSnapshot) -> Recipe:
+    """Which learner made the snapshot. Raises BadInput for the state of another version of TriBrain."""
+    try:
+        state = snapshot.learner["trusted"]
+        return Recipe(learner=state["learner"], parameters=state["parameters"])
+    except (KeyError, TypeError):
+        raise BadInput(
+            f"version {snapshot.version} of model {snapshot.model!r} was written by another version of "
+            "TriBrain, whose learner this one cannot continue; give another --model"
+        ) from None
+
+
+def weight_of_nth(n: int) -> float:
+    """What the n-th pair of one task counts.
+
+    The pairs of k candidates are no k(k − 1)/2 independent statements. Together n pairs count
+    n·(2/k)^¾, with the k whose pairs they would all be; each counts what it adds to that, so that nobody has
+    to know how many will come.
+    """
+    return _together(n) - _together(n - 1)
+
+
+def _together(n: int) -> float:
+    k = (1.0 + math.sqrt(1.0 + 8.0 * n)) / 2.0
+    return float(n * (2.0 / k) ** 0.75)
 
 
 def _note(known: dict[str, None], name: str) -> bool:
@@ -321,5 +337,5 @@ def _open_task(saved: Mapping[str, Any]) -> _OpenTask:
         reference=LinearReward(saved["reference"]),
         pair_ids=set(saved["pair_ids"]),
         gain=saved["gain"],
-        n_trusted=saved["n_trusted"],
+        counts=dict(saved["counts"]),
     )

@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from streams.codec import ContractError, decode_pair, decode_trace, encode
 from streams.contracts import PairMessage, PreferencePair, RewardSnapshot, RunClosed
 from streams.dead_letters import dead_letter
+from streams.errors import BadInput
 from streams.messages import Outgoing, StoredMessage
 from streams.partitions import partition_of
+from trainers.estimators import Recipe
 from trainers.former import Formed, LateEvent, PairFormer
 from trainers.learner import PreferenceLearner
 from trainers.pairing import PairingRules
@@ -117,6 +119,7 @@ class PairProcessor:
     """Values of the pairs topic to the snapshots of one reward model; a snapshot is the checkpoint, too.
 
     ``topic_ids`` is topic to the id that Kafka gave it, as far as known; snapshots are stamped with it.
+    ``recipe`` is for a model that begins; one that goes on from a snapshot keeps its own.
     """
 
     def __init__(
@@ -126,13 +129,15 @@ class PairProcessor:
         snapshots_topic: str,
         dead_letters_topic: str,
         topic_ids: Mapping[str, str] | None = None,
+        recipe: Recipe | None = None,
     ) -> None:
+        self._recipe = recipe
         self._model = model
         self._snapshots_topic = snapshots_topic
         self._dead_letters_topic = dead_letters_topic
         self.topic_ids = dict(topic_ids or {})
         self._base = ""
-        self._learner = PreferenceLearner(model)
+        self._learner = PreferenceLearner(model, recipe)
         self._consumed: dict[str, dict[str, int]] = {}
         self._published_version = 0
         self.pairs_since_snapshot = 0
@@ -150,11 +155,14 @@ class PairProcessor:
         """Continue from the newest snapshot, or from nothing where there is none.
 
         A topic that has another id than the snapshot's was made again: it is read from its beginning, and
-        the snapshot is the base of what follows.
+        the snapshot is the base of what follows. Raises BadInput for a snapshot of another learner than the
+        recipe's.
         """
-        self._learner = (
-            PreferenceLearner.from_snapshot(snapshot) if snapshot else PreferenceLearner(self._model)
-        )
+        if snapshot is None:
+            self._learner = PreferenceLearner(self._model, self._recipe)
+        else:
+            self._learner = PreferenceLearner.from_snapshot(snapshot)
+            self._check_recipe(snapshot)
         self._consumed, self._base = {}, ""
         if snapshot is not None:
             self._consumed = {
@@ -198,6 +206,14 @@ class PairProcessor:
         """The state as the value of a message on the snapshots topic."""
         return encode(self._learner.snapshot(self._consumed, self.topic_ids, self._base))
 
+    def _check_recipe(self, snapshot: RewardSnapshot) -> None:
+        own = self._learner.recipe.learner
+        if self._recipe is not None and self._recipe.learner != own:
+            raise BadInput(
+                f"model {self._model!r} is learnt by {own} (version {snapshot.version}), and cannot go on "
+                f"with {self._recipe.learner}; leave --learner out, or give another --model"
+            )
+
     def _was_made_again(self, topic: str, snapshot: RewardSnapshot) -> bool:
         known, now = snapshot.topic_ids.get(topic), self.topic_ids.get(topic)
         return known is not None and now is not None and known != now
@@ -213,7 +229,9 @@ class PairProcessors:
         snapshots_topic: str,
         dead_letters_topic: str,
         topic_ids: Mapping[str, str],
+        recipe: Recipe | None = None,
     ) -> None:
+        self._recipe = recipe
         self._rules = rules
         self._snapshots_topic = snapshots_topic
         self._dead_letters_topic = dead_letters_topic
@@ -244,6 +262,7 @@ class PairProcessors:
             snapshots_topic=self._snapshots_topic,
             dead_letters_topic=self._dead_letters_topic,
             topic_ids=self._topic_ids,
+            recipe=self._recipe,
         )
         processor.restore(snapshot)
 

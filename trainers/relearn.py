@@ -9,6 +9,8 @@ from streams.codec import ContractError, decode_pair, decode_snapshot, encode
 from streams.contracts import RewardSnapshot
 from streams.errors import BadInput
 from streams.messages import StoredMessage
+from trainers.estimators import Recipe
+from trainers.learner import recipe_of
 from trainers.pairing import PairingRules
 from trainers.processors import PairProcessor
 
@@ -74,12 +76,17 @@ def by_model(messages: Iterable[StoredMessage], rules: PairingRules) -> dict[str
 
 
 def learn_again(
-    messages: Sequence[StoredMessage], model: str, held: Sequence[RewardSnapshot], topic: str
+    messages: Sequence[StoredMessage],
+    model: str,
+    held: Sequence[RewardSnapshot],
+    topic: str,
+    recipe: Recipe | None = None,
 ) -> Relearnt:
     """One model from its messages of the pairs topic ``topic``.
 
-    With published snapshots of it, the messages are learnt up to the newest one's stamp, and the result is
-    compared with it. Raises BadInput where what it was learnt on top of is not held.
+    ``recipe`` is for a model without published snapshots. With them, the messages are learnt up to the
+    newest one's stamp, and the result is compared with it. Raises BadInput where what it was learnt on top
+    of is not held.
     """
     if held:
         (verdict,) = relearn(messages, held[-1:], topic, one_log(held).base)
@@ -87,7 +94,7 @@ def learn_again(
             stamp = _stamp(held[-1], topic)
             learnt = [m for m in messages if m.offset < stamp.get(str(m.partition), 0)]
             return Relearnt(verdict.relearnt, learnt, verdict.identical)
-    learner = PairProcessor(model, snapshots_topic="", dead_letters_topic="")
+    learner = PairProcessor(model, snapshots_topic="", dead_letters_topic="", recipe=recipe)
     for message in messages:
         learner.on_message(message)
     return Relearnt(learner.snapshot(), messages, False if held else None)
@@ -96,9 +103,7 @@ def learn_again(
 def learn_up_to(messages: Iterable[StoredMessage], version: int, log: OneLog) -> RewardSnapshot | None:
     """The model of this version, learnt again from the pairs topic; None where there never was one."""
     newest = log.snapshots[-1]
-    learner = PairProcessor(
-        newest.model, snapshots_topic="", dead_letters_topic="", topic_ids=newest.topic_ids
-    )
+    learner = _like(newest)
     learner.restore(log.base)
     for message in messages:
         learner.on_message(message)
@@ -121,9 +126,7 @@ def relearn(
     if not published:
         return
     waiting = list(published)
-    learner = PairProcessor(
-        published[0].model, snapshots_topic="", dead_letters_topic="", topic_ids=published[0].topic_ids
-    )
+    learner = _like(published[0])
     learner.restore(base)
     for message in messages:
         if not waiting:
@@ -134,6 +137,17 @@ def relearn(
             yield Verdict(waiting.pop(0), learner.snapshot())
     for snapshot in waiting:
         yield Verdict(snapshot, None)
+
+
+def _like(snapshot: RewardSnapshot) -> PairProcessor:
+    """What learns as the learner of this snapshot did, from nothing."""
+    return PairProcessor(
+        snapshot.model,
+        snapshots_topic="",
+        dead_letters_topic="",
+        topic_ids=snapshot.topic_ids,
+        recipe=recipe_of(snapshot),
+    )
 
 
 def _stamp(snapshot: RewardSnapshot, topic: str) -> Mapping[str, int]:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from streams.contracts import PairMessage, PreferencePair, RewardSnapshot
 from streams.errors import BadInput
-from trainers.bradley_terry import Recipe, difference
+from trainers.bradley_terry import difference
+from trainers.estimators import Recipe
 from trainers.learner import PreferenceLearner
 
 

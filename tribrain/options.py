@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from trainers.estimators import LEARNERS
+
 
 class _GivenPath(click.Path):
     """An empty text would mean the current folder."""
@@ -92,6 +94,12 @@ top_k = click.option(
     default=1,
     show_default=True,
     help="How many best candidates are compared with the rest.",
+)
+learner = click.option(
+    "--learner",
+    type=click.Choice(LEARNERS),
+    help="Who learns a model that begins: river-logistic (the default), or laplace, whose confidence grows "
+    "with what it has seen. A model that goes on keeps its own.",
 )
 model_by = click.option(
     "--model-by",

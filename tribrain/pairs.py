@@ -12,7 +12,7 @@ from streams.codec import ContractError, encode
 from streams.contracts import PairStrategy, TraceEvent
 from streams.errors import BadInput
 from streams.files import read_pairs, read_trace
-from trainers.bradley_terry import Recipe
+from trainers.estimators import LearnerName, Recipe
 from trainers.pairing import PairingRules, pairs_of_run
 from trainers.train import train_on_pairs
 from tribrain import options
@@ -60,24 +60,35 @@ def export_preference_pairs(
 @click.option(
     "--lr",
     type=options.FiniteFloat(min=0, min_open=True),
-    default=0.1,
-    show_default=True,
-    help="First learning rate.",
+    help="Learning rate of river-logistic; by default 0.06.",
 )
 @click.option(
-    "--l2", type=options.FiniteFloat(min=0), default=0.0, show_default=True, help="L2 penalty per step."
+    "--l2", type=options.FiniteFloat(min=0), help="L2 penalty per step of river-logistic; by default none."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Order of the passes after the first.")
+@options.learner
 @options.model
 @options.as_json
 def train_preference_rm(
-    pairs: Path, out: Path, epochs: int, lr: float, l2: float, seed: int, model: str, as_json: bool
+    pairs: Path,
+    out: Path,
+    epochs: int,
+    lr: float | None,
+    l2: float | None,
+    seed: int,
+    learner: LearnerName | None,
+    model: str,
+    as_json: bool,
 ) -> None:
     """Learn a Bradley–Terry reward model from pairs, in the order of the file.
 
     The same learner as the live trainer's. The first pass gives the test-then-train figures in the
     snapshot; further passes only learn.
     """
+    given = {name: value for name, value in (("lr", lr), ("l2", l2)) if value is not None}
+    recipe = Recipe(learner=learner or "river-logistic", parameters=given)
+    if given and recipe.learner != "river-logistic":
+        raise BadInput(f"--lr and --l2 are of river-logistic; {recipe.learner} takes neither")
     try:
         messages = read_pairs(pairs)
     except ContractError as error:
@@ -87,7 +98,7 @@ def train_preference_rm(
         snapshot = train_on_pairs(
             messages,
             model=model,
-            recipe=Recipe(lr=lr, l2=l2),
+            recipe=recipe,
             epochs=epochs,
             seed=seed,
             on_progress=lambda n: bar.advance(task, n),

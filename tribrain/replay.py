@@ -21,6 +21,7 @@ from streams.replay import read_topic
 from streams.selection import Selection, select_pairs, select_runs
 from streams.settings import Settings
 from streams.topics import connect_admin
+from trainers.estimators import LearnerName, Recipe
 from trainers.pairing import PairingRules
 from trainers.processors import TraceProcessor
 from trainers.relearn import Relearnt, by_model, learn_again
@@ -66,6 +67,7 @@ _CONNECT_S = 5.0
 @options.bootstrap_servers
 @options.model
 @options.model_by
+@options.learner
 @options.strategy
 @options.min_gap
 @options.top_k
@@ -82,6 +84,7 @@ def replay(
     bootstrap_servers: str | None,
     model: str,
     model_by: str | None,
+    learner: LearnerName | None,
     strategy: PairStrategy,
     min_gap: float,
     top_k: int,
@@ -112,6 +115,7 @@ def replay(
     )
     if not traces:
         connect_admin(settings, _CONNECT_S).close()
+    recipe = Recipe(learner=learner) if learner else None
     held: dict[str, list[RewardSnapshot]] = {}
     with progress(SpinnerColumn(), TextColumn("{task.completed} messages")) as bar:
         counter = bar.add_task("messages", total=None)
@@ -133,7 +137,7 @@ def replay(
             recorded = counted(read_topic(settings, settings.pairs_topic))
             pairs = list(select_pairs(recorded, selection))
         replayed = {
-            name: learn_again(messages, name, held.get(name, []), settings.pairs_topic)
+            name: learn_again(messages, name, held.get(name, []), settings.pairs_topic, recipe)
             for name, messages in by_model(pairs, rules).items()
         }
     if not any(decode_snapshot(one.snapshot, "replayed").version for one in replayed.values()):

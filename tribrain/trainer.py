@@ -20,6 +20,7 @@ from streams.partitions import partitions_of
 from streams.settings import Settings
 from streams.snapshot_writer import Fenced, SnapshotWriter, base_of
 from streams.topics import create_topics
+from trainers.estimators import LearnerName, Recipe
 from trainers.pairing import PairingRules
 from trainers.processors import PairProcessors, TraceProcessor
 from tribrain import options
@@ -40,6 +41,7 @@ _T = TypeVar("_T")
 @options.min_gap
 @options.top_k
 @options.model_by
+@options.learner
 @click.option(
     "--run-timeout-s",
     type=options.FiniteFloat(min=1.0),
@@ -73,6 +75,7 @@ def serve_trainer(
     min_gap: float,
     top_k: int,
     model_by: str | None,
+    learner: LearnerName | None,
     run_timeout_s: float,
     accept_new_topics: bool,
     snapshot_every_pairs: int,
@@ -87,15 +90,19 @@ def serve_trainer(
     settings = Settings.from_environment(bootstrap_servers)
     create_topics(settings)
     rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model, model_by=model_by)
-    trainer = _Trainer(settings, rules, accept_new_topics)
+    recipe = Recipe(learner=learner) if learner else None
+    trainer = _Trainer(settings, rules, recipe, accept_new_topics)
     sys.exit(asyncio.run(trainer.serve(snapshot_every_pairs, snapshot_every_s, run_timeout_s)))
 
 
 class _Trainer:
     """One worker from its start to a signal, an error or its successor."""
 
-    def __init__(self, settings: Settings, rules: PairingRules, accept_new_topics: bool) -> None:
+    def __init__(
+        self, settings: Settings, rules: PairingRules, recipe: Recipe | None, accept_new_topics: bool
+    ) -> None:
         self._settings = settings
+        self._recipe = recipe
         self._rules = rules
         self._accept_new_topics = accept_new_topics
         self._writers: list[SnapshotWriter] = []
@@ -129,6 +136,7 @@ class _Trainer:
                 snapshots_topic=settings.snapshots_topic,
                 dead_letters_topic=settings.dead_letters_topic,
                 topic_ids=ids,
+                recipe=self._recipe,
             ),
             writer_of=self._writer,
             count_partitions=lambda: self._in_thread(

@@ -82,7 +82,7 @@ def test_who_may_steer(
     policy_gate: PreferenceGate, given_by_user: bool, snapshot_gate: GateState, steers: bool
 ) -> None:
     policy = PreferencePolicy(gate=policy_gate, given_by_user=given_by_user)
-    assert policy.confidence(snapshot_gate) == float(steers)
+    assert policy.steers(snapshot_gate) is steers
 
 
 def test_a_bad_preference_weight_is_bad_input() -> None:

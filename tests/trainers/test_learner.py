@@ -18,7 +18,8 @@ from streams.contracts import (
 from streams.errors import BadInput
 from tests.factories import pair
 from trainers import learner as learner_module
-from trainers.bradley_terry import Recipe, prob_prefer
+from trainers.bradley_terry import prob_prefer
+from trainers.estimators import Recipe
 from trainers.learner import PreferenceLearner
 from trainers.train import train_on_pairs
 
@@ -150,11 +151,11 @@ def test_pairs_for_another_model_are_passed_over() -> None:
 
 def test_more_epochs_learn_more_and_change_no_figure() -> None:
     messages = tasks(20, seed=8)
-    once = train_on_pairs(messages, recipe=Recipe(lr=0.02))
-    often = train_on_pairs(messages, recipe=Recipe(lr=0.02), epochs=5, seed=1)
+    once = train_on_pairs(messages, recipe=Recipe(parameters={"lr": 0.02}))
+    often = train_on_pairs(messages, recipe=Recipe(parameters={"lr": 0.02}), epochs=5, seed=1)
     assert often.metrics == once.metrics
     assert often.weights["goal.task"] > once.weights["goal.task"]
-    assert often == train_on_pairs(messages, recipe=Recipe(lr=0.02), epochs=5, seed=1)
+    assert often == train_on_pairs(messages, recipe=Recipe(parameters={"lr": 0.02}), epochs=5, seed=1)
 
 
 def test_pairs_without_critics_cannot_be_learnt_from() -> None:

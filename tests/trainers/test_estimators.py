@@ -1,0 +1,233 @@
+"""What holds of every learner, and of each by itself: formulas, bits, missing critics, drift."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from river import checks
+from sklearn.linear_model import LogisticRegression
+
+from streams.errors import BadInput
+from trainers.estimators import LEARNERS, LearnerName, PairEstimator, Recipe, estimator_from_state
+from trainers.laplace import Array, Laplace
+
+UNIT = 0.25
+every_learner = pytest.mark.parametrize("learner", LEARNERS)
+
+
+def new(learner: LearnerName) -> PairEstimator:
+    return Recipe(learner=learner).new()
+
+
+def differences(n: int, weights: Array, seed: int) -> Array:
+    """Rows in favour of what a logistic model with these weights (per UNIT) prefers."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(0, UNIT, (n, len(weights)))
+    prefers = rng.random(n) < 1 / (1 + np.exp(-X @ weights / UNIT))
+    return np.where(prefers[:, None], X, -X)
+
+
+def rows(X: Array) -> list[dict[str, float]]:
+    return [{f"c{j:02d}": float(x) for j, x in enumerate(row) if not math.isnan(x)} for row in X]
+
+
+@pytest.mark.parametrize(
+    ("learner", "check"),
+    [(learner, check) for learner in LEARNERS for check in checks.yield_checks(new(learner))],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_rivers_own_check_passes(learner: LearnerName, check: Callable[[PairEstimator], None]) -> None:
+    check(new(learner))
+
+
+@every_learner
+def test_a_restored_estimator_goes_on_to_the_bit(learner: LearnerName) -> None:
+    stream = rows(differences(600, np.array([0.5, -0.3, 0.0]), seed=1))
+    whole, half = new(learner), new(learner)
+    for x in stream[:301]:
+        whole.learn_one(x, True)
+        half.learn_one(x, True)
+    again = estimator_from_state(json.loads(json.dumps(half.state())))
+    for x in stream[301:]:
+        whole.learn_one(x, True, 0.7)
+        again.learn_one(x, True, 0.7)
+    assert again.state() == whole.state()
+
+
+@every_learner
+def test_one_pass_comes_within_four_thousandths_of_the_batch_optimum_in_log_loss(
+    learner: LearnerName,
+) -> None:
+    X = differences(4000, np.array([0.9, -0.4, 0.1]), seed=5)
+    model = new(learner)
+    for x in rows(X):
+        model.learn_one(x, True)
+    online = np.array([model.weights[name] / model.scales[name] for name in sorted(model.weights)])
+    batch = LogisticRegression(fit_intercept=False).fit(np.vstack([X, -X]), [1] * len(X) + [0] * len(X))
+
+    def log_loss(coefficients: Array) -> float:
+        return float(np.mean(np.log1p(np.exp(-X @ coefficients))))
+
+    assert log_loss(online) - log_loss(batch.coef_[0]) < 0.004
+
+
+@every_learner
+def test_a_label_for_the_second_side_is_the_pair_turned_round(learner: LearnerName) -> None:
+    first, second = new(learner), new(learner)
+    for x in rows(differences(50, np.array([0.5, -0.3]), seed=2)):
+        first.learn_one(x, True)
+        second.learn_one({name: -value for name, value in x.items()}, False)
+    assert first.state() == second.state()
+
+
+@every_learner
+def test_before_any_pair_critics_are_taken_to_be_right(learner: LearnerName) -> None:
+    assert new(learner).predict_proba_one({"a": 0.4, "b": -0.1})[True] > 0.5
+    assert new(learner).predict_proba_one({})[True] == 0.5
+
+
+@every_learner
+def test_a_critic_that_vanishes_does_not_change_what_is_known_of_the_rest(learner: LearnerName) -> None:
+    X = differences(3000, np.array([0.8, 0.4, -0.5]), seed=3)
+    with_it, rest = new(learner), new(learner)
+    for x in rows(X[:1500]):
+        with_it.learn_one(x, True)
+    X[1500:, 2] = math.nan
+    for x in rows(X[1500:]):
+        with_it.learn_one(x, True)
+        rest.learn_one(x, True)
+    assert with_it.weights["c00"] == pytest.approx(0.8, abs=0.12)
+    assert with_it.weights["c01"] == pytest.approx(0.4, abs=0.12)
+    assert "c02" not in rest.weights
+
+
+@every_learner
+def test_a_critic_that_appears_later_is_learnt_from_then_on(learner: LearnerName) -> None:
+    X = differences(3000, np.array([0.5, 0.9]), seed=4)
+    X[:1000, 1] = math.nan
+    model = new(learner)
+    for x in rows(X):
+        model.learn_one(x, True)
+    assert model.weights["c01"] == pytest.approx(0.9, abs=0.2)
+
+
+@every_learner
+def test_scores_of_any_size_can_be_learnt(learner: LearnerName) -> None:
+    """Critics of other projects count in percent, or without bound."""
+    X = differences(3000, np.array([0.6, -0.6]), seed=6) * np.array([100.0, 1.0])
+    model = new(learner)
+    for x in rows(X):
+        model.learn_one(x, True)
+    effect = {name: model.weights[name] / model.scales[name] for name in model.weights}
+    assert effect["c00"] * 100.0 * UNIT == pytest.approx(0.6, abs=0.15)
+
+
+@every_learner
+def test_a_weight_of_nothing_teaches_nothing(learner: LearnerName) -> None:
+    model = new(learner)
+    model.learn_one({"a": 0.5}, True)
+    before = model.weights
+    model.learn_one({"a": 0.5}, False, 0.0)
+    assert model.weights == before
+
+
+def test_an_unknown_learner_is_bad_input() -> None:
+    with pytest.raises(BadInput, match="no learner is called 'oracle'; expected river-logistic or laplace"):
+        Recipe(learner="oracle")  # type: ignore[arg-type]
+
+
+def test_arrays_give_the_bits_of_dicts_also_where_scores_are_missing_and_drift_is_seen() -> None:
+    before, after = np.linspace(-1.5, 1.5, 5), np.linspace(1.5, -1.5, 5)
+    X = np.concatenate([differences(3000, before, seed=7), differences(3000, after, seed=8)])
+    X[np.random.default_rng(9).random(X.shape) < 0.1] = math.nan
+    w = np.random.default_rng(10).uniform(0.2, 1.0, len(X))
+    names = [f"c{j:02d}" for j in range(5)]
+    by_dict, by_array, in_parts = (Laplace().with_features(names) for _ in range(3))
+    p = by_array.learn_many_differences(X, w)
+    for start in range(0, len(X), 37):
+        in_parts.learn_many_differences(X[start : start + 37], w[start : start + 37])
+    for x, weight in zip(rows(X), w, strict=True):
+        by_dict.learn_one(x, True, float(weight))
+    assert by_array.alarms > 0
+    assert by_dict.state() == by_array.state() == in_parts.state()
+    assert ((p > 0) & (p < 1)).all()
+
+
+def test_the_array_gives_what_was_predicted_before_each_row_was_learnt() -> None:
+    X = differences(200, np.array([0.5, -0.3]), seed=11)
+    model = Laplace().with_features(["c00", "c01"])
+    one_by_one = Laplace().with_features(["c00", "c01"])
+    p = model.learn_many_differences(X, np.ones(len(X)))
+    for x, expected in zip(rows(X), p, strict=True):
+        assert one_by_one.predict_proba_one(x)[True] == pytest.approx(expected, abs=1e-12)
+        one_by_one.learn_one(x, True)
+
+
+def test_a_laplace_step_is_that_of_the_formula() -> None:
+    rng = np.random.default_rng(12)
+    X, w = rng.normal(0, UNIT, (40, 3)), rng.uniform(0.2, 1.0, 40)
+    model = Laplace(forgetting=0.01, drift_delta=0.0).with_features("abc")
+    model.learn_many_differences(X, w)
+    m, S = np.full(3, 0.12), 0.08 * np.eye(3)
+    for d, weight in zip(X / UNIT, w, strict=True):
+        v = d @ S @ d
+        kappa = 1 / np.sqrt(1 + np.pi * v / 8)
+        p = 1 / (1 + np.exp(-kappa * (m @ d)))
+        r = weight * kappa * p * (1 - p)
+        m, S = (
+            m + weight * (1 - p) * (S @ d) / (1 + r * v),
+            S - r * np.outer(S @ d, S @ d) / (1 + r * v),
+        )
+        keep = 0.99**weight
+        m, S = 0.12 + keep * (m - 0.12), keep**2 * S + (1 - keep**2) * 0.08 * np.eye(3)
+    assert list(model.weights.values()) == pytest.approx(list(m), rel=1e-12)
+    assert np.array(model.covariance) == pytest.approx(S, rel=1e-12)
+
+
+def test_the_covariance_stays_symmetric_to_the_bit_and_positive() -> None:
+    model = Laplace().with_features([f"c{j}" for j in range(6)])
+    model.learn_many_differences(differences(20_000, np.linspace(-1, 1, 6), seed=13), np.ones(20_000))
+    cov = np.array(model.covariance)
+    assert (cov == cov.T).all()
+    assert np.linalg.eigvalsh(cov).min() > 0
+
+
+def test_without_drift_there_is_no_alarm_in_100000_pairs() -> None:
+    model = Laplace().with_features([f"c{j}" for j in range(6)])
+    model.learn_many_differences(differences(100_000, np.linspace(-0.5, 0.9, 6), seed=14), np.ones(100_000))
+    assert model.alarms == 0
+
+
+def test_an_alarm_makes_it_uncertain_again_and_keeps_its_mean() -> None:
+    stream = np.concatenate([
+        differences(4000, np.array([1.2, 0.8]), seed=15), differences(2000, np.array([-1.2, 0.8]), seed=16)
+    ])  # fmt: skip
+    model = Laplace().with_features(["a", "b"])
+    seen = 0
+    while model.alarms == 0:
+        before = model.weights["b"]
+        model.learn_many_differences(stream[seen : seen + 1], np.ones(1))
+        seen += 1
+    assert 4000 < seen < 5000
+    assert np.array(model.covariance) == pytest.approx(0.08 * np.eye(2))
+    assert model.weights["b"] == pytest.approx(before, abs=0.02)
+
+
+def test_the_detectors_memory_is_bounded_and_survives_a_restart_to_the_bit() -> None:
+    X = differences(20_000, np.array([0.4]), seed=17)
+    whole, half = (Laplace().with_features(["a"]) for _ in range(2))
+    whole.learn_many_differences(X, np.ones(len(X)))
+    half.learn_many_differences(X[:11_003], np.ones(11_003))
+    again = Laplace.from_state(json.loads(json.dumps(half.state())))
+    again.learn_many_differences(X[11_003:], np.ones(len(X) - 11_003))
+    assert again.state() == whole.state()
+    assert 512 <= len(whole.state()["observed"]) < 1024
+
+
+def test_another_number_of_columns_is_refused() -> None:
+    with pytest.raises(ValueError, match="X has 3 columns; expected 2, one for each feature"):
+        Laplace().with_features("ab").learn_many_differences(np.zeros((1, 3)), np.ones(1))

@@ -1,0 +1,72 @@
+"""The learners by name: River estimators that take differences of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, get_args
+
+from streams.errors import BadInput
+
+LearnerName = Literal["river-logistic", "laplace"]
+LEARNERS: tuple[LearnerName, ...] = get_args(LearnerName)
+
+
+class PairEstimator(Protocol):
+    """P(first preferred to second) from the differences of their scores; a River classifier, too.
+
+    ``weights`` are per ``scales`` of a feature's difference. ``covariance`` is that of the weights, in the
+    order of ``features``; None for a point estimate. ``alarms`` counts the alarms of a drift detector.
+    """
+
+    name: ClassVar[str]
+
+    def learn_one(self, x: Mapping[str, float], y: bool, w: float = 1.0) -> None: ...
+    def predict_proba_one(self, x: Mapping[str, float]) -> dict[bool, float]: ...
+    def state(self) -> dict[str, Any]: ...
+    @property
+    def features(self) -> tuple[str, ...]: ...
+    @property
+    def weights(self) -> dict[str, float]: ...
+    @property
+    def scales(self) -> dict[str, float]: ...
+    @property
+    def covariance(self) -> list[list[float]] | None: ...
+    @property
+    def alarms(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Which learner, and the parameters that are not its defaults. Raises BadInput for an unknown name."""
+
+    learner: LearnerName = "river-logistic"
+    parameters: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.learner not in LEARNERS:
+            raise BadInput(f"no learner is called {self.learner!r}; expected {' or '.join(LEARNERS)}")
+
+    def new(self) -> PairEstimator:
+        """An estimator that has learnt nothing."""
+        estimator: PairEstimator = _class_of(self.learner)(**(self.parameters or {}))
+        return estimator
+
+
+def estimator_from_state(state: Mapping[str, Any]) -> PairEstimator:
+    """The estimator whose ``state`` was saved under its name. Raises BadInput for an unknown one."""
+    estimator: PairEstimator = _class_of(state["learner"]).from_state(state)
+    return estimator
+
+
+def _class_of(name: str) -> Any:
+    """Imported when it is needed: each brings a library that takes a while to load."""
+    if name == "laplace":
+        from trainers.laplace import Laplace
+
+        return Laplace
+    if name == "river-logistic":
+        from trainers.river_logistic import RiverLogistic
+
+        return RiverLogistic
+    raise BadInput(f"no learner is called {name!r}; expected {' or '.join(LEARNERS)}")
