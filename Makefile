@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-faults bench constraints clean
+.PHONY: setup demo test test-faults bench results constraints clean
 
 setup: $(READY)
 
@@ -32,6 +32,10 @@ test-faults: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench
+
+# The table of trainers/RESULTS.md, anew.
+results: $(READY)
+	$(BIN)/python -m tests.bench.learning
 
 # Pins every dependency with its hashes; needs uv.
 constraints:

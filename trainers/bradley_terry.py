@@ -20,6 +20,8 @@ Scores = Mapping[str, float | None]
 UNIT = 0.25
 """A usual difference of two critic scores in [0, 1]; weights are per so much. A scale that moved while it is
 estimated would make the result depend on the order of the tasks."""
+YOUTH = 20
+"""Pairs of a critic in which its unit may still grow, for critics that count on a larger scale."""
 
 
 def difference(a: Scores, b: Scores) -> dict[str, float]:

@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 from river import base
 from river.drift import ADWIN
 
-from trainers.bradley_terry import UNIT
+from trainers.bradley_terry import UNIT, YOUTH
 
 Array = NDArray[np.float64]
 
-_BLOCK = 8
-"""Pairs whose mean loss is one observation of the drift detector."""
+_BLOCK = 8.0
+"""Weight of pairs whose mean loss is one observation of the drift detector. Pairs of one task are alike, and
+count less the more there are, so that a long task is no drift."""
 _CHECK = 4
 """Observations between two looks of the detector."""
-_GAIN = 16.0
+_GAIN = 8.0
 """ADWIN's bound is for values in [0, 1]; means of eight losses spread so little that it would sleep."""
 _CLIP = 2.0
 """Nats of one pair that count at most for the detector."""
@@ -36,18 +37,17 @@ _REMEMBERED = 1024
 
 @numba.njit(cache=True)
 def _learn(  # type: ignore[no-untyped-def]
-    X, w, start, stop, mean, cov, scale, prior_mean, prior_variance, forgetting, p, block, means
+    X, w, start, stop, mean, cov, scale, young, prior_mean, prior_variance, forgetting, p, block
 ):
-    """Rows ``start`` to ``stop`` of X (n, d), each a difference in favour of what happened; NaN is missing.
+    """Rows from ``start`` of X (n, d), each a difference in favour of what happened; NaN is missing.
 
     Changes the state in place and writes to ``p`` what was predicted of each row before it was learnt.
-    ``block`` is (pairs, summed loss) of the unfinished block; finished ones go to ``means``, whose number is
-    returned.
+    ``block`` is (weight, summed loss) of the unfinished block. Ends where a block does, or at ``stop``;
+    returns where it has come to, and the mean loss of the block that was finished, or NaN.
     """
     d = X.shape[1]
     z = np.empty(d)
     g = np.empty(d)
-    finished = 0
     for i in range(start, stop):
         mu = 0.0
         for j in range(d):
@@ -55,8 +55,10 @@ def _learn(  # type: ignore[no-untyped-def]
             if math.isnan(x):
                 z[j] = 0.0
             else:
-                while abs(x) > 4.0 * scale[j]:
-                    scale[j] *= 2.0
+                if young[j] > 0.0:
+                    young[j] -= 1.0
+                    while abs(x) > 4.0 * scale[j]:
+                        scale[j] *= 2.0
                 z[j] = x / scale[j]
             mu += mean[j] * z[j]
             g[j] = 0.0
@@ -81,14 +83,14 @@ def _learn(  # type: ignore[no-untyped-def]
                 cov[j, k] = keep2 * (cov[j, k] - shrink * (g[j] * g[k]))
             cov[j, j] += (1.0 - keep2) * prior_variance
 
-        block[0] += 1.0
-        block[1] += min(-math.log(q), _CLIP) if q > 0.0 else _CLIP
-        if block[0] == _BLOCK:
-            means[finished] = block[1] / _BLOCK
-            finished += 1
+        block[0] += w[i]
+        block[1] += w[i] * (min(-math.log(q), _CLIP) if q > 0.0 else _CLIP)
+        if block[0] >= _BLOCK:
+            mean_loss = block[1] / block[0]
             block[0] = 0.0
             block[1] = 0.0
-    return finished
+            return i + 1, mean_loss
+    return stop, math.nan
 
 
 class Laplace(base.Classifier):
@@ -101,7 +103,8 @@ class Laplace(base.Classifier):
     off) sets the covariance back to the prior and keeps the mean.
 
     Any feature may be missing, new or gone in a row: a missing one contributes nothing, a new one starts
-    with the prior. Differences beyond 1 double the feature's unit until they are within.
+    with the prior. Differences beyond 1 among the first ``YOUTH`` of a feature double its unit until they are
+    within; later the unit stays.
 
     >>> model = Laplace()
     >>> for _ in range(50):
@@ -116,7 +119,7 @@ class Laplace(base.Classifier):
         self,
         prior_mean: float = 0.12,
         prior_variance: float = 0.08,
-        forgetting: float = 5e-6,
+        forgetting: float = 4e-6,
         drift_delta: float = 0.002,
     ) -> None:
         self.prior_mean = prior_mean
@@ -129,6 +132,7 @@ class Laplace(base.Classifier):
         self._mean: Array = np.empty(0)
         self._cov: Array = np.empty((0, 0))
         self._scale: Array = np.empty(0)
+        self._young: Array = np.empty(0)
         self._block: Array = np.zeros(2)
         self._observed: list[float] = []
         self._detector = self._new_detector()
@@ -171,19 +175,15 @@ class Laplace(base.Classifier):
             )
         X = np.ascontiguousarray(X, dtype=np.float64)
         w = np.ascontiguousarray(w, dtype=np.float64)
-        p, means = np.empty(len(X)), np.empty(_CHECK + 1)
+        p = np.empty(len(X))
         start = 0
         while start < len(X):
-            # Up to where the detector looks next.
-            done = (len(self._observed) % _CHECK) * _BLOCK + int(self._block[0])
-            stop = min(len(X), start + _CHECK * _BLOCK - done)
-            finished = _learn(
-                X, w, start, stop, self._mean, self._cov, self._scale,
-                self.prior_mean, self.prior_variance, self.forgetting, p, self._block, means,
+            start, mean_loss = _learn(
+                X, w, start, len(X), self._mean, self._cov, self._scale, self._young,
+                self.prior_mean, self.prior_variance, self.forgetting, p, self._block,
             )  # fmt: skip
-            for mean in means[:finished]:
-                self._observe(float(mean))
-            start = stop
+            if not math.isnan(mean_loss):
+                self._observe(mean_loss)
         return p
 
     def with_features(self, names: Sequence[str]) -> Laplace:
@@ -218,6 +218,7 @@ class Laplace(base.Classifier):
             "mean": list(map(float, self._mean)),
             "covariance": self.covariance,
             "scale": list(map(float, self._scale)),
+            "young": list(map(float, self._young)),
             "block": list(map(float, self._block)),
             "observed": list(self._observed),
             "alarms": self.alarms,
@@ -232,6 +233,7 @@ class Laplace(base.Classifier):
         model._mean = np.array(state["mean"], dtype=np.float64)
         model._cov = np.array(state["covariance"], dtype=np.float64).reshape(d, d)
         model._scale = np.array(state["scale"], dtype=np.float64)
+        model._young = np.array(state["young"], dtype=np.float64)
         model._block = np.array(state["block"], dtype=np.float64)
         model.alarms = state["alarms"]
         for mean in state["observed"]:
@@ -254,6 +256,7 @@ class Laplace(base.Classifier):
         self._cov = cov
         self._mean = np.concatenate([self._mean, np.full(len(new), self.prior_mean)])
         self._scale = np.concatenate([self._scale, np.full(len(new), UNIT)])
+        self._young = np.concatenate([self._young, np.full(len(new), float(YOUTH))])
 
     def _observe(self, mean: float) -> None:
         if not self.drift_delta:

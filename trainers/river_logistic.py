@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from river import base, linear_model, optim
 from river.utils import VectorDict
 
-from trainers.bradley_terry import UNIT
+from trainers.bradley_terry import UNIT, YOUTH
 
 
 class RiverLogistic(base.Classifier):  # type: ignore[misc]
@@ -35,6 +35,7 @@ class RiverLogistic(base.Classifier):  # type: ignore[misc]
         self.l2 = l2
         self.prior_mean = prior_mean
         self._scale: dict[str, float] = {}
+        self._young: dict[str, int] = {}
         self._average: dict[str, float] = {}
         self._weight_learnt = 0.0
         self._model = linear_model.LogisticRegression(
@@ -50,10 +51,13 @@ class RiverLogistic(base.Classifier):  # type: ignore[misc]
         for name, value in x.items():
             if name not in self._scale:
                 self._scale[name] = UNIT
+                self._young[name] = YOUTH
                 self._average[name] = self.prior_mean
                 self._model._weights[name] = self.prior_mean
-            while abs(value) > 4.0 * self._scale[name]:
-                self._scale[name] *= 2.0
+            if self._young[name]:
+                self._young[name] -= 1
+                while abs(value) > 4.0 * self._scale[name]:
+                    self._scale[name] *= 2.0
         # Every known feature is present, since River's L2 leaves out the features that a step leaves out.
         z = {name: x.get(name, 0.0) / scale for name, scale in self._scale.items()}
         self._model.learn_one(z, y, w=w)
@@ -103,6 +107,7 @@ class RiverLogistic(base.Classifier):  # type: ignore[misc]
             "learner": self.name,
             "parameters": self._get_params(),
             "scale": dict(self._scale),
+            "young": dict(self._young),
             "average": dict(self._average),
             "weights": {name: float(now[name]) for name in self._scale},
             "squares": {name: float(squares[name]) for name in self._scale},
@@ -114,6 +119,7 @@ class RiverLogistic(base.Classifier):  # type: ignore[misc]
         """The estimator that had this state, to the bit. The order of features is part of the state."""
         model = cls(**state["parameters"])
         model._scale = dict(state["scale"])
+        model._young = dict(state["young"])
         model._average = dict(state["average"])
         model._weight_learnt = state["weight_learnt"]
         model._model._weights = VectorDict(dict(state["weights"]))

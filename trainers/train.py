@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from streams.contracts import PairMessage, PreferencePair, RewardSnapshot
 from streams.errors import BadInput
 from trainers.bradley_terry import difference
 from trainers.estimators import Recipe
-from trainers.learner import PreferenceLearner
+from trainers.learner import PreferenceLearner, task_of
 
 
 def train_on_pairs(
@@ -31,7 +32,12 @@ def train_on_pairs(
             f"none of the {len(pairs)} pairs has a critic score on both sides, so there is nothing to learn; "
             "export them again with export-preference-pairs from traces with critic_results"
         )
-    learner = PreferenceLearner(model, recipe, open_tasks=len(pairs))
+    learner = PreferenceLearner(
+        model,
+        recipe,
+        open_tasks=len(pairs),
+        pairs_of_task=Counter((task_of(pair), pair.label_source) for pair in pairs),
+    )
     for message in messages:
         learner.on_message(message)
         on_progress(1)

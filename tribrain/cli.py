@@ -28,6 +28,10 @@ _COMMANDS = {
     "end-run": ("tribrain.end_run:end_run", "End runs on Kafka that will not end by themselves."),
     "spool": ("tribrain.spool:spool", "Events that wait on this computer for Kafka."),
     "replay": ("tribrain.replay:replay", "Pairs and model again from the log or from traces, offline."),
+    "evaluate-rm": (
+        "tribrain.evaluate:evaluate_rm",
+        "How good learners or a model are on unseen pairs.",
+    ),
     "verify-state": ("tribrain.verify_state:verify_state", "Whether pairs, snapshot and replay agree."),
     "snapshots": ("tribrain.snapshots:snapshots", "Published reward models: list, show, verify, rollback."),
     "dlq": ("tribrain.dlq:dlq", "Messages that could not be used: list, show, replay."),

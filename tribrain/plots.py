@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -206,6 +207,21 @@ def _room_around(values: Sequence[float]) -> tuple[float, float]:
 
 def _mode(feature: str) -> str:
     return feature.partition(".")[2] or "other"
+
+
+def reliability_plot(curves: Mapping[str, Sequence[tuple[float, float, int]]]) -> bytes:
+    """PNG; per learner (mean confidence, share that was right, pairs) of each bin. The diagonal is honest."""
+    figure, axes = _figure(height_in=4.2)
+    axes.plot([0.5, 1.0], [0.5, 1.0], color="#888888", linestyle=":", label="as confident as right")
+    most = max((n for bins in curves.values() for *_, n in bins), default=1)
+    for (name, bins), colour in zip(curves.items(), itertools.cycle(_MODE_COLOURS[:-1]), strict=False):
+        confidence, right = [c for c, _, _ in bins], [r for _, r, _ in bins]
+        axes.plot(confidence, right, color=colour, linewidth=1.2, label=_short(name))
+        axes.scatter(confidence, right, s=[6 + 60 * n / most for *_, n in bins], color=colour, alpha=0.7)
+    axes.set_xlabel("confidence in the preferred side (larger dots: more pairs)")
+    axes.set_ylabel("share of pairs in which it was right")
+    axes.legend(frameon=False, fontsize=8)
+    return _png(figure)
 
 
 def _label(feature: str) -> str:

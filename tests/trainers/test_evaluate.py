@@ -1,0 +1,138 @@
+"""Measuring learners on pairs that they have not seen."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streams.codec import decode_snapshot, encode
+from streams.contracts import PreferencePair
+from streams.errors import BadInput
+from tests.factories import pair
+from trainers.estimators import LEARNERS, LearnerName, Recipe
+from trainers.evaluate import (
+    COMPARED,
+    PairTable,
+    figures,
+    measure,
+    measure_snapshot,
+    predict,
+    reliability,
+    tables,
+)
+from trainers.normalise import CriticRanges
+from trainers.train import train_on_pairs
+
+NAMES = ("a.x", "b.y", "c.z")
+
+
+def tasks(n: int, seed: int, prefix: str = "t") -> list[PreferencePair]:
+    """People prefer a.x, on its scale of 0 to 100; b.y misleads, c.z is noise that is often missing."""
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for number in range(n):
+        for _ in range(4):
+            sides = rng.uniform(0, 1, (2, 3))
+            logit = 5 * (sides[0, 0] - sides[1, 0]) - 2 * (sides[0, 1] - sides[1, 1])
+            first = int(rng.random() >= 1 / (1 + math.exp(-logit)))
+            missing = rng.random() < 0.3
+            chosen, rejected = (
+                {"a.x": 100 * side[0], "b.y": side[1], "c.z": None if missing else side[2]}
+                for side in (sides[first], sides[1 - first])
+            )
+            pairs.append(pair(chosen, rejected, task_id=f"{prefix}{number}"))
+    return pairs
+
+
+TRAIN, HOLDOUT = tables(tasks(300, seed=1), tasks(200, seed=2, prefix="h"))
+
+
+def of(name: str, orders: int = 2) -> dict[str, Any]:
+    (*_, last) = measure(name, TRAIN, HOLDOUT, orders=orders)
+    return figures(last, HOLDOUT.tasks)
+
+
+@pytest.mark.parametrize(("learner", "within"), [("laplace", 0.004), ("river-logistic", 0.01)])
+def test_a_learner_comes_close_to_the_batch_optimum_and_beats_the_critics(
+    learner: str, within: float
+) -> None:
+    batch, mean, single = (of(name)["log_loss"] for name in ("batch", "critics-mean", "best-single"))
+    assert of(learner)["log_loss"] < batch + within
+    assert batch < single < mean < math.log(2)
+
+
+def test_the_order_of_the_tasks_changes_little_and_is_reported() -> None:
+    assert 0 < of("laplace", orders=4)["log_loss_sd_over_orders"] < 0.001
+    assert of("batch")["log_loss_sd_over_orders"] == 0.0
+
+
+def test_after_a_hundred_pairs_it_is_worse_than_in_the_end() -> None:
+    laplace = of("laplace")
+    assert laplace["log_loss"] < laplace["log_loss_after_100"] < math.log(2)
+    assert of("batch")["log_loss_after_100"] is None
+
+
+def test_the_same_seed_gives_the_same_figures() -> None:
+    assert of("laplace") == of("laplace")
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_every_figure_is_within_its_interval(name: str) -> None:
+    result = of(name)
+    for figure in ("accuracy", "log_loss", "ece"):
+        low, high = result[f"{figure}_ci95"]
+        assert low < high
+        if figure != "ece":  # whose resamples are biased upwards
+            assert low <= result[figure] <= high
+
+
+def test_predictions_of_arrays_are_those_of_dicts() -> None:
+    learner: LearnerName
+    for learner in LEARNERS:
+        estimator = Recipe(learner=learner).new()
+        known = [{n: float(x) for n, x in zip(NAMES, row, strict=True) if x == x} for row in TRAIN.X[:300]]
+        for x in known:
+            estimator.learn_one(x, True)
+        one_by_one = [estimator.predict_proba_one(x)[True] for x in known]
+        assert predict(estimator, TRAIN.features, TRAIN.X[:300]) == pytest.approx(one_by_one, abs=1e-12)
+
+
+def test_a_finished_model_is_measured_on_scores_as_they_are() -> None:
+    unit = [
+        pair({"a.x": (p.chosen_critics["a.x"] or 0) / 100}, {"a.x": (p.rejected_critics["a.x"] or 0) / 100},
+             task_id=p.task_id)
+        for p in tasks(200, seed=3)
+    ]  # fmt: skip
+    model = decode_snapshot(encode(train_on_pairs(unit)), "test")
+    table = PairTable.of(unit, CriticRanges({}), ())
+    result = figures(measure_snapshot(model, unit), table.tasks)
+    assert 0.4 < result["log_loss"] < 0.65
+    assert result["log_loss_after_100"] is None
+
+
+def test_a_calibrated_model_is_right_as_often_as_it_is_confident() -> None:
+    (*_, last) = measure("batch", TRAIN, HOLDOUT, orders=1)
+    bins = reliability(last)
+    assert sum(n for *_, n in bins) == len(HOLDOUT.X)
+    assert all(abs(right - confidence) < 0.2 for confidence, right, n in bins if n > 50)
+
+
+def test_critics_are_brought_to_the_unit_interval_by_the_training_part() -> None:
+    ranges = CriticRanges.of_pairs(tasks(300, seed=1))
+    low, high = ranges.ranges["a.x"]
+    assert 0 < low < 5
+    assert 95 < high < 100
+    assert ranges.apply({"a.x": 1e9, "b.y": None, "unknown": 0.5}) == {"a.x": 1.0, "b.y": None}
+
+
+def test_a_critic_that_always_says_the_same_makes_no_difference() -> None:
+    same = [pair({"a.x": 7.0}, {"a.x": 7.0}), pair({"a.x": 7.0}, {"a.x": 7.0})]
+    assert CriticRanges.of_pairs(same).apply({"a.x": 7.0}) == {"a.x": 0.0}
+
+
+def test_files_without_a_common_critic_are_bad_input() -> None:
+    with pytest.raises(BadInput, match="no critic has scores in both files"):
+        tables([pair({"a.x": 1.0}, {"a.x": 0.0})], [pair({"b.y": 1.0}, {"b.y": 0.0})])

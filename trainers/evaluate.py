@@ -1,0 +1,278 @@
+"""How good learners are on pairs that they have not seen: one online pass beside the batch optimum."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+
+from streams.contracts import PreferencePair, RewardSnapshot
+from streams.errors import BadInput
+from trainers.bradley_terry import difference, prob_prefer
+from trainers.estimators import LEARNERS, PairEstimator, Recipe
+from trainers.laplace import Array, Laplace
+from trainers.learner import SOURCE_WEIGHTS, weight_of_each
+from trainers.normalise import CriticRanges
+from trainers.tally import BINS, Tally, log_loss
+
+Ints = NDArray[np.int64]
+
+BATCH, MEAN, SINGLE = "batch", "critics-mean", "best-single"
+COMPARED = (*LEARNERS, BATCH, MEAN, SINGLE)
+"""What can be measured: the learners, the batch optimum, and the critics without any learning."""
+
+_FIRST_PAIRS = 100
+_RESAMPLES = 2000
+_PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""scikit-learn's C, of which cross-validation by task chooses."""
+_FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PairTable:
+    """Pairs as arrays: n pairs, d critics."""
+
+    features: tuple[str, ...]
+    X: Array
+    """(n, d): chosen − rejected, NaN where either side has no score."""
+    tasks: Ints
+    """(n,): number of the pair's task, in the order in which tasks first come."""
+    sources: tuple[str, ...]
+    """(n,): label sources."""
+    weights: Array
+    """(n,): the weights that the pairs carry."""
+
+    @property
+    def n_tasks(self) -> int:
+        return int(self.tasks.max()) + 1
+
+    @classmethod
+    def of(cls, pairs: Sequence[PreferencePair], ranges: CriticRanges, features: Sequence[str]) -> PairTable:
+        """Scores brought to [0, 1] by ``ranges``; critics that are no ``features`` are left out."""
+        numbers: dict[str, int] = {}
+        X = np.full((len(pairs), len(features)), math.nan)
+        for row, pair in zip(X, pairs, strict=True):
+            known = difference(ranges.apply(pair.chosen_critics), ranges.apply(pair.rejected_critics))
+            row[:] = [known.get(name, math.nan) for name in features]
+        return cls(
+            tuple(features),
+            X,
+            np.array([numbers.setdefault(pair.task_id, len(numbers)) for pair in pairs], dtype=np.int64),
+            tuple(pair.label_source for pair in pairs),
+            np.array([pair.weight for pair in pairs]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Predictions of a holdout: P(chosen ≻ rejected), a row for each order of learning."""
+
+    predictions: Array
+    """(orders, n)"""
+    after_100: Array | None
+    """The same after the first hundred pairs; None where nothing is learnt pair by pair."""
+
+
+def tables(train: Sequence[PreferencePair], holdout: Sequence[PreferencePair]) -> tuple[PairTable, PairTable]:
+    """Both parts as arrays, with the ranges of the training part. Raises BadInput without a common critic."""
+    ranges = CriticRanges.of_pairs(train)
+    features = tuple(ranges.ranges)
+    known, unseen = (PairTable.of(part, ranges, features) for part in (train, holdout))
+    if np.isnan(unseen.X).all():
+        raise BadInput("no critic has scores in both files, so there is nothing to compare; check the files")
+    return known, unseen
+
+
+def measure(
+    name: str, train: PairTable, holdout: PairTable, *, orders: int, seed: int = 0
+) -> Iterator[Measured]:
+    """Learn in ``orders`` random orders of the tasks, and predict the holdout after each.
+
+    Yields after each order what there is so far, so that progress can be shown. Pairs of one task stay in
+    their order. What does not depend on the order is done once. Raises BadInput for an unknown name.
+    """
+    if name in LEARNERS:
+        predictions, first = [], []
+        for number in range(orders):
+            rng = np.random.default_rng([seed, number])
+            order = _task_order(train.tasks, rng)
+            predictions.append(_learn_and_predict(name, train, order, holdout))
+            # One task has more than a hundred pairs in some files; live, they come from many runs at a time.
+            some = rng.permutation(len(train.X))[:_FIRST_PAIRS]
+            first.append(_learn_and_predict(name, train, some, holdout))
+            yield Measured(np.array(predictions), np.array(first))
+    elif name == BATCH:
+        yield Measured(_sigmoid(_filled(holdout.X) @ batch_optimum(train, seed))[None, :], None)
+    elif name in (MEAN, SINGLE):
+        reduce = _mean_difference if name == MEAN else _best_single(train)
+        slope = _fitted_slope(reduce(train.X), _label_weights(train))
+        yield Measured(_sigmoid(slope * reduce(holdout.X))[None, :], None)
+    else:
+        raise BadInput(f"no learner is called {name!r}; expected one of {', '.join(COMPARED)}")
+
+
+def measure_snapshot(snapshot: RewardSnapshot, holdout: Sequence[PreferencePair]) -> Measured:
+    """What a finished model predicts; scores are taken as they are."""
+    p = [prob_prefer(snapshot, pair.chosen_critics, pair.rejected_critics) for pair in holdout]
+    return Measured(np.array([p]), None)
+
+
+def batch_optimum(train: PairTable, seed: int = 0) -> Array:
+    """Coefficients (d,) of the L2-penalised logistic regression without intercept, C chosen by task."""
+    scale = np.sqrt(np.mean(_filled(train.X) ** 2, axis=0) + 1e-12)
+    Z, w = _filled(train.X) / scale, _label_weights(train)
+    best = max(_PENALTIES)
+    folds = min(_FOLDS, train.n_tasks)
+    if folds > 1:
+        losses = dict.fromkeys(_PENALTIES, 0.0)
+        splitter = GroupKFold(folds, shuffle=True, random_state=seed)
+        for fitted, left_out in splitter.split(Z, groups=train.tasks):
+            for penalty in _PENALTIES:
+                logits = Z[left_out] @ _fit(Z[fitted], w[fitted], penalty)
+                losses[penalty] += float(np.logaddexp(0.0, -logits).sum())
+        best = min(losses, key=losses.__getitem__)
+    return np.asarray(_fit(Z, w, best) / scale)
+
+
+def figures(measured: Measured, tasks: Ints, *, seed: int = 0) -> dict[str, Any]:
+    """Accuracy, log loss (nats) and ECE, means over the orders, with 95% intervals of a task bootstrap."""
+    tallies = [
+        [_tally(p, tasks == task) for task in range(int(tasks.max()) + 1)] for p in measured.predictions
+    ]
+    totals = [Tally.of(of_order).figures() for of_order in tallies]
+    sums = _task_sums(tallies)
+    accuracy_ci, log_loss_ci, ece_ci = _intervals(sums, seed)
+    losses = [total["log_loss"] for total in totals]
+    return {
+        "accuracy": float(np.mean([total["accuracy"] for total in totals])),
+        "accuracy_ci95": accuracy_ci,
+        "log_loss": float(np.mean(losses)),
+        "log_loss_ci95": log_loss_ci,
+        "ece": float(np.mean([total["ece"] for total in totals])),
+        "ece_ci95": ece_ci,
+        "log_loss_sd_over_orders": float(np.std(losses)),
+        "log_loss_after_100": None
+        if measured.after_100 is None
+        else float(np.mean([log_loss(float(p)) for p in measured.after_100.ravel()])),
+    }
+
+
+def reliability(measured: Measured) -> list[tuple[float, float, int]]:
+    """(mean confidence, share that was right, pairs) of each bin of confidence that has any pairs."""
+    total = Tally.of(_tally(p, np.ones(len(p), dtype=bool)) for p in measured.predictions)
+    orders = len(measured.predictions)
+    return [(c / n, right / n, round(n / orders)) for n, c, right in total.bins if n]
+
+
+def _learn_and_predict(name: str, train: PairTable, order: Ints, holdout: PairTable) -> Array:
+    estimator = Recipe(learner=name).new()  # type: ignore[arg-type]
+    X, w = train.X[order], _pair_weights(train, order)
+    if isinstance(estimator, Laplace):
+        estimator.with_features(train.features).learn_many_differences(X, w)
+    else:
+        for row, weight in zip(X, w, strict=True):
+            estimator.learn_one(_known(train.features, row), True, float(weight))
+    return predict(estimator, train.features, holdout.X)
+
+
+def predict(estimator: PairEstimator, features: Sequence[str], X: Array) -> Array:
+    """P(chosen ≻ rejected) (n,) for rows of differences (n, d), as ``predict_proba_one`` has it."""
+    rank = {name: at for at, name in enumerate(estimator.features)}
+    order = [rank[name] for name in features if name in rank]
+    Z = _filled(X[:, [name in rank for name in features]])
+    Z /= np.array([estimator.scales[name] for name in features if name in rank])
+    logits = Z @ np.array(list(estimator.weights.values()))[order]
+    if estimator.covariance is not None:
+        cov = np.array(estimator.covariance)[np.ix_(order, order)]
+        logits /= np.sqrt(1.0 + math.pi * np.einsum("ij,jk,ik->i", Z, cov, Z) / 8.0)
+    return _sigmoid(logits)
+
+
+def _known(features: Sequence[str], row: Array) -> dict[str, float]:
+    return {name: float(x) for name, x in zip(features, row, strict=True) if not math.isnan(x)}
+
+
+def _pair_weights(train: PairTable, order: Ints) -> Array:
+    """(len(order),): what each pair counts beside those of its task that are learnt, too."""
+    keys = [(int(train.tasks[row]), train.sources[row]) for row in order]
+    pairs_of_task = Counter(keys)
+    shares = np.array([weight_of_each(pairs_of_task[key]) for key in keys])
+    return np.asarray(_label_weights(train)[order] * shares)
+
+
+def _label_weights(train: PairTable) -> Array:
+    """(n,): what each pair counts by itself; critics' labels count little beside others."""
+    if set(train.sources) == {"critic"}:
+        return train.weights.copy()
+    return np.asarray(train.weights * np.array([SOURCE_WEIGHTS[source] for source in train.sources]))
+
+
+def _task_order(tasks: Ints, rng: np.random.Generator) -> Ints:
+    rank = rng.permutation(int(tasks.max()) + 1)
+    return np.argsort(rank[tasks], kind="stable").astype(np.int64)
+
+
+def _mean_difference(X: Array) -> Array:
+    known = ~np.isnan(X)
+    return np.asarray(np.where(known, X, 0.0).sum(axis=1) / np.maximum(1, known.sum(axis=1)))
+
+
+def _best_single(train: PairTable) -> Callable[[Array], Array]:
+    """The critic that is right most often on the training part; half a point where it is even or silent."""
+    right = np.where(train.X > 0, 1.0, np.where(train.X < 0, 0.0, 0.5)).mean(axis=0)
+    best = int(np.argmax(right))
+    return lambda X: np.nan_to_num(X[:, best])
+
+
+def _fitted_slope(x: Array, w: Array) -> float:
+    return float(_fit(x[:, None], w, 1e6)[0])
+
+
+def _fit(Z: Array, w: Array, penalty: float) -> Array:
+    """Each pair and its mirror image, so that both classes are there."""
+    model = LogisticRegression(C=penalty, fit_intercept=False, max_iter=1000)
+    labels = np.repeat([1, 0], len(Z))
+    return np.asarray(model.fit(np.vstack([Z, -Z]), labels, np.concatenate([w, w])).coef_[0])
+
+
+def _filled(X: Array) -> Array:
+    return np.asarray(np.nan_to_num(X))
+
+
+def _sigmoid(x: Array) -> Array:
+    return np.asarray(np.exp(-np.logaddexp(0.0, -x)))
+
+
+def _tally(predictions: Array, chosen: NDArray[np.bool_]) -> Tally:
+    tally = Tally()
+    for p in predictions[chosen]:
+        tally.add(float(p), 0.5)
+    return tally
+
+
+def _task_sums(tallies: Sequence[Sequence[Tally]]) -> Array:
+    """(tasks, 3 + 3·BINS): pairs, right ones, log loss, and the bins, each a mean over the orders."""
+    rows = [
+        [[t.n, t.correct, t.log_loss, *(x for one in t.bins for x in one)] for t in of_order]
+        for of_order in tallies
+    ]
+    return np.asarray(np.mean(np.array(rows), axis=0))
+
+
+def _intervals(sums: Array, seed: int) -> list[list[float]]:
+    """95% percentile intervals of accuracy, log loss and ECE over resampled tasks."""
+    rng = np.random.default_rng([seed, 95])
+    counts = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=_RESAMPLES)
+    total = counts @ sums
+    n = total[:, 0]
+    bins = total[:, 3:].reshape(_RESAMPLES, BINS, 3)
+    ece = np.abs(bins[:, :, 2] - bins[:, :, 1]).sum(axis=1) / n
+    values: Mapping[str, Array] = {"accuracy": total[:, 1] / n, "log_loss": total[:, 2] / n, "ece": ece}
+    return [[float(x) for x in np.percentile(value, [2.5, 97.5])] for value in values.values()]

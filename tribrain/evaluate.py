@@ -1,0 +1,154 @@
+"""``tribrain evaluate-rm``: how good learners, or a finished model, are on pairs kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from streams.contracts import PreferencePair
+from streams.errors import BadInput
+from streams.files import read_pairs, read_snapshot
+from trainers.evaluate import (
+    BATCH,
+    COMPARED,
+    MEAN,
+    SINGLE,
+    Measured,
+    PairTable,
+    figures,
+    measure,
+    measure_snapshot,
+    reliability,
+    tables,
+)
+from trainers.normalise import CriticRanges
+from tribrain import options
+from tribrain.output import progress, write_output
+from tribrain.plots import reliability_plot
+
+_BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
+
+
+@click.command(
+    epilog="Example: tribrain evaluate-rm --pairs runs/a/pairs.jsonl --holdout runs/b/pairs.jsonl --orders 4"
+)
+@click.option("--pairs", type=options.PATH, help="Pairs to learn from.")
+@click.option("--model", type=options.PATH, help="A bt_reward.json to measure, rather than learning.")
+@click.option("--holdout", required=True, type=options.PATH, help="Pairs to be measured on, of other tasks.")
+@click.option(
+    "--learner",
+    "learners",
+    multiple=True,
+    type=click.Choice(COMPARED),
+    help="Measure only these (repeatable); by default all.",
+)
+@click.option(
+    "--orders",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Random orders of the tasks that each online learner learns in.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of orders and folds.")
+@click.option("--plot", type=options.PATH, help="Write a reliability plot (PNG).")
+@options.as_json
+def evaluate_rm(
+    pairs: Path | None,
+    model: Path | None,
+    holdout: Path,
+    learners: tuple[str, ...],
+    orders: int,
+    seed: int,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Accuracy, log loss and calibration error on pairs that were not learnt, with intervals.
+
+    Online learners see each pair once; batch is the optimum that scikit-learn finds with all of them at hand
+    (L2 chosen by cross-validation over tasks). With --pairs, each critic's 1st to 99th percentile of the
+    training pairs is mapped to [0, 1]. log_loss_after_100 is after a hundred pairs drawn at random.
+    Intervals are 95% ones of a bootstrap over tasks.
+    """
+    if (pairs is None) == (model is None):
+        raise BadInput("give either --pairs to learn from or --model to measure")
+    unseen = _pairs(holdout)
+    if model is not None:
+        if learners:
+            raise BadInput("--learner says who learns from --pairs; with --model nothing is learnt")
+        snapshot = read_snapshot(model)
+        n_train = sum(snapshot.labels.values())
+        of_holdout = PairTable.of(unseen, CriticRanges({}), ())
+        measured = {snapshot.model: measure_snapshot(snapshot, unseen)}
+        n_shared = None
+    else:
+        assert pairs is not None
+        known = _pairs(pairs)
+        n_train = len(known)
+        n_shared = len({pair.task_id for pair in known} & {pair.task_id for pair in unseen})
+        train, of_holdout = tables(known, unseen)
+        measured = _measure(learners or _BY_DEFAULT, train, of_holdout, orders, seed)
+    results = {name: figures(one, of_holdout.tasks, seed=seed) for name, one in measured.items()}
+    if plot is not None:
+        write_output(plot, reliability_plot({name: reliability(one) for name, one in measured.items()}))
+    if as_json:
+        counted = {"n_train": n_train, "n_test": len(unseen), "n_shared_tasks": n_shared}
+        click.echo(orjson.dumps({**counted, "learners": results}))
+        return
+    _say(results, n_train, len(unseen), n_shared)
+
+
+def _pairs(path: Path) -> list[PreferencePair]:
+    """With names of tasks that tell models and files apart left as they are. Raises BadInput."""
+    found = [message for message in read_pairs(path) if isinstance(message, PreferencePair)]
+    if not found:
+        raise BadInput(f"{path}: holds no pairs; expected one a line")
+    # A run is a task where the pairs say no other.
+    return [replace(pair, task_id=pair.task_id or pair.run_id) for pair in found]
+
+
+def _measure(
+    learners: Sequence[str], train: PairTable, holdout: PairTable, orders: int, seed: int
+) -> dict[str, Measured]:
+    done = {}
+    with progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    ) as bar:
+        for name in dict.fromkeys(learners):
+            task = bar.add_task(name, total=1 if name in (BATCH, MEAN, SINGLE) else orders)
+            for one in measure(name, train, holdout, orders=orders, seed=seed):
+                done[name] = one
+                bar.advance(task)
+    return done
+
+
+def _say(results: dict[str, dict[str, Any]], n_train: int, n_test: int, n_shared: int | None) -> None:
+    table = Table(title=f"{n_test} pairs kept apart, {n_train} learnt")
+    for column in ("", "accuracy", "log loss [95%]", "ECE", "after 100", "SD of orders"):
+        table.add_column(column)
+    for name, of in results.items():
+        after = of["log_loss_after_100"]
+        table.add_row(
+            name,
+            f"{of['accuracy']:.3f}",
+            _with_interval(of["log_loss"], of["log_loss_ci95"]),
+            f"{of['ece']:.3f}",
+            "–" if after is None else f"{after:.3f}",
+            "–" if after is None else f"{of['log_loss_sd_over_orders']:.4f}",
+        )
+    Console().print(table)
+    if n_shared:
+        click.echo(f"{n_shared} tasks are in both files, so the figures flatter; keep tasks apart", err=True)
+
+
+def _with_interval(value: float, interval: Sequence[float]) -> str:
+    low, high = np.round(interval, 3)
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
