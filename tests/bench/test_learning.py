@@ -1,0 +1,72 @@
+"""The benchmark of the learners on little data: it runs, and says what it measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streams.contracts import PreferencePair
+from tests.bench import learning
+from trainers.bradley_terry import critics_mean
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One small set in which people follow the first critic; the second is often silent."""
+    rng = np.random.default_rng(1)
+    candidates, pairs = [], []
+    for task in range(40):
+        good = rng.uniform(0, 10, 4)
+        for number, score in enumerate(good):
+            critics = {"first": score, "second": None if number == 3 else float(rng.uniform())}
+            candidates.append({"task_id": f"t{task}", "candidate_id": str(number), "critic_scores": critics})
+        for a in range(4):
+            for b in range(a):
+                best, other = (a, b) if good[a] + rng.normal(0, 2) > good[b] else (b, a)
+                named = {"task_id": f"t{task}", "chosen": str(best), "rejected": str(other)}
+                pairs.append(named | {"tie": a == 3 and b == 0})
+    for kind, rows in (("candidates", candidates), ("pairs", pairs)):
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / f"small.dev.{kind}.jsonl").write_text(lines)
+    monkeypatch.setattr(learning, "SETS", ("small",))
+    monkeypatch.setattr(learning, "_SPLITS", 1)
+    monkeypatch.setattr(learning, "_ORDERS", 2)
+    monkeypatch.setattr(learning, "_BOOTSTRAPS", 5)
+    return tmp_path
+
+
+def test_ties_are_dropped_and_tasks_are_kept_apart(folder: Path) -> None:
+    pairs = learning.preferences(folder, "small")
+    known, held_out = learning.split(pairs, seed=0)
+    assert len(pairs) == 40 * 5
+    assert {p.task_id for p in known}.isdisjoint(p.task_id for p in held_out)
+    assert len(held_out) == 10 * 5
+
+
+def test_each_learner_is_set_against_the_batch_optimum(folder: Path) -> None:
+    *rows, _, _ = learning.against_batch(folder)
+    assert [row.split(" | ")[1] for row in rows[2:4]] == ["river-logistic", "laplace"]
+    assert all(abs(float(row.split(" | ")[2])) < 0.2 for row in rows[2:4])
+
+
+def test_the_ratio_of_the_uncertainties_is_of_the_order_of_one(folder: Path) -> None:
+    *_, row = learning.honest_uncertainty(folder)
+    assert 0.3 < float(row.split("|")[3]) < 4.0
+
+
+def test_streams_turn_over_in_the_middle_or_all_along() -> None:
+    for kind in ("none", "abrupt", "gradual"):
+        X, truth = learning.drifting(kind, seed=0)
+        assert ((truth > 0) & (truth < 1)).all()
+        first, last = ((part[:5000] * 1.0).mean(axis=0) for part in (X, X[::-1]))
+        same = np.corrcoef(first, last)[0, 1] > 0.9
+        assert same == (kind == "none")
+
+
+def test_a_null_run_has_labels_that_no_model_can_know_better_than_the_mean() -> None:
+    pairs = [m for m in learning.null_tasks(seed=1, noise=False) if isinstance(m, PreferencePair)]
+    means = [critics_mean(p.chosen_critics) > critics_mean(p.rejected_critics) for p in pairs]
+    assert 0.6 < np.mean(means) < 0.9
