@@ -99,8 +99,8 @@ class Laplace(base.Classifier):
     ``prior_mean`` and ``prior_variance`` are of every weight, in nats per ``UNIT`` of difference: critics are
     taken to be right until pairs say otherwise. ``forgetting`` is the share by which mean and covariance go
     back towards the prior with every pair (an Ornstein–Uhlenbeck process), which keeps the posterior from
-    becoming so narrow that it cannot follow. A drift alarm (ADWIN at ``drift_delta`` on the loss; 0 turns it
-    off) sets the covariance back to the prior and keeps the mean.
+    becoming so narrow that it cannot follow. A drift alarm (ADWIN at ``drift_delta`` sees a higher loss; 0
+    turns it off) sets the covariance back to the prior and keeps the mean.
 
     Any feature may be missing, new or gone in a row: a missing one contributes nothing, a new one starts
     with the prior. Differences beyond 1 among the first ``YOUTH`` of a feature double its unit until they are
@@ -261,9 +261,11 @@ class Laplace(base.Classifier):
     def _observe(self, mean: float) -> None:
         if not self.drift_delta:
             return
+        before = self._detector.estimation
         self._observed.append(mean)
         self._detector.update(_GAIN * mean)
-        if self._detector.drift_detected:
+        # That predictions get better is no alarm, and ADWIN has then let go of the past by itself.
+        if self._detector.drift_detected and self._detector.estimation > before:
             self.alarms += 1
             self._cov[:] = self.prior_variance * np.eye(len(self._columns))
             self._observed.clear()

@@ -202,6 +202,14 @@ def test_without_drift_there_is_no_alarm_in_100000_pairs() -> None:
     assert model.alarms == 0
 
 
+def test_that_predictions_get_better_is_no_alarm() -> None:
+    X = np.abs(differences(6000, np.array([0.5]), seed=18))
+    model = Laplace().with_features(["a"])
+    p = model.learn_many_differences(X, np.ones(len(X)))
+    assert p[-100:].mean() > p[:100].mean() + 0.2
+    assert model.alarms == 0
+
+
 def test_an_alarm_makes_it_uncertain_again_and_keeps_its_mean() -> None:
     stream = np.concatenate([
         differences(4000, np.array([1.2, 0.8]), seed=15), differences(2000, np.array([-1.2, 0.8]), seed=16)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ from streams.errors import BadInput
 from tests.factories import pair
 from trainers import learner as learner_module
 from trainers.bradley_terry import prob_prefer
-from trainers.estimators import Recipe
-from trainers.learner import PreferenceLearner
+from trainers.estimators import LEARNERS, LearnerName, Recipe
+from trainers.learner import PreferenceLearner, weight_of_each, weight_of_nth
+from trainers.tally import Tally
 from trainers.train import train_on_pairs
 
 
@@ -226,3 +228,90 @@ def test_one_open_task_too_many_settles_the_oldest_and_loses_no_pair() -> None:
     assert snapshot.labels == {"human": 6}
     assert len(snapshot.learner["open"]) == 2
     assert snapshot.metrics["gate"]["tasks"] == 4
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_every_learner_goes_on_from_its_snapshot_to_the_bit(learner: LearnerName) -> None:
+    messages = tasks(40, seed=21)
+    whole, half = (PreferenceLearner(recipe=Recipe(learner=learner)) for _ in range(2))
+    for message in messages:
+        whole.on_message(message)
+    for message in messages[:131]:
+        half.on_message(message)
+    again = PreferenceLearner.from_snapshot(decode_snapshot(encode(half.snapshot()), "test"))
+    for message in messages[131:]:
+        again.on_message(message)
+    assert encode(again.snapshot()) == encode(whole.snapshot())
+
+
+def test_a_snapshot_of_laplace_says_how_sure_it_is() -> None:
+    few, many = (PreferenceLearner(recipe=Recipe(learner="laplace")) for _ in range(2))
+    for message in tasks(5, seed=22):
+        few.on_message(message)
+    for message in tasks(100, seed=22):
+        many.on_message(message)
+    variances = [np.diag(learner.snapshot().covariance) for learner in (few, many)]
+    assert (variances[1] < variances[0]).all()
+    assert learnt(tasks(5, seed=22)).snapshot().covariance == ()
+
+
+def noisy_votes(n: int, sign: float, seed: int) -> list[PreferencePair]:
+    """Each on a task of its own: people like motion (or, with −1, calm) and often differ; critics do not."""
+    rng = np.random.default_rng(seed)
+    votes = []
+    for number in range(n):
+        a, b = rng.uniform(0, 1, (2, 2))
+        prefers_a = rng.random() < 1 / (1 + np.exp(-5 * sign * (a[0] - b[0])))
+        sides = [{"motion.amount": float(m), "flicker.quality": float(f)} for m, f in (a, b)]
+        chosen, rejected = sides if prefers_a else sides[::-1]
+        votes.append(pair(chosen, rejected, task_id=f"{seed}-{number}", run_id=f"{seed}-{number}"))
+    return votes
+
+
+def with_ends(pairs: Sequence[PreferencePair]) -> list[PairMessage]:
+    return [
+        m for p in pairs for m in (p, PairsEnd(run_id=p.run_id, task_id=p.task_id, n_pairs=1, n_candidates=2))
+    ]
+
+
+def test_the_gate_closes_when_people_turn_round_and_the_model_does_not_know_yet() -> None:
+    learner = PreferenceLearner(recipe=Recipe(learner="laplace"))
+    for message in with_ends(noisy_votes(3000, 1.0, seed=23)):
+        learner.on_message(message)
+    assert learner.is_active
+    assert learner.snapshot().metrics["gate"]["closed_times"] == 0
+    for message in with_ends(noisy_votes(1000, -1.0, seed=24)):
+        learner.on_message(message)
+    assert learner.snapshot().metrics["gate"]["closed_times"] > 0
+
+
+def test_the_pairs_of_a_task_count_less_the_more_there_are() -> None:
+    weights = [weight_of_nth(n) for n in range(1, 200)]
+    assert weights[0] == 1.0
+    assert weights == sorted(weights, reverse=True)
+    for n in (1, 3, 10, 120):
+        assert sum(weights[:n]) == pytest.approx(n * weight_of_each(n))
+    assert weight_of_each(10) == pytest.approx((2 / 5) ** 0.75)
+
+
+def test_of_a_file_all_pairs_of_a_task_count_alike() -> None:
+    pairs = [m for m in tasks(1, seed=25, sources=("human",)) if isinstance(m, PreferencePair)]
+    forth, back = (train_on_pairs(order, recipe=Recipe(learner="laplace")) for order in (pairs, pairs[::-1]))
+    for name, weight in forth.weights.items():
+        assert back.weights[name] == pytest.approx(weight, abs=0.01)
+
+
+def test_a_state_of_another_version_is_bad_input_that_says_what_to_do() -> None:
+    snapshot = learnt(tasks(2, seed=26)).snapshot()
+    older = replace(snapshot, learner=snapshot.learner | {"trusted": {"n": {}}})
+    with pytest.raises(BadInput, match=r"written by another version of TriBrain.*give another --model"):
+        PreferenceLearner.from_snapshot(older)
+
+
+def test_the_calibration_error_is_the_gap_between_confidence_and_truth() -> None:
+    tally = Tally()
+    for right in (True,) * 7 + (False,) * 3:
+        tally.add(0.9 if right else 0.1, 0.5)
+    assert tally.figures()["ece"] == pytest.approx(0.2)
+    assert Tally.of([tally, tally]).figures()["ece"] == pytest.approx(0.2)
+    assert Tally.from_state(tally.state()).figures() == tally.figures()
