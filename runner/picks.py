@@ -21,13 +21,19 @@ from runner.reward import combined_reward
 from streams.contracts import Candidate, PairMessage, PreferencePair, RewardSnapshot
 from streams.errors import BadInput
 from trainers.bradley_terry import Scores, confidence, critics_mean, difference, prob_prefer
-from trainers.estimators import Recipe
+from trainers.estimators import LearnerName, Recipe
 from trainers.normalise import CriticRanges
 from trainers.train import train_on_pairs
 
 Array = NDArray[np.float64]
 Policy = Literal["combined", "critics_mean", "best_single", "oracle"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
+NAMES: Mapping[Policy, str] = {
+    "combined": "combined reward",
+    "critics_mean": "critics' mean",
+    "best_single": "best single critic",
+    "oracle": "oracle",
+}
 Interval = tuple[float, float]
 
 _ORDERS = 200
@@ -79,11 +85,12 @@ class Picks:
     """Mean and standard deviation of the candidates' human scores, in their own unit."""
 
 
-def learn(messages: Sequence[PairMessage], recipe: Recipe, seed: int = 0) -> Judge:
+def learn(messages: Sequence[PairMessage], learner: LearnerName = "laplace", seed: int = 0) -> Judge:
     """One pass over the pairs, critics normalised, task by task in a random order.
 
-    A file is often sorted by domain, which a learner that expects a stream takes for drift. Raises BadInput
-    where there is nothing to learn.
+    A file is often sorted by domain, which a learner that expects a stream takes for drift; in a random order
+    every alarm of a drift detector is a false one, so it is off. Raises BadInput where there is nothing to
+    learn.
     """
     pairs = [message for message in messages if isinstance(message, PreferencePair)]
     ranges = CriticRanges.of_pairs(pairs)
@@ -94,7 +101,8 @@ def learn(messages: Sequence[PairMessage], recipe: Recipe, seed: int = 0) -> Jud
         tasks.setdefault(pair.run_id or pair.task_id, []).append(normalised)
     names = random.Random(seed).sample(list(tasks), len(tasks))
     shuffled = [pair for name in names for pair in tasks[name]]
-    snapshot = train_on_pairs(shuffled, recipe=recipe)
+    parameters = {"drift_delta": 0.0} if learner == "laplace" else None
+    snapshot = train_on_pairs(shuffled, recipe=Recipe(learner=learner, parameters=parameters))
     return Judge(
         ranges=ranges, snapshot=snapshot, best_single_critic=_most_often_right(shuffled, ranges.ends)
     )

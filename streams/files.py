@@ -62,7 +62,7 @@ def read_pairs(path: Path) -> list[PairMessage]:
 
 
 def read_candidates(path: Path) -> list[Candidate]:
-    """The candidates of a file, one a line, in its order. Raises BadInput; none, or one that is twice, is one."""
+    """The candidates of a file, in its order. Raises BadInput; none, or one that is there twice, is one."""
     candidates: dict[tuple[str, str], Candidate] = {}
     for line, source in _lines(path, "candidate"):
         candidate = decode_candidate(line, source)
