@@ -94,6 +94,11 @@ def learn(messages: Sequence[PairMessage], learner: LearnerName = "laplace", see
     """
     pairs = [message for message in messages if isinstance(message, PreferencePair)]
     ranges = CriticRanges.of_pairs(pairs)
+    if not ranges.ends:
+        raise BadInput(
+            f"none of the {len(pairs)} pairs has a critic whose scores differ, so there is nothing to learn; "
+            "expected chosen_critics and rejected_critics with scores"
+        )
     tasks: dict[str, list[PreferencePair]] = {}
     for pair in pairs:
         # Whatever model a pair was formed for, one model learns them all here.

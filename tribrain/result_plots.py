@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from runner.picks import NAMES, Interval, Picks, Policy
 from trainers.explain import Effect, Explanation, ratio_text
@@ -104,12 +104,10 @@ def _odds_axis(axes: Axes, rows: Sequence[Effect]) -> None:
     low, high = min(ends), max(ends)
     axes.set_xlim(low / 1.12, high * 1.12)
     if high / low < 200.0:
-        near = high / low < 4.0
-        axes.xaxis.set_major_locator(
-            LogLocator(subs=(1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 7.0) if near else (1.0, 2.0, 5.0))
-        )
+        few = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+        axes.xaxis.set_major_locator(few if high / low < 4.0 else LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"×{ratio:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _ticks(picks: Picks) -> tuple[list[int], list[str]]:
