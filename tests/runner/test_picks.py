@@ -104,6 +104,23 @@ def test_the_pick_is_that_of_a_run() -> None:
     assert raw == pytest.approx(np.mean(human))
 
 
+def test_a_model_that_is_unsure_of_everything_leaves_the_pick_to_the_critics() -> None:
+    judge = learn(pairs())
+    n = len(judge.snapshot.feature_names)
+    nothing_known = tuple(tuple(1e12 * (row == column) for column in range(n)) for row in range(n))
+    unsure = replace(judge, snapshot=replace(judge.snapshot, covariance=nothing_known))
+    policies = picks_of(candidates([6] * 10), unsure).policies
+    assert policies["combined"] == policies["critics_mean"]
+
+
+def test_the_gain_is_what_is_more_than_the_critics_mean_picks() -> None:
+    policies = picks_of(candidates([3, 4, 5])).policies
+    for curve in policies.values():
+        of_mean = policies["critics_mean"].human_score
+        gains = [score - mean for score, mean in zip(curve.human_score, of_mean, strict=True)]
+        assert curve.minus_critics_mean == pytest.approx(gains)
+
+
 def test_few_candidates_are_picked_from_in_every_subset_and_order() -> None:
     offered = candidates([3])
     picks = picks_of(offered)
@@ -182,6 +199,11 @@ def test_a_file_that_is_sorted_by_domain_is_not_learnt_in_its_order() -> None:
     weights = learn(ordered).snapshot.weights
     assert weights != learn(ordered, seed=1).snapshot.weights
     assert weights == learn(ordered).snapshot.weights
+
+
+def test_in_a_random_order_no_drift_is_looked_for() -> None:
+    """On real preferences every alarm was a false one, and made the result depend on the order."""
+    assert learn(pairs(10)).snapshot.learner["trusted"]["parameters"]["drift_delta"] == 0.0
 
 
 def test_one_seed_gives_the_same_figures() -> None:
