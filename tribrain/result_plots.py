@@ -104,7 +104,7 @@ def _odds_axis(axes: Axes, rows: Sequence[Effect]) -> None:
     low, high = min(ends), max(ends)
     axes.set_xlim(low / 1.12, high * 1.12)
     if high / low < 200.0:
-        few = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+        few = MaxNLocator(8, steps=[1, 2, 2.5, 5, 10])
         axes.xaxis.set_major_locator(few if high / low < 4.0 else LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"×{ratio:g}"))
