@@ -103,6 +103,7 @@ def _odds_axis(axes: Axes, rows: Sequence[Effect]) -> None:
     ends = [1.0, *(e.odds_ratio for e in rows), *(end for e in rows for end in e.odds_ratio_ci95 or ())]
     low, high = min(ends), max(ends)
     axes.set_xlim(low / 1.12, high * 1.12)
+    axes.tick_params(axis="x", labelsize=8)
     if high / low < 200.0:
         few = MaxNLocator(8, steps=[1, 2, 2.5, 5, 10])
         axes.xaxis.set_major_locator(few if high / low < 4.0 else LogLocator(subs=(1.0, 2.0, 5.0)))
