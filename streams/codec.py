@@ -18,6 +18,7 @@ import msgspec
 import orjson
 
 from streams.contracts import (
+    Candidate,
     CriticResult,
     Message,
     PairMessage,
@@ -39,7 +40,7 @@ _TRACE: tuple[type, ...] = (TraceEvent, RunEnd, RunClosed)
 _PAIRS: tuple[type, ...] = (PreferencePair, PairsEnd, Rollback)
 _KNOWN: dict[type, tuple[str, ...]] = {
     cls: tuple(f.name for f in fields(cls) if f.name != "extras")
-    for cls in (CriticResult, *_TRACE, *_PAIRS, RewardSnapshot)
+    for cls in (CriticResult, *_TRACE, *_PAIRS, RewardSnapshot, Candidate)
 }
 
 
@@ -99,6 +100,12 @@ def decode_snapshot(raw: bytes, source: str) -> RewardSnapshot:
         )
     _check_features(snapshot, source)
     return snapshot
+
+
+def decode_candidate(raw: bytes, source: str) -> Candidate:
+    """Decode a line of a candidates file. Raises ContractError."""
+    candidate: Candidate = _decode(raw, source, (Candidate,))
+    return candidate
 
 
 def encode(message: Message) -> bytes:

@@ -217,6 +217,25 @@ class Rollback:
     extras: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One of several candidates for a task, with what critics and people said of it; a line of a file.
+
+    It is on no topic: it is what a reward model is measured on.
+    """
+
+    SCHEMA: ClassVar[str] = "tribrain.candidate/1"
+
+    schema: str = SCHEMA
+    task_id: str
+    candidate_id: str
+    critic_scores: dict[str, float | None]
+    """In each critic's own units, higher is better; null where a critic gave none."""
+    human_score: float
+    """What people gave it, in any unit; higher is better."""
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
 TraceMessage = TraceEvent | RunEnd | RunClosed
 PairMessage = PreferencePair | PairsEnd | Rollback
 Message = TraceMessage | PairMessage | RewardSnapshot

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from streams.codec import decode_pair, decode_snapshot, decode_trace
-from streams.contracts import PairMessage, RewardSnapshot, RunClosed, RunEnd, TraceEvent
+from streams.codec import decode_candidate, decode_pair, decode_snapshot, decode_trace
+from streams.contracts import Candidate, PairMessage, RewardSnapshot, RunClosed, RunEnd, TraceEvent
 from streams.errors import BadInput
 
 
@@ -59,6 +59,20 @@ def missing_ends(messages: Iterable[TraceEvent | RunEnd]) -> list[RunEnd]:
 def read_pairs(path: Path) -> list[PairMessage]:
     """The pairs of a ``pairs.jsonl`` in the order of the file. Raises BadInput; no pairs is one."""
     return [decode_pair(line, source) for line, source in _lines(path, "pair")]
+
+
+def read_candidates(path: Path) -> list[Candidate]:
+    """The candidates of a file, in its order. Raises BadInput; none, or one that is there twice, is one."""
+    candidates: dict[tuple[str, str], Candidate] = {}
+    for line, source in _lines(path, "candidate"):
+        candidate = decode_candidate(line, source)
+        name = candidate.task_id, candidate.candidate_id
+        if name in candidates:
+            raise BadInput(
+                f"{source}: candidate {name[1]!r} of task {name[0]!r} was there before; expected each once"
+            )
+        candidates[name] = candidate
+    return list(candidates.values())
 
 
 def read_snapshot(path: Path) -> RewardSnapshot:

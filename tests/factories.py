@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from streams.contracts import CriticResult, LabelSource, PreferencePair, RunEnd, TraceEvent
+from streams.contracts import Candidate, CriticResult, LabelSource, PreferencePair, RunEnd, TraceEvent
 
 
 def event(
@@ -59,4 +59,12 @@ def pair(
         chosen_critics=dict(chosen),
         rejected_critics=dict(rejected),
         weight=weight,
+    )
+
+
+def candidate(
+    task_id: str, candidate_id: str, critics: Mapping[str, float | None], human_score: float
+) -> Candidate:
+    return Candidate(
+        task_id=task_id, candidate_id=candidate_id, critic_scores=dict(critics), human_score=human_score
     )

@@ -83,7 +83,7 @@ class Measured:
 def tables(train: Sequence[PreferencePair], holdout: Sequence[PreferencePair]) -> tuple[PairTable, PairTable]:
     """Both parts as arrays, with the ranges of the training part. Raises BadInput without a common critic."""
     ranges = CriticRanges.of_pairs(train)
-    features = tuple(ranges.ranges)
+    features = tuple(ranges.ends)
     known, unseen = (PairTable.of(part, ranges, features) for part in (train, holdout))
     if np.isnan(unseen.X).all():
         raise BadInput("no critic has scores in both files, so there is nothing to compare; check the files")

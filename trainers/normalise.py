@@ -1,49 +1,66 @@
-"""Critics of other projects count on scales of their own; here each is brought to [0, 1]."""
+"""Critics on one scale: each critic's usual range, as the training pairs show it, becomes [0, 1].
+
+Some critics answer in [0, 1], others in tens; a mean of such scores is the mean of those that speak loudest,
+and one outlier would squeeze the rest of its critic together. So each critic is clipped to its 1st to 99th
+percentile. Percentiles are of the training pairs alone: nothing of what is to be judged is looked at.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from streams.contracts import PreferencePair
+from streams.contracts import PairMessage, PreferencePair
 from trainers.bradley_terry import Scores
 
-_LOW, _HIGH = 1.0, 99.0
-"""Percentiles: a single stray score must not decide a critic's range."""
+PERCENTILES = (1.0, 99.0)
+"""Of the sides of the training pairs, each side counted as often as it is in a pair."""
 
 
 @dataclass(frozen=True, slots=True)
 class CriticRanges:
-    """Critic to the scores that count as 0 and as 1; what lies outside is clipped."""
+    """Lower and upper end of every critic's usual range, in the critic's own units.
 
-    ranges: Mapping[str, tuple[float, float]]
+    >>> ranges = CriticRanges({"clip": (20.0, 40.0)})
+    >>> ranges.apply({"clip": 25.0, "another": 3.0})
+    {'clip': 0.25}
+    """
+
+    ends: Mapping[str, tuple[float, float]]
 
     @classmethod
-    def of_pairs(cls, pairs: Iterable[PreferencePair]) -> CriticRanges:
-        """The 1st and 99th percentiles of each critic over both sides of the pairs."""
-        known: dict[str, list[float]] = {}
+    def of_pairs(cls, pairs: Iterable[PairMessage]) -> CriticRanges:
+        """The 1st and 99th percentile of each critic over both sides of the pairs, missing scores left out.
+
+        A critic that never varies between them has no range and is left out: there is nothing to learn of it.
+        """
+        scores: dict[str, list[float]] = {}
         for pair in pairs:
-            for side in (pair.chosen_critics, pair.rejected_critics):
-                for name, score in side.items():
-                    if score is not None:
-                        known.setdefault(name, []).append(score)
-        ranges = {}
-        for name in sorted(known):
-            low, high = np.percentile(known[name], [_LOW, _HIGH])
-            # A critic that always says the same has no range; all its differences are 0 then.
-            ranges[name] = (float(low), float(high) if high > low else float(low) + 1.0)
-        return cls(ranges)
+            if isinstance(pair, PreferencePair):
+                for side in (pair.chosen_critics, pair.rejected_critics):
+                    for name, score in side.items():
+                        if score is not None:
+                            scores.setdefault(name, []).append(score)
+        ends = {name: np.percentile(scores[name], PERCENTILES) for name in sorted(scores)}
+        return cls({name: (float(low), float(high)) for name, (low, high) in ends.items() if low < high})
 
     def apply(self, scores: Scores) -> dict[str, float | None]:
-        """The same scores in [0, 1]; critics without a range are left out."""
+        """The scores in [0, 1], clipped; null stays null, and critics without a range are left out."""
         return {
-            name: None if score is None else self._unit(name, score)
-            for name, score in scores.items()
-            if name in self.ranges
+            name: None if (score := scores[name]) is None else _within(score, *self.ends[name])
+            for name in sorted(scores.keys() & self.ends.keys())
         }
 
-    def _unit(self, name: str, score: float) -> float:
-        low, high = self.ranges[name]
-        return (min(max(score, low), high) - low) / (high - low)
+    def apply_to_pair(self, pair: PreferencePair) -> PreferencePair:
+        """The pair with the scores of both sides in [0, 1]."""
+        return replace(
+            pair,
+            chosen_critics=self.apply(pair.chosen_critics),
+            rejected_critics=self.apply(pair.rejected_critics),
+        )
+
+
+def _within(score: float, low: float, high: float) -> float:
+    return min(1.0, max(0.0, (score - low) / (high - low)))

@@ -21,6 +21,11 @@ _COMMANDS = {
     "run-subprocess": ("tribrain.runs:run_subprocess", "One refinement run of any generator command."),
     "export-preference-pairs": ("tribrain.pairs:export_preference_pairs", "Pairs of a finished run."),
     "train-preference-rm": ("tribrain.pairs:train_preference_rm", "A Bradley–Terry reward model of pairs."),
+    "explain": ("tribrain.explain:explain_model", "Which critics and contexts matter to a reward model."),
+    "evaluate-picks": (
+        "tribrain.picks:evaluate_picks",
+        "How good the candidate is that is picked of k.",
+    ),
     "serve-trainer": ("tribrain.trainer:serve_trainer", "The trainer: pairs and model, live from Kafka."),
     "broker": ("tribrain.kafka:broker", "A local Kafka broker on loopback."),
     "topics": ("tribrain.kafka:topics", "Create the topics."),

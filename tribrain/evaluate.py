@@ -33,7 +33,7 @@ from trainers.evaluate import (
 from trainers.normalise import CriticRanges
 from tribrain import options
 from tribrain.output import progress, write_output
-from tribrain.plots import reliability_plot
+from tribrain.result_plots import reliability_plot
 
 _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
 
@@ -59,7 +59,7 @@ _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
     help="Random orders of the tasks that each online learner learns in.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of orders and folds.")
-@click.option("--plot", type=options.PATH, help="Write a reliability plot (PNG).")
+@options.plot
 @options.as_json
 def evaluate_rm(
     pairs: Path | None,
@@ -98,7 +98,8 @@ def evaluate_rm(
         measured = _measure(learners or _BY_DEFAULT, train, of_holdout, orders, seed)
     results = {name: figures(one, of_holdout.tasks, seed=seed) for name, one in measured.items()}
     if plot is not None:
-        write_output(plot, reliability_plot({name: reliability(one) for name, one in measured.items()}))
+        curves = {name: reliability(one) for name, one in measured.items()}
+        write_output(plot, reliability_plot(curves).png)
     if as_json:
         counted = {"n_train": n_train, "n_test": len(unseen), "n_shared_tasks": n_shared}
         click.echo(orjson.dumps({**counted, "learners": results}))

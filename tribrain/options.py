@@ -73,6 +73,7 @@ bootstrap_servers = click.option(
     help="The Kafka broker; also taken from TRIBRAIN_BOOTSTRAP_SERVERS.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+plot = click.option("--plot", type=PATH, metavar="FILE.png", help="Draw it, too, into this file.")
 model = click.option("--model", default="default", show_default=True, help="The reward model's name.")
 strategy = click.option(
     "--strategy",

@@ -106,7 +106,7 @@ def honest_uncertainty(folder: Path) -> Iterator[str]:
     for data in SETS:
         pairs = preferences(folder, data)
         ranges = CriticRanges.of_pairs(pairs)
-        table = PairTable.of(pairs, ranges, tuple(ranges.ranges))
+        table = PairTable.of(pairs, ranges, tuple(ranges.ends))
         rows = [np.flatnonzero(table.tasks == task) for task in range(table.n_tasks)]
         w = [np.full(len(of_task), weight_of_each(len(of_task))) for of_task in rows]
 

@@ -120,19 +120,6 @@ def test_a_calibrated_model_is_right_as_often_as_it_is_confident() -> None:
     assert all(abs(right - confidence) < 0.2 for confidence, right, n in bins if n > 50)
 
 
-def test_critics_are_brought_to_the_unit_interval_by_the_training_part() -> None:
-    ranges = CriticRanges.of_pairs(tasks(300, seed=1))
-    low, high = ranges.ranges["a.x"]
-    assert 0 < low < 5
-    assert 95 < high < 100
-    assert ranges.apply({"a.x": 1e9, "b.y": None, "unknown": 0.5}) == {"a.x": 1.0, "b.y": None}
-
-
-def test_a_critic_that_always_says_the_same_makes_no_difference() -> None:
-    same = [pair({"a.x": 7.0}, {"a.x": 7.0}), pair({"a.x": 7.0}, {"a.x": 7.0})]
-    assert CriticRanges.of_pairs(same).apply({"a.x": 7.0}) == {"a.x": 0.0}
-
-
 def test_files_without_a_common_critic_are_bad_input() -> None:
     with pytest.raises(BadInput, match="no critic has scores in both files"):
         tables([pair({"a.x": 1.0}, {"a.x": 0.0})], [pair({"b.y": 1.0}, {"b.y": 0.0})])

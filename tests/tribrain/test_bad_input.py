@@ -48,6 +48,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     snapshot = encode(train_on_pairs(pairs))
     write("model.json", snapshot)
     write("damaged.json", snapshot.replace(b'"human"', b'"humam"', 1))
+    scored = [candidate(id=str(n), human=n) for n in range(3)]
+    write("candidates.jsonl", *scored)
+    write("candidates-nan.jsonl", scored[0], scored[1].replace(b"0.5", b"NaN"))
+    write("candidates-text.jsonl", scored[0], scored[1].replace(b"0.5", b'"high"'))
+    write("candidates-unjudged.jsonl", *scored, b'{"task_id": "t", "candidate_id": "c", "critic_scores": {}}')
+    write("candidates-twice.jsonl", *scored, scored[1])
+    write("candidates-single.jsonl", scored[0])
+    write("candidates-equal.jsonl", *(candidate(id=str(n), human=1) for n in range(3)))
+    write("candidates-other.jsonl", *(line.replace(b"goal.task", b"goal.other") for line in scored))
+    write("constant.jsonl", encode(factories.pair({"goal.task": 0.5}, {"goal.task": 0.5})))
     write("foreign/thesis.txt", b"years of work")
     write("demo/summary.json", b"{}")
     return tmp_path
@@ -63,6 +73,11 @@ def original_pair() -> bytes:
     sides = {f"{side}_{what}": what for side in ("chosen", "rejected") for what in ("prompt", "artifact")}
     scores = {"chosen_score": 0.9, "rejected_score": 0.1}
     return orjson.dumps({"goal_instruction": "a goal", **sides, **scores, "meta": {"mode": "best_vs_rest"}})
+
+
+def candidate(*, id: str, human: float) -> bytes:
+    scores = {"goal.task": 0.5}
+    return orjson.dumps({"task_id": "t", "candidate_id": id, "critic_scores": scores, "human_score": human})
 
 
 def cases() -> Iterator[tuple[str, str]]:
@@ -97,6 +112,46 @@ def cases() -> Iterator[tuple[str, str]]:
     )
     yield f"{train} pairs.jsonl --epochs 0", r"'--epochs': 0 is not in the range"
     yield "train-preference-rm --pairs pairs.jsonl --out good", r"good: cannot be written: Is a directory"
+
+    picks = "evaluate-picks --pairs pairs.jsonl --candidates"
+    yield f"{picks} nowhere", r"nowhere: no such file; check the path"
+    yield f"{picks} empty.jsonl", r"empty\.jsonl: the file is empty; expected one candidate a line"
+    yield f"{picks} good", r"good: cannot be read: Is a directory"
+    yield (
+        f"{picks} pairs.jsonl",
+        r"line 1: schema is 'tribrain\.pair/1'; .*a candidate has task_id",
+    )
+    yield f"{picks} candidates-nan.jsonl", r"candidates-nan\.jsonl@line 2: found NaN; expected finite numbers"
+    yield (
+        f"{picks} candidates-text.jsonl",
+        r"line 2: critic_scores.*: Expected .*, got `str`; a candidate",
+    )
+    yield f"{picks} candidates-unjudged.jsonl", r"line 4: a required field is missing: `human_score`; a cand"
+    yield f"{picks} candidates-twice.jsonl", r"line 4: candidate '1' of task 't' was there before; expected"
+    yield f"{picks} candidates-single.jsonl", r"none of the 1 tasks has two candidates, .*; give the cand"
+    yield f"{picks} candidates-equal.jsonl", r"all 3 candidates have the human score 1; expected scores that"
+    yield (
+        f"{picks} candidates-other.jsonl",
+        r"no critic is common .*\(goal\.other\) and .*\(goal\.task",
+    )
+    yield f"{picks} candidates.jsonl --plot good", r"good: cannot be written: Is a directory; choose another"
+    yield f"{picks} candidates.jsonl --preference-weight -1", r"'--preference-weight': -1\.0 is not in the r"
+    yield f"{picks} candidates.jsonl --learner best", r"'--learner': 'best' is not one of"
+    picks = "evaluate-picks --candidates candidates.jsonl --pairs"
+    yield f"{picks} nowhere", r"nowhere: no such file; check the path"
+    yield f"{picks} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair a line"
+    yield (
+        f"{picks} original.jsonl",
+        r"line 1: a required field is missing.*; a pair has task_id",
+    )
+    yield f"{picks} constant.jsonl", r"none of the 1 pairs has a critic whose scores differ.*; expected"
+
+    explain = "explain --model"
+    yield f"{explain} nowhere", r"nowhere: no such file; check the path"
+    yield f"{explain} damaged.json", r"damaged\.json: the checksum does not match.*make it again"
+    yield f"{explain} pairs.jsonl", r"pairs\.jsonl: schema is 'tribrain\.pair/1'; this version reads"
+    yield f"{explain} model.json --step 0", r"'--step': 0\.0 is not in the range"
+    yield f"{explain} model.json --plot good", r"good: cannot be written: Is a directory; choose another"
 
     yield "replay --out new --trace nowhere", r"nowhere: no such file"
     yield "replay --out new --trace nan/trace.jsonl", r"line 1: found NaN"
@@ -160,6 +215,8 @@ FLOATS = {
     "export-preference-pairs --run-dir good --out new/p.jsonl": ["--min-gap"],
     "train-preference-rm --pairs pairs.jsonl --out new/m.json": ["--lr", "--l2"],
     "replay --trace good/trace.jsonl --out new": ["--min-gap"],
+    "evaluate-picks --pairs pairs.jsonl --candidates candidates.jsonl": ["--preference-weight"],
+    "explain --model model.json": ["--step"],
     f"serve-trainer --bootstrap-servers {CLOSED}": ["--min-gap", "--snapshot-every-s"],
     "run-simulated --goal g --out new": [
         "--preference-weight", "--target-score", "--drift-threshold", "--max-wall", "--outcome-share",

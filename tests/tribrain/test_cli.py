@@ -53,6 +53,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "spool status", "spool flush", "snapshots list", "snapshots show", "snapshots verify",
         "snapshots rollback", "end-run", "verify-state", "evaluate-rm",
         "dlq list", "dlq show", "dlq replay",
+        "explain", "evaluate-picks",
     }  # fmt: skip
 
 

@@ -1,0 +1,96 @@
+"""``tribrain evaluate-rm``: what it prints, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from streams.codec import encode
+from tests.trainers.test_evaluate import tasks
+from tribrain.cli import main
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, str]:
+    paths = tmp_path / "train.jsonl", tmp_path / "holdout.jsonl"
+    for path, pairs in zip(paths, (tasks(60, seed=1), tasks(30, seed=2, prefix="h")), strict=True):
+        path.write_bytes(b"".join(encode(pair) + b"\n" for pair in pairs))
+    return str(paths[0]), str(paths[1])
+
+
+def code_of(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate-rm", *arguments])
+    return int(str(ended.value.code))
+
+
+def test_json_has_the_promised_keys_for_every_learner(
+    files: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, holdout = files
+    assert code_of("--pairs", train, "--holdout", holdout, "--orders", "2", "--json") == 0
+    result = orjson.loads(capsys.readouterr().out)
+    assert (result["n_train"], result["n_test"], result["n_shared_tasks"]) == (240, 120, 0)
+    assert set(result["learners"]) == {"laplace", "river-logistic", "batch", "critics-mean", "best-single"}
+    promised = {
+        "accuracy",
+        "log_loss",
+        "ece",
+        "log_loss_ci95",
+        "log_loss_sd_over_orders",
+        "log_loss_after_100",
+    }
+    assert all(promised <= set(of) for of in result["learners"].values())
+
+
+def test_only_the_named_learners_are_measured_and_a_plot_is_drawn(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, holdout = files
+    plot = tmp_path / "plot.png"
+    given = ("--learner", "batch", "--learner", "laplace", "--plot", str(plot), "--orders", "1", "--json")
+    assert code_of("--pairs", train, "--holdout", holdout, *given) == 0
+    assert list(orjson.loads(capsys.readouterr().out)["learners"]) == ["batch", "laplace"]
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_task_in_both_files_is_said_to_flatter(
+    files: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, _ = files
+    assert code_of("--pairs", train, "--holdout", train, "--learner", "critics-mean") == 0
+    assert "60 tasks are in both files, so the figures flatter" in capsys.readouterr().err
+
+
+def test_a_finished_model_is_measured_under_its_name(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, holdout = files
+    model = str(tmp_path / "m.json")
+    with pytest.raises(SystemExit):
+        main(["train-preference-rm", "--pairs", train, "--out", model, "--model", "mine"])
+    capsys.readouterr()
+    assert code_of("--model", model, "--holdout", holdout, "--json") == 0
+    result = orjson.loads(capsys.readouterr().out)
+    assert list(result["learners"]) == ["mine"]
+    assert result["n_train"] == 240
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "give either --pairs to learn from or --model to measure"),
+        (("--pairs", "a", "--model", "b"), "give either --pairs to learn from or --model to measure"),
+        (("--model", "b", "--learner", "batch"), "--learner says who learns from --pairs"),
+        (("--pairs", "nowhere"), "nowhere: no such file"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line_and_code_2(
+    arguments: tuple[str, ...], says: str, files: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(*arguments, "--holdout", files[1]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
