@@ -24,9 +24,13 @@ def train_on_pairs(
 ) -> RewardSnapshot:
     """One honest pass in the given order, then ``epochs − 1`` shuffled passes that change no figure.
 
-    Raises BadInput where no pair has a critic in common on both sides.
+    Raises BadInput where no pair is for ``model``, or none has a critic in common on both sides.
     """
-    pairs = [message for message in messages if isinstance(message, PreferencePair)]
+    of_any = [message for message in messages if isinstance(message, PreferencePair)]
+    pairs = [pair for pair in of_any if pair.model == model]
+    if of_any and not pairs:
+        names = ", ".join(sorted({repr(pair.model) for pair in of_any}))
+        raise BadInput(f"none of the {len(of_any)} pairs is for the model {model!r}; give --model: {names}")
     if not any(difference(pair.chosen_critics, pair.rejected_critics) for pair in pairs):
         raise BadInput(
             f"none of the {len(pairs)} pairs has a critic score on both sides, so there is nothing to learn; "

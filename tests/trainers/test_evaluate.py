@@ -40,12 +40,8 @@ def tasks(n: int, seed: int, prefix: str = "t") -> list[PreferencePair]:
             first = int(rng.random() >= 1 / (1 + math.exp(-logit)))
             missing = rng.random() < 0.3
             chosen, rejected = (
-                {
-                    "a.x": 100 * float(side[0]),
-                    "b.y": float(side[1]),
-                    "c.z": None if missing else float(side[2]),
-                }
-                for side in (sides[first], sides[1 - first])
+                {"a.x": 100 * float(a), "b.y": float(b), "c.z": None if missing else float(c)}
+                for a, b, c in (sides[first], sides[1 - first])
             )
             pairs.append(pair(chosen, rejected, task_id=f"{prefix}{number}"))
     return pairs

@@ -160,6 +160,13 @@ def test_more_epochs_learn_more_and_change_no_figure() -> None:
     assert often == train_on_pairs(messages, recipe=Recipe(parameters={"lr": 0.02}), epochs=5, seed=1)
 
 
+def test_a_file_of_another_models_pairs_cannot_be_learnt_from() -> None:
+    with pytest.raises(
+        BadInput, match="none of the 1 pairs is for the model 'mine'; give --model: 'default'"
+    ):
+        train_on_pairs([pair({"a.x": 1.0}, {"a.x": 0.0})], model="mine")
+
+
 def test_pairs_without_critics_cannot_be_learnt_from() -> None:
     with pytest.raises(BadInput, match="nothing to learn"):
         train_on_pairs([pair({}, {})])

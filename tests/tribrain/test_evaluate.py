@@ -70,11 +70,11 @@ def test_a_finished_model_is_measured_under_its_name(
     train, holdout = files
     model = str(tmp_path / "m.json")
     with pytest.raises(SystemExit):
-        main(["train-preference-rm", "--pairs", train, "--out", model, "--model", "mine"])
+        main(["train-preference-rm", "--pairs", train, "--out", model])
     capsys.readouterr()
     assert code_of("--model", model, "--holdout", holdout, "--json") == 0
     result = orjson.loads(capsys.readouterr().out)
-    assert list(result["learners"]) == ["mine"]
+    assert list(result["learners"]) == ["default"]
     assert result["n_train"] == 240
 
 
