@@ -36,7 +36,13 @@ CUES: dict[str, tuple[str, ...]] = {
 }
 """Failure mode to the beginnings of words by which a clause of the prompt is read as its directive."""
 
-TRUE_WEIGHTS: Mapping[str, float] = {"task": 0.40, "physics": 0.35, "shake": 0.15, "flicker": 0.05, "blur": 0.05}
+TRUE_WEIGHTS: Mapping[str, float] = {
+    "task": 0.40,
+    "physics": 0.35,
+    "shake": 0.15,
+    "flicker": 0.05,
+    "blur": 0.05,
+}
 """What a person holds against a video: arriving and physics far above how the pictures look."""
 
 JUDGEMENT_NOISE = 0.03
@@ -96,6 +102,16 @@ def true_quality(failures: Failures, weights: Mapping[str, float] = TRUE_WEIGHTS
     return 1.0 - loss
 
 
+def judgement(
+    quality: float, rng: np.random.Generator, *, share: float, noise: float
+) -> dict[str, Any] | None:
+    """The outcome of a video of this true quality; null but for the share that is judged."""
+    if rng.random() >= share:
+        return None
+    score = quality + noise * rng.standard_normal()
+    return {"score": float(np.clip(score, 0.0, 1.0)), "source": "simulated validator"}
+
+
 def random_goal(rng: Random) -> str:
     """A goal that the world draws well: a thing and a target of different colours."""
     thing, place = rng.sample(_COLOURS, 2)
@@ -147,7 +163,7 @@ class SimulatedWorld:
             truth = {"true_quality": quality, "failures": failures.as_dict()}
             (out_dir / "truth.json").write_bytes(orjson.dumps(truth))
         return Generation(
-            video=video, outcome=self.outcome(quality, seed=seed), meta={"task_seed": self._task_seed}
+            video=video, outcome=self._outcome(quality, seed), meta={"task_seed": self._task_seed}
         )
 
     def failures(self, prompt: str, *, seed: int) -> Failures:
@@ -162,13 +178,9 @@ class SimulatedWorld:
         """What ``generate`` writes for these failures, before it is encoded."""
         return render(self._scene, failures, self._random(_DRAWING, seed))
 
-    def outcome(self, quality: float, *, seed: int) -> dict[str, Any] | None:
-        """The validator's judgement of a video of this true quality; null for the share without one."""
+    def _outcome(self, quality: float, seed: int) -> dict[str, Any] | None:
         rng = self._random(_JUDGEMENT, seed)
-        if rng.random() >= self._outcome_share:
-            return None
-        score = quality + self._judgement_noise * rng.standard_normal()
-        return {"score": float(np.clip(score, 0.0, 1.0)), "source": "simulated validator"}
+        return judgement(quality, rng, share=self._outcome_share, noise=self._judgement_noise)
 
     def _random(self, stream: int, seed: int = 0) -> np.random.Generator:
         # NumPy takes no negative seeds, and Python's hash() is another one in every process.

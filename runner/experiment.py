@@ -1,0 +1,299 @@
+"""What steering by preferences is worth: the same simulated tasks and seeds with and without it, paired.
+
+A *seed* is one person with a taste of their own and a stream of tasks. The hidden taste is drawn from a
+Dirichlet distribution with all five concentrations 1, so every way to weigh the five failures is equally
+likely. That was written down before the first run and no figure was looked at to choose it. Two arms refine the same
+tasks with the same generation seeds: *critics alone* (preference weight 0) and *steered*. The steered arm's
+learner is the live one, gate included: it learns the pairs of each run as the run ends, and what it has published by then
+is what the next run is given.
+
+The first tasks of a stream are for learning, since no model steers before it has evidence; figures are taken over
+the tasks after them, and are given for the learning tasks too. Learning goes on all the time.
+
+Conditions, each with the same tasks:
+
+- ``clean``: a share of the videos gets a judgement of the true quality, with noise.
+- ``aligned``: the true quality is the critics' mean itself, so there is nothing to gain.
+- ``garbage``: judgements are uniform random numbers.
+- ``flipped``: judgements are of one minus the true quality. A consistent judge with the opposite taste cannot be told from
+  an honest one, so this shows how much a wrong judge can do at most.
+- ``critic_fails``: as clean, but from the middle of the stream on one critic (drawn per seed) gives uniform
+  random scores, in both arms.
+- ``noise …`` and ``share …``: as clean, with other label noise, or another share of judged videos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any, Literal
+
+import numpy as np
+
+from runner.candidate import judged_candidate
+from runner.controller import ThompsonController
+from runner.critics.pixel import default_critics
+from runner.footage import Footage
+from runner.interfaces import Critic, WorldModel
+from runner.loop import RefinementLoop
+from runner.reward import PreferencePolicy
+from runner.stopping import StopRules
+from runner.worlds.simulated import (
+    JUDGEMENT_NOISE,
+    TRUE_WEIGHTS,
+    SimulatedWorld,
+    judgement,
+    random_goal,
+    true_quality,
+)
+from streams.contracts import CriticResult, RewardSnapshot, RunClosed, RunEnd, TraceEvent
+from trainers.bradley_terry import critics_mean
+from trainers.former import PairFormer
+from trainers.learner import PreferenceLearner
+from trainers.pairing import PairingRules
+
+CONCENTRATION = 1.0
+"""Of the Dirichlet distribution over the failures, from which each seed's hidden taste is drawn."""
+
+Labels = Literal["true", "garbage", "flipped"]
+
+# Streams of random numbers that must not depend on each other.
+_TASTE, _BROKEN, _BROKEN_SCORE, _LABEL, _GARBAGE = range(5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is the same for every seed and condition."""
+
+    tasks: int = 60
+    learning_tasks: int = 30
+    """The first so many tasks are for learning; figures are taken over the others."""
+    iters: int = 8
+    """Generations of a run: the budget."""
+    preference_weight: float = 0.25
+    label_share: float = 0.5
+    label_noise: float = JUDGEMENT_NOISE
+    """Standard deviation of a judgement around the true quality, which is in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One way in which labels and critics can be."""
+
+    name: str
+    labels: Labels = "true"
+    aligned: bool = False
+    """The true quality is the critics' mean rather than the hidden taste's."""
+    critic_fails: bool = False
+    label_share: float | None = None
+    """Another than the plan's."""
+    label_noise: float | None = None
+
+
+CONDITIONS = (
+    Condition(name="clean"),
+    Condition(name="aligned", aligned=True),
+    Condition(name="garbage", labels="garbage"),
+    Condition(name="flipped", labels="flipped"),
+    Condition(name="critic_fails", critic_fails=True),
+)
+SENSITIVITY = (
+    Condition(name="noise 0.1", label_noise=0.1),
+    Condition(name="noise 0.3", label_noise=0.3),
+    Condition(name="share 0.25", label_share=0.25),
+    Condition(name="share 0.1", label_share=0.1),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """One run of one arm."""
+
+    picked: tuple[float, ...]
+    """True quality of the best so far, as the loop chose it, after each generation."""
+    generated: float
+    """The highest true quality among all videos of the run, picked or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """Both arms of one seed under one condition, a course for each task in the order of the stream."""
+
+    seed: int
+    condition: str
+    taste: dict[str, float]
+    """The hidden weights of the failures; they sum to 1."""
+    critics_alone: tuple[Course, ...]
+    steered: tuple[Course, ...]
+    steers_from_task: int | None
+    """The first task whose run was steered; None where the gate stayed closed."""
+
+
+@dataclass(slots=True)
+class _Published:
+    """A feed that holds the newest snapshot."""
+
+    snapshot: RewardSnapshot | None = None
+
+    def latest(self) -> RewardSnapshot | None:
+        return self.snapshot
+
+
+def hidden_taste(seed: int) -> dict[str, float]:
+    """The weights of the failures in a seed's true quality, drawn from the stated Dirichlet distribution."""
+    drawn = _random(_TASTE, seed).dirichlet([CONCENTRATION] * len(TRUE_WEIGHTS))
+    return {name: float(weight) for name, weight in zip(sorted(TRUE_WEIGHTS), drawn, strict=True)}
+
+
+class SeedExperiment:
+    """The stream of tasks of one seed. Videos are shared by all conditions and both arms."""
+
+    def __init__(self, plan: Plan, seed: int) -> None:
+        self.plan = plan
+        self.seed = seed
+        self.taste = hidden_taste(seed)
+        critics = default_critics()
+        goals = Random(seed)
+        self._footage = [
+            Footage(SimulatedWorld(random_goal(goals), _task_seed(seed, task)), critics)
+            for task in range(plan.tasks)
+        ]
+        broken = int(_random(_BROKEN, seed).integers(len(critics)))
+        self.broken_critic = critics[broken].name
+        self._alone: dict[bool, list[list[TraceEvent]]] = {}
+
+    def run(self, condition: Condition, between_runs: Callable[[], None] = lambda: None) -> Result:
+        """Both arms; ``between_runs`` is called before every run and may raise to end it all."""
+        if condition.critic_fails not in self._alone:
+            # Without preferences no label matters, so most conditions share this arm.
+            self._alone[condition.critic_fails], _ = self._arm(condition, 0.0, between_runs)
+        steered, first = self._arm(condition, self.plan.preference_weight, between_runs)
+        return Result(
+            seed=self.seed,
+            condition=condition.name,
+            taste=self.taste,
+            critics_alone=self._courses(condition, self._alone[condition.critic_fails]),
+            steered=self._courses(condition, steered),
+            steers_from_task=first,
+        )
+
+    def _arm(
+        self, condition: Condition, weight: float, between_runs: Callable[[], None]
+    ) -> tuple[list[list[TraceEvent]], int | None]:
+        """The events of each run, and the first task that was steered. With weight 0 nothing is learnt."""
+        controller, published = ThompsonController(), _Published()
+        former, learner = PairFormer(PairingRules()), PreferenceLearner()
+        runs: list[list[TraceEvent]] = []
+        first = None
+        for task, footage in enumerate(self._footage):
+            between_runs()
+            if first is None and published.snapshot is not None and published.snapshot.gate == "active":
+                first = task
+            loop = RefinementLoop(
+                goal=footage.world.goal,
+                world=footage.world,
+                critics=footage.critics,
+                controller=controller,
+                stop=StopRules(max_iters=self.plan.iters),
+                seed=_task_seed(self.seed, task),
+                out_dir=Path(),  # nothing is written
+                run_id=f"seed-{self.seed}-task-{task}",
+                feed=published,
+                policy=PreferencePolicy(weight=weight),
+                make=_Take(self, condition, task),
+            )
+            runs.append(list(loop.events()))
+            if weight > 0.0:
+                _learn(runs[-1], former, learner)
+                published.snapshot = learner.snapshot()
+        return runs, first
+
+    def see(
+        self, condition: Condition, task: int, prompt: str, seed: int
+    ) -> tuple[tuple[CriticResult, ...], float]:
+        """What the critics say of a video under this condition, and its true quality."""
+        failures, results = self._footage[task].see(prompt, seed)
+        if condition.aligned:
+            return results, critics_mean({r.critic_name: s for r in results for s in r.scores.values()})
+        if condition.critic_fails and task >= self.plan.tasks // 2:
+            rng = _random(_BROKEN_SCORE, _task_seed(self.seed, task), seed)
+            results = tuple(_garbled(r, rng) if r.critic_name == self.broken_critic else r for r in results)
+        return results, true_quality(failures, self.taste)
+
+    def label(self, condition: Condition, task: int, quality: float, seed: int) -> dict[str, Any] | None:
+        """The outcome of a video of this true quality; null for most."""
+        task_seed = _task_seed(self.seed, task)
+        if condition.labels == "flipped":
+            quality = 1.0 - quality
+        elif condition.labels == "garbage":
+            quality = float(_random(_GARBAGE, task_seed, seed).random())
+        share, noise = condition.label_share, condition.label_noise
+        return judgement(
+            quality,
+            _random(_LABEL, task_seed, seed),
+            share=self.plan.label_share if share is None else share,
+            noise=self.plan.label_noise if noise is None else noise,
+        )
+
+    def _courses(self, condition: Condition, runs: Sequence[Sequence[TraceEvent]]) -> tuple[Course, ...]:
+        courses = []
+        for task, events in enumerate(runs):
+            qualities = [
+                self.see(condition, task, event.prompt, event.meta["generation_seed"])[1] for event in events
+            ]
+            picked = tuple(qualities[event.meta["best_iter"]] for event in events)
+            courses.append(Course(picked=picked, generated=max(qualities)))
+        return tuple(courses)
+
+
+@dataclass(frozen=True, slots=True)
+class _Take:
+    """Makes the candidates of one task under one condition; see ``runner.candidate.make_candidate``."""
+
+    experiment: SeedExperiment
+    condition: Condition
+    task: int
+
+    def __call__(
+        self,
+        world: WorldModel,
+        critics: Sequence[Critic],
+        prompt: str,
+        goal: str,
+        *,
+        idx: int,
+        seed: int,
+        run_dir: Path,
+        meta: dict[str, Any],
+    ) -> TraceEvent:
+        results, quality = self.experiment.see(self.condition, self.task, prompt, seed)
+        outcome = self.experiment.label(self.condition, self.task, quality, seed)
+        if outcome is not None:
+            meta = meta | {"outcome": outcome}
+        return judged_candidate(prompt, results, idx=idx, artifact_path="", meta=meta)
+
+
+def _learn(events: Sequence[TraceEvent], former: PairFormer, learner: PreferenceLearner) -> None:
+    """The pairs of a run that has ended, as the live trainer forms and learns them."""
+    end = RunEnd(run_id=events[0].run_id, iterations=tuple(event.iter_idx for event in events))
+    for event in (*events, end):
+        for message in former.on_event(event):
+            if not isinstance(message, RunClosed):
+                learner.on_message(message)
+
+
+def _garbled(result: CriticResult, rng: np.random.Generator) -> CriticResult:
+    """A score that says nothing of the video; none where the critic gave none."""
+    scores = {mode: None if s is None else float(rng.random()) for mode, s in result.scores.items()}
+    return replace(result, scores=scores)
+
+
+def _task_seed(seed: int, task: int) -> int:
+    """Another one for every task of every seed."""
+    return seed * 100_003 + task
+
+
+def _random(stream: int, *seeds: int) -> np.random.Generator:
+    return np.random.default_rng([stream, *seeds])
