@@ -76,6 +76,8 @@ class Plan:
     label_share: float = 0.5
     label_noise: float = JUDGEMENT_NOISE
     """Standard deviation of a judgement around the true quality, which is in [0, 1]."""
+    rendered: bool = False
+    """The critics look at rendered frames; otherwise what they say is computed from the scene."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,12 +156,15 @@ class SeedExperiment:
         self.plan = plan
         self.seed = seed
         self.taste = hidden_taste(seed)
-        critics = default_critics()
         goals = Random(seed)
         self._footage = [
-            Footage(SimulatedWorld(random_goal(goals), _task_seed(seed, task)), critics)
+            Footage(
+                SimulatedWorld(random_goal(goals), _task_seed(seed, task), true_weights=self.taste),
+                rendered=plan.rendered,
+            )
             for task in range(plan.tasks)
         ]
+        critics = default_critics()
         broken = int(_random(_BROKEN, seed).integers(len(critics)))
         self.broken_critic = critics[broken].name
         self._alone: dict[bool, list[list[TraceEvent]]] = {}

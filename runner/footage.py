@@ -1,15 +1,10 @@
-"""Videos of the simulated world without files: drawn, seen by the critics, and remembered.
-
-Encoding and decoding are left out, which take a third of the time; the critics see the frames as they were
-drawn. That this changes little of what they say is held by a test.
-"""
+"""Videos of the simulated world without files: each made and judged once, whoever asks for it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from runner.interfaces import Critic
-from runner.worlds.scene import FPS, Failures
+from runner.critics.from_scene import results_from_scene
+from runner.critics.pixel import default_critics
+from runner.worlds.scene import FPS, Failures, render
 from runner.worlds.simulated import SimulatedWorld
 from streams.contracts import CriticResult
 
@@ -17,19 +12,28 @@ Seen = tuple[Failures, tuple[CriticResult, ...]]
 
 
 class Footage:
-    """The videos of one task, each drawn and judged once, whoever asks for it."""
+    """The videos of one task, remembered.
 
-    def __init__(self, world: SimulatedWorld, critics: Sequence[Critic]) -> None:
+    By default nothing is drawn: what the critics say is computed from the scene. With ``rendered`` they
+    look at the frames, which takes fifty times as long.
+    """
+
+    def __init__(self, world: SimulatedWorld, *, rendered: bool = False) -> None:
         self.world = world
-        self.critics = critics
+        self.critics = default_critics()
+        self._rendered = rendered
         self._seen: dict[tuple[str, int], Seen] = {}
 
     def see(self, prompt: str, seed: int) -> Seen:
         """The video of this prompt and generation seed: its hidden failures, and what the critics say."""
         if (prompt, seed) not in self._seen:
             failures = self.world.failures(prompt, seed=seed)
-            frames = self.world.frames(failures, seed=seed)
-            goal = self.world.goal
-            results = tuple(critic.judge(frames, fps=FPS, goal=goal) for critic in self.critics)
-            self._seen[prompt, seed] = failures, results
+            self._seen[prompt, seed] = failures, self._judged(failures, seed)
         return self._seen[prompt, seed]
+
+    def _judged(self, failures: Failures, seed: int) -> tuple[CriticResult, ...]:
+        scene, shot = self.world.scene, self.world.shot(failures, seed=seed)
+        if not self._rendered:
+            return results_from_scene(scene, shot)
+        frames = render(scene, shot)
+        return tuple(critic.judge(frames, fps=FPS, goal=self.world.goal) for critic in self.critics)

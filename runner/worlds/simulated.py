@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from runner.interfaces import Frames, Generation
+from runner.interfaces import Generation
 from runner.video import write_video
-from runner.worlds.scene import FPS, Failures, make_scene, render
+from runner.worlds.scene import FPS, Failures, Shot, make_scene, make_shot, render
 from streams.errors import BadInput
 
 CUES: dict[str, tuple[str, ...]] = {
@@ -148,7 +148,7 @@ class SimulatedWorld:
         self._write_truth = write_truth
         self._true_weights = true_weights
         self._judgement_noise = judgement_noise
-        self._scene = make_scene(goal, self._random(_LAYOUT))
+        self.scene = make_scene(goal, self._random(_LAYOUT))
         self._tendencies = _TASK_MEAN + _TASK_SPREAD * self._random(_TENDENCIES).standard_normal(
             len(_FAILURES)
         )
@@ -157,7 +157,7 @@ class SimulatedWorld:
         """Draw ``video.mp4`` into ``out_dir``."""
         failures = self.failures(prompt, seed=seed)
         video = out_dir / "video.mp4"
-        write_video(video, self.frames(failures, seed=seed), FPS)
+        write_video(video, render(self.scene, self.shot(failures, seed=seed)), FPS)
         quality = true_quality(failures, self._true_weights)
         if self._write_truth:
             truth = {"true_quality": quality, "failures": failures.as_dict()}
@@ -174,9 +174,9 @@ class SimulatedWorld:
         log_odds = self._tendencies + variation + _prompt_effect(read_prompt(prompt, self.goal))
         return Failures(*(float(value) for value in 1.0 / (1.0 + np.exp(-log_odds))))
 
-    def frames(self, failures: Failures, *, seed: int) -> Frames:
-        """What ``generate`` writes for these failures, before it is encoded."""
-        return render(self._scene, failures, self._random(_DRAWING, seed))
+    def shot(self, failures: Failures, *, seed: int) -> Shot:
+        """How the video with these failures moves and looks."""
+        return make_shot(self.scene, failures, self._random(_DRAWING, seed))
 
     def _outcome(self, quality: float, seed: int) -> dict[str, Any] | None:
         rng = self._random(_JUDGEMENT, seed)
