@@ -1,25 +1,6 @@
-"""What steering by preferences is worth: the same simulated tasks and seeds with and without it, paired.
+"""The experiment itself: one seed's stream of tasks, refined with and without preferences.
 
-A *seed* is one person with a taste of their own and a stream of tasks. The hidden taste is drawn from a
-Dirichlet distribution with all five concentrations 1, so every way to weigh the five failures is equally
-likely. That was written down before the first run and no figure was looked at to choose it. Two arms refine the same
-tasks with the same generation seeds: *critics alone* (preference weight 0) and *steered*. The steered arm's
-learner is the live one, gate included: it learns the pairs of each run as the run ends, and what it has published by then
-is what the next run is given.
-
-The first tasks of a stream are for learning, since no model steers before it has evidence; figures are taken over
-the tasks after them, and are given for the learning tasks too. Learning goes on all the time.
-
-Conditions, each with the same tasks:
-
-- ``clean``: a share of the videos gets a judgement of the true quality, with noise.
-- ``aligned``: the true quality is the critics' mean itself, so there is nothing to gain.
-- ``garbage``: judgements are uniform random numbers.
-- ``flipped``: judgements are of one minus the true quality. A consistent judge with the opposite taste cannot be told from
-  an honest one, so this shows how much a wrong judge can do at most.
-- ``critic_fails``: as clean, but from the middle of the stream on one critic (drawn per seed) gives uniform
-  random scores, in both arms.
-- ``noise …`` and ``share …``: as clean, with other label noise, or another share of judged videos.
+What is compared, and why, is in ``runner.experiment_plan``.
 """
 
 from __future__ import annotations
@@ -28,21 +9,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from runner.candidate import judged_candidate
 from runner.controller import ThompsonController
 from runner.critics.pixel import default_critics
+from runner.experiment_plan import Condition, Course, Plan, Result, hidden_taste
 from runner.footage import Footage
 from runner.interfaces import Critic, WorldModel
 from runner.loop import RefinementLoop
 from runner.reward import PreferencePolicy
 from runner.stopping import StopRules
 from runner.worlds.simulated import (
-    JUDGEMENT_NOISE,
-    TRUE_WEIGHTS,
     SimulatedWorld,
     judgement,
     random_goal,
@@ -54,83 +34,9 @@ from trainers.former import PairFormer
 from trainers.learner import PreferenceLearner
 from trainers.pairing import PairingRules
 
-CONCENTRATION = 1.0
-"""Of the Dirichlet distribution over the failures, from which each seed's hidden taste is drawn."""
-
-Labels = Literal["true", "garbage", "flipped"]
-
 # Streams of random numbers that must not depend on each other.
-_TASTE, _BROKEN, _BROKEN_SCORE, _LABEL, _GARBAGE = range(5)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is the same for every seed and condition."""
-
-    tasks: int = 60
-    learning_tasks: int = 30
-    """The first so many tasks are for learning; figures are taken over the others."""
-    iters: int = 8
-    """Generations of a run: the budget."""
-    preference_weight: float = 0.25
-    label_share: float = 0.5
-    label_noise: float = JUDGEMENT_NOISE
-    """Standard deviation of a judgement around the true quality, which is in [0, 1]."""
-    rendered: bool = False
-    """The critics look at rendered frames; otherwise what they say is computed from the scene."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """One way in which labels and critics can be."""
-
-    name: str
-    labels: Labels = "true"
-    aligned: bool = False
-    """The true quality is the critics' mean rather than the hidden taste's."""
-    critic_fails: bool = False
-    label_share: float | None = None
-    """Another than the plan's."""
-    label_noise: float | None = None
-
-
-CONDITIONS = (
-    Condition(name="clean"),
-    Condition(name="aligned", aligned=True),
-    Condition(name="garbage", labels="garbage"),
-    Condition(name="flipped", labels="flipped"),
-    Condition(name="critic_fails", critic_fails=True),
-)
-SENSITIVITY = (
-    Condition(name="noise 0.1", label_noise=0.1),
-    Condition(name="noise 0.3", label_noise=0.3),
-    Condition(name="share 0.25", label_share=0.25),
-    Condition(name="share 0.1", label_share=0.1),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """One run of one arm."""
-
-    picked: tuple[float, ...]
-    """True quality of the best so far, as the loop chose it, after each generation."""
-    generated: float
-    """The highest true quality among all videos of the run, picked or not."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """Both arms of one seed under one condition, a course for each task in the order of the stream."""
-
-    seed: int
-    condition: str
-    taste: dict[str, float]
-    """The hidden weights of the failures; they sum to 1."""
-    critics_alone: tuple[Course, ...]
-    steered: tuple[Course, ...]
-    steers_from_task: int | None
-    """The first task whose run was steered; None where the gate stayed closed."""
+# 0 is the hidden taste.
+_BROKEN, _BROKEN_SCORE, _LABEL, _GARBAGE = range(1, 5)
 
 
 @dataclass(slots=True)
@@ -141,12 +47,6 @@ class _Published:
 
     def latest(self) -> RewardSnapshot | None:
         return self.snapshot
-
-
-def hidden_taste(seed: int) -> dict[str, float]:
-    """The weights of the failures in a seed's true quality, drawn from the stated Dirichlet distribution."""
-    drawn = _random(_TASTE, seed).dirichlet([CONCENTRATION] * len(TRUE_WEIGHTS))
-    return {name: float(weight) for name, weight in zip(sorted(TRUE_WEIGHTS), drawn, strict=True)}
 
 
 class SeedExperiment:
@@ -283,7 +183,8 @@ class _Take:
 def _learn(events: Sequence[TraceEvent], former: PairFormer, learner: PreferenceLearner) -> None:
     """The pairs of a run that has ended, as the live trainer forms and learns them."""
     end = RunEnd(run_id=events[0].run_id, iterations=tuple(event.iter_idx for event in events))
-    for event in (*events, end):
+    messages: list[TraceEvent | RunEnd] = [*events, end]
+    for event in messages:
         for message in former.on_event(event):
             if not isinstance(message, RunClosed):
                 learner.on_message(message)

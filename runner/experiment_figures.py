@@ -1,16 +1,16 @@
 """The figures of an experiment: generations saved and quality gained, with bootstrap intervals over seeds.
 
-*Generations saved.* Each arm has a curve: the mean over seeds and tasks of the true quality of the loop's best
-video after n generations. The given true quality is the highest that both curves reach within the budget; each arm needs the
-generations, linearly interpolated, after which its curve first reaches it; saved is 1 − steered / critics
-alone. So 0.3 is 30% fewer, and 0 where the arms are the same. Negative figures are not bounded as positive ones are,
-so that harm counts for more than help.
+*Generations saved.* Each arm has a curve: the mean over seeds and tasks of the true quality of the loop's
+best video after n generations. The given true quality is the highest that both curves reach within the
+budget. Each arm needs the generations after which its curve first reaches it, linearly interpolated; saved is
+1 − steered / critics alone. So 0.3 is 30% fewer, and arms that do the same give 0. Harm has no lower bound as
+help has an upper one, so in the mean it counts for more.
 
-*Best true quality gain.* The true quality of the loop's best video at the end of the budget, steered minus
-critics alone, on the scale of the true quality, which is from 0 to 1.
+*Best true quality gain.* The true quality, from 0 to 1, of the loop's best video at the end of the budget:
+steered minus critics alone.
 
-Intervals: the percentile bootstrap (Efron and Tibshirani, "An introduction to the bootstrap", 1993) over seeds, 10,000
-resamples; both arms of a seed are drawn together, since they are paired.
+Intervals: the percentile bootstrap (Efron and Tibshirani, "An introduction to the bootstrap", 1993) with
+10,000 resamples of the seeds; both arms of a seed are drawn together, since they are paired.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runner.experiment import Course, Result
+from runner.experiment_plan import Course, Result
 
 RESAMPLES = 10_000
 _BATCH = 500
@@ -53,14 +53,18 @@ class Figures:
     curves: dict[str, tuple[float, ...]]
     """By arm: the mean true quality after each generation."""
     seeds_steered: int
-    """Seeds in which the gate opened before the last task."""
+    """Seeds in which the gate opened before the last of all tasks."""
+    steers_from_task: float | None
+    """The median over those seeds; None where there is none."""
 
 
 def figures(results: Sequence[Result], tasks: slice) -> Figures:
     """Over these tasks of each seed. Raises ValueError where there are none."""
     alone = _curves([result.critics_alone[tasks] for result in results])
     steered = _curves([result.steered[tasks] for result in results])
-    generated = _generated([r.steered[tasks] for r in results]) - _generated([r.critics_alone[tasks] for r in results])
+    generated = _generated([result.steered[tasks] for result in results])
+    generated -= _generated([result.critics_alone[tasks] for result in results])
+    opened = [result.steers_from_task for result in results if result.steers_from_task is not None]
     gain = steered[:, -1] - alone[:, -1]
     level, needed_alone, needed_steered = generations_needed(alone.mean(axis=0), steered.mean(axis=0))
     return Figures(
@@ -69,17 +73,23 @@ def figures(results: Sequence[Result], tasks: slice) -> Figures:
         best_generated_gain=_estimate(lambda drawn: generated[drawn].mean(axis=1), len(results)),
         generations_needed={"critics_alone": needed_alone, "steered": needed_steered},
         given_true_quality=level,
-        best_true_quality={"critics_alone": float(alone[:, -1].mean()), "steered": float(steered[:, -1].mean())},
+        best_true_quality={
+            "critics_alone": float(alone[:, -1].mean()),
+            "steered": float(steered[:, -1].mean()),
+        },
         curves={
             "critics_alone": tuple(alone.mean(axis=0).tolist()),
             "steered": tuple(steered.mean(axis=0).tolist()),
         },
-        seeds_steered=sum(result.steers_from_task is not None for result in results),
+        seeds_steered=len(opened),
+        steers_from_task=float(np.median(opened)) if opened else None,
     )
 
 
-def generations_needed(alone: NDArray[np.float64], steered: NDArray[np.float64]) -> tuple[float, float, float]:
-    """The highest quality that both curves (B,) reach, and the generations that each needs for it, from 1 on."""
+def generations_needed(
+    alone: NDArray[np.float64], steered: NDArray[np.float64]
+) -> tuple[float, float, float]:
+    """The highest quality that both curves (B,) reach, and the generations that each needs for it."""
     level = min(float(alone.max()), float(steered.max()))
     return level, _first_passage(alone, level), _first_passage(steered, level)
 
@@ -111,8 +121,10 @@ def _estimate(statistic: Callable[[NDArray[np.intp]], NDArray[np.float64]], n_se
 def _curves(by_seed: Sequence[Sequence[Course]]) -> Curves:
     if not by_seed or not all(by_seed):
         raise ValueError("no tasks to take figures over")
-    return np.array([[course.picked for course in courses] for courses in by_seed]).mean(axis=1)
+    picked = np.array([[course.picked for course in courses] for courses in by_seed])
+    return np.asarray(picked.mean(axis=1))
 
 
 def _generated(by_seed: Sequence[Sequence[Course]]) -> NDArray[np.float64]:
-    return np.array([[course.generated for course in courses] for courses in by_seed]).mean(axis=1)
+    generated = np.array([[course.generated for course in courses] for courses in by_seed])
+    return np.asarray(generated.mean(axis=1))

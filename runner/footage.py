@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runner.critics.from_scene import results_from_scene
 from runner.critics.pixel import default_critics
-from runner.worlds.scene import FPS, Failures, render
+from runner.worlds.scene import FPS, Failures, draw
 from runner.worlds.simulated import SimulatedWorld
 from streams.contracts import CriticResult
 
@@ -35,5 +35,5 @@ class Footage:
         scene, shot = self.world.scene, self.world.shot(failures, seed=seed)
         if not self._rendered:
             return results_from_scene(scene, shot)
-        frames = render(scene, shot)
+        frames = draw(scene, shot)
         return tuple(critic.judge(frames, fps=FPS, goal=self.world.goal) for critic in self.critics)

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-_DPI = 150
+DPI = 150
 _WIDTH_IN, _HEIGHT_IN = 5.8, 3.5
 # Okabe and Ito's colours, which the colour-blind can tell apart.
-_MODEL, _CRITICS, _GATE = "#0072b2", "#d55e00", "#009e73"
+MODEL, CRITICS, _GATE = "#0072b2", "#d55e00", "#009e73"
 _MODE_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#888888")
 _NAME_CHARS = 36
 _GROUP_STYLES = (("#d55e00", "--", "s"), ("#0072b2", "-", "o"))
@@ -99,7 +99,7 @@ def weights_plot(weights: Mapping[str, float]) -> Picture:
     for text in legend.get_texts():
         text.set_parse_math(False)
     listed = ", ".join(f"{name} {weight:+.2f}" for name, weight in reversed(ordered))
-    return Picture(_png(figure), f"Bar chart of the learned weight per critic: {listed}.")
+    return Picture(png(figure), f"Bar chart of the learned weight per critic: {listed}.")
 
 
 def log_loss_plot(steps: Sequence[LearningStep]) -> Picture | None:
@@ -112,8 +112,8 @@ def log_loss_plot(steps: Sequence[LearningStep]) -> Picture | None:
     critics = [step.log_loss_critics_mean or 0.0 for step in known]
     figure, axes = _figure()
     axes.axhline(math.log(2), color="#555555", linewidth=1.2, linestyle=":", label="a coin (ln 2)")
-    axes.plot(pairs, critics, color=_CRITICS, linestyle="--", label="critics' mean", marker=_marker(pairs))
-    axes.plot(pairs, model, color=_MODEL, label="learned model", marker=_marker(pairs))
+    axes.plot(pairs, critics, color=CRITICS, linestyle="--", label="critics' mean", marker=_marker(pairs))
+    axes.plot(pairs, model, color=MODEL, label="learned model", marker=_marker(pairs))
     _mark_gate(axes, steps)
     axes.set_xlabel("trusted pairs so far")
     axes.set_ylabel("log loss, nats (lower is better)")
@@ -123,7 +123,7 @@ def log_loss_plot(steps: Sequence[LearningStep]) -> Picture | None:
         f"Line chart of the log loss over trusted pairs. After {pairs[-1]} pairs the learned model is at "
         f"{model[-1]:.3f} and the critics' mean at {critics[-1]:.3f}."
     )
-    return Picture(_png(figure), alt)
+    return Picture(png(figure), alt)
 
 
 def evidence_plot(steps: Sequence[LearningStep], opens_at: float) -> Picture | None:
@@ -133,7 +133,7 @@ def evidence_plot(steps: Sequence[LearningStep], opens_at: float) -> Picture | N
     pairs = [step.trusted_pairs for step in steps]
     figure, axes = _figure()
     axes.set_yscale("log")
-    axes.plot(pairs, [max(step.evidence, 1e-12) for step in steps], color=_MODEL, marker=_marker(pairs))
+    axes.plot(pairs, [max(step.evidence, 1e-12) for step in steps], color=MODEL, marker=_marker(pairs))
     axes.axhline(opens_at, color="#333333", linestyle="--", linewidth=1.0, label=f"opens at {opens_at:g}")
     _mark_gate(axes, steps)
     axes.set_xlabel("trusted pairs so far")
@@ -143,7 +143,7 @@ def evidence_plot(steps: Sequence[LearningStep], opens_at: float) -> Picture | N
         f"Line chart of the evidence that the model beats the critics' mean: "
         f"{steps[-1].evidence:.3g} in the end; the gate opens at {opens_at:g}."
     )
-    return Picture(_png(figure), alt)
+    return Picture(png(figure), alt)
 
 
 def comparison_plot(panels: Mapping[str, Sequence[Curve]]) -> Picture | None:
@@ -152,10 +152,10 @@ def comparison_plot(panels: Mapping[str, Sequence[Curve]]) -> Picture | None:
     drawn = {title: curves for title, curves in drawn.items() if curves}
     if not drawn:
         return None
-    figure = Figure(figsize=(max(_WIDTH_IN, 5.2 * len(drawn)), 3.9), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(max(_WIDTH_IN, 5.2 * len(drawn)), 3.9), dpi=DPI, layout="constrained")
     for position, (title, curves) in enumerate(drawn.items(), start=1):
         axes = figure.add_subplot(1, len(drawn), position)
-        _plain(axes)
+        plain(axes)
         for curve, (colour, line, marker) in zip(curves, _styles(curves, panels[title]), strict=True):
             iterations = np.arange(len(curve.mean))
             mean, error = np.array(curve.mean), np.array(curve.error)
@@ -174,7 +174,7 @@ def comparison_plot(panels: Mapping[str, Sequence[Curve]]) -> Picture | None:
         for title, curves in drawn.items()
         for curve in curves
     )
-    return Picture(_png(figure), f"Line charts of the best video so far per iteration. {ends}.")
+    return Picture(png(figure), f"Line charts of the best video so far per iteration. {ends}.")
 
 
 def _styles(drawn: Sequence[Curve], panel: Sequence[Curve]) -> list[tuple[str, str, str]]:
@@ -218,19 +218,19 @@ def _short(text: str) -> str:
 
 
 def _figure(height_in: float = _HEIGHT_IN) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_WIDTH_IN, height_in), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(_WIDTH_IN, height_in), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
-    _plain(axes)
+    plain(axes)
     return figure, axes
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e6e6e6", linewidth=0.7)
     axes.set_axisbelow(True)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
     """A bare Figure draws with Agg: no screen, no global state. No metadata: same numbers, same bytes."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", facecolor="white", metadata={"Software": None})

@@ -1,10 +1,10 @@
 """What the pixel critics say of a video of the simulated world, computed from its scene without drawing it.
 
-Each critic's own formula is applied to what it would have measured: the brightness, the camera's path, and the places and
-areas of the pixels that are in sight. Only the blur metric and the optical flow are not known from the scene; they are
-fitted by least squares to 900 videos (task seeds 700000 to 700899, up to four random refinements each). So a
-video takes half a millisecond instead of fifty. That this agrees with the critics on videos that were encoded and
-decoded is held by a test on others.
+Each critic's own formula is applied to what it would have measured: the brightness, the camera's path, and
+the places and areas of the pixels that are in sight. Only the blur metric and the optical flow are not known
+from the scene; they are fitted by least squares to 900 videos (task seeds 700000 to 700899, up to four random
+refinements each). So a video takes half a millisecond instead of fifty. That this agrees with the critics on
+videos that were encoded and decoded is held by a test on others.
 
 For studies of the loop alone (``runner.experiment``): the critics of a run look at pixels.
 """
@@ -27,7 +27,15 @@ _BLUR_FIT = (0.2186, 0.0343, 0.1204, -0.0311)
 _LEAST_AREA = 0.0008 * SIDE * SIDE
 _QUARTER = FRAMES // 4
 
+_EDGE = 0.3
+"""Pixels beyond an outline that still look filled: outlines are anti-aliased."""
+
+Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+_SIDES = {half: np.arange(-half, half + 1, dtype=np.float64) for half in (THING, TARGET)}
+_SQUARE_X = {half: np.tile(side, len(side))[None, :] for half, side in _SIDES.items()}
+_SQUARE_Y = {half: np.repeat(side, len(side))[None, :] for half, side in _SIDES.items()}
+"""Offsets of the pixels of a square around its centre, by half its side, shape (1, K)."""
 
 
 def results_from_scene(scene: Scene, shot: Shot) -> tuple[CriticResult, ...]:
@@ -46,39 +54,41 @@ def results_from_scene(scene: Scene, shot: Shot) -> tuple[CriticResult, ...]:
 class _Patch:
     """The visible pixels of one colour in each frame, as ``runner.critics.measures.Track`` has them."""
 
-    def __init__(self, pixels: Points, visible: Mask) -> None:
-        """Shapes (T, K, 2) and (T, K)."""
-        self.areas = visible.sum(axis=1).astype(np.float64)
-        self.centroids = (visible[..., None] * pixels).sum(axis=1) / np.maximum(1.0, self.areas)[:, None]
-        self.seen = self.areas >= max(_LEAST_AREA, 0.15 * float(np.percentile(self.areas, 75)))
+    def __init__(self, x: Numbers, y: Numbers, visible: Mask) -> None:
+        """Shapes (T, K), or (1, K) for places that are the same in every frame."""
+        areas = np.count_nonzero(visible, axis=1)
+        sums = [np.where(visible, places, 0.0).sum(axis=1) for places in (x, y)]
+        self.areas = areas.astype(np.float64)
+        self.centroids = np.stack(sums, axis=1) / np.maximum(1, areas)[:, None]
+        self.seen = areas >= max(_LEAST_AREA, 0.15 * float(np.percentile(areas, 75)))
 
 
 def _in_sight(scene: Scene, shot: Shot) -> tuple[_Patch, _Patch]:
     """The thing, which the obstacle hides, and the target, which both of them hide."""
-    centres = shot.positions[:, None]
-    pixels = np.round(centres) + _square(THING)
-    thing = _of_thing(pixels, centres, scene) & ~_of_obstacle(pixels, scene)
-    end = np.array(scene.end)
-    spots = np.round(end) + _square(TARGET)
-    disc = (np.hypot(*(spots - end).T) <= TARGET + 0.3) & ~_of_obstacle(spots, scene)
-    target = disc & ~_of_thing(spots[None], centres, scene)
-    return _Patch(pixels, thing), _Patch(np.broadcast_to(spots, (FRAMES, *spots.shape)), target)
+    centre_x, centre_y = shot.positions[:, :1], shot.positions[:, 1:]
+    x, y = np.round(centre_x) + _SQUARE_X[THING], np.round(centre_y) + _SQUARE_Y[THING]
+    thing = _of_thing(x - centre_x, y - centre_y, scene) & ~_of_obstacle(x, y, scene)
+    end_x, end_y = scene.end
+    spot_x, spot_y = round(end_x) + _SQUARE_X[TARGET], round(end_y) + _SQUARE_Y[TARGET]
+    disc = _is_round(spot_x - end_x, spot_y - end_y, TARGET) & ~_of_obstacle(spot_x, spot_y, scene)
+    target = disc & ~_of_thing(spot_x - centre_x, spot_y - centre_y, scene)
+    return _Patch(x, y, thing), _Patch(spot_x, spot_y, target)
 
 
-def _square(half: int) -> Points:
-    """The pixels of a square around the origin, shape (K, 2)."""
-    side = np.arange(-half, half + 1, dtype=np.float64)
-    return np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+def _of_thing(x: Numbers, y: Numbers, scene: Scene) -> Mask:
+    """Which places are of a thing at the origin."""
+    if scene.thing_is_round:
+        return _is_round(x, y, THING)
+    return (np.abs(x) <= THING + _EDGE) & (np.abs(y) <= THING + _EDGE)
 
 
-def _of_thing(pixels: Points, centres: Points, scene: Scene) -> Mask:
-    away = np.abs(pixels - centres)
-    inside = np.hypot(away[..., 0], away[..., 1]) if scene.thing_is_round else away.max(axis=-1)
-    return np.asarray(inside <= THING + 0.3)
+def _of_obstacle(x: Numbers, y: Numbers, scene: Scene) -> Mask:
+    (centre_x, centre_y), (wide, high) = scene.obstacle, OBSTACLE
+    return (np.abs(x - centre_x) <= wide + _EDGE) & (np.abs(y - centre_y) <= high + _EDGE)
 
 
-def _of_obstacle(pixels: Points, scene: Scene) -> Mask:
-    return np.asarray((np.abs(pixels - np.array(scene.obstacle)) <= np.array(OBSTACLE) + 0.3).all(axis=-1))
+def _is_round(x: Numbers, y: Numbers, radius: int) -> Mask:
+    return np.asarray(x * x + y * y <= (radius + _EDGE) ** 2)
 
 
 def _flicker(shot: Shot) -> float:
@@ -93,7 +103,8 @@ def _blur(shot: Shot) -> float:
 
 def _flow_smoothness(shot: Shot) -> float:
     constant, of_camera, of_thing = _FLOW_FIT
-    raw = constant + of_camera * _acceleration(shot.camera).mean() + of_thing * _acceleration(shot.positions).mean()
+    raw = constant + of_camera * _acceleration(shot.camera).mean()
+    raw += of_thing * _acceleration(shot.positions).mean()
     return math.exp(-max(0.0, raw) / 0.035)
 
 

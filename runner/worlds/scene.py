@@ -114,8 +114,13 @@ def make_shot(scene: Scene, failures: Failures, rng: np.random.Generator) -> Sho
     return Shot(positions, camera, gains, _BLUR_SIGMA * failures.blur)
 
 
-def render(scene: Scene, shot: Shot) -> Frames:
-    """The video, RGB (24, 96, 96, 3): the same scene and shot give the same bytes."""
+def render(scene: Scene, failures: Failures, rng: np.random.Generator) -> Frames:
+    """The video, RGB (24, 96, 96, 3): the same scene, failures and generator state give the same bytes."""
+    return draw(scene, make_shot(scene, failures, rng))
+
+
+def draw(scene: Scene, shot: Shot) -> Frames:
+    """The frames of a shot, RGB (24, 96, 96, 3)."""
     stage = scene.background.copy()
     _draw_target(stage, scene)
     frames = np.empty((FRAMES, SIDE, SIDE, 3), dtype=np.uint8)

@@ -25,7 +25,7 @@ import orjson
 
 from runner.interfaces import Generation
 from runner.video import write_video
-from runner.worlds.scene import FPS, Failures, Shot, make_scene, make_shot, render
+from runner.worlds.scene import FPS, Failures, Shot, draw, make_scene, make_shot
 from streams.errors import BadInput
 
 CUES: dict[str, tuple[str, ...]] = {
@@ -157,7 +157,7 @@ class SimulatedWorld:
         """Draw ``video.mp4`` into ``out_dir``."""
         failures = self.failures(prompt, seed=seed)
         video = out_dir / "video.mp4"
-        write_video(video, render(self.scene, self.shot(failures, seed=seed)), FPS)
+        write_video(video, draw(self.scene, self.shot(failures, seed=seed)), FPS)
         quality = true_quality(failures, self._true_weights)
         if self._write_truth:
             truth = {"true_quality": quality, "failures": failures.as_dict()}

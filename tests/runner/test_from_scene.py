@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -12,6 +11,7 @@ from runner.critics.from_scene import results_from_scene
 from runner.critics.pixel import default_critics
 from runner.refiner import ARMS, PromptState, refine
 from runner.video import read_video
+from runner.worlds.scene import Failures
 from runner.worlds.simulated import SimulatedWorld, random_goal
 from streams.contracts import CriticResult
 
@@ -22,7 +22,7 @@ UNKNOWN = np.nan
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndarray]:
-    """Scores from pixels and from scenes, shape (tasks, draws, critics), of tasks that nothing was fitted to."""
+    """Scores from pixels and from scenes, shape (tasks, draws, critics); nothing was fitted to them."""
     rng, goals, folder = np.random.default_rng(3), Random(3), tmp_path_factory.mktemp("videos")
     pixels, scenes = [], []
     for task in range(TASKS):
@@ -63,7 +63,7 @@ def test_the_critics_mean_agrees(both: tuple[np.ndarray, np.ndarray]) -> None:
 
 
 def test_both_pick_the_same_video_of_eight(both: tuple[np.ndarray, np.ndarray]) -> None:
-    """Or one of nearly the same score: in at most a tenth of the tasks the pick is worse by more than 0.01."""
+    """Or nearly: in at most a tenth of the tasks the pick is worse by more than 0.01."""
     pixel, scene = (np.nanmean(side, axis=2) for side in both)
     lost = pixel.max(axis=1) - pixel[np.arange(TASKS), scene.argmax(axis=1)]
     assert (lost > 0.01).mean() <= 0.1
@@ -73,8 +73,6 @@ def test_both_pick_the_same_video_of_eight(both: tuple[np.ndarray, np.ndarray]) 
 def test_what_is_not_seen_has_no_score() -> None:
     """A thing that ends its way behind the obstacle is lost to the critic that looks for it."""
     world = SimulatedWorld("move the red cube to the blue bowl", task_seed=0)
-    from runner.worlds.scene import Failures
-
-    hidden = world.shot(Failures(physics=1.0, task=0.5, shake=0.0, flicker=0.0, blur=0.0), seed=0)
+    hidden = world.shot(Failures(physics=1.0, task=0.47, shake=0.0, flicker=0.0, blur=0.0), seed=0)
     goal = results_from_scene(world.scene, hidden)[NAMES.index("goal_reached")]
     assert goal.scores == {"task": None}
