@@ -73,8 +73,8 @@ class SeedExperiment:
         """Both arms; ``between_runs`` is called before every run and may raise to end it all."""
         if condition.critic_fails not in self._alone:
             # Without preferences no label matters, so most conditions share this arm.
-            self._alone[condition.critic_fails], _ = self._arm(condition, 0.0, between_runs)
-        steered, first = self._arm(condition, self.plan.preference_weight, between_runs)
+            self._alone[condition.critic_fails], _ = self.arm(condition, 0.0, between_runs)
+        steered, first = self.arm(condition, self.plan.preference_weight, between_runs)
         return Result(
             seed=self.seed,
             condition=condition.name,
@@ -84,7 +84,7 @@ class SeedExperiment:
             steers_from_task=first,
         )
 
-    def _arm(
+    def arm(
         self, condition: Condition, weight: float, between_runs: Callable[[], None]
     ) -> tuple[list[list[TraceEvent]], int | None]:
         """The events of each run, and the first task that was steered. With weight 0 nothing is learnt."""

@@ -59,7 +59,7 @@ def _draw_curves(axes: Axes, these: Figures) -> None:
             linestyle=line,
             marker=marker,
             markersize=4,
-            label=name,
+            label=label,
         )
     first, last = these.generations_needed["steered"], these.generations_needed["critics_alone"]
     if last - first > 0.2:
