@@ -26,8 +26,7 @@ from runner.experiment_plan import Course, Result
 RESAMPLES = 10_000
 _BATCH = 500
 
-Curves = NDArray[np.float64]
-"""Mean true quality per seed and generation, shape (S, B)."""
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +70,8 @@ def figures(results: Sequence[Result], tasks: slice) -> Figures:
         generations_saved=_estimate(lambda drawn: _saved(alone[drawn], steered[drawn]), len(results)),
         best_true_quality_gain=_estimate(lambda drawn: gain[drawn].mean(axis=1), len(results)),
         best_generated_gain=_estimate(lambda drawn: generated[drawn].mean(axis=1), len(results)),
-        generations_needed={"critics_alone": needed_alone, "steered": needed_steered},
-        given_true_quality=level,
+        generations_needed={"critics_alone": float(needed_alone), "steered": float(needed_steered)},
+        given_true_quality=float(level),
         best_true_quality={
             "critics_alone": float(alone[:, -1].mean()),
             "steered": float(steered[:, -1].mean()),
@@ -86,30 +85,30 @@ def figures(results: Sequence[Result], tasks: slice) -> Figures:
     )
 
 
-def generations_needed(
-    alone: NDArray[np.float64], steered: NDArray[np.float64]
-) -> tuple[float, float, float]:
-    """The highest quality that both curves (B,) reach, and the generations that each needs for it."""
-    level = min(float(alone.max()), float(steered.max()))
+def generations_needed(alone: Numbers, steered: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """The highest quality that both curves reach, and the generations that each needs for it.
+
+    Shapes (…, B) to (…,).
+    """
+    level = np.minimum(alone.max(axis=-1), steered.max(axis=-1))
     return level, _first_passage(alone, level), _first_passage(steered, level)
 
 
-def _first_passage(curve: NDArray[np.float64], level: float) -> float:
-    after = int(np.argmax(curve >= level))
-    if after == 0:
-        return 1.0
-    before, reached = float(curve[after - 1]), float(curve[after])
-    return after + (level - before) / (reached - before)
+def _first_passage(curves: Numbers, level: Numbers) -> Numbers:
+    at = np.argmax(curves >= level[..., None], axis=-1)
+    reached = np.take_along_axis(curves, at[..., None], axis=-1)[..., 0]
+    before = np.take_along_axis(curves, np.maximum(at - 1, 0)[..., None], axis=-1)[..., 0]
+    rise = np.where(at > 0, reached - before, 1.0)
+    return np.asarray(np.where(at > 0, at + (level - before) / rise, 1.0))
 
 
-def _saved(alone: NDArray[np.float64], steered: NDArray[np.float64]) -> NDArray[np.float64]:
+def _saved(alone: Numbers, steered: Numbers) -> Numbers:
     """For each resample; shapes (R, S, B) to (R,)."""
-    pairs = zip(alone.mean(axis=1), steered.mean(axis=1), strict=True)
-    needed = np.array([generations_needed(a, s)[1:] for a, s in pairs])
-    return np.asarray(1.0 - needed[:, 1] / needed[:, 0])
+    _, needed_alone, needed_steered = generations_needed(alone.mean(axis=1), steered.mean(axis=1))
+    return 1.0 - needed_steered / needed_alone
 
 
-def _estimate(statistic: Callable[[NDArray[np.intp]], NDArray[np.float64]], n_seeds: int) -> Estimate:
+def _estimate(statistic: Callable[[NDArray[np.intp]], Numbers], n_seeds: int) -> Estimate:
     """``statistic`` takes indices of seeds, shape (R, S), and gives (R,)."""
     rng = np.random.default_rng(0)
     batches = [statistic(rng.integers(n_seeds, size=(_BATCH, n_seeds))) for _ in range(RESAMPLES // _BATCH)]
@@ -118,13 +117,15 @@ def _estimate(statistic: Callable[[NDArray[np.intp]], NDArray[np.float64]], n_se
     return Estimate(mean=float(statistic(everyone)[0]), ci95=(float(low), float(high)))
 
 
-def _curves(by_seed: Sequence[Sequence[Course]]) -> Curves:
+def _curves(by_seed: Sequence[Sequence[Course]]) -> Numbers:
+    """Mean true quality per seed and generation, shape (S, B)."""
     if not by_seed or not all(by_seed):
         raise ValueError("no tasks to take figures over")
     picked = np.array([[course.picked for course in courses] for courses in by_seed])
     return np.asarray(picked.mean(axis=1))
 
 
-def _generated(by_seed: Sequence[Sequence[Course]]) -> NDArray[np.float64]:
+def _generated(by_seed: Sequence[Sequence[Course]]) -> Numbers:
+    """The same of the best video there was, shape (S,)."""
     generated = np.array([[course.generated for course in courses] for courses in by_seed])
     return np.asarray(generated.mean(axis=1))

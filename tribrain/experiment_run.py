@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for
 from multiprocessing.synchronize import Event
 
 import click
@@ -20,7 +23,7 @@ _POLL_S = 0.25
 
 
 class _Ended(Exception):
-    """The command has ended, or was told to, before this seed was done."""
+    """The command was told to end before this seed was done."""
 
 
 def compute(
@@ -51,9 +54,7 @@ def compute(
                     future.result()
                 on_progress(sum(folder.is_finished(unit) for unit in units))
         except BrokenProcessPool:
-            click.echo(
-                "tribrain: one of the processes was killed; the same command goes on from here", err=True
-            )
+            click.echo("tribrain: a process was killed; the same command goes on from here", err=True)
             raise click.exceptions.Exit(1) from None
         finally:
             end.set()
@@ -69,6 +70,15 @@ def _begin(end: Event) -> None:
     _end = end
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_the_command, daemon=True).start()
+
+
+def _end_with_the_command() -> None:
+    """A command that was killed cannot say so. Files are whole at any moment, so no care is needed."""
+    command = multiprocessing.parent_process()
+    if command is not None:
+        wait_for([command.sentinel])
+        os._exit(1)
 
 
 def _run_seed(folder: ExperimentFolder, plan: Plan, seed: int, conditions: Sequence[Condition]) -> None:
@@ -78,7 +88,5 @@ def _run_seed(folder: ExperimentFolder, plan: Plan, seed: int, conditions: Seque
 
 
 def _check_whether_to_go_on() -> None:
-    """A command that was killed cannot say so."""
-    command = multiprocessing.parent_process()
-    if (_end is not None and _end.is_set()) or (command is not None and not command.is_alive()):
+    if _end is not None and _end.is_set():
         raise _Ended
