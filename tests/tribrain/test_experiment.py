@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -10,19 +11,18 @@ import orjson
 import pytest
 
 from runner.experiment_figures import Estimate, Figures
-from runner.experiment_plan import CONDITIONS, Plan
+from runner.experiment_plan import CONDITIONS, SENSITIVITY, Plan
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
 from tribrain.cli import main
 from tribrain.experiment_plot import experiment_plot
 
-SHORT = ("--tasks", "4", "--seeds", "2")
-LONG = ("--tasks", "12", "--seeds", "3")
+PLAN = ("--tasks", "12", "--seeds", "3")
 
 
 def run(out: Path, *words: str) -> int:
     with pytest.raises(SystemExit) as ended:
-        main(["experiment", "--out", str(out), *words])
+        main(["experiment", "--out", str(out), *PLAN, *words])
     return int(ended.value.code or 0)
 
 
@@ -33,57 +33,61 @@ def files(out: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an experiment that nothing disturbed."""
     out = tmp_path_factory.mktemp("undisturbed") / "out"
-    assert run(out, *LONG, "--processes", "1", "--json") == 0
-    return files(out)
+    assert run(out, "--processes", "1") == 0
+    return out
 
 
-def test_json_is_one_object_with_every_condition(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(tmp_path / "out", *SHORT, "--json") == 0
+def test_json_is_one_object_with_every_condition(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(finished, "--json") == 0
     said = orjson.loads(capsys.readouterr().out)
-    assert said["seeds"] == 2
+    assert said["seeds"] == 3
     assert list(said["conditions"]) == ["clean", "aligned", "garbage", "flipped", "critic_fails"]
     for figures in (*said["conditions"].values(), *said["sensitivity"].values()):
         for name in ("generations_saved", "best_true_quality_gain"):
             assert figures[name].keys() == {"mean", "ci95"}
             assert len(figures[name]["ci95"]) == 2
-    assert said == orjson.loads((tmp_path / "out" / "experiment.json").read_bytes())
+    assert said == orjson.loads((finished / "experiment.json").read_bytes())
 
 
-def test_the_table_has_a_line_for_every_condition(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(tmp_path / "out", *SHORT) == 0
+def test_the_table_has_a_line_for_every_condition(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(finished) == 0
     said = capsys.readouterr()
-    assert all(f"│ {condition.name} " in said.out for condition in CONDITIONS)
-    assert all(f"│ {kind} {value} " in said.out for kind, value in (("noise", 0.3), ("share", 0.1)))
+    assert all(f"│ {condition.name} " in said.out for condition in (*CONDITIONS, *SENSITIVITY))
     assert said.err == ""
 
 
-def test_the_same_command_again_computes_nothing_and_says_the_same(tmp_path: Path) -> None:
+def test_the_same_command_again_computes_nothing_and_says_the_same(finished: Path) -> None:
+    before, content = [path.stat().st_mtime_ns for path in sorted(finished.glob("units/*"))], files(finished)
+    assert run(finished) == 0
+    assert [path.stat().st_mtime_ns for path in sorted(finished.glob("units/*"))] == before
+    assert files(finished) == content
+
+
+def test_the_number_of_processes_changes_nothing(tmp_path: Path, finished: Path) -> None:
+    assert run(tmp_path / "out", "--processes", "3") == 0
+    assert files(tmp_path / "out") == files(finished)
+
+
+def test_more_seeds_may_be_added(tmp_path: Path, finished: Path) -> None:
     out = tmp_path / "out"
-    assert run(out, *SHORT) == 0
-    before = {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
-    content = files(out)
-    assert run(out, *SHORT) == 0
-    assert {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()} == before
-    assert files(out) == content
-
-
-def test_the_number_of_processes_changes_nothing(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
-    assert run(tmp_path / "out", *LONG, "--processes", "3") == 0
-    assert files(tmp_path / "out") == undisturbed
+    shutil.copytree(finished, out)
+    assert run(out, "--seeds", "4") == 0
+    assert files(finished / "units").items() < files(out / "units").items()
 
 
 @needs_proc
-def test_it_goes_on_after_a_kill_of_everything(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+def test_it_goes_on_after_a_kill_of_everything(tmp_path: Path, finished: Path) -> None:
     out = tmp_path / "out"
-    with command(["experiment", "--out", str(out), *LONG, "--processes", "2"], tmp_path / "said") as killed:
+    with command(["experiment", "--out", str(out), *PLAN, "--processes", "2"], tmp_path / "said") as killed:
         wait_until(lambda: any((out / "units").glob("seed*")), 60)
         killed.kill_everything()
     done = len(list((out / "units").glob("seed*")))
-    assert 0 < done < len([name for name in undisturbed if name.startswith("units")])
-    assert run(out, *LONG) == 0
-    assert files(out) == undisturbed
+    assert 0 < done < len(list((finished / "units").iterdir()))
+    assert run(out) == 0
+    assert files(out) == files(finished)
 
 
 @needs_proc
@@ -114,14 +118,6 @@ def test_a_killed_process_is_one_line_and_code_1(tmp_path: Path) -> None:
         os.kill(hurt.started("spawn_main")[0], signal.SIGKILL)
         assert hurt.wait(60) == 1
         assert hurt.output == "tribrain: a process was killed; the same command goes on from here\n"
-
-
-def test_more_seeds_may_be_added(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "out"
-    assert run(out, "--tasks", "2", "--seeds", "2") == 0
-    first = files(out / "units")
-    assert run(out, "--tasks", "2", "--seeds", "3") == 0
-    assert first.items() < files(out / "units").items()
 
 
 def test_the_picture_shows_its_figures_to_those_who_cannot_see_it() -> None:
