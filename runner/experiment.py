@@ -5,7 +5,7 @@ What is compared, and why, is in ``runner.experiment_plan``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -69,12 +69,12 @@ class SeedExperiment:
         self.broken_critic = critics[broken].name
         self._alone: dict[bool, list[list[TraceEvent]]] = {}
 
-    def run(self, condition: Condition, between_runs: Callable[[], None] = lambda: None) -> Result:
-        """Both arms; ``between_runs`` is called before every run and may raise to end it all."""
+    def run(self, condition: Condition) -> Result:
+        """Both arms."""
         if condition.critic_fails not in self._alone:
             # Without preferences no label matters, so most conditions share this arm.
-            self._alone[condition.critic_fails], _ = self.arm(condition, 0.0, between_runs)
-        steered, first = self.arm(condition, self.plan.preference_weight, between_runs)
+            self._alone[condition.critic_fails], _ = self.arm(condition, 0.0)
+        steered, first = self.arm(condition, self.plan.preference_weight)
         return Result(
             seed=self.seed,
             condition=condition.name,
@@ -84,16 +84,13 @@ class SeedExperiment:
             steers_from_task=first,
         )
 
-    def arm(
-        self, condition: Condition, weight: float, between_runs: Callable[[], None]
-    ) -> tuple[list[list[TraceEvent]], int | None]:
+    def arm(self, condition: Condition, weight: float) -> tuple[list[list[TraceEvent]], int | None]:
         """The events of each run, and the first task that was steered. With weight 0 nothing is learnt."""
         controller, published = ThompsonController(), _Published()
         former, learner = PairFormer(PairingRules()), PreferenceLearner()
         runs: list[list[TraceEvent]] = []
         first = None
         for task, footage in enumerate(self._footage):
-            between_runs()
             if first is None and published.snapshot is not None and published.snapshot.gate == "active":
                 first = task
             loop = RefinementLoop(

@@ -1,10 +1,11 @@
 """The figures of an experiment: generations saved and quality gained, with bootstrap intervals over seeds.
 
 *Generations saved.* Each arm has a curve: the mean over seeds and tasks of the true quality of the loop's
-best video after n generations. The given true quality is the highest that both curves reach within the
+best video after n generations. The given true quality is the highest that critics alone reach within the
 budget. Each arm needs the generations after which its curve first reaches it, linearly interpolated; saved is
-1 − steered / critics alone. So 0.3 is 30% fewer, and arms that do the same give 0. Harm has no lower bound as
-help has an upper one, so in the mean it counts for more.
+1 − steered / critics alone. So 0.3 is 30% fewer, and arms that do the same give 0. Where steering does not
+reach it, it is charged the whole budget, and for the quality that it lacks in the end what critics alone need
+for as much, at their mean rate: harm has no lower bound as help has an upper one.
 
 *Best true quality gain.* The true quality, from 0 to 1, of the loop's best video at the end of the budget:
 steered minus critics alone.
@@ -86,15 +87,24 @@ def figures(results: Sequence[Result], tasks: slice) -> Figures:
 
 
 def generations_needed(alone: Numbers, steered: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """The highest quality that both curves reach, and the generations that each needs for it.
+    """The highest quality that critics alone reach, and the generations that each arm needs for it.
 
     Shapes (…, B) to (…,).
     """
-    level = np.minimum(alone.max(axis=-1), steered.max(axis=-1))
-    return level, _first_passage(alone, level), _first_passage(steered, level)
+    budget = alone.shape[-1]
+    level = alone.max(axis=-1)
+    needed = _first_passage(alone, level)
+    # Critics alone that never gain anything have no rate: then nothing but the budget again is charged.
+    gained = level > alone[..., 0]
+    per_quality = np.where(gained, (needed - 1.0) / np.where(gained, level - alone[..., 0], 1.0), 0.0)
+    lacking = np.where(gained, (level - steered[..., -1]) * per_quality, budget)
+    reached = steered.max(axis=-1) >= level
+    needed_steered = np.where(reached, _first_passage(steered, level), budget + lacking)
+    return level, needed, np.asarray(needed_steered)
 
 
 def _first_passage(curves: Numbers, level: Numbers) -> Numbers:
+    """Of curves that reach it; of others nothing that means anything."""
     at = np.argmax(curves >= level[..., None], axis=-1)
     reached = np.take_along_axis(curves, at[..., None], axis=-1)[..., 0]
     before = np.take_along_axis(curves, np.maximum(at - 1, 0)[..., None], axis=-1)[..., 0]

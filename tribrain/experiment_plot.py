@@ -14,8 +14,6 @@ from runner.experiment_plan import CONDITIONS, Plan
 from tribrain.plots import CRITICS, DPI, MODEL, Picture, plain, png
 
 _SHOWN = "clean"
-_LEAST_SAVED = -1.0
-"""Where the panel of generations saved ends: a wrong judge may cost several times the generations."""
 
 
 def experiment_plot(measured: Mapping[str, Figures], plan: Plan, seeds: int) -> Picture:
@@ -23,12 +21,12 @@ def experiment_plot(measured: Mapping[str, Figures], plan: Plan, seeds: int) -> 
     figure = Figure(figsize=(13.2, 4.6), dpi=DPI, layout="constrained")
     curves, saved, gained = figure.subplots(1, 3, width_ratios=(1.15, 1, 1))
     _draw_curves(curves, measured[_SHOWN])
-    _draw_estimates(saved, {name: these.generations_saved for name, these in measured.items()})
+    _draw_estimates(saved, {name: these.generations_saved for name, these in measured.items()}, "+.0%")
     saved.set_title("generations saved", fontsize=11)
     saved.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    saved.set_xlabel("of those that critics alone need")
-    _draw_estimates(gained, {name: these.best_true_quality_gain for name, these in measured.items()})
-    gained.set_title(f"best true quality within {plan.iters} generations", fontsize=11)
+    saved.set_xlabel("of those that critics alone need for the best that they reach")
+    _draw_estimates(gained, {name: these.best_true_quality_gain for name, these in measured.items()}, "+.3f")
+    gained.set_title(f"gain in best true quality within {plan.iters} generations", fontsize=11)
     gained.set_xlabel("steered minus critics alone, quality from 0 to 1")
     gained.tick_params(labelleft=False)
     figure.suptitle(
@@ -69,10 +67,10 @@ def _draw_curves(axes: Axes, these: Figures) -> None:
         )
         axes.annotate(
             f"{last:.1f} → {first:.1f} generations",
-            ((first + last) / 2, level),
-            xytext=(0, -13),
+            (last, level),
+            xytext=(0, 5),
             textcoords="offset points",
-            ha="center",
+            ha="right",
             fontsize=9,
         )
     axes.set_title(f"{_SHOWN}: true quality of the best video so far", fontsize=11)
@@ -82,28 +80,24 @@ def _draw_curves(axes: Axes, these: Figures) -> None:
     axes.legend(loc="upper left")
 
 
-def _draw_estimates(axes: Axes, estimates: Mapping[str, Estimate]) -> None:
-    """One row a condition from the top, each with its interval; what lies beyond the panel gets an arrow."""
+def _draw_estimates(axes: Axes, estimates: Mapping[str, Estimate], written: str) -> None:
+    """One row a condition from the top: the mean in figures, and its interval."""
     plain(axes)
     main = {condition.name for condition in CONDITIONS}
-    rows = list(range(len(estimates)))
-    for row, (name, estimate) in zip(rows, estimates.items(), strict=True):
-        low, high = estimate.ci95
-        colour = MODEL if name in main else "#888888"
-        if estimate.mean < _LEAST_SAVED:
-            axes.annotate(
-                f"{estimate.mean:+.0%}  [{low:+.0%}, {high:+.0%}]",
-                (_LEAST_SAVED, row),
-                xytext=(38, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=9,
-                color=colour,
-                arrowprops={"arrowstyle": "->", "color": colour},
-            )
-            continue
-        axes.plot([max(low, _LEAST_SAVED), high], [row, row], color=colour, linewidth=2.2)
+    for row, (name, estimate) in enumerate(estimates.items()):
+        colour = MODEL if name in main else "#777777"
+        axes.plot(estimate.ci95, [row, row], color=colour, linewidth=2.2)
         axes.plot(estimate.mean, row, color=colour, marker="o", markersize=6)
-    axes.axvline(0.0, color="#333333", linewidth=0.9)
-    axes.set_yticks(rows, list(estimates))
-    axes.invert_yaxis()
+        axes.annotate(
+            format(estimate.mean, written),
+            (estimate.mean, row),
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+            color=colour,
+        )
+    axes.axvline(0.0, color="#333333", linewidth=0.9, zorder=0.9)
+    axes.set_yticks(range(len(estimates)), list(estimates))
+    axes.set_ylim(len(estimates) - 0.5, -0.7)
+    axes.margins(x=0.1)

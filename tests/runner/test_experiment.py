@@ -45,7 +45,7 @@ def test_tastes_are_spread_evenly_over_all_ways_to_weigh_the_failures() -> None:
 
 
 def test_the_arm_without_preferences_has_exactly_the_critics_reward() -> None:
-    runs, _ = SeedExperiment(SHORT, 1).arm(CLEAN, 0.0, lambda: None)
+    runs, _ = SeedExperiment(SHORT, 1).arm(CLEAN, 0.0)
     events = [event for run in runs for event in run]
     assert len(events) == SHORT.tasks * SHORT.iters
     assert all(event.meta["combined_reward"] == event.overall_score for event in events)
@@ -89,7 +89,7 @@ def test_the_course_follows_the_pick_of_the_loop_not_the_best_there_was() -> Non
 
 def test_where_the_critics_are_right_the_true_quality_is_their_mean() -> None:
     experiment = SeedExperiment(SHORT, 1)
-    runs, _ = experiment.arm(ALIGNED, 0.0, lambda: None)
+    runs, _ = experiment.arm(ALIGNED, 0.0)
     for task, run in enumerate(runs):
         for event in run:
             _, quality = experiment.see(ALIGNED, task, event.prompt, event.meta["generation_seed"])
@@ -138,7 +138,7 @@ def test_the_noise_of_labels_is_the_condition_s_own() -> None:
 
 def test_no_event_tells_the_loop_the_truth() -> None:
     """But for the judged ones, whose outcome only the learner reads."""
-    runs, _ = SeedExperiment(replace(SHORT, label_share=0.0), 1).arm(CLEAN, 0.0, lambda: None)
+    runs, _ = SeedExperiment(replace(SHORT, label_share=0.0), 1).arm(CLEAN, 0.0)
     assert not any(
         "outcome" in event.meta or "quality" in str(event.meta.keys()) for run in runs for event in run
     )

@@ -34,7 +34,7 @@ def test_arms_that_do_the_same_save_nothing_at_all() -> None:
     assert (these.best_true_quality_gain.mean, these.best_true_quality_gain.ci95) == (0.0, (0.0, 0.0))
 
 
-def test_the_given_quality_is_the_highest_that_both_reach() -> None:
+def test_the_given_quality_is_the_highest_that_critics_alone_reach() -> None:
     level, alone, steered = generations_needed(np.array(RISING), np.array(TWICE_AS_FAST))
     assert level == 0.8
     assert alone == pytest.approx(8.0)
@@ -48,14 +48,29 @@ def test_saved_is_the_share_of_the_generations_that_critics_alone_need() -> None
 
 
 def test_an_arm_that_is_slower_costs_generations() -> None:
+    slower = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.8, 0.9)
+    these = figures([result(TWICE_AS_FAST, slower)] * 3, slice(None))
+    assert these.generations_saved.mean == pytest.approx(1 - 8 / 5)
+
+
+def test_an_arm_that_never_gets_there_is_charged_the_budget_and_what_it_lacks() -> None:
+    """Critics alone gain 0.8 in four generations after the first; 0.1 is lacking, half a generation."""
     these = figures([result(TWICE_AS_FAST, RISING)] * 3, slice(None))
-    assert these.generations_saved.mean == pytest.approx(1 - 8 / 4.5)
+    assert these.generations_needed["steered"] == pytest.approx(8.5)
+    assert these.generations_saved.mean == pytest.approx(1 - 8.5 / 5)
     assert these.best_true_quality_gain.mean == pytest.approx(-0.1)
 
 
-def test_a_curve_that_starts_high_enough_needs_one_generation() -> None:
+def test_harm_is_not_hidden_where_quality_falls_from_the_first_generation_on() -> None:
+    falling = (0.1, 0.08, 0.06, 0.04, 0.02, 0.0, 0.0, 0.0)
+    assert figures([result(RISING, falling)] * 3, slice(None)).generations_saved.mean <= -1.0
+
+
+def test_where_critics_alone_gain_nothing_one_generation_is_needed() -> None:
     _, alone, steered = generations_needed(np.array([0.5, 0.4, 0.3]), np.array([0.5, 0.6, 0.7]))
     assert [float(alone), float(steered)] == [1.0, 1.0]
+    _, alone, steered = generations_needed(np.array([0.5, 0.4, 0.3]), np.array([0.4, 0.4, 0.4]))
+    assert [float(alone), float(steered)] == [1.0, 6.0]
 
 
 def test_curves_are_means_over_seeds_so_one_odd_seed_does_not_decide() -> None:

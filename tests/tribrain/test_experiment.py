@@ -104,7 +104,8 @@ def test_ctrl_c_is_code_130_one_line_and_leaves_no_process(tmp_path: Path) -> No
     out = tmp_path / "out"
     with command(["experiment", "--out", str(out), "--processes", "2"], tmp_path / "said") as interrupted:
         wait_until(lambda: len(interrupted.started("spawn_main")) >= 2, 60)
-        interrupted.process.send_signal(signal.SIGINT)
+        for process in (*interrupted.started("spawn_main"), interrupted.process.pid):
+            os.kill(process, signal.SIGINT)  # as a terminal does
         assert interrupted.wait(60) == 130
         assert interrupted.output.strip() == "tribrain: interrupted"
         wait_until(lambda: not interrupted.children(), 10)
