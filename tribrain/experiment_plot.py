@@ -24,10 +24,10 @@ def experiment_plot(measured: Mapping[str, Figures], plan: Plan, seeds: int) -> 
     _draw_estimates(saved, {name: these.generations_saved for name, these in measured.items()}, "+.0%")
     saved.set_title("generations saved", fontsize=11)
     saved.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    saved.set_xlabel("of those that critics alone need for the best that they reach")
+    saved.set_xlabel("of those that critics alone need")
     _draw_estimates(gained, {name: these.best_true_quality_gain for name, these in measured.items()}, "+.3f")
     gained.set_title(f"gain in best true quality within {plan.iters} generations", fontsize=11)
-    gained.set_xlabel("steered minus critics alone, quality from 0 to 1")
+    gained.set_xlabel("steered minus critics alone; from 0 to 1")
     gained.tick_params(labelleft=False)
     figure.suptitle(
         f"Preference weight {plan.preference_weight:g} against 0, the same worlds and seeds: {seeds} seeds, "
@@ -90,14 +90,14 @@ def _draw_estimates(axes: Axes, estimates: Mapping[str, Estimate], written: str)
         axes.plot(estimate.mean, row, color=colour, marker="o", markersize=6)
         axes.annotate(
             format(estimate.mean, written),
-            (estimate.mean, row),
-            xytext=(0, 6),
+            (estimate.ci95[1], row),
+            xytext=(7, 0),
             textcoords="offset points",
-            ha="center",
+            va="center",
             fontsize=9,
             color=colour,
         )
     axes.axvline(0.0, color="#333333", linewidth=0.9, zorder=0.9)
     axes.set_yticks(range(len(estimates)), list(estimates))
     axes.set_ylim(len(estimates) - 0.5, -0.7)
-    axes.margins(x=0.1)
+    axes.margins(x=0.25)
