@@ -15,7 +15,7 @@ class Footage:
     """The videos of one task, remembered.
 
     By default nothing is drawn: what the critics say is computed from the scene. With ``rendered`` they
-    look at the frames, which takes fifty times as long.
+    look at the frames, which takes many times as long.
     """
 
     def __init__(self, world: SimulatedWorld, *, rendered: bool = False) -> None:
