@@ -54,7 +54,7 @@ class Plan:
     label_noise: float = JUDGEMENT_NOISE
     """Standard deviation of a judgement around the true quality, which is in [0, 1]."""
     rendered: bool = False
-    """The critics look at rendered frames; otherwise what they say is computed from the scene."""
+    """The critics look at decoded videos; otherwise what they say is computed from the scene."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.learning_tasks < self.tasks:

@@ -1,9 +1,13 @@
-"""Videos of the simulated world without files: each made and judged once, whoever asks for it."""
+"""Videos of the simulated world of which no file is kept: each judged once, whoever asks for it."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from runner.critics.from_scene import results_from_scene
 from runner.critics.pixel import default_critics
+from runner.video import read_video, write_video
 from runner.worlds.scene import FPS, Failures, draw
 from runner.worlds.simulated import SimulatedWorld
 from streams.contracts import CriticResult
@@ -14,8 +18,8 @@ Seen = tuple[Failures, tuple[CriticResult, ...]]
 class Footage:
     """The videos of one task, remembered.
 
-    By default nothing is drawn: what the critics say is computed from the scene. With ``rendered`` they
-    look at the frames, which takes many times as long.
+    By default nothing is drawn: what the critics say is computed from the scene. With ``rendered`` each video
+    is made and decoded for them as in a run, which takes many times as long.
     """
 
     def __init__(self, world: SimulatedWorld, *, rendered: bool = False) -> None:
@@ -35,5 +39,8 @@ class Footage:
         scene, shot = self.world.scene, self.world.shot(failures, seed=seed)
         if not self._rendered:
             return results_from_scene(scene, shot)
-        frames = draw(scene, shot)
-        return tuple(critic.judge(frames, fps=FPS, goal=self.world.goal) for critic in self.critics)
+        with TemporaryDirectory() as folder:
+            video = Path(folder) / "video.mp4"
+            write_video(video, draw(scene, shot), FPS)
+            frames, fps = read_video(video)
+        return tuple(critic.judge(frames, fps=fps, goal=self.world.goal) for critic in self.critics)

@@ -81,7 +81,7 @@ _ALL = (*CONDITIONS, *SENSITIVITY)
     show_default=True,
     help="Standard deviation of a judgement around the true quality, which is from 0 to 1.",
 )
-@click.option("--rendered", is_flag=True, help="Draw every video for the critics to see: many times slower.")
+@click.option("--rendered", is_flag=True, help="Make every video for the critics to see: many times slower.")
 @click.option("--processes", type=click.IntRange(min=1), help="At a time; by default one a core.")
 @options.as_json
 def experiment(
