@@ -5,12 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from runner.controller import FAILURE_MODES, belief_probs
 from runner.interfaces import Critic, Generation, GenerationFailed, WorldModel
 from runner.video import read_video
 from streams.contracts import CriticResult, TraceEvent
+
+
+class CandidateMaker(Protocol):
+    """Generates and judges one candidate, as ``make_candidate`` does."""
+
+    def __call__(
+        self,
+        world: WorldModel,
+        critics: Sequence[Critic],
+        prompt: str,
+        goal: str,
+        *,
+        idx: int,
+        seed: int,
+        run_dir: Path,
+        meta: dict[str, Any],
+    ) -> TraceEvent: ...
 
 
 def make_candidate(
@@ -42,9 +59,16 @@ def make_candidate(
         results = tuple(critic.judge(frames, fps=fps, goal=goal) for critic in critics)
     except GenerationFailed as error:
         meta["error"] = str(error) or "the generation failed"
+    return judged_candidate(prompt, results, idx=idx, artifact_path=artifact_path, meta=meta)
+
+
+def judged_candidate(
+    prompt: str, results: tuple[CriticResult, ...], *, idx: int, artifact_path: str, meta: dict[str, Any]
+) -> TraceEvent:
+    """What the critics said of a candidate as an event; see ``make_candidate``."""
     overall = _mean(score for result in results for score in result.scores.values())
     if overall is None:
-        meta.setdefault("error", "no critic could judge this video")
+        meta = {**meta, "error": meta.get("error", "no critic could judge this video")}
     fused = fused_scores(results)
     return TraceEvent(
         iter_idx=idx,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from runner.candidate import make_candidate
+from runner.candidate import CandidateMaker, make_candidate
 from runner.controller import Controller, context_features
 from runner.interfaces import Critic, EventSink, RewardFeed, WorldModel
 from runner.record import RunRecord
@@ -68,6 +68,8 @@ class RefinementLoop:
     sink: EventSink | None = None
     refiner: Refiner = refine
     clock: Callable[[], float] = time.monotonic
+    make: CandidateMaker = make_candidate
+    """Generates and judges; studies may do it without files."""
 
     def __post_init__(self) -> None:
         PromptState(self.goal)
@@ -87,8 +89,11 @@ class RefinementLoop:
         where ``out_dir`` already holds a trace.
         """
         record = RunRecord(self.out_dir, self.run_id, self.sink)
+        stop_reason = ""
         try:
-            stop_reason = self._iterate(record)
+            for event in self.events():
+                record.add(event)
+                stop_reason = event.meta["stop_reason"]
         except KeyboardInterrupt:
             stop_reason = "interrupted"
         except BaseException as error:
@@ -97,8 +102,8 @@ class RefinementLoop:
         record.end(stop_reason)
         return _result(self.run_id, record.events, stop_reason)
 
-    def _iterate(self, record: RunRecord) -> str:
-        """The loop itself; returns the reason why it stopped."""
+    def events(self) -> Iterator[TraceEvent]:
+        """The loop itself, of which nothing is recorded; the last event says why it stopped."""
         rng = np.random.default_rng([self.seed, _CONTROLLER])
         run_started = self.clock()
         best: TraceEvent | None = None
@@ -158,8 +163,7 @@ class RefinementLoop:
                 **_reward_meta(verdict, snapshot),
                 "candidate_context": {"arm": made_by} if made_by is not None else {},
             }
-            record.add(replace(event, meta=event.meta | meta))
-        return stop_reason
+            yield replace(event, meta=event.meta | meta)
 
     def _candidate(self, idx: int, prompt: str) -> TraceEvent:
         seed = self._generation_seed(idx)
@@ -172,7 +176,7 @@ class RefinementLoop:
             "generation_seed": seed,
             "context": {"world_model": self.world.name},
         }
-        return make_candidate(
+        return self.make(
             self.world, self.critics, prompt, self.goal, idx=idx, seed=seed, run_dir=self.out_dir, meta=meta
         )
 

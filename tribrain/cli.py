@@ -40,6 +40,7 @@ _COMMANDS = {
     "verify-state": ("tribrain.verify_state:verify_state", "Whether pairs, snapshot and replay agree."),
     "snapshots": ("tribrain.snapshots:snapshots", "Published reward models: list, show, verify, rollback."),
     "dlq": ("tribrain.dlq:dlq", "Messages that could not be used: list, show, replay."),
+    "experiment": ("tribrain.experiment:experiment", "What preferences are worth where the truth is known."),
     "report": ("tribrain.report:report", "The report of a demo's directory, made again."),
 }
 

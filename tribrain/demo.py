@@ -22,7 +22,7 @@ from runner.loop import RefinementLoop
 from runner.refiner import Arm
 from runner.reward import PreferencePolicy
 from runner.stopping import StopRules
-from runner.worlds.simulated import SimulatedWorld
+from runner.worlds.simulated import SimulatedWorld, random_goal
 from streams.broker import start_local_broker
 from streams.errors import BadInput
 from streams.publisher import TracePublisher
@@ -39,7 +39,6 @@ _MARK = ".tribrain-demo"
 _DRAIN_S = 60.0
 _CLOSE_S = 1.0
 _POLL_S = 0.25
-_COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 
 
 @click.command(epilog="Example: tribrain demo --tasks 40 --out outputs/demo")
@@ -116,7 +115,7 @@ def _run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor, interrupts:
     controller = _SharedController()
     publisher = TracePublisher(settings, plan.out / "spool.sqlite")
     rng = Random(plan.seed)
-    goals = [_goal(rng) for _ in range(plan.tasks)]
+    goals = [random_goal(rng) for _ in range(plan.tasks)]
 
     def run(task: int) -> None:
         if stop.is_set():
@@ -190,11 +189,6 @@ class _SharedController:
     def update(self, context: Vector, arm: Arm, reward: float) -> None:
         with self._lock:
             self._controller.update(context, arm, reward)
-
-
-def _goal(rng: Random) -> str:
-    thing, place = rng.sample(_COLOURS, 2)
-    return f"move the {thing} {rng.choice(['cube', 'ball'])} to the {place} bowl"
 
 
 def _check(out: Path) -> None:

@@ -23,10 +23,10 @@ FPS = 12.0
 _MARGIN = 16
 """Pixels of the world beyond each edge of the frame, for a shaking camera to see."""
 _CANVAS = SIDE + 2 * _MARGIN
-_THING = 7
+THING = 7
 """Half the thing's size in pixels; the target is larger, so that it stays visible around the thing."""
-_TARGET = 13
-_OBSTACLE = (8, 11)
+TARGET = 13
+OBSTACLE = (8, 11)
 """Half width and half height of the obstacle in pixels."""
 _SUBPIXEL_BITS = 4
 
@@ -92,26 +92,49 @@ def make_scene(goal: str, rng: np.random.Generator) -> Scene:
     )
 
 
-def render(scene: Scene, failures: Failures, rng: np.random.Generator) -> Frames:
-    """The video, RGB (24, 96, 96, 3): the same scene, failures and generator state give the same bytes."""
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """How one video of a scene moves and looks; all that is left to do is to draw it."""
+
+    positions: Points
+    """Of the thing's centre, shape (24, 2)."""
+    camera: Points
+    """How far the camera has moved, in pixels, shape (24, 2)."""
+    gains: NDArray[np.float64]
+    """The factor on the brightness, shape (24,)."""
+    sigma: float
+    """Of the blur, in pixels."""
+
+
+def make_shot(scene: Scene, failures: Failures, rng: np.random.Generator) -> Shot:
+    """The same scene, failures and generator state give the same shot."""
     positions = _positions(scene, failures, rng)
     camera = _SHAKE_PIXELS * failures.shake * np.clip(rng.standard_normal((FRAMES, 2)), -2.5, 2.5)
     gains = 1.0 + _FLICKER_GAIN * failures.flicker * np.clip(rng.standard_normal(FRAMES), -2.0, 2.0)
-    sigma = _BLUR_SIGMA * failures.blur
+    return Shot(positions, camera, gains, _BLUR_SIGMA * failures.blur)
+
+
+def render(scene: Scene, failures: Failures, rng: np.random.Generator) -> Frames:
+    """The video, RGB (24, 96, 96, 3): the same scene, failures and generator state give the same bytes."""
+    return draw(scene, make_shot(scene, failures, rng))
+
+
+def draw(scene: Scene, shot: Shot) -> Frames:
+    """The frames of a shot, RGB (24, 96, 96, 3)."""
     stage = scene.background.copy()
     _draw_target(stage, scene)
     frames = np.empty((FRAMES, SIDE, SIDE, 3), dtype=np.uint8)
     for index in range(FRAMES):
         picture = stage.copy()
-        _draw_thing(picture, scene, positions[index])
+        _draw_thing(picture, scene, shot.positions[index])
         _draw_obstacle(picture, scene)
-        x, y = camera[index] + _MARGIN
+        x, y = shot.camera[index] + _MARGIN
         shift = np.array([[1.0, 0.0, -x], [0.0, 1.0, -y]])
         # Cubic: a linear filter would soften the picture with the shake, and blur is another failure.
         frame = cv2.warpAffine(picture, shift, (SIDE, SIDE), flags=cv2.INTER_CUBIC)
-        if sigma > 0.2:
-            frame = cv2.GaussianBlur(frame, (0, 0), sigma)
-        frames[index] = cv2.convertScaleAbs(frame, alpha=gains[index])
+        if shot.sigma > 0.2:
+            frame = cv2.GaussianBlur(frame, (0, 0), shot.sigma)
+        frames[index] = cv2.convertScaleAbs(frame, alpha=shot.gains[index])
     return frames
 
 
@@ -120,7 +143,7 @@ def _positions(scene: Scene, failures: Failures, rng: np.random.Generator) -> Po
     time = np.linspace(0.0, 1.0, FRAMES)
     eased = time * time * (3.0 - 2.0 * time)
     progress = (eased * (1.0 - failures.task))[:, None]
-    clearance = _OBSTACLE[1] + _THING + 4.0
+    clearance = OBSTACLE[1] + THING + 4.0
     # The way is an arc over the obstacle; physics lowers it until it goes straight through.
     arc = scene.over * clearance * (1.0 - failures.physics) * np.sin(np.pi * progress[:, 0])
     positions = start + progress * (end - start)
@@ -136,7 +159,7 @@ def _teleported(positions: Points, physics: float, rng: np.random.Generator) -> 
         here = moved[first]
         # Towards the middle of the picture, so that the thing stays in it.
         direction = np.array([0.45 * sideways, -1.0 if here[1] > SIDE / 2 else 1.0])
-        if not _THING < here[0] + _TELEPORT_PIXELS * physics * direction[0] < SIDE - _THING:
+        if not THING < here[0] + _TELEPORT_PIXELS * physics * direction[0] < SIDE - THING:
             direction[0] = -direction[0]
         moved[first : first + 2] += _TELEPORT_PIXELS * physics * direction / np.hypot(*direction)
     return moved
@@ -155,13 +178,13 @@ def _background(rng: np.random.Generator) -> Frames:
 def _draw_target(picture: Frames, scene: Scene) -> None:
     centre, unit = _fixed(scene.end), 1 << _SUBPIXEL_BITS
     rim = _shaded(scene.target.rgb, 0.75)
-    cv2.circle(picture, centre, _TARGET * unit, rim, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
-    cv2.circle(picture, centre, (_TARGET - 2) * unit, scene.target.rgb, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.circle(picture, centre, TARGET * unit, rim, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.circle(picture, centre, (TARGET - 2) * unit, scene.target.rgb, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def _draw_thing(picture: Frames, scene: Scene, position: Points) -> None:
     unit = 1 << _SUBPIXEL_BITS
-    for half, colour in ((_THING, _shaded(scene.thing.rgb, 0.75)), (_THING - 2, scene.thing.rgb)):
+    for half, colour in ((THING, _shaded(scene.thing.rgb, 0.75)), (THING - 2, scene.thing.rgb)):
         if scene.thing_is_round:
             cv2.circle(picture, _fixed(position), half * unit, colour, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
         else:
@@ -171,7 +194,7 @@ def _draw_thing(picture: Frames, scene: Scene, position: Points) -> None:
 
 def _draw_obstacle(picture: Frames, scene: Scene) -> None:
     """Drawn over the thing, which so sinks into it."""
-    centre, half = np.array(scene.obstacle), np.array(_OBSTACLE)
+    centre, half = np.array(scene.obstacle), np.array(OBSTACLE)
     low, high = _fixed(centre - half), _fixed(centre + half)
     cv2.rectangle(picture, low, high, (58, 56, 60), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
 

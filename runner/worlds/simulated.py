@@ -14,8 +14,10 @@ outcome, in the place of a validator or a person.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ import orjson
 
 from runner.interfaces import Generation
 from runner.video import write_video
-from runner.worlds.scene import FPS, Failures, make_scene, render
+from runner.worlds.scene import FPS, Failures, Shot, draw, make_scene, make_shot
 from streams.errors import BadInput
 
 CUES: dict[str, tuple[str, ...]] = {
@@ -34,15 +36,23 @@ CUES: dict[str, tuple[str, ...]] = {
 }
 """Failure mode to the beginnings of words by which a clause of the prompt is read as its directive."""
 
-TRUE_WEIGHTS: dict[str, float] = {"task": 0.40, "physics": 0.35, "shake": 0.15, "flicker": 0.05, "blur": 0.05}
+TRUE_WEIGHTS: Mapping[str, float] = {
+    "task": 0.40,
+    "physics": 0.35,
+    "shake": 0.15,
+    "flicker": 0.05,
+    "blur": 0.05,
+}
 """What a person holds against a video: arriving and physics far above how the pictures look."""
 
-_JUDGEMENT_NOISE = 0.03
+JUDGEMENT_NOISE = 0.03
+"""Standard deviation of a judgement around the true quality."""
 _FREE_WORDS = 45
 """Words of directives that a prompt may have before the model loses its thread."""
 _FREE_MODES = 2
 """Different directives that do not yet get in each other's way."""
 
+_COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 _FAILURES = ("physics", "task", "shake", "flicker", "blur")
 _LOWERED_BY = ("physics", "task", "smoothness", "quality", "quality")
 _DIRECTIVE_EFFECT = 1.9
@@ -83,10 +93,29 @@ def read_prompt(prompt: str, goal: str) -> PromptReading:
     return PromptReading(directives, len(rest.split()))
 
 
-def true_quality(failures: Failures) -> float:
-    """What a person would give the video, in [0, 1]; a bad failure costs more than two half as bad."""
-    loss = sum(weight * _felt(getattr(failures, name)) for name, weight in TRUE_WEIGHTS.items())
+def true_quality(failures: Failures, weights: Mapping[str, float] = TRUE_WEIGHTS) -> float:
+    """What a person would give the video, in [0, 1]; a bad failure costs more than two half as bad.
+
+    ``weights``, from failure to what it counts for, sum to 1.
+    """
+    loss = sum(weight * _felt(getattr(failures, name)) for name, weight in weights.items())
     return 1.0 - loss
+
+
+def judgement(
+    quality: float, rng: np.random.Generator, *, share: float, noise: float
+) -> dict[str, Any] | None:
+    """The outcome of a video of this true quality; null but for the share that is judged."""
+    if rng.random() >= share:
+        return None
+    score = quality + noise * rng.standard_normal()
+    return {"score": float(np.clip(score, 0.0, 1.0)), "source": "simulated validator"}
+
+
+def random_goal(rng: Random) -> str:
+    """A goal that the world draws well: a thing and a target of different colours."""
+    thing, place = rng.sample(_COLOURS, 2)
+    return f"move the {thing} {rng.choice(['cube', 'ball'])} to the {place} bowl"
 
 
 class SimulatedWorld:
@@ -95,13 +124,21 @@ class SimulatedWorld:
     ``task_seed`` decides the scene and its tendencies to fail; the same goal, ``task_seed``, prompt and seed
     give the same video, byte for byte. ``outcome_share`` of the generations, chosen by their seeds, carry an
     outcome. With ``write_truth`` the failures and the true quality are written to ``truth.json`` beside each
-    video, for studies; nothing in the loop reads it. Raises BadInput for a share outside [0, 1].
+    video, for studies; nothing in the loop reads it. ``judgement_noise`` is the standard deviation of an
+    outcome around the true quality. Raises BadInput for a share outside [0, 1].
     """
 
     name = "simulated"
 
     def __init__(
-        self, goal: str, task_seed: int, outcome_share: float = 0.5, *, write_truth: bool = False
+        self,
+        goal: str,
+        task_seed: int,
+        outcome_share: float = 0.5,
+        *,
+        write_truth: bool = False,
+        true_weights: Mapping[str, float] = TRUE_WEIGHTS,
+        judgement_noise: float = JUDGEMENT_NOISE,
     ) -> None:
         if not 0.0 <= outcome_share <= 1.0:
             raise BadInput(f"outcome_share is {outcome_share}; it must be between 0 and 1")
@@ -109,7 +146,9 @@ class SimulatedWorld:
         self._task_seed = task_seed
         self._outcome_share = outcome_share
         self._write_truth = write_truth
-        self._scene = make_scene(goal, self._random(_LAYOUT))
+        self._true_weights = true_weights
+        self._judgement_noise = judgement_noise
+        self.scene = make_scene(goal, self._random(_LAYOUT))
         self._tendencies = _TASK_MEAN + _TASK_SPREAD * self._random(_TENDENCIES).standard_normal(
             len(_FAILURES)
         )
@@ -118,12 +157,13 @@ class SimulatedWorld:
         """Draw ``video.mp4`` into ``out_dir``."""
         failures = self.failures(prompt, seed=seed)
         video = out_dir / "video.mp4"
-        write_video(video, render(self._scene, failures, self._random(_DRAWING, seed)), FPS)
+        write_video(video, draw(self.scene, self.shot(failures, seed=seed)), FPS)
+        quality = true_quality(failures, self._true_weights)
         if self._write_truth:
-            truth = {"true_quality": true_quality(failures), "failures": failures.as_dict()}
+            truth = {"true_quality": quality, "failures": failures.as_dict()}
             (out_dir / "truth.json").write_bytes(orjson.dumps(truth))
         return Generation(
-            video=video, outcome=self._outcome(failures, seed), meta={"task_seed": self._task_seed}
+            video=video, outcome=self._outcome(quality, seed), meta={"task_seed": self._task_seed}
         )
 
     def failures(self, prompt: str, *, seed: int) -> Failures:
@@ -134,12 +174,13 @@ class SimulatedWorld:
         log_odds = self._tendencies + variation + _prompt_effect(read_prompt(prompt, self.goal))
         return Failures(*(float(value) for value in 1.0 / (1.0 + np.exp(-log_odds))))
 
-    def _outcome(self, failures: Failures, seed: int) -> dict[str, Any] | None:
+    def shot(self, failures: Failures, *, seed: int) -> Shot:
+        """How the video with these failures moves and looks."""
+        return make_shot(self.scene, failures, self._random(_DRAWING, seed))
+
+    def _outcome(self, quality: float, seed: int) -> dict[str, Any] | None:
         rng = self._random(_JUDGEMENT, seed)
-        if rng.random() >= self._outcome_share:
-            return None
-        score = true_quality(failures) + _JUDGEMENT_NOISE * rng.standard_normal()
-        return {"score": float(np.clip(score, 0.0, 1.0)), "source": "simulated validator"}
+        return judgement(quality, rng, share=self._outcome_share, noise=self._judgement_noise)
 
     def _random(self, stream: int, seed: int = 0) -> np.random.Generator:
         # NumPy takes no negative seeds, and Python's hash() is another one in every process.

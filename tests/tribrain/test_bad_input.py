@@ -15,6 +15,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from runner.experiment_plan import CONDITIONS, SENSITIVITY, Plan
 from streams.codec import encode
 from streams.kafka_jars import KafkaJars
 from tests import factories
@@ -22,6 +23,7 @@ from tests.tribrain.processes import clean_environment, command, needs_proc
 from tests.waiting import wait_until
 from trainers.train import train_on_pairs
 from tribrain.cli import main
+from tribrain.experiment_folder import ExperimentFolder
 
 COMMAND = "true {prompt} {out_dir}"
 CLOSED = "127.0.0.1:1"
@@ -60,6 +62,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("constant.jsonl", encode(factories.pair({"goal.task": 0.5}, {"goal.task": 0.5})))
     write("foreign/thesis.txt", b"years of work")
     write("demo/summary.json", b"{}")
+    for out in ("planned", "damaged-unit"):
+        ExperimentFolder(Path(out)).begin(Plan(tasks=4, learning_tasks=2))
+    for seed in (0, 1):
+        for condition in (*CONDITIONS, *SENSITIVITY):
+            write(f"damaged-unit/units/seed-{seed:03d}-{condition.name.replace(' ', '-')}.json", b"{")
+    write("damaged-plan/plan.json", b"{")
     return tmp_path
 
 
@@ -197,6 +205,31 @@ def cases() -> Iterator[tuple[str, str]]:
     yield "demo --out foreign", r"foreign: holds files that are not of a demo; choose another --out"
     yield "demo --out new --bootstrap-servers kafka:0", r"'kafka:0' is no Kafka broker; give it as host:port"
     yield "demo --out new --tasks 0", r"'--tasks': 0 is not in the range"
+    yield "experiment --out pairs.jsonl", r"pairs\.jsonl: is a file; choose another --out"
+    yield "experiment --out foreign", r"foreign: holds files that are not of an experiment; choose another"
+    yield (
+        "experiment --out planned --tasks 6",
+        r"planned: holds an experiment with tasks 4 rather than 6, .*; choose another --out",
+    )
+    yield (
+        "experiment --out damaged-plan",
+        r"damaged-plan/plan\.json: the file is damaged; choose another --out",
+    )
+    yield (
+        "experiment --out damaged-unit --seeds 2 --tasks 4",
+        r"seed-000-clean\.json: the file is damaged: .*; delete it to have it computed again",
+    )
+    yield "experiment --out new --seeds 1", r"'--seeds': 1 is not in the range x>=2"
+    yield (
+        "experiment --out new --tasks 5 --learning-tasks 5",
+        r"5 of 5 tasks are for learning; leave at least",
+    )
+    yield "experiment --out new --label-share 1.5", r"'--label-share': 1\.5 is not in the range"
+    yield "experiment --out new --processes 0", r"'--processes': 0 is not in the range"
+    yield (
+        "experiment --out pairs.jsonl/new",
+        r"pairs\.jsonl/new/plan\.json: cannot be written: .*; choose another",
+    )
     for words in ("topics create", "serve-trainer", "publish-trace good/trace.jsonl", "replay --out new"):
         yield f"{words} --bootstrap-servers kafka", r"'kafka' is no Kafka broker; give it as host:port"
     yield f"publish-trace nowhere --bootstrap-servers {CLOSED}", r"nowhere: no such file"
@@ -218,6 +251,7 @@ FLOATS = {
     "evaluate-picks --pairs pairs.jsonl --candidates candidates.jsonl": ["--preference-weight"],
     "explain --model model.json": ["--step"],
     f"serve-trainer --bootstrap-servers {CLOSED}": ["--min-gap", "--snapshot-every-s"],
+    "experiment --out new": ["--preference-weight", "--label-share", "--label-noise"],
     "run-simulated --goal g --out new": [
         "--preference-weight", "--target-score", "--drift-threshold", "--max-wall", "--outcome-share",
     ],

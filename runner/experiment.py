@@ -1,0 +1,202 @@
+"""The experiment itself: one seed's stream of tasks, refined with and without preferences.
+
+What is compared, and why, is in ``runner.experiment_plan``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from runner.candidate import judged_candidate
+from runner.controller import ThompsonController
+from runner.critics.pixel import default_critics
+from runner.experiment_plan import Condition, Course, Plan, Result, hidden_taste
+from runner.footage import Footage
+from runner.interfaces import Critic, WorldModel
+from runner.loop import RefinementLoop
+from runner.reward import PreferencePolicy
+from runner.stopping import StopRules
+from runner.worlds.simulated import (
+    SimulatedWorld,
+    judgement,
+    random_goal,
+    true_quality,
+)
+from streams.contracts import CriticResult, RewardSnapshot, RunClosed, RunEnd, TraceEvent
+from trainers.bradley_terry import critics_mean
+from trainers.former import PairFormer
+from trainers.learner import PreferenceLearner
+from trainers.pairing import PairingRules
+
+# Streams of random numbers that must not depend on each other.
+# 0 is the hidden taste.
+_BROKEN, _BROKEN_SCORE, _LABEL, _GARBAGE = range(1, 5)
+
+
+@dataclass(slots=True)
+class _Published:
+    """A feed that holds the newest snapshot."""
+
+    snapshot: RewardSnapshot | None = None
+
+    def latest(self) -> RewardSnapshot | None:
+        return self.snapshot
+
+
+class SeedExperiment:
+    """The stream of tasks of one seed. Videos are shared by all conditions and both arms."""
+
+    def __init__(self, plan: Plan, seed: int) -> None:
+        self.plan = plan
+        self.seed = seed
+        self.taste = hidden_taste(seed)
+        goals = Random(seed)
+        self._footage = [
+            Footage(
+                SimulatedWorld(random_goal(goals), _task_seed(seed, task), true_weights=self.taste),
+                rendered=plan.rendered,
+            )
+            for task in range(plan.tasks)
+        ]
+        critics = default_critics()
+        broken = int(_random(_BROKEN, seed).integers(len(critics)))
+        self.broken_critic = critics[broken].name
+        self._alone: dict[bool, list[list[TraceEvent]]] = {}
+
+    def run(self, condition: Condition) -> Result:
+        """Both arms."""
+        if condition.critic_fails not in self._alone:
+            # Without preferences no label matters, so most conditions share this arm.
+            self._alone[condition.critic_fails], _ = self.arm(condition, 0.0)
+        steered, first = self.arm(condition, self.plan.preference_weight)
+        return Result(
+            seed=self.seed,
+            condition=condition.name,
+            taste=self.taste,
+            critics_alone=self._courses(condition, self._alone[condition.critic_fails]),
+            steered=self._courses(condition, steered),
+            steers_from_task=first,
+        )
+
+    def arm(self, condition: Condition, weight: float) -> tuple[list[list[TraceEvent]], int | None]:
+        """The events of each run, and the first task that was steered. With weight 0 nothing is learnt."""
+        controller, published = ThompsonController(), _Published()
+        former, learner = PairFormer(PairingRules()), PreferenceLearner()
+        runs: list[list[TraceEvent]] = []
+        first = None
+        for task, footage in enumerate(self._footage):
+            if first is None and published.snapshot is not None and published.snapshot.gate == "active":
+                first = task
+            loop = RefinementLoop(
+                goal=footage.world.goal,
+                world=footage.world,
+                critics=footage.critics,
+                controller=controller,
+                stop=StopRules(max_iters=self.plan.iters),
+                seed=_task_seed(self.seed, task),
+                out_dir=Path(),  # nothing is written
+                run_id=f"seed-{self.seed}-task-{task}",
+                feed=published,
+                policy=PreferencePolicy(weight=weight),
+                make=_Take(self, condition, task),
+            )
+            runs.append(list(loop.events()))
+            if weight > 0.0:
+                _learn(runs[-1], former, learner)
+                published.snapshot = learner.snapshot()
+        return runs, first
+
+    def see(
+        self, condition: Condition, task: int, prompt: str, seed: int
+    ) -> tuple[tuple[CriticResult, ...], float]:
+        """What the critics say of a video under this condition, and its true quality."""
+        failures, results = self._footage[task].see(prompt, seed)
+        if condition.aligned:
+            return results, critics_mean({r.critic_name: s for r in results for s in r.scores.values()})
+        if condition.critic_fails and task >= self.plan.tasks // 2:
+            rng = _random(_BROKEN_SCORE, _task_seed(self.seed, task), seed)
+            results = tuple(_garbled(r, rng) if r.critic_name == self.broken_critic else r for r in results)
+        return results, true_quality(failures, self.taste)
+
+    def label(self, condition: Condition, task: int, quality: float, seed: int) -> dict[str, Any] | None:
+        """The outcome of a video of this true quality; null for most."""
+        task_seed = _task_seed(self.seed, task)
+        if condition.labels == "flipped":
+            quality = 1.0 - quality
+        elif condition.labels == "garbage":
+            quality = float(_random(_GARBAGE, task_seed, seed).random())
+        share, noise = condition.label_share, condition.label_noise
+        return judgement(
+            quality,
+            _random(_LABEL, task_seed, seed),
+            share=self.plan.label_share if share is None else share,
+            noise=self.plan.label_noise if noise is None else noise,
+        )
+
+    def _courses(self, condition: Condition, runs: Sequence[Sequence[TraceEvent]]) -> tuple[Course, ...]:
+        courses = []
+        for task, events in enumerate(runs):
+            qualities = [
+                self.see(condition, task, event.prompt, event.meta["generation_seed"])[1] for event in events
+            ]
+            picked = tuple(qualities[event.meta["best_iter"]] for event in events)
+            courses.append(Course(picked=picked, generated=max(qualities)))
+        return tuple(courses)
+
+
+@dataclass(frozen=True, slots=True)
+class _Take:
+    """Makes the candidates of one task under one condition; see ``runner.candidate.make_candidate``."""
+
+    experiment: SeedExperiment
+    condition: Condition
+    task: int
+
+    def __call__(
+        self,
+        world: WorldModel,
+        critics: Sequence[Critic],
+        prompt: str,
+        goal: str,
+        *,
+        idx: int,
+        seed: int,
+        run_dir: Path,
+        meta: dict[str, Any],
+    ) -> TraceEvent:
+        results, quality = self.experiment.see(self.condition, self.task, prompt, seed)
+        outcome = self.experiment.label(self.condition, self.task, quality, seed)
+        if outcome is not None:
+            meta = meta | {"outcome": outcome}
+        return judged_candidate(prompt, results, idx=idx, artifact_path="", meta=meta)
+
+
+def _learn(events: Sequence[TraceEvent], former: PairFormer, learner: PreferenceLearner) -> None:
+    """The pairs of a run that has ended, as the live trainer forms and learns them."""
+    end = RunEnd(run_id=events[0].run_id, iterations=tuple(event.iter_idx for event in events))
+    messages: list[TraceEvent | RunEnd] = [*events, end]
+    for event in messages:
+        for message in former.on_event(event):
+            if not isinstance(message, RunClosed):
+                learner.on_message(message)
+
+
+def _garbled(result: CriticResult, rng: np.random.Generator) -> CriticResult:
+    """A score that says nothing of the video; none where the critic gave none."""
+    scores = {mode: None if s is None else float(rng.random()) for mode, s in result.scores.items()}
+    return replace(result, scores=scores)
+
+
+def _task_seed(seed: int, task: int) -> int:
+    """Another one for every task of every seed."""
+    return seed * 100_003 + task
+
+
+def _random(stream: int, *seeds: int) -> np.random.Generator:
+    return np.random.default_rng([stream, *seeds])
