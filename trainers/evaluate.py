@@ -18,8 +18,8 @@ from streams.errors import BadInput
 from trainers.bradley_terry import difference, prob_prefer
 from trainers.estimators import LEARNERS, PairEstimator, Recipe
 from trainers.laplace import Array, Laplace
-from trainers.learner import SOURCE_WEIGHTS, weight_of_each
 from trainers.normalise import CriticRanges
+from trainers.pair_weights import SOURCE_WEIGHTS, weight_of_each
 from trainers.tally import BINS, Tally, log_loss
 
 Ints = NDArray[np.int64]

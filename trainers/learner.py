@@ -9,7 +9,6 @@ the critics; from the first other label on, trusted is.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,12 +19,9 @@ from streams.errors import BadInput
 from trainers.bradley_terry import BradleyTerry, LinearReward, critics_mean
 from trainers.estimators import Recipe, estimator_from_state
 from trainers.gate import OPENS_AT, Gate
+from trainers.pair_weights import SOURCE_WEIGHTS, task_of, weight_of_each, weight_of_nth
 from trainers.pairing import LIVE_SOURCES
 from trainers.tally import Tally, log_loss
-
-SOURCE_WEIGHTS: Mapping[str, float] = {"human": 1.0, "outcome": 1.0, "proxy": 0.25, "critic": 0.02}
-"""What a label counts for in the trusted model. Labels made from the mean of the features agree with it
-anyway, so they teach nothing about people; a proxy's weight stays below that of a person."""
 
 REMEMBERED_TASKS = 10_000
 """How many closed tasks, and how many pairs of people and judges, are known when they come again; the
@@ -306,30 +302,6 @@ def recipe_of(snapshot: RewardSnapshot) -> Recipe:
             f"version {snapshot.version} of model {snapshot.model!r} was written by another version of "
             "TriBrain, whose learner this one cannot continue; give another --model"
         ) from None
-
-
-def task_of(pair: PreferencePair) -> str:
-    """A run is a task; pairs from elsewhere name theirs."""
-    return pair.run_id or pair.task_id
-
-
-def weight_of_nth(n: int) -> float:
-    """What the n-th pair of one task counts where nobody knows how many will come.
-
-    The pairs of k candidates are no k(k − 1)/2 independent statements. Together n pairs count
-    n·(2/k)^¾, with the k whose pairs they would all be; each counts what it adds to that.
-    """
-    return _together(n) - _together(n - 1)
-
-
-def weight_of_each(n: int) -> float:
-    """What each of the n pairs of a task counts where they are known to be all."""
-    return _together(n) / n
-
-
-def _together(n: int) -> float:
-    k = (1.0 + math.sqrt(1.0 + 8.0 * n)) / 2.0
-    return float(n * (2.0 / k) ** 0.75)
 
 
 def _note(known: dict[str, None], name: str) -> bool:

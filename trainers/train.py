@@ -10,7 +10,8 @@ from streams.contracts import PairMessage, PreferencePair, RewardSnapshot
 from streams.errors import BadInput
 from trainers.bradley_terry import difference
 from trainers.estimators import Recipe
-from trainers.learner import PreferenceLearner, task_of
+from trainers.learner import PreferenceLearner
+from trainers.pair_weights import task_of
 
 
 def train_on_pairs(

@@ -22,8 +22,9 @@ from streams.files import write_atomically
 from trainers.estimators import LEARNERS, LearnerName, PairEstimator, Recipe
 from trainers.evaluate import BATCH, Ints, PairTable, figures, measure, tables
 from trainers.laplace import Array, Laplace
-from trainers.learner import PreferenceLearner, weight_of_each
+from trainers.learner import PreferenceLearner
 from trainers.normalise import CriticRanges
+from trainers.pair_weights import weight_of_each
 
 OUT = Path(__file__).parents[2] / "trainers" / "RESULTS.md"
 SETS = ("tvge_video", "tifa160_image", "viescore_image", "summeval_text", "wmt19_text")

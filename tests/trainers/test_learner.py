@@ -21,7 +21,8 @@ from tests.factories import pair
 from trainers import learner as learner_module
 from trainers.bradley_terry import prob_prefer
 from trainers.estimators import LEARNERS, LearnerName, Recipe
-from trainers.learner import PreferenceLearner, weight_of_each, weight_of_nth
+from trainers.learner import PreferenceLearner
+from trainers.pair_weights import weight_of_each, weight_of_nth
 from trainers.tally import Tally
 from trainers.train import train_on_pairs
 
