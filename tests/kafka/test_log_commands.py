@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,23 @@ from tests.kafka.test_trainer import (
     wait_until_learnt,
 )
 from tests.waiting import wait_until
+from trainers.estimators import LEARNERS
 from trainers.relearn import relearn
 
 
-def learn_some(settings: Settings) -> RewardSnapshot:
-    with trainer(settings, "--snapshot-every-pairs", "5"):
+def learn_some(settings: Settings, *options: str) -> RewardSnapshot:
+    with trainer(settings, "--snapshot-every-pairs", "5", *options):
         publish(settings, interleaved(random_runs(12, seed=5), seed=6))
         return wait_until_learnt(settings, 12)
 
 
+@pytest.mark.parametrize("learner", LEARNERS)
 def test_every_published_snapshot_is_what_the_log_gives(
-    settings: Settings, tribrain: Any, tmp_path: Path
+    learner: str, settings: Settings, tribrain: Any, tmp_path: Path
 ) -> None:
-    last = learn_some(settings)
+    last = learn_some(settings, "--learner", learner)
+    assert last.learner["trusted"]["learner"] == learner
+    assert bool(last.covariance) is (learner == "laplace")
     code, listed = tribrain("snapshots", "list")
     versions = [row["version"] for row in listed["snapshots"]]
     assert (code, versions[-1]) == (0, last.version)
@@ -52,6 +57,19 @@ def test_every_published_snapshot_is_what_the_log_gives(
     code, replayed = tribrain("replay", "--out", str(tmp_path))
     assert (code, replayed["identical_to_published"]) == (0, True)
     assert (tmp_path / "bt_reward.json").read_bytes() == encode(last)
+
+
+def test_a_model_goes_on_with_its_own_learner_and_refuses_another(settings: Settings) -> None:
+    before = learn_some(settings, "--learner", "laplace")
+    with trainer(settings, "--learner", "river-logistic", stderr=subprocess.PIPE) as refused:
+        publish(settings, run([0.2, 0.8], run_id="later"))
+        _, said = refused.communicate(timeout=60)
+    assert refused.returncode == 2
+    assert b"model 'default' is learnt by laplace" in said
+    with trainer(settings):
+        after = wait_until_learnt(settings, 13)
+    assert after.learner["trusted"]["learner"] == "laplace"
+    assert sum(after.labels.values()) == sum(before.labels.values()) + 1
 
 
 def test_a_snapshot_that_the_log_does_not_give_is_found(settings: Settings, tribrain: Any) -> None:
