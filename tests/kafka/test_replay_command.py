@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from streams.codec import encode
+from streams.codec import decode_trace, encode
 from streams.contracts import PreferencePair, RewardSnapshot, RunEnd, TraceEvent
 from streams.feed import read_snapshots
 from streams.files import read_pairs, read_snapshot
@@ -93,9 +93,10 @@ def test_whole_runs_are_formed_anew_into_the_pairs_that_were_formed_live(
     bound: str, log: Log, tribrain: Any, tmp_path: Path
 ) -> None:
     second = log.runs[6:]
-    names = [option for messages in second for option in ("--run", messages[0].run_id)]
-    began = min(m.timestamp_ms for m in read_topic(log.settings, log.settings.trace_topic)
-                if f'"{second[0][0].run_id}"'.encode() in m.value)  # fmt: skip
+    ids = [messages[0].run_id for messages in second]
+    names = [option for run_id in ids for option in ("--run", run_id)]
+    trace = read_topic(log.settings, log.settings.trace_topic)
+    began = min(m.timestamp_ms for m in trace if decode_trace(m.value, m.source).run_id in ids)
     given = ["--since", iso(began)] if bound == "--since" else names
     code, replayed = tribrain("replay", "--source", "trace", *given, "--out", str(tmp_path))
     assert (code, replayed["identical_to_published"]) == (0, None)
