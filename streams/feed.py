@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Self
 
@@ -89,10 +89,24 @@ def read_snapshots(
     Raises BadInput where the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
     """
     held: dict[str, list[tuple[StoredMessage, RewardSnapshot]]] = {}
+    for message, snapshot in _in_order_of_versions(settings, timeout_s):
+        held.setdefault(snapshot.model, []).append((message, snapshot))
+    return held
+
+
+def read_latest_snapshots(settings: Settings, timeout_s: float = 10.0) -> dict[str, RewardSnapshot]:
+    """The newest snapshot of every model on the topic now, by model. Raises BadInput as above."""
+    return {snapshot.model: snapshot for _, snapshot in _in_order_of_versions(settings, timeout_s)}
+
+
+def _in_order_of_versions(
+    settings: Settings, timeout_s: float
+) -> Iterator[tuple[StoredMessage, RewardSnapshot]]:
+    """What can be used; of each model only what is newer than all before it."""
+    newest: dict[str, int] = {}
     for message in read_topic(settings, settings.snapshots_topic, timeout_s=timeout_s):
         with suppress(ContractError):
             snapshot = decode_snapshot(message.value, message.source)
-            of_model = held.setdefault(snapshot.model, [])
-            if not of_model or snapshot.version > of_model[-1][1].version:
-                of_model.append((message, snapshot))
-    return held
+            if snapshot.version > newest.get(snapshot.model, -1):
+                newest[snapshot.model] = snapshot.version
+                yield message, snapshot

@@ -14,7 +14,7 @@ import click
 from streams.app import build_app
 from streams.contracts import PairStrategy
 from streams.errors import BadInput
-from streams.feed import read_snapshots
+from streams.feed import read_latest_snapshots
 from streams.incarnations import TopicMadeAgain, check_incarnations, topic_ids
 from streams.partitions import partitions_of
 from streams.settings import Settings
@@ -165,11 +165,10 @@ class _Trainer:
 
         Raises TopicMadeAgain where that was not accepted.
         """
-        held = await self._in_thread(lambda: read_snapshots(self._settings, _BROKER_S))
-        for model, of_model in held.items():
+        newest = await self._in_thread(lambda: read_latest_snapshots(self._settings, _BROKER_S))
+        for model, snapshot in newest.items():
             if not self._rules.learns(model):
                 continue
-            _, snapshot = of_model[-1]
             try:
                 check_incarnations(snapshot.topic_ids, ids, f"snapshot {snapshot.version} of model {model!r}")
             except TopicMadeAgain:
