@@ -55,6 +55,7 @@ def make_candidate(
         generation = world.generate(prompt, seed=seed, out_dir=directory)
         artifact_path = _path_in(run_dir, generation.video)
         meta |= _known_without_looking(generation)
+        meta["candidate_context"] = {**meta.get("candidate_context", {}), **generation.context}
         frames, fps = read_video(generation.video)
         results = tuple(critic.judge(frames, fps=fps, goal=goal) for critic in critics)
     except GenerationFailed as error:

@@ -27,6 +27,8 @@ class Generation:
     outcome: dict[str, Any] | None = None
     """A judgement ``{"score": in [0, 1], "source": text}`` by a validator or a person, where there is one."""
     meta: dict[str, Any] = field(default_factory=dict)
+    context: dict[str, Any] = field(default_factory=dict)
+    """What sets it apart from the run's other videos and may be weighed: texts, and numbers like ``cost``."""
 
 
 class WorldModel(Protocol):

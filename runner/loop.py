@@ -117,7 +117,7 @@ class RefinementLoop:
             idx = next(indices)
             started = self.clock()
             snapshot = self.feed.latest() if self.feed is not None else None
-            event = self._candidate(idx, state.text)
+            event = self._candidate(idx, state.text, arm)
 
             verdict = self.policy.judge(event, best, snapshot)
             drifts = False
@@ -161,11 +161,10 @@ class RefinementLoop:
                 "stop_reason": stop_reason,
                 "iter_time_s": now - started,
                 **_reward_meta(verdict, snapshot),
-                "candidate_context": {"arm": made_by} if made_by is not None else {},
             }
             yield replace(event, meta=event.meta | meta)
 
-    def _candidate(self, idx: int, prompt: str) -> TraceEvent:
+    def _candidate(self, idx: int, prompt: str, arm: Arm | None) -> TraceEvent:
         seed = self._generation_seed(idx)
         meta = {
             "iter_idx": idx,
@@ -175,6 +174,7 @@ class RefinementLoop:
             "seed": self.seed,
             "generation_seed": seed,
             "context": {"world_model": self.world.name},
+            "candidate_context": {"arm": arm} if arm is not None else {},
         }
         return self.make(
             self.world, self.critics, prompt, self.goal, idx=idx, seed=seed, run_dir=self.out_dir, meta=meta

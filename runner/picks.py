@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from runner.reward import combined_reward
 from streams.contracts import Candidate, PairMessage, PreferencePair, RewardSnapshot
 from streams.errors import BadInput
-from trainers.bradley_terry import Scores, confidence, critics_mean, difference, prob_prefer
+from trainers.bradley_terry import confidence, critics_mean, prob_prefer
 from trainers.estimators import LearnerName, Recipe
+from trainers.features import difference, differences
 from trainers.normalise import CriticRanges
 from trainers.train import train_on_pairs
 
@@ -190,9 +191,9 @@ def _gains(
     task: Sequence[Candidate], judge: Judge, human_N: Array, preference_weight: float
 ) -> Iterator[tuple[Policy, Array]]:
     """Per policy (N, N): by how much the row's candidate is judged better than the column's."""
-    sides = [judge.ranges.apply(candidate.critic_scores) for candidate in task]
-    means = [critics_mean(side) for side in sides]
-    single = [side.get(judge.best_single_critic) for side in sides]
+    sides = [replace(one, critic_scores=judge.ranges.apply(one.critic_scores)) for one in task]
+    means = [critics_mean(side.critic_scores) for side in sides]
+    single = [side.critic_scores.get(judge.best_single_critic) for side in sides]
     yield "combined", _combined_gains(sides, means, judge.snapshot, preference_weight)
     yield "critics_mean", _differences(np.array(means))
     yield "best_single", _differences(np.array([_NEVER if score is None else score for score in single]))
@@ -205,13 +206,19 @@ def _differences(values_N: Array) -> Array:
 
 
 def _combined_gains(
-    sides: Sequence[Scores], means: Sequence[float], snapshot: RewardSnapshot, weight: float
+    sides: Sequence[Candidate], means: Sequence[float], snapshot: RewardSnapshot, weight: float
 ) -> Array:
     """As ``PreferencePolicy.judge`` weighs a candidate against the best so far, with a model that steers."""
     gains_NN = np.zeros((len(sides), len(sides)))
     for i, j in itertools.combinations(range(len(sides)), 2):
-        p = prob_prefer(snapshot, sides[i], sides[j])
-        c = confidence(snapshot, sides[i], sides[j])
+        d = differences(
+            sides[i].critic_scores,
+            sides[j].critic_scores,
+            context=sides[i].context,
+            of_a=sides[i].candidate_context,
+            of_b=sides[j].candidate_context,
+        )
+        p, c = prob_prefer(snapshot, d), confidence(snapshot, d)
         gains_NN[i, j] = combined_reward(means[i], p, c, weight) - means[j]
         gains_NN[j, i] = -gains_NN[i, j]
     return gains_NN

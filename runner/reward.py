@@ -8,6 +8,7 @@ from typing import Literal
 from streams.contracts import GateState, RewardSnapshot, TraceEvent
 from streams.errors import BadInput
 from trainers.bradley_terry import confidence, prob_prefer
+from trainers.features import of_events
 
 PreferenceGate = Literal["auto", "require", "ignore"]
 """Who may steer. ``auto``: what its user gave, and of what came by topic the ``active`` alone.
@@ -87,8 +88,8 @@ class PreferencePolicy:
             return Verdict(
                 combined=reward, gain=reward - best.overall_score, probability=None, confidence=0.0
             )
-        sides = candidate.critic_scores(), best.critic_scores()
-        p = prob_prefer(snapshot, *sides)
-        c = confidence(snapshot, *sides) if self.steers(snapshot.gate) else 0.0
+        d = of_events(candidate, best)
+        p = prob_prefer(snapshot, d)
+        c = confidence(snapshot, d) if self.steers(snapshot.gate) else 0.0
         combined = combined_reward(reward, p, c, self.weight)
         return Verdict(combined=combined, gain=combined - best.overall_score, probability=p, confidence=c)

@@ -21,6 +21,9 @@ LabelSource = Literal["critic", "proxy", "outcome", "human"]
 TRUSTED_SOURCES: frozenset[str] = frozenset({"outcome", "human"})
 PairStrategy = Literal["best_vs_rest", "adjacent"]
 GateState = Literal["shadow", "active"]
+CONTEXT_MARK = "@"
+"""Stands before a context in the name of a feature: ``@arm=physics`` is a candidate's own,
+``flicker.quality@world_model=dit-7b`` what a critic's score counts there above what it counts elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +167,8 @@ class RewardSnapshot:
     """A reward model, the evidence for it, and the learner's whole state: a checkpoint anyone can read.
 
     The probability that a is preferred to b is σ(Σ_j weights[j] · (a_j − b_j) / scales[j]), where a critic
-    that is missing on either side contributes 0.
+    that is missing on either side contributes 0. Features are critics (``flicker.quality``) and contexts, see
+    ``CONTEXT_MARK``.
     """
 
     SCHEMA: ClassVar[str] = "tribrain.reward_snapshot/1"
@@ -233,6 +237,10 @@ class Candidate:
     """In each critic's own units, higher is better; null where a critic gave none."""
     human_score: float
     """What people gave it, in any unit; higher is better."""
+    context: dict[str, Any] = field(default_factory=dict)
+    """Of the task, as in a pair."""
+    candidate_context: dict[str, Any] = field(default_factory=dict)
+    """Of this candidate alone, as in a pair's ``chosen_context``."""
     extras: dict[str, Any] = field(default_factory=dict)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from streams.codec import ContractError, OtherFeatures, decode_snapshot
-from streams.contracts import RewardSnapshot
+from streams.contracts import CONTEXT_MARK, RewardSnapshot
 
 
 class OtherModel(ContractError):
@@ -53,7 +53,8 @@ class ServingSnapshot:
     def _check(self, snapshot: RewardSnapshot, source: str) -> None:
         if self._model not in (None, snapshot.model):
             raise OtherModel(f"{source}: is of model {snapshot.model!r}; expected {self._model!r}")
-        weighed = sorted({name.rpartition(".")[0] for name in snapshot.feature_names})
+        scores = {name.partition(CONTEXT_MARK)[0] for name in snapshot.feature_names} - {""}
+        weighed = sorted({name.rpartition(".")[0] for name in scores})
         if self._critics and weighed and not set(weighed) & set(self._critics):
             raise OtherFeatures(
                 f"{source}: weighs the critics {', '.join(weighed)}; this run has none of them, "

@@ -1,8 +1,8 @@
-"""The Bradley–Terry reward: P(a ≻ b) = σ(r(a) − r(b)) with a reward linear in the critics' scores.
+"""The Bradley–Terry reward: P(a ≻ b) = σ(r(a) − r(b)) with a reward linear in its features.
 
-Bradley & Terry (1952), "Rank analysis of incomplete block designs". Learners take the difference of
-the two sides, without an intercept (with the chosen side always first, an intercept learns "first wins") and
-never centred (the mean difference is the signal).
+Bradley & Terry (1952), "Rank analysis of incomplete block designs". Everything here takes the differences of
+the two sides that ``trainers.features`` makes, without an intercept (with the chosen side always first, an
+intercept learns "first wins") and never centred (the mean difference is the signal).
 """
 
 from __future__ import annotations
@@ -13,25 +13,10 @@ from dataclasses import dataclass
 
 from streams.contracts import RewardSnapshot
 from trainers.estimators import PairEstimator, Recipe
+from trainers.features import Scores
 
-Scores = Mapping[str, float | None]
-"""Critic and mode to score, ``{"flicker.quality": 0.47, …}``; null where the critic gave none."""
-
-UNIT = 0.25
-"""A usual difference of two critic scores in [0, 1]; weights are per so much. A scale that moved while it is
-estimated would make the result depend on the order of the tasks."""
-YOUTH = 20
-"""Pairs of a critic in which its unit may still grow, for critics that count on a larger scale."""
-
-
-def difference(a: Scores, b: Scores) -> dict[str, float]:
-    """a − b per feature, sorted by name; a critic that is missing on either side is left out."""
-    both = sorted(a.keys() & b.keys())
-    return {
-        name: left - right
-        for name in both
-        if (left := a[name]) is not None and (right := b[name]) is not None
-    }
+Differences = Mapping[str, float]
+"""Feature to a − b."""
 
 
 def critics_mean(scores: Scores) -> float:
@@ -46,19 +31,17 @@ class LinearReward:
 
     coefficients: Mapping[str, float]
 
-    def prob_prefer(self, a: Scores, b: Scores) -> float:
-        """P(a ≻ b) in [0, 1]; 0.5 where no critic is common to both."""
-        return sigmoid(
-            math.fsum(d * self.coefficients.get(name, 0.0) for name, d in difference(a, b).items())
-        )
+    def prob_prefer(self, d: Differences) -> float:
+        """P(a ≻ b) in [0, 1]; 0.5 where nothing that the model knows is in the differences."""
+        return sigmoid(math.fsum(value * self.coefficients.get(name, 0.0) for name, value in d.items()))
 
 
-def prob_prefer(snapshot: RewardSnapshot, a: Scores, b: Scores) -> float:
+def prob_prefer(snapshot: RewardSnapshot, d: Differences) -> float:
     """P(a ≻ b) under a published snapshot; the same code as the learner's own predictions."""
-    return LinearReward(_coefficients(snapshot.weights, snapshot.scales)).prob_prefer(a, b)
+    return LinearReward(_coefficients(snapshot.weights, snapshot.scales)).prob_prefer(d)
 
 
-def confidence(snapshot: RewardSnapshot, a: Scores, b: Scores) -> float:
+def confidence(snapshot: RewardSnapshot, d: Differences) -> float:
     """How much of its opinion on a against b a model can vouch for, in [0, 1].
 
     1/√(1 + πv/8) with the posterior variance v of the logit (MacKay 1992): what remains of the logit when the
@@ -66,7 +49,6 @@ def confidence(snapshot: RewardSnapshot, a: Scores, b: Scores) -> float:
     """
     if not snapshot.covariance:
         return 1.0
-    d = difference(a, b)
     z = [d.get(name, 0.0) / snapshot.scales[name] for name in snapshot.feature_names]
     variance = math.fsum(
         z_row * math.fsum(value * z_column for value, z_column in zip(row, z, strict=True))
@@ -87,18 +69,18 @@ class BradleyTerry:
 
     >>> model = BradleyTerry()
     >>> for _ in range(50):
-    ...     model.learn_pair({"goal.task": 0.9}, {"goal.task": 0.4})
-    >>> round(model.frozen().prob_prefer({"goal.task": 0.9}, {"goal.task": 0.4}), 2)
-    0.78
+    ...     model.learn_pair({"goal.task": 0.5})
+    >>> round(model.frozen().prob_prefer({"goal.task": 0.5}), 2)
+    0.87
     """
 
     def __init__(self, estimator: PairEstimator | None = None) -> None:
         self.estimator = Recipe().new() if estimator is None else estimator
 
-    def learn_pair(self, chosen: Scores, rejected: Scores, weight: float = 1.0) -> None:
-        """One step on −weight · ln P(chosen ≻ rejected); without a common critic there is none."""
-        if differences := difference(chosen, rejected):
-            self.estimator.learn_one(differences, True, weight)
+    def learn_pair(self, d: Differences, weight: float = 1.0) -> None:
+        """One step on −weight · ln P(chosen ≻ rejected), d being chosen − rejected; none for an empty one."""
+        if d:
+            self.estimator.learn_one(d, True, weight)
 
     def frozen(self) -> LinearReward:
         """The model as it is now; later learning does not change it."""

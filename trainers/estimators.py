@@ -10,6 +10,7 @@ from streams.errors import BadInput
 
 LearnerName = Literal["river-logistic", "laplace"]
 LEARNERS: tuple[LearnerName, ...] = get_args(LearnerName)
+DEFAULT_LEARNER: LearnerName = "laplace"
 
 
 class PairEstimator(Protocol):
@@ -40,7 +41,7 @@ class PairEstimator(Protocol):
 class Recipe:
     """Which learner, and the parameters that are not its defaults. Raises BadInput for an unknown name."""
 
-    learner: LearnerName = "river-logistic"
+    learner: LearnerName = DEFAULT_LEARNER
     parameters: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:

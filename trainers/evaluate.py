@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
-from streams.contracts import PreferencePair, RewardSnapshot
+from streams.contracts import TRUSTED_SOURCES, PreferencePair, RewardSnapshot
 from streams.errors import BadInput
-from trainers.bradley_terry import difference, prob_prefer
+from trainers.bradley_terry import prob_prefer
 from trainers.estimators import LEARNERS, PairEstimator, Recipe
+from trainers.features import Vocabulary, is_critic, of_pair
 from trainers.laplace import Array, Laplace
 from trainers.normalise import CriticRanges
 from trainers.pair_weights import SOURCE_WEIGHTS, weight_of_each
+from trainers.proxies import ProxyAudit, judge_of, room_left
 from trainers.tally import BINS, Tally, log_loss
 
 Ints = NDArray[np.int64]
@@ -37,17 +39,22 @@ _FOLDS = 5
 
 @dataclass(frozen=True, slots=True)
 class PairTable:
-    """Pairs as arrays: n pairs, d critics."""
+    """Pairs as arrays: n pairs, d features."""
 
     features: tuple[str, ...]
     X: Array
-    """(n, d): chosen − rejected, NaN where either side has no score."""
+    """(n, d): chosen − rejected, NaN where a feature is not there."""
     tasks: Ints
     """(n,): number of the pair's task, in the order in which tasks first come."""
     sources: tuple[str, ...]
     """(n,): label sources."""
     weights: Array
-    """(n,): the weights that the pairs carry."""
+    """(n,): what each pair counts by itself: the weight that it carries, times what its label is worth."""
+
+    @property
+    def critics(self) -> Array:
+        """(n, c): the columns that are critics."""
+        return self.X[:, [is_critic(name) for name in self.features]]
 
     @property
     def n_tasks(self) -> int:
@@ -55,18 +62,18 @@ class PairTable:
 
     @classmethod
     def of(cls, pairs: Sequence[PreferencePair], ranges: CriticRanges, features: Sequence[str]) -> PairTable:
-        """Scores brought to [0, 1] by ``ranges``; critics that are no ``features`` are left out."""
+        """Scores brought to [0, 1] by ``ranges``; what is not of ``features`` is left out."""
         numbers: dict[str, int] = {}
         X = np.full((len(pairs), len(features)), math.nan)
         for row, pair in zip(X, pairs, strict=True):
-            known = difference(ranges.apply(pair.chosen_critics), ranges.apply(pair.rejected_critics))
+            known = of_pair(ranges.apply_to_pair(pair))
             row[:] = [known.get(name, math.nan) for name in features]
         return cls(
             tuple(features),
             X,
             np.array([numbers.setdefault(pair.task_id, len(numbers)) for pair in pairs], dtype=np.int64),
             tuple(pair.label_source for pair in pairs),
-            np.array([pair.weight for pair in pairs]),
+            _label_weights(pairs),
         )
 
 
@@ -83,9 +90,12 @@ class Measured:
 def tables(train: Sequence[PreferencePair], holdout: Sequence[PreferencePair]) -> tuple[PairTable, PairTable]:
     """Both parts as arrays, with the ranges of the training part. Raises BadInput without a common critic."""
     ranges = CriticRanges.of_pairs(train)
-    features = tuple(ranges.ends)
+    vocabulary = Vocabulary()
+    for pair in train:
+        vocabulary.admit(of_pair(ranges.apply_to_pair(pair)))
+    features = (*ranges.ends, *vocabulary.admitted)
     known, unseen = (PairTable.of(part, ranges, features) for part in (train, holdout))
-    if np.isnan(unseen.X).all():
+    if np.isnan(unseen.critics).all():
         raise BadInput("no critic has scores in both files, so there is nothing to compare; check the files")
     return known, unseen
 
@@ -112,22 +122,22 @@ def measure(
         yield Measured(_sigmoid(_filled(holdout.X) @ batch_optimum(train, seed))[None, :], None)
     elif name in (MEAN, SINGLE):
         reduce = _mean_difference if name == MEAN else _best_single(train)
-        slope = _fitted_slope(reduce(train.X), _label_weights(train))
-        yield Measured(_sigmoid(slope * reduce(holdout.X))[None, :], None)
+        slope = _fitted_slope(reduce(train.critics), train.weights)
+        yield Measured(_sigmoid(slope * reduce(holdout.critics))[None, :], None)
     else:
         raise BadInput(f"no learner is called {name!r}; expected one of {', '.join(COMPARED)}")
 
 
 def measure_snapshot(snapshot: RewardSnapshot, holdout: Sequence[PreferencePair]) -> Measured:
     """What a finished model predicts; scores are taken as they are."""
-    p = [prob_prefer(snapshot, pair.chosen_critics, pair.rejected_critics) for pair in holdout]
+    p = [prob_prefer(snapshot, of_pair(pair)) for pair in holdout]
     return Measured(np.array([p]), None)
 
 
 def batch_optimum(train: PairTable, seed: int = 0) -> Array:
     """Coefficients (d,) of the L2-penalised logistic regression without intercept, C chosen by task."""
     scale = np.sqrt(np.mean(_filled(train.X) ** 2, axis=0) + 1e-12)
-    Z, w = _filled(train.X) / scale, _label_weights(train)
+    Z, w = _filled(train.X) / scale, train.weights
     best = max(_PENALTIES)
     folds = min(_FOLDS, train.n_tasks)
     if folds > 1:
@@ -203,15 +213,29 @@ def _pair_weights(train: PairTable, order: Ints) -> Array:
     """(len(order),): what each pair counts beside those of its task that are learnt, too."""
     keys = [(int(train.tasks[row]), train.sources[row]) for row in order]
     pairs_of_task = Counter(keys)
-    shares = np.array([weight_of_each(pairs_of_task[key]) for key in keys])
-    return np.asarray(_label_weights(train)[order] * shares)
+    w = train.weights[order] * np.array([weight_of_each(pairs_of_task[key]) for key in keys])
+    of_proxies = of_people = 0.0
+    for at, (_, source) in enumerate(keys):
+        if source == "proxy":
+            w[at] *= room_left(of_proxies, of_people)
+            of_proxies += w[at]
+        elif source in TRUSTED_SOURCES:
+            of_people += w[at]
+    return np.asarray(w)
 
 
-def _label_weights(train: PairTable) -> Array:
-    """(n,): what each pair counts by itself; critics' labels count little beside others."""
-    if set(train.sources) == {"critic"}:
-        return train.weights.copy()
-    return np.asarray(train.weights * np.array([SOURCE_WEIGHTS[source] for source in train.sources]))
+def _label_weights(pairs: Sequence[PreferencePair]) -> Array:
+    """(n,): critics' labels count little beside others, a judge's as far as it agrees with people here."""
+    w = np.array([pair.weight for pair in pairs])
+    if {pair.label_source for pair in pairs} == {"critic"}:
+        return w
+    audit = ProxyAudit()
+    for pair in pairs:
+        audit.hear(pair)
+    return w * [
+        audit.weight_of(judge_of(pair)) if pair.label_source == "proxy" else SOURCE_WEIGHTS[pair.label_source]
+        for pair in pairs
+    ]
 
 
 def _task_order(tasks: Ints, rng: np.random.Generator) -> Ints:
@@ -226,7 +250,7 @@ def _mean_difference(X: Array) -> Array:
 
 def _best_single(train: PairTable) -> Callable[[Array], Array]:
     """The critic that is right most often on the training part; half a point where it is even or silent."""
-    right = np.where(train.X > 0, 1.0, np.where(train.X < 0, 0.0, 0.5)).mean(axis=0)
+    right = np.where(train.critics > 0, 1.0, np.where(train.critics < 0, 0.0, 0.5)).mean(axis=0)
     best = int(np.argmax(right))
     return lambda X: np.nan_to_num(X[:, best])
 

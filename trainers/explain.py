@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.contracts import RewardSnapshot
-from trainers.bradley_terry import UNIT
+from trainers.features import UNIT, is_indicator
 
 _Z95 = 1.959963984540054
 """The standard normal is within ± this with probability 95%."""
@@ -16,13 +16,14 @@ _Z95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """One feature (a critic and mode, or a context), all others held equal."""
+    """One feature, all others held equal: a critic and mode, a context, or a critic within a context."""
 
     feature: str
     weight: float
     """As in the snapshot: nats per ``scales`` of the feature's difference."""
     odds_ratio: float
-    """By what the odds of being preferred are multiplied where this score is ``step`` higher."""
+    """By what the odds of being preferred are multiplied where this score is ``step`` higher, or this
+    side alone is of this context."""
     odds_ratio_ci95: tuple[float, float] | None
     """95% of the posterior; None for a point estimate."""
 
@@ -56,13 +57,13 @@ class Explanation:
 
 
 def explain(snapshot: RewardSnapshot, step: float = UNIT) -> Explanation:
-    """Every feature's effect on the odds for a score that is ``step`` higher, with its marginal interval.
+    """Every feature's effect on the odds for a ``step`` up, or for being of a context, with its interval.
 
     The logit is linear in the scores, so the odds change by exp(step · weight / scale), and under the
     Gaussian posterior the interval is exp(step · (weight ± 1.96 SD) / scale).
     """
     effects = [
-        _effect(name, snapshot.weights[name], _sd(snapshot, row), step / snapshot.scales[name])
+        _effect(name, snapshot.weights[name], _sd(snapshot, row), _step(name, step) / snapshot.scales[name])
         for row, name in enumerate(snapshot.feature_names)
     ]
     return Explanation(
@@ -80,9 +81,20 @@ def explain(snapshot: RewardSnapshot, step: float = UNIT) -> Explanation:
     )
 
 
+def log_odds(snapshot: RewardSnapshot) -> dict[str, float]:
+    """Nats of every feature for a usual step up, or for being of a context."""
+    return {
+        name: weight * _step(name, UNIT) / snapshot.scales[name] for name, weight in snapshot.weights.items()
+    }
+
+
 def ratio_text(ratio: float) -> str:
     """Two decimals, or a power of ten where they would say nothing."""
     return f"{ratio:.2f}" if 0.01 <= ratio < 1000.0 else f"{ratio:.1e}"
+
+
+def _step(name: str, step: float) -> float:
+    return 1.0 if is_indicator(name) else step
 
 
 def _sd(snapshot: RewardSnapshot, row: int) -> float | None:

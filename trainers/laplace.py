@@ -2,14 +2,13 @@
 
 The step is that of an extended Kalman filter for a Bernoulli observation (MacKay 1992, "The evidence
 framework applied to classification networks": the predictive probability σ(μ/√(1 + πv/8)) of a Gaussian
-logit). Weights are per ``UNIT`` of difference, which is fixed: a scale that moves while it is estimated
-would make the result depend on the order of the tasks.
+logit). Weights are per ``unit_of`` a feature's difference, which is fixed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numba
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from river import base
 from river.drift import ADWIN
 
-from trainers.bradley_terry import UNIT, YOUTH
+from trainers.features import UNIT, YOUTH, is_critic, unit_of
 
 Array = NDArray[np.float64]
 
@@ -35,9 +34,17 @@ _REMEMBERED = 1024
 """Observations after which the detector forgets the older half."""
 
 
-@numba.njit(cache=True)
+def _compiled(function: Any) -> Any:
+    """Kept on disk where numba finds a folder that it may write to; else compiled by every process anew."""
+    try:
+        return numba.njit(cache=True)(function)
+    except RuntimeError:
+        return numba.njit(function)
+
+
+@_compiled
 def _learn(  # type: ignore[no-untyped-def]
-    X, w, start, stop, mean, cov, scale, young, prior_mean, prior_variance, forgetting, p, block
+    X, w, start, stop, mean, cov, scale, reach, young, prior_mean, prior_variance, forgetting, p, block
 ):
     """Rows from ``start`` of X (n, d), each a difference in favour of what happened; NaN is missing.
 
@@ -57,7 +64,7 @@ def _learn(  # type: ignore[no-untyped-def]
             else:
                 if young[j] > 0.0:
                     young[j] -= 1.0
-                    while abs(x) > 4.0 * scale[j]:
+                    while abs(x) > reach[j] * scale[j]:
                         scale[j] *= 2.0
                 z[j] = x / scale[j]
             mu += mean[j] * z[j]
@@ -78,7 +85,7 @@ def _learn(  # type: ignore[no-untyped-def]
         keep = (1.0 - forgetting) ** w[i]
         keep2 = keep * keep
         for j in range(d):
-            mean[j] = prior_mean + keep * (mean[j] + step * g[j] - prior_mean)
+            mean[j] = prior_mean[j] + keep * (mean[j] + step * g[j] - prior_mean[j])
             for k in range(d):
                 cov[j, k] = keep2 * (cov[j, k] - shrink * (g[j] * g[k]))
             cov[j, j] += (1.0 - keep2) * prior_variance
@@ -96,11 +103,12 @@ def _learn(  # type: ignore[no-untyped-def]
 class Laplace(base.Classifier):
     """Bayesian logistic regression without an intercept, for differences of scores.
 
-    ``prior_mean`` and ``prior_variance`` are of every weight, in nats per ``UNIT`` of difference: critics are
-    taken to be right until pairs say otherwise. ``forgetting`` is the share by which mean and covariance go
-    back towards the prior with every pair (an Ornstein–Uhlenbeck process), which keeps the posterior from
-    becoming so narrow that it cannot follow. A drift alarm (ADWIN at ``drift_delta`` sees a higher loss; 0
-    turns it off) sets the covariance back to the prior and keeps the mean.
+    ``prior_mean`` (of critics' weights; 0 for those of contexts) and ``prior_variance`` are in nats per
+    ``unit_of`` a feature's difference: critics are taken to be right until pairs say otherwise.
+    ``forgetting`` is the share by which mean and covariance go back towards the prior with every pair (an
+    Ornstein–Uhlenbeck process), which keeps the posterior from becoming so narrow that it cannot follow. A
+    drift alarm (ADWIN at ``drift_delta`` sees a higher loss; 0 turns it off) sets the covariance back to the
+    prior and keeps the mean.
 
     Any feature may be missing, new or gone in a row: a missing one contributes nothing, a new one starts
     with the prior. Differences beyond 1 among the first ``YOUTH`` of a feature double its unit until they are
@@ -133,6 +141,8 @@ class Laplace(base.Classifier):
         self._cov: Array = np.empty((0, 0))
         self._scale: Array = np.empty(0)
         self._young: Array = np.empty(0)
+        self._prior: Array = np.empty(0)
+        self._reach: Array = np.empty(0)
         self._block: Array = np.zeros(2)
         self._observed: list[float] = []
         self._detector = self._new_detector()
@@ -157,11 +167,10 @@ class Laplace(base.Classifier):
     def logit_one(self, x: Mapping[str, float]) -> tuple[float, float]:
         """Posterior mean and variance of the logit, in nats and nats squared."""
         z = np.nan_to_num(self._row(x)) / self._scale
-        unknown = sum(value * value for name, value in x.items() if name not in self._columns)
-        prior = self.prior_mean * sum(v for name, v in x.items() if name not in self._columns) / UNIT
-        return float(self._mean @ z) + prior, float(
-            z @ self._cov @ z
-        ) + unknown * self.prior_variance / UNIT**2
+        new = [name for name in x if name not in self._columns]
+        z_new = np.array([x[name] / unit_of(name) for name in new])
+        mu = float(self._mean @ z) + float(self._prior_means(new) @ z_new)
+        return mu, float(z @ self._cov @ z) + self.prior_variance * float(z_new @ z_new)
 
     def learn_many_differences(self, X: Array, w: Array) -> Array:
         """Learn the rows of X (n, d) in their order; returns P (n,) of each before it was learnt.
@@ -179,8 +188,8 @@ class Laplace(base.Classifier):
         start = 0
         while start < len(X):
             start, mean_loss = _learn(
-                X, w, start, len(X), self._mean, self._cov, self._scale, self._young,
-                self.prior_mean, self.prior_variance, self.forgetting, p, self._block,
+                X, w, start, len(X), self._mean, self._cov, self._scale, self._reach, self._young,
+                self._prior, self.prior_variance, self.forgetting, p, self._block,
             )  # fmt: skip
             if not math.isnan(mean_loss):
                 self._observe(mean_loss)
@@ -235,6 +244,7 @@ class Laplace(base.Classifier):
         model._scale = np.array(state["scale"], dtype=np.float64)
         model._young = np.array(state["young"], dtype=np.float64)
         model._block = np.array(state["block"], dtype=np.float64)
+        model._prior, model._reach = model._prior_means(model._columns), _reaches(model._columns)
         model.alarms = state["alarms"]
         for mean in state["observed"]:
             model._observed.append(mean)
@@ -254,9 +264,15 @@ class Laplace(base.Classifier):
         cov = self.prior_variance * np.eye(d)
         cov[:old, :old] = self._cov
         self._cov = cov
-        self._mean = np.concatenate([self._mean, np.full(len(new), self.prior_mean)])
-        self._scale = np.concatenate([self._scale, np.full(len(new), UNIT)])
+        self._mean = np.concatenate([self._mean, self._prior_means(new)])
+        self._scale = np.concatenate([self._scale, [unit_of(name) for name in new]])
         self._young = np.concatenate([self._young, np.full(len(new), float(YOUTH))])
+        self._prior = np.concatenate([self._prior, self._prior_means(new)])
+        self._reach = np.concatenate([self._reach, _reaches(new)])
+
+    def _prior_means(self, names: Iterable[str]) -> Array:
+        """That higher is better is taken of critics alone."""
+        return np.array([self.prior_mean if is_critic(name) else 0.0 for name in names])
 
     def _observe(self, mean: float) -> None:
         if not self.drift_delta:
@@ -278,3 +294,8 @@ class Laplace(base.Classifier):
 
     def _new_detector(self) -> ADWIN:
         return ADWIN(delta=self.drift_delta or 0.5, clock=_CHECK, grace_period=5, min_window_length=5)
+
+
+def _reaches(names: Iterable[str]) -> Array:
+    """Scales that a young feature's difference may reach before they double; that is 1 at first for all."""
+    return np.array([4.0 * UNIT / unit_of(name) for name in names], dtype=np.float64)

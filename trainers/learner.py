@@ -8,48 +8,30 @@ the critics; from the first other label on, trusted is.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from streams.codec import decode_snapshot, feature_hash, sealed
 from streams.contracts import TRUSTED_SOURCES, PairMessage, PreferencePair, RewardSnapshot, Rollback
 from streams.errors import BadInput
-from trainers.bradley_terry import BradleyTerry, LinearReward, critics_mean
+from trainers.bradley_terry import BradleyTerry, critics_mean
 from trainers.estimators import Recipe, estimator_from_state
+from trainers.features import Vocabulary, of_pair
 from trainers.gate import OPENS_AT, Gate
+from trainers.open_tasks import OpenTask, forget_the_oldest, note, task_hash
 from trainers.pair_weights import SOURCE_WEIGHTS, task_of, weight_of_each, weight_of_nth
 from trainers.pairing import LIVE_SOURCES
+from trainers.proxies import ProxyAudit
 from trainers.tally import Tally, log_loss
 
-REMEMBERED_TASKS = 10_000
-"""How many closed tasks, and how many pairs of people and judges, are known when they come again; the
-snapshot's size depends on it."""
-OPEN_TASKS = 2_000
+OPEN_TASKS = 500
 """How many tasks the live learner keeps open; for one more it settles the oldest, whose later pairs are
 then learnt as those of a new task. Pairs from elsewhere have no end that would close them."""
 
 _MEAN = "critics_mean"
-_REFERENCE = Recipe(parameters={"lr": 0.5})
+_REFERENCE = Recipe(parameters={"prior_variance": 4.0, "drift_delta": 0.0})
 """One feature is learnt quickly without harm. A reference that lags behind is beaten by models that are no
 better than the critics' mean: with the models' own rate, the gate opened in error in 90 of 200 null runs."""
-
-
-@dataclass(slots=True)
-class _OpenTask:
-    """What the models were before any pair of this task was learnt, and how well they did on it."""
-
-    served: LinearReward
-    reference: LinearReward
-    pair_ids: set[str] = field(default_factory=set)
-    gain: float = 0.0
-    counts: dict[str, int] = field(default_factory=dict)
-    """Pairs learnt per label source."""
-
-    @property
-    def n_trusted(self) -> int:
-        return sum(n for source, n in self.counts.items() if source in TRUSTED_SOURCES)
 
 
 class PreferenceLearner:
@@ -78,9 +60,11 @@ class PreferenceLearner:
         self._trusted = BradleyTerry(self.recipe.new())
         self._smoothing = BradleyTerry(self.recipe.new())
         self._reference = BradleyTerry(_REFERENCE.new())
+        self._vocabulary = Vocabulary()
+        self._audit = ProxyAudit()
         self._gate = Gate()
         self._tallies: dict[str, Tally] = {}
-        self._open: dict[str, _OpenTask] = {}
+        self._open: dict[str, OpenTask] = {}
         self._closed: dict[str, None] = {}
         self._judged: dict[str, None] = {}
 
@@ -97,7 +81,7 @@ class PreferenceLearner:
 
     def learn_again(self, pair: PreferencePair) -> None:
         """A further epoch over a pair: it is learnt, and no figure changes."""
-        self._descend(pair, self._share(pair, 1))
+        self._descend(pair, pair.weight * self._share(pair, 1))
 
     def finish(self) -> None:
         """The end of a file: close every task that has no end of its own, in the order of the file."""
@@ -142,7 +126,7 @@ class PreferenceLearner:
         learner = cls(snapshot.model, recipe_of(snapshot))
         learner.version = snapshot.version
         learner._take_over(snapshot)
-        learner._open = {task: _open_task(saved) for task, saved in snapshot.learner["open"].items()}
+        learner._open = {task: OpenTask.from_state(saved) for task, saved in snapshot.learner["open"].items()}
         learner._closed = dict.fromkeys(snapshot.learner["closed"])
         learner._judged = dict.fromkeys(snapshot.learner.get("judged", ()))
         return learner
@@ -154,6 +138,8 @@ class PreferenceLearner:
         self._trusted = BradleyTerry(estimator_from_state(state["trusted"]))
         self._smoothing = BradleyTerry(estimator_from_state(state["smoothing"]))
         self._reference = BradleyTerry(estimator_from_state(state["reference"]))
+        self._vocabulary = Vocabulary(**state["vocabulary"])
+        self._audit = ProxyAudit.from_state(state["audit"])
         self._gate = Gate.from_state(state["gate"])
         self._tallies = {source: Tally.from_state(tally) for source, tally in state["tallies"].items()}
 
@@ -165,12 +151,12 @@ class PreferenceLearner:
         self._closed = dict.fromkeys([*earlier.learner["closed"], *self._closed])
         self._judged = dict.fromkeys([*earlier.learner.get("judged", ()), *self._judged])
         self._open = {
-            name: _OpenTask(served, reference, set(pair_ids))
+            name: OpenTask(served, reference, set(pair_ids))
             for name, pair_ids in known.items()
-            if _task_hash(name) not in self._closed
+            if task_hash(name) not in self._closed
         }
-        _forget_the_oldest(self._closed)
-        _forget_the_oldest(self._judged)
+        forget_the_oldest(self._closed)
+        forget_the_oldest(self._judged)
         self.version = max(self.version, earlier.version) + 1
 
     @property
@@ -184,9 +170,9 @@ class PreferenceLearner:
 
     def _learn(self, pair: PreferencePair) -> bool:
         name = task_of(pair)
-        is_closed = _task_hash(name) in self._closed
+        is_closed = task_hash(name) in self._closed
         if pair.label_source not in LIVE_SOURCES:
-            if pair.pair_id and not _note(self._judged, f"{name}\0{pair.pair_id}"):
+            if pair.pair_id and not note(self._judged, f"{name}\0{pair.pair_id}"):
                 return False
         elif is_closed:
             return False
@@ -199,7 +185,7 @@ class PreferenceLearner:
         if task is None:
             if len(self._open) == self._open_tasks:
                 self._settle(self._open.pop(next(iter(self._open))))
-            task = self._open[name] = _OpenTask(self._served.frozen(), self._reference.frozen())
+            task = self._open[name] = OpenTask(self._served.frozen(), self._reference.frozen())
         if pair.pair_id:
             if pair.pair_id in task.pair_ids:
                 return False
@@ -209,9 +195,9 @@ class PreferenceLearner:
         self._step(pair, task.counts[pair.label_source])
         return True
 
-    def _predict(self, pair: PreferencePair, task: _OpenTask) -> None:
-        p = task.served.prob_prefer(pair.chosen_critics, pair.rejected_critics)
-        p_reference = task.reference.prob_prefer(*_means(pair))
+    def _predict(self, pair: PreferencePair, task: OpenTask) -> None:
+        p = task.served.prob_prefer(of_pair(pair))
+        p_reference = task.reference.prob_prefer(_mean_difference(pair))
         self._tallies.setdefault(pair.label_source, Tally()).add(p, p_reference)
         if pair.label_source in TRUSTED_SOURCES:
             task.gain += log_loss(p_reference) - log_loss(p)
@@ -219,7 +205,11 @@ class PreferenceLearner:
     def _step(self, pair: PreferencePair, nth: int) -> None:
         """``nth`` is how many pairs of its task and label source there are now."""
         alarms = self._trusted.estimator.alarms
-        self._descend(pair, self._share(pair, nth))
+        weight = pair.weight * self._share(pair, nth)
+        self._audit.hear(pair)
+        if pair.label_source in TRUSTED_SOURCES:
+            self._audit.trusted_weight += weight
+        self._descend(pair, weight)
         self.labels[pair.label_source] = self.labels.get(pair.label_source, 0) + 1
         if self._trusted.estimator.alarms > alarms:
             self._gate.close()
@@ -229,21 +219,23 @@ class PreferenceLearner:
             return weight_of_nth(nth)
         return weight_of_each(self._pairs_of_task[task_of(pair), pair.label_source])
 
-    def _descend(self, pair: PreferencePair, share: float) -> None:
-        sides, weight = (pair.chosen_critics, pair.rejected_critics), pair.weight * share
-        self._smoothing.learn_pair(*sides, weight=weight)
-        self._trusted.learn_pair(*sides, weight=weight * SOURCE_WEIGHTS[pair.label_source])
+    def _descend(self, pair: PreferencePair, weight: float) -> None:
+        d = self._vocabulary.admit(of_pair(pair))
+        self._smoothing.learn_pair(d, weight)
+        is_proxy = pair.label_source == "proxy"
+        trust = self._audit.weigh(pair, weight) if is_proxy else weight * SOURCE_WEIGHTS[pair.label_source]
+        self._trusted.learn_pair(d, trust)
         if pair.label_source in TRUSTED_SOURCES:
-            self._reference.learn_pair(*_means(pair), weight=weight)
+            self._reference.learn_pair(_mean_difference(pair), weight)
 
     def _close(self, name: str) -> bool:
-        if not _note(self._closed, name):
+        if not note(self._closed, name):
             return False
         if name in self._open:
             self._settle(self._open.pop(name))
         return True
 
-    def _settle(self, task: _OpenTask) -> None:
+    def _settle(self, task: OpenTask) -> None:
         if task.n_trusted:
             self._gate.bet(task.gain / task.n_trusted, pairs_learnt=sum(self.labels.values()))
 
@@ -252,6 +244,7 @@ class PreferenceLearner:
         return {
             "trusted": trusted.figures() if trusted.n else None,
             "by_label_source": {source: tally.figures() for source, tally in self._tallies.items()},
+            **({"proxies": self._audit.figures()} if "proxy" in self.labels else {}),
             "gate": {
                 "evidence": self._gate.evidence,
                 "opens_at": OPENS_AT,
@@ -275,18 +268,11 @@ class PreferenceLearner:
             "trusted": self._trusted.estimator.state(),
             "smoothing": self._smoothing.estimator.state(),
             "reference": self._reference.estimator.state(),
+            "vocabulary": self._vocabulary.state(),
+            "audit": self._audit.state(),
             "gate": self._gate.state(),
             "tallies": {source: tally.state() for source, tally in self._tallies.items()},
-            "open": {
-                name: {
-                    "served": dict(task.served.coefficients),
-                    "reference": dict(task.reference.coefficients),
-                    "pair_ids": sorted(task.pair_ids),
-                    "gain": task.gain,
-                    "counts": dict(task.counts),
-                }
-                for name, task in self._open.items()
-            },
+            "open": {name: task.state() for name, task in self._open.items()},
             "closed": list(self._closed),
             **({"judged": list(self._judged)} if self._judged else {}),
         }
@@ -304,39 +290,9 @@ def recipe_of(snapshot: RewardSnapshot) -> Recipe:
         ) from None
 
 
-def _note(known: dict[str, None], name: str) -> bool:
-    """Remember a closed task, or a judged pair; False where it was known already."""
-    hashed = _task_hash(name)
-    if hashed in known:
-        return False
-    known[hashed] = None
-    _forget_the_oldest(known)
-    return True
-
-
-def _forget_the_oldest(known: dict[str, None]) -> None:
-    while len(known) > REMEMBERED_TASKS:
-        del known[next(iter(known))]
-
-
-def _task_hash(name: str) -> str:
-    """64 bits of SHA-256: among 10,000 tasks two are alike with a chance of 3 in a million million."""
-    return hashlib.sha256(name.encode()).hexdigest()[:16]
-
-
 def _open_pair_ids(snapshot: RewardSnapshot) -> dict[str, list[str]]:
     return {name: saved["pair_ids"] for name, saved in snapshot.learner["open"].items()}
 
 
-def _means(pair: PreferencePair) -> tuple[dict[str, float | None], dict[str, float | None]]:
-    return {_MEAN: critics_mean(pair.chosen_critics)}, {_MEAN: critics_mean(pair.rejected_critics)}
-
-
-def _open_task(saved: Mapping[str, Any]) -> _OpenTask:
-    return _OpenTask(
-        served=LinearReward(saved["served"]),
-        reference=LinearReward(saved["reference"]),
-        pair_ids=set(saved["pair_ids"]),
-        gain=saved["gain"],
-        counts=dict(saved["counts"]),
-    )
+def _mean_difference(pair: PreferencePair) -> dict[str, float]:
+    return {_MEAN: critics_mean(pair.chosen_critics) - critics_mean(pair.rejected_critics)}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streams.contracts import PairMessage, PreferencePair
-from trainers.bradley_terry import Scores
+from trainers.features import Scores
 
 PERCENTILES = (1.0, 99.0)
 """Of the sides of the training pairs, each side counted as often as it is in a pair."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from streams.contracts import PreferencePair
 
-SOURCE_WEIGHTS: Mapping[str, float] = {"human": 1.0, "outcome": 1.0, "proxy": 0.25, "critic": 0.02}
+SOURCE_WEIGHTS: Mapping[str, float] = {"human": 1.0, "outcome": 1.0, "critic": 0.02}
 """What a label counts for in the trusted model. Labels made from the mean of the features agree with it
-anyway, so they teach nothing about people; a proxy's weight stays below that of a person."""
+anyway, so they teach nothing about people. What a proxy counts is in ``trainers.proxies``."""
 
 
 def task_of(pair: PreferencePair) -> str:

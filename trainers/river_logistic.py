@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from river import base, linear_model, optim
 from river.utils import VectorDict
 
-from trainers.bradley_terry import UNIT, YOUTH
+from trainers.features import UNIT, YOUTH
 
 
 class RiverLogistic(base.Classifier):  # type: ignore[misc]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 from streams.contracts import PairMessage, PreferencePair, RewardSnapshot
 from streams.errors import BadInput
-from trainers.bradley_terry import difference
 from trainers.estimators import Recipe
+from trainers.features import difference
 from trainers.learner import PreferenceLearner
 from trainers.pair_weights import task_of
 

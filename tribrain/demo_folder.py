@@ -12,6 +12,7 @@ import msgspec
 from streams.contracts import GateState, TraceEvent, UnitScore
 from streams.errors import BadInput
 from streams.files import read_snapshot, read_trace
+from trainers.features import is_critic
 
 _T = TypeVar("_T")
 
@@ -137,7 +138,8 @@ def _read_history(path: Path) -> tuple[HistoryLine, ...]:
 
 
 def _read_weights(path: Path, summary: Summary) -> dict[str, float]:
-    return read_snapshot(path).weights if path.is_file() else summary.weights
+    weights = read_snapshot(path).weights if path.is_file() else summary.weights
+    return {name: weight for name, weight in weights.items() if is_critic(name)}
 
 
 def _read_run(runs_folder: Path, summary: RunSummary) -> DemoRun:

@@ -13,6 +13,7 @@ from rich.table import Table
 from streams.codec import encode
 from streams.contracts import TraceEvent
 from streams.files import read_trace, write_atomically
+from trainers.features import is_critic
 from trainers.pairing import PairingRules, pairs_of_run
 from tribrain.demo_progress import FinishedRun, Monitor
 
@@ -72,7 +73,8 @@ def print_results(console: Console, summary: dict[str, Any], report: Path) -> No
     table = Table(title="What the model learnt", title_justify="left")
     table.add_column("critic")
     table.add_column("weight", justify="right")
-    for name, weight in sorted(summary["weights"].items(), key=lambda item: -item[1]):
+    critics = {name: weight for name, weight in summary["weights"].items() if is_critic(name)}
+    for name, weight in sorted(critics.items(), key=lambda item: -item[1]):
         table.add_row(name, f"{weight:+.2f}")
     console.print(table)
     console.print(summary["statement"], soft_wrap=True)

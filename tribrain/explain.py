@@ -29,8 +29,9 @@ from tribrain.output import columns, write_output
 def explain_model(model: Path, step: float, plot: Path | None, as_json: bool) -> None:
     """What each critic and context does to the odds of being preferred, with 95% intervals.
 
-    Each line is for one score that is --step higher while all others stay as they are. A model of the
-    learner laplace has intervals; one of river-logistic is a point estimate.
+    Each line is for one score that is --step higher while all others stay as they are. "@arm=physics" is what
+    it does to be of that context; "flicker.quality@world_model=dit-7b" is what the critic's score counts
+    there above what it counts elsewhere. A model of river-logistic is a point estimate, without intervals.
     """
     explanation = explain(read_snapshot(model), step)
     if not explanation.effects:

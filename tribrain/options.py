@@ -99,8 +99,8 @@ top_k = click.option(
 learner = click.option(
     "--learner",
     type=click.Choice(LEARNERS),
-    help="Who learns a model that begins: river-logistic (the default), or laplace, whose confidence grows "
-    "with what it has seen. A model that goes on keeps its own.",
+    help="Who learns a model that begins: laplace (the default), whose confidence grows with what it has "
+    "seen, or river-logistic. A model that goes on keeps its own.",
 )
 model_by = click.option(
     "--model-by",

@@ -12,7 +12,8 @@ from streams.codec import ContractError, encode
 from streams.contracts import PairStrategy, TraceEvent
 from streams.errors import BadInput
 from streams.files import read_pairs, read_trace
-from trainers.estimators import LearnerName, Recipe
+from trainers.estimators import DEFAULT_LEARNER, LearnerName, Recipe
+from trainers.explain import log_odds
 from trainers.pairing import PairingRules, pairs_of_run
 from trainers.train import train_on_pairs
 from tribrain import options
@@ -86,9 +87,9 @@ def train_preference_rm(
     snapshot; further passes only learn.
     """
     given = {name: value for name, value in (("lr", lr), ("l2", l2)) if value is not None}
-    recipe = Recipe(learner=learner or "river-logistic", parameters=given)
-    if given and recipe.learner != "river-logistic":
-        raise BadInput(f"--lr and --l2 are of river-logistic; {recipe.learner} takes neither")
+    if given and learner == "laplace":
+        raise BadInput("--lr and --l2 are of river-logistic; laplace takes neither")
+    recipe = Recipe(learner=learner or ("river-logistic" if given else DEFAULT_LEARNER), parameters=given)
     try:
         messages = read_pairs(pairs)
     except ContractError as error:
@@ -108,5 +109,5 @@ def train_preference_rm(
         click.echo(orjson.dumps({"out": str(out), "metrics": snapshot.metrics, "weights": snapshot.weights}))
         return
     click.echo(f"{out}: {snapshot.statement}")
-    for name, weight in sorted(snapshot.weights.items(), key=lambda item: -item[1]):
-        click.echo(f"  {weight:+.3f}  {name}")
+    for name, effect in sorted(log_odds(snapshot).items(), key=lambda item: -item[1]):
+        click.echo(f"  {effect:+.3f}  {name}")

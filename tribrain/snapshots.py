@@ -20,6 +20,7 @@ from streams.messages import Outgoing, StoredMessage
 from streams.produce import produce
 from streams.replay import read_topic
 from streams.settings import Settings
+from trainers.explain import log_odds
 from trainers.relearn import learn_up_to, one_log, relearn
 from tribrain import options
 from tribrain.output import progress
@@ -65,8 +66,8 @@ def show(version: int | None, bootstrap_servers: str | None, model: str, as_json
         return
     click.echo(f"model {snapshot.model!r}, version {snapshot.version}, {snapshot.gate}")
     click.echo(snapshot.statement)
-    for name, weight in sorted(snapshot.weights.items(), key=lambda item: -item[1]):
-        click.echo(f"  {weight:+.3f}  {name}")
+    for name, effect in sorted(log_odds(snapshot).items(), key=lambda item: -item[1]):
+        click.echo(f"  {effect:+.3f}  {name}")
 
 
 @snapshots.command(epilog="Example: tribrain snapshots verify --bootstrap-servers 127.0.0.1:9092")

@@ -10,12 +10,17 @@ import signal
 import string
 import subprocess
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from runner.interfaces import Generation, GenerationFailed
 from streams.errors import BadInput
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif"})
 LOG_NAME = "generator.log"
+CONTEXT_NAME = "context.json"
+"""What a generator may say of its video, for reward models to weigh: ``{"generator": "…", "cost": 1.5}``."""
 _PLACEHOLDERS = ("prompt", "out_dir", "seed")
 _REQUIRED = ("prompt", "out_dir")
 _TAIL_BYTES = 2000
@@ -64,7 +69,12 @@ class SubprocessWorld:
         if not fresh:
             raise GenerationFailed(f"the generator left no video in {out_dir}; {_tail(log)}")
         newest = max(fresh, key=lambda path: (after[path], path))
-        return Generation(video=out_dir / newest.relative_to(folder), meta={"generator_log": LOG_NAME})
+        context, said = _context(folder / CONTEXT_NAME)
+        return Generation(
+            video=out_dir / newest.relative_to(folder),
+            meta={"generator_log": LOG_NAME, **said},
+            context=context,
+        )
 
     def _run(self, arguments: list[str], log: Path) -> str:
         """Run to the end; how it ended where that was badly, else nothing."""
@@ -109,6 +119,19 @@ def _parsed(command: str) -> tuple[str, ...]:
     if "{" not in program and shutil.which(program) is None:
         raise BadInput(f"the generator {program!r} is not a program that can be run; check its path")
     return arguments
+
+
+def _context(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the generator says of its video, and what there is to say of that: a bad one costs no video."""
+    if not path.is_file():
+        return {}, {}
+    try:
+        context = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        return {}, {"context_error": f"{CONTEXT_NAME} cannot be read: {error}"}
+    if not isinstance(context, dict):
+        return {}, {"context_error": f"{CONTEXT_NAME} holds no object; expected texts and numbers by name"}
+    return context, {}
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -32,6 +32,7 @@ from tests.kafka.test_trainer import interleaved, publish, random_runs, trainer,
 from tests.runner.fakes import judged, snapshot
 from tests.waiting import wait_until
 from trainers.bradley_terry import prob_prefer
+from trainers.features import of_events
 from tribrain.output import write_output
 
 _SWAPS = 200
@@ -81,7 +82,7 @@ def test_every_score_is_of_exactly_one_version_while_200_snapshots_are_swapped(
     settings: Settings, hasty_threads: None
 ) -> None:
     expected = {
-        version: prob_prefer(numbered(version), CANDIDATE.critic_scores(), BEST.critic_scores())
+        version: prob_prefer(numbered(version), of_events(CANDIDATE, BEST))
         for version in range(1, _SWAPS + 1)
     }
     policy = PreferencePolicy()

@@ -266,3 +266,22 @@ def real_gains(folder: Path, name: str) -> list[float]:
         test = [candidate for (task, _), candidate in offered.items() if task in apart]
         curves.append(picks_of(test, learn(train)).policies["combined"].minus_critics_mean)
     return [float(gain) for gain in np.mean(curves, axis=0)]
+
+
+def test_who_made_a_candidate_weighs_in_the_pick() -> None:
+    learnt = [
+        replace(one, chosen_context={"generator": "g"}, rejected_context={"generator": "h"})
+        for one in (
+            factories.pair({"vain": i % 7 / 7}, {"vain": i % 5 / 5}, task_id=f"t{i}") for i in range(80)
+        )
+    ]
+    offered = [
+        replace(
+            factories.candidate(f"t{n}", who, {"vain": n % 3 / 3 + i / 9}, 1.0 if who == "g" else 0.0),
+            candidate_context={"generator": who},
+        )
+        for n in range(20)
+        for i, who in enumerate("gh")
+    ]
+    combined = picks_of(offered, learn(learnt), weight=1.0).policies["combined"]
+    assert combined.human_score == pytest.approx((1.0,))

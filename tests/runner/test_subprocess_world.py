@@ -202,3 +202,23 @@ def test_a_command_that_cannot_work_is_refused_in_one_line(command: str, complai
 def test_a_time_out_that_is_none_is_refused(timeout_s: float) -> None:
     with pytest.raises(BadInput, match="time-out"):
         SubprocessWorld("sh {prompt} {out_dir}", timeout_s)
+
+
+SAYS = """
+import pathlib, sys
+_, out_dir, seed = sys.argv[1:]
+pathlib.Path(out_dir, "context.json").write_text({said!r})
+pathlib.Path(out_dir, "a.mp4").write_bytes(b"video")
+"""
+
+
+def test_what_the_generator_says_of_its_video_is_its_context(tmp_path: Path) -> None:
+    said = '{"generator": "dit-7b", "cost": 1.5}'
+    assert run(SAYS.format(said=said), tmp_path).context == {"generator": "dit-7b", "cost": 1.5}
+
+
+@pytest.mark.parametrize(("said", "why"), [("{", "cannot be read"), ("[1]", "holds no object")])
+def test_a_context_that_cannot_be_used_costs_no_video(tmp_path: Path, said: str, why: str) -> None:
+    generation = run(SAYS.format(said=said), tmp_path)
+    assert generation.video.name == "a.mp4"
+    assert (generation.context, why in generation.meta["context_error"]) == ({}, True)

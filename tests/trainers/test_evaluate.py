@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,28 @@ def test_a_learner_comes_close_to_the_batch_optimum_and_beats_the_critics(
     batch, mean, single = (of(name)["log_loss"] for name in ("batch", "critics-mean", "best-single"))
     assert of(learner)["log_loss"] < batch + within
     assert batch < single < mean < math.log(2)
+
+
+def made_by(pairs: list[PreferencePair], seed: int) -> list[PreferencePair]:
+    """Whatever the critics say, people mostly prefer what generator g made."""
+    rng = np.random.default_rng(seed)
+    names = [("g", "h") if rng.random() < 0.9 else ("h", "g") for _ in pairs]
+    return [
+        replace(one, chosen_context={"generator": a}, rejected_context={"generator": b})
+        for one, (a, b) in zip(pairs, names, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", [*LEARNERS, "batch"])
+def test_who_made_the_candidates_is_learnt_and_critics_alone_know_nothing_of_it(name: str) -> None:
+    parts = tables(made_by(tasks(300, seed=1), 3), made_by(tasks(200, seed=2, prefix="h"), 4))
+
+    def log_loss(name: str) -> float:
+        (*_, last) = measure(name, *parts, orders=1)
+        return float(figures(last, parts[1].tasks)["log_loss"])
+
+    assert log_loss(name) < of(name, orders=1)["log_loss"] - 0.15
+    assert log_loss("best-single") == of("best-single")["log_loss"]
 
 
 def test_the_order_of_the_tasks_changes_little_and_is_reported() -> None:

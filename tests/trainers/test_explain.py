@@ -11,7 +11,7 @@ from tests import factories
 from tests.runner.fakes import snapshot
 from trainers.bradley_terry import prob_prefer
 from trainers.estimators import Recipe
-from trainers.explain import explain, ratio_text
+from trainers.explain import explain, log_odds, ratio_text
 from trainers.train import train_on_pairs
 
 PAIRS = [
@@ -23,7 +23,7 @@ PAIRS = [
 def test_the_odds_are_those_of_the_reward() -> None:
     learnt = train_on_pairs(PAIRS, recipe=Recipe(learner="laplace"))
     for effect in explain(learnt, step=0.3).effects:
-        p = prob_prefer(learnt, {effect.feature: 0.7}, {effect.feature: 0.4})
+        p = prob_prefer(learnt, {effect.feature: 0.3})
         assert effect.odds_ratio == pytest.approx(p / (1 - p))
 
 
@@ -51,7 +51,7 @@ def test_more_pairs_make_the_interval_narrower() -> None:
 
 
 def test_a_point_estimate_has_no_interval() -> None:
-    explanation = explain(train_on_pairs(PAIRS))
+    explanation = explain(train_on_pairs(PAIRS, recipe=Recipe(learner="river-logistic")))
     assert not explanation.has_intervals
     assert all(effect.odds_ratio_ci95 is None for effect in explanation.effects)
 
@@ -80,3 +80,10 @@ def test_a_weight_beyond_all_bounds_is_still_a_number() -> None:
 
 def test_ratios_that_are_far_from_1_are_powers_of_ten() -> None:
     assert [ratio_text(ratio) for ratio in (1.234, 0.0001, 12345.0)] == ["1.23", "1.0e-04", "1.2e+04"]
+
+
+def test_a_context_counts_by_being_of_it_and_a_critic_by_its_step() -> None:
+    model = replace(snapshot({"a": 1.0, "@arm=task": 1.0}), scales={"a": 0.25, "@arm=task": 0.5})
+    odds = {effect.feature: effect.odds_ratio for effect in explain(model, step=0.1).effects}
+    assert odds == pytest.approx({"a": math.exp(0.4), "@arm=task": math.exp(2.0)})
+    assert log_odds(model) == pytest.approx({"a": 1.0, "@arm=task": 2.0})

@@ -1,0 +1,140 @@
+"""How far to trust a judge that is no person: as far as it was seen to agree with people.
+
+A label that is wrong with probability e tells (1 − 2e)² of what a right one tells about a weight near zero
+(the Fisher information of a logistic model whose labels are flipped). So a judge that agrees with people in a
+share a of what both have judged gets the weight (2a − 1)², with a from a Beta posterior. And all judges
+together may not outweigh the people: where a judge is wrong in the same way every time, more of its labels
+make the model more wrong, and no weight below that of a person helps against ten thousand of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from streams.contracts import PreferencePair
+
+AGREEING, DISAGREEING = 7.5, 2.5
+"""Beta prior of a judge's agreement: three in four, which gives the weight .25, worth ten votes."""
+LARGEST_WEIGHT = 0.5
+"""Of a judge's label, however well it agrees."""
+HEAD_START = 40.0
+"""What all judges' labels may weigh together above what people's and validators' labels weigh, in pairs."""
+REMEMBERED = 2_000
+"""Votes, and labels of judges, that can still be compared with what comes later."""
+
+
+@dataclass(slots=True)
+class ProxyAudit:
+    """Agreement of each judge (``meta["judge"]`` of its pairs) with people, and what labels have weighed."""
+
+    agreed: dict[str, int] = field(default_factory=dict)
+    disagreed: dict[str, int] = field(default_factory=dict)
+    proxy_weight: float = 0.0
+    trusted_weight: float = 0.0
+    _votes: dict[str, bool] = field(default_factory=dict)
+    _labels: dict[str, dict[str, bool]] = field(default_factory=dict)
+
+    def hear(self, pair: PreferencePair) -> None:
+        """Compare a person's label or a judge's with what the other has said of the same two candidates."""
+        key, first = _candidates(pair)
+        if pair.label_source == "human":
+            for judge, label in self._labels.pop(key, {}).items():
+                self._count(judge, label == first)
+            _remember(self._votes, key, first)
+        elif pair.label_source == "proxy":
+            judge = judge_of(pair)
+            if key in self._votes:
+                self._count(judge, self._votes[key] == first)
+            else:
+                _remember(self._labels, key, {**self._labels.get(key, {}), judge: first})
+
+    def weigh(self, pair: PreferencePair, weight: float) -> float:
+        """What a label of a judge counts that would count ``weight`` as a person's; and it is counted."""
+        given = weight * self.weight_of(judge_of(pair)) * room_left(self.proxy_weight, self.trusted_weight)
+        self.proxy_weight += given
+        return given
+
+    def weight_of(self, judge: str) -> float:
+        """(2a − 1)² with the posterior mean a of the judge's agreement; 0 where that is chance or worse."""
+        agreed, disagreed = self.agreed.get(judge, 0), self.disagreed.get(judge, 0)
+        a = (AGREEING + agreed) / (AGREEING + DISAGREEING + agreed + disagreed)
+        return min(LARGEST_WEIGHT, max(0.0, 2.0 * a - 1.0) ** 2)
+
+    def figures(self) -> dict[str, Any]:
+        """For people: what each judge's label counts beside a person's, and why."""
+        judges = sorted({*self.agreed, *self.disagreed})
+        return {
+            "judges": {
+                judge: {
+                    "compared": self.agreed.get(judge, 0) + self.disagreed.get(judge, 0),
+                    "agreed": self.agreed.get(judge, 0),
+                    "weight": self.weight_of(judge),
+                }
+                for judge in judges
+            },
+            "weight_learnt": self.proxy_weight,
+            "weight_limit": HEAD_START + self.trusted_weight,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """The arguments of ``from_state``, as JSON values."""
+        return {
+            "agreed": dict(self.agreed),
+            "disagreed": dict(self.disagreed),
+            "proxy_weight": self.proxy_weight,
+            "trusted_weight": self.trusted_weight,
+            "votes": dict(self._votes),
+            "labels": {key: dict(labels) for key, labels in self._labels.items()},
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> ProxyAudit:
+        """The audit that had this state."""
+        return cls(
+            dict(state["agreed"]),
+            dict(state["disagreed"]),
+            state["proxy_weight"],
+            state["trusted_weight"],
+            dict(state["votes"]),
+            {key: dict(labels) for key, labels in state["labels"].items()},
+        )
+
+    def _count(self, judge: str, agrees: bool) -> None:
+        counts = self.agreed if agrees else self.disagreed
+        counts[judge] = counts.get(judge, 0) + 1
+
+
+def room_left(proxy_weight: float, trusted_weight: float) -> float:
+    """What of a judge's label still counts: it falls from 1 to 0 as all judges' labels reach their limit."""
+    return max(0.0, 1.0 - proxy_weight / (HEAD_START + trusted_weight))
+
+
+def judge_of(pair: PreferencePair) -> str:
+    """Who gave the label of a proxy."""
+    return str(pair.meta.get("judge", ""))
+
+
+def _candidates(pair: PreferencePair) -> tuple[str, bool]:
+    """The two candidates whichever is preferred, and whether the one that sorts first is."""
+    chosen = _side(pair.chosen_artifact, pair.chosen_prompt, pair.chosen_critics)
+    rejected = _side(pair.rejected_artifact, pair.rejected_prompt, pair.rejected_critics)
+    both = "\0".join((pair.run_id or pair.task_id, *sorted((chosen, rejected))))
+    return hashlib.sha256(both.encode()).hexdigest()[:16], chosen <= rejected
+
+
+def _side(artifact: str, prompt: str, critics: Mapping[str, float | None]) -> str:
+    """Its video; where none is named, what it was made of and what critics said."""
+    if artifact:
+        return artifact
+    return prompt + "\0" + orjson.dumps(dict(critics), option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _remember(known: dict[str, Any], key: str, value: Any) -> None:
+    known[key] = value
+    while len(known) > REMEMBERED:
+        del known[next(iter(known))]
