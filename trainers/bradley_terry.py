@@ -89,7 +89,7 @@ class BradleyTerry:
     >>> for _ in range(50):
     ...     model.learn_pair({"goal.task": 0.9}, {"goal.task": 0.4})
     >>> round(model.frozen().prob_prefer({"goal.task": 0.9}, {"goal.task": 0.4}), 2)
-    0.78
+    0.77
     """
 
     def __init__(self, estimator: PairEstimator | None = None) -> None:
