@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, get_args
 
 from streams.errors import BadInput
+
+if TYPE_CHECKING:  # commands that only name a learner start without numpy
+    from trainers.compiled import Array
 
 LearnerName = Literal["river-logistic", "laplace"]
 LEARNERS: tuple[LearnerName, ...] = get_args(LearnerName)
@@ -18,12 +21,16 @@ class PairEstimator(Protocol):
 
     ``weights`` are per ``scales`` of a feature's difference. ``covariance`` is that of the weights, in the
     order of ``features``; None for a point estimate. ``alarms`` counts the alarms of a drift detector.
+    ``learn_many_differences`` learns rows (n, d) of differences chosen − rejected, NaN where a critic is
+    missing, to the bits of ``learn_one`` row by row; returns P (n,) of each before it was learnt.
     """
 
     name: ClassVar[str]
 
     def learn_one(self, x: Mapping[str, float], y: bool, w: float = 1.0) -> None: ...
     def predict_proba_one(self, x: Mapping[str, float]) -> dict[bool, float]: ...
+    def learn_many_differences(self, X: Array, w: Array) -> Array: ...
+    def with_features(self, names: Sequence[str]) -> Self: ...
     def state(self) -> dict[str, Any]: ...
     @property
     def features(self) -> tuple[str, ...]: ...

@@ -16,9 +16,9 @@ from sklearn.model_selection import GroupKFold
 from streams.contracts import TRUSTED_SOURCES, PreferencePair, RewardSnapshot
 from streams.errors import BadInput
 from trainers.bradley_terry import prob_prefer
+from trainers.compiled import Array
 from trainers.estimators import LEARNERS, PairEstimator, Recipe
 from trainers.features import Vocabulary, is_critic, of_pair
-from trainers.laplace import Array, Laplace
 from trainers.normalise import CriticRanges
 from trainers.pair_weights import SOURCE_WEIGHTS, weight_of_each
 from trainers.proxies import ProxyAudit, judge_of, room_left
@@ -182,13 +182,8 @@ def reliability(measured: Measured) -> list[tuple[float, float, int]]:
 
 
 def _learn_and_predict(name: str, train: PairTable, order: Ints, holdout: PairTable) -> Array:
-    estimator = Recipe(learner=name).new()  # type: ignore[arg-type]
-    X, w = train.X[order], _pair_weights(train, order)
-    if isinstance(estimator, Laplace):
-        estimator.with_features(train.features).learn_many_differences(X, w)
-    else:
-        for row, weight in zip(X, w, strict=True):
-            estimator.learn_one(_known(train.features, row), True, float(weight))
+    estimator = Recipe(learner=name).new().with_features(train.features)  # type: ignore[arg-type]
+    estimator.learn_many_differences(train.X[order], _pair_weights(train, order))
     return predict(estimator, train.features, holdout.X)
 
 
@@ -203,10 +198,6 @@ def predict(estimator: PairEstimator, features: Sequence[str], X: Array) -> Arra
         cov = np.array(estimator.covariance)[np.ix_(order, order)]
         logits /= np.sqrt(1.0 + math.pi * np.einsum("ij,jk,ik->i", Z, cov, Z) / 8.0)
     return _sigmoid(logits)
-
-
-def _known(features: Sequence[str], row: Array) -> dict[str, float]:
-    return {name: float(x) for name, x in zip(features, row, strict=True) if not math.isnan(x)}
 
 
 def _pair_weights(train: PairTable, order: Ints) -> Array:

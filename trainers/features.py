@@ -107,6 +107,11 @@ def unit_of(name: str) -> float:
     return _INDICATOR_UNIT if is_indicator(name) else UNIT
 
 
+def reach_of(name: str) -> float:
+    """Scales that a young feature's difference may reach before they double; that is 1 at first for all."""
+    return 4.0 * UNIT / unit_of(name)
+
+
 class Vocabulary:
     """Which features of contexts a model learns: the first ones that come, up to a number of each kind.
 

@@ -11,15 +11,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-import numba
 import numpy as np
-from numpy.typing import NDArray
 from river import base
 from river.drift import ADWIN
 
-from trainers.features import UNIT, YOUTH, is_critic, unit_of
-
-Array = NDArray[np.float64]
+from trainers.compiled import Array, compiled
+from trainers.features import YOUTH, is_critic, reach_of, unit_of
 
 _BLOCK = 8.0
 """Weight of pairs whose mean loss is one observation of the drift detector. Pairs of one task are alike, and
@@ -34,15 +31,7 @@ _REMEMBERED = 1024
 """Observations after which the detector forgets the older half."""
 
 
-def _compiled(function: Any) -> Any:
-    """Kept on disk where numba finds a folder that it may write to; else compiled by every process anew."""
-    try:
-        return numba.njit(cache=True)(function)
-    except RuntimeError:
-        return numba.njit(function)
-
-
-@_compiled
+@compiled
 def _learn(  # type: ignore[no-untyped-def]
     X, w, start, stop, mean, cov, scale, reach, young, prior_mean, prior_variance, forgetting, p, block
 ):
@@ -244,7 +233,8 @@ class Laplace(base.Classifier):
         model._scale = np.array(state["scale"], dtype=np.float64)
         model._young = np.array(state["young"], dtype=np.float64)
         model._block = np.array(state["block"], dtype=np.float64)
-        model._prior, model._reach = model._prior_means(model._columns), _reaches(model._columns)
+        model._prior = model._prior_means(model._columns)
+        model._reach = np.array([reach_of(name) for name in model._columns], dtype=np.float64)
         model.alarms = state["alarms"]
         for mean in state["observed"]:
             model._observed.append(mean)
@@ -268,7 +258,7 @@ class Laplace(base.Classifier):
         self._scale = np.concatenate([self._scale, [unit_of(name) for name in new]])
         self._young = np.concatenate([self._young, np.full(len(new), float(YOUTH))])
         self._prior = np.concatenate([self._prior, self._prior_means(new)])
-        self._reach = np.concatenate([self._reach, _reaches(new)])
+        self._reach = np.concatenate([self._reach, [reach_of(name) for name in new]])
 
     def _prior_means(self, names: Iterable[str]) -> Array:
         """That higher is better is taken of critics alone."""
@@ -294,8 +284,3 @@ class Laplace(base.Classifier):
 
     def _new_detector(self) -> ADWIN:
         return ADWIN(delta=self.drift_delta or 0.5, clock=_CHECK, grace_period=5, min_window_length=5)
-
-
-def _reaches(names: Iterable[str]) -> Array:
-    """Scales that a young feature's difference may reach before they double; that is 1 at first for all."""
-    return np.array([4.0 * UNIT / unit_of(name) for name in names], dtype=np.float64)

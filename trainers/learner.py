@@ -145,6 +145,7 @@ class PreferenceLearner:
 
     def _roll_back(self, earlier: RewardSnapshot) -> None:
         """Be an earlier model again, but know what came since, so that none of it is learnt again."""
+        recipe_of(earlier)
         self._take_over(earlier)
         served, reference = self._served.frozen(), self._reference.frozen()
         known = {**_open_pair_ids(earlier), **{name: task.pair_ids for name, task in self._open.items()}}
@@ -281,6 +282,10 @@ class PreferenceLearner:
 def recipe_of(snapshot: RewardSnapshot) -> Recipe:
     """Which learner made the snapshot. Raises BadInput for the state of another version of TriBrain."""
     try:
+        for model in ("trusted", "smoothing", "reference"):
+            estimator_from_state(snapshot.learner[model])
+        Vocabulary(**snapshot.learner["vocabulary"])
+        ProxyAudit.from_state(snapshot.learner["audit"])
         state = snapshot.learner["trusted"]
         return Recipe(learner=state["learner"], parameters=state["parameters"])
     except (KeyError, TypeError):

@@ -61,10 +61,7 @@ def export_preference_pairs(
 @click.option(
     "--lr",
     type=options.FiniteFloat(min=0, min_open=True),
-    help="Learning rate of river-logistic; by default 0.06.",
-)
-@click.option(
-    "--l2", type=options.FiniteFloat(min=0), help="L2 penalty per step of river-logistic; by default none."
+    help="Learning rate of river-logistic's Newton step; by default 1.1.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Order of the passes after the first.")
 @options.learner
@@ -75,7 +72,6 @@ def train_preference_rm(
     out: Path,
     epochs: int,
     lr: float | None,
-    l2: float | None,
     seed: int,
     learner: LearnerName | None,
     model: str,
@@ -86,9 +82,9 @@ def train_preference_rm(
     The same learner as the live trainer's. The first pass gives the test-then-train figures in the
     snapshot; further passes only learn.
     """
-    given = {name: value for name, value in (("lr", lr), ("l2", l2)) if value is not None}
+    given = {} if lr is None else {"lr": lr}
     if given and learner == "laplace":
-        raise BadInput("--lr and --l2 are of river-logistic; laplace takes neither")
+        raise BadInput("--lr is of river-logistic; laplace takes none")
     recipe = Recipe(learner=learner or ("river-logistic" if given else DEFAULT_LEARNER), parameters=given)
     try:
         messages = read_pairs(pairs)

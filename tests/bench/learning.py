@@ -19,9 +19,10 @@ from rich.console import Console
 
 from streams.contracts import PairsEnd, PreferencePair
 from streams.files import write_atomically
+from trainers.compiled import Array
 from trainers.estimators import LEARNERS, LearnerName, PairEstimator, Recipe
 from trainers.evaluate import BATCH, Ints, PairTable, figures, measure, tables
-from trainers.laplace import Array, Laplace
+from trainers.laplace import Laplace
 from trainers.learner import PreferenceLearner
 from trainers.normalise import CriticRanges
 from trainers.pair_weights import weight_of_each
@@ -142,17 +143,19 @@ def drifting(kind: str, seed: int) -> tuple[Array, Array]:
 
 def drift() -> Iterator[str]:
     """Test-then-train log loss over that of the true probabilities, one setting for all."""
-    yield "| drift | excess log loss | alarms in all streams |"
-    yield "|---|---|---|"
+    yield "| drift | learner | excess log loss | alarms in all streams |"
+    yield "|---|---|---|---|"
+    names = [f"c{j}" for j in range(_FEATURES)]
     for kind in ("none", "abrupt", "gradual"):
-        excess, alarms = [], 0
-        for seed in range(_SEEDS):
-            X, truth = drifting(kind, seed)
-            model = Laplace().with_features([f"c{j}" for j in range(_FEATURES)])
-            p = model.learn_many_differences(X, np.ones(len(X)))
-            excess.append(np.mean(np.log(truth) - np.log(p)))
-            alarms += model.alarms
-        yield f"| {kind} | {np.mean(excess):.4f} | {alarms} |"
+        streams = [drifting(kind, seed) for seed in range(_SEEDS)]
+        for learner in LEARNERS:
+            excess, alarms = [], 0
+            for X, truth in streams:
+                model = Recipe(learner=learner).new().with_features(names)
+                p = model.learn_many_differences(X, np.ones(len(X)))
+                excess.append(np.mean(np.log(truth) - np.log(p)))
+                alarms += model.alarms
+            yield f"| {kind} | {learner} | {np.mean(excess):.4f} | {alarms} |"
 
 
 def null_tasks(seed: int, noise: bool) -> Iterator[PreferencePair | PairsEnd]:
@@ -195,13 +198,15 @@ def speed() -> Iterator[str]:
     """Pairs a second at twelve critics, on one core."""
     X = np.random.default_rng(0).normal(0, _UNIT, (_SPEED_PAIRS, _FEATURES))
     names = [f"c{j}" for j in range(_FEATURES)]
-    Laplace().with_features(names).learn_many_differences(X[:64], np.ones(64))
-    model = Laplace().with_features(names)
-    taken = _seconds(lambda: model.learn_many_differences(X, np.ones(len(X))))
+    rows = [dict(zip(names, map(float, row), strict=True)) for row in X[:5_000]]
     yield "| what | pairs/s |"
     yield "|---|---|"
-    yield f"| laplace, arrays | {_SPEED_PAIRS / taken:,.0f} |"
-    rows = [dict(zip(names, map(float, row), strict=True)) for row in X[:5_000]]
+    for learner in LEARNERS:
+        new = Recipe(learner=learner).new
+        new().with_features(names).learn_many_differences(X[:64], np.ones(64))
+        model = new().with_features(names)
+        taken = _seconds(lambda: model.learn_many_differences(X, np.ones(len(X))))  # noqa: B023
+        yield f"| {learner}, arrays | {len(X) / taken:,.0f} |"
     for learner in LEARNERS:
         one = Recipe(learner=learner).new()
         taken = _seconds(lambda: _learn_all(one, rows))  # noqa: B023

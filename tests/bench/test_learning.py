@@ -70,3 +70,15 @@ def test_a_null_run_has_labels_that_no_model_can_know_better_than_the_mean() -> 
     pairs = [m for m in learning.null_tasks(seed=1, noise=False) if isinstance(m, PreferencePair)]
     means = [critics_mean(p.chosen_critics) > critics_mean(p.rejected_critics) for p in pairs]
     assert 0.6 < np.mean(means) < 0.9
+
+
+def test_every_learner_has_its_rows_of_drift_and_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "_STREAM", 2_000)
+    monkeypatch.setattr(learning, "_SEEDS", 2)
+    monkeypatch.setattr(learning, "_SPEED_PAIRS", 5_000)
+    drift, speed = (list(rows())[2:] for rows in (learning.drift, learning.speed))
+    assert [row.split(" | ")[1] for row in drift] == ["river-logistic", "laplace"] * 3
+    assert all(0 < float(row.split(" | ")[2]) < 0.2 for row in drift)
+    assert [row.split(" | ")[0][2:] for row in speed] == [
+        f"{learner}, {kind}" for kind in ("arrays", "dicts") for learner in ("river-logistic", "laplace")
+    ]

@@ -12,8 +12,10 @@ from river import checks
 from sklearn.linear_model import LogisticRegression
 
 from streams.errors import BadInput
+from trainers.compiled import Array
 from trainers.estimators import LEARNERS, LearnerName, PairEstimator, Recipe, estimator_from_state
-from trainers.laplace import Array, Laplace
+from trainers.laplace import Laplace
+from trainers.river_logistic import RiverLogistic
 
 UNIT = 0.25
 every_learner = pytest.mark.parametrize("learner", LEARNERS)
@@ -44,15 +46,18 @@ def test_rivers_own_check_passes(learner: LearnerName, check: Callable[[PairEsti
     check(new(learner))
 
 
+@pytest.mark.parametrize("at", [7, 301])
 @every_learner
-def test_a_restored_estimator_goes_on_to_the_bit(learner: LearnerName) -> None:
-    stream = rows(differences(600, np.array([0.5, -0.3, 0.0]), seed=1))
+def test_a_restored_estimator_goes_on_to_the_bit(learner: LearnerName, at: int) -> None:
+    X = differences(600, np.array([0.5, -0.3, 0.0]), seed=1)
+    X[[12, 400]] *= 50.0  # the unit of a young critic grows
+    stream = rows(X)
     whole, half = new(learner), new(learner)
-    for x in stream[:301]:
+    for x in stream[:at]:
         whole.learn_one(x, True)
         half.learn_one(x, True)
     again = estimator_from_state(json.loads(json.dumps(half.state())))
-    for x in stream[301:]:
+    for x in stream[at:]:
         whole.learn_one(x, True, 0.7)
         again.learn_one(x, True, 0.7)
     assert again.state() == whole.state()
@@ -127,6 +132,15 @@ def test_scores_of_any_size_can_be_learnt(learner: LearnerName) -> None:
 
 
 @every_learner
+def test_the_unit_of_a_critic_is_settled_by_its_first_20_pairs(learner: LearnerName) -> None:
+    model = new(learner).with_features("ab")
+    model.learn_many_differences(np.array([[0.1, 0.1]] * 19 + [[1.9, math.nan]]), np.ones(20))
+    assert model.scales == {"a": 2 * UNIT, "b": UNIT}
+    model.learn_many_differences(np.array([[9.0, 9.0]]), np.ones(1))
+    assert model.scales == {"a": 2 * UNIT, "b": 16 * UNIT}
+
+
+@every_learner
 def test_a_weight_of_nothing_teaches_nothing(learner: LearnerName) -> None:
     model = new(learner)
     model.learn_one({"a": 0.5}, True)
@@ -140,31 +154,100 @@ def test_an_unknown_learner_is_bad_input() -> None:
         Recipe(learner="oracle")  # type: ignore[arg-type]
 
 
-def test_arrays_give_the_bits_of_dicts_also_where_scores_are_missing_and_drift_is_seen() -> None:
+@every_learner
+def test_arrays_give_the_bits_of_dicts(learner: LearnerName) -> None:
+    """With scores missing, weights of 0, a critic that needs a larger unit, and drift."""
     before, after = np.linspace(-1.5, 1.5, 5), np.linspace(1.5, -1.5, 5)
     X = np.concatenate([differences(3000, before, seed=7), differences(3000, after, seed=8)])
-    X[np.random.default_rng(9).random(X.shape) < 0.1] = math.nan
-    w = np.random.default_rng(10).uniform(0.2, 1.0, len(X))
+    rng = np.random.default_rng(9)
+    X[rng.random(X.shape) < 0.1] = math.nan
+    X[:, 4] *= 50.0
+    w = np.where(rng.random(len(X)) < 0.1, 0.0, rng.uniform(0.2, 1.0, len(X)))
     names = [f"c{j:02d}" for j in range(5)]
-    by_dict, by_array, in_parts = (Laplace().with_features(names) for _ in range(3))
-    p = by_array.learn_many_differences(X, w)
+    by_dict, by_array, in_parts = (new(learner).with_features(names) for _ in range(3))
+    by_array.learn_many_differences(X, w)
     for start in range(0, len(X), 37):
         in_parts.learn_many_differences(X[start : start + 37], w[start : start + 37])
     for x, weight in zip(rows(X), w, strict=True):
         by_dict.learn_one(x, True, float(weight))
-    assert by_array.alarms > 0
+    assert by_array.scales["c04"] > UNIT
+    assert (by_array.alarms > 0) == (learner == "laplace")
     assert by_dict.state() == by_array.state() == in_parts.state()
-    assert ((p > 0) & (p < 1)).all()
 
 
-def test_the_array_gives_what_was_predicted_before_each_row_was_learnt() -> None:
+@pytest.mark.parametrize("logit", [-400.0, -19.0, 19.0, 29.0, 400.0])
+def test_arrays_give_the_bits_of_dicts_where_rivers_gradient_is_that_of_a_tail(logit: float) -> None:
+    by_dict, by_array = (
+        RiverLogistic(prior_mean=abs(logit) / 4.0, prior_precision=1e-3).with_features("a") for _ in range(2)
+    )
+    difference = math.copysign(4.0 * UNIT, logit)
+    p = by_array.learn_many_differences(np.array([[difference]]), np.ones(1))
+    assert p == by_dict.predict_proba_one({"a": difference})[True]
+    by_dict.learn_one({"a": difference}, True)
+    assert by_dict.state() == by_array.state()
+
+
+@every_learner
+def test_a_feature_that_comes_later_is_the_same_to_arrays_and_to_dicts(learner: LearnerName) -> None:
+    X = differences(400, np.array([0.5, -0.3, 0.8]), seed=19)
+    X[:200, 2] = math.nan
+    by_dict, by_array = new(learner), new(learner).with_features(["c00", "c01"])
+    by_array.learn_many_differences(X[:200, :2], np.ones(200))
+    by_array.with_features(["c02"]).learn_many_differences(X[200:], np.ones(200))
+    for x in rows(X):
+        by_dict.learn_one(x, True)
+    assert by_array.features == ("c00", "c01", "c02")
+    assert by_dict.state() == by_array.state()
+
+
+@every_learner
+def test_the_array_gives_what_was_predicted_before_each_row_was_learnt(learner: LearnerName) -> None:
     X = differences(200, np.array([0.5, -0.3]), seed=11)
-    model = Laplace().with_features(["c00", "c01"])
-    one_by_one = Laplace().with_features(["c00", "c01"])
+    model, one_by_one = (new(learner).with_features(["c00", "c01"]) for _ in range(2))
     p = model.learn_many_differences(X, np.ones(len(X)))
     for x, expected in zip(rows(X), p, strict=True):
         assert one_by_one.predict_proba_one(x)[True] == pytest.approx(expected, abs=1e-12)
         one_by_one.learn_one(x, True)
+
+
+@every_learner
+def test_another_number_of_columns_is_refused(learner: LearnerName) -> None:
+    with pytest.raises(ValueError, match="X has 3 columns; expected 2, one for each feature"):
+        new(learner).with_features("ab").learn_many_differences(np.zeros((1, 3)), np.ones(1))
+
+
+def test_a_newton_step_is_that_of_the_formula() -> None:
+    """With A as a sum and its inverse by elimination; the third feature comes later."""
+    rng = np.random.default_rng(20)
+    X, w = rng.normal(0, UNIT, (60, 3)), rng.uniform(0.01, 1.0, 60)
+    X[:20, 2] = 0.0
+    model = RiverLogistic(lr=0.9, prior_precision=4.0, prior_mean=0.1).with_features("ab")
+    model.learn_many_differences(X[:20, :2], w[:20])
+    model.with_features("c").learn_many_differences(X[20:], w[20:])
+    theta, A = np.full(3, 0.1), 4.0 * np.eye(3)
+    for z, weight in zip(X / UNIT, w, strict=True):
+        g = -z / (1 + np.exp(theta @ z))
+        A += weight * np.outer(g, g)
+        theta = theta - 0.9 * weight * np.linalg.solve(A, g)
+    assert list(model.weights.values()) == pytest.approx(list(theta), rel=1e-10)
+    assert np.array(model.state()["inverse"]) == pytest.approx(np.linalg.inv(A), rel=1e-10)
+
+
+def test_to_river_logistic_a_pair_that_counts_nothing_was_never_there() -> None:
+    model = RiverLogistic().with_features("ab")
+    model.learn_one({"a": 0.5, "b": 0.1}, True)
+    before = model.state()
+    model.learn_one({"a": 90.0, "c": 1.0}, False, 0.0)
+    model.learn_many_differences(np.array([[90.0, 0.2]]), np.zeros(1))
+    assert model.state() == before
+
+
+def test_the_inverse_stays_symmetric_to_the_bit_and_positive() -> None:
+    model = RiverLogistic().with_features([f"c{j}" for j in range(6)])
+    model.learn_many_differences(differences(20_000, np.linspace(-1, 1, 6), seed=13), np.ones(20_000))
+    inverse = np.array(model.state()["inverse"])
+    assert (inverse == inverse.T).all()
+    assert np.linalg.eigvalsh(inverse).min() > 0
 
 
 def test_a_laplace_step_is_that_of_the_formula() -> None:
@@ -234,8 +317,3 @@ def test_the_detectors_memory_is_bounded_and_survives_a_restart_to_the_bit() -> 
     again.learn_many_differences(X[11_003:], np.ones(len(X) - 11_003))
     assert again.state() == whole.state()
     assert 512 <= len(whole.state()["observed"]) < 1024
-
-
-def test_another_number_of_columns_is_refused() -> None:
-    with pytest.raises(ValueError, match="X has 3 columns; expected 2, one for each feature"):
-        Laplace().with_features("ab").learn_many_differences(np.zeros((1, 3)), np.ones(1))

@@ -308,9 +308,23 @@ def test_of_a_file_all_pairs_of_a_task_count_alike() -> None:
         assert back.weights[name] == pytest.approx(weight, abs=0.01)
 
 
-def test_a_state_of_another_version_is_bad_input_that_says_what_to_do() -> None:
+FORMER_STATES = {
+    "before 0.7": {"n": {}},
+    "averaged AdaGrad": {
+        "learner": "river-logistic",
+        "parameters": {"lr": 0.06, "l2": 0.0, "prior_mean": 0.12},
+        "scale": {}, "young": {}, "average": {}, "weights": {}, "squares": {}, "weight_learnt": 0.0,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", ["trusted", "smoothing", "reference"])
+@pytest.mark.parametrize("state", FORMER_STATES.values(), ids=FORMER_STATES)
+def test_a_state_of_another_version_is_bad_input_that_says_what_to_do(
+    state: dict[str, object], part: str
+) -> None:
     snapshot = learnt(tasks(2, seed=26)).snapshot()
-    older = replace(snapshot, learner=snapshot.learner | {"trusted": {"n": {}}})
+    older = replace(snapshot, learner=snapshot.learner | {part: state})
     with pytest.raises(BadInput, match=r"written by another version of TriBrain.*give another --model"):
         PreferenceLearner.from_snapshot(older)
 

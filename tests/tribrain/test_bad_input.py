@@ -246,7 +246,7 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(
 
 FLOATS = {
     "export-preference-pairs --run-dir good --out new/p.jsonl": ["--min-gap"],
-    "train-preference-rm --pairs pairs.jsonl --out new/m.json": ["--lr", "--l2"],
+    "train-preference-rm --pairs pairs.jsonl --out new/m.json": ["--lr"],
     "replay --trace good/trace.jsonl --out new": ["--min-gap"],
     "evaluate-picks --pairs pairs.jsonl --candidates candidates.jsonl": ["--preference-weight"],
     "explain --model model.json": ["--step"],

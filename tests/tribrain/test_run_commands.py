@@ -126,7 +126,9 @@ def test_a_run_says_what_the_model_that_steers_it_is_made_of(
 
 def test_a_model_given_by_its_user_steers_from_the_second_candidate_on(model: Path, tmp_path: Path) -> None:
     out = simulated(tmp_path / "b", "--iters", "3", "--seed", "1", "--preference-rm", str(model))
-    assert [event.meta["preference_confidence"] for event in events_of(out)] == [0.0, 1.0, 1.0]
+    first, *others = (event.meta["preference_confidence"] for event in events_of(out))
+    assert first == 0.0
+    assert all(0.5 < c < 1.0 for c in others)
 
 
 def test_a_shadow_does_not_steer_where_an_active_model_is_required(model: Path, tmp_path: Path) -> None:
