@@ -22,8 +22,8 @@ class Effect:
     weight: float
     """As in the snapshot: nats per ``scales`` of the feature's difference."""
     odds_ratio: float
-    """By what the odds of being preferred are multiplied where this score is ``step`` higher, or this
-    side alone is of this context."""
+    """By what the odds of being preferred are multiplied where this score is ``step`` higher, or where one side
+    is of this context and the other of the average of its kind."""
     odds_ratio_ci95: tuple[float, float] | None
     """95% of the posterior; None for a point estimate."""
 
@@ -48,6 +48,8 @@ class Explanation:
     """The snapshot's metrics of its gate; empty where it has none."""
     trusted: Mapping[str, Any] | None
     """Test-then-train figures on the labels of people and validators; None where there are none."""
+    references: Mapping[str, str]
+    """The value of each shared context for which the critics' own effects are; others add to them."""
     step: float
     effects: tuple[Effect, ...]
 
@@ -62,10 +64,7 @@ def explain(snapshot: RewardSnapshot, step: float = UNIT) -> Explanation:
     The logit is linear in the scores, so the odds change by exp(step · weight / scale), and under the
     Gaussian posterior the interval is exp(step · (weight ± 1.96 SD) / scale).
     """
-    effects = [
-        _effect(name, snapshot.weights[name], _sd(snapshot, row), _step(name, step) / snapshot.scales[name])
-        for row, name in enumerate(snapshot.feature_names)
-    ]
+    effects = [_effect(snapshot, name, _contrast(snapshot, name), step) for name in snapshot.feature_names]
     return Explanation(
         model=snapshot.model,
         version=snapshot.version,
@@ -74,6 +73,7 @@ def explain(snapshot: RewardSnapshot, step: float = UNIT) -> Explanation:
         labels=dict(snapshot.labels),
         evidence=dict(snapshot.metrics.get("gate") or {}),
         trusted=snapshot.metrics.get("trusted"),
+        references=dict(snapshot.learner.get("vocabulary", {}).get("references", {})),
         step=step,
         effects=tuple(
             sorted(effects, key=lambda effect: (-abs(math.log(effect.odds_ratio)), effect.feature))
@@ -82,10 +82,8 @@ def explain(snapshot: RewardSnapshot, step: float = UNIT) -> Explanation:
 
 
 def log_odds(snapshot: RewardSnapshot) -> dict[str, float]:
-    """Nats of every feature for a usual step up, or for being of a context."""
-    return {
-        name: weight * _step(name, UNIT) / snapshot.scales[name] for name, weight in snapshot.weights.items()
-    }
+    """Nats of every feature for a usual step up, or for being of a context; the strongest first."""
+    return {effect.feature: math.log(effect.odds_ratio) for effect in explain(snapshot).effects}
 
 
 def ratio_text(ratio: float) -> str:
@@ -93,21 +91,37 @@ def ratio_text(ratio: float) -> str:
     return f"{ratio:.2f}" if 0.01 <= ratio < 1000.0 else f"{ratio:.1e}"
 
 
-def _step(name: str, step: float) -> float:
-    return 1.0 if is_indicator(name) else step
+def _contrast(snapshot: RewardSnapshot, name: str) -> dict[str, float]:
+    """What of which weight makes the effect.
+
+    Of arms, or generators, pairs tell how they differ and not how good all of them are; so one is compared
+    with the mean of its kind.
+    """
+    kind = name.partition("=")[0] + "="
+    alike = [other for other in snapshot.feature_names if is_indicator(name) and other.startswith(kind)]
+    if len(alike) < 2:
+        return {name: 1.0}
+    return {other: (other == name) - 1.0 / len(alike) for other in alike}
 
 
-def _sd(snapshot: RewardSnapshot, row: int) -> float | None:
-    return math.sqrt(max(0.0, snapshot.covariance[row][row])) if snapshot.covariance else None
-
-
-def _effect(name: str, weight: float, sd: float | None, steps: float) -> Effect:
-    low, high = (0.0, 0.0) if sd is None else (weight - _Z95 * sd, weight + _Z95 * sd)
+def _effect(snapshot: RewardSnapshot, name: str, contrast: Mapping[str, float], step: float) -> Effect:
+    steps = (1.0 if is_indicator(name) else step) / snapshot.scales[name]
+    weight = math.fsum(share * snapshot.weights[other] for other, share in contrast.items())
+    ci95 = None
+    if snapshot.covariance:
+        rows = {other: snapshot.feature_names.index(other) for other in contrast}
+        variance = math.fsum(
+            contrast[a] * contrast[b] * snapshot.covariance[rows[a]][rows[b]]
+            for a in contrast
+            for b in contrast
+        )
+        margin = _Z95 * math.sqrt(max(0.0, variance))
+        ci95 = _exp(steps * (weight - margin)), _exp(steps * (weight + margin))
     return Effect(
         feature=name,
-        weight=weight,
+        weight=snapshot.weights[name],
         odds_ratio=_exp(steps * weight),
-        odds_ratio_ci95=None if sd is None else (_exp(steps * low), _exp(steps * high)),
+        odds_ratio_ci95=ci95,
     )
 
 

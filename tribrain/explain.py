@@ -11,6 +11,7 @@ import orjson
 from streams.errors import BadInput
 from streams.files import read_snapshot
 from trainers.explain import Effect, Explanation, explain, ratio_text
+from trainers.features import is_interaction
 from tribrain import options
 from tribrain.output import columns, write_output
 
@@ -62,6 +63,9 @@ def _print(explanation: Explanation) -> None:
     click.echo(
         columns([("critic or context", "odds", "95% interval", "weight"), *map(_row, explanation.effects)])
     )
+    if any(is_interaction(effect.feature) for effect in explanation.effects):
+        where = " and ".join(f"{key}={value}" for key, value in explanation.references.items())
+        click.echo(f"the critics' own lines are for {where}; those with another context add to them")
     if explanation.has_intervals:
         click.echo("* the interval leaves out ×1: the direction is sure")
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tests import factories
@@ -87,3 +88,21 @@ def test_a_context_counts_by_being_of_it_and_a_critic_by_its_step() -> None:
     odds = {effect.feature: effect.odds_ratio for effect in explain(model, step=0.1).effects}
     assert odds == pytest.approx({"a": math.exp(0.4), "@arm=task": math.exp(2.0)})
     assert log_odds(model) == pytest.approx({"a": 1.0, "@arm=task": 2.0})
+
+
+def test_an_arm_is_compared_with_the_mean_of_all_arms_whose_own_worth_nobody_knows() -> None:
+    rng = np.random.default_rng(3)
+    pairs = []
+    for n in range(2000):
+        arms = rng.permutation(["task", "physics", "quality"])[:2]
+        if "task" in arms and rng.random() < 0.8:
+            arms = np.sort(arms)[::-1]
+        one = factories.pair({}, {}, task_id=f"t{n}")
+        pairs.append(
+            replace(one, chosen_context={"arm": str(arms[0])}, rejected_context={"arm": str(arms[1])})
+        )
+    pairs.append(factories.pair({"a": 0.5}, {"a": 0.5}, task_id="with a critic"))
+    effects = {e.feature: e for e in explain(train_on_pairs(pairs)).effects}
+    arms_alone = [effects[f"@arm={name}"] for name in ("task", "physics", "quality")]
+    assert math.prod(e.odds_ratio for e in arms_alone) == pytest.approx(1.0)
+    assert effects["@arm=task"].is_sure
