@@ -22,8 +22,8 @@ class Effect:
     weight: float
     """As in the snapshot: nats per ``scales`` of the feature's difference."""
     odds_ratio: float
-    """By what the odds of being preferred are multiplied where this score is ``step`` higher, or where one side
-    is of this context and the other of the average of its kind."""
+    """By what the odds of being preferred are multiplied where this score is ``step`` higher, or where one
+    side is of this context and the other of the average of its kind."""
     odds_ratio_ci95: tuple[float, float] | None
     """95% of the posterior; None for a point estimate."""
 
