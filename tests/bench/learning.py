@@ -11,6 +11,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,7 +40,12 @@ _SPEED_PAIRS = 300_000
 
 
 def preferences(folder: Path, name: str) -> list[PreferencePair]:
-    """The pairs of a data set that are no ties, with the critics' scores of both sides."""
+    """The pairs of a data set that are no ties, with the critics' scores of both sides and nothing else."""
+    return [replace(pair, context={}, chosen_context={}, rejected_context={}) for pair in _all(folder, name)]
+
+
+def _all(folder: Path, name: str) -> list[PreferencePair]:
+    """With the domain of the task, and who made each side."""
     critics = {}
     for line in (folder / f"{name}.dev.candidates.jsonl").read_text().splitlines():
         one = json.loads(line)
@@ -49,8 +55,11 @@ def preferences(folder: Path, name: str) -> list[PreferencePair]:
         PreferencePair(
             task_id=one["task_id"],
             label_source="human",
+            context={"domain": one["domain"]},
             chosen_critics=critics[one["task_id"], one["chosen"]],
             rejected_critics=critics[one["task_id"], one["rejected"]],
+            chosen_context={"generator": one["chosen"]},
+            rejected_context={"generator": one["rejected"]},
         )
         for one in pairs
         if not one["tie"]
@@ -90,6 +99,30 @@ def against_batch(folder: Path) -> Iterator[str]:
             f"| **worst / mean** | **{name}** | **{max(worst[name]):+.4f}** | | | | "
             f"**{np.mean(early[name]):.4f}** |"
         )
+
+
+def contexts(folder: Path) -> Iterator[str]:
+    """Held-out log loss and accuracy of one pass of laplace: with critics alone, with what else is known."""
+    yield "| set | known beside the critics | log loss | accuracy |"
+    yield "|---|---|---|---|"
+    for data in SETS:
+        pairs = _all(folder, data)
+        kinds: dict[str, Callable[[PreferencePair], PreferencePair]] = {
+            "nothing": lambda pair: replace(pair, context={}, chosen_context={}, rejected_context={})
+        }
+        if len({pair.context["domain"] for pair in pairs}) > 1:
+            kinds["the domain of the task"] = lambda pair: replace(
+                pair, chosen_context={}, rejected_context={}
+            )
+        if len({pair.chosen_context["generator"] for pair in pairs}) < 50:
+            kinds["who made each side"] = lambda pair: replace(pair, context={})
+        for kind, known in kinds.items():
+            parts = [tables(*split([known(pair) for pair in pairs], seed)) for seed in range(_SPLITS)]
+            of = [_figures("laplace", *part) for part in parts]
+            yield (
+                f"| {data} | {kind} | {np.mean([one['log_loss'] for one in of]):.4f} "
+                f"| {np.mean([one['accuracy'] for one in of]):.3f} |"
+            )
 
 
 def _figures(name: str, train: PairTable, holdout: PairTable) -> dict[str, float]:
@@ -236,6 +269,7 @@ def main() -> None:
         sections[:0] = [
             ("One online pass against the batch optimum", lambda: against_batch(folder)),
             ("Posterior SD over cluster-bootstrap SD", lambda: honest_uncertainty(folder)),
+            ("What contexts are worth", lambda: contexts(folder)),
         ]
     lines = [
         "# How well the learners learn", "",
@@ -247,6 +281,7 @@ def main() -> None:
         doc = {
             "One online pass against the batch optimum": against_batch,
             "Posterior SD over cluster-bootstrap SD": honest_uncertainty,
+            "What contexts are worth": contexts,
         }.get(title, rows).__doc__
         with console.status(title):
             lines += [f"## {title}", "", str(doc), "", *rows(), ""]
