@@ -26,7 +26,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for a in range(4):
             for b in range(a):
                 best, other = (a, b) if good[a] + rng.normal(0, 2) > good[b] else (b, a)
-                named = {"task_id": f"t{task}", "chosen": str(best), "rejected": str(other)}
+                named = {
+                    "task_id": f"t{task}",
+                    "domain": f"d{task % 2}",
+                    "chosen": str(best),
+                    "rejected": str(other),
+                }
                 pairs.append(named | {"tie": a == 3 and b == 0})
     for kind, rows in (("candidates", candidates), ("pairs", pairs)):
         lines = "".join(json.dumps(row) + "\n" for row in rows)
@@ -50,6 +55,12 @@ def test_each_learner_is_set_against_the_batch_optimum(folder: Path) -> None:
     *rows, _, _ = learning.against_batch(folder)
     assert [row.split(" | ")[1] for row in rows[2:4]] == ["river-logistic", "laplace"]
     assert all(abs(float(row.split(" | ")[2])) < 0.2 for row in rows[2:4])
+
+
+def test_what_is_known_beside_the_critics_has_a_row_each(folder: Path) -> None:
+    rows = list(learning.contexts(folder))[2:]
+    kinds = [row.split(" | ")[1] for row in rows]
+    assert kinds == ["nothing", "the domain of the task", "who made each side"]
 
 
 def test_the_ratio_of_the_uncertainties_is_of_the_order_of_one(folder: Path) -> None:
