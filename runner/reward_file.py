@@ -28,7 +28,7 @@ class FileRewardFeed:
     def __init__(self, path: Path, *, critics: Collection[str] = ()) -> None:
         self.path = path
         self._seen = _stamp(path)  # before the read: a file written in between is then read again
-        self._serving = ServingSnapshot(critics=critics, replaceable=True)
+        self._serving = ServingSnapshot(RewardSnapshot, critics=critics, replaceable=True)
         self._snapshot = self._read()
 
     @property

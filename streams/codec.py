@@ -12,12 +12,14 @@ import json
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
-from typing import Any, ClassVar, NoReturn, cast
+from typing import Any, ClassVar, NoReturn, TypeVar, cast
 
 import msgspec
 import orjson
 
 from streams.contracts import (
+    AdapterSnapshot,
+    AnySnapshot,
     Candidate,
     CriticResult,
     Message,
@@ -28,6 +30,7 @@ from streams.contracts import (
     Rollback,
     RunClosed,
     RunEnd,
+    TextSnapshot,
     TraceEvent,
     TraceMessage,
 )
@@ -38,9 +41,11 @@ _NESTED: dict[type, dict[str, type]] = {TraceEvent: {"critic_results": CriticRes
 _LEFT_OUT_IF_EMPTY: dict[type, tuple[str, ...]] = {RewardSnapshot: ("topic_ids", "base", "covariance")}
 _TRACE: tuple[type, ...] = (TraceEvent, RunEnd, RunClosed)
 _PAIRS: tuple[type, ...] = (PreferencePair, PairsEnd, Rollback)
+_SNAPSHOTS: tuple[type[AnySnapshot], ...] = (RewardSnapshot, TextSnapshot, AdapterSnapshot)
+_Snapshot = TypeVar("_Snapshot", bound=AnySnapshot)
 _KNOWN: dict[type, tuple[str, ...]] = {
     cls: tuple(f.name for f in fields(cls) if f.name != "extras")
-    for cls in (CriticResult, *_TRACE, *_PAIRS, RewardSnapshot, Candidate)
+    for cls in (CriticResult, *_TRACE, *_PAIRS, *_SNAPSHOTS, Candidate)
 }
 
 
@@ -55,6 +60,12 @@ class NotFinite(ContractError):
     """A number that is NaN or infinite."""
 
     reason = "not finite"
+
+
+class OtherModel(ContractError):
+    """A snapshot of another reward model, or of another kind, than the one that is wanted."""
+
+    reason = "other model"
 
 
 class OtherFeatures(ContractError):
@@ -89,16 +100,24 @@ def decode_pair(raw: bytes, source: str) -> PairMessage:
 def decode_snapshot(raw: bytes, source: str) -> RewardSnapshot:
     """Decode a value of the snapshots topic, or a ``bt_reward.json``.
 
-    Raises ContractError, and of its kinds NotFinite and OtherFeatures.
+    Raises ContractError, and of its kinds NotFinite, OtherFeatures and OtherModel (another kind).
     """
-    snapshot: RewardSnapshot = _decode(raw, source, (RewardSnapshot,))
+    return decode_snapshot_of(RewardSnapshot, raw, source)
+
+
+def decode_snapshot_of(kind: type[_Snapshot], raw: bytes, source: str) -> _Snapshot:
+    """As ``decode_snapshot``, for any kind of snapshot."""
+    snapshot = _decode(raw, source, _SNAPSHOTS)
     # Over the fields in the order in which they stand, which may be those of a later version.
     if snapshot.checksum != _sha256({**orjson.loads(raw), "checksum": ""}):
         raise ContractError(
             f"{source}: the checksum does not match the content; "
             "the snapshot is damaged or was edited: make it again"
         )
-    _check_features(snapshot, source)
+    if not isinstance(snapshot, kind):
+        raise OtherModel(f"{source}: holds a {snapshot.SCHEMA}; expected a {kind.SCHEMA}")
+    if isinstance(snapshot, RewardSnapshot):
+        _check_features(snapshot, source)
     return snapshot
 
 
@@ -114,7 +133,7 @@ def encode(message: Message) -> bytes:
     Raises NotFinite where a number is not finite, ContractError where a text is not valid Unicode.
     """
     unfolded = _unfold(message)
-    option = orjson.OPT_INDENT_2 if isinstance(message, RewardSnapshot) else 0
+    option = orjson.OPT_INDENT_2 if isinstance(message, _SNAPSHOTS) else 0
     try:
         raw = orjson.dumps(unfolded, option=option)
     except TypeError as error:
@@ -124,12 +143,12 @@ def encode(message: Message) -> bytes:
     return raw
 
 
-def checksum(snapshot: RewardSnapshot) -> str:
+def checksum(snapshot: AnySnapshot) -> str:
     """SHA-256 (hex) of the snapshot's bytes with an empty checksum."""
     return _sha256(_unfold(replace(snapshot, checksum="")))
 
 
-def sealed(snapshot: RewardSnapshot) -> RewardSnapshot:
+def sealed(snapshot: _Snapshot) -> _Snapshot:
     """The snapshot with its checksum filled in."""
     return replace(snapshot, checksum=checksum(snapshot))
 

@@ -21,6 +21,8 @@ LabelSource = Literal["critic", "proxy", "outcome", "human"]
 TRUSTED_SOURCES: frozenset[str] = frozenset({"outcome", "human"})
 PairStrategy = Literal["best_vs_rest", "adjacent"]
 GateState = Literal["shadow", "active"]
+SnapshotKind = Literal["bt", "text", "lora"]
+"""What a reward model weighs: critics, or texts by n-grams, or texts by a language model's LoRA adapter."""
 CONTEXT_MARK = "@"
 """Stands before a context in the name of a feature: ``@arm=physics`` is a candidate's own,
 ``flicker.quality@world_model=dit-7b`` what a critic's score counts there above what it counts elsewhere."""
@@ -172,6 +174,7 @@ class RewardSnapshot:
     """
 
     SCHEMA: ClassVar[str] = "tribrain.reward_snapshot/1"
+    KIND: ClassVar[SnapshotKind] = "bt"
 
     schema: str = SCHEMA
     model: str
@@ -199,6 +202,73 @@ class RewardSnapshot:
     """Checksum of the snapshot from which learning went on where the pairs topic was made again."""
     learner: dict[str, Any]
     """The learner's state; opaque to everyone but the learner."""
+    checksum: str = ""
+    """SHA-256 over the message with this field empty."""
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextSnapshot:
+    """A reward of texts alone that is learnt pair by pair: linear in hashed n-grams of characters."""
+
+    SCHEMA: ClassVar[str] = "tribrain.text_snapshot/1"
+    KIND: ClassVar[SnapshotKind] = "text"
+
+    schema: str = SCHEMA
+    model: str
+    kind: Literal["text"] = "text"
+    version: Count
+    """Distinct pairs learnt."""
+    gate: GateState
+    statement: str
+    """One sentence for people: what the model was made of and whether it may choose."""
+    scheme: dict[str, Any]
+    """How a text becomes numbers: sizes of n-grams, buckets, hash; readers refuse what they do not know."""
+    labels: dict[str, Count]
+    """Pairs learnt per label source."""
+    metrics: dict[str, Any]
+    """Test-then-train figures, each pair predicted before any pair of its task was learnt."""
+    consumed: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Topic to partition to next offset; empty for a model made from a file."""
+    topic_ids: dict[str, str] = field(default_factory=dict)
+    """Topic to the id that Kafka gave it."""
+    learner: dict[str, Any]
+    """Weights and all else that later steps depend on; ``trainers.text`` reads it."""
+    checksum: str = ""
+    """SHA-256 over the message with this field empty."""
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterSnapshot:
+    """A LoRA adapter of a text reward model, and the evidence for it; the adapter is in an artifact store."""
+
+    SCHEMA: ClassVar[str] = "tribrain.adapter_snapshot/1"
+    KIND: ClassVar[SnapshotKind] = "lora"
+
+    schema: str = SCHEMA
+    model: str
+    kind: Literal["lora"] = "lora"
+    version: Count
+    """Number of the training."""
+    gate: GateState
+    """``active``: shown to beat the one in force and the text baselines on tasks kept apart."""
+    statement: str
+    """One sentence for people."""
+    base_model: dict[str, Any]
+    """Name and hashes of the base model and its tokenizer, as in the adapter's ``reward.json``."""
+    uri: str
+    """Where the adapter is: a folder, or a URI of a file system that fsspec knows."""
+    files: dict[str, dict[str, Any]]
+    """File name to its ``size`` in bytes and ``sha256``."""
+    labels: dict[str, Count]
+    """Pairs that it was trained on, per label source."""
+    metrics: dict[str, Any]
+    """Of the tasks kept apart: its own figures, those of what it was compared with, and their intervals."""
+    consumed: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Topic to partition to next offset."""
+    topic_ids: dict[str, str] = field(default_factory=dict)
+    """Topic to the id that Kafka gave it."""
     checksum: str = ""
     """SHA-256 over the message with this field empty."""
     extras: dict[str, Any] = field(default_factory=dict)
@@ -246,4 +316,10 @@ class Candidate:
 
 TraceMessage = TraceEvent | RunEnd | RunClosed
 PairMessage = PreferencePair | PairsEnd | Rollback
-Message = TraceMessage | PairMessage | RewardSnapshot
+AnySnapshot = RewardSnapshot | TextSnapshot | AdapterSnapshot
+Message = TraceMessage | PairMessage | AnySnapshot
+
+
+def snapshot_key(model: str, kind: SnapshotKind = "bt") -> str:
+    """Key on the snapshots topic, and what its one writer is known by: a model has one of each kind."""
+    return model if kind == "bt" else f"{model}:{kind}"

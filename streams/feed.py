@@ -1,41 +1,42 @@
-"""The newest reward snapshot of a model, kept up to date in the background."""
+"""The newest snapshots of a model: followed in the background, or read once."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from typing import Self
+from typing import Generic, Self
 
-from streams.codec import ContractError, decode_snapshot
+from streams.codec import ContractError, OtherModel, decode_snapshot
 from streams.contracts import RewardSnapshot
 from streams.follow import TopicFollower
 from streams.messages import StoredMessage
 from streams.replay import read_topic
-from streams.serving import NotNewer, OtherModel, ServingSnapshot
+from streams.serving import NotNewer, ServingSnapshot, Snapshot
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
-class SnapshotFeed:
-    """Follows the snapshots topic in a daemon thread; no method waits for the broker.
+class FeedOf(Generic[Snapshot]):
+    """Follows one kind of snapshots of a model in a daemon thread; no method waits for the broker.
 
     ``critics`` are the names of the run's critics. ``refused`` counts by reason the snapshots that were not
     taken, as ServingSnapshot does. ``on_snapshot`` is called in the feed's thread for each one that was, in
-    the order of versions. A broker that is away only means that nothing new comes in; the feed goes on when
-    it is back.
+    the order of versions. A broker that is
+    away only means that nothing new comes in; the feed goes on when it is back.
     """
 
     def __init__(
         self,
+        kind: type[Snapshot],
         settings: Settings,
         model: str = "default",
         *,
         critics: Collection[str] = (),
-        on_snapshot: Callable[[RewardSnapshot], None] | None = None,
+        on_snapshot: Callable[[Snapshot], None] | None = None,
     ) -> None:
-        self._serving = ServingSnapshot(model, critics=critics)
+        self._serving = ServingSnapshot(kind, model, critics=critics)
         self._on_snapshot = on_snapshot
         self._follower = TopicFollower(settings, (settings.snapshots_topic,), self._take)
 
@@ -49,7 +50,7 @@ class SnapshotFeed:
     def refused(self) -> dict[str, int]:
         return dict(self._serving.refused)
 
-    def latest(self) -> RewardSnapshot | None:
+    def latest(self) -> Snapshot | None:
         """The newest snapshot so far; None where there is none yet."""
         return self._serving.snapshot
 
@@ -69,16 +70,37 @@ class SnapshotFeed:
             self._on_snapshot(snapshot)
 
 
-def read_latest_snapshot(settings: Settings, model: str, timeout_s: float = 10.0) -> RewardSnapshot | None:
-    """The newest snapshot of ``model`` on the topic now; None where it holds none.
+class SnapshotFeed(FeedOf[RewardSnapshot]):
+    """The newest reward snapshot of a model, kept up to date in the background."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        model: str = "default",
+        *,
+        critics: Collection[str] = (),
+        on_snapshot: Callable[[RewardSnapshot], None] | None = None,
+    ) -> None:
+        super().__init__(RewardSnapshot, settings, model, critics=critics, on_snapshot=on_snapshot)
+
+
+def read_latest_of(
+    kind: type[Snapshot], settings: Settings, model: str, timeout_s: float = 10.0
+) -> Snapshot | None:
+    """The newest snapshot of this kind of ``model`` on the topic now; None where it holds none.
 
     Raises BadInput where the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
     """
-    newest = ServingSnapshot(model)
+    newest = ServingSnapshot(kind, model)
     for message in read_topic(settings, settings.snapshots_topic, timeout_s=timeout_s):
         with suppress(ContractError):
             newest.offer(message.value, message.source)
     return newest.snapshot
+
+
+def read_latest_snapshot(settings: Settings, model: str, timeout_s: float = 10.0) -> RewardSnapshot | None:
+    """The newest reward snapshot of ``model`` on the topic now, as ``read_latest_of``."""
+    return read_latest_of(RewardSnapshot, settings, model, timeout_s)
 
 
 def read_snapshots(

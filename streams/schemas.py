@@ -12,6 +12,7 @@ import orjson
 
 from streams.codec import json_schema
 from streams.contracts import (
+    AdapterSnapshot,
     Message,
     PairsEnd,
     PreferencePair,
@@ -19,6 +20,7 @@ from streams.contracts import (
     Rollback,
     RunClosed,
     RunEnd,
+    TextSnapshot,
     TraceEvent,
 )
 from streams.files import write_atomically
@@ -27,7 +29,11 @@ FOLDER = Path(__file__).with_suffix("")
 _CHANNELS: dict[str, tuple[str, str, tuple[type[Message], ...]]] = {
     "trace": ("tribrain.trace", "The run id", (TraceEvent, RunEnd, RunClosed)),
     "pairs": ("tribrain.pairs", "The reward model's name", (PreferencePair, PairsEnd, Rollback)),
-    "snapshots": ("tribrain.snapshots", "The reward model's name", (RewardSnapshot,)),
+    "snapshots": (
+        "tribrain.snapshots",
+        "The reward model's name, and a colon and the kind for other kinds than bt",
+        (RewardSnapshot, TextSnapshot, AdapterSnapshot),
+    ),
 }
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from typing import Generic, TypeVar
 
-from streams.codec import ContractError, OtherFeatures, decode_snapshot
-from streams.contracts import CONTEXT_MARK, RewardSnapshot
+from streams.codec import ContractError, OtherFeatures, OtherModel, decode_snapshot_of
+from streams.contracts import CONTEXT_MARK, AnySnapshot, RewardSnapshot
 
-
-class OtherModel(ContractError):
-    """A snapshot of another reward model than the one in use."""
-
-    reason = "other model"
+Snapshot = TypeVar("Snapshot", bound=AnySnapshot)
 
 
 class NotNewer(ContractError):
@@ -21,28 +18,35 @@ class NotNewer(ContractError):
     reason = "not newer"
 
 
-class ServingSnapshot:
+class ServingSnapshot(Generic[Snapshot]):
     """The newest usable snapshot of those that were offered; a worse one changes nothing.
 
-    ``model`` is the reward model's name; by default that of the first snapshot. ``critics`` are the names of
-    the critics whose scores the snapshot is to weigh; by default any. With ``replaceable``, a snapshot of
-    the same version takes the place of the one in use. ``refused`` counts by reason what was not taken:
-    ``damaged``, ``not finite``, ``other features``, ``other model``, ``not newer``.
+    ``kind`` is which of the kinds of snapshots it takes. ``model`` is the reward model's name; by default
+    that of the first snapshot. ``critics`` are the names of the critics whose scores the snapshot is to
+    weigh; by default any. With ``replaceable``, a snapshot of the same version takes the place of the one in
+    use. ``refused`` counts by reason what was not taken: ``damaged``, ``not finite``, ``other features``,
+    ``other model``, ``not newer``.
     """
 
     def __init__(
-        self, model: str | None = None, *, critics: Collection[str] = (), replaceable: bool = False
+        self,
+        kind: type[Snapshot],
+        model: str | None = None,
+        *,
+        critics: Collection[str] = (),
+        replaceable: bool = False,
     ) -> None:
+        self._kind = kind
         self._model = model
         self._critics = critics
         self._replaceable = replaceable
-        self.snapshot: RewardSnapshot | None = None
+        self.snapshot: Snapshot | None = None
         self.refused: Counter[str] = Counter()
 
-    def offer(self, raw: bytes, source: str) -> RewardSnapshot:
+    def offer(self, raw: bytes, source: str) -> Snapshot:
         """Take the snapshot into use. Raises ContractError with the reason for which it was refused."""
         try:
-            snapshot = decode_snapshot(raw, source)
+            snapshot = decode_snapshot_of(self._kind, raw, source)
             self._check(snapshot, source)
         except ContractError as error:
             self.refused[error.reason] += 1
@@ -50,9 +54,18 @@ class ServingSnapshot:
         self._model, self.snapshot = snapshot.model, snapshot
         return snapshot
 
-    def _check(self, snapshot: RewardSnapshot, source: str) -> None:
+    def _check(self, snapshot: Snapshot, source: str) -> None:
         if self._model not in (None, snapshot.model):
             raise OtherModel(f"{source}: is of model {snapshot.model!r}; expected {self._model!r}")
+        if isinstance(snapshot, RewardSnapshot):
+            self._check_critics(snapshot, source)
+        if self.snapshot is None:
+            return
+        in_use = self.snapshot.version
+        if snapshot.version < in_use or (snapshot.version == in_use and not self._replaceable):
+            raise NotNewer(f"{source}: is version {snapshot.version}, and version {in_use} is in use")
+
+    def _check_critics(self, snapshot: RewardSnapshot, source: str) -> None:
         scores = {name.partition(CONTEXT_MARK)[0] for name in snapshot.feature_names} - {""}
         weighed = sorted({name.rpartition(".")[0] for name in scores})
         if self._critics and weighed and not set(weighed) & set(self._critics):
@@ -60,8 +73,3 @@ class ServingSnapshot:
                 f"{source}: weighs the critics {', '.join(weighed)}; this run has none of them, "
                 f"but {', '.join(sorted(self._critics))}"
             )
-        if self.snapshot is None:
-            return
-        in_use = self.snapshot.version
-        if snapshot.version < in_use or (snapshot.version == in_use and not self._replaceable):
-            raise NotNewer(f"{source}: is version {snapshot.version}, and version {in_use} is in use")

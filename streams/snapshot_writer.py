@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Generic
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from streams.codec import encode
-from streams.contracts import RewardSnapshot
+from streams.contracts import RewardSnapshot, snapshot_key
 from streams.errors import BadInput
 from streams.fail_points import reach
-from streams.feed import read_latest_snapshot
+from streams.feed import read_latest_of
 from streams.messages import Outgoing
+from streams.serving import Snapshot
 from streams.settings import MAX_SNAPSHOT_BYTES, Settings
 from streams.topics import has_transactions
 
@@ -33,19 +35,20 @@ class Fenced(Exception):
     """Another trainer has taken over the model; this one must stop and publish nothing more."""
 
 
-class SnapshotWriter:
-    """Reads the newest snapshot of ``model`` and publishes the next ones.
+class WriterOf(Generic[Snapshot]):
+    """Reads the newest snapshot of one kind of ``model`` and publishes the next ones.
 
     librdkafka's in-memory broker has no fencing, so on it there is none.
     """
 
-    def __init__(self, settings: Settings, model: str) -> None:
+    def __init__(self, kind: type[Snapshot], settings: Settings, model: str) -> None:
+        self._kind = kind
         self._settings = settings
         self._model = model
         self._producer: AIOKafkaProducer | None = None
         self._transactional = True
 
-    async def open(self) -> RewardSnapshot | None:
+    async def open(self) -> Snapshot | None:
         """Fence off every older writer, then read the newest snapshot; None where there is none.
 
         May be called again after ``close``. Raises BadInput where the broker stays silent.
@@ -69,7 +72,7 @@ class SnapshotWriter:
             raise BadInput(f"the snapshots of model {self._model!r} cannot be written: {error}") from None
         self._producer = producer
         return await loop.run_in_executor(
-            None, lambda: read_latest_snapshot(self._settings, self._model, timeout_s=_READ_S)
+            None, lambda: read_latest_of(self._kind, self._settings, self._model, timeout_s=_READ_S)
         )
 
     async def publish(self, snapshot: Outgoing) -> None:
@@ -96,12 +99,19 @@ class SnapshotWriter:
 
     @property
     def transactional_id(self) -> str:
-        return f"{self._settings.topic_prefix}.{self._model}"
+        return f"{self._settings.topic_prefix}.{snapshot_key(self._model, self._kind.KIND)}"
 
     async def _send(self, producer: AIOKafkaProducer, snapshot: Outgoing) -> None:
         await producer.send_and_wait(
             snapshot.topic, value=snapshot.value, key=snapshot.key, headers=list(snapshot.headers) or None
         )
+
+
+class SnapshotWriter(WriterOf[RewardSnapshot]):
+    """The writer of a model's reward snapshots."""
+
+    def __init__(self, settings: Settings, model: str) -> None:
+        super().__init__(RewardSnapshot, settings, model)
 
 
 def base_of(snapshot: RewardSnapshot, topic: str) -> Outgoing:

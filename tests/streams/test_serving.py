@@ -15,8 +15,8 @@ from tests.runner.fakes import snapshot
 IN_USE = snapshot(version=5)
 
 
-def serving() -> ServingSnapshot:
-    model = ServingSnapshot("default", critics=["eye", "ear"])
+def serving() -> ServingSnapshot[RewardSnapshot]:
+    model = ServingSnapshot(RewardSnapshot, "default", critics=["eye", "ear"])
     model.offer(encode(IN_USE), "test")
     return model
 
