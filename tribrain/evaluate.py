@@ -49,6 +49,11 @@ _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
     type=options.PATH,
     help="A bt_reward.json, or the folder of a LoRA text reward model, to measure rather than learning.",
 )
+@click.option(
+    "--base-model",
+    metavar="NAME|FOLDER",
+    help="Where a text reward model's base is, if it is not where it was when trained.",
+)
 @click.option("--holdout", required=True, type=options.PATH, help="Pairs to be measured on, of other tasks.")
 @click.option(
     "--learner",
@@ -70,6 +75,7 @@ _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
 def evaluate_rm(
     pairs: Path | None,
     model: Path | None,
+    base_model: str | None,
     holdout: Path,
     learners: tuple[str, ...],
     orders: int,
@@ -89,7 +95,7 @@ def evaluate_rm(
     if model is not None:
         if learners:
             raise BadInput("--learner says who learns from --pairs; with --model nothing is learnt")
-        unseen, measured, n_train = _of_model(model, holdout)
+        unseen, measured, n_train = _of_model(model, base_model, holdout)
         of_holdout = PairTable.of(unseen, CriticRanges({}), ())
         n_shared = None
     else:
@@ -110,7 +116,9 @@ def evaluate_rm(
     _say(results, n_train, len(unseen), n_shared)
 
 
-def _of_model(model: Path, holdout: Path) -> tuple[list[PreferencePair], dict[str, Measured], int]:
+def _of_model(
+    model: Path, base: str | None, holdout: Path
+) -> tuple[list[PreferencePair], dict[str, Measured], int]:
     """The pairs kept apart, what the model predicts of them, and how many it has learnt. Raises BadInput."""
     if not model.is_dir():
         snapshot = read_snapshot(model)
@@ -123,7 +131,7 @@ def _of_model(model: Path, holdout: Path) -> tuple[list[PreferencePair], dict[st
     from trainers.lora.scorer import open_reward
 
     unseen = [replace(pair, task_id=task_of_text(pair)) for pair in _pairs(holdout, read=read_text_pairs)]
-    reward = open_reward(model)
+    reward = open_reward(model, base=base)
     p = reward.prob_prefer(
         [pair.goal_instruction for pair in unseen],
         [pair.chosen_prompt for pair in unseen],

@@ -153,7 +153,7 @@ def cases() -> Iterator[tuple[str, str]]:
     lora = "train-lora-rm --pairs texts.jsonl --out-dir new/lora --base-model"
     yield (
         f"{lora} no-such-model",
-        r"'no-such-model' is no folder, and cannot be fetched .*; give a folder with",
+        r"'no-such-model' is no folder, and cannot be fetched .*; give --base-model a",
     )
     yield f"{lora} good", r"good: has no config\.json; expected the folder of a pretrained model"
     yield f"{lora} untold-base", r"config\.json: names no model_type; expected a model's configuration"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -158,6 +159,26 @@ def test_evaluate_rm_gives_the_figures_of_training_on_the_same_pairs(
     of = orjson.loads(capsys.readouterr().out)["learners"]["default"]
     said = orjson.loads((trained / "reward.json").read_bytes())["metrics"]["models"]["LoRA"]
     assert {name: of[name] for name in said} == said
+
+
+def test_a_base_model_that_was_moved_can_be_named(
+    base: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = Path(shutil.copytree(base, tmp_path / "moved"))
+    model = Path(shutil.copytree(trained, tmp_path / "lora_rm"))
+    reward = (model / "reward.json").read_bytes().replace(base.encode(), b"/nowhere")
+    (model / "reward.json").write_bytes(reward)
+    given = (
+        "evaluate-rm",
+        "--model",
+        str(model),
+        "--holdout",
+        write(tmp_path / "holdout.jsonl", 4),
+        "--json",
+    )
+    assert code_of(*given) == 2
+    assert "'/nowhere' is no folder, and cannot be fetched" in capsys.readouterr().err
+    assert code_of(*given, "--base-model", str(moved)) == 0
 
 
 def test_a_folder_that_is_there_is_left_alone(

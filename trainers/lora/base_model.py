@@ -86,5 +86,5 @@ def _fetched(name: str) -> Path:
     except Exception as error:  # whatever the network, the hub or the name gives
         raise BadInput(
             f"{name!r} is no folder, and cannot be fetched from the hub ({type(error).__name__}); "
-            "give a folder with config.json, model.safetensors and tokenizer.json"
+            "give --base-model a folder with config.json, model.safetensors and tokenizer.json"
         ) from None

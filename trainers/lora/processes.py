@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,8 +31,10 @@ def reported(
     if not trackers:
         yield lambda step: None
         return
+    # Trackers differ in which names and values they take.
     told = {
-        name: value if isinstance(value, int | float | str) else str(value) for name, value in plan.items()
+        re.sub(r"\W+", "_", name): value if isinstance(value, int | float | str) else str(value)
+        for name, value in plan.items()
     }
     accelerator.init_trackers("tribrain-lora", config=told)
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from streams.errors import BadInput
 from trainers.lora.adapter import Adapter, Reward, read_adapter
 from trainers.lora.base_model import find_base
-from trainers.lora.lean_import import lean_import
+from trainers.lora.lean_import import lean
 from trainers.lora.low_rank import attach
-from trainers.lora.model import build, score
+from trainers.lora.model import Pooling, build, score
 from trainers.lora.tokens import Tokens, load_tokenizer, tokenizer_sha256
 
 Array = NDArray[np.float64]
@@ -43,8 +43,8 @@ class TextReward:
             )
         self._device, self._lock = device, threading.Lock()
         self._tokens = Tokens(tokenizer, adapter.reward.length)
-        with lean_import():
-            self._built = build(found, "native" if adapter.reward.pooling == "native" else "mean", seed=0)
+        pooling: Pooling = "native" if adapter.reward.pooling == "native" else "mean"
+        self._built = lean(lambda: build(found, pooling, seed=0))
         self._slots = attach(self._built, adapter.tensors, adapter.reward.scale, str(adapter.folder))
         self._built.model.to(device)
         self._reward = adapter.reward

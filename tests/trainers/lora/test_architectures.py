@@ -13,9 +13,11 @@ import orjson
 import pytest
 import torch
 from peft import AutoPeftModelForSequenceClassification
+from safetensors.torch import load_file
 
 from streams.errors import BadInput
 from tests.trainers.lora.tiny import CONFIGS, SETTINGS, good_over_bad, job_of, prepared_of, tiny_base
+from trainers.lora.adapter import WEIGHTS
 from trainers.lora.model import Pooling
 from trainers.lora.scorer import open_reward
 from trainers.lora.tokens import Tokens, load_tokenizer, padded
@@ -100,6 +102,15 @@ def test_native_pooling_loads_with_peft_alone(model_type: str, trained: dict[tup
             given["token_type_ids"] = types
         with torch.inference_mode():
             assert model(**given).logits.item() == reward.rewards([text])[0]
+
+
+@pytest.mark.parametrize("model_type", ["bert", "distilbert", "deberta-v2", "modernbert"])
+def test_a_bias_that_cancels_stays_where_it_was(
+    model_type: str, trained: dict[tuple[str, str], Path]
+) -> None:
+    assert (
+        load_file(trained[model_type, "native"] / WEIGHTS)["base_model.model.classifier.bias"].item() == 0.0
+    )
 
 
 def test_an_unknown_architecture_says_what_to_pass(folder: Path) -> None:

@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_name_that_cannot_be_fetched_says_to_give_a_folder() -> None:
     with pytest.raises(
-        BadInput, match=r"'no/such-model' is no folder, and cannot be fetched .*; give a folder"
+        BadInput, match=r"'no/such-model' is no folder, and cannot be fetched .*; give --base-model a"
     ):
         find_base("no/such-model")
 

@@ -16,10 +16,12 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save
+from transformers.utils import import_utils
 
 from streams.errors import BadInput
 from tests.trainers.lora.tiny import SETTINGS, good_over_bad, job_of, prepared_of, tiny_base
 from trainers.lora.adapter import REWARD, WEIGHTS, read_adapter
+from trainers.lora.lean_import import lean
 from trainers.lora.low_rank import adapter_tensors
 from trainers.lora.model import build, score
 from trainers.lora.scorer import TextReward, open_reward
@@ -166,13 +168,28 @@ def test_an_adapter_with_tensors_of_another_shape_is_refused(copy: Path) -> None
         TextReward(replace(read_adapter(copy), tensors=tensors))
 
 
-def test_scoring_loads_neither_peft_nor_scikit_learn(adapter_folder: Path) -> None:
+def test_scoring_loads_neither_peft_nor_scikit_learn_nor_the_compiler(adapter_folder: Path) -> None:
     script = (
         "import sys\nfrom pathlib import Path\nfrom trainers.lora.scorer import open_reward\n"
-        "open_reward(Path(sys.argv[1])).rewards([('goal', 'good')])\nprint(*sys.modules)"
+        "open_reward(Path(sys.argv[1])).rewards([('goal', 'good')])\nprint(*sys.modules)\n"
+        "import torch._dynamo\ntorch._dynamo.optimize"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(adapter_folder)], capture_output=True, text=True, check=True
     )
     assert {"torch", "transformers"} <= set(done.stdout.split())
-    assert {"peft", "sklearn", "scipy", "matplotlib"}.isdisjoint(done.stdout.split())
+    assert {"peft", "sklearn", "scipy", "torch._dynamo", "matplotlib"}.isdisjoint(done.stdout.split())
+
+
+def test_a_transformers_that_needs_what_is_left_out_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "transformers.modeling_utils")
+    calls = []
+
+    def load() -> bool:
+        calls.append(import_utils.is_sklearn_available())
+        if not calls[-1]:
+            raise NameError("roc_curve")
+        return True
+
+    assert lean(load)
+    assert calls == [False, True]

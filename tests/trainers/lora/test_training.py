@@ -156,7 +156,11 @@ def test_a_training_that_is_killed_again_and_again_gives_the_same_bytes(
     assert not Checkpoint(out).path.exists()
 
 
-def test_a_training_goes_on_from_every_step(bert: Path, adapter_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("patience", [None, 1])
+def test_a_training_goes_on_from_every_step(bert: Path, tmp_path: Path, patience: int | None) -> None:
+    settings = replace(SETTINGS, epochs=2, evaluations=4, patience=patience)
+    whole: list[int] = []
+    job_of(bert, tmp_path / "whole", settings, on_step=lambda step: whole.append(step.step))
     steps: list[int] = []
 
     class Ended(Exception):
@@ -167,12 +171,12 @@ def test_a_training_goes_on_from_every_step(bert: Path, adapter_folder: Path, tm
         raise Ended
 
     out = tmp_path / "out"
-    for _ in range(5):
+    for _ in whole:
         with pytest.raises(Ended):
-            job_of(bert, out, on_step=end)
-    job_of(bert, out, on_step=lambda step: steps.append(step.step))
-    assert steps == [1, 2, 3, 4, 5, 6]
-    assert (out / WEIGHTS).read_bytes() == (adapter_folder / WEIGHTS).read_bytes()
+            job_of(bert, out, settings, on_step=end)
+    job_of(bert, out, settings, on_step=end)
+    assert steps == whole
+    assert (out / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
 
 
 def test_nothing_is_pickled(bert: Path, tmp_path: Path) -> None:
