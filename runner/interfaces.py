@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,10 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.contracts import CriticResult, RewardSnapshot, RunEnd, TraceEvent
+from streams.contracts import CriticResult, GateState, RewardSnapshot, RunEnd, TraceEvent
 
 Frames = NDArray[np.uint8]
 """Decoded RGB frames, shape (T, H, W, 3)."""
+Vector = NDArray[np.float64]
 
 
 class GenerationFailed(Exception):
@@ -61,3 +63,23 @@ class RewardFeed(Protocol):
     """The newest reward snapshot, at once or not at all."""
 
     def latest(self) -> RewardSnapshot | None: ...
+
+
+class TextReward(Protocol):
+    """A reward of prompts, fixed at one moment."""
+
+    version: int
+    gate: GateState
+
+    def rewards(self, goal: str, prompts: Sequence[str]) -> tuple[Vector, Vector]:
+        """Mean and standard deviation (N,) of each prompt's reward, in nats; differences alone count."""
+        ...
+
+
+class TextRewardFeed(Protocol):
+    """The newest reward of prompts, at once or not at all."""
+
+    name: str
+    """Of the critic that its scores are recorded as."""
+
+    def latest(self) -> TextReward | None: ...
