@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LORA_READY := $(VENV)/.lora-ready
 
-.PHONY: setup demo test test-faults bench results constraints clean
+.PHONY: setup lora demo test test-faults bench results constraints clean
 
 setup: $(READY)
 
@@ -17,10 +18,17 @@ $(READY): constraints.txt pyproject.toml compose/kafka/pom.xml
 	$(BIN)/tribrain broker --fetch-only
 	@touch $@
 
+# PyTorch, Transformers and PEFT, for train-lora-rm; some GiB.
+lora: $(LORA_READY)
+
+$(LORA_READY): $(READY) constraints-lora.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints-lora.txt
+	@touch $@
+
 demo: $(READY)
 	$(BIN)/tribrain demo
 
-test: $(READY)
+test: $(LORA_READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -41,6 +49,9 @@ results: $(READY)
 constraints:
 	printf 'hatchling\neditables\n' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml - --output-file constraints.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header --extra dev --extra lora --extra lora-test \
+	  --constraint constraints.txt pyproject.toml --output-file constraints-lora.txt
 
 clean:
 	rm -rf $(VENV) outputs

@@ -39,6 +39,7 @@ from streams.errors import BadInput
 _NESTED: dict[type, dict[str, type]] = {TraceEvent: {"critic_results": CriticResult}}
 # Fields that came later, so that what was written before them has the same bytes as ever.
 _LEFT_OUT_IF_EMPTY: dict[type, tuple[str, ...]] = {RewardSnapshot: ("topic_ids", "base", "covariance")}
+_OF_A_BARE_PAIR = {"task_id": "", "label_source": "critic", "chosen_critics": {}, "rejected_critics": {}}
 _TRACE: tuple[type, ...] = (TraceEvent, RunEnd, RunClosed)
 _PAIRS: tuple[type, ...] = (PreferencePair, PairsEnd, Rollback)
 _SNAPSHOTS: tuple[type[AnySnapshot], ...] = (RewardSnapshot, TextSnapshot, AdapterSnapshot)
@@ -95,6 +96,23 @@ def decode_pair(raw: bytes, source: str) -> PairMessage:
                 f"{source}: model {message.model!r} cannot be rolled back to one of {carried.model!r}"
             )
     return message
+
+
+def decode_text_pair(raw: bytes, source: str) -> PairMessage:
+    """As ``decode_pair``, of a line that may be as little as a goal and two texts. Raises ContractError.
+
+    Who does not say who labelled it is counted as ``critic``, the least that a label can be worth.
+    """
+    try:
+        obj = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        obj = None
+    if isinstance(obj, dict) and obj.get("schema", PreferencePair.SCHEMA) == PreferencePair.SCHEMA:
+        for text in ("chosen_prompt", "rejected_prompt"):
+            if text not in obj:
+                raise ContractError(f"{source}: a required field is missing: `{text}`")
+        raw = orjson.dumps(_OF_A_BARE_PAIR | obj)
+    return decode_pair(raw, source)
 
 
 def decode_snapshot(raw: bytes, source: str) -> RewardSnapshot:

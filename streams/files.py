@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from streams.codec import decode_candidate, decode_pair, decode_snapshot, decode_trace
+from streams.codec import decode_candidate, decode_pair, decode_snapshot, decode_text_pair, decode_trace
 from streams.contracts import Candidate, PairMessage, RewardSnapshot, RunClosed, RunEnd, TraceEvent
 from streams.errors import BadInput
 
@@ -59,6 +59,11 @@ def missing_ends(messages: Iterable[TraceEvent | RunEnd]) -> list[RunEnd]:
 def read_pairs(path: Path) -> list[PairMessage]:
     """The pairs of a ``pairs.jsonl`` in the order of the file. Raises BadInput; no pairs is one."""
     return [decode_pair(line, source) for line, source in _lines(path, "pair")]
+
+
+def read_text_pairs(path: Path) -> list[PairMessage]:
+    """As ``read_pairs``; a goal and two texts a line are enough. Raises BadInput."""
+    return [decode_text_pair(line, source) for line, source in _lines(path, "pair")]
 
 
 def read_candidates(path: Path) -> list[Candidate]:

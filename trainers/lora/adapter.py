@@ -1,0 +1,109 @@
+"""The folder of a trained adapter: PEFT's two files, and ``reward.json``, which says what they are of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from streams.errors import BadInput
+from streams.files import read_bytes
+
+SCHEMA = "tribrain.text_reward/1"
+WEIGHTS, CONFIG, REWARD = "adapter_model.safetensors", "adapter_config.json", "reward.json"
+
+
+class _File(msgspec.Struct):
+    sha256: str
+    bytes: int
+
+
+class _Base(msgspec.Struct):
+    name: str
+    model_type: str
+    sha256: str
+    tokenizer_sha256: str
+
+
+class _Pairs(msgspec.Struct):
+    train: int
+    held_out: int
+
+
+class Reward(msgspec.Struct):
+    """What of ``reward.json`` is needed to score; the rest is for people."""
+
+    schema: str
+    model: str
+    pooling: str
+    length: int
+    scale: float
+    base_model: _Base
+    adapter: _File
+    pairs: _Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A folder's adapter, read and checked against its ``reward.json``."""
+
+    folder: Path
+    reward: Reward
+    tensors: Mapping[str, Tensor]
+
+
+def is_adapter(path: Path) -> bool:
+    return (path / REWARD).is_file()
+
+
+def read_adapter(folder: Path) -> Adapter:
+    """Raises BadInput where the folder is none, or the weights are not those that it speaks of."""
+    file = folder / REWARD
+    try:
+        reward = msgspec.json.decode(read_bytes(file), type=Reward)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise BadInput(f"{file}: the file is damaged: {error}; train the model again") from None
+    if reward.schema != SCHEMA:
+        raise BadInput(f"{file}: schema is {reward.schema!r}; this version reads {SCHEMA!r}")
+    if reward.pooling not in ("mean", "native"):
+        raise BadInput(f"{file}: pooling is {reward.pooling!r}; expected mean or native")
+    content = read_bytes(folder / WEIGHTS)
+    if len(content) != reward.adapter.bytes:
+        raise BadInput(
+            f"{folder / WEIGHTS}: has {len(content)} bytes, and {REWARD} says {reward.adapter.bytes}; "
+            "the file is damaged: train the model again"
+        )
+    if hashlib.sha256(content).hexdigest() != reward.adapter.sha256:
+        raise BadInput(
+            f"{folder / WEIGHTS}: the SHA-256 is not the one in {REWARD}; "
+            "the file is damaged or was exchanged: train the model again"
+        )
+    try:
+        return Adapter(folder, reward, load(content))
+    except SafetensorError as error:
+        raise BadInput(f"{folder / WEIGHTS}: cannot be read: {error}; train the model again") from None
+
+
+def weights_file(tensors: Mapping[str, Tensor]) -> bytes:
+    """``adapter_model.safetensors`` as PEFT writes it."""
+    found = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    content: bytes = save(found, {"format": "pt"})
+    return content
+
+
+def config_file(peft_config: Any, base_name: str) -> bytes:
+    """``adapter_config.json`` as PEFT writes it, with sets in a fixed order."""
+    config = {
+        name: sorted(value) if isinstance(value, set) else value
+        for name, value in peft_config.to_dict().items()
+    }
+    config |= {"base_model_name_or_path": base_name, "inference_mode": True}
+    return orjson.dumps(config, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS, default=str) + b"\n"

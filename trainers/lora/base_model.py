@@ -1,0 +1,90 @@
+"""The frozen base model: a folder, or a name on the hub, with the hash of what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from streams.errors import BadInput
+from streams.files import read_bytes
+
+_INDEX = "model.safetensors.index.json"
+_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+"""What is fetched from the hub: nothing pickled and no code."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """Files of a pretrained model; nothing is loaded yet."""
+
+    name: str
+    """A folder's absolute path, or a name on the hub."""
+    folder: Path
+    config: dict[str, Any]
+    weights: tuple[Path, ...]
+
+    @property
+    def model_type(self) -> str:
+        return str(self.config["model_type"])
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.weights)
+
+    def sha256(self) -> str:
+        """Hex; of the weights' file, or of the list of the hashes where there are several."""
+        hashes = [file_sha256(path) for path in self.weights]
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def find_base(name: str) -> BaseModel:
+    """A folder that is there, else a model of the hub, fetched or from its cache. Raises BadInput."""
+    is_folder = bool(name) and Path(name).is_dir()
+    folder = Path(name).resolve() if is_folder else _fetched(name)
+    file = folder / "config.json"
+    if not file.is_file():
+        raise BadInput(f"{folder}: has no config.json; expected the folder of a pretrained model")
+    try:
+        config = orjson.loads(read_bytes(file))
+    except orjson.JSONDecodeError as error:
+        raise BadInput(f"{file}: not JSON ({error}); expected a model's configuration") from None
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+        raise BadInput(f"{file}: names no model_type; expected a model's configuration")
+    return BaseModel(str(folder) if is_folder else name, folder, config, _weights(folder))
+
+
+def file_sha256(path: Path) -> str:
+    """Hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _weights(folder: Path) -> tuple[Path, ...]:
+    single, index = folder / "model.safetensors", folder / _INDEX
+    if single.is_file():
+        return (single,)
+    if index.is_file():
+        files = sorted(set(orjson.loads(read_bytes(index)).get("weight_map", {}).values()))
+        paths = tuple(folder / name for name in files)
+        if paths and all(path.is_file() for path in paths):
+            return paths
+    raise BadInput(
+        f"{folder}: has no model.safetensors; pickled weights are not read, "
+        "so give a model that is saved as safetensors"
+    )
+
+
+def _fetched(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_WANTED))
+    except Exception as error:  # whatever the network, the hub or the name gives
+        raise BadInput(
+            f"{name!r} is no folder, and cannot be fetched from the hub ({type(error).__name__}); "
+            "give --base-model a folder with config.json, model.safetensors and tokenizer.json"
+        ) from None

@@ -1,0 +1,130 @@
+"""What a training that is killed goes on from: one file, whole or absent, beside the folder to be written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from streams.errors import BadInput
+from streams.files import read_bytes, sync_directory, write_atomically
+
+_PLAN, _STATE, _FINISHED = "plan.json", "state.safetensors", "finished"
+_KEY = "tribrain"
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a training is, beside its tensors."""
+
+    step: int = 0
+    """Steps done."""
+    losses: list[float] = field(default_factory=list)
+    """Mean training loss of each step."""
+    evaluations: list[tuple[int, float, float]] = field(default_factory=list)
+    """(step, held-out accuracy, held-out log loss)."""
+    best_step: int | None = None
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    """Of the first process, evaluations left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """``OUT.checkpoint``. Raises BadInput for whatever cannot be read or written."""
+
+    out: Path
+
+    @property
+    def path(self) -> Path:
+        return self.out.with_name(f"{self.out.name}.checkpoint")
+
+    def check(self, plan: Mapping[str, Any], *, resume: bool) -> bool:
+        """Whether ``out`` is finished already; refuses what cannot be begun or continued. Writes nothing."""
+        reward = self.out / "reward.json"
+        if self.out.exists():
+            if resume and reward.is_file():
+                _compare(self.out, _read(reward).get("plan", {}), plan, "another --out-dir")
+                return True
+            raise BadInput(f"{self.out}: already exists; choose another --out-dir")
+        if not self.path.exists():
+            return False
+        if not resume:
+            raise BadInput(
+                f"{self.path}: holds a training that has not ended; go on with --resume, or delete it"
+            )
+        if (self.path / _PLAN).is_file():
+            _compare(self.path, _read(self.path / _PLAN), plan, "the same options, or delete it")
+        return False
+
+    def begin(self, plan: Mapping[str, Any]) -> None:
+        try:
+            write_atomically(self.path / _PLAN, orjson.dumps(plan, option=orjson.OPT_INDENT_2))
+        except OSError as error:
+            raise BadInput(
+                f"{self.path}: cannot be written: {error.strerror}; choose another --out-dir"
+            ) from None
+
+    def save(self, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
+        """Replaces the one before."""
+        found = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        content = save(found, {_KEY: orjson.dumps(asdict(progress)).decode()})
+        write_atomically(self.path / _STATE, content)
+
+    def load(self) -> tuple[Progress, dict[str, Tensor]] | None:
+        """None before the first one."""
+        file = self.path / _STATE
+        if not file.is_file():
+            return None
+        try:
+            with safe_open(str(file), "pt") as opened:
+                progress = orjson.loads(opened.metadata()[_KEY])
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        except (SafetensorError, orjson.JSONDecodeError, KeyError, TypeError):
+            raise BadInput(f"{file}: is damaged; delete {self.path} to train anew") from None
+        progress["evaluations"] = [tuple(one) for one in progress["evaluations"]]
+        return Progress(**progress), tensors
+
+    def publish(self, files: Mapping[str, bytes]) -> None:
+        """All of ``out`` at once, and the checkpoint goes."""
+        beside = self.path / _FINISHED
+        shutil.rmtree(beside, ignore_errors=True)
+        for name, content in files.items():
+            write_atomically(beside / name, content)
+        beside.rename(self.out)
+        sync_directory(self.out.parent)
+        self.remove()
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = orjson.loads(read_bytes(file))
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise BadInput(f"{file}: the file is damaged; choose another --out-dir")
+    return found
+
+
+def _compare(path: Path, found: Mapping[str, Any], plan: Mapping[str, Any], advice: str) -> None:
+    given = orjson.loads(orjson.dumps(plan))
+    differ = [name for name in given | dict(found) if given.get(name) != found.get(name)]
+    if differ:
+        was = ", ".join(f"{name} {found.get(name)} rather than {given.get(name)}" for name in differ)
+        raise BadInput(f"{path}: holds a training with {was}; give {advice}")
+
+
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies that later steps do not change."""
+    return {name: torch.clone(tensor.detach()) for name, tensor in tensors.items()}

@@ -1,0 +1,189 @@
+"""From prepared pairs to a finished adapter: train, measure, write."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import orjson
+import torch
+
+from streams.errors import BadInput
+from trainers.evaluate import Measured, figures
+from trainers.lora.adapter import CONFIG, REWARD, SCHEMA, WEIGHTS, config_file, weights_file
+from trainers.lora.architectures import targets_of
+from trainers.lora.baselines import CHANCE, LENGTH, TFIDF, Array, baselines
+from trainers.lora.checkpoint import Checkpoint, Progress
+from trainers.lora.comparison import differences
+from trainers.lora.low_rank import adapter_tensors, with_peft
+from trainers.lora.model import build
+from trainers.lora.model_card import model_card
+from trainers.lora.prepare import PACKAGES, Prepared
+from trainers.lora.settings import Settings
+from trainers.lora.texts import pairs_sha256
+from trainers.lora.training import Step, Trainer
+
+LORA = "LoRA"
+PLOT = "training.png"
+_POINTS = 30
+"""Of the loss, in what is written."""
+
+
+def train(
+    prepared: Prepared,
+    name: str,
+    checkpoint: Checkpoint,
+    accelerator: Any,
+    on_step: Callable[[Step], None],
+    draw: Callable[[Mapping[str, Any]], bytes],
+) -> dict[str, Any]:
+    """Train, measure and write the folder; gives the content of its ``reward.json``. Raises BadInput."""
+    settings, device = prepared.settings, str(accelerator.device)
+    torch.set_num_threads(settings.threads)
+    plan = prepared.plan(accelerator.num_processes, accelerator.device.type)
+    if accelerator.is_main_process:
+        checkpoint.begin(plan)
+    accelerator.wait_for_everyone()
+    built = build(prepared.base, settings.pooling, settings.seed)
+    model = with_peft(
+        built,
+        rank=settings.rank,
+        alpha=settings.rank * settings.scale,
+        targets=targets_of(prepared.base.model_type, settings.targets),
+        layers=settings.layer_numbers(built.n_layers),
+    ).to(device)
+    trainer = Trainer(model, built, prepared.encoded_train, prepared.encoded_held_out, settings)
+    trainer.run(accelerator, checkpoint, on_step)
+    if not accelerator.is_main_process:
+        return {}
+    weights = weights_file(adapter_tensors(model))
+    metrics = _metrics(prepared, trainer.predictions(device))
+    progress = trainer.progress
+    n_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    reward = {
+        "schema": SCHEMA,
+        "kind": "lora",
+        "model": name,
+        "pooling": settings.pooling,
+        "length": settings.length,
+        "scale": settings.scale,
+        "base_model": {
+            "name": prepared.base.name,
+            "model_type": prepared.base.model_type,
+            "sha256": prepared.base_sha256,
+            "bytes": prepared.base.size_bytes,
+            "tokenizer": prepared.base.name,
+            "tokenizer_sha256": prepared.tokenizer_sha256,
+        },
+        "adapter": {
+            "file": WEIGHTS,
+            "sha256": hashlib.sha256(weights).hexdigest(),
+            "bytes": len(weights),
+            "parameters": n_parameters,
+        },
+        "pairs": _pairs(prepared),
+        "metrics": metrics,
+        "training": _training(prepared, trainer, accelerator),
+        "history": _history(progress),
+        "versions": {package: version(package) for package in PACKAGES},
+        "plan": plan,
+    }
+    files = {
+        WEIGHTS: weights,
+        CONFIG: config_file(model.peft_config["default"], prepared.base.name),
+        "README.md": model_card(reward, [*prepared.notes(), *_caveats(settings)], built.pad_id).encode(),
+        PLOT: draw(reward),
+        # Last, as a folder with it is an adapter.
+        REWARD: orjson.dumps(reward, option=orjson.OPT_INDENT_2) + b"\n",
+    }
+    try:
+        checkpoint.publish(files)
+    except OSError as error:
+        raise BadInput(
+            f"{checkpoint.out}: cannot be written: {error.strerror}; make room and go on with --resume"
+        ) from None
+    return reward
+
+
+def _metrics(prepared: Prepared, predictions: Array) -> dict[str, Any]:
+    names = {task: at for at, task in enumerate(dict.fromkeys(pair.task for pair in prepared.held_out))}
+    tasks = np.array([names[pair.task] for pair in prepared.held_out])
+    everyone = {LORA: predictions, **baselines(prepared.train, prepared.held_out)}
+    seed = prepared.settings.seed
+    models = {
+        name: _short(figures(Measured(p[None, :], None), tasks, seed=seed)) for name, p in everyone.items()
+    }
+    found = differences(everyone, LORA, [pair.task for pair in prepared.held_out], seed)
+    return {
+        "models": models,
+        "lora_minus": {other: asdict(difference) for other, difference in found.items()},
+        "statement": found[TFIDF].statement(LORA, TFIDF),
+        "statements": [found[other].statement(LORA, other) for other in (TFIDF, LENGTH, CHANCE)],
+        "intervals": "95%, paired bootstrap over held-out tasks, 2000 resamples",
+    }
+
+
+def _short(of: Mapping[str, Any]) -> dict[str, Any]:
+    wanted = ("accuracy", "accuracy_ci95", "log_loss", "log_loss_ci95", "ece")
+    return {name: of[name] for name in wanted}
+
+
+def _pairs(prepared: Prepared) -> dict[str, Any]:
+    return {
+        "sha256": pairs_sha256(prepared.train, prepared.held_out),
+        "train": len(prepared.train),
+        "held_out": len(prepared.held_out),
+        "train_tasks": len({pair.task for pair in prepared.train}),
+        "held_out_tasks": len({pair.task for pair in prepared.held_out}),
+        "label_sources": list(prepared.selected.sources),
+        "other_label_sources_left_out": prepared.selected.n_other_sources,
+        "equal_texts_dropped": prepared.selected.n_equal,
+        "goals_cut": prepared.cut_goals,
+        "candidates_cut": prepared.cut_candidates,
+        **asdict(prepared.checks),
+    }
+
+
+def _training(prepared: Prepared, trainer: Trainer, accelerator: Any) -> dict[str, Any]:
+    progress, settings = trainer.progress, prepared.settings
+    seen = min(progress.step * settings.batch, len(prepared.train) * settings.epochs)
+    return {
+        **asdict(settings),
+        "alpha": settings.rank * settings.scale,
+        "targets": list(targets_of(prepared.base.model_type, settings.targets)),
+        "device": accelerator.device.type,
+        "processes": accelerator.num_processes,
+        "steps": progress.step,
+        "steps_planned": trainer.steps,
+        "best_step": progress.best_step if settings.patience is not None else progress.step,
+        "seconds": progress.seconds,
+        "pairs_per_s": seen / progress.seconds,
+        "pairs_per_cpu_s": seen / (progress.cpu_seconds * accelerator.num_processes),
+    }
+
+
+def _history(progress: Progress) -> dict[str, Any]:
+    """The training loss as means of at most thirty stretches, and what was measured on the way."""
+    width = max(1, math.ceil(len(progress.losses) / _POINTS))
+    starts = range(0, len(progress.losses), width)
+    return {
+        "loss": [
+            [min(at + width, progress.step), float(np.mean(progress.losses[at : at + width]))]
+            for at in starts
+        ],
+        "held_out": [
+            {"step": step, "accuracy": accuracy, "log_loss": log_loss}
+            for step, accuracy, log_loss in progress.evaluations
+        ],
+    }
+
+
+def _caveats(settings: Settings) -> list[str]:
+    if settings.patience is None:
+        return []
+    return ["the held-out part also chose when to stop, so LoRA's figures are flattered a little"]

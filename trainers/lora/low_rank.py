@@ -1,0 +1,120 @@
+"""Adapter tensors on a base model: PEFT for training, and the same arithmetic without it for scoring.
+
+PEFT takes a second to import and 88 ms to exchange an adapter; a running loop can afford neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from streams.errors import BadInput
+from trainers.lora.model import Built
+
+_PREFIX = "base_model.model."
+_A, _B = ".lora_A.weight", ".lora_B.weight"
+
+
+class LowRank(nn.Module):
+    """W x + scale · B (A x), in PEFT's order of operations (Hu et al. 2021)."""
+
+    def __init__(self, linear: Any, a: Tensor, b: Tensor, scale: float) -> None:
+        super().__init__()
+        self.linear, self.scale = linear, scale
+        self.a, self.b = nn.Parameter(a, requires_grad=False), nn.Parameter(b, requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = nn.functional.linear(nn.functional.linear(x, self.a), self.b)
+        out: Tensor = self.linear(x) + low * self.scale
+        return out
+
+
+def with_peft(built: Built, *, rank: int, alpha: float, targets: tuple[str, ...], layers: list[int]) -> Any:
+    """The model as a PEFT model whose only trainable weights are the adapter's and the head's.
+
+    Raises BadInput where no layer is called as one of the targets.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    names = [name for name, module in built.model.named_modules() if isinstance(module, nn.Linear)]
+    inside = [name for name in names if f".{built.layers_name}." in f".{name}"]
+    for target in targets:
+        if not any(name.endswith(f".{target}") for name in inside):
+            found = ", ".join(sorted({name.rpartition(".")[2] for name in inside}))
+            raise BadInput(f"no linear layer of the base model is called {target!r}; it has {found}")
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0.0,
+        bias="none",
+        target_modules=list(targets),
+        layers_to_transform=layers,
+        layers_pattern=built.layers_name,
+        modules_to_save=list(built.fresh),
+        task_type="SEQ_CLS" if built.native else None,
+    )
+    model = get_peft_model(built.model, config)
+    for name, parameter in model.named_parameters():
+        # A constant cancels in every comparison; its gradient is rounding noise, which AdamW would blow up.
+        if parameter.requires_grad and name.endswith(".bias") and parameter.numel() == 1:
+            parameter.requires_grad_(False)
+    return model
+
+
+def adapter_tensors(model: Any) -> dict[str, Tensor]:
+    """Key in an adapter's file to the tensor of the model itself, sorted by key."""
+    from peft import get_peft_model_state_dict
+
+    return dict(sorted(get_peft_model_state_dict(model, save_embedding_layers=False).items()))
+
+
+def attach(built: Built, tensors: Mapping[str, Tensor], scale: float, source: str) -> dict[str, Tensor]:
+    """Put an adapter on the model without PEFT; gives key to the tensor that the model now uses.
+
+    Raises BadInput where it is an adapter of another model.
+    """
+    model, slots = built.model, {}
+    for key, tensor in tensors.items():
+        path = key.removeprefix(_PREFIX)
+        if key == path:
+            raise BadInput(f"{source}: {key} is no tensor of a PEFT adapter")
+        if path.endswith(_B):
+            continue
+        module_path = path.removesuffix(_A) if path.endswith(_A) else path.rpartition(".")[0]
+        try:
+            module = model.get_submodule(module_path)
+        except AttributeError:
+            raise BadInput(f"{source}: is for another base model, as this one has no {module_path}") from None
+        if path.endswith(_A):
+            other = tensors.get(key.removesuffix(_A) + _B)
+            _check_low_rank(module, tensor, other, f"{source}: {key}")
+            assert other is not None
+            low_rank = LowRank(module, tensor.clone(), other.clone(), scale)
+            parent, _, name = module_path.rpartition(".")
+            setattr(model.get_submodule(parent), name, low_rank)
+            slots[key], slots[key.removesuffix(_A) + _B] = low_rank.a, low_rank.b
+        else:
+            parameter = getattr(module, path.rpartition(".")[2], None)
+            if parameter is None or parameter.shape != tensor.shape:
+                raise BadInput(f"{source}: is for another base model, as {path} does not fit")
+            with torch.no_grad():
+                parameter.copy_(tensor)
+            slots[key] = parameter
+    lacking = [name for name in built.fresh if not any(f".{name}." in key for key in slots)]
+    if lacking:
+        raise BadInput(f"{source}: lacks the head {lacking[0]!r}; train it again")
+    return slots
+
+
+def _check_low_rank(module: Any, a: Tensor, b: Tensor | None, source: str) -> None:
+    fits = (
+        isinstance(module, nn.Linear)
+        and b is not None
+        and a.shape[1:] == (module.in_features,)
+        and b.shape == (module.out_features, a.shape[0])
+    )
+    if not fits:
+        raise BadInput(f"{source}: is for another base model, as its shape does not fit")

@@ -1,0 +1,122 @@
+"""What there is to know before training: the pairs that count, their two parts, and their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from streams.contracts import PreferencePair
+from streams.errors import BadInput
+from trainers.lora.architectures import targets_of
+from trainers.lora.base_model import BaseModel, find_base
+from trainers.lora.settings import Settings
+from trainers.lora.texts import Selected, TextChecks, TextPair, check, pairs_sha256, select, split_by_task
+from trainers.lora.tokens import Encoded, Tokens, load_tokenizer, tokenizer_sha256
+from trainers.lora.training import EncodedPairs
+
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers", "tribrain")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that is known before training."""
+
+    base: BaseModel
+    base_sha256: str
+    tokenizer_sha256: str
+    settings: Settings
+    selected: Selected
+    train: Sequence[TextPair]
+    held_out: Sequence[TextPair]
+    checks: TextChecks
+    encoded_train: EncodedPairs
+    encoded_held_out: EncodedPairs
+
+    @property
+    def cut_goals(self) -> int:
+        """Pairs in which the beginning of the goal was cut away."""
+        return self._any(lambda one: one.goal_cut)
+
+    @property
+    def cut_candidates(self) -> int:
+        """Pairs with a candidate that alone is too long, so that its end was cut away."""
+        return self._any(lambda one: one.candidate_cut)
+
+    def _any(self, is_so: Callable[[Encoded], bool]) -> int:
+        parts = (self.encoded_train, self.encoded_held_out)
+        return sum(is_so(c) or is_so(r) for p in parts for c, r in zip(p.chosen, p.rejected, strict=True))
+
+    def notes(self) -> list[str]:
+        """In words, before training: what is used, and what could flatter the figures."""
+        s, c, length = self.selected, self.checks, self.settings.length
+        n_tasks = len({pair.task for pair in self.held_out})
+        return [
+            f"{len(self.train)} pairs to learn from, {len(self.held_out)} of {n_tasks} other tasks "
+            "kept apart",
+            s.why_sources + (f"; {s.n_other_sources} pairs of others left out" if s.n_other_sources else ""),
+            f"{s.n_equal} pairs with two equal texts dropped",
+            f"{self.cut_goals} pairs cut at the beginning of the goal to fit {length} tokens, "
+            f"{self.cut_candidates} with a candidate that alone is longer and lost its end",
+            f"{c.one_sided_texts} texts come twice or more and always on the same side "
+            f"({c.one_sided_pairs} training pairs)",
+            f"{c.shared_texts} texts are in both parts ({c.shared_held_out_pairs} held-out pairs)",
+        ]
+
+    def plan(self, processes: int, device: str) -> dict[str, Any]:
+        """Everything that decides the bytes of the adapter: a training goes on only with the same."""
+        versions = {f"{name} version": version(name) for name in PACKAGES[:4]}
+        return {
+            **asdict(self.settings),
+            "base model's SHA-256": self.base_sha256,
+            "tokenizer's SHA-256": self.tokenizer_sha256,
+            "pairs' SHA-256": pairs_sha256(self.train, self.held_out),
+            "processes": processes,
+            "device": device,
+            **versions,
+        }
+
+
+def prepare(
+    pairs: Sequence[PreferencePair], base: str, settings: Settings, sources: Sequence[str] = ()
+) -> Prepared:
+    """Choose, split, check and encode. Raises BadInput."""
+    selected = select(pairs, sources)
+    train, held_out = split_by_task(selected.pairs, settings.held_out, settings.seed)
+    found = find_base(base)
+    targets_of(found.model_type, settings.targets)
+    _check_length(found, settings.length)
+    tokenizer = load_tokenizer(found)
+    tokens = Tokens(tokenizer, settings.length)
+    return Prepared(
+        base=found,
+        base_sha256=found.sha256(),
+        tokenizer_sha256=tokenizer_sha256(tokenizer),
+        settings=settings,
+        selected=selected,
+        train=train,
+        held_out=held_out,
+        checks=check(train, held_out),
+        encoded_train=_encoded(train, tokens),
+        encoded_held_out=_encoded(held_out, tokens),
+    )
+
+
+def _encoded(pairs: Sequence[TextPair], tokens: Tokens) -> EncodedPairs:
+    return EncodedPairs(
+        tokens.encode([(pair.goal, pair.chosen) for pair in pairs]),
+        tokens.encode([(pair.goal, pair.rejected) for pair in pairs]),
+        np.array([pair.weight for pair in pairs]),
+    )
+
+
+def _check_length(base: BaseModel, length: int) -> None:
+    most = base.config.get("max_position_embeddings")
+    if isinstance(most, int):
+        # RoBERTa counts positions from behind the padding's.
+        most -= int(base.config.get("pad_token_id") or 0) + 1 if base.model_type == "roberta" else 0
+        if length > most:
+            raise BadInput(f"--length {length}: the base model reads at most {most} tokens; give less")

@@ -1,0 +1,50 @@
+"""The processes that train together, and the trackers that they report to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from streams.errors import BadInput
+from trainers.lora.training import Step
+
+
+def join_processes(device: str, trackers: tuple[str, ...], out: Path) -> Any:
+    """This process among those that ``accelerate launch`` may have started. Raises BadInput without a GPU."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: no GPU is there that PyTorch can use; give --device cpu")
+    cpu = device == "cpu" or not torch.cuda.is_available()
+    logs = str(out.with_name(f"{out.name}.logs"))
+    return Accelerator(cpu=cpu, mixed_precision="no", log_with=list(trackers) or None, project_dir=logs)
+
+
+@contextmanager
+def reported(
+    accelerator: Any, trackers: tuple[str, ...], plan: Mapping[str, Any]
+) -> Iterator[Callable[[Step], None]]:
+    if not trackers:
+        yield lambda step: None
+        return
+    # Trackers differ in which names and values they take.
+    told = {
+        re.sub(r"\W+", "_", name): value if isinstance(value, int | float | str) else str(value)
+        for name, value in plan.items()
+    }
+    accelerator.init_trackers("tribrain-lora", config=told)
+
+    def report(step: Step) -> None:
+        values = {"loss": step.loss, "pairs_per_s": step.pairs_per_s}
+        if step.measured and step.accuracy is not None:
+            values |= {"held_out_accuracy": step.accuracy, "held_out_log_loss": step.log_loss or 0.0}
+        accelerator.log(values, step=step.step)
+
+    try:
+        yield report
+    finally:
+        accelerator.end_training()

@@ -1,0 +1,147 @@
+"""Pairs as texts: which count, what they weigh, which are kept apart, and what would flatter a model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from streams.contracts import TRUSTED_SOURCES, PreferencePair
+from streams.errors import BadInput
+from trainers.proxies import label_weights
+
+
+@dataclass(frozen=True, slots=True)
+class TextPair:
+    """Two candidates for one goal, the first of which was preferred."""
+
+    task: str
+    goal: str
+    chosen: str
+    rejected: str
+    source: str
+    weight: float
+    """What the pair counts in the loss: its own weight times that of its label source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The pairs to learn from, and what was left out."""
+
+    pairs: tuple[TextPair, ...]
+    sources: tuple[str, ...]
+    """Label sources that are used."""
+    why_sources: str
+    """In words, as whoever trains has to know."""
+    n_other_sources: int
+    n_equal: int
+    """Pairs whose two texts are the same say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextChecks:
+    """How far memory of single strings can pass for quality."""
+
+    one_sided_texts: int
+    """Candidates of the training part that come twice or more and always on the same side."""
+    one_sided_pairs: int
+    """Training pairs with one of those."""
+    shared_texts: int
+    """Candidates that are in both parts."""
+    shared_held_out_pairs: int
+    """Held-out pairs with one of those."""
+
+
+def task_of_text(pair: PreferencePair) -> str:
+    """A pair that names neither task nor run is of the task that its goal is."""
+    return pair.task_id or pair.run_id or f"goal-{_digest(pair.goal_instruction)[:16]}"
+
+
+def select(pairs: Sequence[PreferencePair], sources: Sequence[str] = ()) -> Selected:
+    """Pairs of these label sources; by default the trusted ones where there are any, else all.
+
+    Raises BadInput where nothing is left to learn from.
+    """
+    counts = Counter(pair.label_source for pair in pairs)
+    trusted = tuple(source for source in sorted(counts) if source in TRUSTED_SOURCES)
+    used = tuple(dict.fromkeys(sources)) or trusted or tuple(sorted(counts))
+    if sources:
+        why = f"label sources {', '.join(used)}, as given"
+    elif trusted:
+        why = f"label sources {', '.join(used)}, as they are trusted"
+    else:
+        why = f"label sources {', '.join(used)}: none is trusted, so all are used"
+    of_source = [pair for pair in pairs if pair.label_source in used]
+    texts = tuple(
+        TextPair(
+            task=task_of_text(pair),
+            goal=pair.goal_instruction,
+            chosen=pair.chosen_prompt,
+            rejected=pair.rejected_prompt,
+            source=pair.label_source,
+            weight=weight,
+        )
+        for pair, weight in zip(of_source, label_weights(of_source), strict=True)
+        if pair.chosen_prompt != pair.rejected_prompt
+    )
+    if not any(pair.weight > 0 for pair in texts):
+        found = ", ".join(f"{n} {source}" for source, n in sorted(counts.items())) or "no pairs"
+        raise BadInput(
+            f"nothing to learn from: found {found}, of which {len(of_source)} are of the label sources "
+            f"{', '.join(used) or 'asked for'} and {len(texts)} have two different texts; "
+            "expected chosen_prompt and rejected_prompt that differ, with a weight above 0"
+        )
+    return Selected(texts, used, why, len(pairs) - len(of_source), len(of_source) - len(texts))
+
+
+def split_by_task(
+    pairs: Sequence[TextPair], fraction: float, seed: int
+) -> tuple[list[TextPair], list[TextPair]]:
+    """Training and held-out part, each in the order given; no task is in both.
+
+    Which tasks are held out depends on their names and the seed alone. Raises BadInput for a single task.
+    """
+    tasks = sorted({pair.task for pair in pairs}, key=lambda task: _digest(f"{seed}:{task}"))
+    if len(tasks) < 2:
+        raise BadInput(
+            f"all {len(pairs)} pairs are of one task, and one has to be kept apart; "
+            "expected pairs of two tasks or more"
+        )
+    n_held_out = min(max(round(fraction * len(tasks)), 1), len(tasks) - 1)
+    held_out = set(tasks[:n_held_out])
+    train = [pair for pair in pairs if pair.task not in held_out]
+    if not any(pair.weight > 0 for pair in train):
+        raise BadInput("no pair that is left for training has a weight above 0; give another --seed")
+    return train, [pair for pair in pairs if pair.task in held_out]
+
+
+def check(train: Sequence[TextPair], held_out: Sequence[TextPair]) -> TextChecks:
+    """What to know before training."""
+    chosen = Counter(pair.chosen for pair in train)
+    rejected = Counter(pair.rejected for pair in train)
+    one_sided = {text for text, n in chosen.items() if n > 1 and text not in rejected}
+    one_sided |= {text for text, n in rejected.items() if n > 1 and text not in chosen}
+    known = chosen.keys() | rejected.keys()
+    shared = {text for pair in held_out for text in (pair.chosen, pair.rejected) if text in known}
+    return TextChecks(len(one_sided), _with_any(train, one_sided), len(shared), _with_any(held_out, shared))
+
+
+def pairs_sha256(train: Iterable[TextPair], held_out: Iterable[TextPair]) -> str:
+    """SHA-256 (hex) of all that is learnt from and measured on, in its order."""
+    digest = hashlib.sha256()
+    for part, pairs in (("train", train), ("held-out", held_out)):
+        for pair in pairs:
+            line = [part, pair.task, pair.goal, pair.chosen, pair.rejected, pair.source, pair.weight]
+            digest.update(orjson.dumps(line) + b"\n")
+    return digest.hexdigest()
+
+
+def _with_any(pairs: Sequence[TextPair], texts: set[str]) -> int:
+    return sum(pair.chosen in texts or pair.rejected in texts for pair in pairs)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
