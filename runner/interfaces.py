@@ -15,6 +15,7 @@ from streams.contracts import CriticResult, GateState, RewardSnapshot, RunEnd, T
 Frames = NDArray[np.uint8]
 """Decoded RGB frames, shape (T, H, W, 3)."""
 Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
 
 
 class GenerationFailed(Exception):
@@ -71,8 +72,11 @@ class TextReward(Protocol):
     version: int
     gate: GateState
 
-    def rewards(self, goal: str, prompts: Sequence[str]) -> tuple[Vector, Vector]:
-        """Mean and standard deviation (N,) of each prompt's reward, in nats; differences alone count."""
+    def rewards(self, goal: str, prompts: Sequence[str]) -> tuple[Vector, Matrix]:
+        """Means (N,) and covariance (N, N) of the prompts' rewards, in nats; differences alone count.
+
+        Prompts that share most of their words are unsure together, which says little of which is better.
+        """
         ...
 
 

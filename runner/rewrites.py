@@ -42,7 +42,9 @@ class Choice:
     version: int | None = None
     """Of the text reward; null without one."""
     rewards: tuple[float, ...] = ()
+    """In nats, above the mean of the rewrites."""
     deviations: tuple[float, ...] = ()
+    """Standard deviations of those."""
     sampled: tuple[float, ...] = ()
     """What each was taken to be worth for this once; empty where the reward may not choose."""
 
@@ -102,8 +104,12 @@ def choose(
     """The first where the reward may not choose: its opinion is recorded all the same."""
     if reward is None:
         return Choice(tuple(rewrites), 0)
-    means, deviations = reward.rewards(goal, [rewrite.state.text for rewrite in rewrites])
-    sampled = rng.normal(means, deviations) if may_choose else np.empty(0)
+    means, covariance = reward.rewards(goal, [rewrite.state.text for rewrite in rewrites])
+    # Only how they differ matters, and what all of them share is left out before anything is drawn.
+    centre = np.eye(len(rewrites)) - 1.0 / len(rewrites)
+    means, covariance = centre @ means, centre @ covariance @ centre
+    deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    sampled = rng.multivariate_normal(means, covariance, method="eigh") if may_choose else np.empty(0)
     return Choice(
         rewrites=tuple(rewrites),
         picked=int(np.argmax(sampled)) if may_choose else 0,

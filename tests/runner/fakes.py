@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from runner.controller import Vector
-from runner.interfaces import Frames, Generation, GenerationFailed
+from runner.interfaces import Frames, Generation, GenerationFailed, Matrix
 from runner.refiner import Arm
 from runner.video import write_video
 from streams.codec import feature_hash, sealed
@@ -156,10 +156,10 @@ class ScriptedTextReward:
         self.worth, self.sd, self.gate, self.version = worth, sd, gate, version
         self.asked: list[Sequence[str]] = []
 
-    def rewards(self, goal: str, prompts: Sequence[str]) -> tuple[Vector, Vector]:
+    def rewards(self, goal: str, prompts: Sequence[str]) -> tuple[Vector, Matrix]:
         self.asked.append(prompts)
         means = [sum(v for word, v in self.worth.items() if word in prompt) for prompt in prompts]
-        return np.array(means, dtype=np.float64), np.full(len(prompts), self.sd)
+        return np.array(means, dtype=np.float64), np.eye(len(prompts)) * self.sd**2
 
 
 class ScriptedTextFeed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from runner.controller import ThompsonController, context_features
+from runner.interfaces import Matrix, Vector
 from runner.loop import RefinementLoop
 from runner.refiner import ARMS, PromptState, refine
 from runner.rewrites import MAX_REWRITES, choose, propose
@@ -93,7 +95,7 @@ def test_all_rewrites_are_in_the_trace_with_what_was_said_of_them(tmp_path: Path
 def test_a_shadow_is_asked_and_chooses_nothing(tmp_path: Path) -> None:
     events = run(tmp_path, ScriptedTextReward({"steady": 2.0}, gate="shadow"))
     assert [event.meta["arm"] for event in events] == [None, "quality", "quality"]
-    assert max(rewrite["reward"] for rewrite in events[0].meta["rewrites"]) == 2.0
+    assert max(rewrite["reward"] for rewrite in events[0].meta["rewrites"]) == 1.5  # of 0, 0, 0 and 2
     assert "sampled" not in events[0].meta["rewrites"][0]
 
 
@@ -123,6 +125,19 @@ def test_how_often_a_rewrite_is_made_is_how_likely_it_is_the_best() -> None:
     reward, rng = ScriptedTextReward({"steady": 1.0}, sd=1.0), np.random.default_rng(2)
     share = np.mean([choose(made, GOAL, reward, True, rng).picked == 0 for _ in range(20_000)])
     assert share == pytest.approx(0.5 * (1 + math.erf(0.5)), abs=0.01)  # of N(1, 2) above 0
+
+
+def test_what_all_rewrites_share_makes_no_choice_unsure() -> None:
+    class Together(ScriptedTextReward):
+        def rewards(self, goal: str, prompts: Sequence[str]) -> tuple[Vector, Matrix]:
+            means, _ = super().rewards(goal, prompts)
+            return means, np.full((len(prompts), len(prompts)), 100.0)
+
+    made = propose(
+        PromptState(GOAL), 4, ScriptedController("task"), CONTEXT, refine, np.random.default_rng(0)
+    )
+    rng, reward = np.random.default_rng(1), Together({"steady": 1.0})
+    assert len({choose(made, GOAL, reward, True, rng).picked for _ in range(100)}) == 1
 
 
 def test_what_the_text_reward_says_is_one_more_critic_and_no_part_of_the_critics_mean(tmp_path: Path) -> None:
