@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,10 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.contracts import CriticResult, RewardSnapshot, RunEnd, TraceEvent
+from streams.contracts import CriticResult, GateState, RewardSnapshot, RunEnd, TraceEvent
 
 Frames = NDArray[np.uint8]
 """Decoded RGB frames, shape (T, H, W, 3)."""
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
 
 
 class GenerationFailed(Exception):
@@ -61,3 +64,26 @@ class RewardFeed(Protocol):
     """The newest reward snapshot, at once or not at all."""
 
     def latest(self) -> RewardSnapshot | None: ...
+
+
+class TextReward(Protocol):
+    """A reward of prompts, fixed at one moment."""
+
+    version: int
+    gate: GateState
+
+    def rewards(self, goal: str, prompts: Sequence[str]) -> tuple[Vector, Matrix]:
+        """Means (N,) and covariance (N, N) of the prompts' rewards, in nats; differences alone count.
+
+        Prompts that share most of their words are unsure together, which says little of which is better.
+        """
+        ...
+
+
+class TextRewardFeed(Protocol):
+    """The newest reward of prompts, at once or not at all."""
+
+    name: str
+    """Of the critic that its scores are recorded as."""
+
+    def latest(self) -> TextReward | None: ...

@@ -15,18 +15,18 @@ import numpy as np
 
 from runner.candidate import CandidateMaker, make_candidate
 from runner.controller import Controller, context_features
-from runner.interfaces import Critic, EventSink, RewardFeed, WorldModel
+from runner.interfaces import Critic, EventSink, RewardFeed, TextReward, TextRewardFeed, WorldModel
 from runner.record import RunRecord
 from runner.refiner import Arm, PromptState, refine
 from runner.reward import PreferencePolicy, Verdict
+from runner.rewrites import MAX_REWRITES, Refiner, choose, propose
 from runner.stopping import StopRules
+from runner.text_critic import judge_text
 from streams.contracts import RewardSnapshot, TraceEvent
 from streams.errors import BadInput
 
-Refiner = Callable[[PromptState, Arm], PromptState]
-
 # Streams of random numbers that must not depend on each other.
-_CONTROLLER, _GENERATION = range(2)
+_CONTROLLER, _GENERATION, _REWRITES = range(3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,12 @@ class RefinementLoop:
     """Runs for the same task have the same id; by default a run is its own task."""
     feed: RewardFeed | None = None
     policy: PreferencePolicy = field(default_factory=PreferencePolicy)
+    text_feed: TextRewardFeed | None = None
+    """A reward of prompts: its score is recorded as a critic's; where it may, it chooses among rewrites."""
+    text_policy: PreferencePolicy = field(default_factory=PreferencePolicy)
+    """Which rewards of prompts may choose; its weight is not used."""
+    rewrites: int = 1
+    """Prompts that are proposed for each video after the first, MAX_REWRITES at most."""
     sink: EventSink | None = None
     refiner: Refiner = refine
     clock: Callable[[], float] = time.monotonic
@@ -76,6 +82,8 @@ class RefinementLoop:
         names = [critic.name for critic in self.critics]
         if not names or len(set(names)) < len(names):
             raise BadInput(f"critics are {names}; expected at least one, each with a name of its own")
+        if not 1 <= self.rewrites <= MAX_REWRITES:
+            raise BadInput(f"{self.rewrites} rewrites are asked for; expected 1 to {MAX_REWRITES}")
         if self.seed < 0:
             raise BadInput(f"seed is {self.seed}; expected a whole number of at least 0")
         if not self.run_id:
@@ -105,6 +113,7 @@ class RefinementLoop:
     def events(self) -> Iterator[TraceEvent]:
         """The loop itself, of which nothing is recorded; the last event says why it stopped."""
         rng = np.random.default_rng([self.seed, _CONTROLLER])
+        sampling = np.random.default_rng([self.seed, _REWRITES])
         run_started = self.clock()
         best: TraceEvent | None = None
         state = best_state = PromptState(self.goal)
@@ -117,7 +126,8 @@ class RefinementLoop:
             idx = next(indices)
             started = self.clock()
             snapshot = self.feed.latest() if self.feed is not None else None
-            event = self._candidate(idx, state.text, arm)
+            text = self.text_feed.latest() if self.text_feed is not None else None
+            event = self._candidate(idx, state.text, arm, text)
 
             verdict = self.policy.judge(event, best, snapshot)
             drifts = False
@@ -139,15 +149,17 @@ class RefinementLoop:
                 drift_steps=drift_steps,
                 elapsed_s=now - run_started,
             )
-            made_by, state = arm, best_state
+            made_by, state, chosen = arm, best_state, None
             if not stop_reason:
                 context = context_features(
                     best.fused_scores if best is not None else {},
                     plateau_steps=plateau_steps,
                     prompt_chars=len(best_state.text),
                 )
-                arm = self.controller.choose(context, rng)
-                state = self.refiner(best_state, arm)
+                proposed = propose(best_state, self.rewrites, self.controller, context, self.refiner, rng)
+                may_choose = text is not None and self.text_policy.steers(text.gate)
+                chosen = choose(proposed, self.goal, text, may_choose, sampling)
+                arm, state = chosen.rewrite.arm, chosen.rewrite.state
 
             meta = {
                 "arm": made_by,
@@ -161,10 +173,11 @@ class RefinementLoop:
                 "stop_reason": stop_reason,
                 "iter_time_s": now - started,
                 **_reward_meta(verdict, snapshot),
+                **(chosen.meta() if chosen is not None and (self.rewrites > 1 or text is not None) else {}),
             }
             yield replace(event, meta=event.meta | meta)
 
-    def _candidate(self, idx: int, prompt: str, arm: Arm | None) -> TraceEvent:
+    def _candidate(self, idx: int, prompt: str, arm: Arm | None, text: TextReward | None) -> TraceEvent:
         seed = self._generation_seed(idx)
         meta = {
             "iter_idx": idx,
@@ -176,9 +189,13 @@ class RefinementLoop:
             "context": {"world_model": self.world.name},
             "candidate_context": {"arm": arm} if arm is not None else {},
         }
-        return self.make(
+        event = self.make(
             self.world, self.critics, prompt, self.goal, idx=idx, seed=seed, run_dir=self.out_dir, meta=meta
         )
+        if text is None or self.text_feed is None:
+            return event
+        of_text = judge_text(self.text_feed.name, text, self.goal, prompt)
+        return replace(event, critic_results=(*event.critic_results, of_text))
 
     def _generation_seed(self, idx: int) -> int:
         """31 bits, which every world model takes."""

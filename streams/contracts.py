@@ -23,6 +23,8 @@ PairStrategy = Literal["best_vs_rest", "adjacent"]
 GateState = Literal["shadow", "active"]
 SnapshotKind = Literal["bt", "text", "lora"]
 """What a reward model weighs: critics, or texts by n-grams, or texts by a language model's LoRA adapter."""
+TEXT_MODE = "text"
+"""Mode of a critic that has read the prompt alone: models weigh it, and the critics' mean is without it."""
 CONTEXT_MARK = "@"
 """Stands before a context in the name of a feature: ``@arm=physics`` is a candidate's own,
 ``flicker.quality@world_model=dit-7b`` what a critic's score counts there above what it counts elsewhere."""

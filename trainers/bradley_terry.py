@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from streams.contracts import RewardSnapshot
+from streams.contracts import TEXT_MODE, RewardSnapshot
 from trainers.estimators import PairEstimator, Recipe
 from trainers.features import Scores
 
@@ -20,8 +20,8 @@ Differences = Mapping[str, float]
 
 
 def critics_mean(scores: Scores) -> float:
-    """The plain mean of the scores that are there; 0 where none is."""
-    known = [score for score in scores.values() if score is not None]
+    """The plain mean of the scores that are there, texts left out as in the run's reward; 0 where none is."""
+    known = [s for name, s in scores.items() if s is not None and not name.endswith(f".{TEXT_MODE}")]
     return math.fsum(known) / len(known) if known else 0.0
 
 

@@ -20,8 +20,8 @@ from trainers.compiled import Array
 from trainers.estimators import LEARNERS, PairEstimator, Recipe
 from trainers.features import Vocabulary, is_critic, of_pair
 from trainers.normalise import CriticRanges
-from trainers.pair_weights import SOURCE_WEIGHTS, weight_of_each
-from trainers.proxies import ProxyAudit, judge_of, room_left
+from trainers.pair_weights import weight_of_each
+from trainers.proxies import label_weights, room_left
 from trainers.tally import BINS, Tally, log_loss
 
 Ints = NDArray[np.int64]
@@ -73,7 +73,7 @@ class PairTable:
             X,
             np.array([numbers.setdefault(pair.task_id, len(numbers)) for pair in pairs], dtype=np.int64),
             tuple(pair.label_source for pair in pairs),
-            _label_weights(pairs),
+            np.array(label_weights(pairs)),
         )
 
 
@@ -213,20 +213,6 @@ def _pair_weights(train: PairTable, order: Ints) -> Array:
         elif source in TRUSTED_SOURCES:
             of_people += w[at]
     return np.asarray(w)
-
-
-def _label_weights(pairs: Sequence[PreferencePair]) -> Array:
-    """(n,): critics' labels count little beside others, a judge's as far as it agrees with people here."""
-    w = np.array([pair.weight for pair in pairs])
-    if {pair.label_source for pair in pairs} == {"critic"}:
-        return w
-    audit = ProxyAudit()
-    for pair in pairs:
-        audit.hear(pair)
-    return w * [
-        audit.weight_of(judge_of(pair)) if pair.label_source == "proxy" else SOURCE_WEIGHTS[pair.label_source]
-        for pair in pairs
-    ]
 
 
 def _task_order(tasks: Ints, rng: np.random.Generator) -> Ints:

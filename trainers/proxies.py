@@ -10,13 +10,14 @@ make the model more wrong, and no weight below that of a person helps against te
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from streams.contracts import PreferencePair
+from trainers.pair_weights import SOURCE_WEIGHTS
 
 AGREEING, DISAGREEING = 7.5, 2.5
 """Beta prior of a judge's agreement: three in four, which gives the weight .25, worth ten votes."""
@@ -107,6 +108,27 @@ class ProxyAudit:
     def _count(self, judge: str, agrees: bool) -> None:
         counts = self.agreed if agrees else self.disagreed
         counts[judge] = counts.get(judge, 0) + 1
+
+
+def label_weights(pairs: Sequence[PreferencePair]) -> list[float]:
+    """What each pair counts by itself where all are at hand: its own weight, times what its label is worth.
+
+    Critics' labels count little beside others and fully alone; a judge's as far as it agrees with people.
+    """
+    if {pair.label_source for pair in pairs} == {"critic"}:
+        return [pair.weight for pair in pairs]
+    audit = ProxyAudit()
+    for pair in pairs:
+        audit.hear(pair)
+    return [
+        pair.weight
+        * (
+            audit.weight_of(judge_of(pair))
+            if pair.label_source == "proxy"
+            else SOURCE_WEIGHTS[pair.label_source]
+        )
+        for pair in pairs
+    ]
 
 
 def room_left(proxy_weight: float, trusted_weight: float) -> float:

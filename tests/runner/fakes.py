@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from runner.controller import Vector
-from runner.interfaces import Frames, Generation, GenerationFailed
+from runner.interfaces import Frames, Generation, GenerationFailed, Matrix
 from runner.refiner import Arm
 from runner.video import write_video
 from streams.codec import feature_hash, sealed
@@ -145,3 +145,30 @@ class Clock:
     def __call__(self) -> float:
         self.now += self.tick
         return self.now
+
+
+class ScriptedTextReward:
+    """What each prompt is worth by what it holds; ``asked`` is what it was asked of."""
+
+    def __init__(
+        self, worth: Mapping[str, float], *, sd: float = 0.0, gate: GateState = "active", version: int = 3
+    ) -> None:
+        self.worth, self.sd, self.gate, self.version = worth, sd, gate, version
+        self.asked: list[Sequence[str]] = []
+
+    def rewards(self, goal: str, prompts: Sequence[str]) -> tuple[Vector, Matrix]:
+        self.asked.append(prompts)
+        means = [sum(v for word, v in self.worth.items() if word in prompt) for prompt in prompts]
+        return np.array(means, dtype=np.float64), np.eye(len(prompts)) * self.sd**2
+
+
+class ScriptedTextFeed:
+    """One reward of texts all the time."""
+
+    name = "text_rm"
+
+    def __init__(self, reward: ScriptedTextReward | None) -> None:
+        self.reward = reward
+
+    def latest(self) -> ScriptedTextReward | None:
+        return self.reward

@@ -17,6 +17,7 @@ from streams.codec import (
     ContractError,
     decode_pair,
     decode_snapshot,
+    decode_text_pair,
     decode_trace,
     encode,
     json_schema,
@@ -209,6 +210,28 @@ def test_a_line_of_the_original_tribrain_reads_as_it_is() -> None:
     assert isinstance(event, TraceEvent)
     assert event.run_id == "20260101_000000_seed1_0000abcd"
     assert event.critic_scores() == {"flicker.smoothness": 0.47, "flicker.quality": 0.47}
+
+
+def test_a_goal_and_two_texts_are_a_text_pair_of_the_least_trusted_label() -> None:
+    texts = {"goal_instruction": "a goal", "chosen_prompt": "good", "rejected_prompt": "bad"}
+    message = decode_text_pair(orjson.dumps(texts), "x")
+    assert isinstance(message, PreferencePair)
+    assert (message.chosen_prompt, message.label_source, message.task_id) == ("good", "critic", "")
+
+
+def test_what_a_text_pair_says_of_itself_stays() -> None:
+    given = pair({"a.b": 0.9}, {"a.b": 0.1}, label_source="human")
+    assert decode_text_pair(encode(dataclasses.replace(given, chosen_prompt="x")), "x") == (
+        dataclasses.replace(given, chosen_prompt="x")
+    )
+
+
+@pytest.mark.parametrize("lacking", ["chosen_prompt", "rejected_prompt"])
+def test_a_text_pair_needs_both_texts(lacking: str) -> None:
+    texts = {"goal_instruction": "a goal", "chosen_prompt": "good", "rejected_prompt": "bad"}
+    del texts[lacking]
+    with pytest.raises(ContractError, match=rf"x: a required field is missing: `{lacking}`"):
+        decode_text_pair(orjson.dumps(texts), "x")
 
 
 def test_the_schemas_beside_the_code_are_those_of_the_dataclasses() -> None:

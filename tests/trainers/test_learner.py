@@ -19,7 +19,7 @@ from streams.contracts import (
 from streams.errors import BadInput
 from tests.factories import pair
 from trainers import open_tasks
-from trainers.bradley_terry import prob_prefer
+from trainers.bradley_terry import critics_mean, prob_prefer
 from trainers.estimators import LEARNERS, LearnerName, Recipe
 from trainers.features import differences
 from trainers.learner import PreferenceLearner
@@ -368,6 +368,10 @@ def test_a_critic_that_misleads_in_one_world_model_alone_is_trusted_in_the_other
 
     assert p("w1") > 0.7
     assert p("w2") < 0.3
+
+
+def test_what_was_read_rather_than_seen_is_no_part_of_the_critics_mean() -> None:
+    assert critics_mean({"flicker.quality": 0.5, "text_rm.text": 1.0}) == 0.5
 
 
 def test_contexts_survive_a_restart_to_the_bit() -> None:

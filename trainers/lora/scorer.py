@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,11 @@ Array = NDArray[np.float64]
 
 
 class TextReward:
-    """A base model with one adapter at a time. Safe to use from several threads."""
+    """A base model with one adapter at a time. Safe to use from several threads.
+
+    It scores on one thread, whatever the process is set to: on more, sums come out in another order, and a
+    recorded score could not be computed again.
+    """
 
     def __init__(self, adapter: Adapter, *, base: str | None = None, device: str = "cpu") -> None:
         """``base``: where the base model is, if not where the adapter says. Raises BadInput."""
@@ -71,7 +76,7 @@ class TextReward:
         The same texts in one call give the same bits. Alone, a text may differ in the last ones.
         """
         encoded = self._tokens.encode(texts)
-        with self._lock:
+        with self._lock, _one_thread():
             return score(self._built.model, self._built, encoded, self._device)
 
     def prob_prefer(self, goals: Sequence[str], chosen: Sequence[str], rejected: Sequence[str]) -> Array:
@@ -99,6 +104,16 @@ class TextReward:
 def open_reward(folder: Path, *, base: str | None = None, device: str = "cpu") -> TextReward:
     """The scorer of a folder that ``train-lora-rm`` wrote. Raises BadInput."""
     return TextReward(read_adapter(folder), base=base, device=device)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

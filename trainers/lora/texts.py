@@ -11,7 +11,7 @@ import orjson
 
 from streams.contracts import TRUSTED_SOURCES, PreferencePair
 from streams.errors import BadInput
-from trainers.pair_weights import SOURCE_WEIGHTS
+from trainers.proxies import label_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,6 @@ def select(pairs: Sequence[PreferencePair], sources: Sequence[str] = ()) -> Sele
     else:
         why = f"label sources {', '.join(used)}: none is trusted, so all are used"
     of_source = [pair for pair in pairs if pair.label_source in used]
-    alone = {pair.label_source for pair in of_source} == {"critic"}
     texts = tuple(
         TextPair(
             task=task_of_text(pair),
@@ -83,10 +82,9 @@ def select(pairs: Sequence[PreferencePair], sources: Sequence[str] = ()) -> Sele
             chosen=pair.chosen_prompt,
             rejected=pair.rejected_prompt,
             source=pair.label_source,
-            # Critics' labels count little beside others, and fully where there are no others.
-            weight=pair.weight * (1.0 if alone else SOURCE_WEIGHTS[pair.label_source]),
+            weight=weight,
         )
-        for pair in of_source
+        for pair, weight in zip(of_source, label_weights(of_source), strict=True)
         if pair.chosen_prompt != pair.rejected_prompt
     )
     if not any(pair.weight > 0 for pair in texts):

@@ -84,10 +84,9 @@ def test_what_can_be_learnt_is_learnt(bert: Path, tmp_path: Path) -> None:
 def test_a_pair_without_weight_teaches_nothing(bert: Path, tmp_path: Path) -> None:
     pairs = good_over_bad(160)
     wrong = [pair(one.task_id, one.rejected_prompt, one.chosen_prompt, weight=0.0) for one in pairs]
-    reward = job_of(bert, tmp_path / "out", BETTER, [*pairs, *wrong])
-    half = reward["metrics"]["models"]["LoRA"]["accuracy"]
-    assert half == 0.5, "each pair is there in both directions"
-    assert reward["history"]["loss"][-1][1] < reward["history"]["loss"][0][1]
+    loss = job_of(bert, tmp_path / "out", BETTER, [*pairs, *wrong])["history"]["loss"]
+    # With a weight, they would undo what the others teach.
+    assert loss[-1][1] < 0.5 * loss[0][1]
 
 
 def test_frozen_layers_run_without_gradient_and_there_is_no_dropout(bert: Path) -> None:

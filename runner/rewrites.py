@@ -1,0 +1,120 @@
+"""Several rewrites of a prompt, of which one is worth a video.
+
+A video costs minutes and a text reward milliseconds. So the refiner proposes K rewrites, the reward of texts
+says how much each is worth and how sure it is, and the one that is best under a sample of what it may be
+worth is made (Thompson 1933, "On the likelihood that one unknown probability exceeds another"): an unsure
+reward still tries what it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from runner.controller import Controller, Vector
+from runner.interfaces import TextReward
+from runner.refiner import ARMS, Arm, PromptState
+
+Refiner = Callable[[PromptState, Arm], PromptState]
+MAX_REWRITES = len(ARMS)
+"""One for each arm."""
+_DRAWS = 20
+"""Of the controller, for arms that differ; then the others follow in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A proposal: the arm that made it, and the prompt."""
+
+    arm: Arm
+    state: PromptState
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which of the rewrites is made, and what the text reward said of all of them."""
+
+    rewrites: tuple[Rewrite, ...]
+    picked: int
+    version: int | None = None
+    """Of the text reward; null without one."""
+    rewards: tuple[float, ...] = ()
+    """In nats, above the mean of the rewrites."""
+    deviations: tuple[float, ...] = ()
+    """Standard deviations of those."""
+    sampled: tuple[float, ...] = ()
+    """What each was taken to be worth for this once; empty where the reward may not choose."""
+
+    @property
+    def rewrite(self) -> Rewrite:
+        return self.rewrites[self.picked]
+
+    def meta(self) -> dict[str, Any]:
+        """For the trace."""
+        return {
+            "rewrites": [
+                {
+                    "arm": rewrite.arm,
+                    "prompt": rewrite.state.text,
+                    **({"reward": self.rewards[i], "deviation": self.deviations[i]} if self.rewards else {}),
+                    **({"sampled": self.sampled[i]} if self.sampled else {}),
+                }
+                for i, rewrite in enumerate(self.rewrites)
+            ],
+            "rewrite_picked": self.picked,
+            "text_version": self.version,
+        }
+
+
+def propose(
+    state: PromptState,
+    k: int,
+    controller: Controller,
+    context: Vector,
+    refiner: Refiner,
+    rng: np.random.Generator,
+) -> tuple[Rewrite, ...]:
+    """Up to ``k`` rewrites of different texts, each by another arm; the controller's own choice is the first.
+
+    There are fewer where arms that are left would give the same text again.
+    """
+    first = controller.choose(context, rng)
+    arms: dict[Arm, None] = {first: None}
+    if k > 1:
+        arms |= dict.fromkeys(controller.choose(context, rng) for _ in range(_DRAWS))
+        arms |= dict.fromkeys(ARMS)
+    rewrites: dict[str, Rewrite] = {}
+    for arm in arms:
+        made = refiner(state, arm)
+        if len(rewrites) < k:
+            rewrites.setdefault(made.text, Rewrite(arm, made))
+    return tuple(rewrites.values())
+
+
+def choose(
+    rewrites: Sequence[Rewrite],
+    goal: str,
+    reward: TextReward | None,
+    may_choose: bool,
+    rng: np.random.Generator,
+) -> Choice:
+    """The first where the reward may not choose: its opinion is recorded all the same."""
+    if reward is None:
+        return Choice(tuple(rewrites), 0)
+    means, covariance = reward.rewards(goal, [rewrite.state.text for rewrite in rewrites])
+    # Only how they differ matters, and what all of them share is left out before anything is drawn.
+    centre = np.eye(len(rewrites)) - 1.0 / len(rewrites)
+    means, covariance = centre @ means, centre @ covariance @ centre
+    deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    sampled = rng.multivariate_normal(means, covariance, method="eigh") if may_choose else np.empty(0)
+    return Choice(
+        rewrites=tuple(rewrites),
+        picked=int(np.argmax(sampled)) if may_choose else 0,
+        version=reward.version,
+        rewards=tuple(means.tolist()),
+        deviations=tuple(deviations.tolist()),
+        sampled=tuple(sampled.tolist()),
+    )
