@@ -52,9 +52,12 @@ class Books:
         """What the model and its reference said of what happened, before it was learnt."""
         self.tallies.setdefault(source, Tally()).add(p, p_reference)
 
-    def hear(self, pair: PreferencePair, weight: float) -> None:
-        """A pair that is learnt, for what judges are worth."""
+    def hear(self, pair: PreferencePair) -> None:
+        """What a person or a judge says, for what judges are worth."""
         self.audit.hear(pair)
+
+    def count_trusted(self, pair: PreferencePair, weight: float) -> None:
+        """What people and validators weigh together is the limit of what all judges may."""
         if pair.label_source in TRUSTED_SOURCES:
             self.audit.trusted_weight += weight
 

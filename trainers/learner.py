@@ -198,7 +198,8 @@ class PreferenceLearner:
         """``nth`` is how many pairs of its task and label source there are now."""
         alarms = self._trusted.estimator.alarms
         weight = pair.weight * self._share(pair, nth)
-        self._books.hear(pair, weight)
+        self._books.hear(pair)
+        self._books.count_trusted(pair, weight)
         self._descend(pair, weight)
         self._books.learnt(pair.label_source)
         if self._trusted.estimator.alarms > alarms:
