@@ -14,15 +14,14 @@ from typing import Any
 from streams.codec import decode_snapshot, feature_hash, sealed
 from streams.contracts import TRUSTED_SOURCES, PairMessage, PreferencePair, RewardSnapshot, Rollback
 from streams.errors import BadInput
+from trainers.books import Books
 from trainers.bradley_terry import BradleyTerry, critics_mean
 from trainers.estimators import Recipe, estimator_from_state
 from trainers.features import Vocabulary, of_pair
-from trainers.gate import OPENS_AT, Gate
-from trainers.open_tasks import OpenTask, forget_the_oldest, note, task_hash
-from trainers.pair_weights import SOURCE_WEIGHTS, task_of, weight_of_each, weight_of_nth
-from trainers.pairing import LIVE_SOURCES
+from trainers.open_tasks import OpenTask, forget_the_oldest
+from trainers.pair_weights import task_of, weight_of_each, weight_of_nth
 from trainers.proxies import ProxyAudit
-from trainers.tally import Tally, log_loss
+from trainers.tally import log_loss
 
 OPEN_TASKS = 500
 """How many tasks the live learner keeps open; for one more it settles the oldest, whose later pairs are
@@ -55,18 +54,13 @@ class PreferenceLearner:
         self.model = model
         self._open_tasks = open_tasks
         self.version = 0
-        self.labels: dict[str, int] = {}
         self.recipe = recipe or Recipe()
         self._trusted = BradleyTerry(self.recipe.new())
         self._smoothing = BradleyTerry(self.recipe.new())
         self._reference = BradleyTerry(_REFERENCE.new())
         self._vocabulary = Vocabulary()
-        self._audit = ProxyAudit()
-        self._gate = Gate()
-        self._tallies: dict[str, Tally] = {}
+        self._books = Books()
         self._open: dict[str, OpenTask] = {}
-        self._closed: dict[str, None] = {}
-        self._judged: dict[str, None] = {}
 
     def on_message(self, message: PairMessage) -> bool:
         """Learn a message of the pairs topic; False where it changes nothing (seen before, other model)."""
@@ -101,7 +95,7 @@ class PreferenceLearner:
             RewardSnapshot(
                 model=self.model,
                 version=self.version,
-                gate=self._gate.position,
+                gate=self._books.gate.position,
                 statement=self._statement(),
                 feature_names=names,
                 feature_hash=feature_hash(names),
@@ -109,7 +103,7 @@ class PreferenceLearner:
                 scales=served.scales,
                 covariance=tuple(map(tuple, served.covariance or ())),
                 labels=dict(self.labels),
-                metrics=self._metrics(),
+                metrics=self._books.metrics(),
                 consumed={topic: dict(offsets) for topic, offsets in (consumed or {}).items()},
                 topic_ids=dict(topic_ids or {}),
                 base=base,
@@ -127,57 +121,54 @@ class PreferenceLearner:
         learner.version = snapshot.version
         learner._take_over(snapshot)
         learner._open = {task: OpenTask.from_state(saved) for task, saved in snapshot.learner["open"].items()}
-        learner._closed = dict.fromkeys(snapshot.learner["closed"])
-        learner._judged = dict.fromkeys(snapshot.learner.get("judged", ()))
         return learner
 
     def _take_over(self, snapshot: RewardSnapshot) -> None:
         """All that was learnt, and the evidence for it."""
         state = snapshot.learner
-        self.labels = dict(snapshot.labels)
+        self._books = Books.from_state(state, snapshot.labels)
         self._trusted = BradleyTerry(estimator_from_state(state["trusted"]))
         self._smoothing = BradleyTerry(estimator_from_state(state["smoothing"]))
         self._reference = BradleyTerry(estimator_from_state(state["reference"]))
         self._vocabulary = Vocabulary(**state["vocabulary"])
-        self._audit = ProxyAudit.from_state(state["audit"])
-        self._gate = Gate.from_state(state["gate"])
-        self._tallies = {source: Tally.from_state(tally) for source, tally in state["tallies"].items()}
 
     def _roll_back(self, earlier: RewardSnapshot) -> None:
         """Be an earlier model again, but know what came since, so that none of it is learnt again."""
         recipe_of(earlier)
+        now = self._books
         self._take_over(earlier)
         served, reference = self._served.frozen(), self._reference.frozen()
         known = {**_open_pair_ids(earlier), **{name: task.pair_ids for name, task in self._open.items()}}
-        self._closed = dict.fromkeys([*earlier.learner["closed"], *self._closed])
-        self._judged = dict.fromkeys([*earlier.learner.get("judged", ()), *self._judged])
+        self._books.closed |= now.closed
+        self._books.judged |= now.judged
         self._open = {
             name: OpenTask(served, reference, set(pair_ids))
             for name, pair_ids in known.items()
-            if task_hash(name) not in self._closed
+            if not self._books.is_closed(name)
         }
-        forget_the_oldest(self._closed)
-        forget_the_oldest(self._judged)
+        forget_the_oldest(self._books.closed)
+        forget_the_oldest(self._books.judged)
         self.version = max(self.version, earlier.version) + 1
+
+    @property
+    def labels(self) -> Mapping[str, int]:
+        """Pairs learnt per label source."""
+        return self._books.labels
 
     @property
     def is_active(self) -> bool:
         """Whether the gate is open."""
-        return self._gate.position == "active"
+        return self._books.gate.position == "active"
 
     @property
     def _served(self) -> BradleyTerry:
-        return self._smoothing if self.labels.keys() <= {"critic"} else self._trusted
+        return self._smoothing if self._books.critics_alone else self._trusted
 
     def _learn(self, pair: PreferencePair) -> bool:
         name = task_of(pair)
-        is_closed = task_hash(name) in self._closed
-        if pair.label_source not in LIVE_SOURCES:
-            if pair.pair_id and not note(self._judged, f"{name}\0{pair.pair_id}"):
-                return False
-        elif is_closed:
+        if not self._books.admits(name, pair):
             return False
-        if is_closed:
+        if self._books.is_closed(name):
             # People judge a run after its end, too. The run itself has been learnt by then, so a prediction
             # would not be honest: such a pair is learnt, and is no evidence.
             self._step(pair, 1)
@@ -199,7 +190,7 @@ class PreferenceLearner:
     def _predict(self, pair: PreferencePair, task: OpenTask) -> None:
         p = task.served.prob_prefer(of_pair(pair))
         p_reference = task.reference.prob_prefer(_mean_difference(pair))
-        self._tallies.setdefault(pair.label_source, Tally()).add(p, p_reference)
+        self._books.predicted(pair.label_source, p, p_reference)
         if pair.label_source in TRUSTED_SOURCES:
             task.gain += log_loss(p_reference) - log_loss(p)
 
@@ -207,13 +198,12 @@ class PreferenceLearner:
         """``nth`` is how many pairs of its task and label source there are now."""
         alarms = self._trusted.estimator.alarms
         weight = pair.weight * self._share(pair, nth)
-        self._audit.hear(pair)
-        if pair.label_source in TRUSTED_SOURCES:
-            self._audit.trusted_weight += weight
+        self._books.hear(pair)
+        self._books.count_trusted(pair, weight)
         self._descend(pair, weight)
-        self.labels[pair.label_source] = self.labels.get(pair.label_source, 0) + 1
+        self._books.learnt(pair.label_source)
         if self._trusted.estimator.alarms > alarms:
-            self._gate.close()
+            self._books.gate.close()
 
     def _share(self, pair: PreferencePair, nth: int) -> float:
         if self._pairs_of_task is None:
@@ -223,14 +213,12 @@ class PreferenceLearner:
     def _descend(self, pair: PreferencePair, weight: float) -> None:
         d = self._vocabulary.admit(of_pair(pair))
         self._smoothing.learn_pair(d, weight)
-        is_proxy = pair.label_source == "proxy"
-        trust = self._audit.weigh(pair, weight) if is_proxy else weight * SOURCE_WEIGHTS[pair.label_source]
-        self._trusted.learn_pair(d, trust)
+        self._trusted.learn_pair(d, self._books.trust(pair, weight))
         if pair.label_source in TRUSTED_SOURCES:
             self._reference.learn_pair(_mean_difference(pair), weight)
 
     def _close(self, name: str) -> bool:
-        if not note(self._closed, name):
+        if not self._books.close(name):
             return False
         if name in self._open:
             self._settle(self._open.pop(name))
@@ -238,29 +226,13 @@ class PreferenceLearner:
 
     def _settle(self, task: OpenTask) -> None:
         if task.n_trusted:
-            self._gate.bet(task.gain / task.n_trusted, pairs_learnt=sum(self.labels.values()))
-
-    def _metrics(self) -> dict[str, Any]:
-        trusted = Tally.of(self._tallies[source] for source in sorted(TRUSTED_SOURCES & self._tallies.keys()))
-        return {
-            "trusted": trusted.figures() if trusted.n else None,
-            "by_label_source": {source: tally.figures() for source, tally in self._tallies.items()},
-            **({"proxies": self._audit.figures()} if "proxy" in self.labels else {}),
-            "gate": {
-                "evidence": self._gate.evidence,
-                "opens_at": OPENS_AT,
-                "tasks": self._gate.tasks,
-                "opened_at_pair": self._gate.opened_at_pair,
-                "closed_times": self._gate.closed_times,
-            },
-        }
+            self._books.bet(task.gain / task.n_trusted)
 
     def _statement(self) -> str:
-        made_of = ", ".join(f"{n} {source}" for source, n in self.labels.items()) or "no"
-        if self.labels.keys() <= {"critic"}:
+        made_of, evidence = self._books.made_of(), self._books.evidence()
+        if self._books.critics_alone:
             return f"Made of {made_of} labels alone: it smooths the critics and cannot correct them."
-        evidence = f"evidence {self._gate.evidence:,.1f} after {self._gate.tasks} tasks, {OPENS_AT:g} needed"
-        if self._gate.position == "active":
+        if self.is_active:
             return f"Made of {made_of} labels: shown to beat the critics' mean ({evidence}), so it steers."
         return f"Made of {made_of} labels: not yet shown to beat the critics' mean ({evidence}); a shadow."
 
@@ -270,12 +242,7 @@ class PreferenceLearner:
             "smoothing": self._smoothing.estimator.state(),
             "reference": self._reference.estimator.state(),
             "vocabulary": self._vocabulary.state(),
-            "audit": self._audit.state(),
-            "gate": self._gate.state(),
-            "tallies": {source: tally.state() for source, tally in self._tallies.items()},
-            "open": {name: task.state() for name, task in self._open.items()},
-            "closed": list(self._closed),
-            **({"judged": list(self._judged)} if self._judged else {}),
+            **self._books.state({name: task.state() for name, task in self._open.items()}),
         }
 
 

@@ -1,0 +1,151 @@
+"""Logistic regression with a Gaussian posterior for each weight by itself, over hashed features.
+
+The step is that of ``trainers.laplace`` with a covariance that stays diagonal (assumed density filtering;
+Graepel et al. 2010, "Web-scale Bayesian click-through rate prediction", has it for a probit): a rare n-gram
+moves far with its first pair, a frequent one settles. Weights and variances are float32, sums float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from river import base
+
+from trainers.compiled import Array, compiled
+from trainers.text.ngrams import BUCKETS, LENGTH, Ints, bucket_of
+from trainers.text.packed import pack, pack_mask, unpack, unpack_mask
+
+SIZE = BUCKETS + 1
+"""Weights: one a bucket, and one of the length."""
+assert LENGTH == BUCKETS
+Floats = NDArray[np.float32]
+
+
+@compiled
+def _logit(at, x, mean, variance):  # type: ignore[no-untyped-def]
+    mu = 0.0
+    v = 0.0
+    for j in range(len(at)):
+        mu += mean[at[j]] * x[j]
+        v += variance[at[j]] * x[j] * x[j]
+    return mu, v
+
+
+@compiled
+def _learn(at, x, w, mean, variance):  # type: ignore[no-untyped-def]
+    mu, v = _logit(at, x, mean, variance)
+    kappa = 1.0 / math.sqrt(1.0 + math.pi * v / 8.0)
+    logit = kappa * mu
+    q = 1.0 / (1.0 + math.exp(-logit)) if logit > -700.0 else 0.0
+    information = w * kappa * q * (1.0 - q)
+    shrink = information / (1.0 + information * v)
+    step = w * (1.0 - q) / (1.0 + information * v)
+    for j in range(len(at)):
+        g = variance[at[j]] * x[j]
+        mean[at[j]] += step * g
+        variance[at[j]] -= shrink * g * g
+
+
+class DiagonalLaplace(base.Classifier):
+    """Bayesian logistic regression without an intercept, for differences of texts.
+
+    ``prior_variance`` is that of each weight, in nats squared; prior means are 0. A feature of any name is
+    hashed into one of ``BUCKETS`` weights.
+
+    >>> model = DiagonalLaplace()
+    >>> for _ in range(50):
+    ...     model.learn_one({"sorry": 1.0}, True)
+    >>> round(model.predict_proba_one({"sorry": 1.0})[True], 2)
+    0.96
+    """
+
+    name: ClassVar[str] = "diagonal-laplace"
+
+    def __init__(self, prior_variance: float = 1.0) -> None:
+        self.prior_variance = prior_variance
+        self._mean: Floats = np.zeros(SIZE, dtype=np.float32)
+        self._variance: Floats = np.full(SIZE, prior_variance, dtype=np.float32)
+
+    @property
+    def _multiclass(self) -> bool:
+        return False
+
+    @property
+    def mean(self) -> Floats:
+        """(SIZE,): posterior means of the weights."""
+        return self._mean
+
+    @property
+    def variance(self) -> Floats:
+        """(SIZE,): their posterior variances; the inverse is what is known of each."""
+        return self._variance
+
+    def learn_one(self, x: Mapping[str, float], y: bool, w: float = 1.0) -> None:
+        """Learn one difference; ``y`` says whether the first side was preferred, ``w`` what it counts."""
+        at, values = _hashed(x)
+        self.learn(at, values if y else -values, w)
+
+    def predict_proba_one(self, x: Mapping[str, float]) -> dict[bool, float]:
+        """P(first preferred to second), with the uncertainty of the weights taken in."""
+        p = self.prob_prefer(*_hashed(x))
+        return {True: p, False: 1.0 - p}
+
+    def learn(self, at: Ints, x: Array, w: float = 1.0) -> None:
+        """Learn one difference in favour of what happened: x (m,) at the weights ``at`` (m,), each once."""
+        if w > 0.0:
+            _learn(at, x, float(w), self._mean, self._variance)
+
+    def logit(self, at: Ints, x: Array) -> tuple[float, float]:
+        """Posterior mean and variance of x·weights, in nats and nats squared."""
+        mu, v = _logit(at, x, self._mean, self._variance)
+        return float(mu), float(v)
+
+    def prob_prefer(self, at: Ints, x: Array) -> float:
+        """P(first ≻ second) for their difference."""
+        return prob(*self.logit(at, x))
+
+    def temper(self, share: float) -> None:
+        """Let what was learnt so far count only ``share`` of what it did: the likelihood to that power."""
+        prior = 1.0 / self.prior_variance
+        known = 1.0 / self._variance.astype(np.float64)
+        precision = prior + share * (known - prior)
+        self._mean[:] = share * known * self._mean / precision
+        self._variance[:] = 1.0 / precision
+
+    def state(self) -> dict[str, Any]:
+        """Everything that later steps depend on, as JSON values."""
+        moved = (self._mean != 0) | (self._variance != np.float32(self.prior_variance))
+        return {
+            "learner": self.name,
+            "parameters": self._get_params(),
+            "moved": pack_mask(moved),
+            "mean": pack(self._mean[moved]),
+            "variance": pack(self._variance[moved]),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> DiagonalLaplace:
+        """The estimator that had this state, to the bit. Raises ValueError for a state that is none."""
+        model = cls(**state["parameters"])
+        moved = unpack_mask(state["moved"], SIZE)
+        model._mean[moved] = unpack(state["mean"], np.float32)
+        model._variance[moved] = unpack(state["variance"], np.float32)
+        return model
+
+
+def prob(mu: float, v: float) -> float:
+    """σ(μ/√(1 + πv/8)): P of a Gaussian logit (MacKay 1992)."""
+    logit = mu / math.sqrt(1.0 + math.pi * v / 8.0)
+    return 1.0 / (1.0 + math.exp(-logit)) if logit > -700.0 else 0.0
+
+
+def _hashed(x: Mapping[str, float]) -> tuple[Ints, Array]:
+    summed: dict[int, float] = {}
+    for name, value in x.items():
+        bucket = bucket_of(str(name))
+        summed[bucket] = summed.get(bucket, 0.0) + float(value)
+    return np.array(list(summed), dtype=np.int32), np.array(list(summed.values()), dtype=np.float64)

@@ -1,0 +1,242 @@
+"""The learner of a text reward model: pairs in, text snapshots out, whoever calls it (Kafka, file, tests).
+
+Every pair of a task is predicted before any pair of that task is learnt. What a text says of another one is
+known by its words alone, so a copy of the whole model for each open run, as the preference learner has it,
+would be a copy of some hundred thousand weights. Instead the pairs of a run wait until it ends and are learnt
+together; a pair without a run, of whose task no end will come, is learnt at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from streams.codec import sealed
+from streams.contracts import TRUSTED_SOURCES, PairMessage, PairsEnd, PreferencePair, TextSnapshot
+from streams.errors import BadInput
+from trainers.books import Books
+from trainers.lora.texts import task_of_text
+from trainers.pair_weights import SOURCE_WEIGHTS, task_of, weight_of_each, weight_of_nth
+from trainers.tally import log_loss
+from trainers.text.estimator import DiagonalLaplace
+from trainers.text.ngrams import SCHEME, grams
+from trainers.text.open_texts import OpenTexts, characters_of, what_is_learnt_of
+from trainers.text.reward import open_state
+from trainers.text.terms import Terms
+
+OPEN_TASKS = 500
+"""How many tasks are kept open; for one more the oldest is learnt, and its later pairs are those of a new
+task."""
+WAITING_CHARACTERS = 1_000_000
+"""Of all texts that wait; beyond it the oldest runs are learnt before they end."""
+
+
+class TextLearner:
+    """A text reward model's whole state. The same messages in the same order give the same bytes.
+
+    A task is a run, or for pairs without a run their ``task_id`` or their goal. Labels of critics are learnt
+    fully as long as there are no others. With the first other label, all that critics have taught is
+    tempered to the little that they count from then on.
+    """
+
+    def __init__(self, model: str = "default", *, pairs_of_task: Mapping[str, int] | None = None) -> None:
+        """``pairs_of_task`` is task to how many pairs will come, where all are at hand."""
+        self.model = model
+        self.version = 0
+        self.equal_texts = 0
+        """Pairs whose two texts are the same; they say nothing."""
+        self._pairs_of_task = pairs_of_task
+        self._terms = Terms()
+        self._weights = DiagonalLaplace()
+        self._books = Books()
+        self._open: dict[str, OpenTexts] = {}
+        self._waiting_characters = 0
+
+    def on_message(self, message: PairMessage) -> bool:
+        """Take a message of the pairs topic; False where it changes nothing (seen before, other model).
+
+        A rollback is of the model that weighs critics, and changes nothing here.
+        """
+        if message.model != self.model:
+            return False
+        if isinstance(message, PairsEnd):
+            return self._close(message.run_id)
+        return isinstance(message, PreferencePair) and self._take(message)
+
+    def finish(self) -> None:
+        """The end of a file: close every task that has no end of its own, in the order of the file."""
+        for task in list(self._open):
+            self._close(task)
+
+    @property
+    def waiting(self) -> int:
+        """Pairs of open runs that are predicted and not yet learnt."""
+        return sum(len(task.waiting) for task in self._open.values())
+
+    @property
+    def labels(self) -> Mapping[str, int]:
+        """Pairs learnt per label source."""
+        return self._books.labels
+
+    def snapshot(
+        self,
+        consumed: Mapping[str, Mapping[str, int]] | None = None,
+        topic_ids: Mapping[str, str] | None = None,
+    ) -> TextSnapshot:
+        """The state as a message; ``consumed`` is topic to partition to next offset."""
+        return sealed(
+            TextSnapshot(
+                model=self.model,
+                version=self.version,
+                gate=self._books.gate.position,
+                statement=self._statement(),
+                scheme=dict(SCHEME),
+                labels=dict(self.labels),
+                metrics=self._metrics(),
+                consumed={topic: dict(offsets) for topic, offsets in (consumed or {}).items()},
+                topic_ids=dict(topic_ids or {}),
+                learner={
+                    "terms": self._terms.state(),
+                    "weights": self._weights.state(),
+                    "equal_texts": self.equal_texts,
+                    **self._books.state({name: task.state() for name, task in self._open.items()}),
+                },
+            )
+        )
+
+    @classmethod
+    def from_snapshot(cls, snapshot: TextSnapshot) -> TextLearner:
+        """The learner that published this snapshot; it continues to the bit.
+
+        Raises BadInput where another version of TriBrain wrote a state that this one cannot read.
+        """
+        learner = cls(snapshot.model)
+        learner.version = snapshot.version
+        learner._terms, learner._weights = open_state(snapshot)
+        state = snapshot.learner
+        try:
+            learner.equal_texts = state["equal_texts"]
+            learner._books = Books.from_state(state, snapshot.labels)
+            learner._open = {name: OpenTexts.from_state(saved) for name, saved in state["open"].items()}
+            learner._waiting_characters = sum(task.characters for task in learner._open.values())
+        except (KeyError, TypeError, IndexError) as error:
+            raise BadInput(
+                f"version {snapshot.version} of text model {snapshot.model!r} was written by another version "
+                f"of TriBrain, whose learner this one cannot continue ({error}); give another --model"
+            ) from None
+        return learner
+
+    def _take(self, pair: PreferencePair) -> bool:
+        name = task_name(pair)
+        if not self._books.admits(name, pair):
+            return False
+        if self._books.is_closed(name):
+            self._books.hear(pair)
+            return self._learn_late(pair, 1)
+        task = self._open.get(name)
+        if task is None:
+            if len(self._open) == OPEN_TASKS and self._pairs_of_task is None:
+                self._learn_waiting(self._open.pop(next(iter(self._open))))
+            task = self._open[name] = OpenTexts()
+        if pair.pair_id:
+            if pair.pair_id in task.pair_ids:
+                return False
+            task.pair_ids.add(pair.pair_id)
+        task.counts[pair.label_source] = task.counts.get(pair.label_source, 0) + 1
+        self._books.hear(pair)
+        if task.begun:
+            return self._learn_late(pair, task.counts[pair.label_source])
+        changed = self._predict(pair, task)
+        if self._is_whole(name, pair, task):
+            self._learn_waiting(task)
+        self._learn_what_waits_too_long()
+        return changed
+
+    def _is_whole(self, name: str, pair: PreferencePair, task: OpenTexts) -> bool:
+        """Whether no pair will come for which the others have to wait."""
+        if self._pairs_of_task is None:
+            return not pair.run_id
+        return sum(task.counts.values()) >= self._pairs_of_task[name]
+
+    def _predict(self, pair: PreferencePair, task: OpenTexts) -> bool:
+        if self._says_nothing(pair):
+            return False
+        p = self._weights.prob_prefer(
+            *self._terms.difference(grams(pair.chosen_prompt), grams(pair.rejected_prompt))
+        )
+        self._books.predicted(pair.label_source, p, 0.5)
+        if pair.label_source in TRUSTED_SOURCES:
+            task.gain += math.log(2.0) - log_loss(p)
+            task.n_trusted += 1
+        task.waiting.append(what_is_learnt_of(pair))
+        self._waiting_characters += characters_of(pair)
+        return True
+
+    def _says_nothing(self, pair: PreferencePair) -> bool:
+        same = pair.chosen_prompt == pair.rejected_prompt
+        self.equal_texts += same
+        return same
+
+    def _close(self, name: str) -> bool:
+        if not self._books.close(name):
+            return False
+        if name in self._open:
+            self._learn_waiting(self._open.pop(name))
+        return True
+
+    def _learn_what_waits_too_long(self) -> None:
+        while self._pairs_of_task is None and self._waiting_characters > WAITING_CHARACTERS:
+            self._learn_waiting(next(task for task in self._open.values() if task.waiting))
+
+    def _learn_waiting(self, task: OpenTexts) -> None:
+        """All of a task, once every pair of it that is evidence has been predicted."""
+        for pair in task.waiting:
+            self._learn(pair, weight_of_each(task.counts[pair.label_source]))
+        if task.n_trusted and not task.begun:
+            self._books.bet(task.gain / task.n_trusted)
+        self._waiting_characters -= task.characters
+        task.waiting, task.begun = [], True
+
+    def _learn_late(self, pair: PreferencePair, nth: int) -> bool:
+        """A pair of a task that the model knows already: it is learnt, and is no evidence."""
+        if self._says_nothing(pair):
+            return False
+        self._learn(pair, weight_of_nth(nth))
+        return True
+
+    def _learn(self, pair: PreferencePair, share: float) -> None:
+        weight = pair.weight * share
+        self._books.count_trusted(pair, weight)
+        if self.labels.keys() == {"critic"} and pair.label_source != "critic":
+            self._weights.temper(SOURCE_WEIGHTS["critic"])
+        self._books.learnt(pair.label_source)
+        trusted = self._books.trust(pair, weight)
+        chosen, rejected = grams(pair.chosen_prompt), grams(pair.rejected_prompt)
+        self._terms.see(chosen)
+        self._terms.see(rejected)
+        self._weights.learn(
+            *self._terms.difference(chosen, rejected), weight if self._books.critics_alone else trusted
+        )
+        self.version += 1
+
+    def _metrics(self) -> dict[str, Any]:
+        """As those of a model that weighs critics; what this one is compared with is chance."""
+        metrics = self._books.metrics()
+        for figures in (metrics["trusted"], *metrics["by_label_source"].values()):
+            if figures is not None:
+                figures["log_loss_chance"] = figures.pop("log_loss_critics_mean")
+        return {**metrics, "equal_texts": self.equal_texts}
+
+    def _statement(self) -> str:
+        made_of, evidence = self._books.made_of(), self._books.evidence()
+        if self._books.critics_alone:
+            return f"Made of {made_of} labels alone: it says in advance what critics will, and no more."
+        if self._books.gate.position == "active":
+            return f"Made of {made_of} labels: shown to beat chance ({evidence}), so it may choose texts."
+        return f"Made of {made_of} labels: not yet shown to beat chance ({evidence}); a shadow."
+
+
+def task_name(pair: PreferencePair) -> str:
+    """Its run, its task, or the goal that it is for."""
+    return task_of(pair) or task_of_text(pair)

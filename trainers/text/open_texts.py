@@ -1,0 +1,94 @@
+"""Tasks in the middle of which the text learner is, and the pairs of them that wait to be learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.contracts import PreferencePair
+from trainers.proxies import judge_of
+
+
+@dataclass(slots=True)
+class OpenTexts:
+    """A task whose pairs were all predicted, and of which none, or (``begun``) all were learnt."""
+
+    pair_ids: set[str] = field(default_factory=set)
+    counts: dict[str, int] = field(default_factory=dict)
+    """Pairs that have come, per label source."""
+    waiting: list[PreferencePair] = field(default_factory=list)
+    gain: float = 0.0
+    """Nats by which trusted labels were better predicted than by chance, summed."""
+    n_trusted: int = 0
+    begun: bool = False
+    """Later pairs of it are no evidence, since the model knows the task."""
+
+    @property
+    def characters(self) -> int:
+        """Of the texts that wait."""
+        return sum(map(characters_of, self.waiting))
+
+    def state(self) -> dict[str, Any]:
+        """All of it, as JSON values; a text that several pairs have is there once."""
+        places: dict[str, int] = {}
+        waiting = [
+            {
+                "source": pair.label_source,
+                "weight": pair.weight,
+                "judge": judge_of(pair),
+                "chosen": places.setdefault(pair.chosen_prompt, len(places)),
+                "rejected": places.setdefault(pair.rejected_prompt, len(places)),
+            }
+            for pair in self.waiting
+        ]
+        return {
+            "pair_ids": sorted(self.pair_ids),
+            "counts": dict(self.counts),
+            "texts": list(places),
+            "waiting": waiting,
+            "gain": self.gain,
+            "n_trusted": self.n_trusted,
+            "begun": self.begun,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> OpenTexts:
+        """The task that had this state."""
+        texts = state["texts"]
+        return cls(
+            pair_ids=set(state["pair_ids"]),
+            counts=dict(state["counts"]),
+            waiting=[
+                _pair(
+                    one["source"], one["weight"], one["judge"], texts[one["chosen"]], texts[one["rejected"]]
+                )
+                for one in state["waiting"]
+            ],
+            gain=state["gain"],
+            n_trusted=state["n_trusted"],
+            begun=state["begun"],
+        )
+
+
+def characters_of(pair: PreferencePair) -> int:
+    """Of both texts."""
+    return len(pair.chosen_prompt) + len(pair.rejected_prompt)
+
+
+def what_is_learnt_of(pair: PreferencePair) -> PreferencePair:
+    """The pair with nothing but what a text reward model learns from."""
+    return _pair(pair.label_source, pair.weight, judge_of(pair), pair.chosen_prompt, pair.rejected_prompt)
+
+
+def _pair(source: Any, weight: float, judge: str, chosen: str, rejected: str) -> PreferencePair:
+    return PreferencePair(
+        task_id="",
+        label_source=source,
+        weight=weight,
+        chosen_prompt=chosen,
+        rejected_prompt=rejected,
+        chosen_critics={},
+        rejected_critics={},
+        meta={"judge": judge} if judge else {},
+    )

@@ -1,0 +1,92 @@
+"""Values of the pairs topic to the text snapshots of one model; a snapshot is the checkpoint, too.
+
+A message that is no pair is passed over: the trainer, which reads the same topic, makes a dead letter of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from streams.codec import ContractError, decode_pair, encode
+from streams.contracts import TextSnapshot, snapshot_key
+from streams.messages import Outgoing, StoredMessage
+from trainers.text.learner import TextLearner
+
+log = logging.getLogger(__name__)
+
+
+class TextProcessor:
+    """The text learner with the offsets up to which it has read.
+
+    ``topic_ids`` is topic to the id that Kafka gave it, as far as known; snapshots are stamped with it.
+    """
+
+    def __init__(
+        self, model: str, *, snapshots_topic: str, topic_ids: Mapping[str, str] | None = None
+    ) -> None:
+        self._snapshots_topic = snapshots_topic
+        self.topic_ids = dict(topic_ids or {})
+        self._learner = TextLearner(model)
+        self._consumed: dict[str, dict[str, int]] = {}
+        self._published_version = 0
+
+    @property
+    def consumed(self) -> Mapping[str, Mapping[str, int]]:
+        """Topic to partition to the offset behind the last message of this model."""
+        return self._consumed
+
+    @property
+    def version(self) -> int:
+        """Pairs learnt."""
+        return self._learner.version
+
+    @property
+    def waiting(self) -> int:
+        """Pairs of open runs that wait to be learnt."""
+        return self._learner.waiting
+
+    @property
+    def pairs_since_snapshot(self) -> int:
+        return self._learner.version - self._published_version
+
+    def restore(self, snapshot: TextSnapshot) -> None:
+        """Continue from a snapshot; a topic that was made again since is read from its beginning.
+
+        Raises BadInput for the state of another version of TriBrain.
+        """
+        self._learner = TextLearner.from_snapshot(snapshot)
+        self._consumed = {
+            topic: dict(offsets)
+            for topic, offsets in snapshot.consumed.items()
+            if snapshot.topic_ids.get(topic) in (None, self.topic_ids.get(topic)) or not self.topic_ids
+        }
+        self._published_version = self._learner.version
+
+    def on_message(self, message: StoredMessage) -> None:
+        """Take a message if it is this model's; what lies before the restored stamp is passed over."""
+        try:
+            pair = decode_pair(message.value, message.source)
+        except ContractError as error:
+            log.warning("passed over: %s", error)
+            return
+        if pair.model != self._learner.model:
+            return
+        offsets = self._consumed.setdefault(message.topic, {})
+        partition = str(message.partition)
+        if message.offset < offsets.get(partition, 0):
+            return
+        offsets[partition] = message.offset + 1
+        self._learner.on_message(pair)
+
+    def take_snapshot(self) -> Outgoing | None:
+        """The state as a message on the snapshots topic; None where nothing was learnt since the last."""
+        if not self.pairs_since_snapshot:
+            return None
+        self._published_version = self._learner.version
+        key = snapshot_key(self._learner.model, TextSnapshot.KIND).encode()
+        return Outgoing(self._snapshots_topic, key, self.snapshot())
+
+    def snapshot(self) -> bytes:
+        """The state as the value of a message on the snapshots topic."""
+        return encode(self._learner.snapshot(self._consumed, self.topic_ids))

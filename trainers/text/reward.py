@@ -1,0 +1,55 @@
+"""What a published text reward model says of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from streams.contracts import TextSnapshot
+from streams.errors import BadInput
+from trainers.compiled import Array
+from trainers.text.estimator import DiagonalLaplace
+from trainers.text.ngrams import check_scheme, grams
+from trainers.text.terms import Terms
+
+
+class TextReward:
+    """A text reward model at one moment. Nothing changes it, so it is safe to use from several threads."""
+
+    def __init__(self, snapshot: TextSnapshot) -> None:
+        """Raises BadInput for a snapshot that this version cannot read."""
+        self._terms, self._model = open_state(snapshot)
+
+    def rewards(self, texts: Sequence[tuple[str, str]]) -> tuple[Array, Array]:
+        """``mean_N`` and ``sd_N`` of the reward of each (goal, candidate), in nats; higher is better.
+
+        The goal changes nothing: it is shared by all that are compared. A draw from these is a choice that
+        tries what is uncertain (Thompson 1933); a text like none before has the largest spread.
+        """
+        logits = np.array([self._model.logit(*self._terms.features(grams(text))) for _, text in texts])
+        mean_N, variance_N = logits.reshape(-1, 2).T
+        return mean_N, np.sqrt(variance_N)
+
+    def prob_prefer(self, goals: Sequence[str], chosen: Sequence[str], rejected: Sequence[str]) -> Array:
+        """P(chosen ≻ rejected) (n,), with the uncertainty of the weights that the two do not share."""
+        differences = (
+            self._terms.difference(grams(first), grams(second))
+            for _, first, second in zip(goals, chosen, rejected, strict=True)
+        )
+        return np.array([self._model.prob_prefer(*difference) for difference in differences])
+
+
+def open_state(snapshot: TextSnapshot) -> tuple[Terms, DiagonalLaplace]:
+    """What a snapshot's model is made of. Raises BadInput where another version wrote it."""
+    source = f"version {snapshot.version} of text model {snapshot.model!r}"
+    check_scheme(snapshot.scheme, source)
+    try:
+        return Terms.from_state(snapshot.learner["terms"]), DiagonalLaplace.from_state(
+            snapshot.learner["weights"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"{source}: was written by another version of TriBrain, whose state this one cannot read "
+            f"({error}); train it again, or give another --model"
+        ) from None

@@ -1,0 +1,38 @@
+"""Training a text reward model from pairs files: the live learner, fed from a list."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from streams.contracts import PairMessage, PreferencePair, TextSnapshot
+from streams.errors import BadInput
+from trainers.text.learner import TextLearner, task_name
+
+
+def train_on_texts(
+    messages: Sequence[PairMessage],
+    *,
+    model: str = "default",
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> TextSnapshot:
+    """One honest pass in the given order: a task is learnt with its last pair, and was predicted before.
+
+    Raises BadInput where no pair is for ``model``, or none has two different texts.
+    """
+    of_any = [message for message in messages if isinstance(message, PreferencePair)]
+    pairs = [pair for pair in of_any if pair.model == model]
+    if of_any and not pairs:
+        names = ", ".join(sorted({repr(pair.model) for pair in of_any}))
+        raise BadInput(f"none of the {len(of_any)} pairs is for the model {model!r}; give --model: {names}")
+    if not any(pair.chosen_prompt != pair.rejected_prompt and pair.weight > 0 for pair in pairs):
+        raise BadInput(
+            f"nothing to learn from: found {len(pairs)} pairs, none of them with two different texts and a "
+            "weight above 0; expected chosen_prompt and rejected_prompt that differ"
+        )
+    learner = TextLearner(model, pairs_of_task=Counter(map(task_name, pairs)))
+    for message in messages:
+        learner.on_message(message)
+        on_progress(1)
+    learner.finish()
+    return learner.snapshot()
