@@ -214,17 +214,20 @@ def test_a_snapshot_of_two_thousand_pairs_is_below_two_megabytes() -> None:
 def test_a_reward_is_what_the_probabilities_are_made_of() -> None:
     reward = TextReward(learnt(polite_pairs(60)).snapshot())
     texts = [("g", "please move it"), ("g", "move it now"), ("another goal", "please move it"), ("g", "")]
-    mean_N, sd_N = reward.rewards(texts)
+    mean_N, covariance_NN = reward.rewards(texts)
     assert mean_N[0] > mean_N[1]
     assert mean_N[0] == mean_N[2]
-    assert (mean_N[3], sd_N[3]) == (0.0, 0.0)
+    assert (mean_N[3], covariance_NN[3, 3]) == (0.0, 0.0)
+    assert np.linalg.eigvalsh(covariance_NN).min() > -1e-12
+    # The same candidate twice: whatever is not known of one is not known of the other.
+    assert covariance_NN[0, 2] == pytest.approx(covariance_NN[0, 0])
     assert reward.prob_prefer(["g"], ["please move it"], ["move it now"])[0] > 0.5
     assert [len(part) for part in reward.rewards([])] == [0, 0]
 
 
 def test_the_rewards_spread_falls_with_what_was_learnt() -> None:
     text = [("g", "please move the red cube")]
-    few, many = (TextReward(learnt(polite_pairs(n)).snapshot()).rewards(text)[1][0] for n in (3, 300))
+    few, many = (TextReward(learnt(polite_pairs(n)).snapshot()).rewards(text)[1][0, 0] for n in (3, 300))
     assert 0 < many < few
 
 
