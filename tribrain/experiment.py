@@ -204,7 +204,7 @@ def _print(measured: Mapping[str, Figures], plan: Plan, seeds: int, out: Path) -
     console.print(
         "Brackets: 95% intervals, bootstrap over seeds. Quality is from 0 to 1. Steered: seeds in which the "
         "gate opened. Noise of the labels and share of the videos that have one: otherwise as clean. "
-        "Rewrites: of so many prompts for each video a reward of texts picks one, against one prompt; both steered.",
+        "Rewrites: a reward of texts picks one of so many prompts, against one prompt; both steered.",
         soft_wrap=True,
     )
     console.print(f"{out / 'experiment.json'}, {out / 'experiment.png'}", soft_wrap=True, highlight=False)
