@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,17 +22,19 @@ from runner.interfaces import Critic, WorldModel
 from runner.loop import RefinementLoop
 from runner.reward import PreferencePolicy
 from runner.stopping import StopRules
+from runner.text_feeds import RewardOfTexts
 from runner.worlds.simulated import (
     SimulatedWorld,
     judgement,
     random_goal,
     true_quality,
 )
-from streams.contracts import CriticResult, RewardSnapshot, RunClosed, RunEnd, TraceEvent
+from streams.contracts import CriticResult, PairMessage, RewardSnapshot, RunClosed, RunEnd, TraceEvent
 from trainers.bradley_terry import critics_mean
 from trainers.former import PairFormer
 from trainers.learner import PreferenceLearner
 from trainers.pairing import PairingRules
+from trainers.text.learner import TextLearner
 
 # Streams of random numbers that must not depend on each other.
 # 0 is the hidden taste.
@@ -47,6 +49,17 @@ class _Published:
 
     def latest(self) -> RewardSnapshot | None:
         return self.snapshot
+
+
+@dataclass(slots=True)
+class _PublishedTexts:
+    """A feed that holds the newest reward of texts."""
+
+    name: ClassVar[str] = "text_rm"
+    reward: RewardOfTexts | None = None
+
+    def latest(self) -> RewardOfTexts | None:
+        return self.reward
 
 
 class SeedExperiment:
@@ -71,23 +84,26 @@ class SeedExperiment:
 
     def run(self, condition: Condition) -> Result:
         """Both arms."""
+        if condition.rewrites is not None:
+            weight = self.plan.preference_weight
+            one, _ = self.arm(condition, weight, rewrites=1)
+            several, first = self.arm(condition, weight, rewrites=condition.rewrites)
+            return self._result(condition, one, several, first)
         if condition.critic_fails not in self._alone:
             # Without preferences no label matters, so most conditions share this arm.
             self._alone[condition.critic_fails], _ = self.arm(condition, 0.0)
         steered, first = self.arm(condition, self.plan.preference_weight)
-        return Result(
-            seed=self.seed,
-            condition=condition.name,
-            taste=self.taste,
-            critics_alone=self._courses(condition, self._alone[condition.critic_fails]),
-            steered=self._courses(condition, steered),
-            steers_from_task=first,
-        )
+        return self._result(condition, self._alone[condition.critic_fails], steered, first)
 
-    def arm(self, condition: Condition, weight: float) -> tuple[list[list[TraceEvent]], int | None]:
-        """The events of each run, and the first task that was steered. With weight 0 nothing is learnt."""
-        controller, published = ThompsonController(), _Published()
-        former, learner = PairFormer(PairingRules()), PreferenceLearner()
+    def arm(
+        self, condition: Condition, weight: float, rewrites: int | None = None
+    ) -> tuple[list[list[TraceEvent]], int | None]:
+        """The events of each run, and the first task that was steered. With weight 0 nothing is learnt.
+
+        With ``rewrites``, a reward of texts is learnt, too, and so many prompts are proposed for each video.
+        """
+        controller, published, texts = ThompsonController(), _Published(), _PublishedTexts()
+        former, learner, text_learner = PairFormer(PairingRules()), PreferenceLearner(), TextLearner()
         runs: list[list[TraceEvent]] = []
         first = None
         for task, footage in enumerate(self._footage):
@@ -104,12 +120,20 @@ class SeedExperiment:
                 run_id=f"seed-{self.seed}-task-{task}",
                 feed=published,
                 policy=PreferencePolicy(weight=weight),
+                text_feed=texts if rewrites is not None else None,
+                rewrites=rewrites or 1,
                 make=_Take(self, condition, task),
             )
             runs.append(list(loop.events()))
             if weight > 0.0:
-                _learn(runs[-1], former, learner)
+                messages = _pairs(runs[-1], former)
+                for message in messages:
+                    learner.on_message(message)
                 published.snapshot = learner.snapshot()
+                if rewrites is not None:
+                    for message in messages:
+                        text_learner.on_message(message)
+                    texts.reward = RewardOfTexts(text_learner.snapshot())
         return runs, first
 
     def see(
@@ -137,6 +161,22 @@ class SeedExperiment:
             _random(_LABEL, task_seed, seed),
             share=self.plan.label_share if share is None else share,
             noise=self.plan.label_noise if noise is None else noise,
+        )
+
+    def _result(
+        self,
+        condition: Condition,
+        first_arm: Sequence[Sequence[TraceEvent]],
+        second_arm: Sequence[Sequence[TraceEvent]],
+        steers_from_task: int | None,
+    ) -> Result:
+        return Result(
+            seed=self.seed,
+            condition=condition.name,
+            taste=self.taste,
+            critics_alone=self._courses(condition, first_arm),
+            steered=self._courses(condition, second_arm),
+            steers_from_task=steers_from_task,
         )
 
     def _courses(self, condition: Condition, runs: Sequence[Sequence[TraceEvent]]) -> tuple[Course, ...]:
@@ -177,14 +217,12 @@ class _Take:
         return judged_candidate(prompt, results, idx=idx, artifact_path="", meta=meta)
 
 
-def _learn(events: Sequence[TraceEvent], former: PairFormer, learner: PreferenceLearner) -> None:
-    """The pairs of a run that has ended, as the live trainer forms and learns them."""
+def _pairs(events: Sequence[TraceEvent], former: PairFormer) -> list[PairMessage]:
+    """Of a run that has ended, as the live pair former makes them."""
     end = RunEnd(run_id=events[0].run_id, iterations=tuple(event.iter_idx for event in events))
-    messages: list[TraceEvent | RunEnd] = [*events, end]
-    for event in messages:
-        for message in former.on_event(event):
-            if not isinstance(message, RunClosed):
-                learner.on_message(message)
+    run: list[TraceEvent | RunEnd] = [*events, end]
+    made = [message for event in run for message in former.on_event(event)]
+    return [message for message in made if not isinstance(message, RunClosed)]
 
 
 def _garbled(result: CriticResult, rng: np.random.Generator) -> CriticResult:

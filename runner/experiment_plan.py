@@ -21,6 +21,9 @@ Conditions, each with the same tasks:
 - ``critic_fails``: as clean, but from the middle of the stream on one critic (drawn per seed) gives uniform
   random scores, in both arms.
 - ``noise …`` and ``share …``: as clean, with other label noise, or another share of judged videos.
+- ``rewrites 4``: what it is worth to propose four prompts for each video and make the one that a reward of
+  texts prefers. Both arms are steered and learn such a reward, which is one more critic; in the first, one
+  prompt is proposed. So "critics alone" stands for the arm with one rewrite there.
 """
 
 from __future__ import annotations
@@ -75,6 +78,8 @@ class Condition:
     label_share: float | None = None
     """Another than the plan's."""
     label_noise: float | None = None
+    rewrites: int | None = None
+    """Prompts that are proposed for a video, against one, with both arms steered."""
 
 
 CONDITIONS = (
@@ -90,6 +95,8 @@ SENSITIVITY = (
     Condition(name="share 0.25", label_share=0.25),
     Condition(name="share 0.1", label_share=0.1),
 )
+REWRITES = (Condition(name="rewrites 4", rewrites=4),)
+ALL_CONDITIONS = (*CONDITIONS, *SENSITIVITY, *REWRITES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +118,7 @@ class Result:
     taste: dict[str, float]
     """The hidden weights of the failures; they sum to 1."""
     critics_alone: tuple[Course, ...]
+    """The first arm."""
     steered: tuple[Course, ...]
     steers_from_task: int | None
     """The first task whose run was steered; None where the gate stayed closed."""

@@ -69,8 +69,11 @@ class RewardFeed(Protocol):
 class TextReward(Protocol):
     """A reward of prompts, fixed at one moment."""
 
-    version: int
-    gate: GateState
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def gate(self) -> GateState: ...
 
     def rewards(self, goal: str, prompts: Sequence[str]) -> tuple[Vector, Matrix]:
         """Means (N,) and covariance (N, N) of the prompts' rewards, in nats; differences alone count.
@@ -83,7 +86,9 @@ class TextReward(Protocol):
 class TextRewardFeed(Protocol):
     """The newest reward of prompts, at once or not at all."""
 
-    name: str
-    """Of the critic that its scores are recorded as."""
+    @property
+    def name(self) -> str:
+        """Of the critic that its scores are recorded as."""
+        ...
 
     def latest(self) -> TextReward | None: ...

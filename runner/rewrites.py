@@ -16,13 +16,10 @@ import numpy as np
 
 from runner.controller import Controller, Vector
 from runner.interfaces import TextReward
-from runner.refiner import ARMS, Arm, PromptState
+from runner.refiner import Arm, PromptState
 
 Refiner = Callable[[PromptState, Arm], PromptState]
-MAX_REWRITES = len(ARMS)
-"""One for each arm."""
-_DRAWS = 20
-"""Of the controller, for arms that differ; then the others follow in their order."""
+MAX_REWRITES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +74,17 @@ def propose(
     refiner: Refiner,
     rng: np.random.Generator,
 ) -> tuple[Rewrite, ...]:
-    """Up to ``k`` rewrites of different texts, each by another arm; the controller's own choice is the first.
+    """What ``k`` draws of the controller would make, each text once; its own choice is the first.
 
-    There are fewer where arms that are left would give the same text again.
+    Draws of its posterior are as alike as it is sure: where it knows what to fix there is little to choose
+    from, and an arm that it does not believe in is not proposed.
     """
     first = controller.choose(context, rng)
-    arms: dict[Arm, None] = {first: None}
-    if k > 1:
-        arms |= dict.fromkeys(controller.choose(context, rng) for _ in range(_DRAWS))
-        arms |= dict.fromkeys(ARMS)
+    arms = dict.fromkeys([first, *(controller.choose(context, rng) for _ in range(k - 1))])
     rewrites: dict[str, Rewrite] = {}
     for arm in arms:
         made = refiner(state, arm)
-        if len(rewrites) < k:
-            rewrites.setdefault(made.text, Rewrite(arm, made))
+        rewrites.setdefault(made.text, Rewrite(arm, made))
     return tuple(rewrites.values())
 
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.table import Table
 
 from runner.experiment_figures import RESAMPLES, Estimate, Figures, figures
-from runner.experiment_plan import CONDITIONS, SENSITIVITY, Plan, Result
+from runner.experiment_plan import ALL_CONDITIONS, CONDITIONS, REWRITES, SENSITIVITY, Plan, Result
 from runner.worlds.simulated import JUDGEMENT_NOISE
 from tribrain import options
 from tribrain.experiment_folder import ExperimentFolder
@@ -24,7 +24,6 @@ from tribrain.experiment_run import compute
 from tribrain.output import progress, write_output
 
 _TASKS = 160
-_ALL = (*CONDITIONS, *SENSITIVITY)
 
 
 @click.command(epilog="Example: tribrain experiment --seeds 10 --out outputs/experiment")
@@ -101,9 +100,9 @@ def experiment(
     """Compare runs with and without preferences: the same simulated worlds and seeds, paired.
 
     Measures the generations needed for a given true quality, and the best true quality within the budget:
-    with labels that are clean, garbage or flipped, with a critic that fails half-way, and where the
-    critics' mean is right already. Writes experiment.json and experiment.png. Whatever ends it, the same
-    command goes on.
+    with labels that are clean, garbage or flipped, with a critic that fails half-way, where the critics'
+    mean is right already, and with four rewrites of a prompt against one. Writes experiment.json and
+    experiment.png. Whatever ends it, the same command goes on.
     """
     plan = Plan(
         tasks=tasks,
@@ -118,7 +117,7 @@ def experiment(
     folder.begin(plan)
     numbers = range(first_seed, first_seed + seeds)
     _compute(folder, plan, numbers, processes or _cores())
-    found = {condition.name: folder.read((seed, condition) for seed in numbers) for condition in _ALL}
+    found = {one.name: folder.read((seed, one) for seed in numbers) for one in ALL_CONDITIONS}
     measured = {name: figures(results, slice(plan.learning_tasks, None)) for name, results in found.items()}
     summary = _summary(plan, numbers, found, measured)
     write_output(out / "experiment.json", orjson.dumps(summary, option=orjson.OPT_INDENT_2))
@@ -143,8 +142,10 @@ def _compute(folder: ExperimentFolder, plan: Plan, seeds: Sequence[int], process
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     ) as shown:
-        bar = shown.add_task("seeds × conditions", total=len(seeds) * len(_ALL))
-        compute(folder, plan, seeds, _ALL, processes, lambda done: shown.update(bar, completed=done))
+        bar = shown.add_task("seeds × conditions", total=len(seeds) * len(ALL_CONDITIONS))
+        compute(
+            folder, plan, seeds, ALL_CONDITIONS, processes, lambda done: shown.update(bar, completed=done)
+        )
 
 
 def _summary(
@@ -166,6 +167,7 @@ def _summary(
         "seeds": len(seeds),
         "conditions": {condition.name: told(condition.name) for condition in CONDITIONS},
         "sensitivity": {condition.name: told(condition.name) for condition in SENSITIVITY},
+        "rewrites": {condition.name: told(condition.name) for condition in REWRITES},
         "first_seed": seeds[0],
         "plan": asdict(plan),
         "intervals": f"95%, percentile bootstrap over seeds, {RESAMPLES} resamples",
@@ -189,19 +191,20 @@ def _print(measured: Mapping[str, Figures], plan: Plan, seeds: int, out: Path) -
     table.add_column("condition")
     for name in ("generations saved", "gain in best true quality", "steered"):
         table.add_column(name, justify="right", no_wrap=True)
-    for condition in _ALL:
+    for condition in ALL_CONDITIONS:
         these = measured[condition.name]
         table.add_row(
             condition.name,
             _percent(these.generations_saved),
             _points(these.best_true_quality_gain),
             f"{these.seeds_steered} of {seeds}",
-            end_section=condition == CONDITIONS[-1],
+            end_section=condition in (CONDITIONS[-1], SENSITIVITY[-1]),
         )
     console.print(table)
     console.print(
         "Brackets: 95% intervals, bootstrap over seeds. Quality is from 0 to 1. Steered: seeds in which the "
-        "gate opened. Noise of the labels and share of the videos that have one: otherwise as clean.",
+        "gate opened. Noise of the labels and share of the videos that have one: otherwise as clean. "
+        "Rewrites: a reward of texts picks one of so many prompts, against one prompt; both steered.",
         soft_wrap=True,
     )
     console.print(f"{out / 'experiment.json'}, {out / 'experiment.png'}", soft_wrap=True, highlight=False)

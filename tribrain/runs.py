@@ -18,10 +18,13 @@ from runner.interfaces import EventSink, WorldModel
 from runner.loop import RefinementLoop, RunResult, new_run_id
 from runner.reward import PreferenceGate, PreferencePolicy
 from runner.reward_file import FileRewardFeed
+from runner.rewrites import MAX_REWRITES
 from runner.stopping import StopRules
+from runner.text_feeds import TextFileFeed, TextSnapshotFeed
 from runner.worlds.simulated import SimulatedWorld
 from runner.worlds.subprocess import SubprocessWorld
 from streams.contracts import RunEnd, TraceEvent
+from streams.errors import BadInput
 from streams.feed import SnapshotFeed
 from streams.publisher import TracePublisher
 from streams.settings import Settings
@@ -31,6 +34,7 @@ from tribrain.output import cannot_write, progress
 # What has not left by then is safe in the spool.
 _FLUSH_S = 5.0
 _CLOSE_S = 1.0
+_PUBLISHED = "text"
 
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -77,6 +81,19 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--max-wall", type=options.FiniteFloat(min=0), help="Stop after so many seconds."),
             click.option(
                 "--controller", type=options.PATH, help="Controller state to start from and to save to."
+            ),
+            click.option(
+                "--rewrites",
+                type=click.IntRange(1, MAX_REWRITES),
+                default=1,
+                show_default=True,
+                help="Prompts that are proposed for each video; --text-rm picks the one that is made.",
+            ),
+            click.option(
+                "--text-rm",
+                metavar="FILE|text",
+                help="A reward of prompts: a text_reward.json, or 'text' for the snapshots that "
+                "serve-text publishes. It is one more critic, and picks among --rewrites.",
             ),
             options.bootstrap_servers,
             options.model,
@@ -147,6 +164,8 @@ def _run(
     drift_threshold: float | None,
     max_wall: float | None,
     controller: Path | None,
+    rewrites: int,
+    text_rm: str | None,
     bootstrap_servers: str | None,
     model: str,
     as_json: bool,
@@ -176,6 +195,7 @@ def _run(
                 click.echo(f"{preference_rm}: {snapshot.statement}", err=True)
         elif settings is not None:
             feed = stack.enter_context(SnapshotFeed(settings, model, critics=names))
+        texts = _text_feed(text_rm, settings, model, stack)
         publisher: TracePublisher | None = None
         if settings is not None:
             publisher = TracePublisher(settings, out / "spool.sqlite")
@@ -192,6 +212,11 @@ def _run(
             run_id=run_id or new_run_id(datetime.now(UTC), seed, goal, world.name, str(out.absolute())),
             feed=feed,
             policy=policy,
+            text_feed=texts,
+            text_policy=PreferencePolicy(
+                gate=preference_gate, given_by_user=text_rm not in (None, _PUBLISHED)
+            ),
+            rewrites=rewrites,
             sink=sink,
         ).run()
         try:
@@ -204,9 +229,25 @@ def _run(
         _say_what_is_not_on_kafka(publisher, out)
     if feed is not None:
         _say_what_was_refused(feed.refused)
+    if isinstance(texts, TextSnapshotFeed):
+        _say_what_was_refused(texts.refused)
     _say(result, out, as_json)
     if result.stop_reason == "interrupted":
         raise KeyboardInterrupt
+
+
+def _text_feed(
+    text_rm: str | None, settings: Settings | None, model: str, stack: ExitStack
+) -> TextFileFeed | TextSnapshotFeed | None:
+    if text_rm is None:
+        return None
+    if text_rm == _PUBLISHED:
+        if settings is None:
+            raise BadInput("--text-rm text follows what is published; give --bootstrap-servers, or a file")
+        return stack.enter_context(TextSnapshotFeed(settings, model))
+    texts = TextFileFeed(Path(text_rm))
+    click.echo(f"{text_rm}: {texts.snapshot.statement}", err=True)
+    return texts
 
 
 class _Tee:

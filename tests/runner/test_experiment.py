@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from runner.experiment import SeedExperiment
-from runner.experiment_plan import CONDITIONS, SENSITIVITY, Condition, Plan, Result, hidden_taste
+from runner.experiment_plan import ALL_CONDITIONS, CONDITIONS, REWRITES, Condition, Plan, Result, hidden_taste
 from streams.contracts import TraceEvent
 from streams.errors import BadInput
 
@@ -72,12 +72,21 @@ def test_all_conditions_share_the_arm_of_the_critics_alone(long: dict[str, Resul
     assert long["clean"].critics_alone == long["flipped"].critics_alone
 
 
-@pytest.mark.parametrize("condition", [*CONDITIONS, *SENSITIVITY], ids=lambda condition: condition.name)
+@pytest.mark.parametrize("condition", ALL_CONDITIONS, ids=lambda condition: condition.name)
 def test_a_condition_is_the_same_alone_and_after_others(condition: Condition) -> None:
     after = SeedExperiment(SHORT, 2)
     after.run(CRITIC_FAILS)
     after.run(CLEAN)
     assert after.run(condition) == SeedExperiment(SHORT, 2).run(condition)
+
+
+def test_with_rewrites_both_arms_know_texts_and_one_of_them_proposes_several_prompts() -> None:
+    (four,) = REWRITES
+    events = {k: SeedExperiment(SHORT, 1).arm(four, 0.25, rewrites=k)[0][-1] for k in (1, 4)}
+    assert {len(event.meta["rewrites"]) for event in events[1][:-1]} == {1}
+    assert max(len(event.meta["rewrites"]) for event in events[4][:-1]) > 1
+    for run in events.values():
+        assert all("text_rm.text" in event.critic_scores() for event in run)
 
 
 def test_the_course_follows_the_pick_of_the_loop_not_the_best_there_was() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from runner.experiment_plan import CONDITIONS, SENSITIVITY, Plan
+from runner.experiment_plan import ALL_CONDITIONS, Plan
 from streams.codec import encode
 from streams.kafka_jars import KafkaJars
 from tests import factories
@@ -73,7 +73,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for out in ("planned", "damaged-unit"):
         ExperimentFolder(Path(out)).begin(Plan(tasks=4, learning_tasks=2))
     for seed in (0, 1):
-        for condition in (*CONDITIONS, *SENSITIVITY):
+        for condition in ALL_CONDITIONS:
             write(f"damaged-unit/units/seed-{seed:03d}-{condition.name.replace(' ', '-')}.json", b"{")
     write("damaged-plan/plan.json", b"{")
     return tmp_path

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from runner.experiment_figures import Estimate, Figures
-from runner.experiment_plan import CONDITIONS, SENSITIVITY, Plan
+from runner.experiment_plan import ALL_CONDITIONS, Plan
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
 from tribrain.cli import main
@@ -45,7 +45,8 @@ def test_json_is_one_object_with_every_condition(finished: Path, capsys: pytest.
     said = orjson.loads(capsys.readouterr().out)
     assert said["seeds"] == 3
     assert list(said["conditions"]) == ["clean", "aligned", "garbage", "flipped", "critic_fails"]
-    for figures in (*said["conditions"].values(), *said["sensitivity"].values()):
+    assert list(said["rewrites"]) == ["rewrites 4"]
+    for figures in (f for kind in ("conditions", "sensitivity", "rewrites") for f in said[kind].values()):
         for name in ("generations_saved", "best_true_quality_gain"):
             assert figures[name].keys() == {"mean", "ci95"}
             assert len(figures[name]["ci95"]) == 2
@@ -55,7 +56,7 @@ def test_json_is_one_object_with_every_condition(finished: Path, capsys: pytest.
 def test_the_table_has_a_line_for_every_condition(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(finished) == 0
     said = capsys.readouterr()
-    assert all(f"│ {condition.name} " in said.out for condition in (*CONDITIONS, *SENSITIVITY))
+    assert all(f"│ {condition.name} " in said.out for condition in ALL_CONDITIONS)
     assert said.err == ""
 
 

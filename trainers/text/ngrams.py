@@ -87,9 +87,7 @@ def _mixed(h):  # type: ignore[no-untyped-def]
 @compiled
 def _grams(codes, blank):  # type: ignore[no-untyped-def]
     n = len(codes)
-    found = np.empty(
-        3 * n, dtype=np.int32
-    )  # of k characters between two spaces there are 3k − 3 at most, or one
+    found = np.empty(3 * n, dtype=np.int32)  # k characters between two spaces have 3k − 3 at most, or one
     word = np.empty(n + 2, dtype=np.uint32)
     m = 0
     at = 0

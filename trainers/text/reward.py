@@ -22,14 +22,20 @@ class TextReward:
         self._terms, self._model = open_state(snapshot)
 
     def rewards(self, texts: Sequence[tuple[str, str]]) -> tuple[Array, Array]:
-        """``mean_N`` and ``sd_N`` of the reward of each (goal, candidate), in nats; higher is better.
+        """``mean_N`` and ``covariance_NN`` of the rewards of (goal, candidate), in nats; higher is better.
 
         The goal changes nothing: it is shared by all that are compared. A draw from these is a choice that
-        tries what is uncertain (Thompson 1933); a text like none before has the largest spread.
+        tries what is uncertain (Thompson 1933). Texts with mostly the same n-grams are uncertain together.
         """
-        logits = np.array([self._model.logit(*self._terms.features(grams(text))) for _, text in texts])
-        mean_N, variance_N = logits.reshape(-1, 2).T
-        return mean_N, np.sqrt(variance_N)
+        if not texts:
+            return np.empty(0), np.empty((0, 0))
+        features = [self._terms.features(grams(text)) for _, text in texts]
+        at = np.unique(np.concatenate([places for places, _ in features]))
+        X_ND = np.zeros((len(features), len(at)))
+        for row, (places, values) in zip(X_ND, features, strict=True):
+            row[np.searchsorted(at, places)] = values
+        mean_D, variance_D = (of[at].astype(np.float64) for of in (self._model.mean, self._model.variance))
+        return X_ND @ mean_D, (X_ND * variance_D) @ X_ND.T
 
     def prob_prefer(self, goals: Sequence[str], chosen: Sequence[str], rejected: Sequence[str]) -> Array:
         """P(chosen ≻ rejected) (n,), with the uncertainty of the weights that the two do not share."""
