@@ -49,5 +49,5 @@ def test_a_file_of_another_kind_of_reward_is_bad_input(tmp_path: Path) -> None:
 
 def test_a_reward_whose_texts_were_counted_in_another_way_is_refused(polite: TextSnapshot) -> None:
     other = sealed(replace(polite, scheme={**polite.scheme, "buckets": 7}))
-    with pytest.raises(BadInput, match="scheme.buckets is 7"):
+    with pytest.raises(BadInput, match=r"scheme\.buckets is 7"):
         RewardOfTexts(other)
