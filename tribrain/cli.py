@@ -21,6 +21,7 @@ _COMMANDS = {
     "run-subprocess": ("tribrain.runs:run_subprocess", "One refinement run of any generator command."),
     "export-preference-pairs": ("tribrain.pairs:export_preference_pairs", "Pairs of a finished run."),
     "train-preference-rm": ("tribrain.pairs:train_preference_rm", "A Bradley–Terry reward model of pairs."),
+    "train-text-rm": ("tribrain.train_text:train_text_rm", "A text reward model of pairs, by n-grams."),
     "train-lora-rm": ("tribrain.train_lora:train_lora_rm", "A LoRA text reward model of pairs."),
     "explain": ("tribrain.explain:explain_model", "Which critics and contexts matter to a reward model."),
     "evaluate-picks": (

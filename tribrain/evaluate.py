@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 import numpy as np
@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from streams.contracts import PairMessage, PreferencePair
+from streams.contracts import PairMessage, PreferencePair, RewardSnapshot
 from streams.errors import BadInput
-from streams.files import read_pairs, read_snapshot, read_text_pairs
+from streams.files import read_pairs, read_reward, read_text_pairs
+from trainers.compiled import Array
 from trainers.evaluate import (
     BATCH,
     COMPARED,
@@ -33,11 +34,18 @@ from trainers.evaluate import (
 from trainers.lora.extra import require_extra
 from trainers.lora.texts import task_of_text
 from trainers.normalise import CriticRanges
+from trainers.text.reward import TextReward
 from tribrain import options
 from tribrain.output import progress, write_output
 from tribrain.result_plots import reliability_plot
 
 _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
+
+
+class _OfTexts(Protocol):
+    """A text reward model of any kind."""
+
+    def prob_prefer(self, goals: Sequence[str], chosen: Sequence[str], rejected: Sequence[str]) -> Array: ...
 
 
 @click.command(
@@ -47,7 +55,8 @@ _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
 @click.option(
     "--model",
     type=options.PATH,
-    help="A bt_reward.json, or the folder of a LoRA text reward model, to measure rather than learning.",
+    help="A bt_reward.json, a text_reward.json or the folder of a LoRA text reward model, to measure "
+    "rather than learning.",
 )
 @click.option(
     "--base-model",
@@ -120,24 +129,35 @@ def _of_model(
     model: Path, base: str | None, holdout: Path
 ) -> tuple[list[PreferencePair], dict[str, Measured], int]:
     """The pairs kept apart, what the model predicts of them, and how many it has learnt. Raises BadInput."""
-    if not model.is_dir():
-        snapshot = read_snapshot(model)
-        unseen = _pairs(holdout)
-        return unseen, {snapshot.model: measure_snapshot(snapshot, unseen)}, sum(snapshot.labels.values())
-    if not (model / "reward.json").is_file():
-        raise BadInput(f"{model}: has no reward.json; expected a folder that train-lora-rm has written")
-    require_extra()
-
-    from trainers.lora.scorer import open_reward
-
+    reward: _OfTexts
+    if model.is_dir():
+        reward, name, learnt = _open_lora(model, base)
+    else:
+        snapshot = read_reward(model)
+        name, learnt = snapshot.model, sum(snapshot.labels.values())
+        if isinstance(snapshot, RewardSnapshot):
+            unseen = _pairs(holdout)
+            return unseen, {name: measure_snapshot(snapshot, unseen)}, learnt
+        reward = TextReward(snapshot)
     unseen = [replace(pair, task_id=task_of_text(pair)) for pair in _pairs(holdout, read=read_text_pairs)]
-    reward = open_reward(model, base=base)
     p = reward.prob_prefer(
         [pair.goal_instruction for pair in unseen],
         [pair.chosen_prompt for pair in unseen],
         [pair.rejected_prompt for pair in unseen],
     )
-    return unseen, {reward.reward.model: Measured(p[None, :], None)}, reward.reward.pairs.train
+    return unseen, {name: Measured(p[None, :], None)}, learnt
+
+
+def _open_lora(folder: Path, base: str | None) -> tuple[_OfTexts, str, int]:
+    """The model in a folder, its name, and how many pairs it has learnt. Raises BadInput."""
+    if not (folder / "reward.json").is_file():
+        raise BadInput(f"{folder}: has no reward.json; expected a folder that train-lora-rm has written")
+    require_extra()
+
+    from trainers.lora.scorer import open_reward
+
+    opened = open_reward(folder, base=base)
+    return opened, opened.reward.model, opened.reward.pairs.train
 
 
 def _pairs(path: Path, read: Callable[[Path], Sequence[PairMessage]] = read_pairs) -> list[PreferencePair]:

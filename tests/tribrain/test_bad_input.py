@@ -9,18 +9,20 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
 import pytest
 
 from runner.experiment_plan import ALL_CONDITIONS, Plan
-from streams.codec import encode
+from streams.codec import encode, sealed
+from streams.files import read_text_pairs
 from streams.kafka_jars import KafkaJars
 from tests import factories
 from tests.tribrain.processes import clean_environment, command, needs_proc
 from tests.waiting import wait_until
+from trainers.text.train import train_on_texts
 from trainers.train import train_on_pairs
 from tribrain.cli import main
 from tribrain.experiment_folder import ExperimentFolder
@@ -67,6 +69,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("texts-one-task.jsonl", *(text_pair(chosen=f"good {n}") for n in range(4)))
     write("texts-lacking.jsonl", text_pair().replace(b"chosen_prompt", b"chosen_text"))
     write("texts-weightless.jsonl", *(text_pair(task=f"t{n}", weight=0) for n in range(4)))
+    texts = train_on_texts(read_text_pairs(Path("texts.jsonl")))
+    write("damaged-text.json", encode(texts).replace(b'"critic"', b'"crutic"', 1))
+    later = replace(texts, scheme={**texts.scheme, "most": 9})
+    write("later-text.json", encode(sealed(later)))
     write("no-base/config.json", b'{"model_type": "bert"}')
     write("untold-base/config.json", b"{}")
     write("lora/reward.json", b"{")
@@ -164,6 +170,28 @@ def cases() -> Iterator[tuple[str, str]]:
     yield (
         "evaluate-rm --model good --holdout pairs.jsonl",
         r"good: has no reward\.json; expected a folder that",
+    )
+
+    texts = "train-text-rm --out new/text.json --pairs"
+    yield f"{texts} nowhere", r"nowhere: no such file; check the path"
+    yield f"{texts} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair a line"
+    yield f"{texts} not-json/trace.jsonl", r"schema is 'tribrain\.trace/1'; .*a pair has goal_instruction"
+    yield f"{texts} texts-lacking.jsonl", r"line 1: a required field is missing: `chosen_prompt`; a pair has"
+    yield (
+        f"{texts} texts-equal.jsonl",
+        r"nothing to learn from: found 1 pairs, .*; expected chosen_prompt and",
+    )
+    yield f"{texts} texts-weightless.jsonl", r"nothing to learn from: found 4 pairs, .*a weight above 0"
+    yield (
+        f"{texts} texts.jsonl --model m",
+        r"none of the 4 pairs is for the model 'm'; give --model: 'default'",
+    )
+    yield "train-text-rm --pairs texts.jsonl --out good", r"good: cannot be written: Is a directory"
+    evaluate = "evaluate-rm --holdout texts.jsonl --model"
+    yield f"{evaluate} damaged-text.json", r"damaged-text\.json: the checksum does not match.*make it again"
+    yield (
+        f"{evaluate} later-text.json",
+        r"model 'default': scheme\.most is 9; this version reads 5: train the model a",
     )
 
     picks = "evaluate-picks --pairs pairs.jsonl --candidates"

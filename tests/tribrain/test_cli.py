@@ -53,7 +53,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "spool status", "spool flush", "snapshots list", "snapshots show", "snapshots verify",
         "snapshots rollback", "end-run", "verify-state", "evaluate-rm", "experiment",
         "dlq list", "dlq show", "dlq replay",
-        "explain", "evaluate-picks", "train-lora-rm",
+        "explain", "evaluate-picks", "train-lora-rm", "train-text-rm",
     }  # fmt: skip
 
 
