@@ -273,6 +273,9 @@ class AdapterSnapshot:
     """Topic to the id that Kafka gave it."""
     checksum: str = ""
     """SHA-256 over the message with this field empty."""
+    in_force: dict[str, Any] = field(default_factory=dict)
+    """The active adapter that stays in use beside a shadow: its ``version``, ``uri``, ``files``, ``consumed``
+    and ``topic_ids``; empty where there is none, or where this one is active."""
     extras: dict[str, Any] = field(default_factory=dict)
 
 

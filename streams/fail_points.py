@@ -12,9 +12,18 @@ from collections import Counter
 
 VARIABLE = "TRIBRAIN_FAIL_POINT"
 
-_name, _, _count = os.environ.get(VARIABLE, "").partition(":")
-_at = int(_count or 1) if _name else 0
+_name, _at = "", 0
 _reached: Counter[str] = Counter()
+
+
+def arm(given: str) -> None:
+    """Choose the place, as the variable does: ``learner.snapshot-sent:3``, or nowhere for an empty text."""
+    global _name, _at
+    _name, _, count = given.partition(":")
+    _at = int(count or 1) if _name else 0
+
+
+arm(os.environ.get(VARIABLE, ""))
 
 
 def reach(place: str) -> None:

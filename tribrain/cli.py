@@ -29,6 +29,7 @@ _COMMANDS = {
         "How good the candidate is that is picked of k.",
     ),
     "serve-trainer": ("tribrain.trainer:serve_trainer", "The trainer: pairs and model, live from Kafka."),
+    "serve-lora": ("tribrain.serve_lora:serve_lora", "A LoRA text reward model, live from Kafka."),
     "broker": ("tribrain.kafka:broker", "A local Kafka broker on loopback."),
     "topics": ("tribrain.kafka:topics", "Create the topics."),
     "publish-trace": ("tribrain.kafka:publish_trace", "Send the trace of a finished run to Kafka."),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from streams.codec import ContractError
@@ -22,7 +20,7 @@ from streams.files import read_text_pairs
 from trainers.lora.extra import require_extra
 from trainers.lora.settings import ALL, TOP_HALF, Settings
 from tribrain import options
-from tribrain.output import progress
+from tribrain.step_progress import steps_shown
 from tribrain.training_plot import training_plot
 
 if TYPE_CHECKING:
@@ -208,7 +206,7 @@ def train_lora_rm(
         if is_main and not as_json:
             for note in prepared.notes():
                 click.echo(note)
-        with reported(accelerator, trackers, plan) as report, _shown(is_main) as show:
+        with reported(accelerator, trackers, plan) as report, steps_shown(is_main) as show:
 
             def on_step(step: Step) -> None:
                 show(step)
@@ -237,29 +235,6 @@ def _cores() -> int:
 
 def _n_layers(config: Mapping[str, Any]) -> int:
     return int(config.get("num_hidden_layers") or config.get("n_layers") or 10**6)
-
-
-@contextmanager
-def _shown(is_main: bool) -> Iterator[Callable[[Step], None]]:
-    if not is_main:
-        yield lambda step: None
-        return
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(),
-    )
-    with progress(*columns) as bar:
-        task = bar.add_task("", total=None)
-
-        def show(step: Step) -> None:
-            accuracy = "–" if step.accuracy is None else f"{step.accuracy:.3f}"
-            said = f"loss {step.loss:.3f}, held-out accuracy {accuracy}, {step.pairs_per_s:.1f} pairs/s"
-            bar.update(task, total=step.steps, completed=step.step, description=said)
-
-        yield show
 
 
 def _draw(reward: Mapping[str, Any]) -> bytes:

@@ -303,6 +303,21 @@ def cases() -> Iterator[tuple[str, str]]:
         "experiment --out pairs.jsonl/new",
         r"pairs\.jsonl/new/plan\.json: cannot be written: .*; choose another",
     )
+    serve = f"serve-lora --bootstrap-servers {CLOSED} --base-model no-base --store"
+    yield f"{serve} adapters", r"no-base: has no model\.safetensors; pickled weights are not read, so give"
+    yield (
+        f"{serve} adapters --every-pairs 9 --most-pairs 8",
+        r"--every-pairs 9 is more than --most-pairs 8; give",
+    )
+    yield f"{serve} s3://key:secret@bucket/x", r"URI of s3:// holds a user's name .*; give those of the env"
+    yield f"{serve} nowhere://x", r"nowhere://x: cannot be used: .*nowhere"
+    yield f"{serve} ''", r"--store: the text is empty; expected a folder or a URI"
+    yield f"{serve} adapters --model ..", r"the model's name is '\.\.'; give one with a letter in it"
+    yield f"{serve} adapters --start cold", r"'--start': 'cold' is not one of 'warm', 'afresh'"
+    yield f"{serve} adapters --replay 1", r"'--replay': 1\.0 is not in the range 0\.0<=x<1\.0"
+    serve = "serve-lora --store adapters --base-model some-base"
+    yield serve, r"no Kafka broker is named; give --bootstrap-servers host:port"
+    yield f"{serve} --bootstrap-servers kafka", r"'kafka' is no Kafka broker; give it as host:port"
     for words in ("topics create", "serve-trainer", "publish-trace good/trace.jsonl", "replay --out new"):
         yield f"{words} --bootstrap-servers kafka", r"'kafka' is no Kafka broker; give it as host:port"
     yield f"publish-trace nowhere --bootstrap-servers {CLOSED}", r"nowhere: no such file"
@@ -324,6 +339,9 @@ FLOATS = {
     "train-lora-rm --pairs texts.jsonl --base-model no-base --out-dir new": ["--lr", "--alpha", "--held-out"],
     "evaluate-picks --pairs pairs.jsonl --candidates candidates.jsonl": ["--preference-weight"],
     "explain --model model.json": ["--step"],
+    f"serve-lora --bootstrap-servers {CLOSED} --base-model no-base --store adapters": [
+        "--every-minutes", "--replay", "--lr",
+    ],
     f"serve-trainer --bootstrap-servers {CLOSED}": ["--min-gap", "--snapshot-every-s"],
     "experiment --out new": ["--preference-weight", "--label-share", "--label-noise"],
     "run-simulated --goal g --out new": [
@@ -369,13 +387,18 @@ def without_broker(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict
     """What the commands say of a port where nothing listens; all at once, as each waits for some seconds."""
     folder = tmp_path_factory.mktemp("no-broker")
     (folder / "trace.jsonl").write_bytes(b"".join(encode(m) + b"\n" for m in factories.run([0.2, 0.9])))
+    for name in BASE:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b'{"model_type": "bert"}')
     waiting = {
         words: start(*words.split(), "--bootstrap-servers", CLOSED, folder=folder) for words in NEED_BROKER
     }
     return folder, {words: said_by(process) for words, process in waiting.items()}
 
 
+BASE = ("base/config.json", "base/model.safetensors")
 NEED_BROKER = (
+    "serve-lora --base-model base --store adapters",
     "topics create",
     "publish-trace trace.jsonl",
     "serve-trainer",
@@ -396,7 +419,7 @@ def test_no_broker_is_one_line(words: str, without_broker: tuple[Path, dict[str,
 
 
 def test_no_broker_leaves_nothing_behind(without_broker: tuple[Path, dict[str, Said]]) -> None:
-    assert files_in(without_broker[0]) == {"trace.jsonl"}
+    assert files_in(without_broker[0]) == {"trace.jsonl", *BASE}
 
 
 def test_a_port_in_use_is_one_line(kafka_jars: KafkaJars, folder: Path) -> None:

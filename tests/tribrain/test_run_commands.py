@@ -15,12 +15,14 @@ import pytest
 
 from runner.controller import ThompsonController
 from runner.video import read_video
+from streams.codec import encode
 from streams.contracts import RunEnd, TraceEvent
-from streams.files import read_pairs, read_snapshot, read_trace
+from streams.files import read_pairs, read_snapshot, read_trace, write_atomically
 from streams.replay import read_topic
 from streams.settings import Settings
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
+from trainers.text.train import train_on_texts
 from tribrain.cli import main
 
 GOAL = "move the red cube to the bowl"
@@ -129,6 +131,46 @@ def test_a_model_given_by_its_user_steers_from_the_second_candidate_on(model: Pa
     first, *others = (event.meta["preference_confidence"] for event in events_of(out))
     assert first == 0.0
     assert all(0.5 < c < 1.0 for c in others)
+
+
+@pytest.fixture(scope="module")
+def text_model(run_dir: Path) -> Path:
+    """A reward of texts that was made of the same run's pairs."""
+    file = run_dir.parent / "text_reward.json"
+    tribrain(
+        "export-preference-pairs", "--run-dir", str(run_dir), "--out", str(file.with_name("texts.jsonl"))
+    )
+    write_atomically(file, encode(train_on_texts(read_pairs(file.with_name("texts.jsonl")))))
+    return file
+
+
+def test_a_reward_of_texts_given_by_its_user_picks_among_rewrites(text_model: Path, tmp_path: Path) -> None:
+    given = ("--text-rm", str(text_model), "--rewrites", "8")
+    events = events_of(simulated(tmp_path / "b", "--iters", "3", "--seed", "1", *given))
+    first = events[0].meta
+    assert len(first["rewrites"]) > 1
+    picked = max(range(len(first["rewrites"])), key=lambda i: first["rewrites"][i]["sampled"])
+    assert (first["rewrite_picked"], first["rewrites"][picked]["prompt"]) == (picked, events[1].prompt)
+    assert all("text_rm.text" in event.critic_scores() for event in events)
+
+
+@pytest.mark.parametrize(
+    ("text_rm", "said"),
+    [
+        ("text", "give --bootstrap-servers, or a file"),
+        ("missing.json", "missing.json: no such file"),
+        ("bt_reward.json", "is no reward of texts"),
+    ],
+)
+def test_a_reward_of_texts_that_cannot_be_used_is_bad_input(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text_rm: str, said: str
+) -> None:
+    where = str(model) if text_rm == model.name else text_rm
+    with pytest.raises(SystemExit) as ended:
+        main(["run-simulated", "--goal", GOAL, "--out", str(tmp_path / "r"), "--text-rm", where])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_shadow_does_not_steer_where_an_active_model_is_required(model: Path, tmp_path: Path) -> None:

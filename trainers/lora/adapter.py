@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -17,8 +19,15 @@ from torch import Tensor
 from streams.errors import BadInput
 from streams.files import read_bytes
 
+Array = NDArray[np.float64]
+
 SCHEMA = "tribrain.text_reward/1"
 WEIGHTS, CONFIG, REWARD = "adapter_model.safetensors", "adapter_config.json", "reward.json"
+LORA = "LoRA"
+"""Its own name among the models that it is compared with."""
+UNCERTAINTY = "uncertainty.safetensors"
+"""Not PEFT's, which leaves it alone."""
+VARIANCES = "head.variances"
 
 
 class _File(msgspec.Struct):
@@ -38,6 +47,14 @@ class _Pairs(msgspec.Struct):
     held_out: int
 
 
+class _Figures(msgspec.Struct):
+    log_loss: float
+
+
+class _Metrics(msgspec.Struct):
+    models: dict[str, _Figures] = {}
+
+
 class Reward(msgspec.Struct):
     """What of ``reward.json`` is needed to score; the rest is for people."""
 
@@ -49,6 +66,12 @@ class Reward(msgspec.Struct):
     base_model: _Base
     adapter: _File
     pairs: _Pairs
+    metrics: _Metrics = msgspec.field(default_factory=_Metrics)
+    uncertainty: _File | None = None
+    plan: dict[str, Any] = {}
+    """What it was trained with."""
+    version: int = 0
+    """Number of the training, where it is one of many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +81,8 @@ class Adapter:
     folder: Path
     reward: Reward
     tensors: Mapping[str, Tensor]
+    variances_H: Array | None = None
+    """Posterior variance of each of the head's weights, where it was computed."""
 
 
 def is_adapter(path: Path) -> bool:
@@ -75,25 +100,37 @@ def read_adapter(folder: Path) -> Adapter:
         raise BadInput(f"{file}: schema is {reward.schema!r}; this version reads {SCHEMA!r}")
     if reward.pooling not in ("mean", "native"):
         raise BadInput(f"{file}: pooling is {reward.pooling!r}; expected mean or native")
-    content = read_bytes(folder / WEIGHTS)
-    if len(content) != reward.adapter.bytes:
+    tensors = _tensors(folder / WEIGHTS, reward.adapter)
+    if reward.uncertainty is None:
+        return Adapter(folder, reward, tensors)
+    file = folder / UNCERTAINTY
+    variances = _tensors(file, reward.uncertainty).get(VARIANCES)
+    if variances is None or variances.dim() != 1 or not bool((variances >= 0).all()):
+        raise BadInput(f"{file}: holds no variances of the head's weights; train the model again")
+    return Adapter(folder, reward, tensors, variances.double().numpy())
+
+
+def _tensors(file: Path, stated: _File) -> dict[str, Tensor]:
+    content = read_bytes(file)
+    if len(content) != stated.bytes:
         raise BadInput(
-            f"{folder / WEIGHTS}: has {len(content)} bytes, and {REWARD} says {reward.adapter.bytes}; "
+            f"{file}: has {len(content)} bytes, and {REWARD} says {stated.bytes}; "
             "the file is damaged: train the model again"
         )
-    if hashlib.sha256(content).hexdigest() != reward.adapter.sha256:
+    if hashlib.sha256(content).hexdigest() != stated.sha256:
         raise BadInput(
-            f"{folder / WEIGHTS}: the SHA-256 is not the one in {REWARD}; "
+            f"{file}: the SHA-256 is not the one in {REWARD}; "
             "the file is damaged or was exchanged: train the model again"
         )
     try:
-        return Adapter(folder, reward, load(content))
+        found: dict[str, Tensor] = load(content)
+        return found
     except SafetensorError as error:
-        raise BadInput(f"{folder / WEIGHTS}: cannot be read: {error}; train the model again") from None
+        raise BadInput(f"{file}: cannot be read: {error}; train the model again") from None
 
 
 def weights_file(tensors: Mapping[str, Tensor]) -> bytes:
-    """``adapter_model.safetensors`` as PEFT writes it."""
+    """``adapter_model.safetensors`` as PEFT writes it, or other tensors in the same way."""
     found = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
     content: bytes = save(found, {"format": "pt"})
     return content

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trainers.evaluate import Measured, figures
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
 
 _RESAMPLES = 2000
-_LEAST_TASKS = 20
+LEAST_TASKS = 20
 """With fewer, an interval over tasks says nothing: with one it has no width at all."""
 
 
@@ -27,13 +30,23 @@ class Difference:
     log_loss_ci95: Interval
     n_tasks: int
 
+    @property
+    def is_shown(self) -> bool:
+        """Shown to be better in log loss."""
+        return self.n_tasks >= LEAST_TASKS and self.log_loss_ci95[1] < 0
+
+    @property
+    def is_worse(self) -> bool:
+        """Shown to be worse in log loss."""
+        return self.n_tasks >= LEAST_TASKS and self.log_loss_ci95[0] > 0
+
     def statement(self, name: str, other: str) -> str:
         """A sentence that claims no more than the intervals show."""
         better, worse = self._shown(1.0), self._shown(-1.0)
-        if self.n_tasks < _LEAST_TASKS:
+        if self.n_tasks < LEAST_TASKS:
             verdict = (
                 f"{name} is not shown to be better than {other}, nor worse, as {self.n_tasks} held-out tasks "
-                f"are too few to tell (at least {_LEAST_TASKS})"
+                f"are too few to tell (at least {LEAST_TASKS})"
             )
         elif better and not worse:
             verdict = f"{name} is shown to be better than {other} in {' and '.join(better)}"
@@ -82,6 +95,15 @@ def differences(
             float(accuracy.mean()), intervals[0], float(log_loss.mean()), intervals[1], len(size)
         )
     return found
+
+
+def measured(predictions: Mapping[str, Array], tasks: Sequence[str], seed: int = 0) -> dict[str, Any]:
+    """Accuracy, log loss (nats) and ECE of each model on the same pairs, with 95% intervals over tasks."""
+    numbers = {task: at for at, task in enumerate(dict.fromkeys(tasks))}
+    rows = np.array([numbers[task] for task in tasks])
+    found = {name: figures(Measured(p[None, :], None), rows, seed=seed) for name, p in predictions.items()}
+    wanted = ("accuracy", "accuracy_ci95", "log_loss", "log_loss_ci95", "ece")
+    return {name: {what: of[what] for what in wanted} for name, of in found.items()}
 
 
 def _right(p: Array) -> Array:

@@ -12,23 +12,22 @@ from typing import Any
 import numpy as np
 import orjson
 import torch
+from torch import Tensor
 
 from streams.errors import BadInput
-from trainers.evaluate import Measured, figures
-from trainers.lora.adapter import CONFIG, REWARD, SCHEMA, WEIGHTS, config_file, weights_file
+from trainers.lora.adapter import CONFIG, LORA, REWARD, SCHEMA, WEIGHTS, config_file, weights_file
 from trainers.lora.architectures import targets_of
 from trainers.lora.baselines import CHANCE, LENGTH, TFIDF, Array, baselines
 from trainers.lora.checkpoint import Checkpoint, Progress
-from trainers.lora.comparison import differences
-from trainers.lora.low_rank import adapter_tensors, with_peft
-from trainers.lora.model import build
+from trainers.lora.comparison import differences, measured
+from trainers.lora.low_rank import adapter_tensors, put_adapter, with_peft
+from trainers.lora.model import Built, build
 from trainers.lora.model_card import model_card
 from trainers.lora.prepare import PACKAGES, Prepared
 from trainers.lora.settings import Settings
 from trainers.lora.texts import pairs_sha256
 from trainers.lora.training import Step, Trainer
 
-LORA = "LoRA"
 PLOT = "training.png"
 _POINTS = 30
 """Of the loss, in what is written."""
@@ -44,27 +43,13 @@ def train(
 ) -> dict[str, Any]:
     """Train, measure and write the folder; gives the content of its ``reward.json``. Raises BadInput."""
     settings, device = prepared.settings, str(accelerator.device)
-    torch.set_num_threads(settings.threads)
     plan = prepared.plan(accelerator.num_processes, accelerator.device.type)
-    if accelerator.is_main_process:
-        checkpoint.begin(plan)
-    accelerator.wait_for_everyone()
-    built = build(prepared.base, settings.pooling, settings.seed)
-    model = with_peft(
-        built,
-        rank=settings.rank,
-        alpha=settings.rank * settings.scale,
-        targets=targets_of(prepared.base.model_type, settings.targets),
-        layers=settings.layer_numbers(built.n_layers),
-    ).to(device)
-    trainer = Trainer(model, built, prepared.encoded_train, prepared.encoded_held_out, settings)
-    trainer.run(accelerator, checkpoint, on_step)
+    model, built, trainer = fit(prepared, checkpoint, accelerator, on_step, plan)
     if not accelerator.is_main_process:
         return {}
     weights = weights_file(adapter_tensors(model))
     metrics = _metrics(prepared, trainer.predictions(device))
     progress = trainer.progress
-    n_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     reward = {
         "schema": SCHEMA,
         "kind": "lora",
@@ -72,31 +57,21 @@ def train(
         "pooling": settings.pooling,
         "length": settings.length,
         "scale": settings.scale,
-        "base_model": {
-            "name": prepared.base.name,
-            "model_type": prepared.base.model_type,
-            "sha256": prepared.base_sha256,
-            "bytes": prepared.base.size_bytes,
-            "tokenizer": prepared.base.name,
-            "tokenizer_sha256": prepared.tokenizer_sha256,
-        },
-        "adapter": {
-            "file": WEIGHTS,
-            "sha256": hashlib.sha256(weights).hexdigest(),
-            "bytes": len(weights),
-            "parameters": n_parameters,
-        },
-        "pairs": _pairs(prepared),
+        "base_model": base_of(prepared),
+        "adapter": adapter_of(model, weights),
+        "pairs": pairs_of(prepared),
         "metrics": metrics,
         "training": _training(prepared, trainer, accelerator),
-        "history": _history(progress),
+        "history": history(progress),
         "versions": {package: version(package) for package in PACKAGES},
         "plan": plan,
     }
     files = {
         WEIGHTS: weights,
         CONFIG: config_file(model.peft_config["default"], prepared.base.name),
-        "README.md": model_card(reward, [*prepared.notes(), *_caveats(settings)], built.pad_id).encode(),
+        "README.md": model_card(
+            reward, [*prepared.notes(), *_caveats(settings)], built.pad_id, plot=PLOT
+        ).encode(),
         PLOT: draw(reward),
         # Last, as a folder with it is an adapter.
         REWARD: orjson.dumps(reward, option=orjson.OPT_INDENT_2) + b"\n",
@@ -110,17 +85,66 @@ def train(
     return reward
 
 
-def _metrics(prepared: Prepared, predictions: Array) -> dict[str, Any]:
-    names = {task: at for at, task in enumerate(dict.fromkeys(pair.task for pair in prepared.held_out))}
-    tasks = np.array([names[pair.task] for pair in prepared.held_out])
-    everyone = {LORA: predictions, **baselines(prepared.train, prepared.held_out)}
-    seed = prepared.settings.seed
-    models = {
-        name: _short(figures(Measured(p[None, :], None), tasks, seed=seed)) for name, p in everyone.items()
-    }
-    found = differences(everyone, LORA, [pair.task for pair in prepared.held_out], seed)
+def fit(
+    prepared: Prepared,
+    checkpoint: Checkpoint,
+    accelerator: Any,
+    on_step: Callable[[Step], None],
+    plan: Mapping[str, Any],
+    start: Mapping[str, Tensor] | None = None,
+) -> tuple[Any, Built, Trainer]:
+    """Train from the checkpoint, if there is one, to the end; ``start`` are the tensors to begin with.
+
+    Gives the PEFT model, its base, and the trainer. Raises BadInput.
+    """
+    settings = prepared.settings
+    torch.set_num_threads(settings.threads)
+    if accelerator.is_main_process:
+        checkpoint.begin(plan)
+    accelerator.wait_for_everyone()
+    built = build(prepared.base, settings.pooling, settings.seed)
+    model = with_peft(
+        built,
+        rank=settings.rank,
+        alpha=settings.rank * settings.scale,
+        targets=targets_of(prepared.base.model_type, settings.targets),
+        layers=settings.layer_numbers(built.n_layers),
+    ).to(str(accelerator.device))
+    if start is not None:
+        put_adapter(model, start)
+    trainer = Trainer(model, built, prepared.encoded_train, prepared.encoded_held_out, settings)
+    trainer.run(accelerator, checkpoint, on_step)
+    return model, built, trainer
+
+
+def base_of(prepared: Prepared) -> dict[str, Any]:
+    """Name, sizes and hashes of the base model, for ``reward.json``."""
     return {
-        "models": models,
+        "name": prepared.base.name,
+        "model_type": prepared.base.model_type,
+        "sha256": prepared.base_sha256,
+        "bytes": prepared.base.size_bytes,
+        "tokenizer": prepared.base.name,
+        "tokenizer_sha256": prepared.tokenizer_sha256,
+    }
+
+
+def adapter_of(model: Any, weights: bytes) -> dict[str, Any]:
+    """File, size and hash of the adapter, for ``reward.json``."""
+    return {
+        "file": WEIGHTS,
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "bytes": len(weights),
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+    }
+
+
+def _metrics(prepared: Prepared, predictions: Array) -> dict[str, Any]:
+    everyone = {LORA: predictions, **baselines(prepared.train, prepared.held_out)}
+    seed, tasks = prepared.settings.seed, [pair.task for pair in prepared.held_out]
+    found = differences(everyone, LORA, tasks, seed)
+    return {
+        "models": measured(everyone, tasks, seed),
         "lora_minus": {other: asdict(difference) for other, difference in found.items()},
         "statement": found[TFIDF].statement(LORA, TFIDF),
         "statements": [found[other].statement(LORA, other) for other in (TFIDF, LENGTH, CHANCE)],
@@ -128,12 +152,8 @@ def _metrics(prepared: Prepared, predictions: Array) -> dict[str, Any]:
     }
 
 
-def _short(of: Mapping[str, Any]) -> dict[str, Any]:
-    wanted = ("accuracy", "accuracy_ci95", "log_loss", "log_loss_ci95", "ece")
-    return {name: of[name] for name in wanted}
-
-
-def _pairs(prepared: Prepared) -> dict[str, Any]:
+def pairs_of(prepared: Prepared) -> dict[str, Any]:
+    """What was learnt from, and what there was."""
     return {
         "sha256": pairs_sha256(prepared.train, prepared.held_out),
         "train": len(prepared.train),
@@ -167,7 +187,7 @@ def _training(prepared: Prepared, trainer: Trainer, accelerator: Any) -> dict[st
     }
 
 
-def _history(progress: Progress) -> dict[str, Any]:
+def history(progress: Progress) -> dict[str, Any]:
     """The training loss as means of at most thirty stretches, and what was measured on the way."""
     width = max(1, math.ceil(len(progress.losses) / _POINTS))
     starts = range(0, len(progress.losses), width)

@@ -71,6 +71,16 @@ def adapter_tensors(model: Any) -> dict[str, Tensor]:
     return dict(sorted(get_peft_model_state_dict(model, save_embedding_layers=False).items()))
 
 
+def put_adapter(model: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Give a PEFT model the values of these tensors. Raises BadInput where they are of another shape."""
+    slots = adapter_tensors(model)
+    if {key: slot.shape for key, slot in slots.items()} != {key: t.shape for key, t in tensors.items()}:
+        raise BadInput("the adapter to begin with is of another shape; train afresh")
+    with torch.no_grad():
+        for key, slot in slots.items():
+            slot.copy_(tensors[key])
+
+
 def attach(built: Built, tensors: Mapping[str, Tensor], scale: float, source: str) -> dict[str, Tensor]:
     """Put an adapter on the model without PEFT; gives key to the tensor that the model now uses.
 

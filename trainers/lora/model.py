@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -104,13 +105,47 @@ def rewards(model: Any, built: Built, encoded: Sequence[Encoded], device: str = 
 
 def score(model: Any, built: Built, encoded: Sequence[Encoded], device: str = "cpu") -> NDArray[np.float64]:
     """``rewards_N`` in the order given, in batches of like length; the same texts give the same bits."""
-    order = np.argsort([-len(one.ids) for one in encoded], kind="stable")
+    order = scoring_order(encoded)
     rewards_N = np.zeros(len(encoded))
     with torch.inference_mode():
         for start in range(0, len(order), _SCORING_BATCH):
             rows = order[start : start + _SCORING_BATCH]
             rewards_N[rows] = rewards(model, built, [encoded[row] for row in rows], device).cpu().numpy()
     return rewards_N
+
+
+@contextmanager
+def features_kept(built: Built) -> Iterator[list[NDArray[np.float64]]]:
+    """Collects what goes into the head, ``features_BH`` of each batch in the order in which they are scored.
+
+    Only where the head is one linear layer: with the ``mean`` pooling.
+    """
+    kept: list[NDArray[np.float64]] = []
+
+    def keep(_: Any, given: tuple[Tensor, ...]) -> None:
+        kept.append(given[0].detach().cpu().double().numpy())
+
+    hook = built.model.get_submodule(HEAD).register_forward_pre_hook(keep)
+    try:
+        yield kept
+    finally:
+        hook.remove()
+
+
+def score_with_features(
+    model: Any, built: Built, encoded: Sequence[Encoded], device: str = "cpu"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``rewards_N`` as ``score`` gives them, and ``features_NH``, whose product with the head they are."""
+    with features_kept(built) as kept:
+        rewards_N = score(model, built, encoded, device)
+    features_NH = np.concatenate(kept)
+    features_NH[scoring_order(encoded)] = features_NH.copy()
+    return rewards_N, features_NH
+
+
+def scoring_order(encoded: Sequence[Encoded]) -> NDArray[np.intp]:
+    """Positions from the longest text to the shortest: batches of like length."""
+    return np.argsort([-len(one.ids) for one in encoded], kind="stable")
 
 
 def pairwise_loss(rewards_2B: Tensor, weights_B: Tensor) -> Tensor:

@@ -29,8 +29,8 @@ rewards = open_reward(Path(FOLDER)).rewards([("the goal", "a candidate"), ("the 
 """
 
 
-def model_card(reward: Mapping[str, Any], notes: Sequence[str], pad_id: int) -> str:
-    """Markdown; ``reward`` is the content of ``reward.json``."""
+def model_card(reward: Mapping[str, Any], notes: Sequence[str], pad_id: int, *, plot: str = "") -> str:
+    """Markdown; ``reward`` is the content of ``reward.json``, ``plot`` a picture beside it."""
     base, pairs, adapter = reward["base_model"], reward["pairs"], reward["adapter"]
     metrics = reward["metrics"]
     rows = "\n".join(
@@ -41,6 +41,7 @@ def model_card(reward: Mapping[str, Any], notes: Sequence[str], pad_id: int) -> 
     decoder = base["model_type"] not in ("bert", "distilbert", "roberta", "deberta-v2", "modernbert")
     native = _NATIVE.format(padding=_PADDING.format(pad=pad_id) if decoder else "")
     load = (native if reward["pooling"] == "native" else _MEAN) + "\n" + _TRIBRAIN
+    picture = f"\n![training]({plot})\n" if plot else ""
     said = "\n".join(f"- {note}" for note in notes)
     return f"""---
 library_name: peft
@@ -66,9 +67,7 @@ On {pairs["held_out"]} pairs of {pairs["held_out_tasks"]} tasks that were kept a
 {metrics["statement"]}
 
 {said}
-
-![training](training.png)
-
+{picture}
 ## How to load it
 
 {load}

@@ -86,6 +86,17 @@ def prepare(
     """Choose, split, check and encode. Raises BadInput."""
     selected = select(pairs, sources)
     train, held_out = split_by_task(selected.pairs, settings.held_out, settings.seed)
+    return prepare_parts(selected, train, held_out, base, settings)
+
+
+def prepare_parts(
+    selected: Selected,
+    train: Sequence[TextPair],
+    held_out: Sequence[TextPair],
+    base: str,
+    settings: Settings,
+) -> Prepared:
+    """As ``prepare``, where the two parts are known. Raises BadInput."""
     found = find_base(base)
     targets_of(found.model_type, settings.targets)
     _check_length(found, settings.length)

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streams.errors import BadInput
-from trainers.lora.adapter import Adapter, Reward, read_adapter
+from trainers.lora.adapter import LORA, Adapter, Reward, read_adapter
 from trainers.lora.base_model import find_base
 from trainers.lora.lean_import import lean
 from trainers.lora.low_rank import attach
-from trainers.lora.model import Pooling, build, score
+from trainers.lora.model import Pooling, build, score, score_with_features
 from trainers.lora.tokens import Tokens, load_tokenizer, tokenizer_sha256
+from trainers.lora.uncertainty import deviation_of_log_loss, deviations
 
 Array = NDArray[np.float64]
 
@@ -52,23 +53,21 @@ class TextReward:
         self._built = lean(lambda: build(found, pooling, seed=0))
         self._slots = attach(self._built, adapter.tensors, adapter.reward.scale, str(adapter.folder))
         self._built.model.to(device)
-        self._reward = adapter.reward
+        self._adapter = adapter
 
     @property
     def reward(self) -> Reward:
         """Of the adapter that is in use."""
-        return self._reward
+        return self._adapter.reward
 
     def swap(self, adapter: Adapter) -> None:
         """Use another adapter of the same base and shape from the next scoring on.
 
         Raises BadInput, with the one in use unchanged, where it does not fit.
         """
-        self._check(adapter)
-        with self._lock, torch.no_grad():
-            for key, slot in self._slots.items():
-                slot.copy_(adapter.tensors[key])
-            self._reward = adapter.reward
+        self.check(adapter)
+        with self._lock:
+            self._put(adapter)
 
     def rewards(self, texts: Sequence[tuple[str, str]]) -> Array:
         """``rewards_N`` of (goal, candidate), higher is better; all of one call are of one adapter.
@@ -79,14 +78,33 @@ class TextReward:
         with self._lock, _one_thread():
             return score(self._built.model, self._built, encoded, self._device)
 
+    def rewards_of(self, adapter: Adapter, goal: str, candidates: Sequence[str]) -> tuple[Array, Array]:
+        """Means and standard deviations (N,) of the candidates' rewards by an adapter that ``check`` took.
+
+        In nats. The deviations are of the difference from the reward of the bare goal. Whichever adapter is
+        in use is exchanged first where it is another one.
+        """
+        encoded = self._tokens.encode([(goal, text) for text in (goal, *candidates)])
+        with self._lock, _one_thread():
+            if adapter is not self._adapter:
+                self._put(adapter)
+            if adapter.variances_H is None:
+                means_N = score(self._built.model, self._built, encoded, self._device)[1:]
+                of_lora = adapter.reward.metrics.models.get(LORA)
+                known = deviation_of_log_loss(of_lora.log_loss if of_lora else None)
+                return means_N, np.full(len(means_N), known)
+            means_N, features_NH = score_with_features(self._built.model, self._built, encoded, self._device)
+        return means_N[1:], deviations(features_NH[1:], features_NH[0], adapter.variances_H)
+
     def prob_prefer(self, goals: Sequence[str], chosen: Sequence[str], rejected: Sequence[str]) -> Array:
         """P(chosen ≻ rejected) (n,), as σ of the difference of the rewards."""
         texts = [*zip(goals, chosen, strict=True), *zip(goals, rejected, strict=True)]
         first, second = np.split(self.rewards(texts), 2)
         return np.asarray(np.exp(-np.logaddexp(0.0, second - first)))
 
-    def _check(self, adapter: Adapter) -> None:
-        now, new = self._reward, adapter.reward
+    def check(self, adapter: Adapter) -> None:
+        """Raises BadInput where it is of another base or shape than the one in use."""
+        now, new = self.reward, adapter.reward
         for what, is_, was in (
             ("base model", new.base_model.sha256, now.base_model.sha256),
             ("tokenizer", new.base_model.tokenizer_sha256, now.base_model.tokenizer_sha256),
@@ -99,6 +117,16 @@ class TextReward:
                 raise BadInput(
                     f"{adapter.folder}: is of another {what} than the adapter in use; start again to use it"
                 )
+        variances_H = adapter.variances_H
+        if variances_H is not None and variances_H.shape != (self._built.model.config.hidden_size,):
+            raise BadInput(f"{adapter.folder}: its variances are of another shape; train the model again")
+
+    def _put(self, adapter: Adapter) -> None:
+        """Within the lock."""
+        with torch.no_grad():
+            for key, slot in self._slots.items():
+                slot.copy_(adapter.tensors[key])
+        self._adapter = adapter
 
 
 def open_reward(folder: Path, *, base: str | None = None, device: str = "cpu") -> TextReward:

@@ -122,12 +122,15 @@ class Trainer:
 
     def predictions(self, device: str) -> Array:
         """P(chosen ≻ rejected) (n,) of the held-out pairs, in fp32."""
-        if self._predictions is not None:
-            return self._predictions
+        if self._predictions is None:
+            self._predictions = self.predictions_now(device)
+        return self._predictions
+
+    def predictions_now(self, device: str) -> Array:
+        """The same, of whatever weights the model holds at this moment."""
         encoded = [*self._held_out.chosen, *self._held_out.rejected]
         chosen, rejected = np.split(score(self._model, self._built, encoded, device), 2)
-        self._predictions = np.asarray(np.exp(-np.logaddexp(0.0, rejected - chosen)))
-        return self._predictions
+        return np.asarray(np.exp(-np.logaddexp(0.0, rejected - chosen)))
 
     def _step(self, batch: Sequence[int], accelerator: Any) -> float:
         """One step of the optimiser; gives the mean loss of the whole batch."""

@@ -1,0 +1,58 @@
+"""A snapshot writer that stays open while its caller works for minutes without an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, Generic, Self, TypeVar
+
+from aiokafka.errors import KafkaError
+
+from streams.codec import encode
+from streams.contracts import snapshot_key
+from streams.errors import BadInput
+from streams.messages import Outgoing
+from streams.serving import Snapshot
+from streams.settings import Settings
+from streams.snapshot_writer import WriterOf
+
+_T = TypeVar("_T")
+
+
+class HeldWriter(Generic[Snapshot]):
+    """``WriterOf`` in a daemon thread. Opening it fences off every older one of the model and kind."""
+
+    def __init__(self, kind: type[Snapshot], settings: Settings, model: str) -> None:
+        self._settings, self._model = settings, model
+        self._writer = WriterOf(kind, settings, model)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="snapshot-writer", daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._do(self._writer.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def open(self) -> Snapshot | None:
+        """The newest snapshot; None where there is none. Raises BadInput where the broker stays silent."""
+        return self._do(self._writer.open())
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Returns once Kafka has committed it.
+
+        Raises Fenced where another writer has opened, and BadInput where Kafka does not take it.
+        """
+        key = snapshot_key(self._model, snapshot.KIND).encode()
+        try:
+            self._do(self._writer.publish(Outgoing(self._settings.snapshots_topic, key, encode(snapshot))))
+        except KafkaError as error:
+            raise BadInput(
+                f"the snapshot of model {self._model!r} cannot be published ({type(error).__name__}); "
+                "start again once the broker is back, and it goes on from here"
+            ) from None
+
+    def _do(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()

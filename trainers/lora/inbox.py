@@ -1,0 +1,91 @@
+"""The text pairs of a model on the pairs topic that count, newest last, and what was passed over."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from streams.codec import ContractError, decode_pair
+from streams.contracts import TRUSTED_SOURCES, PreferencePair
+from streams.messages import StoredMessage
+from trainers.lora.texts import TextPair, task_of_text
+from trainers.pair_weights import SOURCE_WEIGHTS
+
+Offsets = Mapping[int, int]
+"""Partition to next offset."""
+
+EQUAL, TWICE, UNREADABLE, WEIGHTLESS = "equal texts", "come twice", "unreadable", "without weight"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A pair and where it stands on the topic."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    pair: TextPair
+
+    def is_new(self, stamp: Offsets) -> bool:
+        """Whether it came after ``stamp``."""
+        return self.offset >= stamp.get(self.partition, 0)
+
+
+class PairInbox:
+    """Takes the messages of the pairs topic in their order and keeps the newest ``most`` pairs.
+
+    A pair counts if it is of this model, of a trusted label source, of two different texts, with a weight,
+    and came for the first time. ``passed_over`` counts the others of this model by reason; the label source
+    is one.
+    """
+
+    def __init__(self, model: str, most: int) -> None:
+        self._model = model
+        self._kept: deque[Arrived] = deque(maxlen=most)
+        self._seen: set[int] = set()
+        self.consumed: dict[int, int] = {}
+        self.passed_over: Counter[str] = Counter()
+
+    def add(self, message: StoredMessage) -> None:
+        self.consumed[message.partition] = message.offset + 1
+        try:
+            pair = decode_pair(message.value, message.source)
+        except ContractError:
+            self.passed_over[UNREADABLE] += 1
+            return
+        if not isinstance(pair, PreferencePair) or pair.model != self._model:
+            return
+        if reason := self._reason_against(pair):
+            self.passed_over[reason] += 1
+            return
+        text = TextPair(
+            task=task_of_text(pair),
+            goal=pair.goal_instruction,
+            chosen=pair.chosen_prompt,
+            rejected=pair.rejected_prompt,
+            source=pair.label_source,
+            weight=pair.weight * SOURCE_WEIGHTS[pair.label_source],
+        )
+        self._kept.append(Arrived(message.partition, message.offset, message.timestamp_ms, text))
+
+    def pairs(self) -> list[Arrived]:
+        return list(self._kept)
+
+    def new_since(self, stamp: Offsets) -> list[Arrived]:
+        return [one for one in self._kept if one.is_new(stamp)]
+
+    def _reason_against(self, pair: PreferencePair) -> str | None:
+        if pair.label_source not in TRUSTED_SOURCES:
+            return pair.label_source
+        if pair.chosen_prompt == pair.rejected_prompt:
+            return EQUAL
+        if pair.weight <= 0:
+            return WEIGHTLESS
+        if pair.pair_id:
+            name = int.from_bytes(hashlib.sha256(pair.pair_id.encode()).digest()[:8])
+            if name in self._seen:
+                return TWICE
+            self._seen.add(name)
+        return None

@@ -1,0 +1,267 @@
+"""The periodic training: reads pairs from Kafka, trains when enough are new, stores and publishes.
+
+Everything that decides a training's bytes is fixed in a plan on disk before it begins. Whatever kills the
+process, the next one goes on with that plan, finds the training's own checkpoint, stores under the same name
+and publishes the same snapshot; and a snapshot is published only once the store holds what it points to.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from streams.artifacts import ArtifactStore, content_hash, listed, path_name
+from streams.codec import sealed
+from streams.contracts import AdapterSnapshot
+from streams.errors import BadInput
+from streams.fail_points import reach
+from streams.held_writer import HeldWriter
+from streams.incarnations import TopicMadeAgain, check_incarnations, topic_ids
+from streams.replay import TopicReader
+from streams.settings import Settings
+from trainers.lora.adapter import REWARD
+from trainers.lora.base_model import find_base
+from trainers.lora.baselines import baselines
+from trainers.lora.before import Before, adapters_before, in_force_of
+from trainers.lora.checkpoint import Checkpoint
+from trainers.lora.inbox import Arrived, PairInbox
+from trainers.lora.plan import Plan, PlanFile, as_json, as_stamp, of_topic, stamp_of
+from trainers.lora.round import Opponents, Recipe, parts_of, train_round
+from trainers.lora.training import Step
+
+_LOOK_EVERY_S = 1.0
+_BEFORE = "before"
+"""Folder of the adapters before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is trained, when, and where it goes."""
+
+    kafka: Settings
+    model: str
+    recipe: Recipe
+    store: ArtifactStore
+    work: Path
+    """Of this job alone: plan, checkpoint, and the adapters before."""
+    every_pairs: int
+    every_s: float
+    """Counted from the arrival of the oldest pair that is new."""
+    accept_new_topics: bool = False
+    opponents: Opponents = baselines
+    """What an adapter has to beat beside the one in force."""
+    say: Callable[[str], None] = print
+    steps: Callable[[], AbstractContextManager[Callable[[Step], None]]] = lambda: nullcontext(
+        lambda step: None
+    )
+    """Gives, for one training, what is called after each of its steps."""
+
+
+def serve(job: Job, *, once: bool = False) -> None:
+    """Train whenever there is enough, for ever; or with ``once`` one time, if anything is new.
+
+    Raises Fenced where another one of the same model has begun, and BadInput.
+    """
+    with (
+        HeldWriter(AdapterSnapshot, job.kafka, job.model) as writer,
+        TopicReader(job.kafka, job.kafka.pairs_topic) as reader,
+    ):
+        _Serving(job, writer, reader).run(once=once)
+
+
+class _Serving:
+    def __init__(self, job: Job, writer: HeldWriter[AdapterSnapshot], reader: TopicReader) -> None:
+        self._job, self._writer, self._reader = job, writer, reader
+        self._topic = job.kafka.pairs_topic
+        self._inbox = PairInbox(job.model, job.recipe.most_pairs)
+        self._plans = PlanFile(job.work)
+        self._checkpoint = Checkpoint(job.work / "round")
+        self._newest: AdapterSnapshot | None = None
+        self._topic_ids: dict[str, str] = {}
+        self._base_sha256 = find_base(job.recipe.base).sha256()
+        self._said = ""
+
+    def run(self, *, once: bool) -> None:
+        job = self._job
+        self._newest = self._writer.open()
+        self._topic_ids = topic_ids(job.kafka, (self._topic,))
+        if self._newest is not None:
+            version = f"version {self._newest.version} of the text reward of model {job.model!r}"
+            try:
+                check_incarnations(self._newest.topic_ids, self._topic_ids, version)
+            except TopicMadeAgain:
+                if not job.accept_new_topics:
+                    raise
+        if self._go_on() and once:
+            return
+        self._take(self._reader.read_up())
+        self._say_what_there_is()
+        while True:
+            if self._is_due(once) and self._begin():
+                if once:
+                    return
+            elif once:
+                return
+            time.sleep(_LOOK_EVERY_S)
+            self._look()
+
+    def _go_on(self) -> bool:
+        """Finish the training that was begun before; False where there is none."""
+        plan = self._plans.load()
+        if plan is None:
+            return False
+        if plan != self._plan_now(plan.consumed):
+            is_over = self._newest is not None and plan.version <= self._newest.version
+            if not is_over:
+                self._job.say(f"version {plan.version} was begun with other options, and is begun anew")
+            self._clean_up()
+            return False
+        self._take(self._reader.read_up(of_topic(plan.consumed, self._topic)))
+        if as_stamp(self._inbox.consumed) != plan.consumed.get(self._topic):
+            self._job.say(f"version {plan.version} was begun with pairs that are gone, and is begun anew")
+            self._clean_up()
+            return False
+        self._job.say(f"version {plan.version} was begun before, and goes on")
+        self._round(plan)
+        return True
+
+    def _begin(self) -> bool:
+        """Plan and train; False where there is too little to train on."""
+        plan = self._plan_now({self._topic: as_stamp(self._inbox.consumed)})
+        try:
+            parts_of(self._inbox.pairs(), {}, self._job.recipe, warm=False)
+        except BadInput as error:
+            self._say_once(f"not trained yet: {error}")
+            return False
+        self._clean_up()
+        self._plans.save(plan)
+        reach("lora.planned")
+        self._round(plan)
+        return True
+
+    def _round(self, plan: Plan) -> None:
+        job = self._job
+        started = time.monotonic()
+        before = self._before()
+        learnt = self._new_from() if before.start is None else before.learnt
+        parts = parts_of(self._inbox.pairs(), learnt, job.recipe, warm=before.start is not None)
+        with job.steps() as show:
+            trained = train_round(
+                parts,
+                job.recipe,
+                self._checkpoint,
+                model=job.model,
+                version=plan.version,
+                start=before.start,
+                in_force=before.in_force,
+                opponents=job.opponents,
+                on_step=lambda step: _after(step, show),
+            )
+        reach("lora.trained")
+        files = listed(trained.files)
+        name = f"{path_name(job.model)}/{plan.version}-{content_hash(files)[:12]}"
+        uri = job.store.put(name, trained.files, last=REWARD)
+        reach("lora.stored")
+        stays = in_force_of(self._newest) if trained.keeps_in_force else {}
+        snapshot = sealed(
+            AdapterSnapshot(
+                model=job.model,
+                version=plan.version,
+                gate=trained.gate,
+                statement=trained.statement,
+                base_model=trained.base_model,
+                uri=uri,
+                files=files,
+                labels=trained.labels,
+                metrics=trained.metrics | {"passed_over": dict(sorted(self._inbox.passed_over.items()))},
+                consumed=plan.consumed,
+                topic_ids=plan.topic_ids,
+                in_force=stays,
+            )
+        )
+        self._writer.publish(snapshot)
+        reach("lora.published")
+        self._newest = snapshot
+        self._clean_up()
+        took = time.monotonic() - started
+        of = trained.metrics["models"]["LoRA"]
+        job.say(
+            f"version {plan.version} ({trained.metrics['start']}, {len(parts.train)} pairs, "
+            f"{parts.n_new} new, {took:.0f} s): accuracy {of['accuracy']:.3f}, log loss {of['log_loss']:.3f} "
+            f"held out. {trained.statement} {uri}"
+        )
+
+    def _before(self) -> Before:
+        job = self._job
+        return adapters_before(
+            self._newest,
+            job.recipe,
+            self._base_sha256,
+            cache=job.work / _BEFORE,
+            stamp=lambda consumed, ids: stamp_of(consumed, ids, self._topic, self._topic_ids),
+            say=job.say,
+        )
+
+    def _plan_now(self, consumed: dict[str, dict[str, int]]) -> Plan:
+        newest = self._newest
+        return Plan(
+            model=self._job.model,
+            version=newest.version + 1 if newest else 1,
+            after=newest.checksum if newest else "",
+            consumed=consumed,
+            new_from={self._topic: as_stamp(self._new_from())},
+            topic_ids=self._topic_ids,
+            recipe=as_json(self._job.recipe) | {"base model's SHA-256": self._base_sha256},
+        )
+
+    def _new_from(self) -> dict[int, int]:
+        newest = self._newest
+        return stamp_of(newest.consumed, newest.topic_ids, self._topic, self._topic_ids) if newest else {}
+
+    def _new(self) -> list[Arrived]:
+        return self._inbox.new_since(self._new_from())
+
+    def _is_due(self, once: bool) -> bool:
+        new = self._new()
+        if not new or once or len(new) >= self._job.every_pairs:
+            return bool(new)
+        return time.time() - new[0].timestamp_ms / 1000 >= self._job.every_s
+
+    def _look(self) -> None:
+        """Read what is new; a broker that is away is waited for."""
+        try:
+            self._take(self._reader.read_up())
+        except BadInput as error:
+            self._say_once(f"{error}; waiting for it")
+
+    def _say_once(self, what: str) -> None:
+        if what != self._said:
+            self._job.say(what)
+        self._said = what
+
+    def _take(self, messages: Iterable[Any]) -> None:
+        for message in messages:
+            self._inbox.add(message)
+
+    def _say_what_there_is(self) -> None:
+        passed = ", ".join(f"{n} {reason}" for reason, n in sorted(self._inbox.passed_over.items()))
+        self._job.say(
+            f"{len(self._inbox.pairs())} text pairs of people and validators, {len(self._new())} of them new"
+            + (f"; passed over: {passed}" if passed else "")
+        )
+
+    def _clean_up(self) -> None:
+        # The plan first: without one, what the checkpoint is of does not matter.
+        self._plans.remove()
+        self._checkpoint.remove()
+        shutil.rmtree(self._job.work / _BEFORE, ignore_errors=True)
+
+
+def _after(step: Step, show: Callable[[Step], None]) -> None:
+    reach("lora.step")
+    show(step)

@@ -1,0 +1,245 @@
+"""``tribrain serve-lora``: text reward models trained again and again from the pairs on Kafka."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from streams.artifacts import ArtifactStore, open_store, path_name
+from streams.errors import BadInput
+from streams.settings import Settings as Kafka
+from streams.snapshot_writer import Fenced
+from streams.topics import create_topics
+from trainers.lora.base_model import find_base
+from trainers.lora.extra import require_extra
+from trainers.lora.settings import ALL, TOP_HALF, Settings
+from tribrain import options
+from tribrain.interrupts import Interrupts
+from tribrain.step_progress import steps_shown
+
+_FENCED = 3
+_NICENESS = 10
+_DEFAULT = Settings()
+
+
+@click.command(
+    epilog="Example: tribrain serve-lora --bootstrap-servers 127.0.0.1:9092 "
+    "--base-model distilbert-base-uncased --store adapters"
+)
+@options.bootstrap_servers
+@click.option(
+    "--base-model",
+    required=True,
+    metavar="NAME|FOLDER",
+    help="The pretrained model to adapt, as for train-lora-rm.",
+)
+@click.option(
+    "--store",
+    required=True,
+    metavar="FOLDER|URI",
+    help="Where adapters are put: a folder that runs see, too, or a URI of fsspec, e.g. s3://bucket/adapters.",
+)
+@options.model
+@click.option(
+    "--every-pairs",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Train once so many pairs of people and validators have come …",
+)
+@click.option(
+    "--every-minutes",
+    type=options.FiniteFloat(min=0.0, min_open=True),
+    default=360.0,
+    show_default=True,
+    help="… or so long after the first of fewer.",
+)
+@click.option("--once", is_flag=True, help="Train now if anything is new, and end.")
+@click.option(
+    "--start",
+    type=click.Choice(["warm", "afresh"]),
+    default="afresh",
+    show_default=True,
+    help="Begin with the adapter before, the new pairs and some old ones; or at random, with all pairs.",
+)
+@click.option(
+    "--replay",
+    type=options.FiniteFloat(min=0.0, max=1.0, max_open=True),
+    default=0.5,
+    show_default=True,
+    help="Share of old pairs in a warm training.",
+)
+@click.option(
+    "--most-pairs",
+    type=click.IntRange(min=2),
+    default=4000,
+    show_default=True,
+    help="Use the newest so many pairs alone.",
+)
+@click.option(
+    "--work-dir",
+    type=options.PATH,
+    help="Plan and checkpoint of a training, on a local disk; by default beside the folder of --store, or "
+    "in ~/.cache/tribrain.",
+)
+@click.option(
+    "--accept-new-topics",
+    is_flag=True,
+    help="Go on from the newest snapshot where the pairs topic was deleted and made again.",
+)
+@click.option(
+    "--rank", type=click.IntRange(min=1), default=_DEFAULT.rank, show_default=True, help="Of LoRA's matrices."
+)
+@click.option(
+    "--layers",
+    default=TOP_HALF,
+    show_default=True,
+    metavar=f"{TOP_HALF}|{ALL}|N",
+    help="Which layers are adapted; N counts from the top.",
+)
+@click.option(
+    "--length",
+    type=click.IntRange(min=16),
+    default=_DEFAULT.length,
+    show_default=True,
+    help="Tokens of goal and candidate together.",
+)
+@click.option(
+    "--lr",
+    type=options.FiniteFloat(min=0, min_open=True),
+    default=_DEFAULT.lr,
+    show_default=True,
+    help="Highest learning rate.",
+)
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=1, show_default=True, help="Passes over the pairs."
+)
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=_DEFAULT.batch, show_default=True, help="Pairs a step."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of start and order.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of the processor.")
+def serve_lora(
+    bootstrap_servers: str | None,
+    base_model: str,
+    store: str,
+    model: str,
+    every_pairs: int,
+    every_minutes: float,
+    once: bool,
+    start: str,
+    replay: float,
+    most_pairs: int,
+    work_dir: Path | None,
+    accept_new_topics: bool,
+    **recipe: Any,
+) -> None:
+    """Train a LoRA text reward model whenever enough pairs are new, and publish it; until stopped.
+
+    It reads the pairs topic, keeps a fifth of the tasks apart for ever, puts each adapter into the store and
+    then publishes a snapshot that points to it: active only if it is shown to beat the adapter in force and
+    the text baselines on the tasks kept apart. It may be killed at any time and started again: it goes on
+    with the training that it had begun, and ends with the same bytes. One process trains a model; an older
+    one ends with exit code 3. It runs at low priority.
+    """
+    kafka = Kafka.from_environment(bootstrap_servers)
+    if not store:
+        raise BadInput("--store: the text is empty; expected a folder or a URI")
+    if every_pairs > most_pairs:
+        raise BadInput(f"--every-pairs {every_pairs} is more than --most-pairs {most_pairs}; give fewer")
+    require_extra()
+    work = work_dir or _default_work(store, model)
+    artifacts = open_store(store)
+    os.nice(_NICENESS)
+
+    try:
+        with Interrupts():
+            _serve(
+                kafka,
+                model,
+                base_model,
+                Settings(**recipe),
+                {"start": start, "replay": replay, "most_pairs": most_pairs},
+                artifacts,
+                work,
+                {
+                    "every_pairs": every_pairs,
+                    "every_s": 60.0 * every_minutes,
+                    "accept_new_topics": accept_new_topics,
+                },
+                once=once,
+            )
+    except Fenced as error:
+        click.echo(f"tribrain: {error}", err=True)
+        sys.exit(_FENCED)
+    except KeyboardInterrupt:
+        _say("stopped; the next start goes on from here")
+
+
+def _serve(
+    kafka: Kafka,
+    model: str,
+    base_model: str,
+    settings: Settings,
+    recipe: Mapping[str, Any],
+    store: ArtifactStore,
+    work: Path,
+    when: Mapping[str, Any],
+    *,
+    once: bool,
+) -> None:
+    find_base(base_model)
+    create_topics(kafka)
+    from trainers.lora.periodic import Job, serve
+    from trainers.lora.round import Recipe
+
+    with _alone(work):
+        _say(f"model {model!r} trains from {kafka.bootstrap_servers}")
+        job = Job(
+            kafka=kafka,
+            model=model,
+            recipe=Recipe(base=base_model, settings=settings, **recipe),
+            store=store,
+            work=work,
+            say=_say,
+            steps=steps_shown,
+            **when,
+        )
+        serve(job, once=once)
+
+
+def _say(what: str) -> None:
+    click.echo(f"tribrain serve-lora: {what}", err=True)
+
+
+def _default_work(store: str, model: str) -> Path:
+    """One of each store and model."""
+    if "://" not in store:
+        return Path(f"{store.rstrip('/')}.work") / path_name(model)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "tribrain" / "serve-lora" / path_name(store) / path_name(model)
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """The work folder is one process's; the kernel gives it back however that ends."""
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock = (work / "lock").open("ab")
+    except OSError as error:
+        raise BadInput(f"{work}: cannot be written: {error.strerror}; choose another --work-dir") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInput(
+                f"{work}: another serve-lora is at work there; stop it or give another --work-dir"
+            ) from None
+        yield
