@@ -21,8 +21,8 @@ _COMMANDS = {
     "run-subprocess": ("tribrain.runs:run_subprocess", "One refinement run of any generator command."),
     "export-preference-pairs": ("tribrain.pairs:export_preference_pairs", "Pairs of a finished run."),
     "train-preference-rm": ("tribrain.pairs:train_preference_rm", "A Bradley–Terry reward model of pairs."),
-    "train-text-rm": ("tribrain.train_text:train_text_rm", "A text reward model of pairs, by n-grams."),
     "train-lora-rm": ("tribrain.train_lora:train_lora_rm", "A LoRA text reward model of pairs."),
+    "train-text-rm": ("tribrain.text:train_text_rm", "A text reward model of pairs, without PyTorch."),
     "explain": ("tribrain.explain:explain_model", "Which critics and contexts matter to a reward model."),
     "evaluate-picks": (
         "tribrain.picks:evaluate_picks",
@@ -30,6 +30,7 @@ _COMMANDS = {
     ),
     "serve-trainer": ("tribrain.trainer:serve_trainer", "The trainer: pairs and model, live from Kafka."),
     "serve-lora": ("tribrain.serve_lora:serve_lora", "A LoRA text reward model, live from Kafka."),
+    "serve-text": ("tribrain.serve_text:serve_text", "A text reward model, live from Kafka's pairs."),
     "broker": ("tribrain.kafka:broker", "A local Kafka broker on loopback."),
     "topics": ("tribrain.kafka:topics", "Create the topics."),
     "publish-trace": ("tribrain.kafka:publish_trace", "Send the trace of a finished run to Kafka."),

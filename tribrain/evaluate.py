@@ -10,14 +10,14 @@ from typing import Any, Protocol
 import click
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from streams.contracts import PairMessage, PreferencePair, RewardSnapshot
+from streams.contracts import PairMessage, PreferencePair, TextSnapshot
 from streams.errors import BadInput
 from streams.files import read_pairs, read_reward, read_text_pairs
-from trainers.compiled import Array
 from trainers.evaluate import (
     BATCH,
     COMPARED,
@@ -34,18 +34,11 @@ from trainers.evaluate import (
 from trainers.lora.extra import require_extra
 from trainers.lora.texts import task_of_text
 from trainers.normalise import CriticRanges
-from trainers.text.reward import TextReward
 from tribrain import options
 from tribrain.output import progress, write_output
 from tribrain.result_plots import reliability_plot
 
 _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
-
-
-class _OfTexts(Protocol):
-    """A text reward model of any kind."""
-
-    def prob_prefer(self, goals: Sequence[str], chosen: Sequence[str], rejected: Sequence[str]) -> Array: ...
 
 
 @click.command(
@@ -55,8 +48,8 @@ class _OfTexts(Protocol):
 @click.option(
     "--model",
     type=options.PATH,
-    help="A bt_reward.json, a text_reward.json or the folder of a LoRA text reward model, to measure "
-    "rather than learning.",
+    help="A bt_reward.json, a text_reward.json, or the folder of a LoRA text reward model, to measure rather "
+    "than learning.",
 )
 @click.option(
     "--base-model",
@@ -129,35 +122,49 @@ def _of_model(
     model: Path, base: str | None, holdout: Path
 ) -> tuple[list[PreferencePair], dict[str, Measured], int]:
     """The pairs kept apart, what the model predicts of them, and how many it has learnt. Raises BadInput."""
-    reward: _OfTexts
-    if model.is_dir():
-        reward, name, learnt = _open_lora(model, base)
-    else:
+    if not model.is_dir():
         snapshot = read_reward(model)
-        name, learnt = snapshot.model, sum(snapshot.labels.values())
-        if isinstance(snapshot, RewardSnapshot):
-            unseen = _pairs(holdout)
-            return unseen, {name: measure_snapshot(snapshot, unseen)}, learnt
-        reward = TextReward(snapshot)
+        if isinstance(snapshot, TextSnapshot):
+            return _of_text_model(snapshot, holdout)
+        unseen = _pairs(holdout)
+        return unseen, {snapshot.model: measure_snapshot(snapshot, unseen)}, sum(snapshot.labels.values())
+    if not (model / "reward.json").is_file():
+        raise BadInput(f"{model}: has no reward.json; expected a folder that train-lora-rm has written")
+    require_extra()
+
+    from trainers.lora.scorer import open_reward
+
+    reward = open_reward(model, base=base)
+    unseen, p = _predicted(reward, holdout)
+    return unseen, {reward.reward.model: Measured(p[None, :], None)}, reward.reward.pairs.train
+
+
+class _RewardOfTexts(Protocol):
+    def prob_prefer(
+        self, goals: Sequence[str], chosen: Sequence[str], rejected: Sequence[str]
+    ) -> NDArray[np.float64]: ...
+
+
+def _predicted(reward: _RewardOfTexts, holdout: Path) -> tuple[list[PreferencePair], NDArray[np.float64]]:
+    """The pairs kept apart, each with its task, and P(chosen ≻ rejected) (n,) of them. Raises BadInput."""
     unseen = [replace(pair, task_id=task_of_text(pair)) for pair in _pairs(holdout, read=read_text_pairs)]
     p = reward.prob_prefer(
         [pair.goal_instruction for pair in unseen],
         [pair.chosen_prompt for pair in unseen],
         [pair.rejected_prompt for pair in unseen],
     )
-    return unseen, {name: Measured(p[None, :], None)}, learnt
+    return unseen, p
 
 
-def _open_lora(folder: Path, base: str | None) -> tuple[_OfTexts, str, int]:
-    """The model in a folder, its name, and how many pairs it has learnt. Raises BadInput."""
-    if not (folder / "reward.json").is_file():
-        raise BadInput(f"{folder}: has no reward.json; expected a folder that train-lora-rm has written")
-    require_extra()
+def _of_text_model(
+    snapshot: TextSnapshot, holdout: Path
+) -> tuple[list[PreferencePair], dict[str, Measured], int]:
+    """As ``_of_model``, of one that serve-text or train-text-rm has made."""
+    from trainers.text.reward import TextReward
 
-    from trainers.lora.scorer import open_reward
-
-    opened = open_reward(folder, base=base)
-    return opened, opened.reward.model, opened.reward.pairs.train
+    reward = TextReward(snapshot)
+    unseen, p = _predicted(reward, holdout)
+    return unseen, {snapshot.model: Measured(p[None, :], None)}, sum(snapshot.labels.values())
 
 
 def _pairs(path: Path, read: Callable[[Path], Sequence[PairMessage]] = read_pairs) -> list[PreferencePair]:

@@ -189,7 +189,13 @@ def test_an_adapter_that_is_worse_than_n_grams_is_a_shadow_that_says_so(
     assert snapshot.gate == "shadow"
     assert snapshot.statement.startswith("Version 1 is a shadow: on ")
     assert "character TF-IDF (+" in snapshot.statement
-    assert set(snapshot.metrics["models"]) == {"LoRA", "character TF-IDF", "text length", "chance"}
+    assert set(snapshot.metrics["models"]) == {
+        "LoRA",
+        "character TF-IDF",
+        "online n-grams",
+        "text length",
+        "chance",
+    }
 
 
 def test_a_warm_training_begins_with_the_adapter_before_and_replays_some_old_pairs(

@@ -16,8 +16,8 @@ import orjson
 import pytest
 
 from runner.experiment_plan import ALL_CONDITIONS, Plan
-from streams.codec import encode, sealed
-from streams.files import read_text_pairs
+from streams.codec import decode_text_pair, encode, sealed
+from streams.contracts import TextSnapshot
 from streams.kafka_jars import KafkaJars
 from tests import factories
 from tests.tribrain.processes import clean_environment, command, needs_proc
@@ -51,6 +51,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("original.jsonl", original_pair())
     snapshot = encode(train_on_pairs(pairs))
     write("model.json", snapshot)
+    texts = encode(text_model())
+    write("text-model.json", texts)
+    write("text-damaged.json", texts.replace(b'"critic"', b'"critik"', 1))
+    write("text-other.json", encode(sealed(replace(text_model(), scheme={"most": 6}))))
     write("damaged.json", snapshot.replace(b'"human"', b'"humam"', 1))
     scored = [candidate(id=str(n), human=n) for n in range(3)]
     write("candidates.jsonl", *scored)
@@ -69,10 +73,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("texts-one-task.jsonl", *(text_pair(chosen=f"good {n}") for n in range(4)))
     write("texts-lacking.jsonl", text_pair().replace(b"chosen_prompt", b"chosen_text"))
     write("texts-weightless.jsonl", *(text_pair(task=f"t{n}", weight=0) for n in range(4)))
-    texts = train_on_texts(read_text_pairs(Path("texts.jsonl")))
-    write("damaged-text.json", encode(texts).replace(b'"critic"', b'"crutic"', 1))
-    later = replace(texts, scheme={**texts.scheme, "most": 9})
-    write("later-text.json", encode(sealed(later)))
     write("no-base/config.json", b'{"model_type": "bert"}')
     write("untold-base/config.json", b"{}")
     write("lora/reward.json", b"{")
@@ -100,6 +100,10 @@ def original_pair() -> bytes:
 def text_pair(*, task: str = "t", chosen: str = "good", rejected: str = "bad", weight: float = 1.0) -> bytes:
     texts = {"goal_instruction": "a goal", "chosen_prompt": chosen, "rejected_prompt": rejected}
     return orjson.dumps({"task_id": task, "weight": weight, **texts})
+
+
+def text_model() -> TextSnapshot:
+    return train_on_texts([decode_text_pair(text_pair(), "a pair")])
 
 
 def candidate(*, id: str, human: float) -> bytes:
@@ -172,26 +176,28 @@ def cases() -> Iterator[tuple[str, str]]:
         r"good: has no reward\.json; expected a folder that",
     )
 
-    texts = "train-text-rm --out new/text.json --pairs"
-    yield f"{texts} nowhere", r"nowhere: no such file; check the path"
-    yield f"{texts} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair a line"
-    yield f"{texts} not-json/trace.jsonl", r"schema is 'tribrain\.trace/1'; .*a pair has goal_instruction"
-    yield f"{texts} texts-lacking.jsonl", r"line 1: a required field is missing: `chosen_prompt`; a pair has"
-    yield (
-        f"{texts} texts-equal.jsonl",
-        r"nothing to learn from: found 1 pairs, .*; expected chosen_prompt and",
-    )
-    yield f"{texts} texts-weightless.jsonl", r"nothing to learn from: found 4 pairs, .*a weight above 0"
-    yield (
-        f"{texts} texts.jsonl --model m",
-        r"none of the 4 pairs is for the model 'm'; give --model: 'default'",
-    )
-    yield "train-text-rm --pairs texts.jsonl --out good", r"good: cannot be written: Is a directory"
+    text = "train-text-rm --out new/t.json --pairs"
+    yield f"{text} nowhere", r"nowhere: no such file; check the path"
+    yield f"{text} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair a line"
+    yield f"{text} good", r"good: cannot be read: Is a directory"
+    yield f"{text} not-json/trace.jsonl", r"schema is 'tribrain\.trace/1'; .*a pair has goal_instruction"
+    yield f"{text} texts-lacking.jsonl", r"line 1: a required field is missing: `chosen_prompt`; a pair has"
+    yield f"{text} texts-equal.jsonl", r"nothing to learn from: found 1 pairs, .*; expected chosen_prompt and"
+    yield f"{text} texts-weightless.jsonl", r"nothing to learn from: .*and a weight above 0; expected"
+    yield f"{text} texts.jsonl --model other", r"none of the 4 pairs is for the model 'other'; give --model"
+    yield "train-text-rm --pairs texts.jsonl --out good", r"good: cannot be written: Is a directory; choose"
     evaluate = "evaluate-rm --holdout texts.jsonl --model"
-    yield f"{evaluate} damaged-text.json", r"damaged-text\.json: the checksum does not match.*make it again"
+    yield f"{evaluate} text-damaged.json", r"text-damaged\.json: the checksum does not match.*make it again"
+    yield f"{evaluate} text-other.json", r"scheme\.grams is None; this version reads 'char_wb': train the"
     yield (
-        f"{evaluate} later-text.json",
-        r"model 'default': scheme\.most is 9; this version reads 5: train the model a",
+        "evaluate-rm --holdout texts-lacking.jsonl --model text-model.json",
+        r"line 1: a required field is missing: `chosen_prompt`",
+    )
+    yield "explain --model text-model.json", r"holds a tribrain\.text_snapshot/1; expected a tribrain\.reward"
+    yield "serve-text --bootstrap-servers kafka", r"'kafka' is no Kafka broker; give it as host:port"
+    yield (
+        f"serve-text --bootstrap-servers {CLOSED} --every-pairs 0",
+        r"'--every-pairs': 0 is not in the",
     )
 
     picks = "evaluate-picks --pairs pairs.jsonl --candidates"
@@ -343,6 +349,7 @@ FLOATS = {
         "--every-minutes", "--replay", "--lr",
     ],
     f"serve-trainer --bootstrap-servers {CLOSED}": ["--min-gap", "--snapshot-every-s"],
+    f"serve-text --bootstrap-servers {CLOSED}": ["--every-s"],
     "experiment --out new": ["--preference-weight", "--label-share", "--label-noise"],
     "run-simulated --goal g --out new": [
         "--preference-weight", "--target-score", "--drift-threshold", "--max-wall", "--outcome-share",
@@ -402,6 +409,7 @@ NEED_BROKER = (
     "topics create",
     "publish-trace trace.jsonl",
     "serve-trainer",
+    "serve-text",
     "replay --out new",
     "demo --out new",
 )

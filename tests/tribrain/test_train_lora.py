@@ -73,7 +73,7 @@ def test_it_says_what_is_used_and_compares_with_the_baselines(
     assert "label sources human, as they are trusted" in said
     assert "0 pairs with two equal texts dropped" in said
     assert "pairs cut at the beginning of the goal to fit 32 tokens" in said
-    for name in ("LoRA", "character TF-IDF", "text length", "chance"):
+    for name in ("LoRA", "character TF-IDF", "online n-grams", "text length", "chance"):
         assert f"│ {name} │" in said
     # N-grams see "good" and "bad" at once; a random base model does not.
     assert "LoRA is shown to be worse than character TF-IDF in" in said
@@ -93,8 +93,19 @@ def test_json_is_one_object_with_the_figures(
     said = orjson.loads(capsys.readouterr().out)
     assert said["model"] == "texts"
     assert said["pairs"]["train"] == 102
-    assert set(said["metrics"]["models"]) == {"LoRA", "character TF-IDF", "text length", "chance"}
-    assert set(said["metrics"]["lora_minus"]) == {"character TF-IDF", "text length", "chance"}
+    assert set(said["metrics"]["models"]) == {
+        "LoRA",
+        "character TF-IDF",
+        "online n-grams",
+        "text length",
+        "chance",
+    }
+    assert set(said["metrics"]["lora_minus"]) == {
+        "character TF-IDF",
+        "online n-grams",
+        "text length",
+        "chance",
+    }
     written = orjson.loads((tmp_path / "out" / "reward.json").read_bytes())
     assert said == {"out": str(tmp_path / "out"), **written}
 

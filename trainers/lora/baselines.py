@@ -1,4 +1,4 @@
-"""What costs seconds and has to be beaten: length, character n-grams, and chance."""
+"""What costs seconds and has to be beaten: length, character n-grams (in batch and online), and chance."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from scipy.sparse import csr_matrix, vstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from streams.contracts import PreferencePair
 from trainers.lora.texts import TextPair
+from trainers.text.reward import TextReward
+from trainers.text.train import train_on_texts
 
 Array = NDArray[np.float64]
 
-LENGTH, TFIDF, CHANCE = "text length", "character TF-IDF", "chance"
+LENGTH, TFIDF, ONLINE, CHANCE = "text length", "character TF-IDF", "online n-grams", "chance"
 
 
 def baselines(train: Sequence[TextPair], held_out: Sequence[TextPair]) -> dict[str, Array]:
@@ -22,6 +25,7 @@ def baselines(train: Sequence[TextPair], held_out: Sequence[TextPair]) -> dict[s
     weights = np.array([pair.weight for pair in train])
     return {
         TFIDF: _fit_and_predict(_grams(train, held_out), weights),
+        ONLINE: _learn_and_predict(train, held_out),
         LENGTH: _fit_and_predict((_lengths(train), _lengths(held_out)), weights),
         CHANCE: np.full(len(held_out), 0.5),
     }
@@ -42,6 +46,27 @@ def _grams(train: Sequence[TextPair], held_out: Sequence[TextPair]) -> tuple[csr
         for part in (train, held_out)
     )
     return known, unseen
+
+
+def _learn_and_predict(train: Sequence[TextPair], held_out: Sequence[TextPair]) -> Array:
+    """What ``train-text-rm`` makes of the training part in one pass."""
+    reward = TextReward(train_on_texts([_as_labelled(pair) for pair in train]))
+    goals, chosen, rejected = zip(*((p.goal, p.chosen, p.rejected) for p in held_out), strict=True)
+    return reward.prob_prefer(goals, chosen, rejected)
+
+
+def _as_labelled(pair: TextPair) -> PreferencePair:
+    """The pair's weight has its label source in it already."""
+    return PreferencePair(
+        task_id=pair.task,
+        label_source="human",
+        weight=pair.weight,
+        goal_instruction=pair.goal,
+        chosen_prompt=pair.chosen,
+        rejected_prompt=pair.rejected,
+        chosen_critics={},
+        rejected_critics={},
+    )
 
 
 def _fit_and_predict(parts: tuple[csr_matrix, csr_matrix], weights: Array) -> Array:

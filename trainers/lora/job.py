@@ -17,7 +17,7 @@ from torch import Tensor
 from streams.errors import BadInput
 from trainers.lora.adapter import CONFIG, LORA, REWARD, SCHEMA, WEIGHTS, config_file, weights_file
 from trainers.lora.architectures import targets_of
-from trainers.lora.baselines import CHANCE, LENGTH, TFIDF, Array, baselines
+from trainers.lora.baselines import CHANCE, LENGTH, ONLINE, TFIDF, Array, baselines
 from trainers.lora.checkpoint import Checkpoint, Progress
 from trainers.lora.comparison import differences, measured
 from trainers.lora.low_rank import adapter_tensors, put_adapter, with_peft
@@ -147,7 +147,7 @@ def _metrics(prepared: Prepared, predictions: Array) -> dict[str, Any]:
         "models": measured(everyone, tasks, seed),
         "lora_minus": {other: asdict(difference) for other, difference in found.items()},
         "statement": found[TFIDF].statement(LORA, TFIDF),
-        "statements": [found[other].statement(LORA, other) for other in (TFIDF, LENGTH, CHANCE)],
+        "statements": [found[other].statement(LORA, other) for other in (TFIDF, ONLINE, LENGTH, CHANCE)],
         "intervals": "95%, paired bootstrap over held-out tasks, 2000 resamples",
     }
 
