@@ -6,7 +6,8 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from typing import Any
 
 import aiokafka.errors
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 _FAILED = 1
 _FENCED = 3
 _BROKER_S = 10.0
+_STOP_S = 5.0
+"""For a last snapshot: aiokafka would ask a broker that is away for ever."""
 _WATCH_EVERY_S = 5.0
 _LEAST_INTERVAL_S = 0.5
 """Between two snapshots; while it catches up, hundreds of pairs come in less than one takes to publish."""
@@ -77,6 +80,10 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)
 
 
+class _Unpublished(Exception):
+    """Told to stop while a snapshot could not be published."""
+
+
 class _Server:
     """One process from its start to a signal, an error or its successor."""
 
@@ -85,14 +92,14 @@ class _Server:
         self._model = model
         self._writer = WriterOf(TextSnapshot, settings, model)
         self._published_at = 0.0
+        self._stop = asyncio.Event()
 
     async def serve(self, every_pairs: int, every_s: float) -> int:
         """0 after a signal. Raises Fenced, and BadInput where a topic was made again or Kafka is away."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_report)
-        stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, self._stop.set)
         topic = self._settings.pairs_topic
         ids = await self._ids()
         processor = TextProcessor(self._model, snapshots_topic=self._settings.snapshots_topic, topic_ids=ids)
@@ -109,7 +116,7 @@ class _Server:
                     err=True,
                 )
                 looked_at = self._published_at = loop.time()
-                while not stop.is_set():
+                while not self._stop.is_set():
                     for message in await asyncio.to_thread(reader.poll):
                         processor.on_message(message)
                         reach("text.learnt")
@@ -121,8 +128,15 @@ class _Server:
                         looked_at = loop.time()
                         await self._look(ids)
             await self._publish(processor)
+        except _Unpublished:
+            click.echo(
+                f"tribrain text: stopped, and version {processor.version} is not published, since no broker "
+                "answers; the next start learns again what is missing",
+                err=True,
+            )
         finally:
-            await self._writer.close()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._writer.close(), _STOP_S)
         return 0
 
     async def _publish(self, processor: TextProcessor, *, not_within_s: float = 0.0) -> None:
@@ -132,9 +146,20 @@ class _Server:
             return
         self._published_at = now
         if (outgoing := processor.take_snapshot()) is not None:
-            await self._writer.publish(outgoing)
+            await self._unless_stopped(self._writer.publish(outgoing))
             log.info("published version %d; %d pairs wait", processor.version, processor.waiting)
             reach("text.snapshot-published")
+
+    async def _unless_stopped(self, publishing: Coroutine[Any, Any, None]) -> None:
+        """Raises _Unpublished where it is told to stop, and not even some seconds later is it done."""
+        doing, stopped = asyncio.ensure_future(publishing), asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({doing, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        await asyncio.wait({doing}, timeout=_STOP_S)
+        if not doing.done():
+            doing.cancel()
+            raise _Unpublished
+        doing.result()
 
     async def _ids(self) -> dict[str, str]:
         return await asyncio.to_thread(topic_ids, self._settings, [self._settings.pairs_topic], _BROKER_S)

@@ -1,0 +1,65 @@
+"""Text rewards as a run follows them on a real broker."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from confluent_kafka import Producer
+
+from runner.text_feeds import NAME, TextSnapshotFeed
+from streams.codec import encode, sealed
+from streams.contracts import TextSnapshot, snapshot_key
+from streams.settings import Settings
+from tests.kafka.test_serve_text import send, serve_text
+from tests.trainers.text.factories import polite_pairs
+from tests.waiting import wait_until
+from trainers.text.train import train_on_texts
+
+_WAIT_S = 60.0
+
+
+def put(settings: Settings, snapshot: TextSnapshot) -> None:
+    producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
+    key = snapshot_key(snapshot.model, "text").encode()
+    producer.produce(settings.snapshots_topic, key=key, value=encode(snapshot))
+    assert producer.flush(_WAIT_S) == 0
+
+
+def version(feed: TextSnapshotFeed) -> int:
+    reward = feed.latest()
+    return reward.version if reward else 0
+
+
+def test_what_serve_text_publishes_judges_the_prompts_of_a_run(settings: Settings) -> None:
+    with TextSnapshotFeed(settings) as feed, serve_text(settings, "--every-s", "0.05"):
+        assert (feed.name, feed.latest()) == (NAME, None)
+        send(settings, polite_pairs(80))
+        wait_until(lambda: version(feed) == 80, _WAIT_S)
+        reward = feed.latest()
+    assert reward is not None
+    assert reward.gate == "active"
+    (kind, curt), covariance = reward.rewards("g", ("please move it", "move it now"))
+    assert kind > curt
+    assert covariance.shape == (2, 2)
+
+
+def test_a_snapshot_that_cannot_be_read_is_counted_and_the_one_in_use_stays(settings: Settings) -> None:
+    good = train_on_texts(polite_pairs(5))
+    later = sealed(replace(good, version=6, scheme={**good.scheme, "most": 9}))
+    with TextSnapshotFeed(settings) as feed:
+        put(settings, good)
+        wait_until(lambda: version(feed) == 5, _WAIT_S)
+        put(settings, later)
+        wait_until(lambda: feed.refused, _WAIT_S)
+        assert feed.refused == {"other version": 1}
+        assert version(feed) == 5
+        put(settings, sealed(replace(good, version=7)))
+        wait_until(lambda: version(feed) == 7, _WAIT_S)
+
+
+def test_other_models_are_not_followed(settings: Settings) -> None:
+    with TextSnapshotFeed(settings, "mine") as feed:
+        put(settings, train_on_texts(polite_pairs(5)))
+        mine = sealed(replace(train_on_texts(polite_pairs(3)), model="mine"))
+        put(settings, mine)
+        wait_until(lambda: version(feed) == 3, _WAIT_S)
