@@ -93,8 +93,8 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--text-rm",
                 metavar="FILE|FOLDER|text|lora",
-                help="A reward of prompts: a text_reward.json, an adapter's folder, or 'text' or 'lora' for what "
-                "serve-text or serve-lora publishes. It is one more critic, and picks among --rewrites.",
+                help="A reward of prompts: a text_reward.json, an adapter's folder, or 'text' or 'lora' for "
+                "what serve-text or serve-lora publishes. It is one more critic, and picks among --rewrites.",
             ),
             click.option(
                 "--text-base-model",
