@@ -6,8 +6,24 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from streams.codec import decode_candidate, decode_pair, decode_snapshot, decode_text_pair, decode_trace
-from streams.contracts import Candidate, PairMessage, RewardSnapshot, RunClosed, RunEnd, TraceEvent
+from streams.codec import (
+    OtherModel,
+    decode_candidate,
+    decode_pair,
+    decode_snapshot,
+    decode_snapshot_of,
+    decode_text_pair,
+    decode_trace,
+)
+from streams.contracts import (
+    Candidate,
+    PairMessage,
+    RewardSnapshot,
+    RunClosed,
+    RunEnd,
+    TextSnapshot,
+    TraceEvent,
+)
 from streams.errors import BadInput
 
 
@@ -83,6 +99,15 @@ def read_candidates(path: Path) -> list[Candidate]:
 def read_snapshot(path: Path) -> RewardSnapshot:
     """A ``bt_reward.json``. Raises BadInput."""
     return decode_snapshot(read_bytes(path), str(path))
+
+
+def read_reward(path: Path) -> RewardSnapshot | TextSnapshot:
+    """A ``bt_reward.json`` or a ``text_reward.json``. Raises BadInput."""
+    raw = read_bytes(path)
+    try:
+        return decode_snapshot(raw, str(path))
+    except OtherModel:
+        return decode_snapshot_of(TextSnapshot, raw, str(path))
 
 
 def _lines(path: Path, kind: str) -> Iterator[tuple[bytes, str]]:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from streams.contracts import PairMessage, PreferencePair
+from streams.contracts import PairMessage, PreferencePair, TextSnapshot
 from streams.errors import BadInput
-from streams.files import read_pairs, read_snapshot, read_text_pairs
+from streams.files import read_pairs, read_reward, read_text_pairs
 from trainers.evaluate import (
     BATCH,
     COMPARED,
@@ -47,7 +48,8 @@ _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
 @click.option(
     "--model",
     type=options.PATH,
-    help="A bt_reward.json, or the folder of a LoRA text reward model, to measure rather than learning.",
+    help="A bt_reward.json, a text_reward.json, or the folder of a LoRA text reward model, to measure rather "
+    "than learning.",
 )
 @click.option(
     "--base-model",
@@ -121,7 +123,9 @@ def _of_model(
 ) -> tuple[list[PreferencePair], dict[str, Measured], int]:
     """The pairs kept apart, what the model predicts of them, and how many it has learnt. Raises BadInput."""
     if not model.is_dir():
-        snapshot = read_snapshot(model)
+        snapshot = read_reward(model)
+        if isinstance(snapshot, TextSnapshot):
+            return _of_text_model(snapshot, holdout)
         unseen = _pairs(holdout)
         return unseen, {snapshot.model: measure_snapshot(snapshot, unseen)}, sum(snapshot.labels.values())
     if not (model / "reward.json").is_file():
@@ -130,14 +134,37 @@ def _of_model(
 
     from trainers.lora.scorer import open_reward
 
-    unseen = [replace(pair, task_id=task_of_text(pair)) for pair in _pairs(holdout, read=read_text_pairs)]
     reward = open_reward(model, base=base)
+    unseen, p = _predicted(reward, holdout)
+    return unseen, {reward.reward.model: Measured(p[None, :], None)}, reward.reward.pairs.train
+
+
+class _RewardOfTexts(Protocol):
+    def prob_prefer(
+        self, goals: Sequence[str], chosen: Sequence[str], rejected: Sequence[str]
+    ) -> NDArray[np.float64]: ...
+
+
+def _predicted(reward: _RewardOfTexts, holdout: Path) -> tuple[list[PreferencePair], NDArray[np.float64]]:
+    """The pairs kept apart, each with its task, and P(chosen ≻ rejected) (n,) of them. Raises BadInput."""
+    unseen = [replace(pair, task_id=task_of_text(pair)) for pair in _pairs(holdout, read=read_text_pairs)]
     p = reward.prob_prefer(
         [pair.goal_instruction for pair in unseen],
         [pair.chosen_prompt for pair in unseen],
         [pair.rejected_prompt for pair in unseen],
     )
-    return unseen, {reward.reward.model: Measured(p[None, :], None)}, reward.reward.pairs.train
+    return unseen, p
+
+
+def _of_text_model(
+    snapshot: TextSnapshot, holdout: Path
+) -> tuple[list[PreferencePair], dict[str, Measured], int]:
+    """As ``_of_model``, of one that serve-text or train-text-rm has made."""
+    from trainers.text.reward import TextReward
+
+    reward = TextReward(snapshot)
+    unseen, p = _predicted(reward, holdout)
+    return unseen, {snapshot.model: Measured(p[None, :], None)}, sum(snapshot.labels.values())
 
 
 def _pairs(path: Path, read: Callable[[Path], Sequence[PairMessage]] = read_pairs) -> list[PreferencePair]:

@@ -9,18 +9,20 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
 import pytest
 
 from runner.experiment_plan import CONDITIONS, SENSITIVITY, Plan
-from streams.codec import encode
+from streams.codec import decode_text_pair, encode, sealed
+from streams.contracts import TextSnapshot
 from streams.kafka_jars import KafkaJars
 from tests import factories
 from tests.tribrain.processes import clean_environment, command, needs_proc
 from tests.waiting import wait_until
+from trainers.text.train import train_on_texts
 from trainers.train import train_on_pairs
 from tribrain.cli import main
 from tribrain.experiment_folder import ExperimentFolder
@@ -49,6 +51,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("original.jsonl", original_pair())
     snapshot = encode(train_on_pairs(pairs))
     write("model.json", snapshot)
+    texts = encode(text_model())
+    write("text-model.json", texts)
+    write("text-damaged.json", texts.replace(b'"critic"', b'"critik"', 1))
+    write("text-other.json", encode(sealed(replace(text_model(), scheme={"most": 6}))))
     write("damaged.json", snapshot.replace(b'"human"', b'"humam"', 1))
     scored = [candidate(id=str(n), human=n) for n in range(3)]
     write("candidates.jsonl", *scored)
@@ -94,6 +100,10 @@ def original_pair() -> bytes:
 def text_pair(*, task: str = "t", chosen: str = "good", rejected: str = "bad", weight: float = 1.0) -> bytes:
     texts = {"goal_instruction": "a goal", "chosen_prompt": chosen, "rejected_prompt": rejected}
     return orjson.dumps({"task_id": task, "weight": weight, **texts})
+
+
+def text_model() -> TextSnapshot:
+    return train_on_texts([decode_text_pair(text_pair(), "a pair")])
 
 
 def candidate(*, id: str, human: float) -> bytes:
@@ -164,6 +174,30 @@ def cases() -> Iterator[tuple[str, str]]:
     yield (
         "evaluate-rm --model good --holdout pairs.jsonl",
         r"good: has no reward\.json; expected a folder that",
+    )
+
+    text = "train-text-rm --out new/t.json --pairs"
+    yield f"{text} nowhere", r"nowhere: no such file; check the path"
+    yield f"{text} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair a line"
+    yield f"{text} good", r"good: cannot be read: Is a directory"
+    yield f"{text} not-json/trace.jsonl", r"schema is 'tribrain\.trace/1'; .*a pair has goal_instruction"
+    yield f"{text} texts-lacking.jsonl", r"line 1: a required field is missing: `chosen_prompt`; a pair has"
+    yield f"{text} texts-equal.jsonl", r"nothing to learn from: found 1 pairs, .*; expected chosen_prompt and"
+    yield f"{text} texts-weightless.jsonl", r"nothing to learn from: .*and a weight above 0; expected"
+    yield f"{text} texts.jsonl --model other", r"none of the 4 pairs is for the model 'other'; give --model"
+    yield "train-text-rm --pairs texts.jsonl --out good", r"good: cannot be written: Is a directory; choose"
+    evaluate = "evaluate-rm --holdout texts.jsonl --model"
+    yield f"{evaluate} text-damaged.json", r"text-damaged\.json: the checksum does not match.*make it again"
+    yield f"{evaluate} text-other.json", r"scheme\.grams is None; this version reads 'char_wb': train the"
+    yield (
+        "evaluate-rm --holdout texts-lacking.jsonl --model text-model.json",
+        r"line 1: a required field is missing: `chosen_prompt`",
+    )
+    yield "explain --model text-model.json", r"holds a tribrain\.text_snapshot/1; expected a tribrain\.reward"
+    yield "serve-text --bootstrap-servers kafka", r"'kafka' is no Kafka broker; give it as host:port"
+    yield (
+        f"serve-text --bootstrap-servers {CLOSED} --every-pairs 0",
+        r"'--every-pairs': 0 is not in the",
     )
 
     picks = "evaluate-picks --pairs pairs.jsonl --candidates"
@@ -297,6 +331,7 @@ FLOATS = {
     "evaluate-picks --pairs pairs.jsonl --candidates candidates.jsonl": ["--preference-weight"],
     "explain --model model.json": ["--step"],
     f"serve-trainer --bootstrap-servers {CLOSED}": ["--min-gap", "--snapshot-every-s"],
+    f"serve-text --bootstrap-servers {CLOSED}": ["--every-s"],
     "experiment --out new": ["--preference-weight", "--label-share", "--label-noise"],
     "run-simulated --goal g --out new": [
         "--preference-weight", "--target-score", "--drift-threshold", "--max-wall", "--outcome-share",
@@ -351,6 +386,7 @@ NEED_BROKER = (
     "topics create",
     "publish-trace trace.jsonl",
     "serve-trainer",
+    "serve-text",
     "replay --out new",
     "demo --out new",
 )

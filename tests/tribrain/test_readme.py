@@ -83,7 +83,7 @@ def test_every_command_of_the_readme_runs(tmp_path: Path, kafka_jars: KafkaJars)
     with ExitStack() as background:
         for line in COMMANDS:
             command = line.replace("9092", port).replace("distilbert-base-uncased", base_model())
-            if command.startswith(("tribrain broker", "tribrain serve-trainer")):
+            if command.startswith(("tribrain broker", "tribrain serve-trainer", "tribrain serve-text")):
                 background.enter_context(in_background(command, tmp_path, environment))
                 continue
             if command.startswith("make "):

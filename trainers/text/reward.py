@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.contracts import TextSnapshot
 from streams.errors import BadInput
@@ -20,6 +22,13 @@ class TextReward:
     def __init__(self, snapshot: TextSnapshot) -> None:
         """Raises BadInput for a snapshot that this version cannot read."""
         self._terms, self._model = open_state(snapshot)
+        for array in self.arrays:
+            array.setflags(write=False)
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """Weights' means and variances, and in how many texts each n-gram is; read-only."""
+        return self._model.mean, self._model.variance, self._terms.with_it
 
     def rewards(self, texts: Sequence[tuple[str, str]]) -> tuple[Array, Array]:
         """``mean_N`` and ``sd_N`` of the reward of each (goal, candidate), in nats; higher is better.

@@ -41,11 +41,10 @@ class Terms:
         """Places (m,), each once and ascending, and first − second (m,)."""
         return _difference(*self.features(first), *self.features(second))  # type: ignore[no-any-return]
 
-    def copy(self) -> Terms:
-        """One that later texts do not change."""
-        again = Terms()
-        again.texts, again._with = self.texts, self._with.copy()
-        return again
+    @property
+    def with_it(self) -> Ints:
+        """(BUCKETS,): in how many texts each bucket was."""
+        return self._with
 
     def state(self) -> dict[str, Any]:
         """All of it, as JSON values."""
