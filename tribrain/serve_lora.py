@@ -65,7 +65,7 @@ _DEFAULT = Settings()
 @click.option(
     "--start",
     type=click.Choice(["warm", "afresh"]),
-    default="afresh",
+    default="warm",
     show_default=True,
     help="Begin with the adapter before, the new pairs and some old ones; or at random, with all pairs.",
 )
