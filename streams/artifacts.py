@@ -190,7 +190,8 @@ class _FolderStore:
                 write_atomically(beside / file, files[file])
             shutil.rmtree(folder, ignore_errors=True)
             beside.rename(folder)
-            sync_directory(folder.parent)
+            for directory in {folder.parent, self._root}:
+                sync_directory(directory)
         except OSError as error:
             raise BadInput(f"{folder}: cannot be written: {error.strerror}; choose another --store") from None
         return str(folder)

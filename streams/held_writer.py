@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Coroutine
 from typing import Any, Generic, Self, TypeVar
@@ -17,6 +18,8 @@ from streams.serving import Snapshot
 from streams.settings import Settings
 from streams.snapshot_writer import WriterOf
 
+log = logging.getLogger(__name__)
+
 _T = TypeVar("_T")
 
 
@@ -27,6 +30,10 @@ class HeldWriter(Generic[Snapshot]):
         self._settings, self._model = settings, model
         self._writer = WriterOf(kind, settings, model)
         self._loop = asyncio.new_event_loop()
+        # aiokafka leaves the fencing's error in futures of its own, too, where it would be logged as a bug.
+        self._loop.set_exception_handler(
+            lambda _, context: log.debug("aiokafka: %s", context.get("exception"))
+        )
         threading.Thread(target=self._loop.run_forever, name="snapshot-writer", daemon=True).start()
 
     def __enter__(self) -> Self:

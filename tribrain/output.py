@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,11 @@ def write_output(path: Path, content: bytes) -> None:
 
 def cannot_write(path: Path, error: OSError) -> BadInput:
     return BadInput(f"{path}: cannot be written: {error.strerror}; choose another path")
+
+
+def cache_folder() -> Path:
+    """For what can be fetched or computed again (XDG Base Directory specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tribrain"
 
 
 def progress(*columns: str | ProgressColumn) -> Progress:

@@ -12,9 +12,10 @@ import click
 import orjson
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from runner.adapter_feed import AdapterFeed, LocalAdapter
 from runner.controller import ThompsonController
 from runner.critics.pixel import default_critics
-from runner.interfaces import EventSink, WorldModel
+from runner.interfaces import EventSink, TextRewardFeed, WorldModel
 from runner.loop import RefinementLoop, RunResult, new_run_id
 from runner.reward import PreferenceGate, PreferencePolicy
 from runner.reward_file import FileRewardFeed
@@ -29,12 +30,12 @@ from streams.feed import SnapshotFeed
 from streams.publisher import TracePublisher
 from streams.settings import Settings
 from tribrain import options
-from tribrain.output import cannot_write, progress
+from tribrain.output import cache_folder, cannot_write, progress
 
 # What has not left by then is safe in the spool.
 _FLUSH_S = 5.0
 _CLOSE_S = 1.0
-_PUBLISHED = "text"
+_PUBLISHED = ("text", "lora")
 
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -91,9 +92,14 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             click.option(
                 "--text-rm",
-                metavar="FILE|text",
-                help="A reward of prompts: a text_reward.json, or 'text' for the snapshots that "
-                "serve-text publishes. It is one more critic, and picks among --rewrites.",
+                metavar="FILE|FOLDER|text|lora",
+                help="A reward of prompts: a text_reward.json, an adapter's folder, or 'text' or 'lora' for "
+                "what serve-text or serve-lora publishes. It is one more critic, and picks among --rewrites.",
+            ),
+            click.option(
+                "--text-base-model",
+                metavar="NAME|FOLDER",
+                help="Where the base model of an adapter is, if it is not where it was when trained.",
             ),
             options.bootstrap_servers,
             options.model,
@@ -166,6 +172,7 @@ def _run(
     controller: Path | None,
     rewrites: int,
     text_rm: str | None,
+    text_base_model: str | None,
     bootstrap_servers: str | None,
     model: str,
     as_json: bool,
@@ -195,7 +202,7 @@ def _run(
                 click.echo(f"{preference_rm}: {snapshot.statement}", err=True)
         elif settings is not None:
             feed = stack.enter_context(SnapshotFeed(settings, model, critics=names))
-        texts = _text_feed(text_rm, settings, model, stack)
+        texts = _text_feed(text_rm, text_base_model, settings, model, stack)
         publisher: TracePublisher | None = None
         if settings is not None:
             publisher = TracePublisher(settings, out / "spool.sqlite")
@@ -214,7 +221,7 @@ def _run(
             policy=policy,
             text_feed=texts,
             text_policy=PreferencePolicy(
-                gate=preference_gate, given_by_user=text_rm not in (None, _PUBLISHED)
+                gate=preference_gate, given_by_user=text_rm not in (None, *_PUBLISHED)
             ),
             rewrites=rewrites,
             sink=sink,
@@ -229,7 +236,7 @@ def _run(
         _say_what_is_not_on_kafka(publisher, out)
     if feed is not None:
         _say_what_was_refused(feed.refused)
-    if isinstance(texts, TextSnapshotFeed):
+    if isinstance(texts, TextSnapshotFeed | AdapterFeed):
         _say_what_was_refused(texts.refused)
     _say(result, out, as_json)
     if result.stop_reason == "interrupted":
@@ -237,14 +244,20 @@ def _run(
 
 
 def _text_feed(
-    text_rm: str | None, settings: Settings | None, model: str, stack: ExitStack
-) -> TextFileFeed | TextSnapshotFeed | None:
+    text_rm: str | None, base: str | None, settings: Settings | None, model: str, stack: ExitStack
+) -> TextRewardFeed | None:
     if text_rm is None:
         return None
-    if text_rm == _PUBLISHED:
+    if text_rm in _PUBLISHED:
         if settings is None:
-            raise BadInput("--text-rm text follows what is published; give --bootstrap-servers, or a file")
-        return stack.enter_context(TextSnapshotFeed(settings, model))
+            raise BadInput(
+                f"--text-rm {text_rm} follows what is published; give --bootstrap-servers, or a file"
+            )
+        if text_rm == "text":
+            return stack.enter_context(TextSnapshotFeed(settings, model))
+        return stack.enter_context(AdapterFeed(settings, model, cache=cache_folder() / "adapters", base=base))
+    if Path(text_rm).is_dir():
+        return LocalAdapter(Path(text_rm), base=base)
     texts = TextFileFeed(Path(text_rm))
     click.echo(f"{text_rm}: {texts.snapshot.statement}", err=True)
     return texts

@@ -22,6 +22,7 @@ from trainers.lora.extra import require_extra
 from trainers.lora.settings import ALL, TOP_HALF, Settings
 from tribrain import options
 from tribrain.interrupts import Interrupts
+from tribrain.output import cache_folder
 from tribrain.step_progress import steps_shown
 
 _FENCED = 3
@@ -65,7 +66,7 @@ _DEFAULT = Settings()
 @click.option(
     "--start",
     type=click.Choice(["warm", "afresh"]),
-    default="afresh",
+    default="warm",
     show_default=True,
     help="Begin with the adapter before, the new pairs and some old ones; or at random, with all pairs.",
 )
@@ -223,8 +224,7 @@ def _default_work(store: str, model: str) -> Path:
     """One of each store and model."""
     if "://" not in store:
         return Path(f"{store.rstrip('/')}.work") / path_name(model)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "tribrain" / "serve-lora" / path_name(store) / path_name(model)
+    return cache_folder() / "serve-lora" / path_name(store) / path_name(model)
 
 
 @contextmanager

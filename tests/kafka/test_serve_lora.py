@@ -161,7 +161,7 @@ def chance(known: Sequence[TextPair], held_out: Sequence[TextPair]) -> dict[str,
 def test_a_better_adapter_takes_over_and_one_that_is_no_better_is_a_shadow_beside_it(
     settings: Settings, base: Path, tmp_path: Path
 ) -> None:
-    learns = Recipe(str(base), replace(SETTINGS, rank=4, lr=0.02, epochs=6))
+    learns = Recipe(str(base), replace(SETTINGS, rank=4, lr=0.02, epochs=6), start="afresh")
     hardly = replace(learns, settings=replace(learns.settings, lr=1e-6, epochs=1))
     publish(settings, numbered(200))
     job = job_at(settings, base, tmp_path, recipe=learns, opponents=chance)

@@ -13,6 +13,8 @@ import pytest
 
 import trainers.lora.extra
 from streams.codec import encode
+from streams.contracts import TraceEvent
+from streams.files import read_trace
 from tests.tribrain.processes import clean_environment
 from tribrain.cli import main
 
@@ -62,6 +64,17 @@ def test_the_folder_is_complete_and_the_checkpoint_gone(trained: Path) -> None:
     assert {path.name for path in trained.iterdir()} == FILES
     assert {path.name for path in trained.parent.iterdir()} == {"lora_rm", "pairs.jsonl"}
     assert (trained / "training.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_takes_the_adapter_as_one_more_critic_and_lets_it_pick_rewrites(
+    trained: Path, tmp_path: Path
+) -> None:
+    given = ("--iters", "2", "--seed", "1", "--text-rm", str(trained), "--rewrites", "8")
+    assert code_of("run-simulated", "--goal", "move the red cube", "--out", str(tmp_path / "r"), *given) == 0
+    events = [e for e in read_trace(tmp_path / "r" / "trace.jsonl") if isinstance(e, TraceEvent)]
+    assert all(0.0 < (e.critic_scores()["lora_rm.text"] or 0.0) < 1.0 for e in events)
+    assert events[0].meta["rewrites"][events[0].meta["rewrite_picked"]]["prompt"] == events[1].prompt
+    assert "sampled" in events[0].meta["rewrites"][0]
 
 
 def test_it_says_what_is_used_and_compares_with_the_baselines(

@@ -35,6 +35,8 @@ from trainers.lora.round import Opponents, Recipe, parts_of, train_round
 from trainers.lora.training import Step
 
 _LOOK_EVERY_S = 1.0
+_LOOKS_A_CHECK = 60
+"""Looks for new pairs after which the topic itself is looked at."""
 _BEFORE = "before"
 """Folder of the adapters before."""
 
@@ -101,6 +103,7 @@ class _Serving:
             return
         self._take(self._reader.read_up())
         self._say_what_there_is()
+        looks = 0
         while True:
             if self._is_due(once) and self._begin():
                 if once:
@@ -109,6 +112,9 @@ class _Serving:
                 return
             time.sleep(_LOOK_EVERY_S)
             self._look()
+            looks += 1
+            if looks % _LOOKS_A_CHECK == 0:
+                self._check_topic()
 
     def _go_on(self) -> bool:
         """Finish the training that was begun before; False where there is none."""
@@ -238,6 +244,14 @@ class _Serving:
             self._take(self._reader.read_up())
         except BadInput as error:
             self._say_once(f"{error}; waiting for it")
+
+    def _check_topic(self) -> None:
+        """Raises TopicMadeAgain where that happened meanwhile: nothing more would be read."""
+        try:
+            now = topic_ids(self._job.kafka, (self._topic,))
+        except BadInput:
+            return  # the broker is away, which is waited for
+        check_incarnations(self._topic_ids, now, "this job")
 
     def _say_once(self, what: str) -> None:
         if what != self._said:

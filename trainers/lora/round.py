@@ -59,7 +59,7 @@ class Recipe:
     base: str
     """Name or folder of the base model."""
     settings: Settings = field(default_factory=Settings)
-    start: Start = "afresh"
+    start: Start = "warm"
     """``warm``: from the adapter before, with the new pairs and some old ones. ``afresh``: with all pairs."""
     replay: float = 0.5
     """Share of old pairs in a warm training."""

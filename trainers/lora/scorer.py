@@ -19,7 +19,7 @@ from trainers.lora.lean_import import lean
 from trainers.lora.low_rank import attach
 from trainers.lora.model import Pooling, build, score, score_with_features
 from trainers.lora.tokens import Tokens, load_tokenizer, tokenizer_sha256
-from trainers.lora.uncertainty import deviation_of_log_loss, deviations
+from trainers.lora.uncertainty import covariance, deviation_of_log_loss
 
 Array = NDArray[np.float64]
 
@@ -79,9 +79,9 @@ class TextReward:
             return score(self._built.model, self._built, encoded, self._device)
 
     def rewards_of(self, adapter: Adapter, goal: str, candidates: Sequence[str]) -> tuple[Array, Array]:
-        """Means and standard deviations (N,) of the candidates' rewards by an adapter that ``check`` took.
+        """Means (N,) and covariance (N, N) of the candidates' rewards by an adapter that ``check`` took.
 
-        In nats. The deviations are of the difference from the reward of the bare goal. Whichever adapter is
+        In nats. The covariance is of the differences from the reward of the bare goal. Whichever adapter is
         in use is exchanged first where it is another one.
         """
         encoded = self._tokens.encode([(goal, text) for text in (goal, *candidates)])
@@ -92,9 +92,9 @@ class TextReward:
                 means_N = score(self._built.model, self._built, encoded, self._device)[1:]
                 of_lora = adapter.reward.metrics.models.get(LORA)
                 known = deviation_of_log_loss(of_lora.log_loss if of_lora else None)
-                return means_N, np.full(len(means_N), known)
+                return means_N, known**2 * np.eye(len(means_N))
             means_N, features_NH = score_with_features(self._built.model, self._built, encoded, self._device)
-        return means_N[1:], deviations(features_NH[1:], features_NH[0], adapter.variances_H)
+        return means_N[1:], covariance(features_NH[1:], features_NH[0], adapter.variances_H)
 
     def prob_prefer(self, goals: Sequence[str], chosen: Sequence[str], rejected: Sequence[str]) -> Array:
         """P(chosen ≻ rejected) (n,), as σ of the difference of the rewards."""

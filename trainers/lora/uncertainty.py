@@ -35,9 +35,10 @@ def head_variances(
     return np.asarray(1.0 / (1.0 / prior + counts_N @ differences_NH**2))
 
 
-def deviations(features_NH: Array, reference_H: Array, variances_H: Array) -> Array:
-    """Standard deviation (N,) in nats of each reward's difference from that of a reference text."""
-    return np.asarray(np.sqrt((features_NH - reference_H) ** 2 @ variances_H))
+def covariance(features_NH: Array, reference_H: Array, variances_H: Array) -> Array:
+    """Covariance (N, N) in nats squared of the rewards' differences from that of a reference text."""
+    differences_NH = features_NH - reference_H
+    return np.asarray((differences_NH * variances_H) @ differences_NH.T)
 
 
 def deviation_of_log_loss(log_loss: float | None) -> float:

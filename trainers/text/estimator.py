@@ -96,8 +96,7 @@ class DiagonalLaplace(base.Classifier):
 
     def learn(self, at: Ints, x: Array, w: float = 1.0) -> None:
         """Learn one difference in favour of what happened: x (m,) at the weights ``at`` (m,), each once."""
-        if w > 0.0:
-            _learn(at, x, float(w), self._mean, self._variance)
+        _learn(at, x, float(w), self._mean, self._variance)
 
     def logit(self, at: Ints, x: Array) -> tuple[float, float]:
         """Posterior mean and variance of x·weights, in nats and nats squared."""

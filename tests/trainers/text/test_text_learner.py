@@ -162,6 +162,21 @@ def test_a_judge_counts_as_far_as_it_agrees_with_people() -> None:
     assert (right["weight"], wrong["weight"]) == (pytest.approx(0.5), 0.0)
 
 
+def test_a_judge_that_disagrees_with_people_teaches_nothing_in_a_run_either() -> None:
+    people = polite_pairs(40, seed=1)
+    messages: list[PairMessage] = [*people]
+    for pair in people:
+        turned = replace(pair, chosen_prompt=pair.rejected_prompt, rejected_prompt=pair.chosen_prompt)
+        messages.append(
+            replace(turned, label_source="proxy", pair_id=f"{pair.pair_id} by x", meta={"judge": "x"})
+        )
+    in_a_run = text_pair("quickly", "slowly", run_id="r", label_source="proxy", judge="x")
+    before, after = learnt(messages), learnt([*messages, in_a_run, end("r")])
+    assert after.version == before.version + 1
+    weights = [learner.snapshot().learner["weights"] for learner in (before, after)]
+    assert weights[0] == weights[1]
+
+
 def test_the_gate_opens_where_texts_tell_what_people_prefer() -> None:
     snapshot = learnt(polite_pairs(120)).snapshot()
     assert snapshot.gate == "active"
