@@ -23,6 +23,10 @@ from trainers.lora.tokens import Encoded
 Array = NDArray[np.float64]
 
 
+_TOKENS_AT_ONCE = 2048
+"""That go forward and backward together: eight texts of 256, which are the sides of four pairs."""
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedPairs:
     chosen: Sequence[Encoded]
@@ -139,14 +143,15 @@ class Trainer:
         # Weights are relative to the mean of all pairs, so that a batch of light ones moves little.
         share = 1.0 / (float(self._train.weights.mean()) * len(batch))
         loss = torch.zeros((), device=device)
-        if mine:
-            encoded = [side[at] for side in (self._train.chosen, self._train.rejected) for at in mine]
+        for part in self._at_once(mine):
+            encoded = [side[at] for side in (self._train.chosen, self._train.rejected) for at in part]
             bf16 = self._settings.precision == "bf16"
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
                 rewards_2B = rewards(self._model, self._built, encoded, device)
-            weights_B = torch.tensor(self._train.weights[mine] * share, dtype=torch.float32, device=device)
-            loss = pairwise_loss(rewards_2B, weights_B)
-            loss.backward()
+            weights_B = torch.tensor(self._train.weights[part] * share, dtype=torch.float32, device=device)
+            of_part = pairwise_loss(rewards_2B, weights_B)
+            of_part.backward()
+            loss = loss + of_part.detach()
         if accelerator.num_processes > 1:
             loss = self._reduce(accelerator, loss)
         torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._settings.clip)
@@ -156,6 +161,14 @@ class Trainer:
         self._predictions = None
         self._optimiser.zero_grad()
         return float(loss.detach())
+
+    def _at_once(self, batch: Sequence[int]) -> list[list[int]]:
+        """The batch in parts whose gradients are summed, so that long texts take no more memory."""
+        if not batch:
+            return []
+        lengths = self._train.lengths
+        n = max(1, _TOKENS_AT_ONCE // (2 * max(lengths[at] for at in batch)))
+        return [list(batch[start : start + n]) for start in range(0, len(batch), n)]
 
     def _reduce(self, accelerator: Any, loss: Tensor) -> Tensor:
         """Sums gradients and loss over the processes, in one message."""

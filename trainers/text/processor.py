@@ -51,16 +51,12 @@ class TextProcessor:
         return self._learner.version - self._published_version
 
     def restore(self, snapshot: TextSnapshot) -> None:
-        """Continue from a snapshot; a topic that was made again since is read from its beginning.
+        """Continue from a snapshot. Its topics must be those of today: their offsets are taken over.
 
         Raises BadInput for the state of another version of TriBrain.
         """
         self._learner = TextLearner.from_snapshot(snapshot)
-        self._consumed = {
-            topic: dict(offsets)
-            for topic, offsets in snapshot.consumed.items()
-            if snapshot.topic_ids.get(topic) in (None, self.topic_ids.get(topic)) or not self.topic_ids
-        }
+        self._consumed = {topic: dict(offsets) for topic, offsets in snapshot.consumed.items()}
         self._published_version = self._learner.version
 
     def on_message(self, message: StoredMessage) -> None:
