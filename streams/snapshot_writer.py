@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Generic
 
 from aiokafka import AIOKafkaProducer
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _READ_S = 30.0
 _TRANSACTION_TIMEOUT_MS = 30_000
+_CLOSE_S = 5.0
+"""aiokafka would ask a broker that is away for ever."""
 
 
 class Fenced(Exception):
@@ -92,10 +95,11 @@ class WriterOf(Generic[Snapshot]):
             ) from None
 
     async def close(self) -> None:
-        """Give up writing. May be called twice."""
+        """Give up writing, within seconds also while the broker is away. May be called twice."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await producer.stop()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(producer.stop(), _CLOSE_S)
 
     @property
     def transactional_id(self) -> str:

@@ -7,7 +7,6 @@ import logging
 import signal
 import sys
 from collections.abc import Coroutine, Mapping
-from contextlib import suppress
 from typing import Any
 
 import aiokafka.errors
@@ -135,8 +134,7 @@ class _Server:
                 err=True,
             )
         finally:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._writer.close(), _STOP_S)
+            await self._writer.close()
         return 0
 
     async def _publish(self, processor: TextProcessor, *, not_within_s: float = 0.0) -> None:
