@@ -186,7 +186,7 @@ class _FolderStore:
         beside = folder.with_name(f".{folder.name}.tmp")
         try:
             shutil.rmtree(beside, ignore_errors=True)
-            for file in sorted(files, key=lambda file: (file == last, file)):
+            for file in sorted(files):
                 write_atomically(beside / file, files[file])
             shutil.rmtree(folder, ignore_errors=True)
             beside.rename(folder)
