@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streams.errors import BadInput
-from trainers.lora.batches import batch_order
+from trainers.lora.batches import batch_order, parts
 from trainers.lora.checkpoint import Checkpoint, Progress, copied
-from trainers.lora.model import Built, pairwise_loss, rewards, score
+from trainers.lora.model import Built, pairwise_loss, score
+from trainers.lora.packed import step_rewards
 from trainers.lora.settings import Settings
 from trainers.lora.tokens import Encoded
 
@@ -62,7 +63,7 @@ class Trainer:
         self, model: Any, built: Built, train: EncodedPairs, held_out: EncodedPairs, settings: Settings
     ) -> None:
         self._model, self._built, self._train, self._held_out = model, built, train, held_out
-        self._settings = settings
+        self._settings, self._lengths = settings, train.lengths
         self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._start = copied(self._parameters)
         self._best: dict[str, Tensor] = {}
@@ -88,7 +89,7 @@ class Trainer:
         while done.step < self.steps and not self._is_enough():
             if done.step // per_epoch != epoch:
                 epoch = done.step // per_epoch
-                order = batch_order(self._train.lengths, self._settings.batch, self._settings.seed, epoch)
+                order = batch_order(self._lengths, self._settings.batch, self._settings.seed, epoch)
             batch = order[done.step % per_epoch]
             wall, cpu = time.perf_counter(), time.process_time()
             loss = self._step(batch, accelerator)
@@ -136,14 +137,15 @@ class Trainer:
         # Weights are relative to the mean of all pairs, so that a batch of light ones moves little.
         share = 1.0 / (float(self._train.weights.mean()) * len(batch))
         loss = torch.zeros((), device=device)
-        if mine:
-            encoded = [side[at] for side in (self._train.chosen, self._train.rejected) for at in mine]
-            bf16 = self._settings.precision == "bf16"
+        bf16 = self._settings.precision == "bf16"
+        for part in parts(mine, self._lengths) if device == "cpu" else filter(None, [mine]):
+            encoded = [side[at] for side in (self._train.chosen, self._train.rejected) for at in part]
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
-                rewards_2B = rewards(self._model, self._built, encoded, device)
-            weights_B = torch.tensor(self._train.weights[mine] * share, dtype=torch.float32, device=device)
-            loss = pairwise_loss(rewards_2B, weights_B)
-            loss.backward()
+                rewards_2P = step_rewards(self._model, self._built, encoded, device)
+            weights_P = torch.tensor(self._train.weights[part] * share, dtype=torch.float32, device=device)
+            of_part = pairwise_loss(rewards_2P, weights_P)
+            of_part.backward()
+            loss += of_part.detach()
         if accelerator.num_processes > 1:
             loss = self._reduce(accelerator, loss)
         torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._settings.clip)
