@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LORA_READY := $(VENV)/.lora-ready
 
-.PHONY: setup lora demo test test-faults bench results constraints clean
+.PHONY: setup lora demo test test-faults bench bench-lora results constraints clean
 
 setup: $(READY)
 
@@ -40,6 +40,12 @@ test-faults: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench
+
+# Beside TRL, which no constraints file has; needs TRIBRAIN_DATA. WRITE=--write writes trainers/lora/RESULTS.md.
+bench-lora: $(LORA_READY)
+	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/installed.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(VENV)/installed.txt "trl>=1.16.0"
+	$(BIN)/python -m tests.bench.lora --with-trl $(WRITE)
 
 # The table of trainers/RESULTS.md, anew.
 results: $(READY)

@@ -174,6 +174,10 @@ def train_lora_rm(
     held-out tasks it is compared with character TF-IDF, the length of the text and chance. A line needs
     goal_instruction, chosen_prompt and rejected_prompt. On one processor the same seed gives the same bytes,
     also when the training was killed and went on with --resume.
+
+    Several processes share each batch; on processors, too, --multi_gpu is what starts them: accelerate launch
+    --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no -m tribrain.cli
+    train-lora-rm … --device cpu
     """
     settings = Settings(
         pooling="native" if pooling == "native" else "mean",

@@ -289,8 +289,10 @@ def test_two_processes_learn_each_pair_once_and_give_one_adapter(
 ) -> None:
     out = tmp_path / "two"
     words = ["train-lora-rm", "--pairs", pairs, "--base-model", base, "--out-dir", str(out), *SMALL, "--json"]
-    # As `accelerate launch` starts them on GPUs; on processors it would need MPI for more than one.
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "tribrain.cli"]
+    # --cpu would start one process only; port 0 is a free one.
+    several = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
+    plain = ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    launch = ["-m", "accelerate.commands.launch", *several, *plain, "-m", "tribrain.cli"]
     done = subprocess.run(
         [sys.executable, *launch, *words],
         env=clean_environment() | {"OMP_NUM_THREADS": "1"},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 _WINDOW = 50
 """Batches within which pairs are sorted by length."""
+_TOKENS = 1536
+"""Of a part, at most: enough for quick matrix products, and few enough to stay near the processor."""
 
 
 def batch_order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[list[int]]:
@@ -24,3 +26,18 @@ def batch_order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> li
         by_length = window[np.argsort([lengths[at] for at in window], kind="stable")]
         batches += [[int(at) for at in by_length[i : i + batch]] for i in range(0, len(by_length), batch)]
     return [batches[at] for at in rng.permutation(len(batches))]
+
+
+def parts(batch: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
+    """A batch in parts of like length, each computed by itself; together they have every pair once.
+
+    A whole batch would fill gigabytes that the system first has to clear, at every step anew.
+    """
+    part: list[int] = []
+    for at in sorted(batch, key=lambda at: lengths[at]):
+        if part and 2 * lengths[at] * (len(part) + 1) > _TOKENS:
+            yield part
+            part = []
+        part.append(at)
+    if part:
+        yield part

@@ -14,17 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streams.errors import BadInput
-from trainers.lora.batches import batch_order
+from trainers.lora.batches import batch_order, parts
 from trainers.lora.checkpoint import Checkpoint, Progress, copied
-from trainers.lora.model import Built, pairwise_loss, rewards, score
+from trainers.lora.model import Built, pairwise_loss, score
+from trainers.lora.packed import step_rewards
 from trainers.lora.settings import Settings
 from trainers.lora.tokens import Encoded
 
 Array = NDArray[np.float64]
-
-
-_TOKENS_AT_ONCE = 2048
-"""That go forward and backward together: eight texts of 256, which are the sides of four pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ class Trainer:
         self, model: Any, built: Built, train: EncodedPairs, held_out: EncodedPairs, settings: Settings
     ) -> None:
         self._model, self._built, self._train, self._held_out = model, built, train, held_out
-        self._settings = settings
+        self._settings, self._lengths = settings, train.lengths
         self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._start = copied(self._parameters)
         self._best: dict[str, Tensor] = {}
@@ -92,7 +89,7 @@ class Trainer:
         while done.step < self.steps and not self._is_enough():
             if done.step // per_epoch != epoch:
                 epoch = done.step // per_epoch
-                order = batch_order(self._train.lengths, self._settings.batch, self._settings.seed, epoch)
+                order = batch_order(self._lengths, self._settings.batch, self._settings.seed, epoch)
             batch = order[done.step % per_epoch]
             wall, cpu = time.perf_counter(), time.process_time()
             loss = self._step(batch, accelerator)
@@ -143,15 +140,15 @@ class Trainer:
         # Weights are relative to the mean of all pairs, so that a batch of light ones moves little.
         share = 1.0 / (float(self._train.weights.mean()) * len(batch))
         loss = torch.zeros((), device=device)
-        for part in self._at_once(mine):
+        bf16 = self._settings.precision == "bf16"
+        for part in parts(mine, self._lengths) if device == "cpu" else filter(None, [mine]):
             encoded = [side[at] for side in (self._train.chosen, self._train.rejected) for at in part]
-            bf16 = self._settings.precision == "bf16"
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
-                rewards_2B = rewards(self._model, self._built, encoded, device)
-            weights_B = torch.tensor(self._train.weights[part] * share, dtype=torch.float32, device=device)
-            of_part = pairwise_loss(rewards_2B, weights_B)
+                rewards_2P = step_rewards(self._model, self._built, encoded, device)
+            weights_P = torch.tensor(self._train.weights[part] * share, dtype=torch.float32, device=device)
+            of_part = pairwise_loss(rewards_2P, weights_P)
             of_part.backward()
-            loss = loss + of_part.detach()
+            loss += of_part.detach()
         if accelerator.num_processes > 1:
             loss = self._reduce(accelerator, loss)
         torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._settings.clip)
@@ -161,14 +158,6 @@ class Trainer:
         self._predictions = None
         self._optimiser.zero_grad()
         return float(loss.detach())
-
-    def _at_once(self, batch: Sequence[int]) -> list[list[int]]:
-        """The batch in parts whose gradients are summed, so that long texts take no more memory."""
-        if not batch:
-            return []
-        lengths = self._train.lengths
-        n = max(1, _TOKENS_AT_ONCE // (2 * max(lengths[at] for at in batch)))
-        return [list(batch[start : start + n]) for start in range(0, len(batch), n)]
 
     def _reduce(self, accelerator: Any, loss: Tensor) -> Tensor:
         """Sums gradients and loss over the processes, in one message."""

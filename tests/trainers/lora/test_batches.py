@@ -7,7 +7,7 @@ from itertools import chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.lora.batches import batch_order
+from trainers.lora.batches import batch_order, parts
 
 
 @given(st.lists(st.integers(1, 256), min_size=1, max_size=300), st.integers(1, 20), st.integers(0, 9))
@@ -32,3 +32,14 @@ def test_texts_of_like_length_are_together_in_a_random_order_of_batches() -> Non
     assert max(spread) < 10
     longest = [max(lengths[at] for at in one) for one in batches]
     assert longest != sorted(longest)
+
+
+@given(st.lists(st.integers(1, 2000), min_size=1, max_size=60))
+def test_parts_have_every_pair_once_and_few_tokens(lengths: list[int]) -> None:
+    found = list(parts(range(len(lengths)), lengths))
+    assert sorted(chain.from_iterable(found)) == list(range(len(lengths)))
+    assert all(len(one) == 1 or 2 * len(one) * max(lengths[at] for at in one) <= 1536 for one in found)
+
+
+def test_nothing_has_no_parts() -> None:
+    assert list(parts([], [])) == []

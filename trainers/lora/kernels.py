@@ -1,0 +1,118 @@
+"""The two operations that a training step on a processor consists of, without detours.
+
+What they compute is what PEFT and PyTorch compute, in another order of summation. oneDNN and the attention
+kernel are called by names that PyTorch does not promise to keep, so each has a public one to fall back on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Lengths = list[int]
+
+
+class Adapted(torch.autograd.Function):
+    """(W + s · B A) x + b with W and b frozen: the product of the weights is a fiftieth of that with x.
+
+    PEFT adds s · B (A x) to W x, which reads and writes every output three times more.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float
+    ) -> Tensor:
+        whole = torch.addmm(weight, b, a, alpha=scale)
+        ctx.save_for_backward(x, whole, a, b)
+        ctx.scale = scale
+        return linear(x, whole, bias)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        x, whole, a, b = ctx.saved_tensors
+        slope_NO, x_NI = slope.reshape(-1, slope.shape[-1]), x.reshape(-1, x.shape[-1])
+        of_x = linear(slope, whole.t(), None) if ctx.needs_input_grad[0] else None
+        down_RN = linear(slope_NO, b.t(), None).mul_(ctx.scale).t().contiguous()
+        up_RN = linear(x_NI, a, None).mul_(ctx.scale).t().contiguous()
+        return of_x, None, None, linear(down_RN, x_NI.t(), None), linear(up_RN, slope_NO.t(), None).t(), None
+
+
+class Attention(torch.autograd.Function):
+    """Softmax attention within each of several texts that stand one behind the other.
+
+    ``q_1HND``, ``k_1HND`` and ``v_1HND`` to ``out_1NHD``. Slopes are written where they belong: those of
+    slices would be copied once more.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, lengths: Lengths, scale: float, causal: bool
+    ) -> Tensor:
+        out = q.new_empty(q.shape[0], q.shape[2], q.shape[1], q.shape[3])
+        sums = []
+        for one, *qkv in zip(out.split(lengths, 1), *(t.split(lengths, 2) for t in (q, k, v)), strict=True):
+            found, log_sum = _FORWARD(*qkv, 0.0, causal, scale=scale)
+            one.copy_(found.transpose(1, 2))
+            sums.append(log_sum)
+        ctx.save_for_backward(q, k, v, out, *sums)
+        ctx.options = lengths, scale, causal
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, out, *sums = ctx.saved_tensors
+        lengths, scale, causal = ctx.options
+        slopes = [torch.empty_like(out) for _ in range(3)]
+        parts = zip(
+            *(t.split(lengths, 2) for t in (slope.transpose(1, 2), q, k, v, out.transpose(1, 2))),
+            sums,
+            *(t.split(lengths, 1) for t in slopes),
+            strict=True,
+        )
+        for *given, log_sum, of_q, of_k, of_v in parts:
+            for to, found in zip(
+                (of_q, of_k, of_v), _BACKWARD(*given, log_sum, 0.0, causal, scale=scale), strict=True
+            ):
+                to.copy_(found.transpose(1, 2))
+        return *(t.transpose(1, 2) for t in slopes), None, None, None
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """W x + b. On AMD's processors oneDNN is a tenth faster than the library that PyTorch uses."""
+    if _LINEAR is None or not is_plain(x) or x.numel() == 0:
+        return nn.functional.linear(x, weight, bias)
+    x_NI = x.reshape(-1, x.shape[-1]).contiguous()
+    out: Tensor = _LINEAR(x_NI, weight, bias, "none", [], "")
+    return out.view(*x.shape[:-1], weight.shape[0])
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], scale: float, causal: bool) -> Tensor:
+    """As ``Attention``; ``k`` and ``v`` may have fewer heads, each for several of ``q``."""
+    if k.shape[1] != q.shape[1]:
+        k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], dim=1) for t in (k, v))
+    if _FORWARD is not None and is_plain(q):
+        out: Tensor = Attention.apply(q, k, v, list(lengths), scale, causal)
+        return out
+    parts = zip(*(t.split(list(lengths), 2) for t in (q, k, v)), strict=True)
+    attention = nn.functional.scaled_dot_product_attention
+    return torch.cat([attention(*part, is_causal=causal, scale=scale).transpose(1, 2) for part in parts], 1)
+
+
+def is_plain(x: Tensor) -> bool:
+    """fp32 on a processor, and nobody asks for less."""
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+
+
+def _operation(library: str, name: str) -> Any:
+    """None where this PyTorch has none of that name."""
+    return getattr(getattr(torch.ops, library), name, None)
+
+
+_LINEAR = _operation("mkldnn", "_linear_pointwise") if torch.backends.mkldnn.is_available() else None
+_FORWARD = _operation("aten", "_scaled_dot_product_flash_attention_for_cpu")
+_BACKWARD = _operation("aten", "_scaled_dot_product_flash_attention_for_cpu_backward")
+if _BACKWARD is None:
+    _FORWARD = None
