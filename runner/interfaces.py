@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,24 @@ class WorldModel(Protocol):
 
     def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
         """Write one video into ``out_dir`` (which exists). Raises GenerationFailed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """One video that is wanted: what ``WorldModel.generate`` takes."""
+
+    prompt: str
+    seed: int
+    out_dir: Path
+
+
+@runtime_checkable
+class BatchWorldModel(WorldModel, Protocol):
+    """A world model that makes several videos at once: in parallel, or loaded only once for all."""
+
+    def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Generation | GenerationFailed]:
+        """One result for each request, in their order; a request that failed costs no other."""
         ...
 
 
