@@ -1,79 +1,111 @@
-"""One candidate of a run: generated, decoded, and seen by every critic."""
+"""The candidates of a run: generated, decoded, and seen by every critic."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from runner.controller import FAILURE_MODES, belief_probs
-from runner.interfaces import Critic, Generation, GenerationFailed, WorldModel
+from runner.interfaces import (
+    BatchWorldModel,
+    Critic,
+    Generation,
+    GenerationFailed,
+    GenerationRequest,
+    WorldModel,
+)
 from runner.video import read_video
 from streams.contracts import CriticResult, TraceEvent
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A candidate that is to be made, the ``idx``-th of its run; ``meta`` is what is known of it before."""
+
+    idx: int
+    prompt: str
+    seed: int
+    meta: dict[str, Any]
+
+
 class CandidateMaker(Protocol):
-    """Generates and judges one candidate, as ``make_candidate`` does."""
+    """Generates and judges the candidates of one step, as ``make_candidates`` does."""
 
     def __call__(
-        self,
-        world: WorldModel,
-        critics: Sequence[Critic],
-        prompt: str,
-        goal: str,
-        *,
-        idx: int,
-        seed: int,
-        run_dir: Path,
-        meta: dict[str, Any],
-    ) -> TraceEvent: ...
+        self, world: WorldModel, critics: Sequence[Critic], goal: str, wanted: Sequence[Wanted], run_dir: Path
+    ) -> list[TraceEvent]: ...
 
 
-def make_candidate(
-    world: WorldModel,
-    critics: Sequence[Critic],
-    prompt: str,
-    goal: str,
-    *,
-    idx: int,
-    seed: int,
-    run_dir: Path,
-    meta: dict[str, Any],
-) -> TraceEvent:
-    """Generate into ``run_dir/iter_XX`` and judge; the event has ``meta`` and what came to be known.
+def make_candidates(
+    world: WorldModel, critics: Sequence[Critic], goal: str, wanted: Sequence[Wanted], run_dir: Path
+) -> list[TraceEvent]:
+    """Generate into ``run_dir/iter_XX`` and judge; events in order, with all that came to be known.
 
-    ``overall_score`` is the plain mean of all scores that the critics gave: the critics' reward. Where the
-    generation failed, or no critic gave a score, it is null and ``meta["error"]`` says why.
+    Several are made at once where the world model can. ``overall_score`` is the plain mean of all scores that
+    the critics gave: the critics' reward. Where the generation failed, or no critic gave a score, it is null
+    and ``meta["error"]`` says why.
     """
-    meta = dict(meta)
+    requests = [
+        GenerationRequest(prompt=one.prompt, seed=one.seed, out_dir=run_dir / f"iter_{one.idx:02d}")
+        for one in wanted
+    ]
+    for request in requests:
+        request.out_dir.mkdir(exist_ok=True)
+    made = _generated(world, requests)
+    return [_judged(one, result, critics, goal, run_dir) for one, result in zip(wanted, made, strict=True)]
+
+
+def _generated(
+    world: WorldModel, requests: Sequence[GenerationRequest]
+) -> list[Generation | GenerationFailed]:
+    if len(requests) > 1 and isinstance(world, BatchWorldModel):
+        return world.generate_all(requests)
+    made: list[Generation | GenerationFailed] = []
+    for request in requests:
+        try:
+            made.append(world.generate(request.prompt, seed=request.seed, out_dir=request.out_dir))
+        except GenerationFailed as error:
+            made.append(error)
+    return made
+
+
+def _judged(
+    wanted: Wanted,
+    made: Generation | GenerationFailed,
+    critics: Sequence[Critic],
+    goal: str,
+    run_dir: Path,
+) -> TraceEvent:
+    meta = dict(wanted.meta)
     artifact_path = ""
     results: tuple[CriticResult, ...] = ()
-    directory = run_dir / f"iter_{idx:02d}"
-    directory.mkdir(exist_ok=True)
     try:
-        generation = world.generate(prompt, seed=seed, out_dir=directory)
-        artifact_path = _path_in(run_dir, generation.video)
-        meta |= _known_without_looking(generation)
-        meta["candidate_context"] = {**meta.get("candidate_context", {}), **generation.context}
-        frames, fps = read_video(generation.video)
+        if isinstance(made, GenerationFailed):
+            raise made
+        artifact_path = _path_in(run_dir, made.video)
+        meta |= _known_without_looking(made)
+        meta["candidate_context"] = {**meta.get("candidate_context", {}), **made.context}
+        frames, fps = read_video(made.video)
         results = tuple(critic.judge(frames, fps=fps, goal=goal) for critic in critics)
     except GenerationFailed as error:
         meta["error"] = str(error) or "the generation failed"
-    return judged_candidate(prompt, results, idx=idx, artifact_path=artifact_path, meta=meta)
+    return judged_candidate(wanted, results, artifact_path=artifact_path, meta=meta)
 
 
 def judged_candidate(
-    prompt: str, results: tuple[CriticResult, ...], *, idx: int, artifact_path: str, meta: dict[str, Any]
+    wanted: Wanted, results: tuple[CriticResult, ...], *, artifact_path: str, meta: dict[str, Any]
 ) -> TraceEvent:
-    """What the critics said of a candidate as an event; see ``make_candidate``."""
+    """What the critics said of a candidate as an event; see ``make_candidates``."""
     overall = _mean(score for result in results for score in result.scores.values())
     if overall is None:
         meta = {**meta, "error": meta.get("error", "no critic could judge this video")}
     fused = fused_scores(results)
     return TraceEvent(
-        iter_idx=idx,
-        prompt=prompt,
+        iter_idx=wanted.idx,
+        prompt=wanted.prompt,
         artifact_path=artifact_path,
         critic_results=results,
         fused_scores=fused,

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from runner.candidate import judged_candidate
+from runner.candidate import Wanted, judged_candidate
 from runner.controller import ThompsonController
 from runner.critics.pixel import default_critics
 from runner.experiment_plan import Condition, Course, Plan, Result, hidden_taste
@@ -192,29 +192,22 @@ class SeedExperiment:
 
 @dataclass(frozen=True, slots=True)
 class _Take:
-    """Makes the candidates of one task under one condition; see ``runner.candidate.make_candidate``."""
+    """Makes the candidates of one task under one condition; see ``runner.candidate.make_candidates``."""
 
     experiment: SeedExperiment
     condition: Condition
     task: int
 
     def __call__(
-        self,
-        world: WorldModel,
-        critics: Sequence[Critic],
-        prompt: str,
-        goal: str,
-        *,
-        idx: int,
-        seed: int,
-        run_dir: Path,
-        meta: dict[str, Any],
-    ) -> TraceEvent:
-        results, quality = self.experiment.see(self.condition, self.task, prompt, seed)
-        outcome = self.experiment.label(self.condition, self.task, quality, seed)
-        if outcome is not None:
-            meta = meta | {"outcome": outcome}
-        return judged_candidate(prompt, results, idx=idx, artifact_path="", meta=meta)
+        self, world: WorldModel, critics: Sequence[Critic], goal: str, wanted: Sequence[Wanted], run_dir: Path
+    ) -> list[TraceEvent]:
+        return [self._take(one) for one in wanted]
+
+    def _take(self, wanted: Wanted) -> TraceEvent:
+        results, quality = self.experiment.see(self.condition, self.task, wanted.prompt, wanted.seed)
+        outcome = self.experiment.label(self.condition, self.task, quality, wanted.seed)
+        meta = wanted.meta if outcome is None else wanted.meta | {"outcome": outcome}
+        return judged_candidate(wanted, results, artifact_path="", meta=meta)
 
 
 def _pairs(events: Sequence[TraceEvent], former: PairFormer) -> list[PairMessage]:

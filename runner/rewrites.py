@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import cycle, islice
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,8 +23,7 @@ Refiner = Callable[[PromptState, Arm], PromptState]
 MAX_REWRITES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Rewrite:
+class Rewrite(NamedTuple):
     """A proposal: the arm that made it, and the prompt."""
 
     arm: Arm
@@ -35,7 +35,8 @@ class Choice:
     """Which of the rewrites is made, and what the text reward said of all of them."""
 
     rewrites: tuple[Rewrite, ...]
-    picked: int
+    order: tuple[int, ...]
+    """Their places, the one that is worth a video most first."""
     version: int | None = None
     """Of the text reward; null without one."""
     rewards: tuple[float, ...] = ()
@@ -47,7 +48,16 @@ class Choice:
 
     @property
     def rewrite(self) -> Rewrite:
-        return self.rewrites[self.picked]
+        """The first to be made."""
+        return self.rewrites[self.order[0]]
+
+    def made(self, k: int) -> tuple[Rewrite, ...]:
+        """The ``k`` first; where there are fewer, the same ones again."""
+        return tuple(self.rewrites[i] for i in islice(cycle(self.order), k))
+
+    @classmethod
+    def as_proposed(cls, rewrites: Sequence[Rewrite]) -> Choice:
+        return cls(tuple(rewrites), tuple(range(len(rewrites))))
 
     def meta(self) -> dict[str, Any]:
         """For the trace."""
@@ -61,7 +71,7 @@ class Choice:
                 }
                 for i, rewrite in enumerate(self.rewrites)
             ],
-            "rewrite_picked": self.picked,
+            "rewrite_picked": self.order[0],
             "text_version": self.version,
         }
 
@@ -95,9 +105,9 @@ def choose(
     may_choose: bool,
     rng: np.random.Generator,
 ) -> Choice:
-    """The first where the reward may not choose: its opinion is recorded all the same."""
+    """As proposed where the reward may not choose: its opinion is recorded all the same."""
     if reward is None:
-        return Choice(tuple(rewrites), 0)
+        return Choice.as_proposed(rewrites)
     means, covariance = reward.rewards(goal, [rewrite.state.text for rewrite in rewrites])
     # Only how they differ matters, and what all of them share is left out before anything is drawn.
     centre = np.eye(len(rewrites)) - 1.0 / len(rewrites)
@@ -106,7 +116,7 @@ def choose(
     sampled = rng.multivariate_normal(means, covariance, method="eigh") if may_choose else np.empty(0)
     return Choice(
         rewrites=tuple(rewrites),
-        picked=int(np.argmax(sampled)) if may_choose else 0,
+        order=tuple(np.argsort(-sampled, kind="stable").tolist() if may_choose else range(len(rewrites))),
         version=reward.version,
         rewards=tuple(means.tolist()),
         deviations=tuple(deviations.tolist()),

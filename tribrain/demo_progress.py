@@ -99,7 +99,7 @@ class Monitor:
             return True
 
     def _all_learnt(self) -> bool:
-        n_events = sum(run.result.iterations + 1 for run in self.finished)
+        n_events = sum(run.result.candidates + 1 for run in self.finished)
         if self.events < n_events or not {run.result.run_id for run in self.finished} <= self._ended_runs:
             return False
         latest = self.feed.latest()

@@ -84,11 +84,18 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--controller", type=options.PATH, help="Controller state to start from and to save to."
             ),
             click.option(
+                "--candidates",
+                type=click.IntRange(1, MAX_REWRITES),
+                default=1,
+                show_default=True,
+                help="Videos of an iteration, of as many prompts where there are any.",
+            ),
+            click.option(
                 "--rewrites",
                 type=click.IntRange(1, MAX_REWRITES),
                 default=1,
                 show_default=True,
-                help="Prompts that are proposed for each video; --text-rm picks the one that is made.",
+                help="Prompts that are proposed for each iteration; --text-rm picks what is made.",
             ),
             click.option(
                 "--text-rm",
@@ -170,6 +177,7 @@ def _run(
     drift_threshold: float | None,
     max_wall: float | None,
     controller: Path | None,
+    candidates: int,
     rewrites: int,
     text_rm: str | None,
     text_base_model: str | None,
@@ -207,7 +215,7 @@ def _run(
         if settings is not None:
             publisher = TracePublisher(settings, out / "spool.sqlite")
             stack.callback(publisher.close, _CLOSE_S)
-        sink = _Tee(publisher, stack.enter_context(_progress()), iters)
+        sink = _Tee(publisher, stack.enter_context(_progress()), iters * candidates)
         result = RefinementLoop(
             goal=goal,
             world=world,
@@ -224,6 +232,7 @@ def _run(
                 gate=preference_gate, given_by_user=text_rm not in (None, *_PUBLISHED)
             ),
             rewrites=rewrites,
+            candidates=candidates,
             sink=sink,
         ).run()
         try:
@@ -266,10 +275,10 @@ def _text_feed(
 class _Tee:
     """An event sink that shows progress and passes events on to the publisher, where there is one."""
 
-    def __init__(self, publisher: EventSink | None, shown: Progress, iters: int) -> None:
+    def __init__(self, publisher: EventSink | None, shown: Progress, videos: int) -> None:
         self._publisher = publisher
         self._shown = shown
-        self._bar = shown.add_task("iterations", total=iters, best="")
+        self._bar = shown.add_task("videos", total=videos, best="")
 
     def push(self, event: TraceEvent | RunEnd) -> None:
         if self._publisher is not None:
@@ -319,9 +328,12 @@ def _say(result: RunResult, out: Path, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps(result))
         return
+    several = result.candidates > result.iterations
+    kind, videos = ("candidate", f" of {result.candidates} candidates") if several else ("iteration", "")
     best = "no candidate could be judged"
     if result.best_score is not None:
-        best = f"best is iteration {result.best_iter} with critics' score {result.best_score:.3f}"
+        best = f"best is {kind} {result.best_iter} with critics' score {result.best_score:.3f}"
     click.echo(
-        f"{result.run_id}: {result.iterations} iterations, {best}; stopped by {result.stop_reason}; in {out}"
+        f"{result.run_id}: {result.iterations} iterations{videos}, {best}; stopped by {result.stop_reason}; "
+        f"in {out}"
     )

@@ -358,7 +358,13 @@ def test_an_interrupted_run_leaves_a_readable_trace_with_its_end(tmp_path: Path)
 def test_an_interruption_before_the_first_video_still_ends_the_run(tmp_path: Path) -> None:
     critic = ScriptedCritic({"quality": 0.5}, before=interrupt_at(0))
     assert loop(tmp_path, critics=[critic]).run() == RunResult(
-        run_id="run-a", iterations=0, best_iter=None, best_score=None, versions=(), stop_reason="interrupted"
+        run_id="run-a",
+        iterations=0,
+        candidates=0,
+        best_iter=None,
+        best_score=None,
+        versions=(),
+        stop_reason="interrupted",
     )
     assert end_of(tmp_path).iterations == ()
 

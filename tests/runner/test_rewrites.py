@@ -108,7 +108,7 @@ def test_an_unsure_reward_tries_what_it_does_not_prefer() -> None:
 
     def picked(sd: float) -> set[int]:
         reward = ScriptedTextReward({"steady": 1.0}, sd=sd)
-        return {choose(made, GOAL, reward, True, rng).picked for _ in range(100)}
+        return {choose(made, GOAL, reward, True, rng).order[0] for _ in range(100)}
 
     assert len(picked(0.0)) == 1
     assert len(picked(2.0)) == 4
@@ -124,7 +124,7 @@ def test_how_often_a_rewrite_is_made_is_how_likely_it_is_the_best() -> None:
         np.random.default_rng(0),
     )
     reward, rng = ScriptedTextReward({"steady": 1.0}, sd=1.0), np.random.default_rng(2)
-    share = np.mean([choose(made, GOAL, reward, True, rng).picked == 0 for _ in range(20_000)])
+    share = np.mean([choose(made, GOAL, reward, True, rng).order[0] == 0 for _ in range(20_000)])
     assert share == pytest.approx(0.5 * (1 + math.erf(0.5)), abs=0.01)  # of N(1, 2) above 0
 
 
@@ -136,7 +136,7 @@ def test_what_all_rewrites_share_makes_no_choice_unsure() -> None:
 
     made = propose(PromptState(GOAL), 4, ALL_ARMS(), CONTEXT, refine, np.random.default_rng(0))
     rng, reward = np.random.default_rng(1), Together({"steady": 1.0})
-    assert len({choose(made, GOAL, reward, True, rng).picked for _ in range(100)}) == 1
+    assert len({choose(made, GOAL, reward, True, rng).order[0] for _ in range(100)}) == 1
 
 
 def test_what_the_text_reward_says_is_one_more_critic_and_no_part_of_the_critics_mean(tmp_path: Path) -> None:
