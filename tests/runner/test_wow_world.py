@@ -35,7 +35,7 @@ def wow(tmp_path: Path) -> FakeWow:
 
 
 def opened(wow: FakeWow, model: ModelName, **settings: Any) -> WowWorld:
-    given = {"python": sys.executable, "timeout_s": 60.0, "image": wow.image} | settings
+    given: dict[str, Any] = {"python": sys.executable, "timeout_s": 60.0, "image": wow.image} | settings
     return open_world(model, WowSettings(checkout=wow.checkout, **given))
 
 
@@ -236,7 +236,7 @@ def test_another_first_frame_needs_no_other_world(wow: FakeWow, model: ModelName
     with opened(wow, model) as world:
         assert is_good(world.generate("a", seed=1, out_dir=first.out_dir))
         assert is_good(world.with_image(other).generate("b", seed=1, out_dir=second.out_dir))
-        with pytest.raises(BadInput, match="gone.png is missing"):
+        with pytest.raises(BadInput, match=r"gone\.png is missing"):
             world.with_image(tmp_path / "gone.png")
     if model == "wan-14b":
         assert len(wow.calls("wan-14b")) == 1
@@ -332,8 +332,10 @@ def test_the_double_puts_a_relative_output_where_wow_does(wow: FakeWow, tmp_path
     (tmp_path / "batch.jsonl").write_text(line)
     folder = wow.checkout.dit_2b
     subprocess.run(
-        [sys.executable, "video2world.py", "--disable_guardrail", "--dit_path", "checkpoints/wow_dit_2b.pt"]
-        + ["--batch_input_json", str(tmp_path / "batch.jsonl")],
+        [
+            *(sys.executable, "video2world.py", "--disable_guardrail"),
+            *("--dit_path", "checkpoints/wow_dit_2b.pt", "--batch_input_json", str(tmp_path / "batch.jsonl")),
+        ],
         cwd=folder,
         env=wow.checkout.environment("dit-2b", sys.executable, None, {"PATH": os.environ["PATH"]}),
         check=True,
@@ -359,7 +361,8 @@ def test_dit_7b_is_called_as_wow_calls_it(wow: FakeWow, tmp_path: Path) -> None:
     given = call["arguments"]
     assert call["cwd"] == str(wow.checkout.dit_7b)
     assert {name: given[name] for name in given if name not in ("video_save_folder", "video_save_name")} == {
-        "checkpoint_dir": str(wow.checkout.dit_7b / "checkpoints"), "tokenizer_dir": "Cosmos-Tokenize1-CV8x8x8-720p",
+        "checkpoint_dir": str(wow.checkout.dit_7b / "checkpoints"),
+        "tokenizer_dir": "Cosmos-Tokenize1-CV8x8x8-720p",
         "prompt": "a", "batch_input_path": None, "negative_prompt": "", "num_steps": 35, "guidance": 7,
         "num_video_frames": 121, "height": 720, "width": 1024, "fps": 24, "seed": 5, "num_gpus": 1,
         "disable_prompt_upsampler": True, "offload_diffusion_transformer": True, "offload_tokenizer": False,
@@ -401,7 +404,7 @@ def test_dit_7b_leaves_a_foreign_checkpoint_and_says_so(wow: FakeWow, tmp_path: 
         shutil.copy(tmp_path / "other.pt", link)
     else:
         link.symlink_to(tmp_path / "other.pt")
-    with pytest.raises(BadInput, match="is a file of its own|links to .*other.pt"):
+    with pytest.raises(BadInput, match=r"is a file of its own|links to .*other\.pt"):
         opened(wow, "dit-7b")
     assert link.read_text() == "mine"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from wow_double import denoise, film, needs, note
+from wow_double import denoise, film, needs, note  # type: ignore[import-not-found]
 
 print("the double of diffsynth prints on standard output")
 NAMES = ("blocks.0.weight", "head.weight")

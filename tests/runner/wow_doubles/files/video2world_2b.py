@@ -6,8 +6,9 @@ import argparse
 import json
 import os
 
-import cosmos_predict2  # noqa: F401  # of this folder
-from wow_double import REPO, check_environment, denoise, film, needs, note
+# Of this folder.
+import cosmos_predict2  # type: ignore[import-not-found]  # noqa: F401
+from wow_double import REPO, check_environment, denoise, film, needs, note  # type: ignore[import-not-found]
 
 # A folder of its authors' machine in the original.
 FIXED_FOLDER = str(REPO / "fixed-folder")

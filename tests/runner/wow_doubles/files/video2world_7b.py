@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
-import cosmos_predict1  # noqa: F401  # found on PYTHONPATH alone: this file lies deeper
-from wow_double import check_environment, denoise, film, needs, note
+# Found on PYTHONPATH alone: this file lies deeper.
+import cosmos_predict1  # type: ignore[import-not-found]  # noqa: F401
+from wow_double import check_environment, denoise, film, needs, note  # type: ignore[import-not-found]
 
 CHOICES = (
     "Cosmos-Predict1-7B-Video2World",

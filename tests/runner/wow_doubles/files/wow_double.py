@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def denoise(prompt: str, seed: int) -> None:
         raise RuntimeError("CUDA out of memory")
     if "[hang]" in prompt:
         hang()
+    while "[wait]" in prompt and not (REPO / "go").exists():
+        time.sleep(0.02)
 
 
 def hang() -> None:
