@@ -15,6 +15,8 @@ from runner.interfaces import Frames, GenerationFailed
 
 MAX_SIDE = 512
 """Pixels of the longest side that ``read_video`` gives; larger videos are scaled down while decoding."""
+MAX_SIDE_OF_A_FRAME = 4096
+"""Pixels of the longest side that ``read_first_frame`` gives."""
 MAX_FRAMES = 2000
 """A video with more frames is refused, so that no file can fill the memory."""
 UNKNOWN_FPS = 24.0
@@ -58,6 +60,17 @@ def read_video(path: Path, *, max_side: int = MAX_SIDE, max_frames: int = MAX_FR
     if len(frames) < 2:
         raise GenerationFailed(f"{path}: {len(frames)} frame(s) in the video; at least 2 are needed")
     return np.stack(frames), fps
+
+
+def read_first_frame(path: Path) -> Frames:
+    """The first frame (H, W, 3) uint8 in RGB, in its own size. Raises GenerationFailed as ``read_video``."""
+    try:
+        frames, _ = _decode(path, max_side=MAX_SIDE_OF_A_FRAME, max_frames=1)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise GenerationFailed(f"{path}: cannot be decoded as a video: {_one_line(error)}") from error
+    if not frames:
+        raise GenerationFailed(f"{path}: no frame in the video")
+    return frames[0]
 
 
 def _encode(path: Path, frames: Frames, fps: float) -> None:
