@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
+from streams.fail_points import reach
 from trainers.datasets.new_folder import place
 from trainers.datasets.rows import Row, Stored, stored
 
@@ -83,6 +84,7 @@ def _videos(folder: Path, rows: Sequence[Row], link: bool, on_row: Callable[[], 
         path = f"videos/{row.id}.mp4"
         place(row.video, folder / path, link=link)
         places[row.id] = stored(folder, path)
+        reach("dataset.row-written")
         on_row()
     return places
 

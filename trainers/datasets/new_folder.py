@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 
 from streams.errors import BadInput
+from streams.fail_points import reach
 from streams.files import sync_directory
 
 SUMMARY = "dataset.json"
@@ -100,6 +101,7 @@ def _put_in_place(building: Path, out: Path) -> None:
     old = _replaced(out)
     if out.exists():
         out.rename(old)
+        reach("dataset.old-one-moved")
     building.rename(out)
     sync_directory(out.parent)
     shutil.rmtree(old, ignore_errors=True)

@@ -27,7 +27,7 @@ def rated(run_id: str, reward: float, *, task: str, goal: str) -> RatedSample:
 
 
 def simulated(seed: int) -> Frames:
-    world = SimulatedWorld(GOAL, seed=1)
+    world = SimulatedWorld(GOAL, 1)
     return draw(world.scene, world.shot(world.failures(GOAL, seed=seed), seed=seed))
 
 

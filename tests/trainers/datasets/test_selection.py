@@ -91,8 +91,10 @@ def test_chance_without_a_seed_has_seed_0() -> None:
     assert SelectionPolicy.parse("random:0.5") == SelectionPolicy("random", 0.5, 0)
 
 
-NONE = """ best top top: top:0 top:1.5 top:nan min:nan min:inf per-task:0 per-task:1.5 per-task:inf random:0.5@-1
-random:0.5@x top:0.5@3 all:1 all:x random:2"""
+NONE = """
+best top top: top:0 top:1.5 top:nan top:0.5@3 min:nan min:inf per-task:0 per-task:1.5 per-task:inf
+random:0.5@-1 random:0.5@x random:2 all:1 all:x
+"""
 
 
 @pytest.mark.parametrize("text", ["", *NONE.split()])
