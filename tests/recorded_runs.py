@@ -70,4 +70,5 @@ def write_trace(folder: Path, events: Sequence[TraceEvent]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     run_id = events[0].run_id
     end = RunEnd(run_id=run_id, iterations=tuple(event.iter_idx for event in events))
-    (folder / "trace.jsonl").write_bytes(b"".join(encode(m) + b"\n" for m in (*events, end)))
+    messages: list[TraceEvent | RunEnd] = [*events, end]
+    (folder / "trace.jsonl").write_bytes(b"".join(encode(message) + b"\n" for message in messages))

@@ -76,20 +76,39 @@ def test_datasets_loads_what_trl_is_given(runs: Path, tmp_path: Path, tribrain: 
     assert row["margin"] == pytest.approx(0.6)
 
 
-def test_trl_tokenizes_and_collates_it_with_the_margin(
-    runs: Path, tmp_path: Path, tribrain: Tribrain
-) -> None:
-    pytest.importorskip("trl")
-    from trl.data_utils import is_conversational
-    from trl.trainer.reward_trainer import DataCollatorForPreference
+def test_a_reward_trainer_of_trl_learns_from_it(runs: Path, tmp_path: Path, tribrain: Tribrain) -> None:
+    trl = pytest.importorskip("trl")
+    import datasets
+    import transformers
+
+    from tests.trainers.lora.tiny import CONFIGS, SPECIAL, WORDS, tokenizer_of
 
     out = tmp_path / "trl.jsonl"
     export(tribrain, "--runs", runs, "--format", "trl", "--out", out)
-    rows = lines(out)
-    assert not is_conversational(rows[0])
-    ids = [{"chosen_ids": [1, 2], "rejected_ids": [3], "margin": row["margin"]} for row in rows]
-    batch = DataCollatorForPreference(pad_token_id=0)(ids)
-    assert batch["margin"].tolist() == pytest.approx([row["margin"] for row in rows])
+    rows = datasets.load_dataset("json", data_files=str(out), cache_dir=str(tmp_path / "cache"))["train"]
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer_of(pairs=False), pad_token="[PAD]", eos_token="[SEP]", unk_token="[UNK]"
+    )
+    config = transformers.AutoConfig.for_model(
+        "qwen2",
+        vocab_size=len(SPECIAL) + len(WORDS),
+        num_labels=1,
+        **(CONFIGS["qwen2"] | {"pad_token_id": 0}),
+    )
+    trainer = trl.RewardTrainer(
+        model=transformers.AutoModelForSequenceClassification.from_config(config),
+        args=trl.RewardConfig(
+            output_dir=str(tmp_path / "trl"), max_steps=1, use_cpu=True, bf16=False, report_to="none"
+        ),
+        train_dataset=rows,
+        processing_class=tokenizer,
+    )
+    trainer.train()
+    assert trainer.state.global_step == 1
+    learnt = trainer.train_dataset
+    prompt_and_chosen = tokenizer(rows[0]["prompt"] + rows[0]["chosen"])["input_ids"]
+    assert learnt[0]["chosen_ids"][: len(prompt_and_chosen)] == prompt_and_chosen
+    assert learnt[0]["margin"] == rows[0]["margin"]
 
 
 def test_labels_can_be_chosen(runs: Path, tmp_path: Path, tribrain: Tribrain) -> None:
@@ -176,17 +195,17 @@ def test_a_pairs_file_gives_what_its_run_gives_in_the_same_bytes(
             assert code == 0
         files += ["--pairs", str(runs / name / "pairs.jsonl")]
     away = [w for n in ("b", "a") for w in ("--pairs", str(tmp_path / "elsewhere" / n / "pairs.jsonl"))]
-    for where, words in {
+    for number, words in {
         "1": ["--runs", str(runs)],
         "2": ["--runs", str(runs / "b"), "--runs", str(runs / "a")],
         "3": files,
         "4": [*away, "--runs", str(runs)],
     }.items():
-        (tmp_path / where).mkdir()
-        export(tribrain, *words, "--format", pairs_format, "--out", tmp_path / where / "out")
+        (tmp_path / number).mkdir()
+        export(tribrain, *words, "--format", pairs_format, "--out", tmp_path / number / "out")
     one = content(tmp_path / "1")
     assert one
-    assert [content(tmp_path / where) == one for where in "234"] == [True] * 3
+    assert [content(tmp_path / number) == one for number in "234"] == [True] * 3
 
 
 @pytest.mark.parametrize(
