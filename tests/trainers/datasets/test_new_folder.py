@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import suppress
+from multiprocessing.context import SpawnProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -100,19 +102,21 @@ def _hold(out: Path, begun: Event) -> None:
 
 
 @pytest.fixture
-def holder(out: Path) -> multiprocessing.Process:
+def holder(out: Path) -> Iterator[SpawnProcess]:
     """A process in the middle of building ``out``."""
     spawn = multiprocessing.get_context("spawn")
     begun = spawn.Event()
     process = spawn.Process(target=_hold, args=(out, begun))
     process.start()
-    assert begun.wait(60)
-    return process  # type: ignore[return-value]
+    try:
+        assert begun.wait(60)
+        yield process
+    finally:
+        process.kill()
+        process.join()
 
 
-def test_a_killed_build_leaves_the_old_one_and_the_next_clears_up(
-    out: Path, holder: multiprocessing.Process
-) -> None:
+def test_a_killed_build_leaves_the_old_one_and_the_next_clears_up(out: Path, holder: SpawnProcess) -> None:
     assert holder.pid is not None
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
@@ -122,11 +126,9 @@ def test_a_killed_build_leaves_the_old_one_and_the_next_clears_up(
     assert around(out) == ["set"]
 
 
-def test_two_processes_do_not_build_one_folder(out: Path, holder: multiprocessing.Process) -> None:
+def test_two_processes_do_not_build_one_folder(out: Path, holder: SpawnProcess) -> None:
     with pytest.raises(BadInput, match="another process is writing it"):
         build(out, "new")
-    holder.kill()
-    holder.join()
 
 
 def test_who_is_killed_between_the_renames_has_the_old_one_again(out: Path) -> None:

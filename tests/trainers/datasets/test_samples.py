@@ -15,11 +15,11 @@ from trainers.datasets.samples import FAILED, MISSING, OUTSIDE, read_runs, sampl
 
 
 def test_a_folder_of_runs_is_as_good_as_its_runs(tmp_path: Path) -> None:
-    for name in ("b", "a"):
-        write_run(tmp_path / name, [0.1, 0.2])
+    for folder, run_id in (("x", "b"), ("y", "a")):
+        write_run(tmp_path / folder, [0.1, 0.2], run_id=run_id)
     whole = read_runs([tmp_path])
     assert [run.run_id for run in whole] == ["a", "b"]
-    assert read_runs([tmp_path / "b", tmp_path / "a"]) == whole
+    assert read_runs([tmp_path / "y", tmp_path / "x"]) == whole
 
 
 def test_a_run_that_is_found_twice_counts_once(tmp_path: Path) -> None:
