@@ -1,4 +1,4 @@
-"""Command lines of other programs, with places for values: split first, filled in afterwards, seen by no shell."""
+"""Command lines of other programs, with places for values: split, then filled in, and seen by no shell."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from streams.errors import BadInput
 class CommandTemplate:
     """A command such as ``python gen.py --prompt {prompt} --out {out_dir}``.
 
-    Whatever a value holds arrives as part of one argument. ``{{`` and ``}}`` stand for braces. ``whose`` says in
-    messages whose command it is: "the generator". ``places`` are the names that may stand in braces, of which
-    those in ``required`` must be used. Raises BadInput for a command that cannot be split, has another place,
-    lacks a required one, or names a program that is not there.
+    Whatever a value holds arrives as part of one argument. ``{{`` and ``}}`` stand for braces. ``whose`` says
+    in messages whose command it is: "the generator". ``places`` are the names that may stand in braces, of
+    which those in ``required`` must be used. Raises BadInput for a command that cannot be split, has another
+    place, lacks a required one, or names a program that is not there.
     """
 
     def __init__(
@@ -32,9 +32,7 @@ class CommandTemplate:
         allowed = ", ".join(f"{{{name}}}" for name in places)
         for _, name, spec, conversion in parts:
             if name is not None and (name not in places or spec or conversion):
-                raise BadInput(
-                    f"{whose}'s command has {{{name}}}; it may have {allowed} ({{{{ for a brace)"
-                )
+                raise BadInput(f"{whose}'s command has {{{name}}}; it may have {allowed} ({{{{ for a brace)")
         for name in required:
             if name not in self.used:
                 raise BadInput(f"{whose}'s command lacks {{{name}}}; it may have {allowed}: {command}")

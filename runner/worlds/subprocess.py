@@ -32,8 +32,8 @@ class SubprocessWorld:
     """Runs ``command`` once a video and takes the newest video file it leaves in ``{out_dir}``.
 
     ``command`` is a template such as ``python gen.py --prompt {prompt} --out {out_dir} --seed {seed}``; see
-    ``CommandTemplate``. ``{image}`` in it stands for the first frame, ``image``. The program has ``timeout_s``
-    seconds; it and all it started are then killed.
+    ``CommandTemplate``. ``{image}`` in it stands for the first frame, ``image``. The program has
+    ``timeout_s`` seconds; it and all it started are then killed.
 
     Raises BadInput for a command that is no such template, for a time-out that is not positive, and where the
     command asks for an image and there is none.
@@ -44,9 +44,7 @@ class SubprocessWorld:
     def __init__(self, command: str, timeout_s: float, image: Path | None = None) -> None:
         if not timeout_s > 0:
             raise BadInput(f"the generator's time-out is {timeout_s} s; it must be above 0")
-        self._template = CommandTemplate(
-            command, whose="the generator", places=_PLACES, required=_REQUIRED
-        )
+        self._template = CommandTemplate(command, whose="the generator", places=_PLACES, required=_REQUIRED)
         if "image" in self._template.used and image is None:
             raise BadInput("the generator's command has {image}, and no image is given; give --image")
         self._image = str(image.resolve()) if image is not None else ""
