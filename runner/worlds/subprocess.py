@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +9,14 @@ import orjson
 
 from runner.command_template import CommandTemplate
 from runner.interfaces import Generation, GenerationFailed
+from runner.worlds.process import LOG_NAME, log_tail, run_to_end
 from streams.errors import BadInput
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif"})
-LOG_NAME = "generator.log"
 CONTEXT_NAME = "context.json"
 """What a generator may say of its video, for reward models to weigh: ``{"generator": "…", "cost": 1.5}``."""
 _PLACES = ("prompt", "out_dir", "seed", "image")
 _REQUIRED = ("prompt", "out_dir")
-_TAIL_BYTES = 2000
-_TAIL_CHARACTERS = 400
 
 # A file as it was: the same path with another of these was written anew.
 _Stamp = tuple[int, int]
@@ -61,13 +55,13 @@ class SubprocessWorld:
         arguments = self._template.filled(values)
         before = _videos(folder)
         log = folder / LOG_NAME
-        ending = self._run(arguments, log)
+        ending = run_to_end(arguments, log, timeout_s=self._timeout_s)
         if ending:
-            raise GenerationFailed(f"the generator {ending}; {_tail(log)}")
+            raise GenerationFailed(f"the generator {ending}; {log_tail(log)}")
         after = _videos(folder)
         fresh = [path for path, stamp in after.items() if before.get(path) != stamp]
         if not fresh:
-            raise GenerationFailed(f"the generator left no video in {out_dir}; {_tail(log)}")
+            raise GenerationFailed(f"the generator left no video in {out_dir}; {log_tail(log)}")
         newest = max(fresh, key=lambda path: (after[path], path))
         context, said = _context(folder / CONTEXT_NAME)
         return Generation(
@@ -75,28 +69,6 @@ class SubprocessWorld:
             meta={"generator_log": LOG_NAME, **said},
             context=context,
         )
-
-    def _run(self, arguments: list[str], log: Path) -> str:
-        """Run to the end; how it ended where that was badly, else nothing."""
-        with log.open("wb") as output:
-            try:
-                process = subprocess.Popen(
-                    arguments,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            except (OSError, ValueError) as error:  # ValueError: a NUL in the prompt
-                return f"could not be started: {error}"
-            try:
-                status = process.wait(self._timeout_s)
-            except subprocess.TimeoutExpired:
-                return f"was stopped after {self._timeout_s:g} s"
-            finally:
-                # On every way out, Ctrl-C included: a worker left behind would keep its GPU memory.
-                _kill_group(process)
-        return f"ended with status {status}" if status else ""
 
 
 def _context(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -112,13 +84,6 @@ def _context(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return context, {}
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # The leader's id is its group's. A group without living members is no error.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 def _videos(folder: Path) -> dict[Path, _Stamp]:
     """The video files anywhere below a folder that really lie there: a link out of it is none."""
     stamps: dict[Path, _Stamp] = {}
@@ -127,13 +92,3 @@ def _videos(folder: Path) -> dict[Path, _Stamp]:
             stat = path.stat()
             stamps[path] = (stat.st_mtime_ns, stat.st_size)
     return stamps
-
-
-def _tail(log: Path) -> str:
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        text = " ".join(file.read().decode(errors="replace").split())
-    if not text:
-        return "it printed nothing"
-    cut = "…" if len(text) > _TAIL_CHARACTERS else ""
-    return f"its last words ({LOG_NAME}): {cut}{text[-_TAIL_CHARACTERS:]}"
