@@ -104,7 +104,7 @@ def _score(name: str, value: float | None) -> float | None:
     if value is None:
         return None
     if not 0 <= value <= 1:  # nor is NaN
-        shown = f"{value:g}" if isinstance(value, float) else "a whole number outside"
+        shown = "huge" if isinstance(value, int) and abs(value) > 10**15 else f"{value:g}"
         raise Unusable(f"{_plain(name)} is {shown}; expected a score in [0, 1]")
     return float(value)
 
