@@ -60,6 +60,20 @@ def read_video(path: Path, *, max_side: int = MAX_SIDE, max_frames: int = MAX_FR
     return np.stack(frames), fps
 
 
+def first_frame(path: Path) -> Frames:
+    """The first frame of a video, or an image, as RGB (1, H, W, 3) uint8.
+
+    Raises GenerationFailed for a file that is missing or cannot be decoded.
+    """
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(video=0):
+                return np.asarray(frame.to_ndarray(format="rgb24")[np.newaxis])
+    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise GenerationFailed(f"{path}: cannot be decoded: {_one_line(error)}") from error
+    raise GenerationFailed(f"{path}: cannot be decoded: there is no frame in it")
+
+
 def _encode(path: Path, frames: Frames, fps: float) -> None:
     rate = Fraction(fps).limit_denominator(1001)
     flags = {"movflags": "+faststart", "fflags": "+bitexact"}

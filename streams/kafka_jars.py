@@ -60,8 +60,8 @@ class KafkaJars:
             raise NoKafka(f"Kafka's StorageTool failed: {_last_line(done.stderr or done.stdout)}")
 
 
-def find_kafka() -> KafkaJars:
-    """Kafka's jars and a Java to run them, fetched where they are missing. Raises NoKafka."""
+def find_kafka(*, fetch: bool = True) -> KafkaJars:
+    """Kafka's jars and a Java to run them, by default fetched where they are missing. Raises NoKafka."""
     java = _find_java()
     home = os.environ.get("KAFKA_HOME")
     if home:
@@ -73,6 +73,8 @@ def find_kafka() -> KafkaJars:
     version = _version_in(pom)
     home_dir = _cache() / f"kafka-{version}"
     if not home_dir.is_dir():
+        if not fetch:
+            raise NoKafka(f"Apache Kafka {version} is not fetched yet; call tribrain broker --fetch-only")
         _fetch(java, pom, version, home_dir)
     return KafkaJars(java, home_dir / "libs", version, home_dir / "formatted")
 

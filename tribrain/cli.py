@@ -19,6 +19,7 @@ _COMMANDS = {
     "demo": ("tribrain.demo:demo", "The whole loop on this machine: runs that learn while they run."),
     "run-simulated": ("tribrain.runs:run_simulated", "One refinement run of the simulated world model."),
     "run-subprocess": ("tribrain.runs:run_subprocess", "One refinement run of any generator command."),
+    "run-wow": ("tribrain.wow:run_wow", "One refinement run of WoW, from a checkout of its repository."),
     "export-preference-pairs": ("tribrain.pairs:export_preference_pairs", "Pairs of a finished run."),
     "train-preference-rm": ("tribrain.pairs:train_preference_rm", "A Bradley–Terry reward model of pairs."),
     "train-lora-rm": ("tribrain.train_lora:train_lora_rm", "A LoRA text reward model of pairs."),
@@ -45,6 +46,7 @@ _COMMANDS = {
     "snapshots": ("tribrain.snapshots:snapshots", "Published reward models: list, show, verify, rollback."),
     "dlq": ("tribrain.dlq:dlq", "Messages that could not be used: list, show, replay."),
     "experiment": ("tribrain.experiment:experiment", "What preferences are worth where the truth is known."),
+    "doctor": ("tribrain.doctor:doctor", "What of all that TriBrain can use is on this machine."),
     "report": ("tribrain.report:report", "The report of a demo's directory, made again."),
 }
 

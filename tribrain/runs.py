@@ -30,6 +30,8 @@ from streams.feed import SnapshotFeed
 from streams.publisher import TracePublisher
 from streams.settings import Settings
 from tribrain import options
+from tribrain.generator_lines import GeneratorLines
+from tribrain.interrupts import Interrupts
 from tribrain.output import cache_folder, cannot_write, progress
 
 # What has not left by then is safe in the spool.
@@ -38,8 +40,8 @@ _CLOSE_S = 1.0
 _PUBLISHED = ("text", "lora")
 
 
-def _run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What both run commands take."""
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What every run command takes, whatever world model it runs."""
     for option in reversed(
         [
             click.option("--goal", "--prompt", required=True, help="What the video is to show."),
@@ -109,7 +111,6 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
                 help="Where the base model of an adapter is, if it is not where it was when trained.",
             ),
             options.bootstrap_servers,
-            options.model,
             options.as_json,
         ]
     ):
@@ -120,7 +121,8 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.command(
     epilog='Example: tribrain run-simulated --goal "move the red cube to the bowl" --seed 1 --out runs/a'
 )
-@_run_options
+@run_options
+@options.model
 @click.option(
     "--outcome-share",
     type=options.FiniteFloat(0, 1),
@@ -135,14 +137,15 @@ def run_simulated(goal: str, seed: int, outcome_share: float, **given: Any) -> N
     they are published.
     """
     world = SimulatedWorld(goal, task_seed=seed, outcome_share=outcome_share)
-    _run(world, goal=goal, seed=seed, **given)
+    run_world(world, goal=goal, seed=seed, **given)
 
 
 @click.command(
     epilog="Example: tribrain run-subprocess --goal 'pour the tea' --out runs/b "
     "--cmd 'python gen.py --prompt {prompt} --out {out_dir} --seed {seed}'"
 )
-@_run_options
+@run_options
+@options.model
 @click.option(
     "--cmd", required=True, help="Generator; {prompt}, {out_dir} and {seed} are put in as arguments."
 )
@@ -158,12 +161,14 @@ def run_subprocess(cmd: str, timeout_s: float, **given: Any) -> None:
 
     Arguments are substituted after the command was split, never through a shell.
     """
-    _run(SubprocessWorld(cmd, timeout_s=timeout_s), **given)
+    with Interrupts():
+        run_world(SubprocessWorld(cmd, timeout_s=timeout_s), **given)
 
 
-def _run(
+def run_world(
     world: WorldModel,
     *,
+    lines: GeneratorLines | None = None,
     goal: str,
     iters: int,
     seed: int,
@@ -185,6 +190,10 @@ def _run(
     model: str,
     as_json: bool,
 ) -> None:
+    """One run of a world model with the options of ``run_options`` and ``--model``.
+
+    ``lines`` are shown while it runs. Raises BadInput, and KeyboardInterrupt once the end is recorded.
+    """
     policy = PreferencePolicy(
         weight=preference_weight, gate=preference_gate, given_by_user=preference_rm is not None
     )
@@ -216,6 +225,8 @@ def _run(
             publisher = TracePublisher(settings, out / "spool.sqlite")
             stack.callback(publisher.close, _CLOSE_S)
         sink = _Tee(publisher, stack.enter_context(_progress()), iters * candidates)
+        if lines is not None:
+            lines.shown_by(sink.show_line)
         result = RefinementLoop(
             goal=goal,
             world=world,
@@ -278,7 +289,12 @@ class _Tee:
     def __init__(self, publisher: EventSink | None, shown: Progress, videos: int) -> None:
         self._publisher = publisher
         self._shown = shown
-        self._bar = shown.add_task("videos", total=videos, best="")
+        self._bar = shown.add_task("videos", total=videos, best="", line="")
+
+    @property
+    def show_line(self) -> Callable[[str], None] | None:
+        """Shows a line beside the bar, where there is one."""
+        return None if self._shown.disable else lambda line: self._shown.update(self._bar, line=line)
 
     def push(self, event: TraceEvent | RunEnd) -> None:
         if self._publisher is not None:
@@ -297,6 +313,7 @@ def _progress() -> Progress:
         MofNCompleteColumn(),
         TextColumn("{task.fields[best]}"),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[line]}", markup=False),
     )
 
 

@@ -54,6 +54,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "snapshots rollback", "end-run", "verify-state", "evaluate-rm", "experiment",
         "dlq list", "dlq show", "dlq replay",
         "explain", "evaluate-picks", "train-lora-rm", "serve-lora", "train-text-rm", "serve-text",
+        "run-wow", "doctor",
     }  # fmt: skip
 
 

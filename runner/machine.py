@@ -1,0 +1,197 @@
+"""What of all that TriBrain can use is on this machine; nothing is fetched, loaded or changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from runner.worlds.wow.checkout import MODELS, Checkout, ModelName, interpreter
+from streams.kafka_jars import NoKafka, find_kafka
+
+_PROBE_S = 300.0
+"""Importing PyTorch from a cold network disk takes minutes."""
+_GPU_QUERY = ("index", "name", "memory.total", "driver_version")
+# Runs in WoW's environment: what it can import, one JSON object on a line of its own.
+_PROBE = """
+import importlib, json, sys
+sys.path[:0] = sys.argv[2:]
+found = {"version": sys.version.split()[0], "cuda_devices": 0, "imports": {}}
+for name in sys.argv[1].split(","):
+    try:
+        module = importlib.import_module(name)
+        found["imports"][name] = str(getattr(module, "__version__", "")) or "yes"
+        if name == "torch":
+            found["cuda_devices"] = module.cuda.device_count()
+    except Exception as error:
+        found["imports"][name] = None
+        found.setdefault("problems", {})[name] = f"{type(error).__name__}: {error}"
+print("\\n" + json.dumps(found))
+"""
+_IMPORTED: Mapping[ModelName, tuple[str, ...]] = {
+    "dit-2b": ("torch", "cosmos_predict2"),
+    "dit-7b": ("torch", "cosmos_predict1"),
+    "wan-14b": ("torch", "diffsynth"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    name: str
+    version: str | None
+    extra: str
+    """The extra that needs it; empty for what everything needs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    index: int
+    name: str
+    memory_mib: int
+    driver: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaFound:
+    version: str | None
+    java: str | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WowModel:
+    """Whether a model of WoW can make a video here."""
+
+    model: ModelName
+    missing: tuple[str, ...]
+    """What is not in the checkout."""
+    problems: tuple[str, ...]
+    """What its interpreter lacks."""
+
+    @property
+    def usable(self) -> bool:
+        return not self.missing and not self.problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    python: str
+    tribrain: str
+    packages: tuple[Package, ...]
+    kafka: KafkaFound
+    ffmpeg: str | None
+    gpus: tuple[Gpu, ...]
+    wow: tuple[WowModel, ...]
+    """Empty where no checkout of WoW was named."""
+
+
+def look(wow_repo: Path | None, wow_python: str, models: Sequence[ModelName] = MODELS) -> Machine:
+    """Look at this machine and, where there is a checkout of WoW, at what ``models`` need of it."""
+    checkout = Checkout.at(wow_repo) if wow_repo is not None else None
+    return Machine(
+        python=sys.version.split()[0],
+        tribrain=metadata.version("tribrain"),
+        packages=packages(),
+        kafka=_kafka(),
+        ffmpeg=shutil.which("ffmpeg"),
+        gpus=_gpus(),
+        wow=tuple(_wow(checkout, model, wow_python) for model in models) if checkout is not None else (),
+    )
+
+
+def packages() -> tuple[Package, ...]:
+    """What TriBrain says it needs, and its extras, as far as they are installed."""
+    found = []
+    for line in metadata.requires("tribrain") or ():
+        requirement = Requirement(line)
+        extra = _extra_of(requirement)
+        if extra in ("", "lora"):
+            found.append(Package(name=requirement.name, version=_version(requirement.name), extra=extra))
+    return tuple(found)
+
+
+def gpus_in(table: str) -> tuple[Gpu, ...]:
+    """The GPUs that ``nvidia-smi`` lists as comma-separated values without header and units."""
+    rows = [[cell.strip() for cell in line.split(",")] for line in table.splitlines() if line.strip()]
+    return tuple(
+        Gpu(index=int(index), name=name, memory_mib=int(memory) if memory.isdecimal() else 0, driver=driver)
+        for index, name, memory, driver in rows
+    )
+
+
+def _extra_of(requirement: Requirement) -> str:
+    if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+        return ""
+    return "lora" if requirement.marker.evaluate({"extra": "lora"}) else "other"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _kafka() -> KafkaFound:
+    try:
+        jars = find_kafka(fetch=False)
+    except NoKafka as reason:
+        return KafkaFound(version=None, java=shutil.which("java"), problem=str(reason))
+    return KafkaFound(version=jars.version, java=str(jars.java))
+
+
+def _gpus() -> tuple[Gpu, ...]:
+    query = f"--query-gpu={','.join(_GPU_QUERY)}"
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", query, "--format=csv,noheader,nounits"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_S,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return gpus_in(done.stdout) if done.returncode == 0 else ()
+
+
+def _wow(checkout: Checkout, model: ModelName, python: str) -> WowModel:
+    missing = [f"{need.what} {need.path}" for need in checkout.missing(model)]
+    if not checkout.repo.is_dir():
+        missing = [f"repository {checkout.repo}"]
+    return WowModel(
+        model=model, missing=tuple(missing), problems=tuple(_interpreter_problems(checkout, model, python))
+    )
+
+
+def _interpreter_problems(checkout: Checkout, model: ModelName, python: str) -> list[str]:
+    python = interpreter(python)
+    if shutil.which(python) is None:
+        return [f"interpreter {python} is not a program that can be run"]
+    further = [str(checkout.diffsynth)] if model == "wan-14b" else []
+    folder = checkout.folder(model)
+    try:
+        done = subprocess.run(
+            [python, "-c", _PROBE, ",".join(_IMPORTED[model]), *further],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_S,
+            cwd=folder if folder.is_dir() else None,
+            env=checkout.environment(model, python, None, os.environ),
+        )
+        found = json.loads(done.stdout.splitlines()[-1])
+    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
+        return [f"interpreter {python} cannot be asked: {error}"]
+    problems = [f"{python} cannot import {name}: {why}" for name, why in found.get("problems", {}).items()]
+    if not problems and found["cuda_devices"] == 0:
+        problems.append(f"{python} sees no GPU")
+    return problems

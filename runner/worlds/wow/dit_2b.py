@@ -1,0 +1,98 @@
+"""WoW's 2B model, on Cosmos-Predict2: one process makes all videos of a step that share a seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from runner.interfaces import GenerationFailed, GenerationRequest
+from runner.worlds.process import LOG_NAME, run_to_end
+from runner.worlds.wow.checkout import ModelName
+from runner.worlds.wow.world import Made, WowWorld, log_for_all, making_folder, taken
+
+_FIXED = (
+    *("--model_size", "2B", "--resolution", "720", "--fps", "16", "--num_conditional_frames", "1"),
+    *("--guidance", "7", "--dit_path", "checkpoints/wow_dit_2b.pt"),
+    *("--disable_prompt_refiner", "--disable_guardrail"),
+)
+
+
+class Dit2B(WowWorld):
+    """Runs ``video2world.py``: one video from its command line, several from a file of JSON Lines.
+
+    The model is loaded once for a file, and its one seed holds for all of it. A video that ends the program
+    or takes too long costs itself alone: the program is started again for those after it.
+    """
+
+    model: ClassVar[ModelName] = "dit-2b"
+    reserved: ClassVar[frozenset[str]] = frozenset(
+        {"--input_path", "--prompt", "--seed", "--save_path", "--batch_input_json"}
+    )
+
+    def jobs(self, requests: Sequence[GenerationRequest]) -> list[list[int]]:
+        """Those of one seed together, in halves as long as a GPU would have nothing to do."""
+        by_seed: dict[int, list[int]] = {}
+        for place, request in enumerate(requests):
+            by_seed.setdefault(request.seed, []).append(place)
+        jobs = list(by_seed.values())
+        while len(jobs) < len(self.settings.slots):
+            largest = max(jobs, key=len)
+            if len(largest) == 1:
+                break
+            jobs.remove(largest)
+            half = (len(largest) + 1) // 2
+            jobs += [largest[:half], largest[half:]]
+        return jobs
+
+    def make(self, requests: Sequence[GenerationRequest], gpu: str | None) -> list[Made]:
+        left, made = list(requests), list[Made]()
+        while left:
+            results = self._run(left, gpu)
+            made += results
+            left = left[len(results) :]
+        return made
+
+    def _run(self, requests: Sequence[GenerationRequest], gpu: str | None) -> list[Made]:
+        """One process; what it came to: all of the requests or, where it was cut short, those up to it."""
+        with making_folder(requests[0]) as folder:
+            videos = [folder / f"{place}.mp4" for place in range(len(requests))]
+            ending = run_to_end(
+                [*self._command(requests, videos, folder), *self.settings.extra],
+                requests[0].out_dir / LOG_NAME,
+                timeout_s=self.settings.timeout_s,
+                groups=self.groups,
+                cwd=self.settings.checkout.dit_2b,
+                environment=self.environment(gpu),
+                listener=self.listener(requests[0]),
+                achieved=lambda: sum(video.exists() for video in videos),
+            )
+            log_for_all(requests)
+            made = [taken(video, request, ending) for video, request in zip(videos, requests, strict=True)]
+        if not ending:
+            return made
+        good = [place for place, one in enumerate(made) if not isinstance(one, GenerationFailed)]
+        return made[: good[-1] + 2] if good else made[:1]
+
+    def _command(
+        self, requests: Sequence[GenerationRequest], videos: Sequence[Path], folder: Path
+    ) -> list[str]:
+        script = self.settings.checkout.script(self.model)
+        seed = ("--seed", str(requests[0].seed))
+        common = [self.settings.python, str(script), *_FIXED, *seed]
+        image = str(self.settings.image)
+        if len(requests) == 1:
+            # With a sign of equality, so that no prompt is taken for an option.
+            single = ("--input_path", image, f"--prompt={requests[0].prompt}", "--save_path", str(videos[0]))
+            return [*common, *single]
+        batch = folder / "batch.jsonl"
+        # ASCII, as the program reads it in the encoding of its locale.
+        batch.write_text(
+            "".join(
+                json.dumps({"video_path": image, "dense_lang": request.prompt, "output_video": str(video)})
+                + "\n"
+                for request, video in zip(requests, videos, strict=True)
+            )
+        )
+        return [*common, "--batch_input_json", str(batch)]

@@ -1,0 +1,100 @@
+"""WoW's 7B model, on Cosmos-Predict1: one process a video."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from runner.interfaces import GenerationRequest
+from runner.worlds.process import LOG_NAME, run_to_end
+from runner.worlds.wow.checkout import POST_TRAINED, ModelName
+from runner.worlds.wow.settings import WowSettings
+from runner.worlds.wow.world import Made, WowWorld, making_folder, taken
+from streams.errors import BadInput
+
+_NAME = "video"
+
+
+class Dit7B(WowWorld):
+    """Runs ``cosmos_predict1/diffusion/inference/video2world.py``, with a folder of its own for each video.
+
+    The trained checkpoint is linked to where that program looks for it, as WoW's script does, but nothing
+    that lies there is replaced. Raises BadInput where something else does.
+    """
+
+    model: ClassVar[ModelName] = "dit-7b"
+    reserved: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("--checkpoint_dir", "--input_image_or_video_path", "--prompt", "--seed"),
+            *("--video_save_name", "--video_save_folder", "--batch_input_path"),
+        }
+    )
+
+    def __init__(self, settings: WowSettings) -> None:
+        super().__init__(settings)
+        given = {argument.partition("=")[0] for argument in settings.extra}
+        if "--diffusion_transformer_dir" not in given:
+            link_checkpoint(settings.checkout.dit_7b / "checkpoints")
+
+    def jobs(self, requests: Sequence[GenerationRequest]) -> list[list[int]]:
+        return [[place] for place in range(len(requests))]
+
+    def make(self, requests: Sequence[GenerationRequest], gpu: str | None) -> list[Made]:
+        return [self._make(request, gpu) for request in requests]
+
+    def _make(self, request: GenerationRequest, gpu: str | None) -> Made:
+        checkout = self.settings.checkout
+        # What it writes beside the video, the prompt in a .txt, goes with the folder.
+        with making_folder(request) as folder:
+            command = [
+                *(self.settings.python, str(checkout.script(self.model))),
+                *("--checkpoint_dir", str(checkout.dit_7b / "checkpoints")),
+                *("--diffusion_transformer_dir", POST_TRAINED),
+                *("--video_save_folder", str(folder), "--video_save_name", _NAME),
+                *("--num_input_frames", "1", "--disable_prompt_upsampler", "--disable_guardrail"),
+                *("--offload_diffusion_transformer", "--offload_text_encoder_model"),
+                *("--height", "720", "--width", "1024"),
+                *("--input_image_or_video_path", str(self.settings.image)),
+                *(f"--prompt={request.prompt}", "--seed", str(request.seed)),
+            ]
+            ending = run_to_end(
+                [*command, *self.settings.extra],
+                request.out_dir / LOG_NAME,
+                timeout_s=self.settings.timeout_s,
+                groups=self.groups,
+                cwd=checkout.dit_7b,
+                environment=self.environment(gpu),
+                listener=self.listener(request),
+            )
+            return taken(folder / f"{_NAME}.mp4", request, ending)
+
+
+def link_checkpoint(checkpoints: Path) -> None:
+    """Link ``wow_dit_7b.pt`` to where the program looks for a post-trained model; a right link is left.
+
+    A link to nowhere, which a checkout that was moved has, is made anew. Raises BadInput where a file or a
+    link to another one is in the way, and where none can be made.
+    """
+    trained, link = checkpoints / "wow_dit_7b.pt", checkpoints / POST_TRAINED / "model.pt"
+    try:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if link.is_symlink() and not link.exists():
+            beside = link.with_name(f".{link.name}.{os.getpid()}.tmp")
+            beside.symlink_to(trained)
+            beside.replace(link)
+        elif not os.path.lexists(link):
+            link.symlink_to(trained)
+    except OSError as error:
+        # Another process may have been faster, or a link be all there is to make in a folder of others.
+        if not os.path.lexists(link):
+            raise BadInput(
+                f"{link}: no link to {trained} can be made: {error.strerror}; make it yourself"
+            ) from None
+    if not (link.exists() and link.samefile(trained)):
+        what = f"links to {os.readlink(link)}" if link.is_symlink() else "is a file of its own"
+        raise BadInput(
+            f"{link} {what}, and dit-7b needs a link to {trained} there; move it away, "
+            "or name its folder with --wow-extra-args '--diffusion_transformer_dir NAME'"
+        )

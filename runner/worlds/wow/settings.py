@@ -1,0 +1,60 @@
+"""What a user says of WoW's generator, whichever of its models it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.worlds.wow.checkout import Checkout, interpreter
+from streams.errors import BadInput
+
+ProgressListener = Callable[[Path, str], None]
+"""Is given a candidate's folder and the newest line of its generator, from any thread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WowSettings:
+    """How WoW is called; its programs run elsewhere, so paths become absolute.
+
+    Raises BadInput for a time-out or GPUs that cannot be used.
+    """
+
+    checkout: Checkout
+    image: Path
+    """The first frame, or a video whose first frame counts."""
+    python: str = "python"
+    """The interpreter of WoW's own environment."""
+    gpus: tuple[str, ...] = ()
+    """As in CUDA_VISIBLE_DEVICES, one for each candidate that is made at a time; none: as it is."""
+    timeout_s: float = 3600.0
+    """Longest time of one generation, loading the model included."""
+    extra: tuple[str, ...] = ()
+    """Further arguments of the generator."""
+    listener: ProgressListener | None = None
+
+    def __post_init__(self) -> None:
+        if not self.timeout_s > 0:
+            raise BadInput(f"the generator's time-out is {self.timeout_s} s; it must be above 0")
+        if len(set(self.gpus)) < len(self.gpus) or not all(self.gpus):
+            raise BadInput(f"the GPUs are {','.join(self.gpus)!r}; expected each once, as in 0,1")
+        # Links stay: a cache of models links names with an ending to files without one.
+        object.__setattr__(self, "image", Path(os.path.abspath(self.image)))
+        object.__setattr__(self, "python", interpreter(self.python))
+
+    @property
+    def slots(self) -> tuple[str | None, ...]:
+        """What works at a time: each GPU, or the one process that takes what it finds."""
+        return self.gpus or (None,)
+
+
+def refuse_reserved(extra: tuple[str, ...], reserved: frozenset[str]) -> None:
+    """Raises BadInput where ``extra`` has an option that is given anyway, or an abbreviation of one."""
+    for argument in extra:
+        name = argument.partition("=")[0]
+        taken = next((r for r in sorted(reserved) if len(name) > 2 and r.startswith(name)), None)
+        if name.startswith("--") and taken is not None:
+            raise BadInput(
+                f"--wow-extra-args has {name}, but {taken} is given for each candidate; leave it out"
+            )

@@ -1,0 +1,199 @@
+"""WoW's 14B model, on Wan2.1: a process for each GPU that loads it once and serves requests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from runner.interfaces import GenerationRequest
+from runner.worlds.process import LOG_NAME, Listener, ProcessGroups
+from runner.worlds.wow.checkout import ModelName
+from runner.worlds.wow.settings import WowSettings
+from runner.worlds.wow.world import Made, WowWorld, making_folder, taken
+
+DRIVER = Path(__file__).with_name("wan_driver.py")
+_READ_BYTES = 1 << 16
+_ENDS_WITHIN_S = 2.0
+
+
+class Wan14B(WowWorld):
+    """Asks ``wan_driver.py``, which stays from candidate to candidate, and is started again when it ended.
+
+    Loading and each generation have the time-out each for themselves.
+    """
+
+    model: ClassVar[ModelName] = "wan-14b"
+    reserved: ClassVar[frozenset[str]] = frozenset({"--device"})
+
+    def __init__(self, settings: WowSettings) -> None:
+        super().__init__(settings)
+        checkout = settings.checkout
+        command = [
+            *(settings.python, str(DRIVER), "--diffsynth", str(checkout.diffsynth)),
+            *("--base-model", str(checkout.wan_base), "--checkpoint", str(checkout.wan_checkpoint)),
+            *settings.extra,
+        ]
+        self._drivers = {
+            gpu: WanDriver(
+                command, checkout.repo, self.environment(gpu), self.groups, timeout_s=settings.timeout_s
+            )
+            for gpu in settings.slots
+        }
+
+    def close(self) -> None:
+        super().close()
+        for driver in self._drivers.values():
+            driver.close()
+
+    def jobs(self, requests: Sequence[GenerationRequest]) -> list[list[int]]:
+        return [[place] for place in range(len(requests))]
+
+    def make(self, requests: Sequence[GenerationRequest], gpu: str | None) -> list[Made]:
+        return [self._make(request, self._drivers[gpu]) for request in requests]
+
+    def _make(self, request: GenerationRequest, driver: WanDriver) -> Made:
+        with making_folder(request) as folder:
+            video = folder / "video.mp4"
+            ending = driver.generate(
+                prompt=request.prompt,
+                seed=request.seed,
+                image=self.settings.image,
+                video=video,
+                log=Path(os.path.abspath(request.out_dir)) / LOG_NAME,
+                listener=self.listener(request),
+            )
+            return taken(video, request, ending)
+
+
+class WanDriver:
+    """One driver process, started when it is first asked."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        groups: ProcessGroups,
+        *,
+        timeout_s: float,
+    ) -> None:
+        self._command = command
+        self._cwd = cwd
+        self._environment = environment
+        self._groups = groups
+        self._timeout_s = timeout_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._buffer = b""
+        self._last_id = 0
+
+    def generate(
+        self, *, prompt: str, seed: int, image: Path, video: Path, log: Path, listener: Listener | None
+    ) -> str:
+        """Have one video made; says how that ended where it was badly, else nothing. Raises Stopped."""
+        try:
+            log.write_bytes(b"")
+            if problem := self._ensure_started(log, listener):
+                return problem
+            self._last_id += 1
+            self._send(
+                {
+                    **{"id": self._last_id, "prompt": prompt, "seed": seed},
+                    **{"image": str(image), "video": str(video), "log": str(log)},
+                }
+            )
+            return self._outcome(self._last_id, listener)
+        except TimeoutError:
+            self._end()
+            return f"was stopped after {self._timeout_s:g} s"
+        except BaseException:
+            self._end()
+            raise
+
+    def _ensure_started(self, log: Path, listener: Listener | None) -> str:
+        if self._process is not None and self._process.poll() is None:
+            return ""
+        self._end()
+        if listener is not None:
+            listener("loading the model")
+        with log.open("wb") as output:
+            try:
+                self._process = self._groups.start(
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=output,
+                    cwd=self._cwd,
+                    env=self._environment,
+                )
+            except OSError as error:
+                return f"could not be started: {error}"
+        return self._outcome(None, listener)
+
+    def _outcome(self, of: int | None, listener: Listener | None) -> str:
+        """Wait until it is ready (``of`` None) or has done a request; nothing, or how that ended badly."""
+        deadline = time.monotonic() + self._timeout_s
+        while (message := self._next(deadline)) is not None:
+            kind = message["type"]
+            if kind in ("ready", "done") and message.get("id") == of:
+                return ""
+            if kind == "failed" and message["id"] == of:
+                if message["ends"]:
+                    self._end()
+                return f"failed: {' '.join(str(message['why']).split())}"
+            if kind == "progress" and listener is not None:
+                listener(f"step {message['step']} of {message['steps']}")
+        status = self._end(ends_itself=True)
+        return f"ended with status {status}"
+
+    def _send(self, request: Mapping[str, Any]) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        # A driver that has ended meanwhile is seen by the end of its messages.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def _next(self, deadline: float) -> dict[str, Any] | None:
+        """The next message; None where the driver has ended. Raises TimeoutError."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise TimeoutError
+                read = os.read(self._process.stdout.fileno(), _READ_BYTES)
+                if not read:
+                    return None
+                self._buffer += read
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def close(self) -> None:
+        """End the driver; nothing is being generated."""
+        self._end()
+
+    def _end(self, *, ends_itself: bool = False) -> int | None:
+        """Kill the driver where it still runs; its exit status."""
+        process, self._process, self._buffer = self._process, None, b""
+        if process is None:
+            return None
+        status = process.poll()
+        if status is None:
+            # Where its messages have ended it is ending, and has a status of its own.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = process.wait(_ENDS_WITHIN_S if ends_itself else 0.0)
+        self._groups.end(process)
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        return process.returncode if status is None else status

@@ -1,0 +1,220 @@
+"""Serves WoW's Wan 14B model over pipes. It runs in WoW's own environment: nothing of TriBrain is imported.
+
+The pipeline is loaded as WoW's ``demo/wan_infer_demo.py`` does, once. Then every line of standard input is a
+request, ``{"id", "prompt", "seed", "image", "video", "log"}``, and every line of standard output a message:
+``ready``, ``progress`` (``id``, ``step``, ``steps``), ``done`` (``id``) or ``failed`` (``id``, null where
+the pipeline could not be loaded, ``why``, and whether that ``ends`` this process). What libraries print goes
+to standard error until a request comes, and then to its ``log``. The end of standard input, which comes
+whatever way the other side ends, ends this process and all it started at once. Python 3.10 is enough.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from typing import IO, Any
+
+PARTS = 7
+NEGATIVE_PROMPT = "low quality, distorted, ugly, bad anatomy"
+PERSISTENT_PARAMETERS = 60 * 10**9
+# Around the weights of the transformer, by what trained it.
+PREFIXES = ("", "dit.", "pipe.dit.", "model.", "module.", "module.dit.", "module.pipe.dit.")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Serves WoW's Wan 14B model over pipes.", allow_abbrev=False)
+    parser.add_argument("--diffsynth", required=True, help="DiffSynth-Studio's folder")
+    parser.add_argument("--base-model", required=True, help="folder of Wan2.1-I2V-14B-480P")
+    parser.add_argument(
+        "--checkpoint", required=True, help="WoW's trained weights: a file, or DeepSpeed's folder"
+    )
+    parser.add_argument(
+        "--trust-checkpoint", action="store_true", help="read it with pickle, which can run code"
+    )
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--num-frames", type=int, default=80)
+    parser.add_argument("--width", type=int, default=832)
+    parser.add_argument("--height", type=int, default=480)
+    parser.add_argument("--fps", type=int, default=16)
+    parser.add_argument("--quality", type=int, default=5, help="of the encoded video, 0 to 10")
+    parser.add_argument("--no-tiles", action="store_true", help="decode whole frames: more memory")
+    parser.add_argument("--negative-prompt", default=NEGATIVE_PROMPT)
+    return parser.parse_args()
+
+
+def main() -> int:
+    given = arguments()
+    replies = _own_output()
+    requests = _requests()
+
+    def say(kind: str, **what: Any) -> None:
+        replies.write(json.dumps({"type": kind, **what}) + "\n")
+        replies.flush()
+
+    try:
+        pipeline = load(given)
+    except Exception as error:
+        traceback.print_exc()
+        say("failed", id=None, why=_in_short(error), ends=True)
+        return 1
+    say("ready")
+    for request in iter(requests.get, None):
+        with open(request["log"], "ab") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        try:
+            generate(pipeline, given, request, say)
+        except Exception as error:
+            traceback.print_exc()
+            lost = "CUDA error" in str(error)  # the device's state, for every request after this one too
+            say("failed", id=request["id"], why=_in_short(error), ends=lost)
+            if lost:
+                return 1
+            import_module("torch").cuda.empty_cache()
+        else:
+            say("done", id=request["id"])
+    return 0
+
+
+def load(given: argparse.Namespace) -> Any:
+    """The pipeline with WoW's weights in it."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [given.diffsynth, *(path for path in sys.path if os.path.abspath(path) != here)]
+    torch, diffsynth = import_module("torch"), import_module("diffsynth")
+
+    def base(name: str) -> str:
+        return os.path.join(given.base_model, name)
+
+    manager = diffsynth.ModelManager(device="cpu")
+    manager.load_models(
+        [base("models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth")], torch_dtype=torch.float32
+    )
+    parts = [
+        base(f"diffusion_pytorch_model-{part:05d}-of-{PARTS:05d}.safetensors") for part in range(1, PARTS + 1)
+    ]
+    manager.load_models(
+        [parts, base("models_t5_umt5-xxl-enc-bf16.pth"), base("Wan2.1_VAE.pth")], torch_dtype=torch.bfloat16
+    )
+    model = manager.fetch_model("wan_video_dit")
+    if model is None:
+        raise RuntimeError(f"DiffSynth-Studio found no Wan transformer in {given.base_model}")
+    put_weights(torch, model, given.checkpoint, trust=given.trust_checkpoint)
+    pipeline = diffsynth.WanVideoPipeline.from_model_manager(
+        manager, torch_dtype=torch.bfloat16, device=given.device
+    )
+    pipeline.enable_vram_management(num_persistent_param_in_dit=PERSISTENT_PARAMETERS)
+    return pipeline
+
+
+def put_weights(torch: Any, model: Any, checkpoint: str, *, trust: bool) -> None:
+    """Load the trained weights, and refuse a checkpoint that has none of the model's.
+
+    They are loaded without ``strict``, as the demo does, which by itself would pass over a checkpoint whose
+    names all differ, and leave the untrained model.
+    """
+    if os.path.isdir(checkpoint):
+        checkpoint = os.path.join(checkpoint, "checkpoint", "mp_rank_00_model_states.pt")
+    if not os.path.exists(checkpoint):
+        raise FileNotFoundError(f"there is no checkpoint {checkpoint}")
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=not trust)
+    except Exception as error:
+        if trust:
+            raise
+        raise RuntimeError(
+            f"{checkpoint} cannot be read as weights alone ({_in_short(error)}); "
+            "if you trust it, add --wow-extra-args --trust-checkpoint"
+        ) from error
+    if not isinstance(state, dict):
+        raise RuntimeError(f"{checkpoint} holds no weights by name, but a {type(state).__name__}")
+    for wrapper in ("module", "state_dict"):
+        if isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    names = set(model.state_dict())
+    fitting = [
+        {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+        for prefix in PREFIXES
+    ]
+    best = max(fitting, key=lambda weights: len(names & set(weights)))
+    n_found = len(names & set(best))
+    if n_found == 0:
+        raise RuntimeError(f"{checkpoint} has none of the {len(names)} weights of Wan's transformer")
+    print(f"{n_found} of {len(names)} weights are of {checkpoint}", flush=True)
+    model.load_state_dict(best, strict=False)
+
+
+def generate(
+    pipeline: Any, given: argparse.Namespace, request: dict[str, Any], say: Callable[..., None]
+) -> None:
+    def progress_bar(timesteps: Iterable[Any]) -> Iterator[Any]:
+        steps = list(timesteps)
+        for step, timestep in enumerate(steps, start=1):
+            yield timestep
+            say("progress", id=request["id"], step=step, steps=len(steps))
+
+    frames = pipeline(
+        prompt=request["prompt"],
+        negative_prompt=given.negative_prompt,
+        input_image=_image(request["image"]),
+        num_inference_steps=given.steps,
+        seed=request["seed"],
+        tiled=not given.no_tiles,
+        num_frames=given.num_frames,
+        width=given.width,
+        height=given.height,
+        progress_bar_cmd=progress_bar,
+    )
+    import_module("diffsynth").save_video(frames, request["video"], fps=given.fps, quality=given.quality)
+
+
+def _image(path: str) -> Any:
+    """An image, or the first frame of a video."""
+    pil = import_module("PIL.Image")
+    if not path.lower().endswith(".mp4"):
+        return pil.open(path).convert("RGB")
+    cv2 = import_module("cv2")
+    video = cv2.VideoCapture(path)
+    found, frame = video.read()
+    video.release()
+    if not found:
+        raise RuntimeError(f"{path} has no first frame")
+    return pil.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+
+
+def _own_output() -> IO[str]:
+    """Standard output for messages alone: what libraries print there goes to standard error from now on."""
+    own = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return own
+
+
+def _requests() -> queue.Queue[dict[str, Any]]:
+    """Requests as they come, read in a thread of its own so that the end is seen during a generation too."""
+    requests: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    def read() -> None:
+        for line in sys.stdin.buffer:
+            requests.put(json.loads(line))
+        if os.getpgrp() == os.getpid():
+            os.killpg(os.getpid(), signal.SIGKILL)
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    return requests
+
+
+def _in_short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

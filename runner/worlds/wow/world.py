@@ -1,0 +1,162 @@
+"""What WoW's models share: work for each GPU, and videos that count only when they are whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import ClassVar, Self
+
+from runner.interfaces import Generation, GenerationFailed, GenerationRequest
+from runner.video import read_video
+from runner.worlds.process import LOG_NAME, Listener, ProcessGroups, Stopped, log_tail
+from runner.worlds.wow.checkout import ModelName, image_problem, require
+from runner.worlds.wow.settings import WowSettings, refuse_reserved
+from streams.errors import BadInput
+
+VIDEO_NAME = "video.mp4"
+
+Made = Generation | GenerationFailed
+
+
+class WowWorld(ABC):
+    """A model of WoW. Its generators are processes, which ``close`` and every way out of a call end.
+
+    Only the file counts: WoW's programs can end with exit status 0 and no video, so a video that decodes to
+    its end is a candidate whatever the exit status or a time-out says of the program (``meta`` keeps that),
+    and anything else is a failed one. A video is made in a folder of its own beside the candidate's other
+    files, and takes its place only when it is known to be whole.
+
+    Raises BadInput, before anything is generated, that names all that is missing.
+    """
+
+    model: ClassVar[ModelName]
+    reserved: ClassVar[frozenset[str]]
+    """Options of the generator that differ from candidate to candidate."""
+
+    def __init__(self, settings: WowSettings) -> None:
+        refuse_reserved(settings.extra, self.reserved)
+        require(
+            settings.checkout,
+            self.model,
+            image=settings.image,
+            python=settings.python,
+            extra=settings.extra,
+        )
+        self.name = f"wow-{self.model}"
+        self.settings = settings
+        self.groups = ProcessGroups()
+
+    @abstractmethod
+    def jobs(self, requests: Sequence[GenerationRequest]) -> list[list[int]]:
+        """The requests, by their place, that one process makes."""
+
+    @abstractmethod
+    def make(self, requests: Sequence[GenerationRequest], gpu: str | None) -> list[Made]:
+        """The videos of one job; runs in a thread, beside other jobs on other GPUs."""
+
+    def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
+        """Make one video. Raises GenerationFailed, with the end of the generator's log."""
+        (made,) = self.generate_all([GenerationRequest(prompt=prompt, seed=seed, out_dir=out_dir)])
+        if isinstance(made, GenerationFailed):
+            raise made
+        return made
+
+    def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Made]:
+        """Make several videos, at a time as many as there are GPUs.
+
+        Ctrl-C, and any error that is not a candidate's own, ends every process; the world is closed then.
+        """
+        free: SimpleQueue[str | None] = SimpleQueue()
+        for slot in self.settings.slots:
+            free.put(slot)
+
+        def work(places: list[int]) -> list[Made]:
+            gpu = free.get()
+            try:
+                return self.make([requests[place] for place in places], gpu)
+            except Stopped:
+                return [GenerationFailed("the generator was ended")] * len(places)
+            finally:
+                free.put(gpu)
+
+        jobs = self.jobs(requests)
+        made: dict[int, Made] = {}
+        # In threads even where it is one: a signal reaches the main thread alone, so it can come between no
+        # start of a process and the note of it.
+        with ThreadPoolExecutor(len(self.settings.slots), thread_name_prefix=self.name) as pool:
+            try:
+                for places, results in zip(jobs, pool.map(work, jobs), strict=True):
+                    made.update(zip(places, results, strict=True))
+            except BaseException:
+                self.groups.stop()
+                raise
+        return [made[place] for place in range(len(requests))]
+
+    def with_image(self, image: Path) -> Self:
+        """This world with another first frame; processes that stay, stay for both. Raises BadInput."""
+        if problem := image_problem(self.model, image):
+            raise BadInput(f"WoW's {self.model} cannot run: {problem}")
+        other = copy(self)
+        other.settings = replace(self.settings, image=image)
+        return other
+
+    def close(self) -> None:
+        """End every process; nothing can be generated afterwards."""
+        self.groups.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def environment(self, gpu: str | None) -> dict[str, str]:
+        return self.settings.checkout.environment(self.model, self.settings.python, gpu, os.environ)
+
+    def listener(self, request: GenerationRequest) -> Listener | None:
+        heard = self.settings.listener
+        return None if heard is None else lambda line: heard(request.out_dir, line)
+
+
+@contextmanager
+def making_folder(request: GenerationRequest) -> Iterator[Path]:
+    """A folder of one generation, in the candidate's and on its disk; absolute, and gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=os.path.abspath(request.out_dir)) as folder:
+        yield Path(folder)
+
+
+def taken(made: Path, request: GenerationRequest, ending: str) -> Made:
+    """The video at ``made`` as the candidate's, if it is whole; ``ending`` is how the program ended badly."""
+    how = f"the generator {ending or 'ended'}"
+    log = request.out_dir / LOG_NAME
+    if not made.is_file():
+        return GenerationFailed(f"{how} and left no video; {log_tail(log)}")
+    if made.stat().st_size == 0:
+        return GenerationFailed(f"{how} and left an empty file; {log_tail(log)}")
+    try:
+        read_video(made)
+    except GenerationFailed as error:
+        return GenerationFailed(f"{how} and left no whole video: {error}; {log_tail(log)}")
+    video = request.out_dir / VIDEO_NAME
+    made.replace(video)
+    return Generation(video=video, meta={"generator_log": LOG_NAME, **({"ending": ending} if ending else {})})
+
+
+def log_for_all(requests: Sequence[GenerationRequest]) -> None:
+    """The log of a process that made several videos, from the first candidate's folder into the others'."""
+    log = requests[0].out_dir / LOG_NAME
+    for request in requests[1:]:
+        if log.exists():
+            shutil.copyfile(log, request.out_dir / LOG_NAME)

@@ -1,0 +1,92 @@
+"""One refinement run of WoW, as its users run it: from a checkout, in WoW's own environment."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runner.worlds.wow.checkout import MODELS, Checkout, ModelName
+from runner.worlds.wow.models import open_world
+from runner.worlds.wow.settings import WowSettings
+from streams.errors import BadInput
+from tribrain import options
+from tribrain.generator_lines import GeneratorLines
+from tribrain.interrupts import Interrupts
+from tribrain.runs import run_options, run_world
+
+
+@click.command(
+    epilog="Example: tribrain run-wow --wow-repo WoW --model dit-2b --image first.png "
+    "--prompt 'pour the tea' --candidates 4 --gpus 0,1 --out runs/tea"
+)
+@run_options
+@click.option(
+    "--wow-repo",
+    required=True,
+    type=options.PATH,
+    metavar="FOLDER",
+    help="A checkout of WoW's repository, with its checkpoints.",
+)
+@click.option("--model", "wow_model", required=True, type=click.Choice(MODELS), help="Which of WoW's models.")
+@click.option(
+    "--image",
+    required=True,
+    type=options.PATH,
+    help="The first frame: an image, or a video that begins with it.",
+)
+@click.option("--gpus", metavar="ID[,…]", help="GPUs to use, a candidate on each; by default what there is.")
+@click.option(
+    "--wow-python",
+    default="python",
+    show_default=True,
+    metavar="PROGRAM",
+    help="The interpreter of WoW's own environment.",
+)
+@click.option("--wow-extra-args", default="", metavar="ARGUMENTS", help="Added to the generator's command.")
+@click.option(
+    "--timeout-s",
+    type=options.FiniteFloat(min=0, min_open=True),
+    default=3600.0,
+    show_default=True,
+    help="Longest time of one generation, loading the model included.",
+)
+@click.option(
+    "--reward-model", "model", default="default", show_default=True, help="The reward model's name on Kafka."
+)
+def run_wow(
+    wow_repo: Path,
+    wow_model: ModelName,
+    image: Path,
+    gpus: str | None,
+    wow_python: str,
+    wow_extra_args: str,
+    timeout_s: float,
+    **given: Any,
+) -> None:
+    """Refine a prompt with WoW: dit-2b, dit-7b or wan-14b.
+
+    All that is missing is said before anything is generated. What a generator prints is in generator.log
+    beside its video; its newest line is shown. Ctrl-C ends every process of it.
+    """
+    lines = GeneratorLines()
+    settings = WowSettings(
+        checkout=Checkout.at(wow_repo),
+        image=image,
+        python=wow_python,
+        gpus=tuple(gpu.strip() for gpu in gpus.split(",")) if gpus is not None else (),
+        timeout_s=timeout_s,
+        extra=_split(wow_extra_args),
+        listener=lines,
+    )
+    with Interrupts(), open_world(wow_model, settings) as world:
+        run_world(world, lines=lines, **given)
+
+
+def _split(arguments: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(arguments))
+    except ValueError as error:
+        raise BadInput(f"--wow-extra-args cannot be read: {error}: {arguments}") from None
