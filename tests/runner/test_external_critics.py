@@ -147,8 +147,9 @@ def test_ctrl_c_ends_the_program(video: Path) -> None:
 
     with fifo(video) as reader:
         critic = CommandCritic("judge", program(LINGER + "time.sleep(60)", video.parent), 60.0)
+        both: list[AnyCritic] = [critic, Interrupted()]
         with pytest.raises(KeyboardInterrupt):
-            judge(video, [critic, Interrupted()], prompt="p", goal="g")
+            judge(video, both, prompt="p", goal="g")
         assert os.read(reader, 1) == b""  # end of file: nobody holds it open any more
 
 
