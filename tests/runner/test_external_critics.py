@@ -176,7 +176,7 @@ print('{"task": 1}')
 
 def test_results_stand_in_the_order_of_the_critics(video: Path) -> None:
     external = CommandCritic("judge", program("print('{\"task\": 1}')", video.parent), 20.0)
-    critics = [*default_critics()[:1], external, *default_critics()[1:2]]
+    critics: list[AnyCritic] = [*default_critics()[:1], external, *default_critics()[1:2]]
     results = judge(video, critics, prompt="p", goal="g")
     assert [result.critic_name for result in results] == ["flicker", "judge", "blur"]
 
