@@ -253,7 +253,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_finished_video_is_not_made_again_and_all_that_was_said_of_it_is_kept(folder: Path) -> None:
-    said: dict[str, Any] = {"outcome": {"score": 1 / 3, "source": "x"}, "meta": {"s": 0.1}, "context": {"cost": 1.5}}
+    said: dict[str, Any] = {
+        "outcome": {"score": 1 / 3, "source": "x"},
+        "meta": {"s": 0.1},
+        "context": {"cost": 1.5},
+    }
     world = FilmWorld(**said)
     first, again = (keeping(world).generate("p", seed=1, out_dir=folder) for _ in range(2))
     assert first == again
