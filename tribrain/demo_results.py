@@ -15,6 +15,7 @@ from streams.contracts import TraceEvent
 from streams.files import read_trace, write_atomically
 from trainers.features import is_critic
 from trainers.pairing import PairingRules, pairs_of_run
+from tribrain.demo_lora import LoraPlan, adapter_lines
 from tribrain.demo_progress import FinishedRun, Monitor
 
 
@@ -28,6 +29,8 @@ class DemoPlan:
     iters: int
     seed: int
     preference_weight: float = 0.25
+    lora: LoraPlan | None = None
+    """The text reward model that is trained beside the runs; None for none."""
 
 
 def write_results(plan: DemoPlan, monitor: Monitor, broker: str, *, interrupted: bool) -> dict[str, Any]:
@@ -51,12 +54,13 @@ def write_results(plan: DemoPlan, monitor: Monitor, broker: str, *, interrupted:
         "log_loss_critics_mean": trusted.get("log_loss_critics_mean"),
         "broker": broker,
         "seed": plan.seed,
-        "tasks": plan.tasks,
+        "tasks": monitor.tasks,
         "parallel": plan.parallel,
         "iters": plan.iters,
         "preference_weight": plan.preference_weight,
-        "trainer_restarts": monitor.trainer.restarts,
+        "trainer_restarts": monitor.trainer_restarts,
         "interrupted": interrupted,
+        "text_reward": monitor.adapters.summary() if monitor.adapters is not None else None,
         "runs": [_run_summary(plan.out, run) for run in runs],
     }
     if latest is not None:
@@ -83,6 +87,8 @@ def print_results(console: Console, summary: dict[str, Any], report: Path) -> No
             f"Test-then-train log loss {summary['log_loss']:.3f}; critics' mean "
             f"{summary['log_loss_critics_mean']:.3f}."
         )
+    for line in adapter_lines(summary["text_reward"]) if summary["text_reward"] else ():
+        console.print(line, soft_wrap=True)
     first = summary["first_snapshot_s"]
     console.print(
         f"{len(summary['runs'])} runs, {summary['events']} events, {summary['pairs']} pairs "

@@ -17,7 +17,6 @@ from streams.errors import BadInput
 from streams.settings import Settings as Kafka
 from streams.snapshot_writer import Fenced
 from streams.topics import create_topics
-from trainers.lora.base_model import find_base
 from trainers.lora.extra import require_extra
 from trainers.lora.settings import ALL, TOP_HALF, Settings
 from tribrain import options
@@ -26,7 +25,6 @@ from tribrain.output import cache_folder
 from tribrain.step_progress import steps_shown
 
 _FENCED = 3
-_NICENESS = 10
 _DEFAULT = Settings()
 
 
@@ -126,6 +124,13 @@ _DEFAULT = Settings()
     "--batch", type=click.IntRange(min=1), default=_DEFAULT.batch, show_default=True, help="Pairs a step."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of start and order.")
+@click.option(
+    "--niceness",
+    type=click.IntRange(0, 19),
+    default=10,
+    show_default=True,
+    help="How far it stands back behind other processes.",
+)
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of the processor.")
 def serve_lora(
     bootstrap_servers: str | None,
@@ -140,6 +145,7 @@ def serve_lora(
     most_pairs: int,
     work_dir: Path | None,
     accept_new_topics: bool,
+    niceness: int,
     **recipe: Any,
 ) -> None:
     """Train a LoRA text reward model whenever enough pairs are new, and publish it; until stopped.
@@ -158,7 +164,7 @@ def serve_lora(
     require_extra()
     work = work_dir or _default_work(store, model)
     artifacts = open_store(store)
-    os.nice(_NICENESS)
+    os.nice(niceness)
 
     try:
         with Interrupts():
@@ -196,7 +202,9 @@ def _serve(
     *,
     once: bool,
 ) -> None:
-    find_base(base_model)
+    from trainers.lora.prepare import checked_base
+
+    checked_base(base_model, settings)
     create_topics(kafka)
     from trainers.lora.periodic import Job, serve
     from trainers.lora.round import Recipe

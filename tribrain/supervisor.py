@@ -1,40 +1,51 @@
-"""The trainer as a child process: started, restarted when it dies, ended within seconds."""
+"""A service of this program as a child process: started, restarted when it dies, ended within seconds."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from streams.errors import BadInput
 from streams.settings import Settings
 
 _GRACE_S = 2.0
+_BAD_INPUT = 2
+"""Exit code."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0
+"""Between the start of one that died and the next start; each death in a row doubles it."""
 
 
-class TrainerProcess:
-    """``tribrain serve-trainer`` in a session of its own, its output in a log file.
+class ServiceProcess:
+    """``tribrain serve-…`` in a session of its own, its output in a log file.
 
-    It keeps nothing on disk and goes on from Kafka, so starting it again is all the recovery there is.
+    A service goes on from Kafka, so starting it again is all the recovery there is.
     """
 
-    def __init__(self, settings: Settings, log_path: Path) -> None:
+    def __init__(self, settings: Settings, arguments: Sequence[str], log_path: Path) -> None:
+        """``arguments``: the command and its options, but for broker and topics."""
         self._settings = settings
+        self._arguments = tuple(arguments)
         self._log_path = log_path
         self._log: IO[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.restarts = 0
+        self._pause_s = _FIRST_PAUSE_S
+        self._started = 0.0
 
     @property
     def pid(self) -> int:
-        """Process id of the trainer that runs now. Raises RuntimeError before the start."""
+        """Process id of the one that runs now. Raises RuntimeError before the start."""
         if self._process is None:
-            raise RuntimeError("the trainer was not started")
+            raise RuntimeError(f"{self._arguments[0]} was not started")
         return self._process.pid
 
-    def __enter__(self) -> TrainerProcess:
+    def __enter__(self) -> ServiceProcess:
         self._log = self._log_path.open("ab")
         self._start()
         return self
@@ -53,16 +64,29 @@ class TrainerProcess:
             self._log.close()
 
     def keep_alive(self) -> bool:
-        """Start it again where it has died; whether that was so."""
+        """Start it again where it has died, at once or, if it dies again and again, later; whether it was.
+
+        Raises BadInput where it ended because of what it was given, with what it said.
+        """
         if self._process is None or self._process.poll() is None:
             return False
+        if self._process.returncode == _BAD_INPUT:
+            said = self._log_path.read_text(errors="replace").splitlines() or ["it said nothing"]
+            raise BadInput(f"{self._arguments[0]}: {said[-1].removeprefix('tribrain: ')}")
+        ran_s = time.monotonic() - self._started
+        if ran_s < self._pause_s:
+            return False
+        self._pause_s = (
+            min(2 * self._pause_s, _LONGEST_PAUSE_S) if ran_s < _LONGEST_PAUSE_S else _FIRST_PAUSE_S
+        )
         self.restarts += 1
         self._start()
         return True
 
     def _start(self) -> None:
+        self._started = time.monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tribrain.cli", "--verbose", "serve-trainer"],
+            [sys.executable, "-m", "tribrain.cli", "--verbose", *self._arguments],
             env=os.environ
             | {
                 "TRIBRAIN_BOOTSTRAP_SERVERS": self._settings.bootstrap_servers,

@@ -10,8 +10,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 LOG_NAME = "generator.log"
 _TAIL_BYTES = 2000
@@ -24,6 +25,9 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f]")
 
 Listener = Callable[[str], None]
 """Is given the newest line that a generator printed, without control characters."""
+
+
+Result = TypeVar("Result")
 
 
 class Stopped(Exception):
@@ -113,6 +117,20 @@ def run_to_end(
             groups.end(process)
             heard.pass_on()
     return f"ended with status {status}" if status else ""
+
+
+def interruptibly(groups: ProcessGroups, work: Callable[[], Result]) -> Result:
+    """Do ``work``, which starts processes of ``groups``, in a thread; Ctrl-C ends them and is raised.
+
+    A signal reaches the main thread alone. There it could come after a process was started and before anyone
+    knows of it, who would end it.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            return pool.submit(work).result()
+        except BaseException:
+            groups.stop()
+            raise
 
 
 def log_tail(log: Path) -> str:

@@ -9,7 +9,7 @@ import orjson
 
 from runner.command_template import CommandTemplate
 from runner.interfaces import Generation, GenerationFailed
-from runner.worlds.process import LOG_NAME, log_tail, run_to_end
+from runner.worlds.process import LOG_NAME, ProcessGroups, interruptibly, log_tail, run_to_end
 from streams.errors import BadInput
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif"})
@@ -55,7 +55,10 @@ class SubprocessWorld:
         arguments = self._template.filled(values)
         before = _videos(folder)
         log = folder / LOG_NAME
-        ending = run_to_end(arguments, log, timeout_s=self._timeout_s)
+        groups = ProcessGroups()
+        ending = interruptibly(
+            groups, lambda: run_to_end(arguments, log, timeout_s=self._timeout_s, groups=groups)
+        )
         if ending:
             raise GenerationFailed(f"the generator {ending}; {log_tail(log)}")
         after = _videos(folder)

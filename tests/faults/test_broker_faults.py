@@ -26,7 +26,7 @@ from tests.faults.recovery import check, recovery
 from tests.kafka.test_trainer import interleaved, random_runs, trainer, wait_for_version
 from tests.tribrain.test_readme import free_port
 from tests.waiting import let_time_pass, wait_until
-from tribrain.supervisor import TrainerProcess
+from tribrain.supervisor import ServiceProcess
 
 _WAIT_S = 60.0
 _GOES_ON_S = 10.0
@@ -37,7 +37,7 @@ def push(publisher: TracePublisher, messages: Sequence[TraceEvent | RunEnd]) -> 
         publisher.push(message)
 
 
-def learns_on(settings: Settings, worker: TrainerProcess, than: int) -> bool:
+def learns_on(settings: Settings, worker: ServiceProcess, than: int) -> bool:
     """Whether there is a newer snapshot; a worker that has died is started again, as the demo does."""
     worker.keep_alive()
     latest = read_latest_snapshot(settings, "default")
@@ -52,7 +52,7 @@ def test_a_broker_that_is_killed_and_started_again_loses_nothing_and_learning_go
     runs = random_runs(20 * (times + 1), seed=51)
     parts = [interleaved(runs[20 * n : 20 * n + 20], seed=52 + n) for n in range(times + 1)]
     with (
-        TrainerProcess(settings, tmp_path / "trainer.log") as worker,
+        ServiceProcess(settings, ["serve-trainer"], tmp_path / "trainer.log") as worker,
         TracePublisher(settings, tmp_path / "spool.sqlite") as publisher,
     ):
         version = 0
@@ -117,7 +117,7 @@ def test_a_full_disk_under_the_broker_stops_no_run_and_loses_nothing(
         broker = RestartableBroker(kafka_jars, disk / "kafka")
         settings = broker.settings
         with TracePublisher(settings, tmp_path / "spool.sqlite") as publisher:
-            with broker.up(), TrainerProcess(settings, tmp_path / "first.log"):
+            with broker.up(), ServiceProcess(settings, ["serve-trainer"], tmp_path / "first.log"):
                 push(publisher, before)
                 wait_for_version(settings, 10)
                 checkpoint = read_latest_snapshot(settings, "default")

@@ -280,6 +280,28 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{generator} 'true {{prompt}} \"{{out_dir}}'", r"cannot be read: No closing quotation"
     yield f"{generator} 'no-such-program {{prompt}} {{out_dir}}'", r"'no-such-program' is not a program"
 
+    wow = "run-wow --prompt g --out new --image model.json --wow-repo"
+    yield (
+        f"{wow} nowhere --model dit-2b",
+        r"WoW's dit-2b cannot run: the repository \S*nowhere is missing; .*",
+    )
+    yield (
+        f"{wow} good --model dit-7b",
+        r"video2world\.py is missing; the checkpoint \S*wow_dit_7b\.pt is missing",
+    )
+    yield (
+        f"{wow} good --model wan-14b",
+        r"the image \S*model\.json ends in \.json, which wan-14b does not read",
+    )
+    yield f"{wow} good --model dit-2b --gpus 0,0", r"the GPUs are '0,0'; expected each once"
+    yield (
+        f"{wow} good --model dit-2b --wow-extra-args=--seed",
+        r"--wow-extra-args has --seed, but --seed is given",
+    )
+    yield f"{wow} good --model dit-2b --wow-extra-args '\"'", r"--wow-extra-args cannot be read: No closing"
+    yield f"{wow} good --model dit-3b", r"'dit-3b' is not one of"
+    yield "doctor --require dit-2b", r"--require dit-2b looks into a checkout of WoW; give --wow-repo"
+
     yield "demo --out pairs.jsonl", r"pairs\.jsonl: is a file; choose another --out"
     yield "demo --out foreign", r"foreign: holds files that are not of a demo; choose another --out"
     yield "demo --out new --bootstrap-servers kafka:0", r"'kafka:0' is no Kafka broker; give it as host:port"
@@ -355,6 +377,7 @@ FLOATS = {
         "--preference-weight", "--target-score", "--drift-threshold", "--max-wall", "--outcome-share",
     ],
     f"run-subprocess --goal g --out new --cmd '{COMMAND}'": ["--timeout-s", "--preference-weight"],
+    "run-wow --goal g --out new --wow-repo w --model dit-2b --image i": ["--timeout-s"],
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 
 from streams.kafka_jars import KafkaJars
+from tests.runner.wow_doubles.checkout import fake_checkout
 from tests.waiting import wait_until
 from tribrain.cli import cli
 
@@ -77,6 +78,7 @@ def in_background(command: str, folder: Path, environment: dict[str, str]) -> It
 
 def test_every_command_of_the_readme_runs(tmp_path: Path, kafka_jars: KafkaJars) -> None:
     (tmp_path / "gen.py").write_text(GENERATOR)
+    fake_checkout(tmp_path / "WoW")  # and first.png beside it
     environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
     port = str(free_port())
     ran = []

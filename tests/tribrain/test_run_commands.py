@@ -218,10 +218,11 @@ def test_a_generator_that_fails_costs_its_candidate_and_not_the_run(tmp_path: Pa
 
 
 @needs_proc
-def test_ctrl_c_ends_the_generator_and_records_the_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_generator_and_records_the_run(tmp_path: Path, number: signal.Signals) -> None:
     with generator_that_waits(tmp_path) as (run, out):
         wait_until(lambda: run.started("gen.py"))
-        run.process.send_signal(signal.SIGINT)
+        run.process.send_signal(number)
         assert run.wait(20) == 130
         assert run.children() == []
     (end,) = read_trace(out / "trace.jsonl")

@@ -97,9 +97,7 @@ def prepare_parts(
     settings: Settings,
 ) -> Prepared:
     """As ``prepare``, where the two parts are known. Raises BadInput."""
-    found = find_base(base)
-    targets_of(found.model_type, settings.targets)
-    _check_length(found, settings.length)
+    found = checked_base(base, settings)
     tokenizer = load_tokenizer(found)
     tokens = Tokens(tokenizer, settings.length)
     return Prepared(
@@ -114,6 +112,14 @@ def prepare_parts(
         encoded_train=_encoded(train, tokens),
         encoded_held_out=_encoded(held_out, tokens),
     )
+
+
+def checked_base(name: str, settings: Settings) -> BaseModel:
+    """The base model, if it can be adapted so and reads that many tokens. Raises BadInput."""
+    found = find_base(name)
+    targets_of(found.model_type, settings.targets)
+    _check_length(found, settings.length)
+    return found
 
 
 def _encoded(pairs: Sequence[TextPair], tokens: Tokens) -> EncodedPairs:

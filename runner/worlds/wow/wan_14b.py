@@ -7,6 +7,7 @@ import json
 import os
 import selectors
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -92,29 +93,27 @@ class WanDriver:
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
         self._last_id = 0
+        self._busy = threading.Lock()
 
     def generate(
         self, *, prompt: str, seed: int, image: Path, video: Path, log: Path, listener: Listener | None
     ) -> str:
         """Have one video made; says how that ended where it was badly, else nothing. Raises Stopped."""
-        try:
-            log.write_bytes(b"")
-            if problem := self._ensure_started(log, listener):
-                return problem
-            self._last_id += 1
-            self._send(
-                {
-                    **{"id": self._last_id, "prompt": prompt, "seed": seed},
-                    **{"image": str(image), "video": str(video), "log": str(log)},
-                }
-            )
-            return self._outcome(self._last_id, listener)
-        except TimeoutError:
-            self._end()
-            return f"was stopped after {self._timeout_s:g} s"
-        except BaseException:
-            self._end()
-            raise
+        files = {"image": str(image), "video": str(video), "log": str(log)}
+        log.write_bytes(b"")
+        with self._busy:
+            try:
+                if problem := self._ensure_started(log, listener):
+                    return problem
+                self._last_id += 1
+                self._send({"id": self._last_id, "prompt": prompt, "seed": seed, **files})
+                return self._outcome(self._last_id, listener)
+            except TimeoutError:
+                self._end()
+                return f"was stopped after {self._timeout_s:g} s"
+            except BaseException:
+                self._end()
+                raise
 
     def _ensure_started(self, log: Path, listener: Listener | None) -> str:
         if self._process is not None and self._process.poll() is None:
@@ -178,8 +177,12 @@ class WanDriver:
         return message
 
     def close(self) -> None:
-        """End the driver; nothing is being generated."""
-        self._end()
+        """End the driver. Who is asking it just now sees it end, and clears up."""
+        if self._busy.acquire(blocking=False):
+            try:
+                self._end()
+            finally:
+                self._busy.release()
 
     def _end(self, *, ends_itself: bool = False) -> int | None:
         """Kill the driver where it still runs; its exit status."""

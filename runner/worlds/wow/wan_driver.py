@@ -202,7 +202,8 @@ def _requests() -> queue.Queue[dict[str, Any]]:
     requests: queue.Queue[dict[str, Any]] = queue.Queue()
 
     def read() -> None:
-        for line in sys.stdin.buffer:
+        # Without a buffer, whose lock would abort Python when it ends beside this thread.
+        for line in os.fdopen(0, "rb", buffering=0, closefd=False):
             requests.put(json.loads(line))
         if os.getpgrp() == os.getpid():
             os.killpg(os.getpid(), signal.SIGKILL)

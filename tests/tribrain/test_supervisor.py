@@ -1,0 +1,40 @@
+"""Services as child processes: what ends them for good, and what only for a moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from streams.errors import BadInput
+from streams.settings import Settings
+from tests.waiting import wait_until
+from tribrain.supervisor import ServiceProcess
+
+NOWHERE = Settings(bootstrap_servers="127.0.0.1:9")
+
+
+def test_a_service_that_was_given_something_bad_is_not_started_again(tmp_path: Path) -> None:
+    with ServiceProcess(NOWHERE, ["snapshots", "show"], tmp_path / "log") as service:
+
+        def is_refused() -> bool:
+            try:
+                assert not service.keep_alive()
+            except BadInput as error:
+                assert str(error).startswith("snapshots: ")
+                return True
+            return False
+
+        wait_until(is_refused, 30.0)
+    assert service.restarts == 0
+
+
+def test_a_service_that_was_killed_is_started_again(tmp_path: Path) -> None:
+    with ServiceProcess(NOWHERE, ["serve-trainer"], tmp_path / "log") as service:
+        first = service.pid
+        os.kill(first, signal.SIGKILL)
+        wait_until(service.keep_alive, 30.0)
+        assert service.pid != first
+    assert service.restarts == 1
