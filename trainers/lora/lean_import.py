@@ -1,28 +1,35 @@
 """Transformers' modelling code without what scoring never runs, so that a first score comes sooner.
 
-Its import loads scikit-learn and scipy (for assisted generation and losses of detection), PyTorch's
-distributed tensors (for models that are spread over GPUs) and its compiler (for decorators and one kind of
-attention): 2 of 2.6 s.
+Its import loads scikit-learn and scipy (for assisted generation and losses of detection), Accelerate and
+PyTorch's distributed tensors (for models that are spread over GPUs) and its compiler (for decorators and one
+kind of attention): 2 of 2.6 s. Making a model's tensors loads SymPy, for sizes that are symbols.
 """
 
 from __future__ import annotations
 
 import importlib
+import operator
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, TypeVar
 
+import torch
+
+from streams.errors import BadInput
+
 T = TypeVar("T")
 
 _ABSENT = (
+    "is_accelerate_available",
     "is_sklearn_available",
     "is_scipy_available",
     "is_torch_distributed_available",
     "is_torch_flex_attn_available",
 )
 _COMPILER = "torch._dynamo"
+_SHAPES = "torch.fx.experimental.symbolic_shapes"
 _TRACED = f"{_COMPILER}._trace_wrapped_higher_order_op"
 
 
@@ -38,7 +45,7 @@ def lean(load: Callable[[], T]) -> T:
     try:
         with _without():
             return load()
-    except (ImportError, AttributeError, NameError):  # a version that needs them
+    except (ImportError, AttributeError, NameError, BadInput):  # a version that needs them, or a bad file
         for name in set(sys.modules) - loaded:
             if name.startswith("transformers."):
                 del sys.modules[name]
@@ -54,18 +61,27 @@ def _without() -> Iterator[None]:
     before = [(module, name, getattr(module, name)) for module, name in places]
     for module, name in places:
         setattr(module, name, _is_not_available)
+    reset = torch.nn.Embedding.reset_parameters
+    torch.nn.Embedding.reset_parameters = _is_loaded_later
     stand_ins: dict[str, ModuleType] = {}
     if _COMPILER not in sys.modules:
         stand_ins = {_COMPILER: _Compiler(_COMPILER), _TRACED: _Traced(_TRACED)}
-        sys.modules.update(stand_ins)
+    if _SHAPES not in sys.modules:
+        stand_ins[_SHAPES] = _Shapes(_SHAPES)
+    sys.modules.update(stand_ins)
     try:
         yield
     finally:
+        torch.nn.Embedding.reset_parameters = reset
         for module, name, function in before:
             setattr(module, name, function)
         for name, stand_in in stand_ins.items():
             if sys.modules.get(name) is stand_in:
                 del sys.modules[name]
+
+
+def _is_loaded_later(embedding: torch.nn.Embedding) -> None:
+    """Random numbers for a tensor without memory, which the file's replace, would load SymPy, too."""
 
 
 def _is_not_available() -> bool:
@@ -84,6 +100,33 @@ class _Compiler(ModuleType):
 def _unchanged(function: Any = None, *_: object, **__: object) -> Any:
     """As a decorator, with arguments or without."""
     return function if callable(function) else _unchanged
+
+
+class _Shapes(ModuleType):
+    """Sizes of tensors are numbers here, so that a condition on them is its own truth."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name in _OF_NUMBERS:
+            return _OF_NUMBERS[name]
+        if sys.modules.get(_SHAPES) is self:
+            del sys.modules[_SHAPES]
+        return getattr(importlib.import_module(_SHAPES), name)
+
+
+def _truth(condition: object, *_: object, **__: object) -> bool:
+    return bool(condition)
+
+
+_OF_NUMBERS: dict[str, Callable[..., bool]] = {
+    "expect_true": _truth,
+    "guard_or_false": _truth,
+    "guard_or_true": _truth,
+    "guard_size_oblivious": _truth,
+    "is_nested_int": lambda _: False,
+    "sym_eq": operator.eq,
+}
 
 
 class _Traced(ModuleType):
