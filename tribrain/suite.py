@@ -114,6 +114,7 @@ def run_suite(
     with ExitStack() as stack:
         stack.enter_context(Interrupts())
         refinement = open_refinement(stack, **given)
+        _begun_from(controller)  # says what is wrong with it before anything is written
         tasks = part.take(suite.tasks)
         if tasks:
             with open_world(tasks[0].prompt, tasks[0].image, tasks[0].seed(seed)):
