@@ -15,6 +15,8 @@ from runner.interfaces import Frames, GenerationFailed
 
 MAX_SIDE = 512
 """Pixels of the longest side that ``read_video`` gives; larger videos are scaled down while decoding."""
+MAX_SIDE_OF_A_FRAME = 4096
+"""Pixels of the longest side that ``read_first_frame`` gives."""
 MAX_FRAMES = 2000
 """A video with more frames is refused, so that no file can fill the memory."""
 UNKNOWN_FPS = 24.0
@@ -60,18 +62,18 @@ def read_video(path: Path, *, max_side: int = MAX_SIDE, max_frames: int = MAX_FR
     return np.stack(frames), fps
 
 
-def first_frame(path: Path) -> Frames:
-    """The first frame of a video, or an image, as RGB (1, H, W, 3) uint8.
+def read_first_frame(path: Path) -> Frames:
+    """The first frame of a video, or an image: (H, W, 3) uint8 in RGB, in its own size.
 
     Raises GenerationFailed for a file that is missing or cannot be decoded.
     """
     try:
-        with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
-                return np.asarray(frame.to_ndarray(format="rgb24")[np.newaxis])
+        frames, _ = _decode(path, max_side=MAX_SIDE_OF_A_FRAME, max_frames=1)
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         raise GenerationFailed(f"{path}: cannot be decoded: {_one_line(error)}") from error
-    raise GenerationFailed(f"{path}: cannot be decoded: there is no frame in it")
+    if not frames:
+        raise GenerationFailed(f"{path}: there is no frame in it")
+    return frames[0]
 
 
 def _encode(path: Path, frames: Frames, fps: float) -> None:

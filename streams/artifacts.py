@@ -7,6 +7,7 @@ that makes an adapter of it comes last, under a name that holds the hash of all.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -24,6 +25,8 @@ Files = Mapping[str, Mapping[str, Any]]
 """File name to its ``size`` in bytes and ``sha256`` (hex)."""
 
 LARGEST_FILE = 256 << 20
+KEPT_IN_CACHE = 20
+"""Folders that were used last; the others go once one is fetched."""
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -101,7 +104,8 @@ def content_hash(files: Files) -> str:
 def fetch(uri: str, files: Files, cache: Path) -> Path:
     """The folder of ``cache`` with exactly these files, fetched where it lacks one; each is checked.
 
-    Raises ArtifactError, and of its kinds ArtifactGone and StoreAway.
+    The cache keeps the KEPT_IN_CACHE that were used last. Raises ArtifactError, and of its kinds ArtifactGone
+    and StoreAway.
     """
     for name, stated in files.items():
         is_plain = _PLAIN_NAME.fullmatch(name) is not None
@@ -111,6 +115,7 @@ def fetch(uri: str, files: Files, cache: Path) -> Path:
             )
     folder = cache / content_hash(files)
     if _holds(folder, files):
+        os.utime(folder)
         return folder
     cache.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".fetching-", dir=cache))
@@ -127,7 +132,16 @@ def fetch(uri: str, files: Files, cache: Path) -> Path:
         shutil.rmtree(beside, ignore_errors=True)
     if not _holds(folder, files):
         raise StoreAway(f"{folder}: cannot be written; make room or choose another cache")
+    _forget_old(cache)
     return folder
+
+
+def _forget_old(cache: Path) -> None:
+    """But for those that were used last; a process that reads one has just used it."""
+    with suppress(OSError):  # another process tidies up, too
+        folders = sorted(cache.glob("[!.]*"), key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
+        for folder in folders[KEPT_IN_CACHE:]:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def path_name(model: str) -> str:

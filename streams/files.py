@@ -130,6 +130,15 @@ def read_bytes(path: Path) -> bytes:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
 
 
+def inside(folder: Path, relative: str) -> Path | None:
+    """The path of what a file of ``folder`` names, links followed; None where it lies outside the folder."""
+    try:
+        path = (folder / relative).resolve()
+        return path if path.is_relative_to(folder.resolve()) else None
+    except (OSError, ValueError):
+        return None
+
+
 def sync_directory(directory: Path) -> None:
     """Make the names in a directory durable: a new file's own fsync does not."""
     descriptor = os.open(directory, os.O_RDONLY)

@@ -22,6 +22,14 @@ _COMMANDS = {
     "run-wow": ("tribrain.wow:run_wow", "One refinement run of WoW, from a checkout of its repository."),
     "run-suite": ("tribrain.suite:run_suite", "A refinement run for each prompt of a benchmark file."),
     "export-preference-pairs": ("tribrain.pairs:export_preference_pairs", "Pairs of a finished run."),
+    "build-dataset": (
+        "tribrain.build_dataset:build_dataset_command",
+        "Captioned videos of runs to train a world model on.",
+    ),
+    "export-preferences": (
+        "tribrain.export_preferences:export_preferences",
+        "Pairs for TRL, for DPO of videos, or to be judged in Label Studio.",
+    ),
     "train-preference-rm": ("tribrain.pairs:train_preference_rm", "A Bradley–Terry reward model of pairs."),
     "train-lora-rm": ("tribrain.train_lora:train_lora_rm", "A LoRA text reward model of pairs."),
     "train-text-rm": ("tribrain.text:train_text_rm", "A text reward model of pairs, without PyTorch."),

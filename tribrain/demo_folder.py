@@ -11,7 +11,7 @@ import msgspec
 
 from streams.contracts import GateState, TraceEvent, UnitScore
 from streams.errors import BadInput
-from streams.files import read_snapshot, read_trace
+from streams.files import inside, read_snapshot, read_trace
 from trainers.features import is_critic
 
 _T = TypeVar("_T")
@@ -218,12 +218,8 @@ def _true_quality(run_folder: Path, iter_idx: int) -> float | None:
 
 
 def _file_inside(folder: Path, relative: str) -> Path | None:
-    """The file, links followed; None where there is none or it lies outside the folder."""
-    try:
-        path = (folder / relative).resolve()
-        return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
-    except (OSError, ValueError):
-        return None
+    path = inside(folder, relative)
+    return path if path is not None and path.is_file() else None
 
 
 def _decode(raw: bytes, contract: type[_T], source: str) -> _T:

@@ -72,6 +72,9 @@ bootstrap_servers = click.option(
     metavar="HOST:PORT[,…]",
     help="The Kafka broker; also taken from TRIBRAIN_BOOTSTRAP_SERVERS.",
 )
+_RUNS = "The folder of a run, or one of such folders; may be given several times."
+runs = click.option("--runs", multiple=True, required=True, type=PATH, metavar="FOLDER", help=_RUNS)
+some_runs = click.option("--runs", multiple=True, type=PATH, metavar="FOLDER", help=_RUNS)
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 plot = click.option("--plot", type=PATH, metavar="FILE.png", help="Draw it, too, into this file.")
 model = click.option("--model", default="default", show_default=True, help="The reward model's name.")

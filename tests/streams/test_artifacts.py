@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +89,21 @@ def test_a_cached_file_that_was_changed_is_fetched_again(tmp_path: Path) -> None
     folder = fetch(uri, LISTED, tmp_path / "cache")
     (folder / "reward.json").write_bytes(b"{'}")
     assert content_of(fetch(uri, LISTED, tmp_path / "cache")) == FILES
+
+
+def test_the_cache_keeps_what_was_used_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifacts, "KEPT_IN_CACHE", 2)
+    store, cache = open_store(str(tmp_path / "store")), tmp_path / "cache"
+
+    def fetched(number: int) -> Path:
+        files = FILES | {"reward.json": b'{"version": %d}' % number}
+        return fetch(store.put(f"default/{number}", files, last="reward.json"), listed(files), cache)
+
+    first, second = fetched(1), fetched(2)
+    os.utime(first, (1, 1))
+    assert fetched(1) == first  # which is now the one that was used last
+    third = fetched(3)
+    assert set(cache.iterdir()) == {first, third} != {second}
 
 
 def test_to_a_uri_the_file_that_makes_an_adapter_of_it_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,97 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{train} pairs.jsonl --epochs 0", r"'--epochs': 0 is not in the range"
     yield "train-preference-rm --pairs pairs.jsonl --out good", r"good: cannot be written: Is a directory"
 
+    build = "build-dataset --format hf --out new --runs"
+    yield f"{build} nowhere", r"nowhere: no such folder; give the folder of a run, or one that holds such"
+    yield f"{build} foreign", r"foreign: no trace\.jsonl is in it, nor in a folder in it; give the folder of"
+    yield f"{build} pairs.jsonl", r"pairs\.jsonl: no trace\.jsonl is in it"
+    yield f"{build} not-json", r"not-json/trace\.jsonl@line 2: not JSON .*; expected one JSON object"
+    yield f"{build} nan", r"nan/trace\.jsonl@line 1: found NaN; expected finite numbers only"
+    yield (
+        f"{build} good",
+        r"no video is left for a dataset: 3 videos that are missing; give more runs, or ask",
+    )
+    yield f"{build} empty", r"no video is left for a dataset: the runs are empty; give more runs"
+    yield f"{build} good --runs nowhere", r"nowhere: no such folder"
+    yield f"{build} ''", r"'--runs': the path is empty"
+    yield f"{build} good --reward nowhere", r"nowhere: no such file; check the path"
+    yield f"{build} good --reward damaged.json", r"damaged\.json: the checksum does not match.*make it again"
+    yield (
+        f"{build} good --reward text-model.json",
+        r"holds a tribrain\.text_snapshot/1; expected a tribrain\.rew",
+    )
+    yield (
+        f"{build} good --reward model.json",
+        r"model\.json: weighs the critics goal; this run has none of them",
+    )
+    yield f"{build} good --top-fraction 0", r"'--top-fraction': 0\.0 is not in the range 0\.0<x<=1\.0"
+    yield f"{build} good --per-task 0", r"'--per-task': 0 is not in the range x>=1"
+    yield (
+        f"{build} good --policy best",
+        r"'best' is no policy to choose samples by; expected all, top:0\.25, min",
+    )
+    yield (
+        f"{build} good --top-fraction 0.5 --per-task 2",
+        r"top:0\.5 and per-task:2 are given; expected one of --top-fraction, --min-reward, --per-task and",
+    )
+    yield (
+        f"{build} good --validation 0.6 --test 0.5",
+        r"validation 0\.6 and test 0\.5 leave nothing to train on",
+    )
+    yield f"{build} good --min-outcome 2", r"'--min-outcome': 2\.0 is not in the range"
+    yield f"{build} good --duplicate-bits 65", r"'--duplicate-bits': 65\.0 is not in the range"
+    yield f"{build} good --caption words", r"'--caption': 'words' is not one of 'goal', 'prompt'"
+    build = "build-dataset --runs good --format"
+    yield (
+        f"{build} csv --out new",
+        r"'--format': 'csv' is not one of 'diffsynth', 'cosmos-predict2', 'wow-dit-2b'",
+    )
+    yield (
+        f"{build} hf --out foreign --replace",
+        r"foreign: holds files that this command did not write; choose",
+    )
+    yield f"{build} hf --out pairs.jsonl", r"pairs\.jsonl: is a file; choose another --out"
+
+    preferences = "export-preferences --out new --format"
+    yield (
+        f"{preferences} trl",
+        r"no pairs are named; give --runs with finished runs, or --pairs with a pairs file",
+    )
+    yield f"{preferences} trl --runs nowhere", r"nowhere: no such folder; give the folder of a run"
+    yield f"{preferences} trl --pairs nowhere", r"nowhere: no such file; check the path"
+    yield (
+        f"{preferences} trl --pairs empty.jsonl",
+        r"empty\.jsonl: the file is empty; expected one pair a line",
+    )
+    yield (
+        f"{preferences} trl --pairs texts-lacking.jsonl",
+        r"missing: `chosen_prompt`; a pair has goal_instruction",
+    )
+    yield (
+        f"{preferences} trl --pairs texts-equal.jsonl",
+        r"no pair is left to write: 1 pairs of two equal prompts;",
+    )
+    yield (
+        f"{preferences} trl --pairs texts.jsonl --label-source human",
+        r"no pair is left .*: 4 pairs with other",
+    )
+    yield (
+        f"{preferences} video-dpo --runs good",
+        r"no pair is left to write: 2 pairs whose videos are missing; give",
+    )
+    yield f"{preferences} label-studio --pairs texts.jsonl", r"4 pairs whose videos are missing"
+    yield (
+        f"{preferences} dpo --runs good",
+        r"'--format': 'dpo' is not one of 'trl', 'video-dpo', 'label-studio'",
+    )
+    preferences = "export-preferences --pairs texts.jsonl --format"
+    yield f"{preferences} trl --out good", r"good: cannot be written: Is a directory; choose another path"
+    yield (
+        f"{preferences} trl --out pairs.jsonl",
+        r"pairs\.jsonl: already exists; choose another --out, or give",
+    )
+    yield f"{preferences} video-dpo --out foreign", r"foreign: holds files that this command did not write"
+
     lora = "train-lora-rm --base-model no-base --out-dir new/lora --pairs"
     yield f"{lora} nowhere", r"nowhere: no such file; check the path"
     yield f"{lora} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair a line"
@@ -401,6 +492,10 @@ FLOATS = {
     "export-preference-pairs --run-dir good --out new/p.jsonl": ["--min-gap"],
     "train-preference-rm --pairs pairs.jsonl --out new/m.json": ["--lr"],
     "replay --trace good/trace.jsonl --out new": ["--min-gap"],
+    "build-dataset --runs good --format hf --out new": [
+        "--top-fraction", "--min-reward", "--min-outcome", "--validation", "--test", "--duplicate-bits",
+    ],
+    "export-preferences --runs good --format trl --out new": ["--min-gap"],
     "train-lora-rm --pairs texts.jsonl --base-model no-base --out-dir new": ["--lr", "--alpha", "--held-out"],
     "evaluate-picks --pairs pairs.jsonl --candidates candidates.jsonl": ["--preference-weight"],
     "explain --model model.json": ["--step"],

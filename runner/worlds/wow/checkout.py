@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from runner.interfaces import GenerationFailed
-from runner.video import first_frame
+from runner.video import read_first_frame
 from streams.errors import BadInput
 
 ModelName = Literal["dit-2b", "dit-7b", "wan-14b"]
@@ -160,7 +160,7 @@ def image_problem(model: ModelName, image: Path) -> str:
             f"(it reads {', '.join(_ENDINGS[model])})"
         )
     try:
-        first_frame(image)
+        read_first_frame(image)
     except GenerationFailed as error:
         return str(error)
     return ""

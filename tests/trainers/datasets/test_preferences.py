@@ -1,0 +1,73 @@
+"""Pairs for others, as far as no command is needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from streams.codec import encode
+from tests import factories
+from tests.recorded_runs import GOAL, write_run
+from trainers.datasets.labelling import labelling_tasks
+from trainers.datasets.preferences import (
+    EQUAL_VIDEOS,
+    FoundPair,
+    VideoPair,
+    pairs_of_files,
+    pairs_of_runs,
+    video_pairs,
+)
+from trainers.datasets.samples import Run, read_runs
+from trainers.pairing import PairingRules
+
+FRAME = np.zeros((4, 4, 3), dtype=np.uint8)
+
+
+def test_a_pair_that_is_in_two_files_counts_once(tmp_path: Path) -> None:
+    events = write_run(tmp_path / "a", [0.2, 0.9])
+    found = pairs_of_runs(read_runs([tmp_path]), PairingRules())
+    line = encode(found[0].pair) + b"\n"
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(line)
+    assert len(events) == 2
+    assert [f.id for f in pairs_of_files([tmp_path / "one", tmp_path / "two"])] == [found[0].id]
+
+
+def test_a_bare_pair_has_an_id_of_its_content(tmp_path: Path) -> None:
+    line = b'{"goal_instruction": "g", "chosen_prompt": "a", "rejected_prompt": "b"}\n'
+    (tmp_path / "p").write_bytes(line + line + line.replace(b'"a"', b'"c"'))
+    assert len({f.id for f in pairs_of_files([tmp_path / "p"])}) == 2
+
+
+def test_two_videos_of_the_same_bytes_are_no_pair(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [0.2, 0.9], pictures={0: 1, 1: 1})
+    left_out: Counter[str] = Counter()
+    found = pairs_of_runs(read_runs([tmp_path]), PairingRules())
+    assert video_pairs(found, lambda video: FRAME, left_out, same_first_frame=True) == []
+    assert left_out == {EQUAL_VIDEOS: 1}
+
+
+def test_which_video_is_a_says_nothing_of_which_is_better() -> None:
+    run = Run(folder=Path(), run_id="r", events=())
+    a_is_chosen = 0
+    for i in range(200):
+        found = FoundPair(pair=factories.pair({}, {}, pair_id=str(i)), run=run)
+        names = {"chosen_id": f"good {i}", "rejected_id": f"bad {i}"}
+        pair = VideoPair(found=found, chosen=Path(), rejected=Path(), first_frame=FRAME, **names)
+        (task,) = labelling_tasks([pair], "")
+        data = task["data"]
+        assert isinstance(data, dict)
+        assert {data["a"], data["b"]} == set(names.values())
+        a_is_chosen += data["a"] == names["chosen_id"]
+    assert 70 < a_is_chosen < 130
+
+
+def test_two_labels_of_one_pair_of_videos_are_one_task(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [0.2, 0.9], outcomes={0: 0.9, 1: 0.1}, goal=GOAL)
+    found = pairs_of_runs(read_runs([tmp_path]), PairingRules())
+    assert {f.pair.label_source for f in found} == {"critic", "outcome"}
+    usable = video_pairs(found, lambda video: FRAME, Counter(), same_first_frame=True)
+    assert len(usable) == 2
+    assert len(labelling_tasks(usable, "")) == 1

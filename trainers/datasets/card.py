@@ -1,0 +1,120 @@
+"""The README of a dataset: what is in it, where it comes from, and how to train on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trainers.datasets.splits import SPLITS
+
+_NO_MODEL = "The reward of a video is the mean of its critics."
+_MODEL = """\
+The reward of a video is the share of the other videos of its task that it would win against under the reward
+model {model}, version {version} (SHA-256 {checksum}).
+{statement}"""
+_HF = """\
+configs:
+- config_name: default
+  data_files:
+{files}
+"""
+_SPLIT = "  - split: {split}\n    path: {split}/**"
+_USE = {
+    "diffsynth": """\
+Each split is a `--dataset_base_path` of DiffSynth-Studio, with `metadata.csv` in it:
+
+```sh
+accelerate launch examples/wanvideo/model_training/train.py \\
+  --dataset_base_path DATASET/train --dataset_metadata_path DATASET/train/metadata.csv …
+```
+
+The first frame of a video is its conditioning image with `--extra_inputs input_image`.
+""",
+    "cosmos-predict2": """\
+Each split is a `dataset_dir` of Cosmos-Predict2, once its T5 embeddings are made in a checkout of it:
+
+```sh
+python -m scripts.get_t5_embeddings --dataset_path DATASET/train
+```
+""",
+    "wow-dit-2b": """\
+Each split is a `dataset_dir` of WoW's `cosmos_predict2/data/dataset_video.py`, which passes over videos
+without a T5 embedding. WoW's own encoder makes them, with WoW's Python, in `dit_models/wow-dit-2b` of WoW:
+
+```sh
+PYTHONPATH=. python DATASET/embed_prompts.py
+```
+""",
+    "webdataset": """\
+```python
+import webdataset
+
+samples = webdataset.WebDataset("DATASET/train/shard-000000.tar", shardshuffle=False)
+```
+
+A sample has `mp4`, `txt` (the caption) and `json`.
+""",
+    "hf": """\
+```python
+from datasets import Video, load_dataset
+
+rows = load_dataset("DATASET", split="train").cast_column("video", Video(decode=False))
+```
+
+Without the cast the videos are decoded, which needs torchcodec.
+""",
+}
+
+
+def dataset_card(summary: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+    """Markdown; ``summary`` is the content of ``dataset.json``, ``pictures`` are file names and their texts.
+
+    DATASET stands for the folder, wherever it is.
+    """
+    splits = summary["splits"]
+    rows = "\n".join(
+        f"| {name} | {of['videos']:,} | {of['tasks']:,} | {of['bytes']:,} |" for name, of in splits.items()
+    )
+    left_out = "\n".join(f"- {number:,} {reason}" for reason, number in summary["left_out"].items())
+    files = "\n".join(_SPLIT.format(split=split) for split in SPLITS if split in splits)
+    loads = summary["format"] in ("hf", "webdataset") and splits
+    drawn = "\n\n".join(f"![{alt}]({name})" for name, alt in pictures.items())
+    caption = (
+        "the goal of its run"
+        if summary["caption"] == "goal"
+        else "the prompt that it was made from, with the requirements that refinement added to the goal"
+    )
+    return f"""---
+task_categories:
+- text-to-video
+{_HF.format(files=files) if loads else ""}---
+
+# {summary["videos"]:,} generated videos with captions
+
+Chosen by `{summary["policy"]}` out of {summary["iterations"]:,} iterations of refinement runs. The caption of
+a video is {caption}.
+
+{_reward(summary["snapshot"])}
+
+| split | videos | tasks | bytes |
+|---|---|---|---|
+{rows}
+
+A task is in one split, by its name alone. Left out:
+
+{left_out or "- nothing"}
+
+{drawn}
+
+## How to train on it
+
+{_USE[summary["format"]]}
+`manifest.jsonl` says of each video where it came from: run, iteration, seeds, contexts, what the critics, the
+reward model and a validator or person said of it, and its SHA-256. `dataset.json` has the counts.
+"""
+
+
+def _reward(snapshot: Mapping[str, Any] | None) -> str:
+    if snapshot is None:
+        return _NO_MODEL
+    return _MODEL.format(**snapshot)

@@ -1,0 +1,105 @@
+"""From runs to the samples of a dataset: usable, judged, no copies, then chosen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streams.contracts import RewardSnapshot
+from trainers.datasets.captions import CaptionKind, caption_of
+from trainers.datasets.formats import DatasetFormat, takes
+from trainers.datasets.near_duplicates import NEAR, Hash, near_duplicates
+from trainers.datasets.rewards import RatedSample, rate
+from trainers.datasets.samples import Run, Sample, samples_of
+from trainers.datasets.selection import SelectionPolicy, select
+
+BELOW_OUTCOME = "videos judged below the least outcome"
+NO_CAPTION = "videos without a caption"
+NO_TEXT = "captions that a reader of CSV takes for a number or for nothing"
+UNDECODABLE = "videos that cannot be decoded"
+COPIES = "near-duplicates"
+NOT_CHOSEN = "not chosen"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What decoding a video shows."""
+
+    hash: Hash
+    frames: int
+    fps: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceRules:
+    """Which videos of the runs make a dataset.
+
+    ``nearest`` is the distance up to which videos of one task are copies, in bits of a frame's 64;
+    ``min_outcome`` leaves out what a validator or person scored below it, and nothing else.
+    """
+
+    dataset_format: DatasetFormat
+    caption: CaptionKind = "goal"
+    policy: SelectionPolicy = field(default_factory=SelectionPolicy)
+    nearest: float = NEAR
+    min_outcome: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    chosen: tuple[RatedSample, ...]
+    """In the order of their ids."""
+    distinct: tuple[RatedSample, ...]
+    """What they were chosen from."""
+    looks: dict[str, Look]
+    left_out: Counter[str]
+    """Reason to number; with the chosen ones, every iteration of the runs."""
+
+
+def choose(
+    runs: Iterable[Run],
+    rules: ChoiceRules,
+    snapshot: RewardSnapshot | None,
+    look: Callable[[Path], Look | None],
+    on_look: Callable[[int, int], None] = lambda done, total: None,
+) -> Choice:
+    """The videos that a dataset is made of; the same whatever the order of the runs.
+
+    ``look`` decodes a video, and gives None for one that cannot be decoded. Copies are left out before the
+    choice, so that two of a task are two; a video is rated against all of its task that can be decoded.
+    """
+    found, left_out = samples_of(runs)
+    wanted = [sample for sample in found if not _refused(sample, rules, left_out)]
+    looks: dict[str, Look] = {}
+    for done, sample in enumerate(wanted, start=1):
+        seen = look(sample.video)
+        if seen is not None:
+            looks[sample.id] = seen
+        on_look(done, len(wanted))
+    left_out[UNDECODABLE] += len(wanted) - len(looks)
+    rated = rate(sorted((s for s in wanted if s.id in looks), key=lambda s: s.id), snapshot)
+    copies = near_duplicates(rated, {name: seen.hash for name, seen in looks.items()}, rules.nearest)
+    distinct = [sample for sample in rated if sample.id not in copies]
+    chosen = sorted(select(distinct, rules.policy), key=lambda sample: sample.id)
+    left_out[COPIES] += len(copies)
+    left_out[NOT_CHOSEN] += len(distinct) - len(chosen)
+    return Choice(chosen=tuple(chosen), distinct=tuple(distinct), looks=looks, left_out=+left_out)
+
+
+def _refused(sample: Sample, rules: ChoiceRules, left_out: Counter[str]) -> bool:
+    outcome = sample.event.outcome_score
+    caption = caption_of(sample.event, rules.caption)
+    reason = (
+        BELOW_OUTCOME
+        if outcome is not None and outcome < rules.min_outcome
+        else NO_CAPTION
+        if not caption
+        else NO_TEXT
+        if not takes(rules.dataset_format, caption)
+        else None
+    )
+    if reason is not None:
+        left_out[reason] += 1
+    return reason is not None

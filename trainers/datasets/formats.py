@@ -1,0 +1,97 @@
+"""One split of a dataset in the form that a training reads.
+
+- ``diffsynth``: DiffSynth-Studio's ``--dataset_base_path`` with ``metadata.csv`` (``video,prompt``);
+- ``cosmos-predict2``: ``videos/ID.mp4`` and ``metas/ID.txt``, of which ``scripts.get_t5_embeddings`` makes
+  ``t5_xxl/ID.pickle``;
+- ``wow-dit-2b``: the same folders, of which ``cosmos_predict2/data/dataset_video.py`` reads ``videos`` and
+  ``t5_xxl`` by the same base name; ``embed_prompts.py`` beside the splits makes the embeddings;
+- ``webdataset``: ``shard-000000.tar`` with ``ID.mp4``, ``ID.txt`` and ``ID.json``;
+- ``hf``: Hugging Face's VideoFolder, ``metadata.parquet`` beside ``videos/ID.mp4``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+from streams.fail_points import reach
+from trainers.datasets.new_folder import place
+from trainers.datasets.rows import Row, Stored, stored
+
+DatasetFormat = Literal["diffsynth", "cosmos-predict2", "wow-dit-2b", "webdataset", "hf"]
+FORMATS: tuple[DatasetFormat, ...] = get_args(DatasetFormat)
+
+_NO_TEXT = {
+    *("", "#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "<na>", "n/a", "na"),
+    *("null", "nan", "none", "true", "false"),
+}
+"""What pandas.read_csv takes for a missing value or a truth value, in any case."""
+
+
+def takes(dataset_format: DatasetFormat, caption: str) -> bool:
+    """Whether the format gives this caption back as a text."""
+    if dataset_format != "diffsynth":
+        return True
+    try:
+        float(caption.replace("_", "x"))
+    except ValueError:
+        return caption.casefold() not in _NO_TEXT
+    return False
+
+
+def write_split(
+    dataset_format: DatasetFormat,
+    folder: Path,
+    rows: Sequence[Row],
+    *,
+    link: bool = False,
+    shard_bytes: int = 1_000_000_000,
+    on_row: Callable[[], None] = lambda: None,
+) -> dict[str, Stored]:
+    """Write the rows in their order into ``folder``, which is made; row id to where its video lies.
+
+    ``link`` gives videos another name rather than a copy, where there are video files; a shard ends with the
+    row that makes it larger than ``shard_bytes``. The same rows give the same bytes. Raises OSError.
+    """
+    folder.mkdir()
+    if dataset_format == "webdataset":
+        from trainers.datasets.shards import write_shards
+
+        return write_shards(folder, rows, shard_bytes, on_row)
+    places = _videos(folder, rows, link, on_row)
+    if dataset_format == "diffsynth":
+        (folder / "metadata.csv").write_bytes(_metadata(rows, places))
+    elif dataset_format == "hf":
+        from trainers.datasets.video_folder import metadata
+
+        (folder / "metadata.parquet").write_bytes(metadata(rows, places))
+    else:
+        (folder / "metas").mkdir()
+        for row in rows:
+            (folder / "metas" / f"{row.id}.txt").write_bytes(row.caption.encode())
+    if dataset_format == "wow-dit-2b":
+        (folder / "t5_xxl").mkdir()
+    return places
+
+
+def _videos(folder: Path, rows: Sequence[Row], link: bool, on_row: Callable[[], None]) -> dict[str, Stored]:
+    (folder / "videos").mkdir()
+    places = {}
+    for row in rows:
+        path = f"videos/{row.id}.mp4"
+        place(row.video, folder / path, link=link)
+        places[row.id] = stored(folder, path)
+        reach("dataset.row-written")
+        on_row()
+    return places
+
+
+def _metadata(rows: Sequence[Row], places: dict[str, Stored]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("video", "prompt"))
+    writer.writerows((places[row.id].path, row.caption) for row in rows)
+    return text.getvalue().encode()

@@ -1,0 +1,211 @@
+"""Preference pairs with the videos of both sides, for trainings of preferences and for people who judge."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from streams.codec import encode
+from streams.contracts import LabelSource, PreferencePair
+from streams.files import read_text_pairs
+from trainers.datasets.near_duplicates import Frames
+from trainers.datasets.samples import OUTSIDE, Run, find_video
+from trainers.pairing import PairingRules, pairs_of_run
+
+EQUAL_TEXTS = "pairs of two equal prompts"
+NO_TEXTS = "pairs without the goal or one of the prompts"
+NO_VIDEOS = "pairs whose videos are missing"
+OUTSIDE_VIDEOS = "pairs with a video outside its run's folder"
+EQUAL_VIDEOS = "pairs of two equal videos"
+UNDECODABLE = "pairs with a video that cannot be decoded"
+OTHER_FIRST_FRAME = "pairs whose videos begin with different frames"
+OTHER_LABELS = "pairs with other labels"
+
+SAME_FRAME = 8.0
+"""Mean difference of 255 grey levels up to which two first frames are one. H.264 leaves about 2."""
+
+Frame = NDArray[np.uint8]
+"""RGB, shape (H, W, 3)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPair:
+    """A pair and the folder that its artifacts are in."""
+
+    pair: PreferencePair
+    run: Run
+
+    @property
+    def id(self) -> str:
+        """The pair's own, or for one from elsewhere a hash of it."""
+        return self.pair.pair_id or hashlib.sha256(encode(self.pair)).hexdigest()[:32]
+
+    @property
+    def goal(self) -> str:
+        return self.pair.goal_instruction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoPair:
+    """A pair whose videos are there; ids are names for their files, made of their content."""
+
+    found: FoundPair
+    chosen: Path
+    rejected: Path
+    chosen_id: str
+    rejected_id: str
+    first_frame: Frame
+    """Of the chosen one."""
+
+
+def pairs_of_runs(runs: Iterable[Run], rules: PairingRules) -> list[FoundPair]:
+    """The pairs of finished runs, by id."""
+    return _by_id(FoundPair(pair=pair, run=run) for run in runs for pair in pairs_of_run(run.events, rules))
+
+
+def pairs_of_files(files: Iterable[Path], runs: Iterable[Run] = ()) -> list[FoundPair]:
+    """The pairs of ``pairs.jsonl`` files, by id; one that is there twice counts once. Raises BadInput.
+
+    Artifacts are looked for in the run of the pair where it is one of ``runs``, else beside the file.
+    """
+    known = {run.run_id: run for run in runs}
+    return _by_id(
+        FoundPair(pair=message, run=known.get(message.run_id) or _beside(file, message.run_id))
+        for file in files
+        for message in read_text_pairs(file)
+        if isinstance(message, PreferencePair)
+    )
+
+
+def labelled(
+    pairs: Iterable[FoundPair], sources: Sequence[LabelSource], left_out: Counter[str]
+) -> list[FoundPair]:
+    """Those whose label is of one of ``sources``; all where none is named."""
+    pairs = list(pairs)
+    wanted = [found for found in pairs if not sources or found.pair.label_source in sources]
+    left_out[OTHER_LABELS] += len(pairs) - len(wanted)
+    return wanted
+
+
+def trl_rows(pairs: Iterable[FoundPair], left_out: Counter[str]) -> list[dict[str, object]]:
+    """TRL's preference format with an explicit prompt: ``prompt``, ``chosen``, ``rejected``, and a margin.
+
+    The prompt is the goal with a line end, as TRL puts prompt and completion together as they are.
+    """
+    rows: list[dict[str, object]] = []
+    for found in pairs:
+        pair = found.pair
+        if not (found.goal.strip() and pair.chosen_prompt.strip() and pair.rejected_prompt.strip()):
+            left_out[NO_TEXTS] += 1
+        elif pair.chosen_prompt == pair.rejected_prompt:
+            left_out[EQUAL_TEXTS] += 1
+        else:
+            texts = {
+                "prompt": f"{found.goal}\n",
+                "chosen": pair.chosen_prompt,
+                "rejected": pair.rejected_prompt,
+            }
+            rows.append({**texts, **_provenance(found)})
+    return rows
+
+
+def video_pairs(
+    pairs: Iterable[FoundPair],
+    first_frame: Callable[[Path], Frame | None],
+    left_out: Counter[str],
+    *,
+    same_first_frame: bool,
+    on_pair: Callable[[], None] = lambda: None,
+) -> list[VideoPair]:
+    """The pairs whose videos can be used, and with ``same_first_frame`` begin alike, as DPO of an
+    image-to-video model needs it. ``first_frame`` gives None for a video that cannot be decoded."""
+    frames: dict[Path, Frame | None] = {}
+    ids: dict[Path, str] = {}
+    usable = []
+    for found in pairs:
+        on_pair()
+        chosen = find_video(found.run, found.pair.chosen_artifact)
+        rejected = find_video(found.run, found.pair.rejected_artifact)
+        if isinstance(chosen, str) or isinstance(rejected, str):
+            left_out[OUTSIDE_VIDEOS if OUTSIDE in (chosen, rejected) else NO_VIDEOS] += 1
+            continue
+        for video in (chosen, rejected):
+            if video not in frames:
+                frames[video], ids[video] = first_frame(video), _content_id(video)
+        a, b = frames[chosen], frames[rejected]
+        if a is None or b is None:
+            left_out[UNDECODABLE] += 1
+        elif ids[chosen] == ids[rejected]:
+            left_out[EQUAL_VIDEOS] += 1
+        elif same_first_frame and not _alike(a, b):
+            left_out[OTHER_FIRST_FRAME] += 1
+        else:
+            usable.append(
+                VideoPair(
+                    found=found,
+                    chosen=chosen,
+                    rejected=rejected,
+                    chosen_id=ids[chosen],
+                    rejected_id=ids[rejected],
+                    first_frame=a,
+                )
+            )
+    return usable
+
+
+def dpo_rows(pairs: Iterable[VideoPair]) -> list[dict[str, object]]:
+    """Paths are from the folder of the pairs; the prompt is the goal, the same for both."""
+    return [
+        {
+            "prompt": pair.found.goal,
+            "first_frame": f"first_frames/{pair.chosen_id}.png",
+            "chosen_video": f"videos/{pair.chosen_id}.mp4",
+            "rejected_video": f"videos/{pair.rejected_id}.mp4",
+            "chosen_prompt": pair.found.pair.chosen_prompt,
+            "rejected_prompt": pair.found.pair.rejected_prompt,
+            **_provenance(pair.found),
+        }
+        for pair in pairs
+    ]
+
+
+def json_lines(rows: Iterable[Mapping[str, object]]) -> bytes:
+    return b"".join(orjson.dumps(row) + b"\n" for row in rows)
+
+
+def _provenance(found: FoundPair) -> dict[str, object]:
+    pair = found.pair
+    return {
+        "margin": pair.gap,
+        "label_source": pair.label_source,
+        "pair_id": found.id,
+        "task_id": pair.task_id,
+        "run_id": pair.run_id,
+    }
+
+
+def _by_id(pairs: Iterable[FoundPair]) -> list[FoundPair]:
+    once: dict[str, FoundPair] = {}
+    for found in pairs:
+        once.setdefault(found.id, found)
+    return [once[pair_id] for pair_id in sorted(once)]
+
+
+def _beside(file: Path, run_id: str) -> Run:
+    return Run(folder=file.resolve().parent, run_id=run_id, events=())
+
+
+def _content_id(video: Path) -> str:
+    with video.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:20]
+
+
+def _alike(a: Frames, b: Frames) -> bool:
+    return a.shape == b.shape and float(np.abs(a.astype(np.int16) - b).mean()) <= SAME_FRAME

@@ -1,0 +1,144 @@
+"""The videos of finished runs that something may be learnt from, and why the others were left out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from streams.contracts import TraceEvent
+from streams.errors import BadInput
+from streams.files import inside, read_trace
+
+FAILED = "failed candidates"
+MISSING = "videos that are missing"
+OUTSIDE = "videos outside their run's folder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run of some folder: its iterations in their order, each once."""
+
+    folder: Path
+    run_id: str
+    events: tuple[TraceEvent, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A video that critics have judged, with all that its run says of it."""
+
+    event: TraceEvent
+    video: Path
+
+    @property
+    def id(self) -> str:
+        """20 hexadecimal digits, made of the run and the iteration alone: a name for files everywhere."""
+        identity = f"{self.event.run_id}\0{self.event.iter_idx}"
+        return hashlib.sha256(identity.encode()).hexdigest()[:20]
+
+    @property
+    def task(self) -> str:
+        return task_of(self.event)
+
+
+def task_of(event: TraceEvent) -> str:
+    """What the video was for: the task id, or for a run that names none (its id stands there) its goal.
+
+    So all runs for one goal are of one task, and no goal is both learnt and tested.
+    """
+    goal = _plain(event.goal_instruction)
+    return event.task_id if event.task_id != event.run_id or not goal else goal
+
+
+def goal_of(event: TraceEvent) -> str:
+    """The goal as it is compared: whatever its case and its spaces."""
+    return _plain(event.goal_instruction)
+
+
+def read_runs(folders: Iterable[Path]) -> list[Run]:
+    """The runs of folders, each the folder of a run (with ``trace.jsonl``) or one of such folders.
+
+    In the order of their ids, whatever the order of the folders; a run that is found twice counts once.
+    Raises BadInput for a folder without a run, a trace that cannot be read, and two runs of one id.
+    """
+    runs: dict[str, Run] = {}
+    for folder in sorted({found.resolve() for given in folders for found in _run_folders(given)}):
+        for run in _runs_in(folder):
+            there = runs.setdefault(run.run_id, run)
+            if there.events != run.events:
+                raise BadInput(
+                    f"{folder} and {there.folder}: hold different runs of the id {run.run_id!r}; "
+                    "a run's id is its own, so give one of them"
+                )
+    return [runs[run_id] for run_id in sorted(runs)]
+
+
+def samples_of(runs: Iterable[Run]) -> tuple[list[Sample], Counter[str]]:
+    """The videos that can be used, in the order of runs and iterations; and reason to how many cannot."""
+    samples = []
+    left_out: Counter[str] = Counter()
+    for run in runs:
+        for event in run.events:
+            video = find_video(run, event.artifact_path)
+            if event.overall_score is None:
+                left_out[FAILED] += 1
+            elif isinstance(video, str):
+                left_out[video] += 1
+            else:
+                samples.append(Sample(event=event, video=video))
+    return samples, left_out
+
+
+def find_video(run: Run, artifact_path: str) -> Path | str:
+    """The file of an iteration, or why it cannot be used: ``MISSING`` or ``OUTSIDE``.
+
+    TriBrain 0.6.2 wrote paths that begin with the name of the run's folder.
+    """
+    if not artifact_path:
+        return MISSING
+    places = [inside(run.folder, artifact_path)]
+    first, _, rest = artifact_path.partition("/")
+    if first == run.folder.name and rest:
+        places.append(inside(run.folder, rest))
+    known = [place for place in places if place is not None]
+    if not known:
+        return OUTSIDE
+    return next((place for place in known if _is_file(place)), MISSING)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
+def _run_folders(given: Path) -> list[Path]:
+    if (given / "trace.jsonl").is_file():
+        return [given]
+    found = [trace.parent for trace in given.glob("*/trace.jsonl") if trace.is_file()]
+    if not found:
+        what = "no such folder" if not given.exists() else "no trace.jsonl is in it, nor in a folder in it"
+        raise BadInput(f"{given}: {what}; give the folder of a run, or one that holds such folders")
+    return found
+
+
+def _runs_in(folder: Path) -> list[Run]:
+    """A trace holds one run; a dump of the topic may hold several."""
+    events: dict[str, dict[int, TraceEvent]] = {}
+    if (folder / "trace.jsonl").stat().st_size:  # a run that was stopped at once leaves an empty one
+        for message in read_trace(folder / "trace.jsonl"):
+            of_run = events.setdefault(message.run_id, {})
+            if isinstance(message, TraceEvent):
+                of_run.setdefault(message.iter_idx, message)
+    return [
+        Run(folder=folder, run_id=run_id, events=tuple(of_run[i] for i in sorted(of_run)))
+        for run_id, of_run in events.items()
+    ]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
