@@ -20,6 +20,7 @@ _COMMANDS = {
     "run-simulated": ("tribrain.runs:run_simulated", "One refinement run of the simulated world model."),
     "run-subprocess": ("tribrain.runs:run_subprocess", "One refinement run of any generator command."),
     "run-wow": ("tribrain.wow:run_wow", "One refinement run of WoW, from a checkout of its repository."),
+    "run-suite": ("tribrain.suite:run_suite", "A refinement run for each prompt of a benchmark file."),
     "export-preference-pairs": ("tribrain.pairs:export_preference_pairs", "Pairs of a finished run."),
     "build-dataset": (
         "tribrain.build_dataset:build_dataset_command",
@@ -55,7 +56,7 @@ _COMMANDS = {
     "dlq": ("tribrain.dlq:dlq", "Messages that could not be used: list, show, replay."),
     "experiment": ("tribrain.experiment:experiment", "What preferences are worth where the truth is known."),
     "doctor": ("tribrain.doctor:doctor", "What of all that TriBrain can use is on this machine."),
-    "report": ("tribrain.report:report", "The report of a demo's directory, made again."),
+    "report": ("tribrain.report:report", "The report of a demo or suite, made again."),
 }
 
 
