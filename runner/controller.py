@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from runner.refiner import ARMS, MAX_PROMPT_CHARS, Arm
+from runner.refiner import ARMS, Arm
 from streams.errors import BadInput
 from streams.files import write_atomically
 
@@ -36,6 +36,7 @@ Matrix = NDArray[np.float64]
 FAILURE_MODES = ("physics", "task", "smoothness", "quality")
 _SCHEMA = "tribrain.controller/1"
 _UNKNOWN = 0.5
+_LONG_PROMPT_CHARS = 2200
 FEATURES: tuple[str, ...] = (
     "constant",
     *(f"{mode}.{kind}" for mode in FAILURE_MODES for kind in ("deficit", "missing")),
@@ -58,14 +59,14 @@ def context_features(
     """The context x, shape (len(FEATURES),), every entry in [0, 1].
 
     Per failure mode the deficit 1 − score (0.5 where no critic gave one) and a flag for a missing score;
-    then plateau/(1 + plateau) and the prompt's share of its greatest length. It describes the prompt to
-    build on, so the scores are those of the best of the run.
+    then plateau/(1 + plateau) and the prompt's length as a share of a long one's, 1 at most. It describes the
+    prompt to build on, so the scores are those of the best of the run.
     """
     x = [1.0]
     for mode in FAILURE_MODES:
         score = fused_scores.get(mode)
         x += [_UNKNOWN, 1.0] if score is None else [1.0 - score, 0.0]
-    x += [plateau_steps / (1.0 + plateau_steps), prompt_chars / MAX_PROMPT_CHARS]
+    x += [plateau_steps / (1.0 + plateau_steps), min(1.0, prompt_chars / _LONG_PROMPT_CHARS)]
     return np.array(x)
 
 

@@ -17,9 +17,10 @@ Arm = Literal["physics", "task", "smoothness", "quality", "minimal"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
 
 MAX_LEVEL = 3
-MAX_GOAL_CHARS = 1000
-MAX_PROMPT_CHARS = 2200
-"""Room for the longest goal with every directive at its last level; about 500 tokens of English."""
+MAX_GOAL_CHARS = 2000
+MAX_PROMPT_CHARS = 3200
+"""Room for the longest goal with every directive at its last level. A text encoder with 512 tokens reads
+about 2,200 characters of English, so with a goal of more than 1,000 it may not see the last directives."""
 
 _HEADING = "\n\nRequirements:\n"
 _DIRECTIVES: dict[Arm, str] = {
