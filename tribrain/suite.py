@@ -109,16 +109,16 @@ def run_suite(
         )
     of_world = {name: given.pop(name) for name in WORLD_OPTIONS}
     lines = GeneratorLines()
-    open_world = world_factory(world, of_world, lines)
     settings = _settings({"seed": seed, "controller": controller, **of_world, **given})
     with ExitStack() as stack:
         stack.enter_context(Interrupts())
+        world_of = world_factory(world, of_world, stack, lines)
         refinement = open_refinement(stack, **given)
         _begun_from(controller)  # says what is wrong with it before anything is written
         tasks = part.take(suite.tasks)
         if tasks:
-            with open_world(tasks[0].prompt, tasks[0].image, tasks[0].seed(seed)):
-                pass  # what it lacks is said before anything is generated
+            # What it lacks is said before anything is generated.
+            world_of(tasks[0].prompt, tasks[0].image, tasks[0].seed(seed))
         folder = SuiteFolder(out)
         plan = folder.begin(_plan(suite, out, world, settings, suite_id))
         work = _Work(
@@ -126,7 +126,7 @@ def run_suite(
             folder=folder,
             plan=plan,
             refinement=refinement,
-            open_world=open_world,
+            world_of=world_of,
             controller=_copied(controller, out),
             seed=seed,
             lines=lines,
@@ -148,7 +148,7 @@ class _Work:
     folder: SuiteFolder
     plan: SuitePlan
     refinement: Refinement
-    open_world: WorldFactory
+    world_of: WorldFactory
     controller: Path | None
     """State that each run starts from."""
     seed: int
@@ -169,20 +169,19 @@ class _Work:
                     return finished  # what was left in its spool has been sent
                 self.lines.shown_by(sink.show_line)
                 seed = task.seed(self.seed)
-                with self.open_world(task.prompt, task.image, seed) as world:
-                    result = run_or_resume(
-                        RefinementLoop(
-                            goal=task.prompt,
-                            world=world,
-                            controller=_begun_from(self.controller),
-                            seed=seed,
-                            out_dir=out,
-                            run_id=run_id,
-                            task_id=self.suite.task_id(task),
-                            sink=sink,
-                            **refinement.of_loop,
-                        )
+                result = run_or_resume(
+                    RefinementLoop(
+                        goal=task.prompt,
+                        world=self.world_of(task.prompt, task.image, seed),
+                        controller=_begun_from(self.controller),
+                        seed=seed,
+                        out_dir=out,
+                        run_id=run_id,
+                        task_id=self.suite.task_id(task),
+                        sink=sink,
+                        **refinement.of_loop,
                     )
+                )
             reach("suite.run-recorded")
             run = self.folder.finish(task, result)
             reach("suite.run-finished")

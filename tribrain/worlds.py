@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,36 @@ import click
 from runner.interfaces import WorldModel
 from runner.worlds.simulated import SimulatedWorld
 from runner.worlds.subprocess import SubprocessWorld
+from runner.worlds.wow.world import WowWorld
 from streams.errors import BadInput
 from tribrain import options
 from tribrain.generator_lines import GeneratorLines
 from tribrain.wow import wow_options, wow_world
 
-WorldFactory = Callable[[str, Path, int], AbstractContextManager[WorldModel]]
-"""Goal, first frame and seed to the world model of one run, which is closed after it."""
+WorldFactory = Callable[[str, Path, int], WorldModel]
+"""Goal, first frame and seed to the world model of one run."""
 
 
-def _simulated(_lines: GeneratorLines, *, outcome_share: float = 0.5) -> WorldFactory:
-    return lambda goal, image, seed: nullcontext(SimulatedWorld(goal, seed, outcome_share))
+def _simulated(_stack: ExitStack, _lines: GeneratorLines, *, outcome_share: float = 0.5) -> WorldFactory:
+    return lambda goal, image, seed: SimulatedWorld(goal, seed, outcome_share)
 
 
-def _subprocess(_lines: GeneratorLines, *, cmd: str, timeout_s: float = 600.0) -> WorldFactory:
-    return lambda goal, image, seed: nullcontext(SubprocessWorld(cmd, timeout_s, image))
+def _subprocess(
+    _stack: ExitStack, _lines: GeneratorLines, *, cmd: str, timeout_s: float = 600.0
+) -> WorldFactory:
+    return lambda goal, image, seed: SubprocessWorld(cmd, timeout_s, image)
 
 
-def _wow(lines: GeneratorLines, **given: Any) -> WorldFactory:
-    return lambda goal, image, seed: wow_world(image, lines, **given)
+def _wow(stack: ExitStack, lines: GeneratorLines, **given: Any) -> WorldFactory:
+    """One for all runs, as a pipeline that is loaded stays so."""
+    opened: list[WowWorld] = []
+
+    def world(goal: str, image: Path, seed: int) -> WowWorld:
+        if not opened:
+            opened.append(stack.enter_context(wow_world(image, lines, **given)))
+        return opened[0].with_image(image)
+
+    return world
 
 
 # By name: what makes it, the options that it needs, and those that it may have.
@@ -89,8 +100,13 @@ WORLD_OPTIONS = (
 )
 
 
-def world_factory(world: str, given: Mapping[str, Any], lines: GeneratorLines) -> WorldFactory:
-    """The factory of ``world``, of those of WORLD_OPTIONS that were given. Raises BadInput for others."""
+def world_factory(
+    world: str, given: Mapping[str, Any], stack: ExitStack, lines: GeneratorLines
+) -> WorldFactory:
+    """The factory of ``world``, of those of WORLD_OPTIONS that were given; ``stack`` closes what it opens.
+
+    Raises BadInput for others.
+    """
     make, needed, allowed = _WORLDS[world]
     chosen = {name: value for name, value in given.items() if value is not None}
     for name in needed:
@@ -99,7 +115,7 @@ def world_factory(world: str, given: Mapping[str, Any], lines: GeneratorLines) -
     for name in chosen:
         if name not in (*needed, *allowed):
             raise BadInput(f"{_flag(name)} is of no use with --world {world}; leave it out")
-    return make(lines, **chosen)
+    return make(stack, lines, **chosen)
 
 
 def _flag(name: str) -> str:

@@ -47,6 +47,11 @@ def test_each_model_of_wow_runs_a_suite(wow: FakeWow, model: str, tmp_path: Path
         assert events[0].meta["context"] == {"world_model": f"wow-{model}"}
 
 
+def test_a_pipeline_is_loaded_once_per_gpu_for_a_whole_suite(wow: FakeWow, tmp_path: Path) -> None:
+    tribrain(*words(wow, "wan-14b", tmp_path / "suite"))
+    assert len(wow.calls("wan-14b")) == 2
+
+
 def test_a_killed_suite_of_wow_makes_no_finished_video_again(wow: FakeWow, tmp_path: Path) -> None:
     out = tmp_path / "suite"
     arguments = words(wow, "dit-7b", out)
