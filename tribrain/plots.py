@@ -146,8 +146,11 @@ def evidence_plot(steps: Sequence[LearningStep], opens_at: float) -> Picture | N
     return Picture(png(figure), alt)
 
 
-def comparison_plot(panels: Mapping[str, Sequence[Curve]]) -> Picture | None:
-    """Side by side, one panel a measure (title to the groups' curves); None where no group has a run."""
+def comparison_plot(panels: Mapping[str, Sequence[Curve]], *, counted: str = "iteration") -> Picture | None:
+    """Side by side, one panel a measure (title to the groups' curves); None where no group has a run.
+
+    ``counted`` is what a curve has a value of.
+    """
     drawn = {title: [curve for curve in curves if curve.n_runs] for title, curves in panels.items()}
     drawn = {title: curves for title, curves in drawn.items() if curves}
     if not drawn:
@@ -165,7 +168,7 @@ def comparison_plot(panels: Mapping[str, Sequence[Curve]]) -> Picture | None:
             )
             axes.fill_between(iterations, mean - error, mean + error, color=colour, alpha=0.18, linewidth=0)
         axes.set_title(title, fontsize=11)
-        axes.set_xlabel("iteration")
+        axes.set_xlabel(counted)
         axes.set_ylabel("mean over runs ± standard error")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="best")
@@ -174,7 +177,7 @@ def comparison_plot(panels: Mapping[str, Sequence[Curve]]) -> Picture | None:
         for title, curves in drawn.items()
         for curve in curves
     )
-    return Picture(png(figure), f"Line charts of the best video so far per iteration. {ends}.")
+    return Picture(png(figure), f"Line charts of the best video so far per {counted}. {ends}.")
 
 
 def _styles(drawn: Sequence[Curve], panel: Sequence[Curve]) -> list[tuple[str, str, str]]:

@@ -32,7 +32,9 @@ def _render(folder: SuiteFolder, plan: SuitePlan, runs: list[SuiteRun]) -> str:
         "suite_report.html.j2",
         plan=plan,
         key_figures=_key_figures(plan, runs, curve),
-        plot=comparison_plot({"critics' score of the best so far": [curve]}) if runs else None,
+        plot=comparison_plot({"critics' score of the best so far": [curve]}, counted="video of a run")
+        if runs
+        else None,
         rows=list(zip(runs, contents, map(_media_type, videos), strict=True)),
         n_videos=sum(video is not None for video in videos),
         n_embedded=sum(content is not None for content in contents),
