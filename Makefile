@@ -33,7 +33,7 @@ test: $(LORA_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-faults: $(READY)
 	$(BIN)/pytest -m "long or not long" tests/faults
