@@ -54,6 +54,10 @@ _COMMANDS = {
     "snapshots": ("tribrain.snapshots:snapshots", "Published reward models: list, show, verify, rollback."),
     "dlq": ("tribrain.dlq:dlq", "Messages that could not be used: list, show, replay."),
     "experiment": ("tribrain.experiment:experiment", "What preferences are worth where the truth is known."),
+    "experiment-finetune": (
+        "tribrain.finetune_experiment:experiment_finetune",
+        "What selected data is worth to the next simulated world model.",
+    ),
     "doctor": ("tribrain.doctor:doctor", "What of all that TriBrain can use is on this machine."),
     "report": ("tribrain.report:report", "The report of a demo's directory, made again."),
 }

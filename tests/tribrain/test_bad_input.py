@@ -25,7 +25,7 @@ from tests.waiting import wait_until
 from trainers.text.train import train_on_texts
 from trainers.train import train_on_pairs
 from tribrain.cli import main
-from tribrain.experiment_folder import ExperimentFolder
+from tribrain.experiment import begun_folder
 
 COMMAND = "true {prompt} {out_dir}"
 CLOSED = "127.0.0.1:1"
@@ -77,7 +77,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("untold-base/config.json", b"{}")
     write("lora/reward.json", b"{")
     for out in ("planned", "damaged-unit"):
-        ExperimentFolder(Path(out)).begin(Plan(tasks=4, learning_tasks=2))
+        begun_folder(Path(out), Plan(tasks=4, learning_tasks=2))
     for seed in (0, 1):
         for condition in ALL_CONDITIONS:
             write(f"damaged-unit/units/seed-{seed:03d}-{condition.name.replace(' ', '-')}.json", b"{")
@@ -418,6 +418,12 @@ def cases() -> Iterator[tuple[str, str]]:
     )
     yield "experiment --out new --label-share 1.5", r"'--label-share': 1\.5 is not in the range"
     yield "experiment --out new --processes 0", r"'--processes': 0 is not in the range"
+    yield "experiment-finetune --out foreign", r"foreign: holds files that are not of an experiment; choose"
+    yield (
+        "experiment-finetune --out planned",
+        r"planned: holds an experiment with schema tribrain\.experiment/1 rather than tribrain\.finetune",
+    )
+    yield "experiment-finetune --out new --fraction 0", r"'--fraction': 0\.0 is not in the range"
     yield (
         "experiment --out pairs.jsonl/new",
         r"pairs\.jsonl/new/plan\.json: cannot be written: .*; choose another",
@@ -468,6 +474,7 @@ FLOATS = {
     f"serve-trainer --bootstrap-servers {CLOSED}": ["--min-gap", "--snapshot-every-s"],
     f"serve-text --bootstrap-servers {CLOSED}": ["--every-s"],
     "experiment --out new": ["--preference-weight", "--label-share", "--label-noise"],
+    "experiment-finetune --out new": ["--fraction"],
     "run-simulated --goal g --out new": [
         "--preference-weight", "--target-score", "--drift-threshold", "--max-wall", "--outcome-share",
     ],
