@@ -18,7 +18,7 @@ $(READY): constraints.txt pyproject.toml compose/kafka/pom.xml
 	$(BIN)/tribrain broker --fetch-only
 	@touch $@
 
-# PyTorch, Transformers and PEFT, for train-lora-rm; some GiB.
+# PyTorch, Transformers and PEFT, for train-lora-rm, and what datasets need; some GiB.
 lora: $(LORA_READY)
 
 $(LORA_READY): $(READY) constraints-lora.txt
@@ -56,7 +56,7 @@ constraints:
 	printf 'hatchling\neditables\n' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml - --output-file constraints.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-annotate --no-header --extra dev --extra lora --extra lora-test \
+	  --no-emit-index-url --no-annotate --no-header --extra dev --extra data --extra data-test --extra lora --extra lora-test \
 	  --constraint constraints.txt pyproject.toml --output-file constraints-lora.txt
 
 clean:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from runner.controller import FAILURE_MODES, belief_probs
 from runner.interfaces import (
+    AnyCritic,
     BatchWorldModel,
-    Critic,
     Generation,
     GenerationFailed,
     GenerationRequest,
+    Judgement,
+    VideoCritic,
     WorldModel,
 )
 from runner.video import read_video
@@ -35,12 +38,17 @@ class CandidateMaker(Protocol):
     """Generates and judges the candidates of one step, as ``make_candidates`` does."""
 
     def __call__(
-        self, world: WorldModel, critics: Sequence[Critic], goal: str, wanted: Sequence[Wanted], run_dir: Path
+        self,
+        world: WorldModel,
+        critics: Sequence[AnyCritic],
+        goal: str,
+        wanted: Sequence[Wanted],
+        run_dir: Path,
     ) -> list[TraceEvent]: ...
 
 
 def make_candidates(
-    world: WorldModel, critics: Sequence[Critic], goal: str, wanted: Sequence[Wanted], run_dir: Path
+    world: WorldModel, critics: Sequence[AnyCritic], goal: str, wanted: Sequence[Wanted], run_dir: Path
 ) -> list[TraceEvent]:
     """Generate into ``run_dir/iter_XX`` and judge; events in order, with all that came to be known.
 
@@ -75,7 +83,7 @@ def _generated(
 def _judged(
     wanted: Wanted,
     made: Generation | GenerationFailed,
-    critics: Sequence[Critic],
+    critics: Sequence[AnyCritic],
     goal: str,
     run_dir: Path,
 ) -> TraceEvent:
@@ -88,11 +96,31 @@ def _judged(
         artifact_path = _path_in(run_dir, made.video)
         meta |= _known_without_looking(made)
         meta["candidate_context"] = {**meta.get("candidate_context", {}), **made.context}
-        frames, fps = read_video(made.video)
-        results = tuple(critic.judge(frames, fps=fps, goal=goal) for critic in critics)
+        results = judge(made.video, critics, prompt=wanted.prompt, goal=goal)
     except GenerationFailed as error:
         meta["error"] = str(error) or "the generation failed"
     return judged_candidate(wanted, results, artifact_path=artifact_path, meta=meta)
+
+
+def judge(video: Path, critics: Sequence[AnyCritic], *, prompt: str, goal: str) -> tuple[CriticResult, ...]:
+    """What every critic says of a video, in their order. Raises GenerationFailed for one that is no video.
+
+    Those that look at the file are all at work while the others look at the frames.
+    """
+    frames, fps = read_video(video)
+    with ExitStack() as stack:
+        begun: dict[str, Judgement] = {}
+        for critic in critics:
+            if isinstance(critic, VideoCritic):
+                begun[critic.name] = critic.begin(video, prompt=prompt, goal=goal)
+                stack.callback(begun[critic.name].stop)
+        seen = {
+            critic.name: critic.judge(frames, fps=fps, goal=goal)
+            for critic in critics
+            if not isinstance(critic, VideoCritic)
+        }
+        told = {name: judgement.result() for name, judgement in begun.items()}
+    return tuple((seen | told)[critic.name] for critic in critics)
 
 
 def judged_candidate(

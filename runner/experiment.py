@@ -18,7 +18,7 @@ from runner.controller import ThompsonController
 from runner.critics.pixel import default_critics
 from runner.experiment_plan import ALL_CONDITIONS, Condition, Course, Plan, Result, hidden_taste
 from runner.footage import Footage
-from runner.interfaces import Critic, WorldModel
+from runner.interfaces import AnyCritic, WorldModel
 from runner.loop import RefinementLoop
 from runner.reward import PreferencePolicy
 from runner.stopping import StopRules
@@ -225,7 +225,12 @@ class _Take:
     task: int
 
     def __call__(
-        self, world: WorldModel, critics: Sequence[Critic], goal: str, wanted: Sequence[Wanted], run_dir: Path
+        self,
+        world: WorldModel,
+        critics: Sequence[AnyCritic],
+        goal: str,
+        wanted: Sequence[Wanted],
+        run_dir: Path,
     ) -> list[TraceEvent]:
         return [self._take(one) for one in wanted]
 

@@ -72,6 +72,32 @@ class Critic(Protocol):
         ...
 
 
+class Judgement(Protocol):
+    """What a critic is finding out about one video."""
+
+    def result(self) -> CriticResult:
+        """Wait for it. A critic that failed, or was too slow, gave no score, and the result says why."""
+        ...
+
+    def stop(self) -> None:
+        """Leave nothing behind; what is still at work is ended. Called once, and last."""
+        ...
+
+
+@runtime_checkable
+class VideoCritic(Protocol):
+    """Judges a video file beside the prompt that it was made from; several may be at work at a time."""
+
+    name: str
+
+    def begin(self, video: Path, *, prompt: str, goal: str) -> Judgement:
+        """Begin to judge ``video``, and return at once."""
+        ...
+
+
+AnyCritic = Critic | VideoCritic
+
+
 class EventSink(Protocol):
     """Takes trace events without ever blocking an iteration."""
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from runner.candidate import CandidateMaker, Wanted, make_candidates
 from runner.controller import Controller, context_features
-from runner.interfaces import Critic, EventSink, RewardFeed, TextReward, TextRewardFeed, WorldModel
+from runner.interfaces import AnyCritic, EventSink, RewardFeed, TextReward, TextRewardFeed, WorldModel
 from runner.record import RunRecord
 from runner.refiner import Arm, PromptState, refine
 from runner.reward import PreferencePolicy, Verdict
@@ -60,7 +60,7 @@ class RefinementLoop:
 
     goal: str
     world: WorldModel
-    critics: Sequence[Critic]
+    critics: Sequence[AnyCritic]
     controller: Controller
     stop: StopRules
     seed: int
@@ -117,7 +117,7 @@ class RefinementLoop:
             record.end(f"failed: {type(error).__name__}")
             raise
         record.end(stop_reason)
-        return _result(self.run_id, record.events, stop_reason)
+        return run_result(self.run_id, record.events, stop_reason)
 
     def events(self) -> Iterator[TraceEvent]:
         """The loop itself, of which nothing is recorded; the last event says why it stopped."""
@@ -268,7 +268,7 @@ def _reward_meta(verdict: Verdict | None, snapshot: RewardSnapshot | None) -> di
     }
 
 
-def _result(run_id: str, events: Sequence[TraceEvent], stop_reason: str) -> RunResult:
+def run_result(run_id: str, events: Sequence[TraceEvent], stop_reason: str) -> RunResult:
     versions: list[tuple[int, int | None]] = []
     current = None
     for event in events:

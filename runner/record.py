@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
+
+import orjson
 
 from runner.interfaces import EventSink
 from streams.codec import decode_trace, encode
 from streams.contracts import RunEnd, TraceEvent
 from streams.errors import BadInput
-from streams.files import sync_directory
+from streams.fail_points import reach
+from streams.files import read_bytes, sync_directory
 
 
 class RunRecord:
     """Appends to ``out_dir/trace.jsonl``, then pushes to the sink; an event is never in the sink alone.
 
-    Raises BadInput where ``out_dir`` already holds a trace.
+    Raises BadInput where ``out_dir`` already holds a trace. With ``take_up`` it goes on with that instead,
+    whatever ended the process that wrote it: ``events`` then has what is recorded of whole steps of
+    ``take_up`` candidates each, the last of which is pushed again. The loop has to come by the same events
+    once more, which checks that it is the same loop.
     """
 
-    def __init__(self, out_dir: Path, run_id: str, sink: EventSink | None) -> None:
+    def __init__(
+        self, out_dir: Path, run_id: str, sink: EventSink | None, *, take_up: int | None = None
+    ) -> None:
         self.path = out_dir / "trace.jsonl"
         self.run_id = run_id
         self.events: list[TraceEvent] = []
@@ -26,6 +36,12 @@ class RunRecord:
         self._messages: list[TraceEvent | RunEnd] = []
         self._ends: list[int] = []
         self._pushed = 0
+        self._to_come_by = 0
+        self.stop_reason: str | None = None
+        """Why the run ended; None while it has not."""
+        if take_up is not None and self.path.exists():
+            self._take_up(take_up)
+            return
         if self.path.exists():
             raise BadInput(f"{self.path}: already exists, and one trace holds one run; choose another --out")
         try:
@@ -37,16 +53,25 @@ class RunRecord:
             ) from None
         sync_directory(out_dir)
 
-    def add(self, event: TraceEvent) -> None:
-        """Record an iteration. Raises ContractError, and records nothing, if it could not be read back."""
-        decode_trace(encode(event), f"iteration {event.iter_idx}")
-        self.events.append(event)
-        self._messages.append(event)
+    def add(self, *events: TraceEvent) -> None:
+        """Record the candidates of a step. None is pushed before all of them are written.
+
+        Raises ContractError, and records nothing, if one could not be read back, and BadInput where one is
+        recorded already and was another.
+        """
+        for event in events:
+            decode_trace(encode(event), f"iteration {event.iter_idx}")
+        if self._to_come_by:
+            self._come_by(events)
+            return
+        self.events += events
+        self._messages += events
         self._settle()
 
     def end(self, stop_reason: str) -> None:
         """Record the end of the run, and first whatever an interruption left undone."""
         self._settle()
+        self.stop_reason = stop_reason
         self._messages.append(
             RunEnd(
                 run_id=self.run_id,
@@ -72,6 +97,54 @@ class RunRecord:
                 file.flush()
                 os.fsync(file.fileno())
             self._ends.append(start + len(line))
+            reach("record.written")
         while self._sink is not None and self._pushed < len(self._messages):
             self._sink.push(self._messages[self._pushed])
             self._pushed += 1
+            reach("record.pushed")
+
+    def _take_up(self, per_step: int) -> None:
+        """What is recorded, but for a line or step that was cut short: of that nobody has heard."""
+        raw = read_bytes(self.path)
+        lines = raw.split(b"\n")[:-1]
+        messages = [
+            decode_trace(line, f"{self.path}@line {number}") for number, line in enumerate(lines, start=1)
+        ]
+        self.events = [message for message in messages if isinstance(message, TraceEvent)]
+        ended = bool(messages) and isinstance(messages[-1], RunEnd)
+        if len(messages) != len(self.events) + ended or any(m.run_id != self.run_id for m in messages):
+            raise BadInput(
+                f"{self.path}: is not the trace of run {self.run_id!r} alone; choose another --out"
+            )
+        cut = 0 if ended else len(messages) % per_step
+        self.events = self.events[: len(self.events) - cut]
+        self._messages = [*self.events]
+        if ended and isinstance(messages[-1], RunEnd):
+            self._messages.append(messages[-1])
+            self.stop_reason = messages[-1].stop_reason
+        self._ends = list(accumulate(len(line) + 1 for line in lines[: len(self._messages)]))
+        os.truncate(self.path, self._ends[-1] if self._ends else 0)
+        # All of a step is pushed before the next one is written, and all steps before the end is.
+        self._pushed = max(0, len(self._messages) - (1 if ended else per_step))
+        self._to_come_by = 0 if ended else len(self.events)
+        self._settle()
+
+    def _come_by(self, events: Sequence[TraceEvent]) -> None:
+        first = len(self.events) - self._to_come_by
+        for event, before in zip(events, self.events[first:], strict=False):
+            if differences := _differences(before, event):
+                raise BadInput(
+                    f"{self.path}: iteration {event.iter_idx} does not come out again as it is recorded "
+                    f"({', '.join(differences)}): options, files or the program have changed since; "
+                    "go on with those that it was begun with, or choose another --out"
+                )
+        self._to_come_by -= len(events)
+
+
+def _differences(before: TraceEvent, event: TraceEvent) -> list[str]:
+    """What is not the same, but for times."""
+    old, new = (orjson.loads(encode(one)) for one in (before, event))
+    old, new = old | old.pop("meta"), new | new.pop("meta")
+    return sorted(
+        name for name in old.keys() | new.keys() if name != "iter_time_s" and old.get(name) != new.get(name)
+    )

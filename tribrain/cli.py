@@ -20,6 +20,7 @@ _COMMANDS = {
     "run-simulated": ("tribrain.runs:run_simulated", "One refinement run of the simulated world model."),
     "run-subprocess": ("tribrain.runs:run_subprocess", "One refinement run of any generator command."),
     "run-wow": ("tribrain.wow:run_wow", "One refinement run of WoW, from a checkout of its repository."),
+    "run-suite": ("tribrain.suite:run_suite", "A refinement run for each prompt of a benchmark file."),
     "export-preference-pairs": ("tribrain.pairs:export_preference_pairs", "Pairs of a finished run."),
     "build-dataset": (
         "tribrain.build_dataset:build_dataset_command",
@@ -59,7 +60,7 @@ _COMMANDS = {
         "What selected data is worth to the next simulated world model.",
     ),
     "doctor": ("tribrain.doctor:doctor", "What of all that TriBrain can use is on this machine."),
-    "report": ("tribrain.report:report", "The report of a demo's directory, made again."),
+    "report": ("tribrain.report:report", "The report of a demo or suite, made again."),
 }
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 import orjson
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from trainers.gate import OPENS_AT
 from tribrain import options
@@ -23,18 +21,20 @@ from tribrain.plots import (
     mean_curve,
     weights_plot,
 )
-
-_MAX_VIDEO_BYTES = 28_000_000
-"""Of all videos in a report together; a third more as text, so that the report stays below 40 MB."""
+from tribrain.report_page import embedded, render
+from tribrain.suite_folder import SuiteFolder
+from tribrain.suite_report import build_suite_report
 
 
 @click.command(epilog="Example: tribrain report outputs/demo")
 @click.argument("folder", type=options.PATH)
 @options.as_json
 def report(folder: Path, as_json: bool) -> None:
-    """Write FOLDER/report.html, for the folder of a demo: one file with its plots and videos in it."""
-    path = build_report(folder)
-    n_runs = len(read_summary(folder).runs)
+    """Write FOLDER/report.html, for the folder of a demo or suite: one file with its plots and videos."""
+    if SuiteFolder.is_one(folder):
+        path, n_runs = build_suite_report(folder), len(SuiteFolder(folder).all_finished())
+    else:
+        path, n_runs = build_report(folder), len(read_summary(folder).runs)
     if as_json:
         click.echo(orjson.dumps({"report": str(path), "runs": n_runs, "bytes": path.stat().st_size}))
     else:
@@ -56,16 +56,9 @@ def _render(demo: Demo) -> str:
     steps = [_learning_step(line) for line in demo.history]
     groups = {name: [run for run in demo.runs if run.group == name] for name in GROUPS}
     panels = _panels(groups["never"], groups["throughout"])
-    videos = _embedded([run.video for run in demo.runs])
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["data_uri"] = _data_uri
-    return environment.get_template("report.html.j2").render(
+    videos = embedded([run.video for run in demo.runs])
+    return render(
+        "report.html.j2",
         summary=demo.summary,
         key_figures=_key_figures(demo.summary),
         weights_plot=weights_plot(demo.weights) if demo.weights else None,
@@ -118,16 +111,6 @@ def _ends(panels: Mapping[str, Sequence[Curve]]) -> str:
     )
 
 
-def _embedded(videos: Sequence[Path | None]) -> list[bytes | None]:
-    """The first videos that fit into a report; None for the others."""
-    contents: list[bytes | None] = []
-    total = 0
-    for video in videos:
-        total += video.stat().st_size if video is not None else 0
-        contents.append(video.read_bytes() if video is not None and total <= _MAX_VIDEO_BYTES else None)
-    return contents
-
-
 def _key_figures(summary: Summary) -> list[tuple[str, str]]:
     by_source = ", ".join(f"{n} {source}" for source, n in sorted(summary.pairs_by_label_source.items()))
     opened = summary.gate_opened_at_pair
@@ -153,7 +136,3 @@ def _three_digits(value: float | None) -> str:
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _data_uri(content: bytes, media_type: str) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,89 @@ import click
 from runner.worlds.wow.checkout import MODELS, Checkout, ModelName
 from runner.worlds.wow.models import open_world
 from runner.worlds.wow.settings import WowSettings
+from runner.worlds.wow.world import WowWorld
 from streams.errors import BadInput
 from tribrain import options
 from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
 from tribrain.runs import run_options, run_world
+
+TIMEOUT_S = 3600.0
+
+
+def wow_options(*, required: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Which of WoW's models, and how it is called: what ``wow_world`` takes, but for image and time-out.
+
+    Where they are not ``required``, an option that is not given is None.
+    """
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(
+            [
+                click.option(
+                    "--wow-repo",
+                    required=required,
+                    type=options.PATH,
+                    metavar="FOLDER",
+                    help="A checkout of WoW's repository, with its checkpoints.",
+                ),
+                click.option(
+                    "--model",
+                    "wow_model",
+                    required=required,
+                    type=click.Choice(MODELS),
+                    help="Which of WoW's models.",
+                ),
+                click.option(
+                    "--gpus",
+                    metavar="ID[,…]",
+                    help="GPUs to use, a candidate on each; by default what there is.",
+                ),
+                click.option(
+                    "--wow-python",
+                    default="python" if required else None,
+                    show_default=True,
+                    metavar="PROGRAM",
+                    help="The interpreter of WoW's own environment.",
+                ),
+                click.option(
+                    "--wow-extra-args",
+                    default="" if required else None,
+                    metavar="ARGUMENTS",
+                    help="Added to the generator's command.",
+                ),
+            ]
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
+def wow_world(
+    image: Path,
+    lines: GeneratorLines,
+    *,
+    wow_repo: Path,
+    wow_model: ModelName,
+    gpus: str | None = None,
+    wow_python: str = "python",
+    wow_extra_args: str = "",
+    timeout_s: float = TIMEOUT_S,
+) -> WowWorld:
+    """The model, to be closed. Raises BadInput that names all that is missing."""
+    return open_world(
+        wow_model,
+        WowSettings(
+            checkout=Checkout.at(wow_repo),
+            image=image,
+            python=wow_python,
+            gpus=tuple(gpu.strip() for gpu in gpus.split(",")) if gpus is not None else (),
+            timeout_s=timeout_s,
+            extra=_split(wow_extra_args),
+            listener=lines,
+        ),
+    )
 
 
 @click.command(
@@ -23,33 +102,17 @@ from tribrain.runs import run_options, run_world
     "--prompt 'pour the tea' --candidates 4 --gpus 0,1 --out runs/tea"
 )
 @run_options
-@click.option(
-    "--wow-repo",
-    required=True,
-    type=options.PATH,
-    metavar="FOLDER",
-    help="A checkout of WoW's repository, with its checkpoints.",
-)
-@click.option("--model", "wow_model", required=True, type=click.Choice(MODELS), help="Which of WoW's models.")
+@wow_options(required=True)
 @click.option(
     "--image",
     required=True,
     type=options.PATH,
     help="The first frame: an image, or a video that begins with it.",
 )
-@click.option("--gpus", metavar="ID[,…]", help="GPUs to use, a candidate on each; by default what there is.")
-@click.option(
-    "--wow-python",
-    default="python",
-    show_default=True,
-    metavar="PROGRAM",
-    help="The interpreter of WoW's own environment.",
-)
-@click.option("--wow-extra-args", default="", metavar="ARGUMENTS", help="Added to the generator's command.")
 @click.option(
     "--timeout-s",
     type=options.FiniteFloat(min=0, min_open=True),
-    default=3600.0,
+    default=TIMEOUT_S,
     show_default=True,
     help="Longest time of one generation, loading the model included.",
 )
@@ -72,16 +135,17 @@ def run_wow(
     beside its video; its newest line is shown. Ctrl-C ends every process of it.
     """
     lines = GeneratorLines()
-    settings = WowSettings(
-        checkout=Checkout.at(wow_repo),
-        image=image,
-        python=wow_python,
-        gpus=tuple(gpu.strip() for gpu in gpus.split(",")) if gpus is not None else (),
+    world = wow_world(
+        image,
+        lines,
+        wow_repo=wow_repo,
+        wow_model=wow_model,
+        gpus=gpus,
+        wow_python=wow_python,
+        wow_extra_args=wow_extra_args,
         timeout_s=timeout_s,
-        extra=_split(wow_extra_args),
-        listener=lines,
     )
-    with Interrupts(), open_world(wow_model, settings) as world:
+    with Interrupts(), world:
         run_world(world, lines=lines, **given)
 
 

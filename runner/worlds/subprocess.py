@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import shutil
-import string
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from runner.command_template import CommandTemplate
 from runner.interfaces import Generation, GenerationFailed
 from runner.worlds.process import LOG_NAME, ProcessGroups, interruptibly, log_tail, run_to_end
 from streams.errors import BadInput
@@ -17,7 +15,7 @@ from streams.errors import BadInput
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif"})
 CONTEXT_NAME = "context.json"
 """What a generator may say of its video, for reward models to weigh: ``{"generator": "…", "cost": 1.5}``."""
-_PLACEHOLDERS = ("prompt", "out_dir", "seed")
+_PLACES = ("prompt", "out_dir", "seed", "image")
 _REQUIRED = ("prompt", "out_dir")
 
 # A file as it was: the same path with another of these was written anew.
@@ -27,21 +25,23 @@ _Stamp = tuple[int, int]
 class SubprocessWorld:
     """Runs ``command`` once a video and takes the newest video file it leaves in ``{out_dir}``.
 
-    ``command`` is a template such as ``python gen.py --prompt {prompt} --out {out_dir} --seed {seed}``. It is
-    split into arguments first and filled in afterwards, and no shell sees it: whatever a prompt holds arrives
-    as part of one argument. ``{{`` and ``}}`` stand for braces. The program has ``timeout_s`` seconds; it and
-    all it started are then killed.
+    ``command`` is a template such as ``python gen.py --prompt {prompt} --out {out_dir} --seed {seed}``; see
+    ``CommandTemplate``. ``{image}`` in it stands for the first frame, ``image``. The program has
+    ``timeout_s`` seconds; it and all it started are then killed.
 
-    Raises BadInput for a command that cannot be split, has another placeholder, lacks ``{prompt}`` or
-    ``{out_dir}``, or names a program that is not there, and for a time-out that is not positive.
+    Raises BadInput for a command that is no such template, for a time-out that is not positive, and where the
+    command asks for an image and there is none.
     """
 
     name = "subprocess"
 
-    def __init__(self, command: str, timeout_s: float) -> None:
+    def __init__(self, command: str, timeout_s: float, image: Path | None = None) -> None:
         if not timeout_s > 0:
             raise BadInput(f"the generator's time-out is {timeout_s} s; it must be above 0")
-        self._template = _parsed(command)
+        self._template = CommandTemplate(command, whose="the generator", places=_PLACES, required=_REQUIRED)
+        if "image" in self._template.used and image is None:
+            raise BadInput("the generator's command has {image}, and no image is given; give --image")
+        self._image = str(image.resolve()) if image is not None else ""
         self._timeout_s = timeout_s
 
     def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
@@ -51,8 +51,8 @@ class SubprocessWorld:
         out of time or leaves no new video.
         """
         folder = out_dir.resolve()
-        values = {"prompt": prompt, "out_dir": str(folder), "seed": str(seed)}
-        arguments = [argument.format_map(values) for argument in self._template]
+        values = {"prompt": prompt, "out_dir": str(folder), "seed": str(seed), "image": self._image}
+        arguments = self._template.filled(values)
         before = _videos(folder)
         log = folder / LOG_NAME
         groups = ProcessGroups()
@@ -72,28 +72,6 @@ class SubprocessWorld:
             meta={"generator_log": LOG_NAME, **said},
             context=context,
         )
-
-
-def _parsed(command: str) -> tuple[str, ...]:
-    try:
-        arguments = tuple(shlex.split(command))
-        parts = [part for argument in arguments for part in string.Formatter().parse(argument)]
-    except ValueError as error:
-        raise BadInput(f"the generator's command cannot be read: {error}: {command}") from None
-    used = {name for _, name, _, _ in parts if name is not None}
-    allowed = ", ".join(f"{{{name}}}" for name in _PLACEHOLDERS)
-    for _, name, spec, conversion in parts:
-        if name is not None and (name not in _PLACEHOLDERS or spec or conversion):
-            raise BadInput(
-                f"the generator's command has {{{name}}}; it may have {allowed} ({{{{ for a brace)"
-            )
-    for name in _REQUIRED:
-        if name not in used:
-            raise BadInput(f"the generator's command lacks {{{name}}}; it may have {allowed}: {command}")
-    program = arguments[0]
-    if "{" not in program and shutil.which(program) is None:
-        raise BadInput(f"the generator {program!r} is not a program that can be run; check its path")
-    return arguments
 
 
 def _context(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -82,6 +82,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for condition in ALL_CONDITIONS:
             write(f"damaged-unit/units/seed-{seed:03d}-{condition.name.replace(' ', '-')}.json", b"{")
     write("damaged-plan/plan.json", b"{")
+    write("damaged-suite/suite.json", b"{")
+    write("frame.png")
+    write("prompts-good.jsonl", prompt(0, "frame.png"), prompt(1, "frame.jpg"))
+    write("prompts.jsonl", prompt(0, "frame.png"), prompt(1, "gone.png"))
     return tmp_path
 
 
@@ -95,6 +99,10 @@ def original_pair() -> bytes:
     sides = {f"{side}_{what}": what for side in ("chosen", "rejected") for what in ("prompt", "artifact")}
     scores = {"chosen_score": 0.9, "rejected_score": 0.1}
     return orjson.dumps({"goal_instruction": "a goal", **sides, **scores, "meta": {"mode": "best_vs_rest"}})
+
+
+def prompt(index: int, image: str) -> bytes:
+    return orjson.dumps({"index": index, "image": image, "generated_description": "pour the tea"})
 
 
 def text_pair(*, task: str = "t", chosen: str = "good", rejected: str = "bad", weight: float = 1.0) -> bytes:
@@ -393,6 +401,35 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{wow} good --model dit-3b", r"'dit-3b' is not one of"
     yield "doctor --require dit-2b", r"--require dit-2b looks into a checkout of WoW; give --wow-repo"
 
+    yield f"{generator} 'true {{prompt}} {{out_dir}} {{image}}'", r"has \{image\}, and no image is given"
+    yield f"{generator} '{COMMAND}' --image nowhere.png", r"nowhere\.png: no such file; check the path"
+    yield f"{simulated} new --critic 'python c.py'", r"a critic is given as 'python c\.py'; expected NAME="
+    yield f"{simulated} new --critic 'a=true {{prompt}}'", r"the critic a's command lacks \{video\}"
+    yield f"{simulated} new --critic nowhere", r"no installed package offers the critic 'nowhere'"
+    yield f"{simulated} new --critic 'blur=true {{video}}'", r"there is a critic 'blur' already"
+    yield f"{simulated} new --no-pixel-critics", r"there is no critic; give at least one --critic"
+    yield f"{simulated} new --critic-timeout-s 0", r"'--critic-timeout-s': 0\.0 is not in the range x>0"
+
+    suite = "run-suite --out new --world simulated --prompts"
+    yield f"{suite} nowhere", r"nowhere: no such file; check the path"
+    yield f"{suite} empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt a line"
+    yield f"{suite} not-json/trace.jsonl", r"@line 1: .*; expected a JSON object with index, image and"
+    yield (
+        f"{suite} prompts.jsonl",
+        r"1 of 2 images are not there, .*: gone\.png \(index 1\); .* with --images",
+    )
+    yield f"{suite} prompts-good.jsonl --shard 3/2", r"the shard is '3/2'; expected I/N with I from 1 to N"
+    yield f"{suite} prompts-good.jsonl --suite-id a/b", r"the suite is called 'a/b'; expected letters"
+    yield f"{suite} prompts-good.jsonl --text-rm text", r"a run that was ended could not go on as it was"
+    yield f"{suite} prompts-good.jsonl --cmd '{COMMAND}'", r"--cmd is of no use with --world simulated"
+    yield f"{suite} prompts-good.jsonl --controller pairs.jsonl", r"pairs\.jsonl: not a controller's state"
+    suite = "run-suite --prompts prompts-good.jsonl"
+    yield f"{suite} --out new --world subprocess", r"--world subprocess needs --cmd; give it, or another"
+    yield f"{suite} --out new --world wow --wow-repo good", r"--world wow needs --model; give it, or another"
+    yield f"{suite} --out pairs.jsonl --world simulated", r"pairs\.jsonl: is a file; choose another --out"
+    yield f"{suite} --out foreign --world simulated", r"foreign: holds files that are not of a suite; choose"
+    yield f"{suite} --out damaged-suite --world simulated", r"suite\.json: the file is damaged: .*; choose"
+
     yield "demo --out pairs.jsonl", r"pairs\.jsonl: is a file; choose another --out"
     yield "demo --out foreign", r"foreign: holds files that are not of a demo; choose another --out"
     yield "demo --out new --bootstrap-servers kafka:0", r"'kafka:0' is no Kafka broker; give it as host:port"
@@ -479,6 +516,9 @@ FLOATS = {
         "--preference-weight", "--target-score", "--drift-threshold", "--max-wall", "--outcome-share",
     ],
     f"run-subprocess --goal g --out new --cmd '{COMMAND}'": ["--timeout-s", "--preference-weight"],
+    "run-suite --prompts prompts-good.jsonl --out new --world simulated": [
+        "--critic-timeout-s", "--outcome-share", "--timeout-s",
+    ],
     "run-wow --goal g --out new --wow-repo w --model dit-2b --image i": ["--timeout-s"],
 }  # fmt: skip
 

@@ -48,7 +48,8 @@ def test_the_module_and_the_program_are_the_same() -> None:
 
 def test_the_commands_are_those_that_were_promised() -> None:
     assert {" ".join(words) for words in ALL} == {
-        "demo", "run-simulated", "run-subprocess", "export-preference-pairs", "train-preference-rm",
+        "demo", "run-simulated", "run-subprocess", "export-preference-pairs", "run-suite",
+        "train-preference-rm",
         "serve-trainer", "broker", "topics create", "publish-trace", "replay", "report",
         "spool status", "spool flush", "snapshots list", "snapshots show", "snapshots verify",
         "snapshots rollback", "end-run", "verify-state", "evaluate-rm", "experiment", "experiment-finetune",

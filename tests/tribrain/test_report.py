@@ -173,7 +173,7 @@ def test_too_many_videos_are_left_out_and_the_report_says_so(
     runs = [write_run(tmp_path, run_id, [0.5], [0], "a goal") for run_id in RUN_IDS]
     write_summary(tmp_path, runs, weights={})
     one = (tmp_path / "runs" / "run-a" / "iter_00" / "video.mp4").stat().st_size
-    monkeypatch.setattr("tribrain.report._MAX_VIDEO_BYTES", one)
+    monkeypatch.setattr("tribrain.report_page._MAX_VIDEO_BYTES", one)
     page = Page(build_report(tmp_path).read_text())
     assert len(page.of("video")) == 1
     assert "the first 1 runs of 3" in " ".join(page.text.split())

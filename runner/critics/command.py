@@ -1,0 +1,101 @@
+"""A critic that is a program: it is given a video, and prints its scores."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+from runner.command_template import CommandTemplate
+from runner.critics.opinion import Unusable, last_opinion, missing
+from runner.interfaces import Judgement
+from runner.worlds.process import ProcessGroups
+from streams.contracts import CriticResult
+from streams.errors import BadInput
+
+_PLACES = ("video", "prompt", "goal")
+_READ_BYTES = 1 << 18
+"""Of the end of what a critic prints."""
+
+
+class CommandCritic:
+    """Runs ``command`` for each video and takes the last JSON object that it prints on standard output.
+
+    ``command`` is a template such as ``python my_critic.py {video} {prompt}``, see ``CommandTemplate``;
+    ``{goal}`` is what was asked for before any rewriting. Each number in the object is a score, see
+    ``runner.critics.opinion``. The program has ``timeout_s`` seconds; it and all it started are then killed.
+    Where it fails or gives nothing usable, its result has no score and says why. Raises BadInput for a
+    command that is no such template, or a time-out that is not positive.
+    """
+
+    def __init__(self, name: str, command: str, timeout_s: float) -> None:
+        if not timeout_s > 0:
+            raise BadInput(f"the critics' time-out is {timeout_s} s; it must be above 0")
+        self.name = name
+        self._template = CommandTemplate(
+            command, whose=f"the critic {name}", places=_PLACES, required=("video",)
+        )
+        self._timeout_s = timeout_s
+
+    def begin(self, video: Path, *, prompt: str, goal: str) -> Judgement:
+        """Start the program."""
+        values = {"video": str(video.resolve()), "prompt": prompt, "goal": goal}
+        return _Run(self.name, self._template.filled(values), self._timeout_s)
+
+
+class _Run:
+    """The program at work on one video. What it prints goes to files, so that it never waits to be read."""
+
+    def __init__(self, name: str, arguments: list[str], timeout_s: float) -> None:
+        self._name = name
+        self._timeout_s = timeout_s
+        self._groups = ProcessGroups()
+        self._files = ExitStack()
+        self._output = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        self._log = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        self._process: subprocess.Popen[bytes] | None = None
+        self._problem = ""
+        self._give_up = time.monotonic() + timeout_s
+        try:
+            self._process = self._groups.start(
+                arguments, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._log
+            )
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the prompt
+            self._problem = f"could not be started: {error}"
+
+    def result(self) -> CriticResult:
+        """Wait for the scores."""
+        if problem := self._problem or self._ending():
+            return missing(self._name, f"the critic {problem}", self._tail())
+        try:
+            return last_opinion(_end_of(self._output)).result(self._name)
+        except Unusable as error:
+            return missing(self._name, str(error), self._tail())
+
+    def stop(self) -> None:
+        """Kill whatever still runs."""
+        if self._process is not None:
+            self._groups.end(self._process)
+        self._files.close()
+
+    def _ending(self) -> str:
+        """How it ended where that was badly, else nothing."""
+        assert self._process is not None
+        try:
+            status = self._process.wait(max(0.0, self._give_up - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._groups.end(self._process)
+            return f"was stopped after {self._timeout_s:g} s"
+        return f"ended with status {status}" if status else ""
+
+    def _tail(self) -> str:
+        return _end_of(self._log) or _end_of(self._output)
+
+
+def _end_of(file: IO[bytes]) -> str:
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _READ_BYTES))
+    return file.read().decode(errors="replace")

@@ -1,0 +1,48 @@
+"""The process of an entry point critic: ``python -m runner.critics.serve_entry_point NAME SOCKET``.
+
+It is asked through the socket, a JSON object each, until that is closed. What the critic prints goes to
+standard error, as its answer is no part of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from runner.critics.entry_point import GROUP
+
+
+def main() -> None:
+    """Load the critic, then answer until nobody asks any more."""
+    name, descriptor = sys.argv[1], int(sys.argv[2])
+    os.set_inheritable(descriptor, False)
+    line = Connection(descriptor)
+    judge: Callable[..., Any] | None = None
+    while True:
+        try:
+            request = json.loads(line.recv_bytes())
+        except EOFError:
+            return
+        try:
+            if judge is None:
+                (entry_point,) = entry_points(group=GROUP, name=name)
+                judge = entry_point.load()()
+            said = judge(Path(request["video"]), prompt=request["prompt"], goal=request["goal"])
+            if not isinstance(said, Mapping):
+                raise TypeError(f"it returned a {type(said).__name__}; expected scores by failure mode")
+            answer = json.dumps({"said": {str(mode): value for mode, value in said.items()}}, default=float)
+        except Exception as error:
+            traceback.print_exc()
+            answer = json.dumps({"error": f"{type(error).__name__}: {error}"})
+        line.send_bytes(answer.encode())
+
+
+if __name__ == "__main__":
+    main()

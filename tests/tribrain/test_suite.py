@@ -1,0 +1,371 @@
+"""``run-suite`` as its users run it: real processes, killed for real, and what they leave."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from runner.controller import ThompsonController
+from runner.video import write_video
+from streams.codec import encode
+from streams.files import read_trace
+from streams.replay import read_topic
+from streams.settings import Settings
+from tests.tribrain.demo_files import write_demo
+from tests.tribrain.processes import command, needs_proc
+from tests.waiting import wait_until
+from tribrain.cli import main
+from tribrain.report import build_report
+
+GOALS = ("move the red cube to the bowl", "move the blue ball to the green bowl", "pour the tea")
+# Counts each call, and takes one of four videos by its seed; waits for ever where it is told to.
+GENERATOR = """
+import pathlib, shutil, sys, threading
+folder = pathlib.Path(__file__).parent
+prompt, out_dir, seed, image = sys.argv[1:]
+out = pathlib.Path(out_dir)
+with open(folder / "calls", "a") as calls:
+    print(out.parent.name[-8:], out.name, pathlib.Path(image).name, file=calls)
+if (folder / "wait").exists():
+    (out / "half.mp4").write_bytes(b"half")
+    threading.Event().wait()
+shutil.copy(folder / f"video-{int(seed) % 4}.mp4", out / "video.mp4")
+"""
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a generator, its videos, and a file of prompts with images."""
+    folder = tmp_path_factory.mktemp("bench")
+    rng = np.random.default_rng(0)
+    for n in range(4):
+        frames = np.repeat(rng.integers(0, 255, (8, 6, 6, 3), np.uint8), 8, axis=1).repeat(8, axis=2)
+        write_video(folder / f"video-{n}.mp4", frames, 8.0)
+    (folder / "gen.py").write_text(GENERATOR)
+    for name in ("frame-0.webp", "frame-1.png", "frame-2.png"):
+        (folder / name).touch()
+    lines = [
+        {"index": n, "image": f"frame-{n}.png", "generated_description": goal, "original_lang": ""}
+        for n, goal in enumerate(GOALS)
+    ]
+    (folder / "prompts.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    return folder
+
+
+@pytest.fixture
+def calls(bench: Path) -> Path:
+    """Where the generator writes its calls; empty."""
+    (bench / "calls").write_text("")
+    return bench / "calls"
+
+
+@contextmanager
+def waiting(bench: Path) -> Iterator[None]:
+    """The generator waits for ever."""
+    (bench / "wait").touch()
+    try:
+        yield
+    finally:
+        (bench / "wait").unlink()
+
+
+def suite(bench: Path, out: Path, *options: str) -> list[str]:
+    generator = f"{shlex.quote(sys.executable)} -S {shlex.quote(str(bench / 'gen.py'))}"
+    return [
+        *("run-suite", "--prompts", str(bench / "prompts.jsonl"), "--out", str(out), "--suite-id", "bench"),
+        *("--world", "subprocess", "--cmd", generator + " {prompt} {out_dir} {seed} {image}", "--iters", "2"),
+        *options,
+    ]
+
+
+def simulated(bench: Path, out: Path, *options: str) -> list[str]:
+    prompts = str(bench / "prompts.jsonl")
+    return [
+        "run-suite",
+        "--prompts",
+        prompts,
+        "--out",
+        str(out),
+        "--world",
+        "simulated",
+        "--iters",
+        "2",
+        *options,
+    ]
+
+
+def done(arguments: Sequence[str], code: int = 0) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == code
+
+
+def traces(out: Path) -> dict[str, list[Any]]:
+    """By run, but for times."""
+    found = {}
+    for path in sorted(out.glob("runs/*/trace.jsonl")):
+        found[path.parent.name] = [orjson.loads(encode(message)) for message in read_trace(path)]
+        for line in found[path.parent.name]:
+            line["meta"].pop("iter_time_s", None)
+    return found
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(bench: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    out = tmp_path_factory.mktemp("whole") / "suite"
+    done(suite(bench, out, "--candidates", "2"))
+    return traces(out)
+
+
+def test_each_prompt_has_a_run_with_its_image_and_an_id_made_of_its_index(
+    bench: Path, tmp_path: Path, calls: Path
+) -> None:
+    done(suite(bench, tmp_path / "s"))
+    found = traces(tmp_path / "s")
+    assert {run: lines[0]["prompt"] for run, lines in found.items()} == {
+        f"bench-{n:08d}": goal for n, goal in enumerate(GOALS)
+    }
+    assert calls.read_text().splitlines() == [
+        f"{n:08d} iter_0{i} {image}"
+        for n, image in enumerate(("frame-0.webp", "frame-1.png", "frame-2.png"))
+        for i in range(2)
+    ]
+
+
+# In the order in which a run comes by them; each process is killed at its place, and the next one goes on.
+PLACES = (
+    "world.kept:1",
+    "world.kept:1",  # the second candidate of the step
+    "record.written:1",
+    "record.written:2",
+    "record.pushed:3",
+    "world.kept:2",
+    "record.written:3",
+    "suite.run-recorded:1",
+    "suite.run-finished:1",
+    "record.pushed:5",
+    "suite.run-recorded:1",
+)
+
+
+def test_a_suite_that_is_killed_again_and_again_makes_each_candidate_once_and_the_same_traces(
+    bench: Path, tmp_path: Path, calls: Path, uninterrupted: dict[str, list[Any]]
+) -> None:
+    arguments = suite(bench, tmp_path / "s", "--candidates", "2")
+    for n, place in enumerate(PLACES):
+        with command(arguments, tmp_path / f"said-{n}", TRIBRAIN_FAIL_POINT=place) as run:
+            assert run.wait(120) == -signal.SIGKILL, (place, run.output)
+    done(arguments)
+    assert traces(tmp_path / "s") == uninterrupted
+    assert set(Counter(calls.read_text().splitlines()).values()) == {1}
+    assert len(calls.read_text().splitlines()) == 3 * 2 * 2
+
+
+@needs_proc
+def test_a_video_in_the_making_is_begun_anew_and_no_other(
+    bench: Path, tmp_path: Path, calls: Path, uninterrupted: dict[str, list[Any]]
+) -> None:
+    arguments = suite(bench, tmp_path / "s", "--candidates", "2")
+    with command(arguments, tmp_path / "first", TRIBRAIN_FAIL_POINT="suite.run-finished:1") as run:
+        run.wait(120)
+    with waiting(bench), command(arguments, tmp_path / "said") as run:
+        wait_until(lambda: calls.read_text().count("\n") == 5, 60)
+    done(arguments)
+    assert traces(tmp_path / "s") == uninterrupted
+    twice = [call for call, n in Counter(calls.read_text().splitlines()).items() if n > 1]
+    assert twice == ["00000001 iter_00 frame-1.png"]
+
+
+@needs_proc
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_suite_leaves_no_process_and_goes_on(
+    bench: Path, tmp_path: Path, calls: Path, number: signal.Signals, uninterrupted: dict[str, list[Any]]
+) -> None:
+    arguments = suite(bench, tmp_path / "s", "--candidates", "2")
+    with waiting(bench), command(arguments, tmp_path / "said") as run:
+        wait_until(lambda: run.started("-S"), 60)
+        run.process.send_signal(number)
+        assert run.wait(30) == 130
+        assert run.children() == []
+    done(arguments)
+    assert traces(tmp_path / "s") == uninterrupted
+
+
+def test_the_shards_together_are_the_suite(
+    bench: Path, tmp_path: Path, uninterrupted: dict[str, list[Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for shard, finished in (("2/2", 1), ("1/2", 3)):
+        done(suite(bench, tmp_path / "s", "--candidates", "2", "--shard", shard, "--json"))
+        assert orjson.loads(capsys.readouterr().out)["finished"] == finished
+    assert traces(tmp_path / "s") == uninterrupted
+
+
+def test_a_finished_suite_is_not_made_again(bench: Path, tmp_path: Path, calls: Path) -> None:
+    for _ in range(2):
+        done(suite(bench, tmp_path / "s"))
+    assert len(calls.read_text().splitlines()) == 6
+
+
+def test_a_run_that_another_process_works_on_is_refused(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = suite(bench, tmp_path / "s")
+    with waiting(bench), command(arguments, tmp_path / "said") as run:
+        wait_until(lambda: run.started("-S"), 60)
+        done(arguments, 2)
+    assert "another run-suite is at work on it" in capsys.readouterr().err
+
+
+def test_summary_table_and_report_tell_the_same(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "s"
+    done(simulated(bench, out, "--shard", "1/2"))
+    said = capsys.readouterr()
+    summary = orjson.loads((out / "summary.json").read_bytes())
+    assert (summary["finished"], summary["n_tasks"], summary["videos"]) == (2, 3, 4)
+    assert [run["index"] for run in summary["runs"]] == [0, 2]
+    first, best = summary["mean_first_score"], summary["mean_best_score"]
+    assert f"2 of 3 runs are finished; critics' score {first:.3f} of the first" in said.out
+    assert f"{summary['runs'][1]['best_score']:.3f}" in said.out.splitlines()[2]
+    assert [line.split()[0] for line in said.err.splitlines()] == ["1/2", "2/2"]
+    page = (out / "report.html").read_text()
+    assert "1 of 3 runs are not finished" in page
+    assert all(goal in page for goal in (GOALS[0], GOALS[2]))
+    assert GOALS[1] not in page
+    assert page.count("data:video/mp4;base64,") == 2
+    assert f"{best:.3f} ± " in page
+
+
+def test_report_makes_the_page_of_a_suite_again(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done(simulated(bench, tmp_path / "s"))
+    before = (tmp_path / "s" / "report.html").read_bytes()
+    (tmp_path / "s" / "report.html").unlink()
+    capsys.readouterr()
+    done(["report", str(tmp_path / "s"), "--json"])
+    assert orjson.loads(capsys.readouterr().out)["runs"] == 3
+    assert (tmp_path / "s" / "report.html").read_bytes() == before
+
+
+def test_json_is_the_summary_and_nothing_else(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done(simulated(bench, tmp_path / "s", "--json"))
+    said = capsys.readouterr()
+    assert orjson.loads(said.out) == orjson.loads((tmp_path / "s" / "summary.json").read_bytes())
+    assert said.err == ""
+
+
+def test_every_run_starts_from_the_given_controller_which_stays_as_it_is(bench: Path, tmp_path: Path) -> None:
+    state = tmp_path / "controller.json"
+    ThompsonController().save(state)
+    before = state.read_bytes()
+    for name, given in (("a", ()), ("b", ("--controller", str(state)))):
+        done(simulated(bench, tmp_path / name, "--suite-id", "x", *given))
+    assert traces(tmp_path / "a") == traces(tmp_path / "b")
+    assert state.read_bytes() == before
+
+
+def test_critics_of_the_user_take_part(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = "import json; print(json.dumps(dict(task=0.25)))"
+    critic = f"judge={shlex.quote(sys.executable)} -c {shlex.quote(script)} {{video}}"
+    out = tmp_path / "s"
+    done(simulated(bench, out, "--critic", critic, "--critic", "broken=false {video}", "--shard", "1/3"))
+    (lines,) = traces(out).values()
+    judged, failed = zip(*(line["critic_results"][-2:] for line in lines[:-1]), strict=True)
+    assert [result["scores"] for result in judged] == [{"task": 0.25}] * 2
+    assert [result["notes"] for result in failed] == ["missing: the critic ended with status 1"] * 2
+    assert orjson.loads((out / "summary.json").read_bytes())["missing_critics"] == {"broken": 2}
+    assert "critic broken gave no score for 2 of 2 videos; at last: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("--seed", "1"), "seed 0 rather than 1"),
+        (("--iters", "3"), "iters 2 rather than 3"),
+        (("--suite-id", "other"), "name 'bench' rather than 'other'"),
+        (("--critic", "a=true {video}"), "critics [] rather than ['a=true {video}']"),
+        (("--bootstrap-servers", "127.0.0.1:1"), "published False rather than True"),
+    ],
+)
+def test_a_suite_goes_on_only_as_what_it_was(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Sequence[str], complaint: str
+) -> None:
+    begun = simulated(bench, tmp_path / "s", "--suite-id", "bench", "--shard", "3/3")
+    done(begun)
+    capsys.readouterr()
+    done([*begun, *change], 2)
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_missing_image_is_said_before_anything_is_generated(
+    bench: Path, tmp_path: Path, calls: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bench / "frame-2.png").rename(bench / "elsewhere.png")
+    try:
+        done(suite(bench, tmp_path / "s"), 2)
+    finally:
+        (bench / "elsewhere.png").rename(bench / "frame-2.png")
+    assert (
+        "1 of 3 images are not there, nor with another extension: frame-2.png (index 2)"
+        in capsys.readouterr().err
+    )
+    assert calls.read_text() == ""
+    assert not (tmp_path / "s").exists()
+
+
+def test_events_that_kafka_did_not_take_wait_in_the_runs_own_spools(bench: Path, tmp_path: Path) -> None:
+    out = tmp_path / "s"
+    arguments = simulated(bench, out, "--shard", "1/3", "--bootstrap-servers", "127.0.0.1:1")
+    for place in ("record.written:1", "record.pushed:2", "record.written:1"):
+        with command(arguments, tmp_path / "said", TRIBRAIN_FAIL_POINT=place) as run:
+            assert run.wait(120) == -signal.SIGKILL, (place, run.output)
+    done(arguments)
+    (run_dir,) = (out / "runs").iterdir()
+    with sqlite3.connect(run_dir / "spool.sqlite") as spool:
+        waiting = [value for (value,) in spool.execute("SELECT value FROM waiting ORDER BY rowid")]
+    lines = (run_dir / "trace.jsonl").read_bytes().splitlines()
+    assert list(dict.fromkeys(map(bytes, waiting))) == lines
+
+
+def test_every_event_of_a_killed_suite_comes_to_kafka(
+    bench: Path, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIBRAIN_TOPIC_PREFIX", settings.topic_prefix)
+    out = tmp_path / "s"
+    arguments = simulated(bench, out, "--bootstrap-servers", settings.bootstrap_servers)
+    for place in ("record.written:1", "publisher.batch-read:2", "suite.run-recorded:1", "record.written:2"):
+        with command(
+            arguments,
+            tmp_path / "said",
+            TRIBRAIN_FAIL_POINT=place,
+            TRIBRAIN_TOPIC_PREFIX=settings.topic_prefix,
+        ) as run:
+            assert run.wait(120) == -signal.SIGKILL, (place, run.output)
+    done(arguments)
+    published = Counter(message.value for message in read_topic(settings, settings.trace_topic))
+    recorded = [line for path in out.glob("runs/*/trace.jsonl") for line in path.read_bytes().splitlines()]
+    assert set(published) == set(recorded)
+    assert len(recorded) == 9
+    assert list(out.glob("runs/*/spool.sqlite")) == []
+
+
+def test_a_demo_has_another_report(tmp_path: Path) -> None:
+    write_demo(tmp_path)
+    assert "TriBrain demo: 3 runs" in build_report(tmp_path).read_text()

@@ -1,0 +1,242 @@
+"""What every refinement run takes, on whatever world model: its options, and what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runner.adapter_feed import AdapterFeed, LocalAdapter
+from runner.critics.chosen import chosen_critics
+from runner.critics.entry_point import EntryPointCritic
+from runner.interfaces import AnyCritic, TextRewardFeed
+from runner.reward import PreferenceGate, PreferencePolicy
+from runner.reward_file import FileRewardFeed
+from runner.rewrites import MAX_REWRITES
+from runner.stopping import StopRules
+from runner.text_feeds import TextFileFeed, TextSnapshotFeed
+from streams.errors import BadInput
+from streams.feed import SnapshotFeed
+from streams.settings import Settings
+from tribrain import options
+from tribrain.output import cache_folder
+
+PUBLISHED_TEXTS = ("text", "lora")
+"""What ``--text-rm`` may follow on Kafka."""
+
+
+def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that ``open_refinement`` takes, but for the reward model's name, and ``--json``."""
+    for option in reversed(
+        [
+            click.option(
+                "--iters", type=click.IntRange(min=1), default=8, show_default=True, help="Iterations."
+            ),
+            click.option(
+                "--critic",
+                "critics",
+                multiple=True,
+                metavar="NAME='COMMAND'|NAME",
+                help="One more critic: a command with {video}, {prompt} and {goal} that prints a JSON object "
+                "of scores in [0, 1], or one that an installed package offers. May be given several times.",
+            ),
+            click.option(
+                "--no-pixel-critics", is_flag=True, help="Without the critics that measure the pixels."
+            ),
+            click.option(
+                "--critic-timeout-s",
+                type=options.FiniteFloat(min=0, min_open=True),
+                default=600.0,
+                show_default=True,
+                help="Longest time of a --critic for one video.",
+            ),
+            click.option("--preference-rm", type=options.PATH, help="A bt_reward.json that steers this run."),
+            click.option(
+                "--preference-weight",
+                type=options.FiniteFloat(min=0),
+                default=0.25,
+                show_default=True,
+                help="Most by which preferences move the critics' reward.",
+            ),
+            click.option(
+                "--preference-gate",
+                type=click.Choice(["auto", "require", "ignore"]),
+                default="auto",
+                show_default=True,
+                help="auto: a file steers at once, a snapshot from Kafka once it is active.",
+            ),
+            click.option(
+                "--target-score", type=options.FiniteFloat(0, 1), help="Stop at this critics' score."
+            ),
+            click.option(
+                "--patience", type=click.IntRange(min=1), help="Stop after so many iterations without gain."
+            ),
+            click.option(
+                "--drift-threshold",
+                type=options.FiniteFloat(0, 1),
+                help="Stop when a failure mode twice falls by more than this while the score rises.",
+            ),
+            click.option("--max-wall", type=options.FiniteFloat(min=0), help="Stop after so many seconds."),
+            click.option(
+                "--candidates",
+                type=click.IntRange(1, MAX_REWRITES),
+                default=1,
+                show_default=True,
+                help="Videos of an iteration, of as many prompts where there are any.",
+            ),
+            click.option(
+                "--rewrites",
+                type=click.IntRange(1, MAX_REWRITES),
+                default=1,
+                show_default=True,
+                help="Prompts that are proposed for each iteration; --text-rm picks what is made.",
+            ),
+            click.option(
+                "--text-rm",
+                metavar="FILE|FOLDER|text|lora",
+                help="A reward of prompts: a text_reward.json, an adapter's folder, or 'text' or 'lora' for "
+                "what serve-text or serve-lora publishes. It is one more critic, and picks among --rewrites.",
+            ),
+            click.option(
+                "--text-base-model",
+                metavar="NAME|FOLDER",
+                help="Where the base model of an adapter is, if it is not where it was when trained.",
+            ),
+            options.bootstrap_servers,
+            options.as_json,
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refinement:
+    """Everything about a run but its goal, world model, seed and folder; good for several."""
+
+    critics: Sequence[AnyCritic]
+    stop: StopRules
+    policy: PreferencePolicy
+    text_policy: PreferencePolicy
+    rewrites: int
+    candidates: int
+    settings: Settings | None
+    """Of the broker, where there is one."""
+    feed: FileRewardFeed | SnapshotFeed | None
+    text_feed: TextRewardFeed | None
+
+    @property
+    def of_loop(self) -> dict[str, Any]:
+        """As arguments of ``RefinementLoop``."""
+        return {
+            "critics": self.critics,
+            "stop": self.stop,
+            "feed": self.feed,
+            "policy": self.policy,
+            "text_feed": self.text_feed,
+            "text_policy": self.text_policy,
+            "rewrites": self.rewrites,
+            "candidates": self.candidates,
+        }
+
+    def say_what_was_refused(self) -> None:
+        """Snapshots that could not be used, on standard error."""
+        if self.feed is not None:
+            _say_what_was_refused(self.feed.refused)
+        if isinstance(self.text_feed, TextSnapshotFeed | AdapterFeed):
+            _say_what_was_refused(self.text_feed.refused)
+
+
+def open_refinement(
+    stack: ExitStack,
+    *,
+    iters: int,
+    critics: Sequence[str],
+    no_pixel_critics: bool,
+    critic_timeout_s: float,
+    preference_rm: Path | None,
+    preference_weight: float,
+    preference_gate: PreferenceGate,
+    target_score: float | None,
+    patience: int | None,
+    drift_threshold: float | None,
+    max_wall: float | None,
+    candidates: int,
+    rewrites: int,
+    text_rm: str | None,
+    text_base_model: str | None,
+    bootstrap_servers: str | None,
+    model: str,
+) -> Refinement:
+    """What the options ask for; ``stack`` closes what follows Kafka and ends critics' processes.
+
+    Says on standard error what a given reward model was made of. Raises BadInput.
+    """
+    policy = PreferencePolicy(
+        weight=preference_weight, gate=preference_gate, given_by_user=preference_rm is not None
+    )
+    stop = StopRules(
+        max_iters=iters,
+        target_score=target_score,
+        patience=patience,
+        drift_threshold=drift_threshold,
+        max_wall_s=max_wall,
+    )
+    chosen = chosen_critics(critics, pixel_critics=not no_pixel_critics, timeout_s=critic_timeout_s)
+    for critic in chosen:
+        if isinstance(critic, EntryPointCritic):
+            stack.callback(critic.close)
+    names = [critic.name for critic in chosen]
+    settings = Settings.from_environment(bootstrap_servers) if bootstrap_servers else None
+    feed: FileRewardFeed | SnapshotFeed | None = None
+    if preference_rm is not None:
+        feed = FileRewardFeed(preference_rm, critics=names)
+        if (snapshot := feed.latest()) is not None:
+            click.echo(f"{preference_rm}: {snapshot.statement}", err=True)
+    elif settings is not None:
+        feed = stack.enter_context(SnapshotFeed(settings, model, critics=names))
+    return Refinement(
+        critics=chosen,
+        stop=stop,
+        policy=policy,
+        text_policy=PreferencePolicy(
+            gate=preference_gate, given_by_user=text_rm not in (None, *PUBLISHED_TEXTS)
+        ),
+        rewrites=rewrites,
+        candidates=candidates,
+        settings=settings,
+        feed=feed,
+        text_feed=_text_feed(text_rm, text_base_model, settings, model, stack),
+    )
+
+
+def _text_feed(
+    text_rm: str | None, base: str | None, settings: Settings | None, model: str, stack: ExitStack
+) -> TextRewardFeed | None:
+    if text_rm is None:
+        return None
+    if text_rm in PUBLISHED_TEXTS:
+        if settings is None:
+            raise BadInput(
+                f"--text-rm {text_rm} follows what is published; give --bootstrap-servers, or a file"
+            )
+        if text_rm == "text":
+            return stack.enter_context(TextSnapshotFeed(settings, model))
+        return stack.enter_context(AdapterFeed(settings, model, cache=cache_folder() / "adapters", base=base))
+    if Path(text_rm).is_dir():
+        return LocalAdapter(Path(text_rm), base=base)
+    texts = TextFileFeed(Path(text_rm))
+    click.echo(f"{text_rm}: {texts.snapshot.statement}", err=True)
+    return texts
+
+
+def _say_what_was_refused(refused: Mapping[str, int]) -> None:
+    """Those of other models and the older ones are no news."""
+    unusable = {reason: n for reason, n in refused.items() if reason not in ("other model", "not newer")}
+    if unusable:
+        counted = ", ".join(f"{n} {reason}" for reason, n in unusable.items())
+        click.echo(f"reward snapshots that were refused: {counted}; the one in use stayed", err=True)

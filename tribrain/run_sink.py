@@ -1,0 +1,105 @@
+"""Where the events of a run go while it runs: onto Kafka through its spool, and before a person's eyes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from runner.critics.opinion import is_missing
+from streams.contracts import RunEnd, TraceEvent
+from streams.publisher import TracePublisher
+from streams.settings import Settings
+from tribrain.output import progress
+
+# What has not left by then is safe in the spool.
+_FLUSH_S = 5.0
+_CLOSE_S = 1.0
+
+
+class RunSink:
+    """An event sink that shows progress, counts failed critics, and passes events on to the publisher."""
+
+    def __init__(self, publisher: TracePublisher | None, shown: Progress, videos: int) -> None:
+        self._publisher = publisher
+        self._shown = shown
+        self._bar = shown.add_task("videos", total=videos, best="", line="")
+        self._judged = 0
+        self._missing: Counter[str] = Counter()
+        self._why: dict[str, str] = {}
+
+    @property
+    def show_line(self) -> Callable[[str], None] | None:
+        """Shows a line beside the bar, where there is one."""
+        return None if self._shown.disable else lambda line: self._shown.update(self._bar, line=line)
+
+    def push(self, event: TraceEvent | RunEnd) -> None:
+        if self._publisher is not None:
+            self._publisher.push(event)
+        if isinstance(event, TraceEvent):
+            best = event.meta.get("best_score")
+            self._shown.update(
+                self._bar, advance=1, best="" if best is None else f"best critics' score {best:.3f}"
+            )
+            self._judged += bool(event.critic_results)
+            for result in filter(is_missing, event.critic_results):
+                self._missing[result.critic_name] += 1
+                self._why[result.critic_name] = str(result.extra["missing"])
+
+    def finish(self) -> None:
+        """Take the bar away, and say which critics gave nothing."""
+        self._shown.remove_task(self._bar)
+        for name, n in self._missing.items():
+            click.echo(
+                f"critic {name} gave no score for {n} of {self._judged} videos; at last: {self._why[name]}",
+                err=True,
+            )
+
+
+def run_progress() -> Progress:
+    """For the bars of runs."""
+    return progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[best]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[line]}", markup=False),
+    )
+
+
+@contextmanager
+def run_sink(settings: Settings | None, out: Path, shown: Progress, videos: int) -> Iterator[RunSink]:
+    """The sink of a run in ``out``. In the end it says what has not reached Kafka; that is in the spool."""
+    publisher = TracePublisher(settings, out / "spool.sqlite") if settings is not None else None
+    sink = RunSink(publisher, shown, videos)
+    try:
+        yield sink
+        if publisher is not None:
+            publisher.flush(_FLUSH_S)
+    finally:
+        sink.finish()
+        if publisher is not None:
+            publisher.close(_CLOSE_S)
+    if publisher is not None:
+        _say_what_is_not_on_kafka(publisher, out)
+
+
+def _say_what_is_not_on_kafka(publisher: TracePublisher, out: Path) -> None:
+    refused = sum(publisher.refused.values())
+    if kept := publisher.flush(0.0) - refused:
+        click.echo(
+            f"{kept} events have not reached Kafka; "
+            f"send them with: tribrain spool flush {out / 'spool.sqlite'}",
+            err=True,
+        )
+    if refused:
+        click.echo(
+            f"{refused} events are not in the spool: {publisher.problem}; "
+            f"send them with: tribrain publish-trace {out / 'trace.jsonl'}",
+            err=True,
+        )

@@ -1,0 +1,296 @@
+"""``tribrain run-suite``: a refinement run for each prompt of a file, which goes on wherever it was ended."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from rich.progress import Progress
+
+from runner.controller import ThompsonController
+from runner.loop import RefinementLoop
+from runner.resume import run_or_resume
+from runner.suite import Prompts, Shard, SuiteTask, read_prompts, with_images
+from streams.errors import BadInput
+from streams.fail_points import reach
+from streams.files import read_bytes
+from tribrain import options
+from tribrain.generator_lines import GeneratorLines
+from tribrain.interrupts import Interrupts
+from tribrain.output import columns, write_output
+from tribrain.refinement import PUBLISHED_TEXTS, Refinement, open_refinement, refinement_options
+from tribrain.run_sink import run_progress, run_sink
+from tribrain.suite_folder import SuiteFolder, SuitePlan, SuiteRun
+from tribrain.suite_report import build_suite_report
+from tribrain.worlds import WORLD_OPTIONS, WorldFactory, world_factory, world_options
+
+_HOW_IT_RUNS = (
+    "bootstrap_servers",
+    "critic_timeout_s",
+    "gpus",
+    "model",
+    "text_base_model",
+    "timeout_s",
+    "wow_python",
+)
+"""Options that may be others when a suite goes on."""
+_NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
+
+
+@click.command(
+    epilog="Example: tribrain run-suite --prompts benchmark_samples/generated_descriptions.jsonl "
+    "--world simulated --iters 4 --out suites/a"
+)
+@click.option(
+    "--prompts",
+    required=True,
+    type=options.PATH,
+    metavar="FILE",
+    help="JSON Lines with index, image and generated_description, as WoW's benchmark has them.",
+)
+@click.option(
+    "--out", required=True, type=options.PATH, help="The suite's folder; one that was begun goes on."
+)
+@click.option(
+    "--images",
+    type=options.PATH,
+    metavar="FOLDER",
+    help="Where the paths of images begin; by default the current folder, then that of the prompts.",
+)
+@click.option(
+    "--shard", default="1/1", show_default=True, metavar="I/N", help="Only the I-th of N parts, from 1."
+)
+@click.option(
+    "--suite-id",
+    metavar="NAME",
+    help="Begins every run's id; by default made of the prompts' file, the settings and the folder.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Reproduces the suite."
+)
+@click.option("--controller", type=options.PATH, help="Controller state that every run starts from.")
+@world_options
+@refinement_options
+@click.option(
+    "--reward-model", "model", default="default", show_default=True, help="The reward model's name on Kafka."
+)
+def run_suite(
+    prompts: Path,
+    out: Path,
+    images: Path | None,
+    shard: str,
+    suite_id: str | None,
+    seed: int,
+    controller: Path | None,
+    world: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Refine every prompt of a file, each in a run of its own.
+
+    Whatever ends it, the same command goes on where it was: no finished video is made again, and no event is
+    lost. The shards of a job array may share the folder. Ends with summary.json, report.html and a table.
+    """
+    part = Shard.parse(shard)
+    suite = with_images(read_prompts(prompts), [images] if images is not None else [Path(), prompts.parent])
+    if given["text_rm"] in PUBLISHED_TEXTS:
+        raise BadInput(
+            f"--text-rm {given['text_rm']} follows what is published, and a run that was ended could not go "
+            "on as it was; give a file or an adapter's folder"
+        )
+    of_world = {name: given.pop(name) for name in WORLD_OPTIONS}
+    lines = GeneratorLines()
+    open_world = world_factory(world, of_world, lines)
+    settings = _settings({"seed": seed, "controller": controller, **of_world, **given})
+    with ExitStack() as stack:
+        stack.enter_context(Interrupts())
+        refinement = open_refinement(stack, **given)
+        _begun_from(controller)  # says what is wrong with it before anything is written
+        tasks = part.take(suite.tasks)
+        if tasks:
+            with open_world(tasks[0].prompt, tasks[0].image, tasks[0].seed(seed)):
+                pass  # what it lacks is said before anything is generated
+        folder = SuiteFolder(out)
+        plan = folder.begin(_plan(suite, out, world, settings, suite_id))
+        work = _Work(
+            suite=suite,
+            folder=folder,
+            plan=plan,
+            refinement=refinement,
+            open_world=open_world,
+            controller=_copied(controller, out),
+            seed=seed,
+            lines=lines,
+            shown=stack.enter_context(run_progress()),
+        )
+        for number, task in enumerate(tasks, start=1):
+            run = work.run(task)
+            if not as_json:
+                click.echo(f"{number}/{len(tasks)}  {_in_words(run)}", err=True)
+    refinement.say_what_was_refused()
+    _end(folder, plan, as_json)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What the runs of a suite share."""
+
+    suite: Prompts
+    folder: SuiteFolder
+    plan: SuitePlan
+    refinement: Refinement
+    open_world: WorldFactory
+    controller: Path | None
+    """State that each run starts from."""
+    seed: int
+    lines: GeneratorLines
+    shown: Progress
+
+    def run(self, task: SuiteTask) -> SuiteRun:
+        """Make the run, or what is left of it."""
+        run_id = task.run_id(self.plan.suite)
+        refinement = self.refinement
+        with self.folder.held(run_id) as out:
+            finished = self.folder.finished(run_id)
+            if finished is not None and not (refinement.settings and (out / "spool.sqlite").exists()):
+                return finished
+            videos = refinement.stop.max_iters * refinement.candidates
+            with run_sink(refinement.settings, out, self.shown, videos) as sink:
+                if finished is not None:
+                    return finished  # what was left in its spool has been sent
+                self.lines.shown_by(sink.show_line)
+                seed = task.seed(self.seed)
+                with self.open_world(task.prompt, task.image, seed) as world:
+                    result = run_or_resume(
+                        RefinementLoop(
+                            goal=task.prompt,
+                            world=world,
+                            controller=_begun_from(self.controller),
+                            seed=seed,
+                            out_dir=out,
+                            run_id=run_id,
+                            task_id=self.suite.task_id(task),
+                            sink=sink,
+                            **refinement.of_loop,
+                        )
+                    )
+            reach("suite.run-recorded")
+            run = self.folder.finish(task, result)
+            reach("suite.run-finished")
+        return run
+
+
+def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides how the runs come out, as it can be compared; of files that are read, what is in them."""
+    settings = {name: value for name, value in given.items() if name not in _HOW_IT_RUNS}
+    settings["published"] = given["bootstrap_servers"] is not None
+    for name in ("controller", "text_rm"):
+        if (path := settings[name]) is not None and Path(path).is_file():
+            settings[name] = f"sha256 {hashlib.sha256(read_bytes(Path(path))).hexdigest()}"
+    plain: dict[str, Any] = orjson.loads(orjson.dumps(settings, default=str))
+    return plain
+
+
+def _plan(suite: Prompts, out: Path, world: str, settings: dict[str, Any], suite_id: str | None) -> SuitePlan:
+    """A name of its own for each folder: of two runs with one id, the second would not be learnt."""
+    if suite_id is not None and not _NAME.fullmatch(suite_id):
+        raise BadInput(f"the suite is called {suite_id!r}; expected letters, digits, -, _ and .")
+    if suite_id is None and SuiteFolder.is_one(out):
+        suite_id = SuiteFolder(out).plan().suite
+    if suite_id is None:
+        what = [suite.sha256, world, orjson.dumps(settings, option=orjson.OPT_SORT_KEYS).decode()]
+        digest = hashlib.sha256("\0".join([*what, str(out.absolute())]).encode()).hexdigest()
+        suite_id = f"{re.sub('[^A-Za-z0-9_-]+', '-', suite.path.stem)[:40]}-{digest[:8]}"
+    return SuitePlan(
+        suite=suite_id,
+        prompts=str(suite.path),
+        prompts_sha256=suite.sha256,
+        n_tasks=len(suite.tasks),
+        world=world,
+        settings=settings,
+    )
+
+
+def _copied(controller: Path | None, out: Path) -> Path | None:
+    """The state in the suite's folder, where no other run goes on to teach it."""
+    if controller is None:
+        return None
+    copy = out / "controller.json"
+    if not copy.is_file():
+        write_output(copy, read_bytes(controller))
+    return copy
+
+
+def _begun_from(state: Path | None) -> ThompsonController:
+    return ThompsonController.load(state) if state is not None else ThompsonController()
+
+
+def _end(folder: SuiteFolder, plan: SuitePlan, as_json: bool) -> None:
+    """Write summary and report of all that is finished, in whichever shard, and say what came out."""
+    runs = folder.all_finished()
+    summary = _summary(plan, runs)
+    write_output(folder.path / "summary.json", orjson.dumps(summary, option=orjson.OPT_INDENT_2))
+    report = build_suite_report(folder.path)
+    if as_json:
+        click.echo(orjson.dumps(summary))
+        return
+    rows = [("index", "iterations", "videos", "failed", "first", "best", "stopped by")]
+    rows += [
+        (
+            str(run.index),
+            str(run.iterations),
+            str(run.candidates),
+            str(run.failed),
+            _digits(run.first_score),
+            _digits(run.best_score),
+            run.stop_reason,
+        )
+        for run in runs
+    ]
+    click.echo(columns(rows))
+    click.echo(
+        f"{plan.suite}: {len(runs)} of {plan.n_tasks} runs are finished; critics' score "
+        f"{_digits(summary['mean_first_score'])} of the first videos, {_digits(summary['mean_best_score'])} "
+        f"of the best; {report}"
+    )
+
+
+def _summary(plan: SuitePlan, runs: Sequence[SuiteRun]) -> dict[str, Any]:
+    return {
+        "suite": plan.suite,
+        "prompts": plan.prompts,
+        "world": plan.world,
+        "n_tasks": plan.n_tasks,
+        "finished": len(runs),
+        "videos": sum(run.candidates for run in runs),
+        "failed": sum(run.failed for run in runs),
+        "mean_first_score": _mean([run.first_score for run in runs]),
+        "mean_best_score": _mean([run.best_score for run in runs]),
+        "missing_critics": dict(sum((Counter(run.missing) for run in runs), Counter())),
+        "runs": [asdict(run) for run in runs],
+    }
+
+
+def _mean(scores: Sequence[float | None]) -> float | None:
+    known = [score for score in scores if score is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
+def _in_words(run: SuiteRun) -> str:
+    best = "no video could be judged"
+    if run.best_score is not None:
+        best = f"best critics' score {run.best_score:.3f} at {run.best_iter}"
+    return f"{run.run_id}: {run.iterations} iterations, {best}; stopped by {run.stop_reason}"
+
+
+def _digits(score: float | None) -> str:
+    return "–" if score is None else f"{score:.3f}"
