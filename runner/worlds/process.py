@@ -139,7 +139,7 @@ def log_tail(log: Path) -> str:
     if not text:
         return "it printed nothing"
     cut = "…" if len(text) > _TAIL_CHARACTERS else ""
-    return f"its last words ({LOG_NAME}): {cut}{text[-_TAIL_CHARACTERS:]}"
+    return f"its last words ({log.name}): {cut}{text[-_TAIL_CHARACTERS:]}"
 
 
 def last_line(text: str) -> str:

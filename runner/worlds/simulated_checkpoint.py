@@ -35,6 +35,7 @@ LARGEST_STEP = 0.5
 """Share of the mean surprise that a training with endlessly many videos takes over."""
 HALF_WAY_VIDEOS = 100
 """Videos after which the rate is half of that."""
+CHECKPOINT = "checkpoint.json"
 _SCHEMA = "tribrain.simulated_checkpoint/1"
 _FARTHEST = 6.0
 """Largest shift either way, in log-odds."""
@@ -89,8 +90,9 @@ def encode_checkpoint(checkpoint: WorldCheckpoint) -> bytes:
     return orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n"
 
 
-def read_checkpoint(path: Path) -> WorldCheckpoint:
-    """A checkpoint's JSON file. Raises BadInput."""
+def read_checkpoint(folder: Path) -> WorldCheckpoint:
+    """The checkpoint in a folder, its file ``CHECKPOINT``. Raises BadInput."""
+    path = folder / CHECKPOINT
     try:
         content = orjson.loads(read_bytes(path))
         if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
@@ -98,7 +100,7 @@ def read_checkpoint(path: Path) -> WorldCheckpoint:
         return WorldCheckpoint(shifts=dict(content["shifts"]), videos=int(content["videos"]))
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(
-            f"{path}: is no checkpoint of the simulated world ({error}); give a file that "
+            f"{path}: is no checkpoint of the simulated world ({error}); give a folder that "
             "runner.worlds.train_simulated wrote"
         ) from None
     except BadInput as error:

@@ -12,6 +12,7 @@ import pytest
 from runner.worlds.scene import Failures
 from runner.worlds.simulated import SimulatedWorld, true_quality
 from runner.worlds.simulated_checkpoint import (
+    CHECKPOINT,
     FAILURES,
     HALF_WAY_VIDEOS,
     WorldCheckpoint,
@@ -126,8 +127,8 @@ def test_a_flawless_video_is_a_finite_surprise() -> None:
 
 def test_a_checkpoint_reads_back_as_it_was_written(tmp_path: Path) -> None:
     checkpoint = finetuned(BASE, [surprise for _, surprise in shown(7)])
-    (tmp_path / "c.json").write_bytes(encode_checkpoint(checkpoint))
-    assert read_checkpoint(tmp_path / "c.json") == checkpoint
+    (tmp_path / CHECKPOINT).write_bytes(encode_checkpoint(checkpoint))
+    assert read_checkpoint(tmp_path) == checkpoint
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,6 @@ def test_a_checkpoint_reads_back_as_it_was_written(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "c.json").write_bytes(content)
-    with pytest.raises(BadInput, match=r"c\.json: "):
-        read_checkpoint(tmp_path / "c.json")
+    (tmp_path / CHECKPOINT).write_bytes(content)
+    with pytest.raises(BadInput, match=r"checkpoint\.json: "):
+        read_checkpoint(tmp_path)
