@@ -26,6 +26,10 @@ _COMMANDS = {
         "tribrain.build_dataset:build_dataset_command",
         "Captioned videos of runs to train a world model on.",
     ),
+    "finetune": (
+        "tribrain.finetune:finetune",
+        "A world model trained again and again on the best of its videos, live from Kafka.",
+    ),
     "export-preferences": (
         "tribrain.export_preferences:export_preferences",
         "Pairs for TRL, for DPO of videos, or to be judged in Label Studio.",

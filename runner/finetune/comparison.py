@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from runner.candidate import Wanted, make_candidates
-from runner.interfaces import Critic, WorldModel
+from runner.interfaces import AnyCritic, WorldModel
 from streams.contracts import RewardSnapshot, TraceEvent
 from streams.fail_points import reach
 from streams.files import write_atomically
@@ -35,6 +35,8 @@ class PairedTask:
 
     goal: str
     seed: int
+    image: str = ""
+    """Path of the first frame, where there is one."""
 
 
 WorldOf = Callable[[str, PairedTask], WorldModel]
@@ -121,7 +123,7 @@ def compare(
     checkpoints: dict[str, str],
     tasks: Sequence[PairedTask],
     world_of: WorldOf,
-    critics: Sequence[Critic],
+    critics: Sequence[AnyCritic],
     snapshot: RewardSnapshot | None,
     folder: Path,
     on_pair: Callable[[int, int], None] = lambda done, total: None,
@@ -147,7 +149,7 @@ def compare(
     return results
 
 
-def _made(world: WorldModel, critics: Sequence[Critic], task: PairedTask, folder: Path) -> TraceEvent:
+def _made(world: WorldModel, critics: Sequence[AnyCritic], task: PairedTask, folder: Path) -> TraceEvent:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     meta = {"run_id": folder.name, "goal_instruction": task.goal, "context": {"world_model": world.name}}
