@@ -24,9 +24,10 @@ from runner.finetune.comparison import NEW, OLD, PairedTask, Verdict, WorldOf, c
 from runner.finetune.history import History
 from runner.finetune.inbox import EndedRun, Offsets, RunInbox, selected, with_folders
 from runner.finetune.plan import Plan
+from runner.finetune.training import run_training
 from runner.interfaces import AnyCritic
 from runner.look import look_at
-from runner.worlds.process import Listener, ProcessGroups, interruptibly, log_tail, run_to_end
+from runner.worlds.process import Listener
 from streams.codec import decode_snapshot, encode
 from streams.contracts import FinetuneEvent, FinetuneStep, RewardSnapshot
 from streams.errors import BadInput
@@ -205,26 +206,20 @@ class _Serving:
         return build_dataset(out, choice, job.rules, job.writing, snapshot, job.pictures(choice))
 
     def _checkpoint(self, plan: Plan, folder: Path) -> Path:
-        job, out, log = self._job, folder / "checkpoint", folder / "training.log"
+        job, out = self._job, folder / "checkpoint"
         if out.is_dir():
             return out
         with new_folder(out, _CHECKPOINT_SCHEMA) as building:
             places = {"dataset": folder / "dataset", "out": building, "runs": job.root.absolute()}
             arguments = job.train.filled({k: str(v) for k, v in places.items()} | {"base": plan.base})
-            groups = ProcessGroups()
-            ending = interruptibly(
-                groups,
-                lambda: run_to_end(
-                    arguments, log, timeout_s=job.train_timeout_s, groups=groups, listener=job.listener
-                ),
-            )
-            if not ending and not any(building.iterdir()):
-                ending = "left nothing in {out}"
-            if ending:
-                raise BadInput(
-                    f"{log}: the training {ending}; {log_tail(log)}; mend that and start again, and version "
-                    f"{plan.version} goes on with its dataset"
+            try:
+                run_training(
+                    arguments, folder, building, timeout_s=job.train_timeout_s, listener=job.listener
                 )
+            except BadInput as error:
+                raise BadInput(
+                    f"{error}; mend that and start again: version {plan.version} goes on with its dataset"
+                ) from None
         return out
 
     def _compared(
