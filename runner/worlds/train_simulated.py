@@ -66,8 +66,8 @@ def _surprise(row: Mapping[str, Any], videos: Mapping[str, Path], base: WorldChe
 def _truth(path: Path) -> Failures:
     try:
         return msgspec.convert(orjson.loads(read_bytes(path))["failures"], Failures)
-    except (orjson.JSONDecodeError, KeyError, TypeError, msgspec.ValidationError) as error:
-        raise BadInput(f"{path}: holds no failures ({error}); make the run with --write-truth") from None
+    except (BadInput, orjson.JSONDecodeError, KeyError, TypeError, msgspec.ValidationError) as error:
+        raise BadInput(f"{path}: no failures are there ({error}); make the run with --write-truth") from None
 
 
 @click.command(

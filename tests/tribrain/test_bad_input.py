@@ -75,6 +75,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("texts-weightless.jsonl", *(text_pair(task=f"t{n}", weight=0) for n in range(4)))
     write("no-base/config.json", b'{"model_type": "bert"}')
     write("untold-base/config.json", b"{}")
+    write("prompts.txt", b"pour the tea")
     write("lora/reward.json", b"{")
     for out in ("planned", "damaged-unit"):
         begun_folder(Path(out), Plan(tasks=4, learning_tasks=2))
@@ -430,6 +431,34 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{suite} --out foreign --world simulated", r"foreign: holds files that are not of a suite; choose"
     yield f"{suite} --out damaged-suite --world simulated", r"suite\.json: the file is damaged: .*; choose"
 
+    finetune = f"finetune --bootstrap-servers {CLOSED} --runs good --work new --train-cmd"
+    train = "'true {dataset} {out}'"
+    simulated_one = f"{finetune} {train} --world simulated"
+    yield f"{finetune} 'true {{out}}' --world simulated", r"the training's command lacks \{dataset\}"
+    yield f"{finetune} {train}", r"give one of --world simulated and --generate-cmd"
+    yield f"{simulated_one} --dataset-policy best", r"'best' is no policy to choose samples by; expected all"
+    yield f"{simulated_one} --base nowhere", r"--base nowhere: no such folder or file; check the path"
+    yield f"{simulated_one} --prompts empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt"
+    yield f"{simulated_one} --prompts empty.jsonl --compare-tasks 3", r"give one of --prompts and --compare-t"
+    yield f"{simulated_one} --reward pairs.jsonl", r"pairs\.jsonl: "
+    yield f"{simulated_one} --no-pixel-critics", r"there is no critic; give at least one --critic"
+    yield (
+        f"{simulated_one} --runs nowhere",
+        r"nowhere: no such folder; give the one that holds",
+    )
+    generate = f"{finetune} {train} --generate-cmd"
+    yield f"{generate} '{COMMAND} {{checkpoint}}'", r"--generate-cmd needs --base, the checkpoint"
+    yield f"{generate} '{COMMAND} {{checkpoint}}' --base good", r"--generate-cmd needs --prompts, a file"
+    yield (
+        f"{generate} '{COMMAND}' --base good --prompts prompts.txt",
+        r"the generator's command lacks \{checkpoint\}, which is what is compared",
+    )
+    yield (
+        f"{generate} '{COMMAND} {{checkpoint}} {{image}}' --base good --prompts prompts.txt",
+        r"--generate-cmd has \{image\}, and the prompts have none; give WoW's JSON Lines",
+    )
+    yield f"{simulated} new --checkpoint good", r"good/checkpoint\.json: no such file; check the path"
+
     yield "demo --out pairs.jsonl", r"pairs\.jsonl: is a file; choose another --out"
     yield "demo --out foreign", r"foreign: holds files that are not of a demo; choose another --out"
     yield "demo --out new --bootstrap-servers kafka:0", r"'kafka:0' is no Kafka broker; give it as host:port"
@@ -512,6 +541,9 @@ FLOATS = {
     f"serve-text --bootstrap-servers {CLOSED}": ["--every-s"],
     "experiment --out new": ["--preference-weight", "--label-share", "--label-noise"],
     "experiment-finetune --out new": ["--fraction"],
+    f"finetune --bootstrap-servers {CLOSED} --runs good --work new --train-cmd x --world simulated": [
+        "--timeout-s", "--train-timeout-s", "--critic-timeout-s",
+    ],
     "run-simulated --goal g --out new": [
         "--preference-weight", "--target-score", "--drift-threshold", "--max-wall", "--outcome-share",
     ],
@@ -577,6 +609,7 @@ NEED_BROKER = (
     "serve-text",
     "replay --out new",
     "demo --out new",
+    "finetune --runs . --work new --world simulated --train-cmd {dataset}{out}",
 )
 
 
