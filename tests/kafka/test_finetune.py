@@ -18,13 +18,18 @@ from runner.controller import ThompsonController
 from runner.critics.pixel import default_critics
 from runner.loop import RefinementLoop
 from runner.stopping import StopRules
+from runner.video import write_video
 from runner.worlds.simulated import SimulatedWorld
 from runner.worlds.simulated_checkpoint import CHECKPOINT, read_checkpoint
-from streams.codec import decode_finetune
+from streams.codec import decode_finetune, encode
 from streams.contracts import FinetuneEvent
+from streams.messages import Outgoing
+from streams.produce import produce
 from streams.publish_now import publish_trace_file
 from streams.replay import read_topic
 from streams.settings import Settings
+from tests.recorded_runs import footage
+from tests.runner.fakes import snapshot
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
 
@@ -153,6 +158,51 @@ def test_a_checkpoint_that_is_worse_is_kept_out_and_the_next_training_begins_wit
     # What was learnt in vain is there to be chosen from again.
     assert events[5].details["runs"] == [f"run-{seed}" for seed in range(8)]
     assert not (work / "promoted").exists()
+
+
+def test_an_active_reward_that_was_published_selects_and_judges(
+    settings: Settings, made: Path, tmp_path: Path
+) -> None:
+    reward = snapshot({"blur.quality": 2.0, "goal_reached.task": 4.0}, version=4)
+    outgoing = Outgoing(settings.snapshots_topic, b"default", encode(reward))
+    list(produce(settings, [outgoing]))
+    publish(settings, made)
+    ended = run(settings, words(settings, made, tmp_path / "work", "--once"))
+    assert ended.returncode == 0, ended.stderr
+    last = told(settings)[-1]
+    assert (last.step, last.snapshot_version) == ("promoted", 4)
+    assert last.details["by_reward"]["tasks"] == 12
+    dataset = orjson.loads((Path(last.dataset) / "dataset.json").read_bytes())
+    assert dataset["snapshot"]["checksum"] == reward.checksum
+
+
+def test_any_training_and_any_generator_will_do(settings: Settings, made: Path, tmp_path: Path) -> None:
+    """Here a checkpoint is a video, and to generate is to copy it."""
+    still, base, new = footage(1)[:1].repeat(8, axis=0), tmp_path / "base.mp4", tmp_path / "new.mp4"
+    write_video(base, footage(1), 8.0)
+    write_video(new, still, 8.0)
+    (tmp_path / "generate.py").write_text(
+        "import shutil, sys; from pathlib import Path\n"
+        "found = Path(sys.argv[1]); found = found / 'new.mp4' if found.is_dir() else found\n"
+        "shutil.copy(found, Path(sys.argv[2]) / 'video.mp4')\n"
+    )
+    (tmp_path / "prompts.txt").write_text("\n".join(f"prompt {n}" for n in range(5)))
+    python = shlex.quote(sys.executable)
+    publish(settings, made)
+    work = tmp_path / "work"
+    ended = run(
+        settings,
+        [
+            *("finetune", "--bootstrap-servers", settings.bootstrap_servers, "--runs", str(made), "--once"),
+            *("--work", str(work), "--base", str(base), "--prompts", str(tmp_path / "prompts.txt")),
+            *("--train-cmd", f"cp -r {new} {{dataset}} {{out}}"),
+            *("--generate-cmd", f"{python} {tmp_path / 'generate.py'} {{checkpoint}} {{out_dir}} {{prompt}}"),
+        ],
+    )
+    assert ended.returncode == 0, ended.stderr
+    last = told(settings)[-1]
+    assert (last.step, last.base) == ("promoted", str(base))
+    assert (work / "promoted" / "new.mp4").read_bytes() == new.read_bytes()
 
 
 KILLED_AT = (

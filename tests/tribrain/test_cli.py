@@ -145,7 +145,7 @@ def test_no_command_so_much_as_looks_for_torch() -> None:
 
 def test_the_commands_that_read_or_make_a_result_take_json() -> None:
     without = {" ".join(words) for words, c in ALL.items() if not any("--json" in p.opts for p in c.params)}
-    assert without == {"demo", "serve-trainer", "serve-lora", "serve-text"}
+    assert without == {"demo", "serve-trainer", "serve-lora", "serve-text", "finetune"}
 
 
 def test_aliases_of_the_original_are_accepted(tmp_path: Path) -> None:
