@@ -5,8 +5,8 @@ What is compared, and why, is in ``runner.experiment_plan``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ import numpy as np
 from runner.candidate import Wanted, judged_candidate
 from runner.controller import ThompsonController
 from runner.critics.pixel import default_critics
-from runner.experiment_plan import Condition, Course, Plan, Result, hidden_taste
+from runner.experiment_plan import ALL_CONDITIONS, Condition, Course, Plan, Result, hidden_taste
 from runner.footage import Footage
 from runner.interfaces import AnyCritic, WorldModel
 from runner.loop import RefinementLoop
@@ -29,6 +29,7 @@ from runner.worlds.simulated import (
     random_goal,
     true_quality,
 )
+from runner.worlds.simulated_checkpoint import WorldCheckpoint
 from streams.contracts import CriticResult, PairMessage, RewardSnapshot, RunClosed, RunEnd, TraceEvent
 from trainers.bradley_terry import critics_mean
 from trainers.former import PairFormer
@@ -62,21 +63,41 @@ class _PublishedTexts:
         return self.reward
 
 
-class SeedExperiment:
-    """The stream of tasks of one seed. Videos are shared by all conditions and both arms."""
+@dataclass(slots=True)
+class Learning:
+    """All that is learnt in an arm's stream of tasks, and what was last published of it."""
 
-    def __init__(self, plan: Plan, seed: int) -> None:
+    controller: ThompsonController = field(default_factory=ThompsonController)
+    former: PairFormer = field(default_factory=lambda: PairFormer(PairingRules()))
+    learner: PreferenceLearner = field(default_factory=PreferenceLearner)
+    text_learner: TextLearner = field(default_factory=TextLearner)
+    published: _Published = field(default_factory=_Published)
+    texts: _PublishedTexts = field(default_factory=_PublishedTexts)
+
+
+class SeedExperiment:
+    """The stream of tasks of one seed. Videos are shared by all conditions and both arms.
+
+    ``checkpoint`` is of the simulated world; a stream may be a later part of the seed's, from ``first_task``.
+    """
+
+    def __init__(
+        self, plan: Plan, seed: int, *, checkpoint: WorldCheckpoint | None = None, first_task: int = 0
+    ) -> None:
         self.plan = plan
         self.seed = seed
         self.taste = hidden_taste(seed)
-        goals = Random(seed)
-        self._footage = [
-            Footage(
-                SimulatedWorld(random_goal(goals), _task_seed(seed, task), true_weights=self.taste),
+        rng = Random(seed)
+        goals = [random_goal(rng) for _ in range(first_task + plan.tasks)]
+        self.footage = {
+            task: Footage(
+                SimulatedWorld(
+                    goals[task], task_seed(seed, task), true_weights=self.taste, checkpoint=checkpoint
+                ),
                 rendered=plan.rendered,
             )
-            for task in range(plan.tasks)
-        ]
+            for task in range(first_task, first_task + plan.tasks)
+        }
         critics = default_critics()
         broken = int(_random(_BROKEN, seed).integers(len(critics)))
         self.broken_critic = critics[broken].name
@@ -96,26 +117,31 @@ class SeedExperiment:
         return self._result(condition, self._alone[condition.critic_fails], steered, first)
 
     def arm(
-        self, condition: Condition, weight: float, rewrites: int | None = None
+        self,
+        condition: Condition,
+        weight: float,
+        rewrites: int | None = None,
+        learning: Learning | None = None,
     ) -> tuple[list[list[TraceEvent]], int | None]:
         """The events of each run, and the first task that was steered. With weight 0 nothing is learnt.
 
         With ``rewrites``, a reward of texts is learnt, too, and so many prompts are proposed for each video.
+        ``learning`` is gone on with, in place; by default it begins.
         """
-        controller, published, texts = ThompsonController(), _Published(), _PublishedTexts()
-        former, learner, text_learner = PairFormer(PairingRules()), PreferenceLearner(), TextLearner()
+        learning = learning or Learning()
+        published, texts = learning.published, learning.texts
         runs: list[list[TraceEvent]] = []
         first = None
-        for task, footage in enumerate(self._footage):
+        for task, footage in self.footage.items():
             if first is None and published.snapshot is not None and published.snapshot.gate == "active":
                 first = task
             loop = RefinementLoop(
                 goal=footage.world.goal,
                 world=footage.world,
                 critics=footage.critics,
-                controller=controller,
+                controller=learning.controller,
                 stop=StopRules(max_iters=self.plan.iters),
-                seed=_task_seed(self.seed, task),
+                seed=task_seed(self.seed, task),
                 out_dir=Path(),  # nothing is written
                 run_id=f"seed-{self.seed}-task-{task}",
                 feed=published,
@@ -126,39 +152,39 @@ class SeedExperiment:
             )
             runs.append(list(loop.events()))
             if weight > 0.0:
-                messages = _pairs(runs[-1], former)
+                messages = _pairs(runs[-1], learning.former)
                 for message in messages:
-                    learner.on_message(message)
-                published.snapshot = learner.snapshot()
+                    learning.learner.on_message(message)
+                published.snapshot = learning.learner.snapshot()
                 if rewrites is not None:
                     for message in messages:
-                        text_learner.on_message(message)
-                    texts.reward = RewardOfTexts(text_learner.snapshot())
+                        learning.text_learner.on_message(message)
+                    texts.reward = RewardOfTexts(learning.text_learner.snapshot())
         return runs, first
 
     def see(
         self, condition: Condition, task: int, prompt: str, seed: int
     ) -> tuple[tuple[CriticResult, ...], float]:
         """What the critics say of a video under this condition, and its true quality."""
-        failures, results = self._footage[task].see(prompt, seed)
+        failures, results = self.footage[task].see(prompt, seed)
         if condition.aligned:
             return results, critics_mean({r.critic_name: s for r in results for s in r.scores.values()})
         if condition.critic_fails and task >= self.plan.tasks // 2:
-            rng = _random(_BROKEN_SCORE, _task_seed(self.seed, task), seed)
+            rng = _random(_BROKEN_SCORE, task_seed(self.seed, task), seed)
             results = tuple(_garbled(r, rng) if r.critic_name == self.broken_critic else r for r in results)
         return results, true_quality(failures, self.taste)
 
     def label(self, condition: Condition, task: int, quality: float, seed: int) -> dict[str, Any] | None:
         """The outcome of a video of this true quality; null for most."""
-        task_seed = _task_seed(self.seed, task)
+        of_task = task_seed(self.seed, task)
         if condition.labels == "flipped":
             quality = 1.0 - quality
         elif condition.labels == "garbage":
-            quality = float(_random(_GARBAGE, task_seed, seed).random())
+            quality = float(_random(_GARBAGE, of_task, seed).random())
         share, noise = condition.label_share, condition.label_noise
         return judgement(
             quality,
-            _random(_LABEL, task_seed, seed),
+            _random(_LABEL, of_task, seed),
             share=self.plan.label_share if share is None else share,
             noise=self.plan.label_noise if noise is None else noise,
         )
@@ -181,7 +207,7 @@ class SeedExperiment:
 
     def _courses(self, condition: Condition, runs: Sequence[Sequence[TraceEvent]]) -> tuple[Course, ...]:
         courses = []
-        for task, events in enumerate(runs):
+        for task, events in zip(self.footage, runs, strict=True):
             qualities = [
                 self.see(condition, task, event.prompt, event.meta["generation_seed"])[1] for event in events
             ]
@@ -215,6 +241,13 @@ class _Take:
         return judged_candidate(wanted, results, artifact_path="", meta=meta)
 
 
+def by_condition(plan: Plan, seed: int) -> Callable[[str], Result]:
+    """Gives both arms of a seed, by the name of the condition."""
+    experiment = SeedExperiment(plan, seed)
+    conditions = {condition.name: condition for condition in ALL_CONDITIONS}
+    return lambda name: experiment.run(conditions[name])
+
+
 def _pairs(events: Sequence[TraceEvent], former: PairFormer) -> list[PairMessage]:
     """Of a run that has ended, as the live pair former makes them."""
     end = RunEnd(run_id=events[0].run_id, iterations=tuple(event.iter_idx for event in events))
@@ -229,7 +262,7 @@ def _garbled(result: CriticResult, rng: np.random.Generator) -> CriticResult:
     return replace(result, scores=scores)
 
 
-def _task_seed(seed: int, task: int) -> int:
+def task_seed(seed: int, task: int) -> int:
     """Another one for every task of every seed."""
     return seed * 100_003 + task
 

@@ -68,9 +68,9 @@ def figures(results: Sequence[Result], tasks: slice) -> Figures:
     gain = steered[:, -1] - alone[:, -1]
     level, needed_alone, needed_steered = generations_needed(alone.mean(axis=0), steered.mean(axis=0))
     return Figures(
-        generations_saved=_estimate(lambda drawn: _saved(alone[drawn], steered[drawn]), len(results)),
-        best_true_quality_gain=_estimate(lambda drawn: gain[drawn].mean(axis=1), len(results)),
-        best_generated_gain=_estimate(lambda drawn: generated[drawn].mean(axis=1), len(results)),
+        generations_saved=estimate(lambda drawn: _saved(alone[drawn], steered[drawn]), len(results)),
+        best_true_quality_gain=estimate(lambda drawn: gain[drawn].mean(axis=1), len(results)),
+        best_generated_gain=estimate(lambda drawn: generated[drawn].mean(axis=1), len(results)),
         generations_needed={"critics_alone": float(needed_alone), "steered": float(needed_steered)},
         given_true_quality=float(level),
         best_true_quality={
@@ -118,8 +118,8 @@ def _saved(alone: Numbers, steered: Numbers) -> Numbers:
     return 1.0 - needed_steered / needed_alone
 
 
-def _estimate(statistic: Callable[[NDArray[np.intp]], Numbers], n_seeds: int) -> Estimate:
-    """``statistic`` takes indices of seeds, shape (R, S), and gives (R,)."""
+def estimate(statistic: Callable[[NDArray[np.intp]], Numbers], n_seeds: int) -> Estimate:
+    """The mean with its interval: ``statistic`` takes indices of seeds, shape (R, S), and gives (R,)."""
     rng = np.random.default_rng(0)
     batches = [statistic(rng.integers(n_seeds, size=(_BATCH, n_seeds))) for _ in range(RESAMPLES // _BATCH)]
     low, high = np.percentile(np.concatenate(batches), [2.5, 97.5])

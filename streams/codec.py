@@ -22,6 +22,7 @@ from streams.contracts import (
     AnySnapshot,
     Candidate,
     CriticResult,
+    FinetuneEvent,
     Message,
     PairMessage,
     PairsEnd,
@@ -46,7 +47,7 @@ _SNAPSHOTS: tuple[type[AnySnapshot], ...] = (RewardSnapshot, TextSnapshot, Adapt
 _Snapshot = TypeVar("_Snapshot", bound=AnySnapshot)
 _KNOWN: dict[type, tuple[str, ...]] = {
     cls: tuple(f.name for f in fields(cls) if f.name != "extras")
-    for cls in (CriticResult, *_TRACE, *_PAIRS, *_SNAPSHOTS, Candidate)
+    for cls in (CriticResult, *_TRACE, *_PAIRS, *_SNAPSHOTS, FinetuneEvent, Candidate)
 }
 
 
@@ -137,6 +138,12 @@ def decode_snapshot_of(kind: type[_Snapshot], raw: bytes, source: str) -> _Snaps
     if isinstance(snapshot, RewardSnapshot):
         _check_features(snapshot, source)
     return snapshot
+
+
+def decode_finetune(raw: bytes, source: str) -> FinetuneEvent:
+    """Decode a value of the finetune topic. Raises ContractError."""
+    event: FinetuneEvent = _decode(raw, source, (FinetuneEvent,))
+    return event
 
 
 def decode_candidate(raw: bytes, source: str) -> Candidate:

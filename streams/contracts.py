@@ -23,6 +23,7 @@ PairStrategy = Literal["best_vs_rest", "adjacent"]
 GateState = Literal["shadow", "active"]
 SnapshotKind = Literal["bt", "text", "lora"]
 """What a reward model weighs: critics, or texts by n-grams, or texts by a language model's LoRA adapter."""
+FinetuneStep = Literal["planned", "dataset", "trained", "compared", "promoted", "kept"]
 TEXT_MODE = "text"
 """Mode of a critic that has read the prompt alone: models weigh it, and the critics' mean is without it."""
 CONTEXT_MARK = "@"
@@ -297,6 +298,45 @@ class Rollback:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneEvent:
+    """A step of a fine-tuning of a world model that is done. Key on Kafka: the reward model's name.
+
+    Identity: ``event_id``. A job that was killed may tell of a step again, with the same id.
+    """
+
+    SCHEMA: ClassVar[str] = "tribrain.finetune/1"
+
+    schema: str = SCHEMA
+    event_id: str
+    """Deterministic: the same plan and step give the same id everywhere."""
+    model: str
+    """The reward model by which data is selected and checkpoints are compared."""
+    version: Count
+    """Number of the training, from 1."""
+    step: FinetuneStep
+    """``promoted`` and ``kept`` end a training: the new checkpoint is in force, or the one before stays."""
+    statement: str
+    """One sentence for people."""
+    policy: str
+    """Which videos are shown: ``top:0.25``, …"""
+    base: str
+    """The checkpoint in force before; empty for the world model as it was made."""
+    dataset: str = ""
+    """Folder of the dataset."""
+    checkpoint: str = ""
+    """Folder of the new checkpoint, from ``trained`` on."""
+    snapshot_version: Count | None = None
+    """Of the reward snapshot that selects and judges; null where the critics' mean does."""
+    consumed: dict[str, dict[str, int]]
+    """Topic to partition to next offset: how far the traces were read."""
+    topic_ids: dict[str, str] = field(default_factory=dict)
+    """Topic to the id that Kafka gave it."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """Figures of the step."""
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One of several candidates for a task, with what critics and people said of it; a line of a file.
 
@@ -322,7 +362,7 @@ class Candidate:
 TraceMessage = TraceEvent | RunEnd | RunClosed
 PairMessage = PreferencePair | PairsEnd | Rollback
 AnySnapshot = RewardSnapshot | TextSnapshot | AdapterSnapshot
-Message = TraceMessage | PairMessage | AnySnapshot
+Message = TraceMessage | PairMessage | AnySnapshot | FinetuneEvent
 
 
 def snapshot_key(model: str, kind: SnapshotKind = "bt") -> str:

@@ -13,6 +13,7 @@ import orjson
 from streams.codec import json_schema
 from streams.contracts import (
     AdapterSnapshot,
+    FinetuneEvent,
     Message,
     PairsEnd,
     PreferencePair,
@@ -34,6 +35,7 @@ _CHANNELS: dict[str, tuple[str, str, tuple[type[Message], ...]]] = {
         "The reward model's name, and a colon and the kind for other kinds than bt",
         (RewardSnapshot, TextSnapshot, AdapterSnapshot),
     ),
+    "finetune": ("tribrain.finetune", "The reward model's name", (FinetuneEvent,)),
 }
 
 

@@ -79,6 +79,10 @@ class Settings:
         return f"{self.topic_prefix}.snapshots"
 
     @property
+    def finetune_topic(self) -> str:
+        return f"{self.topic_prefix}.finetune"
+
+    @property
     def dead_letters_topic(self) -> str:
         return f"{self.topic_prefix}.dead-letters"
 

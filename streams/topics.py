@@ -1,4 +1,4 @@
-"""The four topics, made where they are missing."""
+"""The topics, made where they are missing."""
 
 from __future__ import annotations
 
@@ -107,6 +107,7 @@ def _topics(settings: Settings) -> dict[str, dict[str, Any]]:
             configs=large | {"cleanup.policy": "compact", "segment.bytes": str(_SEGMENT_BYTES)}
         ),
         settings.dead_letters_topic: options(),
+        settings.finetune_topic: options(),
     }
 
 

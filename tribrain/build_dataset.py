@@ -11,18 +11,17 @@ import click
 import orjson
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from runner.interfaces import GenerationFailed
-from runner.video import read_video
+from runner.look import look_at
 from streams.contracts import RewardSnapshot
 from streams.errors import BadInput
 from streams.files import read_bytes
 from streams.serving import ServingSnapshot
 from trainers.datasets.build import EMBED_PROMPTS, SCHEMA, Pictures, WritingRules, build_dataset
 from trainers.datasets.captions import CaptionKind
-from trainers.datasets.choice import Choice, ChoiceRules, Look, choose
+from trainers.datasets.choice import Choice, ChoiceRules, choose
 from trainers.datasets.extra import require_extra
 from trainers.datasets.formats import FORMATS, DatasetFormat
-from trainers.datasets.near_duplicates import NEAR, perceptual_hash
+from trainers.datasets.near_duplicates import NEAR
 from trainers.datasets.new_folder import check_place
 from trainers.datasets.samples import Run, read_runs
 from trainers.datasets.selection import SelectionPolicy
@@ -31,8 +30,6 @@ from tribrain import options
 from tribrain.dataset_plots import rewards_plot, tasks_plot
 from tribrain.output import progress
 
-_LARGEST_SIDE = 128
-"""Pixels to which videos are decoded; their hash is of 32."""
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
@@ -153,7 +150,7 @@ def build_dataset_command(
     with progress(*_COLUMNS) as bar:
         task = bar.add_task("writing", total=len(choice.chosen))
         summary = build_dataset(
-            out, choice, rules, writing, snapshot, _pictures(choice), on_row=lambda: bar.advance(task)
+            out, choice, rules, writing, snapshot, pictures_of(choice), on_row=lambda: bar.advance(task)
         )
     if as_json:
         click.echo(orjson.dumps({"out": str(out), **summary}))
@@ -188,7 +185,7 @@ def _chosen(runs: Iterable[Run], rules: ChoiceRules, snapshot: RewardSnapshot | 
     with progress(*_COLUMNS) as bar:
         task = bar.add_task("looking at videos", total=None)
         choice = choose(
-            runs, rules, snapshot, _look, lambda done, total: bar.update(task, completed=done, total=total)
+            runs, rules, snapshot, look_at, lambda done, total: bar.update(task, completed=done, total=total)
         )
     if not choice.chosen:
         reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(choice.left_out.items()))
@@ -199,15 +196,8 @@ def _chosen(runs: Iterable[Run], rules: ChoiceRules, snapshot: RewardSnapshot | 
     return choice
 
 
-def _look(video: Path) -> Look | None:
-    try:
-        frames, fps = read_video(video, max_side=_LARGEST_SIDE)
-    except GenerationFailed:
-        return None
-    return Look(hash=perceptual_hash(frames), frames=len(frames), fps=fps)
-
-
-def _pictures(choice: Choice) -> Pictures:
+def pictures_of(choice: Choice) -> Pictures:
+    """What a dataset's card shows."""
     drawn = {
         "rewards.png": rewards_plot(choice.distinct, choice.chosen),
         "tasks.png": tasks_plot(choice.distinct, choice.chosen),

@@ -26,6 +26,10 @@ _COMMANDS = {
         "tribrain.build_dataset:build_dataset_command",
         "Captioned videos of runs to train a world model on.",
     ),
+    "finetune": (
+        "tribrain.finetune:finetune",
+        "A world model trained again and again on the best of its videos, live from Kafka.",
+    ),
     "export-preferences": (
         "tribrain.export_preferences:export_preferences",
         "Pairs for TRL, for DPO of videos, or to be judged in Label Studio.",
@@ -55,6 +59,10 @@ _COMMANDS = {
     "snapshots": ("tribrain.snapshots:snapshots", "Published reward models: list, show, verify, rollback."),
     "dlq": ("tribrain.dlq:dlq", "Messages that could not be used: list, show, replay."),
     "experiment": ("tribrain.experiment:experiment", "What preferences are worth where the truth is known."),
+    "experiment-finetune": (
+        "tribrain.finetune_experiment:experiment_finetune",
+        "What selected data is worth to the next simulated world model.",
+    ),
     "doctor": ("tribrain.doctor:doctor", "What of all that TriBrain can use is on this machine."),
     "report": ("tribrain.report:report", "The report of a demo or suite, made again."),
 }

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from runner.experiment import by_condition
 from runner.experiment_figures import RESAMPLES, Estimate, Figures, figures
-from runner.experiment_plan import ALL_CONDITIONS, CONDITIONS, REWRITES, SENSITIVITY, Plan, Result
+from runner.experiment_plan import (
+    ALL_CONDITIONS,
+    CONCENTRATION,
+    CONDITIONS,
+    REWRITES,
+    SENSITIVITY,
+    Plan,
+    Result,
+)
 from runner.worlds.simulated import JUDGEMENT_NOISE
 from tribrain import options
 from tribrain.experiment_folder import ExperimentFolder
 from tribrain.experiment_plot import experiment_plot
 from tribrain.experiment_run import compute
-from tribrain.output import progress, write_output
+from tribrain.output import write_output
 
 _TASKS = 160
 
@@ -113,11 +121,11 @@ def experiment(
         label_noise=label_noise,
         rendered=rendered,
     )
-    folder = ExperimentFolder(out)
-    folder.begin(plan)
+    folder = begun_folder(out, plan)
     numbers = range(first_seed, first_seed + seeds)
-    _compute(folder, plan, numbers, processes or _cores())
-    found = {one.name: folder.read((seed, one) for seed in numbers) for one in ALL_CONDITIONS}
+    names = [condition.name for condition in ALL_CONDITIONS]
+    compute(folder, partial(by_condition, plan), numbers, names, processes, "seeds × conditions")
+    found = {name: folder.read((seed, name) for seed in numbers) for name in names}
     measured = {name: figures(results, slice(plan.learning_tasks, None)) for name, results in found.items()}
     summary = _summary(plan, numbers, found, measured)
     write_output(out / "experiment.json", orjson.dumps(summary, option=orjson.OPT_INDENT_2))
@@ -129,23 +137,11 @@ def experiment(
         _print(measured, plan, seeds, out)
 
 
-def _cores() -> int:
-    """Those that this process may use, where the system can tell."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _compute(folder: ExperimentFolder, plan: Plan, seeds: Sequence[int], processes: int) -> None:
-    with progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    ) as shown:
-        bar = shown.add_task("seeds × conditions", total=len(seeds) * len(ALL_CONDITIONS))
-        compute(
-            folder, plan, seeds, ALL_CONDITIONS, processes, lambda done: shown.update(bar, completed=done)
-        )
+def begun_folder(out: Path, plan: Plan) -> ExperimentFolder[Result]:
+    """The folder of an experiment that begins or goes on. Raises BadInput."""
+    folder = ExperimentFolder(out, "tribrain.experiment/1", Result)
+    folder.begin({"concentration": CONCENTRATION, **asdict(plan)})
+    return folder
 
 
 def _summary(
@@ -196,7 +192,7 @@ def _print(measured: Mapping[str, Figures], plan: Plan, seeds: int, out: Path) -
         table.add_row(
             condition.name,
             _percent(these.generations_saved),
-            _points(these.best_true_quality_gain),
+            points(these.best_true_quality_gain),
             f"{these.seeds_steered} of {seeds}",
             end_section=condition in (CONDITIONS[-1], SENSITIVITY[-1]),
         )
@@ -215,6 +211,6 @@ def _percent(estimate: Estimate) -> str:
     return f"{estimate.mean:+.0%} [{low:+.0%}, {high:+.0%}]"
 
 
-def _points(estimate: Estimate) -> str:
+def points(estimate: Estimate) -> str:
     low, high = estimate.ci95
     return f"{estimate.mean:+.3f} [{low:+.3f}, {high:+.3f}]"

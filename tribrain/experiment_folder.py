@@ -1,40 +1,44 @@
-"""The folder of an experiment: its plan, and a file for each seed and condition that is finished.
+"""The folder of an experiment: its plan, and a file for each part of a seed that is finished.
 
 Files are whole or absent, so whatever ends an experiment, the same command goes on where it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import msgspec
 import orjson
 
-from runner.experiment_plan import CONCENTRATION, Condition, Plan, Result
 from streams.errors import BadInput
 from tribrain.output import write_output
 
-_SCHEMA = "tribrain.experiment/1"
 _PLAN, _UNITS = "plan.json", "units"
 
-Unit = tuple[int, Condition]
-"""A seed under a condition."""
+Unit = tuple[int, str]
+"""A seed, and the name of a part of what is computed for it: a condition."""
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class ExperimentFolder:
+class ExperimentFolder(Generic[Result]):
     """Raises BadInput for whatever cannot be read or written."""
 
     path: Path
+    schema: str
+    """Of the experiment, with its version."""
+    kind: type[Result]
+    """Of the result of a unit: a dataclass."""
 
-    def begin(self, plan: Plan) -> None:
+    def begin(self, plan: Mapping[str, object]) -> None:
         """Start or go on; a folder of another plan, or of something else, is refused.
 
         More seeds are no other plan, since each stands for itself.
         """
-        given = {"schema": _SCHEMA, "concentration": CONCENTRATION, **asdict(plan)}
+        given = {"schema": self.schema, **plan}
         file = self.path / _PLAN
         if self.path.exists() and not self.path.is_dir():
             raise BadInput(f"{self.path}: is a file; choose another --out")
@@ -56,10 +60,10 @@ class ExperimentFolder:
         write_output(self._file(*unit), msgspec.json.encode(result))
 
     def read(self, units: Iterable[Unit]) -> list[Result]:
-        return [_read_result(self._file(*unit)) for unit in units]
+        return [_read_result(self._file(*unit), self.kind) for unit in units]
 
-    def _file(self, seed: int, condition: Condition) -> Path:
-        return self.path / _UNITS / f"seed-{seed:03d}-{condition.name.replace(' ', '-')}.json"
+    def _file(self, seed: int, part: str) -> Path:
+        return self.path / _UNITS / f"seed-{seed:03d}-{part.replace(' ', '-')}.json"
 
 
 def _read_plan(file: Path) -> dict[str, object]:
@@ -72,8 +76,8 @@ def _read_plan(file: Path) -> dict[str, object]:
     return plan
 
 
-def _read_result(file: Path) -> Result:
+def _read_result(file: Path, kind: type[Result]) -> Result:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Result)
+        return msgspec.json.decode(file.read_bytes(), type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadInput(f"{file}: the file is damaged: {error}; delete it to have it computed again") from None

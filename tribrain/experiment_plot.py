@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,11 +21,14 @@ def experiment_plot(measured: Mapping[str, Figures], plan: Plan, seeds: int) -> 
     figure = Figure(figsize=(13.2, 4.6), dpi=DPI, layout="constrained")
     curves, saved, gained = figure.subplots(1, 3, width_ratios=(1.15, 1, 1))
     _draw_curves(curves, measured[_SHOWN])
-    _draw_estimates(saved, {name: these.generations_saved for name, these in measured.items()}, "+.0%")
+    main = [condition.name for condition in CONDITIONS]
+    draw_estimates(saved, {name: these.generations_saved for name, these in measured.items()}, "+.0%", main)
     saved.set_title("generations saved", fontsize=11)
     saved.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     saved.set_xlabel("of those that critics alone need")
-    _draw_estimates(gained, {name: these.best_true_quality_gain for name, these in measured.items()}, "+.3f")
+    draw_estimates(
+        gained, {name: these.best_true_quality_gain for name, these in measured.items()}, "+.3f", main
+    )
     gained.set_title(f"gain in best true quality within {plan.iters} generations", fontsize=11)
     gained.set_xlabel("steered minus critics alone; from 0 to 1")
     gained.tick_params(labelleft=False)
@@ -80,10 +83,11 @@ def _draw_curves(axes: Axes, these: Figures) -> None:
     axes.legend(loc="upper left")
 
 
-def _draw_estimates(axes: Axes, estimates: Mapping[str, Estimate], written: str) -> None:
-    """One row a condition from the top: the mean in figures, and its interval."""
+def draw_estimates(
+    axes: Axes, estimates: Mapping[str, Estimate], written: str, main: Collection[str]
+) -> None:
+    """One row an estimate from the top: the mean in figures, and its interval; ``main`` ones in colour."""
     plain(axes)
-    main = {condition.name for condition in CONDITIONS}
     for row, (name, estimate) in enumerate(estimates.items()):
         colour = MODEL if name in main else "#777777"
         axes.plot(estimate.ci95, [row, row], color=colour, linewidth=2.2)

@@ -11,37 +11,69 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
+from typing import TypeVar
 
 import click
 import cv2
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from runner.experiment import SeedExperiment
-from runner.experiment_plan import Condition, Plan
 from tribrain.experiment_folder import ExperimentFolder
+from tribrain.output import progress
 
 _POLL_S = 0.25
 
+Result = TypeVar("Result")
+SeedRun = Callable[[int], Callable[[str], Result]]
+"""Begins with a seed, and gives what computes a part of it. It is sent to other processes."""
+
 
 def compute(
-    folder: ExperimentFolder,
-    plan: Plan,
+    folder: ExperimentFolder[Result],
+    run: SeedRun[Result],
     seeds: Sequence[int],
-    conditions: Sequence[Condition],
+    parts: Sequence[str],
+    processes: int | None,
+    shown_as: str,
+) -> None:
+    """Until every part of every seed is in the folder; progress is shown on a terminal.
+
+    The results do not depend on ``processes``, of which by default there is one a core. Each may be ended at
+    any moment, as files are whole or absent.
+    """
+    with progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    ) as shown:
+        bar = shown.add_task(shown_as, total=len(seeds) * len(parts))
+        _compute(
+            folder, run, seeds, parts, processes or _cores(), lambda done: shown.update(bar, completed=done)
+        )
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system can tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _compute(
+    folder: ExperimentFolder[Result],
+    run: SeedRun[Result],
+    seeds: Sequence[int],
+    parts: Sequence[str],
     processes: int,
     on_progress: Callable[[int], None],
 ) -> None:
-    """Until every seed and condition is in the folder; ``on_progress`` is told how many of them are.
-
-    The results do not depend on ``processes``. Each may be ended at any moment, as files are whole or absent.
-    """
-    units = [(seed, condition) for seed in seeds for condition in conditions]
-    missing = {seed: [c for c in conditions if not folder.is_finished((seed, c))] for seed in seeds}
+    units = [(seed, part) for seed in seeds for part in parts]
+    missing = {seed: [part for part in parts if not folder.is_finished((seed, part))] for seed in seeds}
     # Never by fork: a copy of a process with threads of its own may hang.
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_begin)
     try:
         with _interrupts_blocked():
             pending: set[Future[None]] = {
-                pool.submit(_run_seed, folder, plan, seed, wanted)
+                pool.submit(_run_seed, folder, run, seed, wanted)
                 for seed, wanted in missing.items()
                 if wanted
             }
@@ -88,7 +120,9 @@ def _end_with_the_command() -> None:
         os._exit(1)
 
 
-def _run_seed(folder: ExperimentFolder, plan: Plan, seed: int, conditions: Sequence[Condition]) -> None:
-    experiment = SeedExperiment(plan, seed)
-    for condition in conditions:
-        folder.write((seed, condition), experiment.run(condition))
+def _run_seed(
+    folder: ExperimentFolder[Result], run: SeedRun[Result], seed: int, parts: Sequence[str]
+) -> None:
+    compute_part = run(seed)
+    for part in parts:
+        folder.write((seed, part), compute_part(part))

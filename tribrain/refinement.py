@@ -28,6 +28,43 @@ from tribrain.output import cache_folder
 PUBLISHED_TEXTS = ("text", "lora")
 """What ``--text-rm`` may follow on Kafka."""
 
+_CRITIC_OPTIONS = (
+    click.option(
+        "--critic",
+        "critics",
+        multiple=True,
+        metavar="NAME='COMMAND'|NAME",
+        help="One more critic: a command with {video}, {prompt} and {goal} that prints a JSON object "
+        "of scores in [0, 1], or one that an installed package offers. May be given several times.",
+    ),
+    click.option("--no-pixel-critics", is_flag=True, help="Without the critics that measure the pixels."),
+    click.option(
+        "--critic-timeout-s",
+        type=options.FiniteFloat(min=0, min_open=True),
+        default=600.0,
+        show_default=True,
+        help="Longest time of a --critic for one video.",
+    ),
+)
+
+
+def critic_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that ``open_critics`` takes."""
+    for option in reversed(_CRITIC_OPTIONS):
+        command = option(command)
+    return command
+
+
+def open_critics(
+    stack: ExitStack, *, critics: Sequence[str], no_pixel_critics: bool, critic_timeout_s: float
+) -> Sequence[AnyCritic]:
+    """The critics that the options ask for; ``stack`` ends their processes. Raises BadInput."""
+    chosen = chosen_critics(critics, pixel_critics=not no_pixel_critics, timeout_s=critic_timeout_s)
+    for critic in chosen:
+        if isinstance(critic, EntryPointCritic):
+            stack.callback(critic.close)
+    return chosen
+
 
 def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that ``open_refinement`` takes, but for the reward model's name, and ``--json``."""
@@ -36,24 +73,7 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--iters", type=click.IntRange(min=1), default=8, show_default=True, help="Iterations."
             ),
-            click.option(
-                "--critic",
-                "critics",
-                multiple=True,
-                metavar="NAME='COMMAND'|NAME",
-                help="One more critic: a command with {video}, {prompt} and {goal} that prints a JSON object "
-                "of scores in [0, 1], or one that an installed package offers. May be given several times.",
-            ),
-            click.option(
-                "--no-pixel-critics", is_flag=True, help="Without the critics that measure the pixels."
-            ),
-            click.option(
-                "--critic-timeout-s",
-                type=options.FiniteFloat(min=0, min_open=True),
-                default=600.0,
-                show_default=True,
-                help="Longest time of a --critic for one video.",
-            ),
+            *_CRITIC_OPTIONS,
             click.option("--preference-rm", type=options.PATH, help="A bt_reward.json that steers this run."),
             click.option(
                 "--preference-weight",
@@ -186,10 +206,9 @@ def open_refinement(
         drift_threshold=drift_threshold,
         max_wall_s=max_wall,
     )
-    chosen = chosen_critics(critics, pixel_critics=not no_pixel_critics, timeout_s=critic_timeout_s)
-    for critic in chosen:
-        if isinstance(critic, EntryPointCritic):
-            stack.callback(critic.close)
+    chosen = open_critics(
+        stack, critics=critics, no_pixel_critics=no_pixel_critics, critic_timeout_s=critic_timeout_s
+    )
     names = [critic.name for critic in chosen]
     settings = Settings.from_environment(bootstrap_servers) if bootstrap_servers else None
     feed: FileRewardFeed | SnapshotFeed | None = None

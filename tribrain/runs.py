@@ -15,6 +15,7 @@ from runner.controller import ThompsonController
 from runner.interfaces import WorldModel
 from runner.loop import RefinementLoop, RunResult, new_run_id
 from runner.worlds.simulated import SimulatedWorld
+from runner.worlds.simulated_checkpoint import read_checkpoint
 from runner.worlds.subprocess import SubprocessWorld
 from streams.errors import BadInput
 from tribrain import options
@@ -59,13 +60,31 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
     show_default=True,
     help="Share of iterations that the simulated validator judges.",
 )
-def run_simulated(goal: str, seed: int, outcome_share: float, **given: Any) -> None:
+@click.option(
+    "--checkpoint",
+    type=options.PATH,
+    help="Folder of a fine-tuned simulated world; by default it is as it was made.",
+)
+@click.option(
+    "--write-truth",
+    is_flag=True,
+    help="Write each video's hidden failures beside it, for the simulated training; nothing else reads them.",
+)
+def run_simulated(
+    goal: str, seed: int, outcome_share: float, checkpoint: Path | None, write_truth: bool, **given: Any
+) -> None:
     """Refine a goal in the simulated world: real videos, pixel critics, a hidden truth.
 
     With --bootstrap-servers, every iteration is published to Kafka, and reward snapshots are picked up as
     they are published.
     """
-    world = SimulatedWorld(goal, task_seed=seed, outcome_share=outcome_share)
+    world = SimulatedWorld(
+        goal,
+        task_seed=seed,
+        outcome_share=outcome_share,
+        write_truth=write_truth,
+        checkpoint=read_checkpoint(checkpoint) if checkpoint is not None else None,
+    )
     run_world(world, goal=goal, seed=seed, **given)
 
 

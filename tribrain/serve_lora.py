@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from streams.topics import create_topics
 from trainers.lora.extra import require_extra
 from trainers.lora.settings import ALL, TOP_HALF, Settings
 from tribrain import options
+from tribrain.alone import alone
 from tribrain.interrupts import Interrupts
 from tribrain.output import cache_folder
 from tribrain.step_progress import steps_shown
@@ -209,7 +208,7 @@ def _serve(
     from trainers.lora.periodic import Job, serve
     from trainers.lora.round import Recipe
 
-    with _alone(work):
+    with alone(work, "serve-lora"):
         _say(f"model {model!r} trains from {kafka.bootstrap_servers}")
         job = Job(
             kafka=kafka,
@@ -233,21 +232,3 @@ def _default_work(store: str, model: str) -> Path:
     if "://" not in store:
         return Path(f"{store.rstrip('/')}.work") / path_name(model)
     return cache_folder() / "serve-lora" / path_name(store) / path_name(model)
-
-
-@contextmanager
-def _alone(work: Path) -> Iterator[None]:
-    """The work folder is one process's; the kernel gives it back however that ends."""
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        lock = (work / "lock").open("ab")
-    except OSError as error:
-        raise BadInput(f"{work}: cannot be written: {error.strerror}; choose another --work-dir") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BadInput(
-                f"{work}: another serve-lora is at work there; stop it or give another --work-dir"
-            ) from None
-        yield

@@ -79,11 +79,14 @@ def run_to_end(
     environment: Mapping[str, str] | None = None,
     listener: Listener | None = None,
     achieved: Callable[[], int] = lambda: 0,
+    inherited: Sequence[int] = (),
+    on_start: Callable[[int], None] = lambda group: None,
 ) -> str:
     """Run a program, with what it prints in ``log``; says how it ended where that was badly, else nothing.
 
     It has ``timeout_s`` seconds, and as many again whenever ``achieved`` gives another number. It and all it
-    started are killed on every way out. Raises Stopped where ``groups`` was stopped before.
+    started are killed on every way out. It inherits the file descriptors ``inherited``; ``on_start`` is given
+    the id of its process group. Raises Stopped where ``groups`` was stopped before.
     """
     groups = groups or ProcessGroups()
     heard = _Heard(log, listener)
@@ -96,10 +99,12 @@ def run_to_end(
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
                 env=environment,
+                pass_fds=inherited,
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL in the prompt
             return f"could not be started: {error}"
         try:
+            on_start(process.pid)
             so_far, since = achieved(), time.monotonic()
             while True:
                 left = since + timeout_s - time.monotonic()
@@ -139,7 +144,7 @@ def log_tail(log: Path) -> str:
     if not text:
         return "it printed nothing"
     cut = "…" if len(text) > _TAIL_CHARACTERS else ""
-    return f"its last words ({LOG_NAME}): {cut}{text[-_TAIL_CHARACTERS:]}"
+    return f"its last words ({log.name}): {cut}{text[-_TAIL_CHARACTERS:]}"
 
 
 def last_line(text: str) -> str:

@@ -26,6 +26,7 @@ import orjson
 from runner.interfaces import Generation
 from runner.video import write_video
 from runner.worlds.scene import FPS, Failures, Shot, draw, make_scene, make_shot
+from runner.worlds.simulated_checkpoint import FAILURES, WorldCheckpoint
 from streams.errors import BadInput
 
 CUES: dict[str, tuple[str, ...]] = {
@@ -53,7 +54,6 @@ _FREE_MODES = 2
 """Different directives that do not yet get in each other's way."""
 
 _COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
-_FAILURES = ("physics", "task", "shake", "flicker", "blur")
 _LOWERED_BY = ("physics", "task", "smoothness", "quality", "quality")
 _DIRECTIVE_EFFECT = 1.9
 """Of endlessly many directives of one mode, on the log-odds of its failures; the first one does half."""
@@ -66,6 +66,8 @@ _LENGTH = np.array([0.010, 0.020, 0.005, 0.005, 0.005])
 _TASK_MEAN = np.array([0.1, 0.0, 0.2, 0.2, 0.2])
 _TASK_SPREAD = np.array([0.8, 0.8, 1.0, 1.0, 1.0])
 _SPREAD = np.array([0.80, 0.85, 0.80, 0.80, 0.80])
+_EDGE = 1e-9
+"""Failures this near to 0 or 1 have the log-odds of this."""
 _BOLDNESS = np.array([-0.33, -0.38, 0.42, 0.42, 0.42])
 """A bold generation arrives, and shakes and flickers on the way; a timid one looks good and fails."""
 
@@ -125,7 +127,8 @@ class SimulatedWorld:
     give the same video, byte for byte. ``outcome_share`` of the generations, chosen by their seeds, carry an
     outcome. With ``write_truth`` the failures and the true quality are written to ``truth.json`` beside each
     video, for studies; nothing in the loop reads it. ``judgement_noise`` is the standard deviation of an
-    outcome around the true quality. Raises BadInput for a share outside [0, 1].
+    outcome around the true quality. ``checkpoint`` is of a fine-tuning. Raises BadInput for a share outside
+    [0, 1].
     """
 
     name = "simulated"
@@ -139,6 +142,7 @@ class SimulatedWorld:
         write_truth: bool = False,
         true_weights: Mapping[str, float] = TRUE_WEIGHTS,
         judgement_noise: float = JUDGEMENT_NOISE,
+        checkpoint: WorldCheckpoint | None = None,
     ) -> None:
         if not 0.0 <= outcome_share <= 1.0:
             raise BadInput(f"outcome_share is {outcome_share}; it must be between 0 and 1")
@@ -150,8 +154,10 @@ class SimulatedWorld:
         self._judgement_noise = judgement_noise
         self.scene = make_scene(goal, self._random(_LAYOUT))
         self._tendencies = _TASK_MEAN + _TASK_SPREAD * self._random(_TENDENCIES).standard_normal(
-            len(_FAILURES)
+            len(FAILURES)
         )
+        if checkpoint is not None:
+            self._tendencies += np.array([checkpoint.shifts[name] for name in FAILURES])
 
     def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
         """Draw ``video.mp4`` into ``out_dir``."""
@@ -170,9 +176,16 @@ class SimulatedWorld:
         """The failures that ``generate`` draws for this prompt and seed: hidden from all that take part."""
         rng = self._random(_VARIATION, seed)
         boldness = rng.standard_normal()
-        variation = _BOLDNESS * boldness + _SPREAD * rng.standard_normal(len(_FAILURES))
+        variation = _BOLDNESS * boldness + _SPREAD * rng.standard_normal(len(FAILURES))
         log_odds = self._tendencies + variation + _prompt_effect(read_prompt(prompt, self.goal))
         return Failures(*(float(value) for value in 1.0 / (1.0 + np.exp(-log_odds))))
+
+    def surprise(self, failures: Failures, caption: str) -> dict[str, float]:
+        """Failure to how far a video's log-odds lie above what this world has on average for the caption."""
+        usual = self._tendencies + _prompt_effect(read_prompt(caption, self.goal))
+        shown = np.clip([getattr(failures, name) for name in FAILURES], _EDGE, 1.0 - _EDGE)
+        beyond = np.log(shown / (1.0 - shown)) - usual
+        return {name: float(value) for name, value in zip(FAILURES, beyond, strict=True)}
 
     def shot(self, failures: Failures, *, seed: int) -> Shot:
         """How the video with these failures moves and looks."""

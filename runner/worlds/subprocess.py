@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ class SubprocessWorld:
     """Runs ``command`` once a video and takes the newest video file it leaves in ``{out_dir}``.
 
     ``command`` is a template such as ``python gen.py --prompt {prompt} --out {out_dir} --seed {seed}``; see
-    ``CommandTemplate``. ``{image}`` in it stands for the first frame, ``image``. The program has
+    ``CommandTemplate``. ``{image}`` in it stands for the first frame, ``image``; ``fixed`` are more places
+    with their values, which a command may have and need not. The program has
     ``timeout_s`` seconds; it and all it started are then killed.
 
     Raises BadInput for a command that is no such template, for a time-out that is not positive, and where the
@@ -35,10 +37,20 @@ class SubprocessWorld:
 
     name = "subprocess"
 
-    def __init__(self, command: str, timeout_s: float, image: Path | None = None) -> None:
+    def __init__(
+        self,
+        command: str,
+        timeout_s: float,
+        image: Path | None = None,
+        *,
+        fixed: Mapping[str, str] | None = None,
+    ) -> None:
         if not timeout_s > 0:
             raise BadInput(f"the generator's time-out is {timeout_s} s; it must be above 0")
-        self._template = CommandTemplate(command, whose="the generator", places=_PLACES, required=_REQUIRED)
+        self._fixed = dict(fixed or {})
+        self._template = CommandTemplate(
+            command, whose="the generator", places=(*_PLACES, *self._fixed), required=_REQUIRED
+        )
         if "image" in self._template.used and image is None:
             raise BadInput("the generator's command has {image}, and no image is given; give --image")
         self._image = str(image.resolve()) if image is not None else ""
@@ -51,7 +63,13 @@ class SubprocessWorld:
         out of time or leaves no new video.
         """
         folder = out_dir.resolve()
-        values = {"prompt": prompt, "out_dir": str(folder), "seed": str(seed), "image": self._image}
+        values = {
+            "prompt": prompt,
+            "out_dir": str(folder),
+            "seed": str(seed),
+            "image": self._image,
+            **self._fixed,
+        }
         arguments = self._template.filled(values)
         before = _videos(folder)
         log = folder / LOG_NAME

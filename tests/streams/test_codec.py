@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from streams.codec import (
     ContractError,
+    decode_finetune,
     decode_pair,
     decode_snapshot,
     decode_text_pair,
@@ -201,7 +202,12 @@ def test_a_number_that_is_not_finite_is_not_written(number: float) -> None:
 def test_messages_of_every_schema_still_read_as_the_golden_files_say() -> None:
     for path in sorted(GOLDEN.glob("*.json")):
         raw = path.read_bytes().rstrip(b"\n")
-        decoder = {"trace": decode_trace, "pairs": decode_pair, "snapshots": decode_snapshot}
+        decoder = {
+            "trace": decode_trace,
+            "pairs": decode_pair,
+            "snapshots": decode_snapshot,
+            "finetune": decode_finetune,
+        }
         assert encode(decoder[path.stem.split("_")[0]](raw, path.name)) == raw, path.name
 
 

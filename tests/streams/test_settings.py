@@ -13,6 +13,7 @@ def test_topics_are_named_after_the_prefix() -> None:
     assert (settings.trace_topic, settings.pairs_topic) == ("tribrain.trace", "tribrain.pairs")
     assert settings.snapshots_topic == "tribrain.snapshots"
     assert settings.dead_letters_topic == "tribrain.dead-letters"
+    assert settings.finetune_topic == "tribrain.finetune"
 
 
 def test_a_given_broker_wins_over_the_environment() -> None:

@@ -25,7 +25,7 @@ from tests.waiting import wait_until
 from trainers.text.train import train_on_texts
 from trainers.train import train_on_pairs
 from tribrain.cli import main
-from tribrain.experiment_folder import ExperimentFolder
+from tribrain.experiment import begun_folder
 
 COMMAND = "true {prompt} {out_dir}"
 CLOSED = "127.0.0.1:1"
@@ -75,9 +75,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("texts-weightless.jsonl", *(text_pair(task=f"t{n}", weight=0) for n in range(4)))
     write("no-base/config.json", b'{"model_type": "bert"}')
     write("untold-base/config.json", b"{}")
+    write("prompts.txt", b"pour the tea")
     write("lora/reward.json", b"{")
     for out in ("planned", "damaged-unit"):
-        ExperimentFolder(Path(out)).begin(Plan(tasks=4, learning_tasks=2))
+        begun_folder(Path(out), Plan(tasks=4, learning_tasks=2))
     for seed in (0, 1):
         for condition in ALL_CONDITIONS:
             write(f"damaged-unit/units/seed-{seed:03d}-{condition.name.replace(' ', '-')}.json", b"{")
@@ -430,6 +431,34 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{suite} --out foreign --world simulated", r"foreign: holds files that are not of a suite; choose"
     yield f"{suite} --out damaged-suite --world simulated", r"suite\.json: the file is damaged: .*; choose"
 
+    finetune = f"finetune --bootstrap-servers {CLOSED} --runs good --work new --train-cmd"
+    train = "'true {dataset} {out}'"
+    simulated_one = f"{finetune} {train} --world simulated"
+    yield f"{finetune} 'true {{out}}' --world simulated", r"the training's command lacks \{dataset\}"
+    yield f"{finetune} {train}", r"give one of --world simulated and --generate-cmd"
+    yield f"{simulated_one} --dataset-policy best", r"'best' is no policy to choose samples by; expected all"
+    yield f"{simulated_one} --base nowhere", r"--base nowhere: no such folder or file; check the path"
+    yield f"{simulated_one} --prompts empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt"
+    yield f"{simulated_one} --prompts empty.jsonl --compare-tasks 3", r"give one of --prompts and --compare-t"
+    yield f"{simulated_one} --reward pairs.jsonl", r"pairs\.jsonl: "
+    yield f"{simulated_one} --no-pixel-critics", r"there is no critic; give at least one --critic"
+    yield (
+        f"{simulated_one} --runs nowhere",
+        r"nowhere: no such folder; give the one that holds",
+    )
+    generate = f"{finetune} {train} --generate-cmd"
+    yield f"{generate} '{COMMAND} {{checkpoint}}'", r"--generate-cmd needs --base, the checkpoint"
+    yield f"{generate} '{COMMAND} {{checkpoint}}' --base good", r"--generate-cmd needs --prompts, a file"
+    yield (
+        f"{generate} '{COMMAND}' --base good --prompts prompts.txt",
+        r"the generator's command lacks \{checkpoint\}, which is what is compared",
+    )
+    yield (
+        f"{generate} '{COMMAND} {{checkpoint}} {{image}}' --base good --prompts prompts.txt",
+        r"--generate-cmd has \{image\}, and the prompts have none; give WoW's JSON Lines",
+    )
+    yield f"{simulated} new --checkpoint good", r"good/checkpoint\.json: no such file; check the path"
+
     yield "demo --out pairs.jsonl", r"pairs\.jsonl: is a file; choose another --out"
     yield "demo --out foreign", r"foreign: holds files that are not of a demo; choose another --out"
     yield "demo --out new --bootstrap-servers kafka:0", r"'kafka:0' is no Kafka broker; give it as host:port"
@@ -455,6 +484,12 @@ def cases() -> Iterator[tuple[str, str]]:
     )
     yield "experiment --out new --label-share 1.5", r"'--label-share': 1\.5 is not in the range"
     yield "experiment --out new --processes 0", r"'--processes': 0 is not in the range"
+    yield "experiment-finetune --out foreign", r"foreign: holds files that are not of an experiment; choose"
+    yield (
+        "experiment-finetune --out planned",
+        r"planned: holds an experiment with schema tribrain\.experiment/1 rather than tribrain\.finetune",
+    )
+    yield "experiment-finetune --out new --fraction 0", r"'--fraction': 0\.0 is not in the range"
     yield (
         "experiment --out pairs.jsonl/new",
         r"pairs\.jsonl/new/plan\.json: cannot be written: .*; choose another",
@@ -505,6 +540,10 @@ FLOATS = {
     f"serve-trainer --bootstrap-servers {CLOSED}": ["--min-gap", "--snapshot-every-s"],
     f"serve-text --bootstrap-servers {CLOSED}": ["--every-s"],
     "experiment --out new": ["--preference-weight", "--label-share", "--label-noise"],
+    "experiment-finetune --out new": ["--fraction"],
+    f"finetune --bootstrap-servers {CLOSED} --runs good --work new --train-cmd x --world simulated": [
+        "--timeout-s", "--train-timeout-s", "--critic-timeout-s",
+    ],
     "run-simulated --goal g --out new": [
         "--preference-weight", "--target-score", "--drift-threshold", "--max-wall", "--outcome-share",
     ],
@@ -570,6 +609,7 @@ NEED_BROKER = (
     "serve-text",
     "replay --out new",
     "demo --out new",
+    "finetune --runs . --work new --world simulated --train-cmd {dataset}{out}",
 )
 
 

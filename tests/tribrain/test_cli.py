@@ -52,11 +52,11 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "train-preference-rm",
         "serve-trainer", "broker", "topics create", "publish-trace", "replay", "report",
         "spool status", "spool flush", "snapshots list", "snapshots show", "snapshots verify",
-        "snapshots rollback", "end-run", "verify-state", "evaluate-rm", "experiment",
+        "snapshots rollback", "end-run", "verify-state", "evaluate-rm", "experiment", "experiment-finetune",
         "dlq list", "dlq show", "dlq replay",
         "explain", "evaluate-picks", "train-lora-rm", "serve-lora", "train-text-rm", "serve-text",
         "run-wow", "doctor",
-        "build-dataset", "export-preferences",
+        "build-dataset", "export-preferences", "finetune",
     }  # fmt: skip
 
 
@@ -145,7 +145,7 @@ def test_no_command_so_much_as_looks_for_torch() -> None:
 
 def test_the_commands_that_read_or_make_a_result_take_json() -> None:
     without = {" ".join(words) for words, c in ALL.items() if not any("--json" in p.opts for p in c.params)}
-    assert without == {"demo", "serve-trainer", "serve-lora", "serve-text"}
+    assert without == {"demo", "serve-trainer", "serve-lora", "serve-text", "finetune"}
 
 
 def test_aliases_of_the_original_are_accepted(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from streams.codec import ContractError, decode_trace
 from streams.contracts import TraceEvent
 from streams.errors import BadInput
 from streams.files import inside, read_trace
@@ -74,6 +75,22 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
                     "a run's id is its own, so give one of them"
                 )
     return [runs[run_id] for run_id in sorted(runs)]
+
+
+def folders_by_run(root: Path) -> dict[str, Path]:
+    """Run id to folder, of all traces anywhere below ``root``, finished or not; the first line says whose.
+
+    A trace whose first line is not there yet, or cannot be read, is left out; of two folders with one id
+    the first by name counts.
+    """
+    found: dict[str, Path] = {}
+    for trace in sorted(root.rglob("trace.jsonl")):
+        try:
+            with trace.open("rb") as file:
+                found.setdefault(decode_trace(file.readline(), str(trace)).run_id, trace.parent)
+        except (OSError, ContractError):
+            continue
+    return found
 
 
 def samples_of(runs: Iterable[Run]) -> tuple[list[Sample], Counter[str]]:

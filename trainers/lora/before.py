@@ -11,8 +11,9 @@ from streams.artifacts import ArtifactGone, Files, fetch
 from streams.contracts import AdapterSnapshot
 from trainers.lora.adapter import Adapter, read_adapter
 from trainers.lora.inbox import Offsets
-from trainers.lora.plan import Stamps, as_json
+from trainers.lora.plan import as_json
 from trainers.lora.round import Recipe
+from trainers.plan_file import Stamps
 
 _OF_THE_SHAPE = ("base model's SHA-256", "pooling", "rank", "alpha", "targets", "layers", "length")
 _KEPT = ("version", "uri", "files", "consumed", "topic_ids")

@@ -30,9 +30,10 @@ from trainers.lora.baselines import baselines
 from trainers.lora.before import Before, adapters_before, in_force_of
 from trainers.lora.checkpoint import Checkpoint
 from trainers.lora.inbox import Arrived, PairInbox
-from trainers.lora.plan import Plan, PlanFile, as_json, as_stamp, of_topic, stamp_of
+from trainers.lora.plan import Plan, as_json
 from trainers.lora.round import Opponents, Recipe, parts_of, train_round
 from trainers.lora.training import Step
+from trainers.plan_file import PlanFile, as_stamp, of_topic, stamp_of
 
 _LOOK_EVERY_S = 1.0
 _LOOKS_A_CHECK = 60
@@ -81,7 +82,7 @@ class _Serving:
         self._job, self._writer, self._reader = job, writer, reader
         self._topic = job.kafka.pairs_topic
         self._inbox = PairInbox(job.model, job.recipe.most_pairs)
-        self._plans = PlanFile(job.work)
+        self._plans = PlanFile(job.work, Plan)
         self._checkpoint = Checkpoint(job.work / "round")
         self._newest: AdapterSnapshot | None = None
         self._topic_ids: dict[str, str] = {}

@@ -1,20 +1,14 @@
-"""What a periodic training has decided before it begins, so that one that is killed goes on with it."""
+"""One periodic training, decided before it begins."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import orjson
 
-from streams.errors import BadInput
-from streams.files import write_atomically
-
-Stamps = dict[str, dict[str, int]]
-"""Topic to partition to next offset."""
+from trainers.plan_file import Stamps
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -33,49 +27,7 @@ class Plan(msgspec.Struct, frozen=True):
     """As JSON: settings, base model, and how the pairs are chosen."""
 
 
-class PlanFile:
-    """``plan.json`` in the work folder: whole or absent."""
-
-    def __init__(self, work: Path) -> None:
-        self.path = work / "plan.json"
-
-    def load(self) -> Plan | None:
-        """None where there is none, or none that can be read."""
-        try:
-            return msgspec.json.decode(self.path.read_bytes(), type=Plan)
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-            return None
-
-    def save(self, plan: Plan) -> None:
-        """Raises BadInput."""
-        content = orjson.dumps(msgspec.to_builtins(plan), option=orjson.OPT_INDENT_2)
-        try:
-            write_atomically(self.path, content)
-        except OSError as error:
-            raise BadInput(
-                f"{self.path}: cannot be written: {error.strerror}; choose another --work-dir"
-            ) from None
-
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
-
-
 def as_json(recipe: Any) -> dict[str, Any]:
     """A dataclass as it looks when it has been read back."""
     found: dict[str, Any] = orjson.loads(orjson.dumps(asdict(recipe)))
     return found
-
-
-def as_stamp(consumed: Mapping[int, int]) -> dict[str, int]:
-    """Offsets as a snapshot has them."""
-    return {str(partition): offset for partition, offset in sorted(consumed.items())}
-
-
-def of_topic(stamps: Stamps, topic: str) -> dict[int, int]:
-    """The offsets of one topic."""
-    return {int(partition): offset for partition, offset in stamps.get(topic, {}).items()}
-
-
-def stamp_of(stamps: Stamps, ids: Mapping[str, str], topic: str, now: Mapping[str, str]) -> dict[int, int]:
-    """Up to where a snapshot has read the topic: nothing of one that was made again (``now``: its id)."""
-    return of_topic(stamps, topic) if ids.get(topic) == now.get(topic) else {}

@@ -1,0 +1,299 @@
+"""Continual fine-tuning: waits for data that the policy selects, trains, compares, and promotes or not.
+
+A training is fixed in a plan on disk before it begins, and every step leaves something whole behind: the
+dataset's folder and the checkpoint's are renamed into place, and each pair of the comparison has a file.
+Whatever kills the process, the next one goes on with that plan and does nothing again that was finished.
+Each step that is done is an event on Kafka, whose id follows from the plan: one that is told twice is
+recognised. What was promoted is known from the topic alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from runner.command_template import CommandTemplate
+from runner.finetune.comparison import NEW, OLD, PairedTask, Verdict, WorldOf, compare, judge
+from runner.finetune.history import History
+from runner.finetune.inbox import EndedRun, Offsets, RunInbox, selected, with_folders
+from runner.finetune.plan import Plan
+from runner.finetune.training import run_training
+from runner.interfaces import AnyCritic
+from runner.look import look_at
+from runner.worlds.process import Listener
+from streams.codec import decode_snapshot, encode
+from streams.contracts import FinetuneEvent, FinetuneStep, RewardSnapshot
+from streams.errors import BadInput
+from streams.fail_points import reach
+from streams.feed import read_latest_snapshot
+from streams.files import read_bytes
+from streams.incarnations import topic_ids
+from streams.replay import TopicReader
+from streams.settings import Settings
+from trainers.datasets.build import Pictures, WritingRules, build_dataset
+from trainers.datasets.choice import Choice, ChoiceRules, choose
+from trainers.datasets.new_folder import SUMMARY, new_folder
+from trainers.plan_file import PlanFile, as_stamp, stamp_of
+
+PROMOTED = "promoted"
+"""A link in the work folder to the checkpoint in force, once one was promoted."""
+_CHECKPOINT_SCHEMA = "tribrain.finetuned/1"
+_LOOK_EVERY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is trained on what, when, and how checkpoints are compared."""
+
+    kafka: Settings
+    model: str
+    root: Path
+    """Where the folders of the runs are, at any depth."""
+    work: Path
+    """Of this job alone: plan, datasets, checkpoints and comparisons."""
+    base: str
+    """Folder or file of the first checkpoint; empty for the world model as it was made."""
+    rules: ChoiceRules
+    writing: WritingRules
+    train: CommandTemplate
+    """With the places ``dataset``, ``out``, ``base`` and ``runs``."""
+    train_timeout_s: float
+    every: int
+    """New selected videos that begin a training."""
+    tasks: Sequence[PairedTask]
+    world_of: WorldOf
+    critics: Sequence[AnyCritic]
+    recipe: dict[str, Any]
+    """As JSON: what of the above must be the same when a training goes on."""
+    reward: RewardSnapshot | None = None
+    """One that the user gave; else the newest that is published counts, once it is active."""
+    pictures: Callable[[Choice], Pictures] = lambda choice: {}
+    say: Callable[[str], None] = print
+    listener: Listener | None = None
+    """Is given what the training prints."""
+    on_pair: Callable[[int, int], None] = field(default=lambda done, total: None)
+
+
+def serve(job: Job, *, once: bool = False) -> None:
+    """Train whenever there is enough, for ever; or with ``once`` one time, if anything is new.
+
+    Raises BadInput, also where the user's command fails: a new start tries it again.
+    """
+    with TopicReader(job.kafka, job.kafka.trace_topic) as reader:
+        _Serving(job, reader).run(once=once)
+
+
+class _Serving:
+    def __init__(self, job: Job, reader: TopicReader) -> None:
+        self._job, self._reader = job, reader
+        self._history = History(job.kafka, job.model, job.say)
+        self._plans = PlanFile(job.work, Plan)
+        self._inbox = RunInbox()
+        self._topic_ids = topic_ids(job.kafka, (job.kafka.trace_topic,))
+        self._counted = -1
+
+    def run(self, *, once: bool) -> None:
+        self._show_promoted()
+        self._take()
+        if self._go_on() and once:
+            return
+        while True:
+            plan = self._plan(1 if once else self._job.every)
+            if plan is not None:
+                shutil.rmtree(self._folder(plan), ignore_errors=True)  # of a plan that was lost
+                self._plans.save(plan)
+                reach("finetune.planned")
+                self._train(plan)
+            if once:
+                return
+            if plan is None:
+                time.sleep(_LOOK_EVERY_S)
+                self._look()
+
+    def _go_on(self) -> bool:
+        """Finish the training that was begun before; False where there is none."""
+        plan = self._plans.load()
+        if plan is None:
+            return False
+        last = self._history.last
+        if last is not None and plan.version <= last.version:
+            self._plans.remove()  # killed between its last event and this
+            return False
+        known = {run.run_id for run in self._inbox.since({})}
+        begun_otherwise = plan.recipe != self._job.recipe or plan.after != (last.event_id if last else "")
+        if begun_otherwise or not known.issuperset(plan.runs):
+            what = "with other options" if begun_otherwise else "with runs that are gone"
+            self._job.say(f"version {plan.version} was begun {what}, and is begun anew")
+            self._plans.remove()
+            shutil.rmtree(self._folder(plan), ignore_errors=True)
+            return False
+        self._job.say(f"version {plan.version} was begun before, and goes on")
+        self._train(plan)
+        return True
+
+    def _plan(self, least: int) -> Plan | None:
+        """What to train on next; None where the policy has not chosen ``least`` new videos."""
+        job, last, promoted = self._job, self._history.last, self._history.promoted
+        pool, new_from = self._stamp(promoted), self._stamp(last)
+        ended = self._inbox.since(pool)
+        new = {run.run_id for run in ended if run.is_since(new_from)}
+        if len(new) == self._counted:
+            return None  # nothing has ended since the last look
+        self._counted = len(new)
+        snapshot = self._snapshot()
+        chosen, left_out = selected(with_folders(ended, job.root), job.rules.policy, snapshot)
+        chosen_new = sum(sample.sample.event.run_id in new for sample in chosen)
+        unusable = "".join(f", {n} {reason}" for reason, n in sorted(left_out.items()))
+        job.say(
+            f"{chosen_new} new videos of {len(chosen)} that {job.rules.policy} selects in {len(ended)} runs "
+            f"(of {least} needed{unusable})"
+        )
+        if chosen_new < least:
+            return None
+        return Plan(
+            model=job.model,
+            version=last.version + 1 if last else 1,
+            after=last.event_id if last else "",
+            base=promoted.checkpoint if promoted else job.base,
+            policy=str(job.rules.policy),
+            runs=tuple(run.run_id for run in ended),
+            chosen=len(chosen),
+            chosen_new=chosen_new,
+            snapshot=encode(snapshot).decode() if snapshot is not None else "",
+            consumed={job.kafka.trace_topic: as_stamp(self._inbox.consumed)},
+            topic_ids=self._topic_ids,
+            recipe=job.recipe,
+        )
+
+    def _train(self, plan: Plan) -> None:
+        folder = self._folder(plan)
+        snapshot = decode_snapshot(plan.snapshot.encode(), "the plan") if plan.snapshot else None
+        self._tell(plan, "planned", f"Version {plan.version} is planned.", {"runs": list(plan.runs)})
+        summary = self._dataset(plan, snapshot, folder / "dataset")
+        if summary is None:
+            self._end(plan, "kept", f"Version {plan.version} is not trained: no video can be used.", {})
+            return
+        reach("finetune.dataset-built")
+        videos = f"{summary['videos']} videos of {summary['iterations']} iterations"
+        details = {key: summary[key] for key in ("videos", "splits", "left_out", "manifest_sha256")}
+        self._tell(plan, "dataset", f"Version {plan.version} shows {videos}.", details)
+        checkpoint = self._checkpoint(plan, folder)
+        reach("finetune.trained")
+        self._tell(plan, "trained", f"Version {plan.version} is trained: {checkpoint}.", {})
+        verdict, details = self._compared(plan, snapshot, folder)
+        self._tell(plan, "compared", verdict.statement, details)
+        reach("finetune.compared")
+        self._end(plan, "promoted" if verdict.promote else "kept", verdict.statement, details)
+
+    def _dataset(self, plan: Plan, snapshot: RewardSnapshot | None, out: Path) -> dict[str, Any] | None:
+        """Its summary; None where nothing is left once the videos are looked at."""
+        job = self._job
+        if (out / SUMMARY).is_file():
+            found: dict[str, Any] = orjson.loads(read_bytes(out / SUMMARY))
+            return found
+        wanted = set(plan.runs)
+        runs: list[EndedRun] = [run for run in self._inbox.since({}) if run.run_id in wanted]
+        choice = choose(with_folders(runs, job.root), job.rules, snapshot, look_at)
+        if not choice.chosen:
+            return None
+        return build_dataset(out, choice, job.rules, job.writing, snapshot, job.pictures(choice))
+
+    def _checkpoint(self, plan: Plan, folder: Path) -> Path:
+        job, out = self._job, folder / "checkpoint"
+        if out.is_dir():
+            return out
+        with new_folder(out, _CHECKPOINT_SCHEMA) as building:
+            places = {"dataset": folder / "dataset", "out": building, "runs": job.root.absolute()}
+            arguments = job.train.filled({k: str(v) for k, v in places.items()} | {"base": plan.base})
+            try:
+                run_training(
+                    arguments, folder, building, timeout_s=job.train_timeout_s, listener=job.listener
+                )
+            except BadInput as error:
+                raise BadInput(
+                    f"{error}; mend that and start again: version {plan.version} goes on with its dataset"
+                ) from None
+        return out
+
+    def _compared(
+        self, plan: Plan, snapshot: RewardSnapshot | None, folder: Path
+    ) -> tuple[Verdict, dict[str, Any]]:
+        job = self._job
+        checkpoints = {OLD: plan.base, NEW: str(folder / "checkpoint")}
+        pairs = compare(
+            checkpoints, job.tasks, job.world_of, job.critics, snapshot, folder / "comparison", job.on_pair
+        )
+        verdict = judge(plan.version, pairs)
+        failed = {side: sum(side in pair.errors for pair in pairs) for side in (OLD, NEW)}
+        return verdict, {**verdict.as_json(), "pairs": len(pairs), "failed": failed}
+
+    def _end(self, plan: Plan, step: FinetuneStep, statement: str, details: dict[str, Any]) -> None:
+        self._tell(plan, step, statement, details)
+        reach("finetune.ended")
+        self._show_promoted()
+        self._plans.remove()
+        self._counted = -1
+        self._inbox.forget(self._stamp(self._history.promoted))
+        self._job.say(statement)
+
+    def _tell(self, plan: Plan, step: FinetuneStep, statement: str, details: dict[str, Any]) -> None:
+        folder = self._folder(plan)
+        checkpoint, dataset = folder / "checkpoint", folder / "dataset"
+        self._history.tell(
+            FinetuneEvent(
+                event_id=plan.event_id(step),
+                model=plan.model,
+                version=plan.version,
+                step=step,
+                statement=statement,
+                policy=plan.policy,
+                base=plan.base,
+                dataset=str(dataset) if dataset.is_dir() else "",
+                checkpoint=str(checkpoint) if checkpoint.is_dir() else "",
+                snapshot_version=orjson.loads(plan.snapshot)["version"] if plan.snapshot else None,
+                consumed=plan.consumed,
+                topic_ids=plan.topic_ids,
+                details={"chosen": plan.chosen, "chosen_new": plan.chosen_new, **details},
+            )
+        )
+
+    def _show_promoted(self) -> None:
+        """The link follows what the topic says."""
+        promoted, link = self._history.promoted, self._job.work / PROMOTED
+        if promoted is None:
+            return
+        beside = link.with_name(f".{PROMOTED}")
+        beside.unlink(missing_ok=True)
+        os.symlink(promoted.checkpoint, beside)
+        beside.replace(link)
+
+    def _snapshot(self) -> RewardSnapshot | None:
+        if self._job.reward is not None:
+            return self._job.reward
+        newest = read_latest_snapshot(self._job.kafka, self._job.model)
+        return newest if newest is not None and newest.gate == "active" else None
+
+    def _take(self) -> None:
+        for message in self._reader.read_up():
+            self._inbox.add(message)
+
+    def _look(self) -> None:
+        """A broker that is away is waited for."""
+        try:
+            self._take()
+        except BadInput as error:
+            self._job.say(f"{error}; waiting for it")
+
+    def _stamp(self, event: FinetuneEvent | None) -> Offsets:
+        topic = self._job.kafka.trace_topic
+        return stamp_of(event.consumed, event.topic_ids, topic, self._topic_ids) if event else {}
+
+    def _folder(self, plan: Plan) -> Path:
+        return self._job.work.absolute() / f"{plan.version:04d}"

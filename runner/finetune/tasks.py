@@ -1,0 +1,81 @@
+"""What checkpoints are compared on: goals of a file, or of the simulated world."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+from runner.finetune.comparison import PairedTask, WorldOf
+from runner.interfaces import WorldModel
+from runner.suite import read_prompts, with_images
+from runner.worlds.simulated import SimulatedWorld, random_goal
+from runner.worlds.simulated_checkpoint import read_checkpoint
+from runner.worlds.subprocess import SubprocessWorld
+from streams.errors import BadInput
+from streams.files import read_bytes
+
+MOST_SIMULATED = 60
+"""Different goals of the simulated world."""
+_SIMULATED = 2**30
+"""Seeds from here on are of the comparison's tasks: ``run-simulated`` is hardly given such ones."""
+
+
+def simulated_tasks(n: int, seeds: int) -> list[PairedTask]:
+    """``n`` different goals, at most MOST_SIMULATED, each with so many scenes; always the same ones."""
+    rng, goals = Random(0), dict[str, None]()
+    while len(goals) < n:
+        goals.setdefault(random_goal(rng))
+    numbers = count(_SIMULATED)
+    return [PairedTask(goal, next(numbers)) for goal in goals for _ in range(seeds)]
+
+
+def tasks_of(path: Path, seeds: int) -> list[PairedTask]:
+    """The prompts of a file, each with so many seeds: a line each, or WoW's JSON Lines with first frames.
+
+    Raises BadInput.
+    """
+    if path.suffix in (".jsonl", ".json"):
+        prompts = with_images(read_prompts(path), [path.parent, Path()])
+        goals = [(task.prompt, str(task.image)) for task in prompts.tasks]
+    else:
+        lines = read_bytes(path).decode(errors="replace").splitlines()
+        goals = [(line.strip(), "") for line in lines if line.strip()]
+        if len(dict(goals)) < len(goals):
+            raise BadInput(f"{path}: a prompt is there twice; expected each once, a line each")
+    if not goals:
+        raise BadInput(f"{path}: the file is empty; expected one prompt a line")
+    return [
+        PairedTask(goal, _seed(number, repeat), image)
+        for number, (goal, image) in enumerate(goals)
+        for repeat in range(seeds)
+    ]
+
+
+def simulated(checkpoint: str, task: PairedTask) -> WorldModel:
+    """The simulated world of a checkpoint, in the scene of a task."""
+    shifts = read_checkpoint(Path(checkpoint)) if checkpoint else None
+    return SimulatedWorld(task.goal, task.seed, outcome_share=0.0, checkpoint=shifts)
+
+
+def generated_by(command: str, timeout_s: float) -> WorldOf:
+    """A generator's command with ``{checkpoint}`` beside the places that ``SubprocessWorld`` fills.
+
+    Raises BadInput where it lacks that or is no such command.
+    """
+    SubprocessWorld(command, timeout_s, Path(), fixed={"checkpoint": ""})
+    if "{checkpoint}" not in command:
+        raise BadInput(f"the generator's command lacks {{checkpoint}}, which is what is compared: {command}")
+
+    def world_of(checkpoint: str, task: PairedTask) -> WorldModel:
+        image = Path(task.image) if task.image else None
+        return SubprocessWorld(command, timeout_s, image, fixed={"checkpoint": checkpoint})
+
+    return world_of
+
+
+def _seed(number: int, repeat: int) -> int:
+    """31 bits, which every world model takes."""
+    return int(np.random.SeedSequence([number, repeat]).generate_state(1)[0] >> 1)

@@ -1,0 +1,329 @@
+"""``tribrain finetune`` on a real broker: it selects, trains, compares, promotes or keeps, and goes on."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+import pytest
+
+from runner.controller import ThompsonController
+from runner.critics.pixel import default_critics
+from runner.loop import RefinementLoop
+from runner.stopping import StopRules
+from runner.video import write_video
+from runner.worlds.simulated import SimulatedWorld
+from runner.worlds.simulated_checkpoint import CHECKPOINT, read_checkpoint
+from streams.codec import decode_finetune, encode
+from streams.contracts import FinetuneEvent
+from streams.messages import Outgoing
+from streams.produce import produce
+from streams.publish_now import publish_trace_file
+from streams.replay import read_topic
+from streams.settings import Settings
+from tests.recorded_runs import footage
+from tests.runner.fakes import snapshot
+from tests.tribrain.processes import command, needs_proc
+from tests.waiting import wait_until
+
+TRAIN = "runner.worlds.train_simulated --dataset {dataset} --runs {runs} --base {base} --out {out}"
+TRAIN = f"{shlex.quote(sys.executable)} -m {TRAIN.replace('{base}', chr(39) + '{base}' + chr(39))}"
+STEPS = ["planned", "dataset", "trained", "compared"]
+WORSE = """
+import sys
+from pathlib import Path
+from runner.worlds.simulated_checkpoint import CHECKPOINT, FAILURES, WorldCheckpoint, encode_checkpoint
+
+shifts = dict.fromkeys(FAILURES, 1.5)
+(Path(sys.argv[1]) / CHECKPOINT).write_bytes(encode_checkpoint(WorldCheckpoint(shifts=shifts, videos=1)))
+"""
+COUNTED = """
+import subprocess
+import sys
+from pathlib import Path
+
+with Path(sys.argv[1]).open("a") as started:
+    started.write("training\\n")
+sys.exit(subprocess.call(sys.argv[2:]))
+"""
+WAITING = """
+import os
+import sys
+from pathlib import Path
+
+with Path(sys.argv[1]).open("a") as started:
+    started.write(f"{os.getpid()}\\n")
+print("waiting", flush=True)
+Path(sys.argv[2]).read_text()
+print("done", flush=True)
+(Path(sys.argv[3]) / "weights").write_text("new")
+"""
+
+
+def refine(folder: Path, seeds: Sequence[int], iters: int = 6) -> None:
+    """Finished runs of the simulated world, with the truth for its training."""
+    controller = ThompsonController()
+    for seed in seeds:
+        goal = f"move the {('red', 'green', 'purple', 'orange')[seed % 4]} cube to the blue bowl"
+        RefinementLoop(
+            goal=goal,
+            world=SimulatedWorld(goal, seed, write_truth=True),
+            critics=default_critics(),
+            controller=controller,
+            stop=StopRules(max_iters=iters),
+            seed=seed,
+            out_dir=folder / f"run-{seed}",
+            run_id=f"run-{seed}",
+            task_id=f"task-{seed}",
+        ).run()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight runs of six videos each."""
+    folder = tmp_path_factory.mktemp("runs")
+    refine(folder, range(8))
+    return folder
+
+
+def publish(settings: Settings, runs: Path, names: Sequence[int] = range(8)) -> None:
+    for seed in names:
+        publish_trace_file(settings, runs / f"run-{seed}" / "trace.jsonl")
+
+
+def words(settings: Settings, runs: Path, work: Path, *more: str, train: str = TRAIN) -> list[str]:
+    return [
+        *("finetune", "--bootstrap-servers", settings.bootstrap_servers, "--runs", str(runs)),
+        *("--work", str(work), "--train-cmd", train, "--world", "simulated", "--compare-tasks", "12"),
+        *("--dataset-policy", "top:0.25", *more),
+    ]
+
+
+def run(settings: Settings, given: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tribrain.cli", *given],
+        env={**os.environ, "TRIBRAIN_TOPIC_PREFIX": settings.topic_prefix} | environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def told(settings: Settings) -> list[FinetuneEvent]:
+    """Every event of the topic; also the repeated ones."""
+    messages = read_topic(settings, settings.finetune_topic)
+    return [decode_finetune(message.value, message.source) for message in messages]
+
+
+def test_the_whole_cycle_trains_compares_and_promotes(settings: Settings, made: Path, tmp_path: Path) -> None:
+    publish(settings, made)
+    ended = run(settings, words(settings, made, tmp_path / "work", "--once"))
+    assert ended.returncode == 0, ended.stderr
+    events = told(settings)
+    assert [event.step for event in events] == [*STEPS, "promoted"]
+    last = events[-1]
+    assert (last.version, last.base, last.policy) == (1, "", "top:0.25")
+    assert last.details["by_critics"]["ci95"][0] > 0.5
+    assert last.details["by_critics"]["tasks"] == 12
+    dataset = orjson.loads((Path(last.dataset) / "dataset.json").read_bytes())
+    assert last.details["chosen"] == 12
+    assert dataset["videos"] == math.ceil((48 - dataset["left_out"].get("near-duplicates", 0)) / 4)
+    assert (tmp_path / "work" / "promoted").resolve() == Path(last.checkpoint)
+    assert read_checkpoint(Path(last.checkpoint)).videos == dataset["videos"]
+
+
+def test_a_checkpoint_that_is_worse_is_kept_out_and_the_next_training_begins_with_the_same_base(
+    settings: Settings, made: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "worse.py").write_text(WORSE)
+    train = f"{shlex.quote(sys.executable)} {tmp_path / 'worse.py'} {{out}} {{dataset}} {{base}}"
+    publish(settings, made, range(4))
+    work = tmp_path / "work"
+    assert run(settings, words(settings, made, work, "--once", train=train)).returncode == 0
+    publish(settings, made, range(4, 8))
+    assert run(settings, words(settings, made, work, "--once", train=train)).returncode == 0
+    events = told(settings)
+    assert [event.step for event in events] == [*STEPS, "kept"] * 2
+    assert [event.version for event in events] == [1] * 5 + [2] * 5
+    assert {event.base for event in events} == {""}
+    assert events[4].details["by_critics"]["ci95"][1] < 0.5
+    # What was learnt in vain is there to be chosen from again.
+    assert events[5].details["runs"] == [f"run-{seed}" for seed in range(8)]
+    assert not (work / "promoted").exists()
+
+
+def test_an_active_reward_that_was_published_selects_and_judges(
+    settings: Settings, made: Path, tmp_path: Path
+) -> None:
+    reward = snapshot({"blur.quality": 2.0, "goal_reached.task": 4.0}, version=4)
+    outgoing = Outgoing(settings.snapshots_topic, b"default", encode(reward))
+    list(produce(settings, [outgoing]))
+    publish(settings, made)
+    ended = run(settings, words(settings, made, tmp_path / "work", "--once"))
+    assert ended.returncode == 0, ended.stderr
+    last = told(settings)[-1]
+    assert (last.step, last.snapshot_version) == ("promoted", 4)
+    assert last.details["by_reward"]["tasks"] == 12
+    dataset = orjson.loads((Path(last.dataset) / "dataset.json").read_bytes())
+    assert dataset["snapshot"]["checksum"] == reward.checksum
+
+
+def test_any_training_and_any_generator_will_do(settings: Settings, made: Path, tmp_path: Path) -> None:
+    """Here a checkpoint is a video, and to generate is to copy it."""
+    still, base, new = footage(1)[:1].repeat(8, axis=0), tmp_path / "base.mp4", tmp_path / "new.mp4"
+    write_video(base, footage(1), 8.0)
+    write_video(new, still, 8.0)
+    (tmp_path / "generate.py").write_text(
+        "import shutil, sys; from pathlib import Path\n"
+        "found = Path(sys.argv[1]); found = found / 'new.mp4' if found.is_dir() else found\n"
+        "shutil.copy(found, Path(sys.argv[2]) / 'video.mp4')\n"
+    )
+    (tmp_path / "prompts.txt").write_text("\n".join(f"prompt {n}" for n in range(5)))
+    python = shlex.quote(sys.executable)
+    publish(settings, made)
+    work = tmp_path / "work"
+    ended = run(
+        settings,
+        [
+            *("finetune", "--bootstrap-servers", settings.bootstrap_servers, "--runs", str(made), "--once"),
+            *("--work", str(work), "--base", str(base), "--prompts", str(tmp_path / "prompts.txt")),
+            *("--train-cmd", f"cp -r {new} {{dataset}} {{out}}"),
+            *("--generate-cmd", f"{python} {tmp_path / 'generate.py'} {{checkpoint}} {{out_dir}} {{prompt}}"),
+        ],
+    )
+    assert ended.returncode == 0, ended.stderr
+    last = told(settings)[-1]
+    assert (last.step, last.base) == ("promoted", str(base))
+    assert (work / "promoted" / "new.mp4").read_bytes() == new.read_bytes()
+
+
+KILLED_AT = (
+    "finetune.planned:1",
+    "finetune.dataset-built:1",
+    "finetune.trained:1",
+    "finetune.pair-judged:3",
+    "finetune.compared:1",
+    "finetune.ended:1",
+)
+
+
+def test_killed_after_each_step_it_goes_on_with_the_same_plan_and_does_nothing_twice(
+    settings: Settings, made: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "counted.py").write_text(COUNTED)
+    count = tmp_path / "started"
+    train = f"{shlex.quote(sys.executable)} {tmp_path / 'counted.py'} {count} {TRAIN}"
+    publish(settings, made)
+    work = tmp_path / "work"
+    given = words(settings, made, work, "--once", train=train)
+    left: dict[Path, int] = {}
+    for place in KILLED_AT:
+        assert run(settings, given, TRIBRAIN_FAIL_POINT=place).returncode == -signal.SIGKILL, place
+        # Whatever a step had finished is the same file afterwards.
+        assert all(path.stat().st_ino == inode for path, inode in left.items())
+        left = {path: path.stat().st_ino for path in work.rglob("*") if path.name in _WHOLE}
+    assert len([path for path in left if path.name == "result.json"]) == 12
+    last = run(settings, given)
+    assert last.returncode == 0, last.stderr
+    assert count.read_text() == "training\n"
+    events = told(settings)
+    assert [event.step for event in events] == [*STEPS, "promoted"]
+    assert len({event.event_id for event in events}) == 5
+    assert (work / "promoted").resolve() == Path(events[-1].checkpoint)
+    assert not (work / "plan.json").exists()
+
+
+_WHOLE = ("dataset.json", CHECKPOINT, "result.json")
+
+
+@needs_proc
+def test_a_training_that_a_killed_command_left_behind_is_ended_before_the_next_one_begins(
+    settings: Settings, made: Path, tmp_path: Path
+) -> None:
+    gate, started = tmp_path / "gate", tmp_path / "started"
+    os.mkfifo(gate)
+    given = _waiting(settings, made, tmp_path, started, gate)
+    prefix = {"TRIBRAIN_TOPIC_PREFIX": settings.topic_prefix}
+    with command(given, tmp_path / "first", **prefix) as first:
+        wait_until(lambda: started.exists() and started.read_text().endswith("\n"), 120)
+        first.process.kill()
+        first.process.wait()
+        (orphan,) = map(int, started.read_text().split())
+        os.kill(orphan, 0)
+        with command(given, tmp_path / "second", **prefix) as second:
+            wait_until(lambda: len(started.read_text().split()) == 2, 120)
+            assert not _alive(orphan)
+            gate.write_text("go")
+            wait_until(lambda: [event.step for event in told(settings)][2:3] == ["trained"], 120)
+            second.kill_everything()
+
+
+@needs_proc
+def test_ctrl_c_ends_the_training_too_and_its_lines_were_passed_on(
+    settings: Settings, made: Path, tmp_path: Path
+) -> None:
+    gate, started = tmp_path / "gate", tmp_path / "started"
+    os.mkfifo(gate)
+    given = _waiting(settings, made, tmp_path, started, gate)
+    with command(given, tmp_path / "said", TRIBRAIN_TOPIC_PREFIX=settings.topic_prefix) as interrupted:
+        wait_until(lambda: "training: waiting" in interrupted.output, 120)
+        interrupted.process.send_signal(signal.SIGINT)
+        assert interrupted.wait(60) == 0
+        assert not _alive(int(started.read_text()))
+    assert interrupted.output.splitlines()[-1].endswith("stopped; the next start goes on from here")
+    assert not list((tmp_path / "work").glob("*/checkpoint"))
+
+
+def test_a_training_that_fails_is_one_line_and_is_tried_again_with_the_same_dataset(
+    settings: Settings, made: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "train.py"
+    broken.write_text("raise SystemExit('the disk of the cluster is full')")
+    train = f"{shlex.quote(sys.executable)} {broken} {{out}} {{dataset}}"
+    publish(settings, made)
+    given = words(settings, made, tmp_path / "work", "--once", train=train)
+    failed = run(settings, given)
+    assert failed.returncode == 2
+    assert "the training ended with status 1" in failed.stderr
+    assert "the disk of the cluster is full" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    broken.write_text(WORSE)
+    assert run(settings, given).returncode == 0
+    assert [event.step for event in told(settings)] == [*STEPS, "kept"]
+
+
+def test_it_waits_until_so_many_new_videos_are_selected(
+    settings: Settings, made: Path, tmp_path: Path
+) -> None:
+    publish(settings, made, range(7))
+    given = words(settings, made, tmp_path / "work", "--every", "12")
+    with command(given, tmp_path / "said", TRIBRAIN_TOPIC_PREFIX=settings.topic_prefix) as serving:
+        wait_until(lambda: "11 new videos of 11" in serving.output, 120)
+        assert told(settings) == []
+        publish(settings, made, (7,))
+        wait_until(lambda: [event.step for event in told(settings)] == [*STEPS, "promoted"], 240)
+        serving.process.send_signal(signal.SIGTERM)
+        assert serving.wait(60) == 0
+
+
+def _waiting(settings: Settings, made: Path, tmp_path: Path, started: Path, gate: Path) -> list[str]:
+    """A training that waits for the gate to be written to."""
+    (tmp_path / "waiting.py").write_text(WAITING)
+    script = f"{shlex.quote(sys.executable)} {tmp_path / 'waiting.py'} {started} {gate}"
+    publish(settings, made)
+    return words(settings, made, tmp_path / "work", "--once", train=f"{script} {{out}} {{dataset}}")
+
+
+def _alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,80 @@
+"""The runs that have come in: once ended, and the same whenever they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from runner.finetune.inbox import RunInbox, selected, with_folders
+from streams.codec import encode
+from streams.contracts import RunEnd, TraceEvent
+from streams.messages import StoredMessage
+from tests.factories import run
+from tests.recorded_runs import write_run
+from trainers.datasets.selection import SelectionPolicy
+
+
+def inbox(messages: Sequence[TraceEvent | RunEnd | bytes], partition: int = 0) -> RunInbox:
+    taken = RunInbox()
+    for offset, message in enumerate(messages):
+        value = message if isinstance(message, bytes) else encode(message)
+        taken.add(
+            StoredMessage(
+                topic="t", partition=partition, offset=offset, timestamp_ms=0, key=b"k", value=value
+            )
+        )
+    return taken
+
+
+def test_a_run_counts_once_its_end_has_come() -> None:
+    messages = run([0.1, 0.2], "run-a")
+    assert inbox(messages[:-1]).since({}) == []
+    (ended,) = inbox(messages).since({})
+    assert (ended.run_id, len(ended.events), ended.offset) == ("run-a", 2, 2)
+
+
+def test_what_comes_after_the_end_changes_nothing() -> None:
+    messages = run([0.1, 0.2, 0.3], "run-a")
+    late = [*messages[:2], messages[3], messages[2], messages[3]]
+    (ended,) = inbox(late).since({})
+    assert [event.iter_idx for event in ended.events] == [0, 1]
+
+
+def test_a_repeated_event_is_one() -> None:
+    messages = run([0.1, 0.2], "run-a")
+    (ended,) = inbox([messages[0], *messages]).since({})
+    assert len(ended.events) == 2
+
+
+def test_runs_since_an_offset_are_those_that_ended_there_or_later() -> None:
+    taken = inbox([*run([0.1], "run-b"), *run([0.2], "run-a")])
+    assert [ended.run_id for ended in taken.since({})] == ["run-a", "run-b"]
+    assert [ended.run_id for ended in taken.since({0: 2})] == ["run-a"]
+    assert taken.since({0: 4}) == []
+    assert taken.consumed == {0: 4}
+
+
+def test_what_is_forgotten_is_still_known_to_have_ended() -> None:
+    messages = run([0.1], "run-a")
+    taken = inbox(messages)
+    taken.forget({0: 2})
+    for message in messages:
+        taken.add(
+            StoredMessage(topic="t", partition=0, offset=9, timestamp_ms=0, key=b"k", value=encode(message))
+        )
+    assert taken.since({0: 2}) == []
+    assert [ended.events for ended in taken.since({})] == [()]
+
+
+def test_a_message_that_cannot_be_read_is_counted() -> None:
+    assert inbox([b"{", *run([0.1])]).unreadable == 1
+
+
+def test_videos_are_found_by_the_run_wherever_its_folder_is(tmp_path: Path) -> None:
+    events = write_run(tmp_path / "suite" / "deep" / "run-a", [0.2, 0.9, 0.5, 0.1])
+    end = RunEnd(run_id="run-a", iterations=(0, 1, 2, 3))
+    runs = with_folders(inbox([*events, end, *run([0.7], "elsewhere")]).since({}), tmp_path)
+    chosen, left_out = selected(runs, SelectionPolicy.parse("top:0.25"), None)
+    assert [(sample.sample.event.iter_idx, sample.reward) for sample in chosen] == [(1, 0.9)]
+    assert chosen[0].sample.video.is_file()
+    assert left_out == {"videos that are missing": 1}

@@ -1,0 +1,61 @@
+"""What a periodic job has decided before it begins, on disk, so that one that is killed goes on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+import orjson
+
+from streams.errors import BadInput
+from streams.files import write_atomically
+
+Stamps = dict[str, dict[str, int]]
+"""Topic to partition to next offset."""
+
+Plan = TypeVar("Plan", bound=msgspec.Struct)
+
+
+class PlanFile(Generic[Plan]):
+    """``plan.json`` in the work folder: whole or absent."""
+
+    def __init__(self, work: Path, kind: type[Plan]) -> None:
+        self.path = work / "plan.json"
+        self._kind = kind
+
+    def load(self) -> Plan | None:
+        """None where there is none, or none that can be read."""
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=self._kind)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+
+    def save(self, plan: Plan) -> None:
+        """Raises BadInput."""
+        content = orjson.dumps(msgspec.to_builtins(plan), option=orjson.OPT_INDENT_2)
+        try:
+            write_atomically(self.path, content)
+        except OSError as error:
+            raise BadInput(
+                f"{self.path}: cannot be written: {error.strerror}; choose another --work-dir"
+            ) from None
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def as_stamp(consumed: Mapping[int, int]) -> dict[str, int]:
+    """Offsets as a snapshot has them."""
+    return {str(partition): offset for partition, offset in sorted(consumed.items())}
+
+
+def of_topic(stamps: Stamps, topic: str) -> dict[int, int]:
+    """The offsets of one topic."""
+    return {int(partition): offset for partition, offset in stamps.get(topic, {}).items()}
+
+
+def stamp_of(stamps: Stamps, ids: Mapping[str, str], topic: str, now: Mapping[str, str]) -> dict[int, int]:
+    """Up to where a snapshot has read the topic: nothing of one that was made again (``now``: its id)."""
+    return of_topic(stamps, topic) if ids.get(topic) == now.get(topic) else {}
