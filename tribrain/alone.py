@@ -1,4 +1,4 @@
-"""A work folder that is one process's."""
+"""A folder that is one process's."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from streams.errors import BadInput
 
 
 @contextmanager
-def alone(work: Path, command: str, option: str = "--work-dir") -> Iterator[None]:
+def alone(folder: Path, option: str, taken: str, *, name: str = "lock") -> Iterator[None]:
     """Make the folder, and hold it within the block; the kernel gives it back however that ends.
 
-    Raises BadInput where another process of ``command`` holds it; ``option`` is what names the folder.
+    ``option`` names the folder on the command line. Raises BadInput where it cannot be written, and where
+    another process holds it: that is what ``taken`` says, with what to do. ``name`` is the lock's file.
     """
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        lock = (work / "lock").open("ab")
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / name).open("ab")
     except OSError as error:
-        raise BadInput(f"{work}: cannot be written: {error.strerror}; choose another {option}") from None
+        raise BadInput(f"{folder}: cannot be written: {error.strerror}; choose another {option}") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BadInput(
-                f"{work}: another {command} is at work there; stop it or give another {option}"
-            ) from None
+            raise BadInput(f"{folder}: {taken}") from None
         yield

@@ -65,13 +65,7 @@ _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
     show_default=True,
     help="Leave out what a validator or person scored below this; videos that nobody judged stay.",
 )
-@click.option(
-    "--caption",
-    type=click.Choice(["goal", "prompt"]),
-    default="goal",
-    show_default=True,
-    help="The goal alone, or the prompt with the requirements that refinement added.",
-)
+@options.caption
 @click.option(
     "--validation",
     type=options.FiniteFloat(min=0.0, max=1.0, max_open=True),

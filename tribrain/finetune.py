@@ -83,13 +83,7 @@ _SIMULATED_TASKS = 40
     show_default=True,
     help="Of the dataset.",
 )
-@click.option(
-    "--caption",
-    type=click.Choice(["goal", "prompt"]),
-    default="goal",
-    show_default=True,
-    help="The goal alone, or the prompt with the requirements that refinement added.",
-)
+@options.caption
 @click.option(
     "--train-cmd",
     required=True,
@@ -185,7 +179,8 @@ def finetune(
             chosen = open_critics(stack, **critics)
             snapshot = _snapshot(reward, chosen) if reward is not None else None
             create_topics(kafka)
-            stack.enter_context(alone(work, "finetune", "--work"))
+            taken = "another finetune is at work there; stop it or give another --work"
+            stack.enter_context(alone(work, "--work", taken))
             first = str(Path(base).absolute()) if base else ""
             recipe = {
                 "train": train_cmd,

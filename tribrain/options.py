@@ -111,3 +111,11 @@ model_by = click.option(
     help="A reward model of its own for each value of this entry of a run's context, e.g. task_family: "
     "they are called MODEL.VALUE.",
 )
+
+caption = click.option(
+    "--caption",
+    type=click.Choice(["goal", "prompt"]),
+    default="goal",
+    show_default=True,
+    help="The goal alone, or the prompt with the requirements that refinement added.",
+)

