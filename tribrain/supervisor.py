@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO
 
 from streams.errors import BadInput
-from streams.settings import Settings
+from streams.settings import Settings, no_broker_answers
 
 _GRACE_S = 2.0
 _BAD_INPUT = 2
@@ -30,6 +30,7 @@ class ServiceProcess:
     def __init__(self, settings: Settings, arguments: Sequence[str], log_path: Path) -> None:
         """``arguments``: the command and its options, but for broker and topics."""
         self._settings = settings
+        self._no_broker = str(no_broker_answers(settings))
         self._arguments = tuple(arguments)
         self._log_path = log_path
         self._log: IO[bytes] | None = None
@@ -66,13 +67,13 @@ class ServiceProcess:
     def keep_alive(self) -> bool:
         """Start it again where it has died, at once or, if it dies again and again, later; whether it was.
 
-        Raises BadInput where it ended because of what it was given, with what it said.
+        Raises BadInput where it ended because of what it was given, with what it said. A broker that is
+        away will be back: that is no such end.
         """
         if self._process is None or self._process.poll() is None:
             return False
-        if self._process.returncode == _BAD_INPUT:
-            said = self._log_path.read_text(errors="replace").splitlines() or ["it said nothing"]
-            raise BadInput(f"{self._arguments[0]}: {said[-1].removeprefix('tribrain: ')}")
+        if self._process.returncode == _BAD_INPUT and (said := self._last_line()) != self._no_broker:
+            raise BadInput(f"{self._arguments[0]}: {said}")
         ran_s = time.monotonic() - self._started
         if ran_s < self._pause_s:
             return False
@@ -82,6 +83,10 @@ class ServiceProcess:
         self.restarts += 1
         self._start()
         return True
+
+    def _last_line(self) -> str:
+        lines = self._log_path.read_text(errors="replace").splitlines() or ["it said nothing"]
+        return lines[-1].removeprefix("tribrain: ")
 
     def _start(self) -> None:
         self._started = time.monotonic()
