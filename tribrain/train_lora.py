@@ -55,10 +55,12 @@ _DEFAULT = Settings()
 )
 @click.option(
     "--pooling",
-    type=click.Choice(["auto", "mean", "native"]),
+    type=click.Choice(["auto", "candidate", "mean", "native"]),
     default="auto",
     show_default=True,
-    help="Mean over tokens, or the architecture's own head, which Transformers and TRL load; auto is mean.",
+    help="Mean over the candidate's tokens, with the goal read once for all its candidates; mean over all "
+    "tokens; or the architecture's own head, which Transformers and TRL load. Auto is candidate where the "
+    "architecture can, else mean.",
 )
 @click.option(
     "--rank", type=click.IntRange(min=1), default=_DEFAULT.rank, show_default=True, help="Of LoRA's matrices."
@@ -158,7 +160,6 @@ def train_lora_rm(
     base_model: str,
     out: Path,
     sources: tuple[str, ...],
-    pooling: str,
     device: str,
     targets: str | None,
     threads: int | None,
@@ -180,7 +181,6 @@ def train_lora_rm(
     train-lora-rm … --device cpu
     """
     settings = Settings(
-        pooling="native" if pooling == "native" else "mean",
         targets=tuple(sorted({name.strip() for name in (targets or "").split(",") if name.strip()})),
         threads=threads or _cores(),
         **recipe,

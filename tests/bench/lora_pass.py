@@ -21,12 +21,13 @@ from streams.contracts import PreferencePair
 if TYPE_CHECKING:
     from trainers.lora.prepare import Prepared
     from trainers.lora.settings import Settings
+    from trainers.lora.tokens import Tokens
 
 _TOKENS = range(50, 71)
 _REWRITES, _TIMES = 8, 20
 
 
-def ours(pairs: str, base: str, n: int, layers: str) -> dict[str, float]:
+def ours(pairs: str, base: str, n: int, layers: str, pooling: str = "auto") -> dict[str, float]:
     """CPU seconds of learning the first ``n`` training pairs once, and the peak memory of the process."""
     from trainers.lora.architectures import targets_of
     from trainers.lora.checkpoint import Checkpoint
@@ -35,9 +36,9 @@ def ours(pairs: str, base: str, n: int, layers: str) -> dict[str, float]:
     from trainers.lora.processes import join_processes
     from trainers.lora.training import Trainer
 
-    prepared = _prepared(pairs, base, n, layers=layers, evaluations=1)
+    prepared = _prepared(pairs, base, n, layers=layers, pooling=pooling, evaluations=1)
     settings = prepared.settings
-    built = build(prepared.base, settings.pooling, settings.seed)
+    built = build(prepared.base, prepared.pooling, settings.seed)
     model = with_peft(
         built,
         rank=settings.rank,
@@ -102,7 +103,8 @@ def bare_import() -> dict[str, float]:
 
 
 def in_use(pairs: str, folder: str) -> dict[str, float]:
-    """Median milliseconds of scoring eight rewrites, and of exchanging the adapter with reading its file."""
+    """Median milliseconds of scoring eight rewrites of one goal, as a run does before it generates, and of
+    exchanging the adapter with reading its file."""
     import torch
 
     from trainers.lora.adapter import read_adapter
@@ -111,17 +113,23 @@ def in_use(pairs: str, folder: str) -> dict[str, float]:
     from trainers.lora.tokens import Tokens, load_tokenizer
 
     torch.set_num_threads(1)
+    adapter = read_adapter(Path(folder))
     reward = open_reward(Path(folder))
     tokens = Tokens(load_tokenizer(find_base(reward.reward.base_model.name)), reward.reward.length)
-    texts = [(pair.goal_instruction, pair.chosen_prompt) for pair in _read(pairs)]
-    lengths = [len(one.ids) for one in tokens.encode(texts)]
-    some = [at for at, n in enumerate(lengths) if n in _TOKENS][:_REWRITES]
+    known = _read(pairs)
+    goal = next(one.goal_instruction for one in known if _fits(tokens, one.goal_instruction, one))
+    texts = [one.chosen_prompt for one in known if _fits(tokens, goal, one)][:_REWRITES]
+    lengths = [len(one.ids) for one in tokens.encode([(goal, text) for text in texts])]
     return {
-        "texts": len(some),
-        "tokens": sum(lengths[at] for at in some) / len(some),
-        "score_ms": _median_ms(lambda: reward.rewards([texts[at] for at in some])),
+        "texts": len(texts),
+        "tokens": sum(lengths) / len(texts),
+        "score_ms": _median_ms(lambda: reward.rewards_of(adapter, goal, texts)),
         "swap_ms": _median_ms(lambda: reward.swap(read_adapter(Path(folder)))),
     }
+
+
+def _fits(tokens: Tokens, goal: str, pair: PreferencePair) -> bool:
+    return len(tokens.encode([(goal, pair.chosen_prompt)])[0].ids) in _TOKENS
 
 
 def _median_ms(work: Callable[[], object]) -> float:

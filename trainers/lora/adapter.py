@@ -18,6 +18,7 @@ from torch import Tensor
 
 from streams.errors import BadInput
 from streams.files import read_bytes
+from trainers.lora.settings import Pooling
 
 Array = NDArray[np.float64]
 
@@ -60,7 +61,7 @@ class Reward(msgspec.Struct):
 
     schema: str
     model: str
-    pooling: str
+    pooling: Pooling
     length: int
     scale: float
     base_model: _Base
@@ -98,8 +99,6 @@ def read_adapter(folder: Path) -> Adapter:
         raise BadInput(f"{file}: the file is damaged: {error}; train the model again") from None
     if reward.schema != SCHEMA:
         raise BadInput(f"{file}: schema is {reward.schema!r}; this version reads {SCHEMA!r}")
-    if reward.pooling not in ("mean", "native"):
-        raise BadInput(f"{file}: pooling is {reward.pooling!r}; expected mean or native")
     tensors = _tensors(folder / WEIGHTS, reward.adapter)
     if reward.uncertainty is None:
         return Adapter(folder, reward, tensors)

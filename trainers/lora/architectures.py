@@ -34,6 +34,18 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 
+CAUSAL = ("qwen2", "llama")
+"""No token sees a later one."""
+_PLAIN = ("bert", "distilbert", "roberta", *CAUSAL)
+"""Others have an attention of their own kind (DeBERTa v2) or look at a window of the text (ModernBERT)."""
+
+
+def is_plain_attention(config: Mapping[str, Any]) -> bool:
+    """Whether a model of this configuration lets tokens see whichever others they are told to."""
+    windows = "sliding_attention" in (config.get("layer_types") or ())
+    return config.get("model_type") in _PLAIN and not windows
+
+
 def targets_of(model_type: str, given: Sequence[str] = ()) -> tuple[str, ...]:
     """Names of the linear layers to adapt. Raises BadInput for an architecture that nobody has looked at."""
     if given:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 _WINDOW = 50
 """Batches within which pairs are sorted by length."""
-_TOKENS = 1536
-"""Of a part, at most: enough for quick matrix products, and few enough to stay near the processor."""
+PART_TOKENS = 1536
+"""Enough for quick matrix products, and few enough to stay near the processor."""
 
 
 def batch_order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[list[int]]:
@@ -28,16 +28,18 @@ def batch_order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> li
     return [batches[at] for at in rng.permutation(len(batches))]
 
 
-def parts(batch: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
-    """A batch in parts of like length, each computed by itself; together they have every pair once.
+def filled(places: Iterable[int], tokens: Sequence[int]) -> Iterator[list[int]]:
+    """Places in their order, in parts of ``PART_TOKENS`` at most or of one place; ``tokens`` has all places'.
 
     A whole batch would fill gigabytes that the system first has to clear, at every step anew.
     """
     part: list[int] = []
-    for at in sorted(batch, key=lambda at: lengths[at]):
-        if part and 2 * lengths[at] * (len(part) + 1) > _TOKENS:
+    n = 0
+    for place in places:
+        if part and n + tokens[place] > PART_TOKENS:
             yield part
-            part = []
-        part.append(at)
+            part, n = [], 0
+        part.append(place)
+        n += tokens[place]
     if part:
         yield part

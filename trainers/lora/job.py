@@ -102,7 +102,7 @@ def fit(
     if accelerator.is_main_process:
         checkpoint.begin(plan)
     accelerator.wait_for_everyone()
-    built = build(prepared.base, settings.pooling, settings.seed)
+    built = build(prepared.base, prepared.pooling, settings.seed)
     model = with_peft(
         built,
         rank=settings.rank,

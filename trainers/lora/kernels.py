@@ -7,12 +7,23 @@ kernel are called by names that PyTorch does not promise to keep, so each has a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-Lengths = list[int]
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Tokens of a row, ``queries``, and others that they see, ``keys``."""
+
+    queries: slice
+    keys: slice
+    causal: bool = False
+    """None sees a later one; ``queries`` and ``keys`` are the same then."""
+    mask_QK: Tensor | None = None
+    """0 where the row's token sees the column's, −inf where not."""
 
 
 class Adapted(torch.autograd.Function):
@@ -41,43 +52,40 @@ class Adapted(torch.autograd.Function):
 
 
 class Attention(torch.autograd.Function):
-    """Softmax attention within each of several texts that stand one behind the other.
+    """Softmax attention within each of several looks, of which every token is once among the queries.
 
     ``q_1HND``, ``k_1HND`` and ``v_1HND`` to ``out_1NHD``. Slopes are written where they belong: those of
     slices would be copied once more.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, lengths: Lengths, scale: float, causal: bool
-    ) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, looks: Sequence[Look], scale: float) -> Tensor:
         out = q.new_empty(q.shape[0], q.shape[2], q.shape[1], q.shape[3])
         sums = []
-        for one, *qkv in zip(out.split(lengths, 1), *(t.split(lengths, 2) for t in (q, k, v)), strict=True):
-            found, log_sum = _FORWARD(*qkv, 0.0, causal, scale=scale)
-            one.copy_(found.transpose(1, 2))
+        for look in looks:
+            given = q[:, :, look.queries], k[:, :, look.keys], v[:, :, look.keys]
+            found, log_sum = _FORWARD(*given, 0.0, look.causal, attn_mask=look.mask_QK, scale=scale)
+            out[:, look.queries] = found.transpose(1, 2)
             sums.append(log_sum)
         ctx.save_for_backward(q, k, v, out, *sums)
-        ctx.options = lengths, scale, causal
+        ctx.options = looks, scale
         return out
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, *sums = ctx.saved_tensors
-        lengths, scale, causal = ctx.options
-        slopes = [torch.empty_like(out) for _ in range(3)]
-        parts = zip(
-            *(t.split(lengths, 2) for t in (slope.transpose(1, 2), q, k, v, out.transpose(1, 2))),
-            sums,
-            *(t.split(lengths, 1) for t in slopes),
-            strict=True,
-        )
-        for *given, log_sum, of_q, of_k, of_v in parts:
-            for to, found in zip(
-                (of_q, of_k, of_v), _BACKWARD(*given, log_sum, 0.0, causal, scale=scale), strict=True
-            ):
-                to.copy_(found.transpose(1, 2))
-        return *(t.transpose(1, 2) for t in slopes), None, None, None
+        looks, scale = ctx.options
+        of_q, of_k, of_v = torch.empty_like(out), torch.zeros_like(out), torch.zeros_like(out)
+        for look, log_sum in zip(looks, sums, strict=True):
+            asks, seen = look.queries, look.keys
+            given = q[:, :, asks], k[:, :, seen], v[:, :, seen], out[:, asks].transpose(1, 2), log_sum
+            options = {"attn_mask": look.mask_QK, "scale": scale}
+            found = _BACKWARD(slope[:, asks].transpose(1, 2), *given, 0.0, look.causal, **options)
+            by_token = [one.transpose(1, 2) for one in found]
+            of_q[:, asks] = by_token[0]
+            of_k[:, seen] += by_token[1]
+            of_v[:, seen] += by_token[2]
+        return *(t.transpose(1, 2) for t in (of_q, of_k, of_v)), None, None
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -89,16 +97,29 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return out.view(*x.shape[:-1], weight.shape[0])
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], scale: float, causal: bool) -> Tensor:
-    """As ``Attention``; ``k`` and ``v`` may have fewer heads, each for several of ``q``."""
+def attend(q: Tensor, k: Tensor, v: Tensor, looks: Sequence[Look], scale: float) -> Tensor:
+    """As ``Attention``; ``k`` and ``v`` may have fewer heads, each for several of ``q``.
+
+    The queries of ``looks`` are in the order of the tokens.
+    """
     if k.shape[1] != q.shape[1]:
         k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], dim=1) for t in (k, v))
     if _FORWARD is not None and is_plain(q):
-        out: Tensor = Attention.apply(q, k, v, list(lengths), scale, causal)
+        out: Tensor = Attention.apply(q, k, v, looks, scale)
         return out
-    parts = zip(*(t.split(list(lengths), 2) for t in (q, k, v)), strict=True)
-    attention = nn.functional.scaled_dot_product_attention
-    return torch.cat([attention(*part, is_causal=causal, scale=scale).transpose(1, 2) for part in parts], 1)
+    found = []
+    for look in looks:
+        mask_QK = None if look.mask_QK is None else look.mask_QK.to(q)
+        one = nn.functional.scaled_dot_product_attention(
+            q[:, :, look.queries],
+            k[:, :, look.keys],
+            v[:, :, look.keys],
+            attn_mask=mask_QK,
+            is_causal=look.causal,
+            scale=scale,
+        )
+        found.append(one.transpose(1, 2))
+    return torch.cat(found, 1)
 
 
 def is_plain(x: Tensor) -> bool:

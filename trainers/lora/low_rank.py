@@ -5,7 +5,7 @@ PEFT takes a second to import and 88 ms to exchange an adapter; a running loop c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,17 +21,19 @@ _A, _B = ".lora_A.weight", ".lora_B.weight"
 
 
 class LowRank(nn.Module):
-    """W x + scale · B (A x), in PEFT's order of operations (Hu et al. 2021)."""
+    """W x + scale · B (A x) (Hu et al. 2021), by ``kernels`` or in PEFT's order of operations."""
 
-    def __init__(self, linear: Any, a: Tensor, b: Tensor, scale: float) -> None:
+    def __init__(self, linear: Any, a: Tensor, b: Tensor, scale: float, *, as_peft: bool) -> None:
         super().__init__()
-        self.linear, self.scale = linear, scale
+        self.linear, self.scale, self.as_peft = linear, scale, as_peft
         self.a, self.b = nn.Parameter(a, requires_grad=False), nn.Parameter(b, requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        if is_plain(x) and not self.as_peft:
+            out: Tensor = Adapted.apply(x, self.linear.weight, self.linear.bias, self.a, self.b, self.scale)
+            return out
         low = nn.functional.linear(nn.functional.linear(x, self.a), self.b)
-        out: Tensor = self.linear(x) + low * self.scale
-        return out
+        return self.linear(x) + low * self.scale
 
 
 def with_peft(built: Built, *, rank: int, alpha: float, targets: tuple[str, ...], layers: list[int]) -> Any:
@@ -63,31 +65,39 @@ def with_peft(built: Built, *, rank: int, alpha: float, targets: tuple[str, ...]
         # A constant cancels in every comparison; its gradient is rounding noise, which AdamW would blow up.
         if parameter.requires_grad and name.endswith(".bias") and parameter.numel() == 1:
             parameter.requires_grad_(False)
-    _speed_up(model)
+    _by_kernels(model, built)
     return model
 
 
-def _speed_up(model: Any) -> None:
-    """Lets layers learn by ``kernels``. Measuring stays with PEFT's order, as scoring has it."""
+def _by_kernels(model: Any, built: Built) -> None:
+    """Lets the layers of a PEFT model compute by ``kernels``.
+
+    A head that Transformers loads, too, is measured as it will be used there: in PEFT's order.
+    """
     from peft.tuners.lora import Linear
 
     adapted = [module for module in model.modules() if isinstance(module, Linear)]
-    inside = {id(part) for module in adapted for part in module.modules()}
     for module in adapted:
-        module.forward = partial(_adapted, module, module.forward)
-    for module in model.modules():
-        if type(module) is nn.Linear and id(module) not in inside and not module.weight.requires_grad:
-            module.forward = partial(_frozen, module, module.forward)
+        module.forward = partial(_adapted, module, module.forward, built.native)
+    _frozen_by_kernels(built, adapted)
 
 
-def _frozen(module: Any, by_torch: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    if not torch.is_grad_enabled() or x.requires_grad:
+def _frozen_by_kernels(built: Built, adapted: Sequence[nn.Module]) -> None:
+    heads = [built.model.get_submodule(name) for name in built.fresh]
+    others = {id(part) for module in (*adapted, *heads) for part in module.modules()}
+    for module in built.model.modules():
+        if type(module) is nn.Linear and id(module) not in others:
+            module.forward = partial(_frozen, module, module.forward, built.native)
+
+
+def _frozen(module: Any, by_torch: Callable[[Tensor], Tensor], native: bool, x: Tensor) -> Tensor:
+    if x.requires_grad or (native and not torch.is_grad_enabled()):
         return by_torch(x)
     return linear(x, module.weight, module.bias)
 
 
-def _adapted(module: Any, by_peft: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    if not torch.is_grad_enabled() or not is_plain(x):
+def _adapted(module: Any, by_peft: Callable[[Tensor], Tensor], native: bool, x: Tensor) -> Tensor:
+    if not is_plain(x) or (native and not torch.is_grad_enabled()):
         return by_peft(x)
     (name,) = module.active_adapters
     base, a, b = module.base_layer, module.lora_A[name].weight, module.lora_B[name].weight
@@ -133,7 +143,7 @@ def attach(built: Built, tensors: Mapping[str, Tensor], scale: float, source: st
             other = tensors.get(key.removesuffix(_A) + _B)
             _check_low_rank(module, tensor, other, f"{source}: {key}")
             assert other is not None
-            low_rank = LowRank(module, tensor.clone(), other.clone(), scale)
+            low_rank = LowRank(module, tensor.clone(), other.clone(), scale, as_peft=built.native)
             parent, _, name = module_path.rpartition(".")
             setattr(model.get_submodule(parent), name, low_rank)
             slots[key], slots[key.removesuffix(_A) + _B] = low_rank.a, low_rank.b
@@ -147,6 +157,7 @@ def attach(built: Built, tensors: Mapping[str, Tensor], scale: float, source: st
     lacking = [name for name in built.fresh if not any(f".{name}." in key for key in slots)]
     if lacking:
         raise BadInput(f"{source}: lacks the head {lacking[0]!r}; train it again")
+    _frozen_by_kernels(built, [module for module in model.modules() if isinstance(module, LowRank)])
     return slots
 
 

@@ -1,31 +1,25 @@
-"""The reward model: a frozen base, a head, the pairwise loss, and scoring in batches."""
+"""The reward model: a frozen base, a head, and the pairwise loss."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from streams.errors import BadInput
 from trainers.lora.architectures import load_config, model_class
 from trainers.lora.base_model import BaseModel
+from trainers.lora.settings import Pooling
 from trainers.lora.tokens import Encoded, padded
 
-Pooling = Literal["mean", "native"]
-"""``mean``: mean of the last layer's tokens and one linear layer. ``native``: the architecture's own head."""
-
 HEAD = "score"
-_SCORING_BATCH = 64
 
 
 class MeanReward(nn.Module):
-    """Mean of the last layer over the tokens, then one linear layer.
+    """Mean of the last layer over tokens, here all of them, then one linear layer.
 
     Without bias, as a constant cancels in every comparison.
     """
@@ -50,13 +44,17 @@ class Built:
     """A model with its base weights, nothing adapted yet."""
 
     model: Any
-    native: bool
+    pooling: Pooling
     pad_id: int
     takes_type_ids: bool
     fresh: tuple[str, ...]
     """Modules that the base's file lacks, so that they start at random and belong to the adapter."""
     layers_name: str
     n_layers: int
+
+    @property
+    def native(self) -> bool:
+        return self.pooling == "native"
 
 
 def build(base: BaseModel, pooling: Pooling, seed: int) -> Built:
@@ -89,11 +87,13 @@ def build(base: BaseModel, pooling: Pooling, seed: int) -> Built:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     takes_type_ids = base.model_type in ("bert", "deberta-v2") and getattr(config, "type_vocab_size", 0) > 1
-    return Built(model.eval(), native, int(config.pad_token_id), takes_type_ids, fresh, layers_name, n_layers)
+    return Built(
+        model.eval(), pooling, int(config.pad_token_id), takes_type_ids, fresh, layers_name, n_layers
+    )
 
 
-def rewards(model: Any, built: Built, encoded: Sequence[Encoded], device: str = "cpu") -> Tensor:
-    """``rewards_N`` (fp32) of one padded batch, with whatever gradients are on."""
+def padded_rewards(model: Any, built: Built, encoded: Sequence[Encoded], device: str = "cpu") -> Tensor:
+    """``rewards_N`` (fp32) with whatever gradients are on; not of the ``candidate`` pooling."""
     ids_NT, mask_NT, types_NT = padded(encoded, built.pad_id)
     given = {"input_ids": ids_NT, "attention_mask": mask_NT}
     if built.takes_type_ids:
@@ -101,51 +101,6 @@ def rewards(model: Any, built: Built, encoded: Sequence[Encoded], device: str = 
     out = model(**{name: torch.from_numpy(array).to(device) for name, array in given.items()})
     rewards_N1: Tensor = out.logits if built.native else out
     return rewards_N1.squeeze(-1).float()
-
-
-def score(model: Any, built: Built, encoded: Sequence[Encoded], device: str = "cpu") -> NDArray[np.float64]:
-    """``rewards_N`` in the order given, in batches of like length; the same texts give the same bits."""
-    order = scoring_order(encoded)
-    rewards_N = np.zeros(len(encoded))
-    with torch.inference_mode():
-        for start in range(0, len(order), _SCORING_BATCH):
-            rows = order[start : start + _SCORING_BATCH]
-            rewards_N[rows] = rewards(model, built, [encoded[row] for row in rows], device).cpu().numpy()
-    return rewards_N
-
-
-@contextmanager
-def features_kept(built: Built) -> Iterator[list[NDArray[np.float64]]]:
-    """Collects what goes into the head, ``features_BH`` of each batch in the order in which they are scored.
-
-    Only where the head is one linear layer: with the ``mean`` pooling.
-    """
-    kept: list[NDArray[np.float64]] = []
-
-    def keep(_: Any, given: tuple[Tensor, ...]) -> None:
-        kept.append(given[0].detach().cpu().double().numpy())
-
-    hook = built.model.get_submodule(HEAD).register_forward_pre_hook(keep)
-    try:
-        yield kept
-    finally:
-        hook.remove()
-
-
-def score_with_features(
-    model: Any, built: Built, encoded: Sequence[Encoded], device: str = "cpu"
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``rewards_N`` as ``score`` gives them, and ``features_NH``, whose product with the head they are."""
-    with features_kept(built) as kept:
-        rewards_N = score(model, built, encoded, device)
-    features_NH = np.concatenate(kept)
-    features_NH[scoring_order(encoded)] = features_NH.copy()
-    return rewards_N, features_NH
-
-
-def scoring_order(encoded: Sequence[Encoded]) -> NDArray[np.intp]:
-    """Positions from the longest text to the shortest: batches of like length."""
-    return np.argsort([-len(one.ids) for one in encoded], kind="stable")
 
 
 def pairwise_loss(rewards_2B: Tensor, weights_B: Tensor) -> Tensor:

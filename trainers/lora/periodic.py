@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +79,17 @@ def serve(job: Job, *, once: bool = False) -> None:
 
 class _Serving:
     def __init__(self, job: Job, writer: HeldWriter[AdapterSnapshot], reader: TopicReader) -> None:
-        self._job, self._writer, self._reader = job, writer, reader
+        base = find_base(job.recipe.base)
+        settings = job.recipe.settings.for_base(base.config)
+        self._job = replace(job, recipe=replace(job.recipe, settings=settings))
+        self._base_sha256 = base.sha256()
+        self._writer, self._reader = writer, reader
         self._topic = job.kafka.pairs_topic
         self._inbox = PairInbox(job.model, job.recipe.most_pairs)
         self._plans = PlanFile(job.work, Plan)
         self._checkpoint = Checkpoint(job.work / "round")
         self._newest: AdapterSnapshot | None = None
         self._topic_ids: dict[str, str] = {}
-        self._base_sha256 = find_base(job.recipe.base).sha256()
         self._said = ""
 
     def run(self, *, once: bool) -> None:

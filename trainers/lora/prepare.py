@@ -13,7 +13,7 @@ from streams.contracts import PreferencePair
 from streams.errors import BadInput
 from trainers.lora.architectures import targets_of
 from trainers.lora.base_model import BaseModel, find_base
-from trainers.lora.settings import Settings
+from trainers.lora.settings import Pooling, Settings
 from trainers.lora.texts import Selected, TextChecks, TextPair, check, pairs_sha256, select, split_by_task
 from trainers.lora.tokens import Encoded, Tokens, load_tokenizer, tokenizer_sha256
 from trainers.lora.training import EncodedPairs
@@ -35,6 +35,13 @@ class Prepared:
     checks: TextChecks
     encoded_train: EncodedPairs
     encoded_held_out: EncodedPairs
+
+    @property
+    def pooling(self) -> Pooling:
+        """Of the base model. Raises RuntimeError where ``Settings.for_base`` did not choose it."""
+        if self.settings.pooling == "auto":
+            raise RuntimeError("the pooling was not chosen")
+        return self.settings.pooling
 
     @property
     def cut_goals(self) -> int:
@@ -98,6 +105,7 @@ def prepare_parts(
 ) -> Prepared:
     """As ``prepare``, where the two parts are known. Raises BadInput."""
     found = checked_base(base, settings)
+    settings = settings.for_base(found.config)
     tokenizer = load_tokenizer(found)
     tokens = Tokens(tokenizer, settings.length)
     return Prepared(
@@ -118,6 +126,7 @@ def checked_base(name: str, settings: Settings) -> BaseModel:
     """The base model, if it can be adapted so and reads that many tokens. Raises BadInput."""
     found = find_base(name)
     targets_of(found.model_type, settings.targets)
+    settings.for_base(found.config)
     _check_length(found, settings.length)
     return found
 

@@ -36,12 +36,13 @@ from trainers.lora.checkpoint import Checkpoint
 from trainers.lora.inbox import Arrived, Offsets
 from trainers.lora.job import adapter_of, base_of, fit, history, pairs_of
 from trainers.lora.low_rank import adapter_tensors, put_adapter
-from trainers.lora.model import HEAD, Built, score_with_features
+from trainers.lora.model import HEAD, Built
 from trainers.lora.model_card import model_card
 from trainers.lora.prepare import PACKAGES, Prepared, prepare_parts
 from trainers.lora.processes import join_processes
 from trainers.lora.promotion import IN_FORCE, judge, withdrawn
 from trainers.lora.scorer import TextReward
+from trainers.lora.scoring import score_with_features
 from trainers.lora.settings import Settings
 from trainers.lora.texts import Selected, TextPair, is_held_out
 from trainers.lora.training import Step, Trainer
@@ -132,7 +133,6 @@ def train_round(
     ``start`` is the adapter to begin with, which must be of the same base, shape and length; without one the
     weights begin at random. ``in_force`` and ``opponents`` are what it has to beat. Raises BadInput.
     """
-    settings = recipe.settings
     selected = Selected(
         (*parts.train, *parts.held_out),
         tuple(sorted(TRUSTED_SOURCES)),
@@ -140,7 +140,8 @@ def train_round(
         0,
         0,
     )
-    prepared = prepare_parts(selected, parts.train, parts.held_out, recipe.base, settings)
+    prepared = prepare_parts(selected, parts.train, parts.held_out, recipe.base, recipe.settings)
+    settings = prepared.settings
     accelerator = join_processes("cpu", (), checkpoint.out)
     plan = prepared.plan(1, "cpu") | {"starts from": start.reward.adapter.sha256 if start else ""}
     if not _is_of(checkpoint, plan):

@@ -17,7 +17,8 @@ from trainers.lora.adapter import LORA, Adapter, Reward, read_adapter
 from trainers.lora.base_model import find_base
 from trainers.lora.lean_import import lean
 from trainers.lora.low_rank import attach
-from trainers.lora.model import Pooling, build, score, score_with_features
+from trainers.lora.model import build
+from trainers.lora.scoring import score, score_with_features
 from trainers.lora.tokens import Tokens, load_tokenizer, tokenizer_sha256
 from trainers.lora.uncertainty import covariance, deviation_of_log_loss
 
@@ -49,8 +50,7 @@ class TextReward:
             )
         self._device, self._lock = device, threading.Lock()
         self._tokens = Tokens(tokenizer, adapter.reward.length)
-        pooling: Pooling = "native" if adapter.reward.pooling == "native" else "mean"
-        self._built = lean(lambda: build(found, pooling, seed=0))
+        self._built = lean(lambda: build(found, adapter.reward.pooling, seed=0))
         self._slots = attach(self._built, adapter.tensors, adapter.reward.scale, str(adapter.folder))
         self._built.model.to(device)
         self._adapter = adapter

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from streams.errors import BadInput
+from trainers.lora.architectures import is_plain_attention
 
 Precision = Literal["fp32", "bf16"]
+
+Pooling = Literal["candidate", "mean", "native"]
+"""``candidate``: the goal is read by itself, once for all its candidates, each of which sees it and itself;
+the mean of the candidate's tokens in the last layer, and one linear layer. ``mean``: goal and candidate see
+each other, and the mean is of both. ``native``: the architecture's own head."""
 
 TOP_HALF, ALL = "top-half", "all"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    pooling: Literal["mean", "native"] = "mean"
+    pooling: Pooling | Literal["auto"] = "auto"
+    """``auto``: ``candidate`` where the architecture can, else ``mean``; see ``for_base``."""
     rank: int = 16
     alpha: float | None = None
     """None: twice the rank."""
@@ -48,6 +56,18 @@ class Settings:
     def scale(self) -> float:
         """What PEFT multiplies B A with."""
         return (2.0 * self.rank if self.alpha is None else self.alpha) / self.rank
+
+    def for_base(self, config: Mapping[str, Any]) -> Settings:
+        """With the pooling that a base model of this configuration gets. Raises BadInput."""
+        plain = is_plain_attention(config)
+        if self.pooling == "auto":
+            return replace(self, pooling="candidate" if plain else "mean")
+        if self.pooling == "candidate" and not plain:
+            raise BadInput(
+                f"--pooling candidate: a {config.get('model_type')!r} has an attention of its own kind, so "
+                "that a goal cannot be read by itself; give mean or native"
+            )
+        return self
 
     def layer_numbers(self, n_layers: int) -> list[int]:
         """Which of the layers are adapted, from the bottom. Raises BadInput."""

@@ -29,6 +29,17 @@ class Encoded:
     goal_cut: bool
     candidate_cut: bool
     """The candidate alone was too long, so its end is missing."""
+    goal_tokens: int
+    """That stand before the candidate's, separators included; fewer than there are tokens."""
+
+    @property
+    def candidate_tokens(self) -> int:
+        return len(self.ids) - self.goal_tokens
+
+    @property
+    def goal(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Tokens and types of all that stands before the candidate."""
+        return self.ids[: self.goal_tokens], self.type_ids[: self.goal_tokens]
 
 
 class Tokens:
@@ -65,7 +76,11 @@ class Tokens:
                 between = self._tokenizer.encode(self._separator, add_special_tokens=False)
                 goal = type(goal).merge([goal, between], growing_offsets=False)
             whole = self._tokenizer.post_process(goal, candidate, add_special_tokens=True)
-            done.append(Encoded(tuple(whole.ids), tuple(whole.type_ids), goal_cut, candidate_cut))
+            of_candidate = [at for at, number in enumerate(whole.sequence_ids) if number == 1]
+            goal_tokens = min([*of_candidate, len(whole.ids) - 1])
+            done.append(
+                Encoded(tuple(whole.ids), tuple(whole.type_ids), goal_cut, candidate_cut, goal_tokens)
+            )
         return done
 
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streams.errors import BadInput
-from trainers.lora.batches import batch_order, parts
+from trainers.lora.batches import batch_order, filled
 from trainers.lora.checkpoint import Checkpoint, Progress, copied
-from trainers.lora.model import Built, pairwise_loss, score
-from trainers.lora.packed import step_rewards
+from trainers.lora.model import Built, pairwise_loss
+from trainers.lora.scoring import rewards, score
 from trainers.lora.settings import Settings
 from trainers.lora.tokens import Encoded
 
@@ -31,10 +31,13 @@ class EncodedPairs:
     weights: Array
     """(n,)"""
 
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of the longer side, to which both are filled up."""
-        return [max(len(c.ids), len(r.ids)) for c, r in zip(self.chosen, self.rejected, strict=True)]
+    def tokens(self, pooling: str) -> list[int]:
+        """That are read for each pair: with the ``candidate`` pooling, those of one goal are once."""
+        once = pooling == "candidate"
+        return [
+            len(c.ids) + (r.candidate_tokens if once and c.goal == r.goal else len(r.ids))
+            for c, r in zip(self.chosen, self.rejected, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Trainer:
         self, model: Any, built: Built, train: EncodedPairs, held_out: EncodedPairs, settings: Settings
     ) -> None:
         self._model, self._built, self._train, self._held_out = model, built, train, held_out
-        self._settings, self._lengths = settings, train.lengths
+        self._settings, self._tokens = settings, train.tokens(settings.pooling)
         self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._start = copied(self._parameters)
         self._best: dict[str, Tensor] = {}
@@ -89,7 +92,7 @@ class Trainer:
         while done.step < self.steps and not self._is_enough():
             if done.step // per_epoch != epoch:
                 epoch = done.step // per_epoch
-                order = batch_order(self._lengths, self._settings.batch, self._settings.seed, epoch)
+                order = batch_order(self._tokens, self._settings.batch, self._settings.seed, epoch)
             batch = order[done.step % per_epoch]
             wall, cpu = time.perf_counter(), time.process_time()
             loss = self._step(batch, accelerator)
@@ -141,10 +144,11 @@ class Trainer:
         share = 1.0 / (float(self._train.weights.mean()) * len(batch))
         loss = torch.zeros((), device=device)
         bf16 = self._settings.precision == "bf16"
-        for part in parts(mine, self._lengths) if device == "cpu" else filter(None, [mine]):
+        by_length = sorted(mine, key=lambda at: self._tokens[at])
+        for part in filled(by_length, self._tokens) if device == "cpu" else filter(None, [mine]):
             encoded = [side[at] for side in (self._train.chosen, self._train.rejected) for at in part]
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
-                rewards_2P = step_rewards(self._model, self._built, encoded, device)
+                rewards_2P = rewards(self._model, self._built, encoded, device)
             weights_P = torch.tensor(self._train.weights[part] * share, dtype=torch.float32, device=device)
             of_part = pairwise_loss(rewards_2P, weights_P)
             of_part.backward()

@@ -18,12 +18,18 @@ from safetensors.torch import load_file
 from streams.errors import BadInput
 from tests.trainers.lora.tiny import CONFIGS, SETTINGS, good_over_bad, job_of, prepared_of, tiny_base
 from trainers.lora.adapter import WEIGHTS
-from trainers.lora.model import Pooling
+from trainers.lora.architectures import is_plain_attention
 from trainers.lora.scorer import open_reward
+from trainers.lora.settings import Pooling
 from trainers.lora.tokens import Tokens, load_tokenizer, padded
 
 TEXTS = [(one.goal_instruction, one.chosen_prompt) for one in good_over_bad(9)]
-ALL: list[tuple[str, Pooling]] = [(name, pooling) for name in CONFIGS for pooling in get_args(Pooling)]
+ALL: list[tuple[str, Pooling]] = [
+    (name, pooling)
+    for name in CONFIGS
+    for pooling in get_args(Pooling)
+    if pooling != "candidate" or is_plain_attention({"model_type": name})
+]
 each = pytest.mark.parametrize(("model_type", "pooling"), ALL)
 
 

@@ -7,7 +7,7 @@ from itertools import chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.lora.batches import batch_order, parts
+from trainers.lora.batches import PART_TOKENS, batch_order, filled
 
 
 @given(st.lists(st.integers(1, 256), min_size=1, max_size=300), st.integers(1, 20), st.integers(0, 9))
@@ -35,11 +35,16 @@ def test_texts_of_like_length_are_together_in_a_random_order_of_batches() -> Non
 
 
 @given(st.lists(st.integers(1, 2000), min_size=1, max_size=60))
-def test_parts_have_every_pair_once_and_few_tokens(lengths: list[int]) -> None:
-    found = list(parts(range(len(lengths)), lengths))
-    assert sorted(chain.from_iterable(found)) == list(range(len(lengths)))
-    assert all(len(one) == 1 or 2 * len(one) * max(lengths[at] for at in one) <= 1536 for one in found)
+def test_parts_have_every_place_once_in_its_order_and_few_tokens(tokens: list[int]) -> None:
+    found = list(filled(range(len(tokens)), tokens))
+    assert list(chain.from_iterable(found)) == list(range(len(tokens)))
+    assert all(len(one) == 1 or sum(tokens[at] for at in one) <= PART_TOKENS for one in found)
+
+
+def test_a_part_takes_what_still_fits() -> None:
+    assert list(filled([2, 0, 1], [1000, 500, 537])) == [[2], [0, 1]]
+    assert list(filled([2, 0, 1], [1000, 500, 536])) == [[2, 0], [1]]
 
 
 def test_nothing_has_no_parts() -> None:
-    assert list(parts([], [])) == []
+    assert list(filled([], [])) == []

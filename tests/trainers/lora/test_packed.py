@@ -1,4 +1,4 @@
-"""A training step without padding and without PEFT's detours: equal but for rounding."""
+"""Texts in one row, by quick operations: equal, but for rounding, to texts of their own and to PEFT."""
 
 from __future__ import annotations
 
@@ -10,76 +10,106 @@ import torch
 from torch import Tensor, nn
 
 import trainers.lora.kernels as kernels
+from streams.errors import BadInput
+from tests.trainers.lora.by_definition import candidate_mean
 from tests.trainers.lora.tiny import CONFIGS, good_over_bad, prepared_of, tiny_base
 from trainers.lora.architectures import targets_of
 from trainers.lora.low_rank import with_peft
-from trainers.lora.model import Built, MeanReward, Pooling, build, rewards
-from trainers.lora.packed import packs, step_rewards
+from trainers.lora.model import Built, build, padded_rewards
+from trainers.lora.packed import goals_once
+from trainers.lora.scoring import packs, rewards, score
+from trainers.lora.settings import Pooling, Settings
 from trainers.lora.tokens import Encoded
 
-PACKED = {"bert", "distilbert", "roberta", "qwen2", "llama"}
+PACKED = ("bert", "distilbert", "roberta", "qwen2", "llama")
+Slopes = dict[str, Tensor]
 
 
-@pytest.fixture(scope="module", params=CONFIGS)
-def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("base") / request.param
-    return tiny_base(folder, request.param, CONFIGS[request.param])
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("base")
+    return {name: tiny_base(folder / name, name) for name in CONFIGS}
 
 
-def made(base: Path, pooling: Pooling = "mean") -> tuple[Any, Built, list[Encoded]]:
-    """A model whose adapters do something, and texts of different lengths."""
+def made(base: Path, pooling: Pooling) -> tuple[Any, Built, list[Encoded]]:
+    """A model whose adapters do something, and texts of different lengths, two or three to a goal."""
     prepared = prepared_of(base, pairs=good_over_bad(8))
     built = build(prepared.base, pooling, seed=0)
-    targets = targets_of(prepared.base.model_type)
-    model = with_peft(built, rank=2, alpha=4, targets=targets, layers=[1])
+    model = with_peft(built, rank=2, alpha=4, targets=targets_of(prepared.base.model_type), layers=[1])
     torch.manual_seed(3)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(parameter, std=0.2)
-    encoded = [*prepared.encoded_train.chosen, *prepared.encoded_train.rejected]
-    cut = [
-        Encoded(e.ids[: 3 + at % 5], e.type_ids[: 3 + at % 5], False, False) for at, e in enumerate(encoded)
-    ]
-    return model, built, cut
+    whole = [*prepared.encoded_train.chosen, *prepared.encoded_train.rejected]
+    return model, built, [shortened(one, at % 5, at // 3 % 3) for at, one in enumerate(whole)]
 
 
-def slopes(model: Any, rewards_N: Tensor) -> dict[str, Tensor]:
+def shortened(one: Encoded, less: int, goal: int) -> Encoded:
+    """With fewer tokens at the end of the candidate and at the beginning of the goal."""
+    end = max(len(one.ids) - less, one.goal_tokens + 1)
+    return Encoded(one.ids[goal:end], one.type_ids[goal:end], False, False, one.goal_tokens - goal)
+
+
+def slopes(model: Any, rewards_N: Tensor) -> Slopes:
     found = {name: p for name, p in model.named_parameters() if p.requires_grad}
     weights_N = torch.linspace(-1.0, 2.0, len(rewards_N))
     given = torch.autograd.grad((rewards_N * weights_N).sum(), list(found.values()))
     return dict(zip(found, given, strict=True))
 
 
-def test_rewards_and_slopes_are_those_of_padded_texts_and_of_peft(
-    base: Path, monkeypatch: pytest.MonkeyPatch
+def assert_like(model: Any, first: Tensor, of_first: Slopes, second: Tensor) -> None:
+    torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
+    for name, expected in slopes(model, second).items():
+        torch.testing.assert_close(of_first[name], expected, rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("model_type", PACKED)
+def test_candidates_that_share_a_goal_get_what_each_gets_by_the_definition(
+    model_type: str, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, built, encoded = made(base)
-    assert packs(model.get_base_model()) == (model.get_base_model().config.model_type in PACKED)
-    fast = step_rewards(model, built, encoded)
+    model, built, encoded = made(bases[model_type], "candidate")
+    assert 1 < len({one.goal for one in encoded}) < len(encoded) / 2
+    fast = rewards(model, built, encoded)
     found = slopes(model, fast)
     monkeypatch.setattr("trainers.lora.low_rank.is_plain", lambda x: False)
-    plain = rewards(model, built, encoded)
-    torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
-    for name, expected in slopes(model, plain).items():
-        torch.testing.assert_close(found[name], expected, rtol=1e-3, atol=1e-4, msg=name)
+    mean_reward = model.get_base_model()
+    means = [candidate_mean(mean_reward, one, takes_type_ids=built.takes_type_ids) for one in encoded]
+    assert_like(model, fast, found, mean_reward.score(torch.stack(means)).squeeze(-1))
 
 
-def test_a_text_does_not_see_its_neighbours(base: Path) -> None:
-    model, built, encoded = made(base)
-    alone = torch.cat([step_rewards(model, built, [one]) for one in encoded])
-    torch.testing.assert_close(step_rewards(model, built, encoded), alone, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("model_type", CONFIGS)
+def test_the_mean_over_all_tokens_is_that_of_padded_texts_and_of_peft(
+    model_type: str, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, built, encoded = made(bases[model_type], "mean")
+    assert packs(built, "cpu") == (model_type in PACKED)
+    fast = rewards(model, built, encoded)
+    found = slopes(model, fast)
+    monkeypatch.setattr("trainers.lora.low_rank.is_plain", lambda x: False)
+    assert_like(model, fast, found, padded_rewards(model, built, encoded))
 
 
-def test_without_the_quick_operations_pytorchs_own_do(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, built, encoded = made(base)
-    fast = step_rewards(model, built, encoded)
+@pytest.mark.parametrize("model_type", PACKED)
+@pytest.mark.parametrize("pooling", ["candidate", "mean"])
+def test_a_text_does_not_see_its_neighbours(
+    model_type: str, pooling: Pooling, bases: dict[str, Path]
+) -> None:
+    model, built, encoded = made(bases[model_type], pooling)
+    alone = torch.cat([rewards(model, built, [one]) for one in encoded])
+    torch.testing.assert_close(rewards(model, built, encoded), alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model_type", PACKED)
+@pytest.mark.parametrize("pooling", ["candidate", "mean"])
+def test_without_the_quick_operations_pytorchs_own_do(
+    model_type: str, pooling: Pooling, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, built, encoded = made(bases[model_type], pooling)
+    fast = rewards(model, built, encoded)
     found = slopes(model, fast)
     monkeypatch.setattr(kernels, "_LINEAR", None)
     monkeypatch.setattr(kernels, "_FORWARD", None)
-    slow = step_rewards(model, built, encoded)
-    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
-    for name, expected in slopes(model, slow).items():
-        torch.testing.assert_close(found[name], expected, rtol=1e-3, atol=1e-4, msg=name)
+    assert_like(model, fast, found, rewards(model, built, encoded))
 
 
 def test_the_quick_operations_are_there() -> None:
@@ -87,11 +117,45 @@ def test_the_quick_operations_are_there() -> None:
     assert kernels._FORWARD is not None
 
 
-def test_a_head_of_the_architecture_and_windows_are_not_packed(base: Path) -> None:
-    model, built, encoded = made(base, "native")
-    assert not packs(model.get_base_model())
-    assert torch.isfinite(step_rewards(model, built, encoded)).all()
-    wrapped = made(base)[0].get_base_model()
-    assert isinstance(wrapped, MeanReward)
-    wrapped.config.layer_types = ["sliding_attention"]
-    assert not packs(wrapped)
+def text(goal: tuple[int, ...], candidate: tuple[int, ...]) -> Encoded:
+    types = (0,) * len(goal) + (1,) * len(candidate)
+    return Encoded(goal + candidate, types, False, False, len(goal))
+
+
+def test_a_goal_stands_once_before_its_candidates_and_each_keeps_its_positions() -> None:
+    row = goals_once([text((5, 6), (7,)), text((8,), (9,)), text((5, 6), (7, 7))], causal=False)
+    assert row.ids == [5, 6, 7, 7, 7, 8, 9]
+    assert row.positions == [0, 1, 2, 2, 3, 0, 1]
+    assert row.type_ids == [0, 0, 1, 1, 1, 0, 1]
+    assert row.averaged == {0: slice(2, 3), 2: slice(3, 5), 1: slice(6, 7)}
+
+
+def test_a_goal_with_very_many_candidates_is_read_again() -> None:
+    row = goals_once([text((5,), (7,) * 300) for _ in range(7)], causal=False)
+    assert row.ids.count(5) == 3
+    assert max(look.keys.stop - look.keys.start for look in row.looks) <= 1024
+
+
+def test_many_batches_give_what_one_text_gives_in_the_order_given(bases: dict[str, Path]) -> None:
+    model, built, encoded = made(bases["bert"], "candidate")
+    many = encoded * 20
+    assert sum(one.candidate_tokens for one in many) > 2 * 1536 / 3
+    found = score(model, built, many)
+    alone = [score(model, built, [one])[0] for one in encoded]
+    torch.testing.assert_close(torch.tensor(found), torch.tensor(alone * 20), rtol=1e-4, atol=1e-5)
+
+
+def test_windows_and_an_attention_of_its_own_kind_see_everything(bases: dict[str, Path]) -> None:
+    assert {name: prepared_of(base).settings.pooling for name, base in bases.items()} == {
+        name: "candidate" if name in PACKED else "mean" for name in CONFIGS
+    }
+    windows = {"model_type": "qwen2", "layer_types": ["full_attention", "sliding_attention"]}
+    assert Settings().for_base(windows).pooling == "mean"
+    with pytest.raises(BadInput, match=r"--pooling candidate: a 'modernbert' .* give mean or native"):
+        prepared_of(bases["modernbert"], Settings(pooling="candidate"))
+
+
+def test_a_head_of_the_architecture_is_padded(bases: dict[str, Path]) -> None:
+    model, built, encoded = made(bases["bert"], "native")
+    assert not packs(built, "cpu")
+    assert torch.isfinite(rewards(model, built, encoded)).all()

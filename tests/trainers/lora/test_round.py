@@ -14,16 +14,18 @@ from peft import PeftModel
 from safetensors.torch import load
 
 from streams.errors import BadInput
+from tests.trainers.lora.by_definition import candidate_mean
 from tests.trainers.lora.serving import numbered
 from tests.trainers.lora.tiny import SETTINGS, prepared_of
 from trainers.lora.adapter import CONFIG, REWARD, UNCERTAINTY, VARIANCES, WEIGHTS, Adapter, read_adapter
 from trainers.lora.baselines import Array
 from trainers.lora.checkpoint import Checkpoint
 from trainers.lora.inbox import Arrived
-from trainers.lora.model import build, score
+from trainers.lora.model import build
 from trainers.lora.promotion import IN_FORCE, judge, withdrawn
 from trainers.lora.round import Recipe, Trained, parts_of, train_round
 from trainers.lora.scorer import TextReward, open_reward
+from trainers.lora.scoring import score
 from trainers.lora.texts import TextPair, is_held_out
 from trainers.lora.tokens import Tokens, load_tokenizer
 
@@ -104,11 +106,11 @@ def test_pairs_of_one_part_alone_are_too_few() -> None:
 def test_the_files_are_small_and_peft_reads_them(bert: Path, trained: Trained, adapter: Adapter) -> None:
     assert set(trained.files) == {WEIGHTS, CONFIG, UNCERTAINTY, "README.md", REWARD}
     base = prepared_of(bert).base
-    built = build(base, "mean", seed=7)
+    built = build(base, "candidate", seed=7)
     model = PeftModel.from_pretrained(built.model, adapter.folder).eval()
     texts = [("move the red cube", "good"), ("move the red cube", "bad now")]
     expected = score(model, built, Tokens(load_tokenizer(base), 32).encode(texts))
-    assert np.array_equal(open_reward(adapter.folder).rewards(texts), expected)
+    np.testing.assert_allclose(open_reward(adapter.folder).rewards(texts), expected, rtol=1e-5)
 
 
 def test_nothing_in_the_files_says_when_or_how_long(bert: Path, trained: Trained, tmp_path: Path) -> None:
@@ -202,28 +204,17 @@ def test_the_deviation_is_that_of_the_heads_posterior(bert: Path, trained: Train
     means, covariance = reward.rewards_of(adapter, goal, ["good cube", goal])
     phi = features(bert, adapter, [(goal, "good cube"), (goal, goal)])
     assert covariance[0, 0] == pytest.approx((phi[0] - phi[1]) ** 2 @ adapter.variances_H, rel=1e-4)
-    assert covariance[1] == pytest.approx(np.zeros(2), abs=1e-9)
+    assert covariance[1] == pytest.approx(np.zeros(2), abs=1e-7)
     assert means == pytest.approx(phi @ head, abs=1e-5)
 
 
 def features(bert: Path, adapter: Adapter, texts: list[tuple[str, str]]) -> Array:
     base = prepared_of(bert).base
-    built = build(base, "mean", seed=0)
-    model = PeftModel.from_pretrained(built.model, adapter.folder).eval()
-    model.get_submodule("base_model.model.score").forward = lambda x: x
+    model = PeftModel.from_pretrained(build(base, "candidate", seed=0).model, adapter.folder).eval()
     encoded = Tokens(load_tokenizer(base), 32).encode(texts)
-    rows = []
     with torch.inference_mode():
-        for one in encoded:
-            given = {
-                "input_ids": one.ids,
-                "attention_mask": [1] * len(one.ids),
-                "token_type_ids": one.type_ids,
-            }
-            rows.append(
-                model(**{name: torch.tensor([ids]) for name, ids in given.items()})[0].double().numpy()
-            )
-    return np.array(rows)
+        means = [candidate_mean(model.get_base_model(), one, takes_type_ids=True) for one in encoded]
+    return np.array([mean.double().numpy() for mean in means])
 
 
 def test_without_a_posterior_the_deviation_follows_from_the_log_loss(adapter_folder: Path) -> None:

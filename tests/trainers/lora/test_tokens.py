@@ -50,6 +50,25 @@ def test_a_tokenizer_without_a_template_gets_candidate_behind_goal() -> None:
     assert words(encode("move the cube", "good", 3, pairs=False)) == "the cube good"
 
 
+@pytest.mark.parametrize(
+    ("goal", "candidate", "pairs", "before"),
+    [
+        ("move the cube", "good bowl", True, "[CLS] move the cube [SEP]"),
+        ("", "good bowl", True, "[CLS] [SEP]"),
+        ("move the cube", "good", False, "move the cube"),
+        ("", "good", False, ""),
+        ("move", "", True, "[CLS] move [SEP]"),
+        ("move the", "", False, "move"),
+    ],
+)
+def test_what_stands_before_the_candidate_is_the_goals_and_something_is_left(
+    goal: str, candidate: str, pairs: bool, before: str
+) -> None:
+    encoded = encode(goal, candidate, 16, pairs=pairs)
+    assert words(encoded).split()[: encoded.goal_tokens] == before.split()
+    assert encoded.candidate_tokens == len(encoded.ids) - encoded.goal_tokens >= 1
+
+
 def test_a_truncation_that_the_file_sets_does_not_count() -> None:
     tokenizer = tokenizer_of()
     tokenizer.enable_truncation(4)
@@ -65,7 +84,7 @@ def test_a_length_without_room_for_a_text_is_bad_input() -> None:
 
 def test_rows_are_filled_up_on_the_right() -> None:
     ids, mask, types = padded(
-        [Encoded((5, 6, 7), (0, 1, 1), False, False), Encoded((8,), (0,), False, False)], 9
+        [Encoded((5, 6, 7), (0, 1, 1), False, False, 1), Encoded((8,), (0,), False, False, 0)], 9
     )
     assert ids.tolist() == [[5, 6, 7], [8, 9, 9]]
     assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]

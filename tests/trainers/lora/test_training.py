@@ -20,7 +20,8 @@ from tests.trainers.lora.tiny import SETTINGS, good_over_bad, job_of, pair, prep
 from trainers.lora.adapter import WEIGHTS
 from trainers.lora.checkpoint import Checkpoint
 from trainers.lora.low_rank import with_peft
-from trainers.lora.model import build, pairwise_loss, rewards
+from trainers.lora.model import build, pairwise_loss
+from trainers.lora.scoring import rewards
 from trainers.lora.settings import Settings
 from trainers.lora.training import Step
 
@@ -84,7 +85,7 @@ def test_what_can_be_learnt_is_learnt(bert: Path, tmp_path: Path) -> None:
 def test_a_batch_in_parts_moves_the_weights_as_a_whole_one(
     bert: Path, adapter_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainers.lora.batches._TOKENS", 1)
+    monkeypatch.setattr("trainers.lora.batches.PART_TOKENS", 1)
     job_of(bert, tmp_path / "parts")
     whole, parts = (load_file(folder / WEIGHTS) for folder in (adapter_folder, tmp_path / "parts"))
     assert all(torch.allclose(whole[key], parts[key], atol=1e-5) for key in whole)
