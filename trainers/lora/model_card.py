@@ -15,9 +15,10 @@ model = AutoPeftModelForSequenceClassification.from_pretrained(FOLDER, num_label
 It serves as the reward model of TRL's trainers, too.
 """
 _PADDING = "model.config.pad_token_id = {pad}\n"
-_MEAN = """\
-Pooling is the mean over tokens, which no class of Transformers has, so load it with TriBrain:
-"""
+_OF_OUR_OWN = {
+    "candidate": "The goal's tokens see each other alone, the candidate's see both and are averaged",
+    "mean": "The tokens of goal and candidate are averaged",
+}
 _TRIBRAIN = """\
 ```python
 from pathlib import Path
@@ -39,8 +40,12 @@ def model_card(reward: Mapping[str, Any], notes: Sequence[str], pad_id: int, *, 
         for name, of in metrics["models"].items()
     )
     decoder = base["model_type"] not in ("bert", "distilbert", "roberta", "deberta-v2", "modernbert")
-    native = _NATIVE.format(padding=_PADDING.format(pad=pad_id) if decoder else "")
-    load = (native if reward["pooling"] == "native" else _MEAN) + "\n" + _TRIBRAIN
+    if reward["pooling"] == "native":
+        load = _NATIVE.format(padding=_PADDING.format(pad=pad_id) if decoder else "")
+    else:
+        how = _OF_OUR_OWN[reward["pooling"]]
+        load = f"{how}, which no class of Transformers does, so load it with TriBrain:\n"
+    load += "\n" + _TRIBRAIN
     picture = f"\n![training]({plot})\n" if plot else ""
     said = "\n".join(f"- {note}" for note in notes)
     return f"""---
