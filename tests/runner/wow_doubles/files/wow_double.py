@@ -70,8 +70,36 @@ def hang() -> None:
 
 
 def film(path: str, prompt: str, seed: int, fps: float) -> None:
-    """A real video of its seed, or what the prompt asks for instead."""
+    """A real video of its seed, or what the prompt asks for instead; noted once it is there."""
     target = Path(path)
+    held_up(target, prompt, seed, fps)
+    make_film(target, prompt, seed, fps)
+    note("film", prompt=prompt, seed=seed)
+
+
+def held_up(target: Path, prompt: str, seed: int, fps: float) -> None:
+    """By ``hold.json``, ``{"after", "how", "prompt"}``: when so many films are made, at prompts with this.
+
+    ``how``: "before" it is begun, or at "half" of it, it waits for good; "until" that file is gone, it waits
+    with it.
+    """
+    hold, notes = REPO / "hold.json", REPO / "calls.jsonl"
+    try:
+        asked = json.loads(hold.read_text())
+    except FileNotFoundError:
+        return
+    made = sum(json.loads(line)["what"] == "film" for line in notes.read_text().splitlines())
+    if made < asked["after"] or asked["prompt"] not in prompt:
+        return
+    if asked["how"] == "half":
+        make_film(target, prompt, seed, fps)
+        target.write_bytes(target.read_bytes()[: target.stat().st_size // 2])
+    note("held up")
+    while hold.exists() or asked["how"] != "until":
+        time.sleep(0.02)
+
+
+def make_film(target: Path, prompt: str, seed: int, fps: float) -> None:
     if "[empty]" in prompt:
         target.touch()
         return
