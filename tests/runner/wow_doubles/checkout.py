@@ -41,7 +41,7 @@ class FakeWow:
         return [entry for entry in map(json.loads, lines) if entry["what"] == what]
 
     def hold(self, how: str, *, after: int = 0, prompt: str = "") -> None:
-        """Have films held up; see ``held_up`` of the stand-ins."""
+        """Have films held up; see ``film`` of the stand-ins."""
         beside = self._hold.with_suffix(".tmp")
         beside.write_text(json.dumps({"how": how, "after": after, "prompt": prompt}))
         beside.replace(self._hold)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -70,33 +71,37 @@ def hang() -> None:
 
 
 def film(path: str, prompt: str, seed: int, fps: float) -> None:
-    """A real video of its seed, or what the prompt asks for instead; noted once it is there."""
+    """A real video of its seed, or what the prompt asks for instead; noted once it is there.
+
+    Unless ``hold.json`` holds it up, ``{"after", "how", "prompt"}``: when so many films are made, one whose
+    prompt has this in it waits. ``how``: for good "before" it is begun, or at "half" of it, or "until" that
+    file is gone.
+    """
     target = Path(path)
-    held_up(target, prompt, seed, fps)
+    with (REPO / "films.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # so that none is made between counting and this one
+        hold = hold_for(prompt)
+        if hold is None:
+            make_film(target, prompt, seed, fps)
+            note("film", prompt=prompt, seed=seed)
+            return
+    if hold == "half":
+        make_film(target, prompt, seed, fps)
+        target.write_bytes(target.read_bytes()[: target.stat().st_size // 2])
+    note("held up")
+    while hold != "until" or hold_for(prompt):
+        time.sleep(0.02)
     make_film(target, prompt, seed, fps)
     note("film", prompt=prompt, seed=seed)
 
 
-def held_up(target: Path, prompt: str, seed: int, fps: float) -> None:
-    """By ``hold.json``, ``{"after", "how", "prompt"}``: when so many films are made, at prompts with this.
-
-    ``how``: "before" it is begun, or at "half" of it, it waits for good; "until" that file is gone, it waits
-    with it.
-    """
-    hold, notes = REPO / "hold.json", REPO / "calls.jsonl"
+def hold_for(prompt: str) -> str | None:
     try:
-        asked = json.loads(hold.read_text())
+        asked = json.loads((REPO / "hold.json").read_text())
     except FileNotFoundError:
-        return
-    made = sum(json.loads(line)["what"] == "film" for line in notes.read_text().splitlines())
-    if made < asked["after"] or asked["prompt"] not in prompt:
-        return
-    if asked["how"] == "half":
-        make_film(target, prompt, seed, fps)
-        target.write_bytes(target.read_bytes()[: target.stat().st_size // 2])
-    note("held up")
-    while hold.exists() or asked["how"] != "until":
-        time.sleep(0.02)
+        return None
+    made = sum(json.loads(line)["what"] == "film" for line in (REPO / "calls.jsonl").open())
+    return asked["how"] if made >= asked["after"] and asked["prompt"] in prompt else None
 
 
 def make_film(target: Path, prompt: str, seed: int, fps: float) -> None:
