@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 
 from runner.video import write_video
@@ -113,9 +114,24 @@ def make_film(target: Path, prompt: str, seed: int, fps: float) -> None:
         return
     frames = np.random.default_rng(seed).integers(0, 255, (8, 48, 64, 3), np.uint8)
     write_video(target, frames, fps)
+    if "[fragments]" in prompt:
+        put_in_fragments(target)
     if "[partial]" in prompt:
         target.write_bytes(target.read_bytes()[: target.stat().st_size // 2])
     if "[fails late]" in prompt:
         sys.exit(3)
     if "[hangs late]" in prompt:
         hang()
+
+
+def put_in_fragments(path: Path) -> None:
+    """As a program that streams writes it: whole after each of them."""
+    beside = path.with_suffix(".tmp.mp4")
+    flags = {"movflags": "frag_keyframe+empty_moov"}
+    with av.open(str(path)) as source, av.open(str(beside), "w", options=flags) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    beside.replace(path)
