@@ -63,8 +63,8 @@ def test_a_group_that_was_left_behind_is_ended_with_all_its_processes(lock: Path
         assert process.stdout is not None
         end_left_behind(lock)
         assert process.wait(5) == -signal.SIGKILL
+        assert not is_held(lock)
         assert process.stdout.read() == b""  # the worker has it no more, either
-    assert not is_held(lock)
 
 
 def test_a_group_whose_leader_is_gone_is_ended_too(lock: Path) -> None:
@@ -74,6 +74,7 @@ def test_a_group_whose_leader_is_gone_is_ended_too(lock: Path) -> None:
         process.wait()
         assert is_held(lock)
         end_left_behind(lock)
+        assert not is_held(lock)
         assert process.stdout.read() == b""
 
 
@@ -147,10 +148,13 @@ def test_a_witnessed_program_has_its_arguments_as_they_are(tmp_path: Path) -> No
     assert has_ended_well(lock)
 
 
-def test_what_an_earlier_group_left_in_it_is_not_of_the_next_one(lock: Path) -> None:
+@pytest.mark.parametrize(("earlier", "later"), [(0, 3), (3, 0)])
+def test_what_an_earlier_group_left_in_it_is_not_of_the_next_one(
+    lock: Path, earlier: int, later: int
+) -> None:
     groups = ProcessGroups()
-    for script in ("exit 0", "exit 3"):
-        process = groups.start(witnessed(["/bin/sh", "-c", script], lock), locks=[lock])
+    for status in (earlier, later):
+        process = groups.start(witnessed(["/bin/sh", "-c", f"exit {status}"], lock), locks=[lock])
         process.wait()
         groups.end(process)
-    assert not has_ended_well(lock)
+    assert has_ended_well(lock) == (later == 0)

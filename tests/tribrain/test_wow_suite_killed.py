@@ -222,6 +222,7 @@ def test_a_generator_left_behind_on_another_machine_is_named_and_nothing_is_made
         kill_alone(run)
         (lock, *_) = sorted(tmp_path.glob("suite/runs/*/iter_00/generator.lock"))
         lock.write_text(lock.read_text().replace(os.uname().nodename, "node-3"))
+        wow.release()
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         assert ended.value.code == 2
