@@ -158,11 +158,11 @@ def test_an_mp4_whose_frames_are_damaged_is_not_whole(tmp_path: Path) -> None:
         require_whole(path)
 
 
-def test_an_mp4_that_ends_before_it_names_its_codec_cannot_be_decoded(tmp_path: Path) -> None:
+def test_an_mp4_that_ends_before_it_names_its_codec_is_no_video(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     write_in(path, "mp4")
     whole = path.read_bytes()
     for size in range(whole.index(b"stsd"), whole.index(b"stts"), 5):
         path.write_bytes(whole[:size])
-        with pytest.raises(GenerationFailed, match="cannot be decoded"):
+        with pytest.raises(GenerationFailed):
             read_video(path)
