@@ -62,6 +62,22 @@ def read_video(path: Path, *, max_side: int = MAX_SIDE, max_frames: int = MAX_FR
     return np.stack(frames), fps
 
 
+def require_whole(path: Path) -> None:
+    """For a video whose writer may have been killed: raises GenerationFailed where it may be cut short.
+
+    That it decodes says little, as most containers decode up to where they are cut. An MP4 says how long it
+    is, in boxes that have to fill the file, and its ``moov`` names every frame that there is to be. One in
+    fragments, which can end after any of them, and every other container may be cut, and is refused.
+    """
+    try:
+        kinds = _boxes(path)
+    except (OSError, ValueError) as error:
+        raise GenerationFailed(f"{path}: is cut short, or no MP4: {_one_line(error)}") from error
+    if not {b"moov", b"mdat"} <= kinds or b"moof" in kinds:
+        raise GenerationFailed(f"{path}: is no MP4 in one piece, so it may be cut short")
+    read_video(path)
+
+
 def read_first_frame(path: Path) -> Frames:
     """The first frame of a video, or an image: (H, W, 3) uint8 in RGB, in its own size.
 
@@ -97,6 +113,8 @@ def _decode(path: Path, max_side: int, max_frames: int) -> tuple[list[Frames], f
         if not container.streams.video:
             raise ValueError("there is no video stream in it")
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise ValueError("its codec is not known")
         # Runs are parallel already; threads inside a decoder would fight over the same cores.
         stream.codec_context.thread_count = 1
         reformatter = VideoReformatter()
@@ -110,6 +128,24 @@ def _decode(path: Path, max_side: int, max_frames: int) -> tuple[list[Frames], f
                 break
         fps = float(stream.average_rate or stream.guessed_rate or UNKNOWN_FPS)
     return frames, fps
+
+
+def _boxes(path: Path) -> set[bytes]:
+    """The kinds of an MP4's outermost boxes. Raises ValueError where they do not fill the file."""
+    kinds = set()
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while at < size:
+            file.seek(at)
+            header = file.read(16)
+            length, start = int.from_bytes(header[:4]), 8
+            if length == 1:  # a long box: its length stands in the next 8 bytes
+                length, start = int.from_bytes(header[8:]), 16
+            if len(header) < start or length < start or at + length > size:
+                raise ValueError(f"the box at byte {at} does not end in the file")
+            kinds.add(header[4:8])
+            at += length
+    return kinds
 
 
 def _even(frames: Frames) -> Frames:

@@ -14,7 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from runner.worlds.group_lock import note_group, taken_for_a_group
+
 LOG_NAME = "generator.log"
+LOCK_NAME = "generator.lock"
+"""Laid in a candidate's folder by who may go on later; held by the generator that is at work on it."""
 _TAIL_BYTES = 2000
 _TAIL_CHARACTERS = 400
 _LOOK_AGAIN_S = 0.2
@@ -42,13 +46,31 @@ class ProcessGroups:
         self._stopped = False
         self._lock = threading.Lock()
 
-    def start(self, arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-        """As ``Popen``. Raises OSError and ValueError as that does, and Stopped after ``stop``."""
-        with self._lock:
+    def start(
+        self,
+        arguments: Sequence[str],
+        *,
+        locks: Sequence[Path] = (),
+        pass_fds: Sequence[int] = (),
+        **options: Any,
+    ) -> subprocess.Popen[bytes]:
+        """As ``Popen``, and the group holds those of ``locks`` that were laid (``group_lock``).
+
+        Raises OSError and ValueError as that does, and Stopped after ``stop``.
+        """
+        with taken_for_a_group(locks) as inherited, self._lock:
             if self._stopped:
                 raise Stopped
-            process = subprocess.Popen(arguments, start_new_session=True, **options)
+            process = subprocess.Popen(
+                arguments, start_new_session=True, pass_fds=(*pass_fds, *inherited), **options
+            )
             self._running.add(process)
+        try:
+            for lock in locks:
+                note_group(lock, process.pid)
+        except BaseException:
+            self.end(process)
+            raise
         return process
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
@@ -79,14 +101,13 @@ def run_to_end(
     environment: Mapping[str, str] | None = None,
     listener: Listener | None = None,
     achieved: Callable[[], int] = lambda: 0,
-    inherited: Sequence[int] = (),
-    on_start: Callable[[int], None] = lambda group: None,
+    locks: Sequence[Path] = (),
 ) -> str:
     """Run a program, with what it prints in ``log``; says how it ended where that was badly, else nothing.
 
     It has ``timeout_s`` seconds, and as many again whenever ``achieved`` gives another number. It and all it
-    started are killed on every way out. It inherits the file descriptors ``inherited``; ``on_start`` is given
-    the id of its process group. Raises Stopped where ``groups`` was stopped before.
+    started are killed on every way out, and hold those of ``locks`` that were laid, by which they are found
+    where even that could not be done. Raises Stopped where ``groups`` was stopped before.
     """
     groups = groups or ProcessGroups()
     heard = _Heard(log, listener)
@@ -99,12 +120,11 @@ def run_to_end(
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
                 env=environment,
-                pass_fds=inherited,
+                locks=locks,
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL in the prompt
             return f"could not be started: {error}"
         try:
-            on_start(process.pid)
             so_far, since = achieved(), time.monotonic()
             while True:
                 left = since + timeout_s - time.monotonic()

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from runner.command_template import CommandTemplate
-from runner.interfaces import Generation, GenerationFailed
-from runner.worlds.process import LOG_NAME, ProcessGroups, interruptibly, log_tail, run_to_end
+from runner.interfaces import Generation, GenerationFailed, GenerationRequest
+from runner.worlds.group_lock import has_ended_well, witnessed
+from runner.worlds.process import (
+    LOCK_NAME,
+    LOG_NAME,
+    ProcessGroups,
+    interruptibly,
+    log_tail,
+    run_to_end,
+)
 from streams.errors import BadInput
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif"})
@@ -72,10 +80,13 @@ class SubprocessWorld:
         }
         arguments = self._template.filled(values)
         before = _videos(folder)
-        log = folder / LOG_NAME
+        log, lock = folder / LOG_NAME, folder / LOCK_NAME
+        if lock.exists():
+            arguments = witnessed(arguments, lock)
         groups = ProcessGroups()
         ending = interruptibly(
-            groups, lambda: run_to_end(arguments, log, timeout_s=self._timeout_s, groups=groups)
+            groups,
+            lambda: run_to_end(arguments, log, timeout_s=self._timeout_s, groups=groups, locks=[lock]),
         )
         if ending:
             raise GenerationFailed(f"the generator {ending}; {log_tail(log)}")
@@ -83,13 +94,29 @@ class SubprocessWorld:
         fresh = [path for path, stamp in after.items() if before.get(path) != stamp]
         if not fresh:
             raise GenerationFailed(f"the generator left no video in {out_dir}; {log_tail(log)}")
-        newest = max(fresh, key=lambda path: (after[path], path))
-        context, said = _context(folder / CONTEXT_NAME)
-        return Generation(
-            video=out_dir / newest.relative_to(folder),
-            meta={"generator_log": LOG_NAME, **said},
-            context=context,
-        )
+        return _newest(fresh, after, out_dir)
+
+    def recovered(self, request: GenerationRequest) -> Generation | None:
+        """As of ``generate``, where the program has ended well though this process was killed.
+
+        What it left otherwise is none, whole or not: it may have had more to do on it.
+        """
+        folder = request.out_dir.resolve()
+        videos = _videos(folder)
+        if not (videos and has_ended_well(folder / LOCK_NAME)):
+            return None
+        return _newest(videos, videos, request.out_dir)
+
+
+def _newest(among: Iterable[Path], stamps: Mapping[Path, _Stamp], out_dir: Path) -> Generation:
+    folder = out_dir.resolve()
+    newest = max(among, key=lambda path: (stamps[path], path))
+    context, said = _context(folder / CONTEXT_NAME)
+    return Generation(
+        video=out_dir / newest.relative_to(folder),
+        meta={"generator_log": LOG_NAME, **said},
+        context=context,
+    )
 
 
 def _context(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

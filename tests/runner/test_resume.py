@@ -309,6 +309,8 @@ def test_the_note_names_the_videos_size_and_hash(folder: Path) -> None:
 class Batch(FilmWorld):
     """Makes several at once; those in ``batch_fails`` fail."""
 
+    name = "batch"
+
     def __init__(self, batch_fails: Sequence[str] = ()) -> None:
         super().__init__()
         self.batches: list[list[str]] = []
@@ -350,6 +352,93 @@ def test_a_failed_request_of_a_batch_stands_in_its_place_and_is_tried_again(tmp_
     for _ in range(2):
         assert [isinstance(made, Generation) for made in kept.generate_all(requests)] == [True, False, True]
     assert world.batches == [["a", "b", "c"], ["b"]]
+
+
+class Finishing(Batch):
+    """Is killed when a batch has been made; all videos that are there are whole, for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked_at: list[str] = []
+        self.dies = True
+
+    def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Generation | GenerationFailed]:
+        made = super().generate_all(requests)
+        if self.dies:
+            raise Killed
+        return made
+
+    def recovered(self, request: GenerationRequest) -> Generation | None:
+        self.looked_at.append(request.prompt)
+        video = request.out_dir / "video.mp4"
+        return Generation(video=video, meta={"recovered": True}) if video.is_file() else None
+
+
+@pytest.fixture
+def finishing(tmp_path: Path) -> tuple[Finishing, list[GenerationRequest], Any]:
+    """Killed with three videos that nobody noted."""
+    requests = [GenerationRequest(prompt=p, seed=1, out_dir=tmp_path / p) for p in "abc"]
+    for request in requests:
+        request.out_dir.mkdir()
+    world = Finishing()
+    kept: Any = keeping(world)
+    with pytest.raises(Killed):
+        kept.generate_all(requests)
+    world.dies = False
+    return world, requests, kept
+
+
+def test_a_video_that_nobody_noted_is_known_again_from_what_was_noted_before_it(
+    finishing: tuple[Finishing, list[GenerationRequest], Any],
+) -> None:
+    world, requests, kept = finishing
+    (requests[1].out_dir / "video.mp4").unlink()
+    first = kept.generate_all(requests)
+    assert world.batches == [["a", "b", "c"], ["b"]]
+    assert [one.meta for one in first] == [{"recovered": True}, {}, {"recovered": True}]
+    assert kept.generate_all(requests) == first
+    assert world.looked_at == ["a", "b", "c"]
+    assert sorted(path.name for path in requests[0].out_dir.iterdir()) == [NAME, "video.mp4"]
+
+
+def test_every_candidate_is_looked_at_before_any_folder_is_emptied(
+    finishing: tuple[Finishing, list[GenerationRequest], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One generator's log is in the folder of one of them."""
+    _, requests, kept = finishing
+    (requests[0].out_dir / "video.mp4").unlink()
+    (requests[0].out_dir / "log").touch()
+    there: list[bool] = []
+    look = Finishing.recovered
+
+    def watched(self: Finishing, request: GenerationRequest) -> Generation | None:
+        there.append((requests[0].out_dir / "log").exists())
+        return look(self, request)
+
+    monkeypatch.setattr(Finishing, "recovered", watched)
+    kept.generate_all(requests)
+    assert there == [True] * 3
+    assert not (requests[0].out_dir / "log").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda note: note.unlink(),
+        lambda note: note.write_bytes(note.read_bytes().replace(b'"prompt":"a"', b'"prompt":"z"')),
+        lambda note: note.write_bytes(note.read_bytes().replace(b'"seed":1', b'"seed":2')),
+        lambda note: note.write_bytes(note.read_bytes().replace(b"batch", b"other")),
+    ],
+    ids=["no note", "another prompt", "another seed", "another world"],
+)
+def test_a_video_that_was_not_asked_for_just_so_is_not_looked_at(
+    finishing: tuple[Finishing, list[GenerationRequest], Any], change: Callable[[Path], object]
+) -> None:
+    world, requests, kept = finishing
+    change(requests[0].out_dir / NAME)
+    kept.generate_all(requests)
+    assert world.looked_at == ["b", "c"]
+    assert world.batches[1:] == [["a"]]
 
 
 def test_a_world_that_makes_one_at_a_time_is_not_asked_for_more() -> None:

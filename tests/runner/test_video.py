@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.interfaces import Frames, GenerationFailed
-from runner.video import read_video, write_video
+from runner.video import read_video, require_whole, write_video
 
 
 def gradient(count: int = 6, height: int = 48, width: int = 64) -> Frames:
@@ -107,3 +107,62 @@ def test_other_arrays_are_refused_before_anything_is_written(tmp_path: Path, fra
     with pytest.raises(ValueError, match="uint8"):
         write_video(tmp_path / "a.mp4", frames, 12.0)
     assert not list(tmp_path.iterdir())
+
+
+def write_in(path: Path, container: str, movflags: str = "") -> None:
+    """As other programs write: noise, so that each frame has its bytes."""
+    frames = np.random.default_rng(0).integers(0, 255, (6, 48, 64, 3), np.uint8)
+    with av.open(
+        str(path), "w", format=container, options={"movflags": movflags} if movflags else {}
+    ) as file:
+        stream = file.add_stream("libx264", rate=8, options={"g": "2"})
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for frame in frames:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        file.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("movflags", ["", "+faststart"])
+def test_an_mp4_is_whole_and_cut_anywhere_it_is_not(tmp_path: Path, movflags: str) -> None:
+    path = tmp_path / "a.mp4"
+    write_in(path, "mp4", movflags)
+    require_whole(path)
+    whole = path.read_bytes()
+    for size in [*range(0, len(whole), len(whole) // 50), *range(len(whole) - 150, len(whole))]:
+        path.write_bytes(whole[:size])
+        with pytest.raises(GenerationFailed):
+            require_whole(path)
+
+
+@pytest.mark.parametrize(
+    ("container", "movflags"),
+    [("matroska", ""), ("mpegts", ""), ("mp4", "frag_keyframe+empty_moov"), ("avi", "")],
+)
+def test_a_container_that_decodes_though_it_is_cut_is_never_surely_whole(
+    tmp_path: Path, container: str, movflags: str
+) -> None:
+    path = tmp_path / "a"
+    write_in(path, container, movflags)
+    assert len(read_video(path)[0]) == 6
+    with pytest.raises(GenerationFailed):
+        require_whole(path)
+
+
+def test_an_mp4_whose_frames_are_damaged_is_not_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    write_in(path, "mp4")
+    raw = bytearray(path.read_bytes())
+    raw[200 : len(raw) // 2] = bytes(len(raw) // 2 - 200)
+    path.write_bytes(raw)
+    with pytest.raises(GenerationFailed):
+        require_whole(path)
+
+
+def test_an_mp4_that_ends_before_it_names_its_codec_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    write_in(path, "mp4")
+    whole = path.read_bytes()
+    for size in range(whole.index(b"stsd"), whole.index(b"stts"), 5):
+        path.write_bytes(whole[:size])
+        with pytest.raises(GenerationFailed):
+            read_video(path)

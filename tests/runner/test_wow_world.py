@@ -18,11 +18,13 @@ import pytest
 
 from runner.interfaces import BatchWorldModel, Generation, GenerationFailed, GenerationRequest
 from runner.video import read_video
+from runner.worlds.process import LOCK_NAME, LOG_NAME
 from runner.worlds.wow.checkout import MODELS, POST_TRAINED, ModelName
 from runner.worlds.wow.models import open_world
 from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.world import Made, WowWorld
 from streams.errors import BadInput
+from tests.runner.test_group_lock import is_held
 from tests.runner.wow_doubles.checkout import FakeWow, fake_checkout
 from tests.waiting import wait_until
 
@@ -128,6 +130,15 @@ def test_a_whole_video_counts_whatever_the_exit_status(wow: FakeWow, model: Mode
     assert is_good(good)
     assert isinstance(good, Generation)
     assert good.meta["ending"] == "ended with status 3"
+
+
+@every_model
+def test_a_video_that_could_be_longer_counts_only_where_its_program_ended_well(
+    wow: FakeWow, model: ModelName
+) -> None:
+    good, failed = made(wow, model, "a [fragments]", "b [fragments] [fails late]", seeds=[1, 2])
+    assert is_good(good)
+    assert "ended with status 3 and left no whole video" in reason(failed)
 
 
 @every_model
@@ -347,6 +358,47 @@ def test_dit_2b_shares_the_candidates_of_a_seed_out_among_gpus(wow: FakeWow) -> 
     assert all(map(is_good, made(wow, "dit-2b", "a", "b", "c", gpus=("0", "1"))))
     batches = sorted(len(call["items"]) for call in wow.calls("batch"))
     assert (len(wow.calls("dit-2b")), batches) == (2, [2])
+
+
+def test_the_one_log_of_dit_2b_can_be_read_beside_each_video_while_it_runs(
+    wow: FakeWow, tmp_path: Path
+) -> None:
+    requests = asked(tmp_path, ["a", "b"])
+    wow.hold("until", after=1)
+    with opened(wow, "dit-2b") as world:
+        work = threading.Thread(target=world.generate_all, args=(requests,))
+        work.start()
+        wait_until(lambda: wow.calls("held up"), 60)
+        while_it_runs = [(request.out_dir / LOG_NAME).read_text() for request in requests]
+        wow.release()
+        work.join()
+    assert "item 2 of 2" in while_it_runs[0]
+    assert while_it_runs[0] == while_it_runs[1]
+    assert not (requests[1].out_dir / LOG_NAME).is_symlink()
+
+
+@every_model
+def test_a_generator_holds_the_locks_of_the_candidates_that_it_is_at_work_on(
+    wow: FakeWow, model: ModelName, tmp_path: Path
+) -> None:
+    """Those that were laid; the first candidate is made before, so that a driver that stays has been idle."""
+    requests = asked(tmp_path, ["a", "b", "c", "d"])
+    with opened(wow, model) as world:
+        world.generate("a", seed=7, out_dir=requests[0].out_dir)
+        for request in requests[1:]:
+            (request.out_dir / LOCK_NAME).touch()
+        wow.hold("until", after=1)
+        work = threading.Thread(target=world.generate_all, args=(requests[1:],))
+        work.start()
+        wait_until(lambda: wow.calls("held up"), 60)
+        held = [is_held(request.out_dir / LOCK_NAME) for request in requests[1:]]
+        noted = (requests[1].out_dir / LOCK_NAME).read_text()
+        wow.release()
+        work.join()
+        assert not any(is_held(request.out_dir / LOCK_NAME) for request in requests[1:])
+    assert held == [True, model == "dit-2b", model == "dit-2b"]
+    assert noted == f"group {wow.calls('held up')[0]['pid']} on {os.uname().nodename}\n"
+    assert not (requests[0].out_dir / LOCK_NAME).exists()
 
 
 def test_dit_2b_begins_again_after_the_candidate_that_ended_it(wow: FakeWow) -> None:

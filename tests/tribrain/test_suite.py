@@ -29,7 +29,8 @@ from tribrain.cli import main
 from tribrain.report import build_report
 
 GOALS = ("move the red cube to the bowl", "move the blue ball to the green bowl", "pour the tea")
-# Counts each call, and takes one of four videos by its seed; waits for ever where it is told to.
+# Counts each call, and takes one of four videos by its seed. Where it is told to, it waits for ever before
+# that, or has more to do afterwards for as long as it is told so.
 GENERATOR = """
 import pathlib, shutil, sys, threading
 folder = pathlib.Path(__file__).parent
@@ -41,6 +42,9 @@ if (folder / "wait").exists():
     (out / "half.mp4").write_bytes(b"half")
     threading.Event().wait()
 shutil.copy(folder / f"video-{int(seed) % 4}.mp4", out / "video.mp4")
+while (folder / "linger").exists():
+    (folder / "lingers").touch()
+    threading.Event().wait(0.02)
 """
 
 
@@ -71,13 +75,14 @@ def calls(bench: Path) -> Path:
 
 
 @contextmanager
-def waiting(bench: Path) -> Iterator[None]:
-    """The generator waits for ever."""
-    (bench / "wait").touch()
+def waiting(bench: Path, name: str = "wait") -> Iterator[None]:
+    """The generator waits for ever or, by "linger", once its video is there."""
+    (bench / name).touch()
     try:
         yield
     finally:
-        (bench / "wait").unlink()
+        (bench / name).unlink()
+        (bench / "lingers").unlink(missing_ok=True)
 
 
 def suite(bench: Path, out: Path, *options: str) -> list[str]:
@@ -145,6 +150,7 @@ def test_each_prompt_has_a_run_with_its_image_and_an_id_made_of_its_index(
 
 # In the order in which a run comes by them; each process is killed at its place, and the next one goes on.
 PLACES = (
+    "world.generated:1",  # the program has ended, and nobody has noted its video
     "world.kept:1",
     "world.kept:1",  # the second candidate of the step
     "record.written:1",
@@ -185,6 +191,53 @@ def test_a_video_in_the_making_is_begun_anew_and_no_other(
     assert traces(tmp_path / "s") == uninterrupted
     twice = [call for call, n in Counter(calls.read_text().splitlines()).items() if n > 1]
     assert twice == ["00000001 iter_00 frame-1.png"]
+
+
+@needs_proc
+def test_a_generator_that_a_killed_suite_left_behind_is_ended_before_another_one_is_started(
+    bench: Path, tmp_path: Path, calls: Path, uninterrupted: dict[str, list[Any]]
+) -> None:
+    arguments = suite(bench, tmp_path / "s", "--candidates", "2")
+    with command(arguments, tmp_path / "said") as run:
+        with waiting(bench):
+            wait_until(calls.read_text, 60)
+            run.process.kill()
+            run.process.wait()
+        assert run.started("-S")
+        done(arguments)
+        assert run.children() == []
+    assert traces(tmp_path / "s") == uninterrupted
+
+
+@needs_proc
+def test_a_generator_that_outlives_its_suite_and_ends_well_is_not_started_again(
+    bench: Path, tmp_path: Path, calls: Path, uninterrupted: dict[str, list[Any]]
+) -> None:
+    arguments = suite(bench, tmp_path / "s", "--candidates", "2")
+    with command(arguments, tmp_path / "said") as run:
+        with waiting(bench, "linger"):
+            wait_until((bench / "lingers").exists, 60)
+            run.process.kill()
+            run.process.wait()
+        wait_until(lambda: not run.children(), 60)
+    done(arguments)
+    assert traces(tmp_path / "s") == uninterrupted
+    assert set(Counter(calls.read_text().splitlines()).values()) == {1}
+
+
+@needs_proc
+def test_a_whole_video_of_a_program_that_was_killed_before_its_end_is_made_again(
+    bench: Path, tmp_path: Path, calls: Path, uninterrupted: dict[str, list[Any]]
+) -> None:
+    """It may have been a draft."""
+    arguments = suite(bench, tmp_path / "s", "--candidates", "2")
+    with waiting(bench, "linger"), command(arguments, tmp_path / "said") as run:
+        wait_until((bench / "lingers").exists, 60)
+        run.kill_everything()
+    done(arguments)
+    assert traces(tmp_path / "s") == uninterrupted
+    twice = [call for call, n in Counter(calls.read_text().splitlines()).items() if n > 1]
+    assert twice == ["00000000 iter_00 frame-0.webp"]
 
 
 @needs_proc

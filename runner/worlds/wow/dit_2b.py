@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from runner.interfaces import GenerationFailed, GenerationRequest
-from runner.worlds.process import LOG_NAME, run_to_end
+from runner.worlds.process import LOCK_NAME, run_to_end
 from runner.worlds.wow.checkout import ModelName
-from runner.worlds.wow.world import Made, WowWorld, log_for_all, making_folder, taken
+from runner.worlds.wow.world import VIDEO_NAME, Made, WowWorld, log_for_all, making_folders, taken
 
 _FIXED = (
     *("--model_size", "2B", "--resolution", "720", "--fps", "16", "--num_conditional_frames", "1"),
@@ -56,19 +56,19 @@ class Dit2B(WowWorld):
 
     def _run(self, requests: Sequence[GenerationRequest], gpu: str | None) -> list[Made]:
         """One process; what it came to: all of the requests or, where it was cut short, those up to it."""
-        with making_folder(requests[0]) as folder:
-            videos = [folder / f"{place}.mp4" for place in range(len(requests))]
+        with log_for_all(requests) as log, making_folders(requests) as folders:
+            videos = [folder / VIDEO_NAME for folder in folders]
             ending = run_to_end(
-                [*self._command(requests, videos, folder), *self.settings.extra],
-                requests[0].out_dir / LOG_NAME,
+                [*self._command(requests, videos, folders[0]), *self.settings.extra],
+                log,
                 timeout_s=self.settings.timeout_s,
                 groups=self.groups,
                 cwd=self.settings.checkout.dit_2b,
                 environment=self.environment(gpu),
                 listener=self.listener(requests[0]),
                 achieved=lambda: sum(video.exists() for video in videos),
+                locks=[request.out_dir / LOCK_NAME for request in requests],
             )
-            log_for_all(requests)
             made = [taken(video, request, ending) for video, request in zip(videos, requests, strict=True)]
         if not ending:
             return made

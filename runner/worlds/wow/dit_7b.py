@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from runner.interfaces import GenerationRequest
-from runner.worlds.process import LOG_NAME, run_to_end
+from runner.worlds.process import LOCK_NAME, LOG_NAME, run_to_end
 from runner.worlds.wow.checkout import POST_TRAINED, ModelName
 from runner.worlds.wow.settings import WowSettings
-from runner.worlds.wow.world import Made, WowWorld, making_folder, taken
+from runner.worlds.wow.world import VIDEO_NAME, Made, WowWorld, making_folders, taken
 from streams.errors import BadInput
-
-_NAME = "video"
 
 
 class Dit7B(WowWorld):
@@ -47,12 +45,12 @@ class Dit7B(WowWorld):
     def _make(self, request: GenerationRequest, gpu: str | None) -> Made:
         checkout = self.settings.checkout
         # What it writes beside the video, the prompt in a .txt, goes with the folder.
-        with making_folder(request) as folder:
+        with making_folders([request]) as (folder,):
             command = [
                 *(self.settings.python, str(checkout.script(self.model))),
                 *("--checkpoint_dir", str(checkout.dit_7b / "checkpoints")),
                 *("--diffusion_transformer_dir", POST_TRAINED),
-                *("--video_save_folder", str(folder), "--video_save_name", _NAME),
+                *("--video_save_folder", str(folder), "--video_save_name", Path(VIDEO_NAME).stem),
                 *("--num_input_frames", "1", "--disable_prompt_upsampler", "--disable_guardrail"),
                 *("--offload_diffusion_transformer", "--offload_text_encoder_model"),
                 *("--height", "720", "--width", "1024"),
@@ -67,8 +65,9 @@ class Dit7B(WowWorld):
                 cwd=checkout.dit_7b,
                 environment=self.environment(gpu),
                 listener=self.listener(request),
+                locks=[request.out_dir / LOCK_NAME],
             )
-            return taken(folder / f"{_NAME}.mp4", request, ending)
+            return taken(folder / VIDEO_NAME, request, ending)
 
 
 def link_checkpoint(checkpoints: Path) -> None:

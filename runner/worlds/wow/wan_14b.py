@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from runner.interfaces import GenerationRequest
-from runner.worlds.process import LOG_NAME, Listener, ProcessGroups
+from runner.worlds.group_lock import note_group
+from runner.worlds.process import LOCK_NAME, LOG_NAME, Listener, ProcessGroups
 from runner.worlds.wow.checkout import ModelName
 from runner.worlds.wow.settings import WowSettings
-from runner.worlds.wow.world import Made, WowWorld, making_folder, taken
+from runner.worlds.wow.world import VIDEO_NAME, Made, WowWorld, making_folders, taken
 
 DRIVER = Path(__file__).with_name("wan_driver.py")
 _READ_BYTES = 1 << 16
@@ -60,14 +61,16 @@ class Wan14B(WowWorld):
         return [self._make(request, self._drivers[gpu]) for request in requests]
 
     def _make(self, request: GenerationRequest, driver: WanDriver) -> Made:
-        with making_folder(request) as folder:
-            video = folder / "video.mp4"
+        out_dir = Path(os.path.abspath(request.out_dir))
+        with making_folders([request]) as (folder,):
+            video = folder / VIDEO_NAME
             ending = driver.generate(
                 prompt=request.prompt,
                 seed=request.seed,
                 image=self.settings.image,
                 video=video,
-                log=Path(os.path.abspath(request.out_dir)) / LOG_NAME,
+                log=out_dir / LOG_NAME,
+                lock=out_dir / LOCK_NAME,
                 listener=self.listener(request),
             )
             return taken(video, request, ending)
@@ -96,15 +99,28 @@ class WanDriver:
         self._busy = threading.Lock()
 
     def generate(
-        self, *, prompt: str, seed: int, image: Path, video: Path, log: Path, listener: Listener | None
+        self,
+        *,
+        prompt: str,
+        seed: int,
+        image: Path,
+        video: Path,
+        log: Path,
+        lock: Path,
+        listener: Listener | None,
     ) -> str:
-        """Have one video made; says how that ended where it was badly, else nothing. Raises Stopped."""
-        files = {"image": str(image), "video": str(video), "log": str(log)}
+        """Have one video made; says how that ended where it was badly, else nothing. Raises Stopped.
+
+        The driver holds ``lock``, if it was laid, while it is at work on this video.
+        """
+        files = {"image": str(image), "video": str(video), "log": str(log), "lock": str(lock)}
         log.write_bytes(b"")
         with self._busy:
             try:
-                if problem := self._ensure_started(log, listener):
+                if problem := self._ensure_started(log, lock, listener):
                     return problem
+                assert self._process is not None
+                note_group(lock, self._process.pid)
                 self._last_id += 1
                 self._send({"id": self._last_id, "prompt": prompt, "seed": seed, **files})
                 return self._outcome(self._last_id, listener)
@@ -115,7 +131,7 @@ class WanDriver:
                 self._end()
                 raise
 
-    def _ensure_started(self, log: Path, listener: Listener | None) -> str:
+    def _ensure_started(self, log: Path, lock: Path, listener: Listener | None) -> str:
         if self._process is not None and self._process.poll() is None:
             return ""
         self._end()
@@ -125,6 +141,7 @@ class WanDriver:
             try:
                 self._process = self._groups.start(
                     self._command,
+                    locks=[lock],  # while it loads; later it takes each request's itself
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=output,

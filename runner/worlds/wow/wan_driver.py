@@ -1,16 +1,19 @@
 """Serves WoW's Wan 14B model over pipes. It runs in WoW's own environment: nothing of TriBrain is imported.
 
 The pipeline is loaded as WoW's ``demo/wan_infer_demo.py`` does, once. Then every line of standard input is a
-request, ``{"id", "prompt", "seed", "image", "video", "log"}``, and every line of standard output a message:
-``ready``, ``progress`` (``id``, ``step``, ``steps``), ``done`` (``id``) or ``failed`` (``id``, null where
-the pipeline could not be loaded, ``why``, and whether that ``ends`` this process). What libraries print goes
-to standard error until a request comes, and then to its ``log``. The end of standard input, which comes
-whatever way the other side ends, ends this process and all it started at once. Python 3.10 is enough.
+request, ``{"id", "prompt", "seed", "image", "video", "log", "lock"}``, and every line of standard output a
+message: ``ready``, ``progress`` (``id``, ``step``, ``steps``), ``done`` (``id``) or ``failed`` (``id``, null
+where the pipeline could not be loaded, ``why``, and whether that ``ends`` this process). What libraries print
+goes to standard error until a request comes, and then to its ``log``. While it is worked on, its ``lock``, if
+that file is there, is held. The end of standard input, which comes whatever way the other side ends, ends
+this process and all it started at once. Python 3.10 is enough.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import json
 import os
 import queue
@@ -72,7 +75,8 @@ def main() -> int:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
         try:
-            generate(pipeline, given, request, say)
+            with held(request["lock"]):
+                generate(pipeline, given, request, say)
         except Exception as error:
             traceback.print_exc()
             lost = "CUDA error" in str(error)  # the device's state, for every request after this one too
@@ -150,6 +154,20 @@ def put_weights(torch: Any, model: Any, checkpoint: str, *, trust: bool) -> None
         raise RuntimeError(f"{checkpoint} has none of the {len(names)} weights of Wan's transformer")
     print(f"{n_found} of {len(names)} weights are of {checkpoint}", flush=True)
     model.load_state_dict(best, strict=False)
+
+
+@contextlib.contextmanager
+def held(lock: str) -> Iterator[None]:
+    """Hold a lock that was laid; of the request that this process was started for, it has it already."""
+    try:
+        file = open(lock, "rb")  # noqa: SIM115
+    except FileNotFoundError:
+        yield
+        return
+    with file:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 def generate(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +16,14 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from runner.interfaces import Generation, GenerationFailed, GenerationRequest
-from runner.video import read_video
+from runner.video import read_video, require_whole
 from runner.worlds.process import LOG_NAME, Listener, ProcessGroups, Stopped, log_tail
 from runner.worlds.wow.checkout import ModelName, image_problem, require
 from runner.worlds.wow.settings import WowSettings, refuse_reserved
 from streams.errors import BadInput
 
 VIDEO_NAME = "video.mp4"
+_OF_A_KILLED_PROCESS = "was at work for a process that was ended"
 
 Made = Generation | GenerationFailed
 
@@ -34,7 +34,8 @@ class WowWorld(ABC):
     Only the file counts: WoW's programs can end with exit status 0 and no video, so a video that decodes to
     its end is a candidate whatever the exit status or a time-out says of the program (``meta`` keeps that),
     and anything else is a failed one. A video is made in a folder of its own beside the candidate's other
-    files, and takes its place only when it is known to be whole.
+    files, and takes its place only when it is known to be whole; so it is known again where this process was
+    killed in between (``runner.worlds.kept``).
 
     Raises BadInput, before anything is generated, that names all that is missing.
     """
@@ -102,6 +103,23 @@ class WowWorld(ABC):
                 raise
         return [made[place] for place in range(len(requests))]
 
+    def recovered(self, request: GenerationRequest) -> Generation | None:
+        """What was made for a process that was killed: of its generator's end nothing is known.
+
+        A video that the generator was still writing is none, as is one in a container that does not show it.
+        """
+        log, video = request.out_dir / LOG_NAME, request.out_dir / VIDEO_NAME
+        if log.is_symlink():
+            _copy(log.resolve(), log)
+        made = video if video.is_file() else _making_folder(request) / VIDEO_NAME
+        try:
+            require_whole(made)
+        except GenerationFailed:
+            return None
+        made.replace(video)
+        shutil.rmtree(_making_folder(request), ignore_errors=True)
+        return Generation(video=video, meta={"generator_log": LOG_NAME, "ending": _OF_A_KILLED_PROCESS})
+
     def with_image(self, image: Path) -> Self:
         """This world with another first frame; processes that stay, stay for both. Raises BadInput."""
         if problem := image_problem(self.model, image):
@@ -131,10 +149,18 @@ class WowWorld(ABC):
 
 
 @contextmanager
-def making_folder(request: GenerationRequest) -> Iterator[Path]:
-    """A folder of one generation, in the candidate's and on its disk; absolute, and gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=os.path.abspath(request.out_dir)) as folder:
-        yield Path(folder)
+def making_folders(requests: Sequence[GenerationRequest]) -> Iterator[list[Path]]:
+    """A folder for each generation, in the candidate's and on its disk; absolute, and gone afterwards.
+
+    They are known by their names to who looks after this process was killed.
+    """
+    folders = [_making_folder(request) for request in requests]
+    with ExitStack() as stack:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield folders
 
 
 def taken(made: Path, request: GenerationRequest, ending: str) -> Made:
@@ -146,7 +172,8 @@ def taken(made: Path, request: GenerationRequest, ending: str) -> Made:
     if made.stat().st_size == 0:
         return GenerationFailed(f"{how} and left an empty file; {log_tail(log)}")
     try:
-        read_video(made)
+        # One that was ended may have been writing.
+        require_whole(made) if ending else read_video(made)
     except GenerationFailed as error:
         return GenerationFailed(f"{how} and left no whole video: {error}; {log_tail(log)}")
     video = request.out_dir / VIDEO_NAME
@@ -154,9 +181,33 @@ def taken(made: Path, request: GenerationRequest, ending: str) -> Made:
     return Generation(video=video, meta={"generator_log": LOG_NAME, **({"ending": ending} if ending else {})})
 
 
-def log_for_all(requests: Sequence[GenerationRequest]) -> None:
-    """The log of a process that made several videos, from the first candidate's folder into the others'."""
-    log = requests[0].out_dir / LOG_NAME
-    for request in requests[1:]:
-        if log.exists():
-            shutil.copyfile(log, request.out_dir / LOG_NAME)
+@contextmanager
+def log_for_all(requests: Sequence[GenerationRequest]) -> Iterator[Path]:
+    """The log of a process that makes several videos: in the first candidate's folder, and read in each.
+
+    While it runs the others' are links to it, and copies afterwards.
+    """
+    log, *others = [Path(os.path.abspath(request.out_dir)) / LOG_NAME for request in requests]
+    for other in others:
+        other.unlink(missing_ok=True)
+        with suppress(OSError):  # on a file system without links
+            other.symlink_to(os.path.relpath(log, other.parent))
+    try:
+        yield log
+    finally:
+        for other in others:
+            _copy(log, other)
+
+
+def _making_folder(request: GenerationRequest) -> Path:
+    return Path(os.path.abspath(request.out_dir)) / ".making"
+
+
+def _copy(log: Path, to: Path) -> None:
+    """As a file of its own also where ``to`` is a link to ``log``."""
+    if log.exists():
+        beside = to.with_name(f".{to.name}.tmp")
+        shutil.copyfile(log, beside)
+        beside.replace(to)
+    else:
+        to.unlink(missing_ok=True)

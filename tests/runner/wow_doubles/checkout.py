@@ -40,6 +40,19 @@ class FakeWow:
         lines = notes.read_text().splitlines() if notes.exists() else []
         return [entry for entry in map(json.loads, lines) if entry["what"] == what]
 
+    def hold(self, how: str, *, after: int = 0, prompt: str = "") -> None:
+        """Have films held up; see ``film`` of the stand-ins."""
+        beside = self._hold.with_suffix(".tmp")
+        beside.write_text(json.dumps({"how": how, "after": after, "prompt": prompt}))
+        beside.replace(self._hold)
+
+    def release(self) -> None:
+        self._hold.unlink()
+
+    @property
+    def _hold(self) -> Path:
+        return self.repo / "hold.json"
+
 
 def fake_checkout(repo: Path) -> FakeWow:
     """Write the checkout, and ``first.png`` beside it."""

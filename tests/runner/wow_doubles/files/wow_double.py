@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 
 from runner.video import write_video
@@ -70,8 +72,40 @@ def hang() -> None:
 
 
 def film(path: str, prompt: str, seed: int, fps: float) -> None:
-    """A real video of its seed, or what the prompt asks for instead."""
+    """A real video of its seed, or what the prompt asks for instead; noted once it is there.
+
+    Unless ``hold.json`` holds it up, ``{"after", "how", "prompt"}``: when so many films are made, one whose
+    prompt has this in it waits. ``how``: for good "before" it is begun, or at "half" of it, or "until" that
+    file is gone.
+    """
     target = Path(path)
+    with (REPO / "films.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # so that none is made between counting and this one
+        hold = hold_for(prompt)
+        if hold is None:
+            make_film(target, prompt, seed, fps)
+            note("film", prompt=prompt, seed=seed)
+            return
+    if hold == "half":
+        make_film(target, prompt, seed, fps)
+        target.write_bytes(target.read_bytes()[: target.stat().st_size // 2])
+    note("held up")
+    while hold != "until" or hold_for(prompt):
+        time.sleep(0.02)
+    make_film(target, prompt, seed, fps)
+    note("film", prompt=prompt, seed=seed)
+
+
+def hold_for(prompt: str) -> str | None:
+    try:
+        asked = json.loads((REPO / "hold.json").read_text())
+    except FileNotFoundError:
+        return None
+    made = sum(json.loads(line)["what"] == "film" for line in (REPO / "calls.jsonl").open())
+    return asked["how"] if made >= asked["after"] and asked["prompt"] in prompt else None
+
+
+def make_film(target: Path, prompt: str, seed: int, fps: float) -> None:
     if "[empty]" in prompt:
         target.touch()
         return
@@ -80,9 +114,24 @@ def film(path: str, prompt: str, seed: int, fps: float) -> None:
         return
     frames = np.random.default_rng(seed).integers(0, 255, (8, 48, 64, 3), np.uint8)
     write_video(target, frames, fps)
+    if "[fragments]" in prompt:
+        put_in_fragments(target)
     if "[partial]" in prompt:
         target.write_bytes(target.read_bytes()[: target.stat().st_size // 2])
     if "[fails late]" in prompt:
         sys.exit(3)
     if "[hangs late]" in prompt:
         hang()
+
+
+def put_in_fragments(path: Path) -> None:
+    """As a program that streams writes it: whole after each of them."""
+    beside = path.with_suffix(".tmp.mp4")
+    flags = {"movflags": "frag_keyframe+empty_moov"}
+    with av.open(str(path)) as source, av.open(str(beside), "w", options=flags) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    beside.replace(path)
