@@ -43,12 +43,17 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def tiny_base(folder: Path, model_type: str, config: dict[str, Any] | None = None) -> Path:
+def tiny_base(
+    folder: Path,
+    model_type: str,
+    config: dict[str, Any] | None = None,
+    vocabulary: int = len(SPECIAL) + len(WORDS),
+) -> Path:
     """A folder as ``save_pretrained`` leaves it; decoders have no template for two texts."""
     tokenizer = tokenizer_of(pairs=model_type not in ("qwen2", "llama"))
     made = transformers.AutoConfig.for_model(
         model_type,
-        vocab_size=len(SPECIAL) + len(WORDS),
+        vocab_size=vocabulary,
         **(CONFIGS[model_type] if config is None else config),
     )
     torch.manual_seed(1)
