@@ -14,7 +14,6 @@ from streams.errors import BadInput
 from streams.feed import FeedOf
 from streams.files import read_reward
 from streams.settings import Settings
-from trainers.text.reward import TextReward
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +26,9 @@ class RewardOfTexts:
     def __init__(self, snapshot: TextSnapshot) -> None:
         self.version: int = snapshot.version
         self.gate: GateState = snapshot.gate
+        # Not at the top: numba takes half a second, and most runs have no reward of texts.
+        from trainers.text.reward import TextReward
+
         self._reward = TextReward(snapshot)
 
     def rewards(self, goal: str, prompts: Sequence[str]) -> tuple[Vector, Matrix]:

@@ -143,6 +143,10 @@ def test_no_command_so_much_as_looks_for_torch() -> None:
     assert wanted.isdisjoint(HEAVY)
 
 
+def test_a_run_without_a_reward_of_texts_waits_for_no_compiler() -> None:
+    assert "numba" not in wanted_by("import tribrain.runs, tribrain.wow, tribrain.suite")
+
+
 def test_the_commands_that_read_or_make_a_result_take_json() -> None:
     without = {" ".join(words) for words, c in ALL.items() if not any("--json" in p.opts for p in c.params)}
     assert without == {"demo", "serve-trainer", "serve-lora", "serve-text", "finetune"}
