@@ -495,7 +495,11 @@ def cases() -> Iterator[tuple[str, str]]:
         r"pairs\.jsonl/new/plan\.json: cannot be written: .*; choose another",
     )
     serve = f"serve-lora --bootstrap-servers {CLOSED} --base-model no-base --store"
-    yield f"{serve} adapters", r"no-base: has no model\.safetensors; pickled weights are not read, so give"
+    # With --niceness, as this process would stay slow for all tests after it.
+    yield (
+        f"{serve} adapters --niceness 0",
+        r"no-base: has no model\.safetensors; pickled weights are not read, so give",
+    )
     yield (
         f"{serve} adapters --every-pairs 9 --most-pairs 8",
         r"--every-pairs 9 is more than --most-pairs 8; give",
