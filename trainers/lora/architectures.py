@@ -39,6 +39,9 @@ CAUSAL = ("qwen2", "llama")
 _PLAIN = ("bert", "distilbert", "roberta", *CAUSAL)
 """Others have an attention of their own kind (DeBERTa v2) or look at a window of the text (ModernBERT)."""
 
+KEYS_AND_VALUES = {"bert": ("key", "value"), "roberta": ("key", "value"), "distilbert": ("k_lin", "v_lin")}
+"""The linear layers of an attention that make them; others turn them by their positions, too."""
+
 
 def is_plain_attention(config: Mapping[str, Any]) -> bool:
     """Whether a model of this configuration lets tokens see whichever others they are told to."""

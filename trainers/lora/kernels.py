@@ -75,7 +75,8 @@ class Attention(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, *sums = ctx.saved_tensors
         looks, scale = ctx.options
-        of_q, of_k, of_v = torch.empty_like(out), torch.zeros_like(out), torch.zeros_like(out)
+        of_q = torch.empty_like(out)
+        of_k, of_v = (t.new_zeros(t.shape[0], t.shape[2], t.shape[1], t.shape[3]) for t in (k, v))
         for look, log_sum in zip(looks, sums, strict=True):
             asks, seen = look.queries, look.keys
             given = q[:, :, asks], k[:, :, seen], v[:, :, seen], out[:, asks].transpose(1, 2), log_sum

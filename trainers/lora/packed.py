@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainers.lora.architectures import CAUSAL
+from trainers.lora.architectures import CAUSAL, KEYS_AND_VALUES
 from trainers.lora.kernels import Look, attend
 from trainers.lora.model import Built
 from trainers.lora.tokens import Encoded
@@ -29,15 +29,18 @@ class Row:
     positions: list[int] = field(default_factory=list)
     """Within its own text."""
     looks: list[Look] = field(default_factory=list)
-    averaged: dict[int, slice] = field(default_factory=dict)
-    """By a text's place: the tokens whose mean goes into the head."""
+    averaged: list[tuple[int | None, int]] = field(default_factory=list)
+    """Stretches in their order: the text whose mean they go into, by its place, and how many tokens."""
+    groups: list[tuple[int, int]] = field(default_factory=list)
+    """Tokens of each goal, and of all its candidates, which follow it."""
 
-    def add(self, one: Encoded, begin: int, end: int) -> slice:
+    def add(self, one: Encoded, begin: int, end: int, place: int | None) -> slice:
         """Append a part of a text's tokens; where they are in the row."""
         start = len(self.ids)
         self.ids += one.ids[begin:end]
         self.type_ids += one.type_ids[begin:end]
         self.positions += range(begin, end)
+        self.averaged.append((place, end - begin))
         return slice(start, len(self.ids))
 
 
@@ -51,19 +54,26 @@ def packed_rewards(model: Any, built: Built, encoded: Sequence[Encoded], device:
     given = {"input_ids": row.ids, "position_ids": [first + position for position in row.positions]}
     if built.takes_type_ids:
         given["token_type_ids"] = row.type_ids
-    with _attention(mean_reward.config):
+    averaged = row.averaged
+    with ExitStack() as stack:
+        stack.enter_context(_attention(mean_reward.config))
+        last = None
+        if row.groups and model_type in KEYS_AND_VALUES:
+            last = stack.enter_context(candidates_alone(_layers(mean_reward, built)[-1], row))
+            averaged = [one for one in averaged if one[0] is not None]
         tensors = {name: torch.tensor([values], device=device) for name, values in given.items()}
-        hidden_LH = mean_reward.encoder(**tensors, looks=row.looks)[0].squeeze(0)
-    means_NH = torch.stack([hidden_LH[row.averaged[place]].mean(dim=0) for place in range(len(encoded))])
-    rewards_N: Tensor = mean_reward.score(means_NH).squeeze(-1).float()
-    return rewards_N
+        hidden_LH = mean_reward.encoder(**tensors, row=row, last=last)[0].squeeze(0)
+    stretches = zip(averaged, hidden_LH.split([n for _, n in averaged]), strict=True)
+    means = {place: tokens_TH.mean(dim=0) for (place, _), tokens_TH in stretches if place is not None}
+    rewards_N: Tensor = mean_reward.score(torch.stack([means[at] for at in range(len(encoded))])).squeeze(-1)
+    return rewards_N.float()
 
 
 def one_by_one(encoded: Sequence[Encoded], *, causal: bool) -> Row:
     """Each text sees all of itself, and all of it is averaged."""
     row = Row()
     for place, one in enumerate(encoded):
-        whole = row.averaged[place] = row.add(one, 0, len(one.ids))
+        whole = row.add(one, 0, len(one.ids), place)
         row.looks.append(Look(whole, whole, causal))
     return row
 
@@ -76,9 +86,9 @@ def goals_once(encoded: Sequence[Encoded], *, causal: bool) -> Row:
     row = Row()
     for places in _groups(encoded):
         first = encoded[places[0]]
-        goal = row.add(first, 0, first.goal_tokens)
-        candidates = [row.add(encoded[at], first.goal_tokens, len(encoded[at].ids)) for at in places]
-        row.averaged |= zip(places, candidates, strict=True)
+        goal = row.add(first, 0, first.goal_tokens, None)
+        candidates = [row.add(encoded[at], first.goal_tokens, len(encoded[at].ids), at) for at in places]
+        row.groups.append((first.goal_tokens, len(row.ids) - goal.stop))
         row.looks += _looks(goal, candidates, causal)
     return row
 
@@ -117,6 +127,60 @@ def _looks(goal: slice, candidates: Sequence[slice], causal: bool) -> list[Look]
     return [*looks, Look(slice(goal.stop, end), slice(begin, end), mask_QK=mask_QK)]
 
 
+class _LastLayer:
+    """The last layer for candidates alone: of the goals' tokens it needs no more than keys and values."""
+
+    def __init__(self, row: Row) -> None:
+        self._goals, self._candidates = (list(lengths) for lengths in zip(*row.groups, strict=True))
+        self._goals_1GH: Tensor | None = None
+        self._looks = []
+        start = at = 0
+        for goal, candidates in row.groups:
+            whole = slice(at, at + goal + candidates)
+            mask = next(look.mask_QK for look in row.looks if look.queries.stop == whole.stop)
+            self._looks.append(Look(slice(start, start + candidates), whole, mask_QK=mask))
+            start, at = start + candidates, whole.stop
+
+    def leave_goals_out(self, layer: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        """A hook before the layer: it is given the candidates' tokens alone."""
+        hidden_1LH, *more = given
+        lengths = [n for pair in zip(self._goals, self._candidates, strict=True) for n in pair]
+        parts = hidden_1LH.split(lengths, dim=1)
+        self._goals_1GH = torch.cat(parts[0::2], dim=1)
+        return torch.cat(parts[1::2], dim=1), *more
+
+    def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        assert self._goals_1GH is not None
+        names = KEYS_AND_VALUES[module.config.model_type]
+        seen = []
+        for name, of_candidates in zip(names, (key, value), strict=True):
+            flat = getattr(module, name)(self._goals_1GH)
+            of_goals = flat.view(1, -1, of_candidates.shape[1], of_candidates.shape[3]).transpose(1, 2)
+            parts = zip(of_goals.split(self._goals, 2), of_candidates.split(self._candidates, 2), strict=True)
+            seen.append(torch.cat([part for pair in parts for part in pair], dim=2))
+        keys, values = seen
+        return attend(query, keys, values, self._looks, scaling)
+
+
+@contextmanager
+def candidates_alone(layer: Any, row: Row) -> Iterator[_LastLayer]:
+    last = _LastLayer(row)
+    hook = layer.register_forward_pre_hook(last.leave_goals_out)
+    try:
+        yield last
+    finally:
+        hook.remove()
+
+
+def _layers(mean_reward: Any, built: Built) -> Any:
+    """The list of the model's layers."""
+    return next(
+        module
+        for name, module in mean_reward.encoder.named_modules()
+        if name.rpartition(".")[2] == built.layers_name and len(module) == built.n_layers
+    )
+
+
 def _attend(
     module: Any,
     query: Tensor,
@@ -125,10 +189,14 @@ def _attend(
     attention_mask: Tensor | None,
     *,
     scaling: float,
-    looks: Sequence[Look],
+    row: Row,
+    last: _LastLayer | None,
     **_: object,
 ) -> tuple[Tensor, None]:
-    return attend(query, key, value, looks, scaling), None
+    if query.shape[2] == len(row.ids):
+        return attend(query, key, value, row.looks, scaling), None
+    assert last is not None
+    return last.attend(module, query, key, value, scaling), None
 
 
 def _no_mask(*_: object, **__: object) -> None:

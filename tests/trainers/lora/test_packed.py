@@ -127,7 +127,19 @@ def test_a_goal_stands_once_before_its_candidates_and_each_keeps_its_positions()
     assert row.ids == [5, 6, 7, 7, 7, 8, 9]
     assert row.positions == [0, 1, 2, 2, 3, 0, 1]
     assert row.type_ids == [0, 0, 1, 1, 1, 0, 1]
-    assert row.averaged == {0: slice(2, 3), 2: slice(3, 5), 1: slice(6, 7)}
+    assert row.averaged == [(None, 2), (0, 1), (2, 2), (None, 1), (1, 1)]
+    assert row.groups == [(2, 3), (1, 1)]
+
+
+@pytest.mark.parametrize("model_type", ["bert", "distilbert", "roberta"])
+def test_the_last_layer_makes_nothing_of_the_goals_tokens(model_type: str, bases: dict[str, Path]) -> None:
+    model, built, encoded = made(bases[model_type], "candidate")
+    seen: list[int] = []
+    for name, module in model.named_modules():
+        if name.endswith((f".{built.layers_name}.0", f".{built.layers_name}.1")):
+            module.register_forward_hook(lambda m, given, out: seen.append(given[0].shape[1]))
+    rewards(model, built, encoded)
+    assert seen == [len(goals_once(encoded, causal=False).ids), sum(one.candidate_tokens for one in encoded)]
 
 
 def test_a_goal_with_very_many_candidates_is_read_again() -> None:
