@@ -32,12 +32,11 @@ class EncodedPairs:
     """(n,)"""
 
     def tokens(self, pooling: str) -> list[int]:
-        """That are read for each pair: with the ``candidate`` pooling, those of one goal are once."""
-        once = pooling == "candidate"
-        return [
-            len(c.ids) + (r.candidate_tokens if once and c.goal == r.goal else len(r.ids))
-            for c, r in zip(self.chosen, self.rejected, strict=True)
-        ]
+        """That each pair costs: a shared goal's once (``candidate``), or twice the longer, padded side's."""
+        sides = zip(self.chosen, self.rejected, strict=True)
+        if pooling != "candidate":
+            return [2 * max(len(c.ids), len(r.ids)) for c, r in sides]
+        return [len(c.ids) + (r.candidate_tokens if c.goal == r.goal else len(r.ids)) for c, r in sides]
 
 
 @dataclass(frozen=True, slots=True)

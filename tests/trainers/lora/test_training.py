@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 import torch
@@ -23,7 +24,8 @@ from trainers.lora.low_rank import with_peft
 from trainers.lora.model import build, pairwise_loss
 from trainers.lora.scoring import rewards
 from trainers.lora.settings import Settings
-from trainers.lora.training import Step
+from trainers.lora.tokens import Encoded
+from trainers.lora.training import EncodedPairs, Step
 
 TARGETS = ("dense", "key", "query", "value")
 BETTER = replace(SETTINGS, rank=4, lr=0.02, epochs=6)
@@ -89,6 +91,15 @@ def test_a_batch_in_parts_moves_the_weights_as_a_whole_one(
     job_of(bert, tmp_path / "parts")
     whole, parts = (load_file(folder / WEIGHTS) for folder in (adapter_folder, tmp_path / "parts"))
     assert all(torch.allclose(whole[key], parts[key], atol=1e-5) for key in whole)
+
+
+def test_a_shared_goal_costs_once_and_padding_costs() -> None:
+    long, short, other = (
+        Encoded(ids, (0,) * len(ids), False, False, 2) for ids in ((5, 6, 7, 8), (5, 6, 7), (5, 9, 7))
+    )
+    pairs = EncodedPairs([long, long], [short, other], np.ones(2))
+    assert pairs.tokens("candidate") == [5, 7]
+    assert pairs.tokens("mean") == pairs.tokens("native") == [8, 8]
 
 
 def test_a_pair_without_weight_teaches_nothing(bert: Path, tmp_path: Path) -> None:
