@@ -1,7 +1,7 @@
 """The two operations that a training step on a processor consists of, without detours.
 
-What they compute is what PEFT and PyTorch compute, in another order of summation. oneDNN and the attention
-kernel are called by names that PyTorch does not promise to keep, so each has a public one to fall back on.
+What they compute is what PEFT and PyTorch compute, in another order of summation. The attention kernel is
+called by a name that PyTorch does not promise to keep, so it has a public one to fall back on.
 """
 
 from __future__ import annotations
@@ -37,18 +37,19 @@ class Adapted(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float
     ) -> Tensor:
         whole = torch.addmm(weight, b, a, alpha=scale)
-        ctx.save_for_backward(x, whole, a, b)
+        # Here, as x is near the processor now; it will not be any more when the slope comes.
+        up_NR = x.reshape(-1, x.shape[-1]) @ a.t() if ctx.needs_input_grad[4] else None
+        ctx.save_for_backward(x, whole, b, up_NR)
         ctx.scale = scale
-        return linear(x, whole, bias)
+        return nn.functional.linear(x, whole, bias)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        x, whole, a, b = ctx.saved_tensors
+        x, whole, b, up_NR = ctx.saved_tensors
         slope_NO, x_NI = slope.reshape(-1, slope.shape[-1]), x.reshape(-1, x.shape[-1])
-        of_x = linear(slope, whole.t(), None) if ctx.needs_input_grad[0] else None
-        down_RN = linear(slope_NO, b.t(), None).mul_(ctx.scale).t().contiguous()
-        up_RN = linear(x_NI, a, None).mul_(ctx.scale).t().contiguous()
-        return of_x, None, None, linear(down_RN, x_NI.t(), None), linear(up_RN, slope_NO.t(), None).t(), None
+        of_x = slope @ whole if ctx.needs_input_grad[0] else None
+        down_NR = (slope_NO @ b).mul_(ctx.scale)
+        return of_x, None, None, down_NR.t() @ x_NI, slope_NO.t() @ up_NR.mul(ctx.scale), None
 
 
 class Attention(torch.autograd.Function):
@@ -89,15 +90,6 @@ class Attention(torch.autograd.Function):
         return *(t.transpose(1, 2) for t in (of_q, of_k, of_v)), None, None
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """W x + b. On AMD's processors oneDNN is a tenth faster than the library that PyTorch uses."""
-    if _LINEAR is None or not is_plain(x) or x.numel() == 0:
-        return nn.functional.linear(x, weight, bias)
-    x_NI = x.reshape(-1, x.shape[-1]).contiguous()
-    out: Tensor = _LINEAR(x_NI, weight, bias, "none", [], "")
-    return out.view(*x.shape[:-1], weight.shape[0])
-
-
 def attend(q: Tensor, k: Tensor, v: Tensor, looks: Sequence[Look], scale: float) -> Tensor:
     """As ``Attention``; ``k`` and ``v`` may have fewer heads, each for several of ``q``.
 
@@ -128,13 +120,7 @@ def is_plain(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
-def _operation(library: str, name: str) -> Any:
-    """None where this PyTorch has none of that name."""
-    return getattr(getattr(torch.ops, library), name, None)
-
-
-_LINEAR = _operation("mkldnn", "_linear_pointwise") if torch.backends.mkldnn.is_available() else None
-_FORWARD = _operation("aten", "_scaled_dot_product_flash_attention_for_cpu")
-_BACKWARD = _operation("aten", "_scaled_dot_product_flash_attention_for_cpu_backward")
+_FORWARD: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+_BACKWARD: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu_backward", None)
 if _BACKWARD is None:
     _FORWARD = None

@@ -5,7 +5,7 @@ PEFT takes a second to import and 88 ms to exchange an adapter; a running loop c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from streams.errors import BadInput
-from trainers.lora.kernels import Adapted, is_plain, linear
+from trainers.lora.kernels import Adapted, is_plain
 from trainers.lora.model import Built
 
 _PREFIX = "base_model.model."
@@ -65,35 +65,20 @@ def with_peft(built: Built, *, rank: int, alpha: float, targets: tuple[str, ...]
         # A constant cancels in every comparison; its gradient is rounding noise, which AdamW would blow up.
         if parameter.requires_grad and name.endswith(".bias") and parameter.numel() == 1:
             parameter.requires_grad_(False)
-    _by_kernels(model, built)
+    _by_kernels(model, built.native)
     return model
 
 
-def _by_kernels(model: Any, built: Built) -> None:
-    """Lets the layers of a PEFT model compute by ``kernels``.
+def _by_kernels(model: Any, native: bool) -> None:
+    """Lets the adapted layers of a PEFT model compute by ``kernels``.
 
     A head that Transformers loads, too, is measured as it will be used there: in PEFT's order.
     """
     from peft.tuners.lora import Linear
 
-    adapted = [module for module in model.modules() if isinstance(module, Linear)]
-    for module in adapted:
-        module.forward = partial(_adapted, module, module.forward, built.native)
-    _frozen_by_kernels(built, adapted)
-
-
-def _frozen_by_kernels(built: Built, adapted: Sequence[nn.Module]) -> None:
-    heads = [built.model.get_submodule(name) for name in built.fresh]
-    others = {id(part) for module in (*adapted, *heads) for part in module.modules()}
-    for module in built.model.modules():
-        if type(module) is nn.Linear and id(module) not in others:
-            module.forward = partial(_frozen, module, module.forward, built.native)
-
-
-def _frozen(module: Any, by_torch: Callable[[Tensor], Tensor], native: bool, x: Tensor) -> Tensor:
-    if x.requires_grad or (native and not torch.is_grad_enabled()):
-        return by_torch(x)
-    return linear(x, module.weight, module.bias)
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.forward = partial(_adapted, module, module.forward, native)
 
 
 def _adapted(module: Any, by_peft: Callable[[Tensor], Tensor], native: bool, x: Tensor) -> Tensor:
@@ -157,7 +142,6 @@ def attach(built: Built, tensors: Mapping[str, Tensor], scale: float, source: st
     lacking = [name for name in built.fresh if not any(f".{name}." in key for key in slots)]
     if lacking:
         raise BadInput(f"{source}: lacks the head {lacking[0]!r}; train it again")
-    _frozen_by_kernels(built, [module for module in model.modules() if isinstance(module, LowRank)])
     return slots
 
 

@@ -101,19 +101,17 @@ def test_a_text_does_not_see_its_neighbours(
 
 @pytest.mark.parametrize("model_type", PACKED)
 @pytest.mark.parametrize("pooling", ["candidate", "mean"])
-def test_without_the_quick_operations_pytorchs_own_do(
+def test_without_the_quick_attention_pytorchs_own_does(
     model_type: str, pooling: Pooling, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, built, encoded = made(bases[model_type], pooling)
     fast = rewards(model, built, encoded)
     found = slopes(model, fast)
-    monkeypatch.setattr(kernels, "_LINEAR", None)
     monkeypatch.setattr(kernels, "_FORWARD", None)
     assert_like(model, fast, found, rewards(model, built, encoded))
 
 
-def test_the_quick_operations_are_there() -> None:
-    assert kernels._LINEAR is not None
+def test_the_quick_attention_is_there() -> None:
     assert kernels._FORWARD is not None
 
 
