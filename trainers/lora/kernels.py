@@ -23,7 +23,7 @@ class Look:
     causal: bool = False
     """None sees a later one; ``queries`` and ``keys`` are the same then."""
     mask_QK: Tensor | None = None
-    """0 where the row's token sees the column's, −inf where not."""
+    """Where the row's token sees the column's: 0, elsewhere −inf; or, of merged looks, true and false."""
 
 
 class Adapted(torch.autograd.Function):
@@ -93,7 +93,7 @@ class Attention(torch.autograd.Function):
 def attend(q: Tensor, k: Tensor, v: Tensor, looks: Sequence[Look], scale: float) -> Tensor:
     """As ``Attention``; ``k`` and ``v`` may have fewer heads, each for several of ``q``.
 
-    The queries of ``looks`` are in the order of the tokens.
+    The queries of ``looks`` are in the order of the tokens. They are merged where the tensors are not plain.
     """
     if k.shape[1] != q.shape[1]:
         k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], dim=1) for t in (k, v))
@@ -102,12 +102,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, looks: Sequence[Look], scale: float)
         return out
     found = []
     for look in looks:
-        mask_QK = None if look.mask_QK is None else look.mask_QK.to(q)
         one = nn.functional.scaled_dot_product_attention(
             q[:, :, look.queries],
             k[:, :, look.keys],
             v[:, :, look.keys],
-            attn_mask=mask_QK,
+            attn_mask=look.mask_QK,
             is_causal=look.causal,
             scale=scale,
         )
@@ -115,11 +114,55 @@ def attend(q: Tensor, k: Tensor, v: Tensor, looks: Sequence[Look], scale: float)
     return torch.cat(found, 1)
 
 
+def merged(looks: Sequence[Look], device: str) -> list[Look]:
+    """The same in fewer looks on ``device``, with masks of true and false for whichever precision.
+
+    To begin an operation costs a GPU more than most of the tokens that a mask then hides.
+    """
+    blocks: list[list[Look]] = []
+    for look in looks:
+        if blocks and look.keys.stop - blocks[-1][0].keys.start <= _BLOCK:
+            blocks[-1].append(look)
+        else:
+            blocks.append([look])
+    return [_one(block, device) for block in blocks]
+
+
+def _one(block: Sequence[Look], device: str) -> Look:
+    if len(block) == 1 and block[0].mask_QK is None:
+        return block[0]
+    queries = slice(block[0].queries.start, block[-1].queries.stop)
+    keys = slice(min(look.keys.start for look in block), max(look.keys.stop for look in block))
+    mask_QK = torch.zeros(queries.stop - queries.start, keys.stop - keys.start, dtype=torch.bool)
+    for look in block:
+        seen_QK = mask_QK[_within(look.queries, queries), _within(look.keys, keys)]
+        if look.mask_QK is None:
+            seen_QK.fill_(True)
+            if look.causal:
+                seen_QK.tril_()
+        else:
+            seen_QK.copy_(look.mask_QK == 0)
+    return Look(queries, keys, mask_QK=mask_QK.to(device))
+
+
+def _within(part: slice, whole: slice) -> slice:
+    return slice(part.start - whole.start, part.stop - whole.start)
+
+
 def is_plain(x: Tensor) -> bool:
     """fp32 on a processor, and nobody asks for less."""
     return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
+def has_quick_attention(device: str) -> bool:
+    """Whether ``attend`` takes looks as they are, for a model in fp32; else they are to be ``merged``."""
+    return (
+        _FORWARD is not None and torch.device(device).type == "cpu" and not torch.is_autocast_enabled("cpu")
+    )
+
+
+_BLOCK = 1024
+"""Tokens that are seen in merged looks."""
 _FORWARD: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
 _BACKWARD: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu_backward", None)
 if _BACKWARD is None:

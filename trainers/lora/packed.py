@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainers.lora.architectures import CAUSAL, KEYS_AND_VALUES
-from trainers.lora.kernels import Look, attend
+from trainers.lora.kernels import Look, attend, has_quick_attention, merged
 from trainers.lora.model import Built
 from trainers.lora.tokens import Encoded
 
@@ -33,6 +33,8 @@ class Row:
     """Stretches in their order: the text whose mean they go into, by its place, and how many tokens."""
     groups: list[tuple[int, int]] = field(default_factory=list)
     """Tokens of each goal, and of all its candidates, which follow it."""
+    looks_of_candidates: list[Look] = field(default_factory=list)
+    """The same where the queries are of the candidates' tokens alone; none where later ones are not seen."""
 
     def add(self, one: Encoded, begin: int, end: int, place: int | None) -> slice:
         """Append a part of a text's tokens; where they are in the row."""
@@ -50,6 +52,10 @@ def packed_rewards(model: Any, built: Built, encoded: Sequence[Encoded], device:
     model_type = mean_reward.config.model_type
     lay_out = goals_once if built.pooling == "candidate" else one_by_one
     row = lay_out(encoded, causal=model_type in CAUSAL)
+    if not has_quick_attention(device):
+        row.looks, row.looks_of_candidates = (
+            merged(looks, device) for looks in (row.looks, row.looks_of_candidates)
+        )
     first = built.pad_id + 1 if model_type == "roberta" else 0
     given = {"input_ids": row.ids, "position_ids": [first + position for position in row.positions]}
     if built.takes_type_ids:
@@ -88,8 +94,13 @@ def goals_once(encoded: Sequence[Encoded], *, causal: bool) -> Row:
         first = encoded[places[0]]
         goal = row.add(first, 0, first.goal_tokens, None)
         candidates = [row.add(encoded[at], first.goal_tokens, len(encoded[at].ids), at) for at in places]
+        looks = _looks(goal, candidates, causal)
+        row.looks += looks
         row.groups.append((first.goal_tokens, len(row.ids) - goal.stop))
-        row.looks += _looks(goal, candidates, causal)
+        if not causal:
+            before = sum(n for _, n in row.groups[:-1])
+            queries = slice(before, before + row.groups[-1][1])
+            row.looks_of_candidates.append(replace(looks[-1], queries=queries))
     return row
 
 
@@ -132,14 +143,8 @@ class _LastLayer:
 
     def __init__(self, row: Row) -> None:
         self._goals, self._candidates = (list(lengths) for lengths in zip(*row.groups, strict=True))
+        self._looks = row.looks_of_candidates
         self._goals_1GH: Tensor | None = None
-        self._looks = []
-        start = at = 0
-        for goal, candidates in row.groups:
-            whole = slice(at, at + goal + candidates)
-            mask = next(look.mask_QK for look in row.looks if look.queries.stop == whole.stop)
-            self._looks.append(Look(slice(start, start + candidates), whole, mask_QK=mask))
-            start, at = start + candidates, whole.stop
 
     def leave_goals_out(self, layer: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
         """A hook before the layer: it is given the candidates' tokens alone."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trainers.lora.architectures import is_plain_attention
 from trainers.lora.batches import filled
@@ -21,13 +22,16 @@ Array = NDArray[np.float64]
 
 _PADDED_BATCH = 64
 """Texts."""
+_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""Without cuDNN's, which takes seconds to prepare for each new length, and lengths are new all the time."""
 
 
 def rewards(model: Any, built: Built, encoded: Sequence[Encoded], device: str = "cpu") -> Tensor:
     """``rewards_N`` (fp32) of one batch, with whatever gradients are on."""
-    if packs(built, device):
-        return packed_rewards(model, built, encoded, device)
-    return padded_rewards(model, built, encoded, device)
+    with sdpa_kernel(_ATTENTION):
+        if packs(built, device):
+            return packed_rewards(model, built, encoded, device)
+        return padded_rewards(model, built, encoded, device)
 
 
 def packs(built: Built, device: str) -> bool:

@@ -111,6 +111,17 @@ def test_without_the_quick_attention_pytorchs_own_does(
     assert_like(model, fast, found, rewards(model, built, encoded))
 
 
+def test_looks_are_merged_up_to_so_many_tokens_and_none_sees_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = goals_once([text((5, 6), (7,)), text((8,), (9,)), text((5, 6), (7, 7))], causal=False)
+    (whole,) = kernels.merged(row.looks, "cpu")
+    assert (whole.queries, whole.keys) == (slice(0, 7), slice(0, 7))
+    assert whole.mask_QK is not None
+    rows = ["".join("x" if sees else "." for sees in seen) for seen in whole.mask_QK.tolist()]
+    assert rows == ["xx.....", "xx.....", "xxx....", "xx.xx..", "xx.xx..", ".....x.", ".....xx"]
+    monkeypatch.setattr(kernels, "_BLOCK", 5)
+    assert [one.keys for one in kernels.merged(row.looks, "cpu")] == [slice(0, 5), slice(5, 7)]
+
+
 def test_the_quick_attention_is_there() -> None:
     assert kernels._FORWARD is not None
 

@@ -119,12 +119,13 @@ def job_of(
     settings: Settings = SETTINGS,
     pairs: list[PreferencePair] | None = None,
     on_step: Callable[[Step], None] = lambda step: None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Train on this process and write ``out``; gives what its ``reward.json`` says."""
     prepared = prepared_of(base, settings, pairs)
-    accelerator = join_processes("cpu", (), out)
+    accelerator = join_processes(device, (), out)
     checkpoint = Checkpoint(out)
-    checkpoint.check(prepared.plan(1, "cpu"), resume=True)
+    checkpoint.check(prepared.plan(1, device), resume=True)
     return train(prepared, "default", checkpoint, accelerator, on_step, lambda reward: b"a picture")
 
 
