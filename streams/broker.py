@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 from confluent_kafka import Producer
-from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
 
 from streams.errors import BadInput
-from streams.kafka_jars import KafkaJars, NoKafka, fetch_kafka, find_kafka
-from streams.settings import Settings, admin_config
-
-__all__ = ["Broker", "InMemoryBroker", "LocalBroker", "fetch_kafka", "start_local_broker"]
-
-_HOST = "127.0.0.1"
-_START_S = 60.0
-_TERMINATE_S = 3.0
-_KILL_S = 1.5
-_LOOK_AGAIN_S = 0.02
-_LOG_TAIL_LINES = 12
-_JVM_OPTIONS = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN")
+from streams.kafka_jars import NoKafka, find_kafka
+from streams.local_broker import HOST, LocalBroker, archive_classes
 
 
 class Broker(Protocol):
@@ -62,142 +42,14 @@ def start_local_broker(port: int | None = None, data_dir: Path | None = None) ->
     return LocalBroker(kafka, port=port, data_dir=data_dir).start()
 
 
-class LocalBroker:
-    """Apache Kafka in KRaft mode: one process that is broker and controller.
-
-    Without ``data_dir`` everything is in a temporary directory that goes when the broker stops. A given one
-    is formatted once and used again. ``broker.log`` in it is what Kafka has to say. ``advertised_port`` is
-    where clients are sent, if that is not the broker's own: the port of a tunnel or a proxy.
-    """
-
-    def __init__(
-        self,
-        kafka: KafkaJars,
-        *,
-        port: int | None = None,
-        data_dir: Path | None = None,
-        advertised_port: int | None = None,
-    ) -> None:
-        self._kafka = kafka
-        self._advertised_port = advertised_port
-        self._fixed_port = port
-        self._port = port
-        self._given_dir = data_dir
-        self._dir: Path | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        return self if self._process is not None else self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    @property
-    def bootstrap_servers(self) -> str:
-        return f"{_HOST}:{self._port}"
-
-    @property
-    def description(self) -> str:
-        return f"Apache Kafka {self._kafka.version} (local)"
-
-    @property
-    def note(self) -> str:
-        kept = "nothing is kept" if self._given_dir is None else f"data in {self._given_dir}"
-        return f"Apache Kafka {self._kafka.version} at {self.bootstrap_servers}; {kept} when it ends"
-
-    @property
-    def pid(self) -> int | None:
-        """Process id; None when it does not run."""
-        return None if self._process is None else self._process.pid
-
-    @property
-    def log_file(self) -> Path | None:
-        return None if self._dir is None else self._dir / "broker.log"
-
-    def start(self) -> Self:
-        """Start and wait until it answers. Raises BadInput where the port is taken or Kafka cannot start."""
-        if self._fixed_port is not None and not _is_free(self._fixed_port):
-            raise BadInput(f"port {self._fixed_port} is in use; stop what listens there or give another port")
-        broker_port, controller_port = _free_ports(2)
-        self._port = self._fixed_port or broker_port
-        try:
-            self._dir = self._make_dir()
-            properties = self._dir / "server.properties"
-            properties.write_text(
-                _server_properties(
-                    self._port, self._advertised_port or self._port, controller_port, self._dir / "data"
-                )
-            )
-            if not (self._dir / "data" / "meta.properties").exists():
-                self._format(properties)
-            self._process = self._launch(properties)
-            self._wait_until_it_answers()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def stop(self) -> None:
-        """End the process within 5 s, and remove its temporary data. May be called twice."""
-        process, self._process = self._process, None
-        if process is not None:
-            _end(process)
-        if self._given_dir is None and self._dir is not None:
-            shutil.rmtree(self._dir, ignore_errors=True)
-        self._dir = None
-
-    def _make_dir(self) -> Path:
-        if self._given_dir is None:
-            return Path(tempfile.mkdtemp(prefix="tribrain-kafka-"))
-        try:
-            self._given_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInput(f"{self._given_dir}: cannot be a data directory: {error.strerror}") from None
-        return self._given_dir.resolve()
-
-    def _format(self, properties: Path) -> None:
-        data = properties.parent / "data"
-        beside = properties.parent / f".data.{os.getpid()}"
-        try:
-            if self._kafka.formatted is not None:
-                shutil.copytree(self._kafka.formatted, beside)
-            else:
-                self._kafka.format(beside)
-            beside.rename(data)
-        except NoKafka as reason:
-            raise BadInput(f"Apache Kafka cannot start: {reason}") from None
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-
-    def _launch(self, properties: Path) -> subprocess.Popen[bytes]:
-        assert self.log_file is not None
-        with self.log_file.open("ab") as log:
-            return subprocess.Popen(
-                self._kafka.command("kafka.Kafka", str(properties), options=_JVM_OPTIONS),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # In a group of its own, so that Ctrl-C in a terminal reaches it only through stop().
-                start_new_session=True,
-            )
-
-    def _wait_until_it_answers(self) -> None:
-        assert self._process is not None
-        assert self._port is not None
-        deadline = time.monotonic() + _START_S
-        while not (_accepts(self._port) and _answers(self.bootstrap_servers)):
-            if self._process.poll() is not None:
-                raise BadInput(f"Apache Kafka ended at its start; its log ends with: {self._log_tail()}")
-            if time.monotonic() > deadline:
-                raise BadInput(f"Apache Kafka gave no answer within {_START_S:g} s; log: {self._log_tail()}")
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_LOOK_AGAIN_S)
-
-    def _log_tail(self) -> str:
-        assert self.log_file is not None
-        lines = self.log_file.read_text(errors="replace").splitlines()
-        told = [line.strip() for line in lines if line.strip() and not line.startswith("\tat ")]
-        return " | ".join(told[-_LOG_TAIL_LINES:]) or "(nothing)"
+def fetch_kafka() -> str:
+    """Have all in place for later; one sentence that says where it is, or why there is none."""
+    try:
+        kafka = find_kafka()
+    except NoKafka as reason:
+        return f"no Apache Kafka was fetched: {reason}; librdkafka's in-memory test broker will be used"
+    archive_classes(kafka)
+    return f"Apache Kafka {kafka.version} is in {kafka.libs}"
 
 
 class InMemoryBroker:
@@ -231,7 +83,7 @@ class InMemoryBroker:
 
     def start(self) -> Self:
         # The bootstrap address is never used: the client talks to the broker that it carries.
-        config = {"bootstrap.servers": f"{_HOST}:1", "test.mock.num.brokers": 1, "log_level": 0}
+        config = {"bootstrap.servers": f"{HOST}:1", "test.mock.num.brokers": 1, "log_level": 0}
         self._producer = Producer(config)
         brokers = self._producer.list_topics(timeout=5).brokers.values()
         self._bootstrap_servers = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
@@ -241,73 +93,3 @@ class InMemoryBroker:
         """End the broker. May be called twice."""
         # librdkafka ends the broker with the client that carries it, and this is the only reference to that.
         self._producer = None
-
-
-def _server_properties(port: int, advertised_port: int, controller_port: int, data: Path) -> str:
-    return (
-        f"""\
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@{_HOST}:{controller_port}
-controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://{_HOST}:{port},CONTROLLER://{_HOST}:{controller_port}
-advertised.listeners=PLAINTEXT://{_HOST}:{advertised_port}
-log.dirs={data}
-auto.create.topics.enable=false
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=1000
-log.cleaner.dedupe.buffer.size=16777216
-"""
-        + "".join(
-            f"{name}.num.partitions=1\n{name}.replication.factor=1\n{name}.min.isr=1\n"
-            for name in ("transaction.state.log", "share.coordinator.state.topic")
-        )
-        + "offsets.topic.num.partitions=1\noffsets.topic.replication.factor=1\n"
-    )
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Leaders of their own group (``start_new_session``), so a signal reaches what they started too."""
-    for sig, patience_s in ((signal.SIGTERM, _TERMINATE_S), (signal.SIGKILL, _KILL_S)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sig)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience_s)
-            return
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for free in sockets:
-            free.bind((_HOST, 0))
-        return [free.getsockname()[1] for free in sockets]
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As Kafka does, so that connections of a broker that has just ended do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError:
-            return False
-    return True
-
-
-def _accepts(port: int) -> bool:
-    try:
-        socket.create_connection((_HOST, port), timeout=1.0).close()
-    except OSError:
-        return False
-    return True
-
-
-def _answers(bootstrap_servers: str) -> bool:
-    """A port that accepts is not yet a broker that knows itself."""
-    settings = Settings(bootstrap_servers=bootstrap_servers)
-    try:
-        with KafkaAdminClient(**admin_config(settings, timeout_s=1.0)) as admin:
-            return bool(admin.describe_cluster()["brokers"])
-    except KafkaError:
-        return False

@@ -35,6 +35,13 @@ class KafkaJars:
     version: str
     formatted: Path | None = None
     """A data directory fresh from Kafka's StorageTool, to be copied: that saves a second of Java."""
+    classes: Path | None = None
+    """Where Java's archive of the loaded classes may be."""
+
+    @property
+    def shared_classes(self) -> Sequence[str]:
+        """Java's options to use that archive, if there is one; Java leaves one aside that does not fit."""
+        return [f"-XX:SharedArchiveFile={self.classes}"] if self.classes and self.classes.exists() else []
 
     def command(self, main_class: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
         return [str(self.java), *options, "-cp", f"{self.libs}/*", main_class, *arguments]
@@ -62,7 +69,7 @@ class KafkaJars:
 
 def find_kafka(*, fetch: bool = True) -> KafkaJars:
     """Kafka's jars and a Java to run them, by default fetched where they are missing. Raises NoKafka."""
-    java = _find_java()
+    java, java_version = _find_java()
     home = os.environ.get("KAFKA_HOME")
     if home:
         libs = Path(home) / "libs"
@@ -76,16 +83,9 @@ def find_kafka(*, fetch: bool = True) -> KafkaJars:
         if not fetch:
             raise NoKafka(f"Apache Kafka {version} is not fetched yet; call tribrain broker --fetch-only")
         _fetch(java, pom, version, home_dir)
-    return KafkaJars(java, home_dir / "libs", version, home_dir / "formatted")
-
-
-def fetch_kafka() -> str:
-    """Have the jars in place for later; one sentence that says where they are, or why there are none."""
-    try:
-        kafka = find_kafka()
-    except NoKafka as reason:
-        return f"no Apache Kafka was fetched: {reason}; librdkafka's in-memory test broker will be used"
-    return f"Apache Kafka {kafka.version} is in {kafka.libs}"
+    # Java refuses an archive that another Java has made.
+    classes = home_dir / f"classes-{java_version}.jsa"
+    return KafkaJars(java, home_dir / "libs", version, home_dir / "formatted", classes)
 
 
 def new_cluster_id() -> str:
@@ -129,7 +129,8 @@ def _fetch(java: Path, pom: Path, version: str, home_dir: Path) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _find_java() -> Path:
+def _find_java() -> tuple[Path, str]:
+    """The program and its version."""
     home = os.environ.get("JAVA_HOME")
     found = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
     where = "in JAVA_HOME" if home else "on the PATH"
@@ -139,10 +140,10 @@ def _find_java() -> Path:
         told = subprocess.run([found, "-version"], capture_output=True, text=True, timeout=_JAVA_S).stderr
     except (OSError, subprocess.TimeoutExpired):
         raise NoKafka(f"{found} does not run") from None
-    version = re.search(r'version "(\d+)', told)
-    if version is None or int(version[1]) < _JAVA_NEEDED:
-        raise NoKafka(f"Java {version[1] if version else '?'} {where} is older than {_JAVA_NEEDED}")
-    return Path(found)
+    version = re.search(r'version "((\d+)[^"]*)"', told)
+    if version is None or int(version[2]) < _JAVA_NEEDED:
+        raise NoKafka(f"Java {version[2] if version else '?'} {where} is older than {_JAVA_NEEDED}")
+    return Path(found), version[1]
 
 
 def _cache() -> Path:

@@ -18,9 +18,10 @@ import pytest
 from docker.errors import DockerException
 from testcontainers.core.container import DockerContainer
 
-from streams.broker import InMemoryBroker, LocalBroker
+from streams.broker import InMemoryBroker
 from streams.errors import BadInput
 from streams.kafka_jars import KafkaJars, NoKafka, find_kafka
+from streams.local_broker import LocalBroker
 from streams.settings import TOPIC_PREFIX_VARIABLE, Settings
 from streams.topics import connect_admin, create_topics
 from tribrain.cli import main

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from streams.broker import LocalBroker
 from streams.kafka_jars import KafkaJars
+from streams.local_broker import LocalBroker
 from streams.settings import Settings
 from streams.topics import create_topics
 from tests.tribrain.test_readme import free_port

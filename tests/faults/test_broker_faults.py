@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from streams.broker import LocalBroker
 from streams.codec import encode
 from streams.contracts import RunEnd, TraceEvent
 from streams.feed import read_latest_snapshot
 from streams.kafka_jars import KafkaJars
+from streams.local_broker import LocalBroker
 from streams.publisher import TracePublisher
 from streams.replay import read_topic
 from streams.settings import Settings

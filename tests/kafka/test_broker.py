@@ -4,13 +4,15 @@ import os
 import socket
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from streams.broker import InMemoryBroker, LocalBroker, fetch_kafka, start_local_broker
+from streams.broker import InMemoryBroker, fetch_kafka, start_local_broker
 from streams.errors import BadInput
 from streams.kafka_jars import KafkaJars
+from streams.local_broker import LocalBroker, archive_classes
 from streams.publish_now import publish_messages
 from streams.replay import read_topic
 from streams.settings import Settings
@@ -97,6 +99,29 @@ def test_a_port_in_use_is_bad_input_that_names_it(kafka_jars: KafkaJars) -> None
         port = taken.getsockname()[1]
         with pytest.raises(BadInput, match=f"port {port} is in use"):
             LocalBroker(kafka_jars, port=port).start()
+
+
+def test_a_broker_loads_its_classes_from_javas_archive_once_that_was_made(
+    kafka_jars: KafkaJars, tmp_path: Path
+) -> None:
+    kafka = replace(kafka_jars, classes=tmp_path / "classes.jsa")
+    archive_classes(kafka)
+    made = (tmp_path / "classes.jsa").stat().st_mtime_ns
+    loaded = tmp_path / "loaded.log"
+    with LocalBroker(kafka, java_options=(f"-Xlog:class+load:file={loaded}",)):
+        lines = [line for line in loaded.read_text().splitlines() if " org.apache.kafka." in line]
+    assert sum("shared objects file" in line for line in lines) > 0.9 * len(lines) > 900
+    archive_classes(kafka)
+    assert (tmp_path / "classes.jsa").stat().st_mtime_ns == made
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_an_archive_of_classes_that_java_cannot_use_stops_no_broker(
+    kafka_jars: KafkaJars, tmp_path: Path
+) -> None:
+    (tmp_path / "classes.jsa").write_bytes(b"of another Java")
+    with LocalBroker(replace(kafka_jars, classes=tmp_path / "classes.jsa")) as broker:
+        assert create_topics(Settings(bootstrap_servers=broker.bootstrap_servers)).created
 
 
 def test_stopping_ends_the_process_within_five_seconds_and_removes_its_data(kafka_jars: KafkaJars) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient
 
-from streams.broker import LocalBroker
 from streams.codec import decode_trace, encode
 from streams.contracts import RunEnd, TraceEvent
 from streams.errors import BadInput
 from streams.kafka_jars import KafkaJars
+from streams.local_broker import LocalBroker
 from streams.publish_now import publish_trace_file
 from streams.publisher import TracePublisher
 from streams.replay import read_topic
