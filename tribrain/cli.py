@@ -14,6 +14,7 @@ from typing import NoReturn
 import click
 
 from streams.errors import BadInput
+from tribrain.repeated_lines import RepeatedLines
 
 _COMMANDS = {
     "demo": ("tribrain.demo:demo", "The whole loop on this machine: runs that learn while they run."),
@@ -91,7 +92,10 @@ class _LazyGroup(click.Group):
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
 def cli(verbose: bool) -> None:
     """TriBrain learns what people prefer in generated videos while they are being generated."""
+    handler = logging.StreamHandler()
+    handler.addFilter(RepeatedLines())
     logging.basicConfig(
+        handlers=[handler],
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )

@@ -1,0 +1,36 @@
+"""Log lines that say the same again: an outage makes some clients write twenty of them a second."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+
+_EVERY_S = 10.0
+_REMEMBERED = 200
+"""Different lines."""
+
+
+class RepeatedLines(logging.Filter):
+    """Lets equal lines through once in ``every_s`` seconds, with the number of those that it kept back."""
+
+    def __init__(self, every_s: float = _EVERY_S, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._every_s, self._clock = every_s, clock
+        self._passed: dict[tuple[str, int, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now, message = self._clock(), record.getMessage()
+        line = record.name, record.levelno, message
+        passed_at, kept_back = self._passed.get(line, (-math.inf, 0))
+        if now < passed_at + self._every_s:
+            self._passed[line] = passed_at, kept_back + 1
+            return False
+        if kept_back:
+            record.msg, record.args = f"{message} (and {kept_back} times more before)", ()
+        self._passed.pop(line, None)
+        self._passed[line] = now, 0
+        if len(self._passed) > _REMEMBERED:
+            del self._passed[next(iter(self._passed))]
+        return True
