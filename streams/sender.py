@@ -29,8 +29,6 @@ _POISON = (
     MessageSizeTooLargeError,
     RecordListTooLargeError,
 )
-
-
 R = TypeVar("R", bound=Record)
 
 
