@@ -18,7 +18,6 @@ from runner.interfaces import Matrix, Vector
 from streams.artifacts import ArtifactError, StoreAway, fetch
 from streams.contracts import AdapterSnapshot, GateState
 from streams.errors import BadInput
-from streams.feed import FeedOf
 from streams.settings import Settings
 from trainers.lora.extra import require_extra
 
@@ -90,6 +89,9 @@ class AdapterFeed:
         base: str | None = None,
         try_again_s: float = _TRY_AGAIN_S,
     ) -> None:
+        # Not at the top: an adapter of a folder needs no client of Kafka.
+        from streams.feed import FeedOf
+
         self.name = NAME
         self._cache, self._base, self._try_again_s = cache, base, try_again_s
         self._refused: Counter[str] = Counter()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -35,7 +35,9 @@ from trainers.bradley_terry import critics_mean
 from trainers.former import PairFormer
 from trainers.learner import PreferenceLearner
 from trainers.pairing import PairingRules
-from trainers.text.learner import TextLearner
+
+if TYPE_CHECKING:
+    from trainers.text.learner import TextLearner
 
 # Streams of random numbers that must not depend on each other.
 # 0 is the hidden taste.
@@ -63,6 +65,13 @@ class _PublishedTexts:
         return self.reward
 
 
+def _text_learner() -> TextLearner:
+    # Not at the top: numba takes half a second, which the process that hands out the seeds does not need.
+    from trainers.text.learner import TextLearner
+
+    return TextLearner()
+
+
 @dataclass(slots=True)
 class Learning:
     """All that is learnt in an arm's stream of tasks, and what was last published of it."""
@@ -70,7 +79,7 @@ class Learning:
     controller: ThompsonController = field(default_factory=ThompsonController)
     former: PairFormer = field(default_factory=lambda: PairFormer(PairingRules()))
     learner: PreferenceLearner = field(default_factory=PreferenceLearner)
-    text_learner: TextLearner = field(default_factory=TextLearner)
+    text_learner: TextLearner = field(default_factory=_text_learner)
     published: _Published = field(default_factory=_Published)
     texts: _PublishedTexts = field(default_factory=_PublishedTexts)
 

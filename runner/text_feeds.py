@@ -11,7 +11,6 @@ from typing import ClassVar, Self
 from runner.interfaces import Matrix, Vector
 from streams.contracts import GateState, TextSnapshot
 from streams.errors import BadInput
-from streams.feed import FeedOf
 from streams.files import read_reward
 from streams.settings import Settings
 
@@ -62,6 +61,9 @@ class TextSnapshotFeed:
     name: ClassVar[str] = NAME
 
     def __init__(self, settings: Settings, model: str = "default") -> None:
+        # Not at the top: most runs follow nothing, and Kafka's client takes a third of a second.
+        from streams.feed import FeedOf
+
         self._ready: RewardOfTexts | None = None
         self._unreadable: Counter[str] = Counter()
         self._feed = FeedOf(TextSnapshot, settings, model, on_snapshot=self._take)

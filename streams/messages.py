@@ -1,4 +1,4 @@
-"""A message as it was read from a topic, and one that is to be written: bytes, nothing decoded."""
+"""Messages as they were read from a topic, or are to be written: bytes, nothing decoded."""
 
 from __future__ import annotations
 
@@ -35,3 +35,13 @@ class Outgoing:
     headers: tuple[tuple[str, bytes], ...] = ()
     partition: int | None = None
     """By default the one that the key decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is to be on Kafka, and the run that it is of."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    run_id: str

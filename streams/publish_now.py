@@ -14,7 +14,8 @@ from streams.codec import encode
 from streams.contracts import RunEnd, TraceEvent
 from streams.errors import BadInput
 from streams.files import missing_ends, read_trace
-from streams.sender import Record, RecordSender
+from streams.messages import Record
+from streams.sender import RecordSender
 from streams.settings import Settings
 from streams.spool import BATCH_BYTES, BATCH_RECORDS
 from streams.topics import connect_admin

@@ -21,7 +21,8 @@ from kafka.errors import KafkaError
 from streams.codec import encode
 from streams.contracts import RunEnd, TraceEvent
 from streams.fail_points import reach
-from streams.sender import Record, RecordSender
+from streams.messages import Record
+from streams.sender import RecordSender
 from streams.settings import MAX_RECORD_BYTES, Settings
 from streams.spool import MAX_BYTES, Spool, SpooledRecord, SpoolError, SpoolStatus
 

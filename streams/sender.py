@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TypeVar
 
 from kafka import KafkaProducer
@@ -18,6 +17,7 @@ from kafka.errors import (
 )
 from kafka.producer.future import FutureRecordMetadata
 
+from streams.messages import Record
 from streams.settings import Settings, producer_config
 
 _WAIT_S = 0.5
@@ -29,18 +29,6 @@ _POISON = (
     MessageSizeTooLargeError,
     RecordListTooLargeError,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What is to be on Kafka, and the run that it is of."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    run_id: str
-
-
 R = TypeVar("R", bound=Record)
 
 

@@ -20,7 +20,7 @@ from typing import Self
 from streams.errors import BadInput
 from streams.fail_points import reach
 from streams.files import sync_directory
-from streams.sender import Record
+from streams.messages import Record
 from streams.shared_file import SharedFile
 
 MAX_BYTES = 1 << 30

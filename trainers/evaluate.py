@@ -6,23 +6,23 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold
 
 from streams.contracts import TRUSTED_SOURCES, PreferencePair, RewardSnapshot
 from streams.errors import BadInput
 from trainers.bradley_terry import prob_prefer
-from trainers.compiled import Array
 from trainers.estimators import LEARNERS, PairEstimator, Recipe
 from trainers.features import Vocabulary, is_critic, of_pair
 from trainers.normalise import CriticRanges
 from trainers.pair_weights import weight_of_each
 from trainers.proxies import label_weights, room_left
 from trainers.tally import BINS, Tally, log_loss
+
+if TYPE_CHECKING:
+    from trainers.compiled import Array
 
 Ints = NDArray[np.int64]
 
@@ -141,6 +141,8 @@ def batch_optimum(train: PairTable, seed: int = 0) -> Array:
     best = max(_PENALTIES)
     folds = min(_FOLDS, train.n_tasks)
     if folds > 1:
+        from sklearn.model_selection import GroupKFold
+
         losses = dict.fromkeys(_PENALTIES, 0.0)
         splitter = GroupKFold(folds, shuffle=True, random_state=seed)
         for fitted, left_out in splitter.split(Z, groups=train.tasks):
@@ -238,6 +240,9 @@ def _fitted_slope(x: Array, w: Array) -> float:
 
 def _fit(Z: Array, w: Array, penalty: float) -> Array:
     """Each pair and its mirror image, so that both classes are there."""
+    # Not at the top: scikit-learn takes two seconds, and what a finished model is worth needs none of it.
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=penalty, fit_intercept=False, max_iter=1000)
     labels = np.repeat([1, 0], len(Z))
     return np.asarray(model.fit(np.vstack([Z, -Z]), labels, np.concatenate([w, w])).coef_[0])

@@ -13,10 +13,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from river import base
-from river.drift import ADWIN
 
 from trainers.compiled import Array, compiled
 from trainers.features import YOUTH, is_critic, reach_of, unit_of
+from trainers.lean_river import without_sklearn
+
+with without_sklearn():
+    from river.drift import ADWIN
 
 _BLOCK = 8.0
 """Weight of pairs whose mean loss is one observation of the drift detector. Pairs of one task are alike, and

@@ -14,7 +14,6 @@ from streams.contracts import PairMessage, PreferencePair, RewardSnapshot, RunCl
 from streams.dead_letters import dead_letter
 from streams.errors import BadInput
 from streams.messages import Outgoing, StoredMessage
-from streams.partitions import partition_of
 from trainers.estimators import Recipe
 from trainers.former import Formed, LateEvent, PairFormer
 from trainers.learner import PreferenceLearner
@@ -101,7 +100,12 @@ class TraceProcessor:
             first_offsets.pop(run_id, None)
 
     def _home(self, run_id: str) -> int | None:
-        return partition_of(run_id.encode(), self.partitions) if self.partitions else None
+        if not self.partitions:
+            return None
+        # Not at the top: a replay of files needs no client of Kafka.
+        from streams.partitions import partition_of
+
+        return partition_of(run_id.encode(), self.partitions)
 
     def _to_run(self, run_id: str, value: bytes) -> Outgoing:
         return Outgoing(self._trace_topic, run_id.encode(), value, partition=self._home(run_id))

@@ -12,11 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from river import base, linear_model, optim
-from river.utils import VectorDict
+from river import base
 
 from trainers.compiled import Array, compiled
 from trainers.features import UNIT, YOUTH, is_critic, reach_of, unit_of
+from trainers.lean_river import without_sklearn
+
+with without_sklearn():
+    from river import linear_model, optim
+    from river.utils import VectorDict
 
 
 @compiled

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from trainers.datasets.rewards import RatedSample
-from tribrain.plots import CRITICS, DPI, MODEL, Picture, plain, png
+from tribrain.plots import CRITICS, MODEL, Picture, new_figure, plain, png, whole_numbers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _BINS = 24
 
@@ -49,7 +51,7 @@ def tasks_plot(distinct: Sequence[RatedSample], chosen: Sequence[RatedSample]) -
         axes.bar(places + shift, [per_task[n] for n in range(most + 1)], width=0.4, color=colour, label=label)
     axes.set_xlabel("videos of a task")
     axes.set_ylabel("tasks")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.xaxis)
     axes.legend(frameon=False, fontsize=9)
     return Picture(
         png(figure), f"Bar chart of the videos of {len(before)} tasks; {len(after)} of them have a chosen one"
@@ -57,8 +59,8 @@ def tasks_plot(distinct: Sequence[RatedSample], chosen: Sequence[RatedSample]) -
 
 
 def _figure() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(5.8, 3.2), dpi=DPI, layout="constrained")
+    figure = new_figure(5.8, 3.2)
     axes = figure.add_subplot()
     plain(axes)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.yaxis)
     return figure, axes

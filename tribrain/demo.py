@@ -24,11 +24,8 @@ from runner.refiner import Arm
 from runner.reward import PreferencePolicy
 from runner.stopping import StopRules
 from runner.worlds.simulated import SimulatedWorld, random_goal
-from streams.broker import start_local_broker
 from streams.errors import BadInput
-from streams.publisher import TracePublisher
 from streams.settings import Settings
-from streams.topics import create_topics
 from tribrain import options
 from tribrain.demo_lora import REWRITES, AdapterMonitor, lora_plan, serve_lora_process
 from tribrain.demo_progress import FinishedRun, Monitor, show
@@ -116,6 +113,10 @@ def _run(
     interrupts: Interrupts,
 ) -> bool:
     """The demo itself; whether it was interrupted."""
+    # Not at the top, here and below: Kafka's clients take a third of a second, and --help needs none.
+    from streams.broker import start_local_broker
+    from streams.topics import create_topics
+
     interrupted = False
     with ExitStack() as stack:
         if bootstrap_servers:
@@ -157,6 +158,8 @@ def _run(
 
 def _run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor, interrupts: Interrupts) -> None:
     """All runs, ``plan.parallel`` at a time, in threads: the heavy work holds no interpreter lock."""
+    from streams.publisher import TracePublisher
+
     stop = threading.Event()
     controller = _SharedController()
     publisher = TracePublisher(settings, plan.out / "spool.sqlite")

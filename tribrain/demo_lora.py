@@ -14,7 +14,6 @@ from typing import Any
 from runner.adapter_feed import NAME, AdapterFeed
 from streams.contracts import AdapterSnapshot, TraceEvent
 from streams.errors import BadInput
-from streams.feed import FeedOf
 from streams.settings import Settings
 from trainers.lora.base_model import packaged_base
 from trainers.lora.extra import require_extra
@@ -59,6 +58,9 @@ class AdapterMonitor:
     """Which adapters were published, and what the runs made of them, as far as the topics tell."""
 
     def __init__(self, plan: LoraPlan, settings: Settings, out: Path, started: float) -> None:
+        # Not at the top: it brings Kafka's client.
+        from streams.feed import FeedOf
+
         self._plan = plan
         self._started = started
         self._lock = threading.Lock()

@@ -19,8 +19,6 @@ from rich.table import Table
 from runner.loop import RunResult
 from streams.codec import decode_pair, decode_trace
 from streams.contracts import PairsEnd, PreferencePair, RewardSnapshot, RunClosed, TraceEvent
-from streams.feed import SnapshotFeed
-from streams.follow import TopicFollower
 from streams.messages import StoredMessage
 from streams.settings import Settings
 from tribrain.demo_lora import AdapterMonitor
@@ -48,6 +46,10 @@ class Monitor:
         adapters: AdapterMonitor | None = None,
     ) -> None:
         """``services``: the trainer, and whatever else the demo keeps alive."""
+        # Not at the top: they bring Kafka's client.
+        from streams.feed import SnapshotFeed
+        from streams.follow import TopicFollower
+
         self._services = services
         self.adapters = adapters
         self.started = 0

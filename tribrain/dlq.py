@@ -10,8 +10,6 @@ from rich.progress import MofNCompleteColumn, TextColumn
 
 from streams.dead_letters import DeadLetter, pending_letters, replay_of
 from streams.errors import BadInput
-from streams.produce import produce
-from streams.replay import read_topic
 from streams.settings import Settings
 from tribrain import options
 from tribrain.output import progress
@@ -69,6 +67,8 @@ def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool)
     if unknown:
         raise BadInput(f"{', '.join(sorted(unknown))}: no such dead letter; tribrain dlq list names them")
     chosen = [letter for letter in letters if not names or letter.name in names]
+    from streams.produce import produce
+
     messages = (m for letter in chosen for m in replay_of(letter, settings.dead_letters_topic))
     with progress(TextColumn("replaying"), MofNCompleteColumn()) as bar:
         task = bar.add_task("letters", total=2 * len(chosen))
@@ -78,6 +78,9 @@ def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool)
 
 
 def _pending(settings: Settings) -> list[DeadLetter]:
+    # Not at the top: Kafka's client takes a third of a second, and --help needs none.
+    from streams.replay import read_topic
+
     return pending_letters(read_topic(settings, settings.dead_letters_topic))
 
 

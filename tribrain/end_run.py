@@ -14,8 +14,6 @@ from streams.codec import ContractError, decode_trace, encode
 from streams.contracts import RunClosed, RunEnd, TraceEvent
 from streams.errors import BadInput
 from streams.messages import Outgoing, StoredMessage
-from streams.produce import produce
-from streams.replay import read_topic
 from streams.settings import Settings
 from tribrain import options
 
@@ -45,6 +43,11 @@ def end_run(
     if bool(run_ids) == (silent_for_s is not None):
         raise BadInput("give the ids of runs or --silent-for-s, and not both")
     settings = Settings.from_environment(bootstrap_servers)
+
+    # Not at the top: Kafka's client takes a third of a second, and --help needs none.
+    from streams.produce import produce
+    from streams.replay import read_topic
+
     with Console(stderr=True).status(f"reading {settings.trace_topic}"):
         open_runs = _open_runs(read_topic(settings, settings.trace_topic))
     if silent_for_s is not None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from runner.experiment_figures import Estimate, Figures
 from runner.experiment_plan import CONDITIONS, Plan
-from tribrain.plots import CRITICS, DPI, MODEL, Picture, plain, png
+from tribrain.plots import CRITICS, MODEL, Picture, new_figure, plain, png, whole_numbers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _SHOWN = "clean"
 
 
 def experiment_plot(measured: Mapping[str, Figures], plan: Plan, seeds: int) -> Picture:
     """Three panels: the curves of the clean condition, generations saved, and quality gained."""
-    figure = Figure(figsize=(13.2, 4.6), dpi=DPI, layout="constrained")
+    from matplotlib.ticker import PercentFormatter
+
+    figure = new_figure(13.2, 4.6)
     curves, saved, gained = figure.subplots(1, 3, width_ratios=(1.15, 1, 1))
     _draw_curves(curves, measured[_SHOWN])
     main = [condition.name for condition in CONDITIONS]
@@ -79,7 +82,7 @@ def _draw_curves(axes: Axes, these: Figures) -> None:
     axes.set_title(f"{_SHOWN}: true quality of the best video so far", fontsize=11)
     axes.set_xlabel("generations")
     axes.set_ylabel("mean over seeds and tasks")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.xaxis)
     axes.legend(loc="upper left")
 
 

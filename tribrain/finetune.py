@@ -14,7 +14,6 @@ import orjson
 
 from runner.command_template import CommandTemplate
 from runner.finetune.comparison import PairedTask
-from runner.finetune.cycle import PROMOTED, Job, serve
 from runner.finetune.tasks import MOST_SIMULATED, generated_by, simulated, simulated_tasks, tasks_of
 from runner.interfaces import AnyCritic
 from streams.contracts import RewardSnapshot
@@ -22,7 +21,6 @@ from streams.errors import BadInput
 from streams.files import read_bytes
 from streams.serving import ServingSnapshot
 from streams.settings import Settings
-from streams.topics import create_topics
 from trainers.datasets.build import WritingRules
 from trainers.datasets.captions import CaptionKind
 from trainers.datasets.choice import ChoiceRules
@@ -173,6 +171,10 @@ def finetune(
     if generate_cmd is not None and "{image}" in generate_cmd and not all(task.image for task in tasks):
         raise BadInput("--generate-cmd has {image}, and the prompts have none; give WoW's JSON Lines")
     require_extra()
+    # Not at the top: Kafka's client takes a third of a second, which bad input need not wait for.
+    from runner.finetune.cycle import PROMOTED, Job, serve
+    from streams.topics import create_topics
+
     lines = GeneratorLines()
     try:
         with Interrupts(), ExitStack() as stack:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING
 
 from runner.finetune_experiment import ARMS, CRITICS, RANDOM, REWARD, FinetuneFigures, FinetunePlan
 from tribrain.experiment_plot import draw_estimates
 from tribrain.plots import CRITICS as CRITICS_COLOUR
-from tribrain.plots import DPI, MODEL, Picture, plain, png
+from tribrain.plots import MODEL, Picture, new_figure, plain, png, whole_numbers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _LOOKS = {
     REWARD: ("highest learnt reward", MODEL, "-", "o"),
@@ -20,7 +21,7 @@ _LOOKS = {
 
 def finetune_plot(figures: FinetuneFigures, plan: FinetunePlan, seeds: int) -> Picture:
     """Two panels: the true quality after each round, and the differences after the last one."""
-    figure = Figure(figsize=(10.4, 4.4), dpi=DPI, layout="constrained")
+    figure = new_figure(10.4, 4.4)
     curves, differences = figure.subplots(1, 2, width_ratios=(1.1, 1))
     _draw_curves(curves, figures)
     last = {name: estimates[-1] for name, estimates in figures.difference.items()}
@@ -56,5 +57,5 @@ def _draw_curves(axes: Axes, figures: FinetuneFigures) -> None:
     axes.set_title("true quality on unseen tasks", fontsize=11)
     axes.set_xlabel("rounds of fine-tuning")
     axes.set_ylabel("mean over seeds")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.xaxis)
     axes.legend(loc="upper left")

@@ -10,12 +10,9 @@ import click
 import orjson
 from rich.console import Console
 
-from streams.broker import fetch_kafka, start_local_broker
 from streams.errors import BadInput
 from streams.files import read_trace
-from streams.publish_now import publish_trace_file
 from streams.settings import Settings
-from streams.topics import create_topics
 from tribrain import options
 
 
@@ -32,6 +29,10 @@ def broker(port: int | None, data_dir: Path | None, fetch_only: bool, as_json: b
     Apache Kafka where Java 17+ and its files (Maven, or KAFKA_HOME) are there; else librdkafka's in-memory
     test broker, and the output says so.
     """
+    # Not at the top, here and below: Kafka's clients take a third of a second, and --help needs none.
+    from streams.broker import fetch_kafka, start_local_broker
+    from streams.topics import create_topics
+
     if fetch_only:
         note = fetch_kafka()
         if as_json:
@@ -67,6 +68,8 @@ def create(
     bootstrap_servers: str | None, trace_partitions: int, replication_factor: int, as_json: bool
 ) -> None:
     """Create the topics that are missing; those that are there stay as they are."""
+    from streams.topics import create_topics
+
     given = Settings.from_environment(bootstrap_servers)
     settings = Settings(
         bootstrap_servers=given.bootstrap_servers,
@@ -93,6 +96,10 @@ def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> 
     """
     settings = Settings.from_environment(bootstrap_servers)
     read_trace(trace)  # before anything is asked of the broker
+
+    from streams.publish_now import publish_trace_file
+    from streams.topics import create_topics
+
     create_topics(settings)
     with Console(stderr=True).status(f"sending {trace}"):
         published = publish_trace_file(settings, trace)

@@ -6,14 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
-DPI = 150
+if TYPE_CHECKING:  # half a second, which is for who draws
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+_DPI = 150
 _WIDTH_IN, _HEIGHT_IN = 5.8, 3.5
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 MODEL, CRITICS, _GATE = "#0072b2", "#d55e00", "#009e73"
@@ -74,6 +76,8 @@ def mean_curve(name: str, courses: Sequence[Values], length: int) -> Curve:
 
 def weights_plot(weights: Mapping[str, float]) -> Picture:
     """Horizontal bars, the largest weight on top, coloured by failure mode (the name after the dot)."""
+    from matplotlib.patches import Patch
+
     ordered = sorted(weights.items(), key=lambda item: item[1])
     modes = sorted({_mode(name) for name in weights})
     colours = {mode: _MODE_COLOURS[i % len(_MODE_COLOURS)] for i, mode in enumerate(modes)}
@@ -155,7 +159,7 @@ def comparison_plot(panels: Mapping[str, Sequence[Curve]], *, counted: str = "it
     drawn = {title: curves for title, curves in drawn.items() if curves}
     if not drawn:
         return None
-    figure = Figure(figsize=(max(_WIDTH_IN, 5.2 * len(drawn)), 3.9), dpi=DPI, layout="constrained")
+    figure = new_figure(max(_WIDTH_IN, 5.2 * len(drawn)), 3.9)
     for position, (title, curves) in enumerate(drawn.items(), start=1):
         axes = figure.add_subplot(1, len(drawn), position)
         plain(axes)
@@ -170,7 +174,7 @@ def comparison_plot(panels: Mapping[str, Sequence[Curve]], *, counted: str = "it
         axes.set_title(title, fontsize=11)
         axes.set_xlabel(counted)
         axes.set_ylabel("mean over runs ± standard error")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axes.xaxis)
         axes.legend(loc="best")
     ends = "; ".join(
         f"{title}, {curve.name}: {curve.mean[0]:.2f} at first, {curve.mean[-1]:.2f} in the end"
@@ -221,10 +225,23 @@ def _short(text: str) -> str:
 
 
 def _figure(height_in: float = _HEIGHT_IN) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_WIDTH_IN, height_in), dpi=DPI, layout="constrained")
+    figure = new_figure(_WIDTH_IN, height_in)
     axes = figure.add_subplot()
     plain(axes)
     return figure, axes
+
+
+def new_figure(width_in: float, height_in: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width_in, height_in), dpi=_DPI, layout="constrained")
+
+
+def whole_numbers(axis: Axis) -> None:
+    """Ticks at these alone."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True))
 
 
 def plain(axes: Axes) -> None:

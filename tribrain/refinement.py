@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,10 +20,12 @@ from runner.rewrites import MAX_REWRITES
 from runner.stopping import StopRules
 from runner.text_feeds import TextFileFeed, TextSnapshotFeed
 from streams.errors import BadInput
-from streams.feed import SnapshotFeed
 from streams.settings import Settings
 from tribrain import options
 from tribrain.output import cache_folder
+
+if TYPE_CHECKING:
+    from streams.feed import SnapshotFeed
 
 PUBLISHED_TEXTS = ("text", "lora")
 """What ``--text-rm`` may follow on Kafka."""
@@ -217,6 +219,9 @@ def open_refinement(
         if (snapshot := feed.latest()) is not None:
             click.echo(f"{preference_rm}: {snapshot.statement}", err=True)
     elif settings is not None:
+        # Not at the top: a run without a broker needs no client of Kafka.
+        from streams.feed import SnapshotFeed
+
         feed = stack.enter_context(SnapshotFeed(settings, model, critics=names))
     return Refinement(
         critics=chosen,

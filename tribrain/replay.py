@@ -14,13 +14,10 @@ from rich.progress import SpinnerColumn, TextColumn
 from streams.codec import decode_snapshot, encode
 from streams.contracts import PairStrategy, RewardSnapshot
 from streams.errors import BadInput
-from streams.feed import read_snapshots
 from streams.files import missing_ends, read_trace
 from streams.messages import StoredMessage
-from streams.replay import read_topic
 from streams.selection import Selection, select_pairs, select_runs
 from streams.settings import Settings
-from streams.topics import connect_admin
 from trainers.estimators import LearnerName, Recipe
 from trainers.pairing import PairingRules
 from trainers.processors import TraceProcessor
@@ -114,6 +111,9 @@ def replay(
         Settings(bootstrap_servers="none:1") if traces else Settings.from_environment(bootstrap_servers)
     )
     if not traces:
+        # Not at the top, here and below: Kafka's client takes a third of a second, and files need none.
+        from streams.topics import connect_admin
+
         connect_admin(settings, _CONNECT_S).close()
     recipe = Recipe(learner=learner) if learner else None
     held: dict[str, list[RewardSnapshot]] = {}
@@ -129,13 +129,10 @@ def replay(
             lines = list(_numbered(_trace_lines(traces), settings.trace_topic))
             pairs = _form(lambda: counted(lines), selection, rules, settings)
         elif source == "trace":
-            pairs = _form(
-                lambda: counted(read_topic(settings, settings.trace_topic)), selection, rules, settings
-            )
+            pairs = _form(lambda: counted(_read(settings, settings.trace_topic)), selection, rules, settings)
         else:
             held = _held_within(settings, selection)
-            recorded = counted(read_topic(settings, settings.pairs_topic))
-            pairs = list(select_pairs(recorded, selection))
+            pairs = list(select_pairs(counted(_read(settings, settings.pairs_topic)), selection))
         replayed = {
             name: learn_again(messages, name, held.get(name, []), settings.pairs_topic, recipe)
             for name, messages in by_model(pairs, rules).items()
@@ -154,10 +151,18 @@ def replay(
         sys.exit(1)
 
 
+def _read(settings: Settings, topic: str) -> Iterator[StoredMessage]:
+    from streams.replay import read_topic
+
+    return read_topic(settings, topic)
+
+
 def _held_within(settings: Settings, selection: Selection) -> dict[str, list[RewardSnapshot]]:
     """Model to the published snapshots that the selected pairs can give, oldest first."""
     if not selection.is_prefix:
         return {}
+    from streams.feed import read_snapshots
+
     return {
         model: within
         for model, of_model in read_snapshots(settings).items()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from typing import TYPE_CHECKING
 
 from runner.picks import NAMES, Interval, Picks, Policy
 from trainers.explain import Effect, Explanation, ratio_text
-from tribrain.plots import CRITICS, DPI, MODEL, Picture, plain, png
+from tribrain.plots import CRITICS, MODEL, Picture, new_figure, plain, png
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _STYLES: Mapping[Policy, tuple[str, str, str]] = {
     "oracle": ("#555555", ":", "^"),
@@ -26,7 +26,7 @@ _NAME_CHARS = 44
 
 def picks_plot(picks: Picks) -> Picture:
     """Left the human score of every policy's pick over k, right what it gains on the critics' mean."""
-    figure = Figure(figsize=(10.4, 4.2), dpi=DPI, layout="constrained")
+    figure = new_figure(10.4, 4.2)
     left, right = figure.subplots(1, 2)
     for axes, title in ((left, "the candidate that is picked"), (right, "compared with the critics' mean")):
         plain(axes)
@@ -55,7 +55,7 @@ def picks_plot(picks: Picks) -> Picture:
 def effects_plot(explanation: Explanation) -> Picture:
     """A forest plot: each feature's odds ratio with its interval on a log axis, the strongest on top."""
     rows = list(reversed(explanation.effects))
-    figure = Figure(figsize=(7.4, 1.7 + 0.32 * len(rows)), dpi=DPI, layout="constrained")
+    figure = new_figure(7.4, 1.7 + 0.32 * len(rows))
     axes = figure.add_subplot()
     plain(axes)
     axes.set_xscale("log")
@@ -87,7 +87,7 @@ _POINT = "point estimate, no interval"
 
 def reliability_plot(curves: Mapping[str, Sequence[tuple[float, float, int]]]) -> Picture:
     """Per learner (mean confidence, share that was right, pairs) of each bin; the diagonal is honest."""
-    figure = Figure(figsize=(5.8, 4.6), dpi=DPI, layout="constrained")
+    figure = new_figure(5.8, 4.6)
     axes = figure.add_subplot()
     plain(axes)
     axes.plot([0.5, 1.0], [0.5, 1.0], color=_UNSURE, linestyle=":", label="as confident as right")
@@ -119,6 +119,8 @@ def _colour(effect: Effect) -> str:
 
 def _odds_axis(axes: Axes, rows: Sequence[Effect]) -> None:
     """Ticks such as ×0.5, ×1, ×2 rather than powers of ten, as long as they fit."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
     ends = [1.0, *(e.odds_ratio for e in rows), *(end for e in rows for end in e.odds_ratio_ci95 or ())]
     low, high = min(ends), max(ends)
     axes.set_xlim(low / 1.12, high * 1.12)

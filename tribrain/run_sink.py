@@ -6,15 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from runner.critics.opinion import is_missing
 from streams.contracts import RunEnd, TraceEvent
-from streams.publisher import TracePublisher
 from streams.settings import Settings
 from tribrain.output import progress
+
+if TYPE_CHECKING:
+    from streams.publisher import TracePublisher
 
 # What has not left by then is safe in the spool.
 _FLUSH_S = 5.0
@@ -75,7 +78,12 @@ def run_progress() -> Progress:
 @contextmanager
 def run_sink(settings: Settings | None, out: Path, shown: Progress, videos: int) -> Iterator[RunSink]:
     """The sink of a run in ``out``. In the end it says what has not reached Kafka; that is in the spool."""
-    publisher = TracePublisher(settings, out / "spool.sqlite") if settings is not None else None
+    publisher = None
+    if settings is not None:
+        # Not at the top: a run without a broker needs no client of Kafka.
+        from streams.publisher import TracePublisher
+
+        publisher = TracePublisher(settings, out / "spool.sqlite")
     sink = RunSink(publisher, shown, videos)
     try:
         yield sink

@@ -13,8 +13,6 @@ import click
 from streams.artifacts import ArtifactStore, open_store, path_name
 from streams.errors import BadInput
 from streams.settings import Settings as Kafka
-from streams.snapshot_writer import Fenced
-from streams.topics import create_topics
 from trainers.lora.extra import require_extra
 from trainers.lora.settings import ALL, TOP_HALF, Settings
 from tribrain import options
@@ -161,6 +159,9 @@ def serve_lora(
     if every_pairs > most_pairs:
         raise BadInput(f"--every-pairs {every_pairs} is more than --most-pairs {most_pairs}; give fewer")
     require_extra()
+    # Not at the top: Kafka's clients take half a second, and --help needs none.
+    from streams.snapshot_writer import Fenced
+
     work = work_dir or _default_work(store, model)
     artifacts = open_store(store)
     os.nice(niceness)
@@ -201,6 +202,7 @@ def _serve(
     *,
     once: bool,
 ) -> None:
+    from streams.topics import create_topics
     from trainers.lora.prepare import checked_base
 
     checked_base(base_model, settings)

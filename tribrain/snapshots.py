@@ -15,10 +15,7 @@ from rich.table import Table
 from streams.codec import encode
 from streams.contracts import RewardSnapshot, Rollback
 from streams.errors import BadInput
-from streams.feed import read_snapshots
 from streams.messages import Outgoing, StoredMessage
-from streams.produce import produce
-from streams.replay import read_topic
 from streams.settings import Settings
 from trainers.explain import log_odds
 from trainers.relearn import learn_up_to, one_log, relearn
@@ -89,6 +86,8 @@ def verify(version: int | None, bootstrap_servers: str | None, model: str, as_js
             f"version {version} of model {model!r} is from a pairs topic that was deleted since; "
             "it cannot be computed again"
         )
+    from streams.replay import read_topic
+
     with progress(TextColumn("snapshots"), MofNCompleteColumn()) as bar:
         task = bar.add_task("snapshots", total=len(chosen))
         differing = []
@@ -124,6 +123,9 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
     earlier model under a version of its own as soon as it reads the event. What was learnt since then stays
     unlearnt, also when it comes again.
     """
+    from streams.produce import produce
+    from streams.replay import read_topic
+
     settings = Settings.from_environment(bootstrap_servers)
     held = _held(settings, model)
     newest = held[-1][1]
@@ -151,6 +153,9 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
 
 
 def _held(settings: Settings, model: str) -> list[tuple[StoredMessage, RewardSnapshot]]:
+    # Not at the top: Kafka's client takes a third of a second, and --help needs none.
+    from streams.feed import read_snapshots
+
     held = read_snapshots(settings).get(model, [])
     if not held:
         raise BadInput(

@@ -11,10 +11,8 @@ import orjson
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from streams.errors import BadInput
-from streams.publisher import TracePublisher
 from streams.settings import Settings
 from streams.spool import Spool, SpoolStatus
-from streams.topics import create_topics
 from tribrain import options
 from tribrain.output import progress
 
@@ -79,6 +77,10 @@ def _send(settings: Settings, opened: Spool, total: int) -> str | None:
     """Why something that Kafka would take is left, in one line; None where nothing is."""
     if not total:
         return None
+    # Not at the top: Kafka's client takes a third of a second, and the spool itself needs none.
+    from streams.publisher import TracePublisher
+    from streams.topics import create_topics
+
     try:
         create_topics(settings)
     except BadInput as error:

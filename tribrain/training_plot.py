@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from tribrain.plots import CRITICS, DPI, MODEL, Picture, plain, png
+from tribrain.plots import CRITICS, MODEL, Picture, new_figure, plain, png
 
 
 def training_plot(history: Mapping[str, Any], baselines: Mapping[str, float]) -> Picture:
@@ -15,7 +13,7 @@ def training_plot(history: Mapping[str, Any], baselines: Mapping[str, float]) ->
 
     ``history`` is that of ``reward.json``; ``baselines`` are their held-out accuracies.
     """
-    figure = Figure(figsize=(9.6, 3.8), dpi=DPI, layout="constrained")
+    figure = new_figure(9.6, 3.8)
     left, right = figure.subplots(1, 2)
     held_out = history["held_out"]
     steps = [one["step"] for one in held_out]

@@ -13,9 +13,7 @@ from rich.progress import SpinnerColumn, TextColumn
 from rich.table import Table
 
 from streams.contracts import PairStrategy
-from streams.feed import read_snapshots
 from streams.messages import StoredMessage
-from streams.replay import read_topic
 from streams.settings import Settings
 from trainers.pairing import PairingRules
 from trainers.verify import StateReport
@@ -70,6 +68,9 @@ def state_of(
 
     May be asked while trainers are at work. Raises BadInput where a topic is missing or the broker is away.
     """
+    # Not at the top: Kafka's client takes a third of a second, and --help needs none.
+    from streams.feed import read_snapshots
+    from streams.replay import read_topic
 
     def counted(topic: str) -> Iterator[StoredMessage]:
         for message in read_topic(settings, topic):

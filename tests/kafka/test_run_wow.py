@@ -44,7 +44,7 @@ def test_a_run_publishes_every_event_and_takes_a_snapshot(
     def feed(*given: Any, **named: Any) -> SnapshotFeed:
         return SnapshotFeed(*given, on_snapshot=lambda _: (wow.repo / "go").touch(), **named)
 
-    monkeypatch.setattr("tribrain.refinement.SnapshotFeed", feed)
+    monkeypatch.setattr("streams.feed.SnapshotFeed", feed)
     version = publish(settings)
     code, result = tribrain(
         *("run-wow", "--wow-repo", str(wow.repo), "--model", "dit-2b", "--image", str(wow.image)),

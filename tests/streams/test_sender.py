@@ -8,7 +8,8 @@ import pytest
 from kafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 
 from streams import sender as sender_module
-from streams.sender import Record, RecordSender
+from streams.messages import Record
+from streams.sender import RecordSender
 from streams.settings import Settings
 
 RECORDS = [Record("topic", b"key", str(number).encode(), "run-a") for number in range(4)]

@@ -1,0 +1,162 @@
+"""What ``tribrain serve-trainer`` runs: the Faust worker with the pair former and the learner wired in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import click
+
+from streams.app import build_app
+from streams.errors import BadInput
+from streams.feed import read_latest_snapshots
+from streams.incarnations import TopicMadeAgain, check_incarnations, topic_ids
+from streams.partitions import partitions_of
+from streams.settings import Settings
+from streams.snapshot_writer import Fenced, SnapshotWriter, base_of
+from trainers.estimators import Recipe
+from trainers.pairing import PairingRules
+from trainers.processors import PairProcessors, TraceProcessor
+
+log = logging.getLogger(__name__)
+
+_BAD_INPUT = 2
+_FENCED = 3
+_BROKER_S = 10.0
+_WATCH_EVERY_S = 5.0
+_T = TypeVar("_T")
+
+
+class TrainerWorker:
+    """One worker from its start to a signal, an error or its successor."""
+
+    def __init__(
+        self, settings: Settings, rules: PairingRules, recipe: Recipe | None, accept_new_topics: bool
+    ) -> None:
+        self._settings = settings
+        self._recipe = recipe
+        self._rules = rules
+        self._accept_new_topics = accept_new_topics
+        self._writers: list[SnapshotWriter] = []
+        self._failure: BaseException | None = None
+
+    async def serve(self, snapshot_every_pairs: int, snapshot_every_s: float, run_timeout_s: float) -> int:
+        """The exit code: 0 after a signal, 1 after an error, 2 for bad input, 3 where fenced off."""
+        stop = asyncio.Event()
+
+        def fail(error: BaseException) -> None:
+            self._failure = error
+            stop.set()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        settings, rules = self._settings, self._rules
+        ids = await self._in_thread(lambda: topic_ids(settings, (settings.trace_topic, settings.pairs_topic)))
+        await self._adopt(ids)
+        app = build_app(
+            settings,
+            group=f"{settings.topic_prefix}-trainer-{rules.model}",
+            trace_stage=TraceProcessor(
+                rules,
+                trace_topic=settings.trace_topic,
+                pairs_topic=settings.pairs_topic,
+                dead_letters_topic=settings.dead_letters_topic,
+            ),
+            pair_stage=PairProcessors(
+                rules,
+                snapshots_topic=settings.snapshots_topic,
+                dead_letters_topic=settings.dead_letters_topic,
+                topic_ids=ids,
+                recipe=self._recipe,
+            ),
+            writer_of=self._writer,
+            count_partitions=lambda: self._in_thread(
+                lambda: len(partitions_of(settings, settings.trace_topic, _BROKER_S))
+            ),
+            on_failure=fail,
+            snapshot_every_pairs=snapshot_every_pairs,
+            snapshot_every_s=snapshot_every_s,
+            run_timeout_s=run_timeout_s,
+        )
+        await app.start()
+        click.echo(
+            f"tribrain trainer: model {rules.model!r} learns from {settings.bootstrap_servers}", err=True
+        )
+        watch = asyncio.ensure_future(self._watch_topics(ids, fail))
+        crashed = asyncio.ensure_future(app.wait_until_stopped())
+        await asyncio.wait({asyncio.ensure_future(stop.wait()), crashed}, return_when=asyncio.FIRST_COMPLETED)
+        watch.cancel()
+        await self._end_without_a_broker(stopped=stop.is_set())
+        await app.stop()
+        for writer in self._writers:
+            await writer.close()
+        return self._exit_code(stopped=stop.is_set())
+
+    async def _end_without_a_broker(self, *, stopped: bool) -> None:
+        """End at once if none answers: Faust would wait a minute for it, and end with its own tracebacks.
+
+        Nothing is lost: whoever goes on learns again what no snapshot has.
+        """
+        settings = self._settings
+        try:
+            await self._in_thread(lambda: topic_ids(settings, (settings.trace_topic,), _BROKER_S))
+        except BadInput:
+            click.echo(
+                "tribrain trainer: stopped; the last snapshot is not published, since no broker answers, and "
+                "what it would have had is learnt at the next start",
+                err=True,
+            )
+            # Threads of the Kafka clients would not let it end.
+            os._exit(self._exit_code(stopped=stopped))
+
+    async def _adopt(self, ids: Mapping[str, str]) -> None:
+        """Compare the stamps of the newest snapshots with the topics; see to what was made again.
+
+        Raises TopicMadeAgain where that was not accepted.
+        """
+        newest = await self._in_thread(lambda: read_latest_snapshots(self._settings, _BROKER_S))
+        for model, snapshot in newest.items():
+            if not self._rules.learns(model):
+                continue
+            try:
+                check_incarnations(snapshot.topic_ids, ids, f"snapshot {snapshot.version} of model {model!r}")
+            except TopicMadeAgain:
+                if not self._accept_new_topics:
+                    raise
+                writer = self._writer(model)
+                await writer.open()
+                await writer.publish(base_of(snapshot, self._settings.snapshots_topic))
+
+    async def _watch_topics(self, ids: Mapping[str, str], fail: Callable[[BaseException], None]) -> None:
+        """Stop when a topic is made again under the running worker, whose offsets then mean nothing."""
+        while True:
+            await asyncio.sleep(_WATCH_EVERY_S)
+            try:
+                now = await self._in_thread(lambda: topic_ids(self._settings, ids, _BROKER_S))
+                check_incarnations(ids, now, "this trainer")
+            except TopicMadeAgain as error:
+                fail(error)
+            except BadInput as error:
+                log.debug("the topics could not be looked at: %s", error)
+
+    def _writer(self, model: str) -> SnapshotWriter:
+        writer = SnapshotWriter(self._settings, model)
+        self._writers.append(writer)
+        return writer
+
+    def _exit_code(self, *, stopped: bool) -> int:
+        if isinstance(self._failure, Fenced | BadInput):
+            click.echo(f"tribrain: {self._failure}", err=True)
+            return _FENCED if isinstance(self._failure, Fenced) else _BAD_INPUT
+        if self._failure is not None:
+            log.error("the trainer stopped at an error", exc_info=self._failure)
+        return 0 if stopped and self._failure is None else 1
+
+    @staticmethod
+    async def _in_thread(work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(None, work)
