@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ _ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBac
 
 def rewards(model: Any, built: Built, encoded: Sequence[Encoded], device: str = "cpu") -> Tensor:
     """``rewards_N`` (fp32) of one batch, with whatever gradients are on."""
-    with sdpa_kernel(_ATTENTION):
+    with sdpa_kernel(_ATTENTION) if torch.device(device).type == "cuda" else nullcontext():
         if packs(built, device):
             return packed_rewards(model, built, encoded, device)
         return padded_rewards(model, built, encoded, device)
