@@ -34,6 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"kafka", "kafka_jars"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
+    # The longest one first, so that no worker is left alone with it at the end.
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
 
 
 @pytest.fixture(scope="session")
