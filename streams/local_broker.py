@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -21,6 +22,8 @@ from kafka.errors import KafkaError
 from streams.errors import BadInput
 from streams.kafka_jars import KafkaJars, NoKafka
 from streams.settings import Settings, admin_config
+
+log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 _START_S = 60.0
@@ -189,6 +192,8 @@ def archive_classes(kafka: KafkaJars) -> None:
             pass
         beside.rename(kafka.classes)
     except (BadInput, OSError):
+        log.debug("there is no archive of Kafka's classes", exc_info=True)
+    finally:
         beside.unlink(missing_ok=True)
 
 
