@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
 from streams.errors import BadInput
 from streams.messages import StoredMessage
@@ -46,6 +46,8 @@ class TopicReader:
         """
         try:
             yield from self._read_up(until)
+        except (KafkaConnectionError, KafkaTimeoutError):
+            raise no_broker_answers(self._settings) from None
         except KafkaError as error:
             raise BadInput(
                 f"topic {self._topic!r} at {self._settings.bootstrap_servers} cannot be read: {error}"

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Generic
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 
 from streams.codec import encode
 from streams.contracts import RewardSnapshot, snapshot_key
@@ -23,7 +23,7 @@ from streams.fail_points import reach
 from streams.feed import read_latest_of
 from streams.messages import Outgoing
 from streams.serving import Snapshot
-from streams.settings import MAX_SNAPSHOT_BYTES, Settings
+from streams.settings import MAX_SNAPSHOT_BYTES, Settings, no_broker_answers
 from streams.topics import has_transactions
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,8 @@ class WriterOf(Generic[Snapshot]):
             await producer.start()
         except KafkaError as error:
             await producer.stop()
+            if isinstance(error, KafkaConnectionError):
+                raise no_broker_answers(self._settings) from None
             raise BadInput(f"the snapshots of model {self._model!r} cannot be written: {error}") from None
         self._producer = producer
         return await loop.run_in_executor(

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaProducer
-from kafka.errors import KafkaError, KafkaTimeoutError, NoError, TopicAlreadyExistsError, for_code
+from kafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NoError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from streams.errors import BadInput
 from streams.settings import (
@@ -46,7 +53,7 @@ def create_topics(settings: Settings, *, timeout_s: float = 5.0) -> CreatedTopic
                 created = set(missing)
             else:
                 created = _create(admin, missing)
-        except KafkaTimeoutError:
+        except (KafkaConnectionError, KafkaTimeoutError):
             raise no_broker_answers(settings) from None
         except KafkaError as error:
             raise BadInput(

@@ -6,10 +6,12 @@ import pytest
 from confluent_kafka import Producer
 from kafka import KafkaConsumer, KafkaProducer
 
+from streams.broker import InMemoryBroker
 from streams.dead_letters import dead_letter
 from streams.errors import BadInput
-from streams.replay import read_topic
-from streams.settings import Settings, producer_config
+from streams.replay import TopicReader, read_topic
+from streams.settings import Settings, no_broker_answers, producer_config
+from streams.topics import create_topics
 
 
 def _write(
@@ -112,3 +114,13 @@ def test_a_dead_letter_carries_the_bytes_and_says_where_they_are_from(settings: 
         "source.offset": b"0",
         "source.timestamp_ms": str(message.timestamp_ms).encode(),
     }
+
+
+def test_a_broker_that_goes_away_before_the_reading_is_said_to_be_away() -> None:
+    with InMemoryBroker() as broker:
+        settings = Settings(bootstrap_servers=broker.bootstrap_servers)
+        create_topics(settings)
+        reader = TopicReader(settings, settings.pairs_topic, timeout_s=1.0)
+    with reader, pytest.raises(BadInput) as ended:
+        list(reader.read_up())
+    assert str(ended.value) == str(no_broker_answers(settings))

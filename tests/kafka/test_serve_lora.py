@@ -125,16 +125,18 @@ def test_without_a_held_out_task_it_waits(settings: Settings, base: Path, tmp_pa
 
 
 def test_it_trains_when_enough_are_new_or_some_have_waited(
-    settings: Settings, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, base: Path, tmp_path: Path
 ) -> None:
     class Ended(Exception):
         pass
 
     looks: list[int] = []
     started = time.time()
+    later = False
 
     def look(seconds: float) -> None:
         """In place of waiting: more pairs come, and then the clock moves on."""
+        nonlocal later
         version = getattr(newest(settings), "version", 0)
         looks.append(version)
         if len(looks) == 1:
@@ -142,14 +144,14 @@ def test_it_trains_when_enough_are_new_or_some_have_waited(
         elif len(looks) == 2:
             publish(settings, numbered(5, first=32))
         elif len(looks) == 3:
-            monkeypatch.setattr(time, "time", lambda: started + 3_600)
+            later = True
         else:
             raise Ended
 
     publish(settings, numbered(20))
-    monkeypatch.setattr("trainers.lora.periodic.time.sleep", look)
+    job = job_at(settings, base, tmp_path, every_pairs=32, every_s=1_800.0)
     with pytest.raises(Ended):
-        serve(job_at(settings, base, tmp_path, every_pairs=32, every_s=1_800.0))
+        serve(replace(job, wait=look, now=lambda: started + 3_600 * later))
     assert looks == [0, 1, 1, 2]
 
 

@@ -7,11 +7,13 @@ import subprocess
 
 import pytest
 
+from streams import snapshot_writer
 from streams.codec import encode
 from streams.contracts import RewardSnapshot
+from streams.errors import BadInput
 from streams.feed import SnapshotFeed, read_latest_snapshot
 from streams.messages import Outgoing
-from streams.settings import Settings
+from streams.settings import Settings, no_broker_answers
 from streams.snapshot_writer import Fenced, SnapshotWriter
 from tests.factories import pair, run
 from tests.kafka.test_trainer import publish, trainer, wait_until_learnt
@@ -61,6 +63,16 @@ def test_an_older_writer_is_fenced_off_and_what_it_writes_is_never_seen(settings
     found = latest(settings)
     assert found is not None
     assert found.version == 2
+
+
+def test_a_broker_that_goes_away_while_a_writer_opens_is_said_to_be_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(snapshot_writer, "has_transactions", lambda settings: True)  # it was there for this
+    settings = Settings(bootstrap_servers="127.0.0.1:1")
+    with pytest.raises(BadInput) as ended:
+        asyncio.run(SnapshotWriter(settings, "default").open())
+    assert str(ended.value) == str(no_broker_answers(settings))
 
 
 def test_writers_of_different_models_leave_each_other_alone(settings: Settings) -> None:

@@ -63,6 +63,9 @@ class Job:
         lambda step: None
     )
     """Gives, for one training, what is called after each of its steps."""
+    wait: Callable[[float], None] = time.sleep
+    now: Callable[[], float] = time.time
+    """Seconds since the epoch, as the broker's stamps of arrival."""
 
 
 def serve(job: Job, *, once: bool = False) -> None:
@@ -114,7 +117,7 @@ class _Serving:
                     return
             elif once:
                 return
-            time.sleep(_LOOK_EVERY_S)
+            job.wait(_LOOK_EVERY_S)
             self._look()
             looks += 1
             if looks % _LOOKS_A_CHECK == 0:
@@ -240,7 +243,7 @@ class _Serving:
         new = self._new()
         if not new or once or len(new) >= self._job.every_pairs:
             return bool(new)
-        return time.time() - new[0].timestamp_ms / 1000 >= self._job.every_s
+        return self._job.now() - new[0].timestamp_ms / 1000 >= self._job.every_s
 
     def _look(self) -> None:
         """Read what is new; a broker that is away is waited for."""
