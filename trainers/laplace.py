@@ -16,9 +16,9 @@ from river import base
 
 from trainers.compiled import Array, compiled
 from trainers.features import YOUTH, is_critic, reach_of, unit_of
-from trainers.lean_river import without_sklearn
+from trainers.lean_river import with_scipy_stats_later, without_sklearn
 
-with without_sklearn():
+with without_sklearn(), with_scipy_stats_later():
     from river.drift import ADWIN
 
 _BLOCK = 8.0
