@@ -1,4 +1,4 @@
-"""A later TriBrain, which can read what this one cannot: ``python -m tests.faults.later_version …``."""
+"""A later TriBrain, which can read what this one cannot."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from streams.codec import decode_trace
 from streams.contracts import TraceMessage
 from trainers import processors, verify
-from tribrain.cli import main
 
 
 def mended(raw: bytes, source: str) -> TraceMessage:
@@ -21,8 +20,3 @@ def upgrade(replace: Callable[[object, str, object], None] = setattr) -> None:
     """Let this process be the later version."""
     for module in (processors, verify):
         replace(module, "decode_trace", mended)
-
-
-if __name__ == "__main__":
-    upgrade()
-    main()

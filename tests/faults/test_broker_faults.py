@@ -23,7 +23,8 @@ from tests.faults.brokers import RestartableBroker
 from tests.faults.disks import fill, small_disk
 from tests.faults.proxy import AnswerLosingProxy
 from tests.faults.recovery import check, recovery
-from tests.kafka.test_trainer import interleaved, random_runs, trainer, wait_for_version
+from tests.kafka.test_trainer import interleaved, random_runs, wait_for_version
+from tests.services import trainer
 from tests.tribrain.test_readme import free_port
 from tests.waiting import let_time_pass, wait_until
 from tribrain.supervisor import ServiceProcess

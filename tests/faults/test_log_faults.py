@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,7 +17,7 @@ from streams.contracts import PairsEnd, RewardSnapshot, RunEnd, TraceEvent
 from streams.dead_letters import pending_letters
 from streams.feed import read_latest_snapshot
 from streams.replay import read_topic
-from streams.settings import TOPIC_PREFIX_VARIABLE, Settings
+from streams.settings import Settings
 from streams.topics import connect_admin, create_topics
 from tests.faults import later_version
 from tests.faults.recovery import check, recovery, uninterrupted
@@ -27,10 +25,10 @@ from tests.kafka.test_trainer import (
     interleaved,
     publish,
     random_runs,
-    trainer,
     wait_for_version,
     wait_until_learnt,
 )
+from tests.services import service, trainer
 from tests.waiting import wait_until
 
 _WAIT_S = 60.0
@@ -125,23 +123,6 @@ MUTATIONS = {
 }
 
 
-@contextmanager
-def mended_trainer(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """A later version of the trainer, which can read what this one cannot."""
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "tests.faults.later_version", "serve-trainer"),
-            *("--bootstrap-servers", settings.bootstrap_servers),
-        ],
-        env={TOPIC_PREFIX_VARIABLE: settings.topic_prefix, "PATH": ""},
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
 def test_a_hundred_bad_messages_among_a_thousand_are_kept_and_learnt_once_the_cause_is_mended(
     settings: Settings, tribrain: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,7 +146,7 @@ def test_a_hundred_bad_messages_among_a_thousand_are_kept_and_learnt_once_the_ca
         wait_until(lambda: len(letters()) == 100, _WAIT_S)
     assert letters() == sorted(values[n] for n in bad)
     later_version.upgrade(monkeypatch.setattr)  # for verify-state
-    with mended_trainer(settings):
+    with service(settings, "serve-trainer", change=later_version.upgrade):  # can read what was refused
         assert tribrain("dlq", "replay")[0] == 0
         check(recovery(settings, runs))
     assert letters() == []
@@ -194,12 +175,10 @@ def test_a_topic_made_again_stops_the_trainer_until_its_user_accepts_it(
     before = learn(settings, random_runs(10, seed=30))
     topic = getattr(settings, which)
     make_again(settings, topic)
-    with trainer(settings, stderr=subprocess.PIPE) as stopped:
+    with trainer(settings) as stopped:
         assert stopped.wait(_WAIT_S) == 2
-        assert stopped.stderr is not None
-        message = stopped.stderr.read().decode()
-    assert f"topic '{topic}' was deleted and made again" in message
-    assert "--accept-new-topics" in message
+    assert f"topic '{topic}' was deleted and made again" in stopped.said
+    assert "--accept-new-topics" in stopped.said
     assert read_latest_snapshot(settings, "default") == before
     more = random_runs(10, seed=31, prefix="more")
     with trainer(settings, "--accept-new-topics"):
@@ -220,9 +199,8 @@ def learnt_of(settings: Settings) -> int:
 
 def test_a_topic_made_again_under_a_running_trainer_stops_it(settings: Settings) -> None:
     publish(settings, interleaved(random_runs(10, seed=32), seed=33))
-    with trainer(settings, stderr=subprocess.PIPE) as stopped:
+    with trainer(settings) as stopped:
         wait_for_version(settings, 10)
         make_again(settings, settings.trace_topic)
         assert stopped.wait(_WAIT_S) == 2
-        assert stopped.stderr is not None
-        assert "was deleted and made again: this trainer knows it as" in stopped.stderr.read().decode()
+        assert "was deleted and made again: this trainer knows it as" in stopped.said

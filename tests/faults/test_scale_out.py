@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from contextlib import ExitStack
 
 import pytest
@@ -14,9 +13,9 @@ from tests.kafka.test_trainer import (
     interleaved,
     publish,
     random_runs,
-    trainer,
     wait_for_version,
 )
+from tests.services import Service, trainer
 from tests.waiting import let_time_pass, wait_until
 
 
@@ -52,7 +51,7 @@ def join_and_leave(settings: Settings, times: int, every_s: float, n_runs: int) 
     size = len(messages) // times + 1
     with ExitStack() as stack:
         stack.enter_context(trainer(settings))
-        others: list[subprocess.Popen[bytes]] = []
+        others: list[Service] = []
         for n in range(times):
             if n % 2 == 0:
                 others.append(stack.enter_context(trainer(settings)))

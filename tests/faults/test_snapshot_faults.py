@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
@@ -28,8 +29,9 @@ from streams.topics import connect_admin
 from tests.faults.brokers import RestartableBroker
 from tests.faults.disks import fill, small_disk
 from tests.faults.recovery import check, recovery
-from tests.kafka.test_trainer import interleaved, publish, random_runs, trainer, wait_until_learnt
+from tests.kafka.test_trainer import interleaved, publish, random_runs, wait_until_learnt
 from tests.runner.fakes import judged, snapshot
+from tests.services import trainer
 from tests.waiting import wait_until
 from trainers.bradley_terry import prob_prefer
 from trainers.features import of_events
@@ -86,6 +88,7 @@ def test_every_score_is_of_exactly_one_version_while_200_snapshots_are_swapped(
         for version in range(1, _SWAPS + 1)
     }
     policy = PreferencePolicy()
+    producer = Producer({"bootstrap.servers": settings.bootstrap_servers})  # waits for none of these threads
     swapped = threading.Event()
 
     def score(feed: SnapshotFeed) -> list[tuple[int, float | None]]:
@@ -103,7 +106,9 @@ def test_every_score_is_of_exactly_one_version_while_200_snapshots_are_swapped(
     with SnapshotFeed(settings, critics=["eye"]) as feed, ThreadPoolExecutor(_SCORING_THREADS) as pool:
         scoring = [pool.submit(score, feed) for _ in range(_SCORING_THREADS)]
         try:
-            put(settings, *(encode(numbered(version)) for version in expected))
+            for version in expected:
+                producer.produce(settings.snapshots_topic, encode(numbered(version)), b"default")
+            assert producer.flush(_WAIT_S) == 0
             wait_until(lambda: (latest := feed.latest()) is not None and latest.version == _SWAPS)
         finally:
             swapped.set()

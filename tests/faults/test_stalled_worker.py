@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -17,12 +15,13 @@ from streams.feed import read_latest_snapshot
 from streams.replay import read_topic
 from streams.settings import Settings
 from tests.faults.recovery import check, lag, recovery
-from tests.kafka.test_trainer import interleaved, publish, random_runs, trainer, wait_for_version
+from tests.kafka.test_trainer import interleaved, publish, random_runs, wait_for_version
+from tests.services import Service, trainer
 from tests.waiting import let_time_pass, wait_until
 
 _WAIT_S = 60.0
-_FENCED = b"tribrain: another trainer has taken over model 'default'; this one publishes nothing more"
-_GAVE_UP = b"gave up "
+_FENCED = "tribrain: another trainer has taken over model 'default'; this one publishes nothing more"
+_GAVE_UP = "gave up "
 
 stalls_for = pytest.mark.parametrize("stall_s", [0.0, pytest.param(120.0, marks=pytest.mark.long)])
 
@@ -31,14 +30,13 @@ stalls_for = pytest.mark.parametrize("stall_s", [0.0, pytest.param(120.0, marks=
 class Workers:
     """One that goes on after a stall, and the one that had taken over meanwhile."""
 
-    stalled: subprocess.Popen[bytes]
-    successor: subprocess.Popen[bytes]
-    said: Path
-    said_before: int
+    stalled: Service
+    successor: Service
+    said_before: str
 
     def gave_up(self) -> bool:
         """Whether the stalled one has given up its partitions since it was stalled, or stopped as fenced."""
-        said = self.said.read_bytes()[self.said_before :]
+        said = self.stalled.said.removeprefix(self.said_before)
         return _GAVE_UP in said or (self.stalled.poll() == 3 and _FENCED in said)
 
 
@@ -47,20 +45,19 @@ def after_a_stall(
     settings: Settings,
     before_stall: Sequence[TraceEvent | RunEnd],
     meanwhile: Sequence[TraceEvent | RunEnd],
-    said: Path,
     *,
     stall_s: float,
     busy: bool,
 ) -> Iterator[Workers]:
     """Stalled until another has published newer snapshots, and ``stall_s`` seconds more."""
-    with said.open("wb") as stderr, trainer(settings, stderr=stderr.fileno()) as stalled:
+    with trainer(settings) as stalled:
         publish(settings, before_stall)
         if busy:
             wait_for_version(settings, 20)
         else:
             wait_until(lambda: lag(settings) == 0, _WAIT_S)
         stalled.send_signal(signal.SIGSTOP)
-        said_before = said.stat().st_size
+        said_before = stalled.said
         try:
             with trainer(settings) as successor:
                 before = read_latest_snapshot(settings, "default")
@@ -69,7 +66,7 @@ def after_a_stall(
                 wait_for_version(settings, before.version + 20)
                 let_time_pass(stall_s)
                 stalled.send_signal(signal.SIGCONT)
-                yield Workers(stalled, successor, said, said_before)
+                yield Workers(stalled, successor, said_before)
         finally:
             stalled.send_signal(signal.SIGCONT)
 
@@ -83,15 +80,12 @@ def versions(settings: Settings) -> list[int]:
 
 @stalls_for
 def test_a_worker_that_stalls_while_it_learns_gives_up_its_partitions_and_doubles_nothing(
-    stall_s: float, settings: Settings, tmp_path: Path
+    stall_s: float, settings: Settings
 ) -> None:
     runs = random_runs(60, seed=21)
     messages = interleaved(runs, seed=22)
     half = len(messages) // 2
-    said = tmp_path / "said"
-    with after_a_stall(
-        settings, messages[:half], messages[half:], said, stall_s=stall_s, busy=True
-    ) as workers:
+    with after_a_stall(settings, messages[:half], messages[half:], stall_s=stall_s, busy=True) as workers:
         wait_until(workers.gave_up)
         check(recovery(settings, runs))
         assert workers.stalled.poll() in (None, 3)
@@ -101,11 +95,11 @@ def test_a_worker_that_stalls_while_it_learns_gives_up_its_partitions_and_double
 
 @stalls_for
 def test_a_worker_that_stalls_with_nothing_to_do_goes_on_from_what_its_successor_has_learnt(
-    stall_s: float, settings: Settings, tmp_path: Path
+    stall_s: float, settings: Settings
 ) -> None:
     runs, later = random_runs(60, seed=23), random_runs(20, seed=24, prefix="later")
     first, second = interleaved(runs[:30], seed=25), interleaved(runs[30:], seed=27)
-    with after_a_stall(settings, first, second, tmp_path / "said", stall_s=stall_s, busy=False) as workers:
+    with after_a_stall(settings, first, second, stall_s=stall_s, busy=False) as workers:
         wait_until(workers.gave_up)
         workers.successor.terminate()
         assert workers.successor.wait(20) == 0

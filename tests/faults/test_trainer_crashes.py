@@ -11,7 +11,8 @@ import pytest
 from streams.settings import Settings
 from streams.topics import create_topics
 from tests.faults.recovery import Recovery, check, recovery
-from tests.kafka.test_trainer import interleaved, publish, random_runs, trainer
+from tests.kafka.test_trainer import interleaved, publish, random_runs
+from tests.services import trainer
 
 _AT_ONCE = 4
 FAIL_POINTS = (

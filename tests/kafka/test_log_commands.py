@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,9 @@ from tests.kafka.test_trainer import (
     pairs_on_kafka,
     publish,
     random_runs,
-    trainer,
     wait_until_learnt,
 )
+from tests.services import trainer
 from tests.waiting import wait_until
 from trainers.estimators import LEARNERS
 from trainers.relearn import relearn
@@ -61,11 +60,10 @@ def test_every_published_snapshot_is_what_the_log_gives(
 
 def test_a_model_goes_on_with_its_own_learner_and_refuses_another(settings: Settings) -> None:
     before = learn_some(settings, "--learner", "laplace")
-    with trainer(settings, "--learner", "river-logistic", stderr=subprocess.PIPE) as refused:
+    with trainer(settings, "--learner", "river-logistic") as refused:
         publish(settings, run([0.2, 0.8], run_id="later"))
-        _, said = refused.communicate(timeout=60)
-    assert refused.returncode == 2
-    assert b"model 'default' is learnt by laplace" in said
+        assert refused.wait(60) == 2
+    assert "model 'default' is learnt by laplace" in refused.said
     with trainer(settings):
         after = wait_until_learnt(settings, 13)
     assert after.learner["trusted"]["learner"] == "laplace"

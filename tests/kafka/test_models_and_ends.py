@@ -18,10 +18,10 @@ from tests.kafka.test_trainer import (
     pairs_on_kafka,
     publish,
     random_runs,
-    trainer,
     wait_for_version,
     wait_until_learnt,
 )
+from tests.services import trainer
 from tests.waiting import wait_until
 
 _WAIT_S = 60.0

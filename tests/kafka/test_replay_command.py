@@ -22,9 +22,9 @@ from tests.kafka.test_trainer import (
     pairs_on_kafka,
     publish,
     random_runs,
-    trainer,
     wait_until_learnt,
 )
+from tests.services import trainer
 
 
 @dataclass(frozen=True)

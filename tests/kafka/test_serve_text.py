@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import pytest
 from confluent_kafka import Producer
@@ -20,34 +17,14 @@ from streams.resume import ResumedReader
 from streams.settings import Settings
 from streams.topics import connect_admin, create_topics
 from tests.factories import run
-from tests.kafka.test_trainer import publish, trainer, wait_until_learnt
+from tests.kafka.test_trainer import publish, wait_until_learnt
+from tests.services import serve_text, trainer
 from tests.trainers.text.factories import polite_pairs
 from tests.waiting import wait_until
 from trainers.text.learner import TextLearner
 from trainers.text.reward import TextReward
 
 _WAIT_S = 60.0
-
-
-@contextmanager
-def serve_text(
-    settings: Settings, *options: str, stderr: int = subprocess.DEVNULL, **environment: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A running ``tribrain serve-text``."""
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "tribrain.cli", "serve-text"),
-            *("--bootstrap-servers", settings.bootstrap_servers, *options),
-        ],
-        env={"TRIBRAIN_TOPIC_PREFIX": settings.topic_prefix, "PATH": ""} | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=stderr,
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def send(settings: Settings, messages: Sequence[PairMessage | bytes]) -> None:
@@ -127,15 +104,15 @@ def test_killed_in_the_middle_its_successor_ends_with_the_bytes_of_an_uninterrup
 
 
 def test_told_to_stop_it_first_publishes_what_it_has_learnt(settings: Settings) -> None:
-    with serve_text(settings, "--every-s", "3600", stderr=subprocess.PIPE) as server:
-        assert server.stderr is not None
-        assert server.stderr.readline().startswith(b"tribrain text: model 'default' learns texts from ")
+    with serve_text(settings, "--every-s", "3600") as server:
         send(settings, [*polite_pairs(20), b"behind the last pair"])
-        assert b"passed over" in server.stderr.readline()
+        wait_until(lambda: "passed over" in server.said, _WAIT_S)
         assert read_latest_of(TextSnapshot, settings, "default") is None
         server.terminate()
-        _, said = server.communicate(timeout=20)
-    assert (server.returncode, said) == (0, b"")
+        assert server.wait(20) == 0
+    start, passed_over = server.said.splitlines()
+    assert start.startswith("tribrain text: model 'default' learns texts from ")
+    assert "passed over" in passed_over
     latest = read_latest_of(TextSnapshot, settings, "default")
     assert latest is not None
     assert latest.version == 20
@@ -149,19 +126,15 @@ def test_so_many_pairs_are_reason_enough_to_publish(settings: Settings) -> None:
 
 
 def test_a_second_one_takes_over_and_the_first_ends_with_a_message(settings: Settings) -> None:
-    with serve_text(settings, "--every-s", "0.05", stderr=subprocess.PIPE) as first:
+    with serve_text(settings, "--every-s", "0.05") as first:
         send(settings, polite_pairs(5))
         wait_for(settings, 5)
-        with serve_text(settings, "--every-s", "3600", stderr=subprocess.PIPE) as second:
-            assert second.stderr is not None
-            assert b"5 pairs so far" in second.stderr.readline()
+        with serve_text(settings, "--every-s", "3600") as second:
+            wait_until(lambda: "5 pairs so far" in second.said, _WAIT_S)
             send(settings, polite_pairs(5, seed=1))
-            _, said = first.communicate(timeout=_WAIT_S)
-            assert first.returncode == 3
-            assert b"another trainer has taken over model 'default'; this one publishes nothing more" in said
-            assert b"Traceback" not in said
-            second.terminate()
-            second.communicate(timeout=20)
+            assert first.wait(_WAIT_S) == 3
+    assert "another trainer has taken over model 'default'; this one publishes nothing more" in first.said
+    assert "Traceback" not in first.said
     latest = read_latest_of(TextSnapshot, settings, "default")
     assert latest is not None
     assert encode(latest) == relearnt(settings, latest)
@@ -179,35 +152,31 @@ def test_a_topic_that_was_made_again_is_refused_at_the_start(settings: Settings)
         send(settings, polite_pairs(5))
         wait_for(settings, 5)
     made_again(settings)
-    with serve_text(settings, stderr=subprocess.PIPE) as server:
-        _, said = server.communicate(timeout=_WAIT_S)
-    assert server.returncode == 2
-    assert b"was deleted and made again: text snapshot 5 of model 'default' knows it as" in said
-    assert said.rstrip().endswith(b"cannot go on with another topic: give another --model")
-    assert b"Traceback" not in said
+    with serve_text(settings) as server:
+        assert server.wait(_WAIT_S) == 2
+    assert "was deleted and made again: text snapshot 5 of model 'default' knows it as" in server.said
+    assert server.said.rstrip().endswith("cannot go on with another topic: give another --model")
+    assert "Traceback" not in server.said
 
 
 def test_a_topic_that_is_made_again_under_it_ends_it(settings: Settings) -> None:
-    with serve_text(settings, "--every-s", "0.05", stderr=subprocess.PIPE) as server:
+    with serve_text(settings, "--every-s", "0.05") as server:
         send(settings, polite_pairs(5))
         wait_for(settings, 5)
         made_again(settings)
-        _, said = server.communicate(timeout=_WAIT_S)
-    assert server.returncode == 2
-    assert b"was deleted and made again: this process knows it as" in said
-    assert b"Traceback" not in said
+        assert server.wait(_WAIT_S) == 2
+    assert "was deleted and made again: this process knows it as" in server.said
+    assert "Traceback" not in server.said
 
 
 def test_what_cannot_be_read_is_passed_over_with_a_line_in_the_log(settings: Settings) -> None:
-    with serve_text(settings, "--every-s", "0.05", stderr=subprocess.PIPE) as server:
+    with serve_text(settings, "--every-s", "0.05") as server:
         send(settings, [b"not json", *polite_pairs(3), b"{}", b""])
         wait_for(settings, 3)
         send(settings, polite_pairs(1, seed=1))
         wait_for(settings, 4)
-        server.terminate()
-        _, said = server.communicate(timeout=20)
-    assert said.count(b"passed over: ") == 3
-    assert f"{settings.pairs_topic}[0]@0: not JSON".encode() in said
+    assert server.said.count("passed over: ") == 3
+    assert f"{settings.pairs_topic}[0]@0: not JSON" in server.said
     assert list(read_topic(settings, settings.dead_letters_topic)) == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 
 import pytest
 
@@ -16,7 +15,8 @@ from streams.messages import Outgoing
 from streams.settings import Settings, no_broker_answers
 from streams.snapshot_writer import Fenced, SnapshotWriter
 from tests.factories import pair, run
-from tests.kafka.test_trainer import publish, trainer, wait_until_learnt
+from tests.kafka.test_trainer import publish, wait_until_learnt
+from tests.services import trainer
 from tests.waiting import wait_until
 from trainers.learner import PreferenceLearner
 
@@ -96,15 +96,14 @@ def test_a_trainer_whose_model_was_taken_over_stops_with_a_message(settings: Set
         await writer.open()
         await writer.close()
 
-    with trainer(settings, stderr=subprocess.PIPE) as worker:
+    with trainer(settings) as worker:
         publish(settings, run([0.1, 0.9]))
         before = wait_until_learnt(settings, 1)
         asyncio.run(take_over())
         publish(settings, run([0.2, 0.8], run_id="run-b"))
-        _, said = worker.communicate(timeout=60)
-    assert worker.returncode == 3
-    assert b"another trainer has taken over model 'default'; this one publishes nothing more" in said
-    assert b"Traceback" not in said
+        assert worker.wait(60) == 3
+    assert "another trainer has taken over model 'default'; this one publishes nothing more" in worker.said
+    assert "Traceback" not in worker.said
     assert latest(settings) == before
 
 

@@ -10,7 +10,8 @@ from runner.text_feeds import NAME, TextSnapshotFeed
 from streams.codec import encode, sealed
 from streams.contracts import TextSnapshot, snapshot_key
 from streams.settings import Settings
-from tests.kafka.test_serve_text import send, serve_text
+from tests.kafka.test_serve_text import send
+from tests.services import serve_text
 from tests.trainers.text.factories import polite_pairs
 from tests.waiting import wait_until
 from trainers.text.train import train_on_texts

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
-import sys
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,32 +23,12 @@ from streams.replay import read_topic
 from streams.settings import Settings
 from streams.topics import create_topics
 from tests.factories import event, run
+from tests.services import trainer
 from tests.waiting import wait_until
 from trainers.learner import PreferenceLearner
 from trainers.pairing import PairingRules, pairs_of_run
 
 _WAIT_S = 60.0
-
-
-@contextmanager
-def trainer(
-    settings: Settings, *options: str, stderr: int = subprocess.DEVNULL, **environment: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A running ``tribrain serve-trainer``."""
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "tribrain.cli", "serve-trainer"),
-            *("--bootstrap-servers", settings.bootstrap_servers, *options),
-        ],
-        env={"TRIBRAIN_TOPIC_PREFIX": settings.topic_prefix, "PATH": ""} | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=stderr,
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def random_runs(n: int, seed: int, prefix: str = "run") -> list[list[TraceEvent | RunEnd]]:

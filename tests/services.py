@@ -1,0 +1,118 @@
+"""``tribrain serve-…`` as processes of their own, forked from one that has imported what they need.
+
+An import takes longer than most of what a test then does with the service.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+
+from streams.fail_points import VARIABLE, arm
+from streams.settings import TOPIC_PREFIX_VARIABLE, Settings
+from tribrain.cli import main
+
+_END_S = 20.0
+_PROCESSES = get_context("forkserver")
+_PROCESSES.set_forkserver_preload(
+    [
+        "tests.services",
+        "tribrain.trainer_worker",
+        "tribrain.text_worker",
+        "trainers.laplace",
+        "trainers.river_logistic",
+    ]
+)
+
+
+class Service:
+    """A running service, by the methods of ``subprocess.Popen``; ``said`` is what came on stderr."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        change: Callable[[], None] | None,
+    ) -> None:
+        self._arguments = arguments
+        self._said = tempfile.NamedTemporaryFile()  # noqa: SIM115 (there as long as this object)
+        self._process = _PROCESSES.Process(
+            target=_run, args=(arguments, environment, self._said.name, change)
+        )
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def said(self) -> str:
+        return Path(self._said.name).read_text()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """The exit code; negative for a signal. Raises TimeoutExpired."""
+        self._process.join(timeout_s)
+        code = self.poll()
+        if code is None:
+            raise subprocess.TimeoutExpired(self._arguments, timeout_s or 0.0)
+        return code
+
+
+@contextmanager
+def service(
+    settings: Settings,
+    command: str,
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    change: Callable[[], None] | None = None,
+) -> Iterator[Service]:
+    """``tribrain COMMAND …`` until the block is left; ``change`` is called in its process before."""
+    arguments = (command, "--bootstrap-servers", settings.bootstrap_servers, *options)
+    own = {TOPIC_PREFIX_VARIABLE: settings.topic_prefix, "PATH": ""}
+    process = Service(arguments, own | dict(environment or {}), change)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(_END_S)
+
+
+def trainer(settings: Settings, *options: str, **environment: str) -> AbstractContextManager[Service]:
+    return service(settings, "serve-trainer", *options, environment=environment)
+
+
+def serve_text(settings: Settings, *options: str, **environment: str) -> AbstractContextManager[Service]:
+    return service(settings, "serve-text", *options, environment=environment)
+
+
+def _run(
+    arguments: Sequence[str], environment: Mapping[str, str], said: str, change: Callable[[], None] | None
+) -> None:
+    os.dup2(os.open(said, os.O_WRONLY | os.O_APPEND), 2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.environ.clear()
+    os.environ.update(environment)
+    arm(environment.get(VARIABLE, ""))
+    if change is not None:
+        change()
+    main(list(arguments))
