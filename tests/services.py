@@ -20,15 +20,7 @@ from tribrain.cli import main
 
 _END_S = 20.0
 _PROCESSES = get_context("forkserver")
-_PROCESSES.set_forkserver_preload(
-    [
-        "tests.services",
-        "tribrain.trainer_worker",
-        "tribrain.text_worker",
-        "trainers.laplace",
-        "trainers.river_logistic",
-    ]
-)
+_PROCESSES.set_forkserver_preload(["tests.service_imports"])
 
 
 class Service:

@@ -60,6 +60,10 @@ class Recipe:
         estimator: PairEstimator = _class_of(self.learner)(**(self.parameters or {}))
         return estimator
 
+    def load(self) -> None:
+        """Import and compile now what the first pair would otherwise wait for, a second or so."""
+        self.new().learn_one({"any.critic": 1.0}, True)
+
 
 def estimator_from_state(state: Mapping[str, Any]) -> PairEstimator:
     """The estimator whose ``state`` was saved under its name. Raises BadInput for an unknown one."""

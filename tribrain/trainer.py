@@ -76,5 +76,7 @@ def serve_trainer(
     create_topics(settings)
     rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model, model_by=model_by)
     recipe = Recipe(learner=learner) if learner else None
+    # Not at the first pair, where the group of consumers would wait for it.
+    (recipe or Recipe()).load()
     trainer = TrainerWorker(settings, rules, recipe, accept_new_topics)
     sys.exit(asyncio.run(trainer.serve(snapshot_every_pairs, snapshot_every_s, run_timeout_s)))

@@ -1,4 +1,4 @@
-"""River without scikit-learn and scipy.stats, which others may still load afterwards."""
+"""What learners import, and when."""
 
 from __future__ import annotations
 
@@ -33,3 +33,30 @@ def test_learners_load_only_what_they_use_and_keep_the_rest_from_nobody() -> Non
     assert both[0] == "False"  # River's linear models need scipy.stats
     assert others == ["True", "True"]
     assert used == ["False", "True", "0.5"]
+
+
+FIRST_PAIR = """
+import sys
+from numba.core.registry import CPUDispatcher
+from tests.factories import pair
+from trainers.estimators import LEARNERS, Recipe
+from trainers.learner import PreferenceLearner
+
+def loaded():
+    modules = [sys.modules[f"trainers.{name}"] for name in ("laplace", "river_logistic")]
+    kernels = [k for module in modules for k in vars(module).values() if isinstance(k, CPUDispatcher)]
+    return set(sys.modules), [(kernel, kernel.signatures) for kernel in kernels]
+
+for name in LEARNERS:
+    Recipe(learner=name).load()
+before = loaded()
+first = pair({"a.x": 1.0}, {"a.x": 0.2, "b.y": 0.3})
+for name in LEARNERS:
+    PreferenceLearner("default", Recipe(learner=name)).on_message(first)
+print(any(signatures for _, signatures in before[1]), loaded() == before)
+"""
+
+
+def test_the_first_pair_imports_and_compiles_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", FIRST_PAIR], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
