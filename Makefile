@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LORA_READY := $(VENV)/.lora-ready
+# What is imported is compiled then, and once: pip would compile all of PyTorch, and a machine that sets this
+# variable would have every process compile TriBrain anew.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: setup lora demo test test-faults bench bench-lora results constraints clean
 
@@ -13,8 +17,8 @@ $(READY): constraints.txt pyproject.toml compose/kafka/pom.xml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "tribrain needs Python 3.11 or newer, and '$(PYTHON)' is older: call make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) --require-hashes -r constraints.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	$(BIN)/tribrain broker --fetch-only
 	@touch $@
 
@@ -22,7 +26,7 @@ $(READY): constraints.txt pyproject.toml compose/kafka/pom.xml
 lora: $(LORA_READY)
 
 $(LORA_READY): $(READY) constraints-lora.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints-lora.txt
+	$(PIP) --require-hashes -r constraints-lora.txt
 	@touch $@
 
 demo: $(READY)
@@ -44,7 +48,7 @@ bench: $(READY)
 # Beside TRL, which no constraints file has; needs TRIBRAIN_DATA. WRITE=--write writes trainers/lora/RESULTS.md.
 bench-lora: $(LORA_READY)
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/installed.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(VENV)/installed.txt "trl>=1.16.0"
+	$(PIP) --constraint $(VENV)/installed.txt "trl>=1.16.0"
 	$(BIN)/python -m tests.bench.lora --with-trl $(WRITE)
 
 # The table of trainers/RESULTS.md, anew.
