@@ -23,7 +23,7 @@ from tests.trainers.lora.tiny import SETTINGS, good_over_bad
 from trainers.lora.periodic import Job, serve
 from trainers.lora.round import Recipe
 
-SMALL = ("--rank", "2", "--length", "32", "--batch", "8", "--lr", "0.003")
+SMALL = ("--rank", "2", "--length", "32", "--batch", "8", "--lr", "0.003", "--niceness", "0")
 
 
 def numbered(
