@@ -198,7 +198,7 @@ def archive_classes(kafka: KafkaJars) -> None:
 
 
 def _server_properties(port: int, advertised_port: int, controller_port: int, data: Path) -> str:
-    """A broker that was killed is let in again when its old session is over, by default after nine seconds."""
+    """A broker that was killed is let in again once its old session is over, by default after 9 s."""
     return (
         f"""\
 process.roles=broker,controller
