@@ -20,7 +20,7 @@ from tribrain.cli import main
 
 _END_S = 20.0
 _PROCESSES = get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tests.service_imports"])
+_PROCESSES.set_forkserver_preload([__name__, "tests.service_imports"])
 
 
 class Service:
