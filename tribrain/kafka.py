@@ -15,6 +15,8 @@ from streams.files import read_trace
 from streams.settings import Settings
 from tribrain import options
 
+_LOOK_AGAIN_S = 0.2
+
 
 @click.command(epilog="Example: tribrain broker --port 9092 --data-dir ~/tribrain-kafka")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1; by default a free one.")
@@ -51,7 +53,8 @@ def broker(port: int | None, data_dir: Path | None, fetch_only: bool, as_json: b
             )
         else:
             click.echo(f"{running.note}; it answers at {running.bootstrap_servers}, Ctrl-C ends it")
-        stop.wait()
+        while not stop.wait(_LOOK_AGAIN_S):
+            pass  # a wait without an end may miss a signal that comes as it begins
 
 
 @click.group()

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -152,10 +152,21 @@ def interruptibly(groups: ProcessGroups, work: Callable[[], Result]) -> Result:
     """
     with ThreadPoolExecutor(1) as pool:
         try:
-            return pool.submit(work).result()
+            return awaited(pool.submit(work))
         except BaseException:
             groups.stop()
             raise
+
+
+def awaited(future: Future[Result]) -> Result:
+    """Its result, as ``future.result()``, but Ctrl-C is always heard.
+
+    Python handles a signal between two steps of the main thread. One that comes when that is just about to
+    wait without an end, or to a thread beside it, would be handled when the wait is over.
+    """
+    while not wait([future], _LOOK_AGAIN_S).done:
+        pass
+    return future.result()
 
 
 def log_tail(log: Path) -> str:

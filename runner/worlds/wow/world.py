@@ -17,7 +17,7 @@ from typing import ClassVar, Self
 
 from runner.interfaces import Generation, GenerationFailed, GenerationRequest
 from runner.video import read_video, require_whole
-from runner.worlds.process import LOG_NAME, Listener, ProcessGroups, Stopped, log_tail
+from runner.worlds.process import LOG_NAME, Listener, ProcessGroups, Stopped, awaited, log_tail
 from runner.worlds.wow.checkout import ModelName, image_problem, require
 from runner.worlds.wow.settings import WowSettings, refuse_reserved
 from streams.errors import BadInput
@@ -96,7 +96,9 @@ class WowWorld(ABC):
         # start of a process and the note of it.
         with ThreadPoolExecutor(len(self.settings.slots), thread_name_prefix=self.name) as pool:
             try:
-                for places, results in zip(jobs, pool.map(work, jobs), strict=True):
+                under_way = [pool.submit(work, places) for places in jobs]
+                for places, future in zip(jobs, under_way, strict=True):
+                    results = awaited(future)
                     made.update(zip(places, results, strict=True))
             except BaseException:
                 self.groups.stop()

@@ -1,0 +1,35 @@
+"""A generator's process and the Ctrl-C of the command that waits for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+# The signal is taken by the thread that works, when the main thread waits for it already.
+INTERRUPTED = """
+import signal, subprocess, sys, threading
+from runner.worlds.process import ProcessGroups, interruptibly
+
+groups = ProcessGroups()
+main = threading.get_ident()
+
+
+def work():
+    process = groups.start(["cat"], stdin=subprocess.PIPE)  # ends at the latest with this process
+    while sys._current_frames()[main].f_code.co_filename != threading.__file__:
+        pass
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    return process.wait()
+
+
+try:
+    interruptibly(groups, work)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_a_signal_that_does_not_wake_the_waiting_thread_ends_the_wait() -> None:
+    # In a process of its own: a wait that misses the signal has no end.
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED], timeout=20, check=False)
+    assert ended.returncode == 130
