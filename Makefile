@@ -8,16 +8,22 @@ LORA_READY := $(VENV)/.lora-ready
 # variable would have every process compile TriBrain anew.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 export PYTHONDONTWRITEBYTECODE =
+# uv does in half a minute what pip needs three for. Where it cannot, as with an index that only pip knows of, pip does.
+install = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) || $(PIP) --require-hashes -r $(1)
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-annotate --no-header
 
 .PHONY: setup lora demo test test-faults bench bench-lora results constraints clean
 
 setup: $(READY)
 
-$(READY): constraints.txt pyproject.toml compose/kafka/pom.xml
+$(READY): constraints-uv.txt constraints.txt pyproject.toml compose/kafka/pom.xml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "tribrain needs Python 3.11 or newer, and '$(PYTHON)' is older: call make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --require-hashes -r constraints.txt
+	-$(PIP) --require-hashes -r constraints-uv.txt
+	$(call install,constraints.txt)
 	$(PIP) --no-deps --no-build-isolation --editable .
 	$(BIN)/tribrain broker --fetch-only
 	@touch $@
@@ -26,7 +32,7 @@ $(READY): constraints.txt pyproject.toml compose/kafka/pom.xml
 lora: $(LORA_READY)
 
 $(LORA_READY): $(READY) constraints-lora.txt
-	$(PIP) --require-hashes -r constraints-lora.txt
+	$(call install,constraints-lora.txt)
 	@touch $@
 
 demo: $(READY)
@@ -37,7 +43,7 @@ test: $(LORA_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-faults: $(READY)
 	$(BIN)/pytest -m "long or not long" tests/faults
@@ -55,12 +61,11 @@ bench-lora: $(LORA_READY)
 results: $(READY)
 	$(BIN)/python -m tests.bench.learning
 
-# Pins every dependency with its hashes; needs uv.
-constraints:
-	printf 'hatchling\neditables\n' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml - --output-file constraints.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-annotate --no-header --extra dev --extra data --extra data-test --extra lora --extra lora-test \
+# Pins every dependency with its hashes.
+constraints: $(READY)
+	echo uv | $(COMPILE) - --output-file constraints-uv.txt
+	printf 'hatchling\neditables\n' | $(COMPILE) --extra dev pyproject.toml - --output-file constraints.txt
+	$(COMPILE) --extra dev --extra data --extra data-test --extra lora --extra lora-test \
 	  --constraint constraints.txt pyproject.toml --output-file constraints-lora.txt
 
 clean:

@@ -7,6 +7,7 @@ import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -26,6 +27,8 @@ from streams.settings import TOPIC_PREFIX_VARIABLE, Settings
 from streams.topics import connect_admin, create_topics
 from tribrain.cli import main
 
+_TESTS = Path(__file__).parent
+_SLOW_FOLDERS = ("faults", "kafka", "tribrain", "runner")
 _IMAGE = "apache/kafka:4.3.1"
 _CONTAINER_START_S = 60.0
 
@@ -34,8 +37,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"kafka", "kafka_jars"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
-    # The longest one first, so that no worker is left alone with it at the end.
-    items.sort(key=lambda item: item.path.name != "test_readme.py")
+    # Short ones last, so that no worker is left alone with a long one at the end.
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """The longest file comes first, and then the folders by how long their files take."""
+    if item.path.name == "test_readme.py":
+        return 0
+    folder = item.path.relative_to(_TESTS).parts[0]
+    return 1 + (_SLOW_FOLDERS.index(folder) if folder in _SLOW_FOLDERS else len(_SLOW_FOLDERS))
 
 
 @pytest.fixture(scope="session")
