@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -41,7 +41,8 @@ class LocalBroker:
     Without ``data_dir`` everything is in a temporary directory that goes when the broker stops. A given one
     is formatted once and used again. ``broker.log`` in it is what Kafka has to say. ``advertised_port`` is
     where clients are sent, if that is not the broker's own: the port of a tunnel or a proxy.
-    ``terminate_s`` is how long the process may take to end before it is killed.
+    ``terminate_s`` is how long the process may take to end before it is killed; ``properties`` are more of
+    Kafka's own settings.
     """
 
     def __init__(
@@ -53,10 +54,12 @@ class LocalBroker:
         advertised_port: int | None = None,
         java_options: Sequence[str] = (),
         terminate_s: float = _TERMINATE_S,
+        properties: Mapping[str, str] | None = None,
     ) -> None:
         self._kafka = kafka
         self._java_options = [*_JVM_OPTIONS, *kafka.shared_classes, *java_options]
         self._terminate_s = terminate_s
+        self._properties = dict(properties or {})
         self._advertised_port = advertised_port
         self._fixed_port = port
         self._port = port
@@ -101,12 +104,12 @@ class LocalBroker:
         try:
             self._dir = self._make_dir()
             properties = self._dir / "server.properties"
+            data = self._dir / "data"
             properties.write_text(
-                _server_properties(
-                    self._port, self._advertised_port or self._port, controller_port, self._dir / "data"
-                )
+                _server_properties(self._port, self._advertised_port or self._port, controller_port, data)
+                + "".join(f"{name}={value}\n" for name, value in self._properties.items())
             )
-            if not (self._dir / "data" / "meta.properties").exists():
+            if not (data / "meta.properties").exists():
                 self._format(properties)
             self._process = self._launch(properties)
             self._wait_until_it_answers()

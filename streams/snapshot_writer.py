@@ -50,6 +50,7 @@ class WriterOf(Generic[Snapshot]):
         self._model = model
         self._producer: AIOKafkaProducer | None = None
         self._transactional = True
+        self._newest: bytes | None = None
 
     async def open(self) -> Snapshot | None:
         """Fence off every older writer, then read the newest snapshot; None where there is none.
@@ -76,25 +77,52 @@ class WriterOf(Generic[Snapshot]):
                 raise no_broker_answers(self._settings) from None
             raise BadInput(f"the snapshots of model {self._model!r} cannot be written: {error}") from None
         self._producer = producer
-        return await loop.run_in_executor(
+        newest = await loop.run_in_executor(
             None, lambda: read_latest_of(self._kind, self._settings, self._model, timeout_s=_READ_S)
         )
+        self._newest = encode(newest) if newest is not None else None
+        return newest
 
     async def publish(self, snapshot: Outgoing) -> None:
         """Publish and wait until Kafka has committed it. Raises Fenced where another writer has opened."""
+        try:
+            await self._commit(snapshot)
+        except ProducerFenced:
+            raise self._fenced() from None
+        except KafkaError as error:
+            # An outage has a class of its own. This is aiokafka's word for a sender that has ended.
+            if type(error) is not KafkaError:
+                raise
+            await self._open_again(snapshot)
+            await self._commit(snapshot)
+        if snapshot.key == self._key:
+            self._newest = snapshot.value
+
+    async def _commit(self, snapshot: Outgoing) -> None:
         if self._producer is None:
             raise RuntimeError("open() comes before publish()")
-        try:
-            if not self._transactional:
-                await self._send(self._producer, snapshot)
-                return
-            async with self._producer.transaction():
-                await self._send(self._producer, snapshot)
-                reach("learner.snapshot-sent")
-        except ProducerFenced:
-            raise Fenced(
-                f"another trainer has taken over model {self._model!r}; this one publishes nothing more"
-            ) from None
+        if not self._transactional:
+            await self._send(self._producer, snapshot)
+            return
+        async with self._producer.transaction():
+            await self._send(self._producer, snapshot)
+            reach("learner.snapshot-sent")
+
+    async def _open_again(self, snapshot: Outgoing) -> None:
+        """Kafka forgets a writer that has written nothing for a week (``transactional.id.expiration.ms``).
+
+        Whoever took over meanwhile may be forgotten, too, but not what it has published.
+        """
+        log.warning("Kafka knows the writer of model %r no more, as after a week; it opens again", self._model)
+        ours = (self._newest, snapshot.value)
+        await self.open()
+        if self._newest not in ours:
+            raise self._fenced()
+
+    def _fenced(self) -> Fenced:
+        return Fenced(
+            f"another trainer has taken over model {self._model!r}; this one publishes nothing more"
+        )
 
     async def close(self) -> None:
         """Give up writing, within seconds also while the broker is away. May be called twice."""
@@ -105,7 +133,11 @@ class WriterOf(Generic[Snapshot]):
 
     @property
     def transactional_id(self) -> str:
-        return f"{self._settings.topic_prefix}.{snapshot_key(self._model, self._kind.KIND)}"
+        return f"{self._settings.topic_prefix}.{self._key.decode()}"
+
+    @property
+    def _key(self) -> bytes:
+        return snapshot_key(self._model, self._kind.KIND).encode()
 
     async def _send(self, producer: AIOKafkaProducer, snapshot: Outgoing) -> None:
         await producer.send_and_wait(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,13 +12,16 @@ from streams.codec import encode
 from streams.contracts import RewardSnapshot
 from streams.errors import BadInput
 from streams.feed import SnapshotFeed, read_latest_snapshot
+from streams.kafka_jars import KafkaJars
+from streams.local_broker import LocalBroker
 from streams.messages import Outgoing
 from streams.settings import Settings, no_broker_answers
 from streams.snapshot_writer import Fenced, SnapshotWriter
+from streams.topics import create_topics
 from tests.factories import pair, run
 from tests.kafka.test_trainer import publish, wait_until_learnt
 from tests.services import trainer
-from tests.waiting import wait_until
+from tests.waiting import let_time_pass, wait_until
 from trainers.learner import PreferenceLearner
 
 
@@ -88,6 +92,62 @@ def test_writers_of_different_models_leave_each_other_alone(settings: Settings) 
     asyncio.run(scenario())
     versions = {model: found.version for model in ("robot", "world") if (found := latest(settings, model))}
     assert versions == {"robot": 1, "world": 2}
+
+
+@pytest.fixture(scope="module")
+def forgetful(kafka_jars: KafkaJars) -> Iterator[Settings]:
+    """A broker that forgets a writer after a second, not after a week."""
+    soon = {
+        "transactional.id.expiration.ms": "1000",
+        "transaction.remove.expired.transaction.cleanup.interval.ms": "250",
+    }
+    with LocalBroker(kafka_jars, properties=soon) as broker:
+        settings = Settings(bootstrap_servers=broker.bootstrap_servers)
+        create_topics(settings)
+        yield settings
+
+
+def test_a_writer_that_kafka_has_forgotten_goes_on(
+    forgetful: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        writer = SnapshotWriter(forgetful, "idle")
+        await writer.open()
+        await writer.publish(snapshot(forgetful, 1, "idle"))
+        let_time_pass(3)
+        await writer.publish(snapshot(forgetful, 2, "idle"))
+        await writer.close()
+
+    asyncio.run(scenario())
+    assert "Kafka knows the writer of model 'idle' no more" in caplog.text
+    assert getattr(latest(forgetful, "idle"), "version", None) == 2
+
+
+def test_a_writer_that_kafka_has_forgotten_writes_over_nobody(forgetful: Settings) -> None:
+    async def scenario() -> None:
+        older, newer = SnapshotWriter(forgetful, "taken"), SnapshotWriter(forgetful, "taken")
+        await older.open()
+        await older.publish(snapshot(forgetful, 1, "taken"))
+        await newer.open()
+        await newer.publish(snapshot(forgetful, 2, "taken"))
+        await newer.close()
+        let_time_pass(3)
+        with pytest.raises(Fenced, match="another trainer has taken over model 'taken'"):
+            await older.publish(snapshot(forgetful, 9, "taken"))
+        await older.close()
+
+    asyncio.run(scenario())
+    assert getattr(latest(forgetful, "taken"), "version", None) == 2
+
+
+def test_a_trainer_that_was_idle_for_so_long_learns_on(forgetful: Settings) -> None:
+    with trainer(forgetful) as worker:
+        publish(forgetful, run([0.1, 0.9]))
+        wait_until_learnt(forgetful, 1)
+        let_time_pass(3)
+        publish(forgetful, run([0.2, 0.8], run_id="run-b"))
+        wait_until_learnt(forgetful, 2)
+    assert "Kafka knows the writer of model 'default' no more" in worker.said
 
 
 def test_a_trainer_whose_model_was_taken_over_stops_with_a_message(settings: Settings) -> None:
