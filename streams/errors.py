@@ -1,4 +1,4 @@
-"""The one exception that means "the input is at fault": one line, exit code 2, no traceback."""
+"""The two exceptions that end a command with one line and no traceback: exit code 2, and 3."""
 
 
 class BadInput(Exception):
@@ -6,3 +6,7 @@ class BadInput(Exception):
 
     The message is one line that says what was found, what is needed and what to do.
     """
+
+
+class Fenced(Exception):
+    """Another process has taken over what this one was doing; it must stop and publish nothing more."""

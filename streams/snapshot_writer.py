@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 
 from streams.codec import encode
 from streams.contracts import RewardSnapshot, snapshot_key
-from streams.errors import BadInput
+from streams.errors import BadInput, Fenced
 from streams.fail_points import reach
 from streams.feed import read_latest_of
 from streams.messages import Outgoing
@@ -32,10 +32,6 @@ _READ_S = 30.0
 _TRANSACTION_TIMEOUT_MS = 30_000
 _CLOSE_S = 5.0
 """aiokafka would ask a broker that is away for ever."""
-
-
-class Fenced(Exception):
-    """Another trainer has taken over the model; this one must stop and publish nothing more."""
 
 
 class WriterOf(Generic[Snapshot]):
@@ -113,7 +109,9 @@ class WriterOf(Generic[Snapshot]):
 
         Whoever took over meanwhile may be forgotten, too, but not what it has published.
         """
-        log.warning("Kafka knows the writer of model %r no more, as after a week; it opens again", self._model)
+        log.warning(
+            "Kafka knows the writer of model %r no more, as after a week; it opens again", self._model
+        )
         ours = (self._newest, snapshot.value)
         await self.open()
         if self._newest not in ours:

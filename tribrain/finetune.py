@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from runner.finetune.comparison import PairedTask
 from runner.finetune.tasks import MOST_SIMULATED, generated_by, simulated, simulated_tasks, tasks_of
 from runner.interfaces import AnyCritic
 from streams.contracts import RewardSnapshot
-from streams.errors import BadInput
+from streams.errors import BadInput, Fenced
 from streams.files import read_bytes
 from streams.serving import ServingSnapshot
 from streams.settings import Settings
@@ -30,6 +31,7 @@ from trainers.datasets.selection import SelectionPolicy
 from tribrain import options
 from tribrain.alone import alone
 from tribrain.build_dataset import pictures_of
+from tribrain.exit_codes import FENCED
 from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
 from tribrain.refinement import critic_options, open_critics
@@ -153,7 +155,8 @@ def finetune(
     checkpoint and the one before make videos of the same prompts with the same seeds. The new one is promoted
     if the 95% interval of its win rate is above one half; WORK/promoted is a link to the checkpoint in force.
     Each step is an event on the finetune topic. It may be killed at any time and started again: it goes on
-    with the training that it had begun, and does nothing twice that was finished.
+    with the training that it had begun, and does nothing twice that was finished. Of two of one model, the
+    last to begin a training goes on, and the other ends with exit code 3.
     """
     kafka = Settings.from_environment(bootstrap_servers)
     rules = ChoiceRules(dataset_format=dataset_format, caption=caption, policy=SelectionPolicy.parse(policy))
@@ -172,7 +175,8 @@ def finetune(
         raise BadInput("--generate-cmd has {image}, and the prompts have none; give WoW's JSON Lines")
     require_extra()
     # Not at the top: Kafka's client takes a third of a second, which bad input need not wait for.
-    from runner.finetune.cycle import PROMOTED, Job, serve
+    from runner.finetune.cycle import PROMOTED, serve
+    from runner.finetune.job import Job
     from streams.topics import create_topics
 
     lines = GeneratorLines()
@@ -216,6 +220,9 @@ def finetune(
                 on_pair=_pairs,
             )
             serve(job, once=once)
+    except Fenced as error:
+        click.echo(f"tribrain: {error}", err=True)
+        sys.exit(FENCED)
     except KeyboardInterrupt:
         _say("stopped; the next start goes on from here")
 

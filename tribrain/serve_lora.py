@@ -11,17 +11,17 @@ from typing import Any
 import click
 
 from streams.artifacts import ArtifactStore, open_store, path_name
-from streams.errors import BadInput
+from streams.errors import BadInput, Fenced
 from streams.settings import Settings as Kafka
 from trainers.lora.extra import require_extra
 from trainers.lora.settings import ALL, TOP_HALF, Settings
 from tribrain import options
 from tribrain.alone import alone
+from tribrain.exit_codes import FENCED
 from tribrain.interrupts import Interrupts
 from tribrain.output import cache_folder
 from tribrain.step_progress import steps_shown
 
-_FENCED = 3
 _DEFAULT = Settings()
 
 
@@ -159,9 +159,6 @@ def serve_lora(
     if every_pairs > most_pairs:
         raise BadInput(f"--every-pairs {every_pairs} is more than --most-pairs {most_pairs}; give fewer")
     require_extra()
-    # Not at the top: Kafka's clients take half a second, and --help needs none.
-    from streams.snapshot_writer import Fenced
-
     work = work_dir or _default_work(store, model)
     artifacts = open_store(store)
     os.nice(niceness)
@@ -185,7 +182,7 @@ def serve_lora(
             )
     except Fenced as error:
         click.echo(f"tribrain: {error}", err=True)
-        sys.exit(_FENCED)
+        sys.exit(FENCED)
     except KeyboardInterrupt:
         _say("stopped; the next start goes on from here")
 

@@ -13,9 +13,9 @@ from typing import IO
 
 from streams.errors import BadInput
 from streams.settings import Settings, no_broker_answers
+from tribrain.exit_codes import BAD_INPUT
 
 _GRACE_S = 2.0
-_BAD_INPUT = 2
 """Exit code."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0
 """Between the start of one that died and the next start; each death in a row doubles it."""
@@ -72,7 +72,7 @@ class ServiceProcess:
         """
         if self._process is None or self._process.poll() is None:
             return False
-        if self._process.returncode == _BAD_INPUT and (said := self._last_line()) != self._no_broker:
+        if self._process.returncode == BAD_INPUT and (said := self._last_line()) != self._no_broker:
             raise BadInput(f"{self._arguments[0]}: {said}")
         ran_s = time.monotonic() - self._started
         if ran_s < self._pause_s:

@@ -13,19 +13,18 @@ import click
 import kafka.errors
 
 from streams.contracts import TextSnapshot
-from streams.errors import BadInput
+from streams.errors import BadInput, Fenced
 from streams.fail_points import reach
 from streams.incarnations import TopicMadeAgain, check_incarnations, topic_ids
 from streams.resume import ResumedReader
 from streams.settings import Settings
-from streams.snapshot_writer import Fenced, WriterOf
+from streams.snapshot_writer import WriterOf
 from streams.topics import create_topics
 from trainers.text.processor import TextProcessor
+from tribrain.exit_codes import FAILED, FENCED
 
 log = logging.getLogger(__name__)
 
-_FAILED = 1
-_FENCED = 3
 _BROKER_S = 10.0
 _STOP_S = 5.0
 """For a last snapshot: aiokafka would ask a broker that is away for ever."""
@@ -41,10 +40,10 @@ def serve(settings: Settings, model: str, every_pairs: int, every_s: float) -> i
         return asyncio.run(_Worker(settings, model).serve(every_pairs, every_s))
     except Fenced as error:
         click.echo(f"tribrain: {error}", err=True)
-        return _FENCED
+        return FENCED
     except (aiokafka.errors.KafkaError, kafka.errors.KafkaError) as error:
         click.echo(f"tribrain: Kafka failed at what was asked of it: {error}; start this again", err=True)
-        return _FAILED
+        return FAILED
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -12,20 +12,19 @@ from typing import TypeVar
 import click
 
 from streams.app import build_app
-from streams.errors import BadInput
+from streams.errors import BadInput, Fenced
 from streams.feed import read_latest_snapshots
 from streams.incarnations import TopicMadeAgain, check_incarnations, topic_ids
 from streams.partitions import partitions_of
 from streams.settings import Settings
-from streams.snapshot_writer import Fenced, SnapshotWriter, base_of
+from streams.snapshot_writer import SnapshotWriter, base_of
 from trainers.estimators import Recipe
 from trainers.pairing import PairingRules
 from trainers.processors import PairProcessors, TraceProcessor
+from tribrain.exit_codes import BAD_INPUT, FENCED
 
 log = logging.getLogger(__name__)
 
-_BAD_INPUT = 2
-_FENCED = 3
 _BROKER_S = 10.0
 _WATCH_EVERY_S = 5.0
 _T = TypeVar("_T")
@@ -152,7 +151,7 @@ class TrainerWorker:
     def _exit_code(self, *, stopped: bool) -> int:
         if isinstance(self._failure, Fenced | BadInput):
             click.echo(f"tribrain: {self._failure}", err=True)
-            return _FENCED if isinstance(self._failure, Fenced) else _BAD_INPUT
+            return FENCED if isinstance(self._failure, Fenced) else BAD_INPUT
         if self._failure is not None:
             log.error("the trainer stopped at an error", exc_info=self._failure)
         return 0 if stopped and self._failure is None else 1

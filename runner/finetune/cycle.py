@@ -11,23 +11,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from runner.command_template import CommandTemplate
-from runner.finetune.comparison import NEW, OLD, PairedTask, Verdict, WorldOf, compare, judge
+from runner.finetune.comparison import NEW, OLD, Verdict, compare, judge
 from runner.finetune.history import History
 from runner.finetune.inbox import EndedRun, Offsets, RunInbox, selected, with_folders
+from runner.finetune.job import Job
 from runner.finetune.plan import Plan
 from runner.finetune.training import run_training
-from runner.interfaces import AnyCritic
 from runner.look import look_at
-from runner.worlds.process import Listener
 from streams.codec import decode_snapshot, encode
 from streams.contracts import FinetuneEvent, FinetuneStep, RewardSnapshot
 from streams.errors import BadInput
@@ -36,9 +33,8 @@ from streams.feed import read_latest_snapshot
 from streams.files import read_bytes
 from streams.incarnations import topic_ids
 from streams.replay import TopicReader
-from streams.settings import Settings
-from trainers.datasets.build import Pictures, WritingRules, build_dataset
-from trainers.datasets.choice import Choice, ChoiceRules, choose
+from trainers.datasets.build import build_dataset
+from trainers.datasets.choice import choose
 from trainers.datasets.new_folder import SUMMARY, new_folder
 from trainers.plan_file import PlanFile, as_stamp, stamp_of
 
@@ -48,52 +44,22 @@ _CHECKPOINT_SCHEMA = "tribrain.finetuned/1"
 _LOOK_EVERY_S = 2.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What is trained on what, when, and how checkpoints are compared."""
-
-    kafka: Settings
-    model: str
-    root: Path
-    """Where the folders of the runs are, at any depth."""
-    work: Path
-    """Of this job alone: plan, datasets, checkpoints and comparisons."""
-    base: str
-    """Folder or file of the first checkpoint; empty for the world model as it was made."""
-    rules: ChoiceRules
-    writing: WritingRules
-    train: CommandTemplate
-    """With the places ``dataset``, ``out``, ``base`` and ``runs``."""
-    train_timeout_s: float
-    every: int
-    """New selected videos that begin a training."""
-    tasks: Sequence[PairedTask]
-    world_of: WorldOf
-    critics: Sequence[AnyCritic]
-    recipe: dict[str, Any]
-    """As JSON: what of the above must be the same when a training goes on."""
-    reward: RewardSnapshot | None = None
-    """One that the user gave; else the newest that is published counts, once it is active."""
-    pictures: Callable[[Choice], Pictures] = lambda choice: {}
-    say: Callable[[str], None] = print
-    listener: Listener | None = None
-    """Is given what the training prints."""
-    on_pair: Callable[[int, int], None] = field(default=lambda done, total: None)
-
-
 def serve(job: Job, *, once: bool = False) -> None:
     """Train whenever there is enough, for ever; or with ``once`` one time, if anything is new.
 
-    Raises BadInput, also where the user's command fails: a new start tries it again.
+    Raises BadInput, also where the user's command fails: a new start tries it again. Raises Fenced where
+    another job of the same model has taken over.
     """
-    with TopicReader(job.kafka, job.kafka.trace_topic) as reader:
-        _Serving(job, reader).run(once=once)
+    with (
+        TopicReader(job.kafka, job.kafka.trace_topic) as reader,
+        History(job.kafka, job.model, job.say) as history,
+    ):
+        _Serving(job, reader, history).run(once=once)
 
 
 class _Serving:
-    def __init__(self, job: Job, reader: TopicReader) -> None:
-        self._job, self._reader = job, reader
-        self._history = History(job.kafka, job.model, job.say)
+    def __init__(self, job: Job, reader: TopicReader, history: History) -> None:
+        self._job, self._reader, self._history = job, reader, history
         self._plans = PlanFile(job.work, Plan)
         self._inbox = RunInbox()
         self._topic_ids = topic_ids(job.kafka, (job.kafka.trace_topic,))
@@ -126,17 +92,25 @@ class _Serving:
         if last is not None and plan.version <= last.version:
             self._plans.remove()  # killed between its last event and this
             return False
-        known = {run.run_id for run in self._inbox.since({})}
-        begun_otherwise = plan.recipe != self._job.recipe or plan.after != (last.event_id if last else "")
-        if begun_otherwise or not known.issuperset(plan.runs):
-            what = "with other options" if begun_otherwise else "with runs that are gone"
-            self._job.say(f"version {plan.version} was begun {what}, and is begun anew")
+        if why := self._why_anew(plan):
+            self._job.say(f"version {plan.version} was begun {why}, and is begun anew")
             self._plans.remove()
             shutil.rmtree(self._folder(plan), ignore_errors=True)
             return False
         self._job.say(f"version {plan.version} was begun before, and goes on")
         self._train(plan)
         return True
+
+    def _why_anew(self, plan: Plan) -> str:
+        """Why a plan cannot go on; empty where it can."""
+        last = self._history.last
+        if plan.recipe != self._job.recipe or plan.after != (last.event_id if last else ""):
+            return "with other options"
+        if not {run.run_id for run in self._inbox.since({})}.issuperset(plan.runs):
+            return "with runs that are gone"
+        if self._history.is_taken_over(plan.version, plan.event_ids()):
+            return "by another finetune, too"
+        return ""
 
     def _plan(self, least: int) -> Plan | None:
         """What to train on next; None where the policy has not chosen ``least`` new videos."""
@@ -169,6 +143,7 @@ class _Serving:
             snapshot=encode(snapshot).decode() if snapshot is not None else "",
             consumed={job.kafka.trace_topic: as_stamp(self._inbox.consumed)},
             topic_ids=self._topic_ids,
+            work=f"{socket.gethostname()}:{job.work.absolute()}",
             recipe=job.recipe,
         )
 
@@ -261,7 +236,8 @@ class _Serving:
                 consumed=plan.consumed,
                 topic_ids=plan.topic_ids,
                 details={"chosen": plan.chosen, "chosen_new": plan.chosen_new, **details},
-            )
+            ),
+            plan.event_ids(),
         )
 
     def _show_promoted(self) -> None:
@@ -281,6 +257,7 @@ class _Serving:
         return newest if newest is not None and newest.gate == "active" else None
 
     def _take(self) -> None:
+        self._history.read_up()
         for message in self._reader.read_up():
             self._inbox.add(message)
 

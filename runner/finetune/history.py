@@ -3,47 +3,85 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Self
 
 from streams.codec import ContractError, decode_finetune, encode
-from streams.contracts import FinetuneEvent
-from streams.errors import BadInput
+from streams.contracts import FinetuneEvent, FinetuneStep
+from streams.errors import BadInput, Fenced
 from streams.messages import Outgoing
 from streams.produce import produce
-from streams.replay import read_topic
+from streams.replay import TopicReader
 from streams.settings import Settings
 
 _TRY_AGAIN_S = 5.0
+# Of what comes between, a job may tell in the moment in which it is taken over.
+_TAKES_OVER: frozenset[FinetuneStep] = frozenset({"planned", "promoted", "kept"})
 
 
 class History:
-    """The events of a model in their order, each once. Raises BadInput where the broker stays silent."""
+    """The events of a model in their order, each once. Raises BadInput where the broker stays silent.
+
+    Of two jobs of one model, the last one to plan a training has it. The topic's order decides that, so
+    nothing is held through an outage or days of training; the other one finds out when it tells of its next
+    step.
+    """
 
     def __init__(self, kafka: Settings, model: str, say: Callable[[str], None]) -> None:
-        self._kafka, self._say = kafka, say
+        self._kafka, self._model, self._say = kafka, model, say
         self._told: dict[str, FinetuneEvent] = {}
-        for message in read_topic(kafka, kafka.finetune_topic):
+        self._reader = TopicReader(kafka, kafka.finetune_topic)
+        self.read_up()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+
+    def read_up(self) -> None:
+        """Take in what other jobs have told meanwhile. Raises BadInput where the broker stays silent."""
+        for message in self._reader.read_up():
             try:
                 event = decode_finetune(message.value, message.source)
             except ContractError as error:
-                say(f"passed over: {error}")
+                self._say(f"passed over: {error}")
                 continue
-            if event.model == model:
+            if event.model == self._model:
                 self._told.setdefault(event.event_id, event)
 
-    def tell(self, event: FinetuneEvent) -> None:
-        """Returns once Kafka has it, however long the broker is away; what was told is not told again."""
-        if event.event_id in self._told:
-            return
-        outgoing = Outgoing(self._kafka.finetune_topic, event.model.encode(), encode(event))
+    def is_taken_over(self, version: int, of_plan: Collection[str]) -> bool:
+        """Whether another job has planned or ended this version, or a later one, after the plan with these
+        event ids was told. False where it was not told.
+        """
+        in_order = list(self._told.values())
+        ours = [place for place, event in enumerate(in_order) if event.event_id in of_plan]
+        return bool(ours) and any(
+            event.version >= version and event.step in _TAKES_OVER and event.event_id not in of_plan
+            for event in in_order[ours[0] :]
+        )
+
+    def tell(self, event: FinetuneEvent, of_plan: Collection[str] = ()) -> None:
+        """Returns once Kafka has it, however long the broker is away; what was told is not told again.
+
+        Raises Fenced where the plan, whose event ids these are, was taken over.
+        """
         while True:
             try:
-                list(produce(self._kafka, [outgoing]))
-                break
+                self.read_up()
+                if self.is_taken_over(event.version, of_plan):
+                    raise Fenced(
+                        f"another finetune has begun version {event.version} of model {event.model!r} or a "
+                        "later one; this one promotes nothing more"
+                    )
+                if event.event_id not in self._told:
+                    outgoing = Outgoing(self._kafka.finetune_topic, event.model.encode(), encode(event))
+                    list(produce(self._kafka, [outgoing]))
+                    self.read_up()
+                return
             except BadInput as error:
                 self._say(f"{error}; trying again")
                 time.sleep(_TRY_AGAIN_S)
-        self._told[event.event_id] = event
 
     @property
     def last(self) -> FinetuneEvent | None:

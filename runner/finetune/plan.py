@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
+from streams.contracts import FinetuneStep
 from trainers.plan_file import Stamps
 
 
@@ -31,9 +32,15 @@ class Plan(msgspec.Struct, frozen=True):
     consumed: Stamps
     """How far the traces were read."""
     topic_ids: dict[str, str]
+    work: str
+    """Host and folder of the job that planned it."""
     recipe: dict[str, Any]
     """As JSON: commands, format, and what checkpoints are compared on."""
 
     def event_id(self, step: str) -> str:
         """32 hexadecimal digits: the same plan and step give the same ones everywhere."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted") + step.encode()).hexdigest()[:32]
+
+    def event_ids(self) -> frozenset[str]:
+        """Of all its steps."""
+        return frozenset(self.event_id(step) for step in get_args(FinetuneStep))

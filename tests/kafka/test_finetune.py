@@ -267,6 +267,26 @@ def test_a_training_that_a_killed_command_left_behind_is_ended_before_the_next_o
 
 
 @needs_proc
+def test_of_two_jobs_of_one_model_the_last_to_begin_a_training_goes_on(
+    settings: Settings, made: Path, tmp_path: Path
+) -> None:
+    gate, started = tmp_path / "gate", tmp_path / "started"
+    os.mkfifo(gate)
+    given = _waiting(settings, made, tmp_path, started, gate)
+    with command(given, tmp_path / "said", TRIBRAIN_TOPIC_PREFIX=settings.topic_prefix) as first:
+        wait_until(started.exists, 120)
+        second = run(settings, words(settings, made, tmp_path / "elsewhere", "--once"))
+        assert second.returncode == 0, second.stderr
+        gate.write_text("go on")
+        assert first.wait(60) == 3
+    last = first.output.splitlines()[-1]
+    assert last.startswith("tribrain: another finetune has begun version 1 of model 'default'")
+    events = told(settings)
+    assert [event.step for event in events] == ["planned", "dataset", *STEPS, "promoted"]
+    assert events[-1].checkpoint.startswith(str(tmp_path / "elsewhere"))
+
+
+@needs_proc
 def test_ctrl_c_ends_the_training_too_and_its_lines_were_passed_on(
     settings: Settings, made: Path, tmp_path: Path
 ) -> None:

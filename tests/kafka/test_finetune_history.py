@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 
@@ -10,16 +11,16 @@ from runner.finetune import history
 from runner.finetune.history import History
 from streams.codec import decode_finetune
 from streams.contracts import FinetuneEvent, FinetuneStep
-from streams.errors import BadInput
+from streams.errors import BadInput, Fenced
 from streams.messages import Outgoing
 from streams.produce import produce
 from streams.replay import read_topic
 from streams.settings import Settings
 
 
-def event(version: int, step: FinetuneStep, *, model: str = "default") -> FinetuneEvent:
+def event(version: int, step: FinetuneStep, *, model: str = "default", job: str = "one") -> FinetuneEvent:
     return FinetuneEvent(
-        event_id=f"{model}-{version}-{step}",
+        event_id=f"{job}-{model}-{version}-{step}",
         model=model,
         version=version,
         step=step,
@@ -28,6 +29,11 @@ def event(version: int, step: FinetuneStep, *, model: str = "default") -> Finetu
         base="",
         consumed={},
     )
+
+
+def plan(version: int, *, job: str) -> set[str]:
+    """The ids of all events of a job's training."""
+    return {event(version, step, job=job).event_id for step in get_args(FinetuneStep)}
 
 
 def on_topic(settings: Settings) -> list[FinetuneEvent]:
@@ -54,6 +60,51 @@ def test_what_was_told_is_not_told_again(settings: Settings) -> None:
     again.tell(event(1, "dataset"))
     again.tell(event(1, "dataset"))
     assert [one.step for one in on_topic(settings)] == ["planned", "dataset"]
+
+
+def test_of_two_jobs_the_last_to_plan_goes_on_and_the_other_tells_nothing_more(settings: Settings) -> None:
+    with History(settings, "default", print) as one, History(settings, "default", print) as other:
+        one.tell(event(1, "planned", job="one"), plan(1, job="one"))
+        other.tell(event(1, "planned", job="other"), plan(1, job="other"))
+        with pytest.raises(Fenced, match="another finetune has begun version 1 of model 'default'"):
+            one.tell(event(1, "dataset", job="one"), plan(1, job="one"))
+        other.tell(event(1, "promoted", job="other"), plan(1, job="other"))
+    assert [one.event_id for one in on_topic(settings)] == [
+        "one-default-1-planned",
+        "other-default-1-planned",
+        "other-default-1-promoted",
+    ]
+
+
+def test_a_training_that_was_ended_in_the_moment_of_the_other_s_plan_counts(settings: Settings) -> None:
+    with History(settings, "default", print) as other:
+        other.tell(event(1, "planned", job="other"), plan(1, job="other"))
+        History(settings, "default", print).tell(event(1, "promoted", job="one"))
+        with pytest.raises(Fenced):
+            other.tell(event(1, "promoted", job="other"), plan(1, job="other"))
+        assert other.promoted == event(1, "promoted", job="one")
+
+
+def test_a_late_step_of_a_job_that_was_taken_over_ends_nobody(
+    settings: Settings,
+) -> None:
+    with History(settings, "default", print) as other:
+        other.tell(event(1, "planned", job="other"), plan(1, job="other"))
+        History(settings, "default", print).tell(event(1, "dataset", job="one"))
+        other.tell(event(1, "promoted", job="other"), plan(1, job="other"))
+        assert other.promoted == event(1, "promoted", job="other")
+
+
+def test_a_later_training_of_the_same_job_and_one_of_another_model_take_over_nothing(
+    settings: Settings,
+) -> None:
+    with History(settings, "default", print) as one:
+        one.tell(event(1, "planned"), plan(1, job="one"))
+        one.tell(event(1, "kept"), plan(1, job="one"))
+        one.tell(event(2, "planned"), plan(2, job="one"))
+        History(settings, "else", print).tell(event(2, "planned", model="else", job="other"))
+        one.tell(event(2, "promoted"), plan(2, job="one"))
+        assert one.promoted == event(2, "promoted")
 
 
 def test_a_broker_that_is_away_is_waited_for(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,12 +18,11 @@ import pytest
 
 from streams.artifacts import content_hash, fetch
 from streams.contracts import AdapterSnapshot, RewardSnapshot
-from streams.errors import BadInput
+from streams.errors import BadInput, Fenced
 from streams.feed import read_latest_of
 from streams.held_writer import HeldWriter
 from streams.incarnations import TopicMadeAgain
 from streams.settings import Settings
-from streams.snapshot_writer import Fenced
 from streams.topics import connect_admin, create_topics
 
 if find_spec("peft") is None:

@@ -10,13 +10,13 @@ import pytest
 from streams import snapshot_writer
 from streams.codec import encode
 from streams.contracts import RewardSnapshot
-from streams.errors import BadInput
+from streams.errors import BadInput, Fenced
 from streams.feed import SnapshotFeed, read_latest_snapshot
 from streams.kafka_jars import KafkaJars
 from streams.local_broker import LocalBroker
 from streams.messages import Outgoing
 from streams.settings import Settings, no_broker_answers
-from streams.snapshot_writer import Fenced, SnapshotWriter
+from streams.snapshot_writer import SnapshotWriter
 from streams.topics import create_topics
 from tests.factories import pair, run
 from tests.kafka.test_trainer import publish, wait_until_learnt

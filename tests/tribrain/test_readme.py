@@ -109,3 +109,10 @@ def test_every_command_of_the_readme_runs(tmp_path: Path, kafka_jars: KafkaJars)
 def test_every_command_of_the_program_is_in_the_readme() -> None:
     for name in cli.list_commands(click.Context(cli)):
         assert re.search(rf"(tribrain|tribrain\.cli|make) {name}\b", README), name
+
+
+def test_every_test_that_the_readme_names_is_there() -> None:
+    named = re.findall(r"`(?:tests/)?((?:[a-z_]+/)*test_[a-z_]+\.py)`", README)
+    assert named
+    for name in named:
+        assert any((ROOT / "tests" / folder / name).is_file() for folder in ("", "faults")), name
