@@ -61,10 +61,10 @@ bench-lora: $(LORA_READY)
 results: $(READY)
 	$(BIN)/python -m tests.bench.learning
 
-# Pins every dependency with its hashes.
+# Pins every dependency with its hashes. Botocore, in the tests of S3, takes no newer python-dateutil.
 constraints: $(READY)
 	echo uv | $(COMPILE) - --output-file constraints-uv.txt
-	printf 'hatchling\neditables\n' | $(COMPILE) --extra dev pyproject.toml - --output-file constraints.txt
+	printf 'hatchling\neditables\npython-dateutil<3\n' | $(COMPILE) --extra dev pyproject.toml - --output-file constraints.txt
 	$(COMPILE) --extra dev --extra data --extra data-test --extra lora --extra lora-test \
 	  --constraint constraints.txt pyproject.toml --output-file constraints-lora.txt
 

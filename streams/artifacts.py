@@ -221,9 +221,15 @@ class _UriStore:
         uri = f"{self._root}/{name}"
         try:
             system, path = fsspec.core.url_to_fs(uri)
+            bucket = path.partition("/")[0]
+            # It would be made, with whatever name a slip of the pen gave it.
+            if bucket and not system.exists(bucket):
+                raise BadInput(f"{uri}: there is no bucket {bucket!r}; make it, or choose another --store")
             system.makedirs(path, exist_ok=True)
             for file in sorted(files, key=lambda file: (file == last, file)):
                 system.pipe_file(f"{path}/{file}", files[file])
+        except BadInput:
+            raise
         except Exception as error:  # each file system has kinds of its own
             raise BadInput(
                 f"{uri}: cannot be written ({type(error).__name__}); choose another --store"

@@ -76,6 +76,26 @@ def in_memory_broker() -> Iterator[str]:
         yield broker.bootstrap_servers
 
 
+@pytest.fixture(scope="session")
+def s3_bucket() -> Iterator[str]:
+    """URI of a bucket in a store with S3's protocol, which the environment leads to."""
+    moto = pytest.importorskip("moto.server", reason="make lora installs it")
+    s3fs = pytest.importorskip("s3fs")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        with pytest.MonkeyPatch.context() as environment:
+            for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+                environment.setenv(name, "test")
+            environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+            environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+            s3fs.S3FileSystem().mkdir("adapters")
+            yield "s3://adapters"
+    finally:
+        server.stop()
+
+
 @pytest.fixture
 def settings(kafka: str) -> Settings:
     """The real broker, with topics that no other test uses."""

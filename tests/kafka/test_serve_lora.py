@@ -234,10 +234,12 @@ def test_an_adapter_in_force_that_is_gone_from_the_store_is_done_without(
     assert "done without an adapter from before" in said(tmp_path)
 
 
-def test_a_uri_of_fsspec_is_a_store_too(settings: Settings, base: Path, tmp_path: Path) -> None:
+def test_a_uri_of_fsspec_is_a_store_too(
+    settings: Settings, base: Path, tmp_path: Path, s3_bucket: str
+) -> None:
     publish(settings, numbered(40))
-    snapshot = train_once(job_at(settings, base, tmp_path, store=f"file://{tmp_path}/bucket/lora"))
-    assert snapshot.uri == f"file://{tmp_path}/bucket/lora/default/1-{content_hash(snapshot.files)[:12]}"
+    snapshot = train_once(job_at(settings, base, tmp_path, store=f"{s3_bucket}/lora"))
+    assert snapshot.uri == f"{s3_bucket}/lora/default/1-{content_hash(snapshot.files)[:12]}"
     assert read_adapter(fetch(snapshot.uri, snapshot.files, tmp_path / "cache")).reward.version == 1
 
 

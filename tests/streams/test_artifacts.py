@@ -20,15 +20,16 @@ FILES = {"adapter.safetensors": b"weights" * 100, "reward.json": b"{}", "adapter
 LISTED = listed(FILES)
 
 
-@pytest.fixture(params=["folder", "file", "memory"])
+@pytest.fixture(params=["folder", "file", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where adapters are put."""
     kinds = {
-        "folder": str(tmp_path / "store"),
-        "file": f"file://{tmp_path}/store",
-        "memory": f"memory://{uuid.uuid4().hex}",
+        "folder": lambda: str(tmp_path / "store"),
+        "file": lambda: f"file://{tmp_path}/store",
+        "memory": lambda: f"memory://{uuid.uuid4().hex}",
+        "s3": lambda: f"{request.getfixturevalue('s3_bucket')}/{uuid.uuid4().hex}",
     }
-    return kinds[request.param]
+    return kinds[request.param]()
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
@@ -121,6 +122,12 @@ def test_to_a_uri_the_file_that_makes_an_adapter_of_it_comes_last(monkeypatch: p
     with pytest.raises(BadInput, match=r"cannot be written \(OSError\); choose another --store"):
         open_store("memory://half").put("default/1-abc", FILES, last="reward.json")
     assert written == ["adapter.safetensors", "adapter_config.json"]
+
+
+def test_a_bucket_that_is_not_there_is_not_made(s3_bucket: str) -> None:
+    with pytest.raises(BadInput, match=r"there is no bucket 'adaptors'; make it, or choose another --store"):
+        open_store("s3://adaptors/lora").put("default/1-abc", FILES, last="reward.json")
+    assert fsspec.filesystem("s3").ls("") == [s3_bucket.removeprefix("s3://")]
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
