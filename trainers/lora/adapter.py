@@ -75,6 +75,10 @@ class Reward(msgspec.Struct):
     """Number of the training, where it is one of many."""
 
 
+# Made here and not at the first use, which msgspec survives in one thread only (see streams.codec).
+_REWARD = msgspec.json.Decoder(Reward)
+
+
 @dataclass(frozen=True, slots=True)
 class Adapter:
     """A folder's adapter, read and checked against its ``reward.json``."""
@@ -94,7 +98,7 @@ def read_adapter(folder: Path) -> Adapter:
     """Raises BadInput where the folder is none, or the weights are not those that it speaks of."""
     file = folder / REWARD
     try:
-        reward = msgspec.json.decode(read_bytes(file), type=Reward)
+        reward = _REWARD.decode(read_bytes(file))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadInput(f"{file}: the file is damaged: {error}; train the model again") from None
     if reward.schema != SCHEMA:
