@@ -49,8 +49,8 @@ _KNOWN: dict[type, tuple[str, ...]] = {
     cls: tuple(f.name for f in fields(cls) if f.name != "extras")
     for cls in (CriticResult, *_TRACE, *_PAIRS, *_SNAPSHOTS, FinetuneEvent, Candidate)
 }
-# msgspec learns a class at its first use, and a thread that uses it meanwhile crashes the process. So it learns
-# all of them here, where no other thread has them yet.
+# msgspec learns a class at its first use, and a thread that uses it meanwhile crashes the process: here no
+# other thread has them yet.
 for _contract in _KNOWN:
     msgspec.json.Decoder(_contract)
 
