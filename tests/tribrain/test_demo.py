@@ -228,7 +228,9 @@ def test_a_demo_that_forms_no_pair_ends_without_waiting_for_a_model(kafka: str, 
 def stop_in_mid_run(folder: Path, number: signal.Signals, *options: str) -> None:
     out = folder / "out"
     with command(["demo", "--tasks", "40", "--out", str(out), *options], folder / "said") as demo:
-        wait_until(lambda: len(list(out.glob("runs/*/iter_01"))) >= 4, _DEMO_S)
+        ended = demo.process.poll
+        wait_until(lambda: ended() is not None or len(list(out.glob("runs/*/iter_01"))) >= 4, _DEMO_S)
+        assert ended() is None, demo.output
         assert demo.started("serve-trainer")
         interrupt(demo, number)
 
