@@ -11,8 +11,7 @@ export PYTHONDONTWRITEBYTECODE =
 # uv does in half a minute what pip needs three for. Where it cannot, as with an index that only pip knows of, pip does.
 install = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) || $(PIP) --require-hashes -r $(1)
 
-COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-  --no-emit-index-url --no-annotate --no-header
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
 .PHONY: setup lora demo test test-faults bench bench-lora results constraints clean
 

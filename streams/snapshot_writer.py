@@ -83,8 +83,6 @@ class WriterOf(Generic[Snapshot]):
         """Publish and wait until Kafka has committed it. Raises Fenced where another writer has opened."""
         try:
             await self._commit(snapshot)
-        except ProducerFenced:
-            raise self._fenced() from None
         except KafkaError as error:
             # An outage has a class of its own. This is aiokafka's word for a sender that has ended.
             if type(error) is not KafkaError:
@@ -100,9 +98,12 @@ class WriterOf(Generic[Snapshot]):
         if not self._transactional:
             await self._send(self._producer, snapshot)
             return
-        async with self._producer.transaction():
-            await self._send(self._producer, snapshot)
-            reach("learner.snapshot-sent")
+        try:
+            async with self._producer.transaction():
+                await self._send(self._producer, snapshot)
+                reach("learner.snapshot-sent")
+        except ProducerFenced:
+            raise self._fenced() from None
 
     async def _open_again(self, snapshot: Outgoing) -> None:
         """Kafka forgets a writer that has written nothing for a week (``transactional.id.expiration.ms``).

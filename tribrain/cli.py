@@ -13,7 +13,8 @@ from typing import NoReturn
 
 import click
 
-from streams.errors import BadInput
+from streams.errors import BadInput, Fenced
+from tribrain.exit_codes import BAD_INPUT, FENCED, INTERRUPTED
 from tribrain.repeated_lines import RepeatedLines
 
 _COMMANDS = {
@@ -104,25 +105,26 @@ def cli(verbose: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and exit: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    """Run a command and exit: 0 done, 1 failed, 2 bad input, 3 taken over, 130 interrupted."""
     try:
         sys.exit(cli.main(args=arguments, prog_name="tribrain", standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
-        sys.exit(2)
+        sys.exit(BAD_INPUT)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "tribrain"
         _fail(f"{error.format_message()} (try: {command} --help)")
     except (click.ClickException, BadInput) as error:
         _fail(error.format_message() if isinstance(error, click.ClickException) else str(error))
+    except Fenced as error:
+        _fail(str(error), FENCED)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("tribrain: interrupted", err=True)
-        sys.exit(130)
+        _fail("interrupted", INTERRUPTED)
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, code: int = BAD_INPUT) -> NoReturn:
     click.echo("tribrain: " + " ".join(message.split()), err=True)
-    sys.exit(2)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -4,3 +4,4 @@ FAILED = 1
 BAD_INPUT = 2
 FENCED = 3
 """Another process has taken over what this one was doing."""
+INTERRUPTED = 130

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from runner.finetune.comparison import PairedTask
 from runner.finetune.tasks import MOST_SIMULATED, generated_by, simulated, simulated_tasks, tasks_of
 from runner.interfaces import AnyCritic
 from streams.contracts import RewardSnapshot
-from streams.errors import BadInput, Fenced
+from streams.errors import BadInput
 from streams.files import read_bytes
 from streams.serving import ServingSnapshot
 from streams.settings import Settings
@@ -31,7 +30,6 @@ from trainers.datasets.selection import SelectionPolicy
 from tribrain import options
 from tribrain.alone import alone
 from tribrain.build_dataset import pictures_of
-from tribrain.exit_codes import FENCED
 from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
 from tribrain.refinement import critic_options, open_critics
@@ -220,9 +218,6 @@ def finetune(
                 on_pair=_pairs,
             )
             serve(job, once=once)
-    except Fenced as error:
-        click.echo(f"tribrain: {error}", err=True)
-        sys.exit(FENCED)
     except KeyboardInterrupt:
         _say("stopped; the next start goes on from here")
 

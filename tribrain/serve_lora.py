@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,12 @@ from typing import Any
 import click
 
 from streams.artifacts import ArtifactStore, open_store, path_name
-from streams.errors import BadInput, Fenced
+from streams.errors import BadInput
 from streams.settings import Settings as Kafka
 from trainers.lora.extra import require_extra
 from trainers.lora.settings import ALL, TOP_HALF, Settings
 from tribrain import options
 from tribrain.alone import alone
-from tribrain.exit_codes import FENCED
 from tribrain.interrupts import Interrupts
 from tribrain.output import cache_folder
 from tribrain.step_progress import steps_shown
@@ -180,9 +178,6 @@ def serve_lora(
                 },
                 once=once,
             )
-    except Fenced as error:
-        click.echo(f"tribrain: {error}", err=True)
-        sys.exit(FENCED)
     except KeyboardInterrupt:
         _say("stopped; the next start goes on from here")
 

@@ -16,7 +16,6 @@ from streams.settings import Settings, no_broker_answers
 from tribrain.exit_codes import BAD_INPUT
 
 _GRACE_S = 2.0
-"""Exit code."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0
 """Between the start of one that died and the next start; each death in a row doubles it."""
 

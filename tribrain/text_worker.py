@@ -13,7 +13,7 @@ import click
 import kafka.errors
 
 from streams.contracts import TextSnapshot
-from streams.errors import BadInput, Fenced
+from streams.errors import BadInput
 from streams.fail_points import reach
 from streams.incarnations import TopicMadeAgain, check_incarnations, topic_ids
 from streams.resume import ResumedReader
@@ -21,7 +21,7 @@ from streams.settings import Settings
 from streams.snapshot_writer import WriterOf
 from streams.topics import create_topics
 from trainers.text.processor import TextProcessor
-from tribrain.exit_codes import FAILED, FENCED
+from tribrain.exit_codes import FAILED
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +34,10 @@ _LEAST_INTERVAL_S = 0.5
 
 
 def serve(settings: Settings, model: str, every_pairs: int, every_s: float) -> int:
-    """Until stopped or fenced off; the exit code. Raises BadInput."""
+    """Until stopped; the exit code. Raises BadInput, and Fenced where another one has taken over."""
     create_topics(settings)
     try:
         return asyncio.run(_Worker(settings, model).serve(every_pairs, every_s))
-    except Fenced as error:
-        click.echo(f"tribrain: {error}", err=True)
-        return FENCED
     except (aiokafka.errors.KafkaError, kafka.errors.KafkaError) as error:
         click.echo(f"tribrain: Kafka failed at what was asked of it: {error}; start this again", err=True)
         return FAILED

@@ -248,9 +248,7 @@ _WHOLE = ("dataset.json", CHECKPOINT, "result.json")
 def test_a_training_that_a_killed_command_left_behind_is_ended_before_the_next_one_begins(
     settings: Settings, made: Path, tmp_path: Path
 ) -> None:
-    gate, started = tmp_path / "gate", tmp_path / "started"
-    os.mkfifo(gate)
-    given = _waiting(settings, made, tmp_path, started, gate)
+    given, started, gate = _waiting(settings, made, tmp_path)
     prefix = {"TRIBRAIN_TOPIC_PREFIX": settings.topic_prefix}
     with command(given, tmp_path / "first", **prefix) as first:
         wait_until(lambda: started.exists() and started.read_text().endswith("\n"), 120)
@@ -270,9 +268,7 @@ def test_a_training_that_a_killed_command_left_behind_is_ended_before_the_next_o
 def test_of_two_jobs_of_one_model_the_last_to_begin_a_training_goes_on(
     settings: Settings, made: Path, tmp_path: Path
 ) -> None:
-    gate, started = tmp_path / "gate", tmp_path / "started"
-    os.mkfifo(gate)
-    given = _waiting(settings, made, tmp_path, started, gate)
+    given, started, gate = _waiting(settings, made, tmp_path)
     with command(given, tmp_path / "said", TRIBRAIN_TOPIC_PREFIX=settings.topic_prefix) as first:
         wait_until(started.exists, 120)
         second = run(settings, words(settings, made, tmp_path / "elsewhere", "--once"))
@@ -290,9 +286,7 @@ def test_of_two_jobs_of_one_model_the_last_to_begin_a_training_goes_on(
 def test_ctrl_c_ends_the_training_too_and_its_lines_were_passed_on(
     settings: Settings, made: Path, tmp_path: Path
 ) -> None:
-    gate, started = tmp_path / "gate", tmp_path / "started"
-    os.mkfifo(gate)
-    given = _waiting(settings, made, tmp_path, started, gate)
+    given, started, _ = _waiting(settings, made, tmp_path)
     with command(given, tmp_path / "said", TRIBRAIN_TOPIC_PREFIX=settings.topic_prefix) as interrupted:
         wait_until(lambda: "training: waiting" in interrupted.output, 120)
         interrupted.process.send_signal(signal.SIGINT)
@@ -334,12 +328,15 @@ def test_it_waits_until_so_many_new_videos_are_selected(
         assert serving.wait(60) == 0
 
 
-def _waiting(settings: Settings, made: Path, tmp_path: Path, started: Path, gate: Path) -> list[str]:
-    """A training that waits for the gate to be written to."""
+def _waiting(settings: Settings, made: Path, tmp_path: Path) -> tuple[list[str], Path, Path]:
+    """A training that says that it has started, and waits for the gate to be written to; these two files."""
+    started, gate = tmp_path / "started", tmp_path / "gate"
+    os.mkfifo(gate)
     (tmp_path / "waiting.py").write_text(WAITING)
     script = f"{shlex.quote(sys.executable)} {tmp_path / 'waiting.py'} {started} {gate}"
     publish(settings, made)
-    return words(settings, made, tmp_path / "work", "--once", train=f"{script} {{out}} {{dataset}}")
+    given = words(settings, made, tmp_path / "work", "--once", train=f"{script} {{out}} {{dataset}}")
+    return given, started, gate
 
 
 def _alive(process: int) -> bool:
