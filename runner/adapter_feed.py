@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from runner.interfaces import Matrix, Vector
-from streams.artifacts import ArtifactError, StoreAway, fetch
-from streams.contracts import AdapterSnapshot, GateState
 from streams.errors import BadInput
-from streams.settings import Settings
+from streams.kafka.settings import Settings
+from streams.messages.contracts import AdapterSnapshot, GateState
+from streams.snapshots.artifacts import ArtifactError, StoreAway, fetch
 from trainers.lora.extra import require_extra
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class AdapterFeed:
         try_again_s: float = _TRY_AGAIN_S,
     ) -> None:
         # Not at the top: an adapter of a folder needs no client of Kafka.
-        from streams.feed import FeedOf
+        from streams.snapshots.feed import FeedOf
 
         self.name = NAME
         self._cache, self._base, self._try_again_s = cache, base, try_again_s

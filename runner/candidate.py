@@ -21,7 +21,7 @@ from runner.interfaces import (
     WorldModel,
 )
 from runner.video import read_video
-from streams.contracts import CriticResult, TraceEvent
+from streams.messages.contracts import CriticResult, TraceEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

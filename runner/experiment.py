@@ -30,7 +30,14 @@ from runner.worlds.simulated import (
     true_quality,
 )
 from runner.worlds.simulated_checkpoint import WorldCheckpoint
-from streams.contracts import CriticResult, PairMessage, RewardSnapshot, RunClosed, RunEnd, TraceEvent
+from streams.messages.contracts import (
+    CriticResult,
+    PairMessage,
+    RewardSnapshot,
+    RunClosed,
+    RunEnd,
+    TraceEvent,
+)
 from trainers.bradley_terry import critics_mean
 from trainers.former import PairFormer
 from trainers.learner import PreferenceLearner

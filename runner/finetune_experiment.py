@@ -34,8 +34,8 @@ from runner.experiment_figures import Estimate, estimate
 from runner.experiment_plan import CONDITIONS, Plan
 from runner.worlds.simulated import JUDGEMENT_NOISE, SimulatedWorld, random_goal, true_quality
 from runner.worlds.simulated_checkpoint import WorldCheckpoint, finetuned
-from streams.contracts import RewardSnapshot, TraceEvent
 from streams.errors import BadInput
+from streams.messages.contracts import RewardSnapshot, TraceEvent
 from trainers.datasets.rewards import RatedSample, rate
 from trainers.datasets.samples import Sample
 from trainers.datasets.selection import SelectionPolicy, select

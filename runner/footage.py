@@ -10,7 +10,7 @@ from runner.critics.pixel import default_critics
 from runner.video import read_video, write_video
 from runner.worlds.scene import FPS, Failures, draw
 from runner.worlds.simulated import SimulatedWorld
-from streams.contracts import CriticResult
+from streams.messages.contracts import CriticResult
 
 Seen = tuple[Failures, tuple[CriticResult, ...]]
 

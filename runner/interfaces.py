@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.contracts import CriticResult, GateState, RewardSnapshot, RunEnd, TraceEvent
+from streams.messages.contracts import CriticResult, GateState, RewardSnapshot, RunEnd, TraceEvent
 
 Frames = NDArray[np.uint8]
 """Decoded RGB frames, shape (T, H, W, 3)."""

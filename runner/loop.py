@@ -23,8 +23,8 @@ from runner.reward import PreferencePolicy, Verdict
 from runner.rewrites import MAX_REWRITES, Choice, Refiner, choose, propose
 from runner.stopping import StopRules
 from runner.text_critic import judge_text
-from streams.contracts import RewardSnapshot, TraceEvent
 from streams.errors import BadInput
+from streams.messages.contracts import RewardSnapshot, TraceEvent
 
 # Streams of random numbers that must not depend on each other.
 _CONTROLLER, _GENERATION, _REWRITES = range(3)

@@ -15,7 +15,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from runner.worlds.wow.checkout import MODELS, Checkout, ModelName, interpreter
-from streams.kafka_jars import NoKafka, find_kafka
+from streams.local_broker.jars import NoKafka, find_kafka
 
 _PROBE_S = 300.0
 """Importing PyTorch from a cold network disk takes minutes."""

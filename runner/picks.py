@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runner.reward import combined_reward
-from streams.contracts import Candidate, PairMessage, PreferencePair, RewardSnapshot
 from streams.errors import BadInput
+from streams.messages.contracts import Candidate, PairMessage, PreferencePair, RewardSnapshot
 from trainers.bradley_terry import confidence, critics_mean, prob_prefer
 from trainers.estimators import LearnerName, Recipe
 from trainers.features import difference, differences

@@ -10,11 +10,11 @@ from pathlib import Path
 import orjson
 
 from runner.interfaces import EventSink
-from streams.codec import decode_trace, encode
-from streams.contracts import RunEnd, TraceEvent
 from streams.errors import BadInput
 from streams.fail_points import reach
 from streams.files import read_bytes, sync_directory
+from streams.messages.codec import decode_trace, encode
+from streams.messages.contracts import RunEnd, TraceEvent
 
 
 class RunRecord:

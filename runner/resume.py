@@ -17,10 +17,11 @@ from runner.interfaces import AnyCritic, RewardFeed, WorldModel
 from runner.loop import RefinementLoop, RunResult, run_result
 from runner.record import RunRecord
 from runner.worlds.kept import keeping
-from streams.codec import encode
-from streams.contracts import RewardSnapshot, TraceEvent
 from streams.errors import BadInput
-from streams.files import read_snapshot, write_atomically
+from streams.files import write_atomically
+from streams.messages.codec import encode
+from streams.messages.contracts import RewardSnapshot, TraceEvent
+from streams.messages.files import read_snapshot
 
 _REWARDS = "rewards"
 

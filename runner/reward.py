@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from streams.contracts import GateState, RewardSnapshot, TraceEvent
 from streams.errors import BadInput
+from streams.messages.contracts import GateState, RewardSnapshot, TraceEvent
 from trainers.bradley_terry import confidence, prob_prefer
 from trainers.features import of_events
 

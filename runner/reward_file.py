@@ -6,10 +6,10 @@ import logging
 from collections.abc import Collection
 from pathlib import Path
 
-from streams.contracts import RewardSnapshot
 from streams.errors import BadInput
 from streams.files import read_bytes
-from streams.serving import ServingSnapshot
+from streams.messages.contracts import RewardSnapshot
+from streams.snapshots.serving import ServingSnapshot
 
 _log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from streams.contracts import TraceEvent
 from streams.errors import BadInput
+from streams.messages.contracts import TraceEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.interfaces import TextReward
-from streams.contracts import TEXT_MODE, CriticResult
+from streams.messages.contracts import TEXT_MODE, CriticResult
 from trainers.bradley_terry import sigmoid
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from runner.interfaces import Matrix, Vector
-from streams.contracts import GateState, TextSnapshot
 from streams.errors import BadInput
-from streams.files import read_reward
-from streams.settings import Settings
+from streams.kafka.settings import Settings
+from streams.messages.contracts import GateState, TextSnapshot
+from streams.messages.files import read_reward
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class TextSnapshotFeed:
 
     def __init__(self, settings: Settings, model: str = "default") -> None:
         # Not at the top: most runs follow nothing, and Kafka's client takes a third of a second.
-        from streams.feed import FeedOf
+        from streams.snapshots.feed import FeedOf
 
         self._ready: RewardOfTexts | None = None
         self._unreadable: Counter[str] = Counter()

@@ -19,12 +19,12 @@ import pytest
 from docker.errors import DockerException
 from testcontainers.core.container import DockerContainer
 
-from streams.broker import InMemoryBroker
 from streams.errors import BadInput
-from streams.kafka_jars import KafkaJars, NoKafka, find_kafka
-from streams.local_broker import LocalBroker
-from streams.settings import TOPIC_PREFIX_VARIABLE, Settings
-from streams.topics import connect_admin, create_topics
+from streams.kafka.settings import TOPIC_PREFIX_VARIABLE, Settings
+from streams.kafka.topics import connect_admin, create_topics
+from streams.local_broker.apache_kafka import LocalBroker
+from streams.local_broker.broker import InMemoryBroker
+from streams.local_broker.jars import KafkaJars, NoKafka, find_kafka
 from tribrain.cli import main
 
 _TESTS = Path(__file__).parent

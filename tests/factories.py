@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from streams.contracts import Candidate, CriticResult, LabelSource, PreferencePair, RunEnd, TraceEvent
+from streams.messages.contracts import (
+    Candidate,
+    CriticResult,
+    LabelSource,
+    PreferencePair,
+    RunEnd,
+    TraceEvent,
+)
 
 
 def event(

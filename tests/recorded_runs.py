@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runner.video import write_video
-from streams.codec import encode
-from streams.contracts import RunEnd, TraceEvent
+from streams.messages.codec import encode
+from streams.messages.contracts import RunEnd, TraceEvent
 from tests import factories
 
 GOAL = "put the cup on the shelf"

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from streams.fail_points import VARIABLE, arm
-from streams.settings import TOPIC_PREFIX_VARIABLE, Settings
+from streams.kafka.settings import TOPIC_PREFIX_VARIABLE, Settings
 from tribrain.cli import main
 
 _END_S = 20.0

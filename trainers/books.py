@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.contracts import TRUSTED_SOURCES, LabelSource, PreferencePair
+from streams.messages.contracts import TRUSTED_SOURCES, LabelSource, PreferencePair
 from trainers.gate import OPENS_AT, Gate
 from trainers.open_tasks import note, task_hash
 from trainers.pair_weights import SOURCE_WEIGHTS

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from streams.contracts import TEXT_MODE, RewardSnapshot
+from streams.messages.contracts import TEXT_MODE, RewardSnapshot
 from trainers.estimators import PairEstimator, Recipe
 from trainers.features import Scores
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.contracts import TRUSTED_SOURCES, PreferencePair, RewardSnapshot
 from streams.errors import BadInput
+from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair, RewardSnapshot
 from trainers.bradley_terry import prob_prefer
 from trainers.estimators import LEARNERS, PairEstimator, Recipe
 from trainers.features import Vocabulary, is_critic, of_pair

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from streams.contracts import RewardSnapshot
+from streams.messages.contracts import RewardSnapshot
 from trainers.features import UNIT, is_indicator
 
 _Z95 = 1.959963984540054

@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from streams.contracts import CONTEXT_MARK, PreferencePair, TraceEvent
+from streams.messages.contracts import CONTEXT_MARK, PreferencePair, TraceEvent
 
 Scores = Mapping[str, float | None]
 """Critic and mode to score, ``{"flicker.quality": 0.47, …}``; null where the critic gave none."""

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from streams.contracts import PairsEnd, PreferencePair, RunClosed, RunEnd, TraceEvent, TraceMessage
+from streams.messages.contracts import PairsEnd, PreferencePair, RunClosed, RunEnd, TraceEvent, TraceMessage
 from trainers.pairing import PairingRules, RunPairing
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from streams.contracts import GateState
+from streams.messages.contracts import GateState
 
 OPENS_AT = 20.0
 CLOSES_AT = 1_000.0

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from streams.codec import decode_snapshot, feature_hash, sealed
-from streams.contracts import TRUSTED_SOURCES, PairMessage, PreferencePair, RewardSnapshot, Rollback
 from streams.errors import BadInput
+from streams.messages.codec import decode_snapshot, feature_hash, sealed
+from streams.messages.contracts import TRUSTED_SOURCES, PairMessage, PreferencePair, RewardSnapshot, Rollback
 from trainers.books import Books
 from trainers.bradley_terry import BradleyTerry, critics_mean
 from trainers.estimators import Recipe, estimator_from_state

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from streams.contracts import PairMessage, PreferencePair
+from streams.messages.contracts import PairMessage, PreferencePair
 from trainers.features import Scores
 
 PERCENTILES = (1.0, 99.0)

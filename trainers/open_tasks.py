@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.contracts import TRUSTED_SOURCES
+from streams.messages.contracts import TRUSTED_SOURCES
 from trainers.bradley_terry import LinearReward
 
 REMEMBERED = 10_000

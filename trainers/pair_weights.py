@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from streams.contracts import PreferencePair
+from streams.messages.contracts import PreferencePair
 
 SOURCE_WEIGHTS: Mapping[str, float] = {"human": 1.0, "outcome": 1.0, "critic": 0.02}
 """What a label counts for in the trusted model. Labels made from the mean of the features agree with it

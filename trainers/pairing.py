@@ -14,7 +14,7 @@ from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from streams.contracts import LabelSource, PairStrategy, PreferencePair, TraceEvent
+from streams.messages.contracts import LabelSource, PairStrategy, PreferencePair, TraceEvent
 
 LIVE_SOURCES: tuple[LabelSource, ...] = ("critic", "outcome")
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from streams.codec import ContractError, decode_pair, decode_trace, encode
-from streams.contracts import PairMessage, PreferencePair, RewardSnapshot, RunClosed
-from streams.dead_letters import dead_letter
 from streams.errors import BadInput
-from streams.messages import Outgoing, StoredMessage
+from streams.messages.codec import ContractError, decode_pair, decode_trace, encode
+from streams.messages.contracts import PairMessage, PreferencePair, RewardSnapshot, RunClosed
+from streams.messages.dead_letters import dead_letter
+from streams.messages.stored import Outgoing, StoredMessage
 from trainers.estimators import Recipe
 from trainers.former import Formed, LateEvent, PairFormer
 from trainers.learner import PreferenceLearner
@@ -103,7 +103,7 @@ class TraceProcessor:
         if not self.partitions:
             return None
         # Not at the top: a replay of files needs no client of Kafka.
-        from streams.partitions import partition_of
+        from streams.kafka.partitions import partition_of
 
         return partition_of(run_id.encode(), self.partitions)
 

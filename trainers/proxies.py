@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from streams.contracts import PreferencePair
+from streams.messages.contracts import PreferencePair
 from trainers.pair_weights import SOURCE_WEIGHTS
 
 AGREEING, DISAGREEING = 7.5, 2.5

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from streams.codec import ContractError, decode_pair, decode_snapshot, encode
-from streams.contracts import RewardSnapshot
 from streams.errors import BadInput
-from streams.messages import StoredMessage
+from streams.messages.codec import ContractError, decode_pair, decode_snapshot, encode
+from streams.messages.contracts import RewardSnapshot
+from streams.messages.stored import StoredMessage
 from trainers.estimators import Recipe
 from trainers.learner import recipe_of
 from trainers.pairing import PairingRules

@@ -6,8 +6,8 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from streams.contracts import PairMessage, PreferencePair, RewardSnapshot
 from streams.errors import BadInput
+from streams.messages.contracts import PairMessage, PreferencePair, RewardSnapshot
 from trainers.estimators import Recipe
 from trainers.features import difference
 from trainers.learner import PreferenceLearner

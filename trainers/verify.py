@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from streams.codec import ContractError, decode_pair, decode_trace
-from streams.contracts import (
+from streams.messages.codec import ContractError, decode_pair, decode_trace
+from streams.messages.contracts import (
     PairMessage,
     PairsEnd,
     PreferencePair,
@@ -19,7 +19,7 @@ from streams.contracts import (
     RunClosed,
     RunEnd,
 )
-from streams.messages import StoredMessage
+from streams.messages.stored import StoredMessage
 from trainers.pairing import LIVE_SOURCES, PairingRules
 from trainers.processors import TraceProcessor
 from trainers.relearn import one_log, relearn

@@ -12,10 +12,10 @@ import orjson
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from runner.look import look_at
-from streams.contracts import RewardSnapshot
 from streams.errors import BadInput
 from streams.files import read_bytes
-from streams.serving import ServingSnapshot
+from streams.messages.contracts import RewardSnapshot
+from streams.snapshots.serving import ServingSnapshot
 from trainers.datasets.build import EMBED_PROMPTS, SCHEMA, Pictures, WritingRules, build_dataset
 from trainers.datasets.captions import CaptionKind
 from trainers.datasets.choice import Choice, ChoiceRules, choose

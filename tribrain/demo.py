@@ -25,7 +25,7 @@ from runner.reward import PreferencePolicy
 from runner.stopping import StopRules
 from runner.worlds.simulated import SimulatedWorld, random_goal
 from streams.errors import BadInput
-from streams.settings import Settings
+from streams.kafka.settings import Settings
 from tribrain import options
 from tribrain.demo_lora import REWRITES, AdapterMonitor, lora_plan, serve_lora_process
 from tribrain.demo_progress import FinishedRun, Monitor, show
@@ -114,8 +114,8 @@ def _run(
 ) -> bool:
     """The demo itself; whether it was interrupted."""
     # Not at the top, here and below: Kafka's clients take a third of a second, and --help needs none.
-    from streams.broker import start_local_broker
-    from streams.topics import create_topics
+    from streams.kafka.topics import create_topics
+    from streams.local_broker.broker import start_local_broker
 
     interrupted = False
     with ExitStack() as stack:
@@ -158,7 +158,7 @@ def _run(
 
 def _run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor, interrupts: Interrupts) -> None:
     """All runs, ``plan.parallel`` at a time, in threads: the heavy work holds no interpreter lock."""
-    from streams.publisher import TracePublisher
+    from streams.spool.publisher import TracePublisher
 
     stop = threading.Event()
     controller = _SharedController()

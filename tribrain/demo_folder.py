@@ -9,9 +9,10 @@ from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
-from streams.contracts import GateState, TraceEvent, UnitScore
 from streams.errors import BadInput
-from streams.files import inside, read_snapshot, read_trace
+from streams.files import inside
+from streams.messages.contracts import GateState, TraceEvent, UnitScore
+from streams.messages.files import read_snapshot, read_trace
 from trainers.features import is_critic
 
 _T = TypeVar("_T")

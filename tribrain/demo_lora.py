@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any
 
 from runner.adapter_feed import NAME, AdapterFeed
-from streams.contracts import AdapterSnapshot, TraceEvent
 from streams.errors import BadInput
-from streams.settings import Settings
+from streams.kafka.settings import Settings
+from streams.messages.contracts import AdapterSnapshot, TraceEvent
 from trainers.lora.base_model import packaged_base
 from trainers.lora.extra import require_extra
 from tribrain.supervisor import ServiceProcess
@@ -59,7 +59,7 @@ class AdapterMonitor:
 
     def __init__(self, plan: LoraPlan, settings: Settings, out: Path, started: float) -> None:
         # Not at the top: it brings Kafka's client.
-        from streams.feed import FeedOf
+        from streams.snapshots.feed import FeedOf
 
         self._plan = plan
         self._started = started

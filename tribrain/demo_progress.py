@@ -17,10 +17,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from runner.loop import RunResult
-from streams.codec import decode_pair, decode_trace
-from streams.contracts import PairsEnd, PreferencePair, RewardSnapshot, RunClosed, TraceEvent
-from streams.messages import StoredMessage
-from streams.settings import Settings
+from streams.kafka.settings import Settings
+from streams.messages.codec import decode_pair, decode_trace
+from streams.messages.contracts import PairsEnd, PreferencePair, RewardSnapshot, RunClosed, TraceEvent
+from streams.messages.stored import StoredMessage
 from tribrain.demo_lora import AdapterMonitor
 from tribrain.supervisor import ServiceProcess
 
@@ -47,8 +47,8 @@ class Monitor:
     ) -> None:
         """``services``: the trainer, and whatever else the demo keeps alive."""
         # Not at the top: they bring Kafka's client.
-        from streams.feed import SnapshotFeed
-        from streams.follow import TopicFollower
+        from streams.kafka.follow import TopicFollower
+        from streams.snapshots.feed import SnapshotFeed
 
         self._services = services
         self.adapters = adapters

@@ -10,9 +10,10 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from streams.codec import encode
-from streams.contracts import TraceEvent
-from streams.files import read_trace, write_atomically
+from streams.files import write_atomically
+from streams.messages.codec import encode
+from streams.messages.contracts import TraceEvent
+from streams.messages.files import read_trace
 from trainers.features import is_critic
 from trainers.pairing import PairingRules, pairs_of_run
 from tribrain.demo_lora import LoraPlan, adapter_lines

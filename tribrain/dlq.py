@@ -8,9 +8,9 @@ import click
 import orjson
 from rich.progress import MofNCompleteColumn, TextColumn
 
-from streams.dead_letters import DeadLetter, pending_letters, replay_of
 from streams.errors import BadInput
-from streams.settings import Settings
+from streams.kafka.settings import Settings
+from streams.messages.dead_letters import DeadLetter, pending_letters, replay_of
 from tribrain import options
 from tribrain.output import progress
 
@@ -67,7 +67,7 @@ def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool)
     if unknown:
         raise BadInput(f"{', '.join(sorted(unknown))}: no such dead letter; tribrain dlq list names them")
     chosen = [letter for letter in letters if not names or letter.name in names]
-    from streams.produce import produce
+    from streams.kafka.produce import produce
 
     messages = (m for letter in chosen for m in replay_of(letter, settings.dead_letters_topic))
     with progress(TextColumn("replaying"), MofNCompleteColumn()) as bar:
@@ -79,7 +79,7 @@ def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool)
 
 def _pending(settings: Settings) -> list[DeadLetter]:
     # Not at the top: Kafka's client takes a third of a second, and --help needs none.
-    from streams.replay import read_topic
+    from streams.kafka.reader import read_topic
 
     return pending_letters(read_topic(settings, settings.dead_letters_topic))
 

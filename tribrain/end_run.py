@@ -10,11 +10,11 @@ import click
 import orjson
 from rich.console import Console
 
-from streams.codec import ContractError, decode_trace, encode
-from streams.contracts import RunClosed, RunEnd, TraceEvent
 from streams.errors import BadInput
-from streams.messages import Outgoing, StoredMessage
-from streams.settings import Settings
+from streams.kafka.settings import Settings
+from streams.messages.codec import ContractError, decode_trace, encode
+from streams.messages.contracts import RunClosed, RunEnd, TraceEvent
+from streams.messages.stored import Outgoing, StoredMessage
 from tribrain import options
 
 
@@ -45,8 +45,8 @@ def end_run(
     settings = Settings.from_environment(bootstrap_servers)
 
     # Not at the top: Kafka's client takes a third of a second, and --help needs none.
-    from streams.produce import produce
-    from streams.replay import read_topic
+    from streams.kafka.produce import produce
+    from streams.kafka.reader import read_topic
 
     with Console(stderr=True).status(f"reading {settings.trace_topic}"):
         open_runs = _open_runs(read_topic(settings, settings.trace_topic))

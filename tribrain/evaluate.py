@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from streams.contracts import PairMessage, PreferencePair, TextSnapshot
 from streams.errors import BadInput
-from streams.files import read_pairs, read_reward, read_text_pairs
+from streams.messages.contracts import PairMessage, PreferencePair, TextSnapshot
+from streams.messages.files import read_pairs, read_reward, read_text_pairs
 from trainers.evaluate import (
     BATCH,
     COMPARED,

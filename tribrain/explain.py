@@ -9,7 +9,7 @@ import click
 import orjson
 
 from streams.errors import BadInput
-from streams.files import read_snapshot
+from streams.messages.files import read_snapshot
 from trainers.explain import Effect, Explanation, explain, ratio_text
 from trainers.features import is_interaction
 from tribrain import options

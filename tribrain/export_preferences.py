@@ -15,9 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from runner.interfaces import GenerationFailed
 from runner.video import read_first_frame
-from streams.codec import ContractError
-from streams.contracts import LabelSource, PairStrategy
 from streams.errors import BadInput
+from streams.messages.codec import ContractError
+from streams.messages.contracts import LabelSource, PairStrategy
 from trainers.datasets.labelling import LABELLING_CONFIG, labelling_tasks
 from trainers.datasets.new_folder import SUMMARY, check_place, new_folder, place
 from trainers.datasets.preferences import (

@@ -16,11 +16,11 @@ from runner.command_template import CommandTemplate
 from runner.finetune.comparison import PairedTask
 from runner.finetune.tasks import MOST_SIMULATED, generated_by, simulated, simulated_tasks, tasks_of
 from runner.interfaces import AnyCritic
-from streams.contracts import RewardSnapshot
 from streams.errors import BadInput
 from streams.files import read_bytes
-from streams.serving import ServingSnapshot
-from streams.settings import Settings
+from streams.kafka.settings import Settings
+from streams.messages.contracts import RewardSnapshot
+from streams.snapshots.serving import ServingSnapshot
 from trainers.datasets.build import WritingRules
 from trainers.datasets.captions import CaptionKind
 from trainers.datasets.choice import ChoiceRules
@@ -175,7 +175,7 @@ def finetune(
     # Not at the top: Kafka's client takes a third of a second, which bad input need not wait for.
     from runner.finetune.cycle import PROMOTED, serve
     from runner.finetune.job import Job
-    from streams.topics import create_topics
+    from streams.kafka.topics import create_topics
 
     lines = GeneratorLines()
     try:

@@ -11,8 +11,8 @@ import orjson
 from rich.console import Console
 
 from streams.errors import BadInput
-from streams.files import read_trace
-from streams.settings import Settings
+from streams.kafka.settings import Settings
+from streams.messages.files import read_trace
 from tribrain import options
 
 _LOOK_AGAIN_S = 0.2
@@ -32,8 +32,8 @@ def broker(port: int | None, data_dir: Path | None, fetch_only: bool, as_json: b
     test broker, and the output says so.
     """
     # Not at the top, here and below: Kafka's clients take a third of a second, and --help needs none.
-    from streams.broker import fetch_kafka, start_local_broker
-    from streams.topics import create_topics
+    from streams.kafka.topics import create_topics
+    from streams.local_broker.broker import fetch_kafka, start_local_broker
 
     if fetch_only:
         note = fetch_kafka()
@@ -71,7 +71,7 @@ def create(
     bootstrap_servers: str | None, trace_partitions: int, replication_factor: int, as_json: bool
 ) -> None:
     """Create the topics that are missing; those that are there stay as they are."""
-    from streams.topics import create_topics
+    from streams.kafka.topics import create_topics
 
     given = Settings.from_environment(bootstrap_servers)
     settings = Settings(
@@ -100,8 +100,8 @@ def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> 
     settings = Settings.from_environment(bootstrap_servers)
     read_trace(trace)  # before anything is asked of the broker
 
-    from streams.publish_now import publish_trace_file
-    from streams.topics import create_topics
+    from streams.kafka.topics import create_topics
+    from streams.spool.publish_now import publish_trace_file
 
     create_topics(settings)
     with Console(stderr=True).status(f"sending {trace}"):

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import orjson
 
-from streams.codec import ContractError, encode
-from streams.contracts import PairStrategy, TraceEvent
 from streams.errors import BadInput
-from streams.files import read_pairs, read_trace
+from streams.messages.codec import ContractError, encode
+from streams.messages.contracts import PairStrategy, TraceEvent
+from streams.messages.files import read_pairs, read_trace
 from trainers.estimators import DEFAULT_LEARNER, LearnerName, Recipe
 from trainers.explain import log_odds
 from trainers.pairing import PairingRules, pairs_of_run

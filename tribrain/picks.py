@@ -11,9 +11,9 @@ import click
 import orjson
 
 from runner.picks import NAMES, POLICIES, Interval, Judge, Picks, Policy, PolicyCurve, learn, measure
-from streams.codec import ContractError
 from streams.errors import BadInput
-from streams.files import read_candidates, read_pairs
+from streams.messages.codec import ContractError
+from streams.messages.files import read_candidates, read_pairs
 from trainers.estimators import LEARNERS, LearnerName
 from tribrain import options
 from tribrain.output import columns, progress, write_output

@@ -20,12 +20,12 @@ from runner.rewrites import MAX_REWRITES
 from runner.stopping import StopRules
 from runner.text_feeds import TextFileFeed, TextSnapshotFeed
 from streams.errors import BadInput
-from streams.settings import Settings
+from streams.kafka.settings import Settings
 from tribrain import options
 from tribrain.output import cache_folder
 
 if TYPE_CHECKING:
-    from streams.feed import SnapshotFeed
+    from streams.snapshots.feed import SnapshotFeed
 
 PUBLISHED_TEXTS = ("text", "lora")
 """What ``--text-rm`` may follow on Kafka."""
@@ -220,7 +220,7 @@ def open_refinement(
             click.echo(f"{preference_rm}: {snapshot.statement}", err=True)
     elif settings is not None:
         # Not at the top: a run without a broker needs no client of Kafka.
-        from streams.feed import SnapshotFeed
+        from streams.snapshots.feed import SnapshotFeed
 
         feed = stack.enter_context(SnapshotFeed(settings, model, critics=names))
     return Refinement(

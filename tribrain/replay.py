@@ -11,13 +11,13 @@ import click
 import orjson
 from rich.progress import SpinnerColumn, TextColumn
 
-from streams.codec import decode_snapshot, encode
-from streams.contracts import PairStrategy, RewardSnapshot
 from streams.errors import BadInput
-from streams.files import missing_ends, read_trace
-from streams.messages import StoredMessage
-from streams.selection import Selection, select_pairs, select_runs
-from streams.settings import Settings
+from streams.kafka.settings import Settings
+from streams.messages.codec import decode_snapshot, encode
+from streams.messages.contracts import PairStrategy, RewardSnapshot
+from streams.messages.files import missing_ends, read_trace
+from streams.messages.selection import Selection, select_pairs, select_runs
+from streams.messages.stored import StoredMessage
 from trainers.estimators import LearnerName, Recipe
 from trainers.pairing import PairingRules
 from trainers.processors import TraceProcessor
@@ -112,7 +112,7 @@ def replay(
     )
     if not traces:
         # Not at the top, here and below: Kafka's client takes a third of a second, and files need none.
-        from streams.topics import connect_admin
+        from streams.kafka.topics import connect_admin
 
         connect_admin(settings, _CONNECT_S).close()
     recipe = Recipe(learner=learner) if learner else None
@@ -152,7 +152,7 @@ def replay(
 
 
 def _read(settings: Settings, topic: str) -> Iterator[StoredMessage]:
-    from streams.replay import read_topic
+    from streams.kafka.reader import read_topic
 
     return read_topic(settings, topic)
 
@@ -161,7 +161,7 @@ def _held_within(settings: Settings, selection: Selection) -> dict[str, list[Rew
     """Model to the published snapshots that the selected pairs can give, oldest first."""
     if not selection.is_prefix:
         return {}
-    from streams.feed import read_snapshots
+    from streams.snapshots.feed import read_snapshots
 
     return {
         model: within

@@ -12,12 +12,12 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from runner.critics.opinion import is_missing
-from streams.contracts import RunEnd, TraceEvent
-from streams.settings import Settings
+from streams.kafka.settings import Settings
+from streams.messages.contracts import RunEnd, TraceEvent
 from tribrain.output import progress
 
 if TYPE_CHECKING:
-    from streams.publisher import TracePublisher
+    from streams.spool.publisher import TracePublisher
 
 # What has not left by then is safe in the spool.
 _FLUSH_S = 5.0
@@ -81,7 +81,7 @@ def run_sink(settings: Settings | None, out: Path, shown: Progress, videos: int)
     publisher = None
     if settings is not None:
         # Not at the top: a run without a broker needs no client of Kafka.
-        from streams.publisher import TracePublisher
+        from streams.spool.publisher import TracePublisher
 
         publisher = TracePublisher(settings, out / "spool.sqlite")
     sink = RunSink(publisher, shown, videos)

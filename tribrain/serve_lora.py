@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from streams.artifacts import ArtifactStore, open_store, path_name
 from streams.errors import BadInput
-from streams.settings import Settings as Kafka
+from streams.kafka.settings import Settings as Kafka
+from streams.snapshots.artifacts import ArtifactStore, open_store, path_name
 from trainers.lora.extra import require_extra
 from trainers.lora.settings import ALL, TOP_HALF, Settings
 from tribrain import options
@@ -194,7 +194,7 @@ def _serve(
     *,
     once: bool,
 ) -> None:
-    from streams.topics import create_topics
+    from streams.kafka.topics import create_topics
     from trainers.lora.prepare import checked_base
 
     checked_base(base_model, settings)

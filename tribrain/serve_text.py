@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from streams.settings import Settings
+from streams.kafka.settings import Settings
 from tribrain import options
 
 

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, TextColumn
 from rich.table import Table
 
-from streams.codec import encode
-from streams.contracts import RewardSnapshot, Rollback
 from streams.errors import BadInput
-from streams.messages import Outgoing, StoredMessage
-from streams.settings import Settings
+from streams.kafka.settings import Settings
+from streams.messages.codec import encode
+from streams.messages.contracts import RewardSnapshot, Rollback
+from streams.messages.stored import Outgoing, StoredMessage
 from trainers.explain import log_odds
 from trainers.relearn import learn_up_to, one_log, relearn
 from tribrain import options
@@ -86,7 +86,7 @@ def verify(version: int | None, bootstrap_servers: str | None, model: str, as_js
             f"version {version} of model {model!r} is from a pairs topic that was deleted since; "
             "it cannot be computed again"
         )
-    from streams.replay import read_topic
+    from streams.kafka.reader import read_topic
 
     with progress(TextColumn("snapshots"), MofNCompleteColumn()) as bar:
         task = bar.add_task("snapshots", total=len(chosen))
@@ -123,8 +123,8 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
     earlier model under a version of its own as soon as it reads the event. What was learnt since then stays
     unlearnt, also when it comes again.
     """
-    from streams.produce import produce
-    from streams.replay import read_topic
+    from streams.kafka.produce import produce
+    from streams.kafka.reader import read_topic
 
     settings = Settings.from_environment(bootstrap_servers)
     held = _held(settings, model)
@@ -154,7 +154,7 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
 
 def _held(settings: Settings, model: str) -> list[tuple[StoredMessage, RewardSnapshot]]:
     # Not at the top: Kafka's client takes a third of a second, and --help needs none.
-    from streams.feed import read_snapshots
+    from streams.snapshots.feed import read_snapshots
 
     held = read_snapshots(settings).get(model, [])
     if not held:

@@ -11,8 +11,8 @@ import orjson
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from streams.errors import BadInput
-from streams.settings import Settings
-from streams.spool import Spool, SpoolStatus
+from streams.kafka.settings import Settings
+from streams.spool.queue import Spool, SpoolStatus
 from tribrain import options
 from tribrain.output import progress
 
@@ -78,8 +78,8 @@ def _send(settings: Settings, opened: Spool, total: int) -> str | None:
     if not total:
         return None
     # Not at the top: Kafka's client takes a third of a second, and the spool itself needs none.
-    from streams.publisher import TracePublisher
-    from streams.topics import create_topics
+    from streams.kafka.topics import create_topics
+    from streams.spool.publisher import TracePublisher
 
     try:
         create_topics(settings)

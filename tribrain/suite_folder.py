@@ -18,9 +18,9 @@ import orjson
 from runner.critics.opinion import is_missing
 from runner.loop import RunResult
 from runner.suite import SuiteTask
-from streams.contracts import TraceEvent
 from streams.errors import BadInput
-from streams.files import read_trace
+from streams.messages.contracts import TraceEvent
+from streams.messages.files import read_trace
 from tribrain.alone import alone
 from tribrain.output import write_output
 

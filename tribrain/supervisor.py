@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO
 
 from streams.errors import BadInput
-from streams.settings import Settings, no_broker_answers
+from streams.kafka.settings import Settings, no_broker_answers
 from tribrain.exit_codes import BAD_INPUT
 
 _GRACE_S = 2.0

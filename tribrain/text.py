@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 import orjson
 
-from streams.codec import ContractError, encode
-from streams.contracts import PairMessage
 from streams.errors import BadInput
-from streams.files import read_text_pairs
+from streams.messages.codec import ContractError, encode
+from streams.messages.contracts import PairMessage
+from streams.messages.files import read_text_pairs
 from tribrain import options
 from tribrain.output import progress, write_output
 

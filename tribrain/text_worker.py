@@ -12,14 +12,14 @@ import aiokafka.errors
 import click
 import kafka.errors
 
-from streams.contracts import TextSnapshot
 from streams.errors import BadInput
 from streams.fail_points import reach
-from streams.incarnations import TopicMadeAgain, check_incarnations, topic_ids
-from streams.resume import ResumedReader
-from streams.settings import Settings
-from streams.snapshot_writer import WriterOf
-from streams.topics import create_topics
+from streams.kafka.incarnations import TopicMadeAgain, check_incarnations, topic_ids
+from streams.kafka.resume import ResumedReader
+from streams.kafka.settings import Settings
+from streams.kafka.topics import create_topics
+from streams.messages.contracts import TextSnapshot
+from streams.snapshots.writer import WriterOf
 from trainers.text.processor import TextProcessor
 from tribrain.exit_codes import FAILED
 

@@ -13,10 +13,10 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from streams.codec import ContractError
-from streams.contracts import LabelSource, PreferencePair
 from streams.errors import BadInput
-from streams.files import read_text_pairs
+from streams.messages.codec import ContractError
+from streams.messages.contracts import LabelSource, PreferencePair
+from streams.messages.files import read_text_pairs
 from trainers.lora.extra import require_extra
 from trainers.lora.settings import ALL, TOP_HALF, Settings
 from tribrain import options

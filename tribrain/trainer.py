@@ -7,8 +7,8 @@ import sys
 
 import click
 
-from streams.contracts import PairStrategy
-from streams.settings import Settings
+from streams.kafka.settings import Settings
+from streams.messages.contracts import PairStrategy
 from trainers.estimators import LearnerName, Recipe
 from trainers.pairing import PairingRules
 from tribrain import options
@@ -70,7 +70,7 @@ def serve_trainer(
     settings = Settings.from_environment(bootstrap_servers)
 
     # Not at the top: Faust and Kafka's clients take a second, and --help needs none.
-    from streams.topics import create_topics
+    from streams.kafka.topics import create_topics
     from tribrain.trainer_worker import TrainerWorker
 
     create_topics(settings)

@@ -11,13 +11,13 @@ from typing import TypeVar
 
 import click
 
-from streams.app import build_app
 from streams.errors import BadInput, Fenced
-from streams.feed import read_latest_snapshots
-from streams.incarnations import TopicMadeAgain, check_incarnations, topic_ids
-from streams.partitions import partitions_of
-from streams.settings import Settings
-from streams.snapshot_writer import SnapshotWriter, base_of
+from streams.kafka.incarnations import TopicMadeAgain, check_incarnations, topic_ids
+from streams.kafka.partitions import partitions_of
+from streams.kafka.settings import Settings
+from streams.snapshots.feed import read_latest_snapshots
+from streams.snapshots.writer import SnapshotWriter, base_of
+from streams.worker.app import build_app
 from trainers.estimators import Recipe
 from trainers.pairing import PairingRules
 from trainers.processors import PairProcessors, TraceProcessor

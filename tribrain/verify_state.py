@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import SpinnerColumn, TextColumn
 from rich.table import Table
 
-from streams.contracts import PairStrategy
-from streams.messages import StoredMessage
-from streams.settings import Settings
+from streams.kafka.settings import Settings
+from streams.messages.contracts import PairStrategy
+from streams.messages.stored import StoredMessage
 from trainers.pairing import PairingRules
 from trainers.verify import StateReport
 from trainers.verify import verify_state as compare
@@ -69,8 +69,8 @@ def state_of(
     May be asked while trainers are at work. Raises BadInput where a topic is missing or the broker is away.
     """
     # Not at the top: Kafka's client takes a third of a second, and --help needs none.
-    from streams.feed import read_snapshots
-    from streams.replay import read_topic
+    from streams.kafka.reader import read_topic
+    from streams.snapshots.feed import read_snapshots
 
     def counted(topic: str) -> Iterator[StoredMessage]:
         for message in read_topic(settings, topic):

@@ -13,8 +13,8 @@ from runner.command_template import CommandTemplate
 from runner.critics.opinion import Unusable, last_opinion, missing
 from runner.interfaces import Judgement
 from runner.worlds.process import ProcessGroups
-from streams.contracts import CriticResult
 from streams.errors import BadInput
+from streams.messages.contracts import CriticResult
 
 _PLACES = ("video", "prompt", "goal")
 _READ_BYTES = 1 << 18

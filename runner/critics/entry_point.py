@@ -27,8 +27,8 @@ from typing import Any
 from runner.critics.opinion import Unusable, missing, opinion
 from runner.interfaces import Judgement
 from runner.worlds.process import ProcessGroups
-from streams.contracts import CriticResult
 from streams.errors import BadInput
+from streams.messages.contracts import CriticResult
 
 GROUP = "tribrain.critics"
 _MODULE = "runner.critics.serve_entry_point"

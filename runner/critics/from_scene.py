@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runner.worlds.scene import FRAMES, OBSTACLE, SIDE, TARGET, THING, Points, Scene, Shot
-from streams.contracts import CriticResult
+from streams.messages.contracts import CriticResult
 
 _DIAGONAL = math.hypot(SIDE, SIDE)
 _FLOW_FIT = (0.0019, 0.898, 0.0046)

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from streams.contracts import CONTEXT_MARK, TEXT_MODE, CriticResult
+from streams.messages.contracts import CONTEXT_MARK, TEXT_MODE, CriticResult
 
 _MOST_SCORES = 100
 _MOST_NAME_CHARACTERS = 100

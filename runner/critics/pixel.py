@@ -27,7 +27,7 @@ from runner.critics.measures import (
     working_size,
 )
 from runner.interfaces import Critic, Frames
-from streams.contracts import CriticResult
+from streams.messages.contracts import CriticResult
 
 
 class Flicker:

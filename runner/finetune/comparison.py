@@ -19,9 +19,9 @@ import msgspec
 
 from runner.candidate import Wanted, make_candidates
 from runner.interfaces import AnyCritic, WorldModel
-from streams.contracts import RewardSnapshot, TraceEvent
 from streams.fail_points import reach
 from streams.files import write_atomically
+from streams.messages.contracts import RewardSnapshot, TraceEvent
 from trainers.bradley_terry import prob_prefer
 from trainers.features import of_events
 

@@ -25,14 +25,14 @@ from runner.finetune.job import Job
 from runner.finetune.plan import Plan
 from runner.finetune.training import run_training
 from runner.look import look_at
-from streams.codec import decode_snapshot, encode
-from streams.contracts import FinetuneEvent, FinetuneStep, RewardSnapshot
 from streams.errors import BadInput
 from streams.fail_points import reach
-from streams.feed import read_latest_snapshot
 from streams.files import read_bytes
-from streams.incarnations import topic_ids
-from streams.replay import TopicReader
+from streams.kafka.incarnations import topic_ids
+from streams.kafka.reader import TopicReader
+from streams.messages.codec import decode_snapshot, encode
+from streams.messages.contracts import FinetuneEvent, FinetuneStep, RewardSnapshot
+from streams.snapshots.feed import read_latest_snapshot
 from trainers.datasets.build import build_dataset
 from trainers.datasets.choice import choose
 from trainers.datasets.new_folder import SUMMARY, new_folder

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Collection
 from typing import Self
 
-from streams.codec import ContractError, decode_finetune, encode
-from streams.contracts import FinetuneEvent, FinetuneStep
 from streams.errors import BadInput, Fenced
-from streams.messages import Outgoing
-from streams.produce import produce
-from streams.replay import TopicReader
-from streams.settings import Settings
+from streams.kafka.produce import produce
+from streams.kafka.reader import TopicReader
+from streams.kafka.settings import Settings
+from streams.messages.codec import ContractError, decode_finetune, encode
+from streams.messages.contracts import FinetuneEvent, FinetuneStep
+from streams.messages.stored import Outgoing
 
 _TRY_AGAIN_S = 5.0
 # Of what comes between, a job may tell in the moment in which it is taken over.

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from streams.codec import ContractError, decode_trace
-from streams.contracts import RewardSnapshot, RunEnd, TraceEvent
-from streams.messages import StoredMessage
+from streams.messages.codec import ContractError, decode_trace
+from streams.messages.contracts import RewardSnapshot, RunEnd, TraceEvent
+from streams.messages.stored import StoredMessage
 from trainers.datasets.rewards import RatedSample, rate
 from trainers.datasets.samples import Run, folders_by_run, samples_of
 from trainers.datasets.selection import SelectionPolicy, select

@@ -11,8 +11,8 @@ from runner.command_template import CommandTemplate
 from runner.finetune.comparison import PairedTask, WorldOf
 from runner.interfaces import AnyCritic
 from runner.worlds.process import Listener
-from streams.contracts import RewardSnapshot
-from streams.settings import Settings
+from streams.kafka.settings import Settings
+from streams.messages.contracts import RewardSnapshot
 from trainers.datasets.build import Pictures, WritingRules
 from trainers.datasets.choice import Choice, ChoiceRules
 

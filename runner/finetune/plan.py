@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from streams.contracts import FinetuneStep
+from streams.messages.contracts import FinetuneStep
 from trainers.plan_file import Stamps
 
 

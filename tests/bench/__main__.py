@@ -11,11 +11,11 @@ import click
 import orjson
 from kafka.errors import KafkaError
 
-from streams.broker import start_local_broker
 from streams.errors import BadInput
-from streams.publish_now import publish_messages
-from streams.settings import Settings
-from streams.topics import connect_admin, create_topics
+from streams.kafka.settings import Settings
+from streams.kafka.topics import connect_admin, create_topics
+from streams.local_broker.broker import start_local_broker
+from streams.spool.publish_now import publish_messages
 from tests.bench.jobs import Measurement, in_memory, replay
 from tests.bench.live import live
 from tests.bench.results import LIMIT, as_json, as_text, disagreements

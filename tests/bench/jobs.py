@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 
-from streams.codec import decode_pair
-from streams.contracts import PreferencePair
 from streams.errors import BadInput
-from streams.messages import StoredMessage
-from streams.replay import read_topic
-from streams.settings import Settings
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.messages.codec import decode_pair
+from streams.messages.contracts import PreferencePair
+from streams.messages.stored import StoredMessage
 from tests.bench.workload import Workload
 from trainers.pairing import PairingRules
 from trainers.processors import PairProcessor, TraceProcessor

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from streams.contracts import PairsEnd, PreferencePair
 from streams.files import write_atomically
+from streams.messages.contracts import PairsEnd, PreferencePair
 from trainers.compiled import Array
 from trainers.estimators import LEARNERS, LearnerName, PairEstimator, Recipe
 from trainers.evaluate import BATCH, Ints, PairTable, figures, measure, tables

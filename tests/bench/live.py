@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from streams.codec import decode_pair, decode_snapshot
-from streams.contracts import PairsEnd
 from streams.errors import BadInput
-from streams.follow import TopicFollower
-from streams.messages import StoredMessage
-from streams.settings import BOOTSTRAP_SERVERS_VARIABLE, TOPIC_PREFIX_VARIABLE, Settings
+from streams.kafka.follow import TopicFollower
+from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE, TOPIC_PREFIX_VARIABLE, Settings
+from streams.messages.codec import decode_pair, decode_snapshot
+from streams.messages.contracts import PairsEnd
+from streams.messages.stored import StoredMessage
 from tests.bench.jobs import Measurement, pair_ids
 from tests.bench.workload import Workload
 

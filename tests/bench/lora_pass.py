@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from streams.contracts import PreferencePair
+from streams.messages.contracts import PreferencePair
 
 if TYPE_CHECKING:
     from trainers.lora.prepare import Prepared
@@ -158,7 +158,7 @@ def _prepared(pairs: str, base: str, n: int | None, **recipe: Any) -> Prepared:
 
 
 def _read(pairs: str) -> list[PreferencePair]:
-    from streams.files import read_text_pairs
+    from streams.messages.files import read_text_pairs
 
     return [one for one in read_text_pairs(Path(pairs)) if isinstance(one, PreferencePair)]
 

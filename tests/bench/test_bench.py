@@ -8,7 +8,7 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
-from streams.contracts import RunEnd
+from streams.messages.contracts import RunEnd
 from tests.bench import __main__ as program
 from tests.bench.jobs import Measurement, in_memory
 from tests.bench.results import LIMIT, as_json, as_text, disagreements

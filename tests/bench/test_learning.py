@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streams.contracts import PreferencePair
+from streams.messages.contracts import PreferencePair
 from tests.bench import learning
 from trainers.bradley_terry import critics_mean
 

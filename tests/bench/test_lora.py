@@ -14,7 +14,7 @@ from click.testing import CliRunner
 if find_spec("peft") is None:
     pytest.skip("the lora extra is not installed", allow_module_level=True)
 
-from streams.codec import encode
+from streams.messages.codec import encode
 from tests.bench import lora
 from tests.bench.lora_pass import JOBS
 from tests.trainers.lora.tiny import good_over_bad, tiny_base

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
-from streams.codec import encode
+from streams.messages.codec import encode
 from tests.bench.text import ONLINE, bench
 from tests.trainers.text.factories import polite_pairs
 from trainers.lora.baselines import TFIDF

@@ -13,9 +13,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from streams.codec import encode
-from streams.contracts import PreferencePair
-from streams.files import read_text_pairs
+from streams.messages.codec import encode
+from streams.messages.contracts import PreferencePair
+from streams.messages.files import read_text_pairs
 from trainers.lora.baselines import TFIDF, baselines
 from trainers.lora.texts import TextPair, task_of_text
 from trainers.text.reward import TextReward

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from streams.codec import encode
-from streams.contracts import CriticResult, RunEnd, TraceEvent
-from streams.messages import StoredMessage
+from streams.messages.codec import encode
+from streams.messages.contracts import CriticResult, RunEnd, TraceEvent
+from streams.messages.stored import StoredMessage
 
 ITERATIONS = 8
 EVENTS_PER_RUN = ITERATIONS + 1

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from streams.kafka_jars import KafkaJars
-from streams.local_broker import LocalBroker
-from streams.settings import Settings
-from streams.topics import create_topics
+from streams.kafka.settings import Settings
+from streams.kafka.topics import create_topics
+from streams.local_broker.apache_kafka import LocalBroker
+from streams.local_broker.jars import KafkaJars
 from tests.tribrain.test_readme import free_port
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.kafka_jars import KafkaJars
+from streams.local_broker.jars import KafkaJars
 from tests.faults.brokers import RestartableBroker
 
 

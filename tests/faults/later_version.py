@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from streams.codec import decode_trace
-from streams.contracts import TraceMessage
+from streams.messages.codec import decode_trace
+from streams.messages.contracts import TraceMessage
 from trainers import processors, verify
 
 

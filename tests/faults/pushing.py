@@ -10,8 +10,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from streams.publisher import TracePublisher
-from streams.settings import Settings
+from streams.kafka.settings import Settings
+from streams.spool.publisher import TracePublisher
 from tests.factories import event
 
 FLUSHED_EACH = 5

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from kafka import TopicPartition
 from kafka.admin import OffsetSpec
 
-from streams.codec import encode
-from streams.contracts import PairsEnd, PreferencePair, RewardSnapshot, RunClosed, RunEnd, TraceEvent
-from streams.settings import Settings
-from streams.topics import connect_admin
+from streams.kafka.settings import Settings
+from streams.kafka.topics import connect_admin
+from streams.messages.codec import encode
+from streams.messages.contracts import PairsEnd, PreferencePair, RewardSnapshot, RunClosed, RunEnd, TraceEvent
 from tests.kafka.test_trainer import expected_pairs, pairs_on_kafka, relearnt, wait_until_learnt
 from trainers.former import PairFormer
 from trainers.pairing import PairingRules

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from streams.codec import encode
-from streams.contracts import RunEnd, TraceEvent
-from streams.feed import read_latest_snapshot
-from streams.kafka_jars import KafkaJars
-from streams.local_broker import LocalBroker
-from streams.publisher import TracePublisher
-from streams.replay import read_topic
-from streams.settings import Settings
-from streams.topics import create_topics
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.kafka.topics import create_topics
+from streams.local_broker.apache_kafka import LocalBroker
+from streams.local_broker.jars import KafkaJars
+from streams.messages.codec import encode
+from streams.messages.contracts import RunEnd, TraceEvent
+from streams.snapshots.feed import read_latest_snapshot
+from streams.spool.publisher import TracePublisher
 from tests.faults.brokers import RestartableBroker
 from tests.faults.disks import fill, small_disk
 from tests.faults.proxy import AnswerLosingProxy

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from streams.codec import decode_pair, encode
-from streams.contracts import PairsEnd, RewardSnapshot, RunEnd, TraceEvent
-from streams.dead_letters import pending_letters
-from streams.feed import read_latest_snapshot
-from streams.replay import read_topic
-from streams.settings import Settings
-from streams.topics import connect_admin, create_topics
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.kafka.topics import connect_admin, create_topics
+from streams.messages.codec import decode_pair, encode
+from streams.messages.contracts import PairsEnd, RewardSnapshot, RunEnd, TraceEvent
+from streams.messages.dead_letters import pending_letters
+from streams.snapshots.feed import read_latest_snapshot
 from tests.faults import later_version
 from tests.faults.recovery import check, recovery, uninterrupted
 from tests.kafka.test_trainer import (

@@ -15,12 +15,12 @@ import pytest
 from kafka.errors import KafkaTimeoutError
 
 from streams import fail_points
-from streams.codec import decode_trace, encode
-from streams.contracts import TraceEvent
-from streams.publisher import TracePublisher
-from streams.replay import read_topic
-from streams.sender import RecordSender
-from streams.settings import MAX_RECORD_BYTES, Settings
+from streams.kafka.reader import read_topic
+from streams.kafka.sender import RecordSender
+from streams.kafka.settings import MAX_RECORD_BYTES, Settings
+from streams.messages.codec import decode_trace, encode
+from streams.messages.contracts import TraceEvent
+from streams.spool.publisher import TracePublisher
 from tests.factories import event
 from tests.faults import pushing
 from tests.faults.brokers import RestartableBroker

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from streams.settings import Settings
+from streams.kafka.settings import Settings
 from tests.faults.recovery import check, lag, recovery
 from tests.kafka.test_trainer import (
     interleaved,

@@ -13,16 +13,17 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from runner.reward import PreferencePolicy
 from runner.reward_file import FileRewardFeed
-from streams.codec import encode, feature_hash, sealed
-from streams.contracts import RewardSnapshot
 from streams.errors import BadInput
-from streams.feed import SnapshotFeed, read_latest_snapshot
-from streams.files import read_snapshot, write_atomically
-from streams.messages import Outgoing
-from streams.produce import produce
-from streams.replay import read_topic
-from streams.settings import Settings
-from streams.topics import connect_admin
+from streams.files import write_atomically
+from streams.kafka.produce import produce
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.kafka.topics import connect_admin
+from streams.messages.codec import encode, feature_hash, sealed
+from streams.messages.contracts import RewardSnapshot
+from streams.messages.files import read_snapshot
+from streams.messages.stored import Outgoing
+from streams.snapshots.feed import SnapshotFeed, read_latest_snapshot
 from tests.faults.brokers import RestartableBroker
 from tests.faults.disks import fill, small_disk
 from tests.faults.recovery import check, recovery

@@ -15,12 +15,12 @@ import pytest
 
 from runner.loop import RefinementLoop
 from runner.stopping import StopRules
-from streams import spool as spool_module
 from streams.errors import BadInput
-from streams.files import read_trace
-from streams.publisher import TracePublisher
-from streams.settings import Settings
-from streams.spool import Spool
+from streams.kafka.settings import Settings
+from streams.messages.files import read_trace
+from streams.spool import queue as spool_module
+from streams.spool.publisher import TracePublisher
+from streams.spool.queue import Spool
 from tests.factories import event
 from tests.faults.disks import fill, small_disk
 from tests.runner.fakes import FilmWorld, ScriptedController, ScriptedCritic

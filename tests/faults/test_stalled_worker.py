@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from streams.codec import decode_snapshot
-from streams.contracts import RunEnd, TraceEvent
-from streams.feed import read_latest_snapshot
-from streams.replay import read_topic
-from streams.settings import Settings
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.messages.codec import decode_snapshot
+from streams.messages.contracts import RunEnd, TraceEvent
+from streams.snapshots.feed import read_latest_snapshot
 from tests.faults.recovery import check, lag, recovery
 from tests.kafka.test_trainer import interleaved, publish, random_runs, wait_for_version
 from tests.services import Service, trainer

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from streams.kafka_jars import KafkaJars
-from streams.settings import Settings
-from streams.topics import create_topics
+from streams.kafka.settings import Settings
+from streams.kafka.topics import create_topics
+from streams.local_broker.jars import KafkaJars
 from tests.faults.brokers import RestartableBroker
 from tests.kafka import test_serve_text as texts
 from tests.kafka.test_trainer import interleaved, publish, random_runs, wait_until_learnt

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from streams.settings import Settings
-from streams.topics import create_topics
+from streams.kafka.settings import Settings
+from streams.kafka.topics import create_topics
 from tests.faults.recovery import Recovery, check, recovery
 from tests.kafka.test_trainer import interleaved, publish, random_runs
 from tests.services import trainer

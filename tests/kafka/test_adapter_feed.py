@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streams import artifacts
-from streams.artifacts import listed, open_store
-from streams.codec import encode, sealed
-from streams.contracts import AdapterSnapshot, snapshot_key
-from streams.messages import Outgoing
-from streams.produce import produce
-from streams.settings import Settings
+from streams.kafka.produce import produce
+from streams.kafka.settings import Settings
+from streams.messages.codec import encode, sealed
+from streams.messages.contracts import AdapterSnapshot, snapshot_key
+from streams.messages.stored import Outgoing
+from streams.snapshots import artifacts
+from streams.snapshots.artifacts import listed, open_store
 
 if find_spec("peft") is None:
     pytest.skip("the lora extra is not installed", allow_module_level=True)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from streams.broker import InMemoryBroker, fetch_kafka, start_local_broker
 from streams.errors import BadInput
-from streams.kafka_jars import KafkaJars
-from streams.local_broker import LocalBroker, archive_classes
-from streams.publish_now import publish_messages
-from streams.replay import read_topic
-from streams.settings import Settings
-from streams.topics import create_topics
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.kafka.topics import create_topics
+from streams.local_broker.apache_kafka import LocalBroker, archive_classes
+from streams.local_broker.broker import InMemoryBroker, fetch_kafka, start_local_broker
+from streams.local_broker.jars import KafkaJars
+from streams.spool.publish_now import publish_messages
 from tests.factories import event
 
 

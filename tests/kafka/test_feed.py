@@ -6,13 +6,13 @@ from functools import partial
 
 from kafka import KafkaProducer
 
-from streams.codec import encode, feature_hash, sealed
-from streams.contracts import RewardSnapshot
-from streams.feed import SnapshotFeed, read_latest_snapshot
-from streams.follow import TopicFollower
-from streams.messages import Outgoing
-from streams.produce import produce
-from streams.settings import Settings, producer_config
+from streams.kafka.follow import TopicFollower
+from streams.kafka.produce import produce
+from streams.kafka.settings import Settings, producer_config
+from streams.messages.codec import encode, feature_hash, sealed
+from streams.messages.contracts import RewardSnapshot
+from streams.messages.stored import Outgoing
+from streams.snapshots.feed import SnapshotFeed, read_latest_snapshot
 from tests.waiting import wait_until
 
 

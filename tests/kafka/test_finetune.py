@@ -21,13 +21,13 @@ from runner.stopping import StopRules
 from runner.video import write_video
 from runner.worlds.simulated import SimulatedWorld
 from runner.worlds.simulated_checkpoint import CHECKPOINT, read_checkpoint
-from streams.codec import decode_finetune, encode
-from streams.contracts import FinetuneEvent
-from streams.messages import Outgoing
-from streams.produce import produce
-from streams.publish_now import publish_trace_file
-from streams.replay import read_topic
-from streams.settings import Settings
+from streams.kafka.produce import produce
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.messages.codec import decode_finetune, encode
+from streams.messages.contracts import FinetuneEvent
+from streams.messages.stored import Outgoing
+from streams.spool.publish_now import publish_trace_file
 from tests.recorded_runs import footage
 from tests.runner.fakes import snapshot
 from tests.tribrain.processes import command, needs_proc

@@ -9,13 +9,13 @@ import pytest
 
 from runner.finetune import history
 from runner.finetune.history import History
-from streams.codec import decode_finetune
-from streams.contracts import FinetuneEvent, FinetuneStep
 from streams.errors import BadInput, Fenced
-from streams.messages import Outgoing
-from streams.produce import produce
-from streams.replay import read_topic
-from streams.settings import Settings
+from streams.kafka.produce import produce
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.messages.codec import decode_finetune
+from streams.messages.contracts import FinetuneEvent, FinetuneStep
+from streams.messages.stored import Outgoing
 
 
 def event(version: int, step: FinetuneStep, *, model: str = "default", job: str = "one") -> FinetuneEvent:

@@ -9,14 +9,14 @@ from typing import Any
 import orjson
 import pytest
 
-from streams.codec import decode_snapshot, encode, sealed
-from streams.contracts import RewardSnapshot
-from streams.dead_letters import pending_letters
-from streams.feed import read_snapshots
-from streams.messages import Outgoing, StoredMessage
-from streams.produce import produce
-from streams.replay import read_topic
-from streams.settings import Settings
+from streams.kafka.produce import produce
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.messages.codec import decode_snapshot, encode, sealed
+from streams.messages.contracts import RewardSnapshot
+from streams.messages.dead_letters import pending_letters
+from streams.messages.stored import Outgoing, StoredMessage
+from streams.snapshots.feed import read_snapshots
 from tests.factories import event, pair, run
 from tests.kafka.test_trainer import (
     interleaved,

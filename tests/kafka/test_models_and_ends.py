@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from streams.codec import decode_trace, encode
-from streams.contracts import PairsEnd, RewardSnapshot, RunEnd, TraceEvent
-from streams.feed import SnapshotFeed, read_latest_snapshot, read_snapshots
-from streams.publish_now import publish_messages
-from streams.replay import read_topic
-from streams.settings import Settings
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.messages.codec import decode_trace, encode
+from streams.messages.contracts import PairsEnd, RewardSnapshot, RunEnd, TraceEvent
+from streams.snapshots.feed import SnapshotFeed, read_latest_snapshot, read_snapshots
+from streams.spool.publish_now import publish_messages
 from tests.factories import event, run
 from tests.kafka.test_trainer import (
     interleaved,

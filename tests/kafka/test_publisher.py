@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient
 
-from streams.codec import decode_trace, encode
-from streams.contracts import RunEnd, TraceEvent
 from streams.errors import BadInput
-from streams.kafka_jars import KafkaJars
-from streams.local_broker import LocalBroker
-from streams.publish_now import publish_trace_file
-from streams.publisher import TracePublisher
-from streams.replay import read_topic
-from streams.settings import Settings, admin_config
-from streams.topics import create_topics
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings, admin_config
+from streams.kafka.topics import create_topics
+from streams.local_broker.apache_kafka import LocalBroker
+from streams.local_broker.jars import KafkaJars
+from streams.messages.codec import decode_trace, encode
+from streams.messages.contracts import RunEnd, TraceEvent
+from streams.spool.publish_now import publish_trace_file
+from streams.spool.publisher import TracePublisher
 from tests.factories import event, run
 from tests.waiting import wait_until
 

@@ -6,12 +6,12 @@ import pytest
 from confluent_kafka import Producer
 from kafka import KafkaConsumer, KafkaProducer
 
-from streams.broker import InMemoryBroker
-from streams.dead_letters import dead_letter
 from streams.errors import BadInput
-from streams.replay import TopicReader, read_topic
-from streams.settings import Settings, no_broker_answers, producer_config
-from streams.topics import create_topics
+from streams.kafka.reader import TopicReader, read_topic
+from streams.kafka.settings import Settings, no_broker_answers, producer_config
+from streams.kafka.topics import create_topics
+from streams.local_broker.broker import InMemoryBroker
+from streams.messages.dead_letters import dead_letter
 
 
 def _write(

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from streams.codec import decode_trace, encode
-from streams.contracts import PreferencePair, RewardSnapshot, RunEnd, TraceEvent
-from streams.feed import read_snapshots
-from streams.files import read_pairs, read_snapshot
-from streams.replay import read_topic
-from streams.settings import Settings
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.messages.codec import decode_trace, encode
+from streams.messages.contracts import PreferencePair, RewardSnapshot, RunEnd, TraceEvent
+from streams.messages.files import read_pairs, read_snapshot
+from streams.snapshots.feed import read_snapshots
 from tests.kafka.test_models_and_ends import has_learnt, newest, of_family, wait_for_ends
 from tests.kafka.test_trainer import (
     interleaved,

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from streams.codec import encode
-from streams.contracts import TraceEvent
-from streams.feed import SnapshotFeed
-from streams.files import read_trace
-from streams.messages import Outgoing
-from streams.replay import read_topic
-from streams.settings import Settings
-from streams.snapshot_writer import SnapshotWriter
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.messages.codec import encode
+from streams.messages.contracts import TraceEvent
+from streams.messages.files import read_trace
+from streams.messages.stored import Outgoing
+from streams.snapshots.feed import SnapshotFeed
+from streams.snapshots.writer import SnapshotWriter
 from tests.runner.fakes import snapshot
 from tests.runner.wow_doubles.checkout import fake_checkout
 
@@ -44,7 +44,7 @@ def test_a_run_publishes_every_event_and_takes_a_snapshot(
     def feed(*given: Any, **named: Any) -> SnapshotFeed:
         return SnapshotFeed(*given, on_snapshot=lambda _: (wow.repo / "go").touch(), **named)
 
-    monkeypatch.setattr("streams.feed.SnapshotFeed", feed)
+    monkeypatch.setattr("streams.snapshots.feed.SnapshotFeed", feed)
     version = publish(settings)
     code, result = tribrain(
         *("run-wow", "--wow-repo", str(wow.repo), "--model", "dit-2b", "--image", str(wow.image)),

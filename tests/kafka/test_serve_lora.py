@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streams.artifacts import content_hash, fetch
-from streams.contracts import AdapterSnapshot, RewardSnapshot
 from streams.errors import BadInput, Fenced
-from streams.feed import read_latest_of
-from streams.held_writer import HeldWriter
-from streams.incarnations import TopicMadeAgain
-from streams.settings import Settings
-from streams.topics import connect_admin, create_topics
+from streams.kafka.incarnations import TopicMadeAgain
+from streams.kafka.settings import Settings
+from streams.kafka.topics import connect_admin, create_topics
+from streams.messages.contracts import AdapterSnapshot, RewardSnapshot
+from streams.snapshots.artifacts import content_hash, fetch
+from streams.snapshots.feed import read_latest_of
+from streams.snapshots.held_writer import HeldWriter
 
 if find_spec("peft") is None:
     pytest.skip("the lora extra is not installed", allow_module_level=True)

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import pytest
 from confluent_kafka import Producer
 
-from streams.codec import decode_pair, decode_snapshot_of, encode
-from streams.contracts import PairMessage, PairsEnd, RewardSnapshot, TextSnapshot
 from streams.errors import BadInput
-from streams.feed import FeedOf, read_latest_of, read_latest_snapshot
-from streams.replay import read_topic
-from streams.resume import ResumedReader
-from streams.settings import Settings
-from streams.topics import connect_admin, create_topics
+from streams.kafka.reader import read_topic
+from streams.kafka.resume import ResumedReader
+from streams.kafka.settings import Settings
+from streams.kafka.topics import connect_admin, create_topics
+from streams.messages.codec import decode_pair, decode_snapshot_of, encode
+from streams.messages.contracts import PairMessage, PairsEnd, RewardSnapshot, TextSnapshot
+from streams.snapshots.feed import FeedOf, read_latest_of, read_latest_snapshot
 from tests.factories import run
 from tests.kafka.test_trainer import publish, wait_until_learnt
 from tests.services import serve_text, trainer

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams import snapshot_writer
-from streams.codec import encode
-from streams.contracts import RewardSnapshot
 from streams.errors import BadInput, Fenced
-from streams.feed import SnapshotFeed, read_latest_snapshot
-from streams.kafka_jars import KafkaJars
-from streams.local_broker import LocalBroker
-from streams.messages import Outgoing
-from streams.settings import Settings, no_broker_answers
-from streams.snapshot_writer import SnapshotWriter
-from streams.topics import create_topics
+from streams.kafka.settings import Settings, no_broker_answers
+from streams.kafka.topics import create_topics
+from streams.local_broker.apache_kafka import LocalBroker
+from streams.local_broker.jars import KafkaJars
+from streams.messages.codec import encode
+from streams.messages.contracts import RewardSnapshot
+from streams.messages.stored import Outgoing
+from streams.snapshots import writer as snapshot_writer
+from streams.snapshots.feed import SnapshotFeed, read_latest_snapshot
+from streams.snapshots.writer import SnapshotWriter
 from tests.factories import pair, run
 from tests.kafka.test_trainer import publish, wait_until_learnt
 from tests.services import trainer

@@ -7,9 +7,9 @@ from dataclasses import replace
 from confluent_kafka import Producer
 
 from runner.text_feeds import NAME, TextSnapshotFeed
-from streams.codec import encode, sealed
-from streams.contracts import TextSnapshot, snapshot_key
-from streams.settings import Settings
+from streams.kafka.settings import Settings
+from streams.messages.codec import encode, sealed
+from streams.messages.contracts import TextSnapshot, snapshot_key
 from tests.kafka.test_serve_text import send
 from tests.services import serve_text
 from tests.trainers.text.factories import polite_pairs

@@ -6,8 +6,8 @@ import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from streams.errors import BadInput
-from streams.settings import Settings
-from streams.topics import connect_admin, create_topics
+from streams.kafka.settings import Settings
+from streams.kafka.topics import connect_admin, create_topics
 
 
 def _names(settings: Settings) -> tuple[str, ...]:

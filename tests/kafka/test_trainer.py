@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from streams.codec import decode_pair, decode_trace, encode
-from streams.contracts import PairsEnd, PreferencePair, RewardSnapshot, Rollback, RunEnd, TraceEvent
-from streams.feed import SnapshotFeed, read_latest_snapshot
-from streams.follow import TopicFollower
-from streams.messages import StoredMessage
-from streams.publish_now import publish_messages, publish_trace_file
-from streams.replay import read_topic
-from streams.settings import Settings
-from streams.topics import create_topics
+from streams.kafka.follow import TopicFollower
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.kafka.topics import create_topics
+from streams.messages.codec import decode_pair, decode_trace, encode
+from streams.messages.contracts import PairsEnd, PreferencePair, RewardSnapshot, Rollback, RunEnd, TraceEvent
+from streams.messages.stored import StoredMessage
+from streams.snapshots.feed import SnapshotFeed, read_latest_snapshot
+from streams.spool.publish_now import publish_messages, publish_trace_file
 from tests.factories import event, run
 from tests.services import trainer
 from tests.waiting import wait_until

@@ -12,8 +12,8 @@ from runner.controller import Vector
 from runner.interfaces import Frames, Generation, GenerationFailed, Matrix
 from runner.refiner import Arm
 from runner.video import write_video
-from streams.codec import feature_hash, sealed
-from streams.contracts import CriticResult, GateState, RewardSnapshot, RunEnd, TraceEvent
+from streams.messages.codec import feature_hash, sealed
+from streams.messages.contracts import CriticResult, GateState, RewardSnapshot, RunEnd, TraceEvent
 
 Scores = Mapping[str, float | None]
 

@@ -12,9 +12,9 @@ from runner.interfaces import Generation, GenerationFailed, GenerationRequest
 from runner.loop import RefinementLoop, RunResult
 from runner.refiner import PromptState, refine
 from runner.stopping import StopRules
-from streams.contracts import RunEnd, TraceEvent
 from streams.errors import BadInput
-from streams.files import read_trace
+from streams.messages.contracts import RunEnd, TraceEvent
+from streams.messages.files import read_trace
 from tests.runner.fakes import (
     Clock,
     FilmWorld,

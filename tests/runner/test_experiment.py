@@ -10,8 +10,8 @@ import pytest
 
 from runner.experiment import SeedExperiment
 from runner.experiment_plan import ALL_CONDITIONS, CONDITIONS, REWRITES, Condition, Plan, Result, hidden_taste
-from streams.contracts import TraceEvent
 from streams.errors import BadInput
+from streams.messages.contracts import TraceEvent
 
 CLEAN, ALIGNED, GARBAGE, FLIPPED, CRITIC_FAILS = CONDITIONS
 SHORT = Plan(tasks=8, learning_tasks=4)

@@ -20,8 +20,8 @@ from runner.critics.opinion import is_missing
 from runner.critics.pixel import default_critics
 from runner.interfaces import AnyCritic, Frames
 from runner.video import write_video
-from streams.contracts import CriticResult
 from streams.errors import BadInput
+from streams.messages.contracts import CriticResult
 from tests.waiting import wait_until
 
 NASTY = 'it\'s "red"; touch pwned $(touch pwned) {video} | & > x\n--help'

@@ -13,7 +13,7 @@ from runner.refiner import ARMS, PromptState, refine
 from runner.video import read_video
 from runner.worlds.scene import Failures
 from runner.worlds.simulated import SimulatedWorld, random_goal
-from streams.contracts import CriticResult
+from streams.messages.contracts import CriticResult
 
 TASKS, DRAWS = 20, 8
 NAMES = [critic.name for critic in default_critics()]

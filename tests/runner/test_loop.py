@@ -17,10 +17,10 @@ from runner.record import RunRecord
 from runner.refiner import PromptState, refine
 from runner.reward import PreferencePolicy
 from runner.stopping import StopRules
-from streams.codec import ContractError
-from streams.contracts import CriticResult, RunEnd, TraceEvent
 from streams.errors import BadInput
-from streams.files import read_trace
+from streams.messages.codec import ContractError
+from streams.messages.contracts import CriticResult, RunEnd, TraceEvent
+from streams.messages.files import read_trace
 from tests.runner.fakes import (
     Clock,
     FilmWorld,

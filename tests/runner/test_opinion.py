@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.critics.opinion import Unusable, is_missing, last_opinion, missing, opinion
-from streams.codec import decode_trace, encode
-from streams.contracts import TraceEvent
+from streams.messages.codec import decode_trace, encode
+from streams.messages.contracts import TraceEvent
 
 
 def test_numbers_are_scores_and_notes_are_notes_and_the_rest_is_kept() -> None:

@@ -15,9 +15,9 @@ import pytest
 
 from runner.picks import POLICIES, Judge, Picks, learn, measure
 from runner.reward import PreferencePolicy
-from streams.contracts import Candidate, PreferencePair
 from streams.errors import BadInput
-from streams.files import read_candidates
+from streams.messages.contracts import Candidate, PreferencePair
+from streams.messages.files import read_candidates
 from tests import factories
 from trainers.bradley_terry import critics_mean
 

@@ -22,10 +22,10 @@ from runner.stopping import StopRules
 from runner.video import write_video
 from runner.worlds.kept import NAME, keeping
 from runner.worlds.simulated import SimulatedWorld
-from streams.codec import encode
-from streams.contracts import RunEnd, TraceEvent
 from streams.errors import BadInput
-from streams.files import read_trace
+from streams.messages.codec import encode
+from streams.messages.contracts import RunEnd, TraceEvent
+from streams.messages.files import read_trace
 from tests.runner.fakes import Clock, FilmWorld, ListSink, ScriptedCritic, ScriptedFeed, snapshot
 
 GOAL = "move the red cube to the green bowl"

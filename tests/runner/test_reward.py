@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from runner.reward import PreferenceGate, PreferencePolicy, combined_reward
 from runner.reward_file import FileRewardFeed
-from streams.codec import encode, sealed
-from streams.contracts import GateState, RewardSnapshot
 from streams.errors import BadInput
 from streams.files import write_atomically
+from streams.messages.codec import encode, sealed
+from streams.messages.contracts import GateState, RewardSnapshot
 from tests.runner.fakes import judged, snapshot
 
 unit = st.floats(0.0, 1.0)

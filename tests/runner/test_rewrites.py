@@ -17,9 +17,9 @@ from runner.loop import RefinementLoop
 from runner.refiner import PromptState, refine
 from runner.rewrites import MAX_REWRITES, choose, propose
 from runner.stopping import StopRules
-from streams.contracts import TEXT_MODE, TraceEvent
 from streams.errors import BadInput
-from streams.files import read_trace
+from streams.messages.contracts import TEXT_MODE, TraceEvent
+from streams.messages.files import read_trace
 from tests.runner.fakes import (
     Clock,
     FilmWorld,

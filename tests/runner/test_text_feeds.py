@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from runner.text_feeds import NAME, RewardOfTexts, TextFileFeed
-from streams.codec import encode, sealed
-from streams.contracts import TextSnapshot
 from streams.errors import BadInput
+from streams.messages.codec import encode, sealed
+from streams.messages.contracts import TextSnapshot
 from tests.runner.fakes import snapshot
 from tests.trainers.text.factories import polite_pairs
 from trainers.text.train import train_on_texts

@@ -10,9 +10,17 @@ from typing import Any
 
 import pytest
 
-from streams import artifacts
-from streams.artifacts import ArtifactError, ArtifactGone, StoreAway, content_hash, fetch, listed, open_store
 from streams.errors import BadInput
+from streams.snapshots import artifacts
+from streams.snapshots.artifacts import (
+    ArtifactError,
+    ArtifactGone,
+    StoreAway,
+    content_hash,
+    fetch,
+    listed,
+    open_store,
+)
 
 fsspec = pytest.importorskip("fsspec")
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
-from streams.codec import (
+from streams.messages.codec import (
     ContractError,
     decode_finetune,
     decode_pair,
@@ -24,7 +24,7 @@ from streams.codec import (
     json_schema,
     sealed,
 )
-from streams.contracts import (
+from streams.messages.contracts import (
     CriticResult,
     Message,
     PairsEnd,
@@ -34,7 +34,7 @@ from streams.contracts import (
     RunEnd,
     TraceEvent,
 )
-from streams.schemas import FOLDER, documents
+from streams.messages.schemas import FOLDER, documents
 from tests.factories import pair
 from trainers.learner import PreferenceLearner
 

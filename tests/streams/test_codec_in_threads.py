@@ -12,7 +12,7 @@ DECODES = """
 import sys
 import threading
 
-from streams.codec import decode_trace, encode
+from streams.messages.codec import decode_trace, encode
 from tests.factories import run
 
 event, *_ = run([0.1, 0.9])

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from streams.codec import decode_trace, encode
-from streams.contracts import Message, Rollback
-from streams.messages import StoredMessage
-from streams.selection import Selection, select_pairs, select_runs
+from streams.messages.codec import decode_trace, encode
+from streams.messages.contracts import Message, Rollback
+from streams.messages.selection import Selection, select_pairs, select_runs
+from streams.messages.stored import StoredMessage
 from tests.factories import pair, run
 from tests.runner.fakes import snapshot
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import pytest
 from kafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 
-from streams import sender as sender_module
-from streams.messages import Record
-from streams.sender import RecordSender
-from streams.settings import Settings
+from streams.kafka import sender as sender_module
+from streams.kafka.sender import RecordSender
+from streams.kafka.settings import Settings
+from streams.messages.stored import Record
 
 RECORDS = [Record("topic", b"key", str(number).encode(), "run-a") for number in range(4)]
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from streams.codec import ContractError, encode, feature_hash, sealed
-from streams.contracts import RewardSnapshot
-from streams.serving import ServingSnapshot
+from streams.messages.codec import ContractError, encode, feature_hash, sealed
+from streams.messages.contracts import RewardSnapshot
+from streams.snapshots.serving import ServingSnapshot
 from tests.runner.fakes import snapshot
 
 IN_USE = snapshot(version=5)

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from streams.errors import BadInput
-from streams.settings import Settings, consumer_config
+from streams.kafka.settings import Settings, consumer_config
 
 
 def test_topics_are_named_after_the_prefix() -> None:

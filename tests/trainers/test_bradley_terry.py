@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.contracts import RewardSnapshot
+from streams.messages.contracts import RewardSnapshot
 from tests.runner.fakes import snapshot
 from trainers.bradley_terry import (
     BradleyTerry,

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streams.codec import decode_snapshot, encode
-from streams.contracts import PreferencePair
 from streams.errors import BadInput
+from streams.messages.codec import decode_snapshot, encode
+from streams.messages.contracts import PreferencePair
 from tests.factories import pair
 from trainers.estimators import LEARNERS, LearnerName, Recipe
 from trainers.evaluate import (

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.contracts import TraceEvent
+from streams.messages.contracts import TraceEvent
 from trainers.features import (
     INDICATORS,
     INTERACTIONS,

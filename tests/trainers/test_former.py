@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from streams.contracts import PairsEnd, PreferencePair, RunClosed, RunEnd, TraceMessage
+from streams.messages.contracts import PairsEnd, PreferencePair, RunClosed, RunEnd, TraceMessage
 from tests.factories import event, run
 from trainers.former import Formed, LateEvent, PairFormer
 from trainers.pairing import PairingRules

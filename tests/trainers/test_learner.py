@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from streams.codec import decode_snapshot, encode
-from streams.contracts import (
+from streams.errors import BadInput
+from streams.messages.codec import decode_snapshot, encode
+from streams.messages.contracts import (
     LabelSource,
     PairMessage,
     PairsEnd,
@@ -16,7 +17,6 @@ from streams.contracts import (
     RewardSnapshot,
     Rollback,
 )
-from streams.errors import BadInput
 from tests.factories import pair
 from trainers import open_tasks
 from trainers.bradley_terry import critics_mean, prob_prefer

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.contracts import PairsEnd, PairStrategy, PreferencePair, RunClosed, RunEnd, TraceEvent
-from streams.files import read_trace
+from streams.messages.contracts import PairsEnd, PairStrategy, PreferencePair, RunClosed, RunEnd, TraceEvent
+from streams.messages.files import read_trace
 from tests.factories import event, run
 from trainers.former import PairFormer
 from trainers.pairing import PairingRules, pairs_of_run

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streams.codec import decode_pair, decode_snapshot, encode
-from streams.contracts import Message, PairsEnd, PreferencePair, RewardSnapshot
-from streams.messages import Outgoing, StoredMessage
-from streams.partitions import partition_of
+from streams.kafka.partitions import partition_of
+from streams.messages.codec import decode_pair, decode_snapshot, encode
+from streams.messages.contracts import Message, PairsEnd, PreferencePair, RewardSnapshot
+from streams.messages.stored import Outgoing, StoredMessage
 from tests.factories import event, pair, run
 from trainers.pairing import PairingRules
 from trainers.processors import PairProcessor, PairProcessors, TraceProcessor

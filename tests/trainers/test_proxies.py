@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from streams.codec import decode_snapshot, encode
-from streams.contracts import LabelSource, PreferencePair
+from streams.messages.codec import decode_snapshot, encode
+from streams.messages.contracts import LabelSource, PreferencePair
 from tests.factories import pair
 from trainers.learner import PreferenceLearner
 from trainers.proxies import HEAD_START, LARGEST_WEIGHT, ProxyAudit

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from streams.codec import decode_snapshot, encode, sealed
-from streams.contracts import Message, RewardSnapshot, Rollback, RunEnd
-from streams.messages import StoredMessage
+from streams.messages.codec import decode_snapshot, encode, sealed
+from streams.messages.contracts import Message, RewardSnapshot, Rollback, RunEnd
+from streams.messages.stored import StoredMessage
 from tests.factories import event, pair, run
 from trainers.pairing import PairingRules
 from trainers.processors import PairProcessor, TraceProcessor

@@ -11,8 +11,8 @@ import numpy as np
 import orjson
 
 from runner.video import write_video
-from streams.codec import encode
-from streams.contracts import TraceEvent
+from streams.messages.codec import encode
+from streams.messages.contracts import TraceEvent
 from tests import factories
 from trainers.train import train_on_pairs
 

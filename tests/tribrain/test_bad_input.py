@@ -16,9 +16,9 @@ import orjson
 import pytest
 
 from runner.experiment_plan import ALL_CONDITIONS, Plan
-from streams.codec import decode_text_pair, encode, sealed
-from streams.contracts import TextSnapshot
-from streams.kafka_jars import KafkaJars
+from streams.local_broker.jars import KafkaJars
+from streams.messages.codec import decode_text_pair, encode, sealed
+from streams.messages.contracts import TextSnapshot
 from tests import factories
 from tests.tribrain.processes import clean_environment, command, needs_proc
 from tests.waiting import wait_until

@@ -18,7 +18,7 @@ import orjson
 import pytest
 
 from runner.video import read_video, write_video
-from streams.codec import encode
+from streams.messages.codec import encode
 from tests.recorded_runs import GOAL, footage, write_run, write_trace
 from tests.runner.fakes import snapshot
 from tests.tribrain.processes import command

@@ -13,7 +13,7 @@ import click
 import orjson
 import pytest
 
-from streams.codec import encode
+from streams.messages.codec import encode
 from tests import factories
 from tests.tribrain.demo_files import write_demo
 from tribrain.cli import cli, main

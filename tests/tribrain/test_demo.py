@@ -13,13 +13,13 @@ import orjson
 import pytest
 
 from runner.video import read_video
-from streams.codec import decode_pair
-from streams.contracts import PreferencePair, RunEnd, TraceEvent
-from streams.feed import SnapshotFeed
-from streams.files import read_pairs, read_snapshot, read_trace
-from streams.kafka_jars import KafkaJars
-from streams.replay import read_topic
-from streams.settings import Settings
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.local_broker.jars import KafkaJars
+from streams.messages.codec import decode_pair
+from streams.messages.contracts import PreferencePair, RunEnd, TraceEvent
+from streams.messages.files import read_pairs, read_snapshot, read_trace
+from streams.snapshots.feed import SnapshotFeed
 from tests.tribrain.processes import Command, command, needs_proc
 from tests.waiting import wait_until
 from tribrain.interrupts import Interrupts

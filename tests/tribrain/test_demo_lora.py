@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from streams.contracts import TraceEvent
-from streams.files import read_trace
+from streams.messages.contracts import TraceEvent
+from streams.messages.files import read_trace
 from tests.tribrain.processes import command, needs_proc
 from tribrain.cli import main
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from streams.codec import encode
+from streams.messages.codec import encode
 from tests.trainers.test_evaluate import tasks
 from tribrain.cli import main
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from runner.picks import POLICIES
-from streams.codec import encode
+from streams.messages.codec import encode
 from tests import factories
 from tests.tribrain.test_cli import code_of
 from trainers.estimators import LearnerName, Recipe

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from streams.kafka_jars import KafkaJars
+from streams.local_broker.jars import KafkaJars
 from tests.runner.wow_doubles.checkout import fake_checkout
 from tests.waiting import wait_until
 from trainers.lora.base_model import packaged_base

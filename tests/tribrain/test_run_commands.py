@@ -15,11 +15,12 @@ import pytest
 
 from runner.controller import ThompsonController
 from runner.video import read_video
-from streams.codec import encode
-from streams.contracts import RunEnd, TraceEvent
-from streams.files import read_pairs, read_snapshot, read_trace, write_atomically
-from streams.replay import read_topic
-from streams.settings import Settings
+from streams.files import write_atomically
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.messages.codec import encode
+from streams.messages.contracts import RunEnd, TraceEvent
+from streams.messages.files import read_pairs, read_snapshot, read_trace
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
 from trainers.text.train import train_on_texts

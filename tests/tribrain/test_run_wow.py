@@ -11,8 +11,8 @@ import pytest
 
 from runner.video import read_video
 from runner.worlds.wow.checkout import MODELS
-from streams.contracts import RunEnd
-from streams.files import read_trace
+from streams.messages.contracts import RunEnd
+from streams.messages.files import read_trace
 from tests.runner.wow_doubles.checkout import FakeWow, fake_checkout
 from tests.tribrain.processes import command, needs_proc
 from tests.tribrain.test_run_commands import events_of, tribrain

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from streams.codec import encode
 from streams.errors import BadInput
-from streams.replay import read_topic
-from streams.settings import Settings
-from streams.spool import Spool
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.messages.codec import encode
+from streams.spool.queue import Spool
 from tests.factories import event
 from tribrain.cli import cli
 

@@ -18,10 +18,10 @@ import pytest
 
 from runner.controller import ThompsonController
 from runner.video import write_video
-from streams.codec import encode
-from streams.files import read_trace
-from streams.replay import read_topic
-from streams.settings import Settings
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.messages.codec import encode
+from streams.messages.files import read_trace
 from tests.tribrain.demo_files import write_demo
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 from streams.errors import BadInput
-from streams.settings import Settings
+from streams.kafka.settings import Settings
 from tests.waiting import wait_until
 from tribrain.supervisor import ServiceProcess
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from streams.codec import encode
-from streams.files import read_reward
+from streams.messages.codec import encode
+from streams.messages.files import read_reward
 from tests.trainers.text.factories import polite_pairs
 from trainers.text.reward import TextReward
 from trainers.text.train import train_on_texts

@@ -12,9 +12,9 @@ import orjson
 import pytest
 
 import trainers.lora.extra
-from streams.codec import encode
-from streams.contracts import TraceEvent
-from streams.files import read_trace
+from streams.messages.codec import encode
+from streams.messages.contracts import TraceEvent
+from streams.messages.files import read_trace
 from tests.tribrain.processes import clean_environment
 from tribrain.cli import main
 

@@ -13,8 +13,8 @@ import orjson
 import pytest
 
 from runner.worlds.wow.checkout import MODELS
-from streams.codec import encode
-from streams.files import read_trace
+from streams.messages.codec import encode
+from streams.messages.files import read_trace
 from tests.runner.wow_doubles.checkout import FakeWow, fake_checkout
 from tests.tribrain.processes import Command, command, needs_proc
 from tests.tribrain.test_run_commands import tribrain

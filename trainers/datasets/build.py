@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from streams.contracts import RewardSnapshot
+from streams.messages.contracts import RewardSnapshot
 from trainers.datasets import embed_prompts
 from trainers.datasets.captions import caption_of
 from trainers.datasets.card import dataset_card

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from streams.contracts import TraceEvent
+from streams.messages.contracts import TraceEvent
 
 CaptionKind = Literal["goal", "prompt"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streams.contracts import RewardSnapshot
+from streams.messages.contracts import RewardSnapshot
 from trainers.datasets.captions import CaptionKind, caption_of
 from trainers.datasets.formats import DatasetFormat, takes
 from trainers.datasets.near_duplicates import NEAR, Hash, near_duplicates

@@ -12,9 +12,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from streams.codec import encode
-from streams.contracts import LabelSource, PreferencePair
-from streams.files import read_text_pairs
+from streams.messages.codec import encode
+from streams.messages.contracts import LabelSource, PreferencePair
+from streams.messages.files import read_text_pairs
 from trainers.datasets.near_duplicates import Frames
 from trainers.datasets.samples import OUTSIDE, Run, find_video
 from trainers.pairing import PairingRules, pairs_of_run

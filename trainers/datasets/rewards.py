@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from streams.contracts import RewardSnapshot, TraceEvent
+from streams.messages.contracts import RewardSnapshot, TraceEvent
 from trainers.bradley_terry import confidence, prob_prefer
 from trainers.datasets.samples import Sample
 from trainers.features import differences

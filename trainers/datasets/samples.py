@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from streams.codec import ContractError, decode_trace
-from streams.contracts import TraceEvent
 from streams.errors import BadInput
-from streams.files import inside, read_trace
+from streams.files import inside
+from streams.messages.codec import ContractError, decode_trace
+from streams.messages.contracts import TraceEvent
+from streams.messages.files import read_trace
 
 FAILED = "failed candidates"
 MISSING = "videos that are missing"

@@ -75,7 +75,7 @@ class Reward(msgspec.Struct):
     """Number of the training, where it is one of many."""
 
 
-# Made here and not at the first use, which msgspec survives in one thread only (see streams.codec).
+# Made here and not at the first use, which msgspec survives in one thread only (see streams.messages.codec).
 _REWARD = msgspec.json.Decoder(Reward)
 
 

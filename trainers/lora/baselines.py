@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix, vstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from streams.contracts import PreferencePair
+from streams.messages.contracts import PreferencePair
 from trainers.lora.texts import TextPair
 from trainers.text.reward import TextReward
 from trainers.text.train import train_on_texts

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streams.artifacts import ArtifactGone, Files, fetch
-from streams.contracts import AdapterSnapshot
+from streams.messages.contracts import AdapterSnapshot
+from streams.snapshots.artifacts import ArtifactGone, Files, fetch
 from trainers.lora.adapter import Adapter, read_adapter
 from trainers.lora.inbox import Offsets
 from trainers.lora.plan import as_json

@@ -7,9 +7,9 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from streams.codec import ContractError, decode_pair
-from streams.contracts import TRUSTED_SOURCES, PreferencePair
-from streams.messages import StoredMessage
+from streams.messages.codec import ContractError, decode_pair
+from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
+from streams.messages.stored import StoredMessage
 from trainers.lora.texts import TextPair, task_of_text
 from trainers.pair_weights import SOURCE_WEIGHTS
 

@@ -15,15 +15,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from streams.artifacts import ArtifactStore, content_hash, listed, path_name
-from streams.codec import sealed
-from streams.contracts import AdapterSnapshot
 from streams.errors import BadInput
 from streams.fail_points import reach
-from streams.held_writer import HeldWriter
-from streams.incarnations import TopicMadeAgain, check_incarnations, topic_ids
-from streams.replay import TopicReader
-from streams.settings import Settings
+from streams.kafka.incarnations import TopicMadeAgain, check_incarnations, topic_ids
+from streams.kafka.reader import TopicReader
+from streams.kafka.settings import Settings
+from streams.messages.codec import sealed
+from streams.messages.contracts import AdapterSnapshot
+from streams.snapshots.artifacts import ArtifactStore, content_hash, listed, path_name
+from streams.snapshots.held_writer import HeldWriter
 from trainers.lora.adapter import REWARD
 from trainers.lora.base_model import find_base
 from trainers.lora.baselines import baselines

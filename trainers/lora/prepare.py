@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from streams.contracts import PreferencePair
 from streams.errors import BadInput
+from streams.messages.contracts import PreferencePair
 from trainers.lora.architectures import targets_of
 from trainers.lora.base_model import BaseModel, find_base
 from trainers.lora.settings import Pooling, Settings

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from streams.contracts import GateState
+from streams.messages.contracts import GateState
 from trainers.lora.adapter import LORA
 from trainers.lora.comparison import LEAST_TASKS, Array, Difference, differences, measured
 

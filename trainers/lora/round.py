@@ -17,8 +17,8 @@ import numpy as np
 import orjson
 import torch
 
-from streams.contracts import TRUSTED_SOURCES, GateState
 from streams.errors import BadInput
+from streams.messages.contracts import TRUSTED_SOURCES, GateState
 from trainers.lora.adapter import (
     CONFIG,
     LORA,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from streams.contracts import TRUSTED_SOURCES, PreferencePair
 from streams.errors import BadInput
+from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
 from trainers.proxies import label_weights
 
 HELD_OUT_ALWAYS = 0.2

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.contracts import PreferencePair
+from streams.messages.contracts import PreferencePair
 from trainers.proxies import judge_of
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from streams.codec import ContractError, decode_pair, encode
-from streams.contracts import TextSnapshot, snapshot_key
-from streams.messages import Outgoing, StoredMessage
+from streams.messages.codec import ContractError, decode_pair, encode
+from streams.messages.contracts import TextSnapshot, snapshot_key
+from streams.messages.stored import Outgoing, StoredMessage
 from trainers.text.learner import TextLearner
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.contracts import TextSnapshot
 from streams.errors import BadInput
+from streams.messages.contracts import TextSnapshot
 from trainers.compiled import Array
 from trainers.text.estimator import DiagonalLaplace
 from trainers.text.ngrams import check_scheme, grams

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from streams.contracts import PairMessage, PreferencePair, TextSnapshot
 from streams.errors import BadInput
+from streams.messages.contracts import PairMessage, PreferencePair, TextSnapshot
 from trainers.text.learner import TextLearner, task_name
 
 

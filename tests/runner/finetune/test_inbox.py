@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runner.finetune.inbox import RunInbox, selected, with_folders
-from streams.codec import encode
-from streams.contracts import RunEnd, TraceEvent
-from streams.messages import StoredMessage
+from streams.messages.codec import encode
+from streams.messages.contracts import RunEnd, TraceEvent
+from streams.messages.stored import StoredMessage
 from tests.factories import run
 from tests.recorded_runs import write_run
 from trainers.datasets.selection import SelectionPolicy

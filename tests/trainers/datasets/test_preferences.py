@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streams.codec import encode
+from streams.messages.codec import encode
 from tests import factories
 from tests.recorded_runs import GOAL, write_run
 from trainers.datasets.labelling import labelling_tasks

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streams.codec import sealed
+from streams.messages.codec import sealed
 from tests import factories
 from tests.runner.fakes import snapshot
 from trainers.datasets.rewards import rate

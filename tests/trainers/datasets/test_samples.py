@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.codec import encode
 from streams.errors import BadInput
+from streams.messages.codec import encode
 from tests import factories
 from tests.recorded_runs import GOAL, write_run, write_trace
 from trainers.datasets.samples import FAILED, MISSING, OUTSIDE, read_runs, samples_of

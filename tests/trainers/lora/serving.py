@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from streams.artifacts import open_store
-from streams.codec import encode
-from streams.contracts import AdapterSnapshot, LabelSource, PreferencePair
-from streams.feed import read_latest_of
-from streams.messages import Outgoing
-from streams.produce import produce
-from streams.settings import Settings as Kafka
+from streams.kafka.produce import produce
+from streams.kafka.settings import Settings as Kafka
+from streams.messages.codec import encode
+from streams.messages.contracts import AdapterSnapshot, LabelSource, PreferencePair
+from streams.messages.stored import Outgoing
+from streams.snapshots.artifacts import open_store
+from streams.snapshots.feed import read_latest_of
 from tests.trainers.lora.tiny import SETTINGS, good_over_bad
 from trainers.lora.periodic import Job, serve
 from trainers.lora.round import Recipe

@@ -11,7 +11,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from streams.contracts import LabelSource, PreferencePair
+from streams.messages.contracts import LabelSource, PreferencePair
 from trainers.lora.architectures import ARCHITECTURES
 from trainers.lora.checkpoint import Checkpoint
 from trainers.lora.job import train

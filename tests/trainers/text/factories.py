@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from streams.contracts import LabelSource, PreferencePair
+from streams.messages.contracts import LabelSource, PreferencePair
 
 _WORDS = ("move", "the", "red", "blue", "cube", "ball", "into", "bowl", "slowly", "camera", "table", "light")
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from streams.codec import decode_snapshot_of, encode
-from streams.contracts import PairMessage, PairsEnd, TextSnapshot
 from streams.errors import BadInput
+from streams.messages.codec import decode_snapshot_of, encode
+from streams.messages.contracts import PairMessage, PairsEnd, TextSnapshot
 from tests.trainers.text.factories import polite_pairs, text_pair
 from trainers.text import learner as module
 from trainers.text.learner import TextLearner

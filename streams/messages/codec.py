@@ -17,7 +17,8 @@ from typing import Any, ClassVar, NoReturn, TypeVar, cast
 import msgspec
 import orjson
 
-from streams.contracts import (
+from streams.errors import BadInput
+from streams.messages.contracts import (
     AdapterSnapshot,
     AnySnapshot,
     Candidate,
@@ -35,7 +36,6 @@ from streams.contracts import (
     TraceEvent,
     TraceMessage,
 )
-from streams.errors import BadInput
 
 _NESTED: dict[type, dict[str, type]] = {TraceEvent: {"critic_results": CriticResult}}
 # Fields that came later, so that what was written before them has the same bytes as ever.

@@ -10,9 +10,9 @@ from typing import Self
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError, KafkaTimeoutError
 
-from streams.messages import StoredMessage
-from streams.replay import stored_message
-from streams.settings import Settings, consumer_config
+from streams.kafka.reader import stored_message
+from streams.kafka.settings import Settings, consumer_config
+from streams.messages.stored import StoredMessage
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol, Self
 from confluent_kafka import Producer
 
 from streams.errors import BadInput
-from streams.kafka_jars import NoKafka, find_kafka
-from streams.local_broker import HOST, LocalBroker, archive_classes
+from streams.local_broker.apache_kafka import HOST, LocalBroker, archive_classes
+from streams.local_broker.jars import NoKafka, find_kafka
 
 
 class Broker(Protocol):

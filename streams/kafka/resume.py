@@ -9,10 +9,10 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from streams.errors import BadInput
-from streams.messages import StoredMessage
-from streams.partitions import partitions_of
-from streams.replay import stored_message
-from streams.settings import Settings, consumer_config
+from streams.kafka.partitions import partitions_of
+from streams.kafka.reader import stored_message
+from streams.kafka.settings import Settings, consumer_config
+from streams.messages.stored import StoredMessage
 
 _POLL_MS = 200
 

@@ -18,13 +18,13 @@ from typing import Self
 
 from kafka.errors import KafkaError
 
-from streams.codec import encode
-from streams.contracts import RunEnd, TraceEvent
 from streams.fail_points import reach
-from streams.messages import Record
-from streams.sender import RecordSender
-from streams.settings import MAX_RECORD_BYTES, Settings
-from streams.spool import MAX_BYTES, Spool, SpooledRecord, SpoolError, SpoolStatus
+from streams.kafka.sender import RecordSender
+from streams.kafka.settings import MAX_RECORD_BYTES, Settings
+from streams.messages.codec import encode
+from streams.messages.contracts import RunEnd, TraceEvent
+from streams.messages.stored import Record
+from streams.spool.queue import MAX_BYTES, Spool, SpooledRecord, SpoolError, SpoolStatus
 
 log = logging.getLogger(__name__)
 

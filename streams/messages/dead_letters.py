@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from streams.messages import Outgoing, StoredMessage
+from streams.messages.stored import Outgoing, StoredMessage
 
 _REPLAYED = "replayed.source"
 

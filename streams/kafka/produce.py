@@ -8,8 +8,8 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from streams.errors import BadInput
-from streams.messages import Outgoing
-from streams.settings import MAX_SNAPSHOT_BYTES, Settings, producer_config
+from streams.kafka.settings import MAX_SNAPSHOT_BYTES, Settings, producer_config
+from streams.messages.stored import Outgoing
 
 _ACKNOWLEDGE_S = 30.0
 

@@ -16,15 +16,15 @@ from typing import Generic
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 
-from streams.codec import encode
-from streams.contracts import RewardSnapshot, snapshot_key
 from streams.errors import BadInput, Fenced
 from streams.fail_points import reach
-from streams.feed import read_latest_of
-from streams.messages import Outgoing
-from streams.serving import Snapshot
-from streams.settings import MAX_SNAPSHOT_BYTES, Settings, no_broker_answers
-from streams.topics import has_transactions
+from streams.kafka.settings import MAX_SNAPSHOT_BYTES, Settings, no_broker_answers
+from streams.kafka.topics import has_transactions
+from streams.messages.codec import encode
+from streams.messages.contracts import RewardSnapshot, snapshot_key
+from streams.messages.stored import Outgoing
+from streams.snapshots.feed import read_latest_of
+from streams.snapshots.serving import Snapshot
 
 log = logging.getLogger(__name__)
 

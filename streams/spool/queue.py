@@ -20,8 +20,8 @@ from typing import Self
 from streams.errors import BadInput
 from streams.fail_points import reach
 from streams.files import sync_directory
-from streams.messages import Record
-from streams.shared_file import SharedFile
+from streams.messages.stored import Record
+from streams.spool.shared_file import SharedFile
 
 MAX_BYTES = 1 << 30
 BATCH_RECORDS = 500

@@ -1,6 +1,6 @@
 """The contracts as documents: a JSON Schema per message, and an AsyncAPI description of the topics.
 
-``python -m streams.schemas`` writes them into ``streams/schemas/``; a test holds them to the dataclasses.
+``python -m streams.messages.schemas`` writes them into ``schemas/`` here; a test holds them to the classes.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from typing import Any
 
 import orjson
 
-from streams.codec import json_schema
-from streams.contracts import (
+from streams.files import write_atomically
+from streams.messages.codec import json_schema
+from streams.messages.contracts import (
     AdapterSnapshot,
     FinetuneEvent,
     Message,
@@ -24,7 +25,6 @@ from streams.contracts import (
     TextSnapshot,
     TraceEvent,
 )
-from streams.files import write_atomically
 
 FOLDER = Path(__file__).with_suffix("")
 _CHANNELS: dict[str, tuple[str, str, tuple[type[Message], ...]]] = {

@@ -10,9 +10,9 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
 from streams.errors import BadInput
-from streams.messages import StoredMessage
-from streams.partitions import partitions_of
-from streams.settings import Settings, consumer_config, no_broker_answers
+from streams.kafka.partitions import partitions_of
+from streams.kafka.settings import Settings, consumer_config, no_broker_answers
+from streams.messages.stored import StoredMessage
 
 _POLL_MS = 200
 

@@ -17,8 +17,8 @@ from kafka.errors import (
 )
 from kafka.producer.future import FutureRecordMetadata
 
-from streams.messages import Record
-from streams.settings import Settings, producer_config
+from streams.kafka.settings import Settings, producer_config
+from streams.messages.stored import Record
 
 _WAIT_S = 0.5
 _CLOSE_PRODUCER_S = 1.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from streams.contracts import PairMessage, RewardSnapshot
-from streams.messages import Outgoing, StoredMessage
+from streams.messages.contracts import PairMessage, RewardSnapshot
+from streams.messages.stored import Outgoing, StoredMessage
 
 
 class TraceStage(Protocol):

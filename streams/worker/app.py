@@ -22,9 +22,9 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from streams.fail_points import reach
-from streams.messages import Outgoing, StoredMessage
-from streams.settings import Settings
-from streams.stages import PairStage, TraceStage, Writer
+from streams.kafka.settings import Settings
+from streams.messages.stored import Outgoing, StoredMessage
+from streams.worker.stages import PairStage, TraceStage, Writer
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ _JAVA_NEEDED = 17
 _MAVEN_S = 900.0
 _JAVA_S = 60.0
 _POMS = (
-    Path(__file__).parent / "kafka" / "pom.xml",  # in an installed wheel
-    Path(__file__).parent.parent / "compose" / "kafka" / "pom.xml",  # in a clone
+    Path(__file__).parent / "pom.xml",  # in an installed wheel
+    Path(__file__).parent.parent.parent / "compose" / "kafka" / "pom.xml",  # in a clone
 )
 
 

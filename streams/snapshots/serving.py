@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Generic, TypeVar
 
-from streams.codec import ContractError, OtherFeatures, OtherModel, decode_snapshot_of
-from streams.contracts import CONTEXT_MARK, AnySnapshot, RewardSnapshot
+from streams.messages.codec import ContractError, OtherFeatures, OtherModel, decode_snapshot_of
+from streams.messages.contracts import CONTEXT_MARK, AnySnapshot, RewardSnapshot
 
 Snapshot = TypeVar("Snapshot", bound=AnySnapshot)
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Generic, Self
 
-from streams.codec import ContractError, OtherModel, decode_snapshot
-from streams.contracts import RewardSnapshot
-from streams.follow import TopicFollower
-from streams.messages import StoredMessage
-from streams.replay import read_topic
-from streams.serving import NotNewer, ServingSnapshot, Snapshot
-from streams.settings import Settings
+from streams.kafka.follow import TopicFollower
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.messages.codec import ContractError, OtherModel, decode_snapshot
+from streams.messages.contracts import RewardSnapshot
+from streams.messages.stored import StoredMessage
+from streams.snapshots.serving import NotNewer, ServingSnapshot, Snapshot
 
 log = logging.getLogger(__name__)
 

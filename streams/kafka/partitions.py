@@ -6,8 +6,8 @@ from kafka.errors import KafkaError
 from kafka.partitioner.default import murmur2
 
 from streams.errors import BadInput
-from streams.settings import Settings, no_broker_answers
-from streams.topics import connect_admin
+from streams.kafka.settings import Settings, no_broker_answers
+from streams.kafka.topics import connect_admin
 
 
 def partition_of(key: bytes, partitions: int) -> int:

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from kafka.errors import KafkaError
 
-from streams.codec import encode
-from streams.contracts import RunEnd, TraceEvent
 from streams.errors import BadInput
-from streams.files import missing_ends, read_trace
-from streams.messages import Record
-from streams.sender import RecordSender
-from streams.settings import Settings
-from streams.spool import BATCH_BYTES, BATCH_RECORDS
-from streams.topics import connect_admin
+from streams.kafka.sender import RecordSender
+from streams.kafka.settings import Settings
+from streams.kafka.topics import connect_admin
+from streams.messages.codec import encode
+from streams.messages.contracts import RunEnd, TraceEvent
+from streams.messages.files import missing_ends, read_trace
+from streams.messages.stored import Record
+from streams.spool.queue import BATCH_BYTES, BATCH_RECORDS
 
 _PAUSE_S = 0.1
 

@@ -12,8 +12,8 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from streams.errors import BadInput
-from streams.settings import Settings, admin_config, no_broker_answers
-from streams.topics import is_in_memory
+from streams.kafka.settings import Settings, admin_config, no_broker_answers
+from streams.kafka.topics import is_in_memory
 
 _FIRST_WITH_IDS = (2, 8)
 

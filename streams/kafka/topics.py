@@ -17,7 +17,7 @@ from kafka.errors import (
 )
 
 from streams.errors import BadInput
-from streams.settings import (
+from streams.kafka.settings import (
     MAX_SNAPSHOT_BYTES,
     Settings,
     admin_config,

@@ -10,13 +10,13 @@ from typing import Any, Generic, Self, TypeVar
 
 from aiokafka.errors import KafkaError
 
-from streams.codec import encode
-from streams.contracts import snapshot_key
 from streams.errors import BadInput
-from streams.messages import Outgoing
-from streams.serving import Snapshot
-from streams.settings import Settings
-from streams.snapshot_writer import WriterOf
+from streams.kafka.settings import Settings
+from streams.messages.codec import encode
+from streams.messages.contracts import snapshot_key
+from streams.messages.stored import Outgoing
+from streams.snapshots.serving import Snapshot
+from streams.snapshots.writer import WriterOf
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from streams.codec import ContractError, decode_pair, decode_trace
-from streams.contracts import Rollback
-from streams.messages import StoredMessage
+from streams.messages.codec import ContractError, decode_pair, decode_trace
+from streams.messages.contracts import Rollback
+from streams.messages.stored import StoredMessage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,8 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from streams.errors import BadInput
-from streams.kafka_jars import KafkaJars, NoKafka
-from streams.settings import Settings, admin_config
+from streams.kafka.settings import Settings, admin_config
+from streams.local_broker.jars import KafkaJars, NoKafka
 
 log = logging.getLogger(__name__)
 
