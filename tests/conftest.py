@@ -1,4 +1,4 @@
-"""Brokers for the tests: one real Kafka a session, found or started, and librdkafka's in memory."""
+"""Brokers for the tests: one real Kafka a run, found or started, and librdkafka's in memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from streams.kafka.topics import connect_admin, create_topics
 from streams.local_broker.apache_kafka import LocalBroker
 from streams.local_broker.broker import InMemoryBroker
 from streams.local_broker.jars import KafkaJars, NoKafka, find_kafka
+from tests.shared import shared
 from tribrain.cli import main
 
 _TESTS = Path(__file__).parent
@@ -50,17 +51,13 @@ def _turn(item: pytest.Item) -> int:
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[str]:
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Bootstrap servers of a real broker: a given one, one in Docker, or Apache Kafka on this computer."""
-    given = os.environ.get("TRIBRAIN_TEST_BOOTSTRAP_SERVERS")
-    if given:
-        yield given
-    elif _docker_has_image():
-        with _kafka_in_docker() as bootstrap_servers:
-            yield bootstrap_servers
-    else:
-        with LocalBroker(_jars_or_skip()) as broker:
-            yield broker.bootstrap_servers
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of the run, where each worker has a folder of its own
+    with shared(folder, _real_broker) as bootstrap_servers:
+        yield bootstrap_servers
 
 
 @pytest.fixture(scope="session")
@@ -127,6 +124,19 @@ def _with_topics(bootstrap_servers: str) -> Settings:
     settings = Settings(bootstrap_servers=bootstrap_servers, topic_prefix=f"test-{uuid.uuid4().hex[:12]}")
     create_topics(settings)
     return settings
+
+
+def _real_broker() -> AbstractContextManager[str]:
+    given = os.environ.get("TRIBRAIN_TEST_BOOTSTRAP_SERVERS")
+    if given:
+        return nullcontext(given)
+    return _kafka_in_docker() if _docker_has_image() else _kafka_under_java(_jars_or_skip())
+
+
+@contextmanager
+def _kafka_under_java(jars: KafkaJars) -> Iterator[str]:
+    with LocalBroker(jars) as broker:
+        yield broker.bootstrap_servers
 
 
 def _jars_or_skip() -> KafkaJars:
