@@ -8,8 +8,10 @@ the critics; from the first other label on, trusted is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import orjson
 
 from streams.errors import BadInput
 from streams.messages.codec import decode_snapshot, feature_hash, sealed
@@ -62,12 +64,21 @@ class PreferenceLearner:
         self._books = Books()
         self._open: dict[str, OpenTask] = {}
 
+    def on_messages(self, messages: Sequence[PairMessage], known_new: Sequence[bool] = ()) -> int:
+        """Learn messages of the pairs topic in their order; returns how many changed something.
+
+        The bits do not depend on how a stream is cut into calls. Where ``known_new`` is given (True or False
+        for each message), the caller knows of a True one that it cannot be a repetition: nothing is kept to
+        tell it by. Rollbacks aside, a call that raises has changed nothing.
+        """
+        return sum(self.on_message(message) for message in messages)
+
     def on_message(self, message: PairMessage) -> bool:
         """Learn a message of the pairs topic; False where it changes nothing (seen before, other model)."""
         if message.model != self.model:
             return False
         if isinstance(message, Rollback):
-            self._roll_back(decode_snapshot(message.snapshot.encode(), "rollback"))
+            self.roll_back(decode_snapshot(message.snapshot.encode(), "rollback").learner)
             return True
         changed = self._learn(message) if isinstance(message, PreferencePair) else self._close(message.run_id)
         self.version += changed
@@ -107,38 +118,55 @@ class PreferenceLearner:
                 consumed={topic: dict(offsets) for topic, offsets in (consumed or {}).items()},
                 topic_ids=dict(topic_ids or {}),
                 base=base,
-                learner=self._state(),
+                learner=orjson.loads(orjson.dumps(self.state(), option=orjson.OPT_SERIALIZE_NUMPY)),
             )
         )
 
     @classmethod
     def from_snapshot(cls, snapshot: RewardSnapshot) -> PreferenceLearner:
-        """The learner that published this snapshot; it continues to the bit.
+        """The learner that published this snapshot; it continues to the bit. Raises as ``from_state``."""
+        return cls.from_state(snapshot.model, snapshot.learner)
+
+    @classmethod
+    def from_state(cls, model: str, state: Mapping[str, Any]) -> PreferenceLearner:
+        """The learner that had this ``state``, read back from JSON or not; it continues to the bit.
 
         Raises BadInput where another version of TriBrain wrote a state that this one cannot read.
         """
-        learner = cls(snapshot.model, recipe_of(snapshot))
-        learner.version = snapshot.version
-        learner._take_over(snapshot)
-        learner._open = {task: OpenTask.from_state(saved) for task, saved in snapshot.learner["open"].items()}
+        learner = cls(model, recipe_of(model, state))
+        learner.version = state["version"]
+        learner._take_over(state)
+        learner._open = {task: OpenTask.from_state(saved) for task, saved in state["open"].items()}
         return learner
 
-    def _take_over(self, snapshot: RewardSnapshot) -> None:
-        """All that was learnt, and the evidence for it."""
-        state = snapshot.learner
-        self._books = Books.from_state(state, snapshot.labels)
-        self._trusted = BradleyTerry(estimator_from_state(state["trusted"]))
-        self._smoothing = BradleyTerry(estimator_from_state(state["smoothing"]))
-        self._reference = BradleyTerry(estimator_from_state(state["reference"]))
-        self._vocabulary = Vocabulary(**state["vocabulary"])
+    def state(self) -> dict[str, Any]:
+        """Everything that later steps depend on; later steps do not change what was returned.
 
-    def _roll_back(self, earlier: RewardSnapshot) -> None:
-        """Be an earlier model again, but know what came since, so that none of it is learnt again."""
-        recipe_of(earlier)
+        Values are those of JSON, and NumPy arrays of finite float64 or of int64, so that it is cheap to take:
+        ``orjson.dumps(state, option=orjson.OPT_SERIALIZE_NUMPY)`` writes it, in any thread, and
+        ``from_state`` takes what ``orjson.loads`` reads, bit for bit.
+        """
+        return {
+            "version": self.version,
+            "labels": dict(self.labels),
+            "trusted": self._trusted.estimator.state(),
+            "smoothing": self._smoothing.estimator.state(),
+            "reference": self._reference.estimator.state(),
+            "vocabulary": self._vocabulary.state(),
+            **self._books.state({name: task.state() for name, task in self._open.items()}),
+        }
+
+    def roll_back(self, earlier: Mapping[str, Any]) -> None:
+        """Be the model of an earlier ``state`` again, and know what came since, to learn none of it again.
+
+        Raises BadInput, and changes nothing, where another version of TriBrain wrote the state.
+        """
+        recipe_of(self.model, earlier)
         now = self._books
         self._take_over(earlier)
         served, reference = self._served.frozen(), self._reference.frozen()
-        known = {**_open_pair_ids(earlier), **{name: task.pair_ids for name, task in self._open.items()}}
+        known = {name: saved["pair_ids"] for name, saved in earlier["open"].items()}
+        known |= {name: list(task.pair_ids) for name, task in self._open.items()}
         self._books.closed |= now.closed
         self._books.judged |= now.judged
         self._open = {
@@ -148,7 +176,15 @@ class PreferenceLearner:
         }
         forget_the_oldest(self._books.closed)
         forget_the_oldest(self._books.judged)
-        self.version = max(self.version, earlier.version) + 1
+        self.version = max(self.version, earlier["version"]) + 1
+
+    def _take_over(self, state: Mapping[str, Any]) -> None:
+        """All that was learnt, and the evidence for it."""
+        self._books = Books.from_state(state, state["labels"])
+        self._trusted = BradleyTerry(estimator_from_state(state["trusted"]))
+        self._smoothing = BradleyTerry(estimator_from_state(state["smoothing"]))
+        self._reference = BradleyTerry(estimator_from_state(state["reference"]))
+        self._vocabulary = Vocabulary(**state["vocabulary"])
 
     @property
     def labels(self) -> Mapping[str, int]:
@@ -236,34 +272,21 @@ class PreferenceLearner:
             return f"Made of {made_of} labels: shown to beat the critics' mean ({evidence}), so it steers."
         return f"Made of {made_of} labels: not yet shown to beat the critics' mean ({evidence}); a shadow."
 
-    def _state(self) -> dict[str, Any]:
-        return {
-            "trusted": self._trusted.estimator.state(),
-            "smoothing": self._smoothing.estimator.state(),
-            "reference": self._reference.estimator.state(),
-            "vocabulary": self._vocabulary.state(),
-            **self._books.state({name: task.state() for name, task in self._open.items()}),
-        }
 
-
-def recipe_of(snapshot: RewardSnapshot) -> Recipe:
-    """Which learner made the snapshot. Raises BadInput for the state of another version of TriBrain."""
+def recipe_of(model: str, state: Mapping[str, Any]) -> Recipe:
+    """Which learner made the state of a model. Raises BadInput for one of another version of TriBrain."""
     try:
-        for model in ("trusted", "smoothing", "reference"):
-            estimator_from_state(snapshot.learner[model])
-        Vocabulary(**snapshot.learner["vocabulary"])
-        ProxyAudit.from_state(snapshot.learner["audit"])
-        state = snapshot.learner["trusted"]
-        return Recipe(learner=state["learner"], parameters=state["parameters"])
+        for part in ("trusted", "smoothing", "reference"):
+            estimator_from_state(state[part])
+        Vocabulary(**state["vocabulary"])
+        ProxyAudit.from_state(state["audit"])
+        trusted = state["trusted"]
+        return Recipe(learner=trusted["learner"], parameters=trusted["parameters"])
     except (KeyError, TypeError):
         raise BadInput(
-            f"version {snapshot.version} of model {snapshot.model!r} was written by another version of "
+            f"version {state.get('version', '?')} of model {model!r} was written by another version of "
             "TriBrain, whose learner this one cannot continue; give another --model"
         ) from None
-
-
-def _open_pair_ids(snapshot: RewardSnapshot) -> dict[str, list[str]]:
-    return {name: saved["pair_ids"] for name, saved in snapshot.learner["open"].items()}
 
 
 def _mean_difference(pair: PreferencePair) -> dict[str, float]:

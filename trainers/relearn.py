@@ -146,7 +146,7 @@ def _like(snapshot: RewardSnapshot) -> PairProcessor:
         snapshots_topic="",
         dead_letters_topic="",
         topic_ids=snapshot.topic_ids,
-        recipe=recipe_of(snapshot),
+        recipe=recipe_of(snapshot.model, snapshot.learner),
     )
 
 
