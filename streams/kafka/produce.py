@@ -8,7 +8,8 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from streams.errors import BadInput
-from streams.kafka.settings import MAX_SNAPSHOT_BYTES, Settings, producer_config
+from streams.kafka.settings import Settings, producer_config
+from streams.messages.limits import MAX_PAIR_BYTES, topic_bytes
 from streams.messages.stored import Outgoing
 
 _ACKNOWLEDGE_S = 30.0
@@ -16,8 +17,8 @@ _ACKNOWLEDGE_S = 30.0
 
 def produce(settings: Settings, messages: Iterable[Outgoing]) -> Iterator[Outgoing]:
     """Write the messages; yields each once Kafka has it. Raises BadInput where Kafka does not take one."""
-    # A rollback carries a whole snapshot; what is too large for its topic the broker refuses.
-    own = {"linger_ms": 0, "max_request_size": MAX_SNAPSHOT_BYTES}
+    # The largest of all records; what is too large for its topic the broker refuses.
+    own = {"linger_ms": 0, "max_request_size": topic_bytes(MAX_PAIR_BYTES)}
     producer = KafkaProducer(**producer_config(settings) | own)
     try:
         for message in messages:

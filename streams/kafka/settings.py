@@ -13,13 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.errors import BadInput
+from streams.messages.limits import MAX_RECORD_BYTES
 
 BOOTSTRAP_SERVERS_VARIABLE = "TRIBRAIN_BOOTSTRAP_SERVERS"
 TOPIC_PREFIX_VARIABLE = "TRIBRAIN_TOPIC_PREFIX"
-MAX_RECORD_BYTES = 900_000
-"""Below the 1 MiB of a broker's default ``message.max.bytes``, so that an oversize record fails at home."""
-MAX_SNAPSHOT_BYTES = 16 << 20
-"""A snapshot knows thousands of tasks, so its topic takes larger messages."""
 
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 _TOPIC_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,200}")

@@ -18,12 +18,12 @@ from kafka.errors import (
 
 from streams.errors import BadInput
 from streams.kafka.settings import (
-    MAX_SNAPSHOT_BYTES,
     Settings,
     admin_config,
     no_broker_answers,
     producer_config,
 )
+from streams.messages.limits import MAX_DEAD_LETTER_BYTES, MAX_PAIR_BYTES, MAX_SNAPSHOT_BYTES, topic_bytes
 
 # librdkafka's test broker names its cluster so. It has no admin API and makes a topic when asked about it.
 _IN_MEMORY_CLUSTER = "mockCluster"
@@ -104,16 +104,19 @@ def _topics(settings: Settings) -> dict[str, dict[str, Any]]:
             | (configs or {}),
         }
 
-    large = {"max.message.bytes": str(MAX_SNAPSHOT_BYTES)}  # a rollback carries a snapshot, too
+    def taking(record_bytes: int) -> dict[str, str]:
+        return {"max.message.bytes": str(topic_bytes(record_bytes))}
+
     return {
         settings.trace_topic: options(settings.trace_partitions),
         # One partition: what the learner learns depends on the order of the pairs.
-        settings.pairs_topic: options(configs=large),
+        settings.pairs_topic: options(configs=taking(MAX_PAIR_BYTES)),
         # Only full segments are compacted, so their size is what there is to read for the newest snapshot.
         settings.snapshots_topic: options(
-            configs=large | {"cleanup.policy": "compact", "segment.bytes": str(_SEGMENT_BYTES)}
+            configs=taking(MAX_SNAPSHOT_BYTES)
+            | {"cleanup.policy": "compact", "segment.bytes": str(_SEGMENT_BYTES)}
         ),
-        settings.dead_letters_topic: options(),
+        settings.dead_letters_topic: options(configs=taking(MAX_DEAD_LETTER_BYTES)),
         settings.finetune_topic: options(),
     }
 

@@ -18,10 +18,11 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 
 from streams.errors import BadInput, Fenced
 from streams.fail_points import reach
-from streams.kafka.settings import MAX_SNAPSHOT_BYTES, Settings, no_broker_answers
+from streams.kafka.settings import Settings, no_broker_answers
 from streams.kafka.topics import has_transactions
 from streams.messages.codec import encode
 from streams.messages.contracts import RewardSnapshot, snapshot_key
+from streams.messages.limits import MAX_SNAPSHOT_BYTES, topic_bytes
 from streams.messages.stored import Outgoing
 from streams.snapshots.feed import read_latest_of
 from streams.snapshots.serving import Snapshot
@@ -61,7 +62,7 @@ class WriterOf(Generic[Snapshot]):
             acks="all",
             enable_idempotence=True,
             compression_type="gzip",
-            max_request_size=MAX_SNAPSHOT_BYTES,
+            max_request_size=topic_bytes(MAX_SNAPSHOT_BYTES),
             transactional_id=self.transactional_id if self._transactional else None,
             transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
         )

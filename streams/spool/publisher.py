@@ -20,9 +20,10 @@ from kafka.errors import KafkaError
 
 from streams.fail_points import reach
 from streams.kafka.sender import RecordSender
-from streams.kafka.settings import MAX_RECORD_BYTES, Settings
+from streams.kafka.settings import Settings
 from streams.messages.codec import encode
 from streams.messages.contracts import RunEnd, TraceEvent
+from streams.messages.limits import MAX_RECORD_BYTES
 from streams.messages.stored import Record
 from streams.spool.queue import MAX_BYTES, Spool, SpooledRecord, SpoolError, SpoolStatus
 

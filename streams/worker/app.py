@@ -23,6 +23,7 @@ from faust.types import TP
 
 from streams.fail_points import reach
 from streams.kafka.settings import Settings
+from streams.messages.limits import MAX_PAIR_BYTES, topic_bytes
 from streams.messages.stored import Outgoing, StoredMessage
 from streams.worker.stages import PairStage, TraceStage, Writer
 
@@ -275,6 +276,7 @@ def _faust_app(settings: Settings, group: str) -> _App:
         # Partitions that are added are seen after so long.
         consumer_metadata_max_age_ms=10_000,
         producer_request_timeout=30.0,
+        producer_max_request_size=topic_bytes(MAX_PAIR_BYTES),
         consumer_auto_offset_reset="earliest",
         topic_allow_declare=False,
         topic_disable_leader=True,

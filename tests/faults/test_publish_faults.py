@@ -17,9 +17,10 @@ from kafka.errors import KafkaTimeoutError
 from streams import fail_points
 from streams.kafka.reader import read_topic
 from streams.kafka.sender import RecordSender
-from streams.kafka.settings import MAX_RECORD_BYTES, Settings
+from streams.kafka.settings import Settings
 from streams.messages.codec import decode_trace, encode
 from streams.messages.contracts import TraceEvent
+from streams.messages.limits import MAX_RECORD_BYTES
 from streams.spool.publisher import TracePublisher
 from tests.factories import event
 from tests.faults import pushing
