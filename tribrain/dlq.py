@@ -30,7 +30,8 @@ def list_letters(bootstrap_servers: str | None, as_json: bool) -> None:
         click.echo(orjson.dumps({"letters": [_summary(letter) for letter in letters]}))
         return
     for letter in letters:
-        click.echo(f"{letter.name}  {_time(letter)}  {letter.reason}")
+        in_part = "  (kept in part)" if letter.cut else ""
+        click.echo(f"{letter.name}  {_time(letter)}  {letter.reason}{in_part}")
     click.echo(f"{len(letters)} dead letters")
 
 
@@ -49,7 +50,8 @@ def show(name: str, bootstrap_servers: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps({**_summary(letter), "value": text}))
         return
-    click.echo(f"{letter.name}  {_time(letter)}\n{letter.reason}\n\n{text}")
+    in_part = f"\nIn part only: {', '.join(letter.cut)}" if letter.cut else ""
+    click.echo(f"{letter.name}  {_time(letter)}\n{letter.reason}{in_part}\n\n{text}")
 
 
 @dlq.command(epilog="Example: tribrain dlq replay --bootstrap-servers 127.0.0.1:9092")
@@ -59,22 +61,28 @@ def show(name: str, bootstrap_servers: str | None, as_json: bool) -> None:
 def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool) -> None:
     """Write dead letters back to where they came from, once their cause is mended.
 
-    A letter is replayed once; one that still cannot be used comes back as a new one.
+    A letter is replayed once; one that still cannot be used comes back as a new one. Of a message that was
+    too large for its letter a part is kept, which is not replayed.
     """
     settings = Settings.from_environment(bootstrap_servers)
     letters = _pending(settings)
     unknown = set(names) - {letter.name for letter in letters}
     if unknown:
         raise BadInput(f"{', '.join(sorted(unknown))}: no such dead letter; tribrain dlq list names them")
-    chosen = [letter for letter in letters if not names or letter.name in names]
+    chosen = [letter for letter in letters if letter.name in names or not (names or letter.cut)]
+    in_part = len(letters) - len(chosen) if not names else 0
     from streams.kafka.produce import produce
 
-    messages = (m for letter in chosen for m in replay_of(letter, settings.dead_letters_topic))
+    messages = [m for letter in chosen for m in replay_of(letter, settings.dead_letters_topic)]
     with progress(TextColumn("replaying"), MofNCompleteColumn()) as bar:
         task = bar.add_task("letters", total=2 * len(chosen))
         for _ in produce(settings, messages):
             bar.advance(task)
-    click.echo(orjson.dumps({"replayed": len(chosen)}) if as_json else f"{len(chosen)} dead letters replayed")
+    if as_json:
+        click.echo(orjson.dumps({"replayed": len(chosen)} | ({"kept_in_part": in_part} if in_part else {})))
+        return
+    left = f"; {in_part} stay, which are kept in part: tribrain dlq show" if in_part else ""
+    click.echo(f"{len(chosen)} dead letters replayed{left}")
 
 
 def _pending(settings: Settings) -> list[DeadLetter]:
@@ -85,7 +93,13 @@ def _pending(settings: Settings) -> list[DeadLetter]:
 
 
 def _summary(letter: DeadLetter) -> dict[str, object]:
-    return {"name": letter.name, "time": _time(letter), "reason": letter.reason, "bytes": len(letter.value)}
+    return {
+        "name": letter.name,
+        "time": _time(letter),
+        "reason": letter.reason,
+        "bytes": len(letter.value),
+        "cut": list(letter.cut),
+    }
 
 
 def _time(letter: DeadLetter) -> str:

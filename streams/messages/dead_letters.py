@@ -3,16 +3,31 @@
 Key and value are the original bytes, so a dead letter is replayed by writing it back to its source topic.
 That it was replayed is an event, too: a message without a value that names the letter. A letter that still
 cannot be used comes back as a new one.
+
+A message that is larger than a letter may be is kept in part: its headers say how large it is, what its
+SHA-256 is and where it stands. It is not replayed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from streams.messages.stored import Outgoing, StoredMessage
+from streams.errors import BadInput
+from streams.messages.limits import MAX_DEAD_LETTER_BYTES
+from streams.messages.stored import Headers, Outgoing, StoredMessage
 
 _REPLAYED = "replayed.source"
+_OWN = "message."
+"""Stands before the names of the message's own headers."""
+_MAX_REASON_BYTES = 4_000
+_MAX_PART_BYTES = 64 << 10
+"""Of the key, and of all the headers, in a letter that is kept in part; the value has the rest."""
+_HEADER_BYTES = 16
+"""What a header costs beside its name and value; generous."""
+_SPARE_BYTES = 8 << 10
+"""For the letter's own headers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +41,10 @@ class DeadLetter:
     source_timestamp_ms: int
     key: bytes | None
     value: bytes
+    headers: Headers = ()
+    """Those of the message itself."""
+    cut: tuple[str, ...] = ()
+    """What is there in part only, with its size and hash, in words; empty for a letter that is whole."""
 
     @property
     def name(self) -> str:
@@ -33,23 +52,41 @@ class DeadLetter:
         return f"{self.source_topic}[{self.source_partition}]@{self.source_offset}"
 
 
-def dead_letter(message: StoredMessage, reason: str, topic: str) -> Outgoing:
-    """The dead letter of ``message`` on ``topic``.
+def dead_letter(
+    message: StoredMessage, reason: str, topic: str, max_bytes: int = MAX_DEAD_LETTER_BYTES
+) -> Outgoing:
+    """The dead letter of ``message`` on ``topic``, of at most ``max_bytes`` bytes (at least 256 KiB).
 
     Its headers say why and where from: ``reason``, ``source.topic``, ``source.partition``, ``source.offset``
-    and ``source.timestamp_ms`` (text), followed by the message's own headers.
+    and ``source.timestamp_ms`` (text). Of what is cut, ``cut.value``, ``cut.key`` and ``cut.headers`` give
+    the whole size in bytes and the SHA-256 of the whole, with a space between. The message's own headers
+    follow as ``message.NAME``.
     """
+    key, value, headers = message.key, message.value, message.headers
+    cut: list[tuple[str, bytes]] = []
+    if len(key or b"") + len(value) + _size(headers) + _SPARE_BYTES > max_bytes:
+        if _size(headers) > _MAX_PART_BYTES:
+            cut.append(("cut.headers", _whole(b"".join(name.encode() + of for name, of in headers))))
+            headers = ()
+        if key is not None and len(key) > _MAX_PART_BYTES:
+            cut.append(("cut.key", _whole(key)))
+            key = key[:_MAX_PART_BYTES]
+        room = max_bytes - len(key or b"") - _size(headers) - _SPARE_BYTES
+        if len(value) > room:
+            cut.append(("cut.value", _whole(value)))
+            value = value[:room]
     return Outgoing(
         topic=topic,
-        key=message.key,
-        value=message.value,
+        key=key,
+        value=value,
         headers=(
-            ("reason", reason.encode(errors="replace")),
+            ("reason", reason.encode(errors="replace")[:_MAX_REASON_BYTES]),
             ("source.topic", message.topic.encode()),
             ("source.partition", str(message.partition).encode()),
             ("source.offset", str(message.offset).encode()),
             ("source.timestamp_ms", str(message.timestamp_ms).encode()),
-            *message.headers,
+            *cut,
+            *((_OWN + name, of) for name, of in headers),
         ),
     )
 
@@ -61,30 +98,57 @@ def pending_letters(messages: Iterable[StoredMessage]) -> list[DeadLetter]:
     """
     pending: dict[str, DeadLetter] = {}
     for message in messages:
-        headers = dict(reversed(message.headers))  # a letter's own headers come first, and count
+        headers = dict(message.headers)
         if _REPLAYED in headers:
-            pending.pop(headers[_REPLAYED].decode(), None)
+            pending.pop(headers[_REPLAYED].decode(errors="replace"), None)
         elif (letter := _letter(message, headers)) is not None:
             pending.setdefault(letter.name, letter)
     return list(pending.values())
 
 
 def replay_of(letter: DeadLetter, topic: str) -> tuple[Outgoing, Outgoing]:
-    """The original message again on its source topic, and then the mark on ``topic`` that it was replayed."""
+    """The original message again on its source topic, and then the mark on ``topic`` that it was replayed.
+
+    Raises BadInput for a letter that is kept in part.
+    """
+    if letter.cut:
+        raise BadInput(
+            f"{letter.name}: the letter has the message in part only ({', '.join(letter.cut)}) and cannot be "
+            f"replayed; the whole stands on {letter.source_topic}: mend what wrote it, and write it again"
+        )
     mark = Outgoing(topic, letter.key, b"", ((_REPLAYED, letter.name.encode()),))
-    return Outgoing(letter.source_topic, letter.key, letter.value), mark
+    return Outgoing(letter.source_topic, letter.key, letter.value, letter.headers), mark
 
 
 def _letter(message: StoredMessage, headers: dict[str, bytes]) -> DeadLetter | None:
     try:
         return DeadLetter(
-            reason=headers["reason"].decode(),
+            reason=headers["reason"].decode(errors="replace"),
             source_topic=headers["source.topic"].decode(),
             source_partition=int(headers["source.partition"]),
             source_offset=int(headers["source.offset"]),
             source_timestamp_ms=int(headers["source.timestamp_ms"]),
             key=message.key,
             value=message.value,
+            headers=tuple(
+                (name.removeprefix(_OWN), value) for name, value in message.headers if name.startswith(_OWN)
+            ),
+            cut=tuple(_in_words(message.headers)),
         )
     except (KeyError, ValueError):
         return None
+
+
+def _in_words(headers: Headers) -> Iterator[str]:
+    for name, value in headers:
+        if name.startswith("cut."):
+            size, sha256 = value.decode().split()
+            yield f"the {name.removeprefix('cut.')} of {int(size):,} bytes, SHA-256 {sha256}"
+
+
+def _size(headers: Headers) -> int:
+    return sum(len(_OWN) + len(name.encode()) + len(value) + _HEADER_BYTES for name, value in headers)
+
+
+def _whole(part: bytes) -> bytes:
+    return f"{len(part)} {hashlib.sha256(part).hexdigest()}".encode()

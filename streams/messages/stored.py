@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+Headers = tuple[tuple[str, bytes], ...]
+"""Names and values, in their order."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMessage:
@@ -17,7 +20,7 @@ class StoredMessage:
     key: bytes | None
     value: bytes
     """Empty for a tombstone."""
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: Headers = ()
 
     @property
     def source(self) -> str:
@@ -32,7 +35,7 @@ class Outgoing:
     topic: str
     key: bytes | None
     value: bytes
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: Headers = ()
     partition: int | None = None
     """By default the one that the key decides."""
 

@@ -172,11 +172,12 @@ def test_a_letter_read_twice_is_listed_once() -> None:
             ("source.partition", b"0"),
             ("source.offset", b"7"),
             ("source.timestamp_ms", b"0"),
-            ("reason", b"a header of the message itself"),
+            ("message.reason", b"a header of the message itself"),
         ),
     )
     (pending,) = pending_letters([letter, letter])
     assert (pending.name, pending.reason) == ("t[0]@7", "why")
+    assert pending.headers == (("reason", b"a header of the message itself"),)
 
 
 def test_all_held_snapshots_are_read_in_the_order_of_versions(settings: Settings) -> None:
