@@ -71,7 +71,7 @@ def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool)
         raise BadInput(f"{', '.join(sorted(unknown))}: no such dead letter; tribrain dlq list names them")
     chosen = [letter for letter in letters if letter.name in names or not (names or letter.cut)]
     in_part = len(letters) - len(chosen) if not names else 0
-    from streams.kafka.produce import produce
+    from streams.kafka.writer import produce
 
     messages = [m for letter in chosen for m in replay_of(letter, settings.dead_letters_topic)]
     with progress(TextColumn("replaying"), MofNCompleteColumn()) as bar:

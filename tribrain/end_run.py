@@ -45,8 +45,8 @@ def end_run(
     settings = Settings.from_environment(bootstrap_servers)
 
     # Not at the top: Kafka's client takes a third of a second, and --help needs none.
-    from streams.kafka.produce import produce
     from streams.kafka.reader import read_topic
+    from streams.kafka.writer import produce
 
     with Console(stderr=True).status(f"reading {settings.trace_topic}"):
         open_runs = _open_runs(read_topic(settings, settings.trace_topic))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -117,7 +118,7 @@ def replay(
         connect_admin(settings, _CONNECT_S).close()
     recipe = Recipe(learner=learner) if learner else None
     held: dict[str, list[RewardSnapshot]] = {}
-    with progress(SpinnerColumn(), TextColumn("{task.completed} messages")) as bar:
+    with ExitStack() as opened, progress(SpinnerColumn(), TextColumn("{task.completed} messages")) as bar:
         counter = bar.add_task("messages", total=None)
 
         def counted(messages: Iterable[StoredMessage]) -> Iterator[StoredMessage]:
@@ -125,14 +126,19 @@ def replay(
                 bar.advance(counter)
                 yield message
 
+        def read(topic: str) -> Iterator[StoredMessage]:
+            from streams.kafka.reader import read_topic
+
+            return opened.enter_context(closing(read_topic(settings, topic)))
+
         if traces:
             lines = list(_numbered(_trace_lines(traces), settings.trace_topic))
             pairs = _form(lambda: counted(lines), selection, rules, settings)
         elif source == "trace":
-            pairs = _form(lambda: counted(_read(settings, settings.trace_topic)), selection, rules, settings)
+            pairs = _form(lambda: counted(read(settings.trace_topic)), selection, rules, settings)
         else:
             held = _held_within(settings, selection)
-            pairs = list(select_pairs(counted(_read(settings, settings.pairs_topic)), selection))
+            pairs = list(select_pairs(counted(read(settings.pairs_topic)), selection))
         replayed = {
             name: learn_again(messages, name, held.get(name, []), settings.pairs_topic, recipe)
             for name, messages in by_model(pairs, rules).items()
@@ -149,12 +155,6 @@ def replay(
     _say(replayed, out, many=model_by is not None, as_json=as_json)
     if any(one.identical is False for one in replayed.values()):
         sys.exit(1)
-
-
-def _read(settings: Settings, topic: str) -> Iterator[StoredMessage]:
-    from streams.kafka.reader import read_topic
-
-    return read_topic(settings, topic)
 
 
 def _held_within(settings: Settings, selection: Selection) -> dict[str, list[RewardSnapshot]]:

@@ -123,8 +123,8 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
     earlier model under a version of its own as soon as it reads the event. What was learnt since then stays
     unlearnt, also when it comes again.
     """
-    from streams.kafka.produce import produce
     from streams.kafka.reader import read_topic
+    from streams.kafka.writer import produce
 
     settings = Settings.from_environment(bootstrap_servers)
     held = _held(settings, model)

@@ -15,7 +15,7 @@ import kafka.errors
 from streams.errors import BadInput
 from streams.fail_points import reach
 from streams.kafka.incarnations import TopicMadeAgain, check_incarnations, topic_ids
-from streams.kafka.resume import ResumedReader
+from streams.kafka.reader import TopicReader
 from streams.kafka.settings import Settings
 from streams.kafka.topics import create_topics
 from streams.messages.contracts import TextSnapshot
@@ -78,7 +78,8 @@ class _Worker:
                 known_from = f"text snapshot {snapshot.version} of model {self._model!r}"
                 self._check(snapshot.topic_ids, ids, known_from)
                 processor.restore(snapshot)
-            with ResumedReader(self._settings, topic, processor.consumed.get(topic, {})) as reader:
+            read = {int(number): offset for number, offset in processor.consumed.get(topic, {}).items()}
+            with TopicReader(self._settings, topic, offsets=read) as reader:
                 click.echo(
                     f"tribrain text: model {self._model!r} learns texts from "
                     f"{self._settings.bootstrap_servers}, {processor.version} pairs so far",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 
 import click
@@ -73,7 +74,7 @@ def state_of(
     from streams.snapshots.feed import read_snapshots
 
     def counted(topic: str) -> Iterator[StoredMessage]:
-        for message in read_topic(settings, topic):
+        for message in opened.enter_context(closing(read_topic(settings, topic))):
             on_message()
             yield message
 
@@ -83,8 +84,9 @@ def state_of(
         for name, of_model in read_snapshots(settings).items()
         if rules.learns(name)
     }
-    pairs = list(counted(settings.pairs_topic))
-    return compare(counted(settings.trace_topic), pairs, held, rules, pairs_topic=settings.pairs_topic)
+    with ExitStack() as opened:
+        pairs = list(counted(settings.pairs_topic))
+        return compare(counted(settings.trace_topic), pairs, held, rules, pairs_topic=settings.pairs_topic)
 
 
 def _say(report: StateReport) -> None:

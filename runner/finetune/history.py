@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection
 from typing import Self
 
 from streams.errors import BadInput, Fenced
-from streams.kafka.produce import produce
 from streams.kafka.reader import TopicReader
 from streams.kafka.settings import Settings
+from streams.kafka.writer import produce
 from streams.messages.codec import ContractError, decode_finetune, encode
 from streams.messages.contracts import FinetuneEvent, FinetuneStep
 from streams.messages.stored import Outgoing

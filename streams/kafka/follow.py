@@ -4,34 +4,47 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from time import monotonic
 from typing import Self
 
-from kafka import KafkaConsumer
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaConnectionError, KafkaTimeoutError
 
-from streams.kafka.reader import stored_message
-from streams.kafka.settings import Settings, consumer_config
+from streams.kafka.consumer import Consumer
+from streams.kafka.settings import Settings
 from streams.messages.stored import StoredMessage
 
 log = logging.getLogger(__name__)
 
-_POLL_MS = 200
+_ASK_EVERY_S = 2.0
+_ANSWER_S = 1.0
+_SILENCE_S = 10.0
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 30.0
 
 
 class TopicFollower:
     """Calls ``on_message`` in a daemon thread for every message of ``topics``; nothing waits for the broker.
 
-    A broker that is away only means that nothing new comes in; after an error it begins anew, so a message
-    may come twice. What ``on_message`` raises is logged and the message passed over.
+    A broker that is away only means that nothing new comes in. After an error of the consumer, whatever its
+    kind, it begins anew with another one, so a message may come twice. What ``on_message`` raises passes
+    that message over.
+
+    ``errors`` counts both by the name of the exception's class; the first of a kind is logged with its
+    traceback. ``is_alive`` and ``silent_s`` say whether anything can come.
     """
 
     def __init__(
         self, settings: Settings, topics: Sequence[str], on_message: Callable[[StoredMessage], None]
     ) -> None:
+        self.errors: Counter[str] = Counter()
         self._settings = settings
         self._topics = tuple(topics)
         self._on_message = on_message
+        self._heard_at = monotonic()
+        self._is_silent = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"follow-{self._topics[0]}", daemon=True)
         self._thread.start()
@@ -42,6 +55,16 @@ class TopicFollower:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still follows: until ``close``."""
+        return self._thread.is_alive()
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the broker was last heard, or since the beginning; it is asked every two seconds."""
+        return monotonic() - self._heard_at
+
     def close(self, timeout_s: float = 2.0) -> None:
         """Stop following. May be called twice."""
         self._closing.set()
@@ -49,38 +72,69 @@ class TopicFollower:
             self._thread.join(timeout_s)
 
     def _follow(self) -> None:
+        pause_s = _FIRST_PAUSE_S
         while not self._closing.is_set():
+            begun_at = monotonic()
             try:
                 self._follow_with_one_consumer()
-            except KafkaError as error:
-                log.warning("following %s starts again after: %s", ", ".join(self._topics), error)
-                self._closing.wait(1.0)
+            except Exception as error:
+                self._count(error, "could not be followed, and is followed again from its beginning")
+                worked = self._heard_at > begun_at
+                pause_s = _FIRST_PAUSE_S if worked else min(2 * pause_s, _LONGEST_PAUSE_S)
+                self._closing.wait(pause_s)
 
     def _follow_with_one_consumer(self) -> None:
-        consumer = KafkaConsumer(**consumer_config(self._settings))
+        consumer = Consumer(self._settings)
         try:
             # Topics that it is told of before are forgotten where the two cross.
-            while not self._closing.is_set() and not _is_connected(consumer):
-                pass
-            # Without a group it is given every partition, also of a topic that is made later.
+            while not consumer.connects():
+                self._notice_silence()
+                if self._closing.is_set():
+                    return
             consumer.subscribe(self._topics)
+            self._heard_at = asked_at = monotonic()
             while not self._closing.is_set():
-                for records in consumer.poll(timeout_ms=_POLL_MS).values():
-                    for record in records:
-                        self._take(stored_message(record))
+                for messages in consumer.poll().values():
+                    self._heard_at = asked_at = monotonic()
+                    for message in messages:
+                        self._take(message)
+                if monotonic() - asked_at > _ASK_EVERY_S:
+                    self._ask(consumer)
+                    asked_at = monotonic()
+                self._notice_silence()
         finally:
             consumer.close()
+
+    def _ask(self, consumer: Consumer) -> None:
+        """An idle topic and a silent broker look the same to those who poll."""
+        with suppress(KafkaConnectionError, KafkaTimeoutError):
+            if consumer.ends(consumer.assignment(), _ANSWER_S):
+                self._heard_at = monotonic()
+
+    def _notice_silence(self) -> None:
+        if self._is_silent == (self.silent_s > _SILENCE_S):
+            return
+        self._is_silent = not self._is_silent
+        names = ", ".join(self._topics)
+        if self._is_silent:
+            log.warning(
+                "%s: nothing was heard for %.0f s; asking on (is the broker up, and are the topics there?)",
+                names,
+                _SILENCE_S,
+            )
+        else:
+            log.warning("%s: the broker is heard again", names)
 
     def _take(self, message: StoredMessage) -> None:
         try:
             self._on_message(message)
-        except Exception:
-            log.exception("%s could not be handled", message.source)
+        except Exception as error:
+            self._count(error, f"{message.source} could not be handled, and is passed over")
 
-
-def _is_connected(consumer: KafkaConsumer) -> bool:
-    try:
-        consumer.bootstrap(timeout_ms=_POLL_MS)
-    except KafkaTimeoutError:
-        return False
-    return True
+    def _count(self, error: Exception, what: str) -> None:
+        kind = type(error).__name__
+        self.errors[kind] += 1
+        if self.errors[kind] == 1:
+            log.error(
+                "%s: %s; more of this kind are only counted", ", ".join(self._topics), what, exc_info=error
+            )

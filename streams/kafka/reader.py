@@ -1,36 +1,55 @@
-"""Reading a topic from its beginning to the end that it has when the reading begins."""
+"""Reading a topic: to the end that it has when the reading begins, or on and on."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from time import monotonic
+from typing import Self
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
 from streams.errors import BadInput
+from streams.kafka.consumer import Consumer
 from streams.kafka.partitions import partitions_of
-from streams.kafka.settings import Settings, consumer_config, no_broker_answers
+from streams.kafka.settings import Settings, no_broker_answers
 from streams.messages.stored import StoredMessage
 
-_POLL_MS = 200
+Messages = Generator[StoredMessage, None, None]
+Batches = Generator[list[StoredMessage], None, None]
+"""Generators, so that whoever leaves one early can close it, and with it the consumer."""
 
 
 class TopicReader:
-    """Reads all partitions of a topic from its beginning on, without a group and as often as is asked.
+    """Reads all partitions of a topic, without a group and as often as is asked; only committed messages.
 
-    Only committed messages. Raises BadInput where the topic does not exist or the broker stays silent.
+    ``offsets`` is partition to the first offset that is read; a partition without one is read from its
+    beginning. Raises BadInput, here and in every method, where the topic does not exist or ends before an
+    offset, or where the broker stays silent for ``timeout_s`` seconds.
     """
 
-    def __init__(self, settings: Settings, topic: str, *, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        topic: str,
+        *,
+        offsets: Mapping[int, int] | None = None,
+        timeout_s: float = 10.0,
+    ) -> None:
         self._settings, self._topic, self._timeout_s = settings, topic, timeout_s
         self._partitions = [
             TopicPartition(topic, number) for number in partitions_of(settings, topic, timeout_s)
         ]
-        self._consumer = KafkaConsumer(**consumer_config(settings))
-        self._consumer.assign(self._partitions)
-        self._consumer.seek_to_beginning(*self._partitions)
+        self._next = {TopicPartition(topic, number): offset for number, offset in (offsets or {}).items()}
+        self._consumer = Consumer(settings)
+        try:
+            self._consumer.assign(self._partitions)
+            if self._next:
+                self._go_on()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -38,14 +57,74 @@ class TopicReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def read_up(self, until: Mapping[int, int] | None = None) -> Iterator[StoredMessage]:
+    def close(self) -> None:
+        """May be called twice."""
+        self._consumer.close()
+
+    def poll(self) -> list[StoredMessage]:
+        """What has come, in the order of its partition; nothing after a fifth of a second without anything.
+
+        A broker that is away only means that nothing comes.
+        """
+        with self._errors_named():
+            self._consumer.read_only(self._partitions)
+            polled = self._consumer.poll()
+        self._next.update({partition: messages[-1].offset + 1 for partition, messages in polled.items()})
+        return [message for messages in polled.values() for message in messages]
+
+    def read_up(self, until: Mapping[int, int] | None = None) -> Messages:
         """What has not been read, to the end that the topic has now, or to these offsets of its partitions.
 
-        In the order of each partition; partitions come interleaved. To be iterated to its end. Raises
-        BadInput where the broker stays silent for ``timeout_s`` seconds, at the start or on the way.
+        In the order of each partition; partitions come interleaved. Where the reading ends early, by an
+        error or since nobody goes on with it, the next one may give a few messages again, and leaves none
+        out.
         """
+        for messages in self.batches(until):
+            yield from messages
+
+    def batches(self, until: Mapping[int, int] | None = None) -> Batches:
+        """As ``read_up``, in lists as they come, each of one partition: for those who handle many at once."""
+        with self._errors_named():
+            ends = self._consumer.ends(self._partitions, self._timeout_s)
+            if until is not None:
+                ends = {each: min(end, until.get(each.partition, 0)) for each, end in ends.items()}
+            self._consumer.seek({each: self._next.get(each) for each in self._partitions})
+            unread = {each for each, end in ends.items() if self._next.get(each, 0) < end}
+            deadline = monotonic() + self._timeout_s
+            while unread:
+                self._consumer.read_only(unread)
+                polled = self._consumer.poll()
+                for partition, messages in polled.items():
+                    # It moves on to what was written meanwhile.
+                    if messages[-1].offset >= ends[partition]:
+                        messages = [message for message in messages if message.offset < ends[partition]]
+                    if messages:
+                        yield messages
+                        self._next[partition] = messages[-1].offset + 1
+                # Compaction and the marks of transactions leave gaps, so nothing is counted.
+                done = {each for each in unread if self._consumer.position(each) >= ends[each]}
+                self._next.update({each: ends[each] for each in done})
+                unread -= done
+                if polled or done:
+                    deadline = monotonic() + self._timeout_s
+                elif monotonic() > deadline:
+                    raise no_broker_answers(self._settings)
+
+    def _go_on(self) -> None:
+        with self._errors_named():
+            ends = self._consumer.ends(self._partitions, self._timeout_s)
+            for partition, offset in self._next.items():
+                if offset > ends.get(partition, 0):
+                    raise BadInput(
+                        f"topic {self._topic!r} ends at offset {ends.get(partition, 0)} of partition "
+                        f"{partition.partition}, and {offset} have been read of it: it was made again"
+                    )
+            self._consumer.seek(self._next)
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
         try:
-            yield from self._read_up(until)
+            yield
         except (KafkaConnectionError, KafkaTimeoutError):
             raise no_broker_answers(self._settings) from None
         except KafkaError as error:
@@ -53,37 +132,8 @@ class TopicReader:
                 f"topic {self._topic!r} at {self._settings.bootstrap_servers} cannot be read: {error}"
             ) from None
 
-    def close(self) -> None:
-        """May be called twice."""
-        self._consumer.close()
 
-    def _read_up(self, until: Mapping[int, int] | None) -> Iterator[StoredMessage]:
-        consumer = self._consumer
-        ends = consumer.end_offsets(self._partitions, timeout_ms=int(self._timeout_s * 1000))
-        if until is not None:
-            ends = {each: min(end, until.get(each.partition, 0)) for each, end in ends.items()}
-        consumer.resume(*self._partitions)
-        unread = set(self._partitions)
-        deadline = time.monotonic() + self._timeout_s
-        while unread:
-            batches = consumer.poll(timeout_ms=_POLL_MS)
-            for records in batches.values():
-                # A partition that is read up moves on with what was written meanwhile.
-                yield from (stored_message(r) for r in records if r.offset < ends[_partition_of(r)])
-            # Compaction and transaction markers leave gaps, so positions are compared and nothing is counted.
-            done = {p for p in unread if (consumer.position(p, timeout_ms=_POLL_MS) or 0) >= ends[p]}
-            consumer.pause(*done)
-            unread -= done
-            if batches or done:
-                deadline = time.monotonic() + self._timeout_s
-            elif time.monotonic() > deadline:
-                raise no_broker_answers(self._settings)
-        for each, end in ends.items():
-            if (consumer.position(each, timeout_ms=_POLL_MS) or 0) > end:
-                consumer.seek(each, end)
-
-
-def read_topic(settings: Settings, topic: str, *, timeout_s: float = 10.0) -> Iterator[StoredMessage]:
+def read_topic(settings: Settings, topic: str, *, timeout_s: float = 10.0) -> Messages:
     """Every committed message of ``topic``, in the order of its partition; partitions come interleaved.
 
     Raises BadInput where the topic does not exist, or where the broker stays silent for ``timeout_s``
@@ -93,18 +143,7 @@ def read_topic(settings: Settings, topic: str, *, timeout_s: float = 10.0) -> It
         yield from reader.read_up()
 
 
-def stored_message(record: Any) -> StoredMessage:
-    """A kafka-python ConsumerRecord as a StoredMessage."""
-    return StoredMessage(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp_ms=record.timestamp,
-        key=record.key,
-        value=record.value or b"",
-        headers=tuple((name, value or b"") for name, value in record.headers),
-    )
-
-
-def _partition_of(record: Any) -> TopicPartition:
-    return TopicPartition(record.topic, record.partition)
+def read_batches(settings: Settings, topic: str, *, timeout_s: float = 10.0) -> Batches:
+    """As ``read_topic``, in lists as they come, each of one partition."""
+    with TopicReader(settings, topic, timeout_s=timeout_s) as reader:
+        yield from reader.batches()

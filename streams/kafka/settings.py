@@ -90,7 +90,9 @@ def producer_config(settings: Settings) -> dict[str, Any]:
         **_client_config(settings),
         "acks": "all",
         "enable_idempotence": True,
-        "compression_type": "gzip",
+        # With batches of 128 KiB it costs half of what gzip costs in batches of 16, and stores less.
+        "compression_type": "zstd",
+        "batch_size": 128 << 10,
         "linger_ms": 20,
         "max_request_size": MAX_RECORD_BYTES,
         "delivery_timeout_ms": 30_000,

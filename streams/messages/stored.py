@@ -1,15 +1,20 @@
-"""Messages as they were read from a topic, or are to be written: bytes, nothing decoded."""
+"""Messages as they were read from a topic, or are to be written: bytes, nothing decoded.
+
+Structs, since one is made in a fifteenth of the time of a frozen dataclass.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+import msgspec
 
 Headers = tuple[tuple[str, bytes], ...]
 """Names and values, in their order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredMessage:
+class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message that a broker holds."""
 
     topic: str
@@ -28,8 +33,7 @@ class StoredMessage:
         return f"{self.topic}[{self.partition}]@{self.offset}"
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """A message to be written."""
 
     topic: str
@@ -48,3 +52,5 @@ class Record:
     key: bytes
     value: bytes
     run_id: str
+    headers: ClassVar[Headers] = ()
+    partition: ClassVar[int | None] = None

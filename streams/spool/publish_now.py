@@ -11,9 +11,9 @@ from pathlib import Path
 from kafka.errors import KafkaError
 
 from streams.errors import BadInput
-from streams.kafka.sender import RecordSender
 from streams.kafka.settings import Settings
 from streams.kafka.topics import connect_admin
+from streams.kafka.writer import TopicWriter
 from streams.messages.codec import encode
 from streams.messages.contracts import RunEnd, TraceEvent
 from streams.messages.files import missing_ends, read_trace
@@ -76,7 +76,7 @@ def publish_messages(
         waiting.popleft()
         refused.setdefault(record.run_id, []).append(reason)
 
-    sender = RecordSender(settings, lambda: time.monotonic() > deadline)
+    sender = TopicWriter(settings, lambda: time.monotonic() > deadline)
     try:
         while waiting:
             try:

@@ -19,8 +19,8 @@ from typing import Self
 from kafka.errors import KafkaError
 
 from streams.fail_points import reach
-from streams.kafka.sender import RecordSender
 from streams.kafka.settings import Settings
+from streams.kafka.writer import TopicWriter
 from streams.messages.codec import encode
 from streams.messages.contracts import RunEnd, TraceEvent
 from streams.messages.limits import MAX_RECORD_BYTES
@@ -142,7 +142,7 @@ class TracePublisher:
             self._quarantine(self._spool, record, f"over the limit of {MAX_RECORD_BYTES} bytes")
 
     def _run(self, spool: Spool) -> None:
-        sender = RecordSender(self._settings, lambda: self._closing)
+        sender = TopicWriter(self._settings, lambda: self._closing)
         pause_s = _FIRST_PAUSE_S
         try:
             while not self._closing:
@@ -163,7 +163,7 @@ class TracePublisher:
             spool.close()
             sender.close()
 
-    def _send_oldest(self, spool: Spool, sender: RecordSender) -> bool:
+    def _send_oldest(self, spool: Spool, sender: TopicWriter) -> bool:
         """Whether there was anything to send. Raises KafkaError and SpoolError."""
         if not spool.may_send():
             raise SpoolError(f"{spool.path}: another process sends what is in it")

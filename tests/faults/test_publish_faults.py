@@ -16,8 +16,8 @@ from kafka.errors import KafkaTimeoutError
 
 from streams import fail_points
 from streams.kafka.reader import read_topic
-from streams.kafka.sender import RecordSender
 from streams.kafka.settings import Settings
+from streams.kafka.writer import TopicWriter
 from streams.messages.codec import decode_trace, encode
 from streams.messages.contracts import TraceEvent
 from streams.messages.limits import MAX_RECORD_BYTES
@@ -148,15 +148,15 @@ def test_acknowledgements_that_get_lost_cost_duplicates_and_no_event(
     settings: Settings, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lose = [True] * 3
-    wait = RecordSender._wait
+    wait = TopicWriter._wait
 
-    def lossy(sender: RecordSender, future: object) -> None:
+    def lossy(sender: TopicWriter, future: object) -> None:
         wait(sender, future)
         if lose:
             lose.pop()
             raise KafkaTimeoutError("the acknowledgement got lost")
 
-    monkeypatch.setattr(RecordSender, "_wait", lossy)
+    monkeypatch.setattr(TopicWriter, "_wait", lossy)
     with TracePublisher(settings, spool) as publisher:
         for iter_idx in range(20):
             publisher.push(event(iter_idx, 0.5))

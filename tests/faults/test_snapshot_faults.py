@@ -15,10 +15,10 @@ from runner.reward import PreferencePolicy
 from runner.reward_file import FileRewardFeed
 from streams.errors import BadInput
 from streams.files import write_atomically
-from streams.kafka.produce import produce
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
 from streams.kafka.topics import connect_admin
+from streams.kafka.writer import produce
 from streams.messages.codec import encode, feature_hash, sealed
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.files import read_snapshot

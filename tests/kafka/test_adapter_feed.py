@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streams.kafka.produce import produce
 from streams.kafka.settings import Settings
+from streams.kafka.writer import produce
 from streams.messages.codec import encode, sealed
 from streams.messages.contracts import AdapterSnapshot, snapshot_key
 from streams.messages.stored import Outgoing

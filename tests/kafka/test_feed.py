@@ -7,8 +7,8 @@ from functools import partial
 from kafka import KafkaProducer
 
 from streams.kafka.follow import TopicFollower
-from streams.kafka.produce import produce
 from streams.kafka.settings import Settings, producer_config
+from streams.kafka.writer import produce
 from streams.messages.codec import encode, feature_hash, sealed
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.stored import Outgoing

@@ -21,9 +21,9 @@ from runner.stopping import StopRules
 from runner.video import write_video
 from runner.worlds.simulated import SimulatedWorld
 from runner.worlds.simulated_checkpoint import CHECKPOINT, read_checkpoint
-from streams.kafka.produce import produce
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
+from streams.kafka.writer import produce
 from streams.messages.codec import decode_finetune, encode
 from streams.messages.contracts import FinetuneEvent
 from streams.messages.stored import Outgoing

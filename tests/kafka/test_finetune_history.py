@@ -10,9 +10,9 @@ import pytest
 from runner.finetune import history
 from runner.finetune.history import History
 from streams.errors import BadInput, Fenced
-from streams.kafka.produce import produce
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
+from streams.kafka.writer import produce
 from streams.messages.codec import decode_finetune
 from streams.messages.contracts import FinetuneEvent, FinetuneStep
 from streams.messages.stored import Outgoing

@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
-from streams.kafka.produce import produce
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
+from streams.kafka.writer import produce
 from streams.messages.codec import decode_snapshot, encode, sealed
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.dead_letters import pending_letters

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 
 import pytest
 from confluent_kafka import Producer
 
-from streams.errors import BadInput
 from streams.kafka.reader import read_topic
-from streams.kafka.resume import ResumedReader
 from streams.kafka.settings import Settings
 from streams.kafka.topics import connect_admin, create_topics
 from streams.messages.codec import decode_pair, decode_snapshot_of, encode
@@ -197,28 +194,3 @@ def test_it_works_on_the_in_memory_broker(in_memory_settings: Settings) -> None:
     with serve_text(settings, "--every-s", "0.05"):
         send(settings, polite_pairs(5))
         assert wait_for(settings, 5).topic_ids == {}
-
-
-def test_a_reader_goes_on_where_it_is_told_to(settings: Settings) -> None:
-    send(settings, [b"0", b"1", b"2"])
-    seen: list[bytes] = []
-    with ResumedReader(settings, settings.pairs_topic, {"0": 1}) as reader:
-
-        def both_came() -> bool:
-            seen.extend(message.value for message in reader.poll())
-            return len(seen) >= 2
-
-        wait_until(both_came)
-    assert seen == [b"1", b"2"]
-
-
-def test_an_offset_behind_the_end_is_bad_input(settings: Settings) -> None:
-    send(settings, [b"0"])
-    with pytest.raises(BadInput, match="ends at offset 1 of partition 0, and 7 have been read of it"):
-        ResumedReader(settings, settings.pairs_topic, {"0": 7})
-
-
-def test_a_topic_that_is_not_there_is_bad_input(kafka: str) -> None:
-    settings = Settings(bootstrap_servers=kafka, topic_prefix=f"none-{uuid.uuid4().hex}")
-    with pytest.raises(BadInput, match="does not exist"):
-        ResumedReader(settings, settings.pairs_topic, {})

@@ -8,9 +8,9 @@ import os
 import pytest
 
 from streams.errors import BadInput
-from streams.kafka.produce import produce
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
+from streams.kafka.writer import produce
 from streams.messages.dead_letters import DeadLetter, dead_letter, pending_letters, replay_of
 from streams.messages.limits import MAX_DEAD_LETTER_BYTES
 from streams.messages.stored import Headers, Outgoing, StoredMessage

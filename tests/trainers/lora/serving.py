@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from streams.kafka.produce import produce
 from streams.kafka.settings import Settings as Kafka
+from streams.kafka.writer import produce
 from streams.messages.codec import encode
 from streams.messages.contracts import AdapterSnapshot, LabelSource, PreferencePair
 from streams.messages.stored import Outgoing

@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from streams.errors import BadInput
-from streams.kafka.reader import TopicReader, read_topic
+from streams.kafka.consumer import Consumer
+from streams.kafka.reader import TopicReader, read_batches, read_topic
 from streams.kafka.settings import Settings, no_broker_answers, producer_config
 from streams.kafka.topics import create_topics
 from streams.local_broker.broker import InMemoryBroker
 from streams.messages.dead_letters import dead_letter
+from tests.waiting import wait_until
 
 
 def _write(
@@ -124,3 +131,93 @@ def test_a_broker_that_goes_away_before_the_reading_is_said_to_be_away() -> None
     with reader, pytest.raises(BadInput) as ended:
         list(reader.read_up())
     assert str(ended.value) == str(no_broker_answers(settings))
+
+
+def test_a_reader_goes_on_where_it_is_told_to(settings: Settings) -> None:
+    _write(settings, settings.pairs_topic, b"0", b"1", b"2").close()
+    with TopicReader(settings, settings.pairs_topic, offsets={0: 1}) as reader:
+        assert [m.value for m in reader.read_up()] == [b"1", b"2"]
+        _write(settings, settings.pairs_topic, b"3").close()
+        assert [m.value for m in reader.read_up()] == [b"3"]
+
+
+def test_what_is_polled_is_not_read_again(settings: Settings) -> None:
+    _write(settings, settings.pairs_topic, b"0", b"1").close()
+    with TopicReader(settings, settings.pairs_topic, offsets={0: 1}) as reader:
+        polled: list[bytes] = []
+
+        def came() -> bool:
+            polled.extend(message.value for message in reader.poll())
+            return bool(polled)
+
+        wait_until(came)
+        assert polled == [b"1"]
+        assert list(reader.read_up()) == []
+
+
+def test_an_offset_behind_the_end_is_bad_input(settings: Settings) -> None:
+    _write(settings, settings.pairs_topic, b"0").close()
+    with pytest.raises(BadInput, match="ends at offset 1 of partition 0, and 7 have been read of it"):
+        TopicReader(settings, settings.pairs_topic, offsets={0: 7})
+
+
+def test_batches_are_the_messages_in_lists_of_one_partition_each(settings: Settings) -> None:
+    for key in (b"a", b"b", b"c", b"d"):
+        _write(settings, settings.trace_topic, *([key] * 3)).close()
+    batches = list(read_batches(settings, settings.trace_topic))
+    assert all(len({message.partition for message in batch}) == 1 for batch in batches)
+    by_partition = [(m.partition, m.offset) for batch in batches for m in batch]
+    assert sorted(by_partition) == sorted(
+        (m.partition, m.offset) for m in read_topic(settings, settings.trace_topic)
+    )
+    assert len(batches) < len(by_partition) == 12
+
+
+def test_a_reading_that_is_left_early_leaves_nothing_out_of_the_next(settings: Settings) -> None:
+    _write(settings, settings.pairs_topic, b"0", b"1", b"2").close()
+    with TopicReader(settings, settings.pairs_topic) as reader:
+        with closing(reader.read_up()) as messages:
+            assert next(messages).value == b"0"
+        assert [m.value for m in reader.read_up()] == [b"0", b"1", b"2"]
+        assert list(reader.read_up()) == []
+
+
+def test_a_partition_that_falls_silent_leaves_nothing_out_of_the_next_reading(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer = KafkaProducer(**producer_config(settings))
+    for value in (b"0", b"written meanwhile"):
+        producer.send(settings.trace_topic, value, partition=0).get(10)
+    producer.close()
+
+    def as_if_one_had_more(*_: Any) -> Mapping[TopicPartition, int]:
+        return {TopicPartition(settings.trace_topic, number): 1 for number in (0, 1)}
+
+    with TopicReader(settings, settings.trace_topic, timeout_s=0.5) as reader:
+        read: list[bytes] = []
+        with monkeypatch.context() as patched:
+            patched.setattr(Consumer, "ends", as_if_one_had_more)
+            with pytest.raises(BadInput, match="no Kafka broker answers"):
+                read.extend(m.value for m in reader.read_up())
+        assert read == [b"0"]
+        assert [m.value for m in reader.read_up()] == [b"written meanwhile"]
+
+
+def test_a_reader_that_cannot_begin_leaves_no_thread(settings: Settings) -> None:
+    before = threading.active_count()
+    with pytest.raises(BadInput, match="ends at offset 0"):
+        TopicReader(settings, settings.pairs_topic, offsets={0: 7})
+    assert threading.active_count() == before
+
+
+def test_a_process_ends_with_its_error_while_a_topic_is_being_read(settings: Settings) -> None:
+    _write(settings, settings.pairs_topic, b"0", b"1").close()
+    program = f"""
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+messages = read_topic(Settings(bootstrap_servers="{settings.bootstrap_servers}"), "{settings.pairs_topic}")
+next(messages)
+raise ValueError("in the middle")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (1, "ValueError: in the middle")

@@ -1,4 +1,4 @@
-"""What the sender says of each record when Kafka answers some, refuses one, or falls silent."""
+"""What the writer says of each message when Kafka answers some, refuses one, or falls silent."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import pytest
 from kafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 
-from streams.kafka import sender as sender_module
-from streams.kafka.sender import RecordSender
+from streams.kafka import writer as writer_module
 from streams.kafka.settings import Settings
+from streams.kafka.writer import TopicWriter
 from streams.messages.stored import Record
 
 RECORDS = [Record("topic", b"key", str(number).encode(), "run-a") for number in range(4)]
@@ -28,15 +28,23 @@ class Answer:
             raise self._error
 
 
+class Ended:
+    """A thread that has ended already."""
+
+    def join(self, timeout: float) -> None:
+        pass
+
+
 class Producer:
     """Takes every record but those that it has an error for."""
 
     errors: Mapping[bytes, KafkaError] = {}
+    _sender = Ended()
 
     def __init__(self, **_: object) -> None:
         pass
 
-    def send(self, topic: str, value: bytes, key: bytes) -> Answer:
+    def send(self, topic: str, value: bytes, *_: object, **__: object) -> Answer:
         return Answer(self.errors.get(value))
 
     def close(self, timeout: float) -> None:
@@ -48,10 +56,10 @@ def delivered(
 ) -> tuple[bytes, bytes, bool]:
     """Values of what was acknowledged and of what was refused, and whether Kafka was found to be away."""
     monkeypatch.setattr(Producer, "errors", errors)
-    monkeypatch.setattr(sender_module, "KafkaProducer", Producer)
+    monkeypatch.setattr(writer_module, "KafkaProducer", Producer)
     acknowledged: list[Record] = []
     refused: list[Record] = []
-    sender = RecordSender(Settings(bootstrap_servers="127.0.0.1:9"), lambda: False)
+    sender = TopicWriter(Settings(bootstrap_servers="127.0.0.1:9"), lambda: False)
     is_away = False
     try:
         sender.deliver(

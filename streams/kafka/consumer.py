@@ -1,0 +1,92 @@
+"""kafka-python's consumer as everything here uses it: without a group, for committed messages alone."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaTimeoutError
+
+from streams.kafka.settings import Settings, consumer_config
+from streams.messages.stored import StoredMessage
+
+POLL_MS = 200
+
+
+class Consumer:
+    """Polls for messages, and says where it stands; for one thread. Every method raises KafkaError.
+
+    What is still open when the process ends is closed then: without its own thread, which is gone a moment
+    later, kafka-python's ``close`` would wait for ever.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._consumer = KafkaConsumer(**consumer_config(settings))
+        self._close = weakref.finalize(self, self._consumer.close)
+
+    def close(self) -> None:
+        """May be called twice."""
+        self._close()
+
+    def connects(self) -> bool:
+        """Whether a broker answers; False after a fifth of a second without an answer."""
+        try:
+            self._consumer.bootstrap(timeout_ms=POLL_MS)
+        except KafkaTimeoutError:
+            return False
+        return True
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Read these partitions, each from its beginning where ``seek`` says nothing else."""
+        self._consumer.assign(list(partitions))
+
+    def subscribe(self, topics: Iterable[str]) -> None:
+        """Read every partition of these topics from its beginning, also of a topic that is made later."""
+        self._consumer.subscribe(list(topics))
+
+    def assignment(self) -> set[TopicPartition]:
+        return set(self._consumer.assignment())
+
+    def poll(self) -> dict[TopicPartition, list[StoredMessage]]:
+        """What has come, none of it empty; nothing after a fifth of a second without anything."""
+        polled = self._consumer.poll(timeout_ms=POLL_MS)
+        return {partition: [_stored(record) for record in records] for partition, records in polled.items()}
+
+    def ends(self, partitions: Iterable[TopicPartition], timeout_s: float) -> dict[TopicPartition, int]:
+        """The offset behind the last committed message of each partition, asked of the broker."""
+        ends: dict[TopicPartition, int] = self._consumer.end_offsets(
+            list(partitions), timeout_ms=int(timeout_s * 1000)
+        )
+        return ends
+
+    def position(self, partition: TopicPartition) -> int:
+        """The offset that is read next; 0 as long as it is not known."""
+        return self._consumer.position(partition, timeout_ms=POLL_MS) or 0
+
+    def seek(self, offsets: Mapping[TopicPartition, int | None]) -> None:
+        """Go on at these offsets; None is the beginning."""
+        for partition, offset in offsets.items():
+            if offset is None:
+                self._consumer.seek_to_beginning(partition)
+            else:
+                self._consumer.seek(partition, offset)
+
+    def read_only(self, partitions: Iterable[TopicPartition]) -> None:
+        """Hold back all assigned partitions but these."""
+        chosen = set(partitions)
+        self._consumer.pause(*self.assignment() - chosen)
+        self._consumer.resume(*chosen)
+
+
+def _stored(record: Any) -> StoredMessage:
+    return StoredMessage(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        key=record.key,
+        value=record.value or b"",
+        headers=tuple((name, value or b"") for name, value in record.headers) if record.headers else (),
+    )
