@@ -1,0 +1,278 @@
+"""Whole lists of records from aiokafka to the agents, past Faust's queues, events and acknowledgements.
+
+Faust stays in charge of the group, of rebalances and of when messages flow. Its consumer is given a
+``_drain_messages`` that reads lists and puts them into inboxes; Faust then knows of no message, so it has
+none to track and none to commit. Everything that this module takes for granted of Faust and aiokafka stands
+in here, for the versions below; ``tests/kafka/test_delivery.py`` fails where the code that is relied on
+changes.
+
+Three things run in Faust's consumer thread: reads, commits, and the group's rebalances, which wait until the
+worker's event loop has heard of them. So as long as the number of the assignment is the one that a read or a
+commit was asked for with, the group's generation is still that assignment's, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+import faust
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalGenerationError,
+    KafkaError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
+from faust.types import TP
+
+from streams.messages.stored import StoredMessage
+from streams.worker.batches import Batch, BrokerAway, Inbox, Limits, Partition, Revoked
+
+KNOWN_VERSIONS = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0"}
+
+_FETCH_WAIT_MS = 100
+"""How long the broker keeps a request for partitions that have nothing new. aiokafka sends it the next one
+only then, so a partition that was not part of the request waits as long, and Faust's 1.5 s are too much."""
+_READ_S = 1.0
+_READ_WITH_SOME_PAUSED_S = 0.1
+_READ_MESSAGES = 4_000
+_COMMIT_S = 10.0
+
+_T = TypeVar("_T")
+
+
+def strange_version() -> str | None:
+    """What is installed in another version than this module was written for, for the log; or None."""
+    for package, known in KNOWN_VERSIONS.items():
+        installed = version(package)
+        if installed != known:
+            return f"{package} is {installed}, and its delivery in batches is known of {known} alone"
+    return None
+
+
+class BatchDelivery:
+    """``Delivery`` in whole lists."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        on_assigned: Callable[[int, frozenset[Partition]], None],
+        on_revoked: Callable[[], None],
+        limits: Limits,
+    ) -> None:
+        self.assignment = 0
+        self.partitions: frozenset[Partition] = frozenset()
+        self.may_read_more = asyncio.Event()
+        self._app = app
+        self._on_assigned = on_assigned
+        self._on_revoked = on_revoked
+        self._limits = limits
+        self._inboxes: dict[str, Inbox] = {}
+        self._next: dict[Partition, int] = {}
+        app.transport.Consumer = _consumer_for(self)
+
+    async def batches(self, stream: Any) -> AsyncIterator[Batch]:
+        # Tells Faust's conductor to subscribe to the topic.
+        (topic,) = aiter(stream.channel).topics
+        inbox = self._inboxes[topic] = Inbox(self._limits, self.may_read_more.set)
+        self.may_read_more.set()
+        while True:
+            messages = await inbox.take()
+            yield Batch(self.assignment, messages)
+
+    async def commit(self, assignment: int, offsets: Mapping[Partition, int]) -> None:
+        consumer = self._app.consumer
+        await consumer.in_thread(consumer._thread.commit_for(assignment, dict(offsets)))
+
+    def hold(self, partitions: Collection[Partition]) -> None:
+        for partition in partitions:
+            self._inboxes[partition[0]].hold(partition)
+
+    def release(self, partitions: Collection[Partition]) -> None:
+        for partition in partitions:
+            self._inboxes[partition[0]].release(partition)
+        self.may_read_more.set()
+
+    def revoke(self) -> None:
+        """All partitions are taken away."""
+        self._forget()
+        self._on_revoked()
+
+    def assign(self, partitions: frozenset[Partition]) -> None:
+        """These are owned from now on, and nothing of them was read yet."""
+        self._forget()
+        self.partitions = partitions
+        self._on_assigned(self.assignment, partitions)
+
+    def wanted(self, active: Collection[TP]) -> set[TP]:
+        """Those of ``active`` of which more may be read now."""
+        return {
+            tp
+            for tp in active
+            if (inbox := self._inboxes.get(tp.topic)) is not None
+            and not inbox.is_full
+            and tp not in inbox.held
+        }
+
+    def put(self, records: Mapping[Any, list[Any]]) -> None:
+        """Take on what was read in the present assignment."""
+        for tp, read in records.items():
+            partition = (tp.topic, tp.partition)
+            if read[0].offset < self._next.get(partition, 0):
+                read = [record for record in read if record.offset >= self._next[partition]]
+            if read:
+                self._next[partition] = read[-1].offset + 1
+                self._inboxes[tp.topic].put(partition, map(_stored, read))
+
+    @property
+    def next_offsets(self) -> Mapping[Partition, int]:
+        """Behind what was read in the present assignment; only of partitions of which something was."""
+        return self._next
+
+    def _forget(self) -> None:
+        self.assignment += 1
+        self.partitions = frozenset()
+        self._next.clear()
+        for inbox in self._inboxes.values():
+            inbox.clear()
+
+
+class _Thread(AIOKafkaConsumerThread):
+    """Faust's consumer thread; what is below runs in it."""
+
+    consumer: Any
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
+        return consumer
+
+    async def read_for(self, assignment: int, partitions: set[TP], timeout_s: float) -> dict[Any, list[Any]]:
+        consumer = self._ensure_consumer()
+        records: dict[Any, list[Any]] = await self._fetch_records(
+            consumer, partitions, timeout=timeout_s, max_records=_READ_MESSAGES
+        )
+        if self.consumer.delivery.assignment == assignment:
+            return records
+        # A read that waited through a rebalance has taken from the next assignment.
+        for tp, read in records.items():
+            if tp in consumer.assignment():
+                consumer.seek(tp, read[0].offset)
+        return {}
+
+    async def seek_to(self, offsets: Mapping[Partition, int]) -> None:
+        consumer = self._ensure_consumer()
+        for partition, offset in offsets.items():
+            tp = TopicPartition(*partition)
+            if tp in consumer.assignment():
+                consumer.seek(tp, offset)
+
+    async def commit_for(self, assignment: int, offsets: Mapping[Partition, int]) -> None:
+        consumer = self._ensure_consumer()
+        coordinator = consumer._coordinator
+        committed = {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
+        try:
+            async with asyncio.timeout(_COMMIT_S):
+                await coordinator.ensure_coordinator_known()
+                async with coordinator._commit_lock:
+                    # From here to the request nothing else runs in this thread.
+                    if self.consumer.delivery.assignment != assignment:
+                        raise Revoked(f"assignment {assignment} is over")
+                    strange = committed.keys() - consumer.assignment()
+                    if strange:
+                        raise Revoked(f"{sorted(strange)} is not of this assignment")
+                    await coordinator._do_commit_offsets(None, committed)
+        except (
+            CommitFailedError,
+            IllegalGenerationError,
+            RebalanceInProgressError,
+            UnknownMemberIdError,
+        ) as error:
+            raise Revoked(f"the group has moved on: {error}") from None
+        except TimeoutError:
+            raise BrokerAway(f"no answer to a commit within {_COMMIT_S:g} s") from None
+        except KafkaError as error:
+            if error.retriable:
+                raise BrokerAway(str(error)) from None
+            raise
+
+
+class _Consumer(Consumer):
+    """Faust's consumer with another way from the thread to the agents."""
+
+    delivery: BatchDelivery
+    _thread: _Thread
+
+    def _new_consumer_thread(self) -> _Thread:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+    async def in_thread(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Run ``work`` in the consumer thread. Faust's own queue for that has two places only."""
+        running = asyncio.run_coroutine_threadsafe(work, self._thread.thread_loop)
+        return await asyncio.wrap_future(running)
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Runs for as long as the fetcher does; in the place of Faust's own."""
+        try:
+            # One that was stopped in the middle of a read may have lost it.
+            await self.in_thread(self._thread.seek_to(dict(self.delivery.next_offsets)))
+            while not (self.should_stop or fetcher.should_stop):
+                await self._read_once()
+        except self.consumer_stopped_errors:
+            if not self.transport.app.should_stop:
+                raise
+        except asyncio.CancelledError:
+            if not self.transport.app.should_stop:
+                raise
+
+    async def _read_once(self) -> None:
+        delivery = self.delivery
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+            return
+        delivery.may_read_more.clear()
+        wanted = delivery.wanted(self._get_active_partitions())
+        if not wanted:
+            await self.wait(delivery.may_read_more)
+            return
+        assignment = delivery.assignment
+        timeout_s = _READ_S if len(wanted) == len(delivery.partitions) else _READ_WITH_SOME_PAUSED_S
+        records = await self.in_thread(self._thread.read_for(assignment, wanted, timeout_s))
+        if delivery.assignment == assignment:
+            delivery.put(records)
+
+    def resume_flow(self) -> None:
+        super().resume_flow()
+        self.delivery.may_read_more.set()
+
+    def on_partitions_revoked(self, revoked: set[TP]) -> Any:
+        self.delivery.revoke()
+        return super().on_partitions_revoked(revoked)
+
+    def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> Any:
+        self.delivery.assign(frozenset((tp.topic, tp.partition) for tp in assigned))
+        return super().on_partitions_assigned(assigned, generation_id)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust would miss events that it is not shown."""
+
+
+def _consumer_for(delivery: BatchDelivery) -> type[_Consumer]:
+    return type("_Consumer", (_Consumer,), {"delivery": delivery})
+
+
+def _stored(record: Any) -> StoredMessage:
+    return StoredMessage(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        key=record.key,
+        value=record.value or b"",
+        headers=record.headers,
+    )

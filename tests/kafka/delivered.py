@@ -1,0 +1,124 @@
+"""A worker that keeps what its delivery gives it, and what reads and writes topics beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import faust
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from streams.kafka.settings import Settings
+from streams.worker.delivery import Batch, Limits, Partition, deliver, raw_topic
+
+PATIENCE_S = 60.0
+
+
+class Keeper:
+    """A worker on the trace topic; ``given`` maps assignment and partition to the offsets, in turn."""
+
+    def __init__(self, settings: Settings, group: str, folder: Path, limits: Limits | None = None) -> None:
+        self.topic = settings.trace_topic
+        self.given: defaultdict[tuple[int, Partition], list[int]] = defaultdict(list)
+        self.values: list[bytes] = []
+        self.batches: list[Batch] = []
+        self.on_batch: Callable[[Batch], Any] = lambda batch: None
+        self.may_take = asyncio.Event()
+        self.may_take.set()
+        self.changes: list[tuple[int, frozenset[Partition]] | None] = []
+        self._moved = asyncio.Event()
+        self.app = faust.App(
+            group,
+            broker=[f"kafka://{settings.bootstrap_servers}"],
+            stream_wait_empty=False,
+            broker_session_timeout=6.0,
+            broker_heartbeat_interval=0.5,
+            consumer_auto_offset_reset="earliest",
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            value_serializer="raw",
+            key_serializer="raw",
+            web_enabled=False,
+            store="memory://",
+            datadir=folder / uuid.uuid4().hex,
+        )
+        self.delivery = deliver(
+            self.app,
+            on_assigned=lambda *assigned: self._note(assigned),
+            on_revoked=lambda: self._note(None),
+            limits=limits,
+        )
+
+        @self.app.agent(raw_topic(self.app, self.topic), name="keeper")
+        async def keep(stream: Any) -> None:
+            async for batch in self.delivery.batches(stream):
+                self._keep(batch)
+                await self.may_take.wait()
+
+    async def until(self, happened: Callable[[], bool]) -> None:
+        """Wait for something that a batch or a rebalance brings about."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not happened():
+                self._moved.clear()
+                await self._moved.wait()
+
+    async def until_given(self, count: int) -> None:
+        await self.until(lambda: len(self.values) >= count)
+
+    async def until_owning(self, count: int) -> None:
+        await self.until(lambda: len(self.delivery.partitions) == count)
+
+    def _keep(self, batch: Batch) -> None:
+        self.batches.append(batch)
+        for message in batch.messages:
+            self.given[batch.assignment, (message.topic, message.partition)].append(message.offset)
+            self.values.append(message.value)
+        self.on_batch(batch)
+        self._moved.set()
+
+    def _note(self, change: tuple[int, frozenset[Partition]] | None) -> None:
+        self.changes.append(change)
+        self._moved.set()
+
+
+@asynccontextmanager
+async def running(*keepers: Keeper) -> AsyncIterator[None]:
+    for keeper in keepers:
+        await keeper.app.start()
+    try:
+        yield
+    finally:
+        for keeper in keepers:
+            await keeper.app.stop()
+
+
+async def write(settings: Settings, values: Iterable[tuple[int, bytes]], topic: str | None = None) -> None:
+    """Values on partitions of the trace topic, or of another."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers, acks="all", linger_ms=5)
+    async with producer:
+        sent = [
+            await producer.send(topic or settings.trace_topic, value, key=b"key", partition=partition)
+            for partition, value in values
+        ]
+        await asyncio.gather(*sent)
+
+
+async def committed(settings: Settings, group: str) -> dict[Partition, int]:
+    """What the group has committed."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(group)
+    finally:
+        await admin.close()
+    return {
+        (tp.topic, tp.partition): stored.offset
+        for tp, stored in offsets.items()
+        if isinstance(tp, TopicPartition)
+    }
