@@ -24,7 +24,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.partitioner import murmur2
 
-from streams.kafka.settings import MAX_RECORD_BYTES, Settings, no_broker_answers
+from streams.kafka.settings import Settings, no_broker_answers
+from streams.messages.limits import MAX_PAIR_BYTES
 from streams.messages.stored import Outgoing
 
 log = logging.getLogger(__name__)
@@ -89,12 +90,12 @@ class Outbox:
         await asyncio.gather(self._close(self._producer), *self._closing)
 
     def send(self, number: int, message: Outgoing) -> None:
-        """Take a message on; never waits. Raises ValueError for one that is larger than Kafka takes."""
+        """Take a message on; never waits. Raises ValueError for one that is larger than any topic takes."""
         size = len(message.value) + len(message.key or b"")
         size += sum(len(name) + len(value) for name, value in message.headers)
-        if size > MAX_RECORD_BYTES:
+        if size > MAX_PAIR_BYTES:
             raise ValueError(
-                f"a message for {message.topic} has {size} bytes; Kafka takes {MAX_RECORD_BYTES} at most"
+                f"a message for {message.topic} has {size} bytes; no topic takes more than {MAX_PAIR_BYTES}"
             )
         self._unsent[number] = size
         self._unsent_bytes += size
