@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -100,19 +100,29 @@ def settings(kafka: str) -> Settings:
 
 
 @pytest.fixture
-def tribrain(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
-) -> Any:
+def tribrain(settings: Settings, tribrain_on: Callable[[Settings], Any]) -> Any:
     """Runs a command on the test's topics; gives exit code and the object that --json printed."""
-    monkeypatch.setenv(TOPIC_PREFIX_VARIABLE, settings.topic_prefix)
+    return tribrain_on(settings)
 
-    def call(*arguments: str) -> tuple[int, Any]:
-        with pytest.raises(SystemExit) as ended:
-            main([*arguments, "--bootstrap-servers", settings.bootstrap_servers, "--json"])
-        out = capsysbinary.readouterr().out
-        return int(str(ended.value.code)), orjson.loads(out) if out else None
 
-    return call
+@pytest.fixture
+def tribrain_on(
+    monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> Callable[[Settings], Any]:
+    """As ``tribrain``, on these topics."""
+
+    def on(settings: Settings) -> Any:
+        monkeypatch.setenv(TOPIC_PREFIX_VARIABLE, settings.topic_prefix)
+
+        def call(*arguments: str) -> tuple[int, Any]:
+            with pytest.raises(SystemExit) as ended:
+                main([*arguments, "--bootstrap-servers", settings.bootstrap_servers, "--json"])
+            out = capsysbinary.readouterr().out
+            return int(str(ended.value.code)), orjson.loads(out) if out else None
+
+        return call
+
+    return on
 
 
 @pytest.fixture

@@ -70,7 +70,10 @@ def topics() -> None:
 def create(
     bootstrap_servers: str | None, trace_partitions: int, replication_factor: int, as_json: bool
 ) -> None:
-    """Create the topics that are missing; those that are there stay as they are."""
+    """Create the topics that are missing; those that are there stay as they are.
+
+    Only where one takes no messages as large as may come, its max.message.bytes is raised.
+    """
     from streams.kafka.topics import create_topics
 
     given = Settings.from_environment(bootstrap_servers)
@@ -80,12 +83,14 @@ def create(
         trace_partitions=trace_partitions,
         replication_factor=replication_factor,
     )
-    result = create_topics(settings)
+    result = create_topics(settings, raise_limits=True)
     if as_json:
         click.echo(orjson.dumps(result))
         return
     click.echo("created: " + (", ".join(result.created) or "none"))
     click.echo("existed: " + (", ".join(result.existed) or "none"))
+    if result.raised:
+        click.echo("take larger messages now: " + ", ".join(result.raised))
 
 
 @click.command(epilog="Example: tribrain publish-trace runs/a/trace.jsonl --bootstrap-servers 127.0.0.1:9092")

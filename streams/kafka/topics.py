@@ -1,12 +1,14 @@
-"""The topics, made where they are missing."""
+"""The topics, made where they are missing, each for messages as large as may come."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import (
     KafkaConnectionError,
     KafkaError,
@@ -23,11 +25,22 @@ from streams.kafka.settings import (
     no_broker_answers,
     producer_config,
 )
-from streams.messages.limits import MAX_DEAD_LETTER_BYTES, MAX_PAIR_BYTES, MAX_SNAPSHOT_BYTES, topic_bytes
+from streams.messages.limits import (
+    MAX_DEAD_LETTER_BYTES,
+    MAX_PAIR_BYTES,
+    MAX_RECORD_BYTES,
+    MAX_SNAPSHOT_BYTES,
+    topic_bytes,
+)
+
+log = logging.getLogger(__name__)
 
 # librdkafka's test broker names its cluster so. It has no admin API and makes a topic when asked about it.
 _IN_MEMORY_CLUSTER = "mockCluster"
 _SEGMENT_BYTES = 64 << 20
+_LIMIT = "max.message.bytes"
+# A broker's own default: other clients fill their batches up to it.
+_BATCH_BYTES = 1_048_588
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +49,18 @@ class CreatedTopics:
 
     created: tuple[str, ...]
     existed: tuple[str, ...]
+    raised: tuple[str, ...]
+    """Of those that were there, the ones that take larger messages now than before."""
 
 
-def create_topics(settings: Settings, *, timeout_s: float = 5.0) -> CreatedTopics:
+def create_topics(settings: Settings, *, raise_limits: bool = False, timeout_s: float = 5.0) -> CreatedTopics:
     """Make the topics that do not exist; those that do are left as they are.
 
-    Raises BadInput where no broker answers within ``timeout_s`` seconds or the broker refuses.
+    One that takes no messages as large as may come is logged, or with ``raise_limits`` taught to. Raises
+    BadInput where no broker answers within ``timeout_s`` seconds or the broker refuses.
     """
     wanted = _topics(settings)
+    raised: tuple[str, ...] = ()
     with connect_admin(settings, timeout_s) as admin:
         try:
             existing = set(admin.list_topics())
@@ -53,6 +70,11 @@ def create_topics(settings: Settings, *, timeout_s: float = 5.0) -> CreatedTopic
                 created = set(missing)
             else:
                 created = _create(admin, missing)
+                too_small = _too_small(admin, {name: wanted[name] for name in wanted if name in existing})
+                if raise_limits:
+                    raised = _raise(admin, too_small)
+                else:
+                    _warn(too_small)
         except (KafkaConnectionError, KafkaTimeoutError):
             raise no_broker_answers(settings) from None
         except KafkaError as error:
@@ -62,6 +84,7 @@ def create_topics(settings: Settings, *, timeout_s: float = 5.0) -> CreatedTopic
     return CreatedTopics(
         created=tuple(name for name in wanted if name in created),
         existed=tuple(name for name in wanted if name not in created),
+        raised=raised,
     )
 
 
@@ -105,10 +128,10 @@ def _topics(settings: Settings) -> dict[str, dict[str, Any]]:
         }
 
     def taking(record_bytes: int) -> dict[str, str]:
-        return {"max.message.bytes": str(topic_bytes(record_bytes))}
+        return {_LIMIT: str(max(topic_bytes(record_bytes), _BATCH_BYTES))}
 
     return {
-        settings.trace_topic: options(settings.trace_partitions),
+        settings.trace_topic: options(settings.trace_partitions, taking(MAX_RECORD_BYTES)),
         # One partition: what the learner learns depends on the order of the pairs.
         settings.pairs_topic: options(configs=taking(MAX_PAIR_BYTES)),
         # Only full segments are compacted, so their size is what there is to read for the newest snapshot.
@@ -117,7 +140,7 @@ def _topics(settings: Settings) -> dict[str, dict[str, Any]]:
             | {"cleanup.policy": "compact", "segment.bytes": str(_SEGMENT_BYTES)}
         ),
         settings.dead_letters_topic: options(configs=taking(MAX_DEAD_LETTER_BYTES)),
-        settings.finetune_topic: options(),
+        settings.finetune_topic: options(configs=taking(MAX_RECORD_BYTES)),
     }
 
 
@@ -135,6 +158,50 @@ def _create(admin: KafkaAdminClient, topics: dict[str, dict[str, Any]]) -> set[s
             raise error(f"{answer['name']}: {answer['error_message']}")
     admin.wait_for_topics(sorted(created))
     return created
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """The largest message that a topic takes, and the largest that may come, in bytes."""
+
+    takes: int
+    needed: int
+
+
+def _too_small(admin: KafkaAdminClient, topics: Mapping[str, dict[str, Any]]) -> dict[str, _Limit]:
+    if not topics:
+        return {}
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name, {_LIMIT: None}) for name in topics]
+    answers = admin.describe_configs(asked, config_filter="all")["topic"]
+    limits = {
+        name: _Limit(int(answers[name][_LIMIT]["value"]), int(options["configs"][_LIMIT]))
+        for name, options in topics.items()
+    }
+    return {name: limit for name, limit in limits.items() if limit.takes < limit.needed}
+
+
+def _raise(admin: KafkaAdminClient, too_small: Mapping[str, _Limit]) -> tuple[str, ...]:
+    changed = [
+        ConfigResource(ConfigResourceType.TOPIC, name, {_LIMIT: str(limit.needed)})
+        for name, limit in too_small.items()
+    ]
+    answers = admin.alter_configs(changed)["topic"] if changed else {}
+    for name, answer in answers.items():
+        if answer != "OK":
+            raise KafkaError(f"{name}: {_LIMIT} stays {too_small[name].takes}: {answer}")
+    return tuple(too_small)
+
+
+def _warn(too_small: Mapping[str, _Limit]) -> None:
+    for name, limit in too_small.items():
+        log.warning(
+            "topic %r takes messages of %d bytes, and some of %d may come; `tribrain topics create` raises "
+            "its %s",
+            name,
+            limit.takes,
+            limit.needed,
+            _LIMIT,
+        )
 
 
 def _mention(settings: Settings, topics: Iterable[str]) -> None:
