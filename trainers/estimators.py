@@ -60,6 +60,11 @@ class Recipe:
         estimator: PairEstimator = _class_of(self.learner)(**(self.parameters or {}))
         return estimator
 
+    def complete(self) -> Recipe:
+        """With the parameters that are the defaults today, so that it stays the same when they change."""
+        state = self.new().state()
+        return Recipe(learner=state["learner"], parameters=state["parameters"])
+
     def load(self) -> None:
         """Import and compile now what the first pair would otherwise wait for, a second or so."""
         self.new().learn_one({"any.critic": 1.0}, True)

@@ -129,7 +129,7 @@ class Vocabulary:
 
     def state(self) -> dict[str, Any]:
         """The arguments that make it again."""
-        return {"references": self.references, "admitted": list(self.admitted)}
+        return {"references": dict(self.references), "admitted": list(self.admitted)}
 
     def _admits(self, name: str) -> bool:
         if is_critic(name) or name in self.admitted:

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from streams.errors import BadInput
-from streams.messages.codec import decode_snapshot, feature_hash, sealed
+from streams.messages.checkpoints import carried_by
+from streams.messages.codec import feature_hash, sealed
 from streams.messages.contracts import TRUSTED_SOURCES, PairMessage, PreferencePair, RewardSnapshot, Rollback
 from trainers.books import Books
 from trainers.bradley_terry import BradleyTerry, critics_mean
@@ -56,7 +55,7 @@ class PreferenceLearner:
         self.model = model
         self._open_tasks = open_tasks
         self.version = 0
-        self.recipe = recipe or Recipe()
+        self.recipe = (recipe or Recipe()).complete()
         self._trusted = BradleyTerry(self.recipe.new())
         self._smoothing = BradleyTerry(self.recipe.new())
         self._reference = BradleyTerry(_REFERENCE.new())
@@ -74,11 +73,14 @@ class PreferenceLearner:
         return sum(self.on_message(message) for message in messages)
 
     def on_message(self, message: PairMessage) -> bool:
-        """Learn a message of the pairs topic; False where it changes nothing (seen before, other model)."""
+        """Learn a message of the pairs topic; False where it changes nothing (seen before, other model).
+
+        Raises BadInput for a rollback to what cannot be continued, and has then changed nothing.
+        """
         if message.model != self.model:
             return False
         if isinstance(message, Rollback):
-            self.roll_back(decode_snapshot(message.snapshot.encode(), "rollback").learner)
+            self.roll_back(carried_by(message).state)
             return True
         changed = self._learn(message) if isinstance(message, PreferencePair) else self._close(message.run_id)
         self.version += changed
@@ -99,7 +101,7 @@ class PreferenceLearner:
         topic_ids: Mapping[str, str] | None = None,
         base: str = "",
     ) -> RewardSnapshot:
-        """The state as a message; ``consumed`` is topic to partition to next offset."""
+        """What is served, as a message; ``consumed`` is topic to partition to next offset."""
         served = self._served.estimator
         names = served.features
         return sealed(
@@ -118,14 +120,10 @@ class PreferenceLearner:
                 consumed={topic: dict(offsets) for topic, offsets in (consumed or {}).items()},
                 topic_ids=dict(topic_ids or {}),
                 base=base,
-                learner=orjson.loads(orjson.dumps(self.state(), option=orjson.OPT_SERIALIZE_NUMPY)),
+                recipe={"learner": self.recipe.learner, "parameters": dict(self.recipe.parameters or {})},
+                references=dict(self._vocabulary.references),
             )
         )
-
-    @classmethod
-    def from_snapshot(cls, snapshot: RewardSnapshot) -> PreferenceLearner:
-        """The learner that published this snapshot; it continues to the bit. Raises as ``from_state``."""
-        return cls.from_state(snapshot.model, snapshot.learner)
 
     @classmethod
     def from_state(cls, model: str, state: Mapping[str, Any]) -> PreferenceLearner:

@@ -11,7 +11,14 @@ from collections.abc import Mapping
 
 from streams.errors import BadInput
 from streams.messages.codec import ContractError, decode_pair, decode_trace, encode
-from streams.messages.contracts import PairMessage, PreferencePair, RewardSnapshot, RunClosed
+from streams.messages.contracts import (
+    Checkpoint,
+    PairMessage,
+    PreferencePair,
+    RewardSnapshot,
+    RunClosed,
+    snapshot_key,
+)
 from streams.messages.dead_letters import dead_letter
 from streams.messages.stored import Outgoing, StoredMessage
 from trainers.estimators import Recipe
@@ -120,10 +127,10 @@ class TraceProcessor:
 
 
 class PairProcessor:
-    """Values of the pairs topic to the snapshots of one reward model; a snapshot is the checkpoint, too.
+    """Values of the pairs topic to the snapshots and checkpoints of one reward model.
 
-    ``topic_ids`` is topic to the id that Kafka gave it, as far as known; snapshots are stamped with it.
-    ``recipe`` is for a model that begins; one that goes on from a snapshot keeps its own.
+    ``topic_ids`` is topic to the id that Kafka gave it, as far as known; both are stamped with it.
+    ``recipe`` is for a model that begins; one that goes on from a checkpoint keeps its own.
     """
 
     def __init__(
@@ -144,6 +151,7 @@ class PairProcessor:
         self._learner = PreferenceLearner(model, recipe)
         self._consumed: dict[str, dict[str, int]] = {}
         self._published_version = 0
+        self._kept_version = 0
         self.pairs_since_snapshot = 0
 
     @property
@@ -155,39 +163,44 @@ class PairProcessor:
     def version(self) -> int:
         return self._learner.version
 
-    def restore(self, snapshot: RewardSnapshot | None) -> None:
-        """Continue from the newest snapshot, or from nothing where there is none.
+    def restore(self, checkpoint: Checkpoint | None, published: int = 0) -> None:
+        """Continue from the newest checkpoint, or from nothing where there is none.
 
-        A topic that has another id than the snapshot's was made again: it is read from its beginning, and
-        the snapshot is the base of what follows. Raises BadInput for a snapshot of another learner than the
-        recipe's.
+        What was learnt behind it is to be read again, and comes to the same versions: up to ``published``,
+        the version of the newest snapshot, nothing is published again. A topic that has another id than the
+        checkpoint's was made again: it is read from its beginning, and the checkpoint is the base of what
+        follows. Raises BadInput for the checkpoint of another learner than the recipe's, or of another
+        version of TriBrain.
         """
-        if snapshot is None:
+        self._consumed, self._base = {}, ""
+        if checkpoint is None:
             self._learner = PreferenceLearner(self._model, self._recipe)
         else:
-            self._learner = PreferenceLearner.from_snapshot(snapshot)
-            self._check_recipe(snapshot)
-        self._consumed, self._base = {}, ""
-        if snapshot is not None:
+            self._learner = PreferenceLearner.from_state(self._model, checkpoint.state)
+            self._check_recipe(checkpoint.version)
             self._consumed = {
                 topic: dict(offsets)
-                for topic, offsets in snapshot.consumed.items()
-                if not self._was_made_again(topic, snapshot)
+                for topic, offsets in checkpoint.consumed.items()
+                if not self._was_made_again(topic, checkpoint)
             }
-            self._base = snapshot.base if self._consumed else snapshot.checksum
-        self._published_version = self._learner.version
+            self._base = checkpoint.base if self._consumed else checkpoint.checksum
+        self._kept_version = self._learner.version
+        self._published_version = max(published, self._learner.version)
         self.pairs_since_snapshot = 0
 
     def on_message(self, message: StoredMessage) -> list[Outgoing]:
         """Learn a message if it is this model's; one that cannot be read becomes a dead letter."""
         try:
             self.learn(message, decode_pair(message.value, message.source))
-        except ContractError as error:
+        except BadInput as error:
             return [dead_letter_of(message, str(error), self._dead_letters_topic)]
         return []
 
     def learn(self, message: StoredMessage, decoded: PairMessage) -> None:
-        """Learn a message that is decoded; what lies before the restored snapshot's stamp is passed over."""
+        """Learn a message that is decoded; what lies before the restored checkpoint's stamp is passed over.
+
+        Raises BadInput for a rollback to what cannot be continued; the learner is then as it was before.
+        """
         if decoded.model != self._model:
             return
         offsets = self._consumed.setdefault(message.topic, {})
@@ -199,27 +212,50 @@ class PairProcessor:
             self.pairs_since_snapshot += 1
 
     def take_snapshot(self) -> Outgoing | None:
-        """The state as a message on the snapshots topic; None where nothing was learnt since the last."""
-        if self._learner.version == self._published_version:
+        """What is served, for the snapshots topic; None where it holds all that was learnt."""
+        if self._learner.version <= self._published_version:
             return None
         self._published_version = self._learner.version
         self.pairs_since_snapshot = 0
-        return Outgoing(self._snapshots_topic, self._model.encode(), self.snapshot())
+        return Outgoing(self._snapshots_topic, snapshot_key(self._model).encode(), self.snapshot())
+
+    def take_checkpoint(self) -> Checkpoint | None:
+        """The state of now, for ``checkpoint_message``; None where nothing was learnt since the last one."""
+        if self._learner.version == self._kept_version:
+            return None
+        self._kept_version = self._learner.version
+        return self.checkpoint()
 
     def snapshot(self) -> bytes:
-        """The state as the value of a message on the snapshots topic."""
-        return encode(self._learner.snapshot(self._consumed, self.topic_ids, self._base))
+        """What is served, as the value of a message on the snapshots topic."""
+        return encode(self._served())
 
-    def _check_recipe(self, snapshot: RewardSnapshot) -> None:
+    def checkpoint(self) -> Checkpoint:
+        """The state, still without its checksum; learning on does not change it."""
+        snapshot = self._served()
+        return Checkpoint(
+            model=self._model,
+            version=snapshot.version,
+            snapshot=snapshot.checksum,
+            consumed=snapshot.consumed,
+            topic_ids=snapshot.topic_ids,
+            base=snapshot.base,
+            state=self._learner.state(),
+        )
+
+    def _served(self) -> RewardSnapshot:
+        return self._learner.snapshot(self._consumed, self.topic_ids, self._base)
+
+    def _check_recipe(self, version: int) -> None:
         own = self._learner.recipe.learner
         if self._recipe is not None and self._recipe.learner != own:
             raise BadInput(
-                f"model {self._model!r} is learnt by {own} (version {snapshot.version}), and cannot go on "
+                f"model {self._model!r} is learnt by {own} (version {version}), and cannot go on "
                 f"with {self._recipe.learner}; leave --learner out, or give another --model"
             )
 
-    def _was_made_again(self, topic: str, snapshot: RewardSnapshot) -> bool:
-        known, now = snapshot.topic_ids.get(topic), self.topic_ids.get(topic)
+    def _was_made_again(self, topic: str, checkpoint: Checkpoint) -> bool:
+        known, now = checkpoint.topic_ids.get(topic), self.topic_ids.get(topic)
         return known is not None and now is not None and known != now
 
 
@@ -259,8 +295,8 @@ class PairProcessors:
         """Whether ``restore`` was called for the model since the start or the last ``forget``."""
         return model in self._by_model
 
-    def restore(self, model: str, snapshot: RewardSnapshot | None) -> None:
-        """Continue a model from its newest snapshot, or from nothing where there is none."""
+    def restore(self, model: str, checkpoint: Checkpoint | None, published: int = 0) -> None:
+        """Continue a model as ``PairProcessor.restore`` does."""
         processor = self._by_model[model] = PairProcessor(
             model,
             snapshots_topic=self._snapshots_topic,
@@ -268,10 +304,10 @@ class PairProcessors:
             topic_ids=self._topic_ids,
             recipe=self._recipe,
         )
-        processor.restore(snapshot)
+        processor.restore(checkpoint, published)
 
     def learn(self, message: StoredMessage, decoded: PairMessage) -> None:
-        """Learn a message of a model that is restored."""
+        """Learn a message of a model that is restored. Raises BadInput as ``PairProcessor.learn``."""
         self._by_model[decoded.model].learn(message, decoded)
 
     def take_snapshots(self) -> list[tuple[str, Outgoing]]:
@@ -282,8 +318,16 @@ class PairProcessors:
             if (snapshot := processor.take_snapshot()) is not None
         ]
 
+    def take_checkpoints(self) -> list[tuple[str, Checkpoint]]:
+        """Model and state, for every model that has learnt since its last checkpoint."""
+        return [
+            (model, checkpoint)
+            for model, processor in self._by_model.items()
+            if (checkpoint := processor.take_checkpoint()) is not None
+        ]
+
     def forget(self) -> None:
-        """The partitions were taken away: the next owner restores from the newest snapshots."""
+        """The partitions were taken away: the next owner restores from the newest checkpoints."""
         self._by_model.clear()
 
 

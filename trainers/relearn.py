@@ -1,4 +1,4 @@
-"""The recorded pairs learnt again: does the log give the snapshots that were published, bit for bit?"""
+"""The recorded pairs learnt again: does the log give what was published, bit for bit?"""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from streams.errors import BadInput
-from streams.messages.codec import ContractError, decode_pair, decode_snapshot, encode
-from streams.messages.contracts import RewardSnapshot
+from streams.messages.checkpoints import Recovery
+from streams.messages.codec import ContractError, decode_pair, encode, sealed
+from streams.messages.contracts import Checkpoint, RewardSnapshot
+from streams.messages.held import Held
 from streams.messages.stored import StoredMessage
 from trainers.estimators import Recipe
-from trainers.learner import recipe_of
+from trainers.learner import PreferenceLearner
 from trainers.pairing import PairingRules
 from trainers.processors import PairProcessor
+
+Published = RewardSnapshot | Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A published snapshot beside the one that the log gives at its stamp; null where the log has less."""
+    """What was published beside what the log gives at its stamp, as JSON; null where the log has less."""
 
-    published: RewardSnapshot
+    published: Published
     relearnt: bytes | None
 
     @property
@@ -29,28 +33,40 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class OneLog:
-    """The published snapshots of a model that the pairs topic of today can give, oldest first.
+    """What is held of a model and can be computed again from the pairs topic of today, oldest first.
 
-    ``base`` is what the first of them went on from, where the topic was made again; those before it
-    (``earlier_log``) cannot be computed again, since their log is gone.
+    ``base`` is the checkpoint from which the first of it went on, where the topic was made again; what is
+    from before (``earlier_log`` snapshots) cannot be computed again, since its log is gone.
     """
 
     snapshots: tuple[RewardSnapshot, ...]
-    base: RewardSnapshot | None
+    base: Checkpoint | None
     earlier_log: int
+    held: Held
+
+    @property
+    def newest(self) -> RewardSnapshot:
+        return self.snapshots[-1]
+
+    def checkpoints(self) -> Iterator[Checkpoint]:
+        """Those of this log, oldest first, one at a time."""
+        for checkpoint in self.held.checkpoints():
+            if checkpoint.base == self.newest.base and checkpoint.checksum not in self.held.packed_bases:
+                yield checkpoint
 
 
-def one_log(held: Sequence[RewardSnapshot]) -> OneLog:
-    """The held snapshots that are of the newest one's log. Raises BadInput where their base is not held."""
-    newest = held[-1]
-    of_today = tuple(snapshot for snapshot in held if snapshot.base == newest.base)
-    base = next((snapshot for snapshot in held if snapshot.checksum == newest.base), None)
+def one_log(held: Held) -> OneLog:
+    """What is of the newest snapshot's log; there must be one. Raises BadInput where its base is not held."""
+    snapshots = [snapshot for _, snapshot in held.snapshots]
+    newest = snapshots[-1]
+    of_today = tuple(snapshot for snapshot in snapshots if snapshot.base == newest.base)
+    base = held.base(newest.base) if newest.base else None
     if newest.base and base is None:
         raise BadInput(
-            f"version {newest.version} of model {newest.model!r} was learnt on top of the snapshot "
+            f"version {newest.version} of model {newest.model!r} was learnt on top of the checkpoint "
             f"{newest.base[:16]}…, which the snapshots topic does not hold; it cannot be computed again"
         )
-    return OneLog(of_today, base, len(held) - len(of_today))
+    return OneLog(of_today, base, len(snapshots) - len(of_today), held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,77 +94,119 @@ def by_model(messages: Iterable[StoredMessage], rules: PairingRules) -> dict[str
 def learn_again(
     messages: Sequence[StoredMessage],
     model: str,
-    held: Sequence[RewardSnapshot],
+    log: OneLog | None,
     topic: str,
     recipe: Recipe | None = None,
 ) -> Relearnt:
     """One model from its messages of the pairs topic ``topic``.
 
-    ``recipe`` is for a model without published snapshots. With them, the messages are learnt up to the
-    newest one's stamp, and the result is compared with it. Raises BadInput where what it was learnt on top
-    of is not held.
+    ``recipe`` is for a model of which nothing is published. Else the messages are learnt up to the newest
+    snapshot's stamp, and the result is compared with it.
     """
-    if held:
-        (verdict,) = relearn(messages, held[-1:], topic, one_log(held).base)
+    if log is not None:
+        (verdict,) = relearn(messages, [log.newest], topic, log)
         if verdict.relearnt is not None:
-            stamp = _stamp(held[-1], topic)
+            stamp = _stamp(log.newest, topic)
             learnt = [m for m in messages if m.offset < stamp.get(str(m.partition), 0)]
             return Relearnt(verdict.relearnt, learnt, verdict.identical)
     learner = PairProcessor(model, snapshots_topic="", dead_letters_topic="", recipe=recipe)
     for message in messages:
         learner.on_message(message)
-    return Relearnt(learner.snapshot(), messages, False if held else None)
+    return Relearnt(learner.snapshot(), messages, None if log is None else False)
 
 
-def learn_up_to(messages: Iterable[StoredMessage], version: int, log: OneLog) -> RewardSnapshot | None:
+def base_of(recovery: Recovery, model: str, recipe: Recipe | None) -> Checkpoint:
+    """The newest checkpoint as that from which a pairs topic that was made again is learnt, sealed.
+
+    Its version is the newest that was published, if that was later: the pairs between are gone, and versions
+    only grow. ``recipe`` is for a model without a checkpoint.
+    """
+    kept = recovery.checkpoint
+    learner = (
+        PreferenceLearner(model, recipe) if kept is None else PreferenceLearner.from_state(model, kept.state)
+    )
+    learner.version = max(learner.version, recovery.published)
+    stamps = (kept.consumed, kept.topic_ids, kept.base) if kept else ({}, {}, "")
+    snapshot = learner.snapshot(*stamps)
+    return sealed(
+        Checkpoint(
+            model=model,
+            version=snapshot.version,
+            snapshot=snapshot.checksum,
+            consumed=snapshot.consumed,
+            topic_ids=snapshot.topic_ids,
+            base=snapshot.base,
+            state=learner.state(),
+        )
+    )
+
+
+def learn_up_to(messages: Iterable[StoredMessage], version: int, log: OneLog) -> Checkpoint | None:
     """The model of this version, learnt again from the pairs topic; None where there never was one."""
-    newest = log.snapshots[-1]
-    learner = _like(newest)
-    learner.restore(log.base)
+    learner = _like(log)
     for message in messages:
         learner.on_message(message)
         if learner.version == version:
-            return decode_snapshot(learner.snapshot(), "learnt again")
+            return sealed(learner.checkpoint())
     return None
 
 
 def relearn(
-    messages: Iterable[StoredMessage],
-    published: Sequence[RewardSnapshot],
-    topic: str,
-    base: RewardSnapshot | None = None,
+    messages: Iterable[StoredMessage], published: Iterable[Published], topic: str, log: OneLog
 ) -> Iterator[Verdict]:
-    """One pass over the messages of the pairs topic, with a verdict for each published snapshot of a model.
+    """One pass over the messages of the pairs topic, with a verdict for each of what was published.
 
-    ``published`` is in the order of versions, of one model and of one incarnation of the topic; ``base`` is
-    the snapshot that their ``base`` names, where it names one. Verdicts come in the given order.
+    ``published`` is of ``log``, in the order of their stamps (``in_order``), in which the verdicts come, too.
     """
-    if not published:
-        return
-    waiting = list(published)
-    learner = _like(published[0])
-    learner.restore(base)
+    waiting = iter(published)
+    following = next(waiting, None)
+    learner = _like(log)
     for message in messages:
-        if not waiting:
+        if following is None:
             return
         learner.on_message(message)
-        while waiting and learner.consumed.get(topic, {}) == _stamp(waiting[0], topic):
-            learner.topic_ids = dict(waiting[0].topic_ids)  # a trace topic made again changes no pair
-            yield Verdict(waiting.pop(0), learner.snapshot())
-    for snapshot in waiting:
-        yield Verdict(snapshot, None)
+        while following is not None and learner.consumed.get(topic, {}) == _stamp(following, topic):
+            learner.topic_ids = dict(following.topic_ids)  # a trace topic made again changes no pair
+            yield Verdict(following, _again(learner, following))
+            following = next(waiting, None)
+    while following is not None:
+        yield Verdict(following, None)
+        following = next(waiting, None)
 
 
-def _like(snapshot: RewardSnapshot) -> PairProcessor:
-    """What learns as the learner of this snapshot did, from nothing."""
-    return PairProcessor(
-        snapshot.model,
+def in_order(published: Iterable[Published], topic: str) -> list[Published]:
+    """By how far they have read."""
+    return sorted(published, key=lambda each: sum(_stamp(each, topic).values()))
+
+
+def _again(learner: PairProcessor, published: Published) -> bytes:
+    if isinstance(published, RewardSnapshot):
+        return learner.snapshot()
+    return encode(sealed(learner.checkpoint()))
+
+
+def _like(log: OneLog) -> PairProcessor:
+    """What learns as the learner of this log did, from its beginning."""
+    learner = PairProcessor(
+        log.newest.model,
         snapshots_topic="",
         dead_letters_topic="",
-        topic_ids=snapshot.topic_ids,
-        recipe=recipe_of(snapshot.model, snapshot.learner),
+        topic_ids=log.newest.topic_ids,
+        recipe=_recipe_of(log.newest),
     )
+    learner.restore(log.base)
+    return learner
 
 
-def _stamp(snapshot: RewardSnapshot, topic: str) -> Mapping[str, int]:
-    return snapshot.consumed.get(topic, {})
+def _recipe_of(snapshot: RewardSnapshot) -> Recipe:
+    try:
+        return Recipe(**snapshot.recipe)
+    except TypeError:
+        raise BadInput(
+            f"version {snapshot.version} of model {snapshot.model!r} does not say which learner made it; its "
+            f"recipe is {snapshot.recipe!r}"
+        ) from None
+
+
+def _stamp(published: Published, topic: str) -> Mapping[str, int]:
+    return published.consumed.get(topic, {})

@@ -6,6 +6,7 @@ snapshot is what the pairs on the topic give, bit for bit.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,15 +15,15 @@ from streams.messages.contracts import (
     PairMessage,
     PairsEnd,
     PreferencePair,
-    RewardSnapshot,
     Rollback,
     RunClosed,
     RunEnd,
 )
+from streams.messages.held import Held
 from streams.messages.stored import StoredMessage
 from trainers.pairing import LIVE_SOURCES, PairingRules
 from trainers.processors import TraceProcessor
-from trainers.relearn import one_log, relearn
+from trainers.relearn import in_order, one_log, relearn
 
 _Decoded = tuple[StoredMessage, PairMessage]
 
@@ -52,7 +53,8 @@ class StateReport:
     recorded: int | None
     """Distinct pairs up to its stamp; null where they do not compare: after a rollback, or on a base."""
     identical: bool | None
-    """Whether the recorded pairs, learnt again up to the stamp, give the snapshot bit for bit."""
+    """Whether the recorded pairs, learnt again up to their stamps, give the newest snapshot and the newest
+    checkpoint bit for bit."""
     not_learnt: int
     """Distinct pairs behind the stamp: the learner is behind."""
 
@@ -100,15 +102,15 @@ class _Traces:
 def verify_state(
     trace: Iterable[StoredMessage],
     pairs: Sequence[StoredMessage],
-    held: Mapping[str, Sequence[RewardSnapshot]],
+    held: Mapping[str, Held],
     rules: PairingRules,
     *,
     pairs_topic: str,
 ) -> list[StateReport]:
     """A report for every model of ``rules`` that has pairs or snapshots, in the order in which they come.
 
-    ``held`` is model to the snapshots that the snapshots topic holds, oldest first. Raises BadInput where a
-    snapshot cannot be computed again since its base is not held.
+    ``held`` is model to what the snapshots topic holds of it. Raises BadInput where a snapshot cannot be
+    computed again since its base is not held.
     """
     decoded = list(_decoded(pairs))
     recorded: dict[str, _Pairs] = {}
@@ -124,7 +126,7 @@ def verify_state(
             replayed,
             [(stored, message) for stored, message in decoded if message.model == model],
             pairs,
-            held.get(model, ()),
+            held.get(model, Held()),
             pairs_topic,
         )
         for model in models
@@ -157,7 +159,7 @@ def _report(
     traces: _Traces,
     decoded: Sequence[_Decoded],
     pairs: Sequence[StoredMessage],
-    held: Sequence[RewardSnapshot],
+    held: Held,
     pairs_topic: str,
 ) -> StateReport:
     replayed = traces.by_model.get(model, _Pairs())
@@ -167,7 +169,7 @@ def _report(
         if pair.label_source in LIVE_SOURCES and traces.is_whole(pair.run_id)
     }
     begun = {pair.run_id for pair in replayed.by_id.values()}
-    newest = held[-1] if held else None
+    newest = held.snapshots[-1][1] if held.snapshots else None
     stamp = newest.consumed.get(pairs_topic, {}) if newest else {}
     before = _Pairs()
     rolled_back = False
@@ -191,14 +193,15 @@ def _report(
         version=newest.version if newest else None,
         learnt=sum(newest.labels.values()) if newest else 0,
         recorded=len(before.by_id) if newest and not rolled_back and not newest.base else None,
-        identical=_is_identical(pairs, held, pairs_topic) if held else None,
+        identical=_is_identical(pairs, held, pairs_topic) if newest else None,
         not_learnt=len(recorded.by_id.keys() - before.by_id.keys()),
     )
 
 
-def _is_identical(pairs: Sequence[StoredMessage], held: Sequence[RewardSnapshot], pairs_topic: str) -> bool:
-    (verdict,) = relearn(pairs, held[-1:], pairs_topic, one_log(held).base)
-    return verdict.identical
+def _is_identical(pairs: Sequence[StoredMessage], held: Held, pairs_topic: str) -> bool:
+    log = one_log(held)
+    newest = in_order([log.newest, *deque(log.checkpoints(), maxlen=1)], pairs_topic)
+    return all(verdict.identical for verdict in relearn(pairs, newest, pairs_topic, log))
 
 
 def _decoded(pairs: Iterable[StoredMessage]) -> Iterator[_Decoded]:

@@ -121,7 +121,7 @@ def _figures(picks: Picks, judge: Judge, preference_weight: float, seed: int) ->
         "unit": UNIT,
         "human_score_mean": picks.human_mean,
         "human_score_sd": picks.human_sd,
-        "learner": judge.snapshot.learner["trusted"]["learner"],
+        "learner": judge.snapshot.recipe["learner"],
         "preference_weight": preference_weight,
         "seed": seed,
         "statement": judge.snapshot.statement,

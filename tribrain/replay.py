@@ -15,14 +15,14 @@ from rich.progress import SpinnerColumn, TextColumn
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
 from streams.messages.codec import decode_snapshot, encode
-from streams.messages.contracts import PairStrategy, RewardSnapshot
+from streams.messages.contracts import PairStrategy
 from streams.messages.files import missing_ends, read_trace
 from streams.messages.selection import Selection, select_pairs, select_runs
 from streams.messages.stored import StoredMessage
 from trainers.estimators import LearnerName, Recipe
 from trainers.pairing import PairingRules
 from trainers.processors import TraceProcessor
-from trainers.relearn import Relearnt, by_model, learn_again
+from trainers.relearn import OneLog, Relearnt, by_model, learn_again, one_log
 from tribrain import options
 from tribrain.output import progress, write_output
 
@@ -117,7 +117,7 @@ def replay(
 
         connect_admin(settings, _CONNECT_S).close()
     recipe = Recipe(learner=learner) if learner else None
-    held: dict[str, list[RewardSnapshot]] = {}
+    logs: dict[str, OneLog] = {}
     with ExitStack() as opened, progress(SpinnerColumn(), TextColumn("{task.completed} messages")) as bar:
         counter = bar.add_task("messages", total=None)
 
@@ -137,10 +137,10 @@ def replay(
         elif source == "trace":
             pairs = _form(lambda: counted(read(settings.trace_topic)), selection, rules, settings)
         else:
-            held = _held_within(settings, selection)
+            logs = _logs_within(settings, selection)
             pairs = list(select_pairs(counted(read(settings.pairs_topic)), selection))
         replayed = {
-            name: learn_again(messages, name, held.get(name, []), settings.pairs_topic, recipe)
+            name: learn_again(messages, name, logs.get(name), settings.pairs_topic, recipe)
             for name, messages in by_model(pairs, rules).items()
         }
     if not any(decode_snapshot(one.snapshot, "replayed").version for one in replayed.values()):
@@ -157,24 +157,23 @@ def replay(
         sys.exit(1)
 
 
-def _held_within(settings: Settings, selection: Selection) -> dict[str, list[RewardSnapshot]]:
-    """Model to the published snapshots that the selected pairs can give, oldest first."""
+def _logs_within(settings: Settings, selection: Selection) -> dict[str, OneLog]:
+    """Model to what the selected pairs can give of what was published."""
     if not selection.is_prefix:
         return {}
-    from streams.snapshots.feed import read_snapshots
+    from streams.snapshots.feed import read_held
 
-    return {
-        model: within
-        for model, of_model in read_snapshots(settings).items()
-        if (
-            within := [
-                snapshot
-                for message, snapshot in of_model
-                if (selection.until_ms is None or message.timestamp_ms < selection.until_ms)
-                and selection.reaches(snapshot.consumed.get(settings.pairs_topic, {}))
-            ]
-        )
-    }
+    logs = {}
+    for model, held in read_held(settings).items():
+        held.snapshots = [
+            (message, snapshot)
+            for message, snapshot in held.snapshots
+            if (selection.until_ms is None or message.timestamp_ms < selection.until_ms)
+            and selection.reaches(snapshot.consumed.get(settings.pairs_topic, {}))
+        ]
+        if held.snapshots:
+            logs[model] = one_log(held)
+    return logs
 
 
 def _form(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,11 +15,14 @@ from rich.table import Table
 
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
+from streams.messages.checkpoints import rollback_to
 from streams.messages.codec import encode
-from streams.messages.contracts import RewardSnapshot, Rollback
+from streams.messages.contracts import Checkpoint, RewardSnapshot
+from streams.messages.held import Held
 from streams.messages.stored import Outgoing, StoredMessage
 from trainers.explain import log_odds
-from trainers.relearn import learn_up_to, one_log, relearn
+from trainers.learner import PreferenceLearner
+from trainers.relearn import OneLog, in_order, learn_up_to, one_log, relearn
 from tribrain import options
 from tribrain.output import progress
 
@@ -34,7 +38,7 @@ def snapshots() -> None:
 @options.as_json
 def list_snapshots(bootstrap_servers: str | None, model: str, as_json: bool) -> None:
     """The snapshots that the topic still holds, oldest first; it keeps the newest for good."""
-    rows = [_summary(*held) for held in _held(Settings.from_environment(bootstrap_servers), model)]
+    rows = [_summary(*held) for held in _held(Settings.from_environment(bootstrap_servers), model).snapshots]
     if as_json:
         click.echo(orjson.dumps({"snapshots": rows}))
         return
@@ -75,37 +79,55 @@ def show(version: int | None, bootstrap_servers: str | None, model: str, as_json
 def verify(version: int | None, bootstrap_servers: str | None, model: str, as_json: bool) -> None:
     """Learn the recorded pairs again up to each snapshot's stamp, and compare bit for bit.
 
-    Exit code 1 where one differs.
+    Without --version the checkpoints are compared, too, from which a trainer goes on. Exit code 1 where one
+    differs.
     """
     settings = Settings.from_environment(bootstrap_servers)
     held = _held(settings, model)
-    log = one_log([s for _, s in held])
+    log = one_log(held)
     chosen = list(log.snapshots) if version is None else [_chosen(held, version, model)]
     if chosen[0].base != log.snapshots[0].base:
         raise BadInput(
             f"version {version} of model {model!r} is from a pairs topic that was deleted since; "
             "it cannot be computed again"
         )
+    checkpoints = list(log.checkpoints()) if version is None else []
     from streams.kafka.reader import read_topic
 
-    with progress(TextColumn("snapshots"), MofNCompleteColumn()) as bar:
-        task = bar.add_task("snapshots", total=len(chosen))
-        differing = []
-        recorded = read_topic(settings, settings.pairs_topic)
-        for verdict in relearn(recorded, chosen, settings.pairs_topic, log.base):
+    with (
+        progress(TextColumn("snapshots"), MofNCompleteColumn()) as bar,
+        closing(read_topic(settings, settings.pairs_topic)) as recorded,
+    ):
+        published = in_order([*chosen, *checkpoints], settings.pairs_topic)
+        task = bar.add_task("snapshots", total=len(published))
+        differing: dict[str, list[int]] = {RewardSnapshot.SCHEMA: [], Checkpoint.SCHEMA: []}
+        for verdict in relearn(recorded, published, settings.pairs_topic, log):
             bar.advance(task)
             if not verdict.identical:
-                differing.append(verdict.published.version)
+                differing[verdict.published.SCHEMA].append(verdict.published.version)
+    snapshots, states = differing.values()
     if as_json:
-        of_earlier_log = log.earlier_log if version is None else 0
-        figures = {"verified": len(chosen), "differing": differing, "of_earlier_log": of_earlier_log}
+        figures = {
+            "verified": len(chosen),
+            "differing": snapshots,
+            "checkpoints_verified": len(checkpoints),
+            "checkpoints_differing": states,
+            "of_earlier_log": log.earlier_log if version is None else 0,
+        }
         click.echo(orjson.dumps(figures))
-    elif differing:
-        click.echo(f"{len(differing)} of {len(chosen)} snapshots DIFFER from what the log gives: {differing}")
     else:
-        click.echo(f"{len(chosen)} snapshots are what the log gives, bit for bit")
-    if differing:
+        _say_verified("snapshots", len(chosen), snapshots)
+        if checkpoints:
+            _say_verified("checkpoints", len(checkpoints), states)
+    if snapshots or states:
         sys.exit(1)
+
+
+def _say_verified(what: str, n: int, differing: list[int]) -> None:
+    if differing:
+        click.echo(f"{len(differing)} of {n} {what} DIFFER from what the log gives: {differing}")
+    else:
+        click.echo(f"{n} {what} are what the log gives, bit for bit")
 
 
 @snapshots.command(
@@ -123,25 +145,21 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
     earlier model under a version of its own as soon as it reads the event. What was learnt since then stays
     unlearnt, also when it comes again.
     """
-    from streams.kafka.reader import read_topic
     from streams.kafka.writer import produce
 
     settings = Settings.from_environment(bootstrap_servers)
     held = _held(settings, model)
-    newest = held[-1][1]
+    newest = held.snapshots[-1][1]
     if version >= newest.version:
         raise BadInput(f"the newest version of model {model!r} is {newest.version}; give an earlier one")
-    earlier = next((s for _, s in held if s.version == version), None)
-    if earlier is None:
-        with Console(stderr=True).status(f"learning the log again up to version {version}"):
-            recorded = read_topic(settings, settings.pairs_topic)
-            earlier = learn_up_to(recorded, version, one_log([s for _, s in held]))
+    earlier = _checkpoint(settings, version, one_log(held))
     if earlier is None:
         raise BadInput(
             f"model {model!r} never had version {version}; "
             "tribrain snapshots list names some of those that it had"
         )
-    event = Rollback(model=model, reason=reason, snapshot=encode(earlier).decode())
+    PreferenceLearner.from_state(model, earlier.state)  # or the trainer could not go on from it, either
+    event = rollback_to(earlier, reason)
     list(produce(settings, [Outgoing(settings.pairs_topic, model.encode(), encode(event))]))
     if as_json:
         click.echo(orjson.dumps({"model": model, "rolled_back_to": version, "from_version": newest.version}))
@@ -152,24 +170,36 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
     )
 
 
-def _held(settings: Settings, model: str) -> list[tuple[StoredMessage, RewardSnapshot]]:
-    # Not at the top: Kafka's client takes a third of a second, and --help needs none.
-    from streams.snapshots.feed import read_snapshots
+def _checkpoint(settings: Settings, version: int, log: OneLog) -> Checkpoint | None:
+    """The state at this version: as it is held, else learnt again; None where there never was one."""
+    from streams.kafka.reader import read_topic
 
-    held = read_snapshots(settings).get(model, [])
-    if not held:
+    for checkpoint in log.checkpoints():
+        if checkpoint.version == version:
+            return checkpoint
+    with (
+        Console(stderr=True).status(f"learning the log again up to version {version}"),
+        closing(read_topic(settings, settings.pairs_topic)) as recorded,
+    ):
+        return learn_up_to(recorded, version, log)
+
+
+def _held(settings: Settings, model: str) -> Held:
+    # Not at the top: Kafka's client takes a third of a second, and --help needs none.
+    from streams.snapshots.feed import read_held
+
+    held = read_held(settings).get(model, Held())
+    if not held.snapshots:
         raise BadInput(
             f"no snapshot of model {model!r} at {settings.bootstrap_servers}; is its trainer running?"
         )
     return held
 
 
-def _chosen(
-    held: list[tuple[StoredMessage, RewardSnapshot]], version: int | None, model: str
-) -> RewardSnapshot:
+def _chosen(held: Held, version: int | None, model: str) -> RewardSnapshot:
     if version is None:
-        return held[-1][1]
-    for _, snapshot in held:
+        return held.snapshots[-1][1]
+    for _, snapshot in held.snapshots:
         if snapshot.version == version:
             return snapshot
     raise BadInput(f"no version {version} of model {model!r} is held; tribrain snapshots list names them")

@@ -15,12 +15,15 @@ from streams.errors import BadInput, Fenced
 from streams.kafka.incarnations import TopicMadeAgain, check_incarnations, topic_ids
 from streams.kafka.partitions import partitions_of
 from streams.kafka.settings import Settings
-from streams.snapshots.feed import read_latest_snapshots
-from streams.snapshots.writer import SnapshotWriter, base_of
+from streams.messages.checkpoints import base_message, checkpoint_message
+from streams.messages.contracts import RewardSnapshot
+from streams.snapshots.feed import read_held, read_latest_snapshot
+from streams.snapshots.writer import SnapshotWriter
 from streams.worker.app import build_app
 from trainers.estimators import Recipe
 from trainers.pairing import PairingRules
 from trainers.processors import PairProcessors, TraceProcessor
+from trainers.relearn import base_of
 from tribrain.exit_codes import BAD_INPUT, FENCED
 
 log = logging.getLogger(__name__)
@@ -118,18 +121,40 @@ class TrainerWorker:
 
         Raises TopicMadeAgain where that was not accepted.
         """
-        newest = await self._in_thread(lambda: read_latest_snapshots(self._settings, _BROKER_S))
-        for model, snapshot in newest.items():
-            if not self._rules.learns(model):
-                continue
+        for model, snapshot in (await self._in_thread(self._newest)).items():
             try:
                 check_incarnations(snapshot.topic_ids, ids, f"snapshot {snapshot.version} of model {model!r}")
             except TopicMadeAgain:
                 if not self._accept_new_topics:
                     raise
-                writer = self._writer(model)
-                await writer.open()
-                await writer.publish(base_of(snapshot, self._settings.snapshots_topic))
+                pairs = self._settings.pairs_topic
+                if snapshot.topic_ids.get(pairs) != ids.get(pairs):
+                    await self._begin_on_base(model)
+
+    def _newest(self) -> dict[str, RewardSnapshot]:
+        """The newest snapshot of each model that this worker learns."""
+        if self._rules.model_by is None:
+            newest = read_latest_snapshot(self._settings, self._rules.model, _BROKER_S)
+            return {} if newest is None else {newest.model: newest}
+        held = read_held(self._settings, _BROKER_S)
+        return {
+            model: of_model.snapshots[-1][1]
+            for model, of_model in held.items()
+            if of_model.snapshots and self._rules.learns(model)
+        }
+
+    async def _begin_on_base(self, model: str) -> None:
+        """Keep the newest checkpoint for good, and go on from it."""
+        writer = self._writer(model)
+        recovery = await writer.open()
+        base = base_of(recovery, model, self._recipe)
+        if recovery.checkpoint is None or recovery.checkpoint.version < recovery.published:
+            log.warning(
+                "model %r goes on from its last checkpoint; what was learnt behind it is gone with the topic",
+                model,
+            )
+        topic = self._settings.snapshots_topic
+        await writer.publish(checkpoint_message(base, topic), base_message(base, topic))
 
     async def _watch_topics(self, ids: Mapping[str, str], fail: Callable[[BaseException], None]) -> None:
         """Stop when a topic is made again under the running worker, whose offsets then mean nothing."""

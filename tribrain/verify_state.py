@@ -71,7 +71,7 @@ def state_of(
     """
     # Not at the top: Kafka's client takes a third of a second, and --help needs none.
     from streams.kafka.reader import read_topic
-    from streams.snapshots.feed import read_snapshots
+    from streams.snapshots.feed import read_held
 
     def counted(topic: str) -> Iterator[StoredMessage]:
         for message in opened.enter_context(closing(read_topic(settings, topic))):
@@ -79,11 +79,7 @@ def state_of(
             yield message
 
     # Backwards: what a snapshot has learnt, the pairs that are read after it have, and so do the traces.
-    held = {
-        name: [snapshot for _, snapshot in of_model]
-        for name, of_model in read_snapshots(settings).items()
-        if rules.learns(name)
-    }
+    held = {name: of_model for name, of_model in read_held(settings).items() if rules.learns(name)}
     with ExitStack() as opened:
         pairs = list(counted(settings.pairs_topic))
         return compare(counted(settings.trace_topic), pairs, held, rules, pairs_topic=settings.pairs_topic)

@@ -110,6 +110,16 @@ class TopicReader:
                 elif monotonic() > deadline:
                     raise no_broker_answers(self._settings)
 
+    def ends(self) -> dict[int, int]:
+        """Partition to the offset behind its last message."""
+        with self._errors_named():
+            ends = self._consumer.ends(self._partitions, self._timeout_s)
+        return {each.partition: end for each, end in ends.items()}
+
+    def seek(self, offsets: Mapping[int, int]) -> None:
+        """Let these be the first offsets that are read next, wherever it was."""
+        self._next |= {TopicPartition(self._topic, number): offset for number, offset in offsets.items()}
+
     def _go_on(self) -> None:
         with self._errors_named():
             ends = self._consumer.ends(self._partitions, self._timeout_s)

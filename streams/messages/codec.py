@@ -20,8 +20,8 @@ import orjson
 from streams.errors import BadInput
 from streams.messages.contracts import (
     AdapterSnapshot,
-    AnySnapshot,
     Candidate,
+    Checkpoint,
     CriticResult,
     FinetuneEvent,
     Message,
@@ -32,22 +32,21 @@ from streams.messages.contracts import (
     Rollback,
     RunClosed,
     RunEnd,
+    Sealed,
     TextSnapshot,
     TraceEvent,
     TraceMessage,
 )
 
 _NESTED: dict[type, dict[str, type]] = {TraceEvent: {"critic_results": CriticResult}}
-# Fields that came later, so that what was written before them has the same bytes as ever.
-_LEFT_OUT_IF_EMPTY: dict[type, tuple[str, ...]] = {RewardSnapshot: ("topic_ids", "base", "covariance")}
 _OF_A_BARE_PAIR = {"task_id": "", "label_source": "critic", "chosen_critics": {}, "rejected_critics": {}}
 _TRACE: tuple[type, ...] = (TraceEvent, RunEnd, RunClosed)
 _PAIRS: tuple[type, ...] = (PreferencePair, PairsEnd, Rollback)
-_SNAPSHOTS: tuple[type[AnySnapshot], ...] = (RewardSnapshot, TextSnapshot, AdapterSnapshot)
-_Snapshot = TypeVar("_Snapshot", bound=AnySnapshot)
+_SEALED: tuple[type[Sealed], ...] = (RewardSnapshot, TextSnapshot, AdapterSnapshot, Checkpoint)
+_Sealed = TypeVar("_Sealed", bound=Sealed)
 _KNOWN: dict[type, tuple[str, ...]] = {
     cls: tuple(f.name for f in fields(cls) if f.name != "extras")
-    for cls in (CriticResult, *_TRACE, *_PAIRS, *_SNAPSHOTS, FinetuneEvent, Candidate)
+    for cls in (CriticResult, *_TRACE, *_PAIRS, *_SEALED, FinetuneEvent, Candidate)
 }
 # msgspec learns a class at its first use, and a thread that uses it meanwhile crashes the process: here no
 # other thread has them yet.
@@ -94,12 +93,6 @@ def decode_trace(raw: bytes, source: str) -> TraceMessage:
 def decode_pair(raw: bytes, source: str) -> PairMessage:
     """Decode a value of the pairs topic, or a line of ``pairs.jsonl``. Raises ContractError."""
     message: PairMessage = _decode(raw, source, _PAIRS)
-    if isinstance(message, Rollback):
-        carried = decode_snapshot(message.snapshot.encode(), f"{source}: snapshot")
-        if carried.model != message.model:
-            raise ContractError(
-                f"{source}: model {message.model!r} cannot be rolled back to one of {carried.model!r}"
-            )
     return message
 
 
@@ -128,9 +121,9 @@ def decode_snapshot(raw: bytes, source: str) -> RewardSnapshot:
     return decode_snapshot_of(RewardSnapshot, raw, source)
 
 
-def decode_snapshot_of(kind: type[_Snapshot], raw: bytes, source: str) -> _Snapshot:
-    """As ``decode_snapshot``, for any kind of snapshot."""
-    snapshot = _decode(raw, source, _SNAPSHOTS)
+def decode_snapshot_of(kind: type[_Sealed], raw: bytes, source: str) -> _Sealed:
+    """As ``decode_snapshot``, for any kind of snapshot, and for the JSON of a checkpoint."""
+    snapshot = _decode(raw, source, _SEALED)
     # Over the fields in the order in which they stand, which may be those of a later version.
     if snapshot.checksum != _sha256({**orjson.loads(raw), "checksum": ""}):
         raise ContractError(
@@ -157,14 +150,13 @@ def decode_candidate(raw: bytes, source: str) -> Candidate:
 
 
 def encode(message: Message) -> bytes:
-    """The one byte format of a message; snapshots are indented, since people read them.
+    """The one byte format of a message.
 
     Raises NotFinite where a number is not finite, ContractError where a text is not valid Unicode.
     """
     unfolded = _unfold(message)
-    option = orjson.OPT_INDENT_2 if isinstance(message, _SNAPSHOTS) else 0
     try:
-        raw = orjson.dumps(unfolded, option=option)
+        raw = orjson.dumps(unfolded, option=orjson.OPT_SERIALIZE_NUMPY)
     except TypeError as error:
         raise ContractError(f"{type(message).SCHEMA}: cannot be written as JSON: {error}") from None
     if b"null" in raw:  # orjson writes NaN and infinity as null, which reads back as something else
@@ -172,12 +164,12 @@ def encode(message: Message) -> bytes:
     return raw
 
 
-def checksum(snapshot: AnySnapshot) -> str:
+def checksum(snapshot: Sealed) -> str:
     """SHA-256 (hex) of the snapshot's bytes with an empty checksum."""
     return _sha256(_unfold(replace(snapshot, checksum="")))
 
 
-def sealed(snapshot: _Snapshot) -> _Snapshot:
+def sealed(snapshot: _Sealed) -> _Sealed:
     """The snapshot with its checksum filled in."""
     return replace(snapshot, checksum=checksum(snapshot))
 
@@ -196,7 +188,7 @@ def json_schema(contract: type[Message]) -> dict[str, Any]:
 
 
 def _sha256(snapshot: dict[str, Any]) -> str:
-    return hashlib.sha256(orjson.dumps(snapshot, option=orjson.OPT_INDENT_2)).hexdigest()
+    return hashlib.sha256(orjson.dumps(snapshot, option=orjson.OPT_SERIALIZE_NUMPY)).hexdigest()
 
 
 def _decode(raw: bytes, source: str, accepted: tuple[type[Any], ...]) -> Any:
@@ -237,9 +229,6 @@ def _fold(obj: dict[str, Any], cls: type) -> dict[str, Any]:
 def _unfold(message: Any) -> dict[str, Any]:
     cls = type(message)
     obj = {name: getattr(message, name) for name in _KNOWN[cls]}
-    for name in _LEFT_OUT_IF_EMPTY.get(cls, ()):
-        if not obj[name]:
-            del obj[name]
     for name in _NESTED.get(cls, {}):
         obj[name] = [_unfold(item) for item in obj[name]]
     return {**obj, **message.extras}

@@ -169,7 +169,7 @@ class PairsEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardSnapshot:
-    """A reward model, the evidence for it, and the learner's whole state: a checkpoint anyone can read.
+    """A reward model and the evidence for it: all that scoring needs. What learning needs is a Checkpoint.
 
     The probability that a is preferred to b is σ(Σ_j weights[j] · (a_j − b_j) / scales[j]), where a critic
     that is missing on either side contributes 0. Features are critics (``flicker.quality``) and contexts, see
@@ -202,9 +202,41 @@ class RewardSnapshot:
     topic_ids: dict[str, str] = field(default_factory=dict)
     """Topic to the id that Kafka gave it: one that is deleted and made again counts its offsets anew."""
     base: str = ""
-    """Checksum of the snapshot from which learning went on where the pairs topic was made again."""
-    learner: dict[str, Any]
-    """The learner's state; opaque to everyone but the learner."""
+    """Checksum of the checkpoint from which learning went on where the pairs topic was made again."""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    """Which learner made it: its name under ``learner``, and its ``parameters``."""
+    references: dict[str, str] = field(default_factory=dict)
+    """Shared context to the value for which the critics' own weights are; others add to them."""
+    checksum: str = ""
+    """SHA-256 over the message with this field empty."""
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A preference learner's whole state: what recovery and a rollback go on from.
+
+    It is under a key of its own on the snapshots topic, and rarer than snapshots. Learning again from its
+    stamp on gives the snapshots that were published since, bit for bit.
+    """
+
+    SCHEMA: ClassVar[str] = "tribrain.checkpoint/1"
+    KIND: ClassVar[Literal["checkpoint"]] = "checkpoint"
+
+    schema: str = SCHEMA
+    model: str
+    version: Count
+    """Of the learner; see RewardSnapshot."""
+    snapshot: str
+    """Checksum of the RewardSnapshot of this state, whether it was published or not."""
+    consumed: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Topic to partition to next offset."""
+    topic_ids: dict[str, str] = field(default_factory=dict)
+    """Topic to the id that Kafka gave it."""
+    base: str = ""
+    """Checksum of the checkpoint from which learning went on where the pairs topic was made again."""
+    state: dict[str, Any]
+    """Opaque to everyone but the learner."""
     checksum: str = ""
     """SHA-256 over the message with this field empty."""
     extras: dict[str, Any] = field(default_factory=dict)
@@ -292,8 +324,8 @@ class Rollback:
     schema: str = SCHEMA
     model: str
     reason: str = ""
-    snapshot: str
-    """The earlier RewardSnapshot as it was published: its JSON, checksum included."""
+    checkpoint: str
+    """The earlier Checkpoint: its zstd bytes in base64."""
     extras: dict[str, Any] = field(default_factory=dict)
 
 
@@ -362,9 +394,15 @@ class Candidate:
 TraceMessage = TraceEvent | RunEnd | RunClosed
 PairMessage = PreferencePair | PairsEnd | Rollback
 AnySnapshot = RewardSnapshot | TextSnapshot | AdapterSnapshot
-Message = TraceMessage | PairMessage | AnySnapshot | FinetuneEvent
+Sealed = AnySnapshot | Checkpoint
+"""What carries a checksum of itself."""
+Message = TraceMessage | PairMessage | Sealed | FinetuneEvent
 
 
-def snapshot_key(model: str, kind: SnapshotKind = "bt") -> str:
-    """Key on the snapshots topic, and what its one writer is known by: a model has one of each kind."""
-    return model if kind == "bt" else f"{model}:{kind}"
+TopicKind = SnapshotKind | Literal["checkpoint", "base"]
+"""What is on the snapshots topic. A base is a checkpoint that later ones and snapshots went on from."""
+
+
+def snapshot_key(model: str, kind: TopicKind = "bt") -> str:
+    """Key on the snapshots topic: ``bt:default``. No two models or kinds share one, whatever their names."""
+    return f"{kind}:{model}"

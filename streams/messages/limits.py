@@ -18,9 +18,9 @@ values past the broker, and a file knows no broker."""
 MAX_SNAPSHOT_BYTES = 16 << 20
 """Of a snapshot or a checkpoint."""
 MAX_PAIR_BYTES = 2 * MAX_SNAPSHOT_BYTES + (2 << 20)
-"""Of a value on the pairs topic. A rollback carries a snapshot as a JSON text, in which every byte may need
-another before it. A pair has the texts, contexts and scores of two trace events, which is less: a number may
-be written 3.8 times as long as it was read, and names of critics are written once a score."""
+"""Of a value on the pairs topic. A rollback carries a checkpoint in base64, a third longer. A pair has the
+texts, contexts and scores of two trace events: a number may be written 3.8 times as long as it was read, and
+names of critics are written once a score."""
 MAX_DEAD_LETTER_BYTES = 2 << 20
 """Of a dead letter. All that a topic with a broker's default ``message.max.bytes`` takes fits in whole."""
 ENVELOPE_BYTES = 64 << 10

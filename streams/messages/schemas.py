@@ -14,6 +14,7 @@ from streams.files import write_atomically
 from streams.messages.codec import json_schema
 from streams.messages.contracts import (
     AdapterSnapshot,
+    Checkpoint,
     FinetuneEvent,
     Message,
     PairsEnd,
@@ -32,8 +33,8 @@ _CHANNELS: dict[str, tuple[str, str, tuple[type[Message], ...]]] = {
     "pairs": ("tribrain.pairs", "The reward model's name", (PreferencePair, PairsEnd, Rollback)),
     "snapshots": (
         "tribrain.snapshots",
-        "The reward model's name, and a colon and the kind for other kinds than bt",
-        (RewardSnapshot, TextSnapshot, AdapterSnapshot),
+        "Kind and model with a colon between: bt:default, text:default, lora:default, checkpoint:default",
+        (RewardSnapshot, TextSnapshot, AdapterSnapshot, Checkpoint),
     ),
     "finetune": ("tribrain.finetune", "The reward model's name", (FinetuneEvent,)),
 }
@@ -68,7 +69,7 @@ def _asyncapi(contracts: list[type[Message]]) -> dict[str, Any]:
             "messages": {
                 c.__name__: {
                     "name": c.SCHEMA,
-                    "contentType": "application/json",
+                    "contentType": "application/zstd" if c is Checkpoint else "application/json",
                     "payload": {
                         "schemaFormat": "application/schema+json;version=draft-2020-12",
                         "schema": {"$ref": f"{c.__name__}.json"},

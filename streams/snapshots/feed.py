@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Collection
+from contextlib import closing
+from functools import partial
 from typing import Generic, Self
 
 from streams.kafka.follow import TopicFollower
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
-from streams.messages.codec import ContractError, OtherModel, decode_snapshot
-from streams.messages.contracts import RewardSnapshot
+from streams.messages.codec import ContractError, decode_snapshot_of
+from streams.messages.contracts import RewardSnapshot, snapshot_key
+from streams.messages.held import Held, held_of
 from streams.messages.stored import StoredMessage
+from streams.snapshots.newest import read_newest
 from streams.snapshots.serving import NotNewer, ServingSnapshot, Snapshot
 
 log = logging.getLogger(__name__)
@@ -21,10 +24,12 @@ log = logging.getLogger(__name__)
 class FeedOf(Generic[Snapshot]):
     """Follows one kind of snapshots of a model in a daemon thread; no method waits for the broker.
 
-    ``critics`` are the names of the run's critics. ``refused`` counts by reason the snapshots that were not
-    taken, as ServingSnapshot does. ``on_snapshot`` is called in the feed's thread for each one that was, in
-    the order of versions. A broker that is
-    away only means that nothing new comes in; the feed goes on when it is back.
+    Messages of other models and kinds are passed over by their key. ``critics`` are the names of the run's
+    critics. ``refused`` counts by reason the snapshots that were not taken, as ServingSnapshot does.
+    ``on_snapshot`` is called in the feed's thread for each one that was, in the order of versions; what it
+    raises is counted in ``errors``, and the snapshot is in use all the same. A broker that is away only means
+    that nothing new comes in; the feed goes on when it is back. ``errors`` and ``silent_s`` tell whether
+    ``latest`` can be out of date.
     """
 
     def __init__(
@@ -36,6 +41,7 @@ class FeedOf(Generic[Snapshot]):
         critics: Collection[str] = (),
         on_snapshot: Callable[[Snapshot], None] | None = None,
     ) -> None:
+        self._key = snapshot_key(model, kind.KIND).encode()
         self._serving = ServingSnapshot(kind, model, critics=critics)
         self._on_snapshot = on_snapshot
         self._follower = TopicFollower(settings, (settings.snapshots_topic,), self._take)
@@ -50,6 +56,16 @@ class FeedOf(Generic[Snapshot]):
     def refused(self) -> dict[str, int]:
         return dict(self._serving.refused)
 
+    @property
+    def errors(self) -> dict[str, int]:
+        """Errors of the client of Kafka and of ``on_snapshot``, by the name of the exception's class."""
+        return dict(self._follower.errors)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the broker was last heard; some while it is there."""
+        return self._follower.silent_s
+
     def latest(self) -> Snapshot | None:
         """The newest snapshot so far; None where there is none yet."""
         return self._serving.snapshot
@@ -59,11 +75,13 @@ class FeedOf(Generic[Snapshot]):
         self._follower.close()
 
     def _take(self, message: StoredMessage) -> None:
+        if message.key != self._key:
+            return
         try:
             snapshot = self._serving.offer(message.value, message.source)
         except ContractError as error:
-            # Those of others, and what is read again after an error, are no news.
-            is_usual = isinstance(error, OtherModel | NotNewer)
+            # What is read again after an error is no news.
+            is_usual = isinstance(error, NotNewer)
             log.log(logging.DEBUG if is_usual else logging.WARNING, "snapshot refused: %s", error)
             return
         if self._on_snapshot is not None:
@@ -91,11 +109,9 @@ def read_latest_of(
 
     Raises BadInput where the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
     """
-    newest = ServingSnapshot(kind, model)
-    for message in read_topic(settings, settings.snapshots_topic, timeout_s=timeout_s):
-        with suppress(ContractError):
-            newest.offer(message.value, message.source)
-    return newest.snapshot
+    key = snapshot_key(model, kind.KIND).encode()
+    newest = read_newest(settings, {key: partial(decode_snapshot_of, kind)}, timeout_s)
+    return newest[key][1] if key in newest else None
 
 
 def read_latest_snapshot(settings: Settings, model: str, timeout_s: float = 10.0) -> RewardSnapshot | None:
@@ -103,32 +119,10 @@ def read_latest_snapshot(settings: Settings, model: str, timeout_s: float = 10.0
     return read_latest_of(RewardSnapshot, settings, model, timeout_s)
 
 
-def read_snapshots(
-    settings: Settings, timeout_s: float = 10.0
-) -> dict[str, list[tuple[StoredMessage, RewardSnapshot]]]:
-    """Every usable snapshot that the topic still holds, by model, oldest first, with its message.
+def read_held(settings: Settings, timeout_s: float = 10.0) -> dict[str, Held]:
+    """What the topic still holds of every model that weighs critics, by model.
 
     Raises BadInput where the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
     """
-    held: dict[str, list[tuple[StoredMessage, RewardSnapshot]]] = {}
-    for message, snapshot in _in_order_of_versions(settings, timeout_s):
-        held.setdefault(snapshot.model, []).append((message, snapshot))
-    return held
-
-
-def read_latest_snapshots(settings: Settings, timeout_s: float = 10.0) -> dict[str, RewardSnapshot]:
-    """The newest snapshot of every model on the topic now, by model. Raises BadInput as above."""
-    return {snapshot.model: snapshot for _, snapshot in _in_order_of_versions(settings, timeout_s)}
-
-
-def _in_order_of_versions(
-    settings: Settings, timeout_s: float
-) -> Iterator[tuple[StoredMessage, RewardSnapshot]]:
-    """What can be used; of each model only what is newer than all before it."""
-    newest: dict[str, int] = {}
-    for message in read_topic(settings, settings.snapshots_topic, timeout_s=timeout_s):
-        with suppress(ContractError):
-            snapshot = decode_snapshot(message.value, message.source)
-            if snapshot.version > newest.get(snapshot.model, -1):
-                newest[snapshot.model] = snapshot.version
-                yield message, snapshot
+    with closing(read_topic(settings, settings.snapshots_topic, timeout_s=timeout_s)) as messages:
+        return held_of(messages)

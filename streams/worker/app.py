@@ -23,6 +23,7 @@ from faust.types import TP
 
 from streams.fail_points import reach
 from streams.kafka.settings import Settings
+from streams.messages.checkpoints import checkpoint_message
 from streams.messages.limits import MAX_PAIR_BYTES, topic_bytes
 from streams.messages.stored import Outgoing, StoredMessage
 from streams.worker.stages import PairStage, TraceStage, Writer
@@ -108,8 +109,10 @@ def build_app(
     async def publish_snapshots() -> None:
         async with publishing:
             covered = [(queue, len(queue)) for tp, queue in unacked.items() if tp[0] == settings.pairs_topic]
-            for model, snapshot in pair_stage.take_snapshots():
-                await writers[model].publish(snapshot)
+            snapshots = dict(pair_stage.take_snapshots())
+            for model, checkpoint in pair_stage.take_checkpoints():
+                state = await asyncio.to_thread(checkpoint_message, checkpoint, settings.snapshots_topic)
+                await writers[model].publish(*filter(None, [snapshots.get(model)]), state)
                 reach("learner.snapshot-published")
             for queue, count in covered:
                 for _ in range(min(count, len(queue))):
@@ -160,11 +163,11 @@ def build_app(
             if not pair_stage.is_restored(decoded.model):
                 before = assignment
                 writer = writers.setdefault(decoded.model, writer_of(decoded.model))
-                snapshot = await writer.open()
+                recovered = await writer.open()
                 reach("learner.opened")
                 if assignment != before:
                     return
-                pair_stage.restore(decoded.model, snapshot)
+                pair_stage.restore(decoded.model, recovered.checkpoint, recovered.published)
             pair_stage.learn(message, decoded)
         reach("learner.learnt")
         note(event, message, await publish([]))

@@ -44,7 +44,7 @@ CANDIDATE, BEST = judged({"quality": 0.9}), judged({"quality": 0.4}, iter_idx=1)
 
 
 def put(settings: Settings, *values: bytes) -> None:
-    list(produce(settings, [Outgoing(settings.snapshots_topic, b"default", value) for value in values]))
+    list(produce(settings, [Outgoing(settings.snapshots_topic, b"bt:default", value) for value in values]))
 
 
 def test_snapshots_that_cannot_be_used_are_refused_and_counted_and_the_one_in_use_stays(
@@ -124,7 +124,7 @@ def filler(number: int) -> bytes:
     return encode(sealed(
         RewardSnapshot(
             model=f"filler-{number}", version=1, gate="shadow", statement=padding, feature_names=(),
-            feature_hash=feature_hash([]), weights={}, scales={}, labels={}, metrics={}, learner={},
+            feature_hash=feature_hash([]), weights={}, scales={}, labels={}, metrics={},
         )
     ))  # fmt: skip
 
@@ -136,7 +136,7 @@ def test_the_newest_snapshot_survives_a_long_pause_of_the_log_cleaner_and_the_co
     runs, more = random_runs(20, seed=62), random_runs(10, seed=63, prefix="more")
 
     def held() -> int:
-        return sum(m.key == b"default" for m in read_topic(settings, settings.snapshots_topic))
+        return sum(m.key == b"bt:default" for m in read_topic(settings, settings.snapshots_topic))
 
     with broker.up():
         topic = (settings, ConfigResourceType.TOPIC, settings.snapshots_topic)

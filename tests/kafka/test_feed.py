@@ -29,15 +29,13 @@ def _snapshot(version: int, model: str = "default") -> RewardSnapshot:
             scales={"overall.quality": 1.0},
             labels={},
             metrics={},
-            learner={},
         )
     )
 
 
-def _write(settings: Settings, *values: bytes) -> None:
+def _write(settings: Settings, *values: bytes, key: bytes = b"bt:default") -> None:
     producer = KafkaProducer(**producer_config(settings))
-    # One key, so that they are in one partition and stay in order on every broker.
-    sent = [producer.send(settings.snapshots_topic, value, b"key") for value in values]
+    sent = [producer.send(settings.snapshots_topic, value, key) for value in values]
     for future in sent:
         future.get(timeout=10)
     producer.close()
@@ -65,13 +63,34 @@ def test_the_feed_picks_up_snapshots_that_come_later(in_memory_settings: Setting
         wait_until(lambda: feed.latest() == _snapshot(2))
 
 
-def test_a_callback_that_raises_does_not_end_the_feed(in_memory_settings: Settings) -> None:
+def test_a_callback_that_raises_is_counted_and_does_not_end_the_feed(in_memory_settings: Settings) -> None:
     def fail(_: RewardSnapshot) -> None:
         raise ValueError("a bug of the caller")
 
     with SnapshotFeed(in_memory_settings, on_snapshot=fail) as feed:
         _write(in_memory_settings, encode(_snapshot(1)), encode(_snapshot(2)))
-        wait_until(lambda: feed.latest() == _snapshot(2))
+        wait_until(lambda: feed.errors == {"ValueError": 2})
+        assert feed.latest() == _snapshot(2)
+
+
+def test_messages_of_other_models_and_kinds_are_passed_over_undecoded(in_memory_settings: Settings) -> None:
+    """Decoded, each of these would be counted as refused."""
+    with SnapshotFeed(in_memory_settings) as feed:
+        for key in (b"bt:another", b"text:default", b"checkpoint:default", b"base:0:default"):
+            _write(in_memory_settings, b"never any good", key=key)
+        _write(in_memory_settings, encode(_snapshot(1)))
+        wait_until(lambda: feed.latest() == _snapshot(1))
+        assert feed.refused == {}
+
+
+def test_a_feed_says_for_how_long_it_has_heard_nothing(in_memory_settings: Settings) -> None:
+    with (
+        SnapshotFeed(in_memory_settings) as heard,
+        SnapshotFeed(Settings(bootstrap_servers="127.0.0.1:9")) as deaf,
+    ):
+        _write(in_memory_settings, encode(_snapshot(1)))
+        wait_until(lambda: heard.latest() is not None)
+        assert heard.silent_s < deaf.silent_s
 
 
 def test_without_a_broker_there_is_no_snapshot_and_no_error() -> None:
@@ -83,8 +102,9 @@ def test_without_a_broker_there_is_no_snapshot_and_no_error() -> None:
 
 def test_the_latest_snapshot_of_a_model_is_read_past_those_of_others(settings: Settings) -> None:
     assert read_latest_snapshot(settings, "default") is None
-    versions = [_snapshot(1), _snapshot(2), _snapshot(7, "another")]
-    _write(settings, *(encode(snapshot) for snapshot in versions), encode(replace(_snapshot(9), version=8)))
+    _write(settings, encode(_snapshot(1)), encode(_snapshot(2)))
+    _write(settings, encode(_snapshot(7, "another")), key=b"bt:another")
+    _write(settings, encode(replace(_snapshot(9), version=8)))
     assert read_latest_snapshot(settings, "default") == _snapshot(2)
 
 

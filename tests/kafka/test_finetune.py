@@ -164,7 +164,7 @@ def test_an_active_reward_that_was_published_selects_and_judges(
     settings: Settings, made: Path, tmp_path: Path
 ) -> None:
     reward = snapshot({"blur.quality": 2.0, "goal_reached.task": 4.0}, version=4)
-    outgoing = Outgoing(settings.snapshots_topic, b"default", encode(reward))
+    outgoing = Outgoing(settings.snapshots_topic, b"bt:default", encode(reward))
     list(produce(settings, [outgoing]))
     publish(settings, made)
     ended = run(settings, words(settings, made, tmp_path / "work", "--once"))

@@ -16,7 +16,7 @@ from streams.messages.codec import decode_snapshot, encode, sealed
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.dead_letters import pending_letters
 from streams.messages.stored import Outgoing, StoredMessage
-from streams.snapshots.feed import read_snapshots
+from streams.snapshots.feed import read_held
 from tests.factories import event, pair, run
 from tests.kafka.test_trainer import (
     interleaved,
@@ -26,9 +26,10 @@ from tests.kafka.test_trainer import (
     wait_until_learnt,
 )
 from tests.services import trainer
+from tests.states import held
 from tests.waiting import wait_until
 from trainers.estimators import LEARNERS
-from trainers.relearn import relearn
+from trainers.relearn import one_log, relearn
 
 
 def learn_some(settings: Settings, *options: str) -> RewardSnapshot:
@@ -42,16 +43,16 @@ def test_every_published_snapshot_is_what_the_log_gives(
     learner: str, settings: Settings, tribrain: Any, tmp_path: Path
 ) -> None:
     last = learn_some(settings, "--learner", learner)
-    assert last.learner["trusted"]["learner"] == learner
+    assert last.recipe["learner"] == learner
     assert bool(last.covariance) is (learner == "laplace")
     code, listed = tribrain("snapshots", "list")
     versions = [row["version"] for row in listed["snapshots"]]
     assert (code, versions[-1]) == (0, last.version)
     assert versions == sorted(set(versions))
-    assert tribrain("snapshots", "verify") == (
-        0,
-        {"verified": len(versions), "differing": [], "of_earlier_log": 0},
-    )
+    code, verified = tribrain("snapshots", "verify")
+    assert (code, verified["verified"], verified["differing"]) == (0, len(versions), [])
+    assert verified["checkpoints_verified"] >= 1
+    assert (verified["checkpoints_differing"], verified["of_earlier_log"]) == ([], 0)
     assert tribrain("snapshots", "show")[1] == orjson.loads(encode(last))
     code, replayed = tribrain("replay", "--out", str(tmp_path))
     assert (code, replayed["identical_to_published"]) == (0, True)
@@ -66,7 +67,7 @@ def test_a_model_goes_on_with_its_own_learner_and_refuses_another(settings: Sett
     assert "model 'default' is learnt by laplace" in refused.said
     with trainer(settings):
         after = wait_until_learnt(settings, 13)
-    assert after.learner["trusted"]["learner"] == "laplace"
+    assert after.recipe["learner"] == "laplace"
     assert sum(after.labels.values()) == sum(before.labels.values()) + 1
 
 
@@ -75,7 +76,7 @@ def test_a_snapshot_that_the_log_does_not_give_is_found(settings: Settings, trib
     forged = sealed(
         dataclasses.replace(last, version=last.version + 1, weights=dict.fromkeys(last.weights, 9.0))
     )
-    list(produce(settings, [Outgoing(settings.snapshots_topic, b"default", encode(forged))]))
+    list(produce(settings, [Outgoing(settings.snapshots_topic, b"bt:default", encode(forged))]))
     code, verified = tribrain("snapshots", "verify")
     assert (code, verified["differing"]) == (1, [forged.version])
     assert tribrain("snapshots", "verify", "--version", str(last.version))[0] == 0
@@ -84,7 +85,8 @@ def test_a_snapshot_that_the_log_does_not_give_is_found(settings: Settings, trib
 def test_a_snapshot_of_offsets_that_the_log_does_not_have_is_no_match(settings: Settings) -> None:
     last = learn_some(settings)
     beyond = dataclasses.replace(last, consumed={settings.pairs_topic: {"0": 10_000}})
-    (verdict,) = relearn(read_topic(settings, settings.pairs_topic), [beyond], settings.pairs_topic)
+    recorded = read_topic(settings, settings.pairs_topic)
+    (verdict,) = relearn(recorded, [beyond], settings.pairs_topic, one_log(held(last)))
     assert not verdict.identical
 
 
@@ -105,7 +107,7 @@ def test_a_log_that_does_not_agree_is_found(fault: str, settings: Settings, trib
         list(produce(settings, [Outgoing(settings.pairs_topic, b"default", encode(forged_pair))]))
     else:
         forged = sealed(dataclasses.replace(last, version=last.version + 1))
-        list(produce(settings, [Outgoing(settings.snapshots_topic, b"default", encode(forged))]))
+        list(produce(settings, [Outgoing(settings.snapshots_topic, b"bt:default", encode(forged))]))
     code, verified = tribrain("verify-state")
     assert (code, verified["consistent"]) == (1, False)
     (report,) = verified["models"]
@@ -182,6 +184,6 @@ def test_a_letter_read_twice_is_listed_once() -> None:
 
 def test_all_held_snapshots_are_read_in_the_order_of_versions(settings: Settings) -> None:
     last = learn_some(settings)
-    held = [snapshot for _, snapshot in read_snapshots(settings)["default"]]
-    assert held[-1] == decode_snapshot(encode(last), "test")
-    assert len(held) > 1
+    snapshots = [snapshot for _, snapshot in read_held(settings)["default"].snapshots]
+    assert snapshots[-1] == decode_snapshot(encode(last), "test")
+    assert len(snapshots) > 1

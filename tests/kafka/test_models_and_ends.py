@@ -10,7 +10,7 @@ from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
 from streams.messages.codec import decode_trace, encode
 from streams.messages.contracts import PairsEnd, RewardSnapshot, RunEnd, TraceEvent
-from streams.snapshots.feed import SnapshotFeed, read_latest_snapshot, read_snapshots
+from streams.snapshots.feed import SnapshotFeed, read_held, read_latest_snapshot
 from streams.spool.publish_now import publish_messages
 from tests.factories import event, run
 from tests.kafka.test_trainer import (
@@ -112,7 +112,7 @@ def test_a_version_that_is_not_held_any_more_is_learnt_again_to_go_back_to_it(
     with trainer(settings, "--snapshot-every-pairs", "1000000"):
         publish(settings, interleaved(random_runs(8, seed=49), seed=50))
         latest = wait_until_learnt(settings, 8)
-    held = {snapshot.version for _, snapshot in read_snapshots(settings)["default"]}
+    held = {snapshot.version for _, snapshot in read_held(settings)["default"].snapshots}
     version = next(v for v in range(7, latest.version) if v not in held)
     assert tribrain("snapshots", "rollback", "--version", str(version))[0] == 0
     with trainer(settings):

@@ -15,7 +15,7 @@ from streams.kafka.settings import Settings
 from streams.messages.codec import decode_trace, encode
 from streams.messages.contracts import PreferencePair, RewardSnapshot, RunEnd, TraceEvent
 from streams.messages.files import read_pairs, read_snapshot
-from streams.snapshots.feed import read_snapshots
+from streams.snapshots.feed import read_held
 from tests.kafka.test_models_and_ends import has_learnt, newest, of_family, wait_for_ends
 from tests.kafka.test_trainer import (
     interleaved,
@@ -81,7 +81,7 @@ def test_the_log_up_to_a_bound_gives_the_snapshot_that_was_published_then(
 def test_an_earlier_bound_than_any_snapshot_has_nothing_to_compare_with(
     log: Log, tribrain: Any, tmp_path: Path
 ) -> None:
-    held = read_snapshots(log.settings)["default"]
+    held = read_held(log.settings)["default"].snapshots
     first_stamp = min(s.consumed[log.settings.pairs_topic]["0"] for _, s in held)
     code, replayed = tribrain("replay", "--to-offset", str(first_stamp - 1), "--out", str(tmp_path))
     assert (code, replayed["identical_to_published"]) == (0, None)

@@ -28,7 +28,7 @@ def publish(settings: Settings) -> int:
     async def write() -> None:
         writer = SnapshotWriter(settings, "default")
         await writer.open()
-        await writer.publish(Outgoing(settings.snapshots_topic, b"default", encode(reward)))
+        await writer.publish(Outgoing(settings.snapshots_topic, b"bt:default", encode(reward)))
         await writer.close()
 
     asyncio.run(write())

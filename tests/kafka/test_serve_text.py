@@ -185,8 +185,8 @@ def test_beside_a_trainer_each_has_its_own_snapshots(settings: Settings) -> None
     assert dict(text.labels) == dict(preference.labels) == {"critic": 2}
     assert read_latest_snapshot(settings, "default") == preference
     keys = {m.key: m.value for m in read_topic(settings, settings.snapshots_topic)}
-    assert set(keys) == {b"default", b"default:text"}
-    assert decode_snapshot_of(RewardSnapshot, keys[b"default"], "key default") == preference
+    assert set(keys) == {b"bt:default", b"checkpoint:default", b"text:default"}
+    assert decode_snapshot_of(RewardSnapshot, keys[b"bt:default"], "key") == preference
 
 
 def test_it_works_on_the_in_memory_broker(in_memory_settings: Settings) -> None:

@@ -12,6 +12,7 @@ from streams.kafka.settings import Settings, no_broker_answers
 from streams.kafka.topics import create_topics
 from streams.local_broker.apache_kafka import LocalBroker
 from streams.local_broker.jars import KafkaJars
+from streams.messages.checkpoints import Recovery, checkpoint_message
 from streams.messages.codec import encode
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.stored import Outgoing
@@ -21,6 +22,7 @@ from streams.snapshots.writer import SnapshotWriter
 from tests.factories import pair, run
 from tests.kafka.test_trainer import publish, wait_until_learnt
 from tests.services import trainer
+from tests.states import checkpoint_of
 from tests.waiting import let_time_pass, wait_until
 from trainers.learner import PreferenceLearner
 
@@ -29,7 +31,7 @@ def snapshot(settings: Settings, n_pairs: int, model: str = "default") -> Outgoi
     learner = PreferenceLearner(model)
     for i in range(n_pairs):
         learner.on_message(pair({"a.x": 1.0}, {"a.x": i / n_pairs}, task_id=str(i), model=model))
-    return Outgoing(settings.snapshots_topic, model.encode(), encode(learner.snapshot()))
+    return Outgoing(settings.snapshots_topic, f"bt:{model}".encode(), encode(learner.snapshot()))
 
 
 def latest(settings: Settings, model: str = "default") -> RewardSnapshot | None:
@@ -37,18 +39,23 @@ def latest(settings: Settings, model: str = "default") -> RewardSnapshot | None:
 
 
 def test_a_writer_reads_what_the_one_before_it_has_published(settings: Settings) -> None:
-    async def scenario() -> RewardSnapshot | None:
+    learner = PreferenceLearner()
+    learner.on_message(pair({"a.x": 1.0}, {"a.x": 0.0}))
+    checkpoint = checkpoint_of(learner)
+
+    async def scenario() -> Recovery:
         first, second = SnapshotWriter(settings, "default"), SnapshotWriter(settings, "default")
-        assert await first.open() is None
-        await first.publish(snapshot(settings, 3))
+        assert await first.open() == Recovery(None, 0)
+        await first.publish(snapshot(settings, 3), checkpoint_message(checkpoint, settings.snapshots_topic))
         await first.close()
         found = await second.open()
         await second.close()
         return found
 
     found = asyncio.run(scenario())
-    assert found is not None
-    assert found.version == 3
+    assert found.published == 3
+    assert found.checkpoint is not None
+    assert found.checkpoint.checksum == checkpoint.checksum
 
 
 def test_an_older_writer_is_fenced_off_and_what_it_writes_is_never_seen(settings: Settings) -> None:

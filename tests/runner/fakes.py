@@ -38,7 +38,6 @@ def snapshot(
             scales=dict.fromkeys(weights, 0.25),
             labels={"human": version},
             metrics={},
-            learner={},
         )
     )
 

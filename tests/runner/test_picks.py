@@ -203,7 +203,7 @@ def test_a_file_that_is_sorted_by_domain_is_not_learnt_in_its_order() -> None:
 
 def test_in_a_random_order_no_drift_is_looked_for() -> None:
     """On real preferences every alarm was a false one, and made the result depend on the order."""
-    assert learn(pairs(10)).snapshot.learner["trusted"]["parameters"]["drift_delta"] == 0.0
+    assert learn(pairs(10)).snapshot.recipe["parameters"]["drift_delta"] == 0.0
 
 
 def test_one_seed_gives_the_same_figures() -> None:

@@ -11,7 +11,6 @@ from streams.messages.contracts import Message, Rollback
 from streams.messages.selection import Selection, select_pairs, select_runs
 from streams.messages.stored import StoredMessage
 from tests.factories import pair, run
-from tests.runner.fakes import snapshot
 
 RUN_A, RUN_B = run([0.1, 0.9]), run([0.2, 0.3], run_id="run-b")
 
@@ -104,7 +103,7 @@ def test_pairs_are_selected_one_by_one(selection: Selection, selected: list[int]
 
 
 def test_a_rollback_is_of_no_run_and_stays_where_runs_are_not_selected() -> None:
-    rollback = stored([Rollback(model="default", snapshot=encode(snapshot()).decode())])
+    rollback = stored([Rollback(model="default", checkpoint="")])
     assert list(select_pairs(rollback, Selection(until_ms=99_000))) == rollback
     assert list(select_pairs(rollback, Selection(runs=frozenset({"run-a"})))) == []
 

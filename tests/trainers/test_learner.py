@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from streams.errors import BadInput
-from streams.messages.codec import decode_snapshot, encode
+from streams.messages.checkpoints import rollback_to
+from streams.messages.codec import encode
 from streams.messages.contracts import (
     LabelSource,
     PairMessage,
     PairsEnd,
     PreferencePair,
-    RewardSnapshot,
     Rollback,
 )
 from tests.factories import pair
+from tests.states import checkpoint_of, read_back
 from trainers import open_tasks
 from trainers.bradley_terry import critics_mean, prob_prefer
 from trainers.estimators import LEARNERS, LearnerName, Recipe
@@ -67,12 +68,11 @@ def test_what_people_prefer_wins_over_the_critics() -> None:
     assert weights["goal.task"] > 3 * max(abs(weights["flicker.quality"]), abs(weights["blur.quality"]))
 
 
-def test_a_snapshot_is_a_checkpoint_that_goes_on_to_the_bit() -> None:
+def test_a_state_goes_on_to_the_bit() -> None:
     messages = tasks(30, seed=2)
     whole = encode(learnt(messages).snapshot())
     for cut in (1, 7, 40, len(messages) - 1):
-        stored = encode(learnt(messages[:cut]).snapshot())
-        restored = PreferenceLearner.from_snapshot(decode_snapshot(stored, "test"))
+        restored = read_back(learnt(messages[:cut]))
         for message in messages[cut:]:
             restored.on_message(message)
         assert encode(restored.snapshot()) == whole
@@ -98,7 +98,7 @@ def test_a_judgement_that_comes_after_the_end_of_its_run_is_learnt_once_and_is_n
     assert after.labels == before.labels | {label_source: 1}
     assert after.weights["goal.task"] > before.weights["goal.task"]
     assert {key: after.metrics[key] for key in before.metrics} == before.metrics
-    again = PreferenceLearner.from_snapshot(decode_snapshot(encode(after), "test"))
+    again = read_back(learner)
     assert not again.on_message(vote)
     assert encode(again.snapshot()) == encode(after)
 
@@ -173,18 +173,18 @@ def test_pairs_without_critics_cannot_be_learnt_from() -> None:
         train_on_pairs([pair({}, {})])
 
 
-def rollback_to(snapshot: RewardSnapshot) -> Rollback:
-    return Rollback(model="default", snapshot=encode(snapshot).decode())
+def rollback(earlier: PreferenceLearner) -> Rollback:
+    return rollback_to(checkpoint_of(earlier), "a test")
 
 
 def test_a_rollback_gives_the_earlier_model_under_a_higher_version() -> None:
     messages = tasks(30, seed=3)
     learner = learnt(messages[:70])
-    earlier = learner.snapshot()
+    earlier, back = learner.snapshot(), rollback(learner)
     for message in messages[70:]:
         learner.on_message(message)
     version = learner.version
-    assert learner.on_message(rollback_to(earlier))
+    assert learner.on_message(back)
     again = learner.snapshot()
     assert (again.weights, again.labels, again.metrics) == (earlier.weights, earlier.labels, earlier.metrics)
     assert again.version == version + 1
@@ -193,37 +193,37 @@ def test_a_rollback_gives_the_earlier_model_under_a_higher_version() -> None:
 def test_what_was_rolled_back_is_not_learnt_again_and_what_is_new_is() -> None:
     messages = tasks(30, seed=3)
     learner = learnt(messages[:70])
-    earlier = learner.snapshot()
+    back = rollback(learner)
     for message in messages[70:200]:
         learner.on_message(message)
-    learner.on_message(rollback_to(earlier))
+    learner.on_message(back)
     assert {learner.on_message(message) for message in messages[:200]} == {False}
     assert {learner.on_message(message) for message in messages[200:]} == {True}
 
 
-def test_a_learner_that_rolled_back_goes_on_from_its_snapshot_to_the_bit() -> None:
+def test_a_learner_that_rolled_back_goes_on_from_its_state_to_the_bit() -> None:
     messages: list[PairMessage] = [*tasks(30, seed=4)]
-    messages.insert(150, rollback_to(learnt(tasks(30, seed=4)[:80]).snapshot()))
+    messages.insert(150, rollback(learnt(tasks(30, seed=4)[:80])))
     whole = encode(learnt(messages).snapshot())
     for cut in (149, 151, 170):
-        restored = PreferenceLearner.from_snapshot(learnt(messages[:cut]).snapshot())
+        restored = read_back(learnt(messages[:cut]))
         for message in messages[cut:]:
             restored.on_message(message)
         assert encode(restored.snapshot()) == whole
 
 
 def test_a_rollback_carries_the_model_to_a_learner_that_has_nothing() -> None:
-    earlier = learnt(tasks(10, seed=5)).snapshot()
+    earlier = learnt(tasks(10, seed=5))
     learner = PreferenceLearner()
-    learner.on_message(rollback_to(earlier))
-    assert learner.snapshot().weights == earlier.weights
+    learner.on_message(rollback(earlier))
+    assert learner.snapshot().weights == earlier.snapshot().weights
     assert learner.version == earlier.version + 1
 
 
-def test_a_snapshot_knows_a_bounded_number_of_closed_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_knows_a_bounded_number_of_closed_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_tasks, "REMEMBERED", 5)
     learner = learnt(tasks(9, seed=6))
-    assert len(learner.snapshot().learner["closed"]) == 5
+    assert len(learner.state()["closed"]) == 5
     *_, last = tasks(9, seed=6)
     assert not learner.on_message(last)
 
@@ -234,19 +234,19 @@ def test_one_open_task_too_many_settles_the_oldest_and_loses_no_pair() -> None:
         learner.on_message(pair({"a.b": 0.9}, {"a.b": 0.1}, task_id=f"task-{n % 3}", pair_id=str(n)))
     snapshot = learner.snapshot()
     assert snapshot.labels == {"human": 6}
-    assert len(snapshot.learner["open"]) == 2
+    assert len(learner.state()["open"]) == 2
     assert snapshot.metrics["gate"]["tasks"] == 4
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
-def test_every_learner_goes_on_from_its_snapshot_to_the_bit(learner: LearnerName) -> None:
+def test_every_learner_goes_on_from_its_state_to_the_bit(learner: LearnerName) -> None:
     messages = tasks(40, seed=21)
     whole, half = (PreferenceLearner(recipe=Recipe(learner=learner)) for _ in range(2))
     for message in messages:
         whole.on_message(message)
     for message in messages[:131]:
         half.on_message(message)
-    again = PreferenceLearner.from_snapshot(decode_snapshot(encode(half.snapshot()), "test"))
+    again = read_back(half)
     for message in messages[131:]:
         again.on_message(message)
     assert encode(again.snapshot()) == encode(whole.snapshot())
@@ -323,10 +323,9 @@ FORMER_STATES = {
 def test_a_state_of_another_version_is_bad_input_that_says_what_to_do(
     state: dict[str, object], part: str
 ) -> None:
-    snapshot = learnt(tasks(2, seed=26)).snapshot()
-    older = replace(snapshot, learner=snapshot.learner | {part: state})
+    older = learnt(tasks(2, seed=26)).state() | {part: state}
     with pytest.raises(BadInput, match=r"written by another version of TriBrain.*give another --model"):
-        PreferenceLearner.from_snapshot(older)
+        PreferenceLearner.from_state("default", older)
 
 
 def test_the_calibration_error_is_the_gap_between_confidence_and_truth() -> None:
@@ -383,7 +382,7 @@ def test_contexts_survive_a_restart_to_the_bit() -> None:
     ]
     once = learnt(messages)
     first = learnt(messages[:70])
-    again = PreferenceLearner.from_snapshot(decode_snapshot(encode(first.snapshot()), "test"))
+    again = read_back(first)
     for message in messages[70:]:
         again.on_message(message)
     assert encode(again.snapshot()) == encode(once.snapshot())

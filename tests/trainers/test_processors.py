@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streams.kafka.partitions import partition_of
-from streams.messages.codec import decode_pair, decode_snapshot, encode
-from streams.messages.contracts import Message, PairsEnd, PreferencePair, RewardSnapshot
+from streams.messages.codec import decode_pair, decode_snapshot, encode, sealed
+from streams.messages.contracts import Checkpoint, Message, PairsEnd, PreferencePair, RewardSnapshot
 from streams.messages.stored import Outgoing, StoredMessage
 from tests.factories import event, pair, run
+from tests.states import held
 from trainers.pairing import PairingRules
 from trainers.processors import PairProcessor, PairProcessors, TraceProcessor
-from trainers.relearn import relearn
+from trainers.relearn import one_log, relearn
 
 HOME = partition_of(b"run-a", 4)
 ELSEWHERE = (HOME + 1) % 4
@@ -153,11 +154,11 @@ def test_the_pairs_of_another_trainers_model_are_passed_over() -> None:
     assert [processors.read(m) for m in stored(numbered(1, "m.stack") + numbered(1, "other"))] == [None, None]
 
 
-def processor_with(topic_id: str, snapshot: bytes | None) -> PairProcessor:
+def processor_with(topic_id: str, checkpoint: Checkpoint | None) -> PairProcessor:
     processor = PairProcessor(
         "default", snapshots_topic="snapshots", dead_letters_topic="dead", topic_ids={"pairs": topic_id}
     )
-    processor.restore(decode_snapshot(snapshot, "test") if snapshot else None)
+    processor.restore(checkpoint)
     return processor
 
 
@@ -165,15 +166,15 @@ def test_a_topic_made_again_is_read_from_its_beginning_on_top_of_what_was_learnt
     before = processor_with("first", None)
     for message in stored(numbered(20), topic="pairs"):
         before.on_message(message)
-    base = before.snapshot()
+    base = sealed(before.checkpoint())
     after = processor_with("second", base)
     new = stored(numbered(5, start=20), topic="pairs")
     for message in new:
         after.on_message(message)
     published = decode_snapshot(after.snapshot(), "test")
     assert (published.version, published.labels) == (25, {"human": 25})
-    assert published.base == decode_snapshot(base, "test").checksum
-    (verdict,) = relearn(new, [published], "pairs", decode_snapshot(base, "test"))
+    assert published.base == base.checksum
+    (verdict,) = relearn(new, [published], "pairs", one_log(held(published, bases=[base])))
     assert verdict.identical
 
 
@@ -182,7 +183,7 @@ def test_a_topic_that_is_still_the_same_is_read_from_the_stamp() -> None:
     before = processor_with("first", None)
     for message in messages[:12]:
         before.on_message(message)
-    after = processor_with("first", before.snapshot())
+    after = processor_with("first", sealed(before.checkpoint()))
     for message in messages:
         after.on_message(message)
     assert decode_snapshot(after.snapshot(), "test").labels == {"human": 20}

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from streams.messages.codec import decode_snapshot, encode
+from streams.messages.codec import encode
 from streams.messages.contracts import LabelSource, PreferencePair
 from tests.factories import pair
+from tests.states import read_back
 from trainers.learner import PreferenceLearner
 from trainers.proxies import HEAD_START, LARGEST_WEIGHT, ProxyAudit
 from trainers.train import train_on_pairs
@@ -92,7 +93,7 @@ def test_a_snapshot_says_how_far_judges_are_trusted_and_goes_on_with_it() -> Non
     learner = PreferenceLearner()
     for message in messages[:40]:
         learner.on_message(message)
-    again = PreferenceLearner.from_snapshot(decode_snapshot(encode(learner.snapshot()), "test"))
+    again = read_back(learner)
     for message in messages[40:]:
         learner.on_message(message)
         again.on_message(message)

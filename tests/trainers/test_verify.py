@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from streams.messages.checkpoints import rollback_to
 from streams.messages.codec import decode_snapshot, encode, sealed
-from streams.messages.contracts import Message, RewardSnapshot, Rollback, RunEnd
+from streams.messages.contracts import Message, RewardSnapshot, RunEnd
 from streams.messages.stored import StoredMessage
 from tests.factories import event, pair, run
+from tests.states import held
 from trainers.pairing import PairingRules
 from trainers.processors import PairProcessor, TraceProcessor
 from trainers.verify import StateReport, verify_state
@@ -37,18 +39,22 @@ def formed(messages: Sequence[Message] = TRACE) -> list[bytes]:
     return [outgoing.value for outgoing in made if outgoing.topic == "pairs"]
 
 
-def learnt(values: Sequence[bytes]) -> RewardSnapshot:
+def learner_of(values: Sequence[bytes]) -> PairProcessor:
     learner = PairProcessor("default", snapshots_topic="snapshots", dead_letters_topic="dead")
     for message in stored(values, "pairs"):
         learner.on_message(message)
-    return decode_snapshot(learner.snapshot(), "test")
+    return learner
+
+
+def learnt(values: Sequence[bytes]) -> RewardSnapshot:
+    return decode_snapshot(learner_of(values).snapshot(), "test")
 
 
 def verified(
     pairs: Sequence[bytes], *snapshots: RewardSnapshot, trace: Sequence[Message] = TRACE
 ) -> StateReport:
-    held = {"default": snapshots} if snapshots else {}
-    (report,) = verify_state(on_trace(trace), stored(pairs, "pairs"), held, RULES, pairs_topic="pairs")
+    topic = {"default": held(*snapshots)} if snapshots else {}
+    (report,) = verify_state(on_trace(trace), stored(pairs, "pairs"), topic, RULES, pairs_topic="pairs")
     return report
 
 
@@ -151,7 +157,7 @@ def test_what_cannot_be_read_is_no_difference() -> None:
     (again,) = verify_state(
         [*stored([b"\xff"], "trace"), *on_trace(TRACE)],
         stored(values, "pairs"),
-        {"default": [learnt(values)]},
+        {"default": held(learnt(values))},
         RULES,
         pairs_topic="pairs",
     )
@@ -159,8 +165,8 @@ def test_what_cannot_be_read_is_no_difference() -> None:
 
 
 def test_after_a_rollback_the_bytes_are_compared_and_the_counts_are_not() -> None:
-    earlier = learnt(formed()[:2])
-    values = [*formed(), encode(Rollback(model="default", snapshot=encode(earlier).decode()))]
+    earlier = learner_of(formed()[:2]).checkpoint()
+    values = [*formed(), encode(rollback_to(earlier, "a test"))]
     report = verified(values, learnt(values))
     assert report.settled
     assert (report.recorded, report.identical) == (None, True)

@@ -1,0 +1,94 @@
+"""A checkpoint as bytes: its JSON in a zstd frame, on the snapshots topic and inside a rollback.
+
+Encoding takes a tenth of a second for some MB and touches nothing else, so it may run in a thread.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+import zstandard
+
+from streams.messages.codec import ContractError, decode_snapshot_of, encode, sealed
+from streams.messages.contracts import Checkpoint, Rollback, snapshot_key
+from streams.messages.stored import Outgoing
+
+_LEVEL = 3
+_MAGIC = zstandard.FRAME_HEADER
+MAX_STATE_BYTES = 256 << 20
+"""Of a checkpoint's JSON: a frame that claims more is not unpacked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What a learner goes on from."""
+
+    checkpoint: Checkpoint | None
+    """The newest; null where the model is new."""
+    published: int
+    """Version of the newest snapshot on the topic; 0 where there is none. What is learnt again up to it is
+    published already."""
+
+
+def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
+    """The checkpoint, with its checksum filled in, as a value of the snapshots topic.
+
+    Raises NotFinite where a number of the state is not finite.
+    """
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(encode(sealed(checkpoint)))
+
+
+def checkpoint_message(checkpoint: Checkpoint, topic: str) -> Outgoing:
+    """The checkpoint for the snapshots topic ``topic``, encoded; safe in a thread. Raises NotFinite."""
+    key = snapshot_key(checkpoint.model, Checkpoint.KIND).encode()
+    return Outgoing(topic, key, encode_checkpoint(checkpoint))
+
+
+def base_message(checkpoint: Checkpoint, topic: str) -> Outgoing:
+    """A sealed checkpoint once more, under a key of its own, so that compaction keeps it.
+
+    What is learnt from a pairs topic that was made again can be computed again only from this and that topic.
+    """
+    key = snapshot_key(f"{checkpoint.checksum}:{checkpoint.model}", "base").encode()
+    return Outgoing(topic, key, encode_checkpoint(checkpoint))
+
+
+def decode_checkpoint(raw: bytes, source: str) -> Checkpoint:
+    """The checkpoint of a zstd frame, or of bare JSON. Raises ContractError."""
+    return decode_snapshot_of(Checkpoint, _unpacked(raw, source), source)
+
+
+def rollback_to(checkpoint: Checkpoint, reason: str) -> Rollback:
+    """The message of the pairs topic after which the model is the one of this checkpoint."""
+    text = base64.b64encode(encode_checkpoint(checkpoint)).decode()
+    return Rollback(model=checkpoint.model, reason=reason, checkpoint=text)
+
+
+def carried_by(rollback: Rollback) -> Checkpoint:
+    """The checkpoint that a rollback goes back to. Raises ContractError where it holds none of its model."""
+    try:
+        raw = base64.b64decode(rollback.checkpoint, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ContractError(f"rollback: checkpoint: {error}; expected a checkpoint in base64") from None
+    checkpoint = decode_checkpoint(raw, "rollback: checkpoint")
+    if checkpoint.model != rollback.model:
+        raise ContractError(
+            f"rollback: model {rollback.model!r} cannot be rolled back to one of {checkpoint.model!r}"
+        )
+    return checkpoint
+
+
+def _unpacked(raw: bytes, source: str) -> bytes:
+    if not raw.startswith(_MAGIC):
+        return raw
+    try:
+        size = zstandard.frame_content_size(raw)
+        if not 0 <= size <= MAX_STATE_BYTES:
+            raise ContractError(
+                f"{source}: unpacks to {size} bytes; expected a size up to {MAX_STATE_BYTES}, as it is stated"
+            )
+        return zstandard.ZstdDecompressor().decompress(raw)
+    except zstandard.ZstdError as error:
+        raise ContractError(f"{source}: is no zstd frame that can be read: {error}") from None

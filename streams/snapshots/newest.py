@@ -1,0 +1,57 @@
+"""The newest message of some keys, searched from the end of the snapshots topic backwards.
+
+A compacted topic still holds much that is overwritten, and snapshots come often: what is wanted is nearly
+always among the last few messages. Others are passed over by their key, undecoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TypeVar
+
+from streams.kafka.reader import TopicReader
+from streams.kafka.settings import Settings
+from streams.messages.codec import ContractError
+from streams.messages.stored import StoredMessage
+
+_FIRST_LOOK = 500
+"""Offsets that are read at first; each further look goes back four times as many."""
+_GROWTH = 4
+
+_T = TypeVar("_T")
+Decoder = Callable[[bytes, str], _T]
+"""Value and source to what it holds; raises ContractError for what cannot be used."""
+
+
+def read_newest(
+    settings: Settings, decoders: Mapping[bytes, Decoder[_T]], timeout_s: float = 10.0
+) -> dict[bytes, tuple[StoredMessage, _T]]:
+    """Key to its last message that can be used, with what it holds; a key without one is left out.
+
+    Raises BadInput where the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
+    """
+    found: dict[bytes, tuple[StoredMessage, _T]] = {}
+    with TopicReader(settings, settings.snapshots_topic, timeout_s=timeout_s) as reader:
+        ends, look = reader.ends(), _FIRST_LOOK
+        while len(found) < len(decoders) and any(ends.values()):
+            starts = {partition: max(0, end - look) for partition, end in ends.items()}
+            for key, messages in _of_keys(reader, decoders.keys() - found.keys(), starts, ends).items():
+                for message in reversed(messages):
+                    with suppress(ContractError):
+                        found[key] = message, decoders[key](message.value, message.source)
+                        break
+            ends, look = starts, look * _GROWTH
+    return found
+
+
+def _of_keys(
+    reader: TopicReader, keys: set[bytes], starts: Mapping[int, int], ends: Mapping[int, int]
+) -> dict[bytes, list[StoredMessage]]:
+    """What lies between these offsets, by key, oldest first."""
+    reader.seek(starts)
+    between: dict[bytes, list[StoredMessage]] = {}
+    for message in reader.read_up(ends):
+        if message.key in keys:
+            between.setdefault(message.key, []).append(message)
+    return between
