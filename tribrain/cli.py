@@ -100,8 +100,9 @@ def cli(verbose: bool) -> None:
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    if verbose:
-        logging.getLogger("kafka").setLevel(logging.ERROR)
+    # Below INFO kafka-python logs keys and values, and with a broker away it logs an error a second: whoever
+    # reads or writes here says once that a broker is away, in words of its own.
+    logging.getLogger("kafka").setLevel(logging.ERROR if verbose else logging.CRITICAL)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

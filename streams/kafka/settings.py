@@ -1,11 +1,12 @@
 """Where Kafka is, what the topics are called, and how kafka-python is set up to talk to it.
 
 The clients' settings were measured; each line that is not kafka-python's default has its reason beside it.
+kafka-python's logger, ``kafka``, is its user's to set, as the command line does: below INFO it logs keys and
+values.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Mapping
@@ -133,7 +134,6 @@ def no_broker_answers(settings: Settings) -> BadInput:
 
 
 def _client_config(settings: Settings) -> dict[str, Any]:
-    _quieten_kafka_python()
     return {
         "bootstrap_servers": settings.bootstrap_servers.split(","),
         # Kafka 4 and librdkafka's test broker both speak 2.3. Left to find out for itself, kafka-python
@@ -143,15 +143,3 @@ def _client_config(settings: Settings) -> dict[str, Any]:
         # The default, 30 s, is felt long after the broker is back.
         "reconnect_backoff_max_ms": 1_000,
     }
-
-
-def _quieten_kafka_python() -> None:
-    """Below INFO it logs keys and values; and with a broker away it logs an error a second.
-
-    Whoever reads from or writes to Kafka here reports a broker that is away once, in its own words.
-    """
-    logger = logging.getLogger("kafka")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.CRITICAL)
-    elif logger.level < logging.INFO:
-        logger.setLevel(logging.INFO)

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import logging
-
 import pytest
 
 from streams.errors import BadInput
-from streams.kafka.settings import Settings, consumer_config
+from streams.kafka.settings import Settings
 
 
 def test_topics_are_named_after_the_prefix() -> None:
@@ -43,11 +41,3 @@ def test_an_ipv6_broker_is_accepted() -> None:
 def test_a_prefix_that_no_topic_can_have_is_bad_input() -> None:
     with pytest.raises(BadInput, match="'my topics' cannot begin a topic's name"):
         Settings(bootstrap_servers="a:1", topic_prefix="my topics")
-
-
-def test_kafka_python_never_logs_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    logger = logging.getLogger("kafka")
-    monkeypatch.setattr(logger, "level", logger.level)
-    logger.setLevel(logging.DEBUG)
-    consumer_config(Settings(bootstrap_servers="a:1"))
-    assert not logger.isEnabledFor(logging.DEBUG)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import subprocess
 import sys
@@ -233,3 +234,11 @@ def wanted_by(script: str) -> set[str]:
         "atexit.register(lambda: print(*Watch.names, file=sys.__stdout__))\n"
     )
     return set(run(sys.executable, "-c", watch + script).split())
+
+
+def test_no_command_logs_the_keys_and_values_that_kafka_python_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = logging.getLogger("kafka")
+    monkeypatch.setattr(logger, "level", logging.DEBUG)
+    with pytest.raises(SystemExit):
+        main(["--verbose", "dlq", "--help"])
+    assert not logger.isEnabledFor(logging.INFO)
