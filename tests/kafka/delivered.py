@@ -15,7 +15,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.kafka.settings import Settings
+from streams.worker.batches import Inbox
 from streams.worker.delivery import Batch, Limits, Partition, deliver, raw_topic
+from tests.waiting import wait_until
 
 PATIENCE_S = 60.0
 
@@ -73,6 +75,12 @@ class Keeper:
 
     async def until_owning(self, count: int) -> None:
         await self.until(lambda: len(self.delivery.partitions) == count)
+
+    async def until_full(self) -> Inbox:
+        """Wait until so much waits that reading pauses."""
+        inbox: Inbox = self.delivery._inboxes[self.topic]  # type: ignore[attr-defined]
+        await asyncio.to_thread(wait_until, lambda: inbox.is_full, PATIENCE_S)
+        return inbox
 
     def _keep(self, batch: Batch) -> None:
         self.batches.append(batch)
