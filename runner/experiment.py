@@ -6,12 +6,13 @@ What is compared, and why, is in ``runner.experiment_plan``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from msgspec.structs import replace
 
 from runner.candidate import Wanted, judged_candidate
 from runner.controller import ThompsonController

@@ -23,11 +23,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import numpy as np
+from msgspec.structs import replace
 
 from runner.experiment import Learning, SeedExperiment, task_seed
 from runner.experiment_figures import Estimate, estimate

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from msgspec import structs
+
 from runner.candidate import CandidateMaker, Wanted
 from runner.interfaces import AnyCritic, RewardFeed, WorldModel
 from runner.loop import RefinementLoop, RunResult, run_result
@@ -97,7 +99,7 @@ class _Past:
                 "was begun with, or choose another --out"
             )
         of_video = tuple(r for r in event.critic_results if r.critic_name != self.text_critic)
-        return replace(event, critic_results=of_video)
+        return structs.replace(event, critic_results=of_video)
 
 
 class _KeptFeed:

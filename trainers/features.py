@@ -78,9 +78,9 @@ def of_events(a: TraceEvent, b: TraceEvent) -> dict[str, float]:
     return differences(
         a.critic_scores(),
         b.critic_scores(),
-        context=a.meta.get("context"),
-        of_a=a.meta.get("candidate_context"),
-        of_b=b.meta.get("candidate_context"),
+        context=a.context,
+        of_a=a.candidate_context,
+        of_b=b.candidate_context,
     )
 
 

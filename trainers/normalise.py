@@ -8,9 +8,10 @@ percentile. Percentiles are of the training pairs alone: nothing of what is to b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 
 from streams.messages.contracts import PairMessage, PreferencePair
 from trainers.features import Scores

@@ -37,7 +37,7 @@ class PairingRules:
 
     def model_of(self, event: TraceEvent) -> str:
         """The reward model that learns from the run of this event."""
-        value = (event.meta.get("context") or {}).get(self.model_by) if self.model_by else None
+        value = event.context.get(self.model_by) if self.model_by else None
         return self.model if value is None else f"{self.model}.{value}"
 
     def learns(self, model: str) -> bool:
@@ -172,8 +172,8 @@ class _SourcePairing:
             rejected_score=rejected.score,
             chosen_critics=best.critic_scores(),
             rejected_critics=other.critic_scores(),
-            context=dict(best.meta.get("context") or {}),
-            chosen_context=dict(best.meta.get("candidate_context") or {}),
-            rejected_context=dict(other.meta.get("candidate_context") or {}),
+            context=best.context,
+            chosen_context=best.candidate_context,
+            rejected_context=other.candidate_context,
             meta={"mode": rules.strategy},
         )

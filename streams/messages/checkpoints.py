@@ -13,12 +13,11 @@ import zstandard
 
 from streams.messages.codec import ContractError, decode_snapshot_of, encode, sealed
 from streams.messages.contracts import Checkpoint, Rollback, snapshot_key
+from streams.messages.limits import MAX_STATE_BYTES
 from streams.messages.stored import Outgoing
 
 _LEVEL = 3
 _MAGIC = zstandard.FRAME_HEADER
-MAX_STATE_BYTES = 256 << 20
-"""Of a checkpoint's JSON: a frame that claims more is not unpacked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,28 +1,38 @@
 """Bytes to contracts and back: strict, once, at the edge.
 
-orjson does the bytes, msgspec the types. An error names the source, the field, what was found and what is
-needed: ``runs/a/trace.jsonl@line 3: overall_score: Expected `float | null`, got `str```.
+msgspec reads what is as this version writes it straight into the contracts. Anything else is read once more
+with orjson: what is merely foreign (fields that this version does not know, integers of more than 64 bits,
+which become floating point) and what is refused. An error names the source, the field, what was found and
+what is needed: ``trace.jsonl@line 3: overall_score: Expected `float | null`, got `str`, found 'high'``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
-import math
-from collections.abc import Callable, Iterable
-from dataclasses import fields, replace
-from typing import Any, ClassVar, NoReturn, TypeVar, cast
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import NoneType
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 import orjson
+from msgspec.structs import asdict, replace
 
-from streams.errors import BadInput
+from streams.messages.checks import (
+    check,
+    check_features,
+    check_free,
+    feature_hash,
+    free_parts,
+    is_tame,
+)
 from streams.messages.contracts import (
     AdapterSnapshot,
     Candidate,
     Checkpoint,
+    Contract,
     CriticResult,
+    Extras,
     FinetuneEvent,
     Message,
     PairMessage,
@@ -37,66 +47,98 @@ from streams.messages.contracts import (
     TraceEvent,
     TraceMessage,
 )
+from streams.messages.limits import MAX_PAIR_BYTES, MAX_STATE_BYTES, MAX_TRACE_BYTES
+from streams.messages.refusals import (
+    ContractError,
+    NotFinite,
+    OtherFeatures,
+    OtherModel,
+    in_words,
+    raise_not_json,
+)
+
+__all__ = [
+    "ContractError",
+    "NotFinite",
+    "OtherFeatures",
+    "OtherModel",
+    "checksum",
+    "decode_candidate",
+    "decode_finetune",
+    "decode_pair",
+    "decode_snapshot",
+    "decode_snapshot_of",
+    "decode_text_pair",
+    "decode_trace",
+    "encode",
+    "feature_hash",
+    "json_schema",
+    "sealed",
+]
 
 _NESTED: dict[type, dict[str, type]] = {TraceEvent: {"critic_results": CriticResult}}
 _OF_A_BARE_PAIR = {"task_id": "", "label_source": "critic", "chosen_critics": {}, "rejected_critics": {}}
-_TRACE: tuple[type, ...] = (TraceEvent, RunEnd, RunClosed)
-_PAIRS: tuple[type, ...] = (PreferencePair, PairsEnd, Rollback)
 _SEALED: tuple[type[Sealed], ...] = (RewardSnapshot, TextSnapshot, AdapterSnapshot, Checkpoint)
 _Sealed = TypeVar("_Sealed", bound=Sealed)
-_KNOWN: dict[type, tuple[str, ...]] = {
-    cls: tuple(f.name for f in fields(cls) if f.name != "extras")
-    for cls in (CriticResult, *_TRACE, *_PAIRS, *_SEALED, FinetuneEvent, Candidate)
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """What may stand in one place: a topic, or a kind of file."""
+
+    contracts: tuple[type[Any], ...]
+    """TriBrain 0.6.2 wrote no schema names, so a line without one is of the first kind."""
+    max_bytes: int
+    decoders: tuple[tuple[bytes, Callable[[bytes], Any]], ...]
+    """How a message begins as ``encode`` writes it, and what decodes it. msgspec learns a class at its first
+    use, and a thread that uses it meanwhile crashes the process: here no other thread has them yet."""
+
+
+def _format(max_bytes: int, *contracts: type[Any]) -> _Format:
+    return _Format(
+        contracts,
+        max_bytes,
+        tuple((b'{"schema":"%s"' % c.SCHEMA.encode(), msgspec.json.Decoder(c).decode) for c in contracts),
+    )
+
+
+_TRACE = _format(MAX_TRACE_BYTES, TraceEvent, RunEnd, RunClosed)
+_PAIRS = _format(MAX_PAIR_BYTES, PreferencePair, PairsEnd, Rollback)
+_SNAPSHOT = _format(MAX_STATE_BYTES, *_SEALED)
+_FINETUNE = _format(MAX_TRACE_BYTES, FinetuneEvent)
+_CANDIDATE = _format(MAX_TRACE_BYTES, Candidate)
+_FORMAT_OF = {
+    contract: each
+    for each in (_TRACE, _PAIRS, _SNAPSHOT, _FINETUNE, _CANDIDATE)
+    for contract in each.contracts
 }
-# msgspec learns a class at its first use, and a thread that uses it meanwhile crashes the process: here no
-# other thread has them yet.
-for _contract in _KNOWN:
-    msgspec.json.Decoder(_contract)
+_write = msgspec.json.Encoder().encode
+_types = get_type_hints(PreferencePair, include_extras=True)
+_PairAgain = msgspec.defstruct(
+    "_PairAgain", [(name, _types[name]) for name in PreferencePair.__struct_fields__ if name != "extras"]
+)
+"""msgspec checks what becomes of another class, and takes what is of the same class as it is."""
+_TEXTS = frozenset({str})
+_FLAT = frozenset({str, bool, int, float, NoneType})
 
 
-class ContractError(BadInput):
-    """A message or a line that is not what its contract says."""
-
-    reason: ClassVar[str] = "damaged"
-    """In two words, for counting."""
-
-
-class NotFinite(ContractError):
-    """A number that is NaN or infinite."""
-
-    reason = "not finite"
-
-
-class OtherModel(ContractError):
-    """A snapshot of another reward model, or of another kind, than the one that is wanted."""
-
-    reason = "other model"
-
-
-class OtherFeatures(ContractError):
-    """A snapshot whose weights are not of the features that it names, or of none that are to be weighed."""
-
-    reason = "other features"
-
-
-def decode_trace(raw: bytes, source: str) -> TraceMessage:
+def decode_trace(raw: bytes, source: object) -> TraceMessage:
     """Decode a value of the trace topic, or a line of ``trace.jsonl`` (also TriBrain 0.6.2's).
 
-    Raises ContractError; ``source`` says where the bytes came from.
+    Raises ContractError; ``source`` says, as a text, where the bytes came from.
     """
     message: TraceMessage = _decode(raw, source, _TRACE)
-    if isinstance(message, TraceEvent):
-        _check_event(message, source)
     return message
 
 
-def decode_pair(raw: bytes, source: str) -> PairMessage:
+def decode_pair(raw: bytes, source: object) -> PairMessage:
     """Decode a value of the pairs topic, or a line of ``pairs.jsonl``. Raises ContractError."""
     message: PairMessage = _decode(raw, source, _PAIRS)
     return message
 
 
-def decode_text_pair(raw: bytes, source: str) -> PairMessage:
+def decode_text_pair(raw: bytes, source: object) -> PairMessage:
     """As ``decode_pair``, of a line that may be as little as a goal and two texts. Raises ContractError.
 
     Who does not say who labelled it is counted as ``critic``, the least that a label can be worth.
@@ -113,7 +155,7 @@ def decode_text_pair(raw: bytes, source: str) -> PairMessage:
     return decode_pair(raw, source)
 
 
-def decode_snapshot(raw: bytes, source: str) -> RewardSnapshot:
+def decode_snapshot(raw: bytes, source: object) -> RewardSnapshot:
     """Decode a value of the snapshots topic, or a ``bt_reward.json``.
 
     Raises ContractError, and of its kinds NotFinite, OtherFeatures and OtherModel (another kind).
@@ -121,9 +163,9 @@ def decode_snapshot(raw: bytes, source: str) -> RewardSnapshot:
     return decode_snapshot_of(RewardSnapshot, raw, source)
 
 
-def decode_snapshot_of(kind: type[_Sealed], raw: bytes, source: str) -> _Sealed:
+def decode_snapshot_of(kind: type[_Sealed], raw: bytes, source: object) -> _Sealed:
     """As ``decode_snapshot``, for any kind of snapshot, and for the JSON of a checkpoint."""
-    snapshot = _decode(raw, source, _SEALED)
+    snapshot = _decode(raw, source, _SNAPSHOT)
     # Over the fields in the order in which they stand, which may be those of a later version.
     if snapshot.checksum != _sha256({**orjson.loads(raw), "checksum": ""}):
         raise ContractError(
@@ -133,34 +175,44 @@ def decode_snapshot_of(kind: type[_Sealed], raw: bytes, source: str) -> _Sealed:
     if not isinstance(snapshot, kind):
         raise OtherModel(f"{source}: holds a {snapshot.SCHEMA}; expected a {kind.SCHEMA}")
     if isinstance(snapshot, RewardSnapshot):
-        _check_features(snapshot, source)
+        check_features(snapshot, source)
     return snapshot
 
 
-def decode_finetune(raw: bytes, source: str) -> FinetuneEvent:
+def decode_finetune(raw: bytes, source: object) -> FinetuneEvent:
     """Decode a value of the finetune topic. Raises ContractError."""
-    event: FinetuneEvent = _decode(raw, source, (FinetuneEvent,))
+    event: FinetuneEvent = _decode(raw, source, _FINETUNE)
     return event
 
 
-def decode_candidate(raw: bytes, source: str) -> Candidate:
+def decode_candidate(raw: bytes, source: object) -> Candidate:
     """Decode a line of a candidates file. Raises ContractError."""
-    candidate: Candidate = _decode(raw, source, (Candidate,))
+    candidate: Candidate = _decode(raw, source, _CANDIDATE)
     return candidate
 
 
 def encode(message: Message) -> bytes:
     """The one byte format of a message.
 
-    Raises NotFinite where a number is not finite, ContractError where a text is not valid Unicode.
+    What is written can be read: raises NotFinite where a number is not finite, and ContractError where
+    anything else is not as its contract says.
     """
-    unfolded = _unfold(message)
+    kind = type(message)
     try:
+        if isinstance(message, PreferencePair) and _is_as_it_should_be(message):
+            raw = _write(message)
+            if len(raw) <= MAX_PAIR_BYTES:
+                return raw
+        unfolded = _unfold(message)
         raw = orjson.dumps(unfolded, option=orjson.OPT_SERIALIZE_NUMPY)
-    except TypeError as error:
-        raise ContractError(f"{type(message).SCHEMA}: cannot be written as JSON: {error}") from None
+    except (TypeError, UnicodeEncodeError, msgspec.MsgspecError) as error:
+        raise ContractError(f"{kind.SCHEMA}: cannot be written as JSON: {error}") from None
     if b"null" in raw:  # orjson writes NaN and infinity as null, which reads back as something else
-        _check_finite(unfolded, type(message).SCHEMA)
+        check_free(unfolded, kind.SCHEMA)
+    if kind in _SEALED:
+        _check_size(raw, kind.SCHEMA, _SNAPSHOT)
+    else:
+        _decode(raw, kind.SCHEMA, _FORMAT_OF[kind])
     return raw
 
 
@@ -174,16 +226,14 @@ def sealed(snapshot: _Sealed) -> _Sealed:
     return replace(snapshot, checksum=checksum(snapshot))
 
 
-def feature_hash(names: Iterable[str]) -> str:
-    """SHA-256 (hex) of the feature names in their order, a line each."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
-
-
 def json_schema(contract: type[Message]) -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of a contract, generated from its dataclass."""
-    (schema,), components = msgspec.json.schema_components([contract], ref_template="#/$defs/{name}")
+    """JSON Schema (draft 2020-12) of a contract, generated from its class."""
+    (schema,), components = msgspec.json.schema_components(
+        [contract], schema_hook=lambda _: {"type": "object"}, ref_template="#/$defs/{name}"
+    )
     for definition in components.values():
         definition.get("properties", {}).pop("extras", None)
+        definition.pop("additionalProperties", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": components}
 
 
@@ -191,22 +241,69 @@ def _sha256(snapshot: dict[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(snapshot, option=orjson.OPT_SERIALIZE_NUMPY)).hexdigest()
 
 
-def _decode(raw: bytes, source: str, accepted: tuple[type[Any], ...]) -> Any:
+def _decode(raw: bytes, source: object, accepted: _Format) -> Any:
+    if len(raw) > accepted.max_bytes:
+        _check_size(raw, source, accepted)
+    decode = accepted.decoders[0][1]
+    for beginning, decode_it in accepted.decoders:
+        if raw.startswith(beginning):
+            decode = decode_it
+            break
+    try:
+        message = decode(raw)
+        if message.schema != message.SCHEMA or not is_tame(message):
+            message = _decode_foreign(raw, source, accepted)
+    except _UNREADABLE:
+        message = _decode_foreign(raw, source, accepted)
+    check(message, source)
+    return message
+
+
+def _decode_foreign(raw: bytes, source: object, accepted: _Format) -> Any:
     try:
         obj = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        _raise_not_json(raw, source, error)
+        raise_not_json(raw, source, error)
     if not isinstance(obj, dict):
         raise ContractError(f"{source}: expected a JSON object, found {type(obj).__name__}")
-    contract = _contract_of(obj, source, accepted)
-    try:
+    contract = _contract_of(obj, source, accepted.contracts)
+
+    def convert() -> Any:
         return msgspec.convert(_fold(obj, contract), contract)
+
+    try:
+        message = convert()
     except msgspec.ValidationError as error:
-        raise ContractError(f"{source}: {_readable(str(error))}") from None
+        raise ContractError(f"{source}: {in_words(error, obj, convert)}") from None
+    if not is_tame(message):
+        for name, part in free_parts(message):
+            check_free(part, f"{source}: {name}" if name else f"{source}")
+    return message
 
 
-def _contract_of(obj: dict[str, Any], source: str, accepted: tuple[type[Any], ...]) -> type[Any]:
-    """TriBrain 0.6.2 wrote no schema names, so a line without one is of the first kind."""
+def _is_as_it_should_be(pair: PreferencePair) -> bool:
+    """Whether the pair is within all bounds, and such that msgspec writes it as orjson would, but faster."""
+    if pair.extras or not _TEXTS.issuperset(map(type, pair.meta.values())):
+        return False
+    for context in (pair.context, pair.chosen_context, pair.rejected_context):
+        if context and not _FLAT.issuperset(map(type, context.values())):
+            return False
+    try:
+        msgspec.convert(pair, _PairAgain, from_attributes=True)
+    except msgspec.ValidationError:
+        return False
+    return pair.schema == pair.SCHEMA
+
+
+def _check_size(raw: bytes, source: object, accepted: _Format) -> None:
+    if len(raw) > accepted.max_bytes:
+        raise ContractError(
+            f"{source}: found {len(raw):,} bytes; expected at most {accepted.max_bytes:,}: leave out what is "
+            "not needed, such as long notes"
+        )
+
+
+def _contract_of(obj: dict[str, Any], source: object, accepted: tuple[type[Any], ...]) -> type[Any]:
     named = obj.get("schema", accepted[0].SCHEMA)
     for contract in accepted:
         if named == contract.SCHEMA:
@@ -215,10 +312,12 @@ def _contract_of(obj: dict[str, Any], source: str, accepted: tuple[type[Any], ..
     raise ContractError(f"{source}: schema is {named!r}; this version reads {known}")
 
 
-def _fold(obj: dict[str, Any], cls: type) -> dict[str, Any]:
-    known = _KNOWN[cls]
+def _fold(obj: dict[str, Any], cls: type[Contract]) -> dict[str, Any]:
+    """The object with the fields that the contract does not know taken together."""
+    known = frozenset(cls.__struct_fields__) - {"extras"}
     folded = {name: value for name, value in obj.items() if name in known}
-    folded["extras"] = {name: value for name, value in obj.items() if name not in known}
+    if len(folded) < len(obj):
+        folded["extras"] = Extras({name: value for name, value in obj.items() if name not in known})
     for name, item_cls in _NESTED.get(cls, {}).items():
         items = folded.get(name)
         if isinstance(items, list):
@@ -227,73 +326,11 @@ def _fold(obj: dict[str, Any], cls: type) -> dict[str, Any]:
 
 
 def _unfold(message: Any) -> dict[str, Any]:
-    cls = type(message)
-    obj = {name: getattr(message, name) for name in _KNOWN[cls]}
-    for name in _NESTED.get(cls, {}):
+    obj = asdict(message)
+    extras = obj.pop("extras")
+    for name in _LEFT_OUT_IF_EMPTY.get(type(message), ()):
+        if not obj[name]:
+            del obj[name]
+    for name in _NESTED.get(type(message), {}):
         obj[name] = [_unfold(item) for item in obj[name]]
-    return {**obj, **message.extras}
-
-
-def _check_event(event: TraceEvent, source: str) -> None:
-    run_id = event.meta.get("run_id")
-    if not isinstance(run_id, str) or not run_id:
-        raise ContractError(f"{source}: meta.run_id: expected a non-empty text, found {run_id!r}")
-    if event.overall_score is None and not event.meta.get("error"):
-        raise ContractError(
-            f"{source}: overall_score is null; expected a number in [0, 1], or meta.error to say why"
-        )
-    outcome = event.meta.get("outcome")
-    score = outcome.get("score") if isinstance(outcome, dict) else None
-    if outcome is not None and not (isinstance(score, int | float) and 0 <= score <= 1):
-        raise ContractError(
-            f"{source}: meta.outcome: expected an object with a score in [0, 1], found {outcome!r}"
-        )
-
-
-def _check_features(snapshot: RewardSnapshot, source: str) -> None:
-    names = snapshot.feature_names
-    if snapshot.feature_hash != feature_hash(names):
-        raise OtherFeatures(
-            f"{source}: feature_hash: is not that of the feature names; the snapshot is for other features"
-        )
-    for name in names:
-        if name not in snapshot.weights or not snapshot.scales.get(name, 0.0) > 0.0:
-            raise OtherFeatures(
-                f"{source}: scales.{name}: found {snapshot.scales.get(name)}; expected a weight and a scale "
-                "above 0 for every feature: make the snapshot again"
-            )
-    if snapshot.covariance and {len(names), *map(len, snapshot.covariance)} != {len(snapshot.covariance)}:
-        raise OtherFeatures(f"{source}: covariance: expected a row and a column for every feature")
-    if unnamed := snapshot.weights.keys() - set(names):
-        raise OtherFeatures(f"{source}: weights: found {sorted(unnamed)[0]!r}, which is no feature name")
-
-
-def _check_finite(value: Any, path: str) -> None:
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise NotFinite(f"{path}: {value} is not a finite number")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _check_finite(item, f"{path}.{key}")
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            _check_finite(item, f"{path}[{index}]")
-
-
-def _raise_not_json(raw: bytes, source: str, error: orjson.JSONDecodeError) -> NoReturn:
-    """Python's own writers put NaN and Infinity into JSON; say so rather than "unexpected character"."""
-
-    def refuse(constant: str) -> NoReturn:
-        raise NotFinite(f"{source}: found {constant}; expected finite numbers only")
-
-    with contextlib.suppress(ValueError, RecursionError):
-        json.loads(raw, parse_constant=cast(Callable[[str], Any], refuse))
-    raise ContractError(f"{source}: not JSON ({error}); expected one JSON object") from None
-
-
-def _readable(error: str) -> str:
-    """msgspec's ``Expected `float`, got `str` - at `$.overall_score``` with the field first."""
-    what, _, where = error.partition(" - at `$")
-    what = what.replace("Object missing required field", "a required field is missing:")
-    field = where.strip("`.").lstrip(".")
-    return f"{field}: {what}" if field else what
+    return {**obj, **extras} if extras else obj

@@ -1,21 +1,58 @@
-"""What travels on the topics: frozen dataclasses, one per message, and nothing else.
+"""What travels on the topics: frozen structs, one per message, and nothing else.
 
 A line of ``trace.jsonl`` is the value of a message on the trace topic, a line of ``pairs.jsonl`` is the
 value of one on the pairs topic, and ``bt_reward.json`` is the value of one on the snapshots topic.
 Every message names its schema and major version (``tribrain.trace/1``); fields that this version does
-not know are kept in ``extras`` and written back.
+not know are kept in ``extras`` and written back. ``msgspec.structs.replace``
+gives a changed copy.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from streams.messages.limits import (
+    MAX_CONTEXT_ENTRIES,
+    MAX_COUNT,
+    MAX_ID_CHARS,
+    MAX_ITERATIONS,
+    MAX_NAME_CHARS,
+    MAX_NUMBER,
+    MAX_SCORE_NAME_CHARS,
+    MAX_SCORES,
+    MAX_WEIGHT,
+)
 
 UnitScore = Annotated[float, Meta(ge=0.0, le=1.0)]
 """A score in [0, 1]; 1 is best."""
-Count = Annotated[int, Meta(ge=0)]
+Number = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
+"""A score in a critic's own unit, or what is said of a candidate."""
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+Iteration = Annotated[int, Meta(ge=0, lt=MAX_ITERATIONS)]
+Iterations = Annotated[tuple[Iteration, ...], Meta(max_length=MAX_ITERATIONS)]
+Id = Annotated[str, Meta(max_length=MAX_ID_CHARS)]
+RunId = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
+Name = Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
+Scores = Annotated[
+    dict[Annotated[str, Meta(max_length=MAX_SCORE_NAME_CHARS)], Number | None], Meta(max_length=MAX_SCORES)
+]
+"""Critic and mode to score, ``{"flicker.quality": 0.47, …}``; null where the critic gave none."""
+Context = Annotated[
+    dict[
+        Name,
+        str
+        | bool
+        | Annotated[int, Meta(ge=-int(MAX_NUMBER), le=int(MAX_NUMBER))]
+        | Number
+        | list[Any]
+        | dict[str, Any]
+        | None,
+    ],
+    Meta(max_length=MAX_CONTEXT_ENTRIES),
+]
+"""What a candidate or both were made with; texts, truth values and numbers are weighed."""
 LabelSource = Literal["critic", "proxy", "outcome", "human"]
 """Who said which side is better: the critics' own mean, a judge that is no feature, a validator, a person."""
 TRUSTED_SOURCES: frozenset[str] = frozenset({"outcome", "human"})
@@ -31,20 +68,28 @@ CONTEXT_MARK = "@"
 ``flicker.quality@world_model=dit-7b`` what a critic's score counts there above what it counts elsewhere."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CriticResult:
+class Extras(dict[str, Any]):
+    """Fields that this version does not know, by name."""
+
+
+class Contract(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
+    """What every message is. Nothing in one leads back to it, so the garbage collector need not look."""
+
+    extras: Extras | UnsetType = UNSET
+    """Unset where there is none, as almost always."""
+
+
+class CriticResult(Contract, frozen=True, kw_only=True):
     """What one critic said of one video, as the original TriBrain writes it."""
 
-    critic_name: str
-    scores: dict[str, UnitScore | None]
+    critic_name: Name
+    scores: Annotated[dict[Name, UnitScore | None], Meta(max_length=MAX_SCORES)]
     """Failure mode (``physics``, ``task``, …) to score; null where the critic could not judge."""
     notes: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
-    extras: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceEvent:
+class TraceEvent(Contract, frozen=True, kw_only=True):
     """One iteration of a refinement run. Identity: (``run_id``, ``iter_idx``). Key on Kafka: the run id.
 
     ``overall_score`` is the critics' own reward. It is null for a candidate that could not be judged, and
@@ -55,15 +100,14 @@ class TraceEvent:
     SCHEMA: ClassVar[str] = "tribrain.trace/1"
 
     schema: str = SCHEMA
-    iter_idx: Count
+    iter_idx: Iteration
     prompt: str
     artifact_path: str
-    critic_results: tuple[CriticResult, ...] = ()
-    fused_scores: dict[str, float | None] = field(default_factory=dict)
-    belief_probs: dict[str, float] = field(default_factory=dict)
+    critic_results: Annotated[tuple[CriticResult, ...], Meta(max_length=MAX_SCORES)] = ()
+    fused_scores: dict[str, Number | None] = field(default_factory=dict)
+    belief_probs: dict[str, Number] = field(default_factory=dict)
     overall_score: UnitScore | None
     meta: dict[str, Any] = field(default_factory=dict)
-    extras: dict[str, Any] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
@@ -71,39 +115,50 @@ class TraceEvent:
 
     @property
     def goal_instruction(self) -> str:
-        return str(self.meta.get("goal_instruction", ""))
+        return str(self.meta.get("goal_instruction") or "")
 
     @property
     def task_id(self) -> str:
         return str(self.meta.get("task_id") or self.meta["run_id"])
 
     @property
+    def context(self) -> dict[str, Any]:
+        """What the whole run was made with; ``meta`` is free in form, so what is no object is none."""
+        return self._object("context")
+
+    @property
+    def candidate_context(self) -> dict[str, Any]:
+        """What this candidate was made with."""
+        return self._object("candidate_context")
+
+    @property
     def outcome_score(self) -> float | None:
         outcome = self.meta.get("outcome")
         return float(outcome["score"]) if isinstance(outcome, dict) else None
+
+    def _object(self, name: str) -> dict[str, Any]:
+        found = self.meta.get(name)
+        return found if isinstance(found, dict) else {}
 
     def critic_scores(self) -> dict[str, float | None]:
         """``{"flicker.smoothness": 0.47, …}``: critic and mode, null where a critic gave none."""
         return {f"{r.critic_name}.{mode}": s for r in self.critic_results for mode, s in r.scores.items()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunEnd:
+class RunEnd(Contract, frozen=True, kw_only=True):
     """Ends a run on the trace topic; the last line of its ``trace.jsonl``."""
 
     SCHEMA: ClassVar[str] = "tribrain.run_end/1"
 
     schema: str = SCHEMA
-    run_id: str
-    iterations: tuple[Count, ...]
+    run_id: RunId
+    iterations: Iterations
     """Every ``iter_idx`` that belongs to the run, ascending."""
     stop_reason: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
-    extras: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunClosed:
+class RunClosed(Contract, frozen=True, kw_only=True):
     """On the trace topic behind a run whose pairs are formed: what comes of it now is late or a repetition.
 
     A pair former that starts to read in the middle of the run learns from this that there is nothing to do.
@@ -112,63 +167,57 @@ class RunClosed:
     SCHEMA: ClassVar[str] = "tribrain.run_closed/1"
 
     schema: str = SCHEMA
-    run_id: str
-    model: str
+    run_id: RunId
+    model: Id
     """Pair formers of other reward models form their own pairs of the run, and take no notice."""
-    iterations: tuple[Count, ...]
-    extras: dict[str, Any] = field(default_factory=dict)
+    iterations: Iterations
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreferencePair:
+class PreferencePair(Contract, frozen=True, kw_only=True):
     """One statement that a candidate is better than another, with all that a model may learn it from."""
 
     SCHEMA: ClassVar[str] = "tribrain.pair/1"
 
     schema: str = SCHEMA
-    pair_id: str = ""
+    pair_id: Id = ""
     """Deterministic: the same two candidates, label source and strategy give the same id everywhere."""
-    run_id: str = ""
-    task_id: str
-    model: str = "default"
+    run_id: Id = ""
+    task_id: Id
+    model: Id = "default"
     label_source: LabelSource
-    weight: Annotated[float, Meta(ge=0.0)] = 1.0
-    gap: float = 0.0
+    weight: Annotated[float, Meta(ge=0.0, le=MAX_WEIGHT)] = 1.0
+    gap: Annotated[float, Meta(ge=-2 * MAX_NUMBER, le=2 * MAX_NUMBER)] = 0.0
     """Chosen minus rejected score of the label source."""
     goal_instruction: str = ""
     chosen_prompt: str = ""
     rejected_prompt: str = ""
     chosen_artifact: str = ""
     rejected_artifact: str = ""
-    chosen_score: float | None = None
-    rejected_score: float | None = None
-    chosen_critics: dict[str, float | None]
-    rejected_critics: dict[str, float | None]
-    context: dict[str, Any] = field(default_factory=dict)
+    chosen_score: Number | None = None
+    rejected_score: Number | None = None
+    chosen_critics: Scores
+    rejected_critics: Scores
+    context: Context = field(default_factory=dict)
     """Shared by both sides: world model, task family."""
-    chosen_context: dict[str, Any] = field(default_factory=dict)
-    rejected_context: dict[str, Any] = field(default_factory=dict)
+    chosen_context: Context = field(default_factory=dict)
+    rejected_context: Context = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
-    extras: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairsEnd:
+class PairsEnd(Contract, frozen=True, kw_only=True):
     """On the pairs topic after the last pair of a run: the learner may close its books on the task."""
 
     SCHEMA: ClassVar[str] = "tribrain.pairs_end/1"
 
     schema: str = SCHEMA
-    run_id: str
-    task_id: str
-    model: str = "default"
+    run_id: Id
+    task_id: Id
+    model: Id = "default"
     n_pairs: Count
     n_candidates: Count
-    extras: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RewardSnapshot:
+class RewardSnapshot(Contract, frozen=True, kw_only=True):
     """A reward model and the evidence for it: all that scoring needs. What learning needs is a Checkpoint.
 
     The probability that a is preferred to b is σ(Σ_j weights[j] · (a_j − b_j) / scales[j]), where a critic
@@ -180,7 +229,7 @@ class RewardSnapshot:
     KIND: ClassVar[SnapshotKind] = "bt"
 
     schema: str = SCHEMA
-    model: str
+    model: Id
     kind: Literal["bt"] = "bt"
     version: Count
     """Distinct pairs and ends learnt; so it only grows, and is the same on every replay."""
@@ -209,11 +258,9 @@ class RewardSnapshot:
     """Shared context to the value for which the critics' own weights are; others add to them."""
     checksum: str = ""
     """SHA-256 over the message with this field empty."""
-    extras: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+class Checkpoint(Contract, frozen=True, kw_only=True):
     """A preference learner's whole state: what recovery and a rollback go on from.
 
     It is under a key of its own on the snapshots topic, and rarer than snapshots. Learning again from its
@@ -224,7 +271,7 @@ class Checkpoint:
     KIND: ClassVar[Literal["checkpoint"]] = "checkpoint"
 
     schema: str = SCHEMA
-    model: str
+    model: Id
     version: Count
     """Of the learner; see RewardSnapshot."""
     snapshot: str
@@ -239,18 +286,16 @@ class Checkpoint:
     """Opaque to everyone but the learner."""
     checksum: str = ""
     """SHA-256 over the message with this field empty."""
-    extras: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextSnapshot:
+class TextSnapshot(Contract, frozen=True, kw_only=True):
     """A reward of texts alone that is learnt pair by pair: linear in hashed n-grams of characters."""
 
     SCHEMA: ClassVar[str] = "tribrain.text_snapshot/1"
     KIND: ClassVar[SnapshotKind] = "text"
 
     schema: str = SCHEMA
-    model: str
+    model: Id
     kind: Literal["text"] = "text"
     version: Count
     """Distinct pairs learnt."""
@@ -271,18 +316,16 @@ class TextSnapshot:
     """Weights and all else that later steps depend on; ``trainers.text`` reads it."""
     checksum: str = ""
     """SHA-256 over the message with this field empty."""
-    extras: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterSnapshot:
+class AdapterSnapshot(Contract, frozen=True, kw_only=True):
     """A LoRA adapter of a text reward model, and the evidence for it; the adapter is in an artifact store."""
 
     SCHEMA: ClassVar[str] = "tribrain.adapter_snapshot/1"
     KIND: ClassVar[SnapshotKind] = "lora"
 
     schema: str = SCHEMA
-    model: str
+    model: Id
     kind: Literal["lora"] = "lora"
     version: Count
     """Number of the training."""
@@ -309,11 +352,9 @@ class AdapterSnapshot:
     in_force: dict[str, Any] = field(default_factory=dict)
     """The active adapter that stays in use beside a shadow: its ``version``, ``uri``, ``files``, ``consumed``
     and ``topic_ids``; empty where there is none, or where this one is active."""
-    extras: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rollback:
+class Rollback(Contract, frozen=True, kw_only=True):
     """On the pairs topic: from here on the reward model is an earlier one, which is carried along.
 
     What was learnt since then is not learnt again when it comes again, and the version still grows.
@@ -322,15 +363,13 @@ class Rollback:
     SCHEMA: ClassVar[str] = "tribrain.rollback/1"
 
     schema: str = SCHEMA
-    model: str
+    model: Id
     reason: str = ""
     checkpoint: str
     """The earlier Checkpoint: its zstd bytes in base64."""
-    extras: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinetuneEvent:
+class FinetuneEvent(Contract, frozen=True, kw_only=True):
     """A step of a fine-tuning of a world model that is done. Key on Kafka: the reward model's name.
 
     Identity: ``event_id``. A job that was killed may tell of a step again, with the same id.
@@ -339,9 +378,9 @@ class FinetuneEvent:
     SCHEMA: ClassVar[str] = "tribrain.finetune/1"
 
     schema: str = SCHEMA
-    event_id: str
+    event_id: Id
     """Deterministic: the same plan and step give the same id everywhere."""
-    model: str
+    model: Id
     """The reward model by which data is selected and checkpoints are compared."""
     version: Count
     """Number of the training, from 1."""
@@ -365,11 +404,9 @@ class FinetuneEvent:
     """Topic to the id that Kafka gave it."""
     details: dict[str, Any] = field(default_factory=dict)
     """Figures of the step."""
-    extras: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(Contract, frozen=True, kw_only=True):
     """One of several candidates for a task, with what critics and people said of it; a line of a file.
 
     It is on no topic: it is what a reward model is measured on.
@@ -378,17 +415,16 @@ class Candidate:
     SCHEMA: ClassVar[str] = "tribrain.candidate/1"
 
     schema: str = SCHEMA
-    task_id: str
-    candidate_id: str
-    critic_scores: dict[str, float | None]
+    task_id: Id
+    candidate_id: Id
+    critic_scores: Scores
     """In each critic's own units, higher is better; null where a critic gave none."""
-    human_score: float
+    human_score: Number
     """What people gave it, in any unit; higher is better."""
-    context: dict[str, Any] = field(default_factory=dict)
+    context: Context = field(default_factory=dict)
     """Of the task, as in a pair."""
-    candidate_context: dict[str, Any] = field(default_factory=dict)
+    candidate_context: Context = field(default_factory=dict)
     """Of this candidate alone, as in a pair's ``chosen_context``."""
-    extras: dict[str, Any] = field(default_factory=dict)
 
 
 TraceMessage = TraceEvent | RunEnd | RunClosed

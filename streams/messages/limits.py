@@ -17,6 +17,8 @@ MAX_TRACE_BYTES = 4 << 20
 values past the broker, and a file knows no broker."""
 MAX_SNAPSHOT_BYTES = 16 << 20
 """Of a snapshot or a checkpoint."""
+MAX_STATE_BYTES = 256 << 20
+"""Of a checkpoint's JSON: a frame that claims more is not unpacked."""
 MAX_PAIR_BYTES = 2 * MAX_SNAPSHOT_BYTES + (2 << 20)
 """Of a value on the pairs topic. A rollback carries a checkpoint in base64, a third longer. A pair has the
 texts, contexts and scores of two trace events: a number may be written 3.8 times as long as it was read, and
@@ -30,3 +32,26 @@ ENVELOPE_BYTES = 64 << 10
 def topic_bytes(record_bytes: int) -> int:
     """``max.message.bytes`` of a topic, or ``max_request_size`` of a producer, for records of this size."""
     return record_bytes + ENVELOPE_BYTES
+
+
+MAX_ID_CHARS = 512
+"""Of the ids of runs, tasks and pairs, and of models' names: they are keys on Kafka and names of folders."""
+MAX_NAME_CHARS = 256
+"""Of a critic, of its mode, and of an entry of a context: they become names of features."""
+MAX_SCORE_NAME_CHARS = 2 * MAX_NAME_CHARS + 1
+"""Of a critic and mode with the point between them."""
+MAX_SCORES = 512
+"""Of one candidate: a learner's work grows with their square."""
+MAX_CONTEXT_ENTRIES = 128
+MAX_NUMBER = 1e6
+"""Of a critic's score in its own unit, or a number in a context, either sign. A difference of two in units
+of .25 is 8e6 at most, whose square times a prior variance of .08 is 5e12: double precision then still tells
+a posterior variance from none."""
+MAX_WEIGHT = 1_000.0
+"""Of a pair."""
+MAX_ITERATIONS = 100_000
+"""Of a run: the end that names them all is 589 kB, and is a record."""
+MAX_COUNT = 2**53
+"""The whole numbers that double precision holds."""
+MAX_DEPTH = 64
+"""Of objects and lists within each other, in what is free in form."""

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from streams.kafka.settings import Settings
 from streams.spool.publisher import TracePublisher
 from tests.factories import event
@@ -48,7 +50,7 @@ def _push_megabytes(publisher: TracePublisher, megabytes: int) -> None:
     before = 0
     for iter_idx in range(megabytes * (1 << 20) // size):
         one = event(iter_idx, 0.5)
-        publisher.push(type(one)(**{name: getattr(one, name) for name in one.__slots__} | {"prompt": filler}))
+        publisher.push(replace(one, prompt=filler))
         if iter_idx == 0:
             publisher.flush(3.0)  # until a producer has been made, and has failed
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from kafka.errors import KafkaTimeoutError
+from msgspec import structs
 
 from streams import fail_points
 from streams.kafka.reader import read_topic
@@ -193,7 +194,7 @@ def test_a_broker_killed_while_events_are_sent_loses_none(
 def sized(iter_idx: int, size: int) -> TraceEvent:
     """Of exactly ``size`` bytes, and random, so that compression cannot make it small."""
     one = event(iter_idx, 0.5)
-    return replace(
+    return structs.replace(
         one, prompt=b64encode(os.urandom(size)).decode()[: size - len(encode(one)) + len(one.prompt)]
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from streams.kafka.settings import Settings
 from streams.kafka.writer import produce
@@ -73,7 +74,7 @@ def snapshot(version: int, folder: Path, **changes: Any) -> AdapterSnapshot:
         labels={},
         metrics={},
     )
-    return sealed(replace(whole, **changes))
+    return sealed(structs.replace(whole, **changes))
 
 
 def message(kafka: Settings, one: AdapterSnapshot) -> Outgoing:
@@ -168,7 +169,7 @@ def test_what_cannot_be_used_is_refused_and_the_old_one_stays(
         publish(settings, sealed(replace(good, version=version, **changes)))  # type: ignore[arg-type]
         wait_until(lambda: feed.refused == expected)
         assert feed.latest() is before
-    publish(settings, sealed(replace(good, version=20)))
+    publish(settings, sealed(structs.replace(good, version=20)))
     wait_until(lambda: version_of(feed) == 20)
 
 

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 
 from kafka import KafkaProducer
+from msgspec.structs import replace
 
 from streams.kafka.follow import TopicFollower
 from streams.kafka.settings import Settings, producer_config

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
@@ -74,7 +74,7 @@ def test_a_model_goes_on_with_its_own_learner_and_refuses_another(settings: Sett
 def test_a_snapshot_that_the_log_does_not_give_is_found(settings: Settings, tribrain: Any) -> None:
     last = learn_some(settings)
     forged = sealed(
-        dataclasses.replace(last, version=last.version + 1, weights=dict.fromkeys(last.weights, 9.0))
+        replace(last, version=last.version + 1, weights=dict.fromkeys(last.weights, 9.0))
     )
     list(produce(settings, [Outgoing(settings.snapshots_topic, b"bt:default", encode(forged))]))
     code, verified = tribrain("snapshots", "verify")
@@ -84,7 +84,7 @@ def test_a_snapshot_that_the_log_does_not_give_is_found(settings: Settings, trib
 
 def test_a_snapshot_of_offsets_that_the_log_does_not_have_is_no_match(settings: Settings) -> None:
     last = learn_some(settings)
-    beyond = dataclasses.replace(last, consumed={settings.pairs_topic: {"0": 10_000}})
+    beyond = replace(last, consumed={settings.pairs_topic: {"0": 10_000}})
     recorded = read_topic(settings, settings.pairs_topic)
     (verdict,) = relearn(recorded, [beyond], settings.pairs_topic, one_log(held(last)))
     assert not verdict.identical
@@ -106,7 +106,7 @@ def test_a_log_that_does_not_agree_is_found(fault: str, settings: Settings, trib
         forged_pair = pair({"a.x": 1.0}, {"a.x": 0.0}, label_source="critic", pair_id="x", run_id="run-0")
         list(produce(settings, [Outgoing(settings.pairs_topic, b"default", encode(forged_pair))]))
     else:
-        forged = sealed(dataclasses.replace(last, version=last.version + 1))
+        forged = sealed(replace(last, version=last.version + 1))
         list(produce(settings, [Outgoing(settings.snapshots_topic, b"bt:default", encode(forged))]))
     code, verified = tribrain("verify-state")
     assert (code, verified["consistent"]) == (1, False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
+
+from msgspec.structs import replace
 
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
@@ -42,9 +43,7 @@ def newest(settings: Settings, model: str, when: Callable[[RewardSnapshot], bool
 
 def of_family(messages: list[TraceEvent | RunEnd], family: str) -> list[TraceEvent | RunEnd]:
     return [
-        dataclasses.replace(m, meta=m.meta | {"context": {"task_family": family}})
-        if isinstance(m, TraceEvent)
-        else m
+        replace(m, meta=m.meta | {"context": {"task_family": family}}) if isinstance(m, TraceEvent) else m
         for m in messages
     ]
 

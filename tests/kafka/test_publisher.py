@@ -4,11 +4,11 @@ import os
 import socket
 import time
 from base64 import b64encode
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient
+from msgspec.structs import replace
 
 from streams.errors import BadInput
 from streams.kafka.reader import read_topic

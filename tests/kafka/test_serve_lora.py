@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from streams.errors import BadInput, Fenced
 from streams.kafka.incarnations import TopicMadeAgain
@@ -366,7 +367,7 @@ def test_a_killed_training_ends_with_the_same_snapshot(killed: Killed) -> None:
     def told(snapshot: AdapterSnapshot) -> AdapterSnapshot:
         """Without what says where it was."""
         consumed = {"pairs": next(iter(snapshot.consumed.values()))}
-        return replace(snapshot, uri="", checksum="", topic_ids={}, consumed=consumed)
+        return structs.replace(snapshot, uri="", checksum="", topic_ids={}, consumed=consumed)
 
     assert told(killed.last) == told(killed.undisturbed)
     assert killed.last.version == 1

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from confluent_kafka import Producer
+from msgspec.structs import replace
 
 from runner.text_feeds import NAME, TextSnapshotFeed
 from streams.kafka.settings import Settings

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from runner.picks import POLICIES, Judge, Picks, learn, measure
 from runner.reward import PreferencePolicy
@@ -108,7 +109,7 @@ def test_a_model_that_is_unsure_of_everything_leaves_the_pick_to_the_critics() -
     judge = learn(pairs())
     n = len(judge.snapshot.feature_names)
     nothing_known = tuple(tuple(1e12 * (row == column) for column in range(n)) for row in range(n))
-    unsure = replace(judge, snapshot=replace(judge.snapshot, covariance=nothing_known))
+    unsure = dataclasses.replace(judge, snapshot=replace(judge.snapshot, covariance=nothing_known))
     policies = picks_of(candidates([6] * 10), unsure).policies
     assert policies["combined"] == policies["critics_mean"]
 

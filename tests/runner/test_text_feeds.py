@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from runner.text_feeds import NAME, RewardOfTexts, TextFileFeed
 from streams.errors import BadInput

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from streams.messages.codec import ContractError, encode, feature_hash, sealed
 from streams.messages.contracts import RewardSnapshot

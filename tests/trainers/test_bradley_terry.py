@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from streams.messages.contracts import RewardSnapshot
 from tests.runner.fakes import snapshot
@@ -67,8 +68,7 @@ def posterior(seed: int) -> tuple[RewardSnapshot, np.ndarray]:
     root = np.random.default_rng(seed).normal(size=(2, 2))
     cov = root @ root.T
     made = snapshot({"a.x": 1.0, "b.y": -0.5})
-    fields = {name: getattr(made, name) for name in made.__slots__}
-    return RewardSnapshot(**fields | {"covariance": tuple(map(tuple, cov))}), cov
+    return replace(made, covariance=tuple(map(tuple, cov))), cov
 
 
 def test_confidence_is_what_the_uncertainty_of_the_weights_leaves_of_the_logit() -> None:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from streams.errors import BadInput
 from streams.messages.checkpoints import rollback_to

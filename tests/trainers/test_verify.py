@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from streams.messages.checkpoints import rollback_to
 from streams.messages.codec import decode_snapshot, encode, sealed

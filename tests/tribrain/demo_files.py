@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
+from msgspec.structs import replace
 
 from runner.video import write_video
 from streams.messages.codec import encode

@@ -9,11 +9,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from runner.experiment_plan import ALL_CONDITIONS, Plan
 from streams.local_broker.jars import KafkaJars

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from runner.video import read_video, write_video
 from streams.messages.codec import encode

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from runner.video import read_first_frame, read_video, write_video
 from tests.recorded_runs import GOAL, footage, write_run, write_trace

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 from streams.messages.contracts import RewardSnapshot, TraceEvent
 from trainers.bradley_terry import confidence, prob_prefer
@@ -95,17 +94,10 @@ def _mean_rating(opinions: Sequence[tuple[float, float]]) -> Rating:
 
 def _differences(a: TraceEvent, b: TraceEvent) -> dict[str, float]:
     """As within a run; of runs with unlike contexts, what they share."""
-    of_a, of_b = _context(a, "context"), _context(b, "context")
     return differences(
         a.critic_scores(),
         b.critic_scores(),
-        context={key: value for key, value in of_a.items() if of_b.get(key) == value},
-        of_a=_context(a, "candidate_context"),
-        of_b=_context(b, "candidate_context"),
+        context={key: value for key, value in a.context.items() if b.context.get(key) == value},
+        of_a=a.candidate_context,
+        of_b=b.candidate_context,
     )
-
-
-def _context(event: TraceEvent, name: str) -> dict[str, Any]:
-    """Meta is free in form."""
-    context = event.meta.get(name)
-    return context if isinstance(context, dict) else {}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from streams.messages.codec import sealed
 from tests import factories
@@ -30,7 +31,7 @@ def samples(
         factories.event(i, 0.5, run_id=run_id, critics=scores, context=context)
         for i, scores in enumerate(critics)
     ]
-    named = [replace(event, meta=event.meta | {"task_id": f"task of {run_id}"}) for event in events]
+    named = [structs.replace(event, meta=event.meta | {"task_id": f"task of {run_id}"}) for event in events]
     return [Sample(event=event, video=Path("video.mp4")) for event in named]
 
 
@@ -70,7 +71,7 @@ def test_a_critic_that_is_missing_says_nothing() -> None:
 
 
 def test_an_unsure_model_rates_nearer_to_a_half() -> None:
-    unsure = sealed(replace(MODEL, covariance=((4.0, 0.0), (0.0, 4.0))))
+    unsure = sealed(structs.replace(MODEL, covariance=((4.0, 0.0), (0.0, 4.0))))
     of_two = samples([{"goal.task": 0.9}, {"goal.task": 0.4}])
     sure, less = rate(of_two, MODEL)[0], rate(of_two, unsure)[0]
     assert 0.5 < less.reward < sure.reward
@@ -85,7 +86,9 @@ def test_runs_of_one_task_in_two_world_models_are_compared_by_what_they_share() 
     weights = {"goal.task": 1.0, "goal.task@world_model=dit-7b": 5.0}
     a = samples([{"goal.task": 0.9}], run_id="a", context={"world_model": "dit-7b"})
     b = samples([{"goal.task": 0.4}], run_id="b", context={"world_model": "dit-2b"})
-    same_task = [replace(s, event=replace(s.event, meta=s.event.meta | {"task_id": "t"})) for s in (*a, *b)]
+    same_task = [
+        replace(s, event=structs.replace(s.event, meta=s.event.meta | {"task_id": "t"})) for s in (*a, *b)
+    ]
     rated = rate(same_task, snapshot(weights))
     assert rated[0].reward == pytest.approx(1 / (1 + math.exp(-2.0)))
     assert rated[0].reward + rated[1].reward == pytest.approx(1.0)
@@ -104,7 +107,10 @@ def test_the_order_of_the_samples_changes_no_bit() -> None:
 def test_meta_that_is_no_context_is_passed_over() -> None:
     odd = [
         replace(
-            s, event=replace(s.event, meta=s.event.meta | {"context": "a text", "candidate_context": [1]})
+            s,
+            event=structs.replace(
+                s.event, meta=s.event.meta | {"context": "a text", "candidate_context": [1]}
+            ),
         )
         for s in samples([{"goal.task": 0.9}, {"goal.task": 0.4}])
     ]

@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from msgspec import structs
+
 from streams.kafka.settings import Settings as Kafka
 from streams.kafka.writer import produce
 from streams.messages.codec import encode
@@ -32,7 +34,7 @@ def numbered(
     """Pairs of a task each, with an id; ``turned`` exchanges what is preferred."""
     pairs = good_over_bad(first + n, source=source, per_task=1)[first:]
     return [
-        replace(
+        structs.replace(
             one,
             model=model,
             pair_id=f"{source}-{first + at}",

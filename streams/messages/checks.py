@@ -1,0 +1,190 @@
+"""What a contract asks beyond its types: of what is free in form, and of fields that must agree."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from streams.messages.contracts import (
+    Candidate,
+    Context,
+    FinetuneEvent,
+    PreferencePair,
+    RewardSnapshot,
+    RunEnd,
+    TraceEvent,
+)
+from streams.messages.limits import MAX_DEPTH, MAX_ID_CHARS, MAX_NAME_CHARS, MAX_SCORES
+from streams.messages.refusals import ContractError, NotFinite, OtherFeatures, in_words, shown
+
+_LEAST_INT, _LARGEST_INT = -(2**63), 2**64 - 1
+
+
+def is_tame(message: Any) -> bool:
+    """Whether what is free in form is nested no deeper than allowed, and its integers have 64 bits."""
+    kind = type(message)
+    for name in _FREE.get(kind, ()):
+        part = getattr(message, name)
+        if part and not _are_tame(part.values(), MAX_DEPTH):
+            return False
+    if kind is TraceEvent:
+        for result in message.critic_results:
+            if result.extra and not _are_tame(result.extra.values(), MAX_DEPTH):
+                return False
+            if result.extras and not _are_tame(result.extras.values(), MAX_DEPTH):
+                return False
+    return not message.extras or _are_tame(message.extras.values(), MAX_DEPTH)
+
+
+def _are_tame(values: Iterable[Any], depth: int) -> bool:
+    for value in values:
+        kind = type(value)
+        if kind is int:
+            if not _LEAST_INT <= value <= _LARGEST_INT:
+                return False
+        elif kind is dict:
+            if depth == 0 or not _are_tame(value.values(), depth - 1):
+                return False
+        elif kind is list and (depth == 0 or not _are_tame(value, depth - 1)):
+            return False
+    return True
+
+
+def free_parts(message: Any) -> Iterable[tuple[str, dict[str, Any]]]:
+    """The fields of a message that are free in form, with their names."""
+    if type(message) is TraceEvent:
+        for index, result in enumerate(message.critic_results):
+            yield f"critic_results[{index}].extra", result.extra
+            if result.extras:
+                yield f"critic_results[{index}]", result.extras
+    for name in _FREE.get(type(message), ()):
+        yield name, getattr(message, name)
+    if message.extras:
+        yield "", message.extras
+
+
+def check(message: Any, source: object) -> None:
+    """Raises ContractError for what the types of the contract cannot say, but for a snapshot."""
+    kind = type(message)
+    if kind is TraceEvent:
+        _check_event(message, source)
+    elif kind is PreferencePair and "judge" in message.meta:
+        _check_text(message.meta, "judge", MAX_NAME_CHARS, source)
+
+
+def _check_event(event: TraceEvent, source: object) -> None:
+    meta = event.meta
+    run_id = meta.get("run_id")
+    if type(run_id) is not str or not 0 < len(run_id) <= MAX_ID_CHARS:
+        raise ContractError(
+            f"{source}: meta.run_id: expected a non-empty text of at most {MAX_ID_CHARS} characters, "
+            f"found {shown(run_id)}"
+        )
+    if "task_id" in meta:
+        _check_text(meta, "task_id", MAX_ID_CHARS, source)
+    if "goal_instruction" in meta:
+        _check_text(meta, "goal_instruction", None, source)
+    if event.overall_score is None and not meta.get("error"):
+        raise ContractError(
+            f"{source}: overall_score is null; expected a number in [0, 1], or meta.error to say why"
+        )
+    if "outcome" in meta:
+        _check_outcome(meta["outcome"], source)
+    for name in ("context", "candidate_context"):
+        if name in meta:
+            _check_context(meta, name, source)
+    n_scores = 0
+    for result in event.critic_results:
+        n_scores += len(result.scores)
+    if n_scores > MAX_SCORES:
+        raise ContractError(
+            f"{source}: critic_results: found {n_scores} scores; expected at most {MAX_SCORES}"
+        )
+
+
+def check_features(snapshot: RewardSnapshot, source: object) -> None:
+    """Raises OtherFeatures where weights, scales and covariance are not those of the features named."""
+    names = snapshot.feature_names
+    if snapshot.feature_hash != feature_hash(names):
+        raise OtherFeatures(
+            f"{source}: feature_hash: is not that of the feature names; the snapshot is for other features"
+        )
+    for name in names:
+        if name not in snapshot.weights or not snapshot.scales.get(name, 0.0) > 0.0:
+            raise OtherFeatures(
+                f"{source}: scales.{name}: found {snapshot.scales.get(name)}; expected a weight and a scale "
+                "above 0 for every feature: make the snapshot again"
+            )
+    if snapshot.covariance and {len(names), *map(len, snapshot.covariance)} != {len(snapshot.covariance)}:
+        raise OtherFeatures(f"{source}: covariance: expected a row and a column for every feature")
+    if unnamed := snapshot.weights.keys() - set(names):
+        raise OtherFeatures(f"{source}: weights: found {sorted(unnamed)[0]!r}, which is no feature name")
+
+
+def feature_hash(names: Iterable[str]) -> str:
+    """SHA-256 (hex) of the feature names in their order, a line each."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def check_free(value: Any, path: str, depth: int = MAX_DEPTH + 1) -> None:
+    """Raises ContractError for what ``is_tame`` does not take, and NotFinite; with the place."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise NotFinite(f"{path}: {value} is not a finite number")
+    elif isinstance(value, int):
+        if not _LEAST_INT <= value <= _LARGEST_INT:
+            raise ContractError(f"{path}: found {shown(value)}; expected an integer of at most 64 bits")
+    elif isinstance(value, dict | list | tuple):
+        if depth == 0:
+            raise ContractError(f"{path}: expected at most {MAX_DEPTH} objects and lists within each other")
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            check_free(item, f"{path}.{key}" if isinstance(value, dict) else f"{path}[{key}]", depth - 1)
+
+
+def _check_text(meta: dict[str, Any], name: str, longest: int | None, source: object) -> None:
+    text = meta[name]
+    if text is None or (type(text) is str and (longest is None or len(text) <= longest)):
+        return
+    at_most = f" of at most {longest} characters" if longest else ""
+    raise ContractError(f"{source}: meta.{name}: expected a text{at_most}, or null, found {shown(text)}")
+
+
+def _check_outcome(outcome: Any, source: object) -> None:
+    score: Any = outcome.get("score") if isinstance(outcome, dict) else None
+    if outcome is not None and not (type(score) in (int, float) and 0 <= score <= 1):
+        raise ContractError(
+            f"{source}: meta.outcome: expected an object with a score in [0, 1], found {shown(outcome)}"
+        )
+
+
+def _check_context(meta: dict[str, Any], name: str, source: object) -> None:
+    """An object is held to what it is held to in a pair; anything else is taken as none."""
+    context = meta[name]
+    if not isinstance(context, dict):
+        return
+    within = {name: context}
+    try:
+        msgspec.convert(within, _Contexts)
+    except msgspec.ValidationError as error:
+        within[name] = dict(context)
+        why = in_words(error, within, lambda: msgspec.convert(within, _Contexts))
+        raise ContractError(f"{source}: meta.{why}") from None
+
+
+class _Contexts(msgspec.Struct):
+    context: Context = msgspec.field(default_factory=dict)
+    candidate_context: Context = msgspec.field(default_factory=dict)
+
+
+_FREE: dict[type, tuple[str, ...]] = {
+    TraceEvent: ("meta",),
+    RunEnd: ("meta",),
+    PreferencePair: ("context", "chosen_context", "rejected_context", "meta"),
+    FinetuneEvent: ("details",),
+    Candidate: ("context", "candidate_context"),
+}

@@ -1,0 +1,110 @@
+"""Why a message is refused: the kinds of errors, and the words that name field, found and needed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar, NoReturn, cast
+
+import msgspec
+
+from streams.errors import BadInput
+
+_LONGEST_SHOWN = 80
+_STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.?([^.\[]+)")
+
+
+class ContractError(BadInput):
+    """A message or a line that is not what its contract says."""
+
+    reason: ClassVar[str] = "damaged"
+    """In two words, for counting."""
+
+
+class NotFinite(ContractError):
+    """A number that is NaN or infinite."""
+
+    reason = "not finite"
+
+
+class OtherModel(ContractError):
+    """A snapshot of another reward model, or of another kind, than the one that is wanted."""
+
+    reason = "other model"
+
+
+class OtherFeatures(ContractError):
+    """A snapshot whose weights are not of the features that it names, or of none that are to be weighed."""
+
+    reason = "other features"
+
+
+def shown(value: object) -> str:
+    """The value as Python writes it, shortened."""
+    text = repr(value) if not isinstance(value, str | bytes) else repr(value[: _LONGEST_SHOWN + 1])
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+def in_words(error: msgspec.ValidationError, obj: Any, convert: Callable[[], object]) -> str:
+    """msgspec's ``Expected `float` <= 1.0 - at `$.scores[...]``` with the field first, and what was found.
+
+    ``convert`` fails as long as what is wrong is in ``obj``. To find the entry of which msgspec says ``...``,
+    all others are taken out.
+    """
+    what, _, where = str(error).partition(" - at `")
+    what = what.replace("Object missing required field", "a required field is missing:")
+    _, in_key, path = where.rpartition("key` in `")
+    field = ""
+    for index, name in _STEP.findall(path.strip("$`")):
+        if index == "...":
+            name = _at_fault(obj, convert)
+            if name is None:
+                return f"{field}[...]: {what}"
+        key: Any = int(index) if index.isdecimal() else name
+        field += f"[{index}]" if index.isdecimal() else f".{name}"
+        obj = obj[key] if isinstance(obj, dict | list) else None
+    field = field.lstrip(".")
+    if in_key:
+        return f"{field}: {what}, as a name in it"
+    if not field:
+        return what
+    return f"{field}: {what}, found {shown(obj)}"
+
+
+def raise_not_json(raw: bytes, source: object, error: ValueError) -> NoReturn:
+    """Python's own writers put NaN and Infinity into JSON; say so rather than "unexpected character"."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise NotFinite(f"{source}: found {shown(constant)[1:-1]}; expected finite numbers only")
+
+    def finite(number: str) -> float:
+        return number_ if math.isfinite(number_ := float(number)) else refuse(number)
+
+    with contextlib.suppress(ValueError, RecursionError):
+        json.loads(
+            raw, parse_constant=cast(Callable[[str], Any], refuse), parse_float=finite, parse_int=finite
+        )
+    raise ContractError(f"{source}: not JSON ({error}); expected one JSON object") from None
+
+
+def _at_fault(obj: Any, convert: Callable[[], object]) -> str | None:
+    """The name of the entry of ``obj`` for which ``convert`` fails, halving what may be at fault."""
+    if not isinstance(obj, dict):
+        return None
+    suspects = list(obj.items())
+    while len(suspects) > 1:
+        half = suspects[: len(suspects) // 2]
+        obj.clear()
+        obj.update(half)
+        try:
+            convert()
+        except msgspec.ValidationError:
+            suspects = half
+        else:
+            suspects = suspects[len(half) :]
+    obj.clear()
+    obj.update(suspects)
+    return suspects[0][0] if suspects else None
