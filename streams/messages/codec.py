@@ -200,6 +200,7 @@ def encode(message: Message) -> bytes:
     kind = type(message)
     try:
         if isinstance(message, PreferencePair) and _is_as_it_should_be(message):
+            check(message, kind.SCHEMA)
             raw = _write(message)
             if len(raw) <= MAX_PAIR_BYTES:
                 return raw

@@ -21,7 +21,7 @@ from streams.kafka.settings import Settings
 from streams.kafka.writer import TopicWriter
 from streams.messages.codec import decode_trace, encode
 from streams.messages.contracts import TraceEvent
-from streams.messages.limits import MAX_RECORD_BYTES
+from streams.messages.limits import MAX_RECORD_BYTES, MAX_TRACE_BYTES
 from streams.spool.publisher import TracePublisher
 from tests.factories import event
 from tests.faults import pushing
@@ -200,7 +200,7 @@ def sized(iter_idx: int, size: int) -> TraceEvent:
 
 
 @pytest.mark.parametrize(
-    ("size", "is_delivered"), [(MAX_RECORD_BYTES - 1_000, True), (1_100_000, False), (20_000_000, False)]
+    ("size", "is_delivered"), [(MAX_RECORD_BYTES - 1_000, True), (1_100_000, False), (MAX_TRACE_BYTES, False)]
 )
 def test_an_event_over_the_limit_is_set_aside_and_the_next_is_delivered(
     size: int, is_delivered: bool, settings: Settings, spool: Path

@@ -312,7 +312,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{picks} candidates-nan.jsonl", r"candidates-nan\.jsonl@line 2: found NaN; expected finite numbers"
     yield (
         f"{picks} candidates-text.jsonl",
-        r"line 2: critic_scores.*: Expected .*, got `str`; a candidate",
+        r"line 2: critic_scores\.goal\.task: Expected .*, got `str`, found 'high'; a candidate",
     )
     yield f"{picks} candidates-unjudged.jsonl", r"line 4: a required field is missing: `human_score`; a cand"
     yield f"{picks} candidates-twice.jsonl", r"line 4: candidate '1' of task 't' was there before; expected"
