@@ -181,6 +181,9 @@ class _Contexts(msgspec.Struct):
     candidate_context: Context = msgspec.field(default_factory=dict)
 
 
+msgspec.json.Decoder(_Contexts)  # as in the codec: not first in a thread
+
+
 _FREE: dict[type, tuple[str, ...]] = {
     TraceEvent: ("meta",),
     RunEnd: ("meta",),

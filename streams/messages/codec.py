@@ -91,8 +91,7 @@ class _Format:
     """TriBrain 0.6.2 wrote no schema names, so a line without one is of the first kind."""
     max_bytes: int
     decoders: tuple[tuple[bytes, Callable[[bytes], Any]], ...]
-    """How a message begins as ``encode`` writes it, and what decodes it. msgspec learns a class at its first
-    use, and a thread that uses it meanwhile crashes the process: here no other thread has them yet."""
+    """How a message begins as ``encode`` writes it, and what decodes it."""
 
 
 def _format(max_bytes: int, *contracts: type[Any]) -> _Format:
@@ -119,6 +118,9 @@ _PairAgain = msgspec.defstruct(
     "_PairAgain", [(name, _types[name]) for name in PreferencePair.__struct_fields__ if name != "extras"]
 )
 """msgspec checks what becomes of another class, and takes what is of the same class as it is."""
+# msgspec learns a class at its first use, and a thread that uses it meanwhile crashes the process: here, as
+# with the decoders above, no other thread has it yet.
+msgspec.json.Decoder(_PairAgain)
 _TEXTS = frozenset({str})
 _FLAT = frozenset({str, bool, int, float, NoneType})
 
@@ -329,9 +331,6 @@ def _fold(obj: dict[str, Any], cls: type[Contract]) -> dict[str, Any]:
 def _unfold(message: Any) -> dict[str, Any]:
     obj = asdict(message)
     extras = obj.pop("extras")
-    for name in _LEFT_OUT_IF_EMPTY.get(type(message), ()):
-        if not obj[name]:
-            del obj[name]
     for name in _NESTED.get(type(message), {}):
         obj[name] = [_unfold(item) for item in obj[name]]
     return {**obj, **extras} if extras else obj

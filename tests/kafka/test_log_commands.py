@@ -73,9 +73,7 @@ def test_a_model_goes_on_with_its_own_learner_and_refuses_another(settings: Sett
 
 def test_a_snapshot_that_the_log_does_not_give_is_found(settings: Settings, tribrain: Any) -> None:
     last = learn_some(settings)
-    forged = sealed(
-        replace(last, version=last.version + 1, weights=dict.fromkeys(last.weights, 9.0))
-    )
+    forged = sealed(replace(last, version=last.version + 1, weights=dict.fromkeys(last.weights, 9.0)))
     list(produce(settings, [Outgoing(settings.snapshots_topic, b"bt:default", encode(forged))]))
     code, verified = tribrain("snapshots", "verify")
     assert (code, verified["differing"]) == (1, [forged.version])
