@@ -132,9 +132,15 @@ class PreferenceLearner:
         Raises BadInput where another version of TriBrain wrote a state that this one cannot read.
         """
         learner = cls(model, recipe_of(model, state))
-        learner.version = state["version"]
-        learner._take_over(state)
-        learner._open = {task: OpenTask.from_state(saved) for task, saved in state["open"].items()}
+        try:
+            learner.version = int(state["version"])
+            learner._take_over(state)
+            learner._open = {task: OpenTask.from_state(saved) for task, saved in state["open"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadInput(
+                f"the state of model {model!r} cannot be continued ({type(error).__name__}: {error}); "
+                "give another --model"
+            ) from None
         return learner
 
     def state(self) -> dict[str, Any]:
@@ -159,12 +165,12 @@ class PreferenceLearner:
 
         Raises BadInput, and changes nothing, where another version of TriBrain wrote the state.
         """
-        recipe_of(self.model, earlier)
+        back = PreferenceLearner.from_state(self.model, earlier)
         now = self._books
-        self._take_over(earlier)
+        self._books, self._vocabulary = back._books, back._vocabulary
+        self._trusted, self._smoothing, self._reference = back._trusted, back._smoothing, back._reference
         served, reference = self._served.frozen(), self._reference.frozen()
-        known = {name: saved["pair_ids"] for name, saved in earlier["open"].items()}
-        known |= {name: list(task.pair_ids) for name, task in self._open.items()}
+        known = {name: task.pair_ids for name, task in (back._open | self._open).items()}
         self._books.closed |= now.closed
         self._books.judged |= now.judged
         self._open = {
@@ -174,7 +180,7 @@ class PreferenceLearner:
         }
         forget_the_oldest(self._books.closed)
         forget_the_oldest(self._books.judged)
-        self.version = max(self.version, earlier["version"]) + 1
+        self.version = max(self.version, back.version) + 1
 
     def _take_over(self, state: Mapping[str, Any]) -> None:
         """All that was learnt, and the evidence for it."""
@@ -280,7 +286,7 @@ def recipe_of(model: str, state: Mapping[str, Any]) -> Recipe:
         ProxyAudit.from_state(state["audit"])
         trusted = state["trusted"]
         return Recipe(learner=trusted["learner"], parameters=trusted["parameters"])
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise BadInput(
             f"version {state.get('version', '?')} of model {model!r} was written by another version of "
             "TriBrain, whose learner this one cannot continue; give another --model"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streams.errors import BadInput
 from streams.messages.checkpoints import Recovery
@@ -12,7 +12,6 @@ from streams.messages.contracts import Checkpoint, RewardSnapshot
 from streams.messages.held import Held
 from streams.messages.stored import StoredMessage
 from trainers.estimators import Recipe
-from trainers.learner import PreferenceLearner
 from trainers.pairing import PairingRules
 from trainers.processors import PairProcessor
 
@@ -122,23 +121,19 @@ def base_of(recovery: Recovery, model: str, recipe: Recipe | None) -> Checkpoint
     only grow. ``recipe`` is for a model without a checkpoint.
     """
     kept = recovery.checkpoint
-    learner = (
-        PreferenceLearner(model, recipe) if kept is None else PreferenceLearner.from_state(model, kept.state)
+    learner = PairProcessor(
+        model,
+        snapshots_topic="",
+        dead_letters_topic="",
+        topic_ids=kept.topic_ids if kept else {},
+        recipe=recipe,
     )
-    learner.version = max(learner.version, recovery.published)
-    stamps = (kept.consumed, kept.topic_ids, kept.base) if kept else ({}, {}, "")
-    snapshot = learner.snapshot(*stamps)
-    return sealed(
-        Checkpoint(
-            model=model,
-            version=snapshot.version,
-            snapshot=snapshot.checksum,
-            consumed=snapshot.consumed,
-            topic_ids=snapshot.topic_ids,
-            base=snapshot.base,
-            state=learner.state(),
-        )
-    )
+    learner.restore(kept)
+    state = learner.checkpoint()
+    if state.version < recovery.published:
+        version = recovery.published
+        learner.restore(replace(state, version=version, state=state.state | {"version": version}))
+    return sealed(learner.checkpoint())
 
 
 def learn_up_to(messages: Iterable[StoredMessage], version: int, log: OneLog) -> Checkpoint | None:
