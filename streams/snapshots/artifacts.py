@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from urllib.parse import quote, urlsplit
 
 from streams.errors import BadInput
 from streams.files import sync_directory, write_atomically
+from streams.snapshots.scratch import scratch_folder
 
 Files = Mapping[str, Mapping[str, Any]]
 """File name to its ``size`` in bytes and ``sha256`` (hex)."""
@@ -117,19 +117,18 @@ def fetch(uri: str, files: Files, cache: Path) -> Path:
     if _holds(folder, files):
         os.utime(folder)
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".fetching-", dir=cache))
     try:
-        for name, stated in files.items():
-            content = _read(uri, name, int(stated["size"]))
-            if len(content) != stated["size"] or hashlib.sha256(content).hexdigest() != stated["sha256"]:
-                raise ArtifactError(f"{uri}/{name}: is not the file that the snapshot speaks of")
-            (beside / name).write_bytes(content)
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # another process was quicker
-            beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        cache.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(cache, ".fetching-") as beside:
+            for name, stated in files.items():
+                (beside / name).write_bytes(_read_checked(uri, name, stated))
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # another process was quicker
+                beside.rename(folder)
+    except OSError as error:
+        raise StoreAway(
+            f"{cache}: cannot be written: {error.strerror}; make room or choose another cache"
+        ) from None
     if not _holds(folder, files):
         raise StoreAway(f"{folder}: cannot be written; make room or choose another cache")
     _forget_old(cache)
@@ -164,6 +163,13 @@ def _holds(folder: Path, files: Files) -> bool:
         )
     except OSError:
         return False
+
+
+def _read_checked(uri: str, name: str, stated: Mapping[str, Any]) -> bytes:
+    content = _read(uri, name, int(stated["size"]))
+    if len(content) != stated["size"] or hashlib.sha256(content).hexdigest() != stated["sha256"]:
+        raise ArtifactError(f"{uri}/{name}: is not the file that the snapshot speaks of")
+    return content
 
 
 def _read(uri: str, name: str, size: int) -> bytes:

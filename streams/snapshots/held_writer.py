@@ -34,14 +34,18 @@ class HeldWriter(Generic[Snapshot]):
         self._loop.set_exception_handler(
             lambda _, context: log.debug("aiokafka: %s", context.get("exception"))
         )
-        threading.Thread(target=self._loop.run_forever, name="snapshot-writer", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="snapshot-writer", daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._do(self._writer.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        try:
+            self._do(self._writer.close())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
 
     def open(self) -> Snapshot | None:
         """The newest snapshot; None where there is none. Raises BadInput where the broker stays silent."""
@@ -60,6 +64,14 @@ class HeldWriter(Generic[Snapshot]):
                 f"the snapshot of model {self._model!r} cannot be published ({type(error).__name__}); "
                 "start again once the broker is back, and it goes on from here"
             ) from None
+
+    def _run(self) -> None:
+        """The loop's descriptors and threads last no longer than it."""
+        try:
+            self._loop.run_forever()
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        finally:
+            self._loop.close()
 
     def _do(self, work: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -32,16 +32,20 @@ def read_newest(
     Raises BadInput where the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
     """
     found: dict[bytes, tuple[StoredMessage, _T]] = {}
-    with TopicReader(settings, settings.snapshots_topic, timeout_s=timeout_s) as reader:
-        ends, look = reader.ends(), _FIRST_LOOK
-        while len(found) < len(decoders) and any(ends.values()):
+    ends: dict[int, int] | None = None
+    look = _FIRST_LOOK
+    while len(found) < len(decoders) and (ends is None or any(ends.values())):
+        # A reader for each look: kafka-python may hang where it is sent back behind what it has read.
+        with TopicReader(settings, settings.snapshots_topic, timeout_s=timeout_s) as reader:
+            ends = ends or reader.ends()
             starts = {partition: max(0, end - look) for partition, end in ends.items()}
-            for key, messages in _of_keys(reader, decoders.keys() - found.keys(), starts, ends).items():
-                for message in reversed(messages):
-                    with suppress(ContractError):
-                        found[key] = message, decoders[key](message.value, message.source)
-                        break
-            ends, look = starts, look * _GROWTH
+            between = _of_keys(reader, decoders.keys() - found.keys(), starts, ends)
+        for key, messages in between.items():
+            for message in reversed(messages):
+                with suppress(ContractError):
+                    found[key] = message, decoders[key](message.value, message.source)
+                    break
+        ends, look = starts, look * _GROWTH
     return found
 
 

@@ -16,6 +16,9 @@ from trainers.pair_weights import SOURCE_WEIGHTS
 Offsets = Mapping[int, int]
 """Partition to next offset."""
 
+REMEMBERED = 100_000
+"""Ids by which a pair is known when it comes again, some MB; a repetition comes soon after the pair."""
+
 EQUAL, TWICE, UNREADABLE, WEIGHTLESS = "equal texts", "come twice", "unreadable", "without weight"
 
 
@@ -37,14 +40,16 @@ class PairInbox:
     """Takes the messages of the pairs topic in their order and keeps the newest ``most`` pairs.
 
     A pair counts if it is of this model, of a trusted label source, of two different texts, with a weight,
-    and came for the first time. ``passed_over`` counts the others of this model by reason; the label source
-    is one.
+    and is not one of the last ``remembered`` that counted, nor of those that are kept. ``passed_over`` counts
+    the others of this model by reason; the label source is one.
     """
 
-    def __init__(self, model: str, most: int) -> None:
+    def __init__(self, model: str, most: int, remembered: int = REMEMBERED) -> None:
         self._model = model
         self._kept: deque[Arrived] = deque(maxlen=most)
+        self._remembered = max(most, remembered)
         self._seen: set[int] = set()
+        self._seen_in_order: deque[int] = deque()
         self.consumed: dict[int, int] = {}
         self.passed_over: Counter[str] = Counter()
 
@@ -88,4 +93,7 @@ class PairInbox:
             if name in self._seen:
                 return TWICE
             self._seen.add(name)
+            self._seen_in_order.append(name)
+            if len(self._seen) > self._remembered:
+                self._seen.remove(self._seen_in_order.popleft())
         return None

@@ -1,0 +1,59 @@
+"""Which pairs of the topic a periodic training keeps, and what it remembers of the others."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterable
+from dataclasses import replace
+
+from streams.messages.codec import encode
+from streams.messages.contracts import PreferencePair
+from streams.messages.stored import StoredMessage
+from tests.factories import pair
+from trainers.lora.inbox import TWICE, PairInbox
+
+
+def texts(n: int) -> PreferencePair:
+    voted = pair({"a.b": 0.9}, {"a.b": 0.1}, pair_id=f"pair-{n}", task_id=f"task-{n}", label_source="human")
+    return replace(voted, goal_instruction="a goal", chosen_prompt=f"good {n}", rejected_prompt="bad")
+
+
+def add(inbox: PairInbox, pairs: Iterable[PreferencePair]) -> None:
+    for message in pairs:
+        offset = inbox.consumed.get(0, 0)
+        inbox.add(
+            StoredMessage(
+                topic="pairs", partition=0, offset=offset, timestamp_ms=0, key=None, value=encode(message)
+            )
+        )
+
+
+def kept(inbox: PairInbox) -> list[str]:
+    return [arrived.pair.chosen for arrived in inbox.pairs()]
+
+
+def test_a_pair_that_comes_again_soon_is_passed_over() -> None:
+    inbox = PairInbox("default", most=5, remembered=10)
+    add(inbox, [texts(n) for n in [0, 1, 0, 2, 1]])
+    assert kept(inbox) == ["good 0", "good 1", "good 2"]
+    assert inbox.passed_over == {TWICE: 2}
+
+
+def test_no_pair_is_kept_twice_however_few_are_remembered() -> None:
+    inbox = PairInbox("default", most=5, remembered=0)
+    add(inbox, [texts(n) for n in [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]])
+    assert kept(inbox) == [f"good {n}" for n in range(5)]
+
+
+def test_what_is_remembered_does_not_grow_with_the_topic() -> None:
+    inbox = PairInbox("default", most=10, remembered=50)
+    add(inbox, map(texts, range(200)))
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        add(inbox, map(texts, range(200, 3_000)))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 20_000
+    assert inbox.passed_over == {}
