@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaTimeoutError
 
 from streams.kafka.settings import Settings, consumer_config
 from streams.messages.stored import StoredMessage
@@ -30,13 +29,9 @@ class Consumer:
         """May be called twice."""
         self._close()
 
-    def connects(self) -> bool:
-        """Whether a broker answers; False after a fifth of a second without an answer."""
-        try:
-            self._consumer.bootstrap(timeout_ms=POLL_MS)
-        except KafkaTimeoutError:
-            return False
-        return True
+    def connect(self) -> None:
+        """Return once a broker answers, however long that takes."""
+        self._consumer.bootstrap()
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Read these partitions, each from its beginning where ``seek`` says nothing else."""

@@ -12,8 +12,10 @@ from typing import Self
 
 from kafka.errors import KafkaConnectionError, KafkaTimeoutError
 
+from streams.errors import BadInput
 from streams.kafka.consumer import Consumer
 from streams.kafka.settings import Settings
+from streams.kafka.topics import connect_admin
 from streams.messages.stored import StoredMessage
 
 log = logging.getLogger(__name__)
@@ -84,13 +86,15 @@ class TopicFollower:
                 self._closing.wait(pause_s)
 
     def _follow_with_one_consumer(self) -> None:
+        # A consumer that finds no broker at its start waits for one without an end.
+        while not self._a_broker_answers():
+            self._notice_silence()
+            if self._closing.is_set():
+                return
         consumer = Consumer(self._settings)
         try:
             # Topics that it is told of before are forgotten where the two cross.
-            while not consumer.connects():
-                self._notice_silence()
-                if self._closing.is_set():
-                    return
+            consumer.connect()
             consumer.subscribe(self._topics)
             self._heard_at = asked_at = monotonic()
             while not self._closing.is_set():
@@ -104,6 +108,13 @@ class TopicFollower:
                 self._notice_silence()
         finally:
             consumer.close()
+
+    def _a_broker_answers(self) -> bool:
+        try:
+            connect_admin(self._settings, _ANSWER_S).close()
+        except BadInput:
+            return False
+        return True
 
     def _ask(self, consumer: Consumer) -> None:
         """An idle topic and a silent broker look the same to those who poll."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.errors import BadInput
-from streams.messages.limits import MAX_RECORD_BYTES
+from streams.messages.limits import MAX_RECORD_BYTES, topic_bytes
 
 BOOTSTRAP_SERVERS_VARIABLE = "TRIBRAIN_BOOTSTRAP_SERVERS"
 TOPIC_PREFIX_VARIABLE = "TRIBRAIN_TOPIC_PREFIX"
@@ -95,7 +95,7 @@ def producer_config(settings: Settings) -> dict[str, Any]:
         "compression_type": "zstd",
         "batch_size": 128 << 10,
         "linger_ms": 20,
-        "max_request_size": MAX_RECORD_BYTES,
+        "max_request_size": topic_bytes(MAX_RECORD_BYTES),
         "delivery_timeout_ms": 30_000,
         "max_block_ms": 2_000,
         "metadata_max_age_ms": 60_000,

@@ -128,3 +128,9 @@ def _wait_until_heard(follower: TopicFollower, times: int) -> None:
         return heard >= times
 
     wait_until(enough)
+
+
+def test_a_follower_that_finds_no_broker_ends_when_it_is_closed() -> None:
+    follower = TopicFollower(Settings(bootstrap_servers="127.0.0.1:9"), ["any"], Heard())
+    follower.close()
+    assert not follower.is_alive
