@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LORA_READY := $(VENV)/.lora-ready
+PEERS := .venv-peers
+PEERS_READY := $(PEERS)/.ready
 # What is imported is compiled then, and once: pip would compile all of PyTorch, and a machine that sets this
 # variable would have every process compile TriBrain anew.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
@@ -47,8 +49,15 @@ test: $(LORA_READY)
 test-faults: $(READY)
 	$(BIN)/pytest -m "long or not long" tests/faults
 
-bench: $(READY)
-	$(BIN)/python -m tests.bench
+bench: $(READY) $(PEERS_READY)
+	$(BIN)/python -m tests.bench --repeat 5 --peers-python $(PEERS)/bin/python --write
+
+$(PEERS_READY): $(READY)
+	$(PYTHON) -m venv $(PEERS)
+	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python --require-hashes -r constraints.txt
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python "bytewax>=0.21.1" "quixstreams>=3.28.1"
+	@touch $@
 
 # Beside TRL, which no constraints file has; needs TRIBRAIN_DATA. WRITE=--write writes trainers/lora/RESULTS.md.
 bench-lora: $(LORA_READY)
@@ -68,4 +77,4 @@ constraints: $(READY)
 	  --constraint constraints.txt pyproject.toml --output-file constraints-lora.txt
 
 clean:
-	rm -rf $(VENV) outputs
+	rm -rf $(VENV) $(PEERS) outputs

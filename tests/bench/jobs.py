@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import gc
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 from streams.errors import BadInput
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
-from streams.messages.codec import decode_pair
+from streams.messages.codec import decode_pair, encode
 from streams.messages.contracts import PreferencePair
+from streams.messages.files import read_trace
 from streams.messages.stored import StoredMessage
+from tests.bench.core import Core, stored
 from tests.bench.workload import Workload
-from trainers.pairing import PairingRules
-from trainers.processors import PairProcessor, TraceProcessor
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,20 @@ def replay(settings: Settings) -> Measurement:
     return _measured(chain([first], messages), settings)
 
 
+def replay_file(workload: Workload) -> Measurement:
+    """A ``trace.jsonl`` with the same events, read as ``tribrain replay`` does; the file lies ready."""
+    settings = Settings(bootstrap_servers="none:1")
+    with tempfile.TemporaryDirectory(prefix="tribrain-bench-") as folder:
+        path = Path(folder) / "trace.jsonl"
+        path.write_bytes(b"".join(message.value + b"\n" for message in workload.messages("trace")))
+        return _measured(_lines_again(path, settings.trace_topic), settings)
+
+
+def _lines_again(path: Path, topic: str) -> Iterator[StoredMessage]:
+    for offset, event in enumerate(read_trace(path)):
+        yield stored(topic, 0, offset, None, encode(event))
+
+
 def pair_ids(values: Iterable[bytes], source: str) -> frozenset[str]:
     """The ids of the pairs among values of the pairs topic."""
     messages = (decode_pair(value, source) for value in values)
@@ -60,33 +76,11 @@ def _measured(messages: Iterable[StoredMessage], settings: Settings) -> Measurem
 
 def _form_and_learn(messages: Iterable[StoredMessage], settings: Settings) -> list[bytes]:
     """The values that went to the pairs topic; every one is learnt, and one snapshot is made at the end."""
-    former = TraceProcessor(
-        PairingRules(),
-        trace_topic=settings.trace_topic,
-        pairs_topic=settings.pairs_topic,
-        dead_letters_topic=settings.dead_letters_topic,
-    )
-    learner = PairProcessor(
-        PairingRules().model,
-        snapshots_topic=settings.snapshots_topic,
-        dead_letters_topic=settings.dead_letters_topic,
-    )
-    learner.restore(None)
+    core = Core(settings)
     values: list[bytes] = []
     for message in messages:
-        for outgoing in former.on_message(message):
-            if outgoing.topic != settings.pairs_topic:
-                continue
-            learner.on_message(
-                StoredMessage(
-                    topic=outgoing.topic,
-                    partition=0,
-                    offset=len(values),
-                    timestamp_ms=0,
-                    key=outgoing.key,
-                    value=outgoing.value,
-                )
-            )
-            values.append(outgoing.value)
-    learner.take_snapshot()
+        for pair in core.form(message):
+            core.learn(stored(pair.topic, 0, len(values), pair.key, pair.value))
+            values.append(pair.value)
+    core.snapshot()
     return values

@@ -1,4 +1,4 @@
-"""The job done by the product: a real ``tribrain serve-trainer``, watched from outside through its topics."""
+"""The job done by ``tribrain serve-trainer`` or a peer, watched from outside through its topics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,29 +17,37 @@ from streams.errors import BadInput
 from streams.kafka.follow import TopicFollower
 from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE, TOPIC_PREFIX_VARIABLE, Settings
 from streams.messages.codec import decode_pair, decode_snapshot
-from streams.messages.contracts import PairsEnd
+from streams.messages.contracts import PairsEnd, snapshot_key
 from streams.messages.stored import StoredMessage
+from tests.bench.core import SNAPSHOT_EVERY_S
 from tests.bench.jobs import Measurement, pair_ids
 from tests.bench.workload import Workload
+from trainers.pairing import PairingRules
 
-SNAPSHOT_EVERY_S = 0.25
-"""Less than the trainer's default of 1 s, since the wait for the last snapshot is part of the measurement."""
+AS_IT_COMES = (sys.executable, "-m", "tribrain.cli", "serve-trainer")
+TRAINER = (*AS_IT_COMES, "--snapshot-every-s", str(SNAPSHOT_EVERY_S))
 
 _LOOK_AFTER_IT_EVERY_S = 0.2
 _START_S = 60.0
 _LONGEST_PER_EVENT_S = 0.02
 _GRACE_S = 5.0
 _LOG_TAIL_LINES = 12
+_SNAPSHOT_KEY = snapshot_key(PairingRules().model).encode()
 
 
 def live(settings: Settings, workload: Workload) -> Measurement:
+    """By ``tribrain serve-trainer``. Raises BadInput where the trainer dies or stays silent."""
+    return by_program(settings, workload, TRAINER)
+
+
+def by_program(settings: Settings, workload: Workload, program: Sequence[str]) -> Measurement:
     """From the first pair on Kafka to the snapshot that covers the last end; the start-up before is left out.
 
-    The events are on the trace topic beforehand. Raises BadInput where the trainer dies or stays silent.
+    The events are on the trace topic beforehand. Raises BadInput where the program dies or stays silent.
     """
     with tempfile.TemporaryDirectory(prefix="tribrain-bench-") as folder:
         log = Path(folder) / "trainer.log"
-        with _trainer(settings, log) as process:
+        with running(settings, log, program) as process:
             watch = _Watch(settings, workload.runs, process.pid)
             topics = (settings.pairs_topic, settings.snapshots_topic)
             deadline = time.monotonic() + _START_S + _LONGEST_PER_EVENT_S * len(workload.events)
@@ -92,7 +100,7 @@ class _Watch:
         if message.topic == self._pairs_topic:
             self._first_pair = self._first_pair or now
             self._take_pair(message)
-        else:
+        elif message.key == _SNAPSHOT_KEY:
             self._newest_snapshot = message
         # A snapshot is decoded only when it may be the last: this process must not slow the trainer down.
         if len(self._ended_runs) == self._n_runs and self._all_is_learnt():
@@ -133,16 +141,17 @@ def process_cpu_s(pid: int) -> float | None:
 
 
 @contextmanager
-def _trainer(settings: Settings, log_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The trainer as a child process, ended with the block."""
+def running(
+    settings: Settings, log_path: Path, program: Sequence[str] = TRAINER
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A trainer as a child process, ended with the block."""
     where = {
         BOOTSTRAP_SERVERS_VARIABLE: settings.bootstrap_servers,
         TOPIC_PREFIX_VARIABLE: settings.topic_prefix,
     }
-    options = ("--snapshot-every-s", str(SNAPSHOT_EVERY_S))
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tribrain.cli", "serve-trainer", *options],
+            list(program),
             env=os.environ | where,
             stdin=subprocess.DEVNULL,
             stdout=log,

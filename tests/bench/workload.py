@@ -64,6 +64,16 @@ def make_workload(n_events: int, seed: int) -> Workload:
     return Workload(seed=seed, runs=n_runs, events=tuple(events))
 
 
+def of_another_round(value: bytes, workload: Workload, number: int) -> bytes:
+    """An encoded event of the workload as that of another run, a different one for each ``number``."""
+    return value.replace(b"bench-%d-" % workload.seed, b"round-%d-" % number)
+
+
+def of_run(value: bytes, run_id: str) -> bytes:
+    """An encoded event of a workload's first run, with seed 0, as that of the run ``run_id``."""
+    return value.replace(b"bench-0-00000", run_id.encode())
+
+
 def _run(run_id: str, random: Random) -> list[TraceEvent | RunEnd]:
     """A video that tends to get better; people look at its physics, the critics' mean does not."""
     goal = random.choice(_GOALS)

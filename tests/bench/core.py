@@ -1,0 +1,65 @@
+"""The core as every job here calls it: messages in, messages out, by the trainer's own two processors."""
+
+from __future__ import annotations
+
+import time
+
+from streams.kafka.settings import Settings
+from streams.messages.stored import Outgoing, StoredMessage
+from trainers.pairing import PairingRules
+from trainers.processors import PairProcessor, TraceProcessor
+
+SNAPSHOT_EVERY_S = 0.25
+"""Less than the trainer's default of 1 s, since the wait for the last snapshot is part of the measurement."""
+
+
+class Core:
+    """Former and learner of one model, side by side, with the clock of its snapshots."""
+
+    def __init__(self, settings: Settings) -> None:
+        rules = PairingRules()
+        self._former = TraceProcessor(
+            rules,
+            trace_topic=settings.trace_topic,
+            pairs_topic=settings.pairs_topic,
+            dead_letters_topic=settings.dead_letters_topic,
+        )
+        self._learner = PairProcessor(
+            rules.model,
+            snapshots_topic=settings.snapshots_topic,
+            dead_letters_topic=settings.dead_letters_topic,
+        )
+        self._learner.restore(None)
+        self._next_snapshot_s = 0.0
+        self._pairs_topic = settings.pairs_topic
+
+    def form(self, message: StoredMessage) -> list[Outgoing]:
+        """The pairs that come of a trace event."""
+        return [o for o in self._former.on_message(message) if o.topic == self._pairs_topic]
+
+    def resume_offset(self, partition: int) -> int | None:
+        """Where the partition would be read from again; asked after every event, as the trainer does."""
+        return self._former.resume_offset(partition)
+
+    def learn(self, message: StoredMessage) -> None:
+        """Learn a message of the pairs topic."""
+        self._learner.on_message(message)
+
+    def snapshot(self) -> Outgoing | None:
+        """A snapshot of what was learnt since the last one."""
+        return self._learner.take_snapshot()
+
+    def due_snapshot(self) -> Outgoing | None:
+        """A snapshot, where something was learnt and the last one is a quarter of a second old."""
+        now = time.monotonic()
+        if now < self._next_snapshot_s:
+            return None
+        self._next_snapshot_s = now + SNAPSHOT_EVERY_S
+        return self._learner.take_snapshot()
+
+
+def stored(topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None) -> StoredMessage:
+    """A message as the core takes it."""
+    return StoredMessage(
+        topic=topic, partition=partition, offset=offset, timestamp_ms=0, key=key, value=value or b""
+    )
