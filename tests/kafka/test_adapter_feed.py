@@ -166,7 +166,7 @@ def test_what_cannot_be_used_is_refused_and_the_old_one_stays(
     expected: dict[str, int] = {}
     for version, (changes, reason) in enumerate(cases.values(), start=2):
         expected[reason] = expected.get(reason, 0) + 1
-        publish(settings, sealed(replace(good, version=version, **changes)))  # type: ignore[arg-type]
+        publish(settings, sealed(structs.replace(good, version=version, **changes)))  # type: ignore[arg-type]
         wait_until(lambda: feed.refused == expected)
         assert feed.latest() is before
     publish(settings, sealed(structs.replace(good, version=20)))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 
 import numpy as np
 import pytest
 import zstandard
+from msgspec.structs import replace
 
 from streams.messages import checkpoints
 from streams.messages.checkpoints import (
@@ -40,13 +40,13 @@ def test_a_checkpoint_that_is_not_packed_reads_alike() -> None:
 
 def test_a_state_is_packed_small() -> None:
     state = {"closed": [f"{n:016x}" for n in range(10_000)]}
-    checkpoint = dataclasses.replace(CHECKPOINT, state=state)
+    checkpoint = replace(CHECKPOINT, state=state)
     assert len(encode_checkpoint(checkpoint)) < len(encode(checkpoint)) / 3
 
 
 def test_a_state_that_is_not_finite_is_not_written() -> None:
     with pytest.raises(NotFinite):
-        encode_checkpoint(dataclasses.replace(CHECKPOINT, state={"mean": [float("nan"), None]}))
+        encode_checkpoint(replace(CHECKPOINT, state={"mean": [float("nan"), None]}))
 
 
 FRAME = encode_checkpoint(CHECKPOINT)
@@ -61,7 +61,7 @@ UNSIZED = zstandard.ZstdCompressor(write_content_size=False).compress(encode(sea
         (UNSIZED, "expected a size up to"),
         (zstandard.compress(b"{"), "not JSON"),
         (zstandard.compress(encode(snapshot())), "holds a tribrain.reward_snapshot/1"),
-        (encode(dataclasses.replace(sealed(CHECKPOINT), version=4)), "the checksum does not match"),
+        (encode(replace(sealed(CHECKPOINT), version=4)), "the checksum does not match"),
         (b"", "not JSON"),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_rollback_carries_its_checkpoint() -> None:
         (Rollback(model="m", checkpoint="not base64"), "expected a checkpoint in base64"),
         (Rollback(model="m", checkpoint="größer"), "expected a checkpoint in base64"),
         (Rollback(model="m", checkpoint=""), "not JSON"),
-        (dataclasses.replace(rollback_to(CHECKPOINT, ""), model="other"), "cannot be rolled back to one of"),
+        (replace(rollback_to(CHECKPOINT, ""), model="other"), "cannot be rolled back to one of"),
         (Rollback(model="m", checkpoint=base64.b64encode(FRAME[:-3]).decode()), "is no zstd frame"),
     ],
 )

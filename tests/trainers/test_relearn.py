@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 from collections.abc import Sequence
 
 import pytest
 import zstandard
+from msgspec.structs import replace
 
 from streams.errors import BadInput
 from streams.messages.checkpoints import Recovery, decode_checkpoint, encode_checkpoint, rollback_to
@@ -30,8 +30,13 @@ def stored(messages: Sequence[Message], start: int = 0) -> list[StoredMessage]:
 
 
 def pairs(n: int, start: int = 0) -> list[PreferencePair]:
+    """Votes in several contexts, so that every part of the state changes."""
     return [
-        pair({"a.b": 0.9}, {"a.b": 0.2 + i / 100}, pair_id=f"p{i}", task_id=f"t{i}")
+        replace(
+            pair({"a.b": 0.9}, {"a.b": 0.2 + i / 200}, pair_id=f"p{i}", task_id=f"t{i}"),
+            context={f"world{i % 5}": f"w{i % 7}"},
+            chosen_context={"arm": f"a{i % 3}"},
+        )
         for i in range(start, start + n)
     ]
 
@@ -105,7 +110,7 @@ def test_the_log_gives_published_snapshots_and_checkpoints_again() -> None:
 
 def test_a_checkpoint_that_the_log_does_not_give_is_found() -> None:
     true = learner_of(LOG[:20]).checkpoint()
-    forged = as_read(dataclasses.replace(true, state=true.state | {"labels": {"human": 21}}))
+    forged = as_read(replace(true, state=true.state | {"labels": {"human": 21}}))
     log = one_log(held(snapshot_of(LOG), forged))
     (verdict,) = relearn(LOG, log.checkpoints(), "pairs", log)
     assert not verdict.identical
@@ -133,8 +138,8 @@ def packed(raw: bytes) -> Rollback:
         "nothing": packed(b""),
         "cut": packed(encode_checkpoint(OTHER)[:-9]),
         "no checkpoint": packed(zstandard.compress(encode(snapshot_of(LOG[:5])))),
-        "of another model": packed(encode_checkpoint(dataclasses.replace(OTHER, model="other"))),
-        "of another version": rollback_to(dataclasses.replace(OTHER, state={"n": {}}), ""),
+        "of another model": packed(encode_checkpoint(replace(OTHER, model="other"))),
+        "of another version": rollback_to(replace(OTHER, state={"n": {}}), ""),
     }.items(),
     ids=lambda item: item[0],
 )
@@ -157,14 +162,14 @@ def test_whatever_a_rollback_holds_the_learner_is_as_before_or_goes_on(part: str
     """A forger can seal anything, and no field of the state is worth a check of its own."""
     learner = learner_of(LOG[:12])
     before = state_of(learner)
-    forged = rollback_to(dataclasses.replace(OTHER, state=OTHER.state | {part: value}), "")
+    forged = rollback_to(replace(OTHER, state=OTHER.state | {part: value}), "")
     if feed(learner, stored([forged], start=12)):
         assert state_of(learner) == before
 
 
 def state_of(learner: PairProcessor) -> bytes:
     """All but how far it has read."""
-    return encode_checkpoint(dataclasses.replace(learner.checkpoint(), snapshot="", consumed={}))
+    return encode_checkpoint(replace(learner.checkpoint(), snapshot="", consumed={}))
 
 
 def test_a_rollback_is_obeyed_by_the_log_as_it_was_live() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from streams.messages.codec import encode
 from streams.messages.contracts import PreferencePair
