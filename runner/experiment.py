@@ -170,8 +170,7 @@ class SeedExperiment:
             runs.append(list(loop.events()))
             if weight > 0.0:
                 messages = _pairs(runs[-1], learning.former)
-                for message in messages:
-                    learning.learner.on_message(message)
+                learning.learner.on_messages(messages)
                 published.snapshot = learning.learner.snapshot()
                 if rewrites is not None:
                     for message in messages:

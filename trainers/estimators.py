@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, get_ar
 from streams.errors import BadInput
 
 if TYPE_CHECKING:  # commands that only name a learner start without numpy
-    from trainers.compiled import Array
+    from trainers.compiled import Array, Ints
 
 LearnerName = Literal["river-logistic", "laplace"]
 LEARNERS: tuple[LearnerName, ...] = get_args(LearnerName)
@@ -19,10 +19,12 @@ DEFAULT_LEARNER: LearnerName = "laplace"
 class PairEstimator(Protocol):
     """P(first preferred to second) from the differences of their scores; a River classifier, too.
 
-    ``weights`` are per ``scales`` of a feature's difference. ``covariance`` is that of the weights, in the
-    order of ``features``; None for a point estimate. ``alarms`` counts the alarms of a drift detector.
+    ``weights`` are per ``scales`` of a feature's difference. ``covariance`` (d, d) is that of the weights, in
+    the order of ``features``; None for a point estimate. ``alarms`` counts the alarms of a drift detector.
     ``learn_many_differences`` learns rows (n, d) of differences chosen − rejected, NaN where a critic is
     missing, to the bits of ``learn_one`` row by row; returns P (n,) of each before it was learnt.
+    ``learn_rows`` does it for a learner of many tasks (``trainers.kernels``), and returns the rows that ended
+    in an alarm, too.
     """
 
     name: ClassVar[str]
@@ -30,6 +32,9 @@ class PairEstimator(Protocol):
     def learn_one(self, x: Mapping[str, float], y: bool, w: float = 1.0) -> None: ...
     def predict_proba_one(self, x: Mapping[str, float]) -> dict[bool, float]: ...
     def learn_many_differences(self, X: Array, w: Array) -> Array: ...
+    def learn_rows(
+        self, X: Array, w: Array, known: Ints, slots: Ints, frozen: Array
+    ) -> tuple[Array, list[int]]: ...
     def with_features(self, names: Sequence[str]) -> Self: ...
     def state(self) -> dict[str, Any]: ...
     @property
@@ -39,7 +44,7 @@ class PairEstimator(Protocol):
     @property
     def scales(self) -> dict[str, float]: ...
     @property
-    def covariance(self) -> list[list[float]] | None: ...
+    def covariance(self) -> Array | None: ...
     @property
     def alarms(self) -> int: ...
 
@@ -67,7 +72,18 @@ class Recipe:
 
     def load(self) -> None:
         """Import and compile now what the first pair would otherwise wait for, a second or so."""
-        self.new().learn_one({"any.critic": 1.0}, True)
+        from streams.messages.contracts import PreferencePair
+        from trainers.learner import PreferenceLearner
+
+        critics: dict[str, float | None] = {"any.critic": 1.0}
+        PreferenceLearner(recipe=self).on_message(
+            PreferencePair(
+                task_id="",
+                label_source="human",
+                chosen_critics=critics,
+                rejected_critics=dict.fromkeys(critics, 0.0),
+            )
+        )
 
 
 def estimator_from_state(state: Mapping[str, Any]) -> PairEstimator:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +12,14 @@ from numpy.typing import NDArray
 
 from streams.errors import BadInput
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair, RewardSnapshot
-from trainers.bradley_terry import prob_prefer
+from trainers.bradley_terry import prob_prefer, shrinkage
 from trainers.estimators import LEARNERS, PairEstimator, Recipe
-from trainers.features import Vocabulary, is_critic, of_pair
+from trainers.features import is_critic, of_pair
 from trainers.normalise import CriticRanges
-from trainers.pair_weights import weight_of_each
+from trainers.pair_weights import task_of, weight_of_each
 from trainers.proxies import label_weights, room_left
-from trainers.tally import BINS, Tally, log_loss
+from trainers.tally import Tally, figures_of, log_loss
+from trainers.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from trainers.compiled import Array
@@ -35,6 +35,7 @@ _RESAMPLES = 2000
 _PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """scikit-learn's C, of which cross-validation by task chooses."""
 _FOLDS = 5
+_WITH_INTERVALS = ("accuracy", "log_loss", "ece")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +62,15 @@ class PairTable:
         return int(self.tasks.max()) + 1
 
     @classmethod
-    def of(cls, pairs: Sequence[PreferencePair], ranges: CriticRanges, features: Sequence[str]) -> PairTable:
-        """Scores brought to [0, 1] by ``ranges``; what is not of ``features`` is left out."""
-        numbers: dict[str, int] = {}
-        X = np.full((len(pairs), len(features)), math.nan)
-        for row, pair in zip(X, pairs, strict=True):
-            known = of_pair(ranges.apply_to_pair(pair))
-            row[:] = [known.get(name, math.nan) for name in features]
+    def of(cls, pairs: Sequence[PreferencePair], ranges: CriticRanges, vocabulary: Vocabulary) -> PairTable:
+        """Scores brought to [0, 1] by ``ranges``; what the vocabulary has no room for is left out."""
+        from trainers.rows import RowMaker  # with numba, which what a finished model is worth does without
+
+        X = RowMaker(vocabulary).rows_of([ranges.apply_to_pair(pair) for pair in pairs])
         return cls(
-            tuple(features),
+            tuple(vocabulary.columns),
             X,
-            np.array([numbers.setdefault(pair.task_id, len(numbers)) for pair in pairs], dtype=np.int64),
+            task_numbers(pairs),
             tuple(pair.label_source for pair in pairs),
             np.array(label_weights(pairs)),
         )
@@ -90,14 +89,19 @@ class Measured:
 def tables(train: Sequence[PreferencePair], holdout: Sequence[PreferencePair]) -> tuple[PairTable, PairTable]:
     """Both parts as arrays, with the ranges of the training part. Raises BadInput without a common critic."""
     ranges = CriticRanges.of_pairs(train)
-    vocabulary = Vocabulary()
-    for pair in train:
-        vocabulary.admit(of_pair(ranges.apply_to_pair(pair)))
-    features = (*ranges.ends, *vocabulary.admitted)
-    known, unseen = (PairTable.of(part, ranges, features) for part in (train, holdout))
+    vocabulary = Vocabulary(ranges.ends)
+    known = PairTable.of(train, ranges, vocabulary)
+    vocabulary.close()
+    unseen = PairTable.of(holdout, ranges, vocabulary)
     if np.isnan(unseen.critics).all():
         raise BadInput("no critic has scores in both files, so there is nothing to compare; check the files")
     return known, unseen
+
+
+def task_numbers(pairs: Sequence[PreferencePair]) -> Ints:
+    """(n,): number of each pair's task, in the order in which tasks first come."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(task_of(pair), len(numbers)) for pair in pairs], dtype=np.int64)
 
 
 def measure(
@@ -122,8 +126,8 @@ def measure(
         yield Measured(_sigmoid(_filled(holdout.X) @ batch_optimum(train, seed))[None, :], None)
     elif name in (MEAN, SINGLE):
         reduce = _mean_difference if name == MEAN else _best_single(train)
-        slope = _fitted_slope(reduce(train.critics), train.weights)
-        yield Measured(_sigmoid(slope * reduce(holdout.critics))[None, :], None)
+        weight = _fitted_weight(reduce(train.critics), train.weights)
+        yield Measured(_sigmoid(weight * reduce(holdout.critics))[None, :], None)
     else:
         raise BadInput(f"no learner is called {name!r}; expected one of {', '.join(COMPARED)}")
 
@@ -197,8 +201,8 @@ def predict(estimator: PairEstimator, features: Sequence[str], X: Array) -> Arra
     Z /= np.array([estimator.scales[name] for name in features if name in rank])
     logits = Z @ np.array(list(estimator.weights.values()))[order]
     if estimator.covariance is not None:
-        cov = np.array(estimator.covariance)[np.ix_(order, order)]
-        logits /= np.sqrt(1.0 + math.pi * np.einsum("ij,jk,ik->i", Z, cov, Z) / 8.0)
+        cov = estimator.covariance[np.ix_(order, order)]
+        logits *= [shrinkage(v) for v in np.einsum("ij,jk,ik->i", Z, cov, Z).tolist()]
     return _sigmoid(logits)
 
 
@@ -234,7 +238,7 @@ def _best_single(train: PairTable) -> Callable[[Array], Array]:
     return lambda X: np.nan_to_num(X[:, best])
 
 
-def _fitted_slope(x: Array, w: Array) -> float:
+def _fitted_weight(x: Array, w: Array) -> float:
     return float(_fit(x[:, None], w, 1e6)[0])
 
 
@@ -258,27 +262,18 @@ def _sigmoid(x: Array) -> Array:
 
 def _tally(predictions: Array, chosen: NDArray[np.bool_]) -> Tally:
     tally = Tally()
-    for p in predictions[chosen]:
-        tally.add(float(p), 0.5)
+    tally.add_many(predictions[chosen], np.full(int(chosen.sum()), 0.5))
     return tally
 
 
 def _task_sums(tallies: Sequence[Sequence[Tally]]) -> Array:
-    """(tasks, 3 + 3·BINS): pairs, right ones, log loss, and the bins, each a mean over the orders."""
-    rows = [
-        [[t.n, t.correct, t.log_loss, *(x for one in t.bins for x in one)] for t in of_order]
-        for of_order in tallies
-    ]
-    return np.asarray(np.mean(np.array(rows), axis=0))
+    """(tasks, 4 + 3·BINS): the sums of every task, each a mean over the orders."""
+    return np.asarray(np.mean([[tally.sums for tally in of_order] for of_order in tallies], axis=0))
 
 
 def _intervals(sums: Array, seed: int) -> list[list[float]]:
     """95% percentile intervals of accuracy, log loss and ECE over resampled tasks."""
     rng = np.random.default_rng([seed, 95])
     counts = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=_RESAMPLES)
-    total = counts @ sums
-    n = total[:, 0]
-    bins = total[:, 3:].reshape(_RESAMPLES, BINS, 3)
-    ece = np.abs(bins[:, :, 2] - bins[:, :, 1]).sum(axis=1) / n
-    values: Mapping[str, Array] = {"accuracy": total[:, 1] / n, "log_loss": total[:, 2] / n, "ece": ece}
-    return [[float(x) for x in np.percentile(value, [2.5, 97.5])] for value in values.values()]
+    drawn = figures_of(counts @ sums)
+    return [[float(x) for x in np.percentile(drawn[name], [2.5, 97.5])] for name in _WITH_INTERVALS]

@@ -13,7 +13,7 @@ it does to the critics:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from streams.messages.contracts import CONTEXT_MARK, PreferencePair, TraceEvent
@@ -26,12 +26,11 @@ Context = Mapping[str, Any]
 UNIT = 0.25
 """A usual difference of two critic scores in [0, 1]; weights are per so much. A scale that moved while it is
 estimated would make the result depend on the order of the tasks."""
-YOUTH = 20
+WARM_UP = 20
 """Pairs of a feature in which its unit may still grow, for what is counted on a larger scale."""
 
-INTERACTIONS, INDICATORS = 48, 48
-"""How many features of each kind a model learns; the posterior and the snapshot grow with their square."""
-
+_CATEGORY = (str, bool)
+_NUMBER = (int, float)
 _INDICATOR_UNIT = 0.5
 """An indicator's ±1 may be worth more than a critic's step: prior variance .32 with laplace's .08."""
 _INTERACTION_UNIT = 1.0
@@ -53,12 +52,15 @@ def differences(
 
 
 def difference(a: Scores, b: Scores) -> dict[str, float]:
-    """a − b per critic, sorted by name; a critic that is missing on either side is left out."""
+    """a − b per critic, sorted by name; a critic that is missing on either side is left out.
+
+    So is one with ``CONTEXT_MARK`` in its name, which would be taken for a context.
+    """
     both = sorted(a.keys() & b.keys())
     return {
         name: left - right
         for name in both
-        if (left := a[name]) is not None and (right := b[name]) is not None
+        if (left := a[name]) is not None and (right := b[name]) is not None and CONTEXT_MARK not in name
     }
 
 
@@ -108,80 +110,66 @@ def unit_of(name: str) -> float:
 
 
 def reach_of(name: str) -> float:
-    """Scales that a young feature's difference may reach before they double; that is 1 at first for all."""
+    """Scales that a difference may reach before they double, in the warm-up; that is 1 at first for all."""
     return 4.0 * UNIT / unit_of(name)
 
 
-class Vocabulary:
-    """Which features of contexts a model learns: the first ones that come, up to a number of each kind.
-
-    The first value of a shared context (``world_model``) is the reference: the critics' own weights are for
-    it, so it has no interactions, and a stream with a single world model has none at all.
-    """
-
-    def __init__(self, references: Mapping[str, str] | None = None, admitted: Iterable[str] = ()) -> None:
-        self.references = dict(references or {})
-        self.admitted = dict.fromkeys(admitted)
-
-    def admit(self, differences: Mapping[str, float]) -> dict[str, float]:
-        """The features that are learnt; new ones are admitted while there is room."""
-        return {name: value for name, value in differences.items() if self._admits(name)}
-
-    def state(self) -> dict[str, Any]:
-        """The arguments that make it again."""
-        return {"references": dict(self.references), "admitted": list(self.admitted)}
-
-    def _admits(self, name: str) -> bool:
-        if is_critic(name) or name in self.admitted:
-            return True
-        interaction = is_interaction(name)
-        if interaction:
-            key, _, value = name.partition(CONTEXT_MARK)[2].partition("=")
-            if self.references.setdefault(key, value) == value:
-                return False
-        alike = sum(is_interaction(other) == interaction for other in self.admitted)
-        if alike >= (INTERACTIONS if interaction else INDICATORS):
-            return False
-        self.admitted[name] = None
-        return True
-
-
-def _interactions(critics: Mapping[str, float], context: Context) -> dict[str, float]:
-    categories = [f"{key}={value}" for key, value in _categories(context).items()]
-    return {
-        f"{critic}{CONTEXT_MARK}{category}": d for category in categories for critic, d in critics.items()
+def categories(context: Context) -> dict[str, str]:
+    """The contexts that name a kind of thing, sorted; truth values are named by their words."""
+    found = {
+        key: str(value)
+        for key, value in context.items()
+        if isinstance(value, _CATEGORY) and _is_name(key) and 0 < len(str(value)) <= _LONGEST_VALUE
     }
+    return found if len(found) < 2 else dict(sorted(found.items()))
 
 
-def _sides(a: Context, b: Context) -> dict[str, float]:
-    of_a, of_b = _categories(a), _categories(b)
-    indicators: dict[str, float] = {}
+def numbers(context: Context) -> dict[str, float]:
+    """The contexts that say how much, sorted."""
+    found = {
+        key: float(value)
+        for key, value in context.items()
+        if isinstance(value, _NUMBER)
+        and not isinstance(value, bool)
+        and _is_name(key)
+        and math.isfinite(value)
+    }
+    return found if len(found) < 2 else dict(sorted(found.items()))
+
+
+def indicators(of_a: Mapping[str, str], of_b: Mapping[str, str]) -> dict[str, float]:
+    """Feature to 1 or −1 for the categories of either side that the other does not share."""
+    found: dict[str, float] = {}
     for key in sorted(of_a.keys() | of_b.keys()):
         if of_a.get(key) != of_b.get(key):
             for side, sign in ((of_a, 1.0), (of_b, -1.0)):
                 if key in side:
-                    indicators[f"{CONTEXT_MARK}{key}={side[key]}"] = sign
-    numbers_a, numbers_b = _numbers(a), _numbers(b)
-    both = sorted(numbers_a.keys() & numbers_b.keys())
-    return indicators | {f"{CONTEXT_MARK}{key}": numbers_a[key] - numbers_b[key] for key in both}
+                    found[f"{CONTEXT_MARK}{key}={side[key]}"] = sign
+    return found
 
 
-def _categories(context: Context) -> dict[str, str]:
+def number_feature(key: str) -> str:
+    """The feature that a number which both sides carry is."""
+    return CONTEXT_MARK + key
+
+
+def interaction(critic: str, key: str, value: str) -> str:
+    """The feature that a critic's difference in one shared context is."""
+    return f"{critic}{CONTEXT_MARK}{key}={value}"
+
+
+def _interactions(critics: Mapping[str, float], context: Context) -> dict[str, float]:
     return {
-        key: str(value)
-        for key, value in sorted(context.items())
-        if isinstance(value, str | bool) and _is_name(key) and 0 < len(str(value)) <= _LONGEST_VALUE
+        interaction(critic, key, value): d
+        for key, value in categories(context).items()
+        for critic, d in critics.items()
     }
 
 
-def _numbers(context: Context) -> dict[str, float]:
-    return {
-        key: float(value)
-        for key, value in context.items()
-        if isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and _is_name(key)
-        and math.isfinite(value)
+def _sides(a: Context, b: Context) -> dict[str, float]:
+    numbers_a, numbers_b = numbers(a), numbers(b)
+    return indicators(categories(a), categories(b)) | {
+        number_feature(key): numbers_a[key] - numbers_b[key] for key in numbers_a if key in numbers_b
     }
 
 

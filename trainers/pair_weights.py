@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 
 from streams.messages.contracts import PreferencePair
 
@@ -13,10 +14,15 @@ anyway, so they teach nothing about people. What a proxy counts is in ``trainers
 
 
 def task_of(pair: PreferencePair) -> str:
-    """A run is a task; pairs from elsewhere name theirs."""
+    """The task of a pair: its run; pairs from elsewhere, which have none, name theirs.
+
+    Labels of one task are no independent statements: they are predicted before any of them is learnt, they
+    share a weight, and intervals draw tasks rather than pairs.
+    """
     return pair.run_id or pair.task_id
 
 
+@lru_cache(maxsize=4096)
 def weight_of_nth(n: int) -> float:
     """What the n-th pair of one task counts where nobody knows how many will come.
 
@@ -26,6 +32,7 @@ def weight_of_nth(n: int) -> float:
     return _together(n) - _together(n - 1)
 
 
+@lru_cache(maxsize=4096)
 def weight_of_each(n: int) -> float:
     """What each of the n pairs of a task counts where they are known to be all."""
     return _together(n) / n

@@ -9,7 +9,6 @@ make the model more wrong, and no weight below that of a person helps against te
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +16,8 @@ from typing import Any
 import orjson
 
 from streams.messages.contracts import PreferencePair
-from trainers.pair_weights import SOURCE_WEIGHTS
+from trainers.pair_weights import SOURCE_WEIGHTS, task_of
+from trainers.seen import hashed
 
 AGREEING, DISAGREEING = 7.5, 2.5
 """Beta prior of a judge's agreement: three in four, which gives the weight .25, worth ten votes."""
@@ -27,6 +27,13 @@ HEAD_START = 40.0
 """What all judges' labels may weigh together above what people's and validators' labels weigh, in pairs."""
 REMEMBERED = 2_000
 """Votes, and labels of judges, that can still be compared with what comes later."""
+JUDGES, JUDGES_OF_A_PAIR = 100, 8
+"""How many judges are told apart, and how many may wait for a person's label of one pair."""
+LONGEST_NAME = 64
+"""Characters by which a judge is told from others."""
+
+Judgement = tuple[str, bool, str | None]
+"""Two candidates by hash, whether the one that sorts first is preferred, and the judge; None for a person."""
 
 
 @dataclass(slots=True)
@@ -37,22 +44,26 @@ class ProxyAudit:
     disagreed: dict[str, int] = field(default_factory=dict)
     proxy_weight: float = 0.0
     trusted_weight: float = 0.0
+    not_compared: int = 0
+    """Labels of judges that were not kept, or not counted, since there were too many judges."""
     _votes: dict[str, bool] = field(default_factory=dict)
     _labels: dict[str, dict[str, bool]] = field(default_factory=dict)
 
-    def hear(self, pair: PreferencePair) -> None:
+    def hear(self, judgement: Judgement) -> None:
         """Compare a person's label or a judge's with what the other has said of the same two candidates."""
-        key, first = _candidates(pair)
-        if pair.label_source == "human":
-            for judge, label in self._labels.pop(key, {}).items():
-                self._count(judge, label == first)
+        key, first, judge = judgement
+        if judge is None:
+            for known, label in self._labels.pop(key, {}).items():
+                self._count(known, label == first)
             _remember(self._votes, key, first)
-        elif pair.label_source == "proxy":
-            judge = judge_of(pair)
-            if key in self._votes:
-                self._count(judge, self._votes[key] == first)
+        elif key in self._votes:
+            self._count(judge, self._votes[key] == first)
+        else:
+            labels = self._labels.get(key, {})
+            if judge in labels or len(labels) < JUDGES_OF_A_PAIR:
+                _remember(self._labels, key, {**labels, judge: first})
             else:
-                _remember(self._labels, key, {**self._labels.get(key, {}), judge: first})
+                self.not_compared += 1
 
     def weigh(self, pair: PreferencePair, weight: float) -> float:
         """What a label of a judge counts that would count ``weight`` as a person's; and it is counted."""
@@ -80,6 +91,7 @@ class ProxyAudit:
             },
             "weight_learnt": self.proxy_weight,
             "weight_limit": HEAD_START + self.trusted_weight,
+            **({"not_compared": self.not_compared} if self.not_compared else {}),
         }
 
     def state(self) -> dict[str, Any]:
@@ -89,6 +101,7 @@ class ProxyAudit:
             "disagreed": dict(self.disagreed),
             "proxy_weight": self.proxy_weight,
             "trusted_weight": self.trusted_weight,
+            "not_compared": self.not_compared,
             "votes": dict(self._votes),
             "labels": {key: dict(labels) for key, labels in self._labels.items()},
         }
@@ -101,11 +114,16 @@ class ProxyAudit:
             dict(state["disagreed"]),
             state["proxy_weight"],
             state["trusted_weight"],
+            state["not_compared"],
             dict(state["votes"]),
             {key: dict(labels) for key, labels in state["labels"].items()},
         )
 
     def _count(self, judge: str, agrees: bool) -> None:
+        known = judge in self.agreed or judge in self.disagreed
+        if not known and len(self.agreed.keys() | self.disagreed.keys()) >= JUDGES:
+            self.not_compared += 1
+            return
         counts = self.agreed if agrees else self.disagreed
         counts[judge] = counts.get(judge, 0) + 1
 
@@ -119,7 +137,8 @@ def label_weights(pairs: Sequence[PreferencePair]) -> list[float]:
         return [pair.weight for pair in pairs]
     audit = ProxyAudit()
     for pair in pairs:
-        audit.hear(pair)
+        if (judgement := judgement_of(pair)) is not None:
+            audit.hear(judgement)
     return [
         pair.weight
         * (
@@ -137,16 +156,25 @@ def room_left(proxy_weight: float, trusted_weight: float) -> float:
 
 
 def judge_of(pair: PreferencePair) -> str:
-    """Who gave the label of a proxy."""
-    return str(pair.meta.get("judge", ""))
+    """Who gave the label of a proxy, in at most ``LONGEST_NAME`` characters."""
+    return str(pair.meta.get("judge", ""))[:LONGEST_NAME]
+
+
+def judgement_of(pair: PreferencePair) -> Judgement | None:
+    """What a pair tells of judges; None where neither a person nor a judge labelled it."""
+    if pair.label_source == "human":
+        return (*_candidates(pair), None)
+    if pair.label_source == "proxy":
+        return (*_candidates(pair), judge_of(pair))
+    return None
 
 
 def _candidates(pair: PreferencePair) -> tuple[str, bool]:
-    """The two candidates whichever is preferred, and whether the one that sorts first is."""
+    """The two candidates whichever is preferred, by hash, and whether the one that sorts first is."""
     chosen = _side(pair.chosen_artifact, pair.chosen_prompt, pair.chosen_critics)
     rejected = _side(pair.rejected_artifact, pair.rejected_prompt, pair.rejected_critics)
-    both = "\0".join((pair.run_id or pair.task_id, *sorted((chosen, rejected))))
-    return hashlib.sha256(both.encode()).hexdigest()[:16], chosen <= rejected
+    both = "\0".join((task_of(pair), *sorted((chosen, rejected))))
+    return hashed(both), chosen <= rejected
 
 
 def _side(artifact: str, prompt: str, critics: Mapping[str, float | None]) -> str:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from trainers.compiled import Array
 
 BINS = 10
 """Of equal width over the confidence max(p, 1 − p) in [0.5, 1]."""
+_PLAIN = 4
+"""Sums before those of the bins."""
 
 
 def log_loss(probability: float) -> float:
@@ -16,60 +22,63 @@ def log_loss(probability: float) -> float:
     return -math.log(max(probability, 1e-12))
 
 
-@dataclass(slots=True)
 class Tally:
     """Test-then-train sums over pairs, each predicted as P(chosen ≻ rejected) before it was learnt."""
 
-    n: int = 0
-    correct: float = 0.0
-    log_loss: float = 0.0
-    log_loss_critics_mean: float = 0.0
-    bins: list[list[float]] = field(default_factory=lambda: [[0.0, 0.0, 0.0] for _ in range(BINS)])
-    """Per bin of confidence: pairs, summed confidence, pairs that were right."""
+    def __init__(self, sums: Iterable[float] = ()) -> None:
+        """``sums`` are those of ``state``."""
+        given = np.array([*sums], dtype=np.float64)
+        self._sums: Array = given if len(given) else np.zeros(_PLAIN + 3 * BINS)
 
     def add(self, p: float, p_reference: float) -> None:
         """One pair: the model's prediction, and that of the critics' mean."""
-        right = 1.0 if p > 0.5 else 0.5 if p == 0.5 else 0.0
-        self.n += 1
-        self.correct += right
-        self.log_loss += log_loss(p)
-        self.log_loss_critics_mean += log_loss(p_reference)
-        confidence = max(p, 1.0 - p)
-        bin_ = self.bins[min(BINS - 1, int((confidence - 0.5) * 2 * BINS))]
-        bin_[0] += 1.0
-        bin_[1] += confidence
-        bin_[2] += right
+        self.add_many(np.array([p]), np.array([p_reference]))
+
+    def add_many(self, p: Array, p_reference: Array) -> None:
+        """Pairs in their order (n,), to the bits of one after the other."""
+        from trainers.kernels import add_to_tally  # with numba, which those that only read tallies do without
+
+        add_to_tally(p, p_reference, _PLAIN, BINS, self._sums)
 
     @classmethod
     def of(cls, tallies: Iterable[Tally]) -> Tally:
         """Several taken together."""
         total = cls()
         for tally in tallies:
-            total.n += tally.n
-            total.correct += tally.correct
-            total.log_loss += tally.log_loss
-            total.log_loss_critics_mean += tally.log_loss_critics_mean
-            for mine, theirs in zip(total.bins, tally.bins, strict=True):
-                mine[:] = [a + b for a, b in zip(mine, theirs, strict=True)]
+            total._sums += tally._sums
         return total
 
+    @property
+    def n(self) -> int:
+        """Pairs."""
+        return int(self._sums[0])
+
+    @property
+    def sums(self) -> Array:
+        """(4 + 3·BINS,): pairs, right ones, log loss, log loss of the critics' mean; then ``bins``."""
+        return self._sums.copy()
+
+    @property
+    def bins(self) -> Array:
+        """(BINS, 3), per bin of confidence: pairs, summed confidence, pairs that were right."""
+        return self._sums[_PLAIN:].reshape(BINS, 3)
+
     def figures(self) -> dict[str, Any]:
-        """Means over the pairs, of which there must be some.
+        """Means over the pairs, of which there must be some, and how many there are."""
+        return {"n": self.n} | {name: float(value) for name, value in figures_of(self._sums).items()}
 
-        ``ece`` is the expected calibration error (Naeini, Cooper and Hauskrecht 2015, "Obtaining well
-        calibrated probabilities using Bayesian binning").
-        """
-        return {
-            "n": self.n,
-            "accuracy": self.correct / self.n,
-            "log_loss": self.log_loss / self.n,
-            "ece": math.fsum(abs(right - confidence) for _, confidence, right in self.bins) / self.n,
-            "log_loss_critics_mean": self.log_loss_critics_mean / self.n,
-        }
 
-    def state(self) -> dict[str, Any]:
-        return asdict(self)
+def figures_of(sums: Array) -> dict[str, Array]:
+    """Means over the pairs for sums (…, 4 + 3·BINS) of tallies, each (…,).
 
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Tally:
-        return cls(**{**state, "bins": [list(one) for one in state["bins"]]})
+    ``ece`` is the expected calibration error (Naeini, Cooper and Hauskrecht 2015, "Obtaining well calibrated
+    probabilities using Bayesian binning").
+    """
+    n = sums[..., 0]
+    bins = sums[..., _PLAIN:].reshape(*sums.shape[:-1], BINS, 3)
+    return {
+        "accuracy": sums[..., 1] / n,
+        "log_loss": sums[..., 2] / n,
+        "ece": np.abs(bins[..., 2] - bins[..., 1]).sum(axis=-1) / n,
+        "log_loss_critics_mean": sums[..., 3] / n,
+    }

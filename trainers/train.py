@@ -13,6 +13,9 @@ from trainers.features import difference
 from trainers.learner import PreferenceLearner
 from trainers.pair_weights import task_of
 
+_PART = 1000
+"""Messages between two calls of ``on_progress``."""
+
 
 def train_on_pairs(
     messages: Sequence[PairMessage],
@@ -41,15 +44,19 @@ def train_on_pairs(
         model,
         recipe,
         open_tasks=len(pairs),
+        remembered=len(messages),
         pairs_of_task=Counter((task_of(pair), pair.label_source) for pair in pairs),
     )
-    for message in messages:
-        learner.on_message(message)
-        on_progress(1)
+    for start in range(0, len(messages), _PART):
+        part = messages[start : start + _PART]
+        learner.on_messages(part)
+        on_progress(len(part))
     learner.finish()
     order = random.Random(seed)
     for _ in range(epochs - 1):
-        for pair in order.sample(pairs, len(pairs)):
-            learner.learn_again(pair)
-            on_progress(1)
+        shuffled = order.sample(pairs, len(pairs))
+        for start in range(0, len(shuffled), _PART):
+            part = shuffled[start : start + _PART]
+            learner.learn_again(part)
+            on_progress(len(part))
     return learner.snapshot()

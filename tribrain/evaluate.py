@@ -30,10 +30,11 @@ from trainers.evaluate import (
     measure_snapshot,
     reliability,
     tables,
+    task_numbers,
 )
 from trainers.lora.extra import require_extra
 from trainers.lora.texts import task_of_text
-from trainers.normalise import CriticRanges
+from trainers.pair_weights import task_of
 from tribrain import options
 from tribrain.output import progress, write_output
 from tribrain.result_plots import reliability_plot
@@ -98,16 +99,15 @@ def evaluate_rm(
         if learners:
             raise BadInput("--learner says who learns from --pairs; with --model nothing is learnt")
         unseen, measured, n_train = _of_model(model, base_model, holdout)
-        of_holdout = PairTable.of(unseen, CriticRanges({}), ())
         n_shared = None
     else:
         assert pairs is not None
         known, unseen = _pairs(pairs), _pairs(holdout)
         n_train = len(known)
-        n_shared = len({pair.task_id for pair in known} & {pair.task_id for pair in unseen})
+        n_shared = len({task_of(pair) for pair in known} & {task_of(pair) for pair in unseen})
         train, of_holdout = tables(known, unseen)
         measured = _measure(learners or _BY_DEFAULT, train, of_holdout, orders, seed)
-    results = {name: figures(one, of_holdout.tasks, seed=seed) for name, one in measured.items()}
+    results = {name: figures(one, task_numbers(unseen), seed=seed) for name, one in measured.items()}
     if plot is not None:
         curves = {name: reliability(one) for name, one in measured.items()}
         write_output(plot, reliability_plot(curves).png)
@@ -147,7 +147,9 @@ class _RewardOfTexts(Protocol):
 
 def _predicted(reward: _RewardOfTexts, holdout: Path) -> tuple[list[PreferencePair], NDArray[np.float64]]:
     """The pairs kept apart, each with its task, and P(chosen ≻ rejected) (n,) of them. Raises BadInput."""
-    unseen = [replace(pair, task_id=task_of_text(pair)) for pair in _pairs(holdout, read=read_text_pairs)]
+    unseen = [
+        replace(pair, run_id="", task_id=task_of_text(pair)) for pair in _pairs(holdout, read=read_text_pairs)
+    ]
     p = reward.prob_prefer(
         [pair.goal_instruction for pair in unseen],
         [pair.chosen_prompt for pair in unseen],

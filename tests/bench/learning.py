@@ -27,6 +27,7 @@ from trainers.laplace import Laplace
 from trainers.learner import PreferenceLearner
 from trainers.normalise import CriticRanges
 from trainers.pair_weights import weight_of_each
+from trainers.vocabulary import Vocabulary
 
 OUT = Path(__file__).parents[2] / "trainers" / "RESULTS.md"
 SETS = ("tvge_video", "tifa160_image", "viescore_image", "summeval_text", "wmt19_text")
@@ -141,7 +142,7 @@ def honest_uncertainty(folder: Path) -> Iterator[str]:
     for data in SETS:
         pairs = preferences(folder, data)
         ranges = CriticRanges.of_pairs(pairs)
-        table = PairTable.of(pairs, ranges, tuple(ranges.ends))
+        table = PairTable.of(pairs, ranges, Vocabulary(ranges.ends))
         rows = [np.flatnonzero(table.tasks == task) for task in range(table.n_tasks)]
         w = [np.full(len(of_task), weight_of_each(len(of_task))) for of_task in rows]
 
@@ -220,11 +221,8 @@ def gate() -> Iterator[str]:
 
 def _ever_open(learner: LearnerName, seed: int) -> bool:
     model = PreferenceLearner(recipe=Recipe(learner=learner))
-    for message in null_tasks(seed, noise=seed % 2 == 0):
-        model.on_message(message)
-        if model.is_active:
-            return True
-    return False
+    model.on_messages(list(null_tasks(seed, noise=seed % 2 == 0)))
+    return model.is_active or model.snapshot().metrics["gate"]["closed_times"] > 0
 
 
 def speed() -> Iterator[str]:

@@ -2,57 +2,39 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from streams.messages.contracts import RewardSnapshot
 from tests.runner.fakes import snapshot
-from trainers.bradley_terry import (
-    BradleyTerry,
-    LinearReward,
-    confidence,
-    prob_prefer,
-    sigmoid,
-)
-from trainers.estimators import LEARNERS, LearnerName, Recipe
+from trainers import kernels
+from trainers.bradley_terry import confidence, prob_prefer, shrinkage, sigmoid
 from trainers.features import difference
 
 unit = st.floats(0, 1)
 scores = st.dictionaries(st.sampled_from(["a.x", "b.y", "c.z"]), st.none() | unit)
-sides = st.lists(st.tuples(scores, scores), max_size=15)
-Sides = list[tuple[dict[str, float | None], dict[str, float | None]]]
+weights = st.dictionaries(st.sampled_from(["a.x", "b.y", "d.w"]), st.floats(-50, 50), min_size=1)
 
 
-def learnt(pairs: Sides, learner: LearnerName = "river-logistic") -> BradleyTerry:
-    model = BradleyTerry(Recipe(learner=learner).new())
-    for chosen, rejected in pairs:
-        model.learn_pair(difference(chosen, rejected))
-    return model
-
-
-@settings(deadline=None)  # the first example compiles
-@pytest.mark.parametrize("learner", LEARNERS)
-@given(pairs=sides, a=scores, b=scores)
+@given(weights=weights, a=scores, b=scores)
 def test_the_two_sides_sum_to_one(
-    learner: LearnerName, pairs: Sides, a: dict[str, float | None], b: dict[str, float | None]
+    weights: dict[str, float], a: dict[str, float | None], b: dict[str, float | None]
 ) -> None:
-    reward = learnt(pairs, learner).frozen()
-    assert reward.prob_prefer(difference(a, b)) + reward.prob_prefer(difference(b, a)) == pytest.approx(1.0)
+    model = snapshot(weights)
+    assert prob_prefer(model, difference(a, b)) + prob_prefer(model, difference(b, a)) == pytest.approx(1.0)
 
 
 def test_a_missing_critic_contributes_nothing() -> None:
-    reward = LinearReward({"a.x": 3.0, "b.y": 1.0})
-    assert reward.prob_prefer({"b.y": 0.5}) == sigmoid(0.5)
+    model = snapshot({"a.x": 3.0, "b.y": 1.0})
+    assert prob_prefer(model, {"b.y": 0.5}) == sigmoid(0.5 / model.scales["b.y"])
     assert difference({"a.x": 0.9}, {"a.x": None}) == {}
 
 
-@pytest.mark.parametrize("learner", LEARNERS)
-def test_a_pair_without_a_common_critic_teaches_nothing(learner: LearnerName) -> None:
-    model = learnt([({"a.x": 1.0}, {"a.x": 0.0})], learner)
-    before = model.estimator.state()
-    model.learn_pair(difference({"a.x": 0.9}, {"b.y": 0.1}))
-    assert model.estimator.state() == before
+def test_kernels_were_compiled_from_the_functions_of_today() -> None:
+    for kernel, function in ((kernels._sigmoid, sigmoid), (kernels._shrinkage, shrinkage)):
+        for x in (0.0, 0.3, 4.0, 90.0):
+            assert kernel(x) == pytest.approx(function(x), rel=1e-15)
 
 
 def test_the_tails_of_the_sigmoid_do_not_overflow() -> None:

@@ -16,15 +16,14 @@ from tests.factories import pair
 from trainers.estimators import LEARNERS, LearnerName, Recipe
 from trainers.evaluate import (
     COMPARED,
-    PairTable,
     figures,
     measure,
     measure_snapshot,
     predict,
     reliability,
     tables,
+    task_numbers,
 )
-from trainers.normalise import CriticRanges
 from trainers.train import train_on_pairs
 
 NAMES = ("a.x", "b.y", "c.z")
@@ -130,8 +129,7 @@ def test_a_finished_model_is_measured_on_scores_as_they_are() -> None:
         for p in tasks(200, seed=3)
     ]  # fmt: skip
     model = decode_snapshot(encode(train_on_pairs(unit)), "test")
-    table = PairTable.of(unit, CriticRanges({}), ())
-    result = figures(measure_snapshot(model, unit), table.tasks)
+    result = figures(measure_snapshot(model, unit), task_numbers(unit))
     assert 0.4 < result["log_loss"] < 0.65
     assert result["log_loss_after_100"] is None
 

@@ -8,10 +8,7 @@ from hypothesis import strategies as st
 
 from streams.messages.contracts import TraceEvent
 from trainers.features import (
-    INDICATORS,
-    INTERACTIONS,
     UNIT,
-    Vocabulary,
     differences,
     is_critic,
     is_indicator,
@@ -88,24 +85,3 @@ def test_two_iterations_are_compared_with_what_their_trace_says_of_them() -> Non
         )
 
     assert of_events(event(0.5, "task"), event(0.25, "physics")) == {"@arm=physics": -1.0, "@arm=task": 1.0}
-
-
-def test_the_first_value_of_a_shared_context_is_the_one_that_others_are_compared_with() -> None:
-    vocabulary = Vocabulary()
-    first = {"a.x": 0.5, "a.x@world_model=w1": 0.5}
-    assert vocabulary.admit(first) == {"a.x": 0.5}
-    second = {"a.x": 0.5, "a.x@world_model=w2": 0.5}
-    assert vocabulary.admit(second) == second
-    assert Vocabulary(**vocabulary.state()).admit(first) == {"a.x": 0.5}
-
-
-def test_there_is_room_for_so_many_features_of_each_kind_and_for_every_critic() -> None:
-    vocabulary = Vocabulary()
-    vocabulary.admit({"a.x@family=first": 1.0})
-    crowd = {f"a.x@family={n}": 1.0 for n in range(200)} | {f"@generator={n}": 1.0 for n in range(200)}
-    crowd |= {f"critic-{n}.x": 1.0 for n in range(200)}
-    kept = vocabulary.admit(crowd)
-    assert sum(map(is_interaction, kept)) == INTERACTIONS
-    assert sum(map(is_indicator, kept)) == INDICATORS
-    assert sum(map(is_critic, kept)) == 200
-    assert vocabulary.admit(kept) == kept

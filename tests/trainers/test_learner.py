@@ -19,7 +19,6 @@ from streams.messages.contracts import (
 )
 from tests.factories import pair
 from tests.states import checkpoint_of, read_back
-from trainers import open_tasks
 from trainers.bradley_terry import critics_mean, prob_prefer
 from trainers.estimators import LEARNERS, LearnerName, Recipe
 from trainers.features import differences
@@ -141,9 +140,14 @@ def test_the_gate_stays_shut_when_labels_are_noise() -> None:
 
 
 def test_a_snapshot_predicts_with_the_code_that_the_learner_uses() -> None:
+    """Its log loss of a pair of a new task is that of the snapshot before."""
     learner = learnt(tasks(20, seed=7))
-    d = {"goal.task": 0.7, "another.quality": 0.1}
-    assert prob_prefer(learner.snapshot(), d) == learner._served.frozen().prob_prefer(d)
+    before = learner.snapshot()
+    critics = {"goal.task": 0.9, "blur.quality": 0.3, "another.quality": 0.2}
+    learner.on_message(pair(critics, {"goal.task": 0.2, "blur.quality": 0.7, "another.quality": 0.1}))
+    d = {"goal.task": 0.9 - 0.2, "blur.quality": 0.3 - 0.7, "another.quality": 0.2 - 0.1}
+    log_loss = learner.snapshot().metrics["by_label_source"]["human"]["log_loss"]
+    assert log_loss == -math.log(prob_prefer(before, d))
 
 
 def test_pairs_for_another_model_are_passed_over() -> None:
@@ -220,22 +224,26 @@ def test_a_rollback_carries_the_model_to_a_learner_that_has_nothing() -> None:
     assert learner.version == earlier.version + 1
 
 
-def test_a_state_knows_a_bounded_number_of_closed_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_tasks, "REMEMBERED", 5)
-    learner = learnt(tasks(9, seed=6))
-    assert len(learner.state()["closed"]) == 5
+def test_a_state_knows_a_bounded_number_of_closed_tasks_and_pairs() -> None:
+    learner = PreferenceLearner(remembered=5)
+    learner.on_messages(tasks(9, seed=6))
+    state = learner.state()
+    assert len(state["past"]["tasks"]) == len(state["known"]["known"]) == 5
+    assert learner.snapshot().metrics["over_bounds"] == {"tasks_forgotten": 4, "pairs_forgotten": 49}
     *_, last = tasks(9, seed=6)
     assert not learner.on_message(last)
 
 
 def test_one_open_task_too_many_settles_the_oldest_and_loses_no_pair() -> None:
     learner = PreferenceLearner(open_tasks=2)
-    for n in range(6):
-        learner.on_message(pair({"a.b": 0.9}, {"a.b": 0.1}, task_id=f"task-{n % 3}", pair_id=str(n)))
+    messages = [pair({"a.b": 0.9}, {"a.b": 0.1}, task_id=f"task-{n % 3}", pair_id=str(n)) for n in range(6)]
+    learner.on_messages(messages)
     snapshot = learner.snapshot()
     assert snapshot.labels == {"human": 6}
-    assert len(learner.state()["open"]) == 2
-    assert snapshot.metrics["gate"]["tasks"] == 4
+    assert len(learner.state()["open"]["tasks"]) == 2
+    assert snapshot.metrics["gate"]["tasks"] == 1
+    assert snapshot.metrics["over_bounds"] == {"tasks_settled_early": 1}
+    assert learner.on_messages(messages) == 0
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
@@ -334,7 +342,7 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_truth() -> None
         tally.add(0.9 if right else 0.1, 0.5)
     assert tally.figures()["ece"] == pytest.approx(0.2)
     assert Tally.of([tally, tally]).figures()["ece"] == pytest.approx(0.2)
-    assert Tally.from_state(tally.state()).figures() == tally.figures()
+    assert Tally(tally.sums).figures() == tally.figures()
 
 
 def test_what_an_arm_adds_is_learnt_beside_the_critics() -> None:

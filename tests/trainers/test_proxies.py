@@ -9,7 +9,7 @@ from streams.messages.contracts import LabelSource, PreferencePair
 from tests.factories import pair
 from tests.states import read_back
 from trainers.learner import PreferenceLearner
-from trainers.proxies import HEAD_START, LARGEST_WEIGHT, ProxyAudit
+from trainers.proxies import HEAD_START, LARGEST_WEIGHT, ProxyAudit, judgement_of
 from trainers.train import train_on_pairs
 
 
@@ -21,11 +21,17 @@ def label(source: LabelSource, n: int, first_is_better: bool, judge: str = "vlm"
     return replace(made, meta={"judge": judge}) if source == "proxy" else made
 
 
+def hear(audit: ProxyAudit, made: PreferencePair) -> None:
+    judgement = judgement_of(made)
+    assert judgement is not None
+    audit.hear(judgement)
+
+
 def audited(agree: int, disagree: int) -> ProxyAudit:
     audit = ProxyAudit()
     for n in range(agree + disagree):
-        audit.hear(label("proxy", n, True))
-        audit.hear(label("human", n, n < agree))
+        hear(audit, label("proxy", n, True))
+        hear(audit, label("human", n, n < agree))
     return audit
 
 
@@ -49,23 +55,23 @@ def test_a_judge_that_is_no_better_than_chance_counts_nothing(agree: int, disagr
 
 def test_the_vote_may_come_first() -> None:
     audit = ProxyAudit()
-    audit.hear(label("human", 1, True))
-    audit.hear(label("proxy", 1, False))
+    hear(audit, label("human", 1, True))
+    hear(audit, label("proxy", 1, False))
     assert audit.figures()["judges"]["vlm"]["compared"] == 1
     assert audit.weight_of("vlm") < 0.25
 
 
 def test_judges_are_told_apart() -> None:
     audit = audited(200, 0)
-    audit.hear(label("proxy", 900, True, judge="coin"))
-    audit.hear(label("human", 900, False))
+    hear(audit, label("proxy", 900, True, judge="coin"))
+    hear(audit, label("human", 900, False))
     assert audit.weight_of("coin") < 0.25 < audit.weight_of("vlm")
 
 
 def test_a_vote_on_other_candidates_says_nothing_of_the_judge() -> None:
     audit = ProxyAudit()
-    audit.hear(label("proxy", 1, True))
-    audit.hear(label("human", 2, True))
+    hear(audit, label("proxy", 1, True))
+    hear(audit, label("human", 2, True))
     assert audit.figures()["judges"] == {}
 
 

@@ -7,7 +7,6 @@ moves far with its first pair, a frequent one settles. Weights and variances are
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from river import base
 
+from trainers.bradley_terry import prob_of_gaussian, shrinkage, sigmoid
 from trainers.compiled import Array, compiled
 from trainers.text.ngrams import BUCKETS, LENGTH, Ints, bucket_of
 from trainers.text.packed import pack, pack_mask, unpack, unpack_mask
@@ -23,6 +23,11 @@ SIZE = BUCKETS + 1
 """Weights: one a bucket, and one of the length."""
 assert LENGTH == BUCKETS
 Floats = NDArray[np.float32]
+
+
+# Who changes these has to change this file, too: numba does not see it.
+_sigmoid = compiled(sigmoid)
+_shrinkage = compiled(shrinkage)
 
 
 @compiled
@@ -38,9 +43,8 @@ def _logit(at, x, mean, variance):  # type: ignore[no-untyped-def]
 @compiled
 def _learn(at, x, w, mean, variance):  # type: ignore[no-untyped-def]
     mu, v = _logit(at, x, mean, variance)
-    kappa = 1.0 / math.sqrt(1.0 + math.pi * v / 8.0)
-    logit = kappa * mu
-    q = 1.0 / (1.0 + math.exp(-logit)) if logit > -700.0 else 0.0
+    kappa = _shrinkage(v)
+    q = _sigmoid(kappa * mu)
     information = w * kappa * q * (1.0 - q)
     shrink = information / (1.0 + information * v)
     step = w * (1.0 - q) / (1.0 + information * v)
@@ -105,7 +109,7 @@ class DiagonalLaplace(base.Classifier):
 
     def prob_prefer(self, at: Ints, x: Array) -> float:
         """P(first ≻ second) for their difference."""
-        return prob(*self.logit(at, x))
+        return prob_of_gaussian(*self.logit(at, x))
 
     def temper(self, share: float) -> None:
         """Let what was learnt so far count only ``share`` of what it did: the likelihood to that power."""
@@ -134,12 +138,6 @@ class DiagonalLaplace(base.Classifier):
         model._mean[moved] = unpack(state["mean"], np.float32)
         model._variance[moved] = unpack(state["variance"], np.float32)
         return model
-
-
-def prob(mu: float, v: float) -> float:
-    """σ(μ/√(1 + πv/8)): P of a Gaussian logit (MacKay 1992)."""
-    logit = mu / math.sqrt(1.0 + math.pi * v / 8.0)
-    return 1.0 / (1.0 + math.exp(-logit)) if logit > -700.0 else 0.0
 
 
 def _hashed(x: Mapping[str, float]) -> tuple[Ints, Array]:

@@ -12,12 +12,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from streams.errors import BadInput
 from streams.messages.codec import sealed
 from streams.messages.contracts import TRUSTED_SOURCES, PairMessage, PairsEnd, PreferencePair, TextSnapshot
-from trainers.books import Books
+from trainers.evidence import Evidence
 from trainers.lora.texts import task_of_text
 from trainers.pair_weights import SOURCE_WEIGHTS, task_of, weight_of_each, weight_of_nth
+from trainers.pairing import LIVE_SOURCES
+from trainers.proxies import judgement_of
+from trainers.seen import KnownPairs, PastTasks
 from trainers.tally import log_loss
 from trainers.text.estimator import DiagonalLaplace
 from trainers.text.ngrams import SCHEME, grams
@@ -49,7 +54,9 @@ class TextLearner:
         self._pairs_of_task = pairs_of_task
         self._terms = Terms()
         self._weights = DiagonalLaplace()
-        self._books = Books()
+        self._evidence = Evidence()
+        self._past = PastTasks()
+        self._known = KnownPairs()
         self._open: dict[str, OpenTexts] = {}
         self._waiting_characters = 0
 
@@ -77,7 +84,7 @@ class TextLearner:
     @property
     def labels(self) -> Mapping[str, int]:
         """Pairs learnt per label source."""
-        return self._books.labels
+        return self._evidence.labels
 
     def snapshot(
         self,
@@ -89,19 +96,14 @@ class TextLearner:
             TextSnapshot(
                 model=self.model,
                 version=self.version,
-                gate=self._books.gate.position,
+                gate=self._evidence.gate.position,
                 statement=self._statement(),
                 scheme=dict(SCHEME),
                 labels=dict(self.labels),
                 metrics=self._metrics(),
                 consumed={topic: dict(offsets) for topic, offsets in (consumed or {}).items()},
                 topic_ids=dict(topic_ids or {}),
-                learner={
-                    "terms": self._terms.state(),
-                    "weights": self._weights.state(),
-                    "equal_texts": self.equal_texts,
-                    **self._books.state({name: task.state() for name, task in self._open.items()}),
-                },
+                learner=orjson.loads(orjson.dumps(self._state(), option=orjson.OPT_SERIALIZE_NUMPY)),
             )
         )
 
@@ -117,7 +119,9 @@ class TextLearner:
         state = snapshot.learner
         try:
             learner.equal_texts = state["equal_texts"]
-            learner._books = Books.from_state(state, snapshot.labels)
+            learner._evidence = Evidence.from_state(state)
+            learner._past = PastTasks.from_state(state["past"])
+            learner._known = KnownPairs.from_state(state["known"])
             learner._open = {name: OpenTexts.from_state(saved) for name, saved in state["open"].items()}
             learner._waiting_characters = sum(task.characters for task in learner._open.values())
         except (KeyError, TypeError, IndexError) as error:
@@ -129,10 +133,15 @@ class TextLearner:
 
     def _take(self, pair: PreferencePair) -> bool:
         name = task_name(pair)
-        if not self._books.admits(name, pair):
+        closed = self._past.is_closed(name)
+        # Labels that are made while a run goes on are over with the run. People and judges speak later, too.
+        if pair.label_source in LIVE_SOURCES:
+            if closed:
+                return False
+        elif pair.pair_id and not self._known.note(name, pair.pair_id):
             return False
-        if self._books.is_closed(name):
-            self._books.hear(pair)
+        if closed:
+            self._evidence.hear(judgement_of(pair))
             return self._learn_late(pair, 1)
         task = self._open.get(name)
         if task is None:
@@ -144,7 +153,7 @@ class TextLearner:
                 return False
             task.pair_ids.add(pair.pair_id)
         task.counts[pair.label_source] = task.counts.get(pair.label_source, 0) + 1
-        self._books.hear(pair)
+        self._evidence.hear(judgement_of(pair))
         if task.begun:
             return self._learn_late(pair, task.counts[pair.label_source])
         changed = self._predict(pair, task)
@@ -165,7 +174,7 @@ class TextLearner:
         p = self._weights.prob_prefer(
             *self._terms.difference(grams(pair.chosen_prompt), grams(pair.rejected_prompt))
         )
-        self._books.predicted(pair.label_source, p, 0.5)
+        self._evidence.predicted(pair.label_source, p, 0.5)
         if pair.label_source in TRUSTED_SOURCES:
             task.gain += math.log(2.0) - log_loss(p)
             task.n_trusted += 1
@@ -179,7 +188,7 @@ class TextLearner:
         return same
 
     def _close(self, name: str) -> bool:
-        if not self._books.close(name):
+        if not self._past.close(name, {}):
             return False
         if name in self._open:
             self._learn_waiting(self._open.pop(name))
@@ -194,7 +203,8 @@ class TextLearner:
         for pair in task.waiting:
             self._learn(pair, weight_of_each(task.counts[pair.label_source]))
         if task.n_trusted and not task.begun:
-            self._books.bet(task.gain / task.n_trusted)
+            gain = task.gain / task.n_trusted
+            self._evidence.gate.bet(gain, pairs_learnt=self._evidence.pairs)
         self._waiting_characters -= task.characters
         task.waiting, task.begun = [], True
 
@@ -207,32 +217,43 @@ class TextLearner:
 
     def _learn(self, pair: PreferencePair, share: float) -> None:
         weight = pair.weight * share
-        self._books.count_trusted(pair, weight)
+        self._evidence.count_trusted(pair.label_source, weight)
         if self.labels.keys() == {"critic"} and pair.label_source != "critic":
             self._weights.temper(SOURCE_WEIGHTS["critic"])
-        self._books.learnt(pair.label_source)
-        trusted = self._books.trust(pair, weight)
+        self._evidence.learnt(pair.label_source)
+        trusted = self._evidence.trust(pair, weight)
         chosen, rejected = grams(pair.chosen_prompt), grams(pair.rejected_prompt)
         self._terms.see(chosen)
         self._terms.see(rejected)
         self._weights.learn(
-            *self._terms.difference(chosen, rejected), weight if self._books.critics_alone else trusted
+            *self._terms.difference(chosen, rejected), weight if self._evidence.critics_alone else trusted
         )
         self.version += 1
 
+    def _state(self) -> dict[str, Any]:
+        return {
+            "terms": self._terms.state(),
+            "weights": self._weights.state(),
+            "equal_texts": self.equal_texts,
+            **self._evidence.state(),
+            "open": {name: task.state() for name, task in self._open.items()},
+            "past": self._past.state(),
+            "known": self._known.state(),
+        }
+
     def _metrics(self) -> dict[str, Any]:
         """As those of a model that weighs critics; what this one is compared with is chance."""
-        metrics = self._books.metrics()
+        metrics = self._evidence.metrics()
         for figures in (metrics["trusted"], *metrics["by_label_source"].values()):
             if figures is not None:
                 figures["log_loss_chance"] = figures.pop("log_loss_critics_mean")
         return {**metrics, "equal_texts": self.equal_texts}
 
     def _statement(self) -> str:
-        made_of, evidence = self._books.made_of(), self._books.evidence()
-        if self._books.critics_alone:
+        made_of, evidence = self._evidence.made_of(), self._evidence.in_words()
+        if self._evidence.critics_alone:
             return f"Made of {made_of} labels alone: it says in advance what critics will, and no more."
-        if self._books.gate.position == "active":
+        if self._evidence.gate.position == "active":
             return f"Made of {made_of} labels: shown to beat chance ({evidence}), so it may choose texts."
         return f"Made of {made_of} labels: not yet shown to beat chance ({evidence}); a shadow."
 

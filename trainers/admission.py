@@ -1,0 +1,168 @@
+"""Which pairs are news, and what each of them counts: all that is decided before a batch is learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.messages.contracts import PreferencePair
+from trainers.batch import Batch
+from trainers.evidence import Evidence
+from trainers.open_tasks import OpenTasks
+from trainers.pair_weights import task_of, weight_of_each, weight_of_nth
+from trainers.pairing import LIVE_SOURCES
+from trainers.proxies import Judgement
+from trainers.rows import Read, RowMaker
+from trainers.seen import REMEMBERED, Counts, KnownPairs, PastTasks
+from trainers.vocabulary import Vocabulary
+
+OPEN_TASKS = 500
+"""How many tasks the live learner keeps open; for one more it settles the oldest, whose later pairs are
+learnt and are no evidence. Pairs from elsewhere have no end that would close their tasks."""
+
+
+@dataclass(slots=True)
+class Admission:
+    """What is known of the tasks and pairs that came; what it decides depends on their order alone."""
+
+    open_tasks: int = OPEN_TASKS
+    remembered: int = REMEMBERED
+    pairs_of_task: Mapping[tuple[str, str], int] | None = None
+    """(Task, label source) to how many pairs will come, where all are at hand."""
+    evidence: Evidence = field(default_factory=Evidence)
+    rows: RowMaker = field(default_factory=lambda: RowMaker(Vocabulary()))
+    open: OpenTasks = field(default_factory=OpenTasks)
+    past: PastTasks = field(default_factory=PastTasks)
+    known: KnownPairs = field(default_factory=KnownPairs)
+    settled_early: int = 0
+    """Tasks that were settled since too many were open."""
+
+    def begin(self) -> Batch:
+        """A batch without any pair."""
+        return Batch(known=len(self.rows.vocabulary.columns))
+
+    def take(
+        self,
+        pair: PreferencePair,
+        is_new: bool,
+        judgement: Judgement | None,
+        batch: Batch,
+        read: Read,
+        at: int,
+    ) -> bool:
+        """Add a pair, which is number ``at`` of those that were read; False where it is no news.
+
+        ``is_new`` says that it cannot be a repetition.
+        """
+        name, source = task_of(pair), pair.label_source
+        task = self.open.by_name.get(name)
+        past = self.past.find(name) if task is None else None
+        # Labels that are made while a run goes on are over with the run. People and judges speak later, too.
+        if past is not None and past.is_closed and source in LIVE_SOURCES:
+            return False
+        if pair.pair_id and not is_new and not self.known.note(name, pair.pair_id, self.remembered):
+            return False
+        slot = opened = -1
+        if past is not None:
+            # The models have learnt of the task, so a prediction would not be honest: it is no evidence.
+            counts = past.counts
+        else:
+            if task is None:
+                self._make_room(batch)
+                task = self.open.open(name, {})
+                opened = task.slot
+            counts, slot = task.counts, task.slot
+        counts[source] = nth = counts.get(source, 0) + 1
+        weight = pair.weight * self._share(pair, nth)
+        self.evidence.hear(judgement)
+        self.evidence.count_trusted(source, weight)
+        trusted_weight = self.evidence.trust(pair, weight)
+        plan, alone = self.rows.plan(read, at), self.evidence.critics_alone
+        known = len(self.rows.vocabulary.columns)
+        batch.pairs.append((at, plan, known, source, weight, trusted_weight, slot, opened, alone))
+        self.evidence.learnt(source)
+        return True
+
+    def take_again(self, pair: PreferencePair, batch: Batch, read: Read, at: int) -> None:
+        """Add a pair that was learnt before and is to be learnt once more; it is no evidence."""
+        weight = pair.weight * self._share(pair, 1)
+        plan, trusted_weight = self.rows.plan(read, at), self.evidence.trust(pair, weight)
+        known, source = len(self.rows.vocabulary.columns), pair.label_source
+        batch.pairs.append((at, plan, known, source, weight, trusted_weight, -1, -1, False))
+
+    def close(self, name: str, batch: Batch) -> bool:
+        """A task is over; False where that was known."""
+        return self.past.close(name, self._leave(name, batch), self.remembered)
+
+    def over_bounds(self) -> dict[str, int]:
+        """What was too much to be kept; nothing that is 0."""
+        counts = {
+            "pairs_with_features_left_out": self.rows.vocabulary.pairs_without_room,
+            "tasks_settled_early": self.settled_early,
+            "tasks_forgotten": self.past.forgotten,
+            "pairs_forgotten": self.known.forgotten,
+        }
+        return {name: n for name, n in counts.items() if n}
+
+    def take_in(self, later: Admission) -> list[str]:
+        """Know what a later one knows, so that none of what came since is learnt again.
+
+        Returns the names of the tasks that have begun since and are open, which have no coefficients yet.
+        """
+        self.past.take_in(later.past, self.remembered)
+        self.known.take_in(later.known, self.remembered)
+        self.settled_early = max(self.settled_early, later.settled_early)
+        for name in [name for name in self.open.by_name if self.past.find(name) is not None]:
+            self.open.leave(name)
+        begun = []
+        for name, task in later.open.by_name.items():
+            mine = self.open.by_name.get(name)
+            if mine is None:
+                mine = self.open.open(name, {})
+                begun.append(name)
+            for source, n in task.counts.items():
+                mine.counts[source] = max(n, mine.counts.get(source, 0))
+        return begun
+
+    def state(self) -> dict[str, Any]:
+        """What ``restore`` takes, to stand among a learner's own: JSON values, and copies of arrays."""
+        return {
+            "vocabulary": self.rows.vocabulary.state(),
+            **self.evidence.state(),
+            "open": self.open.state(),
+            "past": self.past.state(),
+            "known": self.known.state(),
+            "settled_early": self.settled_early,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where the one that had this state was."""
+        vocabulary = Vocabulary(**state["vocabulary"])
+        self.rows = RowMaker(vocabulary)
+        self.evidence = Evidence.from_state(state)
+        self.open = OpenTasks.from_state(state["open"], len(vocabulary.columns))
+        self.past = PastTasks.from_state(state["past"])
+        self.known = KnownPairs.from_state(state["known"])
+        self.settled_early = state["settled_early"]
+
+    def _make_room(self, batch: Batch) -> None:
+        """Settle the oldest task where as many are open as may be."""
+        while len(self.open.by_name) >= self.open_tasks:
+            oldest = next(iter(self.open.by_name))
+            self.past.settle(oldest, self._leave(oldest, batch), self.remembered)
+            self.settled_early += 1
+
+    def _leave(self, name: str, batch: Batch) -> Counts:
+        """Settle a task if it is open: what was predicted is evidence. Returns what was learnt of it."""
+        task = self.open.leave(name)
+        if task is None:
+            return {}
+        batch.settled.append((len(batch.pairs), task.slot, self.evidence.pairs))
+        return task.counts
+
+    def _share(self, pair: PreferencePair, nth: int) -> float:
+        """``nth`` is how many pairs of its task and label source there are now."""
+        if self.pairs_of_task is None:
+            return weight_of_nth(nth)
+        return weight_of_each(self.pairs_of_task[task_of(pair), pair.label_source])

@@ -1,0 +1,270 @@
+"""The loops of learning over rows of differences, as machine code; all change their arrays in place.
+
+They are in one file since numba keeps what it compiled until the file that calls a kernel changes, so a
+kernel from elsewhere could be an older one. They are plain loops without BLAS, whose sums come out otherwise
+on other CPUs, while a replayed model has to have the same bits.
+
+What both learners take: ``X`` (n, d) holds a difference chosen − rejected in each row, NaN (or an infinity)
+where a feature is missing, and ``w`` (n,) what each row counts. ``known`` (n + 1,) says how many of the
+columns the model knows before each row, and after the last: what comes later is untouched until then. Where
+``slots`` (n,) is not −1, the coefficients as they are before the row are copied to that row of ``frozen``.
+A row without any feature teaches nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from trainers.bradley_terry import shrinkage, sigmoid
+from trainers.compiled import compiled
+from trainers.tally import log_loss
+
+BLOCK = 8.0
+"""Weight of pairs whose mean loss is one observation of the drift detector. Pairs of one task are alike, and
+count less the more there are, so that a long task is no drift."""
+CLIP = 2.0
+"""Nats of one pair that count at most for the detector."""
+
+
+# The very functions that scoring under a published snapshot uses. Who changes them has to change this file,
+# too: numba does not see it.
+_sigmoid = compiled(sigmoid)
+_shrinkage = compiled(shrinkage)
+_log_loss = compiled(log_loss)
+
+
+@compiled
+def _freeze(weights, scale, known, row):  # type: ignore[no-untyped-def]
+    """The weights per unit of score into ``row``, with 0 for what is not known yet."""
+    for j in range(len(row)):
+        row[j] = weights[j] / scale[j] if j < known else 0.0
+
+
+@compiled
+def _find_present(x, known, present):  # type: ignore[no-untyped-def]
+    """Write the columns that are there to ``present``; returns how many there are."""
+    n = 0
+    for j in range(known):
+        if math.isfinite(x[j]):
+            present[n] = j
+            n += 1
+    return n
+
+
+@compiled
+def grow_units(x, scale, reach, warm_up, present):  # type: ignore[no-untyped-def]
+    """Double the units of features that warm up until the differences x (d,) are within reach."""
+    for j in present:
+        if warm_up[j] > 0.0:
+            warm_up[j] -= 1.0
+            while abs(x[j]) > reach[j] * scale[j]:
+                scale[j] *= 2.0
+
+
+@compiled
+def laplace_rows(  # type: ignore[no-untyped-def]
+    X, w, known, slots, start, mean, cov, scale, reach, warm_up, prior_mean, prior_variance, forgetting,
+    block, frozen, p,
+):  # fmt: skip
+    """Learn rows from ``start`` on by the step of ``trainers.laplace``.
+
+    Writes to ``p`` (n,) what was predicted of each row before it was learnt. ``block`` is (weight, summed
+    loss) of the unfinished block. Ends where a block does, or behind the last row; returns where it has come
+    to, and the mean loss of the block that was finished, or NaN.
+    """
+    z = np.empty(len(mean))
+    g = np.empty(len(mean))
+    columns = np.empty(len(mean), dtype=np.int64)
+    for i in range(start, len(X)):
+        if slots[i] >= 0:
+            _freeze(mean, scale, known[i], frozen[slots[i]])
+        d = known[i + 1]
+        present = columns[: _find_present(X[i], d, columns)]
+        if len(present) == 0:
+            p[i] = 0.5
+            continue
+        grow_units(X[i], scale, reach, warm_up, present)
+        g[:d] = 0.0
+        mu = 0.0
+        for k in present:
+            z_k = X[i, k] / scale[k]
+            z[k] = z_k
+            mu += mean[k] * z_k
+            for j in range(d):  # cov is symmetric, so this is cov @ z
+                g[j] += cov[k, j] * z_k
+        v = 0.0
+        for k in present:
+            v += g[k] * z[k]
+        kappa = _shrinkage(v)
+        q = _sigmoid(kappa * mu)
+        p[i] = q
+
+        information = w[i] * kappa * q * (1.0 - q)
+        shrink = information / (1.0 + information * v)
+        step = w[i] * (1.0 - q) / (1.0 + information * v)
+        keep = (1.0 - forgetting) ** w[i]
+        keep2 = keep * keep
+        root = math.sqrt(shrink)  # so that the product below is the same for (j, k) and (k, j)
+        for j in range(d):
+            mean[j] = prior_mean[j] + keep * (mean[j] + step * g[j] - prior_mean[j])
+            g[j] *= root
+        for j in range(d):
+            for k in range(d):
+                cov[j, k] = keep2 * (cov[j, k] - g[j] * g[k])
+            cov[j, j] += (1.0 - keep2) * prior_variance
+
+        block[0] += w[i]
+        block[1] += w[i] * (min(-math.log(q), CLIP) if q > 0.0 else CLIP)
+        if block[0] >= BLOCK:
+            mean_loss = block[1] / block[0]
+            block[0] = 0.0
+            block[1] = 0.0
+            return i + 1, mean_loss
+    return len(X), math.nan
+
+
+@compiled
+def newton_step(g, w, lr, weights, inverse):  # type: ignore[no-untyped-def]
+    """One step with the gradient g (d,) of a loss of weight w.
+
+    A + g gᵀ/w has the inverse A⁻¹ − v vᵀ/(w + g·v) with v = A⁻¹g (Sherman and Morrison), and that times g is
+    v·w/(w + g·v).
+    """
+    d = len(g)
+    v = np.zeros(d)
+    for k in range(d):
+        if g[k] != 0.0:
+            for j in range(d):  # inverse is symmetric, so this is inverse @ g
+                v[j] += inverse[k, j] * g[k]
+    g_v = 0.0
+    for j in range(d):
+        g_v += g[j] * v[j]
+    if g_v == 0.0:  # a weight of 0, or no difference: nothing to learn, and perhaps 0/0
+        return
+    shrink = 1.0 / (w + g_v)
+    step = lr * w * shrink
+    for j in range(d):
+        weights[j] -= step * v[j]
+        for k in range(d):
+            inverse[j, k] -= shrink * (v[j] * v[k])
+
+
+@compiled
+def newton_rows(  # type: ignore[no-untyped-def]
+    X, w, known, slots, lr, weights, inverse, scale, reach, warm_up, frozen, p
+):
+    """Learn the rows as River's logistic regression does, in its order: sums go from the first feature on.
+
+    Writes to ``p`` (n,) what was predicted of each row before it was learnt. A row that counts nothing
+    changes nothing.
+    """
+    columns = np.empty(len(weights), dtype=np.int64)
+    for i in range(len(X)):
+        if slots[i] >= 0:
+            _freeze(weights, scale, known[i], frozen[slots[i]])
+        d = known[i + 1]
+        present = columns[: _find_present(X[i], d, columns)]
+        if w[i] != 0.0:
+            grow_units(X[i], scale, reach, warm_up, present)
+        g = np.zeros(d)
+        logit = 0.0
+        for j in present:
+            g[j] = X[i, j] / scale[j]
+            logit += weights[j] * g[j]
+        if logit < -30.0:  # as River's sigmoid
+            p[i] = 0.0
+        elif logit > 30.0:
+            p[i] = 1.0
+        else:
+            p[i] = 1.0 / (1.0 + math.exp(-logit))
+        if w[i] == 0.0:
+            continue
+        if logit > 18.0:  # as River's Log.gradient
+            gradient = -math.exp(-logit)
+        elif logit < -18.0:
+            gradient = -1.0
+        else:
+            gradient = -1.0 / (math.exp(logit) + 1.0)
+        gradient *= w[i]
+        for j in present:
+            g[j] *= gradient
+        newton_step(g, w[i], lr, weights[:d], inverse[:d, :d])
+
+
+@compiled
+def fill_rows(  # type: ignore[no-untyped-def]
+    values, begins, plans, first, column, left, right, sign, first_of_mean, at, X, means
+):
+    """Write the differences of n pairs to X (n, d), and those of their critics' means to means (n,).
+
+    Pair i has its numbers in ``values`` from ``begins[i]`` on, NaN where one is missing, and goes by plan
+    ``plans[i]``: the entries from ``first[plan]`` to the next plan's. An entry writes to ``column`` what is
+    at ``left`` minus what is at ``right``, or ``sign`` where that is not 0. The plan's part of ``at`` has the
+    places of the critics in the mean: of the rejected side as −1 − place.
+    """
+    for i in range(len(begins)):
+        begin = begins[i]
+        plan = plans[i]
+        for e in range(first[plan], first[plan + 1]):
+            difference = sign[e]
+            if difference == 0.0:
+                difference = values[begin + left[e]] - values[begin + right[e]]
+            X[i, column[e]] = difference
+        chosen = 0.0
+        rejected = 0.0
+        n_chosen = 0
+        n_rejected = 0
+        for e in range(first_of_mean[plan], first_of_mean[plan + 1]):
+            place = at[e]
+            if place >= 0:
+                if math.isfinite(values[begin + place]):
+                    chosen += values[begin + place]
+                    n_chosen += 1
+            elif math.isfinite(values[begin - 1 - place]):
+                rejected += values[begin - 1 - place]
+                n_rejected += 1
+        means[i] = (chosen / n_chosen if n_chosen else 0.0) - (rejected / n_rejected if n_rejected else 0.0)
+
+
+@compiled
+def predict_rows(X, slots, frozen, p):  # type: ignore[no-untyped-def]
+    """Write to p (n,) what the coefficients in the row's slot of ``frozen`` say of it; NaN for slot −1."""
+    for i in range(len(X)):
+        if slots[i] < 0:
+            p[i] = math.nan
+            continue
+        logit = 0.0
+        for j in range(X.shape[1]):
+            if math.isfinite(X[i, j]):
+                logit += X[i, j] * frozen[slots[i], j]
+        p[i] = 0.5 if math.isnan(logit) else _sigmoid(logit)
+
+
+@compiled
+def add_to_tally(p, p_reference, plain, bins, sums):  # type: ignore[no-untyped-def]
+    """Add pairs in their order to the sums of a ``Tally``, ``plain`` ones before those of the bins."""
+    for i in range(len(p)):
+        right = 1.0 if p[i] > 0.5 else 0.5 if p[i] == 0.5 else 0.0
+        confidence = max(p[i], 1.0 - p[i])
+        bin_ = plain + 3 * min(bins - 1, int((confidence - 0.5) * 2 * bins))
+        sums[0] += 1.0
+        sums[1] += right
+        sums[2] += _log_loss(p[i])
+        sums[3] += _log_loss(p_reference[i])
+        sums[bin_] += 1.0
+        sums[bin_ + 1] += confidence
+        sums[bin_ + 2] += right
+
+
+@compiled
+def add_gains(p, p_reference, slots, counted, gain, pairs):  # type: ignore[no-untyped-def]
+    """Add by how many nats each pair that is ``counted`` was predicted better than by its reference.
+
+    Row i adds to ``gain`` and to ``pairs`` at ``slots[i]``.
+    """
+    for i in range(len(p)):
+        if counted[i]:
+            gain[slots[i]] += _log_loss(p_reference[i]) - _log_loss(p[i])
+            pairs[slots[i]] += 1

@@ -1,0 +1,220 @@
+"""Pairs as rows of an array, to the bit what ``trainers.features.of_pair`` says of each.
+
+Pairs of one layout (which critics each side has, and which contexts) are laid out alike, so what goes where
+is worked out once for each layout, and the numbers of a batch are filled in by one loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from typing import TypeVar
+
+import numpy as np
+
+from streams.messages.contracts import CONTEXT_MARK, TEXT_MODE, PreferencePair
+from trainers.compiled import Array, Ints
+from trainers.features import Context, categories, indicators, interaction, number_feature, numbers
+from trainers.kernels import fill_rows
+from trainers.vocabulary import Vocabulary
+
+Layout = tuple[tuple[str, ...], ...]
+"""Critics of the chosen and of the rejected side; with contexts also the categories that both share, those of
+each side (a key and a value in turn), and the numbers that both sides carry."""
+
+_CACHED = 1000
+"""Layouts, and contexts, that are kept; so much is worked out again, and changes nothing."""
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+_ints = partial(np.array, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What pairs say, one after the other: the numbers of pair i begin at ``begins[i]``."""
+
+    layouts: Sequence[Layout]
+    begins: Sequence[int]
+    values: Sequence[float | None]
+    """Of the chosen side, then of the rejected one: critics in the layout's order, then numbers."""
+    array: Array
+    """``values``, with NaN for null."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What of a layout goes to which column; the arguments of ``fill_rows``."""
+
+    column: Ints
+    left: Ints
+    right: Ints
+    sign: Array
+    in_mean: Ints
+    waiting: tuple[tuple[str, int, int], ...]
+    """Features that are new with the first pair that has both their numbers, and where these are; −1 for an
+    indicator, which every pair of the layout has."""
+    known: int
+    """Features of the vocabulary for which the plan was made."""
+    has_all: bool
+    """Whether there is, or was, room for every feature."""
+
+
+class RowMaker:
+    """Makes rows with the columns of a vocabulary, which grows as pairs come."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self._plans: dict[Layout, Plan] = {}
+        self._contexts: dict[tuple[tuple[str, object], ...], tuple[tuple[str, ...], dict[str, float]]] = {}
+
+    def read(self, pairs: Sequence[PreferencePair]) -> Read:
+        """What the pairs say. Changes nothing; raises TypeError or ValueError where it is no numbers."""
+        layouts: list[Layout] = []
+        begins: list[int] = []
+        values: list[float | None] = []
+        for pair in pairs:
+            begins.append(len(values))
+            chosen, rejected = pair.chosen_critics, pair.rejected_critics
+            values += chosen.values()
+            layout: Layout = (tuple(chosen), tuple(rejected))
+            if pair.context or pair.chosen_context or pair.rejected_context:
+                shared, _ = self._context(pair.context)
+                of_chosen, n_chosen = self._context(pair.chosen_context)
+                of_rejected, n_rejected = self._context(pair.rejected_context)
+                both = tuple([key for key in n_chosen if key in n_rejected])
+                values += map(n_chosen.__getitem__, both)
+                values += rejected.values()
+                values += map(n_rejected.__getitem__, both)
+                layout = (*layout, shared, of_chosen, of_rejected, both)
+            else:
+                values += rejected.values()
+            layouts.append(layout)
+        return Read(layouts, begins, values, np.array(values, dtype=np.float64))
+
+    def plan(self, read: Read, i: int) -> Plan:
+        """The plan of pair i, which is learnt now; what is new in it is admitted while there is room."""
+        layout, vocabulary = read.layouts[i], self.vocabulary
+        plan = self._plans.get(layout)
+        if plan is None or (plan.waiting and plan.known != len(vocabulary.columns)):
+            plan = self._remember(layout)
+        if plan.waiting:
+            begin, values, before = read.begins[i], read.values, len(vocabulary.columns)
+            for name, left, right in plan.waiting:
+                if left < 0 or (values[begin + left] is not None and values[begin + right] is not None):
+                    vocabulary.admit(name)
+            if len(vocabulary.columns) != before:
+                plan = self._remember(layout)
+        vocabulary.pairs_without_room += not plan.has_all
+        return plan
+
+    def rows(self, read: Read, chosen: Sequence[int], plans: Sequence[Plan]) -> tuple[Array, Array]:
+        """Of these pairs, the differences X (n, d) by feature, NaN where one is missing, and those of the
+        critics' means (n, 1)."""
+        X = np.full((len(chosen), len(self.vocabulary.columns)), np.nan)
+        means = np.zeros((len(chosen), 1))
+        if chosen:
+            numbers_of = {plan: number for number, plan in enumerate(dict.fromkeys(plans))}
+            fill_rows(
+                read.array,
+                _ints([read.begins[i] for i in chosen]),
+                _ints([numbers_of[plan] for plan in plans]),
+                _ints([0, *accumulate(len(plan.column) for plan in numbers_of)]),
+                np.concatenate([plan.column for plan in numbers_of]),
+                np.concatenate([plan.left for plan in numbers_of]),
+                np.concatenate([plan.right for plan in numbers_of]),
+                np.concatenate([plan.sign for plan in numbers_of]),
+                _ints([0, *accumulate(len(plan.in_mean) for plan in numbers_of)]),
+                np.concatenate([plan.in_mean for plan in numbers_of]),
+                X,
+                means[:, 0],
+            )
+        return X, means
+
+    def rows_of(self, pairs: Sequence[PreferencePair]) -> Array:
+        """The differences X (n, d) of pairs that need no more than this."""
+        read = self.read(pairs)
+        return self.rows(read, range(len(pairs)), [self.plan(read, i) for i in range(len(pairs))])[0]
+
+    def _context(self, context: Context) -> tuple[tuple[str, ...], dict[str, float]]:
+        """Its categories, key and value in turn, and its numbers; each as ``trainers.features`` has them."""
+        at = tuple(context.items())
+        try:
+            known = self._contexts.get(at)
+        except TypeError:  # a list or an object is in it
+            known = None
+        if known is None:
+            named = tuple([part for one in categories(context).items() for part in one])
+            known = named, numbers(context)
+            # Of texts alone, since those are equal that are the same; True and 1.0 are equal and are not.
+            if all(type(value) is str for value in context.values()):
+                _keep(self._contexts, at, known)
+        return known
+
+    def _remember(self, layout: Layout) -> Plan:
+        plan = _plan(layout, self.vocabulary)
+        _keep(self._plans, layout, plan)
+        return plan
+
+
+def _keep(cache: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    if len(cache) >= _CACHED:
+        cache.clear()
+    cache[key] = value
+
+
+def _plan(layout: Layout, vocabulary: Vocabulary) -> Plan:
+    """What is where in the vocabulary as it is now; a shared context that is new becomes a reference."""
+    chosen, rejected = layout[:2]
+    shared, of_chosen, of_rejected, both = layout[2:] or ((), (), (), ())
+    second = len(chosen) + len(both)
+    left = {name: at for at, name in enumerate(chosen)}
+    right = {name: second + at for at, name in enumerate(rejected)}
+    critics = [name for name in sorted(left.keys() & right.keys()) if CONTEXT_MARK not in name]
+    entries: list[tuple[str, int, int, float]] = [(name, left[name], right[name], 0.0) for name in critics]
+    signs = indicators(_by_key(of_chosen), _by_key(of_rejected))
+    entries += [(name, -1, -1, sign) for name, sign in signs.items()]
+    entries += [
+        (number_feature(key), len(chosen) + at, second + len(rejected) + at, 0.0)
+        for at, key in enumerate(both)
+    ]
+    has_all = True
+    for key, value in _by_key(shared).items():
+        interacts = vocabulary.interacts(key, value)
+        has_all &= interacts is not None
+        if interacts:
+            entries += [(interaction(c, key, value), left[c], right[c], 0.0) for c in critics]
+    learnt = []
+    waiting = []
+    for name, at_left, at_right, sign in entries:
+        if name in vocabulary.columns:
+            learnt.append((vocabulary.columns[name], at_left, at_right, sign))
+        elif vocabulary.has_room(name):
+            waiting.append((name, at_left, at_right))
+        else:
+            has_all = False
+    column, left_at, right_at, sign_of = zip(*learnt, strict=True) if learnt else ((), (), (), ())
+    return Plan(
+        column=_ints(column),
+        left=_ints(left_at),
+        right=_ints(right_at),
+        sign=np.array(sign_of, dtype=np.float64),
+        in_mean=_ints(
+            [at for at, name in enumerate(chosen) if not _is_text(name)]
+            + [-1 - second - at for at, name in enumerate(rejected) if not _is_text(name)]
+        ),
+        waiting=tuple(waiting),
+        known=len(vocabulary.columns),
+        has_all=has_all,
+    )
+
+
+def _by_key(pairs: Sequence[str]) -> dict[str, str]:
+    return dict(zip(pairs[::2], pairs[1::2], strict=True))
+
+
+def _is_text(critic: str) -> bool:
+    return critic.endswith(f".{TEXT_MODE}")
