@@ -144,7 +144,7 @@ class Admission:
         self.open = OpenTasks.from_state(state["open"], len(vocabulary.columns))
         self.past = PastTasks.from_state(state["past"])
         self.known = KnownPairs.from_state(state["known"])
-        self.settled_early = state["settled_early"]
+        self.settled_early = int(state["settled_early"])
 
     def _make_room(self, batch: Batch) -> None:
         """Settle the oldest task where as many are open as may be."""

@@ -114,7 +114,7 @@ class ProxyAudit:
             dict(state["disagreed"]),
             state["proxy_weight"],
             state["trusted_weight"],
-            state["not_compared"],
+            int(state["not_compared"]),
             dict(state["votes"]),
             {key: dict(labels) for key, labels in state["labels"].items()},
         )

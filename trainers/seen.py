@@ -82,7 +82,7 @@ class PastTasks:
     def from_state(cls, state: Mapping[str, Any]) -> PastTasks:
         """The tasks that had this state."""
         past = cls()
-        past.forgotten = state["forgotten"]
+        past.forgotten = int(state["forgotten"])
         past._counts = dict(zip(state["tasks"], counts_of(state["counts"]), strict=True))
         past._closed = {name for name, over in zip(past._counts, state["closed"], strict=True) if over}
         return past
@@ -129,7 +129,7 @@ class KnownPairs:
         """The pairs that had this state."""
         pairs = cls()
         pairs._known = dict.fromkeys(state["known"])
-        pairs.forgotten = state["forgotten"]
+        pairs.forgotten = int(state["forgotten"])
         return pairs
 
     def _add(self, name: str, remembered: int) -> None:

@@ -28,7 +28,7 @@ class Vocabulary:
         pairs_without_room: int = 0,
     ) -> None:
         self.references = dict(references or {})
-        self.pairs_without_room = pairs_without_room
+        self.pairs_without_room = int(pairs_without_room)
         """Pairs with a feature that is not learnt since there was no room for it."""
         self.columns: dict[str, int] = {}
         self._room = [CRITICS, INTERACTIONS, INDICATORS]
