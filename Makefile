@@ -50,7 +50,7 @@ test-faults: $(READY)
 	$(BIN)/pytest -m "long or not long" tests/faults
 
 bench: $(READY) $(PEERS_READY)
-	$(BIN)/python -m tests.bench --repeat 5 --peers-python $(PEERS)/bin/python --write
+	$(BIN)/python -m tests.bench --events 9000 --repeat 5 --peers-python $(PEERS)/bin/python --write
 
 $(PEERS_READY): $(READY)
 	$(PYTHON) -m venv $(PEERS)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 
 from streams.kafka.settings import Settings
 from streams.messages.stored import Outgoing, StoredMessage
+from trainers.estimators import Recipe
 from trainers.pairing import PairingRules
 from trainers.processors import PairProcessor, TraceProcessor
 
@@ -17,6 +19,8 @@ class Core:
     """Former and learner of one model, side by side, with the clock of its snapshots."""
 
     def __init__(self, settings: Settings) -> None:
+        # Compiled code is loaded before the first message, as the trainer does.
+        Recipe().load()
         rules = PairingRules()
         self._former = TraceProcessor(
             rules,
@@ -33,17 +37,23 @@ class Core:
         self._next_snapshot_s = 0.0
         self._pairs_topic = settings.pairs_topic
 
-    def form(self, message: StoredMessage) -> list[Outgoing]:
-        """The pairs that come of a trace event."""
-        return [o for o in self._former.on_message(message) if o.topic == self._pairs_topic]
+    def form(self, messages: Iterable[StoredMessage]) -> list[Outgoing]:
+        """What goes to the pairs topic for messages of the trace topic."""
+        return [
+            outgoing
+            for message in messages
+            for outgoing in self._former.on_message(message)
+            if outgoing.topic == self._pairs_topic
+        ]
 
     def resume_offset(self, partition: int) -> int | None:
         """Where the partition would be read from again; asked after every event, as the trainer does."""
         return self._former.resume_offset(partition)
 
-    def learn(self, message: StoredMessage) -> None:
-        """Learn a message of the pairs topic."""
-        self._learner.on_message(message)
+    def learn(self, messages: Iterable[StoredMessage]) -> None:
+        """Learn messages of the pairs topic, in their order."""
+        for message in messages:
+            self._learner.on_message(message)
 
     def snapshot(self) -> Outgoing | None:
         """A snapshot of what was learnt since the last one."""
@@ -58,8 +68,29 @@ class Core:
         return self._learner.take_snapshot()
 
 
-def stored(topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None) -> StoredMessage:
+def stored(
+    topic: str,
+    partition: int,
+    offset: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Iterable[tuple[str, bytes]] | None = None,
+) -> StoredMessage:
     """A message as the core takes it."""
     return StoredMessage(
-        topic=topic, partition=partition, offset=offset, timestamp_ms=0, key=key, value=value or b""
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp_ms=0,
+        key=key,
+        value=value or b"",
+        headers=tuple(headers or ()),
     )
+
+
+def on_topic(outgoing: Sequence[Outgoing], first: int) -> list[StoredMessage]:
+    """Messages as a topic with one partition would hold them, from the offset ``first`` on."""
+    return [
+        stored(message.topic, 0, offset, message.key, message.value, message.headers)
+        for offset, message in enumerate(outgoing, start=first)
+    ]

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from streams.errors import BadInput
@@ -17,8 +17,11 @@ from streams.messages.codec import decode_pair, encode
 from streams.messages.contracts import PreferencePair
 from streams.messages.files import read_trace
 from streams.messages.stored import StoredMessage
-from tests.bench.core import Core, stored
+from tests.bench.core import Core, on_topic, stored
 from tests.bench.workload import Workload
+
+_BATCH = 500
+"""Messages that are handled at once, as the live trainer does with what waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +81,10 @@ def _form_and_learn(messages: Iterable[StoredMessage], settings: Settings) -> li
     """The values that went to the pairs topic; every one is learnt, and one snapshot is made at the end."""
     core = Core(settings)
     values: list[bytes] = []
-    for message in messages:
-        for pair in core.form(message):
-            core.learn(stored(pair.topic, 0, len(values), pair.key, pair.value))
-            values.append(pair.value)
+    unread = iter(messages)
+    while batch := list(islice(unread, _BATCH)):
+        pairs = core.form(batch)
+        core.learn(on_topic(pairs, len(values)))
+        values += [pair.value for pair in pairs]
     core.snapshot()
     return values

@@ -72,7 +72,7 @@ def _pairs(settings: Settings) -> list[Outgoing]:
         for run in range(_RUNS):
             offset = iteration * _RUNS + run
             value = encode(_event(run, iteration, random))
-            formed += core.form(stored(settings.trace_topic, 0, offset, None, value))
+            formed += core.form([stored(settings.trace_topic, 0, offset, None, value)])
     return formed
 
 

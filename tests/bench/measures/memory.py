@@ -6,7 +6,7 @@ import os
 from statistics import mean
 
 from streams.kafka.settings import Settings
-from tests.bench.core import Core, stored
+from tests.bench.core import Core, on_topic, stored
 from tests.bench.measures import resident_bytes, say
 from tests.bench.results import Finding
 from tests.bench.workload import make_workload, of_another_round
@@ -21,18 +21,20 @@ def main() -> None:
     workload = make_workload(_PER_ROUND, seed=0)
     messages = workload.messages("trace")
     resident: list[int] = []
-    every = max(1, _EVENTS // _LOOKS)
+    every = max(1, min(500, _EVENTS // _LOOKS))
     offset = learnt = 0
     while offset < _EVENTS:
-        for message in messages:
-            value = of_another_round(message.value, workload, offset // _PER_ROUND)
-            for pair in core.form(stored("trace", 0, offset, None, value)):
-                core.learn(stored(pair.topic, 0, learnt, pair.key, pair.value))
-                learnt += 1
-            offset += 1
-            if offset % every == 0:
-                resident.append(resident_bytes())
-                core.snapshot()
+        number = offset // _PER_ROUND
+        for first in range(0, len(messages), every):
+            events = [
+                stored("trace", 0, offset + n, None, of_another_round(message.value, workload, number))
+                for n, message in enumerate(messages[first : first + every])
+            ]
+            pairs = core.form(events)
+            core.learn(on_topic(pairs, learnt))
+            core.snapshot()
+            offset, learnt = offset + len(events), learnt + len(pairs)
+            resident.append(resident_bytes())
     tenth = len(resident) // 10
     second, last = mean(resident[tenth : 2 * tenth]), mean(resident[-tenth:])
     note = f"{offset:,} events, {learnt:,} pairs; {last / 2**20:.0f} MiB resident at the end"

@@ -44,7 +44,7 @@ def _cost_us(n_runs: int, name: str) -> float:
         return stored("trace", 0, offset, None, value)
 
     for run in range(n_runs):
-        core.form(message(run, 0))
+        core.form([message(run, 0)])
         offset += 1
     # As many of each iteration for few runs as for many: the cost of forming grows with the iterations.
     events = [
@@ -53,7 +53,7 @@ def _cost_us(n_runs: int, name: str) -> float:
     gc.collect()
     began = time.process_time()
     for event in events:
-        core.form(event)
+        core.form([event])
         core.resume_offset(0)
     return (time.process_time() - began) / _EVENTS * 1e6
 

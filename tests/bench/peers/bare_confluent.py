@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from confluent_kafka import Consumer, Producer
 
 from streams.kafka.settings import Settings
+from streams.messages.stored import StoredMessage
 from tests.bench.core import Core, stored
 
 _BATCH = 1_000
@@ -32,19 +35,18 @@ def main(settings: Settings) -> None:
     )
     consumer.subscribe([settings.trace_topic, settings.pairs_topic])
     while True:
-        for read in consumer.consume(_BATCH, _POLL_S):
-            if read.error() is not None:
-                continue
-            message = stored(read.topic(), read.partition(), read.offset(), read.key(), read.value())
-            if message.topic == settings.pairs_topic:
-                core.learn(message)
-            else:
-                for outgoing in core.form(message):
-                    producer.produce(outgoing.topic, outgoing.value, outgoing.key)
+        messages = [_stored(read) for read in consumer.consume(_BATCH, _POLL_S) if read.error() is None]
+        core.learn([m for m in messages if m.topic == settings.pairs_topic])
+        for outgoing in core.form([m for m in messages if m.topic == settings.trace_topic]):
+            producer.produce(outgoing.topic, outgoing.value, outgoing.key, headers=list(outgoing.headers))
         producer.poll(0)
         snapshot = core.due_snapshot()
         if snapshot is not None:
             producer.produce(snapshot.topic, snapshot.value, snapshot.key)
+
+
+def _stored(read: Any) -> StoredMessage:
+    return stored(read.topic(), read.partition(), read.offset(), read.key(), read.value(), read.headers())
 
 
 if __name__ == "__main__":

@@ -31,11 +31,10 @@ def build(settings: Settings) -> Dataflow:
     brokers = settings.bootstrap_servers.split(",")
 
     def form(batch: list[Any]) -> Iterable[Any]:
-        return [_to_sink(outgoing) for read in batch for outgoing in core.form(_stored(read))]
+        return [_to_sink(outgoing) for outgoing in core.form(map(_stored, batch))]
 
     def learn(batch: list[Any]) -> Iterable[Any]:
-        for read in batch:
-            core.learn(_stored(read))
+        core.learn(map(_stored, batch))
         return []
 
     def publish(_: list[float]) -> Iterable[Any]:
@@ -58,11 +57,11 @@ def build(settings: Settings) -> Dataflow:
 
 
 def _stored(read: Any) -> Any:
-    return stored(read.topic, read.partition, read.offset, read.key, read.value)
+    return stored(read.topic, read.partition, read.offset, read.key, read.value, read.headers)
 
 
 def _to_sink(outgoing: Outgoing) -> Any:
-    return KafkaSinkMessage(outgoing.key, outgoing.value)
+    return KafkaSinkMessage(outgoing.key, outgoing.value, headers=list(outgoing.headers))
 
 
 if __name__ == "__main__":

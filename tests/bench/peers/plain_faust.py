@@ -34,13 +34,13 @@ def build(settings: Settings) -> faust.App:
     @app.agent(topic(settings.trace_topic), name="former")
     async def former(stream: Any) -> None:
         async for event in stream.events():
-            for outgoing in core.form(_stored(event.message)):
-                await pairs.send(key=outgoing.key, value=outgoing.value)
+            for outgoing in core.form([_stored(event.message)]):
+                await pairs.send(key=outgoing.key, value=outgoing.value, headers=list(outgoing.headers))
 
     @app.agent(pairs, name="learner")
     async def learner(stream: Any) -> None:
         async for event in stream.events():
-            core.learn(_stored(event.message))
+            core.learn([_stored(event.message)])
 
     @app.timer(interval=SNAPSHOT_EVERY_S)
     async def publish() -> None:
@@ -52,7 +52,9 @@ def build(settings: Settings) -> faust.App:
 
 
 def _stored(message: Any) -> Any:
-    return stored(message.topic, message.partition, message.offset, message.key, message.value)
+    return stored(
+        message.topic, message.partition, message.offset, message.key, message.value, message.headers
+    )
 
 
 async def main(settings: Settings) -> None:

@@ -40,12 +40,12 @@ def main(settings: Settings) -> None:
         if first is None:
             state.set("first", context.offset)
         state.set("last", context.offset)
-        return core.form(stored(context.topic, context.partition, context.offset, key, value))
+        return core.form([stored(context.topic, context.partition, context.offset, key, value)])
 
     def learn(value: bytes, key: bytes, timestamp: int, headers: Any) -> None:
         context = message_context()
         with lock:
-            core.learn(stored(context.topic, context.partition, context.offset, key, value))
+            core.learn([stored(context.topic, context.partition, context.offset, key, value)])
 
     def publish() -> None:
         with app.get_producer() as producer:
