@@ -52,7 +52,7 @@ class OneLog:
     def checkpoints(self) -> Iterator[Checkpoint]:
         """Those of this log, oldest first, one at a time."""
         for checkpoint in self.held.checkpoints():
-            if checkpoint.base == self.newest.base and checkpoint.checksum not in self.held.packed_bases:
+            if checkpoint.base == self.newest.base:
                 yield checkpoint
 
 

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
 from streams.kafka.writer import produce
+from streams.messages.checkpoints import checkpoint_message
 from streams.messages.codec import decode_snapshot, encode, sealed
-from streams.messages.contracts import RewardSnapshot
+from streams.messages.contracts import Checkpoint, RewardSnapshot
 from streams.messages.dead_letters import pending_letters
 from streams.messages.stored import Outgoing, StoredMessage
 from streams.snapshots.feed import read_held
@@ -78,6 +79,16 @@ def test_a_snapshot_that_the_log_does_not_give_is_found(settings: Settings, trib
     code, verified = tribrain("snapshots", "verify")
     assert (code, verified["differing"]) == (1, [forged.version])
     assert tribrain("snapshots", "verify", "--version", str(last.version))[0] == 0
+
+
+def test_a_rollback_to_what_cannot_be_continued_is_refused(settings: Settings, tribrain: Any) -> None:
+    last = learn_some(settings)
+    version = last.version - 1
+    foreign = Checkpoint(model="default", version=version, snapshot="", state={"of": "another version"})
+    list(produce(settings, [checkpoint_message(foreign, settings.snapshots_topic)]))
+    before = [m.value for m in read_topic(settings, settings.pairs_topic)]
+    assert tribrain("snapshots", "rollback", "--version", str(version)) == (2, None)
+    assert [m.value for m in read_topic(settings, settings.pairs_topic)] == before
 
 
 def test_a_snapshot_of_offsets_that_the_log_does_not_have_is_no_match(settings: Settings) -> None:

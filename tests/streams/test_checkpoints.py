@@ -97,7 +97,7 @@ def test_a_rollback_without_a_checkpoint_of_its_model_is_refused(rollback: Rollb
 
 
 def test_no_two_models_or_kinds_share_a_key() -> None:
-    names = ["a", "a:b", "text:a", "bt:a", "", ":"]
+    names = ["a", "a:text", "text:a", "bt:a", "", ":"]
     keys = {snapshot_key(name, kind) for name in names for kind in ("bt", "text", "lora", "checkpoint")}
     assert len(keys) == 4 * len(names)
 

@@ -34,7 +34,7 @@ def pairs(n: int, start: int = 0) -> list[PreferencePair]:
     return [
         replace(
             pair({"a.b": 0.9}, {"a.b": 0.2 + i / 200}, pair_id=f"p{i}", task_id=f"t{i}"),
-            context={f"world{i % 5}": f"w{i % 7}"},
+            context={f"world{i % 20}": f"w{i % 7}"},
             chosen_context={"arm": f"a{i % 3}"},
         )
         for i in range(start, start + n)

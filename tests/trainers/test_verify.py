@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from streams.messages.checkpoints import rollback_to
 from streams.messages.codec import decode_snapshot, encode, sealed
-from streams.messages.contracts import Message, RewardSnapshot, RunEnd
+from streams.messages.contracts import Checkpoint, Message, RewardSnapshot, RunEnd
 from streams.messages.stored import StoredMessage
 from tests.factories import event, pair, run
 from tests.states import held
@@ -51,7 +51,7 @@ def learnt(values: Sequence[bytes]) -> RewardSnapshot:
 
 
 def verified(
-    pairs: Sequence[bytes], *snapshots: RewardSnapshot, trace: Sequence[Message] = TRACE
+    pairs: Sequence[bytes], *snapshots: RewardSnapshot | Checkpoint, trace: Sequence[Message] = TRACE
 ) -> StateReport:
     topic = {"default": held(*snapshots)} if snapshots else {}
     (report,) = verify_state(on_trace(trace), stored(pairs, "pairs"), topic, RULES, pairs_topic="pairs")
@@ -170,6 +170,13 @@ def test_after_a_rollback_the_bytes_are_compared_and_the_counts_are_not() -> Non
     report = verified(values, learnt(values))
     assert report.settled
     assert (report.recorded, report.identical) == (None, True)
+
+
+@pytest.mark.parametrize("change", [{}, {"labels": {"critic": 7}}], ids=["true", "forged"])
+def test_the_newest_checkpoint_is_compared_with_the_log_too(change: dict[str, object]) -> None:
+    state = learner_of(formed()[:4]).checkpoint()
+    checkpoint = replace(state, state=state.state | change)
+    assert verified(formed(), checkpoint, learnt(formed())).identical is (not change)
 
 
 def test_each_model_has_a_report() -> None:
