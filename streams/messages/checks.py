@@ -22,6 +22,7 @@ from streams.messages.limits import MAX_DEPTH, MAX_ID_CHARS, MAX_NAME_CHARS, MAX
 from streams.messages.refusals import ContractError, NotFinite, OtherFeatures, in_words, shown
 
 _LEAST_INT, _LARGEST_INT = -(2**63), 2**64 - 1
+_LONGEST_PATH = 200
 
 
 def is_tame(message: Any) -> bool:
@@ -131,19 +132,32 @@ def feature_hash(names: Iterable[str]) -> str:
 
 
 def check_free(value: Any, path: str, depth: int = MAX_DEPTH + 1) -> None:
-    """Raises ContractError for what ``is_tame`` does not take, and NotFinite; with the place."""
+    """Raises ContractError for what ``is_tame`` does not take, with its place."""
+    if isinstance(value, int):
+        if not _LEAST_INT <= value <= _LARGEST_INT:
+            raise ContractError(f"{path}: found {shown(value)}; expected an integer of at most 64 bits")
+    elif isinstance(value, dict | list):
+        if depth == 0:
+            place = path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"
+            raise ContractError(f"{place}: expected at most {MAX_DEPTH} objects and lists within each other")
+        for inner, item in _items(value, path):
+            check_free(item, inner, depth - 1)
+
+
+def check_finite(value: Any, path: str) -> None:
+    """Raises NotFinite for a number that is not, with its place."""
     if isinstance(value, float):
         if not math.isfinite(value):
             raise NotFinite(f"{path}: {value} is not a finite number")
-    elif isinstance(value, int):
-        if not _LEAST_INT <= value <= _LARGEST_INT:
-            raise ContractError(f"{path}: found {shown(value)}; expected an integer of at most 64 bits")
     elif isinstance(value, dict | list | tuple):
-        if depth == 0:
-            raise ContractError(f"{path}: expected at most {MAX_DEPTH} objects and lists within each other")
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in items:
-            check_free(item, f"{path}.{key}" if isinstance(value, dict) else f"{path}[{key}]", depth - 1)
+        for inner, item in _items(value, path):
+            check_finite(item, inner)
+
+
+def _items(value: dict[str, Any] | list[Any] | tuple[Any, ...], path: str) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return ((f"{path}.{key}", item) for key, item in value.items())
+    return ((f"{path}[{index}]", item) for index, item in enumerate(value))
 
 
 def _check_text(meta: dict[str, Any], name: str, longest: int | None, source: object) -> None:

@@ -21,6 +21,7 @@ from msgspec.structs import asdict, replace
 from streams.messages.checks import (
     check,
     check_features,
+    check_finite,
     check_free,
     feature_hash,
     free_parts,
@@ -167,9 +168,14 @@ def decode_snapshot(raw: bytes, source: object) -> RewardSnapshot:
 
 def decode_snapshot_of(kind: type[_Sealed], raw: bytes, source: object) -> _Sealed:
     """As ``decode_snapshot``, for any kind of snapshot, and for the JSON of a checkpoint."""
-    snapshot = _decode(raw, source, _SNAPSHOT)
+    obj = _loaded(raw, source, _SNAPSHOT)
+    snapshot = _converted(obj, source, _SNAPSHOT)
     # Over the fields in the order in which they stand, which may be those of a later version.
-    if snapshot.checksum != _sha256({**orjson.loads(raw), "checksum": ""}):
+    try:
+        found = _sha256({**obj, "checksum": ""})
+    except orjson.JSONEncodeError as error:  # it writes fewer objects within each other than it reads
+        raise ContractError(f"{source}: cannot be written as it was read: {error}") from None
+    if snapshot.checksum != found:
         raise ContractError(
             f"{source}: the checksum does not match the content; "
             "the snapshot is damaged or was edited: make it again"
@@ -211,7 +217,7 @@ def encode(message: Message) -> bytes:
     except (TypeError, UnicodeEncodeError, msgspec.MsgspecError) as error:
         raise ContractError(f"{kind.SCHEMA}: cannot be written as JSON: {error}") from None
     if b"null" in raw:  # orjson writes NaN and infinity as null, which reads back as something else
-        check_free(unfolded, kind.SCHEMA)
+        check_finite(unfolded, kind.SCHEMA)
     if kind in _SEALED:
         _check_size(raw, kind.SCHEMA, _SNAPSHOT)
     else:
@@ -254,21 +260,27 @@ def _decode(raw: bytes, source: object, accepted: _Format) -> Any:
             break
     try:
         message = decode(raw)
-        if message.schema != message.SCHEMA or not is_tame(message):
-            message = _decode_foreign(raw, source, accepted)
+        as_written_here = message.schema == message.SCHEMA and is_tame(message)
     except _UNREADABLE:
-        message = _decode_foreign(raw, source, accepted)
+        as_written_here = False
+    if not as_written_here:
+        message = _converted(_loaded(raw, source, accepted), source, accepted)
     check(message, source)
     return message
 
 
-def _decode_foreign(raw: bytes, source: object, accepted: _Format) -> Any:
+def _loaded(raw: bytes, source: object, accepted: _Format) -> dict[str, Any]:
+    _check_size(raw, source, accepted)
     try:
         obj = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise_not_json(raw, source, error)
     if not isinstance(obj, dict):
         raise ContractError(f"{source}: expected a JSON object, found {type(obj).__name__}")
+    return obj
+
+
+def _converted(obj: dict[str, Any], source: object, accepted: _Format) -> Any:
     contract = _contract_of(obj, source, accepted.contracts)
 
     def convert() -> Any:
