@@ -45,7 +45,7 @@ def show(name: str, bootstrap_servers: str | None, as_json: bool) -> None:
         if letter.name == name:
             break
     else:
-        raise BadInput(f"{name}: no such dead letter, or it was replayed; tribrain dlq list names them")
+        raise BadInput(f"{name}: no such dead letter, or replayed; tribrain dlq list has them")
     text = letter.value.decode(errors="backslashreplace")
     if as_json:
         click.echo(orjson.dumps({**_summary(letter), "value": text}))
@@ -68,7 +68,9 @@ def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool)
     letters = _pending(settings)
     unknown = set(names) - {letter.name for letter in letters}
     if unknown:
-        raise BadInput(f"{', '.join(sorted(unknown))}: no such dead letter; tribrain dlq list names them")
+        raise BadInput(
+            f"{', '.join(sorted(unknown))}: no such dead letter, or replayed; tribrain dlq list has them"
+        )
     chosen = [letter for letter in letters if letter.name in names or not (names or letter.cut)]
     in_part = len(letters) - len(chosen) if not names else 0
     from streams.kafka.writer import produce

@@ -76,18 +76,18 @@ def publish_messages(
         waiting.popleft()
         refused.setdefault(record.run_id, []).append(reason)
 
-    sender = TopicWriter(settings, lambda: time.monotonic() > deadline)
+    writer = TopicWriter(settings, lambda: time.monotonic() > deadline)
     try:
         while waiting:
             try:
-                sender.deliver(_batch(waiting), on_acknowledged=acknowledged, on_refused=refuse)
+                writer.deliver(_batch(waiting), on_acknowledged=acknowledged, on_refused=refuse)
             except KafkaError as error:
                 if time.monotonic() > deadline:
                     unsent = f"{len(waiting)} of {len(messages)} messages are not published"
                     raise BadInput(f"{unsent} within {timeout_s:g} s ({error})") from None
                 time.sleep(_PAUSE_S)
     finally:
-        sender.close()
+        writer.close()
     return refused
 
 

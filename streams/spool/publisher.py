@@ -142,12 +142,12 @@ class TracePublisher:
             self._quarantine(self._spool, record, f"over the limit of {MAX_RECORD_BYTES} bytes")
 
     def _run(self, spool: Spool) -> None:
-        sender = TopicWriter(self._settings, lambda: self._closing)
+        writer = TopicWriter(self._settings, lambda: self._closing)
         pause_s = _FIRST_PAUSE_S
         try:
             while not self._closing:
                 try:
-                    sent = self._send_oldest(spool, sender)
+                    sent = self._send_oldest(spool, writer)
                 except (KafkaError, SpoolError) as error:
                     self._report(_SENDING, self._why_nothing_is_sent(error))
                     with self._changed:
@@ -161,9 +161,9 @@ class TracePublisher:
         finally:
             self._status()  # the last one that can be asked for
             spool.close()
-            sender.close()
+            writer.close()
 
-    def _send_oldest(self, spool: Spool, sender: TopicWriter) -> bool:
+    def _send_oldest(self, spool: Spool, writer: TopicWriter) -> bool:
         """Whether there was anything to send. Raises KafkaError and SpoolError."""
         if not spool.may_send():
             raise SpoolError(f"{spool.path}: another process sends what is in it")
@@ -176,7 +176,7 @@ class TracePublisher:
             self._acknowledged.extend(records)
             self._delete_acknowledged(spool)
 
-        sender.deliver(
+        writer.deliver(
             batch,
             on_acknowledged=acknowledged,
             on_refused=lambda record, reason: self._quarantine(spool, record, reason),

@@ -59,10 +59,10 @@ def delivered(
     monkeypatch.setattr(writer_module, "KafkaProducer", Producer)
     acknowledged: list[Record] = []
     refused: list[Record] = []
-    sender = TopicWriter(Settings(bootstrap_servers="127.0.0.1:9"), lambda: False)
+    writer = TopicWriter(Settings(bootstrap_servers="127.0.0.1:9"), lambda: False)
     is_away = False
     try:
-        sender.deliver(
+        writer.deliver(
             RECORDS, on_acknowledged=acknowledged.extend, on_refused=lambda record, _: refused.append(record)
         )
     except KafkaConnectionError:

@@ -1,0 +1,62 @@
+"""``dlq`` on letters of every topic."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.kafka.writer import produce
+from streams.messages.dead_letters import dead_letter
+from streams.messages.limits import MAX_DEAD_LETTER_BYTES
+from streams.messages.stored import Outgoing, StoredMessage
+
+
+def _with_letters(settings: Settings, topic: str, *values: bytes) -> list[str]:
+    """Messages on ``topic`` and their letters, whose names are given."""
+    list(produce(settings, [Outgoing(topic, b"key", value, (("nth", b"3"),)) for value in values]))
+    written = list(read_topic(settings, topic))
+    list(produce(settings, [dead_letter(m, "why", settings.dead_letters_topic) for m in written]))
+    return [message.source for message in written]
+
+
+@pytest.mark.parametrize("topic", ["trace_topic", "pairs_topic", "snapshots_topic", "finetune_topic"])
+def test_a_letter_goes_back_to_its_topic_as_it_was(topic: str, settings: Settings, tribrain: Any) -> None:
+    source = getattr(settings, topic)
+    _with_letters(settings, source, b"{]")
+    assert tribrain("dlq", "replay") == (0, {"replayed": 1})
+    first, again = read_topic(settings, source)
+    assert (again.key, again.value, again.headers) == (first.key, first.value, first.headers)
+    assert tribrain("dlq", "list")[1] == {"letters": []}
+
+
+def test_a_letter_is_replayed_once(settings: Settings, tribrain: Any) -> None:
+    name, other = _with_letters(settings, settings.pairs_topic, b"{]", b"[}")
+    assert tribrain("dlq", "replay", "--name", name) == (0, {"replayed": 1})
+    assert tribrain("dlq", "replay", "--name", name) == (2, None)
+    assert [letter["name"] for letter in tribrain("dlq", "list")[1]["letters"]] == [other]
+    assert len(list(read_topic(settings, settings.pairs_topic))) == 3
+
+
+def test_a_letter_that_is_kept_in_part_is_not_replayed_and_is_said_to_be_so(
+    settings: Settings, tribrain: Any
+) -> None:
+    large = os.urandom(MAX_DEAD_LETTER_BYTES + 1)
+    small_name, large_name = _with_letters(settings, settings.pairs_topic, b"{]", large)
+    assert tribrain("dlq", "replay") == (0, {"replayed": 1, "kept_in_part": 1})
+    assert tribrain("dlq", "replay", "--name", large_name) == (2, None)
+    (listed,) = tribrain("dlq", "list")[1]["letters"]
+    assert listed["cut"] != []
+    assert [listed["name"], tribrain("dlq", "show", large_name)[1]["name"]] == [large_name] * 2
+    assert len(list(read_topic(settings, settings.pairs_topic))) == 3
+    assert small_name != large_name
+
+
+def test_a_letter_whose_topic_is_gone_stays(settings: Settings, tribrain: Any) -> None:
+    gone = StoredMessage(topic="gone", partition=0, offset=7, timestamp_ms=0, key=b"key", value=b"{]")
+    list(produce(settings, [dead_letter(gone, "why", settings.dead_letters_topic)]))
+    assert tribrain("dlq", "replay") == (2, None)
+    assert [letter["name"] for letter in tribrain("dlq", "list")[1]["letters"]] == ["gone[0]@7"]
