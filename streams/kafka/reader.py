@@ -118,7 +118,9 @@ class TopicReader:
 
     def seek(self, offsets: Mapping[int, int]) -> None:
         """Let these be the first offsets that are read next, wherever it was."""
-        self._next |= {TopicPartition(self._topic, number): offset for number, offset in offsets.items()}
+        chosen = {TopicPartition(self._topic, number): offset for number, offset in offsets.items()}
+        self._consumer.seek(chosen)
+        self._next |= chosen
 
     def _go_on(self) -> None:
         with self._errors_named():
