@@ -77,7 +77,11 @@ class TopicWriter:
         Raises KafkaError where Kafka gave no answer: the messages after the last of which the caller heard
         are to be sent again, which keeps the order within a run.
         """
-        acknowledged, error = self._send(messages)
+        try:
+            acknowledged, error = self._send(messages)
+        except BaseException:
+            self.close()
+            raise
         if acknowledged:
             on_acknowledged(messages[:acknowledged])
         if error is None:

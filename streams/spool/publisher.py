@@ -148,8 +148,8 @@ class TracePublisher:
             while not self._closing:
                 try:
                     sent = self._send_oldest(spool, writer)
-                except (KafkaError, SpoolError) as error:
-                    self._report(_SENDING, self._why_nothing_is_sent(error))
+                except Exception as error:  # this thread is the only one that sends
+                    self._report(_SENDING, self._why_nothing_is_sent(error), error)
                     with self._changed:
                         self._changed.wait_for(lambda: self._closing, pause_s)
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
@@ -218,21 +218,25 @@ class TracePublisher:
                 self._last_status = self._spool.status()
         return self._last_status
 
-    def _why_nothing_is_sent(self, error: KafkaError | SpoolError) -> str:
+    def _why_nothing_is_sent(self, error: Exception) -> str:
         if isinstance(error, SpoolError):
             return str(error)
-        return (
-            f"{self._settings.trace_topic} at {self._settings.bootstrap_servers} takes nothing: {error}; "
-            "is the broker up, and are the topics there (`tribrain topics create`)?"
-        )
+        where = f"{self._settings.trace_topic} at {self._settings.bootstrap_servers}"
+        if isinstance(error, KafkaError):
+            return (
+                f"{where} takes nothing: {error}; "
+                "is the broker up, and are the topics there (`tribrain topics create`)?"
+            )
+        return f"sending to {where} fails, and is tried again: {type(error).__name__}: {error}"
 
-    def _report(self, what: str, problem: str) -> None:
+    def _report(self, what: str, problem: str, error: Exception | None = None) -> None:
         with self._changed:
             is_new = what not in self._problems
             self._problems[what] = problem
         if is_new and not self._closing:
             happens = "wait to be" if what == _SENDING else "are not"
-            log.warning("events %s published; %s", happens, problem)
+            is_expected = error is None or isinstance(error, KafkaError | SpoolError)
+            log.warning("events %s published; %s", happens, problem, exc_info=None if is_expected else error)
 
     def _clear(self, what: str) -> None:
         with self._changed:

@@ -5,9 +5,10 @@ import socket
 import time
 from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 from msgspec.structs import replace
 
 from streams.errors import BadInput
@@ -100,6 +101,29 @@ def test_a_topic_that_is_missing_is_named_as_the_problem(kafka: str, spool: Path
     wait_until(lambda: publisher.problem)
     assert "test-missing.trace" in str(publisher.problem)
     publisher.close(timeout_s=0.1)
+
+
+def test_no_error_of_the_client_ends_the_sending(
+    in_memory_settings: Settings,
+    spool: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    send, failures = KafkaProducer.send, iter(range(3))
+
+    def fail_thrice(producer: KafkaProducer, *arguments: Any, **options: Any) -> Any:
+        if next(failures, None) is not None:
+            raise RuntimeError("a fault of the client")
+        return send(producer, *arguments, **options)
+
+    monkeypatch.setattr(KafkaProducer, "send", fail_thrice)
+    with TracePublisher(in_memory_settings, spool) as publisher:
+        publisher.push(event(0, 0.5))
+        assert publisher.flush(10.0) == 0
+        wait_until(lambda: publisher.problem is None)
+    said = [record for record in caplog.records if "RuntimeError" in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].exc_info
 
 
 def test_a_record_over_the_producers_limit_is_quarantined_and_the_next_is_delivered(
