@@ -24,7 +24,7 @@ from trainers.pairing import PairingRules
 
 _RUNS = 600
 """Open all the time: more than the 500 tasks whose weights a learner keeps."""
-_ITERATIONS = 30
+_ITERATIONS = 15
 _CRITICS = 12
 _WORLDS = 10
 _LONGEST_S = 400.0
