@@ -5,16 +5,19 @@ import hashlib
 import inspect
 import pkgutil
 import uuid
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from streams.kafka.settings import Settings
+from streams.local_broker.jars import KafkaJars
 from streams.worker import batch_delivery
 from streams.worker.batch_delivery import BatchDelivery
-from streams.worker.delivery import Limits, Revoked
+from streams.worker.delivery import BrokerAway, Limits, Revoked
 from streams.worker.event_delivery import EventDelivery
-from tests.kafka.delivered import Keeper, committed, running, write
+from tests.faults.brokers import RestartableBroker
+from tests.kafka.delivered import PATIENCE_S, Keeper, committed, running, write
 
 PARTITIONS = 4
 
@@ -226,6 +229,37 @@ def test_what_a_rebalance_takes_away_is_not_given_after_it_and_not_committed(
         if assignment == keeper.changes[-1][0]  # type: ignore[index]
     }
     assert last == {(settings.trace_topic, number): list(range(100)) for number in range(PARTITIONS)}
+
+
+def test_a_broker_that_is_away_is_told_from_a_revocation_and_the_commit_goes_through_once_it_is_back(
+    kafka_jars: KafkaJars, group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_delivery, "_COMMIT_S", 1.0)
+    broker = RestartableBroker(kafka_jars, tmp_path)
+    settings = broker.settings
+
+    async def scenario() -> dict[tuple[str, int], int]:
+        with ExitStack() as first_time:
+            first_time.enter_context(broker.up())
+            await write(settings, _numbered(40))
+            keeper = Keeper(settings, group, tmp_path)
+            await keeper.app.start()
+            await keeper.until_given(40)
+            first_time.close()
+            with pytest.raises(BrokerAway):
+                await keeper.delivery.commit(keeper.delivery.assignment, {(keeper.topic, 3): 7})
+        with broker.up():
+            async with asyncio.timeout(PATIENCE_S):
+                while True:
+                    with suppress(BrokerAway, Revoked):
+                        await keeper.delivery.commit(keeper.delivery.assignment, {(keeper.topic, 3): 7})
+                        break
+            stored = await committed(settings, group)
+            await keeper.app.stop()
+            return stored
+
+    stored = asyncio.run(scenario())
+    assert {number: offset for (_, number), offset in stored.items() if offset >= 0} == {3: 7}
 
 
 @pytest.mark.parametrize("name", RELIED_ON)
