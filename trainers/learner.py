@@ -14,9 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from streams.errors import BadInput
 from streams.messages.checkpoints import carried_by
-from streams.messages.codec import feature_hash, sealed
+from streams.messages.codec import decode_snapshot, encode, feature_hash, sealed
 from streams.messages.contracts import PairMessage, PreferencePair, RewardSnapshot, Rollback
 from trainers.admission import OPEN_TASKS, Admission
 from trainers.batch import Batch
@@ -165,7 +167,10 @@ class PreferenceLearner:
             learner.version = int(state["version"])
             learner._models = Models.from_state(state)
             learner._admission.restore(state)
-        except (KeyError, TypeError, ValueError, AttributeError):
+            # What could not be published later is no state to go on from.
+            decode_snapshot(encode(learner.snapshot()), model)
+            orjson.dumps(learner.state(), option=orjson.OPT_SERIALIZE_NUMPY)
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, BadInput):
             raise _of_another_version(model, state) from None
         return learner
 

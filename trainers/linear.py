@@ -93,6 +93,8 @@ class LinearEstimator(base.Classifier):
 
     def _restore_units(self, scale: Sequence[float], warm_up: Sequence[float]) -> None:
         self._scale = np.array(scale, dtype=np.float64)
+        if self._scale.shape != (len(self._columns),) or not (self._scale > 0.0).all():
+            raise ValueError(f"scales are {scale}; expected one above 0 for each feature")
         self._warm_up = np.array(warm_up, dtype=np.float64)
 
 

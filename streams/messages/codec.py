@@ -226,12 +226,15 @@ def encode(message: Message) -> bytes:
 
 
 def checksum(snapshot: Sealed) -> str:
-    """SHA-256 (hex) of the snapshot's bytes with an empty checksum."""
-    return _sha256(_unfold(replace(snapshot, checksum="")))
+    """SHA-256 (hex) of the snapshot's bytes with an empty checksum. Raises ContractError."""
+    try:
+        return _sha256(_unfold(replace(snapshot, checksum="")))
+    except TypeError as error:
+        raise ContractError(f"{snapshot.SCHEMA}: cannot be written as JSON: {error}") from None
 
 
 def sealed(snapshot: _Sealed) -> _Sealed:
-    """The snapshot with its checksum filled in."""
+    """The snapshot with its checksum filled in. Raises ContractError."""
     return replace(snapshot, checksum=checksum(snapshot))
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
 
-from streams.messages.checkpoints import decode_checkpoint, encode_checkpoint
+from streams.messages.checkpoints import decode_checkpoint, encode_checkpoint, rollback_to
 from streams.messages.codec import ContractError, decode_pair, decode_snapshot, decode_trace, encode, sealed
-from streams.messages.contracts import Message
+from streams.messages.contracts import Checkpoint, Message
 from streams.messages.stored import StoredMessage
 from tests.fuzz.mutations import Mutator
 from tests.fuzz.originals import trace, votes
@@ -17,7 +17,7 @@ from tests.fuzz.pipeline import PAIRS, TRACE, Learnt, form, on_topic
 MUTATED = 1_000
 """Messages that are mutated in a round."""
 _REAL_EVENTS = 60
-_OF_TRACE, _OF_PAIRS = 550, 350
+_OF_TRACE, _OF_PAIRS, _ROLLBACKS = 550, 330, 20
 
 
 def run_round(seed: int) -> None:
@@ -36,6 +36,7 @@ def run_round(seed: int) -> None:
     stored = on_topic(_mixed(random, real, mutator, _OF_PAIRS), PAIRS)
     learnt = _learn(stored)
     _check_states(mutator, learnt)
+    _check_rollbacks(random, mutator, learnt, stored)
     for message in (*traced, *stored):
         _check_stable(message.value)
 
@@ -66,6 +67,25 @@ def _check_states(mutator: Mutator, learnt: Learnt) -> None:
     for _ in range(20):
         _refused_or_read(decode_checkpoint, mutator.of_bytes(packed))
         _refused_or_read(decode_checkpoint, mutator.mutate(bare))
+
+
+def _check_rollbacks(
+    random: Random, mutator: Mutator, learnt: Learnt, stored: Sequence[StoredMessage]
+) -> None:
+    """To states that were mutated: refused, or the model goes on from them without an end."""
+    state = learnt.processor.checkpoint().state
+    for _ in range(_ROLLBACKS):
+        changed = Checkpoint(model="default", version=1, snapshot="", state=mutator.mutate_state(state))
+        try:
+            rollback = on_topic([encode(rollback_to(changed, "fuzz"))], PAIRS)
+        except ContractError:
+            continue
+        model = Learnt.anew()
+        before = model.model()
+        model.learn(rollback)
+        assert not model.refused or model.model() == before, "a refused rollback left something behind"
+        model.learn(on_topic([b"", *(message.value for message in random.sample(stored, 5))], PAIRS)[1:])
+        model.model()
 
 
 def _refused_or_read(decode: Callable[[bytes, str], object], raw: bytes) -> None:
