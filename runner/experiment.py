@@ -35,7 +35,6 @@ from streams.messages.contracts import (
     CriticResult,
     PairMessage,
     RewardSnapshot,
-    RunClosed,
     RunEnd,
     TraceEvent,
 )
@@ -268,8 +267,7 @@ def _pairs(events: Sequence[TraceEvent], former: PairFormer) -> list[PairMessage
     """Of a run that has ended, as the live pair former makes them."""
     end = RunEnd(run_id=events[0].run_id, iterations=tuple(event.iter_idx for event in events))
     run: list[TraceEvent | RunEnd] = [*events, end]
-    made = [message for event in run for message in former.on_event(event)]
-    return [message for message in made if not isinstance(message, RunClosed)]
+    return [message for event in run for message in former.on_event(event).messages]
 
 
 def _garbled(result: CriticResult, rng: np.random.Generator) -> CriticResult:

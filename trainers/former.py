@@ -2,76 +2,146 @@
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from streams.messages.contracts import PairsEnd, PreferencePair, RunClosed, RunEnd, TraceEvent, TraceMessage
+from streams.errors import BadInput
+from streams.messages.contracts import (
+    PairMessage,
+    PairsEnd,
+    PreferencePair,
+    RunClosed,
+    RunEnd,
+    TraceEvent,
+    TraceMessage,
+)
 from trainers.pairing import PairingRules, RunPairing
 
-log = logging.getLogger(__name__)
+REMEMBERED_RUNS = 10_000
+"""How many runs that this former closed it still knows, so that what is sent again of them is no news."""
 
-_REMEMBERED_RUNS = 10_000
-
-Formed = PreferencePair | PairsEnd | RunClosed
+_Iterations = frozenset[int] | range
 
 
-class LateEvent(Exception):
+class NotUsable(BadInput):
+    """An event that is right by itself, and of no use to its run."""
+
+
+class LateEvent(NotUsable):
     """An iteration that came after its run had been ended without it."""
 
 
-@dataclass(slots=True)
-class _OpenRun:
-    pairing: RunPairing
-    n_pairs: int = 0
-    next_iteration: int = 0
-    waiting: dict[int, TraceEvent] = field(default_factory=dict)
-    end: RunEnd | None = None
-    seen_since_tick: bool = True
-    silent_s: float = 0.0
+@dataclass(frozen=True, slots=True)
+class Formed:
+    """What one event completes of its run, in the order in which it is to be published."""
+
+    pairs: list[PreferencePair] = field(default_factory=list)
+    first: int = 0
+    """The number of the first of these pairs among all pairs of the run, from 0."""
+    end: PairsEnd | None = None
+    """Follows the last pair of the run; null also for a run that had no iteration."""
+    closed: RunClosed | None = None
+    """The mark that the run is done with, to be written once all before it is safe."""
 
     @property
-    def missing(self) -> list[int]:
-        """Iterations that the end names and that have not come."""
-        named = self.end.iterations if self.end else ()
-        return [i for i in named if i >= self.next_iteration and i not in self.waiting]
+    def messages(self) -> list[PairMessage]:
+        """For the pairs topic."""
+        return [*self.pairs, *([self.end] if self.end else [])]
+
+
+_NOTHING = Formed()
+
+
+class _OpenRun:
+    """A run that has not ended, or lacks iterations that its end names."""
+
+    def __init__(self, rules: PairingRules) -> None:
+        self.pairing = RunPairing(rules)
+        self.n_pairs = 0
+        self.end: RunEnd | None = None
+        self.seen_since_tick = True
+        self.silent_s = 0.0
+        self._next_iteration = 0
+        self._waiting: dict[int, TraceEvent] = {}
+        """Iterations that came before an earlier one."""
+        self._missing: set[int] = set()
+        """What the end names and has not come."""
 
     @property
     def iterations(self) -> tuple[int, ...]:
         """What has come, ascending."""
-        return (*range(self.next_iteration), *sorted(self.waiting))
+        return (*range(self._next_iteration), *sorted(self._waiting))
 
-    def add(self, event: TraceEvent) -> Iterator[PreferencePair]:
-        """Pairs that can be formed in the order of the iterations now."""
-        self.waiting[event.iter_idx] = event
-        while self.next_iteration in self.waiting:
-            yield from self.pairing.add(self.waiting.pop(self.next_iteration))
-            self.next_iteration += 1
+    @property
+    def has_begun(self) -> bool:
+        """A run's first iteration may be one that could not be published; then its end names a later one."""
+        first = min(self.end.iterations, default=0) if self.end else 0
+        return self._next_iteration > 0 or first in self._waiting
 
-    def finish(self) -> Iterator[PreferencePair]:
+    @property
+    def is_complete(self) -> bool:
+        return self.end is not None and not self._missing
+
+    def take(self, event: TraceEvent | RunEnd) -> list[PreferencePair]:
+        """The pairs that can be formed now. Where this raises, the run is as it was before."""
+        mark, end, next_iteration = self.pairing.mark(), self.end, self._next_iteration
+        taken: list[TraceEvent] = []
+        try:
+            if isinstance(event, RunEnd):
+                self._set_end(event)
+                pairs = []
+            else:
+                pairs = self._add(event, taken)
+            if self.is_complete:
+                pairs += self._finish()
+        except Exception:
+            self.pairing.back_to(mark)
+            self._next_iteration = next_iteration
+            self._waiting.update((one.iter_idx, one) for one in taken)
+            if isinstance(event, TraceEvent) and self._waiting.get(event.iter_idx) is event:
+                del self._waiting[event.iter_idx]
+            self._set_end(end)
+            raise
+        self.n_pairs += len(pairs)
+        return pairs
+
+    def _add(self, event: TraceEvent, taken: list[TraceEvent]) -> list[PreferencePair]:
+        """In the order of the iterations; ``taken`` gets what leaves ``_waiting``."""
+        if event.iter_idx < self._next_iteration or event.iter_idx in self._waiting:
+            return []
+        self._waiting[event.iter_idx] = event
+        self._missing.discard(event.iter_idx)
+        pairs: list[PreferencePair] = []
+        while (following := self._waiting.pop(self._next_iteration, None)) is not None:
+            taken.append(following)
+            pairs += self.pairing.add(following)
+            self._next_iteration += 1
+        return pairs
+
+    def _finish(self) -> list[PreferencePair]:
         """What the end adds; iterations that could not be published leave gaps behind."""
-        for iter_idx in sorted(self.waiting):
-            yield from self.pairing.add(self.waiting[iter_idx])
-        yield from self.pairing.finish()
+        pairs = [pair for i in sorted(self._waiting) for pair in self.pairing.add(self._waiting[i])]
+        return pairs + self.pairing.finish()
+
+    def _set_end(self, end: RunEnd | None) -> None:
+        self.end = end
+        named = end.iterations if end else ()
+        self._missing = {i for i in named if i >= self._next_iteration and i not in self._waiting}
 
 
 class PairFormer:
-    """Forms the pairs of many interleaved runs, each in the order of its iterations.
+    """Feeds each run's events to its RunPairing; resent and repeated messages change nothing.
 
-    An event is held until all iterations before it have come, and the end until all that it names have, so
-    the pairs of a run are the same whatever the order of arrival. Duplicates form nothing.
-
-    A closed run is marked by a ``RunClosed`` behind it. A run that is read again from its middle (its
-    beginning lies before the committed offset, so its pairs are on the pairs topic already) waits for its
-    beginning until the mark comes, and so forms nothing. One that is read again as a whole forms the same
-    pairs again, which the learner knows by their ids.
+    Events may arrive in any order. An end that names an iteration which has not come waits for it. Where an
+    event raises, all is as it was before.
     """
 
     def __init__(self, rules: PairingRules) -> None:
         self._rules = rules
         self._open: dict[str, _OpenRun] = {}
-        self._closed: OrderedDict[str, frozenset[int]] = OrderedDict()
+        self._closed: OrderedDict[str, _Iterations] = OrderedDict()
+        self._recalled: dict[str, _Iterations] = {}
 
     def is_open(self, run_id: str) -> bool:
         """Whether the run's events must be read again after a crash."""
@@ -80,35 +150,31 @@ class PairFormer:
     def has_begun(self, run_id: str) -> bool:
         """Whether the run is open and its first iteration is there."""
         run = self._open.get(run_id)
-        return run is not None and _has_begun(run)
+        return run is not None and run.has_begun
 
-    def on_event(self, event: TraceMessage) -> list[Formed]:
-        """The messages that this event completes, in the order in which they are to be published.
+    def on_event(self, event: TraceMessage) -> Formed:
+        """What this event completes.
 
         Raises LateEvent for an iteration without which its run was ended.
         """
         run_id = event.run_id
-        if run_id in self._closed:
-            if isinstance(event, TraceEvent) and event.iter_idx not in self._closed[run_id]:
+        known = self._closed.get(run_id, self._recalled.get(run_id))
+        if known is not None:
+            if isinstance(event, TraceEvent) and event.iter_idx not in known:
                 raise LateEvent(
                     f"iteration {event.iter_idx} of run {run_id!r} came after the run was ended without it"
                 )
-            return []
-        if isinstance(event, RunClosed):
-            if event.model == self._rules.model:
-                self._close(run_id, event.iterations)
-            return []
-        run = self._open.setdefault(run_id, _OpenRun(RunPairing(self._rules)))
+            return _NOTHING
+        run = self._open.get(run_id)
+        if run is None:
+            run = _OpenRun(self._rules)
+        first = run.n_pairs
+        pairs = run.take(event)
         run.seen_since_tick = True
-        formed: list[Formed] = []
-        if isinstance(event, RunEnd):
-            run.end = event
-        elif event.iter_idx >= run.next_iteration and event.iter_idx not in run.waiting:
-            formed += run.add(event)
-        run.n_pairs += len(formed)
-        if run.end is not None and not run.missing:
-            formed += self._finish(run, run.end)
-        return formed
+        self._open[run_id] = run
+        if run.is_complete:
+            return self._close(run_id, run, pairs, first)
+        return Formed(pairs, first) if pairs else _NOTHING
 
     def on_tick(self, elapsed_s: float, timeout_s: float) -> tuple[list[RunEnd], list[str]]:
         """Time has passed in which nothing was left unread.
@@ -123,7 +189,7 @@ class PairFormer:
             if run.silent_s < timeout_s:
                 continue
             run.silent_s = 0.0  # the end that is published now comes back on the topic
-            if _has_begun(run):
+            if run.has_begun:
                 reason = f"timed out: silent for {timeout_s:g} s"
                 ends.append(RunEnd(run_id=run_id, iterations=run.iterations, stop_reason=reason))
             else:
@@ -131,35 +197,39 @@ class PairFormer:
                 given_up.append(run_id)
         return ends, given_up
 
+    def recall(self, closed: Iterable[RunClosed]) -> None:
+        """Know of these closed runs until ``forget``, since their events may be read again."""
+        for mark in closed:
+            if mark.model == self._rules.model:
+                self._recalled[mark.run_id] = _compact(mark.iterations)
+
     def forget(self) -> None:
-        """Drop every open run: their events will be read again, here or by another owner."""
+        """Drop every run: what is open will be read again, here or by another owner."""
         self._open.clear()
         self._closed.clear()
+        self._recalled.clear()
 
-    def _finish(self, run: _OpenRun, end: RunEnd) -> list[Formed]:
-        pairs = list(run.finish())
-        iterations = tuple(sorted({*run.iterations, *end.iterations}))
-        self._close(end.run_id, iterations)
-        closed = RunClosed(run_id=end.run_id, model=self._rules.model, iterations=iterations)
+    def _close(self, run_id: str, run: _OpenRun, pairs: list[PreferencePair], first: int) -> Formed:
+        named = run.end.iterations if run.end else ()
+        iterations = tuple(sorted({*run.iterations, *named}))
+        del self._open[run_id]
+        self._closed[run_id] = _compact(iterations)
+        if len(self._closed) > REMEMBERED_RUNS:
+            self._closed.popitem(last=False)
+        closed = RunClosed(run_id=run_id, model=self._rules.model, iterations=iterations)
         if not iterations:
-            return [closed]
-        ended = PairsEnd(
-            run_id=end.run_id,
+            return Formed(closed=closed)
+        end = PairsEnd(
+            run_id=run_id,
             task_id=run.pairing.task_id,
             model=run.pairing.model,
-            n_pairs=run.n_pairs + len(pairs),
+            n_pairs=run.n_pairs,
             n_candidates=run.pairing.n_candidates,
         )
-        return [*pairs, ended, closed]
-
-    def _close(self, run_id: str, iterations: tuple[int, ...]) -> None:
-        self._open.pop(run_id, None)
-        self._closed[run_id] = frozenset(iterations)
-        if len(self._closed) > _REMEMBERED_RUNS:
-            self._closed.popitem(last=False)
+        return Formed(pairs, first, end, closed)
 
 
-def _has_begun(run: _OpenRun) -> bool:
-    """A run's first iteration may be one that could not be published; then its end names a later one."""
-    first = min(run.end.iterations, default=0) if run.end else 0
-    return run.next_iteration > 0 or first in run.waiting
+def _compact(iterations: tuple[int, ...]) -> _Iterations:
+    """Most runs have all iterations from 0 on, and there are many runs."""
+    n = len(iterations)
+    return range(n) if n == 0 or (iterations[0] == 0 and iterations[-1] == n - 1) else frozenset(iterations)

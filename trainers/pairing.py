@@ -5,14 +5,18 @@ at most one candidate newly outside the top k (itself or the one that it displac
 once with the whole top k; the end of the run adds what is missing between the final top k and the rest.
 A candidate that has left the top k never returns, so every pair whose chosen side is in the final top k
 is one of the offline export, and the end makes the two sets equal.
+
+The pairs of a run come in an order that its events alone decide, since they are taken in the order of
+``iter_idx`` whenever they arrive. So they can be numbered, and whoever forms them again gives them the same
+numbers.
 """
 
 from __future__ import annotations
 
 import hashlib
-from bisect import insort
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from typing import Any
 
 from streams.messages.contracts import LabelSource, PairStrategy, PreferencePair, TraceEvent
 
@@ -45,20 +49,37 @@ class PairingRules:
         return model == self.model or (self.model_by is not None and model.startswith(f"{self.model}."))
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class _Candidate:
-    """Sorts best first: higher score, then earlier iteration."""
+    """What pairs need of an iteration; an open run keeps this and not the event."""
 
-    rank_key: tuple[float, int]
-    event: TraceEvent = field(compare=False)
+    run_id: str
+    task_id: str
+    iter_idx: int
+    prompt: str
+    artifact: str
+    critics: dict[str, float | None]
+    goal: str
+    context: dict[str, Any]
+    own_context: dict[str, Any]
 
-    @property
-    def score(self) -> float:
-        return -self.rank_key[0]
+    @classmethod
+    def of(cls, event: TraceEvent) -> _Candidate:
+        return cls(
+            run_id=event.run_id,
+            task_id=event.task_id,
+            iter_idx=event.iter_idx,
+            prompt=event.prompt,
+            artifact=event.artifact_path,
+            critics=event.critic_scores(),
+            goal=event.goal_instruction,
+            context=event.context,
+            own_context=event.candidate_context,
+        )
 
-    @property
-    def iter_idx(self) -> int:
-        return self.event.iter_idx
+
+_Ranked = tuple[float, int, _Candidate]
+"""Sorts best first, by a candidate's negative score and its iteration, which is its own alone."""
 
 
 class RunPairing:
@@ -66,27 +87,53 @@ class RunPairing:
 
     def __init__(self, rules: PairingRules) -> None:
         self._rules = rules
-        self._by_source: dict[LabelSource, _SourcePairing] = {}
+        self._sources: tuple[_SourcePairing, ...] = ()
         self.model = rules.model
         self.task_id = ""
         self.n_candidates = 0
 
     def add(self, event: TraceEvent) -> list[PreferencePair]:
         """The pairs that this event completes: those of the critics' labels, then those of outcomes."""
-        if not self._by_source:  # the first iteration speaks for the whole run
+        if not self._sources:  # the first iteration speaks for the whole run
             self.model, self.task_id = self._rules.model_of(event), event.task_id
-            rules = replace(self._rules, model=self.model)
-            self._by_source = {source: _SourcePairing(rules, source) for source in LIVE_SOURCES}
-        self.n_candidates += event.overall_score is not None
-        return [pair for source in self._by_source.values() for pair in source.add(event)]
+            self._sources = tuple(_SourcePairing(self._rules, self.model, source) for source in LIVE_SOURCES)
+        if event.overall_score is None:
+            for source in self._sources:
+                source.skip()
+            return []
+        self.n_candidates += 1
+        candidate = _Candidate.of(event)
+        critics, outcomes = self._sources
+        pairs = critics.add(candidate, event.overall_score)
+        outcome = event.outcome_score
+        if outcome is None:
+            outcomes.skip()
+            return pairs
+        return pairs + outcomes.add(candidate, outcome)
 
     def finish(self) -> list[PreferencePair]:
         """What the end of the run adds: the final top k over the rest, as far as not formed yet."""
-        return [pair for source in self._by_source.values() for pair in source.finish()]
+        return [pair for source in self._sources for pair in source.finish()]
 
     def final_pairs(self) -> list[PreferencePair]:
-        """The offline export: pairs whose chosen side is in the final top k, best first."""
-        return [pair for source in self._by_source.values() for pair in source.final_pairs()]
+        """Pairs whose chosen side is in the final top k, best first; with ``adjacent``, all."""
+        return [pair for source in self._sources for pair in source.final_pairs()]
+
+    def mark(self) -> tuple[Any, ...]:
+        """What ``back_to`` needs; costs the same however long the run is."""
+        return (
+            self._sources,
+            self.model,
+            self.task_id,
+            self.n_candidates,
+            *(s.mark() for s in self._sources),
+        )
+
+    def back_to(self, mark: tuple[Any, ...]) -> None:
+        """Be as at the time of the mark, whatever was added since."""
+        self._sources, self.model, self.task_id, self.n_candidates, *marks = mark
+        for source, its_mark in zip(self._sources, marks, strict=True):
+            source.back_to(its_mark)
 
 
 def pairs_of_run(events: Iterable[TraceEvent], rules: PairingRules) -> list[PreferencePair]:
@@ -104,76 +151,93 @@ def pairs_of_run(events: Iterable[TraceEvent], rules: PairingRules) -> list[Pref
 class _SourcePairing:
     """Pairs by the scores of one label source; a candidate without such a score takes no part."""
 
-    def __init__(self, rules: PairingRules, source: LabelSource) -> None:
+    def __init__(self, rules: PairingRules, model: str, source: LabelSource) -> None:
         self._rules = rules
+        self._model = model
         self._source = source
-        self._top: list[_Candidate] = []
-        self._rest: list[_Candidate] = []
-        self._previous: _Candidate | None = None
-        self._formed: dict[tuple[int, int], PreferencePair] = {}
+        self._top: tuple[_Ranked, ...] = ()
+        # Both only grow, so that a mark is their lengths.
+        self._rest: list[_Ranked] = []
+        self._formed: dict[tuple[int, int], tuple[_Ranked, _Ranked]] = {}
+        self._previous: _Ranked | None = None
 
-    def add(self, event: TraceEvent) -> list[PreferencePair]:
-        score = event.overall_score if self._source == "critic" else event.outcome_score
-        if event.overall_score is None or score is None:
-            self._previous = None
-            return []
-        candidate = _Candidate((-score, event.iter_idx), event)
+    def add(self, candidate: _Candidate, score: float) -> list[PreferencePair]:
+        ranked = (-score, candidate.iter_idx, candidate)
         if self._rules.strategy == "adjacent":
-            previous, self._previous = self._previous, candidate
-            return self._form([(candidate, previous)] if previous else [])
-        insort(self._top, candidate)
-        if len(self._top) <= self._rules.top_k:
-            return []
-        outside = self._top.pop()
-        insort(self._rest, outside)
-        return self._form([(best, outside) for best in self._top])
+            previous, self._previous = self._previous, ranked
+            return self._form([(ranked, previous)] if previous else [])
+        best = sorted((*self._top, ranked))
+        self._top = tuple(best[: self._rules.top_k])
+        outside = best[self._rules.top_k :]
+        self._rest += outside
+        return self._form([(chosen, rejected) for rejected in outside for chosen in self._top])
+
+    def skip(self) -> None:
+        """A candidate without a score of this source stands between its neighbours."""
+        self._previous = None
 
     def finish(self) -> list[PreferencePair]:
         return self._form(self._final())
 
     def final_pairs(self) -> list[PreferencePair]:
         if self._rules.strategy == "adjacent":
-            return list(self._formed.values())
-        self.finish()
-        keys = [(chosen.iter_idx, rejected.iter_idx) for chosen, rejected in self._final()]
-        return [self._formed[key] for key in keys if key in self._formed]
+            return [self._pair(chosen, rejected) for chosen, rejected in self._formed.values()]
+        return [
+            self._pair(chosen, rejected)
+            for chosen, rejected in self._final()
+            if self._is_wide(chosen, rejected)
+        ]
 
-    def _final(self) -> list[tuple[_Candidate, _Candidate]]:
-        return [(best, other) for best in self._top for other in self._rest]
+    def mark(self) -> tuple[Any, ...]:
+        return self._top, len(self._rest), len(self._formed), self._previous
 
-    def _form(self, candidates: list[tuple[_Candidate, _Candidate]]) -> list[PreferencePair]:
+    def back_to(self, mark: tuple[Any, ...]) -> None:
+        self._top, n_rest, n_formed, self._previous = mark
+        del self._rest[n_rest:]
+        while len(self._formed) > n_formed:
+            self._formed.popitem()
+
+    def _final(self) -> list[tuple[_Ranked, _Ranked]]:
+        if not self._top:
+            return []
+        rest = sorted(self._rest)
+        return [(best, other) for best in self._top for other in rest]
+
+    def _form(self, candidates: list[tuple[_Ranked, _Ranked]]) -> list[PreferencePair]:
         new = []
         for chosen, rejected in candidates:
-            key = (chosen.iter_idx, rejected.iter_idx)
-            # The same comparison as in 0.6.2, so that rounding decides alike.
-            if key in self._formed or chosen.score - rejected.score < self._rules.min_gap:
-                continue
-            pair = self._formed[key] = self._pair(chosen, rejected)
-            new.append(pair)
+            key = (chosen[1], rejected[1])
+            if key not in self._formed and self._is_wide(chosen, rejected):
+                new.append(self._pair(chosen, rejected))
+                self._formed[key] = (chosen, rejected)
         return new
 
-    def _pair(self, chosen: _Candidate, rejected: _Candidate) -> PreferencePair:
-        best, other = chosen.event, rejected.event
-        rules = self._rules
-        identity = (best.run_id, rules.strategy, self._source, str(best.iter_idx), str(other.iter_idx))
+    def _is_wide(self, chosen: _Ranked, rejected: _Ranked) -> bool:
+        # The same comparison as in 0.6.2, so that rounding decides alike.
+        return rejected[0] - chosen[0] >= self._rules.min_gap
+
+    def _pair(self, chosen: _Ranked, rejected: _Ranked) -> PreferencePair:
+        best, other = chosen[2], rejected[2]
+        strategy = self._rules.strategy
+        identity = f"{best.run_id}\0{strategy}\0{self._source}\0{best.iter_idx}\0{other.iter_idx}"
         return PreferencePair(
-            pair_id=hashlib.sha256("\0".join(identity).encode()).hexdigest()[:32],
+            pair_id=hashlib.sha256(identity.encode()).hexdigest()[:32],
             run_id=best.run_id,
             task_id=best.task_id,
-            model=rules.model,
+            model=self._model,
             label_source=self._source,
-            gap=chosen.score - rejected.score,
-            goal_instruction=best.goal_instruction or other.goal_instruction,
+            gap=rejected[0] - chosen[0],
+            goal_instruction=best.goal or other.goal,
             chosen_prompt=best.prompt,
             rejected_prompt=other.prompt,
-            chosen_artifact=best.artifact_path,
-            rejected_artifact=other.artifact_path,
-            chosen_score=chosen.score,
-            rejected_score=rejected.score,
-            chosen_critics=best.critic_scores(),
-            rejected_critics=other.critic_scores(),
+            chosen_artifact=best.artifact,
+            rejected_artifact=other.artifact,
+            chosen_score=-chosen[0],
+            rejected_score=-rejected[0],
+            chosen_critics=best.critics,
+            rejected_critics=other.critics,
             context=best.context,
-            chosen_context=best.candidate_context,
-            rejected_context=other.candidate_context,
-            meta={"mode": rules.strategy},
+            chosen_context=best.own_context,
+            rejected_context=other.own_context,
+            meta={"mode": strategy},
         )

@@ -14,8 +14,8 @@ from streams.messages.contracts import Checkpoint, RewardSnapshot
 from streams.messages.held import Held
 from streams.messages.stored import StoredMessage
 from trainers.estimators import Recipe
+from trainers.pair_processor import PairProcessor
 from trainers.pairing import PairingRules
-from trainers.processors import PairProcessor
 
 Published = RewardSnapshot | Checkpoint
 

@@ -16,14 +16,13 @@ from streams.messages.contracts import (
     PairsEnd,
     PreferencePair,
     Rollback,
-    RunClosed,
     RunEnd,
 )
 from streams.messages.held import Held
 from streams.messages.stored import StoredMessage
 from trainers.pairing import LIVE_SOURCES, PairingRules
-from trainers.processors import TraceProcessor
 from trainers.relearn import in_order, one_log, relearn
+from trainers.trace_processor import TraceProcessor
 
 _Decoded = tuple[StoredMessage, PairMessage]
 
@@ -143,10 +142,10 @@ def _replayed(trace: Iterable[StoredMessage], rules: PairingRules, pairs_topic: 
             continue
         if isinstance(event, RunEnd):
             traces.named_first[event.run_id] = min(event.iterations, default=0)
-        elif not isinstance(event, RunClosed):
+        else:
             known = traces.first.get(event.run_id, event.iter_idx)
             traces.first[event.run_id] = min(known, event.iter_idx)
-        for outgoing in former.on_message(stored):
+        for outgoing in former.on_message(stored).outgoing:
             if outgoing.topic == pairs_topic:
                 message = decode_pair(outgoing.value, "replay")
                 traces.by_model.setdefault(message.model, _Pairs()).add(message, _name(message, stored))

@@ -19,7 +19,7 @@ from rich.table import Table
 from runner.loop import RunResult
 from streams.kafka.settings import Settings
 from streams.messages.codec import decode_pair, decode_trace
-from streams.messages.contracts import PairsEnd, PreferencePair, RewardSnapshot, RunClosed, TraceEvent
+from streams.messages.contracts import PairsEnd, PreferencePair, RewardSnapshot, TraceEvent
 from streams.messages.stored import StoredMessage
 from tribrain.demo_lora import AdapterMonitor
 from tribrain.supervisor import ServiceProcess
@@ -142,8 +142,6 @@ class Monitor:
                     return
                 self._trace_read[message.partition] = message.offset + 1
                 event = decode_trace(message.value, message.source)
-                if isinstance(event, RunClosed):
-                    return
                 if self.adapters is not None and isinstance(event, TraceEvent):
                     self.adapters.on_event(event)
                 self._events += 1

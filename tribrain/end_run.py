@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import click
@@ -12,8 +12,8 @@ from rich.console import Console
 
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
-from streams.messages.codec import ContractError, decode_trace, encode
-from streams.messages.contracts import RunClosed, RunEnd, TraceEvent
+from streams.messages.codec import ContractError, decode_run_closed, decode_trace, encode
+from streams.messages.contracts import RunEnd, TraceEvent
 from streams.messages.stored import Outgoing, StoredMessage
 from tribrain import options
 
@@ -49,7 +49,11 @@ def end_run(
     from streams.kafka.writer import produce
 
     with Console(stderr=True).status(f"reading {settings.trace_topic}"):
-        open_runs = _open_runs(read_topic(settings, settings.trace_topic))
+        closed = {
+            decode_run_closed(message.value, message.source).run_id
+            for message in read_topic(settings, settings.closed_runs_topic)
+        }
+        open_runs = _open_runs(read_topic(settings, settings.trace_topic), closed)
     if silent_for_s is not None:
         before_ms = (time.time() - silent_for_s) * 1000
         run_ids = tuple(name for name, run in open_runs.items() if run.last_message_ms <= before_ms)
@@ -76,17 +80,13 @@ class _OpenRun:
     last_message_ms: int = 0
 
 
-def _open_runs(messages: Iterable[StoredMessage]) -> dict[str, _OpenRun]:
+def _open_runs(messages: Iterable[StoredMessage], closed: Collection[str]) -> dict[str, _OpenRun]:
     """The runs of which no pair former has said that they are closed; what cannot be read is passed over."""
     runs: dict[str, _OpenRun] = {}
-    closed = set()
     for message in messages:
         try:
             event = decode_trace(message.value, message.source)
         except ContractError:
-            continue
-        if isinstance(event, RunClosed):
-            closed.add(event.run_id)
             continue
         run = runs.setdefault(event.run_id, _OpenRun())
         run.last_message_ms = max(run.last_message_ms, message.timestamp_ms)

@@ -21,8 +21,8 @@ from streams.messages.selection import Selection, select_pairs, select_runs
 from streams.messages.stored import StoredMessage
 from trainers.estimators import LearnerName, Recipe
 from trainers.pairing import PairingRules
-from trainers.processors import TraceProcessor
 from trainers.relearn import OneLog, Relearnt, by_model, learn_again, one_log
+from trainers.trace_processor import TraceProcessor
 from tribrain import options
 from tribrain.output import progress, write_output
 
@@ -191,7 +191,7 @@ def _form(
     formed = (
         outgoing.value
         for message in select_runs(read, selection)
-        for outgoing in former.on_message(message)
+        for outgoing in former.on_message(message).outgoing
         if outgoing.topic == settings.pairs_topic
     )
     return list(_numbered(formed, settings.pairs_topic))

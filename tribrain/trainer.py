@@ -48,6 +48,14 @@ from tribrain import options
     show_default=True,
     help="… or after so many seconds with something learnt.",
 )
+@click.option(
+    "--checkpoint-every-s",
+    type=options.FiniteFloat(min=0.05),
+    default=30.0,
+    show_default=True,
+    help="Save the learner's state after so many seconds with something learnt: what came since is learnt "
+    "again after a crash.",
+)
 def serve_trainer(
     bootstrap_servers: str | None,
     model: str,
@@ -60,10 +68,11 @@ def serve_trainer(
     accept_new_topics: bool,
     snapshot_every_pairs: int,
     snapshot_every_s: float,
+    checkpoint_every_s: float,
 ) -> None:
     """Form pairs from the trace topic, learn them, publish reward snapshots; until stopped.
 
-    It may be killed at any time and started again, here or elsewhere: it goes on from the newest snapshot
+    It may be killed at any time and started again, here or elsewhere: it goes on from the newest checkpoint
     and the offsets on Kafka, and keeps nothing on disk. Trainers of one model share its work, trainers of
     different models learn side by side from the same runs.
     """
@@ -71,6 +80,7 @@ def serve_trainer(
 
     # Not at the top: Faust and Kafka's clients take a second, and --help needs none.
     from streams.kafka.topics import create_topics
+    from streams.worker.pair_side import Pace
     from tribrain.trainer_worker import TrainerWorker
 
     create_topics(settings)
@@ -78,5 +88,12 @@ def serve_trainer(
     recipe = Recipe(learner=learner) if learner else None
     # Not at the first pair, where the group of consumers would wait for it.
     (recipe or Recipe()).load()
-    trainer = TrainerWorker(settings, rules, recipe, accept_new_topics)
-    sys.exit(asyncio.run(trainer.serve(snapshot_every_pairs, snapshot_every_s, run_timeout_s)))
+    pace = Pace(
+        snapshot_every_pairs=snapshot_every_pairs,
+        snapshot_every_s=snapshot_every_s,
+        checkpoint_every_s=checkpoint_every_s,
+    )
+    trainer = TrainerWorker(
+        settings, rules, recipe, pace, run_timeout_s=run_timeout_s, accept_new_topics=accept_new_topics
+    )
+    sys.exit(asyncio.run(trainer.serve()))

@@ -6,24 +6,29 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import click
 
 from streams.errors import BadInput, Fenced
+from streams.kafka.closed_runs import read_closed_runs
 from streams.kafka.incarnations import TopicMadeAgain, check_incarnations, topic_ids
-from streams.kafka.partitions import partitions_of
 from streams.kafka.settings import Settings
 from streams.messages.checkpoints import base_message, checkpoint_message
 from streams.messages.contracts import RewardSnapshot
 from streams.snapshots.feed import read_held, read_latest_snapshot
 from streams.snapshots.writer import SnapshotWriter
 from streams.worker.app import build_app
+from streams.worker.pair_side import Pace, PairSide
+from streams.worker.shell import Shell
+from streams.worker.trace_side import TraceSide
 from trainers.estimators import Recipe
+from trainers.pair_processor import PairProcessors
 from trainers.pairing import PairingRules
-from trainers.processors import PairProcessors, TraceProcessor
 from trainers.relearn import base_of
+from trainers.trace_processor import TraceProcessor
 from tribrain.exit_codes import BAD_INPUT, FENCED
 
 log = logging.getLogger(__name__)
@@ -37,16 +42,24 @@ class TrainerWorker:
     """One worker from its start to a signal, an error or its successor."""
 
     def __init__(
-        self, settings: Settings, rules: PairingRules, recipe: Recipe | None, accept_new_topics: bool
+        self,
+        settings: Settings,
+        rules: PairingRules,
+        recipe: Recipe | None,
+        pace: Pace,
+        *,
+        run_timeout_s: float,
+        accept_new_topics: bool,
     ) -> None:
         self._settings = settings
+        self._pace = pace
+        self._run_timeout_s = run_timeout_s
         self._recipe = recipe
         self._rules = rules
         self._accept_new_topics = accept_new_topics
-        self._writers: list[SnapshotWriter] = []
         self._failure: BaseException | None = None
 
-    async def serve(self, snapshot_every_pairs: int, snapshot_every_s: float, run_timeout_s: float) -> int:
+    async def serve(self) -> int:
         """The exit code: 0 after a signal, 1 after an error, 2 for bad input, 3 where fenced off."""
         stop = asyncio.Event()
 
@@ -58,33 +71,10 @@ class TrainerWorker:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         settings, rules = self._settings, self._rules
+        group = f"{settings.topic_prefix}-trainer-{rules.model}"
         ids = await self._in_thread(lambda: topic_ids(settings, (settings.trace_topic, settings.pairs_topic)))
         await self._adopt(ids)
-        app = build_app(
-            settings,
-            group=f"{settings.topic_prefix}-trainer-{rules.model}",
-            trace_stage=TraceProcessor(
-                rules,
-                trace_topic=settings.trace_topic,
-                pairs_topic=settings.pairs_topic,
-                dead_letters_topic=settings.dead_letters_topic,
-            ),
-            pair_stage=PairProcessors(
-                rules,
-                snapshots_topic=settings.snapshots_topic,
-                dead_letters_topic=settings.dead_letters_topic,
-                topic_ids=ids,
-                recipe=self._recipe,
-            ),
-            writer_of=self._writer,
-            count_partitions=lambda: self._in_thread(
-                lambda: len(partitions_of(settings, settings.trace_topic, _BROKER_S))
-            ),
-            on_failure=fail,
-            snapshot_every_pairs=snapshot_every_pairs,
-            snapshot_every_s=snapshot_every_s,
-            run_timeout_s=run_timeout_s,
-        )
+        app = build_app(settings, group, self._shell(group, ids, fail), run_timeout_s=self._run_timeout_s)
         await app.start()
         click.echo(
             f"tribrain trainer: model {rules.model!r} learns from {settings.bootstrap_servers}", err=True
@@ -95,9 +85,32 @@ class TrainerWorker:
         watch.cancel()
         await self._end_without_a_broker(stopped=stop.is_set())
         await app.stop()
-        for writer in self._writers:
-            await writer.close()
         return self._exit_code(stopped=stop.is_set())
+
+    def _shell(self, group: str, ids: Mapping[str, str], fail: Callable[[BaseException], None]) -> Shell:
+        settings, rules = self._settings, self._rules
+        former = TraceProcessor(
+            rules,
+            trace_topic=settings.trace_topic,
+            pairs_topic=settings.pairs_topic,
+            dead_letters_topic=settings.dead_letters_topic,
+            closed_runs_topic=settings.closed_runs_topic,
+        )
+        learner = PairProcessors(
+            rules,
+            snapshots_topic=settings.snapshots_topic,
+            dead_letters_topic=settings.dead_letters_topic,
+            topic_ids=ids,
+            recipe=self._recipe,
+        )
+        return Shell(
+            settings,
+            TraceSide(former),
+            PairSide(learner, self._pace, cpu_s=time.thread_time),
+            recall=lambda: self._in_thread(lambda: read_closed_runs(settings, group, _BROKER_S)),
+            writer_of=self._writer,
+            on_failure=fail,
+        )
 
     async def _end_without_a_broker(self, *, stopped: bool) -> None:
         """End at once if none answers: Faust would wait a minute for it, and end with its own tracebacks.
@@ -155,6 +168,7 @@ class TrainerWorker:
             )
         topic = self._settings.snapshots_topic
         await writer.publish(checkpoint_message(base, topic), base_message(base, topic))
+        await writer.close()
 
     async def _watch_topics(self, ids: Mapping[str, str], fail: Callable[[BaseException], None]) -> None:
         """Stop when a topic is made again under the running worker, whose offsets then mean nothing."""
@@ -169,9 +183,7 @@ class TrainerWorker:
                 log.debug("the topics could not be looked at: %s", error)
 
     def _writer(self, model: str) -> SnapshotWriter:
-        writer = SnapshotWriter(self._settings, model)
-        self._writers.append(writer)
-        return writer
+        return SnapshotWriter(self._settings, model)
 
     def _exit_code(self, *, stopped: bool) -> int:
         if isinstance(self._failure, Fenced | BadInput):

@@ -77,6 +77,10 @@ class Settings:
         return f"{self.topic_prefix}.snapshots"
 
     @property
+    def closed_runs_topic(self) -> str:
+        return f"{self.topic_prefix}.closed-runs"
+
+    @property
     def finetune_topic(self) -> str:
         return f"{self.topic_prefix}.finetune"
 

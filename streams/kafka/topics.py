@@ -140,6 +140,8 @@ def _topics(settings: Settings) -> dict[str, dict[str, Any]]:
             | {"cleanup.policy": "compact", "segment.bytes": str(_SEGMENT_BYTES)}
         ),
         settings.dead_letters_topic: options(configs=taking(MAX_DEAD_LETTER_BYTES)),
+        # A mark for each run, which is looked up by time.
+        settings.closed_runs_topic: options(configs=taking(MAX_RECORD_BYTES) | {"cleanup.policy": "compact"}),
         settings.finetune_topic: options(configs=taking(MAX_RECORD_BYTES)),
     }
 

@@ -103,14 +103,15 @@ def _format(max_bytes: int, *contracts: type[Any]) -> _Format:
     )
 
 
-_TRACE = _format(MAX_TRACE_BYTES, TraceEvent, RunEnd, RunClosed)
+_TRACE = _format(MAX_TRACE_BYTES, TraceEvent, RunEnd)
+_CLOSED = _format(MAX_TRACE_BYTES, RunClosed)
 _PAIRS = _format(MAX_PAIR_BYTES, PreferencePair, PairsEnd, Rollback)
 _SNAPSHOT = _format(MAX_STATE_BYTES, *_SEALED)
 _FINETUNE = _format(MAX_TRACE_BYTES, FinetuneEvent)
 _CANDIDATE = _format(MAX_TRACE_BYTES, Candidate)
 _FORMAT_OF = {
     contract: each
-    for each in (_TRACE, _PAIRS, _SNAPSHOT, _FINETUNE, _CANDIDATE)
+    for each in (_TRACE, _CLOSED, _PAIRS, _SNAPSHOT, _FINETUNE, _CANDIDATE)
     for contract in each.contracts
 }
 _write = msgspec.json.Encoder().encode
@@ -133,6 +134,12 @@ def decode_trace(raw: bytes, source: object) -> TraceMessage:
     """
     message: TraceMessage = _decode(raw, source, _TRACE)
     return message
+
+
+def decode_run_closed(raw: bytes, source: object) -> RunClosed:
+    """Decode a value of the topic of closed runs. Raises ContractError."""
+    mark: RunClosed = _decode(raw, source, _CLOSED)
+    return mark
 
 
 def decode_pair(raw: bytes, source: object) -> PairMessage:

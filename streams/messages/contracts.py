@@ -159,9 +159,10 @@ class RunEnd(Contract, frozen=True, kw_only=True):
 
 
 class RunClosed(Contract, frozen=True, kw_only=True):
-    """On the trace topic behind a run whose pairs are formed: what comes of it now is late or a repetition.
+    """A run is done with: its pairs are on their topic. On a topic of its own, which is compacted.
 
-    A pair former that starts to read in the middle of the run learns from this that there is nothing to do.
+    A pair former reads these marks before the events, and forms nothing of such a run again. Key on Kafka:
+    the model and the run id with a slash between.
     """
 
     SCHEMA: ClassVar[str] = "tribrain.run_closed/1"
@@ -427,12 +428,12 @@ class Candidate(Contract, frozen=True, kw_only=True):
     """Of this candidate alone, as in a pair's ``chosen_context``."""
 
 
-TraceMessage = TraceEvent | RunEnd | RunClosed
+TraceMessage = TraceEvent | RunEnd
 PairMessage = PreferencePair | PairsEnd | Rollback
 AnySnapshot = RewardSnapshot | TextSnapshot | AdapterSnapshot
 Sealed = AnySnapshot | Checkpoint
 """What carries a checksum of itself."""
-Message = TraceMessage | PairMessage | Sealed | FinetuneEvent
+Message = TraceMessage | RunClosed | PairMessage | Sealed | FinetuneEvent
 
 
 TopicKind = SnapshotKind | Literal["checkpoint", "base"]

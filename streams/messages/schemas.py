@@ -29,7 +29,8 @@ from streams.messages.contracts import (
 
 FOLDER = Path(__file__).with_suffix("")
 _CHANNELS: dict[str, tuple[str, str, tuple[type[Message], ...]]] = {
-    "trace": ("tribrain.trace", "The run id", (TraceEvent, RunEnd, RunClosed)),
+    "trace": ("tribrain.trace", "The run id", (TraceEvent, RunEnd)),
+    "closed-runs": ("tribrain.closed-runs", "The model and the run id, a slash between", (RunClosed,)),
     "pairs": ("tribrain.pairs", "The reward model's name", (PreferencePair, PairsEnd, Rollback)),
     "snapshots": (
         "tribrain.snapshots",

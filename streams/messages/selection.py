@@ -48,7 +48,10 @@ class Selection:
 
 
 def select_pairs(messages: Iterable[StoredMessage], selection: Selection) -> Iterator[StoredMessage]:
-    """The selected messages of the pairs topic. A rollback is of no run."""
+    """The selected messages of the pairs topic. A rollback is of no run.
+
+    Where the beginning is left out, numbers within runs are, too: they would tell that something is missing.
+    """
     for message in messages:
         if not selection.is_within(message):
             continue
@@ -59,7 +62,7 @@ def select_pairs(messages: Iterable[StoredMessage], selection: Selection) -> Ite
                 continue
             if isinstance(decoded, Rollback) or decoded.run_id not in selection.runs:
                 continue
-        yield message
+        yield message if selection.is_prefix else message.without_number()
 
 
 def select_runs(read: Callable[[], Iterable[StoredMessage]], selection: Selection) -> Iterator[StoredMessage]:

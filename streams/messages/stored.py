@@ -13,6 +13,8 @@ import msgspec
 Headers = tuple[tuple[str, bytes], ...]
 """Names and values, in their order."""
 
+_NUMBER = "nth"
+
 
 class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message that a broker holds."""
@@ -31,6 +33,27 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     def source(self) -> str:
         """Where it stands, for errors: ``tribrain.trace[0]@4127``."""
         return f"{self.topic}[{self.partition}]@{self.offset}"
+
+    def __str__(self) -> str:
+        return self.source
+
+    @property
+    def number(self) -> int | None:
+        """Which of its run's pairs this is, as its former numbered them; None for what is from elsewhere."""
+        for name, value in self.headers:
+            if name == _NUMBER:
+                return int(value) if value.isdigit() and len(value) < 20 else None
+        return None
+
+    def without_number(self) -> StoredMessage:
+        """As if it came from elsewhere; so it can be learnt after later pairs of its run."""
+        others = tuple(header for header in self.headers if header[0] != _NUMBER)
+        return msgspec.structs.replace(self, headers=others)
+
+
+def number_header(number: int) -> tuple[str, bytes]:
+    """The header that ``StoredMessage.number`` reads."""
+    return _NUMBER, b"%d" % number
 
 
 class Outgoing(msgspec.Struct, frozen=True):

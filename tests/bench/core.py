@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from streams.kafka.settings import Settings
 from streams.messages.stored import Outgoing, StoredMessage
 from trainers.estimators import Recipe
+from trainers.pair_processor import PairProcessor
 from trainers.pairing import PairingRules
-from trainers.processors import PairProcessor, TraceProcessor
+from trainers.trace_processor import TraceProcessor
 
 SNAPSHOT_EVERY_S = 0.25
 """Less than the trainer's default of 1 s, since the wait for the last snapshot is part of the measurement."""
@@ -42,18 +43,13 @@ class Core:
         return [
             outgoing
             for message in messages
-            for outgoing in self._former.on_message(message)
+            for outgoing in self._former.on_message(message).outgoing
             if outgoing.topic == self._pairs_topic
         ]
 
-    def resume_offset(self, partition: int) -> int | None:
-        """Where the partition would be read from again; asked after every event, as the trainer does."""
-        return self._former.resume_offset(partition)
-
-    def learn(self, messages: Iterable[StoredMessage]) -> None:
+    def learn(self, messages: Sequence[StoredMessage]) -> None:
         """Learn messages of the pairs topic, in their order."""
-        for message in messages:
-            self._learner.on_message(message)
+        self._learner.on_messages(messages)
 
     def snapshot(self) -> Outgoing | None:
         """A snapshot of what was learnt since the last one."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from streams.messages.codec import decode_trace
 from streams.messages.contracts import TraceMessage
-from trainers import processors, verify
+from trainers import trace_processor, verify
 
 
 def mended(raw: bytes, source: str) -> TraceMessage:
@@ -18,5 +18,5 @@ def mended(raw: bytes, source: str) -> TraceMessage:
 
 def upgrade(replace: Callable[[object, str, object], None] = setattr) -> None:
     """Let this process be the later version."""
-    for module in (processors, verify):
+    for module in (trace_processor, verify):
         replace(module, "decode_trace", mended)

@@ -11,7 +11,7 @@ from kafka.admin import OffsetSpec
 from streams.kafka.settings import Settings
 from streams.kafka.topics import connect_admin
 from streams.messages.codec import encode
-from streams.messages.contracts import PairsEnd, PreferencePair, RewardSnapshot, RunClosed, RunEnd, TraceEvent
+from streams.messages.contracts import PairsEnd, PreferencePair, RewardSnapshot, RunEnd, TraceEvent
 from tests.kafka.test_trainer import expected_pairs, pairs_on_kafka, relearnt, wait_until_learnt
 from trainers.former import PairFormer
 from trainers.pairing import PairingRules
@@ -57,8 +57,7 @@ def check(after: Recovery) -> None:
 def uninterrupted(runs: Sequence[Sequence[TraceEvent | RunEnd]]) -> set[bytes]:
     """What a pair former that nothing disturbs makes of the runs."""
     former = PairFormer(PairingRules())
-    made = [formed for messages in runs for one in messages for formed in former.on_event(one)]
-    return {encode(message) for message in made if not isinstance(message, RunClosed)}
+    return {encode(made) for messages in runs for one in messages for made in former.on_event(one).messages}
 
 
 def without_repetitions(

@@ -26,8 +26,16 @@ FAIL_POINTS = (
     "learner.snapshot-published",
     "learner.acknowledged",
 )
-_TIMES_REACHED = {"learner.opened": 1, "learner.snapshot-sent": 2, "learner.snapshot-published": 2}
+_TIMES_REACHED = {
+    "former.released": 1,
+    "learner.opened": 1,
+    "learner.snapshot-sent": 2,
+    "learner.snapshot-published": 2,
+    "learner.acknowledged": 1,
+}
 """Places that so short a life gets to this often at least; to the others, more than twenty times."""
+_PARTS = 24
+"""In which the events come, since what comes at once is one step."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +50,12 @@ def recover(kafka: str, place: str, occurrence: int) -> Crash:
     settings = Settings(bootstrap_servers=kafka, topic_prefix=f"test-crash-{uuid.uuid4().hex[:12]}")
     create_topics(settings)
     runs = random_runs(16, seed=occurrence)
-    publish(settings, interleaved(runs, seed=occurrence))
-    with trainer(
-        settings, "--snapshot-every-s", "0.05", TRIBRAIN_FAIL_POINT=f"{place}:{occurrence}"
-    ) as worker:
+    messages = interleaved(runs, seed=occurrence)
+    size = len(messages) // _PARTS
+    often = ("--snapshot-every-s", "0.05", "--checkpoint-every-s", "0.2")
+    with trainer(settings, *often, TRIBRAIN_FAIL_POINT=f"{place}:{occurrence}") as worker:
+        for start in range(0, len(messages), size):
+            publish(settings, messages[start : start + size])
         exit_code = worker.wait(60)
     with trainer(settings):
         return Crash(exit_code, recovery(settings, runs))

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from streams.messages.codec import checksum, decode_snapshot, encode
 from streams.messages.contracts import Checkpoint
 from streams.messages.stored import Outgoing, StoredMessage
+from trainers.pair_processor import PairProcessor
 from trainers.pairing import PairingRules
-from trainers.processors import PairProcessor, TraceProcessor
+from trainers.trace_processor import TraceProcessor
 
 TRACE, PAIRS, DEAD = "trace", "pairs", "dead-letters"
 
@@ -30,7 +31,7 @@ def form(messages: Sequence[StoredMessage]) -> Formed:
     processor = TraceProcessor(PairingRules(), trace_topic=TRACE, pairs_topic=PAIRS, dead_letters_topic=DEAD)
     formed = Formed()
     for message in messages:
-        for outgoing in processor.on_message(message):
+        for outgoing in processor.on_message(message).outgoing:
             if outgoing.topic == PAIRS:
                 formed.pairs.append(outgoing)
             elif outgoing.topic == DEAD:

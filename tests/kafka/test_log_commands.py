@@ -24,6 +24,7 @@ from tests.kafka.test_trainer import (
     pairs_on_kafka,
     publish,
     random_runs,
+    wait_for_version,
     wait_until_learnt,
 )
 from tests.services import trainer
@@ -35,7 +36,10 @@ from trainers.relearn import one_log, relearn
 
 def learn_some(settings: Settings, *options: str) -> RewardSnapshot:
     with trainer(settings, "--snapshot-every-pairs", "5", *options):
-        publish(settings, interleaved(random_runs(12, seed=5), seed=6))
+        runs = random_runs(12, seed=5)
+        publish(settings, interleaved(runs[:4], seed=6))
+        wait_for_version(settings, 1)
+        publish(settings, interleaved(runs[4:], seed=6))
         return wait_until_learnt(settings, 12)
 
 

@@ -55,7 +55,10 @@ def test_each_task_family_has_a_model_that_the_log_gives_bit_for_bit(
         of_family(of_run, "push" if n % 2 else "stack") for n, of_run in enumerate(random_runs(12, seed=41))
     ]
     with trainer(settings, "--model-by", "task_family", "--snapshot-every-pairs", "5"):
-        publish(settings, interleaved(runs, seed=42))
+        for part in (runs[:6], runs[6:]):
+            publish(settings, interleaved(part, seed=42))
+            for model in ("default.push", "default.stack"):
+                newest(settings, model, lambda _: True)
         expected = {
             name: sum(m.n_pairs for m in wait_for_ends(settings, 12) if m.model == name)
             for name in ("default.push", "default.stack")

@@ -18,6 +18,7 @@ from streams.messages.codec import (
     ContractError,
     decode_finetune,
     decode_pair,
+    decode_run_closed,
     decode_snapshot,
     decode_text_pair,
     decode_trace,
@@ -223,6 +224,7 @@ def test_messages_of_every_schema_still_read_as_the_golden_files_say() -> None:
             "pairs": decode_pair,
             "snapshots": decode_snapshot,
             "checkpoints": decode_checkpoint,
+            "closed": decode_run_closed,
             "finetune": decode_finetune,
         }
         assert encode(decoder[path.stem.split("_")[0]](raw, path.name)) == raw, path.name

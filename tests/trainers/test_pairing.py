@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.messages.contracts import PairsEnd, PairStrategy, PreferencePair, RunClosed, RunEnd, TraceEvent
+from streams.messages.contracts import PairStrategy, PreferencePair, RunClosed, RunEnd, TraceEvent
 from streams.messages.files import read_trace
 from tests.factories import event, run
 from trainers.former import PairFormer
@@ -28,7 +28,7 @@ rules = st.builds(
 
 def live(events: list[TraceEvent | RunEnd], rules: PairingRules) -> list[PreferencePair]:
     former = PairFormer(rules)
-    return [m for e in events for m in former.on_event(e) if isinstance(m, PreferencePair)]
+    return [pair for e in events for pair in former.on_event(e).pairs]
 
 
 def final_top_k(events: list[TraceEvent | RunEnd], k: int) -> set[str]:
@@ -88,8 +88,7 @@ def test_a_tie_goes_to_the_earlier_iteration() -> None:
 def test_a_candidate_is_paired_before_the_run_ends() -> None:
     former = PairFormer(PairingRules())
     former.on_event(event(0, 0.2))
-    (formed,) = former.on_event(event(1, 0.9))
-    assert isinstance(formed, PreferencePair)
+    (formed,) = former.on_event(event(1, 0.9)).pairs
     assert formed.chosen_prompt == "prompt 1"
 
 
@@ -107,11 +106,11 @@ def test_outcomes_make_pairs_of_their_own() -> None:
 
 def test_the_end_of_a_run_says_how_much_was_formed() -> None:
     former = PairFormer(PairingRules())
-    messages = [m for e in run([0.2, 0.9, None, 0.5]) for m in former.on_event(e)]
-    *pairs, end, closed = messages
-    assert isinstance(end, PairsEnd)
-    assert (end.n_pairs, end.n_candidates) == (len(pairs), 3)
-    assert closed == RunClosed(run_id="run-a", model="default", iterations=(0, 1, 2, 3))
+    formed = [former.on_event(e) for e in run([0.2, 0.9, None, 0.5])]
+    end = formed[-1].end
+    assert end is not None
+    assert (end.n_pairs, end.n_candidates) == (sum(len(f.pairs) for f in formed), 3)
+    assert formed[-1].closed == RunClosed(run_id="run-a", model="default", iterations=(0, 1, 2, 3))
 
 
 def test_families_of_tasks_have_reward_models_of_their_own() -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streams.kafka.partitions import partition_of
+from streams.messages.checkpoints import Recovery
 from streams.messages.codec import decode_pair, decode_snapshot, encode, sealed
-from streams.messages.contracts import Checkpoint, Message, PairsEnd, PreferencePair, RewardSnapshot
+from streams.messages.contracts import Checkpoint, Message, PairsEnd, PreferencePair
 from streams.messages.stored import Outgoing, StoredMessage
 from tests.factories import event, pair, run
 from tests.states import held
+from trainers.pair_processor import PairProcessor, PairProcessors
 from trainers.pairing import PairingRules
-from trainers.processors import PairProcessor, PairProcessors, TraceProcessor
 from trainers.relearn import one_log, relearn
+from trainers.trace_processor import TraceProcessor
 
 HOME = partition_of(b"run-a", 4)
 ELSEWHERE = (HOME + 1) % 4
@@ -43,7 +45,7 @@ def stored(
 
 
 def fed(processor: TraceProcessor, messages: Sequence[StoredMessage]) -> list[Outgoing]:
-    return [outgoing for message in messages for outgoing in processor.on_message(message)]
+    return [outgoing for message in messages for outgoing in processor.on_message(message).outgoing]
 
 
 def test_an_event_in_another_partition_than_its_runs_goes_there_and_is_not_held() -> None:
@@ -51,7 +53,6 @@ def test_an_event_in_another_partition_than_its_runs_goes_there_and_is_not_held(
     messages = run([0.1, 0.9])
     forwarded = fed(processor, stored(messages, partition=ELSEWHERE))
     assert forwarded == [Outgoing("trace", b"run-a", encode(m), partition=HOME) for m in messages]
-    assert processor.resume_offset(ELSEWHERE) is None
 
 
 def test_the_pairs_of_a_run_are_the_same_when_some_of_it_was_forwarded_behind_its_end() -> None:
@@ -72,16 +73,7 @@ def test_who_reads_every_partition_forwards_nothing() -> None:
     first, second, end = run([0.1, 0.9])
     processor = trace_processor(partitions=None)
     made = fed(processor, [*stored([first], partition=0), *stored([second, end], partition=1)])
-    assert [m.topic for m in made] == ["pairs", "pairs", "trace"]
-
-
-def test_a_run_is_read_again_from_its_first_message_until_it_is_closed() -> None:
-    first, second, end = run([0.1, 0.9])
-    processor = trace_processor()
-    fed(processor, stored([second, first], start=7))
-    assert processor.resume_offset(HOME) == 7
-    fed(processor, stored([end], start=9))
-    assert processor.resume_offset(HOME) is None
+    assert [m.topic for m in made] == ["pairs", "pairs"]
 
 
 def test_a_late_iteration_is_a_dead_letter_that_says_why() -> None:
@@ -96,7 +88,7 @@ def test_a_silent_run_is_ended_by_an_event_on_its_topic() -> None:
     processor = trace_processor()
     fed(processor, stored([event(0, 0.1), event(1, 0.9)]))
     processor.on_tick(60.0, 60.0)
-    (end,) = processor.on_tick(60.0, 60.0)
+    (end,), _ = processor.on_tick(60.0, 60.0)
     assert (end.topic, end.partition) == ("trace", HOME)
     again = StoredMessage(
         topic="trace", partition=HOME, offset=2, timestamp_ms=0, key=end.key, value=end.value
@@ -111,13 +103,9 @@ def test_messages_of_a_run_whose_beginning_never_comes_are_dead_letters_with_the
     messages = stored([event(1, 0.1), event(2, 0.9)])
     fed(processor, messages)
     processor.on_tick(60.0, 60.0)
-    letters = processor.on_tick(60.0, 60.0)
-    assert [(m.topic, m.value) for m in letters] == [("dead", m.value) for m in messages]
-    assert processor.resume_offset(HOME) is None
-
-
-def learnt(snapshots: list[tuple[str, Outgoing]]) -> dict[str, RewardSnapshot]:
-    return {model: decode_snapshot(outgoing.value, "test") for model, outgoing in snapshots}
+    _, (step,) = processor.on_tick(60.0, 60.0)
+    assert (step.run_id, step.given_up) == ("run-a", True)
+    assert [(m.topic, m.value) for m in step.outgoing] == [("dead", m.value) for m in messages]
 
 
 def numbered(n: int, model: str = "default", start: int = 0) -> list[PreferencePair]:
@@ -134,12 +122,13 @@ def test_models_learn_side_by_side_as_each_would_alone() -> None:
         [m for two in zip(numbered(9, "m.push"), numbered(9, "m.stack"), strict=True) for m in two]
     )
     for model in ("m.push", "m.stack"):
-        both.restore(model, None)
-    for message in mixed:
-        decoded = both.read(message)
-        assert isinstance(decoded, PreferencePair)
-        both.learn(message, decoded)
-    for model, snapshot in learnt(both.take_snapshots()).items():
+        both.restore(model, Recovery(None, 0))
+        read = [(message, both.read(message)) for message in mixed]
+        both.learn(model, [(m, decoded) for m, decoded in read if isinstance(decoded, PreferencePair)])
+    for model in ("m.push", "m.stack"):
+        taken = both.take_snapshot(model)
+        assert taken is not None
+        snapshot = decode_snapshot(taken.value, "test")
         alone = PairProcessor(model, snapshots_topic="snapshots", dead_letters_topic="dead")
         for message in mixed:
             alone.on_message(message)

@@ -16,7 +16,7 @@ from streams.messages.contracts import Checkpoint, Message, PreferencePair, Rewa
 from streams.messages.stored import Outgoing, StoredMessage
 from tests.factories import pair
 from tests.states import held
-from trainers.processors import PairProcessor
+from trainers.pair_processor import PairProcessor
 from trainers.relearn import base_of, in_order, learn_up_to, one_log, relearn
 
 

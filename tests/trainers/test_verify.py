@@ -13,8 +13,9 @@ from streams.messages.contracts import Checkpoint, Message, RewardSnapshot, RunE
 from streams.messages.stored import StoredMessage
 from tests.factories import event, pair, run
 from tests.states import held
+from trainers.pair_processor import PairProcessor
 from trainers.pairing import PairingRules
-from trainers.processors import PairProcessor, TraceProcessor
+from trainers.trace_processor import TraceProcessor
 from trainers.verify import StateReport, verify_state
 
 RULES = PairingRules()
@@ -35,7 +36,7 @@ def on_trace(messages: Sequence[Message]) -> list[StoredMessage]:
 def formed(messages: Sequence[Message] = TRACE) -> list[bytes]:
     """The values that a pair former puts on the pairs topic."""
     former = TraceProcessor(RULES, trace_topic="trace", pairs_topic="pairs", dead_letters_topic="dead")
-    made = [outgoing for message in on_trace(messages) for outgoing in former.on_message(message)]
+    made = [outgoing for message in on_trace(messages) for outgoing in former.on_message(message).outgoing]
     return [outgoing.value for outgoing in made if outgoing.topic == "pairs"]
 
 

@@ -34,7 +34,7 @@ def build(settings: Settings) -> Dataflow:
         return [_to_sink(outgoing) for outgoing in core.form(map(_stored, batch))]
 
     def learn(batch: list[Any]) -> Iterable[Any]:
-        core.learn(map(_stored, batch))
+        core.learn([_stored(message) for message in batch])
         return []
 
     def publish(_: list[float]) -> Iterable[Any]:

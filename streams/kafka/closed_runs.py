@@ -1,0 +1,64 @@
+"""Which runs are closed, as far as a worker of a group may read events of them again."""
+
+from __future__ import annotations
+
+import time
+
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import OffsetSpec
+from kafka.errors import KafkaError
+
+from streams.kafka.partitions import partitions_of
+from streams.kafka.reader import TopicReader
+from streams.kafka.settings import Settings, no_broker_answers
+from streams.kafka.topics import connect_admin, is_in_memory
+from streams.messages.codec import decode_run_closed
+from streams.messages.contracts import RunClosed
+
+_MARGIN_MS = 3_600_000
+"""A runner that was away may send events of an earlier run once more."""
+
+
+def read_closed_runs(settings: Settings, group: str, timeout_s: float = 10.0) -> tuple[int, list[RunClosed]]:
+    """How many partitions the trace topic has, and the marks of runs whose events may be read again.
+
+    Those are the marks since an hour before the oldest event that the group has not committed: a run is
+    closed after its events came, by the broker's clock. Raises BadInput where a topic does not exist or the
+    broker stays silent for ``timeout_s`` seconds.
+    """
+    partitions = [
+        TopicPartition(settings.trace_topic, n)
+        for n in partitions_of(settings, settings.trace_topic, timeout_s)
+    ]
+    with connect_admin(settings, timeout_s) as admin:
+        try:
+            # librdkafka's test broker knows no offsets by time; it holds little, and all of it is read.
+            offset = 0 if is_in_memory(admin) else _first_mark(settings, admin, group, partitions, timeout_s)
+        except KafkaError:
+            raise no_broker_answers(settings) from None
+    with TopicReader(
+        settings, settings.closed_runs_topic, offsets={0: offset}, timeout_s=timeout_s
+    ) as reader:
+        marks = [decode_run_closed(message.value, message.source) for message in reader.read_up()]
+    return len(partitions), marks
+
+
+def _first_mark(
+    settings: Settings,
+    admin: KafkaAdminClient,
+    group: str,
+    partitions: list[TopicPartition],
+    timeout_s: float,
+) -> int:
+    of_group = admin.list_group_offsets({group: partitions})[group]
+    committed = {each.partition: max(0, at.offset) for each, at in of_group.items()}
+    until = {number: offset + 1 for number, offset in committed.items()}
+    with TopicReader(settings, settings.trace_topic, offsets=committed, timeout_s=timeout_s) as reader:
+        times_ms = [message.timestamp_ms for message in reader.read_up(until)]
+    # Where nothing is left to be read, the margin alone counts.
+    since_ms = min(times_ms, default=int(time.time() * 1000)) - _MARGIN_MS
+    marks = TopicPartition(settings.closed_runs_topic, 0)
+    first = int(admin.list_partition_offsets({marks: since_ms})[marks].offset)
+    if first < 0:
+        first = int(admin.list_partition_offsets({marks: OffsetSpec.LATEST})[marks].offset)
+    return first

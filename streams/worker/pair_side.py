@@ -1,0 +1,257 @@
+"""The worker's side of the pairs topic, as a pure state machine: what models learn, and when they say so.
+
+What a model learns holds its offset until a checkpoint that contains it is on Kafka, so that whoever owns the
+partition after a crash learns it again. Snapshots, which only serve, hold nothing. Each model has a writer of
+its own and waits for no other.
+
+Everything that was asked for before the partitions were taken away has no consequences after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from streams.messages.checkpoints import Recovery
+from streams.messages.contracts import PairMessage
+from streams.messages.stored import Outgoing, StoredMessage
+from streams.worker.effects import Effect, Open, PublishSnapshot, SaveCheckpoint, Send
+from streams.worker.offsets import InFlight, Positions
+from streams.worker.stages import PairStage
+
+_Read = tuple[StoredMessage, PairMessage]
+_Places = dict[int, int]
+"""Partition to offset."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """When a model publishes. Seconds are those of the worker's clock.
+
+    A snapshot is due ``snapshot_every_pairs`` pairs or ``snapshot_every_s`` after the last, a checkpoint
+    ``checkpoint_every_pairs`` or ``checkpoint_every_s``, where something was learnt. How many processor
+    seconds the last one took is at most the ``share`` of the time until the next.
+    """
+
+    snapshot_every_pairs: int = 20
+    snapshot_every_s: float = 1.0
+    checkpoint_every_pairs: int = 20_000
+    checkpoint_every_s: float = 30.0
+    least_interval_s: float = 0.02
+    share: float = 0.05
+
+
+@dataclass(slots=True)
+class _Due:
+    """When one kind of message of a model is due."""
+
+    every_pairs: int
+    every_s: float
+    last_s: float
+    pairs: int = 0
+    changed: bool = False
+    not_before_s: float = 0.0
+
+    def now(self, now_s: float) -> bool:
+        late = self.pairs >= self.every_pairs or now_s - self.last_s >= self.every_s
+        return self.changed and late and now_s >= self.not_before_s
+
+    def begin(self) -> None:
+        self.pairs, self.changed = 0, False
+
+    def end(self, now_s: float, not_before_s: float) -> None:
+        self.last_s, self.not_before_s = now_s, not_before_s
+
+
+@dataclass(slots=True)
+class _Model:
+    snapshot: _Due
+    checkpoint: _Due
+    is_open: bool = False
+    is_publishing: bool = False
+    took_s: float = 0.0
+    """Processor seconds for taking what is being published."""
+    """One message after the other: were two under way, the older one could be the last to come."""
+    waiting: list[_Read] = field(default_factory=list)
+    """Read while the writer is being opened."""
+    held: _Places = field(default_factory=dict)
+    """Where that begins which came since the last checkpoint was taken."""
+    saving: _Places = field(default_factory=dict)
+    """Where that begins which only the checkpoint under way contains."""
+
+
+class PairSide:
+    """What is learnt, published and committed of the pairs topic."""
+
+    def __init__(self, stage: PairStage, pace: Pace, cpu_s: Callable[[], float]) -> None:
+        """``cpu_s`` counts the processor seconds that this thread has used."""
+        self._stage = stage
+        self._pace = pace
+        self._cpu_s = cpu_s
+        self._assignment = 0
+        self._models: dict[str, _Model] = {}
+        self._positions = Positions()
+        self._in_flight = InFlight()
+
+    @property
+    def positions(self) -> Positions:
+        """How far was read, and what may be committed of it."""
+        return self._positions
+
+    def assigned(self, assignment: int) -> list[Effect]:
+        """The pairs are this worker's, from where the group has committed."""
+        self._assignment = assignment
+        return []
+
+    def revoked(self) -> None:
+        """The pairs are another's now, or will be assigned anew; models go on from their checkpoints."""
+        self._assignment = 0
+        self._models.clear()
+        self._positions.clear()
+        self._in_flight.clear()
+        self._stage.forget()
+
+    def read(self, assignment: int, messages: Sequence[StoredMessage], now_s: float) -> list[Effect]:
+        """Messages as they stand in their partition."""
+        if assignment != self._assignment:
+            return []
+        effects: list[Effect] = []
+        fresh: dict[str, list[_Read]] = {}
+        letters: list[tuple[StoredMessage, Outgoing]] = []
+        for message in messages:
+            if not self._positions.advance(message.partition, message.offset):
+                continue
+            decoded = self._stage.read(message)
+            if decoded is None:
+                continue
+            if isinstance(decoded, Outgoing):
+                letters.append((message, decoded))
+                continue
+            model = self._models.get(decoded.model)
+            if model is None:
+                model = self._models[decoded.model] = self._new_model(now_s)
+                effects.append(Open(assignment, decoded.model))
+            if message.partition not in model.held:
+                model.held[message.partition] = message.offset
+                self._positions.hold(message.partition, message.offset)
+            to = fresh.setdefault(decoded.model, []) if model.is_open else model.waiting
+            to.append((message, decoded))
+        for name, of_model in fresh.items():
+            letters += self._learn(name, of_model)
+        return effects + self._dead_letters(letters) + self._publications(now_s)
+
+    def opened(self, assignment: int, model: str, recovery: Recovery, now_s: float) -> list[Effect]:
+        """The answer to Open."""
+        if assignment != self._assignment:
+            return []
+        self._stage.restore(model, recovery)
+        state = self._models[model]
+        state.is_open = True
+        waiting, state.waiting = state.waiting, []
+        return self._dead_letters(self._learn(model, waiting)) + self._publications(now_s)
+
+    def tick(self, now_s: float) -> list[Effect]:
+        """What is due by the clock."""
+        return self._publications(now_s)
+
+    def published(self, assignment: int, model: str, *, took_s: float, now_s: float) -> list[Effect]:
+        """A snapshot is on Kafka; beside taking it that took ``took_s`` processor seconds."""
+        if assignment != self._assignment:
+            return []
+        state = self._models[model]
+        state.is_publishing = False
+        state.snapshot.end(now_s, self._not_before(state.took_s + took_s, now_s))
+        return self._publications(now_s)
+
+    def saved(self, assignment: int, model: str, *, took_s: float, now_s: float) -> list[Effect]:
+        """A checkpoint is on Kafka, and its snapshot with it: what it contains need not be learnt again.
+
+        Beside taking it that took ``took_s`` processor seconds.
+        """
+        if assignment != self._assignment:
+            return []
+        state = self._models[model]
+        state.is_publishing = False
+        for kind in (state.snapshot, state.checkpoint):
+            kind.end(now_s, self._not_before(state.took_s + took_s, now_s))
+        self._release(state.saving)
+        return self._publications(now_s)
+
+    def delivered(self, token: int) -> list[Effect]:
+        """Kafka has all messages of this send."""
+        for consequence in self._in_flight.acknowledge(token):
+            consequence()
+        return []
+
+    def last_words(self) -> list[Effect]:
+        """A checkpoint of every model that has learnt since its last, to be saved before the worker stops.
+
+        A model that is publishing must have done so before.
+        """
+        return [e for name, model in self._models.items() for e in self._checkpoint(name, model)]
+
+    def _learn(self, name: str, messages: Sequence[_Read]) -> list[tuple[StoredMessage, Outgoing]]:
+        learnt = self._stage.learn(name, messages)
+        model = self._models[name]
+        for kind in (model.snapshot, model.checkpoint):
+            kind.pairs += learnt.pairs
+            kind.changed |= learnt.changed
+        if not model.checkpoint.changed:
+            self._release(model.held)
+        return learnt.dead_letters
+
+    def _dead_letters(self, letters: Sequence[tuple[StoredMessage, Outgoing]]) -> list[Effect]:
+        if not letters:
+            return []
+        for message, _ in letters:
+            self._positions.hold(message.partition, message.offset)
+        then = [partial(self._positions.release, m.partition, m.offset) for m, _ in letters]
+        return [Send(self._in_flight.add(then), [letter for _, letter in letters])]
+
+    def _publications(self, now_s: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for name, model in self._models.items():
+            if model.checkpoint.now(now_s):
+                effects += self._checkpoint(name, model)
+            elif model.snapshot.now(now_s):
+                effects += self._snapshot(name, model)
+        return effects
+
+    def _snapshot(self, name: str, model: _Model) -> list[Effect]:
+        if model.is_publishing or not model.snapshot.changed:
+            return []
+        before_s = self._cpu_s()
+        model.snapshot.begin()
+        snapshot = self._stage.take_snapshot(name)
+        model.took_s = self._cpu_s() - before_s
+        model.is_publishing = snapshot is not None
+        return [] if snapshot is None else [PublishSnapshot(self._assignment, name, snapshot)]
+
+    def _checkpoint(self, name: str, model: _Model) -> list[Effect]:
+        """With the snapshot of the same state, so that what serves is never older than what recovers."""
+        if model.is_publishing or not model.checkpoint.changed:
+            return []
+        before_s = self._cpu_s()
+        model.snapshot.begin()
+        model.checkpoint.begin()
+        model.is_publishing = True
+        model.saving, model.held = model.held, {}
+        snapshot, checkpoint = self._stage.take_snapshot(name), self._stage.checkpoint(name)
+        model.took_s = self._cpu_s() - before_s
+        return [SaveCheckpoint(self._assignment, name, checkpoint, snapshot)]
+
+    def _release(self, places: _Places) -> None:
+        for place in places.items():
+            self._positions.release(*place)
+        places.clear()
+
+    def _not_before(self, took_s: float, now_s: float) -> float:
+        return now_s + max(self._pace.least_interval_s, took_s * (1.0 / self._pace.share - 1.0))
+
+    def _new_model(self, now_s: float) -> _Model:
+        pace = self._pace
+        return _Model(
+            _Due(pace.snapshot_every_pairs, pace.snapshot_every_s, now_s),
+            _Due(pace.checkpoint_every_pairs, pace.checkpoint_every_s, now_s),
+        )

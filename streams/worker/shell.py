@@ -1,0 +1,258 @@
+"""What carries out the effects of the state machines: bytes to and from Kafka, and no decisions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+
+from streams.fail_points import reach
+from streams.kafka.settings import Settings
+from streams.messages.checkpoints import checkpoint_message
+from streams.messages.contracts import RunClosed
+from streams.messages.stored import Outgoing
+from streams.worker.batches import Batch, BrokerAway, Delivery, Partition, Revoked
+from streams.worker.effects import Asynchronous, Effect, Open, PublishSnapshot, Recall, SaveCheckpoint, Send
+from streams.worker.outbox import Outbox
+from streams.worker.pair_side import PairSide
+from streams.worker.stages import Writer
+from streams.worker.trace_side import TraceSide
+
+_MOST_UNSENT_BYTES = 32 << 20
+_LOOK_FOR_ROOM_S = 0.01
+_LAST_ANSWERS_S = 10.0
+
+Side = TraceSide | PairSide
+
+
+@dataclass(slots=True)
+class _Sending:
+    """A Send, and how many of its messages Kafka does not have yet."""
+
+    side: Side
+    token: int
+    left: int
+
+
+class Shell:
+    """One worker's machines between its delivery, its outbox and its models' writers.
+
+    ``recall`` tells how many partitions the trace topic has and which runs are closed; ``writer_of`` makes
+    the writer of a model. ``on_failure`` is called once, for an error that is no fault of a message; from
+    then on nothing is read, published or committed any more.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        trace: TraceSide,
+        pairs: PairSide,
+        *,
+        recall: Callable[[], Awaitable[tuple[int, Iterable[RunClosed]]]],
+        writer_of: Callable[[str], Writer],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self._settings = settings
+        self._trace, self._pairs = trace, pairs
+        self._recall, self._writer_of, self._on_failure = recall, writer_of, on_failure
+        self._delivery: Delivery
+        self._outbox: Outbox
+        self._writers: dict[str, Writer] = {}
+        self._numbers = count()
+        self._sendings: dict[int, _Sending] = {}
+        """Number of a message in the outbox to what it is part of."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.has_failed = False
+
+    def connect(self, delivery: Delivery, outbox: Outbox) -> None:
+        """Comes before everything else."""
+        self._delivery, self._outbox = delivery, outbox
+
+    def assigned(self, assignment: int, partitions: Iterable[Partition]) -> None:
+        """The group has given this worker these partitions."""
+        topics = {topic for topic, _ in partitions}
+        if self._settings.trace_topic in topics:
+            self._perform(self._trace, self._trace.assigned(assignment))
+        if self._settings.pairs_topic in topics:
+            self._perform(self._pairs, self._pairs.assigned(assignment))
+
+    def revoked(self) -> None:
+        """The group has taken everything away."""
+        self._trace.revoked()
+        self._pairs.revoked()
+        self._sendings.clear()
+
+    async def read_traces(self, batch: Batch) -> None:
+        """Form what a batch of the trace topic completes; waits while too much is on its way."""
+        if self.has_failed:
+            return
+        with self._failing():
+            effects = self._trace.read(batch.assignment, batch.messages)
+            reach("former.formed")
+            self._perform(self._trace, effects)
+        await self._room()
+
+    async def read_pairs(self, batch: Batch) -> None:
+        """Learn a batch of the pairs topic."""
+        if self.has_failed:
+            return
+        with self._failing():
+            effects = self._pairs.read(batch.assignment, batch.messages, _now_s())
+            reach("learner.learnt")
+            self._perform(self._pairs, effects)
+        await self._room()
+
+    def tick(self) -> None:
+        """Publish what is due by the clock; to be called often."""
+        with self._failing():
+            self._perform(self._pairs, self._pairs.tick(_now_s()))
+
+    def silence(self, elapsed_s: float, timeout_s: float) -> None:
+        """``elapsed_s`` seconds went by in which no trace event was left unread."""
+        with self._failing():
+            self._perform(self._trace, self._trace.tick(elapsed_s, timeout_s))
+
+    def sent(self, numbers: Sequence[int]) -> None:
+        """Kafka has these messages of the outbox."""
+        with self._failing():
+            for number in numbers:
+                sending = self._sendings.pop(number, None)
+                if sending is None:
+                    continue
+                sending.left -= 1
+                if sending.left == 0:
+                    reach("former.sent")
+                    self._perform(sending.side, sending.side.delivered(sending.token))
+
+    def failed(self, numbers: Sequence[int], error: Exception) -> None:
+        """Kafka does not take these messages of the outbox; all of it is read again by whoever goes on."""
+        if any(number in self._sendings for number in numbers):
+            self._fail(error)
+
+    def next_trace_offset(self, partition: int) -> int | None:
+        """Behind the last trace message that was handled; None where none was since the assignment."""
+        return self._trace.positions.next_offset(partition)
+
+    async def commit(self) -> None:
+        """Commit what has become safe."""
+        assignment = self._delivery.assignment
+        for topic, side in (
+            (self._settings.trace_topic, self._trace),
+            (self._settings.pairs_topic, self._pairs),
+        ):
+            offsets = side.positions.to_commit()
+            if not offsets or self.has_failed:
+                continue
+            try:
+                await self._delivery.commit(assignment, {(topic, p): o for p, o in offsets.items()})
+            except (Revoked, BrokerAway):
+                return  # nothing is lost: it is committed later, or read again by another
+            if assignment == self._delivery.assignment:
+                side.positions.committed(offsets)
+            reach("former.released" if side is self._trace else "learner.acknowledged")
+
+    async def finish(self) -> None:
+        """Save what was learnt since the last checkpoints, and commit it, before the partitions go back."""
+        await self._answers()
+        if not self.has_failed:
+            self._perform(self._pairs, self._pairs.last_words())
+            await self._answers()
+            await self.commit()
+        for writer in self._writers.values():
+            await writer.close()
+
+    async def _answers(self) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_LAST_ANSWERS_S)
+
+    def _perform(self, side: Side, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                self._send(side, effect)
+            else:
+                task = asyncio.ensure_future(self._guarded(effect))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    def _send(self, side: Side, effect: Send) -> None:
+        if not effect.messages:
+            self._perform(side, side.delivered(effect.token))
+            return
+        sending = _Sending(side, effect.token, len(effect.messages))
+        for message in effect.messages:
+            number = next(self._numbers)
+            self._sendings[number] = sending
+            self._outbox.send(number, message)
+            reach("former.one-sent")
+
+    async def _answer(self, effect: Asynchronous) -> None:
+        if isinstance(effect, Recall):
+            partitions, closed = await self._recall()
+            await self._outbox.know_partitions(self._settings.trace_topic, partitions)
+            self._perform(self._trace, self._trace.recalled(effect.assignment, partitions, closed))
+        elif isinstance(effect, Open):
+            # A writer of its own for each assignment: what an earlier one still has under way ends with it.
+            if earlier := self._writers.pop(effect.model, None):
+                await earlier.close()
+            writer = self._writers[effect.model] = self._writer_of(effect.model)
+            recovery = await writer.open()
+            reach("learner.opened")
+            now_s = _now_s()
+            self._perform(self._pairs, self._pairs.opened(effect.assignment, effect.model, recovery, now_s))
+        elif isinstance(effect, PublishSnapshot):
+            if await self._publish(effect.assignment, effect.model, [effect.snapshot]):
+                done = self._pairs.published(effect.assignment, effect.model, took_s=0.0, now_s=_now_s())
+                self._perform(self._pairs, done)
+        elif isinstance(effect, SaveCheckpoint):
+            # Encoding takes a tenth of a second for some MB, for which the event loop has no time.
+            message, took_s = await asyncio.to_thread(_encoded, effect, self._settings.snapshots_topic)
+            snapshot = [] if effect.snapshot is None else [effect.snapshot]
+            if await self._publish(effect.assignment, effect.model, [*snapshot, message]):
+                done = self._pairs.saved(effect.assignment, effect.model, took_s=took_s, now_s=_now_s())
+                self._perform(self._pairs, done)
+
+    async def _publish(self, assignment: int, model: str, messages: Sequence[Outgoing]) -> bool:
+        """Whether the assignment is still the one by which this was asked for, and it is done."""
+        if assignment != self._delivery.assignment or self.has_failed:
+            return False
+        await self._writers[model].publish(*messages)
+        reach("learner.snapshot-published")
+        return True
+
+    async def _room(self) -> None:
+        while self._outbox.unsent_bytes > _MOST_UNSENT_BYTES and not self.has_failed:
+            await asyncio.sleep(_LOOK_FOR_ROOM_S)
+
+    async def _guarded(self, effect: Asynchronous) -> None:
+        try:
+            await self._answer(effect)
+        except Exception as error:
+            # What an earlier owner of the partitions could not do is its successor's to do.
+            if effect.assignment == self._delivery.assignment:
+                self._fail(error)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.has_failed:
+            self.has_failed = True
+            self._on_failure(error)
+
+
+def _encoded(effect: SaveCheckpoint, topic: str) -> tuple[Outgoing, float]:
+    """The message, and the processor seconds that it took."""
+    before = time.thread_time()
+    message = checkpoint_message(effect.checkpoint, topic)
+    return message, time.thread_time() - before
+
+
+def _now_s() -> float:
+    return time.monotonic()

@@ -1,0 +1,137 @@
+"""The worker's side of the trace topic, as a pure state machine: nothing is lost whatever happens in between.
+
+A run holds the offset of its first message, so that whoever owns the partition after a crash reads all of it
+again. The hold ends in two steps. The run's pairs and their end go to Kafka; once they are there, the mark
+that the run is closed follows; and once that is there, the hold ends. A message by itself (a dead letter, an
+event that is forwarded to its run's partition) holds its own offset until what came of it is on Kafka.
+
+Everything that was asked for before the partitions were taken away has no consequences after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+
+from streams.messages.contracts import RunClosed
+from streams.messages.stored import Outgoing, StoredMessage
+from streams.worker.effects import Effect, Recall, Send
+from streams.worker.offsets import InFlight, Positions
+from streams.worker.stages import TraceStage, TraceStep
+
+
+class TraceSide:
+    """What is held, sent and committed of the trace topic."""
+
+    def __init__(self, stage: TraceStage) -> None:
+        self._stage = stage
+        self._assignment = 0
+        self._recalled = False
+        self._waiting: list[StoredMessage] = []
+        self._positions = Positions()
+        self._in_flight = InFlight()
+        self._held: dict[str, tuple[int, int]] = {}
+        """Run to the partition and offset of its first message."""
+        self._marks: list[tuple[Outgoing, Callable[[], None]]] = []
+        """Of closed runs whose pairs are on Kafka: the mark to be sent, and what ends the hold after it."""
+
+    @property
+    def held_runs(self) -> Collection[str]:
+        """Runs that are open, whose events must be read again after a crash."""
+        return self._held.keys()
+
+    def assigned(self, assignment: int) -> list[Effect]:
+        """Partitions are this worker's, from where the group has committed."""
+        self._assignment = assignment
+        return [Recall(assignment)]
+
+    def revoked(self) -> None:
+        """The partitions are another's now, or will be assigned anew; they are read again from the commit."""
+        self._assignment = 0
+        self._recalled = False
+        self._waiting.clear()
+        self._positions.clear()
+        self._in_flight.clear()
+        self._held.clear()
+        self._marks.clear()
+        self._stage.forget()
+
+    def recalled(self, assignment: int, partitions: int, closed: Iterable[RunClosed]) -> list[Effect]:
+        """The answer to Recall."""
+        if assignment != self._assignment:
+            return []
+        self._stage.partitions = partitions
+        self._stage.recall(closed)
+        self._recalled = True
+        waiting, self._waiting = self._waiting, []
+        return self.read(assignment, waiting)
+
+    def read(self, assignment: int, messages: Sequence[StoredMessage]) -> list[Effect]:
+        """Messages as they stand in their partitions; before the answer to Recall they wait."""
+        if assignment != self._assignment:
+            return []
+        if not self._recalled:
+            self._waiting += messages
+            return []
+        outgoing: list[Outgoing] = []
+        then: list[Callable[[], None]] = []
+        for message in messages:
+            if self._positions.advance(message.partition, message.offset):
+                self._take(message, self._stage.on_message(message), outgoing, then)
+        return self._send(outgoing, then)
+
+    def tick(self, elapsed_s: float, timeout_s: float) -> list[Effect]:
+        """``elapsed_s`` seconds went by in which nothing was left unread."""
+        if not self._recalled:
+            return []
+        ends, given_up = self._stage.on_tick(elapsed_s, timeout_s)
+        outgoing = list(ends)
+        then: list[Callable[[], None]] = []
+        for step in given_up:
+            outgoing += step.outgoing
+            then += self._end_of_hold(step)
+        return self._send(outgoing, then)
+
+    def delivered(self, token: int) -> list[Effect]:
+        """Kafka has all messages of this send."""
+        for consequence in self._in_flight.acknowledge(token):
+            consequence()
+        marks = self._marks.copy()
+        self._marks.clear()
+        return self._send([mark for mark, _ in marks], [release for _, release in marks])
+
+    @property
+    def positions(self) -> Positions:
+        """How far was read, and what may be committed of it."""
+        return self._positions
+
+    def _take(
+        self,
+        message: StoredMessage,
+        step: TraceStep,
+        outgoing: list[Outgoing],
+        then: list[Callable[[], None]],
+    ) -> None:
+        outgoing += step.outgoing
+        place = message.partition, message.offset
+        if step.run_id is None:
+            if step.outgoing:
+                self._positions.hold(*place)
+                then.append(partial(self._positions.release, *place))
+            return
+        if step.run_id not in self._held:
+            self._held[step.run_id] = place
+            self._positions.hold(*place)
+        if step.closed is not None:
+            (release,) = self._end_of_hold(step)
+            then.append(partial(self._marks.append, (step.closed, release)))
+
+    def _end_of_hold(self, step: TraceStep) -> list[Callable[[], None]]:
+        """What ends the hold of a run that is done with; a run of this name that begins later has its own."""
+        place = self._held.pop(step.run_id, None) if step.run_id is not None else None
+        return [] if place is None else [partial(self._positions.release, *place)]
+
+    def _send(self, outgoing: list[Outgoing], then: list[Callable[[], None]]) -> list[Effect]:
+        if not outgoing and not then:
+            return []
+        return [Send(self._in_flight.add(then), outgoing)]

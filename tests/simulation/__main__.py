@@ -1,0 +1,45 @@
+"""``python -m tests.simulation SEED …`` lives the lives of these seeds again, and says what went wrong."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from tests.simulation.check import check
+from tests.simulation.cluster import Cluster
+
+_SEEDS_AT_ONCE = 50
+
+
+def fault_of(seed: int) -> str:
+    """What is wrong after the life of this seed; empty where nothing is."""
+    cluster = Cluster(seed)
+    try:
+        cluster.live()
+        check(cluster)
+    except Exception as error:
+        return f"seed {seed}: {type(error).__name__}: {error}"
+    return ""
+
+
+def first_fault(seeds: range) -> str:
+    """The fault of the first of these seeds that has one, in this process."""
+    logging.disable(logging.CRITICAL)  # that workers give up partitions, and so on
+    try:
+        return next(filter(None, map(fault_of, seeds)), "")
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def faults(n: int) -> list[str]:
+    """The first fault of each part of the seeds from 0 to ``n``, in as many processes as there are cores."""
+    parts = [range(first, min(n, first + _SEEDS_AT_ONCE)) for first in range(0, n, _SEEDS_AT_ONCE)]
+    with ProcessPoolExecutor(mp_context=get_context("forkserver")) as pool:
+        return [fault for fault in pool.map(first_fault, parts) if fault]
+
+
+if __name__ == "__main__":
+    for given in sys.argv[1:]:
+        print(fault_of(int(given)) or f"seed {given}: nothing is lost, doubled or different")

@@ -1,0 +1,110 @@
+"""What must be true when a cluster has come to rest, whatever happened before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from streams.messages.codec import decode_pair, decode_snapshot, encode
+from streams.messages.contracts import PairMessage, PreferencePair, Rollback, RunEnd, TraceEvent, snapshot_key
+from streams.messages.stored import StoredMessage
+from tests.simulation.cluster import Cluster
+from tests.simulation.kafka import DEAD, PAIRS, SNAPSHOTS, SimKafka
+from trainers.former import PairFormer
+from trainers.learner import PreferenceLearner
+from trainers.pairing import PairingRules
+
+
+def check(cluster: Cluster) -> None:
+    """Nothing is lost, nothing is learnt twice, and the model has the bytes of one that nothing disturbed."""
+    kafka = cluster.kafka
+    pairs = kafka.log.get((PAIRS, 0), [])
+    whole, given_up = undisturbed(cluster.published)
+    accepted, missing = to_be_learnt(pairs, whole)
+    assert not missing, f"lost of the pairs topic: {missing}"
+    letters = {message.value for message in kafka.all_of(DEAD)}
+    assert set(cluster.bad) <= letters, "a bad message is no dead letter"
+    assert {encode(message) for message in given_up} <= letters, (
+        "a run without its beginning is no dead letter"
+    )
+    learnt = [message for message in accepted if isinstance(message, PreferencePair)]
+    newest = kafka.newest(snapshot_key("default").encode())
+    if not accepted:
+        return
+    assert newest is not None, "nothing was published"
+    snapshot = decode_snapshot(newest.value, newest.source)
+    assert sum(snapshot.labels.values()) == len(learnt), "pairs were doubled, or not learnt"
+    reference = PreferenceLearner()
+    for message in accepted:
+        reference.on_message(message)
+    assert encode(reference.snapshot(snapshot.consumed, snapshot.topic_ids)) == newest.value
+    _check_versions_grow(kafka)
+
+
+def undisturbed(
+    published: Sequence[TraceEvent | RunEnd],
+) -> tuple[dict[str, list[bytes]], list[TraceEvent | RunEnd]]:
+    """Run to what a former that has all of it in order makes of it; and what no former can use.
+
+    Runs that came without their end are ended with what has come, as their silence does.
+    """
+    former = PairFormer(PairingRules())
+    whole: dict[str, list[bytes]] = {}
+    given_up: list[TraceEvent | RunEnd] = []
+    for run_id, messages in _by_run(published).items():
+        events: dict[int, TraceEvent] = {m.iter_idx: m for m in messages if isinstance(m, TraceEvent)}
+        first = min((min(m.iterations) for m in messages if isinstance(m, RunEnd)), default=0)
+        if first not in events:
+            given_up += messages
+            continue
+        values: list[bytes] = []
+        whole[run_id] = values
+        in_order: list[TraceEvent | RunEnd] = [events[i] for i in sorted(events)]
+        for message in [*in_order, RunEnd(run_id=run_id, iterations=tuple(events))]:
+            values += map(encode, former.on_event(message).messages)
+    return whole, given_up
+
+
+def to_be_learnt(
+    pairs: Sequence[StoredMessage], whole: dict[str, list[bytes]]
+) -> tuple[list[PairMessage], dict[str, int]]:
+    """What a learner may learn of the topic, each once, and how much of which run never came."""
+    to_come = {run_id: iter(values) for run_id, values in whole.items()}
+    following = {run_id: next(values) for run_id, values in to_come.items()}
+    votes: set[str] = set()
+    accepted: list[PairMessage] = []
+    for message in _decoded(pairs):
+        if isinstance(message, Rollback):
+            continue
+        run_id = message.run_id
+        if not run_id and isinstance(message, PreferencePair):
+            if message.pair_id not in votes:
+                votes.add(message.pair_id)
+                accepted.append(message)
+        elif encode(message) == following.get(run_id):
+            accepted.append(message)
+            if (value := next(to_come[run_id], None)) is None:
+                del following[run_id]
+            else:
+                following[run_id] = value
+    return accepted, {run_id: len(whole[run_id]) for run_id in following}
+
+
+def _by_run(published: Sequence[TraceEvent | RunEnd]) -> dict[str, list[TraceEvent | RunEnd]]:
+    runs: dict[str, list[TraceEvent | RunEnd]] = {}
+    for message in published:
+        runs.setdefault(message.run_id, []).append(message)
+    return runs
+
+
+def _decoded(pairs: Sequence[StoredMessage]) -> Iterator[PairMessage]:
+    for message in pairs:
+        if not message.value.startswith(b"bad"):
+            yield decode_pair(message.value, message.source)
+
+
+def _check_versions_grow(kafka: SimKafka) -> None:
+    """A snapshot that is older than one before it would be the one that compaction keeps."""
+    key = snapshot_key("default").encode()
+    of_model = [m for m in kafka.log[SNAPSHOTS, 0] if m.key == key]
+    versions = [decode_snapshot(message.value, message.source).version for message in of_model]
+    assert versions == sorted(set(versions)), f"versions went back: {versions}"

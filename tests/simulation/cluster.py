@@ -1,0 +1,193 @@
+"""A life of a cluster drawn from a seed: runs publish, workers work and die, in the end all comes to rest."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from streams.messages.codec import encode
+from streams.messages.contracts import PreferencePair, RunEnd, TraceEvent
+from streams.messages.stored import Outgoing
+from tests.factories import pair
+from tests.simulation.kafka import PAIRS, TRACE, SimKafka
+from tests.simulation.runs import complete_runs, draw_run
+from tests.simulation.worker import Ended, SimWorker
+
+_STEP_S = 0.05
+_MOST_ROUNDS = 1_000
+"""Of coming to rest. Who needs more never does."""
+
+
+class Cluster:
+    """Everything that happens is one of some steps, drawn by weight; the same seed gives the same life."""
+
+    def __init__(self, seed: int) -> None:
+        rng = self.rng = random.Random(seed)
+        self.kafka = SimKafka(trace_partitions=rng.choice((1, 2, 3)))
+        self.published: list[TraceEvent | RunEnd] = []
+        self.votes: list[PreferencePair] = []
+        self.bad: list[bytes] = []
+        """Messages that nobody can use."""
+        self._queues = [draw_run(rng, f"run-{n}") for n in range(rng.choice((1, 2, 4, 8, 16)))]
+        self._workers: list[SimWorker] = []
+        self._started = 0
+        self._now_s = 0.0
+        self._outage_steps = 0
+
+    def live(self) -> None:
+        """Until all is published, and some time beyond; then without faults until nothing moves any more."""
+        everyone = self._steps()
+        self._start_worker()
+        while any(self._queues):
+            self._step(everyone)
+        late = {"silence": (1.0, self._silence), **everyone}
+        for _ in range(self.rng.choice((0, 100, 300))):
+            self._step(late)
+        self._rest()
+
+    def _steps(self) -> dict[str, tuple[float, Callable[[], None]]]:
+        """Which faults there are, and how often, is drawn too: with all of them a life gets nowhere."""
+        rng = self.rng
+
+        def fault(often: float) -> float:
+            return often * rng.choice((0.0, 0.0, 0.2, 1.0))
+
+        return {
+            "publish": (rng.choice((3.0, 20.0, 100.0)), self._publish),
+            "publish again": (fault(1.0), self._publish_again),
+            "publish what is bad": (fault(0.5), self._publish_bad),
+            "vote": (fault(2.0), self._vote),
+            "read": (rng.choice((5.0, 30.0)), lambda: self._someone(lambda w: w.read(self._now_s))),
+            "send": (rng.choice((10.0, 60.0)), lambda: self._someone(SimWorker.send_one)),
+            "hear": (rng.choice((5.0, 30.0)), lambda: self._someone(SimWorker.hear)),
+            "answer": (rng.choice((3.0, 20.0)), lambda: self._someone(lambda w: w.answer(self._now_s))),
+            "commit": (rng.choice((3.0, 30.0)), lambda: self._someone(SimWorker.commit)),
+            "tick": (3.0, lambda: self._someone(lambda w: w.tick(self._now_s))),
+            "hear of a rebalance": (5.0, self._hear_of_rebalance),
+            "rebalance": (fault(1.0), self._rebalance),
+            "kill": (fault(1.0), self._kill),
+            "start": (0.5, self._start_worker),
+            "stall": (fault(1.0), lambda: self._someone(SimWorker.stall)),
+            "wake": (1.0, self._wake),
+            "fail": (fault(1.0), lambda: self._someone(SimWorker.fail_one)),
+            "outage": (fault(0.3), self._begin_outage),
+            "add a partition": (fault(0.1), self._add_partition),
+        }
+
+    def _step(self, steps: dict[str, tuple[float, Callable[[], None]]]) -> None:
+        self._now_s += _STEP_S
+        (chosen,) = self.rng.choices(
+            [do for _, do in steps.values()], [weight for weight, _ in steps.values()]
+        )
+        chosen()
+        self._outage_steps = max(0, self._outage_steps - 1)
+
+    def _someone(self, act: Callable[[SimWorker], object]) -> None:
+        awake = [worker for worker in self._workers if not worker.is_stalled]
+        if awake and not self._outage_steps:
+            self._let(self.rng.choice(awake), act)
+
+    def _let(self, worker: SimWorker, act: Callable[[SimWorker], object]) -> object:
+        try:
+            return act(worker)
+        except Ended:
+            self._remove(worker)
+            return True
+
+    def _publish(self) -> None:
+        queues = [queue for queue in self._queues if queue]
+        if queues and not self._outage_steps:
+            self._append(self.rng.choice(queues).pop(0))
+
+    def _publish_again(self) -> None:
+        if self.published:
+            self._append(self.rng.choice(self.published))
+
+    def _append(self, message: TraceEvent | RunEnd) -> None:
+        self.published.append(message)
+        anywhere = self.rng.randrange(self.kafka.trace_partitions) if self.rng.random() < 0.02 else None
+        self.kafka.append(Outgoing(TRACE, message.run_id.encode(), encode(message), partition=anywhere))
+
+    def _publish_bad(self) -> None:
+        self.bad.append(b"bad %d" % len(self.bad))
+        self.kafka.append(Outgoing(self.rng.choice((TRACE, PAIRS)), b"default", self.bad[-1]))
+
+    def _vote(self) -> None:
+        again = self.votes and self.rng.random() < 0.2
+        vote = self.rng.choice(self.votes) if again else pair(
+            {"goal.task": self.rng.random()}, {"goal.task": self.rng.random()},
+            task_id=f"task-{self.rng.randrange(5)}", pair_id=f"vote-{len(self.votes)}",
+        )  # fmt: skip
+        if not again:
+            self.votes.append(vote)
+        self.kafka.append(Outgoing(PAIRS, vote.model.encode(), encode(vote)))
+
+    def _start_worker(self) -> None:
+        if len(self._workers) < 3:
+            self._started += 1
+            self._workers.append(SimWorker(self.kafka, self._started, self.rng))
+            self._rebalance()
+
+    def _kill(self) -> None:
+        if self._workers:
+            self._remove(self.rng.choice(self._workers))
+
+    def _remove(self, worker: SimWorker) -> None:
+        worker.kill()
+        self._workers.remove(worker)
+        self._rebalance()
+
+    def _rebalance(self) -> None:
+        numbers = [worker.number for worker in self._workers]
+        self.kafka.rebalance({place: self.rng.choice(numbers) for place in self.kafka.places() if numbers})
+
+    def _wake(self) -> None:
+        for worker in self._workers:
+            worker.wake()
+
+    def _hear_of_rebalance(self) -> None:
+        self._someone(SimWorker.hear_of_rebalance)
+
+    def _begin_outage(self) -> None:
+        self._outage_steps = self.rng.choice((20, 200))
+        for worker in self._workers:
+            if self.rng.random() < 0.3:
+                worker.fail_one()
+
+    def _add_partition(self) -> None:
+        if self.kafka.trace_partitions < 6:
+            self.kafka.trace_partitions += 1
+            self._rebalance()
+
+    def _silence(self) -> None:
+        """Much time without an event; it counts where nothing is left unread anywhere, nor on its way."""
+        if all(w.has_read_all_traces and not w.is_stalled for w in self._workers):
+            self._someone(SimWorker.end_silent_runs)
+
+    def _rest(self) -> None:
+        self._outage_steps = 0
+        self._start_worker()
+        for worker in self._workers:
+            worker.wake()
+        for _ in range(_MOST_ROUNDS):
+            self._now_s += 1.0
+            did = [self._let(worker, lambda w: w.do_all(self._now_s)) for worker in list(self._workers)]
+            moved = any(did)
+            if not self._workers:
+                self._start_worker()
+            elif not moved and not self._lag:
+                return
+            elif not moved:
+                self._check_holds()
+                self._silence()
+        raise AssertionError(f"the cluster never comes to rest: {self._lag} messages are not committed")
+
+    def _check_holds(self) -> None:
+        """What is held now waits for the silence of its run: none may be a run of which all is there."""
+        held = {run_id for worker in self._workers for run_id in worker.trace.held_runs}
+        over = held & complete_runs(self.published)
+        assert not over, f"hold the commit though nothing of them is missing: {sorted(over)}"
+
+    @property
+    def _lag(self) -> int:
+        return sum(self.kafka.end(p) - self.kafka.committed.get(p, 0) for p in self.kafka.places())

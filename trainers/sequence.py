@@ -1,0 +1,75 @@
+"""Which pairs of a run a model has taken: of each run only the next one.
+
+A former numbers the pairs of a run from 0 (header ``nth``), and whoever forms the run again gives the same
+pairs the same numbers. So what is delivered again is told by one integer an open run, however often it comes
+and however many runs are open. A number that is ahead is passed over, too: what lies between was not sent,
+so its former will not have closed the run, and all of it comes again (go-back-N, as a receiver of TCP does).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from streams.messages.contracts import PairMessage, PairsEnd, PreferencePair
+
+log = logging.getLogger(__name__)
+
+REMEMBERED_RUNS = 100_000
+"""Closed runs that are known when they come again. A run can come again whose former was killed between the
+run's end and the mark that it is closed; so many runs do not end until another former has taken over."""
+
+
+class RunSequence:
+    """The next number of each open run, and which runs are closed; 64 bits of a hash stand for a run."""
+
+    def __init__(self, remembered: int = REMEMBERED_RUNS) -> None:
+        self._remembered = remembered
+        self._next: dict[str, int] = {}
+        self._closed: OrderedDict[str, None] = OrderedDict()
+        self.ahead = 0
+        """Messages that were passed over because an earlier one of their run has not come."""
+
+    def takes(self, message: PairMessage, nth: int) -> bool:
+        """Whether the numbered message is the next of its run; if so, it is taken."""
+        if not isinstance(message, PreferencePair | PairsEnd):
+            return True
+        run = _hash(message.run_id)
+        if run in self._closed:
+            return False
+        following = self._next.get(run, 0)
+        if nth > following:
+            self.ahead += 1
+            log.warning(
+                "pair %d of run %r came before pair %d, which was not sent; it will come again",
+                nth, message.run_id, following,
+            )  # fmt: skip
+        if nth != following:
+            return False
+        if isinstance(message, PreferencePair):
+            self._next[run] = nth + 1
+        else:
+            self._next.pop(run, None)
+            self._closed[run] = None
+            if len(self._closed) > self._remembered:
+                self._closed.popitem(last=False)
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """All of it, as JSON values."""
+        return {"next": dict(self._next), "closed": list(self._closed)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], remembered: int = REMEMBERED_RUNS) -> RunSequence:
+        """The sequence that had this state."""
+        sequence = cls(remembered)
+        sequence._next = dict(state["next"])
+        sequence._closed = OrderedDict.fromkeys(state["closed"])
+        return sequence
+
+
+def _hash(run_id: str) -> str:
+    return hashlib.blake2b(run_id.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,127 @@
+"""Messages of the trace topic in, messages of the pairs topic out: bytes on both sides.
+
+The worker, the offline replay and the tests call this; it knows nothing of Kafka clients, clocks or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from streams.messages.codec import decode_trace, encode
+from streams.messages.contracts import RunClosed
+from streams.messages.stored import Outgoing, StoredMessage, number_header
+from streams.worker.stages import TraceStep
+from trainers.former import Formed, NotUsable, PairFormer
+from trainers.pairing import PairingRules
+from trainers.unusable import NO_FAULT_OF_A_MESSAGE, letter_for
+
+
+class TraceProcessor:
+    """Values of the trace topic to messages of the pairs topic, keyed by the reward model's name.
+
+    ``partitions`` is how many partitions the trace topic has. Where it is set, an event in another partition
+    than its run's (it was written before partitions were added, or by a client with another partitioner)
+    is forwarded there, so that one former sees the whole run. Who reads all partitions needs no forwarding
+    and leaves it None.
+    """
+
+    def __init__(
+        self,
+        rules: PairingRules,
+        *,
+        trace_topic: str,
+        pairs_topic: str,
+        dead_letters_topic: str,
+        closed_runs_topic: str = "",
+    ) -> None:
+        self._former = PairFormer(rules)
+        self._trace_topic = trace_topic
+        self._pairs_topic = pairs_topic
+        self._dead_letters_topic = dead_letters_topic
+        self._closed_runs_topic = closed_runs_topic
+        self._without_beginning: dict[str, list[StoredMessage]] = {}
+        self.partitions: int | None = None
+
+    def on_message(self, message: StoredMessage) -> TraceStep:
+        """The pairs that this event completes, or a dead letter, or the event for its own partition.
+
+        Whatever a message raises is its own fault: it becomes a dead letter, and nothing else changes.
+        """
+        try:
+            event = decode_trace(message.value, message)
+            run_id = event.run_id
+            home = self._home(run_id)
+            if home not in (None, message.partition):
+                return TraceStep(outgoing=[self._to_run(run_id, message.value, home)])
+            formed = self._former.on_event(event)
+            step = self._step(run_id, formed)
+        except NO_FAULT_OF_A_MESSAGE:
+            raise
+        except Exception as error:
+            return TraceStep(outgoing=[letter_for(message, error, self._dead_letters_topic)])
+        if step.run_id is not None and not step.closed:
+            self._note(run_id, message)
+        else:
+            self._without_beginning.pop(run_id, None)
+        return step
+
+    def on_tick(self, elapsed_s: float, timeout_s: float) -> tuple[list[Outgoing], list[TraceStep]]:
+        """End what was silent for ``timeout_s`` seconds; ``elapsed_s`` went by with nothing left unread.
+
+        A run that has its beginning is ended by an event on its topic, so that a replay ends it there too.
+        One that has not cannot be used: its messages become dead letters.
+        """
+        ends, given_up = self._former.on_tick(elapsed_s, timeout_s)
+        steps = []
+        for run_id in given_up:
+            reason = f"the beginning of run {run_id!r} did not come within {timeout_s:g} s"
+            messages = self._without_beginning.pop(run_id, ())
+            letters = [letter_for(m, NotUsable(reason), self._dead_letters_topic) for m in messages]
+            steps.append(TraceStep(run_id, letters, given_up=True))
+        return [self._to_run(end.run_id, encode(end), self._home(end.run_id)) for end in ends], steps
+
+    def recall(self, closed: Iterable[RunClosed]) -> None:
+        """Know of runs that were closed before the first message is read."""
+        self._former.recall(closed)
+
+    def forget(self) -> None:
+        """The partitions were taken away: whoever owns them next reads the open runs again."""
+        self._former.forget()
+        self._without_beginning.clear()
+        self.partitions = None
+
+    def _step(self, run_id: str, formed: Formed) -> TraceStep:
+        if not self._former.is_open(run_id) and formed.closed is None:
+            return TraceStep()  # a repetition of a run that is closed
+        outgoing = [
+            Outgoing(self._pairs_topic, pair.model.encode(), encode(pair), (number_header(nth),))
+            for nth, pair in enumerate(formed.pairs, start=formed.first)
+        ]
+        if formed.end is not None:
+            end = formed.end
+            outgoing.append(
+                Outgoing(self._pairs_topic, end.model.encode(), encode(end), (number_header(end.n_pairs),))
+            )
+        mark = formed.closed
+        if mark is None:
+            return TraceStep(run_id, outgoing)
+        key = f"{mark.model}/{run_id}".encode()
+        return TraceStep(run_id, outgoing, Outgoing(self._closed_runs_topic, key, encode(mark)))
+
+    def _note(self, run_id: str, message: StoredMessage) -> None:
+        """Keep what waits for its run's beginning, since it may have to become dead letters."""
+        if self._former.has_begun(run_id):
+            self._without_beginning.pop(run_id, None)
+        else:
+            self._without_beginning.setdefault(run_id, []).append(message)
+
+    def _home(self, run_id: str) -> int | None:
+        if not self.partitions:
+            return None
+        # Not at the top: a replay of files needs no client of Kafka.
+        from streams.kafka.partitions import partition_of
+
+        return partition_of(run_id.encode(), self.partitions)
+
+    def _to_run(self, run_id: str, value: bytes, home: int | None) -> Outgoing:
+        return Outgoing(self._trace_topic, run_id.encode(), value, partition=home)
