@@ -195,3 +195,46 @@ def test_of_pairs_that_are_known_to_be_new_no_id_is_kept() -> None:
     learner = PreferenceLearner()
     assert learner.on_messages(numbered, [True, False, True]) == 3
     assert len(learner.state()["known"]["known"]) == 1
+
+
+def votes(task: str, numbers: range) -> list[PairMessage]:
+    """People who say the same of one task again and again."""
+    return [pair({"a.x": 1.0}, {"a.x": 0.0}, run_id=task, task_id=task, pair_id=str(n)) for n in numbers]
+
+
+@pytest.mark.parametrize("ending", ["settled early", "closed"])
+def test_the_pairs_of_a_task_count_no_more_for_coming_after_it_was_settled(ending: str) -> None:
+    straight, behind = (PreferenceLearner(open_tasks=1) for _ in range(2))
+    other: list[PairMessage] = votes("another", range(1))
+    over: list[PairMessage] = [PairsEnd(run_id="r", task_id="r", n_pairs=5, n_candidates=5)]
+    straight.on_messages([*votes("r", range(10)), *other])
+    behind.on_messages([*votes("r", range(5)), *(over if ending == "closed" else other)])
+    behind.on_messages([*votes("r", range(5, 10)), *([] if ending != "closed" else other)])
+    weighed = [learner.state()["audit"]["trusted_weight"] for learner in (straight, behind)]
+    assert weighed[0] == pytest.approx(weighed[1])
+    assert (
+        behind.snapshot().metrics["by_label_source"]["human"]["n"] == 6
+    )  # of the others, there is no evidence
+
+
+def test_a_pair_of_a_settled_task_that_comes_again_is_not_learnt_again() -> None:
+    learner = PreferenceLearner(open_tasks=1)
+    learner.on_messages([*votes("r", range(5)), *votes("another", range(1))])
+    before = encode(learner.snapshot())
+    assert learner.on_messages(votes("r", range(5))) == 0
+    assert encode(learner.snapshot()) == before
+
+
+def test_behind_a_rollback_a_task_is_predicted_by_a_model_that_has_learnt_nothing_of_it() -> None:
+    """One that the earlier model was in the middle of by what that was before it, as if nothing had been."""
+    earlier = PreferenceLearner()
+    earlier.on_messages([*votes("first", range(20)), *votes("open", range(20))])
+    back = rollback_to(checkpoint_of(earlier), "a test")
+    learner = PreferenceLearner()
+    learner.on_messages(
+        [*votes("first", range(20)), *votes("open", range(40)), *votes("later", range(1)), back]
+    )
+    learner.on_messages(votes("open", range(40, 41)))
+    earlier.on_messages(votes("open", range(40, 41)))
+    figures = [one.snapshot().metrics["by_label_source"]["human"]["log_loss"] for one in (earlier, learner)]
+    assert figures[0] == figures[1]
