@@ -69,7 +69,8 @@ class RowMaker:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self._plans: dict[Layout, Plan] = {}
-        self._contexts: dict[tuple[tuple[str, object], ...], tuple[tuple[str, ...], dict[str, float]]] = {}
+        self._contexts: dict[tuple[tuple[tuple[str, object], ...], ...], Layout] = {}
+        self._joined: tuple[dict[Plan, int], tuple[Array | Ints, ...]] = {}, ()
 
     def read(self, pairs: Sequence[PreferencePair]) -> Read:
         """What the pairs say. Changes nothing; raises TypeError or ValueError where it is no numbers."""
@@ -79,17 +80,14 @@ class RowMaker:
         for pair in pairs:
             begins.append(len(values))
             chosen, rejected = pair.chosen_critics, pair.rejected_critics
-            values += chosen.values()
             layout: Layout = (tuple(chosen), tuple(rejected))
+            values += chosen.values()
             if pair.context or pair.chosen_context or pair.rejected_context:
-                shared, _ = self._context(pair.context)
-                of_chosen, n_chosen = self._context(pair.chosen_context)
-                of_rejected, n_rejected = self._context(pair.rejected_context)
-                both = tuple([key for key in n_chosen if key in n_rejected])
-                values += map(n_chosen.__getitem__, both)
+                contexts = self._contexts_of(pair)
+                layout += contexts
+                values += _values_of(pair.chosen_context, contexts[-1])
                 values += rejected.values()
-                values += map(n_rejected.__getitem__, both)
-                layout = (*layout, shared, of_chosen, of_rejected, both)
+                values += _values_of(pair.rejected_context, contexts[-1])
             else:
                 values += rejected.values()
             layouts.append(layout)
@@ -117,20 +115,10 @@ class RowMaker:
         X = np.full((len(chosen), len(self.vocabulary.columns)), np.nan)
         means = np.zeros((len(chosen), 1))
         if chosen:
-            numbers_of = {plan: number for number, plan in enumerate(dict.fromkeys(plans))}
+            numbers_of, joined = self._joined_with(plans)
+            begins = _ints([read.begins[i] for i in chosen])
             fill_rows(
-                read.array,
-                _ints([read.begins[i] for i in chosen]),
-                _ints([numbers_of[plan] for plan in plans]),
-                _ints([0, *accumulate(len(plan.column) for plan in numbers_of)]),
-                np.concatenate([plan.column for plan in numbers_of]),
-                np.concatenate([plan.left for plan in numbers_of]),
-                np.concatenate([plan.right for plan in numbers_of]),
-                np.concatenate([plan.sign for plan in numbers_of]),
-                _ints([0, *accumulate(len(plan.in_mean) for plan in numbers_of)]),
-                np.concatenate([plan.in_mean for plan in numbers_of]),
-                X,
-                means[:, 0],
+                read.array, begins, _ints([numbers_of[plan] for plan in plans]), *joined, X, means[:, 0]
             )
         return X, means
 
@@ -139,20 +127,31 @@ class RowMaker:
         read = self.read(pairs)
         return self.rows(read, range(len(pairs)), [self.plan(read, i) for i in range(len(pairs))])[0]
 
-    def _context(self, context: Context) -> tuple[tuple[str, ...], dict[str, float]]:
-        """Its categories, key and value in turn, and its numbers; each as ``trainers.features`` has them."""
-        at = tuple(context.items())
+    def _contexts_of(self, pair: PreferencePair) -> Layout:
+        """What of a layout is of contexts."""
+        contexts = (pair.context, pair.chosen_context, pair.rejected_context)
+        shared, of_chosen, of_rejected = (tuple(context.items()) for context in contexts)
+        at = (shared, of_chosen, of_rejected)
         try:
             known = self._contexts.get(at)
-        except TypeError:  # a list or an object is in it
+        except TypeError:  # a list or an object is in one of them
             known = None
         if known is None:
-            named = tuple([part for one in categories(context).items() for part in one])
-            known = named, numbers(context)
+            named = [tuple([part for one in categories(c).items() for part in one]) for c in contexts]
+            rejected = numbers(pair.rejected_context)
+            known = (*named, tuple([key for key in numbers(pair.chosen_context) if key in rejected]))
             # Of texts alone, since those are equal that are the same; True and 1.0 are equal and are not.
-            if all(type(value) is str for value in context.values()):
+            if all(type(value) is str for context in contexts for value in context.values()):
                 _keep(self._contexts, at, known)
         return known
+
+    def _joined_with(self, plans: Sequence[Plan]) -> tuple[dict[Plan, int], tuple[Array | Ints, ...]]:
+        """Numbers of plans, these among them, and their entries one behind the other."""
+        if not self._joined[0].keys() >= set(plans):
+            before = self._joined[0] if len(self._joined[0]) < _CACHED else {}
+            numbers_of = {plan: number for number, plan in enumerate(dict.fromkeys([*before, *plans]))}
+            self._joined = numbers_of, _join(list(numbers_of))
+        return self._joined
 
     def _remember(self, layout: Layout) -> Plan:
         plan = _plan(layout, self.vocabulary)
@@ -212,9 +211,30 @@ def _plan(layout: Layout, vocabulary: Vocabulary) -> Plan:
     )
 
 
+def _join(plans: Sequence[Plan]) -> tuple[Array | Ints, ...]:
+    """Where the entries of each plan begin, and all of them; the same for those of the mean."""
+    return (
+        _ints([0, *accumulate(len(plan.column) for plan in plans)]),
+        np.concatenate([plan.column for plan in plans]),
+        np.concatenate([plan.left for plan in plans]),
+        np.concatenate([plan.right for plan in plans]),
+        np.concatenate([plan.sign for plan in plans]),
+        _ints([0, *accumulate(len(plan.in_mean) for plan in plans)]),
+        np.concatenate([plan.in_mean for plan in plans]),
+    )
+
+
 def _by_key(pairs: Sequence[str]) -> dict[str, str]:
     return dict(zip(pairs[::2], pairs[1::2], strict=True))
 
 
 def _is_text(critic: str) -> bool:
     return critic.endswith(f".{TEXT_MODE}")
+
+
+def _values_of(context: Context, keys: Sequence[str]) -> list[float]:
+    """The numbers of these names."""
+    if not keys:
+        return []
+    found = numbers(context)
+    return [found[key] for key in keys]
