@@ -30,8 +30,10 @@ def test_the_first_value_of_a_shared_context_is_the_one_that_others_are_compared
 def test_a_critic_is_new_with_the_first_pair_that_has_it_on_both_sides() -> None:
     vocabulary = Vocabulary()
     one_sided = pair({"a.x": 1.0, "b.y": None}, {"a.x": 0.0, "b.y": 1.0})
-    RowMaker(vocabulary).rows_of([one_sided, pair({"b.y": 1.0}, {"b.y": 0.0}), one_sided])
+    both = pair({"a.x": 1.0, "b.y": 0.5}, {"a.x": 0.0, "b.y": 1.0})
+    X = RowMaker(vocabulary).rows_of([one_sided, pair({"b.y": 1.0}, {"b.y": 0.0}), both])
     assert list(vocabulary.columns) == ["a.x", "b.y"]
+    assert X[2].tolist() == [1.0, -0.5]
 
 
 def crowd(n: int) -> PreferencePair:
