@@ -20,6 +20,8 @@ from typing import Any
 
 from streams.messages.contracts import LabelSource, PairStrategy, PreferencePair, TraceEvent
 
+_LONGEST_NAME = 64
+"""Characters of a value after which a reward model is called."""
 LIVE_SOURCES: tuple[LabelSource, ...] = ("critic", "outcome")
 
 
@@ -40,9 +42,13 @@ class PairingRules:
     model_by: str | None = None
 
     def model_of(self, event: TraceEvent) -> str:
-        """The reward model that learns from the run of this event."""
+        """The reward model that learns from the run of this event.
+
+        What is no short text, number or truth value names no model of its own.
+        """
         value = event.context.get(self.model_by) if self.model_by else None
-        return self.model if value is None else f"{self.model}.{value}"
+        named = isinstance(value, str | int | float) and 0 < len(str(value)) <= _LONGEST_NAME
+        return f"{self.model}.{value}" if named else self.model
 
     def learns(self, model: str) -> bool:
         """Whether ``model`` is one that runs can have under these rules."""

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,6 +112,13 @@ def test_the_end_of_a_run_says_how_much_was_formed() -> None:
     assert end is not None
     assert (end.n_pairs, end.n_candidates) == (sum(len(f.pairs) for f in formed), 3)
     assert formed[-1].closed == RunClosed(run_id="run-a", model="default", iterations=(0, 1, 2, 3))
+
+
+@pytest.mark.parametrize("value", [None, "", "x" * 65, ["push"], {"push": 1}])
+def test_a_value_that_cannot_name_a_model_leaves_its_run_to_the_model_of_all(value: object) -> None:
+    one = event(0, 0.5)
+    one = msgspec.structs.replace(one, meta=one.meta | {"context": {"task_family": value}})
+    assert PairingRules(model="m", model_by="task_family").model_of(one) == "m"
 
 
 def test_families_of_tasks_have_reward_models_of_their_own() -> None:

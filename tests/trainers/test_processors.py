@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+from msgspec.structs import replace
+
 from streams.kafka.partitions import partition_of
 from streams.messages.checkpoints import Recovery
 from streams.messages.codec import decode_pair, decode_snapshot, encode, sealed
-from streams.messages.contracts import Checkpoint, Message, PairsEnd, PreferencePair
-from streams.messages.stored import Outgoing, StoredMessage
+from streams.messages.contracts import Checkpoint, Message, PairMessage, PairsEnd, PreferencePair
+from streams.messages.stored import Outgoing, StoredMessage, number_header
 from tests.factories import event, pair, run
 from tests.states import held
+from trainers.learner import PreferenceLearner
 from trainers.pair_processor import PairProcessor, PairProcessors
 from trainers.pairing import PairingRules
 from trainers.relearn import one_log, relearn
@@ -149,6 +153,64 @@ def processor_with(topic_id: str, checkpoint: Checkpoint | None) -> PairProcesso
     )
     processor.restore(checkpoint)
     return processor
+
+
+@pytest.mark.parametrize("size", [1, 3, 40])
+def test_a_pair_that_the_learner_fails_on_is_a_dead_letter_and_the_model_as_if_it_had_never_come(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = stored(numbered(40), topic="pairs")
+    bad = {7, 8, 31}
+    expected = processor_with("first", None)
+    for message in messages:
+        if message.offset not in bad:
+            expected.on_message(message)
+    on_messages = PreferenceLearner.on_messages
+
+    def failing(self: PreferenceLearner, read: Sequence[PairMessage], known_new: Sequence[bool] = ()) -> int:
+        good = [m for m in read if isinstance(m, PreferencePair) and int(m.task_id[1:]) not in bad]
+        changed = on_messages(self, good)  # it has got somewhere before it fails
+        if len(good) < len(read):
+            raise ZeroDivisionError("of the learner")
+        return changed
+
+    monkeypatch.setattr(PreferenceLearner, "on_messages", failing)
+    processor = processor_with("first", None)
+    letters = [
+        letter
+        for start in range(0, 40, size)
+        for letter in processor.on_messages(messages[start : start + size])
+    ]
+    assert [letter.value for letter in letters] == [messages[n].value for n in sorted(bad)]
+    assert dict(letters[0].headers)["reason"] == b"pairs[%d]@7: ZeroDivisionError: of the learner" % HOME
+    assert processor.snapshot() == expected.snapshot()
+
+
+def test_an_error_that_is_no_fault_of_a_message_stops_the_learner(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(PreferenceLearner, "on_messages", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        processor_with("first", None).on_messages(stored(numbered(1), topic="pairs"))
+
+
+def test_a_numbered_pair_is_learnt_in_its_turn_and_once() -> None:
+    pairs = [
+        replace(message, headers=(number_header(n),))
+        for n, message in enumerate(stored([pair_of_run(n) for n in range(4)], topic="pairs"))
+    ]
+    processor = processor_with("first", None)
+    # The second was not sent; then all of it comes again, from the beginning.
+    order = [pairs[0], pairs[2], pairs[3], *pairs, *pairs]
+    processor.on_messages([replace(message, offset=offset) for offset, message in enumerate(order)])
+    assert decode_snapshot(processor.snapshot(), "test").labels == {"critic": 4}
+
+
+def pair_of_run(n: int) -> PreferencePair:
+    return pair(
+        {"a.b": 0.9}, {"a.b": 0.1 * n}, run_id="run-a", pair_id=f"{n}", label_source="critic", task_id="t"
+    )
 
 
 def test_a_topic_made_again_is_read_from_its_beginning_on_top_of_what_was_learnt() -> None:

@@ -90,8 +90,12 @@ class TextLearner:
         self,
         consumed: Mapping[str, Mapping[str, int]] | None = None,
         topic_ids: Mapping[str, str] | None = None,
+        runs: Mapping[str, Any] | None = None,
     ) -> TextSnapshot:
-        """The state as a message; ``consumed`` is topic to partition to next offset."""
+        """The state as a message; ``consumed`` is topic to partition to next offset.
+
+        ``runs`` is the state of the RunSequence through which the messages came, and goes with the learner's.
+        """
         return sealed(
             TextSnapshot(
                 model=self.model,
@@ -103,7 +107,12 @@ class TextLearner:
                 metrics=self._metrics(),
                 consumed={topic: dict(offsets) for topic, offsets in (consumed or {}).items()},
                 topic_ids=dict(topic_ids or {}),
-                learner=orjson.loads(orjson.dumps(self._state(), option=orjson.OPT_SERIALIZE_NUMPY)),
+                learner=orjson.loads(
+                    orjson.dumps(
+                        self._state() | ({} if runs is None else {"runs": runs}),
+                        option=orjson.OPT_SERIALIZE_NUMPY,
+                    )
+                ),
             )
         )
 

@@ -11,9 +11,13 @@ from collections.abc import Mapping
 from streams.messages.codec import ContractError, decode_pair, encode
 from streams.messages.contracts import TextSnapshot, snapshot_key
 from streams.messages.stored import Outgoing, StoredMessage
+from trainers.sequence import RunSequence
 from trainers.text.learner import TextLearner
 
 log = logging.getLogger(__name__)
+
+_REMEMBERED_RUNS = 20_000
+"""Closed runs that are known when they come again; each snapshot carries them."""
 
 
 class TextProcessor:
@@ -28,6 +32,7 @@ class TextProcessor:
         self._snapshots_topic = snapshots_topic
         self.topic_ids = dict(topic_ids or {})
         self._learner = TextLearner(model)
+        self._sequence = RunSequence(_REMEMBERED_RUNS)
         self._consumed: dict[str, dict[str, int]] = {}
         self._published_version = 0
 
@@ -56,6 +61,7 @@ class TextProcessor:
         Raises BadInput for the state of another version of TriBrain.
         """
         self._learner = TextLearner.from_snapshot(snapshot)
+        self._sequence = RunSequence.from_state(snapshot.learner["runs"], _REMEMBERED_RUNS)
         self._consumed = {topic: dict(offsets) for topic, offsets in snapshot.consumed.items()}
         self._published_version = self._learner.version
 
@@ -73,7 +79,9 @@ class TextProcessor:
         if message.offset < offsets.get(partition, 0):
             return
         offsets[partition] = message.offset + 1
-        self._learner.on_message(pair)
+        number = message.number
+        if number is None or self._sequence.takes(pair, number):
+            self._learner.on_message(pair)
 
     def take_snapshot(self) -> Outgoing | None:
         """The state as a message on the snapshots topic; None where nothing was learnt since the last."""
@@ -85,4 +93,4 @@ class TextProcessor:
 
     def snapshot(self) -> bytes:
         """The state as the value of a message on the snapshots topic."""
-        return encode(self._learner.snapshot(self._consumed, self.topic_ids))
+        return encode(self._learner.snapshot(self._consumed, self.topic_ids, self._sequence.state()))
