@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -18,6 +18,8 @@ from trainers.pair_processor import PairProcessor
 from trainers.pairing import PairingRules
 
 Published = RewardSnapshot | Checkpoint
+
+_BATCH = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +113,8 @@ def learn_again(
             learnt = [m for m in messages if m.offset < stamp.get(str(m.partition), 0)]
             return Relearnt(verdict.relearnt, learnt, verdict.identical)
     learner = PairProcessor(model, snapshots_topic="", dead_letters_topic="", recipe=recipe)
-    for message in messages:
-        learner.on_message(message)
+    for batch in _batches(messages):
+        learner.on_messages(batch)
     return Relearnt(learner.snapshot(), messages, None if log is None else False)
 
 
@@ -155,13 +157,15 @@ def relearn(
 
     ``published`` is of ``log``, in the order of their stamps (``in_order``), in which the verdicts come, too.
     """
+    published = list(published)
+    stamps = {(int(partition), end) for each in published for partition, end in _stamp(each, topic).items()}
     waiting = iter(published)
     following = next(waiting, None)
     learner = _like(log)
-    for message in messages:
+    for batch in _batches(messages, stamps):
         if following is None:
             return
-        learner.on_message(message)
+        learner.on_messages(batch)
         while following is not None and learner.consumed.get(topic, {}) == _stamp(following, topic):
             learner.topic_ids = dict(following.topic_ids)  # a trace topic made again changes no pair
             yield Verdict(following, _again(learner, following))
@@ -169,6 +173,20 @@ def relearn(
     while following is not None:
         yield Verdict(following, None)
         following = next(waiting, None)
+
+
+def _batches(
+    messages: Iterable[StoredMessage], ends: Collection[tuple[int, int]] = ()
+) -> Iterator[list[StoredMessage]]:
+    """Lists for the learner; one ends before each of ``ends``, partition and offset."""
+    batch: list[StoredMessage] = []
+    for message in messages:
+        batch.append(message)
+        if len(batch) == _BATCH or (message.partition, message.offset + 1) in ends:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def in_order(published: Iterable[Published], topic: str) -> list[Published]:

@@ -7,9 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
 from streams.kafka.settings import Settings
 from streams.kafka.topics import create_topics
+from streams.messages.contracts import RunEnd, TraceEvent
+from tests.factories import event
 from tests.faults.recovery import Recovery, check, recovery
 from tests.kafka.test_trainer import interleaved, publish, random_runs
 from tests.services import trainer
@@ -85,6 +88,24 @@ def test_a_worker_killed_at_this_step_loses_nothing_and_doubles_nothing(
     place: str, crashes: dict[str, Crash]
 ) -> None:
     check_both(crashes[place])
+
+
+def long_run(n: int) -> list[TraceEvent | RunEnd]:
+    """Its scores rise so slowly that nearly all of its pairs are formed when it ends; prompts have 6 kB."""
+    events = [replace(event(i, i / 1_000, run_id="run-long"), prompt=f"{i} " + "x" * 6_000) for i in range(n)]
+    return [*events, RunEnd(run_id="run-long", iterations=tuple(range(n)))]
+
+
+@pytest.mark.parametrize("sent", [1, 300, 560])
+def test_a_worker_killed_while_it_sends_the_pairs_of_a_long_run_loses_none(
+    sent: int, settings: Settings
+) -> None:
+    messages = long_run(600)
+    publish(settings, messages)
+    with trainer(settings, TRIBRAIN_FAIL_POINT=f"former.one-sent:{sent}") as worker:
+        assert worker.wait(60) == -9
+    with trainer(settings):
+        check(recovery(settings, [messages]))
 
 
 @pytest.mark.long
