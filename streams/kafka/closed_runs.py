@@ -17,6 +17,7 @@ from streams.messages.contracts import RunClosed
 
 _MARGIN_MS = 3_600_000
 """A runner that was away may send events of an earlier run once more."""
+_PAUSE_S = 0.1
 
 
 def read_closed_runs(settings: Settings, group: str, timeout_s: float = 10.0) -> tuple[int, list[RunClosed]]:
@@ -50,8 +51,7 @@ def _first_mark(
     partitions: list[TopicPartition],
     timeout_s: float,
 ) -> int:
-    of_group = admin.list_group_offsets({group: partitions})[group]
-    committed = {each.partition: max(0, at.offset) for each, at in of_group.items()}
+    committed = _committed(admin, group, partitions, time.monotonic() + timeout_s)
     until = {number: offset + 1 for number, offset in committed.items()}
     with TopicReader(settings, settings.trace_topic, offsets=committed, timeout_s=timeout_s) as reader:
         times_ms = [message.timestamp_ms for message in reader.read_up(until)]
@@ -62,3 +62,17 @@ def _first_mark(
     if first < 0:
         first = int(admin.list_partition_offsets({marks: OffsetSpec.LATEST})[marks].offset)
     return first
+
+
+def _committed(
+    admin: KafkaAdminClient, group: str, partitions: list[TopicPartition], deadline_s: float
+) -> dict[int, int]:
+    while True:
+        try:
+            of_group = admin.list_group_offsets({group: partitions})[group]
+            return {each.partition: max(0, at.offset) for each, at in of_group.items()}
+        except KafkaError as error:
+            # A broker that has just begun has no coordinator of the group yet.
+            if not error.retriable or time.monotonic() > deadline_s:
+                raise
+            time.sleep(_PAUSE_S)

@@ -1,1 +1,6 @@
-"""The trainer's worker: what is held, sent and acknowledged, and the Faust app that carries the bytes."""
+"""The trainer's worker.
+
+``trace_side`` and ``pair_side`` are pure state machines that decide what is held, sent, published and
+committed; ``stages`` says what they expect of those who form and learn. ``shell`` carries out what they ask
+for, ``delivery`` and ``outbox`` carry the bytes, and ``app`` puts it all into Faust.
+"""

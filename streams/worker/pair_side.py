@@ -99,6 +99,11 @@ class PairSide:
         """How far was read, and what may be committed of it."""
         return self._positions
 
+    @property
+    def waiting(self) -> int:
+        """Messages that wait for the writer of their model."""
+        return sum(len(model.waiting) for model in self._models.values())
+
     def assigned(self, assignment: int) -> list[Effect]:
         """The pairs are this worker's, from where the group has committed."""
         self._assignment = assignment

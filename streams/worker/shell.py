@@ -22,6 +22,7 @@ from streams.worker.stages import Writer
 from streams.worker.trace_side import TraceSide
 
 _MOST_UNSENT_BYTES = 32 << 20
+_MOST_WAITING = 10_000
 _LOOK_FOR_ROOM_S = 0.01
 _LAST_ANSWERS_S = 10.0
 
@@ -86,24 +87,24 @@ class Shell:
         self._sendings.clear()
 
     async def read_traces(self, batch: Batch) -> None:
-        """Form what a batch of the trace topic completes; waits while too much is on its way."""
+        """Form what a batch of the trace topic completes; returns when there is room for the next."""
         if self.has_failed:
             return
         with self._failing():
             effects = self._trace.read(batch.assignment, batch.messages)
             reach("former.formed")
             self._perform(self._trace, effects)
-        await self._room()
+        await self._room(self._trace)
 
     async def read_pairs(self, batch: Batch) -> None:
-        """Learn a batch of the pairs topic."""
+        """Learn a batch of the pairs topic; returns when there is room for the next."""
         if self.has_failed:
             return
         with self._failing():
             effects = self._pairs.read(batch.assignment, batch.messages, _now_s())
             reach("learner.learnt")
             self._perform(self._pairs, effects)
-        await self._room()
+        await self._room(self._pairs)
 
     def tick(self) -> None:
         """Publish what is due by the clock; to be called often."""
@@ -222,8 +223,11 @@ class Shell:
         reach("learner.snapshot-published")
         return True
 
-    async def _room(self) -> None:
-        while self._outbox.unsent_bytes > _MOST_UNSENT_BYTES and not self.has_failed:
+    async def _room(self, side: Side) -> None:
+        """Read nothing more of a topic while too much of it waits in memory."""
+        while not self.has_failed and (
+            self._outbox.unsent_bytes > _MOST_UNSENT_BYTES or side.waiting > _MOST_WAITING
+        ):
             await asyncio.sleep(_LOOK_FOR_ROOM_S)
 
     async def _guarded(self, effect: Asynchronous) -> None:

@@ -40,6 +40,11 @@ class TraceSide:
         """Runs that are open, whose events must be read again after a crash."""
         return self._held.keys()
 
+    @property
+    def waiting(self) -> int:
+        """Messages that wait for the answer to Recall."""
+        return len(self._waiting)
+
     def assigned(self, assignment: int) -> list[Effect]:
         """Partitions are this worker's, from where the group has committed."""
         self._assignment = assignment
