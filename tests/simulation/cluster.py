@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import accumulate
 
 from streams.messages.codec import encode
 from streams.messages.contracts import PreferencePair, RunEnd, TraceEvent
@@ -16,6 +17,10 @@ from tests.simulation.worker import Ended, SimWorker
 _STEP_S = 0.05
 _MOST_ROUNDS = 1_000
 """Of coming to rest. Who needs more never does."""
+
+
+Steps = dict[str, tuple[float, Callable[[], None]]]
+"""By name: how often, beside the others, and what happens."""
 
 
 class Cluster:
@@ -36,16 +41,15 @@ class Cluster:
 
     def live(self) -> None:
         """Until all is published, and some time beyond; then without faults until nothing moves any more."""
-        everyone = self._steps()
+        steps = self._steps()
         self._start_worker()
-        while any(self._queues):
-            self._step(everyone)
-        late = {"silence": (1.0, self._silence), **everyone}
-        for _ in range(self.rng.choice((0, 100, 300))):
-            self._step(late)
+        self._take_steps(steps, lambda: any(self._queues))
+        left = iter(range(self.rng.choice((0, 100, 300))))
+        steps["silence"] = (1.0, self._silence)
+        self._take_steps(steps, lambda: next(left, None) is not None)
         self._rest()
 
-    def _steps(self) -> dict[str, tuple[float, Callable[[], None]]]:
+    def _steps(self) -> Steps:
         """Which faults there are, and how often, is drawn too: with all of them a life gets nowhere."""
         rng = self.rng
 
@@ -74,13 +78,14 @@ class Cluster:
             "add a partition": (fault(0.1), self._add_partition),
         }
 
-    def _step(self, steps: dict[str, tuple[float, Callable[[], None]]]) -> None:
-        self._now_s += _STEP_S
-        (chosen,) = self.rng.choices(
-            [do for _, do in steps.values()], [weight for weight, _ in steps.values()]
-        )
-        chosen()
-        self._outage_steps = max(0, self._outage_steps - 1)
+    def _take_steps(self, steps: Steps, goes_on: Callable[[], bool]) -> None:
+        chosen = [do for _, do in steps.values()]
+        weights = list(accumulate(weight for weight, _ in steps.values()))
+        while goes_on():
+            self._now_s += _STEP_S
+            (do,) = self.rng.choices(chosen, cum_weights=weights)
+            do()
+            self._outage_steps = max(0, self._outage_steps - 1)
 
     def _someone(self, act: Callable[[SimWorker], object]) -> None:
         awake = [worker for worker in self._workers if not worker.is_stalled]
