@@ -30,8 +30,8 @@ class Pace:
     """When a model publishes. Seconds are those of the worker's clock.
 
     A snapshot is due ``snapshot_every_pairs`` pairs or ``snapshot_every_s`` after the last, a checkpoint
-    ``checkpoint_every_pairs`` or ``checkpoint_every_s``, where something was learnt. How many processor
-    seconds the last one took is at most the ``share`` of the time until the next.
+    ``checkpoint_every_pairs`` or ``checkpoint_every_s``, where something was learnt. Of the worker's time the
+    snapshots of all models take at most half the ``share``, and their checkpoints the other half.
     """
 
     snapshot_every_pairs: int = 20
@@ -252,7 +252,8 @@ class PairSide:
         places.clear()
 
     def _not_before(self, took_s: float, now_s: float) -> float:
-        return now_s + max(self._pace.least_interval_s, took_s * (1.0 / self._pace.share - 1.0))
+        share = self._pace.share / 2.0 / len(self._models)
+        return now_s + max(self._pace.least_interval_s, took_s * (1.0 / share - 1.0))
 
     def _new_model(self, now_s: float) -> _Model:
         pace = self._pace
