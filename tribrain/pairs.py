@@ -15,7 +15,6 @@ from streams.messages.files import read_pairs, read_trace
 from trainers.estimators import DEFAULT_LEARNER, LearnerName, Recipe
 from trainers.explain import log_odds
 from trainers.pairing import PairingRules, pairs_of_run
-from trainers.train import train_on_pairs
 from tribrain import options
 from tribrain.output import progress, write_output
 
@@ -82,6 +81,9 @@ def train_preference_rm(
     The same learner as the live trainer's. The first pass gives the test-then-train figures in the
     snapshot; further passes only learn.
     """
+    # Not at the top: what learns takes a second to load, and --help needs none of it.
+    from trainers.train import train_on_pairs
+
     given = {} if lr is None else {"lr": lr}
     if given and learner == "laplace":
         raise BadInput("--lr is of river-logistic; laplace takes none")

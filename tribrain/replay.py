@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import click
@@ -21,10 +22,12 @@ from streams.messages.selection import Selection, select_pairs, select_runs
 from streams.messages.stored import StoredMessage
 from trainers.estimators import LearnerName, Recipe
 from trainers.pairing import PairingRules
-from trainers.relearn import OneLog, Relearnt, by_model, learn_again, one_log
 from trainers.trace_processor import TraceProcessor
 from tribrain import options
 from tribrain.output import progress, write_output
+
+if TYPE_CHECKING:
+    from trainers.relearn import OneLog, Relearnt
 
 _CONNECT_S = 5.0
 
@@ -96,6 +99,9 @@ def replay(
     --from-offset or --run there is nothing to compare with. With --model-by there is a bt_reward file for
     each model. Exit code 1 where a model differs.
     """
+    # Not at the top: what learns takes a second to load, and --help needs none of it.
+    from trainers.relearn import by_model, learn_again
+
     if traces and (since is not None or until is not None):
         raise BadInput(
             "the events in files carry no time of arrival; select them with --run or --from-offset"
@@ -162,6 +168,7 @@ def _logs_within(settings: Settings, selection: Selection) -> dict[str, OneLog]:
     if not selection.is_prefix:
         return {}
     from streams.snapshots.feed import read_held
+    from trainers.relearn import one_log
 
     logs = {}
     for model, held in read_held(settings).items():

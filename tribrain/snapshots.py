@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
@@ -21,10 +21,11 @@ from streams.messages.contracts import Checkpoint, RewardSnapshot
 from streams.messages.held import Held
 from streams.messages.stored import Outgoing, StoredMessage
 from trainers.explain import log_odds
-from trainers.learner import PreferenceLearner
-from trainers.relearn import OneLog, in_order, learn_up_to, one_log, relearn
 from tribrain import options
 from tribrain.output import progress
+
+if TYPE_CHECKING:
+    from trainers.relearn import OneLog
 
 
 @click.group()
@@ -82,6 +83,9 @@ def verify(version: int | None, bootstrap_servers: str | None, model: str, as_js
     Without --version the checkpoints are compared, too, from which a trainer goes on. Exit code 1 where one
     differs.
     """
+    # Not at the top: what learns takes a second to load, and --help needs none of it.
+    from trainers.relearn import in_order, one_log, relearn
+
     settings = Settings.from_environment(bootstrap_servers)
     held = _held(settings, model)
     log = one_log(held)
@@ -146,6 +150,8 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
     unlearnt, also when it comes again.
     """
     from streams.kafka.writer import produce
+    from trainers.learner import PreferenceLearner
+    from trainers.relearn import one_log
 
     settings = Settings.from_environment(bootstrap_servers)
     held = _held(settings, model)
@@ -173,6 +179,7 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
 def _checkpoint(settings: Settings, version: int, log: OneLog) -> Checkpoint | None:
     """The state at this version: as it is held, else learnt again; None where there never was one."""
     from streams.kafka.reader import read_topic
+    from trainers.relearn import learn_up_to
 
     for checkpoint in log.checkpoints():
         if checkpoint.version == version:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 import orjson
@@ -17,10 +18,11 @@ from streams.kafka.settings import Settings
 from streams.messages.contracts import PairStrategy
 from streams.messages.stored import StoredMessage
 from trainers.pairing import PairingRules
-from trainers.verify import StateReport
-from trainers.verify import verify_state as compare
 from tribrain import options
 from tribrain.output import progress
+
+if TYPE_CHECKING:
+    from trainers.verify import StateReport
 
 
 @click.command(epilog="Example: tribrain verify-state --bootstrap-servers 127.0.0.1:9092")
@@ -69,9 +71,10 @@ def state_of(
 
     May be asked while trainers are at work. Raises BadInput where a topic is missing or the broker is away.
     """
-    # Not at the top: Kafka's client takes a third of a second, and --help needs none.
+    # Not at the top: Kafka's client and what learns take a second to load, and --help needs none of it.
     from streams.kafka.reader import read_topic
     from streams.snapshots.feed import read_held
+    from trainers.verify import verify_state as compare
 
     def counted(topic: str) -> Iterator[StoredMessage]:
         for message in opened.enter_context(closing(read_topic(settings, topic))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from streams.worker.outbox import Outbox
 from streams.worker.pair_side import PairSide
 from streams.worker.stages import Writer
 from streams.worker.trace_side import TraceSide
+
+log = logging.getLogger(__name__)
 
 _MOST_UNSENT_BYTES = 32 << 20
 _MOST_WAITING = 10_000
@@ -62,6 +65,7 @@ class Shell:
         self._delivery: Delivery
         self._outbox: Outbox
         self._writers: dict[str, Writer] = {}
+        self._owned: list[Partition] = []
         self._numbers = count()
         self._sendings: dict[int, _Sending] = {}
         """Number of a message in the outbox to what it is part of."""
@@ -74,7 +78,8 @@ class Shell:
 
     def assigned(self, assignment: int, partitions: Iterable[Partition]) -> None:
         """The group has given this worker these partitions."""
-        topics = {topic for topic, _ in partitions}
+        self._owned = sorted(partitions)
+        topics = {topic for topic, _ in self._owned}
         if self._settings.trace_topic in topics:
             self._perform(self._trace, self._trace.assigned(assignment))
         if self._settings.pairs_topic in topics:
@@ -82,6 +87,10 @@ class Shell:
 
     def revoked(self) -> None:
         """The group has taken everything away."""
+        if self._owned:
+            names = ", ".join(f"{topic}[{number}]" for topic, number in self._owned)
+            log.warning("gave up %s: the group of trainers shares its work anew", names)
+        self._owned = []
         self._trace.revoked()
         self._pairs.revoked()
         self._sendings.clear()

@@ -49,12 +49,13 @@ def join_and_leave(settings: Settings, times: int, every_s: float, n_runs: int) 
     runs = random_runs(n_runs, seed=13)
     messages = interleaved(runs, seed=14)
     size = len(messages) // times + 1
+    often = ("--checkpoint-every-s", "1")
     with ExitStack() as stack:
-        stack.enter_context(trainer(settings))
+        stack.enter_context(trainer(settings, *often))
         others: list[Service] = []
         for n in range(times):
             if n % 2 == 0:
-                others.append(stack.enter_context(trainer(settings)))
+                others.append(stack.enter_context(trainer(settings, *often)))
             else:
                 leaving = others.pop()
                 leaving.send_signal(signal.SIGTERM if n % 4 == 1 else signal.SIGKILL)

@@ -12,7 +12,7 @@ import pytest
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
 from streams.messages.codec import decode_snapshot
-from streams.messages.contracts import RunEnd, TraceEvent
+from streams.messages.contracts import RunEnd, TraceEvent, snapshot_key
 from streams.snapshots.feed import read_latest_snapshot
 from tests.faults.recovery import check, lag, recovery
 from tests.kafka.test_trainer import interleaved, publish, random_runs, wait_for_version
@@ -50,7 +50,7 @@ def after_a_stall(
     busy: bool,
 ) -> Iterator[Workers]:
     """Stalled until another has published newer snapshots, and ``stall_s`` seconds more."""
-    with trainer(settings) as stalled:
+    with trainer(settings, "--checkpoint-every-s", "1") as stalled:
         publish(settings, before_stall)
         if busy:
             wait_for_version(settings, 20)
@@ -74,7 +74,9 @@ def after_a_stall(
 def versions(settings: Settings) -> list[int]:
     """Of the snapshots that anyone can see, in the order of the topic."""
     return [
-        decode_snapshot(m.value, m.source).version for m in read_topic(settings, settings.snapshots_topic)
+        decode_snapshot(message.value, message.source).version
+        for message in read_topic(settings, settings.snapshots_topic)
+        if message.key == snapshot_key("default").encode()
     ]
 
 

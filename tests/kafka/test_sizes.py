@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from kafka import KafkaProducer
+from msgspec.structs import replace
 
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings, producer_config

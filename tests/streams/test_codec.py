@@ -115,7 +115,7 @@ pairs = st.builds(
     rejected_critics=st.dictionaries(text, st.none() | number, max_size=3),
     context=contexts,
     chosen_context=contexts,
-    meta=json_object,
+    meta=json_object.map(lambda meta: {**meta, "judge": "a judge"}),
     extras=extras_for(PreferencePair),
 )
 pairs_ends = st.builds(
