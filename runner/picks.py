@@ -25,7 +25,6 @@ from trainers.bradley_terry import confidence, critics_mean, prob_prefer
 from trainers.estimators import LearnerName, Recipe
 from trainers.features import difference, differences
 from trainers.normalise import CriticRanges
-from trainers.train import train_on_pairs
 
 Array = NDArray[np.float64]
 Policy = Literal["combined", "critics_mean", "best_single", "oracle"]
@@ -109,6 +108,9 @@ def learn(messages: Sequence[PairMessage], learner: LearnerName = "laplace", see
     names = random.Random(seed).sample(list(tasks), len(tasks))
     shuffled = [pair for name in names for pair in tasks[name]]
     parameters = {"drift_delta": 0.0} if learner == "laplace" else None
+    # Not at the top: numba takes a second to load, and who only names the policies needs none of it.
+    from trainers.train import train_on_pairs
+
     snapshot = train_on_pairs(shuffled, recipe=Recipe(learner=learner, parameters=parameters))
     return Judge(
         ranges=ranges, snapshot=snapshot, best_single_critic=_most_often_right(shuffled, ranges.ends)
