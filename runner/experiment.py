@@ -40,10 +40,10 @@ from streams.messages.contracts import (
 )
 from trainers.bradley_terry import critics_mean
 from trainers.former import PairFormer
-from trainers.learner import PreferenceLearner
 from trainers.pairing import PairingRules
 
 if TYPE_CHECKING:
+    from trainers.learner import PreferenceLearner
     from trainers.text.learner import TextLearner
 
 # Streams of random numbers that must not depend on each other.
@@ -72,8 +72,16 @@ class _PublishedTexts:
         return self.reward
 
 
+# Both not at the top: numba takes half a second, which the process that hands out the seeds does not need.
+
+
+def _learner() -> PreferenceLearner:
+    from trainers.learner import PreferenceLearner
+
+    return PreferenceLearner()
+
+
 def _text_learner() -> TextLearner:
-    # Not at the top: numba takes half a second, which the process that hands out the seeds does not need.
     from trainers.text.learner import TextLearner
 
     return TextLearner()
@@ -85,7 +93,7 @@ class Learning:
 
     controller: ThompsonController = field(default_factory=ThompsonController)
     former: PairFormer = field(default_factory=lambda: PairFormer(PairingRules()))
-    learner: PreferenceLearner = field(default_factory=PreferenceLearner)
+    learner: PreferenceLearner = field(default_factory=_learner)
     text_learner: TextLearner = field(default_factory=_text_learner)
     published: _Published = field(default_factory=_Published)
     texts: _PublishedTexts = field(default_factory=_PublishedTexts)
