@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
 
 from streams.errors import BadInput
 from streams.messages.contracts import (
@@ -32,11 +33,10 @@ class LateEvent(NotUsable):
     """An iteration that came after its run had been ended without it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Formed:
+class Formed(Struct, frozen=True):
     """What one event completes of its run, in the order in which it is to be published."""
 
-    pairs: list[PreferencePair] = field(default_factory=list)
+    pairs: Sequence[PreferencePair] = ()
     first: int = 0
     """The number of the first of these pairs among all pairs of the run, from 0."""
     end: PairsEnd | None = None

@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
+
 from streams.messages.contracts import LabelSource, PairStrategy, PreferencePair, TraceEvent
 
 _LONGEST_NAME = 64
@@ -55,8 +57,7 @@ class PairingRules:
         return model == self.model or (self.model_by is not None and model.startswith(f"{self.model}."))
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
+class _Candidate(Struct, frozen=True, gc=False):
     """What pairs need of an iteration; an open run keeps this and not the event."""
 
     run_id: str
@@ -72,15 +73,15 @@ class _Candidate:
     @classmethod
     def of(cls, event: TraceEvent) -> _Candidate:
         return cls(
-            run_id=event.run_id,
-            task_id=event.task_id,
-            iter_idx=event.iter_idx,
-            prompt=event.prompt,
-            artifact=event.artifact_path,
-            critics=event.critic_scores(),
-            goal=event.goal_instruction,
-            context=event.context,
-            own_context=event.candidate_context,
+            event.run_id,
+            event.task_id,
+            event.iter_idx,
+            event.prompt,
+            event.artifact_path,
+            event.critic_scores(),
+            event.goal_instruction,
+            event.context,
+            event.candidate_context,
         )
 
 

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from msgspec import Struct
+
 from streams.messages.checkpoints import Recovery
 from streams.messages.contracts import Checkpoint, PairMessage, RunClosed
 from streams.messages.stored import Outgoing, StoredMessage
 
 
-@dataclass(frozen=True, slots=True)
-class TraceStep:
+class TraceStep(Struct, frozen=True):
     """What came of one message of the trace topic."""
 
     run_id: str | None = None
