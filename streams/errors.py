@@ -1,4 +1,4 @@
-"""The two exceptions that end a command with one line and no traceback: exit code 2, and 3."""
+"""The exceptions that end a command with one line and no traceback: exit code 2, and 3."""
 
 
 class BadInput(Exception):
@@ -6,6 +6,10 @@ class BadInput(Exception):
 
     The message is one line that says what was found, what is needed and what to do.
     """
+
+
+class NoBroker(BadInput):
+    """No Kafka broker answers. It may come back, so whoever serves waits for it."""
 
 
 class Fenced(Exception):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Iterable
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
@@ -12,8 +14,11 @@ from streams.kafka.partitions import partitions_of
 from streams.kafka.reader import TopicReader
 from streams.kafka.settings import Settings, no_broker_answers
 from streams.kafka.topics import connect_admin, is_in_memory
-from streams.messages.codec import decode_run_closed
+from streams.messages.codec import ContractError, decode_run_closed
 from streams.messages.contracts import RunClosed
+from streams.messages.stored import StoredMessage
+
+log = logging.getLogger(__name__)
 
 _MARGIN_MS = 3_600_000
 """A runner that was away may send events of an earlier run once more."""
@@ -40,8 +45,21 @@ def read_closed_runs(settings: Settings, group: str, timeout_s: float = 10.0) ->
     with TopicReader(
         settings, settings.closed_runs_topic, offsets={0: offset}, timeout_s=timeout_s
     ) as reader:
-        marks = [decode_run_closed(message.value, message.source) for message in reader.read_up()]
-    return len(partitions), marks
+        return len(partitions), marks_among(reader.read_up())
+
+
+def marks_among(messages: Iterable[StoredMessage]) -> list[RunClosed]:
+    """The marks of a part of the topic; what is none is passed over with a line in the log.
+
+    A run whose mark is missing is only formed again, which its numbers make harmless.
+    """
+    marks = []
+    for message in messages:
+        try:
+            marks.append(decode_run_closed(message.value, message))
+        except ContractError as error:
+            log.warning("passed over: %s", error)
+    return marks
 
 
 def _first_mark(

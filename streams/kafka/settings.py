@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from streams.errors import BadInput
+from streams.errors import BadInput, NoBroker
 from streams.messages.limits import MAX_RECORD_BYTES, topic_bytes
 
 BOOTSTRAP_SERVERS_VARIABLE = "TRIBRAIN_BOOTSTRAP_SERVERS"
@@ -129,9 +129,9 @@ def admin_config(settings: Settings, timeout_s: float = 5.0) -> dict[str, Any]:
     return {**_client_config(settings), "bootstrap_timeout_ms": int(timeout_s * 1000)}
 
 
-def no_broker_answers(settings: Settings) -> BadInput:
+def no_broker_answers(settings: Settings) -> NoBroker:
     """The error for a broker that is away."""
-    return BadInput(
+    return NoBroker(
         f"no Kafka broker answers at {settings.bootstrap_servers}; "
         "start one with `tribrain broker` or give --bootstrap-servers"
     )

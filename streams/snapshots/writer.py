@@ -78,7 +78,7 @@ class FencedWriter:
             await producer.start()
         except KafkaError as error:
             await producer.stop()
-            if isinstance(error, KafkaConnectionError):
+            if isinstance(error, KafkaConnectionError) or error.retriable:
                 raise no_broker_answers(self._settings) from None
             raise BadInput(f"the snapshots of model {self._model!r} cannot be written: {error}") from None
         self._producer = producer

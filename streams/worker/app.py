@@ -59,8 +59,11 @@ def build_app(settings: Settings, group: str, shell: Shell, *, run_timeout_s: fl
         await silence.look()
 
     async def finish() -> None:
-        await shell.finish()
-        await outbox.stop()
+        try:
+            await shell.finish()
+        finally:
+            await outbox.stop()
+        await shell.commit()
 
     app.before_start, app.before_stop = outbox.start, finish
     return app

@@ -114,10 +114,21 @@ class Outbox:
 
     async def know_partitions(self, topic: str, count: int) -> None:
         """Wait until the producer has heard of so many partitions; by itself it looks every five minutes."""
-        while self._producer is None or len(await self._producer.partitions_for(topic)) < count:
-            if self._producer is not None:
-                await self._producer.client.force_metadata_update()
+        while not await self._knows(topic, count):
+            self._work.set()  # makes a new producer where the last one failed
             await asyncio.sleep(_RETRY_S)
+
+    async def _knows(self, topic: str, count: int) -> bool:
+        producer = self._producer
+        if producer is None:
+            return False
+        try:
+            if len(await producer.partitions_for(topic)) >= count:
+                return True
+            await producer.client.force_metadata_update()
+        except KafkaError as error:
+            log.warning("the partitions of %s are not known yet: %s", topic, error)
+        return False
 
     async def _connect(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(

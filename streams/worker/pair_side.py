@@ -75,6 +75,7 @@ class _Model:
     """One message after the other: were two under way, the older one could be the last to come."""
     waiting: list[_Read] = field(default_factory=list)
     """Read while the writer is being opened."""
+    waiting_bytes: int = 0
     held: _Places = field(default_factory=dict)
     """Where that begins which came since the last checkpoint was taken."""
     saving: _Places = field(default_factory=dict)
@@ -100,9 +101,9 @@ class PairSide:
         return self._positions
 
     @property
-    def waiting(self) -> int:
-        """Messages that wait for the writer of their model."""
-        return sum(len(model.waiting) for model in self._models.values())
+    def waiting_bytes(self) -> int:
+        """Of messages that wait for the writer of their model."""
+        return sum(model.waiting_bytes for model in self._models.values())
 
     def assigned(self, assignment: int) -> list[Effect]:
         """The pairs are this worker's, from where the group has committed."""
@@ -140,8 +141,11 @@ class PairSide:
             if message.partition not in model.held:
                 model.held[message.partition] = message.offset
                 self._positions.hold(message.partition, message.offset)
-            to = fresh.setdefault(decoded.model, []) if model.is_open else model.waiting
-            to.append((message, decoded))
+            if model.is_open:
+                fresh.setdefault(decoded.model, []).append((message, decoded))
+            else:
+                model.waiting.append((message, decoded))
+                model.waiting_bytes += len(message.value)
         for name, of_model in fresh.items():
             letters += self._learn(name, of_model)
         return effects + self._dead_letters(letters) + self._publications(now_s)
@@ -153,7 +157,7 @@ class PairSide:
         self._stage.restore(model, recovery)
         state = self._models[model]
         state.is_open = True
-        waiting, state.waiting = state.waiting, []
+        waiting, state.waiting, state.waiting_bytes = state.waiting, [], 0
         return self._dead_letters(self._learn(model, waiting)) + self._publications(now_s)
 
     def tick(self, now_s: float) -> list[Effect]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 
+from streams.errors import NoBroker
 from streams.fail_points import reach
 from streams.kafka.settings import Settings
 from streams.messages.checkpoints import checkpoint_message
@@ -25,7 +27,8 @@ from streams.worker.trace_side import TraceSide
 log = logging.getLogger(__name__)
 
 _MOST_UNSENT_BYTES = 32 << 20
-_MOST_WAITING = 10_000
+_MOST_WAITING_BYTES = 32 << 20
+_AGAIN_S = 1.0
 _LOOK_FOR_ROOM_S = 0.01
 _LAST_ANSWERS_S = 10.0
 
@@ -65,12 +68,15 @@ class Shell:
         self._delivery: Delivery
         self._outbox: Outbox
         self._writers: dict[str, Writer] = {}
+        self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Of two writers of a model the later one must be the last to be opened."""
         self._owned: list[Partition] = []
         self._numbers = count()
         self._sendings: dict[int, _Sending] = {}
         """Number of a message in the outbox to what it is part of."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.has_failed = False
+        self._is_ending = False
 
     def connect(self, delivery: Delivery, outbox: Outbox) -> None:
         """Comes before everything else."""
@@ -97,7 +103,7 @@ class Shell:
 
     async def read_traces(self, batch: Batch) -> None:
         """Form what a batch of the trace topic completes; returns when there is room for the next."""
-        if self.has_failed:
+        if self.has_failed or self._is_ending:
             return
         with self._failing():
             effects = self._trace.read(batch.assignment, batch.messages)
@@ -107,7 +113,7 @@ class Shell:
 
     async def read_pairs(self, batch: Batch) -> None:
         """Learn a batch of the pairs topic; returns when there is room for the next."""
-        if self.has_failed:
+        if self.has_failed or self._is_ending:
             return
         with self._failing():
             effects = self._pairs.read(batch.assignment, batch.messages, _now_s())
@@ -165,18 +171,23 @@ class Shell:
             reach("former.released" if side is self._trace else "learner.acknowledged")
 
     async def finish(self) -> None:
-        """Save what was learnt since the last checkpoints, and commit it, before the partitions go back."""
-        await self._answers()
-        if not self.has_failed:
-            self._perform(self._pairs, self._pairs.last_words())
+        """Read nothing more, save what was learnt since the last checkpoints, and commit it."""
+        self._is_ending = True
+        try:
             await self._answers()
-            await self.commit()
-        for writer in self._writers.values():
-            await writer.close()
+            if not self.has_failed:
+                self._perform(self._pairs, self._pairs.last_words())
+                await self._answers()
+                await self.commit()
+        finally:
+            for writer in self._writers.values():
+                await writer.close()
 
     async def _answers(self) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_LAST_ANSWERS_S)
+        """Wait for all that is under way, and for what follows from it, but not for ever."""
+        deadline_s = _now_s() + _LAST_ANSWERS_S
+        while self._tasks and _now_s() < deadline_s:
+            await asyncio.wait(self._tasks, timeout=deadline_s - _now_s())
 
     def _perform(self, side: Side, effects: Sequence[Effect]) -> None:
         for effect in effects:
@@ -204,14 +215,8 @@ class Shell:
             await self._outbox.know_partitions(self._settings.trace_topic, partitions)
             self._perform(self._trace, self._trace.recalled(effect.assignment, partitions, closed))
         elif isinstance(effect, Open):
-            # A writer of its own for each assignment: what an earlier one still has under way ends with it.
-            if earlier := self._writers.pop(effect.model, None):
-                await earlier.close()
-            writer = self._writers[effect.model] = self._writer_of(effect.model)
-            recovery = await writer.open()
-            reach("learner.opened")
-            now_s = _now_s()
-            self._perform(self._pairs, self._pairs.opened(effect.assignment, effect.model, recovery, now_s))
+            async with self._opening[effect.model]:
+                await self._open(effect)
         elif isinstance(effect, PublishSnapshot):
             if await self._publish(effect.assignment, effect.model, [effect.snapshot]):
                 done = self._pairs.published(effect.assignment, effect.model, took_s=0.0, now_s=_now_s())
@@ -224,6 +229,18 @@ class Shell:
                 done = self._pairs.saved(effect.assignment, effect.model, took_s=took_s, now_s=_now_s())
                 self._perform(self._pairs, done)
 
+    async def _open(self, effect: Open) -> None:
+        # A writer of its own for each assignment: what an earlier one still has under way ends with it.
+        if earlier := self._writers.pop(effect.model, None):
+            await earlier.close()
+        if effect.assignment != self._delivery.assignment:
+            return
+        writer = self._writers[effect.model] = self._writer_of(effect.model)
+        recovery = await writer.open()
+        reach("learner.opened")
+        now_s = _now_s()
+        self._perform(self._pairs, self._pairs.opened(effect.assignment, effect.model, recovery, now_s))
+
     async def _publish(self, assignment: int, model: str, messages: Sequence[Outgoing]) -> bool:
         """Whether the assignment is still the one by which this was asked for, and it is done."""
         if assignment != self._delivery.assignment or self.has_failed:
@@ -235,17 +252,26 @@ class Shell:
     async def _room(self, side: Side) -> None:
         """Read nothing more of a topic while too much of it waits in memory."""
         while not self.has_failed and (
-            self._outbox.unsent_bytes > _MOST_UNSENT_BYTES or side.waiting > _MOST_WAITING
+            self._outbox.unsent_bytes > _MOST_UNSENT_BYTES or side.waiting_bytes > _MOST_WAITING_BYTES
         ):
             await asyncio.sleep(_LOOK_FOR_ROOM_S)
 
     async def _guarded(self, effect: Asynchronous) -> None:
-        try:
-            await self._answer(effect)
-        except Exception as error:
-            # What an earlier owner of the partitions could not do is its successor's to do.
-            if effect.assignment == self._delivery.assignment:
-                self._fail(error)
+        # What an earlier owner of the partitions could not do is its successor's to do.
+        while effect.assignment == self._delivery.assignment:
+            try:
+                await self._answer(effect)
+            except NoBroker as error:
+                if self._is_ending:
+                    return
+                log.warning("waits for the broker: %s", error)
+                await asyncio.sleep(_AGAIN_S)
+            except Exception as error:
+                if effect.assignment == self._delivery.assignment:
+                    self._fail(error)
+                return
+            else:
+                return
 
     @contextmanager
     def _failing(self) -> Iterator[None]:

@@ -28,6 +28,7 @@ class TraceSide:
         self._assignment = 0
         self._recalled = False
         self._waiting: list[StoredMessage] = []
+        self._waiting_bytes = 0
         self._positions = Positions()
         self._in_flight = InFlight()
         self._held: dict[str, tuple[int, int]] = {}
@@ -41,9 +42,9 @@ class TraceSide:
         return self._held.keys()
 
     @property
-    def waiting(self) -> int:
-        """Messages that wait for the answer to Recall."""
-        return len(self._waiting)
+    def waiting_bytes(self) -> int:
+        """Of messages that wait for the answer to Recall."""
+        return self._waiting_bytes
 
     def assigned(self, assignment: int) -> list[Effect]:
         """Partitions are this worker's, from where the group has committed."""
@@ -55,6 +56,7 @@ class TraceSide:
         self._assignment = 0
         self._recalled = False
         self._waiting.clear()
+        self._waiting_bytes = 0
         self._positions.clear()
         self._in_flight.clear()
         self._held.clear()
@@ -68,7 +70,7 @@ class TraceSide:
         self._stage.partitions = partitions
         self._stage.recall(closed)
         self._recalled = True
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         return self.read(assignment, waiting)
 
     def read(self, assignment: int, messages: Sequence[StoredMessage]) -> list[Effect]:
@@ -77,6 +79,7 @@ class TraceSide:
             return []
         if not self._recalled:
             self._waiting += messages
+            self._waiting_bytes += sum(len(message.value) for message in messages)
             return []
         outgoing: list[Outgoing] = []
         then: list[Callable[[], None]] = []

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
 from streams.kafka.topics import connect_admin, create_topics
-from streams.messages.codec import decode_pair, decode_snapshot_of, encode
+from streams.messages.codec import decode_snapshot_of, encode
 from streams.messages.contracts import PairMessage, PairsEnd, RewardSnapshot, TextSnapshot
 from streams.snapshots.feed import FeedOf, read_latest_of, read_latest_snapshot
 from tests.factories import run
@@ -19,6 +19,7 @@ from tests.services import serve_text, trainer
 from tests.trainers.text.factories import polite_pairs
 from tests.waiting import wait_until
 from trainers.text.learner import TextLearner
+from trainers.text.processor import TextProcessor
 from trainers.text.reward import TextReward
 
 _WAIT_S = 60.0
@@ -53,13 +54,13 @@ def wait_for(settings: Settings, version: int) -> TextSnapshot:
 
 
 def relearnt(settings: Settings, snapshot: TextSnapshot) -> bytes:
-    """The pairs topic up to the snapshot's stamp, learnt by a new learner."""
-    learner = TextLearner()
+    """The pairs topic up to the snapshot's stamp, learnt anew."""
+    processor = TextProcessor("default", snapshots_topic="", topic_ids=snapshot.topic_ids)
     stamp = snapshot.consumed[settings.pairs_topic]
     for message in read_topic(settings, settings.pairs_topic):
         if message.offset < stamp[str(message.partition)]:
-            learner.on_message(decode_pair(message.value, message.source))
-    return encode(learner.snapshot(snapshot.consumed, snapshot.topic_ids))
+            processor.on_message(message)
+    return processor.snapshot()
 
 
 def n_learnt(messages: Sequence[PairMessage]) -> int:

@@ -10,7 +10,7 @@ from streams.messages.codec import encode
 from streams.messages.contracts import PreferencePair, RunEnd, TraceEvent
 from streams.messages.stored import Outgoing
 from tests.factories import pair
-from tests.simulation.kafka import PAIRS, TRACE, SimKafka
+from tests.simulation.kafka import CLOSED, PAIRS, TRACE, SimKafka
 from tests.simulation.runs import complete_runs, draw_run
 from tests.simulation.worker import Ended, SimWorker
 
@@ -59,7 +59,7 @@ class Cluster:
         return {
             "publish": (rng.choice((3.0, 20.0, 100.0)), self._publish),
             "publish again": (fault(1.0), self._publish_again),
-            "publish what is bad": (fault(0.5), self._publish_bad),
+            "publish what is bad": (fault(3.0), self._publish_bad),
             "vote": (fault(2.0), self._vote),
             "read": (rng.choice((5.0, 30.0)), lambda: self._someone(lambda w: w.read(self._now_s))),
             "send": (rng.choice((10.0, 60.0)), lambda: self._someone(SimWorker.send_one)),
@@ -114,8 +114,11 @@ class Cluster:
         self.kafka.append(Outgoing(TRACE, message.run_id.encode(), encode(message), partition=anywhere))
 
     def _publish_bad(self) -> None:
-        self.bad.append(b"bad %d" % len(self.bad))
-        self.kafka.append(Outgoing(self.rng.choice((TRACE, PAIRS)), b"default", self.bad[-1]))
+        topic = self.rng.choice((TRACE, PAIRS, CLOSED))
+        value = b"bad %d" % len(self.bad)
+        if topic != CLOSED:  # what is no mark there is passed over
+            self.bad.append(value)
+        self.kafka.append(Outgoing(topic, b"default", value))
 
     def _vote(self) -> None:
         again = self.votes and self.rng.random() < 0.2

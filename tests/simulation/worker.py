@@ -6,8 +6,9 @@ import random
 from collections import deque
 from collections.abc import Sequence
 
+from streams.kafka.closed_runs import marks_among
 from streams.messages.checkpoints import Recovery, checkpoint_message, decode_checkpoint
-from streams.messages.codec import decode_run_closed, decode_snapshot
+from streams.messages.codec import decode_snapshot
 from streams.messages.contracts import snapshot_key
 from streams.messages.stored import Outgoing
 from streams.worker.effects import Effect, Open, PublishSnapshot, Recall, SaveCheckpoint, Send
@@ -146,7 +147,7 @@ class SimWorker:
             return True
         kafka, took = self._kafka, self._rng.choice((0.0, 0.5))
         if isinstance(effect, Recall):
-            marks = [decode_run_closed(m.value, m.source) for m in kafka.all_of(CLOSED)]
+            marks = marks_among(kafka.all_of(CLOSED))
             done = self.trace.recalled(effect.assignment, kafka.partitions(TRACE), marks)
             self._perform(self.trace, done)
         elif isinstance(effect, Open):

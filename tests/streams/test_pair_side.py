@@ -56,7 +56,7 @@ def side_of(stage: Stage) -> PairSide:
 def messages(*models: str, start: int = 0) -> list[StoredMessage]:
     return [
         StoredMessage(
-            topic="pairs", partition=0, offset=start + n, timestamp_ms=0, key=model.encode(), value=b""
+            topic="pairs", partition=0, offset=start + n, timestamp_ms=0, key=model.encode(), value=b"x"
         )
         for n, model in enumerate(models)
     ]
@@ -75,9 +75,9 @@ def kinds(effects: Sequence[Effect]) -> list[tuple[type[Effect], str]]:
 def test_what_comes_before_a_model_is_open_is_learnt_once_it_is() -> None:
     side = side_of(Stage())
     assert kinds(side.read(1, messages(*["m"] * 10), 0.0)) == [(Open, "m")]
-    assert side.waiting == 10
+    assert side.waiting_bytes == 10
     assert kinds(side.opened(1, "m", Recovery(None, 0), 0.0)) == [(PublishSnapshot, "m")]
-    assert side.waiting == 0
+    assert side.waiting_bytes == 0
 
 
 def test_a_model_that_learnt_nothing_publishes_nothing() -> None:
@@ -154,5 +154,5 @@ def test_an_answer_from_before_a_rebalance_changes_nothing() -> None:
     side.read(2, messages("m"), 40.0)
     assert side.saved(1, "m", took_s=0.0, now_s=40.0) == []
     assert side.opened(1, "m", Recovery(None, 0), 40.0) == []
-    assert side.waiting == 1
+    assert side.waiting_bytes == 1
     assert side.positions.to_commit() == {0: 0}
