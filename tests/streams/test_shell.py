@@ -99,10 +99,11 @@ class Worker:
         self.writers: list[Writer] = []
         self.opened: list[Writer] = []
         self.failures: list[BaseException] = []
+        self.pairs = PairSide(learner, Pace(), cpu_s=lambda: 0.0)
         self.shell = Shell(
             SETTINGS,
             TraceSide(former),
-            PairSide(learner, Pace(snapshot_every_pairs=1, least_interval_s=0.0), cpu_s=lambda: 0.0),
+            self.pairs,
             recall=recall or self._nothing_closed,
             writer_of=self._new_writer,
             on_failure=self.failures.append,
@@ -199,10 +200,8 @@ def test_a_worker_that_ends_saves_what_it_has_learnt_commits_it_and_reads_no_mor
         worker.writers[0].may_open.set()
         await settle()
         await worker.shell.finish()
-        published = len(worker.writers[0].published)
         await worker.read_pairs(1, 3, start=3)
-        await settle()
-        assert len(worker.writers[0].published) == published
+        assert worker.pairs.positions.next_offset(0) == 3
         keys = [message.key for message in worker.writers[0].published]
         assert snapshot_key("default", "checkpoint").encode() in keys
         assert worker.delivery.committed == {PAIRS: 3}
