@@ -120,9 +120,10 @@ def expected_pairs(runs: Sequence[Sequence[TraceEvent | RunEnd]]) -> set[str]:
 
 
 def relearnt(messages: Sequence[PreferencePair | PairsEnd]) -> PreferenceLearner:
+    """What a learner makes of messages each of which comes once; so it keeps nothing to tell them by."""
     learner = PreferenceLearner()
     for message in messages:
-        learner.on_message(message)
+        learner.on_message(message, known_new=True)
     return learner
 
 
