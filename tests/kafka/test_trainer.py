@@ -120,9 +120,9 @@ def expected_pairs(runs: Sequence[Sequence[TraceEvent | RunEnd]]) -> set[str]:
 
 
 def relearnt(messages: Sequence[PreferencePair | PairsEnd]) -> PreferenceLearner:
-    """What a learner makes of messages each of which comes once; so it keeps nothing to tell them by."""
+    """What a learner makes of the messages, each once; so it keeps nothing to tell repetitions by."""
     learner = PreferenceLearner()
-    for message in messages:
+    for message in {encode(message): message for message in messages}.values():
         learner.on_message(message, known_new=True)
     return learner
 
