@@ -30,8 +30,6 @@ class RunSequence:
         self._remembered = remembered
         self._next: dict[str, int] = {}
         self._closed: OrderedDict[str, None] = OrderedDict()
-        self.ahead = 0
-        """Messages that were passed over because an earlier one of their run has not come."""
 
     def takes(self, message: PairMessage, nth: int) -> bool:
         """Whether the numbered message is the next of its run; if so, it is taken."""
@@ -42,7 +40,6 @@ class RunSequence:
             return False
         following = self._next.get(run, 0)
         if nth > following:
-            self.ahead += 1
             log.warning(
                 "pair %d of run %r came before pair %d, which was not sent; it will come again",
                 nth, message.run_id, following,

@@ -90,9 +90,6 @@ class InFlight:
         self._then: OrderedDict[int, Sequence[Callable[[], None]]] = OrderedDict()
         self._acknowledged: set[int] = set()
 
-    def __len__(self) -> int:
-        return len(self._then)
-
     def add(self, then: Sequence[Callable[[], None]]) -> int:
         """The token of a new send."""
         token = next(self._tokens)
