@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import click
 
-from streams.errors import BadInput, Fenced
+from streams.errors import BadInput, Fenced, NoBroker
 from streams.kafka.closed_runs import read_closed_runs
 from streams.kafka.incarnations import TopicMadeAgain, check_incarnations, topic_ids
 from streams.kafka.settings import Settings
@@ -29,7 +29,7 @@ from trainers.pair_processor import PairProcessors
 from trainers.pairing import PairingRules
 from trainers.relearn import base_of
 from trainers.trace_processor import TraceProcessor
-from tribrain.exit_codes import BAD_INPUT, FENCED
+from tribrain.exit_codes import BAD_INPUT, FAILED, FENCED
 
 log = logging.getLogger(__name__)
 
@@ -74,18 +74,27 @@ class TrainerWorker:
         group = f"{settings.topic_prefix}-trainer-{rules.model}"
         ids = await self._in_thread(lambda: topic_ids(settings, (settings.trace_topic, settings.pairs_topic)))
         await self._adopt(ids)
-        app = build_app(settings, group, self._shell(group, ids, fail), run_timeout_s=self._run_timeout_s)
+        shell = self._shell(group, ids, fail)
+        app = build_app(settings, group, shell, run_timeout_s=self._run_timeout_s)
         await app.start()
         click.echo(
             f"tribrain trainer: model {rules.model!r} learns from {settings.bootstrap_servers}", err=True
         )
-        watch = asyncio.ensure_future(self._watch_topics(ids, fail))
+        watch = asyncio.ensure_future(self._watch_topics(ids, shell))
         crashed = asyncio.ensure_future(app.wait_until_stopped())
         await asyncio.wait({asyncio.ensure_future(stop.wait()), crashed}, return_when=asyncio.FIRST_COMPLETED)
         watch.cancel()
-        await self._end_without_a_broker(stopped=stop.is_set())
-        await app.stop()
-        return self._exit_code(stopped=stop.is_set())
+        if not stop.is_set():
+            shell.first_error.fail(app.crash_reason or RuntimeError("Faust has ended by itself"))
+        with shell.first_error.failing():
+            await self._end_without_a_broker()
+        try:
+            await app.stop()
+        except Exception as error:
+            shell.first_error.fail(error)
+            # What could not be stopped would not let it end.
+            os._exit(self._exit_code())
+        return self._exit_code()
 
     def _shell(self, group: str, ids: Mapping[str, str], fail: Callable[[BaseException], None]) -> Shell:
         settings, rules = self._settings, self._rules
@@ -112,7 +121,7 @@ class TrainerWorker:
             on_failure=fail,
         )
 
-    async def _end_without_a_broker(self, *, stopped: bool) -> None:
+    async def _end_without_a_broker(self) -> None:
         """End at once if none answers: Faust would wait a minute for it, and end with its own tracebacks.
 
         Nothing is lost: whoever goes on learns again what no snapshot has.
@@ -127,7 +136,7 @@ class TrainerWorker:
                 err=True,
             )
             # Threads of the Kafka clients would not let it end.
-            os._exit(self._exit_code(stopped=stopped))
+            os._exit(self._exit_code())
 
     async def _adopt(self, ids: Mapping[str, str]) -> None:
         """Compare the stamps of the newest snapshots with the topics; see to what was made again.
@@ -170,28 +179,28 @@ class TrainerWorker:
         await writer.publish(checkpoint_message(base, topic), base_message(base, topic))
         await writer.close()
 
-    async def _watch_topics(self, ids: Mapping[str, str], fail: Callable[[BaseException], None]) -> None:
+    async def _watch_topics(self, ids: Mapping[str, str], shell: Shell) -> None:
         """Stop when a topic is made again under the running worker, whose offsets then mean nothing."""
-        while True:
-            await asyncio.sleep(_WATCH_EVERY_S)
-            try:
-                now = await self._in_thread(lambda: topic_ids(self._settings, ids, _BROKER_S))
-                check_incarnations(ids, now, "this trainer")
-            except TopicMadeAgain as error:
-                fail(error)
-            except BadInput as error:
-                log.debug("the topics could not be looked at: %s", error)
+        with shell.first_error.failing():
+            while True:
+                await asyncio.sleep(_WATCH_EVERY_S)
+                try:
+                    now = await self._in_thread(lambda: topic_ids(self._settings, ids, _BROKER_S))
+                except NoBroker as error:
+                    log.debug("the topics could not be looked at: %s", error)
+                else:
+                    check_incarnations(ids, now, "this trainer")
 
     def _writer(self, model: str) -> SnapshotWriter:
         return SnapshotWriter(self._settings, model)
 
-    def _exit_code(self, *, stopped: bool) -> int:
+    def _exit_code(self) -> int:
         if isinstance(self._failure, Fenced | BadInput):
             click.echo(f"tribrain: {self._failure}", err=True)
             return FENCED if isinstance(self._failure, Fenced) else BAD_INPUT
         if self._failure is not None:
             log.error("the trainer stopped at an error", exc_info=self._failure)
-        return 0 if stopped and self._failure is None else 1
+        return 0 if self._failure is None else FAILED
 
     @staticmethod
     async def _in_thread(work: Callable[[], _T]) -> _T:

@@ -38,13 +38,16 @@ def build_app(settings: Settings, group: str, shell: Shell, *, run_timeout_s: fl
 
     @app.agent(raw_topic(app, settings.trace_topic), name="pair-former")
     async def pair_former(stream: Any) -> None:
-        async for batch in delivery.batches(stream):
-            await shell.read_traces(batch)
+        # Faust would start an agent again that ends, and what it was given would be passed over.
+        with shell.first_error.failing():
+            async for batch in delivery.batches(stream):
+                await shell.read_traces(batch)
 
     @app.agent(raw_topic(app, settings.pairs_topic), name="learner")
     async def learner(stream: Any) -> None:
-        async for batch in delivery.batches(stream):
-            await shell.read_pairs(batch)
+        with shell.first_error.failing():
+            async for batch in delivery.batches(stream):
+                await shell.read_pairs(batch)
 
     @app.timer(interval=_TICK_EVERY_S, name="publications")
     async def publications() -> None:
@@ -56,12 +59,12 @@ def build_app(settings: Settings, group: str, shell: Shell, *, run_timeout_s: fl
 
     @app.timer(interval=silence.tick_s, name="silent-runs")
     async def silent_runs() -> None:
-        await silence.look()
+        with shell.first_error.failing():
+            await silence.look()
 
     async def finish() -> None:
-        try:
-            await shell.finish()
-        finally:
+        await shell.finish()
+        with shell.first_error.failing():
             await outbox.stop()
         await shell.commit()
 

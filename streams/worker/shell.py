@@ -6,8 +6,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -19,6 +18,7 @@ from streams.messages.contracts import RunClosed
 from streams.messages.stored import Outgoing
 from streams.worker.batches import Batch, BrokerAway, Delivery, Partition, Revoked
 from streams.worker.effects import Asynchronous, Effect, Open, PublishSnapshot, Recall, SaveCheckpoint, Send
+from streams.worker.first_error import FirstError
 from streams.worker.outbox import Outbox
 from streams.worker.pair_side import PairSide
 from streams.worker.stages import Writer
@@ -31,6 +31,8 @@ _MOST_WAITING_BYTES = 32 << 20
 _AGAIN_S = 1.0
 _LOOK_FOR_ROOM_S = 0.01
 _LAST_ANSWERS_S = 10.0
+_LONGEST_COMMIT_S = 15.0
+"""More than the delivery waits for a broker."""
 
 Side = TraceSide | PairSide
 
@@ -48,8 +50,8 @@ class Shell:
     """One worker's machines between its delivery, its outbox and its models' writers.
 
     ``recall`` tells how many partitions the trace topic has and which runs are closed; ``writer_of`` makes
-    the writer of a model. ``on_failure`` is called once, for an error that is no fault of a message; from
-    then on nothing is read, published or committed any more.
+    the writer of a model. ``on_failure`` is called once, for the first error that is no fault of a message;
+    from then on nothing is read, published or committed any more.
     """
 
     def __init__(
@@ -64,7 +66,8 @@ class Shell:
     ) -> None:
         self._settings = settings
         self._trace, self._pairs = trace, pairs
-        self._recall, self._writer_of, self._on_failure = recall, writer_of, on_failure
+        self._recall, self._writer_of = recall, writer_of
+        self.first_error = FirstError(on_failure)
         self._delivery: Delivery
         self._outbox: Outbox
         self._writers: dict[str, Writer] = {}
@@ -75,7 +78,6 @@ class Shell:
         self._sendings: dict[int, _Sending] = {}
         """Number of a message in the outbox to what it is part of."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self.has_failed = False
         self._is_ending = False
 
     def connect(self, delivery: Delivery, outbox: Outbox) -> None:
@@ -84,12 +86,13 @@ class Shell:
 
     def assigned(self, assignment: int, partitions: Iterable[Partition]) -> None:
         """The group has given this worker these partitions."""
-        self._owned = sorted(partitions)
-        topics = {topic for topic, _ in self._owned}
-        if self._settings.trace_topic in topics:
-            self._perform(self._trace, self._trace.assigned(assignment))
-        if self._settings.pairs_topic in topics:
-            self._perform(self._pairs, self._pairs.assigned(assignment))
+        with self.first_error.failing():
+            self._owned = sorted(partitions)
+            topics = {topic for topic, _ in self._owned}
+            if self._settings.trace_topic in topics:
+                self._perform(self._trace, self._trace.assigned(assignment))
+            if self._settings.pairs_topic in topics:
+                self._perform(self._pairs, self._pairs.assigned(assignment))
 
     def revoked(self) -> None:
         """The group has taken everything away."""
@@ -103,9 +106,9 @@ class Shell:
 
     async def read_traces(self, batch: Batch) -> None:
         """Form what a batch of the trace topic completes; returns when there is room for the next."""
-        if self.has_failed or self._is_ending:
+        if self.first_error.is_there or self._is_ending:
             return
-        with self._failing():
+        with self.first_error.failing():
             effects = self._trace.read(batch.assignment, batch.messages)
             reach("former.formed")
             self._perform(self._trace, effects)
@@ -113,9 +116,9 @@ class Shell:
 
     async def read_pairs(self, batch: Batch) -> None:
         """Learn a batch of the pairs topic; returns when there is room for the next."""
-        if self.has_failed or self._is_ending:
+        if self.first_error.is_there or self._is_ending:
             return
-        with self._failing():
+        with self.first_error.failing():
             effects = self._pairs.read(batch.assignment, batch.messages, _now_s())
             reach("learner.learnt")
             self._perform(self._pairs, effects)
@@ -123,17 +126,17 @@ class Shell:
 
     def tick(self) -> None:
         """Publish what is due by the clock; to be called often."""
-        with self._failing():
+        with self.first_error.failing():
             self._perform(self._pairs, self._pairs.tick(_now_s()))
 
     def silence(self, elapsed_s: float, timeout_s: float) -> None:
         """``elapsed_s`` seconds went by in which no trace event was left unread."""
-        with self._failing():
+        with self.first_error.failing():
             self._perform(self._trace, self._trace.tick(elapsed_s, timeout_s))
 
     def sent(self, numbers: Sequence[int]) -> None:
         """Kafka has these messages of the outbox."""
-        with self._failing():
+        with self.first_error.failing():
             for number in numbers:
                 sending = self._sendings.pop(number, None)
                 if sending is None:
@@ -146,7 +149,7 @@ class Shell:
     def failed(self, numbers: Sequence[int], error: Exception) -> None:
         """Kafka does not take these messages of the outbox; all of it is read again by whoever goes on."""
         if any(number in self._sendings for number in numbers):
-            self._fail(error)
+            self.first_error.fail(error)
 
     def next_trace_offset(self, partition: int) -> int | None:
         """Behind the last trace message that was handled; None where none was since the assignment."""
@@ -154,17 +157,23 @@ class Shell:
 
     async def commit(self) -> None:
         """Commit what has become safe."""
+        with self.first_error.failing():
+            await self._commit()
+
+    async def _commit(self) -> None:
         assignment = self._delivery.assignment
         for topic, side in (
             (self._settings.trace_topic, self._trace),
             (self._settings.pairs_topic, self._pairs),
         ):
             offsets = side.positions.to_commit()
-            if not offsets or self.has_failed:
+            if not offsets or self.first_error.is_there:
                 continue
             try:
-                await self._delivery.commit(assignment, {(topic, p): o for p, o in offsets.items()})
-            except (Revoked, BrokerAway):
+                # The thread that commits may have ended, and never answer.
+                async with asyncio.timeout(_LONGEST_COMMIT_S):
+                    await self._delivery.commit(assignment, {(topic, p): o for p, o in offsets.items()})
+            except (Revoked, BrokerAway, TimeoutError):
                 return  # nothing is lost: it is committed later, or read again by another
             if assignment == self._delivery.assignment:
                 side.positions.committed(offsets)
@@ -173,14 +182,14 @@ class Shell:
     async def finish(self) -> None:
         """Read nothing more, save what was learnt since the last checkpoints, and commit it."""
         self._is_ending = True
-        try:
+        with self.first_error.failing():
             await self._answers()
-            if not self.has_failed:
+            if not self.first_error.is_there:
                 self._perform(self._pairs, self._pairs.last_words())
                 await self._answers()
-                await self.commit()
-        finally:
-            for writer in self._writers.values():
+        await self.commit()
+        for writer in self._writers.values():
+            with self.first_error.failing():
                 await writer.close()
 
     async def _answers(self) -> None:
@@ -243,7 +252,7 @@ class Shell:
 
     async def _publish(self, assignment: int, model: str, messages: Sequence[Outgoing]) -> bool:
         """Whether the assignment is still the one by which this was asked for, and it is done."""
-        if assignment != self._delivery.assignment or self.has_failed:
+        if assignment != self._delivery.assignment or self.first_error.is_there:
             return False
         await self._writers[model].publish(*messages)
         reach("learner.snapshot-published")
@@ -251,7 +260,7 @@ class Shell:
 
     async def _room(self, side: Side) -> None:
         """Read nothing more of a topic while too much of it waits in memory."""
-        while not self.has_failed and (
+        while not self.first_error.is_there and (
             self._outbox.unsent_bytes > _MOST_UNSENT_BYTES or side.waiting_bytes > _MOST_WAITING_BYTES
         ):
             await asyncio.sleep(_LOOK_FOR_ROOM_S)
@@ -268,22 +277,10 @@ class Shell:
                 await asyncio.sleep(_AGAIN_S)
             except Exception as error:
                 if effect.assignment == self._delivery.assignment:
-                    self._fail(error)
+                    self.first_error.fail(error)
                 return
             else:
                 return
-
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            self._fail(error)
-
-    def _fail(self, error: BaseException) -> None:
-        if not self.has_failed:
-            self.has_failed = True
-            self._on_failure(error)
 
 
 def _encoded(effect: SaveCheckpoint, topic: str) -> tuple[Outgoing, float]:

@@ -36,8 +36,11 @@ class HeldDelivery:
 
     assignment: int = 1
     committed: dict[tuple[str, int], int] = field(default_factory=dict)
+    answer: Callable[[], Awaitable[None]] | None = None
 
     async def commit(self, assignment: int, offsets: Mapping[tuple[str, int], int]) -> None:
+        if self.answer is not None:
+            await self.answer()
         self.committed.update(offsets)
 
 
@@ -61,6 +64,7 @@ class Writer:
     def __init__(self, opened: list[Writer]) -> None:
         self.may_open = asyncio.Event()
         self.published: list[Outgoing] = []
+        self.is_closed = False
         self._opened = opened
 
     async def open(self) -> Recovery:
@@ -72,7 +76,7 @@ class Writer:
         self.published += messages
 
     async def close(self) -> None:
-        pass
+        self.is_closed = True
 
 
 class Worker:
@@ -221,5 +225,60 @@ def test_after_a_failure_nothing_is_committed() -> None:
         await worker.shell.commit()
         assert [str(error) for error in worker.failures] == ["the disk is full"]
         assert worker.delivery.committed == {}
+
+    asyncio.run(scenario())
+
+
+async def a_dead_thread_raises() -> None:
+    raise RuntimeError("Event loop is closed")
+
+
+async def a_dead_thread_never_answers() -> None:
+    await asyncio.Event().wait()
+
+
+async def worker_that_has_learnt() -> Worker:
+    worker = Worker()
+    worker.assign(1, PAIRS)
+    await worker.read_pairs(1, 3)
+    await settle()
+    worker.writers[0].may_open.set()
+    await settle()
+    return worker
+
+
+def test_a_commit_that_fails_at_the_end_is_said_and_the_writers_are_closed_all_the_same() -> None:
+    async def scenario() -> None:
+        worker = await worker_that_has_learnt()
+        worker.delivery.answer = a_dead_thread_raises
+        await worker.shell.finish()
+        assert [str(error) for error in worker.failures] == ["Event loop is closed"]
+        assert worker.writers[0].is_closed
+
+    asyncio.run(scenario())
+
+
+def test_a_commit_that_is_never_answered_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell_module, "_LONGEST_COMMIT_S", 0.0)
+
+    async def scenario() -> None:
+        worker = await worker_that_has_learnt()
+        worker.delivery.answer = a_dead_thread_never_answers
+        await worker.shell.finish()
+        assert worker.failures == []
+        assert worker.writers[0].is_closed
+
+    asyncio.run(scenario())
+
+
+def test_the_first_error_is_the_one_that_is_told() -> None:
+    async def scenario() -> None:
+        worker = await worker_that_has_learnt()
+        worker.delivery.answer = a_dead_thread_raises
+        with worker.shell.first_error.failing():
+            raise OSError("the disk is full")
+        worker.shell.first_error.fail(RuntimeError("a timer that ran into it"))
+        await worker.shell.finish()
+        assert [str(error) for error in worker.failures] == ["the disk is full"]
 
     asyncio.run(scenario())

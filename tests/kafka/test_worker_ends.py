@@ -1,0 +1,70 @@
+"""Whatever ends a part of a trainer ends the trainer, which then says why; its supervisor starts it again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from streams.kafka.incarnations import topic_ids
+from streams.kafka.settings import Settings
+from streams.worker.app import _Silence
+from streams.worker.batch_delivery import _Thread
+from streams.worker.batches import Inbox
+from tests.factories import run
+from tests.kafka.test_trainer import publish
+from tests.services import service
+from tribrain import trainer_worker
+
+_WAIT_S = 60.0
+CAUSE = "the first thing that went wrong"
+PATCH = pytest.MonkeyPatch()
+"""In the trainer's process, for as long as it lives."""
+
+
+def fail(*_: object) -> Any:
+    raise RuntimeError(CAUSE)
+
+
+def the_watch_of_its_topics() -> None:
+    answers = iter([topic_ids])
+
+    def once(*arguments: Any) -> Any:
+        return next(answers, fail)(*arguments)
+
+    PATCH.setattr(trainer_worker, "topic_ids", once)
+    PATCH.setattr(trainer_worker, "_WATCH_EVERY_S", 0.1)
+
+
+def an_agent() -> None:
+    PATCH.setattr(Inbox, "take", fail)
+
+
+def a_timer() -> None:
+    PATCH.setattr(_Silence, "look", fail)
+
+
+def the_thread_of_its_consumer() -> None:
+    """Faust ends it at any error of aiokafka that it does not know."""
+
+    async def crash(thread: _Thread, *_: object) -> dict[Any, list[Any]]:
+        if not thread.crashed:
+            await thread.app.crash(RuntimeError(CAUSE))
+            thread._crash(RuntimeError(CAUSE))
+        await asyncio.sleep(_WAIT_S)
+        return {}
+
+    PATCH.setattr(_Thread, "read_for", crash)
+
+
+@pytest.mark.parametrize(
+    "part", [the_watch_of_its_topics, an_agent, a_timer, the_thread_of_its_consumer], ids=lambda p: p.__name__
+)
+def test_what_ends_a_part_ends_the_trainer_and_is_said(settings: Settings, part: Callable[[], None]) -> None:
+    publish(settings, run([0.1, 0.9]))
+    with service(settings, "serve-trainer", "--run-timeout-s", "10", change=part) as worker:
+        assert worker.wait(_WAIT_S) == 1
+    assert "the trainer stopped at an error" in worker.said
+    assert worker.said.rstrip().endswith(f"RuntimeError: {CAUSE}")
