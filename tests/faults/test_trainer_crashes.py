@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
@@ -15,7 +17,7 @@ from streams.messages.contracts import RunEnd, TraceEvent
 from tests.factories import event
 from tests.faults.recovery import Recovery, check, recovery
 from tests.kafka.test_trainer import interleaved, publish, random_runs
-from tests.services import trainer
+from tests.services import Service, trainer
 
 _AT_ONCE = 4
 FAIL_POINTS = (
@@ -39,13 +41,15 @@ _TIMES_REACHED = {
 """Places that so short a life gets to this often at least; to the others, more than twenty times."""
 _PARTS = 24
 """In which the events come, since what comes at once is one step."""
+_LATER_EVERY_S = 2.0
+_LATER_RUNS = 60
 
 
 @dataclass(frozen=True)
 class Crash:
     """How a worker ended at one place, and what its successor made of it."""
 
-    exit_code: int
+    exit_code: int | None
     after: Recovery
 
 
@@ -59,9 +63,23 @@ def recover(kafka: str, place: str, occurrence: int) -> Crash:
     with trainer(settings, *often, TRIBRAIN_FAIL_POINT=f"{place}:{occurrence}") as worker:
         for start in range(0, len(messages), size):
             publish(settings, messages[start : start + size])
-        exit_code = worker.wait(60)
+        exit_code, later = killed(worker, settings)
     with trainer(settings):
-        return Crash(exit_code, recovery(settings, runs))
+        return Crash(exit_code, recovery(settings, runs + later))
+
+
+def killed(worker: Service, settings: Settings) -> tuple[int | None, list[list[TraceEvent | RunEnd]]]:
+    """The exit code, null where it did not end, and runs that were published until it did.
+
+    A worker that was slow has taken several parts for one, and has to come by its fail point yet.
+    """
+    later: list[list[TraceEvent | RunEnd]] = []
+    for number in range(_LATER_RUNS):
+        with suppress(subprocess.TimeoutExpired):
+            return worker.wait(_LATER_EVERY_S), later
+        later += random_runs(1, seed=number, prefix=f"later-{number}")
+        publish(settings, later[-1])
+    return worker.poll(), later
 
 
 def check_both(crash: Crash) -> None:
