@@ -56,11 +56,12 @@ class Admission:
         ``is_new`` says that it cannot be a repetition.
         """
         name, source = task_of(pair), pair.label_source
-        task = self.open.by_name.get(name)
-        past = self.past.find(name) if task is None else None
-        # Labels that are made while a run goes on are over with the run. People and judges speak later, too.
-        if past is not None and past.is_closed and source in LIVE_SOURCES:
-            return False
+        task, past = self.open.by_name.get(name), None
+        if task is None:
+            past = self.past.find(name)
+            # Labels made while a run goes on are over with the run. People and judges speak later, too.
+            if past is not None and past.is_closed and source in LIVE_SOURCES:
+                return False
         if pair.pair_id and not is_new and not self.known.note(name, pair.pair_id, self.remembered):
             return False
         slot = opened = -1
@@ -75,13 +76,14 @@ class Admission:
             counts, slot = task.counts, task.slot
         counts[source] = nth = counts.get(source, 0) + 1
         weight = pair.weight * self._share(pair, nth)
-        self.evidence.hear(judgement)
-        self.evidence.count_trusted(source, weight)
-        trusted_weight = self.evidence.trust(pair, weight)
-        plan, alone = self.rows.plan(read, at), self.evidence.critics_alone
-        known = len(self.rows.vocabulary.columns)
+        evidence, rows = self.evidence, self.rows
+        alone = evidence.critics_alone
+        if judgement is not None:
+            evidence.hear(judgement)
+        trusted_weight = evidence.learnt(pair, weight)
+        plan = rows.plan(read, at)
+        known = len(rows.vocabulary.columns)
         batch.pairs.append((at, plan, known, source, weight, trusted_weight, slot, opened, alone))
-        self.evidence.learnt(source)
         return True
 
     def take_again(self, pair: PreferencePair, batch: Batch, read: Read, at: int) -> None:

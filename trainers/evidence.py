@@ -56,21 +56,21 @@ class Evidence:
         if judgement is not None:
             self.audit.hear(judgement)
 
-    def count_trusted(self, source: LabelSource, weight: float) -> None:
-        """What people and validators weigh together is the limit of what all judges may."""
+    def learnt(self, pair: PreferencePair, weight: float) -> float:
+        """Count a pair that is learnt and would count ``weight`` as a person's; see ``trust``."""
+        source = pair.label_source
+        self.labels[source] = self.labels.get(source, 0) + 1
+        self.critics_alone = self.critics_alone and source == "critic"
+        # What people and validators weigh together is the limit of what all judges may.
         if source in TRUSTED_SOURCES:
             self.audit.trusted_weight += weight
+        return self.trust(pair, weight)
 
     def trust(self, pair: PreferencePair, weight: float) -> float:
         """What a pair counts, beside labels of people, that would count ``weight`` as a person's."""
         if pair.label_source == "proxy":
             return self.audit.weigh(pair, weight)
         return weight * SOURCE_WEIGHTS[pair.label_source]
-
-    def learnt(self, source: LabelSource) -> None:
-        """Count a pair that is learnt."""
-        self.labels[source] = self.labels.get(source, 0) + 1
-        self.critics_alone = self.critics_alone and source == "critic"
 
     def made_of(self) -> str:
         """The labels in words."""

@@ -110,9 +110,13 @@ class _OpenRun:
         """In the order of the iterations; ``taken`` gets what leaves ``_waiting``."""
         if event.iter_idx < self._next_iteration or event.iter_idx in self._waiting:
             return []
-        self._waiting[event.iter_idx] = event
         self._missing.discard(event.iter_idx)
-        pairs: list[PreferencePair] = []
+        if event.iter_idx == self._next_iteration and not self._waiting:
+            pairs = self.pairing.add(event)
+            self._next_iteration += 1
+            return pairs
+        self._waiting[event.iter_idx] = event
+        pairs = []
         while (following := self._waiting.pop(self._next_iteration, None)) is not None:
             taken.append(following)
             pairs += self.pairing.add(following)

@@ -5,7 +5,7 @@ The worker, the offline replay and the tests call this; it knows nothing of Kafk
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from streams.errors import BadInput
@@ -20,10 +20,11 @@ from trainers.pairing import PairingRules
 from trainers.sequence import RunSequence
 from trainers.unusable import NO_FAULT_OF_A_MESSAGE, letter_for
 
-_KEPT_MESSAGES = 1_000
-"""Messages after which the learner's state is copied, so that one that it cannot learn can be undone."""
+_KEPT_MESSAGES, _KEPT_BYTES = 5_000, 8 << 20
+"""Messages, and bytes of them, after which the learner's state is copied, so that one that it cannot learn
+can be undone."""
 
-_Read = tuple[StoredMessage, PairMessage]
+DecodedPair = tuple[StoredMessage, PairMessage]
 
 
 class PairProcessor:
@@ -93,7 +94,7 @@ class PairProcessor:
     def on_messages(self, messages: Sequence[StoredMessage]) -> list[Outgoing]:
         """Learn those that are this model's, in their order; what cannot be used becomes dead letters."""
         letters: list[Outgoing] = []
-        decoded: list[_Read] = []
+        decoded: list[DecodedPair] = []
         for message in messages:
             try:
                 decoded.append((message, decode_pair(message.value, message)))
@@ -101,29 +102,30 @@ class PairProcessor:
                 letters.append(letter_for(message, error, self._dead_letters_topic))
         return letters + [letter for _, letter in self.learn(decoded).dead_letters]
 
-    def learn(self, messages: Sequence[_Read]) -> Learnt:
+    def learn(self, messages: Sequence[DecodedPair]) -> Learnt:
         """Learn messages in their order: those of this model that come after its stamp, and once each.
 
         Whatever one of them raises is its own fault: it becomes a dead letter, and the model is as if it had
         never come.
         """
-        fresh = [read for read in messages if read[1].model == self._model and self._is_news(*read)]
+        fresh, numbered = self._news_among(messages)
         if not fresh:
             return Learnt(0, changed=False)
         before = self._learner.version
         letters = []
         try:
-            self._learner.on_messages([d for _, d in fresh], [m.number is not None for m, _ in fresh])
-            self._since += fresh
+            self._learner.on_messages([decoded for _, decoded in fresh], numbered)
+            self._keep(message for message, _ in fresh)
         except NO_FAULT_OF_A_MESSAGE:
             raise
         except Exception:
-            letters = self._learn_one_by_one(fresh)
-        self._keep_a_copy_now_and_then()
-        pairs = sum(isinstance(decoded, PreferencePair) for _, decoded in fresh)
+            letters = self._learn_one_by_one(fresh, numbered)
+        if len(self._since) >= _KEPT_MESSAGES or self._since_bytes >= _KEPT_BYTES:
+            self._start_from(self._learner)
+        pairs = sum([type(decoded) is PreferencePair for _, decoded in fresh])
         # A number that was taken is part of the state, also where the learner made nothing of the pair.
-        numbered = any(message.number is not None for message, _ in fresh)
-        return Learnt(pairs, changed=numbered or self._learner.version != before, dead_letters=letters)
+        changed = True in numbered or self._learner.version != before
+        return Learnt(pairs, changed=changed, dead_letters=letters)
 
     def take_snapshot(self) -> Outgoing | None:
         """What is served, for the snapshots topic; None where it holds all that was learnt."""
@@ -149,35 +151,47 @@ class PairProcessor:
             state={**self._learner.state(), "runs": self._sequence.state()},
         )
 
-    def _is_news(self, message: StoredMessage, decoded: PairMessage) -> bool:
-        """Whether it lies behind the stamp, and is no repetition by its number. Both are noted."""
-        offsets = self._consumed.setdefault(message.topic, {})
-        partition = str(message.partition)
-        if message.offset < offsets.get(partition, 0):
-            return False
-        offsets[partition] = message.offset + 1
-        number = message.number
-        return number is None or self._sequence.takes(decoded, number)
+    def _news_among(self, messages: Sequence[DecodedPair]) -> tuple[list[DecodedPair], list[bool]]:
+        """Those of this model that lie behind the stamp and are no repetitions by their numbers, and whether
+        each has one. Offsets and numbers are noted."""
+        fresh: list[DecodedPair] = []
+        numbered: list[bool] = []
+        for read in messages:
+            message, decoded = read
+            if decoded.model != self._model:
+                continue
+            offsets, partition = self._consumed.setdefault(message.topic, {}), str(message.partition)
+            if message.offset < offsets.get(partition, 0):
+                continue
+            offsets[partition] = message.offset + 1
+            number = message.number
+            if number is None or self._sequence.takes(decoded, number):
+                fresh.append(read)
+                numbered.append(number is not None)
+        return fresh, numbered
 
     def _start_from(self, learner: PreferenceLearner) -> None:
         self._learner = learner
         self._copy: dict[str, Any] = learner.state()
-        self._since: list[_Read] = []
+        self._since: list[StoredMessage] = []
         """Learnt since the copy."""
+        self._since_bytes = 0
 
-    def _keep_a_copy_now_and_then(self) -> None:
-        if len(self._since) >= _KEPT_MESSAGES:
-            self._start_from(self._learner)
+    def _keep(self, messages: Iterable[StoredMessage]) -> None:
+        for message in messages:
+            self._since.append(message)
+            self._since_bytes += len(message.value)
 
-    def _learn_one_by_one(self, fresh: Sequence[_Read]) -> list[tuple[StoredMessage, Outgoing]]:
+    def _learn_one_by_one(
+        self, fresh: Sequence[DecodedPair], numbered: Sequence[bool]
+    ) -> list[tuple[StoredMessage, Outgoing]]:
         """Learn again all but those that raise; the learner may have stopped in the middle of one."""
         self._go_back()
         letters = []
-        for read in fresh:
-            message, decoded = read
+        for (message, decoded), has_number in zip(fresh, numbered, strict=True):
             try:
-                self._learner.on_messages([decoded], [message.number is not None])
-                self._since.append(read)
+                self._learner.on_messages([decoded], [has_number])
+                self._keep([message])
             except NO_FAULT_OF_A_MESSAGE:
                 raise
             except Exception as error:
@@ -189,8 +203,10 @@ class PairProcessor:
 
     def _go_back(self) -> None:
         self._learner = PreferenceLearner.from_state(self._model, self._copy)
-        numbered = [message.number is not None for message, _ in self._since]
-        self._learner.on_messages([decoded for _, decoded in self._since], numbered)
+        self._learner.on_messages(
+            [decode_pair(message.value, message) for message in self._since],
+            [message.number is not None for message in self._since],
+        )
 
     def _served(self) -> RewardSnapshot:
         return self._learner.snapshot(self._consumed, self.topic_ids, self._base)
@@ -245,7 +261,7 @@ class PairProcessors:
         )
         processor.restore(recovery.checkpoint, recovery.published)
 
-    def learn(self, model: str, messages: Sequence[_Read]) -> Learnt:
+    def learn(self, model: str, messages: Sequence[DecodedPair]) -> Learnt:
         """Learn messages of a model that is restored."""
         return self._by_model[model].learn(messages)
 

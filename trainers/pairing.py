@@ -20,10 +20,14 @@ from typing import Any
 
 from msgspec import Struct
 
+from streams.errors import BadInput
 from streams.messages.contracts import LabelSource, PairStrategy, PreferencePair, TraceEvent
+from streams.messages.limits import MAX_ID_CHARS
 
 _LONGEST_NAME = 64
 """Characters of a value after which a reward model is called."""
+LONGEST_MODEL = MAX_ID_CHARS - 1 - _LONGEST_NAME
+"""Characters of a reward model's name, which leaves room for such a value."""
 LIVE_SOURCES: tuple[LabelSource, ...] = ("critic", "outcome")
 
 
@@ -42,6 +46,12 @@ class PairingRules:
     top_k: int = 1
     model: str = "default"
     model_by: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.model) <= LONGEST_MODEL:
+            raise BadInput(
+                f"the reward model's name has {len(self.model)} characters; expected 1 to {LONGEST_MODEL}"
+            )
 
     def model_of(self, event: TraceEvent) -> str:
         """The reward model that learns from the run of this event.
@@ -133,12 +143,12 @@ class RunPairing:
             self.model,
             self.task_id,
             self.n_candidates,
-            *(s.mark() for s in self._sources),
+            [source.mark() for source in self._sources],
         )
 
     def back_to(self, mark: tuple[Any, ...]) -> None:
         """Be as at the time of the mark, whatever was added since."""
-        self._sources, self.model, self.task_id, self.n_candidates, *marks = mark
+        self._sources, self.model, self.task_id, self.n_candidates, marks = mark
         for source, its_mark in zip(self._sources, marks, strict=True):
             source.back_to(its_mark)
 
@@ -162,6 +172,7 @@ class _SourcePairing:
         self._rules = rules
         self._model = model
         self._source = source
+        self._meta = {"mode": rules.strategy}
         self._top: tuple[_Ranked, ...] = ()
         # Both only grow, so that a mark is their lengths.
         self._rest: list[_Ranked] = []
@@ -176,6 +187,8 @@ class _SourcePairing:
         best = sorted((*self._top, ranked))
         self._top = tuple(best[: self._rules.top_k])
         outside = best[self._rules.top_k :]
+        if not outside:
+            return []
         self._rest += outside
         return self._form([(chosen, rejected) for rejected in outside for chosen in self._top])
 
@@ -225,10 +238,9 @@ class _SourcePairing:
 
     def _pair(self, chosen: _Ranked, rejected: _Ranked) -> PreferencePair:
         best, other = chosen[2], rejected[2]
-        strategy = self._rules.strategy
-        identity = f"{best.run_id}\0{strategy}\0{self._source}\0{best.iter_idx}\0{other.iter_idx}"
+        identity = f"{best.run_id}\0{self._rules.strategy}\0{self._source}\0{best.iter_idx}\0{other.iter_idx}"
         return PreferencePair(
-            pair_id=hashlib.sha256(identity.encode()).hexdigest()[:32],
+            pair_id=hashlib.blake2b(identity.encode(), digest_size=16).hexdigest(),
             run_id=best.run_id,
             task_id=best.task_id,
             model=self._model,
@@ -246,5 +258,5 @@ class _SourcePairing:
             context=best.context,
             chosen_context=best.own_context,
             rejected_context=other.own_context,
-            meta={"mode": strategy},
+            meta=self._meta,
         )

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from streams.errors import BadInput
 from streams.messages.checkpoints import Recovery
-from streams.messages.codec import ContractError, decode_pair, encode, sealed
+from streams.messages.codec import encode, sealed
 from streams.messages.contracts import Checkpoint, RewardSnapshot
 from streams.messages.held import Held
 from streams.messages.stored import StoredMessage
 from trainers.estimators import Recipe
 from trainers.pair_processor import PairProcessor
-from trainers.pairing import PairingRules
 
 Published = RewardSnapshot | Checkpoint
 
@@ -72,52 +71,6 @@ def one_log(held: Held) -> OneLog:
     return OneLog(of_today, base, len(snapshots) - len(of_today), held)
 
 
-@dataclass(frozen=True, slots=True)
-class Relearnt:
-    """A model that was learnt again from ``messages``; ``identical`` is null without anything to compare."""
-
-    snapshot: bytes
-    messages: Sequence[StoredMessage]
-    identical: bool | None
-
-
-def by_model(messages: Iterable[StoredMessage], rules: PairingRules) -> dict[str, list[StoredMessage]]:
-    """The messages of the pairs topic that the models of ``rules`` learn, in their order."""
-    models: dict[str, list[StoredMessage]] = {}
-    for message in messages:
-        try:
-            model = decode_pair(message.value, message.source).model
-        except ContractError:
-            continue  # a dead letter, and no pair
-        if rules.learns(model):
-            models.setdefault(model, []).append(message)
-    return models
-
-
-def learn_again(
-    messages: Sequence[StoredMessage],
-    model: str,
-    log: OneLog | None,
-    topic: str,
-    recipe: Recipe | None = None,
-) -> Relearnt:
-    """One model from its messages of the pairs topic ``topic``.
-
-    ``recipe`` is for a model of which nothing is published. Else the messages are learnt up to the newest
-    snapshot's stamp, and the result is compared with it.
-    """
-    if log is not None:
-        (verdict,) = relearn(messages, [log.newest], topic, log)
-        if verdict.relearnt is not None:
-            stamp = _stamp(log.newest, topic)
-            learnt = [m for m in messages if m.offset < stamp.get(str(m.partition), 0)]
-            return Relearnt(verdict.relearnt, learnt, verdict.identical)
-    learner = PairProcessor(model, snapshots_topic="", dead_letters_topic="", recipe=recipe)
-    for batch in _batches(messages):
-        learner.on_messages(batch)
-    return Relearnt(learner.snapshot(), messages, None if log is None else False)
-
-
 def base_of(recovery: Recovery, model: str, recipe: Recipe | None) -> Checkpoint:
     """The newest checkpoint as that from which a pairs topic that was made again is learnt, sealed.
 
@@ -142,7 +95,7 @@ def base_of(recovery: Recovery, model: str, recipe: Recipe | None) -> Checkpoint
 
 def learn_up_to(messages: Iterable[StoredMessage], version: int, log: OneLog) -> Checkpoint | None:
     """The model of this version, learnt again from the pairs topic; None where there never was one."""
-    learner = _like(log)
+    learner = learner_of(log)
     for message in messages:
         learner.on_message(message)
         if learner.version == version:
@@ -158,15 +111,15 @@ def relearn(
     ``published`` is of ``log``, in the order of their stamps (``in_order``), in which the verdicts come, too.
     """
     published = list(published)
-    stamps = {(int(partition), end) for each in published for partition, end in _stamp(each, topic).items()}
+    stamps = {(int(partition), end) for each in published for partition, end in stamp_of(each, topic).items()}
     waiting = iter(published)
     following = next(waiting, None)
-    learner = _like(log)
-    for batch in _batches(messages, stamps):
+    learner = learner_of(log)
+    for batch in batches(messages, stamps):
         if following is None:
             return
         learner.on_messages(batch)
-        while following is not None and learner.consumed.get(topic, {}) == _stamp(following, topic):
+        while following is not None and learner.consumed.get(topic, {}) == stamp_of(following, topic):
             learner.topic_ids = dict(following.topic_ids)  # a trace topic made again changes no pair
             yield Verdict(following, _again(learner, following))
             following = next(waiting, None)
@@ -175,7 +128,7 @@ def relearn(
         following = next(waiting, None)
 
 
-def _batches(
+def batches(
     messages: Iterable[StoredMessage], ends: Collection[tuple[int, int]] = ()
 ) -> Iterator[list[StoredMessage]]:
     """Lists for the learner; one ends before each of ``ends``, partition and offset."""
@@ -191,7 +144,7 @@ def _batches(
 
 def in_order(published: Iterable[Published], topic: str) -> list[Published]:
     """By how far they have read."""
-    return sorted(published, key=lambda each: sum(_stamp(each, topic).values()))
+    return sorted(published, key=lambda each: sum(stamp_of(each, topic).values()))
 
 
 def _again(learner: PairProcessor, published: Published) -> bytes:
@@ -200,7 +153,7 @@ def _again(learner: PairProcessor, published: Published) -> bytes:
     return encode(sealed(learner.checkpoint()))
 
 
-def _like(log: OneLog) -> PairProcessor:
+def learner_of(log: OneLog) -> PairProcessor:
     """What learns as the learner of this log did, from its beginning."""
     learner = PairProcessor(
         log.newest.model,
@@ -223,5 +176,6 @@ def _recipe_of(snapshot: RewardSnapshot) -> Recipe:
         ) from None
 
 
-def _stamp(published: Published, topic: str) -> Mapping[str, int]:
+def stamp_of(published: Published, topic: str) -> Mapping[str, int]:
+    """How far the topic had been read, partition to offset."""
     return published.consumed.get(topic, {})

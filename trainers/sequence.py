@@ -12,9 +12,10 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
-from streams.messages.contracts import PairMessage, PairsEnd, PreferencePair
+from streams.messages.contracts import PairMessage, PreferencePair, Rollback
 
 log = logging.getLogger(__name__)
 
@@ -29,23 +30,27 @@ class RunSequence:
     def __init__(self, remembered: int = REMEMBERED_RUNS) -> None:
         self._remembered = remembered
         self._next: dict[str, int] = {}
+        self._gaps: set[str] = set()
+        """Runs of which a number ahead has come, which is said once."""
         self._closed: OrderedDict[str, None] = OrderedDict()
 
     def takes(self, message: PairMessage, nth: int) -> bool:
         """Whether the numbered message is the next of its run; if so, it is taken."""
-        if not isinstance(message, PreferencePair | PairsEnd):
+        if isinstance(message, Rollback):
             return True
         run = _hash(message.run_id)
         if run in self._closed:
             return False
         following = self._next.get(run, 0)
-        if nth > following:
-            log.warning(
-                "pair %d of run %r came before pair %d, which was not sent; it will come again",
-                nth, message.run_id, following,
-            )  # fmt: skip
         if nth != following:
+            if nth > following and run not in self._gaps:
+                self._gaps.add(run)
+                log.warning(
+                    "pair %d of run %r came before pair %d, which was not sent; it will come again",
+                    nth, message.run_id, following,
+                )  # fmt: skip
             return False
+        self._gaps.discard(run)
         if isinstance(message, PreferencePair):
             self._next[run] = nth + 1
         else:
@@ -68,5 +73,6 @@ class RunSequence:
         return sequence
 
 
+@lru_cache(maxsize=4096)  # pairs of a run come together
 def _hash(run_id: str) -> str:
     return hashlib.blake2b(run_id.encode(), digest_size=8).hexdigest()

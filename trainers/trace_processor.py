@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streams.messages.codec import decode_trace, encode
-from streams.messages.contracts import RunClosed
+from streams.messages.codec import decode_trace, encode, encode_formed
+from streams.messages.contracts import RunClosed, TraceMessage
 from streams.messages.stored import Outgoing, StoredMessage, number_header
 from streams.worker.stages import TraceStep
 from trainers.former import Formed, NotUsable, PairFormer
@@ -42,13 +42,15 @@ class TraceProcessor:
         self._without_beginning: dict[str, list[StoredMessage]] = {}
         self.partitions: int | None = None
 
-    def on_message(self, message: StoredMessage) -> TraceStep:
+    def on_message(self, message: StoredMessage, event: TraceMessage | None = None) -> TraceStep:
         """The pairs that this event completes, or a dead letter, or the event for its own partition.
+
+        ``event`` is the message decoded, where the caller has it.
 
         Whatever a message raises is its own fault: it becomes a dead letter, and nothing else changes.
         """
         try:
-            event = decode_trace(message.value, message)
+            event = event or decode_trace(message.value, message)
             run_id = event.run_id
             home = self._home(run_id)
             if home not in (None, message.partition):
@@ -94,19 +96,21 @@ class TraceProcessor:
         if not self._former.is_open(run_id) and formed.closed is None:
             return TraceStep()  # a repetition of a run that is closed
         outgoing = [
-            Outgoing(self._pairs_topic, pair.model.encode(), encode(pair), (number_header(nth),))
+            Outgoing(self._pairs_topic, pair.model.encode(), encode_formed(pair), (number_header(nth),))
             for nth, pair in enumerate(formed.pairs, start=formed.first)
         ]
         if formed.end is not None:
             end = formed.end
             outgoing.append(
-                Outgoing(self._pairs_topic, end.model.encode(), encode(end), (number_header(end.n_pairs),))
+                Outgoing(
+                    self._pairs_topic, end.model.encode(), encode_formed(end), (number_header(end.n_pairs),)
+                )
             )
         mark = formed.closed
         if mark is None:
             return TraceStep(run_id, outgoing)
         key = f"{mark.model}/{run_id}".encode()
-        return TraceStep(run_id, outgoing, Outgoing(self._closed_runs_topic, key, encode(mark)))
+        return TraceStep(run_id, outgoing, Outgoing(self._closed_runs_topic, key, encode_formed(mark)))
 
     def _note(self, run_id: str, message: StoredMessage) -> None:
         """Keep what waits for its run's beginning, since it may have to become dead letters."""

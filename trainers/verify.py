@@ -145,7 +145,7 @@ def _replayed(trace: Iterable[StoredMessage], rules: PairingRules, pairs_topic: 
         else:
             known = traces.first.get(event.run_id, event.iter_idx)
             traces.first[event.run_id] = min(known, event.iter_idx)
-        for outgoing in former.on_message(stored).outgoing:
+        for outgoing in former.on_message(stored, event).outgoing:
             if outgoing.topic == pairs_topic:
                 message = decode_pair(outgoing.value, "replay")
                 traces.by_model.setdefault(message.model, _Pairs()).add(message, _name(message, stored))

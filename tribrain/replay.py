@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,21 +15,22 @@ from rich.progress import SpinnerColumn, TextColumn
 
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
-from streams.messages.codec import decode_snapshot, encode
+from streams.messages.codec import decode_snapshot
 from streams.messages.contracts import PairStrategy
-from streams.messages.files import missing_ends, read_trace
 from streams.messages.selection import Selection, select_pairs, select_runs
 from streams.messages.stored import StoredMessage
 from trainers.estimators import LearnerName, Recipe
 from trainers.pairing import PairingRules
-from trainers.trace_processor import TraceProcessor
 from tribrain import options
 from tribrain.output import progress, write_output
 
 if TYPE_CHECKING:
-    from trainers.relearn import OneLog, Relearnt
+    from trainers.relearn import OneLog
+    from trainers.replay import Replayed
 
 _CONNECT_S = 5.0
+_SHOWN_EVERY = 500
+"""Messages between two moves of the progress display, which costs as much as some of them."""
 
 
 @click.command(epilog="Example: tribrain replay --bootstrap-servers 127.0.0.1:9092 --out replayed")
@@ -100,7 +101,7 @@ def replay(
     each model. Exit code 1 where a model differs.
     """
     # Not at the top: what learns takes a second to load, and --help needs none of it.
-    from trainers.relearn import by_model, learn_again
+    from trainers.replay import form_again, learn_again, read_files
 
     if traces and (since is not None or until is not None):
         raise BadInput(
@@ -128,9 +129,12 @@ def replay(
         counter = bar.add_task("messages", total=None)
 
         def counted(messages: Iterable[StoredMessage]) -> Iterator[StoredMessage]:
-            for message in messages:
-                bar.advance(counter)
+            n = 0
+            for n, message in enumerate(messages, start=1):
+                if n % _SHOWN_EVERY == 0:
+                    bar.advance(counter, _SHOWN_EVERY)
                 yield message
+            bar.advance(counter, n % _SHOWN_EVERY)
 
         def read(topic: str) -> Iterator[StoredMessage]:
             from streams.kafka.reader import read_topic
@@ -138,17 +142,16 @@ def replay(
             return opened.enter_context(closing(read_topic(settings, topic)))
 
         if traces:
-            lines = list(_numbered(_trace_lines(traces), settings.trace_topic))
-            pairs = _form(lambda: counted(lines), selection, rules, settings)
+            lines, events = read_files(traces, settings.trace_topic)
+            chosen = select_runs(lambda: counted(lines), selection)
+            pairs = list(form_again(chosen, rules, settings.pairs_topic, events))
         elif source == "trace":
-            pairs = _form(lambda: counted(read(settings.trace_topic)), selection, rules, settings)
+            chosen = select_runs(lambda: counted(read(settings.trace_topic)), selection)
+            pairs = list(form_again(chosen, rules, settings.pairs_topic))
         else:
             logs = _logs_within(settings, selection)
             pairs = list(select_pairs(counted(read(settings.pairs_topic)), selection))
-        replayed = {
-            name: learn_again(messages, name, logs.get(name), settings.pairs_topic, recipe)
-            for name, messages in by_model(pairs, rules).items()
-        }
+        replayed = learn_again(pairs, rules, settings.pairs_topic, logs, recipe)
     if not any(decode_snapshot(one.snapshot, "replayed").version for one in replayed.values()):
         raise BadInput(
             "nothing to replay: no event formed a pair; check the topics, the traces or the bounds"
@@ -183,39 +186,7 @@ def _logs_within(settings: Settings, selection: Selection) -> dict[str, OneLog]:
     return logs
 
 
-def _form(
-    read: Callable[[], Iterable[StoredMessage]],
-    selection: Selection,
-    rules: PairingRules,
-    settings: Settings,
-) -> list[StoredMessage]:
-    former = TraceProcessor(
-        rules,
-        trace_topic=settings.trace_topic,
-        pairs_topic=settings.pairs_topic,
-        dead_letters_topic=settings.dead_letters_topic,
-    )
-    formed = (
-        outgoing.value
-        for message in select_runs(read, selection)
-        for outgoing in former.on_message(message).outgoing
-        if outgoing.topic == settings.pairs_topic
-    )
-    return list(_numbered(formed, settings.pairs_topic))
-
-
-def _trace_lines(traces: Iterable[Path]) -> Iterator[bytes]:
-    for path in traces:
-        events = read_trace(path)
-        yield from map(encode, (*events, *missing_ends(events)))
-
-
-def _numbered(values: Iterable[bytes], topic: str) -> Iterator[StoredMessage]:
-    for offset, value in enumerate(values):
-        yield StoredMessage(topic=topic, partition=0, offset=offset, timestamp_ms=0, key=None, value=value)
-
-
-def _say(replayed: Mapping[str, Relearnt], out: Path, *, many: bool, as_json: bool) -> None:
+def _say(replayed: Mapping[str, Replayed], out: Path, *, many: bool, as_json: bool) -> None:
     figures = {}
     for name, one in replayed.items():
         model = decode_snapshot(one.snapshot, "replayed")

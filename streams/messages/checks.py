@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -28,8 +29,8 @@ _LONGEST_PATH = 200
 def is_tame(message: Any) -> bool:
     """Whether what is free in form is nested no deeper than allowed, and its integers have 64 bits."""
     kind = type(message)
-    for name in _FREE.get(kind, ()):
-        part = getattr(message, name)
+    parts_of = _PARTS_OF.get(kind)
+    for part in parts_of(message) if parts_of else (message.extras,):
         if part and not _are_tame(part.values(), MAX_DEPTH):
             return False
     if kind is TraceEvent:
@@ -38,7 +39,7 @@ def is_tame(message: Any) -> bool:
                 return False
             if result.extras and not _are_tame(result.extras.values(), MAX_DEPTH):
                 return False
-    return not message.extras or _are_tame(message.extras.values(), MAX_DEPTH)
+    return True
 
 
 def _are_tame(values: Iterable[Any], depth: int) -> bool:
@@ -205,3 +206,4 @@ _FREE: dict[type, tuple[str, ...]] = {
     FinetuneEvent: ("details",),
     Candidate: ("context", "candidate_context"),
 }
+_PARTS_OF = {kind: attrgetter(*names, "extras") for kind, names in _FREE.items()}

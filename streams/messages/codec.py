@@ -72,6 +72,7 @@ __all__ = [
     "decode_text_pair",
     "decode_trace",
     "encode",
+    "encode_formed",
     "feature_hash",
     "json_schema",
     "sealed",
@@ -232,6 +233,17 @@ def encode(message: Message) -> bytes:
     return raw
 
 
+def encode_formed(message: PreferencePair | PairsEnd | RunClosed) -> bytes:
+    """``encode`` of what was formed of decoded events, whose bounds keep it within its own.
+
+    Raises ContractError for a pair that is too large.
+    """
+    if isinstance(message, PreferencePair) and not _has_flat_contexts(message):
+        return encode(message)
+    raw = _write(message)
+    return raw if len(raw) <= MAX_PAIR_BYTES else encode(message)
+
+
 def checksum(snapshot: Sealed) -> str:
     """SHA-256 (hex) of the snapshot's bytes with an empty checksum. Raises ContractError."""
     try:
@@ -263,17 +275,17 @@ def _sha256(snapshot: dict[str, Any]) -> str:
 def _decode(raw: bytes, source: object, accepted: _Format) -> Any:
     if len(raw) > accepted.max_bytes:
         _check_size(raw, source, accepted)
-    decode = accepted.decoders[0][1]
-    for beginning, decode_it in accepted.decoders:
+    message = None
+    for beginning, decode in accepted.decoders:
         if raw.startswith(beginning):
-            decode = decode_it
+            try:
+                found = decode(raw)
+                # A second field of this name may have followed the first.
+                message = found if found.schema == found.SCHEMA and is_tame(found) else None
+            except _UNREADABLE:
+                pass
             break
-    try:
-        message = decode(raw)
-        as_written_here = message.schema == message.SCHEMA and is_tame(message)
-    except _UNREADABLE:
-        as_written_here = False
-    if not as_written_here:
+    if message is None:
         message = _converted(_loaded(raw, source, accepted), source, accepted)
     check(message, source)
     return message
@@ -308,16 +320,21 @@ def _converted(obj: dict[str, Any], source: object, accepted: _Format) -> Any:
 
 def _is_as_it_should_be(pair: PreferencePair) -> bool:
     """Whether the pair is within all bounds, and such that msgspec writes it as orjson would, but faster."""
-    if pair.extras or not _TEXTS.issuperset(map(type, pair.meta.values())):
+    if pair.extras or not _TEXTS.issuperset(map(type, pair.meta.values())) or not _has_flat_contexts(pair):
         return False
-    for context in (pair.context, pair.chosen_context, pair.rejected_context):
-        if context and not _FLAT.issuperset(map(type, context.values())):
-            return False
     try:
         msgspec.convert(pair, _PairAgain, from_attributes=True)
     except msgspec.ValidationError:
         return False
     return pair.schema == pair.SCHEMA
+
+
+def _has_flat_contexts(pair: PreferencePair) -> bool:
+    """Whether no context holds a list or an object, whose numbers msgspec may write otherwise than orjson."""
+    for context in (pair.context, pair.chosen_context, pair.rejected_context):
+        if context and not _FLAT.issuperset(map(type, context.values())):
+            return False
+    return True
 
 
 def _check_size(raw: bytes, source: object, accepted: _Format) -> None:

@@ -20,23 +20,24 @@ from streams.messages.contracts import (
     Candidate,
     PairMessage,
     RewardSnapshot,
-    RunClosed,
     RunEnd,
     TextSnapshot,
     TraceEvent,
+    TraceMessage,
 )
 
 
-def read_trace(path: Path) -> list[TraceEvent | RunEnd]:
-    """The events of a ``trace.jsonl`` in the order of the file. Raises BadInput; an empty trace is one.
-
-    Lines that a pair former wrote (the file may be a dump of the topic) are left out.
-    """
-    messages = (decode_trace(line, source) for line, source in _lines(path, "trace"))
-    return [message for message in messages if not isinstance(message, RunClosed)]
+def read_trace(path: Path) -> list[TraceMessage]:
+    """The events of a ``trace.jsonl`` in the order of the file. Raises BadInput; an empty trace is one."""
+    return [message for _, message in read_trace_lines(path)]
 
 
-def missing_ends(messages: Iterable[TraceEvent | RunEnd]) -> list[RunEnd]:
+def read_trace_lines(path: Path) -> list[tuple[bytes, TraceMessage]]:
+    """As ``read_trace``, each event with its line."""
+    return [(line, decode_trace(line, source)) for line, source in _lines(path, "trace")]
+
+
+def missing_ends(messages: Iterable[TraceMessage]) -> list[RunEnd]:
     """The ends of the runs that have none, in the order in which the runs begin."""
     events: dict[str, list[TraceEvent]] = {}
     ended = set()

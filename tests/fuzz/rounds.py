@@ -30,6 +30,8 @@ def run_round(seed: int) -> None:
     again = form([message for message in traced if message.offset not in formed.refused])
     assert not again.refused
     assert again.pairs == formed.pairs, "a refused event left something behind"
+    for pair in formed.pairs:
+        assert encode(decode_pair(pair.value, "formed")) == pair.value, "formed out of bounds"
 
     real = [outgoing.value for outgoing in formed.pairs] + votes(events, seed)
     mutator = Mutator(random, real)

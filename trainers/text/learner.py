@@ -226,11 +226,9 @@ class TextLearner:
 
     def _learn(self, pair: PreferencePair, share: float) -> None:
         weight = pair.weight * share
-        self._evidence.count_trusted(pair.label_source, weight)
         if self.labels.keys() == {"critic"} and pair.label_source != "critic":
             self._weights.temper(SOURCE_WEIGHTS["critic"])
-        self._evidence.learnt(pair.label_source)
-        trusted = self._evidence.trust(pair, weight)
+        trusted = self._evidence.learnt(pair, weight)
         chosen, rejected = grams(pair.chosen_prompt), grams(pair.rejected_prompt)
         self._terms.see(chosen)
         self._terms.see(rejected)
