@@ -18,6 +18,7 @@ from trainers.learner import PreferenceLearner
 from trainers.pair_processor import PairProcessor, PairProcessors
 from trainers.pairing import PairingRules
 from trainers.relearn import one_log, relearn
+from trainers.sequence import RunSequence
 from trainers.trace_processor import TraceProcessor
 
 HOME = partition_of(b"run-a", 4)
@@ -238,3 +239,13 @@ def test_a_topic_that_is_still_the_same_is_read_from_the_stamp() -> None:
     for message in messages:
         after.on_message(message)
     assert decode_snapshot(after.snapshot(), "test").labels == {"human": 20}
+
+
+def test_a_gap_in_the_numbers_of_a_run_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    sequence = RunSequence()
+    one = pair({"a.b": 0.9}, {"a.b": 0.2}, run_id="run-a")
+    assert not any(sequence.takes(one, nth) for nth in (3, 4, 5))
+    assert len(caplog.records) == 1
+    assert sequence.takes(one, 0)
+    assert not sequence.takes(one, 2)
+    assert len(caplog.records) == 2
