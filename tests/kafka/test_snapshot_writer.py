@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from streams.errors import BadInput, Fenced
 from streams.kafka.settings import Settings, no_broker_answers
 from streams.kafka.topics import create_topics
+from streams.kafka.transactions import producer_that_timed_out
 from streams.local_broker.apache_kafka import LocalBroker
 from streams.local_broker.jars import KafkaJars
 from streams.messages.checkpoints import Recovery, checkpoint_message
 from streams.messages.codec import encode
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.stored import Outgoing
-from streams.snapshots import writer as snapshot_writer
+from streams.snapshots import fenced_writer
 from streams.snapshots.feed import SnapshotFeed, read_latest_snapshot
 from streams.snapshots.writer import SnapshotWriter
 from tests.factories import pair, run
@@ -79,7 +81,7 @@ def test_an_older_writer_is_fenced_off_and_what_it_writes_is_never_seen(settings
 def test_a_broker_that_goes_away_while_a_writer_opens_is_said_to_be_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(snapshot_writer, "has_transactions", lambda settings: True)  # it was there for this
+    monkeypatch.setattr(fenced_writer, "has_transactions", lambda settings: True)  # it was there for this
     settings = Settings(bootstrap_servers="127.0.0.1:1")
     with pytest.raises(BadInput) as ended:
         asyncio.run(SnapshotWriter(settings, "default").open())
@@ -145,6 +147,150 @@ def test_a_writer_that_kafka_has_forgotten_writes_over_nobody(forgetful: Setting
 
     asyncio.run(scenario())
     assert getattr(latest(forgetful, "taken"), "version", None) == 2
+
+
+@pytest.fixture
+def impatient(kafka_jars: KafkaJars, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """A broker that ends a transaction after half a second, as it does after 30 in an outage."""
+    monkeypatch.setattr(fenced_writer, "_TRANSACTION_TIMEOUT_MS", 500)
+    soon = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "100"}
+    with LocalBroker(kafka_jars, properties=soon) as broker:
+        settings = Settings(bootstrap_servers=broker.bootstrap_servers)
+        create_topics(settings)
+        yield settings
+
+
+class Outage:
+    """Once one thing is sent, its writer hears nothing for longer than a transaction may last."""
+
+    def __init__(self, writer: SnapshotWriter, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._writer, self._settings, self._is_over = writer._writer, settings, False
+        self._send = writer._writer._send
+        monkeypatch.setattr(writer._writer, "_send", self.send)
+
+    async def send(self, *arguments: Any) -> None:
+        await self._send(*arguments)
+        if not self._is_over:
+            self._is_over = True
+            await asyncio.to_thread(wait_until, self._has_timed_out, 30)
+            await self.meanwhile()
+
+    async def meanwhile(self) -> None:
+        """What others do then."""
+
+    def _has_timed_out(self) -> bool:
+        return producer_that_timed_out(self._settings, self._writer.transactional_id) is not None
+
+
+def test_an_outage_longer_than_a_transaction_is_no_takeover(
+    impatient: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        writer = SnapshotWriter(impatient, "default")
+        await writer.open()
+        await writer.publish(snapshot(impatient, 1))
+        Outage(writer, impatient, monkeypatch)
+        await writer.publish(snapshot(impatient, 2))
+        await writer.publish(snapshot(impatient, 3))
+        await writer.close()
+
+    asyncio.run(scenario())
+    assert "its writer opens again" in caplog.text
+    assert getattr(latest(impatient), "version", None) == 3
+
+
+def test_who_was_taken_over_in_an_outage_publishes_nothing_and_fences_nobody_off(
+    impatient: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        older, newer = SnapshotWriter(impatient, "default"), SnapshotWriter(impatient, "default")
+        await older.open()
+        outage = Outage(older, impatient, monkeypatch)
+        monkeypatch.setattr(outage, "meanwhile", newer.open)
+        with pytest.raises(Fenced, match="another trainer has taken over model 'default'"):
+            await older.publish(snapshot(impatient, 9))
+        await newer.publish(snapshot(impatient, 2))
+        await older.close()
+        await newer.close()
+
+    asyncio.run(scenario())
+    assert getattr(latest(impatient), "version", None) == 2
+
+
+def test_who_is_taken_over_while_it_opens_again_publishes_nothing(
+    impatient: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        older, newer = SnapshotWriter(impatient, "default"), SnapshotWriter(impatient, "default")
+        await older.open()
+        Outage(older, impatient, monkeypatch)
+        start = older._writer._start
+
+        async def start_too_late() -> None:
+            await newer.open()
+            await start()
+
+        monkeypatch.setattr(older._writer, "_start", start_too_late)
+        with pytest.raises(Fenced, match="another trainer has taken over model 'default'"):
+            await older.publish(snapshot(impatient, 9))
+        await older.close()
+        await newer.close()
+
+    asyncio.run(scenario())
+    assert latest(impatient) is None
+
+
+def test_a_writer_that_is_closed_while_it_opens_again_leaves_its_successor_alone(
+    impatient: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in one worker, after the rebalance that follows the outage."""
+
+    async def scenario() -> None:
+        older, newer = SnapshotWriter(impatient, "default"), SnapshotWriter(impatient, "default")
+        await older.open()
+        Outage(older, impatient, monkeypatch)
+        opens_again, never = asyncio.Event(), asyncio.Event()
+
+        async def start_late() -> None:
+            opens_again.set()
+            await never.wait()
+
+        monkeypatch.setattr(older._writer, "_start", start_late)
+        publishing = asyncio.ensure_future(older.publish(snapshot(impatient, 9)))
+        await opens_again.wait()
+        await older.close()
+        await newer.open()
+        with pytest.raises(Fenced, match="was closed while it opened again"):
+            await publishing
+        await newer.publish(snapshot(impatient, 2))
+        await newer.close()
+
+    asyncio.run(scenario())
+    assert getattr(latest(impatient), "version", None) == 2
+
+
+def test_a_successor_that_gave_up_a_transaction_is_no_outage(settings: Settings) -> None:
+    """Its abort looks like that of a time-out; but nothing of the older writer was under way."""
+
+    async def scenario() -> None:
+        older, newer = SnapshotWriter(settings, "default"), SnapshotWriter(settings, "default")
+        await older.open()
+        await older.publish(snapshot(settings, 1))
+        await newer.open()
+        producer = newer._writer._producer
+        assert producer is not None
+        await producer.begin_transaction()
+        await producer.send_and_wait(settings.snapshots_topic, b"{}", b"any")
+        await producer.abort_transaction()
+        assert producer_that_timed_out(settings, newer._writer.transactional_id) is not None
+        with pytest.raises(Fenced):
+            await older.publish(snapshot(settings, 9))
+        await newer.publish(snapshot(settings, 2))
+        await older.close()
+        await newer.close()
+
+    asyncio.run(scenario())
+    assert getattr(latest(settings), "version", None) == 2
 
 
 def test_a_trainer_that_was_idle_for_so_long_learns_on(forgetful: Settings) -> None:

@@ -1,0 +1,258 @@
+"""The one writer of a reward model's messages on the snapshots topic.
+
+Two learners of the same model must never both publish: a paused one that wakes up would overwrite what its
+successor has learnt. Kafka does the fencing. Opening the writer makes every older one with the same
+``transactional.id`` useless, and only then are the newest messages read, so nothing can be written between
+the reading and the first publication. Readers are ``read_committed``.
+
+Kafka also fences off a writer whose transaction was open for longer than its time-out, as in an outage. That
+is told from a successor by what the coordinator says of the producer, before anyone is fenced off: it is one
+epoch ahead, by the abort, and two where another has been opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
+
+from streams.errors import BadInput, Fenced, NoBroker
+from streams.fail_points import reach
+from streams.kafka.settings import Settings, no_broker_answers
+from streams.kafka.topics import has_transactions
+from streams.kafka.transactions import Producer, producer_that_timed_out
+from streams.messages.limits import MAX_SNAPSHOT_BYTES, topic_bytes
+from streams.messages.stored import Outgoing
+from streams.snapshots.newest import Decoder, read_newest
+
+log = logging.getLogger(__name__)
+
+_READ_S = 30.0
+_TRANSACTION_TIMEOUT_MS = 30_000
+_AGAIN_S = 1.0
+_CLOSE_S = 5.0
+"""aiokafka would ask a broker that is away for ever."""
+
+_T = TypeVar("_T")
+
+
+class _TimedOut(Exception):
+    """The transaction of this producer was open for too long, and no other has been opened since."""
+
+    def __init__(self, producer: Producer) -> None:
+        self.producer = producer
+
+
+class FencedWriter:
+    """Publishes what one learner of ``model`` makes, and reads the newest of it.
+
+    ``decoders`` are the keys of which it is the only writer; it is known by the first. ``compression`` is
+    Kafka's, which aiokafka does on the event loop. librdkafka's in-memory broker has no fencing, so on it
+    there is none.
+    """
+
+    def __init__(
+        self, settings: Settings, model: str, decoders: Mapping[str, Decoder[Any]], compression: str | None
+    ) -> None:
+        self._settings = settings
+        self._model = model
+        self._name = next(iter(decoders))
+        self._compression = compression
+        self._decoders = {key.encode(): decoder for key, decoder in decoders.items()}
+        self._producer: AIOKafkaProducer | None = None
+        self._transactional = True
+        self._newest: dict[bytes, bytes] = {}
+        self._opening_again: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    async def open(self) -> dict[str, Any]:
+        """Fence off every older writer, then read: key to what its newest message holds, where it has one.
+
+        May be called again after ``close``. Raises BadInput where the broker stays silent.
+        """
+        self._is_closed = False
+        await self._start()
+        return await self._read()
+
+    async def _start(self) -> None:
+        await self._stop()
+        self._transactional = await asyncio.to_thread(has_transactions, self._settings)
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._settings.bootstrap_servers,
+            acks="all",
+            enable_idempotence=True,
+            compression_type=self._compression,
+            max_request_size=topic_bytes(MAX_SNAPSHOT_BYTES),
+            transactional_id=self.transactional_id if self._transactional else None,
+            transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
+        )
+        try:
+            await producer.start()
+        except asyncio.CancelledError:
+            await self._end(producer)
+            raise
+        except KafkaError as error:
+            await producer.stop()
+            if isinstance(error, KafkaConnectionError) or error.retriable:
+                raise no_broker_answers(self._settings) from None
+            raise BadInput(f"the snapshots of model {self._model!r} cannot be written: {error}") from None
+        self._producer = producer
+
+    async def _read(self) -> dict[str, Any]:
+        newest = await asyncio.to_thread(read_newest, self._settings, self._decoders, _READ_S)
+        self._newest = {key: message.value for key, (message, _) in newest.items()}
+        return {key.decode(): decoded for key, (_, decoded) in newest.items()}
+
+    async def publish(self, *messages: Outgoing) -> None:
+        """Publish all or none, and wait until Kafka has committed them.
+
+        Raises Fenced where another writer has opened, and BadInput for what the topic cannot take.
+        """
+        for message in messages:
+            if len(message.value) > MAX_SNAPSHOT_BYTES:
+                raise BadInput(
+                    f"a message of model {self._model!r} has {len(message.value)} bytes, and topic "
+                    f"{message.topic!r} takes {MAX_SNAPSHOT_BYTES}; give the model fewer critics or contexts"
+                )
+        while True:
+            try:
+                await self._commit(messages)
+                break
+            except _TimedOut as error:
+                await self._unless_closed(self._open_after_time_out(error.producer))
+            except KafkaError as error:
+                # An outage has a class of its own. This is aiokafka's word for a sender that has ended.
+                if type(error) is not KafkaError:
+                    raise
+                await self._unless_closed(self._open_again(messages))
+        self._newest |= self._of_own_keys(messages)
+
+    async def close(self) -> None:
+        """Give up writing, within seconds also while the broker is away. May be called twice.
+
+        What ``publish`` still has under way ends with it, and fences off none that is opened afterwards.
+        """
+        self._is_closed = True
+        if self._opening_again is not None:
+            self._opening_again.cancel()
+            await asyncio.wait({self._opening_again})
+        await self._stop()
+
+    async def _stop(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await self._end(producer)
+
+    @staticmethod
+    async def _end(producer: AIOKafkaProducer) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(producer.stop(), _CLOSE_S)
+
+    @property
+    def transactional_id(self) -> str:
+        return f"{self._settings.topic_prefix}.{self._name}"
+
+    async def _commit(self, messages: tuple[Outgoing, ...]) -> None:
+        if self._producer is None:
+            raise RuntimeError("open() comes before publish()")
+        if not self._transactional:
+            await self._send(self._producer, messages)
+            return
+        manager = self._producer._txn_manager
+        own: Producer = manager.producer_id, manager.producer_epoch
+        has_begun = False
+        try:
+            async with self._producer.transaction():
+                try:
+                    await self._send(self._producer, messages)
+                except ProducerFenced:
+                    # Kafka had it; that is forgotten when the transaction ends.
+                    has_begun = bool(manager.txn_partitions)
+                    raise
+                has_begun = True
+                reach("learner.snapshot-sent")
+        except ProducerFenced:
+            if has_begun and await self._when_there(self._has_timed_out, own):
+                raise _TimedOut(own) from None
+            raise self._fenced() from None
+
+    async def _has_timed_out(self, own: Producer) -> bool:
+        """Whether nobody was opened since this writer, whose transaction Kafka has begun.
+
+        One that was committed, its answer lost, has not timed out: then what it wrote would be the newest.
+        """
+        found = await asyncio.to_thread(producer_that_timed_out, self._settings, self.transactional_id)
+        if found != own:
+            return False
+        before = self._newest
+        await self._read()
+        return self._newest == before
+
+    async def _open_after_time_out(self, own: Producer) -> None:
+        log.warning(
+            "Kafka was away for longer than a transaction of model %r may last; its writer opens again",
+            self._model,
+        )
+        before = self._newest
+        await self._when_there(self._start)
+        assert self._producer is not None
+        manager = self._producer._txn_manager
+        await self._when_there(self._read)
+        # One that was opened in between is the epoch that is missing.
+        if (manager.producer_id, manager.producer_epoch) != (own[0], own[1] + 2) or self._newest != before:
+            raise self._fenced()
+
+    async def _when_there(self, ask: Callable[..., Awaitable[_T]], *arguments: Any) -> _T:
+        """A broker that is away is waited for, as aiokafka does."""
+        while True:
+            try:
+                return await ask(*arguments)
+            except NoBroker as error:
+                log.warning("the writer of model %r waits for the broker: %s", self._model, error)
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _unless_closed(self, opening: Coroutine[Any, Any, None]) -> None:
+        task = self._opening_again = asyncio.ensure_future(opening)
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not self._is_closed:
+                raise
+            raise Fenced(f"the writer of model {self._model!r} was closed while it opened again") from None
+        finally:
+            self._opening_again = None
+
+    async def _open_again(self, messages: tuple[Outgoing, ...]) -> None:
+        """Kafka forgets a writer that has written nothing for a week (``transactional.id.expiration.ms``).
+
+        Whoever took over meanwhile may be forgotten, too, but not what it has published.
+        """
+        log.warning(
+            "Kafka knows the writer of model %r no more, as after a week; it opens again", self._model
+        )
+        before, sent = self._newest, self._of_own_keys(messages)
+        await self._start()
+        await self._read()
+        if any(value not in (before.get(key), sent.get(key)) for key, value in self._newest.items()):
+            raise self._fenced()
+
+    def _fenced(self) -> Fenced:
+        return Fenced(
+            f"another trainer has taken over model {self._model!r}; this one publishes nothing more"
+        )
+
+    def _of_own_keys(self, messages: tuple[Outgoing, ...]) -> dict[bytes, bytes]:
+        return {m.key: m.value for m in messages if m.key is not None and m.key in self._decoders}
+
+    @staticmethod
+    async def _send(producer: AIOKafkaProducer, messages: tuple[Outgoing, ...]) -> None:
+        sent = [
+            await producer.send(m.topic, value=m.value, key=m.key, headers=list(m.headers) or None)
+            for m in messages
+        ]
+        await asyncio.gather(*sent)
