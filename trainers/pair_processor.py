@@ -165,7 +165,7 @@ class PairProcessor:
                 continue
             offsets[partition] = message.offset + 1
             number = message.number
-            if number is None or self._sequence.takes(decoded, number):
+            if number is None or self._sequence.takes(decoded, number, message.rules if number == 0 else b""):
                 fresh.append(read)
                 numbered.append(number is not None)
         return fresh, numbered

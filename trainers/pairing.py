@@ -53,6 +53,11 @@ class PairingRules:
                 f"the reward model's name has {len(self.model)} characters; expected 1 to {LONGEST_MODEL}"
             )
 
+    @property
+    def as_text(self) -> str:
+        """What decides which pairs a run has; the same text, the same pairs in the same order."""
+        return f"{self.strategy} {self.min_gap!r} {self.top_k}"
+
     def model_of(self, event: TraceEvent) -> str:
         """The reward model that learns from the run of this event.
 

@@ -30,19 +30,33 @@ class RunSequence:
     def __init__(self, remembered: int = REMEMBERED_RUNS) -> None:
         self._remembered = remembered
         self._next: dict[str, int] = {}
+        self._rules: dict[str, str] = {}
+        """By which the pairs of each open run were formed that were taken."""
+        self._other_rules: set[str] = set()
+        """Open runs that are formed again by other rules."""
         self._gaps: set[str] = set()
         """Runs of which a number ahead has come, which is said once."""
         self._closed: OrderedDict[str, None] = OrderedDict()
 
-    def takes(self, message: PairMessage, nth: int) -> bool:
-        """Whether the numbered message is the next of its run; if so, it is taken."""
+    def takes(self, message: PairMessage, nth: int, rules: bytes = b"") -> bool:
+        """Whether the numbered message is the next of its run; if so, it is taken.
+
+        ``rules`` is by what its former forms pairs, and counts with the number 0. Where it restarts with
+        others while a run is open, its numbers stand for other pairs: of such a run nothing more is taken but
+        its end.
+        """
         if isinstance(message, Rollback):
             return True
         run = _hash(message.run_id)
         if run in self._closed:
             return False
         following = self._next.get(run, 0)
-        if nth != following:
+        if nth == 0:
+            self._compare_rules(run, message.run_id, rules.decode(errors="replace"), begun=following > 0)
+        if run in self._other_rules:
+            if isinstance(message, PreferencePair):
+                return False
+        elif nth != following:
             if nth > following and run not in self._gaps:
                 self._gaps.add(run)
                 log.warning(
@@ -55,6 +69,8 @@ class RunSequence:
             self._next[run] = nth + 1
         else:
             self._next.pop(run, None)
+            self._rules.pop(run, None)
+            self._other_rules.discard(run)
             self._closed[run] = None
             if len(self._closed) > self._remembered:
                 self._closed.popitem(last=False)
@@ -62,15 +78,34 @@ class RunSequence:
 
     def state(self) -> dict[str, Any]:
         """All of it, as JSON values."""
-        return {"next": dict(self._next), "closed": list(self._closed)}
+        return {
+            "next": dict(self._next),
+            "rules": dict(self._rules),
+            "other_rules": sorted(self._other_rules),
+            "closed": list(self._closed),
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], remembered: int = REMEMBERED_RUNS) -> RunSequence:
         """The sequence that had this state."""
         sequence = cls(remembered)
         sequence._next = dict(state["next"])
+        sequence._rules = dict(state["rules"])
+        sequence._other_rules = set(state["other_rules"])
         sequence._closed = OrderedDict.fromkeys(state["closed"])
         return sequence
+
+    def _compare_rules(self, run: str, run_id: str, rules: str, *, begun: bool) -> None:
+        if not begun or self._rules.get(run) == rules:
+            self._rules[run] = rules
+            self._other_rules.discard(run)
+        elif run not in self._other_rules:
+            self._other_rules.add(run)
+            log.warning(
+                "run %r was begun with pairs formed by %r, and is formed again by %r: its later pairs are "
+                "passed over",
+                run_id, self._rules.get(run), rules,
+            )  # fmt: skip
 
 
 @lru_cache(maxsize=4096)  # pairs of a run come together

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from streams.messages.codec import decode_trace, encode, encode_formed
 from streams.messages.contracts import RunClosed, TraceMessage
-from streams.messages.stored import Outgoing, StoredMessage, number_header
+from streams.messages.stored import Outgoing, StoredMessage, number_headers
 from streams.worker.stages import TraceStep
 from trainers.former import Formed, NotUsable, PairFormer
 from trainers.pairing import PairingRules
@@ -35,6 +35,7 @@ class TraceProcessor:
         closed_runs_topic: str = "",
     ) -> None:
         self._former = PairFormer(rules)
+        self._rules = rules.as_text.encode()
         self._trace_topic = trace_topic
         self._pairs_topic = pairs_topic
         self._dead_letters_topic = dead_letters_topic
@@ -96,14 +97,19 @@ class TraceProcessor:
         if not self._former.is_open(run_id) and formed.closed is None:
             return TraceStep()  # a repetition of a run that is closed
         outgoing = [
-            Outgoing(self._pairs_topic, pair.model.encode(), encode_formed(pair), (number_header(nth),))
+            Outgoing(
+                self._pairs_topic, pair.model.encode(), encode_formed(pair), number_headers(nth, self._rules)
+            )
             for nth, pair in enumerate(formed.pairs, start=formed.first)
         ]
         if formed.end is not None:
             end = formed.end
             outgoing.append(
                 Outgoing(
-                    self._pairs_topic, end.model.encode(), encode_formed(end), (number_header(end.n_pairs),)
+                    self._pairs_topic,
+                    end.model.encode(),
+                    encode_formed(end),
+                    number_headers(end.n_pairs, self._rules),
                 )
             )
         mark = formed.closed

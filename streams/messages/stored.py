@@ -13,7 +13,7 @@ import msgspec
 Headers = tuple[tuple[str, bytes], ...]
 """Names and values, in their order."""
 
-_NUMBER = "nth"
+_NUMBER, _RULES = "nth", "rules"
 
 
 class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,15 +45,22 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
                 return int(value) if value.isdigit() and len(value) < 20 else None
         return None
 
+    @property
+    def rules(self) -> bytes:
+        """By which rules its run's pairs were formed; with the first pair of a run alone."""
+        return next((value for name, value in self.headers if name == _RULES), b"")
+
     def without_number(self) -> StoredMessage:
         """As if it came from elsewhere; so it can be learnt after later pairs of its run."""
         others = tuple(header for header in self.headers if header[0] != _NUMBER)
         return msgspec.structs.replace(self, headers=others)
 
 
-def number_header(number: int) -> tuple[str, bytes]:
-    """The header that ``StoredMessage.number`` reads."""
-    return _NUMBER, b"%d" % number
+def number_headers(number: int, rules: bytes) -> Headers:
+    """The headers that ``StoredMessage.number`` and ``StoredMessage.rules`` read."""
+    if number:
+        return ((_NUMBER, b"%d" % number),)
+    return (_NUMBER, b"0"), (_RULES, rules)
 
 
 class Outgoing(msgspec.Struct, frozen=True):

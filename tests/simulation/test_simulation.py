@@ -62,8 +62,8 @@ def a_memory_for_so_many_open_runs_and_no_more(patch: pytest.MonkeyPatch) -> Non
     """Which forgets how far it has come in the run that began first."""
     takes = RunSequence.takes
 
-    def forgetting(sequence: RunSequence, message: PairMessage, nth: int) -> bool:
-        taken = takes(sequence, message, nth)
+    def forgetting(sequence: RunSequence, message: PairMessage, nth: int, rules: bytes) -> bool:
+        taken = takes(sequence, message, nth, rules)
         while len(sequence._next) > 3:
             del sequence._next[next(iter(sequence._next))]
         return taken

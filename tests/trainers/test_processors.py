@@ -11,7 +11,7 @@ from streams.kafka.partitions import partition_of
 from streams.messages.checkpoints import Recovery
 from streams.messages.codec import decode_pair, decode_snapshot, encode, sealed
 from streams.messages.contracts import Checkpoint, Message, PairMessage, PairsEnd, PreferencePair
-from streams.messages.stored import Outgoing, StoredMessage, number_header
+from streams.messages.stored import Outgoing, StoredMessage, number_headers
 from tests.factories import event, pair, run
 from tests.states import held
 from trainers.learner import PreferenceLearner
@@ -198,7 +198,7 @@ def test_an_error_that_is_no_fault_of_a_message_stops_the_learner(monkeypatch: p
 
 def test_a_numbered_pair_is_learnt_in_its_turn_and_once() -> None:
     pairs = [
-        replace(message, headers=(number_header(n),))
+        replace(message, headers=number_headers(n, b"rules"))
         for n, message in enumerate(stored([pair_of_run(n) for n in range(4)], topic="pairs"))
     ]
     processor = processor_with("first", None)
@@ -249,3 +249,32 @@ def test_a_gap_in_the_numbers_of_a_run_is_said_once(caplog: pytest.LogCaptureFix
     assert sequence.takes(one, 0)
     assert not sequence.takes(one, 2)
     assert len(caplog.records) == 2
+
+
+def test_a_run_that_is_formed_again_by_other_rules_has_no_pair_twice() -> None:
+    one = pair({"a.b": 0.9}, {"a.b": 0.2}, run_id="run-a")
+    end = PairsEnd(run_id="run-a", task_id="t", n_pairs=3, n_candidates=2)
+    sequence = RunSequence()
+    assert [sequence.takes(one, nth, b"top 1") for nth in (0, 1)] == [True, True]
+    sequence = RunSequence.from_state(sequence.state())
+    assert not any(sequence.takes(one, nth, b"top 2") for nth in (0, 1, 2, 3))
+    sequence = RunSequence.from_state(sequence.state())
+    assert not sequence.takes(one, 2, b""), "a pair of other rules took the place of one"
+    assert sequence.takes(end, 4)
+    assert not sequence.takes(end, 4)
+
+
+def test_a_run_that_is_formed_again_by_its_own_rules_goes_on() -> None:
+    one = pair({"a.b": 0.9}, {"a.b": 0.2}, run_id="run-a")
+    sequence = RunSequence()
+    assert sequence.takes(one, 0, b"top 1")
+    assert not sequence.takes(one, 0, b"top 2")
+    assert [sequence.takes(one, nth, b"top 1" if nth == 0 else b"") for nth in (0, 1)] == [False, True]
+
+
+def test_a_former_says_with_the_first_pair_by_which_rules_it_forms() -> None:
+    rules = PairingRules(top_k=2, min_gap=0.1)
+    former = TraceProcessor(rules, trace_topic="trace", pairs_topic="pairs", dead_letters_topic="dead")
+    first, *others = fed(former, stored(run([0.1, 0.9, 0.5])))
+    assert first.headers == (("nth", b"0"), ("rules", b"best_vs_rest 0.1 2"))
+    assert [other.headers for other in others] == [(("nth", b"%d" % n),) for n in (1, 2)]

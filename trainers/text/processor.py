@@ -80,7 +80,7 @@ class TextProcessor:
             return
         offsets[partition] = message.offset + 1
         number = message.number
-        if number is None or self._sequence.takes(pair, number):
+        if number is None or self._sequence.takes(pair, number, message.rules if number == 0 else b""):
             self._learner.on_message(pair)
 
     def take_snapshot(self) -> Outgoing | None:
