@@ -16,6 +16,7 @@ from streams.messages.stored import Outgoing, StoredMessage
 from streams.worker.stages import Learnt
 from trainers.estimators import Recipe
 from trainers.learner import PreferenceLearner
+from trainers.other_version import reading_state_of
 from trainers.pairing import PairingRules
 from trainers.sequence import RunSequence
 from trainers.unusable import NO_FAULT_OF_A_MESSAGE, letter_for
@@ -77,7 +78,8 @@ class PairProcessor:
         if checkpoint is not None:
             learner = PreferenceLearner.from_state(self._model, checkpoint.state)
             self._check_recipe(learner.recipe, checkpoint.version)
-            self._sequence = RunSequence.from_state(checkpoint.state["runs"])
+            with reading_state_of(f"version {checkpoint.version} of model {self._model!r}"):
+                self._sequence = RunSequence.from_state(checkpoint.state["runs"])
             self._consumed = {
                 topic: dict(offsets)
                 for topic, offsets in checkpoint.consumed.items()

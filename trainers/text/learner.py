@@ -14,11 +14,11 @@ from typing import Any
 
 import orjson
 
-from streams.errors import BadInput
 from streams.messages.codec import sealed
 from streams.messages.contracts import TRUSTED_SOURCES, PairMessage, PairsEnd, PreferencePair, TextSnapshot
 from trainers.evidence import Evidence
 from trainers.lora.texts import task_of_text
+from trainers.other_version import reading_state_of
 from trainers.pair_weights import SOURCE_WEIGHTS, task_of, weight_of_each, weight_of_nth
 from trainers.pairing import LIVE_SOURCES
 from trainers.proxies import judgement_of
@@ -126,18 +126,13 @@ class TextLearner:
         learner.version = snapshot.version
         learner._terms, learner._weights = open_state(snapshot)
         state = snapshot.learner
-        try:
+        with reading_state_of(f"version {snapshot.version} of text model {snapshot.model!r}"):
             learner.equal_texts = state["equal_texts"]
             learner._evidence = Evidence.from_state(state)
             learner._past = PastTasks.from_state(state["past"])
             learner._known = KnownPairs.from_state(state["known"])
             learner._open = {name: OpenTexts.from_state(saved) for name, saved in state["open"].items()}
             learner._waiting_characters = sum(task.characters for task in learner._open.values())
-        except (KeyError, TypeError, IndexError) as error:
-            raise BadInput(
-                f"version {snapshot.version} of text model {snapshot.model!r} was written by another version "
-                f"of TriBrain, whose learner this one cannot continue ({error}); give another --model"
-            ) from None
         return learner
 
     def _take(self, pair: PreferencePair) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from streams.messages.codec import ContractError, decode_pair, encode
 from streams.messages.contracts import TextSnapshot, snapshot_key
 from streams.messages.stored import Outgoing, StoredMessage
+from trainers.other_version import reading_state_of
 from trainers.sequence import RunSequence
 from trainers.text.learner import TextLearner
 
@@ -61,7 +62,8 @@ class TextProcessor:
         Raises BadInput for the state of another version of TriBrain.
         """
         self._learner = TextLearner.from_snapshot(snapshot)
-        self._sequence = RunSequence.from_state(snapshot.learner["runs"], _REMEMBERED_RUNS)
+        with reading_state_of(f"version {snapshot.version} of text model {snapshot.model!r}"):
+            self._sequence = RunSequence.from_state(snapshot.learner["runs"], _REMEMBERED_RUNS)
         self._consumed = {topic: dict(offsets) for topic, offsets in snapshot.consumed.items()}
         self._published_version = self._learner.version
 
