@@ -47,7 +47,7 @@ test: $(LORA_READY)
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-faults: $(READY)
-	$(BIN)/pytest -m "long or not long" tests/simulation tests/faults tests/fuzz
+	$(BIN)/pytest -n 2 --dist loadfile -m "long or not long" tests/simulation tests/faults tests/fuzz
 
 bench: $(READY) $(PEERS_READY)
 	$(BIN)/python -m tests.bench --events 9000 --repeat 5 --peers-python $(PEERS)/bin/python --write
