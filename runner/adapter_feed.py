@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from runner.feed_errors import FeedErrors
 from runner.interfaces import Matrix, Vector
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
@@ -77,7 +78,8 @@ class AdapterFeed:
     where the base model lies, if not where the adapter says. ``cache`` holds fetched adapters by the hash of
     their files. ``refused`` counts by reason what was not taken: of snapshots as ``FeedOf`` does, of adapters
     ``damaged``, ``missing``, ``store away`` (which is tried again) and ``unfit`` (of another base or shape,
-    or without the packages of the extra). The one in use stays.
+    or without the packages of the extra). The one in use stays. ``errors`` counts what nobody expects, which
+    is tried again, too, and with ``silent_s`` it tells whether ``latest`` can be out of date.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class AdapterFeed:
         self.name = NAME
         self._cache, self._base, self._try_again_s = cache, base, try_again_s
         self._refused: Counter[str] = Counter()
+        self._errors = FeedErrors("the adapter", try_again_s)
         self._scorer: TextReward | None = None
         self._ready: AdapterReward | None = None
         self._wanted: AdapterSnapshot | None = None
@@ -113,6 +116,16 @@ class AdapterFeed:
     @property
     def refused(self) -> dict[str, int]:
         return dict(self._refused + Counter(self._feed.refused))
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """As ``FeedOf.errors``, and those of making adapters ready."""
+        return dict(self._errors.counts + Counter(self._feed.errors))
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the broker was last heard; some while it is there."""
+        return self._feed.silent_s
 
     def latest(self) -> AdapterReward | None:
         """The newest adapter that is ready; None where there is none yet. Never waits."""
@@ -141,32 +154,35 @@ class AdapterFeed:
                     return
                 snapshot = self._wanted
             assert snapshot is not None
-            if self._take(snapshot):
+            pause_s = self._take(snapshot)
+            if pause_s is None:
                 done = snapshot
             else:
                 with self._changed:
                     self._changed.wait_for(
                         lambda tried=snapshot: self._closing or self._wanted is not tried,  # type: ignore[misc]
-                        self._try_again_s,
+                        pause_s,
                     )
 
-    def _take(self, snapshot: AdapterSnapshot) -> bool:
-        """False where it is worth another try."""
+    def _take(self, snapshot: AdapterSnapshot) -> float | None:
+        """After how many seconds it is worth another try; None where it is not."""
         try:
             self._use(snapshot)
         except StoreAway as error:
             self._refuse(error.reason, snapshot, error)
-            return False
+            return self._try_again_s
         except ArtifactError as error:
             self._refuse(error.reason, snapshot, error)
-        except Exception as error:  # of a foreign adapter or base anything may come
+        except BadInput as error:
             self._refuse("unfit", snapshot, error)
-        return True
+        except Exception as error:  # of a foreign adapter or base anything may come
+            return self._errors.count(error, snapshot.version)
+        self._errors.over()
+        return None
 
-    def _refuse(self, reason: str, snapshot: AdapterSnapshot, error: Exception) -> None:
+    def _refuse(self, reason: str, snapshot: AdapterSnapshot, error: BadInput) -> None:
         self._refused[reason] += 1
-        said = str(error) if isinstance(error, BadInput) else f"{type(error).__name__}: {error}"
-        log.warning("adapter of snapshot %d refused (%s): %s", snapshot.version, reason, said)
+        log.warning("adapter of snapshot %d refused (%s): %s", snapshot.version, reason, error)
 
     def _use(self, snapshot: AdapterSnapshot) -> None:
         require_extra()

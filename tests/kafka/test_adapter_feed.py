@@ -28,6 +28,7 @@ from streams.snapshots.artifacts import listed, open_store
 if find_spec("peft") is None:
     pytest.skip("the lora extra is not installed", allow_module_level=True)
 
+from runner import adapter_feed, feed_errors
 from runner.adapter_feed import AdapterFeed, LocalAdapter
 from runner.interfaces import TextRewardFeed
 from runner.text_critic import judge_text
@@ -189,6 +190,28 @@ def test_a_store_that_is_away_is_asked_again(
     publish(settings, snapshot(1, folders["one"]))
     wait_until(lambda: version_of(feed) == 1)
     assert feed.refused == {"store away": 2}
+
+
+def test_an_error_that_nobody_expects_is_counted_said_once_and_tried_again(
+    feed: AdapterFeed,
+    settings: Settings,
+    folders: Folders,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    left, fetch = iter([1, 2, 3]), artifacts.fetch
+
+    def fail_thrice(*arguments: Any) -> Path:
+        if next(left, None):
+            raise MemoryError
+        return fetch(*arguments)
+
+    monkeypatch.setattr(adapter_feed, "fetch", fail_thrice)
+    publish(settings, snapshot(1, folders["one"]))
+    wait_until(lambda: version_of(feed) == 1)
+    assert feed.errors == {"MemoryError": 3}
+    assert feed.refused == {}
+    assert [record.levelname for record in caplog.records if record.name == feed_errors.__name__] == ["ERROR"]
 
 
 def test_two_hundred_swaps_under_eight_threads_tear_no_score(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from confluent_kafka import Producer
 from msgspec.structs import replace
 
-from runner.text_feeds import NAME, TextSnapshotFeed
+from runner import feed_errors, text_feeds
+from runner.text_feeds import NAME, RewardOfTexts, TextSnapshotFeed
 from streams.kafka.settings import Settings
 from streams.messages.codec import encode, sealed
 from streams.messages.contracts import TextSnapshot, snapshot_key
@@ -63,3 +65,44 @@ def test_other_models_are_not_followed(settings: Settings) -> None:
         mine = sealed(replace(train_on_texts(polite_pairs(3)), model="mine"))
         put(settings, mine)
         wait_until(lambda: version(feed) == 3, _WAIT_S)
+
+
+def test_an_error_that_nobody_expects_is_counted_said_once_and_tried_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    left = iter([1, 2, 3])
+
+    def fail_thrice(snapshot: TextSnapshot) -> RewardOfTexts:
+        if next(left, None):
+            raise MemoryError
+        return RewardOfTexts(snapshot)
+
+    monkeypatch.setattr(text_feeds, "RewardOfTexts", fail_thrice)
+    with TextSnapshotFeed(settings, try_again_s=0.01) as feed:
+        put(settings, train_on_texts(polite_pairs(5)))
+        wait_until(lambda: version(feed) == 5, _WAIT_S)
+        assert feed.errors == {"MemoryError": 3}
+    assert [record.levelname for record in caplog.records if record.name == feed_errors.__name__] == ["ERROR"]
+
+
+def test_what_is_tried_again_takes_no_newer_ones_place(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = sealed(replace(train_on_texts(polite_pairs(5)), version=6))
+
+    def fail_on_the_first(snapshot: TextSnapshot) -> RewardOfTexts:
+        if snapshot.version == 5:
+            raise MemoryError
+        return RewardOfTexts(snapshot)
+
+    monkeypatch.setattr(text_feeds, "RewardOfTexts", fail_on_the_first)
+    with TextSnapshotFeed(settings, try_again_s=0.01) as feed:
+        put(settings, train_on_texts(polite_pairs(5)))
+        wait_until(lambda: feed.errors, _WAIT_S)
+        put(settings, later)
+        wait_until(lambda: version(feed) == 6, _WAIT_S)
+        tried = feed.errors
+        assert feed._again is not None
+        feed._again.join(_WAIT_S)
+        assert feed.errors == tried
+        assert version(feed) == 6

@@ -1,0 +1,43 @@
+"""What goes wrong in the threads of a feed that nobody waits for: counted, said, and tried again."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+log = logging.getLogger(__name__)
+
+_LONGEST_PAUSE = 64
+"""As many times as long as the first."""
+
+
+class FeedErrors:
+    """Errors of one feed by the name of the exception's class; the first of a kind is said in full.
+
+    ``try_again_s`` is the first pause in seconds before what failed is tried again.
+    """
+
+    def __init__(self, what: str, try_again_s: float) -> None:
+        self._what, self._first_pause_s = what, try_again_s
+        self._pause_s = try_again_s
+        self.counts: Counter[str] = Counter()
+
+    def count(self, error: Exception, version: int) -> float:
+        """``error`` came up with this version; gives the pause in seconds, doubled from one to the next."""
+        kind = type(error).__name__
+        self.counts[kind] += 1
+        if self.counts[kind] == 1:
+            log.error(
+                "%s of snapshot %d could not be made ready, which is tried again; more of this kind are only "
+                "counted",
+                self._what,
+                version,
+                exc_info=error,
+            )
+        pause_s = self._pause_s
+        self._pause_s = min(2.0 * pause_s, _LONGEST_PAUSE * self._first_pause_s)
+        return pause_s
+
+    def over(self) -> None:
+        """It has worked."""
+        self._pause_s = self._first_pause_s
