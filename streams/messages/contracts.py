@@ -206,7 +206,7 @@ class PreferencePair(Contract, frozen=True, kw_only=True):
 
 
 class PairsEnd(Contract, frozen=True, kw_only=True):
-    """On the pairs topic after the last pair of a run: the learner may close its books on the task."""
+    """On the pairs topic after the last pair of a run: the learner may settle the task."""
 
     SCHEMA: ClassVar[str] = "tribrain.pairs_end/1"
 

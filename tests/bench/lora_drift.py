@@ -112,7 +112,7 @@ def log_losses(
             recipe,
             Checkpoint(work / "round"),
             start=before if strategy.start == "warm" else None,
-            opponents=lambda known, held_out: {},
+            baselines=lambda known, held_out: {},
         )
         found.append(of.metrics["models"]["LoRA"]["log_loss"])
         folder = Path(tempfile.mkdtemp(dir=work))

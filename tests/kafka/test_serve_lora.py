@@ -166,7 +166,7 @@ def test_a_better_adapter_takes_over_and_one_that_is_no_better_is_a_shadow_besid
     learns = Recipe(str(base), replace(SETTINGS, rank=4, lr=0.02, epochs=6), start="afresh")
     hardly = replace(learns, settings=replace(learns.settings, lr=1e-6, epochs=1))
     publish(settings, numbered(200))
-    job = job_at(settings, base, tmp_path, recipe=learns, opponents=chance)
+    job = job_at(settings, base, tmp_path, recipe=learns, baselines=chance)
     first = train_once(job)
     assert (first.gate, first.in_force) == ("active", {})
     assert first.statement.startswith("Version 1 may choose: on ")

@@ -37,25 +37,25 @@ class Adapted(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float
     ) -> Tensor:
         whole = torch.addmm(weight, b, a, alpha=scale)
-        # Here, as x is near the processor now; it will not be any more when the slope comes.
+        # Here, as x is near the processor now; it will not be any more when the gradient comes.
         up_NR = x.reshape(-1, x.shape[-1]) @ a.t() if ctx.needs_input_grad[4] else None
         ctx.save_for_backward(x, whole, b, up_NR)
         ctx.scale = scale
         return nn.functional.linear(x, whole, bias)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, whole, b, up_NR = ctx.saved_tensors
-        slope_NO, x_NI = slope.reshape(-1, slope.shape[-1]), x.reshape(-1, x.shape[-1])
-        of_x = slope @ whole if ctx.needs_input_grad[0] else None
-        down_NR = (slope_NO @ b).mul_(ctx.scale)
-        return of_x, None, None, down_NR.t() @ x_NI, slope_NO.t() @ up_NR.mul(ctx.scale), None
+        grad_NO, x_NI = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
+        of_x = grad @ whole if ctx.needs_input_grad[0] else None
+        down_NR = (grad_NO @ b).mul_(ctx.scale)
+        return of_x, None, None, down_NR.t() @ x_NI, grad_NO.t() @ up_NR.mul(ctx.scale), None
 
 
 class Attention(torch.autograd.Function):
     """Softmax attention within each of several looks, of which every token is once among the queries.
 
-    ``q_1HND``, ``k_1HND`` and ``v_1HND`` to ``out_1NHD``. Slopes are written where they belong: those of
+    ``q_1HND``, ``k_1HND`` and ``v_1HND`` to ``out_1NHD``. Gradients are written where they belong: those of
     slices would be copied once more.
     """
 
@@ -73,7 +73,7 @@ class Attention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, *sums = ctx.saved_tensors
         looks, scale = ctx.options
         of_q = torch.empty_like(out)
@@ -82,7 +82,7 @@ class Attention(torch.autograd.Function):
             asks, seen = look.queries, look.keys
             given = q[:, :, asks], k[:, :, seen], v[:, :, seen], out[:, asks].transpose(1, 2), log_sum
             options = {"attn_mask": look.mask_QK, "scale": scale}
-            found = _BACKWARD(slope[:, asks].transpose(1, 2), *given, 0.0, look.causal, **options)
+            found = _BACKWARD(grad[:, asks].transpose(1, 2), *given, 0.0, look.causal, **options)
             by_token = [one.transpose(1, 2) for one in found]
             of_q[:, asks] = by_token[0]
             of_k[:, seen] += by_token[1]

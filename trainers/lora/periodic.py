@@ -31,7 +31,7 @@ from trainers.lora.before import Before, adapters_before, in_force_of
 from trainers.lora.checkpoint import Checkpoint
 from trainers.lora.inbox import Arrived, PairInbox
 from trainers.lora.plan import Plan, as_json
-from trainers.lora.round import Opponents, Recipe, parts_of, train_round
+from trainers.lora.round import Baselines, Recipe, parts_of, train_round
 from trainers.lora.training import Step
 from trainers.plan_file import PlanFile, as_stamp, of_topic, stamp_of
 
@@ -56,7 +56,7 @@ class Job:
     every_s: float
     """Counted from the arrival of the oldest pair that is new."""
     accept_new_topics: bool = False
-    opponents: Opponents = baselines
+    baselines: Baselines = baselines
     """What an adapter has to beat beside the one in force."""
     say: Callable[[str], None] = print
     steps: Callable[[], AbstractContextManager[Callable[[Step], None]]] = lambda: nullcontext(
@@ -172,7 +172,7 @@ class _Serving:
                 version=plan.version,
                 start=before.start,
                 in_force=before.in_force,
-                opponents=job.opponents,
+                baselines=job.baselines,
                 on_step=lambda step: _after(step, show),
             )
         reach("lora.trained")

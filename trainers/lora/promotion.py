@@ -21,7 +21,7 @@ class Verdict:
     statement: str
     metrics: dict[str, Any]
     differences: Mapping[str, Difference]
-    """The new adapter minus each opponent."""
+    """The new adapter minus each baseline."""
 
 
 def judge(version: int, predictions: Mapping[str, Array], tasks: Sequence[str], seed: int = 0) -> Verdict:
@@ -63,9 +63,9 @@ def judge(version: int, predictions: Mapping[str, Array], tasks: Sequence[str], 
 
 
 def withdrawn(predictions: Mapping[str, Array], tasks: Sequence[str], seed: int = 0) -> str | None:
-    """The opponent that the adapter in force is now shown to be worse than; None where there is none.
+    """The baseline that the adapter in force is now shown to be worse than; None where there is none.
 
-    The new adapter is no such opponent: it takes its place by beating everything.
+    The new adapter is no such baseline: it takes its place by beating everything.
     """
     others = {name: p for name, p in predictions.items() if name != LORA}
     worse = (name for name, of in differences(others, IN_FORCE, tasks, seed).items() if of.is_worse)

@@ -49,7 +49,7 @@ from trainers.lora.training import Step, Trainer
 from trainers.lora.uncertainty import MOST_PAIRS, head_variances
 
 Start = Literal["warm", "afresh"]
-Opponents = Callable[[Sequence[TextPair], Sequence[TextPair]], Mapping[str, Array]]
+Baselines = Callable[[Sequence[TextPair], Sequence[TextPair]], Mapping[str, Array]]
 """Training and held-out pairs to P(chosen ≻ rejected) (n,) of the held-out ones, by name of the model."""
 
 
@@ -125,13 +125,13 @@ def train_round(
     version: int = 1,
     start: Adapter | None = None,
     in_force: Adapter | None = None,
-    opponents: Opponents = baselines,
+    baselines: Baselines = baselines,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> Trained:
     """Train, measure on the held-out pairs, make the files; a checkpoint of the same training is continued.
 
     ``start`` is the adapter to begin with, which must be of the same base, shape and length; without one the
-    weights begin at random. ``in_force`` and ``opponents`` are what it has to beat. Raises BadInput.
+    weights begin at random. ``in_force`` and ``baselines`` are what it has to beat. Raises BadInput.
     """
     selected = Selected(
         (*parts.train, *parts.held_out),
@@ -151,7 +151,7 @@ def train_round(
     )
     weights = weights_file(adapter_tensors(peft))
     uncertainty = weights_file({VARIANCES: torch.from_numpy(_variances(peft, built, prepared)).float()})
-    predictions = {LORA: trainer.predictions("cpu"), **opponents(parts.known, parts.held_out)}
+    predictions = {LORA: trainer.predictions("cpu"), **baselines(parts.known, parts.held_out)}
     if in_force is not None:
         predictions[IN_FORCE] = _predictions_of(in_force, prepared, peft, built, trainer)
     verdict = judge(version, predictions, [pair.task for pair in parts.held_out], settings.seed)

@@ -22,7 +22,7 @@ from trainers.lora.settings import Pooling, Settings
 from trainers.lora.tokens import Encoded
 
 PACKED = ("bert", "distilbert", "roberta", "qwen2", "llama")
-Slopes = dict[str, Tensor]
+Gradients = dict[str, Tensor]
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +50,16 @@ def shortened(one: Encoded, less: int, goal: int) -> Encoded:
     return Encoded(one.ids[goal:end], one.type_ids[goal:end], False, False, one.goal_tokens - goal)
 
 
-def slopes(model: Any, rewards_N: Tensor) -> Slopes:
+def gradients(model: Any, rewards_N: Tensor) -> Gradients:
     found = {name: p for name, p in model.named_parameters() if p.requires_grad}
     weights_N = torch.linspace(-1.0, 2.0, len(rewards_N))
     given = torch.autograd.grad((rewards_N * weights_N).sum(), list(found.values()))
     return dict(zip(found, given, strict=True))
 
 
-def assert_like(model: Any, first: Tensor, of_first: Slopes, second: Tensor) -> None:
+def assert_like(model: Any, first: Tensor, of_first: Gradients, second: Tensor) -> None:
     torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
-    for name, expected in slopes(model, second).items():
+    for name, expected in gradients(model, second).items():
         torch.testing.assert_close(of_first[name], expected, rtol=1e-3, atol=1e-4, msg=name)
 
 
@@ -70,7 +70,7 @@ def test_candidates_that_share_a_goal_get_what_each_gets_by_the_definition(
     model, built, encoded = made(bases[model_type], "candidate")
     assert 1 < len({one.goal for one in encoded}) < len(encoded) / 2
     fast = rewards(model, built, encoded)
-    found = slopes(model, fast)
+    found = gradients(model, fast)
     monkeypatch.setattr("trainers.lora.low_rank.is_plain", lambda x: False)
     mean_reward = model.get_base_model()
     means = [candidate_mean(mean_reward, one, takes_type_ids=built.takes_type_ids) for one in encoded]
@@ -84,7 +84,7 @@ def test_the_mean_over_all_tokens_is_that_of_padded_texts_and_of_peft(
     model, built, encoded = made(bases[model_type], "mean")
     assert packs(built, "cpu") == (model_type in PACKED)
     fast = rewards(model, built, encoded)
-    found = slopes(model, fast)
+    found = gradients(model, fast)
     monkeypatch.setattr("trainers.lora.low_rank.is_plain", lambda x: False)
     assert_like(model, fast, found, padded_rewards(model, built, encoded))
 
@@ -106,7 +106,7 @@ def test_without_the_quick_attention_pytorchs_own_does(
 ) -> None:
     model, built, encoded = made(bases[model_type], pooling)
     fast = rewards(model, built, encoded)
-    found = slopes(model, fast)
+    found = gradients(model, fast)
     monkeypatch.setattr(kernels, "_FORWARD", None)
     assert_like(model, fast, found, rewards(model, built, encoded))
 

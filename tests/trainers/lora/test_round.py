@@ -139,7 +139,7 @@ def test_the_adapter_in_force_is_measured_as_it_was_trained(
         seen["held out"] = held_out
         return {}
 
-    of = trained_on(bert, tmp_path, settings=settings, in_force=adapter, opponents=nobody)
+    of = trained_on(bert, tmp_path, settings=settings, in_force=adapter, baselines=nobody)
     reward = TextReward(adapter)
     p = [reward.prob_prefer([one.goal], [one.chosen], [one.rejected])[0] for one in seen["held out"]]
     assert of.metrics["models"][IN_FORCE]["log_loss"] == pytest.approx(-np.mean(np.log(p)), abs=1e-6)

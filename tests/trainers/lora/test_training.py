@@ -64,9 +64,9 @@ def test_the_loss_is_the_weighted_sum_of_the_pairs_losses() -> None:
     loss = pairwise_loss(rewards_2B, weights_B)
     assert loss.item() == pytest.approx(math.log1p(math.exp(-1.0)) + 0.25 * math.log1p(math.exp(1.5)))
     loss.backward()
-    slopes = [1 / (1 + math.exp(1.0)), 0.25 / (1 + math.exp(-1.5))]
+    gradients = [1 / (1 + math.exp(1.0)), 0.25 / (1 + math.exp(-1.5))]
     assert rewards_2B.grad is not None
-    assert rewards_2B.grad.tolist() == pytest.approx([-slopes[0], -slopes[1], *slopes])
+    assert rewards_2B.grad.tolist() == pytest.approx([-gradients[0], -gradients[1], *gradients])
 
 
 def test_the_learning_rate_rises_in_a_line_and_falls_in_a_line_to_nothing() -> None:
