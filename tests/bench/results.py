@@ -117,7 +117,7 @@ def as_json(
 
 
 def as_text(summary: Mapping[str, Any]) -> str:
-    """A table of the figures of ``as_json``, with what they depend on below it."""
+    """A table of the figures of ``as_json``, with the findings and what all of it depends on below it."""
     rows = _rows(summary)
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     lines = [
@@ -125,7 +125,11 @@ def as_text(summary: Mapping[str, Any]) -> str:
         for row in rows
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join([*lines, "", *_circumstances(summary)])
+    found = [
+        f"{finding['measure']}: {finding['value']:,.4g} {finding['unit']} ({finding['note']})"
+        for finding in summary["findings"]
+    ]
+    return "\n".join([*lines, "", *found, *([""] if found else []), *_circumstances(summary)])
 
 
 def as_markdown(summary: Mapping[str, Any]) -> str:

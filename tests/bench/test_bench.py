@@ -150,13 +150,15 @@ def test_a_peer_that_is_not_installed_is_left_out_and_named(
     assert "bytewax: not installed" in result.stdout
 
 
-def test_a_measure_s_findings_are_in_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_measure_s_findings_are_in_the_document_and_in_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIBRAIN_BENCH_EVENTS", "900")
     found = find("memory", None)
     measured = {LIMIT: [_measurement(1.0, 1.0)]}
-    document = as_markdown(as_json(_tiny(), measured, None, found))
+    summary = as_json(_tiny(), measured, None, found)
+    document = as_markdown(summary)
     assert "| memory of the last tenth ÷ the second | 1" in document
     assert "900 events" in document
+    assert "\nmemory of the last tenth ÷ the second: 1" in as_text(summary)
 
 
 def _measurement(wall_s: float, cpu_s: float | None) -> Measurement:
