@@ -1,11 +1,11 @@
-"""Topics followed in the background, from their beginning on."""
+"""Topics followed in the background."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Self
@@ -34,17 +34,25 @@ class TopicFollower:
     kind, it begins anew with another one, so a message may come twice. What ``on_message`` raises passes
     that message over.
 
+    ``begin`` says from which offset a partition (topic, number) is read; without one, or where it raises
+    BadInput, from its beginning. It is asked anew for every consumer.
+
     ``errors`` counts both by the name of the exception's class; the first of a kind is logged with its
     traceback. ``is_alive`` and ``silent_s`` say whether anything can come.
     """
 
     def __init__(
-        self, settings: Settings, topics: Sequence[str], on_message: Callable[[StoredMessage], None]
+        self,
+        settings: Settings,
+        topics: Sequence[str],
+        on_message: Callable[[StoredMessage], None],
+        begin: Callable[[], Mapping[tuple[str, int], int]] = dict,
     ) -> None:
         self.errors: Counter[str] = Counter()
         self._settings = settings
         self._topics = tuple(topics)
         self._on_message = on_message
+        self._begin = begin
         self._heard_at = monotonic()
         self._is_silent = False
         self._closing = threading.Event()
@@ -91,6 +99,7 @@ class TopicFollower:
             self._notice_silence()
             if self._closing.is_set():
                 return
+        to_skip = self._first_offsets()
         consumer = Consumer(self._settings)
         try:
             # Topics that it is told of before are forgotten where the two cross.
@@ -98,16 +107,27 @@ class TopicFollower:
             consumer.subscribe(self._topics)
             self._heard_at = asked_at = monotonic()
             while not self._closing.is_set():
-                for messages in consumer.poll().values():
+                for partition, messages in consumer.poll().items():
                     self._heard_at = asked_at = monotonic()
+                    first = to_skip.pop((partition.topic, partition.partition), 0)
+                    if messages[-1].offset < first - 1:
+                        consumer.seek({partition: first})
                     for message in messages:
-                        self._take(message)
+                        if message.offset >= first:
+                            self._take(message)
                 if monotonic() - asked_at > _ASK_EVERY_S:
                     self._ask(consumer)
                     asked_at = monotonic()
                 self._notice_silence()
         finally:
             consumer.close()
+
+    def _first_offsets(self) -> dict[tuple[str, int], int]:
+        try:
+            return dict(self._begin())
+        except BadInput as error:
+            log.debug("%s: followed from the beginning: %s", ", ".join(self._topics), error)
+            return {}
 
     def _a_broker_answers(self) -> bool:
         try:

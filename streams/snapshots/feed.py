@@ -15,15 +15,18 @@ from streams.messages.codec import ContractError, decode_snapshot_of
 from streams.messages.contracts import RewardSnapshot, snapshot_key
 from streams.messages.held import Held, held_of
 from streams.messages.stored import StoredMessage
-from streams.snapshots.newest import read_newest
+from streams.snapshots.newest import Decoder, first_offsets, read_newest
 from streams.snapshots.serving import NotNewer, ServingSnapshot, Snapshot
 
 log = logging.getLogger(__name__)
+
+_READ_S = 10.0
 
 
 class FeedOf(Generic[Snapshot]):
     """Follows one kind of snapshots of a model in a daemon thread; no method waits for the broker.
 
+    It begins with the newest that it can take, which is searched from the end of the topic.
     Messages of other models and kinds are passed over by their key. ``critics`` are the names of the run's
     critics. ``refused`` counts by reason the snapshots that were not taken, as ServingSnapshot does.
     ``on_snapshot`` is called in the feed's thread for each one that was, in the order of versions; what it
@@ -44,7 +47,9 @@ class FeedOf(Generic[Snapshot]):
         self._key = snapshot_key(model, kind.KIND).encode()
         self._serving = ServingSnapshot(kind, model, critics=critics)
         self._on_snapshot = on_snapshot
-        self._follower = TopicFollower(settings, (settings.snapshots_topic,), self._take)
+        usable = partial(_offered_first, kind, model, critics)
+        begin = partial(_begin, settings, self._key, usable)
+        self._follower = TopicFollower(settings, (settings.snapshots_topic,), self._take, begin)
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +91,18 @@ class FeedOf(Generic[Snapshot]):
             return
         if self._on_snapshot is not None:
             self._on_snapshot(snapshot)
+
+
+def _offered_first(
+    kind: type[Snapshot], model: str, critics: Collection[str], raw: bytes, source: str
+) -> Snapshot:
+    """The snapshot, if a feed that has none yet takes it. Raises ContractError."""
+    return ServingSnapshot(kind, model, critics=critics).offer(raw, source)
+
+
+def _begin(settings: Settings, key: bytes, usable: Decoder[Snapshot]) -> dict[tuple[str, int], int]:
+    topic = settings.snapshots_topic
+    return {(topic, n): first for n, first in first_offsets(settings, key, usable, _READ_S).items()}
 
 
 class SnapshotFeed(FeedOf[RewardSnapshot]):

@@ -96,7 +96,10 @@ def test_every_score_is_of_exactly_one_version_while_200_snapshots_are_swapped(
     with SnapshotFeed(settings, critics=["eye"]) as feed, ThreadPoolExecutor(_SCORING_THREADS) as pool:
         scoring = [pool.submit(score, feed) for _ in range(_SCORING_THREADS)]
         try:
-            put(settings, *(encode(numbered(version)) for version in expected))
+            first, *later = (encode(numbered(version)) for version in expected)
+            put(settings, first)
+            wait_until(lambda: feed.latest() is not None)  # a feed that starts passes over what is not newest
+            put(settings, *later)
             wait_until(lambda: (latest := feed.latest()) is not None and latest.version == _SWAPS)
         finally:
             swapped.set()
