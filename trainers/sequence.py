@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -29,14 +29,16 @@ class RunSequence:
 
     def __init__(self, remembered: int = REMEMBERED_RUNS) -> None:
         self._remembered = remembered
-        self._next: dict[str, int] = {}
-        self._rules: dict[str, str] = {}
+        self._next: dict[int, int] = {}
+        self._rules: dict[int, str] = {}
         """By which the pairs of each open run were formed that were taken."""
-        self._other_rules: set[str] = set()
+        self._other_rules: set[int] = set()
         """Open runs that are formed again by other rules."""
-        self._gaps: set[str] = set()
+        self._gaps: set[int] = set()
         """Runs of which a number ahead has come, which is said once."""
-        self._closed: OrderedDict[str, None] = OrderedDict()
+        self._closed: set[int] = set()
+        self._in_order: deque[int] = deque()
+        """Closed runs, the oldest first; an ordered dict of so many takes three times the memory."""
 
     def takes(self, message: PairMessage, nth: int, rules: bytes = b"") -> bool:
         """Whether the numbered message is the next of its run; if so, it is taken.
@@ -71,31 +73,33 @@ class RunSequence:
             self._next.pop(run, None)
             self._rules.pop(run, None)
             self._other_rules.discard(run)
-            self._closed[run] = None
-            if len(self._closed) > self._remembered:
-                self._closed.popitem(last=False)
+            self._closed.add(run)
+            self._in_order.append(run)
+            if len(self._in_order) > self._remembered:
+                self._closed.discard(self._in_order.popleft())
         return True
 
     def state(self) -> dict[str, Any]:
         """All of it, as JSON values."""
         return {
-            "next": dict(self._next),
-            "rules": dict(self._rules),
+            "next": {str(run): nth for run, nth in self._next.items()},
+            "rules": {str(run): rules for run, rules in self._rules.items()},
             "other_rules": sorted(self._other_rules),
-            "closed": list(self._closed),
+            "closed": list(self._in_order),
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], remembered: int = REMEMBERED_RUNS) -> RunSequence:
         """The sequence that had this state."""
         sequence = cls(remembered)
-        sequence._next = dict(state["next"])
-        sequence._rules = dict(state["rules"])
+        sequence._next = {int(run): nth for run, nth in state["next"].items()}
+        sequence._rules = {int(run): rules for run, rules in state["rules"].items()}
         sequence._other_rules = set(state["other_rules"])
-        sequence._closed = OrderedDict.fromkeys(state["closed"])
+        sequence._in_order.extend(state["closed"])
+        sequence._closed.update(state["closed"])
         return sequence
 
-    def _compare_rules(self, run: str, run_id: str, rules: str, *, begun: bool) -> None:
+    def _compare_rules(self, run: int, run_id: str, rules: str, *, begun: bool) -> None:
         if not begun or self._rules.get(run) == rules:
             self._rules[run] = rules
             self._other_rules.discard(run)
@@ -109,5 +113,5 @@ class RunSequence:
 
 
 @lru_cache(maxsize=4096)  # pairs of a run come together
-def _hash(run_id: str) -> str:
-    return hashlib.blake2b(run_id.encode(), digest_size=8).hexdigest()
+def _hash(run_id: str) -> int:
+    return int.from_bytes(hashlib.blake2b(run_id.encode(), digest_size=8).digest())

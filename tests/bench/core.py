@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from streams.kafka.settings import Settings
 from streams.messages.stored import Outgoing, StoredMessage
@@ -50,6 +51,10 @@ class Core:
     def learn(self, messages: Sequence[StoredMessage]) -> None:
         """Learn messages of the pairs topic, in their order."""
         self._learner.on_messages(messages)
+
+    def state(self) -> dict[str, Any]:
+        """All that recovery goes on from."""
+        return self._learner.checkpoint().state
 
     def snapshot(self) -> Outgoing | None:
         """A snapshot of what was learnt since the last one."""

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from random import Random
 
+import orjson
 from aiokafka import AIOKafkaProducer
 
 from streams.kafka.follow import TopicFollower
@@ -15,7 +16,7 @@ from streams.kafka.settings import Settings
 from streams.messages.codec import decode_snapshot, encode
 from streams.messages.contracts import CriticResult, TraceEvent, snapshot_key
 from streams.messages.stored import Outgoing, StoredMessage
-from tests.bench.core import Core, stored
+from tests.bench.core import Core, on_topic, stored
 from tests.bench.live import running
 from tests.bench.measures import say
 from tests.bench.results import Finding
@@ -24,7 +25,7 @@ from trainers.pairing import PairingRules
 
 _RUNS = 600
 """Open all the time: more than the 500 tasks whose weights a learner keeps."""
-_ITERATIONS = 15
+_ITERATIONS = 40
 _CRITICS = 12
 _WORLDS = 10
 _LONGEST_S = 400.0
@@ -35,13 +36,10 @@ def main() -> None:
     pairs = _pairs(settings)
     asyncio.run(_publish(settings, pairs))
     seen: list[tuple[float, int]] = []
-    largest = 0
     key = snapshot_key(PairingRules().model).encode()
 
     def watch(message: StoredMessage) -> None:
-        nonlocal largest
         now = time.perf_counter()
-        largest = max(largest, len(message.value))
         if message.key == key:
             snapshot = decode_snapshot(message.value, message.source)
             seen.append((now, snapshot.consumed.get(settings.pairs_topic, {}).get("0", 0)))
@@ -54,8 +52,15 @@ def main() -> None:
         wait_until(lambda: seen and seen[-1][1] >= len(pairs), _LONGEST_S)
     (began, first), (ended, last) = seen[0], seen[-1]
     rate = (last - first) / (ended - began) if last > first else len(pairs)
-    note = f"{len(pairs):,} pairs; the largest message on the snapshots topic has {largest / 1e6:.2f} MB"
+    megabytes = _state_mb(settings, pairs)
+    note = f"{last - first:,} of {len(pairs):,} pairs; the learner's state has {megabytes:.1f} MB of JSON"
     say([Finding("learner catching up", rate, "pairs/s", note)])
+
+
+def _state_mb(settings: Settings, pairs: list[Outgoing]) -> float:
+    core = Core(settings)
+    core.learn(on_topic(pairs, 0))
+    return len(orjson.dumps(core.state(), option=orjson.OPT_SERIALIZE_NUMPY)) / 1e6
 
 
 async def _publish(settings: Settings, pairs: list[Outgoing]) -> None:
