@@ -7,24 +7,34 @@ from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
 
+_FEW = 100
+"""Offsets in a heap that are held no more, and may always stay."""
+
 
 class _Partition:
     def __init__(self) -> None:
         self.next_offset = 0
         self.committed: int | None = None
         self._holds: Counter[int] = Counter()
+        """What is held, by how many holds; nothing that is 0."""
         self._lowest: list[int] = []
-        """A heap of the offsets in ``_holds``; one that is held no more leaves it when it gets to the top."""
+        """A heap of the offsets in ``_holds``, and of some that are held no more."""
 
     def hold(self, offset: int) -> None:
-        if self._holds[offset] == 0:
+        if offset not in self._holds:
             heappush(self._lowest, offset)
         self._holds[offset] += 1
 
     def release(self, offset: int) -> None:
         self._holds[offset] -= 1
-        while self._lowest and self._holds[self._lowest[0]] == 0:
-            del self._holds[heappop(self._lowest)]
+        if self._holds[offset]:
+            return
+        del self._holds[offset]
+        while self._lowest and self._lowest[0] not in self._holds:
+            heappop(self._lowest)
+        # Behind one that is held for hours, others would gather without end.
+        if len(self._lowest) > 2 * len(self._holds) + _FEW:
+            self._lowest = sorted(self._holds)
 
     @property
     def safe_offset(self) -> int:
