@@ -15,39 +15,48 @@ from trainers.pairing import PairingRules
 
 
 def check(cluster: Cluster) -> None:
-    """Nothing is lost, nothing is learnt twice, and the model has the bytes of one that nothing disturbed."""
+    """Nothing is lost, nothing is learnt twice, and models have the bytes of those that nothing disturbed."""
     kafka = cluster.kafka
-    pairs = kafka.log.get((PAIRS, 0), [])
-    whole, given_up = undisturbed(cluster.published)
-    accepted, missing = to_be_learnt(pairs, whole)
+    whole, given_up = undisturbed(cluster.published, cluster.rules)
+    accepted, missing = to_be_learnt(kafka.log.get((PAIRS, 0), []), whole)
     assert not missing, f"lost of the pairs topic: {missing}"
     letters = {message.value for message in kafka.all_of(DEAD)}
     assert set(cluster.bad) <= letters, "a bad message is no dead letter"
     assert {encode(message) for message in given_up} <= letters, (
         "a run without its beginning is no dead letter"
     )
-    learnt = [message for message in accepted if isinstance(message, PreferencePair)]
-    newest = kafka.newest(snapshot_key("default").encode())
-    if not accepted:
-        return
-    assert newest is not None, "nothing was published"
-    snapshot = decode_snapshot(newest.value, newest.source)
-    assert sum(snapshot.labels.values()) == len(learnt), "pairs were doubled, or not learnt"
-    reference = PreferenceLearner()
+    of_model: dict[str, list[PairMessage]] = {}
     for message in accepted:
-        reference.on_message(message)
-    assert encode(reference.snapshot(snapshot.consumed, snapshot.topic_ids)) == newest.value
-    _check_versions_grow(kafka)
+        of_model.setdefault(message.model, []).append(message)
+    for model, messages in of_model.items():
+        if cluster.rules.learns(model):
+            _check_model(kafka, model, messages)
+        else:
+            assert kafka.newest(snapshot_key(model).encode()) is None, f"{model} is another trainer's"
+
+
+def _check_model(kafka: SimKafka, model: str, accepted: Sequence[PairMessage]) -> None:
+    newest = kafka.newest(snapshot_key(model).encode())
+    assert newest is not None, f"nothing of {model} was published"
+    snapshot = decode_snapshot(newest.value, newest.source)
+    if not any(isinstance(message, Rollback) for message in accepted):
+        pairs = sum(isinstance(message, PreferencePair) for message in accepted)
+        assert sum(snapshot.labels.values()) == pairs, f"pairs of {model} were doubled, or not learnt"
+    reference = PreferenceLearner(model)
+    reference.on_messages(accepted)
+    assert encode(reference.snapshot(snapshot.consumed, snapshot.topic_ids)) == newest.value, model
+    _check_versions_grow(kafka, model)
 
 
 def undisturbed(
     published: Sequence[TraceEvent | RunEnd],
+    rules: PairingRules,
 ) -> tuple[dict[str, list[bytes]], list[TraceEvent | RunEnd]]:
     """Run to what a former that has all of it in order makes of it; and what no former can use.
 
     Runs that came without their end are ended with what has come, as their silence does.
     """
-    former = PairFormer(PairingRules())
+    former = PairFormer(rules)
     whole: dict[str, list[bytes]] = {}
     given_up: list[TraceEvent | RunEnd] = []
     for run_id, messages in _by_run(published).items():
@@ -74,6 +83,7 @@ def to_be_learnt(
     accepted: list[PairMessage] = []
     for message in _decoded(pairs):
         if isinstance(message, Rollback):
+            accepted.append(message)
             continue
         run_id = message.run_id
         if not run_id and isinstance(message, PreferencePair):
@@ -102,9 +112,9 @@ def _decoded(pairs: Sequence[StoredMessage]) -> Iterator[PairMessage]:
             yield decode_pair(message.value, message.source)
 
 
-def _check_versions_grow(kafka: SimKafka) -> None:
+def _check_versions_grow(kafka: SimKafka, model: str) -> None:
     """A snapshot that is older than one before it would be the one that compaction keeps."""
-    key = snapshot_key("default").encode()
+    key = snapshot_key(model).encode()
     of_model = [m for m in kafka.log[SNAPSHOTS, 0] if m.key == key]
     versions = [decode_snapshot(message.value, message.source).version for message in of_model]
     assert versions == sorted(set(versions)), f"versions went back: {versions}"

@@ -6,14 +6,18 @@ import random
 from collections.abc import Callable
 from itertools import accumulate
 
+from streams.messages.checkpoints import decode_checkpoint, rollback_to
 from streams.messages.codec import encode
 from streams.messages.contracts import PreferencePair, RunEnd, TraceEvent
 from streams.messages.stored import Outgoing
 from tests.factories import pair
-from tests.simulation.kafka import CLOSED, PAIRS, TRACE, SimKafka
-from tests.simulation.runs import complete_runs, draw_run
+from tests.simulation.kafka import CLOSED, PAIRS, SNAPSHOTS, TRACE, SimKafka
+from tests.simulation.runs import FAMILY, complete_runs, draw_run
 from tests.simulation.worker import Ended, SimWorker
+from trainers.pairing import PairingRules
 
+MODELS = ("default", "default", "default.a", "other")
+"""Of votes; which of them are learnt, the rules say."""
 _STEP_S = 0.05
 _MOST_ROUNDS = 1_000
 """Of coming to rest. Who needs more never does."""
@@ -29,10 +33,12 @@ class Cluster:
     def __init__(self, seed: int) -> None:
         rng = self.rng = random.Random(seed)
         self.kafka = SimKafka(trace_partitions=rng.choice((1, 2, 3)))
+        self.rules = PairingRules(model_by=rng.choice((None, None, FAMILY)))
         self.published: list[TraceEvent | RunEnd] = []
         self.votes: list[PreferencePair] = []
         self.bad: list[bytes] = []
         """Messages that nobody can use."""
+        self._time_outs = rng.choice((0.0, 0.0, 0.02, 0.2))
         self._queues = [draw_run(rng, f"run-{n}") for n in range(rng.choice((1, 2, 4, 8, 16)))]
         self._workers: list[SimWorker] = []
         self._started = 0
@@ -52,6 +58,7 @@ class Cluster:
     def _steps(self) -> Steps:
         """Which faults there are, and how often, is drawn too: with all of them a life gets nowhere."""
         rng = self.rng
+        stops = rng.choice((0.0, 0.0, 0.2, 1.0))
 
         def fault(often: float) -> float:
             return often * rng.choice((0.0, 0.0, 0.2, 1.0))
@@ -61,6 +68,7 @@ class Cluster:
             "publish again": (fault(1.0), self._publish_again),
             "publish what is bad": (fault(3.0), self._publish_bad),
             "vote": (fault(2.0), self._vote),
+            "roll back": (fault(0.3), self._roll_back),
             "read": (rng.choice((5.0, 30.0)), lambda: self._someone(lambda w: w.read(self._now_s))),
             "send": (rng.choice((10.0, 60.0)), lambda: self._someone(SimWorker.send_one)),
             "hear": (rng.choice((5.0, 30.0)), lambda: self._someone(SimWorker.hear)),
@@ -70,6 +78,8 @@ class Cluster:
             "hear of a rebalance": (5.0, self._hear_of_rebalance),
             "rebalance": (fault(1.0), self._rebalance),
             "kill": (fault(1.0), self._kill),
+            "stop": (stops, lambda: self._someone(SimWorker.stop)),
+            "end on": (10.0 * stops, lambda: self._someone(SimWorker.end_on)),
             "start": (0.5, self._start_worker),
             "stall": (fault(1.0), lambda: self._someone(SimWorker.stall)),
             "wake": (1.0, self._wake),
@@ -125,16 +135,30 @@ class Cluster:
         vote = self.rng.choice(self.votes) if again else pair(
             {"goal.task": self.rng.random()}, {"goal.task": self.rng.random()},
             task_id=f"task-{self.rng.randrange(5)}", pair_id=f"vote-{len(self.votes)}",
+            model=self.rng.choice(MODELS),
         )  # fmt: skip
         if not again:
             self.votes.append(vote)
         self.kafka.append(Outgoing(PAIRS, vote.model.encode(), encode(vote)))
 
+    def _roll_back(self) -> None:
+        """A model is to be one of those again that were saved."""
+        saved = [
+            m for m in self.kafka.log.get((SNAPSHOTS, 0), []) if m.key and m.key.startswith(b"checkpoint")
+        ]
+        if saved:
+            message = self.rng.choice(saved)
+            rollback = rollback_to(decode_checkpoint(message.value, message.source), "drawn")
+            self.kafka.append(Outgoing(PAIRS, rollback.model.encode(), encode(rollback)))
+
     def _start_worker(self) -> None:
         if len(self._workers) < 3:
             self._started += 1
-            self._workers.append(SimWorker(self.kafka, self._started, self.rng))
+            self._workers.append(self._new_worker())
             self._rebalance()
+
+    def _new_worker(self) -> SimWorker:
+        return SimWorker(self.kafka, self._started, self.rng, self.rules, self._time_outs)
 
     def _kill(self) -> None:
         if self._workers:
@@ -175,9 +199,8 @@ class Cluster:
     def _rest(self) -> None:
         self._outage_steps = 0
         self._start_worker()
-        for worker in self._workers:
-            worker.wake()
         for _ in range(_MOST_ROUNDS):
+            self._wake()
             self._now_s += 1.0
             did = [self._let(worker, lambda w: w.do_all(self._now_s)) for worker in list(self._workers)]
             moved = any(did)

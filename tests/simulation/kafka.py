@@ -29,6 +29,10 @@ class SimKafka:
     """Partition to the number of the worker that owns it in this generation."""
     epochs: dict[str, int] = field(default_factory=dict)
     """Model to the number of its newest writer."""
+    opened_by: dict[str, int] = field(default_factory=dict)
+    """Model to the worker whose writer that is."""
+    timed_out: dict[str, int] = field(default_factory=dict)
+    """Model to the newest of its writers that had a transaction open for too long."""
     now_ms: int = 0
 
     def partitions(self, topic: str) -> int:
@@ -82,13 +86,21 @@ class SimKafka:
         self.generation += 1
         self.owner = owner
 
-    def open_writer(self, model: str) -> int:
+    def open_writer(self, model: str, worker: int) -> int:
         self.epochs[model] = self.epochs.get(model, 0) + 1
+        self.opened_by[model] = worker
         return self.epochs[model]
+
+    def time_out(self, model: str, epoch: int) -> bool:
+        """A transaction is given up, and its writer fenced off; False where it was already."""
+        if epoch != self.epochs[model]:
+            return False
+        self.timed_out[model] = epoch
+        return True
 
     def publish(self, model: str, epoch: int, messages: Sequence[Outgoing]) -> None:
         """One transaction. Raises FencedOff."""
-        if epoch != self.epochs[model]:
+        if epoch != self.epochs[model] or epoch == self.timed_out.get(model):
             raise FencedOff(model)
         for message in messages:
             self.append(message)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from streams.messages.contracts import RunEnd, TraceEvent
 from tests.factories import event
+
+FAMILY = "family"
+"""The entry of a run's context by which it may have a model of its own."""
 
 
 def draw_run(rng: random.Random, run_id: str) -> list[TraceEvent | RunEnd]:
@@ -14,7 +17,8 @@ def draw_run(rng: random.Random, run_id: str) -> list[TraceEvent | RunEnd]:
     n = rng.choice((1, 2, 3, 5, 8, 8, 13))
     if rng.random() < 0.0003:
         n = rng.choice((300, 2_000))
-    events = [_event(rng, run_id, i) for i in range(n)]
+    context = rng.choice(({}, {FAMILY: "a"}, {FAMILY: "b"}))
+    events = [_event(rng, run_id, i, context) for i in range(n)]
     first = 1 if n > 1 and rng.random() < 0.05 else 0  # the first could not be published
     messages: list[TraceEvent | RunEnd] = [*events[first:]]
     if rng.random() < 0.9:
@@ -43,8 +47,8 @@ def complete_runs(published: Iterable[TraceEvent | RunEnd]) -> set[str]:
     return {run_id for run_id, named in ends.items() if named <= events.get(run_id, set())}
 
 
-def _event(rng: random.Random, run_id: str, iter_idx: int) -> TraceEvent:
+def _event(rng: random.Random, run_id: str, iter_idx: int, context: Mapping[str, str]) -> TraceEvent:
     score = None if rng.random() < 0.1 else round(rng.random(), 2)
     outcome = round(rng.random(), 2) if score is not None and rng.random() < 0.3 else None
     critics = {} if score is None else {"goal.task": score, "flicker.quality": round(rng.random(), 2)}
-    return event(iter_idx, score, run_id=run_id, outcome=outcome, critics=critics)
+    return event(iter_idx, score, run_id=run_id, outcome=outcome, critics=critics, context=context)

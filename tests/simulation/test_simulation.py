@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 
+from streams.messages.checkpoints import Recovery
 from streams.messages.contracts import PairMessage, RunClosed
 from streams.worker.offsets import Positions
+from streams.worker.pair_side import PairSide
 from streams.worker.stages import TraceStep
 from streams.worker.trace_side import TraceSide
 from tests.simulation.__main__ import faults, first_fault
+from tests.simulation.worker import SimWorker
+from tests.simulation.writer import SimWriter
+from trainers.seen import KnownPairs
 from trainers.sequence import RunSequence
 from trainers.trace_processor import TraceProcessor
 
@@ -80,9 +85,62 @@ def a_closed_run_that_a_restarted_worker_does_not_know(patch: pytest.MonkeyPatch
     patch.setattr(TraceProcessor, "recall", recall)
 
 
+def a_checkpoint_that_ends_the_holds_of_other_models(patch: pytest.MonkeyPatch) -> None:
+    """Whose pairs no checkpoint has."""
+    saved = PairSide.saved
+
+    def too_much(side: PairSide, assignment: int, model: str, **given: float) -> Any:
+        for other in side._models.values() if assignment == side._assignment else ():
+            side._release(other.held)
+        return saved(side, assignment, model, **given)
+
+    patch.setattr(PairSide, "saved", too_much)
+
+
+def an_end_without_a_last_checkpoint(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PairSide, "last_words", lambda _: [])
+
+
+def a_rollback_that_forgets_what_came_since(patch: pytest.MonkeyPatch) -> None:
+    """So that votes which come again are learnt again."""
+    patch.setattr(KnownPairs, "take_in", lambda *_: None)
+
+
+def two_writers_that_are_opened_at_once(patch: pytest.MonkeyPatch) -> None:
+    """Of one worker, after two rebalances: the later one may be the first to be opened."""
+    patch.setattr(SimWorker, "_is_being_opened", lambda *_: False)
+
+
+def an_answer_to_an_earlier_assignments_open(patch: pytest.MonkeyPatch) -> None:
+    """It restores a model that goes on from something newer by then."""
+    opened = PairSide.opened
+
+    def at_any_time(side: PairSide, _: int, model: str, recovery: Recovery, now_s: float) -> Any:
+        return opened(side, side._assignment, model, recovery, now_s) if model in side._models else []
+
+    patch.setattr(PairSide, "opened", at_any_time)
+
+
+def a_writer_that_opens_again_whoever_was_opened_since(patch: pytest.MonkeyPatch) -> None:
+    """And writes over what its successor has published."""
+
+    def open_again(writer: SimWriter) -> None:
+        writer.open()
+        writer.read()
+
+    patch.setattr(SimWriter, "may_open_again", lambda _: True)
+    patch.setattr(SimWriter, "open_again", open_again)
+
+
 @pytest.mark.parametrize(
     "fault",
     [
+        a_checkpoint_that_ends_the_holds_of_other_models,
+        an_end_without_a_last_checkpoint,
+        a_rollback_that_forgets_what_came_since,
+        two_writers_that_are_opened_at_once,
+        an_answer_to_an_earlier_assignments_open,
+        a_writer_that_opens_again_whoever_was_opened_since,
         a_hold_that_ends_when_its_run_is_closed,
         a_dead_letter_that_is_not_waited_for,
         an_acknowledgement_that_counts_after_a_rebalance,

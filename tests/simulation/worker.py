@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
 
 from streams.kafka.closed_runs import marks_among
-from streams.messages.checkpoints import Recovery, checkpoint_message, decode_checkpoint
-from streams.messages.codec import decode_snapshot
-from streams.messages.contracts import snapshot_key
-from streams.messages.stored import Outgoing
+from streams.messages.checkpoints import checkpoint_message
 from streams.worker.effects import Effect, Open, PublishSnapshot, Recall, SaveCheckpoint, Send
 from streams.worker.pair_side import Pace, PairSide
 from streams.worker.trace_side import TraceSide
 from tests.simulation.kafka import CLOSED, DEAD, PAIRS, SNAPSHOTS, TRACE, FencedOff, Place, SimKafka
+from tests.simulation.outbox import Side, SimOutbox
+from tests.simulation.writer import Opening, OpeningAgain, SimWriter
 from trainers.pair_processor import PairProcessors
 from trainers.pairing import PairingRules
 from trainers.trace_processor import TraceProcessor
@@ -22,22 +22,40 @@ from trainers.trace_processor import TraceProcessor
 PACE = Pace(snapshot_every_pairs=5, snapshot_every_s=3.0, checkpoint_every_pairs=20, checkpoint_every_s=10.0)
 """Often enough for a short life; a second is a step of the simulation."""
 SILENT_S = 100.0
-
-Side = TraceSide | PairSide
+_IMPATIENCE = 0.02
+"""How often who ends waits no longer; from 0 to 1."""
 
 
 class Ended(Exception):
     """The worker stops at an error that is no fault of a message."""
 
 
-class SimWorker:
-    """Lives until ``kill``. What it has sent and Kafka has not is in its outbox, a queue a partition."""
+@dataclass(slots=True)
+class _Ending:
+    """How far a worker is that was told to end."""
 
-    def __init__(self, kafka: SimKafka, number: int, rng: random.Random) -> None:
+    has_spoken: bool = False
+    has_committed: bool = False
+    is_clean: bool = True
+    """Whether it has waited for all, and nothing came in between."""
+
+
+_Asked = Effect | Opening | OpeningAgain
+
+
+class SimWorker:
+    """Lives until ``kill``, or until something raises Ended.
+
+    ``time_outs`` is how often a transaction is open for too long, from 0 to 1.
+    """
+
+    def __init__(
+        self, kafka: SimKafka, number: int, rng: random.Random, rules: PairingRules, time_outs: float
+    ) -> None:
         self.number = number
         self._kafka = kafka
         self._rng = rng
-        rules = PairingRules()
+        self._time_outs = time_outs
         self.trace = TraceSide(
             TraceProcessor(
                 rules,
@@ -55,12 +73,11 @@ class SimWorker:
         self.generation = 0
         self.is_stalled = False
         self._next: dict[Place, int] = {}
-        self._outbox: dict[Place, deque[tuple[Side, int, Outgoing]]] = {}
-        self._unsent: dict[tuple[Side, int], int] = {}
-        self._acknowledged: list[tuple[Side, int]] = []
-        self._asked: list[Effect] = []
-        self._epochs: dict[str, int] = {}
-        self._has_failed = False
+        self._outbox = SimOutbox(kafka, rng)
+        self._asked: list[_Asked] = []
+        self._writers: dict[str, SimWriter] = {}
+        self._being_opened: set[str] = set()
+        self._ending: _Ending | None = None
 
     def stall(self) -> None:
         """Do nothing, and hear of nothing, until ``wake``."""
@@ -75,6 +92,8 @@ class SimWorker:
             return False
         self.trace.revoked()
         self.pairs.revoked()
+        if self._ending is not None:
+            self._ending.is_clean = False
         self.generation = self._kafka.generation
         mine = [place for place, owner in self._kafka.owner.items() if owner == self.number]
         self._next = {place: self._kafka.committed.get(place, 0) for place in mine}
@@ -85,6 +104,8 @@ class SimWorker:
 
     def read(self, now_s: float) -> bool:
         """A batch of one of its partitions; False where there is nothing to read."""
+        if self._ending is not None:
+            return False
         waiting = [place for place, offset in self._next.items() if offset < self._kafka.end(place)]
         if not waiting:
             return False
@@ -101,40 +122,20 @@ class SimWorker:
 
     def send_one(self) -> bool:
         """One message of the outbox gets to Kafka."""
-        if not self._outbox:
-            return False
-        place = self._rng.choice(list(self._outbox))
-        queue = self._outbox[place]
-        side, token, message = queue.popleft()
-        if not queue:
-            del self._outbox[place]
-        self._kafka.append(message)
-        self._unsent[side, token] -= 1
-        if not self._unsent[side, token]:
-            self._acknowledged.append((side, token))
-        return True
+        return self._outbox.send_one()
 
     def fail_one(self) -> bool:
-        """A send fails, of which the worker hears later; what it sent after that may still get to Kafka."""
-        if not self._outbox:
-            return False
-        place = self._rng.choice(list(self._outbox))
-        self._outbox[place].popleft()
-        if not self._outbox[place]:
-            del self._outbox[place]
-        self._has_failed = True
-        return True
+        """One send fails."""
+        return self._outbox.fail_one()
 
     def hear(self) -> bool:
-        """An acknowledgement arrives: late, in any order, perhaps twice."""
-        if self._has_failed and self._rng.random() < 0.3:
+        """What became of a send. Raises Ended where one has failed."""
+        if self._outbox.has_failed and self._rng.random() < 0.3:
             raise Ended("a send failed")
-        if not self._acknowledged:
+        sent = self._outbox.hear()
+        if sent is None:
             return False
-        at = self._rng.randrange(len(self._acknowledged))
-        side, token = self._acknowledged[at]
-        if self._rng.random() < 0.9:
-            del self._acknowledged[at]
+        side, token = sent
         self._perform(side, side.delivered(token))
         return True
 
@@ -142,27 +143,24 @@ class SimWorker:
         """Something that the machine asked for is done. Raises Ended where its writer was fenced off."""
         if not self._asked:
             return False
-        effect = self._asked.pop(self._rng.randrange(len(self._asked)))
-        if isinstance(effect, Send) or effect.assignment != self.generation:
+        asked = self._asked.pop(self._rng.randrange(len(self._asked)))
+        if isinstance(asked, Opening):
+            self._open_on(asked, now_s)
+        elif isinstance(asked, OpeningAgain):
+            self._open_again_on(asked, now_s)
+        elif isinstance(asked, Send) or asked.assignment != self.generation:
             return True
-        kafka, took = self._kafka, self._rng.choice((0.0, 0.5))
-        if isinstance(effect, Recall):
-            marks = marks_among(kafka.all_of(CLOSED))
-            done = self.trace.recalled(effect.assignment, kafka.partitions(TRACE), marks)
+        elif isinstance(asked, Recall):
+            marks = marks_among(self._kafka.all_of(CLOSED))
+            done = self.trace.recalled(asked.assignment, self._kafka.partitions(TRACE), marks)
             self._perform(self.trace, done)
-        elif isinstance(effect, Open):
-            self._epochs[effect.model] = kafka.open_writer(effect.model)
-            recovery = _recovery(kafka, effect.model)
-            self._perform(self.pairs, self.pairs.opened(effect.assignment, effect.model, recovery, now_s))
-        elif isinstance(effect, PublishSnapshot):
-            self._publish(effect.model, effect.snapshot)
-            done = self.pairs.published(effect.assignment, effect.model, took_s=took, now_s=now_s)
-            self._perform(self.pairs, done)
-        elif isinstance(effect, SaveCheckpoint):
-            checkpoint = checkpoint_message(effect.checkpoint, SNAPSHOTS)
-            self._publish(effect.model, *([effect.snapshot] if effect.snapshot else []), checkpoint)
-            done = self.pairs.saved(effect.assignment, effect.model, took_s=took, now_s=now_s)
-            self._perform(self.pairs, done)
+        elif isinstance(asked, Open):
+            self._open(asked)
+        elif self._rng.random() < self._time_outs and self._writers[asked.model].time_out():
+            self._asked.append(OpeningAgain(asked, self._writers[asked.model]))
+            self.is_stalled = self._rng.random() < 0.5  # as in the outage that it comes of
+        else:
+            self._publish(asked, now_s)
         return True
 
     def commit(self) -> bool:
@@ -182,9 +180,8 @@ class SimWorker:
     def has_read_all_traces(self) -> bool:
         """Of its partitions, with nothing on its way to others."""
         trace = [place for place in self._next if place[0] == TRACE]
-        on_its_way = any(message.topic == TRACE for queue in self._outbox.values() for _, _, message in queue)
         read = all(self._next[place] >= self._kafka.end(place) for place in trace)
-        return read and not on_its_way and self.generation == self._kafka.generation
+        return read and not self._outbox.holds(TRACE) and self.generation == self._kafka.generation
 
     def end_silent_runs(self) -> None:
         """Much time goes by."""
@@ -194,43 +191,109 @@ class SimWorker:
         """All that can be done now; whether there was anything."""
         self.tick(now_s)
         did = [self.hear_of_rebalance()]
-        while any(step := [self.answer(now_s), self.read(now_s), self.send_one(), self.hear()]):
+        while any(step := self._one_of_each(now_s)):
             did += step
         return any([*did, self.commit()])
 
+    def _one_of_each(self, now_s: float) -> list[bool]:
+        return [self.answer(now_s), self.read(now_s), self.send_one(), self.hear(), self.end_on()]
+
+    def stop(self) -> None:
+        """It is told to end by itself: it reads nothing more."""
+        if self._ending is None:
+            self._ending = _Ending()
+
+    def end_on(self) -> bool:
+        """As ``Shell.finish``: answers, last checkpoints, what is in the outbox. Raises Ended at the end."""
+        ending = self._ending
+        if ending is None or self.generation == 0:
+            return False
+        if not self._outbox.is_empty if ending.has_committed else self._asked:
+            if self._rng.random() > _IMPATIENCE:
+                return False
+            ending.is_clean = False
+        if not ending.has_spoken:
+            ending.has_spoken = True
+            self._perform(self.pairs, self.pairs.last_words())
+        elif not ending.has_committed:
+            ending.has_committed = True
+            self.commit()
+        else:
+            self.commit()
+            if ending.is_clean and not self._outbox.has_failed and self.generation == self._kafka.generation:
+                self._check_that_nothing_is_left()
+            raise Ended("it was told to end")
+        return True
+
+    def _check_that_nothing_is_left(self) -> None:
+        """Who ends in peace has committed all that it has read of the pairs."""
+        read, committed = self.pairs.positions.next_offset(0), self._kafka.committed.get((PAIRS, 0), 0)
+        if read is not None and read != committed:
+            raise AssertionError(f"an end in peace has committed {committed} of {read} messages")
+
     def kill(self) -> None:
         """At once; some of what was on the wire gets to Kafka."""
-        for queue in self._outbox.values():
-            for _, _, message in list(queue)[: self._rng.randrange(len(queue) + 1)]:
-                self._kafka.append(message)
-
-    @property
-    def is_idle(self) -> bool:
-        return not (self._outbox or self._acknowledged or self._asked)
+        self._outbox.end()
 
     def _perform(self, side: Side, effects: Sequence[Effect]) -> None:
         for effect in effects:
-            if not isinstance(effect, Send):
+            if isinstance(effect, Send):
+                self._outbox.put((side, effect.token), effect.messages)
+            else:
                 self._asked.append(effect)
-                continue
-            self._unsent[side, effect.token] = len(effect.messages)
-            if not effect.messages:
-                self._acknowledged.append((side, effect.token))
-            for message in effect.messages:
-                place = (message.topic, 0 if message.partition is None else message.partition)
-                self._outbox.setdefault(place, deque()).append((side, effect.token, message))
 
-    def _publish(self, model: str, *messages: Outgoing) -> None:
+    def _open(self, effect: Open) -> None:
+        if self._is_being_opened(effect.model):
+            self._asked.append(effect)
+            return
+        self._being_opened.add(effect.model)
+        writer = self._writers[effect.model] = SimWriter(self._kafka, effect.model, self.number)
+        self._asked.append(Opening(effect, writer))
+
+    def _is_being_opened(self, model: str) -> bool:
+        """Of two writers of a model the later one must be the last to be opened."""
+        return model in self._being_opened
+
+    def _open_on(self, opening: Opening, now_s: float) -> None:
+        effect = opening.effect
+        if not opening.is_opened:
+            opening.is_opened = True
+            opening.writer.open()
+            self._asked.append(opening)
+            return
+        self._being_opened.discard(effect.model)
+        recovery = opening.writer.read()
+        self._perform(self.pairs, self.pairs.opened(effect.assignment, effect.model, recovery, now_s))
+
+    def _open_again_on(self, opening: OpeningAgain, now_s: float) -> None:
+        effect, writer = opening.effect, opening.writer
+        if effect.assignment != self.generation or self._writers[effect.model] is not writer:
+            return
+        if not opening.is_allowed:
+            if not writer.may_open_again():
+                self._end_fenced_off(effect.model)
+            opening.is_allowed = True
+            self._asked.append(opening)
+            return
         try:
-            self._kafka.publish(model, self._epochs[model], messages)
+            writer.open_again()
         except FencedOff:
-            raise Ended(f"the writer of {model} is fenced off") from None
+            self._end_fenced_off(effect.model, by_another=False)
+        self._publish(effect, now_s)
 
+    def _publish(self, effect: PublishSnapshot | SaveCheckpoint, now_s: float) -> None:
+        messages = [] if effect.snapshot is None else [effect.snapshot]
+        if isinstance(effect, SaveCheckpoint):
+            messages.append(checkpoint_message(effect.checkpoint, SNAPSHOTS))
+        try:
+            self._writers[effect.model].publish(messages)
+        except FencedOff:
+            self._end_fenced_off(effect.model)
+        done = self.pairs.saved if isinstance(effect, SaveCheckpoint) else self.pairs.published
+        took_s = self._rng.choice((0.0, 0.5))
+        self._perform(self.pairs, done(effect.assignment, effect.model, took_s=took_s, now_s=now_s))
 
-def _recovery(kafka: SimKafka, model: str) -> Recovery:
-    checkpoint = kafka.newest(snapshot_key(model, "checkpoint").encode())
-    snapshot = kafka.newest(snapshot_key(model).encode())
-    return Recovery(
-        decode_checkpoint(checkpoint.value, checkpoint.source) if checkpoint else None,
-        decode_snapshot(snapshot.value, snapshot.source).version if snapshot else 0,
-    )
+    def _end_fenced_off(self, model: str, *, by_another: bool = True) -> NoReturn:
+        if by_another and self._kafka.opened_by[model] == self.number:
+            raise AssertionError(f"a worker has fenced itself off from model {model}")
+        raise Ended(f"the writer of {model} is fenced off")
