@@ -15,6 +15,11 @@ from trainers.former import Formed, NotUsable, PairFormer
 from trainers.pairing import PairingRules
 from trainers.unusable import NO_FAULT_OF_A_MESSAGE, letter_for
 
+_MOST_KEPT_BYTES = 32 << 20
+"""Of messages that wait for the beginning of their run, for as long as hours."""
+_MESSAGE_BYTES = 512
+"""What one takes beside its key and value."""
+
 
 class TraceProcessor:
     """Values of the trace topic to messages of the pairs topic, keyed by the reward model's name.
@@ -41,6 +46,8 @@ class TraceProcessor:
         self._dead_letters_topic = dead_letters_topic
         self._closed_runs_topic = closed_runs_topic
         self._without_beginning: dict[str, list[StoredMessage]] = {}
+        self._kept_bytes = 0
+        """Of these messages."""
         self.partitions: int | None = None
 
     def on_message(self, message: StoredMessage, event: TraceMessage | None = None) -> TraceStep:
@@ -62,10 +69,12 @@ class TraceProcessor:
             raise
         except Exception as error:
             return TraceStep(outgoing=[letter_for(message, error, self._dead_letters_topic)])
-        if step.run_id is not None and not step.closed:
-            self._note(run_id, message)
-        else:
-            self._without_beginning.pop(run_id, None)
+        if step.run_id is None or step.closed or self._former.has_begun(run_id):
+            self._let_go(run_id)
+        elif not self._keep(run_id, message):
+            reason = f"waits for the beginning of run {run_id!r}, and more than {_MOST_KEPT_BYTES} bytes do"
+            letter = letter_for(message, NotUsable(reason), self._dead_letters_topic)
+            return TraceStep(run_id, [*step.outgoing, letter])
         return step
 
     def on_tick(self, elapsed_s: float, timeout_s: float) -> tuple[list[Outgoing], list[TraceStep]]:
@@ -78,7 +87,7 @@ class TraceProcessor:
         steps = []
         for run_id in given_up:
             reason = f"the beginning of run {run_id!r} did not come within {timeout_s:g} s"
-            messages = self._without_beginning.pop(run_id, ())
+            messages = self._let_go(run_id)
             letters = [letter_for(m, NotUsable(reason), self._dead_letters_topic) for m in messages]
             steps.append(TraceStep(run_id, letters, given_up=True))
         return [self._to_run(end.run_id, encode(end), self._home(end.run_id)) for end in ends], steps
@@ -91,6 +100,7 @@ class TraceProcessor:
         """The partitions were taken away: whoever owns them next reads the open runs again."""
         self._former.forget()
         self._without_beginning.clear()
+        self._kept_bytes = 0
         self.partitions = None
 
     def _step(self, run_id: str, formed: Formed) -> TraceStep:
@@ -118,12 +128,23 @@ class TraceProcessor:
         key = f"{mark.model}/{run_id}".encode()
         return TraceStep(run_id, outgoing, Outgoing(self._closed_runs_topic, key, encode_formed(mark)))
 
-    def _note(self, run_id: str, message: StoredMessage) -> None:
-        """Keep what waits for its run's beginning, since it may have to become dead letters."""
-        if self._former.has_begun(run_id):
-            self._without_beginning.pop(run_id, None)
-        else:
-            self._without_beginning.setdefault(run_id, []).append(message)
+    def _keep(self, run_id: str, message: StoredMessage) -> bool:
+        """Keep what waits for its run's beginning, since it may have to become a dead letter.
+
+        False where too much is kept. Then it becomes one at once: should the beginning come all the same, the
+        event counts, and to replay the letter changes nothing.
+        """
+        size = _size(message)
+        if self._kept_bytes + size > _MOST_KEPT_BYTES:
+            return False
+        self._kept_bytes += size
+        self._without_beginning.setdefault(run_id, []).append(message)
+        return True
+
+    def _let_go(self, run_id: str) -> list[StoredMessage]:
+        messages = self._without_beginning.pop(run_id, [])
+        self._kept_bytes -= sum(map(_size, messages))
+        return messages
 
     def _home(self, run_id: str) -> int | None:
         if not self.partitions:
@@ -135,3 +156,7 @@ class TraceProcessor:
 
     def _to_run(self, run_id: str, value: bytes, home: int | None) -> Outgoing:
         return Outgoing(self._trace_topic, run_id.encode(), value, partition=home)
+
+
+def _size(message: StoredMessage) -> int:
+    return len(message.value) + len(message.key or b"") + _MESSAGE_BYTES
