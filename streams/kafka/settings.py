@@ -98,7 +98,9 @@ def producer_config(settings: Settings) -> dict[str, Any]:
         # With batches of 128 KiB it costs half of what gzip costs in batches of 16, and stores less.
         "compression_type": "zstd",
         "batch_size": 128 << 10,
-        "linger_ms": 20,
+        # Whoever sends waits for what was sent, so nothing more comes; but with no linger at all the first
+        # message would go by itself, and every partition in a request of its own.
+        "linger_ms": 2,
         "max_request_size": topic_bytes(MAX_RECORD_BYTES),
         "delivery_timeout_ms": 30_000,
         "max_block_ms": 2_000,
