@@ -38,7 +38,9 @@ class Pace:
     snapshot_every_s: float = 1.0
     checkpoint_every_pairs: int = 20_000
     checkpoint_every_s: float = 30.0
-    least_interval_s: float = 0.02
+    least_interval_s: float = 0.04
+    least_pause_s: float = 0.005
+    """After a publication: Kafka still ends its transaction, and would put the next one off by 20 ms."""
     share: float = 0.05
 
 
@@ -60,8 +62,8 @@ class _Due:
     def begin(self) -> None:
         self.pairs, self.changed = 0, False
 
-    def end(self, now_s: float, not_before_s: float) -> None:
-        self.last_s, self.not_before_s = now_s, not_before_s
+    def end(self, begun_s: float, not_before_s: float) -> None:
+        self.last_s, self.not_before_s = begun_s, not_before_s
 
 
 @dataclass(slots=True)
@@ -70,9 +72,11 @@ class _Model:
     checkpoint: _Due
     is_open: bool = False
     is_publishing: bool = False
-    took_s: float = 0.0
-    """Processor seconds for taking what is being published."""
     """One message after the other: were two under way, the older one could be the last to come."""
+    begun_s: float = 0.0
+    """When what is being published was taken."""
+    took_s: float = 0.0
+    """Processor seconds for taking it."""
     waiting: list[_Read] = field(default_factory=list)
     """Read while the writer is being opened."""
     waiting_bytes: int = 0
@@ -170,7 +174,7 @@ class PairSide:
             return []
         state = self._models[model]
         state.is_publishing = False
-        state.snapshot.end(now_s, self._not_before(state.took_s + took_s, now_s))
+        state.snapshot.end(state.begun_s, self._not_before(state, took_s, now_s))
         return self._publications(now_s)
 
     def saved(self, assignment: int, model: str, *, took_s: float, now_s: float) -> list[Effect]:
@@ -183,7 +187,7 @@ class PairSide:
         state = self._models[model]
         state.is_publishing = False
         for kind in (state.snapshot, state.checkpoint):
-            kind.end(now_s, self._not_before(state.took_s + took_s, now_s))
+            kind.end(state.begun_s, self._not_before(state, took_s, now_s))
         self._release(state.saving)
         return self._publications(now_s)
 
@@ -221,15 +225,17 @@ class PairSide:
     def _publications(self, now_s: float) -> list[Effect]:
         effects: list[Effect] = []
         for name, model in self._models.items():
+            if model.is_publishing:
+                continue
             if model.checkpoint.now(now_s):
                 effects += self._checkpoint(name, model)
             elif model.snapshot.now(now_s):
                 effects += self._snapshot(name, model)
+            if model.is_publishing:
+                model.begun_s = now_s
         return effects
 
     def _snapshot(self, name: str, model: _Model) -> list[Effect]:
-        if model.is_publishing or not model.snapshot.changed:
-            return []
         before_s = self._cpu_s()
         model.snapshot.begin()
         snapshot = self._stage.take_snapshot(name)
@@ -255,9 +261,11 @@ class PairSide:
             self._positions.release(*place)
         places.clear()
 
-    def _not_before(self, took_s: float, now_s: float) -> float:
-        share = self._pace.share / 2.0 / len(self._models)
-        return now_s + max(self._pace.least_interval_s, took_s * (1.0 / share - 1.0))
+    def _not_before(self, model: _Model, took_s: float, now_s: float) -> float:
+        pace = self._pace
+        share = pace.share / 2.0 / len(self._models)
+        interval_s = max(pace.least_interval_s, (model.took_s + took_s) / share)
+        return max(model.begun_s + interval_s, now_s + pace.least_pause_s)
 
     def _new_model(self, now_s: float) -> _Model:
         pace = self._pace

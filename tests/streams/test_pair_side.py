@@ -108,6 +108,15 @@ def test_a_model_publishes_one_thing_after_the_other_and_never_waits_for_another
     assert kinds(effects) == [(PublishSnapshot, "other")]
 
 
+def test_what_comes_while_a_snapshot_is_published_waits_from_its_taking_on_and_not_from_its_end() -> None:
+    side = side_of(Stage())
+    opened(side, "m")
+    side.tick(1.0)
+    side.read(1, messages(*["m"] * 10, start=1), 1.01)
+    assert side.published(1, "m", took_s=0.0, now_s=1.05) == []
+    assert kinds(side.tick(1.055)) == [(PublishSnapshot, "m")]
+
+
 def test_publishing_takes_at_most_its_share_of_the_time_however_large_the_state() -> None:
     stage = Stage(cost_s=2.0)
     side = side_of(stage)
