@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from streams.messages.contracts import TRUSTED_SOURCES, LabelSource, PreferencePair
 from trainers.compiled import Array
 from trainers.gate import OPENS_AT, Gate
+from trainers.other_version import LARGEST_SUM, a_count, within
 from trainers.pair_weights import SOURCE_WEIGHTS
 from trainers.proxies import Judgement, ProxyAudit
 from trainers.tally import Tally
@@ -109,8 +110,11 @@ class Evidence:
     def from_state(cls, state: Mapping[str, Any]) -> Evidence:
         """The evidence that had this state."""
         return cls(
-            labels=dict(state["labels"]),
+            labels={source: a_count(n) for source, n in state["labels"].items()},
             audit=ProxyAudit.from_state(state["audit"]),
             gate=Gate.from_state(state["gate"]),
-            tallies={source: Tally(sums) for source, sums in state["tallies"].items()},
+            tallies={
+                source: Tally(within(sums, (-1,), 0.0, LARGEST_SUM, "sums of figures").tolist())
+                for source, sums in state["tallies"].items()
+            },
         )

@@ -17,11 +17,13 @@ import numpy as np
 # and scipy.stats (5 s) for data sets and detectors that nothing here uses.
 from river._river_rust.drift import AdaptiveWindowing
 
+from streams.messages.limits import MAX_WEIGHT
 from trainers.bradley_terry import prob_of_gaussian
 from trainers.compiled import Array, Ints
 from trainers.features import unit_of
-from trainers.kernels import laplace_rows
-from trainers.linear import LinearEstimator, grown
+from trainers.kernels import BLOCK, CLIP, laplace_rows
+from trainers.linear import LARGEST_WEIGHT, LinearEstimator, grown
+from trainers.other_version import within
 
 _CHECK = 4
 """Observations between two looks of the detector."""
@@ -57,6 +59,9 @@ class Laplace(LinearEstimator):
         forgetting: float = 4e-6,
         drift_delta: float = 0.002,
     ) -> None:
+        within([prior_mean], (1,), -1e3, 1e3, "prior means")
+        within([prior_variance], (1,), 1e-9, 1e3, "prior variances")
+        within([forgetting, drift_delta], (2,), 0.0, 0.999, "forgetting and drift_delta")
         self.prior_mean = prior_mean
         self.prior_variance = prior_variance
         self.forgetting = forgetting
@@ -135,10 +140,15 @@ class Laplace(LinearEstimator):
         model = cls(**state["parameters"]).with_features(state["features"])
         d = len(model._columns)
         model._restore_units(state["scale"], state["warm_up"])
-        model._mean = np.array(state["mean"], dtype=np.float64)
-        model._cov = np.array(state["covariance"], dtype=np.float64).reshape(d, d)
-        model._block = np.array(state["block"], dtype=np.float64)
-        model.alarms = state["alarms"]
+        # Evidence only narrows the prior; rounding may say otherwise in the last digits.
+        widest = 1.001 * model.prior_variance
+        model._mean = within(state["mean"], (d,), -LARGEST_WEIGHT, LARGEST_WEIGHT, "weights")
+        model._cov = within(state["covariance"], (d, d), -widest, widest, "covariances")
+        within(np.linalg.eigvalsh(model._cov), (d,), -1e-6 * widest, np.inf, "variances")
+        model._block = within(
+            state["block"], (2,), 0.0, CLIP * (BLOCK + MAX_WEIGHT), "sums of the drift detector"
+        )
+        model.alarms = int(state["alarms"])
         for mean in state["observed"]:
             model._observed.append(mean)
             model._detector.update(_GAIN * mean)

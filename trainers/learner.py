@@ -24,6 +24,7 @@ from trainers.admission import OPEN_TASKS, Admission
 from trainers.batch import Batch
 from trainers.estimators import PairEstimator, Recipe
 from trainers.models import Models, coefficients
+from trainers.other_version import a_count
 from trainers.proxies import judgement_of
 from trainers.rows import Read
 from trainers.seen import REMEMBERED
@@ -164,7 +165,7 @@ class PreferenceLearner:
         """
         try:
             learner = cls(model, recipe_of(model, state), open_tasks=open_tasks, remembered=remembered)
-            learner.version = int(state["version"])
+            learner.version = a_count(state["version"])
             learner._models = Models.from_state(state)
             learner._admission.restore(state)
             # What could not be published later is no state to go on from.
@@ -213,9 +214,19 @@ class PreferenceLearner:
     def _carried_by(self, rollback: Rollback) -> PreferenceLearner:
         """The learner whose state a rollback carries. Raises BadInput where it cannot go on."""
         bounds = self._admission
-        return PreferenceLearner.from_state(
+        earlier = PreferenceLearner.from_state(
             self.model, carried_by(rollback).state, open_tasks=bounds.open_tasks, remembered=bounds.remembered
         )
+        earlier.check_learner(self.recipe)
+        return earlier
+
+    def check_learner(self, other: Recipe) -> None:
+        """Raises BadInput where the model is another learner's than ``other``'s."""
+        if other.learner != self.recipe.learner:
+            raise BadInput(
+                f"model {self.model!r} is learnt by {other.learner} now, and was learnt by "
+                f"{self.recipe.learner} at version {self.version}; there is no way back to that"
+            )
 
     def _go_back_to(self, earlier: PreferenceLearner) -> None:
         """Be the earlier model again, but know what came since, so that none of it is learnt again.

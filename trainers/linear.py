@@ -12,8 +12,13 @@ from river import base
 
 from trainers.compiled import Array, Ints
 from trainers.features import WARM_UP, is_critic, reach_of, unit_of
+from trainers.other_version import within
 
 _NO_SLOTS: Array = np.empty((0, 0))
+LARGEST_WEIGHT = 1e9
+"""Of a feature, either sign; more than any pairs within their bounds can teach."""
+_LARGEST_UNIT = 1e9
+"""Differences are 2e6 at most."""
 
 
 class LinearEstimator(base.Classifier):
@@ -92,10 +97,9 @@ class LinearEstimator(base.Classifier):
         return np.array([self.prior_mean if is_critic(name) else 0.0 for name in names])
 
     def _restore_units(self, scale: Sequence[float], warm_up: Sequence[float]) -> None:
-        self._scale = np.array(scale, dtype=np.float64)
-        if self._scale.shape != (len(self._columns),) or not (self._scale > 0.0).all():
-            raise ValueError(f"scales are {scale}; expected one above 0 for each feature")
-        self._warm_up = np.array(warm_up, dtype=np.float64)
+        d = len(self._columns)
+        self._scale = within(scale, (d,), 1e-9, _LARGEST_UNIT, "scales")
+        self._warm_up = within(warm_up, (d,), 0.0, WARM_UP, "pairs left of the warm-up")
 
 
 def grown(matrix: Array, diagonal: float, d: int) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 from trainers.compiled import Array, Ints
 from trainers.kernels import add_gains, predict_rows
 from trainers.models import Rows
+from trainers.other_version import LARGEST_SUM, within
 from trainers.seen import Counts, counts_array, counts_of
 
 
@@ -107,9 +108,9 @@ class OpenTasks:
         """The tasks that had this state, of models with d features."""
         tasks = cls()
         n = len(state["tasks"])
-        tasks.served = np.array(state["served"], dtype=np.float64).reshape(n, d)
-        tasks.reference = np.array(state["reference"], dtype=np.float64).reshape(n, 1)
-        tasks._gain = np.array(state["gain"], dtype=np.float64)
+        tasks.served = within(state["served"], (n, d), -LARGEST_SUM, LARGEST_SUM, "coefficients")
+        tasks.reference = within(state["reference"], (n, 1), -LARGEST_SUM, LARGEST_SUM, "coefficients")
+        tasks._gain = within(state["gain"], (n,), -LARGEST_SUM, LARGEST_SUM, "gains")
         tasks._n_trusted = np.array(state["n_trusted"], dtype=np.int64)
         for slot, (name, counts) in enumerate(zip(state["tasks"], counts_of(state["counts"]), strict=True)):
             tasks.by_name[name] = OpenTask(slot, counts)

@@ -100,7 +100,9 @@ class PairProcessor:
         for message in messages:
             try:
                 decoded.append((message, decode_pair(message.value, message)))
-            except BadInput as error:
+            except NO_FAULT_OF_A_MESSAGE:
+                raise
+            except Exception as error:
                 letters.append(letter_for(message, error, self._dead_letters_topic))
         return letters + [letter for _, letter in self.learn(decoded).dead_letters]
 
@@ -120,7 +122,11 @@ class PairProcessor:
             self._keep(message for message, _ in fresh)
         except NO_FAULT_OF_A_MESSAGE:
             raise
+        except BadInput:  # it was seen before anything was learnt
+            letters = self._learn_one_by_one(fresh, numbered)
         except Exception:
+            self._go_back()
+            self._start_from(self._learner)
             letters = self._learn_one_by_one(fresh, numbered)
         if len(self._since) >= _KEPT_MESSAGES or self._since_bytes >= _KEPT_BYTES:
             self._start_from(self._learner)
@@ -187,8 +193,7 @@ class PairProcessor:
     def _learn_one_by_one(
         self, fresh: Sequence[DecodedPair], numbered: Sequence[bool]
     ) -> list[tuple[StoredMessage, Outgoing]]:
-        """Learn again all but those that raise; the learner may have stopped in the middle of one."""
-        self._go_back()
+        """All but those that raise."""
         letters = []
         for (message, decoded), has_number in zip(fresh, numbered, strict=True):
             try:
@@ -197,7 +202,8 @@ class PairProcessor:
             except NO_FAULT_OF_A_MESSAGE:
                 raise
             except Exception as error:
-                self._go_back()
+                if not isinstance(error, BadInput):
+                    self._go_back()
                 letters.append(
                     (message, letter_for(message.without_number(), error, self._dead_letters_topic))
                 )
@@ -248,7 +254,9 @@ class PairProcessors:
         """The message decoded, or a dead letter; None for a model that is another trainer's."""
         try:
             decoded = decode_pair(message.value, message)
-        except BadInput as error:
+        except NO_FAULT_OF_A_MESSAGE:
+            raise
+        except Exception as error:
             return letter_for(message, error, self._dead_letters_topic)
         return decoded if self._rules.learns(decoded.model) else None
 

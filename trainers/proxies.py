@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from streams.messages.contracts import PreferencePair
+from trainers.other_version import LARGEST_SUM, within
 from trainers.pair_weights import SOURCE_WEIGHTS, task_of
 from trainers.seen import hashed
 
@@ -109,11 +110,13 @@ class ProxyAudit:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> ProxyAudit:
         """The audit that had this state."""
+        given = [state["proxy_weight"], state["trusted_weight"]]
+        proxy_weight, trusted_weight = within(given, (2,), 0.0, LARGEST_SUM, "weights").tolist()
         return cls(
             dict(state["agreed"]),
             dict(state["disagreed"]),
-            state["proxy_weight"],
-            state["trusted_weight"],
+            proxy_weight,
+            trusted_weight,
             int(state["not_compared"]),
             dict(state["votes"]),
             {key: dict(labels) for key, labels in state["labels"].items()},

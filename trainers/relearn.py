@@ -160,13 +160,14 @@ def learner_of(log: OneLog) -> PairProcessor:
         snapshots_topic="",
         dead_letters_topic="",
         topic_ids=log.newest.topic_ids,
-        recipe=_recipe_of(log.newest),
+        recipe=recipe_of_snapshot(log.newest),
     )
     learner.restore(log.base)
     return learner
 
 
-def _recipe_of(snapshot: RewardSnapshot) -> Recipe:
+def recipe_of_snapshot(snapshot: RewardSnapshot) -> Recipe:
+    """Which learner made it. Raises BadInput where it does not say."""
     try:
         return Recipe(**snapshot.recipe)
     except TypeError:

@@ -12,7 +12,8 @@ from river.utils import VectorDict
 from trainers.compiled import Array, Ints
 from trainers.features import UNIT, is_critic
 from trainers.kernels import grow_units, newton_rows, newton_step
-from trainers.linear import LinearEstimator, grown
+from trainers.linear import LARGEST_WEIGHT, LinearEstimator, grown
+from trainers.other_version import within
 
 
 class OnlineNewton(optim.base.Optimizer):
@@ -73,6 +74,9 @@ class RiverLogistic(LinearEstimator):
     name: ClassVar[str] = "river-logistic"
 
     def __init__(self, lr: float = 1.1, prior_precision: float = 55.0, prior_mean: float = 0.08) -> None:
+        within([lr], (1,), 0.0, 1e3, "learning rates")
+        within([prior_precision], (1,), 1e-3, 1e9, "prior precisions")
+        within([prior_mean], (1,), -1e3, 1e3, "prior means")
         self.lr = lr
         self.prior_precision = prior_precision
         self.prior_mean = prior_mean
@@ -144,8 +148,12 @@ class RiverLogistic(LinearEstimator):
         model = cls(**state["parameters"]).with_features(state["features"])
         model._restore_units(state["scale"], state["warm_up"])
         d = len(state["features"])
-        model._set_weights(np.array(state["weights"], dtype=np.float64).tolist())
-        model._newton.inverse = np.array(state["inverse"], dtype=np.float64).reshape(d, d)
+        model._set_weights(
+            within(state["weights"], (d,), -LARGEST_WEIGHT, LARGEST_WEIGHT, "weights").tolist()
+        )
+        widest = 1.001 / model.prior_precision
+        model._newton.inverse = within(state["inverse"], (d, d), -widest, widest, "inverse curvatures")
+        within(np.linalg.eigvalsh(model._newton.inverse), (d,), -1e-6 * widest, np.inf, "inverse curvatures")
         return model
 
     @property

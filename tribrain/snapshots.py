@@ -151,7 +151,7 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
     """
     from streams.kafka.writer import produce
     from trainers.learner import PreferenceLearner
-    from trainers.relearn import one_log
+    from trainers.relearn import one_log, recipe_of_snapshot
 
     settings = Settings.from_environment(bootstrap_servers)
     held = _held(settings, model)
@@ -164,7 +164,8 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
             f"model {model!r} never had version {version}; "
             "tribrain snapshots list names some of those that it had"
         )
-    PreferenceLearner.from_state(model, earlier.state)  # or the trainer could not go on from it, either
+    # Where this raises, the trainer could not go on from it, either.
+    PreferenceLearner.from_state(model, earlier.state).check_learner(recipe_of_snapshot(newest))
     event = rollback_to(earlier, reason)
     list(produce(settings, [Outgoing(settings.pairs_topic, model.encode(), encode(event))]))
     if as_json:

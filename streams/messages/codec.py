@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, TypeVar, get_type_hints
@@ -48,7 +49,7 @@ from streams.messages.contracts import (
     TraceEvent,
     TraceMessage,
 )
-from streams.messages.limits import MAX_PAIR_BYTES, MAX_STATE_BYTES, MAX_TRACE_BYTES
+from streams.messages.limits import MAX_DEPTH, MAX_PAIR_BYTES, MAX_STATE_BYTES, MAX_TRACE_BYTES
 from streams.messages.refusals import (
     ContractError,
     NotFinite,
@@ -56,6 +57,7 @@ from streams.messages.refusals import (
     OtherModel,
     in_words,
     raise_not_json,
+    shown,
 )
 
 __all__ = [
@@ -162,7 +164,9 @@ def decode_text_pair(raw: bytes, source: object) -> PairMessage:
         for text in ("chosen_prompt", "rejected_prompt"):
             if text not in obj:
                 raise ContractError(f"{source}: a required field is missing: `{text}`")
-        raw = orjson.dumps(_OF_A_BARE_PAIR | obj)
+        # It writes fewer objects within each other than it reads; then decode_pair says what is wrong.
+        with suppress(orjson.JSONEncodeError):
+            raw = orjson.dumps(_OF_A_BARE_PAIR | obj)
     return decode_pair(raw, source)
 
 
@@ -312,6 +316,10 @@ def _converted(obj: dict[str, Any], source: object, accepted: _Format) -> Any:
         message = convert()
     except msgspec.ValidationError as error:
         raise ContractError(f"{source}: {in_words(error, obj, convert)}") from None
+    except RecursionError:
+        raise ContractError(
+            f"{source}: is nested too deep; expected at most {MAX_DEPTH} objects and lists within each other"
+        ) from None
     if not is_tame(message):
         for name, part in free_parts(message):
             check_free(part, f"{source}: {name}" if name else f"{source}")
@@ -351,7 +359,7 @@ def _contract_of(obj: dict[str, Any], source: object, accepted: tuple[type[Any],
         if named == contract.SCHEMA:
             return contract
     known = " or ".join(repr(c.SCHEMA) for c in accepted)
-    raise ContractError(f"{source}: schema is {named!r}; this version reads {known}")
+    raise ContractError(f"{source}: schema is {shown(named)}; this version reads {known}")
 
 
 def _fold(obj: dict[str, Any], cls: type[Contract]) -> dict[str, Any]:

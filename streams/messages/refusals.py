@@ -44,7 +44,10 @@ class OtherFeatures(ContractError):
 
 def shown(value: object) -> str:
     """The value as Python writes it, shortened."""
-    text = repr(value) if not isinstance(value, str | bytes) else repr(value[: _LONGEST_SHOWN + 1])
+    try:
+        text = repr(value) if not isinstance(value, str | bytes) else repr(value[: _LONGEST_SHOWN + 1])
+    except RecursionError:  # what is read may be nested deeper than what Python writes
+        text = f"a {type(value).__name__} of many within each other"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 

@@ -14,6 +14,8 @@ from streams.messages.limits import MAX_DEPTH, MAX_ID_CHARS, MAX_NUMBER
 _TOKENS = (
     b"NaN", b"-Infinity", b"1e999", b"9" * 400, b"-0", b"1E5", b'"\\ud800"', b'"\xed\xa0\x80"', b'"\xff"',
     b"\xef\xbb\xbf", b"null", b"{}", b"[[", b"]]", b",", b'"', b"\\", b"\0", b"\n", b"[" * 2_000,
+    # Deeper than Python writes, and not deeper than orjson reads.
+    b"[" * 1_000 + b"]" * 1_000, b'{"a":' * 1_000 + b"1" + b"}" * 1_000,
     b'"schema":"tribrain.trace/1",', b'"schema":"tribrain.rollback/1",', b'"extras":{"run_id":"x"},',
 )  # fmt: skip
 _MARK = '"@token %d@"'

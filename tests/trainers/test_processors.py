@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from streams.kafka.partitions import partition_of
 from streams.messages.checkpoints import Recovery
 from streams.messages.codec import decode_pair, decode_snapshot, encode, sealed
-from streams.messages.contracts import Checkpoint, Message, PairMessage, PairsEnd, PreferencePair
+from streams.messages.contracts import Checkpoint, Message, PairMessage, PairsEnd, PreferencePair, Rollback
 from streams.messages.stored import Outgoing, StoredMessage, number_headers
 from tests.factories import event, pair, run
 from tests.states import held
@@ -308,3 +308,42 @@ def test_a_former_says_with_the_first_pair_by_which_rules_it_forms() -> None:
     first, *others = fed(former, stored(run([0.1, 0.9, 0.5])))
     assert first.headers == (("nth", b"0"), ("rules", b"best_vs_rest 0.1 2"))
     assert [other.headers for other in others] == [(("nth", b"%d" % n),) for n in (1, 2)]
+
+
+def deep(depth: int = 1_000) -> bytes:
+    return b"[" * depth + b"]" * depth
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"schema":' + deep() + b"}",
+        b'{"schema":"tribrain.pair/1","weight":' + deep() + b"}",
+        b'{"schema":"tribrain.pair/1","chosen_critics":' + deep() + b"}",
+        b'{"schema":"tribrain.rollback/1","model":"default","checkpoint":' + deep() + b"}",
+        deep(),
+    ],
+)
+def test_what_is_nested_too_deep_to_be_shown_is_a_dead_letter(value: bytes) -> None:
+    message = replace(stored([pair_of_run(0)], topic="pairs")[0], value=value)
+    (letter,) = processor_with("first", None).on_messages([message])
+    assert letter.value == value
+    processors = PairProcessors(
+        PairingRules(), snapshots_topic="snapshots", dead_letters_topic="dead", topic_ids={}
+    )
+    assert isinstance(processors.read(message), Outgoing)
+    (letter,) = trace_processor(None).on_message(message).outgoing
+    assert letter.topic == "dead"
+
+
+def test_rollbacks_that_lead_nowhere_are_refused_without_learning_anything_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    processor = processor_with("first", None)
+    processor.on_messages(stored([pair_of_run(n) for n in range(5)], topic="pairs"))
+    before = processor.snapshot()
+    monkeypatch.setattr(PairProcessor, "_go_back", None)
+    nowhere = Rollback(model="default", checkpoint="AAAA")
+    letters = processor.on_messages(stored([nowhere] * 20, topic="pairs", start=5))
+    assert len(letters) == 20
+    assert decode_snapshot(processor.snapshot(), "test").weights == decode_snapshot(before, "test").weights

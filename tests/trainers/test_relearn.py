@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import orjson
 import pytest
 import zstandard
 from msgspec.structs import replace
@@ -16,6 +18,7 @@ from streams.messages.contracts import Checkpoint, Message, PreferencePair, Rewa
 from streams.messages.stored import Outgoing, StoredMessage
 from tests.factories import pair
 from tests.states import held
+from trainers.estimators import Recipe
 from trainers.pair_processor import PairProcessor
 from trainers.relearn import base_of, in_order, learn_up_to, one_log, relearn
 
@@ -165,6 +168,52 @@ def test_whatever_a_rollback_holds_the_learner_is_as_before_or_goes_on(part: str
     forged = rollback_to(replace(OTHER, state=OTHER.state | {part: value}), "")
     if feed(learner, stored([forged], start=12)):
         assert state_of(learner) == before
+
+
+def leaves(state: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The places of all numbers in it; the first and the last of a list stand for the others."""
+    if isinstance(state, dict):
+        for key, value in state.items():
+            yield from leaves(value, (*path, key))
+    elif isinstance(state, list) and state:
+        for at in {0, len(state) - 1}:
+            yield from leaves(state[at], (*path, at))
+    elif isinstance(state, int | float):
+        yield path
+
+
+def with_number(path: tuple[Any, ...], number: float) -> dict[str, Any]:
+    state: dict[str, Any] = orjson.loads(orjson.dumps(OTHER.state))
+    place: Any = state
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = number
+    return state
+
+
+@pytest.mark.filterwarnings("ignore:.*divide:RuntimeWarning")
+@pytest.mark.parametrize("number", [2**53, 1e308, -1e308, 1e150, 0, -1], ids=repr)
+def test_from_a_state_with_any_odd_number_a_model_goes_on_to_what_can_be_read(number: float) -> None:
+    for path in leaves(OTHER.state):
+        learner = learner_of(LOG[:12])
+        if feed(
+            learner, stored([rollback_to(replace(OTHER, state=with_number(path, number)), "")], start=12)
+        ):
+            continue
+        assert not feed(learner, stored(pairs(8, start=12), start=13)), path
+        assert decode_snapshot(learner.snapshot(), "test").version == learner.version, path
+        learner_of().restore(as_read(learner.checkpoint()))
+
+
+def test_a_rollback_to_another_learner_s_model_is_a_dead_letter() -> None:
+    other = PairProcessor(
+        "default", snapshots_topic="s", dead_letters_topic="dead", recipe=Recipe(learner="river-logistic")
+    )
+    feed(other, LOG[:5])
+    learner = learner_of(LOG[:12])
+    before = state_of(learner)
+    assert len(feed(learner, stored([rollback_to(as_read(other.checkpoint()), "")], start=12))) == 1
+    assert state_of(learner) == before
 
 
 def state_of(learner: PairProcessor) -> bytes:
