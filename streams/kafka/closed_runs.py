@@ -74,7 +74,7 @@ def _first_mark(
     with TopicReader(settings, settings.trace_topic, offsets=committed, timeout_s=timeout_s) as reader:
         times_ms = [message.timestamp_ms for message in reader.read_up(until)]
     # Where nothing is left to be read, the margin alone counts.
-    since_ms = min(times_ms, default=int(time.time() * 1000)) - _MARGIN_MS
+    since_ms = max(min(times_ms, default=int(time.time() * 1000)) - _MARGIN_MS, 0)
     marks = TopicPartition(settings.closed_runs_topic, 0)
     first = int(admin.list_partition_offsets({marks: since_ms})[marks].offset)
     if first < 0:

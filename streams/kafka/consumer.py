@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
 from streams.kafka.settings import Settings, consumer_config
-from streams.messages.stored import StoredMessage
+from streams.messages.stored import StoredMessage, stored_message
 
 POLL_MS = 200
 
@@ -47,7 +46,9 @@ class Consumer:
     def poll(self) -> dict[TopicPartition, list[StoredMessage]]:
         """What has come, none of it empty; nothing after a fifth of a second without anything."""
         polled = self._consumer.poll(timeout_ms=POLL_MS)
-        return {partition: [_stored(record) for record in records] for partition, records in polled.items()}
+        return {
+            partition: [stored_message(record) for record in records] for partition, records in polled.items()
+        }
 
     def ends(self, partitions: Iterable[TopicPartition], timeout_s: float) -> dict[TopicPartition, int]:
         """The offset behind the last committed message of each partition, asked of the broker."""
@@ -73,15 +74,3 @@ class Consumer:
         chosen = set(partitions)
         self._consumer.pause(*self.assignment() - chosen)
         self._consumer.resume(*chosen)
-
-
-def _stored(record: Any) -> StoredMessage:
-    return StoredMessage(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp_ms=record.timestamp,
-        key=record.key,
-        value=record.value or b"",
-        headers=tuple((name, value or b"") for name, value in record.headers) if record.headers else (),
-    )

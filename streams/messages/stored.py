@@ -6,7 +6,7 @@ Structs, since one is made in a fifteenth of the time of a frozen dataclass.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -54,6 +54,23 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
         """As if it came from elsewhere; so it can be learnt after later pairs of its run."""
         others = tuple(header for header in self.headers if header[0] != _NUMBER)
         return msgspec.structs.replace(self, headers=others)
+
+
+def stored_message(record: Any) -> StoredMessage:
+    """What any client's consumer gives as a record. Null values are empty, and a time that was never set is
+    1970: whoever reads a message need not think of either."""
+    headers = record.headers or ()
+    if headers:
+        headers = tuple([(name, value or b"") for name, value in headers])
+    return StoredMessage(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=max(record.timestamp or 0, 0),
+        key=record.key,
+        value=record.value or b"",
+        headers=headers,
+    )
 
 
 def number_headers(number: int, rules: bytes) -> Headers:

@@ -9,10 +9,9 @@ from typing import Any
 
 import faust
 from aiokafka.errors import KafkaError
-from faust.types import TP
 
 from streams.kafka.settings import Settings
-from streams.worker.delivery import deliver, raw_topic
+from streams.worker.delivery import Delivery, deliver, raw_topic
 from streams.worker.outbox import Outbox
 from streams.worker.shell import Shell
 
@@ -34,7 +33,7 @@ def build_app(settings: Settings, group: str, shell: Shell, *, run_timeout_s: fl
     delivery = deliver(app, on_assigned=shell.assigned, on_revoked=shell.revoked)
     outbox = Outbox(settings, on_sent=shell.sent, on_failed=shell.failed)
     shell.connect(delivery, outbox)
-    silence = _Silence(app, settings.trace_topic, shell, run_timeout_s)
+    silence = _Silence(app, delivery, settings.trace_topic, shell, run_timeout_s)
 
     @app.agent(raw_topic(app, settings.trace_topic), name="pair-former")
     async def pair_former(stream: Any) -> None:
@@ -75,9 +74,12 @@ def build_app(settings: Settings, group: str, shell: Shell, *, run_timeout_s: fl
 class _Silence:
     """How long runs are silent: time in which this process or the broker was away does not count."""
 
-    def __init__(self, app: faust.App, topic: str, shell: Shell, run_timeout_s: float) -> None:
+    def __init__(
+        self, app: faust.App, delivery: Delivery, topic: str, shell: Shell, run_timeout_s: float
+    ) -> None:
         self.tick_s = max(run_timeout_s / _SILENCE_TICKS, _LEAST_SILENCE_TICK_S)
-        self._app, self._topic, self._shell, self._run_timeout_s = app, topic, shell, run_timeout_s
+        self._app, self._delivery, self._topic, self._shell = app, delivery, topic, shell
+        self._run_timeout_s = run_timeout_s
         self._last_s = 0.0
 
     async def look(self) -> None:
@@ -89,18 +91,12 @@ class _Silence:
             self._shell.silence(elapsed_s, self._run_timeout_s)
 
     async def _all_is_read(self) -> bool:
-        """Whether the broker answers and has no trace event that was not handled yet."""
-        consumer = self._app.consumer
-        own = [tp for tp in consumer.assignment() if tp.topic == self._topic]
+        """Whether the broker answers and has no trace event that was not handled yet, also none that an open
+        transaction keeps back: a run whose events lie behind it is not silent."""
         try:
-            ends = await consumer.highwaters(*own) if own else {}
-            return all([await self._next_offset(tp) >= end for tp, end in ends.items()])
+            return await self._delivery.is_at_end(self._topic)
         except (KafkaError, TimeoutError):
             return False
-
-    async def _next_offset(self, partition: TP) -> int:
-        handled = self._shell.next_trace_offset(partition.partition)
-        return await self._app.consumer.position(partition) or 0 if handled is None else handled
 
 
 class _App(faust.App):

@@ -27,11 +27,11 @@ from aiokafka.errors import (
     UnknownMemberIdError,
 )
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP
 
-from streams.messages.stored import StoredMessage
+from streams.messages.stored import stored_message
 from streams.worker.batches import Batch, BrokerAway, Inbox, Limits, Partition, Revoked
+from streams.worker.committed_only import CommittedConsumer, CommittedThread
 
 KNOWN_VERSIONS = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0"}
 
@@ -74,6 +74,7 @@ class BatchDelivery:
         self._limits = limits
         self._inboxes: dict[str, Inbox] = {}
         self._next: dict[Partition, int] = {}
+        self._read_up_to: dict[Partition, int] = {}
         app.transport.Consumer = _consumer_for(self)
 
     async def batches(self, stream: Any) -> AsyncIterator[Batch]:
@@ -88,6 +89,15 @@ class BatchDelivery:
     async def commit(self, assignment: int, offsets: Mapping[Partition, int]) -> None:
         consumer = self._app.consumer
         await consumer.in_thread(consumer._thread.commit_for(assignment, dict(offsets)))
+
+    async def is_at_end(self, topic: str) -> bool:
+        assignment, inbox = self.assignment, self._inboxes.get(topic)
+        own = [partition for partition in self.partitions if partition[0] == topic]
+        consumer = self._app.consumer
+        ends = await consumer.in_thread(consumer._thread.ends(own)) if own else {}
+        if assignment != self.assignment or inbox is None or not inbox.is_empty or len(ends) < len(own):
+            return False
+        return all(self._read_up_to.get(partition, -1) >= end for partition, end in ends.items())
 
     def hold(self, partitions: Collection[Partition]) -> None:
         for partition in partitions:
@@ -119,15 +129,17 @@ class BatchDelivery:
             and tp not in inbox.held
         }
 
-    def put(self, records: Mapping[Any, list[Any]]) -> None:
-        """Take on what was read in the present assignment."""
+    def put(self, records: Mapping[Any, list[Any]], read_up_to: Mapping[Partition, int]) -> None:
+        """Take on what was read in the present assignment; all of it lies before ``read_up_to``, as may ends
+        of transactions and what those gave up."""
+        self._read_up_to.update(read_up_to)
         for tp, read in records.items():
             partition = (tp.topic, tp.partition)
             if read[0].offset < self._next.get(partition, 0):
                 read = [record for record in read if record.offset >= self._next[partition]]
             if read:
                 self._next[partition] = read[-1].offset + 1
-                self._inboxes[tp.topic].put(partition, map(_stored, read))
+                self._inboxes[tp.topic].put(partition, map(stored_message, read))
 
     @property
     def next_offsets(self) -> Mapping[Partition, int]:
@@ -138,11 +150,12 @@ class BatchDelivery:
         self.assignment += 1
         self.partitions = frozenset()
         self._next.clear()
+        self._read_up_to.clear()
         for inbox in self._inboxes.values():
             inbox.clear()
 
 
-class _Thread(AIOKafkaConsumerThread):
+class _Thread(CommittedThread):
     """Faust's consumer thread; what is below runs in it."""
 
     consumer: Any
@@ -152,18 +165,39 @@ class _Thread(AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
         return consumer
 
-    async def read_for(self, assignment: int, partitions: set[TP], timeout_s: float) -> dict[Any, list[Any]]:
+    async def read_for(
+        self, assignment: int, partitions: set[TP], timeout_s: float
+    ) -> tuple[dict[Any, list[Any]], dict[Partition, int]]:
+        """What has come, and up to where each partition is read then."""
         consumer = self._ensure_consumer()
         records: dict[Any, list[Any]] = await self._fetch_records(
             consumer, partitions, timeout=timeout_s, max_records=_READ_MESSAGES
         )
         if self.consumer.delivery.assignment == assignment:
-            return records
+            return records, self._positions(partitions)
         # A read that waited through a rebalance has taken from the next assignment.
         for tp, read in records.items():
             if tp in consumer.assignment():
                 consumer.seek(tp, read[0].offset)
-        return {}
+        return {}, {}
+
+    def _positions(self, partitions: set[TP]) -> dict[Partition, int]:
+        subscription = self._ensure_consumer()._subscription
+        assigned = [tp for tp in partitions if subscription.is_assigned(tp)]
+        states = {tp: subscription.subscription.assignment.state_value(tp) for tp in assigned}
+        return {tp: state.position for tp, state in states.items() if state.has_valid_position}
+
+    async def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """Behind everything, also what an open transaction keeps back; only where that is known."""
+        consumer = self._ensure_consumer()
+        # To a reader of committed messages the end is where the first open transaction begins; what lies
+        # behind it, the answers to fetches say.
+        stable = await consumer.end_offsets([TopicPartition(*partition) for partition in partitions])
+        return {
+            tuple(tp): max(end, last)
+            for tp, end in stable.items()
+            if tp in consumer.assignment() and (last := consumer.highwater(tp)) is not None
+        }
 
     async def seek_to(self, offsets: Mapping[Partition, int]) -> None:
         consumer = self._ensure_consumer()
@@ -202,7 +236,7 @@ class _Thread(AIOKafkaConsumerThread):
             raise
 
 
-class _Consumer(Consumer):
+class _Consumer(CommittedConsumer):
     """Faust's consumer with another way from the thread to the agents."""
 
     delivery: BatchDelivery
@@ -242,9 +276,9 @@ class _Consumer(Consumer):
             return
         assignment = delivery.assignment
         timeout_s = _READ_S if len(wanted) == len(delivery.partitions) else _READ_WITH_SOME_PAUSED_S
-        records = await self.in_thread(self._thread.read_for(assignment, wanted, timeout_s))
+        read = await self.in_thread(self._thread.read_for(assignment, wanted, timeout_s))
         if delivery.assignment == assignment:
-            delivery.put(records)
+            delivery.put(*read)
 
     def resume_flow(self) -> None:
         super().resume_flow()
@@ -264,15 +298,3 @@ class _Consumer(Consumer):
 
 def _consumer_for(delivery: BatchDelivery) -> type[_Consumer]:
     return type("_Consumer", (_Consumer,), {"delivery": delivery})
-
-
-def _stored(record: Any) -> StoredMessage:
-    return StoredMessage(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp_ms=record.timestamp,
-        key=record.key,
-        value=record.value or b"",
-        headers=record.headers,
-    )

@@ -64,6 +64,13 @@ class Delivery(Protocol):
         does not answer within some seconds.
         """
 
+    async def is_at_end(self, topic: str) -> bool:
+        """Whether the broker answers and has nothing of this worker's partitions of a topic that was not
+        given to its agent, nor anything that an open transaction keeps back.
+
+        Raises KafkaError or TimeoutError where it does not answer.
+        """
+
     def hold(self, partitions: Collection[Partition]) -> None:
         """Give nothing more of these until ``release`` or the next assignment; others are not held up."""
 
@@ -146,6 +153,11 @@ class Inbox:
         self._waiting.extendleft(reversed(aside))
         self.waiting_bytes += sum(chunk.size for chunk in aside)
         self._weigh()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits, nor is held."""
+        return not self._waiting and not any(self._held.values())
 
     @property
     def held(self) -> Collection[Partition]:

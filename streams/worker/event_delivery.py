@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import faust
+import msgspec
 from faust.types import TP
 
-from streams.messages.stored import StoredMessage
+from streams.messages.stored import StoredMessage, stored_message
 from streams.worker.batches import Batch, BrokerAway, Inbox, Limits, Partition, Revoked
+from streams.worker.committed_only import CommittedConsumer
 
 _COMMIT_S = 10.0
 _LONGEST_READ_S = 1.2
@@ -43,6 +45,7 @@ class EventDelivery:
         self._expected: dict[TP, _Expected] = {}
         self._next: dict[Partition, int] = {}
         self._going_back: asyncio.Future[None] | None = None
+        app.transport.Consumer = CommittedConsumer
         app.on_partitions_revoked.connect(self._revoke, weak=False)
         app.on_partitions_assigned.connect(self._assign, weak=False)
 
@@ -71,6 +74,22 @@ class EventDelivery:
             raise BrokerAway(f"no answer to a commit within {_COMMIT_S:g} s") from None
         if assignment != self.assignment:
             raise Revoked(f"assignment {assignment} is over")
+
+    async def is_at_end(self, topic: str) -> bool:
+        """What Faust has just read, and has not taken on yet, may be overlooked."""
+        consumer, inbox = self._app.consumer, self._inboxes.get(topic)
+        own = [TP(*partition) for partition in self.partitions if partition[0] == topic]
+        if inbox is None or not inbox.is_empty or not set(own) <= consumer.assignment():
+            return False
+        for tp, stable in (await consumer.highwaters(*own) if own else {}).items():
+            # To a reader of committed messages the end is where the first open transaction begins.
+            last = consumer.highwater(tp)
+            if last is None or (await consumer.position(tp) or 0) < max(stable, last):
+                return False
+        return inbox.is_empty and not any(
+            message.tp in own and message.offset >= self._next.get(message.tp, 0)
+            for message in list(consumer.unacked)
+        )
 
     def hold(self, partitions: Collection[Partition]) -> None:
         for partition in partitions:
@@ -164,12 +183,7 @@ class _Expected:
 
 
 def _stored(message: Any) -> StoredMessage:
-    return StoredMessage(
-        topic=message.topic,
-        partition=message.partition,
-        offset=message.offset,
-        timestamp_ms=int((message.timestamp or 0) * 1000),
-        key=message.key,
-        value=message.value or b"",
-        headers=tuple(message.headers or ()),
+    """Faust keeps the time in seconds."""
+    return msgspec.structs.replace(
+        stored_message(message), timestamp_ms=max(round((message.timestamp or 0) * 1000), 0)
     )

@@ -151,10 +151,6 @@ class Shell:
         if any(number in self._sendings for number in numbers):
             self.first_error.fail(error)
 
-    def next_trace_offset(self, partition: int) -> int | None:
-        """Behind the last trace message that was handled; None where none was since the assignment."""
-        return self._trace.positions.next_offset(partition)
-
     async def commit(self) -> None:
         """Commit what has become safe."""
         with self.first_error.failing():

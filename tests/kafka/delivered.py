@@ -13,6 +13,7 @@ from typing import Any
 import faust
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from confluent_kafka import Producer
 
 from streams.kafka.settings import Settings
 from streams.worker.batches import Inbox
@@ -76,6 +77,12 @@ class Keeper:
     async def until_owning(self, count: int) -> None:
         await self.until(lambda: len(self.delivery.partitions) == count)
 
+    async def until_at_end(self) -> None:
+        """Wait until nothing is left to read."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not await self.delivery.is_at_end(self.topic):
+                pass
+
     async def until_full(self) -> Inbox:
         """Wait until so much waits that reading pauses."""
         inbox: Inbox = self.delivery._inboxes[self.topic]  # type: ignore[attr-defined]
@@ -115,6 +122,17 @@ async def write(settings: Settings, values: Iterable[tuple[int, bytes]], topic: 
             for partition, value in values
         ]
         await asyncio.gather(*sent)
+
+
+def opened_transaction(settings: Settings, value: bytes, topic: str | None = None) -> Producer:
+    """Another client with a transaction that is not ended yet, and has a value on the first partition."""
+    servers, name = settings.bootstrap_servers, uuid.uuid4().hex
+    producer = Producer({"bootstrap.servers": servers, "transactional.id": name})
+    producer.init_transactions(PATIENCE_S)
+    producer.begin_transaction()
+    producer.produce(topic or settings.trace_topic, value, b"key", partition=0)
+    assert producer.flush(PATIENCE_S) == 0
+    return producer
 
 
 async def committed(settings: Settings, group: str) -> dict[Partition, int]:

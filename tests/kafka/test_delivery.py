@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from streams.kafka.settings import Settings
 from streams.local_broker.jars import KafkaJars
@@ -17,7 +18,7 @@ from streams.worker.batch_delivery import BatchDelivery
 from streams.worker.delivery import BrokerAway, Limits, Revoked
 from streams.worker.event_delivery import EventDelivery
 from tests.faults.brokers import RestartableBroker
-from tests.kafka.delivered import PATIENCE_S, Keeper, committed, running, write
+from tests.kafka.delivered import PATIENCE_S, Keeper, committed, opened_transaction, running, write
 
 PARTITIONS = 4
 
@@ -46,6 +47,11 @@ RELIED_ON = {
     "faust.transport.drivers.aiokafka:Consumer": "959f899e8ebfdd56",
     "faust.transport.drivers.aiokafka:ConsumerRebalanceListener": "f3d04f29dfb3f716",
     "aiokafka.consumer.consumer:AIOKafkaConsumer.seek": "a9430f1f3b9ac419",
+    "aiokafka.consumer.consumer:AIOKafkaConsumer.end_offsets": "f4b19078581881ba",
+    "aiokafka.consumer.consumer:AIOKafkaConsumer.highwater": "044275efc968e286",
+    "aiokafka.consumer.consumer:AIOKafkaConsumer.start": "2f1ba70443327538",
+    "aiokafka.consumer.fetcher:Fetcher._proc_offset_request": "40c09472da94d88c",
+    "aiokafka.consumer.fetcher:PartitionRecords": "94aa0da0dbec8d1b",
     "aiokafka.consumer.fetcher:FetchResult": "d7db13f06de8248c",
     "aiokafka.consumer.fetcher:Fetcher.fetched_records": "be4348896b9b66af",
     "aiokafka.consumer.fetcher:Fetcher._get_actions_per_node": "1dab2cf937d165d0",
@@ -105,6 +111,81 @@ def test_another_version_of_faust_is_said_in_the_log_and_gets_single_events(
     keeper = asyncio.run(scenario())
     assert type(keeper.delivery) is way
     assert ("faust-streaming is 0.15.3" in caplog.text) == (way is EventDelivery)
+
+
+@pytest.mark.usefixtures("way")
+def test_records_without_key_value_or_the_value_of_a_header_are_given_as_empty(
+    settings: Settings, group: str, tmp_path: Path
+) -> None:
+    producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
+    producer.produce(settings.trace_topic, None, None, partition=1)
+    producer.produce(settings.trace_topic, b"v", b"k", partition=1, headers=[("a", None), ("b", b"1")])
+    assert producer.flush(PATIENCE_S) == 0
+
+    async def scenario() -> Keeper:
+        keeper = Keeper(settings, group, tmp_path)
+        async with running(keeper):
+            await keeper.until_given(2)
+        return keeper
+
+    given = [message for batch in asyncio.run(scenario()).batches for message in batch.messages]
+    assert [(m.key, m.value, m.headers) for m in given] == [
+        (None, b"", ()),
+        (b"k", b"v", (("a", b""), ("b", b"1"))),
+    ]
+
+
+@pytest.mark.usefixtures("way")
+def test_what_a_transaction_gave_up_is_not_given(settings: Settings, group: str, tmp_path: Path) -> None:
+    opened_transaction(settings, b"given up").abort_transaction(PATIENCE_S)
+    opened_transaction(settings, b"committed").commit_transaction(PATIENCE_S)
+
+    async def scenario() -> list[bytes]:
+        keeper = Keeper(settings, group, tmp_path)
+        async with running(keeper):
+            await keeper.until_given(1)
+            await write(settings, [(0, b"last")])
+            await keeper.until(lambda: b"last" in keeper.values)
+        return keeper.values
+
+    assert asyncio.run(scenario()) == [b"committed", b"last"]
+
+
+@pytest.mark.parametrize("how", ["commit_transaction", "abort_transaction"])
+@pytest.mark.usefixtures("way")
+def test_the_mark_of_a_transaction_is_nothing_left_to_read(
+    settings: Settings, group: str, tmp_path: Path, how: str
+) -> None:
+    async def scenario() -> None:
+        await write(settings, [(0, b"1")])
+        getattr(opened_transaction(settings, b"2"), how)(PATIENCE_S)
+        keeper = Keeper(settings, group, tmp_path)
+        async with running(keeper):
+            await keeper.until_at_end()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.usefixtures("way")
+def test_what_an_open_transaction_keeps_back_is_left_to_read(
+    settings: Settings, group: str, tmp_path: Path
+) -> None:
+    async def scenario() -> tuple[bool, list[bytes]]:
+        await write(settings, [(0, b"before")])
+        keeper = Keeper(settings, group, tmp_path)
+        async with running(keeper):
+            await keeper.until_at_end()
+            transaction = opened_transaction(settings, b"undecided")
+            await write(settings, [(0, b"behind"), (1, b"beside")])
+            await keeper.until(lambda: b"beside" in keeper.values)
+            at_end, values = await keeper.delivery.is_at_end(settings.trace_topic), list(keeper.values)
+            transaction.commit_transaction(PATIENCE_S)
+            await keeper.until_at_end()
+        return at_end, values
+
+    at_end, values = asyncio.run(scenario())
+    assert not at_end
+    assert values == [b"before", b"beside"]
 
 
 @pytest.mark.usefixtures("way")

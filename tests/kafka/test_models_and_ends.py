@@ -14,6 +14,7 @@ from streams.messages.contracts import PairsEnd, RewardSnapshot, RunEnd, TraceEv
 from streams.snapshots.feed import SnapshotFeed, read_held, read_latest_snapshot
 from streams.spool.publish_now import publish_messages
 from tests.factories import event, run
+from tests.kafka.delivered import opened_transaction
 from tests.kafka.test_trainer import (
     interleaved,
     pairs_on_kafka,
@@ -131,6 +132,15 @@ def test_a_run_that_falls_silent_is_ended_by_an_event_with_what_has_come(setting
     (end,) = [m for m in trace_messages(settings) if isinstance(m, RunEnd)]
     assert end.iterations == (0, 1, 3)
     assert end.stop_reason == "timed out: silent for 2 s"
+
+
+def test_a_run_falls_silent_also_where_its_last_events_came_in_a_transaction(settings: Settings) -> None:
+    """Whose mark is the last in the partition."""
+    publish(settings, [event(0, 0.2)])
+    opened_transaction(settings, encode(event(1, 0.9))).commit_transaction(_WAIT_S)
+    with trainer(settings, "--run-timeout-s", "2"):
+        (ended,) = wait_for_ends(settings, 1)
+    assert ended.n_candidates == 2
 
 
 def trace_messages(settings: Settings) -> list[Any]:
