@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from streams.errors import BadInput
+from streams.messages.codec import decode_trace, encode
 from streams.messages.contracts import (
     PairMessage,
     PairsEnd,
@@ -21,6 +22,13 @@ from trainers.pairing import PairingRules, RunPairing
 
 REMEMBERED_RUNS = 10_000
 """How many runs that this former closed it still knows, so that what is sent again of them is no news."""
+
+MOST_WAITING_BYTES = 32 << 20
+"""Of messages that wait for an earlier iteration of their run, the first or any other, in one worker. It may
+be hours until they have come. ``TraceProcessor`` counts them."""
+WAITING_BYTES, NAMED_BYTES = 1_024, 128
+"""What such a message takes beside its bytes, with the run that it may be the first of, and an iteration that
+a waiting end names."""
 
 _Iterations = frozenset[int] | range
 
@@ -59,12 +67,14 @@ class _OpenRun:
     def __init__(self, rules: PairingRules) -> None:
         self.pairing = RunPairing(rules)
         self.n_pairs = 0
-        self.end: RunEnd | None = None
+        self.named: tuple[int, ...] | None = None
+        """By the run's end."""
         self.seen_since_tick = True
         self.silent_s = 0.0
         self._next_iteration = 0
-        self._waiting: dict[int, TraceEvent] = {}
-        """Iterations that came before an earlier one."""
+        self._waiting: dict[int, bytes] = {}
+        """Iterations that came before an earlier one, encoded: decoded they may take twenty times as much."""
+        self._waiting_bytes = 0
         self._missing: set[int] = set()
         """What the end names and has not come."""
 
@@ -76,62 +86,91 @@ class _OpenRun:
     @property
     def has_begun(self) -> bool:
         """A run's first iteration may be one that could not be published; then its end names a later one."""
-        first = min(self.end.iterations, default=0) if self.end else 0
-        return self._next_iteration > 0 or first in self._waiting
+        return self._next_iteration > 0 or min(self.named or (0,)) in self._waiting
 
     @property
     def is_complete(self) -> bool:
-        return self.end is not None and not self._missing
+        return self.named is not None and not self._missing
 
-    def take(self, event: TraceEvent | RunEnd) -> list[PreferencePair]:
+    @property
+    def waiting_bytes(self) -> int:
+        """Of iterations that came before an earlier one, and of an end that waits for some."""
+        return self._waiting_bytes + NAMED_BYTES * len(self.named or ())
+
+    def lets_wait(self, event: TraceMessage) -> bool:
+        """Whether the event neither comes in its turn nor completes the run, and is to be kept."""
+        if isinstance(event, RunEnd):
+            return any(i >= self._next_iteration and i not in self._waiting for i in event.iterations)
+        i = event.iter_idx
+        if i in self._waiting:
+            return not self.has_begun  # it may have to become a dead letter
+        return i > self._next_iteration and self._missing != {i}
+
+    def take(self, event: TraceMessage, raw: bytes | None) -> list[PreferencePair]:
         """The pairs that can be formed now. Where this raises, the run is as it was before."""
-        mark, end, next_iteration = self.pairing.mark(), self.end, self._next_iteration
-        taken: list[TraceEvent] = []
+        mark, named, next_iteration = self.pairing.mark(), self.named, self._next_iteration
+        taken: list[tuple[int, bytes]] = []
+        is_new = isinstance(event, TraceEvent) and event.iter_idx not in self._waiting
         try:
             if isinstance(event, RunEnd):
-                self._set_end(event)
+                self._set_named(event.iterations)
                 pairs = []
             else:
-                pairs = self._add(event, taken)
+                pairs = self._add(event, raw, taken)
             if self.is_complete:
                 pairs += self._finish()
         except Exception:
             self.pairing.back_to(mark)
             self._next_iteration = next_iteration
-            self._waiting.update((one.iter_idx, one) for one in taken)
-            if isinstance(event, TraceEvent) and self._waiting.get(event.iter_idx) is event:
-                del self._waiting[event.iter_idx]
-            self._set_end(end)
+            for i, kept in taken:
+                self._keep(i, kept)
+            if is_new and isinstance(event, TraceEvent):
+                self._let_go(event.iter_idx)
+            self._set_named(named)
             raise
         self.n_pairs += len(pairs)
         return pairs
 
-    def _add(self, event: TraceEvent, taken: list[TraceEvent]) -> list[PreferencePair]:
+    def _add(
+        self, event: TraceEvent, raw: bytes | None, taken: list[tuple[int, bytes]]
+    ) -> list[PreferencePair]:
         """In the order of the iterations; ``taken`` gets what leaves ``_waiting``."""
         if event.iter_idx < self._next_iteration or event.iter_idx in self._waiting:
             return []
         self._missing.discard(event.iter_idx)
-        if event.iter_idx == self._next_iteration and not self._waiting:
-            pairs = self.pairing.add(event)
-            self._next_iteration += 1
-            return pairs
-        self._waiting[event.iter_idx] = event
-        pairs = []
-        while (following := self._waiting.pop(self._next_iteration, None)) is not None:
-            taken.append(following)
-            pairs += self.pairing.add(following)
+        if event.iter_idx > self._next_iteration:
+            self._keep(event.iter_idx, encode(event) if raw is None else raw)
+            return []
+        pairs = self.pairing.add(event)
+        self._next_iteration += 1
+        while (following := self._let_go(self._next_iteration)) is not None:
+            taken.append((self._next_iteration, following))
+            pairs += self._add_waiting(following)
             self._next_iteration += 1
         return pairs
 
+    def _add_waiting(self, raw: bytes) -> list[PreferencePair]:
+        event = decode_trace(raw, "an event that waited")
+        return self.pairing.add(event) if isinstance(event, TraceEvent) else []
+
     def _finish(self) -> list[PreferencePair]:
         """What the end adds; iterations that could not be published leave gaps behind."""
-        pairs = [pair for i in sorted(self._waiting) for pair in self.pairing.add(self._waiting[i])]
+        pairs = [pair for i in sorted(self._waiting) for pair in self._add_waiting(self._waiting[i])]
         return pairs + self.pairing.finish()
 
-    def _set_end(self, end: RunEnd | None) -> None:
-        self.end = end
-        named = end.iterations if end else ()
-        self._missing = {i for i in named if i >= self._next_iteration and i not in self._waiting}
+    def _keep(self, i: int, raw: bytes) -> None:
+        self._waiting[i] = raw
+        self._waiting_bytes += len(raw) + WAITING_BYTES
+
+    def _let_go(self, i: int) -> bytes | None:
+        raw = self._waiting.pop(i, None)
+        if raw is not None:
+            self._waiting_bytes -= len(raw) + WAITING_BYTES
+        return raw
+
+    def _set_named(self, named: tuple[int, ...] | None) -> None:
+        self.named = named
+        self._missing = {i for i in named or () if i >= self._next_iteration and i not in self._waiting}
 
 
 class PairFormer:
@@ -156,8 +195,23 @@ class PairFormer:
         run = self._open.get(run_id)
         return run is not None and run.has_begun
 
-    def on_event(self, event: TraceMessage) -> Formed:
-        """What this event completes.
+    def would_wait(self, event: TraceMessage) -> bool:
+        """Whether the event is to be kept until an earlier iteration of its run has come."""
+        run_id = event.run_id
+        run = self._open.get(run_id)
+        if run is not None:
+            return run.lets_wait(event)
+        if run_id in self._closed or run_id in self._recalled:
+            return False
+        return bool(event.iterations) if isinstance(event, RunEnd) else event.iter_idx > 0
+
+    def waiting_bytes(self, run_id: str) -> int:
+        """Of what waits in an open run for an earlier iteration; 0 for a run that is not open."""
+        run = self._open.get(run_id)
+        return 0 if run is None else run.waiting_bytes
+
+    def on_event(self, event: TraceMessage, raw: bytes | None = None) -> Formed:
+        """What this event completes; ``raw`` is the event encoded, where the caller has it.
 
         Raises LateEvent for an iteration without which its run was ended.
         """
@@ -173,7 +227,7 @@ class PairFormer:
         if run is None:
             run = _OpenRun(self._rules)
         first = run.n_pairs
-        pairs = run.take(event)
+        pairs = run.take(event, raw)
         run.seen_since_tick = True
         self._open[run_id] = run
         if run.is_complete:
@@ -214,8 +268,7 @@ class PairFormer:
         self._recalled.clear()
 
     def _close(self, run_id: str, run: _OpenRun, pairs: list[PreferencePair], first: int) -> Formed:
-        named = run.end.iterations if run.end else ()
-        iterations = tuple(sorted({*run.iterations, *named}))
+        iterations = tuple(sorted({*run.iterations, *(run.named or ())}))
         del self._open[run_id]
         self._closed[run_id] = _compact(iterations)
         if len(self._closed) > REMEMBERED_RUNS:

@@ -55,7 +55,9 @@ def form_again(
 
     ``events`` are the messages decoded, by offset, where they are at hand.
     """
-    former = TraceProcessor(rules, trace_topic="", pairs_topic=pairs_topic, dead_letters_topic="")
+    former = TraceProcessor(
+        rules, trace_topic="", pairs_topic=pairs_topic, dead_letters_topic="", most_waiting_bytes=None
+    )
     offset = 0
     for message in messages:
         for outgoing in former.on_message(message, events[message.offset] if events else None).outgoing:

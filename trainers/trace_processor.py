@@ -8,17 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from streams.messages.codec import decode_trace, encode, encode_formed
-from streams.messages.contracts import RunClosed, TraceMessage
+from streams.messages.contracts import RunClosed, RunEnd, TraceMessage
 from streams.messages.stored import Outgoing, StoredMessage, number_headers
 from streams.worker.stages import TraceStep
-from trainers.former import Formed, NotUsable, PairFormer
+from trainers.former import (
+    MOST_WAITING_BYTES,
+    NAMED_BYTES,
+    WAITING_BYTES,
+    Formed,
+    NotUsable,
+    PairFormer,
+)
 from trainers.pairing import PairingRules
 from trainers.unusable import NO_FAULT_OF_A_MESSAGE, letter_for
-
-_MOST_KEPT_BYTES = 32 << 20
-"""Of messages that wait for the beginning of their run, for as long as hours."""
-_MESSAGE_BYTES = 512
-"""What one takes beside its key and value."""
 
 
 class TraceProcessor:
@@ -28,6 +30,10 @@ class TraceProcessor:
     than its run's (it was written before partitions were added, or by a client with another partitioner)
     is forwarded there, so that one former sees the whole run. Who reads all partitions needs no forwarding
     and leaves it None.
+
+    ``most_waiting_bytes`` bounds what waits for an earlier iteration of its run. An event that is over it
+    becomes a dead letter at once, as if it had not come; it comes when the letter is replayed. None is no
+    bound, for whoever reads a topic to its end and goes.
     """
 
     def __init__(
@@ -38,6 +44,7 @@ class TraceProcessor:
         pairs_topic: str,
         dead_letters_topic: str,
         closed_runs_topic: str = "",
+        most_waiting_bytes: int | None = MOST_WAITING_BYTES,
     ) -> None:
         self._former = PairFormer(rules)
         self._rules = rules.as_text.encode()
@@ -45,9 +52,12 @@ class TraceProcessor:
         self._pairs_topic = pairs_topic
         self._dead_letters_topic = dead_letters_topic
         self._closed_runs_topic = closed_runs_topic
+        self._most_waiting_bytes = most_waiting_bytes
         self._without_beginning: dict[str, list[StoredMessage]] = {}
-        self._kept_bytes = 0
-        """Of these messages."""
+        """Of each run that has none, all messages; they may have to become dead letters."""
+        self._waiting_of: dict[str, int] = {}
+        """Bytes of each run that wait."""
+        self._waiting_bytes = 0
         self.partitions: int | None = None
 
     def on_message(self, message: StoredMessage, event: TraceMessage | None = None) -> TraceStep:
@@ -63,18 +73,19 @@ class TraceProcessor:
             home = self._home(run_id)
             if home not in (None, message.partition):
                 return TraceStep(outgoing=[self._to_run(run_id, message.value, home)])
-            formed = self._former.on_event(event)
+            self._check_room(message, event)
+            formed = self._former.on_event(event, message.value)
             step = self._step(run_id, formed)
         except NO_FAULT_OF_A_MESSAGE:
             raise
         except Exception as error:
             return TraceStep(outgoing=[letter_for(message, error, self._dead_letters_topic)])
         if step.run_id is None or step.closed or self._former.has_begun(run_id):
-            self._let_go(run_id)
-        elif not self._keep(run_id, message):
-            reason = f"waits for the beginning of run {run_id!r}, and more than {_MOST_KEPT_BYTES} bytes do"
-            letter = letter_for(message, NotUsable(reason), self._dead_letters_topic)
-            return TraceStep(run_id, [*step.outgoing, letter])
+            self._without_beginning.pop(run_id, None)
+            self._note_waiting(run_id, self._former.waiting_bytes(run_id))
+        else:
+            self._without_beginning.setdefault(run_id, []).append(message)
+            self._note_waiting(run_id, self._waiting_of.get(run_id, 0) + _size(message, event))
         return step
 
     def on_tick(self, elapsed_s: float, timeout_s: float) -> tuple[list[Outgoing], list[TraceStep]]:
@@ -87,7 +98,8 @@ class TraceProcessor:
         steps = []
         for run_id in given_up:
             reason = f"the beginning of run {run_id!r} did not come within {timeout_s:g} s"
-            messages = self._let_go(run_id)
+            messages = self._without_beginning.pop(run_id, [])
+            self._note_waiting(run_id, 0)
             letters = [letter_for(m, NotUsable(reason), self._dead_letters_topic) for m in messages]
             steps.append(TraceStep(run_id, letters, given_up=True))
         return [self._to_run(end.run_id, encode(end), self._home(end.run_id)) for end in ends], steps
@@ -100,7 +112,8 @@ class TraceProcessor:
         """The partitions were taken away: whoever owns them next reads the open runs again."""
         self._former.forget()
         self._without_beginning.clear()
-        self._kept_bytes = 0
+        self._waiting_of.clear()
+        self._waiting_bytes = 0
         self.partitions = None
 
     def _step(self, run_id: str, formed: Formed) -> TraceStep:
@@ -128,23 +141,20 @@ class TraceProcessor:
         key = f"{mark.model}/{run_id}".encode()
         return TraceStep(run_id, outgoing, Outgoing(self._closed_runs_topic, key, encode_formed(mark)))
 
-    def _keep(self, run_id: str, message: StoredMessage) -> bool:
-        """Keep what waits for its run's beginning, since it may have to become a dead letter.
+    def _check_room(self, message: StoredMessage, event: TraceMessage) -> None:
+        most = self._most_waiting_bytes
+        if most is None or not self._former.would_wait(event):
+            return
+        if self._waiting_bytes + _size(message, event) > most:
+            raise NotUsable(
+                f"{message.source}: run {event.run_id!r} lacks an earlier iteration, and the {most} bytes "
+                "for what waits so are full"
+            )
 
-        False where too much is kept. Then it becomes one at once: should the beginning come all the same, the
-        event counts, and to replay the letter changes nothing.
-        """
-        size = _size(message)
-        if self._kept_bytes + size > _MOST_KEPT_BYTES:
-            return False
-        self._kept_bytes += size
-        self._without_beginning.setdefault(run_id, []).append(message)
-        return True
-
-    def _let_go(self, run_id: str) -> list[StoredMessage]:
-        messages = self._without_beginning.pop(run_id, [])
-        self._kept_bytes -= sum(map(_size, messages))
-        return messages
+    def _note_waiting(self, run_id: str, now: int) -> None:
+        self._waiting_bytes += now - self._waiting_of.pop(run_id, 0)
+        if now:
+            self._waiting_of[run_id] = now
 
     def _home(self, run_id: str) -> int | None:
         if not self.partitions:
@@ -158,5 +168,6 @@ class TraceProcessor:
         return Outgoing(self._trace_topic, run_id.encode(), value, partition=home)
 
 
-def _size(message: StoredMessage) -> int:
-    return len(message.value) + len(message.key or b"") + _MESSAGE_BYTES
+def _size(message: StoredMessage, event: TraceMessage) -> int:
+    named = len(event.iterations) if isinstance(event, RunEnd) else 0
+    return len(message.value) + len(message.key or b"") + WAITING_BYTES + NAMED_BYTES * named

@@ -133,7 +133,9 @@ def verify_state(
 
 
 def _replayed(trace: Iterable[StoredMessage], rules: PairingRules, pairs_topic: str) -> _Traces:
-    former = TraceProcessor(rules, trace_topic="", pairs_topic=pairs_topic, dead_letters_topic="")
+    former = TraceProcessor(
+        rules, trace_topic="", pairs_topic=pairs_topic, dead_letters_topic="", most_waiting_bytes=None
+    )
     traces = _Traces()
     for stored in trace:
         try:

@@ -14,7 +14,6 @@ from streams.messages.contracts import Checkpoint, Message, PairMessage, PairsEn
 from streams.messages.stored import Outgoing, StoredMessage, number_headers
 from tests.factories import event, pair, run
 from tests.states import held
-from trainers import trace_processor as trace_processor_module
 from trainers.learner import PreferenceLearner
 from trainers.pair_processor import PairProcessor, PairProcessors
 from trainers.pairing import PairingRules
@@ -112,35 +111,6 @@ def test_messages_of_a_run_whose_beginning_never_comes_are_dead_letters_with_the
     _, (step,) = processor.on_tick(60.0, 60.0)
     assert (step.run_id, step.given_up) == ("run-a", True)
     assert [(m.topic, m.value) for m in step.outgoing] == [("dead", m.value) for m in messages]
-
-
-def test_what_waits_for_beginnings_is_bounded_and_what_is_over_is_a_dead_letter_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(trace_processor_module, "_MOST_KEPT_BYTES", 5_000)
-    processor = trace_processor(partitions=None)
-    late = [replace(event(n, 0.5, run_id=f"run-{n % 3}"), prompt="p" * 1_000) for n in range(1, 10)]
-    messages = stored(late)
-    letters = fed(processor, messages)
-    assert 0 < len(letters) < len(messages)
-    assert all(b"waits for the beginning of run" in dict(letter.headers)["reason"] for letter in letters)
-    assert processor._kept_bytes <= 5_000
-    for _ in range(2):
-        _, given_up = processor.on_tick(10.0, 10.0)
-        letters += [letter for step in given_up for letter in step.outgoing]
-    assert sorted(letter.value for letter in letters) == sorted(message.value for message in messages)
-    assert processor._kept_bytes == 0
-
-
-def test_an_event_that_was_over_the_bound_counts_once_its_runs_beginning_comes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    in_order = stored(run([0.1, 0.9, 0.4]))
-    whole = fed(trace_processor(), in_order)
-    monkeypatch.setattr(trace_processor_module, "_MOST_KEPT_BYTES", 0)
-    processor = trace_processor()
-    formed = [m for m in fed(processor, [*in_order[1:], in_order[0]]) if m.topic == whole[0].topic]
-    assert [m.value for m in formed] == [m.value for m in whole]
 
 
 def numbered(n: int, model: str = "default", start: int = 0) -> list[PreferencePair]:
