@@ -35,7 +35,7 @@ _INDICATOR_UNIT = 0.5
 """An indicator's ±1 may be worth more than a critic's step: prior variance .32 with laplace's .08."""
 _INTERACTION_UNIT = 1.0
 """A critic's weight is much the same everywhere: a prior variance 16 times smaller than the critic's own."""
-_LONGEST_VALUE = 64
+LONGEST_VALUE = 64
 """Characters of a text that names a category rather than tells a story."""
 
 
@@ -119,7 +119,7 @@ def categories(context: Context) -> dict[str, str]:
     found = {
         key: str(value)
         for key, value in context.items()
-        if isinstance(value, _CATEGORY) and _is_name(key) and 0 < len(str(value)) <= _LONGEST_VALUE
+        if isinstance(value, _CATEGORY) and _is_name(key) and 0 < len(str(value)) <= LONGEST_VALUE
     }
     return found if len(found) < 2 else dict(sorted(found.items()))
 

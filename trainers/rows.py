@@ -10,13 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import TypeVar
 
 import numpy as np
 
 from streams.messages.contracts import CONTEXT_MARK, TEXT_MODE, PreferencePair
+from trainers.bounded_cache import BoundedCache, size_of
 from trainers.compiled import Array, Ints
-from trainers.features import Context, categories, indicators, interaction, number_feature, numbers
+from trainers.features import (
+    LONGEST_VALUE,
+    Context,
+    categories,
+    indicators,
+    interaction,
+    number_feature,
+    numbers,
+)
 from trainers.kernels import fill_rows
 from trainers.vocabulary import Vocabulary
 
@@ -24,11 +32,9 @@ Layout = tuple[tuple[str, ...], ...]
 """Critics of the chosen and of the rejected side; with contexts also the categories that both share, those of
 each side (a key and a value in turn), and the numbers that both sides carry."""
 
-_CACHED = 1000
-"""Layouts, and contexts, that are kept; so much is worked out again, and changes nothing."""
-
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
+_CACHED, _CACHED_BYTES = 1000, 16 << 20
+"""Layouts, or contexts, that are kept, and the bytes of them; what is not is worked out again, and changes
+nothing."""
 
 _ints = partial(np.array, dtype=np.int64)
 
@@ -61,6 +67,8 @@ class Plan:
     """Features of the vocabulary for which the plan was made."""
     has_all: bool
     """Whether there is, or was, room for every feature."""
+    size: int
+    """Bytes."""
 
 
 class RowMaker:
@@ -68,8 +76,10 @@ class RowMaker:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self._plans: dict[Layout, Plan] = {}
-        self._contexts: dict[tuple[tuple[tuple[str, object], ...], ...], Layout] = {}
+        self._plans: BoundedCache[Layout, Plan] = BoundedCache(_CACHED, _CACHED_BYTES)
+        self._contexts: BoundedCache[tuple[tuple[tuple[str, object], ...], ...], Layout] = BoundedCache(
+            _CACHED, _CACHED_BYTES
+        )
         self._joined: tuple[dict[Plan, int], tuple[Array | Ints, ...]] = {}, ()
 
     def read(self, pairs: Sequence[PreferencePair]) -> Read:
@@ -140,29 +150,26 @@ class RowMaker:
             named = [tuple([part for one in categories(c).items() for part in one]) for c in contexts]
             rejected = numbers(pair.rejected_context)
             known = (*named, tuple([key for key in numbers(pair.chosen_context) if key in rejected]))
-            # Of texts alone, since those are equal that are the same; True and 1.0 are equal and are not.
-            if all(type(value) is str for context in contexts for value in context.values()):
-                _keep(self._contexts, at, known)
+            # Of texts alone, since those are equal that are the same; True and 1.0 are equal and are not. And
+            # of those that may be categories: a story hardly comes twice.
+            if all(_is_short(value) for context in contexts for value in context.values()):
+                self._contexts.keep(at, known, sum([size_of((*of, *of.values())) for of in contexts]))
         return known
 
     def _joined_with(self, plans: Sequence[Plan]) -> tuple[dict[Plan, int], tuple[Array | Ints, ...]]:
         """Numbers of plans, these among them, and their entries one behind the other."""
         if not self._joined[0].keys() >= set(plans):
-            before = self._joined[0] if len(self._joined[0]) < _CACHED else {}
+            before = self._joined[0]
+            if len(before) >= _CACHED or sum(plan.size for plan in before) > _CACHED_BYTES:
+                before = {}
             numbers_of = {plan: number for number, plan in enumerate(dict.fromkeys([*before, *plans]))}
             self._joined = numbers_of, _join(list(numbers_of))
         return self._joined
 
     def _remember(self, layout: Layout) -> Plan:
         plan = _plan(layout, self.vocabulary)
-        _keep(self._plans, layout, plan)
+        self._plans.keep(layout, plan, plan.size + sum(map(size_of, layout)))
         return plan
-
-
-def _keep(cache: dict[_Key, _Value], key: _Key, value: _Value) -> None:
-    if len(cache) >= _CACHED:
-        cache.clear()
-    cache[key] = value
 
 
 def _plan(layout: Layout, vocabulary: Vocabulary) -> Plan:
@@ -208,6 +215,7 @@ def _plan(layout: Layout, vocabulary: Vocabulary) -> Plan:
         waiting=tuple(waiting),
         known=len(vocabulary.columns),
         has_all=has_all,
+        size=40 * len(learnt) + 8 * (len(chosen) + len(rejected)) + size_of([name for name, *_ in waiting]),
     )
 
 
@@ -226,6 +234,10 @@ def _join(plans: Sequence[Plan]) -> tuple[Array | Ints, ...]:
 
 def _by_key(pairs: Sequence[str]) -> dict[str, str]:
     return dict(zip(pairs[::2], pairs[1::2], strict=True))
+
+
+def _is_short(value: object) -> bool:
+    return type(value) is str and len(value) <= LONGEST_VALUE
 
 
 def _is_text(critic: str) -> bool:
