@@ -6,20 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.messages.contracts import PreferencePair
+from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
 from trainers.batch import Batch
 from trainers.evidence import Evidence
-from trainers.open_tasks import OpenTasks
+from trainers.open_tasks import OpenTask, OpenTasks
 from trainers.pair_weights import task_of, weight_of_each, weight_of_nth
 from trainers.pairing import LIVE_SOURCES
 from trainers.proxies import Judgement
 from trainers.rows import Read, RowMaker
-from trainers.seen import REMEMBERED, Counts, KnownPairs, PastTasks
+from trainers.seen import REMEMBERED, Counts, KnownPairs, PastTask, PastTasks
 from trainers.vocabulary import Vocabulary
 
 OPEN_TASKS = 500
 """How many tasks the live learner keeps open; for one more it settles the oldest, whose later pairs are
 learnt and are no evidence. Pairs from elsewhere have no end that would close their tasks."""
+
+
+LATE_TASKS = 8
+"""Tasks that people may be voting on after their runs. For one more, the one that was voted on longest ago
+is settled: its evidence counts, and later votes on it are none."""
 
 
 @dataclass(slots=True)
@@ -59,20 +64,23 @@ class Admission:
         task, past = self.open.by_name.get(name), None
         if task is None:
             past = self.past.find(name)
-            # Labels made while a run goes on are over with the run. People and judges speak later, too.
-            if past is not None and past.is_closed and source in LIVE_SOURCES:
-                return False
+        # Labels made while a run goes on are over with the run. People and judges speak later, too.
+        of_a_closed_run = task.is_closed if task is not None else past is not None and past.is_closed
+        if of_a_closed_run and source in LIVE_SOURCES:
+            return False
         if pair.pair_id and not is_new and not self.known.note(name, pair.pair_id, self.remembered):
             return False
         slot = opened = -1
-        if past is not None:
-            # The models have learnt of the task, so a prediction would not be honest: it is no evidence.
+        if past is not None and not (source in TRUSTED_SOURCES and TRUSTED_SOURCES.isdisjoint(past.counts)):
+            # What was learnt of the task makes a prediction dishonest: it is no evidence.
             counts = past.counts
+            self.evidence.pass_over(source)
         else:
             if task is None:
-                self._make_room(batch)
-                task = self.open.open(name, {})
+                task = self._open(name, past, batch)
                 opened = task.slot
+            elif name in self.open.late and source in TRUSTED_SOURCES:
+                self.open.late[name] = self.open.late.pop(name)
             counts, slot = task.counts, task.slot
         counts[source] = nth = counts.get(source, 0) + 1
         weight = pair.weight * self._share(pair, nth)
@@ -95,7 +103,18 @@ class Admission:
 
     def close(self, name: str, batch: Batch) -> bool:
         """A task is over; False where that was known."""
-        return self.past.close(name, self._leave(name, batch), self.remembered)
+        task = self.open.by_name.get(name)
+        if task is not None and task.is_closed:
+            return False
+        return not self.past.is_closed(name) and self.past.close(
+            name, self._leave(name, batch), self.remembered
+        )
+
+    def close_all(self, batch: Batch) -> None:
+        """Every open task is over, in the order in which they were opened."""
+        for name in list(self.open.by_name):
+            if not self.close(name, batch):
+                self._settle(name, batch)
 
     def over_bounds(self) -> dict[str, int]:
         """What was too much to be kept; nothing that is 0."""
@@ -119,6 +138,9 @@ class Admission:
             self.open.leave(name)
         begun = []
         for name, task in later.open.by_name.items():
+            if name in later.open.late:
+                self._remember(name, task)
+                continue
             mine = self.open.by_name.get(name)
             if mine is None:
                 mine = self.open.open(name, {})
@@ -148,12 +170,32 @@ class Admission:
         self.known = KnownPairs.from_state(state["known"])
         self.settled_early = int(state["settled_early"])
 
-    def _make_room(self, batch: Batch) -> None:
-        """Settle the oldest task where as many are open as may be."""
+    def _open(self, name: str, past: PastTask | None, batch: Batch) -> OpenTask:
+        """Open a task, again if it is a past one, and settle others where as many are open as may be."""
+        if past is not None:
+            while len(self.open.late) >= LATE_TASKS:
+                self._settle(next(iter(self.open.late)), batch)
         while len(self.open.by_name) >= self.open_tasks:
             oldest = next(iter(self.open.by_name))
-            self.past.settle(oldest, self._leave(oldest, batch), self.remembered)
-            self.settled_early += 1
+            self.settled_early += oldest not in self.open.late
+            self._settle(oldest, batch)
+        if past is None:
+            return self.open.open(name, {})
+        task = self.open.open(name, dict(past.counts))
+        task.is_closed = past.is_closed
+        self.open.late[name] = None
+        return task
+
+    def _settle(self, name: str, batch: Batch) -> None:
+        """An open task may go on, but what is predicted from now on is no evidence."""
+        task = self.open.by_name[name]
+        self._leave(name, batch)
+        self._remember(name, task)
+
+    def _remember(self, name: str, task: OpenTask) -> None:
+        if task.is_closed:
+            self.past.close(name, {}, self.remembered)
+        self.past.settle(name, task.counts, self.remembered)
 
     def _leave(self, name: str, batch: Batch) -> Counts:
         """Settle a task if it is open: what was predicted is evidence. Returns what was learnt of it."""

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from streams.errors import BadInput
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair, RewardSnapshot
+from streams.messages.feature_names import is_critic
 from trainers.bradley_terry import prob_prefer, shrinkage
 from trainers.estimators import LEARNERS, PairEstimator, Recipe
-from trainers.features import is_critic, of_pair
+from trainers.features import of_pair
 from trainers.normalise import CriticRanges
 from trainers.pair_weights import task_of, weight_of_each
 from trainers.proxies import label_weights, room_left

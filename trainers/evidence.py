@@ -27,6 +27,8 @@ class Evidence:
     audit: ProxyAudit = field(default_factory=ProxyAudit)
     gate: Gate = field(default_factory=Gate)
     tallies: dict[str, Tally] = field(default_factory=dict)
+    passed_over: dict[str, int] = field(default_factory=dict)
+    """Trusted labels that were learnt and are no evidence, per source: their task was known by others."""
     critics_alone: bool = field(init=False)
     """Whether no label but critics' own was learnt."""
 
@@ -51,6 +53,11 @@ class Evidence:
             found.setdefault(sources[at], []).append(at)
         for source, rows in found.items():
             self.tallies.setdefault(source, Tally()).add_many(p[rows], p_reference[rows])
+
+    def pass_over(self, source: LabelSource) -> None:
+        """Note a label that is learnt and is no evidence."""
+        if source in TRUSTED_SOURCES:
+            self.passed_over[source] = self.passed_over.get(source, 0) + 1
 
     def hear(self, judgement: Judgement | None) -> None:
         """What a pair tells of judges, if anything (``trainers.proxies.judgement_of``)."""
@@ -87,6 +94,7 @@ class Evidence:
         return {
             "trusted": trusted.figures() if trusted.n else None,
             "by_label_source": {source: tally.figures() for source, tally in self.tallies.items()},
+            **({"no_evidence": dict(self.passed_over)} if self.passed_over else {}),
             **({"proxies": self.audit.figures()} if "proxy" in self.labels else {}),
             "gate": {
                 "evidence": self.gate.evidence,
@@ -103,6 +111,7 @@ class Evidence:
             "labels": dict(self.labels),
             "audit": self.audit.state(),
             "gate": self.gate.state(),
+            "passed_over": dict(self.passed_over),
             "tallies": {source: tally.sums for source, tally in self.tallies.items()},
         }
 
@@ -113,6 +122,7 @@ class Evidence:
             labels={source: a_count(n) for source, n in state["labels"].items()},
             audit=ProxyAudit.from_state(state["audit"]),
             gate=Gate.from_state(state["gate"]),
+            passed_over={source: a_count(n) for source, n in state["passed_over"].items()},
             tallies={
                 source: Tally(within(sums, (-1,), 0.0, LARGEST_SUM, "sums of figures").tolist())
                 for source, sums in state["tallies"].items()

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.messages.contracts import RewardSnapshot
-from trainers.features import UNIT, is_indicator
+from streams.messages.feature_names import is_indicator
+from trainers.features import UNIT
 
 _Z95 = 1.959963984540054
 """The standard normal is within ± this with probability 95%."""

@@ -8,6 +8,8 @@ it does to the critics:
 - ``@cost``: a number that both sides carry;
 - ``flicker.quality@world_model=dit-7b``: the critic's difference again, in this shared context alone: what
   the critic's weight there is above its weight elsewhere.
+
+``streams.messages.feature_names`` says how names of critics and contexts become those of features.
 """
 
 from __future__ import annotations
@@ -16,7 +18,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from streams.messages.contracts import CONTEXT_MARK, PreferencePair, TraceEvent
+from streams.messages.contracts import PreferencePair, TraceEvent
+from streams.messages.feature_names import (
+    critic_feature,
+    indicator,
+    interaction,
+    is_indicator,
+    is_interaction,
+    number_feature,
+)
 
 Scores = Mapping[str, float | None]
 """Critic and mode to score, ``{"flicker.quality": 0.47, …}``; null where the critic gave none."""
@@ -52,15 +62,12 @@ def differences(
 
 
 def difference(a: Scores, b: Scores) -> dict[str, float]:
-    """a − b per critic, sorted by name; a critic that is missing on either side is left out.
-
-    So is one with ``CONTEXT_MARK`` in its name, which would be taken for a context.
-    """
+    """a − b per critic's feature, sorted by the critic's name, without those missing on either side."""
     both = sorted(a.keys() & b.keys())
     return {
-        name: left - right
+        critic_feature(name): left - right
         for name in both
-        if (left := a[name]) is not None and (right := b[name]) is not None and CONTEXT_MARK not in name
+        if (left := a[name]) is not None and (right := b[name]) is not None
     }
 
 
@@ -86,22 +93,6 @@ def of_events(a: TraceEvent, b: TraceEvent) -> dict[str, float]:
     )
 
 
-def is_interaction(name: str) -> bool:
-    """Whether the feature is a critic's difference in one context."""
-    critic, _, value = name.partition(CONTEXT_MARK)
-    return bool(critic) and "=" in value
-
-
-def is_indicator(name: str) -> bool:
-    """Whether the feature is 1, 0 or −1."""
-    return name.startswith(CONTEXT_MARK) and "=" in name
-
-
-def is_critic(name: str) -> bool:
-    """Whether the feature is a critic's difference everywhere; for these alone, higher is taken as better."""
-    return not name.startswith(CONTEXT_MARK) and not is_interaction(name)
-
-
 def unit_of(name: str) -> float:
     """The difference that a weight is per; powers of two apart, so that scaling rounds nothing."""
     if is_interaction(name):
@@ -119,7 +110,7 @@ def categories(context: Context) -> dict[str, str]:
     found = {
         key: str(value)
         for key, value in context.items()
-        if isinstance(value, _CATEGORY) and _is_name(key) and 0 < len(str(value)) <= LONGEST_VALUE
+        if isinstance(value, _CATEGORY) and key and 0 < len(str(value)) <= LONGEST_VALUE
     }
     return found if len(found) < 2 else dict(sorted(found.items()))
 
@@ -129,10 +120,7 @@ def numbers(context: Context) -> dict[str, float]:
     found = {
         key: float(value)
         for key, value in context.items()
-        if isinstance(value, _NUMBER)
-        and not isinstance(value, bool)
-        and _is_name(key)
-        and math.isfinite(value)
+        if isinstance(value, _NUMBER) and not isinstance(value, bool) and key and math.isfinite(value)
     }
     return found if len(found) < 2 else dict(sorted(found.items()))
 
@@ -144,18 +132,8 @@ def indicators(of_a: Mapping[str, str], of_b: Mapping[str, str]) -> dict[str, fl
         if of_a.get(key) != of_b.get(key):
             for side, sign in ((of_a, 1.0), (of_b, -1.0)):
                 if key in side:
-                    found[f"{CONTEXT_MARK}{key}={side[key]}"] = sign
+                    found[indicator(key, side[key])] = sign
     return found
-
-
-def number_feature(key: str) -> str:
-    """The feature that a number which both sides carry is."""
-    return CONTEXT_MARK + key
-
-
-def interaction(critic: str, key: str, value: str) -> str:
-    """The feature that a critic's difference in one shared context is."""
-    return f"{critic}{CONTEXT_MARK}{key}={value}"
 
 
 def _interactions(critics: Mapping[str, float], context: Context) -> dict[str, float]:
@@ -171,7 +149,3 @@ def _sides(a: Context, b: Context) -> dict[str, float]:
     return indicators(categories(a), categories(b)) | {
         number_feature(key): numbers_a[key] - numbers_b[key] for key in numbers_a if key in numbers_b
     }
-
-
-def _is_name(key: str) -> bool:
-    return bool(key) and "=" not in key and CONTEXT_MARK not in key

@@ -2,60 +2,99 @@
 
 Evidence is an e-process (Ramdas et al. 2023, "Game-theoretic statistics and safe anytime-valid
 inference"): a gambler bets on each task that the model's log loss is lower than that of the critics' mean
-with a fitted temperature. If it is not, the expected wealth never grows, so by Ville's inequality the
-chance of ever reaching 20 is at most 1/20, however often one looks. Once the gate is open, a second gambler
-bets on the opposite; strong evidence for that, or a drift alarm, closes the gate, and both begin anew.
+with a fitted temperature. Both losses are of probabilities within [ε, 1 − ε].
+
+The null that is tested: of each task, given all that came before its labels, the expected mean of this gain
+over its labelled pairs is at most 0. A stake is chosen before the labels, and such that the worst that they
+can be leaves a tenth of the wealth: the least possible gain follows from the predictions, so it is known
+then. Hence under the null the wealth is a nonnegative supermartingale, and by Ville's inequality the chance
+of ever reaching 20 is at most 1/20, however often one looks and whatever the distribution of the gains.
+
+Once the gate is open, a second gambler bets on the opposite; strong evidence for that, or a drift alarm,
+closes it, and both begin anew: each opening after the first has an error of its own.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from streams.messages.contracts import GateState
 
 OPENS_AT = 20.0
 CLOSES_AT = 1_000.0
 """Of a gambler who may start again from even at any time (a CUSUM), so more is asked than for opening."""
-_BETS = (0.1, 0.25, 0.5, 0.9)
-_CLIP = 0.25
+LEAST_PROBABILITY = 0.05
+"""ε: bounds what a label that was thought impossible costs. Chosen on five sets of human preferences."""
+_STAKES = (0.5, 1.0, 2.0, 4.0)
+"""Per nat. Which one grows fastest depends on how large the gains are."""
+_AT_RISK = 0.9
+"""Of the wealth, in one task."""
+
+
+class Gain(NamedTuple):
+    """By how many nats per pair the model predicted a task better than its reference, and the bounds of that.
+
+    The predictions set ``least`` (at most 0) and ``most`` (at least 0), whatever the labels.
+    """
+
+    mean: float
+    least: float
+    most: float
+
+    def check(self) -> None:
+        """Raises ValueError where it is not within its bounds."""
+        slack = 1e-9 * (self.most - self.least) + 1e-12
+        if (
+            not self.least - slack <= self.mean <= self.most + slack
+            or self.least > slack
+            or self.most < -slack
+        ):
+            raise ValueError(f"a gain of {self.mean} is not within {self.least} and {self.most}, around 0")
 
 
 class Gate:
-    """Wealth averaged over four stakes; gains are nats per pair, clipped to ±0.25."""
+    """The mean wealth of four gamblers with different stakes, from 1 on."""
 
     def __init__(self) -> None:
-        self._log_wealth = [0.0] * len(_BETS)
-        self._against = [0.0] * len(_BETS)
+        self._log_wealth = [0.0] * len(_STAKES)
+        self._against = [0.0] * len(_STAKES)
         self.tasks = 0
         self.opened_at_pair: int | None = None
         self.closed_times = 0
 
-    def bet(self, gain: float, *, pairs_learnt: int) -> None:
-        """One task: mean log loss of the critics' mean minus that of the model, predicted beforehand."""
-        gain = min(_CLIP, max(-_CLIP, gain))
+    def bet(self, gain: Gain, *, pairs_learnt: int) -> None:
+        """One task. Raises ValueError for a gain beyond its bounds, on which no bet is fair."""
+        gain.check()
         self.tasks += 1
-        self._log_wealth = _grown(self._log_wealth, gain)
+        self._log_wealth = _grown(self._log_wealth, gain.mean, -gain.least)
         if self.opened_at_pair is None:
             if self.evidence >= OPENS_AT:
                 self.opened_at_pair = pairs_learnt
             return
         # Never below even, so that gains of long ago do not hide the losses of today.
-        self._against = [max(0.0, wealth) for wealth in _grown(self._against, -gain)]
+        against = _grown(self._against, -gain.mean, gain.most)
+        self._against = [max(0.0, wealth) for wealth in against]
         if _mean_wealth(self._against) >= CLOSES_AT:
             self.close()
 
     def close(self) -> None:
-        """Back to a shadow; evidence is gathered anew."""
-        self.closed_times += self.opened_at_pair is not None
+        """Back to a shadow; evidence is gathered anew.
+
+        A shadow loses what it has won and keeps what it has lost: else an alarm would be another chance.
+        """
+        if self.opened_at_pair is None:
+            self._log_wealth = [min(0.0, wealth) for wealth in self._log_wealth]
+            return
+        self.closed_times += 1
         self.opened_at_pair = None
-        self._log_wealth = [0.0] * len(_BETS)
-        self._against = [0.0] * len(_BETS)
+        self._log_wealth = [0.0] * len(_STAKES)
+        self._against = [0.0] * len(_STAKES)
 
     @property
     def evidence(self) -> float:
-        """The gambler's mean wealth, starting at 1; capped at 1e300."""
+        """The gamblers' mean wealth; capped at 1e300."""
         return _mean_wealth(self._log_wealth)
 
     @property
@@ -82,8 +121,19 @@ class Gate:
         return gate
 
 
-def _grown(log_wealth: list[float], gain: float) -> list[float]:
-    return [w + math.log1p(bet * gain) for w, bet in zip(log_wealth, _BETS, strict=True)]
+def gain_of_pair(p: float, p_reference: float) -> Gain:
+    """Of one pair, to whose label the model gave ``p`` and the reference ``p_reference``."""
+    p = min(1.0 - LEAST_PROBABILITY, max(LEAST_PROBABILITY, p))
+    p_reference = min(1.0 - LEAST_PROBABILITY, max(LEAST_PROBABILITY, p_reference))
+    gain = math.log(p / p_reference)
+    otherwise = math.log((1.0 - p) / (1.0 - p_reference))
+    return Gain(gain, min(gain, otherwise), max(gain, otherwise))
+
+
+def _grown(log_wealth: list[float], gain: float, worst_loss: float) -> list[float]:
+    most = _AT_RISK / worst_loss if worst_loss > 0.0 else math.inf
+    stakes = [min(stake, most) for stake in _STAKES]
+    return [wealth + math.log1p(stake * gain) for wealth, stake in zip(log_wealth, stakes, strict=True)]
 
 
 def _mean_wealth(log_wealth: list[float]) -> float:

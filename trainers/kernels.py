@@ -19,6 +19,7 @@ import numpy as np
 
 from trainers.bradley_terry import shrinkage, sigmoid
 from trainers.compiled import compiled
+from trainers.gate import gain_of_pair
 from trainers.tally import log_loss
 
 BLOCK = 8.0
@@ -33,6 +34,7 @@ CLIP = 2.0
 _sigmoid = compiled(sigmoid)
 _shrinkage = compiled(shrinkage)
 _log_loss = compiled(log_loss)
+_gain_of_pair = compiled(gain_of_pair)
 
 
 @compiled
@@ -259,12 +261,15 @@ def add_to_tally(p, p_reference, plain, bins, sums):  # type: ignore[no-untyped-
 
 
 @compiled
-def add_gains(p, p_reference, slots, counted, gain, pairs):  # type: ignore[no-untyped-def]
-    """Add by how many nats each pair that is ``counted`` was predicted better than by its reference.
+def add_gains(p, p_reference, slots, counted, gains, pairs):  # type: ignore[no-untyped-def]
+    """Add the ``trainers.gate.Gain`` of each pair that is ``counted`` to its slot.
 
-    Row i adds to ``gain`` and to ``pairs`` at ``slots[i]``.
+    Row i adds to the row ``slots[i]`` of ``gains`` (slots, 3) and to ``pairs`` there.
     """
     for i in range(len(p)):
         if counted[i]:
-            gain[slots[i]] += _log_loss(p_reference[i]) - _log_loss(p[i])
+            gain, least, most = _gain_of_pair(p[i], p_reference[i])
+            gains[slots[i], 0] += gain
+            gains[slots[i], 1] += least
+            gains[slots[i], 2] += most
             pairs[slots[i]] += 1

@@ -107,8 +107,7 @@ class PreferenceLearner:
     def finish(self) -> None:
         """The end of a file: close every task that has no end of its own, in the order of the file."""
         read, batch = self._admission.rows.read([]), self._admission.begin()
-        for name in list(self._admission.open.by_name):
-            self._admission.close(name, batch)
+        self._admission.close_all(batch)
         self._learn(batch, read)
 
     def snapshot(

@@ -10,8 +10,9 @@ from typing import Self
 import numpy as np
 from river import base
 
+from streams.messages.feature_names import is_critic
 from trainers.compiled import Array, Ints
-from trainers.features import WARM_UP, is_critic, reach_of, unit_of
+from trainers.features import WARM_UP, reach_of, unit_of
 from trainers.other_version import within
 
 _NO_SLOTS: Array = np.empty((0, 0))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from trainers.compiled import Array, Ints
+from trainers.gate import Gain
 from trainers.kernels import add_gains, predict_rows
 from trainers.models import Rows
 from trainers.other_version import LARGEST_SUM, within
@@ -22,6 +23,8 @@ class OpenTask:
     slot: int
     counts: Counts
     """Pairs learnt per label source."""
+    is_closed: bool = False
+    """Whether the run had ended before; only people and judges still speak of it."""
 
 
 class OpenTasks:
@@ -29,12 +32,14 @@ class OpenTasks:
 
     def __init__(self) -> None:
         self.by_name: dict[str, OpenTask] = {}
+        self.late: dict[str, None] = {}
+        """Those that were opened again by a first trusted label, in the order of the last one of each."""
         self.served: Array = np.zeros((0, 0))
         """(slots, d): coefficients of the served model, per unit of score, as the task was opened."""
         self.reference: Array = np.zeros((0, 1))
         """(slots, 1): that of the critics' mean."""
-        self._gain: Array = np.zeros(0)
-        """(slots,): nats by which the served model was better than the reference, summed over the pairs."""
+        self._gains: Array = np.zeros((0, 3))
+        """(slots, 3): sums over the pairs of a ``Gain`` of the served model."""
         self._n_trusted: Ints = np.zeros(0, dtype=np.int64)
         """(slots,): pairs of people and validators in that sum."""
         self._free: list[int] = []
@@ -45,7 +50,7 @@ class OpenTasks:
         if not self._free:
             self._grow()
         task = self.by_name[name] = OpenTask(self._free.pop(), counts)
-        self._gain[task.slot] = 0.0
+        self._gains[task.slot] = 0.0
         self._n_trusted[task.slot] = 0
         return task
 
@@ -59,6 +64,7 @@ class OpenTasks:
     def leave(self, name: str) -> OpenTask | None:
         """It is open no more; its rows stay until ``free_left``. None where it was not open."""
         task = self.by_name.pop(name, None)
+        self.late.pop(name, None)
         if task is not None:
             self._left.append(task.slot)
         return task
@@ -83,23 +89,25 @@ class OpenTasks:
         predict_rows(rows.X, rows.slots, self.served, p)
         predict_rows(rows.means, rows.slots, self.reference, p_reference)
         counted = rows.trusted & (rows.slots >= 0)
-        add_gains(p, p_reference, rows.slots, counted, self._gain, self._n_trusted)
+        add_gains(p, p_reference, rows.slots, counted, self._gains, self._n_trusted)
         return p, p_reference
 
-    def mean_gain(self, slot: int) -> float | None:
-        """Nats per pair by which the served model was better; None without a pair that counts."""
+    def mean_gain(self, slot: int) -> Gain | None:
+        """By which the served model was better; None without a pair that counts."""
         n = int(self._n_trusted[slot])
-        return float(self._gain[slot]) / n if n else None
+        return Gain(*(self._gains[slot] / n).tolist()) if n else None
 
     def state(self) -> dict[str, Any]:
         """The argument of ``from_state``: JSON values, and copies of arrays."""
         slots = self._slots(self.by_name.values())
         return {
             "tasks": list(self.by_name),
+            "late": list(self.late),
+            "closed": [name for name, task in self.by_name.items() if task.is_closed],
             "counts": counts_array(task.counts for task in self.by_name.values()),
             "served": self.served[slots],
             "reference": self.reference[slots],
-            "gain": self._gain[slots],
+            "gains": self._gains[slots],
             "n_trusted": self._n_trusted[slots],
         }
 
@@ -107,22 +115,27 @@ class OpenTasks:
     def from_state(cls, state: Mapping[str, Any], d: int) -> OpenTasks:
         """The tasks that had this state, of models with d features."""
         tasks = cls()
-        n = len(state["tasks"])
+        n, closed = len(state["tasks"]), frozenset(state["closed"])
         tasks.served = within(state["served"], (n, d), -LARGEST_SUM, LARGEST_SUM, "coefficients")
         tasks.reference = within(state["reference"], (n, 1), -LARGEST_SUM, LARGEST_SUM, "coefficients")
-        tasks._gain = within(state["gain"], (n,), -LARGEST_SUM, LARGEST_SUM, "gains")
+        tasks._gains = within(state["gains"], (n, 3), -LARGEST_SUM, LARGEST_SUM, "gains")
+        for gain in tasks._gains.tolist():
+            Gain(*gain).check()
         tasks._n_trusted = np.array(state["n_trusted"], dtype=np.int64)
         for slot, (name, counts) in enumerate(zip(state["tasks"], counts_of(state["counts"]), strict=True)):
-            tasks.by_name[name] = OpenTask(slot, counts)
+            tasks.by_name[name] = OpenTask(slot, counts, is_closed=name in closed)
+        tasks.late = dict.fromkeys(state["late"])
+        if unknown := tasks.late.keys() - tasks.by_name.keys():
+            raise ValueError(f"{sorted(unknown)[0]!r} is not open, and was opened again")
         return tasks
 
     def _grow(self) -> None:
         """Twice the slots."""
-        had = len(self._gain)
+        had = len(self._gains)
         more = max(16, had)
         self.served = np.pad(self.served, ((0, more), (0, 0)))
         self.reference = np.pad(self.reference, ((0, more), (0, 0)))
-        self._gain = np.pad(self._gain, (0, more))
+        self._gains = np.pad(self._gains, ((0, more), (0, 0)))
         self._n_trusted = np.pad(self._n_trusted, (0, more))
         self._free += range(had + more - 1, had - 1, -1)
 

@@ -9,8 +9,9 @@ import numpy as np
 from river import linear_model, optim
 from river.utils import VectorDict
 
+from streams.messages.feature_names import is_critic
 from trainers.compiled import Array, Ints
-from trainers.features import UNIT, is_critic
+from trainers.features import UNIT
 from trainers.kernels import grow_units, newton_rows, newton_step
 from trainers.linear import LARGEST_WEIGHT, LinearEstimator, grown
 from trainers.other_version import within

@@ -13,18 +13,11 @@ from itertools import accumulate
 
 import numpy as np
 
-from streams.messages.contracts import CONTEXT_MARK, TEXT_MODE, PreferencePair
+from streams.messages.contracts import TEXT_MODE, PreferencePair
+from streams.messages.feature_names import critic_feature, interaction, number_feature
 from trainers.bounded_cache import BoundedCache, size_of
 from trainers.compiled import Array, Ints
-from trainers.features import (
-    LONGEST_VALUE,
-    Context,
-    categories,
-    indicators,
-    interaction,
-    number_feature,
-    numbers,
-)
+from trainers.features import LONGEST_VALUE, Context, categories, indicators, numbers
 from trainers.kernels import fill_rows
 from trainers.vocabulary import Vocabulary
 
@@ -179,8 +172,8 @@ def _plan(layout: Layout, vocabulary: Vocabulary) -> Plan:
     second = len(chosen) + len(both)
     left = {name: at for at, name in enumerate(chosen)}
     right = {name: second + at for at, name in enumerate(rejected)}
-    critics = [name for name in sorted(left.keys() & right.keys()) if CONTEXT_MARK not in name]
-    entries: list[tuple[str, int, int, float]] = [(name, left[name], right[name], 0.0) for name in critics]
+    critics = [(critic_feature(name), left[name], right[name]) for name in sorted(left.keys() & right.keys())]
+    entries: list[tuple[str, int, int, float]] = [(*critic, 0.0) for critic in critics]
     signs = indicators(_by_key(of_chosen), _by_key(of_rejected))
     entries += [(name, -1, -1, sign) for name, sign in signs.items()]
     entries += [
@@ -192,7 +185,7 @@ def _plan(layout: Layout, vocabulary: Vocabulary) -> Plan:
         interacts = vocabulary.interacts(key, value)
         has_all &= interacts is not None
         if interacts:
-            entries += [(interaction(c, key, value), left[c], right[c], 0.0) for c in critics]
+            entries += [(interaction(name, key, value), a, b, 0.0) for name, a, b in critics]
     learnt = []
     waiting = []
     for name, at_left, at_right, sign in entries:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from trainers.features import is_critic, is_interaction
+from streams.messages.feature_names import is_critic, is_interaction
 
 CRITICS, INTERACTIONS, INDICATORS = 64, 48, 48
 """How many features of each kind a model learns (numbers count as indicators); the posterior and the snapshot

@@ -12,8 +12,8 @@ import msgspec
 from streams.errors import BadInput
 from streams.files import inside
 from streams.messages.contracts import GateState, TraceEvent, UnitScore
+from streams.messages.feature_names import is_critic
 from streams.messages.files import read_snapshot, read_trace
-from trainers.features import is_critic
 
 _T = TypeVar("_T")
 

@@ -9,9 +9,9 @@ import click
 import orjson
 
 from streams.errors import BadInput
+from streams.messages.feature_names import is_interaction, shown
 from streams.messages.files import read_snapshot
 from trainers.explain import Effect, Explanation, explain, ratio_text
-from trainers.features import is_interaction
 from tribrain import options
 from tribrain.output import columns, write_output
 
@@ -75,7 +75,7 @@ def _print(explanation: Explanation) -> None:
 def _row(effect: Effect) -> tuple[str, ...]:
     interval = effect.odds_ratio_ci95
     return (
-        effect.feature,
+        shown(effect.feature),
         f"×{ratio_text(effect.odds_ratio)}",
         "–"
         if interval is None

@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # half a second, which is for who draws
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+from streams.messages.feature_names import shown
+
 _DPI = 150
 _WIDTH_IN, _HEIGHT_IN = 5.8, 3.5
 # Okabe and Ito's colours, which the colour-blind can tell apart.
@@ -212,11 +214,11 @@ def _room_around(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _mode(feature: str) -> str:
-    return feature.partition(".")[2] or "other"
+    return shown(feature).partition(".")[2] or "other"
 
 
 def _label(feature: str) -> str:
-    critic, _, mode = feature.partition(".")
+    critic, _, mode = shown(feature).partition(".")
     return _short(f"{critic} · {mode}" if mode else critic)
 
 

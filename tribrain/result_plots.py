@@ -7,6 +7,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 from runner.picks import NAMES, Interval, Picks, Policy
+from streams.messages.feature_names import shown
 from trainers.explain import Effect, Explanation, ratio_text
 from tribrain.plots import CRITICS, MODEL, Picture, new_figure, plain, png
 
@@ -69,7 +70,7 @@ def effects_plot(explanation: Explanation) -> Picture:
         axes.annotate(
             effect_text(effect), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9
         )
-    axes.set_yticks(range(len(rows)), [_short(effect.feature) for effect in rows])
+    axes.set_yticks(range(len(rows)), [_short(shown(effect.feature)) for effect in rows])
     for tick in axes.get_yticklabels():
         tick.set_parse_math(False)
     axes.set_ylim(-0.6, len(rows) - 0.4)
@@ -78,7 +79,7 @@ def effects_plot(explanation: Explanation) -> Picture:
         f"odds of being preferred where this score is {explanation.step:g} higher, all others equal\n"
         + ("bar: 95% interval; grey: may as well be no effect" if explanation.has_intervals else _POINT)
     )
-    listed = ", ".join(f"{effect.feature} {effect_text(effect)}" for effect in explanation.effects)
+    listed = ", ".join(f"{shown(effect.feature)} {effect_text(effect)}" for effect in explanation.effects)
     return Picture(png(figure), f"Forest plot of odds ratios: {listed}.")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from streams.messages.contracts import CONTEXT_MARK, TEXT_MODE, CriticResult
+from streams.messages.contracts import TEXT_MODE, CriticResult
 
 _MOST_SCORES = 100
 _MOST_NAME_CHARACTERS = 100
@@ -92,10 +92,10 @@ def opinion(said: Mapping[str, Any]) -> Opinion:
 
 
 def _mode(name: str) -> str:
-    if not name or len(name) > _MOST_NAME_CHARACTERS or name == TEXT_MODE or CONTEXT_MARK in name:
+    if not name or len(name) > _MOST_NAME_CHARACTERS or name == TEXT_MODE:
         raise Unusable(
             f"a score is called {_plain(name)[:_MOST_NAME_CHARACTERS]!r}; expected a failure mode such as "
-            f"task or physics (not {TEXT_MODE!r}, and without {CONTEXT_MARK!r})"
+            f"task or physics (not {TEXT_MODE!r})"
         )
     return _plain(name)
 

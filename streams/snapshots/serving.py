@@ -7,7 +7,8 @@ from collections.abc import Collection
 from typing import Generic, TypeVar
 
 from streams.messages.codec import ContractError, OtherFeatures, OtherModel, decode_snapshot_of
-from streams.messages.contracts import CONTEXT_MARK, AnySnapshot, RewardSnapshot
+from streams.messages.contracts import AnySnapshot, RewardSnapshot
+from streams.messages.feature_names import critic_of
 
 Snapshot = TypeVar("Snapshot", bound=AnySnapshot)
 
@@ -66,9 +67,9 @@ class ServingSnapshot(Generic[Snapshot]):
             raise NotNewer(f"{source}: is version {snapshot.version}, and version {in_use} is in use")
 
     def _check_critics(self, snapshot: RewardSnapshot, source: str) -> None:
-        scores = {name.partition(CONTEXT_MARK)[0] for name in snapshot.feature_names} - {""}
-        weighed = sorted({name.rpartition(".")[0] for name in scores})
-        if self._critics and weighed and not set(weighed) & set(self._critics):
+        weighed = sorted({critic_of(name) for name in snapshot.feature_names} - {""})
+        own = tuple(f"{critic}." for critic in self._critics)
+        if own and weighed and not any(name.startswith(own) for name in weighed):
             raise OtherFeatures(
                 f"{source}: weighs the critics {', '.join(weighed)}; this run has none of them, "
                 f"but {', '.join(sorted(self._critics))}"

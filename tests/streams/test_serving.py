@@ -91,3 +91,11 @@ def test_a_snapshot_that_is_no_newer_is_refused(version: int) -> None:
 
 def test_a_snapshot_of_another_model_is_refused() -> None:
     assert refusal(encode(snapshot(version=6, model="another"))) == "other model"
+
+
+@pytest.mark.parametrize("feature", ["eye.v1.1", "eye.AP%40IoU=0.50", "eye.quality@world=a.b"])
+def test_a_name_with_points_and_marks_is_that_of_its_critic(feature: str) -> None:
+    model = serving()
+    model.offer(encode(snapshot({feature: 2.0}, version=6)), "test")
+    assert model.snapshot is not None
+    assert model.snapshot.version == 6

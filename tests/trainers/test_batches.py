@@ -17,11 +17,12 @@ from msgspec.structs import replace
 from streams.messages.checkpoints import rollback_to
 from streams.messages.codec import encode
 from streams.messages.contracts import CONTEXT_MARK, PairMessage, PairsEnd, PreferencePair
+from streams.messages.feature_names import is_interaction
 from tests.factories import pair
 from tests.states import checkpoint_of
 from trainers import vocabulary
 from trainers.estimators import LEARNERS, LearnerName, Recipe
-from trainers.features import is_interaction, of_pair
+from trainers.features import of_pair
 from trainers.learner import PreferenceLearner
 from trainers.rows import RowMaker
 from trainers.vocabulary import Vocabulary

@@ -7,16 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.messages.contracts import TraceEvent
-from trainers.features import (
-    UNIT,
-    differences,
-    is_critic,
-    is_indicator,
-    is_interaction,
-    of_events,
-    unit_of,
-)
+from streams.messages.feature_names import critic_of, is_critic, is_indicator, is_interaction, shown
+from tests.factories import pair
+from trainers.bradley_terry import prob_prefer
+from trainers.features import UNIT, differences, of_events, unit_of
+from trainers.train import train_on_pairs
 
+NAMES = st.text(st.sampled_from("ab.@=% é\u52d5") | st.characters(codec="utf-8"), min_size=1, max_size=12)
 values = (
     st.none() | st.booleans() | st.floats(-5, 5) | st.sampled_from(["x", "y", ""]) | st.lists(st.just("x"))
 )
@@ -57,6 +54,35 @@ def test_a_shared_context_repeats_the_critics_differences_in_its_name() -> None:
 )
 def test_what_names_no_category_is_passed_over(value: Any) -> None:
     assert differences({"a.x": 1.0}, {"a.x": 0.0}, context={"k": value}, of_a={"k": value}) == {"a.x": 1.0}
+
+
+@given(
+    critics=st.sets(NAMES, min_size=2, max_size=4),
+    key=NAMES,
+    value=st.text(st.characters(codec="utf-8"), min_size=1, max_size=63),
+)
+def test_any_name_is_what_it_is_meant_to_be(critics: set[str], key: str, value: str) -> None:
+    a, b = dict.fromkeys(critics, 1.0), dict.fromkeys(critics, 0.0)
+    d = differences(a, b, context={key: value}, of_a={key: value}, of_b={key: value + "!"})
+    of_critics = [name for name in d if is_critic(name)]
+    assert sorted(map(critic_of, of_critics)) == sorted(critics)
+    assert list(map(shown, of_critics)) == list(map(critic_of, of_critics))
+    interactions = [name for name in d if is_interaction(name)]
+    assert sorted(map(critic_of, interactions)) == sorted(critics)
+    indicators = [name for name in d if is_indicator(name)]
+    assert [d[name] for name in indicators] == [1.0, -1.0]
+    assert len(d) == len({*of_critics, *interactions, *indicators})
+
+
+@pytest.mark.parametrize("name", ["det.AP@IoU=0.50", "v1.1", "50%", "%40", "a b", "動き.品質", "@", "="])
+def test_a_critic_of_any_name_is_learnt(name: str) -> None:
+    pairs = [
+        pair({name: 0.9, "other.x": 0.2}, {name: 0.1, "other.x": 0.8}, task_id=f"{n}") for n in range(30)
+    ]
+    model = train_on_pairs(pairs)
+    (feature,) = [each for each in model.feature_names if critic_of(each) == name]
+    assert model.weights[feature] > 0.1
+    assert prob_prefer(model, differences({name: 1.0}, {name: 0.0})) > 0.6
 
 
 @pytest.mark.parametrize(

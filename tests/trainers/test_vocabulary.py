@@ -5,8 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from streams.messages.contracts import PreferencePair
+from streams.messages.feature_names import is_critic, is_indicator, is_interaction
 from tests.factories import pair
-from trainers.features import is_critic, is_indicator, is_interaction
 from trainers.learner import PreferenceLearner
 from trainers.rows import RowMaker
 from trainers.vocabulary import CRITICS, INDICATORS, INTERACTIONS, REFERENCES, Vocabulary
@@ -72,7 +72,7 @@ def test_a_stream_that_names_something_new_in_each_pair_does_not_let_the_state_g
     assert sizes[0] == sizes[-1]
 
 
-def test_a_critic_whose_name_would_be_taken_for_a_context_is_left_out() -> None:
+def test_a_critic_whose_name_looks_like_a_context_is_a_critic() -> None:
     vocabulary = Vocabulary()
     RowMaker(vocabulary).rows_of([pair({"a@b=c": 1.0, "d.e": 1.0}, {"a@b=c": 0.0, "d.e": 0.0})])
-    assert list(vocabulary.columns) == ["d.e"]
+    assert list(vocabulary.columns) == ["a%40b=c", "d.e"]

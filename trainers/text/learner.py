@@ -8,7 +8,6 @@ together; a pair without a run, of whose task no end will come, is learnt at onc
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,13 +16,13 @@ import orjson
 from streams.messages.codec import sealed
 from streams.messages.contracts import TRUSTED_SOURCES, PairMessage, PairsEnd, PreferencePair, TextSnapshot
 from trainers.evidence import Evidence
+from trainers.gate import Gain, gain_of_pair
 from trainers.lora.texts import task_of_text
 from trainers.other_version import reading_state_of
 from trainers.pair_weights import SOURCE_WEIGHTS, task_of, weight_of_each, weight_of_nth
 from trainers.pairing import LIVE_SOURCES
 from trainers.proxies import judgement_of
 from trainers.seen import KnownPairs, PastTasks
-from trainers.tally import log_loss
 from trainers.text.estimator import DiagonalLaplace
 from trainers.text.ngrams import SCHEME, grams
 from trainers.text.open_texts import OpenTexts, characters_of, what_is_learnt_of
@@ -180,7 +179,9 @@ class TextLearner:
         )
         self._evidence.predicted(pair.label_source, p, 0.5)
         if pair.label_source in TRUSTED_SOURCES:
-            task.gain += math.log(2.0) - log_loss(p)
+            mean, least, most = task.gains
+            gain = gain_of_pair(p, 0.5)
+            task.gains = mean + gain.mean, least + gain.least, most + gain.most
             task.n_trusted += 1
         task.waiting.append(what_is_learnt_of(pair))
         self._waiting_characters += characters_of(pair)
@@ -207,7 +208,7 @@ class TextLearner:
         for pair in task.waiting:
             self._learn(pair, weight_of_each(task.counts[pair.label_source]))
         if task.n_trusted and not task.begun:
-            gain = task.gain / task.n_trusted
+            gain = Gain(*(total / task.n_trusted for total in task.gains))
             self._evidence.gate.bet(gain, pairs_learnt=self._evidence.pairs)
         self._waiting_characters -= task.characters
         task.waiting, task.begun = [], True

@@ -18,8 +18,8 @@ class OpenTexts:
     counts: dict[str, int] = field(default_factory=dict)
     """Pairs that have come, per label source."""
     waiting: list[PreferencePair] = field(default_factory=list)
-    gain: float = 0.0
-    """Nats by which trusted labels were better predicted than by chance, summed."""
+    gains: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Sums over the pairs of people and validators of a ``Gain`` over chance."""
     n_trusted: int = 0
     begun: bool = False
     """Later pairs of it are no evidence, since the model knows the task."""
@@ -47,7 +47,7 @@ class OpenTexts:
             "counts": dict(self.counts),
             "texts": list(places),
             "waiting": waiting,
-            "gain": self.gain,
+            "gains": list(self.gains),
             "n_trusted": self.n_trusted,
             "begun": self.begun,
         }
@@ -65,7 +65,7 @@ class OpenTexts:
                 )
                 for one in state["waiting"]
             ],
-            gain=state["gain"],
+            gains=(state["gains"][0], state["gains"][1], state["gains"][2]),
             n_trusted=state["n_trusted"],
             begun=state["begun"],
         )
