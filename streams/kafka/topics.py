@@ -30,6 +30,7 @@ from streams.messages.limits import (
     MAX_PAIR_BYTES,
     MAX_RECORD_BYTES,
     MAX_SNAPSHOT_BYTES,
+    MAX_TRACE_BYTES,
     topic_bytes,
 )
 
@@ -131,7 +132,8 @@ def _topics(settings: Settings) -> dict[str, dict[str, Any]]:
         return {_LIMIT: str(max(topic_bytes(record_bytes), _BATCH_BYTES))}
 
     return {
-        settings.trace_topic: options(settings.trace_partitions, taking(MAX_RECORD_BYTES)),
+        # An event may be read that its client compressed well, and must be written again elsewhere.
+        settings.trace_topic: options(settings.trace_partitions, taking(MAX_TRACE_BYTES)),
         # One partition: what the learner learns depends on the order of the pairs.
         settings.pairs_topic: options(configs=taking(MAX_PAIR_BYTES)),
         # Only full segments are compacted, so their size is what there is to read for the newest snapshot.

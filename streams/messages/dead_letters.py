@@ -62,33 +62,43 @@ def dead_letter(
     the whole size in bytes and the SHA-256 of the whole, with a space between. The message's own headers
     follow as ``message.NAME``.
     """
-    key, value, headers = message.key, message.value, message.headers
-    cut: list[tuple[str, bytes]] = []
-    if len(key or b"") + len(value) + _size(headers) + _SPARE_BYTES > max_bytes:
-        if _size(headers) > _MAX_PART_BYTES:
-            cut.append(("cut.headers", _whole(b"".join(name.encode() + of for name, of in headers))))
-            headers = ()
-        if key is not None and len(key) > _MAX_PART_BYTES:
-            cut.append(("cut.key", _whole(key)))
-            key = key[:_MAX_PART_BYTES]
-        room = max_bytes - len(key or b"") - _size(headers) - _SPARE_BYTES
-        if len(value) > room:
-            cut.append(("cut.value", _whole(value)))
-            value = value[:room]
-    return Outgoing(
-        topic=topic,
-        key=key,
-        value=value,
-        headers=(
-            ("reason", reason.encode(errors="replace")[:_MAX_REASON_BYTES]),
-            ("source.topic", message.topic.encode()),
-            ("source.partition", str(message.partition).encode()),
-            ("source.offset", str(message.offset).encode()),
-            ("source.timestamp_ms", str(message.timestamp_ms).encode()),
-            *cut,
-            *((_OWN + name, of) for name, of in headers),
-        ),
+    own = (
+        ("reason", reason.encode(errors="replace")[:_MAX_REASON_BYTES]),
+        ("source.topic", message.topic.encode()),
+        ("source.partition", str(message.partition).encode()),
+        ("source.offset", str(message.offset).encode()),
+        ("source.timestamp_ms", str(message.timestamp_ms).encode()),
     )
+    headers = tuple((_OWN + name, of) for name, of in message.headers)
+    return shortened(Outgoing(topic, message.key, message.value, own + headers), max_bytes)
+
+
+def shortened(letter: Outgoing, max_bytes: int) -> Outgoing:
+    """A letter with as much of its message as fits in ``max_bytes`` (at least 16 KiB); itself where all
+    does."""
+    key, value = letter.key, letter.value
+    own = tuple(header for header in letter.headers if not header[0].startswith(_OWN))
+    headers = letter.headers[len(own) :]
+    if len(key or b"") + len(value) + _size(headers) + _SPARE_BYTES <= max_bytes:
+        return letter
+    part = min(_MAX_PART_BYTES, max_bytes // 4)
+    cut: list[tuple[str, bytes]] = []
+    if _size(headers) > part:
+        cut.append(
+            ("cut.headers", _whole(b"".join(name.removeprefix(_OWN).encode() + of for name, of in headers)))
+        )
+        headers = ()
+    if key is not None and len(key) > part:
+        cut.append(("cut.key", _whole(key)))
+        key = key[:part]
+    room = max_bytes - len(key or b"") - _size(headers) - _SPARE_BYTES
+    if len(value) > room:
+        cut.append(("cut.value", _whole(value)))
+        value = value[:room]
+    # What was cut before is known by the whole that it was then.
+    before = {name for name, _ in own}
+    own += tuple((name, whole) for name, whole in cut if name not in before)
+    return Outgoing(letter.topic, key, value, own + headers)
 
 
 def pending_letters(messages: Iterable[StoredMessage]) -> list[DeadLetter]:
@@ -147,7 +157,7 @@ def _in_words(headers: Headers) -> Iterator[str]:
 
 
 def _size(headers: Headers) -> int:
-    return sum(len(_OWN) + len(name.encode()) + len(value) + _HEADER_BYTES for name, value in headers)
+    return sum(len(name.encode()) + len(value) + _HEADER_BYTES for name, value in headers)
 
 
 def _whole(part: bytes) -> bytes:

@@ -13,8 +13,8 @@ MAX_RECORD_BYTES = 900_000
 """Of what a runner sends: below the 1 MiB of a broker's default ``message.max.bytes``, so that an oversize
 record fails at home."""
 MAX_TRACE_BYTES = 4 << 20
-"""Of a value on the trace topic or a line of ``trace.jsonl``. Compression brings a foreign client's larger
-values past the broker, and a file knows no broker."""
+"""Of a value on the trace topic or a line of ``trace.jsonl``. The topic takes as much of
+any client, and a file knows no broker."""
 MAX_SNAPSHOT_BYTES = 16 << 20
 """Of a snapshot or a checkpoint."""
 MAX_STATE_BYTES = 256 << 20

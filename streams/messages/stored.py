@@ -90,6 +90,12 @@ class Outgoing(msgspec.Struct, frozen=True):
     partition: int | None = None
     """By default the one that the key decides."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of its key, value and headers."""
+        size = len(self.value) + len(self.key or b"")
+        return size + sum(len(name) + len(value) for name, value in self.headers)
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

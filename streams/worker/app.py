@@ -31,7 +31,7 @@ def build_app(settings: Settings, group: str, shell: Shell, *, run_timeout_s: fl
     """
     app = _faust_app(settings, group)
     delivery = deliver(app, on_assigned=shell.assigned, on_revoked=shell.revoked)
-    outbox = Outbox(settings, on_sent=shell.sent, on_failed=shell.failed)
+    outbox = Outbox(settings, on_sent=shell.sent, on_refused=shell.refused, on_failed=shell.failed)
     shell.connect(delivery, outbox)
     silence = _Silence(app, delivery, settings.trace_topic, shell, run_timeout_s)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from streams.messages.contracts import Checkpoint
-from streams.messages.stored import Outgoing
+from streams.messages.stored import Outgoing, StoredMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,8 @@ class Send:
 
     token: int
     messages: Sequence[Outgoing]
+    repeated: Mapping[int, StoredMessage] = field(default_factory=dict)
+    """Of those that were on their topic already, in another partition: index to where."""
 
 
 @dataclass(frozen=True, slots=True)

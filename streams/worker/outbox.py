@@ -3,7 +3,7 @@
 The worker gives each message a number and goes on; batches of what waits leave one after the other for each
 partition, so the order within a partition is the order of ``send``. No message has a task or a future::
 
-    outbox = Outbox(settings, on_sent=core.sent, on_failed=core.failed)
+    outbox = Outbox(settings, on_sent=core.sent, on_refused=core.refused, on_failed=core.failed)
     await outbox.start()
     outbox.send(17, Outgoing(settings.pairs_topic, key, value))
     ...    # later: core.sent([17]), once Kafka has it (acks=all), or core.failed([17], error)
@@ -21,7 +21,12 @@ from functools import lru_cache
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
 from aiokafka.partitioner import murmur2
 
 from streams.kafka.settings import Settings, no_broker_answers
@@ -32,6 +37,9 @@ log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 512 << 10
 """Of one partition and request; there is one request at a time to a broker."""
+_BATCH_MESSAGES = 1 << 16
+"""No limit: a batch of so many would be larger than its bytes may be."""
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _RETRY_S = 0.1
 _CLOSE_S = 5.0
 """aiokafka would ask a broker that is away for ever."""
@@ -41,7 +49,9 @@ class Outbox:
     """Writes to every topic but the snapshots'; an idempotent producer in the worker's event loop.
 
     ``on_sent(numbers)`` is called once the broker has a batch, with its numbers in the order of ``send``. A
-    broker that is away is waited for. ``on_failed(numbers, error)`` is called where sending again is no use:
+    broker that is away is waited for. ``on_refused(number, message, error)`` is called for a message that its
+    topic does not take for its size; it is given up, and all others go on. ``on_failed(numbers, error)`` is
+    called where sending again is no use for any other reason:
     it takes everything with it that is not on Kafka yet, over all partitions, and whether to send that once
     more, in the order of the numbers, is up to the worker. What failed may still be on Kafka.
     """
@@ -51,15 +61,21 @@ class Outbox:
         settings: Settings,
         *,
         on_sent: Callable[[Sequence[int]], None],
+        on_refused: Callable[[int, Outgoing, Exception], None],
         on_failed: Callable[[Sequence[int], Exception], None],
     ) -> None:
         self._settings = settings
         self._on_sent = on_sent
+        self._on_refused = on_refused
         self._on_failed = on_failed
         self._producer: AIOKafkaProducer | None = None
         self._given: deque[_Numbered] = deque()
         self._waiting: dict[tuple[str, int], deque[_Numbered]] = {}
         self._in_flight: dict[tuple[str, int], list[_Numbered]] = {}
+        self._at_most: dict[tuple[str, int], int] = {}
+        """How many messages a batch may have, where one was refused."""
+        self._has_gap = False
+        """Whether a batch was refused: an idempotent producer's numbers have a gap then."""
         self._unsent: dict[int, int] = {}
         self._unsent_bytes = 0
         self._work = asyncio.Event()
@@ -91,8 +107,7 @@ class Outbox:
 
     def send(self, number: int, message: Outgoing) -> None:
         """Take a message on; never waits. Raises ValueError for one that is larger than any topic takes."""
-        size = len(message.value) + len(message.key or b"")
-        size += sum(len(name) + len(value) for name, value in message.headers)
+        size = message.size
         if size > MAX_PAIR_BYTES:
             raise ValueError(
                 f"a message for {message.topic} has {size} bytes; no topic takes more than {MAX_PAIR_BYTES}"
@@ -159,6 +174,10 @@ class Outbox:
         while True:
             await self._work.wait()
             self._work.clear()
+            if self._has_gap:
+                if self._in_flight:
+                    continue  # their answers set the event again
+                self._give_up_producer()
             try:
                 producer = self._producer = self._producer or await self._connect()
                 await self._sort(producer)
@@ -186,8 +205,10 @@ class Outbox:
             self._waiting.setdefault(partition, deque()).append(self._given.popleft())
 
     async def _send_batch(self, producer: AIOKafkaProducer, partition: tuple[str, int]) -> None:
-        waiting, batch, sent = self._waiting[partition], producer.create_batch(), []
-        while waiting:
+        waiting, batch = self._waiting[partition], producer.create_batch()
+        sent: list[_Numbered] = []
+        at_most = self._at_most.get(partition, _BATCH_MESSAGES)
+        while waiting and len(sent) < at_most:
             message = waiting[0][1]
             added = batch.append(
                 timestamp=None, key=message.key, value=message.value, headers=list(message.headers)
@@ -213,14 +234,34 @@ class Outbox:
         error = delivery.exception()
         if self._in_flight.get(partition) is not sent:
             return
+        if isinstance(error, _TOO_LARGE):
+            self._refuse(partition, sent, error)
+            return
         if isinstance(error, Exception):
             self._fail(error)
             return
         del self._in_flight[partition]
+        if partition in self._at_most:
+            self._at_most[partition] *= 2
+            if self._at_most[partition] >= _BATCH_MESSAGES:
+                del self._at_most[partition]
         numbers = [number for number, _ in sent]
         self._forget(numbers)
         self._on_sent(numbers)
         self._work.set()
+
+    def _refuse(self, partition: tuple[str, int], sent: list[_Numbered], error: Exception) -> None:
+        """A batch may be too large as a whole: smaller ones show which of its messages is."""
+        del self._in_flight[partition]
+        self._has_gap = True
+        self._work.set()
+        if len(sent) > 1:
+            self._at_most[partition] = len(sent) // 2
+            self._waiting.setdefault(partition, deque()).extendleft(reversed(sent))
+            return
+        ((number, message),) = sent
+        self._forget([number])
+        self._on_refused(number, message, error)
 
     def _fail(self, error: Exception) -> None:
         """After a batch that failed an idempotent producer has a gap in its numbers, and sends no more."""
@@ -228,13 +269,19 @@ class Outbox:
         self._given.clear()
         self._waiting.clear()
         self._in_flight.clear()
+        self._at_most.clear()
         self._forget(numbers)
+        self._give_up_producer()
+        self._on_failed(numbers, error)
+
+    def _give_up_producer(self) -> None:
+        """The next batch goes through a new one."""
+        self._has_gap = False
         broken, self._producer = self._producer, None
         if broken is not None:
             closing = asyncio.ensure_future(self._close(broken))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
-        self._on_failed(numbers, error)
 
     def _forget(self, numbers: Sequence[int]) -> None:
         self._unsent_bytes -= sum(self._unsent.pop(number) for number in numbers)

@@ -7,8 +7,6 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import count
 
 from streams.errors import NoBroker
 from streams.fail_points import reach
@@ -21,6 +19,7 @@ from streams.worker.effects import Asynchronous, Effect, Open, PublishSnapshot, 
 from streams.worker.first_error import FirstError
 from streams.worker.outbox import Outbox
 from streams.worker.pair_side import PairSide
+from streams.worker.sendings import Sendings, Side
 from streams.worker.stages import Writer
 from streams.worker.trace_side import TraceSide
 
@@ -33,17 +32,6 @@ _LOOK_FOR_ROOM_S = 0.01
 _LAST_ANSWERS_S = 10.0
 _LONGEST_COMMIT_S = 15.0
 """More than the delivery waits for a broker."""
-
-Side = TraceSide | PairSide
-
-
-@dataclass(slots=True)
-class _Sending:
-    """A Send, and how many of its messages Kafka does not have yet."""
-
-    side: Side
-    token: int
-    left: int
 
 
 class Shell:
@@ -74,9 +62,7 @@ class Shell:
         self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Of two writers of a model the later one must be the last to be opened."""
         self._owned: list[Partition] = []
-        self._numbers = count()
-        self._sendings: dict[int, _Sending] = {}
-        """Number of a message in the outbox to what it is part of."""
+        self._sendings = Sendings(settings.dead_letters_topic)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_ending = False
 
@@ -138,13 +124,17 @@ class Shell:
         """Kafka has these messages of the outbox."""
         with self.first_error.failing():
             for number in numbers:
-                sending = self._sendings.pop(number, None)
-                if sending is None:
-                    continue
-                sending.left -= 1
-                if sending.left == 0:
+                done = self._sendings.sent(number)
+                if done is not None:
                     reach("former.sent")
-                    self._perform(sending.side, sending.side.delivered(sending.token))
+                    self._perform(done.side, done.side.delivered(done.token))
+
+    def refused(self, number: int, message: Outgoing, error: Exception) -> None:
+        """Kafka does not take this message of the outbox for its size: its letter goes in its place."""
+        with self.first_error.failing():
+            instead = self._sendings.refused(number, message, error, int(time.time() * 1000))
+            if instead is not None:
+                self._outbox.send(*instead)
 
     def failed(self, numbers: Sequence[int], error: Exception) -> None:
         """Kafka does not take these messages of the outbox; all of it is read again by whoever goes on."""
@@ -207,10 +197,7 @@ class Shell:
         if not effect.messages:
             self._perform(side, side.delivered(effect.token))
             return
-        sending = _Sending(side, effect.token, len(effect.messages))
-        for message in effect.messages:
-            number = next(self._numbers)
-            self._sendings[number] = sending
+        for number, message in self._sendings.begin(side, effect):
             self._outbox.send(number, message)
             reach("former.one-sent")
 

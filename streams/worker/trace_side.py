@@ -10,7 +10,7 @@ Everything that was asked for before the partitions were taken away has no conse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 from streams.messages.contracts import RunClosed
@@ -83,10 +83,15 @@ class TraceSide:
             return []
         outgoing: list[Outgoing] = []
         then: list[Callable[[], None]] = []
+        repeated: dict[int, StoredMessage] = {}
         for message in messages:
             if self._positions.advance(message.partition, message.offset):
-                self._take(message, self._stage.on_message(message), outgoing, then)
-        return self._send(outgoing, then)
+                step = self._stage.on_message(message)
+                for index, one in enumerate(step.outgoing, start=len(outgoing)):
+                    if one.topic == message.topic:
+                        repeated[index] = message
+                self._take(message, step, outgoing, then)
+        return self._send(outgoing, then, repeated)
 
     def tick(self, elapsed_s: float, timeout_s: float) -> list[Effect]:
         """``elapsed_s`` seconds went by in which nothing was left unread."""
@@ -139,7 +144,12 @@ class TraceSide:
         place = self._held.pop(step.run_id, None) if step.run_id is not None else None
         return [] if place is None else [partial(self._positions.release, *place)]
 
-    def _send(self, outgoing: list[Outgoing], then: list[Callable[[], None]]) -> list[Effect]:
+    def _send(
+        self,
+        outgoing: list[Outgoing],
+        then: list[Callable[[], None]],
+        repeated: Mapping[int, StoredMessage] | None = None,
+    ) -> list[Effect]:
         if not outgoing and not then:
             return []
-        return [Send(self._in_flight.add(then), outgoing)]
+        return [Send(self._in_flight.add(then), outgoing, repeated or {})]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -24,12 +24,13 @@ class Told:
     def __init__(self) -> None:
         self.sent: list[list[int]] = []
         self.failed: list[list[int]] = []
-        self.error: Exception | None = None
+        self.refused: list[tuple[int, Exception]] = []
+        self.on_refusal: Callable[[], None] = lambda: None
         self._moved = asyncio.Event()
 
     async def until_settled(self, count: int) -> None:
         async with asyncio.timeout(PATIENCE_S):
-            while sum(map(len, [*self.sent, *self.failed])) < count:
+            while len(self.refused) + sum(map(len, [*self.sent, *self.failed])) < count:
                 self._moved.clear()
                 await self._moved.wait()
 
@@ -39,14 +40,18 @@ class Told:
 
     def on_failed(self, numbers: Sequence[int], error: Exception) -> None:
         self.failed.append(list(numbers))
-        self.error = error
+        self._moved.set()
+
+    def on_refused(self, number: int, message: Outgoing, error: Exception) -> None:
+        self.refused.append((number, error))
+        self.on_refusal()
         self._moved.set()
 
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[tuple[Outbox, Told]]:
     told = Told()
-    outbox = Outbox(settings, on_sent=told.on_sent, on_failed=told.on_failed)
+    outbox = Outbox(settings, on_sent=told.on_sent, on_refused=told.on_refused, on_failed=told.on_failed)
     await outbox.start()
     try:
         yield outbox, told
@@ -90,28 +95,67 @@ def test_a_key_leads_to_the_partition_that_every_other_client_chooses(settings: 
     assert {m.headers for m in stored} == {(("nth", b"7"),)}
 
 
-def test_what_kafka_refuses_fails_all_that_is_not_sent_and_sending_goes_on_after_it(
+@pytest.mark.parametrize("place", [0, 5, 9])
+def test_a_message_that_is_too_large_for_its_topic_is_refused_alone_and_all_others_are_sent_in_their_order(
+    settings: Settings, place: int
+) -> None:
+    """They wait when the first batch leaves, so that it has as many of them as go into one."""
+    topics = [settings.finetune_topic, settings.trace_topic]
+    small = [Outgoing(topics[n % 2], b"k", b"%d" % n, partition=0) for n in range(20)]
+    too_large = Outgoing(settings.finetune_topic, b"k", Random(0).randbytes(3 << 20))
+
+    async def scenario() -> Told:
+        async with opened(settings) as (outbox, told):
+            for number, message in enumerate([*small[: 2 * place], too_large, *small[2 * place :]]):
+                outbox.send(number, message)
+            await told.until_settled(21)
+            return told
+
+    told = asyncio.run(scenario())
+    assert [(number, type(error).__name__) for number, error in told.refused] == [
+        (2 * place, "MessageSizeTooLargeError")
+    ]
+    assert not told.failed
+    for parity, topic in enumerate(topics):
+        assert [int(m.value) for m in read_topic(settings, topic)] == list(range(parity, 20, 2))
+
+
+def test_what_is_sent_in_the_place_of_a_refused_message_arrives(settings: Settings) -> None:
+    too_large = Outgoing(settings.finetune_topic, b"k", Random(0).randbytes(3 << 20))
+
+    async def scenario() -> Told:
+        async with opened(settings) as (outbox, told):
+            told.on_refusal = lambda: outbox.send(1, Outgoing(settings.finetune_topic, b"k", b"instead"))
+            outbox.send(0, too_large)
+            await told.until_settled(2)
+            return told
+
+    assert asyncio.run(scenario()).sent == [[1]]
+    assert [m.value for m in read_topic(settings, settings.finetune_topic)] == [b"instead"]
+
+
+def test_what_kafka_never_takes_fails_all_that_is_not_sent_and_sending_goes_on_after_it(
     settings: Settings,
 ) -> None:
-    too_large = Outgoing(settings.trace_topic, b"k", Random(0).randbytes(3 << 20))
+    """A topic that is compacted takes no message without a key."""
+    without_key = Outgoing(settings.closed_runs_topic, None, b"v")
 
     async def scenario() -> tuple[Told, Told]:
         async with opened(settings) as (outbox, told):
-            outbox.send(0, too_large)
+            outbox.send(0, without_key)
             for number in range(1, 10):
-                outbox.send(number, Outgoing(settings.trace_topic, b"k", b"%d" % number))
+                outbox.send(number, Outgoing(settings.closed_runs_topic, b"k", b"%d" % number))
             await told.until_settled(10)
             before, told.sent, told.failed = (told.sent, told.failed), [], []
             for number in range(10, 20):
-                outbox.send(number, Outgoing(settings.trace_topic, b"k", b"%d" % number))
+                outbox.send(number, Outgoing(settings.closed_runs_topic, b"k", b"%d" % number))
             await told.until_settled(10)
             first = Told()
-            first.sent, first.failed, first.error = *before, told.error
+            first.sent, first.failed = before
             return first, told
 
-    refused, later = asyncio.run(scenario())
-    assert (refused.sent, refused.failed) == ([], [list(range(10))])
-    assert "MessageSizeTooLarge" in type(refused.error).__name__
+    failed, later = asyncio.run(scenario())
+    assert (failed.sent, failed.failed) == ([], [list(range(10))])
     assert ([n for batch in later.sent for n in batch], later.failed) == (list(range(10, 20)), [])
 
 
@@ -130,7 +174,9 @@ def test_a_broker_that_stays_away_fails_what_is_left_when_the_outbox_stops() -> 
         told = Told()
         with InMemoryBroker() as broker:
             settings = Settings(bootstrap_servers=broker.bootstrap_servers)
-            outbox = Outbox(settings, on_sent=told.on_sent, on_failed=told.on_failed)
+            outbox = Outbox(
+                settings, on_sent=told.on_sent, on_refused=told.on_refused, on_failed=told.on_failed
+            )
             await outbox.start()
         outbox.send(1, Outgoing(settings.pairs_topic, b"k", b"v"))
         outbox.send(2, Outgoing(settings.pairs_topic, b"k", b"v"))

@@ -17,6 +17,7 @@ from streams.messages.limits import (
     MAX_PAIR_BYTES,
     MAX_RECORD_BYTES,
     MAX_SNAPSHOT_BYTES,
+    MAX_TRACE_BYTES,
 )
 from tests.waiting import wait_until
 
@@ -80,7 +81,7 @@ def small_pairs(kafka: str) -> Settings:
 
 def test_every_topic_takes_the_largest_of_its_messages(settings: Settings) -> None:
     limits = _limits(settings)
-    assert limits[settings.trace_topic] > MAX_RECORD_BYTES
+    assert limits[settings.trace_topic] > MAX_TRACE_BYTES
     assert limits[settings.pairs_topic] > MAX_PAIR_BYTES
     assert limits[settings.snapshots_topic] > MAX_SNAPSHOT_BYTES
     assert limits[settings.dead_letters_topic] > MAX_DEAD_LETTER_BYTES
