@@ -13,6 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from streams.messages.contracts import PairMessage, PreferencePair, Rollback
@@ -20,22 +21,30 @@ from streams.messages.contracts import PairMessage, PreferencePair, Rollback
 log = logging.getLogger(__name__)
 
 REMEMBERED_RUNS = 100_000
-"""Closed runs that are known when they come again. A run can come again whose former was killed between the
-run's end and the mark that it is closed; so many runs do not end until another former has taken over."""
+"""Open runs, and closed runs that are known when they come again. A run can come again whose former was
+killed between the run's end and the mark that it is closed; so many runs do not end until another former has
+taken over. Of more open runs, those of which nothing was taken for longest count as closed."""
+_REMEMBERED_GAPS = 10_000
+_SAID_BYTES = 64
+"""Of rules, in the log."""
 
 
 class RunSequence:
-    """The next number of each open run, and which runs are closed; 64 bits of a hash stand for a run."""
+    """The next number of each open run, and which runs are closed; 64 bits of a hash stand for a run, and for
+    the rules by which its pairs were formed."""
 
     def __init__(self, remembered: int = REMEMBERED_RUNS) -> None:
         self._remembered = remembered
+        self.given_up = 0
+        """Open runs that count as closed since there were too many."""
         self._next: dict[int, int] = {}
-        self._rules: dict[int, str] = {}
+        """The run of which something was taken last stands last."""
+        self._rules: dict[int, int] = {}
         """By which the pairs of each open run were formed that were taken."""
         self._other_rules: set[int] = set()
         """Open runs that are formed again by other rules."""
         self._gaps: set[int] = set()
-        """Runs of which a number ahead has come, which is said once."""
+        """Runs of which a number ahead has come, which is said once, or again after very many others."""
         self._closed: set[int] = set()
         self._in_order: deque[int] = deque()
         """Closed runs, the oldest first; an ordered dict of so many takes three times the memory."""
@@ -54,12 +63,14 @@ class RunSequence:
             return False
         following = self._next.get(run, 0)
         if nth == 0:
-            self._compare_rules(run, message.run_id, rules.decode(errors="replace"), begun=following > 0)
+            self._compare_rules(run, message.run_id, rules, begun=following > 0)
         if run in self._other_rules:
             if isinstance(message, PreferencePair):
                 return False
         elif nth != following:
             if nth > following and run not in self._gaps:
+                if len(self._gaps) >= _REMEMBERED_GAPS:
+                    self._gaps.clear()
                 self._gaps.add(run)
                 log.warning(
                     "pair %d of run %r came before pair %d, which was not sent; it will come again",
@@ -67,16 +78,13 @@ class RunSequence:
                 )  # fmt: skip
             return False
         self._gaps.discard(run)
+        self._next.pop(run, None)
         if isinstance(message, PreferencePair):
             self._next[run] = nth + 1
+            if len(self._next) > self._remembered:
+                self._give_up_oldest()
         else:
-            self._next.pop(run, None)
-            self._rules.pop(run, None)
-            self._other_rules.discard(run)
-            self._closed.add(run)
-            self._in_order.append(run)
-            if len(self._in_order) > self._remembered:
-                self._closed.discard(self._in_order.popleft())
+            self._close(run)
         return True
 
     def state(self) -> dict[str, Any]:
@@ -84,6 +92,7 @@ class RunSequence:
         return {
             "next": {str(run): nth for run, nth in self._next.items()},
             "rules": {str(run): rules for run, rules in self._rules.items()},
+            "given_up": self.given_up,
             "other_rules": sorted(self._other_rules),
             "closed": list(self._in_order),
         }
@@ -93,25 +102,54 @@ class RunSequence:
         """The sequence that had this state."""
         sequence = cls(remembered)
         sequence._next = {int(run): nth for run, nth in state["next"].items()}
-        sequence._rules = {int(run): rules for run, rules in state["rules"].items()}
+        # Earlier ones kept the rules themselves.
+        sequence._rules = {
+            int(run): _hash_of(rules.encode()) if isinstance(rules, str) else int(rules)
+            for run, rules in state["rules"].items()
+        }
+        sequence.given_up = int(state.get("given_up", 0))
         sequence._other_rules = set(state["other_rules"])
         sequence._in_order.extend(state["closed"])
         sequence._closed.update(state["closed"])
         return sequence
 
-    def _compare_rules(self, run: int, run_id: str, rules: str, *, begun: bool) -> None:
-        if not begun or self._rules.get(run) == rules:
-            self._rules[run] = rules
+    def _give_up_oldest(self) -> None:
+        """Rather than to forget how far a run has come, and to learn it again when it comes again. A
+        hundredth at a time, since to find the oldest takes a while."""
+        if not self.given_up:
+            log.warning("more than %d runs are open: no more is learnt of the oldest", self._remembered)
+        too_many = len(self._next) - self._remembered + self._remembered // 100
+        for run in list(islice(self._next, too_many)):
+            self.given_up += 1
+            self._close(run)
+
+    def _close(self, run: int) -> None:
+        self._next.pop(run, None)
+        self._rules.pop(run, None)
+        self._other_rules.discard(run)
+        self._closed.add(run)
+        self._in_order.append(run)
+        if len(self._in_order) > self._remembered:
+            self._closed.discard(self._in_order.popleft())
+
+    def _compare_rules(self, run: int, run_id: str, rules: bytes, *, begun: bool) -> None:
+        hashed = _hash_of(rules)
+        if not begun or self._rules.get(run) == hashed:
+            self._rules[run] = hashed
             self._other_rules.discard(run)
         elif run not in self._other_rules:
             self._other_rules.add(run)
             log.warning(
-                "run %r was begun with pairs formed by %r, and is formed again by %r: its later pairs are "
-                "passed over",
-                run_id, self._rules.get(run), rules,
+                "run %r was begun with pairs formed by other rules than %r, by which it is formed again: its "
+                "later pairs are passed over",
+                run_id, rules[:_SAID_BYTES].decode(errors="replace"),
             )  # fmt: skip
 
 
 @lru_cache(maxsize=4096)  # pairs of a run come together
 def _hash(run_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(run_id.encode(), digest_size=8).digest())
+    return _hash_of(run_id.encode())
+
+
+def _hash_of(name: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest())

@@ -18,7 +18,6 @@ from trainers.learner import PreferenceLearner
 from trainers.pair_processor import PairProcessor, PairProcessors
 from trainers.pairing import PairingRules
 from trainers.relearn import one_log, relearn
-from trainers.sequence import RunSequence
 from trainers.trace_processor import TraceProcessor
 
 HOME = partition_of(b"run-a", 4)
@@ -239,37 +238,6 @@ def test_a_topic_that_is_still_the_same_is_read_from_the_stamp() -> None:
     for message in messages:
         after.on_message(message)
     assert decode_snapshot(after.snapshot(), "test").labels == {"human": 20}
-
-
-def test_a_gap_in_the_numbers_of_a_run_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    sequence = RunSequence()
-    one = pair({"a.b": 0.9}, {"a.b": 0.2}, run_id="run-a")
-    assert not any(sequence.takes(one, nth) for nth in (3, 4, 5))
-    assert len(caplog.records) == 1
-    assert sequence.takes(one, 0)
-    assert not sequence.takes(one, 2)
-    assert len(caplog.records) == 2
-
-
-def test_a_run_that_is_formed_again_by_other_rules_has_no_pair_twice() -> None:
-    one = pair({"a.b": 0.9}, {"a.b": 0.2}, run_id="run-a")
-    end = PairsEnd(run_id="run-a", task_id="t", n_pairs=3, n_candidates=2)
-    sequence = RunSequence()
-    assert [sequence.takes(one, nth, b"top 1") for nth in (0, 1)] == [True, True]
-    sequence = RunSequence.from_state(sequence.state())
-    assert not any(sequence.takes(one, nth, b"top 2") for nth in (0, 1, 2, 3))
-    sequence = RunSequence.from_state(sequence.state())
-    assert not sequence.takes(one, 2, b""), "a pair of other rules took the place of one"
-    assert sequence.takes(end, 4)
-    assert not sequence.takes(end, 4)
-
-
-def test_a_run_that_is_formed_again_by_its_own_rules_goes_on() -> None:
-    one = pair({"a.b": 0.9}, {"a.b": 0.2}, run_id="run-a")
-    sequence = RunSequence()
-    assert sequence.takes(one, 0, b"top 1")
-    assert not sequence.takes(one, 0, b"top 2")
-    assert [sequence.takes(one, nth, b"top 1" if nth == 0 else b"") for nth in (0, 1)] == [False, True]
 
 
 def test_a_former_says_with_the_first_pair_by_which_rules_it_forms() -> None:
