@@ -10,9 +10,13 @@ from rich.progress import MofNCompleteColumn, TextColumn
 
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
-from streams.messages.dead_letters import DeadLetter, pending_letters, replay_of
+from streams.messages.dead_letters import DeadLetter, pending_letters
 from tribrain import options
+from tribrain.dlq_replay import replay_letters
 from tribrain.output import progress
+
+_TOLD = 5
+"""Letters that are named in an error."""
 
 
 @click.group()
@@ -30,8 +34,8 @@ def list_letters(bootstrap_servers: str | None, as_json: bool) -> None:
         click.echo(orjson.dumps({"letters": [_summary(letter) for letter in letters]}))
         return
     for letter in letters:
-        in_part = "  (kept in part)" if letter.cut else ""
-        click.echo(f"{letter.name}  {_time(letter)}  {letter.reason}{in_part}")
+        state = "  (damaged)" if letter.damaged else "  (kept in part)" if letter.cut else ""
+        click.echo(f"{letter.name}  {_time(letter)}  {letter.reason}{state}")
     click.echo(f"{len(letters)} dead letters")
 
 
@@ -62,7 +66,8 @@ def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool)
     """Write dead letters back to where they came from, once their cause is mended.
 
     A letter is replayed once; one that still cannot be used comes back as a new one. Of a message that was
-    too large for its letter a part is kept, which is not replayed.
+    too large for its letter a part is kept, which is not replayed, nor is a letter that is damaged. One that
+    Kafka does not take is named, and stops no other.
     """
     settings = Settings.from_environment(bootstrap_servers)
     letters = _pending(settings)
@@ -71,20 +76,23 @@ def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool)
         raise BadInput(
             f"{', '.join(sorted(unknown))}: no such dead letter, or replayed; tribrain dlq list has them"
         )
-    chosen = [letter for letter in letters if letter.name in names or not (names or letter.cut)]
-    in_part = len(letters) - len(chosen) if not names else 0
-    from streams.kafka.writer import produce
-
-    messages = [m for letter in chosen for m in replay_of(letter, settings.dead_letters_topic)]
+    whole = [letter for letter in letters if not (letter.cut or letter.damaged)]
+    chosen = [letter for letter in letters if letter.name in names] if names else whole
+    in_part, damaged = (0, 0) if names else _left_out(letters)
     with progress(TextColumn("replaying"), MofNCompleteColumn()) as bar:
-        task = bar.add_task("letters", total=2 * len(chosen))
-        for _ in produce(settings, messages):
-            bar.advance(task)
+        task = bar.add_task("letters", total=len(chosen))
+        failed = replay_letters(settings, chosen, lambda: bar.advance(task))
+    replayed = len(chosen) - len(failed)
     if as_json:
-        click.echo(orjson.dumps({"replayed": len(chosen)} | ({"kept_in_part": in_part} if in_part else {})))
-        return
-    left = f"; {in_part} stay, which are kept in part: tribrain dlq show" if in_part else ""
-    click.echo(f"{len(chosen)} dead letters replayed{left}")
+        counts = {"replayed": replayed, "kept_in_part": in_part, "damaged": damaged, "failed": failed}
+        click.echo(orjson.dumps({name: n for name, n in counts.items() if n or name == "replayed"}))
+    else:
+        left = f"; {in_part} stay, which are kept in part: tribrain dlq show" if in_part else ""
+        left += f"; {damaged} stay, which are damaged: tribrain dlq show" if damaged else ""
+        click.echo(f"{replayed} dead letters replayed{left}")
+    if failed:
+        told = "; ".join(f"{name}: {reason}" for name, reason in list(failed.items())[:_TOLD])
+        raise BadInput(f"{len(failed)} dead letters stay, which could not be replayed: {told}")
 
 
 def _pending(settings: Settings) -> list[DeadLetter]:
@@ -94,6 +102,11 @@ def _pending(settings: Settings) -> list[DeadLetter]:
     return pending_letters(read_topic(settings, settings.dead_letters_topic))
 
 
+def _left_out(letters: list[DeadLetter]) -> tuple[int, int]:
+    """How many are kept in part, and how many are damaged."""
+    return sum(bool(letter.cut) for letter in letters), sum(bool(letter.damaged) for letter in letters)
+
+
 def _summary(letter: DeadLetter) -> dict[str, object]:
     return {
         "name": letter.name,
@@ -101,8 +114,13 @@ def _summary(letter: DeadLetter) -> dict[str, object]:
         "reason": letter.reason,
         "bytes": len(letter.value),
         "cut": list(letter.cut),
+        **({"damaged": True} if letter.damaged else {}),
     }
 
 
 def _time(letter: DeadLetter) -> str:
-    return datetime.fromtimestamp(letter.source_timestamp_ms / 1000, UTC).isoformat(timespec="seconds")
+    try:
+        time = datetime.fromtimestamp(letter.source_timestamp_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{letter.source_timestamp_ms} ms"
+    return time.isoformat(timespec="seconds")

@@ -21,6 +21,7 @@ from streams.messages.stored import Headers, Outgoing, StoredMessage
 _REPLAYED = "replayed.source"
 _OWN = "message."
 """Stands before the names of the message's own headers."""
+_OF_A_LETTER = {"reason", "source.topic", "source.partition", "source.offset", "source.timestamp_ms"}
 _MAX_REASON_BYTES = 4_000
 _MAX_PART_BYTES = 64 << 10
 """Of the key, and of all the headers, in a letter that is kept in part; the value has the rest."""
@@ -45,11 +46,13 @@ class DeadLetter:
     """Those of the message itself."""
     cut: tuple[str, ...] = ()
     """What is there in part only, with its size and hash, in words; empty for a letter that is whole."""
+    damaged: str = ""
+    """Where a letter stands whose headers do not say where it came from; empty for one whose headers do."""
 
     @property
     def name(self) -> str:
         """``tribrain.trace[0]@17``: a message that is read twice makes the same letter twice."""
-        return f"{self.source_topic}[{self.source_partition}]@{self.source_offset}"
+        return self.damaged or f"{self.source_topic}[{self.source_partition}]@{self.source_offset}"
 
 
 def dead_letter(
@@ -104,7 +107,8 @@ def shortened(letter: Outgoing, max_bytes: int) -> Outgoing:
 def pending_letters(messages: Iterable[StoredMessage]) -> list[DeadLetter]:
     """The letters among the messages of a dead-letter topic that were not replayed, each once, oldest first.
 
-    What is on the topic without the headers of a letter is passed over.
+    What is on the topic without any header of a letter is passed over; one whose headers cannot be read is
+    damaged.
     """
     pending: dict[str, DeadLetter] = {}
     for message in messages:
@@ -119,8 +123,10 @@ def pending_letters(messages: Iterable[StoredMessage]) -> list[DeadLetter]:
 def replay_of(letter: DeadLetter, topic: str) -> tuple[Outgoing, Outgoing]:
     """The original message again on its source topic, and then the mark on ``topic`` that it was replayed.
 
-    Raises BadInput for a letter that is kept in part.
+    Raises BadInput for a letter that is kept in part, or is damaged.
     """
+    if letter.damaged:
+        raise BadInput(f"{letter.name}: the letter is damaged, and does not say where it came from")
     if letter.cut:
         raise BadInput(
             f"{letter.name}: the letter has the message in part only ({', '.join(letter.cut)}) and cannot be "
@@ -146,7 +152,20 @@ def _letter(message: StoredMessage, headers: dict[str, bytes]) -> DeadLetter | N
             cut=tuple(_in_words(message.headers)),
         )
     except (KeyError, ValueError):
-        return None
+        return _damaged(message, headers) if _OF_A_LETTER & headers.keys() else None
+
+
+def _damaged(message: StoredMessage, headers: dict[str, bytes]) -> DeadLetter:
+    return DeadLetter(
+        reason=headers.get("reason", b"").decode(errors="replace"),
+        source_topic="",
+        source_partition=0,
+        source_offset=0,
+        source_timestamp_ms=message.timestamp_ms,
+        key=message.key,
+        value=message.value,
+        damaged=message.source,
+    )
 
 
 def _in_words(headers: Headers) -> Iterator[str]:

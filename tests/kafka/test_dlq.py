@@ -47,7 +47,7 @@ def test_a_letter_that_is_kept_in_part_is_not_replayed_and_is_said_to_be_so(
     large = os.urandom(MAX_DEAD_LETTER_BYTES + 1)
     small_name, large_name = _with_letters(settings, settings.pairs_topic, b"{]", large)
     assert tribrain("dlq", "replay") == (0, {"replayed": 1, "kept_in_part": 1})
-    assert tribrain("dlq", "replay", "--name", large_name) == (2, None)
+    assert tribrain("dlq", "replay", "--name", large_name)[0] == 2
     (listed,) = tribrain("dlq", "list")[1]["letters"]
     assert listed["cut"] != []
     assert [listed["name"], tribrain("dlq", "show", large_name)[1]["name"]] == [large_name] * 2
@@ -58,5 +58,43 @@ def test_a_letter_that_is_kept_in_part_is_not_replayed_and_is_said_to_be_so(
 def test_a_letter_whose_topic_is_gone_stays(settings: Settings, tribrain: Any) -> None:
     gone = StoredMessage(topic="gone", partition=0, offset=7, timestamp_ms=0, key=b"key", value=b"{]")
     list(produce(settings, [dead_letter(gone, "why", settings.dead_letters_topic)]))
-    assert tribrain("dlq", "replay") == (2, None)
+    assert tribrain("dlq", "replay")[0] == 2
     assert [letter["name"] for letter in tribrain("dlq", "list")[1]["letters"]] == ["gone[0]@7"]
+
+
+def test_a_letter_that_cannot_go_back_stops_no_other(settings: Settings, tribrain: Any) -> None:
+    def of_topic(topic: str) -> Outgoing:
+        odd = StoredMessage(topic=topic, partition=0, offset=7, timestamp_ms=0, key=b"key", value=b"{]")
+        return dead_letter(odd, "why", settings.dead_letters_topic)
+
+    _with_letters(settings, settings.pairs_topic, b"{]")
+    list(produce(settings, [of_topic(topic) for topic in ("no topic/at all", "..", "t" * 250, "gone")]))
+    _with_letters(settings, settings.finetune_topic, b"{]")
+    assert tribrain("dlq", "replay")[0] == 2
+    assert [letter["name"] for letter in tribrain("dlq", "list")[1]["letters"]] == [
+        "no topic/at all[0]@7", "..[0]@7", "t" * 250 + "[0]@7", "gone[0]@7",
+    ]  # fmt: skip
+    assert len(list(read_topic(settings, settings.finetune_topic))) == 2
+
+
+def test_odd_letters_are_listed_and_hide_no_other(settings: Settings, tribrain: Any) -> None:
+    late = StoredMessage(
+        topic=settings.pairs_topic,
+        partition=0,
+        offset=7,
+        timestamp_ms=99999999999999999,
+        key=None,
+        value=b"{]",
+    )
+    letter = dead_letter(late, "why", settings.dead_letters_topic)
+    damaged = [
+        Outgoing(letter.topic, None, b"?", tuple({**dict(letter.headers), name: value}.items()))
+        for name, value in (("source.offset", b"x" * 9), ("source.topic", b"\xff"), ("cut.value", b"\xff"))
+    ]
+    list(produce(settings, [letter, *damaged]))
+    (name,) = _with_letters(settings, settings.pairs_topic, b"{]")
+    names = [letter["name"] for letter in tribrain("dlq", "list")[1]["letters"]]
+    assert (names[0], names[-1], len(set(names))) == (late.source, name, 5)
+    assert all(tribrain("dlq", "show", each)[0] == 0 for each in names)
+    assert tribrain("dlq", "replay") == (0, {"replayed": 2, "damaged": 3})
+    assert [letter["damaged"] for letter in tribrain("dlq", "list")[1]["letters"]] == [True] * 3
