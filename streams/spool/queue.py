@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,12 @@ from streams.fail_points import reach
 from streams.files import sync_directory
 from streams.messages.stored import Record
 from streams.spool.shared_file import SharedFile
+from streams.spool.spool_file import APPLICATION_ID, is_spool, may_become_spool
 
 MAX_BYTES = 1 << 30
 BATCH_RECORDS = 500
 BATCH_BYTES = 4 << 20
 
-_APPLICATION_ID = 0x74726962  # "trib", in the file's header
 _PAGE_BYTES = 4096
 _SUFFIXES = ("", "-wal", "-shm")
 _LOOK_AGAIN_S = 0.01
@@ -84,11 +84,15 @@ class Spool:
         self._reading = threading.Lock()
         if not create and not path.is_file():
             raise SpoolError(f"{path}: no such spool; check the path (an empty spool is removed)")
+        if not create:
+            self._check(is_spool)  # before anything is made beside it
         try:
             self._file = SharedFile(path)
         except OSError as error:
             raise SpoolError(f"{path}: cannot be used: {error.strerror}") from None
         try:
+            if create:
+                self._check(may_become_spool)  # nobody can remove it any more
             with self._errors_explained():
                 # Two connections: a large read holds up nobody who appends.
                 self._appender = self._connect("FULL", max_bytes)
@@ -193,6 +197,11 @@ class Spool:
             self._reader.close()
         self._file.close(self._suffixes_of_empty)
 
+    def _check(self, is_right: Callable[[Path], bool]) -> None:
+        with self._errors_explained():
+            if not is_right(self.path):
+                raise SpoolError(f"{self.path}: not a spool; check the path")
+
     def _check_disk(self) -> None:
         """Deleting needs some room too, and so do the run's own files."""
         try:
@@ -226,12 +235,9 @@ class Spool:
             connection.execute(f"PRAGMA journal_size_limit = {_KEPT_LOG_BYTES}")
             connection.execute(f"PRAGMA max_page_count = {max(1, max_bytes // _PAGE_BYTES)}")
             has_tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-            (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-            if has_tables and application_id != _APPLICATION_ID:
-                raise SpoolError(f"{self.path}: is an SQLite file, but no spool; check the path")
             if not has_tables:
                 connection.executescript(
-                    f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID}; {_TABLES} COMMIT;"
+                    f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; {_TABLES} COMMIT;"
                 )
         except BaseException:
             connection.close()

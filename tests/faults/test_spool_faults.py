@@ -151,7 +151,7 @@ def test_another_programs_database_is_left_alone(path: Path) -> None:
     connection.execute("CREATE TABLE waiting (id INTEGER PRIMARY KEY)")
     connection.commit()
     connection.close()
-    with pytest.raises(BadInput, match="is an SQLite file, but no spool"):
+    with pytest.raises(BadInput, match="not a spool"):
         Spool(path)
 
 

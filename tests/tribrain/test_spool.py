@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -77,10 +81,59 @@ def test_a_missing_spool_is_bad_input_and_is_not_made(command: str, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+def another_database(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE waiting (id INTEGER PRIMARY KEY)")
+        connection.commit()
+
+
+def database_without_content(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 1")
+
+
+NO_SPOOLS: dict[str, Callable[[Path], object]] = {
+    "an empty file": lambda path: path.touch(),
+    "a trace": lambda path: path.write_bytes(encode(event(0, 0.5)) + b"\n"),
+    "bytes of any kind": lambda path: path.write_bytes(bytes(range(256)) * 64),
+    "the beginning of a database": lambda path: path.write_bytes(b"SQLite format 3\0"),
+    "another program's database": another_database,
+    "a database without content": database_without_content,
+}
+
+
 @pytest.mark.parametrize("command", ["status", "flush"])
-def test_a_damaged_spool_is_bad_input(command: str, tmp_path: Path) -> None:
-    given = tmp_path / "spool.sqlite"
-    given.write_bytes(b"no database" * 1000)
+@pytest.mark.parametrize("make", NO_SPOOLS.values(), ids=NO_SPOOLS)
+def test_what_is_no_spool_is_bad_input_and_stays_as_it_is(
+    make: Callable[[Path], object], command: str, tmp_path: Path
+) -> None:
+    given = tmp_path / "given"
+    make(given)
+    before = given.read_bytes()
     result = spool_command(Settings(bootstrap_servers="127.0.0.1:9"), command, given)
     assert isinstance(result.exception, BadInput)
+    assert str(result.exception) == f"{given}: not a spool; check the path"
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("given", before)]
+
+
+@pytest.mark.parametrize("command", ["status", "flush"])
+def test_a_damaged_spool_is_bad_input(command: str, path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + bytes(len(content) - 4096))
+    result = spool_command(Settings(bootstrap_servers="127.0.0.1:9"), command, path)
+    assert isinstance(result.exception, BadInput)
     assert "the spool is damaged" in str(result.exception)
+
+
+def test_a_spool_of_which_all_is_in_the_write_ahead_log_is_one(
+    tmp_path: Path, in_memory_settings: Settings
+) -> None:
+    """As a run leaves it that is killed."""
+    path = tmp_path / "spool.sqlite"
+    with Spool(tmp_path / "live.sqlite") as spool:
+        spool.append("topic", b"run-a", b"value", "run-a")
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{spool.path}{suffix}", f"{path}{suffix}")
+    assert json.loads(spool_command(in_memory_settings, "status", path, "--json").output)["waiting"] == {
+        "run-a": 1
+    }
