@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from streams.errors import BadInput
 from streams.kafka.settings import Settings
 from streams.messages.files import read_trace
 from tribrain import options
+from tribrain.exit_codes import FAILED
 
 _LOOK_AGAIN_S = 0.2
 
@@ -26,7 +28,7 @@ _LOOK_AGAIN_S = 0.2
 )
 @options.as_json
 def broker(port: int | None, data_dir: Path | None, fetch_only: bool, as_json: bool) -> None:
-    """Run a Kafka broker on loopback until Ctrl-C, with the topics created.
+    """Run a Kafka broker on loopback until Ctrl-C, with the topics created. Exit code 1 where it dies before.
 
     Apache Kafka where Java 17+ and its files (Maven, or KAFKA_HOME) are there; else librdkafka's in-memory
     test broker, and the output says so.
@@ -52,9 +54,12 @@ def broker(port: int | None, data_dir: Path | None, fetch_only: bool, as_json: b
                 orjson.dumps({"bootstrap_servers": running.bootstrap_servers, "broker": running.description})
             )
         else:
-            click.echo(f"{running.note}; it answers at {running.bootstrap_servers}, Ctrl-C ends it")
+            click.echo(f"{running.note}; Ctrl-C ends it")
+        # A wait without an end may miss a signal that comes as it begins.
         while not stop.wait(_LOOK_AGAIN_S):
-            pass  # a wait without an end may miss a signal that comes as it begins
+            if failure := running.failure:
+                click.echo(f"tribrain: {failure}", err=True)
+                sys.exit(FAILED)
 
 
 @click.group()

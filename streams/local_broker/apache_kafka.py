@@ -14,13 +14,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from streams.errors import BadInput
 from streams.kafka.settings import Settings, admin_config
+from streams.local_broker.folder import end_of_log, hold
 from streams.local_broker.jars import KafkaJars, NoKafka
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,6 @@ _TERMINATE_S = 3.0
 _KILL_S = 1.5
 _ARCHIVE_S = 60.0
 _LOOK_AGAIN_S = 0.02
-_LOG_TAIL_LINES = 12
 _JVM_OPTIONS = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN")
 
 
@@ -39,7 +39,7 @@ class LocalBroker:
     """Apache Kafka in KRaft mode: one process that is broker and controller.
 
     Without ``data_dir`` everything is in a temporary directory that goes when the broker stops. A given one
-    is formatted once and used again. ``broker.log`` in it is what Kafka has to say. ``advertised_port`` is
+    is formatted once and used again, by one at a time. ``broker.log`` in it is what Kafka has to say. ``advertised_port`` is
     where clients are sent, if that is not the broker's own: the port of a tunnel or a proxy.
     ``terminate_s`` is how long the process may take to end before it is killed; ``properties`` are more of
     Kafka's own settings.
@@ -65,6 +65,8 @@ class LocalBroker:
         self._port = port
         self._given_dir = data_dir
         self._dir: Path | None = None
+        self._lock: IO[bytes] | None = None
+        self._log_start = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -83,8 +85,8 @@ class LocalBroker:
 
     @property
     def note(self) -> str:
-        kept = "nothing is kept" if self._given_dir is None else f"data in {self._given_dir}"
-        return f"Apache Kafka {self._kafka.version} at {self.bootstrap_servers}; {kept} when it ends"
+        kept = "keeps nothing" if self._given_dir is None else f"keeps its data in {self._given_dir}"
+        return f"Apache Kafka {self._kafka.version} answers at {self.bootstrap_servers} and {kept}"
 
     @property
     def pid(self) -> int | None:
@@ -95,8 +97,20 @@ class LocalBroker:
     def log_file(self) -> Path | None:
         return None if self._dir is None else self._dir / "broker.log"
 
+    @property
+    def failure(self) -> str | None:
+        """Why it has ended by itself, with the end of its log; None when it runs or was stopped."""
+        code = None if self._process is None else self._process.poll()
+        if code is None:
+            return None
+        how = f"with exit code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
+        return f"Apache Kafka has ended {how}; {self._log_end()}"
+
     def start(self) -> Self:
-        """Start and wait until it answers. Raises BadInput where the port is taken or Kafka cannot start."""
+        """Start and wait until it answers.
+
+        Raises BadInput where the port or the folder is in use, or Kafka cannot start.
+        """
         if self._fixed_port is not None and not _is_free(self._fixed_port):
             raise BadInput(f"port {self._fixed_port} is in use; stop what listens there or give another port")
         broker_port, controller_port = _free_ports(2)
@@ -126,14 +140,14 @@ class LocalBroker:
         if self._given_dir is None and self._dir is not None:
             shutil.rmtree(self._dir, ignore_errors=True)
         self._dir = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def _make_dir(self) -> Path:
         if self._given_dir is None:
             return Path(tempfile.mkdtemp(prefix="tribrain-kafka-"))
-        try:
-            self._given_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInput(f"{self._given_dir}: cannot be a data directory: {error.strerror}") from None
+        self._lock = hold(self._given_dir)
         return self._given_dir.resolve()
 
     def _format(self, properties: Path) -> None:
@@ -153,6 +167,7 @@ class LocalBroker:
     def _launch(self, properties: Path) -> subprocess.Popen[bytes]:
         assert self.log_file is not None
         with self.log_file.open("ab") as log:
+            self._log_start = log.tell()
             return subprocess.Popen(
                 self._kafka.command("kafka.Kafka", str(properties), options=self._java_options),
                 stdin=subprocess.DEVNULL,
@@ -160,6 +175,8 @@ class LocalBroker:
                 stderr=subprocess.STDOUT,
                 # In a group of its own, so that Ctrl-C in a terminal reaches it only through stop().
                 start_new_session=True,
+                # It holds the folder, too, should it outlive this process.
+                pass_fds=[] if self._lock is None else [self._lock.fileno()],
             )
 
     def _wait_until_it_answers(self) -> None:
@@ -168,17 +185,17 @@ class LocalBroker:
         deadline = time.monotonic() + _START_S
         while not (_accepts(self._port) and _answers(self.bootstrap_servers)):
             if self._process.poll() is not None:
-                raise BadInput(f"Apache Kafka ended at its start; its log ends with: {self._log_tail()}")
+                raise BadInput(f"Apache Kafka ended at its start; {self._log_end()}")
             if time.monotonic() > deadline:
-                raise BadInput(f"Apache Kafka gave no answer within {_START_S:g} s; log: {self._log_tail()}")
+                raise BadInput(f"Apache Kafka gave no answer within {_START_S:g} s; {self._log_end()}")
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_LOOK_AGAIN_S)
 
-    def _log_tail(self) -> str:
+    def _log_end(self) -> str:
         assert self.log_file is not None
-        lines = self.log_file.read_text(errors="replace").splitlines()
-        told = [line.strip() for line in lines if line.strip() and not line.startswith("\tat ")]
-        return " | ".join(told[-_LOG_TAIL_LINES:]) or "(nothing)"
+        where = "" if self._given_dir is None else f" ({self.log_file})"
+        told = end_of_log(self.log_file, self._log_start)
+        return f"its log{where} ends with: {told}" if told else f"its log{where} does not say why"
 
 
 def archive_classes(kafka: KafkaJars) -> None:

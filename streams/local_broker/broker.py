@@ -24,7 +24,11 @@ class Broker(Protocol):
     def description(self) -> str: ...
     @property
     def note(self) -> str:
-        """One sentence: which broker this is, and why."""
+        """One sentence: which broker this is, where it answers, and what it keeps."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why it has ended by itself; None when it runs or was stopped."""
 
     def stop(self) -> None: ...
     def __enter__(self) -> Self: ...
@@ -82,7 +86,14 @@ class InMemoryBroker:
 
     @property
     def note(self) -> str:
-        return f"{self._reason}; using librdkafka's in-memory test broker: nothing survives its end"
+        return (
+            f"{self._reason}; librdkafka's in-memory test broker answers at {self._bootstrap_servers} "
+            "and keeps nothing"
+        )
+
+    @property
+    def failure(self) -> str | None:
+        return None  # it lives in this process
 
     def start(self) -> Self:
         from confluent_kafka import Producer  # only here: nobody else is to load librdkafka

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
 import time
@@ -15,9 +16,13 @@ from streams.kafka.settings import Settings
 from streams.kafka.topics import create_topics
 from streams.local_broker.apache_kafka import LocalBroker, archive_classes
 from streams.local_broker.broker import InMemoryBroker, fetch_kafka, start_local_broker
+from streams.local_broker.folder import end_of_log
 from streams.local_broker.jars import KafkaJars
 from streams.spool.publish_now import publish_messages
 from tests.factories import event
+from tests.tribrain.processes import command, needs_proc
+from tests.tribrain.test_readme import free_port
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -44,7 +49,8 @@ def test_without_java_the_in_memory_broker_runs_and_says_why(no_java: None) -> N
     with start_local_broker() as broker:
         assert broker.description == "librdkafka in-memory"
         assert broker.note == (
-            "no Java 17 on the PATH; using librdkafka's in-memory test broker: nothing survives its end"
+            "no Java 17 on the PATH; librdkafka's in-memory test broker answers at "
+            f"{broker.bootstrap_servers} and keeps nothing"
         )
         assert create_topics(Settings(bootstrap_servers=broker.bootstrap_servers)).created
 
@@ -151,11 +157,77 @@ def test_a_given_data_directory_keeps_the_log_between_two_brokers(
         assert len(list(read_topic(settings, settings.trace_topic))) == 1
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
+def test_a_folder_in_use_is_bad_input_and_the_broker_on_it_goes_on(
+    kafka_jars: KafkaJars, tmp_path: Path
+) -> None:
+    folder = tmp_path / "kafka-data"
+    with LocalBroker(kafka_jars, data_dir=folder) as first:
+        before = files_of(folder)
+        with pytest.raises(BadInput) as refused:
+            LocalBroker(kafka_jars, data_dir=folder).start()
+        assert str(refused.value) == (
+            f"{folder}: this folder is in use by another broker; stop that one or give another folder"
+        )
+        assert files_of(folder) == before
+        assert create_topics(Settings(bootstrap_servers=first.bootstrap_servers)).created
+
+
+@needs_proc
+def test_a_kafka_that_outlives_who_started_it_keeps_its_folder(kafka_jars: KafkaJars, tmp_path: Path) -> None:
+    folder = tmp_path / "kafka-data"
+    with command(["broker", "--data-dir", str(folder)], tmp_path / "said") as broker:
+        wait_until(lambda: "Ctrl-C ends it" in broker.output, 60)
+        broker.process.kill()
+        broker.process.wait()
+        with pytest.raises(BadInput, match="in use by another broker"):
+            LocalBroker(kafka_jars, data_dir=folder).start()
+
+
+@needs_proc
+def test_a_broker_says_once_where_it_answers_and_what_it_keeps(kafka_jars: KafkaJars, tmp_path: Path) -> None:
+    folder, port = tmp_path / "kafka-data", free_port()
+    with command(["broker", "--data-dir", str(folder), "--port", str(port)], tmp_path / "said") as broker:
+        wait_until(lambda: "Ctrl-C ends it" in broker.output, 60)
+        assert broker.output == (
+            f"Apache Kafka {kafka_jars.version} answers at 127.0.0.1:{port} and keeps its data in {folder}; "
+            "Ctrl-C ends it\n"
+        )
+
+
+@needs_proc
+def test_a_broker_whose_kafka_dies_ends_and_says_so(kafka_jars: KafkaJars, tmp_path: Path) -> None:
+    folder = tmp_path / "kafka-data"
+    with command(["broker", "--data-dir", str(folder)], tmp_path / "said") as broker:
+        wait_until(lambda: "Ctrl-C ends it" in broker.output, 60)
+        (kafka,) = broker.started("kafka.Kafka")
+        with (folder / "broker.log").open("a") as log:
+            log.write("the disk is gone\n\tat of.no.Use\n")
+        os.kill(kafka, signal.SIGKILL)
+        assert broker.wait(10) == 1
+        said = broker.output.splitlines()[-1]
+        assert said.startswith("tribrain: Apache Kafka has ended by SIGKILL; its log ")
+        assert said.endswith("the disk is gone")
+
+
 def test_a_kafka_that_dies_at_its_start_is_bad_input_with_the_end_of_its_log(
     kafka_jars: KafkaJars, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "meta.properties").write_text("version=1\nnode.id=7\ncluster.id=AAAAAAAAAAAAAAAAAAAAAA\n")
-    with pytest.raises(BadInput, match=r"Apache Kafka ended at its start; its log ends with: .*node"):
+    (tmp_path / "broker.log").write_text("what an earlier broker said\n" * 100)
+    with pytest.raises(
+        BadInput, match=r"Apache Kafka ended at its start; its log \(.*\) ends with: .*node"
+    ) as dead:
         LocalBroker(kafka_jars, data_dir=tmp_path).start()
+    assert "an earlier broker" not in str(dead.value)
+
+
+def test_the_end_of_a_log_is_a_few_short_lines_without_stack_traces(tmp_path: Path) -> None:
+    log = tmp_path / "broker.log"
+    log.write_text("0\n1\n2\n\n3\n\tat some.Class\n" + "x" * 1000 + "\n\tat other.Class\n")
+    assert end_of_log(log, 0) == "2; 3; " + "x" * 298 + " …"

@@ -666,8 +666,8 @@ def test_java_home_without_java_is_named(folder: Path) -> None:
 def test_without_java_the_broker_is_in_memory_and_says_so(folder: Path) -> None:
     with command(["broker"], folder / "said", **no_java(folder)) as broker:
         wait_until(lambda: "Ctrl-C ends it" in broker.output)
-        address = re.search(r"answers at (\S+),", broker.output)
-        assert "no Java 17 on the PATH; using librdkafka's in-memory test broker" in broker.output
+        address = re.search(r"answers at (\S+) and", broker.output)
+        assert "no Java 17 on the PATH; librdkafka's in-memory test broker answers" in broker.output
         assert address is not None
         assert run("topics", "create", "--bootstrap-servers", address[1]).code == 0
         broker.process.send_signal(signal.SIGINT)

@@ -1,0 +1,50 @@
+"""The folder of a broker: one broker at a time has it, and its log says why one has ended."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import IO
+
+from streams.errors import BadInput
+
+_LINES = 3
+_LINE_CHARACTERS = 300
+
+
+def hold(folder: Path) -> IO[bytes]:
+    """Make the folder and hold it, until the file is closed here and in each process that inherited it.
+
+    The kernel gives it back however a process ends. Raises BadInput where it is held or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("ab")
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be a data directory: {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        if isinstance(error, BlockingIOError):
+            raise BadInput(
+                f"{folder}: this folder is in use by another broker; stop that one or give another folder"
+            ) from None
+        raise BadInput(f"{folder}: cannot be a data directory: {error.strerror}") from None
+    return lock
+
+
+def end_of_log(log: Path, start: int) -> str:
+    """The last lines of a log that say something, after the byte ``start``; empty where there are none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(start)
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    told = [line.strip() for line in lines if line.strip() and not line.startswith("\tat ")]
+    return "; ".join(_cut(line) for line in told[-_LINES:])
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LINE_CHARACTERS else f"{line[: _LINE_CHARACTERS - 2]} …"
