@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from kafka import KafkaConsumer, TopicPartition
 
+from streams.kafka.header_names import tolerate_in_kafka_python
 from streams.kafka.settings import Settings, consumer_config
 from streams.messages.stored import StoredMessage, stored_message
 
@@ -21,6 +22,7 @@ class Consumer:
     """
 
     def __init__(self, settings: Settings) -> None:
+        tolerate_in_kafka_python()
         self._consumer = KafkaConsumer(**consumer_config(settings))
         self._close = weakref.finalize(self, self._consumer.close)
 

@@ -14,8 +14,10 @@ import faust
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from confluent_kafka import Producer
+from kafka import KafkaProducer
 
-from streams.kafka.settings import Settings
+from streams.kafka.settings import Settings, producer_config
+from streams.messages.stored import Headers
 from streams.worker.batches import Inbox
 from streams.worker.delivery import Batch, Limits, Partition, deliver, raw_topic
 from tests.waiting import wait_until
@@ -133,6 +135,25 @@ def opened_transaction(settings: Settings, value: bytes, topic: str | None = Non
     producer.produce(topic or settings.trace_topic, value, b"key", partition=0)
     assert producer.flush(PATIENCE_S) == 0
     return producer
+
+
+class _OddName(str):
+    """A header's name as a client in C may write it."""
+
+    def encode(self, *_: str) -> bytes:
+        return b"n\xff"
+
+
+def write_odd_names(settings: Settings, topic: str, codec: str | None) -> list[tuple[bytes, Headers]]:
+    """Records in one batch, of which two have a header whose name is no UTF-8; as they should be read."""
+    odd: Headers = (("usual", b"0"), ("n\\xff", b"1"))
+    records: list[tuple[bytes, Headers]] = [(b"1", ()), (b"2", odd), (b"3", (("ü", b"2"),)), (b"4", odd)]
+    producer = KafkaProducer(**producer_config(settings) | {"compression_type": codec, "linger_ms": 500})
+    for value, headers in records:
+        names = [(_OddName(name) if "\\" in name else name, of) for name, of in headers]
+        producer.send(topic, value, b"key", headers=names, partition=0)
+    producer.close()
+    return records
 
 
 async def committed(settings: Settings, group: str) -> dict[Partition, int]:

@@ -18,7 +18,15 @@ from streams.worker.batch_delivery import BatchDelivery
 from streams.worker.delivery import BrokerAway, Limits, Revoked
 from streams.worker.event_delivery import EventDelivery
 from tests.faults.brokers import RestartableBroker
-from tests.kafka.delivered import PATIENCE_S, Keeper, committed, opened_transaction, running, write
+from tests.kafka.delivered import (
+    PATIENCE_S,
+    Keeper,
+    committed,
+    opened_transaction,
+    running,
+    write,
+    write_odd_names,
+)
 
 PARTITIONS = 4
 
@@ -61,6 +69,8 @@ RELIED_ON = {
     "aiokafka.consumer.group_coordinator:GroupCoordinator.ensure_coordinator_known": "4dfb9ccd877aba5d",
     "aiokafka.producer.message_accumulator:MessageAccumulator.add_batch": "5ed1c5b1367ad854",
     "aiokafka.producer.sender:SendProduceReqHandler": "708c9da866caf440",
+    "aiokafka.record.default_records:_DefaultRecordBatchPy": "f63fbb5a8a247d54",
+    "aiokafka.record.memory_records:_MemoryRecordsPy": "795a0314fbca30af",
 }
 """The code that the delivery in batches was written for. Where one has changed: read it, see that what
 ``batch_delivery`` and ``outbox`` say of it still holds, and only then write down its new fingerprint."""
@@ -133,6 +143,23 @@ def test_records_without_key_value_or_the_value_of_a_header_are_given_as_empty(
         (None, b"", ()),
         (b"k", b"v", (("a", b""), ("b", b"1"))),
     ]
+
+
+@pytest.mark.parametrize("codec", [None, "zstd"])
+@pytest.mark.usefixtures("way")
+def test_a_header_whose_name_is_no_text_ends_nothing_and_costs_no_record(
+    settings: Settings, group: str, tmp_path: Path, codec: str | None
+) -> None:
+    written = write_odd_names(settings, settings.trace_topic, codec)
+
+    async def scenario() -> Keeper:
+        keeper = Keeper(settings, group, tmp_path)
+        async with running(keeper):
+            await keeper.until_given(len(written))
+        return keeper
+
+    given = [message for batch in asyncio.run(scenario()).batches for message in batch.messages]
+    assert [(m.value, m.headers) for m in given] == written
 
 
 @pytest.mark.usefixtures("way")

@@ -18,6 +18,7 @@ from streams.kafka.settings import Settings, no_broker_answers, producer_config
 from streams.kafka.topics import create_topics
 from streams.local_broker.broker import InMemoryBroker
 from streams.messages.dead_letters import dead_letter
+from tests.kafka.delivered import write_odd_names
 from tests.waiting import wait_until
 
 
@@ -45,6 +46,12 @@ def test_a_batch_that_another_client_compressed_is_read(codec: str, settings: Se
     assert [m.value for m in read] == written
     assert [m.offset for m in read] == list(range(20))
     assert {m.key for m in read} == {b"key"}
+
+
+@pytest.mark.parametrize("codec", [None, "zstd"])
+def test_a_header_whose_name_is_no_text_is_read(codec: str | None, settings: Settings) -> None:
+    written = write_odd_names(settings, settings.pairs_topic, codec)
+    assert [(m.value, m.headers) for m in read_topic(settings, settings.pairs_topic)] == written
 
 
 def test_reading_ends_at_the_end_that_the_topic_had_at_the_start(
