@@ -39,8 +39,9 @@ class LocalBroker:
     """Apache Kafka in KRaft mode: one process that is broker and controller.
 
     Without ``data_dir`` everything is in a temporary directory that goes when the broker stops. A given one
-    is formatted once and used again, by one at a time. ``broker.log`` in it is what Kafka has to say. ``advertised_port`` is
-    where clients are sent, if that is not the broker's own: the port of a tunnel or a proxy.
+    is formatted once and used again, by one broker at a time. ``broker.log`` in it is what Kafka has to say.
+    ``advertised_port`` is where clients are sent, if that is not the broker's own: the port of a tunnel or a
+    proxy.
     ``terminate_s`` is how long the process may take to end before it is killed; ``properties`` are more of
     Kafka's own settings.
     """
