@@ -16,12 +16,16 @@ NO_FAULT_OF_A_MESSAGE = (MemoryError, OSError)
 
 def letter_for(message: StoredMessage, error: Exception, topic: str) -> Outgoing:
     """The dead letter of a message that raised ``error``; one line in the log, and where the error was
-    expected of nobody its traceback, too."""
+    expected of nobody its traceback, too.
+
+    Who only reads has no ``topic`` for letters, and has nothing to warn of.
+    """
+    level = logging.WARNING if topic else logging.DEBUG
     said = str(error)
     reason = said if message.source in said else f"{message.source}: {said or type(error).__name__}"
     if isinstance(error, BadInput):
-        log.warning("dead letter: %s", reason)
+        log.log(level, "dead letter: %s", reason)
     else:
         reason = f"{message.source}: {type(error).__name__}: {said}"
-        log.warning("dead letter: %s", reason, exc_info=error)
+        log.log(level, "dead letter: %s", reason, exc_info=error)
     return dead_letter(message, reason, topic)

@@ -45,6 +45,8 @@ class StateReport:
     not_closed: tuple[str, ...]
     """Runs that the replay closes and the pairs topic does not: the pair former is behind."""
     open_runs: int
+    closed_runs: int
+    """Runs that are closed on the pairs topic."""
     version: int | None
     """Of the newest snapshot; null where there is none."""
     learnt: int
@@ -56,6 +58,11 @@ class StateReport:
     checkpoint bit for bit."""
     not_learnt: int
     """Distinct pairs behind the stamp: the learner is behind."""
+
+    @property
+    def known(self) -> bool:
+        """Whether a trainer has written anything of the model."""
+        return self.pairs > 0 or self.closed_runs > 0 or self.version is not None
 
     @property
     def consistent(self) -> bool:
@@ -191,6 +198,7 @@ def _report(
         unexplained=tuple(n for n in recorded.by_id if n in comparable and n not in replayed.by_id),
         not_closed=tuple(run_id for run_id in replayed.closed if run_id not in recorded.closed),
         open_runs=len(begun - replayed.closed.keys()),
+        closed_runs=len(recorded.closed),
         version=newest.version if newest else None,
         learnt=sum(newest.labels.values()) if newest else 0,
         recorded=len(before.by_id) if newest and not rolled_back and not newest.base else None,

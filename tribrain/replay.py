@@ -154,7 +154,8 @@ def replay(
         replayed = learn_again(pairs, rules, settings.pairs_topic, logs, recipe)
     if not any(decode_snapshot(one.snapshot, "replayed").version for one in replayed.values()):
         raise BadInput(
-            "nothing to replay: no event formed a pair; check the topics, the traces or the bounds"
+            f"nothing to replay: there is no pair of model {model!r}; "
+            "check its name, the topics, the traces or the bounds"
         )
     learnt = {message.source for one in replayed.values() for message in one.messages}
     write_output(out / "pairs.jsonl", b"".join(m.value + b"\n" for m in pairs if m.source in learnt))

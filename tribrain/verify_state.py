@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import SpinnerColumn, TextColumn
 from rich.table import Table
 
+from streams.errors import BadInput
 from streams.kafka.settings import Settings
 from streams.messages.contracts import PairStrategy
 from streams.messages.stored import StoredMessage
@@ -52,6 +53,11 @@ def verify_state(
     with progress(SpinnerColumn(), TextColumn("{task.completed} messages")) as bar:
         counter = bar.add_task("messages", total=None)
         reports = state_of(settings, rules, lambda: bar.advance(counter))
+    if not any(report.known for report in reports):
+        raise BadInput(
+            f"no pair and no snapshot of model {model!r} at {settings.bootstrap_servers}; "
+            "is its trainer running?"
+        )
     consistent = all(report.consistent for report in reports)
     if as_json:
         settled = all(report.settled for report in reports)

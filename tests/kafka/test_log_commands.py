@@ -7,10 +7,12 @@ from typing import Any
 
 import orjson
 import pytest
+from click.testing import CliRunner
 from msgspec.structs import replace
 
+from streams.errors import BadInput
 from streams.kafka.reader import read_topic
-from streams.kafka.settings import Settings
+from streams.kafka.settings import TOPIC_PREFIX_VARIABLE, Settings
 from streams.kafka.writer import produce
 from streams.messages.checkpoints import checkpoint_message
 from streams.messages.codec import decode_snapshot, encode, sealed
@@ -32,6 +34,7 @@ from tests.states import held
 from tests.waiting import wait_until
 from trainers.estimators import LEARNERS
 from trainers.relearn import one_log, relearn
+from tribrain.cli import cli
 
 
 def learn_some(settings: Settings, *options: str) -> RewardSnapshot:
@@ -126,6 +129,47 @@ def test_a_log_that_does_not_agree_is_found(fault: str, settings: Settings, trib
     (report,) = verified["models"]
     assert report["unexplained"] == (["x"] if fault == "a forged pair" else [])
     assert report["identical"] is (fault == "a forged pair")
+
+
+@pytest.mark.parametrize("command", [["verify-state"], ["snapshots", "verify"], ["replay", "--out", "new"]])
+def test_a_model_that_the_topics_do_not_know_is_bad_input_that_names_it(
+    command: list[str], settings: Settings, tribrain: Any
+) -> None:
+    publish(settings, run([0.1, 0.9]))
+    environment = {TOPIC_PREFIX_VARIABLE: settings.topic_prefix}
+    words = [*command, "--bootstrap-servers", settings.bootstrap_servers, "--model", "nope"]
+    refused = CliRunner().invoke(cli, words, env=environment).exception
+    assert isinstance(refused, BadInput)
+    assert "of model 'nope'" in str(refused)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["verify-state"],
+        ["snapshots", "verify"],
+        ["replay", "--out", "replayed"],
+        ["replay", "--out", "replayed", "--source", "trace"],
+    ],
+)
+def test_who_only_reads_warns_of_no_dead_letter(
+    command: list[str],
+    settings: Settings,
+    tribrain: Any,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bad = [Outgoing(topic, b"a", b"{]") for topic in (settings.trace_topic, settings.pairs_topic)]
+    publish(settings, run([0.1, 0.9, 0.5]))
+    list(produce(settings, bad))
+    with trainer(settings):
+        wait_until_learnt(settings, 1)
+        wait_until(lambda: len(list(read_topic(settings, settings.dead_letters_topic))) == 2, 30)
+    monkeypatch.chdir(tmp_path)
+    caplog.clear()
+    assert tribrain(*command)[0] == 0
+    assert caplog.messages == []
 
 
 def test_dead_letters_go_back_to_their_topic_with_their_bytes_and_only_once(

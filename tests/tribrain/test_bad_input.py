@@ -349,7 +349,10 @@ def cases() -> Iterator[tuple[str, str]]:
     )
     yield "replay --out new", r"no Kafka broker is named; give --bootstrap-servers host:port"
     yield "replay --out new --trace good/trace.jsonl --since 2026-01-01", r"files carry no time of arrival"
-    yield "replay --out new --trace good/trace.jsonl --run nobody", r"nothing to replay: .*bounds"
+    yield (
+        "replay --out new --trace good/trace.jsonl --run nobody",
+        r"nothing to replay: .*model 'default'.*bounds",
+    )
     yield "replay --out new --since yesterday", r"'yesterday' is no time; expected e\.g\. 2026-"
     for offset in ("a", "1:", ":1", "1:2:3", "-1"):
         yield f"replay --out new --from-offset={offset}", r"is no offset; expected e\.g\. 4127, or 2:4127"
