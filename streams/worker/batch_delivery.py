@@ -190,8 +190,7 @@ class _Thread(CommittedThread):
     async def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
         """Behind everything, also what an open transaction keeps back; only where that is known."""
         consumer = self._ensure_consumer()
-        # To a reader of committed messages the end is where the first open transaction begins; what lies
-        # behind it, the answers to fetches say.
+        # Where the first open transaction begins; what lies behind that, the answers to fetches say.
         stable = await consumer.end_offsets([TopicPartition(*partition) for partition in partitions])
         return {
             tuple(tp): max(end, last)
