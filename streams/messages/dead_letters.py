@@ -107,15 +107,21 @@ def shortened(letter: Outgoing, max_bytes: int) -> Outgoing:
 def pending_letters(messages: Iterable[StoredMessage]) -> list[DeadLetter]:
     """The letters among the messages of a dead-letter topic that were not replayed, each once, oldest first.
 
-    What is on the topic without any header of a letter is passed over; one whose headers cannot be read is
-    damaged.
+    Who reads a topic from its beginning, such as the trainer of another model, makes letters of the same
+    messages again; one that was replayed stays so. A message at the same place with another time is another
+    one: the topic was made again. What is on the topic without any header of a letter is passed over; one
+    whose headers cannot be read is damaged.
     """
     pending: dict[str, DeadLetter] = {}
+    replayed: set[tuple[str, int]] = set()
     for message in messages:
         headers = dict(message.headers)
         if _REPLAYED in headers:
-            pending.pop(headers[_REPLAYED].decode(errors="replace"), None)
-        elif (letter := _letter(message, headers)) is not None:
+            if (done := pending.pop(headers[_REPLAYED].decode(errors="replace"), None)) is not None:
+                replayed.add((done.name, done.source_timestamp_ms))
+            continue
+        letter = _letter(message, headers)
+        if letter is not None and (letter.name, letter.source_timestamp_ms) not in replayed:
             pending.setdefault(letter.name, letter)
     return list(pending.values())
 

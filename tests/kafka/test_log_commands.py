@@ -106,6 +106,23 @@ def test_a_snapshot_of_offsets_that_the_log_does_not_have_is_no_match(settings: 
     assert not verdict.identical
 
 
+def test_the_trainer_of_another_model_opens_no_letter_that_was_replayed(
+    settings: Settings, tribrain: Any
+) -> None:
+    def letters() -> int:
+        return len(list(read_topic(settings, settings.dead_letters_topic)))
+
+    list(produce(settings, [Outgoing(settings.trace_topic, b"run-a", b"{]")]))
+    with trainer(settings):
+        wait_until(lambda: letters() == 1, 30)
+        assert tribrain("dlq", "replay") == (0, {"replayed": 1})
+        wait_until(lambda: letters() == 3, 30)  # with the mark, and the letter that comes back
+    (open_one,) = tribrain("dlq", "list")[1]["letters"]
+    with trainer(settings, "--model", "another"):
+        wait_until(lambda: letters() == 5, 30)
+    assert tribrain("dlq", "list")[1]["letters"] == [open_one]
+
+
 def test_an_undisturbed_log_is_verified_and_settled(settings: Settings, tribrain: Any) -> None:
     last = learn_some(settings)
     code, verified = tribrain("verify-state")

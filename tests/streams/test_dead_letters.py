@@ -6,6 +6,7 @@ import hashlib
 import os
 
 import pytest
+from msgspec.structs import replace
 
 from streams.errors import BadInput
 from streams.kafka.reader import read_topic
@@ -48,6 +49,21 @@ def test_a_replay_brings_back_the_message_with_its_key_and_headers() -> None:
     again, _ = replay_of(of(original), "dead")
     assert (again.topic, again.key, again.value) == ("tribrain.trace", b"run-a", b"bytes")
     assert again.headers == original.headers
+
+
+def test_a_letter_that_was_replayed_is_not_open_again_when_another_makes_it_again() -> None:
+    letter = dead_letter(message(b"{]"), "why", "dead")
+    _, mark = replay_of(of(message(b"{]")), "dead")
+    again = dead_letter(message(b"{]"), "why, said by the trainer of another model", "dead")
+    assert pending_letters(map(stored, [letter, letter, mark, again])) == []
+
+
+def test_a_message_at_the_place_of_one_that_was_replayed_is_another_with_another_time() -> None:
+    """The topic was made again."""
+    letter = dead_letter(message(b"{]"), "why", "dead")
+    _, mark = replay_of(of(message(b"{]")), "dead")
+    later = dead_letter(replace(message(b"[}"), timestamp_ms=6), "why", "dead")
+    assert [one.value for one in pending_letters(map(stored, [letter, mark, later]))] == [b"[}"]
 
 
 @pytest.mark.parametrize("source_bytes", [1 << 20, 1_048_588])
