@@ -67,10 +67,11 @@ class ServingSnapshot(Generic[Snapshot]):
             raise NotNewer(f"{source}: is version {snapshot.version}, and version {in_use} is in use")
 
     def _check_critics(self, snapshot: RewardSnapshot, source: str) -> None:
-        weighed = sorted({critic_of(name) for name in snapshot.feature_names} - {""})
+        weighed = {critic_of(name) for name in snapshot.feature_names} - {""}
         own = tuple(f"{critic}." for critic in self._critics)
         if own and weighed and not any(name.startswith(own) for name in weighed):
+            critics = sorted({name.partition(".")[0] for name in weighed})
             raise OtherFeatures(
-                f"{source}: weighs the critics {', '.join(weighed)}; this run has none of them, "
+                f"{source}: weighs the critics {', '.join(critics)}; this run has none of them, "
                 f"but {', '.join(sorted(self._critics))}"
             )

@@ -40,7 +40,6 @@ def test_any_name_of_a_score_will_do() -> None:
         ({}, "no score in the JSON object that it gave; it has nothing"),
         ({"score": "0.5", "ok": True}, "it has 'score', 'ok'"),
         ({"text": 0.5}, "a score is called 'text'"),
-        ({"task@x=y": 0.5}, "a score is called 'task@x=y'"),
         ({"": 0.5}, "a score is called ''"),
         ({str(n): 0.5 for n in range(101)}, "101 scores"),
     ],
