@@ -106,7 +106,7 @@ def test_there_is_a_report(finished: Path) -> None:
 
 def test_a_trainer_that_is_killed_costs_no_pair_and_counts_none_twice(kafka: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = ["demo", "--tasks", "16", "--iters", "4", "--out", str(out), "--bootstrap-servers", kafka]
+    arguments = ["demo", "--tasks", "48", "--iters", "4", "--out", str(out), "--bootstrap-servers", kafka]
     with command(arguments, tmp_path / "said") as demo:
         settings = settings_of(demo, kafka)
         with SnapshotFeed(settings) as feed:
