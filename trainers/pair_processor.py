@@ -189,6 +189,8 @@ class PairProcessor:
         for message in messages:
             self._since.append(message)
             self._since_bytes += len(message.value)
+            for _, value in message.headers:
+                self._since_bytes += len(value)
 
     def _learn_one_by_one(
         self, fresh: Sequence[DecodedPair], numbered: Sequence[bool]

@@ -102,12 +102,8 @@ class RunSequence:
         """The sequence that had this state."""
         sequence = cls(remembered)
         sequence._next = {int(run): nth for run, nth in state["next"].items()}
-        # Earlier ones kept the rules themselves.
-        sequence._rules = {
-            int(run): _hash_of(rules.encode()) if isinstance(rules, str) else int(rules)
-            for run, rules in state["rules"].items()
-        }
-        sequence.given_up = int(state.get("given_up", 0))
+        sequence._rules = {int(run): rules for run, rules in state["rules"].items()}
+        sequence.given_up = int(state["given_up"])
         sequence._other_rules = set(state["other_rules"])
         sequence._in_order.extend(state["closed"])
         sequence._closed.update(state["closed"])
