@@ -107,13 +107,17 @@ def look(wow_repo: Path | None, wow_python: str, models: Sequence[ModelName] = M
     )
 
 
+_ALL_BUT_OF_TESTS = ("", "data", "lora")
+"""Extras, and what everything needs."""
+
+
 def packages() -> tuple[Package, ...]:
     """What TriBrain says it needs, and its extras, as far as they are installed."""
     found = []
     for line in metadata.requires("tribrain") or ():
         requirement = Requirement(line)
         extra = _extra_of(requirement)
-        if extra in ("", "lora"):
+        if extra in _ALL_BUT_OF_TESTS:
             found.append(Package(name=requirement.name, version=_version(requirement.name), extra=extra))
     return tuple(found)
 
@@ -130,7 +134,8 @@ def gpus_in(table: str) -> tuple[Gpu, ...]:
 def _extra_of(requirement: Requirement) -> str:
     if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
         return ""
-    return "lora" if requirement.marker.evaluate({"extra": "lora"}) else "other"
+    named = (extra for extra in _ALL_BUT_OF_TESTS if extra and requirement.marker.evaluate({"extra": extra}))
+    return next(named, "other")
 
 
 def _version(name: str) -> str | None:

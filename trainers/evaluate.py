@@ -159,7 +159,10 @@ def batch_optimum(train: PairTable, seed: int = 0) -> Array:
 
 
 def figures(measured: Measured, tasks: Ints, *, seed: int = 0) -> dict[str, Any]:
-    """Accuracy, log loss (nats) and ECE, means over the orders, with 95% intervals of a task bootstrap."""
+    """Accuracy, log loss (nats) and ECE, means over the orders, with 95% intervals of a task bootstrap.
+
+    One task has no intervals: they are null.
+    """
     tallies = [
         [_tally(p, tasks == task) for task in range(int(tasks.max()) + 1)] for p in measured.predictions
     ]
@@ -272,8 +275,10 @@ def _task_sums(tallies: Sequence[Sequence[Tally]]) -> Array:
     return np.asarray(np.mean([[tally.sums for tally in of_order] for of_order in tallies], axis=0))
 
 
-def _intervals(sums: Array, seed: int) -> list[list[float]]:
-    """95% percentile intervals of accuracy, log loss and ECE over resampled tasks."""
+def _intervals(sums: Array, seed: int) -> list[list[float] | None]:
+    """95% percentile intervals of accuracy, log loss and ECE over resampled tasks; one alone has none."""
+    if len(sums) < 2:
+        return [None] * len(_WITH_INTERVALS)
     rng = np.random.default_rng([seed, 95])
     counts = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=_RESAMPLES)
     drawn = figures_of(counts @ sums)

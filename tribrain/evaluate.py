@@ -91,7 +91,7 @@ def evaluate_rm(
     Online learners see each pair once; batch is the optimum that scikit-learn finds with all of them at hand
     (L2 chosen by cross-validation over tasks). With --pairs, each critic's 1st to 99th percentile of the
     training pairs is mapped to [0, 1]. log_loss_after_100 is after a hundred pairs drawn at random.
-    Intervals are 95% ones of a bootstrap over tasks.
+    Intervals are 95% ones of a bootstrap over tasks; one task has none.
     """
     if (pairs is None) == (model is None):
         raise BadInput("give either --pairs to learn from or --model to measure")
@@ -194,7 +194,7 @@ def _measure(
 
 
 def _say(results: dict[str, dict[str, Any]], n_train: int, n_test: int, n_shared: int | None) -> None:
-    table = Table(title=f"{n_test} pairs kept apart, {n_train} learnt")
+    table = Table(title=f"measured on {n_test} pairs, after {n_train} learnt")
     for column in ("", "accuracy", "log loss [95%]", "ECE", "after 100", "SD of orders"):
         table.add_column(column)
     for name, of in results.items():
@@ -209,9 +209,11 @@ def _say(results: dict[str, dict[str, Any]], n_train: int, n_test: int, n_shared
         )
     Console().print(table)
     if n_shared:
-        click.echo(f"{n_shared} tasks are in both files, so the figures flatter; keep tasks apart", err=True)
+        click.echo(f"tasks in both files: {n_shared}, so the figures flatter; keep tasks apart", err=True)
 
 
-def _with_interval(value: float, interval: Sequence[float]) -> str:
+def _with_interval(value: float, interval: Sequence[float] | None) -> str:
+    if interval is None:
+        return f"{value:.3f}"
     low, high = np.round(interval, 3)
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"

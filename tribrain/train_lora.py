@@ -270,6 +270,8 @@ def _say(reward: Mapping[str, Any], out: Path) -> None:
     )
 
 
-def _with_interval(value: float, interval: list[float]) -> str:
+def _with_interval(value: float, interval: list[float] | None) -> str:
+    if interval is None:
+        return f"{value:.3f}"
     low, high = interval
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"

@@ -38,9 +38,14 @@ def test_it_lists_packages_kafka_and_gpus(capfd: Any) -> None:
     assert {"kafka", "ffmpeg", "gpus", "wow"} <= set(found)
 
 
-def test_the_packages_are_those_of_the_program_and_of_its_extra() -> None:
+def test_the_packages_are_those_of_the_program_and_of_its_extras() -> None:
     extras = {package.name: package.extra for package in packages()}
-    assert (extras["numpy"], extras["torch"], "pytest" in extras) == ("", "lora", False)
+    assert (extras["numpy"], extras["torch"], extras["pyarrow"], "pytest" in extras) == (
+        "",
+        "lora",
+        "data",
+        False,
+    )
 
 
 def test_a_whole_checkout_is_ready(wow: FakeWow, capfd: Any) -> None:

@@ -61,7 +61,7 @@ def test_a_task_in_both_files_is_said_to_flatter(
 ) -> None:
     train, _ = files
     assert code_of("--pairs", train, "--holdout", train, "--learner", "critics-mean") == 0
-    assert "60 tasks are in both files, so the figures flatter" in capsys.readouterr().err
+    assert "tasks in both files: 60, so the figures flatter" in capsys.readouterr().err
 
 
 def test_a_finished_model_is_measured_under_its_name(
@@ -76,6 +76,16 @@ def test_a_finished_model_is_measured_under_its_name(
     result = orjson.loads(capsys.readouterr().out)
     assert list(result["learners"]) == ["default"]
     assert result["n_train"] == 240
+
+
+def test_pairs_of_one_task_have_no_interval(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one_task = tmp_path / "one.jsonl"
+    one_task.write_bytes(Path(files[1]).read_bytes().splitlines(keepends=True)[0])
+    code_of("--pairs", files[0], "--holdout", str(one_task), "--learner", "critics-mean", "--json")
+    figures = orjson.loads(capsys.readouterr().out)["learners"]["critics-mean"]
+    assert figures["accuracy_ci95"] is figures["log_loss_ci95"] is figures["ece_ci95"] is None
 
 
 @pytest.mark.parametrize(

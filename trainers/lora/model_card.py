@@ -81,6 +81,8 @@ what is too long is cut from the beginning of the goal.
 """
 
 
-def _interval(ends: Sequence[float]) -> str:
+def _interval(ends: Sequence[float] | None) -> str:
+    if ends is None:  # of one task
+        return ""
     low, high = ends
     return f"[{low:.3f}, {high:.3f}]"
