@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 
 from streams.messages.contracts import TEXT_MODE, RewardSnapshot
-from trainers.features import Scores
+from trainers.features import Scores, reach_of, within_reach
 
 Differences = Mapping[str, float]
 """Feature to a − b."""
@@ -31,7 +31,10 @@ def prob_prefer(snapshot: RewardSnapshot, d: Differences) -> float:
     logit = 0.0
     for name in snapshot.feature_names:
         if name in d:
-            logit += d[name] * (snapshot.weights[name] / snapshot.scales[name])
+            scale = snapshot.scales[name]
+            counted = within_reach(d[name], reach_of(name) * scale)
+            if not math.isnan(counted):
+                logit += counted * (snapshot.weights[name] / scale)
     return sigmoid(logit)
 
 
@@ -43,12 +46,17 @@ def confidence(snapshot: RewardSnapshot, d: Differences) -> float:
     """
     if not snapshot.covariance:
         return 1.0
-    z = [d.get(name, 0.0) / snapshot.scales[name] for name in snapshot.feature_names]
+    z = [_in_units(d.get(name, 0.0), name, snapshot.scales[name]) for name in snapshot.feature_names]
     variance = math.fsum(
         z_row * math.fsum(value * z_column for value, z_column in zip(row, z, strict=True))
         for z_row, row in zip(z, snapshot.covariance, strict=True)
     )
     return shrinkage(max(0.0, variance))
+
+
+def _in_units(difference: float, name: str, scale: float) -> float:
+    counted = within_reach(difference, reach_of(name) * scale)
+    return 0.0 if math.isnan(counted) else counted / scale
 
 
 def shrinkage(variance: float) -> float:

@@ -24,7 +24,8 @@ class PairEstimator(Protocol):
     ``learn_many_differences`` learns rows (n, d) of differences chosen − rejected, NaN where a critic is
     missing, to the bits of ``learn_one`` row by row; returns P (n,) of each before it was learnt.
     ``learn_rows`` does it for a learner of many tasks (``trainers.kernels``), and returns the rows that ended
-    in an alarm, too.
+    in an alarm, too; it brings X within reach. ``predict_many_differences`` takes rows with the columns
+    ``features``. ``far_off`` is feature to how many differences were too far off to be learnt.
     """
 
     name: ClassVar[str]
@@ -32,6 +33,7 @@ class PairEstimator(Protocol):
     def learn_one(self, x: Mapping[str, float], y: bool, w: float = 1.0) -> None: ...
     def predict_proba_one(self, x: Mapping[str, float]) -> dict[bool, float]: ...
     def learn_many_differences(self, X: Array, w: Array) -> Array: ...
+    def predict_many_differences(self, features: Sequence[str], X: Array) -> Array: ...
     def learn_rows(
         self, X: Array, w: Array, known: Ints, slots: Ints, frozen: Array
     ) -> tuple[Array, list[int]]: ...
@@ -47,6 +49,8 @@ class PairEstimator(Protocol):
     def covariance(self) -> Array | None: ...
     @property
     def alarms(self) -> int: ...
+    @property
+    def far_off(self) -> dict[str, int]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from streams.errors import BadInput
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair, RewardSnapshot
 from streams.messages.feature_names import is_critic
-from trainers.bradley_terry import prob_prefer, shrinkage
-from trainers.estimators import LEARNERS, PairEstimator, Recipe
+from trainers.bradley_terry import prob_prefer
+from trainers.estimators import LEARNERS, Recipe
 from trainers.features import of_pair
 from trainers.normalise import CriticRanges
 from trainers.pair_weights import task_of, weight_of_each
@@ -194,20 +194,7 @@ def reliability(measured: Measured) -> list[tuple[float, float, int]]:
 def _learn_and_predict(name: str, train: PairTable, order: Ints, holdout: PairTable) -> Array:
     estimator = Recipe(learner=name).new().with_features(train.features)  # type: ignore[arg-type]
     estimator.learn_many_differences(train.X[order], _pair_weights(train, order))
-    return predict(estimator, train.features, holdout.X)
-
-
-def predict(estimator: PairEstimator, features: Sequence[str], X: Array) -> Array:
-    """P(chosen ≻ rejected) (n,) for rows of differences (n, d), as ``predict_proba_one`` has it."""
-    rank = {name: at for at, name in enumerate(estimator.features)}
-    order = [rank[name] for name in features if name in rank]
-    Z = _filled(X[:, [name in rank for name in features]])
-    Z /= np.array([estimator.scales[name] for name in features if name in rank])
-    logits = Z @ np.array(list(estimator.weights.values()))[order]
-    if estimator.covariance is not None:
-        cov = estimator.covariance[np.ix_(order, order)]
-        logits *= [shrinkage(v) for v in np.einsum("ij,jk,ik->i", Z, cov, Z).tolist()]
-    return _sigmoid(logits)
+    return estimator.predict_many_differences(train.features, holdout.X)
 
 
 def _pair_weights(train: PairTable, order: Ints) -> Array:

@@ -38,6 +38,8 @@ UNIT = 0.25
 estimated would make the result depend on the order of the tasks."""
 WARM_UP = 20
 """Pairs of a feature in which its unit may still grow, for what is counted on a larger scale."""
+FAR = 16.0
+"""Times what a difference may reach: between scores in [0, 1] it is 16, and a usual mark is −99 or less."""
 
 _CATEGORY = (str, bool)
 _NUMBER = (int, float)
@@ -103,6 +105,17 @@ def unit_of(name: str) -> float:
 def reach_of(name: str) -> float:
     """Scales that a difference may reach before they double, in the warm-up; that is 1 at first for all."""
     return 4.0 * UNIT / unit_of(name)
+
+
+def within_reach(difference: float, limit: float) -> float:
+    """What counts of a difference of which ``limit`` can be reached, either sign.
+
+    More is cut, so that no single number turns a model round. Beyond ``FAR`` limits it is no measurement but
+    most likely a mark for a score that is missing (−999, say), and counts as that: NaN.
+    """
+    if abs(difference) > FAR * limit:
+        return math.nan
+    return max(-limit, min(limit, difference))
 
 
 def categories(context: Context) -> dict[str, str]:

@@ -8,7 +8,8 @@ What both learners take: ``X`` (n, d) holds a difference chosen − rejected in 
 where a feature is missing, and ``w`` (n,) what each row counts. ``known`` (n + 1,) says how many of the
 columns the model knows before each row, and after the last: what comes later is untouched until then. Where
 ``slots`` (n,) is not −1, the coefficients as they are before the row are copied to that row of ``frozen``.
-A row without any feature teaches nothing.
+A row without any feature teaches nothing. Differences are brought ``within_reach`` in X itself, so that
+whoever predicts its rows sees the same.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from trainers.bradley_terry import shrinkage, sigmoid
 from trainers.compiled import compiled
+from trainers.features import within_reach
 from trainers.gate import gain_of_pair
 from trainers.tally import log_loss
 
@@ -27,6 +29,9 @@ BLOCK = 8.0
 count less the more there are, so that a long task is no drift."""
 CLIP = 2.0
 """Nats of one pair that count at most for the detector."""
+LEARNT = 1.5
+"""Times what a difference may reach: more is not learnt, since one such pair could cost what a hundred teach.
+It is predicted, though, as whoever serves the model would."""
 
 
 # The very functions that scoring under a published snapshot uses. Who changes them has to change this file,
@@ -35,6 +40,7 @@ _sigmoid = compiled(sigmoid)
 _shrinkage = compiled(shrinkage)
 _log_loss = compiled(log_loss)
 _gain_of_pair = compiled(gain_of_pair)
+_within_reach = compiled(within_reach)
 
 
 @compiled
@@ -56,19 +62,41 @@ def _find_present(x, known, present):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def grow_units(x, scale, reach, warm_up, present):  # type: ignore[no-untyped-def]
-    """Double the units of features that warm up until the differences x (d,) are within reach."""
+def grow_units(x, scale, reach, warm_up, beyond, far, present):  # type: ignore[no-untyped-def]
+    """Double the units of features that warm up and of which x (d,) is beyond reach, but for the first time.
+
+    So a single number sets no unit. ``beyond`` (d,) counts such differences, and ``far`` (d,) those that are
+    not learnt; what was before its unit grew may have been right, and is forgotten.
+    """
     for j in present:
         if warm_up[j] > 0.0:
             warm_up[j] -= 1.0
-            while abs(x[j]) > reach[j] * scale[j]:
-                scale[j] *= 2.0
+            if abs(x[j]) > reach[j] * scale[j]:
+                beyond[j] += 1.0
+                if beyond[j] > 1.0:
+                    scale[j] *= 2.0
+                    far[j] = 0.0
+        if abs(x[j]) > LEARNT * reach[j] * scale[j]:
+            far[j] += 1.0
+
+
+@compiled
+def cut(x, scale, reach, present):  # type: ignore[no-untyped-def]
+    """Bring the differences x (d,) within reach; returns how many to learn ``present`` begins with then."""
+    n = 0
+    for j in present:
+        limit = reach[j] * scale[j]
+        if abs(x[j]) <= LEARNT * limit:
+            present[n] = j
+            n += 1
+        x[j] = _within_reach(x[j], limit)
+    return n
 
 
 @compiled
 def laplace_rows(  # type: ignore[no-untyped-def]
-    X, w, known, slots, start, mean, cov, scale, reach, warm_up, prior_mean, prior_variance, forgetting,
-    block, frozen, p,
+    X, w, known, slots, start, mean, cov, scale, reach, warm_up, beyond, far, prior_mean, prior_variance,
+    forgetting, block, frozen, p,
 ):  # fmt: skip
     """Learn rows from ``start`` on by the step of ``trainers.laplace``.
 
@@ -84,10 +112,11 @@ def laplace_rows(  # type: ignore[no-untyped-def]
             _freeze(mean, scale, known[i], frozen[slots[i]])
         d = known[i + 1]
         present = columns[: _find_present(X[i], d, columns)]
+        grow_units(X[i], scale, reach, warm_up, beyond, far, present)
+        present = present[: cut(X[i], scale, reach, present)]
         if len(present) == 0:
             p[i] = 0.5
             continue
-        grow_units(X[i], scale, reach, warm_up, present)
         g[:d] = 0.0
         mu = 0.0
         for k in present:
@@ -155,7 +184,7 @@ def newton_step(g, w, lr, weights, inverse):  # type: ignore[no-untyped-def]
 
 @compiled
 def newton_rows(  # type: ignore[no-untyped-def]
-    X, w, known, slots, lr, weights, inverse, scale, reach, warm_up, frozen, p
+    X, w, known, slots, lr, weights, inverse, scale, reach, warm_up, beyond, far, frozen, p
 ):
     """Learn the rows as River's logistic regression does, in its order: sums go from the first feature on.
 
@@ -169,7 +198,8 @@ def newton_rows(  # type: ignore[no-untyped-def]
         d = known[i + 1]
         present = columns[: _find_present(X[i], d, columns)]
         if w[i] != 0.0:
-            grow_units(X[i], scale, reach, warm_up, present)
+            grow_units(X[i], scale, reach, warm_up, beyond, far, present)
+        present = present[: cut(X[i], scale, reach, present)]
         g = np.zeros(d)
         logit = 0.0
         for j in present:

@@ -20,7 +20,6 @@ from river._river_rust.drift import AdaptiveWindowing
 from streams.messages.limits import MAX_WEIGHT
 from trainers.bradley_terry import prob_of_gaussian
 from trainers.compiled import Array, Ints
-from trainers.features import unit_of
 from trainers.kernels import BLOCK, CLIP, laplace_rows
 from trainers.linear import LARGEST_WEIGHT, LinearEstimator, grown
 from trainers.other_version import within
@@ -89,9 +88,8 @@ class Laplace(LinearEstimator):
 
     def logit_one(self, x: Mapping[str, float]) -> tuple[float, float]:
         """Posterior mean and variance of the logit, in nats and nats squared."""
-        z = np.nan_to_num(self._row(x)) / self._scale
-        new = [name for name in x if name not in self._columns]
-        z_new = np.array([x[name] / unit_of(name) for name in new])
+        z = self._in_units(self._row(x))
+        new, z_new = self._of_new(x)
         mu = float(self._mean @ z) + float(self._prior_means(new) @ z_new)
         return mu, float(z @ self._cov @ z) + self.prior_variance * float(z_new @ z_new)
 
@@ -103,7 +101,8 @@ class Laplace(LinearEstimator):
         while start < len(X):
             start, mean_loss = laplace_rows(
                 X, w, known, slots, start, self._mean, self._cov, self._scale, self._reach, self._warm_up,
-                self._prior, self.prior_variance, self.forgetting, self._block, frozen, p,
+                self._beyond, self._far, self._prior, self.prior_variance, self.forgetting, self._block,
+                frozen, p,
             )  # fmt: skip
             if not math.isnan(mean_loss) and self._observe(mean_loss):
                 alarms.append(start - 1)
@@ -127,8 +126,7 @@ class Laplace(LinearEstimator):
             "features": list(self._columns),
             "mean": self._mean.copy(),
             "covariance": self.covariance,
-            "scale": self._scale.copy(),
-            "warm_up": self._warm_up.copy(),
+            **self._units(),
             "block": self._block.copy(),
             "observed": list(self._observed),
             "alarms": self.alarms,
@@ -139,7 +137,7 @@ class Laplace(LinearEstimator):
         """The estimator that had this state, to the bit."""
         model = cls(**state["parameters"]).with_features(state["features"])
         d = len(model._columns)
-        model._restore_units(state["scale"], state["warm_up"])
+        model._restore_units(state)
         # Evidence only narrows the prior; rounding may say otherwise in the last digits.
         widest = 1.001 * model.prior_variance
         model._mean = within(state["mean"], (d,), -LARGEST_WEIGHT, LARGEST_WEIGHT, "weights")

@@ -20,6 +20,7 @@ from streams.errors import BadInput
 from streams.messages.checkpoints import carried_by
 from streams.messages.codec import decode_snapshot, encode, feature_hash, sealed
 from streams.messages.contracts import PairMessage, PreferencePair, RewardSnapshot, Rollback
+from streams.messages.feature_names import shown
 from trainers.admission import OPEN_TASKS, Admission
 from trainers.batch import Batch
 from trainers.estimators import PairEstimator, Recipe
@@ -31,6 +32,8 @@ from trainers.seen import REMEMBERED
 
 _ROWS = 1024
 """Pairs that are learnt at a time, which bounds the memory of a batch."""
+_MOST_NAMED = 5
+"""Features in a statement."""
 
 
 class PreferenceLearner:
@@ -241,17 +244,29 @@ class PreferenceLearner:
         self.version = max(self.version, earlier.version)
 
     def _metrics(self) -> dict[str, Any]:
-        over_bounds = self._admission.over_bounds()
-        return self._admission.evidence.metrics() | ({"over_bounds": over_bounds} if over_bounds else {})
+        noticed = {"over_bounds": self._admission.over_bounds(), "far_off": self._far_off()}
+        return self._admission.evidence.metrics() | {name: what for name, what in noticed.items() if what}
+
+    def _far_off(self) -> dict[str, int]:
+        """Of the features with most of them, how many differences were not learnt."""
+        counts = self._served.far_off
+        return dict(sorted(counts.items(), key=lambda item: -item[1])[:_MOST_NAMED])
 
     def _statement(self) -> str:
+        far_off = "".join(
+            f" Not learnt, as too far off for a score: {n} differences of {shown(name)!r}."
+            for name, n in self._far_off().items()
+        )
+        return self._made_of() + far_off
+
+    def _made_of(self) -> str:
         evidence = self._admission.evidence
-        made_of, shown = evidence.made_of(), evidence.in_words()
+        made_of, by = evidence.made_of(), evidence.in_words()
         if evidence.critics_alone:
             return f"Made of {made_of} labels alone: it smooths the critics and cannot correct them."
         if self.is_active:
-            return f"Made of {made_of} labels: shown to beat the critics' mean ({shown}), so it steers."
-        return f"Made of {made_of} labels: not yet shown to beat the critics' mean ({shown}); a shadow."
+            return f"Made of {made_of} labels: shown to beat the critics' mean ({by}), so it steers."
+        return f"Made of {made_of} labels: not yet shown to beat the critics' mean ({by}); a shadow."
 
 
 def recipe_of(model: str, state: Mapping[str, Any]) -> Recipe:

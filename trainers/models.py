@@ -67,11 +67,12 @@ class Models:
         """Learn the rows, whose features must be known; returns those at which *trusted* saw a drift.
 
         The coefficients before a row that opens a task are written to its slot: of the model that is served
-        then to ``served`` (slots, d), and to ``reference`` (slots, 1).
+        then to ``served`` (slots, d), and to ``reference`` (slots, 1). The differences are brought within
+        reach of their units.
         """
         of_smoothing = np.where(rows.smoothing_serves, rows.opened, -1)
         of_trusted = np.where(rows.smoothing_serves, -1, rows.opened)
-        self.smoothing.learn_rows(rows.X, rows.weights, rows.known, of_smoothing, served)
+        self.smoothing.learn_rows(rows.X.copy(), rows.weights, rows.known, of_smoothing, served)
         _, alarms = self.trusted.learn_rows(rows.X, rows.trusted_weights, rows.known, of_trusted, served)
         # The reference begins with the first label of a person or a validator, and says ½ until then.
         begun = np.full(len(rows.X) + 1, len(self.reference.features))
@@ -80,6 +81,7 @@ class Models:
             self.reference.with_features(_MEAN)
         means = np.where(rows.trusted[:, None], rows.means, np.nan)
         self.reference.learn_rows(means, rows.weights, begun, rows.opened, reference)
+        rows.means[rows.trusted] = means[rows.trusted]
         return alarms
 
     def state(self) -> dict[str, Any]:

@@ -9,10 +9,8 @@ import numpy as np
 from river import linear_model, optim
 from river.utils import VectorDict
 
-from streams.messages.feature_names import is_critic
 from trainers.compiled import Array, Ints
-from trainers.features import UNIT
-from trainers.kernels import grow_units, newton_rows, newton_step
+from trainers.kernels import cut, grow_units, newton_rows, newton_step
 from trainers.linear import LARGEST_WEIGHT, LinearEstimator, grown
 from trainers.other_version import within
 
@@ -92,14 +90,20 @@ class RiverLogistic(LinearEstimator):
             return
         self._add_features(x)
         row = self._row(x)
-        grow_units(row, self._scale, self._reach, self._warm_up, np.flatnonzero(np.isfinite(row)))
+        present = np.flatnonzero(np.isfinite(row))
+        grow_units(row, self._scale, self._reach, self._warm_up, self._beyond, self._far, present)
+        learnt = np.full(len(row), np.nan)
+        to_learn = present[: cut(row, self._scale, self._reach, present)]
+        learnt[to_learn] = row[to_learn]
         self._newton.importance = w
-        self._model.learn_one(self._in_units(row), y, w=w)
+        self._model.learn_one(self._for_river(learnt), y, w=w)
 
     def predict_proba_one(self, x: Mapping[str, float]) -> dict[bool, float]:
         """P(first preferred to second)."""
-        new = sum(value for name, value in x.items() if name not in self._columns and is_critic(name))
-        logit = self._model._raw_dot_one(self._in_units(self._row(x))) + self.prior_mean * new / UNIT
+        new, z_new = self._of_new(x)
+        logit = self._model._raw_dot_one(self._for_river(self._row(x))) + float(
+            self._prior_means(new) @ z_new
+        )
         p = float(self._model.loss.mean_func(logit))
         return {True: p, False: 1.0 - p}
 
@@ -110,7 +114,7 @@ class RiverLogistic(LinearEstimator):
         p = np.empty(len(X))
         newton_rows(
             X, w, known, slots, self._newton.learning_rate, weights, self._newton.inverse, self._scale,
-            self._reach, self._warm_up, frozen, p,
+            self._reach, self._warm_up, self._beyond, self._far, frozen, p,
         )  # fmt: skip
         self._set_weights(weights.tolist())
         return p, []
@@ -139,15 +143,14 @@ class RiverLogistic(LinearEstimator):
             "features": list(self.features),
             "weights": np.array(list(self.weights.values()), dtype=np.float64),
             "inverse": self._newton.inverse.copy(),
-            "scale": self._scale.copy(),
-            "warm_up": self._warm_up.copy(),
+            **self._units(),
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> RiverLogistic:
         """The estimator that had this state, to the bit. The order of features is part of the state."""
         model = cls(**state["parameters"]).with_features(state["features"])
-        model._restore_units(state["scale"], state["warm_up"])
+        model._restore_units(state)
         d = len(state["features"])
         model._set_weights(
             within(state["weights"], (d,), -LARGEST_WEIGHT, LARGEST_WEIGHT, "weights").tolist()
@@ -172,7 +175,6 @@ class RiverLogistic(LinearEstimator):
     def _set_weights(self, weights: Sequence[float]) -> None:
         self._model._weights = VectorDict(dict(zip(self._columns, weights, strict=True)))
 
-    def _in_units(self, row: Array) -> dict[str, float]:
+    def _for_river(self, row: Array) -> dict[str, float]:
         """Every known feature in its order, 0 where it is missing; so River's sums have one order."""
-        z = np.where(np.isfinite(row), row / self._scale, 0.0)
-        return dict(zip(self._columns, z.tolist(), strict=True))
+        return dict(zip(self._columns, self._in_units(row).tolist(), strict=True))

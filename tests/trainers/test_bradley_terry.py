@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from streams.messages.contracts import RewardSnapshot
 from tests.runner.fakes import snapshot
 from trainers import kernels
 from trainers.bradley_terry import confidence, prob_prefer, shrinkage, sigmoid
-from trainers.features import difference
+from trainers.features import difference, within_reach
 
 unit = st.floats(0, 1)
 scores = st.dictionaries(st.sampled_from(["a.x", "b.y", "c.z"]), st.none() | unit)
@@ -35,6 +37,11 @@ def test_kernels_were_compiled_from_the_functions_of_today() -> None:
     for kernel, function in ((kernels._sigmoid, sigmoid), (kernels._shrinkage, shrinkage)):
         for x in (0.0, 0.3, 4.0, 90.0):
             assert kernel(x) == pytest.approx(function(x), rel=1e-15)
+
+
+def test_the_kernel_of_what_is_within_reach_was_compiled_from_the_function_of_today() -> None:
+    for x in (0.0, -0.3, 4.0, 5.0, -64.0, 64.1, -1e300, math.nan):
+        assert kernels._within_reach(x, 4.0) == pytest.approx(within_reach(x, 4.0), abs=0.0, nan_ok=True)
 
 
 def test_the_tails_of_the_sigmoid_do_not_overflow() -> None:

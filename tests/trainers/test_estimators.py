@@ -141,10 +141,17 @@ def test_scores_of_any_size_can_be_learnt(learner: LearnerName) -> None:
 @every_learner
 def test_the_unit_of_a_critic_is_settled_by_its_first_20_pairs(learner: LearnerName) -> None:
     model = new(learner).with_features("ab")
-    model.learn_many_differences(np.array([[0.1, 0.1]] * 19 + [[1.9, math.nan]]), np.ones(20))
+    model.learn_many_differences(np.array([[0.1, 0.1]] * 18 + [[1.9, 1.9], [1.9, math.nan]]), np.ones(20))
     assert model.scales == {"a": 2 * UNIT, "b": UNIT}
     model.learn_many_differences(np.array([[9.0, 9.0]]), np.ones(1))
-    assert model.scales == {"a": 2 * UNIT, "b": 16 * UNIT}
+    assert model.scales == {"a": 2 * UNIT, "b": 2 * UNIT}
+
+
+@every_learner
+def test_a_single_difference_sets_no_unit(learner: LearnerName) -> None:
+    model = new(learner).with_features("a")
+    model.learn_many_differences(np.array([[0.1], [-999.0], *[[0.1]] * 18]), np.ones(20))
+    assert model.scales == {"a": UNIT}
 
 
 @every_learner

@@ -19,7 +19,6 @@ from trainers.evaluate import (
     figures,
     measure,
     measure_snapshot,
-    predict,
     reliability,
     tables,
     task_numbers,
@@ -119,7 +118,9 @@ def test_predictions_of_arrays_are_those_of_dicts() -> None:
         for x in known:
             estimator.learn_one(x, True)
         one_by_one = [estimator.predict_proba_one(x)[True] for x in known]
-        assert predict(estimator, TRAIN.features, TRAIN.X[:300]) == pytest.approx(one_by_one, abs=1e-12)
+        assert estimator.predict_many_differences(TRAIN.features, TRAIN.X[:300]) == pytest.approx(
+            one_by_one, abs=1e-12
+        )
 
 
 def test_a_finished_model_is_measured_on_scores_as_they_are() -> None:
