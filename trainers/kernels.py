@@ -82,7 +82,10 @@ def grow_units(x, scale, reach, warm_up, beyond, far, present):  # type: ignore[
 
 @compiled
 def cut(x, scale, reach, present):  # type: ignore[no-untyped-def]
-    """Bring the differences x (d,) within reach; returns how many to learn ``present`` begins with then."""
+    """Bring the differences x (d,) within reach, and move those to learn to the front of ``present``.
+
+    Returns how many these are.
+    """
     n = 0
     for j in present:
         limit = reach[j] * scale[j]
