@@ -115,7 +115,11 @@ _SIMULATED_TASKS = 40
     help=f"simulated: so many goals.  [default: {_SIMULATED_TASKS}]",
 )
 @click.option(
-    "--compare-seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Videos of each prompt."
+    "--compare-seeds",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Videos of each prompt; more of them show a smaller difference.",
 )
 @click.option(
     "--timeout-s",
@@ -151,7 +155,9 @@ def finetune(
 
     It builds a dataset of the runs since the last promotion, runs your training command, and lets the new
     checkpoint and the one before make videos of the same prompts with the same seeds. The new one is promoted
-    if the 95% interval of its win rate is above one half; WORK/promoted is a link to the checkpoint in force.
+    if it is shown to win more than half by what selected the videos, and not to lose clearly by another
+    judge; the chance that this ever errs is 5%, over all comparisons of the model. Prompts that are compared
+    on are kept out of every dataset. WORK/promoted is a link to the checkpoint in force.
     Each step is an event on the finetune topic. It may be killed at any time and started again: it goes on
     with the training that it had begun, and does nothing twice that was finished. Of two of one model, the
     last to begin a training goes on, and the other ends with exit code 3.

@@ -1,19 +1,15 @@
-"""A new checkpoint against the one before: the same tasks and seeds, and who wins how often.
+"""A new checkpoint against the one before: the same tasks and seeds, and which one wins each.
 
-Of each task and seed both make a video of the plain goal, and both are judged by the same critics. A task's
-result is the share of its seeds that the new one wins, ties counting half. The interval is Wilson's score
-interval for a proportion (1927) with as many observations as there are tasks: shares between 0 and 1 vary
-no more than wins and losses do, so it errs on the side of the old checkpoint.
+Of each task and seed both make a video of the plain goal, and both are judged by the same critics.
 """
 
 from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -26,7 +22,6 @@ from trainers.bradley_terry import prob_prefer
 from trainers.features import of_events
 
 NEW, OLD = "new", "old"
-_Z = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,74 +44,13 @@ class PairResult(msgspec.Struct, frozen=True):
     goal: str
     seed: int
     by_critics: float
+    """By the critics' mean."""
+    by_count: float
+    """In [0, 1]: the share of the critics' scores in which the new one is higher, ties counting half."""
     by_reward: float | None
     """None without a reward snapshot."""
     errors: dict[str, str]
     """By side; empty where both videos could be judged."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WinRate:
-    """Of the new checkpoint."""
-
-    rate: float
-    ci95: tuple[float, float]
-    tasks: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """Whether the new checkpoint takes the old one's place, and why."""
-
-    promote: bool
-    statement: str
-    by_reward: WinRate | None
-    by_critics: WinRate
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def win_rate(results: Sequence[tuple[str, float]]) -> WinRate:
-    """Of (goal, result) of pairs; pairs of one goal are one observation. Without any, all is possible."""
-    by_goal: dict[str, list[float]] = {}
-    for goal, result in results:
-        by_goal.setdefault(goal, []).append(result)
-    n = len(by_goal)
-    if not n:
-        return WinRate(rate=0.5, ci95=(0.0, 1.0), tasks=0)
-    rate = math.fsum(math.fsum(of) / len(of) for of in by_goal.values()) / n
-    shrunk = 1.0 + _Z * _Z / n
-    middle = (rate + _Z * _Z / (2 * n)) / shrunk
-    half = _Z / shrunk * math.sqrt(rate * (1.0 - rate) / n + (_Z / (2 * n)) ** 2)
-    return WinRate(rate=rate, ci95=(max(0.0, middle - half), min(1.0, middle + half)), tasks=n)
-
-
-def judge(version: int, pairs: Sequence[PairResult]) -> Verdict:
-    """Promoted if the interval of the win rate is wholly above ½.
-
-    By the reward, where there is one, and then the critics' mean must not be shown to object (its interval
-    wholly below ½); else by the critics' mean.
-    """
-    by_critics = win_rate([(pair.goal, pair.by_critics) for pair in pairs])
-    rewards = [(pair.goal, pair.by_reward) for pair in pairs if pair.by_reward is not None]
-    by_reward = win_rate(rewards) if rewards else None
-    decides, named = (by_reward, "the reward") if by_reward is not None else (by_critics, "the critics' mean")
-    wins = decides.ci95[0] > 0.5
-    objects = by_critics.ci95[1] < 0.5
-    told = f"by {named} it wins {_said(decides)} of {decides.tasks} tasks"
-    if by_reward is not None:
-        told += f", by the critics' mean {_said(by_critics)}"
-    verb = "takes the place of the one before" if wins and not objects else "does not take its place"
-    why = "" if wins else "; an interval above one half is needed"
-    if wins and objects:
-        why = "; the critics' mean is shown to prefer the one before"
-    return Verdict(
-        promote=wins and not objects,
-        statement=f"Version {version} {verb}: {told}{why}.",
-        by_reward=by_reward,
-        by_critics=by_critics,
-    )
 
 
 def compare(
@@ -174,9 +108,16 @@ def _result(
         goal=task.goal,
         seed=task.seed,
         by_critics=judged if judged is not None else _win(new.overall_score or 0.0, old.overall_score or 0.0),
+        by_count=judged if judged is not None else _count(new.critic_scores(), old.critic_scores()),
         by_reward=by_reward,
         errors=errors,
     )
+
+
+def _count(new: Mapping[str, float | None], old: Mapping[str, float | None]) -> float:
+    """Of the scores that both have."""
+    wins = [_win(a, b) for name, a in new.items() if a is not None and (b := old.get(name)) is not None]
+    return math.fsum(wins) / len(wins) if wins else 0.5
 
 
 def _win(new: float, old: float) -> float:
@@ -189,7 +130,3 @@ def _read(path: Path, task: PairedTask) -> PairResult | None:
     except (OSError, msgspec.MsgspecError):
         return None
     return found if (found.goal, found.seed) == (task.goal, task.seed) else None
-
-
-def _said(rate: WinRate) -> str:
-    return f"{rate.rate:.0%} [{rate.ci95[0]:.0%}, {rate.ci95[1]:.0%}]"

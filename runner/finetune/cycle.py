@@ -18,12 +18,14 @@ from typing import Any
 
 import orjson
 
-from runner.finetune.comparison import NEW, OLD, Verdict, compare, judge
+from runner.finetune.comparison import NEW, OLD, PairedTask, compare
 from runner.finetune.history import History
 from runner.finetune.inbox import EndedRun, Offsets, RunInbox, selected, with_folders
 from runner.finetune.job import Job
+from runner.finetune.line import RESERVED, SHOWN, comparable, prompts_of, with_new_seeds
 from runner.finetune.plan import Plan
 from runner.finetune.training import run_training
+from runner.finetune.verdict import Verdict, judge
 from runner.look import look_at
 from streams.errors import BadInput
 from streams.fail_points import reach
@@ -33,7 +35,7 @@ from streams.kafka.reader import TopicReader
 from streams.messages.codec import decode_snapshot, encode
 from streams.messages.contracts import FinetuneEvent, FinetuneStep, RewardSnapshot
 from streams.snapshots.feed import read_latest_snapshot
-from trainers.datasets.build import build_dataset
+from trainers.datasets.build import build_dataset, prompts_shown
 from trainers.datasets.choice import choose
 from trainers.datasets.new_folder import SUMMARY, new_folder
 from trainers.plan_file import PlanFile, as_stamp, stamp_of
@@ -68,6 +70,7 @@ class _Serving:
     def run(self, *, once: bool) -> None:
         self._show_promoted()
         self._take()
+        comparable(self._job.tasks, self._history.line.shown)  # raises at once, not after days
         if self._go_on() and once:
             return
         while True:
@@ -121,14 +124,18 @@ class _Serving:
         if len(new) == self._counted:
             return None  # nothing has ended since the last look
         self._counted = len(new)
-        snapshot = self._snapshot()
-        chosen, left_out = selected(with_folders(ended, job.root), job.rules.policy, snapshot)
+        snapshot, line = self._snapshot(), self._history.line
+        compared = prompts_of(comparable(job.tasks, line.shown))
+        kept_apart = line.reserved | compared
+        chosen, left_out = selected(with_folders(ended, job.root), job.rules.policy, snapshot, kept_apart)
         chosen_new = sum(sample.sample.event.run_id in new for sample in chosen)
         unusable = "".join(f", {n} {reason}" for reason, n in sorted(left_out.items()))
         job.say(
             f"{chosen_new} new videos of {len(chosen)} that {job.rules.policy} selects in {len(ended)} runs "
             f"(of {least} needed{unusable})"
         )
+        if over := prompts_of(job.tasks) - compared:
+            job.say(f"{len(over)} prompts were in a dataset before, and are not compared on")
         if chosen_new < least:
             return None
         return Plan(
@@ -143,6 +150,9 @@ class _Serving:
             snapshot=encode(snapshot).decode() if snapshot is not None else "",
             consumed={job.kafka.trace_topic: as_stamp(self._inbox.consumed)},
             topic_ids=self._topic_ids,
+            without_promotion=line.without_promotion,
+            kept_apart=tuple(sorted(kept_apart)),
+            passed_over=tuple(sorted(prompts_of(job.tasks) - compared)),
             work=f"{socket.gethostname()}:{job.work.absolute()}",
             recipe=job.recipe,
         )
@@ -150,7 +160,9 @@ class _Serving:
     def _train(self, plan: Plan) -> None:
         folder = self._folder(plan)
         snapshot = decode_snapshot(plan.snapshot.encode(), "the plan") if plan.snapshot else None
-        self._tell(plan, "planned", f"Version {plan.version} is planned.", {"runs": list(plan.runs)})
+        reserved = sorted(prompts_of(self._tasks(plan)))
+        details: dict[str, Any] = {"runs": list(plan.runs), RESERVED: reserved}
+        self._tell(plan, "planned", f"Version {plan.version} is planned.", details)
         summary = self._dataset(plan, snapshot, folder / "dataset")
         if summary is None:
             self._end(plan, "kept", f"Version {plan.version} is not trained: no video can be used.", {})
@@ -158,6 +170,7 @@ class _Serving:
         reach("finetune.dataset-built")
         videos = f"{summary['videos']} videos of {summary['iterations']} iterations"
         details = {key: summary[key] for key in ("videos", "splits", "left_out", "manifest_sha256")}
+        details[SHOWN] = sorted(prompts_shown(folder / "dataset"))
         self._tell(plan, "dataset", f"Version {plan.version} shows {videos}.", details)
         checkpoint = self._checkpoint(plan, folder)
         reach("finetune.trained")
@@ -175,7 +188,8 @@ class _Serving:
             return found
         wanted = set(plan.runs)
         runs: list[EndedRun] = [run for run in self._inbox.since({}) if run.run_id in wanted]
-        choice = choose(with_folders(runs, job.root), job.rules, snapshot, look_at)
+        apart = frozenset(plan.kept_apart)
+        choice = choose(with_folders(runs, job.root), job.rules, snapshot, look_at, kept_apart=apart)
         if not choice.chosen:
             return None
         return build_dataset(out, choice, job.rules, job.writing, snapshot, job.pictures(choice))
@@ -202,12 +216,22 @@ class _Serving:
     ) -> tuple[Verdict, dict[str, Any]]:
         job = self._job
         checkpoints = {OLD: plan.base, NEW: str(folder / "checkpoint")}
+        tasks = with_new_seeds(self._tasks(plan), plan.event_id("compared"))
         pairs = compare(
-            checkpoints, job.tasks, job.world_of, job.critics, snapshot, folder / "comparison", job.on_pair
+            checkpoints, tasks, job.world_of, job.critics, snapshot, folder / "comparison", job.on_pair
         )
-        verdict = judge(plan.version, pairs)
+        verdict = judge(plan.version, pairs, plan.without_promotion)
         failed = {side: sum(side in pair.errors for pair in pairs) for side in (OLD, NEW)}
-        return verdict, {**verdict.as_json(), "pairs": len(pairs), "failed": failed}
+        return verdict, {
+            **verdict.as_json(),
+            "pairs": len(pairs),
+            "failed": failed,
+            "passed_over": len(plan.passed_over),
+        }
+
+    def _tasks(self, plan: Plan) -> list[PairedTask]:
+        """What its checkpoint is compared on, before their seeds."""
+        return comparable(self._job.tasks, plan.passed_over)
 
     def _end(self, plan: Plan, step: FinetuneStep, statement: str, details: dict[str, Any]) -> None:
         self._tell(plan, step, statement, details)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Self
 
+from runner.finetune.line import Line, line_of
 from streams.errors import BadInput, Fenced
 from streams.kafka.reader import TopicReader
 from streams.kafka.settings import Settings
@@ -92,6 +93,11 @@ class History:
     def promoted(self) -> FinetuneEvent | None:
         """What put the checkpoint in force; None where it is still the first one."""
         return self._newest("promoted")
+
+    @property
+    def line(self) -> Line:
+        """What all trainings so far ask of the next one."""
+        return line_of(self._told.values())
 
     def _newest(self, *steps: str) -> FinetuneEvent | None:
         ended = [event for event in self._told.values() if event.step in steps]

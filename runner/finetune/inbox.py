@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from streams.messages.codec import ContractError, decode_trace
 from streams.messages.contracts import RewardSnapshot, RunEnd, TraceEvent
 from streams.messages.stored import StoredMessage
+from trainers.datasets.choice import samples_apart
 from trainers.datasets.rewards import RatedSample, rate
-from trainers.datasets.samples import Run, folders_by_run, samples_of
+from trainers.datasets.samples import Run, folders_by_run
 from trainers.datasets.selection import SelectionPolicy, select
 
 Offsets = Mapping[int, int]
@@ -81,8 +82,14 @@ def with_folders(ended: Iterable[EndedRun], root: Path) -> list[Run]:
 
 
 def selected(
-    runs: Iterable[Run], policy: SelectionPolicy, snapshot: RewardSnapshot | None
+    runs: Iterable[Run],
+    policy: SelectionPolicy,
+    snapshot: RewardSnapshot | None,
+    kept_apart: Collection[str] = frozenset(),
 ) -> tuple[list[RatedSample], Counter[str]]:
-    """What the policy chooses before any video is looked at; and reason to number of what cannot be used."""
-    samples, left_out = samples_of(runs)
+    """What the policy chooses before any video is looked at; and reason to number of what cannot be used.
+
+    Videos of the prompts that are kept apart, given by their digests, cannot.
+    """
+    samples, left_out = samples_apart(runs, kept_apart)
     return select(rate(samples, snapshot), policy), left_out

@@ -34,6 +34,12 @@ class Plan(msgspec.Struct, frozen=True):
     topic_ids: dict[str, str]
     work: str
     """Host and folder of the job that planned it."""
+    without_promotion: int
+    """Comparisons of this line before that promoted nothing: they decide how much evidence is needed."""
+    kept_apart: tuple[str, ...]
+    """Digests of the prompts that no checkpoint is trained on: of this comparison, and of those before."""
+    passed_over: tuple[str, ...]
+    """Digests of the prompts that the checkpoint is not compared on, since one before was trained on them."""
     recipe: dict[str, Any]
     """As JSON: commands, format, and what checkpoints are compared on."""
 

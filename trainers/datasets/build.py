@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from streams.files import read_bytes
 from streams.messages.contracts import RewardSnapshot
 from trainers.datasets import embed_prompts
 from trainers.datasets.captions import caption_of
@@ -18,6 +19,7 @@ from trainers.datasets.card import dataset_card
 from trainers.datasets.choice import Choice, ChoiceRules, Look
 from trainers.datasets.formats import write_split
 from trainers.datasets.new_folder import SUMMARY, new_folder
+from trainers.datasets.prompts import prompt_digest
 from trainers.datasets.rewards import RatedSample
 from trainers.datasets.rows import Row, Stored
 from trainers.datasets.splits import SPLITS, Split, SplitShares
@@ -101,6 +103,12 @@ def build_dataset(
         if rules.dataset_format == "wow-dit-2b":
             shutil.copyfile(embed_prompts.__file__, folder / EMBED_PROMPTS)
     return summary
+
+
+def prompts_shown(dataset: Path) -> frozenset[str]:
+    """Digests of the goals and captions of a dataset's folder, all splits of it. Raises BadInput."""
+    lines = [orjson.loads(line) for line in read_bytes(dataset / MANIFEST).splitlines()]
+    return frozenset(prompt_digest(line[of]) for line in lines for of in ("goal", "caption") if line[of])
 
 
 def _row(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from streams.messages.contracts import RewardSnapshot
 from trainers.datasets.captions import CaptionKind, caption_of
 from trainers.datasets.formats import DatasetFormat, takes
 from trainers.datasets.near_duplicates import NEAR, Hash, near_duplicates
+from trainers.datasets.prompts import is_of
 from trainers.datasets.rewards import RatedSample, rate
 from trainers.datasets.samples import Run, Sample, samples_of
 from trainers.datasets.selection import SelectionPolicy, select
@@ -19,6 +20,7 @@ BELOW_OUTCOME = "videos judged below the least outcome"
 NO_CAPTION = "videos without a caption"
 NO_TEXT = "captions that a reader of CSV takes for a number or for nothing"
 UNDECODABLE = "videos that cannot be decoded"
+KEPT_APART = "videos of prompts that checkpoints are compared on"
 COPIES = "near-duplicates"
 NOT_CHOSEN = "not chosen"
 
@@ -64,13 +66,16 @@ def choose(
     snapshot: RewardSnapshot | None,
     look: Callable[[Path], Look | None],
     on_look: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    kept_apart: Collection[str] = frozenset(),
 ) -> Choice:
     """The videos that a dataset is made of; the same whatever the order of the runs.
 
     ``look`` decodes a video, and gives None for one that cannot be decoded. Copies are left out before the
     choice, so that two of a task are two; a video is rated against all of its task that can be decoded.
+    Videos of prompts that are kept apart, given by their digests, take no part.
     """
-    found, left_out = samples_of(runs)
+    found, left_out = samples_apart(runs, kept_apart)
     wanted = [sample for sample in found if not _refused(sample, rules, left_out)]
     looks: dict[str, Look] = {}
     for done, sample in enumerate(wanted, start=1):
@@ -86,6 +91,14 @@ def choose(
     left_out[COPIES] += len(copies)
     left_out[NOT_CHOSEN] += len(distinct) - len(chosen)
     return Choice(chosen=tuple(chosen), distinct=tuple(distinct), looks=looks, left_out=+left_out)
+
+
+def samples_apart(runs: Iterable[Run], kept_apart: Collection[str]) -> tuple[list[Sample], Counter[str]]:
+    """As ``samples_of``, without the videos of the prompts that are kept apart."""
+    found, left_out = samples_of(runs)
+    samples = [sample for sample in found if not is_of(sample.event, kept_apart)]
+    left_out[KEPT_APART] += len(found) - len(samples)
+    return samples, +left_out
 
 
 def _refused(sample: Sample, rules: ChoiceRules, left_out: Counter[str]) -> bool:

@@ -1,0 +1,90 @@
+"""A model's line of checkpoints, as the events of its trainings tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from runner.finetune.comparison import PairedTask
+from streams.errors import BadInput
+from streams.messages.contracts import FinetuneEvent
+from trainers.datasets.prompts import prompt_digest
+
+RESERVED = "reserved"
+"""In the details of ``planned``: digests of the prompts that the training's checkpoint is compared on."""
+SHOWN = "shown"
+"""In the details of ``dataset``: digests of the goals and captions in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What must hold for the next training because of those before. Whatever was once is for good."""
+
+    without_promotion: int
+    """Trainings whose checkpoint may have been compared, and was not promoted."""
+    reserved: frozenset[str]
+    """Digests of the prompts that checkpoints were, or were to be, compared on."""
+    shown: frozenset[str]
+    """Digests of the prompts in any dataset, also where its checkpoint was not promoted."""
+
+
+def line_of(events: Iterable[FinetuneEvent]) -> Line:
+    """Of a model's events; one that is told again counts once.
+
+    A training counts as compared once it was trained: of one that was killed in the middle of the comparison
+    and then begun with other options, somebody may have seen the results.
+    """
+    trained: set[str] = set()
+    promoted: set[str] = set()
+    reserved: set[str] = set()
+    shown: set[str] = set()
+    for event in events:
+        if event.step == "trained":
+            trained.add(event.event_id)
+        elif event.step == "promoted":
+            promoted.add(event.event_id)
+        elif event.step == "planned":
+            reserved |= _digests(event, RESERVED)
+        elif event.step == "dataset":
+            shown |= _digests(event, SHOWN)
+    return Line(
+        without_promotion=max(0, len(trained) - len(promoted)),
+        reserved=frozenset(reserved),
+        shown=frozenset(shown),
+    )
+
+
+def comparable(tasks: Sequence[PairedTask], shown: Collection[str]) -> list[PairedTask]:
+    """The tasks whose prompts are none of those that were shown. Raises BadInput where nothing is left."""
+    left = [task for task in tasks if prompt_digest(task.goal) not in shown]
+    if not left:
+        raise BadInput(
+            f"all {len(prompts_of(tasks))} prompts that checkpoints are compared on were in a dataset of this "
+            "model; give others with --prompts"
+        )
+    return left
+
+
+def prompts_of(tasks: Iterable[PairedTask]) -> frozenset[str]:
+    """Their digests."""
+    return frozenset(prompt_digest(task.goal) for task in tasks)
+
+
+def with_new_seeds(tasks: Iterable[PairedTask], plan_id: str) -> list[PairedTask]:
+    """The same tasks with the seeds of one comparison, which no other has: 31 bits, the highest one set.
+
+    So what chance did for or against a checkpoint in one comparison is no part of the next. ``plan_id`` is
+    hexadecimal.
+    """
+    number = int(plan_id, 16)
+    return [
+        replace(task, seed=int(np.random.SeedSequence([number, task.seed]).generate_state(1)[0] >> 2) | 2**30)
+        for task in tasks
+    ]
+
+
+def _digests(event: FinetuneEvent, name: str) -> set[str]:
+    found = event.details.get(name)
+    return {one for one in found if isinstance(one, str)} if isinstance(found, list) else set()
