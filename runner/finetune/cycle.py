@@ -135,7 +135,7 @@ class _Serving:
             f"(of {least} needed{unusable})"
         )
         if over := prompts_of(job.tasks) - compared:
-            job.say(f"{len(over)} prompts were in a dataset before, and are not compared on")
+            job.say(f"prompts that were in a dataset before, and so are not compared on: {len(over)}")
         if chosen_new < least:
             return None
         return Plan(
@@ -216,7 +216,7 @@ class _Serving:
     ) -> tuple[Verdict, dict[str, Any]]:
         job = self._job
         checkpoints = {OLD: plan.base, NEW: str(folder / "checkpoint")}
-        tasks = with_new_seeds(self._tasks(plan), plan.event_id("compared"))
+        tasks = with_new_seeds(self._tasks(plan), plan.version, plan.without_promotion)
         pairs = compare(
             checkpoints, tasks, job.world_of, job.critics, snapshot, folder / "comparison", job.on_pair
         )

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 ALPHA = 0.05
 _EVEN = 4
@@ -75,6 +76,7 @@ def e_value(results: Sequence[float], null: float, at_level: float) -> float:
     return math.exp(min(690.0, top + math.log(math.fsum(math.exp(w - top) for w in log_wealth))))
 
 
+@lru_cache(maxsize=256)
 def _usual_share(n: int, null: float, log_needed: float) -> float:
     """With which the fewest wins suffice where every task is won or lost.
 

@@ -61,8 +61,8 @@ def comparable(tasks: Sequence[PairedTask], shown: Collection[str]) -> list[Pair
     left = [task for task in tasks if prompt_digest(task.goal) not in shown]
     if not left:
         raise BadInput(
-            f"all {len(prompts_of(tasks))} prompts that checkpoints are compared on were in a dataset of this "
-            "model; give others with --prompts"
+            f"all {len(prompts_of(tasks))} prompts that checkpoints are compared on were in a dataset of "
+            "this model; give others with --prompts"
         )
     return left
 
@@ -72,15 +72,21 @@ def prompts_of(tasks: Iterable[PairedTask]) -> frozenset[str]:
     return frozenset(prompt_digest(task.goal) for task in tasks)
 
 
-def with_new_seeds(tasks: Iterable[PairedTask], plan_id: str) -> list[PairedTask]:
-    """The same tasks with the seeds of one comparison, which no other has: 31 bits, the highest one set.
+def with_new_seeds(tasks: Iterable[PairedTask], version: int, without_promotion: int) -> list[PairedTask]:
+    """The same tasks with the seeds of one comparison, which no other of its line has.
 
-    So what chance did for or against a checkpoint in one comparison is no part of the next. ``plan_id`` is
-    hexadecimal.
+    So what chance did for or against a checkpoint in one comparison is no part of the next. Two trainings
+    of one version differ in how many comparisons promoted nothing before, once the first was compared. The
+    seeds have 31 bits, and the highest one is set.
     """
-    number = int(plan_id, 16)
     return [
-        replace(task, seed=int(np.random.SeedSequence([number, task.seed]).generate_state(1)[0] >> 2) | 2**30)
+        replace(
+            task,
+            seed=int(
+                np.random.SeedSequence([version, without_promotion, task.seed]).generate_state(1)[0] >> 2
+            )
+            | 2**30,
+        )
         for task in tasks
     ]
 

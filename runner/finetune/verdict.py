@@ -97,6 +97,7 @@ def judge(version: int, pairs: Sequence[PairResult], without_promotion: int) -> 
     needed = 1.0 / at
     wins, agrees = selector.evidence >= needed, other.evidence >= needed
     verb = "takes the place of the one before" if wins and agrees else "does not take its place"
+    after = f", as {without_promotion} before promoted nothing" if without_promotion else ""
     why = ""
     if not wins:
         why = f"; {_NAMES[selector.judge]} has to show more"
@@ -105,7 +106,7 @@ def judge(version: int, pairs: Sequence[PairResult], without_promotion: int) -> 
     return Verdict(
         promote=wins and agrees,
         statement=f"Version {version} {verb}: {_said(selector)}; {_said(other)}; evidence of {needed:,.0f} "
-        f"is needed, as {without_promotion} comparisons before promoted nothing{why}.",
+        f"is needed{after}{why}.",
         without_promotion=without_promotion,
         needed=needed,
         selector=selector,

@@ -32,6 +32,7 @@ from tests.recorded_runs import footage
 from tests.runner.fakes import snapshot
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
+from trainers.datasets.choice import KEPT_APART
 
 TRAIN = "runner.worlds.train_simulated --dataset {dataset} --runs {runs} --base {base} --out {out}"
 TRAIN = f"{shlex.quote(sys.executable)} -m {TRAIN.replace('{base}', chr(39) + '{base}' + chr(39))}"
@@ -67,14 +68,17 @@ print("done", flush=True)
 """
 
 
+def goal(seed: int) -> str:
+    return f"move the {('red', 'green', 'purple', 'orange')[seed % 4]} cube to the blue bowl"
+
+
 def refine(folder: Path, seeds: Sequence[int], iters: int = 6) -> None:
     """Finished runs of the simulated world, with the truth for its training."""
     controller = ThompsonController()
     for seed in seeds:
-        goal = f"move the {('red', 'green', 'purple', 'orange')[seed % 4]} cube to the blue bowl"
         RefinementLoop(
-            goal=goal,
-            world=SimulatedWorld(goal, seed, write_truth=True),
+            goal=goal(seed),
+            world=SimulatedWorld(goal(seed), seed, write_truth=True),
             critics=default_critics(),
             controller=controller,
             stop=StopRules(max_iters=iters),
@@ -101,7 +105,7 @@ def publish(settings: Settings, runs: Path, names: Sequence[int] = range(8)) -> 
 def words(settings: Settings, runs: Path, work: Path, *more: str, train: str = TRAIN) -> list[str]:
     return [
         *("finetune", "--bootstrap-servers", settings.bootstrap_servers, "--runs", str(runs)),
-        *("--work", str(work), "--train-cmd", train, "--world", "simulated", "--compare-tasks", "12"),
+        *("--work", str(work), "--train-cmd", train, "--world", "simulated", "--compare-tasks", "20"),
         *("--dataset-policy", "top:0.25", *more),
     ]
 
@@ -131,8 +135,10 @@ def test_the_whole_cycle_trains_compares_and_promotes(settings: Settings, made: 
     assert [event.step for event in events] == [*STEPS, "promoted"]
     last = events[-1]
     assert (last.version, last.base, last.policy) == (1, "", "top:0.25")
-    assert last.details["by_critics"]["ci95"][0] > 0.5
-    assert last.details["by_critics"]["tasks"] == 12
+    selector, other = last.details["selector"], last.details["other"]
+    assert (selector["judge"], other["judge"]) == ("critics_mean", "critics_count")
+    assert min(selector["evidence"], other["evidence"]) >= last.details["needed"] == pytest.approx(100)
+    assert selector["win_rate"]["tasks"] == 20
     dataset = orjson.loads((Path(last.dataset) / "dataset.json").read_bytes())
     assert last.details["chosen"] == 12
     assert dataset["videos"] == math.ceil((48 - dataset["left_out"].get("near-duplicates", 0)) / 4)
@@ -154,7 +160,10 @@ def test_a_checkpoint_that_is_worse_is_kept_out_and_the_next_training_begins_wit
     assert [event.step for event in events] == [*STEPS, "kept"] * 2
     assert [event.version for event in events] == [1] * 5 + [2] * 5
     assert {event.base for event in events} == {""}
-    assert events[4].details["by_critics"]["ci95"][1] < 0.5
+    assert events[4].details["selector"]["win_rate"]["ci95"][1] < 0.5
+    # A comparison that promoted nothing costs the next one.
+    assert [event.details["without_promotion"] for event in events if event.step == "compared"] == [0, 1]
+    assert events[9].details["needed"] > events[4].details["needed"]
     # What was learnt in vain is there to be chosen from again.
     assert events[5].details["runs"] == [f"run-{seed}" for seed in range(8)]
     assert not (work / "promoted").exists()
@@ -171,7 +180,8 @@ def test_an_active_reward_that_was_published_selects_and_judges(
     assert ended.returncode == 0, ended.stderr
     last = told(settings)[-1]
     assert (last.step, last.snapshot_version) == ("promoted", 4)
-    assert last.details["by_reward"]["tasks"] == 12
+    assert last.details["selector"]["judge"] == "reward"
+    assert last.details["other"]["judge"] == "critics_mean"
     dataset = orjson.loads((Path(last.dataset) / "dataset.json").read_bytes())
     assert dataset["snapshot"]["checksum"] == reward.checksum
 
@@ -186,7 +196,7 @@ def test_any_training_and_any_generator_will_do(settings: Settings, made: Path, 
         "found = Path(sys.argv[1]); found = found / 'new.mp4' if found.is_dir() else found\n"
         "shutil.copy(found, Path(sys.argv[2]) / 'video.mp4')\n"
     )
-    (tmp_path / "prompts.txt").write_text("\n".join(f"prompt {n}" for n in range(5)))
+    (tmp_path / "prompts.txt").write_text("\n".join(f"prompt {n}" for n in range(10)))
     python = shlex.quote(sys.executable)
     publish(settings, made)
     work = tmp_path / "work"
@@ -203,6 +213,46 @@ def test_any_training_and_any_generator_will_do(settings: Settings, made: Path, 
     last = told(settings)[-1]
     assert (last.step, last.base) == ("promoted", str(base))
     assert (work / "promoted" / "new.mp4").read_bytes() == new.read_bytes()
+
+
+def test_what_is_compared_on_is_never_trained_on_and_what_was_trained_on_is_never_compared_on(
+    settings: Settings, made: Path, tmp_path: Path
+) -> None:
+    red, purple = "Move the red cube to the  blue bowl.", "move the PURPLE cube to the blue bowl"
+    prompts, work = tmp_path / "prompts.txt", tmp_path / "work"
+    given = words(settings, made, work, "--once", "--prompts", str(prompts))
+    given = [word for word in given if word not in ("--compare-tasks", "20")]
+
+    publish(settings, made, range(4))
+    prompts.write_text(f"{red}\npour the tea\n")
+    assert run(settings, given).returncode == 0
+    first = told(settings)
+    assert first[1].details["left_out"][KEPT_APART] == 6
+    assert goals_of(first[1]) <= {goal(1), goal(2), goal(3)}
+    assert goals_of(first[1]) >= {goal(2)}
+
+    # Now another file: what was shown is passed over, and what was reserved stays so.
+    publish(settings, made, range(4, 8))
+    prompts.write_text(f"{purple}\nopen the drawer\n")
+    again = run(settings, given)
+    assert again.returncode == 0, again.stderr
+    assert "prompts that were in a dataset before, and so are not compared on: 1" in again.stderr
+    second = told(settings)[len(first) :]
+    assert goal(0) not in goals_of(second[1])
+    assert second[-1].details["selector"]["win_rate"]["tasks"] == 1
+    assert second[-1].details["passed_over"] == 1
+
+    # And nothing is left to compare on.
+    prompts.write_text(f"{purple}\n")
+    refused = run(settings, given)
+    assert refused.returncode == 2
+    assert "all 1 prompts that checkpoints are compared on were in a dataset" in refused.stderr
+
+
+def goals_of(event: FinetuneEvent) -> set[str]:
+    """Those of the dataset that an event tells of."""
+    manifest = Path(event.dataset) / "manifest.jsonl"
+    return {orjson.loads(line)["goal"] for line in manifest.read_bytes().splitlines()}
 
 
 KILLED_AT = (
@@ -230,7 +280,7 @@ def test_killed_after_each_step_it_goes_on_with_the_same_plan_and_does_nothing_t
         # Whatever a step had finished is the same file afterwards.
         assert all(path.stat().st_ino == inode for path, inode in left.items())
         left = {path: path.stat().st_ino for path in work.rglob("*") if path.name in _WHOLE}
-    assert len([path for path in left if path.name == "result.json"]) == 12
+    assert len([path for path in left if path.name == "result.json"]) == 40
     last = run(settings, given)
     assert last.returncode == 0, last.stderr
     assert count.read_text() == "training\n"

@@ -11,6 +11,8 @@ from streams.messages.contracts import RunEnd, TraceEvent
 from streams.messages.stored import StoredMessage
 from tests.factories import run
 from tests.recorded_runs import write_run
+from trainers.datasets.choice import KEPT_APART
+from trainers.datasets.prompts import prompt_digest
 from trainers.datasets.selection import SelectionPolicy
 
 
@@ -78,3 +80,14 @@ def test_videos_are_found_by_the_run_wherever_its_folder_is(tmp_path: Path) -> N
     assert [(sample.sample.event.iter_idx, sample.reward) for sample in chosen] == [(1, 0.9)]
     assert chosen[0].sample.video.is_file()
     assert left_out == {"videos that are missing": 1}
+
+
+def test_videos_of_prompts_that_are_kept_apart_cannot_be_chosen(tmp_path: Path) -> None:
+    events = write_run(tmp_path / "run-a", [0.2, 0.9], goal="Pour the tea")
+    events += write_run(tmp_path / "run-b", [0.3, 0.1], goal="open the drawer")
+    ends = [RunEnd(run_id=run_id, iterations=(0, 1)) for run_id in ("run-a", "run-b")]
+    runs = with_folders(inbox([*events, *ends]).since({}), tmp_path)
+    apart = {prompt_digest("pour the tea")}
+    chosen, left_out = selected(runs, SelectionPolicy.parse("all"), None, apart)
+    assert {sample.sample.event.run_id for sample in chosen} == {"run-b"}
+    assert left_out == {KEPT_APART: 2}
