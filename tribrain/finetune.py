@@ -107,7 +107,8 @@ _SIMULATED_TASKS = 40
 @click.option(
     "--prompts",
     type=options.PATH,
-    help="What checkpoints are compared on: one prompt a line, or WoW's JSON Lines (*.jsonl).",
+    help="What checkpoints are compared on, and never trained on: one prompt a line, or WoW's JSON Lines "
+    "(*.jsonl).",
 )
 @click.option(
     "--compare-tasks",

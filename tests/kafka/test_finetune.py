@@ -287,6 +287,7 @@ def test_killed_after_each_step_it_goes_on_with_the_same_plan_and_does_nothing_t
     events = told(settings)
     assert [event.step for event in events] == [*STEPS, "promoted"]
     assert len({event.event_id for event in events}) == 5
+    assert events[-1].details["without_promotion"] == 0
     assert (work / "promoted").resolve() == Path(events[-1].checkpoint)
     assert not (work / "plan.json").exists()
 

@@ -53,6 +53,15 @@ def test_the_newest_end_and_the_newest_promotion_are_known_to_whoever_comes_late
     assert (later.last, later.promoted) == (event(2, "kept"), event(1, "promoted"))
 
 
+def test_whoever_comes_later_knows_how_many_comparisons_promoted_nothing(settings: Settings) -> None:
+    told = History(settings, "default", print)
+    for one in (event(1, "trained"), event(1, "kept"), event(2, "trained"), event(2, "promoted")):
+        told.tell(one)
+    told.tell(event(3, "trained"))
+    told.tell(event(1, "trained", model="other"))
+    assert History(settings, "default", print).line.without_promotion == 2
+
+
 def test_what_was_told_is_not_told_again(settings: Settings) -> None:
     History(settings, "default", print).tell(event(1, "planned"))
     again = History(settings, "default", print)

@@ -21,9 +21,9 @@ def test_more_evidence_is_needed_after_each_comparison_that_promoted_nothing() -
     assert needed == sorted(needed)
 
 
-@pytest.mark.parametrize("null", [0.5, 0.4])
+@pytest.mark.parametrize("null", [0.5, 0.4, 1 / 3])
 @pytest.mark.parametrize(
-    "offsets", [(0.0,) * 6, (0.4, -0.4, 0.3, -0.3, 0.1, -0.1), (0.35, 0, 0, 0, 0, -0.35)]
+    "offsets", [(0.0,) * 6, (0.33, -0.33, 0.3, -0.3, 0.1, -0.1), (0.3, 0, 0, 0, 0, -0.3)]
 )
 @pytest.mark.parametrize("before", [0, 9])
 def test_its_expected_value_is_at_most_one_for_tasks_that_are_won_or_lost(

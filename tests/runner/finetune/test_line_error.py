@@ -87,7 +87,7 @@ def test_the_error_holds_for_checkpoints_that_lose_clearly_by_the_other_judge() 
     rng = np.random.default_rng(6)
     lines = [
         any(
-            verdict(WINS, (rng.random(TASKS) < 0.4).astype(float), before).promote
+            verdict(WINS, (rng.random(TASKS) < 1 / 3).astype(float), before).promote
             for before in range(COMPARISONS)
         )
         for _ in range(LINES)

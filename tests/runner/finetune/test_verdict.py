@@ -59,10 +59,10 @@ def test_where_the_reward_selected_it_has_to_show_that_it_wins() -> None:
 
 
 def test_where_the_reward_selected_the_critics_mean_has_to_show_that_it_is_not_clearly_worse() -> None:
-    verdict = judge(1, pairs(16, 24, by_reward=1.0), 0)
+    verdict = judge(1, pairs(18, 22, by_reward=1.0), 0)
     assert (verdict.promote, verdict.other.judge) == (False, "critics_mean")
     assert "the critics' mean must show, too, that it is not clearly worse" in verdict.statement
-    assert judge(1, pairs(28, 12, by_reward=1.0), 0).promote
+    assert judge(1, pairs(26, 14, by_reward=1.0), 0).promote
 
 
 def test_where_the_critics_mean_selected_a_gain_of_a_single_critic_promotes_nothing() -> None:
