@@ -37,6 +37,7 @@ class Job:
     every: int
     """New selected videos that begin a training."""
     tasks: Sequence[PairedTask]
+    """What checkpoints are compared on. Their seeds are the beginning of those that a comparison has."""
     world_of: WorldOf
     critics: Sequence[AnyCritic]
     recipe: dict[str, Any]

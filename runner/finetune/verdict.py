@@ -27,10 +27,10 @@ Judge = Literal["reward", "critics_mean", "critics_count"]
 
 NO_BETTER = 0.5
 CLEARLY_WORSE = 1 / 3
-"""Win rate: two to one for the one before. The margin of non-inferiority, one sixth, is a choice: with none, a
-judge that sees no difference would forbid every promotion; of 40 tasks with two seeds, one to whom the new
-checkpoint is even agrees in 46% of first comparisons (8% with a margin of a tenth), one to whom it wins 60% in
-95%."""
+"""Win rate: two to one for the one before. The margin of non-inferiority, one sixth, is a choice: with none,
+a judge that sees no difference would forbid every promotion. Of 40 tasks with two seeds, one to whom both
+checkpoints are even agrees in 46% of first comparisons (8% with a margin of a tenth), one to whom the new one
+wins 60% in 95%."""
 _Z = 1.959963984540054
 _NAMES: dict[Judge, str] = {
     "reward": "the reward",
