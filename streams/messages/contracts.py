@@ -405,7 +405,7 @@ class FinetuneEvent(Contract, frozen=True, kw_only=True):
     """Topic to the id that Kafka gave it."""
     details: dict[str, Any] = field(default_factory=dict)
     """Figures of the step: of ``planned`` digests of the prompts that are ``reserved`` for comparison, of
-    ``dataset`` those of what is ``shown``, of ``compared`` and the end the verdict with its tasks' results."""
+    ``dataset`` those of what is ``shown``, of ``compared`` and the end the verdict with all results."""
 
 
 class Candidate(Contract, frozen=True, kw_only=True):
