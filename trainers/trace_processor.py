@@ -53,8 +53,9 @@ class TraceProcessor:
         self._dead_letters_topic = dead_letters_topic
         self._closed_runs_topic = closed_runs_topic
         self._most_waiting_bytes = most_waiting_bytes
-        self._without_beginning: dict[str, list[StoredMessage]] = {}
-        """Of each run that has none, all messages; they may have to become dead letters."""
+        self._without_beginning: dict[str, dict[bytes, StoredMessage]] = {}
+        """Of each run that has none, all messages by their values, so that what is sent again is there once;
+        they may have to become dead letters."""
         self._waiting_of: dict[str, int] = {}
         """Bytes of each run that wait."""
         self._waiting_bytes = 0
@@ -84,8 +85,10 @@ class TraceProcessor:
             self._without_beginning.pop(run_id, None)
             self._note_waiting(run_id, self._former.waiting_bytes(run_id))
         else:
-            self._without_beginning.setdefault(run_id, []).append(message)
-            self._note_waiting(run_id, self._waiting_of.get(run_id, 0) + _size(message, event))
+            kept = self._without_beginning.setdefault(run_id, {})
+            if message.value not in kept:
+                kept[message.value] = message
+                self._note_waiting(run_id, self._waiting_of.get(run_id, 0) + _size(message, event))
         return step
 
     def on_tick(self, elapsed_s: float, timeout_s: float) -> tuple[list[Outgoing], list[TraceStep]]:
@@ -98,9 +101,9 @@ class TraceProcessor:
         steps = []
         for run_id in given_up:
             reason = f"the beginning of run {run_id!r} did not come within {timeout_s:g} s"
-            messages = self._without_beginning.pop(run_id, [])
+            messages = self._without_beginning.pop(run_id, {})
             self._note_waiting(run_id, 0)
-            letters = [letter_for(m, NotUsable(reason), self._dead_letters_topic) for m in messages]
+            letters = [letter_for(m, NotUsable(reason), self._dead_letters_topic) for m in messages.values()]
             steps.append(TraceStep(run_id, letters, given_up=True))
         return [self._to_run(end.run_id, encode(end), self._home(end.run_id)) for end in ends], steps
 
@@ -144,6 +147,8 @@ class TraceProcessor:
     def _check_room(self, message: StoredMessage, event: TraceMessage) -> None:
         most = self._most_waiting_bytes
         if most is None or not self._former.would_wait(event):
+            return
+        if message.value in self._without_beginning.get(event.run_id, ()):
             return
         if self._waiting_bytes + _size(message, event) > most:
             raise NotUsable(

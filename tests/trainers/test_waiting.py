@@ -112,3 +112,13 @@ def test_who_reads_a_topic_to_its_end_forms_more_than_the_bound() -> None:
     expected = [m.value for m in form_again(stored([*in_order, end]), PairingRules(), "pairs")]
     backwards = form_again(stored([end, *reversed(in_order)]), PairingRules(), "pairs")
     assert [m.value for m in backwards] == expected
+
+
+def test_what_is_sent_again_before_its_run_has_begun_takes_no_room() -> None:
+    processor = processor_of(8_000)
+    early, others = large(1, 1_000), [large(n, 1_000) for n in (2, 3)]
+    assert fed(processor, stored([early] * 100 + others)) == []
+    for _ in range(2):
+        _, given_up = processor.on_tick(10.0, 10.0)
+    (step,) = given_up
+    assert [letter.value for letter in step.outgoing] == [encode(each) for each in (early, *others)]
