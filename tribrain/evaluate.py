@@ -208,6 +208,8 @@ def _say(results: dict[str, dict[str, Any]], n_train: int, n_test: int, n_shared
             "–" if after is None else f"{of['log_loss_sd_over_orders']:.4f}",
         )
     Console().print(table)
+    if any(of["log_loss_ci95"] is None for of in results.values()):
+        click.echo("all pairs are of one task, which has no intervals", err=True)
     if n_shared:
         click.echo(f"tasks in both files: {n_shared}, so the figures flatter; keep tasks apart", err=True)
 

@@ -199,8 +199,8 @@ def _say(replayed: Mapping[str, Replayed], out: Path, *, many: bool, as_json: bo
         }
         if not as_json:
             click.echo(
-                f"model {name!r}: {len(one.messages)} messages of the pairs topic learnt into "
-                f"version {model.version}, in {out}"
+                f"model {name!r}: {len(one.messages)} messages (pairs, ends of runs, repetitions) "
+                f"learnt into version {model.version}, in {out}"
             )
         if not as_json and one.identical is not None:
             click.echo(

@@ -96,16 +96,19 @@ def state_of(
 
 def _say(report: StateReport) -> None:
     table = Table(title=f"model {report.model!r}", show_header=False)
-    compared = "not compared" if report.recorded is None else f"{report.recorded} recorded"
+    recorded = (
+        "not counted after a rollback or on another log" if report.recorded is None else str(report.recorded)
+    )
     rows = {
-        "pairs on the topic": f"{report.pairs} ({report.repeated} repetitions, {report.from_elsewhere} from "
-        "elsewhere)",
+        "pairs on the topic": f"{report.pairs}, of them {report.from_elsewhere} from elsewhere; and "
+        f"{report.repeated} repetitions",
         "missing": _some(report.missing),
         "unexplained": _some(report.unexplained),
         "runs not closed yet": _some(report.not_closed),
         "open runs": str(report.open_runs),
         "newest snapshot": "none" if report.version is None else f"version {report.version}",
-        "pairs learnt": f"{report.learnt} ({compared} up to its stamp, {report.not_learnt} behind it)",
+        "pairs learnt": f"{report.learnt} (on the topic until then: {recorded}; since then: "
+        f"{report.not_learnt})",
         "bit for bit": {True: "yes", False: "NO", None: "–"}[report.identical],
     }
     for name, value in rows.items():
@@ -116,7 +119,8 @@ def _say(report: StateReport) -> None:
     elif not report.settled:
         click.echo("consistent, and the trainer has not come to the end of the log")
     else:
-        click.echo("consistent: pairs, snapshot and replay agree, and nothing is left to do")
+        left = f"; {report.open_runs} runs are open" if report.open_runs else ", and nothing is left to do"
+        click.echo(f"consistent: pairs, snapshot and replay agree{left}")
 
 
 def _some(names: tuple[str, ...]) -> str:
