@@ -120,6 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Fenced as error:
         _fail(str(error), FENCED)
     except (click.Abort, KeyboardInterrupt):
+        # CPython notes that an interrupt has left an exec of a text (importing a dataclass is one), and would
+        # end by the signal whatever the exit code is; the next one clears the note.
+        exec("")
         _fail("interrupted", INTERRUPTED)
 
 

@@ -117,6 +117,8 @@ class Shell:
 
     def silence(self, elapsed_s: float, timeout_s: float) -> None:
         """``elapsed_s`` seconds went by in which no trace event was left unread."""
+        if self.first_error.is_there or self._is_ending:
+            return  # what could not be forwarded is still to be read
         with self.first_error.failing():
             self._perform(self._trace, self._trace.tick(elapsed_s, timeout_s))
 

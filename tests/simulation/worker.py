@@ -178,10 +178,12 @@ class SimWorker:
 
     @property
     def has_read_all_traces(self) -> bool:
-        """Of its partitions, with nothing on its way to others."""
+        """Of its partitions, with nothing on its way to others. A failed send ends the worker at once."""
+        if self._outbox.has_failed or self._outbox.holds(TRACE):
+            return False
         trace = [place for place in self._next if place[0] == TRACE]
         read = all(self._next[place] >= self._kafka.end(place) for place in trace)
-        return read and not self._outbox.holds(TRACE) and self.generation == self._kafka.generation
+        return read and self.generation == self._kafka.generation
 
     def end_silent_runs(self) -> None:
         """Much time goes by."""

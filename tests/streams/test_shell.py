@@ -229,6 +229,25 @@ def test_after_a_failure_nothing_is_committed() -> None:
     asyncio.run(scenario())
 
 
+def test_after_a_failure_no_silent_run_is_ended() -> None:
+    """What could not be forwarded may be of this run."""
+
+    async def scenario() -> None:
+        worker = Worker()
+        worker.assign(1, TRACE)
+        await settle()
+        await worker.shell.read_traces(
+            Batch(1, on_topic(SETTINGS.trace_topic, [encode(event(0, 0.1)), b"bad"]))
+        )
+        worker.shell.failed([0], OSError("the broker refuses it"))
+        sent = len(worker.outbox.sent)
+        for _ in range(3):
+            worker.shell.silence(10.0, 10.0)
+        assert len(worker.outbox.sent) == sent
+
+    asyncio.run(scenario())
+
+
 async def a_dead_thread_raises() -> None:
     raise RuntimeError("Event loop is closed")
 

@@ -132,6 +132,19 @@ def test_an_interrupt_is_code_130(
     assert capsys.readouterr().err == "tribrain: interrupted\n"
 
 
+def test_an_interrupt_in_code_that_is_made_of_a_text_is_code_130_too(tmp_path: Path) -> None:
+    """As the import of a module with a dataclass in it; the command is started as a module."""
+    (tmp_path / "interrupted.py").write_text(
+        "from tribrain import cli\n"
+        "cli.cli.main = lambda **_: exec('raise KeyboardInterrupt')\n"
+        "cli.main(['demo'])\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "interrupted"], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (130, b"tribrain: interrupted\n")
+
+
 def test_help_loads_no_client_and_no_learner() -> None:
     wanted = wanted_by("import sys; from tribrain.cli import main; sys.stdout = sys.stderr; main(['--help'])")
     assert "click" in wanted
