@@ -107,8 +107,8 @@ def look(wow_repo: Path | None, wow_python: str, models: Sequence[ModelName] = M
     )
 
 
-_ALL_BUT_OF_TESTS = ("", "data", "lora")
-"""Extras, and what everything needs."""
+_EXTRAS = ("data", "lora")
+"""All but those of tests."""
 
 
 def packages() -> tuple[Package, ...]:
@@ -117,7 +117,7 @@ def packages() -> tuple[Package, ...]:
     for line in metadata.requires("tribrain") or ():
         requirement = Requirement(line)
         extra = _extra_of(requirement)
-        if extra in _ALL_BUT_OF_TESTS:
+        if extra in ("", *_EXTRAS):
             found.append(Package(name=requirement.name, version=_version(requirement.name), extra=extra))
     return tuple(found)
 
@@ -134,8 +134,7 @@ def gpus_in(table: str) -> tuple[Gpu, ...]:
 def _extra_of(requirement: Requirement) -> str:
     if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
         return ""
-    named = (extra for extra in _ALL_BUT_OF_TESTS if extra and requirement.marker.evaluate({"extra": extra}))
-    return next(named, "other")
+    return next((extra for extra in _EXTRAS if requirement.marker.evaluate({"extra": extra})), "other")
 
 
 def _version(name: str) -> str | None:

@@ -32,9 +32,7 @@ def prob_prefer(snapshot: RewardSnapshot, d: Differences) -> float:
     for name in snapshot.feature_names:
         if name in d:
             scale = snapshot.scales[name]
-            counted = within_reach(d[name], reach_of(name) * scale)
-            if not math.isnan(counted):
-                logit += counted * (snapshot.weights[name] / scale)
+            logit += _counted(d[name], name, scale) * (snapshot.weights[name] / scale)
     return sigmoid(logit)
 
 
@@ -46,7 +44,8 @@ def confidence(snapshot: RewardSnapshot, d: Differences) -> float:
     """
     if not snapshot.covariance:
         return 1.0
-    z = [_in_units(d.get(name, 0.0), name, snapshot.scales[name]) for name in snapshot.feature_names]
+    scales = snapshot.scales
+    z = [_counted(d.get(name, 0.0), name, scales[name]) / scales[name] for name in snapshot.feature_names]
     variance = math.fsum(
         z_row * math.fsum(value * z_column for value, z_column in zip(row, z, strict=True))
         for z_row, row in zip(z, snapshot.covariance, strict=True)
@@ -54,9 +53,10 @@ def confidence(snapshot: RewardSnapshot, d: Differences) -> float:
     return shrinkage(max(0.0, variance))
 
 
-def _in_units(difference: float, name: str, scale: float) -> float:
+def _counted(difference: float, name: str, scale: float) -> float:
+    """What counts of a feature's difference; 0 where that is as good as missing."""
     counted = within_reach(difference, reach_of(name) * scale)
-    return 0.0 if math.isnan(counted) else counted / scale
+    return 0.0 if math.isnan(counted) else counted
 
 
 def shrinkage(variance: float) -> float:
