@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from streams.messages.contracts import (
     Candidate,
     CriticResult,
+    FinetuneEvent,
+    FinetuneStep,
     LabelSource,
     PreferencePair,
     RunEnd,
@@ -74,4 +77,26 @@ def candidate(
 ) -> Candidate:
     return Candidate(
         task_id=task_id, candidate_id=candidate_id, critic_scores=dict(critics), human_score=human_score
+    )
+
+
+def finetune_event(
+    version: int,
+    step: FinetuneStep,
+    *,
+    model: str = "default",
+    job: str = "one",
+    details: Mapping[str, Any] | None = None,
+) -> FinetuneEvent:
+    """A step of a training; each job's have ids of their own."""
+    return FinetuneEvent(
+        event_id=f"{job}-{model}-{version}-{step}",
+        model=model,
+        version=version,
+        step=step,
+        statement="",
+        policy="all",
+        base="",
+        consumed={},
+        details=dict(details or {}),
     )

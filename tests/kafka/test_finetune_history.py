@@ -16,19 +16,7 @@ from streams.kafka.writer import produce
 from streams.messages.codec import decode_finetune
 from streams.messages.contracts import FinetuneEvent, FinetuneStep
 from streams.messages.stored import Outgoing
-
-
-def event(version: int, step: FinetuneStep, *, model: str = "default", job: str = "one") -> FinetuneEvent:
-    return FinetuneEvent(
-        event_id=f"{job}-{model}-{version}-{step}",
-        model=model,
-        version=version,
-        step=step,
-        statement="",
-        policy="all",
-        base="",
-        consumed={},
-    )
+from tests.factories import finetune_event as event
 
 
 def plan(version: int, *, job: str) -> set[str]:

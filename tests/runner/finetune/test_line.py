@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from runner.finetune.comparison import PairedTask
 from runner.finetune.line import RESERVED, SHOWN, comparable, line_of, prompts_of, with_new_seeds
 from streams.errors import BadInput
 from streams.messages.contracts import FinetuneEvent, FinetuneStep
+from tests.factories import finetune_event as event
 from trainers.datasets.prompts import prompt_digest
 
 TASKS = [PairedTask("pour the tea", 1), PairedTask("pour the tea", 2), PairedTask("open the drawer", 3)]
-
-
-def event(
-    version: int, step: FinetuneStep, job: str = "one", details: dict[str, Any] | None = None
-) -> FinetuneEvent:
-    return FinetuneEvent(
-        event_id=f"{job}-{version}-{step}",
-        model="m",
-        version=version,
-        step=step,
-        statement="",
-        policy="all",
-        base="",
-        consumed={},
-        details=details or {},
-    )
 
 
 def training(version: int, end: FinetuneStep) -> list[FinetuneEvent]:
@@ -46,7 +29,7 @@ def test_a_step_that_is_told_twice_counts_once() -> None:
 
 
 def test_a_comparison_that_was_given_up_counts() -> None:
-    given_up = [event(1, "planned", "other"), event(1, "trained", "other")]
+    given_up = [event(1, "planned", job="other"), event(1, "trained", job="other")]
     assert line_of([*given_up, *training(1, "promoted")]).without_promotion == 1
 
 
