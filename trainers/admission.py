@@ -68,8 +68,10 @@ class Admission:
         of_a_closed_run = task.is_closed if task is not None else past is not None and past.is_closed
         if of_a_closed_run and source in LIVE_SOURCES:
             return False
-        if pair.pair_id and not is_new and not self.known.note(name, pair.pair_id, self.remembered):
-            return False
+        if pair.pair_id and not is_new:
+            fact = pair.pair_id if judgement is None else judgement.fact(pair.pair_id)
+            if not self.known.note(name, fact, self.remembered):
+                return False
         slot = opened = -1
         if past is not None and not (source in TRUSTED_SOURCES and TRUSTED_SOURCES.isdisjoint(past.counts)):
             # What was learnt of the task makes a prediction dishonest: it is no evidence.

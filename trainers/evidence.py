@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.messages.contracts import TRUSTED_SOURCES, LabelSource, PreferencePair
+from trainers.annotators import Annotators
 from trainers.compiled import Array
 from trainers.gate import OPENS_AT, Gate
 from trainers.other_version import LARGEST_SUM, a_count, within
 from trainers.pair_weights import SOURCE_WEIGHTS
-from trainers.proxies import Judgement, ProxyAudit
+from trainers.proxies import Judgement, ProxyAudit, annotator_of
 from trainers.tally import Tally
 
 
@@ -25,6 +26,7 @@ class Evidence:
     labels: dict[str, int] = field(default_factory=dict)
     """Pairs learnt per label source."""
     audit: ProxyAudit = field(default_factory=ProxyAudit)
+    annotators: Annotators = field(default_factory=Annotators)
     gate: Gate = field(default_factory=Gate)
     tallies: dict[str, Tally] = field(default_factory=dict)
     passed_over: dict[str, int] = field(default_factory=dict)
@@ -60,9 +62,11 @@ class Evidence:
             self.passed_over[source] = self.passed_over.get(source, 0) + 1
 
     def hear(self, judgement: Judgement | None) -> None:
-        """What a pair tells of judges, if anything (``trainers.proxies.judgement_of``)."""
+        """What a pair tells of judges and people, if anything (``trainers.proxies.judgement_of``)."""
         if judgement is not None:
             self.audit.hear(judgement)
+            if judgement.judge is None:
+                self.annotators.hear(judgement.candidates, judgement.first, judgement.annotator)
 
     def learnt(self, pair: PreferencePair, weight: float) -> float:
         """Count a pair that is learnt and would count ``weight`` as a person's; see ``trust``."""
@@ -78,6 +82,8 @@ class Evidence:
         """What a pair counts, beside labels of people, that would count ``weight`` as a person's."""
         if pair.label_source == "proxy":
             return self.audit.weigh(pair, weight)
+        if pair.label_source == "human":
+            return weight * self.annotators.weight_of(annotator_of(pair))
         return weight * SOURCE_WEIGHTS[pair.label_source]
 
     def made_of(self) -> str:
@@ -96,6 +102,7 @@ class Evidence:
             "by_label_source": {source: tally.figures() for source, tally in self.tallies.items()},
             **({"no_evidence": dict(self.passed_over)} if self.passed_over else {}),
             **({"proxies": self.audit.figures()} if "proxy" in self.labels else {}),
+            **({"annotators": figures} if (figures := self.annotators.figures()) else {}),
             "gate": {
                 "evidence": self.gate.evidence,
                 "opens_at": OPENS_AT,
@@ -110,6 +117,7 @@ class Evidence:
         return {
             "labels": dict(self.labels),
             "audit": self.audit.state(),
+            "annotators": self.annotators.state(),
             "gate": self.gate.state(),
             "passed_over": dict(self.passed_over),
             "tallies": {source: tally.sums for source, tally in self.tallies.items()},
@@ -121,6 +129,7 @@ class Evidence:
         return cls(
             labels={source: a_count(n) for source, n in state["labels"].items()},
             audit=ProxyAudit.from_state(state["audit"]),
+            annotators=Annotators.from_state(state["annotators"]),
             gate=Gate.from_state(state["gate"]),
             passed_over={source: a_count(n) for source, n in state["passed_over"].items()},
             tallies={

@@ -9,16 +9,17 @@ make the model more wrong, and no weight below that of a person helps against te
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from streams.messages.contracts import PreferencePair
+from trainers.annotators import Annotators
 from trainers.other_version import LARGEST_SUM, within
 from trainers.pair_weights import SOURCE_WEIGHTS, task_of
-from trainers.seen import hashed
+from trainers.seen import hashed, remember
 
 AGREEING, DISAGREEING = 7.5, 2.5
 """Beta prior of a judge's agreement: three in four, which gives the weight .25, worth ten votes."""
@@ -33,8 +34,22 @@ JUDGES, JUDGES_OF_A_PAIR = 100, 8
 LONGEST_NAME = 64
 """Characters by which a judge is told from others."""
 
-Judgement = tuple[str, bool, str | None]
-"""Two candidates by hash, whether the one that sorts first is preferred, and the judge; None for a person."""
+
+class Judgement(NamedTuple):
+    """What a person or a judge says of two candidates."""
+
+    candidates: str
+    """Both, by hash."""
+    first: bool
+    """Whether the one that sorts first is preferred."""
+    judge: str | None
+    """None for a person."""
+    annotator: str = ""
+    """The person, where one is named."""
+
+    def fact(self, pair_id: str) -> str:
+        """What is the same when it comes again; what another says, or says otherwise, is another fact."""
+        return f"{pair_id}\0{self.judge if self.judge is not None else self.annotator}\0{self.first:d}"
 
 
 @dataclass(slots=True)
@@ -52,17 +67,17 @@ class ProxyAudit:
 
     def hear(self, judgement: Judgement) -> None:
         """Compare a person's label or a judge's with what the other has said of the same two candidates."""
-        key, first, judge = judgement
+        key, first, judge, _ = judgement
         if judge is None:
             for known, label in self._labels.pop(key, {}).items():
                 self._count(known, label == first)
-            _remember(self._votes, key, first)
+            remember(self._votes, key, first, REMEMBERED)
         elif key in self._votes:
             self._count(judge, self._votes[key] == first)
         else:
             labels = self._labels.get(key, {})
             if judge in labels or len(labels) < JUDGES_OF_A_PAIR:
-                _remember(self._labels, key, {**labels, judge: first})
+                remember(self._labels, key, {**labels, judge: first}, REMEMBERED)
             else:
                 self.not_compared += 1
 
@@ -138,17 +153,19 @@ def label_weights(pairs: Sequence[PreferencePair]) -> list[float]:
     """
     if {pair.label_source for pair in pairs} == {"critic"}:
         return [pair.weight for pair in pairs]
-    audit = ProxyAudit()
+    audit, annotators = ProxyAudit(), Annotators()
     for pair in pairs:
         if (judgement := judgement_of(pair)) is not None:
             audit.hear(judgement)
+            if judgement.judge is None:
+                annotators.hear(*judgement[:2], judgement.annotator)
+    worth: dict[str, Callable[[PreferencePair], float]] = {
+        "proxy": lambda pair: audit.weight_of(judge_of(pair)),
+        "human": lambda pair: annotators.weight_of(annotator_of(pair)),
+    }
     return [
         pair.weight
-        * (
-            audit.weight_of(judge_of(pair))
-            if pair.label_source == "proxy"
-            else SOURCE_WEIGHTS[pair.label_source]
-        )
+        * (worth[source](pair) if (source := pair.label_source) in worth else SOURCE_WEIGHTS[source])
         for pair in pairs
     ]
 
@@ -163,12 +180,17 @@ def judge_of(pair: PreferencePair) -> str:
     return str(pair.meta.get("judge", ""))[:LONGEST_NAME]
 
 
+def annotator_of(pair: PreferencePair) -> str:
+    """Which person gave the label (``meta["annotator"]``), in at most ``LONGEST_NAME`` characters."""
+    return str(pair.meta.get("annotator") or "")[:LONGEST_NAME]
+
+
 def judgement_of(pair: PreferencePair) -> Judgement | None:
     """What a pair tells of judges; None where neither a person nor a judge labelled it."""
     if pair.label_source == "human":
-        return (*_candidates(pair), None)
+        return Judgement(*_candidates(pair), None, annotator_of(pair))
     if pair.label_source == "proxy":
-        return (*_candidates(pair), judge_of(pair))
+        return Judgement(*_candidates(pair), judge_of(pair))
     return None
 
 
@@ -185,9 +207,3 @@ def _side(artifact: str, prompt: str, critics: Mapping[str, float | None]) -> st
     if artifact:
         return artifact
     return prompt + "\0" + orjson.dumps(dict(critics), option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _remember(known: dict[str, Any], key: str, value: Any) -> None:
-    known[key] = value
-    while len(known) > REMEMBERED:
-        del known[next(iter(known))]

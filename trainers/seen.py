@@ -139,6 +139,13 @@ class KnownPairs:
             self.forgotten += 1
 
 
+def remember(known: dict[str, Any], name: str, value: Any, remembered: int) -> None:
+    """Note a value, the newest of so many that are remembered."""
+    known[name] = value
+    while len(known) > remembered:
+        del known[next(iter(known))]
+
+
 def counts_array(counts: Iterable[Counts]) -> NDArray[np.int64]:
     """(n, 4): a row for each, a column for each of ``LABEL_SOURCES``."""
     rows = [[one.get(source, 0) for source in LABEL_SOURCES] for one in counts]

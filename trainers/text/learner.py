@@ -135,16 +135,17 @@ class TextLearner:
         return learner
 
     def _take(self, pair: PreferencePair) -> bool:
-        name = task_name(pair)
+        name, judgement = task_name(pair), judgement_of(pair)
+        fact = pair.pair_id if judgement is None else judgement.fact(pair.pair_id)
         closed = self._past.is_closed(name)
         # Labels that are made while a run goes on are over with the run. People and judges speak later, too.
         if pair.label_source in LIVE_SOURCES:
             if closed:
                 return False
-        elif pair.pair_id and not self._known.note(name, pair.pair_id):
+        elif pair.pair_id and not self._known.note(name, fact):
             return False
         if closed:
-            self._evidence.hear(judgement_of(pair))
+            self._evidence.hear(judgement)
             return self._learn_late(pair, 1)
         task = self._open.get(name)
         if task is None:
@@ -152,11 +153,11 @@ class TextLearner:
                 self._learn_waiting(self._open.pop(next(iter(self._open))))
             task = self._open[name] = OpenTexts()
         if pair.pair_id:
-            if pair.pair_id in task.pair_ids:
+            if fact in task.facts:
                 return False
-            task.pair_ids.add(pair.pair_id)
+            task.facts.add(fact)
         task.counts[pair.label_source] = task.counts.get(pair.label_source, 0) + 1
-        self._evidence.hear(judgement_of(pair))
+        self._evidence.hear(judgement)
         if task.begun:
             return self._learn_late(pair, task.counts[pair.label_source])
         changed = self._predict(pair, task)

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.messages.contracts import PreferencePair
-from trainers.proxies import judge_of
+from trainers.proxies import annotator_of, judge_of
 
 
 @dataclass(slots=True)
 class OpenTexts:
     """A task whose pairs were all predicted, and of which none, or (``begun``) all were learnt."""
 
-    pair_ids: set[str] = field(default_factory=set)
+    facts: set[str] = field(default_factory=set)
+    """Which pairs have come, and of those that several may judge, what each said."""
     counts: dict[str, int] = field(default_factory=dict)
     """Pairs that have come, per label source."""
     waiting: list[PreferencePair] = field(default_factory=list)
@@ -37,13 +38,14 @@ class OpenTexts:
                 "source": pair.label_source,
                 "weight": pair.weight,
                 "judge": judge_of(pair),
+                "annotator": annotator_of(pair),
                 "chosen": places.setdefault(pair.chosen_prompt, len(places)),
                 "rejected": places.setdefault(pair.rejected_prompt, len(places)),
             }
             for pair in self.waiting
         ]
         return {
-            "pair_ids": sorted(self.pair_ids),
+            "facts": sorted(self.facts),
             "counts": dict(self.counts),
             "texts": list(places),
             "waiting": waiting,
@@ -57,11 +59,15 @@ class OpenTexts:
         """The task that had this state."""
         texts = state["texts"]
         return cls(
-            pair_ids=set(state["pair_ids"]),
+            facts=set(state["facts"]),
             counts=dict(state["counts"]),
             waiting=[
                 _pair(
-                    one["source"], one["weight"], one["judge"], texts[one["chosen"]], texts[one["rejected"]]
+                    one["source"],
+                    one["weight"],
+                    {name: one[name] for name in ("judge", "annotator") if one[name]},
+                    texts[one["chosen"]],
+                    texts[one["rejected"]],
                 )
                 for one in state["waiting"]
             ],
@@ -78,10 +84,12 @@ def characters_of(pair: PreferencePair) -> int:
 
 def what_is_learnt_of(pair: PreferencePair) -> PreferencePair:
     """The pair with nothing but what a text reward model learns from."""
-    return _pair(pair.label_source, pair.weight, judge_of(pair), pair.chosen_prompt, pair.rejected_prompt)
+    meta = {"judge": judge_of(pair), "annotator": annotator_of(pair)}
+    given = {name: value for name, value in meta.items() if value}
+    return _pair(pair.label_source, pair.weight, given, pair.chosen_prompt, pair.rejected_prompt)
 
 
-def _pair(source: Any, weight: float, judge: str, chosen: str, rejected: str) -> PreferencePair:
+def _pair(source: Any, weight: float, meta: dict[str, Any], chosen: str, rejected: str) -> PreferencePair:
     return PreferencePair(
         task_id="",
         label_source=source,
@@ -90,5 +98,5 @@ def _pair(source: Any, weight: float, judge: str, chosen: str, rejected: str) ->
         rejected_prompt=rejected,
         chosen_critics={},
         rejected_critics={},
-        meta={"judge": judge} if judge else {},
+        meta=meta,
     )
