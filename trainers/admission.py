@@ -9,10 +9,10 @@ from typing import Any
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
 from trainers.batch import Batch
 from trainers.evidence import Evidence
+from trainers.judgements import Judgement, fact_of
 from trainers.open_tasks import OpenTask, OpenTasks
 from trainers.pair_weights import task_of, weight_of_each, weight_of_nth
 from trainers.pairing import LIVE_SOURCES
-from trainers.proxies import Judgement
 from trainers.rows import Read, RowMaker
 from trainers.seen import REMEMBERED, Counts, KnownPairs, PastTask, PastTasks
 from trainers.vocabulary import Vocabulary
@@ -68,10 +68,8 @@ class Admission:
         of_a_closed_run = task.is_closed if task is not None else past is not None and past.is_closed
         if of_a_closed_run and source in LIVE_SOURCES:
             return False
-        if pair.pair_id and not is_new:
-            fact = pair.pair_id if judgement is None else judgement.fact(pair.pair_id)
-            if not self.known.note(name, fact, self.remembered):
-                return False
+        if pair.pair_id and not is_new and not self._note(name, pair, judgement):
+            return False
         slot = opened = -1
         if past is not None and not (source in TRUSTED_SOURCES and TRUSTED_SOURCES.isdisjoint(past.counts)):
             # What was learnt of the task makes a prediction dishonest: it is no evidence.
@@ -93,7 +91,7 @@ class Admission:
         trusted_weight = evidence.learnt(pair, weight)
         plan = rows.plan(read, at)
         known = len(rows.vocabulary.columns)
-        batch.pairs.append((at, plan, known, source, weight, trusted_weight, slot, opened, alone))
+        batch.pairs.append((at, plan, known, source, weight, trusted_weight, slot, opened, alone, pair.tie))
         return True
 
     def take_again(self, pair: PreferencePair, batch: Batch, read: Read, at: int) -> None:
@@ -101,7 +99,7 @@ class Admission:
         weight = pair.weight * self._share(pair, 1)
         plan, trusted_weight = self.rows.plan(read, at), self.evidence.trust(pair, weight)
         known, source = len(self.rows.vocabulary.columns), pair.label_source
-        batch.pairs.append((at, plan, known, source, weight, trusted_weight, -1, -1, False))
+        batch.pairs.append((at, plan, known, source, weight, trusted_weight, -1, -1, False, pair.tie))
 
     def close(self, name: str, batch: Batch) -> bool:
         """A task is over; False where that was known."""
@@ -206,6 +204,9 @@ class Admission:
             return {}
         batch.settled.append((len(batch.pairs), task.slot, self.evidence.pairs))
         return task.counts
+
+    def _note(self, name: str, pair: PreferencePair, judgement: Judgement | None) -> bool:
+        return self.known.note(name, fact_of(pair, judgement), self.remembered)
 
     def _share(self, pair: PreferencePair, nth: int) -> float:
         """``nth`` is how many pairs of its task and label source there are now."""

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainers.judgements import Judgement
 from trainers.other_version import a_count
 from trainers.seen import remember
 
@@ -53,9 +54,10 @@ class Annotators:
         self._agreement = USUAL * OF_ALL + sum(self.agreed.values())
         self._comparisons = OF_ALL + sum(self.compared.values())
 
-    def hear(self, candidates: str, first: bool, annotator: str) -> None:
-        """A vote on two candidates; ``first`` says whether the one that sorts first is preferred."""
-        if not annotator:
+    def hear(self, judgement: Judgement) -> None:
+        """Compare what a person says with what others said of the same candidates; ties are passed over."""
+        candidates, first, judge, annotator = judgement
+        if judge is not None or first is None or not annotator:
             return
         votes = self._votes.get(candidates, {})
         known = annotator in votes or annotator in self.compared

@@ -10,14 +10,14 @@ from streams.messages.contracts import TRUSTED_SOURCES, LabelSource
 from trainers.models import Rows
 from trainers.rows import Plan, Read, RowMaker
 
-Admitted = tuple[int, Plan, int, LabelSource, float, float, int, int, bool]
+Admitted = tuple[int, Plan, int, LabelSource, float, float, int, int, bool, bool]
 """A pair of a batch, a plain tuple since there are many:
 
 - its number among those that were read, its plan, and how many features the models know with it;
 - its label source, what it counts as a person's label, and what it counts beside those of people;
 - the slot of its task (−1 where a prediction would not be honest), and the slot again where it opens the task
   (else −1);
-- whether the model that is served before the pair is *smoothing*.
+- whether the model that is served before the pair is *smoothing*, and whether the pair is a tie.
 """
 
 
@@ -38,7 +38,9 @@ class Batch:
 
     def rows(self, read: Read, maker: RowMaker) -> Rows:
         """The pairs, of which there is one at least, as arrays."""
-        at, plans, known, sources, weights, trusted, slots, opened, smoothing = zip(*self.pairs, strict=True)
+        at, plans, known, sources, weights, trusted, slots, opened, smoothing, ties = zip(
+            *self.pairs, strict=True
+        )
         X, means = maker.rows(read, at, plans)
         return Rows(
             X=X,
@@ -46,6 +48,7 @@ class Batch:
             known=np.array([self.known, *known], dtype=np.int64),
             weights=np.array(weights, dtype=np.float64),
             trusted_weights=np.array(trusted, dtype=np.float64),
+            ties=np.array(ties, dtype=np.bool_),
             trusted=np.array([source in TRUSTED_SOURCES for source in sources], dtype=np.bool_),
             slots=np.array(slots, dtype=np.int64),
             opened=np.array(opened, dtype=np.int64),

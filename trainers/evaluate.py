@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from trainers.tally import Tally, figures_of, log_loss
 from trainers.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from trainers.compiled import Array
+    from trainers.compiled import Array, Flags
 
 Ints = NDArray[np.int64]
 
@@ -52,11 +53,26 @@ class PairTable:
     """(n,): label sources."""
     weights: Array
     """(n,): what each pair counts by itself: the weight that it carries, times what its label is worth."""
+    ties: Flags
+    """(n,): whether neither side is better."""
 
     @property
     def critics(self) -> Array:
         """(n, c): the columns that are critics."""
         return self.X[:, [is_critic(name) for name in self.features]]
+
+    @property
+    def decided(self) -> PairTable:
+        """Without the ties."""
+        kept = ~self.ties
+        return replace(
+            self,
+            X=self.X[kept],
+            tasks=np.unique(self.tasks[kept], return_inverse=True)[1],
+            sources=tuple(np.array(self.sources, dtype=object)[kept]),
+            weights=self.weights[kept],
+            ties=self.ties[kept],
+        )
 
     @property
     def n_tasks(self) -> int:
@@ -74,17 +90,20 @@ class PairTable:
             task_numbers(pairs),
             tuple(pair.label_source for pair in pairs),
             np.array(label_weights(pairs)),
+            ties_of(pairs),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Predictions of a holdout: P(chosen ≻ rejected), a row for each order of learning."""
+    """Predictions of a holdout: P(chosen ≻ rejected) where it is no tie, a row for each order of learning."""
 
     predictions: Array
     """(orders, n)"""
     after_100: Array | None
     """The same after the first hundred pairs; None where nothing is learnt pair by pair."""
+    nu: Array | None = None
+    """(orders,): Davidson's ν (``trainers.ties``); None where ties are not predicted."""
 
 
 def tables(train: Sequence[PreferencePair], holdout: Sequence[PreferencePair]) -> tuple[PairTable, PairTable]:
@@ -105,6 +124,14 @@ def task_numbers(pairs: Sequence[PreferencePair]) -> Ints:
     return np.array([numbers.setdefault(task_of(pair), len(numbers)) for pair in pairs], dtype=np.int64)
 
 
+def ties_of(pairs: Sequence[PreferencePair]) -> Flags:
+    """(n,): whether each is a tie. Raises BadInput where all are."""
+    ties = np.array([pair.tie for pair in pairs], dtype=np.bool_)
+    if ties.all():
+        raise BadInput(f"all {len(ties)} pairs are ties; expected some in which one side is better")
+    return ties
+
+
 def measure(
     name: str, train: PairTable, holdout: PairTable, *, orders: int, seed: int = 0
 ) -> Iterator[Measured]:
@@ -114,21 +141,27 @@ def measure(
     their order. What does not depend on the order is done once. Raises BadInput for an unknown name.
     """
     if name in LEARNERS:
-        predictions, first = [], []
+        predictions, first, nu = [], [], []
         for number in range(orders):
             rng = np.random.default_rng([seed, number])
             order = _task_order(train.tasks, rng)
-            predictions.append(_learn_and_predict(name, train, order, holdout))
+            p, tie_nu = _learn_and_predict(name, train, order, holdout)
+            predictions.append(p)
+            nu.append(tie_nu)
             # One task has more than a hundred pairs in some files; live, they come from many runs at a time.
             some = rng.permutation(len(train.X))[:_FIRST_PAIRS]
-            first.append(_learn_and_predict(name, train, some, holdout))
-            yield Measured(np.array(predictions), np.array(first))
+            first.append(_learn_and_predict(name, train, some, holdout)[0])
+            yield Measured(np.array(predictions), np.array(first), np.array(nu))
     elif name == BATCH:
-        yield Measured(_sigmoid(_filled(holdout.X) @ batch_optimum(train, seed))[None, :], None)
+        coefficients = batch_optimum(train.decided, seed)
+        logits, known = _filled(holdout.X) @ coefficients, _filled(train.X) @ coefficients
+        yield Measured(_sigmoid(logits)[None, :], None, _fitted_nu(known, train.ties))
     elif name in (MEAN, SINGLE):
-        reduce = _mean_difference if name == MEAN else _best_single(train)
-        weight = _fitted_weight(reduce(train.critics), train.weights)
-        yield Measured(_sigmoid(weight * reduce(holdout.critics))[None, :], None)
+        decided = train.decided
+        reduce = _mean_difference if name == MEAN else _best_single(decided)
+        weight = _fitted_weight(reduce(decided.critics), decided.weights)
+        nu_of_it = _fitted_nu(weight * reduce(train.critics), train.ties)
+        yield Measured(_sigmoid(weight * reduce(holdout.critics))[None, :], None, nu_of_it)
     else:
         raise BadInput(f"no learner is called {name!r}; expected one of {', '.join(COMPARED)}")
 
@@ -136,7 +169,7 @@ def measure(
 def measure_snapshot(snapshot: RewardSnapshot, holdout: Sequence[PreferencePair]) -> Measured:
     """What a finished model predicts; scores are taken as they are."""
     p = [prob_prefer(snapshot, of_pair(pair)) for pair in holdout]
-    return Measured(np.array([p]), None)
+    return Measured(np.array([p]), None, np.array([snapshot.tie_nu]))
 
 
 def batch_optimum(train: PairTable, seed: int = 0) -> Array:
@@ -158,11 +191,16 @@ def batch_optimum(train: PairTable, seed: int = 0) -> Array:
     return np.asarray(_fit(Z, w, best) / scale)
 
 
-def figures(measured: Measured, tasks: Ints, *, seed: int = 0) -> dict[str, Any]:
+def figures(measured: Measured, tasks: Ints, ties: Flags | None = None, *, seed: int = 0) -> dict[str, Any]:
     """Accuracy, log loss (nats) and ECE, means over the orders, with 95% intervals of a task bootstrap.
 
-    One task has no intervals: they are null.
+    All of that is of pairs that are no ``ties`` (n,), of which there must be one. One task has no intervals:
+    they are null. Where there are ties, ``log_loss_with_ties`` is of three answers: first, second, neither.
     """
+    with_ties = {}
+    if ties is not None and ties.any():
+        with_ties = {"log_loss_with_ties": _log_loss_with_ties(measured, ties)}
+        measured, tasks = _of_decided(measured, ~ties), np.unique(tasks[~ties], return_inverse=True)[1]
     tallies = [
         [_tally(p, tasks == task) for task in range(int(tasks.max()) + 1)] for p in measured.predictions
     ]
@@ -181,20 +219,27 @@ def figures(measured: Measured, tasks: Ints, *, seed: int = 0) -> dict[str, Any]
         "log_loss_after_100": None
         if measured.after_100 is None
         else float(np.mean([log_loss(float(p)) for p in measured.after_100.ravel()])),
+        **with_ties,
     }
 
 
-def reliability(measured: Measured) -> list[tuple[float, float, int]]:
-    """(mean confidence, share that was right, pairs) of each bin of confidence that has any pairs."""
+def reliability(measured: Measured, ties: Flags | None = None) -> list[tuple[float, float, int]]:
+    """(mean confidence, share that was right, pairs) of each bin of confidence that has any pairs.
+
+    Of those that are no ``ties`` (n,).
+    """
+    if ties is not None:
+        measured = _of_decided(measured, ~ties)
     total = Tally.of(_tally(p, np.ones(len(p), dtype=bool)) for p in measured.predictions)
     orders = len(measured.predictions)
     return [(c / n, right / n, round(n / orders)) for n, c, right in total.bins if n]
 
 
-def _learn_and_predict(name: str, train: PairTable, order: Ints, holdout: PairTable) -> Array:
+def _learn_and_predict(name: str, train: PairTable, order: Ints, holdout: PairTable) -> tuple[Array, float]:
+    """Predictions of the holdout (n,), and Davidson's ν."""
     estimator = Recipe(learner=name).new().with_features(train.features)  # type: ignore[arg-type]
-    estimator.learn_many_differences(train.X[order], _pair_weights(train, order))
-    return estimator.predict_many_differences(train.features, holdout.X)
+    estimator.learn_many_differences(train.X[order], _pair_weights(train, order), train.ties[order])
+    return estimator.predict_many_differences(train.features, holdout.X), estimator.tie_nu
 
 
 def _pair_weights(train: PairTable, order: Ints) -> Array:
@@ -241,6 +286,42 @@ def _fit(Z: Array, w: Array, penalty: float) -> Array:
     model = LogisticRegression(C=penalty, fit_intercept=False, max_iter=1000)
     labels = np.repeat([1, 0], len(Z))
     return np.asarray(model.fit(np.vstack([Z, -Z]), labels, np.concatenate([w, w])).coef_[0])
+
+
+def _of_decided(measured: Measured, decided: Flags) -> Measured:
+    after = measured.after_100
+    return replace(
+        measured,
+        predictions=measured.predictions[:, decided],
+        after_100=None if after is None else after[:, decided],
+    )
+
+
+def _fitted_nu(logits: Array, ties: Flags) -> Array:
+    """Davidson's ν (1,) that is likeliest where the logits are given; 0 without ties."""
+    if not ties.any():
+        return np.zeros(1)
+    from scipy.optimize import minimize_scalar
+
+    p = _sigmoid(logits)
+    found = minimize_scalar(
+        lambda log_nu: _losses_with_ties(p, math.exp(log_nu), ties).mean(), bounds=(-7, 7), method="bounded"
+    )
+    return np.array([math.exp(found.x)])
+
+
+def _log_loss_with_ties(measured: Measured, ties: Flags) -> float | None:
+    if measured.nu is None:
+        return None
+    of_orders = zip(measured.predictions, measured.nu.tolist(), strict=True)
+    return float(np.mean([_losses_with_ties(p, nu, ties) for p, nu in of_orders]))
+
+
+def _losses_with_ties(p: Array, nu: float, ties: Flags) -> Array:
+    """(n,): −ln of what happened, where p (n,) is P(chosen ≻ rejected) if it is no tie."""
+    at_even = nu * np.sqrt(p * (1.0 - p))
+    happened = np.where(ties, at_even, p) / (1.0 + at_even)
+    return np.asarray(-np.log(np.maximum(happened, 1e-12)))
 
 
 def _filled(X: Array) -> Array:

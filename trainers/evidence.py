@@ -13,9 +13,10 @@ from streams.messages.contracts import TRUSTED_SOURCES, LabelSource, PreferenceP
 from trainers.annotators import Annotators
 from trainers.compiled import Array
 from trainers.gate import OPENS_AT, Gate
+from trainers.judgements import Judgement, annotator_of
 from trainers.other_version import LARGEST_SUM, a_count, within
 from trainers.pair_weights import SOURCE_WEIGHTS
-from trainers.proxies import Judgement, ProxyAudit, annotator_of
+from trainers.proxies import ProxyAudit
 from trainers.tally import Tally
 
 
@@ -29,6 +30,8 @@ class Evidence:
     annotators: Annotators = field(default_factory=Annotators)
     gate: Gate = field(default_factory=Gate)
     tallies: dict[str, Tally] = field(default_factory=dict)
+    ties: int = 0
+    """Of the pairs learnt."""
     passed_over: dict[str, int] = field(default_factory=dict)
     """Trusted labels that were learnt and are no evidence, per source: their task was known by others."""
     critics_alone: bool = field(init=False)
@@ -65,13 +68,13 @@ class Evidence:
         """What a pair tells of judges and people, if anything (``trainers.proxies.judgement_of``)."""
         if judgement is not None:
             self.audit.hear(judgement)
-            if judgement.judge is None:
-                self.annotators.hear(judgement.candidates, judgement.first, judgement.annotator)
+            self.annotators.hear(judgement)
 
     def learnt(self, pair: PreferencePair, weight: float) -> float:
         """Count a pair that is learnt and would count ``weight`` as a person's; see ``trust``."""
         source = pair.label_source
         self.labels[source] = self.labels.get(source, 0) + 1
+        self.ties += pair.tie
         self.critics_alone = self.critics_alone and source == "critic"
         # What people and validators weigh together is the limit of what all judges may.
         if source in TRUSTED_SOURCES:
@@ -100,6 +103,7 @@ class Evidence:
         return {
             "trusted": trusted.figures() if trusted.n else None,
             "by_label_source": {source: tally.figures() for source, tally in self.tallies.items()},
+            **({"ties": self.ties} if self.ties else {}),
             **({"no_evidence": dict(self.passed_over)} if self.passed_over else {}),
             **({"proxies": self.audit.figures()} if "proxy" in self.labels else {}),
             **({"annotators": figures} if (figures := self.annotators.figures()) else {}),
@@ -119,6 +123,7 @@ class Evidence:
             "audit": self.audit.state(),
             "annotators": self.annotators.state(),
             "gate": self.gate.state(),
+            "ties": self.ties,
             "passed_over": dict(self.passed_over),
             "tallies": {source: tally.sums for source, tally in self.tallies.items()},
         }
@@ -131,6 +136,7 @@ class Evidence:
             audit=ProxyAudit.from_state(state["audit"]),
             annotators=Annotators.from_state(state["annotators"]),
             gate=Gate.from_state(state["gate"]),
+            ties=a_count(state["ties"]),
             passed_over={source: a_count(n) for source, n in state["passed_over"].items()},
             tallies={
                 source: Tally(within(sums, (-1,), 0.0, LARGEST_SUM, "sums of figures").tolist())

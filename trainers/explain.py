@@ -10,6 +10,7 @@ from typing import Any
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.feature_names import is_indicator
 from trainers.features import UNIT
+from trainers.ties import tie_probability
 
 _Z95 = 1.959963984540054
 """The standard normal is within ± this with probability 95%."""
@@ -49,6 +50,8 @@ class Explanation:
     """The snapshot's metrics of its gate; empty where it has none."""
     trusted: Mapping[str, Any] | None
     """Test-then-train figures on the labels of people and validators; None where there are none."""
+    ties_of_equals: float
+    """P that people find neither better of two candidates of the same reward; 0 where no tie was learnt."""
     references: Mapping[str, str]
     """The value of each shared context for which the critics' own effects are; others add to them."""
     step: float
@@ -74,6 +77,7 @@ def explain(snapshot: RewardSnapshot, step: float = UNIT) -> Explanation:
         labels=dict(snapshot.labels),
         evidence=dict(snapshot.metrics.get("gate") or {}),
         trusted=snapshot.metrics.get("trusted"),
+        ties_of_equals=tie_probability(0.0, snapshot.tie_nu),
         references=dict(snapshot.references),
         step=step,
         effects=tuple(

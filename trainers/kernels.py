@@ -6,7 +6,8 @@ on other CPUs, while a replayed model has to have the same bits.
 
 What both learners take: ``X`` (n, d) holds a difference chosen − rejected in each row, NaN (or an infinity)
 where a feature is missing, and ``w`` (n,) what each row counts. ``known`` (n + 1,) says how many of the
-columns the model knows before each row, and after the last: what comes later is untouched until then. Where
+columns the model knows before each row, and after the last: what comes later is untouched until then.
+``ties`` (n,) says which rows are ties, and ``nu`` (4,) is what is learnt of them (``trainers.ties``). Where
 ``slots`` (n,) is not −1, the coefficients as they are before the row are copied to that row of ``frozen``.
 A row without any feature teaches nothing. Differences are brought ``within_reach`` in X itself, so that
 whoever predicts its rows sees the same.
@@ -23,6 +24,7 @@ from trainers.compiled import compiled
 from trainers.features import within_reach
 from trainers.gate import gain_of_pair
 from trainers.tally import log_loss
+from trainers.ties import NU, learn_nu, step_with_ties, tie_probability
 
 BLOCK = 8.0
 """Weight of pairs whose mean loss is one observation of the drift detector. Pairs of one task are alike, and
@@ -41,6 +43,9 @@ _shrinkage = compiled(shrinkage)
 _log_loss = compiled(log_loss)
 _gain_of_pair = compiled(gain_of_pair)
 _within_reach = compiled(within_reach)
+_tie_probability = compiled(tie_probability)
+_step_with_ties = compiled(step_with_ties)
+_learn_nu = compiled(learn_nu)
 
 
 @compiled
@@ -98,14 +103,14 @@ def cut(x, scale, reach, present):  # type: ignore[no-untyped-def]
 
 @compiled
 def laplace_rows(  # type: ignore[no-untyped-def]
-    X, w, known, slots, start, mean, cov, scale, reach, warm_up, beyond, far, prior_mean, prior_variance,
-    forgetting, block, frozen, p,
+    X, w, ties, known, slots, start, mean, cov, scale, reach, warm_up, beyond, far, prior_mean,
+    prior_variance, forgetting, block, nu, frozen, p,
 ):  # fmt: skip
     """Learn rows from ``start`` on by the step of ``trainers.laplace``.
 
     Writes to ``p`` (n,) what was predicted of each row before it was learnt. ``block`` is (weight, summed
-    loss) of the unfinished block. Ends where a block does, or behind the last row; returns where it has come
-    to, and the mean loss of the block that was finished, or NaN.
+    loss) of the unfinished block, in which ties do not count. Ends where a block does, or behind the last
+    row; returns where it has come to, and the mean loss of the block that was finished, or NaN.
     """
     z = np.empty(len(mean))
     g = np.empty(len(mean))
@@ -135,9 +140,14 @@ def laplace_rows(  # type: ignore[no-untyped-def]
         q = _sigmoid(kappa * mu)
         p[i] = q
 
-        information = w[i] * kappa * q * (1.0 - q)
+        _learn_nu(nu, _tie_probability(kappa * mu, nu[NU]), ties[i], w[i])
+        if nu[NU] > 0.0:
+            gradient, information = _step_with_ties(kappa * mu, nu[NU], ties[i])
+            information *= w[i] * kappa
+        else:
+            gradient, information = 1.0 - q, w[i] * kappa * q * (1.0 - q)
         shrink = information / (1.0 + information * v)
-        step = w[i] * (1.0 - q) / (1.0 + information * v)
+        step = w[i] * gradient / (1.0 + information * v)
         keep = (1.0 - forgetting) ** w[i]
         keep2 = keep * keep
         root = math.sqrt(shrink)  # so that the product below is the same for (j, k) and (k, j)
@@ -149,6 +159,8 @@ def laplace_rows(  # type: ignore[no-untyped-def]
                 cov[j, k] = keep2 * (cov[j, k] - g[j] * g[k])
             cov[j, j] += (1.0 - keep2) * prior_variance
 
+        if ties[i]:
+            continue
         block[0] += w[i]
         block[1] += w[i] * (min(-math.log(q), CLIP) if q > 0.0 else CLIP)
         if block[0] >= BLOCK:
@@ -187,7 +199,7 @@ def newton_step(g, w, lr, weights, inverse):  # type: ignore[no-untyped-def]
 
 @compiled
 def newton_rows(  # type: ignore[no-untyped-def]
-    X, w, known, slots, lr, weights, inverse, scale, reach, warm_up, beyond, far, frozen, p
+    X, w, ties, known, slots, lr, weights, inverse, scale, reach, warm_up, beyond, far, nu, frozen, p
 ):
     """Learn the rows as River's logistic regression does, in its order: sums go from the first feature on.
 
@@ -216,7 +228,10 @@ def newton_rows(  # type: ignore[no-untyped-def]
             p[i] = 1.0 / (1.0 + math.exp(-logit))
         if w[i] == 0.0:
             continue
-        if logit > 18.0:  # as River's Log.gradient
+        _learn_nu(nu, _tie_probability(logit, nu[NU]), ties[i], w[i])
+        if nu[NU] > 0.0:
+            gradient = -_step_with_ties(logit, nu[NU], ties[i]).gradient
+        elif logit > 18.0:  # as River's Log.gradient
             gradient = -math.exp(-logit)
         elif logit < -18.0:
             gradient = -1.0

@@ -19,7 +19,7 @@ from river._river_rust.drift import AdaptiveWindowing
 
 from streams.messages.limits import MAX_WEIGHT
 from trainers.bradley_terry import prob_of_gaussian
-from trainers.compiled import Array, Ints
+from trainers.compiled import Array, Flags, Ints
 from trainers.kernels import BLOCK, CLIP, laplace_rows
 from trainers.linear import LARGEST_WEIGHT, LinearEstimator, grown
 from trainers.other_version import within
@@ -75,11 +75,14 @@ class Laplace(LinearEstimator):
         self._observed: list[float] = []
         self._detector = self._new_detector()
 
-    def learn_one(self, x: Mapping[str, float], y: bool, w: float = 1.0) -> None:
-        """Learn one difference; ``y`` says whether the first side was preferred, ``w`` what it counts."""
+    def learn_one(self, x: Mapping[str, float], y: bool | None, w: float = 1.0) -> None:
+        """Learn one difference; ``y`` says whether the first side was preferred, ``w`` what it counts.
+
+        None is a tie.
+        """
         self._add_features(x)
-        sign = 1.0 if y else -1.0
-        self.learn_many_differences(sign * self._row(x)[None, :], np.array([float(w)]))
+        sign = 1.0 if y or y is None else -1.0
+        self.learn_many_differences(sign * self._row(x)[None, :], np.array([float(w)]), np.array([y is None]))
 
     def predict_proba_one(self, x: Mapping[str, float]) -> dict[bool, float]:
         """P(first preferred to second), with the uncertainty of the weights taken in."""
@@ -94,15 +97,15 @@ class Laplace(LinearEstimator):
         return mu, float(z @ self._cov @ z) + self.prior_variance * float(z_new @ z_new)
 
     def learn_rows(
-        self, X: Array, w: Array, known: Ints, slots: Ints, frozen: Array
+        self, X: Array, w: Array, ties: Flags, known: Ints, slots: Ints, frozen: Array
     ) -> tuple[Array, list[int]]:
         p = np.empty(len(X))
         start, alarms = 0, []
         while start < len(X):
             start, mean_loss = laplace_rows(
-                X, w, known, slots, start, self._mean, self._cov, self._scale, self._reach, self._warm_up,
-                self._beyond, self._far, self._prior, self.prior_variance, self.forgetting, self._block,
-                frozen, p,
+                X, w, ties, known, slots, start, self._mean, self._cov, self._scale, self._reach,
+                self._warm_up, self._beyond, self._far, self._prior, self.prior_variance, self.forgetting,
+                self._block, self._nu, frozen, p,
             )  # fmt: skip
             if not math.isnan(mean_loss) and self._observe(mean_loss):
                 alarms.append(start - 1)

@@ -24,9 +24,9 @@ from streams.messages.feature_names import shown
 from trainers.admission import OPEN_TASKS, Admission
 from trainers.batch import Batch
 from trainers.estimators import PairEstimator, Recipe
+from trainers.judgements import judgement_of
 from trainers.models import Models, coefficients
 from trainers.other_version import a_count
-from trainers.proxies import judgement_of
 from trainers.rows import Read
 from trainers.seen import REMEMBERED
 
@@ -140,6 +140,7 @@ class PreferenceLearner:
                 base=base,
                 recipe={"learner": self.recipe.learner, "parameters": dict(self.recipe.parameters or {})},
                 references=dict(self._admission.rows.vocabulary.references),
+                tie_nu=served.tie_nu,
             )
         )
 
@@ -201,7 +202,7 @@ class PreferenceLearner:
             tasks.widen(rows.X.shape[1])
             alarms = self._models.learn(rows, tasks.served, tasks.reference)
             p, p_reference = tasks.predict(rows)
-            evidence.predicted_many(batch.sources, rows.slots >= 0, p, p_reference)
+            evidence.predicted_many(batch.sources, (rows.slots >= 0) & ~rows.ties, p, p_reference)
         for pairs_before, slot, pairs_learnt in batch.settled:
             while alarms and alarms[0] < pairs_before:
                 evidence.gate.close()

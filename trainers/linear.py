@@ -11,11 +11,12 @@ import numpy as np
 from river import base
 
 from streams.messages.feature_names import is_critic
-from streams.messages.limits import MAX_COUNT
+from streams.messages.limits import MAX_COUNT, MAX_TIE_NU
 from trainers.bradley_terry import shrinkage
-from trainers.compiled import Array, Ints
+from trainers.compiled import Array, Flags, Ints
 from trainers.features import FAR, WARM_UP, reach_of, unit_of, within_reach
-from trainers.other_version import within
+from trainers.other_version import LARGEST_SUM, within
+from trainers.ties import NU
 
 _NO_SLOTS: Array = np.empty((0, 0))
 LARGEST_WEIGHT = 1e9
@@ -53,6 +54,8 @@ class LinearEstimator(base.Classifier):
         """(d,): differences among these that were beyond reach."""
         self._far: Array = np.empty(0)
         """(d,): differences that were too far off to be learnt."""
+        self._nu: Array = np.zeros(4)
+        """What is learnt of ties; see ``trainers.ties``."""
 
     @property
     def _multiclass(self) -> bool:
@@ -63,18 +66,20 @@ class LinearEstimator(base.Classifier):
         self._add_features(names)
         return self
 
-    def learn_many_differences(self, X: Array, w: Array) -> Array:
+    def learn_many_differences(self, X: Array, w: Array, ties: Flags | None = None) -> Array:
         """Learn the rows of X (n, d) in their order; returns P (n,) of each before it was learnt.
 
         Rows are differences chosen − rejected, NaN where a critic is missing; columns are ``features``.
-        The same bits as ``learn_one`` row by row. Raises ValueError for another number of columns.
+        ``ties`` (n,) says which are ties; none where it is None. The same bits as ``learn_one`` row by row.
+        Raises ValueError for another number of columns.
         """
         n, d = X.shape
         if d != len(self._columns):
             raise ValueError(f"X has {d} columns; expected {len(self._columns)}, one for each feature")
         known, slots = np.full(n + 1, d, dtype=np.int64), np.full(n, -1, dtype=np.int64)
         X, w = np.array(X, dtype=np.float64, order="C"), np.ascontiguousarray(w, dtype=np.float64)
-        p, _ = self.learn_rows(X, w, known, slots, _NO_SLOTS)
+        ties = np.zeros(n, dtype=np.bool_) if ties is None else np.ascontiguousarray(ties, dtype=np.bool_)
+        p, _ = self.learn_rows(X, w, ties, known, slots, _NO_SLOTS)
         return p
 
     def predict_many_differences(self, features: Sequence[str], X: Array) -> Array:
@@ -93,7 +98,7 @@ class LinearEstimator(base.Classifier):
 
     @abstractmethod
     def learn_rows(
-        self, X: Array, w: Array, known: Ints, slots: Ints, frozen: Array
+        self, X: Array, w: Array, ties: Flags, known: Ints, slots: Ints, frozen: Array
     ) -> tuple[Array, list[int]]:
         """Learn rows as ``trainers.kernels`` describes them; all features of X must be known.
 
@@ -108,6 +113,11 @@ class LinearEstimator(base.Classifier):
     @property
     def scales(self) -> dict[str, float]:
         return dict(zip(self._columns, self._scale.tolist(), strict=True))
+
+    @property
+    def tie_nu(self) -> float:
+        """Davidson's ν; 0 where no tie was learnt."""
+        return float(self._nu[NU])
 
     @property
     def far_off(self) -> dict[str, int]:
@@ -152,6 +162,7 @@ class LinearEstimator(base.Classifier):
             "warm_up": self._warm_up.copy(),
             "beyond": self._beyond.copy(),
             "far": self._far.copy(),
+            "nu": self._nu.copy(),
         }
 
     def _restore_units(self, state: Mapping[str, Any]) -> None:
@@ -160,6 +171,8 @@ class LinearEstimator(base.Classifier):
         self._warm_up = within(state["warm_up"], (d,), 0.0, WARM_UP, "pairs left of the warm-up")
         self._beyond = within(state["beyond"], (d,), 0.0, WARM_UP, "differences beyond reach")
         self._far = within(state["far"], (d,), 0.0, MAX_COUNT, "differences that were far off")
+        self._nu = within(state["nu"], (4,), 0.0, LARGEST_SUM, "what is learnt of ties")
+        within(self._nu[NU : NU + 1], (1,), 0.0, MAX_TIE_NU, "frequencies of ties")
 
 
 def _within_reach(X: Array, limits: Array) -> Array:

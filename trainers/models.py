@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trainers.compiled import Array, Ints
+from trainers.compiled import Array, Flags, Ints
 from trainers.estimators import PairEstimator, Recipe, estimator_from_state
 
 _MEAN = ("critics_mean",)
@@ -36,13 +35,15 @@ class Rows:
     """(n,): what each pair counts as a person's."""
     trusted_weights: Array
     """(n,): what it counts beside labels of people."""
-    trusted: NDArray[np.bool_]
+    ties: Flags
+    """(n,): whether neither side is better."""
+    trusted: Flags
     """(n,): whether a person or a validator labelled it."""
     slots: Ints
     """(n,): slot of the pair's task; −1 where a prediction would not be honest."""
     opened: Ints
     """(n,): the slot again where the pair opens its task; else −1."""
-    smoothing_serves: NDArray[np.bool_]
+    smoothing_serves: Flags
     """(n,): whether the model that is served before the pair is *smoothing*."""
 
 
@@ -72,16 +73,21 @@ class Models:
         """
         of_smoothing = np.where(rows.smoothing_serves, rows.opened, -1)
         of_trusted = np.where(rows.smoothing_serves, -1, rows.opened)
-        self.smoothing.learn_rows(rows.X.copy(), rows.weights, rows.known, of_smoothing, served)
-        _, alarms = self.trusted.learn_rows(rows.X, rows.trusted_weights, rows.known, of_trusted, served)
-        # The reference begins with the first label of a person or a validator, and says ½ until then.
+        self.smoothing.learn_rows(rows.X.copy(), rows.weights, rows.ties, rows.known, of_smoothing, served)
+        _, alarms = self.trusted.learn_rows(
+            rows.X, rows.trusted_weights, rows.ties, rows.known, of_trusted, served
+        )
+        # The reference begins with the first label of a person or a validator, and says ½ until then. It
+        # learns no ties: what the gate compares are predictions of what is none.
+        decided = rows.trusted & ~rows.ties
         begun = np.full(len(rows.X) + 1, len(self.reference.features))
-        begun[1:] |= np.logical_or.accumulate(rows.trusted)
+        begun[1:] |= np.logical_or.accumulate(decided)
         if begun[-1]:
             self.reference.with_features(_MEAN)
-        means = np.where(rows.trusted[:, None], rows.means, np.nan)
-        self.reference.learn_rows(means, rows.weights, begun, rows.opened, reference)
-        rows.means[rows.trusted] = means[rows.trusted]
+        means = np.where(decided[:, None], rows.means, np.nan)
+        none = np.zeros(len(means), dtype=np.bool_)
+        self.reference.learn_rows(means, rows.weights, none, begun, rows.opened, reference)
+        rows.means[decided] = means[decided]
         return alarms
 
     def state(self) -> dict[str, Any]:

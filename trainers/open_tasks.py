@@ -83,12 +83,12 @@ class OpenTasks:
     def predict(self, rows: Rows) -> tuple[Array, Array]:
         """P (n,) of the rows by what is in their slots: of the served model, and of the reference.
 
-        NaN for slot −1. What is said of trusted ones is added to the gain of their tasks.
+        NaN for slot −1. What is said of trusted ones that are no ties is added to the gain of their tasks.
         """
         p, p_reference = np.empty(len(rows.X)), np.empty(len(rows.X))
         predict_rows(rows.X, rows.slots, self.served, p)
         predict_rows(rows.means, rows.slots, self.reference, p_reference)
-        counted = rows.trusted & (rows.slots >= 0)
+        counted = rows.trusted & ~rows.ties & (rows.slots >= 0)
         add_gains(p, p_reference, rows.slots, counted, self._gains, self._n_trusted)
         return p, p_reference
 

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-import orjson
+from typing import Any
 
 from streams.messages.contracts import PreferencePair
 from trainers.annotators import Annotators
+from trainers.judgements import Judgement, annotator_of, judge_of, judgement_of
 from trainers.other_version import LARGEST_SUM, within
-from trainers.pair_weights import SOURCE_WEIGHTS, task_of
-from trainers.seen import hashed, remember
+from trainers.pair_weights import SOURCE_WEIGHTS
+from trainers.seen import remember
 
 AGREEING, DISAGREEING = 7.5, 2.5
 """Beta prior of a judge's agreement: three in four, which gives the weight .25, worth ten votes."""
@@ -31,25 +30,6 @@ REMEMBERED = 2_000
 """Votes, and labels of judges, that can still be compared with what comes later."""
 JUDGES, JUDGES_OF_A_PAIR = 100, 8
 """How many judges are told apart, and how many may wait for a person's label of one pair."""
-LONGEST_NAME = 64
-"""Characters by which a judge is told from others."""
-
-
-class Judgement(NamedTuple):
-    """What a person or a judge says of two candidates."""
-
-    candidates: str
-    """Both, by hash."""
-    first: bool
-    """Whether the one that sorts first is preferred."""
-    judge: str | None
-    """None for a person."""
-    annotator: str = ""
-    """The person, where one is named."""
-
-    def fact(self, pair_id: str) -> str:
-        """What is the same when it comes again; what another says, or says otherwise, is another fact."""
-        return f"{pair_id}\0{self.judge if self.judge is not None else self.annotator}\0{self.first:d}"
 
 
 @dataclass(slots=True)
@@ -68,6 +48,8 @@ class ProxyAudit:
     def hear(self, judgement: Judgement) -> None:
         """Compare a person's label or a judge's with what the other has said of the same two candidates."""
         key, first, judge, _ = judgement
+        if first is None:
+            return
         if judge is None:
             for known, label in self._labels.pop(key, {}).items():
                 self._count(known, label == first)
@@ -157,8 +139,7 @@ def label_weights(pairs: Sequence[PreferencePair]) -> list[float]:
     for pair in pairs:
         if (judgement := judgement_of(pair)) is not None:
             audit.hear(judgement)
-            if judgement.judge is None:
-                annotators.hear(*judgement[:2], judgement.annotator)
+            annotators.hear(judgement)
     worth: dict[str, Callable[[PreferencePair], float]] = {
         "proxy": lambda pair: audit.weight_of(judge_of(pair)),
         "human": lambda pair: annotators.weight_of(annotator_of(pair)),
@@ -173,37 +154,3 @@ def label_weights(pairs: Sequence[PreferencePair]) -> list[float]:
 def room_left(proxy_weight: float, trusted_weight: float) -> float:
     """What of a judge's label still counts: it falls from 1 to 0 as all judges' labels reach their limit."""
     return max(0.0, 1.0 - proxy_weight / (HEAD_START + trusted_weight))
-
-
-def judge_of(pair: PreferencePair) -> str:
-    """Who gave the label of a proxy, in at most ``LONGEST_NAME`` characters."""
-    return str(pair.meta.get("judge", ""))[:LONGEST_NAME]
-
-
-def annotator_of(pair: PreferencePair) -> str:
-    """Which person gave the label (``meta["annotator"]``), in at most ``LONGEST_NAME`` characters."""
-    return str(pair.meta.get("annotator") or "")[:LONGEST_NAME]
-
-
-def judgement_of(pair: PreferencePair) -> Judgement | None:
-    """What a pair tells of judges; None where neither a person nor a judge labelled it."""
-    if pair.label_source == "human":
-        return Judgement(*_candidates(pair), None, annotator_of(pair))
-    if pair.label_source == "proxy":
-        return Judgement(*_candidates(pair), judge_of(pair))
-    return None
-
-
-def _candidates(pair: PreferencePair) -> tuple[str, bool]:
-    """The two candidates whichever is preferred, by hash, and whether the one that sorts first is."""
-    chosen = _side(pair.chosen_artifact, pair.chosen_prompt, pair.chosen_critics)
-    rejected = _side(pair.rejected_artifact, pair.rejected_prompt, pair.rejected_critics)
-    both = "\0".join((task_of(pair), *sorted((chosen, rejected))))
-    return hashed(both), chosen <= rejected
-
-
-def _side(artifact: str, prompt: str, critics: Mapping[str, float | None]) -> str:
-    """Its video; where none is named, what it was made of and what critics said."""
-    if artifact:
-        return artifact
-    return prompt + "\0" + orjson.dumps(dict(critics), option=orjson.OPT_SORT_KEYS).decode()

@@ -9,10 +9,11 @@ import numpy as np
 from river import linear_model, optim
 from river.utils import VectorDict
 
-from trainers.compiled import Array, Ints
+from trainers.compiled import Array, Flags, Ints
 from trainers.kernels import cut, grow_units, newton_rows, newton_step
 from trainers.linear import LARGEST_WEIGHT, LinearEstimator, grown
 from trainers.other_version import within
+from trainers.ties import DECIDED
 
 
 class OnlineNewton(optim.base.Optimizer):
@@ -84,12 +85,19 @@ class RiverLogistic(LinearEstimator):
             optimizer=OnlineNewton(lr, prior_precision), intercept_lr=0.0
         )
 
-    def learn_one(self, x: Mapping[str, float], y: bool, w: float = 1.0) -> None:
-        """Learn one difference; ``y`` says whether the first side was preferred, ``w`` what it counts."""
+    def learn_one(self, x: Mapping[str, float], y: bool | None, w: float = 1.0) -> None:
+        """Learn one difference; ``y`` says whether the first side was preferred, ``w`` what it counts.
+
+        None is a tie. From the first one on the step is no longer River's own.
+        """
         if w == 0.0:
             return
         self._add_features(x)
         row = self._row(x)
+        if y is None or self.tie_nu:
+            sign = 1.0 if y or y is None else -1.0
+            self.learn_many_differences(sign * row[None, :], np.array([float(w)]), np.array([y is None]))
+            return
         present = np.flatnonzero(np.isfinite(row))
         grow_units(row, self._scale, self._reach, self._warm_up, self._beyond, self._far, present)
         learnt = np.full(len(row), np.nan)
@@ -97,6 +105,7 @@ class RiverLogistic(LinearEstimator):
         learnt[to_learn] = row[to_learn]
         self._newton.importance = w
         self._model.learn_one(self._for_river(learnt), y, w=w)
+        self._nu[DECIDED] += w
 
     def predict_proba_one(self, x: Mapping[str, float]) -> dict[bool, float]:
         """P(first preferred to second)."""
@@ -108,13 +117,13 @@ class RiverLogistic(LinearEstimator):
         return {True: p, False: 1.0 - p}
 
     def learn_rows(
-        self, X: Array, w: Array, known: Ints, slots: Ints, frozen: Array
+        self, X: Array, w: Array, ties: Flags, known: Ints, slots: Ints, frozen: Array
     ) -> tuple[Array, list[int]]:
         weights = np.array(list(self.weights.values()), dtype=np.float64)
         p = np.empty(len(X))
         newton_rows(
-            X, w, known, slots, self._newton.learning_rate, weights, self._newton.inverse, self._scale,
-            self._reach, self._warm_up, self._beyond, self._far, frozen, p,
+            X, w, ties, known, slots, self._newton.learning_rate, weights, self._newton.inverse, self._scale,
+            self._reach, self._warm_up, self._beyond, self._far, self._nu, frozen, p,
         )  # fmt: skip
         self._set_weights(weights.tolist())
         return p, []

@@ -31,6 +31,7 @@ from trainers.evaluate import (
     reliability,
     tables,
     task_numbers,
+    ties_of,
 )
 from trainers.lora.extra import require_extra
 from trainers.lora.texts import task_of_text
@@ -91,7 +92,8 @@ def evaluate_rm(
     Online learners see each pair once; batch is the optimum that scikit-learn finds with all of them at hand
     (L2 chosen by cross-validation over tasks). With --pairs, each critic's 1st to 99th percentile of the
     training pairs is mapped to [0, 1]. log_loss_after_100 is after a hundred pairs drawn at random.
-    Intervals are 95% ones of a bootstrap over tasks; one task has none.
+    Intervals are 95% ones of a bootstrap over tasks; one task has none. Online learners learn ties, too: with
+    ties is the log loss of three answers. All other figures are of pairs that are no ties.
     """
     if (pairs is None) == (model is None):
         raise BadInput("give either --pairs to learn from or --model to measure")
@@ -107,15 +109,17 @@ def evaluate_rm(
         n_shared = len({task_of(pair) for pair in known} & {task_of(pair) for pair in unseen})
         train, of_holdout = tables(known, unseen)
         measured = _measure(learners or _BY_DEFAULT, train, of_holdout, orders, seed)
-    results = {name: figures(one, task_numbers(unseen), seed=seed) for name, one in measured.items()}
+    tasks, ties = task_numbers(unseen), ties_of(unseen)
+    results = {name: figures(one, tasks, ties, seed=seed) for name, one in measured.items()}
     if plot is not None:
-        curves = {name: reliability(one) for name, one in measured.items()}
+        curves = {name: reliability(one, ties) for name, one in measured.items()}
         write_output(plot, reliability_plot(curves).png)
     if as_json:
-        counted = {"n_train": n_train, "n_test": len(unseen), "n_shared_tasks": n_shared}
+        n_ties = int(ties.sum())
+        counted = {"n_train": n_train, "n_test": len(unseen), "n_ties": n_ties, "n_shared_tasks": n_shared}
         click.echo(orjson.dumps({**counted, "learners": results}))
         return
-    _say(results, n_train, len(unseen), n_shared)
+    _say(results, n_train, len(unseen), int(ties.sum()), n_shared)
 
 
 def _of_model(
@@ -193,9 +197,13 @@ def _measure(
     return done
 
 
-def _say(results: dict[str, dict[str, Any]], n_train: int, n_test: int, n_shared: int | None) -> None:
-    table = Table(title=f"measured on {n_test} pairs, after {n_train} learnt")
-    for column in ("", "accuracy", "log loss [95%]", "ECE", "after 100", "SD of orders"):
+def _say(
+    results: dict[str, dict[str, Any]], n_train: int, n_test: int, n_ties: int, n_shared: int | None
+) -> None:
+    of_which = f" ({n_ties} of them ties)" if n_ties else ""
+    table = Table(title=f"measured on {n_test} pairs{of_which}, after {n_train} learnt")
+    with_ties = ("with ties",) if n_ties else ()
+    for column in ("", "accuracy", "log loss [95%]", "ECE", "after 100", "SD of orders", *with_ties):
         table.add_column(column)
     for name, of in results.items():
         after = of["log_loss_after_100"]
@@ -204,14 +212,19 @@ def _say(results: dict[str, dict[str, Any]], n_train: int, n_test: int, n_shared
             f"{of['accuracy']:.3f}",
             _with_interval(of["log_loss"], of["log_loss_ci95"]),
             f"{of['ece']:.3f}",
-            "–" if after is None else f"{after:.3f}",
+            _or_dash(after),
             "–" if after is None else f"{of['log_loss_sd_over_orders']:.4f}",
+            *[_or_dash(of["log_loss_with_ties"]) for _ in with_ties],
         )
     Console().print(table)
     if any(of["log_loss_ci95"] is None for of in results.values()):
         click.echo("all pairs are of one task, which has no intervals", err=True)
     if n_shared:
         click.echo(f"tasks in both files: {n_shared}, so the figures flatter; keep tasks apart", err=True)
+
+
+def _or_dash(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _with_interval(value: float, interval: Sequence[float] | None) -> str:

@@ -59,6 +59,8 @@ def _print(explanation: Explanation) -> None:
             f"Log loss {trusted['log_loss']:.3f} on {trusted['n']} pairs of people and validators, predicted "
             f"before they were learnt; the critics' mean has {trusted['log_loss_critics_mean']:.3f}."
         )
+    if explanation.ties_of_equals:
+        click.echo(f"Two candidates with the same reward are a tie in {explanation.ties_of_equals:.0%}.")
     click.echo(f"Odds of being preferred where one score is {explanation.step:g} higher, all others equal:")
     click.echo(
         columns([("critic or context", "odds", "95% interval", "weight"), *map(_row, explanation.effects)])

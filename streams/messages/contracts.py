@@ -22,6 +22,7 @@ from streams.messages.limits import (
     MAX_NUMBER,
     MAX_SCORE_NAME_CHARS,
     MAX_SCORES,
+    MAX_TIE_NU,
     MAX_WEIGHT,
 )
 
@@ -175,7 +176,9 @@ class RunClosed(Contract, frozen=True, kw_only=True):
 
 
 class PreferencePair(Contract, frozen=True, kw_only=True):
-    """One statement that a candidate is better than another, with all that a model may learn it from."""
+    """One statement that a candidate is better than another, or as good, with all that a model may learn it
+    from.
+    """
 
     SCHEMA: ClassVar[str] = "tribrain.pair/1"
 
@@ -187,6 +190,8 @@ class PreferencePair(Contract, frozen=True, kw_only=True):
     model: Id = "default"
     label_source: LabelSource
     weight: Annotated[float, Meta(ge=0.0, le=MAX_WEIGHT)] = 1.0
+    tie: bool = False
+    """Neither side is better; which one is called chosen then says nothing."""
     gap: Annotated[float, Meta(ge=-2 * MAX_NUMBER, le=2 * MAX_NUMBER)] = 0.0
     """Chosen minus rejected score of the label source."""
     goal_instruction: str = ""
@@ -257,6 +262,9 @@ class RewardSnapshot(Contract, frozen=True, kw_only=True):
     """Which learner made it: its name under ``learner``, and its ``parameters``."""
     references: dict[str, str] = field(default_factory=dict)
     """Shared context to the value for which the critics' own weights are; others add to them."""
+    tie_nu: Annotated[float, Meta(ge=0.0, le=MAX_TIE_NU)] = 0.0
+    """Davidson's ν: with p = P(a ≻ b) where it is no tie, a tie has the probability
+    ν√(p(1 − p)) / (1 + ν√(p(1 − p))). 0 where no tie was learnt."""
     checksum: str = ""
     """SHA-256 over the message with this field empty."""
 

@@ -11,6 +11,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from streams.files import write_atomically
 from streams.messages.contracts import PairsEnd, PreferencePair
 from trainers.compiled import Array
 from trainers.estimators import LEARNERS, LearnerName, PairEstimator, Recipe
-from trainers.evaluate import BATCH, Ints, PairTable, figures, measure, tables
+from trainers.evaluate import BATCH, MEAN, Ints, PairTable, figures, measure, tables
 from trainers.laplace import Laplace
 from trainers.learner import PreferenceLearner
 from trainers.normalise import CriticRanges
@@ -40,9 +41,13 @@ _NULL_RUNS, _NULL_TASKS, _PAIRS_PER_TASK = 200, 150, 5
 _SPEED_PAIRS = 300_000
 
 
-def preferences(folder: Path, name: str) -> list[PreferencePair]:
-    """The pairs of a data set that are no ties, with the critics' scores of both sides and nothing else."""
-    return [replace(pair, context={}, chosen_context={}, rejected_context={}) for pair in _all(folder, name)]
+def preferences(folder: Path, name: str, *, ties: bool = False) -> list[PreferencePair]:
+    """The pairs of a data set, ties only where they are asked for, with critics' scores and nothing else."""
+    return [
+        replace(pair, context={}, chosen_context={}, rejected_context={})
+        for pair in _all(folder, name)
+        if ties or not pair.tie
+    ]
 
 
 def _all(folder: Path, name: str) -> list[PreferencePair]:
@@ -56,6 +61,7 @@ def _all(folder: Path, name: str) -> list[PreferencePair]:
         PreferencePair(
             task_id=one["task_id"],
             label_source="human",
+            tie=one["tie"],
             context={"domain": one["domain"]},
             chosen_critics=critics[one["task_id"], one["chosen"]],
             rejected_critics=critics[one["task_id"], one["rejected"]],
@@ -63,7 +69,6 @@ def _all(folder: Path, name: str) -> list[PreferencePair]:
             rejected_context={"generator": one["rejected"]},
         )
         for one in pairs
-        if not one["tie"]
     ]
 
 
@@ -107,7 +112,7 @@ def contexts(folder: Path) -> Iterator[str]:
     yield "| set | known beside the critics | log loss | accuracy |"
     yield "|---|---|---|---|"
     for data in SETS:
-        pairs = _all(folder, data)
+        pairs = [pair for pair in _all(folder, data) if not pair.tie]
         kinds: dict[str, Callable[[PreferencePair], PreferencePair]] = {
             "nothing": lambda pair: replace(pair, context={}, chosen_context={}, rejected_context={})
         }
@@ -124,6 +129,25 @@ def contexts(folder: Path) -> Iterator[str]:
                 f"| {data} | {kind} | {np.mean([one['log_loss'] for one in of]):.4f} "
                 f"| {np.mean([one['accuracy'] for one in of]):.3f} |"
             )
+
+
+def three_answers(folder: Path) -> Iterator[str]:
+    """Held-out log loss of first, second or neither. The learners learn ties; to the others ν is fitted."""
+    compared = [*LEARNERS, BATCH, MEAN]
+    yield f"| set | ties | {' | '.join(compared)} |"
+    yield f"|---|---|{'---|' * len(compared)}"
+    for data in SETS:
+        pairs = preferences(folder, data, ties=True)
+        parts = [tables(*split(pairs, seed)) for seed in range(_SPLITS)]
+        losses = []
+        for name in compared:
+            of = []
+            for train, holdout in parts:
+                *_, last = measure(name, train, holdout, orders=_ORDERS)
+                of.append(figures(last, holdout.tasks, holdout.ties)["log_loss_with_ties"])
+            losses.append(f"{np.mean(of):.4f}")
+        share = np.mean([pair.tie for pair in pairs])
+        yield f"| {data} | {share:.0%} | {' | '.join(losses)} |"
 
 
 def _figures(name: str, train: PairTable, holdout: PairTable) -> dict[str, float]:
@@ -265,9 +289,10 @@ def main() -> None:
         console.print("TRIBRAIN_DATA is not set: without figures on human preferences")
     else:
         sections[:0] = [
-            ("One online pass against the batch optimum", lambda: against_batch(folder)),
-            ("Posterior SD over cluster-bootstrap SD", lambda: honest_uncertainty(folder)),
-            ("What contexts are worth", lambda: contexts(folder)),
+            ("One online pass against the batch optimum", partial(against_batch, folder)),
+            ("Three answers", partial(three_answers, folder)),
+            ("Posterior SD over cluster-bootstrap SD", partial(honest_uncertainty, folder)),
+            ("What contexts are worth", partial(contexts, folder)),
         ]
     lines = [
         "# How well the learners learn", "",
@@ -276,11 +301,7 @@ def main() -> None:
         f"scikit-learn {version('scikit-learn')}, numba {version('numba')}.", "",
     ]  # fmt: skip
     for title, rows in sections:
-        doc = {
-            "One online pass against the batch optimum": against_batch,
-            "Posterior SD over cluster-bootstrap SD": honest_uncertainty,
-            "What contexts are worth": contexts,
-        }.get(title, rows).__doc__
+        doc = rows.func.__doc__ if isinstance(rows, partial) else rows.__doc__
         with console.status(title):
             lines += [f"## {title}", "", str(doc), "", *rows(), ""]
         console.print(f"{title}: done")

@@ -57,6 +57,12 @@ def test_each_learner_is_set_against_the_batch_optimum(folder: Path) -> None:
     assert all(abs(float(row.split(" | ")[2])) < 0.2 for row in rows[2:4])
 
 
+def test_three_answers_are_measured_with_the_ties(folder: Path) -> None:
+    row = list(learning.three_answers(folder))[-1].split(" | ")
+    assert row[1] == "17%"
+    assert all(0.2 < float(loss.rstrip(" |")) < 1.1 for loss in row[2:])
+
+
 def test_what_is_known_beside_the_critics_has_a_row_each(folder: Path) -> None:
     rows = list(learning.contexts(folder))[2:]
     kinds = [row.split(" | ")[1] for row in rows]

@@ -15,6 +15,7 @@ from tests.states import read_back
 from tests.trainers.test_dirty_numbers import judged
 from trainers import annotators
 from trainers.annotators import Annotators
+from trainers.judgements import Judgement
 from trainers.learner import PreferenceLearner
 from trainers.text.learner import TextLearner
 
@@ -53,7 +54,7 @@ def test_who_changes_his_mind_has_said_both() -> None:
 def told(votes: Sequence[tuple[int, str, bool]]) -> Annotators:
     heard = Annotators()
     for candidates, annotator, first in votes:
-        heard.hear(str(candidates), first, annotator)
+        heard.hear(Judgement(str(candidates), first, None, annotator))
     return heard
 
 

@@ -41,6 +41,11 @@ def test_an_interval_on_both_sides_of_1_is_not_sure() -> None:
     assert not explain(given).effects[0].is_sure
 
 
+def test_ties_are_explained_by_what_equals_get() -> None:
+    assert explain(replace(snapshot({"a": 1.0}), tie_nu=2.0)).ties_of_equals == 0.5
+    assert explain(snapshot({"a": 1.0})).ties_of_equals == 0.0
+
+
 def test_more_pairs_make_the_interval_narrower() -> None:
     def width(n: int) -> float:
         effects = explain(train_on_pairs(PAIRS[:n], recipe=Recipe(learner="laplace"))).effects

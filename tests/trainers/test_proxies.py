@@ -8,8 +8,9 @@ from streams.messages.codec import encode
 from streams.messages.contracts import LabelSource, PreferencePair
 from tests.factories import pair
 from tests.states import read_back
+from trainers.judgements import judgement_of
 from trainers.learner import PreferenceLearner
-from trainers.proxies import HEAD_START, LARGEST_WEIGHT, ProxyAudit, judgement_of
+from trainers.proxies import HEAD_START, LARGEST_WEIGHT, ProxyAudit
 from trainers.train import train_on_pairs
 
 

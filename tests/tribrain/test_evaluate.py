@@ -9,6 +9,7 @@ import pytest
 
 from streams.messages.codec import encode
 from tests.trainers.test_evaluate import tasks
+from tests.trainers.test_ties import messages as with_ties
 from tribrain.cli import main
 
 
@@ -43,6 +44,21 @@ def test_json_has_the_promised_keys_for_every_learner(
         "log_loss_after_100",
     }
     assert all(promised <= set(of) for of in result["learners"].values())
+
+
+def test_three_answers_are_measured_where_there_are_ties(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = tmp_path / "train.jsonl", tmp_path / "holdout.jsonl"
+    for seed, path in enumerate(pairs):
+        path.write_bytes(b"".join(encode(pair) + b"\n" for pair in with_ties(90, seed=seed)))
+    given = ("--pairs", str(pairs[0]), "--holdout", str(pairs[1]), "--learner", "laplace", "--orders", "1")
+    assert code_of(*given, "--json") == 0
+    result = orjson.loads(capsys.readouterr().out)
+    assert 10 < result["n_ties"] < 60
+    assert 0.0 < result["learners"]["laplace"]["log_loss_with_ties"] < 1.1
+    assert code_of(*given) == 0
+    assert f"({result['n_ties']} of them ties)" in capsys.readouterr().out
 
 
 def test_only_the_named_learners_are_measured_and_a_plot_is_drawn(

@@ -27,6 +27,7 @@ EQUAL_VIDEOS = "pairs of two equal videos"
 UNDECODABLE = "pairs with a video that cannot be decoded"
 OTHER_FIRST_FRAME = "pairs whose videos begin with different frames"
 OTHER_LABELS = "pairs with other labels"
+TIES = "pairs of which neither side is better"
 
 SAME_FRAME = 8.0
 """Mean difference of 255 grey levels up to which two first frames are one. H.264 leaves about 2."""
@@ -87,11 +88,13 @@ def pairs_of_files(files: Iterable[Path], runs: Iterable[Run] = ()) -> list[Foun
 def labelled(
     pairs: Iterable[FoundPair], sources: Sequence[LabelSource], left_out: Counter[str]
 ) -> list[FoundPair]:
-    """Those whose label is of one of ``sources``; all where none is named."""
+    """Those whose label is of one of ``sources``, or any where none is named, and that are no ties."""
     pairs = list(pairs)
     wanted = [found for found in pairs if not sources or found.pair.label_source in sources]
     left_out[OTHER_LABELS] += len(pairs) - len(wanted)
-    return wanted
+    decided = [found for found in wanted if not found.pair.tie]
+    left_out[TIES] += len(wanted) - len(decided)
+    return decided
 
 
 def trl_rows(pairs: Iterable[FoundPair], left_out: Counter[str]) -> list[dict[str, object]]:

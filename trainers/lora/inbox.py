@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from streams.messages.codec import ContractError, decode_pair
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
 from streams.messages.stored import StoredMessage
+from trainers.judgements import fact_of, judgement_of
 from trainers.lora.texts import TextPair, task_of_text
 from trainers.pair_weights import SOURCE_WEIGHTS
 
@@ -19,7 +20,8 @@ Offsets = Mapping[int, int]
 REMEMBERED = 100_000
 """Ids by which a pair is known when it comes again, some MB; a repetition comes soon after the pair."""
 
-EQUAL, TWICE, UNREADABLE, WEIGHTLESS = "equal texts", "come twice", "unreadable", "without weight"
+EQUAL, TIE, TWICE = "equal texts", "ties", "come twice"
+UNREADABLE, WEIGHTLESS = "unreadable", "without weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,9 @@ class Arrived:
 class PairInbox:
     """Takes the messages of the pairs topic in their order and keeps the newest ``most`` pairs.
 
-    A pair counts if it is of this model, of a trusted label source, of two different texts, with a weight,
-    and is not one of the last ``remembered`` that counted, nor of those that are kept. ``passed_over`` counts
-    the others of this model by reason; the label source is one.
+    A pair counts if it is of this model, of a trusted label source, no tie, of two different texts, with a
+    weight, and is not one of the last ``remembered`` that counted, nor of those that are kept.
+    ``passed_over`` counts the others of this model by reason; the label source is one.
     """
 
     def __init__(self, model: str, most: int, remembered: int = REMEMBERED) -> None:
@@ -84,12 +86,15 @@ class PairInbox:
     def _reason_against(self, pair: PreferencePair) -> str | None:
         if pair.label_source not in TRUSTED_SOURCES:
             return pair.label_source
+        if pair.tie:
+            return TIE
         if pair.chosen_prompt == pair.rejected_prompt:
             return EQUAL
         if pair.weight <= 0:
             return WEIGHTLESS
         if pair.pair_id:
-            name = int.from_bytes(hashlib.sha256(pair.pair_id.encode()).digest()[:8])
+            fact = fact_of(pair, judgement_of(pair))
+            name = int.from_bytes(hashlib.sha256(fact.encode(errors="surrogatepass")).digest()[:8])
             if name in self._seen:
                 return TWICE
             self._seen.add(name)

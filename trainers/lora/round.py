@@ -137,8 +137,9 @@ def train_round(
         (*parts.train, *parts.held_out),
         tuple(sorted(TRUSTED_SOURCES)),
         "label sources human, outcome: the trusted ones",
-        0,
-        0,
+        n_other_sources=0,
+        n_equal=0,
+        n_ties=0,
     )
     prepared = prepare_parts(selected, parts.train, parts.held_out, recipe.base, recipe.settings)
     settings = prepared.settings

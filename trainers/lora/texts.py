@@ -42,6 +42,8 @@ class Selected:
     n_other_sources: int
     n_equal: int
     """Pairs whose two texts are the same say nothing."""
+    n_ties: int
+    """Pairs that prefer neither are not learnt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ def select(pairs: Sequence[PreferencePair], sources: Sequence[str] = ()) -> Sele
     else:
         why = f"label sources {', '.join(used)}: none is trusted, so all are used"
     of_source = [pair for pair in pairs if pair.label_source in used]
+    decided = [pair for pair in of_source if not pair.tie]
     texts = tuple(
         TextPair(
             task=task_of_text(pair),
@@ -87,17 +90,24 @@ def select(pairs: Sequence[PreferencePair], sources: Sequence[str] = ()) -> Sele
             source=pair.label_source,
             weight=weight,
         )
-        for pair, weight in zip(of_source, label_weights(of_source), strict=True)
+        for pair, weight in zip(decided, label_weights(decided), strict=True)
         if pair.chosen_prompt != pair.rejected_prompt
     )
     if not any(pair.weight > 0 for pair in texts):
         found = ", ".join(f"{n} {source}" for source, n in sorted(counts.items())) or "no pairs"
         raise BadInput(
             f"nothing to learn from: found {found}, of which {len(of_source)} are of the label sources "
-            f"{', '.join(used) or 'asked for'} and {len(texts)} have two different texts; "
-            "expected chosen_prompt and rejected_prompt that differ, with a weight above 0"
+            f"{', '.join(used) or 'asked for'}, {len(decided)} are no ties and {len(texts)} have two "
+            "different texts; expected chosen_prompt and rejected_prompt that differ, with a weight above 0"
         )
-    return Selected(texts, used, why, len(pairs) - len(of_source), len(of_source) - len(texts))
+    return Selected(
+        texts,
+        used,
+        why,
+        n_other_sources=len(pairs) - len(of_source),
+        n_equal=len(decided) - len(texts),
+        n_ties=len(of_source) - len(decided),
+    )
 
 
 def split_by_task(

@@ -17,11 +17,11 @@ from streams.messages.codec import sealed
 from streams.messages.contracts import TRUSTED_SOURCES, PairMessage, PairsEnd, PreferencePair, TextSnapshot
 from trainers.evidence import Evidence
 from trainers.gate import Gain, gain_of_pair
+from trainers.judgements import fact_of, judgement_of
 from trainers.lora.texts import task_of_text
-from trainers.other_version import reading_state_of
+from trainers.other_version import a_count, reading_state_of
 from trainers.pair_weights import SOURCE_WEIGHTS, task_of, weight_of_each, weight_of_nth
 from trainers.pairing import LIVE_SOURCES
-from trainers.proxies import judgement_of
 from trainers.seen import KnownPairs, PastTasks
 from trainers.text.estimator import DiagonalLaplace
 from trainers.text.ngrams import SCHEME, grams
@@ -50,6 +50,8 @@ class TextLearner:
         self.version = 0
         self.equal_texts = 0
         """Pairs whose two texts are the same; they say nothing."""
+        self.ties_passed_over = 0
+        """Pairs that prefer neither text."""
         self._pairs_of_task = pairs_of_task
         self._terms = Terms()
         self._weights = DiagonalLaplace()
@@ -127,6 +129,7 @@ class TextLearner:
         state = snapshot.learner
         with reading_state_of(f"version {snapshot.version} of text model {snapshot.model!r}"):
             learner.equal_texts = state["equal_texts"]
+            learner.ties_passed_over = a_count(state["ties_passed_over"])
             learner._evidence = Evidence.from_state(state)
             learner._past = PastTasks.from_state(state["past"])
             learner._known = KnownPairs.from_state(state["known"])
@@ -136,7 +139,7 @@ class TextLearner:
 
     def _take(self, pair: PreferencePair) -> bool:
         name, judgement = task_name(pair), judgement_of(pair)
-        fact = pair.pair_id if judgement is None else judgement.fact(pair.pair_id)
+        fact = fact_of(pair, judgement)
         closed = self._past.is_closed(name)
         # Labels that are made while a run goes on are over with the run. People and judges speak later, too.
         if pair.label_source in LIVE_SOURCES:
@@ -189,6 +192,9 @@ class TextLearner:
         return True
 
     def _says_nothing(self, pair: PreferencePair) -> bool:
+        if pair.tie:
+            self.ties_passed_over += 1
+            return True
         same = pair.chosen_prompt == pair.rejected_prompt
         self.equal_texts += same
         return same
@@ -239,6 +245,7 @@ class TextLearner:
             "terms": self._terms.state(),
             "weights": self._weights.state(),
             "equal_texts": self.equal_texts,
+            "ties_passed_over": self.ties_passed_over,
             **self._evidence.state(),
             "open": {name: task.state() for name, task in self._open.items()},
             "past": self._past.state(),
@@ -251,7 +258,7 @@ class TextLearner:
         for figures in (metrics["trusted"], *metrics["by_label_source"].values()):
             if figures is not None:
                 figures["log_loss_chance"] = figures.pop("log_loss_critics_mean")
-        return {**metrics, "equal_texts": self.equal_texts}
+        return {**metrics, "equal_texts": self.equal_texts, "ties_passed_over": self.ties_passed_over}
 
     def _statement(self) -> str:
         made_of, evidence = self._evidence.made_of(), self._evidence.in_words()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.messages.contracts import PreferencePair
-from trainers.proxies import annotator_of, judge_of
+from trainers.judgements import annotator_of, judge_of
 
 
 @dataclass(slots=True)

@@ -25,10 +25,11 @@ def train_on_texts(
     if of_any and not pairs:
         names = ", ".join(sorted({repr(pair.model) for pair in of_any}))
         raise BadInput(f"none of the {len(of_any)} pairs is for the model {model!r}; give --model: {names}")
-    if not any(pair.chosen_prompt != pair.rejected_prompt and pair.weight > 0 for pair in pairs):
+    decided = [pair for pair in pairs if pair.weight > 0 and not pair.tie]
+    if not any(pair.chosen_prompt != pair.rejected_prompt for pair in decided):
         raise BadInput(
-            f"nothing to learn from: found {len(pairs)} pairs, none of them with two different texts and a "
-            "weight above 0; expected chosen_prompt and rejected_prompt that differ"
+            f"nothing to learn from: found {len(pairs)} pairs, none of them with two different texts, a "
+            "weight above 0 and no tie; expected chosen_prompt and rejected_prompt that differ"
         )
     learner = TextLearner(model, pairs_of_task=Counter(map(task_name, pairs)))
     for message in messages:

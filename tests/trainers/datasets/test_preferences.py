@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from streams.messages.codec import encode
 from tests import factories
@@ -13,8 +14,10 @@ from tests.recorded_runs import GOAL, write_run
 from trainers.datasets.labelling import labelling_tasks
 from trainers.datasets.preferences import (
     EQUAL_VIDEOS,
+    TIES,
     FoundPair,
     VideoPair,
+    labelled,
     pairs_of_files,
     pairs_of_runs,
     video_pairs,
@@ -33,6 +36,16 @@ def test_a_pair_that_is_in_two_files_counts_once(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(line)
     assert len(events) == 2
     assert [f.id for f in pairs_of_files([tmp_path / "one", tmp_path / "two"])] == [found[0].id]
+
+
+def test_ties_prefer_nothing_and_are_left_out() -> None:
+    run, left_out = Run(folder=Path(), run_id="r", events=()), Counter[str]()
+    pairs = [
+        FoundPair(pair=replace(factories.pair({}, {}, pair_id=str(tie)), tie=tie), run=run)
+        for tie in (False, True)
+    ]
+    assert labelled(pairs, (), left_out) == pairs[:1]
+    assert left_out[TIES] == 1
 
 
 def test_a_bare_pair_has_an_id_of_its_content(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from streams.messages.codec import encode
 from streams.messages.contracts import PreferencePair
 from streams.messages.stored import StoredMessage
 from tests.factories import pair
-from trainers.lora.inbox import TWICE, PairInbox
+from trainers.lora.inbox import TIE, TWICE, PairInbox
 
 
 def texts(n: int) -> PreferencePair:
@@ -38,6 +38,19 @@ def test_a_pair_that_comes_again_soon_is_passed_over() -> None:
     add(inbox, [texts(n) for n in [0, 1, 0, 2, 1]])
     assert kept(inbox) == ["good 0", "good 1", "good 2"]
     assert inbox.passed_over == {TWICE: 2}
+
+
+def test_a_tie_is_passed_over() -> None:
+    inbox = PairInbox("default", most=5)
+    add(inbox, [replace(texts(0), tie=True), texts(1)])
+    assert (kept(inbox), inbox.passed_over) == (["good 1"], {TIE: 1})
+
+
+def test_of_one_pair_every_person_is_heard_once() -> None:
+    inbox = PairInbox("default", most=5)
+    votes = [replace(texts(0), meta={"annotator": name}) for name in ("ann", "bob", "ann")]
+    add(inbox, votes)
+    assert (kept(inbox), inbox.passed_over) == (["good 0", "good 0"], {TWICE: 1})
 
 
 def test_no_pair_is_kept_twice_however_few_are_remembered() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from streams.errors import BadInput
 from tests.trainers.lora.tiny import good_over_bad, pair
@@ -41,6 +42,12 @@ def test_a_critics_label_counts_little_beside_others_and_fully_alone() -> None:
 
 def test_the_pairs_own_weight_counts_too() -> None:
     assert select([pair("t", "a", "b", weight=0.5)]).pairs[0].weight == 0.5
+
+
+def test_ties_are_dropped_and_counted() -> None:
+    tie = replace(pair("t", "one", "other"), tie=True)
+    selected = select([tie, pair("t", "same", "same"), pair("t", "good", "bad")])
+    assert ([one.chosen for one in selected.pairs], selected.n_ties, selected.n_equal) == (["good"], 1, 1)
 
 
 def test_pairs_with_two_equal_texts_are_dropped_and_counted() -> None:

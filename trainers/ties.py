@@ -1,0 +1,74 @@
+"""Ties: labels that find neither of two candidates better.
+
+Davidson (1970), "On extending the Bradley–Terry model to accommodate ties in paired comparison experiments":
+with the logit s of P(a ≻ b), given that it is no tie,
+
+    P(a ≻ b) : P(tie) : P(b ≻ a)  =  e^{s/2} : ν : e^{−s/2}.
+
+ν is 0 until the first tie is learnt, and all is as Bradley and Terry have it. A tie teaches that two
+candidates are near each other, and any other label that they are not. How often people find neither better is
+learnt, too: ln ν by Newton steps.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from streams.messages.limits import MAX_TIE_NU
+
+if TYPE_CHECKING:
+    from trainers.compiled import Array
+
+_LEAST_NU = 1.0 / MAX_TIE_NU
+NU, INFORMATION, DECIDED, TIES = range(4)
+"""What is where in the state (4,): ν, the information on ln ν, and the weights of what was learnt."""
+_MOST_INFORMATION = 250.0
+"""That of a thousand pairs of equal candidates, so that ν follows people who come to judge otherwise."""
+
+
+class Step(NamedTuple):
+    """What a label says of the logit s: first derivative and minus the second of its log probability."""
+
+    gradient: float
+    information: float
+
+
+def tie_probability(logit: float, nu: float) -> float:
+    """P(tie) of two candidates."""
+    r = math.exp(-0.5 * abs(logit))
+    return nu * r / (1.0 + r * r + nu * r)
+
+
+def step_with_ties(logit: float, nu: float, tie: bool) -> Step:
+    """Of a tie, or of the first side's being preferred where ties are possible."""
+    r = math.exp(-0.5 * abs(logit))
+    total = 1.0 + r * r + nu * r
+    mean = math.copysign((1.0 - r * r) / total, logit)
+    decided = (1.0 + r * r) / total
+    return Step(-0.5 * mean if tie else 0.5 * (1.0 - mean), 0.25 * (decided - mean * mean))
+
+
+def learn_nu(state: Array, p_tie: float, tie: bool, weight: float) -> None:
+    """Take in a label of which a tie was expected with ``p_tie``; ``state`` (4,) is changed in place."""
+    if weight == 0.0:
+        return
+    nu = state[NU]
+    if tie:
+        state[TIES] += weight
+    else:
+        state[DECIDED] += weight
+    if nu > 0.0:
+        state[INFORMATION] = min(_MOST_INFORMATION, state[INFORMATION] + weight * p_tie * (1.0 - p_tie))
+        step = weight * ((1.0 if tie else 0.0) - p_tie) / state[INFORMATION]
+        state[NU] = nu * math.exp(min(1.0, max(-1.0, step)))
+    elif tie:
+        # As if all candidates so far had been equal.
+        state[NU] = 2.0 * state[TIES] / (state[DECIDED] + 1.0)
+        share = state[NU] / (2.0 + state[NU])
+        state[INFORMATION] = min(
+            _MOST_INFORMATION, max(1.0, (state[DECIDED] + state[TIES]) * share * (1.0 - share))
+        )
+    else:
+        return
+    state[NU] = min(MAX_TIE_NU, max(_LEAST_NU, state[NU]))
