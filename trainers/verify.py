@@ -20,6 +20,8 @@ from streams.messages.contracts import (
 )
 from streams.messages.held import Held
 from streams.messages.stored import StoredMessage
+from trainers.judgements import fact_of, judgement_of
+from trainers.pair_weights import task_of
 from trainers.pairing import LIVE_SOURCES, PairingRules
 from trainers.relearn import in_order, one_log, relearn
 from trainers.trace_processor import TraceProcessor
@@ -223,5 +225,12 @@ def _decoded(pairs: Iterable[StoredMessage]) -> Iterator[_Decoded]:
 
 
 def _name(message: PairMessage, stored: StoredMessage) -> str:
-    """Pairs from elsewhere may have no id, and are then as many as there are messages."""
-    return (message.pair_id if isinstance(message, PreferencePair) else "") or stored.source
+    """As the learner tells pairs: what each person or judge says of one is a fact of its own.
+
+    Pairs from elsewhere may have no id, and are then as many as there are messages.
+    """
+    if not isinstance(message, PreferencePair) or not message.pair_id:
+        return stored.source
+    judgement = judgement_of(message)
+    fact = fact_of(message, judgement)
+    return fact if judgement is None else f"{task_of(message)}\0{fact}"

@@ -74,6 +74,20 @@ def test_a_repeated_pair_is_counted_and_harms_nothing() -> None:
     assert report.repeated == 2
 
 
+def test_what_several_people_say_of_one_pair_is_a_pair_each() -> None:
+    vote = pair({"a.x": 1.0}, {"a.x": 0.0}, pair_id="one", task_id="t")
+    votes = [
+        replace(vote, meta={"annotator": "ann"}),
+        replace(vote, meta={"annotator": "bob"}),
+        replace(vote, meta={"annotator": "bob"}, tie=True),
+        replace(vote, task_id="another"),
+    ]
+    values = [*map(encode, [*votes, *votes]), *formed()]
+    report = verified(values, learnt(values))
+    assert report.settled
+    assert (report.pairs, report.learnt, report.recorded, report.repeated) == (10, 10, 10, 4)
+
+
 def test_a_lost_pair_is_missing() -> None:
     values = formed()[1:]
     report = verified(values, learnt(values))
