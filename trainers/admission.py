@@ -8,6 +8,7 @@ from typing import Any
 
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
 from trainers.batch import Batch
+from trainers.dimensions import dimension_of
 from trainers.evidence import Evidence
 from trainers.judgements import Judgement, fact_of
 from trainers.open_tasks import OpenTask, OpenTasks
@@ -22,6 +23,8 @@ OPEN_TASKS = 500
 learnt and are no evidence. Pairs from elsewhere have no end that would close their tasks."""
 
 
+OPEN_TASKS_OF_A_DIMENSION = 50
+"""Fewer, since there are several of them beside the overall reward."""
 LATE_TASKS = 8
 """Tasks that people may be voting on after their runs. For one more, the one that was voted on longest ago
 is settled: its evidence counts, and later votes on it are none."""
@@ -33,8 +36,8 @@ class Admission:
 
     open_tasks: int = OPEN_TASKS
     remembered: int = REMEMBERED
-    pairs_of_task: Mapping[tuple[str, str], int] | None = None
-    """(Task, label source) to how many pairs will come, where all are at hand."""
+    pairs_of_task: Mapping[tuple[str, str, str], int] | None = None
+    """(Dimension, task, label source) to how many pairs will come, where all are at hand."""
     evidence: Evidence = field(default_factory=Evidence)
     rows: RowMaker = field(default_factory=lambda: RowMaker(Vocabulary()))
     open: OpenTasks = field(default_factory=OpenTasks)
@@ -149,6 +152,20 @@ class Admission:
                 mine.counts[source] = max(n, mine.counts.get(source, 0))
         return begun
 
+    def begun_from(self) -> Admission:
+        """One that has learnt nothing, with the same features, which knows of the tasks that are over."""
+        begun = Admission(
+            min(self.open_tasks, OPEN_TASKS_OF_A_DIMENSION)
+            if self.pairs_of_task is None
+            else self.open_tasks,
+            self.remembered,
+            self.pairs_of_task,
+        )
+        begun.rows = RowMaker(Vocabulary(**self.rows.vocabulary.state()))
+        begun.rows.vocabulary.pairs_without_room = 0
+        begun.past = self.past.closed_ones()
+        return begun
+
     def state(self) -> dict[str, Any]:
         """What ``restore`` takes, to stand among a learner's own: JSON values, and copies of arrays."""
         return {
@@ -212,4 +229,4 @@ class Admission:
         """``nth`` is how many pairs of its task and label source there are now."""
         if self.pairs_of_task is None:
             return weight_of_nth(nth)
-        return weight_of_each(self.pairs_of_task[task_of(pair), pair.label_source])
+        return weight_of_each(self.pairs_of_task[dimension_of(pair), task_of(pair), pair.label_source])

@@ -128,6 +128,7 @@ class Laplace(LinearEstimator):
             "parameters": self._get_params(),
             "features": list(self._columns),
             "mean": self._mean.copy(),
+            "prior": self._prior.copy(),
             "covariance": self.covariance,
             **self._units(),
             "block": self._block.copy(),
@@ -144,6 +145,7 @@ class Laplace(LinearEstimator):
         # Evidence only narrows the prior; rounding may say otherwise in the last digits.
         widest = 1.001 * model.prior_variance
         model._mean = within(state["mean"], (d,), -LARGEST_WEIGHT, LARGEST_WEIGHT, "weights")
+        model._prior = within(state["prior"], (d,), -LARGEST_WEIGHT, LARGEST_WEIGHT, "prior means")
         model._cov = within(state["covariance"], (d, d), -widest, widest, "covariances")
         within(np.linalg.eigvalsh(model._cov), (d,), -1e-6 * widest, np.inf, "variances")
         model._block = within(
@@ -154,6 +156,9 @@ class Laplace(LinearEstimator):
             model._observed.append(mean)
             model._detector.update(_GAIN * mean)
         return model
+
+    def _set_prior(self, means: Array) -> None:
+        self._mean, self._prior = means.copy(), means.copy()
 
     def _add_features(self, names: Iterable[str]) -> list[str]:
         new = super()._add_features(names)

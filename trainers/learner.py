@@ -12,17 +12,24 @@ what the predictions show is taken in at the row where it was seen.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
 from streams.errors import BadInput
 from streams.messages.checkpoints import carried_by
 from streams.messages.codec import decode_snapshot, encode, feature_hash, sealed
-from streams.messages.contracts import PairMessage, PreferencePair, RewardSnapshot, Rollback
+from streams.messages.contracts import (
+    DimensionReward,
+    PairMessage,
+    PreferencePair,
+    RewardSnapshot,
+    Rollback,
+)
 from streams.messages.feature_names import shown
 from trainers.admission import OPEN_TASKS, Admission
 from trainers.batch import Batch
+from trainers.dimensions import Dimensions, dimension_of
 from trainers.estimators import PairEstimator, Recipe
 from trainers.judgements import judgement_of
 from trainers.models import Models, coefficients
@@ -50,17 +57,21 @@ class PreferenceLearner:
         *,
         open_tasks: int = OPEN_TASKS,
         remembered: int = REMEMBERED,
-        pairs_of_task: Mapping[tuple[str, str], int] | None = None,
+        pairs_of_task: Mapping[tuple[str, str, str], int] | None = None,
+        dimension: str = "",
     ) -> None:
         """``open_tasks`` may be open at a time; so many others are ``remembered``, and so many pairs.
 
-        ``pairs_of_task`` is (task, label source) to how many pairs will come, where all are at hand.
+        ``pairs_of_task`` is (dimension, task, label source) to how many pairs will come, where all are at
+        hand. ``dimension`` is what the labels judge; other dimensions have learners of their own within this.
         """
         self.model = model
         self.recipe = (recipe or Recipe()).complete()
         self.version = 0
+        self._dimension = dimension
         self._models = Models.new(self.recipe)
         self._admission = Admission(open_tasks, remembered, pairs_of_task)
+        self._dimensions = Dimensions(self._begin_dimension)
 
     def on_message(self, message: PairMessage, known_new: bool = False) -> bool:
         """``on_messages`` with one; False where it changes nothing (seen before, other model)."""
@@ -76,32 +87,44 @@ class PreferenceLearner:
         """
         given = zip(messages, known_new or [False] * len(messages), strict=True)
         mine = [(message, is_new) for message, is_new in given if message.model == self.model]
-        pairs = [message for message, _ in mine if isinstance(message, PreferencePair)]
+        pairs = [message for message, _ in mine if self._is_own(message)]
         read, judgements = self._admission.rows.read(pairs), [judgement_of(pair) for pair in pairs]
         earlier = [self._carried_by(message) for message, _ in mine if isinstance(message, Rollback)]
         batch = self._admission.begin()
         at = changes = 0
         for message, is_new in mine:
-            if isinstance(message, PreferencePair):
+            if self._is_own(message):
                 changed = self._admission.take(message, is_new, judgements[at], batch, read, at)
                 at += 1
                 if len(batch.pairs) == _ROWS:
                     batch = self._learn(batch, read)
+            elif isinstance(message, PreferencePair):
+                if self._dimensions.is_new(message):  # it begins with what was learnt so far
+                    batch = self._learn(batch, read)
+                self._dimensions.add(message, is_new)
+                continue
             elif isinstance(message, Rollback):
                 self._learn(batch, read)
-                self._go_back_to(earlier.pop(0))
+                self.version += (of_dimensions := self._dimensions.learn())
+                changes += of_dimensions
+                self.go_back_to(earlier.pop(0))
                 batch, changed = self._admission.begin(), True
             else:
                 changed = self._admission.close(message.run_id, batch)
+                self._dimensions.end(message, is_new)
             changes += changed
             self.version += changed
         self._learn(batch, read)
-        return changes
+        self.version += (of_dimensions := self._dimensions.learn())
+        return changes + of_dimensions
 
     def learn_again(self, pairs: Sequence[PreferencePair]) -> None:
         """A further epoch over pairs: they are learnt in their order, and no figure changes."""
-        for start in range(0, len(pairs), _ROWS):
-            part = pairs[start : start + _ROWS]
+        for name, learner in self._dimensions.learners.items():
+            learner.learn_again([pair for pair in pairs if dimension_of(pair) == name])
+        own = [pair for pair in pairs if self._is_own(pair)]
+        for start in range(0, len(own), _ROWS):
+            part = own[start : start + _ROWS]
             read, batch = self._admission.rows.read(part), self._admission.begin()
             for at, pair in enumerate(part):
                 self._admission.take_again(pair, batch, read, at)
@@ -109,6 +132,8 @@ class PreferenceLearner:
 
     def finish(self) -> None:
         """The end of a file: close every task that has no end of its own, in the order of the file."""
+        for learner in self._dimensions.learners.values():
+            learner.finish()
         read, batch = self._admission.rows.read([]), self._admission.begin()
         self._admission.close_all(batch)
         self._learn(batch, read)
@@ -120,27 +145,21 @@ class PreferenceLearner:
         base: str = "",
     ) -> RewardSnapshot:
         """What is served, as a message; ``consumed`` is topic to partition to next offset."""
-        served = self._served
-        names, covariance = served.features, served.covariance
+        reward = self._reward()
         return sealed(
             RewardSnapshot(
                 model=self.model,
                 version=self.version,
-                gate=self._admission.evidence.gate.position,
-                statement=self._statement(),
-                feature_names=names,
-                feature_hash=feature_hash(names),
-                weights=served.weights,
-                scales=served.scales,
-                covariance=() if covariance is None else tuple(map(tuple, covariance.tolist())),
-                labels=dict(self.labels),
-                metrics=self._metrics(),
+                feature_hash=feature_hash(reward["feature_names"]),
                 consumed={topic: dict(offsets) for topic, offsets in (consumed or {}).items()},
                 topic_ids=dict(topic_ids or {}),
                 base=base,
                 recipe={"learner": self.recipe.learner, "parameters": dict(self.recipe.parameters or {})},
-                references=dict(self._admission.rows.vocabulary.references),
-                tie_nu=served.tie_nu,
+                dimensions={
+                    name: DimensionReward(**learner._reward())
+                    for name, learner in self._dimensions.learners.items()
+                },
+                **reward,
             )
         )
 
@@ -151,7 +170,12 @@ class PreferenceLearner:
         ``orjson.dumps(state, option=orjson.OPT_SERIALIZE_NUMPY)`` writes it, in any thread, and
         ``from_state`` takes what ``orjson.loads`` reads, bit for bit.
         """
-        return {"version": self.version, **self._models.state(), **self._admission.state()}
+        return {
+            "version": self.version,
+            **self._models.state(),
+            **self._admission.state(),
+            "dimensions": self._dimensions.state(),
+        }
 
     @classmethod
     def from_state(
@@ -168,14 +192,33 @@ class PreferenceLearner:
         """
         try:
             learner = cls(model, recipe_of(model, state), open_tasks=open_tasks, remembered=remembered)
-            learner.version = a_count(state["version"])
-            learner._models = Models.from_state(state)
-            learner._admission.restore(state)
+            learner._restore(state)
             # What could not be published later is no state to go on from.
             decode_snapshot(encode(learner.snapshot()), model)
             orjson.dumps(learner.state(), option=orjson.OPT_SERIALIZE_NUMPY)
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, BadInput):
             raise _of_another_version(model, state) from None
+        return learner
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.version = a_count(state["version"])
+        self._models = Models.from_state(state)
+        self._admission.restore(state)
+        self._dimensions.restore(state["dimensions"], self._restored_dimension)
+
+    def _is_own(self, message: PairMessage) -> TypeGuard[PreferencePair]:
+        return isinstance(message, PreferencePair) and dimension_of(message) == self._dimension
+
+    def _begin_dimension(self, name: str) -> PreferenceLearner:
+        """As this learner is now."""
+        learner = PreferenceLearner(self.model, self.recipe, dimension=name)
+        learner._models = self._models.begun_from()
+        learner._admission = self._admission.begun_from()
+        return learner
+
+    def _restored_dimension(self, name: str, state: Mapping[str, Any]) -> PreferenceLearner:
+        learner = self._begin_dimension(name)
+        learner._restore(state)
         return learner
 
     @property
@@ -231,12 +274,13 @@ class PreferenceLearner:
                 f"{self.recipe.learner} at version {self.version}; there is no way back to that"
             )
 
-    def _go_back_to(self, earlier: PreferenceLearner) -> None:
+    def go_back_to(self, earlier: PreferenceLearner) -> None:
         """Be the earlier model again, but know what came since, so that none of it is learnt again.
 
         Tasks that the earlier model was in the middle of are predicted as it did; those that have begun since
         by what it was.
         """
+        self._dimensions.go_back_to(earlier._dimensions)
         begun = earlier._admission.take_in(self._admission)
         self.recipe, self._models, self._admission = earlier.recipe, earlier._models, earlier._admission
         served, reference = coefficients(self._served), coefficients(self._models.reference)
@@ -244,8 +288,26 @@ class PreferenceLearner:
             self._admission.open.write(name, served, reference)
         self.version = max(self.version, earlier.version)
 
+    def _reward(self) -> dict[str, Any]:
+        """The fields of a snapshot and of a dimension's reward."""
+        served = self._served
+        covariance = served.covariance
+        return {
+            "gate": self._admission.evidence.gate.position,
+            "statement": self._statement(),
+            "feature_names": served.features,
+            "weights": served.weights,
+            "scales": served.scales,
+            "covariance": () if covariance is None else tuple(map(tuple, covariance.tolist())),
+            "labels": dict(self.labels),
+            "metrics": self._metrics(),
+            "references": dict(self._admission.rows.vocabulary.references),
+            "tie_nu": served.tie_nu,
+        }
+
     def _metrics(self) -> dict[str, Any]:
-        noticed = {"over_bounds": self._admission.over_bounds(), "far_off": self._far_off()}
+        over_bounds = self._admission.over_bounds() | self._dimensions.over_bounds()
+        noticed = {"over_bounds": over_bounds, "far_off": self._far_off()}
         return self._admission.evidence.metrics() | {name: what for name, what in noticed.items() if what}
 
     def _far_off(self) -> dict[str, int]:

@@ -66,6 +66,13 @@ class LinearEstimator(base.Classifier):
         self._add_features(names)
         return self
 
+    def begun_from(self) -> Self:
+        """One that has learnt nothing, with these features and units, and these weights as prior means."""
+        begun = type(self)(**self._get_params()).with_features(self.features)
+        begun._begin_from_units(self)
+        begun._set_prior(np.array(list(self.weights.values()), dtype=np.float64))
+        return begun
+
     def learn_many_differences(self, X: Array, w: Array, ties: Flags | None = None) -> Array:
         """Learn the rows of X (n, d) in their order; returns P (n,) of each before it was learnt.
 
@@ -95,6 +102,10 @@ class LinearEstimator(base.Classifier):
             cov = self.covariance[np.ix_(at, at)]
             logits *= [shrinkage(v) for v in np.einsum("ij,jk,ik->i", Z, cov, Z).tolist()]
         return np.asarray(np.exp(-np.logaddexp(0.0, -logits)))
+
+    @abstractmethod
+    def _set_prior(self, means: Array) -> None:
+        """Begin with these weights (d,)."""
 
     @abstractmethod
     def learn_rows(
@@ -164,6 +175,11 @@ class LinearEstimator(base.Classifier):
             "far": self._far.copy(),
             "nu": self._nu.copy(),
         }
+
+    def _begin_from_units(self, other: LinearEstimator) -> None:
+        self._scale, self._warm_up, self._beyond, self._nu = (
+            of.copy() for of in (other._scale, other._warm_up, other._beyond, other._nu)
+        )
 
     def _restore_units(self, state: Mapping[str, Any]) -> None:
         d = len(self._columns)

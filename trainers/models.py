@@ -58,6 +58,10 @@ class Models:
         """Models that have learnt nothing."""
         return cls(recipe.new(), recipe.new(), _REFERENCE.new())
 
+    def begun_from(self) -> Models:
+        """Models that have learnt nothing, and take what these have learnt for what is likely."""
+        return Models(self.trusted.begun_from(), self.smoothing.begun_from(), _REFERENCE.new())
+
     def know(self, features: Mapping[str, int]) -> None:
         """Have these features as columns, in their order; new ones come last."""
         if len(self.trusted.features) < len(features):

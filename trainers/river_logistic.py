@@ -174,6 +174,9 @@ class RiverLogistic(LinearEstimator):
         optimizer: OnlineNewton = self._model.optimizer
         return optimizer
 
+    def _set_prior(self, means: Array) -> None:
+        self._set_weights(means.tolist())
+
     def _add_features(self, names: Iterable[str]) -> list[str]:
         new = super()._add_features(names)
         self._newton.know(new)

@@ -69,6 +69,13 @@ class PastTasks:
         for name, counts in later._counts.items():
             self._add(name, counts, remembered)
 
+    def closed_ones(self) -> PastTasks:
+        """Those that are over, as one who learnt nothing of them knows them."""
+        past = PastTasks()
+        past._counts = {name: {} for name in self._counts if name in self._closed}
+        past._closed = set(past._counts)
+        return past
+
     def state(self) -> dict[str, Any]:
         """The argument of ``from_state``."""
         return {

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from streams.errors import BadInput
 from streams.messages.contracts import PairMessage, PreferencePair, RewardSnapshot
+from trainers.dimensions import dimension_of
 from trainers.estimators import Recipe
 from trainers.features import difference
 from trainers.learner import PreferenceLearner
@@ -45,7 +46,7 @@ def train_on_pairs(
         recipe,
         open_tasks=len(pairs),
         remembered=len(messages),
-        pairs_of_task=Counter((task_of(pair), pair.label_source) for pair in pairs),
+        pairs_of_task=Counter((dimension_of(pair), task_of(pair), pair.label_source) for pair in pairs),
     )
     for start in range(0, len(messages), _PART):
         part = messages[start : start + _PART]

@@ -15,11 +15,13 @@ from streams.messages.contracts import (
     PairMessage,
     PairsEnd,
     PreferencePair,
+    RewardSnapshot,
     Rollback,
     RunEnd,
 )
 from streams.messages.held import Held
 from streams.messages.stored import StoredMessage
+from trainers.dimensions import dimension_of
 from trainers.judgements import fact_of, judgement_of
 from trainers.pair_weights import task_of
 from trainers.pairing import LIVE_SOURCES, PairingRules
@@ -202,11 +204,17 @@ def _report(
         open_runs=len(begun - replayed.closed.keys()),
         closed_runs=len(recorded.closed),
         version=newest.version if newest else None,
-        learnt=sum(newest.labels.values()) if newest else 0,
+        learnt=_learnt(newest) if newest else 0,
         recorded=len(before.by_id) if newest and not rolled_back and not newest.base else None,
         identical=_is_identical(pairs, held, pairs_topic) if newest else None,
         not_learnt=len(recorded.by_id.keys() - before.by_id.keys()),
     )
+
+
+def _learnt(snapshot: RewardSnapshot) -> int:
+    """Pairs, of all dimensions."""
+    of_each = [snapshot.labels, *(reward.labels for reward in snapshot.dimensions.values())]
+    return sum(sum(labels.values()) for labels in of_each)
 
 
 def _is_identical(pairs: Sequence[StoredMessage], held: Held, pairs_topic: str) -> bool:
@@ -233,4 +241,6 @@ def _name(message: PairMessage, stored: StoredMessage) -> str:
         return stored.source
     judgement = judgement_of(message)
     fact = fact_of(message, judgement)
-    return fact if judgement is None else f"{task_of(message)}\0{fact}"
+    if judgement is not None:
+        fact = f"{task_of(message)}\0{fact}"
+    return f"{fact}\0{dimension}" if (dimension := dimension_of(message)) else fact

@@ -13,6 +13,7 @@ import msgspec
 from streams.messages.contracts import (
     Candidate,
     Context,
+    DimensionReward,
     FinetuneEvent,
     PreferencePair,
     RewardSnapshot,
@@ -39,6 +40,12 @@ def is_tame(message: Any) -> bool:
                 return False
             if result.extras and not _are_tame(result.extras.values(), MAX_DEPTH):
                 return False
+    if kind is RewardSnapshot:
+        for reward in message.dimensions.values():
+            if not _are_tame(reward.metrics.values(), MAX_DEPTH):
+                return False
+            if reward.extras and not _are_tame(reward.extras.values(), MAX_DEPTH):
+                return False
     return True
 
 
@@ -63,6 +70,11 @@ def free_parts(message: Any) -> Iterable[tuple[str, dict[str, Any]]]:
             yield f"critic_results[{index}].extra", result.extra
             if result.extras:
                 yield f"critic_results[{index}]", result.extras
+    if type(message) is RewardSnapshot:
+        for name, reward in message.dimensions.items():
+            yield f"dimensions.{name}.metrics", reward.metrics
+            if reward.extras:
+                yield f"dimensions.{name}", reward.extras
     for name in _FREE.get(type(message), ()):
         yield name, getattr(message, name)
     if message.extras:
@@ -115,16 +127,23 @@ def check_features(snapshot: RewardSnapshot, source: object) -> None:
         raise OtherFeatures(
             f"{source}: feature_hash: is not that of the feature names; the snapshot is for other features"
         )
+    _check_reward(snapshot, f"{source}: ")
+    for name, reward in snapshot.dimensions.items():
+        _check_reward(reward, f"{source}: dimensions.{name}.")
+
+
+def _check_reward(reward: RewardSnapshot | DimensionReward, path: str) -> None:
+    names = reward.feature_names
     for name in names:
-        if name not in snapshot.weights or not snapshot.scales.get(name, 0.0) > 0.0:
+        if name not in reward.weights or not reward.scales.get(name, 0.0) > 0.0:
             raise OtherFeatures(
-                f"{source}: scales.{name}: found {snapshot.scales.get(name)}; expected a weight and a scale "
+                f"{path}scales.{name}: found {reward.scales.get(name)}; expected a weight and a scale "
                 "above 0 for every feature: make the snapshot again"
             )
-    if snapshot.covariance and {len(names), *map(len, snapshot.covariance)} != {len(snapshot.covariance)}:
-        raise OtherFeatures(f"{source}: covariance: expected a row and a column for every feature")
-    if unnamed := snapshot.weights.keys() - set(names):
-        raise OtherFeatures(f"{source}: weights: found {sorted(unnamed)[0]!r}, which is no feature name")
+    if reward.covariance and {len(names), *map(len, reward.covariance)} != {len(reward.covariance)}:
+        raise OtherFeatures(f"{path}covariance: expected a row and a column for every feature")
+    if unnamed := reward.weights.keys() - set(names):
+        raise OtherFeatures(f"{path}weights: found {sorted(unnamed)[0]!r}, which is no feature name")
 
 
 def feature_hash(names: Iterable[str]) -> str:

@@ -34,6 +34,7 @@ from streams.messages.contracts import (
     Checkpoint,
     Contract,
     CriticResult,
+    DimensionReward,
     Extras,
     FinetuneEvent,
     Message,
@@ -80,7 +81,13 @@ __all__ = [
     "sealed",
 ]
 
-_NESTED: dict[type, dict[str, type]] = {TraceEvent: {"critic_results": CriticResult}}
+_NESTED: dict[type, dict[str, type]] = {
+    TraceEvent: {"critic_results": CriticResult},
+    RewardSnapshot: {"dimensions": DimensionReward},
+}
+    TraceEvent: {"critic_results": CriticResult},
+    RewardSnapshot: {"dimensions": DimensionReward},
+}
 _OF_A_BARE_PAIR = {"task_id": "", "label_source": "critic", "chosen_critics": {}, "rejected_critics": {}}
 _SEALED: tuple[type[Sealed], ...] = (RewardSnapshot, TextSnapshot, AdapterSnapshot, Checkpoint)
 _Sealed = TypeVar("_Sealed", bound=Sealed)
@@ -371,13 +378,24 @@ def _fold(obj: dict[str, Any], cls: type[Contract]) -> dict[str, Any]:
     for name, item_cls in _NESTED.get(cls, {}).items():
         items = folded.get(name)
         if isinstance(items, list):
-            folded[name] = [_fold(item, item_cls) if isinstance(item, dict) else item for item in items]
+            folded[name] = [_folded(item, item_cls) for item in items]
+        elif isinstance(items, dict):
+            folded[name] = {key: _folded(item, item_cls) for key, item in items.items()}
     return folded
+
+
+def _folded(item: Any, cls: type[Contract]) -> Any:
+    return _fold(item, cls) if isinstance(item, dict) else item
 
 
 def _unfold(message: Any) -> dict[str, Any]:
     obj = asdict(message)
     extras = obj.pop("extras")
     for name in _NESTED.get(type(message), {}):
-        obj[name] = [_unfold(item) for item in obj[name]]
+        items = obj[name]
+        obj[name] = (
+            {key: _unfold(item) for key, item in items.items()}
+            if isinstance(items, dict)
+            else [_unfold(item) for item in items]
+        )
     return {**obj, **extras} if extras else obj

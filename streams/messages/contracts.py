@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from streams.messages.limits import (
     MAX_CONTEXT_ENTRIES,
     MAX_COUNT,
+    MAX_DIMENSIONS,
     MAX_ID_CHARS,
     MAX_ITERATIONS,
     MAX_NAME_CHARS,
@@ -189,6 +190,8 @@ class PreferencePair(Contract, frozen=True, kw_only=True):
     task_id: Id
     model: Id = "default"
     label_source: LabelSource
+    dimension: Name = ""
+    """What the label judges: ``physics``, ``smoothness``, …; empty for the whole."""
     weight: Annotated[float, Meta(ge=0.0, le=MAX_WEIGHT)] = 1.0
     tie: bool = False
     """Neither side is better; which one is called chosen then says nothing."""
@@ -221,6 +224,21 @@ class PairsEnd(Contract, frozen=True, kw_only=True):
     model: Id = "default"
     n_pairs: Count
     n_candidates: Count
+
+
+class DimensionReward(Contract, frozen=True, kw_only=True):
+    """The reward of one dimension; the fields are those of a RewardSnapshot."""
+
+    gate: GateState
+    statement: str
+    feature_names: tuple[str, ...]
+    weights: dict[str, float]
+    scales: dict[str, float]
+    covariance: tuple[tuple[float, ...], ...] = ()
+    labels: dict[str, Count]
+    metrics: dict[str, Any]
+    references: dict[str, str] = field(default_factory=dict)
+    tie_nu: Annotated[float, Meta(ge=0.0, le=MAX_TIE_NU)] = 0.0
 
 
 class RewardSnapshot(Contract, frozen=True, kw_only=True):
@@ -265,6 +283,10 @@ class RewardSnapshot(Contract, frozen=True, kw_only=True):
     tie_nu: Annotated[float, Meta(ge=0.0, le=MAX_TIE_NU)] = 0.0
     """Davidson's ν: with p = P(a ≻ b) where it is no tie, a tie has the probability
     ν√(p(1 − p)) / (1 + ν√(p(1 − p))). 0 where no tie was learnt."""
+    dimensions: Annotated[dict[Name, DimensionReward], Meta(max_length=MAX_DIMENSIONS)] = field(
+        default_factory=dict
+    )
+    """What labels judge apart from the whole, to its reward."""
     checksum: str = ""
     """SHA-256 over the message with this field empty."""
 

@@ -49,6 +49,8 @@ of .25 is 8e6 at most, whose square times a prior variance of .08 is 5e12: doubl
 a posterior variance from none."""
 MAX_WEIGHT = 1_000.0
 """Of a pair."""
+MAX_DIMENSIONS = 8
+"""Of a reward model, beside the overall reward: snapshot and checkpoint grow with their number."""
 MAX_TIE_NU = 1_000.0
 """At which 998 of 1,000 labels of equal candidates are ties."""
 MAX_ITERATIONS = 100_000

@@ -17,6 +17,7 @@ from streams.messages.contracts import LabelSource, PreferencePair
 from streams.messages.files import read_text_pairs
 from trainers.datasets.near_duplicates import Frames
 from trainers.datasets.samples import OUTSIDE, Run, find_video
+from trainers.dimensions import dimension_of
 from trainers.pairing import PairingRules, pairs_of_run
 
 EQUAL_TEXTS = "pairs of two equal prompts"
@@ -28,6 +29,7 @@ UNDECODABLE = "pairs with a video that cannot be decoded"
 OTHER_FIRST_FRAME = "pairs whose videos begin with different frames"
 OTHER_LABELS = "pairs with other labels"
 TIES = "pairs of which neither side is better"
+DIMENSIONS = "pairs that judge one dimension"
 
 SAME_FRAME = 8.0
 """Mean difference of 255 grey levels up to which two first frames are one. H.264 leaves about 2."""
@@ -88,10 +90,15 @@ def pairs_of_files(files: Iterable[Path], runs: Iterable[Run] = ()) -> list[Foun
 def labelled(
     pairs: Iterable[FoundPair], sources: Sequence[LabelSource], left_out: Counter[str]
 ) -> list[FoundPair]:
-    """Those whose label is of one of ``sources``, or any where none is named, and that are no ties."""
+    """Those whose label is of one of ``sources``, or any where none is named.
+
+    None that is a tie, or judges one dimension alone.
+    """
     pairs = list(pairs)
-    wanted = [found for found in pairs if not sources or found.pair.label_source in sources]
-    left_out[OTHER_LABELS] += len(pairs) - len(wanted)
+    on_the_whole = [found for found in pairs if not dimension_of(found.pair)]
+    left_out[DIMENSIONS] += len(pairs) - len(on_the_whole)
+    wanted = [found for found in on_the_whole if not sources or found.pair.label_source in sources]
+    left_out[OTHER_LABELS] += len(on_the_whole) - len(wanted)
     decided = [found for found in wanted if not found.pair.tie]
     left_out[TIES] += len(wanted) - len(decided)
     return decided

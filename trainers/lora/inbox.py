@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from streams.messages.codec import ContractError, decode_pair
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
 from streams.messages.stored import StoredMessage
+from trainers.dimensions import dimension_of
 from trainers.judgements import fact_of, judgement_of
 from trainers.lora.texts import TextPair, task_of_text
 from trainers.pair_weights import SOURCE_WEIGHTS
@@ -20,7 +21,7 @@ Offsets = Mapping[int, int]
 REMEMBERED = 100_000
 """Ids by which a pair is known when it comes again, some MB; a repetition comes soon after the pair."""
 
-EQUAL, TIE, TWICE = "equal texts", "ties", "come twice"
+EQUAL, TIE, DIMENSION, TWICE = "equal texts", "ties", "of one dimension", "come twice"
 UNREADABLE, WEIGHTLESS = "unreadable", "without weight"
 
 
@@ -41,8 +42,8 @@ class Arrived:
 class PairInbox:
     """Takes the messages of the pairs topic in their order and keeps the newest ``most`` pairs.
 
-    A pair counts if it is of this model, of a trusted label source, no tie, of two different texts, with a
-    weight, and is not one of the last ``remembered`` that counted, nor of those that are kept.
+    A pair counts if it is of this model, of a trusted label source, on the whole, no tie, of two different
+    texts, with a weight, and is not one of the last ``remembered`` that counted, nor of those that are kept.
     ``passed_over`` counts the others of this model by reason; the label source is one.
     """
 
@@ -86,6 +87,8 @@ class PairInbox:
     def _reason_against(self, pair: PreferencePair) -> str | None:
         if pair.label_source not in TRUSTED_SOURCES:
             return pair.label_source
+        if dimension_of(pair):
+            return DIMENSION
         if pair.tie:
             return TIE
         if pair.chosen_prompt == pair.rejected_prompt:

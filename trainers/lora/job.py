@@ -161,7 +161,7 @@ def pairs_of(prepared: Prepared) -> dict[str, Any]:
         "train_tasks": len({pair.task for pair in prepared.train}),
         "held_out_tasks": len({pair.task for pair in prepared.held_out}),
         "label_sources": list(prepared.selected.sources),
-        "other_label_sources_left_out": prepared.selected.n_other_sources,
+        "other_label_sources_left_out": prepared.selected.n_others,
         "equal_texts_dropped": prepared.selected.n_equal,
         "goals_cut": prepared.cut_goals,
         "candidates_cut": prepared.cut_candidates,

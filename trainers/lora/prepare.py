@@ -64,7 +64,7 @@ class Prepared:
         return [
             f"{len(self.train)} pairs to learn from, {len(self.held_out)} of {n_tasks} other tasks "
             "kept apart",
-            s.why_sources + (f"; {s.n_other_sources} pairs of others left out" if s.n_other_sources else ""),
+            s.why_sources + (f"; {s.n_others} pairs of others left out" if s.n_others else ""),
             f"{s.n_equal} pairs with two equal texts and {s.n_ties} ties dropped",
             f"{self.cut_goals} pairs cut at the beginning of the goal to fit {length} tokens, "
             f"{self.cut_candidates} with a candidate that alone is longer and lost its end",

@@ -137,7 +137,7 @@ def train_round(
         (*parts.train, *parts.held_out),
         tuple(sorted(TRUSTED_SOURCES)),
         "label sources human, outcome: the trusted ones",
-        n_other_sources=0,
+        n_others=0,
         n_equal=0,
         n_ties=0,
     )

@@ -11,6 +11,7 @@ import orjson
 
 from streams.errors import BadInput
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
+from trainers.dimensions import dimension_of
 from trainers.proxies import label_weights
 
 HELD_OUT_ALWAYS = 0.2
@@ -39,7 +40,8 @@ class Selected:
     """Label sources that are used."""
     why_sources: str
     """In words, as whoever trains has to know."""
-    n_other_sources: int
+    n_others: int
+    """Pairs of other label sources, or on one dimension."""
     n_equal: int
     """Pairs whose two texts are the same say nothing."""
     n_ties: int
@@ -79,7 +81,7 @@ def select(pairs: Sequence[PreferencePair], sources: Sequence[str] = ()) -> Sele
         why = f"label sources {', '.join(used)}, as they are trusted"
     else:
         why = f"label sources {', '.join(used)}: none is trusted, so all are used"
-    of_source = [pair for pair in pairs if pair.label_source in used]
+    of_source = [pair for pair in pairs if pair.label_source in used and not dimension_of(pair)]
     decided = [pair for pair in of_source if not pair.tie]
     texts = tuple(
         TextPair(
@@ -104,7 +106,7 @@ def select(pairs: Sequence[PreferencePair], sources: Sequence[str] = ()) -> Sele
         texts,
         used,
         why,
-        n_other_sources=len(pairs) - len(of_source),
+        n_others=len(pairs) - len(of_source),
         n_equal=len(decided) - len(texts),
         n_ties=len(of_source) - len(decided),
     )

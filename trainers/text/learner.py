@@ -15,6 +15,7 @@ import orjson
 
 from streams.messages.codec import sealed
 from streams.messages.contracts import TRUSTED_SOURCES, PairMessage, PairsEnd, PreferencePair, TextSnapshot
+from trainers.dimensions import dimension_of
 from trainers.evidence import Evidence
 from trainers.gate import Gain, gain_of_pair
 from trainers.judgements import fact_of, judgement_of
@@ -52,6 +53,8 @@ class TextLearner:
         """Pairs whose two texts are the same; they say nothing."""
         self.ties_passed_over = 0
         """Pairs that prefer neither text."""
+        self.of_dimensions = 0
+        """Pairs that judge one thing and not the whole; they are passed over, too."""
         self._pairs_of_task = pairs_of_task
         self._terms = Terms()
         self._weights = DiagonalLaplace()
@@ -70,7 +73,12 @@ class TextLearner:
             return False
         if isinstance(message, PairsEnd):
             return self._close(message.run_id)
-        return isinstance(message, PreferencePair) and self._take(message)
+        if not isinstance(message, PreferencePair):
+            return False
+        if dimension_of(message):
+            self.of_dimensions += 1
+            return False
+        return self._take(message)
 
     def finish(self) -> None:
         """The end of a file: close every task that has no end of its own, in the order of the file."""
@@ -130,6 +138,7 @@ class TextLearner:
         with reading_state_of(f"version {snapshot.version} of text model {snapshot.model!r}"):
             learner.equal_texts = state["equal_texts"]
             learner.ties_passed_over = a_count(state["ties_passed_over"])
+            learner.of_dimensions = a_count(state["of_dimensions"])
             learner._evidence = Evidence.from_state(state)
             learner._past = PastTasks.from_state(state["past"])
             learner._known = KnownPairs.from_state(state["known"])
@@ -246,6 +255,7 @@ class TextLearner:
             "weights": self._weights.state(),
             "equal_texts": self.equal_texts,
             "ties_passed_over": self.ties_passed_over,
+            "of_dimensions": self.of_dimensions,
             **self._evidence.state(),
             "open": {name: task.state() for name, task in self._open.items()},
             "past": self._past.state(),
@@ -258,7 +268,12 @@ class TextLearner:
         for figures in (metrics["trusted"], *metrics["by_label_source"].values()):
             if figures is not None:
                 figures["log_loss_chance"] = figures.pop("log_loss_critics_mean")
-        return {**metrics, "equal_texts": self.equal_texts, "ties_passed_over": self.ties_passed_over}
+        return {
+            **metrics,
+            "equal_texts": self.equal_texts,
+            "ties_passed_over": self.ties_passed_over,
+            "of_dimensions": self.of_dimensions,
+        }
 
     def _statement(self) -> str:
         made_of, evidence = self._evidence.made_of(), self._evidence.in_words()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from streams.errors import BadInput
 from streams.messages.contracts import PairMessage, PreferencePair, TextSnapshot
+from trainers.dimensions import dimension_of
 from trainers.text.learner import TextLearner, task_name
 
 
@@ -21,7 +22,7 @@ def train_on_texts(
     Raises BadInput where no pair is for ``model``, or none has two different texts.
     """
     of_any = [message for message in messages if isinstance(message, PreferencePair)]
-    pairs = [pair for pair in of_any if pair.model == model]
+    pairs = [pair for pair in of_any if pair.model == model and not dimension_of(pair)]
     if of_any and not pairs:
         names = ", ".join(sorted({repr(pair.model) for pair in of_any}))
         raise BadInput(f"none of the {len(of_any)} pairs is for the model {model!r}; give --model: {names}")

@@ -19,7 +19,7 @@ def test_trusted_labels_are_used_where_there_are_any() -> None:
     selected = select(pairs)
     assert selected.sources == ("human", "outcome")
     assert len(selected.pairs) == 4
-    assert selected.n_other_sources == 4
+    assert selected.n_others == 4
 
 
 def test_all_labels_are_used_where_none_is_trusted_and_it_is_said() -> None:
