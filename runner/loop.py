@@ -264,8 +264,20 @@ def _reward_meta(verdict: Verdict | None, snapshot: RewardSnapshot | None) -> di
         "combined_reward": verdict.combined if verdict is not None else None,
         "preference_prob": verdict.probability if verdict is not None else None,
         "preference_confidence": verdict.confidence if verdict is not None else 0.0,
+        **_by_dimension(verdict),
         "reward_version": snapshot.version if snapshot is not None else None,
         "reward_gate": snapshot.gate if snapshot is not None else None,
+    }
+
+
+def _by_dimension(verdict: Verdict | None) -> dict[str, Any]:
+    if verdict is None or not verdict.by_dimension:
+        return {}
+    return {
+        "preference_by_dimension": {
+            name: {"prob": of.probability, "confidence": of.confidence}
+            for name, of in verdict.by_dimension.items()
+        }
     }
 
 

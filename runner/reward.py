@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from streams.errors import BadInput
 from streams.messages.contracts import GateState, RewardSnapshot, TraceEvent
-from trainers.bradley_terry import confidence, prob_prefer
+from trainers.bradley_terry import Differences, Reward, confidence, prob_prefer
+from trainers.dimensions import OVERALL
 from trainers.features import of_events
 
 PreferenceGate = Literal["auto", "require", "ignore"]
@@ -36,6 +39,16 @@ def combined_reward(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """What one reward says of a candidate against the best of the run before it."""
+
+    probability: float
+    """P(candidate ≻ best)."""
+    confidence: float
+    """0 where the reward may not steer, and less than 1 for an uncertain one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """A candidate against the best of the run before it."""
 
@@ -48,23 +61,30 @@ class Verdict:
     """P(candidate ≻ best) under the snapshot, also of one that may not steer; null without either."""
     confidence: float
     """The c that was used: 0 where the snapshot may not steer, and less than 1 for an uncertain one."""
+    by_dimension: Mapping[str, Opinion] = field(default_factory=dict)
+    """Of the dimensions that are weighed and known, where any are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreferencePolicy:
     """How much preferences weigh, and which snapshots may steer. Raises BadInput for a bad weight.
 
-    ``weight`` is the most by which a preference can move the critics' reward. ``given_by_user`` says that
-    the feed is a file which the user chose for this run, rather than the topic.
+    ``weight`` is the most by which a preference can move the critics' reward. ``prefer`` is dimension to what
+    it counts beside the others (``overall`` is the whole, which alone counts where none is named).
+    ``given_by_user`` says that the feed is a file which the user chose for this run, rather than the topic.
     """
 
     weight: float = 0.2
+    prefer: Mapping[str, float] = field(default_factory=dict)
     gate: PreferenceGate = "auto"
     given_by_user: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.weight < float("inf"):
             raise BadInput(f"preference weight is {self.weight}; expected a finite number of at least 0")
+        for name, share in self.prefer.items():
+            if not (name and 0.0 < share < float("inf")):
+                raise BadInput(f"prefer {name}={share}; expected a dimension and a finite number above 0")
 
     def steers(self, gate: GateState) -> bool:
         """Whether a snapshot with this gate may steer."""
@@ -89,7 +109,38 @@ class PreferencePolicy:
                 combined=reward, gain=reward - best.overall_score, probability=None, confidence=0.0
             )
         d = of_events(candidate, best)
-        p = prob_prefer(snapshot, d)
-        c = confidence(snapshot, d) if self.steers(snapshot.gate) else 0.0
-        combined = combined_reward(reward, p, c, self.weight)
-        return Verdict(combined=combined, gain=combined - best.overall_score, probability=p, confidence=c)
+        if not self.prefer:
+            opinions, whole = {}, self._opinion(snapshot, d)
+        else:
+            opinions = {
+                name: self._opinion(known, d)
+                for name in self.prefer
+                if (known := snapshot if name == OVERALL else snapshot.dimensions.get(name)) is not None
+            }
+            whole = self._weighed(opinions)
+        combined = combined_reward(reward, whole.probability, whole.confidence, self.weight)
+        return Verdict(
+            combined=combined,
+            gain=combined - best.overall_score,
+            probability=whole.probability,
+            confidence=whole.confidence,
+            by_dimension=opinions,
+        )
+
+    def _opinion(self, known: Reward, d: Differences) -> Opinion:
+        c = confidence(known, d) if self.steers(known.gate) else 0.0
+        return Opinion(probability=prob_prefer(known, d), confidence=c)
+
+    def _weighed(self, opinions: Mapping[str, Opinion]) -> Opinion:
+        """One opinion, whose c · (2p − 1) is the mean of the dimensions' by what each counts.
+
+        A dimension of which nothing is known, or that may not steer, has c = 0, and keeps its share.
+        """
+        shares = {name: self.prefer[name] * of.confidence for name, of in opinions.items()}
+        total = math.fsum(shares.values())
+        if not total:  # nothing steers: what they would say, by what each counts
+            shares = {name: self.prefer[name] for name in opinions}
+        said = math.fsum(shares.values())
+        p = math.fsum(shares[name] * of.probability for name, of in opinions.items()) / said if said else 0.5
+        c = total / math.fsum(self.prefer.values())
+        return Opinion(probability=min(1.0, max(0.0, p)), confidence=min(1.0, c))

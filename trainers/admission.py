@@ -163,6 +163,7 @@ class Admission:
         )
         begun.rows = RowMaker(Vocabulary(**self.rows.vocabulary.state()))
         begun.rows.vocabulary.pairs_without_room = 0
+        begun.open.widen(len(begun.rows.vocabulary.columns))
         begun.past = self.past.closed_ones()
         return begun
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from streams.messages.contracts import TEXT_MODE, RewardSnapshot
+from streams.messages.contracts import TEXT_MODE, DimensionReward, RewardSnapshot
 from trainers.features import Scores, reach_of, within_reach
 
 Differences = Mapping[str, float]
 """Feature to a − b."""
+Reward = RewardSnapshot | DimensionReward
 
 
 def critics_mean(scores: Scores) -> float:
@@ -23,8 +24,8 @@ def critics_mean(scores: Scores) -> float:
     return math.fsum(known) / len(known) if known else 0.0
 
 
-def prob_prefer(snapshot: RewardSnapshot, d: Differences) -> float:
-    """P(a ≻ b) under a published snapshot; 0.5 where nothing that the model knows is in the differences.
+def prob_prefer(snapshot: Reward, d: Differences) -> float:
+    """P(a ≻ b) under a published reward; 0.5 where nothing that the model knows is in the differences.
 
     Term by term as ``trainers.kernels.predict_rows`` makes the learner's own predictions.
     """
@@ -36,7 +37,7 @@ def prob_prefer(snapshot: RewardSnapshot, d: Differences) -> float:
     return sigmoid(logit)
 
 
-def confidence(snapshot: RewardSnapshot, d: Differences) -> float:
+def confidence(snapshot: Reward, d: Differences) -> float:
     """How much of its opinion on a against b a model can vouch for, in [0, 1].
 
     ``shrinkage``: what remains of the logit when the uncertainty of the weights is taken in. 1 for a point

@@ -6,7 +6,7 @@ first label on it comes, and is learnt from its own labels alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -44,6 +44,16 @@ def reward_on(snapshot: RewardSnapshot, dimension: str) -> RewardSnapshot:
         )
     fields = {name: getattr(found, name) for name in type(found).__struct_fields__ if name != "extras"}
     return replace(snapshot, **fields, feature_hash=feature_hash(found.feature_names), dimensions={})
+
+
+def statements(snapshot: RewardSnapshot, wanted: Iterable[str] = ()) -> list[str]:
+    """What each reward says of itself: the overall one, then every dimension that is known or wanted."""
+    unknown = [name for name in wanted if name != OVERALL and name not in snapshot.dimensions]
+    return [
+        snapshot.statement,
+        *(f"On {name}: {reward.statement}" for name, reward in snapshot.dimensions.items()),
+        *(f"On {name}: nothing was learnt yet, so it moves nothing." for name in unknown),
+    ]
 
 
 class Dimensions:

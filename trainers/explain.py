@@ -9,6 +9,7 @@ from typing import Any
 
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.feature_names import is_indicator
+from trainers.dimensions import reward_on
 from trainers.features import UNIT
 from trainers.ties import tie_probability
 
@@ -89,6 +90,18 @@ def explain(snapshot: RewardSnapshot, step: float = UNIT) -> Explanation:
 def log_odds(snapshot: RewardSnapshot) -> dict[str, float]:
     """Nats of every feature for a usual step up, or for being of a context; the strongest first."""
     return {effect.feature: math.log(effect.odds_ratio) for effect in explain(snapshot).effects}
+
+
+def effect_lines(snapshot: RewardSnapshot) -> list[str]:
+    """A line for every feature of the overall reward, then of each dimension's, largest first."""
+    lines = []
+    for dimension in ("", *snapshot.dimensions):
+        reward = reward_on(snapshot, dimension)
+        if dimension:
+            lines.append(f"On {dimension}: {reward.statement}")
+        effects = sorted(log_odds(reward).items(), key=lambda item: -item[1])
+        lines += [f"  {effect:+.3f}  {name}" for name, effect in effects]
+    return lines
 
 
 def ratio_text(ratio: float) -> str:

@@ -15,7 +15,6 @@ from streams.messages.contracts import (
     PairMessage,
     PairsEnd,
     PreferencePair,
-    RewardSnapshot,
     Rollback,
     RunEnd,
 )
@@ -204,17 +203,11 @@ def _report(
         open_runs=len(begun - replayed.closed.keys()),
         closed_runs=len(recorded.closed),
         version=newest.version if newest else None,
-        learnt=_learnt(newest) if newest else 0,
+        learnt=newest.n_pairs if newest else 0,
         recorded=len(before.by_id) if newest and not rolled_back and not newest.base else None,
         identical=_is_identical(pairs, held, pairs_topic) if newest else None,
         not_learnt=len(recorded.by_id.keys() - before.by_id.keys()),
     )
-
-
-def _learnt(snapshot: RewardSnapshot) -> int:
-    """Pairs, of all dimensions."""
-    of_each = [snapshot.labels, *(reward.labels for reward in snapshot.dimensions.values())]
-    return sum(sum(labels.values()) for labels in of_each)
 
 
 def _is_identical(pairs: Sequence[StoredMessage], held: Held, pairs_topic: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -130,6 +130,9 @@ class Demo:
     summary: Summary
     history: tuple[HistoryLine, ...]
     weights: dict[str, float]
+    """Critic to its weight in the overall reward."""
+    dimensions: dict[str, dict[str, float]]
+    """The same of each dimension that labels judge apart."""
     runs: tuple[DemoRun, ...]
 
 
@@ -140,10 +143,13 @@ def read_demo(folder: Path) -> Demo:
     that is damaged raises BadInput.
     """
     summary = read_summary(folder)
+    reward = folder / "bt_reward.json"
+    snapshot = read_snapshot(reward) if reward.is_file() else None
     return Demo(
         summary,
         _read_history(folder / "history.jsonl"),
-        _read_weights(folder / "bt_reward.json", summary),
+        _of_critics(snapshot.weights if snapshot else summary.weights),
+        {name: _of_critics(of.weights) for name, of in snapshot.dimensions.items()} if snapshot else {},
         tuple(_read_run(folder / "runs", run) for run in summary.runs),
     )
 
@@ -165,8 +171,7 @@ def _read_history(path: Path) -> tuple[HistoryLine, ...]:
     )
 
 
-def _read_weights(path: Path, summary: Summary) -> dict[str, float]:
-    weights = read_snapshot(path).weights if path.is_file() else summary.weights
+def _of_critics(weights: Mapping[str, float]) -> dict[str, float]:
     return {name: weight for name, weight in weights.items() if is_critic(name)}
 
 

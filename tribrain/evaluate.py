@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from rich.table import Table
 from streams.errors import BadInput
 from streams.messages.contracts import PairMessage, PreferencePair, TextSnapshot
 from streams.messages.files import read_pairs, read_reward, read_text_pairs
+from trainers.dimensions import OVERALL, dimension_of, reward_on
 from trainers.evaluate import (
     BATCH,
     COMPARED,
@@ -74,6 +76,7 @@ _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
     help="Random orders of the tasks that each online learner learns in.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of orders and folds.")
+@options.dimension
 @options.plot
 @options.as_json
 def evaluate_rm(
@@ -84,6 +87,7 @@ def evaluate_rm(
     learners: tuple[str, ...],
     orders: int,
     seed: int,
+    dimension: str,
     plot: Path | None,
     as_json: bool,
 ) -> None:
@@ -100,11 +104,11 @@ def evaluate_rm(
     if model is not None:
         if learners:
             raise BadInput("--learner says who learns from --pairs; with --model nothing is learnt")
-        unseen, measured, n_train = _of_model(model, base_model, holdout)
+        unseen, measured, n_train = _of_model(model, base_model, holdout, dimension)
         n_shared = None
     else:
         assert pairs is not None
-        known, unseen = _pairs(pairs), _pairs(holdout)
+        known, unseen = _pairs(pairs, dimension), _pairs(holdout, dimension)
         n_train = len(known)
         n_shared = len({task_of(pair) for pair in known} & {task_of(pair) for pair in unseen})
         train, of_holdout = tables(known, unseen)
@@ -123,24 +127,25 @@ def evaluate_rm(
 
 
 def _of_model(
-    model: Path, base: str | None, holdout: Path
+    model: Path, base: str | None, holdout: Path, dimension: str
 ) -> tuple[list[PreferencePair], dict[str, Measured], int]:
     """The pairs kept apart, what the model predicts of them, and how many it has learnt. Raises BadInput."""
     if not model.is_dir():
         snapshot = read_reward(model)
         if isinstance(snapshot, TextSnapshot):
             return _of_text_model(snapshot, holdout)
-        unseen = _pairs(holdout)
-        return unseen, {snapshot.model: measure_snapshot(snapshot, unseen)}, sum(snapshot.labels.values())
+        unseen = _pairs(holdout, dimension)
+        reward = reward_on(snapshot, dimension)
+        return unseen, {snapshot.model: measure_snapshot(reward, unseen)}, sum(reward.labels.values())
     if not (model / "reward.json").is_file():
         raise BadInput(f"{model}: has no reward.json; expected a folder that train-lora-rm has written")
     require_extra()
 
     from trainers.lora.scorer import open_reward
 
-    reward = open_reward(model, base=base)
-    unseen, p = _predicted(reward, holdout)
-    return unseen, {reward.reward.model: Measured(p[None, :], None)}, reward.reward.pairs.train
+    of_texts = open_reward(model, base=base)
+    unseen, p = _predicted(of_texts, holdout)
+    return unseen, {of_texts.reward.model: Measured(p[None, :], None)}, of_texts.reward.pairs.train
 
 
 class _RewardOfTexts(Protocol):
@@ -173,11 +178,24 @@ def _of_text_model(
     return unseen, {snapshot.model: Measured(p[None, :], None)}, sum(snapshot.labels.values())
 
 
-def _pairs(path: Path, read: Callable[[Path], Sequence[PairMessage]] = read_pairs) -> list[PreferencePair]:
-    """With names of tasks that tell models and files apart left as they are. Raises BadInput."""
-    found = [message for message in read(path) if isinstance(message, PreferencePair)]
-    if not found:
+def _pairs(
+    path: Path, dimension: str = "", read: Callable[[Path], Sequence[PairMessage]] = read_pairs
+) -> list[PreferencePair]:
+    """Those on the dimension, with names of tasks that tell models and files apart left as they are.
+
+    Raises BadInput.
+    """
+    of_any = [message for message in read(path) if isinstance(message, PreferencePair)]
+    if not of_any:
         raise BadInput(f"{path}: holds no pairs; expected one a line")
+    counts = Counter(dimension_of(pair) or OVERALL for pair in of_any)
+    wanted = dimension or OVERALL
+    found = [pair for pair in of_any if (dimension_of(pair) or OVERALL) == wanted]
+    others = ", ".join(f"{name} ({n})" for name, n in counts.items() if name != wanted)
+    if not found:
+        raise BadInput(f"{path}: none of its pairs is on {wanted!r}; give --dimension: {others}")
+    if others:
+        click.echo(f"{path}: pairs on {others} are left out; --dimension measures one of them", err=True)
     # A run is a task where the pairs say no other.
     return [replace(pair, task_id=pair.task_id or pair.run_id) for pair in found]
 

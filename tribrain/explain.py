@@ -11,6 +11,7 @@ import orjson
 from streams.errors import BadInput
 from streams.messages.feature_names import is_interaction, shown
 from streams.messages.files import read_snapshot
+from trainers.dimensions import reward_on
 from trainers.explain import Effect, Explanation, explain, ratio_text
 from tribrain import options
 from tribrain.output import columns, write_output
@@ -25,16 +26,18 @@ from tribrain.output import columns, write_output
     show_default=True,
     help="How much higher a score is taken to be, in the critic's unit.",
 )
+@options.dimension
 @options.plot
 @options.as_json
-def explain_model(model: Path, step: float, plot: Path | None, as_json: bool) -> None:
+def explain_model(model: Path, step: float, dimension: str, plot: Path | None, as_json: bool) -> None:
     """What each critic and context does to the odds of being preferred, with 95% intervals.
 
     Each line is for one score that is --step higher while all others stay as they are. "@arm=physics" is what
     it does to be of that context; "flicker.quality@world_model=dit-7b" is what the critic's score counts
     there above what it counts elsewhere. A model of river-logistic is a point estimate, without intervals.
     """
-    explanation = explain(read_snapshot(model), step)
+    snapshot = read_snapshot(model)
+    explanation = explain(reward_on(snapshot, dimension), step)
     if not explanation.effects:
         raise BadInput(
             f"{model}: the model has learnt nothing yet, so there is nothing to explain; train it on pairs"
@@ -47,6 +50,8 @@ def explain_model(model: Path, step: float, plot: Path | None, as_json: bool) ->
         click.echo(orjson.dumps({**asdict(explanation), "has_intervals": explanation.has_intervals}))
         return
     _print(explanation)
+    if others := [name for name in snapshot.dimensions if name != dimension]:
+        click.echo(f"--dimension shows the rewards of {', '.join(others)}")
     if plot is not None:
         click.echo(f"picture: {plot}")
 

@@ -31,6 +31,33 @@ class FiniteFloat(click.FloatRange):
         return number
 
 
+class Shares(click.ParamType):
+    """``physics=2,quality=1``: dimension to what it counts beside the others."""
+
+    name = "DIMENSION=WEIGHT,…"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, float]:
+        if isinstance(value, dict):
+            return value
+        shares: dict[str, float] = {}
+        for part in value.split(","):
+            name, _, number = (piece.strip() for piece in part.rpartition("="))
+            try:
+                share = float(number)
+            except ValueError:
+                share = math.nan
+            if not (name and 0.0 < share < math.inf):
+                self.fail(
+                    f"{part!r} is no dimension with its weight; expected e.g. physics=2,quality=1", param, ctx
+                )
+            if name in shares:
+                self.fail(f"{name} is there twice", param, ctx)
+            shares[name] = share
+        return shares
+
+
 class _Moment(click.ParamType):
     """ISO 8601, in UTC unless it says otherwise; gives milliseconds since 1970-01-01 UTC."""
 
@@ -104,6 +131,12 @@ learner = click.option(
     type=click.Choice(LEARNERS),
     help="Who learns a model that begins: laplace (the default), whose confidence grows with what it has "
     "seen, or river-logistic. A model that goes on keeps its own.",
+)
+dimension = click.option(
+    "--dimension",
+    default="",
+    metavar="NAME",
+    help="What labels judge apart from the whole, e.g. physics; by default the whole.",
 )
 model_by = click.option(
     "--model-by",

@@ -13,7 +13,7 @@ from streams.messages.codec import ContractError, encode
 from streams.messages.contracts import PairStrategy, TraceEvent
 from streams.messages.files import read_pairs, read_trace
 from trainers.estimators import DEFAULT_LEARNER, LearnerName, Recipe
-from trainers.explain import log_odds
+from trainers.explain import effect_lines
 from trainers.pairing import PairingRules, pairs_of_run
 from tribrain import options
 from tribrain.output import progress, write_output
@@ -104,8 +104,12 @@ def train_preference_rm(
         )
     write_output(out, encode(snapshot))
     if as_json:
-        click.echo(orjson.dumps({"out": str(out), "metrics": snapshot.metrics, "weights": snapshot.weights}))
+        dimensions = {
+            name: {"metrics": reward.metrics, "weights": reward.weights}
+            for name, reward in snapshot.dimensions.items()
+        }
+        made = {"out": str(out), "metrics": snapshot.metrics, "weights": snapshot.weights}
+        click.echo(orjson.dumps({**made, "dimensions": dimensions}))
         return
     click.echo(f"{out}: {snapshot.statement}")
-    for name, effect in sorted(log_odds(snapshot).items(), key=lambda item: -item[1]):
-        click.echo(f"  {effect:+.3f}  {name}")
+    click.echo("\n".join(effect_lines(snapshot)))

@@ -21,6 +21,7 @@ from runner.stopping import StopRules
 from runner.text_feeds import TextFileFeed, TextSnapshotFeed
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
+from trainers.dimensions import statements
 from tribrain import options
 from tribrain.output import cache_folder
 
@@ -83,6 +84,13 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
                 default=0.25,
                 show_default=True,
                 help="Most by which preferences move the critics' reward.",
+            ),
+            click.option(
+                "--prefer",
+                type=options.Shares(),
+                default={},
+                help="What each dimension that people judge counts, e.g. physics=2,quality=1; overall is the "
+                "whole, which counts alone by default.",
             ),
             click.option(
                 "--preference-gate",
@@ -182,6 +190,7 @@ def open_refinement(
     critic_timeout_s: float,
     preference_rm: Path | None,
     preference_weight: float,
+    prefer: Mapping[str, float],
     preference_gate: PreferenceGate,
     target_score: float | None,
     patience: int | None,
@@ -199,7 +208,10 @@ def open_refinement(
     Says on standard error what a given reward model was made of. Raises BadInput.
     """
     policy = PreferencePolicy(
-        weight=preference_weight, gate=preference_gate, given_by_user=preference_rm is not None
+        weight=preference_weight,
+        prefer=prefer,
+        gate=preference_gate,
+        given_by_user=preference_rm is not None,
     )
     stop = StopRules(
         max_iters=iters,
@@ -217,7 +229,8 @@ def open_refinement(
     if preference_rm is not None:
         feed = FileRewardFeed(preference_rm, critics=names)
         if (snapshot := feed.latest()) is not None:
-            click.echo(f"{preference_rm}: {snapshot.statement}", err=True)
+            for line in statements(snapshot, prefer):
+                click.echo(f"{preference_rm}: {line}", err=True)
     elif settings is not None:
         # Not at the top: a run without a broker needs no client of Kafka.
         from streams.snapshots.feed import SnapshotFeed

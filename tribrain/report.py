@@ -62,6 +62,7 @@ def _render(demo: Demo) -> str:
         summary=demo.summary,
         key_figures=_key_figures(demo.summary),
         weights_plot=weights_plot(demo.weights) if demo.weights else None,
+        dimension_plots={name: weights_plot(weights) for name, weights in demo.dimensions.items() if weights},
         log_loss_plot=log_loss_plot(steps),
         evidence_plot=evidence_plot(steps, OPENS_AT),
         comparison_plot=comparison_plot(panels),

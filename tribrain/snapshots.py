@@ -20,7 +20,7 @@ from streams.messages.codec import encode
 from streams.messages.contracts import Checkpoint, RewardSnapshot
 from streams.messages.held import Held
 from streams.messages.stored import Outgoing, StoredMessage
-from trainers.explain import log_odds
+from trainers.explain import effect_lines
 from tribrain import options
 from tribrain.output import progress
 
@@ -68,8 +68,7 @@ def show(version: int | None, bootstrap_servers: str | None, model: str, as_json
         return
     click.echo(f"model {snapshot.model!r}, version {snapshot.version}, {snapshot.gate}")
     click.echo(snapshot.statement)
-    for name, effect in sorted(log_odds(snapshot).items(), key=lambda item: -item[1]):
-        click.echo(f"  {effect:+.3f}  {name}")
+    click.echo("\n".join(effect_lines(snapshot)))
 
 
 @snapshots.command(epilog="Example: tribrain snapshots verify --bootstrap-servers 127.0.0.1:9092")

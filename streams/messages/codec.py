@@ -85,9 +85,6 @@ _NESTED: dict[type, dict[str, type]] = {
     TraceEvent: {"critic_results": CriticResult},
     RewardSnapshot: {"dimensions": DimensionReward},
 }
-    TraceEvent: {"critic_results": CriticResult},
-    RewardSnapshot: {"dimensions": DimensionReward},
-}
 _OF_A_BARE_PAIR = {"task_id": "", "label_source": "critic", "chosen_critics": {}, "rejected_critics": {}}
 _SEALED: tuple[type[Sealed], ...] = (RewardSnapshot, TextSnapshot, AdapterSnapshot, Checkpoint)
 _Sealed = TypeVar("_Sealed", bound=Sealed)

@@ -290,6 +290,12 @@ class RewardSnapshot(Contract, frozen=True, kw_only=True):
     checksum: str = ""
     """SHA-256 over the message with this field empty."""
 
+    @property
+    def n_pairs(self) -> int:
+        """Pairs learnt, of the whole and of every dimension."""
+        of_each = (self.labels, *[reward.labels for reward in self.dimensions.values()])
+        return sum(sum(labels.values()) for labels in of_each)
+
 
 class Checkpoint(Contract, frozen=True, kw_only=True):
     """A preference learner's whole state: what recovery and a rollback go on from.

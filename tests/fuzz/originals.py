@@ -41,7 +41,14 @@ def votes(events: list[TraceEvent | RunEnd], seed: int) -> list[bytes]:
 
 def _said_of(pair: PreferencePair, random: Random) -> PreferencePair:
     if random.random() < 0.5:
-        return replace(pair, label_source="human", pair_id=f"vote-{random.randrange(1000)}")
+        return replace(
+            pair,
+            label_source="human",
+            pair_id=f"vote-{random.randrange(1000)}",
+            dimension=random.choice(("", "", "physics", "quality")),
+            tie=random.random() < 0.2,
+            meta={"annotator": random.choice(("ann", "bob"))},
+        )
     judge = random.choice(("clip", "vlm"))
     return replace(
         pair, label_source="proxy", pair_id=f"{judge}-{random.randrange(1000)}", meta={"judge": judge}

@@ -13,7 +13,7 @@ from runner.reward_file import FileRewardFeed
 from streams.errors import BadInput
 from streams.files import write_atomically
 from streams.messages.codec import encode, sealed
-from streams.messages.contracts import GateState, RewardSnapshot
+from streams.messages.contracts import DimensionReward, GateState, RewardSnapshot
 from tests.runner.fakes import judged, snapshot
 
 unit = st.floats(0.0, 1.0)
@@ -135,6 +135,93 @@ def test_a_shadow_is_asked_but_not_followed() -> None:
     assert verdict.combined == 0.9
     assert verdict.probability is not None
     assert verdict.probability > 0.9
+
+
+def with_dimensions(**dimensions: RewardSnapshot) -> RewardSnapshot:
+    """The usual snapshot with the rewards of these, too."""
+    fields = DimensionReward.__struct_fields__
+    return sealed(
+        replace(
+            snapshot(),
+            dimensions={
+                name: DimensionReward(**{field: getattr(of, field) for field in fields if field != "extras"})
+                for name, of in dimensions.items()
+            },
+        )
+    )
+
+
+PHYSICS = snapshot({"eye.physics": 2.0})
+BEST = judged({"quality": 0.5, "physics": 0.5})
+
+
+def test_a_run_may_weigh_the_dimensions() -> None:
+    """The candidate looks worse and moves better."""
+    candidate = judged({"quality": 0.3, "physics": 0.9})
+    known = with_dimensions(physics=PHYSICS)
+    gains = []
+    for prefer in ({}, {"overall": 1.0}, {"overall": 1.0, "physics": 1.0}, {"physics": 1.0}):
+        verdict = PreferencePolicy(prefer=prefer).judge(candidate, BEST, known)
+        assert verdict is not None
+        assert verdict.gain is not None
+        gains.append(verdict.gain)
+    assert gains[0] == gains[1] < 0.0 < gains[3]
+    assert gains[2] == pytest.approx((gains[1] + gains[3]) / 2)
+
+
+def test_each_dimensions_opinion_is_kept_apart() -> None:
+    candidate = judged({"quality": 0.3, "physics": 0.9})
+    verdict = PreferencePolicy(prefer={"overall": 1.0, "physics": 2.0}).judge(
+        candidate, BEST, with_dimensions(physics=PHYSICS)
+    )
+    assert verdict is not None
+    assert verdict.by_dimension["physics"].probability > 0.9
+    assert verdict.by_dimension["overall"].probability < 0.2
+
+
+@pytest.mark.parametrize("known", [{}, {"physics": snapshot({"eye.physics": 2.0}, gate="shadow")}])
+def test_a_dimension_that_is_unknown_or_a_shadow_moves_nothing_and_keeps_its_share(
+    known: dict[str, RewardSnapshot],
+) -> None:
+    candidate = judged({"quality": 0.7, "physics": 0.0})
+    overall = PreferencePolicy().judge(candidate, BEST, snapshot())
+    half = PreferencePolicy(prefer={"overall": 1.0, "physics": 1.0}).judge(
+        candidate, BEST, with_dimensions(**known)
+    )
+    assert overall is not None
+    assert half is not None
+    critics = candidate.overall_score or 0.0
+    assert half.combined - critics == pytest.approx((overall.combined - critics) / 2)
+
+
+def test_where_nothing_that_is_weighed_is_known_the_reward_is_the_critics() -> None:
+    candidate = judged({"quality": 0.7, "physics": 0.0})
+    verdict = PreferencePolicy(prefer={"beauty": 1.0}).judge(candidate, BEST, snapshot())
+    assert verdict is not None
+    assert (verdict.combined, verdict.confidence) == (candidate.overall_score, 0.0)
+
+
+@given(
+    st.dictionaries(st.sampled_from(("overall", "physics", "beauty")), st.floats(1e-3, 1e3), min_size=1), unit
+)
+def test_dimensions_together_move_the_reward_by_no_more_than_the_weight(
+    prefer: dict[str, float], score: float
+) -> None:
+    candidate = judged({"quality": score, "physics": 1.0 - score})
+    verdict = PreferencePolicy(weight=0.3, prefer=prefer).judge(
+        candidate, BEST, with_dimensions(physics=PHYSICS)
+    )
+    assert verdict is not None
+    assert candidate.overall_score is not None
+    assert abs(verdict.combined - candidate.overall_score) <= 0.3 + 1e-12
+
+
+@pytest.mark.parametrize(
+    "prefer", [{"physics": 0.0}, {"physics": -1.0}, {"physics": float("nan")}, {"": 1.0}]
+)
+def test_a_share_that_is_none_is_bad_input(prefer: dict[str, float]) -> None:
+    with pytest.raises(BadInput, match="expected a dimension and a finite number above 0"):
+        PreferencePolicy(prefer=prefer)
 
 
 def write(path: Path, content: RewardSnapshot | bytes) -> None:

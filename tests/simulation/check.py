@@ -41,7 +41,7 @@ def _check_model(kafka: SimKafka, model: str, accepted: Sequence[PairMessage]) -
     snapshot = decode_snapshot(newest.value, newest.source)
     if not any(isinstance(message, Rollback) for message in accepted):
         pairs = sum(isinstance(message, PreferencePair) for message in accepted)
-        assert sum(snapshot.labels.values()) == pairs, f"pairs of {model} were doubled, or not learnt"
+        assert snapshot.n_pairs == pairs, f"pairs of {model} were doubled, or not learnt"
     reference = PreferenceLearner(model)
     reference.on_messages(accepted)
     assert encode(reference.snapshot(snapshot.consumed, snapshot.topic_ids)) == newest.value, model
@@ -79,7 +79,7 @@ def to_be_learnt(
     """What a learner may learn of the topic, each once, and how much of which run never came."""
     to_come = {run_id: iter(values) for run_id, values in whole.items()}
     following = {run_id: next(values) for run_id, values in to_come.items()}
-    votes: set[str] = set()
+    votes: set[bytes] = set()
     accepted: list[PairMessage] = []
     for message in _decoded(pairs):
         if isinstance(message, Rollback):
@@ -87,8 +87,8 @@ def to_be_learnt(
             continue
         run_id = message.run_id
         if not run_id and isinstance(message, PreferencePair):
-            if message.pair_id not in votes:
-                votes.add(message.pair_id)
+            if (vote := encode(message)) not in votes:
+                votes.add(vote)
                 accepted.append(message)
         elif encode(message) == following.get(run_id):
             accepted.append(message)

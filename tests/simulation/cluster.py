@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable
 from itertools import accumulate
 
+from msgspec.structs import replace
+
 from streams.messages.checkpoints import decode_checkpoint, rollback_to
 from streams.messages.codec import encode
 from streams.messages.contracts import PreferencePair, RunEnd, TraceEvent
@@ -139,6 +141,13 @@ class Cluster:
         )  # fmt: skip
         if not again:
             self.votes.append(vote)
+        if self.rng.random() < 0.3:  # of somebody else, or on one thing, or for neither
+            vote = replace(
+                vote,
+                meta={"annotator": self.rng.choice(("ann", "bob"))},
+                dimension=self.rng.choice(("", "physics")),
+                tie=self.rng.random() < 0.3,
+            )
         self.kafka.append(Outgoing(PAIRS, vote.model.encode(), encode(vote)))
 
     def _roll_back(self) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from streams.messages.codec import encode
 from tests.trainers.test_evaluate import tasks
@@ -22,8 +23,12 @@ def files(tmp_path: Path) -> tuple[str, str]:
 
 
 def code_of(*arguments: str) -> int:
+    return call("evaluate-rm", *arguments)
+
+
+def call(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
-        main(["evaluate-rm", *arguments])
+        main(list(arguments))
     return int(str(ended.value.code))
 
 
@@ -59,6 +64,31 @@ def test_three_answers_are_measured_where_there_are_ties(
     assert 0.0 < result["learners"]["laplace"]["log_loss_with_ties"] < 1.1
     assert code_of(*given) == 0
     assert f"({result['n_ties']} of them ties)" in capsys.readouterr().out
+
+
+def test_a_dimension_is_measured_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = tmp_path / "train.jsonl", tmp_path / "holdout.jsonl"
+    for seed, path in enumerate(paths):
+        pairs = [
+            *tasks(40, seed=seed),
+            *(replace(one, dimension="physics") for one in tasks(30, seed=seed + 5)),
+        ]
+        path.write_bytes(b"".join(encode(one) + b"\n" for one in pairs))
+    train, holdout, model = str(paths[0]), str(paths[1]), str(tmp_path / "bt_reward.json")
+    assert call("train-preference-rm", "--pairs", train, "--out", model) == 0
+    given = ("--holdout", holdout, "--json")
+    for source in (("--pairs", train, "--learner", "laplace", "--orders", "1"), ("--model", model)):
+        for dimension, n in ((), 160), (("--dimension", "physics"), 120):
+            capsys.readouterr()
+            assert code_of(*source, *given, *dimension) == 0
+            shown = capsys.readouterr()
+            assert orjson.loads(shown.out)["n_test"] == n
+            assert ("pairs on physics (120) are left out" in shown.err) == (not dimension)
+    assert code_of("--model", model, "--holdout", holdout, "--dimension", "beauty") == 2
+    assert (
+        "none of its pairs is on 'beauty'; give --dimension: overall (160), physics (120)"
+        in capsys.readouterr().err
+    )
 
 
 def test_only_the_named_learners_are_measured_and_a_plot_is_drawn(

@@ -13,10 +13,15 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from streams.errors import BadInput
+from streams.files import write_atomically
+from streams.messages.codec import encode
 from tests import factories
 from tests.tribrain.demo_files import HOSTILE_GOAL, RUN_IDS, write_demo, write_run, write_summary, write_trace
+from trainers.train import train_on_pairs
 from tribrain.demo_folder import Group, read_demo
 from tribrain.report import build_report, report
+
+VOTES = [factories.pair({"goal.task": 0.9}, {"goal.task": 0.2}, task_id=f"task-{nth}") for nth in range(5)]
 
 
 class Page(HTMLParser):
@@ -227,3 +232,15 @@ def test_the_command_says_what_it_made(demo_folder: Path) -> None:
 
 def decoded(uri: str | None) -> bytes:
     return base64.b64decode((uri or "").partition(";base64,")[2], validate=True)
+
+
+def test_what_counts_on_each_dimension_is_drawn_apart(tmp_path: Path) -> None:
+    write_demo(tmp_path)
+    hostile = "<script>alert(1)</script>"
+    physics = [replace(pair, dimension=name) for pair in VOTES for name in ("physics", hostile)]
+    write_atomically(tmp_path / "bt_reward.json", encode(train_on_pairs([*VOTES, *physics])))
+    html = build_report(tmp_path).read_text()
+    drawn = [str(picture["alt"]) for picture in Page(html).of("img")]
+    assert sum("weight per critic" in alt for alt in drawn) == 3
+    assert "What counts where people judge physics alone." in html
+    assert hostile not in html

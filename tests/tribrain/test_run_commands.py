@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from runner.controller import ThompsonController
 from runner.video import read_video
@@ -19,7 +20,7 @@ from streams.files import write_atomically
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
 from streams.messages.codec import encode
-from streams.messages.contracts import RunEnd, TraceEvent
+from streams.messages.contracts import PreferencePair, RunEnd, TraceEvent
 from streams.messages.files import read_pairs, read_snapshot, read_trace
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
@@ -276,3 +277,31 @@ def without_times(events: list[TraceEvent]) -> list[dict[str, Any]]:
 
 def vars_of(message: Any) -> dict[str, Any]:
     return {name: getattr(message, name) for name in message.__slots__}
+
+
+def test_a_run_weighs_the_dimensions_that_it_is_told_and_keeps_what_each_said(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = read_pairs(model.parent / "pairs.jsonl")
+    on_physics = [replace(one, dimension="physics") for one in pairs if isinstance(one, PreferencePair)]
+    files = tmp_path / "pairs.jsonl", tmp_path / "bt_reward.json", tmp_path / "out"
+    files[0].write_bytes(b"".join(encode(one) + b"\n" for one in [*pairs, *on_physics]))
+    tribrain("train-preference-rm", "--pairs", str(files[0]), "--out", str(files[1]))
+    given = ("--goal", GOAL, "--iters", "2", "--preference-rm", str(files[1]), "--out", str(files[2]))
+    tribrain("run-simulated", *given, "--prefer", "physics=2, beauty=1")
+    said = capsys.readouterr().err
+    assert "On physics: Made of" in said
+    assert "On beauty: nothing was learnt yet, so it moves nothing." in said
+    last = [event for event in read_trace(files[2] / "trace.jsonl") if isinstance(event, TraceEvent)][-1]
+    assert list(last.meta["preference_by_dimension"]) == ["physics"]
+    assert 0.0 <= last.meta["preference_confidence"] <= 2 / 3
+
+
+@pytest.mark.parametrize(
+    "prefer", ["physics", "physics=0", "physics=x", "=1", "physics=1,physics=2", "physics=1,"]
+)
+def test_shares_of_dimensions_that_are_none_are_bad_input(prefer: str, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run-simulated", "--goal", GOAL, "--prefer", prefer, "--out", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert not (tmp_path / "out").exists()
