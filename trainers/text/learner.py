@@ -23,7 +23,7 @@ from trainers.lora.texts import task_of_text
 from trainers.other_version import a_count, reading_state_of
 from trainers.pair_weights import SOURCE_WEIGHTS, task_of, weight_of_each, weight_of_nth
 from trainers.pairing import LIVE_SOURCES
-from trainers.seen import KnownPairs, PastTasks
+from trainers.seen import Counts, KnownPairs, PastTasks
 from trainers.text.estimator import DiagonalLaplace
 from trainers.text.ngrams import SCHEME, grams
 from trainers.text.open_texts import OpenTexts, characters_of, what_is_learnt_of
@@ -31,8 +31,7 @@ from trainers.text.reward import open_state
 from trainers.text.terms import Terms
 
 OPEN_TASKS = 500
-"""How many tasks are kept open; for one more the oldest is learnt, and its later pairs are those of a new
-task."""
+"""How many tasks are kept open; for one more the oldest is learnt, and its later pairs come late."""
 WAITING_CHARACTERS = 1_000_000
 """Of all texts that wait; beyond it the oldest runs are learnt before they end."""
 
@@ -148,30 +147,30 @@ class TextLearner:
 
     def _take(self, pair: PreferencePair) -> bool:
         name, judgement = task_name(pair), judgement_of(pair)
-        fact = fact_of(pair, judgement)
-        closed = self._past.is_closed(name)
+        fact, source = fact_of(pair, judgement), pair.label_source
+        past = self._past.find(name)
         # Labels that are made while a run goes on are over with the run. People and judges speak later, too.
-        if pair.label_source in LIVE_SOURCES:
-            if closed:
+        if source in LIVE_SOURCES:
+            if past is not None and past.is_closed:
                 return False
         elif pair.pair_id and not self._known.note(name, fact):
             return False
-        if closed:
+        if past is not None:
             self._evidence.hear(judgement)
-            return self._learn_late(pair, 1)
+            return self._learn_late(pair, past.counts)
         task = self._open.get(name)
         if task is None:
             if len(self._open) == OPEN_TASKS and self._pairs_of_task is None:
-                self._learn_waiting(self._open.pop(next(iter(self._open))))
+                self._settle(next(iter(self._open)))
             task = self._open[name] = OpenTexts()
         if pair.pair_id:
             if fact in task.facts:
                 return False
             task.facts.add(fact)
-        task.counts[pair.label_source] = task.counts.get(pair.label_source, 0) + 1
         self._evidence.hear(judgement)
         if task.begun:
-            return self._learn_late(pair, task.counts[pair.label_source])
+            return self._learn_late(pair, task.counts)
+        task.counts[source] = task.counts.get(source, 0) + 1
         changed = self._predict(pair, task)
         if self._is_whole(name, pair, task):
             self._learn_waiting(task)
@@ -187,10 +186,7 @@ class TextLearner:
     def _predict(self, pair: PreferencePair, task: OpenTexts) -> bool:
         if self._says_nothing(pair):
             return False
-        p = self._weights.prob_prefer(
-            *self._terms.difference(grams(pair.chosen_prompt), grams(pair.rejected_prompt))
-        )
-        self._evidence.predicted(pair.label_source, p, 0.5)
+        p = self._predicted(pair)
         if pair.label_source in TRUSTED_SOURCES:
             mean, least, most = task.gains
             gain = gain_of_pair(p, 0.5)
@@ -199,6 +195,14 @@ class TextLearner:
         task.waiting.append(what_is_learnt_of(pair))
         self._waiting_characters += characters_of(pair)
         return True
+
+    def _predicted(self, pair: PreferencePair) -> float:
+        """P(chosen ≻ rejected), which is noted as evidence."""
+        p = self._weights.prob_prefer(
+            *self._terms.difference(grams(pair.chosen_prompt), grams(pair.rejected_prompt))
+        )
+        self._evidence.predicted(pair.label_source, p, 0.5)
+        return p
 
     def _says_nothing(self, pair: PreferencePair) -> bool:
         if pair.tie:
@@ -209,11 +213,18 @@ class TextLearner:
         return same
 
     def _close(self, name: str) -> bool:
-        if not self._past.close(name, {}):
+        task = self._open.get(name)
+        if not self._past.close(name, task.counts if task is not None else {}):
             return False
-        if name in self._open:
+        if task is not None:
             self._learn_waiting(self._open.pop(name))
         return True
+
+    def _settle(self, name: str) -> None:
+        """The task may go on, but what comes of it is late."""
+        task = self._open.pop(name)
+        self._learn_waiting(task)
+        self._past.settle(name, task.counts)
 
     def _learn_what_waits_too_long(self) -> None:
         while self._pairs_of_task is None and self._waiting_characters > WAITING_CHARACTERS:
@@ -229,11 +240,22 @@ class TextLearner:
         self._waiting_characters -= task.characters
         task.waiting, task.begun = [], True
 
-    def _learn_late(self, pair: PreferencePair, nth: int) -> bool:
-        """A pair of a task that the model knows already: it is learnt, and is no evidence."""
+    def _learn_late(self, pair: PreferencePair, counts: Counts) -> bool:
+        """A pair of a task of which the model has learnt ``counts``, and now this one.
+
+        The first label of a person or a validator is evidence: what the task's other labels taught is none
+        of theirs. Those behind it are not.
+        """
         if self._says_nothing(pair):
             return False
-        self._learn(pair, weight_of_nth(nth))
+        source = pair.label_source
+        if source in TRUSTED_SOURCES and TRUSTED_SOURCES.isdisjoint(counts):
+            gain = gain_of_pair(self._predicted(pair), 0.5)
+            self._evidence.gate.bet(gain, pairs_learnt=self._evidence.pairs)
+        else:
+            self._evidence.pass_over(source)
+        counts[source] = counts.get(source, 0) + 1
+        self._learn(pair, weight_of_nth(counts[source]))
         return True
 
     def _learn(self, pair: PreferencePair, share: float) -> None:

@@ -102,12 +102,45 @@ def test_from_a_file_all_pairs_of_a_task_are_evidence_wherever_they_stand() -> N
     assert snapshot.metrics["gate"]["tasks"] == 4
 
 
-def test_a_judgement_after_the_end_of_its_run_is_learnt_and_is_no_evidence() -> None:
+def test_of_judgements_after_the_end_of_a_run_the_first_is_evidence_and_all_are_learnt_once() -> None:
     run = [replace(pair, label_source="critic") for pair in polite_pairs(2, run_of=2)]
-    late = replace(run[0], label_source="human", pair_id="late")
-    learner = learnt([*run, end("run-0-0"), late, late, replace(run[0], pair_id="critic, late")])
-    assert dict(learner.labels) == {"critic": 2, "human": 1}
-    assert learner.snapshot().metrics["trusted"] is None
+    late, later = (replace(run[0], label_source="human", pair_id=name) for name in ("late", "later"))
+    learner = learnt([*run, end("run-0-0"), late, late, later, replace(run[0], pair_id="critic, late")])
+    assert dict(learner.labels) == {"critic": 2, "human": 2}
+    metrics = learner.snapshot().metrics
+    assert (metrics["trusted"]["n"], metrics["gate"]["tasks"], metrics["no_evidence"]) == (1, 1, {"human": 1})
+
+
+def test_after_a_judgement_while_the_run_went_on_a_late_one_is_no_evidence() -> None:
+    run = polite_pairs(2, run_of=2)
+    learner = learnt([*run, end("run-0-0"), replace(run[0], pair_id="late")])
+    assert learner.snapshot().metrics["trusted"]["n"] == 2
+
+
+def test_a_task_that_was_settled_since_too_many_were_open_is_no_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "OPEN_TASKS", 1)
+    first, other, again = polite_pairs(3, run_of=1)
+    again = replace(again, run_id=first.run_id)
+    metrics = learnt([first, other, again, end(other.run_id)]).snapshot().metrics
+    assert (metrics["trusted"]["n"], metrics["no_evidence"]) == (2, {"human": 1})
+
+
+def test_votes_that_come_after_their_runs_open_the_gate() -> None:
+    runs = [replace(pair, label_source="critic") for pair in polite_pairs(150, run_of=1)]
+    ends = [end(pair.run_id) for pair in runs]
+    assert learnt([*runs, *ends, *polite_pairs(150, run_of=1)]).snapshot().gate == "active"
+
+
+def test_the_tenth_late_pair_of_a_task_weighs_less_than_the_first() -> None:
+    run = polite_pairs(1, run_of=1)
+    late = [replace(run[0], pair_id=f"late-{n}") for n in range(9)]
+    of_one_task = learnt([*run, end("run-0-0"), *late])
+    apart = [replace(pair, run_id=f"run-{n}") for n, pair in enumerate([*run, *late])]
+    of_their_own = learnt([*apart, *(end(pair.run_id) for pair in apart)])
+    weights = [one.snapshot().learner["audit"]["trusted_weight"] for one in (of_one_task, of_their_own)]
+    assert weights[0] < 0.6 * weights[1]
 
 
 def test_equal_texts_teach_nothing_and_are_counted() -> None:
