@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from streams.errors import BadInput
-from streams.messages.contracts import GateState, RewardSnapshot, TraceEvent
+from streams.messages.contracts import OVERALL, GateState, RewardSnapshot, TraceEvent
 from trainers.bradley_terry import Differences, Reward, confidence, prob_prefer
-from trainers.dimensions import OVERALL
 from trainers.features import of_events
 
 PreferenceGate = Literal["auto", "require", "ignore"]

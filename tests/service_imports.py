@@ -5,6 +5,7 @@ from __future__ import annotations
 import tribrain.text_worker
 import tribrain.trainer_worker  # noqa: F401
 from trainers.estimators import LEARNERS, Recipe
+from trainers.learner import load_learner
 
 for learner in LEARNERS:
-    Recipe(learner=learner).load()
+    load_learner(Recipe(learner=learner))

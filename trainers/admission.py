@@ -8,9 +8,8 @@ from typing import Any
 
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
 from trainers.batch import Batch
-from trainers.dimensions import dimension_of
 from trainers.evidence import Evidence
-from trainers.judgements import Judgement, fact_of
+from trainers.judgements import Judgement, dimension_of, fact_of
 from trainers.open_tasks import OpenTask, OpenTasks
 from trainers.pair_weights import task_of, weight_of_each, weight_of_nth
 from trainers.pairing import LIVE_SOURCES

@@ -8,9 +8,13 @@ intercept learns "first wins") and never centred (the mean difference is the sig
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from streams.messages.contracts import TEXT_MODE, DimensionReward, RewardSnapshot
+from msgspec.structs import replace
+
+from streams.errors import BadInput
+from streams.messages.checks import feature_hash
+from streams.messages.contracts import OVERALL, TEXT_MODE, DimensionReward, RewardSnapshot
 from trainers.features import Scores, reach_of, within_reach
 
 Differences = Mapping[str, float]
@@ -78,3 +82,30 @@ def sigmoid(logit: float) -> float:
     if logit >= 0:
         return 1.0 / (1.0 + math.exp(-logit))
     return math.exp(logit) / (1.0 + math.exp(logit))
+
+
+def reward_on(snapshot: RewardSnapshot, dimension: str) -> RewardSnapshot:
+    """The reward of one dimension as a snapshot; the overall one has none of the others with it.
+
+    Raises BadInput where nothing was learnt of the dimension.
+    """
+    if dimension in ("", OVERALL):
+        return replace(snapshot, dimensions={})
+    found = snapshot.dimensions.get(dimension)
+    if found is None:
+        known = ", ".join([OVERALL, *snapshot.dimensions])
+        raise BadInput(
+            f"model {snapshot.model!r} has learnt nothing of the dimension {dimension!r}; it knows {known}"
+        )
+    fields = {name: getattr(found, name) for name in type(found).__struct_fields__ if name != "extras"}
+    return replace(snapshot, **fields, feature_hash=feature_hash(found.feature_names), dimensions={})
+
+
+def statements(snapshot: RewardSnapshot, wanted: Iterable[str] = ()) -> list[str]:
+    """What each reward says of itself: the overall one, then every dimension that is known or wanted."""
+    unknown = [name for name in wanted if name != OVERALL and name not in snapshot.dimensions]
+    return [
+        snapshot.statement,
+        *(f"On {name}: {reward.statement}" for name, reward in snapshot.dimensions.items()),
+        *(f"On {name}: nothing was learnt yet, so it moves nothing." for name in unknown),
+    ]

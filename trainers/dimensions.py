@@ -6,54 +6,16 @@ first label on it comes, and is learnt from its own labels alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
-from streams.errors import BadInput
-from streams.messages.checks import feature_hash
-from streams.messages.contracts import PairsEnd, PreferencePair, RewardSnapshot
+from streams.messages.contracts import PairsEnd, PreferencePair
 from streams.messages.limits import MAX_DIMENSIONS
+from trainers.judgements import dimension_of
 from trainers.other_version import a_count
 
 if TYPE_CHECKING:
     from trainers.learner import PreferenceLearner
-
-OVERALL = "overall"
-"""The name of what a label without a dimension judges."""
-
-
-def dimension_of(pair: PreferencePair) -> str:
-    """What the label judges; empty for the whole."""
-    return "" if pair.dimension == OVERALL else pair.dimension
-
-
-def reward_on(snapshot: RewardSnapshot, dimension: str) -> RewardSnapshot:
-    """The reward of one dimension as a snapshot; the overall one has none of the others with it.
-
-    Raises BadInput where nothing was learnt of the dimension.
-    """
-    if dimension in ("", OVERALL):
-        return replace(snapshot, dimensions={})
-    found = snapshot.dimensions.get(dimension)
-    if found is None:
-        known = ", ".join([OVERALL, *snapshot.dimensions])
-        raise BadInput(
-            f"model {snapshot.model!r} has learnt nothing of the dimension {dimension!r}; it knows {known}"
-        )
-    fields = {name: getattr(found, name) for name in type(found).__struct_fields__ if name != "extras"}
-    return replace(snapshot, **fields, feature_hash=feature_hash(found.feature_names), dimensions={})
-
-
-def statements(snapshot: RewardSnapshot, wanted: Iterable[str] = ()) -> list[str]:
-    """What each reward says of itself: the overall one, then every dimension that is known or wanted."""
-    unknown = [name for name in wanted if name != OVERALL and name not in snapshot.dimensions]
-    return [
-        snapshot.statement,
-        *(f"On {name}: {reward.statement}" for name, reward in snapshot.dimensions.items()),
-        *(f"On {name}: nothing was learnt yet, so it moves nothing." for name in unknown),
-    ]
 
 
 class Dimensions:

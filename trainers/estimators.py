@@ -80,21 +80,6 @@ class Recipe:
         state = self.new().state()
         return Recipe(learner=state["learner"], parameters=state["parameters"])
 
-    def load(self) -> None:
-        """Import and compile now what the first pair would otherwise wait for, a second or so."""
-        from streams.messages.contracts import PreferencePair
-        from trainers.learner import PreferenceLearner
-
-        critics: dict[str, float | None] = {"any.critic": 1.0}
-        PreferenceLearner(recipe=self).on_message(
-            PreferencePair(
-                task_id="",
-                label_source="human",
-                chosen_critics=critics,
-                rejected_critics=dict.fromkeys(critics, 0.0),
-            )
-        )
-
 
 def estimator_from_state(state: Mapping[str, Any]) -> PairEstimator:
     """The estimator whose ``state`` was saved under its name. Raises BadInput for an unknown one."""

@@ -17,10 +17,11 @@ from streams.messages.feature_names import is_critic
 from trainers.bradley_terry import prob_prefer
 from trainers.estimators import LEARNERS, Recipe
 from trainers.features import of_pair
+from trainers.losses import log_loss
 from trainers.normalise import CriticRanges
 from trainers.pair_weights import task_of, weight_of_each
 from trainers.proxies import label_weights, room_left
-from trainers.tally import Tally, figures_of, log_loss
+from trainers.tally import Tally, figures_of
 from trainers.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

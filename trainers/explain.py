@@ -9,7 +9,7 @@ from typing import Any
 
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.feature_names import is_indicator
-from trainers.dimensions import reward_on
+from trainers.bradley_terry import reward_on
 from trainers.features import UNIT
 from trainers.ties import tie_probability
 

@@ -18,40 +18,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from streams.messages.contracts import GateState
+from trainers.losses import Gain
 
 OPENS_AT = 20.0
 CLOSES_AT = 1_000.0
 """Of a gambler who may start again from even at any time (a CUSUM), so more is asked than for opening."""
-LEAST_PROBABILITY = 0.05
-"""ε: bounds what a label that was thought impossible costs. Chosen on five sets of human preferences."""
 _STAKES = (0.5, 1.0, 2.0, 4.0)
 """Per nat. Which one grows fastest depends on how large the gains are."""
 _AT_RISK = 0.9
 """Of the wealth, in one task."""
-
-
-class Gain(NamedTuple):
-    """By how many nats per pair the model predicted a task better than its reference, and the bounds of that.
-
-    The predictions set ``least`` (at most 0) and ``most`` (at least 0), whatever the labels.
-    """
-
-    mean: float
-    least: float
-    most: float
-
-    def check(self) -> None:
-        """Raises ValueError where it is not within its bounds."""
-        slack = 1e-9 * (self.most - self.least) + 1e-12
-        if (
-            not self.least - slack <= self.mean <= self.most + slack
-            or self.least > slack
-            or self.most < -slack
-        ):
-            raise ValueError(f"a gain of {self.mean} is not within {self.least} and {self.most}, around 0")
 
 
 class Gate:
@@ -119,15 +97,6 @@ class Gate:
         gate.opened_at_pair = state["opened_at_pair"]
         gate.closed_times = state["closed_times"]
         return gate
-
-
-def gain_of_pair(p: float, p_reference: float) -> Gain:
-    """Of one pair, to whose label the model gave ``p`` and the reference ``p_reference``."""
-    p = min(1.0 - LEAST_PROBABILITY, max(LEAST_PROBABILITY, p))
-    p_reference = min(1.0 - LEAST_PROBABILITY, max(LEAST_PROBABILITY, p_reference))
-    gain = math.log(p / p_reference)
-    otherwise = math.log((1.0 - p) / (1.0 - p_reference))
-    return Gain(gain, min(gain, otherwise), max(gain, otherwise))
 
 
 def _grown(log_wealth: list[float], gain: float, worst_loss: float) -> list[float]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import orjson
 
-from streams.messages.contracts import PreferencePair
+from streams.messages.contracts import OVERALL, PreferencePair
 from trainers.pair_weights import task_of
 from trainers.seen import hashed
 
@@ -26,6 +26,11 @@ class Judgement(NamedTuple):
     """None for a person."""
     annotator: str = ""
     """The person, where one is named."""
+
+
+def dimension_of(pair: PreferencePair) -> str:
+    """What the label judges; empty for the whole."""
+    return "" if pair.dimension == OVERALL else pair.dimension
 
 
 def judge_of(pair: PreferencePair) -> str:

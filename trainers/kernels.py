@@ -22,8 +22,7 @@ import numpy as np
 from trainers.bradley_terry import shrinkage, sigmoid
 from trainers.compiled import compiled
 from trainers.features import within_reach
-from trainers.gate import gain_of_pair
-from trainers.tally import log_loss
+from trainers.losses import gain_of_pair, log_loss
 from trainers.ties import NU, learn_nu, step_with_ties, tie_probability
 
 BLOCK = 8.0

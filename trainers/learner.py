@@ -29,9 +29,9 @@ from streams.messages.contracts import (
 from streams.messages.feature_names import shown
 from trainers.admission import OPEN_TASKS, Admission
 from trainers.batch import Batch
-from trainers.dimensions import Dimensions, dimension_of
+from trainers.dimensions import Dimensions
 from trainers.estimators import PairEstimator, Recipe
-from trainers.judgements import judgement_of
+from trainers.judgements import dimension_of, judgement_of
 from trainers.models import Models, coefficients
 from trainers.other_version import a_count
 from trainers.rows import Read
@@ -344,4 +344,17 @@ def _of_another_version(model: str, state: Mapping[str, Any]) -> BadInput:
     return BadInput(
         f"version {state.get('version', '?')} of model {model!r} was written by another version of TriBrain, "
         "whose learner this one cannot continue; give another --model"
+    )
+
+
+def load_learner(recipe: Recipe | None = None) -> None:
+    """Import and compile now what the first pair would otherwise wait for, a second or so."""
+    critics: dict[str, float | None] = {"any.critic": 1.0}
+    PreferenceLearner(recipe=recipe).on_message(
+        PreferencePair(
+            task_id="",
+            label_source="human",
+            chosen_critics=critics,
+            rejected_critics=dict.fromkeys(critics, 0.0),
+        )
     )

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from trainers.compiled import Array, Ints
-from trainers.gate import Gain
 from trainers.kernels import add_gains, predict_rows
+from trainers.losses import Gain
 from trainers.models import Rows
 from trainers.other_version import LARGEST_SUM, within
 from trainers.seen import Counts, counts_array, counts_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from functools import lru_cache
@@ -20,6 +21,12 @@ def task_of(pair: PreferencePair) -> str:
     share a weight, and intervals draw tasks rather than pairs.
     """
     return pair.run_id or pair.task_id
+
+
+def task_of_text(pair: PreferencePair) -> str:
+    """A pair that names neither task nor run is of the task that its goal is."""
+    goal = hashlib.sha256(pair.goal_instruction.encode(errors="surrogatepass")).hexdigest()
+    return pair.task_id or pair.run_id or f"goal-{goal[:16]}"
 
 
 @lru_cache(maxsize=4096)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,6 @@ BINS = 10
 """Of equal width over the confidence max(p, 1 − p) in [0.5, 1]."""
 _PLAIN = 4
 """Sums before those of the bins."""
-
-
-def log_loss(probability: float) -> float:
-    """−ln p of what happened, with p kept 1e-12 away from 0; nats."""
-    return -math.log(max(probability, 1e-12))
 
 
 class Tally:

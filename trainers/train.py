@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 from streams.errors import BadInput
 from streams.messages.contracts import PairMessage, PreferencePair, RewardSnapshot
-from trainers.dimensions import dimension_of
 from trainers.estimators import Recipe
 from trainers.features import difference
+from trainers.judgements import dimension_of
 from trainers.learner import PreferenceLearner
 from trainers.pair_weights import task_of
 

@@ -20,8 +20,7 @@ from streams.messages.contracts import (
 )
 from streams.messages.held import Held
 from streams.messages.stored import StoredMessage
-from trainers.dimensions import dimension_of
-from trainers.judgements import fact_of, judgement_of
+from trainers.judgements import dimension_of, fact_of, judgement_of
 from trainers.pair_weights import task_of
 from trainers.pairing import LIVE_SOURCES, PairingRules
 from trainers.relearn import in_order, one_log, relearn

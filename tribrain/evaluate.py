@@ -17,9 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.table import Table
 
 from streams.errors import BadInput
-from streams.messages.contracts import PairMessage, PreferencePair, TextSnapshot
+from streams.messages.contracts import OVERALL, PairMessage, PreferencePair, TextSnapshot
 from streams.messages.files import read_pairs, read_reward, read_text_pairs
-from trainers.dimensions import OVERALL, dimension_of, reward_on
+from trainers.bradley_terry import reward_on
 from trainers.evaluate import (
     BATCH,
     COMPARED,
@@ -35,9 +35,9 @@ from trainers.evaluate import (
     task_numbers,
     ties_of,
 )
+from trainers.judgements import dimension_of
 from trainers.lora.extra import require_extra
-from trainers.lora.texts import task_of_text
-from trainers.pair_weights import task_of
+from trainers.pair_weights import task_of, task_of_text
 from tribrain import options
 from tribrain.output import progress, write_output
 from tribrain.result_plots import reliability_plot

@@ -21,7 +21,7 @@ from runner.stopping import StopRules
 from runner.text_feeds import TextFileFeed, TextSnapshotFeed
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
-from trainers.dimensions import statements
+from trainers.bradley_terry import statements
 from tribrain import options
 from tribrain.output import cache_folder
 

@@ -81,13 +81,14 @@ def serve_trainer(
     # Not at the top: Faust and Kafka's clients take a second, and --help needs none.
     from streams.kafka.topics import create_topics
     from streams.worker.pair_side import Pace
+    from trainers.learner import load_learner
     from tribrain.trainer_worker import TrainerWorker
 
     create_topics(settings)
     rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model, model_by=model_by)
     recipe = Recipe(learner=learner) if learner else None
     # Not at the first pair, where the group of consumers would wait for it.
-    (recipe or Recipe()).load()
+    load_learner(recipe)
     pace = Pace(
         snapshot_every_pairs=snapshot_every_pairs,
         snapshot_every_s=snapshot_every_s,

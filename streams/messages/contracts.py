@@ -63,6 +63,8 @@ GateState = Literal["shadow", "active"]
 SnapshotKind = Literal["bt", "text", "lora"]
 """What a reward model weighs: critics, or texts by n-grams, or texts by a language model's LoRA adapter."""
 FinetuneStep = Literal["planned", "dataset", "trained", "compared", "promoted", "kept"]
+OVERALL = "overall"
+"""The name of what a label without a dimension judges."""
 TEXT_MODE = "text"
 """Mode of a critic that has read the prompt alone: models weigh it, and the critics' mean is without it."""
 CONTEXT_MARK = "@"
@@ -191,7 +193,7 @@ class PreferencePair(Contract, frozen=True, kw_only=True):
     model: Id = "default"
     label_source: LabelSource
     dimension: Name = ""
-    """What the label judges: ``physics``, ``smoothness``, …; empty for the whole."""
+    """What the label judges: ``physics``, ``smoothness``, …; empty, or ``OVERALL``, for the whole."""
     weight: Annotated[float, Meta(ge=0.0, le=MAX_WEIGHT)] = 1.0
     tie: bool = False
     """Neither side is better; which one is called chosen then says nothing."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from streams.kafka.settings import Settings
 from streams.messages.stored import Outgoing, StoredMessage
-from trainers.estimators import Recipe
+from trainers.learner import load_learner
 from trainers.pair_processor import PairProcessor
 from trainers.pairing import PairingRules
 from trainers.trace_processor import TraceProcessor
@@ -22,7 +22,7 @@ class Core:
 
     def __init__(self, settings: Settings) -> None:
         # Compiled code is loaded before the first message, as the trainer does.
-        Recipe().load()
+        load_learner()
         rules = PairingRules()
         self._former = TraceProcessor(
             rules,

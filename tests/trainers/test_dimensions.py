@@ -21,8 +21,7 @@ from streams.messages.limits import MAX_DIMENSIONS
 from tests.factories import pair
 from tests.states import checkpoint_of, read_back
 from tests.trainers.test_verify import formed, learnt, verified
-from trainers.bradley_terry import prob_prefer
-from trainers.dimensions import reward_on, statements
+from trainers.bradley_terry import prob_prefer, reward_on, statements
 from trainers.estimators import LEARNERS, LearnerName, Recipe
 from trainers.features import of_pair
 from trainers.learner import PreferenceLearner

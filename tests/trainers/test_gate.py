@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trainers.gate import LEAST_PROBABILITY, Gain, Gate, gain_of_pair
+from trainers.gate import Gate
+from trainers.losses import LEAST_PROBABILITY, Gain, gain_of_pair
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
 _RUNS, _TASKS = 1_000, 300

@@ -44,14 +44,14 @@ import sys
 from numba.core.registry import CPUDispatcher
 from tests.factories import pair
 from trainers.estimators import LEARNERS, Recipe
-from trainers.learner import PreferenceLearner
+from trainers.learner import PreferenceLearner, load_learner
 
 def loaded():
     kernels = [k for k in vars(sys.modules["trainers.kernels"]).values() if isinstance(k, CPUDispatcher)]
     return set(sys.modules), [(kernel, kernel.signatures) for kernel in kernels]
 
 for name in LEARNERS:
-    Recipe(learner=name).load()
+    load_learner(Recipe(learner=name))
 before = loaded()
 first = pair({"a.x": 1.0}, {"a.x": 0.2, "b.y": 0.3})
 for name in LEARNERS:

@@ -17,7 +17,7 @@ from streams.messages.contracts import LabelSource, PreferencePair
 from streams.messages.files import read_text_pairs
 from trainers.datasets.near_duplicates import Frames
 from trainers.datasets.samples import OUTSIDE, Run, find_video
-from trainers.dimensions import dimension_of
+from trainers.judgements import dimension_of
 from trainers.pairing import PairingRules, pairs_of_run
 
 EQUAL_TEXTS = "pairs of two equal prompts"

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from streams.messages.codec import ContractError, decode_pair
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
 from streams.messages.stored import StoredMessage
-from trainers.dimensions import dimension_of
-from trainers.judgements import fact_of, judgement_of
-from trainers.lora.texts import TextPair, task_of_text
-from trainers.pair_weights import SOURCE_WEIGHTS
+from trainers.judgements import dimension_of, fact_of, judgement_of
+from trainers.lora.texts import TextPair
+from trainers.pair_weights import SOURCE_WEIGHTS, task_of_text
 
 Offsets = Mapping[int, int]
 """Partition to next offset."""

@@ -11,7 +11,8 @@ import orjson
 
 from streams.errors import BadInput
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
-from trainers.dimensions import dimension_of
+from trainers.judgements import dimension_of
+from trainers.pair_weights import task_of_text
 from trainers.proxies import label_weights
 
 HELD_OUT_ALWAYS = 0.2
@@ -60,11 +61,6 @@ class TextChecks:
     """Candidates that are in both parts."""
     shared_held_out_pairs: int
     """Held-out pairs with one of those."""
-
-
-def task_of_text(pair: PreferencePair) -> str:
-    """A pair that names neither task nor run is of the task that its goal is."""
-    return pair.task_id or pair.run_id or f"goal-{_digest(pair.goal_instruction)[:16]}"
 
 
 def select(pairs: Sequence[PreferencePair], sources: Sequence[str] = ()) -> Selected:

@@ -15,13 +15,11 @@ import orjson
 
 from streams.messages.codec import sealed
 from streams.messages.contracts import TRUSTED_SOURCES, PairMessage, PairsEnd, PreferencePair, TextSnapshot
-from trainers.dimensions import dimension_of
 from trainers.evidence import Evidence
-from trainers.gate import Gain, gain_of_pair
-from trainers.judgements import fact_of, judgement_of
-from trainers.lora.texts import task_of_text
+from trainers.judgements import dimension_of, fact_of, judgement_of
+from trainers.losses import Gain, gain_of_pair
 from trainers.other_version import a_count, reading_state_of
-from trainers.pair_weights import SOURCE_WEIGHTS, task_of, weight_of_each, weight_of_nth
+from trainers.pair_weights import SOURCE_WEIGHTS, task_of, task_of_text, weight_of_each, weight_of_nth
 from trainers.pairing import LIVE_SOURCES
 from trainers.seen import Counts, KnownPairs, PastTasks
 from trainers.text.estimator import DiagonalLaplace
