@@ -15,6 +15,7 @@ from trainers.pair_weights import task_of, weight_of_each, weight_of_nth
 from trainers.pairing import LIVE_SOURCES
 from trainers.rows import Read, RowMaker
 from trainers.seen import REMEMBERED, Counts, KnownPairs, PastTask, PastTasks
+from trainers.shown import ShownScores
 from trainers.vocabulary import Vocabulary
 
 OPEN_TASKS = 500
@@ -45,9 +46,9 @@ class Admission:
     settled_early: int = 0
     """Tasks that were settled since too many were open."""
 
-    def begin(self) -> Batch:
-        """A batch without any pair."""
-        return Batch(known=len(self.rows.vocabulary.columns))
+    def begin(self, is_news: bool = True) -> Batch:
+        """A batch without any pair; for pairs that were learnt before, which are no news."""
+        return Batch(known=len(self.rows.vocabulary.columns), is_news=is_news)
 
     def take(
         self,
@@ -160,7 +161,7 @@ class Admission:
             self.remembered,
             self.pairs_of_task,
         )
-        begun.rows = RowMaker(Vocabulary(**self.rows.vocabulary.state()))
+        begun.rows = RowMaker(Vocabulary(**self.rows.vocabulary.state()), self.rows.shown.begun_from())
         begun.rows.vocabulary.pairs_without_room = 0
         begun.open.widen(len(begun.rows.vocabulary.columns))
         begun.past = self.past.closed_ones()
@@ -170,6 +171,7 @@ class Admission:
         """What ``restore`` takes, to stand among a learner's own: JSON values, and copies of arrays."""
         return {
             "vocabulary": self.rows.vocabulary.state(),
+            "shown": self.rows.shown.state(),
             **self.evidence.state(),
             "open": self.open.state(),
             "past": self.past.state(),
@@ -180,7 +182,7 @@ class Admission:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where the one that had this state was."""
         vocabulary = Vocabulary(**state["vocabulary"])
-        self.rows = RowMaker(vocabulary)
+        self.rows = RowMaker(vocabulary, ShownScores.from_state(state["shown"]))
         self.evidence = Evidence.from_state(state)
         self.open = OpenTasks.from_state(state["open"], len(vocabulary.columns))
         self.past = PastTasks.from_state(state["past"])

@@ -27,6 +27,8 @@ class Batch:
 
     known: int
     """Features that the models know before the first pair."""
+    is_news: bool = True
+    """Whether no pair was learnt before."""
     pairs: list[Admitted] = field(default_factory=list)
     settled: list[tuple[int, int, int]] = field(default_factory=list)
     """Of each task that was settled: pairs of the batch before that, its slot, pairs learnt until then."""
@@ -41,7 +43,7 @@ class Batch:
         at, plans, known, sources, weights, trusted, slots, opened, smoothing, ties = zip(
             *self.pairs, strict=True
         )
-        X, means = maker.rows(read, at, plans)
+        X, means = maker.rows(read, at, plans, is_news=self.is_news)
         return Rows(
             X=X,
             means=means,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,7 @@ from trainers.bradley_terry import prob_prefer
 from trainers.estimators import LEARNERS, Recipe
 from trainers.features import of_pair
 from trainers.losses import log_loss
+from trainers.marks import without_marks
 from trainers.normalise import CriticRanges
 from trainers.pair_weights import task_of, weight_of_each
 from trainers.proxies import label_weights, room_left
@@ -168,8 +170,8 @@ def measure(
 
 
 def measure_snapshot(snapshot: RewardSnapshot, holdout: Sequence[PreferencePair]) -> Measured:
-    """What a finished model predicts; scores are taken as they are."""
-    p = [prob_prefer(snapshot, of_pair(pair)) for pair in holdout]
+    """What a finished model predicts; scores are taken as they are, but for marks for missing ones."""
+    p = [prob_prefer(snapshot, of_pair(_without_marks(pair, snapshot))) for pair in holdout]
     return Measured(np.array([p]), None, np.array([snapshot.tie_nu]))
 
 
@@ -241,6 +243,13 @@ def _learn_and_predict(name: str, train: PairTable, order: Ints, holdout: PairTa
     estimator = Recipe(learner=name).new().with_features(train.features)  # type: ignore[arg-type]
     estimator.learn_many_differences(train.X[order], _pair_weights(train, order), train.ties[order])
     return estimator.predict_many_differences(train.features, holdout.X), estimator.tie_nu
+
+
+def _without_marks(pair: PreferencePair, snapshot: RewardSnapshot) -> PreferencePair:
+    chosen, rejected = (
+        without_marks(scores, snapshot.ranges) for scores in (pair.chosen_critics, pair.rejected_critics)
+    )
+    return msgspec.structs.replace(pair, chosen_critics=chosen, rejected_critics=rejected)
 
 
 def _pair_weights(train: PairTable, order: Ints) -> Array:

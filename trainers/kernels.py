@@ -23,6 +23,7 @@ from trainers.bradley_terry import shrinkage, sigmoid
 from trainers.compiled import compiled
 from trainers.features import within_reach
 from trainers.losses import gain_of_pair, log_loss
+from trainers.marks import TAKEN, is_mark, note_score, range_of
 from trainers.ties import NU, learn_nu, step_with_ties, tie_probability
 
 BLOCK = 8.0
@@ -42,6 +43,9 @@ _shrinkage = compiled(shrinkage)
 _log_loss = compiled(log_loss)
 _gain_of_pair = compiled(gain_of_pair)
 _within_reach = compiled(within_reach)
+_is_mark = compiled(is_mark)
+_note_score = compiled(note_score)
+_range_of = compiled(range_of)
 _tie_probability = compiled(tie_probability)
 _step_with_ties = compiled(step_with_ties)
 _learn_nu = compiled(learn_nu)
@@ -243,19 +247,47 @@ def newton_rows(  # type: ignore[no-untyped-def]
 
 
 @compiled
+def blank_marks(values, places, critics, shown, is_news):  # type: ignore[no-untyped-def]
+    """Write NaN over the marks among the scores of a pair, which are at these places (n,) of ``values``.
+
+    Score i is of the critic with the row ``critics[i]`` of ``shown`` (critics, 7), where all scores are noted
+    before. Where the pair is no news, nothing is noted or counted.
+    """
+    any_listed = False
+    for i in range(len(places)):
+        score = values[places[i]]
+        if _is_mark(score, 0.0, 0.0, True):  # trainers.marks.is_listed
+            any_listed = True
+        elif is_news:
+            _note_score(shown[critics[i]], score)
+    if any_listed:
+        for i in range(len(places)):
+            row = shown[critics[i]]
+            lowest, highest, has_fractions = _range_of(row)
+            if _is_mark(values[places[i]], lowest, highest, has_fractions):
+                values[places[i]] = math.nan
+                if is_news:
+                    row[TAKEN] += 1.0
+
+
+@compiled
 def fill_rows(  # type: ignore[no-untyped-def]
-    values, begins, plans, first, column, left, right, sign, first_of_mean, at, X, means
-):
+    values, begins, plans, shown, is_news, first, column, left, right, sign, first_of_mean, at,
+    first_score, score_at, critic, X, means,
+):  # fmt: skip
     """Write the differences of n pairs to X (n, d), and those of their critics' means to means (n,).
 
     Pair i has its numbers in ``values`` from ``begins[i]`` on, NaN where one is missing, and goes by plan
     ``plans[i]``: the entries from ``first[plan]`` to the next plan's. An entry writes to ``column`` what is
     at ``left`` minus what is at ``right``, or ``sign`` where that is not 0. The plan's part of ``at`` has the
-    places of the critics in the mean: of the rejected side as −1 − place.
+    places of the critics in the mean: of the rejected side as −1 − place. Before that, ``blank_marks`` takes
+    the plan's parts of ``score_at`` and ``critic``.
     """
     for i in range(len(begins)):
         begin = begins[i]
         plan = plans[i]
+        scores = slice(first_score[plan], first_score[plan + 1])
+        blank_marks(values[begin:], score_at[scores], critic[scores], shown, is_news)
         for e in range(first[plan], first[plan + 1]):
             difference = sign[e]
             if difference == 0.0:

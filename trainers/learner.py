@@ -125,7 +125,7 @@ class PreferenceLearner:
         own = [pair for pair in pairs if self._is_own(pair)]
         for start in range(0, len(own), _ROWS):
             part = own[start : start + _ROWS]
-            read, batch = self._admission.rows.read(part), self._admission.begin()
+            read, batch = self._admission.rows.read(part), self._admission.begin(is_news=False)
             for at, pair in enumerate(part):
                 self._admission.take_again(pair, batch, read, at)
             self._learn(batch, read)
@@ -290,37 +290,46 @@ class PreferenceLearner:
 
     def _reward(self) -> dict[str, Any]:
         """The fields of a snapshot and of a dimension's reward."""
-        served = self._served
-        covariance = served.covariance
+        served, rows = self._served, self._admission.rows
+        weights, covariance = served.weights, served.covariance
         return {
             "gate": self._admission.evidence.gate.position,
             "statement": self._statement(),
             "feature_names": served.features,
-            "weights": served.weights,
+            "weights": weights,
             "scales": served.scales,
             "covariance": () if covariance is None else tuple(map(tuple, covariance.tolist())),
             "labels": dict(self.labels),
             "metrics": self._metrics(),
-            "references": dict(self._admission.rows.vocabulary.references),
+            "references": dict(rows.vocabulary.references),
             "tie_nu": served.tie_nu,
+            "ranges": {name: of for name, of in rows.shown.ranges.items() if name in weights},
         }
 
     def _metrics(self) -> dict[str, Any]:
         over_bounds = self._admission.over_bounds() | self._dimensions.over_bounds()
         noticed = {"over_bounds": over_bounds, "far_off": self._far_off()}
+        noticed["marks"] = self._marks()
         return self._admission.evidence.metrics() | {name: what for name, what in noticed.items() if what}
 
     def _far_off(self) -> dict[str, int]:
         """Of the features with most of them, how many differences were not learnt."""
-        counts = self._served.far_off
-        return dict(sorted(counts.items(), key=lambda item: -item[1])[:_MOST_NAMED])
+        return _most(self._served.far_off)
+
+    def _marks(self) -> dict[str, int]:
+        """Of the critics with most of them, how many scores were taken for marks for missing ones."""
+        return _most(self._admission.rows.shown.taken)
 
     def _statement(self) -> str:
-        far_off = "".join(
+        noticed = [
+            f" Taken as missing, as a usual mark for that: {n} scores of {shown(name)!r}."
+            for name, n in self._marks().items()
+        ]
+        noticed += [
             f" Not learnt, as too far off for a score: {n} differences of {shown(name)!r}."
             for name, n in self._far_off().items()
-        )
-        return self._made_of() + far_off
+        ]
+        return self._made_of() + "".join(noticed)
 
     def _made_of(self) -> str:
         evidence = self._admission.evidence
@@ -330,6 +339,10 @@ class PreferenceLearner:
         if self.is_active:
             return f"Made of {made_of} labels: shown to beat the critics' mean ({by}), so it steers."
         return f"Made of {made_of} labels: not yet shown to beat the critics' mean ({by}); a shadow."
+
+
+def _most(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: -item[1])[:_MOST_NAMED])
 
 
 def recipe_of(model: str, state: Mapping[str, Any]) -> Recipe:

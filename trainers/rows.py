@@ -19,6 +19,7 @@ from trainers.bounded_cache import BoundedCache, size_of
 from trainers.compiled import Array, Ints
 from trainers.features import LONGEST_VALUE, Context, categories, indicators, numbers
 from trainers.kernels import fill_rows
+from trainers.shown import ShownScores
 from trainers.vocabulary import Vocabulary
 
 Layout = tuple[tuple[str, ...], ...]
@@ -41,7 +42,7 @@ class Read:
     values: Sequence[float | None]
     """Of the chosen side, then of the rejected one: critics in the layout's order, then numbers."""
     array: Array
-    """``values``, with NaN for null."""
+    """``values``, with NaN for null; once the pair's row is made, also for a mark for a missing score."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +54,10 @@ class Plan:
     right: Ints
     sign: Array
     in_mean: Ints
+    scores: Ints
+    """Places of the scores whose critics have a row in ``ShownScores``."""
+    critics: Ints
+    """These rows."""
     waiting: tuple[tuple[str, int, int], ...]
     """Features that are new with the first pair that has both their numbers, and where these are; −1 for an
     indicator, which every pair of the layout has."""
@@ -67,8 +72,9 @@ class Plan:
 class RowMaker:
     """Makes rows with the columns of a vocabulary, which grows as pairs come."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, shown: ShownScores | None = None) -> None:
         self.vocabulary = vocabulary
+        self.shown = ShownScores() if shown is None else shown
         self._plans: BoundedCache[Layout, Plan] = BoundedCache(_CACHED, _CACHED_BYTES)
         self._contexts: BoundedCache[tuple[tuple[tuple[str, object], ...], ...], Layout] = BoundedCache(
             _CACHED, _CACHED_BYTES
@@ -112,17 +118,21 @@ class RowMaker:
         vocabulary.pairs_without_room += not plan.has_all
         return plan
 
-    def rows(self, read: Read, chosen: Sequence[int], plans: Sequence[Plan]) -> tuple[Array, Array]:
+    def rows(
+        self, read: Read, chosen: Sequence[int], plans: Sequence[Plan], *, is_news: bool = True
+    ) -> tuple[Array, Array]:
         """Of these pairs, the differences X (n, d) by feature, NaN where one is missing, and those of the
-        critics' means (n, 1)."""
+        critics' means (n, 1).
+
+        What their critics show is noted, unless the pairs are no news.
+        """
         X = np.full((len(chosen), len(self.vocabulary.columns)), np.nan)
         means = np.zeros((len(chosen), 1))
         if chosen:
             numbers_of, joined = self._joined_with(plans)
             begins = _ints([read.begins[i] for i in chosen])
-            fill_rows(
-                read.array, begins, _ints([numbers_of[plan] for plan in plans]), *joined, X, means[:, 0]
-            )
+            plan_numbers = _ints([numbers_of[plan] for plan in plans])
+            fill_rows(read.array, begins, plan_numbers, self.shown.rows, is_news, *joined, X, means[:, 0])
         return X, means
 
     def rows_of(self, pairs: Sequence[PreferencePair]) -> Array:
@@ -160,12 +170,12 @@ class RowMaker:
         return self._joined
 
     def _remember(self, layout: Layout) -> Plan:
-        plan = _plan(layout, self.vocabulary)
+        plan = _plan(layout, self.vocabulary, self.shown)
         self._plans.keep(layout, plan, plan.size + sum(map(size_of, layout)))
         return plan
 
 
-def _plan(layout: Layout, vocabulary: Vocabulary) -> Plan:
+def _plan(layout: Layout, vocabulary: Vocabulary, shown: ShownScores) -> Plan:
     """What is where in the vocabulary as it is now; a shared context that is new becomes a reference."""
     chosen, rejected = layout[:2]
     shared, of_chosen, of_rejected, both = layout[2:] or ((), (), (), ())
@@ -195,6 +205,9 @@ def _plan(layout: Layout, vocabulary: Vocabulary) -> Plan:
             waiting.append((name, at_left, at_right))
         else:
             has_all = False
+    scores = [
+        (at, number) for name, at in (*left.items(), *right.items()) if (number := shown.number_of(name)) >= 0
+    ]
     column, left_at, right_at, sign_of = zip(*learnt, strict=True) if learnt else ((), (), (), ())
     return Plan(
         column=_ints(column),
@@ -205,15 +218,17 @@ def _plan(layout: Layout, vocabulary: Vocabulary) -> Plan:
             [at for at, name in enumerate(chosen) if not _is_text(name)]
             + [-1 - second - at for at, name in enumerate(rejected) if not _is_text(name)]
         ),
+        scores=_ints([at for at, _ in scores]),
+        critics=_ints([number for _, number in scores]),
         waiting=tuple(waiting),
         known=len(vocabulary.columns),
         has_all=has_all,
-        size=40 * len(learnt) + 8 * (len(chosen) + len(rejected)) + size_of([name for name, *_ in waiting]),
+        size=40 * len(learnt) + 24 * (len(chosen) + len(rejected)) + size_of([name for name, *_ in waiting]),
     )
 
 
 def _join(plans: Sequence[Plan]) -> tuple[Array | Ints, ...]:
-    """Where the entries of each plan begin, and all of them; the same for those of the mean."""
+    """Where the entries of each plan begin, and all of them; the same for the mean's, and for the scores."""
     return (
         _ints([0, *accumulate(len(plan.column) for plan in plans)]),
         np.concatenate([plan.column for plan in plans]),
@@ -222,6 +237,9 @@ def _join(plans: Sequence[Plan]) -> tuple[Array | Ints, ...]:
         np.concatenate([plan.sign for plan in plans]),
         _ints([0, *accumulate(len(plan.in_mean) for plan in plans)]),
         np.concatenate([plan.in_mean for plan in plans]),
+        _ints([0, *accumulate(len(plan.scores) for plan in plans)]),
+        np.concatenate([plan.scores for plan in plans]),
+        np.concatenate([plan.critics for plan in plans]),
     )
 
 

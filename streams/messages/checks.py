@@ -144,6 +144,13 @@ def _check_reward(reward: RewardSnapshot | DimensionReward, path: str) -> None:
         raise OtherFeatures(f"{path}covariance: expected a row and a column for every feature")
     if unnamed := reward.weights.keys() - set(names):
         raise OtherFeatures(f"{path}weights: found {sorted(unnamed)[0]!r}, which is no feature name")
+    for name, (lowest, highest, _) in reward.ranges.items():
+        if name not in reward.weights:
+            raise OtherFeatures(f"{path}ranges: found {name!r}, which is no feature name")
+        if lowest > highest:
+            raise ContractError(
+                f"{path}ranges.{name}: found {lowest:g} to {highest:g}; expected the lowest score first"
+            )
 
 
 def feature_hash(names: Iterable[str]) -> str:

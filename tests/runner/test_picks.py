@@ -71,6 +71,19 @@ def test_a_reward_that_has_learnt_picks_better_than_the_critics_mean() -> None:
     assert interval[0] > 0.0
 
 
+@pytest.mark.parametrize("mark", [-1.0, -999.0, 1e6])
+def test_a_mark_for_a_missing_score_is_a_missing_score(mark: float) -> None:
+    learnt, offered = pairs(), candidates([4, 6])
+    marked, missing = (
+        picks_of(
+            [replace(offered[0], critic_scores={"good": of, "vain": 0.5}), *offered[1:]],
+            learn([*learnt, factories.pair({"good": of, "vain": 0.4}, {"good": 0.1, "vain": 0.6})]),
+        )
+        for of in (mark, None)
+    )
+    assert marked == missing
+
+
 def test_without_weight_the_combined_reward_is_the_critics_mean() -> None:
     picks = picks_of(candidates([4, 7]), weight=0.0)
     assert picks.policies["combined"] == picks.policies["critics_mean"]

@@ -1,4 +1,7 @@
-"""Marks for missing scores and other garbage among good pairs: what they cost, and that they are noticed."""
+"""Numbers that are no measurements among good pairs: what they cost, and that they are noticed.
+
+``test_marks`` has usual marks for missing scores in many pairs.
+"""
 
 from __future__ import annotations
 
@@ -77,22 +80,22 @@ def test_garbage_in_two_of_a_hundred_pairs_costs_two_hundredths_at_most(
     assert accuracy(dirty, learner) >= accuracy(clean, learner) - 0.02
 
 
-def with_mark(n: int) -> RewardSnapshot:
+def with_garbage(n: int) -> RewardSnapshot:
     pairs = judged(N, seed=0)
     for at in range(100, 100 + n):
-        pairs[at] = of_scores((-999.0, 0.5), (0.5, 0.5), at)
+        pairs[at] = of_scores((-998.0, 0.5), (0.5, 0.5), at)
     return train_on_pairs(pairs)
 
 
-def test_a_mark_for_a_missing_score_is_noticed_and_said() -> None:
-    model = with_mark(3)
+def test_a_number_that_is_too_far_off_and_no_usual_mark_is_noticed_and_said() -> None:
+    model = with_garbage(3)
     assert model.metrics["far_off"] == {"a.x": 3}
     assert model.statement.endswith(" Not learnt, as too far off for a score: 3 differences of 'a.x'.")
-    assert "far_off" not in with_mark(0).metrics
+    assert "far_off" not in with_garbage(0).metrics
 
 
-def test_a_mark_for_a_missing_score_counts_as_missing_where_candidates_are_compared() -> None:
-    model = with_mark(0)
+def test_a_number_that_is_too_far_off_counts_as_missing_where_candidates_are_compared() -> None:
+    model = with_garbage(0)
     marked, missing = ({"a.x": -999.5, "b.y": 0.3}, {"b.y": 0.3})
     assert prob_prefer(model, marked) == prob_prefer(model, missing)
 

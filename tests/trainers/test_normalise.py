@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import factories
+from trainers.marks import MARKS
 from trainers.normalise import CriticRanges
 
 finite = st.floats(-1e6, 1e6)
@@ -36,6 +37,16 @@ def test_a_missing_score_stays_missing() -> None:
     assert CriticRanges({"a": (0.0, 1.0)}).apply({"a": None}) == {"a": None}
 
 
+@pytest.mark.parametrize("mark", [-1.0, -999.0, 1e6])
+def test_a_mark_for_a_missing_score_is_missing_and_moves_no_end(mark: float) -> None:
+    marked, missing = (
+        CriticRanges.of_pairs([factories.pair({"a": n / 50}, {"a": of}) for n in range(50)])
+        for of in (mark, None)
+    )
+    assert marked == missing
+    assert marked.apply({"a": mark}) == {"a": None}
+
+
 def test_missing_scores_move_no_end() -> None:
     pairs = [factories.pair({"a": 1.0, "b": None}, {"a": 0.0}), factories.pair({"a": None}, {"a": None})]
     assert CriticRanges.of_pairs(pairs).ends == {"a": pytest.approx((0.01, 0.99))}
@@ -57,7 +68,7 @@ def test_both_sides_of_a_pair_are_scaled_and_nothing_else() -> None:
     assert (scaled.task_id, scaled.weight) == (pair.task_id, 0.5)
 
 
-@given(st.lists(st.tuples(finite, finite), min_size=1), finite)
+@given(st.lists(st.tuples(finite, finite), min_size=1), finite.filter(lambda score: score not in MARKS))
 def test_what_comes_out_is_within_0_and_1(sides: list[tuple[float, float]], score: float) -> None:
     ranges = CriticRanges.of_pairs([factories.pair({"a": a}, {"a": b}) for a, b in sides])
     scaled = ranges.apply({"a": score}).get("a", 0.5)
