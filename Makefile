@@ -6,6 +6,8 @@ READY := $(VENV)/.ready
 LORA_READY := $(VENV)/.lora-ready
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.ready
+LEARNING_PEERS := .venv-learning-peers
+LEARNING_PEERS_READY := $(LEARNING_PEERS)/.ready
 # What is imported is compiled then, and once: pip would compile all of PyTorch, and a machine that sets this
 # variable would have every process compile TriBrain anew.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
@@ -65,9 +67,17 @@ bench-lora: $(LORA_READY)
 	$(PIP) --constraint $(VENV)/installed.txt "trl>=1.16.0"
 	$(BIN)/python -m tests.bench.lora --with-trl $(WRITE)
 
-# The table of trainers/RESULTS.md, anew.
-results: $(READY)
+# The tables of trainers/RESULTS.md and, beside other libraries, trainers/PEERS.md; anew.
+results: $(READY) $(LEARNING_PEERS_READY)
 	$(BIN)/python -m tests.bench.learning
+	$(BIN)/python -m tests.bench.learning_peers --peers-python $(LEARNING_PEERS)/bin/python
+
+$(LEARNING_PEERS_READY): $(READY)
+	$(PYTHON) -m venv $(LEARNING_PEERS)
+	$(BIN)/uv pip install --quiet --python $(LEARNING_PEERS)/bin/python "arena-rank>=0.1.1" "choix>=0.4.1" \
+	  "evalica>=0.4.2" "river>=0.26.1" "scikit-learn>=1.9.1" "statsmodels>=0.15.0" "trueskill>=0.4.5" \
+	  "vowpalwabbit>=9.11.9"
+	@touch $@
 
 # Pins every dependency with its hashes. Botocore, in the tests of S3, takes no newer python-dateutil.
 constraints: $(READY)
@@ -77,4 +87,4 @@ constraints: $(READY)
 	  --constraint constraints.txt pyproject.toml --output-file constraints-lora.txt
 
 clean:
-	rm -rf $(VENV) $(PEERS) outputs
+	rm -rf $(VENV) $(PEERS) $(LEARNING_PEERS) outputs

@@ -32,7 +32,7 @@ from trainers.vocabulary import Vocabulary
 
 OUT = Path(__file__).parents[2] / "trainers" / "RESULTS.md"
 SETS = ("tvge_video", "tifa160_image", "viescore_image", "summeval_text", "wmt19_text")
-_SPLITS, _ORDERS = 4, 8
+SPLITS, _ORDERS = 4, 8
 _HELD_OUT = 0.25
 _BOOTSTRAPS = 200
 _STREAM, _FEATURES, _SEEDS = 20_000, 12, 10
@@ -45,12 +45,12 @@ def preferences(folder: Path, name: str, *, ties: bool = False) -> list[Preferen
     """The pairs of a data set, ties only where they are asked for, with critics' scores and nothing else."""
     return [
         replace(pair, context={}, chosen_context={}, rejected_context={})
-        for pair in _all(folder, name)
+        for pair in with_contexts(folder, name)
         if ties or not pair.tie
     ]
 
 
-def _all(folder: Path, name: str) -> list[PreferencePair]:
+def with_contexts(folder: Path, name: str) -> list[PreferencePair]:
     """With the domain of the task, and who made each side."""
     critics = {}
     for line in (folder / f"{name}.dev.candidates.jsonl").read_text().splitlines():
@@ -87,7 +87,7 @@ def against_batch(folder: Path) -> Iterator[str]:
     worst: dict[str, list[float]] = {name: [] for name in LEARNERS}
     early: dict[str, list[float]] = {name: [] for name in LEARNERS}
     for data in SETS:
-        parts = [tables(*split(preferences(folder, data), seed)) for seed in range(_SPLITS)]
+        parts = [tables(*split(preferences(folder, data), seed)) for seed in range(SPLITS)]
         batch = [_figures(BATCH, *part) for part in parts]
         for name in LEARNERS:
             of = [_figures(name, *part) for part in parts]
@@ -112,7 +112,7 @@ def contexts(folder: Path) -> Iterator[str]:
     yield "| set | known beside the critics | log loss | accuracy |"
     yield "|---|---|---|---|"
     for data in SETS:
-        pairs = [pair for pair in _all(folder, data) if not pair.tie]
+        pairs = [pair for pair in with_contexts(folder, data) if not pair.tie]
         kinds: dict[str, Callable[[PreferencePair], PreferencePair]] = {
             "nothing": lambda pair: replace(pair, context={}, chosen_context={}, rejected_context={})
         }
@@ -123,7 +123,7 @@ def contexts(folder: Path) -> Iterator[str]:
         if len({pair.chosen_context["generator"] for pair in pairs}) < 50:
             kinds["who made each side"] = lambda pair: replace(pair, context={})
         for kind, known in kinds.items():
-            parts = [tables(*split([known(pair) for pair in pairs], seed)) for seed in range(_SPLITS)]
+            parts = [tables(*split([known(pair) for pair in pairs], seed)) for seed in range(SPLITS)]
             of = [_figures("laplace", *part) for part in parts]
             yield (
                 f"| {data} | {kind} | {np.mean([one['log_loss'] for one in of]):.4f} "
@@ -138,7 +138,7 @@ def three_answers(folder: Path) -> Iterator[str]:
     yield f"|---|---|{'---|' * len(compared)}"
     for data in SETS:
         pairs = preferences(folder, data, ties=True)
-        parts = [tables(*split(pairs, seed)) for seed in range(_SPLITS)]
+        parts = [tables(*split(pairs, seed)) for seed in range(SPLITS)]
         losses = []
         for name in compared:
             of = []
