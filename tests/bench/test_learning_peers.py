@@ -221,6 +221,13 @@ def test_speed_is_measured_on_rows_and_on_dicts_where_a_peer_takes_them() -> Non
     assert set(run.speed(_peer("river"), few)) == {"rows", "dicts", "mib"}
 
 
+def test_what_an_earlier_run_has_left_is_not_measured_again(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    Programs(peers_python=tmp_path).run(
+        [Job("vw-coin", "predict", [tmp_path / "cell"], [tmp_path / "there"])]
+    )
+
+
 class InProcess(Programs):
     """Does the programs' work here."""
 

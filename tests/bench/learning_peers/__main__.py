@@ -45,6 +45,9 @@ _ABOUT_SPEED = """\
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--peers-python", type=Path, default=Path(".venv-learning-peers/bin/python"))
+    parser.add_argument(
+        "--keep", type=Path, help="folder for the files, so that a run that was broken off goes on from there"
+    )
     options = parser.parse_args(arguments)
     console = Console(stderr=True)
     if "TRIBRAIN_DATA" not in os.environ:
@@ -55,8 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if name not in present:
             console.print(f"{name}: {PEERS[name].package} is not in {options.peers_python}, left out")
     data = Path(os.environ["TRIBRAIN_DATA"]) / "preferences"
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run(data, Path(folder), Programs(options.peers_python), (*OWN, *present), console)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        run = Run(data, folder, Programs(options.peers_python), (*OWN, *present), console)
         lines = [_ABOUT, *run.report()]
     write_atomically(OUT, "\n".join(lines).rstrip().encode() + b"\n")
     console.print(f"written to {OUT.name}")
@@ -95,7 +100,7 @@ class Run:
 
     def _write_cells(self) -> None:
         for of_set in learning.SETS:
-            pairs = learning.with_contexts(self._data, of_set)
+            pairs = [pair for pair in learning.with_contexts(self._data, of_set) if not pair.tie]
             for seed in range(learning.SPLITS):
                 for kind, cell in cells(*learning.split(pairs, seed)):
                     self._splits.setdefault((of_set, kind), []).append(

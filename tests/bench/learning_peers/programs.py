@@ -40,14 +40,15 @@ class Programs:
     """Programs at a time, of one thread each."""
 
     def run(self, jobs: Iterable[Job], done: Callable[[Job], None] = lambda _: None) -> None:
-        """All of them. Raises CalledProcessError with what the program said where one fails."""
+        """Those of which a target is missing. Raises CalledProcessError with its words where one fails."""
 
         def work(job: Job) -> None:
             self._run_one(job)
             done(job)
 
         with ThreadPoolExecutor(self.at_once) as pool:
-            list(pool.map(work, jobs))
+            missing = (job for job in jobs if not all(target.exists() for target in job.targets))
+            list(pool.map(work, missing))
 
     def _run_one(self, job: Job) -> None:
         python = Path(sys.executable) if job.name in OWN else self.peers_python

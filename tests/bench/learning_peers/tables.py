@@ -58,7 +58,7 @@ def one_cell(rows: Sequence[Judged]) -> Iterator[str]:
 
 def speed(rates: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     """Name to ``rows`` and ``dicts`` in pairs/s, and ``mib``."""
-    yield "| learner | pairs/s, rows | pairs/s, dicts | peak memory, MiB |"
+    yield "| learner | pairs/s of CPU, rows | of dicts | peak memory, MiB |"
     yield "|---|---|---|---|"
     for name, of in rates.items():
         dicts = f"{of['dicts']:,.0f}" if "dicts" in of else ""
