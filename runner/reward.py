@@ -9,12 +9,16 @@ from typing import Literal
 
 from streams.errors import BadInput
 from streams.messages.contracts import OVERALL, GateState, RewardSnapshot, TraceEvent
-from trainers.bradley_terry import Differences, Reward, confidence, prob_prefer
+from trainers.bradley_terry import Differences, confidence, prob_prefer, reward_on
 from trainers.features import of_events
 
 PreferenceGate = Literal["auto", "require", "ignore"]
 """Who may steer. ``auto``: what its user gave, and of what came by topic the ``active`` alone.
 ``require``: the ``active`` alone, whoever gave it. ``ignore``: every snapshot, even a shadow."""
+
+
+LARGEST_SHARE = 1e6
+"""Of a dimension beside the others."""
 
 
 def combined_reward(
@@ -82,8 +86,11 @@ class PreferencePolicy:
         if not 0.0 <= self.weight < float("inf"):
             raise BadInput(f"preference weight is {self.weight}; expected a finite number of at least 0")
         for name, share in self.prefer.items():
-            if not (name and 0.0 < share < float("inf")):
-                raise BadInput(f"prefer {name}={share}; expected a dimension and a finite number above 0")
+            if not (name and 0.0 < share <= LARGEST_SHARE):
+                raise BadInput(
+                    f"prefer {name}={share}; expected a dimension and a number above 0, "
+                    f"{LARGEST_SHARE:g} at most"
+                )
 
     def steers(self, gate: GateState) -> bool:
         """Whether a snapshot with this gate may steer."""
@@ -112,9 +119,9 @@ class PreferencePolicy:
             opinions, whole = {}, self._opinion(snapshot, d)
         else:
             opinions = {
-                name: self._opinion(known, d)
+                name: self._opinion(reward_on(snapshot, name), d)
                 for name in self.prefer
-                if (known := snapshot if name == OVERALL else snapshot.dimensions.get(name)) is not None
+                if name == OVERALL or name in snapshot.dimensions
             }
             whole = self._weighed(opinions)
         combined = combined_reward(reward, whole.probability, whole.confidence, self.weight)
@@ -126,7 +133,7 @@ class PreferencePolicy:
             by_dimension=opinions,
         )
 
-    def _opinion(self, known: Reward, d: Differences) -> Opinion:
+    def _opinion(self, known: RewardSnapshot, d: Differences) -> Opinion:
         c = confidence(known, d) if self.steers(known.gate) else 0.0
         return Opinion(probability=prob_prefer(known, d), confidence=c)
 

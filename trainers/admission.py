@@ -14,7 +14,7 @@ from trainers.open_tasks import OpenTask, OpenTasks
 from trainers.pair_weights import task_of, weight_of_each, weight_of_nth
 from trainers.pairing import LIVE_SOURCES
 from trainers.rows import Read, RowMaker
-from trainers.seen import REMEMBERED, Counts, KnownPairs, PastTask, PastTasks
+from trainers.seen import REMEMBERED, Counts, KnownPairs, PastTask, PastTasks, trusted_of
 from trainers.shown import ShownScores
 from trainers.vocabulary import Vocabulary
 
@@ -153,7 +153,10 @@ class Admission:
         return begun
 
     def begun_from(self) -> Admission:
-        """One that has learnt nothing, with the same features, which knows of the tasks that are over."""
+        """One that has learnt nothing, with the same features.
+
+        It knows which tasks are over, and of which trusted labels were learnt.
+        """
         begun = Admission(
             min(self.open_tasks, OPEN_TASKS_OF_A_DIMENSION)
             if self.pairs_of_task is None
@@ -164,7 +167,13 @@ class Admission:
         begun.rows = RowMaker(Vocabulary(**self.rows.vocabulary.state()), self.rows.shown.begun_from())
         begun.rows.vocabulary.pairs_without_room = 0
         begun.open.widen(len(begun.rows.vocabulary.columns))
-        begun.past = self.past.closed_ones()
+        # What predicts a task has learnt its trusted labels, so those of another dimension are no evidence.
+        begun.past = self.past.of_trusted()
+        for name, task in self.open.by_name.items():
+            if trusted := trusted_of(task.counts):
+                begun.past.settle(name, trusted, self.remembered)
+            if task.is_closed:
+                begun.past.close(name, trusted, self.remembered)
         return begun
 
     def state(self) -> dict[str, Any]:

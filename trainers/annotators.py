@@ -19,7 +19,7 @@ from typing import Any
 
 from trainers.judgements import Judgement
 from trainers.other_version import a_count
-from trainers.seen import remember
+from trainers.seen import remember, tell_apart
 
 USUAL, OF_ALL, OF_ONE = 0.85, 20.0, 5.0
 """Beta priors: that people agree in .85, as if they had been compared 20 times, and that each of them agrees
@@ -46,6 +46,8 @@ class Annotators:
     """Votes that were not compared, since there were too many annotators."""
     _votes: dict[str, dict[str, bool]] = field(default_factory=dict)
     """By candidates."""
+    _names: dict[str, None] = field(default_factory=dict)
+    """The first that were heard, which are told apart."""
     _agreement: float = field(init=False)
     """Of all, summed, with the prior's; ``_comparisons`` likewise."""
     _comparisons: float = field(init=False)
@@ -60,8 +62,8 @@ class Annotators:
         if judge is not None or first is None or not annotator:
             return
         votes = self._votes.get(candidates, {})
-        known = annotator in votes or annotator in self.compared
-        if not known and (len(self.compared) >= ANNOTATORS or len(votes) >= ANNOTATORS_OF_A_PAIR):
+        is_full = annotator not in votes and len(votes) >= ANNOTATORS_OF_A_PAIR
+        if is_full or not tell_apart(self._names, annotator, ANNOTATORS):
             self.not_compared += 1
             return
         for other, vote in votes.items():
@@ -94,6 +96,7 @@ class Annotators:
             "agreed": dict(self.agreed),
             "compared": dict(self.compared),
             "not_compared": self.not_compared,
+            "names": list(self._names),
             "votes": {candidates: dict(votes) for candidates, votes in self._votes.items()},
         }
 
@@ -106,7 +109,9 @@ class Annotators:
         if any(n > compared.get(name, 0) for name, n in agreed.items()):
             raise ValueError("an annotator agreed more often than was compared")
         votes = {candidates: dict(of) for candidates, of in state["votes"].items()}
-        return cls(agreed, compared, a_count(state["not_compared"]), votes)
+        return cls(
+            agreed, compared, a_count(state["not_compared"]), votes, dict.fromkeys(map(str, state["names"]))
+        )
 
     def _count(self, annotator: str, agrees: bool) -> None:
         self.compared[annotator] = self.compared.get(annotator, 0) + 1

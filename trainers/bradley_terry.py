@@ -14,12 +14,11 @@ from msgspec.structs import replace
 
 from streams.errors import BadInput
 from streams.messages.checks import feature_hash
-from streams.messages.contracts import OVERALL, TEXT_MODE, DimensionReward, RewardSnapshot
+from streams.messages.contracts import OVERALL, TEXT_MODE, RewardSnapshot
 from trainers.features import Scores, reach_of, within_reach
 
 Differences = Mapping[str, float]
 """Feature to a − b."""
-Reward = RewardSnapshot | DimensionReward
 
 
 def critics_mean(scores: Scores) -> float:
@@ -28,8 +27,8 @@ def critics_mean(scores: Scores) -> float:
     return math.fsum(known) / len(known) if known else 0.0
 
 
-def prob_prefer(snapshot: Reward, d: Differences) -> float:
-    """P(a ≻ b) under a published reward; 0.5 where nothing that the model knows is in the differences.
+def prob_prefer(snapshot: RewardSnapshot, d: Differences) -> float:
+    """P(a ≻ b) under a published snapshot; 0.5 where nothing that the model knows is in the differences.
 
     Term by term as ``trainers.kernels.predict_rows`` makes the learner's own predictions.
     """
@@ -41,7 +40,7 @@ def prob_prefer(snapshot: Reward, d: Differences) -> float:
     return sigmoid(logit)
 
 
-def confidence(snapshot: Reward, d: Differences) -> float:
+def confidence(snapshot: RewardSnapshot, d: Differences) -> float:
     """How much of its opinion on a against b a model can vouch for, in [0, 1].
 
     ``shrinkage``: what remains of the logit when the uncertainty of the weights is taken in. 1 for a point
@@ -97,8 +96,27 @@ def reward_on(snapshot: RewardSnapshot, dimension: str) -> RewardSnapshot:
         raise BadInput(
             f"model {snapshot.model!r} has learnt nothing of the dimension {dimension!r}; it knows {known}"
         )
-    fields = {name: getattr(found, name) for name in type(found).__struct_fields__ if name != "extras"}
-    return replace(snapshot, **fields, feature_hash=feature_hash(found.feature_names), dimensions={})
+    names = found.feature_names
+    return replace(
+        snapshot,
+        gate=found.gate,
+        statement=found.statement,
+        feature_names=names,
+        feature_hash=feature_hash(names),
+        weights=dict(zip(names, found.weights, strict=True)),
+        scales=dict(zip(names, found.scales, strict=True)),
+        covariance=found.covariance,
+        labels=found.labels,
+        metrics=found.metrics,
+        references=found.references,
+        tie_nu=found.tie_nu,
+        dimensions={},
+    )
+
+
+def printable(dimension: str) -> str:
+    """On one line, whatever is in the name."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in dimension)
 
 
 def statements(snapshot: RewardSnapshot, wanted: Iterable[str] = ()) -> list[str]:
@@ -106,6 +124,6 @@ def statements(snapshot: RewardSnapshot, wanted: Iterable[str] = ()) -> list[str
     unknown = [name for name in wanted if name != OVERALL and name not in snapshot.dimensions]
     return [
         snapshot.statement,
-        *(f"On {name}: {reward.statement}" for name, reward in snapshot.dimensions.items()),
-        *(f"On {name}: nothing was learnt yet, so it moves nothing." for name in unknown),
+        *(f"On {printable(name)}: {reward.statement}" for name, reward in snapshot.dimensions.items()),
+        *(f"On {printable(name)}: nothing was learnt yet, so it moves nothing." for name in unknown),
     ]

@@ -64,7 +64,8 @@ class Dimensions:
                 earlier.learners[name] = earlier._begin(name)
             learner.go_back_to(earlier.learners[name])
         for name, learner in earlier.learners.items():
-            self.learners.setdefault(name, learner)
+            if len(self.learners) < MAX_DIMENSIONS:
+                self.learners.setdefault(name, learner)
 
     def over_bounds(self) -> dict[str, int]:
         """What was too much to be learnt; nothing that is 0."""

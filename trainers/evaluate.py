@@ -321,7 +321,7 @@ def _fitted_nu(logits: Array, ties: Flags) -> Array:
 
 
 def _log_loss_with_ties(measured: Measured, ties: Flags) -> float | None:
-    if measured.nu is None:
+    if measured.nu is None or not measured.nu.all():
         return None
     of_orders = zip(measured.predictions, measured.nu.tolist(), strict=True)
     return float(np.mean([_losses_with_ties(p, nu, ties) for p, nu in of_orders]))

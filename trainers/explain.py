@@ -9,7 +9,7 @@ from typing import Any
 
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.feature_names import is_indicator
-from trainers.bradley_terry import reward_on
+from trainers.bradley_terry import printable, reward_on
 from trainers.features import UNIT
 from trainers.ties import tie_probability
 
@@ -98,7 +98,7 @@ def effect_lines(snapshot: RewardSnapshot) -> list[str]:
     for dimension in ("", *snapshot.dimensions):
         reward = reward_on(snapshot, dimension)
         if dimension:
-            lines.append(f"On {dimension}: {reward.statement}")
+            lines.append(f"On {printable(dimension)}: {reward.statement}")
         effects = sorted(log_odds(reward).items(), key=lambda item: -item[1])
         lines += [f"  {effect:+.3f}  {name}" for name, effect in effects]
     return lines

@@ -4,11 +4,12 @@ Evidence is an e-process (Ramdas et al. 2023, "Game-theoretic statistics and saf
 inference"): a gambler bets on each task that the model's log loss is lower than that of the critics' mean
 with a fitted temperature. Both losses are of probabilities within [ε, 1 − ε].
 
-The null that is tested: of each task, given all that came before its labels, the expected mean of this gain
-over its labelled pairs is at most 0. A stake is chosen before the labels, and such that the worst that they
-can be leaves a tenth of the wealth: the least possible gain follows from the predictions, so it is known
-then. Hence under the null the wealth is a nonnegative supermartingale, and by Ville's inequality the chance
-of ever reaching 20 is at most 1/20, however often one looks and whatever the distribution of the gains.
+The null that is tested: of each task, given all that came before its labels and which of them are ties, the
+expected mean of this gain over its labelled pairs that are no ties is at most 0. A stake is chosen before the
+labels, and such that the worst that they can be leaves a tenth of the wealth: the least possible gain follows
+from the predictions, so it is known then. Hence under the null the wealth is a nonnegative supermartingale,
+and by Ville's inequality the chance of ever reaching 20 is at most 1/20, however often one looks and whatever
+the distribution of the gains.
 
 Once the gate is open, a second gambler bets on the opposite; strong evidence for that, or a drift alarm,
 closes it, and both begin anew: each opening after the first has an error of its own.

@@ -40,7 +40,8 @@ def judge_of(pair: PreferencePair) -> str:
 
 def annotator_of(pair: PreferencePair) -> str:
     """Which person gave the label (``meta["annotator"]``), in at most ``LONGEST_NAME`` characters."""
-    return str(pair.meta.get("annotator") or "")[:LONGEST_NAME]
+    annotator = pair.meta.get("annotator")
+    return "" if annotator is None else str(annotator)[:LONGEST_NAME]
 
 
 def judgement_of(pair: PreferencePair) -> Judgement | None:

@@ -231,7 +231,8 @@ def newton_rows(  # type: ignore[no-untyped-def]
             p[i] = 1.0 / (1.0 + math.exp(-logit))
         if w[i] == 0.0:
             continue
-        _learn_nu(nu, _tie_probability(logit, nu[NU]), ties[i], w[i])
+        if len(present) > 0:
+            _learn_nu(nu, _tie_probability(logit, nu[NU]), ties[i], w[i])
         if nu[NU] > 0.0:
             gradient = -_step_with_ties(logit, nu[NU], ties[i]).gradient
         elif logit > 18.0:  # as River's Log.gradient

@@ -25,6 +25,7 @@ from streams.messages.contracts import (
     PreferencePair,
     RewardSnapshot,
     Rollback,
+    ScoreRange,
 )
 from streams.messages.feature_names import shown
 from trainers.admission import OPEN_TASKS, Admission
@@ -156,9 +157,9 @@ class PreferenceLearner:
                 base=base,
                 recipe={"learner": self.recipe.learner, "parameters": dict(self.recipe.parameters or {})},
                 dimensions={
-                    name: DimensionReward(**learner._reward())
-                    for name, learner in self._dimensions.learners.items()
+                    name: learner._on_dimension() for name, learner in self._dimensions.learners.items()
                 },
+                ranges=self._ranges(),
                 **reward,
             )
         )
@@ -196,7 +197,7 @@ class PreferenceLearner:
             # What could not be published later is no state to go on from.
             decode_snapshot(encode(learner.snapshot()), model)
             orjson.dumps(learner.state(), option=orjson.OPT_SERIALIZE_NUMPY)
-        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, BadInput):
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, LookupError, BadInput):
             raise _of_another_version(model, state) from None
         return learner
 
@@ -290,21 +291,29 @@ class PreferenceLearner:
 
     def _reward(self) -> dict[str, Any]:
         """The fields of a snapshot and of a dimension's reward."""
-        served, rows = self._served, self._admission.rows
-        weights, covariance = served.weights, served.covariance
+        served = self._served
+        covariance = served.covariance
         return {
             "gate": self._admission.evidence.gate.position,
             "statement": self._statement(),
             "feature_names": served.features,
-            "weights": weights,
+            "weights": served.weights,
             "scales": served.scales,
             "covariance": () if covariance is None else tuple(map(tuple, covariance.tolist())),
             "labels": dict(self.labels),
             "metrics": self._metrics(),
-            "references": dict(rows.vocabulary.references),
+            "references": dict(self._admission.rows.vocabulary.references),
             "tie_nu": served.tie_nu,
-            "ranges": {name: of for name, of in rows.shown.ranges.items() if name in weights},
         }
+
+    def _on_dimension(self) -> DimensionReward:
+        reward = self._reward()
+        of_features = {name: tuple(reward[name].values()) for name in ("weights", "scales")}
+        return DimensionReward(**reward | of_features)
+
+    def _ranges(self) -> dict[str, ScoreRange]:
+        shown, features = self._admission.rows.shown.ranges, set(self._served.features)
+        return {name: of for name, of in shown.items() if name in features}
 
     def _metrics(self) -> dict[str, Any]:
         over_bounds = self._admission.over_bounds() | self._dimensions.over_bounds()

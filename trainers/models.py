@@ -59,8 +59,11 @@ class Models:
         return cls(recipe.new(), recipe.new(), _REFERENCE.new())
 
     def begun_from(self) -> Models:
-        """Models that have learnt nothing, and take what these have learnt for what is likely."""
-        return Models(self.trusted.begun_from(), self.smoothing.begun_from(), _REFERENCE.new())
+        """Models that have learnt nothing, and take what these have learnt for what is likely.
+
+        The reference, too: a model that knows more than it at the start would be thought better.
+        """
+        return Models(self.trusted.begun_from(), self.smoothing.begun_from(), self.reference.begun_from())
 
     def know(self, features: Mapping[str, int]) -> None:
         """Have these features as columns, in their order; new ones come last."""

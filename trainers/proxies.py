@@ -18,7 +18,7 @@ from trainers.annotators import Annotators
 from trainers.judgements import Judgement, annotator_of, judge_of, judgement_of
 from trainers.other_version import LARGEST_SUM, within
 from trainers.pair_weights import SOURCE_WEIGHTS
-from trainers.seen import remember
+from trainers.seen import remember, tell_apart
 
 AGREEING, DISAGREEING = 7.5, 2.5
 """Beta prior of a judge's agreement: three in four, which gives the weight .25, worth ten votes."""
@@ -44,6 +44,8 @@ class ProxyAudit:
     """Labels of judges that were not kept, or not counted, since there were too many judges."""
     _votes: dict[str, bool] = field(default_factory=dict)
     _labels: dict[str, dict[str, bool]] = field(default_factory=dict)
+    _names: dict[str, None] = field(default_factory=dict)
+    """The first that were heard, which are told apart."""
 
     def hear(self, judgement: Judgement) -> None:
         """Compare a person's label or a judge's with what the other has said of the same two candidates."""
@@ -54,6 +56,8 @@ class ProxyAudit:
             for known, label in self._labels.pop(key, {}).items():
                 self._count(known, label == first)
             remember(self._votes, key, first, REMEMBERED)
+        elif not tell_apart(self._names, judge, JUDGES):
+            self.not_compared += 1
         elif key in self._votes:
             self._count(judge, self._votes[key] == first)
         else:
@@ -100,6 +104,7 @@ class ProxyAudit:
             "proxy_weight": self.proxy_weight,
             "trusted_weight": self.trusted_weight,
             "not_compared": self.not_compared,
+            "names": list(self._names),
             "votes": dict(self._votes),
             "labels": {key: dict(labels) for key, labels in self._labels.items()},
         }
@@ -117,13 +122,10 @@ class ProxyAudit:
             int(state["not_compared"]),
             dict(state["votes"]),
             {key: dict(labels) for key, labels in state["labels"].items()},
+            dict.fromkeys(map(str, state["names"])),
         )
 
     def _count(self, judge: str, agrees: bool) -> None:
-        known = judge in self.agreed or judge in self.disagreed
-        if not known and len(self.agreed.keys() | self.disagreed.keys()) >= JUDGES:
-            self.not_compared += 1
-            return
         counts = self.agreed if agrees else self.disagreed
         counts[judge] = counts.get(judge, 0) + 1
 

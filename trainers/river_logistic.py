@@ -105,7 +105,8 @@ class RiverLogistic(LinearEstimator):
         learnt[to_learn] = row[to_learn]
         self._newton.importance = w
         self._model.learn_one(self._for_river(learnt), y, w=w)
-        self._nu[DECIDED] += w
+        if to_learn.size:
+            self._nu[DECIDED] += w
 
     def predict_proba_one(self, x: Mapping[str, float]) -> dict[bool, float]:
         """P(first preferred to second)."""

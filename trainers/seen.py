@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.messages.contracts import LabelSource
+from streams.messages.contracts import TRUSTED_SOURCES, LabelSource
 
 REMEMBERED = 10_000
 """How many tasks that are not open any more, and how many pairs, are known when they come again; the
@@ -69,11 +69,14 @@ class PastTasks:
         for name, counts in later._counts.items():
             self._add(name, counts, remembered)
 
-    def closed_ones(self) -> PastTasks:
-        """Those that are over, as one who learnt nothing of them knows them."""
+    def of_trusted(self) -> PastTasks:
+        """Those that are over, and those of which trusted labels were learnt, with nothing but these."""
         past = PastTasks()
-        past._counts = {name: {} for name in self._counts if name in self._closed}
-        past._closed = set(past._counts)
+        for name, counts in self._counts.items():
+            trusted = trusted_of(counts)
+            if trusted or name in self._closed:
+                past._counts[name] = trusted
+        past._closed = self._closed & past._counts.keys()
         return past
 
     def state(self) -> dict[str, Any]:
@@ -144,6 +147,20 @@ class KnownPairs:
         while len(self._known) > remembered:
             del self._known[next(iter(self._known))]
             self.forgotten += 1
+
+
+def trusted_of(counts: Counts) -> Counts:
+    """Of people and validators alone."""
+    return {source: n for source, n in counts.items() if source in TRUSTED_SOURCES}
+
+
+def tell_apart(names: dict[str, None], name: str, most: int) -> bool:
+    """Whether the name is one of the first so many, and it is noted."""
+    if name not in names:
+        if len(names) >= most:
+            return False
+        names[name] = None
+    return True
 
 
 def remember(known: dict[str, Any], name: str, value: Any, remembered: int) -> None:

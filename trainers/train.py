@@ -53,11 +53,15 @@ def train_on_pairs(
         learner.on_messages(part)
         on_progress(len(part))
     learner.finish()
-    order = random.Random(seed)
+    by_dimension: dict[str, list[PreferencePair]] = {}
+    for pair in pairs:
+        by_dimension.setdefault(dimension_of(pair), []).append(pair)
+    orders = {name: random.Random(seed) for name in by_dimension}  # so that none changes another's order
     for _ in range(epochs - 1):
-        shuffled = order.sample(pairs, len(pairs))
-        for start in range(0, len(shuffled), _PART):
-            part = shuffled[start : start + _PART]
-            learner.learn_again(part)
-            on_progress(len(part))
+        for name, own in by_dimension.items():
+            shuffled = orders[name].sample(own, len(own))
+            for start in range(0, len(shuffled), _PART):
+                part = shuffled[start : start + _PART]
+                learner.learn_again(part)
+                on_progress(len(part))
     return learner.snapshot()

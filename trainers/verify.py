@@ -19,11 +19,13 @@ from streams.messages.contracts import (
     RunEnd,
 )
 from streams.messages.held import Held
+from streams.messages.limits import MAX_DIMENSIONS
 from streams.messages.stored import StoredMessage
 from trainers.judgements import dimension_of, fact_of, judgement_of
 from trainers.pair_weights import task_of
 from trainers.pairing import LIVE_SOURCES, PairingRules
 from trainers.relearn import in_order, one_log, relearn
+from trainers.seen import tell_apart
 from trainers.trace_processor import TraceProcessor
 
 _Decoded = tuple[StoredMessage, PairMessage]
@@ -85,11 +87,15 @@ class _Pairs:
     by_id: dict[str, PreferencePair] = field(default_factory=dict)
     repeated: int = 0
     closed: dict[str, None] = field(default_factory=dict)
+    dimensions: dict[str, None] = field(default_factory=dict)
 
     def add(self, message: PairMessage, name: str) -> None:
         if isinstance(message, PairsEnd):
             self.closed[message.run_id] = None
         elif isinstance(message, PreferencePair):
+            dimension = dimension_of(message)
+            if dimension and not tell_apart(self.dimensions, dimension, MAX_DIMENSIONS):
+                return  # a learner learns no more
             self.repeated += name in self.by_id
             self.by_id.setdefault(name, message)
 

@@ -14,6 +14,7 @@ from streams.files import inside
 from streams.messages.contracts import GateState, TraceEvent, UnitScore
 from streams.messages.feature_names import is_critic
 from streams.messages.files import read_snapshot, read_trace
+from trainers.bradley_terry import reward_on
 
 _T = TypeVar("_T")
 
@@ -149,7 +150,9 @@ def read_demo(folder: Path) -> Demo:
         summary,
         _read_history(folder / "history.jsonl"),
         _of_critics(snapshot.weights if snapshot else summary.weights),
-        {name: _of_critics(of.weights) for name, of in snapshot.dimensions.items()} if snapshot else {},
+        {name: _of_critics(reward_on(snapshot, name).weights) for name in snapshot.dimensions}
+        if snapshot
+        else {},
         tuple(_read_run(folder / "runs", run) for run in summary.runs),
     )
 

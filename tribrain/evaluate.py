@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.table import Table
 
 from streams.errors import BadInput
-from streams.messages.contracts import OVERALL, PairMessage, PreferencePair, TextSnapshot
+from streams.messages.contracts import OVERALL, PairMessage, PreferencePair, RewardSnapshot, TextSnapshot
 from streams.messages.files import read_pairs, read_reward, read_text_pairs
 from trainers.bradley_terry import reward_on
 from trainers.evaluate import (
@@ -130,8 +130,12 @@ def _of_model(
     model: Path, base: str | None, holdout: Path, dimension: str
 ) -> tuple[list[PreferencePair], dict[str, Measured], int]:
     """The pairs kept apart, what the model predicts of them, and how many it has learnt. Raises BadInput."""
-    if not model.is_dir():
-        snapshot = read_reward(model)
+    snapshot = None if model.is_dir() else read_reward(model)
+    if dimension and not isinstance(snapshot, RewardSnapshot):
+        raise BadInput(
+            f"{model}: a reward of texts is learnt of the whole; --dimension is for a bt_reward.json"
+        )
+    if snapshot is not None:
         if isinstance(snapshot, TextSnapshot):
             return _of_text_model(snapshot, holdout)
         unseen = _pairs(holdout, dimension)

@@ -38,6 +38,9 @@ def explain_model(model: Path, step: float, dimension: str, plot: Path | None, a
     """
     snapshot = read_snapshot(model)
     explanation = explain(reward_on(snapshot, dimension), step)
+    if not explanation.effects and snapshot.dimensions:
+        names = ", ".join(snapshot.dimensions)
+        raise BadInput(f"{model}: nothing was learnt of the whole; give --dimension: {names}")
     if not explanation.effects:
         raise BadInput(
             f"{model}: the model has learnt nothing yet, so there is nothing to explain; train it on pairs"

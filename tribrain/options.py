@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from runner.reward import LARGEST_SHARE
 from trainers.estimators import LEARNERS
 
 
@@ -48,7 +49,7 @@ class Shares(click.ParamType):
                 share = float(number)
             except ValueError:
                 share = math.nan
-            if not (name and 0.0 < share < math.inf):
+            if not (name.isprintable() and name and 0.0 < share <= LARGEST_SHARE):
                 self.fail(
                     f"{part!r} is no dimension with its weight; expected e.g. physics=2,quality=1", param, ctx
                 )

@@ -12,6 +12,7 @@ from streams.errors import BadInput
 from streams.messages.codec import ContractError, encode
 from streams.messages.contracts import PairStrategy, TraceEvent
 from streams.messages.files import read_pairs, read_trace
+from trainers.bradley_terry import reward_on
 from trainers.estimators import DEFAULT_LEARNER, LearnerName, Recipe
 from trainers.explain import effect_lines
 from trainers.pairing import PairingRules, pairs_of_run
@@ -105,7 +106,7 @@ def train_preference_rm(
     write_output(out, encode(snapshot))
     if as_json:
         dimensions = {
-            name: {"metrics": reward.metrics, "weights": reward.weights}
+            name: {"metrics": reward.metrics, "weights": reward_on(snapshot, name).weights}
             for name, reward in snapshot.dimensions.items()
         }
         made = {"out": str(out), "metrics": snapshot.metrics, "weights": snapshot.weights}

@@ -127,30 +127,37 @@ def check_features(snapshot: RewardSnapshot, source: object) -> None:
         raise OtherFeatures(
             f"{source}: feature_hash: is not that of the feature names; the snapshot is for other features"
         )
-    _check_reward(snapshot, f"{source}: ")
-    for name, reward in snapshot.dimensions.items():
-        _check_reward(reward, f"{source}: dimensions.{name}.")
-
-
-def _check_reward(reward: RewardSnapshot | DimensionReward, path: str) -> None:
-    names = reward.feature_names
     for name in names:
-        if name not in reward.weights or not reward.scales.get(name, 0.0) > 0.0:
+        if name not in snapshot.weights or not snapshot.scales.get(name, 0.0) > 0.0:
             raise OtherFeatures(
-                f"{path}scales.{name}: found {reward.scales.get(name)}; expected a weight and a scale "
+                f"{source}: scales.{name}: found {snapshot.scales.get(name)}; expected a weight and a scale "
                 "above 0 for every feature: make the snapshot again"
             )
-    if reward.covariance and {len(names), *map(len, reward.covariance)} != {len(reward.covariance)}:
-        raise OtherFeatures(f"{path}covariance: expected a row and a column for every feature")
-    if unnamed := reward.weights.keys() - set(names):
-        raise OtherFeatures(f"{path}weights: found {sorted(unnamed)[0]!r}, which is no feature name")
-    for name, (lowest, highest, _) in reward.ranges.items():
-        if name not in reward.weights:
-            raise OtherFeatures(f"{path}ranges: found {name!r}, which is no feature name")
+    _check_covariance(snapshot, f"{source}: ")
+    if unnamed := snapshot.weights.keys() - set(names):
+        raise OtherFeatures(f"{source}: weights: found {sorted(unnamed)[0]!r}, which is no feature name")
+    for name, (lowest, highest, _) in snapshot.ranges.items():
+        if name not in snapshot.weights:
+            raise OtherFeatures(f"{source}: ranges: found {name!r}, which is no feature name")
         if lowest > highest:
             raise ContractError(
-                f"{path}ranges.{name}: found {lowest:g} to {highest:g}; expected the lowest score first"
+                f"{source}: ranges.{name}: found {lowest:g} to {highest:g}; expected the lowest score first"
             )
+    for name, reward in snapshot.dimensions.items():
+        n = len(reward.feature_names)
+        if {n} != {len(reward.weights), len(reward.scales)} or not all(
+            scale > 0.0 for scale in reward.scales
+        ):
+            raise OtherFeatures(
+                f"{source}: dimensions.{name}: expected a weight and a scale above 0 for each of {n} features"
+            )
+        _check_covariance(reward, f"{source}: dimensions.{name}.")
+
+
+def _check_covariance(reward: RewardSnapshot | DimensionReward, path: str) -> None:
+    covariance, n = reward.covariance, len(reward.feature_names)
+    if covariance and {n, *map(len, covariance)} != {len(covariance)}:
+        raise OtherFeatures(f"{path}covariance: expected a row and a column for every feature")
 
 
 def feature_hash(names: Iterable[str]) -> str:

@@ -232,19 +232,21 @@ class PairsEnd(Contract, frozen=True, kw_only=True):
 
 
 class DimensionReward(Contract, frozen=True, kw_only=True):
-    """The reward of one dimension; the fields are those of a RewardSnapshot."""
+    """The reward of one dimension; the fields are those of a RewardSnapshot.
+
+    Weights and scales are in the order of ``feature_names``, so that each name stands here once.
+    """
 
     gate: GateState
     statement: str
     feature_names: tuple[str, ...]
-    weights: dict[str, float]
-    scales: dict[str, float]
+    weights: tuple[float, ...]
+    scales: tuple[float, ...]
     covariance: tuple[tuple[float, ...], ...] = ()
     labels: dict[str, Count]
     metrics: dict[str, Any]
     references: dict[str, str] = field(default_factory=dict)
     tie_nu: Annotated[float, Meta(ge=0.0, le=MAX_TIE_NU)] = 0.0
-    ranges: dict[str, ScoreRange] = field(default_factory=dict)
 
 
 class RewardSnapshot(Contract, frozen=True, kw_only=True):

@@ -139,12 +139,19 @@ def test_a_shadow_is_asked_but_not_followed() -> None:
 
 def with_dimensions(**dimensions: RewardSnapshot) -> RewardSnapshot:
     """The usual snapshot with the rewards of these, too."""
-    fields = DimensionReward.__struct_fields__
     return sealed(
         replace(
             snapshot(),
             dimensions={
-                name: DimensionReward(**{field: getattr(of, field) for field in fields if field != "extras"})
+                name: DimensionReward(
+                    gate=of.gate,
+                    statement=of.statement,
+                    feature_names=of.feature_names,
+                    weights=tuple(of.weights.values()),
+                    scales=tuple(of.scales.values()),
+                    labels=of.labels,
+                    metrics=of.metrics,
+                )
                 for name, of in dimensions.items()
             },
         )
@@ -220,7 +227,7 @@ def test_dimensions_together_move_the_reward_by_no_more_than_the_weight(
     "prefer", [{"physics": 0.0}, {"physics": -1.0}, {"physics": float("nan")}, {"": 1.0}]
 )
 def test_a_share_that_is_none_is_bad_input(prefer: dict[str, float]) -> None:
-    with pytest.raises(BadInput, match="expected a dimension and a finite number above 0"):
+    with pytest.raises(BadInput, match="expected a dimension and a number above 0"):
         PreferencePolicy(prefer=prefer)
 
 

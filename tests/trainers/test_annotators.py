@@ -87,7 +87,22 @@ def test_nobody_is_told_from_anybody_where_all_vote_by_chance() -> None:
 def test_so_many_annotators_are_told_apart_and_others_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(annotators, "ANNOTATORS", 2)
     heard = told([(1, "ann", True), (1, "bob", True), (1, "cem", True)])
-    assert (list(heard.compared), heard.not_compared) == (["bob", "ann"], 1)
+    assert (sorted(heard.compared), heard.not_compared) == (["ann", "bob"], 1)
+
+
+def test_no_more_votes_of_one_pair_are_kept_than_its_bound() -> None:
+    heard = told(
+        [(1, f"annotator-{n}", True) for n in range(40)] + [(2, f"annotator-{n}", True) for n in range(40)]
+    )
+    assert max(len(votes) for votes in heard.state()["votes"].values()) == 16
+    assert heard.not_compared == 48
+
+
+def test_an_annotator_may_be_a_number() -> None:
+    votes = [replace(vote(nth, ""), meta={"annotator": number}) for nth in range(3) for number in (0, 1)]
+    model = PreferenceLearner()
+    model.on_messages(votes)
+    assert set(model.snapshot().metrics["annotators"]) == {"0", "1"}
 
 
 def _votes_on(pairs: Sequence[PreferencePair], by_chance: int) -> list[PreferencePair]:

@@ -222,8 +222,16 @@ def test_a_finished_model_predicts_three_answers_as_well_as_the_truth_does() -> 
     assert _three_answers(model, holdout) == pytest.approx(-np.mean(truth), abs=0.01)
 
 
-def test_a_model_that_knows_no_ties_is_told_that_they_are_possible() -> None:
-    assert _three_answers(train_on_pairs(messages(30, nu=0.0)), messages(30)) > 5.0
+def test_a_model_that_has_learnt_no_tie_has_no_figure_for_three_answers() -> None:
+    assert _three_answers(train_on_pairs(messages(30, nu=0.0)), messages(30)) is None
+
+
+def test_a_row_without_a_feature_says_nothing_of_ties() -> None:
+    X, ties = labelled(100, seed=1, nu=1.0)
+    empty = np.full((50, 2), np.nan)
+    for learner in LEARNERS:
+        with_empty = learnt(learner, np.vstack([X, empty]), np.concatenate([ties, np.zeros(50, dtype=bool)]))
+        assert with_empty.tie_nu == learnt(learner, X, ties).tie_nu
 
 
 @pytest.mark.parametrize("name", COMPARED)

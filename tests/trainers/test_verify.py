@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from streams.messages.checkpoints import rollback_to
 from streams.messages.codec import decode_snapshot, encode, sealed
 from streams.messages.contracts import Checkpoint, Message, RewardSnapshot, RunEnd
+from streams.messages.limits import MAX_DIMENSIONS
 from streams.messages.stored import StoredMessage
 from tests.factories import event, pair, run
 from tests.states import held
@@ -86,6 +87,14 @@ def test_what_several_people_say_of_one_pair_is_a_pair_each() -> None:
     report = verified(values, learnt(values))
     assert report.settled
     assert (report.pairs, report.learnt, report.recorded, report.repeated) == (10, 10, 10, 4)
+
+
+def test_pairs_on_further_dimensions_than_are_learnt_are_none_that_are_missing() -> None:
+    one = pair({"a.x": 1.0}, {"a.x": 0.0}, pair_id="one", task_id="t")
+    votes = [encode(replace(one, dimension=f"dimension-{n}")) for n in range(MAX_DIMENSIONS + 1)]
+    report = verified([*votes, *formed()], learnt([*votes, *formed()]))
+    assert report.settled
+    assert report.recorded == report.learnt == MAX_DIMENSIONS + 6
 
 
 def test_a_lost_pair_is_missing() -> None:

@@ -68,7 +68,7 @@ def select(pairs: Sequence[PreferencePair], sources: Sequence[str] = ()) -> Sele
 
     Raises BadInput where nothing is left to learn from.
     """
-    counts = Counter(pair.label_source for pair in pairs)
+    counts = Counter(pair.label_source for pair in pairs if not dimension_of(pair))
     trusted = tuple(source for source in sorted(counts) if source in TRUSTED_SOURCES)
     used = tuple(dict.fromkeys(sources)) or trusted or tuple(sorted(counts))
     if sources:

@@ -148,10 +148,10 @@ class TextLearner:
         fact, source = fact_of(pair, judgement), pair.label_source
         past = self._past.find(name)
         # Labels that are made while a run goes on are over with the run. People and judges speak later, too.
-        if source in LIVE_SOURCES:
-            if past is not None and past.is_closed:
-                return False
-        elif pair.pair_id and not self._known.note(name, fact):
+        if source in LIVE_SOURCES and past is not None and past.is_closed:
+            return False
+        is_noted = source not in LIVE_SOURCES or past is not None
+        if is_noted and pair.pair_id and not self._known.note(name, fact):
             return False
         if past is not None:
             self._evidence.hear(judgement)
@@ -165,6 +165,9 @@ class TextLearner:
             if fact in task.facts:
                 return False
             task.facts.add(fact)
+        if pair.tie:
+            self.ties_passed_over += 1
+            return False
         self._evidence.hear(judgement)
         if task.begun:
             return self._learn_late(pair, task.counts)
@@ -223,6 +226,8 @@ class TextLearner:
         task = self._open.pop(name)
         self._learn_waiting(task)
         self._past.settle(name, task.counts)
+        for fact in sorted(task.facts):  # which may come again
+            self._known.note(name, fact)
 
     def _learn_what_waits_too_long(self) -> None:
         while self._pairs_of_task is None and self._waiting_characters > WAITING_CHARACTERS:

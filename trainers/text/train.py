@@ -22,17 +22,23 @@ def train_on_texts(
     Raises BadInput where no pair is for ``model``, or none has two different texts.
     """
     of_any = [message for message in messages if isinstance(message, PreferencePair)]
-    pairs = [pair for pair in of_any if pair.model == model and not dimension_of(pair)]
-    if of_any and not pairs:
+    of_model = [pair for pair in of_any if pair.model == model]
+    pairs = [pair for pair in of_model if not dimension_of(pair)]
+    if of_any and not of_model:
         names = ", ".join(sorted({repr(pair.model) for pair in of_any}))
         raise BadInput(f"none of the {len(of_any)} pairs is for the model {model!r}; give --model: {names}")
+    if of_any and not pairs:
+        raise BadInput(
+            f"all {len(of_any)} pairs judge one dimension each, and a text reward is learnt of the whole; "
+            "expected pairs without a dimension"
+        )
     decided = [pair for pair in pairs if pair.weight > 0 and not pair.tie]
     if not any(pair.chosen_prompt != pair.rejected_prompt for pair in decided):
         raise BadInput(
             f"nothing to learn from: found {len(pairs)} pairs, none of them with two different texts, a "
             "weight above 0 and no tie; expected chosen_prompt and rejected_prompt that differ"
         )
-    learner = TextLearner(model, pairs_of_task=Counter(map(task_name, pairs)))
+    learner = TextLearner(model, pairs_of_task=Counter(task_name(pair) for pair in pairs if not pair.tie))
     for message in messages:
         learner.on_message(message)
         on_progress(1)

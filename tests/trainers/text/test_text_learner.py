@@ -127,6 +127,25 @@ def test_a_task_that_was_settled_since_too_many_were_open_is_no_new_one(
     assert (metrics["trusted"]["n"], metrics["no_evidence"]) == (2, {"human": 1})
 
 
+def test_what_comes_again_of_a_settled_task_is_learnt_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "OPEN_TASKS", 1)
+    first, other = polite_pairs(2, run_of=1, sources=("outcome",))
+    learner = learnt([first, other, first, first, end(other.run_id)])
+    assert dict(learner.labels) == {"outcome": 2}
+
+
+def test_a_tie_while_the_run_went_on_leaves_the_first_late_vote_evidence() -> None:
+    run = polite_pairs(1, run_of=1)
+    tie = replace(run[0], tie=True, pair_id="tie")
+    metrics = learnt([tie, end(tie.run_id), run[0]]).snapshot().metrics
+    assert (metrics["trusted"]["n"], metrics["gate"]["tasks"], metrics["ties_passed_over"]) == (1, 1, 1)
+
+
+def test_pairs_that_judge_dimensions_alone_are_nothing_to_learn_texts_from() -> None:
+    with pytest.raises(BadInput, match="all 2 pairs judge one dimension"):
+        train_on_texts([replace(pair, dimension="physics") for pair in polite_pairs(2)])
+
+
 def test_votes_that_come_after_their_runs_open_the_gate() -> None:
     runs = [replace(pair, label_source="critic") for pair in polite_pairs(150, run_of=1)]
     ends = [end(pair.run_id) for pair in runs]
