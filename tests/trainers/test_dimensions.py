@@ -218,6 +218,12 @@ def test_a_file_is_learnt_with_the_weights_of_each_dimensions_tasks() -> None:
     assert train_on_pairs(pairs, epochs=2).dimensions["physics"].labels == {"human": 40}
 
 
+def test_further_epochs_over_a_dimension_change_nothing_of_the_whole() -> None:
+    whole = votes(30)
+    both = train_on_pairs([*whole, *votes(30, "physics", by="b.y")], epochs=3)
+    assert both.weights == train_on_pairs(whole, epochs=3).weights
+
+
 def test_a_snapshot_with_dimensions_is_written_and_read() -> None:
     snapshot = learnt_from(mixed())
     assert decode_snapshot(encode(snapshot), "test") == snapshot
