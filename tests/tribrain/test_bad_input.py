@@ -284,7 +284,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{text} not-json/trace.jsonl", r"schema is 'tribrain\.trace/1'; .*a pair has goal_instruction"
     yield f"{text} texts-lacking.jsonl", r"line 1: a required field is missing: `chosen_prompt`; a pair has"
     yield f"{text} texts-equal.jsonl", r"nothing to learn from: found 1 pairs, .*; expected chosen_prompt and"
-    yield f"{text} texts-weightless.jsonl", r"nothing to learn from: .*and a weight above 0; expected"
+    yield f"{text} texts-weightless.jsonl", r"nothing to learn from: .*a weight above 0 and no tie; expected"
     yield f"{text} texts.jsonl --model other", r"none of the 4 pairs is for the model 'other'; give --model"
     yield "train-text-rm --pairs texts.jsonl --out good", r"good: cannot be written: Is a directory; choose"
     evaluate = "evaluate-rm --holdout texts.jsonl --model"
