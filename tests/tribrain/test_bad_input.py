@@ -289,6 +289,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield "train-text-rm --pairs texts.jsonl --out good", r"good: cannot be written: Is a directory; choose"
     evaluate = "evaluate-rm --holdout texts.jsonl --model"
     yield f"{evaluate} text-damaged.json", r"text-damaged\.json: the checksum does not match.*make it again"
+    yield f"{evaluate} text-model.json --dimension physics", r"--dimension is for a bt_reward\.json"
     yield f"{evaluate} text-other.json", r"scheme\.grams is None; this version reads 'char_wb': train the"
     yield (
         "evaluate-rm --holdout texts-lacking.jsonl --model text-model.json",
