@@ -197,7 +197,7 @@ class PreferenceLearner:
             # What could not be published later is no state to go on from.
             decode_snapshot(encode(learner.snapshot()), model)
             orjson.dumps(learner.state(), option=orjson.OPT_SERIALIZE_NUMPY)
-        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, LookupError, BadInput):
+        except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError, BadInput):
             raise _of_another_version(model, state) from None
         return learner
 

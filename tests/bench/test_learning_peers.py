@@ -222,10 +222,10 @@ def test_speed_is_measured_on_rows_and_on_dicts_where_a_peer_takes_them() -> Non
 
 
 def test_what_an_earlier_run_has_left_is_not_measured_again(tmp_path: Path) -> None:
-    (tmp_path / "there").touch()
-    Programs(peers_python=tmp_path).run(
-        [Job("vw-coin", "predict", [tmp_path / "cell"], [tmp_path / "there"])]
-    )
+    left = tmp_path / "there"
+    left.write_bytes(b"measured before")
+    Programs(peers_python=tmp_path).run([Job("vw-coin", "predict", [tmp_path / "cell"], [left])])
+    assert left.read_bytes() == b"measured before"
 
 
 class InProcess(Programs):
