@@ -16,13 +16,13 @@ import click
 import numpy as np
 from rich.console import Console
 
-from runner.controller import ThompsonController, Vector
 from runner.critics.pixel import default_critics
 from runner.interfaces import Generation
-from runner.loop import RefinementLoop
-from runner.refiner import Arm
-from runner.reward import PreferencePolicy
-from runner.stopping import StopRules
+from runner.loop.controller import ThompsonController, Vector
+from runner.loop.refinement import RefinementLoop
+from runner.loop.refiner import Arm
+from runner.loop.stopping import StopRules
+from runner.rewards.preference import PreferencePolicy
 from runner.worlds.simulated import SimulatedWorld, random_goal
 from streams.errors import BadInput
 from streams.kafka.settings import Settings

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from runner.adapter_feed import NAME, AdapterFeed
+from runner.rewards.adapter_feed import NAME, AdapterFeed
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
 from streams.messages.contracts import AdapterSnapshot, TraceEvent

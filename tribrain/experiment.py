@@ -13,9 +13,9 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from runner.experiment import by_condition
-from runner.experiment_figures import RESAMPLES, Estimate, Figures, figures
-from runner.experiment_plan import (
+from runner.lab.experiment import by_condition
+from runner.lab.experiment_figures import RESAMPLES, Estimate, Figures, figures
+from runner.lab.experiment_plan import (
     ALL_CONDITIONS,
     CONCENTRATION,
     CONDITIONS,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runner.experiment_figures import Estimate, Figures
-from runner.experiment_plan import CONDITIONS, Plan
+from runner.lab.experiment_figures import Estimate, Figures
+from runner.lab.experiment_plan import CONDITIONS, Plan
 from tribrain.plots import CRITICS, MODEL, Picture, new_figure, plain, png, whole_numbers
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from runner.experiment_figures import RESAMPLES
-from runner.experiment_plan import CONCENTRATION
-from runner.finetune_experiment import (
+from runner.lab.experiment_figures import RESAMPLES
+from runner.lab.experiment_plan import CONCENTRATION
+from runner.lab.finetune_experiment import (
     ARMS,
     FinetuneFigures,
     FinetunePlan,

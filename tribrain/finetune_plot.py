@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runner.finetune_experiment import ARMS, CRITICS, RANDOM, REWARD, FinetuneFigures, FinetunePlan
+from runner.lab.finetune_experiment import ARMS, CRITICS, RANDOM, REWARD, FinetuneFigures, FinetunePlan
 from tribrain.experiment_plot import draw_estimates
 from tribrain.plots import CRITICS as CRITICS_COLOUR
 from tribrain.plots import MODEL, Picture, new_figure, plain, png, whole_numbers

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from runner.reward import LARGEST_SHARE
+from runner.rewards.preference import LARGEST_SHARE
 from trainers.estimators import LEARNERS
 
 

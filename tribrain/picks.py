@@ -10,7 +10,7 @@ from typing import Any
 import click
 import orjson
 
-from runner.picks import NAMES, POLICIES, Interval, Judge, Picks, Policy, PolicyCurve, learn, measure
+from runner.lab.picks import NAMES, POLICIES, Interval, Judge, Picks, Policy, PolicyCurve, learn, measure
 from streams.errors import BadInput
 from streams.messages.codec import ContractError
 from streams.messages.files import read_candidates, read_pairs

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.adapter_feed import AdapterFeed, LocalAdapter
 from runner.critics.chosen import chosen_critics
 from runner.critics.entry_point import EntryPointCritic
 from runner.interfaces import AnyCritic, TextRewardFeed
-from runner.reward import PreferenceGate, PreferencePolicy
-from runner.reward_file import FileRewardFeed
-from runner.rewrites import MAX_REWRITES
-from runner.stopping import StopRules
-from runner.text_feeds import TextFileFeed, TextSnapshotFeed
+from runner.loop.rewrites import MAX_REWRITES
+from runner.loop.stopping import StopRules
+from runner.rewards.adapter_feed import AdapterFeed, LocalAdapter
+from runner.rewards.from_file import FileRewardFeed
+from runner.rewards.preference import PreferenceGate, PreferencePolicy
+from runner.rewards.text_feeds import TextFileFeed, TextSnapshotFeed
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
 from trainers.bradley_terry import statements

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from runner.picks import NAMES, Interval, Picks, Policy
+from runner.lab.picks import NAMES, Interval, Picks, Policy
 from streams.messages.feature_names import shown
 from trainers.explain import Effect, Explanation, ratio_text
 from tribrain.plots import CRITICS, MODEL, Picture, new_figure, plain, png

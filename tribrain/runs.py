@@ -11,9 +11,9 @@ from typing import Any
 import click
 import orjson
 
-from runner.controller import ThompsonController
 from runner.interfaces import WorldModel
-from runner.loop import RefinementLoop, RunResult, new_run_id
+from runner.loop.controller import ThompsonController
+from runner.loop.refinement import RefinementLoop, RunResult, new_run_id
 from runner.worlds.simulated import SimulatedWorld
 from runner.worlds.simulated_checkpoint import read_checkpoint
 from runner.worlds.subprocess import SubprocessWorld

@@ -16,10 +16,10 @@ import click
 import orjson
 from rich.progress import Progress
 
-from runner.controller import ThompsonController
-from runner.loop import RefinementLoop
-from runner.resume import run_or_resume
-from runner.suite import Prompts, Shard, SuiteTask, read_prompts, with_images
+from runner.loop.controller import ThompsonController
+from runner.loop.refinement import RefinementLoop
+from runner.loop.resume import run_or_resume
+from runner.loop.suite import Prompts, Shard, SuiteTask, read_prompts, with_images
 from streams.errors import BadInput
 from streams.fail_points import reach
 from streams.files import read_bytes

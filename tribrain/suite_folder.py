@@ -16,8 +16,8 @@ import msgspec
 import orjson
 
 from runner.critics.opinion import is_missing
-from runner.loop import RunResult
-from runner.suite import SuiteTask
+from runner.loop.refinement import RunResult
+from runner.loop.suite import SuiteTask
 from streams.errors import BadInput
 from streams.messages.contracts import TraceEvent
 from streams.messages.files import read_trace

@@ -6,7 +6,7 @@ from the scene; they are fitted by least squares to 900 videos (task seeds 70000
 refinements each). So a video takes 0.6 ms rather than 55. That this agrees with the critics on
 videos that were encoded and decoded is held by a test on others.
 
-For studies of the loop alone (``runner.experiment``): the critics of a run look at pixels.
+For studies of the loop alone (``runner.lab.experiment``): the critics of a run look at pixels.
 """
 
 from __future__ import annotations

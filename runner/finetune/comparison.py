@@ -13,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from runner.candidate import Wanted, make_candidates
 from runner.interfaces import AnyCritic, WorldModel
+from runner.loop.candidate import Wanted, make_candidates
 from streams.fail_points import reach
 from streams.files import write_atomically
 from streams.messages.contracts import RewardSnapshot, TraceEvent

@@ -10,7 +10,7 @@ import numpy as np
 
 from runner.finetune.comparison import PairedTask, WorldOf
 from runner.interfaces import WorldModel
-from runner.suite import read_prompts, with_images
+from runner.loop.suite import read_prompts, with_images
 from runner.worlds.simulated import SimulatedWorld, random_goal
 from runner.worlds.simulated_checkpoint import read_checkpoint
 from runner.worlds.subprocess import SubprocessWorld

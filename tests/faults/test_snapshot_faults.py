@@ -11,8 +11,8 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from runner.reward import PreferencePolicy
-from runner.reward_file import FileRewardFeed
+from runner.rewards.from_file import FileRewardFeed
+from runner.rewards.preference import PreferencePolicy
 from streams.errors import BadInput
 from streams.files import write_atomically
 from streams.kafka.reader import read_topic

@@ -13,8 +13,8 @@ from typing import IO
 
 import pytest
 
-from runner.loop import RefinementLoop
-from runner.stopping import StopRules
+from runner.loop.refinement import RefinementLoop
+from runner.loop.stopping import StopRules
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
 from streams.messages.files import read_trace

@@ -28,10 +28,10 @@ from streams.snapshots.artifacts import listed, open_store
 if find_spec("peft") is None:
     pytest.skip("the lora extra is not installed", allow_module_level=True)
 
-from runner import adapter_feed, feed_errors
-from runner.adapter_feed import AdapterFeed, LocalAdapter
 from runner.interfaces import TextRewardFeed
-from runner.text_critic import judge_text
+from runner.rewards import adapter_feed, feed_errors
+from runner.rewards.adapter_feed import AdapterFeed, LocalAdapter
+from runner.rewards.text_critic import judge_text
 from tests.trainers.lora.tiny import SETTINGS, job_of, tiny_base
 from tests.waiting import wait_until
 from trainers.lora.adapter import REWARD, WEIGHTS
@@ -260,6 +260,6 @@ def test_a_local_adapter_is_its_users_own_decision(folders: Folders) -> None:
 
 
 def test_the_feed_itself_needs_no_torch() -> None:
-    script = "import sys, runner.adapter_feed; print(*sys.modules)"
+    script = "import sys, runner.rewards.adapter_feed; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert {"torch", "transformers", "peft", "fsspec"}.isdisjoint(done.stdout.split())

@@ -14,10 +14,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from runner.controller import ThompsonController
 from runner.critics.pixel import default_critics
-from runner.loop import RefinementLoop
-from runner.stopping import StopRules
+from runner.loop.controller import ThompsonController
+from runner.loop.refinement import RefinementLoop
+from runner.loop.stopping import StopRules
 from runner.video import write_video
 from runner.worlds.simulated import SimulatedWorld
 from runner.worlds.simulated_checkpoint import CHECKPOINT, read_checkpoint

@@ -6,8 +6,8 @@ import pytest
 from confluent_kafka import Producer
 from msgspec.structs import replace
 
-from runner import feed_errors, text_feeds
-from runner.text_feeds import NAME, RewardOfTexts, TextSnapshotFeed
+from runner.rewards import feed_errors, text_feeds
+from runner.rewards.text_feeds import NAME, RewardOfTexts, TextSnapshotFeed
 from streams.kafka.settings import Settings
 from streams.messages.codec import encode, sealed
 from streams.messages.contracts import TextSnapshot, snapshot_key

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from runner.controller import Vector
 from runner.interfaces import Frames, Generation, GenerationFailed, Matrix
-from runner.refiner import Arm
+from runner.loop.controller import Vector
+from runner.loop.refiner import Arm
 from runner.video import write_video
 from streams.messages.codec import feature_hash, sealed
 from streams.messages.contracts import CriticResult, GateState, RewardSnapshot, RunEnd, TraceEvent

@@ -16,7 +16,7 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
-from runner.experiment_plan import ALL_CONDITIONS, Plan
+from runner.lab.experiment_plan import ALL_CONDITIONS, Plan
 from streams.local_broker.jars import KafkaJars
 from streams.messages.codec import decode_text_pair, encode, sealed
 from streams.messages.contracts import TextSnapshot

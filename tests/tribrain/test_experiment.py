@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from runner.experiment_figures import Estimate, Figures
-from runner.experiment_plan import ALL_CONDITIONS, Plan
+from runner.lab.experiment_figures import Estimate, Figures
+from runner.lab.experiment_plan import ALL_CONDITIONS, Plan
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
 from tribrain.cli import main

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from runner.picks import POLICIES
+from runner.lab.picks import POLICIES
 from streams.messages.codec import encode
 from tests import factories
 from tests.tribrain.test_cli import code_of

@@ -14,7 +14,7 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
-from runner.controller import ThompsonController
+from runner.loop.controller import ThompsonController
 from runner.video import read_video
 from streams.files import write_atomically
 from streams.kafka.reader import read_topic

@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 import pytest
 
-from runner.controller import ThompsonController
+from runner.loop.controller import ThompsonController
 from runner.video import write_video
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings

@@ -1,0 +1,293 @@
+"""The experiment itself: one seed's stream of tasks, refined with and without preferences.
+
+What is compared, and why, is in ``runner.lab.experiment_plan``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from msgspec.structs import replace
+
+from runner.critics.pixel import default_critics
+from runner.interfaces import AnyCritic, WorldModel
+from runner.lab.experiment_plan import ALL_CONDITIONS, Condition, Course, Plan, Result, hidden_taste
+from runner.lab.footage import Footage
+from runner.loop.candidate import Wanted, judged_candidate
+from runner.loop.controller import ThompsonController
+from runner.loop.refinement import RefinementLoop
+from runner.loop.stopping import StopRules
+from runner.rewards.preference import PreferencePolicy
+from runner.rewards.text_feeds import RewardOfTexts
+from runner.worlds.simulated import (
+    SimulatedWorld,
+    judgement,
+    random_goal,
+    true_quality,
+)
+from runner.worlds.simulated_checkpoint import WorldCheckpoint
+from streams.messages.contracts import (
+    CriticResult,
+    PairMessage,
+    RewardSnapshot,
+    RunEnd,
+    TraceEvent,
+)
+from trainers.bradley_terry import critics_mean
+from trainers.former import PairFormer
+from trainers.pairing import PairingRules
+
+if TYPE_CHECKING:
+    from trainers.learner import PreferenceLearner
+    from trainers.text.learner import TextLearner
+
+# Streams of random numbers that must not depend on each other.
+# 0 is the hidden taste.
+_BROKEN, _BROKEN_SCORE, _LABEL, _GARBAGE = range(1, 5)
+
+
+@dataclass(slots=True)
+class _Published:
+    """A feed that holds the newest snapshot."""
+
+    snapshot: RewardSnapshot | None = None
+
+    def latest(self) -> RewardSnapshot | None:
+        return self.snapshot
+
+
+@dataclass(slots=True)
+class _PublishedTexts:
+    """A feed that holds the newest reward of texts."""
+
+    name: ClassVar[str] = "text_rm"
+    reward: RewardOfTexts | None = None
+
+    def latest(self) -> RewardOfTexts | None:
+        return self.reward
+
+
+# Both not at the top: numba takes half a second, which the process that hands out the seeds does not need.
+
+
+def _learner() -> PreferenceLearner:
+    from trainers.learner import PreferenceLearner
+
+    return PreferenceLearner()
+
+
+def _text_learner() -> TextLearner:
+    from trainers.text.learner import TextLearner
+
+    return TextLearner()
+
+
+@dataclass(slots=True)
+class Learning:
+    """All that is learnt in an arm's stream of tasks, and what was last published of it."""
+
+    controller: ThompsonController = field(default_factory=ThompsonController)
+    former: PairFormer = field(default_factory=lambda: PairFormer(PairingRules()))
+    learner: PreferenceLearner = field(default_factory=_learner)
+    text_learner: TextLearner = field(default_factory=_text_learner)
+    published: _Published = field(default_factory=_Published)
+    texts: _PublishedTexts = field(default_factory=_PublishedTexts)
+
+
+class SeedExperiment:
+    """The stream of tasks of one seed. Videos are shared by all conditions and both arms.
+
+    ``checkpoint`` is of the simulated world; a stream may be a later part of the seed's, from ``first_task``.
+    """
+
+    def __init__(
+        self, plan: Plan, seed: int, *, checkpoint: WorldCheckpoint | None = None, first_task: int = 0
+    ) -> None:
+        self.plan = plan
+        self.seed = seed
+        self.taste = hidden_taste(seed)
+        rng = Random(seed)
+        goals = [random_goal(rng) for _ in range(first_task + plan.tasks)]
+        self.footage = {
+            task: Footage(
+                SimulatedWorld(
+                    goals[task], task_seed(seed, task), true_weights=self.taste, checkpoint=checkpoint
+                ),
+                rendered=plan.rendered,
+            )
+            for task in range(first_task, first_task + plan.tasks)
+        }
+        critics = default_critics()
+        broken = int(_random(_BROKEN, seed).integers(len(critics)))
+        self.broken_critic = critics[broken].name
+        self._alone: dict[bool, list[list[TraceEvent]]] = {}
+
+    def run(self, condition: Condition) -> Result:
+        """Both arms."""
+        if condition.rewrites is not None:
+            weight = self.plan.preference_weight
+            one, _ = self.arm(condition, weight, rewrites=1)
+            several, first = self.arm(condition, weight, rewrites=condition.rewrites)
+            return self._result(condition, one, several, first)
+        if condition.critic_fails not in self._alone:
+            # Without preferences no label matters, so most conditions share this arm.
+            self._alone[condition.critic_fails], _ = self.arm(condition, 0.0)
+        steered, first = self.arm(condition, self.plan.preference_weight)
+        return self._result(condition, self._alone[condition.critic_fails], steered, first)
+
+    def arm(
+        self,
+        condition: Condition,
+        weight: float,
+        rewrites: int | None = None,
+        learning: Learning | None = None,
+    ) -> tuple[list[list[TraceEvent]], int | None]:
+        """The events of each run, and the first task that was steered. With weight 0 nothing is learnt.
+
+        With ``rewrites``, a reward of texts is learnt, too, and so many prompts are proposed for each video.
+        ``learning`` is gone on with, in place; by default it begins.
+        """
+        learning = learning or Learning()
+        published, texts = learning.published, learning.texts
+        runs: list[list[TraceEvent]] = []
+        first = None
+        for task, footage in self.footage.items():
+            if first is None and published.snapshot is not None and published.snapshot.gate == "active":
+                first = task
+            loop = RefinementLoop(
+                goal=footage.world.goal,
+                world=footage.world,
+                critics=footage.critics,
+                controller=learning.controller,
+                stop=StopRules(max_iters=self.plan.iters),
+                seed=task_seed(self.seed, task),
+                out_dir=Path(),  # nothing is written
+                run_id=f"seed-{self.seed}-task-{task}",
+                feed=published,
+                policy=PreferencePolicy(weight=weight),
+                text_feed=texts if rewrites is not None else None,
+                rewrites=rewrites or 1,
+                make=_Take(self, condition, task),
+            )
+            runs.append(list(loop.events()))
+            if weight > 0.0:
+                messages = _pairs(runs[-1], learning.former)
+                learning.learner.on_messages(messages)
+                published.snapshot = learning.learner.snapshot()
+                if rewrites is not None:
+                    for message in messages:
+                        learning.text_learner.on_message(message)
+                    texts.reward = RewardOfTexts(learning.text_learner.snapshot())
+        return runs, first
+
+    def see(
+        self, condition: Condition, task: int, prompt: str, seed: int
+    ) -> tuple[tuple[CriticResult, ...], float]:
+        """What the critics say of a video under this condition, and its true quality."""
+        failures, results = self.footage[task].see(prompt, seed)
+        if condition.aligned:
+            return results, critics_mean({r.critic_name: s for r in results for s in r.scores.values()})
+        if condition.critic_fails and task >= self.plan.tasks // 2:
+            rng = _random(_BROKEN_SCORE, task_seed(self.seed, task), seed)
+            results = tuple(_garbled(r, rng) if r.critic_name == self.broken_critic else r for r in results)
+        return results, true_quality(failures, self.taste)
+
+    def label(self, condition: Condition, task: int, quality: float, seed: int) -> dict[str, Any] | None:
+        """The outcome of a video of this true quality; null for most."""
+        of_task = task_seed(self.seed, task)
+        if condition.labels == "flipped":
+            quality = 1.0 - quality
+        elif condition.labels == "garbage":
+            quality = float(_random(_GARBAGE, of_task, seed).random())
+        share, noise = condition.label_share, condition.label_noise
+        return judgement(
+            quality,
+            _random(_LABEL, of_task, seed),
+            share=self.plan.label_share if share is None else share,
+            noise=self.plan.label_noise if noise is None else noise,
+        )
+
+    def _result(
+        self,
+        condition: Condition,
+        first_arm: Sequence[Sequence[TraceEvent]],
+        second_arm: Sequence[Sequence[TraceEvent]],
+        steers_from_task: int | None,
+    ) -> Result:
+        return Result(
+            seed=self.seed,
+            condition=condition.name,
+            taste=self.taste,
+            critics_alone=self._courses(condition, first_arm),
+            steered=self._courses(condition, second_arm),
+            steers_from_task=steers_from_task,
+        )
+
+    def _courses(self, condition: Condition, runs: Sequence[Sequence[TraceEvent]]) -> tuple[Course, ...]:
+        courses = []
+        for task, events in zip(self.footage, runs, strict=True):
+            qualities = [
+                self.see(condition, task, event.prompt, event.meta["generation_seed"])[1] for event in events
+            ]
+            picked = tuple(qualities[event.meta["best_iter"]] for event in events)
+            courses.append(Course(picked=picked, generated=max(qualities)))
+        return tuple(courses)
+
+
+@dataclass(frozen=True, slots=True)
+class _Take:
+    """Makes the candidates of one task under one condition; see ``runner.loop.candidate.make_candidates``."""
+
+    experiment: SeedExperiment
+    condition: Condition
+    task: int
+
+    def __call__(
+        self,
+        world: WorldModel,
+        critics: Sequence[AnyCritic],
+        goal: str,
+        wanted: Sequence[Wanted],
+        run_dir: Path,
+    ) -> list[TraceEvent]:
+        return [self._take(one) for one in wanted]
+
+    def _take(self, wanted: Wanted) -> TraceEvent:
+        results, quality = self.experiment.see(self.condition, self.task, wanted.prompt, wanted.seed)
+        outcome = self.experiment.label(self.condition, self.task, quality, wanted.seed)
+        meta = wanted.meta if outcome is None else wanted.meta | {"outcome": outcome}
+        return judged_candidate(wanted, results, artifact_path="", meta=meta)
+
+
+def by_condition(plan: Plan, seed: int) -> Callable[[str], Result]:
+    """Gives both arms of a seed, by the name of the condition."""
+    experiment = SeedExperiment(plan, seed)
+    conditions = {condition.name: condition for condition in ALL_CONDITIONS}
+    return lambda name: experiment.run(conditions[name])
+
+
+def _pairs(events: Sequence[TraceEvent], former: PairFormer) -> list[PairMessage]:
+    """Of a run that has ended, as the live pair former makes them."""
+    end = RunEnd(run_id=events[0].run_id, iterations=tuple(event.iter_idx for event in events))
+    run: list[TraceEvent | RunEnd] = [*events, end]
+    return [message for event in run for message in former.on_event(event).messages]
+
+
+def _garbled(result: CriticResult, rng: np.random.Generator) -> CriticResult:
+    """A score that says nothing of the video; none where the critic gave none."""
+    scores = {mode: None if s is None else float(rng.random()) for mode, s in result.scores.items()}
+    return replace(result, scores=scores)
+
+
+def task_seed(seed: int, task: int) -> int:
+    """Another one for every task of every seed."""
+    return seed * 100_003 + task
+
+
+def _random(stream: int, *seeds: int) -> np.random.Generator:
+    return np.random.default_rng([stream, *seeds])

@@ -1,0 +1,284 @@
+"""What a reward is worth in picking the best of k: the human score of the candidate that it picks.
+
+Candidates come one after the other and each is compared with the best so far, as in a run, by the run's own
+reward. The same is done with the critics' mean, with the best single critic, and with the human scores
+themselves (the oracle), in the same orders, so the policies differ in nothing but their judgement.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from runner.rewards.preference import combined_reward
+from streams.errors import BadInput
+from streams.messages.contracts import Candidate, PairMessage, PreferencePair, RewardSnapshot
+from trainers.bradley_terry import confidence, critics_mean, prob_prefer
+from trainers.estimators import LearnerName, Recipe
+from trainers.features import difference, differences
+from trainers.normalise import CriticRanges
+
+Array = NDArray[np.float64]
+Policy = Literal["combined", "critics_mean", "best_single", "oracle"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+NAMES: Mapping[Policy, str] = {
+    "combined": "combined reward",
+    "critics_mean": "critics' mean",
+    "best_single": "best single critic",
+    "oracle": "oracle",
+}
+Interval = tuple[float, float]
+
+_ORDERS = 200
+"""Random orders of a task's candidates; all n! are taken where they are no more (n ≤ 5)."""
+_RESAMPLES = 2_000
+"""Of the tasks, for the intervals."""
+_NEVER = -1.0
+"""Below every normalised score: a candidate without the critic's score is picked where there is no other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """What was learnt of the training pairs, and is used on candidates it has not seen."""
+
+    ranges: CriticRanges
+    snapshot: RewardSnapshot
+    best_single_critic: str
+    """The critic that agrees with most of the training pairs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyCurve:
+    """One policy's picks; every tuple has an entry for each ``Picks.k``.
+
+    Scores are in standard deviations of the candidates' human scores, 0 is their mean. Intervals hold 95% of
+    the bootstrap over tasks (percentiles); None where a single task has so many candidates.
+    """
+
+    human_score: tuple[float, ...]
+    ci95: tuple[Interval | None, ...]
+    minus_critics_mean: tuple[float, ...]
+    """Paired: over the same tasks, subsets and orders."""
+    minus_critics_mean_ci95: tuple[Interval | None, ...]
+    candidates_for_means_best: float | None
+    """How many candidates, interpolated, this policy needs for the human score that the critics' mean reaches
+    at the largest k; over the tasks that have so many. None where it does not get there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picks:
+    """The measurement: ``tasks`` with at least two candidates, ``tasks_per_k`` of them with at least k."""
+
+    tasks: int
+    k: tuple[int, ...]
+    tasks_per_k: tuple[int, ...]
+    policies: Mapping[Policy, PolicyCurve]
+    human_mean: float
+    human_sd: float
+    """Mean and standard deviation of the candidates' human scores, in their own unit."""
+
+
+def learn(messages: Sequence[PairMessage], learner: LearnerName = "laplace", seed: int = 0) -> Judge:
+    """One pass over the pairs, critics normalised, task by task in a random order.
+
+    A file is often sorted by domain, which a learner that expects a stream takes for drift; in a random order
+    every alarm of a drift detector is a false one, so it is off. Raises BadInput where there is nothing to
+    learn.
+    """
+    pairs = [message for message in messages if isinstance(message, PreferencePair)]
+    ranges = CriticRanges.of_pairs(pairs)
+    if not ranges.ends:
+        raise BadInput(
+            f"none of the {len(pairs)} pairs has a critic whose scores differ, so there is nothing to learn; "
+            "expected chosen_critics and rejected_critics with scores"
+        )
+    tasks: dict[str, list[PreferencePair]] = {}
+    for pair in pairs:
+        # Whatever model a pair was formed for, one model learns them all here.
+        normalised = replace(ranges.apply_to_pair(pair), model="default")
+        tasks.setdefault(pair.run_id or pair.task_id, []).append(normalised)
+    names = random.Random(seed).sample(list(tasks), len(tasks))
+    shuffled = [pair for name in names for pair in tasks[name]]
+    parameters = {"drift_delta": 0.0} if learner == "laplace" else None
+    # Not at the top: numba takes a second to load, and who only names the policies needs none of it.
+    from trainers.train import train_on_pairs
+
+    snapshot = train_on_pairs(shuffled, recipe=Recipe(learner=learner, parameters=parameters))
+    return Judge(
+        ranges=ranges, snapshot=snapshot, best_single_critic=_most_often_right(shuffled, ranges.ends)
+    )
+
+
+def measure(
+    candidates: Iterable[Candidate],
+    judge: Judge,
+    *,
+    preference_weight: float,
+    seed: int = 0,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Picks:
+    """Every policy's pick out of k, for k from 2 to the most candidates that a task has.
+
+    Each k is a mean over the tasks with at least k candidates, and for each of them over random subsets and
+    orders of k. ``on_progress`` is told of each task. Raises BadInput where nothing can be measured.
+    """
+    tasks = _tasks(candidates)
+    _check_critics(tasks, judge.snapshot)
+    human = np.array([candidate.human_score for task in tasks for candidate in task])
+    mean, sd = float(human.mean()), float(human.std())
+    if not sd > 0.0:
+        raise BadInput(
+            f"all {len(human)} candidates have the human score {mean:g}; expected scores that differ"
+        )
+    rng = np.random.default_rng(seed)
+    most = max(map(len, tasks))
+    curves: dict[Policy, Array] = {policy: np.full((len(tasks), most), np.nan) for policy in POLICIES}
+    for row, task in enumerate(tasks):
+        human_N = (np.array([candidate.human_score for candidate in task]) - mean) / sd
+        orders_ON = _orders(len(task), rng)
+        for policy, gains_NN in _gains(task, judge, human_N, preference_weight):
+            curves[policy][row, : len(task)] = human_N[_walk(gains_NN, orders_ON)].mean(axis=0)
+        on_progress(1)
+    draws_BT = rng.multinomial(len(tasks), np.full(len(tasks), 1.0 / len(tasks)), _RESAMPLES)
+    return Picks(
+        tasks=len(tasks),
+        k=tuple(range(2, most + 1)),
+        tasks_per_k=tuple(sum(len(task) >= k for task in tasks) for k in range(2, most + 1)),
+        policies={policy: _curve(curves[policy], curves["critics_mean"], draws_BT) for policy in POLICIES},
+        human_mean=mean,
+        human_sd=sd,
+    )
+
+
+def _tasks(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
+    by_task: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_task.setdefault(candidate.task_id, []).append(candidate)
+    tasks = [task for task in by_task.values() if len(task) > 1]
+    if not tasks:
+        raise BadInput(
+            f"none of the {len(by_task)} tasks has two candidates, so there is nothing to pick from; "
+            "give the candidates of a task the same task_id"
+        )
+    return tasks
+
+
+def _check_critics(tasks: Iterable[Iterable[Candidate]], snapshot: RewardSnapshot) -> None:
+    named = {name for task in tasks for candidate in task for name in candidate.critic_scores}
+    if named.isdisjoint(snapshot.feature_names):
+        raise BadInput(
+            f"no critic is common to the candidates ({', '.join(sorted(named)) or 'none'}) and the pairs "
+            f"({', '.join(snapshot.feature_names)}); expected the same names in both"
+        )
+
+
+def _most_often_right(pairs: Iterable[PreferencePair], names: Iterable[str]) -> str:
+    """The critic that agrees with most pairs; one that is undecided or silent is right half the time."""
+    right = dict.fromkeys(sorted(names), 0.0)
+    for pair in pairs:
+        d = difference(pair.chosen_critics, pair.rejected_critics)
+        for name in right:
+            right[name] += float(np.sign(d.get(name, 0.0)))
+    return max(right, key=lambda name: right[name])
+
+
+def _gains(
+    task: Sequence[Candidate], judge: Judge, human_N: Array, preference_weight: float
+) -> Iterator[tuple[Policy, Array]]:
+    """Per policy (N, N): by how much the row's candidate is judged better than the column's."""
+    sides = [replace(one, critic_scores=judge.ranges.apply(one.critic_scores)) for one in task]
+    means = [critics_mean(side.critic_scores) for side in sides]
+    single = [side.critic_scores.get(judge.best_single_critic) for side in sides]
+    yield "combined", _combined_gains(sides, means, judge.snapshot, preference_weight)
+    yield "critics_mean", _differences(np.array(means))
+    yield "best_single", _differences(np.array([_NEVER if score is None else score for score in single]))
+    yield "oracle", _differences(human_N)
+
+
+def _differences(values_N: Array) -> Array:
+    gains_NN: Array = values_N[:, None] - values_N[None, :]
+    return gains_NN
+
+
+def _combined_gains(
+    sides: Sequence[Candidate], means: Sequence[float], snapshot: RewardSnapshot, weight: float
+) -> Array:
+    """As ``PreferencePolicy.judge`` weighs a candidate against the best so far, with a model that steers."""
+    gains_NN = np.zeros((len(sides), len(sides)))
+    for i, j in itertools.combinations(range(len(sides)), 2):
+        d = differences(
+            sides[i].critic_scores,
+            sides[j].critic_scores,
+            context=sides[i].context,
+            of_a=sides[i].candidate_context,
+            of_b=sides[j].candidate_context,
+        )
+        p, c = prob_prefer(snapshot, d), confidence(snapshot, d)
+        gains_NN[i, j] = combined_reward(means[i], p, c, weight) - means[j]
+        gains_NN[j, i] = -gains_NN[i, j]
+    return gains_NN
+
+
+def _orders(n: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Orders (O, n) of a task's candidates; the first k of a random order are a random subset of k."""
+    if math.factorial(n) <= _ORDERS:
+        return np.array(list(itertools.permutations(range(n))), dtype=np.intp)
+    return np.array([rng.permutation(n) for _ in range(_ORDERS)], dtype=np.intp)
+
+
+def _walk(gains_NN: Array, orders_ON: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The pick (O, N) after the first k candidates of each order; the earlier one where they are equal."""
+    picks_ON = orders_ON.copy()
+    for k in range(1, orders_ON.shape[1]):
+        best_O, next_O = picks_ON[:, k - 1], orders_ON[:, k]
+        picks_ON[:, k] = np.where(gains_NN[next_O, best_O] > 0.0, next_O, best_O)
+    return picks_ON
+
+
+def _curve(scores_TK: Array, of_mean_TK: Array, draws_BT: NDArray[np.int64]) -> PolicyCurve:
+    """Rows are tasks, column k − 1 is for k, NaN where a task has fewer."""
+    gain_TK = scores_TK - of_mean_TK
+    return PolicyCurve(
+        human_score=tuple(map(float, np.nanmean(scores_TK[:, 1:], axis=0))),
+        ci95=_intervals(scores_TK[:, 1:], draws_BT),
+        minus_critics_mean=tuple(map(float, np.nanmean(gain_TK[:, 1:], axis=0))),
+        minus_critics_mean_ci95=_intervals(gain_TK[:, 1:], draws_BT),
+        candidates_for_means_best=_first_to_reach(scores_TK, of_mean_TK),
+    )
+
+
+def _intervals(values_TK: Array, draws_BT: NDArray[np.int64]) -> tuple[Interval | None, ...]:
+    """95% of the means over the tasks of each draw; ``draws_BT`` says how often a task is in it."""
+    known_TK = ~np.isnan(values_TK)
+    counts_BK = draws_BT @ known_TK
+    with np.errstate(invalid="ignore"):
+        means_BK = (draws_BT @ np.nan_to_num(values_TK)) / counts_BK
+    return tuple(
+        None if known_TK[:, k].sum() < 2 else _middle(means_BK[counts_BK[:, k] > 0, k])
+        for k in range(values_TK.shape[1])
+    )
+
+
+def _middle(values: Array) -> Interval:
+    low, high = np.percentile(values, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _first_to_reach(scores_TK: Array, of_mean_TK: Array) -> float | None:
+    # Of the tasks with the most candidates alone: over all, the curve also moves because tasks drop out.
+    full_T = ~np.isnan(of_mean_TK[:, -1])
+    goal = float(of_mean_TK[full_T, -1].mean()) - 1e-12
+    curve_K = scores_TK[full_T].mean(axis=0)
+    for k, score in enumerate(curve_K, start=1):
+        if score >= goal:
+            before = curve_K[k - 2] if k > 1 else score
+            return float(k - (score - goal) / (score - before)) if score > before else float(k)
+    return None

@@ -1,0 +1,172 @@
+"""The candidates of a run: generated, decoded, and seen by every critic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from runner.interfaces import (
+    AnyCritic,
+    BatchWorldModel,
+    Generation,
+    GenerationFailed,
+    GenerationRequest,
+    Judgement,
+    VideoCritic,
+    WorldModel,
+)
+from runner.loop.controller import FAILURE_MODES, belief_probs
+from runner.video import read_video
+from streams.messages.contracts import CriticResult, TraceEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A candidate that is to be made, the ``idx``-th of its run; ``meta`` is what is known of it before."""
+
+    idx: int
+    prompt: str
+    seed: int
+    meta: dict[str, Any]
+
+
+class CandidateMaker(Protocol):
+    """Generates and judges the candidates of one step, as ``make_candidates`` does."""
+
+    def __call__(
+        self,
+        world: WorldModel,
+        critics: Sequence[AnyCritic],
+        goal: str,
+        wanted: Sequence[Wanted],
+        run_dir: Path,
+    ) -> list[TraceEvent]: ...
+
+
+def make_candidates(
+    world: WorldModel, critics: Sequence[AnyCritic], goal: str, wanted: Sequence[Wanted], run_dir: Path
+) -> list[TraceEvent]:
+    """Generate into ``run_dir/iter_XX`` and judge; events in order, with all that came to be known.
+
+    Several are made at once where the world model can. ``overall_score`` is the plain mean of all scores that
+    the critics gave: the critics' reward. Where the generation failed, or no critic gave a score, it is null
+    and ``meta["error"]`` says why.
+    """
+    requests = [
+        GenerationRequest(prompt=one.prompt, seed=one.seed, out_dir=run_dir / f"iter_{one.idx:02d}")
+        for one in wanted
+    ]
+    for request in requests:
+        request.out_dir.mkdir(exist_ok=True)
+    made = _generated(world, requests)
+    return [_judged(one, result, critics, goal, run_dir) for one, result in zip(wanted, made, strict=True)]
+
+
+def _generated(
+    world: WorldModel, requests: Sequence[GenerationRequest]
+) -> list[Generation | GenerationFailed]:
+    if len(requests) > 1 and isinstance(world, BatchWorldModel):
+        return world.generate_all(requests)
+    made: list[Generation | GenerationFailed] = []
+    for request in requests:
+        try:
+            made.append(world.generate(request.prompt, seed=request.seed, out_dir=request.out_dir))
+        except GenerationFailed as error:
+            made.append(error)
+    return made
+
+
+def _judged(
+    wanted: Wanted,
+    made: Generation | GenerationFailed,
+    critics: Sequence[AnyCritic],
+    goal: str,
+    run_dir: Path,
+) -> TraceEvent:
+    meta = dict(wanted.meta)
+    artifact_path = ""
+    results: tuple[CriticResult, ...] = ()
+    try:
+        if isinstance(made, GenerationFailed):
+            raise made
+        artifact_path = _path_in(run_dir, made.video)
+        meta |= _known_without_looking(made)
+        meta["candidate_context"] = {**meta.get("candidate_context", {}), **made.context}
+        results = judge(made.video, critics, prompt=wanted.prompt, goal=goal)
+    except GenerationFailed as error:
+        meta["error"] = str(error) or "the generation failed"
+    return judged_candidate(wanted, results, artifact_path=artifact_path, meta=meta)
+
+
+def judge(video: Path, critics: Sequence[AnyCritic], *, prompt: str, goal: str) -> tuple[CriticResult, ...]:
+    """What every critic says of a video, in their order. Raises GenerationFailed for one that is no video.
+
+    Those that look at the file are all at work while the others look at the frames.
+    """
+    frames, fps = read_video(video)
+    with ExitStack() as stack:
+        begun: dict[str, Judgement] = {}
+        for critic in critics:
+            if isinstance(critic, VideoCritic):
+                begun[critic.name] = critic.begin(video, prompt=prompt, goal=goal)
+                stack.callback(begun[critic.name].stop)
+        seen = {
+            critic.name: critic.judge(frames, fps=fps, goal=goal)
+            for critic in critics
+            if not isinstance(critic, VideoCritic)
+        }
+        told = {name: judgement.result() for name, judgement in begun.items()}
+    return tuple((seen | told)[critic.name] for critic in critics)
+
+
+def judged_candidate(
+    wanted: Wanted, results: tuple[CriticResult, ...], *, artifact_path: str, meta: dict[str, Any]
+) -> TraceEvent:
+    """What the critics said of a candidate as an event; see ``make_candidates``."""
+    overall = _mean(score for result in results for score in result.scores.values())
+    if overall is None:
+        meta = {**meta, "error": meta.get("error", "no critic could judge this video")}
+    fused = fused_scores(results)
+    return TraceEvent(
+        iter_idx=wanted.idx,
+        prompt=wanted.prompt,
+        artifact_path=artifact_path,
+        critic_results=results,
+        fused_scores=fused,
+        belief_probs=belief_probs(fused) if overall is not None else {},
+        overall_score=overall,
+        meta=meta,
+    )
+
+
+def fused_scores(results: Iterable[CriticResult]) -> dict[str, float | None]:
+    """Per failure mode the plain mean over the critics that gave a score; null where none did."""
+    by_mode: dict[str, list[float | None]] = {mode: [] for mode in FAILURE_MODES}
+    for result in results:
+        for mode, score in result.scores.items():
+            by_mode.setdefault(mode, []).append(score)
+    return {mode: _mean(scores) for mode, scores in by_mode.items()}
+
+
+def _mean(scores: Iterable[float | None]) -> float | None:
+    known = [score for score in scores if score is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
+def _path_in(run_dir: Path, video: Path) -> str:
+    """The video's path from ``run_dir``, links followed; one that lies outside is refused."""
+    root, target = run_dir.resolve(), video.resolve()
+    if not target.is_relative_to(root):
+        raise GenerationFailed(f"the world model's video {target} is outside the run's folder")
+    return target.relative_to(root).as_posix()
+
+
+def _known_without_looking(generation: Generation) -> dict[str, Any]:
+    known: dict[str, Any] = {"generation": generation.meta} if generation.meta else {}
+    if generation.outcome is not None:
+        known["outcome"] = generation.outcome
+    return known

@@ -1,0 +1,300 @@
+"""The refinement loop: generate, let the critics judge, choose what to fix, rewrite the prompt, again."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+
+from runner.interfaces import AnyCritic, EventSink, RewardFeed, TextReward, TextRewardFeed, WorldModel
+from runner.loop.candidate import CandidateMaker, Wanted, make_candidates
+from runner.loop.controller import Controller, context_features
+from runner.loop.record import RunRecord
+from runner.loop.refiner import Arm, PromptState, refine
+from runner.loop.rewrites import MAX_REWRITES, Choice, Refiner, choose, propose
+from runner.loop.stopping import StopRules
+from runner.rewards.preference import PreferencePolicy, Verdict
+from runner.rewards.text_critic import judge_text
+from streams.errors import BadInput
+from streams.messages.contracts import RewardSnapshot, TraceEvent
+
+# Streams of random numbers that must not depend on each other.
+_CONTROLLER, _GENERATION, _REWRITES = range(3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """A run in short; everything in it can be read from its trace."""
+
+    run_id: str
+    iterations: int
+    """Steps; each has as many candidates as were asked for."""
+    candidates: int
+    """Events of the trace but for its end; those whose generation failed are among them."""
+    best_iter: int | None
+    best_score: float | None
+    """The critics' reward of the best; None where no candidate could be judged."""
+    versions: tuple[tuple[int, int | None], ...]
+    """(iter_idx, snapshot version) at which another version came into use; None: no snapshot any more."""
+    stop_reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefinementLoop:
+    """One run: refine the prompt for ``goal`` until a stop rule ends it.
+
+    ``out_dir`` gets the videos (``iter_00/…``) and ``trace.jsonl``. ``controller`` learns in place. ``clock``
+    counts seconds. The same arguments give the same trace but for the times: every step has a generation
+    seed of its own, drawn from ``seed``, so that trying a prompt again is another draw. A step's candidates
+    share it, so that what differs is the prompt; where a prompt comes twice in a step, its seed does not.
+    Raises BadInput for arguments that cannot be used.
+    """
+
+    goal: str
+    world: WorldModel
+    critics: Sequence[AnyCritic]
+    controller: Controller
+    stop: StopRules
+    seed: int
+    out_dir: Path
+    run_id: str
+    task_id: str | None = None
+    """Runs for the same task have the same id; by default a run is its own task."""
+    feed: RewardFeed | None = None
+    policy: PreferencePolicy = field(default_factory=PreferencePolicy)
+    text_feed: TextRewardFeed | None = None
+    """A reward of prompts: its score is recorded as a critic's; where it may, it chooses among rewrites."""
+    text_policy: PreferencePolicy = field(default_factory=PreferencePolicy)
+    """Which rewards of prompts may choose; its weight is not used."""
+    rewrites: int = 1
+    """Prompts that are proposed for each step after the first, MAX_REWRITES at most."""
+    candidates: int = 1
+    """Videos of a step, MAX_REWRITES at most: of as many prompts as the controller would choose from."""
+    sink: EventSink | None = None
+    refiner: Refiner = refine
+    clock: Callable[[], float] = time.monotonic
+    make: CandidateMaker = make_candidates
+    """Generates and judges; studies may do it without files."""
+
+    def __post_init__(self) -> None:
+        PromptState(self.goal)
+        names = [critic.name for critic in self.critics]
+        if not names or len(set(names)) < len(names):
+            raise BadInput(f"critics are {names}; expected at least one, each with a name of its own")
+        if not 1 <= self.rewrites <= MAX_REWRITES:
+            raise BadInput(f"{self.rewrites} rewrites are asked for; expected 1 to {MAX_REWRITES}")
+        if not 1 <= self.candidates <= MAX_REWRITES:
+            raise BadInput(f"{self.candidates} candidates are asked for; expected 1 to {MAX_REWRITES}")
+        if self.seed < 0:
+            raise BadInput(f"seed is {self.seed}; expected a whole number of at least 0")
+        if not self.run_id:
+            raise BadInput("the run id is empty; expected a name that no other run has")
+
+    def run(self) -> RunResult:
+        """Run to the end, which is always recorded: in the trace, then in the sink.
+
+        Ctrl-C ends the run like a stop rule, with the reason ``interrupted``; a caller with more runs to do
+        has to look at it. Any other exception is recorded (``failed: <type>``) and raised. Raises BadInput
+        where ``out_dir`` already holds a trace.
+        """
+        record = RunRecord(self.out_dir, self.run_id, self.sink)
+        stop_reason = ""
+        try:
+            for event in self.events():
+                record.add(event)
+                stop_reason = event.meta["stop_reason"]
+        except KeyboardInterrupt:
+            stop_reason = "interrupted"
+        except BaseException as error:
+            record.end(f"failed: {type(error).__name__}")
+            raise
+        record.end(stop_reason)
+        return run_result(self.run_id, record.events, stop_reason)
+
+    def events(self) -> Iterator[TraceEvent]:
+        """The loop itself, of which nothing is recorded; the last event says why it stopped."""
+        rng = np.random.default_rng([self.seed, _CONTROLLER])
+        sampling = np.random.default_rng([self.seed, _REWRITES])
+        run_started = self.clock()
+        best: TraceEvent | None = None
+        best_state = PromptState(self.goal)
+        context = context_features({}, plateau_steps=0, prompt_chars=len(best_state.text))
+        prompts: list[tuple[Arm | None, PromptState]] = [(None, best_state)]  # and the arms that made them
+        if self.candidates > 1:
+            proposed = propose(best_state, self.candidates - 1, self.controller, context, self.refiner, rng)
+            prompts += Choice.as_proposed(proposed).made(self.candidates - 1)
+        plateau_steps = drift_steps = n_events = 0
+        steps, stop_reason = count(), ""
+
+        while not stop_reason:
+            step = next(steps)
+            started = self.clock()
+            snapshot = self.feed.latest() if self.feed is not None else None
+            text = self.text_feed.latest() if self.text_feed is not None else None
+            made = self._candidates(step, n_events, prompts, text)
+            n_events += len(made)
+
+            before = best
+            gains: list[float | None] = []  # of those that could be judged
+            notes: list[dict[str, Any]] = []
+            for event, (arm, state) in zip(made, prompts, strict=True):
+                verdict = self.policy.judge(event, best, snapshot)
+                if verdict is not None:
+                    gain = verdict.gain if best is before else self._gain(event, before, snapshot)
+                    gains.append(gain)
+                    if gain is not None and arm is not None:
+                        self.controller.update(context, arm, gain)
+                    if verdict.gain is None or verdict.gain > 0.0:
+                        best, best_state = event, state
+                notes.append(
+                    {
+                        "arm": arm,
+                        "best_score": best.overall_score if best is not None else None,
+                        "best_iter": best.iter_idx if best is not None else None,
+                        "drift_flag": verdict is not None and self.stop.drifts(event, before),
+                        **_reward_meta(verdict, snapshot),
+                    }
+                )
+            plateau_steps = 0 if any(map(self.stop.progresses, gains)) else plateau_steps + 1
+            if gains:
+                drift_steps = drift_steps + 1 if self.stop.drifts(_highest(made), before) else 0
+
+            now = self.clock()
+            stop_reason = self.stop.reason(
+                iterations=step + 1,
+                best_score=best.overall_score if best is not None else None,
+                plateau_steps=plateau_steps,
+                drift_steps=drift_steps,
+                elapsed_s=now - run_started,
+            )
+            decided: dict[str, Any] = {"chosen_arm": "", "next_prompt": best_state.text}
+            if not stop_reason:
+                context = context_features(
+                    best.fused_scores if best is not None else {},
+                    plateau_steps=plateau_steps,
+                    prompt_chars=len(best_state.text),
+                )
+                k = max(self.rewrites, self.candidates)
+                proposed = propose(best_state, k, self.controller, context, self.refiner, rng)
+                may_choose = text is not None and self.text_policy.steers(text.gate)
+                chosen = choose(proposed, self.goal, text, may_choose, sampling)
+                prompts = list(chosen.made(self.candidates))
+                decided = {"chosen_arm": chosen.rewrite.arm, "next_prompt": chosen.rewrite.state.text}
+                if k > 1 or text is not None:
+                    decided |= chosen.meta()
+
+            of_step = {
+                "plateau_steps": plateau_steps,
+                "stop_now": bool(stop_reason),
+                "stop_reason": stop_reason,
+                "iter_time_s": now - started,
+                **decided,
+            }
+            for number, (event, note) in enumerate(zip(made, notes, strict=True)):
+                place = {"step": step, "candidate": number} if self.candidates > 1 else {}
+                yield replace(event, meta=event.meta | note | of_step | place)
+
+    def _candidates(
+        self,
+        step: int,
+        first_idx: int,
+        prompts: Sequence[tuple[Arm | None, PromptState]],
+        text: TextReward | None,
+    ) -> list[TraceEvent]:
+        wanted, times = [], Counter[str]()
+        for idx, (arm, state) in enumerate(prompts, start=first_idx):
+            seed = self._generation_seed(step, times[state.text])
+            times[state.text] += 1
+            meta = {
+                "iter_idx": idx,
+                "goal_instruction": self.goal,
+                "run_id": self.run_id,
+                "task_id": self.task_id or self.run_id,
+                "seed": self.seed,
+                "generation_seed": seed,
+                "context": {"world_model": self.world.name},
+                "candidate_context": {"arm": arm} if arm is not None else {},
+            }
+            wanted.append(Wanted(idx=idx, prompt=state.text, seed=seed, meta=meta))
+        events = self.make(self.world, self.critics, self.goal, wanted, self.out_dir)
+        if text is None or self.text_feed is None:
+            return events
+        name = self.text_feed.name
+        return [
+            replace(
+                event,
+                critic_results=(*event.critic_results, judge_text(name, text, self.goal, event.prompt)),
+            )
+            for event in events
+        ]
+
+    def _gain(
+        self, event: TraceEvent, before: TraceEvent | None, snapshot: RewardSnapshot | None
+    ) -> float | None:
+        verdict = self.policy.judge(event, before, snapshot)
+        return verdict.gain if verdict is not None else None
+
+    def _generation_seed(self, step: int, repeat: int) -> int:
+        """31 bits, which every world model takes."""
+        entropy = [self.seed, _GENERATION, step, *([repeat] if repeat else [])]
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+
+
+def new_run_id(started: datetime, seed: int, *what: str) -> str:
+    """``20250131_174751_seed1_099814a3``: when, the seed, and a hash of whatever else tells runs apart."""
+    digest = hashlib.sha256("\0".join(what).encode()).hexdigest()[:8]
+    return f"{started:%Y%m%d_%H%M%S}_seed{seed}_{digest}"
+
+
+def _highest(events: Sequence[TraceEvent]) -> TraceEvent:
+    return max(events, key=lambda event: -1.0 if event.overall_score is None else event.overall_score)
+
+
+def _reward_meta(verdict: Verdict | None, snapshot: RewardSnapshot | None) -> dict[str, Any]:
+    return {
+        "combined_reward": verdict.combined if verdict is not None else None,
+        "preference_prob": verdict.probability if verdict is not None else None,
+        "preference_confidence": verdict.confidence if verdict is not None else 0.0,
+        **_by_dimension(verdict),
+        "reward_version": snapshot.version if snapshot is not None else None,
+        "reward_gate": snapshot.gate if snapshot is not None else None,
+    }
+
+
+def _by_dimension(verdict: Verdict | None) -> dict[str, Any]:
+    if verdict is None or not verdict.by_dimension:
+        return {}
+    return {
+        "preference_by_dimension": {
+            name: {"prob": of.probability, "confidence": of.confidence}
+            for name, of in verdict.by_dimension.items()
+        }
+    }
+
+
+def run_result(run_id: str, events: Sequence[TraceEvent], stop_reason: str) -> RunResult:
+    versions: list[tuple[int, int | None]] = []
+    current = None
+    for event in events:
+        if event.meta["reward_version"] != current:
+            current = event.meta["reward_version"]
+            versions.append((event.iter_idx, current))
+    last = events[-1].meta if events else {}
+    return RunResult(
+        run_id=run_id,
+        iterations=last.get("step", len(events) - 1) + 1,
+        candidates=len(events),
+        best_iter=last.get("best_iter"),
+        best_score=last.get("best_score"),
+        versions=tuple(versions),
+        stop_reason=stop_reason,
+    )

@@ -1,0 +1,134 @@
+"""A run that goes on where it was, whatever ended it: a crash, a full disk, Ctrl-C, the end of a time limit.
+
+The loop is run again from its beginning. What is recorded is not made again but returned, so that the loop,
+its controller and its random numbers come by the same decisions to the same place; that they do is checked.
+Needed for it are the trace, the videos with what stands beside them (``runner.worlds.kept``), and the reward
+snapshots that were in use, which are kept in the run's folder (``rewards/from_0003.json``: from candidate 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from msgspec import structs
+
+from runner.interfaces import AnyCritic, RewardFeed, WorldModel
+from runner.loop.candidate import CandidateMaker, Wanted
+from runner.loop.record import RunRecord
+from runner.loop.refinement import RefinementLoop, RunResult, run_result
+from runner.worlds.kept import keeping
+from streams.errors import BadInput
+from streams.files import write_atomically
+from streams.messages.codec import encode
+from streams.messages.contracts import RewardSnapshot, TraceEvent
+from streams.messages.files import read_snapshot
+
+_REWARDS = "rewards"
+
+
+def run_or_resume(loop: RefinementLoop) -> RunResult:
+    """``loop.run()``, of which nothing is done twice when it is called again after having been ended.
+
+    Unlike there, what interrupts or breaks the run does not end it: the exception is raised, and the run can
+    be gone on with by the same call. The controller has to begin as it began then, and a reward of texts must
+    be the same. Raises BadInput where the recorded decisions do not come out again.
+    """
+    record = RunRecord(loop.out_dir, loop.run_id, loop.sink, take_up=loop.candidates)
+    stop_reason = record.stop_reason or (str(record.events[-1].meta["stop_reason"]) if record.events else "")
+    if not stop_reason:
+        past = _Past(
+            events={event.iter_idx: event for event in record.events},
+            make_new=loop.make,
+            text_critic=loop.text_feed.name if loop.text_feed is not None else None,
+        )
+        again = replace(
+            loop,
+            world=keeping(loop.world),
+            make=past.make,
+            feed=_KeptFeed(loop.feed, loop.out_dir / _REWARDS, past, loop.candidates) if loop.feed else None,
+            clock=past.clock(loop.clock),
+        )
+        for step in _steps(again.events(), loop.candidates):
+            record.add(*step)
+            stop_reason = step[-1].meta["stop_reason"]
+    if record.stop_reason is None:
+        record.end(stop_reason)
+    return run_result(loop.run_id, record.events, stop_reason)
+
+
+def _steps(events: Iterator[TraceEvent], per_step: int) -> Iterator[tuple[TraceEvent, ...]]:
+    return zip(*[events] * per_step, strict=True)
+
+
+@dataclass(slots=True)
+class _Past:
+    """What is recorded of the run, given out as if it were made now."""
+
+    events: dict[int, TraceEvent]
+    make_new: CandidateMaker
+    text_critic: str | None
+    elapsed_s: float = field(default=0.0)
+    """That the steps given out so far took when they were made."""
+
+    def make(
+        self,
+        world: WorldModel,
+        critics: Sequence[AnyCritic],
+        goal: str,
+        wanted: Sequence[Wanted],
+        run_dir: Path,
+    ) -> list[TraceEvent]:
+        if wanted[0].idx not in self.events:
+            return self.make_new(world, critics, goal, wanted, run_dir)
+        made = [self._recorded(one) for one in wanted]
+        self.elapsed_s += made[0].meta["iter_time_s"]
+        return made
+
+    def clock(self, clock: Callable[[], float]) -> Callable[[], float]:
+        """One that has counted all along but for the time in which nothing ran."""
+        return lambda: clock() + self.elapsed_s
+
+    def _recorded(self, wanted: Wanted) -> TraceEvent:
+        event = self.events[wanted.idx]
+        if (event.prompt, event.meta["generation_seed"]) != (wanted.prompt, wanted.seed):
+            raise BadInput(
+                f"run {event.run_id!r}: iteration {wanted.idx} was made of another prompt or seed than it "
+                "would be now: options, files or the program have changed since; go on with those that it "
+                "was begun with, or choose another --out"
+            )
+        of_video = tuple(r for r in event.critic_results if r.critic_name != self.text_critic)
+        return structs.replace(event, critic_results=of_video)
+
+
+class _KeptFeed:
+    """For the steps of the past the snapshots that were in use then; after that what the feed has.
+
+    The loop asks once a step.
+    """
+
+    def __init__(self, feed: RewardFeed, folder: Path, past: _Past, per_step: int) -> None:
+        self._feed = feed
+        self._folder = folder
+        self._past = past
+        self._per_step = per_step
+        self._idx = -per_step
+        self._in_use: RewardSnapshot | None = None
+
+    def latest(self) -> RewardSnapshot | None:
+        self._idx += self._per_step
+        path = self._folder / f"from_{self._idx:04d}.json"
+        recorded = self._past.events.get(self._idx)
+        if recorded is None:
+            newest = self._feed.latest() or self._in_use  # a feed that has just begun has none yet
+            if newest is None or (self._in_use is not None and newest.checksum == self._in_use.checksum):
+                path.unlink(missing_ok=True)  # of a process that was ended before the step was recorded
+            else:
+                write_atomically(path, encode(newest))
+            self._in_use = newest
+        elif recorded.meta["reward_version"] is None:
+            self._in_use = None
+        elif path.is_file():
+            self._in_use = read_snapshot(path)
+        return self._in_use

@@ -1,0 +1,159 @@
+"""A file of prompts with first frames, as WoW's benchmark has them, and one run for each.
+
+A line is a JSON object with ``index``, ``image`` and ``generated_description``, and maybe ``original_lang``.
+WoW's own scripts number their videos by the index, and where an image is not there they take the one of the
+same name with another extension (their order: jpg, jpeg, png, webp, bmp, tiff); so does this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from runner.loop.refiner import PromptState
+from streams.errors import BadInput
+from streams.files import read_bytes
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tiff")
+_MOST_NAMED = 5
+_SHARD = re.compile(r"(\d+)/(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteTask:
+    """One line of the file."""
+
+    index: int
+    prompt: str
+    """``generated_description``."""
+    image: Path
+    """The first frame: as it stands in the file, until ``with_images`` has found it."""
+    original_lang: str = ""
+
+    def run_id(self, suite: str) -> str:
+        """The same for the same suite, always."""
+        return f"{suite}-{self.index:08d}"
+
+    def seed(self, seed: int) -> int:
+        """Of the task's run, 31 bits, made of the suite's."""
+        return int(np.random.SeedSequence([seed, self.index]).generate_state(1)[0] >> 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """A file of prompts, in its order."""
+
+    path: Path
+    sha256: str
+    tasks: tuple[SuiteTask, ...]
+
+    def task_id(self, task: SuiteTask) -> str:
+        """Runs of the same prompt have the same, in whichever suite they are made."""
+        return f"{self.sha256[:8]}-{task.index:08d}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    index: int | str
+    image: str
+    generated_description: str
+    original_lang: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The ``number``-th of ``of`` parts, the first of which is 1."""
+
+    number: int = 1
+    of: int = 1
+
+    @classmethod
+    def parse(cls, given: str) -> Shard:
+        """``2/8``. Raises BadInput."""
+        match = _SHARD.fullmatch(given)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise BadInput(f"the shard is {given!r}; expected I/N with I from 1 to N, such as 2/8")
+        return cls(int(match[1]), int(match[2]))
+
+    def take(self, tasks: Sequence[SuiteTask]) -> tuple[SuiteTask, ...]:
+        """Every N-th task; the shards together are all of them, each once."""
+        return tuple(tasks[self.number - 1 :: self.of])
+
+
+def read_prompts(path: Path) -> Prompts:
+    """Raises BadInput that names the line at fault: damaged, incomplete, an index twice, a long prompt."""
+    raw = read_bytes(path)
+    tasks: dict[int, SuiteTask] = {}
+    for number, line in enumerate(raw.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        source = f"{path}@line {number}"
+        task = _task(line, source)
+        if task.index in tasks:
+            raise BadInput(f"{source}: index {task.index} was there before; expected each once")
+        tasks[task.index] = task
+    if not tasks:
+        raise BadInput(f"{path}: the file is empty; expected one prompt a line")
+    return Prompts(path, hashlib.sha256(raw).hexdigest(), tuple(tasks.values()))
+
+
+def find_image(image: Path, folders: Iterable[Path]) -> Path | None:
+    """The image, or the one that differs in its extension alone; in each folder, if its path is relative."""
+    for folder in folders:
+        path = os.path.abspath(folder / image)
+        stem = os.path.splitext(path)[0]
+        for candidate in (path, *(stem + extension for extension in EXTENSIONS)):
+            if os.path.isfile(candidate):
+                return Path(candidate)
+    return None
+
+
+def with_images(prompts: Prompts, folders: Sequence[Path]) -> Prompts:
+    """With the path of each image that is really there. Raises BadInput that names those that are not."""
+    found, missing = [], []
+    for task in prompts.tasks:
+        if (image := find_image(task.image, folders)) is not None:
+            found.append(replace(task, image=image))
+        else:
+            missing.append(task)
+    if missing:
+        named = ", ".join(f"{task.image} (index {task.index})" for task in missing[:_MOST_NAMED])
+        more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
+        looked = ", ".join(map(str, dict.fromkeys(folder.absolute() for folder in folders)))
+        raise BadInput(
+            f"{prompts.path}: {len(missing)} of {len(prompts.tasks)} images are not there, nor with another "
+            f"extension: {named}{more}; looked in {looked}: give their folder with --images"
+        )
+    return replace(prompts, tasks=tuple(found))
+
+
+def _task(line: bytes, source: str) -> SuiteTask:
+    try:
+        said = msgspec.json.decode(line, type=_Line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{source}: {error}; expected a JSON object with index, image and generated_description"
+        ) from None
+    # WoW's scripts read an index that is a text as a number, too.
+    if not str(said.index).isdecimal() or not said.image or "\0" in said.image:
+        raise BadInput(
+            f"{source}: index is {said.index!r} and image is {said.image!r}; expected a whole number of at "
+            "least 0 and the path of an image"
+        )
+    try:
+        PromptState(said.generated_description)
+    except BadInput as error:
+        raise BadInput(f"{source}: generated_description: {error}") from None
+    return SuiteTask(
+        index=int(said.index),
+        prompt=said.generated_description,
+        image=Path(said.image),
+        original_lang=said.original_lang or "",
+    )

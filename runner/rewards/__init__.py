@@ -1,0 +1,1 @@
+"""What steers a run beside its critics: rewards as they are published, or from a file."""

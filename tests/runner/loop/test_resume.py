@@ -1,0 +1,451 @@
+"""Runs that are ended anywhere and go on: what they leave is what an uninterrupted run leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from runner.critics.pixel import default_critics
+from runner.interfaces import Generation, GenerationFailed, GenerationRequest
+from runner.loop.controller import ThompsonController
+from runner.loop.refinement import RefinementLoop
+from runner.loop.resume import run_or_resume
+from runner.loop.stopping import StopRules
+from runner.rewards.preference import PreferencePolicy
+from runner.video import write_video
+from runner.worlds.kept import NAME, keeping
+from runner.worlds.simulated import SimulatedWorld
+from streams.errors import BadInput
+from streams.messages.codec import encode
+from streams.messages.contracts import RunEnd, TraceEvent
+from streams.messages.files import read_trace
+from tests.runner.fakes import Clock, FilmWorld, ListSink, ScriptedCritic, ScriptedFeed, snapshot
+
+GOAL = "move the red cube to the green bowl"
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Counted:
+    """The simulated world, which counts what it makes, and may be killed after a number of videos."""
+
+    name = "simulated"
+
+    def __init__(self, dies_after: int | None = None, fails: Sequence[int] = ()) -> None:
+        self._world = SimulatedWorld(GOAL, 7)
+        self.made: list[str] = []
+        self.dies_after = dies_after
+        self.fails = fails
+
+    def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
+        if len(self.made) == self.dies_after:
+            (out_dir / "half.mp4").write_bytes(b"half a video")
+            raise Killed
+        self.made.append(out_dir.name)
+        if len(self.made) in self.fails:
+            raise GenerationFailed("out of memory")
+        return self._world.generate(prompt, seed=seed, out_dir=out_dir)
+
+
+def loop(out: Path, world: Any, **changes: Any) -> RefinementLoop:
+    given: dict[str, Any] = {
+        "goal": GOAL,
+        "world": world,
+        "critics": default_critics(),
+        "controller": ThompsonController(),
+        "stop": StopRules(max_iters=4),
+        "seed": 5,
+        "out_dir": out,
+        "run_id": "r",
+    }
+    return RefinementLoop(**(given | changes))
+
+
+def trace(out: Path) -> list[Any]:
+    """But for times."""
+    lines = [orjson.loads(encode(message)) for message in read_trace(out / "trace.jsonl")]
+    for one in lines:
+        one["meta"].pop("iter_time_s", None)
+    return lines
+
+
+@pytest.mark.parametrize("candidates", [1, 3])
+@pytest.mark.parametrize("dies_after", [0, 1, 2, 5])
+def test_a_run_that_was_ended_goes_on_to_the_same_trace_and_makes_no_video_twice(
+    tmp_path: Path, candidates: int, dies_after: int
+) -> None:
+    whole = Counted()
+    result = run_or_resume(loop(tmp_path / "whole", whole, candidates=candidates))
+    world = Counted(dies_after)
+    out = tmp_path / "killed"
+    if dies_after < len(whole.made):
+        with pytest.raises(Killed):
+            run_or_resume(loop(out, world, candidates=candidates))
+    world.dies_after = None
+    assert run_or_resume(loop(out, world, candidates=candidates)) == result
+    assert trace(out) == trace(tmp_path / "whole")
+    assert world.made == whole.made
+
+
+def test_a_run_that_is_never_ended_is_as_that_of_the_loop_alone(tmp_path: Path) -> None:
+    result = run_or_resume(loop(tmp_path / "a", Counted()))
+    assert loop(tmp_path / "b", Counted()).run() == result
+    assert trace(tmp_path / "a") == trace(tmp_path / "b")
+
+
+@pytest.mark.parametrize("candidates", [1, 2])
+def test_it_may_be_ended_after_any_byte_of_the_trace(tmp_path: Path, candidates: int) -> None:
+    """As if the power had failed there: a line or a step that is not whole is made again."""
+    out = tmp_path / "run"
+    run_or_resume(loop(out, Counted(), candidates=candidates))
+    whole, raw = trace(out), (out / "trace.jsonl").read_bytes()
+    ends = [i + 1 for i, byte in enumerate(raw) if byte == ord("\n")]
+    for cut in [0, 1, *(end + off for end in ends for off in (-1, 0, 9) if end + off < len(raw))]:
+        (out / "trace.jsonl").write_bytes(raw[:cut])
+        world = Counted()
+        run_or_resume(loop(out, world, candidates=candidates))
+        assert trace(out) == whole
+        assert world.made == []
+
+
+@pytest.mark.parametrize("candidates", [1, 2])
+def test_every_event_reaches_the_sink_wherever_a_push_was_the_last_thing_done(
+    tmp_path: Path, candidates: int
+) -> None:
+    run_or_resume(loop(tmp_path / "whole", Counted(), candidates=candidates, sink=(whole := ListSink())))
+    for last in range(len(whole.pushed)):
+        heard: list[TraceEvent | RunEnd] = []
+
+        def die(event: TraceEvent | RunEnd, heard: Any = heard, last: int = last) -> None:
+            if len(heard) == last:
+                raise Killed
+            heard.append(event)
+
+        out = tmp_path / f"killed-{last}"
+        with pytest.raises(Killed):
+            run_or_resume(loop(out, Counted(), candidates=candidates, sink=ListSink(die)))
+        again = ListSink(heard.append)
+        run_or_resume(loop(out, Counted(), candidates=candidates, sink=again))
+        distinct = list(dict.fromkeys(map(encode, heard)))
+        assert distinct == [encode(message) for message in read_trace(out / "trace.jsonl")]
+        assert len(heard) - len(distinct) <= candidates  # at most the last step again
+
+
+def test_a_finished_run_makes_and_changes_nothing(tmp_path: Path) -> None:
+    result = run_or_resume(loop(tmp_path, Counted()))
+    before = (tmp_path / "trace.jsonl").read_bytes()
+    world, sink = Counted(), ListSink()
+    assert run_or_resume(loop(tmp_path, world, sink=sink)) == result
+    assert (world.made, (tmp_path / "trace.jsonl").read_bytes()) == ([], before)
+    (end,) = sink.pushed
+    assert isinstance(end, RunEnd)
+
+
+def test_a_failed_generation_stays_a_failed_candidate(tmp_path: Path) -> None:
+    world = Counted(dies_after=3, fails=[2])
+    with pytest.raises(Killed):
+        run_or_resume(loop(tmp_path, world))
+    world.dies_after = None
+    run_or_resume(loop(tmp_path, world))
+    assert [line.get("overall_score") is None for line in trace(tmp_path)[:4]] == [False, True, False, False]
+    assert len(world.made) == 4
+
+
+def test_snapshots_that_were_in_use_are_in_use_again(tmp_path: Path) -> None:
+    """Though by now the feed has another one, and had none for a moment."""
+    one, two, three = (snapshot({"flicker.quality": w}, version=int(w)) for w in (1.0, 2.0, 3.0))
+    policy = PreferencePolicy(weight=0.5)
+    run_or_resume(
+        loop(tmp_path / "whole", Counted(), feed=ScriptedFeed(None, one, two, three), policy=policy)
+    )
+    out, world = tmp_path / "killed", Counted(dies_after=3)
+    with pytest.raises(Killed):
+        run_or_resume(loop(out, world, feed=ScriptedFeed(None, one, two, two), policy=policy))
+    world.dies_after = None
+    run_or_resume(loop(out, world, feed=ScriptedFeed(three), policy=policy))
+    assert trace(out) == trace(tmp_path / "whole")
+    assert [line["meta"]["reward_version"] for line in trace(out)[:4]] == [None, 1, 2, 3]
+
+
+def test_a_feed_that_has_nothing_yet_does_not_take_the_snapshot_in_use_away(tmp_path: Path) -> None:
+    world, one = Counted(dies_after=2), snapshot({"flicker.quality": 1.0})
+    with pytest.raises(Killed):
+        run_or_resume(loop(tmp_path, world, feed=ScriptedFeed(one)))
+    world.dies_after = None
+    run_or_resume(loop(tmp_path, world, feed=ScriptedFeed(None)))
+    assert [line["meta"]["reward_version"] for line in trace(tmp_path)[:4]] == [1, 1, 1, 1]
+
+
+def test_time_that_was_spent_before_counts(tmp_path: Path) -> None:
+    """Each look at the clock takes a second, so a step takes at least two."""
+    world, rules = Counted(dies_after=2), StopRules(max_iters=50, max_wall_s=9.0)
+    with pytest.raises(Killed):
+        run_or_resume(loop(tmp_path, world, stop=rules, clock=Clock()))
+    world.dies_after = None
+    result = run_or_resume(loop(tmp_path, world, stop=rules, clock=Clock()))
+    run_or_resume(loop(tmp_path / "whole", Counted(), stop=rules, clock=Clock()))
+    assert result.stop_reason == "max_wall_s"
+    assert abs(len(trace(tmp_path)) - len(trace(tmp_path / "whole"))) <= 1
+
+
+def test_an_interruption_leaves_the_run_to_be_gone_on_with(tmp_path: Path) -> None:
+    interrupted: list[int] = []
+
+    def interrupt(call: int) -> None:
+        if call == 1 and not interrupted:
+            interrupted.append(call)
+            raise KeyboardInterrupt
+
+    critic = ScriptedCritic({"quality": 0.5}, before=interrupt)
+    world = FilmWorld()
+    with pytest.raises(KeyboardInterrupt):
+        run_or_resume(loop(tmp_path, world, critics=[critic]))
+    assert not any(isinstance(message, RunEnd) for message in read_trace(tmp_path / "trace.jsonl"))
+    run_or_resume(loop(tmp_path, world, critics=[critic]))
+    assert len(world.prompts) == 4  # the video that was being judged is judged again, and not made again
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"seed": 6}, "was made of another prompt or seed"),
+        ({"goal": GOAL + "!"}, "was made of another prompt or seed"),
+        ({"policy": PreferencePolicy(weight=0.9)}, "does not come out again as it is recorded"),
+        ({"run_id": "s"}, "is not the trace of run 's' alone"),
+        ({"stop": StopRules(max_iters=2)}, "does not come out again as it is recorded"),
+    ],
+)
+def test_a_run_goes_on_only_as_what_it_was(tmp_path: Path, change: dict[str, Any], complaint: str) -> None:
+    feed = ScriptedFeed(snapshot({"flicker.quality": 3.0, "goal_reached.task": -2.0}))
+    with pytest.raises(Killed):
+        run_or_resume(loop(tmp_path, Counted(dies_after=3), feed=feed))
+    before = (tmp_path / "trace.jsonl").read_bytes()
+    with pytest.raises(BadInput, match=complaint):
+        run_or_resume(loop(tmp_path, Counted(), feed=feed, **change))
+    assert (tmp_path / "trace.jsonl").read_bytes() == before
+
+
+def test_a_damaged_line_in_the_middle_is_bad_input(tmp_path: Path) -> None:
+    run_or_resume(loop(tmp_path, Counted()))
+    path = tmp_path / "trace.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"iter_idx":1', b'"iter_idx":-1', 1))
+    with pytest.raises(BadInput, match="@line 2"):
+        run_or_resume(loop(tmp_path, Counted()))
+
+
+# Videos that are known again
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "iter_00"
+    folder.mkdir()
+    return folder
+
+
+def test_a_finished_video_is_not_made_again_and_all_that_was_said_of_it_is_kept(folder: Path) -> None:
+    said: dict[str, Any] = {
+        "outcome": {"score": 1 / 3, "source": "x"},
+        "meta": {"s": 0.1},
+        "context": {"cost": 1.5},
+    }
+    world = FilmWorld(**said)
+    first, again = (keeping(world).generate("p", seed=1, out_dir=folder) for _ in range(2))
+    assert first == again
+    assert len(world.prompts) == 1
+
+
+def changes() -> Iterator[tuple[str, Callable[[Path], object]]]:
+    yield "a byte of the video", lambda folder: flip(folder / "video.mp4")
+    yield "the video is cut", lambda folder: (folder / "video.mp4").write_bytes(b"")
+    yield "the video is gone", lambda folder: (folder / "video.mp4").unlink()
+    yield "the note is gone", lambda folder: (folder / NAME).unlink()
+    yield "the note is cut", lambda folder: (folder / NAME).write_bytes(b"{")
+    yield (
+        "the note is of a later version",
+        lambda folder: (folder / NAME).write_bytes(
+            (folder / NAME).read_bytes().replace(b"generation/1", b"generation/2")
+        ),
+    )
+
+
+@pytest.mark.parametrize(("change"), [pytest.param(do, id=name) for name, do in changes()])
+def test_a_video_that_is_not_surely_whole_is_made_again_in_an_empty_folder(
+    folder: Path, change: Callable[[Path], object]
+) -> None:
+    world = FilmWorld()
+    keeping(world).generate("p", seed=1, out_dir=folder)
+    (folder / "frames").mkdir()
+    (folder / "frames" / "old.mp4").touch()
+    change(folder)
+    made = keeping(world).generate("p", seed=1, out_dir=folder)
+    assert len(world.prompts) == 2
+    assert sorted(path.name for path in folder.iterdir()) == [NAME, made.video.name]
+
+
+@pytest.mark.parametrize("other", [{"prompt": "q"}, {"seed": 2}])
+def test_a_video_of_another_prompt_or_seed_is_another(folder: Path, other: dict[str, Any]) -> None:
+    world = FilmWorld()
+    for given in ({"prompt": "p", "seed": 1}, {"prompt": "p", "seed": 1} | other):
+        keeping(world).generate(given.pop("prompt"), **given, out_dir=folder)  # type: ignore[arg-type]
+    assert len(world.prompts) == 2
+
+
+def test_the_note_names_the_videos_size_and_hash(folder: Path) -> None:
+    video = keeping(FilmWorld()).generate("p", seed=1, out_dir=folder).video.read_bytes()
+    note = orjson.loads((folder / NAME).read_bytes())
+    assert (note["bytes"], note["sha256"]) == (len(video), hashlib.sha256(video).hexdigest())
+
+
+class Batch(FilmWorld):
+    """Makes several at once; those in ``batch_fails`` fail."""
+
+    name = "batch"
+
+    def __init__(self, batch_fails: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.batches: list[list[str]] = []
+        self.batch_fails = batch_fails
+
+    def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Generation | GenerationFailed]:
+        self.batches.append([request.prompt for request in requests])
+        made: list[Generation | GenerationFailed] = []
+        for request in requests:
+            video = request.out_dir / "video.mp4"
+            write_video(video, np.full((2, 16, 16, 3), 9, dtype=np.uint8), 8.0)
+            failed = request.prompt in self.batch_fails
+            made.append(GenerationFailed(request.prompt) if failed else Generation(video=video))
+        return made
+
+
+def test_of_a_batch_only_what_is_missing_is_made(tmp_path: Path) -> None:
+    requests = [GenerationRequest(prompt=p, seed=1, out_dir=tmp_path / p) for p in "abc"]
+    for request in requests:
+        request.out_dir.mkdir()
+    world = Batch()
+    kept = keeping(world)
+    assert hasattr(kept, "generate_all")
+    first = kept.generate_all(requests)
+    shutil.rmtree(tmp_path / "b")
+    (tmp_path / "b").mkdir()
+    assert kept.generate_all(requests) == first
+    assert kept.generate_all(requests) == first
+    assert world.batches == [["a", "b", "c"], ["b"]]
+
+
+def test_a_failed_request_of_a_batch_stands_in_its_place_and_is_tried_again(tmp_path: Path) -> None:
+    requests = [GenerationRequest(prompt=p, seed=1, out_dir=tmp_path / p) for p in "abc"]
+    for request in requests:
+        request.out_dir.mkdir()
+    world = Batch(batch_fails="b")
+    kept = keeping(world)
+    assert hasattr(kept, "generate_all")
+    for _ in range(2):
+        assert [isinstance(made, Generation) for made in kept.generate_all(requests)] == [True, False, True]
+    assert world.batches == [["a", "b", "c"], ["b"]]
+
+
+class Finishing(Batch):
+    """Is killed when a batch has been made; all videos that are there are whole, for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked_at: list[str] = []
+        self.dies = True
+
+    def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Generation | GenerationFailed]:
+        made = super().generate_all(requests)
+        if self.dies:
+            raise Killed
+        return made
+
+    def recovered(self, request: GenerationRequest) -> Generation | None:
+        self.looked_at.append(request.prompt)
+        video = request.out_dir / "video.mp4"
+        return Generation(video=video, meta={"recovered": True}) if video.is_file() else None
+
+
+@pytest.fixture
+def finishing(tmp_path: Path) -> tuple[Finishing, list[GenerationRequest], Any]:
+    """Killed with three videos that nobody noted."""
+    requests = [GenerationRequest(prompt=p, seed=1, out_dir=tmp_path / p) for p in "abc"]
+    for request in requests:
+        request.out_dir.mkdir()
+    world = Finishing()
+    kept: Any = keeping(world)
+    with pytest.raises(Killed):
+        kept.generate_all(requests)
+    world.dies = False
+    return world, requests, kept
+
+
+def test_a_video_that_nobody_noted_is_known_again_from_what_was_noted_before_it(
+    finishing: tuple[Finishing, list[GenerationRequest], Any],
+) -> None:
+    world, requests, kept = finishing
+    (requests[1].out_dir / "video.mp4").unlink()
+    first = kept.generate_all(requests)
+    assert world.batches == [["a", "b", "c"], ["b"]]
+    assert [one.meta for one in first] == [{"recovered": True}, {}, {"recovered": True}]
+    assert kept.generate_all(requests) == first
+    assert world.looked_at == ["a", "b", "c"]
+    assert sorted(path.name for path in requests[0].out_dir.iterdir()) == [NAME, "video.mp4"]
+
+
+def test_every_candidate_is_looked_at_before_any_folder_is_emptied(
+    finishing: tuple[Finishing, list[GenerationRequest], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One generator's log is in the folder of one of them."""
+    _, requests, kept = finishing
+    (requests[0].out_dir / "video.mp4").unlink()
+    (requests[0].out_dir / "log").touch()
+    there: list[bool] = []
+    look = Finishing.recovered
+
+    def watched(self: Finishing, request: GenerationRequest) -> Generation | None:
+        there.append((requests[0].out_dir / "log").exists())
+        return look(self, request)
+
+    monkeypatch.setattr(Finishing, "recovered", watched)
+    kept.generate_all(requests)
+    assert there == [True] * 3
+    assert not (requests[0].out_dir / "log").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda note: note.unlink(),
+        lambda note: note.write_bytes(note.read_bytes().replace(b'"prompt":"a"', b'"prompt":"z"')),
+        lambda note: note.write_bytes(note.read_bytes().replace(b'"seed":1', b'"seed":2')),
+        lambda note: note.write_bytes(note.read_bytes().replace(b"batch", b"other")),
+    ],
+    ids=["no note", "another prompt", "another seed", "another world"],
+)
+def test_a_video_that_was_not_asked_for_just_so_is_not_looked_at(
+    finishing: tuple[Finishing, list[GenerationRequest], Any], change: Callable[[Path], object]
+) -> None:
+    world, requests, kept = finishing
+    change(requests[0].out_dir / NAME)
+    kept.generate_all(requests)
+    assert world.looked_at == ["b", "c"]
+    assert world.batches[1:] == [["a"]]
+
+
+def test_a_world_that_makes_one_at_a_time_is_not_asked_for_more() -> None:
+    assert not hasattr(keeping(FilmWorld()), "generate_all")
+
+
+def flip(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
