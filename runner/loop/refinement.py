@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,16 @@ from msgspec.structs import replace
 
 from runner.interfaces import AnyCritic, EventSink, RewardFeed, TextReward, TextRewardFeed, WorldModel
 from runner.loop.candidate import CandidateMaker, Wanted, make_candidates
-from runner.loop.controller import Controller, context_features
+from runner.loop.controller import Controller, Vector
+from runner.loop.course import Compared, Course
 from runner.loop.record import RunRecord
 from runner.loop.refiner import Arm, PromptState, refine
 from runner.loop.rewrites import MAX_REWRITES, Choice, Refiner, choose, propose
 from runner.loop.stopping import StopRules
-from runner.rewards.preference import PreferencePolicy, Verdict
+from runner.rewards.preference import PreferencePolicy
 from runner.rewards.text_critic import judge_text
 from streams.errors import BadInput
-from streams.messages.contracts import RewardSnapshot, TraceEvent
+from streams.messages.contracts import TraceEvent
 
 # Streams of random numbers that must not depend on each other.
 _CONTROLLER, _GENERATION, _REWRITES = range(3)
@@ -46,6 +46,16 @@ class RunResult:
     versions: tuple[tuple[int, int | None], ...]
     """(iter_idx, snapshot version) at which another version came into use; None: no snapshot any more."""
     stop_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a step is to make."""
+
+    context: Vector
+    """In which the controller chose."""
+    prompts: Sequence[tuple[Arm | None, PromptState]]
+    """One for each candidate, and the arm that made it; None made the bare goal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,78 +132,29 @@ class RefinementLoop:
 
     def events(self) -> Iterator[TraceEvent]:
         """The loop itself, of which nothing is recorded; the last event says why it stopped."""
-        rng = np.random.default_rng([self.seed, _CONTROLLER])
-        sampling = np.random.default_rng([self.seed, _REWRITES])
+        course = Course(policy=self.policy, stop=self.stop, best_state=PromptState(self.goal))
+        proposing, sampling = (np.random.default_rng([self.seed, of]) for of in (_CONTROLLER, _REWRITES))
         run_started = self.clock()
-        best: TraceEvent | None = None
-        best_state = PromptState(self.goal)
-        context = context_features({}, plateau_steps=0, prompt_chars=len(best_state.text))
-        prompts: list[tuple[Arm | None, PromptState]] = [(None, best_state)]  # and the arms that made them
-        if self.candidates > 1:
-            proposed = propose(best_state, self.candidates - 1, self.controller, context, self.refiner, rng)
-            prompts += Choice.as_proposed(proposed).made(self.candidates - 1)
-        plateau_steps = drift_steps = n_events = 0
-        steps, stop_reason = count(), ""
+        asked = self._first(course, proposing)
+        stop_reason = ""
 
         while not stop_reason:
-            step = next(steps)
             started = self.clock()
             snapshot = self.feed.latest() if self.feed is not None else None
             text = self.text_feed.latest() if self.text_feed is not None else None
-            made = self._candidates(step, n_events, prompts, text)
-            n_events += len(made)
-
-            before = best
-            gains: list[float | None] = []  # of those that could be judged
-            notes: list[dict[str, Any]] = []
-            for event, (arm, state) in zip(made, prompts, strict=True):
-                verdict = self.policy.judge(event, best, snapshot)
-                if verdict is not None:
-                    gain = verdict.gain if best is before else self._gain(event, before, snapshot)
-                    gains.append(gain)
-                    if gain is not None and arm is not None:
-                        self.controller.update(context, arm, gain)
-                    if verdict.gain is None or verdict.gain > 0.0:
-                        best, best_state = event, state
-                notes.append(
-                    {
-                        "arm": arm,
-                        "best_score": best.overall_score if best is not None else None,
-                        "best_iter": best.iter_idx if best is not None else None,
-                        "drift_flag": verdict is not None and self.stop.drifts(event, before),
-                        **_reward_meta(verdict, snapshot),
-                    }
-                )
-            plateau_steps = 0 if any(map(self.stop.progresses, gains)) else plateau_steps + 1
-            if gains:
-                drift_steps = drift_steps + 1 if self.stop.drifts(_highest(made), before) else 0
+            step = course.steps
+            made = self._candidates(step, course.candidates, asked.prompts, text)
+            compared = course.take_in(made, [state for _, state in asked.prompts], snapshot)
+            notes = [one.note(arm, snapshot) for one, (arm, _) in zip(compared, asked.prompts, strict=True)]
+            self._teach(asked, compared)
 
             now = self.clock()
-            stop_reason = self.stop.reason(
-                iterations=step + 1,
-                best_score=best.overall_score if best is not None else None,
-                plateau_steps=plateau_steps,
-                drift_steps=drift_steps,
-                elapsed_s=now - run_started,
-            )
-            decided: dict[str, Any] = {"chosen_arm": "", "next_prompt": best_state.text}
+            stop_reason = course.stop_reason(now - run_started)
+            decided = {"chosen_arm": "", "next_prompt": course.best_state.text}
             if not stop_reason:
-                context = context_features(
-                    best.fused_scores if best is not None else {},
-                    plateau_steps=plateau_steps,
-                    prompt_chars=len(best_state.text),
-                )
-                k = max(self.rewrites, self.candidates)
-                proposed = propose(best_state, k, self.controller, context, self.refiner, rng)
-                may_choose = text is not None and self.text_policy.steers(text.gate)
-                chosen = choose(proposed, self.goal, text, may_choose, sampling)
-                prompts = list(chosen.made(self.candidates))
-                decided = {"chosen_arm": chosen.rewrite.arm, "next_prompt": chosen.rewrite.state.text}
-                if k > 1 or text is not None:
-                    decided |= chosen.meta()
-
+                asked, decided = self._next(course, text, proposing, sampling)
             of_step = {
-                "plateau_steps": plateau_steps,
+                "plateau_steps": course.plateau_steps,
                 "stop_now": bool(stop_reason),
                 "stop_reason": stop_reason,
                 "iter_time_s": now - started,
@@ -202,6 +163,41 @@ class RefinementLoop:
             for number, (event, note) in enumerate(zip(made, notes, strict=True)):
                 place = {"step": step, "candidate": number} if self.candidates > 1 else {}
                 yield replace(event, meta=event.meta | note | of_step | place)
+
+    def _first(self, course: Course, rng: np.random.Generator) -> _Asked:
+        """The bare goal and, where there is room beside it, what the controller would try next."""
+        context = course.context()
+        prompts: list[tuple[Arm | None, PromptState]] = [(None, course.best_state)]
+        if others := self.candidates - 1:
+            proposed = propose(course.best_state, others, self.controller, context, self.refiner, rng)
+            prompts += Choice.as_proposed(proposed).made(others)
+        return _Asked(context, prompts)
+
+    def _next(
+        self,
+        course: Course,
+        text: TextReward | None,
+        proposing: np.random.Generator,
+        sampling: np.random.Generator,
+    ) -> tuple[_Asked, dict[str, Any]]:
+        """What the next step makes, and what the trace says of that."""
+        context, k = course.context(), max(self.rewrites, self.candidates)
+        proposed = propose(course.best_state, k, self.controller, context, self.refiner, proposing)
+        may_choose = text is not None and self.text_policy.steers(text.gate)
+        chosen = choose(proposed, self.goal, text, may_choose, sampling)
+        decided: dict[str, Any] = {
+            "chosen_arm": chosen.rewrite.arm,
+            "next_prompt": chosen.rewrite.state.text,
+        }
+        if k > 1 or text is not None:
+            decided |= chosen.meta()
+        return _Asked(context, chosen.made(self.candidates)), decided
+
+    def _teach(self, asked: _Asked, compared: Sequence[Compared]) -> None:
+        """Tell the controller what came of the arms that it chose."""
+        for (arm, _), one in zip(asked.prompts, compared, strict=True):
+            if arm is not None and one.gain is not None:
+                self.controller.update(asked.context, arm, one.gain)
 
     def _candidates(
         self,
@@ -237,12 +233,6 @@ class RefinementLoop:
             for event in events
         ]
 
-    def _gain(
-        self, event: TraceEvent, before: TraceEvent | None, snapshot: RewardSnapshot | None
-    ) -> float | None:
-        verdict = self.policy.judge(event, before, snapshot)
-        return verdict.gain if verdict is not None else None
-
     def _generation_seed(self, step: int, repeat: int) -> int:
         """31 bits, which every world model takes."""
         entropy = [self.seed, _GENERATION, step, *([repeat] if repeat else [])]
@@ -253,32 +243,6 @@ def new_run_id(started: datetime, seed: int, *what: str) -> str:
     """``20250131_174751_seed1_099814a3``: when, the seed, and a hash of whatever else tells runs apart."""
     digest = hashlib.sha256("\0".join(what).encode()).hexdigest()[:8]
     return f"{started:%Y%m%d_%H%M%S}_seed{seed}_{digest}"
-
-
-def _highest(events: Sequence[TraceEvent]) -> TraceEvent:
-    return max(events, key=lambda event: -1.0 if event.overall_score is None else event.overall_score)
-
-
-def _reward_meta(verdict: Verdict | None, snapshot: RewardSnapshot | None) -> dict[str, Any]:
-    return {
-        "combined_reward": verdict.combined if verdict is not None else None,
-        "preference_prob": verdict.probability if verdict is not None else None,
-        "preference_confidence": verdict.confidence if verdict is not None else 0.0,
-        **_by_dimension(verdict),
-        "reward_version": snapshot.version if snapshot is not None else None,
-        "reward_gate": snapshot.gate if snapshot is not None else None,
-    }
-
-
-def _by_dimension(verdict: Verdict | None) -> dict[str, Any]:
-    if verdict is None or not verdict.by_dimension:
-        return {}
-    return {
-        "preference_by_dimension": {
-            name: {"prob": of.probability, "confidence": of.confidence}
-            for name, of in verdict.by_dimension.items()
-        }
-    }
 
 
 def run_result(run_id: str, events: Sequence[TraceEvent], stop_reason: str) -> RunResult:
