@@ -14,7 +14,7 @@ from typing import NoReturn
 import click
 
 from streams.errors import BadInput, Fenced
-from tribrain.exit_codes import BAD_INPUT, FENCED, INTERRUPTED
+from tribrain.exit_codes import BAD_INPUT, FENCED, INTERRUPTED, NOTHING_MADE, NothingMade
 from tribrain.repeated_lines import RepeatedLines
 
 _COMMANDS = {
@@ -106,7 +106,7 @@ def cli(verbose: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and exit: 0 done, 1 failed, 2 bad input, 3 taken over, 130 interrupted."""
+    """Run a command and exit with what ``tribrain.exit_codes`` says of its end, 0 where it is done."""
     try:
         sys.exit(cli.main(args=arguments, prog_name="tribrain", standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -119,6 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _fail(error.format_message() if isinstance(error, click.ClickException) else str(error))
     except Fenced as error:
         _fail(str(error), FENCED)
+    except NothingMade as error:
+        _fail(str(error), NOTHING_MADE)
     except (click.Abort, KeyboardInterrupt):
         # CPython notes that an interrupt has left an exec of a text (importing a dataclass is one), and would
         # end by the signal whatever the exit code is; the next one clears the note.

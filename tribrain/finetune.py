@@ -30,6 +30,7 @@ from trainers.datasets.selection import SelectionPolicy
 from tribrain import options
 from tribrain.alone import alone
 from tribrain.build_dataset import pictures_of
+from tribrain.exit_codes import NothingMade
 from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
 from tribrain.refinement import critic_options, open_critics
@@ -224,9 +225,12 @@ def finetune(
                 listener=lambda line: lines(work / "training", line),
                 on_pair=_pairs,
             )
-            serve(job, once=once)
+            failure = serve(job, once=once)
     except KeyboardInterrupt:
         _say("stopped; the next start goes on from here")
+        return
+    if failure:
+        raise NothingMade(f"model {model!r}: {failure}")
 
 
 def _tasks(world: str | None, prompts: Path | None, n: int | None, seeds: int) -> list[PairedTask]:

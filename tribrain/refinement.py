@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import click
 from runner.critics.chosen import chosen_critics
 from runner.critics.entry_point import EntryPointCritic
 from runner.interfaces import AnyCritic, TextRewardFeed
+from runner.loop.candidate import make_candidates
 from runner.loop.rewrites import MAX_REWRITES
 from runner.loop.stopping import StopRules
 from runner.rewards.adapter_feed import AdapterFeed, LocalAdapter
@@ -112,6 +114,14 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             click.option("--max-wall", type=options.FiniteFloat(min=0), help="Stop after so many seconds."),
             click.option(
+                "--max-failures",
+                type=click.IntRange(min=1),
+                default=3,
+                show_default=True,
+                help="Stop with exit code 4 after so many candidates in a row that failed, or that a critic "
+                "failed on.",
+            ),
+            click.option(
                 "--candidates",
                 type=click.IntRange(1, MAX_REWRITES),
                 default=1,
@@ -171,6 +181,7 @@ class Refinement:
             "text_policy": self.text_policy,
             "rewrites": self.rewrites,
             "candidates": self.candidates,
+            "make": partial(make_candidates, max_failures=self.stop.max_failures),
         }
 
     def say_what_was_refused(self) -> None:
@@ -196,6 +207,7 @@ def open_refinement(
     patience: int | None,
     drift_threshold: float | None,
     max_wall: float | None,
+    max_failures: int,
     candidates: int,
     rewrites: int,
     text_rm: str | None,
@@ -219,6 +231,7 @@ def open_refinement(
         patience=patience,
         drift_threshold=drift_threshold,
         max_wall_s=max_wall,
+        max_failures=max_failures,
     )
     chosen = open_critics(
         stack, critics=critics, no_pixel_critics=no_pixel_critics, critic_timeout_s=critic_timeout_s

@@ -19,6 +19,7 @@ from runner.worlds.simulated_checkpoint import read_checkpoint
 from runner.worlds.subprocess import SubprocessWorld
 from streams.errors import BadInput
 from tribrain import options
+from tribrain.exit_codes import NothingMade
 from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
 from tribrain.output import cannot_write
@@ -163,6 +164,9 @@ def run_world(
     _say(result, out, as_json)
     if result.stop_reason == "interrupted":
         raise KeyboardInterrupt
+    if result.failure:
+        what = "nothing could be made" if result.best_score is None else "given up, as videos kept failing"
+        raise NothingMade(f"{result.run_id}: {what}; at last {result.failure}")
 
 
 def _say(result: RunResult, out: Path, as_json: bool) -> None:

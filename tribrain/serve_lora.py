@@ -16,6 +16,7 @@ from trainers.lora.extra import require_extra
 from trainers.lora.settings import ALL, TOP_HALF, Settings
 from tribrain import options
 from tribrain.alone import alone
+from tribrain.exit_codes import NothingMade
 from tribrain.interrupts import Interrupts
 from tribrain.output import cache_folder
 from tribrain.step_progress import steps_shown
@@ -163,7 +164,7 @@ def serve_lora(
 
     try:
         with Interrupts():
-            _serve(
+            failure = _serve(
                 kafka,
                 model,
                 base_model,
@@ -180,6 +181,9 @@ def serve_lora(
             )
     except KeyboardInterrupt:
         _say("stopped; the next start goes on from here")
+        return
+    if failure:
+        raise NothingMade(f"model {model!r}: {failure}")
 
 
 def _serve(
@@ -193,7 +197,8 @@ def _serve(
     when: Mapping[str, Any],
     *,
     once: bool,
-) -> None:
+) -> str:
+    """Why nothing could be trained; else nothing."""
     from streams.kafka.topics import create_topics
     from trainers.lora.prepare import checked_base
 
@@ -215,7 +220,7 @@ def _serve(
             steps=steps_shown,
             **when,
         )
-        serve(job, once=once)
+        return serve(job, once=once)
 
 
 def _say(what: str) -> None:

@@ -24,6 +24,7 @@ from streams.errors import BadInput
 from streams.fail_points import reach
 from streams.files import read_bytes
 from tribrain import options
+from tribrain.exit_codes import NothingMade
 from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
 from tribrain.output import columns, write_output
@@ -132,12 +133,26 @@ def run_suite(
             lines=lines,
             shown=stack.enter_context(run_progress()),
         )
+        runs: list[SuiteRun] = []
+        failed = 0  # in a row
         for number, task in enumerate(tasks, start=1):
-            run = work.run(task)
+            is_old = work.finished(task) is not None
+            runs.append(work.run(task))
             if not as_json:
-                click.echo(f"{number}/{len(tasks)}  {_in_words(run)}", err=True)
+                click.echo(f"{number}/{len(tasks)}  {_in_words(runs[-1])}", err=True)
+            if not is_old:
+                failed = failed + 1 if runs[-1].failure else 0
+            if failed == refinement.stop.max_failures:
+                break
     refinement.say_what_was_refused()
     _end(folder, plan, as_json)
+    if failed and failed == refinement.stop.max_failures:
+        raise NothingMade(
+            f"{plan.suite}: given up, as {failed} runs failed, one after the other; at last "
+            f"{runs[-1].failure}; once that is mended, the same command goes on"
+        )
+    if runs and all(run.best_score is None for run in runs):
+        raise NothingMade(f"{plan.suite}: nothing could be made; at last {runs[-1].failure}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,12 +170,18 @@ class _Work:
     lines: GeneratorLines
     shown: Progress
 
+    def finished(self, task: SuiteTask) -> SuiteRun | None:
+        """A run that failed is made again; one whose end is on Kafka cannot be."""
+        run = self.folder.finished(task.run_id(self.plan.suite))
+        is_final = run is not None and (not run.failure or self.refinement.settings is not None)
+        return run if is_final else None
+
     def run(self, task: SuiteTask) -> SuiteRun:
         """Make the run, or what is left of it."""
         run_id = task.run_id(self.plan.suite)
         refinement = self.refinement
         with self.folder.held(run_id) as out:
-            finished = self.folder.finished(run_id)
+            finished = self.finished(task)
             if finished is not None and not (refinement.settings and (out / "spool.sqlite").exists()):
                 return finished
             videos = refinement.stop.max_iters * refinement.candidates

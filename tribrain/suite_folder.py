@@ -69,6 +69,8 @@ class SuiteRun:
     """Critic to the number of videos that it gave no score, as it failed or was too slow."""
     versions: tuple[tuple[int, int | None], ...]
     stop_reason: str
+    failure: str
+    """What went wrong at last, where nothing could be judged or the run was given up; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,7 @@ class SuiteFolder:
             missing=_missing(events),
             versions=result.versions,
             stop_reason=result.stop_reason,
+            failure=result.failure,
         )
         write_output(folder / _RESULT, orjson.dumps(run, option=orjson.OPT_INDENT_2))
         return run

@@ -46,17 +46,18 @@ _CHECKPOINT_SCHEMA = "tribrain.finetuned/1"
 _LOOK_EVERY_S = 2.0
 
 
-def serve(job: Job, *, once: bool = False) -> None:
+def serve(job: Job, *, once: bool = False) -> str:
     """Train whenever there is enough, for ever; or with ``once`` one time, if anything is new.
 
-    Raises BadInput, also where the user's command fails: a new start tries it again. Raises Fenced where
-    another job of the same model has taken over.
+    With ``once`` it says why nothing could be trained; else nothing. Raises BadInput, also where the user's
+    command fails: a new start tries it again. Raises Fenced where another job of the same model has taken
+    over.
     """
     with (
         TopicReader(job.kafka, job.kafka.trace_topic) as reader,
         History(job.kafka, job.model, job.say) as history,
     ):
-        _Serving(job, reader, history).run(once=once)
+        return _Serving(job, reader, history).run(once=once)
 
 
 class _Serving:
@@ -66,13 +67,15 @@ class _Serving:
         self._inbox = RunInbox()
         self._topic_ids = topic_ids(job.kafka, (job.kafka.trace_topic,))
         self._counted = -1
+        self._failure = ""
+        """Why the last plan came to no training."""
 
-    def run(self, *, once: bool) -> None:
+    def run(self, *, once: bool) -> str:
         self._show_promoted()
         self._take()
         comparable(self._job.tasks, self._history.line.shown)  # raises at once, not after days
         if self._go_on() and once:
-            return
+            return self._failure
         while True:
             plan = self._plan(1 if once else self._job.every)
             if plan is not None:
@@ -81,7 +84,8 @@ class _Serving:
                 reach("finetune.planned")
                 self._train(plan)
             if once:
-                return
+                nothing = plan is None and self._history.last is None
+                return "no video is selected to train on" if nothing else self._failure
             if plan is None:
                 time.sleep(_LOOK_EVERY_S)
                 self._look()
@@ -165,7 +169,8 @@ class _Serving:
         self._tell(plan, "planned", f"Version {plan.version} is planned.", details)
         summary = self._dataset(plan, snapshot, folder / "dataset")
         if summary is None:
-            self._end(plan, "kept", f"Version {plan.version} is not trained: no video can be used.", {})
+            self._failure = f"Version {plan.version} is not trained: no video can be used."
+            self._end(plan, "kept", self._failure, {})
             return
         reach("finetune.dataset-built")
         videos = f"{summary['videos']} videos of {summary['iterations']} iterations"

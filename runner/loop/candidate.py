@@ -48,13 +48,20 @@ class CandidateMaker(Protocol):
 
 
 def make_candidates(
-    world: WorldModel, critics: Sequence[AnyCritic], goal: str, wanted: Sequence[Wanted], run_dir: Path
+    world: WorldModel,
+    critics: Sequence[AnyCritic],
+    goal: str,
+    wanted: Sequence[Wanted],
+    run_dir: Path,
+    *,
+    max_failures: int | None = None,
 ) -> list[TraceEvent]:
     """Generate into ``run_dir/iter_XX`` and judge; events in order, with all that came to be known.
 
-    Several are made at once where the world model can. ``overall_score`` is the plain mean of all scores that
-    the critics gave: the critics' reward. Where the generation failed, or no critic gave a score, it is null
-    and ``meta["error"]`` says why.
+    Several are made at once where the world model can; else after ``max_failures`` failed generations in a
+    row the rest is not tried, and has failed, too. ``overall_score`` is the plain mean of all scores that the
+    critics gave: the critics' reward. Where the generation failed, or no critic gave a score, it is null and
+    ``meta["error"]`` says why.
     """
     requests = [
         GenerationRequest(prompt=one.prompt, seed=one.seed, out_dir=run_dir / f"iter_{one.idx:02d}")
@@ -62,21 +69,27 @@ def make_candidates(
     ]
     for request in requests:
         request.out_dir.mkdir(exist_ok=True)
-    made = _generated(world, requests)
+    made = _generated(world, requests, max_failures)
     return [_judged(one, result, critics, goal, run_dir) for one, result in zip(wanted, made, strict=True)]
 
 
 def _generated(
-    world: WorldModel, requests: Sequence[GenerationRequest]
+    world: WorldModel, requests: Sequence[GenerationRequest], max_failures: int | None
 ) -> list[Generation | GenerationFailed]:
     if len(requests) > 1 and isinstance(world, BatchWorldModel):
         return world.generate_all(requests)
     made: list[Generation | GenerationFailed] = []
+    failed, why = 0, ""
     for request in requests:
+        if failed == max_failures:
+            made.append(GenerationFailed(f"not tried, as those before it failed, at last: {why}"))
+            continue
         try:
             made.append(world.generate(request.prompt, seed=request.seed, out_dir=request.out_dir))
+            failed = 0
         except GenerationFailed as error:
             made.append(error)
+            failed, why = failed + 1, str(error)
     return made
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from runner.critics.opinion import is_missing
 from runner.loop.controller import Vector, context_features
 from runner.loop.refiner import Arm, PromptState
 from runner.loop.stopping import StopRules
@@ -48,6 +49,8 @@ class Course:
     candidates: int = 0
     plateau_steps: int = 0
     drift_steps: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+    """By critic, the videos in a row that it failed on; and as ``""``, candidates without a score."""
 
     def take_in(
         self, made: Sequence[TraceEvent], states: Sequence[PromptState], snapshot: RewardSnapshot | None
@@ -61,6 +64,8 @@ class Course:
         self.plateau_steps = 0 if any(map(self.stop.progresses, gains)) else self.plateau_steps + 1
         if gains:
             self.drift_steps = self.drift_steps + 1 if self.stop.drifts(_highest(made), before) else 0
+        for event in made:
+            self._count_failures(event)
         self.steps += 1
         self.candidates += len(made)
         return compared
@@ -73,6 +78,7 @@ class Course:
             plateau_steps=self.plateau_steps,
             drift_steps=self.drift_steps,
             elapsed_s=elapsed_s,
+            failures=max(self.failures.values(), default=0),
         )
 
     def context(self) -> Vector:
@@ -82,6 +88,12 @@ class Course:
             plateau_steps=self.plateau_steps,
             prompt_chars=len(self.best_state.text),
         )
+
+    def _count_failures(self, event: TraceEvent) -> None:
+        failed = {result.critic_name: is_missing(result) for result in event.critic_results}
+        failed[""] = event.overall_score is None
+        for name, has_failed in failed.items():
+            self.failures[name] = self.failures.get(name, 0) + 1 if has_failed else 0
 
     def _compare(
         self,
@@ -100,6 +112,11 @@ class Course:
             best=self.best,
             drifts=verdict is not None and self.stop.drifts(event, before),
         )
+
+
+def has_failed(event: TraceEvent) -> bool:
+    """Whether nothing could be made or judged, or a critic failed."""
+    return event.overall_score is None or any(map(is_missing, event.critic_results))
 
 
 def _highest(events: Sequence[TraceEvent]) -> TraceEvent:

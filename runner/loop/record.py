@@ -81,6 +81,16 @@ class RunRecord:
         )
         self._settle()
 
+    def reopen(self, n_events: int) -> None:
+        """Take back the end, and all events but the first ``n_events``; nobody may have heard of them."""
+        self.stop_reason = None
+        self.events = self.events[:n_events]
+        self._messages = [*self.events]
+        self._ends = self._ends[:n_events]
+        self._pushed = min(self._pushed, n_events)
+        self._to_come_by = n_events
+        os.truncate(self.path, self._ends[-1] if self._ends else 0)
+
     def _settle(self) -> None:
         """Do what is left to do. It may be interrupted anywhere: the next call does the rest.
 

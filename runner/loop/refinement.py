@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from runner.critics.opinion import is_missing
 from runner.interfaces import AnyCritic, EventSink, RewardFeed, TextReward, TextRewardFeed, WorldModel
 from runner.loop.candidate import CandidateMaker, Wanted, make_candidates
 from runner.loop.controller import Controller, Vector
@@ -21,7 +22,7 @@ from runner.loop.course import Compared, Course
 from runner.loop.record import RunRecord
 from runner.loop.refiner import Arm, PromptState, refine
 from runner.loop.rewrites import MAX_REWRITES, Choice, Refiner, choose, propose
-from runner.loop.stopping import StopRules
+from runner.loop.stopping import MAX_FAILURES, StopRules
 from runner.rewards.preference import PreferencePolicy
 from runner.rewards.text_critic import judge_text
 from streams.errors import BadInput
@@ -46,6 +47,8 @@ class RunResult:
     versions: tuple[tuple[int, int | None], ...]
     """(iter_idx, snapshot version) at which another version came into use; None: no snapshot any more."""
     stop_reason: str
+    failure: str = ""
+    """What went wrong at last, where no candidate could be judged or the run was given up; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,4 +264,20 @@ def run_result(run_id: str, events: Sequence[TraceEvent], stop_reason: str) -> R
         best_score=last.get("best_score"),
         versions=tuple(versions),
         stop_reason=stop_reason,
+        failure=_failure(events, stop_reason),
     )
+
+
+def _failure(events: Sequence[TraceEvent], stop_reason: str) -> str:
+    if stop_reason != MAX_FAILURES and any(event.overall_score is not None for event in events):
+        return ""
+    said = [
+        *(event.meta["error"] for event in events[-1:] if "error" in event.meta),
+        *(
+            f"critic {result.critic_name}: {result.extra['missing']}"
+            for event in events[-1:]
+            for result in event.critic_results
+            if is_missing(result)
+        ),
+    ]
+    return "; ".join(said)

@@ -16,6 +16,7 @@ from msgspec import structs
 
 from runner.interfaces import AnyCritic, RewardFeed, WorldModel
 from runner.loop.candidate import CandidateMaker, Wanted
+from runner.loop.course import has_failed
 from runner.loop.record import RunRecord
 from runner.loop.refinement import RefinementLoop, RunResult, run_result
 from runner.worlds.kept import keeping
@@ -28,16 +29,28 @@ from streams.messages.files import read_snapshot
 _REWARDS = "rewards"
 
 
-def run_or_resume(loop: RefinementLoop) -> RunResult:
+INTERRUPTED = "interrupted"
+
+
+def run_or_resume(
+    loop: RefinementLoop,
+    *,
+    interrupt_ends: bool = False,
+    before_end: Callable[[], None] = lambda: None,
+) -> RunResult:
     """``loop.run()``, of which nothing is done twice when it is called again after having been ended.
 
     Unlike there, what interrupts or breaks the run does not end it: the exception is raised, and the run can
-    be gone on with by the same call. The controller has to begin as it began then, and a reward of texts must
-    be the same. Raises BadInput where the recorded decisions do not come out again.
+    be gone on with by the same call. With ``interrupt_ends`` an interrupt is recorded as its end, as there.
+    Without a sink the same call takes such an end back and goes on, and tries again what failed where
+    nothing else was made (``RunResult.failure``); a sink has told others of it. The controller has to begin
+    as it began then, and a reward of texts must be the same; ``before_end`` may keep what it has learnt.
+    Raises BadInput where the recorded decisions do not come out again.
     """
     record = RunRecord(loop.out_dir, loop.run_id, loop.sink, take_up=loop.candidates)
-    stop_reason = record.stop_reason or (str(record.events[-1].meta["stop_reason"]) if record.events else "")
-    if not stop_reason:
+    if record.stop_reason is not None and loop.sink is None:
+        _take_back(record, loop.candidates)
+    if record.stop_reason is None:
         past = _Past(
             events={event.iter_idx: event for event in record.events},
             make_new=loop.make,
@@ -50,12 +63,28 @@ def run_or_resume(loop: RefinementLoop) -> RunResult:
             feed=_KeptFeed(loop.feed, loop.out_dir / _REWARDS, past, loop.candidates) if loop.feed else None,
             clock=past.clock(loop.clock),
         )
-        for step in _steps(again.events(), loop.candidates):
-            record.add(*step)
-            stop_reason = step[-1].meta["stop_reason"]
-    if record.stop_reason is None:
+        stop_reason = ""
+        try:
+            for step in _steps(again.events(), loop.candidates):
+                record.add(*step)
+                stop_reason = step[-1].meta["stop_reason"]
+        except KeyboardInterrupt:
+            if not interrupt_ends:
+                raise
+            stop_reason = INTERRUPTED
+        before_end()
         record.end(stop_reason)
-    return run_result(loop.run_id, record.events, stop_reason)
+    return run_result(loop.run_id, record.events, record.stop_reason or "")
+
+
+def _take_back(record: RunRecord, per_step: int) -> None:
+    """What ended the run, where it would go on if it were begun now."""
+    n, reason = len(record.events), record.stop_reason or ""
+    if run_result(record.run_id, record.events, reason).failure:
+        while n and all(map(has_failed, record.events[n - per_step : n])):
+            n -= per_step
+    if reason == INTERRUPTED or n < len(record.events):
+        record.reopen(n)
 
 
 def _steps(events: Iterator[TraceEvent], per_step: int) -> Iterator[tuple[TraceEvent, ...]]:

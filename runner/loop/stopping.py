@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from streams.errors import BadInput
 from streams.messages.contracts import TraceEvent
 
+MAX_FAILURES = "max_failures"
+"""The rule, and the reason, by which a run is given up."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopRules:
@@ -19,7 +22,8 @@ class StopRules:
     ``drift_threshold``: a candidate drifts when its overall score rises above the best's while the score of
     a failure mode falls by more than this: the critics are being pleased rather than the video improved.
     ``drift_patience``: judged candidates in a row that drift. ``max_wall_s``: seconds, looked at after
-    every iteration.
+    every iteration. ``max_failures``: candidates in a row that could not be made or judged, or that one
+    critic failed on: what is broken stays broken, and each try may cost a load of a model.
     """
 
     max_iters: int = 8
@@ -29,9 +33,10 @@ class StopRules:
     drift_threshold: float | None = None
     drift_patience: int = 2
     max_wall_s: float | None = None
+    max_failures: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_iters", "patience", "drift_patience"):
+        for name in ("max_iters", "patience", "drift_patience", MAX_FAILURES):
             _require(name, getattr(self, name), at_least=1)
         for name in ("min_delta", "drift_threshold", "max_wall_s"):
             _require(name, getattr(self, name), at_least=0)
@@ -60,10 +65,13 @@ class StopRules:
         plateau_steps: int,
         drift_steps: int,
         elapsed_s: float,
+        failures: int,
     ) -> str:
         """The name of the first rule that ends the run now, or an empty text."""
         if self.target_score is not None and best_score is not None and best_score >= self.target_score:
             return "target_score"
+        if self.max_failures is not None and failures >= self.max_failures:
+            return MAX_FAILURES
         if drift_steps >= self.drift_patience:
             return "drift"
         if self.patience is not None and plateau_steps >= self.patience:

@@ -68,16 +68,17 @@ class Job:
     """Seconds since the epoch, as the broker's stamps of arrival."""
 
 
-def serve(job: Job, *, once: bool = False) -> None:
+def serve(job: Job, *, once: bool = False) -> str:
     """Train whenever there is enough, for ever; or with ``once`` one time, if anything is new.
 
-    Raises Fenced where another one of the same model has begun, and BadInput.
+    Says why nothing could be trained, though there is no version or something is new; else nothing. Raises
+    Fenced where another one of the same model has begun, and BadInput.
     """
     with (
         HeldWriter(AdapterSnapshot, job.kafka, job.model) as writer,
         TopicReader(job.kafka, job.kafka.pairs_topic) as reader,
     ):
-        _Serving(job, writer, reader).run(once=once)
+        return _Serving(job, writer, reader).run(once=once)
 
 
 class _Serving:
@@ -95,7 +96,7 @@ class _Serving:
         self._topic_ids: dict[str, str] = {}
         self._said = ""
 
-    def run(self, *, once: bool) -> None:
+    def run(self, *, once: bool) -> str:
         job = self._job
         self._newest = self._writer.open()
         self._topic_ids = topic_ids(job.kafka, (self._topic,))
@@ -107,16 +108,16 @@ class _Serving:
                 if not job.accept_new_topics:
                     raise
         if self._go_on() and once:
-            return
+            return ""
         self._take(self._reader.read_up())
         self._say_what_there_is()
         looks = 0
         while True:
             if self._is_due(once) and self._begin():
                 if once:
-                    return
+                    return ""
             elif once:
-                return
+                return self._said or ("" if self._newest is not None else "there is no pair to train on")
             job.wait(_LOOK_EVERY_S)
             self._look()
             looks += 1

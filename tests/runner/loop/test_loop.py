@@ -3,14 +3,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from runner.critics.opinion import missing
 from runner.interfaces import Frames
-from runner.loop.candidate import fused_scores
+from runner.loop.candidate import fused_scores, make_candidates
 from runner.loop.controller import ThompsonController
 from runner.loop.record import RunRecord
 from runner.loop.refinement import RefinementLoop, RunResult, new_run_id
@@ -218,6 +220,53 @@ def test_a_video_no_critic_could_judge_says_so(tmp_path: Path) -> None:
     assert events_of(tmp_path)[0].meta["error"] == "no critic could judge this video"
 
 
+@pytest.mark.parametrize(("limit", "tried"), [(1, 1), (3, 3), (9, 6), (None, 6)])
+def test_a_run_is_given_up_after_so_many_failures_in_a_row(
+    tmp_path: Path, limit: int | None, tried: int
+) -> None:
+    world = FilmWorld(fails=range(99))
+    result = loop(tmp_path, world=world, stop=StopRules(max_iters=6, max_failures=limit)).run()
+    assert len(world.prompts) == result.iterations == tried
+    assert (
+        result.stop_reason == end_of(tmp_path).stop_reason == ("max_failures" if tried < 6 else "max_iters")
+    )
+    assert result.failure == "out of memory"
+
+
+def test_failures_that_others_come_between_do_not_end_a_run(tmp_path: Path) -> None:
+    rules = StopRules(max_iters=6, max_failures=2)
+    result = loop(tmp_path, 0.5, world=FilmWorld(fails=[0, 2, 4]), stop=rules).run()
+    assert (result.stop_reason, result.failure) == ("max_iters", "")
+
+
+def test_a_run_that_is_given_up_keeps_its_best(tmp_path: Path) -> None:
+    rules = StopRules(max_iters=6, max_failures=2)
+    result = loop(tmp_path, 0.5, world=FilmWorld(fails=[1, 2]), stop=rules).run()
+    assert (result.best_iter, result.best_score, result.iterations) == (0, 0.5, 3)
+    assert (result.stop_reason, result.failure) == ("max_failures", "out of memory")
+
+
+def test_a_critic_that_is_down_ends_a_run_though_others_judge(tmp_path: Path) -> None:
+    class Down:
+        name = "judge"
+
+        def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
+            return missing("judge", "the critic ended with status 7")
+
+    critics = [ScriptedCritic({"quality": 0.5}), Down()]
+    result = loop(tmp_path, critics=critics, stop=StopRules(max_iters=6, max_failures=3)).run()
+    assert (result.iterations, result.stop_reason, result.best_score) == (3, "max_failures", 0.5)
+    assert result.failure == "critic judge: the critic ended with status 7"
+
+
+def test_of_a_step_no_more_is_tried_than_may_fail(tmp_path: Path) -> None:
+    world = FilmWorld(fails=range(99))
+    given = {"candidates": 4, "make": partial(make_candidates, max_failures=3)}
+    result = loop(tmp_path, world=world, stop=StopRules(max_iters=3, max_failures=3), **given).run()
+    assert (len(world.prompts), result.iterations, result.candidates) == (3, 1, 4)
+    assert result.failure == "not tried, as those before it failed, at last: out of memory"
+
+
 # Preferences
 
 
@@ -328,6 +377,7 @@ def test_a_mode_that_falls_with_the_score_is_no_drift() -> None:
         {"target_score": 1.5},
         {"max_wall_s": -1},
         {"min_delta": float("nan")},
+        {"max_failures": 0},
     ],
 )
 def test_a_stop_rule_that_makes_no_sense_is_bad_input(bad: dict[str, Any]) -> None:

@@ -56,6 +56,19 @@ class Counted:
         return self._world.generate(prompt, seed=seed, out_dir=out_dir)
 
 
+class InterruptedAt(Counted):
+    """Is interrupted at one of its calls, once."""
+
+    def __init__(self, call: int) -> None:
+        super().__init__()
+        self.calls = iter(n == call for n in range(99))
+
+    def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
+        if next(self.calls):
+            raise KeyboardInterrupt
+        return super().generate(prompt, seed=seed, out_dir=out_dir)
+
+
 def loop(out: Path, world: Any, **changes: Any) -> RefinementLoop:
     given: dict[str, Any] = {
         "goal": GOAL,
@@ -212,6 +225,51 @@ def test_an_interruption_leaves_the_run_to_be_gone_on_with(tmp_path: Path) -> No
     assert not any(isinstance(message, RunEnd) for message in read_trace(tmp_path / "trace.jsonl"))
     run_or_resume(loop(tmp_path, world, critics=[critic]))
     assert len(world.prompts) == 4  # the video that was being judged is judged again, and not made again
+
+
+def test_an_interruption_that_ends_a_run_is_taken_back_by_the_same_call(tmp_path: Path) -> None:
+    whole = run_or_resume(loop(tmp_path / "whole", Counted()))
+    for call in range(4):
+        world, out = InterruptedAt(call), tmp_path / f"at-{call}"
+        ended = run_or_resume(loop(out, world), interrupt_ends=True)
+        (end,) = (one for one in read_trace(out / "trace.jsonl") if isinstance(one, RunEnd))
+        assert (ended.stop_reason, end.stop_reason, len(end.iterations)) == ("interrupted",) * 2 + (call,)
+        assert run_or_resume(loop(out, world), interrupt_ends=True) == whole
+        assert trace(out) == trace(tmp_path / "whole")
+
+
+def test_an_end_that_others_were_told_of_stays(tmp_path: Path) -> None:
+    world = InterruptedAt(2)
+    run_or_resume(loop(tmp_path, world, sink=ListSink()), interrupt_ends=True)
+    before = (tmp_path / "trace.jsonl").read_bytes()
+    again = run_or_resume(loop(tmp_path, world, sink=ListSink()), interrupt_ends=True)
+    assert (again.stop_reason, again.iterations) == ("interrupted", 2)
+    assert (tmp_path / "trace.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("candidates", [1, 2])
+def test_what_failed_until_a_run_was_given_up_is_tried_again_and_nothing_else(
+    tmp_path: Path, candidates: int
+) -> None:
+    rules = StopRules(max_iters=4, max_failures=2)
+    whole = run_or_resume(loop(tmp_path / "whole", Counted(), candidates=candidates, stop=rules))
+    good = 2 * candidates
+    world, out = Counted(fails=range(good + 1, 99)), tmp_path / "mended"
+    given_up = run_or_resume(loop(out, world, candidates=candidates, stop=rules))
+    assert (given_up.stop_reason, len(world.made)) == ("max_failures", good + 2)
+    world.fails = ()
+    assert run_or_resume(loop(out, world, candidates=candidates, stop=rules)) == whole
+    assert trace(out) == trace(tmp_path / "whole")
+    assert len(world.made) == 2 + 4 * candidates
+
+
+def test_a_run_of_which_nothing_could_be_made_is_begun_again(tmp_path: Path) -> None:
+    world = Counted(fails=range(1, 99))
+    failed = run_or_resume(loop(tmp_path, world, stop=StopRules(max_iters=2)))
+    assert (failed.stop_reason, failed.failure) == ("max_iters", "out of memory")
+    world.fails = ()
+    assert run_or_resume(loop(tmp_path, world, stop=StopRules(max_iters=2))).best_score is not None
+    assert len(trace(tmp_path)) == 3
 
 
 @pytest.mark.parametrize(
