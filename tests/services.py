@@ -102,6 +102,7 @@ def _run(
 ) -> None:
     os.dup2(os.open(said, os.O_WRONLY | os.O_APPEND), 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
     arm(environment.get(VARIABLE, ""))

@@ -14,7 +14,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Interrupts:
     """Within its ``with`` block the first such signal raises KeyboardInterrupt in the main thread.
 
-    Later ones are passed over, so that an impatient second Ctrl-C cannot stop the cleaning up half-way.
+    Later ones are passed over, so that an impatient second Ctrl-C cannot stop the cleaning up half-way. One
+    that is ignored from the start stays so: the user's wish, by nohup or the background of a script.
     """
 
     def __init__(self) -> None:
@@ -25,8 +26,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         for number in _SIGNALS:
-            # Under nohup a closed terminal is to be passed over.
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            if signal.getsignal(number) != signal.SIG_IGN:
                 self._previous[number] = signal.signal(number, self._on_signal)
         return self
 

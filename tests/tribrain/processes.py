@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.interrupts import interrupts_heard
 from tests.waiting import wait_until
 
 _MARK = "TRIBRAIN_TEST_MARK"
@@ -24,7 +25,7 @@ class Command:
     def __init__(self, arguments: Sequence[str], output: Path, environment: Mapping[str, str]) -> None:
         self._mark = f"{_MARK}={uuid.uuid4().hex}"
         self._output = output
-        with output.open("wb") as file:
+        with output.open("wb") as file, interrupts_heard():
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tribrain.cli", *arguments],
                 env=clean_environment() | dict(environment) | {_MARK: self._mark.partition("=")[2]},

@@ -20,6 +20,7 @@ from streams.messages.codec import decode_pair
 from streams.messages.contracts import PreferencePair, RunEnd, TraceEvent
 from streams.messages.files import read_pairs, read_snapshot, read_trace
 from streams.snapshots.feed import SnapshotFeed
+from tests.interrupts import interrupts_heard
 from tests.tribrain.processes import Command, command, needs_proc
 from tests.waiting import wait_until
 from tribrain.interrupts import Interrupts
@@ -170,7 +171,7 @@ def test_ctrl_c_while_the_broker_starts_leaves_nothing_behind(kafka_jars: KafkaJ
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_second_signal_does_not_stop_the_cleaning_up(second: signal.Signals) -> None:
-    with Interrupts():
+    with interrupts_heard(), Interrupts():
         assert interrupted_by(signal.SIGINT)
         assert not interrupted_by(second)
 
@@ -195,13 +196,16 @@ def test_signals_mean_afterwards_what_they_meant_before() -> None:
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
 
-def test_under_nohup_a_closed_terminal_is_passed_over() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+@pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGINT])
+def test_a_signal_that_is_ignored_from_the_start_stays_so(ignored: signal.Signals) -> None:
+    """As nohup and the background of a script have it; another one is heard."""
+    before = signal.signal(ignored, signal.SIG_IGN)
     try:
         with Interrupts():
-            assert not interrupted_by(signal.SIGHUP)
+            assert not interrupted_by(ignored)
+            assert interrupted_by(signal.SIGTERM)
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(ignored, before)
 
 
 def test_the_next_demo_replaces_the_last(kafka: str, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.interrupts import interrupts_heard
+
 # The signal is taken by the thread that works, when the main thread waits for it already.
 INTERRUPTED = """
 import signal, subprocess, sys, threading
@@ -31,5 +33,6 @@ except KeyboardInterrupt:
 
 def test_a_signal_that_does_not_wake_the_waiting_thread_ends_the_wait() -> None:
     # In a process of its own: a wait that misses the signal has no end.
-    ended = subprocess.run([sys.executable, "-c", INTERRUPTED], timeout=20, check=False)
+    with interrupts_heard():
+        ended = subprocess.run([sys.executable, "-c", INTERRUPTED], timeout=20, check=False)
     assert ended.returncode == 130

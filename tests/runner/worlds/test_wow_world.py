@@ -24,6 +24,7 @@ from runner.worlds.wow.models import open_world
 from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.world import Made, WowWorld
 from streams.errors import BadInput
+from tests.interrupts import interrupts_heard
 from tests.runner.worlds.test_group_lock import is_held
 from tests.runner.wow_doubles.checkout import FakeWow, fake_checkout
 from tests.waiting import wait_until
@@ -170,7 +171,7 @@ def test_an_interruption_ends_the_processes_of_all_gpus_and_closes_the_world(
         wait_until(lambda: len(wow.calls("hangs")) == 2)
         os.kill(os.getpid(), signal.SIGINT)
 
-    with opened(wow, model, gpus=("0", "GPU-1")) as world:
+    with interrupts_heard(), opened(wow, model, gpus=("0", "GPU-1")) as world:
         interrupter = threading.Thread(target=interrupt)
         interrupter.start()
         with pytest.raises(KeyboardInterrupt):

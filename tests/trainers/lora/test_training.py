@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from streams.errors import BadInput
+from tests.interrupts import interrupts_heard
 from tests.trainers.lora.tiny import SETTINGS, good_over_bad, job_of, pair, prepared_of
 from trainers.lora.adapter import WEIGHTS
 from trainers.lora.checkpoint import Checkpoint
@@ -259,7 +260,7 @@ def test_a_checkpoint_of_another_plan_is_refused(bert: Path, tmp_path: Path) -> 
 
 def test_a_damaged_checkpoint_is_refused(bert: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(KeyboardInterrupt):
+    with interrupts_heard(), pytest.raises(KeyboardInterrupt):
         job_of(bert, out, on_step=lambda step: signal.raise_signal(signal.SIGINT))
     (Checkpoint(out).path / "state.safetensors").write_bytes(b"half")
     with pytest.raises(BadInput, match=r"state\.safetensors: is damaged; delete .* to train anew"):
