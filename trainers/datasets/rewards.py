@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
 
 from streams.messages.contracts import RewardSnapshot, TraceEvent
-from trainers.bradley_terry import confidence, prob_prefer
+from streams.messages.feature_names import is_indicator
+from trainers.bradley_terry import shrinkage, sigmoid
 from trainers.datasets.samples import Sample
-from trainers.features import differences
+from trainers.features import FAR, differences, numbers, reach_of
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +76,49 @@ def rate(samples: Iterable[Sample], snapshot: RewardSnapshot | None = None) -> l
 
 
 def _win_rates(samples: Sequence[Sample], snapshot: RewardSnapshot) -> dict[str, Rating]:
-    # Sums of the exact kind, so that the order of the samples changes no bit.
-    opinions: dict[str, list[tuple[float, float]]] = {sample.id: [] for sample in samples}
-    for a, b in combinations(samples, 2):
-        d = _differences(a.event, b.event)
-        p, c = prob_prefer(snapshot, d), confidence(snapshot, d)
-        opinions[a.id].append((p, c))
-        opinions[b.id].append((1.0 - p, c))
-    return {sample_id: _mean_rating(of_sample) for sample_id, of_sample in opinions.items()}
+    # In one order and with sums of the exact kind, so that the order of the samples changes no bit.
+    in_order = sorted(samples, key=lambda sample: sample.id)
+    sides_NF = np.array([_side(sample.event, snapshot) for sample in in_order])
+    opinions: list[list[tuple[float, float]]] = [[] for _ in in_order]
+    for i, side_F in enumerate(sides_NF):
+        for j, (p, c) in enumerate(_opinions(side_F - sides_NF[i + 1 :], snapshot), start=i + 1):
+            opinions[i].append((p, c))
+            opinions[j].append((1.0 - p, c))
+    return {sample.id: _mean_rating(said) for sample, said in zip(in_order, opinions, strict=True)}
+
+
+def _side(event: TraceEvent, snapshot: RewardSnapshot) -> list[float]:
+    """By feature of the snapshot what a video brings into its differences; NaN where those cannot be known.
+
+    As within a run; of runs with unlike contexts, two videos have in common what both bring.
+    """
+    scores, of_video = event.critic_scores(), event.candidate_context
+    brought = differences(
+        scores,
+        dict.fromkeys(scores, 0.0),
+        context=event.context,
+        of_a=of_video,
+        of_b=dict.fromkeys(numbers(of_video), 0.0),
+    )
+    return [brought.get(name, 0.0 if is_indicator(name) else math.nan) for name in snapshot.feature_names]
+
+
+def _opinions(d_MF: Array, snapshot: RewardSnapshot) -> Iterator[tuple[float, float]]:
+    """``prob_prefer`` and ``confidence`` of each row of differences, all at a time."""
+    if not snapshot.feature_names:
+        yield from [(0.5, 1.0)] * len(d_MF)
+        return
+    names = snapshot.feature_names
+    scales_F = np.array([snapshot.scales[name] for name in names])
+    weights_F = np.array([snapshot.weights[name] for name in names])
+    limits_F = np.array([reach_of(name) for name in names]) * scales_F
+    counts = np.abs(d_MF) <= FAR * limits_F  # nor does NaN
+    z_MF = np.where(counts, np.clip(d_MF, -limits_F, limits_F), 0.0) / scales_F
+    variances = np.zeros(len(d_MF))
+    if snapshot.covariance:
+        variances = np.sum(z_MF @ np.array(snapshot.covariance) * z_MF, axis=1)
+    for logit, variance in zip((z_MF @ weights_F).tolist(), variances.tolist(), strict=True):
+        yield sigmoid(logit), shrinkage(max(0.0, variance))
 
 
 def _mean_rating(opinions: Sequence[tuple[float, float]]) -> Rating:
@@ -89,15 +129,4 @@ def _mean_rating(opinions: Sequence[tuple[float, float]]) -> Rating:
         reward=math.fsum(0.5 + c * (p - 0.5) for p, c in opinions) / n,
         probability=math.fsum(p for p, _ in opinions) / n,
         confidence=math.fsum(c for _, c in opinions) / n,
-    )
-
-
-def _differences(a: TraceEvent, b: TraceEvent) -> dict[str, float]:
-    """As within a run; of runs with unlike contexts, what they share."""
-    return differences(
-        a.critic_scores(),
-        b.critic_scores(),
-        context={key: value for key, value in a.context.items() if b.context.get(key) == value},
-        of_a=a.candidate_context,
-        of_b=b.candidate_context,
     )

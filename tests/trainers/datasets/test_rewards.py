@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,10 @@ from msgspec import structs
 from streams.messages.codec import sealed
 from tests import factories
 from tests.runner.fakes import snapshot
+from trainers.bradley_terry import confidence, prob_prefer
 from trainers.datasets.rewards import rate
 from trainers.datasets.samples import Sample
+from trainers.features import differences
 
 MODEL = snapshot({"goal.task": 2.0, "flicker.quality": -1.0})
 
@@ -99,9 +102,7 @@ def test_the_order_of_the_samples_changes_no_bit() -> None:
     rewards = {s.id: s.reward for s in rate(given, MODEL)}
     shuffled = given.copy()
     random.Random(1).shuffle(shuffled)
-    assert {s.id: s.reward for s in rate(sorted(shuffled, key=lambda s: s.id), MODEL)} == pytest.approx(
-        rewards
-    )
+    assert {s.id: s.reward for s in rate(shuffled, MODEL)} == rewards
 
 
 def test_meta_that_is_no_context_is_passed_over() -> None:
@@ -115,3 +116,72 @@ def test_meta_that_is_no_context_is_passed_over() -> None:
         for s in samples([{"goal.task": 0.9}, {"goal.task": 0.4}])
     ]
     assert rate(odd, MODEL)[0].reward > 0.5
+
+
+def test_each_pair_is_judged_as_the_models_own_probability_and_confidence_have_it() -> None:
+    """With scores, contexts and numbers that some lack, and one score that is a mark for a missing one."""
+    weights = {
+        "goal.task": 1.5,
+        "flicker.quality": -0.5,
+        "goal.task@world_model=dit-7b": 2.0,
+        "@arm=task": 0.7,
+        "@cost": -1.0,
+    }
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(5, 5))
+    model = sealed(structs.replace(snapshot(weights), covariance=tuple(map(tuple, (root @ root.T).tolist()))))
+    given = [
+        structs.replace(
+            factories.event(
+                i, 0.5, run_id="r", critics=scores, context={"world_model": "dit-7b"} if i % 3 else None
+            ),
+        )
+        for i, scores in enumerate(
+            [
+                {"goal.task": 0.9, "flicker.quality": 0.1},
+                {"goal.task": 0.4, "flicker.quality": None},
+                {"goal.task": None, "flicker.quality": 0.7},
+                {"flicker.quality": -999.0, "goal.task": 0.3},
+                {"goal.task": 1.0, "flicker.quality": 0.2},
+            ]
+        )
+    ]
+    contexts: list[dict[str, str | float]] = [
+        {},
+        {"arm": "task"},
+        {"cost": 2.0},
+        {"arm": "physics"},
+        {"cost": 0.5},
+    ]
+    events = [
+        structs.replace(event, meta=event.meta | {"task_id": "t", "candidate_context": of_video})
+        for event, of_video in zip(given, contexts, strict=True)
+    ]
+    rated = rate([Sample(event=event, video=Path("v.mp4")) for event in events], model)
+    for i, one in enumerate(rated):
+        opinions = []
+        for event in (*events[:i], *events[i + 1 :]):
+            shared = {k: v for k, v in events[i].context.items() if event.context.get(k) == v}
+            d = differences(
+                events[i].critic_scores(),
+                event.critic_scores(),
+                context=shared,
+                of_a=events[i].candidate_context,
+                of_b=event.candidate_context,
+            )
+            opinions.append((prob_prefer(model, d), confidence(model, d)))
+        assert one.rating.probability == pytest.approx(np.mean([p for p, _ in opinions]), abs=1e-12)
+        assert one.rating.confidence == pytest.approx(np.mean([c for _, c in opinions]), abs=1e-12)
+
+
+def test_200_videos_of_a_task_are_rated_in_well_under_a_second() -> None:
+    """Of processor time, with as many features as a run with contexts has."""
+    rng = np.random.default_rng(0)
+    names = [f"critic-{n}.task" for n in range(36)]
+    covariance = tuple(map(tuple, np.eye(36).tolist()))
+    model = sealed(structs.replace(snapshot(dict.fromkeys(names, 0.1)), covariance=covariance))
+    given = samples([dict(zip(names, rng.random(36).tolist(), strict=True)) for _ in range(200)])
+    started = time.process_time()
+    rated = rate(given, model)
+    assert time.process_time() - started < 1.0
+    assert math.fsum(one.reward for one in rated) == pytest.approx(100.0)
