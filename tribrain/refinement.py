@@ -23,7 +23,8 @@ from runner.rewards.preference import PreferenceGate, PreferencePolicy
 from runner.rewards.text_feeds import TextFileFeed, TextSnapshotFeed
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
-from trainers.bradley_terry import statements
+from streams.messages.contracts import OVERALL, RewardSnapshot
+from trainers.bradley_terry import printable, statements
 from tribrain import options
 from tribrain.output import cache_folder
 
@@ -244,6 +245,7 @@ def open_refinement(
         if (snapshot := feed.latest()) is not None:
             for line in statements(snapshot, prefer):
                 click.echo(f"{preference_rm}: {line}", err=True)
+            click.echo(f"{preference_rm}: {_what_steers(policy, snapshot)}", err=True)
     elif settings is not None:
         # Not at the top: a run without a broker needs no client of Kafka.
         from streams.snapshots.feed import SnapshotFeed
@@ -282,6 +284,23 @@ def _text_feed(
     texts = TextFileFeed(Path(text_rm))
     click.echo(f"{text_rm}: {texts.snapshot.statement}", err=True)
     return texts
+
+
+def _what_steers(policy: PreferencePolicy, snapshot: RewardSnapshot) -> str:
+    """Of a file that the user gave, whatever its statement says of its evidence."""
+    gates = {
+        name: snapshot.gate if name == OVERALL else snapshot.dimensions[name].gate
+        for name in policy.prefer or (OVERALL,)
+        if name == OVERALL or name in snapshot.dimensions
+    }
+    steering = [name for name, gate in gates.items() if policy.steers(gate)]
+    if not steering or not policy.weight:
+        why = f"--preference-gate {policy.gate}" if policy.weight else "--preference-weight 0"
+        return f"In this run it steers nothing: {why}."
+    on = f" on {', '.join(map(printable, steering))}" if policy.prefer else ""
+    shadows = [name for name in steering if gates[name] != "active"]
+    unproven = ", though it is not shown to beat the critics' mean" if shadows else ""
+    return f"In this run it steers{on}, as you gave it{unproven}."
 
 
 def _say_what_was_refused(refused: Mapping[str, int]) -> None:

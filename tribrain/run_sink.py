@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +12,9 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from runner.critics.opinion import is_missing
-from streams.kafka.settings import Settings
 from streams.messages.contracts import RunEnd, TraceEvent
 from tribrain.output import progress
+from tribrain.refinement import Refinement
 
 if TYPE_CHECKING:
     from streams.spool.publisher import TracePublisher
@@ -25,12 +25,27 @@ _CLOSE_S = 1.0
 
 
 class RunSink:
-    """An event sink that shows progress, counts failed critics, and passes events on to the publisher."""
+    """An event sink that shows progress, counts failed critics, and passes events on to the publisher.
 
-    def __init__(self, publisher: TracePublisher | None, shown: Progress, videos: int) -> None:
+    Where ``shown`` has no terminal, each step is a line on standard error that begins with ``lines``, unless
+    that is None.
+    """
+
+    def __init__(
+        self,
+        publisher: TracePublisher | None,
+        shown: Progress,
+        *,
+        steps: int,
+        candidates: int,
+        lines: str | None,
+    ) -> None:
         self._publisher = publisher
         self._shown = shown
-        self._bar = shown.add_task("videos", total=videos, best="", line="")
+        self._bar = shown.add_task("videos", total=steps * candidates, best="", line="")
+        self._lines = lines if shown.disable else None
+        self._candidates = candidates
+        self._step: list[TraceEvent] = []
         self._judged = 0
         self._missing: Counter[str] = Counter()
         self._why: dict[str, str] = {}
@@ -52,6 +67,11 @@ class RunSink:
             for result in filter(is_missing, event.critic_results):
                 self._missing[result.critic_name] += 1
                 self._why[result.critic_name] = str(result.extra["missing"])
+            self._step.append(event)
+            if len(self._step) == self._candidates:
+                if self._lines is not None:
+                    click.echo(self._lines + _in_words(self._step), err=True)
+                self._step.clear()
 
     def finish(self) -> None:
         """Take the bar away, and say which critics gave nothing."""
@@ -76,15 +96,21 @@ def run_progress() -> Progress:
 
 
 @contextmanager
-def run_sink(settings: Settings | None, out: Path, shown: Progress, videos: int) -> Iterator[RunSink]:
+def run_sink(refinement: Refinement, out: Path, shown: Progress, *, lines: str | None) -> Iterator[RunSink]:
     """The sink of a run in ``out``. In the end it says what has not reached Kafka; that is in the spool."""
     publisher = None
-    if settings is not None:
+    if (settings := refinement.settings) is not None:
         # Not at the top: a run without a broker needs no client of Kafka.
         from streams.spool.publisher import TracePublisher
 
         publisher = TracePublisher(settings, out / "spool.sqlite")
-    sink = RunSink(publisher, shown, videos)
+    sink = RunSink(
+        publisher,
+        shown,
+        steps=refinement.stop.max_iters,
+        candidates=refinement.candidates,
+        lines=lines,
+    )
     try:
         yield sink
         if publisher is not None:
@@ -95,6 +121,17 @@ def run_sink(settings: Settings | None, out: Path, shown: Progress, videos: int)
             publisher.close(_CLOSE_S)
     if publisher is not None:
         _say_what_is_not_on_kafka(publisher, out)
+
+
+def _in_words(step: Sequence[TraceEvent]) -> str:
+    """A step in a line, with the score of each of its candidates."""
+    last = step[-1]
+    scores = ", ".join("–" if e.overall_score is None else f"{e.overall_score:.3f}" for e in step)
+    errors = [str(event.meta["error"]) for event in step if "error" in event.meta]
+    failed = f" ({len(errors)} failed: {' '.join(errors[-1].split())})" if errors else ""
+    best = last.meta.get("best_score")
+    best_is = "" if best is None else f"; best {best:.3f} at {last.meta['best_iter']}"
+    return f"iteration {last.meta.get('step', last.iter_idx)}: critics' score {scores}{failed}{best_is}"
 
 
 def _say_what_is_not_on_kafka(publisher: TracePublisher, out: Path) -> None:

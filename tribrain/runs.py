@@ -6,25 +6,31 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import click
 import orjson
 
 from runner.interfaces import WorldModel
-from runner.loop.controller import ThompsonController
 from runner.loop.refinement import RefinementLoop, RunResult, new_run_id
+from runner.loop.refiner import PromptState
+from runner.loop.resume import INTERRUPTED, run_or_resume
 from runner.worlds.simulated import SimulatedWorld
 from runner.worlds.simulated_checkpoint import read_checkpoint
 from runner.worlds.subprocess import SubprocessWorld
 from streams.errors import BadInput
 from tribrain import options
+from tribrain.alone import alone
 from tribrain.exit_codes import NothingMade
 from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
 from tribrain.output import cannot_write
 from tribrain.refinement import open_refinement, refinement_options
+from tribrain.run_plan import RunFolder, RunPlan, begun_from, settings_of
 from tribrain.run_sink import run_progress, run_sink
+
+_TAKEN = "another process is at work on the run in it; wait for it, or choose another --out"
 
 
 def run_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -37,7 +43,13 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Reproduces a run."
             ),
             click.option(
-                "--out", required=True, type=options.PATH, help="The run's directory; must hold no run."
+                "--out",
+                required=True,
+                type=options.PATH,
+                help="The run's folder; one that was begun goes on.",
+            ),
+            click.option(
+                "--fresh", is_flag=True, help="Remove the run in --out, if there is one, and begin anew."
             ),
             click.option("--run-id", help="Name of the run; by default made of time, seed and folder."),
             click.option(
@@ -86,7 +98,8 @@ def run_simulated(
         write_truth=write_truth,
         checkpoint=read_checkpoint(checkpoint) if checkpoint is not None else None,
     )
-    run_world(world, goal=goal, seed=seed, **given)
+    with Interrupts():
+        run_world(world, goal=goal, seed=seed, **given)
 
 
 @click.command(
@@ -128,41 +141,66 @@ def run_world(
     out: Path,
     run_id: str | None,
     controller: Path | None,
+    fresh: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
-    """One run of a world model with the options of ``run_options`` and ``--model``.
+    """One run of a world model with the options of ``run_options`` and ``--model``, or what is left of it.
 
-    ``lines`` are shown while it runs. Raises BadInput, and KeyboardInterrupt once the end is recorded.
+    ``lines`` are shown while it runs. Raises BadInput, NothingMade, and KeyboardInterrupt once the end is
+    recorded.
     """
-    state_file = controller or out / "controller.json"
-    thompson = (
-        ThompsonController.load(state_file) if controller and controller.exists() else ThompsonController()
-    )
+    PromptState(goal)  # says what is wrong with it before anything is written, as the next lines do
+    begin = controller if controller is not None and controller.exists() else None
+    begun_from(begin)
+    settings = settings_of(click.get_current_context().params | {"controller": None})
     with ExitStack() as stack:
         refinement = open_refinement(stack, **given)
-        videos = refinement.stop.max_iters * refinement.candidates
+        folder = RunFolder(out)
+        if not fresh:
+            folder.require_own()
+        stack.enter_context(alone(out, "--out", _TAKEN, name="run.lock"))
+        new_id = run_id or new_run_id(datetime.now(UTC), seed, goal, world.name, str(out.absolute()))
+        plan = folder.begin(
+            RunPlan(run_id=new_id, world=world.name, settings=settings), begin, run_id=run_id, fresh=fresh
+        )
         shown = stack.enter_context(run_progress())
-        sink = stack.enter_context(run_sink(refinement.settings, out, shown, videos))
+        sink = stack.enter_context(run_sink(refinement, out, shown, lines=None if as_json else ""))
         if lines is not None:
             lines.shown_by(sink.show_line)
-        result = RefinementLoop(
-            goal=goal,
-            world=world,
-            controller=thompson,
-            seed=seed,
-            out_dir=out,
-            run_id=run_id or new_run_id(datetime.now(UTC), seed, goal, world.name, str(out.absolute())),
-            sink=sink,
-            **refinement.of_loop,
-        ).run()
-        try:
-            thompson.save(state_file)
-        except OSError as error:
-            raise cannot_write(state_file, error) from None
+        thompson = folder.controller()
+        kept: list[Path] = []
+
+        def keep() -> None:
+            kept.append(controller or out / "controller.json")
+            try:
+                thompson.save(kept[-1])
+            except OSError as error:
+                raise cannot_write(kept[-1], error) from None
+
+        result = run_or_resume(
+            RefinementLoop(
+                goal=goal,
+                world=world,
+                controller=thompson,
+                seed=seed,
+                out_dir=out,
+                run_id=plan.run_id,
+                sink=sink,
+                **refinement.of_loop,
+            ),
+            interrupt_ends=True,
+            is_told=refinement.settings is not None,
+            before_end=keep,
+        )
     refinement.say_what_was_refused()
+    if result.stop_reason == INTERRUPTED and not kept:
+        raise BadInput(
+            f"{out}: the run was interrupted, and its end is on Kafka: what came after it would not be "
+            "learnt; begin anew with --fresh"
+        )
     _say(result, out, as_json)
-    if result.stop_reason == "interrupted":
+    if result.stop_reason == INTERRUPTED:
         raise KeyboardInterrupt
     if result.failure:
         what = "nothing could be made" if result.best_score is None else "given up, as videos kept failing"
@@ -182,3 +220,5 @@ def _say(result: RunResult, out: Path, as_json: bool) -> None:
         f"{result.run_id}: {result.iterations} iterations{videos}, {best}; stopped by {result.stop_reason}; "
         f"in {out}"
     )
+    if result.best_video is not None and result.best_prompt is not None:
+        click.echo(f"{out / result.best_video}\n{indent(result.best_prompt, '  ')}")

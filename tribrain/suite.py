@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,34 +16,23 @@ import click
 import orjson
 from rich.progress import Progress
 
-from runner.loop.controller import ThompsonController
 from runner.loop.refinement import RefinementLoop
 from runner.loop.resume import run_or_resume
 from runner.loop.suite import Prompts, Shard, SuiteTask, read_prompts, with_images
 from streams.errors import BadInput
 from streams.fail_points import reach
-from streams.files import read_bytes
 from tribrain import options
 from tribrain.exit_codes import NothingMade
 from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
 from tribrain.output import columns, write_output
 from tribrain.refinement import PUBLISHED_TEXTS, Refinement, open_refinement, refinement_options
+from tribrain.run_plan import begun_from, copied, settings_of
 from tribrain.run_sink import run_progress, run_sink
 from tribrain.suite_folder import SuiteFolder, SuitePlan, SuiteRun
 from tribrain.suite_report import build_suite_report
 from tribrain.worlds import WORLD_OPTIONS, WorldFactory, world_factory, world_options
 
-_HOW_IT_RUNS = (
-    "bootstrap_servers",
-    "critic_timeout_s",
-    "gpus",
-    "model",
-    "text_base_model",
-    "timeout_s",
-    "wow_python",
-)
-"""Options that may be others when a suite goes on."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
 
 
@@ -56,7 +45,8 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
     required=True,
     type=options.PATH,
     metavar="FILE",
-    help="JSON Lines with index, image and generated_description, as WoW's benchmark has them.",
+    help="JSON Lines with index, generated_description and, where the world model begins with one, image, as "
+    "WoW's benchmark has them.",
 )
 @click.option(
     "--out", required=True, type=options.PATH, help="The suite's folder; one that was begun goes on."
@@ -65,7 +55,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
     "--images",
     type=options.PATH,
     metavar="FOLDER",
-    help="Where the paths of images begin; by default the current folder, then that of the prompts.",
+    help="Where the paths of images begin; by default the folder of the prompts, then the current one.",
 )
 @click.option(
     "--shard", default="1/1", show_default=True, metavar="I/N", help="Only the I-th of N parts, from 1."
@@ -102,7 +92,7 @@ def run_suite(
     lost. The shards of a job array may share the folder. Ends with summary.json, report.html and a table.
     """
     part = Shard.parse(shard)
-    suite = with_images(read_prompts(prompts), [images] if images is not None else [Path(), prompts.parent])
+    suite = read_prompts(prompts)
     if given["text_rm"] in PUBLISHED_TEXTS:
         raise BadInput(
             f"--text-rm {given['text_rm']} follows what is published, and a run that was ended could not go "
@@ -110,16 +100,17 @@ def run_suite(
         )
     of_world = {name: given.pop(name) for name in WORLD_OPTIONS}
     lines = GeneratorLines()
-    settings = _settings({"seed": seed, "controller": controller, **of_world, **given})
+    settings = settings_of({"seed": seed, "controller": controller, **of_world, **given})
     with ExitStack() as stack:
         stack.enter_context(Interrupts())
-        world_of = world_factory(world, of_world, stack, lines)
+        worlds = world_factory(world, of_world, stack, lines)
+        if worlds.needs_image:
+            suite = with_images(suite, [images] if images is not None else [prompts.parent, Path()])
         refinement = open_refinement(stack, **given)
-        _begun_from(controller)  # says what is wrong with it before anything is written
+        begun_from(controller)  # says what is wrong with it before anything is written
         tasks = part.take(suite.tasks)
-        if tasks:
-            # What it lacks is said before anything is generated.
-            world_of(tasks[0].prompt, tasks[0].image, tasks[0].seed(seed))
+        for task in tasks:  # what any of them lacks is said before anything is generated
+            worlds.world(task.prompt, task.image, task.seed(seed))
         folder = SuiteFolder(out)
         plan = folder.begin(_plan(suite, out, world, settings, suite_id))
         work = _Work(
@@ -127,11 +118,12 @@ def run_suite(
             folder=folder,
             plan=plan,
             refinement=refinement,
-            world_of=world_of,
-            controller=_copied(controller, out),
+            worlds=worlds,
+            controller=copied(controller, out / "controller.json"),
             seed=seed,
             lines=lines,
             shown=stack.enter_context(run_progress()),
+            says_lines=not as_json,
         )
         runs: list[SuiteRun] = []
         failed = 0  # in a row
@@ -163,12 +155,13 @@ class _Work:
     folder: SuiteFolder
     plan: SuitePlan
     refinement: Refinement
-    world_of: WorldFactory
+    worlds: WorldFactory
     controller: Path | None
     """State that each run starts from."""
     seed: int
     lines: GeneratorLines
     shown: Progress
+    says_lines: bool
 
     def finished(self, task: SuiteTask) -> SuiteRun | None:
         """A run that failed is made again; one whose end is on Kafka cannot be."""
@@ -184,8 +177,8 @@ class _Work:
             finished = self.finished(task)
             if finished is not None and not (refinement.settings and (out / "spool.sqlite").exists()):
                 return finished
-            videos = refinement.stop.max_iters * refinement.candidates
-            with run_sink(refinement.settings, out, self.shown, videos) as sink:
+            name = f"{run_id}: " if self.says_lines else None
+            with run_sink(refinement, out, self.shown, lines=name) as sink:
                 if finished is not None:
                     return finished  # what was left in its spool has been sent
                 self.lines.shown_by(sink.show_line)
@@ -193,31 +186,21 @@ class _Work:
                 result = run_or_resume(
                     RefinementLoop(
                         goal=task.prompt,
-                        world=self.world_of(task.prompt, task.image, seed),
-                        controller=_begun_from(self.controller),
+                        world=self.worlds.world(task.prompt, task.image, seed),
+                        controller=begun_from(self.controller),
                         seed=seed,
                         out_dir=out,
                         run_id=run_id,
                         task_id=self.suite.task_id(task),
                         sink=sink,
                         **refinement.of_loop,
-                    )
+                    ),
+                    is_told=refinement.settings is not None,
                 )
             reach("suite.run-recorded")
             run = self.folder.finish(task, result)
             reach("suite.run-finished")
         return run
-
-
-def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides how the runs come out, as it can be compared; of files that are read, what is in them."""
-    settings = {name: value for name, value in given.items() if name not in _HOW_IT_RUNS}
-    settings["published"] = given["bootstrap_servers"] is not None
-    for name in ("controller", "text_rm"):
-        if (path := settings[name]) is not None and Path(path).is_file():
-            settings[name] = f"sha256 {hashlib.sha256(read_bytes(Path(path))).hexdigest()}"
-    plain: dict[str, Any] = orjson.loads(orjson.dumps(settings, default=str))
-    return plain
 
 
 def _plan(suite: Prompts, out: Path, world: str, settings: dict[str, Any], suite_id: str | None) -> SuitePlan:
@@ -238,20 +221,6 @@ def _plan(suite: Prompts, out: Path, world: str, settings: dict[str, Any], suite
         world=world,
         settings=settings,
     )
-
-
-def _copied(controller: Path | None, out: Path) -> Path | None:
-    """The state in the suite's folder, where no other run goes on to teach it."""
-    if controller is None:
-        return None
-    copy = out / "controller.json"
-    if not copy.is_file():
-        write_output(copy, read_bytes(controller))
-    return copy
-
-
-def _begun_from(state: Path | None) -> ThompsonController:
-    return ThompsonController.load(state) if state is not None else ThompsonController()
 
 
 def _end(folder: SuiteFolder, plan: SuitePlan, as_json: bool) -> None:
@@ -308,7 +277,7 @@ def _mean(scores: Sequence[float | None]) -> float | None:
 def _in_words(run: SuiteRun) -> str:
     best = "no video could be judged"
     if run.best_score is not None:
-        best = f"best critics' score {run.best_score:.3f} at {run.best_iter}"
+        best = f"best critics' score {run.best_score:.3f} at {run.best_iter} ({run.best_video})"
     return f"{run.run_id}: {run.iterations} iterations, {best}; stopped by {run.stop_reason}"
 
 

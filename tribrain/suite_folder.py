@@ -23,6 +23,7 @@ from streams.messages.contracts import TraceEvent
 from streams.messages.files import read_trace
 from tribrain.alone import alone
 from tribrain.output import write_output
+from tribrain.run_plan import differences
 
 _T = TypeVar("_T")
 
@@ -130,7 +131,7 @@ class SuiteFolder:
             run_id=result.run_id,
             prompt=task.prompt,
             original_lang=task.original_lang,
-            image=str(task.image),
+            image=str(task.image or ""),
             iterations=result.iterations,
             candidates=result.candidates,
             failed=sum(event.overall_score is None for event in events),
@@ -164,10 +165,8 @@ def _missing(events: list[TraceEvent]) -> dict[str, int]:
 
 def _differences(found: SuitePlan, given: SuitePlan) -> list[str]:
     named = {"name": "suite", "prompts": "prompts_sha256", "world": "world"}
-    pairs = {what: (getattr(found, field), getattr(given, field)) for what, field in named.items()}
-    for name in found.settings | given.settings:
-        pairs[name] = found.settings.get(name), given.settings.get(name)
-    return [f"{what} {was!r} rather than {is_!r}" for what, (was, is_) in pairs.items() if was != is_]
+    was, now = ({what: getattr(plan, name) for what, name in named.items()} for plan in (found, given))
+    return differences(was | found.settings, now | given.settings)
 
 
 def _read(path: Path, contract: type[_T]) -> _T:

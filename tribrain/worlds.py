@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +19,37 @@ from tribrain import options
 from tribrain.generator_lines import GeneratorLines
 from tribrain.wow import wow_options, wow_world
 
-WorldFactory = Callable[[str, Path, int], WorldModel]
-"""Goal, first frame and seed to the world model of one run."""
+
+@dataclass(frozen=True, slots=True)
+class WorldFactory:
+    """The world models of the runs of a suite."""
+
+    world: Callable[[str, Path | None, int], WorldModel]
+    """Goal, first frame and seed to the world model of one run. Raises BadInput."""
+    needs_image: bool
 
 
 def _simulated(_stack: ExitStack, _lines: GeneratorLines, *, outcome_share: float = 0.5) -> WorldFactory:
-    return lambda goal, image, seed: SimulatedWorld(goal, seed, outcome_share)
+    return WorldFactory(lambda goal, image, seed: SimulatedWorld(goal, seed, outcome_share), False)
 
 
 def _subprocess(
     _stack: ExitStack, _lines: GeneratorLines, *, cmd: str, timeout_s: float = 600.0
 ) -> WorldFactory:
-    return lambda goal, image, seed: SubprocessWorld(cmd, timeout_s, image)
+    return WorldFactory(lambda goal, image, seed: SubprocessWorld(cmd, timeout_s, image), "{image}" in cmd)
 
 
 def _wow(stack: ExitStack, lines: GeneratorLines, **given: Any) -> WorldFactory:
     """One for all runs, as a pipeline that is loaded stays so."""
     opened: list[WowWorld] = []
 
-    def world(goal: str, image: Path, seed: int) -> WowWorld:
+    def world(goal: str, image: Path | None, seed: int) -> WowWorld:
+        assert image is not None
         if not opened:
             opened.append(stack.enter_context(wow_world(image, lines, **given)))
         return opened[0].with_image(image)
 
-    return world
+    return WorldFactory(world, True)
 
 
 # By name: what makes it, the options that it needs, and those that it may have.

@@ -12,6 +12,7 @@ from typing import IO
 from runner.command_template import CommandTemplate
 from runner.critics.opinion import Unusable, last_opinion, missing
 from runner.interfaces import Judgement
+from runner.worlds.group_lock import end_left_behind
 from runner.worlds.process import ProcessGroups
 from streams.errors import BadInput
 from streams.messages.contracts import CriticResult
@@ -41,16 +42,22 @@ class CommandCritic:
         self._timeout_s = timeout_s
 
     def begin(self, video: Path, *, prompt: str, goal: str) -> Judgement:
-        """Start the program."""
+        """Start the program, after one that a killed process left at work on this video was ended.
+
+        Raises BadInput where that cannot be done from here.
+        """
         values = {"video": str(video.resolve()), "prompt": prompt, "goal": goal}
-        return _Run(self.name, self._template.filled(values), self._timeout_s)
+        lock = video.parent / f"critic-{self.name}.lock"
+        end_left_behind(lock)
+        return _Run(self.name, self._template.filled(values), self._timeout_s, lock)
 
 
 class _Run:
     """The program at work on one video. What it prints goes to files, so that it never waits to be read."""
 
-    def __init__(self, name: str, arguments: list[str], timeout_s: float) -> None:
+    def __init__(self, name: str, arguments: list[str], timeout_s: float, lock: Path) -> None:
         self._name = name
+        self._lock = lock
         self._timeout_s = timeout_s
         self._groups = ProcessGroups()
         self._files = ExitStack()
@@ -60,8 +67,9 @@ class _Run:
         self._problem = ""
         self._give_up = time.monotonic() + timeout_s
         try:
+            lock.touch()
             self._process = self._groups.start(
-                arguments, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._log
+                arguments, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._log, locks=[lock]
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL in the prompt
             self._problem = f"could not be started: {error}"
@@ -79,6 +87,7 @@ class _Run:
         """Kill whatever still runs."""
         if self._process is not None:
             self._groups.end(self._process)
+        self._lock.unlink(missing_ok=True)
         self._files.close()
 
     def _ending(self) -> str:

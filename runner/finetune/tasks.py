@@ -41,8 +41,10 @@ def tasks_of(path: Path, seeds: int) -> list[PairedTask]:
     Raises BadInput.
     """
     if path.suffix in (".jsonl", ".json"):
-        prompts = with_images(read_prompts(path), [path.parent, Path()])
-        goals = [(task.prompt, str(task.image)) for task in prompts.tasks]
+        prompts = read_prompts(path)
+        if any(task.image is not None for task in prompts.tasks):
+            prompts = with_images(prompts, [path.parent, Path()])
+        goals = [(task.prompt, str(task.image or "")) for task in prompts.tasks]
     else:
         lines = read_bytes(path).decode(errors="replace").splitlines()
         goals = [(line.strip(), "") for line in lines if line.strip()]

@@ -47,6 +47,9 @@ class RunResult:
     versions: tuple[tuple[int, int | None], ...]
     """(iter_idx, snapshot version) at which another version came into use; None: no snapshot any more."""
     stop_reason: str
+    best_video: str | None = None
+    """Path from the run's folder."""
+    best_prompt: str | None = None
     failure: str = ""
     """What went wrong at last, where no candidate could be judged or the run was given up; else empty."""
 
@@ -256,6 +259,7 @@ def run_result(run_id: str, events: Sequence[TraceEvent], stop_reason: str) -> R
             current = event.meta["reward_version"]
             versions.append((event.iter_idx, current))
     last = events[-1].meta if events else {}
+    best = next((event for event in events if event.iter_idx == last.get("best_iter")), None)
     return RunResult(
         run_id=run_id,
         iterations=last.get("step", len(events) - 1) + 1,
@@ -264,6 +268,8 @@ def run_result(run_id: str, events: Sequence[TraceEvent], stop_reason: str) -> R
         best_score=last.get("best_score"),
         versions=tuple(versions),
         stop_reason=stop_reason,
+        best_video=best.artifact_path if best is not None else None,
+        best_prompt=best.prompt if best is not None else None,
         failure=_failure(events, stop_reason),
     )
 

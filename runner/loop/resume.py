@@ -36,19 +36,20 @@ def run_or_resume(
     loop: RefinementLoop,
     *,
     interrupt_ends: bool = False,
+    is_told: bool = False,
     before_end: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """``loop.run()``, of which nothing is done twice when it is called again after having been ended.
 
     Unlike there, what interrupts or breaks the run does not end it: the exception is raised, and the run can
     be gone on with by the same call. With ``interrupt_ends`` an interrupt is recorded as its end, as there.
-    Without a sink the same call takes such an end back and goes on, and tries again what failed where
-    nothing else was made (``RunResult.failure``); a sink has told others of it. The controller has to begin
+    The same call takes such an end back and goes on, and tries again what failed last where the run failed
+    (``RunResult.failure``), unless ``is_told`` says that others were told of it. The controller has to begin
     as it began then, and a reward of texts must be the same; ``before_end`` may keep what it has learnt.
     Raises BadInput where the recorded decisions do not come out again.
     """
     record = RunRecord(loop.out_dir, loop.run_id, loop.sink, take_up=loop.candidates)
-    if record.stop_reason is not None and loop.sink is None:
+    if record.stop_reason is not None and not is_told:
         _take_back(record, loop.candidates)
     if record.stop_reason is None:
         past = _Past(

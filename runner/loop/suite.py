@@ -1,8 +1,9 @@
 """A file of prompts with first frames, as WoW's benchmark has them, and one run for each.
 
-A line is a JSON object with ``index``, ``image`` and ``generated_description``, and maybe ``original_lang``.
-WoW's own scripts number their videos by the index, and where an image is not there they take the one of the
-same name with another extension (their order: jpg, jpeg, png, webp, bmp, tiff); so does this.
+A line is a JSON object with ``index`` and ``generated_description``, with ``image`` where the world model
+needs one, and maybe ``original_lang``. WoW's own scripts number their videos by the index, and where an image
+is not there they take the one of the same name with another extension (in the order of EXTENSIONS); so does
+this.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class SuiteTask:
     index: int
     prompt: str
     """``generated_description``."""
-    image: Path
-    """The first frame: as it stands in the file, until ``with_images`` has found it."""
+    image: Path | None
+    """The first frame: as it stands in the file, if it does, until ``with_images`` has found it."""
     original_lang: str = ""
 
     def run_id(self, suite: str) -> str:
@@ -62,8 +63,8 @@ class Prompts:
 @dataclass(frozen=True, slots=True)
 class _Line:
     index: int | str
-    image: str
     generated_description: str
+    image: str | None = None
     original_lang: str | None = None
 
 
@@ -105,20 +106,21 @@ def read_prompts(path: Path) -> Prompts:
 
 
 def find_image(image: Path, folders: Iterable[Path]) -> Path | None:
-    """The image, or the one that differs in its extension alone; in each folder, if its path is relative."""
-    for folder in folders:
-        path = os.path.abspath(folder / image)
-        stem = os.path.splitext(path)[0]
-        for candidate in (path, *(stem + extension for extension in EXTENSIONS)):
-            if os.path.isfile(candidate):
-                return Path(candidate)
-    return None
+    """The image in the first folder that has it; else the first that differs in its extension alone."""
+    paths = [os.path.abspath(folder / image) for folder in folders]
+    others = [os.path.splitext(path)[0] + extension for path in paths for extension in EXTENSIONS]
+    return next((Path(path) for path in (*paths, *others) if os.path.isfile(path)), None)
 
 
 def with_images(prompts: Prompts, folders: Sequence[Path]) -> Prompts:
     """With the path of each image that is really there. Raises BadInput that names those that are not."""
     found, missing = [], []
     for task in prompts.tasks:
+        if task.image is None:
+            raise BadInput(
+                f"{prompts.path}: index {task.index} has no image, and the world model begins with one; give "
+                "its path as image"
+            )
         if (image := find_image(task.image, folders)) is not None:
             found.append(replace(task, image=image))
         else:
@@ -139,13 +141,13 @@ def _task(line: bytes, source: str) -> SuiteTask:
         said = msgspec.json.decode(line, type=_Line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput(
-            f"{source}: {error}; expected a JSON object with index, image and generated_description"
+            f"{source}: {error}; expected a JSON object with index, generated_description and maybe image"
         ) from None
     # WoW's scripts read an index that is a text as a number, too.
-    if not str(said.index).isdecimal() or not said.image or "\0" in said.image:
+    if not str(said.index).isdecimal() or said.image == "" or "\0" in (said.image or ""):
         raise BadInput(
             f"{source}: index is {said.index!r} and image is {said.image!r}; expected a whole number of at "
-            "least 0 and the path of an image"
+            "least 0 and the path of an image, or null"
         )
     try:
         PromptState(said.generated_description)
@@ -154,6 +156,6 @@ def _task(line: bytes, source: str) -> SuiteTask:
     return SuiteTask(
         index=int(said.index),
         prompt=said.generated_description,
-        image=Path(said.image),
+        image=Path(said.image) if said.image is not None else None,
         original_lang=said.original_lang or "",
     )

@@ -364,7 +364,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{simulated} good", r"good/trace\.jsonl: already exists.*; choose another --out"
     yield (
         f"{simulated} pairs.jsonl",
-        r"pairs\.jsonl/trace\.jsonl: cannot be created: .*; choose another --out",
+        r"pairs\.jsonl: cannot be written: .*; choose another --out",
     )
     yield f"{simulated} new --iters -1", r"'--iters': -1 is not in the range"
     yield f"{simulated} new --seed -1", r"'--seed': -1 is not in the range"

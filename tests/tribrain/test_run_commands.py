@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import signal
 import sys
@@ -101,13 +102,20 @@ def test_json_is_one_object_that_agrees_with_the_trace(
     assert (said["best_iter"], said["best_score"]) == (last["best_iter"], last["best_score"])
 
 
-def test_a_run_without_a_terminal_shows_no_progress(
+def test_a_run_without_a_terminal_is_a_line_for_each_iteration_and_its_best_at_the_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     simulated(tmp_path / "b", "--iters", "1", "--seed", "1", "--run-id", "b")
     said = capsys.readouterr()
-    assert said.err == ""
-    assert said.out.startswith("b: 1 iterations, best is iteration 0 with critics' score 0.")
+    (event,) = events_of(tmp_path / "b")
+    score = f"{event.overall_score:.3f}"
+    assert said.err == f"iteration 0: critics' score {score}; best {score} at 0\n"
+    assert said.out.splitlines() == [
+        f"b: 1 iterations, best is iteration 0 with critics' score {score}; stopped by max_iters; in "
+        f"{tmp_path / 'b'}",
+        str(tmp_path / "b" / event.artifact_path),
+        f"  {event.prompt}",
+    ]
 
 
 def test_the_exported_pairs_prefer_the_best(model: Path, run_dir: Path) -> None:
@@ -125,7 +133,11 @@ def test_a_run_says_what_the_model_that_steers_it_is_made_of(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     simulated(tmp_path / "b", "--iters", "1", "--seed", "1", "--preference-rm", str(model))
-    assert capsys.readouterr().err == f"{model}: {read_snapshot(model).statement}\n"
+    statement, steers, *_ = capsys.readouterr().err.splitlines()
+    assert statement == f"{model}: {read_snapshot(model).statement}"
+    assert steers == (
+        f"{model}: In this run it steers, as you gave it, though it is not shown to beat the critics' mean."
+    )
 
 
 def test_a_model_given_by_its_user_steers_from_the_second_candidate_on(model: Path, tmp_path: Path) -> None:
@@ -176,11 +188,14 @@ def test_a_reward_of_texts_that_cannot_be_used_is_bad_input(
     assert not (tmp_path / "r").exists()
 
 
-def test_a_shadow_does_not_steer_where_an_active_model_is_required(model: Path, tmp_path: Path) -> None:
+def test_a_shadow_does_not_steer_where_an_active_model_is_required(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = ("--preference-rm", str(model), "--preference-gate", "require")
     out = simulated(tmp_path / "b", "--iters", "2", "--seed", "1", *options)
     assert [event.meta["preference_confidence"] for event in events_of(out)] == [0.0, 0.0]
     assert events_of(out)[1].meta["preference_prob"] is not None
+    assert "In this run it steers nothing: --preference-gate require." in capsys.readouterr().err
 
 
 def test_the_controller_goes_on_from_what_it_was_given(tmp_path: Path) -> None:
@@ -212,11 +227,177 @@ def test_a_generator_gets_the_prompt_as_it_is_and_no_shell_sees_it(tmp_path: Pat
     assert list(tmp_path.rglob("pwned*")) == []
 
 
+FAILS_TWICE = """
+from pathlib import Path
+calls = Path(__file__).with_name("calls")
+calls.write_text(calls.read_text() + "x" if calls.exists() else "x")
+if len(calls.read_text()) in (2, 3): raise SystemExit("out of memory")
+"""
+
+
 def test_a_generator_that_fails_costs_its_candidate_and_not_the_run(tmp_path: Path) -> None:
-    out = generated(tmp_path, "raise SystemExit('out of memory')", "--iters", "2")
-    for event in events_of(out):
-        assert event.overall_score is None
-        assert "out of memory" in event.meta["error"]
+    events = events_of(generated(tmp_path, FAILS_TWICE + GENERATOR, "--iters", "4"))
+    assert [event.overall_score is None for event in events] == [False, True, True, False]
+    assert "out of memory" in events[1].meta["error"]
+
+
+@pytest.mark.parametrize(
+    ("options", "tried", "reason"),
+    [
+        (("--iters", "2"), 2, "max_iters"),
+        (("--iters", "3", "--candidates", "4"), 3, "max_failures"),
+        (("--iters", "9", "--max-failures", "5"), 5, "max_failures"),
+    ],
+)
+def test_a_run_of_which_nothing_can_be_made_ends_soon_with_code_4_and_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], tried: int, reason: str
+) -> None:
+    fails = "from pathlib import Path\nPath(__file__).with_name('calls').open('a').write('x')\n"
+    out = generated(tmp_path, fails + "raise SystemExit('no checkpoint')", *options, code=4)
+    assert (tmp_path / "calls").read_text() == "x" * tried
+    assert end_of(out).stop_reason == reason
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert ": nothing could be made; at last " in last
+    assert "no checkpoint" in last
+
+
+def test_a_judge_that_is_down_ends_the_run_with_code_4_and_what_was_made_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = simulated(tmp_path / "b", "--iters", "9", "--critic", "judge=false {video}", code=4)
+    said = capsys.readouterr()
+    assert len(events_of(out)) == 3
+    assert "best is iteration" in said.out
+    assert said.err.splitlines()[-1].endswith(
+        ": given up, as videos kept failing; at last critic judge: the critic ended with status 1"
+    )
+
+
+# Going on
+
+
+KILLED = ("record.written:1", "world.generated:1", "world.kept:1", "record.pushed:3", "record.written:2")
+
+
+def test_a_run_that_is_killed_again_and_again_goes_on_to_the_same_trace_and_controller(
+    run_dir: Path, tmp_path: Path
+) -> None:
+    out, state = tmp_path / "killed", tmp_path / "controller.json"
+    given = ["--goal", GOAL, "--iters", "4", "--seed", "1", "--run-id", "a", "--controller", str(state)]
+    arguments = ["run-simulated", *given, "--out", str(out)]
+    for n, place in enumerate(KILLED):
+        with command(arguments, tmp_path / f"said-{n}", TRIBRAIN_FAIL_POINT=place) as run:
+            assert run.wait(120) == -signal.SIGKILL, (place, run.output)
+    tribrain(*arguments)
+    assert without_times(events_of(out)) == without_times(events_of(run_dir))
+    assert state.read_bytes() == (run_dir / "controller.json").read_bytes()
+
+
+def test_a_finished_run_is_said_again_and_nothing_is_made(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+    simulated(run_dir, "--iters", "4", "--seed", "1")
+    assert {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()} == files
+    assert capsys.readouterr().out.startswith("a: 4 iterations, best is iteration ")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("--seed", "2"), "holds a run with seed 1 rather than 2; go on with the options"),
+        (("--seed", "1", "--iters", "5"), "iters 4 rather than 5"),
+        (("--seed", "1", "--run-id", "b"), "run id 'a' rather than 'b'"),
+        (("--seed", "1", "--fresh", "--run-id", "a"), "--run-id a: was the name of the run before"),
+    ],
+)
+def test_a_run_goes_on_only_as_what_it_was(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, ...], complaint: str
+) -> None:
+    before = (run_dir / "trace.jsonl").read_bytes()
+    simulated(run_dir, "--iters", "4", *change, code=2)
+    assert complaint in capsys.readouterr().err
+    assert (run_dir / "trace.jsonl").read_bytes() == before
+
+
+def test_fresh_removes_the_run_and_begins_anew(tmp_path: Path) -> None:
+    out = simulated(tmp_path / "b", "--iters", "2", "--seed", "1")
+    (out / "notes.txt").touch()
+    old = events_of(out)
+    simulated(out, "--iters", "1", "--seed", "2", "--fresh")
+    (event,) = events_of(out)
+    assert event.run_id != old[0].run_id
+    assert event.critic_scores() != old[0].critic_scores()
+    assert (out / "notes.txt").exists()
+    assert not (out / "iter_01").exists()
+
+
+def test_a_folder_whose_file_system_has_no_locks_is_said_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    simulated(tmp_path / "b", code=2)
+    assert (
+        "its file system has no locks (No locks available); choose another --out" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "b" / "trace.jsonl").exists()
+
+
+def test_a_goal_that_is_too_long_is_said_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run-simulated", "--goal", "x" * 2001, "--out", str(tmp_path / "b")])
+    assert ended.value.code == 2
+    assert "the goal has 2001 characters" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+@needs_proc
+def test_a_generator_that_a_killed_run_left_behind_is_ended_by_the_next_start(tmp_path: Path) -> None:
+    with generator_that_waits(tmp_path) as (run, out):
+        wait_until(lambda: run.started("gen.py"), 60)
+        run.process.kill()
+        run.process.wait()
+        assert run.started("gen.py")
+        generated(tmp_path, GENERATOR, "--iters", "1", goal=GOAL)
+        assert run.children() == []
+    assert len(events_of(out)) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_a_run_and_the_same_command_goes_on(
+    run_dir: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    out = tmp_path / "b"
+    arguments = ["run-simulated", "--goal", GOAL, "--iters", "4", "--seed", "1", "--run-id", "a"]
+    with command([*arguments, "--out", str(out)], tmp_path / "said") as run:
+        wait_until(lambda: (out / "iter_01").exists(), 60)
+        run.process.send_signal(number)
+        assert run.wait(60) == 130, run.output
+    assert end_of(out).stop_reason == "interrupted"
+    tribrain(*arguments, "--out", str(out))
+    assert end_of(out).stop_reason == "max_iters"
+    assert without_times(events_of(out)) == without_times(events_of(run_dir))
+
+
+def test_a_run_whose_end_is_on_kafka_does_not_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor where that still waits in the spool."""
+    out = tmp_path / "b"
+    arguments = ["run-simulated", "--goal", GOAL, "--out", str(out), "--bootstrap-servers", "127.0.0.1:1"]
+    with command(arguments, tmp_path / "said") as run:
+        wait_until(lambda: (out / "iter_01").exists(), 60)
+        run.process.send_signal(signal.SIGTERM)
+        assert run.wait(60) == 130, run.output
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "its end is on Kafka" in capsys.readouterr().err
 
 
 @needs_proc
@@ -227,24 +408,22 @@ def test_ctrl_c_ends_the_generator_and_records_the_run(tmp_path: Path, number: s
         run.process.send_signal(number)
         assert run.wait(20) == 130
         assert run.children() == []
-    (end,) = read_trace(out / "trace.jsonl")
-    assert isinstance(end, RunEnd)
-    assert end.stop_reason == "interrupted"
+    assert end_of(out).stop_reason == "interrupted"
 
 
 @contextmanager
 def generator_that_waits(folder: Path) -> Iterator[tuple[Any, Path]]:
     (folder / "gen.py").write_text("import threading; threading.Event().wait()")
     arguments = ["run-subprocess", "--goal", GOAL, "--out", str(folder / "run"), "--cmd", template(folder)]
-    with command(arguments, folder / "said") as run:
+    with command([*arguments, "--iters", "1"], folder / "said") as run:
         yield run, folder / "run"
 
 
-def generated(folder: Path, generator: str, *options: str) -> Path:
+def generated(folder: Path, generator: str, *options: str, goal: str = NASTY, code: int = 0) -> Path:
     (folder / "gen.py").write_text(generator)
-    out = folder / "run"
-    tribrain("run-subprocess", "--goal", NASTY, "--cmd", template(folder), "--out", str(out), *options)
-    return out
+    given = ("--goal", goal, "--cmd", template(folder), "--out", str(folder / "run"), *options)
+    tribrain("run-subprocess", *given, code=code)
+    return folder / "run"
 
 
 def template(folder: Path) -> str:
@@ -253,15 +432,21 @@ def template(folder: Path) -> str:
     )
 
 
-def simulated(out: Path, *options: str) -> Path:
-    tribrain("run-simulated", "--goal", GOAL, "--out", str(out), *options)
+def simulated(out: Path, *options: str, code: int = 0) -> Path:
+    tribrain("run-simulated", "--goal", GOAL, "--out", str(out), *options, code=code)
     return out
 
 
-def tribrain(*words: str) -> None:
+def tribrain(*words: str, code: int = 0) -> None:
     with pytest.raises(SystemExit) as ended:
         main(words)
-    assert ended.value.code == 0
+    assert ended.value.code == code
+
+
+def end_of(run: Path) -> RunEnd:
+    end = read_trace(run / "trace.jsonl")[-1]
+    assert isinstance(end, RunEnd)
+    return end
 
 
 def events_of(run: Path) -> list[TraceEvent]:

@@ -70,7 +70,7 @@ def test_a_reward_model_steers_the_run(wow: FakeWow, tmp_path: Path) -> None:
 
 def test_a_run_in_which_every_candidate_fails_is_recorded(wow: FakeWow, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    tribrain(*words(wow, "dit-7b", "tea [reject]"), "--iters", "2", "--out", str(out))
+    tribrain(*words(wow, "dit-7b", "tea [reject]"), "--iters", "2", "--out", str(out), code=4)
     assert all("left no video" in event.meta["error"] for event in events_of(out))
 
 

@@ -292,7 +292,17 @@ def test_summary_table_and_report_tell_the_same(
     first, best = summary["mean_first_score"], summary["mean_best_score"]
     assert f"2 of 3 runs are finished; critics' score {first:.3f} of the first" in said.out
     assert f"{summary['runs'][1]['best_score']:.3f}" in said.out.splitlines()[2]
-    assert [line.split()[0] for line in said.err.splitlines()] == ["1/2", "2/2"]
+    ids = [run["run_id"] for run in summary["runs"]]
+    begins = [
+        f"{begin}: {what}"
+        for n, run in enumerate(ids, start=1)
+        for begin, what in (
+            (run, "iteration 0: critics' score 0."),
+            (run, "iteration 1"),
+            (f"{n}/2  {run}", "2 i"),
+        )
+    ]
+    assert all(line.startswith(begin) for line, begin in zip(said.err.splitlines(), begins, strict=True))
     page = (out / "report.html").read_text()
     assert "1 of 3 runs are not finished" in page
     assert all(goal in page for goal in (GOALS[0], GOALS[2]))
@@ -381,6 +391,81 @@ def test_a_missing_image_is_said_before_anything_is_generated(
     )
     assert calls.read_text() == ""
     assert not (tmp_path / "s").exists()
+
+
+def test_a_world_without_first_frames_needs_no_image(bench: Path, tmp_path: Path, calls: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_bytes(b'{"index": 0, "generated_description": "pour the tea", "image": "nowhere.png"}\n')
+    with prompts.open("ab") as file:
+        file.write(b'{"index": 1, "generated_description": "fold the towel"}\n')
+    given = ["run-suite", "--prompts", str(prompts), "--iters", "1"]
+    generator = f"{shlex.quote(sys.executable)} -S {shlex.quote(str(bench / 'gen.py'))}"
+    done([*given, "--out", str(tmp_path / "a"), "--world", "simulated"])
+    command = generator + " {prompt} {out_dir} {seed} -"
+    done([*given, "--out", str(tmp_path / "b"), "--world", "subprocess", "--cmd", command])
+    assert len(calls.read_text().splitlines()) == 2
+
+
+def test_the_image_beside_the_prompts_wins_over_one_in_the_current_folder(
+    bench: Path, tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("frame-0.jpg", "frame-1.png"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    (bench / "gen.py").write_text(GENERATOR.replace("pathlib.Path(image).name", "image"))
+    try:
+        done(suite(bench, tmp_path / "s", "--iters", "1"))
+    finally:
+        (bench / "gen.py").write_text(GENERATOR)
+    given = [Path(line.split()[-1]) for line in calls.read_text().splitlines()]
+    assert given == [bench / name for name in ("frame-0.webp", "frame-1.png", "frame-2.png")]
+
+
+FAILS = """
+import pathlib, sys
+with open(pathlib.Path(__file__).parent / "calls", "a") as calls:
+    print(pathlib.Path(sys.argv[2]).parent.name[-8:], file=calls)
+sys.exit("no checkpoint")
+"""
+
+
+def test_a_suite_is_given_up_after_so_many_failed_runs_and_goes_on_once_that_is_mended(
+    bench: Path,
+    tmp_path: Path,
+    calls: Path,
+    uninterrupted: dict[str, list[Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = suite(bench, tmp_path / "s", "--candidates", "2", "--max-failures", "2")
+    (bench / "gen.py").write_text(FAILS)
+    try:
+        for tries in (1, 2):
+            done(arguments, 4)
+            assert calls.read_text().splitlines() == ["00000000", "00000000", "00000001", "00000001"] * tries
+            last = capsys.readouterr().err.splitlines()[-1]
+            assert last.startswith(
+                "tribrain: bench: given up, as 2 runs failed, one after the other; at last "
+            )
+            assert "no checkpoint" in last
+            assert last.endswith("; once that is mended, the same command goes on")
+    finally:
+        (bench / "gen.py").write_text(GENERATOR)
+    done(arguments)
+    assert traces(tmp_path / "s") == uninterrupted
+    assert "3 of 3 runs are finished" in capsys.readouterr().out
+
+
+def test_a_suite_of_which_nothing_could_be_made_ends_with_code_4(
+    bench: Path, tmp_path: Path, calls: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bench / "gen.py").write_text(FAILS)
+    try:
+        done(suite(bench, tmp_path / "s", "--shard", "1/3", "--json"), 4)
+    finally:
+        (bench / "gen.py").write_text(GENERATOR)
+    said = capsys.readouterr()
+    assert orjson.loads(said.out)["runs"][0]["failure"]
+    assert said.err.startswith("tribrain: bench: nothing could be made; at last ")
 
 
 def test_events_that_kafka_did_not_take_wait_in_the_runs_own_spools(bench: Path, tmp_path: Path) -> None:

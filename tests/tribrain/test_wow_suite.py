@@ -62,6 +62,25 @@ def test_a_killed_suite_of_wow_makes_no_finished_video_again(wow: FakeWow, tmp_p
     assert len(wow.calls("dit-7b")) == 4
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_a_first_frame_that_the_model_does_not_read_is_said_before_the_first_video(
+    wow: FakeWow, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = words(wow, model, tmp_path / "suite")
+    (wow.image.parent / "second.TXT").write_bytes(wow.image.read_bytes())
+    prompts = tmp_path / "prompts.jsonl"
+    first, second = prompts.read_bytes().splitlines()
+    lines = [first, second.replace(wow.image.stem.encode() + b".gif", b"second.TXT")]
+    assert lines[1] != second
+    prompts.write_bytes(b"\n".join(lines))
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert f"second.TXT ends in .TXT, which {model} does not read" in capsys.readouterr().err
+    assert wow.calls("film") == []
+    assert not (tmp_path / "suite").exists()
+
+
 def test_a_checkout_that_lacks_something_is_said_before_anything_is_written(
     wow: FakeWow, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

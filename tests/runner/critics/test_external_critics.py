@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,6 +143,32 @@ def test_what_a_finished_program_left_behind_is_killed(video: Path) -> None:
         os.set_blocking(reader, True)
         assert os.read(reader, 2) == b"up"
         wait_until(lambda: nobody_writes(reader))
+
+
+def test_a_program_that_a_killed_process_left_behind_is_ended_when_the_video_is_judged_again(
+    video: Path,
+) -> None:
+    command = program(LINGER + "time.sleep(60)", video.parent)
+    killed = f"""
+import os, time
+from pathlib import Path
+from runner.critics.command import CommandCritic
+CommandCritic("judge", {command!r}, 60.0).begin(Path({str(video)!r}), prompt="p", goal="g")
+while not os.path.getsize({f"{video}.seen"!r}):
+    time.sleep(0.02)
+os.kill(os.getpid(), 9)
+"""
+    seen = Path(f"{video}.seen")
+    seen.touch()
+    with fifo(video) as reader:
+        with subprocess.Popen([sys.executable, "-c", killed]) as process:
+            wait_until(lambda: select.select([reader], [], [], 0)[0] and os.read(reader, 2) == b"up", 60)
+            seen.write_text("x")
+            assert process.wait() == -9
+        assert not nobody_writes(reader)
+        assert said(CommandCritic("judge", "echo '{\"task\": 1}' {video}", 60.0), video).scores == {"task": 1}
+        wait_until(lambda: nobody_writes(reader))
+    assert list(video.parent.glob("*.lock")) == []
 
 
 def test_ctrl_c_ends_the_program(video: Path) -> None:

@@ -240,9 +240,9 @@ def test_an_interruption_that_ends_a_run_is_taken_back_by_the_same_call(tmp_path
 
 def test_an_end_that_others_were_told_of_stays(tmp_path: Path) -> None:
     world = InterruptedAt(2)
-    run_or_resume(loop(tmp_path, world, sink=ListSink()), interrupt_ends=True)
+    run_or_resume(loop(tmp_path, world), interrupt_ends=True)
     before = (tmp_path / "trace.jsonl").read_bytes()
-    again = run_or_resume(loop(tmp_path, world, sink=ListSink()), interrupt_ends=True)
+    again = run_or_resume(loop(tmp_path, world), interrupt_ends=True, is_told=True)
     assert (again.stop_reason, again.iterations) == ("interrupted", 2)
     assert (tmp_path / "trace.jsonl").read_bytes() == before
 

@@ -97,6 +97,26 @@ def test_a_folder_is_no_image(tmp_path: Path) -> None:
     assert find_image(Path("a.png"), [tmp_path]) is None
 
 
+def test_the_image_that_is_named_wins_over_another_extension_in_an_earlier_folder(tmp_path: Path) -> None:
+    first, second = tmp_path / "1", tmp_path / "2"
+    for folder in (first, second):
+        folder.mkdir()
+    (first / "a.jpg").touch()
+    (second / "a.png").touch()
+    assert find_image(Path("a.png"), [first, second]) == second / "a.png"
+    assert find_image(Path("a.bmp"), [first, second]) == first / "a.jpg"
+
+
+@pytest.mark.parametrize("entries", [{}, {"image": None}])
+def test_a_prompt_may_have_no_image_unless_one_is_needed(tmp_path: Path, entries: dict[str, Any]) -> None:
+    raw = orjson.dumps({"index": 4, "generated_description": "g", **entries})
+    prompts = read_prompts(written(tmp_path, line(), raw))
+    assert prompts.tasks[1].image is None
+    (tmp_path / "a.png").touch()
+    with pytest.raises(BadInput, match="index 4 has no image, and the world model begins with one"):
+        with_images(prompts, [tmp_path])
+
+
 def test_images_are_looked_for_in_one_folder_after_the_other(tmp_path: Path) -> None:
     first, second = tmp_path / "1", tmp_path / "2"
     for folder in (first, second):
