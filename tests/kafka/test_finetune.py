@@ -147,6 +147,15 @@ def test_the_whole_cycle_trains_compares_and_promotes(settings: Settings, made: 
     assert read_checkpoint(Path(last.checkpoint)).videos == dataset["videos"]
 
 
+def test_with_nothing_to_train_on_once_ends_with_code_4(
+    settings: Settings, made: Path, tmp_path: Path
+) -> None:
+    ended = run(settings, words(settings, made, tmp_path / "work", "--once"))
+    assert ended.returncode == 4
+    said = "tribrain: model 'default': no video is selected to train on"
+    assert ended.stderr.splitlines()[-1] == said
+
+
 def test_a_checkpoint_that_is_worse_is_kept_out_and_the_next_training_begins_with_the_same_base(
     settings: Settings, made: Path, tmp_path: Path
 ) -> None:

@@ -106,10 +106,11 @@ def test_the_snapshot_points_to_a_folder_with_exactly_its_files(
 
 def test_nothing_new_trains_nothing(settings: Settings, base: Path, tmp_path: Path) -> None:
     job = job_at(settings, base, tmp_path)
-    serve(job, once=True)
+    assert serve(job, once=True) == "there is no pair to train on"
     assert newest(settings) is None
     publish(settings, numbered(40))
     assert train_once(job) == train_once(job)
+    assert serve(job, once=True) == ""
     publish(settings, numbered(9, source="critic"))
     assert train_once(job).version == 1
     publish(settings, numbered(8, first=40))
@@ -118,7 +119,7 @@ def test_nothing_new_trains_nothing(settings: Settings, base: Path, tmp_path: Pa
 
 def test_without_a_held_out_task_it_waits(settings: Settings, base: Path, tmp_path: Path) -> None:
     publish(settings, [one for one in numbered(40) if not is_held_out(one.task_id)])
-    serve(job_at(settings, base, tmp_path), once=True)
+    assert serve(job_at(settings, base, tmp_path), once=True).startswith("not trained yet: 3")
     assert newest(settings) is None
     assert "not trained yet: 3" in said(tmp_path)
     assert "pairs to learn from and 0 to measure on" in said(tmp_path)
