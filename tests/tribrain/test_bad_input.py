@@ -87,6 +87,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("damaged-suite/suite.json", b"{")
     write("frame.png")
     write("prompts-good.jsonl", prompt(0, "frame.png"), prompt(1, "frame.jpg"))
+    write("prompts-no-image.jsonl", b'{"index": 0, "generated_description": "pour the tea"}')
     write("prompts.jsonl", prompt(0, "frame.png"), prompt(1, "gone.png"))
     return tmp_path
 
@@ -419,16 +420,21 @@ def cases() -> Iterator[tuple[str, str]]:
     suite = "run-suite --out new --world simulated --prompts"
     yield f"{suite} nowhere", r"nowhere: no such file; check the path"
     yield f"{suite} empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt a line"
-    yield f"{suite} not-json/trace.jsonl", r"@line 1: .*; expected a JSON object with index, image and"
-    yield (
-        f"{suite} prompts.jsonl",
-        r"1 of 2 images are not there, .*: gone\.png \(index 1\); .* with --images",
-    )
+    yield f"{suite} not-json/trace.jsonl", r"@line 1: .*; expected a JSON object with index, gener"
     yield f"{suite} prompts-good.jsonl --shard 3/2", r"the shard is '3/2'; expected I/N with I from 1 to N"
     yield f"{suite} prompts-good.jsonl --suite-id a/b", r"the suite is called 'a/b'; expected letters"
     yield f"{suite} prompts-good.jsonl --text-rm text", r"a run that was ended could not go on as it was"
     yield f"{suite} prompts-good.jsonl --cmd '{COMMAND}'", r"--cmd is of no use with --world simulated"
     yield f"{suite} prompts-good.jsonl --controller pairs.jsonl", r"pairs\.jsonl: not a controller's state"
+    with_image = "--world subprocess --cmd 'x {prompt} {out_dir} {image}'"
+    yield (
+        f"run-suite --out new --prompts prompts.jsonl {with_image}",
+        r"1 of 2 images are not there, .*: gone\.png \(index 1\); .* with --images",
+    )
+    yield (
+        f"run-suite --out new --prompts prompts-no-image.jsonl {with_image}",
+        r"prompts-no-image\.jsonl: index 0 has no image, and the world model begins with one; give its",
+    )
     suite = "run-suite --prompts prompts-good.jsonl"
     yield f"{suite} --out new --world subprocess", r"--world subprocess needs --cmd; give it, or another"
     yield f"{suite} --out new --world wow --wow-repo good", r"--world wow needs --model; give it, or another"

@@ -130,21 +130,17 @@ def test_each_pair_is_judged_as_the_models_own_probability_and_confidence_have_i
     rng = np.random.default_rng(0)
     root = rng.normal(size=(5, 5))
     model = sealed(structs.replace(snapshot(weights), covariance=tuple(map(tuple, (root @ root.T).tolist()))))
+    critics: list[dict[str, float | None]] = [
+        {"goal.task": 0.9, "flicker.quality": 0.1},
+        {"goal.task": 0.4, "flicker.quality": None},
+        {"goal.task": None, "flicker.quality": 0.7},
+        {"flicker.quality": -999.0, "goal.task": 0.3},
+        {"goal.task": 1.0, "flicker.quality": 0.2},
+    ]
+    shared_by = [{"world_model": "dit-7b"} if i % 3 else None for i in range(5)]
     given = [
-        structs.replace(
-            factories.event(
-                i, 0.5, run_id="r", critics=scores, context={"world_model": "dit-7b"} if i % 3 else None
-            ),
-        )
-        for i, scores in enumerate(
-            [
-                {"goal.task": 0.9, "flicker.quality": 0.1},
-                {"goal.task": 0.4, "flicker.quality": None},
-                {"goal.task": None, "flicker.quality": 0.7},
-                {"flicker.quality": -999.0, "goal.task": 0.3},
-                {"goal.task": 1.0, "flicker.quality": 0.2},
-            ]
-        )
+        factories.event(i, 0.5, run_id="r", critics=scores, context=context)
+        for i, (scores, context) in enumerate(zip(critics, shared_by, strict=True))
     ]
     contexts: list[dict[str, str | float]] = [
         {},
