@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
@@ -24,6 +27,7 @@ def main() -> None:
     name, descriptor = sys.argv[1], int(sys.argv[2])
     os.set_inheritable(descriptor, False)
     line = Connection(descriptor)
+    threading.Thread(target=_end_with_the_caller, args=(descriptor,), daemon=True).start()
     judge: Callable[..., Any] | None = None
     while True:
         try:
@@ -42,6 +46,14 @@ def main() -> None:
             traceback.print_exc()
             answer = json.dumps({"error": f"{type(error).__name__}: {error}"})
         line.send_bytes(answer.encode())
+
+
+def _end_with_the_caller(descriptor: int) -> None:
+    """One that was killed has closed the socket, and could not end what is still at work for it."""
+    socket = select.poll()
+    socket.register(descriptor, 0)  # that it was closed is told in any case
+    socket.poll()
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

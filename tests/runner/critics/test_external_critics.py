@@ -24,6 +24,7 @@ from runner.loop.candidate import judge
 from runner.video import write_video
 from streams.errors import BadInput
 from streams.messages.contracts import CriticResult
+from tests.tribrain.processes import needs_proc
 from tests.waiting import wait_until
 
 NASTY = 'it\'s "red"; touch pwned $(touch pwned) {video} | & > x\n--help'
@@ -285,6 +286,34 @@ def test_an_entry_point_is_loaded_once_and_judges_each_video(
         {"calls": "2", "prompt": NASTY, "goal": "tea"},
     ]
     assert package.read_text() == "loaded\n"
+
+
+@needs_proc
+def test_one_that_is_at_work_ends_with_a_caller_that_was_killed(package: Path, video: Path) -> None:
+    begun = f"""
+from pathlib import Path
+from runner.critics.entry_point import EntryPointCritic
+critic = EntryPointCritic("vlm", 60.0)
+judgement = critic.begin(Path({str(video)!r}), prompt="hang", goal="g")
+print(critic._worker._process.pid, flush=True)
+input()
+"""
+    pipes: dict[str, int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", begun], text=True, **pipes) as caller:
+        assert caller.stdout is not None
+        worker = Path(f"/proc/{int(caller.stdout.readline())}/environ")
+        wait_until(lambda: package.exists() and package.read_text() == "loaded\n", 60)
+        assert worker.read_bytes()
+        caller.kill()
+    wait_until(lambda: not _environment(worker))
+
+
+def _environment(process: Path) -> bytes:
+    """A zombie has none any more."""
+    try:
+        return process.read_bytes()
+    except OSError:
+        return b""
 
 
 def test_numbers_of_numpy_are_numbers(vlm: EntryPointCritic, video: Path) -> None:
