@@ -37,7 +37,7 @@ UNIT = "standard deviations"
     type=options.FiniteFloat(min=0),
     default=0.25,
     show_default=True,
-    help="Most by which preferences move the critics' mean.",
+    help="The most by which preferences move the critics' mean; no pick is further below the best mean.",
 )
 @click.option(
     "--learner",
@@ -67,9 +67,8 @@ def evaluate_picks(
     """The human score of the candidate that a reward picks out of k, for every k.
 
     Compared are the combined reward of a run, the critics' mean, the critic that is most often right on the
-    training pairs, and the oracle, which sees the human scores. Candidates come in random order and each is
-    compared with the best so far, as in a run. Every critic is first brought to [0, 1] by its 1st and 99th
-    percentile in the training pairs. Intervals hold 95% of a bootstrap over tasks.
+    training pairs, and the oracle, which sees the human scores. Every critic is first brought to [0, 1] by
+    its 1st and 99th percentile in the training pairs. Intervals hold 95% of a bootstrap over tasks.
     """
     try:
         messages = read_pairs(pairs)

@@ -86,7 +86,8 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
                 type=options.FiniteFloat(min=0),
                 default=0.25,
                 show_default=True,
-                help="Most by which preferences move the critics' reward.",
+                help="The most by which preferences move the critics' reward, and by which the pick may be "
+                "below the best by the critics.",
             ),
             click.option(
                 "--prefer",

@@ -1,8 +1,8 @@
 """What a reward is worth in picking the best of k: the human score of the candidate that it picks.
 
-Candidates come one after the other and each is compared with the best so far, as in a run, by the run's own
-reward. The same is done with the critics' mean, with the best single critic, and with the human scores
-themselves (the oracle), in the same orders, so the policies differ in nothing but their judgement.
+Of k candidates the one with the highest reward is picked, as in a run, by the run's own reward. The same is
+done with the critics' mean, with the best single critic, and with the human scores themselves (the oracle),
+of the same subsets, so the policies differ in nothing but their judgement.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from runner.rewards.preference import combined_reward
+from runner.rewards.preference import Opinion
+from runner.rewards.standings import combined_rewards, critic_rewards
 from streams.errors import BadInput
-from streams.messages.contracts import Candidate, PairMessage, PreferencePair, RewardSnapshot
-from trainers.bradley_terry import confidence, critics_mean, prob_prefer
+from streams.messages.contracts import TEXT_MODE, Candidate, PairMessage, PreferencePair, RewardSnapshot
+from trainers.bradley_terry import confidence, prob_prefer
 from trainers.estimators import LearnerName, Recipe
 from trainers.features import difference, differences
 from trainers.normalise import CriticRanges
@@ -41,8 +42,6 @@ _ORDERS = 200
 """Random orders of a task's candidates; all n! are taken where they are no more (n ≤ 5)."""
 _RESAMPLES = 2_000
 """Of the tasks, for the intervals."""
-_NEVER = -1.0
-"""Below every normalised score: a candidate without the critic's score is picked where there is no other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +143,8 @@ def measure(
     for row, task in enumerate(tasks):
         human_N = (np.array([candidate.human_score for candidate in task]) - mean) / sd
         orders_ON = _orders(len(task), rng)
-        for policy, gains_NN in _gains(task, judge, human_N, preference_weight):
-            curves[policy][row, : len(task)] = human_N[_walk(gains_NN, orders_ON)].mean(axis=0)
+        for policy, picks_ON in _picks(task, judge, human_N, orders_ON, preference_weight):
+            curves[policy][row, : len(task)] = human_N[picks_ON].mean(axis=0)
         on_progress(1)
     draws_BT = rng.multinomial(len(tasks), np.full(len(tasks), 1.0 / len(tasks)), _RESAMPLES)
     return Picks(
@@ -190,29 +189,50 @@ def _most_often_right(pairs: Iterable[PreferencePair], names: Iterable[str]) -> 
     return max(right, key=lambda name: right[name])
 
 
-def _gains(
-    task: Sequence[Candidate], judge: Judge, human_N: Array, preference_weight: float
-) -> Iterator[tuple[Policy, Array]]:
-    """Per policy (N, N): by how much the row's candidate is judged better than the column's."""
+def _picks(
+    task: Sequence[Candidate],
+    judge: Judge,
+    human_N: Array,
+    orders_ON: NDArray[np.intp],
+    preference_weight: float,
+) -> Iterator[tuple[Policy, NDArray[np.intp]]]:
+    """Per policy the pick (O, N) among the first k of each order, for k from 1 to N."""
     sides = [replace(one, critic_scores=judge.ranges.apply(one.critic_scores)) for one in task]
-    means = [critics_mean(side.critic_scores) for side in sides]
-    single = [side.critic_scores.get(judge.best_single_critic) for side in sides]
-    yield "combined", _combined_gains(sides, means, judge.snapshot, preference_weight)
-    yield "critics_mean", _differences(np.array(means))
-    yield "best_single", _differences(np.array([_NEVER if score is None else score for score in single]))
-    yield "oracle", _differences(human_N)
+    scores_NC = _scores(sides)
+    leans_NN = _leans(sides, judge.snapshot)
+    single_N = np.array([_known(side.critic_scores.get(judge.best_single_critic)) for side in sides])
+
+    silent_N = np.asarray(np.isnan(scores_NC).all(axis=1))
+
+    def critics_mean(of_Ok: NDArray[np.intp]) -> Array:
+        rewards_Ok: Array = np.where(silent_N[of_Ok], -np.inf, critic_rewards(scores_NC[of_Ok]))
+        return rewards_Ok
+
+    def combined(of_Ok: NDArray[np.intp]) -> Array:
+        lean_Ok = leans_NN[of_Ok[:, :, None], of_Ok[:, None, :]].sum(axis=2) / max(1, of_Ok.shape[1] - 1)
+        return combined_rewards(critics_mean(of_Ok), lean_Ok, preference_weight)
+
+    yield "combined", _picks_of_first(combined, orders_ON)
+    yield "critics_mean", _picks_of_first(critics_mean, orders_ON)
+    yield "best_single", _picks_of_first(lambda of_Ok: np.nan_to_num(single_N, nan=-np.inf)[of_Ok], orders_ON)
+    yield "oracle", _picks_of_first(lambda of_Ok: human_N[of_Ok], orders_ON)
 
 
-def _differences(values_N: Array) -> Array:
-    gains_NN: Array = values_N[:, None] - values_N[None, :]
-    return gains_NN
+def _scores(sides: Sequence[Candidate]) -> Array:
+    """(N, C), NaN where a candidate lacks a critic's score; texts left out as in the run's reward."""
+    names = dict.fromkeys(
+        name for side in sides for name in side.critic_scores if not name.endswith(f".{TEXT_MODE}")
+    )
+    return np.array([[_known(side.critic_scores.get(name)) for name in names] for side in sides])
 
 
-def _combined_gains(
-    sides: Sequence[Candidate], means: Sequence[float], snapshot: RewardSnapshot, weight: float
-) -> Array:
-    """As ``PreferencePolicy.judge`` weighs a candidate against the best so far, with a model that steers."""
-    gains_NN = np.zeros((len(sides), len(sides)))
+def _known(score: float | None) -> float:
+    return math.nan if score is None else score
+
+
+def _leans(sides: Sequence[Candidate], snapshot: RewardSnapshot) -> Array:
+    """(N, N): how far a model that steers leans to the row's candidate against the column's."""
+    leans_NN = np.zeros((len(sides), len(sides)))
     for i, j in itertools.combinations(range(len(sides)), 2):
         d = differences(
             sides[i].critic_scores,
@@ -221,10 +241,9 @@ def _combined_gains(
             of_a=sides[i].candidate_context,
             of_b=sides[j].candidate_context,
         )
-        p, c = prob_prefer(snapshot, d), confidence(snapshot, d)
-        gains_NN[i, j] = combined_reward(means[i], p, c, weight) - means[j]
-        gains_NN[j, i] = -gains_NN[i, j]
-    return gains_NN
+        opinion = Opinion(probability=prob_prefer(snapshot, d), confidence=confidence(snapshot, d))
+        leans_NN[i, j], leans_NN[j, i] = opinion.lean, -opinion.lean
+    return leans_NN
 
 
 def _orders(n: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -234,12 +253,18 @@ def _orders(n: int, rng: np.random.Generator) -> NDArray[np.intp]:
     return np.array([rng.permutation(n) for _ in range(_ORDERS)], dtype=np.intp)
 
 
-def _walk(gains_NN: Array, orders_ON: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The pick (O, N) after the first k candidates of each order; the earlier one where they are equal."""
+def _picks_of_first(
+    reward: Callable[[NDArray[np.intp]], Array], orders_ON: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """The pick (O, N) among the first k of each order; the earlier one where they are equal.
+
+    ``reward`` gives the rewards (O, k) of candidates (O, k) where there are no others.
+    """
     picks_ON = orders_ON.copy()
-    for k in range(1, orders_ON.shape[1]):
-        best_O, next_O = picks_ON[:, k - 1], orders_ON[:, k]
-        picks_ON[:, k] = np.where(gains_NN[next_O, best_O] > 0.0, next_O, best_O)
+    for k in range(2, orders_ON.shape[1] + 1):
+        of_Ok = orders_ON[:, :k]
+        best_O = reward(of_Ok).argmax(axis=1)
+        picks_ON[:, k - 1] = of_Ok[np.arange(len(of_Ok)), best_O]
     return picks_ON
 
 

@@ -2,89 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from runner.critics.opinion import is_missing
 from runner.loop.controller import Vector, context_features
 from runner.loop.refiner import Arm, PromptState
 from runner.loop.stopping import StopRules
-from runner.rewards.preference import PreferencePolicy, Verdict
+from runner.rewards.preference import PreferencePolicy
+from runner.rewards.standings import Standing, Standings, best_of
 from streams.messages.contracts import RewardSnapshot, TraceEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """A candidate against the best of the run."""
+    """A candidate beside the others of its run."""
 
-    verdict: Verdict | None
-    """Against the best when its turn came, others of its step among them; null where no critic judged it."""
+    standing: Standing | None
+    """Null where no critic judged it."""
     gain: float | None
-    """Over the best before its step; null for a run's first, too."""
-    best: TraceEvent | None
-    """Of the run, this one included."""
+    """Over the best before its step, both as they stand now; null for a run's first, too."""
+    best_iter: int | None
+    """Of the run up to this candidate."""
+    best_score: float | None
+    """The critic reward of that."""
     drifts: bool
 
     def note(self, arm: Arm | None, snapshot: RewardSnapshot | None) -> dict[str, Any]:
         """For the candidate's ``meta``."""
         return {
             "arm": arm,
-            "best_score": self.best.overall_score if self.best is not None else None,
-            "best_iter": self.best.iter_idx if self.best is not None else None,
+            "best_score": self.best_score,
+            "best_iter": self.best_iter,
             "drift_flag": self.drifts,
-            **_of_reward(self.verdict, snapshot),
+            **_of_reward(self.standing, snapshot),
         }
 
 
-@dataclass(slots=True, kw_only=True)
 class Course:
     """Changes with every step; ``best_state`` is what made the best, and at first the bare goal."""
 
-    policy: PreferencePolicy
-    stop: StopRules
-    best_state: PromptState
-    best: TraceEvent | None = None
-    steps: int = 0
-    candidates: int = 0
-    plateau_steps: int = 0
-    drift_steps: int = 0
-    failures: dict[str, int] = field(default_factory=dict)
-    """By critic, the videos in a row that it failed on; and as ``""``, candidates without a score."""
+    def __init__(self, policy: PreferencePolicy, stop: StopRules, goal: PromptState) -> None:
+        self.best_state = goal
+        self.steps = 0
+        self.plateau_steps = 0
+        self._stop = stop
+        self._drift_steps = 0
+        self._standings = Standings(policy)
+        self._made: list[tuple[TraceEvent, PromptState]] = []
+        """By ``iter_idx``."""
+        self._failures: dict[str, int] = {}
+        """By critic, the videos in a row that it failed on; and as ``""``, candidates without a score."""
+        self._best: TraceEvent | None = None
+        self._best_score: float | None = None
+
+    @property
+    def candidates(self) -> int:
+        """That were made so far, failed ones included."""
+        return len(self._made)
 
     def take_in(
         self, made: Sequence[TraceEvent], states: Sequence[PromptState], snapshot: RewardSnapshot | None
     ) -> list[Compared]:
         """The candidates of a step, in their order, each made of the prompt in its place."""
-        before = self.best
-        compared = [
-            self._compare(event, state, before, snapshot) for event, state in zip(made, states, strict=True)
-        ]
-        gains = [one.gain for one in compared if one.verdict is not None]
-        self.plateau_steps = 0 if any(map(self.stop.progresses, gains)) else self.plateau_steps + 1
+        before = self._best
+        for event, state in zip(made, states, strict=True):
+            self._made.append((event, state))
+            self._standings.add(event)
+        now = self._standings.under(snapshot)
+        compared = [self._compare(event, before, now) for event in made]
+        gains = [one.gain for one in compared if one.standing is not None]
+        self.plateau_steps = 0 if any(map(self._stop.progresses, gains)) else self.plateau_steps + 1
         if gains:
-            self.drift_steps = self.drift_steps + 1 if self.stop.drifts(_highest(made), before) else 0
+            self._drift_steps = self._drift_steps + 1 if self._stop.drifts(_highest(made), before) else 0
         for event in made:
             self._count_failures(event)
+        best = best_of(now)
+        if best is not None:
+            self._best, self.best_state = self._made[best]
+            self._best_score = now[best].critic_reward
         self.steps += 1
-        self.candidates += len(made)
         return compared
 
     def stop_reason(self, elapsed_s: float) -> str:
-        """Why the run ends now; empty where it goes on."""
-        return self.stop.reason(
+        """Why the run ends now; empty where it goes on. A best that a critic failed on reaches no target."""
+        is_judged = self._best is not None and not has_failed(self._best)
+        return self._stop.reason(
             iterations=self.steps,
-            best_score=self.best.overall_score if self.best is not None else None,
+            best_score=self._best_score if is_judged else None,
             plateau_steps=self.plateau_steps,
-            drift_steps=self.drift_steps,
+            drift_steps=self._drift_steps,
             elapsed_s=elapsed_s,
-            failures=max(self.failures.values(), default=0),
+            failures=max(self._failures.values(), default=0),
         )
 
     def context(self) -> Vector:
         """What the controller sees when it is to choose."""
         return context_features(
-            self.best.fused_scores if self.best is not None else {},
+            self._best.fused_scores if self._best is not None else {},
             plateau_steps=self.plateau_steps,
             prompt_chars=len(self.best_state.text),
         )
@@ -93,24 +109,20 @@ class Course:
         failed = {result.critic_name: is_missing(result) for result in event.critic_results}
         failed[""] = event.overall_score is None
         for name, has_failed in failed.items():
-            self.failures[name] = self.failures.get(name, 0) + 1 if has_failed else 0
+            self._failures[name] = self._failures.get(name, 0) + 1 if has_failed else 0
 
-    def _compare(
-        self,
-        event: TraceEvent,
-        state: PromptState,
-        before: TraceEvent | None,
-        snapshot: RewardSnapshot | None,
-    ) -> Compared:
-        verdict = self.policy.judge(event, self.best, snapshot)
-        over_before = verdict if self.best is before else self.policy.judge(event, before, snapshot)
-        if verdict is not None and (verdict.gain is None or verdict.gain > 0.0):
-            self.best, self.best_state = event, state
+    def _compare(self, event: TraceEvent, before: TraceEvent | None, now: Mapping[int, Standing]) -> Compared:
+        standing = now.get(event.iter_idx)
+        best = best_of({idx: of for idx, of in now.items() if idx <= event.iter_idx})
+        gain = None
+        if standing is not None and before is not None:
+            gain = standing.reward - now[before.iter_idx].reward
         return Compared(
-            verdict=verdict,
-            gain=over_before.gain if over_before is not None else None,
-            best=self.best,
-            drifts=verdict is not None and self.stop.drifts(event, before),
+            standing=standing,
+            gain=gain,
+            best_iter=best,
+            best_score=now[best].critic_reward if best is not None else None,
+            drifts=standing is not None and self._stop.drifts(event, before),
         )
 
 
@@ -123,23 +135,22 @@ def _highest(events: Sequence[TraceEvent]) -> TraceEvent:
     return max(events, key=lambda event: -1.0 if event.overall_score is None else event.overall_score)
 
 
-def _of_reward(verdict: Verdict | None, snapshot: RewardSnapshot | None) -> dict[str, Any]:
-    return {
-        "combined_reward": verdict.combined if verdict is not None else None,
-        "preference_prob": verdict.probability if verdict is not None else None,
-        "preference_confidence": verdict.confidence if verdict is not None else 0.0,
-        **_by_dimension(verdict),
+def _of_reward(standing: Standing | None, snapshot: RewardSnapshot | None) -> dict[str, Any]:
+    of_snapshot = {
         "reward_version": snapshot.version if snapshot is not None else None,
         "reward_gate": snapshot.gate if snapshot is not None else None,
     }
-
-
-def _by_dimension(verdict: Verdict | None) -> dict[str, Any]:
-    if verdict is None or not verdict.by_dimension:
-        return {}
-    return {
-        "preference_by_dimension": {
-            name: {"prob": of.probability, "confidence": of.confidence}
-            for name, of in verdict.by_dimension.items()
-        }
+    if standing is None:
+        nothing = {"combined_reward": None, "preference_prob": None, "preference_confidence": 0.0}
+        return nothing | of_snapshot
+    told: dict[str, Any] = {
+        "combined_reward": standing.reward,
+        "preference_prob": standing.probability,
+        "preference_confidence": standing.confidence,
     }
+    if standing.by_dimension:
+        told["preference_by_dimension"] = {
+            name: {"prob": probability, "confidence": confidence}
+            for name, (probability, confidence) in standing.by_dimension.items()
+        }
+    return told | of_snapshot

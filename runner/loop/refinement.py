@@ -138,7 +138,7 @@ class RefinementLoop:
 
     def events(self) -> Iterator[TraceEvent]:
         """The loop itself, of which nothing is recorded; the last event says why it stopped."""
-        course = Course(policy=self.policy, stop=self.stop, best_state=PromptState(self.goal))
+        course = Course(self.policy, self.stop, PromptState(self.goal))
         proposing, sampling = (np.random.default_rng([self.seed, of]) for of in (_CONTROLLER, _REWRITES))
         run_started = self.clock()
         asked = self._first(course, proposing)

@@ -1,4 +1,4 @@
-"""The runner's reward: the critics' own, moved by what people and trusted judges were seen to prefer."""
+"""What people and trusted judges would prefer of two candidates of a run, and how much it may count."""
 
 from __future__ import annotations
 
@@ -21,58 +21,30 @@ LARGEST_SHARE = 1e6
 """Of a dimension beside the others."""
 
 
-def combined_reward(
-    critic_reward: float, probability: float, confidence: float, preference_weight: float
-) -> float:
-    """critic_reward + preference_weight · c · (2p − 1).
-
-    ``critic_reward`` is the critics' mean in [0, 1], ``probability`` the p in [0, 1] that this candidate is
-    preferred to the best of the run so far, ``confidence`` the c in [0, 1], ``preference_weight`` in units
-    of the critic reward. The result is within ``preference_weight`` of the critics' reward, and is exactly
-    the critics' reward where p = 0.5 or c = 0. Raises ValueError outside these ranges (NaN included).
-    """
-    if not (
-        0.0 <= probability <= 1.0 and 0.0 <= confidence <= 1.0 and 0.0 <= preference_weight < float("inf")
-    ):
-        raise ValueError(
-            f"expected p and c in [0, 1] and a finite weight of at least 0, found p={probability}, "
-            f"c={confidence}, weight={preference_weight}"
-        )
-    return critic_reward + preference_weight * confidence * (2.0 * probability - 1.0)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opinion:
-    """What one reward says of a candidate against the best of the run before it."""
+    """What rewards say of one candidate against another."""
 
     probability: float
-    """P(candidate ≻ best)."""
+    """P(candidate ≻ other)."""
     confidence: float
     """0 where the reward may not steer, and less than 1 for an uncertain one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """A candidate against the best of the run before it."""
-
-    combined: float
-    """The combined reward, in units of the critic reward; the critic reward itself where nothing steers."""
-    gain: float | None
-    """``combined`` minus the critic reward of the best, since the best against itself has p = 0.5; null for
-    the first candidate. Above 0, the candidate is the new best."""
-    probability: float | None
-    """P(candidate ≻ best) under the snapshot, also of one that may not steer; null without either."""
-    confidence: float
-    """The c that was used: 0 where the snapshot may not steer, and less than 1 for an uncertain one."""
     by_dimension: Mapping[str, Opinion] = field(default_factory=dict)
     """Of the dimensions that are weighed and known, where any are."""
+
+    @property
+    def lean(self) -> float:
+        """c · (2p − 1) in [−1, 1]: above 0 for the candidate, 0 where there is nothing to say."""
+        return self.confidence * (2.0 * self.probability - 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreferencePolicy:
     """How much preferences weigh, and which snapshots may steer. Raises BadInput for a bad weight.
 
-    ``weight`` is the most by which a preference can move the critics' reward. ``prefer`` is dimension to what
+    ``weight`` is the most by which preferences can move a candidate's reward, in units of the critics'
+    reward, and the most by which the pick can be worse by the critics than the best. ``prefer`` is dimension
+    to what
     it counts beside the others (``overall`` is the whole, which alone counts where none is named).
     ``given_by_user`` says that the feed is a file which the user chose for this run, rather than the topic.
     """
@@ -96,41 +68,20 @@ class PreferencePolicy:
         """Whether a snapshot with this gate may steer."""
         return gate == "active" or self.gate == "ignore" or (self.gate == "auto" and self.given_by_user)
 
-    def judge(
-        self, candidate: TraceEvent, best: TraceEvent | None, snapshot: RewardSnapshot | None
-    ) -> Verdict | None:
-        """A candidate against the best of the run before it; null for one that no critic could judge.
+    def compare(self, candidate: TraceEvent, other: TraceEvent, snapshot: RewardSnapshot) -> Opinion:
+        """One candidate of a run against another; what not both were judged by takes no part.
 
-        The reward is relative to the best, so the best's own is its critic reward (p = 0.5 against itself)
-        and a candidate replaces it when its combined reward is higher. A snapshot which may not steer is
-        still asked: the trace shows what it would have said.
+        A snapshot which may not steer is still asked: the trace shows what it would have said.
         """
-        reward = candidate.overall_score
-        if reward is None:
-            return None
-        if best is None or best.overall_score is None:
-            return Verdict(combined=reward, gain=None, probability=None, confidence=0.0)
-        if snapshot is None:
-            return Verdict(
-                combined=reward, gain=reward - best.overall_score, probability=None, confidence=0.0
-            )
-        d = of_events(candidate, best)
+        d = of_events(candidate, other)
         if not self.prefer:
-            opinions, whole = {}, self._opinion(snapshot, d)
-        else:
-            opinions = {
+            return self._opinion(snapshot, d)
+        return self._weighed(
+            {
                 name: self._opinion(reward_on(snapshot, name), d)
                 for name in self.prefer
                 if name == OVERALL or name in snapshot.dimensions
             }
-            whole = self._weighed(opinions)
-        combined = combined_reward(reward, whole.probability, whole.confidence, self.weight)
-        return Verdict(
-            combined=combined,
-            gain=combined - best.overall_score,
-            probability=whole.probability,
-            confidence=whole.confidence,
-            by_dimension=opinions,
         )
 
     def _opinion(self, known: RewardSnapshot, d: Differences) -> Opinion:
@@ -149,4 +100,4 @@ class PreferencePolicy:
         said = math.fsum(shares.values())
         p = math.fsum(shares[name] * of.probability for name, of in opinions.items()) / said if said else 0.5
         c = total / math.fsum(self.prefer.values())
-        return Opinion(probability=min(1.0, max(0.0, p)), confidence=min(1.0, c))
+        return Opinion(probability=min(1.0, max(0.0, p)), confidence=min(1.0, c), by_dimension=opinions)

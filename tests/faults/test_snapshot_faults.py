@@ -81,16 +81,14 @@ def test_every_score_is_of_exactly_one_version_while_200_snapshots_are_swapped(
     policy = PreferencePolicy()
     swapped = threading.Event()
 
-    def score(feed: SnapshotFeed) -> list[tuple[int, float | None]]:
-        seen: dict[tuple[int, float | None], None] = {}
+    def score(feed: SnapshotFeed) -> list[tuple[int, float]]:
+        seen: dict[tuple[int, float], None] = {}
         last_round = False
         while not last_round:
             last_round = swapped.wait(_BETWEEN_SCORES_S)
             in_use = feed.latest()
-            verdict = policy.judge(CANDIDATE, BEST, in_use)
-            assert verdict is not None
             if in_use is not None:
-                seen[in_use.version, verdict.probability] = None
+                seen[in_use.version, policy.compare(CANDIDATE, BEST, in_use).probability] = None
         return list(seen)
 
     with SnapshotFeed(settings, critics=["eye"]) as feed, ThreadPoolExecutor(_SCORING_THREADS) as pool:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from runner.rewards.from_file import FileRewardFeed
-from runner.rewards.preference import PreferenceGate, PreferencePolicy, combined_reward
+from runner.rewards.preference import PreferenceGate, PreferencePolicy
 from streams.errors import BadInput
 from streams.files import write_atomically
 from streams.messages.codec import encode, sealed
@@ -17,48 +17,6 @@ from streams.messages.contracts import DimensionReward, GateState, RewardSnapsho
 from tests.runner.fakes import judged, snapshot
 
 unit = st.floats(0.0, 1.0)
-weight = st.floats(0.0, 10.0)
-
-
-@given(unit, unit, weight)
-def test_without_confidence_the_reward_is_exactly_the_critics(r: float, p: float, w: float) -> None:
-    assert combined_reward(r, p, 0.0, w) == r
-
-
-@given(unit, unit, weight)
-def test_at_even_odds_the_reward_is_exactly_the_critics(r: float, c: float, w: float) -> None:
-    assert combined_reward(r, 0.5, c, w) == r
-
-
-@given(unit, unit, unit, weight)
-def test_a_preference_moves_the_reward_by_no_more_than_its_weight(
-    r: float, p: float, c: float, w: float
-) -> None:
-    assert abs(combined_reward(r, p, c, w) - r) <= w + 1e-12
-
-
-@given(unit, unit, unit, unit, weight)
-def test_the_more_preferred_the_higher_the_reward(r: float, p: float, q: float, c: float, w: float) -> None:
-    low, high = sorted((p, q))
-    assert combined_reward(r, low, c, w) <= combined_reward(r, high, c, w)
-
-
-@given(unit, unit, unit, weight)
-def test_preferences_for_and_against_are_mirror_images(r: float, p: float, c: float, w: float) -> None:
-    up, down = combined_reward(r, p, c, w), combined_reward(r, 1.0 - p, c, w)
-    assert up - r == pytest.approx(r - down, abs=1e-9)
-
-
-def test_the_formula_is_that_of_the_design() -> None:
-    assert combined_reward(0.6, 0.9, 0.5, 0.2) == pytest.approx(0.6 + 0.2 * 0.5 * 0.8)
-
-
-@pytest.mark.parametrize(
-    ("p", "c", "w"), [(1.1, 1, 0.2), (float("nan"), 1, 0.2), (0.5, -0.1, 0.2), (0.5, 1, -1)]
-)
-def test_numbers_out_of_range_are_refused(p: float, c: float, w: float) -> None:
-    with pytest.raises(ValueError, match="expected p and c"):
-        combined_reward(0.5, p, c, w)
 
 
 @pytest.mark.parametrize(
@@ -90,51 +48,25 @@ def test_a_bad_preference_weight_is_bad_input() -> None:
         PreferencePolicy(weight=-1)
 
 
-def test_the_first_candidate_has_the_critics_reward_and_no_gain() -> None:
-    verdict = PreferencePolicy().judge(judged({"quality": 0.4}), None, snapshot())
-    assert verdict is not None
-    assert (verdict.combined, verdict.gain, verdict.probability) == (0.4, None, None)
+def test_a_candidate_against_itself_is_even() -> None:
+    alike = judged({"quality": 0.4, "task": None})
+    assert PreferencePolicy().compare(alike, alike, snapshot()).lean == 0.0
 
 
-def test_the_best_against_itself_gains_nothing() -> None:
-    best = judged({"quality": 0.4, "task": None})
-    verdict = PreferencePolicy().judge(best, best, snapshot())
-    assert verdict is not None
-    assert (verdict.combined, verdict.gain, verdict.probability) == (0.4, 0.0, 0.5)
-
-
-def test_without_a_snapshot_the_gain_is_the_critics() -> None:
-    verdict = PreferencePolicy().judge(judged({"quality": 0.5}), judged({"quality": 0.4}), None)
-    assert verdict is not None
-    assert (verdict.combined, verdict.confidence, verdict.probability) == (0.5, 0.0, None)
-    assert verdict.gain == pytest.approx(0.1)
-
-
-def test_a_candidate_no_critic_could_judge_has_no_verdict() -> None:
-    assert PreferencePolicy().judge(judged({"quality": None}), judged({"quality": 0.4}), snapshot()) is None
-
-
-def test_a_preference_can_overrule_the_critics() -> None:
-    """Critics like the pretty one better; people were seen to care for the task."""
-    best = judged({"quality": 0.9, "task": 0.2})
-    candidate = judged({"quality": 0.5, "task": 0.5})
-    people = snapshot({"eye.quality": 0.1, "eye.task": 2.0})
-    alone = PreferencePolicy().judge(candidate, best, None)
-    with_people = PreferencePolicy().judge(candidate, best, people)
-    assert alone is not None
-    assert with_people is not None
-    assert alone.gain is not None
-    assert with_people.gain is not None
-    assert alone.gain < 0 < with_people.gain
+def test_two_candidates_lean_to_opposite_sides() -> None:
+    one, other = judged({"quality": 0.4, "task": 0.2}), judged({"quality": 0.7, "task": None})
+    policy = PreferencePolicy()
+    leans = [policy.compare(one, other, snapshot()).lean, policy.compare(other, one, snapshot()).lean]
+    assert leans[0] < 0.0
+    assert leans[1] == pytest.approx(-leans[0])
 
 
 def test_a_shadow_is_asked_but_not_followed() -> None:
-    candidate, best = judged({"quality": 0.9}), judged({"quality": 0.5})
-    verdict = PreferencePolicy().judge(candidate, best, snapshot(gate="shadow"))
-    assert verdict is not None
-    assert verdict.combined == 0.9
-    assert verdict.probability is not None
-    assert verdict.probability > 0.9
+    opinion = PreferencePolicy().compare(
+        judged({"quality": 0.9}), judged({"quality": 0.5}), snapshot(gate="shadow")
+    )
+    assert opinion.lean == 0.0
+    assert opinion.probability > 0.9
 
 
 def with_dimensions(**dimensions: RewardSnapshot) -> RewardSnapshot:
@@ -166,24 +98,20 @@ def test_a_run_may_weigh_the_dimensions() -> None:
     """The candidate looks worse and moves better."""
     candidate = judged({"quality": 0.3, "physics": 0.9})
     known = with_dimensions(physics=PHYSICS)
-    gains = []
-    for prefer in ({}, {"overall": 1.0}, {"overall": 1.0, "physics": 1.0}, {"physics": 1.0}):
-        verdict = PreferencePolicy(prefer=prefer).judge(candidate, BEST, known)
-        assert verdict is not None
-        assert verdict.gain is not None
-        gains.append(verdict.gain)
-    assert gains[0] == gains[1] < 0.0 < gains[3]
-    assert gains[2] == pytest.approx((gains[1] + gains[3]) / 2)
+    leans = [
+        PreferencePolicy(prefer=prefer).compare(candidate, BEST, known).lean
+        for prefer in ({}, {"overall": 1.0}, {"overall": 1.0, "physics": 1.0}, {"physics": 1.0})
+    ]
+    assert leans[0] == leans[1] < 0.0 < leans[3]
+    assert leans[2] == pytest.approx((leans[1] + leans[3]) / 2)
 
 
 def test_each_dimensions_opinion_is_kept_apart() -> None:
     candidate = judged({"quality": 0.3, "physics": 0.9})
-    verdict = PreferencePolicy(prefer={"overall": 1.0, "physics": 2.0}).judge(
-        candidate, BEST, with_dimensions(physics=PHYSICS)
-    )
-    assert verdict is not None
-    assert verdict.by_dimension["physics"].probability > 0.9
-    assert verdict.by_dimension["overall"].probability < 0.2
+    policy = PreferencePolicy(prefer={"overall": 1.0, "physics": 2.0})
+    opinion = policy.compare(candidate, BEST, with_dimensions(physics=PHYSICS))
+    assert opinion.by_dimension["physics"].probability > 0.9
+    assert opinion.by_dimension["overall"].probability < 0.2
 
 
 @pytest.mark.parametrize("known", [{}, {"physics": snapshot({"eye.physics": 2.0}, gate="shadow")}])
@@ -191,36 +119,27 @@ def test_a_dimension_that_is_unknown_or_a_shadow_moves_nothing_and_keeps_its_sha
     known: dict[str, RewardSnapshot],
 ) -> None:
     candidate = judged({"quality": 0.7, "physics": 0.0})
-    overall = PreferencePolicy().judge(candidate, BEST, snapshot())
-    half = PreferencePolicy(prefer={"overall": 1.0, "physics": 1.0}).judge(
+    overall = PreferencePolicy().compare(candidate, BEST, snapshot())
+    half = PreferencePolicy(prefer={"overall": 1.0, "physics": 1.0}).compare(
         candidate, BEST, with_dimensions(**known)
     )
-    assert overall is not None
-    assert half is not None
-    critics = candidate.overall_score or 0.0
-    assert half.combined - critics == pytest.approx((overall.combined - critics) / 2)
+    assert half.lean == pytest.approx(overall.lean / 2)
 
 
-def test_where_nothing_that_is_weighed_is_known_the_reward_is_the_critics() -> None:
-    candidate = judged({"quality": 0.7, "physics": 0.0})
-    verdict = PreferencePolicy(prefer={"beauty": 1.0}).judge(candidate, BEST, snapshot())
-    assert verdict is not None
-    assert (verdict.combined, verdict.confidence) == (candidate.overall_score, 0.0)
+def test_where_nothing_that_is_weighed_is_known_nothing_is_preferred() -> None:
+    policy = PreferencePolicy(prefer={"beauty": 1.0})
+    assert policy.compare(judged({"quality": 0.7, "physics": 0.0}), BEST, snapshot()).lean == 0.0
 
 
 @given(
     st.dictionaries(st.sampled_from(("overall", "physics", "beauty")), st.floats(1e-3, 1e3), min_size=1), unit
 )
-def test_dimensions_together_move_the_reward_by_no_more_than_the_weight(
+def test_dimensions_together_lean_no_further_than_one_alone_could(
     prefer: dict[str, float], score: float
 ) -> None:
     candidate = judged({"quality": score, "physics": 1.0 - score})
-    verdict = PreferencePolicy(weight=0.3, prefer=prefer).judge(
-        candidate, BEST, with_dimensions(physics=PHYSICS)
-    )
-    assert verdict is not None
-    assert candidate.overall_score is not None
-    assert abs(verdict.combined - candidate.overall_score) <= 0.3 + 1e-12
+    opinion = PreferencePolicy(prefer=prefer).compare(candidate, BEST, with_dimensions(physics=PHYSICS))
+    assert abs(opinion.lean) <= 1.0
 
 
 @pytest.mark.parametrize(

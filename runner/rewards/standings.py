@@ -1,0 +1,158 @@
+"""The reward of a run's candidates: one number each, by which the best is found in whatever order they come.
+
+``reward_i = critic_reward_i + weight · lean_i``, where ``lean_i`` in [−1, 1] is the mean of c · (2p − 1) over
+the run's other candidates: how far preferences lean to i when it is compared with each of them (a Borda
+count; de Borda 1781). A candidate whose critic reward is more than ``weight`` below the run's highest is not
+lifted, so the pick is never worse by the critics than that.
+
+``critic_reward_i`` is the mean of the critics' scores. A score that i lacks and another candidate has counts
+as the lowest that any of them got there: a critic that failed makes no candidate better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runner.rewards.preference import Opinion, PreferencePolicy
+from streams.messages.contracts import TEXT_MODE, RewardSnapshot, TraceEvent
+
+Array = NDArray[np.float64]
+
+FIELD = 16
+"""Candidates, the first of a run, that each is compared with: a step costs the same in a long run."""
+
+
+def critic_rewards(scores_NK: Array) -> Array:
+    """Critic rewards (…, N) of N candidates with K scores each (…, N, K), NaN where one is missing.
+
+    A missing score counts as the lowest of its column; a column without any does not count. NaN for all where
+    no score is known.
+    """
+    missing = np.isnan(scores_NK)
+    lowest_1K = np.where(missing, np.inf, scores_NK).min(axis=-2, keepdims=True)
+    known = np.isfinite(lowest_1K) & np.ones_like(missing)
+    total_N = np.where(known, np.where(missing, lowest_1K, scores_NK), 0.0).sum(axis=-1)
+    counts_N = known.sum(axis=-1)
+    with np.errstate(invalid="ignore"):
+        mean_N: Array = total_N / counts_N
+    return mean_N
+
+
+def combined_rewards(critic_N: Array, lean_N: Array, weight: float) -> Array:
+    """Rewards (…, N) from critic rewards and leans, both (…, N); see the top of this module.
+
+    Each is within ``weight`` of its critic reward, and is exactly that where the lean or the weight is 0.
+    """
+    too_low_N = critic_N < critic_N.max(axis=-1, keepdims=True) - weight
+    moved_N: Array = critic_N + weight * np.where(too_low_N, np.minimum(lean_N, 0.0), lean_N)
+    return moved_N
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a candidate stands among those that the run has so far, under the snapshot in use."""
+
+    reward: float
+    """The combined reward, in units of the critic reward; the critic reward itself where nothing steers."""
+    critic_reward: float
+    probability: float | None
+    """Mean P(candidate ≻ other), also of a snapshot that may not steer; null without one, or alone."""
+    confidence: float
+    """Mean c: 0 where the snapshot may not steer, and less than 1 for an uncertain one."""
+    by_dimension: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Mean (probability, confidence) on each dimension that is weighed and known."""
+
+
+class Standings:
+    """The judged candidates of one run; those that no critic could judge are passed over.
+
+    A newer snapshot scores all of them again. What they are compared with is the ``FIELD`` first of them.
+    """
+
+    def __init__(self, policy: PreferencePolicy) -> None:
+        self._policy = policy
+        self._events: list[TraceEvent] = []
+        self._snapshot: RewardSnapshot | None = None
+        self._opinions: dict[int, list[Opinion]] = {}
+        """By ``iter_idx``: of that candidate against the field's others, in their order."""
+
+    def add(self, event: TraceEvent) -> None:
+        """Take part; nothing happens for one without an overall score."""
+        if event.overall_score is not None:
+            self._events.append(event)
+
+    def under(self, snapshot: RewardSnapshot | None) -> dict[int, Standing]:
+        """Every judged candidate's standing under this snapshot, by ``iter_idx``, in the order they came."""
+        if snapshot is not self._snapshot:
+            self._opinions, self._snapshot = {}, snapshot
+        if not self._events:
+            return {}
+        opinions = [self._against_field(event) for event in self._events]
+        critics = _critic_rewards(self._events)
+        leans = np.array([_mean(opinion.lean for opinion in of) for of in opinions])
+        rewards = combined_rewards(critics, leans, self._policy.weight)
+        return {
+            event.iter_idx: _standing(float(reward), float(critic), of)
+            for event, reward, critic, of in zip(self._events, rewards, critics, opinions, strict=True)
+        }
+
+    def _against_field(self, event: TraceEvent) -> list[Opinion]:
+        if self._snapshot is None:
+            return []
+        known = self._opinions.setdefault(event.iter_idx, [])
+        others = [other for other in self._events[:FIELD] if other is not event]
+        for other in others[len(known) :]:
+            known.append(self._policy.compare(event, other, self._snapshot))
+        return known
+
+
+def best_of(standings: Mapping[int, Standing]) -> int | None:
+    """The ``iter_idx`` with the highest reward, the lower where they are equal; null without any."""
+    return min(standings, key=lambda idx: (-standings[idx].reward, idx), default=None)
+
+
+def _critic_rewards(events: Sequence[TraceEvent]) -> Array:
+    """As ``critic_rewards``; exactly the overall score where a candidate lacks nothing."""
+    scores = [_scores_of_video(event) for event in events]
+    names = sorted({name for of in scores for name in of})  # in every order the same sum
+    scores_NK = np.array([[of.get(name, math.nan) for name in names] for of in scores])
+    overall_N = np.array([event.overall_score for event in events], dtype=np.float64)
+    lacking_N = np.array([len(of) < len(names) for of in scores])
+    filled_N: Array = np.where(lacking_N, critic_rewards(scores_NK), overall_N)
+    return filled_N
+
+
+def _scores_of_video(event: TraceEvent) -> dict[tuple[str, str], float]:
+    return {
+        (result.critic_name, mode): score
+        for result in event.critic_results
+        for mode, score in result.scores.items()
+        if score is not None and mode != TEXT_MODE
+    }
+
+
+def _standing(reward: float, critic_reward: float, opinions: Sequence[Opinion]) -> Standing:
+    names = dict.fromkeys(name for opinion in opinions for name in opinion.by_dimension)
+    return Standing(
+        reward=reward,
+        critic_reward=critic_reward,
+        probability=_mean(opinion.probability for opinion in opinions) if opinions else None,
+        confidence=_mean(opinion.confidence for opinion in opinions),
+        by_dimension={
+            name: (
+                _mean(opinion.by_dimension[name].probability for opinion in opinions),
+                _mean(opinion.by_dimension[name].confidence for opinion in opinions),
+            )
+            for name in names
+        },
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = list(values)
+    return math.fsum(known) / len(known) if known else 0.0

@@ -1,0 +1,200 @@
+"""Which candidate of a run is best: one number each, whatever the order and whatever is missing."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from runner.rewards.preference import Opinion, PreferencePolicy
+from runner.rewards.standings import FIELD, Standing, Standings, best_of, combined_rewards, critic_rewards
+from streams.messages.contracts import CriticResult, RewardSnapshot, TraceEvent
+from tests.runner.fakes import Scores, judged, snapshot
+
+PEOPLE = snapshot({"eye.quality": 0.1, "eye.task": 2.0})
+SURE = snapshot({"eye.task": 50.0})
+
+unit = st.floats(0.0, 1.0)
+score = st.one_of(st.none(), unit)
+candidates = st.lists(st.fixed_dictionaries({"quality": unit, "task": score}), min_size=1, max_size=FIELD)
+
+
+def standings(
+    *scores: Scores,
+    under: RewardSnapshot | None = None,
+    policy: PreferencePolicy | None = None,
+    order: Sequence[int] | None = None,
+) -> dict[int, Standing]:
+    """By the number of the scores, in whatever order they come."""
+    run = Standings(policy or PreferencePolicy(weight=0.25))
+    for idx in order if order is not None else range(len(scores)):
+        run.add(judged(scores[idx], iter_idx=idx))
+    return run.under(under)
+
+
+def ring() -> list[dict[str, float]]:
+    """Critics like the first best and people the last: each would replace the one before it."""
+    return [{"quality": 0.9, "task": 0.0}, {"quality": 0.75, "task": 0.04}, {"quality": 0.6, "task": 0.09}]
+
+
+# The order
+
+
+@given(candidates, st.randoms(use_true_random=False))
+def test_the_numbers_are_the_same_in_every_order(of: list[Scores], rng: random.Random) -> None:
+    order = rng.sample(range(len(of)), len(of))
+    one, other = standings(*of, under=PEOPLE), standings(*of, under=PEOPLE, order=order)
+    assert one == other
+
+
+def test_candidates_that_would_beat_each_other_in_a_ring_have_one_best() -> None:
+    bests = {
+        best_of(standings(*ring(), under=SURE, order=order)) for order in itertools.permutations(range(3))
+    }
+    assert len(bests) == 1
+
+
+def test_of_equals_the_earlier_is_the_best() -> None:
+    assert best_of(standings({"quality": 0.5}, {"quality": 0.5}, order=(1, 0))) == 0
+
+
+def test_without_candidates_there_is_no_best() -> None:
+    assert best_of(standings()) is None
+
+
+# How far preferences go
+
+
+@given(candidates, st.floats(0.0, 2.0))
+def test_the_pick_is_never_worse_by_the_critics_than_the_weight_allows(
+    of: list[Scores], weight: float
+) -> None:
+    found = standings(*of, under=SURE, policy=PreferencePolicy(weight=weight))
+    pick = best_of(found)
+    assert pick is not None
+    assert found[pick].critic_reward >= max(s.critic_reward for s in found.values()) - weight - 1e-12
+
+
+@given(candidates, st.floats(0.0, 2.0))
+def test_a_preference_moves_a_reward_by_no_more_than_the_weight(of: list[Scores], weight: float) -> None:
+    found = standings(*of, under=SURE, policy=PreferencePolicy(weight=weight))
+    assert all(abs(s.reward - s.critic_reward) <= weight + 1e-12 for s in found.values())
+
+
+@given(candidates)
+def test_a_shadow_leaves_the_critics_reward_as_it_is(of: list[Scores]) -> None:
+    found = standings(*of, under=replace(SURE, gate="shadow"))
+    assert all(s.reward == s.critic_reward and s.confidence == 0.0 for s in found.values())
+
+
+def test_a_preference_can_overrule_the_critics() -> None:
+    """Critics like the pretty one better; people were seen to care for the task."""
+    pretty, fulfilled = {"quality": 0.9, "task": 0.2}, {"quality": 0.5, "task": 0.5}
+    assert best_of(standings(pretty, fulfilled)) == 0
+    assert best_of(standings(pretty, fulfilled, under=PEOPLE)) == 1
+
+
+def test_the_formula_is_the_mean_over_the_others() -> None:
+    found = standings({"task": 0.5}, {"task": 0.52}, {"task": 0.56}, under=SURE)
+    policy = PreferencePolicy(weight=0.25)
+    events = [judged({"task": s}) for s in (0.5, 0.52, 0.56)]
+    leans = [policy.compare(events[1], other, SURE).lean for other in (events[0], events[2])]
+    assert found[1].reward == pytest.approx(0.52 + 0.25 * sum(leans) / 2)
+
+
+def test_a_candidate_alone_has_the_critics_reward() -> None:
+    (alone,) = standings({"quality": 0.4}, under=PEOPLE).values()
+    assert (alone.reward, alone.critic_reward, alone.probability) == (0.4, 0.4, None)
+
+
+def test_what_lies_too_low_is_not_lifted() -> None:
+    rewards = combined_rewards(np.array([0.9, 0.6, 0.7]), np.array([-1.0, 1.0, 1.0]), 0.25)
+    assert rewards == pytest.approx([0.65, 0.6, 0.95])
+
+
+def test_a_newer_snapshot_scores_all_again() -> None:
+    run = Standings(PreferencePolicy(weight=0.5))
+    for idx, task in enumerate((0.4, 0.5, 0.6)):
+        run.add(judged({"task": task}, iter_idx=idx))
+    bests = [best_of(run.under(known)) for known in (SURE, snapshot({"eye.task": -50.0}), SURE)]
+    assert bests == [2, 0, 2]
+
+
+def test_the_cost_of_a_candidate_does_not_grow_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    def counting(policy: PreferencePolicy, one: TraceEvent, other: TraceEvent, of: RewardSnapshot) -> Opinion:
+        nonlocal asked
+        asked += 1
+        return compare(policy, one, other, of)
+
+    compare = PreferencePolicy.compare
+    monkeypatch.setattr(PreferencePolicy, "compare", counting)
+    run = Standings(PreferencePolicy())
+    for idx in range(3 * FIELD):
+        asked = 0
+        run.add(judged({"quality": idx / 100}, iter_idx=idx))
+        run.under(PEOPLE)
+    assert asked == FIELD
+
+
+# What is missing
+
+
+def test_a_missing_score_counts_as_the_lowest_of_the_run() -> None:
+    found = standings(
+        {"quality": 0.9, "task": 0.1}, {"quality": 0.95, "task": None}, {"quality": 0.9, "task": 0.15}
+    )
+    assert found[1].critic_reward == pytest.approx((0.95 + 0.1) / 2)
+
+
+def test_a_judge_that_failed_once_makes_no_best_video() -> None:
+    """It gives little; the pixels are as good as perfect everywhere."""
+    found = standings(
+        {"quality": 0.996, "task": None}, {"quality": 0.99, "task": 0.1}, {"quality": 0.98, "task": 0.15}
+    )
+    assert best_of(found) == 2
+
+
+@given(candidates.filter(lambda of: len(of) > 1), st.data())
+def test_who_loses_a_score_gains_nothing_on_the_others(of: list[Scores], data: st.DataObject) -> None:
+    """However good: the one that lacks a score is behind whoever is as good on the rest."""
+    lost = data.draw(st.integers(0, len(of) - 1))
+    other = data.draw(st.integers(0, len(of) - 1).filter(lambda i: i != lost))
+    tried = [dict(one) for one in of]
+    tried[lost]["task"] = None
+    tried[other]["quality"] = tried[lost]["quality"]
+    found = standings(*tried)
+    assert found[lost].critic_reward <= found[other].critic_reward + 1e-12
+
+
+def test_what_nobody_was_judged_on_does_not_count() -> None:
+    found = standings({"quality": 0.4, "task": None}, {"quality": 0.6, "task": None})
+    assert [s.reward for s in found.values()] == [0.4, 0.6]
+
+
+def test_a_score_of_the_text_is_no_critics_reward() -> None:
+    said = CriticResult(critic_name="text_rm", scores={"text": 0.99})
+    late = judged({"quality": 0.6}, iter_idx=1)
+    late = replace(late, critic_results=(*late.critic_results, said))
+    run = Standings(PreferencePolicy())
+    run.add(judged({"quality": 0.5}))
+    run.add(late)
+    assert [s.critic_reward for s in run.under(None).values()] == [0.5, 0.6]
+
+
+def test_what_no_critic_could_judge_takes_no_part() -> None:
+    assert list(standings({"quality": 0.5}, {"quality": None})) == [0]
+
+
+def test_critic_rewards_of_many_runs_are_those_of_each() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.random((5, 4, 3))
+    scores[rng.random(scores.shape) < 0.3] = np.nan
+    assert np.array_equal(critic_rewards(scores), np.array([critic_rewards(one) for one in scores]))
