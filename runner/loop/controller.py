@@ -35,6 +35,8 @@ Matrix = NDArray[np.float64]
 
 FAILURE_MODES = ("physics", "task", "smoothness", "quality")
 _SCHEMA = "tribrain.controller/1"
+REMEMBERED_RUNS = 1000
+"""Of a fleet: a run that was ended before its last step is gone on with while fewer others end."""
 _UNKNOWN = 0.5
 _LONG_PROMPT_CHARS = 2200
 FEATURES: tuple[str, ...] = (
@@ -109,6 +111,8 @@ class ThompsonController:
         d = len(FEATURES)
         self.prior = prior or Prior()
         self.rounds = 0
+        self.runs: tuple[str, ...] = ()
+        """Ids of the latest runs whose learning was added, ``REMEMBERED_RUNS`` at most."""
         self._gram: dict[Arm, Matrix] = {arm: np.zeros((d, d)) for arm in ARMS}
         self._vector: dict[Arm, Vector] = {arm: np.zeros(d) for arm in ARMS}
 
@@ -123,8 +127,8 @@ class ThompsonController:
     def update(self, context: Vector, arm: Arm, reward: float) -> None:
         """Learn that ``arm`` in ``context`` gained ``reward``.
 
-        In the loop that is the candidate's combined reward minus the critic reward of the run's best before
-        it, so positive where it became the best. Raises ValueError where a number is not finite.
+        In the loop that is the candidate's combined reward minus that of the run's best before it. Raises
+        ValueError where a number is not finite.
         """
         if not (math.isfinite(reward) and np.isfinite(context).all()):
             raise ValueError(f"expected finite numbers, found reward {reward}, context {context}")
@@ -137,12 +141,33 @@ class ThompsonController:
         shared = _mean(*self._shared_posterior())
         return shared, {arm: _mean(*self._residual_posterior(arm, shared)) for arm in ARMS}
 
+    def with_run(
+        self, run_id: str, begun: ThompsonController, ended: ThompsonController
+    ) -> ThompsonController:
+        """This controller and what a run learnt between its begin and its end; itself where it has that.
+
+        Sums of what runs learnt depend on no order but for rounding. Where the run began with exactly what
+        this has, the result is exactly what it ended with. Raises BadInput for another prior.
+        """
+        if run_id in self.runs:
+            return self
+        if self.prior != ended.prior:
+            raise BadInput(f"the controller has {self.prior}, and run {run_id!r} learnt with {ended.prior}")
+        both = ThompsonController(self.prior)
+        both.rounds = self.rounds + ended.rounds - begun.rounds
+        both.runs = (*self.runs, run_id)[-REMEMBERED_RUNS:]
+        for arm in ARMS:
+            both._gram[arm] = _sum_of(self._gram[arm], begun._gram[arm], ended._gram[arm])
+            both._vector[arm] = _sum_of(self._vector[arm], begun._vector[arm], ended._vector[arm])
+        return both
+
     def save(self, path: Path) -> None:
         """Write the whole state as JSON; floats survive exactly."""
         state = _State(
             prior=self.prior,
             features=FEATURES,
             rounds=self.rounds,
+            runs=self.runs,
             gram={arm: gram.tolist() for arm, gram in self._gram.items()},
             vector={arm: vector.tolist() for arm, vector in self._vector.items()},
         )
@@ -154,6 +179,7 @@ class ThompsonController:
         state = _read_state(path)
         controller = cls(state.prior)
         controller.rounds = state.rounds
+        controller.runs = state.runs
         controller._gram = {arm: np.array(state.gram[arm]) for arm in ARMS}
         controller._vector = {arm: np.array(state.vector[arm]) for arm in ARMS}
         return controller
@@ -179,6 +205,10 @@ class ThompsonController:
         return precision
 
 
+def _sum_of(known: Matrix, begun: Matrix, ended: Matrix) -> Matrix:
+    return ended if np.array_equal(known, begun) else known + (ended - begun)
+
+
 def _mean(precision: Matrix, vector: Vector) -> Vector:
     return np.asarray(np.linalg.solve(precision, vector), dtype=np.float64)
 
@@ -196,6 +226,7 @@ class _State:
     prior: Prior
     features: tuple[str, ...]
     rounds: int
+    runs: tuple[str, ...] = ()
     gram: dict[str, list[list[float]]]
     vector: dict[str, list[float]]
     checksum: str = ""

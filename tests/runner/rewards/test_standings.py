@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -46,6 +46,7 @@ def ring() -> list[dict[str, float]]:
 # The order
 
 
+@settings(deadline=None)
 @given(candidates, st.randoms(use_true_random=False))
 def test_the_numbers_are_the_same_in_every_order(of: list[Scores], rng: random.Random) -> None:
     order = rng.sample(range(len(of)), len(of))
@@ -71,6 +72,7 @@ def test_without_candidates_there_is_no_best() -> None:
 # How far preferences go
 
 
+@settings(deadline=None)
 @given(candidates, st.floats(0.0, 2.0))
 def test_the_pick_is_never_worse_by_the_critics_than_the_weight_allows(
     of: list[Scores], weight: float
@@ -81,12 +83,14 @@ def test_the_pick_is_never_worse_by_the_critics_than_the_weight_allows(
     assert found[pick].critic_reward >= max(s.critic_reward for s in found.values()) - weight - 1e-12
 
 
+@settings(deadline=None)
 @given(candidates, st.floats(0.0, 2.0))
 def test_a_preference_moves_a_reward_by_no_more_than_the_weight(of: list[Scores], weight: float) -> None:
     found = standings(*of, under=SURE, policy=PreferencePolicy(weight=weight))
     assert all(abs(s.reward - s.critic_reward) <= weight + 1e-12 for s in found.values())
 
 
+@settings(deadline=None)
 @given(candidates)
 def test_a_shadow_leaves_the_critics_reward_as_it_is(of: list[Scores]) -> None:
     found = standings(*of, under=replace(SURE, gate="shadow"))
@@ -162,6 +166,7 @@ def test_a_judge_that_failed_once_makes_no_best_video() -> None:
     assert best_of(found) == 2
 
 
+@settings(deadline=None)
 @given(candidates.filter(lambda of: len(of) > 1), st.data())
 def test_who_loses_a_score_gains_nothing_on_the_others(of: list[Scores], data: st.DataObject) -> None:
     """However good: the one that lacks a score is behind whoever is as good on the rest."""
