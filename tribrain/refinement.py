@@ -80,6 +80,13 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--iters", type=click.IntRange(min=1), default=8, show_default=True, help="Iterations."
             ),
             *_CRITIC_OPTIONS,
+            click.option(
+                "--require-critic",
+                "required",
+                multiple=True,
+                metavar="NAME",
+                help="A video without a score of this critic is no candidate. May be given several times.",
+            ),
             click.option("--preference-rm", type=options.PATH, help="A bt_reward.json that steers this run."),
             click.option(
                 "--preference-weight",
@@ -161,6 +168,7 @@ class Refinement:
     """Everything about a run but its goal, world model, seed and folder; good for several."""
 
     critics: Sequence[AnyCritic]
+    required: Sequence[str]
     stop: StopRules
     policy: PreferencePolicy
     text_policy: PreferencePolicy
@@ -176,6 +184,7 @@ class Refinement:
         """As arguments of ``RefinementLoop``."""
         return {
             "critics": self.critics,
+            "required": self.required,
             "stop": self.stop,
             "feed": self.feed,
             "policy": self.policy,
@@ -199,6 +208,7 @@ def open_refinement(
     *,
     iters: int,
     critics: Sequence[str],
+    required: Sequence[str],
     no_pixel_critics: bool,
     critic_timeout_s: float,
     preference_rm: Path | None,
@@ -239,6 +249,11 @@ def open_refinement(
         stack, critics=critics, no_pixel_critics=no_pixel_critics, critic_timeout_s=critic_timeout_s
     )
     names = [critic.name for critic in chosen]
+    if unknown := sorted(set(required) - set(names)):
+        raise BadInput(
+            f"--require-critic {unknown[0]}: no critic of the run is called that; "
+            f"there are {', '.join(names)}"
+        )
     settings = Settings.from_environment(bootstrap_servers) if bootstrap_servers else None
     feed: FileRewardFeed | SnapshotFeed | None = None
     if preference_rm is not None:
@@ -254,6 +269,7 @@ def open_refinement(
         feed = stack.enter_context(SnapshotFeed(settings, model, critics=names))
     return Refinement(
         critics=chosen,
+        required=required,
         stop=stop,
         policy=policy,
         text_policy=PreferencePolicy(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from runner.interfaces import (
     AnyCritic,
@@ -154,6 +156,16 @@ def judged_candidate(
         overall_score=overall,
         meta=meta,
     )
+
+
+def with_required(event: TraceEvent, required: Collection[str]) -> TraceEvent:
+    """The event itself, or as one that could not be judged where a required critic gave no score."""
+    gave = {r.critic_name for r in event.critic_results if any(s is not None for s in r.scores.values())}
+    lacking = sorted(set(required) - gave)
+    if not lacking or event.overall_score is None:
+        return event
+    said = f"no score of {', '.join(lacking)}, without which a video is no candidate"
+    return replace(event, overall_score=None, belief_probs={}, meta={**event.meta, "error": said})
 
 
 def fused_scores(results: Iterable[CriticResult]) -> dict[str, float | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from runner.critics.opinion import is_missing
 from runner.interfaces import AnyCritic, EventSink, RewardFeed, TextReward, TextRewardFeed, WorldModel
-from runner.loop.candidate import CandidateMaker, Wanted, make_candidates
+from runner.loop.candidate import CandidateMaker, Wanted, make_candidates, with_required
 from runner.loop.controller import Controller, Vector
 from runner.loop.course import Compared, Course
 from runner.loop.record import RunRecord
@@ -83,6 +83,8 @@ class RefinementLoop:
     seed: int
     out_dir: Path
     run_id: str
+    required: Collection[str] = ()
+    """Names of critics without a score of which a video is no candidate."""
     task_id: str | None = None
     """Runs for the same task have the same id; by default a run is its own task."""
     feed: RewardFeed | None = None
@@ -106,6 +108,8 @@ class RefinementLoop:
         names = [critic.name for critic in self.critics]
         if not names or len(set(names)) < len(names):
             raise BadInput(f"critics are {names}; expected at least one, each with a name of its own")
+        if unknown := sorted(set(self.required) - set(names)):
+            raise BadInput(f"required are the critics {unknown}; expected some of {names}")
         if not 1 <= self.rewrites <= MAX_REWRITES:
             raise BadInput(f"{self.rewrites} rewrites are asked for; expected 1 to {MAX_REWRITES}")
         if not 1 <= self.candidates <= MAX_REWRITES:
@@ -227,7 +231,10 @@ class RefinementLoop:
                 "candidate_context": {"arm": arm} if arm is not None else {},
             }
             wanted.append(Wanted(idx=idx, prompt=state.text, seed=seed, meta=meta))
-        events = self.make(self.world, self.critics, self.goal, wanted, self.out_dir)
+        events = [
+            with_required(event, self.required)
+            for event in self.make(self.world, self.critics, self.goal, wanted, self.out_dir)
+        ]
         if text is None or self.text_feed is None:
             return events
         name = self.text_feed.name

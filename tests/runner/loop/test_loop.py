@@ -54,6 +54,15 @@ def loop(out_dir: Path, *scores: float | None, **changes: Any) -> RefinementLoop
     return RefinementLoop(**(defaults | changes))
 
 
+class Down:
+    """A judge whose program ends with an error."""
+
+    name = "judge"
+
+    def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
+        return missing("judge", "the critic ended with status 7")
+
+
 def events_of(out_dir: Path) -> list[TraceEvent]:
     return [message for message in read_trace(out_dir / "trace.jsonl") if isinstance(message, TraceEvent)]
 
@@ -215,6 +224,23 @@ def test_a_video_that_cannot_be_decoded_is_a_failed_candidate(tmp_path: Path) ->
     assert "broken.mp4" in events_of(tmp_path)[0].meta["error"]
 
 
+def test_without_a_required_critics_score_a_video_is_no_candidate(tmp_path: Path) -> None:
+    eye = ScriptedCritic({"quality": 0.5}, {"quality": 0.9}, {"quality": 0.6})
+    judge = ScriptedCritic({"task": 0.1}, {"task": None}, {"task": 0.15}, name="judge")
+    stop = StopRules(max_iters=3)
+    result = loop(tmp_path, critics=[eye, judge], required=["judge"], stop=stop).run()
+    assert [event.overall_score is None for event in events_of(tmp_path)] == [False, True, False]
+    assert events_of(tmp_path)[1].meta["error"] == "no score of judge, without which a video is no candidate"
+    assert result.best_iter == 2
+
+
+def test_a_best_that_a_critic_failed_on_reaches_no_target(tmp_path: Path) -> None:
+    critics = [ScriptedCritic({"quality": 0.9}), Down()]
+    stop = StopRules(max_iters=2, target_score=0.8)
+    result = loop(tmp_path, critics=critics, stop=stop).run()
+    assert (result.iterations, result.stop_reason) == (2, "max_iters")
+
+
 def test_a_video_no_critic_could_judge_says_so(tmp_path: Path) -> None:
     loop(tmp_path, None).run()
     assert events_of(tmp_path)[0].meta["error"] == "no critic could judge this video"
@@ -247,12 +273,6 @@ def test_a_run_that_is_given_up_keeps_its_best(tmp_path: Path) -> None:
 
 
 def test_a_critic_that_is_down_ends_a_run_though_others_judge(tmp_path: Path) -> None:
-    class Down:
-        name = "judge"
-
-        def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
-            return missing("judge", "the critic ended with status 7")
-
     critics = [ScriptedCritic({"quality": 0.5}), Down()]
     result = loop(tmp_path, critics=critics, stop=StopRules(max_iters=6, max_failures=3)).run()
     assert (result.iterations, result.stop_reason, result.best_score) == (3, "max_failures", 0.5)
