@@ -7,6 +7,8 @@ by "red".
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -51,9 +53,27 @@ _BY_NAME = {colour.name: colour for colour in COLOURS}
 _NAMES = re.compile(rf"\b({'|'.join([*_BY_NAME, *_SYNONYMS])})\b", re.IGNORECASE)
 
 
+_ELSEWHERE = (
+    r"next to|close to|in front of|(?:to|on|at|from) (?:the|its) (?:left|right)(?: side)?(?: of)?|out of|off|"
+    r"from|past|around|over|under|above|below|behind|beside|between|through|along|across|near|by|at|with|"
+    r"without|away"
+)
+"""What leads to a place that a thing comes from, passes, or ends beside."""
+_TO = r"in|into|inside|on|onto|upon|to|toward|towards"
+"""What leads to where a thing belongs."""
+_LEADING = re.compile(rf"\b({_ELSEWHERE}|{_TO})\b", re.IGNORECASE)
+_STEP = r"(?:[,.;:!?]|\b(?:and|then|while|until)\b)"
+_SHORT = r"(?:\s+[\w'-]+){0,3}?\s*"
+_THING_ENDS = re.compile(rf"{_SHORT}(?:$|{_STEP}.*\b(?:it|them)\b|[.!?]\s*$)", re.IGNORECASE | re.DOTALL)
+"""What may follow the thing's colour: its name, and steps that go on with *it* rather than with another."""
+_TARGET_ENDS = re.compile(rf"{_SHORT}(?:$|{_STEP})", re.IGNORECASE)
+_OTHER_STEP = re.compile(rf"{_STEP}(?!.*\b(?:it|them)\b)", re.IGNORECASE | re.DOTALL)
+"""Goes on with another thing, which has a place of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class GoalColours:
-    """What a goal names: the thing to move, and where it belongs."""
+    """What a goal names by colour and without ambiguity: the thing to move, and where it belongs."""
 
     thing: Colour | None
     target: Colour | None
@@ -71,12 +91,31 @@ def colours_in(text: str) -> tuple[Colour, ...]:
 
 
 def goal_colours(goal: str) -> GoalColours:
-    """The first colour is the thing's, the last other one the target's: "the red cube to the blue bowl".
+    """What "move the red cube from the table to the blue bowl" names: a red thing and a blue target.
 
-    Either is None where the goal does not name it.
+    The thing is what is named before the first preposition, the target what follows *in*, *on*, *to* and the
+    like. Either is None where it is named without a colour, where several colours may be meant, or where its
+    colour is something else's, too: of "apple from the green table into the red bowl" the target alone is
+    known. This reads short English sentences and understands none, so it rather gives None than a guess.
     """
-    named = colours_in(goal)
-    return GoalColours(named[0] if named else None, named[-1] if len(named) > 1 else None)
+    first, *rest = _LEADING.split(goal)
+    led = list(zip(rest[::2], rest[1::2], strict=True))
+    ways = [phrase for word, phrase in led if re.fullmatch(_TO, word, re.IGNORECASE)]
+    thing = _only_colour([first], _THING_ENDS)
+    several = any(_OTHER_STEP.search(phrase) for phrase in ways[:-1])
+    target = None if several else _only_colour(ways, _TARGET_ENDS)
+    phrases = [first, *(phrase for _, phrase in led)]
+    count = Counter(colour.name for phrase in phrases for colour in colours_in(phrase))
+    return GoalColours(*(None if one is None or count[one.name] > 1 else one for one in (thing, target)))
+
+
+def _only_colour(phrases: Sequence[str], ends: re.Pattern[str]) -> Colour | None:
+    """The colour that the phrases name, where it is one, and one that ``ends`` may follow."""
+    named = [(found, phrase) for phrase in phrases for found in _NAMES.finditer(phrase)]
+    if len(named) != 1:
+        return None
+    ((found, phrase),) = named
+    return named_colour(found[0]) if ends.match(phrase, found.end()) else None
 
 
 def colour_mask(frames: Frames, colour: Colour) -> Mask:

@@ -1,10 +1,11 @@
 """What the pixel critics say of a video of the simulated world, computed from its scene without drawing it.
 
 Each critic's own formula is applied to what it would have measured: the brightness, the camera's path, and
-the places and areas of the pixels that are in sight. Only the blur metric and the optical flow are not known
-from the scene; they are fitted by least squares to 900 videos (task seeds 700000 to 700899, up to four random
-refinements each). So a video takes 0.6 ms rather than 55. That this agrees with the critics on
-videos that were encoded and decoded is held by a test on others.
+the places and areas of the pixels that are in sight. Something moves in each of these videos, so what is said
+of a still is left out. Only the blur metric and the optical flow are not known from the scene; they are fitted
+by least squares to 900 videos (task seeds 700000 to 700899, up to four random refinements each). So a video
+takes 0.6 ms rather than 55. That this agrees with the critics on videos that were encoded and decoded is held
+by a test on others.
 
 For studies of the loop alone (``runner.lab.experiment``): the critics of a run look at pixels.
 """
@@ -16,6 +17,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from runner.critics.things import Track, arrival, continuity, in_sight
 from runner.worlds.scene import FRAMES, OBSTACLE, SIDE, TARGET, THING, Points, Scene, Shot
 from streams.messages.contracts import CriticResult
 
@@ -24,8 +26,6 @@ _FLOW_FIT = (0.0019, 0.898, 0.0046)
 """Constant, per mean acceleration of the camera, and of the thing."""
 _BLUR_FIT = (0.2186, 0.0343, 0.1204, -0.0311)
 """Powers of the blur's sigma in pixels."""
-_LEAST_AREA = 0.0008 * SIDE * SIDE
-_QUARTER = FRAMES // 4
 
 _EDGE = 0.3
 """Pixels beyond an outline that still look filled: outlines are anti-aliased."""
@@ -40,30 +40,29 @@ _SQUARE_Y = {half: np.repeat(side, len(side))[None, :] for half, side in _SIDES.
 
 def results_from_scene(scene: Scene, shot: Shot) -> tuple[CriticResult, ...]:
     """One result a critic, in the order of ``default_critics``; without notes."""
-    thing, target = _in_sight(scene, shot)
+    thing, target = _tracks(scene, shot)
+    arrived = arrival(thing, target)
+    assert arrived is not None, "both are in sight at the start of every scene"
     return (
         _result("flicker", "quality", _flicker(shot)),
         _result("blur", "quality", _blur(shot)),
         _result("flow_smoothness", "smoothness", _flow_smoothness(shot)),
         _result("temporal_jitter", "smoothness", _temporal_jitter(shot)),
-        _result("object_continuity", "physics", _object_continuity(thing)),
-        _result("goal_reached", "task", _goal_reached(thing, target)),
+        _result("object_continuity", "physics", continuity(thing, thing.centroids).score),
+        _result("goal_reached", "task", arrived.score),
     )
 
 
-class _Patch:
-    """The visible pixels of one colour in each frame, as ``runner.critics.measures.Track`` has them."""
-
-    def __init__(self, x: Numbers, y: Numbers, visible: Mask) -> None:
-        """Shapes (T, K), or (1, K) for places that are the same in every frame."""
-        areas = np.count_nonzero(visible, axis=1)
-        sums = [np.where(visible, places, 0.0).sum(axis=1) for places in (x, y)]
-        self.areas = areas.astype(np.float64)
-        self.centroids = np.stack(sums, axis=1) / np.maximum(1, areas)[:, None]
-        self.seen = areas >= max(_LEAST_AREA, 0.15 * float(np.percentile(areas, 75)))
+def _track(x: Numbers, y: Numbers, visible: Mask) -> Track:
+    """Of the visible pixels of one colour: shapes (T, K), or (1, K) for places that are always the same."""
+    areas = np.count_nonzero(visible, axis=1)
+    sums = [np.where(visible, places, 0.0).sum(axis=1) for places in (x, y)]
+    centroids = np.stack(sums, axis=1) / np.maximum(1, areas)[:, None]
+    seen = in_sight(areas.astype(np.float64), SIDE * SIDE)
+    return Track(centroids, areas.astype(np.float64), seen, np.zeros(FRAMES), (SIDE, SIDE))
 
 
-def _in_sight(scene: Scene, shot: Shot) -> tuple[_Patch, _Patch]:
+def _tracks(scene: Scene, shot: Shot) -> tuple[Track, Track]:
     """The thing, which the obstacle hides, and the target, which both of them hide."""
     centre_x, centre_y = shot.positions[:, :1], shot.positions[:, 1:]
     x, y = np.round(centre_x) + _SQUARE_X[THING], np.round(centre_y) + _SQUARE_Y[THING]
@@ -72,7 +71,7 @@ def _in_sight(scene: Scene, shot: Shot) -> tuple[_Patch, _Patch]:
     spot_x, spot_y = round(end_x) + _SQUARE_X[TARGET], round(end_y) + _SQUARE_Y[TARGET]
     disc = _is_round(spot_x - end_x, spot_y - end_y, TARGET) & ~_of_obstacle(spot_x, spot_y, scene)
     target = disc & ~_of_thing(spot_x - centre_x, spot_y - centre_y, scene)
-    return _Patch(x, y, thing), _Patch(spot_x, spot_y, target)
+    return _track(x, y, thing), _track(spot_x, spot_y, target)
 
 
 def _of_thing(x: Numbers, y: Numbers, scene: Scene) -> Mask:
@@ -112,28 +111,10 @@ def _temporal_jitter(shot: Shot) -> float:
     return math.exp(-math.sqrt((_acceleration(shot.camera) ** 2).mean()) / 0.045)
 
 
-def _object_continuity(thing: _Patch) -> float | None:
-    if thing.seen.mean() < 0.5:
-        return None
-    jumps = np.maximum(0.0, _acceleration(thing.centroids[thing.seen]) - 0.012).sum()
-    usual = np.percentile(thing.areas[thing.seen], 75)
-    missing = np.maximum(0.0, 1.0 - thing.areas / usual).mean()
-    return math.exp(-(jumps / 2.2 + missing / 0.5))
-
-
-def _goal_reached(thing: _Patch, target: _Patch) -> float | None:
-    distances = np.linalg.norm(thing.centroids - target.centroids, axis=1)
-    both = thing.seen & target.seen
-    first, last = distances[:_QUARTER][both[:_QUARTER]], distances[-_QUARTER:][both[-_QUARTER:]]
-    if not len(first) or not len(last):
-        return None
-    return min(1.0, max(0.0, 1.0 - float(np.median(last[-3:])) / max(float(first[0]), 0.25 * _DIAGONAL)))
-
-
 def _acceleration(points: Points) -> NDArray[np.float64]:
     """Lengths of the second differences, in shares of the frame's diagonal."""
     return np.asarray(np.linalg.norm(np.diff(points, n=2, axis=0), axis=1) / _DIAGONAL)
 
 
-def _result(name: str, mode: str, score: float | None) -> CriticResult:
+def _result(name: str, mode: str, score: float) -> CriticResult:
     return CriticResult(critic_name=name, scores={mode: score})

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from runner.critics.no_score import NO_SCORE, REASONS, NoScore, no_score
 from streams.messages.contracts import TEXT_MODE, CriticResult
 
 _MOST_SCORES = 100
@@ -24,7 +25,7 @@ class Unusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """Scores by failure mode, null where the critic could not tell, and what else it said."""
+    """Scores by failure mode, null where the critic gave none, and what else it said."""
 
     scores: dict[str, float | None]
     notes: str
@@ -42,13 +43,13 @@ def missing(critic: str, why: str, output: str = "") -> CriticResult:
         critic_name=critic,
         scores={},
         notes=f"missing: {_plain(why)}",
-        extra={"missing": _plain(why), "output": cut + text[-_TAIL_CHARACTERS:]},
+        extra={NO_SCORE: "failed", "missing": _plain(why), "output": cut + text[-_TAIL_CHARACTERS:]},
     )
 
 
 def is_missing(result: CriticResult) -> bool:
     """Whether a critic failed, rather than judged."""
-    return "missing" in result.extra and not result.scores
+    return no_score(result) == "failed" and all(score is None for score in result.scores.values())
 
 
 def last_opinion(output: str) -> Opinion:
@@ -69,26 +70,42 @@ def last_opinion(output: str) -> Opinion:
 def opinion(said: Mapping[str, Any]) -> Opinion:
     """Numbers and nulls are scores, ``notes`` are notes, and anything else is kept beside them.
 
-    Raises Unusable where there is no score, or one is not in [0, 1]: a critic that uses another scale in one
-    mode is not to be trusted in the others.
+    ``no_score`` says what a null means, see ``runner.critics.no_score``; a critic that says so needs no null
+    beside it. Raises Unusable where there is neither, where the critic says that it failed altogether, or
+    where a score is not in [0, 1]: a critic that uses another scale in one mode is not to be trusted in the
+    others.
     """
     scores: dict[str, float | None] = {}
     extra: dict[str, Any] = {}
+    notes = said["notes"] if isinstance(said.get("notes"), str) else ""
+    notes = _plain(notes)[:_MOST_NOTES_CHARACTERS]
     for name, value in said.items():
-        if name == "notes" and isinstance(value, str):
+        if name == NO_SCORE or (name == "notes" and isinstance(value, str)):
             continue
         if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
             scores[_mode(name)] = _score(name, value)
         else:
             extra[name] = value
-    if not scores:
+    known = any(score is not None for score in scores.values())
+    reason = _reason(said.get(NO_SCORE), scores)
+    if reason == "failed" and not known:
+        raise Unusable(f"it says that it failed: {notes}" if notes else "it says that it failed")
+    if not scores and reason is None:
         raise Unusable(f"there is no score in the JSON object that it gave; it has {_names(extra)}")
     if len(scores) > _MOST_SCORES:
         raise Unusable(f"it gave {len(scores)} scores; at most {_MOST_SCORES} are taken")
-    notes = said.get("notes")
-    return Opinion(
-        scores, _plain(notes)[:_MOST_NOTES_CHARACTERS] if isinstance(notes, str) else "", _kept(extra)
-    )
+    return Opinion(scores, notes, _kept(extra) | ({NO_SCORE: reason} if reason is not None else {}))
+
+
+def _reason(said: object, scores: Mapping[str, float | None]) -> NoScore | None:
+    if said is None:
+        return None
+    reason = next((each for each in REASONS if each == said), None)
+    if reason is None:
+        raise Unusable(f"{NO_SCORE} is {_plain(repr(said))[:40]}; expected one of {', '.join(REASONS)}")
+    if scores and None not in scores.values():
+        raise Unusable(f"{NO_SCORE} is {reason}, but no score is null")
+    return reason
 
 
 def _mode(name: str) -> str:

@@ -1,15 +1,20 @@
 """Critics that measure decoded frames with classical computer vision: no network, no weights, no GPU.
 
-Each sees the frames, their rate and the goal's words, and nothing else. A score is ``exp(-raw / scale)`` of a
-raw measure that is 0 for a flawless video, or that measure itself where it is a share; 1 is best, and the
-raw measure is in the notes. Videos of any size are measured at a bounded working size, and lengths are in
-shares of the frame, so that resolution matters little.
+Each sees the frames, their rate and the goal's words, and nothing else: pixels, and of the task at most where
+two colours are. A score is ``exp(-raw / scale)`` of a raw measure that is 0 for a flawless video, or that
+measure itself where it is a share; 1 is best, and the raw measure is in the notes. Videos of any size are
+measured at a bounded working size, and lengths are in shares of the frame, so that resolution matters little.
+
+Where what a critic assumes does not hold, it gives no score (``runner.critics.no_score``). A still is praised
+for nothing: the critics of flicker, jitter and continuity do not apply to it, and that of smooth motion gives
+it 0. The critics' mean of a still is so that of its sharpness and 0, and 0 for frozen noise.
 """
 
 from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -20,14 +25,32 @@ from runner.critics.measures import (
     FLOW_SIDE,
     Gray,
     camera_steps,
+    changed_share,
     diagonal,
     gray_frames,
+    likeness_of_neighbours,
     steadied,
-    track,
     working_size,
 )
+from runner.critics.no_score import does_not_apply
+from runner.critics.things import arrival, continuity, track
 from runner.interfaces import Critic, Frames
 from streams.messages.contracts import CriticResult
+
+_STILL = 0.001
+"""Of the picture: where less ever changes, it is a still."""
+_PLAIN_MOTION = 0.005
+"""Of the picture: where so much changes, something moves."""
+_NOISE_LIKENESS = 0.3
+"""Between that of pictures, .8 and more, and of noise, .1 and less."""
+_IS_STILL = "nothing changes: a still"
+
+
+class PixelCritic(Critic, Protocol):
+    """One of the critics of this module."""
+
+    sees: str
+    """What it can see, and when it gives no score, in one line."""
 
 
 class Flicker:
@@ -35,12 +58,16 @@ class Flicker:
 
     Raw: the mean of |second difference| of the frames' mean luma, in shares of the mean luma; fades and a
     steady change of light cost nothing. Score in [0, 1]; half at a raw of about 0.14. Global-brightness
-    flicker as in video deflickering: Delon, "Movie and video scale-time equalization", IEEE TIP 2006.
+    flicker as in video deflickering: Delon, "Movie and video scale-time equalization", IEEE TIP 2006. It sees
+    no flicker of a part of the picture. Null for a still, which cannot flicker.
     """
 
     name = "flicker"
+    sees = "jumps of the whole picture's brightness; null for a still"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
+        if changed_share(frames) < _STILL:
+            return does_not_apply(self.name, "quality", _IS_STILL)
         luma = gray_frames(working_size(frames)).mean(axis=(1, 2), dtype=np.float64)
         jumps = np.abs(np.diff(luma, n=2)) if len(luma) > 2 else np.abs(np.diff(luma))
         raw = float(jumps.mean() / max(1.0, luma.mean()))
@@ -54,35 +81,53 @@ class Blur:
     estimation with a new no-reference perceptual blur metric", SPIE 2007; it compares neighbouring pixels'
     differences before and after a strong low-pass, so what is in the picture matters less than with the
     variance of the Laplacian. Score in [0, 1]: 1 minus the metric, stretched over the range of real frames.
+    It sees detail and not of what, so fine grain counts as sharp. Null for noise, of which neighbouring
+    pixels hardly resemble each other: that is a picture of nothing.
     """
 
     name = "blur"
+    sees = "how sharp the frames are, of whatever; null for noise"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
-        raw = float(np.mean([_blur_metric(frame) for frame in gray_frames(working_size(frames))]))
+        gray = gray_frames(working_size(frames))
+        likeness = likeness_of_neighbours(gray)
+        if likeness < _NOISE_LIKENESS:
+            return does_not_apply(
+                self.name, "quality", f"noise: neighbouring pixels correlate by {likeness:.2f}"
+            )
+        raw = float(np.mean([_blur_metric(frame) for frame in gray]))
         return _result(self.name, "quality", _clipped((0.95 - raw) / 0.75), f"blur metric {raw:.4f}")
 
 
 class FlowSmoothness:
-    """Motion smoothness: how steadily the pixels move.
+    """Motion smoothness: how steadily the pixels move, if they move.
 
     Raw: the mean length of the change of optical flow from one frame to the next (the pixels' acceleration),
     in shares of the frame's diagonal. Flow is Farnebäck's ("Two-frame motion estimation based on
     polynomial expansion", SCIA 2003) between frames of equal mean brightness. Score in [0, 1]; half at a raw
-    of about 0.02. None for fewer than three frames, or frames of fewer than 16 pixels a side at working size.
+    of about 0.02. It sees neither what moves nor whether it should.
+
+    A video without motion scores 0, as no motion in it is smooth: where less than 0.005 of the picture ever
+    changes by more than a camera's noise, the score falls in proportion. So of all critics this one alone
+    measures whether anything moves, and a still, to which those of flicker, jitter and continuity do not
+    apply, has its 0 in the critics' mean. Null for fewer than three frames, or frames of fewer than 16
+    pixels a side at working size.
     """
 
     name = "flow_smoothness"
+    sees = "how steadily things move, whatever they are; 0 where nothing moves"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         gray = _even_brightness(gray_frames(working_size(frames, FLOW_SIDE)))
         if len(gray) < 3 or min(gray.shape[1:]) < 16:
-            return _unknown(self.name, "smoothness", "needs three frames of 16 pixels or more")
+            return does_not_apply(self.name, "smoothness", "needs three frames of 16 pixels or more")
         flows = np.stack([_flow(a, b) for a, b in pairwise(gray)])
         change = np.hypot(*np.moveaxis(np.diff(flows, axis=0), -1, 0))
         raw = float(np.nan_to_num(change).mean()) / diagonal(gray)
+        moved = changed_share(frames, of_motion=True)
+        score = _falling(raw, 0.035) * min(1.0, moved / _PLAIN_MOTION)
         return _result(
-            self.name, "smoothness", _falling(raw, 0.035), f"flow change {raw:.5f} of the diagonal"
+            self.name, "smoothness", score, f"flow change {raw:.5f} of the diagonal, {moved:.4f} of it moves"
         )
 
 
@@ -92,15 +137,19 @@ class TemporalJitter:
     Raw: the root mean square of the global motion's second difference, in shares of the frame's diagonal.
     Global motion is by phase correlation (Kuglin and Hines 1975); a pan at constant speed costs nothing, as
     in the stability score of video stabilisation (Liu et al., "Bundled camera paths", SIGGRAPH 2013). Score
-    in [0, 1]; half at a raw of about 0.03. None for fewer than three frames.
+    in [0, 1]; half at a raw of about 0.03. It sees the camera and nothing of what it looks at. Null for
+    fewer than three frames, and for a still, of which no camera need be held.
     """
 
     name = "temporal_jitter"
+    sees = "a shaking camera; null for a still"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         gray = gray_frames(working_size(frames))
         if len(gray) < 3:
-            return _unknown(self.name, "smoothness", "needs three frames")
+            return does_not_apply(self.name, "smoothness", "needs three frames")
+        if changed_share(frames, of_motion=True) < _STILL:
+            return does_not_apply(self.name, "smoothness", _IS_STILL)
         change = np.diff(camera_steps(gray), axis=0)
         raw = float(np.sqrt((change**2).sum(axis=1).mean())) / diagonal(gray)
         return _result(
@@ -111,68 +160,76 @@ class TemporalJitter:
 class ObjectContinuity:
     """Object permanence and continuity: the thing neither jumps nor vanishes.
 
-    The thing is the pixels of the goal's first colour; camera motion is taken out. Raw: the sum of its
-    centroid's accelerations beyond what measuring noise allows, in shares of the frame's diagonal (jumps),
-    plus the mean share of its area that is missing against its usual area (it sinks into something). Score in
-    [0, 1]; half at a raw of about 0.8. None where the goal names no colour or the thing is seen in fewer than
-    half of the frames. The two principles are those of violation-of-expectation tests such as IntPhys
-    (Riochet et al. 2018).
+    The thing is the pixels of the colour that the goal gives it (``goal_colours``); camera motion is taken
+    out. Raw: the sum of its centroid's accelerations beyond what measuring noise allows, in shares of the
+    frame's diagonal (jumps), plus the mean share of its area that is missing against its usual area (it sinks
+    into something, or is gone). Score in [0, 1]; half at a raw of about 0.8. The two principles are those of
+    violation-of-expectation tests such as IntPhys (Riochet et al. 2018). It sees one colour, and neither
+    shapes nor anything else in the picture.
+
+    Null where there is no one thing to follow: the goal gives it no colour of its own, or at the start that
+    colour is not seen, is of several things, or of a fifth of the picture and more. Null for a still, and
+    for fewer than three frames.
     """
 
     name = "object_continuity"
+    sees = "whether the thing jumps or vanishes; null if the goal names no one coloured thing in sight, or for a still"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
-        thing = goal_colours(goal).thing
-        if thing is None:
-            return _unknown(self.name, "physics", "the goal names no colour to follow")
+        colour = goal_colours(goal).thing
+        if colour is None:
+            return does_not_apply(self.name, "physics", "the goal names no one thing by its colour")
+        if len(frames) < 3:
+            return does_not_apply(self.name, "physics", "needs three frames")
         small = working_size(frames)
-        path = track(small, thing)
-        if path.seen.mean() < 0.5 or path.seen.sum() < 3:
-            return _unknown(self.name, "physics", f"nothing {thing.name} to follow")
-        gray = gray_frames(small)
-        still = steadied(path.centroids, camera_steps(gray))[path.seen]
-        pushes = np.linalg.norm(np.diff(still, n=2, axis=0), axis=1) / diagonal(gray)
-        jumps = float(np.maximum(0.0, pushes - 0.012).sum())
-        usual = float(np.percentile(path.areas[path.seen], 75))
-        missing = float(np.maximum(0.0, 1.0 - path.areas / usual).mean())
-        score = _falling(jumps / 2.2 + missing / 0.5, 1.0)
-        return _result(
-            self.name, "physics", score, f"jumps {jumps:.3f} of the diagonal, missing area {missing:.3f}"
-        )
+        thing = track(small, colour)
+        if unclear := thing.unclear(colour.name):
+            return does_not_apply(self.name, "physics", unclear)
+        if thing.seen.all() and changed_share(frames, of_motion=True) < _STILL:
+            return does_not_apply(self.name, "physics", _IS_STILL)
+        at_rest = steadied(thing.centroids, camera_steps(gray_frames(small)))
+        broken = continuity(thing, at_rest)
+        notes = f"jumps {broken.jumps:.3f} of the diagonal, missing area {broken.missing:.3f}"
+        return _result(self.name, "physics", broken.score, notes)
 
 
 class GoalReached:
     """Goal reached: how near the thing is to its target at the end.
 
-    The thing is the pixels of the goal's first colour, the target those of its last. Raw: the median distance
-    of their centroids over the last three frames in which both are seen, over their distance at the start
-    (at least a quarter of the diagonal, so that a short way is no harder). Score in [0, 1]: 1 minus raw. None
-    where the goal names fewer than two colours, or one of them is not seen at the start and in the last
-    quarter. Final-state distance is the usual success measure of tabletop rearrangement (Batra et al.,
-    "Rearrangement: a challenge for embodied AI", 2020).
+    Thing and target are the pixels of the colours that the goal gives them (``goal_colours``). Raw: the
+    median distance of their centroids over the last three frames of the last quarter in which both are seen,
+    over their distance at the start (at least a quarter of the diagonal, so that a short way is no harder).
+    Score in [0, 1]: 1 minus raw. Final-state distance is the usual success measure of tabletop rearrangement
+    (Batra et al., "Rearrangement: a challenge for embodied AI", 2020). It sees where two colours are, and
+    neither what has them nor how they came there.
+
+    Where one of the two is out of sight in the whole last quarter, the last distance that was seen counts:
+    in full if they touched, as the thing may be in its target, and else by half, as it is hidden or gone.
+    Null where the goal does not give each a colour of its own, or where one of the colours is not one thing
+    at the start, as in ``ObjectContinuity``.
     """
 
     name = "goal_reached"
+    sees = "how near the thing comes to its target; null unless the goal names both by colour, one of each in sight"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         colours = goal_colours(goal)
         if colours.thing is None or colours.target is None:
-            return _unknown(self.name, "task", "the goal does not name the colours of a thing and a target")
+            why = "the goal does not name one thing and one target by their colours"
+            return does_not_apply(self.name, "task", why)
         small = working_size(frames)
         thing, target = track(small, colours.thing), track(small, colours.target)
-        distances = np.linalg.norm(thing.centroids - target.centroids, axis=1)
-        both = thing.seen & target.seen
-        quarter = max(2, len(frames) // 4)
-        first, last = distances[:quarter][both[:quarter]], distances[-quarter:][both[-quarter:]]
-        if not len(first) or not len(last):
-            missing = colours.thing.name if thing.seen.mean() < target.seen.mean() else colours.target.name
-            return _unknown(self.name, "task", f"nothing {missing} at the start or at the end")
-        way = max(float(first[0]), 0.25 * diagonal(gray_frames(small[:1])))
-        raw = float(np.median(last[-3:])) / way
-        return _result(self.name, "task", _clipped(1.0 - raw), f"distance left {raw:.3f} of the way")
+        unclear = thing.unclear(colours.thing.name) or target.unclear(colours.target.name)
+        arrived = None if unclear else arrival(thing, target)
+        if arrived is None:
+            why = unclear or "the thing and its target are not seen together at the start"
+            return does_not_apply(self.name, "task", why)
+        gone = "; then one of them is gone" if arrived.gone else ""
+        notes = f"distance left {arrived.left:.3f} of the way{gone}"
+        return _result(self.name, "task", arrived.score, notes)
 
 
-def default_critics() -> tuple[Critic, ...]:
+def default_critics() -> tuple[PixelCritic, ...]:
     """All of them, in a fixed order."""
     return Flicker(), Blur(), FlowSmoothness(), TemporalJitter(), ObjectContinuity(), GoalReached()
 
@@ -215,7 +272,3 @@ def _clipped(score: float) -> float:
 
 def _result(name: str, mode: str, score: float, notes: str) -> CriticResult:
     return CriticResult(critic_name=name, scores={mode: score}, notes=notes)
-
-
-def _unknown(name: str, mode: str, why: str) -> CriticResult:
-    return CriticResult(critic_name=name, scores={mode: None}, notes=why)

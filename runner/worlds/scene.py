@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runner.colours import Colour, goal_colours, named_colour
+from runner.colours import Colour, colours_in, goal_colours, named_colour
 from runner.interfaces import Frames
 
 SIDE = 96
@@ -72,10 +72,16 @@ class Scene:
 
 
 def make_scene(goal: str, rng: np.random.Generator) -> Scene:
-    """The layout for a goal. Colours the goal does not name are red for the thing and blue for the target."""
-    named = goal_colours(goal)
-    thing = named.thing or named_colour("red")
-    target = named.target or named_colour("blue" if thing.name != "blue" else "yellow")
+    """The layout for a goal.
+
+    Where it does not say which colour is the thing's and which the target's, the thing has the first and the
+    target the last other one that it mentions; red and blue where it mentions none.
+    """
+    named, mentioned = goal_colours(goal), colours_in(goal)
+    thing = named.thing or next(iter(mentioned), named_colour("red"))
+    for_target = [*mentioned[::-1], named_colour("blue"), named_colour("yellow")]
+    target = named.target if named.target not in (None, thing) else None
+    target = target or next(colour for colour in for_target if colour != thing)
     left, right = rng.uniform(0.14, 0.20), rng.uniform(0.80, 0.84)
     start_x, end_x = (left, right) if rng.random() < 0.5 else (right, left)
     start_y, end_y = rng.uniform(0.42, 0.58, size=2)

@@ -1,0 +1,160 @@
+"""A coloured thing in a video: its path, and what critics make of the path.
+
+The critics of a run take the path from pixels, studies of the loop from a scene (``from_scene``).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runner.colours import Colour, Mask, colour_mask
+from runner.critics.measures import Points
+from runner.interfaces import Frames
+
+_LEAST_AREA = 0.0008
+"""Of the frame: fewer pixels of a colour are noise rather than a thing."""
+_SEEN_PART = 0.15
+"""Of the usual area: with less to see, a centroid says little."""
+_OWN_PART = 0.25
+"""Of the largest patch: smaller patches of the colour belong to something else."""
+_LARGEST_AREA = 0.2
+"""Of the frame: more of a colour is what things stand on."""
+_APART = 1.5
+"""Widths of a thing between the centres of its patches: what lies farther apart is two things."""
+_NOISE = 0.012
+"""Of the frame's diagonal: accelerations up to this are measuring noise."""
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Where a coloured thing is in each frame."""
+
+    centroids: Points
+    """Shape (T, 2); not a number where the thing is not seen."""
+    areas: Numbers
+    """Pixels in sight, shape (T,)."""
+    seen: NDArray[np.bool_]
+    """Shape (T,)."""
+    spread: Numbers
+    """How far its patches lie apart, in its own widths, shape (T,); 0 where it is in one piece."""
+    frame: tuple[int, int]
+    """Height and width of a frame in pixels."""
+
+    @property
+    def diagonal(self) -> float:
+        """Of a frame, in pixels."""
+        return math.hypot(*self.frame)
+
+    @property
+    def usual_area(self) -> float:
+        """In pixels, of the frames in which it is seen."""
+        return float(np.percentile(self.areas[self.seen], 75))
+
+    @property
+    def at_start(self) -> slice:
+        """The first quarter, two frames at least."""
+        return slice(0, max(2, len(self.seen) // 4))
+
+    def unclear(self, colour: str) -> str | None:
+        """Why the pixels of the colour are not one thing that can be followed, if they are not."""
+        seen = self.seen[self.at_start]
+        if not (seen[0] or seen.mean() >= 0.5):
+            return f"nothing {colour} at the start"
+        if np.median(self.areas[self.at_start][seen]) > _LARGEST_AREA * math.prod(self.frame):
+            return f"too much is {colour} for one thing"
+        if np.median(self.spread[self.at_start][seen]) > _APART:
+            return f"several {colour} things"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Continuity:
+    """What breaks the permanence of a thing."""
+
+    jumps: float
+    """The sum of its accelerations beyond measuring noise, in shares of the frame's diagonal."""
+    missing: float
+    """The mean share of its area that is missing against its usual area."""
+
+    @property
+    def score(self) -> float:
+        return math.exp(-(self.jumps / 2.2 + self.missing / 0.5))
+
+
+def continuity(thing: Track, centroids: Points) -> Continuity:
+    """Of a thing that is seen in some frame; ``centroids`` are its own as a camera at rest would see them."""
+    pushes = np.linalg.norm(np.diff(centroids[thing.seen], n=2, axis=0), axis=1) / thing.diagonal
+    return Continuity(
+        jumps=float(np.maximum(0.0, pushes - _NOISE).sum()),
+        missing=float(np.maximum(0.0, 1.0 - thing.areas / thing.usual_area).mean()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How near a thing came to its target."""
+
+    left: float
+    """The distance that was left when both were last seen, in shares of the way."""
+    gone: bool
+    """Whether one of them is out of sight in the end, and they did not touch before that."""
+
+    @property
+    def score(self) -> float:
+        near = min(1.0, max(0.0, 1.0 - self.left))
+        return near / 2.0 if self.gone else near
+
+
+def arrival(thing: Track, target: Track) -> Arrival | None:
+    """None where the two are never seen together at the start."""
+    distances = np.linalg.norm(thing.centroids - target.centroids, axis=1)
+    both = thing.seen & target.seen
+    first = distances[thing.at_start][both[thing.at_start]]
+    if not len(first):
+        return None
+    way = max(float(first[0]), 0.25 * thing.diagonal)
+    end = slice(-max(2, len(both) // 4), None)
+    last = distances[end][both[end]]
+    if len(last):
+        return Arrival(left=float(np.median(last[-3:])) / way, gone=False)
+    left = float(distances[both][-1])
+    touching = math.sqrt(thing.usual_area / math.pi) + math.sqrt(target.usual_area / math.pi)
+    return Arrival(left=left / way, gone=left > touching)
+
+
+def track(frames: Frames, colour: Colour) -> Track:
+    """Follow the pixels of a colour: its largest patch of each frame, with those of a size like it."""
+    masks = colour_mask(frames, colour)
+    areas, spread = np.zeros(len(masks)), np.zeros(len(masks))
+    centroids = np.full((len(masks), 2), np.nan)
+    for index, mask in enumerate(masks):
+        areas[index], centroids[index], spread[index] = _patches(mask)
+    seen = in_sight(areas, masks[0].size)
+    centroids[~seen] = np.nan
+    return Track(centroids, areas, seen, spread, masks[0].shape)
+
+
+def in_sight(areas: Numbers, frame_pixels: int) -> NDArray[np.bool_]:
+    """In which frames there is enough of a thing to be seen."""
+    usual = float(np.percentile(areas, 75))
+    return areas >= max(_LEAST_AREA * frame_pixels, _SEEN_PART * usual, 1.0)
+
+
+def _patches(mask: Mask) -> tuple[float, Points, float]:
+    """Area, centroid, and how far the patches lie apart; see ``Track``."""
+    _, _, stats, centres = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA].astype(np.float64)
+    if not len(areas):
+        return 0.0, np.full(2, np.nan), 0.0
+    own = areas >= _OWN_PART * areas.max()
+    weights, places = areas[own], centres[1:][own]
+    centroid: Points = (places * weights[:, None]).sum(axis=0) / weights.sum()
+    farthest = np.linalg.norm(places - places[weights.argmax()], axis=1).max()
+    return float(weights.sum()), centroid, float(farthest / math.sqrt(weights.max()))
