@@ -68,7 +68,10 @@ class Critic(Protocol):
     name: str
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
-        """Scores in [0, 1] per failure mode, 1 is best; null where it cannot tell."""
+        """Scores in [0, 1] per failure mode, 1 is best; null where it does not apply, which it says.
+
+        See ``runner.critics.no_score``. That the thing it looks for is gone is bad, and scored.
+        """
         ...
 
 

@@ -7,12 +7,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.critics.chosen import chosen_critics
 from runner.critics.entry_point import EntryPointCritic
+from runner.critics.pixel import default_critics
 from runner.interfaces import AnyCritic, TextRewardFeed
 from runner.loop.candidate import make_candidates
 from runner.loop.rewrites import MAX_REWRITES
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 PUBLISHED_TEXTS = ("text", "lora")
 """What ``--text-rm`` may follow on Kafka."""
 
+PIXELS_ALONE = (
+    "only the built-in critics judge: they measure pixels and know nothing of the task; --critic adds others"
+)
+
 _CRITIC_OPTIONS = (
     click.option(
         "--critic",
@@ -41,9 +47,17 @@ _CRITIC_OPTIONS = (
         multiple=True,
         metavar="NAME='COMMAND'|NAME",
         help="One more critic: a command with {video}, {prompt} and {goal} that prints a JSON object "
-        "of scores in [0, 1], or one that an installed package offers. May be given several times.",
+        "of scores in [0, 1], or one that an installed package offers. May be given several times. "
+        "It sees the video, its prompt and the goal, and may know what the built-in ones do not: the task.",
     ),
-    click.option("--no-pixel-critics", is_flag=True, help="Without the critics that measure the pixels."),
+    click.option(
+        "--no-pixel-critics",
+        is_flag=True,
+        help="Without the built-in critics, which measure pixels and know nothing of the task. They see:\n\n"
+        # Click leaves a paragraph as it is behind \b; so many characters stand beside the option's name.
+        "\b\n"
+        + "\n".join(fill(f"{c.name}: {c.sees}", 44, subsequent_indent="  ") for c in default_critics()),
+    ),
     click.option(
         "--critic-timeout-s",
         type=options.FiniteFloat(min=0, min_open=True),
@@ -64,11 +78,16 @@ def critic_options(command: Callable[..., None]) -> Callable[..., None]:
 def open_critics(
     stack: ExitStack, *, critics: Sequence[str], no_pixel_critics: bool, critic_timeout_s: float
 ) -> Sequence[AnyCritic]:
-    """The critics that the options ask for; ``stack`` ends their processes. Raises BadInput."""
+    """The critics that the options ask for; ``stack`` ends their processes. Raises BadInput.
+
+    Says on standard error where only the built-in ones judge.
+    """
     chosen = chosen_critics(critics, pixel_critics=not no_pixel_critics, timeout_s=critic_timeout_s)
     for critic in chosen:
         if isinstance(critic, EntryPointCritic):
             stack.callback(critic.close)
+    if not critics:
+        click.echo(PIXELS_ALONE, err=True)
     return chosen
 
 

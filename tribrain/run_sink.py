@@ -66,7 +66,7 @@ class RunSink:
             self._judged += bool(event.critic_results)
             for result in filter(is_missing, event.critic_results):
                 self._missing[result.critic_name] += 1
-                self._why[result.critic_name] = str(result.extra["missing"])
+                self._why[result.critic_name] = str(result.extra.get("missing", result.notes))
             self._step.append(event)
             if len(self._step) == self._candidates:
                 if self._lines is not None:

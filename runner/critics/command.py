@@ -28,7 +28,8 @@ class CommandCritic:
     ``command`` is a template such as ``python my_critic.py {video} {prompt}``, see ``CommandTemplate``;
     ``{goal}`` is what was asked for before any rewriting. Each number in the object is a score, see
     ``runner.critics.opinion``. The program has ``timeout_s`` seconds; it and all it started are then killed.
-    Where it fails or gives nothing usable, its result has no score and says why. Raises BadInput for a
+    Where it fails or gives nothing usable, its result has no score and says that it failed, and why; that it
+    does not apply it says itself (``no_score``). Raises BadInput for a
     command that is no such template, or a time-out that is not positive.
     """
 

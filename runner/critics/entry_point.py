@@ -5,8 +5,9 @@ once without arguments (a class, or a function that loads a model) and gives wha
 
     judge(video: pathlib.Path, *, prompt: str, goal: str) -> Mapping[str, float | None]
 
-The scores are as ``runner.critics.opinion`` reads them. The process is started for the first video and kept,
-so that a model is loaded once; what is slow, crashes or never returns costs that candidate's scores alone.
+The scores are as ``runner.critics.opinion`` reads them; ``no_score`` beside them says why one is null. The
+process is started for the first video and kept, so that a model is loaded once; what is slow, crashes or
+never returns costs that candidate's scores alone.
 """
 
 from __future__ import annotations

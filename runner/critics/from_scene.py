@@ -1,11 +1,11 @@
 """What the pixel critics say of a video of the simulated world, computed from its scene without drawing it.
 
 Each critic's own formula is applied to what it would have measured: the brightness, the camera's path, and
-the places and areas of the pixels that are in sight. Something moves in each of these videos, so what is said
-of a still is left out. Only the blur metric and the optical flow are not known from the scene; they are fitted
-by least squares to 900 videos (task seeds 700000 to 700899, up to four random refinements each). So a video
-takes 0.6 ms rather than 55. That this agrees with the critics on videos that were encoded and decoded is held
-by a test on others.
+the places and areas of the pixels that are in sight. Something moves in each of these videos, so what is
+said of a still is left out. Only the blur metric and the optical flow are not known from the scene; they are
+fitted by least squares to 900 videos (task seeds 700000 to 700899, up to four random refinements each). So a
+video takes 0.6 ms rather than 55. That this agrees with the critics on videos that were encoded and decoded
+is held by a test on others.
 
 For studies of the loop alone (``runner.lab.experiment``): the critics of a run look at pixels.
 """

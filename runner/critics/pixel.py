@@ -86,7 +86,7 @@ class Blur:
     """
 
     name = "blur"
-    sees = "how sharp the frames are, of whatever; null for noise"
+    sees = "how sharp frames are, of whatever; null for noise"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         gray = gray_frames(working_size(frames))
@@ -115,7 +115,7 @@ class FlowSmoothness:
     """
 
     name = "flow_smoothness"
-    sees = "how steadily things move, whatever they are; 0 where nothing moves"
+    sees = "how steadily anything moves; 0 if nothing does"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         gray = _even_brightness(gray_frames(working_size(frames, FLOW_SIDE)))
@@ -173,7 +173,7 @@ class ObjectContinuity:
     """
 
     name = "object_continuity"
-    sees = "whether the thing jumps or vanishes; null if the goal names no one coloured thing in sight, or for a still"
+    sees = "a thing that jumps or vanishes; null unless the goal names one by its colour"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         colour = goal_colours(goal).thing
@@ -210,7 +210,7 @@ class GoalReached:
     """
 
     name = "goal_reached"
-    sees = "how near the thing comes to its target; null unless the goal names both by colour, one of each in sight"
+    sees = "a thing near its target; null unless the goal names each by its colour"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         colours = goal_colours(goal)

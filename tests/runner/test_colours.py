@@ -18,11 +18,45 @@ def names(*colours: Colour | None) -> list[str | None]:
         ("move the red cube to the blue bowl", "red", "blue"),
         ("Put the GREEN ball past the red block onto the Yellow plate.", "green", "yellow"),
         ("lift the violet block", "purple", None),
-        ("put the red cube on the red plate", "red", None),
+        ("move the red cube to the green bowl from the yellow table", "red", "green"),
+        (
+            "The robotic arm picks up the red block, lifts it, and places it into the green bowl.",
+            "red",
+            "green",
+        ),
+        ("take the red cube on the table, and put it into the yellow bowl.", "red", "yellow"),
+        ("stack the red block on top of the blue one and let go", "red", "blue"),
+        ("the robot arm puts the red cube into the bowl", "red", None),
         ("open the drawer, reddish or not", None, None),
     ],
 )
-def test_the_first_colour_is_the_thing_and_the_last_the_target(
+def test_the_colour_before_the_place_is_the_thing_s_and_that_of_the_place_the_target_s(
+    goal: str, thing: str | None, target: str | None
+) -> None:
+    colours = goal_colours(goal)
+    assert names(colours.thing, colours.target) == [thing, target]
+
+
+@pytest.mark.parametrize(
+    ("goal", "thing", "target"),
+    [
+        ("apple from the green table into the red bowl", None, "red"),
+        ("put the apple in the red bowl", None, "red"),
+        ("put the red cube on the red plate", None, None),
+        ("move the green apple from the green table into the red bowl", None, "red"),
+        ("the red robot picks up an apple and puts it into the green bowl", None, "green"),
+        ("put the red and yellow cube in the green bowl", None, "green"),
+        ("pick the red block and the ball into the green bowl", None, "green"),
+        ("without touching the red cup, move the apple to the green bowl", None, "green"),
+        ("put the red cube on the plate, then the ball in the yellow bowl", "red", None),
+        ("put the red cube in the green bowl. Put the ball in the yellow bowl.", "red", None),
+        ("put the red cube next to the green bowl", "red", None),
+        ("move the red cube to the left of the green bowl", "red", None),
+        ("move the red cube over the green bowl", "red", None),
+        ("", None, None),
+    ],
+)
+def test_what_a_colour_may_not_be_meant_to_name_is_not_named(
     goal: str, thing: str | None, target: str | None
 ) -> None:
     colours = goal_colours(goal)

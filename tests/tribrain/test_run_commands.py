@@ -27,6 +27,7 @@ from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
 from trainers.text.train import train_on_texts
 from tribrain.cli import main
+from tribrain.refinement import PIXELS_ALONE
 
 GOAL = "move the red cube to the bowl"
 NASTY = """pour "the tea"; touch pwned $(touch pwned) `touch pwned` 'and' | & > pwned"""
@@ -102,6 +103,14 @@ def test_json_is_one_object_that_agrees_with_the_trace(
     assert (said["best_iter"], said["best_score"]) == (last["best_iter"], last["best_score"])
 
 
+def test_a_run_that_another_critic_judges_too_is_not_said_to_measure_pixels_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = shlex.join([sys.executable, "-c", "print('{\"task\": 1}')"])
+    simulated(tmp_path / "b", "--iters", "1", "--critic", f"judge={judge} {{video}}")
+    assert "know nothing of the task" not in capsys.readouterr().err
+
+
 def test_a_run_without_a_terminal_is_a_line_for_each_iteration_and_its_best_at_the_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,7 +118,7 @@ def test_a_run_without_a_terminal_is_a_line_for_each_iteration_and_its_best_at_t
     said = capsys.readouterr()
     (event,) = events_of(tmp_path / "b")
     score = f"{event.overall_score:.3f}"
-    assert said.err == f"iteration 0: critics' score {score}; best {score} at 0\n"
+    assert said.err == f"{PIXELS_ALONE}\niteration 0: critics' score {score}; best {score} at 0\n"
     assert said.out.splitlines() == [
         f"b: 1 iterations, best is iteration 0 with critics' score {score}; stopped by max_iters; in "
         f"{tmp_path / 'b'}",

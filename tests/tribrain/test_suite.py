@@ -26,6 +26,7 @@ from tests.tribrain.demo_files import write_demo
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
 from tribrain.cli import main
+from tribrain.refinement import PIXELS_ALONE
 from tribrain.report import build_report
 
 GOALS = ("move the red cube to the bowl", "move the blue ball to the green bowl", "pour the tea")
@@ -329,7 +330,7 @@ def test_json_is_the_summary_and_nothing_else(
     done(simulated(bench, tmp_path / "s", "--json"))
     said = capsys.readouterr()
     assert orjson.loads(said.out) == orjson.loads((tmp_path / "s" / "summary.json").read_bytes())
-    assert said.err == ""
+    assert said.err == f"{PIXELS_ALONE}\n"
 
 
 def test_every_run_starts_from_the_given_controller_which_stays_as_it_is(bench: Path, tmp_path: Path) -> None:

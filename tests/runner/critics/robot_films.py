@@ -96,7 +96,7 @@ def carried(
     way: float = 1.0,
     in_sight: Callable[[int], bool] = lambda index: True,
 ) -> Frames:
-    """An arm carries ``thing`` ``way`` of the way; it is in the picture where ``in_sight`` of a frame's index."""
+    """An arm carries ``thing`` ``way`` of the way to ``to``; ``in_sight`` says in which frames it is."""
     frames = frozen(picture)
     for index, (frame, place) in enumerate(zip(frames, places(thing.at, to, way), strict=True)):
         draw_arm(frame, (place[0], place[1] - thing.half - 20))

@@ -17,6 +17,7 @@ import pytest
 from runner.critics.chosen import chosen_critics, parse_critic
 from runner.critics.command import CommandCritic
 from runner.critics.entry_point import EntryPointCritic
+from runner.critics.no_score import no_score
 from runner.critics.opinion import is_missing
 from runner.critics.pixel import default_critics
 from runner.interfaces import AnyCritic, Frames
@@ -116,6 +117,12 @@ def test_a_program_that_fails_is_missing_and_says_why(video: Path, script: str, 
     assert is_missing(result)
     assert result.scores == {}
     assert why in result.notes
+
+
+def test_a_program_may_say_that_it_does_not_apply(video: Path) -> None:
+    result = of_command('print(\'{"task": null, "no_score": "does_not_apply"}\')', video)
+    assert result.scores == {"task": None}
+    assert no_score(result) == "does_not_apply"
 
 
 def test_the_end_of_what_a_failed_program_printed_is_kept(video: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.critics.no_score import no_score
 from runner.critics.opinion import Unusable, is_missing, last_opinion, missing, opinion
 from streams.messages.codec import decode_trace, encode
-from streams.messages.contracts import TraceEvent
+from streams.messages.contracts import CriticResult, TraceEvent
 
 
 def test_numbers_are_scores_and_notes_are_notes_and_the_rest_is_kept() -> None:
@@ -23,6 +24,45 @@ def test_numbers_are_scores_and_notes_are_notes_and_the_rest_is_kept() -> None:
 
 def test_a_null_is_a_score_that_the_critic_could_not_tell() -> None:
     assert opinion({"task": None}).scores == {"task": None}
+
+
+def test_a_null_may_say_that_the_critic_does_not_apply() -> None:
+    read = opinion({"task": None, "physics": 0.5, "no_score": "does_not_apply", "notes": "nothing red"})
+    assert read.scores == {"task": None, "physics": 0.5}
+    assert no_score(read.result("judge")) == "does_not_apply"
+
+
+def test_a_critic_that_does_not_apply_needs_no_null() -> None:
+    result = opinion({"no_score": "does_not_apply"}).result("judge")
+    assert result.scores == {}
+    assert no_score(result) == "does_not_apply"
+    assert not is_missing(result)
+
+
+@pytest.mark.parametrize("said", [{"task": None}, {"task": 0.5}, {"task": None, "no_score": None}])
+def test_who_says_nothing_of_it_means_neither(said: dict[str, Any]) -> None:
+    assert no_score(opinion(said).result("judge")) is None
+
+
+def test_a_critic_may_say_that_it_failed_in_part() -> None:
+    result = opinion({"task": None, "physics": 0.5, "no_score": "failed"}).result("judge")
+    assert no_score(result) == "failed"
+    assert not is_missing(result)
+
+
+def test_a_failed_critic_says_so() -> None:
+    assert no_score(missing("judge", "no GPU")) == "failed"
+
+
+def test_a_failed_critic_of_an_earlier_trace_is_one() -> None:
+    earlier = CriticResult(critic_name="judge", scores={}, extra={"missing": "no GPU", "output": ""})
+    assert no_score(earlier) == "failed"
+    assert is_missing(earlier)
+
+
+@pytest.mark.parametrize("extra", [{}, {"no_score": ["failed"]}, {"no_score": 3}, {"missing": "x"}])
+def test_what_others_wrote_beside_scores_says_nothing(extra: dict[str, Any]) -> None:
+    assert no_score(CriticResult(critic_name="judge", scores={"task": None}, extra=extra)) is None
 
 
 def test_any_name_of_a_score_will_do() -> None:
@@ -42,6 +82,11 @@ def test_any_name_of_a_score_will_do() -> None:
         ({"text": 0.5}, "a score is called 'text'"),
         ({"": 0.5}, "a score is called ''"),
         ({str(n): 0.5 for n in range(101)}, "101 scores"),
+        ({"task": None, "no_score": "failed", "notes": "no GPU"}, "it says that it failed: no GPU"),
+        ({"no_score": "failed"}, "it says that it failed"),
+        ({"task": None, "no_score": "gone"}, "no_score is 'gone'; expected one of failed, does_not_apply"),
+        ({"task": None, "no_score": 0}, "no_score is 0; expected one of"),
+        ({"task": 0.5, "no_score": "failed"}, "no_score is failed, but no score is null"),
     ],
 )
 def test_what_is_no_score_makes_the_whole_opinion_unusable(said: dict[str, Any], why: str) -> None:

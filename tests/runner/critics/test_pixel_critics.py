@@ -106,10 +106,17 @@ def test_colours_that_are_not_in_the_picture_give_no_score(thing_critic: Critic)
     assert score(thing_critic, film(), goal="move the green cube to the yellow bowl") is None
 
 
-def test_a_thing_that_vanishes_at_the_end_has_not_reached_its_goal_in_sight() -> None:
+def test_of_a_thing_that_vanishes_half_the_way_that_was_seen_counts() -> None:
     frames = film()
+    there = score(GoalReached(), frames[:12])
     frames[12:] = film(goal="move the green cube to the blue bowl")[12:]
-    assert score(GoalReached(), frames) is None
+    gone = score(GoalReached(), frames)
+    assert there is not None
+    assert gone == pytest.approx(there / 2, abs=0.03)
+
+
+def test_what_a_critic_says_of_itself_fits_beside_an_option() -> None:
+    assert all(0 < len(critic.sees) < 80 and "\n" not in critic.sees for critic in default_critics())
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,0 +1,161 @@
+"""The pixel critics on videos as a robot's camera takes them: what they praise, and what they leave alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+
+from runner.critics.no_score import no_score
+from runner.critics.pixel import default_critics
+from runner.interfaces import Frames
+from runner.video import read_video, write_video
+from streams.messages.contracts import CriticResult
+from tests.runner.critics.robot_films import (
+    BOWL,
+    FPS,
+    GREEN,
+    GREEN_TABLE,
+    RED,
+    YELLOW,
+    Thing,
+    carried,
+    frozen,
+    frozen_noise,
+    moving_arm,
+    room,
+    with_camera_noise,
+)
+
+CUBE_GOAL = "move the red cube to the green bowl"
+APPLE_GOAL = "apple from the green table into the red bowl"
+CUBE = Thing(RED, (150, 350))
+GREEN_BOWL, RED_BOWL = (Thing(colour, BOWL, 60, is_round=True) for colour in (GREEN, RED))
+APPLE = Thing(YELLOW, (150, 350), 26, is_round=True)
+OF_STILLS = ("flicker", "temporal_jitter", "object_continuity")
+"""What does not apply to a still."""
+OF_THINGS = ("object_continuity", "goal_reached")
+
+FILMS: dict[str, Callable[[], Frames]] = {
+    "frozen noise": frozen_noise,
+    "frozen scene": lambda: frozen(room()),
+    "frozen scene, camera noise": lambda: with_camera_noise(frozen(room())),
+    "frozen cube and bowl": lambda: frozen(room(CUBE, GREEN_BOWL)),
+    "flickering scene": lambda: flickering(frozen(room())),
+    "moving arm": lambda: moving_arm(room()),
+    "moving arm, camera noise": lambda: with_camera_noise(moving_arm(room())),
+    "arm moves by 10 pixels": lambda: moving_arm(room(), way=10 / 280),
+    "arrives": lambda: carried(room(GREEN_BOWL), CUBE, BOWL),
+    "stops half-way": lambda: carried(room(GREEN_BOWL), CUBE, BOWL, way=0.5),
+    "gone after a frame": lambda: carried(room(GREEN_BOWL), CUBE, BOWL, in_sight=lambda index: index < 1),
+    "gone after three frames": lambda: carried(room(GREEN_BOWL), CUBE, BOWL, in_sight=lambda i: i < 3),
+    "gone half-way": lambda: carried(room(GREEN_BOWL), CUBE, BOWL, in_sight=lambda index: index < 12),
+    "gone in its bowl": lambda: np.concatenate(
+        [carried(room(GREEN_BOWL), CUBE, BOWL), frozen(room(GREEN_BOWL), 12)]
+    ),
+    "two red cubes": lambda: carried(room(GREEN_BOWL, Thing(RED, (300, 420))), CUBE, BOWL),
+    "red table": lambda: carried(room(GREEN_BOWL, table=RED), CUBE, BOWL),
+    "apple arrives": lambda: carried(room(RED_BOWL, table=GREEN_TABLE), APPLE, BOWL),
+}
+
+
+def flickering(frames: Frames) -> Frames:
+    gains = 1.0 + 0.3 * np.random.default_rng(4).uniform(-1.0, 1.0, len(frames))
+    return np.clip(frames * gains[:, None, None, None], 0, 255).astype(np.uint8)
+
+
+@cache
+def judged(film: str, goal: str = CUBE_GOAL) -> dict[str, CriticResult]:
+    """By critic, of the film as it comes out of a file."""
+    with TemporaryDirectory() as folder:
+        video = Path(folder) / "video.mp4"
+        write_video(video, FILMS[film](), FPS)
+        frames, fps = read_video(video)
+    return {critic.name: critic.judge(frames, fps=fps, goal=goal) for critic in default_critics()}
+
+
+def score(film: str, critic: str, goal: str = CUBE_GOAL) -> float:
+    (given,) = judged(film, goal)[critic].scores.values()
+    assert given is not None
+    return given
+
+
+def mean(film: str, goal: str = CUBE_GOAL) -> float:
+    """The critics' reward."""
+    given = [score for result in judged(film, goal).values() for score in result.scores.values()]
+    return fmean(score for score in given if score is not None)
+
+
+@pytest.mark.parametrize("film", FILMS)
+def test_every_null_says_that_the_critic_does_not_apply_and_why(film: str) -> None:
+    for result in judged(film).values():
+        nulls = [score is None for score in result.scores.values()]
+        assert no_score(result) == ("does_not_apply" if any(nulls) else None)
+        assert result.notes
+
+
+@pytest.mark.parametrize("film", ["frozen noise", "frozen scene", "frozen scene, camera noise"])
+def test_a_still_is_praised_neither_for_calm_nor_for_motion(film: str) -> None:
+    said = judged(film)
+    assert [no_score(said[critic]) for critic in OF_STILLS] == ["does_not_apply"] * 3
+    assert score(film, "flow_smoothness") < 0.01
+
+
+def test_noise_is_not_called_sharp() -> None:
+    assert no_score(judged("frozen noise")["blur"]) == "does_not_apply"
+    assert mean("frozen noise") < 0.01
+
+
+@pytest.mark.parametrize("film", ["moving arm", "moving arm, camera noise", "arm moves by 10 pixels"])
+def test_an_arm_that_moves_is_worth_much_more_than_a_still(film: str) -> None:
+    assert score(film, "flow_smoothness") > 0.9
+    assert mean(film) > mean("frozen scene") + 0.3
+
+
+def test_a_flickering_picture_of_what_stands_still_flickers_and_does_not_move() -> None:
+    assert score("flickering scene", "flicker") < 0.6
+    assert score("flickering scene", "flow_smoothness") < 0.1
+
+
+def test_a_thing_that_stays_where_it_is_in_a_still_is_not_continuous_and_has_not_arrived() -> None:
+    assert no_score(judged("frozen cube and bowl")["object_continuity"]) == "does_not_apply"
+    assert score("frozen cube and bowl", "goal_reached") < 0.05
+
+
+def test_a_cube_that_arrives_is_seen_to() -> None:
+    assert score("arrives", "goal_reached") > 0.9
+    assert score("arrives", "object_continuity") > 0.75
+
+
+@pytest.mark.parametrize("film", ["gone after a frame", "gone after three frames", "gone half-way"])
+def test_a_cube_that_is_gone_is_scored_and_low(film: str) -> None:
+    assert score(film, "object_continuity") < 0.4
+    assert score(film, "goal_reached") < 0.3
+    assert mean(film) < mean("stops half-way") < mean("arrives")
+
+
+def test_a_cube_that_its_bowl_hides_has_arrived() -> None:
+    assert score("gone in its bowl", "goal_reached") > 0.8
+
+
+@pytest.mark.parametrize(
+    ("film", "goal", "why"),
+    [
+        ("apple arrives", APPLE_GOAL, "the goal does not name one thing and one target"),
+        ("arrives", "move the cube to the bowl", "the goal does not name one thing and one target"),
+        ("two red cubes", CUBE_GOAL, "several red things"),
+        ("red table", CUBE_GOAL, "too much is red for one thing"),
+        ("moving arm", CUBE_GOAL, "nothing red at the start"),
+    ],
+)
+def test_without_one_thing_of_the_goal_s_colour_nothing_is_said_of_the_goal(
+    film: str, goal: str, why: str
+) -> None:
+    said = judged(film, goal)
+    assert [no_score(said[critic]) for critic in OF_THINGS] == ["does_not_apply"] * 2
+    assert said["goal_reached"].notes.startswith(why)
