@@ -106,7 +106,7 @@ def test_json_is_one_object_that_agrees_with_the_trace(
 def test_a_run_that_another_critic_judges_too_is_not_said_to_measure_pixels_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    judge = shlex.join([sys.executable, "-c", "print('{\"task\": 1}')"])
+    judge = shlex.join([sys.executable, "-c", "print('{{\"task\": 1}}')"])
     simulated(tmp_path / "b", "--iters", "1", "--critic", f"judge={judge} {{video}}")
     assert "know nothing of the task" not in capsys.readouterr().err
 
