@@ -39,8 +39,10 @@ def score(critic: Critic, frames: Frames, goal: str = GOAL) -> float | None:
 
 @cache
 def mean_scores(**failures: float) -> dict[str, float]:
+    """Not a number of a critic that gave none: a film with no failure but the whole task is a still."""
     films = [film(scene, GOAL, **failures) for scene in SCENES]
-    return {c.name: float(np.mean([score(c, frames) for frames in films])) for c in default_critics()}
+    scores = {c.name: [score(c, frames) for frames in films] for c in default_critics()}
+    return {name: float(np.mean(np.array(given, dtype=np.float64))) for name, given in scores.items()}
 
 
 def critic(name: str) -> Critic:
