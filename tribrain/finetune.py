@@ -33,7 +33,7 @@ from tribrain.build_dataset import pictures_of
 from tribrain.exit_codes import NothingMade
 from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
-from tribrain.refinement import critic_options, open_critics
+from tribrain.refinement import critic_options, open_critics, say_who_judges
 
 _PLACES = ("dataset", "out", "base", "runs")
 _SIMULATED_TASKS = 40
@@ -204,6 +204,7 @@ def finetune(
                 "reward": snapshot.checksum if snapshot is not None else "",
             }
             _say(f"model {model!r} from {kafka.bootstrap_servers}; checkpoints in {work}, {work / PROMOTED}")
+            say_who_judges(chosen)
             job = Job(
                 kafka=kafka,
                 model=model,

@@ -15,7 +15,7 @@ import click
 from runner.critics.chosen import chosen_critics
 from runner.critics.entry_point import EntryPointCritic
 from runner.critics.pixel import default_critics
-from runner.interfaces import AnyCritic, TextRewardFeed
+from runner.interfaces import AnyCritic, TextRewardFeed, VideoCritic
 from runner.loop.candidate import make_candidates
 from runner.loop.rewrites import MAX_REWRITES
 from runner.loop.stopping import StopRules
@@ -78,17 +78,18 @@ def critic_options(command: Callable[..., None]) -> Callable[..., None]:
 def open_critics(
     stack: ExitStack, *, critics: Sequence[str], no_pixel_critics: bool, critic_timeout_s: float
 ) -> Sequence[AnyCritic]:
-    """The critics that the options ask for; ``stack`` ends their processes. Raises BadInput.
-
-    Says on standard error where only the built-in ones judge.
-    """
+    """The critics that the options ask for; ``stack`` ends their processes. Raises BadInput."""
     chosen = chosen_critics(critics, pixel_critics=not no_pixel_critics, timeout_s=critic_timeout_s)
     for critic in chosen:
         if isinstance(critic, EntryPointCritic):
             stack.callback(critic.close)
-    if not critics:
-        click.echo(PIXELS_ALONE, err=True)
     return chosen
+
+
+def say_who_judges(critics: Sequence[AnyCritic]) -> None:
+    """On standard error, where it is only the built-in critics; once all input was found to be good."""
+    if not any(isinstance(critic, VideoCritic) for critic in critics):
+        click.echo(PIXELS_ALONE, err=True)
 
 
 def refinement_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -26,7 +26,7 @@ from tribrain.exit_codes import NothingMade
 from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
 from tribrain.output import cannot_write
-from tribrain.refinement import open_refinement, refinement_options
+from tribrain.refinement import open_refinement, refinement_options, say_who_judges
 from tribrain.run_plan import RunFolder, RunPlan, begun_from, settings_of
 from tribrain.run_sink import run_progress, run_sink
 
@@ -199,6 +199,7 @@ def run_world(
             f"{out}: the run was interrupted, and its end is on Kafka: what came after it would not be "
             "learnt; begin anew with --fresh"
         )
+    say_who_judges(refinement.critics)
     _say(result, out, as_json)
     if result.stop_reason == INTERRUPTED:
         raise KeyboardInterrupt

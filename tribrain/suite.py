@@ -26,7 +26,13 @@ from tribrain.exit_codes import NothingMade
 from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
 from tribrain.output import columns, write_output
-from tribrain.refinement import PUBLISHED_TEXTS, Refinement, open_refinement, refinement_options
+from tribrain.refinement import (
+    PUBLISHED_TEXTS,
+    Refinement,
+    open_refinement,
+    refinement_options,
+    say_who_judges,
+)
 from tribrain.run_plan import begun_from, copied, settings_of
 from tribrain.run_sink import run_progress, run_sink
 from tribrain.suite_folder import SuiteFolder, SuitePlan, SuiteRun
@@ -137,6 +143,7 @@ def run_suite(
             if failed == refinement.stop.max_failures:
                 break
     refinement.say_what_was_refused()
+    say_who_judges(refinement.critics)
     _end(folder, plan, as_json)
     if failed and failed == refinement.stop.max_failures:
         raise NothingMade(

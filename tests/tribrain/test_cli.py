@@ -14,6 +14,7 @@ import click
 import orjson
 import pytest
 
+from runner.critics.pixel import default_critics
 from streams.messages.codec import encode
 from tests import factories
 from tests.tribrain.demo_files import write_demo
@@ -68,6 +69,12 @@ def test_help_explains_the_command_and_ends_with_an_example(words: tuple[str, ..
     text = ALL[words].get_help(click.Context(ALL[words], info_name=" ".join(words)))
     assert ALL[words].help
     assert f"Example: tribrain {' '.join(words)}" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("command", ["run-simulated", "run-subprocess", "run-wow", "run-suite", "finetune"])
+def test_a_command_with_critics_says_what_each_built_in_one_can_see(command: str) -> None:
+    text = " ".join(ALL[(command,)].get_help(click.Context(ALL[(command,)])).split())
+    assert [c.name for c in default_critics() if f"{c.name}: {c.sees}" not in text] == []
 
 
 @by_command
