@@ -18,7 +18,7 @@ from streams.errors import BadInput
 from streams.messages.contracts import CriticResult
 
 _PLACES = ("video", "prompt", "goal")
-_READ_BYTES = 1 << 18
+_READ_BYTES = 1 << 22
 """Of the end of what a critic prints."""
 
 
@@ -80,7 +80,8 @@ class _Run:
         if problem := self._problem or self._ending():
             return missing(self._name, f"the critic {problem}", self._tail())
         try:
-            return last_opinion(_end_of(self._output)).result(self._name)
+            is_cut = self._output.seek(0, 2) > _READ_BYTES
+            return last_opinion(_end_of(self._output), is_cut=is_cut).result(self._name)
         except Unusable as error:
             return missing(self._name, str(error), self._tail())
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,14 @@ _MOST_NAME_CHARACTERS = 100
 _MOST_NOTES_CHARACTERS = 1000
 _MOST_EXTRA_BYTES = 4000
 _TAIL_CHARACTERS = 400
+_ROUNDING = 1e-6
+"""By which a score may be outside of [0, 1], as sums of 32 bits are."""
+_OPENING = re.compile(r"""(?:\[\s*){0,3}\{(?=\s*(?:["'}]|\w+\s*:))""")
+"""How an object begins, or a list of them: also one that is no JSON. ``{model}`` is none."""
+_PART = re.compile(r"""(?<!\w)"(?:[^"\\]|\\.)*"|(?<!\w)'(?:[^'\\]|\\.)*'|[{}\[\]]""", re.DOTALL)
+"""Of what is no JSON: a text, or a bracket."""
+_BRACKET = re.compile(r"[{}\[\]]")
+_SHOWN_CHARACTERS = 60
 
 
 class Unusable(Exception):
@@ -52,18 +62,31 @@ def is_missing(result: CriticResult) -> bool:
     return no_score(result) == "failed" and all(score is None for score in result.scores.values())
 
 
-def last_opinion(output: str) -> Opinion:
-    """The last JSON object in what a critic printed, whatever stands around it. Raises Unusable."""
+def last_opinion(output: str, *, is_cut: bool = False) -> Opinion:
+    """The last JSON object in what a critic printed, whatever stands around it. Raises Unusable.
+
+    What lies within another object or a list is no opinion of its own: where the last of those cannot be
+    read, nothing counts. ``is_cut`` says that the beginning of the output is missing.
+    """
     last: dict[str, Any] | None = None
-    decoder, at = json.JSONDecoder(), output.find("{")
-    while at >= 0:
+    problem, at = "", 0
+    decoder = json.JSONDecoder(object_pairs_hook=_each_once)
+    while True:
+        begin = _OPENING.search(output, at)
+        if is_cut and _closes_more(output[at : begin.start() if begin else None]):
+            last, problem = None, "it begins before the part of the output that is read"
+        if begin is None:
+            break
         try:
-            last, end = decoder.raw_decode(output, at)
-        except (ValueError, RecursionError):
-            end = at + 1
-        at = output.find("{", end)
+            found, at = decoder.raw_decode(output, begin.start())
+            last, problem = (found, "") if isinstance(found, dict) else (None, "it is a list")
+        except (ValueError, RecursionError) as error:
+            last, problem, at = None, str(error), _end_of(output, begin.start())
+        if problem:
+            problem += f", in {output[begin.start() :][:_SHOWN_CHARACTERS]}"
     if last is None:
-        raise Unusable("it printed no JSON object")
+        why = f" that can be read at its end: {_plain(' '.join(problem.split()))}" if problem else ""
+        raise Unusable(f"it printed no JSON object{why}")
     return opinion(last)
 
 
@@ -71,9 +94,9 @@ def opinion(said: Mapping[str, Any]) -> Opinion:
     """Numbers and nulls are scores, ``notes`` are notes, and anything else is kept beside them.
 
     ``no_score`` says what a null means, see ``runner.critics.no_score``; a critic that says so needs no null
-    beside it. Raises Unusable where there is neither, where the critic says that it failed altogether, or
-    where a score is not in [0, 1]: a critic that uses another scale in one mode is not to be trusted in the
-    others.
+    beside it. A score that is outside of [0, 1] by rounding counts as its end. Raises Unusable where there
+    is neither, a name is there twice, the critic says that it failed altogether, or a score is not in
+    [0, 1]: a critic that uses another scale in one mode is not to be trusted in the others.
     """
     scores: dict[str, float | None] = {}
     extra: dict[str, Any] = {}
@@ -83,7 +106,9 @@ def opinion(said: Mapping[str, Any]) -> Opinion:
         if name == NO_SCORE or (name == "notes" and isinstance(value, str)):
             continue
         if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-            scores[_mode(name)] = _score(name, value)
+            if (mode := _mode(name)) in scores:
+                raise Unusable(f"{mode} is there twice; expected one score for each failure mode")
+            scores[mode] = _score(name, value)
         else:
             extra[name] = value
     known = any(score is not None for score in scores.values())
@@ -108,6 +133,34 @@ def _reason(said: object, scores: Mapping[str, float | None]) -> NoScore | None:
     return reason
 
 
+def _each_once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(fields)
+    if len(found) < len(fields):
+        twice = next(name for name, n in Counter(name for name, _ in fields).items() if n > 1)
+        raise ValueError(f"{twice!r} is there twice")
+    return found
+
+
+def _end_of(output: str, begin: int) -> int:
+    """Where the bracket that opens at ``begin`` is closed, else the end of the output."""
+    depth = 0
+    for part in _PART.finditer(output, begin):
+        depth += (part[0] in "{[") - (part[0] in "}]")
+        if depth == 0:
+            return part.end()
+    return len(output)
+
+
+def _closes_more(between: str) -> bool:
+    """Whether a bracket is closed that was not opened here."""
+    depth = 0
+    for bracket in _BRACKET.findall(between):
+        depth += 1 if bracket in "{[" else -1
+        if depth < 0:
+            return True
+    return False
+
+
 def _mode(name: str) -> str:
     if not name or len(name) > _MOST_NAME_CHARACTERS or name == TEXT_MODE:
         raise Unusable(
@@ -120,10 +173,10 @@ def _mode(name: str) -> str:
 def _score(name: str, value: float | None) -> float | None:
     if value is None:
         return None
-    if not 0 <= value <= 1:  # nor is NaN
-        shown = "huge" if isinstance(value, int) and abs(value) > 10**15 else f"{value:g}"
+    if not -_ROUNDING <= value <= 1 + _ROUNDING:  # nor is NaN
+        shown = "huge" if isinstance(value, int) and abs(value) > 10**15 else repr(value)
         raise Unusable(f"{_plain(name)} is {shown}; expected a score in [0, 1]")
-    return float(value)
+    return min(max(float(value), 0.0), 1.0)
 
 
 def _names(extra: Mapping[str, Any]) -> str:

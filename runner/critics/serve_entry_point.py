@@ -41,7 +41,10 @@ def main() -> None:
             said = judge(Path(request["video"]), prompt=request["prompt"], goal=request["goal"])
             if not isinstance(said, Mapping):
                 raise TypeError(f"it returned a {type(said).__name__}; expected scores by failure mode")
-            answer = json.dumps({"said": {str(mode): value for mode, value in said.items()}}, default=float)
+            scores = {str(mode): value for mode, value in said.items()}
+            if len(scores) < len(said):
+                raise ValueError(f"it returned two scores of one name, among {', '.join(map(str, said))}")
+            answer = json.dumps({"said": scores}, default=float)
         except Exception as error:
             traceback.print_exc()
             answer = json.dumps({"error": f"{type(error).__name__}: {error}"})

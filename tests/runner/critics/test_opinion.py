@@ -74,6 +74,8 @@ def test_any_name_of_a_score_will_do() -> None:
     [
         ({"task": 1.5}, "task is 1.5; expected a score in [0, 1]"),
         ({"task": -0.1, "physics": 0.5}, "task is -0.1"),
+        ({"task": 1.00001}, "task is 1.00001; expected"),
+        ({"task": 0.5, "a\ud800": 0.1, "a?": 0.2}, "a? is there twice"),
         ({"physics": math.nan}, "physics is nan"),
         ({"physics": math.inf}, "physics is inf"),
         ({"physics": 10**400}, "physics is huge"),
@@ -114,6 +116,60 @@ def test_the_last_json_object_counts_whatever_stands_around_it(output: str) -> N
 def test_output_without_a_json_object_is_unusable(output: str) -> None:
     with pytest.raises(Unusable, match="printed no JSON object"):
         last_opinion(output)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        '{"task": 0.9, "physics": nan, "frames": {"flow": 0.2}}',
+        "{'task': 0.9, 'detail': '{\"lighting\": 0.1}'}",
+        '{task: 0.9, detail: {"lighting": 0.1}}',
+        '{"task": 0.9, "note": "a } b", "bad": nan, "detail": {"lighting": 0.1}}',
+        '{"task": 0.9, "bad": None, "note": "it\'s {", "detail": {"lighting": 0.1}}\ndone {model}',
+        '{"task": 0.9, "detail": {"lighting": 0.1}',
+        '{"task": 0.9, "task": 0.1, "detail": {"lighting": 0.1}}',
+        '[{"task": 0.9}, {"task": 0.1}]',
+        '[{"task": 0.9}, {"task": nan}]',
+        '{"epoch": 0.1}\n{"task": nan}',
+    ],
+)
+def test_nothing_within_what_cannot_be_read_is_taken_for_scores_nor_anything_before_it(output: str) -> None:
+    with pytest.raises(Unusable, match="no JSON object that can be read at its end"):
+        last_opinion(output)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "{'python': 'repr', 'of': {'task': 1}}\n{\"task\": 0.5}",
+        '[{"frame": 1}, {"frame": 2}]\n{"task": 0.5}',
+        'progress { 3 of\n{"task": 0.5}',
+        '[INFO] {model}\n{"task": 0.5, "frames": [{"task": 0.1}]}',
+    ],
+)
+def test_an_object_behind_what_cannot_be_read_counts(output: str) -> None:
+    assert last_opinion(output).scores == {"task": 0.5}
+
+
+def test_what_belongs_to_an_object_that_begins_before_what_is_read_is_not_taken() -> None:
+    whole = '{"task": 0.9, "frames": [{"flow": 0.2}, {"flow": 0.3}]}'
+    for cut in range(1, len(whole)):
+        with pytest.raises(Unusable, match="no JSON object"):
+            last_opinion(whole[cut:], is_cut=True)
+    assert last_opinion(whole[5:] + '\n{"task": 0.5}', is_cut=True).scores == {"task": 0.5}
+
+
+@pytest.mark.parametrize("opening", ["{", "[", '{"', '{"a":', "[{", '{"a', "{a:", "'", '"', "[ "])
+def test_what_is_never_closed_is_read_in_one_pass(opening: str) -> None:
+    with pytest.raises(Unusable):
+        last_opinion(opening * 200_000)
+
+
+@pytest.mark.parametrize(
+    ("given", "score"), [(1.0000001, 1.0), (1 + 1.2e-7, 1.0), (-1e-9, 0.0), (1, 1.0), (0, 0.0)]
+)
+def test_a_score_that_is_outside_by_rounding_counts_as_the_end(given: float, score: float) -> None:
+    assert opinion({"task": given}).scores == {"task": score}
 
 
 def test_nan_as_python_prints_it_is_named() -> None:
