@@ -34,6 +34,7 @@ _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
 
 
 @click.command(
+    cls=options.Command,
     name="build-dataset",
     epilog="Example: tribrain build-dataset --runs runs --format diffsynth --out dataset "
     "--reward bt_reward.json --top-fraction 0.25",

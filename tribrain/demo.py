@@ -41,7 +41,7 @@ _POLL_S = 0.25
 _WAIT_FOR_ADAPTER_S = 600.0
 
 
-@click.command(epilog="Example: tribrain demo --tasks 40 --out outputs/demo")
+@click.command(cls=options.Command, epilog="Example: tribrain demo --tasks 40 --out outputs/demo")
 @click.option(
     "--out", type=options.PATH, default=Path("outputs/demo"), show_default=True, help="Where everything goes."
 )

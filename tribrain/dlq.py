@@ -19,7 +19,7 @@ _TOLD = 5
 """Letters that are named in an error."""
 
 
-@click.group()
+@click.group(cls=options.Group)
 def dlq() -> None:
     """Dead letters: messages that could not be used, with their bytes and the reason."""
 

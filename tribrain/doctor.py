@@ -15,7 +15,9 @@ from streams.errors import BadInput
 from tribrain import options
 
 
-@click.command(epilog="Example: tribrain doctor --wow-repo WoW --wow-python python --require dit-2b")
+@click.command(
+    cls=options.Command, epilog="Example: tribrain doctor --wow-repo WoW --wow-python python --require dit-2b"
+)
 @click.option("--wow-repo", type=options.PATH, metavar="FOLDER", help="A checkout of WoW's repository.")
 @click.option(
     "--wow-python",

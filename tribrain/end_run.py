@@ -18,7 +18,10 @@ from streams.messages.stored import Outgoing, StoredMessage
 from tribrain import options
 
 
-@click.command(epilog="Example: tribrain end-run --silent-for-s 3600 --bootstrap-servers 127.0.0.1:9092")
+@click.command(
+    cls=options.Command,
+    epilog="Example: tribrain end-run --silent-for-s 3600 --bootstrap-servers 127.0.0.1:9092",
+)
 @click.argument("run_ids", metavar="[RUN_ID]…", nargs=-1)
 @click.option(
     "--silent-for-s",

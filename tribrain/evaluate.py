@@ -46,7 +46,8 @@ _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
 
 
 @click.command(
-    epilog="Example: tribrain evaluate-rm --pairs runs/a/pairs.jsonl --holdout runs/b/pairs.jsonl --orders 4"
+    cls=options.Command,
+    epilog="Example: tribrain evaluate-rm --pairs runs/a/pairs.jsonl --holdout runs/b/pairs.jsonl --orders 4",
 )
 @click.option("--pairs", type=options.PATH, help="Pairs to learn from.")
 @click.option(

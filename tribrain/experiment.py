@@ -34,7 +34,7 @@ from tribrain.output import write_output
 _TASKS = 160
 
 
-@click.command(epilog="Example: tribrain experiment --seeds 10 --out outputs/experiment")
+@click.command(cls=options.Command, epilog="Example: tribrain experiment --seeds 10 --out outputs/experiment")
 @click.option(
     "--out",
     type=options.PATH,

@@ -17,7 +17,11 @@ from tribrain import options
 from tribrain.output import columns, write_output
 
 
-@click.command("explain", epilog="Example: tribrain explain --model runs/a/bt_reward.json --plot effects.png")
+@click.command(
+    "explain",
+    cls=options.Command,
+    epilog="Example: tribrain explain --model runs/a/bt_reward.json --plot effects.png",
+)
 @click.option("--model", required=True, type=options.PATH, help="A reward model: a bt_reward.json.")
 @click.option(
     "--step",

@@ -41,7 +41,10 @@ _SCHEMA = "tribrain.preferences/1"
 _Format = Literal["trl", "video-dpo", "label-studio"]
 
 
-@click.command(epilog="Example: tribrain export-preferences --runs runs --format video-dpo --out preferences")
+@click.command(
+    cls=options.Command,
+    epilog="Example: tribrain export-preferences --runs runs --format video-dpo --out preferences",
+)
 @options.some_runs
 @click.option(
     "--pairs",
@@ -49,7 +52,7 @@ _Format = Literal["trl", "video-dpo", "label-studio"]
     type=options.PATH,
     metavar="FILE",
     help="A pairs file, rather than the pairs that runs give. Videos are looked for in --runs, by the run's "
-    "id, or beside the file; may be given several times.",
+    "id, or beside the file (repeatable).",
 )
 @click.option(
     "--format",
@@ -64,7 +67,7 @@ _Format = Literal["trl", "video-dpo", "label-studio"]
     "sources",
     multiple=True,
     type=click.Choice(get_args(LabelSource)),
-    help="Take pairs of this label alone; may be given several times.",
+    help="Take pairs of this label alone (repeatable).",
 )
 @options.strategy
 @options.min_gap

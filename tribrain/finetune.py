@@ -40,9 +40,10 @@ _SIMULATED_TASKS = 40
 
 
 @click.command(
+    cls=options.Command,
     epilog="Example: tribrain finetune --bootstrap-servers 127.0.0.1:9092 --runs runs --work finetuning "
     "--world simulated --every 50 --train-cmd 'python -m runner.worlds.train_simulated --dataset {dataset} "
-    "--runs {runs} --base {base} --out {out}'"
+    "--runs {runs} --base {base} --out {out}'",
 )
 @options.bootstrap_servers
 @click.option(

@@ -33,7 +33,10 @@ from tribrain.output import write_output
 _PART = "finetune"
 
 
-@click.command(epilog="Example: tribrain experiment-finetune --seeds 10 --out outputs/experiment-finetune")
+@click.command(
+    cls=options.Command,
+    epilog="Example: tribrain experiment-finetune --seeds 10 --out outputs/experiment-finetune",
+)
 @click.option(
     "--out",
     type=options.PATH,

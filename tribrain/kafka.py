@@ -20,7 +20,7 @@ from tribrain.exit_codes import FAILED
 _LOOK_AGAIN_S = 0.2
 
 
-@click.command(epilog="Example: tribrain broker --port 9092 --data-dir ~/tribrain-kafka")
+@click.command(cls=options.Command, epilog="Example: tribrain broker --port 9092 --data-dir ~/tribrain-kafka")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1; by default a free one.")
 @click.option("--data-dir", type=options.PATH, help="Keep the log here; by default it goes with the broker.")
 @click.option(
@@ -62,7 +62,7 @@ def broker(port: int | None, data_dir: Path | None, fetch_only: bool, as_json: b
                 sys.exit(FAILED)
 
 
-@click.group()
+@click.group(cls=options.Group)
 def topics() -> None:
     """The topics on a Kafka broker."""
 
@@ -98,7 +98,10 @@ def create(
         click.echo("take larger messages now: " + ", ".join(result.raised))
 
 
-@click.command(epilog="Example: tribrain publish-trace runs/a/trace.jsonl --bootstrap-servers 127.0.0.1:9092")
+@click.command(
+    cls=options.Command,
+    epilog="Example: tribrain publish-trace runs/a/trace.jsonl --bootstrap-servers 127.0.0.1:9092",
+)
 @click.argument("trace", type=options.PATH)
 @options.bootstrap_servers
 @options.as_json

@@ -1,8 +1,10 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what all commands have in common in taking them."""
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,50 @@ import click
 
 from runner.rewards.preference import LARGEST_SHARE
 from trainers.estimators import LEARNERS
+
+
+class Command(click.Command):
+    """Refuses an option that takes one value and is given twice, where Click would take the last alone."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for option, values in self._given(ctx, args):
+            # A flag that is there twice says the same twice.
+            if len(values) > 1 and not (option.is_flag and len(set(values)) == 1):
+                names = " or ".join((*option.opts, *option.secondary_opts))
+                shown = "both ways" if option.is_flag else _in_words(values)
+                raise click.UsageError(f"{names} is given {_times(len(values))}: {shown}; give it once", ctx)
+        return super().parse_args(ctx, args)
+
+    def _given(self, ctx: click.Context, args: Sequence[str]) -> list[tuple[click.Option, list[Any]]]:
+        """Every option that takes one value, with all that are given."""
+        collecting = copy.copy(self)
+        collecting.params = [copy.copy(param) for param in self.params]
+        single = [p for p in collecting.params if isinstance(p, click.Option) and not (p.multiple or p.count)]
+        for option in single:
+            option.multiple = True
+        given, _, _ = collecting.make_parser(ctx).parse_args(list(args))
+        return [(option, list(given.get(option.name or "", ()))) for option in single]
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text("An option is given once, unless it says that it may be repeated.")
+        super().format_epilog(ctx, formatter)
+
+
+class Group(click.Group):
+    """Its commands are such commands, too."""
+
+    command_class = Command
+
+
+def _times(n: int) -> str:
+    return "twice" if n == 2 else f"{n} times"
+
+
+def _in_words(values: Sequence[object]) -> str:
+    *others, last = map(repr, values)
+    return f"{', '.join(others)} and {last}"
 
 
 class _GivenPath(click.Path):
@@ -100,7 +146,7 @@ bootstrap_servers = click.option(
     metavar="HOST:PORT[,…]",
     help="The Kafka broker; also taken from TRIBRAIN_BOOTSTRAP_SERVERS.",
 )
-_RUNS = "The folder of a run, or one of such folders; may be given several times."
+_RUNS = "The folder of a run, or one of such folders (repeatable)."
 runs = click.option("--runs", multiple=True, required=True, type=PATH, metavar="FOLDER", help=_RUNS)
 some_runs = click.option("--runs", multiple=True, type=PATH, metavar="FOLDER", help=_RUNS)
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")

@@ -21,7 +21,8 @@ from tribrain.output import progress, write_output
 
 
 @click.command(
-    epilog="Example: tribrain export-preference-pairs --run-dir runs/a --out runs/a/pairs.jsonl --top-k 2"
+    cls=options.Command,
+    epilog="Example: tribrain export-preference-pairs --run-dir runs/a --out runs/a/pairs.jsonl --top-k 2",
 )
 @click.option("--run-dir", required=True, type=options.PATH, help="The run's directory, with trace.jsonl.")
 @click.option("--out", "--out-path", required=True, type=options.PATH, help="The pairs file to write.")
@@ -51,9 +52,17 @@ def export_preference_pairs(
 
 
 @click.command(
-    epilog="Example: tribrain train-preference-rm --pairs runs/a/pairs.jsonl --out runs/a/bt_reward.json"
+    cls=options.Command,
+    epilog="Example: tribrain train-preference-rm --pairs runs/a/pairs.jsonl --out runs/a/bt_reward.json",
 )
-@click.option("--pairs", "--pairs-jsonl", required=True, type=options.PATH, help="A pairs file.")
+@click.option(
+    "--pairs",
+    "--pairs-jsonl",
+    required=True,
+    multiple=True,
+    type=options.PATH,
+    help="A pairs file (repeatable).",
+)
 @click.option("--out", "--out-path", required=True, type=options.PATH, help="The snapshot to write.")
 @click.option(
     "--epochs", type=click.IntRange(min=1), default=1, show_default=True, help="Passes over the pairs."
@@ -68,7 +77,7 @@ def export_preference_pairs(
 @options.model
 @options.as_json
 def train_preference_rm(
-    pairs: Path,
+    pairs: tuple[Path, ...],
     out: Path,
     epochs: int,
     lr: float | None,
@@ -77,7 +86,7 @@ def train_preference_rm(
     model: str,
     as_json: bool,
 ) -> None:
-    """Learn a Bradley–Terry reward model from pairs, in the order of the file.
+    """Learn a Bradley–Terry reward model from pairs, in the order of the files.
 
     The same learner as the live trainer's. The first pass gives the test-then-train figures in the
     snapshot; further passes only learn.
@@ -90,7 +99,7 @@ def train_preference_rm(
         raise BadInput("--lr is of river-logistic; laplace takes none")
     recipe = Recipe(learner=learner or ("river-logistic" if given else DEFAULT_LEARNER), parameters=given)
     try:
-        messages = read_pairs(pairs)
+        messages = [message for path in pairs for message in read_pairs(path)]
     except ContractError as error:
         raise BadInput(f"{error}; export the pairs again with export-preference-pairs") from None
     with progress() as bar:

@@ -22,7 +22,8 @@ UNIT = "standard deviations"
 
 
 @click.command(
-    epilog="Example: tribrain evaluate-picks --pairs train.jsonl --candidates candidates.jsonl --json"
+    cls=options.Command,
+    epilog="Example: tribrain evaluate-picks --pairs train.jsonl --candidates candidates.jsonl --json",
 )
 @click.option("--pairs", required=True, type=options.PATH, help="The pairs file to learn from.")
 @click.option(

@@ -47,7 +47,7 @@ _CRITIC_OPTIONS = (
         multiple=True,
         metavar="NAME='COMMAND'|NAME",
         help="One more critic: a command with {video}, {prompt} and {goal} that prints a JSON object "
-        "of scores in [0, 1], or one that an installed package offers. May be given several times. "
+        "of scores in [0, 1], or one that an installed package offers (repeatable). "
         "It sees the video, its prompt and the goal, and may know what the built-in ones do not: the task.",
     ),
     click.option(
@@ -105,7 +105,7 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
                 "required",
                 multiple=True,
                 metavar="NAME",
-                help="A video without a score of this critic is no candidate. May be given several times.",
+                help="A video without a score of this critic is no candidate (repeatable).",
             ),
             click.option("--preference-rm", type=options.PATH, help="A bt_reward.json that steers this run."),
             click.option(

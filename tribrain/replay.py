@@ -33,7 +33,9 @@ _SHOWN_EVERY = 500
 """Messages between two moves of the progress display, which costs as much as some of them."""
 
 
-@click.command(epilog="Example: tribrain replay --bootstrap-servers 127.0.0.1:9092 --out replayed")
+@click.command(
+    cls=options.Command, epilog="Example: tribrain replay --bootstrap-servers 127.0.0.1:9092 --out replayed"
+)
 @click.option("--out", required=True, type=options.PATH, help="Folder for pairs.jsonl and bt_reward.json.")
 @click.option(
     "--trace",

@@ -26,7 +26,7 @@ from tribrain.suite_folder import SuiteFolder
 from tribrain.suite_report import build_suite_report
 
 
-@click.command(epilog="Example: tribrain report outputs/demo")
+@click.command(cls=options.Command, epilog="Example: tribrain report outputs/demo")
 @click.argument("folder", type=options.PATH)
 @options.as_json
 def report(folder: Path, as_json: bool) -> None:

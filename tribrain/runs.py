@@ -62,7 +62,8 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(
-    epilog='Example: tribrain run-simulated --goal "move the red cube to the bowl" --seed 1 --out runs/a'
+    cls=options.Command,
+    epilog='Example: tribrain run-simulated --goal "move the red cube to the bowl" --seed 1 --out runs/a',
 )
 @run_options
 @options.model
@@ -103,8 +104,9 @@ def run_simulated(
 
 
 @click.command(
+    cls=options.Command,
     epilog="Example: tribrain run-subprocess --goal 'pour the tea' --out runs/b "
-    "--cmd 'python gen.py --prompt {prompt} --out {out_dir} --seed {seed}'"
+    "--cmd 'python gen.py --prompt {prompt} --out {out_dir} --seed {seed}'",
 )
 @run_options
 @options.model

@@ -25,8 +25,9 @@ _DEFAULT = Settings()
 
 
 @click.command(
+    cls=options.Command,
     epilog="Example: tribrain serve-lora --bootstrap-servers 127.0.0.1:9092 "
-    "--base-model distilbert-base-uncased --store adapters"
+    "--base-model distilbert-base-uncased --store adapters",
 )
 @options.bootstrap_servers
 @click.option(

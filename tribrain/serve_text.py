@@ -10,7 +10,7 @@ from streams.kafka.settings import Settings
 from tribrain import options
 
 
-@click.command(epilog="Example: tribrain serve-text --bootstrap-servers 127.0.0.1:9092")
+@click.command(cls=options.Command, epilog="Example: tribrain serve-text --bootstrap-servers 127.0.0.1:9092")
 @options.bootstrap_servers
 @options.model
 @click.option(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trainers.relearn import OneLog
 
 
-@click.group()
+@click.group(cls=options.Group)
 def snapshots() -> None:
     """Published reward models."""
 

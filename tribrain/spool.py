@@ -20,7 +20,7 @@ _WAIT_S = 0.2
 _STUCK_S = 30.0
 
 
-@click.group()
+@click.group(cls=options.Group)
 def spool() -> None:
     """The spool of a run: events that are safe on this computer and wait for Kafka."""
 

@@ -43,8 +43,9 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
 
 
 @click.command(
+    cls=options.Command,
     epilog="Example: tribrain run-suite --prompts benchmark_samples/generated_descriptions.jsonl "
-    "--world simulated --iters 4 --out suites/a"
+    "--world simulated --iters 4 --out suites/a",
 )
 @click.option(
     "--prompts",

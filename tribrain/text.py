@@ -16,7 +16,8 @@ from tribrain.output import progress, write_output
 
 
 @click.command(
-    epilog="Example: tribrain train-text-rm --pairs runs/a/pairs.jsonl --out runs/a/text_reward.json"
+    cls=options.Command,
+    epilog="Example: tribrain train-text-rm --pairs runs/a/pairs.jsonl --out runs/a/text_reward.json",
 )
 @click.option("--pairs", required=True, multiple=True, type=options.PATH, help="A pairs file (repeatable).")
 @click.option("--out", required=True, type=options.PATH, help="The snapshot to write.")

@@ -31,8 +31,9 @@ _DEFAULT = Settings()
 
 
 @click.command(
+    cls=options.Command,
     epilog="Example: tribrain train-lora-rm --pairs runs/a/pairs.jsonl --base-model distilbert-base-uncased "
-    "--out-dir runs/lora_rm"
+    "--out-dir runs/lora_rm",
 )
 @click.option("--pairs", required=True, multiple=True, type=options.PATH, help="A pairs file (repeatable).")
 @click.option(

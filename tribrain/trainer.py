@@ -14,7 +14,9 @@ from trainers.pairing import PairingRules
 from tribrain import options
 
 
-@click.command(epilog="Example: tribrain serve-trainer --bootstrap-servers 127.0.0.1:9092")
+@click.command(
+    cls=options.Command, epilog="Example: tribrain serve-trainer --bootstrap-servers 127.0.0.1:9092"
+)
 @options.bootstrap_servers
 @options.model
 @options.strategy

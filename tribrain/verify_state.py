@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from trainers.verify import StateReport
 
 
-@click.command(epilog="Example: tribrain verify-state --bootstrap-servers 127.0.0.1:9092")
+@click.command(
+    cls=options.Command, epilog="Example: tribrain verify-state --bootstrap-servers 127.0.0.1:9092"
+)
 @options.bootstrap_servers
 @options.model
 @options.model_by

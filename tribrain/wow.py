@@ -98,8 +98,9 @@ def wow_world(
 
 
 @click.command(
+    cls=options.Command,
     epilog="Example: tribrain run-wow --wow-repo WoW --model dit-2b --image first.png "
-    "--prompt 'pour the tea' --candidates 4 --gpus 0,1 --out runs/tea"
+    "--prompt 'pour the tea' --candidates 4 --gpus 0,1 --out runs/tea",
 )
 @run_options
 @wow_options(required=True)

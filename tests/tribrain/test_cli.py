@@ -18,6 +18,7 @@ from runner.critics.pixel import default_critics
 from streams.messages.codec import encode
 from tests import factories
 from tests.tribrain.demo_files import write_demo
+from tribrain import options
 from tribrain.cli import cli, main
 
 HEAVY = ("torch", "transformers", "peft")
@@ -92,6 +93,47 @@ def test_every_option_says_what_it_is(words: tuple[str, ...]) -> None:
     options = [p for p in ALL[words].params if isinstance(p, click.Option)]
     named = {"--trace-partitions", "--replication-factor"}  # whose names say it
     assert [o.name for o in options if not o.help and not named & set(o.opts)] == []
+
+
+SINGLE = [
+    (words, option)
+    for words, command in ALL.items()
+    for option in command.params
+    if isinstance(option, click.Option) and not option.multiple and not option.is_flag
+]
+
+
+@pytest.mark.parametrize(("words", "option"), SINGLE, ids=lambda given: getattr(given, "name", None))
+def test_an_option_that_takes_one_value_is_refused_where_it_is_given_twice(
+    words: tuple[str, ...], option: click.Option
+) -> None:
+    """By each of its names, and also where it says the same twice."""
+    for name in option.opts:
+        for second in ("1", "2"):
+            with pytest.raises(click.UsageError) as refusal:
+                ALL[words].make_context(" ".join(words), [option.opts[0], "1", f"{name}={second}"])
+            said = f"{' or '.join(option.opts)} is given twice: '1' and '{second}'; give it once"
+            assert refusal.value.message == said
+
+
+@by_command
+def test_help_says_which_options_may_be_repeated(words: tuple[str, ...]) -> None:
+    text = " ".join(ALL[words].get_help(click.Context(ALL[words], info_name=" ".join(words))).split())
+    assert "An option is given once, unless it says that it may be repeated." in text
+    repeated = [o for o in ALL[words].params if isinstance(o, click.Option) and o.multiple]
+    assert [o.name for o in repeated if "(repeatable)" not in (o.help or "")] == []
+
+
+def test_a_flag_may_say_the_same_twice_and_not_both(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command(cls=options.Command)
+    @click.option("--on/--off")
+    def switch(on: bool) -> None:
+        click.echo(on)
+
+    assert switch.main(["--on", "--on"], standalone_mode=False) is None
+    assert capsys.readouterr().out == "True\n"
+    with pytest.raises(click.UsageError, match="--on or --off is given twice: both ways; give it once"):
+        switch.main(["--on", "--off"], standalone_mode=False)
 
 
 @pytest.mark.parametrize(
