@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 
 from runner.interfaces import Frames, GenerationFailed
 
@@ -38,7 +41,7 @@ def write_video(path: Path, frames: Frames, fps: float) -> None:
         raise ValueError(f"fps must be between 0 and 1000, not {fps}")
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        _encode(beside, _even(frames), fps)
+        _encode(beside, frames, fps)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -47,9 +50,10 @@ def write_video(path: Path, frames: Frames, fps: float) -> None:
 def read_video(path: Path, *, max_side: int = MAX_SIDE, max_frames: int = MAX_FRAMES) -> tuple[Frames, float]:
     """Decode a video into RGB frames (T, H, W, 3) uint8 and frames per second.
 
-    Frames whose longest side exceeds ``max_side`` pixels are scaled down, keeping their shape. Raises
-    GenerationFailed for a file that is missing, cannot be decoded, is damaged on the way, or has fewer than
-    2 or more than ``max_frames`` frames.
+    Upright, as a player shows it, where the file says that it lies on its side. Frames whose longest side
+    exceeds ``max_side`` pixels are scaled down, keeping their shape. Raises GenerationFailed for a file that
+    is missing, cannot be decoded, is damaged on the way, or has fewer than 2 or more than ``max_frames``
+    frames.
     """
     try:
         frames, fps = _decode(path, max_side, max_frames)
@@ -79,7 +83,7 @@ def require_whole(path: Path) -> None:
 
 
 def read_first_frame(path: Path) -> Frames:
-    """The first frame of a video, or an image: (H, W, 3) uint8 in RGB, in its own size.
+    """The first frame of a video, or an image: (H, W, 3) uint8 in RGB, in its own size and upright.
 
     Raises GenerationFailed for a file that is missing or cannot be decoded.
     """
@@ -89,19 +93,55 @@ def read_first_frame(path: Path) -> Frames:
         raise GenerationFailed(f"{path}: cannot be decoded: {_one_line(error)}") from error
     if not frames:
         raise GenerationFailed(f"{path}: there is no frame in it")
-    return frames[0]
+    return np.ascontiguousarray(frames[0])
 
 
-def _encode(path: Path, frames: Frames, fps: float) -> None:
+def is_plain_mp4(path: Path) -> bool:
+    """Whether a file is what its readers expect of the name ``.mp4``: H.264 (4:2:0) in MP4, stored upright.
+
+    Raises GenerationFailed for a file that is missing or cannot be decoded.
+    """
+    try:
+        with _opened(path) as container:
+            stream = _video_of(container)
+            frame = next(container.decode(stream))
+            brand = container.metadata.get("major_brand", "qt").strip()
+            return (
+                "mp4" in container.format.name.split(",")
+                and brand != "qt"
+                and stream.codec_context.name == "h264"
+                and frame.format.name in ("yuv420p", "yuvj420p")
+                and frame.rotation == 0
+            )
+    except (av.FFmpegError, OSError, ValueError, StopIteration) as error:
+        raise GenerationFailed(f"{path}: cannot be decoded as a video: {_one_line(error)}") from error
+
+
+def write_as_mp4(source: Path, target: Path) -> None:
+    """Write any video as ``write_video`` does, in its own size, upright and a frame at a time.
+
+    Raises GenerationFailed where it cannot be decoded, and OSError.
+    """
+    try:
+        with _opened(source) as container:
+            stream = _video_of(container)
+            _encode(target, _upright(container, stream, max_side=None), _rate(stream))
+    except (av.FFmpegError, ValueError) as error:
+        raise GenerationFailed(f"{source}: cannot be decoded as a video: {_one_line(error)}") from error
+
+
+def _encode(path: Path, frames: Iterable[Frames], fps: float) -> None:
+    """Frames (H, W, 3), all of one size."""
     rate = Fraction(fps).limit_denominator(1001)
     flags = {"movflags": "+faststart", "fflags": "+bitexact"}
-    with av.open(str(path), "w", format="mp4", options=flags) as container:
+    with av.open(_file(path), "w", format="mp4", options=flags) as container:
         stream = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "crf": "16"})
-        stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
         reformatter = VideoReformatter()  # one scaler for all frames; a new one each costs more than encoding
-        for array in frames:
+        for number, array in enumerate(map(_even, frames)):
+            if number == 0:
+                stream.height, stream.width = array.shape[:2]
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")
             container.mux(stream.encode(reformatter.reformat(frame, format="yuv420p")))
         container.mux(stream.encode(None))
@@ -109,25 +149,52 @@ def _encode(path: Path, frames: Frames, fps: float) -> None:
 
 def _decode(path: Path, max_side: int, max_frames: int) -> tuple[list[Frames], float]:
     frames: list[Frames] = []
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            raise ValueError("there is no video stream in it")
-        stream = container.streams.video[0]
-        if stream.codec_context is None:
-            raise ValueError("its codec is not known")
-        # Runs are parallel already; threads inside a decoder would fight over the same cores.
-        stream.codec_context.thread_count = 1
-        reformatter = VideoReformatter()
-        for frame in container.decode(stream):
-            height, width = _bounded(frame.height, frame.width, max_side)
-            rgb: Any = reformatter.reformat(frame, width=width, height=height, format="rgb24")
-            frames.append(rgb.to_ndarray())
-            if frames[-1].shape != frames[0].shape:
-                raise ValueError("the frame size changes on the way")
+    with _opened(path) as container:
+        stream = _video_of(container)
+        for frame in _upright(container, stream, max_side):
+            frames.append(frame)
             if len(frames) > max_frames:
                 break
-        fps = float(stream.average_rate or stream.guessed_rate or UNKNOWN_FPS)
-    return frames, fps
+        return frames, _rate(stream)
+
+
+def _opened(path: Path) -> InputContainer:
+    return av.open(_file(path))
+
+
+def _file(path: Path) -> str:
+    """A name that FFmpeg takes for a file: what stands before a colon at the beginning is a protocol."""
+    return str(path.absolute())
+
+
+def _video_of(container: InputContainer) -> VideoStream:
+    """Raises ValueError where there is none that can be decoded."""
+    if not container.streams.video:
+        raise ValueError("there is no video stream in it")
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise ValueError("its codec is not known")
+    # Runs are parallel already; threads inside a decoder would fight over the same cores.
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def _upright(container: InputContainer, stream: VideoStream, max_side: int | None) -> Iterator[Frames]:
+    """RGB frames (H, W, 3), turned as the file says. Raises ValueError where their size changes."""
+    reformatter = VideoReformatter()
+    shape = None
+    for frame in container.decode(stream):
+        height, width = _bounded(frame.height, frame.width, max_side)
+        rgb: Any = reformatter.reformat(frame, width=width, height=height, format="rgb24")
+        turned: Frames = np.rot90(rgb.to_ndarray(), k=round(frame.rotation / 90))
+        shape = shape or turned.shape
+        if turned.shape != shape:
+            raise ValueError("the frame size changes on the way")
+        yield turned
+
+
+def _rate(stream: VideoStream) -> float:
+    return float(stream.average_rate or stream.guessed_rate or UNKNOWN_FPS)
 
 
 def _boxes(path: Path) -> set[bytes]:
@@ -148,12 +215,14 @@ def _boxes(path: Path) -> set[bytes]:
     return kinds
 
 
-def _even(frames: Frames) -> Frames:
-    odd_rows, odd_columns = frames.shape[1] % 2, frames.shape[2] % 2
-    return np.pad(frames, ((0, 0), (0, odd_rows), (0, odd_columns), (0, 0)), mode="edge")
+def _even(frame: Frames) -> Frames:
+    odd_rows, odd_columns = frame.shape[0] % 2, frame.shape[1] % 2
+    return np.pad(frame, ((0, odd_rows), (0, odd_columns), (0, 0)), mode="edge")
 
 
-def _bounded(height: int, width: int, max_side: int) -> tuple[int, int]:
+def _bounded(height: int, width: int, max_side: int | None) -> tuple[int, int]:
+    if max_side is None:
+        return height, width
     scale = min(1.0, max_side / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from runner.worlds.process import (
 from streams.errors import BadInput
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif"})
+_PREVIEW = re.compile(r"preview|thumb", re.IGNORECASE)
+"""In the name of what a generator may leave beside its video, for people to glance at."""
 CONTEXT_NAME = "context.json"
 """What a generator may say of its video, for reward models to weigh: ``{"generator": "…", "cost": 1.5}``."""
 _PLACES = ("prompt", "out_dir", "seed", "image")
@@ -33,6 +36,8 @@ _Stamp = tuple[int, int]
 
 class SubprocessWorld:
     """Runs ``command`` once a video and takes the newest video file it leaves in ``{out_dir}``.
+
+    A GIF, or what is called a preview or a thumbnail, is taken only where there is no other.
 
     ``command`` is a template such as ``python gen.py --prompt {prompt} --out {out_dir} --seed {seed}``; see
     ``CommandTemplate``. ``{image}`` in it stands for the first frame, ``image``; ``fixed`` are more places
@@ -110,13 +115,17 @@ class SubprocessWorld:
 
 def _newest(among: Iterable[Path], stamps: Mapping[Path, _Stamp], out_dir: Path) -> Generation:
     folder = out_dir.resolve()
-    newest = max(among, key=lambda path: (stamps[path], path))
+    newest = max(among, key=lambda path: (not _is_preview(path), stamps[path], path))
     context, said = _context(folder / CONTEXT_NAME)
     return Generation(
         video=out_dir / newest.relative_to(folder),
         meta={"generator_log": LOG_NAME, **said},
         context=context,
     )
+
+
+def _is_preview(path: Path) -> bool:
+    return path.suffix.lower() == ".gif" or _PREVIEW.search(path.stem) is not None
 
 
 def _context(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

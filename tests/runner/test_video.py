@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.interfaces import Frames, GenerationFailed
-from runner.video import read_video, require_whole, write_video
+from runner.video import (
+    is_plain_mp4,
+    read_first_frame,
+    read_video,
+    require_whole,
+    write_as_mp4,
+    write_video,
+)
+from tests.runner.videos_of_others import KINDS, write_other
 
 
 def gradient(count: int = 6, height: int = 48, width: int = 64) -> Frames:
@@ -166,3 +176,62 @@ def test_an_mp4_that_ends_before_it_names_its_codec_is_no_video(tmp_path: Path) 
         path.write_bytes(whole[:size])
         with pytest.raises(GenerationFailed):
             read_video(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_video_is_seen_as_opencv_shows_it(tmp_path: Path, kind: str) -> None:
+    """Upright, that is; OpenCV turns frames by itself."""
+    path = tmp_path / f"v{KINDS[kind][0]}"
+    write_other(path, gradient(), kind)
+    shown, first = cv2.VideoCapture(str(path)).read()
+    assert shown
+    expected = cv2.cvtColor(first, cv2.COLOR_BGR2RGB)
+    assert expected.shape == ((64, 48, 3) if kind == "on its side" else (48, 64, 3))
+    assert np.abs(read_video(path)[0][0].astype(int) - expected).mean() < 2
+    assert np.abs(read_first_frame(path).astype(int) - expected).mean() < 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_video_can_be_made_a_plain_mp4(tmp_path: Path, kind: str) -> None:
+    path, made = tmp_path / "other.mp4", tmp_path / "made.mp4"
+    write_other(path, gradient(), kind)
+    write_as_mp4(path, made)
+    assert (is_plain_mp4(path), is_plain_mp4(made)) == (False, True)
+    (before, fps_before), (after, fps) = read_video(path), read_video(made)
+    assert (after.shape, fps) == (before.shape, pytest.approx(fps_before, rel=1e-3))
+    assert np.abs(before.astype(int) - after).mean() < 12
+
+
+def test_what_is_written_here_is_a_plain_mp4(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", gradient(), 12.0)
+    assert is_plain_mp4(tmp_path / "a.mp4")
+
+
+def test_what_is_made_an_mp4_keeps_its_size(tmp_path: Path) -> None:
+    write_other(tmp_path / "a.avi", gradient(2, 60, 1200), "avi")
+    write_as_mp4(tmp_path / "a.avi", tmp_path / "a.mp4")
+    assert read_first_frame(tmp_path / "a.mp4").shape == (60, 1200, 3)
+
+
+@pytest.mark.parametrize("read", [is_plain_mp4, lambda path: write_as_mp4(path, path.with_name("made.mp4"))])
+@pytest.mark.parametrize("content", [None, b"", b"not a video"])
+def test_what_is_no_video_is_neither_a_plain_mp4_nor_made_one(
+    tmp_path: Path, read: Callable[[Path], object], content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "bad.mp4").write_bytes(content)
+    with pytest.raises(GenerationFailed, match=r"bad\.mp4: cannot be decoded as a video"):
+        read(tmp_path / "bad.mp4")
+
+
+@pytest.mark.parametrize("name", ["runs:b", "file:x", "http:", "100%d", "-o", "a b#c?d"])
+def test_any_name_of_a_relative_folder_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    video = Path(name) / "a.mp4"
+    video.parent.mkdir()
+    write_video(video, gradient(), 12.0)
+    write_as_mp4(video, Path(name) / "b.mp4")
+    assert read_video(video)[0].shape == read_video(Path(name) / "b.mp4")[0].shape
+    assert read_first_frame(video).shape == (48, 64, 3)

@@ -97,6 +97,21 @@ for name, when in (("a.webm", 300), ("z.mp4", 100), ("deep/b.mkv", 200), ("c.txt
     assert run(script, tmp_path).video.name == "a.webm"
 
 
+@pytest.mark.parametrize("other", ["preview.gif", "Preview.mp4", "thumbnail.webm", "deep/z.GIF"])
+def test_a_preview_is_taken_only_where_there_is_no_video(tmp_path: Path, other: str) -> None:
+    script = f"""
+import os, pathlib, sys
+for name, when in (("{other}", 300), ("video.mp4", 100)):
+    path = pathlib.Path(sys.argv[2], name)
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    os.utime(path, (when, when))
+"""
+    assert run(script, tmp_path).video.name == "video.mp4"
+    alone = f"import pathlib, sys; (pathlib.Path(sys.argv[2]) / '{other}').touch()"
+    assert run(alone, tmp_path).video == tmp_path / "out" / other
+
+
 def test_a_video_of_before_is_not_the_result(tmp_path: Path) -> None:
     run(ECHO, tmp_path)
     with pytest.raises(GenerationFailed, match="left no video"):
