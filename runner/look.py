@@ -1,13 +1,14 @@
-"""What decoding a video shows to those who make a dataset of it."""
+"""Videos for those who make a dataset of them: what is seen in one, and one as its readers take it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from runner.interfaces import GenerationFailed
-from runner.video import read_video
+from runner.video import is_plain_mp4, read_video, write_as_mp4
 from trainers.datasets.choice import Look
 from trainers.datasets.near_duplicates import perceptual_hash
+from trainers.datasets.new_folder import place
 
 _LARGEST_SIDE = 128
 """Pixels to which videos are decoded; their hash is of 32."""
@@ -20,3 +21,15 @@ def look_at(video: Path) -> Look | None:
     except GenerationFailed:
         return None
     return Look(hash=perceptual_hash(frames), frames=len(frames), fps=fps)
+
+
+def put_as_mp4(source: Path, target: Path, link: bool) -> bool:
+    """Put a video where a ``.mp4`` is to lie: as it is, or made H.264 in MP4, and upright, where it is not.
+
+    Whether it was converted. Raises OSError, and GenerationFailed for one that cannot be decoded.
+    """
+    if is_plain_mp4(source):
+        place(source, target, link=link)
+        return False
+    write_as_mp4(source, target)
+    return True

@@ -11,7 +11,7 @@ import click
 import orjson
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from runner.look import look_at
+from runner.look import look_at, put_as_mp4
 from streams.errors import BadInput
 from streams.files import read_bytes
 from streams.messages.contracts import RewardSnapshot
@@ -145,7 +145,14 @@ def build_dataset_command(
     with progress(*_COLUMNS) as bar:
         task = bar.add_task("writing", total=len(choice.chosen))
         summary = build_dataset(
-            out, choice, rules, writing, snapshot, pictures_of(choice), on_row=lambda: bar.advance(task)
+            out,
+            choice,
+            rules,
+            writing,
+            snapshot,
+            pictures_of(choice),
+            put_as_mp4,
+            on_row=lambda: bar.advance(task),
         )
     if as_json:
         click.echo(orjson.dumps({"out": str(out), **summary}))
@@ -205,6 +212,10 @@ def _said(out: Path, summary: dict[str, Any]) -> list[str]:
         f"{of['videos']} of {of['tasks']} tasks in {split}" for split, of in summary["splits"].items()
     )
     lines = [f"{summary['videos']} videos of {summary['iterations']} iterations written to {out}: {splits}"]
+    if "train" not in summary["splits"]:
+        lines.append("No task fell to train: give more tasks, or --validation 0 --test 0 to train on all")
+    if converted := sum(of["converted"] for of in summary["splits"].values()):
+        lines.append(f"{converted} videos were no upright H.264 in MP4, and were made so")
     lines += [f"left out: {number} {reason}" for reason, number in summary["left_out"].items()]
     if summary["snapshot"] is not None:
         lines.append(summary["snapshot"]["statement"])

@@ -14,12 +14,13 @@ from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from runner.interfaces import GenerationFailed
-from runner.video import read_first_frame
+from runner.look import put_as_mp4
+from runner.video import is_plain_mp4, read_first_frame, read_video
 from streams.errors import BadInput
 from streams.messages.codec import ContractError
 from streams.messages.contracts import LabelSource, PairStrategy
 from trainers.datasets.labelling import LABELLING_CONFIG, labelling_tasks
-from trainers.datasets.new_folder import SUMMARY, check_place, new_folder, place
+from trainers.datasets.new_folder import SUMMARY, check_place, new_folder
 from trainers.datasets.preferences import (
     FoundPair,
     Frame,
@@ -173,6 +174,8 @@ def _with_videos(
 
 def _first_frame(video: Path) -> Frame | None:
     try:
+        if not is_plain_mp4(video):
+            read_video(video)  # it is written anew, which needs all of it
         return read_first_frame(video)
     except GenerationFailed:
         return None
@@ -190,7 +193,7 @@ def _fill(
     (folder / "videos").mkdir()
     files = {video_id: video for pair in pairs for video_id, video in _videos(pair)}
     for video_id, video in files.items():
-        place(video, folder / "videos" / f"{video_id}.mp4", link=link)
+        put_as_mp4(video, folder / "videos" / f"{video_id}.mp4", link)
     if pairs_format == "label-studio":
         rows = labelling_tasks(pairs, prefix)
         (folder / "tasks.json").write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2) + b"\n")

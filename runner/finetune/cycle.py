@@ -26,7 +26,7 @@ from runner.finetune.line import RESERVED, SHOWN, comparable, prompts_of, with_n
 from runner.finetune.plan import Plan
 from runner.finetune.training import run_training
 from runner.finetune.verdict import Verdict, judge
-from runner.look import look_at
+from runner.look import look_at, put_as_mp4
 from streams.errors import BadInput
 from streams.fail_points import reach
 from streams.files import read_bytes
@@ -197,7 +197,7 @@ class _Serving:
         choice = choose(with_folders(runs, job.root), job.rules, snapshot, look_at, kept_apart=apart)
         if not choice.chosen:
             return None
-        return build_dataset(out, choice, job.rules, job.writing, snapshot, job.pictures(choice))
+        return build_dataset(out, choice, job.rules, job.writing, snapshot, job.pictures(choice), put_as_mp4)
 
     def _checkpoint(self, plan: Plan, folder: Path) -> Path:
         job, out = self._job, folder / "checkpoint"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,12 +19,15 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
-from runner.video import read_video, write_video
+from runner.look import put_as_mp4
+from runner.video import is_plain_mp4, read_video, write_video
 from streams.messages.codec import encode
 from tests.recorded_runs import GOAL, footage, write_run, write_trace
 from tests.runner.fakes import snapshot
+from tests.runner.videos_of_others import KINDS, write_other
 from tests.tribrain.processes import command
 from trainers.datasets.formats import FORMATS
+from trainers.datasets.shards import RECORD
 from trainers.datasets.splits import SplitShares
 from tribrain.cli import main
 
@@ -185,7 +190,7 @@ def test_a_shard_ends_when_it_is_large_enough(tmp_path: Path) -> None:
     rows = [Row(id=f"{i:020d}", caption="c", video=tmp_path / "v.mp4", record={}) for i in range(5)]
     size = (tmp_path / "v.mp4").stat().st_size
     (tmp_path / "shards").mkdir()
-    places = write_shards(tmp_path / "shards", rows, size + 4000, lambda: None)
+    places = write_shards(tmp_path / "shards", rows, put_as_mp4, size + 4000, lambda: None)
     assert [places[row.id].path.split("/")[0] for row in rows] == [
         f"shard-{number:06d}.tar" for number in (0, 0, 1, 1, 2)
     ]
@@ -211,6 +216,101 @@ def test_datasets_loads_the_folder_with_its_splits(
         assert [orjson.loads(row["critics"]) for row in rows] == [row["critics"] for row in expected]
         digests = [hashlib.sha256(Path(row["video"]["path"]).read_bytes()).hexdigest() for row in rows]
         assert digests == [row["sha256"] for row in expected]
+
+
+@pytest.mark.parametrize("dataset_format", ["hf", "webdataset"])
+def test_datasets_loads_what_the_first_samples_do_not_know(
+    build: Build, tmp_path: Path, dataset_format: str
+) -> None:
+    """Outcome, seed and other critics are the last sample's alone, and the first ones decide the types."""
+    datasets = pytest.importorskip("datasets")
+    write_run(tmp_path / "runs" / "r", [0.1 * n for n in range(1, 9)])
+    ids = {row["iteration"]: row["id"] for row in _built(build, tmp_path, "plain")}
+    last = max(ids, key=lambda iteration: ids[iteration])
+    scores = [{"a.b": 0.1 * n} if n != last else {"c.d": None, "e.f": 0.5} for n in range(1, 9)]
+    shutil.rmtree(tmp_path / "runs")
+    events = write_run(
+        tmp_path / "runs" / "r", [0.1 * n for n in range(1, 9)], critics=scores, outcomes={last: 0.0}
+    )
+    write_trace(
+        tmp_path / "runs" / "r",
+        [replace(e, meta=e.meta | ({} if e.iter_idx == last else {"seed": None})) for e in events],
+    )
+    expected = _built(build, tmp_path, dataset_format)
+    assert [row["outcome"] for row in expected] == [None] * 7 + [0.0]
+    for number, given in enumerate((str(tmp_path / dataset_format), "webdataset")):
+        if number and dataset_format == "hf":
+            continue
+        files = {"data_files": str(tmp_path / dataset_format / "train" / "*.tar")} if number else {}
+        cache = str(tmp_path / f"cache {number}")
+        rows = datasets.load_dataset(given, split="train", cache_dir=cache, **files)
+        column = "mp4" if dataset_format == "webdataset" else "video"
+        rows = list(rows.cast_column(column, datasets.Video(decode=False)))
+        found = [row["json"] if dataset_format == "webdataset" else row for row in rows]
+        assert [row["run_id"] for row in found] == ["r"] * 8
+        assert [orjson.loads(row["critics"]) for row in found] == [row["critics"] for row in expected]
+        if not number:
+            assert [row["outcome"] for row in found] == [None] * 7 + [0.0]
+
+
+def _built(build: Build, tmp_path: Path, name: str) -> list[dict[str, Any]]:
+    build("diffsynth" if name == "plain" else name, "--validation", "0", out=name)
+    return manifest(tmp_path / name)
+
+
+def test_a_samples_json_has_the_fields_that_the_card_declares(
+    runs: Path, build: Build, tmp_path: Path
+) -> None:
+    build("diffsynth")
+    (one, *_) = manifest(tmp_path / "set")
+    assert set(RECORD) == set(one) - {"caption", "video", "bytes", "sha256", "converted"}
+
+
+@pytest.mark.parametrize("dataset_format", FORMATS)
+def test_a_dataset_without_a_task_to_train_on_says_so_and_names_the_split_that_is_there(
+    tmp_path: Path, dataset_format: str
+) -> None:
+    write_run(tmp_path / "runs" / "r", [0.5, 0.6], task_id=VALIDATION)
+    out = tmp_path / "set"
+    words = ("--runs", str(tmp_path / "runs"), "--format", dataset_format, "--out", str(out), *SPLIT)
+    code, said = said_by("build-dataset", *words)
+    assert code == 0
+    assert "No task fell to train: give more tasks, or --validation 0 --test 0 to train on all" in said
+    card = (out / "README.md").read_text()
+    assert "No task fell to `train`; what follows names `validation`." in card
+    assert not re.search(r"DATASET/train|split: train|split=.train", card)
+    assert "DATASET/validation" in card or 'split="validation"' in card or dataset_format == "wow-dit-2b"
+    if dataset_format in ("hf", "webdataset"):
+        datasets = pytest.importorskip("datasets")
+        loaded = datasets.load_dataset(str(out), split="validation", cache_dir=str(tmp_path / "cache"))
+        assert len(loaded) == 2
+
+
+@pytest.mark.parametrize("dataset_format", FORMATS)
+def test_every_mp4_is_one_whatever_the_runs_videos_are(
+    tmp_path: Path, build: Build, dataset_format: str
+) -> None:
+    """Also of a run whose files are called so; and what is one already keeps its bytes."""
+    folder = tmp_path / "runs" / "r"
+    write_run(folder, [0.5] * (len(KINDS) + 1))
+    for number, kind in enumerate(KINDS):
+        write_other(folder / f"iter_{number:02d}" / "video.mp4", footage(number), kind)
+    summary = build(dataset_format, "--validation", "0", "--link", "--duplicate-bits", "0")
+    assert summary["splits"]["train"]["converted"] == len(KINDS)
+    if dataset_format == "webdataset":
+        with tarfile.open(tmp_path / "set" / "train" / "shard-000000.tar") as shard:
+            shard.extractall(tmp_path / "set" / "train" / "shard-000000", filter="data")
+    rows = manifest(tmp_path / "set")
+    assert len(rows) == len(KINDS) + 1
+    for row in rows:
+        video = tmp_path / "set" / row["video"].replace(".tar", "")
+        original = folder / f"iter_{row['iteration']:02d}" / "video.mp4"
+        assert is_plain_mp4(video)
+        assert read_video(video)[0].shape == read_video(original)[0].shape
+        assert hashlib.sha256(video.read_bytes()).hexdigest() == row["sha256"]
+        assert row["bytes"] == video.stat().st_size
+        assert row["converted"] == (row["iteration"] < len(KINDS))
+        assert row["converted"] or video.read_bytes() == original.read_bytes()
 
 
 def test_the_manifest_says_where_each_video_came_from(runs: Path, build: Build, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from trainers.datasets.formats import write_split
 from trainers.datasets.new_folder import SUMMARY, new_folder
 from trainers.datasets.prompts import prompt_digest
 from trainers.datasets.rewards import RatedSample
-from trainers.datasets.rows import Row, Stored
+from trainers.datasets.rows import PutVideo, Row, Stored
 from trainers.datasets.splits import SPLITS, Split, SplitShares
 
 SCHEMA = "tribrain.dataset/1"
@@ -50,11 +50,13 @@ def build_dataset(
     writing: WritingRules,
     snapshot: RewardSnapshot | None,
     pictures: Pictures,
+    put: PutVideo,
     on_row: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Write ``out``, whole or not at all, and give its summary, which is ``dataset.json`` in it.
 
-    The same choice gives the same bytes. Raises BadInput as ``new_folder`` does.
+    ``put`` is as in ``write_split``. The same choice gives the same bytes. Raises BadInput as ``new_folder``
+    does.
     """
     with new_folder(out, SCHEMA, replace=writing.replace) as folder:
         manifest: list[dict[str, Any]] = []
@@ -68,6 +70,7 @@ def build_dataset(
                 rules.dataset_format,
                 folder / split,
                 rows,
+                put,
                 link=writing.link,
                 shard_bytes=writing.shard_bytes,
                 on_row=on_row,
@@ -77,6 +80,7 @@ def build_dataset(
                 "videos": len(rows),
                 "tasks": len({sample.task for sample in of_split}),
                 "bytes": sum(stored.n_bytes for stored in places.values()),
+                "converted": sum(stored.converted for stored in places.values()),
             }
         lines = b"".join(orjson.dumps(line) + b"\n" for line in manifest)
         summary = {
@@ -154,6 +158,7 @@ def _manifest_line(row: Row, split: Split, stored: Stored) -> dict[str, Any]:
         "video": f"{split}/{stored.path}",
         "bytes": stored.n_bytes,
         "sha256": stored.sha256,
+        "converted": stored.converted,
     }
 
 

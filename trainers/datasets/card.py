@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trainers.datasets.shards import RECORD
 from trainers.datasets.splits import SPLITS
 
 _NO_MODEL = "The reward of a video is the mean of its critics."
@@ -19,13 +20,29 @@ configs:
 {files}
 """
 _SPLIT = "  - split: {split}\n    path: {split}/**"
+_FEATURES = """\
+dataset_info:
+  features:
+  - name: mp4
+    dtype: video
+  - name: txt
+    dtype: string
+  - name: json
+    struct:
+{fields}
+  - name: __key__
+    dtype: string
+  - name: __url__
+    dtype: string
+"""
+_FIELD = "    - name: {name}\n      dtype: {kind}"
 _USE = {
     "diffsynth": """\
 Each split is a `--dataset_base_path` of DiffSynth-Studio, with `metadata.csv` in it:
 
 ```sh
 accelerate launch examples/wanvideo/model_training/train.py \\
-  --dataset_base_path DATASET/train --dataset_metadata_path DATASET/train/metadata.csv …
+  --dataset_base_path DATASET/{split} --dataset_metadata_path DATASET/{split}/metadata.csv …
 ```
 
 The first frame of a video is its conditioning image with `--extra_inputs input_image`.
@@ -34,7 +51,7 @@ The first frame of a video is its conditioning image with `--extra_inputs input_
 Each split is a `dataset_dir` of Cosmos-Predict2, once its T5 embeddings are made in a checkout of it:
 
 ```sh
-python -m scripts.get_t5_embeddings --dataset_path DATASET/train
+python -m scripts.get_t5_embeddings --dataset_path DATASET/{split}
 ```
 """,
     "wow-dit-2b": """\
@@ -47,18 +64,29 @@ PYTHONPATH=. python DATASET/embed_prompts.py
 """,
     "webdataset": """\
 ```python
+import glob
+
 import webdataset
 
-samples = webdataset.WebDataset("DATASET/train/shard-000000.tar", shardshuffle=False)
+samples = webdataset.WebDataset(sorted(glob.glob("DATASET/{split}/shard-*.tar")), shardshuffle=False)
 ```
 
-A sample has `mp4`, `txt` (the caption) and `json`.
+A sample has `mp4`, `txt` (the caption) and `json`; or, with the columns of the same names:
+
+```python
+from datasets import Video, load_dataset
+
+rows = load_dataset("DATASET", split="{split}").cast_column("mp4", Video(decode=False))
+```
+
+In `json`, objects such as `critics` are JSON texts, and what is not known of a video is left out. `datasets`
+has the types of all fields from this card, and only where it is given the folder.
 """,
     "hf": """\
 ```python
 from datasets import Video, load_dataset
 
-rows = load_dataset("DATASET", split="train").cast_column("video", Video(decode=False))
+rows = load_dataset("DATASET", split="{split}").cast_column("video", Video(decode=False))
 ```
 
 Without the cast the videos are decoded, which needs torchcodec.
@@ -77,6 +105,8 @@ def dataset_card(summary: Mapping[str, Any], pictures: Mapping[str, str]) -> str
     )
     left_out = "\n".join(f"- {number:,} {reason}" for reason, number in summary["left_out"].items())
     files = "\n".join(_SPLIT.format(split=split) for split in SPLITS if split in splits)
+    fields = "\n".join(_FIELD.format(name=name, kind=kind) for name, kind in RECORD.items())
+    features = _FEATURES.format(fields=fields) if summary["format"] == "webdataset" else ""
     loads = summary["format"] in ("hf", "webdataset") and splits
     drawn = "\n\n".join(f"![{alt}]({name})" for name, alt in pictures.items())
     caption = (
@@ -87,7 +117,7 @@ def dataset_card(summary: Mapping[str, Any], pictures: Mapping[str, str]) -> str
     return f"""---
 task_categories:
 - text-to-video
-{_HF.format(files=files) if loads else ""}---
+{_HF.format(files=files) + features if loads else ""}---
 
 # {summary["videos"]:,} generated videos with captions
 
@@ -108,10 +138,16 @@ A task is in one split, by its name alone. Left out:
 
 ## How to train on it
 
-{_USE[summary["format"]]}
+{_without_train(splits)}{_USE[summary["format"]].format(split=next(iter(splits), "train"))}
 `manifest.jsonl` says of each video where it came from: run, iteration, seeds, contexts, what the critics, the
 reward model and a validator or person said of it, and its SHA-256. `dataset.json` has the counts.
 """
+
+
+def _without_train(splits: Mapping[str, Any]) -> str:
+    if "train" in splits:
+        return ""
+    return f"No task fell to `train`; what follows names `{next(iter(splits), 'train')}`.\n\n"
 
 
 def _reward(snapshot: Mapping[str, Any] | None) -> str:

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from streams.fail_points import reach
-from trainers.datasets.new_folder import place
-from trainers.datasets.rows import Row, Stored, stored
+from trainers.datasets.rows import PutVideo, Row, Stored, stored
 
 DatasetFormat = Literal["diffsynth", "cosmos-predict2", "wow-dit-2b", "webdataset", "hf"]
 FORMATS: tuple[DatasetFormat, ...] = get_args(DatasetFormat)
@@ -46,6 +45,7 @@ def write_split(
     dataset_format: DatasetFormat,
     folder: Path,
     rows: Sequence[Row],
+    put: PutVideo,
     *,
     link: bool = False,
     shard_bytes: int = 1_000_000_000,
@@ -53,15 +53,16 @@ def write_split(
 ) -> dict[str, Stored]:
     """Write the rows in their order into ``folder``, which is made; row id to where its video lies.
 
-    ``link`` gives videos another name rather than a copy, where there are video files; a shard ends with the
-    row that makes it larger than ``shard_bytes``. The same rows give the same bytes. Raises OSError.
+    ``put`` makes an H.264 video in MP4 of any other, as all readers take a ``.mp4`` for one. ``link`` gives
+    videos another name rather than a copy, where there are video files; a shard ends with the row that makes
+    it larger than ``shard_bytes``. The same rows give the same bytes. Raises OSError.
     """
     folder.mkdir()
     if dataset_format == "webdataset":
         from trainers.datasets.shards import write_shards
 
-        return write_shards(folder, rows, shard_bytes, on_row)
-    places = _videos(folder, rows, link, on_row)
+        return write_shards(folder, rows, put, shard_bytes, on_row)
+    places = _videos(folder, rows, put, link, on_row)
     if dataset_format == "diffsynth":
         (folder / "metadata.csv").write_bytes(_metadata(rows, places))
     elif dataset_format == "hf":
@@ -77,13 +78,15 @@ def write_split(
     return places
 
 
-def _videos(folder: Path, rows: Sequence[Row], link: bool, on_row: Callable[[], None]) -> dict[str, Stored]:
+def _videos(
+    folder: Path, rows: Sequence[Row], put: PutVideo, link: bool, on_row: Callable[[], None]
+) -> dict[str, Stored]:
     (folder / "videos").mkdir()
     places = {}
     for row in rows:
         path = f"videos/{row.id}.mp4"
-        place(row.video, folder / path, link=link)
-        places[row.id] = stored(folder, path)
+        converted = put(row.video, folder / path, link)
+        places[row.id] = stored(folder, path, converted=converted)
         reach("dataset.row-written")
         on_row()
     return places
