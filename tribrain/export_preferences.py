@@ -31,6 +31,7 @@ from trainers.datasets.preferences import (
     pairs_of_files,
     pairs_of_runs,
     trl_rows,
+    undisputed_videos,
     video_pairs,
 )
 from trainers.datasets.samples import read_runs
@@ -107,7 +108,8 @@ def export_preferences(
 
     trl is one file of JSON Lines: the goal as prompt, the chosen and the rejected prompt, margin and label
     source. The other two are folders with the videos in them. Pairs that cannot be used are left out and
-    counted.
+    counted. Where labels of the same two texts or videos disagree, trl and video-dpo have what the most
+    trusted say (people, then outcomes, proxies and critics), and of equally trusted ones the most.
     """
     if not (runs or pairs):
         raise BadInput("no pairs are named; give --runs with finished runs, or --pairs with a pairs file")
@@ -126,6 +128,8 @@ def export_preferences(
         with_videos = _with_videos(
             found, left_out, same_first_frame=pairs_format == "video-dpo" and first_frame == "same"
         )
+        if pairs_format == "video-dpo":
+            with_videos = undisputed_videos(with_videos, left_out)
         _check(with_videos, left_out)
         prefix = video_prefix
         if prefix is None:

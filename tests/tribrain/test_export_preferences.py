@@ -14,8 +14,9 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
-from runner.video import read_first_frame, read_video, write_video
+from runner.video import is_plain_mp4, read_first_frame, read_video, write_video
 from tests.recorded_runs import GOAL, footage, write_run, write_trace
+from tests.runner.videos_of_others import write_other
 from tribrain.cli import main
 
 Tribrain = Callable[..., tuple[int, Any]]
@@ -64,7 +65,7 @@ def test_datasets_loads_what_trl_is_given(runs: Path, tmp_path: Path, tribrain: 
     out = tmp_path / "trl.jsonl"
     export(tribrain, "--runs", runs, "--format", "trl", "--out", out)
     loaded = datasets.load_dataset("json", data_files=str(out), cache_dir=str(tmp_path / "cache"))["train"]
-    assert len(loaded) == 6
+    assert len(loaded) == 4
     (row,) = [r for r in loaded if r["run_id"] == "a" and r["label_source"] == "outcome"]
     expected = {
         "prompt": f"{GOAL}, a\n",
@@ -124,7 +125,7 @@ def test_video_dpo_has_both_videos_and_their_common_first_frame(
     out = tmp_path / "dpo"
     export(tribrain, "--runs", runs, "--format", "video-dpo", "--out", out)
     rows = lines(out / "pairs.jsonl")
-    assert len(rows) == 6
+    assert len(rows) == 4
     for row in rows:
         chosen, rejected = (read_video(out / row[f"{side}_video"])[0] for side in ("chosen", "rejected"))
         assert not np.array_equal(chosen[1], rejected[1])
@@ -135,6 +136,39 @@ def test_video_dpo_has_both_videos_and_their_common_first_frame(
     assert row["prompt"] == f"{GOAL}, a"
     assert (out / row["chosen_video"]).read_bytes() == (runs / "a" / "iter_00" / "video.mp4").read_bytes()
     assert (out / row["rejected_video"]).read_bytes() == (runs / "a" / "iter_01" / "video.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("pairs_format", ["trl", "video-dpo"])
+def test_where_critics_and_an_outcome_disagree_only_the_outcome_is_exported(
+    runs: Path, tmp_path: Path, tribrain: Tribrain, pairs_format: str
+) -> None:
+    """In both runs critics prefer iteration 1 to 0, and the validator 0 to 1."""
+    out = tmp_path / "out"
+    said = export(tribrain, "--runs", runs, "--format", pairs_format, "--out", out)
+    assert said["left_out"] == {"pairs that other labels of the same two contradict": 2}
+    sides = ("chosen", "rejected") if pairs_format == "trl" else ("chosen_video", "rejected_video")
+    rows = lines(out if pairs_format == "trl" else out / "pairs.jsonl")
+    both = [tuple(row[side] for side in sides) for row in rows]
+    assert len(both) == len(set(map(frozenset, both))) == 4
+    assert sorted(row["label_source"] for row in rows) == ["critic", "critic", "outcome", "outcome"]
+
+
+@pytest.mark.parametrize("pairs_format", ["video-dpo", "label-studio"])
+@pytest.mark.parametrize("kind", ["gif", "hevc in mp4", "on its side"])
+def test_every_mp4_is_one_whatever_the_runs_videos_are(
+    tmp_path: Path, tribrain: Tribrain, pairs_format: str, kind: str
+) -> None:
+    write_run(tmp_path / "runs" / "a", [0.2, 0.9])
+    other = tmp_path / "runs" / "a" / "iter_00" / "video.mp4"
+    write_other(other, footage(5), kind)
+    export(
+        tribrain, "--runs", tmp_path / "runs", "--format", pairs_format, "--out", tmp_path / "out",
+        "--first-frame", "any",
+    )  # fmt: skip
+    videos = list((tmp_path / "out" / "videos").iterdir())
+    assert [is_plain_mp4(video) for video in videos] == [True, True]
+    first = read_first_frame(other).astype(int)
+    assert min(np.abs(first - read_first_frame(video)).mean() for video in videos) < 16
 
 
 def test_videos_that_begin_differently_are_no_pair_of_an_image_to_video_model(
@@ -220,7 +254,8 @@ def test_pairs_whose_videos_cannot_be_used_are_left_out(
 ) -> None:
     spoil(runs / "a" / "iter_03" / "video.mp4")
     said = export(tribrain, "--runs", runs, "--format", "video-dpo", "--out", tmp_path / "out")
-    assert (said["pairs"], said["left_out"]) == (5, {reason: 1})
+    assert said["pairs"] == 3
+    assert said["left_out"] == {reason: 1, "pairs that other labels of the same two contradict": 2}
 
 
 def test_no_video_outside_its_run_is_exported(tmp_path: Path, tribrain: Tribrain) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import orjson
@@ -30,12 +31,18 @@ OTHER_FIRST_FRAME = "pairs whose videos begin with different frames"
 OTHER_LABELS = "pairs with other labels"
 TIES = "pairs of which neither side is better"
 DIMENSIONS = "pairs that judge one dimension"
+CONTRADICTED = "pairs that other labels of the same two contradict"
 
+_TRUST: tuple[LabelSource, ...] = ("critic", "proxy", "outcome", "human")
+"""Whose label counts where labels of the same two disagree: the last of these."""
 SAME_FRAME = 8.0
 """Mean difference of 255 grey levels up to which two first frames are one. H.264 leaves about 2."""
 
 Frame = NDArray[np.uint8]
 """RGB, shape (H, W, 3)."""
+
+
+_P = TypeVar("_P")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +114,10 @@ def labelled(
 def trl_rows(pairs: Iterable[FoundPair], left_out: Counter[str]) -> list[dict[str, object]]:
     """TRL's preference format with an explicit prompt: ``prompt``, ``chosen``, ``rejected``, and a margin.
 
-    The prompt is the goal with a line end, as TRL puts prompt and completion together as they are.
+    The prompt is the goal with a line end, as TRL puts prompt and completion together as they are. No two
+    rows prefer the same two texts both ways, see ``_undisputed``.
     """
-    rows: list[dict[str, object]] = []
+    usable = []
     for found in pairs:
         pair = found.pair
         if not (found.goal.strip() and pair.chosen_prompt.strip() and pair.rejected_prompt.strip()):
@@ -117,13 +125,19 @@ def trl_rows(pairs: Iterable[FoundPair], left_out: Counter[str]) -> list[dict[st
         elif pair.chosen_prompt == pair.rejected_prompt:
             left_out[EQUAL_TEXTS] += 1
         else:
-            texts = {
-                "prompt": f"{found.goal}\n",
-                "chosen": pair.chosen_prompt,
-                "rejected": pair.rejected_prompt,
-            }
-            rows.append({**texts, **_provenance(found)})
-    return rows
+            usable.append(found)
+    labels = [
+        (_Label(one.goal, one.pair.chosen_prompt, one.pair.rejected_prompt, one.pair), one) for one in usable
+    ]
+    return [
+        {
+            "prompt": f"{found.goal}\n",
+            "chosen": found.pair.chosen_prompt,
+            "rejected": found.pair.rejected_prompt,
+            **_provenance(found),
+        }
+        for found in _undisputed(labels, left_out)
+    ]
 
 
 def video_pairs(
@@ -170,6 +184,12 @@ def video_pairs(
     return usable
 
 
+def undisputed_videos(pairs: Iterable[VideoPair], left_out: Counter[str]) -> list[VideoPair]:
+    """The pairs, of which no two prefer the same two videos both ways; see ``_undisputed``."""
+    labels = [(_Label(one.found.goal, one.chosen_id, one.rejected_id, one.found.pair), one) for one in pairs]
+    return _undisputed(labels, left_out)
+
+
 def dpo_rows(pairs: Iterable[VideoPair]) -> list[dict[str, object]]:
     """Paths are from the folder of the pairs; the prompt is the goal, the same for both."""
     return [
@@ -188,6 +208,41 @@ def dpo_rows(pairs: Iterable[VideoPair]) -> list[dict[str, object]]:
 
 def json_lines(rows: Iterable[Mapping[str, object]]) -> bytes:
     return b"".join(orjson.dumps(row) + b"\n" for row in rows)
+
+
+class _Label(NamedTuple):
+    """Which of two is preferred, for which goal."""
+
+    goal: str
+    chosen: str
+    rejected: str
+    pair: PreferencePair
+
+    @property
+    def of(self) -> tuple[str, frozenset[str]]:
+        return self.goal, frozenset((self.chosen, self.rejected))
+
+
+def _undisputed(labels: Sequence[tuple[_Label, _P]], left_out: Counter[str]) -> list[_P]:
+    """Those that stand where labels of the same two disagree, in their order.
+
+    Of these, the labels of the most trusted source count, and among them the side with more weight; where
+    that is equal, none stands.
+    """
+    weights: dict[tuple[str, frozenset[str]], dict[int, dict[str, float]]] = {}
+    for label, _ in labels:
+        of_source = weights.setdefault(label.of, {}).setdefault(_TRUST.index(label.pair.label_source), {})
+        of_source[label.chosen] = of_source.get(label.chosen, 0.0) + label.pair.weight
+    standing = []
+    for label, one in labels:
+        by_trust = weights[label.of]
+        best = by_trust[max(by_trust)]
+        agreed = all(of_source.keys() == {label.chosen} for of_source in by_trust.values())
+        if agreed or best.get(label.chosen, 0.0) > best.get(label.rejected, 0.0):
+            standing.append(one)
+        else:
+            left_out[CONTRADICTED] += 1
+    return standing
 
 
 def _provenance(found: FoundPair) -> dict[str, object]:

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 from msgspec.structs import replace
 
 from streams.messages.codec import encode
@@ -13,6 +14,7 @@ from tests import factories
 from tests.recorded_runs import GOAL, write_run
 from trainers.datasets.labelling import labelling_tasks
 from trainers.datasets.preferences import (
+    CONTRADICTED,
     EQUAL_VIDEOS,
     TIES,
     FoundPair,
@@ -20,6 +22,8 @@ from trainers.datasets.preferences import (
     labelled,
     pairs_of_files,
     pairs_of_runs,
+    trl_rows,
+    undisputed_videos,
     video_pairs,
 )
 from trainers.datasets.samples import Run, read_runs
@@ -46,6 +50,59 @@ def test_ties_prefer_nothing_and_are_left_out() -> None:
     ]
     assert labelled(pairs, (), left_out) == pairs[:1]
     assert left_out[TIES] == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "standing"),
+    [
+        (["critic +", "outcome -"], ["outcome -"]),
+        (["critic +", "outcome +"], ["critic +", "outcome +"]),
+        (["critic +", "critic +", "proxy -"], ["proxy -"]),
+        (["outcome +", "human -"], ["human -"]),
+        (["human +", "human +", "human -"], ["human +", "human +"]),
+        (["human +", "human +", "human -", "critic -"], ["human +", "human +"]),
+        (["human +", "human +", "human -", "critic +"], ["human +", "human +", "critic +"]),
+        (["human +", "human -"], []),
+        (["human +", "human -", "critic +"], []),
+        (["critic -"], ["critic -"]),
+    ],
+)
+def test_where_labels_of_the_same_two_disagree_the_most_trusted_count(
+    labels: list[str], standing: list[str]
+) -> None:
+    """By texts for TRL, by videos for DPO; a sign says which of the two is preferred."""
+    run = Run(folder=Path(), run_id="r", events=())
+    texts, videos = [], []
+    for number, label in enumerate(labels):
+        source, sign = label.split()
+        chosen, rejected = ("a", "b") if sign == "+" else ("b", "a")
+        pair = replace(
+            factories.pair({}, {}, pair_id=str(number), label_source=source),  # type: ignore[arg-type]
+            goal_instruction="goal",
+            chosen_prompt=chosen,
+            rejected_prompt=rejected,
+        )
+        texts.append(FoundPair(pair=pair, run=run))
+        names = {"chosen_id": chosen, "rejected_id": rejected, "chosen": Path(), "rejected": Path()}
+        videos.append(VideoPair(found=texts[-1], first_frame=FRAME, **names))  # type: ignore[arg-type]
+    left_out = Counter[str]()
+    rows = trl_rows(texts, left_out)
+    assert [f"{row['label_source']} {'+' if row['chosen'] == 'a' else '-'}" for row in rows] == standing
+    assert left_out[CONTRADICTED] == len(labels) - len(standing)
+    assert [pair.found.id for pair in undisputed_videos(videos, left_out)] == [row["pair_id"] for row in rows]
+    other = [replace(found.pair, goal_instruction="another goal") for found in texts]
+    together = [*texts, *(FoundPair(pair=pair, run=run) for pair in other[:1])]
+    assert len(trl_rows(together, left_out)) == len(standing) + 1  # one label of another goal
+
+
+def test_a_label_with_more_weight_counts_more() -> None:
+    run = Run(folder=Path(), run_id="r", events=())
+    a = replace(
+        factories.pair({}, {}, weight=0.4), goal_instruction="g", chosen_prompt="a", rejected_prompt="b"
+    )
+    b = replace(a, chosen_prompt="b", rejected_prompt="a", weight=0.5)
+    rows = trl_rows([FoundPair(pair=pair, run=run) for pair in (a, b)], Counter())
+    assert [row["chosen"] for row in rows] == ["b"]
 
 
 def test_a_bare_pair_has_an_id_of_its_content(tmp_path: Path) -> None:
