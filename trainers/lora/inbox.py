@@ -21,7 +21,7 @@ REMEMBERED = 100_000
 """Ids by which a pair is known when it comes again, some MB; a repetition comes soon after the pair."""
 
 EQUAL, TIE, DIMENSION, TWICE = "equal texts", "ties", "of one dimension", "come twice"
-UNREADABLE, WEIGHTLESS = "unreadable", "without weight"
+UNREADABLE, WEIGHTLESS, EMPTY = "unreadable", "without weight", "empty texts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class PairInbox:
     """Takes the messages of the pairs topic in their order and keeps the newest ``most`` pairs.
 
     A pair counts if it is of this model, of a trusted label source, on the whole, no tie, of two different
-    texts, with a weight, and is not one of the last ``remembered`` that counted, nor of those that are kept.
-    ``passed_over`` counts the others of this model by reason; the label source is one.
+    texts that are not empty, with a weight, and is not one of the last ``remembered`` that counted, nor of
+    those that are kept. ``passed_over`` counts the others of this model by reason; the label source is one.
     """
 
     def __init__(self, model: str, most: int, remembered: int = REMEMBERED) -> None:
@@ -90,6 +90,8 @@ class PairInbox:
             return DIMENSION
         if pair.tie:
             return TIE
+        if not (pair.chosen_prompt.strip() and pair.rejected_prompt.strip()):
+            return EMPTY
         if pair.chosen_prompt == pair.rejected_prompt:
             return EQUAL
         if pair.weight <= 0:

@@ -162,6 +162,7 @@ def pairs_of(prepared: Prepared) -> dict[str, Any]:
         "held_out_tasks": len({pair.task for pair in prepared.held_out}),
         "label_sources": list(prepared.selected.sources),
         "other_label_sources_left_out": prepared.selected.n_others,
+        "empty_texts_dropped": prepared.selected.n_empty,
         "equal_texts_dropped": prepared.selected.n_equal,
         "goals_cut": prepared.cut_goals,
         "candidates_cut": prepared.cut_candidates,

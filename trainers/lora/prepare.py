@@ -65,7 +65,8 @@ class Prepared:
             f"{len(self.train)} pairs to learn from, {len(self.held_out)} of {n_tasks} other tasks "
             "kept apart",
             s.why_sources + (f"; {s.n_others} pairs of others left out" if s.n_others else ""),
-            f"{s.n_equal} pairs with two equal texts and {s.n_ties} ties dropped",
+            f"{s.n_empty} pairs with an empty text, {s.n_equal} pairs with two equal texts and {s.n_ties} ties "
+            "dropped",
             f"{self.cut_goals} pairs cut at the beginning of the goal to fit {length} tokens, "
             f"{self.cut_candidates} with a candidate that alone is longer and lost its end",
             f"{c.one_sided_texts} texts come twice or more and always on the same side "
@@ -108,6 +109,8 @@ def prepare_parts(
     settings = settings.for_base(found.config)
     tokenizer = load_tokenizer(found)
     tokens = Tokens(tokenizer, settings.length)
+    encoded_train = _encoded(train, tokens)
+    _check_differences(encoded_train, settings.length)
     return Prepared(
         base=found,
         base_sha256=found.sha256(),
@@ -117,7 +120,7 @@ def prepare_parts(
         train=train,
         held_out=held_out,
         checks=check(train, held_out),
-        encoded_train=_encoded(train, tokens),
+        encoded_train=encoded_train,
         encoded_held_out=_encoded(held_out, tokens),
     )
 
@@ -137,6 +140,17 @@ def _encoded(pairs: Sequence[TextPair], tokens: Tokens) -> EncodedPairs:
         tokens.encode([(pair.goal, pair.rejected) for pair in pairs]),
         np.array([pair.weight for pair in pairs]),
     )
+
+
+def _check_differences(train: EncodedPairs, length: int) -> None:
+    """Raises BadInput where the model would read the two texts of every pair alike, and learn nothing."""
+    sides = zip(train.chosen, train.rejected, train.weights, strict=True)
+    if not any(chosen.ids != rejected.ids and weight > 0 for chosen, rejected, weight in sides):
+        raise BadInput(
+            f"nothing to learn from: the two texts of each of {len(train.chosen)} pairs have the same tokens: "
+            f"they differ only in what the tokenizer leaves out (spaces, case) or behind {length} tokens; "
+            "expected other texts, or another base model or --length"
+        )
 
 
 def _check_length(base: BaseModel, length: int) -> None:

@@ -138,6 +138,7 @@ def train_round(
         tuple(sorted(TRUSTED_SOURCES)),
         "label sources human, outcome: the trusted ones",
         n_others=0,
+        n_empty=0,
         n_equal=0,
         n_ties=0,
     )

@@ -43,6 +43,8 @@ class Selected:
     """In words, as whoever trains has to know."""
     n_others: int
     """Pairs of other label sources, or on one dimension."""
+    n_empty: int
+    """Pairs of which a text is missing or blank."""
     n_equal: int
     """Pairs whose two texts are the same say nothing."""
     n_ties: int
@@ -79,6 +81,7 @@ def select(pairs: Sequence[PreferencePair], sources: Sequence[str] = ()) -> Sele
         why = f"label sources {', '.join(used)}: none is trusted, so all are used"
     of_source = [pair for pair in pairs if pair.label_source in used and not dimension_of(pair)]
     decided = [pair for pair in of_source if not pair.tie]
+    written = [pair for pair in decided if pair.chosen_prompt.strip() and pair.rejected_prompt.strip()]
     texts = tuple(
         TextPair(
             task=task_of_text(pair),
@@ -88,22 +91,24 @@ def select(pairs: Sequence[PreferencePair], sources: Sequence[str] = ()) -> Sele
             source=pair.label_source,
             weight=weight,
         )
-        for pair, weight in zip(decided, label_weights(decided), strict=True)
+        for pair, weight in zip(written, label_weights(written), strict=True)
         if pair.chosen_prompt != pair.rejected_prompt
     )
     if not any(pair.weight > 0 for pair in texts):
         found = ", ".join(f"{n} {source}" for source, n in sorted(counts.items())) or "no pairs"
         raise BadInput(
             f"nothing to learn from: found {found}, of which {len(of_source)} are of the label sources "
-            f"{', '.join(used) or 'asked for'}, {len(decided)} are no ties and {len(texts)} have two "
-            "different texts; expected chosen_prompt and rejected_prompt that differ, with a weight above 0"
+            f"{', '.join(used) or 'asked for'}, {len(decided)} are no ties, {len(written)} have two texts, "
+            f"none of them empty, and {len(texts)} two different ones; expected chosen_prompt and "
+            "rejected_prompt that differ, with a weight above 0"
         )
     return Selected(
         texts,
         used,
         why,
         n_others=len(pairs) - len(of_source),
-        n_equal=len(decided) - len(texts),
+        n_empty=len(decided) - len(written),
+        n_equal=len(written) - len(texts),
         n_ties=len(of_source) - len(decided),
     )
 

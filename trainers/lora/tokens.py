@@ -60,7 +60,7 @@ class Tokens:
             raise BadInput(f"--length {length} leaves no room for a text; give 16 or more")
 
     def encode(self, texts: Sequence[tuple[str, str]]) -> list[Encoded]:
-        """In the order given."""
+        """In the order given. Raises BadInput where there is no token to read in both together."""
         goals = self._tokenizer.encode_batch([goal for goal, _ in texts], add_special_tokens=False)
         candidates = self._tokenizer.encode_batch([text for _, text in texts], add_special_tokens=False)
         done = []
@@ -76,6 +76,8 @@ class Tokens:
                 between = self._tokenizer.encode(self._separator, add_special_tokens=False)
                 goal = type(goal).merge([goal, between], growing_offsets=False)
             whole = self._tokenizer.post_process(goal, candidate, add_special_tokens=True)
+            if not whole.ids:
+                raise BadInput("a goal and its candidate are both empty; leave out what has no text")
             of_candidate = [at for at, number in enumerate(whole.sequence_ids) if number == 1]
             goal_tokens = min([*of_candidate, len(whole.ids) - 1])
             done.append(

@@ -11,7 +11,7 @@ from streams.messages.codec import encode
 from streams.messages.contracts import PreferencePair
 from streams.messages.stored import StoredMessage
 from tests.factories import pair
-from trainers.lora.inbox import TIE, TWICE, PairInbox
+from trainers.lora.inbox import EMPTY, TIE, TWICE, PairInbox
 
 
 def texts(n: int) -> PreferencePair:
@@ -44,6 +44,12 @@ def test_a_tie_is_passed_over() -> None:
     inbox = PairInbox("default", most=5)
     add(inbox, [replace(texts(0), tie=True), texts(1)])
     assert (kept(inbox), inbox.passed_over) == (["good 1"], {TIE: 1})
+
+
+def test_a_pair_with_an_empty_text_is_passed_over() -> None:
+    inbox = PairInbox("default", most=5)
+    add(inbox, [replace(texts(0), chosen_prompt=" "), replace(texts(1), rejected_prompt=""), texts(2)])
+    assert (kept(inbox), inbox.passed_over) == (["good 2"], {EMPTY: 2})
 
 
 def test_of_one_pair_every_person_is_heard_once() -> None:

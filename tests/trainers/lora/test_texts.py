@@ -55,6 +55,22 @@ def test_pairs_with_two_equal_texts_are_dropped_and_counted() -> None:
     assert (len(selected.pairs), selected.n_equal) == (1, 1)
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\n\t"])
+def test_pairs_with_an_empty_text_are_dropped_and_counted(blank: str) -> None:
+    pairs = [
+        pair("t", blank, "bad"),
+        pair("t", "good", blank),
+        pair("t", "", blank),
+        pair("t", "good", "bad"),
+    ]
+    selected = select(pairs)
+    assert (len(selected.pairs), selected.n_empty, selected.n_equal) == (1, 3, 0)
+    with pytest.raises(
+        BadInput, match=r"nothing to learn from: .* 0 have two texts, none of them empty, and 0"
+    ):
+        select(pairs[:3])
+
+
 def test_nothing_to_learn_from_is_bad_input() -> None:
     with pytest.raises(BadInput, match=r"nothing to learn from: found 1 human.*expected chosen_prompt and"):
         select([pair("t", "same", "same")])

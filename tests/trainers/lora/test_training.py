@@ -148,6 +148,17 @@ def test_weights_that_do_not_move_are_an_error(bert: Path, tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("chosen", "rejected"), [("good  now", "good now"), ("now " * 40, "now " * 41)])
+def test_texts_that_the_model_reads_alike_are_named_and_not_the_learning_rate(
+    bert: Path, chosen: str, rejected: str
+) -> None:
+    """Other spaces, and another word behind the 32 tokens that are read."""
+    alike = [pair(f"task-{at}", chosen, rejected) for at in range(8)]
+    with pytest.raises(BadInput, match=r"the two texts of each of 6 pairs have the same tokens.*32 tokens"):
+        prepared_of(bert, SETTINGS, alike)
+    assert prepared_of(bert, SETTINGS, [*alike, *good_over_bad(64)]).train
+
+
 def test_a_training_that_diverges_says_so(bert: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"no longer finite at step \d+; give a smaller --lr than 1e\+30"):
         job_of(bert, tmp_path / "out", replace(SETTINGS, lr=1e30))
