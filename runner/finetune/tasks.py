@@ -46,7 +46,10 @@ def tasks_of(path: Path, seeds: int) -> list[PairedTask]:
             prompts = with_images(prompts, [path.parent, Path()])
         goals = [(task.prompt, str(task.image or "")) for task in prompts.tasks]
     else:
-        lines = read_bytes(path).decode(errors="replace").splitlines()
+        try:
+            lines = read_bytes(path).decode().splitlines()
+        except UnicodeDecodeError as error:
+            raise BadInput(f"{path}: is no UTF-8 at byte {error.start}; save it as UTF-8") from None
         goals = [(line.strip(), "") for line in lines if line.strip()]
         if len(dict(goals)) < len(goals):
             raise BadInput(f"{path}: a prompt is there twice; expected each once, a line each")

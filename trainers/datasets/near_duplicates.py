@@ -47,7 +47,9 @@ def near_duplicates(
     kept: dict[tuple[str, str], list[str]] = {}
     copies: dict[str, str] = {}
     for sample in sorted(samples, key=lambda s: (-s.reward, s.id)):
-        groups = [("task", sample.task), ("goal", goal_of(sample.sample.event))]
+        groups = [("task", sample.task)]
+        if goal := goal_of(sample.sample.event):
+            groups.append(("goal", goal))
         near = [
             other
             for group in groups

@@ -23,6 +23,7 @@ from trainers.pairing import PairingRules, pairs_of_run
 
 EQUAL_TEXTS = "pairs of two equal prompts"
 NO_TEXTS = "pairs without the goal or one of the prompts"
+NO_GOAL = "pairs without a goal"
 NO_VIDEOS = "pairs whose videos are missing"
 OUTSIDE_VIDEOS = "pairs with a video outside its run's folder"
 EQUAL_VIDEOS = "pairs of two equal videos"
@@ -148,13 +149,16 @@ def video_pairs(
     same_first_frame: bool,
     on_pair: Callable[[], None] = lambda: None,
 ) -> list[VideoPair]:
-    """The pairs whose videos can be used, and with ``same_first_frame`` begin alike, as DPO of an
+    """The pairs with a goal whose videos can be used, and with ``same_first_frame`` begin alike, as DPO of an
     image-to-video model needs it. ``first_frame`` gives None for a video that cannot be decoded."""
     frames: dict[Path, Frame | None] = {}
     ids: dict[Path, str] = {}
     usable = []
     for found in pairs:
         on_pair()
+        if not found.goal.strip():
+            left_out[NO_GOAL] += 1
+            continue
         chosen = find_video(found.run, found.pair.chosen_artifact)
         rejected = find_video(found.run, found.pair.rejected_artifact)
         if isinstance(chosen, str) or isinstance(rejected, str):

@@ -65,8 +65,8 @@ class Prepared:
             f"{len(self.train)} pairs to learn from, {len(self.held_out)} of {n_tasks} other tasks "
             "kept apart",
             s.why_sources + (f"; {s.n_others} pairs of others left out" if s.n_others else ""),
-            f"{s.n_empty} pairs with an empty text, {s.n_equal} pairs with two equal texts and {s.n_ties} ties "
-            "dropped",
+            f"{s.n_empty} pairs with an empty text, {s.n_equal} pairs with two equal texts and "
+            f"{s.n_ties} ties dropped",
             f"{self.cut_goals} pairs cut at the beginning of the goal to fit {length} tokens, "
             f"{self.cut_candidates} with a candidate that alone is longer and lost its end",
             f"{c.one_sided_texts} texts come twice or more and always on the same side "
@@ -147,8 +147,8 @@ def _check_differences(train: EncodedPairs, length: int) -> None:
     sides = zip(train.chosen, train.rejected, train.weights, strict=True)
     if not any(chosen.ids != rejected.ids and weight > 0 for chosen, rejected, weight in sides):
         raise BadInput(
-            f"nothing to learn from: the two texts of each of {len(train.chosen)} pairs have the same tokens: "
-            f"they differ only in what the tokenizer leaves out (spaces, case) or behind {length} tokens; "
+            f"nothing to learn from: each of {len(train.chosen)} pairs has two texts of the same tokens; "
+            f"they differ only in what the tokenizer leaves out (spaces, case) or behind {length} tokens: "
             "expected other texts, or another base model or --length"
         )
 
