@@ -159,7 +159,8 @@ def _decode(path: Path, max_side: int, max_frames: int) -> tuple[list[Frames], f
 
 
 def _opened(path: Path) -> InputContainer:
-    return av.open(_file(path))
+    container: InputContainer = av.open(_file(path))
+    return container
 
 
 def _file(path: Path) -> str:

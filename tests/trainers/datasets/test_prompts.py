@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.look import look_at
+from runner.look import look_at, put_as_mp4
 from tests.factories import event
 from tests.recorded_runs import write_run
 from trainers.datasets.build import WritingRules, build_dataset, prompts_shown
@@ -44,5 +44,5 @@ def test_a_dataset_knows_the_goals_and_captions_that_it_shows(tmp_path: Path, ca
     rules = ChoiceRules(dataset_format="diffsynth", caption=caption)
     choice = choose(runs, rules, None, look_at, kept_apart={prompt_digest("TEA")})
     assert choice.left_out[KEPT_APART] == 2
-    build_dataset(tmp_path / "out", choice, rules, WritingRules(), None, {})
+    build_dataset(tmp_path / "out", choice, rules, WritingRules(), None, {}, put_as_mp4)
     assert prompts_shown(tmp_path / "out") == {prompt_digest(text) for text in prompts[1]}
