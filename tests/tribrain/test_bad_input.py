@@ -454,7 +454,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{simulated_one} --reward pairs.jsonl", r"pairs\.jsonl: "
     yield f"{simulated_one} --no-pixel-critics", r"there is no critic; give at least one --critic"
     yield (
-        f"{simulated_one} --runs nowhere",
+        simulated_one.replace("--runs good", "--runs nowhere"),
         r"nowhere: no such folder; give the one that holds",
     )
     generate = f"{finetune} {train} --generate-cmd"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -17,12 +18,13 @@ from tests.waiting import wait_until
 from tribrain.cli import main
 from tribrain.experiment_plot import experiment_plot
 
-PLAN = ("--tasks", "5", "--seeds", "2")
+TASKS, SEEDS = ("--tasks", "5"), ("--seeds", "2")
+PLAN = (*TASKS, *SEEDS)
 
 
-def run(out: Path, *words: str) -> int:
+def run(out: Path, *words: str, plan: Sequence[str] = PLAN) -> int:
     with pytest.raises(SystemExit) as ended:
-        main(["experiment", "--out", str(out), *PLAN, *words])
+        main(["experiment", "--out", str(out), *plan, *words])
     return int(ended.value.code or 0)
 
 
@@ -75,7 +77,7 @@ def test_the_number_of_processes_changes_nothing(tmp_path: Path, finished: Path)
 def test_more_seeds_may_be_added(tmp_path: Path, finished: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(finished, out)
-    assert run(out, "--seeds", "3") == 0
+    assert run(out, "--seeds", "3", plan=TASKS) == 0
     assert files(finished / "units").items() < files(out / "units").items()
 
 
