@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE
 from pathlib import Path
 
 from streams.errors import BadInput
@@ -32,6 +33,14 @@ def read_bytes(path: Path) -> bytes:
         raise BadInput(f"{path}: no such file; check the path") from None
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def read_text(path: Path) -> bytes:
+    """The content of a text in UTF-8, without the byte order mark that it may begin with. Raises BadInput."""
+    content = read_bytes(path)
+    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE, BOM_UTF32_BE)):
+        raise BadInput(f"{path}: is a text in UTF-16 or UTF-32; expected UTF-8: save it so")
+    return content.removeprefix(BOM_UTF8)
 
 
 def inside(folder: Path, relative: str) -> Path | None:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 
 from runner.look import look_at, put_as_mp4
 from streams.errors import BadInput
-from streams.files import read_bytes
+from streams.files import read_text
 from streams.messages.contracts import RewardSnapshot
 from streams.snapshots.serving import ServingSnapshot
 from trainers.datasets.build import EMBED_PROMPTS, SCHEMA, Pictures, WritingRules, build_dataset
@@ -180,7 +180,7 @@ def _policy(
 def _snapshot(path: Path, runs: Sequence[Run]) -> RewardSnapshot:
     """Raises BadInput, also for one that weighs none of the critics of these runs."""
     critics = {r.critic_name for run in runs for event in run.events for r in event.critic_results}
-    return ServingSnapshot(RewardSnapshot, critics=critics).offer(read_bytes(path), str(path))
+    return ServingSnapshot(RewardSnapshot, critics=critics).offer(read_text(path), str(path))
 
 
 def _chosen(runs: Iterable[Run], rules: ChoiceRules, snapshot: RewardSnapshot | None) -> Choice:

@@ -17,7 +17,7 @@ from runner.finetune.comparison import PairedTask
 from runner.finetune.tasks import MOST_SIMULATED, generated_by, simulated, simulated_tasks, tasks_of
 from runner.interfaces import AnyCritic
 from streams.errors import BadInput
-from streams.files import read_bytes
+from streams.files import read_text
 from streams.kafka.settings import Settings
 from streams.messages.contracts import RewardSnapshot
 from streams.snapshots.serving import ServingSnapshot
@@ -248,7 +248,7 @@ def _tasks(world: str | None, prompts: Path | None, n: int | None, seeds: int) -
 def _snapshot(path: Path, critics: Sequence[AnyCritic]) -> RewardSnapshot:
     """Raises BadInput, also for one that weighs none of the critics."""
     names = [critic.name for critic in critics]
-    return ServingSnapshot(RewardSnapshot, critics=names).offer(read_bytes(path), str(path))
+    return ServingSnapshot(RewardSnapshot, critics=names).offer(read_text(path), str(path))
 
 
 def _pairs(done: int, total: int) -> None:

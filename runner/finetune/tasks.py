@@ -15,7 +15,7 @@ from runner.worlds.simulated import SimulatedWorld, random_goal
 from runner.worlds.simulated_checkpoint import read_checkpoint
 from runner.worlds.subprocess import SubprocessWorld
 from streams.errors import BadInput
-from streams.files import read_bytes
+from streams.files import read_text
 
 MOST_SIMULATED = 60
 """Different goals of the simulated world."""
@@ -47,7 +47,7 @@ def tasks_of(path: Path, seeds: int) -> list[PairedTask]:
         goals = [(task.prompt, str(task.image or "")) for task in prompts.tasks]
     else:
         try:
-            lines = read_bytes(path).decode().splitlines()
+            lines = read_text(path).decode().splitlines()
         except UnicodeDecodeError as error:
             raise BadInput(f"{path}: is no UTF-8 at byte {error.start}; save it as UTF-8") from None
         goals = [(line.strip(), "") for line in lines if line.strip()]

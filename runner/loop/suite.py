@@ -20,7 +20,7 @@ import numpy as np
 
 from runner.loop.refiner import PromptState
 from streams.errors import BadInput
-from streams.files import read_bytes
+from streams.files import read_text
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tiff")
 _MOST_NAMED = 5
@@ -90,7 +90,7 @@ class Shard:
 
 def read_prompts(path: Path) -> Prompts:
     """Raises BadInput that names the line at fault: damaged, incomplete, an index twice, a long prompt."""
-    raw = read_bytes(path)
+    raw = read_text(path)
     tasks: dict[int, SuiteTask] = {}
     for number, line in enumerate(raw.split(b"\n"), start=1):
         if not line.strip():

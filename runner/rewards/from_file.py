@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from streams.errors import BadInput
-from streams.files import read_bytes
+from streams.files import read_text
 from streams.messages.contracts import RewardSnapshot
 from streams.snapshots.serving import ServingSnapshot
 
@@ -47,7 +47,7 @@ class FileRewardFeed:
         return self._snapshot
 
     def _read(self) -> RewardSnapshot:
-        return self._serving.offer(read_bytes(self.path), str(self.path))
+        return self._serving.offer(read_text(self.path), str(self.path))
 
 
 def _stamp(path: Path) -> _Stamp | None:

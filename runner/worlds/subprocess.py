@@ -21,6 +21,7 @@ from runner.worlds.process import (
     run_to_end,
 )
 from streams.errors import BadInput
+from streams.files import read_text
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif"})
 _PREVIEW = re.compile(r"preview|thumb", re.IGNORECASE)
@@ -133,8 +134,8 @@ def _context(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not path.is_file():
         return {}, {}
     try:
-        context = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
+        context = orjson.loads(read_text(path))
+    except (BadInput, orjson.JSONDecodeError) as error:
         return {}, {"context_error": f"{CONTEXT_NAME} cannot be read: {error}"}
     if not isinstance(context, dict):
         return {}, {"context_error": f"{CONTEXT_NAME} holds no object; expected texts and numbers by name"}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from streams.errors import BadInput
-from streams.files import read_bytes
+from streams.files import read_text
 from streams.messages.codec import (
     OtherModel,
     decode_candidate,
@@ -83,12 +83,12 @@ def read_candidates(path: Path) -> list[Candidate]:
 
 def read_snapshot(path: Path) -> RewardSnapshot:
     """A ``bt_reward.json``. Raises BadInput."""
-    return decode_snapshot(read_bytes(path), str(path))
+    return decode_snapshot(read_text(path), str(path))
 
 
 def read_reward(path: Path) -> RewardSnapshot | TextSnapshot:
     """A ``bt_reward.json`` or a ``text_reward.json``. Raises BadInput."""
-    raw = read_bytes(path)
+    raw = read_text(path)
     try:
         return decode_snapshot(raw, str(path))
     except OtherModel:
@@ -97,7 +97,7 @@ def read_reward(path: Path) -> RewardSnapshot | TextSnapshot:
 
 def _lines(path: Path, kind: str) -> Iterator[tuple[bytes, str]]:
     empty = True
-    for number, line in enumerate(read_bytes(path).split(b"\n"), start=1):
+    for number, line in enumerate(read_text(path).split(b"\n"), start=1):
         if line.strip():
             empty = False
             yield line, f"{path}@line {number}"

@@ -3,6 +3,7 @@ or says a thing twice; and what writers make of a goal that is not there."""
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,21 @@ from msgspec.structs import replace
 
 from runner.finetune.tasks import tasks_of
 from runner.loop.suite import read_prompts
+from runner.rewards.from_file import FileRewardFeed
 from streams.errors import BadInput
 from streams.messages.codec import encode
 from streams.messages.contracts import PreferencePair
-from streams.messages.files import read_candidates, read_pairs, read_text_pairs, read_trace
+from streams.messages.files import (
+    read_candidates,
+    read_pairs,
+    read_reward,
+    read_snapshot,
+    read_text_pairs,
+    read_trace,
+)
 from tests import factories
 from tests.recorded_runs import write_run, write_trace
+from tests.runner.fakes import snapshot
 from tribrain.cli import main
 
 REFUSED = "refused"
@@ -157,6 +167,36 @@ def test_what_is_no_utf_8_is_refused(tmp_path: Path, reader: str) -> None:
     for encoded in (line.replace(b"a", "ä".encode("latin-1")), line.decode().encode("utf-16")):
         with pytest.raises(BadInput, match=r"^.*file(@line 1)?: .*(UTF-8|utf-8|JSON)"):
             read(reader, tmp_path, encoded)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path, reader: str) -> None:
+    line = READERS[reader][0]
+    plain = read(reader, tmp_path, line)
+    assert read(reader, tmp_path, BOM_UTF8 + line) == plain
+    with pytest.raises(BadInput, match=r"file: the file is empty"):
+        read(reader, tmp_path, BOM_UTF8)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-32-be"])
+def test_a_text_in_another_unicode_form_is_named(tmp_path: Path, reader: str, encoding: str) -> None:
+    line = ("\ufeff" if encoding.endswith("be") else "") + READERS[reader][0].decode()
+    with pytest.raises(BadInput, match=r"file: is a text in UTF-16 or UTF-32; expected UTF-8: save it so"):
+        read(reader, tmp_path, line.encode(encoding))
+
+
+def test_a_reward_model_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "bt.json").write_bytes(BOM_UTF8 + encode(snapshot({"a.b": 1.0})))
+    assert read_snapshot(tmp_path / "bt.json") == read_reward(tmp_path / "bt.json")
+    assert FileRewardFeed(tmp_path / "bt.json", critics=["a"]).latest() == read_snapshot(tmp_path / "bt.json")
+
+
+def test_a_prompts_file_with_a_byte_order_mark_makes_the_same_tasks(tmp_path: Path) -> None:
+    for name, mark in (("plain", b""), ("marked", BOM_UTF8)):
+        (tmp_path / name).write_bytes(mark + PROMPT)
+    plain, marked = (read_prompts(tmp_path / name) for name in ("plain", "marked"))
+    assert plain.task_id(plain.tasks[0]) == marked.task_id(marked.tasks[0])
 
 
 @pytest.mark.parametrize(

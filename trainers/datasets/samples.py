@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -88,7 +89,9 @@ def folders_by_run(root: Path) -> dict[str, Path]:
     for trace in sorted(root.rglob("trace.jsonl")):
         try:
             with trace.open("rb") as file:
-                found.setdefault(decode_trace(file.readline(), str(trace)).run_id, trace.parent)
+                found.setdefault(
+                    decode_trace(file.readline().removeprefix(BOM_UTF8), str(trace)).run_id, trace.parent
+                )
         except (OSError, ContractError):
             continue
     return found

@@ -227,9 +227,10 @@ pathlib.Path(out_dir, "a.mp4").write_bytes(b"video")
 """
 
 
-def test_what_the_generator_says_of_its_video_is_its_context(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_what_the_generator_says_of_its_video_is_its_context(tmp_path: Path, mark: str) -> None:
     said = '{"generator": "dit-7b", "cost": 1.5}'
-    assert run(SAYS.format(said=said), tmp_path).context == {"generator": "dit-7b", "cost": 1.5}
+    assert run(SAYS.format(said=mark + said), tmp_path).context == {"generator": "dit-7b", "cost": 1.5}
 
 
 @pytest.mark.parametrize(("said", "why"), [("{", "cannot be read"), ("[1]", "holds no object")])
