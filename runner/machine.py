@@ -7,40 +7,40 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from runner.worlds.process import last_line
 from runner.worlds.wow.checkout import MODELS, Checkout, ModelName, interpreter
+from runner.worlds.wow.needed import Needed
 from streams.local_broker.jars import NoKafka, find_kafka
 
 _PROBE_S = 300.0
 """Importing PyTorch from a cold network disk takes minutes."""
 _GPU_QUERY = ("index", "name", "memory.total", "driver_version")
-# Runs in WoW's environment: what it can import, one JSON object on a line of its own.
+# Runs in WoW's environment: what it can import, and has in it; one JSON object on a line of its own.
 _PROBE = """
 import importlib, json, sys
 sys.path[:0] = sys.argv[2:]
-found = {"version": sys.version.split()[0], "cuda_devices": 0, "imports": {}}
-for name in sys.argv[1].split(","):
+found = {"cuda_devices": 0, "problems": {}}
+for name, wanted in json.loads(sys.argv[1]).items():
     try:
         module = importlib.import_module(name)
-        found["imports"][name] = str(getattr(module, "__version__", "")) or "yes"
+        lacking = [one for one in wanted if not hasattr(module, one)]
+        if lacking:
+            found["problems"][name] = "it has no " + ", ".join(lacking)
         if name == "torch":
             found["cuda_devices"] = module.cuda.device_count()
     except Exception as error:
-        found["imports"][name] = None
-        found.setdefault("problems", {})[name] = f"{type(error).__name__}: {error}"
+        found["problems"][name] = f"{type(error).__name__}: {error}"
 print("\\n" + json.dumps(found))
 """
-_IMPORTED: Mapping[ModelName, tuple[str, ...]] = {
-    "dit-2b": ("torch", "cosmos_predict2"),
-    "dit-7b": ("torch", "cosmos_predict1"),
-    "wan-14b": ("torch", "diffsynth"),
-}
+# Module to what is used of it. The scripts of the other models say by themselves what they lack.
+_DIFFSYNTH = {"diffsynth": ("ModelManager", "WanVideoPipeline", "save_video"), "PIL.Image": ()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +71,14 @@ class WowModel:
     """Whether a model of WoW can make a video here."""
 
     model: ModelName
+    found: tuple[str, ...]
+    """Its folders, seen from the checkout."""
     missing: tuple[str, ...]
-    """What is not in the checkout."""
+    """What is not in the checkout …"""
+    remedies: tuple[str, ...]
+    """… and where it comes from."""
     problems: tuple[str, ...]
-    """What its interpreter lacks."""
+    """What is wrong with what is there, and what its interpreter lacks."""
 
     @property
     def usable(self) -> bool:
@@ -168,34 +172,73 @@ def _gpus() -> tuple[Gpu, ...]:
 
 
 def _wow(checkout: Checkout, model: ModelName, python: str) -> WowModel:
-    missing = [f"{need.what} {need.path}" for need in checkout.missing(model)]
     if not checkout.repo.is_dir():
-        missing = [f"repository {checkout.repo}"]
+        return WowModel(
+            model=model, found=(), missing=(f"repository {checkout.repo}",), remedies=(), problems=()
+        )
+    missing = checkout.missing(model)
     return WowModel(
-        model=model, missing=tuple(missing), problems=tuple(_interpreter_problems(checkout, model, python))
+        model=model,
+        found=checkout.found(model),
+        missing=tuple(_in_short(need) for need in missing),
+        remedies=tuple(dict.fromkeys(need.remedy for need in missing if need.remedy)),
+        problems=(
+            *checkout.problems(model),
+            *_interpreter_problems(checkout, model, interpreter(python)),
+        ),
     )
 
 
+def _in_short(need: Needed) -> str:
+    only = "" if need.lack == "is missing" else f" {need.lack}"
+    return f"{need.what} {need.path}{only}"
+
+
 def _interpreter_problems(checkout: Checkout, model: ModelName, python: str) -> list[str]:
-    python = interpreter(python)
     if shutil.which(python) is None:
         return [f"interpreter {python} is not a program that can be run"]
-    further = [str(checkout.diffsynth)] if model == "wan-14b" else []
+    is_wan = model.startswith("wan")
+    modules: dict[str, tuple[str, ...]] = {"torch": ()} | (_DIFFSYNTH if is_wan else {})
+    further = [str(checkout.diffsynth)] if is_wan else []
+    done = _run(checkout, model, [python, "-c", _PROBE, json.dumps(modules), *further])
+    try:
+        if isinstance(done, str):
+            return [f"interpreter {python} cannot be asked: {done}"]
+        found = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError) as error:
+        return [f"interpreter {python} cannot be asked: {error}"]
+    problems = [f"{python} cannot use {name}: {why}" for name, why in found["problems"].items()]
+    if not problems and found["cuda_devices"] == 0:
+        problems.append(f"{python} sees no GPU")
+    script = checkout.script(model)
+    if not problems and script.is_file():
+        # It imports all that it needs before it reads its arguments.
+        done = _run(checkout, model, [python, str(script), "--help"])
+        why = done if isinstance(done, str) else _ended(done)
+        if why:
+            problems.append(f"{script} does not start: {why}")
+    return problems
+
+
+def _ended(done: subprocess.CompletedProcess[str]) -> str:
+    """How a program ended where that was badly, else nothing."""
+    return (last_line(done.stderr) or f"it ends with status {done.returncode}") if done.returncode else ""
+
+
+def _run(
+    checkout: Checkout, model: ModelName, arguments: Sequence[str]
+) -> subprocess.CompletedProcess[str] | str:
+    """What came of a program in WoW's environment, or why nothing did."""
     folder = checkout.folder(model)
     try:
-        done = subprocess.run(
-            [python, "-c", _PROBE, ",".join(_IMPORTED[model]), *further],
+        return subprocess.run(
+            arguments,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=_PROBE_S,
             cwd=folder if folder.is_dir() else None,
-            env=checkout.environment(model, python, None, os.environ),
+            env=checkout.environment(model, arguments[0], None, os.environ),
         )
-        found = json.loads(done.stdout.splitlines()[-1])
-    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
-        return [f"interpreter {python} cannot be asked: {error}"]
-    problems = [f"{python} cannot import {name}: {why}" for name, why in found.get("problems", {}).items()]
-    if not problems and found["cuda_devices"] == 0:
-        problems.append(f"{python} sees no GPU")
-    return problems
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)

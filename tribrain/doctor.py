@@ -76,9 +76,9 @@ def _lacking(extra: str) -> str:
 
 
 def _of_wow(model: WowModel) -> str:
-    if model.usable:
-        return f"WoW's {model.model} is ready."
-    lines = [f"WoW's {model.model} is not ready:"]
+    lines = [f"WoW's {model.model} is {'ready.' if model.usable else 'not ready:'}"]
+    lines += [f"  found: {what}" for what in model.found]
     lines += [f"  missing: {what}" for what in model.missing]
+    lines += [f"  {remedy}" for remedy in model.remedies]
     lines += [f"  {problem}" for problem in model.problems]
     return "\n".join(lines)

@@ -40,7 +40,11 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         [
             click.option("--goal", "--prompt", required=True, help="What the video is to show."),
             click.option(
-                "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Reproduces a run."
+                "--seed",
+                type=click.IntRange(0, 2**63 - 1),
+                default=0,
+                show_default=True,
+                help="Reproduces a run.",
             ),
             click.option(
                 "--out",

@@ -378,6 +378,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{simulated} new --controller pairs.jsonl", r"pairs\.jsonl: not a controller's state"
     yield f"{simulated} new --bootstrap-servers kafka", r"'kafka' is no Kafka broker; give it as host:port"
     yield "run-simulated --goal '' --out new", r"the goal is blank"
+    yield f"{simulated} new --seed 9223372036854775808", r"'--seed': 9223372036854775808 is not in the range"
 
     generator = "run-subprocess --goal g --out new --cmd"
     yield f"{generator} 'true {{out_dir}}'", r"lacks \{prompt\}"
@@ -406,6 +407,7 @@ def cases() -> Iterator[tuple[str, str]]:
     )
     yield f"{wow} good --model dit-2b --wow-extra-args '\"'", r"--wow-extra-args cannot be read: No closing"
     yield f"{wow} good --model dit-3b", r"'dit-3b' is not one of"
+    yield f"{wow} good --model dit-2b", r"the T5 encoder \S*google-t5/t5-11b is missing"
     yield "doctor --require dit-2b", r"--require dit-2b looks into a checkout of WoW; give --wow-repo"
 
     yield f"{generator} 'true {{prompt}} {{out_dir}} {{image}}'", r"has \{image\}, and no image is given"

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from runner.machine import Gpu, gpus_in, packages
-from runner.worlds.wow.checkout import MODELS, ModelName
+from runner.worlds.wow.checkout import MODELS, POST_TRAINED, ModelName
 from tests.runner.wow_doubles.checkout import FakeWow, fake_checkout
 from tribrain.cli import main
 
@@ -54,27 +54,73 @@ def test_a_whole_checkout_is_ready(wow: FakeWow, capfd: Any) -> None:
     assert [model for model in MODELS if f"WoW's {model} is ready." not in said] == []
 
 
+@pytest.fixture
+def content_python(tmp_path: Path) -> Path:
+    """An interpreter that can import everything and sees a GPU, at once."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho \'{"cuda_devices": 1, "problems": {}}\'\n')
+    python.chmod(0o755)
+    return python
+
+
 @pytest.mark.parametrize("model", MODELS)
-def test_what_is_missing_is_named_and_fails_only_when_required(
-    wow: FakeWow, model: ModelName, capfd: Any
+def test_it_is_never_ready_where_one_needed_thing_is_missing(
+    wow: FakeWow, model: ModelName, content_python: Path, tmp_path: Path, capfd: Any
 ) -> None:
+    given = ["--wow-repo", str(wow.repo), "--wow-python", str(content_python), "--require"]
+    assert doctor(*given, model) == 0
     other = MODELS[MODELS.index(model) - 1]
     for need in wow.checkout.needed(model):
-        if need.path.is_file():
-            need.path.unlink()
-    assert doctor(*of_wow(wow)) == 0
-    said = capfd.readouterr().out
-    assert f"WoW's {model} is not ready:\n  missing: " in said
-    assert doctor(*of_wow(wow), "--require", model) == 1
-    assert doctor(*of_wow(wow), "--require", other) == 0
+        aside = need.path.rename(tmp_path / "aside")
+        assert doctor(*given, model) == 1, need
+        assert f"  missing: {need.what} {need.path}\n" in capfd.readouterr().out
+        if need.what != "diffsynth":
+            assert doctor(*given, other) == 0, need
+        aside.rename(need.path)
+    assert doctor(*given, model) == 0
 
 
-def test_an_interpreter_that_lacks_a_package_is_not_enough(wow: FakeWow, capfd: Any) -> None:
-    (wow.checkout.diffsynth / "diffsynth" / "__init__.py").write_text("import no_such_module")
+def test_it_says_which_layout_it_found_and_where_what_is_missing_comes_from(
+    wow: FakeWow, content_python: Path, capfd: Any
+) -> None:
+    wow.trained.unlink()
+    doctor("--wow-repo", str(wow.repo), "--wow-python", str(content_python))
+    assert (
+        f"""
+WoW's wan-14b is not ready:
+  found: dit_models/wan-simple
+  found: dit_models/checkpoints/WoW-1-Wan-14B-600k
+  missing: checkpoint {wow.trained}
+  get it from https://huggingface.co/WoW-world-model/WoW-1-Wan-14B-600k
+"""
+        in capfd.readouterr().out
+    )
+
+
+def test_another_model_in_the_place_of_dit_7bs_is_named(
+    wow: FakeWow, content_python: Path, capfd: Any
+) -> None:
+    link = wow.checkout.dit_7b / "checkpoints" / POST_TRAINED / "model.pt"
+    link.parent.mkdir()
+    link.write_text("another")
+    given = ["--wow-repo", str(wow.repo), "--wow-python", str(content_python), "--require", "dit-7b"]
+    assert doctor(*given) == 1
+    assert f"{link} is a file of its own, and dit-7b needs a link" in capfd.readouterr().out
+
+
+def test_an_interpreter_that_lacks_something_is_not_enough(wow: FakeWow, capfd: Any) -> None:
+    diffsynth = wow.checkout.diffsynth / "diffsynth" / "__init__.py"
+    diffsynth.write_text(diffsynth.read_text().replace("class ModelManager", "class Other"))
+    script = wow.checkout.script("dit-2b")
+    script.write_text(script.read_text().replace("import argparse", "import no_such_module"))
     assert doctor(*of_wow(wow), "--require", "wan-14b", "--json") == 1
     found = orjson.loads(capfd.readouterr().out)
-    assert found["usable"] == {"dit-2b": True, "dit-7b": True, "wan-14b": False}
-    assert "No module named 'no_such_module'" in found["wow"][2]["problems"][0]
+    assert found["usable"] == {"dit-2b": False, "dit-7b": True, "wan-14b": False}
+    problems = {of["model"]: of["problems"] for of in found["wow"]}
+    assert problems["dit-2b"] == [
+        f"{script} does not start: ModuleNotFoundError: No module named 'no_such_module'"
+    ]
+    assert problems["wan-14b"] == [f"{sys.executable} cannot use diffsynth: it has no ModelManager"]
 
 
 def test_a_machine_without_a_gpu_is_not_enough(wow: FakeWow, capfd: Any) -> None:

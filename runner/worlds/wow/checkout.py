@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from runner.interfaces import GenerationFailed
 from runner.video import read_first_frame
+from runner.worlds.wow.needed import T5, TOKENIZER, Groups, Needed
 from streams.errors import BadInput
 
 ModelName = Literal["dit-2b", "dit-7b", "wan-14b"]
@@ -18,36 +19,76 @@ MODELS: tuple[ModelName, ...] = get_args(ModelName)
 
 POST_TRAINED = "Cosmos-Predict1-7B-Video2World_post-trained"
 """The folder of dit-7b's checkpoints in which its script looks for the trained model."""
+PAGES: Mapping[ModelName, str] = {
+    "dit-2b": "WoW-world-model/WoW-1-DiT-2B-600k",
+    "dit-7b": "WoW-world-model/WoW-1-DiT-7B-600k",
+    "wan-14b": "WoW-world-model/WoW-1-Wan-14B-600k",
+}
+"""Where WoW publishes its weights on Hugging Face."""
 _TOKENIZER_2B = "checkpoints/nvidia/Cosmos-Predict2-2B-Video2World/tokenizer/tokenizer.pth"
 _TOKENIZER_7B = "Cosmos-Tokenize1-CV8x8x8-720p"
-_WAN_BASE = "wow_wan/models--Wan-AI--Wan2.1-I2V-14B-480P"
-_WAN_CHECKPOINT = "checkpoints/wan-epoch=95-train_loss=0.0265.ckpt"
-_WAN_FILES = (
+_TOKENIZER_7B_FILES: Groups = tuple(
+    (name,) for name in ("encoder.jit", "decoder.jit", "mean_std.pt", "image_mean_std.pt")
+)
+_T5 = "google-t5/t5-11b"
+_T5_CACHE = "models--google-t5--t5-11b"
+_T5_REMEDY = f"get {_T5} from Hugging Face into this folder: 45 GB"
+_UMT5 = "google/umt5-xxl"
+
+# The folders that have the package ``diffsynth``: today's, and those of WoW's first release.
+_DIFFSYNTH = (
+    "dit_models/wan-simple",
+    "ditmodels/wow_wan/DiffSynth-Studio",
+    "dit_models/wow_wan/DiffSynth-Studio",
+)
+_STATES_OF_DEEPSPEED = Path("checkpoint", "mp_rank_00_model_states.pt")
+_SHARED_FILES = (
     "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",
-    *(f"diffusion_pytorch_model-0000{part}-of-00007.safetensors" for part in range(1, 8)),
     "models_t5_umt5-xxl-enc-bf16.pth",
     "Wan2.1_VAE.pth",
-    "google/umt5-xxl",
 )
+TRANSFORMER_FILES: Mapping[ModelName, tuple[str, ...]] = {
+    "wan-14b": tuple(f"diffusion_pytorch_model-{part:05d}-of-00007.safetensors" for part in range(1, 8)),
+}
+"""Of the Wan model that WoW's weights are put into."""
 
 
 @dataclass(frozen=True, slots=True)
-class Needed:
-    """A file or folder without which a model makes no video."""
+class WanWeights:
+    """Where the weights of one of WoW's Wan models lie."""
 
-    what: str
-    path: Path
-    replaced_by: str = ""
-    """An option of the generator that names another one; then this one is not needed."""
+    base: Path
+    """Folder of the Wan model that WoW trained further."""
+    checkpoint: Path
+    """WoW's own weights: a file, or the folder that DeepSpeed writes."""
 
-    @property
-    def is_there(self) -> bool:
-        return self.path.exists()
+
+# Below the repository: the base model's folder, and the names that WoW's scripts give its own weights. Of
+# places that lack as much, the first counts.
+_WAN_PLACES: Mapping[ModelName, tuple[tuple[str, tuple[str, ...]], ...]] = {
+    "wan-14b": (
+        (
+            "dit_models/checkpoints/WoW-1-Wan-14B-600k",
+            ("WoW_video_dit.pt", "wow-wan-600k-epoch=55-mp_rank_00_model_states.pt"),
+        ),
+        *(
+            (
+                f"{folder}/wow_wan/models--Wan-AI--Wan2.1-I2V-14B-480P",
+                ("../../checkpoints/wan-epoch=95-train_loss=0.0265.ckpt",),
+            )
+            for folder in ("ditmodels", "dit_models")
+        ),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A checkout of WoW's repository; ``repo`` is absolute, and links in it stay as they are."""
+    """A checkout of WoW's repository; ``repo`` is absolute, and links in it stay as they are.
+
+    WoW has moved its Wan models once (commit a4a939c): the code and the weights are each looked for in
+    today's place and in those of its first release.
+    """
 
     repo: Path
 
@@ -64,62 +105,106 @@ class Checkout:
         return self.repo / "dit_models" / "wow-dit-7b"
 
     @property
-    def wan(self) -> Path:
-        """WoW's demo says ``ditmodels`` and its page ``dit_models``: the one that there is."""
-        either = [self.repo / name for name in ("ditmodels", "dit_models")]
-        return next((folder for folder in either if (folder / "wow_wan").is_dir()), either[0])
-
-    @property
-    def wan_base(self) -> Path:
-        return self.wan / _WAN_BASE
-
-    @property
-    def wan_checkpoint(self) -> Path:
-        return self.wan / _WAN_CHECKPOINT
-
-    @property
     def diffsynth(self) -> Path:
-        return self.wan / "wow_wan" / "DiffSynth-Studio"
+        """The folder that the package ``diffsynth`` lies in."""
+        places = [self.repo / place for place in _DIFFSYNTH]
+        return next((place for place in places if (place / "diffsynth").is_dir()), places[0])
+
+    def wan_weights(self, model: ModelName) -> WanWeights:
+        """Those of the place that lacks least."""
+        places = []
+        for base, names in _WAN_PLACES[model]:
+            folder = self.repo / base
+            checkpoints = [Path(os.path.normpath(folder / name)) for name in names]
+            checkpoint = next((path for path in checkpoints if path.exists()), checkpoints[0])
+            places.append(WanWeights(folder, checkpoint))
+        return min(places, key=lambda place: sum(not need.is_there for need in _weights(model, place)))
 
     def script(self, model: ModelName) -> Path:
-        """What is run or, for wan-14b, which has no command line, what shows that it is there."""
-        return {
-            "dit-2b": self.dit_2b / "video2world.py",
-            "dit-7b": self.dit_7b / "cosmos_predict1" / "diffusion" / "inference" / "video2world.py",
-            "wan-14b": self.diffsynth / "diffsynth",
-        }[model]
+        """What is run or, for Wan, which has no command line, what shows that it is there."""
+        if model == "dit-2b":
+            return self.dit_2b / "video2world.py"
+        if model == "dit-7b":
+            return self.dit_7b / "cosmos_predict1" / "diffusion" / "inference" / "video2world.py"
+        return self.diffsynth / "diffsynth"
 
     def folder(self, model: ModelName) -> Path:
         """The folder that its programs run in."""
-        return {"dit-2b": self.dit_2b, "dit-7b": self.dit_7b, "wan-14b": self.repo}[model]
+        return {"dit-2b": self.dit_2b, "dit-7b": self.dit_7b}.get(model, self.repo)
 
-    def needed(self, model: ModelName) -> tuple[Needed, ...]:
-        """All that has to be there before a video can be made."""
-        script = Needed("script", self.script(model))
+    def needed(self, model: ModelName, extra: Sequence[str] = ()) -> tuple[Needed, ...]:
+        """All that has to be there before a video can be made.
+
+        ``extra`` are the generator's further arguments: what one of them names is needed in the place of what
+        lies in the checkout.
+        """
+        given = _options_in(extra)
         if model == "dit-2b":
-            trained = self.dit_2b / "checkpoints" / "wow_dit_2b.pt"
-            return (
-                script,
-                Needed("checkpoint", trained, "--dit_path"),
-                Needed("tokenizer", self.dit_2b / _TOKENIZER_2B),
-            )
+            return self._needed_by_2b(given)
         if model == "dit-7b":
-            checkpoints = self.dit_7b / "checkpoints"
-            return (
-                script,
-                Needed("checkpoint", checkpoints / "wow_dit_7b.pt", "--diffusion_transformer_dir"),
-                Needed("tokenizer", checkpoints / _TOKENIZER_7B, "--tokenizer_dir"),
-            )
+            return self._needed_by_7b(given)
+        weights = self.wan_weights(model)
+        base, checkpoint = given.get("--base-model"), given.get("--checkpoint")
+        diffsynth = self.repo / given["--diffsynth"] if "--diffsynth" in given else self.diffsynth
         return (
-            Needed("DiffSynth-Studio", self.script(model), "--diffsynth"),
-            Needed("checkpoint", self.wan_checkpoint, "--checkpoint"),
-            *(Needed("Wan2.1 file", self.wan_base / name, "--base-model") for name in _WAN_FILES),
+            Needed("diffsynth", diffsynth / "diffsynth", (("__init__.py",),)),
+            *_weights(
+                model,
+                WanWeights(
+                    self.repo / base if base is not None else weights.base,
+                    self.repo / checkpoint if checkpoint is not None else weights.checkpoint,
+                ),
+            ),
+        )
+
+    def _needed_by_2b(self, given: Mapping[str, str]) -> tuple[Needed, ...]:
+        t5 = self.dit_2b / "checkpoints" / _T5
+        trained = self.dit_2b / given.get("--dit_path", "checkpoints/wow_dit_2b.pt")
+        return (
+            Needed("script", self.script("dit-2b")),
+            Needed("checkpoint", trained, remedy=_from_page("dit-2b")),
+            Needed("tokenizer", self.dit_2b / _TOKENIZER_2B),
+            Needed("T5 encoder", t5, T5, (t5 / _T5_CACHE,), _T5_REMEDY),
+        )
+
+    def _needed_by_7b(self, given: Mapping[str, str]) -> tuple[Needed, ...]:
+        checkpoints = self.dit_7b / "checkpoints"
+        other = given.get("--diffusion_transformer_dir")
+        trained = checkpoints / (f"{other}/model.pt" if other is not None else "wow_dit_7b.pt")
+        caches = (_hugging_face_cache(os.environ) / _T5_CACHE,)
+        return (
+            Needed("script", self.script("dit-7b")),
+            Needed("checkpoint", trained, remedy=_from_page("dit-7b")),
+            Needed("tokenizer", checkpoints / _TOKENIZER_7B, _TOKENIZER_7B_FILES),
+            Needed("T5 encoder", checkpoints / _T5, T5, caches, _T5_REMEDY),
         )
 
     def missing(self, model: ModelName, extra: Sequence[str] = ()) -> list[Needed]:
-        """What is needed and not there; ``extra`` are the generator's further arguments."""
-        given = {argument.partition("=")[0] for argument in extra}
-        return [need for need in self.needed(model) if need.replaced_by not in given and not need.is_there]
+        """What is needed and not there."""
+        return [need for need in self.needed(model, extra) if not need.is_there]
+
+    def problems(self, model: ModelName, extra: Sequence[str] = ()) -> list[str]:
+        """What stands in the way though it is there."""
+        given = _options_in(extra)
+        if model == "dit-7b" and "--diffusion_transformer_dir" not in given:
+            problem = link_problem(self.dit_7b / "checkpoints")
+            return [problem] if problem else []
+        if model.startswith("wan"):
+            diffsynth = self.repo / given["--diffsynth"] if "--diffsynth" in given else self.diffsynth
+            if (diffsynth / "diffsynth" / "core").is_dir():
+                return [
+                    f"{diffsynth} is DiffSynth-Studio 2, which has no ModelManager; WoW needs its own "
+                    f"{_DIFFSYNTH[0]}, or a version 1"
+                ]
+        return []
+
+    def found(self, model: ModelName) -> tuple[str, ...]:
+        """The folders that were found of it, seen from the repository."""
+        if model.startswith("wan"):
+            folders = [self.diffsynth, self.wan_weights(model).base]
+        else:
+            folders = [self.folder(model)]
+        return tuple(str(folder.relative_to(self.repo)) for folder in folders if folder.is_dir())
 
     def environment(
         self, model: ModelName, python: str, gpu: str | None, outer: Mapping[str, str]
@@ -174,7 +259,8 @@ def require(
     if not checkout.repo.is_dir():
         problems.append(f"the repository {checkout.repo} is missing")
     else:
-        problems += [f"the {need.what} {need.path} is missing" for need in checkout.missing(model, extra)]
+        problems += [f"the {need.what} {need.path} {need.lack}" for need in checkout.missing(model, extra)]
+        problems += checkout.problems(model, extra)
     if shutil.which(python) is None:
         problems.append(f"the interpreter {python!r} (--wow-python) is not a program that can be run")
     if problem := image_problem(model, image):
@@ -186,6 +272,51 @@ def require(
 def interpreter(python: str) -> str:
     """A program's name as it is, or its path from anywhere."""
     return os.path.abspath(python) if os.sep in python else python
+
+
+def link_problem(checkpoints: Path) -> str:
+    """Why dit-7b's program would load another model than WoW's ``wow_dit_7b.pt``; empty if it would not."""
+    trained, link = checkpoints / "wow_dit_7b.pt", checkpoints / POST_TRAINED / "model.pt"
+    if not link.exists() or (trained.exists() and link.samefile(trained)):
+        return ""
+    what = f"links to {os.readlink(link)}" if link.is_symlink() else "is a file of its own"
+    return (
+        f"{link} {what}, and dit-7b needs a link to {trained} there; move it away, "
+        "or name its folder with --wow-extra-args '--diffusion_transformer_dir NAME'"
+    )
+
+
+def _weights(model: ModelName, at: WanWeights) -> list[Needed]:
+    checkpoint = at.checkpoint / _STATES_OF_DEEPSPEED if at.checkpoint.is_dir() else at.checkpoint
+    remedy = _from_page(model)
+    return [
+        Needed("checkpoint", checkpoint, remedy=remedy),
+        *(
+            Needed("Wan2.1 file", at.base / name, remedy=remedy)
+            for name in (*_SHARED_FILES, *TRANSFORMER_FILES[model])
+        ),
+        # WoW's list of files leaves it out, but its pipeline loads it from beside the T5 encoder.
+        Needed("tokenizer", at.base / _UMT5, TOKENIZER, remedy=f"get the tokenizer files of {_UMT5}"),
+    ]
+
+
+def _from_page(model: ModelName) -> str:
+    return f"get it from https://huggingface.co/{PAGES[model]}"
+
+
+def _options_in(extra: Sequence[str]) -> dict[str, str]:
+    """Option to value; of one that is there twice the last counts, as for the programs."""
+    given = {}
+    for argument, following in zip(extra, (*extra[1:], ""), strict=False):
+        name, has_value, value = argument.partition("=")
+        if name.startswith("--"):
+            given[name] = value if has_value else following
+    return given
+
+
+def _hugging_face_cache(environment: Mapping[str, str]) -> Path:
+    home = Path(environment.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    return Path(environment.get("HF_HUB_CACHE") or home / "hub")
 
 
 def _conda_prefix(python: str) -> str | None:

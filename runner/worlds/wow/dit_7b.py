@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from runner.interfaces import GenerationRequest
 from runner.worlds.process import LOCK_NAME, LOG_NAME, run_to_end
-from runner.worlds.wow.checkout import POST_TRAINED, ModelName
+from runner.worlds.wow.checkout import POST_TRAINED, ModelName, link_problem
 from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.world import VIDEO_NAME, Made, WowWorld, making_folders, taken
 from streams.errors import BadInput
@@ -91,9 +91,7 @@ def link_checkpoint(checkpoints: Path) -> None:
             raise BadInput(
                 f"{link}: no link to {trained} can be made: {error.strerror}; make it yourself"
             ) from None
-    if not (link.exists() and link.samefile(trained)):
-        what = f"links to {os.readlink(link)}" if link.is_symlink() else "is a file of its own"
-        raise BadInput(
-            f"{link} {what}, and dit-7b needs a link to {trained} there; move it away, "
-            "or name its folder with --wow-extra-args '--diffusion_transformer_dir NAME'"
-        )
+    if problem := link_problem(checkpoints):
+        raise BadInput(problem)
+    if not link.exists():
+        raise BadInput(f"{link} leads nowhere and cannot be replaced; make a link to {trained} there")

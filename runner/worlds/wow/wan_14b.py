@@ -37,9 +37,10 @@ class Wan14B(WowWorld):
     def __init__(self, settings: WowSettings) -> None:
         super().__init__(settings)
         checkout = settings.checkout
+        weights = checkout.wan_weights(self.model)
         command = [
             *(settings.python, str(DRIVER), "--diffsynth", str(checkout.diffsynth)),
-            *("--base-model", str(checkout.wan_base), "--checkpoint", str(checkout.wan_checkpoint)),
+            *("--base-model", str(weights.base), "--checkpoint", str(weights.checkpoint)),
             *settings.extra,
         ]
         self._drivers = {

@@ -23,6 +23,8 @@ from runner.worlds.wow.settings import WowSettings, refuse_reserved
 from streams.errors import BadInput
 
 VIDEO_NAME = "video.mp4"
+LARGEST_SEED = 2**32 - 1
+"""NumPy's, which WoW's programs hand it to."""
 _OF_A_KILLED_PROCESS = "was at work for a process that was ended"
 
 Made = Generation | GenerationFailed
@@ -76,7 +78,11 @@ class WowWorld(ABC):
         """Make several videos, at a time as many as there are GPUs.
 
         Ctrl-C, and any error that is not a candidate's own, ends every process; the world is closed then.
+        Raises BadInput for a seed that WoW's programs do not take.
         """
+        for request in requests:
+            if not 0 <= request.seed <= LARGEST_SEED:
+                raise BadInput(f"the seed is {request.seed}; WoW takes whole numbers from 0 to {LARGEST_SEED}")
         free: SimpleQueue[str | None] = SimpleQueue()
         for slot in self.settings.slots:
             free.put(slot)

@@ -28,8 +28,7 @@ def wow(tmp_path: Path) -> FakeWow:
 
 
 def write_weights(wow: FakeWow, state: object) -> None:
-    path = wow.checkout.wan_checkpoint / "checkpoint" / "mp_rank_00_model_states.pt"
-    path.write_text(json.dumps(state))
+    wow.trained.write_text(json.dumps(state))
 
 
 def test_it_needs_no_more_than_python_3_10_and_imports_the_standard_library_alone() -> None:
@@ -81,9 +80,17 @@ def test_the_trained_weights_are_found_whatever_is_around_their_names(wow: FakeW
     assert wow.calls("wan-14b")[0]["weights"] == {"blocks.0.weight": 7, "head.weight": 8}
 
 
-def test_a_checkpoint_may_be_one_file(wow: FakeWow, tmp_path: Path) -> None:
-    (tmp_path / "trained.pt").write_text(json.dumps(TRAINED))
-    assert is_good(made(wow, "wan-14b", "a", extra=("--checkpoint", str(tmp_path / "trained.pt")))[0])
+def test_a_checkpoint_of_the_users_own_takes_its_place(wow: FakeWow, tmp_path: Path) -> None:
+    mine = {"blocks.0.weight": 1, "head.weight": 2}
+    (tmp_path / "mine.pt").write_text(json.dumps(mine))
+    assert is_good(made(wow, "wan-14b", "a", extra=("--checkpoint", str(tmp_path / "mine.pt")))[0])
+    assert wow.calls("wan-14b")[0]["weights"] == mine
+
+
+def test_the_first_release_of_wow_has_its_code_and_a_folder_of_deepspeed_elsewhere(tmp_path: Path) -> None:
+    first = fake_checkout(tmp_path / "first", "DiffSynth-Studio")
+    assert is_good(made(first, "wan-14b", "a")[0])
+    assert first.calls("wan-14b")[0]["weights"] == {"blocks.0.weight": 7, "head.weight": 8}
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from runner.worlds.wow.checkout import Checkout
+from runner.worlds.wow.checkout import MODELS, Checkout, ModelName, require
+from streams.errors import BadInput
+from tests.runner.wow_doubles.checkout import LAYOUTS, Layout, fake_checkout
 
 
 def conda(folder: Path) -> Path:
@@ -37,14 +40,92 @@ def test_what_stands_in_pythonpath_for_this_program_is_not_passed_on(tmp_path: P
     assert made["CUDA_VISIBLE_DEVICES"] == "1"
 
 
-@pytest.mark.parametrize("name", ["ditmodels", "dit_models"])
-def test_wan_is_found_under_either_of_wows_names(tmp_path: Path, name: str) -> None:
-    (tmp_path / name / "wow_wan").mkdir(parents=True)
-    assert Checkout.at(tmp_path).wan == tmp_path / name
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("model", MODELS)
+def test_each_needed_thing_is_noticed_once_and_alone(
+    tmp_path: Path, layout: Layout, model: ModelName
+) -> None:
+    checkout = fake_checkout(tmp_path / "WoW", layout).checkout
+    needed = checkout.needed(model)
+    assert checkout.missing(model) == []
+    assert checkout.problems(model) == []
+    for need in needed:
+        aside = need.path.rename(tmp_path / "aside")
+        (missing,) = checkout.missing(model)
+        assert (missing.what, missing.lack) == (need.what, "is missing")
+        assert missing.path == need.path or need.what == "diffsynth"  # today's is asked for
+        aside.rename(need.path)
+        for group in need.holds:
+            (file,) = [path for name in group for path in need.path.glob(name)]
+            file.rename(tmp_path / "aside")
+            (missing,) = checkout.missing(model)
+            assert (missing.path, missing.lack) == (need.path, f"lacks {' or '.join(group)}")
+            aside.rename(file)
 
 
-def test_a_file_that_another_option_replaces_is_not_needed(tmp_path: Path) -> None:
-    checkout = Checkout.at(tmp_path)
-    assert "checkpoint" in [need.what for need in checkout.missing("dit-2b")]
-    for extra in (["--dit_path", "x.pt"], ["--dit_path=x.pt"]):
-        assert "checkpoint" not in [need.what for need in checkout.missing("dit-2b", extra)]
+def test_todays_layout_and_the_first_are_told_apart(tmp_path: Path) -> None:
+    found = [fake_checkout(tmp_path / layout, layout).checkout.found("wan-14b") for layout in LAYOUTS]
+    assert found == [
+        ("dit_models/wan-simple", "dit_models/checkpoints/WoW-1-Wan-14B-600k"),
+        ("ditmodels/wow_wan/DiffSynth-Studio", "ditmodels/wow_wan/models--Wan-AI--Wan2.1-I2V-14B-480P"),
+    ]
+
+
+def test_new_code_goes_with_weights_that_were_left_where_they_were(tmp_path: Path) -> None:
+    """As after a ``git pull``: nobody moves 60 GB for it."""
+    checkout = fake_checkout(tmp_path, "DiffSynth-Studio").checkout
+    (tmp_path / "dit_models" / "wan-simple" / "diffsynth").mkdir(parents=True)
+    (tmp_path / "dit_models" / "wan-simple" / "diffsynth" / "__init__.py").touch()
+    assert checkout.missing("wan-14b") == []
+    assert checkout.found("wan-14b")[0] == "dit_models/wan-simple"
+
+
+def test_of_a_checkout_with_nothing_in_it_todays_layout_is_asked_for(tmp_path: Path) -> None:
+    asked = [str(need.path.relative_to(tmp_path)) for need in Checkout.at(tmp_path).missing("wan-14b")]
+    assert asked[:2] == [
+        "dit_models/wan-simple/diffsynth",
+        "dit_models/checkpoints/WoW-1-Wan-14B-600k/WoW_video_dit.pt",
+    ]
+
+
+def test_the_weights_may_have_the_other_name_of_wows_scripts(tmp_path: Path) -> None:
+    wow = fake_checkout(tmp_path)
+    wow.trained.rename(wow.trained.with_name("wow-wan-600k-epoch=55-mp_rank_00_model_states.pt"))
+    assert wow.checkout.missing("wan-14b") == []
+
+
+@pytest.mark.parametrize(
+    ("model", "extra", "asked"),
+    [
+        ("dit-2b", ["--dit_path", "x.pt"], "dit_models/wow-dit-2b/x.pt"),
+        ("dit-2b", ["--dit_path=x.pt"], "dit_models/wow-dit-2b/x.pt"),
+        ("dit-7b", ["--diffusion_transformer_dir", "x"], "dit_models/wow-dit-7b/checkpoints/x/model.pt"),
+        ("wan-14b", ["--checkpoint", "x.pt"], "x.pt"),
+        ("wan-14b", ["--diffsynth", "x"], "x/diffsynth"),
+    ],
+)
+def test_what_another_option_names_is_needed_in_its_place(
+    tmp_path: Path, model: ModelName, extra: list[str], asked: str
+) -> None:
+    checkout = fake_checkout(tmp_path).checkout
+    assert [need.path for need in checkout.missing(model, extra)] == [tmp_path / asked]
+
+
+def test_a_t5_encoder_may_lie_in_hugging_faces_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = fake_checkout(tmp_path / "WoW").checkout
+    encoder = checkout.dit_7b / "checkpoints" / "google-t5" / "t5-11b"
+    cached = tmp_path / "hub" / "models--google-t5--t5-11b" / "snapshots" / "90f3"
+    cached.parent.mkdir(parents=True)
+    encoder.rename(cached)
+    assert [need.what for need in checkout.missing("dit-7b")] == ["T5 encoder"]
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert checkout.missing("dit-7b") == []
+
+
+def test_a_diffsynth_without_a_model_manager_is_refused(tmp_path: Path) -> None:
+    wow = fake_checkout(tmp_path)
+    (wow.checkout.diffsynth / "diffsynth" / "core").mkdir()
+    with pytest.raises(
+        BadInput, match=r"is DiffSynth-Studio 2, which has no ModelManager"
+    ):
+        require(wow.checkout, "wan-14b", image=wow.image, python=sys.executable)

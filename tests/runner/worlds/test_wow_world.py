@@ -290,6 +290,13 @@ def test_an_image_that_would_be_passed_over_is_refused(
         opened(wow, "dit-2b", image=image)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_wow_does_not_take_is_refused_before_anything_is_loaded(wow: FakeWow, seed: int) -> None:
+    with pytest.raises(BadInput, match=r"WoW takes whole numbers from 0 to 4294967295"):
+        made(wow, "dit-2b", "a", seeds=[seed])
+    assert wow.calls("dit-2b") == []
+
+
 def test_a_link_to_an_image_keeps_its_ending(wow: FakeWow, tmp_path: Path) -> None:
     """As in a cache, whose files have no endings."""
     blob = wow.image.rename(tmp_path / "0a1b2c")

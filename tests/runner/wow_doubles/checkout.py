@@ -6,12 +6,13 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 
 from runner.worlds.wow.checkout import MODELS, Checkout
+from runner.worlds.wow.needed import Needed
 
 _FILES = Path(__file__).parent / "files"
 _PLACES = {
@@ -19,8 +20,15 @@ _PLACES = {
     "torch.py": "torch.py",
     "video2world_2b.py": "dit_models/wow-dit-2b/video2world.py",
     "video2world_7b.py": "dit_models/wow-dit-7b/cosmos_predict1/diffusion/inference/video2world.py",
-    "diffsynth.py": "ditmodels/wow_wan/DiffSynth-Studio/diffsynth/__init__.py",
 }
+Layout = Literal["wan-simple", "DiffSynth-Studio"]
+"""How the Wan models lie: as today, or as in WoW's first release; named after the folder of diffsynth."""
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+_DIFFSYNTH: dict[Layout, str] = {
+    "wan-simple": "dit_models/wan-simple",
+    "DiffSynth-Studio": "ditmodels/wow_wan/DiffSynth-Studio",
+}
+_FIRST_BASE = "ditmodels/wow_wan/models--Wan-AI--Wan2.1-I2V-14B-480P"
 _PACKAGES = ("dit_models/wow-dit-2b/cosmos_predict2", "dit_models/wow-dit-7b/cosmos_predict1")
 TRAINED = {"module": {"pipe.dit.blocks.0.weight": 7, "pipe.dit.head.weight": 8, "optimizer.step": 9}}
 
@@ -29,6 +37,8 @@ TRAINED = {"module": {"pipe.dit.blocks.0.weight": 7, "pipe.dit.head.weight": 8, 
 class FakeWow:
     repo: Path
     image: Path
+    trained: Path
+    """The file of wan-14b's own weights."""
 
     @property
     def checkout(self) -> Checkout:
@@ -54,24 +64,38 @@ class FakeWow:
         return self.repo / "hold.json"
 
 
-def fake_checkout(repo: Path) -> FakeWow:
+def fake_checkout(repo: Path, layout: Layout = "wan-simple") -> FakeWow:
     """Write the checkout, and ``first.png`` beside it."""
-    for source, place in _PLACES.items():
+    diffsynth = f"{_DIFFSYNTH[layout]}/diffsynth/__init__.py"
+    for source, place in (*_PLACES.items(), ("diffsynth.py", diffsynth)):
         (repo / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(_FILES / source, repo / place)
     for package in _PACKAGES:
         (repo / package).mkdir(parents=True, exist_ok=True)
         (repo / package / "__init__.py").touch()
+    if layout == "DiffSynth-Studio":
+        (repo / _FIRST_BASE).mkdir(parents=True)
+        (repo / _FIRST_BASE / "Wan2.1_VAE.pth").touch()
     checkout = Checkout.at(repo)
     for model in MODELS:
         for need in checkout.needed(model):
-            if not need.is_there:
-                need.path.parent.mkdir(parents=True, exist_ok=True)
-                need.path.touch()
-    checkout.wan_checkpoint.unlink()
-    state = checkout.wan_checkpoint / "checkpoint" / "mp_rank_00_model_states.pt"
-    state.parent.mkdir(parents=True)
-    state.write_text(json.dumps(TRAINED))
+            provide(need)
+    trained = checkout.wan_weights("wan-14b").checkpoint
+    if layout == "DiffSynth-Studio":
+        trained.unlink()
+        trained = trained / "checkpoint" / "mp_rank_00_model_states.pt"
+        trained.parent.mkdir(parents=True)
+    trained.write_text(json.dumps(TRAINED))
     image = repo.parent / "first.png"
     cv2.imwrite(str(image), np.full((48, 64, 3), (30, 20, 10), np.uint8))  # blue, green, red
-    return FakeWow(repo, image)
+    return FakeWow(repo, image, trained)
+
+
+def provide(need: Needed) -> None:
+    """Make it be there, with nothing in it."""
+    if need.is_there:
+        return
+    files = [need.path / group[0].replace("*", "x") for group in need.holds] or [need.path]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
