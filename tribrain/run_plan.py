@@ -29,6 +29,7 @@ HOW_IT_RUNS = (
     "fresh",
     "gpus",
     "model",
+    "persistent_gb",
     "out",
     "run_id",
     "text_base_model",

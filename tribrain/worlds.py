@@ -59,7 +59,7 @@ _WORLDS: dict[str, tuple[Callable[..., WorldFactory], tuple[str, ...], tuple[str
     "wow": (
         _wow,
         ("wow_repo", "wow_model"),
-        ("gpus", "wow_python", "wow_extra_args", "timeout_s"),
+        ("gpus", "wow_python", "wow_extra_args", "timeout_s", "persistent_gb", "frames", "steps", "tiled"),
     ),
 }
 _FLAGS = {"wow_model": "--model"}
@@ -105,6 +105,10 @@ WORLD_OPTIONS = (
     "gpus",
     "wow_python",
     "wow_extra_args",
+    "persistent_gb",
+    "frames",
+    "steps",
+    "tiled",
 )
 
 

@@ -58,6 +58,27 @@ def wow_options(*, required: bool) -> Callable[[Callable[..., None]], Callable[.
                     help="The interpreter of WoW's own environment.",
                 ),
                 click.option(
+                    "--persistent-gb",
+                    type=options.FiniteFloat(min=0),
+                    help="Wan: GB of the transformer's parameters that stay on the card; the rest comes in "
+                    "for each step.  [default: by its memory, 70 of 80, 42 of 48, 35 of 40, 20 of 24]",
+                ),
+                click.option(
+                    "--frames",
+                    type=click.IntRange(min=1),
+                    help="Wan, dit-7b: frames of a video.  [default: 81, 121]",
+                ),
+                click.option(
+                    "--steps",
+                    type=click.IntRange(min=1),
+                    help="Wan, dit-7b: steps of denoising.  [default: 30, 35]",
+                ),
+                click.option(
+                    "--tiled/--no-tiled",
+                    default=None,
+                    help="Wan: whether frames are decoded in tiles, for less memory.  [default: tiled]",
+                ),
+                click.option(
                     "--wow-extra-args",
                     default="" if required else None,
                     metavar="ARGUMENTS",
@@ -81,8 +102,10 @@ def wow_world(
     wow_python: str = "python",
     wow_extra_args: str = "",
     timeout_s: float = TIMEOUT_S,
+    **chosen: Any,
 ) -> WowWorld:
-    """The model, to be closed. Raises BadInput that names all that is missing."""
+    """The model, to be closed; ``chosen`` are settings of some models. Raises BadInput that names all that is
+    missing."""
     return open_world(
         wow_model,
         WowSettings(
@@ -93,6 +116,7 @@ def wow_world(
             timeout_s=timeout_s,
             extra=_split(wow_extra_args),
             listener=lines,
+            **chosen,
         ),
     )
 
@@ -128,9 +152,13 @@ def run_wow(
     wow_python: str,
     wow_extra_args: str,
     timeout_s: float,
+    persistent_gb: float | None,
+    frames: int | None,
+    steps: int | None,
+    tiled: bool | None,
     **given: Any,
 ) -> None:
-    """Refine a prompt with WoW: dit-2b, dit-7b or wan-14b.
+    """Refine a prompt with WoW: dit-2b, dit-7b, wan-14b or wan-1.3b.
 
     All that is missing is said before anything is generated. What a generator prints is in generator.log
     beside its video; its newest line is shown. Ctrl-C ends every process of it.
@@ -145,6 +173,10 @@ def run_wow(
         wow_python=wow_python,
         wow_extra_args=wow_extra_args,
         timeout_s=timeout_s,
+        persistent_gb=persistent_gb,
+        frames=frames,
+        steps=steps,
+        tiled=tiled,
     )
     with Interrupts(), world:
         run_world(world, lines=lines, **given)

@@ -115,7 +115,7 @@ def test_an_interpreter_that_lacks_something_is_not_enough(wow: FakeWow, capfd: 
     script.write_text(script.read_text().replace("import argparse", "import no_such_module"))
     assert doctor(*of_wow(wow), "--require", "wan-14b", "--json") == 1
     found = orjson.loads(capfd.readouterr().out)
-    assert found["usable"] == {"dit-2b": False, "dit-7b": True, "wan-14b": False}
+    assert found["usable"] == {"dit-2b": False, "dit-7b": True, "wan-14b": False, "wan-1.3b": False}
     problems = {of["model"]: of["problems"] for of in found["wow"]}
     assert problems["dit-2b"] == [
         f"{script} does not start: ModuleNotFoundError: No module named 'no_such_module'"

@@ -14,7 +14,7 @@ from runner.video import read_first_frame
 from runner.worlds.wow.needed import T5, TOKENIZER, Groups, Needed
 from streams.errors import BadInput
 
-ModelName = Literal["dit-2b", "dit-7b", "wan-14b"]
+ModelName = Literal["dit-2b", "dit-7b", "wan-14b", "wan-1.3b"]
 MODELS: tuple[ModelName, ...] = get_args(ModelName)
 
 POST_TRAINED = "Cosmos-Predict1-7B-Video2World_post-trained"
@@ -23,6 +23,7 @@ PAGES: Mapping[ModelName, str] = {
     "dit-2b": "WoW-world-model/WoW-1-DiT-2B-600k",
     "dit-7b": "WoW-world-model/WoW-1-DiT-7B-600k",
     "wan-14b": "WoW-world-model/WoW-1-Wan-14B-600k",
+    "wan-1.3b": "WoW-world-model/WoW-1-Wan-1.3B-2M",
 }
 """Where WoW publishes its weights on Hugging Face."""
 _TOKENIZER_2B = "checkpoints/nvidia/Cosmos-Predict2-2B-Video2World/tokenizer/tokenizer.pth"
@@ -49,6 +50,7 @@ _SHARED_FILES = (
 )
 TRANSFORMER_FILES: Mapping[ModelName, tuple[str, ...]] = {
     "wan-14b": tuple(f"diffusion_pytorch_model-{part:05d}-of-00007.safetensors" for part in range(1, 8)),
+    "wan-1.3b": ("diffusion_pytorch_model.safetensors",),
 }
 """Of the Wan model that WoW's weights are put into."""
 
@@ -78,6 +80,14 @@ _WAN_PLACES: Mapping[ModelName, tuple[tuple[str, tuple[str, ...]], ...]] = {
             )
             for folder in ("ditmodels", "dit_models")
         ),
+    ),
+    "wan-1.3b": tuple(
+        (folder, ("WoW_ckpt",))
+        for folder in (
+            "dit_models/checkpoints/WoW-1-Wan-1.3B-2M",
+            "ckpt/WoW-1-Wan-1.3B-2M",
+            "dit_models/checkpoints/Wan2.1-T2V-1.3B",
+        )
     ),
 }
 
@@ -155,6 +165,7 @@ class Checkout:
                     self.repo / checkpoint if checkpoint is not None else weights.checkpoint,
                 ),
             ),
+            *([Needed("LoRA", self.repo / given["--lora"])] if "--lora" in given else []),
         )
 
     def _needed_by_2b(self, given: Mapping[str, str]) -> tuple[Needed, ...]:
@@ -232,6 +243,7 @@ _ENDINGS: Mapping[ModelName, tuple[str, ...]] = {
     "dit-2b": (".png", ".jpg", ".jpeg", ".mp4"),
     "dit-7b": (".png", ".jpg", ".jpeg", ".mp4"),
     "wan-14b": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff", ".mp4"),
+    "wan-1.3b": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff", ".mp4"),
 }
 
 

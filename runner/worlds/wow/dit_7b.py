@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,6 +29,10 @@ class Dit7B(WowWorld):
             *("--video_save_name", "--video_save_folder", "--batch_input_path"),
         }
     )
+
+    options: ClassVar[Mapping[str, str]] = {"frames": "--num_video_frames", "steps": "--num_steps"}
+    frame_step: ClassVar[int] = 8
+    most_frames: ClassVar[int] = 121
 
     def __init__(self, settings: WowSettings) -> None:
         super().__init__(settings)
@@ -58,7 +62,7 @@ class Dit7B(WowWorld):
                 *(f"--prompt={request.prompt}", "--seed", str(request.seed)),
             ]
             ending = run_to_end(
-                [*command, *self.settings.extra],
+                [*command, *self.chosen(), *self.settings.extra],
                 request.out_dir / LOG_NAME,
                 timeout_s=self.settings.timeout_s,
                 groups=self.groups,

@@ -30,6 +30,14 @@ class WowSettings:
     """As in CUDA_VISIBLE_DEVICES, one for each candidate that is made at a time; none: as it is."""
     timeout_s: float = 3600.0
     """Longest time of one generation, loading the model included."""
+    persistent_gb: float | None = None
+    """GB of parameters that stay on the card; None: by the card's memory, as in WoW's table."""
+    frames: int | None = None
+    """Of a video; None, here and below: as the model's program has it."""
+    steps: int | None = None
+    """Of denoising."""
+    tiled: bool | None = None
+    """Whether frames are decoded in tiles, which takes less memory."""
     extra: tuple[str, ...] = ()
     """Further arguments of the generator."""
     listener: ProgressListener | None = None
@@ -42,6 +50,11 @@ class WowSettings:
         # Links stay: a cache of models links names with an ending to files without one.
         object.__setattr__(self, "image", Path(os.path.abspath(self.image)))
         object.__setattr__(self, "python", interpreter(self.python))
+
+    def chosen(self) -> dict[str, float | int | bool]:
+        """What of the options that not all models have was given."""
+        given = {name: getattr(self, name) for name in ("persistent_gb", "frames", "steps", "tiled")}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def slots(self) -> tuple[str | None, ...]:

@@ -1,4 +1,4 @@
-"""Serves WoW's Wan 14B model over pipes. It runs in WoW's own environment: nothing of TriBrain is imported.
+"""Serves one of WoW's Wan models over pipes, in WoW's own environment: nothing of TriBrain is imported.
 
 The pipeline is loaded as WoW's ``demo/wan_infer_demo.py`` does, once. Then every line of standard input is a
 request, ``{"id", "prompt", "seed", "image", "video", "log", "lock"}``, and every line of standard output a
@@ -21,30 +21,52 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import IO, Any
 
-PARTS = 7
 NEGATIVE_PROMPT = "low quality, distorted, ugly, bad anatomy"
-PERSISTENT_PARAMETERS = 60 * 10**9
+# WoW's own table: GB of a card, and how many of them the transformer's parameters may take up for good. What
+# does not fit is moved in for each step; on a smaller card than these that is all of it.
+PERSISTENT_GB = ((80, 70.0), (48, 42.0), (40, 35.0), (24, 20.0), (0, 0.0))
+# A card is sold by a rounded number, and shows up to 5% less of it.
+SHOWN_SHARE = 0.95
+# Noise, the mask of the given frames, and these: what an image-to-video transformer takes in.
+IMAGE_CHANNELS = 16 + 4 + 16
 # Around the weights of the transformer, by what trained it.
 PREFIXES = ("", "dit.", "pipe.dit.", "model.", "module.", "module.dit.", "module.pipe.dit.")
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Serves WoW's Wan 14B model over pipes.", allow_abbrev=False)
-    parser.add_argument("--diffsynth", required=True, help="DiffSynth-Studio's folder")
-    parser.add_argument("--base-model", required=True, help="folder of Wan2.1-I2V-14B-480P")
+    parser = argparse.ArgumentParser(
+        description="Serves one of WoW's Wan models over pipes.", allow_abbrev=False
+    )
+    parser.add_argument("--diffsynth", required=True, help="folder of the package diffsynth")
+    parser.add_argument(
+        "--base-model", required=True, help="folder of the Wan model that WoW trained further"
+    )
+    parser.add_argument(
+        "--transformer", required=True, help="the files of its transformer, with commas in between"
+    )
+    parser.add_argument(
+        "--widen", action="store_true", help="a text-to-video transformer, which WoW trained to take an image"
+    )
     parser.add_argument(
         "--checkpoint", required=True, help="WoW's trained weights: a file, or DeepSpeed's folder"
     )
     parser.add_argument(
         "--trust-checkpoint", action="store_true", help="read it with pickle, which can run code"
     )
+    parser.add_argument("--lora", help="a LoRA of WoW's training, added to the weights")
+    parser.add_argument("--lora-scale", type=float, default=1.0, help="its alpha over its rank")
     parser.add_argument("--device", default="cuda:0")
+    parser.add_argument(
+        "--persistent-gb",
+        type=float,
+        help="GB of the transformer's parameters that stay on the card; by default by its memory",
+    )
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--num-frames", type=int, default=80)
+    parser.add_argument("--num-frames", type=int, default=81)
     parser.add_argument("--width", type=int, default=832)
     parser.add_argument("--height", type=int, default=480)
     parser.add_argument("--fps", type=int, default=16)
@@ -102,25 +124,82 @@ def load(given: argparse.Namespace) -> Any:
     manager.load_models(
         [base("models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth")], torch_dtype=torch.float32
     )
-    parts = [
-        base(f"diffusion_pytorch_model-{part:05d}-of-{PARTS:05d}.safetensors") for part in range(1, PARTS + 1)
-    ]
+    parts = [base(name) for name in given.transformer.split(",")]
     manager.load_models(
-        [parts, base("models_t5_umt5-xxl-enc-bf16.pth"), base("Wan2.1_VAE.pth")], torch_dtype=torch.bfloat16
+        [
+            parts if len(parts) > 1 else parts[0],
+            base("models_t5_umt5-xxl-enc-bf16.pth"),
+            base("Wan2.1_VAE.pth"),
+        ],
+        torch_dtype=torch.bfloat16,
     )
     model = manager.fetch_model("wan_video_dit")
     if model is None:
-        raise RuntimeError(f"DiffSynth-Studio found no Wan transformer in {given.base_model}")
-    put_weights(torch, model, given.checkpoint, trust=given.trust_checkpoint)
+        raise RuntimeError(f"diffsynth found no Wan transformer in {given.base_model}")
+    if given.widen:
+        widen(torch, model)
+    put_weights(
+        torch,
+        model,
+        given.checkpoint,
+        trust=given.trust_checkpoint,
+        required=("patch_embedding.weight",) if given.widen else (),
+    )
+    if given.lora:
+        add_lora(torch, manager, model, given.lora, given.lora_scale)
     pipeline = diffsynth.WanVideoPipeline.from_model_manager(
         manager, torch_dtype=torch.bfloat16, device=given.device
     )
-    pipeline.enable_vram_management(num_persistent_param_in_dit=PERSISTENT_PARAMETERS)
+    gb = given.persistent_gb
+    if gb is None:
+        gb = persistent_gb(torch.cuda.get_device_properties(given.device).total_memory)
+    # It counts parameters, not bytes.
+    n_parameters = int(gb * 10**9 / next(iter(model.parameters())).element_size())
+    print(f"up to {gb:g} GB of the transformer's parameters stay on the card", flush=True)
+    pipeline.enable_vram_management(num_persistent_param_in_dit=n_parameters)
     return pipeline
 
 
-def put_weights(torch: Any, model: Any, checkpoint: str, *, trust: bool) -> None:
-    """Load the trained weights, and refuse a checkpoint that has none of the model's.
+def persistent_gb(card_bytes: int) -> float:
+    """GB of parameters for a card's memory, by the largest row of WoW's table that it reaches."""
+    return next(gb for card_gb, gb in PERSISTENT_GB if card_bytes >= SHOWN_SHARE * card_gb * 10**9)
+
+
+def widen(torch: Any, model: Any) -> None:
+    """Make room for an image in the transformer's input; the weights for it are those of the checkpoint."""
+    embedding = model.patch_embedding
+    narrow = embedding.weight
+    n_channels = narrow.shape[1]
+    if n_channels < IMAGE_CHANNELS:
+        wide = narrow.new_zeros((narrow.shape[0], IMAGE_CHANNELS, *narrow.shape[2:]))
+        wide[:, :n_channels] = narrow
+        embedding.weight = torch.nn.Parameter(wide, requires_grad=False)
+        embedding.in_channels = IMAGE_CHANNELS
+    model.has_image_input = True
+
+
+def add_lora(torch: Any, manager: Any, model: Any, path: str, scale: float) -> None:
+    """Add a LoRA to the weights, and refuse one that is of another model: diffsynth would pass over it."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    names = set(model.state_dict())
+    changed = {
+        name.replace(".lora_B.default.", ".").replace(".lora_B.", ".") for name in state if ".lora_B." in name
+    }
+    if not changed:
+        raise RuntimeError(f"{path} holds no LoRA")
+    if unknown := changed - names:
+        raise RuntimeError(
+            f"{path} is a LoRA of another model: it changes {min(unknown)}, and {len(unknown)} of the "
+            f"{len(changed)} weights that it changes are not Wan's"
+        )
+    manager.load_lora(path, state_dict=state, lora_alpha=scale)
+    print(f"{len(changed)} weights are changed by {path}", flush=True)
+
+
+def put_weights(
+    torch: Any, model: Any, checkpoint: str, *, trust: bool, required: Sequence[str] = ()
+) -> None:
+    """Load the trained weights, and refuse a checkpoint that has none of the model's, or lacks ``required``.
 
     They are loaded without ``strict``, as the demo does, which by itself would pass over a checkpoint whose
     names all differ, and leave the untrained model.
@@ -152,6 +231,9 @@ def put_weights(torch: Any, model: Any, checkpoint: str, *, trust: bool) -> None
     n_found = len(names & set(best))
     if n_found == 0:
         raise RuntimeError(f"{checkpoint} has none of the {len(names)} weights of Wan's transformer")
+    for name in required:
+        if name not in best:
+            raise RuntimeError(f"{checkpoint} has no {name}, without which no image is taken")
     print(f"{n_found} of {len(names)} weights are of {checkpoint}", flush=True)
     model.load_state_dict(best, strict=False)
 

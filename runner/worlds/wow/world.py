@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from copy import copy
@@ -45,9 +45,16 @@ class WowWorld(ABC):
     model: ClassVar[ModelName]
     reserved: ClassVar[frozenset[str]]
     """Options of the generator that differ from candidate to candidate."""
+    options: ClassVar[Mapping[str, str]] = {}
+    """Of the settings that not all models have: this one's, and what its generator calls them."""
+    frame_step: ClassVar[int] = 1
+    """A video has one frame more than a multiple of this …"""
+    most_frames: ClassVar[int | None] = None
+    """… and at most so many."""
 
     def __init__(self, settings: WowSettings) -> None:
         refuse_reserved(settings.extra, self.reserved)
+        self._check_options(settings)
         require(
             settings.checkout,
             self.model,
@@ -58,6 +65,33 @@ class WowWorld(ABC):
         self.name = f"wow-{self.model}"
         self.settings = settings
         self.groups = ProcessGroups()
+
+    def _check_options(self, settings: WowSettings) -> None:
+        for name in settings.chosen():
+            flag = "--" + name.replace("_", "-")
+            if name not in self.options:
+                raise BadInput(f"{flag} is of no use with WoW's {self.model}; leave it out")
+            if self.options[name] in {argument.partition("=")[0] for argument in settings.extra}:
+                raise BadInput(
+                    f"--wow-extra-args has {self.options[name]}, which {flag} says; give one of them"
+                )
+        frames, step, most = settings.frames, self.frame_step, self.most_frames
+        if frames is None or (frames % step == 1 and (most is None or frames <= most)):
+            return
+        below = (min(frames, most or frames) - 1) // step * step + 1
+        near = f"{below}" if most is not None and below + step > most else f"{below} or {below + step}"
+        raise BadInput(
+            f"--frames is {frames}; WoW's {self.model} makes one more than a multiple of {step}"
+            f"{f', up to {most}' if most is not None else ''}: give {near}"
+        )
+
+    def chosen(self) -> list[str]:
+        """The numbers among these options as the generator's arguments."""
+        return [
+            f"{self.options[name]}={value}"
+            for name, value in self.settings.chosen().items()
+            if not isinstance(value, bool)
+        ]
 
     @abstractmethod
     def jobs(self, requests: Sequence[GenerationRequest]) -> list[list[int]]:
@@ -82,7 +116,9 @@ class WowWorld(ABC):
         """
         for request in requests:
             if not 0 <= request.seed <= LARGEST_SEED:
-                raise BadInput(f"the seed is {request.seed}; WoW takes whole numbers from 0 to {LARGEST_SEED}")
+                raise BadInput(
+                    f"the seed is {request.seed}; WoW takes whole numbers from 0 to {LARGEST_SEED}"
+                )
         free: SimpleQueue[str | None] = SimpleQueue()
         for slot in self.settings.slots:
             free.put(slot)

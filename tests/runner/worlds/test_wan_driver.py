@@ -15,9 +15,10 @@ import pytest
 
 from runner.interfaces import Generation
 from runner.video import write_video
-from runner.worlds.wow.wan_14b import DRIVER
+from runner.worlds.wow.wan import DRIVER
+from runner.worlds.wow.wan_driver import persistent_gb
 from tests.runner.worlds.test_wow_world import asked, is_good, made, opened, reason, running_in
-from tests.runner.wow_doubles.checkout import TRAINED, FakeWow, fake_checkout
+from tests.runner.wow_doubles.checkout import TRAINED, TRAINED_SMALL, FakeWow, fake_checkout
 from tests.tribrain.processes import needs_proc
 from tests.waiting import wait_until
 
@@ -54,7 +55,79 @@ def test_it_asks_the_pipeline_as_wows_demo_does(wow: FakeWow) -> None:
     made(wow, "wan-14b", "a", seeds=[5])
     (call,) = wow.calls("wan video")
     assert (call["prompt"], call["seed"], call["corner"]) == ("a", 5, [10, 20, 30])
-    assert (call["steps"], call["size"], call["num_frames"], call["tiled"]) == (30, [832, 480], 80, True)
+    assert (call["steps"], call["size"], call["num_frames"], call["tiled"]) == (30, [832, 480], 81, True)
+
+
+def test_frames_steps_and_tiling_are_chosen(wow: FakeWow) -> None:
+    made(wow, "wan-14b", "a", frames=41, steps=4, tiled=False)
+    (call,) = wow.calls("wan video")
+    assert (call["steps"], call["num_frames"], call["tiled"]) == (4, 41, False)
+
+
+@pytest.mark.parametrize(
+    ("card", "gb"),
+    [
+        (150_754_820_096, 70),  # H200
+        (85_029_158_912, 70),  # H100
+        (50_925_535_232, 42),  # RTX A6000
+        (42_405_855_232, 35),  # A100, 40 GB
+        (25_438_126_080, 20),  # RTX 4090
+        (23_600_000_000, 20),  # L4, some of whose memory is its own
+        (17_179_869_184, 0),
+    ],
+)
+def test_what_stays_on_a_card_is_of_wows_table(card: int, gb: int) -> None:
+    assert persistent_gb(card) == gb
+
+
+def test_what_stays_on_the_card_is_by_its_memory_and_counts_bytes(wow: FakeWow) -> None:
+    """The parameters have two bytes each; the pipeline is told their number."""
+    (wow.repo / "card_bytes").write_text("25438126080")
+    made(wow, "wan-14b", "a")
+    assert [call["parameters"] for call in wow.calls("on the card")] == [10_000_000_000]
+
+
+def test_what_stays_on_the_card_is_chosen(wow: FakeWow) -> None:
+    made(wow, "wan-14b", "a", persistent_gb=12.5)
+    assert [call["parameters"] for call in wow.calls("on the card")] == [6_250_000_000]
+
+
+def test_a_text_to_video_model_takes_images_once_wow_has_trained_it(wow: FakeWow) -> None:
+    """The stand-in ends where its input has not as many channels as an image needs."""
+    assert is_good(made(wow, "wan-1.3b", "a")[0])
+    (call,) = wow.calls("wan-1.3b")
+    assert call["weights"] == TRAINED_SMALL
+
+
+def test_weights_that_take_no_image_are_refused(wow: FakeWow) -> None:
+    wow.checkout.wan_weights("wan-1.3b").checkpoint.write_text('{"blocks.0.weight": 7}')
+    assert "has no patch_embedding.weight, without which no image is taken" in reason(
+        made(wow, "wan-1.3b", "a")[0]
+    )
+
+
+LORA = {"blocks.0.lora_A.default.weight": 1, "blocks.0.lora_B.default.weight": 3}
+
+
+def test_a_lora_is_added_to_the_weights(wow: FakeWow, tmp_path: Path) -> None:
+    (tmp_path / "lora.ckpt").write_text(json.dumps(LORA))
+    extra = ("--lora", str(tmp_path / "lora.ckpt"), "--lora-scale", "0.5")
+    assert is_good(made(wow, "wan-14b", "a", extra=extra)[0])
+    assert wow.calls("wan-14b")[0]["weights"] == {"blocks.0.weight": 7 + 0.5 * 3, "head.weight": 8}
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"blocks.0.weight": 1}, "holds no LoRA"),
+        (LORA | {"other.lora_B.default.weight": 1}, "another model: it changes other.weight, and 1 of the 2"),
+    ],
+)
+def test_a_lora_that_would_be_passed_over_is_refused(
+    wow: FakeWow, tmp_path: Path, state: object, said: str
+) -> None:
+    (tmp_path / "lora.ckpt").write_text(json.dumps(state))
+    assert said in reason(made(wow, "wan-14b", "a", extra=("--lora", str(tmp_path / "lora.ckpt")))[0])
 
 
 def test_of_a_video_the_first_frame_is_the_image(wow: FakeWow, tmp_path: Path) -> None:

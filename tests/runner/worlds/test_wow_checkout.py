@@ -125,7 +125,5 @@ def test_a_t5_encoder_may_lie_in_hugging_faces_cache(tmp_path: Path, monkeypatch
 def test_a_diffsynth_without_a_model_manager_is_refused(tmp_path: Path) -> None:
     wow = fake_checkout(tmp_path)
     (wow.checkout.diffsynth / "diffsynth" / "core").mkdir()
-    with pytest.raises(
-        BadInput, match=r"is DiffSynth-Studio 2, which has no ModelManager"
-    ):
+    with pytest.raises(BadInput, match=r"is DiffSynth-Studio 2, which has no ModelManager"):
         require(wow.checkout, "wan-14b", image=wow.image, python=sys.executable)

@@ -190,13 +190,13 @@ def test_without_gpus_the_environment_is_left_and_one_works_at_a_time(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
     made(wow, model, "a", "b", seeds=[1, 2])
     devices = [call["environment"]["CUDA_VISIBLE_DEVICES"] for call in wow.calls(model)]
-    assert devices == (["5"] if model == "wan-14b" else ["5", "5"])
+    assert devices == (["5"] if model.startswith("wan") else ["5", "5"])
 
 
 @every_model
 def test_progress_is_heard_while_it_runs(wow: FakeWow, model: ModelName, tmp_path: Path) -> None:
     """It would run for good, were it not ended by who hears of its last step."""
-    last = "step 30 of 30" if model == "wan-14b" else "100%|███| 3/3"
+    last = "step 30 of 30" if model.startswith("wan") else "100%|███| 3/3"
     heard: set[str] = set()
 
     def listen(folder: Path, line: str) -> None:
@@ -214,7 +214,7 @@ def test_progress_is_heard_while_it_runs(wow: FakeWow, model: ModelName, tmp_pat
 def test_a_prompt_arrives_as_it_is_whatever_it_holds(wow: FakeWow, model: ModelName) -> None:
     prompts = ["--seed 3", "a\nb “ü” $(x)"]
     assert all(map(is_good, made(wow, model, *prompts, seeds=[1, 2])))
-    if model == "wan-14b":
+    if model.startswith("wan"):
         assert [call["prompt"] for call in wow.calls("wan video")] == prompts
     else:
         assert [call["arguments"]["prompt"] for call in wow.calls(model)] == prompts
@@ -222,9 +222,9 @@ def test_a_prompt_arrives_as_it_is_whatever_it_holds(wow: FakeWow, model: ModelN
 
 @every_model
 def test_extra_arguments_are_the_generators(wow: FakeWow, model: ModelName) -> None:
-    extra = ("--steps", "2") if model == "wan-14b" else ("--guidance", "5")
+    extra = ("--steps", "2") if model.startswith("wan") else ("--guidance", "5")
     assert is_good(made(wow, model, "a", extra=extra)[0])
-    if model == "wan-14b":
+    if model.startswith("wan"):
         assert wow.calls("wan video")[0]["steps"] == 2
     else:
         assert wow.calls(model)[0]["arguments"]["guidance"] == 5.0
@@ -250,8 +250,8 @@ def test_another_first_frame_needs_no_other_world(wow: FakeWow, model: ModelName
         assert is_good(world.with_image(other).generate("b", seed=1, out_dir=second.out_dir))
         with pytest.raises(BadInput, match=r"gone\.png is missing"):
             world.with_image(tmp_path / "gone.png")
-    if model == "wan-14b":
-        assert len(wow.calls("wan-14b")) == 1
+    if model.startswith("wan"):
+        assert len(wow.calls(model)) == 1
         assert [call["corner"] for call in wow.calls("wan video")] == [[10, 20, 30], [3, 2, 1]]
 
 
@@ -295,6 +295,31 @@ def test_a_seed_that_wow_does_not_take_is_refused_before_anything_is_loaded(wow:
     with pytest.raises(BadInput, match=r"WoW takes whole numbers from 0 to 4294967295"):
         made(wow, "dit-2b", "a", seeds=[seed])
     assert wow.calls("dit-2b") == []
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "said"),
+    [
+        ("wan-14b", {"frames": 80}, "one more than a multiple of 4: give 77 or 81"),
+        ("dit-7b", {"frames": 120}, "one more than a multiple of 8, up to 121: give 113 or 121"),
+        ("dit-7b", {"frames": 129}, "up to 121: give 121"),
+        ("dit-2b", {"steps": 5}, "--steps is of no use with WoW's dit-2b"),
+        ("dit-7b", {"persistent_gb": 0.0}, "--persistent-gb is of no use with WoW's dit-7b"),
+        ("dit-7b", {"tiled": False}, "--tiled is of no use with WoW's dit-7b"),
+        ("wan-14b", {"steps": 5, "extra": ("--steps=6",)}, "has --steps, which --steps says; give one"),
+    ],
+)
+def test_an_option_that_the_model_does_not_take_is_refused(
+    wow: FakeWow, model: ModelName, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BadInput, match=said):
+        opened(wow, model, **settings)
+
+
+def test_frames_and_steps_of_dit_7b_are_chosen(wow: FakeWow) -> None:
+    assert is_good(made(wow, "dit-7b", "a", frames=57, steps=4)[0])
+    given = wow.calls("dit-7b")[0]["arguments"]
+    assert (given["num_video_frames"], given["num_steps"]) == (57, 4)
 
 
 def test_a_link_to_an_image_keeps_its_ending(wow: FakeWow, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ _DIFFSYNTH: dict[Layout, str] = {
 _FIRST_BASE = "ditmodels/wow_wan/models--Wan-AI--Wan2.1-I2V-14B-480P"
 _PACKAGES = ("dit_models/wow-dit-2b/cosmos_predict2", "dit_models/wow-dit-7b/cosmos_predict1")
 TRAINED = {"module": {"pipe.dit.blocks.0.weight": 7, "pipe.dit.head.weight": 8, "optimizer.step": 9}}
+TRAINED_SMALL = {"blocks.0.weight": 7, "head.weight": 8, "patch_embedding.weight": 6}
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ def fake_checkout(repo: Path, layout: Layout = "wan-simple") -> FakeWow:
         trained = trained / "checkpoint" / "mp_rank_00_model_states.pt"
         trained.parent.mkdir(parents=True)
     trained.write_text(json.dumps(TRAINED))
+    small = checkout.wan_weights("wan-1.3b").checkpoint
+    small.write_text(json.dumps(TRAINED_SMALL))
     image = repo.parent / "first.png"
     cv2.imwrite(str(image), np.full((48, 64, 3), (30, 20, 10), np.uint8))  # blue, green, red
     return FakeWow(repo, image, trained)

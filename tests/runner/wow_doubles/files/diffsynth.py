@@ -1,4 +1,7 @@
-"""Stands in for the parts of DiffSynth-Studio that WoW's demo calls, with the signatures they have there."""
+"""Stands in for the parts of diffsynth that WoW's demos call, with the signatures they have there.
+
+Those of ``dit_models/wan-simple`` at commit a4a939c. A weight is a number here.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,39 @@ from wow_double import denoise, film, needs, note  # type: ignore[import-not-fou
 
 print("the double of diffsynth prints on standard output")
 NAMES = ("blocks.0.weight", "head.weight")
+TEXT_TO_VIDEO = "diffusion_pytorch_model.safetensors"
+
+
+class Weight:
+    """As far as its shape counts; of the input's embedding, and of a parameter's size in bytes."""
+
+    def __init__(self, *shape: int) -> None:
+        self.shape = shape
+
+    def new_zeros(self, shape: tuple[int, ...]) -> Weight:
+        return Weight(*shape)
+
+    def __setitem__(self, place: Any, value: Weight) -> None:
+        assert place == (slice(None), slice(value.shape[1]))
+
+    def element_size(self) -> int:
+        return 2
+
+
+class Embedding:
+    def __init__(self, in_channels: int) -> None:
+        self.in_channels = in_channels
+        self.weight = Weight(1536, in_channels, 1, 2, 2)
 
 
 class Transformer:
-    def __init__(self) -> None:
-        self.weights = dict.fromkeys(NAMES, 0)
+    def __init__(self, text_to_video: bool = False) -> None:
+        self.weights = dict.fromkeys((*NAMES, *(["patch_embedding.weight"] if text_to_video else [])), 0)
+        self.patch_embedding = Embedding(16 if text_to_video else 36)
+        self.has_image_input = not text_to_video
+
+    def parameters(self) -> list[Weight]:
+        return [self.patch_embedding.weight]
 
     def state_dict(self) -> dict[str, int]:
         return dict(self.weights)
@@ -39,6 +70,14 @@ class ModelManager:
                 needs(path)
                 assert torch_dtype == (torch.float32 if "clip" in path else torch.bfloat16), path
                 self.paths.append(os.path.basename(path))
+                if self.paths[-1] == TEXT_TO_VIDEO:
+                    self.transformer = Transformer(text_to_video=True)
+
+    def load_lora(self, file_path: str, state_dict: dict[str, Any], lora_alpha: float = 1.0) -> None:
+        """Prints no more than a line where it is of another model, as the original."""
+        for name, value in state_dict.items():
+            if ".lora_B." in name:
+                self.transformer.weights[name.replace(".lora_B.default", "")] += lora_alpha * value
 
     def fetch_model(self, model_name: str) -> Any:
         return self.transformer if model_name == "wan_video_dit" else None
@@ -54,11 +93,15 @@ class WanVideoPipeline:
         model_manager: ModelManager, torch_dtype: Any = None, device: Any = None
     ) -> WanVideoPipeline:
         assert (torch_dtype, device) == (torch.bfloat16, "cuda:0")
-        note("wan-14b", files=model_manager.paths, weights=model_manager.transformer.weights)
+        transformer = model_manager.transformer
+        model = "wan-1.3b" if TEXT_TO_VIDEO in model_manager.paths else "wan-14b"
+        note(model, files=model_manager.paths, weights=transformer.weights)
+        assert transformer.has_image_input
+        assert transformer.patch_embedding.weight.shape == (1536, 36, 1, 2, 2)
         return WanVideoPipeline(model_manager)
 
     def enable_vram_management(self, num_persistent_param_in_dit: int | None = None) -> None:
-        assert num_persistent_param_in_dit == 60_000_000_000
+        note("on the card", parameters=num_persistent_param_in_dit)
         self.managed = True
 
     def __call__(

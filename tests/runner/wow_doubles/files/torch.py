@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 __version__ = "2.5.1+double"
 float32, bfloat16 = "float32", "bfloat16"
@@ -18,11 +19,28 @@ def load(path: str, map_location: str, weights_only: bool) -> Any:
     return state
 
 
+class Card(NamedTuple):
+    total_memory: int
+
+
 class cuda:
     @staticmethod
     def device_count() -> int:
         return 1
 
     @staticmethod
+    def get_device_properties(device: str) -> Card:
+        """As an H100 says of itself, unless a test has put another one in."""
+        beside = Path(__file__).with_name("card_bytes")
+        return Card(int(beside.read_text()) if beside.exists() else 85_029_158_912)
+
+    @staticmethod
     def empty_cache() -> None:
         pass
+
+
+class nn:
+    @staticmethod
+    def Parameter(data: Any, requires_grad: bool) -> Any:
+        assert not requires_grad
+        return data

@@ -1,4 +1,4 @@
-"""WoW's 14B model, on Wan2.1: a process for each GPU that loads it once and serves requests."""
+"""WoW's models on Wan2.1: a process for each GPU that loads one once and serves requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from runner.interfaces import GenerationRequest
 from runner.worlds.group_lock import note_group
 from runner.worlds.process import LOCK_NAME, LOG_NAME, Listener, ProcessGroups
-from runner.worlds.wow.checkout import ModelName
+from runner.worlds.wow.checkout import TRANSFORMER_FILES, ModelName
 from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.world import VIDEO_NAME, Made, WowWorld, making_folders, taken
 
@@ -25,14 +25,21 @@ _READ_BYTES = 1 << 16
 _ENDS_WITHIN_S = 2.0
 
 
-class Wan14B(WowWorld):
+class Wan(WowWorld):
     """Asks ``wan_driver.py``, which stays from candidate to candidate, and is started again when it ended.
 
     Loading and each generation have the time-out each for themselves.
     """
 
-    model: ClassVar[ModelName] = "wan-14b"
-    reserved: ClassVar[frozenset[str]] = frozenset({"--device"})
+    reserved: ClassVar[frozenset[str]] = frozenset({"--device", "--transformer", "--widen"})
+    options: ClassVar[Mapping[str, str]] = {
+        "persistent_gb": "--persistent-gb",
+        "frames": "--num-frames",
+        "steps": "--steps",
+        "tiled": "--no-tiles",
+    }
+    frame_step: ClassVar[int] = 4
+    driver_options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, settings: WowSettings) -> None:
         super().__init__(settings)
@@ -41,6 +48,10 @@ class Wan14B(WowWorld):
         command = [
             *(settings.python, str(DRIVER), "--diffsynth", str(checkout.diffsynth)),
             *("--base-model", str(weights.base), "--checkpoint", str(weights.checkpoint)),
+            *("--transformer", ",".join(TRANSFORMER_FILES[self.model])),
+            *self.driver_options,
+            *self.chosen(),
+            *([] if settings.tiled in (None, True) else ["--no-tiles"]),
             *settings.extra,
         ]
         self._drivers = {
@@ -75,6 +86,19 @@ class Wan14B(WowWorld):
                 listener=self.listener(request),
             )
             return taken(video, request, ending)
+
+
+class Wan14B(Wan):
+    """On the image-to-video model."""
+
+    model: ClassVar[ModelName] = "wan-14b"
+
+
+class Wan1B3(Wan):
+    """On the text-to-video model, which WoW has trained to take a first frame."""
+
+    model: ClassVar[ModelName] = "wan-1.3b"
+    driver_options: ClassVar[tuple[str, ...]] = ("--widen",)
 
 
 class WanDriver:
