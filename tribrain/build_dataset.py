@@ -20,7 +20,7 @@ from trainers.datasets.build import EMBED_PROMPTS, SCHEMA, Pictures, WritingRule
 from trainers.datasets.captions import CaptionKind
 from trainers.datasets.choice import Choice, ChoiceRules, choose
 from trainers.datasets.extra import require_extra
-from trainers.datasets.formats import FORMATS, DatasetFormat
+from trainers.datasets.formats import FORMATS, WAN_FRAMES, DatasetFormat
 from trainers.datasets.near_duplicates import NEAR
 from trainers.datasets.new_folder import check_place
 from trainers.datasets.samples import Run, read_runs
@@ -157,7 +157,8 @@ def build_dataset_command(
     if as_json:
         click.echo(orjson.dumps({"out": str(out), **summary}))
     else:
-        click.echo("\n".join(_said(out, summary)))
+        short = sum(choice.looks[sample.id].frames < WAN_FRAMES for sample in choice.chosen)
+        click.echo("\n".join(_said(out, summary, short)))
 
 
 def _policy(
@@ -207,7 +208,7 @@ def pictures_of(choice: Choice) -> Pictures:
     return {name: (picture.png, picture.alt) for name, picture in drawn.items()}
 
 
-def _said(out: Path, summary: dict[str, Any]) -> list[str]:
+def _said(out: Path, summary: dict[str, Any], short: int) -> list[str]:
     splits = ", ".join(
         f"{of['videos']} of {of['tasks']} tasks in {split}" for split, of in summary["splits"].items()
     )
@@ -219,6 +220,10 @@ def _said(out: Path, summary: dict[str, Any]) -> list[str]:
     lines += [f"left out: {number} {reason}" for reason, number in summary["left_out"].items()]
     if summary["snapshot"] is not None:
         lines.append(summary["snapshot"]["statement"])
+    if summary["format"] == "wow-wan" and short:
+        lines.append(
+            f"{short} videos have fewer than {WAN_FRAMES} frames: WoW's training repeats their last"
+        )
     if summary["format"] == "wow-dit-2b":
         script = shlex.quote(str((out / EMBED_PROMPTS).absolute()))
         lines.append("The T5 embeddings are made by WoW's Python, in dit_models/wow-dit-2b of WoW:")

@@ -198,7 +198,7 @@ def cases() -> Iterator[tuple[str, str]]:
     build = "build-dataset --runs good --format"
     yield (
         f"{build} csv --out new",
-        r"'--format': 'csv' is not one of 'diffsynth', 'cosmos-predict2', 'wow-dit-2b'",
+        r"'--format': 'csv' is not one of 'diffsynth', 'cosmos-predict2', 'wow-dit-2b', 'wow-wan'",
     )
     yield (
         f"{build} hf --out foreign --replace",

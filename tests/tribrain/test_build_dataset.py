@@ -168,6 +168,32 @@ def test_wows_encoder_makes_the_embeddings_that_its_loader_reads(
         assert done.stdout == "(7, 1024) float16 1.0\n"
 
 
+def test_wows_training_of_wan_finds_every_video_and_passes_over_none(
+    runs: Path, build: Build, tmp_path: Path
+) -> None:
+    """Its reader passes over an index that counts as false, and opens the paths from its working folder."""
+    build("wow-wan", "--caption", "prompt", *SPLIT)
+    split = tmp_path / "set" / "train"
+    lines = [orjson.loads(line) for line in (split / "metadata.jsonl").read_bytes().splitlines()]
+    of_train = [row for row in manifest(tmp_path / "set") if row["split"] == "train"]
+    assert [(line["index"], line["prompt"]) for line in lines] == [
+        (row["id"], row["caption"]) for row in of_train
+    ]
+    assert any("\n" in line["prompt"] for line in lines)
+    for line in lines:
+        assert set(line) == {"index", "video_path", "prompt"}
+        assert line["index"]
+        assert line["video_path"] == f"videos/{line['index']}.mp4"
+        assert read_video(split / line["video_path"])[1] == 8.0
+
+
+def test_videos_that_wan_would_fill_up_are_counted(runs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    code, said = said_by("build-dataset", "--runs", str(runs), "--format", "wow-wan", "--out", str(out))
+    assert code == 0
+    assert "6 videos have fewer than 81 frames: WoW's training repeats their last" in said
+
+
 def test_webdataset_reads_the_shards(runs: Path, build: Build, tmp_path: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
     build("webdataset", *SPLIT)

@@ -62,6 +62,20 @@ without a T5 embedding. WoW's own encoder makes them, with WoW's Python, in `dit
 PYTHONPATH=. python DATASET/embed_prompts.py
 ```
 """,
+    "wow-wan": """\
+Each split is a working folder for WoW's training of Wan. The folder in which WoW's scripts keep encoded videos
+has its name written in them:
+
+```sh
+cd DATASET/train && ln -s videos PATH_TO_PROCESSED_VIDEOS_DIR
+python WOW/dit_models/wan-simple/train_wan_i2v_data.py --task data_process \\
+  --dataset_path . --dataset_name metadata.jsonl --num_nodes 1 …
+python WOW/dit_models/wan-simple/train_wan_i2v.py --task train \\
+  --dataset_path . --dataset_name metadata.jsonl --num_nodes 1 --batch_size 1 …
+```
+
+`tribrain finetune --train wow-wan` does all of it.
+""",
     "webdataset": """\
 ```python
 import glob

@@ -5,6 +5,9 @@
   ``t5_xxl/ID.pickle``;
 - ``wow-dit-2b``: the same folders, of which ``cosmos_predict2/data/dataset_video.py`` reads ``videos`` and
   ``t5_xxl`` by the same base name; ``embed_prompts.py`` beside the splits makes the embeddings;
+- ``wow-wan``: ``metadata.jsonl`` (``index``, ``video_path``, ``prompt``) beside ``videos/ID.mp4``, for WoW's
+  ``train_wan_i2v.py`` with this folder for its working folder; the index is the row's id, since WoW's reader
+  passes over one that is 0 or empty;
 - ``webdataset``: ``shard-000000.tar`` with ``ID.mp4``, ``ID.txt`` and ``ID.json``;
 - ``hf``: Hugging Face's VideoFolder, ``metadata.parquet`` beside ``videos/ID.mp4``.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,8 +24,13 @@ from typing import Literal, get_args
 from streams.fail_points import reach
 from trainers.datasets.rows import PutVideo, Row, Stored, stored
 
-DatasetFormat = Literal["diffsynth", "cosmos-predict2", "wow-dit-2b", "webdataset", "hf"]
+DatasetFormat = Literal["diffsynth", "cosmos-predict2", "wow-dit-2b", "wow-wan", "webdataset", "hf"]
 FORMATS: tuple[DatasetFormat, ...] = get_args(DatasetFormat)
+
+LINES = "metadata.jsonl"
+"""Of ``wow-wan``."""
+WAN_FRAMES = 81
+"""What WoW's training of Wan takes of a video; one that has fewer is filled up with its last frame."""
 
 _NO_TEXT = {
     *("", "#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "<na>", "n/a", "na"),
@@ -65,6 +74,8 @@ def write_split(
     places = _videos(folder, rows, put, link, on_row)
     if dataset_format == "diffsynth":
         (folder / "metadata.csv").write_bytes(_metadata(rows, places))
+    elif dataset_format == "wow-wan":
+        (folder / LINES).write_bytes(b"".join(_line(row, places[row.id]) for row in rows))
     elif dataset_format == "hf":
         from trainers.datasets.video_folder import metadata
 
@@ -90,6 +101,12 @@ def _videos(
         reach("dataset.row-written")
         on_row()
     return places
+
+
+def _line(row: Row, at: Stored) -> bytes:
+    # ASCII, as WoW reads it in the encoding of its locale.
+    line = {"index": row.id, "video_path": at.path, "prompt": row.caption}
+    return json.dumps(line).encode() + b"\n"
 
 
 def _metadata(rows: Sequence[Row], places: dict[str, Stored]) -> bytes:
