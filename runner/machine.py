@@ -7,10 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from typing import Final, Literal
 
 from packaging.requirements import Requirement
 
@@ -19,6 +20,8 @@ from runner.worlds.wow.checkout import MODELS, Checkout, ModelName, interpreter
 from runner.worlds.wow.needed import Needed
 from streams.local_broker.jars import NoKafka, find_kafka
 
+TRAINING: Final = "train-wow-wan"
+"""The training of wan-14b, among WoW's models."""
 _PROBE_S = 300.0
 """Importing PyTorch from a cold network disk takes minutes."""
 _GPU_QUERY = ("index", "name", "memory.total", "driver_version")
@@ -68,9 +71,9 @@ class KafkaFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WowModel:
-    """Whether a model of WoW can make a video here."""
+    """Whether a model of WoW can make a video here, or its training be run."""
 
-    model: ModelName
+    model: ModelName | Literal["train-wow-wan"]
     found: tuple[str, ...]
     """Its folders, seen from the checkout."""
     missing: tuple[str, ...]
@@ -107,7 +110,7 @@ def look(wow_repo: Path | None, wow_python: str, models: Sequence[ModelName] = M
         kafka=_kafka(),
         ffmpeg=shutil.which("ffmpeg"),
         gpus=_gpus(),
-        wow=tuple(_wow(checkout, model, wow_python) for model in models) if checkout is not None else (),
+        wow=_of_checkout(checkout, interpreter(wow_python), models) if checkout is not None else (),
     )
 
 
@@ -171,22 +174,51 @@ def _gpus() -> tuple[Gpu, ...]:
     return gpus_in(done.stdout) if done.returncode == 0 else ()
 
 
-def _wow(checkout: Checkout, model: ModelName, python: str) -> WowModel:
+def _of_checkout(checkout: Checkout, python: str, models: Sequence[ModelName]) -> tuple[WowModel, ...]:
     if not checkout.repo.is_dir():
-        return WowModel(
-            model=model, found=(), missing=(f"repository {checkout.repo}",), remedies=(), problems=()
-        )
+        missing = (f"repository {checkout.repo}",)
+        nothing = WowModel(model=TRAINING, found=(), missing=missing, remedies=(), problems=())
+        return (*(replace(nothing, model=model) for model in models), nothing)
+    return (*(_wow(checkout, model, python) for model in models), _training(checkout, python))
+
+
+def _wow(checkout: Checkout, model: ModelName, python: str) -> WowModel:
     missing = checkout.missing(model)
+    is_wan = model.startswith("wan")
+    modules: dict[str, tuple[str, ...]] = {"torch": ()} | (_DIFFSYNTH if is_wan else {})
+    further = [str(checkout.diffsynth)] if is_wan else []
+    scripts = [checkout.script(model)] if checkout.script(model).is_file() else []
     return WowModel(
         model=model,
         found=checkout.found(model),
-        missing=tuple(_in_short(need) for need in missing),
-        remedies=tuple(dict.fromkeys(need.remedy for need in missing if need.remedy)),
+        missing=tuple(map(_in_short, missing)),
+        remedies=_remedies(missing),
         problems=(
             *checkout.problems(model),
-            *_interpreter_problems(checkout, model, interpreter(python)),
+            *_interpreter_problems(checkout, model, python, modules, further, scripts),
         ),
     )
+
+
+def _training(checkout: Checkout, python: str) -> WowModel:
+    """Of wan-14b."""
+    missing = [need for need in checkout.needed_to_train() if not need.is_there]
+    of = checkout.training_scripts
+    scripts = [script for script in dict.fromkeys((of.encode, of.train)) if script.is_file()]
+    return WowModel(
+        model=TRAINING,
+        found=tuple(str(script.relative_to(checkout.repo)) for script in scripts),
+        missing=tuple(map(_in_short, missing)),
+        remedies=_remedies(missing),
+        problems=(
+            *checkout.training_problems(),
+            *_interpreter_problems(checkout, "wan-14b", python, {"torch": ()}, [], scripts),
+        ),
+    )
+
+
+def _remedies(missing: Sequence[Needed]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(need.remedy for need in missing if need.remedy))
 
 
 def _in_short(need: Needed) -> str:
@@ -194,28 +226,32 @@ def _in_short(need: Needed) -> str:
     return f"{need.what} {need.path}{only}"
 
 
-def _interpreter_problems(checkout: Checkout, model: ModelName, python: str) -> list[str]:
+def _interpreter_problems(
+    checkout: Checkout,
+    model: ModelName,
+    python: str,
+    modules: Mapping[str, tuple[str, ...]],
+    further: Sequence[str],
+    scripts: Sequence[Path],
+) -> list[str]:
     if shutil.which(python) is None:
         return [f"interpreter {python} is not a program that can be run"]
-    is_wan = model.startswith("wan")
-    modules: dict[str, tuple[str, ...]] = {"torch": ()} | (_DIFFSYNTH if is_wan else {})
-    further = [str(checkout.diffsynth)] if is_wan else []
     done = _run(checkout, model, [python, "-c", _PROBE, json.dumps(modules), *further])
+    if isinstance(done, str):
+        return [f"interpreter {python} cannot be asked: {done}"]
     try:
-        if isinstance(done, str):
-            return [f"interpreter {python} cannot be asked: {done}"]
         found = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError) as error:
         return [f"interpreter {python} cannot be asked: {error}"]
     problems = [f"{python} cannot use {name}: {why}" for name, why in found["problems"].items()]
     if not problems and found["cuda_devices"] == 0:
         problems.append(f"{python} sees no GPU")
-    script = checkout.script(model)
-    if not problems and script.is_file():
+    if problems:
+        return problems
+    for script in scripts:
         # It imports all that it needs before it reads its arguments.
         done = _run(checkout, model, [python, str(script), "--help"])
-        why = done if isinstance(done, str) else _ended(done)
-        if why:
+        if why := done if isinstance(done, str) else _ended(done):
             problems.append(f"{script} does not start: {why}")
     return problems
 

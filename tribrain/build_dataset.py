@@ -221,9 +221,7 @@ def _said(out: Path, summary: dict[str, Any], short: int) -> list[str]:
     if summary["snapshot"] is not None:
         lines.append(summary["snapshot"]["statement"])
     if summary["format"] == "wow-wan" and short:
-        lines.append(
-            f"{short} videos have fewer than {WAN_FRAMES} frames: WoW's training repeats their last"
-        )
+        lines.append(f"{short} videos have fewer than {WAN_FRAMES} frames: WoW's training repeats their last")
     if summary["format"] == "wow-dit-2b":
         script = shlex.quote(str((out / EMBED_PROMPTS).absolute()))
         lines.append("The T5 embeddings are made by WoW's Python, in dit_models/wow-dit-2b of WoW:")

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import orjson
 
-from runner.machine import Machine, WowModel, look
-from runner.worlds.wow.checkout import MODELS, ModelName
+from runner.machine import TRAINING, Machine, WowModel, look
+from runner.worlds.wow.checkout import MODELS
 from streams.errors import BadInput
 from tribrain import options
 
@@ -28,11 +28,11 @@ from tribrain import options
 )
 @click.option(
     "--require",
-    type=click.Choice(MODELS),
-    help="Exit with 1 where this model of WoW cannot make a video here.",
+    type=click.Choice([*MODELS, TRAINING]),
+    help="Exit with 1 where this model of WoW cannot make a video here, or finetune cannot train it.",
 )
 @options.as_json
-def doctor(wow_repo: Path | None, wow_python: str, require: ModelName | None, as_json: bool) -> None:
+def doctor(wow_repo: Path | None, wow_python: str, require: str | None, as_json: bool) -> None:
     """Say what is here: packages, Kafka, GPUs, and what WoW's models need of a checkout.
 
     Nothing is fetched, loaded or changed.

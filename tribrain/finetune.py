@@ -13,7 +13,7 @@ import click
 import orjson
 
 from runner.command_template import CommandTemplate
-from runner.finetune.comparison import PairedTask
+from runner.finetune.comparison import PairedTask, WorldOf
 from runner.finetune.tasks import MOST_SIMULATED, generated_by, simulated, simulated_tasks, tasks_of
 from runner.interfaces import AnyCritic
 from streams.errors import BadInput
@@ -31,6 +31,7 @@ from tribrain import options
 from tribrain.alone import alone
 from tribrain.build_dataset import pictures_of
 from tribrain.exit_codes import NothingMade
+from tribrain.finetune_wow import OPTIONS, refuse_wow_options, wow_training, wow_training_options
 from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
 from tribrain.refinement import critic_options, open_critics, say_who_judges
@@ -79,14 +80,17 @@ _SIMULATED_TASKS = 40
     "--format",
     "dataset_format",
     type=click.Choice(FORMATS),
-    default="diffsynth",
-    show_default=True,
-    help="Of the dataset.",
+    help="Of the dataset.  [default: diffsynth; wow-wan for --train wow-wan]",
 )
 @options.caption
 @click.option(
+    "--train",
+    type=click.Choice(["wow-wan"]),
+    help="WoW's own training of a LoRA of wan-14b, which also makes the videos of the comparison, from the "
+    "checkout --wow-repo; or give --train-cmd.",
+)
+@click.option(
     "--train-cmd",
-    required=True,
     help="Your training: {dataset}, {out}, {base} (the checkpoint before) and {runs} are put in.",
 )
 @click.option(
@@ -131,6 +135,7 @@ _SIMULATED_TASKS = 40
     show_default=True,
     help="Longest time of one generation.",
 )
+@wow_training_options
 @critic_options
 def finetune(
     bootstrap_servers: str | None,
@@ -141,9 +146,10 @@ def finetune(
     every: int,
     once: bool,
     reward: Path | None,
-    dataset_format: DatasetFormat,
+    dataset_format: DatasetFormat | None,
     caption: CaptionKind,
-    train_cmd: str,
+    train: str | None,
+    train_cmd: str | None,
     train_timeout_s: float,
     base: str,
     world: str | None,
@@ -152,11 +158,11 @@ def finetune(
     compare_tasks: int | None,
     compare_seeds: int,
     timeout_s: float,
-    **critics: Any,
+    **given: Any,
 ) -> None:
     """Fine-tune a world model whenever enough selected videos have come in over Kafka; until stopped.
 
-    It builds a dataset of the runs since the last promotion, runs your training command, and lets the new
+    It builds a dataset of the runs since the last promotion, runs your training (or WoW's), and lets the new
     checkpoint and the one before make videos of the same prompts with the same seeds. The new one is promoted
     if it is shown to win more than half by what selected the videos, and not to lose clearly by another
     judge; the chance that this ever errs is 5%, over all comparisons of the model. Prompts that are compared
@@ -166,9 +172,23 @@ def finetune(
     last to begin a training goes on, and the other ends with exit code 3.
     """
     kafka = Settings.from_environment(bootstrap_servers)
-    rules = ChoiceRules(dataset_format=dataset_format, caption=caption, policy=SelectionPolicy.parse(policy))
-    train = CommandTemplate(train_cmd, whose="the training", places=_PLACES, required=("dataset", "out"))
-    if (world is None) == (generate_cmd is None):
+    of_wow = {name: given.pop(name) for name in OPTIONS}
+    if (train is None) == (train_cmd is None):
+        raise BadInput("give one of --train wow-wan and --train-cmd, by which a checkpoint is trained")
+    if train is None:
+        refuse_wow_options(of_wow)
+    elif dataset_format not in (None, "wow-wan"):
+        raise BadInput(f"--train wow-wan reads --format wow-wan, and not {dataset_format}; leave it out")
+    rules = ChoiceRules(
+        dataset_format=dataset_format or ("wow-wan" if train is not None else "diffsynth"),
+        caption=caption,
+        policy=SelectionPolicy.parse(policy),
+    )
+    if train_cmd is not None:
+        _template(train_cmd)  # says what is wrong with it
+    if train is not None and (world is not None or generate_cmd is not None):
+        raise BadInput("--train wow-wan makes the videos itself; leave out --world and --generate-cmd")
+    if train is None and (world is None) == (generate_cmd is None):
         raise BadInput("give one of --world simulated and --generate-cmd, by which checkpoints are compared")
     if generate_cmd is not None and not base:
         raise BadInput("--generate-cmd needs --base, the checkpoint that the first new one is compared with")
@@ -176,8 +196,18 @@ def finetune(
         raise BadInput(f"--base {base}: no such folder or file; check the path")
     if not runs.is_dir():
         raise BadInput(f"{runs}: no such folder; give the one that holds the folders of the runs")
-    tasks = _tasks(world, prompts, compare_tasks, compare_seeds)
-    world_of = simulated if generate_cmd is None else generated_by(generate_cmd, timeout_s)
+    needing = "--generate-cmd" if train is None else "--train wow-wan"
+    tasks = _tasks(world, prompts, compare_tasks, compare_seeds, needing)
+    first = str(Path(base).absolute()) if base else ""
+    wow = wow_training(of_wow, tasks, first, timeout_s) if train is not None else None
+    world_of: WorldOf = (
+        wow.world_of
+        if wow is not None
+        else simulated
+        if generate_cmd is None
+        else generated_by(generate_cmd, timeout_s)
+    )
+    command = wow.command if wow is not None else train_cmd or ""
     if generate_cmd is not None and "{image}" in generate_cmd and not all(task.image for task in tasks):
         raise BadInput("--generate-cmd has {image}, and the prompts have none; give WoW's JSON Lines")
     require_extra()
@@ -189,17 +219,18 @@ def finetune(
     lines = GeneratorLines()
     try:
         with Interrupts(), ExitStack() as stack:
-            chosen = open_critics(stack, **critics)
+            if wow is not None:
+                stack.callback(wow.worlds.close)
+            chosen = open_critics(stack, **given)
             snapshot = _snapshot(reward, chosen) if reward is not None else None
             create_topics(kafka)
             taken = "another finetune is at work there; stop it or give another --work"
             stack.enter_context(alone(work, "--work", taken))
-            first = str(Path(base).absolute()) if base else ""
             recipe = {
-                "train": train_cmd,
+                "train": command,
                 "rules": asdict(rules) | {"policy": str(rules.policy)},
                 "base": first,
-                "generate": generate_cmd or world,
+                "generate": generate_cmd or world or _of_recipe(of_wow),
                 "tasks": hashlib.sha256(orjson.dumps([asdict(task) for task in tasks])).hexdigest(),
                 "critics": [critic.name for critic in chosen],
                 "reward": snapshot.checksum if snapshot is not None else "",
@@ -214,7 +245,7 @@ def finetune(
                 base=first,
                 rules=rules,
                 writing=WritingRules(link=True),
-                train=train,
+                train=_template(command),
                 train_timeout_s=train_timeout_s,
                 every=every,
                 tasks=tasks,
@@ -225,6 +256,7 @@ def finetune(
                 pictures=pictures_of,
                 say=_say,
                 listener=lambda line: lines(work / "training", line),
+                after_comparison=wow.worlds.close if wow is not None else lambda: None,
                 on_pair=_pairs,
             )
             failure = serve(job, once=once)
@@ -235,13 +267,24 @@ def finetune(
         raise NothingMade(f"model {model!r}: {failure}")
 
 
-def _tasks(world: str | None, prompts: Path | None, n: int | None, seeds: int) -> list[PairedTask]:
+def _template(command: str) -> CommandTemplate:
+    return CommandTemplate(command, whose="the training", places=_PLACES, required=("dataset", "out"))
+
+
+def _of_recipe(of_wow: dict[str, Any]) -> dict[str, Any]:
+    """What of WoW's options changes the videos of a comparison."""
+    return {name: of_wow[name] for name in ("frames", "steps", "tiled", "wow_extra_args")}
+
+
+def _tasks(
+    world: str | None, prompts: Path | None, n: int | None, seeds: int, needing: str
+) -> list[PairedTask]:
     if prompts is not None and n is not None:
         raise BadInput("give one of --prompts and --compare-tasks, not both")
     if prompts is not None:
         return tasks_of(prompts, seeds)
     if world is None:
-        raise BadInput("--generate-cmd needs --prompts, a file of what checkpoints are compared on")
+        raise BadInput(f"{needing} needs --prompts, a file of what checkpoints are compared on")
     return simulated_tasks(n or _SIMULATED_TASKS, seeds)
 
 

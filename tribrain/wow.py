@@ -22,11 +22,16 @@ from tribrain.runs import run_options, run_world
 TIMEOUT_S = 3600.0
 
 
-def wow_options(*, required: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def wow_options(
+    *, required: bool, model: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Which of WoW's models, and how it is called: what ``wow_world`` takes, but for image and time-out.
 
-    Where they are not ``required``, an option that is not given is None.
+    Where they are not ``required``, one that is not given is None. Without ``model`` there is no --model.
     """
+    which = click.option(
+        "--model", "wow_model", required=required, type=click.Choice(MODELS), help="Which of WoW's models."
+    )
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
         for option in reversed(
@@ -38,13 +43,7 @@ def wow_options(*, required: bool) -> Callable[[Callable[..., None]], Callable[.
                     metavar="FOLDER",
                     help="A checkout of WoW's repository, with its checkpoints.",
                 ),
-                click.option(
-                    "--model",
-                    "wow_model",
-                    required=required,
-                    type=click.Choice(MODELS),
-                    help="Which of WoW's models.",
-                ),
+                *([which] if model else []),
                 click.option(
                     "--gpus",
                     metavar="ID[,…]",
@@ -92,32 +91,32 @@ def wow_options(*, required: bool) -> Callable[[Callable[..., None]], Callable[.
     return add
 
 
-def wow_world(
+def wow_world(image: Path, lines: GeneratorLines, *, wow_model: ModelName, **given: Any) -> WowWorld:
+    """The model, to be closed; ``given`` is of ``wow_settings``. Raises BadInput that names all it lacks."""
+    return open_world(wow_model, wow_settings(image, lines, **given))
+
+
+def wow_settings(
     image: Path,
-    lines: GeneratorLines,
+    lines: GeneratorLines | None,
     *,
     wow_repo: Path,
-    wow_model: ModelName,
     gpus: str | None = None,
     wow_python: str = "python",
     wow_extra_args: str = "",
     timeout_s: float = TIMEOUT_S,
     **chosen: Any,
-) -> WowWorld:
-    """The model, to be closed; ``chosen`` are settings of some models. Raises BadInput that names all that is
-    missing."""
-    return open_world(
-        wow_model,
-        WowSettings(
-            checkout=Checkout.at(wow_repo),
-            image=image,
-            python=wow_python,
-            gpus=tuple(gpu.strip() for gpu in gpus.split(",")) if gpus is not None else (),
-            timeout_s=timeout_s,
-            extra=_split(wow_extra_args),
-            listener=lines,
-            **chosen,
-        ),
+) -> WowSettings:
+    """Of the options; ``chosen`` are settings of some models. Raises BadInput."""
+    return WowSettings(
+        checkout=Checkout.at(wow_repo),
+        image=image,
+        python=wow_python,
+        gpus=tuple(gpu.strip() for gpu in gpus.split(",")) if gpus is not None else (),
+        timeout_s=timeout_s,
+        extra=_split(wow_extra_args),
+        listener=lines,
+        **chosen,
     )
 
 

@@ -222,9 +222,12 @@ class _Serving:
         job = self._job
         checkpoints = {OLD: plan.base, NEW: str(folder / "checkpoint")}
         tasks = with_new_seeds(self._tasks(plan), plan.version, plan.without_promotion)
-        pairs = compare(
-            checkpoints, tasks, job.world_of, job.critics, snapshot, folder / "comparison", job.on_pair
-        )
+        try:
+            pairs = compare(
+                checkpoints, tasks, job.world_of, job.critics, snapshot, folder / "comparison", job.on_pair
+            )
+        finally:
+            job.after_comparison()
         verdict = judge(plan.version, pairs, plan.without_promotion)
         failed = {side: sum(side in pair.errors for pair in pairs) for side in (OLD, NEW)}
         return verdict, {

@@ -48,4 +48,6 @@ class Job:
     say: Callable[[str], None] = print
     listener: Listener | None = None
     """Is given what the training prints."""
+    after_comparison: Callable[[], None] = lambda: None
+    """Lets go of what ``world_of`` has loaded: the next training needs the GPU."""
     on_pair: Callable[[int, int], None] = field(default=lambda done, total: None)

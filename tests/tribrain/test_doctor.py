@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from runner.machine import Gpu, gpus_in, packages
+from runner.machine import TRAINING, Gpu, gpus_in, packages
 from runner.worlds.wow.checkout import MODELS, POST_TRAINED, ModelName
 from tests.runner.wow_doubles.checkout import FakeWow, fake_checkout
 from tribrain.cli import main
@@ -80,6 +80,18 @@ def test_it_is_never_ready_where_one_needed_thing_is_missing(
     assert doctor(*given, model) == 0
 
 
+def test_the_training_is_never_ready_where_one_needed_thing_is_missing(
+    wow: FakeWow, content_python: Path, tmp_path: Path, capfd: Any
+) -> None:
+    given = ["--wow-repo", str(wow.repo), "--wow-python", str(content_python), "--require", TRAINING]
+    assert doctor(*given) == 0
+    for need in wow.checkout.needed_to_train():
+        aside = need.path.rename(tmp_path / "aside")
+        assert doctor(*given) == 1, need
+        assert f"  missing: {need.what} {need.path}\n" in capfd.readouterr().out.partition(TRAINING)[2]
+        aside.rename(need.path)
+
+
 def test_it_says_which_layout_it_found_and_where_what_is_missing_comes_from(
     wow: FakeWow, content_python: Path, capfd: Any
 ) -> None:
@@ -115,7 +127,13 @@ def test_an_interpreter_that_lacks_something_is_not_enough(wow: FakeWow, capfd: 
     script.write_text(script.read_text().replace("import argparse", "import no_such_module"))
     assert doctor(*of_wow(wow), "--require", "wan-14b", "--json") == 1
     found = orjson.loads(capfd.readouterr().out)
-    assert found["usable"] == {"dit-2b": False, "dit-7b": True, "wan-14b": False, "wan-1.3b": False}
+    assert found["usable"] == {
+        "dit-2b": False,
+        "dit-7b": True,
+        "wan-14b": False,
+        "wan-1.3b": False,
+        TRAINING: True,
+    }
     problems = {of["model"]: of["problems"] for of in found["wow"]}
     assert problems["dit-2b"] == [
         f"{script} does not start: ModuleNotFoundError: No module named 'no_such_module'"

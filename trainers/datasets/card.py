@@ -63,8 +63,8 @@ PYTHONPATH=. python DATASET/embed_prompts.py
 ```
 """,
     "wow-wan": """\
-Each split is a working folder for WoW's training of Wan. The folder in which WoW's scripts keep encoded videos
-has its name written in them:
+Each split is a working folder for WoW's training of Wan. The folder in which WoW's scripts keep what
+they encode has its name written in them:
 
 ```sh
 cd DATASET/train && ln -s videos PATH_TO_PROCESSED_VIDEOS_DIR

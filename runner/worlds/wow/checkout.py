@@ -43,11 +43,12 @@ _DIFFSYNTH = (
     "dit_models/wow_wan/DiffSynth-Studio",
 )
 _STATES_OF_DEEPSPEED = Path("checkpoint", "mp_rank_00_model_states.pt")
-_SHARED_FILES = (
+SHARED_FILES = (
     "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",
     "models_t5_umt5-xxl-enc-bf16.pth",
     "Wan2.1_VAE.pth",
 )
+"""Of every Wan model: what encodes images, texts and videos."""
 TRANSFORMER_FILES: Mapping[ModelName, tuple[str, ...]] = {
     "wan-14b": tuple(f"diffusion_pytorch_model-{part:05d}-of-00007.safetensors" for part in range(1, 8)),
     "wan-1.3b": ("diffusion_pytorch_model.safetensors",),
@@ -63,6 +64,16 @@ class WanWeights:
     """Folder of the Wan model that WoW trained further."""
     checkpoint: Path
     """WoW's own weights: a file, or the folder that DeepSpeed writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingScripts:
+    """WoW's, of its Wan models."""
+
+    encode: Path
+    """Has the task ``data_process``."""
+    train: Path
+    """Has the task ``train``."""
 
 
 # Below the repository: the base model's folder, and the names that WoW's scripts give its own weights. Of
@@ -209,6 +220,42 @@ class Checkout:
                 ]
         return []
 
+    @property
+    def training_scripts(self) -> TrainingScripts:
+        """The encoding has a script of its own, which skips what is encoded, where there is that one."""
+        folder = self.repo / _DIFFSYNTH[0]
+        train, encode = folder / "train_wan_i2v.py", folder / "train_wan_i2v_data.py"
+        return TrainingScripts(encode if encode.is_file() else train, train)
+
+    def needed_to_train(self) -> tuple[Needed, ...]:
+        """All that has to be there before wan-14b can be trained."""
+        return (
+            Needed("training script", self.training_scripts.train),
+            *_weights("wan-14b", self.wan_weights("wan-14b")),
+        )
+
+    def training_problems(self) -> list[str]:
+        """What stands in the way of training wan-14b though it is there."""
+        weights = self.wan_weights("wan-14b")
+        if weights.checkpoint.is_dir():
+            return [
+                f"{weights.checkpoint} is a folder of DeepSpeed's, which WoW's training does not read; "
+                f"{_from_page('wan-14b').replace('it', 'WoW_video_dit.pt', 1)}"
+            ]
+        comma = [path for path in (weights.base, weights.checkpoint) if "," in str(path)]
+        return [f"{comma[0]} has a comma in its name, at which WoW's training splits it"] if comma else []
+
+    def require_training(self, python: str) -> None:
+        """Raises BadInput that names all that is missing for training wan-14b."""
+        problems = [
+            f"the {need.what} {need.path} {need.lack}" for need in self.needed_to_train() if need.lack
+        ]
+        problems += self.training_problems()
+        if shutil.which(python) is None:
+            problems.append(f"the interpreter {python!r} (--wow-python) is not a program that can be run")
+        if problems:
+            raise BadInput(f"WoW's wan-14b cannot be trained: {'; '.join(problems)}")
+
     def found(self, model: ModelName) -> tuple[str, ...]:
         """The folders that were found of it, seen from the repository."""
         if model.startswith("wan"):
@@ -305,7 +352,7 @@ def _weights(model: ModelName, at: WanWeights) -> list[Needed]:
         Needed("checkpoint", checkpoint, remedy=remedy),
         *(
             Needed("Wan2.1 file", at.base / name, remedy=remedy)
-            for name in (*_SHARED_FILES, *TRANSFORMER_FILES[model])
+            for name in (*SHARED_FILES, *TRANSFORMER_FILES[model])
         ),
         # WoW's list of files leaves it out, but its pipeline loads it from beside the T5 encoder.
         Needed("tokenizer", at.base / _UMT5, TOKENIZER, remedy=f"get the tokenizer files of {_UMT5}"),

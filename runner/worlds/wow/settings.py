@@ -32,6 +32,8 @@ class WowSettings:
     """Longest time of one generation, loading the model included."""
     persistent_gb: float | None = None
     """GB of parameters that stay on the card; None: by the card's memory, as in WoW's table."""
+    sharing: int = 1
+    """So many models share the card: without ``persistent_gb`` each takes its part of it."""
     frames: int | None = None
     """Of a video; None, here and below: as the model's program has it."""
     steps: int | None = None

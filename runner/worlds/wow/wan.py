@@ -49,6 +49,7 @@ class Wan(WowWorld):
             *(settings.python, str(DRIVER), "--diffsynth", str(checkout.diffsynth)),
             *("--base-model", str(weights.base), "--checkpoint", str(weights.checkpoint)),
             *("--transformer", ",".join(TRANSFORMER_FILES[self.model])),
+            *("--sharing", str(settings.sharing)),
             *self.driver_options,
             *self.chosen(),
             *([] if settings.tiled in (None, True) else ["--no-tiles"]),

@@ -65,6 +65,7 @@ def arguments() -> argparse.Namespace:
         type=float,
         help="GB of the transformer's parameters that stay on the card; by default by its memory",
     )
+    parser.add_argument("--sharing", type=int, default=1, help="so many of these processes share the card")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--num-frames", type=int, default=81)
     parser.add_argument("--width", type=int, default=832)
@@ -152,7 +153,7 @@ def load(given: argparse.Namespace) -> Any:
     )
     gb = given.persistent_gb
     if gb is None:
-        gb = persistent_gb(torch.cuda.get_device_properties(given.device).total_memory)
+        gb = persistent_gb(torch.cuda.get_device_properties(given.device).total_memory) / given.sharing
     # It counts parameters, not bytes.
     n_parameters = int(gb * 10**9 / next(iter(model.parameters())).element_size())
     print(f"up to {gb:g} GB of the transformer's parameters stay on the card", flush=True)

@@ -28,6 +28,7 @@ _DIFFSYNTH: dict[Layout, str] = {
     "wan-simple": "dit_models/wan-simple",
     "DiffSynth-Studio": "ditmodels/wow_wan/DiffSynth-Studio",
 }
+_TRAINING = ("train_wan_i2v.py", "train_wan_i2v_data.py")
 _FIRST_BASE = "ditmodels/wow_wan/models--Wan-AI--Wan2.1-I2V-14B-480P"
 _PACKAGES = ("dit_models/wow-dit-2b/cosmos_predict2", "dit_models/wow-dit-7b/cosmos_predict1")
 TRAINED = {"module": {"pipe.dit.blocks.0.weight": 7, "pipe.dit.head.weight": 8, "optimizer.step": 9}}
@@ -67,10 +68,13 @@ class FakeWow:
 
 def fake_checkout(repo: Path, layout: Layout = "wan-simple") -> FakeWow:
     """Write the checkout, and ``first.png`` beside it."""
+    (repo / _DIFFSYNTH["wan-simple"]).mkdir(parents=True)
     diffsynth = f"{_DIFFSYNTH[layout]}/diffsynth/__init__.py"
     for source, place in (*_PLACES.items(), ("diffsynth.py", diffsynth)):
         (repo / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(_FILES / source, repo / place)
+    for name in _TRAINING:
+        shutil.copyfile(_FILES / "train_wan_i2v.py", repo / _DIFFSYNTH["wan-simple"] / name)
     for package in _PACKAGES:
         (repo / package).mkdir(parents=True, exist_ok=True)
         (repo / package / "__init__.py").touch()

@@ -1,0 +1,232 @@
+"""Trains a LoRA of WoW's wan-14b with WoW's own scripts, as a training command of ``finetune``.
+
+``python -m runner.worlds.wow.train_wan --dataset D --work W --base B --out O --wow-repo R`` encodes the
+videos of the dataset D (of the format ``wow-wan``) and trains on them, beginning with the LoRA in the folder
+B; an empty one is WoW's model as it was made. The LoRA comes into the folder O. W keeps the encoded videos:
+where this was killed, the next one goes on with them. It is removed in the end.
+
+WoW's scripts run in W, which has the folders whose names are written in them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import orjson
+
+from runner.worlds.wow.checkout import SHARED_FILES, TRANSFORMER_FILES, Checkout, interpreter
+from streams.errors import BadInput
+from streams.files import read_bytes
+from trainers.datasets.formats import LINES
+
+LORA = "lora.ckpt"
+FACTS = "lora.json"
+"""Beside it: with which rank it was trained."""
+ENCODED_FOLDER = "PATH_TO_PROCESSED_VIDEOS_DIR"
+"""The name that WoW's scripts have for the folder of encoded videos, seen from their working folder."""
+_ENCODED = ".tensors.pth"
+_WIDTH, _HEIGHT, _FRAMES = 832, 480, 81
+_EPOCH = re.compile(r"epoch=(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraRules:
+    """How a LoRA is trained; its alpha is its rank, so that it is added as it is."""
+
+    steps: int = 500
+    learning_rate: float = 1e-5
+    rank: int = 4
+
+
+DEFAULT = LoraRules()
+"""As WoW's own script has it."""
+
+
+def lora_of(checkpoint: str) -> Path | None:
+    """The LoRA in a checkpoint's folder, or a file that is one; None for the model as it was made.
+
+    Raises BadInput where there is none.
+    """
+    if not checkpoint:
+        return None
+    given = Path(checkpoint)
+    lora = given / LORA if given.is_dir() else given
+    if not lora.is_file():
+        raise BadInput(f"{given}: no LoRA of WoW's is there; expected a file, or a folder with {LORA}")
+    return lora
+
+
+def train_lora(
+    checkout: Checkout,
+    python: str,
+    gpus: Sequence[str],
+    split: Path,
+    work: Path,
+    base: str,
+    out: Path,
+    rules: LoraRules,
+) -> None:
+    """Encode the videos of ``split``, train on them, and put the LoRA into ``out``. Raises BadInput."""
+    before = lora_of(base)
+    if before is not None:
+        require_rank(before, rules.rank)
+    checkout.require_training(python)
+    indices = lay_out(split, work)
+    scripts = checkout.training_scripts
+    weights = checkout.wan_weights("wan-14b")
+    clip, t5, vae = (str(weights.base / name) for name in SHARED_FILES)
+    common = [
+        *("--dataset_path", ".", "--dataset_name", LINES, "--output_path", "output"),
+        *("--num_nodes", "1", "--num_gpus", str(len(gpus) or 1), "--dataloader_num_workers", "1"),
+    ]
+    # The encoding's own script takes no batch size, which the training's requires of both tasks.
+    batch = ["--batch_size", "1"]
+    _run(
+        [
+            *(python, str(scripts.encode), "--task", "data_process", *common),
+            *(batch if scripts.encode == scripts.train else []),
+            *("--text_encoder_path", t5, "--image_encoder_path", clip, "--vae_path", vae, "--tiled"),
+            *("--num_frames", str(_FRAMES), "--height", str(_HEIGHT), "--width", str(_WIDTH)),
+        ],
+        checkout,
+        gpus,
+        work,
+    )
+    missing = [index for index in indices if not (work / ENCODED_FOLDER / f"{index}.mp4{_ENCODED}").is_file()]
+    if missing:
+        raise BadInput(
+            f"WoW encoded {len(indices) - len(missing)} of {len(indices)} videos; see what it printed"
+        )
+    transformer = [
+        *(str(weights.base / name) for name in TRANSFORMER_FILES["wan-14b"]),
+        str(weights.checkpoint),  # of a name that is in several of them, the last counts
+    ]
+    shutil.rmtree(work / "output", ignore_errors=True)
+    _run(
+        [
+            *(python, str(scripts.train), "--task", "train", *common, *batch),
+            *("--dit_path", ",".join(transformer), "--train_architecture", "lora"),
+            *("--lora_rank", str(rules.rank), "--lora_alpha", str(rules.rank)),
+            *("--steps_per_epoch", str(rules.steps), "--max_epochs", "1"),
+            *("--learning_rate", str(rules.learning_rate), "--use_gradient_checkpointing"),
+            *(("--pretrained_lora_path", str(before)) if before is not None else ()),
+        ],
+        checkout,
+        gpus,
+        work,
+    )
+    shutil.copyfile(_last_checkpoint(work / "output" / "checkpoints"), out / LORA)
+    (out / FACTS).write_bytes(orjson.dumps({"rank": rules.rank, "steps": rules.steps}) + b"\n")
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def require_rank(lora: Path, rank: int) -> None:
+    """Raises BadInput where a LoRA is known to have another rank, with which no training goes on."""
+    facts = lora.with_name(FACTS)
+    if not facts.is_file():
+        return
+    try:
+        found = orjson.loads(read_bytes(facts))["rank"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise BadInput(f"{facts}: cannot be read; expected an object with the rank of {lora.name}") from None
+    if found != rank:
+        raise BadInput(f"{lora} has rank {found}, and --lora-rank is {rank}; give the same one")
+
+
+def lay_out(split: Path, work: Path) -> list[str]:
+    """Make a working folder of a split; the indices of its videos.
+
+    What an earlier call has encoded there stays, but for files that were cut short. Raises BadInput.
+    """
+    lines = [orjson.loads(line) for line in read_bytes(split / LINES).splitlines()]
+    if not lines:
+        raise BadInput(f"{split / LINES}: holds no video; choose more for the dataset")
+    videos = work / "videos"
+    videos.mkdir(parents=True, exist_ok=True)
+    for encoded in videos.glob(f"*{_ENCODED}"):
+        if not zipfile.is_zipfile(encoded):  # PyTorch's files are, once they are whole
+            encoded.unlink()
+    for line in lines:
+        link = work / line["video_path"]
+        link.unlink(missing_ok=True)
+        link.symlink_to((split / line["video_path"]).absolute())
+    processed = work / ENCODED_FOLDER
+    if not processed.is_symlink():
+        # One of WoW's scripts writes beside the video, the other into this folder.
+        processed.symlink_to(videos.name)
+    shutil.copyfile(split / LINES, work / LINES)
+    return [line["index"] for line in lines]
+
+
+def _run(arguments: Sequence[str], checkout: Checkout, gpus: Sequence[str], work: Path) -> None:
+    environment = checkout.environment("wan-14b", arguments[0], ",".join(gpus) or None, os.environ)
+    task = arguments[arguments.index("--task") + 1]
+    print(f"{Path(arguments[1]).name} --task {task}", flush=True)
+    try:
+        status = subprocess.run(arguments, cwd=work, env=environment, stdin=subprocess.DEVNULL).returncode
+    except OSError as error:
+        raise BadInput(f"{arguments[0]} cannot be started: {error}") from None
+    if status:
+        raise BadInput(f"WoW's {Path(arguments[1]).name} --task {task} ended with status {status}")
+
+
+def _last_checkpoint(folder: Path) -> Path:
+    """Of the last epoch."""
+    found = {int(epoch[1]): path for path in folder.glob("*.ckpt") if (epoch := _EPOCH.search(path.name))}
+    if not found:
+        raise BadInput("WoW's training left no checkpoint; see what it printed")
+    last = found[max(found)]
+    if not last.is_file():
+        raise BadInput(f"{last}: is a folder, as DeepSpeed writes it; expected a file with a LoRA")
+    return last
+
+
+@click.command()
+@click.option("--dataset", required=True, type=click.Path(path_type=Path))
+@click.option("--work", required=True, type=click.Path(path_type=Path))
+@click.option("--base", default="")
+@click.option("--out", required=True, type=click.Path(path_type=Path))
+@click.option("--wow-repo", required=True, type=click.Path(path_type=Path))
+@click.option("--wow-python", default="python")
+@click.option("--gpus", default="")
+@click.option("--steps", type=int, default=DEFAULT.steps)
+@click.option("--learning-rate", type=float, default=DEFAULT.learning_rate)
+@click.option("--lora-rank", type=int, default=DEFAULT.rank)
+def main(
+    dataset: Path,
+    work: Path,
+    base: str,
+    out: Path,
+    wow_repo: Path,
+    wow_python: str,
+    gpus: str,
+    steps: int,
+    learning_rate: float,
+    lora_rank: int,
+) -> None:
+    """Train a LoRA of WoW's wan-14b with WoW's own scripts."""
+    try:
+        train_lora(
+            Checkout.at(wow_repo),
+            interpreter(wow_python),
+            [gpu for gpu in gpus.split(",") if gpu],
+            dataset / "train",
+            work,
+            base,
+            out,
+            LoraRules(steps=steps, learning_rate=learning_rate, rank=lora_rank),
+        )
+    except BadInput as error:
+        raise click.ClickException(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()
