@@ -449,6 +449,21 @@ def cases() -> Iterator[tuple[str, str]]:
     simulated_one = f"{finetune} {train} --world simulated"
     yield f"{finetune} 'true {{out}}' --world simulated", r"the training's command lacks \{dataset\}"
     yield f"{finetune} {train}", r"give one of --world simulated and --generate-cmd"
+    yield f"{simulated_one} --steps 3", r"--steps is of no use without --train wow-wan; leave it out"
+    yield f"{simulated_one} --train wow-wan", r"give one of --train wow-wan and --train-cmd"
+    by_wow = f"{finetune.removesuffix(' --train-cmd')} --train wow-wan"
+    yield f"{by_wow} --world simulated", r"--train wow-wan makes the videos itself; leave out --world"
+    yield f"{by_wow} --format hf", r"--train wow-wan reads --format wow-wan, and not hf; leave it out"
+    yield by_wow, r"--train wow-wan needs --prompts, a file of what checkpoints are compared on"
+    yield f"{by_wow} --prompts prompts.txt", r"--train wow-wan needs --wow-repo, a checkout of WoW's repos"
+    yield f"{by_wow} --prompts prompts.txt --wow-repo w", r"needs first frames; give --prompts in WoW's JSON"
+    with_frames = f"{by_wow} --prompts prompts-good.jsonl --wow-repo"
+    yield (
+        f"{with_frames} good",
+        r"cannot be trained: the training script \S*train_wan_i2v\.py is missing; the",
+    )
+    yield f"{with_frames} good --base model.json --wow-python no", r"the interpreter 'no' \(--wow-python\)"
+    yield f"{with_frames} good --base good", r"good: no LoRA of WoW's is there; expected a file, or a folder"
     yield f"{simulated_one} --dataset-policy best", r"'best' is no policy to choose samples by; expected all"
     yield f"{simulated_one} --base nowhere", r"--base nowhere: no such folder or file; check the path"
     yield f"{simulated_one} --prompts empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt"

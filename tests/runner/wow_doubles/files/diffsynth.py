@@ -15,6 +15,8 @@ from wow_double import denoise, film, needs, note  # type: ignore[import-not-fou
 
 print("the double of diffsynth prints on standard output")
 NAMES = ("blocks.0.weight", "head.weight")
+WOWS_OWN = 7
+"""Of blocks.0.weight; with a LoRA it is more, and the videos are better."""
 TEXT_TO_VIDEO = "diffusion_pytorch_model.safetensors"
 
 
@@ -127,7 +129,8 @@ class WanVideoPipeline:
         if "[dies]" in prompt:
             os.kill(os.getpid(), 9)
         denoise(prompt, seed)
-        return [prompt, seed]
+        has_lora = self.manager.transformer.weights["blocks.0.weight"] > WOWS_OWN
+        return [f"{prompt} [still]" if has_lora else prompt, seed]
 
 
 def save_video(frames: list[Any], save_path: str, fps: float, quality: int = 9) -> None:

@@ -113,6 +113,8 @@ def make_film(target: Path, prompt: str, seed: int, fps: float) -> None:
         target.write_text("no video")
         return
     frames = np.random.default_rng(seed).integers(0, 255, (8, 48, 64, 3), np.uint8)
+    if "[still]" in prompt:
+        frames = frames[:1].repeat(8, axis=0)
     write_video(target, frames, fps)
     if "[fragments]" in prompt:
         put_in_fragments(target)
