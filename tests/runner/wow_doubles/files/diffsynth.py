@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from wow_double import denoise, film, needs, note  # type: ignore[import-not-found]
+from wow_double import denoise, film, needs, needs_any, note  # type: ignore[import-not-found]
 
 print("the double of diffsynth prints on standard output")
 NAMES = ("blocks.0.weight", "head.weight")
@@ -63,6 +63,7 @@ class ModelManager:
     def __init__(self, torch_dtype: Any = None, device: str = "cuda") -> None:
         assert device == "cpu"
         self.paths: list[str] = []
+        self.folder = ""
         self.transformer = Transformer()
 
     def load_models(self, file_path_list: list[Any], torch_dtype: Any = None) -> None:
@@ -72,6 +73,7 @@ class ModelManager:
                 needs(path)
                 assert torch_dtype == (torch.float32 if "clip" in path else torch.bfloat16), path
                 self.paths.append(os.path.basename(path))
+                self.folder = os.path.dirname(path)
                 if self.paths[-1] == TEXT_TO_VIDEO:
                     self.transformer = Transformer(text_to_video=True)
 
@@ -95,6 +97,9 @@ class WanVideoPipeline:
         model_manager: ModelManager, torch_dtype: Any = None, device: Any = None
     ) -> WanVideoPipeline:
         assert (torch_dtype, device) == (torch.bfloat16, "cuda:0")
+        tokenizer = f"{model_manager.folder}/google/umt5-xxl"
+        needs_any(tokenizer, "tokenizer_config.json", "config.json")
+        needs_any(tokenizer, "tokenizer.json", "spiece.model")
         transformer = model_manager.transformer
         model = "wan-1.3b" if TEXT_TO_VIDEO in model_manager.paths else "wan-14b"
         note(model, files=model_manager.paths, weights=transformer.weights)

@@ -8,7 +8,7 @@ import os
 
 # Of this folder.
 import cosmos_predict2  # type: ignore[import-not-found]  # noqa: F401
-from wow_double import REPO, check_environment, denoise, film, needs, note  # type: ignore[import-not-found]
+from wow_double import REPO, check_environment, denoise, film, needs, needs_encoder, note  # type: ignore[import-not-found]
 
 # A folder of its authors' machine in the original.
 FIXED_FOLDER = str(REPO / "fixed-folder")
@@ -64,6 +64,7 @@ def main() -> None:
         needs("checkpoints/nvidia/Cosmos-Guardrail1")
     needs(given.dit_path or "checkpoints/nvidia/Cosmos-Predict2-2B-Video2World/model-720p-16fps.pt")
     needs("checkpoints/nvidia/Cosmos-Predict2-2B-Video2World/tokenizer/tokenizer.pth")
+    needs_encoder("checkpoints/google-t5/t5-11b")
     if given.batch_input_json is None:
         generate(given, given.input_path, given.prompt, given.save_path)
         return

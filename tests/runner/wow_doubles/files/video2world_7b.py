@@ -7,7 +7,7 @@ import os
 
 # Found on PYTHONPATH alone: this file lies deeper.
 import cosmos_predict1  # type: ignore[import-not-found]  # noqa: F401
-from wow_double import check_environment, denoise, film, needs, note  # type: ignore[import-not-found]
+from wow_double import check_environment, denoise, film, needs, needs_encoder, note  # type: ignore[import-not-found]
 
 CHOICES = (
     "Cosmos-Predict1-7B-Video2World",
@@ -61,8 +61,10 @@ def main() -> None:
     assert given.prompt or given.batch_input_path or not given.disable_prompt_upsampler
     assert given.input_image_or_video_path or given.batch_input_path
     needs("cosmos_predict1/diffusion/inference")  # its configuration is read from the working folder
-    for part in (f"{given.diffusion_transformer_dir}/model.pt", "Cosmos-Tokenize1-CV8x8x8-720p"):
-        needs(f"{given.checkpoint_dir}/{part}")
+    needs(f"{given.checkpoint_dir}/{given.diffusion_transformer_dir}/model.pt")
+    for name in ("encoder.jit", "decoder.jit", "mean_std.pt", "image_mean_std.pt"):
+        needs(f"{given.checkpoint_dir}/Cosmos-Tokenize1-CV8x8x8-720p/{name}")
+    needs_encoder(f"{given.checkpoint_dir}/google-t5/t5-11b")
     os.makedirs(given.video_save_folder, exist_ok=True)
     if "[reject]" in given.prompt:
         print("CRITICAL: the guardrail has blocked it")

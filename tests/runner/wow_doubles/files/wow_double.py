@@ -40,6 +40,18 @@ def needs(path: str) -> None:
         raise FileNotFoundError(f"[Errno 2] No such file or directory: '{path}'")
 
 
+def needs_encoder(folder: str) -> None:
+    """A T5, as transformers loads it, and its tokenizer."""
+    needs(f"{folder}/config.json")
+    needs_any(folder, "*.safetensors", "pytorch_model*.bin")
+    needs_any(folder, "tokenizer.json", "spiece.model")
+
+
+def needs_any(folder: str, *patterns: str) -> None:
+    if not any(list(Path(folder).glob(pattern)) for pattern in patterns):
+        raise FileNotFoundError(f"none of {', '.join(patterns)} is in {folder}")
+
+
 def check_environment(allocator: bool) -> None:
     parts = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     refuse_unless({os.getcwd(), str(REPO), str(REPO / "scripts")} <= set(parts), f"PYTHONPATH is {parts}")
