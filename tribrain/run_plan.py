@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from runner.loop.controller import ThompsonController
+from runner.loop.shared_controller import ADDED, BEGUN
 from runner.worlds.group_lock import end_left_behind
 from runner.worlds.process import LOCK_NAME
 from streams.errors import BadInput
@@ -20,7 +20,7 @@ from streams.files import read_bytes
 from tribrain.output import write_output
 
 _SCHEMA = "tribrain.run/1"
-_PLAN, _TRACE, _CONTROLLER = "run.json", "trace.jsonl", "controller_begun.json"
+_PLAN, _TRACE = "run.json", "trace.jsonl"
 
 HOW_IT_RUNS = (
     "as_json",
@@ -66,20 +66,6 @@ def differences(found: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]
     return [f"{name} {was!r} rather than {is_!r}" for name, (was, is_) in pairs.items() if was != is_]
 
 
-def begun_from(state: Path | None) -> ThompsonController:
-    """A controller as it is at the start of a run. Raises BadInput."""
-    return ThompsonController.load(state) if state is not None else ThompsonController()
-
-
-def copied(controller: Path | None, copy: Path) -> Path | None:
-    """The state where no other run goes on to teach it; a copy that is there stays."""
-    if controller is None:
-        return None
-    if not copy.is_file():
-        write_output(copy, read_bytes(controller))
-    return copy
-
-
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """The folder of one run, held by this process. Raises BadInput for what cannot be read or written."""
@@ -95,7 +81,7 @@ class RunFolder:
                 "with --fresh"
             )
 
-    def begin(self, plan: RunPlan, controller: Path | None, *, run_id: str | None, fresh: bool) -> RunPlan:
+    def begin(self, plan: RunPlan, *, run_id: str | None, fresh: bool) -> RunPlan:
         """Start or go on; gives the plan that is in force. ``run_id`` is one that the user chose."""
         if fresh:
             self._clear(run_id)
@@ -109,14 +95,8 @@ class RunFolder:
                     "was begun with, choose another --out, or begin anew with --fresh"
                 )
             return found
-        copied(controller, self.path / _CONTROLLER)
         write_output(self.path / _PLAN, orjson.dumps(plan, option=orjson.OPT_INDENT_2))
         return plan
-
-    def controller(self) -> ThompsonController:
-        """As it was when the run began."""
-        copy = self.path / _CONTROLLER
-        return begun_from(copy if copy.is_file() else None)
 
     def _plan(self) -> RunPlan:
         path = self.path / _PLAN
@@ -140,7 +120,7 @@ class RunFolder:
         folders = [path for path in self.path.glob("iter_*") if path.is_dir() and not path.is_symlink()]
         for folder in folders:
             end_left_behind(folder / LOCK_NAME)
-        for name in (_TRACE, _PLAN, _CONTROLLER):  # in this order: half of it is again no run, or the same
+        for name in (_TRACE, _PLAN, BEGUN, ADDED):  # in this order: half of it is again no run, or the same
             (self.path / name).unlink(missing_ok=True)
         for folder in [*folders, self.path / "rewards"]:
             shutil.rmtree(folder, ignore_errors=True)

@@ -16,6 +16,7 @@ from runner.interfaces import WorldModel
 from runner.loop.refinement import RefinementLoop, RunResult, new_run_id
 from runner.loop.refiner import PromptState
 from runner.loop.resume import INTERRUPTED, run_or_resume
+from runner.loop.shared_controller import SharedController
 from runner.worlds.simulated import SimulatedWorld
 from runner.worlds.simulated_checkpoint import read_checkpoint
 from runner.worlds.subprocess import SubprocessWorld
@@ -27,7 +28,7 @@ from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
 from tribrain.output import cannot_write
 from tribrain.refinement import open_refinement, refinement_options, say_who_judges
-from tribrain.run_plan import RunFolder, RunPlan, begun_from, settings_of
+from tribrain.run_plan import RunFolder, RunPlan, settings_of
 from tribrain.run_sink import run_progress, run_sink
 
 _TAKEN = "another process is at work on the run in it; wait for it, or choose another --out"
@@ -57,7 +58,9 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             click.option("--run-id", help="Name of the run; by default made of time, seed and folder."),
             click.option(
-                "--controller", type=options.PATH, help="Controller state to start from and to save to."
+                "--controller",
+                type=options.PATH,
+                help="Controller state to start from and to learn into; runs may share it.",
             ),
         ]
     ):
@@ -157,8 +160,8 @@ def run_world(
     recorded.
     """
     PromptState(goal)  # says what is wrong with it before anything is written, as the next lines do
-    begin = controller if controller is not None and controller.exists() else None
-    begun_from(begin)
+    shared = SharedController(controller)
+    shared.known()
     settings = settings_of(click.get_current_context().params | {"controller": None})
     with ExitStack() as stack:
         refinement = open_refinement(stack, **given)
@@ -168,21 +171,22 @@ def run_world(
         stack.enter_context(alone(out, "--out", _TAKEN, name="run.lock"))
         new_id = run_id or new_run_id(datetime.now(UTC), seed, goal, world.name, str(out.absolute()))
         plan = folder.begin(
-            RunPlan(run_id=new_id, world=world.name, settings=settings), begin, run_id=run_id, fresh=fresh
+            RunPlan(run_id=new_id, world=world.name, settings=settings), run_id=run_id, fresh=fresh
         )
         shown = stack.enter_context(run_progress())
         sink = stack.enter_context(run_sink(refinement, out, shown, lines=None if as_json else ""))
         if lines is not None:
             lines.shown_by(sink.show_line)
-        thompson = folder.controller()
-        kept: list[Path] = []
+        thompson = shared.begin(out)
+        went_on = False
 
         def keep() -> None:
-            kept.append(controller or out / "controller.json")
+            nonlocal went_on
+            went_on = True
             try:
-                thompson.save(kept[-1])
+                shared.add(out, plan.run_id, thompson)
             except OSError as error:
-                raise cannot_write(kept[-1], error) from None
+                raise cannot_write(controller or out, error) from None
 
         result = run_or_resume(
             RefinementLoop(
@@ -200,7 +204,7 @@ def run_world(
             before_end=keep,
         )
     refinement.say_what_was_refused()
-    if result.stop_reason == INTERRUPTED and not kept:
+    if result.stop_reason == INTERRUPTED and not went_on:
         raise BadInput(
             f"{out}: the run was interrupted, and its end is on Kafka: what came after it would not be "
             "learnt; begin anew with --fresh"

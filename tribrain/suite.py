@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ import click
 import orjson
 from rich.progress import Progress
 
+from runner.loop.controller import ThompsonController
 from runner.loop.refinement import RefinementLoop
 from runner.loop.resume import run_or_resume
+from runner.loop.shared_controller import SharedController
 from runner.loop.suite import Prompts, Shard, SuiteTask, read_prompts, with_images
 from streams.errors import BadInput
 from streams.fail_points import reach
+from streams.files import read_bytes
 from tribrain import options
 from tribrain.exit_codes import NothingMade
 from tribrain.generator_lines import GeneratorLines
@@ -33,7 +37,7 @@ from tribrain.refinement import (
     refinement_options,
     say_who_judges,
 )
-from tribrain.run_plan import begun_from, copied, settings_of
+from tribrain.run_plan import settings_of
 from tribrain.run_sink import run_progress, run_sink
 from tribrain.suite_folder import SuiteFolder, SuitePlan, SuiteRun
 from tribrain.suite_report import build_suite_report
@@ -75,7 +79,11 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Reproduces the suite."
 )
-@click.option("--controller", type=options.PATH, help="Controller state that every run starts from.")
+@click.option(
+    "--controller",
+    type=options.PATH,
+    help="Controller state that the suite begins with; its runs learn into OUT/controller.json.",
+)
 @world_options
 @refinement_options
 @click.option(
@@ -114,19 +122,23 @@ def run_suite(
         if worlds.needs_image:
             suite = with_images(suite, [images] if images is not None else [prompts.parent, Path()])
         refinement = open_refinement(stack, **given)
-        begun_from(controller)  # says what is wrong with it before anything is written
+        if controller is not None:  # what is wrong with it is said before anything is written
+            ThompsonController.load(controller)
         tasks = part.take(suite.tasks)
         for task in tasks:  # what any of them lacks is said before anything is generated
             worlds.world(task.prompt, task.image, task.seed(seed))
         folder = SuiteFolder(out)
         plan = folder.begin(_plan(suite, out, world, settings, suite_id))
+        learnt = out / "controller.json"
+        if controller is not None and not learnt.exists():
+            write_output(learnt, read_bytes(controller))
         work = _Work(
             suite=suite,
             folder=folder,
             plan=plan,
             refinement=refinement,
             worlds=worlds,
-            controller=copied(controller, out / "controller.json"),
+            controller=SharedController(learnt),
             seed=seed,
             lines=lines,
             shown=stack.enter_context(run_progress()),
@@ -164,8 +176,7 @@ class _Work:
     plan: SuitePlan
     refinement: Refinement
     worlds: WorldFactory
-    controller: Path | None
-    """State that each run starts from."""
+    controller: SharedController
     seed: int
     lines: GeneratorLines
     shown: Progress
@@ -191,11 +202,12 @@ class _Work:
                     return finished  # what was left in its spool has been sent
                 self.lines.shown_by(sink.show_line)
                 seed = task.seed(self.seed)
+                controller = self.controller.begin(out)
                 result = run_or_resume(
                     RefinementLoop(
                         goal=task.prompt,
                         world=self.worlds.world(task.prompt, task.image, seed),
-                        controller=begun_from(self.controller),
+                        controller=controller,
                         seed=seed,
                         out_dir=out,
                         run_id=run_id,
@@ -204,6 +216,7 @@ class _Work:
                         **refinement.of_loop,
                     ),
                     is_told=refinement.settings is not None,
+                    before_end=partial(self.controller.add, out, run_id, controller),
                 )
             reach("suite.run-recorded")
             run = self.folder.finish(task, result)

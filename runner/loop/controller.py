@@ -111,8 +111,8 @@ class ThompsonController:
         d = len(FEATURES)
         self.prior = prior or Prior()
         self.rounds = 0
-        self.runs: tuple[str, ...] = ()
-        """Ids of the latest runs whose learning was added, ``REMEMBERED_RUNS`` at most."""
+        self.runs: tuple[tuple[str, int], ...] = ()
+        """Of the latest runs that were added, ``REMEMBERED_RUNS`` at most, the id and how many updates."""
         self._gram: dict[Arm, Matrix] = {arm: np.zeros((d, d)) for arm in ARMS}
         self._vector: dict[Arm, Vector] = {arm: np.zeros(d) for arm in ARMS}
 
@@ -141,24 +141,26 @@ class ThompsonController:
         shared = _mean(*self._shared_posterior())
         return shared, {arm: _mean(*self._residual_posterior(arm, shared)) for arm in ARMS}
 
-    def with_run(
-        self, run_id: str, begun: ThompsonController, ended: ThompsonController
-    ) -> ThompsonController:
-        """This controller and what a run learnt between its begin and its end; itself where it has that.
+    def added_of(self, run_id: str) -> int:
+        """How many updates of a run were added; 0 for one that is not known, or no more."""
+        return dict(self.runs).get(run_id, 0)
 
-        Sums of what runs learnt depend on no order but for rounding. Where the run began with exactly what
-        this has, the result is exactly what it ended with. Raises BadInput for another prior.
+    def plus(self, run_id: str, before: ThompsonController, after: ThompsonController) -> ThompsonController:
+        """This controller and what a run learnt between ``before`` and ``after``.
+
+        Sums of what runs learnt depend on no order but for rounding. Where this has exactly what ``before``
+        has, the result has exactly what ``after`` has. Raises BadInput for another prior.
         """
-        if run_id in self.runs:
-            return self
-        if self.prior != ended.prior:
-            raise BadInput(f"the controller has {self.prior}, and run {run_id!r} learnt with {ended.prior}")
+        if self.prior != after.prior:
+            raise BadInput(f"the controller has {self.prior}, and run {run_id!r} learnt with {after.prior}")
         both = ThompsonController(self.prior)
-        both.rounds = self.rounds + ended.rounds - begun.rounds
-        both.runs = (*self.runs, run_id)[-REMEMBERED_RUNS:]
+        learnt = after.rounds - before.rounds
+        both.rounds = self.rounds + learnt
+        others = [(known, n) for known, n in self.runs if known != run_id]
+        both.runs = tuple([*others, (run_id, self.added_of(run_id) + learnt)][-REMEMBERED_RUNS:])
         for arm in ARMS:
-            both._gram[arm] = _sum_of(self._gram[arm], begun._gram[arm], ended._gram[arm])
-            both._vector[arm] = _sum_of(self._vector[arm], begun._vector[arm], ended._vector[arm])
+            both._gram[arm] = _sum_of(self._gram[arm], before._gram[arm], after._gram[arm])
+            both._vector[arm] = _sum_of(self._vector[arm], before._vector[arm], after._vector[arm])
         return both
 
     def save(self, path: Path) -> None:
@@ -205,8 +207,8 @@ class ThompsonController:
         return precision
 
 
-def _sum_of(known: Matrix, begun: Matrix, ended: Matrix) -> Matrix:
-    return ended if np.array_equal(known, begun) else known + (ended - begun)
+def _sum_of(known: Matrix, before: Matrix, after: Matrix) -> Matrix:
+    return after if np.array_equal(known, before) else known + (after - before)
 
 
 def _mean(precision: Matrix, vector: Vector) -> Vector:
@@ -226,7 +228,7 @@ class _State:
     prior: Prior
     features: tuple[str, ...]
     rounds: int
-    runs: tuple[str, ...] = ()
+    runs: tuple[tuple[str, int], ...] = ()
     gram: dict[str, list[list[float]]]
     vector: dict[str, list[float]]
     checksum: str = ""

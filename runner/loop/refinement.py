@@ -287,7 +287,7 @@ def _failure(events: Sequence[TraceEvent], stop_reason: str) -> str:
     said = [
         *(event.meta["error"] for event in events[-1:] if "error" in event.meta),
         *(
-            f"critic {result.critic_name}: {result.extra['missing']}"
+            f"critic {result.critic_name}: {result.extra.get('missing', result.notes)}"
             for event in events[-1:]
             for result in event.critic_results
             if is_missing(result)

@@ -1,8 +1,7 @@
 """One controller that many runs learn into, one after the other or at the same time.
 
 A run begins with what the file knows, learns for itself, and adds at its end what it has learnt. Its folder
-keeps how it began and how it ended, so a run that is gone on with begins as it began, whatever others have
-added since, and is added once.
+keeps how it began, so a run that is gone on with begins as it began, whatever others have added since.
 """
 
 from __future__ import annotations
@@ -14,40 +13,53 @@ from pathlib import Path
 
 from runner.loop.controller import ThompsonController
 
-_BEGUN = "controller-begun.json"
+BEGUN = "controller_begun.json"
+ADDED = "controller_added.json"
+"""How a run was when it was last added, if it was."""
 _ENDED = "controller.json"
 
 
 class SharedController:
     """The state in ``path``, which need not be there yet; a lock lies beside it.
 
-    Methods raise BadInput for a file that is no controller's state, and OSError.
+    Without a path every run begins anew, and its folder gets what it has learnt. Methods raise BadInput for a
+    file that is no controller's state, and OSError.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
 
     def known(self) -> ThompsonController:
         """What runs have learnt by now."""
-        return ThompsonController.load(self._path) if self._path.exists() else ThompsonController()
+        if self._path is None or not self._path.exists():
+            return ThompsonController()
+        return ThompsonController.load(self._path)
 
     def begin(self, run_dir: Path) -> ThompsonController:
         """For the run of this folder, which exists: as it began, if it did."""
-        kept = run_dir / _BEGUN
+        kept = run_dir / BEGUN
         if not kept.exists():
             self.known().save(kept)
         return ThompsonController.load(kept)
 
     def add(self, run_dir: Path, run_id: str, ended: ThompsonController) -> None:
-        """Add what the run has learnt since it began; nothing happens the second time."""
-        ended.save(run_dir / _ENDED)
-        with self._locked():
-            self.known().with_run(run_id, ThompsonController.load(run_dir / _BEGUN), ended).save(self._path)
+        """Add what the run has learnt since it began, or since it was last added; nothing is added twice."""
+        if self._path is None:
+            ended.save(run_dir / _ENDED)
+            return
+        begun, added = ThompsonController.load(run_dir / BEGUN), run_dir / ADDED
+        before = ThompsonController.load(added) if added.exists() else begun
+        with _locked(self._path):
+            known = self.known()
+            if known.added_of(run_id) == before.rounds - begun.rounds:
+                known.plus(run_id, before, ended).save(self._path)
+        ended.save(added)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Waits for whoever is adding."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.with_name(f"{self._path.name}.lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Waits for whoever else adds to the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -305,8 +305,8 @@ judgement = critic.begin(Path({str(video)!r}), prompt="hang", goal="g")
 print(critic._worker._process.pid, flush=True)
 input()
 """
-    pipes: dict[str, int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", begun], text=True, **pipes) as caller:
+    command = [sys.executable, "-c", begun]
+    with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as caller:
         assert caller.stdout is not None
         worker = Path(f"/proc/{int(caller.stdout.readline())}/environ")
         wait_until(lambda: package.exists() and package.read_text() == "loaded\n", 60)

@@ -11,7 +11,7 @@ import pytest
 
 from runner.loop.controller import FEATURES, Prior, ThompsonController
 from runner.loop.refiner import ARMS
-from runner.loop.shared_controller import SharedController
+from runner.loop.shared_controller import ADDED, SharedController
 from streams.errors import BadInput
 
 
@@ -77,10 +77,41 @@ def test_one_run_after_the_other_is_one_controller_to_the_bit(tmp_path: Path) ->
     assert SharedController(tmp_path / "state.json").known().mean()[0].tolist() == alone.mean()[0].tolist()
 
 
+def test_a_run_that_was_interrupted_and_went_on_counts_whole_and_once(tmp_path: Path) -> None:
+    path, folder = tmp_path / "state.json", tmp_path / "a"
+    folder.mkdir()
+    shared = SharedController(path)
+    shared.add(folder, "a", learn(shared.begin(folder), 0))
+    one_run(path, tmp_path / "b", 1)
+    shared.add(folder, "a", learn(learn(shared.begin(folder), 0), 2))
+    alone = ThompsonController()
+    for seed in (0, 1, 2):
+        learn(alone, seed)
+    assert shared.known().rounds == alone.rounds
+    assert shared.known().mean()[0] == pytest.approx(alone.mean()[0])
+
+
+def test_a_run_that_was_killed_between_adding_and_noting_it_counts_once(tmp_path: Path) -> None:
+    path, folder = tmp_path / "state.json", tmp_path / "a"
+    folder.mkdir()
+    shared = SharedController(path)
+    shared.add(folder, "a", learn(shared.begin(folder), 0))
+    (folder / ADDED).unlink()
+    shared.add(folder, "a", learn(shared.begin(folder), 0))
+    assert shared.known().rounds == len(ARMS)
+
+
+def test_without_a_file_a_run_begins_anew_and_keeps_what_it_learnt(tmp_path: Path) -> None:
+    shared = SharedController(None)
+    shared.add(tmp_path, "a", learn(shared.begin(tmp_path), 0))
+    assert ThompsonController.load(tmp_path / "controller.json").rounds == len(ARMS)
+    assert shared.known().rounds == 0
+
+
 def test_another_prior_is_refused() -> None:
-    begun, ended = ThompsonController(), learn(ThompsonController(Prior(noise=0.2)), 0)
+    before, after = ThompsonController(), learn(ThompsonController(Prior(noise=0.2)), 0)
     with pytest.raises(BadInput, match="learnt with"):
-        ThompsonController().with_run("a", begun, ended)
+        ThompsonController().plus("a", before, after)
 
 
 def test_a_file_that_is_no_state_is_bad_input(tmp_path: Path) -> None:

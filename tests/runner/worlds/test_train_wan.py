@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner.finetune.comparison import NEW, OLD, PairedTask, compare
+from runner.look import put_as_mp4
 from runner.video import write_video
 from runner.worlds.wow.lora_worlds import LoraWorlds
 from runner.worlds.wow.settings import WowSettings
@@ -36,7 +37,7 @@ def dataset_of(folder: Path, *captions: str) -> Path:
     write_video(folder / "v.mp4", footage(1), 8.0)
     rows = [Row(id=f"{i:020x}", caption=c, video=folder / "v.mp4", record={}) for i, c in enumerate(captions)]
     (folder / "dataset").mkdir()
-    write_split("wow-wan", folder / "dataset" / "train", rows)
+    write_split("wow-wan", folder / "dataset" / "train", rows, put_as_mp4)
     return folder / "dataset"
 
 
