@@ -16,7 +16,8 @@ from typing import Final, Literal
 from packaging.requirements import Requirement
 
 from runner.worlds.process import last_line
-from runner.worlds.wow.checkout import MODELS, Checkout, ModelName, interpreter
+from runner.worlds.wow.checkout import Checkout, interpreter
+from runner.worlds.wow.names import MODELS, ModelName
 from runner.worlds.wow.needed import Needed
 from streams.local_broker.jars import NoKafka, find_kafka
 

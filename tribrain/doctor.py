@@ -10,7 +10,7 @@ import click
 import orjson
 
 from runner.machine import TRAINING, Machine, WowModel, look
-from runner.worlds.wow.checkout import MODELS
+from runner.worlds.wow.names import MODELS
 from streams.errors import BadInput
 from tribrain import options
 

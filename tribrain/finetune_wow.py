@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from runner.finetune.comparison import PairedTask
-from runner.worlds.wow.checkout import Checkout, image_problem, require
+from runner.worlds.wow.checkout import Checkout, require
+from runner.worlds.wow.first_frame import image_problem
 from runner.worlds.wow.lora_worlds import LoraWorlds
 from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.train_wan import DEFAULT, LoraRules, lora_of, require_rank

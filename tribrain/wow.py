@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from runner.worlds.wow.checkout import MODELS, Checkout, ModelName
+from runner.worlds.wow.checkout import Checkout
 from runner.worlds.wow.models import open_world
+from runner.worlds.wow.names import MODELS, ModelName
 from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.world import WowWorld
 from streams.errors import BadInput

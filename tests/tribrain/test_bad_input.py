@@ -574,7 +574,7 @@ FLOATS = {
     "experiment --out new": ["--preference-weight", "--label-share", "--label-noise"],
     "experiment-finetune --out new": ["--fraction"],
     f"finetune --bootstrap-servers {CLOSED} --runs good --work new --train-cmd x --world simulated": [
-        "--timeout-s", "--train-timeout-s", "--critic-timeout-s",
+        "--timeout-s", "--train-timeout-s", "--critic-timeout-s", "--learning-rate", "--persistent-gb",
     ],
     "run-simulated --goal g --out new": [
         "--preference-weight", "--target-score", "--drift-threshold", "--max-wall", "--outcome-share",
@@ -583,7 +583,7 @@ FLOATS = {
     "run-suite --prompts prompts-good.jsonl --out new --world simulated": [
         "--critic-timeout-s", "--outcome-share", "--timeout-s",
     ],
-    "run-wow --goal g --out new --wow-repo w --model dit-2b --image i": ["--timeout-s"],
+    "run-wow --goal g --out new --wow-repo w --model dit-2b --image i": ["--timeout-s", "--persistent-gb"],
 }  # fmt: skip
 
 

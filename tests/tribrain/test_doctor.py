@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from runner.machine import TRAINING, Gpu, gpus_in, packages
-from runner.worlds.wow.checkout import MODELS, POST_TRAINED, ModelName
+from runner.worlds.wow.checkout import POST_TRAINED
+from runner.worlds.wow.names import MODELS, ModelName
 from tests.runner.wow_doubles.checkout import FakeWow, fake_checkout
 from tribrain.cli import main
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runner.video import read_video
-from runner.worlds.wow.checkout import MODELS
+from runner.worlds.wow.names import MODELS
 from streams.messages.contracts import RunEnd
 from streams.messages.files import read_trace
 from tests.runner.wow_doubles.checkout import FakeWow, fake_checkout

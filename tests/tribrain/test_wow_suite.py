@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from runner.worlds.wow.checkout import MODELS
+from runner.worlds.wow.names import MODELS
 from tests.runner.wow_doubles.checkout import FakeWow, fake_checkout
 from tests.tribrain.processes import command
 from tests.tribrain.test_run_commands import events_of, tribrain

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from runner.worlds.wow.checkout import MODELS
+from runner.worlds.wow.names import MODELS
 from streams.messages.codec import encode
 from streams.messages.files import read_trace
 from tests.runner.wow_doubles.checkout import FakeWow, fake_checkout

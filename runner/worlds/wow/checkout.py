@@ -7,15 +7,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
-from runner.interfaces import GenerationFailed
-from runner.video import read_first_frame
-from runner.worlds.wow.needed import T5, TOKENIZER, Groups, Needed
+from runner.worlds.wow.first_frame import image_problem
+from runner.worlds.wow.names import ModelName
+from runner.worlds.wow.needed import T5, Groups, Needed
+from runner.worlds.wow.wan_weights import WanWeights, find_weights, needed_weights
 from streams.errors import BadInput
-
-ModelName = Literal["dit-2b", "dit-7b", "wan-14b", "wan-1.3b"]
-MODELS: tuple[ModelName, ...] = get_args(ModelName)
 
 POST_TRAINED = "Cosmos-Predict1-7B-Video2World_post-trained"
 """The folder of dit-7b's checkpoints in which its script looks for the trained model."""
@@ -34,7 +31,6 @@ _TOKENIZER_7B_FILES: Groups = tuple(
 _T5 = "google-t5/t5-11b"
 _T5_CACHE = "models--google-t5--t5-11b"
 _T5_REMEDY = f"get {_T5} from Hugging Face into this folder: 45 GB"
-_UMT5 = "google/umt5-xxl"
 
 # The folders that have the package ``diffsynth``: today's, and those of WoW's first release.
 _DIFFSYNTH = (
@@ -42,28 +38,6 @@ _DIFFSYNTH = (
     "ditmodels/wow_wan/DiffSynth-Studio",
     "dit_models/wow_wan/DiffSynth-Studio",
 )
-_STATES_OF_DEEPSPEED = Path("checkpoint", "mp_rank_00_model_states.pt")
-SHARED_FILES = (
-    "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",
-    "models_t5_umt5-xxl-enc-bf16.pth",
-    "Wan2.1_VAE.pth",
-)
-"""Of every Wan model: what encodes images, texts and videos."""
-TRANSFORMER_FILES: Mapping[ModelName, tuple[str, ...]] = {
-    "wan-14b": tuple(f"diffusion_pytorch_model-{part:05d}-of-00007.safetensors" for part in range(1, 8)),
-    "wan-1.3b": ("diffusion_pytorch_model.safetensors",),
-}
-"""Of the Wan model that WoW's weights are put into."""
-
-
-@dataclass(frozen=True, slots=True)
-class WanWeights:
-    """Where the weights of one of WoW's Wan models lie."""
-
-    base: Path
-    """Folder of the Wan model that WoW trained further."""
-    checkpoint: Path
-    """WoW's own weights: a file, or the folder that DeepSpeed writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,33 +48,6 @@ class TrainingScripts:
     """Has the task ``data_process``."""
     train: Path
     """Has the task ``train``."""
-
-
-# Below the repository: the base model's folder, and the names that WoW's scripts give its own weights. Of
-# places that lack as much, the first counts.
-_WAN_PLACES: Mapping[ModelName, tuple[tuple[str, tuple[str, ...]], ...]] = {
-    "wan-14b": (
-        (
-            "dit_models/checkpoints/WoW-1-Wan-14B-600k",
-            ("WoW_video_dit.pt", "wow-wan-600k-epoch=55-mp_rank_00_model_states.pt"),
-        ),
-        *(
-            (
-                f"{folder}/wow_wan/models--Wan-AI--Wan2.1-I2V-14B-480P",
-                ("../../checkpoints/wan-epoch=95-train_loss=0.0265.ckpt",),
-            )
-            for folder in ("ditmodels", "dit_models")
-        ),
-    ),
-    "wan-1.3b": tuple(
-        (folder, ("WoW_ckpt",))
-        for folder in (
-            "dit_models/checkpoints/WoW-1-Wan-1.3B-2M",
-            "ckpt/WoW-1-Wan-1.3B-2M",
-            "dit_models/checkpoints/Wan2.1-T2V-1.3B",
-        )
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +80,7 @@ class Checkout:
 
     def wan_weights(self, model: ModelName) -> WanWeights:
         """Those of the place that lacks least."""
-        places = []
-        for base, names in _WAN_PLACES[model]:
-            folder = self.repo / base
-            checkpoints = [Path(os.path.normpath(folder / name)) for name in names]
-            checkpoint = next((path for path in checkpoints if path.exists()), checkpoints[0])
-            places.append(WanWeights(folder, checkpoint))
-        return min(places, key=lambda place: sum(not need.is_there for need in _weights(model, place)))
+        return find_weights(self.repo, model)
 
     def script(self, model: ModelName) -> Path:
         """What is run or, for Wan, which has no command line, what shows that it is there."""
@@ -169,12 +110,13 @@ class Checkout:
         diffsynth = self.repo / given["--diffsynth"] if "--diffsynth" in given else self.diffsynth
         return (
             Needed("diffsynth", diffsynth / "diffsynth", (("__init__.py",),)),
-            *_weights(
+            *needed_weights(
                 model,
                 WanWeights(
                     self.repo / base if base is not None else weights.base,
                     self.repo / checkpoint if checkpoint is not None else weights.checkpoint,
                 ),
+                _from_page(model),
             ),
             *([Needed("LoRA", self.repo / given["--lora"])] if "--lora" in given else []),
         )
@@ -231,7 +173,7 @@ class Checkout:
         """All that has to be there before wan-14b can be trained."""
         return (
             Needed("training script", self.training_scripts.train),
-            *_weights("wan-14b", self.wan_weights("wan-14b")),
+            *needed_weights("wan-14b", self.wan_weights("wan-14b"), _from_page("wan-14b")),
         )
 
     def training_problems(self) -> list[str]:
@@ -285,31 +227,6 @@ class Checkout:
         return made
 
 
-# The endings that each generator reads; another is passed over, with exit status 0 and without a video.
-_ENDINGS: Mapping[ModelName, tuple[str, ...]] = {
-    "dit-2b": (".png", ".jpg", ".jpeg", ".mp4"),
-    "dit-7b": (".png", ".jpg", ".jpeg", ".mp4"),
-    "wan-14b": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff", ".mp4"),
-    "wan-1.3b": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff", ".mp4"),
-}
-
-
-def image_problem(model: ModelName, image: Path) -> str:
-    """Why a first frame (an image, or a video whose first frame counts) cannot be used; empty if it can."""
-    if not image.is_file():
-        return f"the image {image} is missing"
-    if image.suffix not in _ENDINGS[model]:
-        return (
-            f"the image {image} ends in {image.suffix or 'nothing'}, which {model} does not read "
-            f"(it reads {', '.join(_ENDINGS[model])})"
-        )
-    try:
-        read_first_frame(image)
-    except GenerationFailed as error:
-        return str(error)
-    return ""
-
-
 def require(
     checkout: Checkout, model: ModelName, *, image: Path, python: str, extra: Sequence[str] = ()
 ) -> None:
@@ -343,20 +260,6 @@ def link_problem(checkpoints: Path) -> str:
         f"{link} {what}, and dit-7b needs a link to {trained} there; move it away, "
         "or name its folder with --wow-extra-args '--diffusion_transformer_dir NAME'"
     )
-
-
-def _weights(model: ModelName, at: WanWeights) -> list[Needed]:
-    checkpoint = at.checkpoint / _STATES_OF_DEEPSPEED if at.checkpoint.is_dir() else at.checkpoint
-    remedy = _from_page(model)
-    return [
-        Needed("checkpoint", checkpoint, remedy=remedy),
-        *(
-            Needed("Wan2.1 file", at.base / name, remedy=remedy)
-            for name in (*SHARED_FILES, *TRANSFORMER_FILES[model])
-        ),
-        # WoW's list of files leaves it out, but its pipeline loads it from beside the T5 encoder.
-        Needed("tokenizer", at.base / _UMT5, TOKENIZER, remedy=f"get the tokenizer files of {_UMT5}"),
-    ]
 
 
 def _from_page(model: ModelName) -> str:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from runner.interfaces import GenerationFailed, GenerationRequest
 from runner.worlds.process import LOCK_NAME, run_to_end
-from runner.worlds.wow.checkout import ModelName
+from runner.worlds.wow.names import ModelName
 from runner.worlds.wow.world import VIDEO_NAME, Made, WowWorld, log_for_all, making_folders, taken
 
 _FIXED = (

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from runner.interfaces import GenerationRequest
 from runner.worlds.process import LOCK_NAME, LOG_NAME, run_to_end
-from runner.worlds.wow.checkout import POST_TRAINED, ModelName, link_problem
+from runner.worlds.wow.checkout import POST_TRAINED, link_problem
+from runner.worlds.wow.names import ModelName
 from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.world import VIDEO_NAME, Made, WowWorld, making_folders, taken
 from streams.errors import BadInput

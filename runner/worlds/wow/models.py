@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from runner.worlds.wow.checkout import ModelName
 from runner.worlds.wow.dit_2b import Dit2B
 from runner.worlds.wow.dit_7b import Dit7B
+from runner.worlds.wow.names import ModelName
 from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.wan import Wan1B3, Wan14B
 from runner.worlds.wow.world import WowWorld

@@ -22,7 +22,8 @@ from pathlib import Path
 import click
 import orjson
 
-from runner.worlds.wow.checkout import SHARED_FILES, TRANSFORMER_FILES, Checkout, interpreter
+from runner.worlds.wow.checkout import Checkout, interpreter
+from runner.worlds.wow.wan_weights import SHARED_FILES, TRANSFORMER_FILES
 from streams.errors import BadInput
 from streams.files import read_bytes
 from trainers.datasets.formats import LINES

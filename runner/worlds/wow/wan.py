@@ -16,8 +16,9 @@ from typing import Any, ClassVar
 from runner.interfaces import GenerationRequest
 from runner.worlds.group_lock import note_group
 from runner.worlds.process import LOCK_NAME, LOG_NAME, Listener, ProcessGroups
-from runner.worlds.wow.checkout import TRANSFORMER_FILES, ModelName
+from runner.worlds.wow.names import ModelName
 from runner.worlds.wow.settings import WowSettings
+from runner.worlds.wow.wan_weights import TRANSFORMER_FILES
 from runner.worlds.wow.world import VIDEO_NAME, Made, WowWorld, making_folders, taken
 
 DRIVER = Path(__file__).with_name("wan_driver.py")

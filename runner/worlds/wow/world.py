@@ -18,7 +18,9 @@ from typing import ClassVar, Self
 from runner.interfaces import Generation, GenerationFailed, GenerationRequest
 from runner.video import read_video, require_whole
 from runner.worlds.process import LOG_NAME, Listener, ProcessGroups, Stopped, awaited, log_tail
-from runner.worlds.wow.checkout import ModelName, image_problem, require
+from runner.worlds.wow.checkout import require
+from runner.worlds.wow.first_frame import image_problem
+from runner.worlds.wow.names import ModelName
 from runner.worlds.wow.settings import WowSettings, refuse_reserved
 from streams.errors import BadInput
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.worlds.wow.checkout import MODELS, Checkout, ModelName, require
+from runner.worlds.wow.checkout import Checkout, require
+from runner.worlds.wow.names import MODELS, ModelName
 from streams.errors import BadInput
 from tests.runner.wow_doubles.checkout import LAYOUTS, Layout, fake_checkout
 

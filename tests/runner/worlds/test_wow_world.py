@@ -19,8 +19,9 @@ import pytest
 from runner.interfaces import BatchWorldModel, Generation, GenerationFailed, GenerationRequest
 from runner.video import read_video
 from runner.worlds.process import LOCK_NAME, LOG_NAME
-from runner.worlds.wow.checkout import MODELS, POST_TRAINED, ModelName
+from runner.worlds.wow.checkout import POST_TRAINED
 from runner.worlds.wow.models import open_world
+from runner.worlds.wow.names import MODELS, ModelName
 from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.world import Made, WowWorld
 from streams.errors import BadInput

@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args
 import cv2
 import numpy as np
 
-from runner.worlds.wow.checkout import MODELS, Checkout
+from runner.worlds.wow.checkout import Checkout
+from runner.worlds.wow.names import MODELS
 from runner.worlds.wow.needed import Needed
 
 _FILES = Path(__file__).parent / "files"

@@ -1,0 +1,8 @@
+"""What WoW's models are called here."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+ModelName = Literal["dit-2b", "dit-7b", "wan-14b", "wan-1.3b"]
+MODELS: tuple[ModelName, ...] = get_args(ModelName)

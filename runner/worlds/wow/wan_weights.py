@@ -1,0 +1,87 @@
+"""Where the weights of WoW's Wan models lie in its repository, today and in its first release."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.worlds.wow.names import ModelName
+from runner.worlds.wow.needed import TOKENIZER, Needed
+
+_UMT5 = "google/umt5-xxl"
+_STATES_OF_DEEPSPEED = Path("checkpoint", "mp_rank_00_model_states.pt")
+SHARED_FILES = (
+    "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",
+    "models_t5_umt5-xxl-enc-bf16.pth",
+    "Wan2.1_VAE.pth",
+)
+"""Of every Wan model: what encodes images, texts and videos."""
+TRANSFORMER_FILES: Mapping[ModelName, tuple[str, ...]] = {
+    "wan-14b": tuple(f"diffusion_pytorch_model-{part:05d}-of-00007.safetensors" for part in range(1, 8)),
+    "wan-1.3b": ("diffusion_pytorch_model.safetensors",),
+}
+"""Of the Wan model that WoW's weights are put into."""
+
+
+@dataclass(frozen=True, slots=True)
+class WanWeights:
+    """Where the weights of one of WoW's Wan models lie."""
+
+    base: Path
+    """Folder of the Wan model that WoW trained further."""
+    checkpoint: Path
+    """WoW's own weights: a file, or the folder that DeepSpeed writes."""
+
+
+# Below the repository: the base model's folder, and the names that WoW's scripts give its own weights. Of
+# places that lack as much, the first counts.
+_WAN_PLACES: Mapping[ModelName, tuple[tuple[str, tuple[str, ...]], ...]] = {
+    "wan-14b": (
+        (
+            "dit_models/checkpoints/WoW-1-Wan-14B-600k",
+            ("WoW_video_dit.pt", "wow-wan-600k-epoch=55-mp_rank_00_model_states.pt"),
+        ),
+        *(
+            (
+                f"{folder}/wow_wan/models--Wan-AI--Wan2.1-I2V-14B-480P",
+                ("../../checkpoints/wan-epoch=95-train_loss=0.0265.ckpt",),
+            )
+            for folder in ("ditmodels", "dit_models")
+        ),
+    ),
+    "wan-1.3b": tuple(
+        (folder, ("WoW_ckpt",))
+        for folder in (
+            "dit_models/checkpoints/WoW-1-Wan-1.3B-2M",
+            "ckpt/WoW-1-Wan-1.3B-2M",
+            "dit_models/checkpoints/Wan2.1-T2V-1.3B",
+        )
+    ),
+}
+
+
+def find_weights(repo: Path, model: ModelName) -> WanWeights:
+    """Those of the place that lacks least."""
+    places = []
+    for base, names in _WAN_PLACES[model]:
+        folder = repo / base
+        checkpoints = [Path(os.path.normpath(folder / name)) for name in names]
+        checkpoint = next((path for path in checkpoints if path.exists()), checkpoints[0])
+        places.append(WanWeights(folder, checkpoint))
+    return min(places, key=lambda place: sum(not need.is_there for need in needed_weights(model, place, "")))
+
+
+def needed_weights(model: ModelName, at: WanWeights, remedy: str) -> list[Needed]:
+    """All that is loaded of them; ``remedy`` says where they come from."""
+    checkpoint = at.checkpoint / _STATES_OF_DEEPSPEED if at.checkpoint.is_dir() else at.checkpoint
+    return [
+        Needed("checkpoint", checkpoint, remedy=remedy),
+        *(
+            Needed("Wan2.1 file", at.base / name, remedy=remedy)
+            for name in (*SHARED_FILES, *TRANSFORMER_FILES[model])
+        ),
+        # WoW's list of files leaves it out, but its pipeline loads it from beside the T5 encoder.
+        Needed("tokenizer", at.base / _UMT5, TOKENIZER, remedy=f"get the tokenizer files of {_UMT5}"),
+    ]
