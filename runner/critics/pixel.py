@@ -110,25 +110,26 @@ class FlowSmoothness:
     A video without motion scores 0, as no motion in it is smooth: where less than 0.005 of the picture ever
     changes by more than a camera's noise, the score falls in proportion. So of all critics this one alone
     measures whether anything moves, and a still, to which those of flicker, jitter and continuity do not
-    apply, has its 0 in the critics' mean. Null for fewer than three frames, or frames of fewer than 16
-    pixels a side at working size.
+    apply, has its 0 in the critics' mean. Null for fewer than three frames, frames of fewer than 16 pixels a
+    side at working size, and noise that changes, in which flow follows nothing.
     """
 
     name = "flow_smoothness"
-    sees = "how steadily anything moves; 0 if nothing does"
+    sees = "how steadily anything moves; 0 if nothing does; null for noise"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         gray = _even_brightness(gray_frames(working_size(frames, FLOW_SIDE)))
         if len(gray) < 3 or min(gray.shape[1:]) < 16:
             return does_not_apply(self.name, "smoothness", "needs three frames of 16 pixels or more")
+        moved = changed_share(frames, of_motion=True)
+        if moved >= _STILL and likeness_of_neighbours(gray) < _NOISE_LIKENESS:
+            return does_not_apply(self.name, "smoothness", "noise: nothing to follow")
         flows = np.stack([_flow(a, b) for a, b in pairwise(gray)])
         change = np.hypot(*np.moveaxis(np.diff(flows, axis=0), -1, 0))
         raw = float(np.nan_to_num(change).mean()) / diagonal(gray)
-        moved = changed_share(frames, of_motion=True)
         score = _falling(raw, 0.035) * min(1.0, moved / _PLAIN_MOTION)
-        return _result(
-            self.name, "smoothness", score, f"flow change {raw:.5f} of the diagonal, {moved:.4f} of it moves"
-        )
+        notes = f"flow change {raw:.5f} of the diagonal; {moved:.4f} of the picture moves"
+        return _result(self.name, "smoothness", score, notes)
 
 
 class TemporalJitter:

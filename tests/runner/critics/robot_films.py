@@ -70,8 +70,8 @@ def frozen(picture: Picture, count: int = FRAMES) -> Frames:
     return np.repeat(picture[None], count, axis=0)
 
 
-def frozen_noise() -> Frames:
-    return frozen(np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8))
+def frozen_noise(seed: int = 1, count: int = FRAMES) -> Frames:
+    return frozen(np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8), count)
 
 
 def with_camera_noise(frames: Frames, sigma: float = 8.0) -> Frames:

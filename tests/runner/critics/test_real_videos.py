@@ -43,6 +43,7 @@ OF_THINGS = ("object_continuity", "goal_reached")
 
 FILMS: dict[str, Callable[[], Frames]] = {
     "frozen noise": frozen_noise,
+    "new noise in each frame": lambda: np.concatenate([frozen_noise(seed, count=1) for seed in range(12)]),
     "frozen scene": lambda: frozen(room()),
     "frozen scene, camera noise": lambda: with_camera_noise(frozen(room())),
     "frozen cube and bowl": lambda: frozen(room(CUBE, GREEN_BOWL)),
@@ -109,6 +110,12 @@ def test_a_still_is_praised_neither_for_calm_nor_for_motion(film: str) -> None:
 def test_noise_is_not_called_sharp() -> None:
     assert no_score(judged("frozen noise")["blur"]) == "does_not_apply"
     assert mean("frozen noise") < 0.01
+
+
+def test_noise_that_changes_is_not_called_smooth() -> None:
+    said = judged("new noise in each frame")
+    assert [no_score(said[critic]) for critic in ("blur", "flow_smoothness")] == ["does_not_apply"] * 2
+    assert score("new noise in each frame", "temporal_jitter") < 0.1
 
 
 @pytest.mark.parametrize("film", ["moving arm", "moving arm, camera noise", "arm moves by 10 pixels"])
