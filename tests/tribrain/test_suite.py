@@ -17,6 +17,7 @@ import orjson
 import pytest
 
 from runner.loop.controller import ThompsonController
+from runner.loop.shared_controller import BEGUN
 from runner.video import write_video
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
@@ -259,10 +260,20 @@ def test_an_interrupted_suite_leaves_no_process_and_goes_on(
 def test_the_shards_together_are_the_suite(
     bench: Path, tmp_path: Path, uninterrupted: dict[str, list[Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Each prompt once; they differ in what the controller had learnt when a run began."""
     for shard, finished in (("2/2", 1), ("1/2", 3)):
         done(suite(bench, tmp_path / "s", "--candidates", "2", "--shard", shard, "--json"))
         assert orjson.loads(capsys.readouterr().out)["finished"] == finished
-    assert traces(tmp_path / "s") == uninterrupted
+    assert traces(tmp_path / "s").keys() == uninterrupted.keys()
+
+
+def test_the_runs_of_a_suite_teach_one_controller(bench: Path, tmp_path: Path) -> None:
+    out = tmp_path / "s"
+    done(simulated(bench, out, "--suite-id", "x"))
+    learnt = ThompsonController.load(out / "controller.json")
+    begun = [ThompsonController.load(out / "runs" / run / BEGUN).rounds for run, _ in learnt.runs]
+    assert begun == [sum(n for _, n in learnt.runs[:i]) for i in range(3)]
+    assert begun[1] > 0
 
 
 def test_a_finished_suite_is_not_made_again(bench: Path, tmp_path: Path, calls: Path) -> None:
@@ -335,7 +346,7 @@ def test_json_is_the_summary_and_nothing_else(
     assert said.err == f"{PIXELS_ALONE}\n"
 
 
-def test_every_run_starts_from_the_given_controller_which_stays_as_it_is(bench: Path, tmp_path: Path) -> None:
+def test_a_suite_begins_with_the_given_controller_which_stays_as_it_is(bench: Path, tmp_path: Path) -> None:
     state = tmp_path / "controller.json"
     ThompsonController().save(state)
     before = state.read_bytes()
