@@ -9,25 +9,30 @@ is one of the offline export, and the end makes the two sets equal.
 The pairs of a run come in an order that its events alone decide, since they are taken in the order of
 ``iter_idx`` whenever they arrive. So they can be numbered, and whoever forms them again gives them the same
 numbers.
+
+A candidate that lacks a score cannot gain by it: where two were not judged by the same critics, the pair
+needs its gap on what both were judged by, too.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Struct
 
 from streams.errors import BadInput
-from streams.messages.contracts import LabelSource, PairStrategy, PreferencePair, TraceEvent
+from streams.messages.contracts import TEXT_MODE, LabelSource, PairStrategy, PreferencePair, TraceEvent
 from streams.messages.limits import MAX_ID_CHARS
 
 _LONGEST_NAME = 64
 """Characters of a value after which a reward model is called."""
 LONGEST_MODEL = MAX_ID_CHARS - 1 - _LONGEST_NAME
 """Characters of a reward model's name, which leaves room for such a value."""
+_OF_TEXT = f".{TEXT_MODE}"
 LIVE_SOURCES: tuple[LabelSource, ...] = ("critic", "outcome")
 
 
@@ -239,7 +244,12 @@ class _SourcePairing:
 
     def _is_wide(self, chosen: _Ranked, rejected: _Ranked) -> bool:
         # The same comparison as in 0.6.2, so that rounding decides alike.
-        return rejected[0] - chosen[0] >= self._rules.min_gap
+        if not rejected[0] - chosen[0] >= self._rules.min_gap:
+            return False
+        if self._source != "critic":
+            return True
+        on_shared = _gap_on_shared(chosen[2].critics, rejected[2].critics)
+        return on_shared is None or on_shared >= self._rules.min_gap
 
     def _pair(self, chosen: _Ranked, rejected: _Ranked) -> PreferencePair:
         best, other = chosen[2], rejected[2]
@@ -265,3 +275,23 @@ class _SourcePairing:
             rejected_context=other.own_context,
             meta=self._meta,
         )
+
+
+def _gap_on_shared(chosen: Mapping[str, float | None], rejected: Mapping[str, float | None]) -> float | None:
+    """The difference of the means of the scores that both have, which is −∞ where there is none.
+
+    None where both have the same; a reward of texts, which a run may get late, is no critic of the video.
+    """
+    if chosen.keys() == rejected.keys() and None not in chosen.values() and None not in rejected.values():
+        return None
+    one, other = _scores_of_video(chosen), _scores_of_video(rejected)
+    if one.keys() == other.keys():
+        return None
+    shared = one.keys() & other.keys()
+    if not shared:
+        return -math.inf
+    return math.fsum(one[name] - other[name] for name in shared) / len(shared)
+
+
+def _scores_of_video(critics: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: s for name, s in critics.items() if s is not None and not name.endswith(_OF_TEXT)}

@@ -145,3 +145,49 @@ def test_traces_of_the_original_give_the_pairs_of_its_own_exporter(
     events = [e for e in read_trace(folder / "trace.jsonl") if isinstance(e, TraceEvent)]
     ours = pairs_of_run(events, PairingRules(strategy=strategy, top_k=top_k))
     assert [{name: getattr(p, name) for name in theirs[0]} for p in ours] == theirs
+
+
+def judged(idx: int, **critics: float | None) -> TraceEvent:
+    known = [score for score in critics.values() if score is not None]
+    named = {f"{name}.x": score for name, score in critics.items()}
+    return event(idx, sum(known) / len(known), critics=named)
+
+
+def won(*events: TraceEvent, strategy: PairStrategy = "best_vs_rest") -> list[tuple[str, str]]:
+    formed = pairs_of_run(events, PairingRules(strategy=strategy))
+    return [(p.chosen_prompt[-1], p.rejected_prompt[-1]) for p in formed]
+
+
+@pytest.mark.parametrize("strategy", get_args(PairStrategy))
+def test_a_candidate_that_its_judge_failed_on_is_not_better_for_it(strategy: PairStrategy) -> None:
+    timed_out = judged(1, pixels=0.99, judge=None)
+    assert won(judged(0, pixels=0.99, judge=0.1), timed_out, strategy=strategy) == []
+
+
+def test_what_is_better_on_what_both_were_judged_by_is_chosen() -> None:
+    timed_out = judged(1, pixels=0.99, judge=None)
+    assert won(judged(0, pixels=0.9, judge=0.1), timed_out) == [("1", "0")]
+
+
+def test_what_is_worse_on_what_both_were_judged_by_is_not_chosen() -> None:
+    timed_out = judged(1, pixels=0.8, judge=None)
+    assert won(judged(0, pixels=0.9, judge=0.1), timed_out) == []
+
+
+def test_candidates_without_a_common_critic_make_no_pair_of_the_critics() -> None:
+    assert won(judged(0, pixels=0.2), judged(1, judge=0.9)) == []
+
+
+def test_a_score_of_the_text_on_one_side_alone_changes_no_pair() -> None:
+    late = event(1, 0.9, critics={"pixels.x": 0.9, "text_rm.text": 0.1})
+    assert won(judged(0, pixels=0.2), late) == [("1", "0")]
+
+
+def test_an_outcome_is_a_pair_whatever_the_critics_lack() -> None:
+    events = [
+        event(0, 0.2, critics={"pixels.x": 0.2, "judge.x": None}, outcome=0.9),
+        event(1, 0.2, critics={"pixels.x": 0.1, "judge.x": 0.3}, outcome=0.1),
+    ]
+    assert [(p.label_source, p.chosen_prompt[-1]) for p in pairs_of_run(events, PairingRules())] == [
+        ("outcome", "0")
+    ]
