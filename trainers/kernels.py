@@ -24,6 +24,7 @@ from trainers.compiled import compiled
 from trainers.features import within_reach
 from trainers.losses import gain_of_pair, log_loss
 from trainers.marks import TAKEN, is_mark, note_score, range_of
+from trainers.scale_mixture import made_more_precise, refitted
 from trainers.ties import NU, learn_nu, step_with_ties, tie_probability
 
 BLOCK = 8.0
@@ -49,6 +50,8 @@ _range_of = compiled(range_of)
 _tie_probability = compiled(tie_probability)
 _step_with_ties = compiled(step_with_ties)
 _learn_nu = compiled(learn_nu)
+posterior_mean = compiled(refitted)
+posterior_covariance = compiled(made_more_precise)
 
 
 @compiled
@@ -107,20 +110,22 @@ def cut(x, scale, reach, present):  # type: ignore[no-untyped-def]
 @compiled
 def laplace_rows(  # type: ignore[no-untyped-def]
     X, w, ties, known, slots, start, mean, cov, scale, reach, warm_up, beyond, far, prior_mean,
-    prior_variance, forgetting, block, nu, frozen, p,
+    prior_variance, mixed, sparsity, forgetting, block, nu, frozen, p,
 ):  # fmt: skip
     """Learn rows from ``start`` on by the step of ``trainers.laplace``.
 
-    Writes to ``p`` (n,) what was predicted of each row before it was learnt. ``block`` is (weight, summed
-    loss) of the unfinished block, in which ties do not count. Ends where a block does, or behind the last
-    row; returns where it has come to, and the mean loss of the block that was finished, or NaN.
+    Copied to ``frozen`` is what is served, the mean under the prior of ``trainers.scale_mixture``. Writes to
+    ``p`` (n,) what the normal of mean and cov said of each row before it was learnt. ``block`` is (weight,
+    summed loss) of the unfinished block, in which ties do not count. Ends where a block does, or behind the
+    last row; returns where it has come to, and the mean loss of the block that was finished, or NaN.
     """
     z = np.empty(len(mean))
     g = np.empty(len(mean))
     columns = np.empty(len(mean), dtype=np.int64)
     for i in range(start, len(X)):
         if slots[i] >= 0:
-            _freeze(mean, scale, known[i], frozen[slots[i]])
+            served, _ = posterior_mean(mean, cov, known[i], prior_mean, prior_variance, mixed, sparsity)
+            _freeze(served, scale, known[i], frozen[slots[i]])
         d = known[i + 1]
         present = columns[: _find_present(X[i], d, columns)]
         grow_units(X[i], scale, reach, warm_up, beyond, far, present)

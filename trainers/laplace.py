@@ -3,12 +3,16 @@
 The step is that of an extended Kalman filter for a Bernoulli observation (MacKay 1992, "The evidence
 framework applied to classification networks", for ``prob_of_gaussian``). Weights are per ``unit_of`` a
 feature's difference, which is fixed.
+
+It learns by a normal prior, and serves what comes of another: that of ``trainers.scale_mixture``, which takes
+the normal one's place in the posterior whenever somebody asks. So a pair costs the square of the number of
+features, and only an answer costs its cube.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,10 +21,11 @@ import numpy as np
 # and scipy.stats (5 s) for data sets and detectors that nothing here uses.
 from river._river_rust.drift import AdaptiveWindowing
 
+from streams.messages.feature_names import is_critic
 from streams.messages.limits import MAX_WEIGHT
 from trainers.bradley_terry import prob_of_gaussian
 from trainers.compiled import Array, Flags, Ints
-from trainers.kernels import BLOCK, CLIP, laplace_rows
+from trainers.kernels import BLOCK, CLIP, laplace_rows, posterior_covariance, posterior_mean
 from trainers.linear import LARGEST_WEIGHT, LinearEstimator, grown
 from trainers.other_version import within
 
@@ -36,11 +41,15 @@ class Laplace(LinearEstimator):
     """Bayesian logistic regression without an intercept, for differences of scores.
 
     ``prior_mean`` (of critics' weights; 0 for those of contexts) and ``prior_variance`` are in nats per
-    ``unit_of`` a feature's difference: critics are taken to be right until pairs say otherwise.
+    ``unit_of`` a feature's difference: critics are taken to be right until pairs say otherwise. Their number
+    times ``sparsity``, squared, is the pseudo-count of those that hardly matter (``trainers.scale_mixture``).
+    With 0 the prior stays normal, as it is for contexts, for features of which something was learnt before
+    (``begun_from``), and for those that are known at a drift alarm.
     ``forgetting`` is the share by which mean and covariance go back towards the prior with every pair (an
     Ornstein–Uhlenbeck process), which keeps the posterior from becoming so narrow that it cannot follow. A
     drift alarm (ADWIN at ``drift_delta`` sees a higher loss; 0 turns it off) sets the covariance back to the
     prior and keeps the mean. ``LinearEstimator`` says how missing, new and large features are treated.
+    What ``learn_many_differences`` returns is by the normal prior alone.
 
     >>> model = Laplace()
     >>> for _ in range(50):
@@ -53,24 +62,29 @@ class Laplace(LinearEstimator):
 
     def __init__(
         self,
-        prior_mean: float = 0.12,
+        prior_mean: float = 0.16,
         prior_variance: float = 0.08,
         forgetting: float = 4e-6,
         drift_delta: float = 0.002,
+        sparsity: float = 1 / 16,
     ) -> None:
         within([prior_mean], (1,), -1e3, 1e3, "prior means")
         within([prior_variance], (1,), 1e-9, 1e3, "prior variances")
         within([forgetting, drift_delta], (2,), 0.0, 0.999, "forgetting and drift_delta")
+        within([sparsity], (1,), 0.0, 1e3, "sparsity")
         self.prior_mean = prior_mean
         self.prior_variance = prior_variance
         self.forgetting = forgetting
         self.drift_delta = drift_delta
+        self.sparsity = sparsity
         self.alarms = 0
         """Drift alarms so far."""
         self._begin()
         self._mean: Array = np.empty(0)
         self._cov: Array = np.empty((0, 0))
         self._prior: Array = np.empty(0)
+        self._mixed: Flags = np.empty(0, dtype=np.bool_)
+        """(d,): whether the prior of the weight is the mixture."""
         self._block: Array = np.zeros(2)
         self._observed: list[float] = []
         self._detector = self._new_detector()
@@ -91,10 +105,10 @@ class Laplace(LinearEstimator):
 
     def logit_one(self, x: Mapping[str, float]) -> tuple[float, float]:
         """Posterior mean and variance of the logit, in nats and nats squared."""
-        z = self._in_units(self._row(x))
         new, z_new = self._of_new(x)
-        mu = float(self._mean @ z) + float(self._prior_means(new) @ z_new)
-        return mu, float(z @ self._cov @ z) + self.prior_variance * float(z_new @ z_new)
+        z = np.concatenate([self._in_units(self._row(x)), z_new])
+        mean, cov = self._served(new)
+        return float(mean @ z), float(z @ cov @ z)
 
     def learn_rows(
         self, X: Array, w: Array, ties: Flags, known: Ints, slots: Ints, frozen: Array
@@ -104,8 +118,8 @@ class Laplace(LinearEstimator):
         while start < len(X):
             start, mean_loss = laplace_rows(
                 X, w, ties, known, slots, start, self._mean, self._cov, self._scale, self._reach,
-                self._warm_up, self._beyond, self._far, self._prior, self.prior_variance, self.forgetting,
-                self._block, self._nu, frozen, p,
+                self._warm_up, self._beyond, self._far, self._prior, self.prior_variance, self._mixed,
+                self.sparsity, self.forgetting, self._block, self._nu, frozen, p,
             )  # fmt: skip
             if not math.isnan(mean_loss) and self._observe(mean_loss):
                 alarms.append(start - 1)
@@ -114,12 +128,12 @@ class Laplace(LinearEstimator):
     @property
     def weights(self) -> dict[str, float]:
         """Posterior mean per ``scales`` of a feature's difference."""
-        return dict(zip(self._columns, self._mean.tolist(), strict=True))
+        return dict(zip(self._columns, self._served()[0].tolist(), strict=True))
 
     @property
     def covariance(self) -> Array:
         """(d, d), of ``weights``; rows and columns as in ``features``."""
-        return self._cov.copy()
+        return self._served()[1]
 
     def state(self) -> dict[str, Any]:
         """Everything that later steps depend on: JSON values, and copies of arrays."""
@@ -129,7 +143,8 @@ class Laplace(LinearEstimator):
             "features": list(self._columns),
             "mean": self._mean.copy(),
             "prior": self._prior.copy(),
-            "covariance": self.covariance,
+            "covariance": self._cov.copy(),
+            "mixed": self._mixed.astype(np.int64),
             **self._units(),
             "block": self._block.copy(),
             "observed": list(self._observed),
@@ -148,6 +163,7 @@ class Laplace(LinearEstimator):
         model._prior = within(state["prior"], (d,), -LARGEST_WEIGHT, LARGEST_WEIGHT, "prior means")
         model._cov = within(state["covariance"], (d, d), -widest, widest, "covariances")
         within(np.linalg.eigvalsh(model._cov), (d,), -1e-6 * widest, np.inf, "variances")
+        model._mixed = within(state["mixed"], (d,), 0.0, 1.0, "flags of the prior").astype(np.bool_)
         model._block = within(
             state["block"], (2,), 0.0, CLIP * (BLOCK + MAX_WEIGHT), "sums of the drift detector"
         )
@@ -157,8 +173,22 @@ class Laplace(LinearEstimator):
             model._detector.update(_GAIN * mean)
         return model
 
+    def _served(self, new: Sequence[str] = ()) -> tuple[Array, Array]:
+        """Posterior mean (d,) and covariance (d, d), of features that are not known yet, too."""
+        mean, prior = (np.concatenate([of, self._prior_means(new)]) for of in (self._mean, self._prior))
+        cov = grown(self._cov, self.prior_variance, len(mean))
+        mixed = np.concatenate([self._mixed, self._are_mixed(new)])
+        weights, gained = posterior_mean(
+            mean, cov, len(mean), prior, self.prior_variance, mixed, self.sparsity
+        )
+        return weights, posterior_covariance(cov, gained)
+
+    def _are_mixed(self, new: Sequence[str]) -> Flags:
+        return np.array([self.sparsity > 0.0 and is_critic(name) for name in new], dtype=np.bool_)
+
     def _set_prior(self, means: Array) -> None:
         self._mean, self._prior = means.copy(), means.copy()
+        self._mixed[:] = False
 
     def _add_features(self, names: Iterable[str]) -> list[str]:
         new = super()._add_features(names)
@@ -166,6 +196,7 @@ class Laplace(LinearEstimator):
             self._cov = grown(self._cov, self.prior_variance, len(self._columns))
             self._mean = np.concatenate([self._mean, self._prior_means(new)])
             self._prior = np.concatenate([self._prior, self._prior_means(new)])
+            self._mixed = np.concatenate([self._mixed, self._are_mixed(new)])
         return new
 
     def _observe(self, mean: float) -> bool:
@@ -181,6 +212,7 @@ class Laplace(LinearEstimator):
             if worse:
                 self.alarms += 1
                 self._cov[:] = self.prior_variance * np.eye(len(self._columns))
+                self._mixed[:] = False
             return worse
         if len(self._observed) == _REMEMBERED:
             self._watch_from(self._observed[_REMEMBERED // 2 :])

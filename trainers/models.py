@@ -16,7 +16,7 @@ from trainers.compiled import Array, Flags, Ints
 from trainers.estimators import PairEstimator, Recipe, estimator_from_state
 
 _MEAN = ("critics_mean",)
-_REFERENCE = Recipe(parameters={"prior_variance": 4.0, "drift_delta": 0.0})
+_REFERENCE = Recipe(parameters={"prior_variance": 4.0, "drift_delta": 0.0, "sparsity": 0.0})
 """One feature is learnt quickly without harm. A reference that lags behind is beaten by models that are no
 better than the critics' mean: with the models' own rate, the gate opened in error in 90 of 200 null runs."""
 

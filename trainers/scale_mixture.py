@@ -1,0 +1,166 @@
+"""The prior of critics' weights: most may matter little, and some much more than usual.
+
+A weight is N(a·m, a²·v), where N(m, v) is the prior that the learner goes by, and its scale a is one of
+``SCALES`` (a scale mixture of normals: West 1987, "On scale mixtures of normal distributions"). How many
+weights have which scale is learnt from the weights (Stephens 2017, "False discovery rates: a new deal"), so
+that many critics without worth are recognised together. Pseudo-counts say what is expected: that of the
+smallest scale grows with the square of the number d of critics, since of many not all will matter
+(Beta(1, d^u) with u > 1 for the share that does: Castillo, Schmidt-Hieber and van der Vaart 2015, "Bayesian
+linear regression with sparse priors").
+
+The posterior is found by expectation propagation (Minka 2001; Hernández-Lobato, Hernández-Lobato and Suárez
+2015, "Expectation propagation in linear regression models with spike-and-slab priors"). It starts from the
+learner's own N(mean, cov), whose prior N(m, v) is a normal factor for each weight. Without that factor, what
+is known of the weight w is a normal with precision c and c times mean h, and
+
+    P(scale a)  ∝  (pseudo-count of a + the other weights' P(scale a)) · ∫ N(w; a·m, a²·v) e^{hw − cw²/2} dw.
+
+The factor becomes the normal with which w has the mean and the variance of this mixture; all of them do at
+once, so that the order of the features does not matter. That sums stand for the unknown proportions is
+zero-order collapsed variational Bayes (Asuncion et al. 2009, "On smoothing and inference for topic models").
+
+Plain functions, which the kernels compile: no BLAS, whose sums come out otherwise on other CPUs.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from trainers.compiled import Array, Flags
+
+SCALES = (0.25, 1.0, 4.0)
+USUAL, LARGE = 2.0, 0.1
+"""Pseudo-counts of the second and the third scale."""
+_SWEEPS = 2
+"""More change the log loss after 100 pairs on five sets of human preferences by .0011 at most."""
+_LEAST_PRECISION = 1e-9
+"""Of what is known of a weight without its prior; less is nothing."""
+_LEAST_VARIANCE = 1e-15
+"""Of a weight. A prior has nothing to say to less, and double precision no digits."""
+_LEAST_COUNT = 1e-12
+
+
+def refitted(
+    mean: Array,
+    cov: Array,
+    d: int,
+    prior_mean: Array,
+    prior_variance: float,
+    mixed: Flags,
+    sparsity: float,
+) -> tuple[Array, Array]:
+    """The mean (d,) under the mixture, and how much precision (d,) each weight gains by it, or loses.
+
+    ``mean`` and ``cov`` are those under N(``prior_mean``, ``prior_variance``), of which the first d features
+    count. ``mixed`` says of which weights the mixture is the prior: n of them, of which the smallest scale has
+    the pseudo-count (``sparsity``·n)².
+    """
+    weights, gained = mean[:d].copy(), np.zeros(d)
+    at = np.empty(d, dtype=np.int64)
+    n = 0
+    for j in range(d):
+        if mixed[j]:
+            at[n] = j
+            n += 1
+    m, S, g = np.empty(n), np.empty((n, n)), np.empty(n)
+    precision, shift = np.full(n, 1.0 / prior_variance), np.empty(n)
+    for i in range(n):
+        m[i] = mean[at[i]]
+        shift[i] = prior_mean[at[i]] / prior_variance
+        for k in range(n):
+            S[i, k] = cov[at[i], at[k]]
+    scales = len(SCALES)
+    expected = np.array([(sparsity * n) ** 2, USUAL, LARGE])
+    shares, counts = np.zeros((n, scales)), expected.copy()
+    more, moved = np.empty(n), np.empty(n)
+    share, means, variances = np.empty(scales), np.empty(scales), np.empty(scales)
+    # Between two scales the mixture is wider than either; its factor never is than the largest.
+    least = 1.0 / (SCALES[-1] * SCALES[-1] * prior_variance)
+    most = 1.0 / (SCALES[0] * SCALES[0] * prior_variance)
+    for _ in range(_SWEEPS):
+        for i in range(n):
+            more[i], moved[i] = 0.0, 0.0
+            v = S[i, i]
+            if not v > _LEAST_VARIANCE:
+                continue
+            c = max(_LEAST_PRECISION, 1.0 / v - precision[i])
+            h = m[i] / v - shift[i]
+            likeliest = -math.inf
+            for a in range(scales):
+                of_scale = SCALES[a] * SCALES[a] * prior_variance
+                centre = SCALES[a] * prior_mean[at[i]]
+                widened = 1.0 + c * of_scale
+                variances[a] = of_scale / widened
+                means[a] = (h * of_scale + centre) / widened
+                others = max(_LEAST_COUNT, counts[a] - shares[i, a])
+                share[a] = math.log(others) - 0.5 * math.log(widened)
+                share[a] -= 0.5 * (h - c * centre) ** 2 / (c * widened)
+                likeliest = max(likeliest, share[a])
+            total = 0.0
+            for a in range(scales):
+                share[a] = math.exp(share[a] - likeliest)
+                total += share[a]
+            mixed_mean = 0.0
+            for a in range(scales):
+                shares[i, a] = share[a] / total
+                mixed_mean += shares[i, a] * means[a]
+            mixed_variance = 0.0
+            for a in range(scales):
+                mixed_variance += shares[i, a] * (variances[a] + (means[a] - mixed_mean) ** 2)
+            factor = min(most, max(least, 1.0 / mixed_variance - c))
+            more[i] = factor - precision[i]
+            moved[i] = mixed_mean * (c + factor) - h - shift[i]
+        for a in range(scales):
+            counts[a] = expected[a]
+            for i in range(n):
+                counts[a] += shares[i, a]
+        for i in range(n):
+            grown = 1.0 + more[i] * S[i, i]
+            if not grown > 0.0:
+                continue
+            precision[i] += more[i]
+            shift[i] += moved[i]
+            step = (moved[i] - more[i] * m[i]) / grown
+            root = math.sqrt(abs(more[i]) / grown)  # so that S stays symmetric to the bit
+            sign = 1.0 if more[i] > 0.0 else -1.0
+            for k in range(n):
+                g[k] = S[k, i]
+            for k in range(n):
+                m[k] += step * g[k]
+                g[k] *= root
+            for k in range(n):
+                for other in range(n):
+                    S[k, other] -= sign * (g[k] * g[other])
+    for i in range(n):
+        gained[at[i]] = precision[i] - 1.0 / prior_variance
+        g[i] = shift[i] - prior_mean[at[i]] / prior_variance - gained[at[i]] * m[i]
+    for j in range(d):
+        if not mixed[j]:  # what is not in the mixture follows by its covariance with what is
+            for i in range(n):
+                weights[j] += cov[j, at[i]] * g[i]
+    for i in range(n):
+        weights[at[i]] = m[i]
+    return weights, gained
+
+
+def made_more_precise(cov: Array, gained: Array) -> Array:
+    """(cov⁻¹ + diag(gained))⁻¹ (d, d), symmetric to the bit."""
+    S = cov.copy()
+    d = len(gained)
+    g = np.empty(d)
+    for i in range(d):
+        grown = 1.0 + gained[i] * S[i, i]
+        if gained[i] == 0.0 or not grown > 0.0:
+            continue
+        root = math.sqrt(abs(gained[i]) / grown)
+        sign = 1.0 if gained[i] > 0.0 else -1.0
+        for k in range(d):
+            g[k] = root * S[k, i]
+        for k in range(d):
+            for other in range(d):
+                S[k, other] -= sign * (g[k] * g[other])
+    return S
