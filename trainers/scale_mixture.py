@@ -56,7 +56,7 @@ def refitted(
     """The mean (d,) under the mixture, and how much precision (d,) each weight gains by it, or loses.
 
     ``mean`` and ``cov`` are those under N(``prior_mean``, ``prior_variance``), of which the first d features
-    count. ``mixed`` says of which weights the mixture is the prior: n of them, of which the smallest scale has
+    count. ``mixed`` says of which weights the mixture is the prior. Where these are n, the smallest scale has
     the pseudo-count (``sparsity``·n)².
     """
     weights, gained = mean[:d].copy(), np.zeros(d)

@@ -157,7 +157,7 @@ def test_a_state_with_a_flag_that_is_none_is_refused() -> None:
 def test_differences_of_any_size_and_weight_leave_finite_weights(
     size: float, copies: int, weight: float
 ) -> None:
-    """Of critics that are copies of each other, so that the posterior is nearly singular, and one never seen."""
+    """Of copies of one critic, so that the posterior is nearly singular, and of one never seen."""
     rng = np.random.default_rng(3)
     X = np.repeat(size * rng.choice([-1.0, 1.0, 1.0], (40, 1)), copies + 1, axis=1)
     X[:, -1] = math.nan
