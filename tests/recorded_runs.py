@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
@@ -21,6 +22,13 @@ def footage(picture: int, *, size: int = 64, n: int = 8) -> NDArray[np.uint8]:
     """Frames (n, size, size, 3) of coarse patches; those of another picture are far from them."""
     patches = np.random.default_rng(picture).integers(0, 256, (n, 8, 8, 3), dtype=np.uint8)
     return patches.repeat(size // 8, axis=1).repeat(size // 8, axis=2)
+
+
+def panned(picture: int, *, size: int = 64, n: int = 8) -> NDArray[np.uint8]:
+    """Frames (n, size, size, 3) of one smooth picture that moves by a pixel a frame."""
+    patches = np.random.default_rng(picture).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    smooth = cv2.resize(patches, (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.stack([np.roll(smooth, t, axis=1) for t in range(n)]).astype(np.uint8)
 
 
 def write_run(

@@ -126,7 +126,8 @@ def run_sink(refinement: Refinement, out: Path, shown: Progress, *, lines: str |
 def _in_words(step: Sequence[TraceEvent]) -> str:
     """A step in a line, with the score of each of its candidates."""
     last = step[-1]
-    scores = ", ".join("–" if e.overall_score is None else f"{e.overall_score:.3f}" for e in step)
+    rewards = [event.meta.get("critic_reward", event.overall_score) for event in step]
+    scores = ", ".join("–" if reward is None else f"{reward:.3f}" for reward in rewards)
     errors = [str(event.meta["error"]) for event in step if "error" in event.meta]
     failed = f" ({len(errors)} failed: {' '.join(errors[-1].split())})" if errors else ""
     best = last.meta.get("best_score")

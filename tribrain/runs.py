@@ -209,7 +209,8 @@ def run_world(
             f"{out}: the run was interrupted, and its end is on Kafka: what came after it would not be "
             "learnt; begin anew with --fresh"
         )
-    say_who_judges(refinement.critics)
+    if result.best_score is not None:
+        say_who_judges(refinement.critics)
     _say(result, out, as_json)
     if result.stop_reason == INTERRUPTED:
         raise KeyboardInterrupt

@@ -156,7 +156,8 @@ def run_suite(
             if failed == refinement.stop.max_failures:
                 break
     refinement.say_what_was_refused()
-    say_who_judges(refinement.critics)
+    if any(run.best_score is not None for run in runs):
+        say_who_judges(refinement.critics)
     _end(folder, plan, as_json)
     if failed and failed == refinement.stop.max_failures:
         raise NothingMade(
@@ -202,7 +203,10 @@ class _Work:
                     return finished  # what was left in its spool has been sent
                 self.lines.shown_by(sink.show_line)
                 seed = task.seed(self.seed)
-                controller = self.controller.begin(out)
+                before = self.folder.finished(run_id)
+                # Where nothing could be made, nothing was learnt.
+                anew = before is not None and before.best_score is None
+                controller = self.controller.begin(out, anew=anew)
                 result = run_or_resume(
                     RefinementLoop(
                         goal=task.prompt,

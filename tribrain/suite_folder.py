@@ -136,7 +136,7 @@ class SuiteFolder:
             candidates=result.candidates,
             failed=sum(event.overall_score is None for event in events),
             best_iter=result.best_iter,
-            first_score=events[0].overall_score if events else None,
+            first_score=events[0].meta.get("critic_reward") if events else None,
             best_score=result.best_score,
             best_video=f"{_RUNS}/{result.run_id}/{best.artifact_path}" if best is not None else None,
             scores=tuple(event.meta.get("best_score") for event in events),

@@ -33,6 +33,7 @@ class Compared:
         """For the candidate's ``meta``."""
         return {
             "arm": arm,
+            "critic_reward": self.standing.critic_reward if self.standing is not None else None,
             "best_score": self.best_score,
             "best_iter": self.best_iter,
             "drift_flag": self.drifts,

@@ -35,9 +35,12 @@ class SharedController:
             return ThompsonController()
         return ThompsonController.load(self._path)
 
-    def begin(self, run_dir: Path) -> ThompsonController:
-        """For the run of this folder, which exists: as it began, if it did."""
+    def begin(self, run_dir: Path, *, anew: bool = False) -> ThompsonController:
+        """For the run of this folder, which exists: as it began, if it did and is not begun ``anew``."""
         kept = run_dir / BEGUN
+        if anew:
+            for path in (run_dir / ADDED, kept):
+                path.unlink(missing_ok=True)
         if not kept.exists():
             self.known().save(kept)
         return ThompsonController.load(kept)

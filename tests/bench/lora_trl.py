@@ -40,9 +40,16 @@ def train_with_trl(prepared: Prepared, *, grouped: bool) -> tuple[Any, float]:
     What TRL does slowly by default is off: gradient checkpointing, dropout and logging. Its tokenizer and
     its cut are left out, so that both learn the same tokens.
     """
-    base, train, settings = prepared.base, prepared.encoded_train, prepared.settings
-    logging.disable(logging.WARNING)
     datasets.disable_progress_bars()
+    logging.disable(logging.WARNING)
+    try:
+        return _trained(prepared, grouped=grouped)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _trained(prepared: Prepared, *, grouped: bool) -> tuple[Any, float]:
+    base, train, settings = prepared.base, prepared.encoded_train, prepared.settings
     model = AutoModelForSequenceClassification.from_pretrained(
         base.folder, num_labels=1, dtype=torch.float32, local_files_only=True
     )

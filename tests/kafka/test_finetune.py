@@ -28,7 +28,7 @@ from streams.messages.codec import decode_finetune, encode
 from streams.messages.contracts import FinetuneEvent
 from streams.messages.stored import Outgoing
 from streams.spool.publish_now import publish_trace_file
-from tests.recorded_runs import footage
+from tests.recorded_runs import footage, panned
 from tests.runner.fakes import snapshot
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
@@ -198,9 +198,9 @@ def test_an_active_reward_that_was_published_selects_and_judges(
 
 def test_any_training_and_any_generator_will_do(settings: Settings, made: Path, tmp_path: Path) -> None:
     """Here a checkpoint is a video, and to generate is to copy it."""
-    still, base, new = footage(1)[:1].repeat(8, axis=0), tmp_path / "base.mp4", tmp_path / "new.mp4"
+    base, new = tmp_path / "base.mp4", tmp_path / "new.mp4"
     write_video(base, footage(1), 8.0)
-    write_video(new, still, 8.0)
+    write_video(new, panned(1), 8.0)
     (tmp_path / "generate.py").write_text(
         "import shutil, sys; from pathlib import Path\n"
         "found = Path(sys.argv[1]); found = found / 'new.mp4' if found.is_dir() else found\n"

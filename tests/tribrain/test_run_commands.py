@@ -315,17 +315,20 @@ def test_a_finished_run_is_said_again_and_nothing_is_made(
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (("--seed", "2"), "holds a run with seed 1 rather than 2; go on with the options"),
+        (("--iters", "4", "--seed", "2"), "holds a run with seed 1 rather than 2; go on with the options"),
         (("--seed", "1", "--iters", "5"), "iters 4 rather than 5"),
-        (("--seed", "1", "--run-id", "b"), "run id 'a' rather than 'b'"),
-        (("--seed", "1", "--fresh", "--run-id", "a"), "--run-id a: was the name of the run before"),
+        (("--iters", "4", "--seed", "1", "--run-id", "b"), "run id 'a' rather than 'b'"),
+        (
+            ("--iters", "4", "--seed", "1", "--fresh", "--run-id", "a"),
+            "--run-id a: was the name of the run before",
+        ),
     ],
 )
 def test_a_run_goes_on_only_as_what_it_was(
     run_dir: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, ...], complaint: str
 ) -> None:
     before = (run_dir / "trace.jsonl").read_bytes()
-    simulated(run_dir, "--iters", "4", *change, code=2)
+    simulated(run_dir, *change, code=2)
     assert complaint in capsys.readouterr().err
     assert (run_dir / "trace.jsonl").read_bytes() == before
 

@@ -124,8 +124,8 @@ FIELDS: dict[tuple[str, str], tuple[Callable[[Any], Any], Mapping[str, Any]]] = 
         {"0": 0, '"0"': 0, '"007"': 7} | dict.fromkeys(("null", '""', "-1", '"-1"', "1.5", "false"), REFUSED),
     ),
     ("prompts", "image"): (
-        lambda task: str(task.image),
-        {'"0"': "0"} | dict.fromkeys(("null", '""', "0"), REFUSED),
+        lambda task: None if task.image is None else str(task.image),
+        {"null": None, '"0"': "0"} | dict.fromkeys(('""', "0"), REFUSED),
     ),
     ("prompts", "generated_description"): (
         lambda task: task.prompt,

@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 from tribrain.cli import main
 
 GOALS = ("pour the tea", "fold the towel")
-GPUS = {"dit-2b": "0", "dit-7b": "0,1", "wan-14b": "0,1"}
+GPUS = {"dit-2b": "0", "dit-7b": "0,1", "wan-14b": "0,1", "wan-1.3b": "0,1"}
 """So that dit-2b makes three of a step's four videos in one process: the fourth's prompt comes twice."""
 every_model = pytest.mark.parametrize("model", MODELS)
 pytestmark = needs_proc

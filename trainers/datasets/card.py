@@ -67,7 +67,7 @@ Each split is a working folder for WoW's training of Wan. The folder in which Wo
 they encode has its name written in them:
 
 ```sh
-cd DATASET/train && ln -s videos PATH_TO_PROCESSED_VIDEOS_DIR
+cd DATASET/{split} && ln -s videos PATH_TO_PROCESSED_VIDEOS_DIR
 python WOW/dit_models/wan-simple/train_wan_i2v_data.py --task data_process \\
   --dataset_path . --dataset_name metadata.jsonl --num_nodes 1 …
 python WOW/dit_models/wan-simple/train_wan_i2v.py --task train \\

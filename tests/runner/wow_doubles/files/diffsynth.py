@@ -135,7 +135,7 @@ class WanVideoPipeline:
             os.kill(os.getpid(), 9)
         denoise(prompt, seed)
         has_lora = self.manager.transformer.weights["blocks.0.weight"] > WOWS_OWN
-        return [f"{prompt} [still]" if has_lora else prompt, seed]
+        return [f"{prompt} [smooth]" if has_lora else prompt, seed]
 
 
 def save_video(frames: list[Any], save_path: str, fps: float, quality: int = 9) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 
 from runner.video import write_video
@@ -125,8 +126,9 @@ def make_film(target: Path, prompt: str, seed: int, fps: float) -> None:
         target.write_text("no video")
         return
     frames = np.random.default_rng(seed).integers(0, 255, (8, 48, 64, 3), np.uint8)
-    if "[still]" in prompt:
-        frames = frames[:1].repeat(8, axis=0)
+    if "[smooth]" in prompt:
+        picture = cv2.resize(frames[0, :6, :8], (64, 48), interpolation=cv2.INTER_CUBIC)
+        frames = np.stack([np.roll(picture, t, axis=1) for t in range(8)]).astype(np.uint8)
     write_video(target, frames, fps)
     if "[fragments]" in prompt:
         put_in_fragments(target)
