@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
+from inspect import cleandoc
 from pathlib import Path
 
 import numpy as np
@@ -132,13 +133,18 @@ def contexts(folder: Path) -> Iterator[str]:
 
 
 def three_answers(folder: Path) -> Iterator[str]:
-    """Held-out log loss of first, second or neither. The learners learn ties; to the others ν is fitted."""
+    """Held-out log loss of first, second or neither, of the sets that have ties; the learners learn them.
+
+    To the others ν is fitted.
+    """
     compared = [*LEARNERS, BATCH, MEAN]
     yield f"| set | ties | {' | '.join(compared)} |"
     yield f"|---|---|{'---|' * len(compared)}"
     for data in SETS:
         pairs = preferences(folder, data, ties=True)
         parts = [tables(*split(pairs, seed)) for seed in range(SPLITS)]
+        if not all(holdout.ties.any() for _, holdout in parts):
+            continue
         losses = []
         for name in compared:
             of = []
@@ -303,7 +309,7 @@ def main() -> None:
     for title, rows in sections:
         doc = rows.func.__doc__ if isinstance(rows, partial) else rows.__doc__
         with console.status(title):
-            lines += [f"## {title}", "", str(doc), "", *rows(), ""]
+            lines += [f"## {title}", "", cleandoc(doc or ""), "", *rows(), ""]
         console.print(f"{title}: done")
     write_atomically(OUT, "\n".join(lines).rstrip().encode() + b"\n")
     console.print(f"written to {OUT.name}")
