@@ -30,11 +30,11 @@ from trainers.datasets.selection import SelectionPolicy
 from tribrain import options
 from tribrain.alone import alone
 from tribrain.build_dataset import pictures_of
+from tribrain.critics import critic_options, open_critics, say_who_judges
 from tribrain.exit_codes import NothingMade
 from tribrain.finetune_wow import OPTIONS, refuse_wow_options, wow_training, wow_training_options
 from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
-from tribrain.refinement import critic_options, open_critics, say_who_judges
 
 _PLACES = ("dataset", "out", "base", "runs")
 _SIMULATED_TASKS = 40

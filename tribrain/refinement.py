@@ -7,15 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.critics.chosen import chosen_critics
-from runner.critics.entry_point import EntryPointCritic
-from runner.critics.pixel import default_critics
-from runner.interfaces import AnyCritic, TextRewardFeed, VideoCritic
+from runner.interfaces import AnyCritic, TextRewardFeed
 from runner.loop.candidate import make_candidates
 from runner.loop.rewrites import MAX_REWRITES
 from runner.loop.stopping import StopRules
@@ -28,6 +24,7 @@ from streams.kafka.settings import Settings
 from streams.messages.contracts import OVERALL, RewardSnapshot
 from trainers.bradley_terry import printable, statements
 from tribrain import options
+from tribrain.critics import CRITIC_OPTIONS, open_critics
 from tribrain.output import cache_folder
 
 if TYPE_CHECKING:
@@ -35,61 +32,6 @@ if TYPE_CHECKING:
 
 PUBLISHED_TEXTS = ("text", "lora")
 """What ``--text-rm`` may follow on Kafka."""
-
-PIXELS_ALONE = (
-    "only the built-in critics judge: they measure pixels and know nothing of the task; --critic adds others"
-)
-
-_CRITIC_OPTIONS = (
-    click.option(
-        "--critic",
-        "critics",
-        multiple=True,
-        metavar="NAME='COMMAND'|NAME",
-        help="One more critic: a command with {video}, {prompt} and {goal} that prints a JSON object "
-        "of scores in [0, 1], or one that an installed package offers (repeatable). "
-        "It sees the video, its prompt and the goal, and may know what the built-in ones do not: the task.",
-    ),
-    click.option(
-        "--no-pixel-critics",
-        is_flag=True,
-        help="Without the built-in critics, which measure pixels and know nothing of the task. They see:\n\n"
-        # Click leaves a paragraph as it is behind \b; so many characters stand beside the option's name.
-        "\b\n"
-        + "\n".join(fill(f"{c.name}: {c.sees}", 44, subsequent_indent="  ") for c in default_critics()),
-    ),
-    click.option(
-        "--critic-timeout-s",
-        type=options.FiniteFloat(min=0, min_open=True),
-        default=600.0,
-        show_default=True,
-        help="Longest time of a --critic for one video.",
-    ),
-)
-
-
-def critic_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that ``open_critics`` takes."""
-    for option in reversed(_CRITIC_OPTIONS):
-        command = option(command)
-    return command
-
-
-def open_critics(
-    stack: ExitStack, *, critics: Sequence[str], no_pixel_critics: bool, critic_timeout_s: float
-) -> Sequence[AnyCritic]:
-    """The critics that the options ask for; ``stack`` ends their processes. Raises BadInput."""
-    chosen = chosen_critics(critics, pixel_critics=not no_pixel_critics, timeout_s=critic_timeout_s)
-    for critic in chosen:
-        if isinstance(critic, EntryPointCritic):
-            stack.callback(critic.close)
-    return chosen
-
-
-def say_who_judges(critics: Sequence[AnyCritic]) -> None:
-    """On standard error, where it is only the built-in critics; once all input was found to be good."""
-    if not any(isinstance(critic, VideoCritic) for critic in critics):
-        click.echo(PIXELS_ALONE, err=True)
 
 
 def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -99,7 +41,7 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--iters", type=click.IntRange(min=1), default=8, show_default=True, help="Iterations."
             ),
-            *_CRITIC_OPTIONS,
+            *CRITIC_OPTIONS,
             click.option(
                 "--require-critic",
                 "required",

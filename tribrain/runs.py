@@ -23,11 +23,11 @@ from runner.worlds.subprocess import SubprocessWorld
 from streams.errors import BadInput
 from tribrain import options
 from tribrain.alone import alone
+from tribrain.critics import say_who_judges
 from tribrain.exit_codes import NothingMade
 from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
-from tribrain.output import cannot_write
-from tribrain.refinement import open_refinement, refinement_options, say_who_judges
+from tribrain.refinement import open_refinement, refinement_options
 from tribrain.run_plan import RunFolder, RunPlan, settings_of
 from tribrain.run_sink import run_progress, run_sink
 
@@ -183,10 +183,7 @@ def run_world(
         def keep() -> None:
             nonlocal went_on
             went_on = True
-            try:
-                shared.add(out, plan.run_id, thompson)
-            except OSError as error:
-                raise cannot_write(controller or out, error) from None
+            shared.add(out, plan.run_id, thompson)
 
         result = run_or_resume(
             RefinementLoop(

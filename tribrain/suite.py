@@ -24,8 +24,8 @@ from runner.loop.shared_controller import SharedController
 from runner.loop.suite import Prompts, Shard, SuiteTask, read_prompts, with_images
 from streams.errors import BadInput
 from streams.fail_points import reach
-from streams.files import read_bytes
 from tribrain import options
+from tribrain.critics import say_who_judges
 from tribrain.exit_codes import NothingMade
 from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
@@ -35,7 +35,6 @@ from tribrain.refinement import (
     Refinement,
     open_refinement,
     refinement_options,
-    say_who_judges,
 )
 from tribrain.run_plan import settings_of
 from tribrain.run_sink import run_progress, run_sink
@@ -129,16 +128,15 @@ def run_suite(
             worlds.world(task.prompt, task.image, task.seed(seed))
         folder = SuiteFolder(out)
         plan = folder.begin(_plan(suite, out, world, settings, suite_id))
-        learnt = out / "controller.json"
-        if controller is not None and not learnt.exists():
-            write_output(learnt, read_bytes(controller))
+        shared = SharedController(out / "controller.json")
+        shared.start_from(controller)
         work = _Work(
             suite=suite,
             folder=folder,
             plan=plan,
             refinement=refinement,
             worlds=worlds,
-            controller=SharedController(learnt),
+            controller=shared,
             seed=seed,
             lines=lines,
             shown=stack.enter_context(run_progress()),

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runner.loop.controller import ThompsonController
+from streams.errors import BadInput
 
 BEGUN = "controller_begun.json"
 ADDED = "controller_added.json"
@@ -23,7 +24,7 @@ class SharedController:
     """The state in ``path``, which need not be there yet; a lock lies beside it.
 
     Without a path every run begins anew, and its folder gets what it has learnt. Methods raise BadInput for a
-    file that is no controller's state, and OSError.
+    file that is no controller's state, or that cannot be written.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -35,6 +36,13 @@ class SharedController:
             return ThompsonController()
         return ThompsonController.load(self._path)
 
+    def start_from(self, state: Path | None) -> None:
+        """Know what ``state`` knows, unless somebody has learnt into the file before."""
+        if state is not None and self._path is not None:
+            with _locked(self._path):
+                if not self._path.exists():
+                    _save(ThompsonController.load(state), self._path)
+
     def begin(self, run_dir: Path, *, anew: bool = False) -> ThompsonController:
         """For the run of this folder, which exists: as it began, if it did and is not begun ``anew``."""
         kept = run_dir / BEGUN
@@ -42,27 +50,42 @@ class SharedController:
             for path in (run_dir / ADDED, kept):
                 path.unlink(missing_ok=True)
         if not kept.exists():
-            self.known().save(kept)
+            _save(self.known(), kept)
         return ThompsonController.load(kept)
 
     def add(self, run_dir: Path, run_id: str, ended: ThompsonController) -> None:
         """Add what the run has learnt since it began, or since it was last added; nothing is added twice."""
         if self._path is None:
-            ended.save(run_dir / _ENDED)
+            _save(ended, run_dir / _ENDED)
             return
         begun, added = ThompsonController.load(run_dir / BEGUN), run_dir / ADDED
         before = ThompsonController.load(added) if added.exists() else begun
         with _locked(self._path):
             known = self.known()
             if known.added_of(run_id) == before.rounds - begun.rounds:
-                known.plus(run_id, before, ended).save(self._path)
-        ended.save(added)
+                _save(known.plus(run_id, before, ended), self._path)
+        _save(ended, added)
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Waits for whoever else adds to the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("ab") as lock:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(f".{path.name}.lock").open("ab")
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _save(controller: ThompsonController, path: Path) -> None:
+    try:
+        controller.save(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+
+
+def _cannot_write(path: Path, error: OSError) -> BadInput:
+    return BadInput(f"{path}: cannot be written: {error.strerror}; choose another --controller or --out")

@@ -27,7 +27,7 @@ from tests.tribrain.demo_files import write_demo
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
 from tribrain.cli import main
-from tribrain.refinement import PIXELS_ALONE
+from tribrain.critics import PIXELS_ALONE
 from tribrain.report import build_report
 
 GOALS = ("move the red cube to the bowl", "move the blue ball to the green bowl", "pour the tea")

@@ -118,3 +118,21 @@ def test_a_file_that_is_no_state_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text("{")
     with pytest.raises(BadInput, match="not a controller's state"):
         SharedController(tmp_path / "state.json").begin(tmp_path)
+
+
+def test_a_file_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    shared = SharedController(tmp_path / "taken" / "state.json")
+    (tmp_path / "a").mkdir()
+    begun = shared.begin(tmp_path / "a")
+    with pytest.raises(BadInput, match="cannot be written"):
+        shared.add(tmp_path / "a", "a", learn(begun, 0))
+
+
+def test_what_was_learnt_before_is_not_begun_anew(tmp_path: Path) -> None:
+    learn(ThompsonController(), 0).save(tmp_path / "given.json")
+    shared = SharedController(tmp_path / "state.json")
+    shared.start_from(tmp_path / "given.json")
+    one_run(tmp_path / "state.json", tmp_path / "a", 1)
+    shared.start_from(tmp_path / "given.json")
+    assert shared.known().rounds == 2 * len(ARMS)
