@@ -139,7 +139,7 @@ class Laplace(LinearEstimator):
         """Everything that later steps depend on: JSON values, and copies of arrays."""
         return {
             "learner": self.name,
-            "parameters": self._get_params(),
+            "parameters": self._parameters,
             "features": list(self._columns),
             "mean": self._mean.copy(),
             "prior": self._prior.copy(),

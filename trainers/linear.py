@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from river import base
@@ -35,6 +36,11 @@ class LinearEstimator(base.Classifier):
     """
 
     prior_mean: float
+    _parameter_names: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._parameter_names = tuple(inspect.signature(cls).parameters)
 
     @property
     @abstractmethod
@@ -61,6 +67,11 @@ class LinearEstimator(base.Classifier):
     def _multiclass(self) -> bool:
         return False
 
+    @property
+    def _parameters(self) -> dict[str, Any]:
+        """As River's ``_get_params``, which looks at the signature anew for each state."""
+        return {name: getattr(self, name) for name in self._parameter_names}
+
     def with_features(self, names: Sequence[str]) -> Self:
         """Know these features, in this order, before any row; returns itself."""
         self._add_features(names)
@@ -68,7 +79,7 @@ class LinearEstimator(base.Classifier):
 
     def begun_from(self) -> Self:
         """One that has learnt nothing, with these features and units, and these weights as prior means."""
-        begun = type(self)(**self._get_params()).with_features(self.features)
+        begun = type(self)(**self._parameters).with_features(self.features)
         begun._begin_from_units(self)
         begun._set_prior(np.array(list(self.weights.values()), dtype=np.float64))
         return begun

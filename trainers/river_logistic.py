@@ -149,7 +149,7 @@ class RiverLogistic(LinearEstimator):
         """Everything that later steps depend on: JSON values, and copies of arrays."""
         return {
             "learner": self.name,
-            "parameters": self._get_params(),
+            "parameters": self._parameters,
             "features": list(self.features),
             "weights": np.array(list(self.weights.values()), dtype=np.float64),
             "inverse": self._newton.inverse.copy(),

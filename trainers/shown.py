@@ -48,13 +48,13 @@ class ShownScores:
     @property
     def ranges(self) -> dict[str, ScoreRange]:
         """Feature of a critic to what it shows, where it has shown anything."""
-        shown = zip(self._numbers, self.rows.tolist(), strict=False)
+        shown = zip(self._numbers, self.rows[: len(self._numbers)].tolist(), strict=True)
         return {critic_feature(critic): range_of(row) for critic, row in shown if row[SCORES]}
 
     @property
     def taken(self) -> dict[str, int]:
         """Feature of a critic to how many of its scores were taken for marks, where any were."""
-        counted = zip(self._numbers, self.rows[:, TAKEN].tolist(), strict=False)
+        counted = zip(self._numbers, self.rows[: len(self._numbers), TAKEN].tolist(), strict=True)
         return {critic_feature(critic): int(n) for critic, n in counted if n}
 
     def begun_from(self) -> ShownScores:

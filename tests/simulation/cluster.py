@@ -202,8 +202,11 @@ class Cluster:
 
     def _silence(self) -> None:
         """Much time without an event; it counts where nothing is left unread anywhere, nor on its way."""
-        if all(w.has_read_all_traces and not w.is_stalled for w in self._workers):
+        if self._all_traces_are_read():
             self._someone(SimWorker.end_silent_runs)
+
+    def _all_traces_are_read(self) -> bool:
+        return all(w.has_read_all_traces and not w.is_stalled for w in self._workers)
 
     def _rest(self) -> None:
         self._outage_steps = 0
@@ -217,7 +220,7 @@ class Cluster:
                 self._start_worker()
             elif not moved and not self._lag:
                 return
-            elif not moved:
+            elif not moved and self._all_traces_are_read():
                 self._check_holds()
                 self._silence()
         raise AssertionError(f"the cluster never comes to rest: {self._lag} messages are not committed")
@@ -225,7 +228,7 @@ class Cluster:
     def _check_holds(self) -> None:
         """What is held now waits for the silence of its run: none may be a run of which all is there."""
         held = {run_id for worker in self._workers for run_id in worker.trace.held_runs}
-        over = held & complete_runs(self.published)
+        over = held and held & complete_runs(self.published)
         assert not over, f"hold the commit though nothing of them is missing: {sorted(over)}"
 
     @property

@@ -178,8 +178,9 @@ class SimWorker:
 
     @property
     def has_read_all_traces(self) -> bool:
-        """Of its partitions, with nothing on its way to others. A failed send ends the worker at once."""
-        if self._outbox.has_failed or self._outbox.holds(TRACE):
+        """Of its partitions, with nothing on its way to others. A failed send ends the worker at once, and
+        no answer to Recall takes as long as a run may be silent."""
+        if self._outbox.has_failed or self._outbox.holds(TRACE) or self.trace.waiting_bytes:
             return False
         trace = [place for place in self._next if place[0] == TRACE]
         read = all(self._next[place] >= self._kafka.end(place) for place in trace)
