@@ -23,7 +23,6 @@ from streams.messages.feature_names import (
     critic_feature,
     indicator,
     interaction,
-    is_indicator,
     is_interaction,
     number_feature,
 )
@@ -34,7 +33,8 @@ Context = Mapping[str, Any]
 """Texts, truth values and numbers by name; anything else is passed over."""
 
 UNIT = 0.25
-"""A usual difference of two critic scores in [0, 1]; weights are per so much. A scale that moved while it is
+"""A usual difference of two critic scores in [0, 1]; weights are per so much. An indicator's ±1 is four such
+steps, since who made a side may be worth more than a critic's step. A scale that moved while it is
 estimated would make the result depend on the order of the tasks."""
 WARM_UP = 20
 """Pairs of a feature in which its unit may still grow, for what is counted on a larger scale."""
@@ -43,8 +43,6 @@ FAR = 16.0
 
 _CATEGORY = (str, bool)
 _NUMBER = (int, float)
-_INDICATOR_UNIT = 0.5
-"""An indicator's ±1 may be worth more than a critic's step: prior variance .32 with laplace's .08."""
 _INTERACTION_UNIT = 1.0
 """A critic's weight is much the same everywhere: a prior variance 16 times smaller than the critic's own."""
 LONGEST_VALUE = 64
@@ -99,7 +97,7 @@ def unit_of(name: str) -> float:
     """The difference that a weight is per; powers of two apart, so that scaling rounds nothing."""
     if is_interaction(name):
         return _INTERACTION_UNIT
-    return _INDICATOR_UNIT if is_indicator(name) else UNIT
+    return UNIT
 
 
 def reach_of(name: str) -> float:

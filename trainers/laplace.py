@@ -63,7 +63,7 @@ class Laplace(LinearEstimator):
     def __init__(
         self,
         prior_mean: float = 0.16,
-        prior_variance: float = 0.08,
+        prior_variance: float = 0.06,
         forgetting: float = 4e-6,
         drift_delta: float = 0.002,
         sparsity: float = 1 / 16,

@@ -32,8 +32,8 @@ import numpy as np
 if TYPE_CHECKING:
     from trainers.compiled import Array, Flags
 
-SCALES = (0.25, 1.0, 4.0)
-USUAL, LARGE = 2.0, 0.1
+SCALES = (0.125, 1.0, 4.0)
+USUAL, LARGE = 2.0, 0.2
 """Pseudo-counts of the second and the third scale."""
 _SWEEPS = 2
 """More change the log loss after 100 pairs on five sets of human preferences by .0011 at most."""

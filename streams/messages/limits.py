@@ -45,7 +45,7 @@ MAX_SCORES = 512
 MAX_CONTEXT_ENTRIES = 128
 MAX_NUMBER = 1e6
 """Of a critic's score in its own unit, or a number in a context, either sign. A difference of two in units
-of .25 is 8e6 at most, whose square times a prior variance of .08 is 5e12: double precision then still tells
+of .25 is 8e6 at most, whose square times a prior variance of .06 is 4e12: double precision then still tells
 a posterior variance from none."""
 MAX_WEIGHT = 1_000.0
 """Of a pair."""

@@ -269,7 +269,7 @@ def test_a_laplace_step_is_that_of_the_formula() -> None:
     X, w = rng.normal(0, UNIT, (40, 3)), rng.uniform(0.2, 1.0, 40)
     model = Laplace(forgetting=0.01, drift_delta=0.0, sparsity=0.0).with_features("abc")
     model.learn_many_differences(X, w)
-    m, S = np.full(3, 0.16), 0.08 * np.eye(3)
+    m, S = np.full(3, 0.16), 0.06 * np.eye(3)
     for d, weight in zip(X / UNIT, w, strict=True):
         v = d @ S @ d
         kappa = 1 / np.sqrt(1 + np.pi * v / 8)
@@ -280,7 +280,7 @@ def test_a_laplace_step_is_that_of_the_formula() -> None:
             S - r * np.outer(S @ d, S @ d) / (1 + r * v),
         )
         keep = 0.99**weight
-        m, S = 0.16 + keep * (m - 0.16), keep**2 * S + (1 - keep**2) * 0.08 * np.eye(3)
+        m, S = 0.16 + keep * (m - 0.16), keep**2 * S + (1 - keep**2) * 0.06 * np.eye(3)
     assert list(model.weights.values()) == pytest.approx(list(m), rel=1e-12)
     assert np.array(model.covariance) == pytest.approx(S, rel=1e-12)
 
@@ -318,7 +318,7 @@ def test_an_alarm_makes_it_uncertain_again_and_keeps_its_mean() -> None:
         model.learn_many_differences(stream[seen : seen + 1], np.ones(1))
         seen += 1
     assert 4000 < seen < 5000
-    assert np.array(model.covariance) == pytest.approx(0.08 * np.eye(2))
+    assert np.array(model.covariance) == pytest.approx(0.06 * np.eye(2))
     assert model.weights["b"] == pytest.approx(before, abs=0.02)
 
 

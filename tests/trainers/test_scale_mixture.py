@@ -18,7 +18,7 @@ from trainers.models import Models
 from trainers.scale_mixture import LARGE, SCALES, USUAL
 
 UNIT = 0.25
-MEAN, VARIANCE, SPARSITY = 0.16, 0.08, 1 / 16
+MEAN, VARIANCE, SPARSITY = 0.16, 0.06, 1 / 16
 
 
 def learnt(weights: Array, n: int, **parameters: float) -> Laplace:
