@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tribrain.text_worker
 import tribrain.trainer_worker  # noqa: F401
-from trainers.estimators import LEARNERS, Recipe
-from trainers.learner import load_learner
+from trainers.bradley_terry.estimators import LEARNERS, Recipe
+from trainers.online.learner import load_learner
 
 for learner in LEARNERS:
     load_learner(Recipe(learner=learner))

@@ -14,7 +14,7 @@ from streams.messages.codec import encode, sealed
 from streams.messages.contracts import Checkpoint, RewardSnapshot, snapshot_key
 from streams.messages.held import Held, held_of
 from streams.messages.stored import Outgoing, StoredMessage
-from trainers.learner import PreferenceLearner
+from trainers.online.learner import PreferenceLearner
 
 
 def checkpoint_of(learner: PreferenceLearner) -> Checkpoint:

@@ -14,7 +14,7 @@ from streams.files import inside
 from streams.messages.contracts import GateState, TraceEvent, UnitScore
 from streams.messages.feature_names import is_critic
 from streams.messages.files import read_snapshot, read_trace
-from trainers.bradley_terry import reward_on
+from trainers.bradley_terry.reward import reward_on
 
 _T = TypeVar("_T")
 

@@ -15,7 +15,7 @@ from streams.messages.codec import encode
 from streams.messages.contracts import TraceEvent
 from streams.messages.feature_names import is_critic
 from streams.messages.files import read_trace
-from trainers.pairing import PairingRules, pairs_of_run
+from trainers.pairs.pairing import PairingRules, pairs_of_run
 from tribrain.demo_lora import LoraPlan, adapter_lines
 from tribrain.demo_progress import FinishedRun, Monitor
 

@@ -19,8 +19,8 @@ from rich.table import Table
 from streams.errors import BadInput
 from streams.messages.contracts import OVERALL, PairMessage, PreferencePair, RewardSnapshot, TextSnapshot
 from streams.messages.files import read_pairs, read_reward, read_text_pairs
-from trainers.bradley_terry import reward_on
-from trainers.evaluate import (
+from trainers.bradley_terry.reward import reward_on
+from trainers.evidence.evaluate import (
     BATCH,
     COMPARED,
     MEAN,
@@ -35,9 +35,9 @@ from trainers.evaluate import (
     task_numbers,
     ties_of,
 )
-from trainers.judgements import dimension_of
 from trainers.lora.extra import require_extra
-from trainers.pair_weights import task_of, task_of_text
+from trainers.pairs.judgements import dimension_of
+from trainers.pairs.weights import task_of, task_of_text
 from tribrain import options
 from tribrain.output import progress, write_output
 from tribrain.result_plots import reliability_plot

@@ -11,8 +11,8 @@ import orjson
 from streams.errors import BadInput
 from streams.messages.feature_names import is_interaction, shown
 from streams.messages.files import read_snapshot
-from trainers.bradley_terry import reward_on
-from trainers.explain import Effect, Explanation, explain, ratio_text
+from trainers.bradley_terry.explain import Effect, Explanation, explain, ratio_text
+from trainers.bradley_terry.reward import reward_on
 from tribrain import options
 from tribrain.output import columns, write_output
 

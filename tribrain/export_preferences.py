@@ -35,7 +35,7 @@ from trainers.datasets.preferences import (
     video_pairs,
 )
 from trainers.datasets.samples import read_runs
-from trainers.pairing import PairingRules
+from trainers.pairs.pairing import PairingRules
 from tribrain import options
 from tribrain.output import progress, write_output
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from runner.rewards.preference import LARGEST_SHARE
-from trainers.estimators import LEARNERS
+from trainers.bradley_terry.estimators import LEARNERS
 
 
 class Command(click.Command):

@@ -12,10 +12,10 @@ from streams.errors import BadInput
 from streams.messages.codec import ContractError, encode
 from streams.messages.contracts import PairStrategy, TraceEvent
 from streams.messages.files import read_pairs, read_trace
-from trainers.bradley_terry import reward_on
-from trainers.estimators import DEFAULT_LEARNER, LearnerName, Recipe
-from trainers.explain import effect_lines
-from trainers.pairing import PairingRules, pairs_of_run
+from trainers.bradley_terry.estimators import DEFAULT_LEARNER, LearnerName, Recipe
+from trainers.bradley_terry.explain import effect_lines
+from trainers.bradley_terry.reward import reward_on
+from trainers.pairs.pairing import PairingRules, pairs_of_run
 from tribrain import options
 from tribrain.output import progress, write_output
 
@@ -92,7 +92,7 @@ def train_preference_rm(
     snapshot; further passes only learn.
     """
     # Not at the top: what learns takes a second to load, and --help needs none of it.
-    from trainers.train import train_on_pairs
+    from trainers.online.train import train_on_pairs
 
     given = {} if lr is None else {"lr": lr}
     if given and learner == "laplace":

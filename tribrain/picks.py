@@ -14,7 +14,7 @@ from runner.lab.picks import NAMES, POLICIES, Interval, Judge, Picks, Policy, Po
 from streams.errors import BadInput
 from streams.messages.codec import ContractError
 from streams.messages.files import read_candidates, read_pairs
-from trainers.estimators import LEARNERS, LearnerName
+from trainers.bradley_terry.estimators import LEARNERS, LearnerName
 from tribrain import options
 from tribrain.output import columns, progress, write_output
 

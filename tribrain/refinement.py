@@ -22,7 +22,7 @@ from runner.rewards.text_feeds import TextFileFeed, TextSnapshotFeed
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
 from streams.messages.contracts import OVERALL, RewardSnapshot
-from trainers.bradley_terry import printable, statements
+from trainers.bradley_terry.reward import printable, statements
 from tribrain import options
 from tribrain.critics import CRITIC_OPTIONS, open_critics
 from tribrain.output import cache_folder

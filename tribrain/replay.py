@@ -19,14 +19,14 @@ from streams.messages.codec import decode_snapshot
 from streams.messages.contracts import PairStrategy
 from streams.messages.selection import Selection, select_pairs, select_runs
 from streams.messages.stored import StoredMessage
-from trainers.estimators import LearnerName, Recipe
-from trainers.pairing import PairingRules
+from trainers.bradley_terry.estimators import LearnerName, Recipe
+from trainers.pairs.pairing import PairingRules
 from tribrain import options
 from tribrain.output import progress, write_output
 
 if TYPE_CHECKING:
-    from trainers.relearn import OneLog
-    from trainers.replay import Replayed
+    from trainers.processing.relearn import OneLog
+    from trainers.processing.replay import Replayed
 
 _CONNECT_S = 5.0
 _SHOWN_EVERY = 500
@@ -103,7 +103,7 @@ def replay(
     each model. Exit code 1 where a model differs.
     """
     # Not at the top: what learns takes a second to load, and --help needs none of it.
-    from trainers.replay import form_again, learn_again, read_files
+    from trainers.processing.replay import form_again, learn_again, read_files
 
     if traces and (since is not None or until is not None):
         raise BadInput(
@@ -174,7 +174,7 @@ def _logs_within(settings: Settings, selection: Selection) -> dict[str, OneLog]:
     if not selection.is_prefix:
         return {}
     from streams.snapshots.feed import read_held
-    from trainers.relearn import one_log
+    from trainers.processing.relearn import one_log
 
     logs = {}
     for model, held in read_held(settings).items():

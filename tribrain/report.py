@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import orjson
 
-from trainers.gate import OPENS_AT
+from trainers.evidence.gate import OPENS_AT
 from tribrain import options
 from tribrain.demo_folder import GROUPS, Demo, DemoRun, HistoryLine, Summary, read_demo, read_summary
 from tribrain.output import write_output

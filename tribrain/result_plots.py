@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from runner.lab.picks import NAMES, Interval, Picks, Policy
 from streams.messages.feature_names import shown
-from trainers.explain import Effect, Explanation, ratio_text
+from trainers.bradley_terry.explain import Effect, Explanation, ratio_text
 from tribrain.plots import CRITICS, MODEL, Picture, new_figure, plain, png
 
 if TYPE_CHECKING:

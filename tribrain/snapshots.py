@@ -20,12 +20,12 @@ from streams.messages.codec import encode
 from streams.messages.contracts import Checkpoint, RewardSnapshot
 from streams.messages.held import Held
 from streams.messages.stored import Outgoing, StoredMessage
-from trainers.explain import effect_lines
+from trainers.bradley_terry.explain import effect_lines
 from tribrain import options
 from tribrain.output import progress
 
 if TYPE_CHECKING:
-    from trainers.relearn import OneLog
+    from trainers.processing.relearn import OneLog
 
 
 @click.group(cls=options.Group)
@@ -83,7 +83,7 @@ def verify(version: int | None, bootstrap_servers: str | None, model: str, as_js
     differs.
     """
     # Not at the top: what learns takes a second to load, and --help needs none of it.
-    from trainers.relearn import in_order, one_log, relearn
+    from trainers.processing.relearn import in_order, one_log, relearn
 
     settings = Settings.from_environment(bootstrap_servers)
     held = _held(settings, model)
@@ -149,8 +149,8 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
     unlearnt, also when it comes again.
     """
     from streams.kafka.writer import produce
-    from trainers.learner import PreferenceLearner
-    from trainers.relearn import one_log, recipe_of_snapshot
+    from trainers.online.learner import PreferenceLearner
+    from trainers.processing.relearn import one_log, recipe_of_snapshot
 
     settings = Settings.from_environment(bootstrap_servers)
     held = _held(settings, model)
@@ -179,7 +179,7 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
 def _checkpoint(settings: Settings, version: int, log: OneLog) -> Checkpoint | None:
     """The state at this version: as it is held, else learnt again; None where there never was one."""
     from streams.kafka.reader import read_topic
-    from trainers.relearn import learn_up_to
+    from trainers.processing.relearn import learn_up_to
 
     for checkpoint in log.checkpoints():
         if checkpoint.version == version:

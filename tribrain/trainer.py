@@ -9,8 +9,8 @@ import click
 
 from streams.kafka.settings import Settings
 from streams.messages.contracts import PairStrategy
-from trainers.estimators import LearnerName, Recipe
-from trainers.pairing import PairingRules
+from trainers.bradley_terry.estimators import LearnerName, Recipe
+from trainers.pairs.pairing import PairingRules
 from tribrain import options
 
 
@@ -83,7 +83,7 @@ def serve_trainer(
     # Not at the top: Faust and Kafka's clients take a second, and --help needs none.
     from streams.kafka.topics import create_topics
     from streams.worker.pair_side import Pace
-    from trainers.learner import load_learner
+    from trainers.online.learner import load_learner
     from tribrain.trainer_worker import TrainerWorker
 
     create_topics(settings)

@@ -24,11 +24,11 @@ from streams.worker.app import build_app
 from streams.worker.pair_side import Pace, PairSide
 from streams.worker.shell import Shell
 from streams.worker.trace_side import TraceSide
-from trainers.estimators import Recipe
-from trainers.pair_processor import PairProcessors
-from trainers.pairing import PairingRules
-from trainers.relearn import base_of
-from trainers.trace_processor import TraceProcessor
+from trainers.bradley_terry.estimators import Recipe
+from trainers.pairs.pairing import PairingRules
+from trainers.processing.pair_processor import PairProcessors
+from trainers.processing.relearn import base_of
+from trainers.processing.trace_processor import TraceProcessor
 from tribrain.exit_codes import BAD_INPUT, FAILED, FENCED
 
 log = logging.getLogger(__name__)

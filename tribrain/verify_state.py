@@ -18,12 +18,12 @@ from streams.errors import BadInput
 from streams.kafka.settings import Settings
 from streams.messages.contracts import PairStrategy
 from streams.messages.stored import StoredMessage
-from trainers.pairing import PairingRules
+from trainers.pairs.pairing import PairingRules
 from tribrain import options
 from tribrain.output import progress
 
 if TYPE_CHECKING:
-    from trainers.verify import StateReport
+    from trainers.processing.verify import StateReport
 
 
 @click.command(
@@ -82,7 +82,7 @@ def state_of(
     # Not at the top: Kafka's client and what learns take a second to load, and --help needs none of it.
     from streams.kafka.reader import read_topic
     from streams.snapshots.feed import read_held
-    from trainers.verify import verify_state as compare
+    from trainers.processing.verify import verify_state as compare
 
     def counted(topic: str) -> Iterator[StoredMessage]:
         for message in opened.enter_context(closing(read_topic(settings, topic))):

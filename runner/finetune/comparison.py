@@ -18,8 +18,8 @@ from runner.loop.candidate import Wanted, make_candidates
 from streams.fail_points import reach
 from streams.files import write_atomically
 from streams.messages.contracts import RewardSnapshot, TraceEvent
-from trainers.bradley_terry import prob_prefer
-from trainers.features import of_events
+from trainers.bradley_terry.features import of_events
+from trainers.bradley_terry.reward import prob_prefer
 
 NEW, OLD = "new", "old"
 

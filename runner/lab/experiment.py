@@ -38,12 +38,12 @@ from streams.messages.contracts import (
     RunEnd,
     TraceEvent,
 )
-from trainers.bradley_terry import critics_mean
-from trainers.former import PairFormer
-from trainers.pairing import PairingRules
+from trainers.bradley_terry.reward import critics_mean
+from trainers.pairs.former import PairFormer
+from trainers.pairs.pairing import PairingRules
 
 if TYPE_CHECKING:
-    from trainers.learner import PreferenceLearner
+    from trainers.online.learner import PreferenceLearner
     from trainers.text.learner import TextLearner
 
 # Streams of random numbers that must not depend on each other.
@@ -76,7 +76,7 @@ class _PublishedTexts:
 
 
 def _learner() -> PreferenceLearner:
-    from trainers.learner import PreferenceLearner
+    from trainers.online.learner import PreferenceLearner
 
     return PreferenceLearner()
 

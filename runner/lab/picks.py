@@ -22,10 +22,10 @@ from runner.rewards.preference import Opinion
 from runner.rewards.standings import combined_rewards, critic_rewards
 from streams.errors import BadInput
 from streams.messages.contracts import TEXT_MODE, Candidate, PairMessage, PreferencePair, RewardSnapshot
-from trainers.bradley_terry import confidence, prob_prefer
-from trainers.estimators import LearnerName, Recipe
-from trainers.features import difference, differences
-from trainers.normalise import CriticRanges
+from trainers.bradley_terry.estimators import LearnerName, Recipe
+from trainers.bradley_terry.features import difference, differences
+from trainers.bradley_terry.normalise import CriticRanges
+from trainers.bradley_terry.reward import confidence, prob_prefer
 
 Array = NDArray[np.float64]
 Policy = Literal["combined", "critics_mean", "best_single", "oracle"]
@@ -108,7 +108,7 @@ def learn(messages: Sequence[PairMessage], learner: LearnerName = "laplace", see
     shuffled = [pair for name in names for pair in tasks[name]]
     parameters = {"drift_delta": 0.0} if learner == "laplace" else None
     # Not at the top: numba takes a second to load, and who only names the policies needs none of it.
-    from trainers.train import train_on_pairs
+    from trainers.online.train import train_on_pairs
 
     snapshot = train_on_pairs(shuffled, recipe=Recipe(learner=learner, parameters=parameters))
     return Judge(

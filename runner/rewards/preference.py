@@ -9,8 +9,8 @@ from typing import Literal
 
 from streams.errors import BadInput
 from streams.messages.contracts import OVERALL, GateState, RewardSnapshot, TraceEvent
-from trainers.bradley_terry import Differences, confidence, prob_prefer, reward_on
-from trainers.features import of_events
+from trainers.bradley_terry.features import of_events
+from trainers.bradley_terry.reward import Differences, confidence, prob_prefer, reward_on
 
 PreferenceGate = Literal["auto", "require", "ignore"]
 """Who may steer. ``auto``: what its user gave, and of what came by topic the ``active`` alone.

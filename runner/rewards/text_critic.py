@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runner.interfaces import TextReward
 from streams.messages.contracts import TEXT_MODE, CriticResult
-from trainers.bradley_terry import sigmoid
+from trainers.bradley_terry.reward import sigmoid
 
 
 def judge_text(name: str, reward: TextReward, goal: str, prompt: str) -> CriticResult:

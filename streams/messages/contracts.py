@@ -57,7 +57,7 @@ Context = Annotated[
 """What a candidate or both were made with; texts, truth values and numbers are weighed."""
 ScoreRange = tuple[Number, Number, bool]
 """The lowest and the highest that a critic shows, in its own unit, and whether it shows fractions; marks for
-missing scores do not count (``trainers.marks``)."""
+missing scores do not count (``trainers.bradley_terry.marks``)."""
 LabelSource = Literal["critic", "proxy", "outcome", "human"]
 """Who said which side is better: the critics' own mean, a judge that is no feature, a validator, a person."""
 TRUSTED_SOURCES: frozenset[str] = frozenset({"outcome", "human"})
@@ -292,8 +292,9 @@ class RewardSnapshot(Contract, frozen=True, kw_only=True):
     """Davidson's ν: with p = P(a ≻ b) where it is no tie, a tie has the probability
     ν√(p(1 − p)) / (1 + ν√(p(1 − p))). 0 where no tie was learnt."""
     ranges: dict[str, ScoreRange] = field(default_factory=dict)
-    """Feature of a critic to what it showed in the pairs that were learnt. By that ``trainers.marks.is_mark``
-    tells a mark for a missing score, which was not learnt, wherever raw scores are judged."""
+    """Feature of a critic to what it showed in the pairs that were learnt. By that
+    ``trainers.bradley_terry.marks.is_mark`` tells a mark for a missing score, which was not learnt, wherever
+    raw scores are judged."""
     dimensions: Annotated[dict[Name, DimensionReward], Meta(max_length=MAX_DIMENSIONS)] = field(
         default_factory=dict
     )

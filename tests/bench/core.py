@@ -8,10 +8,10 @@ from typing import Any
 
 from streams.kafka.settings import Settings
 from streams.messages.stored import Outgoing, StoredMessage
-from trainers.learner import load_learner
-from trainers.pair_processor import PairProcessor
-from trainers.pairing import PairingRules
-from trainers.trace_processor import TraceProcessor
+from trainers.online.learner import load_learner
+from trainers.pairs.pairing import PairingRules
+from trainers.processing.pair_processor import PairProcessor
+from trainers.processing.trace_processor import TraceProcessor
 
 SNAPSHOT_EVERY_S = 0.25
 """Less than the trainer's default of 1 s, since the wait for the last snapshot is part of the measurement."""

@@ -18,8 +18,8 @@ from streams.messages.contracts import PreferencePair, TraceMessage
 from streams.messages.stored import StoredMessage
 from tests.bench.core import Core, on_topic
 from tests.bench.workload import Workload
-from trainers.pairing import PairingRules
-from trainers.replay import form_again, learn_again, read_files
+from trainers.pairs.pairing import PairingRules
+from trainers.processing.replay import form_again, learn_again, read_files
 
 _BATCH = 500
 """Messages that are handled at once, as the live trainer does with what waits."""

@@ -10,8 +10,8 @@ from random import Random
 from rich.console import Console
 
 from streams.messages.contracts import PairMessage, PairsEnd, PreferencePair
-from trainers.estimators import LEARNERS, Recipe
-from trainers.learner import PreferenceLearner
+from trainers.bradley_terry.estimators import LEARNERS, Recipe
+from trainers.online.learner import PreferenceLearner
 
 BATCHES = (1, 100, 1000)
 _MEASURED = 6_000

@@ -22,14 +22,14 @@ from rich.console import Console
 
 from streams.files import write_atomically
 from streams.messages.contracts import PairsEnd, PreferencePair
+from trainers.bradley_terry.estimators import LEARNERS, LearnerName, PairEstimator, Recipe
+from trainers.bradley_terry.laplace import Laplace
+from trainers.bradley_terry.normalise import CriticRanges
+from trainers.bradley_terry.vocabulary import Vocabulary
 from trainers.compiled import Array
-from trainers.estimators import LEARNERS, LearnerName, PairEstimator, Recipe
-from trainers.evaluate import BATCH, MEAN, Ints, PairTable, figures, measure, tables
-from trainers.laplace import Laplace
-from trainers.learner import PreferenceLearner
-from trainers.normalise import CriticRanges
-from trainers.pair_weights import weight_of_each
-from trainers.vocabulary import Vocabulary
+from trainers.evidence.evaluate import BATCH, MEAN, Ints, PairTable, figures, measure, tables
+from trainers.online.learner import PreferenceLearner
+from trainers.pairs.weights import weight_of_each
 
 OUT = Path(__file__).parents[2] / "trainers" / "RESULTS.md"
 SETS = ("tvge_video", "tifa160_image", "viescore_image", "summeval_text", "wmt19_text")

@@ -22,7 +22,7 @@ from streams.messages.stored import StoredMessage
 from tests.bench.core import SNAPSHOT_EVERY_S
 from tests.bench.jobs import Measurement, pair_ids
 from tests.bench.workload import Workload
-from trainers.pairing import PairingRules
+from trainers.pairs.pairing import PairingRules
 
 AS_IT_COMES = (sys.executable, "-m", "tribrain.cli", "serve-trainer")
 TRAINER = (*AS_IT_COMES, "--snapshot-every-s", str(SNAPSHOT_EVERY_S))

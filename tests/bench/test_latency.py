@@ -5,7 +5,7 @@ from __future__ import annotations
 from streams.messages.contracts import TraceEvent
 from tests.bench.measures.latency import completing_events
 from tests.factories import run
-from trainers.pairing import PairingRules, pairs_of_run
+from trainers.pairs.pairing import PairingRules, pairs_of_run
 
 
 def test_a_pair_that_only_the_end_of_its_run_makes_counts_from_the_end() -> None:

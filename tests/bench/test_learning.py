@@ -9,7 +9,7 @@ import pytest
 
 from streams.messages.contracts import PreferencePair
 from tests.bench import learning
-from trainers.bradley_terry import critics_mean
+from trainers.bradley_terry.reward import critics_mean
 
 
 def test_ties_are_dropped_and_tasks_are_kept_apart(folder: Path) -> None:

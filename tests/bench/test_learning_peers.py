@@ -29,9 +29,9 @@ from tests.bench.learning_peers.pairs import (
     shared_weights,
 )
 from tests.bench.learning_peers.programs import Job, Programs
-from trainers.evaluate import PairTable, figures, measure
-from trainers.evaluate import tables as tables_of
-from trainers.pair_weights import weight_of_each
+from trainers.evidence.evaluate import PairTable, figures, measure
+from trainers.evidence.evaluate import tables as tables_of
+from trainers.pairs.weights import weight_of_each
 
 
 @pytest.fixture

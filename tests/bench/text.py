@@ -18,7 +18,7 @@ from streams.messages.contracts import PreferencePair
 from streams.messages.files import read_text_pairs
 from trainers.lora.baselines import TFIDF, baselines
 from trainers.lora.texts import TextPair
-from trainers.pair_weights import task_of_text
+from trainers.pairs.weights import task_of_text
 from trainers.text.reward import TextReward
 from trainers.text.train import train_on_texts
 from tribrain import options

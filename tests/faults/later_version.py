@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from streams.messages.codec import decode_trace
 from streams.messages.contracts import TraceMessage
-from trainers import trace_processor, verify
+from trainers.processing import trace_processor, verify
 
 
 def mended(raw: bytes, source: str) -> TraceMessage:

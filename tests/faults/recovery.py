@@ -13,9 +13,9 @@ from streams.kafka.topics import connect_admin
 from streams.messages.codec import encode
 from streams.messages.contracts import PairsEnd, PreferencePair, RewardSnapshot, RunEnd, TraceEvent
 from tests.kafka.test_trainer import expected_pairs, pairs_on_kafka, relearnt, wait_until_learnt
-from trainers.former import PairFormer
-from trainers.pairing import PairingRules
-from trainers.verify import StateReport
+from trainers.pairs.former import PairFormer
+from trainers.pairs.pairing import PairingRules
+from trainers.processing.verify import StateReport
 from tribrain.verify_state import state_of
 
 _ADMIN_S = 10.0

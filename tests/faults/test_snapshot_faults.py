@@ -31,8 +31,8 @@ from tests.kafka.test_trainer import interleaved, publish, random_runs, wait_unt
 from tests.runner.fakes import judged, snapshot
 from tests.services import trainer
 from tests.waiting import wait_until
-from trainers.bradley_terry import prob_prefer
-from trainers.features import of_events
+from trainers.bradley_terry.features import of_events
+from trainers.bradley_terry.reward import prob_prefer
 from tribrain.output import write_output
 
 _SWAPS = 200

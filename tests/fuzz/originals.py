@@ -13,7 +13,7 @@ from streams.messages.codec import encode
 from streams.messages.contracts import PreferencePair, RunEnd, TraceEvent
 from streams.messages.files import missing_ends, read_trace
 from tests.bench.workload import make_workload
-from trainers.pairing import PairingRules, pairs_of_run
+from trainers.pairs.pairing import PairingRules, pairs_of_run
 
 _ARMS = ("physics", "task", "smoothness")
 _WORLDS = ("dit-2b", "dit-7b")

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from streams.messages.codec import checksum, decode_snapshot, encode
 from streams.messages.contracts import Checkpoint
 from streams.messages.stored import Outgoing, StoredMessage
-from trainers.pair_processor import PairProcessor
-from trainers.pairing import PairingRules
-from trainers.trace_processor import TraceProcessor
+from trainers.pairs.pairing import PairingRules
+from trainers.processing.pair_processor import PairProcessor
+from trainers.processing.trace_processor import TraceProcessor
 
 TRACE, PAIRS, DEAD = "trace", "pairs", "dead-letters"
 

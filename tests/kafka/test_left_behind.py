@@ -19,7 +19,7 @@ from streams.messages.stored import Outgoing
 from streams.spool.publisher import TracePublisher
 from tests.factories import event, pair
 from tests.kafka.test_trainer import publish
-from trainers import verify
+from trainers.processing import verify
 from tribrain import replay
 
 _TIMES = 20

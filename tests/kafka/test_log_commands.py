@@ -32,8 +32,8 @@ from tests.kafka.test_trainer import (
 from tests.services import trainer
 from tests.states import held
 from tests.waiting import wait_until
-from trainers.estimators import LEARNERS
-from trainers.relearn import one_log, relearn
+from trainers.bradley_terry.estimators import LEARNERS
+from trainers.processing.relearn import one_log, relearn
 from tribrain.cli import cli
 
 

@@ -26,7 +26,7 @@ from tests.kafka.test_trainer import publish, wait_until_learnt
 from tests.services import trainer
 from tests.states import checkpoint_of
 from tests.waiting import let_time_pass, wait_until
-from trainers.learner import PreferenceLearner
+from trainers.online.learner import PreferenceLearner
 
 
 def snapshot(settings: Settings, n_pairs: int, model: str = "default") -> Outgoing:

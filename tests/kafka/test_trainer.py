@@ -25,8 +25,8 @@ from streams.spool.publish_now import publish_messages, publish_trace_file
 from tests.factories import event, run
 from tests.services import trainer
 from tests.waiting import wait_until
-from trainers.learner import PreferenceLearner
-from trainers.pairing import PairingRules, pairs_of_run
+from trainers.online.learner import PreferenceLearner
+from trainers.pairs.pairing import PairingRules, pairs_of_run
 
 _WAIT_S = 60.0
 

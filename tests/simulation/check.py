@@ -9,9 +9,9 @@ from streams.messages.contracts import PairMessage, PreferencePair, Rollback, Ru
 from streams.messages.stored import StoredMessage
 from tests.simulation.cluster import Cluster
 from tests.simulation.kafka import DEAD, PAIRS, SNAPSHOTS, SimKafka
-from trainers.former import PairFormer
-from trainers.learner import PreferenceLearner
-from trainers.pairing import PairingRules
+from trainers.online.learner import PreferenceLearner
+from trainers.pairs.former import PairFormer
+from trainers.pairs.pairing import PairingRules
 
 
 def check(cluster: Cluster) -> None:

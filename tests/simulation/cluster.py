@@ -16,7 +16,7 @@ from tests.factories import pair
 from tests.simulation.kafka import CLOSED, PAIRS, SNAPSHOTS, TRACE, SimKafka
 from tests.simulation.runs import FAMILY, complete_runs, draw_run
 from tests.simulation.worker import Ended, SimWorker
-from trainers.pairing import PairingRules
+from trainers.pairs.pairing import PairingRules
 
 MODELS = ("default", "default", "default.a", "other")
 """Of votes; which of them are learnt, the rules say."""

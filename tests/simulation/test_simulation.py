@@ -16,9 +16,9 @@ from streams.worker.trace_side import TraceSide
 from tests.simulation.__main__ import faults, first_fault
 from tests.simulation.worker import SimWorker
 from tests.simulation.writer import SimWriter
-from trainers.seen import KnownPairs
-from trainers.sequence import RunSequence
-from trainers.trace_processor import TraceProcessor
+from trainers.pairs.seen import KnownPairs
+from trainers.pairs.sequence import RunSequence
+from trainers.processing.trace_processor import TraceProcessor
 
 _FOUND_WITHIN = 500
 

@@ -15,9 +15,9 @@ from streams.worker.trace_side import TraceSide
 from tests.simulation.kafka import CLOSED, DEAD, PAIRS, SNAPSHOTS, TRACE, FencedOff, Place, SimKafka
 from tests.simulation.outbox import Side, SimOutbox
 from tests.simulation.writer import Opening, OpeningAgain, SimWriter
-from trainers.pair_processor import PairProcessors
-from trainers.pairing import PairingRules
-from trainers.trace_processor import TraceProcessor
+from trainers.pairs.pairing import PairingRules
+from trainers.processing.pair_processor import PairProcessors
+from trainers.processing.trace_processor import TraceProcessor
 
 PACE = Pace(snapshot_every_pairs=5, snapshot_every_s=3.0, checkpoint_every_pairs=20, checkpoint_every_s=10.0)
 """Often enough for a short life; a second is a step of the simulation."""

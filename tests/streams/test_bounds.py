@@ -32,7 +32,7 @@ from streams.messages.limits import (
     MAX_WEIGHT,
 )
 from tests.factories import candidate, event, pair
-from trainers.pairing import PairingRules, pairs_of_run
+from trainers.pairs.pairing import PairingRules, pairs_of_run
 
 EVENT = event(0, 0.5)
 PAIR = pair({"a.x": 0.9}, {"a.x": 0.1})

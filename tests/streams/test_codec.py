@@ -40,7 +40,7 @@ from streams.messages.contracts import (
 from streams.messages.limits import MAX_ITERATIONS, MAX_NUMBER, MAX_WEIGHT
 from streams.messages.schemas import FOLDER, documents
 from tests.factories import pair
-from trainers.learner import PreferenceLearner
+from trainers.online.learner import PreferenceLearner
 
 GOLDEN = Path(__file__).parent / "golden"
 

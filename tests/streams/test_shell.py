@@ -22,9 +22,9 @@ from streams.worker.pair_side import Pace, PairSide
 from streams.worker.shell import Shell
 from streams.worker.trace_side import TraceSide
 from tests.factories import event, pair
-from trainers.pair_processor import PairProcessors
-from trainers.pairing import PairingRules
-from trainers.trace_processor import TraceProcessor
+from trainers.pairs.pairing import PairingRules
+from trainers.processing.pair_processor import PairProcessors
+from trainers.processing.trace_processor import TraceProcessor
 
 SETTINGS = Settings(bootstrap_servers="none:1")
 TRACE, PAIRS = (SETTINGS.trace_topic, 0), (SETTINGS.pairs_topic, 0)

@@ -14,7 +14,7 @@ from runner.video import write_video
 from streams.messages.codec import encode
 from streams.messages.contracts import TraceEvent
 from tests import factories
-from trainers.train import train_on_pairs
+from trainers.online.train import train_on_pairs
 
 HOSTILE_GOAL = '<script>alert("1")</script> & <img src=x onerror=alert(1)>'
 RUN_IDS = ["run-a", "run-b", "run-c"]

@@ -23,8 +23,8 @@ from streams.messages.contracts import TextSnapshot
 from tests import factories
 from tests.tribrain.processes import clean_environment, command, needs_proc
 from tests.waiting import wait_until
+from trainers.online.train import train_on_pairs
 from trainers.text.train import train_on_texts
-from trainers.train import train_on_pairs
 from tribrain.cli import main
 from tribrain.experiment import begun_folder
 

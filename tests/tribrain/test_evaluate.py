@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from streams.messages.codec import encode
-from tests.trainers.test_evaluate import tasks
-from tests.trainers.test_ties import messages as with_ties
+from tests.trainers.bradley_terry.test_ties import messages as with_ties
+from tests.trainers.evidence.test_evaluate import tasks
 from tribrain.cli import main
 
 

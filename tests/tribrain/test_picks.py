@@ -12,8 +12,8 @@ from runner.lab.picks import POLICIES
 from streams.messages.codec import encode
 from tests import factories
 from tests.tribrain.test_cli import code_of
-from trainers.estimators import LearnerName, Recipe
-from trainers.train import train_on_pairs
+from trainers.bradley_terry.estimators import LearnerName, Recipe
+from trainers.online.train import train_on_pairs
 
 PAIRS = [
     factories.pair(

@@ -17,7 +17,7 @@ from streams.files import write_atomically
 from streams.messages.codec import encode
 from tests import factories
 from tests.tribrain.demo_files import HOSTILE_GOAL, RUN_IDS, write_demo, write_run, write_summary, write_trace
-from trainers.train import train_on_pairs
+from trainers.online.train import train_on_pairs
 from tribrain.demo_folder import Group, read_demo
 from tribrain.report import build_report, report
 

@@ -158,7 +158,7 @@ def test_evaluate_rm_says_of_it_what_it_says_of_other_models(
     assert (lora["n_train"], lora["n_test"], lora["n_shared_tasks"]) == (102, 20, None)
 
     from tests import factories
-    from trainers.train import train_on_pairs
+    from trainers.online.train import train_on_pairs
 
     critics = [factories.pair({"goal.task": 0.9}, {"goal.task": 0.1})]
     (tmp_path / "bt.json").write_bytes(encode(train_on_pairs(critics)))

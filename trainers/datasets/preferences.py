@@ -18,8 +18,8 @@ from streams.messages.contracts import LabelSource, PreferencePair
 from streams.messages.files import read_text_pairs
 from trainers.datasets.near_duplicates import Frames
 from trainers.datasets.samples import OUTSIDE, Run, find_video
-from trainers.judgements import dimension_of
-from trainers.pairing import PairingRules, pairs_of_run
+from trainers.pairs.judgements import dimension_of
+from trainers.pairs.pairing import PairingRules, pairs_of_run
 
 EQUAL_TEXTS = "pairs of two equal prompts"
 NO_TEXTS = "pairs without the goal or one of the prompts"

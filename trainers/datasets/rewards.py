@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from streams.messages.contracts import RewardSnapshot, TraceEvent
 from streams.messages.feature_names import is_indicator
-from trainers.bradley_terry import shrinkage, sigmoid
+from trainers.bradley_terry.features import FAR, differences, numbers, reach_of
+from trainers.bradley_terry.reward import shrinkage, sigmoid
 from trainers.datasets.samples import Sample
-from trainers.features import FAR, differences, numbers, reach_of
 
 Array = NDArray[np.float64]
 

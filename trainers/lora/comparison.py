@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.evaluate import Measured, figures
+from trainers.evidence.evaluate import Measured, figures
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]

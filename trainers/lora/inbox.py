@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from streams.messages.codec import ContractError, decode_pair
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
 from streams.messages.stored import StoredMessage
-from trainers.judgements import dimension_of, fact_of, judgement_of
 from trainers.lora.texts import TextPair
-from trainers.pair_weights import SOURCE_WEIGHTS, task_of_text
+from trainers.pairs.judgements import dimension_of, fact_of, judgement_of
+from trainers.pairs.weights import SOURCE_WEIGHTS, task_of_text
 
 Offsets = Mapping[int, int]
 """Partition to next offset."""

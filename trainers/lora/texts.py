@@ -11,9 +11,9 @@ import orjson
 
 from streams.errors import BadInput
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
-from trainers.judgements import dimension_of
-from trainers.pair_weights import task_of_text
-from trainers.proxies import label_weights
+from trainers.evidence.proxies import label_weights
+from trainers.pairs.judgements import dimension_of
+from trainers.pairs.weights import task_of_text
 
 HELD_OUT_ALWAYS = 0.2
 """Share of the tasks that no periodic training learns from; fixed, as a change would mix the parts."""

@@ -1,6 +1,6 @@
 """Logistic regression with a Gaussian posterior for each weight by itself, over hashed features.
 
-The step is that of ``trainers.laplace`` with a covariance that stays diagonal (assumed density filtering;
+The step is that of ``laplace`` with a covariance that stays diagonal (assumed density filtering;
 Graepel et al. 2010, "Web-scale Bayesian click-through rate prediction", has it for a probit): a rare n-gram
 moves far with its first pair, a frequent one settles. Weights and variances are float32, sums float64.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from river import base
 
-from trainers.bradley_terry import prob_of_gaussian, shrinkage, sigmoid
+from trainers.bradley_terry.reward import prob_of_gaussian, shrinkage, sigmoid
 from trainers.compiled import Array, compiled
 from trainers.text.ngrams import BUCKETS, LENGTH, Ints, bucket_of
 from trainers.text.packed import pack, pack_mask, unpack, unpack_mask

@@ -15,13 +15,13 @@ import orjson
 
 from streams.messages.codec import sealed
 from streams.messages.contracts import TRUSTED_SOURCES, PairMessage, PairsEnd, PreferencePair, TextSnapshot
-from trainers.evidence import Evidence
-from trainers.judgements import dimension_of, fact_of, judgement_of
-from trainers.losses import Gain, gain_of_pair
+from trainers.bradley_terry.losses import Gain, gain_of_pair
+from trainers.evidence.evidence import Evidence
 from trainers.other_version import a_count, reading_state_of
-from trainers.pair_weights import SOURCE_WEIGHTS, task_of, task_of_text, weight_of_each, weight_of_nth
-from trainers.pairing import LIVE_SOURCES
-from trainers.seen import Counts, KnownPairs, PastTasks
+from trainers.pairs.judgements import dimension_of, fact_of, judgement_of
+from trainers.pairs.pairing import LIVE_SOURCES
+from trainers.pairs.seen import Counts, KnownPairs, PastTasks
+from trainers.pairs.weights import SOURCE_WEIGHTS, task_of, task_of_text, weight_of_each, weight_of_nth
 from trainers.text.estimator import DiagonalLaplace
 from trainers.text.ngrams import SCHEME, grams
 from trainers.text.open_texts import OpenTexts, characters_of, what_is_learnt_of

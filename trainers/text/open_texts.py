@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.messages.contracts import PreferencePair
-from trainers.judgements import annotator_of, judge_of
+from trainers.pairs.judgements import annotator_of, judge_of
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from streams.messages.codec import ContractError, decode_pair, encode
 from streams.messages.contracts import TextSnapshot, snapshot_key
 from streams.messages.stored import Outgoing, StoredMessage
 from trainers.other_version import reading_state_of
-from trainers.sequence import RunSequence
+from trainers.pairs.sequence import RunSequence
 from trainers.text.learner import TextLearner
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from streams.errors import BadInput
 from streams.messages.contracts import PairMessage, PreferencePair, TextSnapshot
-from trainers.judgements import dimension_of
+from trainers.pairs.judgements import dimension_of
 from trainers.text.learner import TextLearner, task_name
 
 

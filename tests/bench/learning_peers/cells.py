@@ -11,8 +11,8 @@ from streams.messages.contracts import PreferencePair
 from streams.messages.feature_names import is_critic
 from tests.bench.learning_peers import BOTH, CRITICS, KINDS, WHO
 from tests.bench.learning_peers.pairs import Cell, Ints, Pairs, shared_weights
-from trainers.evaluate import PairTable, tables
-from trainers.features import unit_of
+from trainers.bradley_terry.features import unit_of
+from trainers.evidence.evaluate import PairTable, tables
 
 _EARLY_ORDERS, _EARLY_PAIRS = 8, 100
 _ORDERS, _PAIRS_OF_ALL_ORDERS = 8, 24_000

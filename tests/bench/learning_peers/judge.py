@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tests.bench.learning_peers.pairs import Array, Flags
-from trainers.tally import Tally
+from trainers.evidence.prequential import PrequentialScores
 
 AFTER = ("25", "50", "100", "all")
 """Pairs learnt."""
@@ -64,16 +64,16 @@ def best_of(rows: Sequence[Judged], after: str) -> Judged:
 
 
 def _log_loss(p: Array, wins: Flags) -> float:
-    """Mean over orders (first axis) and pairs, each kept 1e-12 away from 0, as ``trainers.tally`` does."""
+    """Mean over orders (first axis) and pairs, each kept 1e-12 away from 0, as ``prequential`` does."""
     return float(-np.log(np.maximum(_of_the_better(p, wins), 1e-12)).mean())
 
 
 def _ece(p: Array, wins: Flags) -> float:
     of_orders = []
     for of_better in _of_the_better(p, wins):
-        tally = Tally()
-        tally.add_many(np.ascontiguousarray(of_better), np.full(len(of_better), 0.5))
-        of_orders.append(tally.figures()["ece"])
+        scores = PrequentialScores()
+        scores.add_many(np.ascontiguousarray(of_better), np.full(len(of_better), 0.5))
+        of_orders.append(scores.figures()["ece"])
     return float(np.mean(of_orders))
 
 

@@ -98,7 +98,7 @@ class Cell:
 def shared_weights(tasks: Ints) -> Array:
     """(n,): what each of these pairs counts: n pairs of one task, those of k candidates, as n·(2/k)^¾.
 
-    As ``trainers.pair_weights.weight_of_each``, which no peer can import.
+    As ``trainers.pairs.weights.weight_of_each``, which no peer can import.
     """
     numbers, counts = np.unique(tasks, return_counts=True)
     n = counts[np.searchsorted(numbers, tasks)]

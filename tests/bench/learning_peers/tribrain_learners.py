@@ -8,8 +8,8 @@ from typing import Any, cast
 import numpy as np
 
 from tests.bench.learning_peers.pairs import Array, Flags, Pairs, Setting
-from trainers.estimators import LearnerName, PairEstimator, Recipe
-from trainers.features import unit_of
+from trainers.bradley_terry.estimators import LearnerName, PairEstimator, Recipe
+from trainers.bradley_terry.features import unit_of
 
 
 class _Model:

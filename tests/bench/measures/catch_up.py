@@ -21,7 +21,7 @@ from tests.bench.live import running
 from tests.bench.measures import say
 from tests.bench.results import Finding
 from tests.waiting import wait_until
-from trainers.pairing import PairingRules
+from trainers.pairs.pairing import PairingRules
 
 _RUNS = 600
 """Open all the time: more than the 500 tasks whose weights a learner keeps."""

@@ -31,7 +31,7 @@ from tests.bench.measures import say
 from tests.bench.results import Finding
 from tests.bench.workload import make_workload
 from tests.waiting import wait_until
-from trainers.pairing import PairingRules, RunPairing
+from trainers.pairs.pairing import PairingRules, RunPairing
 
 _PER_S = 500
 _WARM_UP_S, _SETTLE_S, _SECONDS, _AFTER_S = 2, 2, 20, 1

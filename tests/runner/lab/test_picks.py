@@ -21,7 +21,7 @@ from streams.errors import BadInput
 from streams.messages.contracts import Candidate, PreferencePair
 from streams.messages.files import read_candidates
 from tests import factories
-from trainers.bradley_terry import critics_mean
+from trainers.bradley_terry.reward import critics_mean
 
 TWO_CRITICS = ("good", "vain")
 

@@ -27,7 +27,7 @@ from trainers.datasets.preferences import (
     video_pairs,
 )
 from trainers.datasets.samples import Run, read_runs
-from trainers.pairing import PairingRules
+from trainers.pairs.pairing import PairingRules
 
 FRAME = np.zeros((4, 4, 3), dtype=np.uint8)
 

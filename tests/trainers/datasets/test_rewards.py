@@ -16,10 +16,10 @@ from msgspec import structs
 from streams.messages.codec import sealed
 from tests import factories
 from tests.runner.fakes import snapshot
-from trainers.bradley_terry import confidence, prob_prefer
+from trainers.bradley_terry.features import differences
+from trainers.bradley_terry.reward import confidence, prob_prefer
 from trainers.datasets.rewards import rate
 from trainers.datasets.samples import Sample
-from trainers.features import differences
 
 MODEL = snapshot({"goal.task": 2.0, "flicker.quality": -1.0})
 

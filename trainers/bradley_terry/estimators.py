@@ -1,0 +1,100 @@
+"""The learners by name: River estimators that take differences of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, get_args
+
+from streams.errors import BadInput
+
+if TYPE_CHECKING:  # commands that only name a learner start without numpy
+    from trainers.compiled import Array, Flags, Ints
+
+LearnerName = Literal["river-logistic", "laplace"]
+LEARNERS: tuple[LearnerName, ...] = get_args(LearnerName)
+DEFAULT_LEARNER: LearnerName = "laplace"
+
+
+class PairEstimator(Protocol):
+    """P(first preferred to second) from the differences of their scores; a River classifier, too.
+
+    ``weights`` are per ``scales`` of a feature's difference. ``covariance`` (d, d) is that of the weights, in
+    the order of ``features``; None for a point estimate. ``alarms`` counts the alarms of a drift detector.
+    ``learn_many_differences`` learns rows (n, d) of differences chosen − rejected, NaN where a critic is
+    missing, to the bits of ``learn_one`` row by row; returns P (n,) of each before it was learnt.
+    ``learn_rows`` does it for a learner of many tasks (``kernels``), and returns the rows that ended
+    in an alarm, too; it brings X within reach. ``predict_many_differences`` takes rows with the columns
+    ``features``.
+    ``begun_from`` is one that has learnt nothing and has these weights as prior means.
+    ``tie_nu`` is Davidson's ν (``ties``). ``far_off`` is feature to how many differences were too
+    far off to be learnt.
+    """
+
+    name: ClassVar[str]
+
+    def learn_one(self, x: Mapping[str, float], y: bool | None, w: float = 1.0) -> None: ...
+    def predict_proba_one(self, x: Mapping[str, float]) -> dict[bool, float]: ...
+    def learn_many_differences(self, X: Array, w: Array, ties: Flags | None = None) -> Array: ...
+    def predict_many_differences(self, features: Sequence[str], X: Array) -> Array: ...
+    def learn_rows(
+        self, X: Array, w: Array, ties: Flags, known: Ints, slots: Ints, frozen: Array
+    ) -> tuple[Array, list[int]]: ...
+    def with_features(self, names: Sequence[str]) -> Self: ...
+    def begun_from(self) -> Self: ...
+    def state(self) -> dict[str, Any]: ...
+    @property
+    def features(self) -> tuple[str, ...]: ...
+    @property
+    def weights(self) -> dict[str, float]: ...
+    @property
+    def scales(self) -> dict[str, float]: ...
+    @property
+    def covariance(self) -> Array | None: ...
+    @property
+    def alarms(self) -> int: ...
+    @property
+    def tie_nu(self) -> float: ...
+    @property
+    def far_off(self) -> dict[str, int]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Which learner, and the parameters that are not its defaults. Raises BadInput for an unknown name."""
+
+    learner: LearnerName = DEFAULT_LEARNER
+    parameters: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.learner not in LEARNERS:
+            raise BadInput(f"no learner is called {self.learner!r}; expected {' or '.join(LEARNERS)}")
+
+    def new(self) -> PairEstimator:
+        """An estimator that has learnt nothing."""
+        estimator: PairEstimator = _class_of(self.learner)(**(self.parameters or {}))
+        return estimator
+
+    def complete(self) -> Recipe:
+        """With the parameters that are the defaults today, so that it stays the same when they change."""
+        state = self.new().state()
+        return Recipe(learner=state["learner"], parameters=state["parameters"])
+
+
+def estimator_from_state(state: Mapping[str, Any]) -> PairEstimator:
+    """The estimator whose ``state`` was saved under its name. Raises BadInput for an unknown one."""
+    estimator: PairEstimator = _class_of(state["learner"]).from_state(state)
+    return estimator
+
+
+def _class_of(name: str) -> Any:
+    """Imported when it is needed: each brings a library that takes a while to load."""
+    if name == "laplace":
+        from trainers.bradley_terry.laplace import Laplace
+
+        return Laplace
+    if name == "river-logistic":
+        from trainers.bradley_terry.river_logistic import RiverLogistic
+
+        return RiverLogistic
+    raise BadInput(f"no learner is called {name!r}; expected {' or '.join(LEARNERS)}")

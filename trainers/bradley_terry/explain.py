@@ -1,0 +1,148 @@
+"""What a reward model has learnt, in a reader's terms: what a better score of one critic does to the odds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from streams.messages.contracts import RewardSnapshot
+from streams.messages.feature_names import is_indicator
+from trainers.bradley_terry.features import UNIT
+from trainers.bradley_terry.reward import printable, reward_on
+from trainers.bradley_terry.ties import tie_probability
+
+_Z95 = 1.959963984540054
+"""The standard normal is within ± this with probability 95%."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """One feature, all others held equal: a critic and mode, a context, or a critic within a context."""
+
+    feature: str
+    weight: float
+    """As in the snapshot: nats per ``scales`` of the feature's difference."""
+    odds_ratio: float
+    """By what the odds of being preferred are multiplied where this score is ``step`` higher, or where one
+    side is of this context and the other of the average of its kind."""
+    odds_ratio_ci95: tuple[float, float] | None
+    """95% of the posterior; None for a point estimate."""
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the interval leaves out 1, so that the direction is known."""
+        return self.odds_ratio_ci95 is not None and not (
+            self.odds_ratio_ci95[0] <= 1.0 <= self.odds_ratio_ci95[1]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """A snapshot for people. ``effects`` begin with the strongest, in either direction."""
+
+    model: str
+    version: int
+    gate: str
+    statement: str
+    labels: Mapping[str, int]
+    evidence: Mapping[str, Any]
+    """The snapshot's metrics of its gate; empty where it has none."""
+    trusted: Mapping[str, Any] | None
+    """Test-then-train figures on the labels of people and validators; None where there are none."""
+    ties_of_equals: float
+    """P that people find neither better of two candidates of the same reward; 0 where no tie was learnt."""
+    references: Mapping[str, str]
+    """The value of each shared context for which the critics' own effects are; others add to them."""
+    step: float
+    effects: tuple[Effect, ...]
+
+    @property
+    def has_intervals(self) -> bool:
+        return any(effect.odds_ratio_ci95 is not None for effect in self.effects)
+
+
+def explain(snapshot: RewardSnapshot, step: float = UNIT) -> Explanation:
+    """Every feature's effect on the odds for a ``step`` up, or for being of a context, with its interval.
+
+    The logit is linear in the scores, so the odds change by exp(step · weight / scale), and under the
+    Gaussian posterior the interval is exp(step · (weight ± 1.96 SD) / scale).
+    """
+    effects = [_effect(snapshot, name, _contrast(snapshot, name), step) for name in snapshot.feature_names]
+    return Explanation(
+        model=snapshot.model,
+        version=snapshot.version,
+        gate=snapshot.gate,
+        statement=snapshot.statement,
+        labels=dict(snapshot.labels),
+        evidence=dict(snapshot.metrics.get("gate") or {}),
+        trusted=snapshot.metrics.get("trusted"),
+        ties_of_equals=tie_probability(0.0, snapshot.tie_nu),
+        references=dict(snapshot.references),
+        step=step,
+        effects=tuple(
+            sorted(effects, key=lambda effect: (-abs(math.log(effect.odds_ratio)), effect.feature))
+        ),
+    )
+
+
+def log_odds(snapshot: RewardSnapshot) -> dict[str, float]:
+    """Nats of every feature for a usual step up, or for being of a context; the strongest first."""
+    return {effect.feature: math.log(effect.odds_ratio) for effect in explain(snapshot).effects}
+
+
+def effect_lines(snapshot: RewardSnapshot) -> list[str]:
+    """A line for every feature of the overall reward, then of each dimension's, largest first."""
+    lines = []
+    for dimension in ("", *snapshot.dimensions):
+        reward = reward_on(snapshot, dimension)
+        if dimension:
+            lines.append(f"On {printable(dimension)}: {reward.statement}")
+        effects = sorted(log_odds(reward).items(), key=lambda item: -item[1])
+        lines += [f"  {effect:+.3f}  {name}" for name, effect in effects]
+    return lines
+
+
+def ratio_text(ratio: float) -> str:
+    """Two decimals, or a power of ten where they would say nothing."""
+    return f"{ratio:.2f}" if 0.01 <= ratio < 1000.0 else f"{ratio:.1e}"
+
+
+def _contrast(snapshot: RewardSnapshot, name: str) -> dict[str, float]:
+    """What of which weight makes the effect.
+
+    Of arms, or generators, pairs tell how they differ and not how good all of them are; so one is compared
+    with the mean of its kind.
+    """
+    kind = name.partition("=")[0] + "="
+    alike = [other for other in snapshot.feature_names if is_indicator(name) and other.startswith(kind)]
+    if len(alike) < 2:
+        return {name: 1.0}
+    return {other: (other == name) - 1.0 / len(alike) for other in alike}
+
+
+def _effect(snapshot: RewardSnapshot, name: str, contrast: Mapping[str, float], step: float) -> Effect:
+    steps = (1.0 if is_indicator(name) else step) / snapshot.scales[name]
+    weight = math.fsum(share * snapshot.weights[other] for other, share in contrast.items())
+    ci95 = None
+    if snapshot.covariance:
+        rows = {other: snapshot.feature_names.index(other) for other in contrast}
+        variance = math.fsum(
+            contrast[a] * contrast[b] * snapshot.covariance[rows[a]][rows[b]]
+            for a in contrast
+            for b in contrast
+        )
+        margin = _Z95 * math.sqrt(max(0.0, variance))
+        ci95 = _exp(steps * (weight - margin)), _exp(steps * (weight + margin))
+    return Effect(
+        feature=name,
+        weight=snapshot.weights[name],
+        odds_ratio=_exp(steps * weight),
+        odds_ratio_ci95=ci95,
+    )
+
+
+def _exp(logit: float) -> float:
+    """e^x within what JSON can hold and a logarithm can take."""
+    return math.exp(min(700.0, max(-700.0, logit)))

@@ -1,0 +1,214 @@
+"""What the learners of differences share: features by name and by column, their units, rows and dicts."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from river import base
+
+from streams.messages.feature_names import is_critic
+from streams.messages.limits import MAX_COUNT, MAX_TIE_NU
+from trainers.bradley_terry.features import FAR, WARM_UP, reach_of, unit_of, within_reach
+from trainers.bradley_terry.reward import shrinkage
+from trainers.bradley_terry.ties import NU
+from trainers.compiled import Array, Flags, Ints
+from trainers.other_version import LARGEST_SUM, within
+
+_NO_SLOTS: Array = np.empty((0, 0))
+LARGEST_WEIGHT = 1e9
+"""Of a feature, either sign; more than any pairs within their bounds can teach."""
+_LARGEST_UNIT = 1e9
+"""Differences are 2e6 at most."""
+
+
+class LinearEstimator(base.Classifier):
+    """A logistic model without an intercept of differences of scores, each per its unit.
+
+    Any feature may be missing, new or gone in a row: a missing one contributes nothing, a new one starts with
+    the prior. Each difference beyond ``reach_of`` units among the first ``WARM_UP`` of a feature doubles its
+    unit, but for the first such one; later the unit stays. What is beyond counts as ``within_reach`` says,
+    and more than ``LEARNT`` times the reach is not learnt.
+    """
+
+    prior_mean: float
+    _parameter_names: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._parameter_names = tuple(inspect.signature(cls).parameters)
+
+    @property
+    @abstractmethod
+    def weights(self) -> dict[str, float]: ...
+    @property
+    @abstractmethod
+    def covariance(self) -> Array | None: ...
+
+    def _begin(self) -> None:
+        """Know no feature."""
+        self._columns: dict[str, int] = {}
+        self._scale: Array = np.empty(0)
+        self._reach: Array = np.empty(0)
+        self._warm_up: Array = np.empty(0)
+        """(d,): pairs of the feature in which its unit may still grow."""
+        self._beyond: Array = np.empty(0)
+        """(d,): differences among these that were beyond reach."""
+        self._far: Array = np.empty(0)
+        """(d,): differences that were too far off to be learnt."""
+        self._nu: Array = np.zeros(4)
+        """What is learnt of ties; see ``trainers.bradley_terry.ties``."""
+
+    @property
+    def _multiclass(self) -> bool:
+        return False
+
+    @property
+    def _parameters(self) -> dict[str, Any]:
+        """As River's ``_get_params``, which looks at the signature anew for each state."""
+        return {name: getattr(self, name) for name in self._parameter_names}
+
+    def with_features(self, names: Sequence[str]) -> Self:
+        """Know these features, in this order, before any row; returns itself."""
+        self._add_features(names)
+        return self
+
+    def begun_from(self) -> Self:
+        """One that has learnt nothing, with these features and units, and these weights as prior means."""
+        begun = type(self)(**self._parameters).with_features(self.features)
+        begun._begin_from_units(self)
+        begun._set_prior(np.array(list(self.weights.values()), dtype=np.float64))
+        return begun
+
+    def learn_many_differences(self, X: Array, w: Array, ties: Flags | None = None) -> Array:
+        """Learn the rows of X (n, d) in their order; returns P (n,) of each before it was learnt.
+
+        Rows are differences chosen − rejected, NaN where a critic is missing; columns are ``features``.
+        ``ties`` (n,) says which are ties; none where it is None. The same bits as ``learn_one`` row by row.
+        Raises ValueError for another number of columns.
+        """
+        n, d = X.shape
+        if d != len(self._columns):
+            raise ValueError(f"X has {d} columns; expected {len(self._columns)}, one for each feature")
+        known, slots = np.full(n + 1, d, dtype=np.int64), np.full(n, -1, dtype=np.int64)
+        X, w = np.array(X, dtype=np.float64, order="C"), np.ascontiguousarray(w, dtype=np.float64)
+        ties = np.zeros(n, dtype=np.bool_) if ties is None else np.ascontiguousarray(ties, dtype=np.bool_)
+        p, _ = self.learn_rows(X, w, ties, known, slots, _NO_SLOTS)
+        return p
+
+    def predict_many_differences(self, features: Sequence[str], X: Array) -> Array:
+        """P(chosen ≻ rejected) (n,) for rows X (n, d) with these columns, as ``predict_proba_one`` has it.
+
+        Columns that are not known are passed over.
+        """
+        at = [self._columns[name] for name in features if name in self._columns]
+        limits = (self._reach * self._scale)[at]
+        Z = _within_reach(X[:, [name in self._columns for name in features]], limits) / self._scale[at]
+        logits = Z @ np.array(list(self.weights.values()))[at]
+        if self.covariance is not None:
+            cov = self.covariance[np.ix_(at, at)]
+            logits *= [shrinkage(v) for v in np.einsum("ij,jk,ik->i", Z, cov, Z).tolist()]
+        return np.asarray(np.exp(-np.logaddexp(0.0, -logits)))
+
+    @abstractmethod
+    def _set_prior(self, means: Array) -> None:
+        """Begin with these weights (d,)."""
+
+    @abstractmethod
+    def learn_rows(
+        self, X: Array, w: Array, ties: Flags, known: Ints, slots: Ints, frozen: Array
+    ) -> tuple[Array, list[int]]:
+        """Learn rows as ``trainers.bradley_terry.kernels`` describes them; all features of X must be known.
+
+        X is brought within reach.
+        Returns P (n,) of each row before it was learnt, and the rows that ended in a drift alarm.
+        """
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return tuple(self._columns)
+
+    @property
+    def scales(self) -> dict[str, float]:
+        return dict(zip(self._columns, self._scale.tolist(), strict=True))
+
+    @property
+    def tie_nu(self) -> float:
+        """Davidson's ν; 0 where no tie was learnt."""
+        return float(self._nu[NU])
+
+    @property
+    def far_off(self) -> dict[str, int]:
+        """Feature to how many differences were too far off to be learnt, where any were."""
+        counted = zip(self._columns, self._far.tolist(), strict=True)
+        return {name: int(n) for name, n in counted if n}
+
+    def _row(self, x: Mapping[str, float]) -> Array:
+        return np.array([x.get(name, math.nan) for name in self._columns], dtype=np.float64)
+
+    def _add_features(self, names: Iterable[str]) -> list[str]:
+        """Know these where they are new; returns those that were."""
+        new = [name for name in names if name not in self._columns]
+        if new:
+            old = len(self._columns)
+            self._columns.update((name, old + at) for at, name in enumerate(new))
+            self._scale = np.concatenate([self._scale, [unit_of(name) for name in new]])
+            self._reach = np.concatenate([self._reach, [reach_of(name) for name in new]])
+            self._warm_up = np.concatenate([self._warm_up, np.full(len(new), float(WARM_UP))])
+            self._beyond = np.concatenate([self._beyond, np.zeros(len(new))])
+            self._far = np.concatenate([self._far, np.zeros(len(new))])
+        return new
+
+    def _in_units(self, row: Array) -> Array:
+        """(d,): what counts of the row (d,), 0 where a feature is missing."""
+        return _within_reach(row, self._reach * self._scale) / self._scale
+
+    def _of_new(self, x: Mapping[str, float]) -> tuple[list[str], Array]:
+        """The features of x that are not known yet, and what counts of them (n,) in units."""
+        new = [name for name in x if name not in self._columns]
+        counted = [within_reach(x[name], reach_of(name) * unit_of(name)) / unit_of(name) for name in new]
+        return new, np.nan_to_num(np.array(counted))
+
+    def _prior_means(self, names: Iterable[str]) -> Array:
+        """That higher is better is taken of critics alone."""
+        return np.array([self.prior_mean if is_critic(name) else 0.0 for name in names])
+
+    def _units(self) -> dict[str, Any]:
+        """The argument of ``_restore_units``: copies of arrays."""
+        return {
+            "scale": self._scale.copy(),
+            "warm_up": self._warm_up.copy(),
+            "beyond": self._beyond.copy(),
+            "far": self._far.copy(),
+            "nu": self._nu.copy(),
+        }
+
+    def _begin_from_units(self, other: LinearEstimator) -> None:
+        self._scale, self._warm_up, self._beyond, self._nu = (
+            of.copy() for of in (other._scale, other._warm_up, other._beyond, other._nu)
+        )
+
+    def _restore_units(self, state: Mapping[str, Any]) -> None:
+        d = len(self._columns)
+        self._scale = within(state["scale"], (d,), 1e-9, _LARGEST_UNIT, "scales")
+        self._warm_up = within(state["warm_up"], (d,), 0.0, WARM_UP, "pairs left of the warm-up")
+        self._beyond = within(state["beyond"], (d,), 0.0, WARM_UP, "differences beyond reach")
+        self._far = within(state["far"], (d,), 0.0, MAX_COUNT, "differences that were far off")
+        self._nu = within(state["nu"], (4,), 0.0, LARGEST_SUM, "what is learnt of ties")
+        within(self._nu[NU : NU + 1], (1,), 0.0, MAX_TIE_NU, "frequencies of ties")
+
+
+def _within_reach(X: Array, limits: Array) -> Array:
+    """As ``features.within_reach``, of rows (…, d) with limits (d,); 0 where one is missing."""
+    return np.nan_to_num(np.where(np.abs(X) > FAR * limits, np.nan, np.clip(X, -limits, limits)))
+
+
+def grown(matrix: Array, diagonal: float, d: int) -> Array:
+    """``matrix`` in the corner of a (d, d) one that goes on with ``diagonal``."""
+    larger = diagonal * np.eye(d)
+    larger[: len(matrix), : len(matrix)] = matrix
+    return larger

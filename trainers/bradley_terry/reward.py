@@ -1,0 +1,129 @@
+"""The Bradley–Terry reward: P(a ≻ b) = σ(r(a) − r(b)) with a reward linear in its features.
+
+Bradley & Terry (1952), "Rank analysis of incomplete block designs". Everything here takes the differences of
+the two sides that ``features`` makes, without an intercept (with the chosen side always first, an
+intercept learns "first wins") and never centred (the mean difference is the signal).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from msgspec.structs import replace
+
+from streams.errors import BadInput
+from streams.messages.checks import feature_hash
+from streams.messages.contracts import OVERALL, TEXT_MODE, RewardSnapshot
+from trainers.bradley_terry.features import Scores, reach_of, within_reach
+
+Differences = Mapping[str, float]
+"""Feature to a − b."""
+
+
+def critics_mean(scores: Scores) -> float:
+    """The plain mean of the scores that are there, texts left out as in the run's reward; 0 where none is."""
+    known = [s for name, s in scores.items() if s is not None and not name.endswith(f".{TEXT_MODE}")]
+    return math.fsum(known) / len(known) if known else 0.0
+
+
+def prob_prefer(snapshot: RewardSnapshot, d: Differences) -> float:
+    """P(a ≻ b) under a published snapshot; 0.5 where nothing that the model knows is in the differences.
+
+    Term by term as ``trainers.bradley_terry.kernels.predict_rows`` makes the learner's own predictions.
+    """
+    logit = 0.0
+    for name in snapshot.feature_names:
+        if name in d:
+            scale = snapshot.scales[name]
+            logit += _counted(d[name], name, scale) * (snapshot.weights[name] / scale)
+    return sigmoid(logit)
+
+
+def confidence(snapshot: RewardSnapshot, d: Differences) -> float:
+    """How much of its opinion on a against b a model can vouch for, in [0, 1].
+
+    ``shrinkage``: what remains of the logit when the uncertainty of the weights is taken in. 1 for a point
+    estimate.
+    """
+    if not snapshot.covariance:
+        return 1.0
+    scales = snapshot.scales
+    z = [_counted(d.get(name, 0.0), name, scales[name]) / scales[name] for name in snapshot.feature_names]
+    variance = math.fsum(
+        z_row * math.fsum(value * z_column for value, z_column in zip(row, z, strict=True))
+        for z_row, row in zip(z, snapshot.covariance, strict=True)
+    )
+    return shrinkage(max(0.0, variance))
+
+
+def _counted(difference: float, name: str, scale: float) -> float:
+    """What counts of a feature's difference; 0 where that is as good as missing."""
+    counted = within_reach(difference, reach_of(name) * scale)
+    return 0.0 if math.isnan(counted) else counted
+
+
+def shrinkage(variance: float) -> float:
+    """1/√(1 + πv/8): what the mean of a Gaussian logit with this variance, in nats squared, counts.
+
+    MacKay (1992), "The evidence framework applied to classification networks".
+    """
+    return 1.0 / math.sqrt(1.0 + math.pi * variance / 8.0)
+
+
+def prob_of_gaussian(mean: float, variance: float) -> float:
+    """σ(μ/√(1 + πv/8)), near the mean of σ over a Gaussian logit; nats and nats squared."""
+    return sigmoid(mean * shrinkage(variance))
+
+
+def sigmoid(logit: float) -> float:
+    """σ(x) = 1/(1 + e^−x), exact in both tails."""
+    if logit >= 0:
+        return 1.0 / (1.0 + math.exp(-logit))
+    return math.exp(logit) / (1.0 + math.exp(logit))
+
+
+def reward_on(snapshot: RewardSnapshot, dimension: str) -> RewardSnapshot:
+    """The reward of one dimension as a snapshot; the overall one has none of the others with it.
+
+    Raises BadInput where nothing was learnt of the dimension.
+    """
+    if dimension in ("", OVERALL):
+        return replace(snapshot, dimensions={})
+    found = snapshot.dimensions.get(dimension)
+    if found is None:
+        known = ", ".join([OVERALL, *snapshot.dimensions])
+        raise BadInput(
+            f"model {snapshot.model!r} has learnt nothing of the dimension {dimension!r}; it knows {known}"
+        )
+    names = found.feature_names
+    return replace(
+        snapshot,
+        gate=found.gate,
+        statement=found.statement,
+        feature_names=names,
+        feature_hash=feature_hash(names),
+        weights=dict(zip(names, found.weights, strict=True)),
+        scales=dict(zip(names, found.scales, strict=True)),
+        covariance=found.covariance,
+        labels=found.labels,
+        metrics=found.metrics,
+        references=found.references,
+        tie_nu=found.tie_nu,
+        dimensions={},
+    )
+
+
+def printable(dimension: str) -> str:
+    """On one line, whatever is in the name."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in dimension)
+
+
+def statements(snapshot: RewardSnapshot, wanted: Iterable[str] = ()) -> list[str]:
+    """What each reward says of itself: the overall one, then every dimension that is known or wanted."""
+    unknown = [name for name in wanted if name != OVERALL and name not in snapshot.dimensions]
+    return [
+        snapshot.statement,
+        *(f"On {printable(name)}: {reward.statement}" for name, reward in snapshot.dimensions.items()),
+        *(f"On {printable(name)}: nothing was learnt yet, so it moves nothing." for name in unknown),
+    ]

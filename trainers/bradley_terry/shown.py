@@ -1,0 +1,84 @@
+"""What each critic has shown so far, by which marks for missing scores are known (``marks``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from streams.messages.contracts import ScoreRange
+from streams.messages.feature_names import critic_feature
+from streams.messages.limits import MAX_COUNT, MAX_NUMBER, MAX_SCORES
+from trainers.bradley_terry.marks import (
+    FRACTIONS,
+    HIGHEST,
+    LOWEST,
+    NOTHING_SHOWN,
+    SCORES,
+    SECOND_HIGHEST,
+    SECOND_LOWEST,
+    TAKEN,
+    range_of,
+)
+from trainers.compiled import Array
+from trainers.other_version import within
+
+_COUNTS, _ENDS = [SCORES, FRACTIONS, TAKEN], [LOWEST, SECOND_LOWEST, SECOND_HIGHEST, HIGHEST]
+
+
+class ShownScores:
+    """A row of numbers for each of the first ``MAX_SCORES`` critics; of others, nothing is a mark."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self.rows: Array = np.tile(NOTHING_SHOWN, (MAX_SCORES, 1))
+        """(MAX_SCORES, 7)"""
+
+    def number_of(self, critic: str) -> int:
+        """The critic's row; −1 where there is no room for it."""
+        number = self._numbers.get(critic)
+        if number is None:
+            number = len(self._numbers)
+            if number == len(self.rows):
+                return -1
+            self._numbers[critic] = number
+        return number
+
+    @property
+    def ranges(self) -> dict[str, ScoreRange]:
+        """Feature of a critic to what it shows, where it has shown anything."""
+        shown = zip(self._numbers, self.rows[: len(self._numbers)].tolist(), strict=True)
+        return {critic_feature(critic): range_of(row) for critic, row in shown if row[SCORES]}
+
+    @property
+    def taken(self) -> dict[str, int]:
+        """Feature of a critic to how many of its scores were taken for marks, where any were."""
+        counted = zip(self._numbers, self.rows[: len(self._numbers), TAKEN].tolist(), strict=True)
+        return {critic_feature(critic): int(n) for critic, n in counted if n}
+
+    def begun_from(self) -> ShownScores:
+        """One that knows what these critics show, and has taken nothing for a mark."""
+        begun = ShownScores()
+        begun._numbers, begun.rows = dict(self._numbers), self.rows.copy()
+        begun.rows[:, TAKEN] = 0.0
+        return begun
+
+    def state(self) -> dict[str, Any]:
+        """What ``from_state`` takes: JSON values, and a copy of an array."""
+        return {"critics": list(self._numbers), "rows": self.rows[: len(self._numbers)].copy()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> ShownScores:
+        """Those that had this state. Raises ValueError for one that nobody comes to."""
+        shown = cls()
+        for critic in state["critics"]:
+            shown.number_of(str(critic))
+        n = len(state["critics"])
+        if len(shown._numbers) != n:
+            raise ValueError(f"found {n} critics; expected at most {MAX_SCORES}, each of them once")
+        rows = within(state["rows"], (n, len(NOTHING_SHOWN)), -MAX_NUMBER, MAX_COUNT, "scores shown")
+        within(rows[:, _COUNTS], (n, len(_COUNTS)), 0.0, MAX_COUNT, "counts of scores")
+        within(rows[:, _ENDS], (n, len(_ENDS)), -MAX_NUMBER, MAX_NUMBER, "scores shown")
+        shown.rows[:n] = rows
+        return shown

@@ -1,0 +1,120 @@
+"""How far to trust each of several people: as far as they agree with each other on the same candidates.
+
+Raters of one pair differ in how noisy they are, and hardly in taste. Let qᵢ be the chance that annotator i is
+right and the errors of two of them be independent: then they agree with a chance aᵢⱼ for which
+2aᵢⱼ − 1 = (2qᵢ − 1)(2qⱼ − 1) (Dawid and Skene 1979, "Maximum likelihood estimation of observer error-rates",
+for two answers and one rate each). So 2aᵢ − 1, with the share aᵢ in which i agrees with the others, is
+proportional to 2qᵢ − 1, and what i's label tells, (2qᵢ − 1)², is to that of a usual annotator as
+
+    ((2aᵢ − 1) / (2a − 1))²,
+
+with the share a of everybody. That is what a label counts, 1 at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainers.other_version import a_count
+from trainers.pairs.judgements import Judgement
+from trainers.pairs.seen import remember, tell_apart
+
+USUAL, OF_ALL, OF_ONE = 0.85, 20.0, 5.0
+"""Beta priors: that people agree in .85, as if they had been compared 20 times, and that each of them agrees
+as all do, as if compared 5 times."""
+LEAST_AGREEMENT = 0.55
+"""Of all. Below it nobody can be told from anybody, and all count alike."""
+REMEMBERED = 2_000
+"""Pairs of candidates whose votes are compared with what comes later."""
+ANNOTATORS, ANNOTATORS_OF_A_PAIR = 1_000, 16
+"""How many are told apart, and how many of one pair of candidates are compared with what comes later."""
+
+
+_SHOWN = 50
+"""Of those that were compared most."""
+
+
+@dataclass(slots=True)
+class Annotators:
+    """Agreement of each annotator with the others. Who gives no name is compared with nobody."""
+
+    agreed: dict[str, int] = field(default_factory=dict)
+    compared: dict[str, int] = field(default_factory=dict)
+    not_compared: int = 0
+    """Votes that were not compared, since there were too many annotators."""
+    _votes: dict[str, dict[str, bool]] = field(default_factory=dict)
+    """By candidates."""
+    _names: dict[str, None] = field(default_factory=dict)
+    """The first that were heard, which are told apart."""
+    _agreement: float = field(init=False)
+    """Of all, summed, with the prior's; ``_comparisons`` likewise."""
+    _comparisons: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._agreement = USUAL * OF_ALL + sum(self.agreed.values())
+        self._comparisons = OF_ALL + sum(self.compared.values())
+
+    def hear(self, judgement: Judgement) -> None:
+        """Compare what a person says with what others said of the same candidates; ties are passed over."""
+        candidates, first, judge, annotator = judgement
+        if judge is not None or first is None or not annotator:
+            return
+        votes = self._votes.get(candidates, {})
+        is_full = annotator not in votes and len(votes) >= ANNOTATORS_OF_A_PAIR
+        if is_full or not tell_apart(self._names, annotator, ANNOTATORS):
+            self.not_compared += 1
+            return
+        for other, vote in votes.items():
+            if other != annotator:
+                self._count(annotator, vote == first)
+                self._count(other, vote == first)
+        remember(self._votes, candidates, {**votes, annotator: first}, REMEMBERED)
+
+    def weight_of(self, annotator: str) -> float:
+        """What a label of the annotator counts, in [0, 1]."""
+        if annotator not in self.compared:
+            return 1.0
+        of_all = self._agreement / self._comparisons
+        if of_all <= LEAST_AGREEMENT:
+            return 1.0
+        n = self.compared[annotator]
+        of_one = (of_all * OF_ONE + self.agreed.get(annotator, 0)) / (OF_ONE + n)
+        return float(min(1.0, max(0.0, (2.0 * of_one - 1.0) / (2.0 * of_all - 1.0)) ** 2))
+
+    def figures(self) -> dict[str, Any]:
+        """For people: what each annotator's label counts, and why; of those compared most often."""
+        return {
+            name: {"compared": n, "agreed": self.agreed.get(name, 0), "weight": self.weight_of(name)}
+            for name, n in sorted(self.compared.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN]
+        }
+
+    def state(self) -> dict[str, Any]:
+        """The argument of ``from_state``, as JSON values."""
+        return {
+            "agreed": dict(self.agreed),
+            "compared": dict(self.compared),
+            "not_compared": self.not_compared,
+            "names": list(self._names),
+            "votes": {candidates: dict(votes) for candidates, votes in self._votes.items()},
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Annotators:
+        """The annotators that had this state."""
+        agreed, compared = (
+            {name: a_count(n) for name, n in state[which].items()} for which in ("agreed", "compared")
+        )
+        if any(n > compared.get(name, 0) for name, n in agreed.items()):
+            raise ValueError("an annotator agreed more often than was compared")
+        votes = {candidates: dict(of) for candidates, of in state["votes"].items()}
+        return cls(
+            agreed, compared, a_count(state["not_compared"]), votes, dict.fromkeys(map(str, state["names"]))
+        )
+
+    def _count(self, annotator: str, agrees: bool) -> None:
+        self.compared[annotator] = self.compared.get(annotator, 0) + 1
+        self.agreed[annotator] = self.agreed.get(annotator, 0) + agrees
+        self._comparisons += 1
+        self._agreement += agrees

@@ -1,0 +1,147 @@
+"""The evidence for a reward model: the labels it was made of, how well it predicted them, and the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.messages.contracts import TRUSTED_SOURCES, LabelSource, PreferencePair
+from trainers.compiled import Array
+from trainers.evidence.annotators import Annotators
+from trainers.evidence.gate import OPENS_AT, Gate
+from trainers.evidence.prequential import PrequentialScores
+from trainers.evidence.proxies import ProxyAudit
+from trainers.other_version import LARGEST_SUM, a_count, within
+from trainers.pairs.judgements import Judgement, annotator_of
+from trainers.pairs.weights import SOURCE_WEIGHTS
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What learners of pairs keep beside the model: counts and figures per label source, and the gate."""
+
+    labels: dict[str, int] = field(default_factory=dict)
+    """Pairs learnt per label source."""
+    audit: ProxyAudit = field(default_factory=ProxyAudit)
+    annotators: Annotators = field(default_factory=Annotators)
+    gate: Gate = field(default_factory=Gate)
+    prequential: dict[str, PrequentialScores] = field(default_factory=dict)
+    ties: int = 0
+    """Of the pairs learnt."""
+    passed_over: dict[str, int] = field(default_factory=dict)
+    """Trusted labels that were learnt and are no evidence, per source: their task was known by others."""
+    critics_alone: bool = field(init=False)
+    """Whether no label but critics' own was learnt."""
+
+    def __post_init__(self) -> None:
+        self.critics_alone = self.labels.keys() <= {"critic"}
+
+    @property
+    def pairs(self) -> int:
+        """Pairs learnt."""
+        return sum(self.labels.values())
+
+    def predicted(self, source: LabelSource, p: float, p_reference: float) -> None:
+        """What the model and its reference said of what happened, before it was learnt."""
+        self.prequential.setdefault(source, PrequentialScores()).add(p, p_reference)
+
+    def predicted_many(
+        self, sources: Sequence[LabelSource], counted: NDArray[np.bool_], p: Array, p_reference: Array
+    ) -> None:
+        """The same of n pairs in their order, of those that are ``counted`` (n,)."""
+        found: dict[str, list[int]] = {}
+        for at in np.flatnonzero(counted).tolist():
+            found.setdefault(sources[at], []).append(at)
+        for source, rows in found.items():
+            self.prequential.setdefault(source, PrequentialScores()).add_many(p[rows], p_reference[rows])
+
+    def pass_over(self, source: LabelSource) -> None:
+        """Note a label that is learnt and is no evidence."""
+        if source in TRUSTED_SOURCES:
+            self.passed_over[source] = self.passed_over.get(source, 0) + 1
+
+    def hear(self, judgement: Judgement | None) -> None:
+        """What a pair tells of judges and people, if anything (``proxies.judgement_of``)."""
+        if judgement is not None:
+            self.audit.hear(judgement)
+            self.annotators.hear(judgement)
+
+    def learnt(self, pair: PreferencePair, weight: float) -> float:
+        """Count a pair that is learnt and would count ``weight`` as a person's; see ``trust``."""
+        source = pair.label_source
+        self.labels[source] = self.labels.get(source, 0) + 1
+        self.ties += pair.tie
+        self.critics_alone = self.critics_alone and source == "critic"
+        # What people and validators weigh together is the limit of what all judges may.
+        if source in TRUSTED_SOURCES:
+            self.audit.trusted_weight += weight
+        return self.trust(pair, weight)
+
+    def trust(self, pair: PreferencePair, weight: float) -> float:
+        """What a pair counts, beside labels of people, that would count ``weight`` as a person's."""
+        if pair.label_source == "proxy":
+            return self.audit.weigh(pair, weight)
+        if pair.label_source == "human":
+            return weight * self.annotators.weight_of(annotator_of(pair))
+        return weight * SOURCE_WEIGHTS[pair.label_source]
+
+    def made_of(self) -> str:
+        """The labels in words."""
+        return ", ".join(f"{n} {source}" for source, n in self.labels.items()) or "no"
+
+    def in_words(self) -> str:
+        """The gate's evidence in words."""
+        return f"evidence {self.gate.evidence:,.1f} after {self.gate.tasks} tasks, {OPENS_AT:g} needed"
+
+    def metrics(self) -> dict[str, Any]:
+        """For a snapshot: the test-then-train figures, what judges count, and the gate."""
+        trusted = PrequentialScores.of(
+            self.prequential[source] for source in sorted(TRUSTED_SOURCES & self.prequential.keys())
+        )
+        return {
+            "trusted": trusted.figures() if trusted.n else None,
+            "by_label_source": {source: scores.figures() for source, scores in self.prequential.items()},
+            **({"ties": self.ties} if self.ties else {}),
+            **({"no_evidence": dict(self.passed_over)} if self.passed_over else {}),
+            **({"proxies": self.audit.figures()} if "proxy" in self.labels else {}),
+            **({"annotators": figures} if (figures := self.annotators.figures()) else {}),
+            "gate": {
+                "evidence": self.gate.evidence,
+                "opens_at": OPENS_AT,
+                "tasks": self.gate.tasks,
+                "opened_at_pair": self.gate.opened_at_pair,
+                "closed_times": self.gate.closed_times,
+            },
+        }
+
+    def state(self) -> dict[str, Any]:
+        """What ``from_state`` takes, to stand among a learner's own: JSON values, and copies of arrays."""
+        return {
+            "labels": dict(self.labels),
+            "audit": self.audit.state(),
+            "annotators": self.annotators.state(),
+            "gate": self.gate.state(),
+            "ties": self.ties,
+            "passed_over": dict(self.passed_over),
+            "prequential": {source: scores.sums for source, scores in self.prequential.items()},
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Evidence:
+        """The evidence that had this state."""
+        return cls(
+            labels={source: a_count(n) for source, n in state["labels"].items()},
+            audit=ProxyAudit.from_state(state["audit"]),
+            annotators=Annotators.from_state(state["annotators"]),
+            gate=Gate.from_state(state["gate"]),
+            ties=a_count(state["ties"]),
+            passed_over={source: a_count(n) for source, n in state["passed_over"].items()},
+            prequential={
+                source: PrequentialScores(within(sums, (-1,), 0.0, LARGEST_SUM, "sums of figures").tolist())
+                for source, sums in state["prequential"].items()
+            },
+        )

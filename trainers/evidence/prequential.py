@@ -1,0 +1,79 @@
+"""How well predictions did: sums that add up, and the figures that they give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from trainers.compiled import Array
+
+BINS = 10
+"""Of equal width over the confidence max(p, 1 − p) in [0.5, 1]."""
+_PLAIN = 4
+"""Sums before those of the bins."""
+
+
+class PrequentialScores:
+    """Test-then-train sums over pairs, each predicted as P(chosen ≻ rejected) before it was learnt."""
+
+    def __init__(self, sums: Iterable[float] = ()) -> None:
+        """``sums`` are those of ``state``."""
+        given = np.array([*sums], dtype=np.float64)
+        self._sums: Array = given if len(given) else np.zeros(_PLAIN + 3 * BINS)
+
+    def add(self, p: float, p_reference: float) -> None:
+        """One pair: the model's prediction, and that of the critics' mean."""
+        self.add_many(np.array([p]), np.array([p_reference]))
+
+    def add_many(self, p: Array, p_reference: Array) -> None:
+        """Pairs in their order (n,), to the bits of one after the other."""
+        # Not at the top: it comes with numba, which those that only read figures do without.
+        from trainers.bradley_terry.kernels import add_predictions
+
+        add_predictions(p, p_reference, _PLAIN, BINS, self._sums)
+
+    @classmethod
+    def of(cls, parts: Iterable[PrequentialScores]) -> PrequentialScores:
+        """Several taken together."""
+        total = cls()
+        for part in parts:
+            total._sums += part._sums
+        return total
+
+    @property
+    def n(self) -> int:
+        """Pairs."""
+        return int(self._sums[0])
+
+    @property
+    def sums(self) -> Array:
+        """(4 + 3·BINS,): pairs, right ones, log loss, log loss of the critics' mean; then ``bins``."""
+        return self._sums.copy()
+
+    @property
+    def bins(self) -> Array:
+        """(BINS, 3), per bin of confidence: pairs, summed confidence, pairs that were right."""
+        return self._sums[_PLAIN:].reshape(BINS, 3)
+
+    def figures(self) -> dict[str, Any]:
+        """Means over the pairs, of which there must be some, and how many there are."""
+        return {"n": self.n} | {name: float(value) for name, value in figures_of(self._sums).items()}
+
+
+def figures_of(sums: Array) -> dict[str, Array]:
+    """Means over the pairs for sums (…, 4 + 3·BINS) of ``PrequentialScores``, each (…,).
+
+    ``ece`` is the expected calibration error (Naeini, Cooper and Hauskrecht 2015, "Obtaining well calibrated
+    probabilities using Bayesian binning").
+    """
+    n = sums[..., 0]
+    bins = sums[..., _PLAIN:].reshape(*sums.shape[:-1], BINS, 3)
+    return {
+        "accuracy": sums[..., 1] / n,
+        "log_loss": sums[..., 2] / n,
+        "ece": np.abs(bins[..., 2] - bins[..., 1]).sum(axis=-1) / n,
+        "log_loss_critics_mean": sums[..., 3] / n,
+    }

@@ -1,0 +1,243 @@
+"""Which pairs are news, and what each of them counts: all that is decided before a batch is learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
+from trainers.bradley_terry.rows import Read, RowMaker
+from trainers.bradley_terry.shown import ShownScores
+from trainers.bradley_terry.vocabulary import Vocabulary
+from trainers.evidence.evidence import Evidence
+from trainers.online.batch import Batch
+from trainers.online.open_tasks import OpenTask, OpenTasks
+from trainers.pairs.judgements import Judgement, dimension_of, fact_of
+from trainers.pairs.pairing import LIVE_SOURCES
+from trainers.pairs.seen import REMEMBERED, Counts, KnownPairs, PastTask, PastTasks, trusted_of
+from trainers.pairs.weights import task_of, weight_of_each, weight_of_nth
+
+OPEN_TASKS = 500
+"""How many tasks the live learner keeps open; for one more it settles the oldest, whose later pairs are
+learnt and are no evidence. Pairs from elsewhere have no end that would close their tasks."""
+
+
+OPEN_TASKS_OF_A_DIMENSION = 50
+"""Fewer, since there are several of them beside the overall reward."""
+LATE_TASKS = 8
+"""Tasks that people may be voting on after their runs. For one more, the one that was voted on longest ago
+is settled: its evidence counts, and later votes on it are none."""
+
+
+@dataclass(slots=True)
+class Admission:
+    """What is known of the tasks and pairs that came; what it decides depends on their order alone."""
+
+    open_tasks: int = OPEN_TASKS
+    remembered: int = REMEMBERED
+    pairs_of_task: Mapping[tuple[str, str, str], int] | None = None
+    """(Dimension, task, label source) to how many pairs will come, where all are at hand."""
+    evidence: Evidence = field(default_factory=Evidence)
+    rows: RowMaker = field(default_factory=lambda: RowMaker(Vocabulary()))
+    open: OpenTasks = field(default_factory=OpenTasks)
+    past: PastTasks = field(default_factory=PastTasks)
+    known: KnownPairs = field(default_factory=KnownPairs)
+    settled_early: int = 0
+    """Tasks that were settled since too many were open."""
+
+    def begin(self, is_news: bool = True) -> Batch:
+        """A batch without any pair; for pairs that were learnt before, which are no news."""
+        return Batch(known=len(self.rows.vocabulary.columns), is_news=is_news)
+
+    def take(
+        self,
+        pair: PreferencePair,
+        is_new: bool,
+        judgement: Judgement | None,
+        batch: Batch,
+        read: Read,
+        at: int,
+    ) -> bool:
+        """Add a pair, which is number ``at`` of those that were read; False where it is no news.
+
+        ``is_new`` says that it cannot be a repetition.
+        """
+        name, source = task_of(pair), pair.label_source
+        task, past = self.open.by_name.get(name), None
+        if task is None:
+            past = self.past.find(name)
+        # Labels made while a run goes on are over with the run. People and judges speak later, too.
+        of_a_closed_run = task.is_closed if task is not None else past is not None and past.is_closed
+        if of_a_closed_run and source in LIVE_SOURCES:
+            return False
+        if pair.pair_id and not is_new and not self._note(name, pair, judgement):
+            return False
+        slot = opened = -1
+        if past is not None and not (source in TRUSTED_SOURCES and TRUSTED_SOURCES.isdisjoint(past.counts)):
+            # What was learnt of the task makes a prediction dishonest: it is no evidence.
+            counts = past.counts
+            self.evidence.pass_over(source)
+        else:
+            if task is None:
+                task = self._open(name, past, batch)
+                opened = task.slot
+            elif name in self.open.late and source in TRUSTED_SOURCES:
+                self.open.late[name] = self.open.late.pop(name)
+            counts, slot = task.counts, task.slot
+        counts[source] = nth = counts.get(source, 0) + 1
+        weight = pair.weight * self._share(pair, nth)
+        evidence, rows = self.evidence, self.rows
+        alone = evidence.critics_alone
+        if judgement is not None:
+            evidence.hear(judgement)
+        trusted_weight = evidence.learnt(pair, weight)
+        plan = rows.plan(read, at)
+        known = len(rows.vocabulary.columns)
+        batch.pairs.append((at, plan, known, source, weight, trusted_weight, slot, opened, alone, pair.tie))
+        return True
+
+    def take_again(self, pair: PreferencePair, batch: Batch, read: Read, at: int) -> None:
+        """Add a pair that was learnt before and is to be learnt once more; it is no evidence."""
+        weight = pair.weight * self._share(pair, 1)
+        plan, trusted_weight = self.rows.plan(read, at), self.evidence.trust(pair, weight)
+        known, source = len(self.rows.vocabulary.columns), pair.label_source
+        batch.pairs.append((at, plan, known, source, weight, trusted_weight, -1, -1, False, pair.tie))
+
+    def close(self, name: str, batch: Batch) -> bool:
+        """A task is over; False where that was known."""
+        task = self.open.by_name.get(name)
+        if task is not None and task.is_closed:
+            return False
+        return not self.past.is_closed(name) and self.past.close(
+            name, self._leave(name, batch), self.remembered
+        )
+
+    def close_all(self, batch: Batch) -> None:
+        """Every open task is over, in the order in which they were opened."""
+        for name in list(self.open.by_name):
+            if not self.close(name, batch):
+                self._settle(name, batch)
+
+    def over_bounds(self) -> dict[str, int]:
+        """What was too much to be kept; nothing that is 0."""
+        counts = {
+            "pairs_with_features_left_out": self.rows.vocabulary.pairs_without_room,
+            "tasks_settled_early": self.settled_early,
+            "tasks_forgotten": self.past.forgotten,
+            "pairs_forgotten": self.known.forgotten,
+        }
+        return {name: n for name, n in counts.items() if n}
+
+    def take_in(self, later: Admission) -> list[str]:
+        """Know what a later one knows, so that none of what came since is learnt again.
+
+        Returns the names of the tasks that have begun since and are open, which have no coefficients yet.
+        """
+        self.past.take_in(later.past, self.remembered)
+        self.known.take_in(later.known, self.remembered)
+        self.settled_early = max(self.settled_early, later.settled_early)
+        for name in [name for name in self.open.by_name if self.past.find(name) is not None]:
+            self.open.leave(name)
+        begun = []
+        for name, task in later.open.by_name.items():
+            if name in later.open.late:
+                self._remember(name, task)
+                continue
+            mine = self.open.by_name.get(name)
+            if mine is None:
+                mine = self.open.open(name, {})
+                begun.append(name)
+            for source, n in task.counts.items():
+                mine.counts[source] = max(n, mine.counts.get(source, 0))
+        return begun
+
+    def begun_from(self) -> Admission:
+        """One that has learnt nothing, with the same features.
+
+        It knows which tasks are over, and of which trusted labels were learnt.
+        """
+        begun = Admission(
+            min(self.open_tasks, OPEN_TASKS_OF_A_DIMENSION)
+            if self.pairs_of_task is None
+            else self.open_tasks,
+            self.remembered,
+            self.pairs_of_task,
+        )
+        begun.rows = RowMaker(Vocabulary(**self.rows.vocabulary.state()), self.rows.shown.begun_from())
+        begun.rows.vocabulary.pairs_without_room = 0
+        begun.open.widen(len(begun.rows.vocabulary.columns))
+        # What predicts a task has learnt its trusted labels, so those of another dimension are no evidence.
+        begun.past = self.past.of_trusted()
+        for name, task in self.open.by_name.items():
+            if trusted := trusted_of(task.counts):
+                begun.past.settle(name, trusted, self.remembered)
+            if task.is_closed:
+                begun.past.close(name, trusted, self.remembered)
+        return begun
+
+    def state(self) -> dict[str, Any]:
+        """What ``restore`` takes, to stand among a learner's own: JSON values, and copies of arrays."""
+        return {
+            "vocabulary": self.rows.vocabulary.state(),
+            "shown": self.rows.shown.state(),
+            **self.evidence.state(),
+            "open": self.open.state(),
+            "past": self.past.state(),
+            "known": self.known.state(),
+            "settled_early": self.settled_early,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where the one that had this state was."""
+        vocabulary = Vocabulary(**state["vocabulary"])
+        self.rows = RowMaker(vocabulary, ShownScores.from_state(state["shown"]))
+        self.evidence = Evidence.from_state(state)
+        self.open = OpenTasks.from_state(state["open"], len(vocabulary.columns))
+        self.past = PastTasks.from_state(state["past"])
+        self.known = KnownPairs.from_state(state["known"])
+        self.settled_early = int(state["settled_early"])
+
+    def _open(self, name: str, past: PastTask | None, batch: Batch) -> OpenTask:
+        """Open a task, again if it is a past one, and settle others where as many are open as may be."""
+        if past is not None:
+            while len(self.open.late) >= LATE_TASKS:
+                self._settle(next(iter(self.open.late)), batch)
+        while len(self.open.by_name) >= self.open_tasks:
+            oldest = next(iter(self.open.by_name))
+            self.settled_early += oldest not in self.open.late
+            self._settle(oldest, batch)
+        if past is None:
+            return self.open.open(name, {})
+        task = self.open.open(name, dict(past.counts))
+        task.is_closed = past.is_closed
+        self.open.late[name] = None
+        return task
+
+    def _settle(self, name: str, batch: Batch) -> None:
+        """An open task may go on, but what is predicted from now on is no evidence."""
+        task = self.open.by_name[name]
+        self._leave(name, batch)
+        self._remember(name, task)
+
+    def _remember(self, name: str, task: OpenTask) -> None:
+        if task.is_closed:
+            self.past.close(name, {}, self.remembered)
+        self.past.settle(name, task.counts, self.remembered)
+
+    def _leave(self, name: str, batch: Batch) -> Counts:
+        """Settle a task if it is open: what was predicted is evidence. Returns what was learnt of it."""
+        task = self.open.leave(name)
+        if task is None:
+            return {}
+        batch.settled.append((len(batch.pairs), task.slot, self.evidence.pairs))
+        return task.counts
+
+    def _note(self, name: str, pair: PreferencePair, judgement: Judgement | None) -> bool:
+        return self.known.note(name, fact_of(pair, judgement), self.remembered)
+
+    def _share(self, pair: PreferencePair, nth: int) -> float:
+        """``nth`` is how many pairs of its task and label source there are now."""
+        if self.pairs_of_task is None:
+            return weight_of_nth(nth)
+        return weight_of_each(self.pairs_of_task[dimension_of(pair), task_of(pair), pair.label_source])

@@ -1,0 +1,88 @@
+"""Dimensions: what a label judges, where that is one thing (physics, smoothness, …) and not the whole.
+
+A dimension has a reward of its own, with its own evidence and gate. It begins as the overall one is when the
+first label on it comes, and is learnt from its own labels alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from streams.messages.contracts import PairsEnd, PreferencePair
+from streams.messages.limits import MAX_DIMENSIONS
+from trainers.other_version import a_count
+from trainers.pairs.judgements import dimension_of
+
+if TYPE_CHECKING:
+    from trainers.online.learner import PreferenceLearner
+
+
+class Dimensions:
+    """The learners of the dimensions, by name, and what of each is still to be learnt."""
+
+    def __init__(self, begin: Callable[[str], PreferenceLearner]) -> None:
+        """``begin`` makes the learner of a dimension from the overall one as it is now."""
+        self.learners: dict[str, PreferenceLearner] = {}
+        self.pairs_left_out = 0
+        """Pairs on further dimensions than are learnt."""
+        self._begin = begin
+        self._waiting: dict[str, list[tuple[PreferencePair | PairsEnd, bool]]] = {}
+
+    def is_new(self, pair: PreferencePair) -> bool:
+        """Whether the pair begins a dimension."""
+        return dimension_of(pair) not in self.learners and len(self.learners) < MAX_DIMENSIONS
+
+    def add(self, pair: PreferencePair, known_new: bool) -> None:
+        """A pair of one of them, to be learnt with the next ``learn``."""
+        name = dimension_of(pair)
+        if self.is_new(pair):
+            self.learners[name] = self._begin(name)
+        if name in self.learners:
+            self._waiting.setdefault(name, []).append((pair, known_new))
+        else:
+            self.pairs_left_out += 1
+
+    def end(self, end: PairsEnd, known_new: bool) -> None:
+        """A run is over for all of them."""
+        for name in self.learners:
+            self._waiting.setdefault(name, []).append((end, known_new))
+
+    def learn(self) -> int:
+        """Learn what was added; returns how many messages changed something, counted in each dimension."""
+        changes = 0
+        for name, waiting in self._waiting.items():
+            messages, known_new = zip(*waiting, strict=True)
+            changes += self.learners[name].on_messages(messages, known_new)
+        self._waiting.clear()
+        return changes
+
+    def go_back_to(self, earlier: Dimensions) -> None:
+        """Be the earlier ones again, and know what came since; one that has begun since begins again then."""
+        for name, learner in self.learners.items():
+            if name not in earlier.learners:
+                earlier.learners[name] = earlier._begin(name)
+            learner.go_back_to(earlier.learners[name])
+        for name, learner in earlier.learners.items():
+            if len(self.learners) < MAX_DIMENSIONS:
+                self.learners.setdefault(name, learner)
+
+    def over_bounds(self) -> dict[str, int]:
+        """What was too much to be learnt; nothing that is 0."""
+        return {"pairs_of_further_dimensions": self.pairs_left_out} if self.pairs_left_out else {}
+
+    def state(self) -> dict[str, Any]:
+        """The argument of ``restore``."""
+        return {
+            "learners": {name: learner.state() for name, learner in self.learners.items()},
+            "pairs_left_out": self.pairs_left_out,
+        }
+
+    def restore(
+        self, state: Mapping[str, Any], of_state: Callable[[str, Mapping[str, Any]], PreferenceLearner]
+    ) -> None:
+        """Go on where those that had this state were."""
+        self.learners = {name: of_state(name, saved) for name, saved in state["learners"].items()}
+        if len(self.learners) > MAX_DIMENSIONS:
+            raise ValueError(f"{len(self.learners)} dimensions; expected {MAX_DIMENSIONS} at most")
+        self.pairs_left_out = a_count(state["pairs_left_out"])

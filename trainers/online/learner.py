@@ -1,0 +1,382 @@
+"""The preference learner: pairs in, reward snapshots out, whoever calls it (Faust agent, file, tests).
+
+As long as there are critic labels alone, the model that takes every label fully is served, and the snapshot
+says that it cannot correct the critics; from the first other label on, the trusted one is
+(``trainers.online.models``).
+
+Messages are learnt in batches, in three steps whose results do not depend on where a batch is cut: what each
+pair counts is worked out in their order; loops over the rows do for each what they would do for it alone; and
+what the predictions show is taken in at the row where it was seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
+
+import orjson
+
+from streams.errors import BadInput
+from streams.messages.checkpoints import carried_by
+from streams.messages.codec import decode_snapshot, encode, feature_hash, sealed
+from streams.messages.contracts import (
+    DimensionReward,
+    PairMessage,
+    PreferencePair,
+    RewardSnapshot,
+    Rollback,
+    ScoreRange,
+)
+from streams.messages.feature_names import shown
+from trainers.bradley_terry.estimators import PairEstimator, Recipe
+from trainers.bradley_terry.rows import Read
+from trainers.online.admission import OPEN_TASKS, Admission
+from trainers.online.batch import Batch
+from trainers.online.dimensions import Dimensions
+from trainers.online.models import Models, coefficients
+from trainers.other_version import a_count
+from trainers.pairs.judgements import dimension_of, judgement_of
+from trainers.pairs.seen import REMEMBERED
+
+_ROWS = 1024
+"""Pairs that are learnt at a time, which bounds the memory of a batch."""
+_MOST_NAMED = 5
+"""Features in a statement."""
+
+
+class PreferenceLearner:
+    """One reward model's whole state. The same messages in the same order give the same bytes.
+
+    Every pair of a task (``trainers.pairs.weights.task_of``) is predicted by the model as it was before the
+    task's first pair, so the figures are honest while learning is immediate.
+    """
+
+    def __init__(
+        self,
+        model: str = "default",
+        recipe: Recipe | None = None,
+        *,
+        open_tasks: int = OPEN_TASKS,
+        remembered: int = REMEMBERED,
+        pairs_of_task: Mapping[tuple[str, str, str], int] | None = None,
+        dimension: str = "",
+    ) -> None:
+        """``open_tasks`` may be open at a time; so many others are ``remembered``, and so many pairs.
+
+        ``pairs_of_task`` is (dimension, task, label source) to how many pairs will come, where all are at
+        hand. ``dimension`` is what the labels judge; other dimensions have learners of their own within this.
+        """
+        self.model = model
+        self.recipe = (recipe or Recipe()).complete()
+        self.version = 0
+        self._dimension = dimension
+        self._models = Models.new(self.recipe)
+        self._admission = Admission(open_tasks, remembered, pairs_of_task)
+        self._dimensions = Dimensions(self._begin_dimension)
+
+    def on_message(self, message: PairMessage, known_new: bool = False) -> bool:
+        """``on_messages`` with one; False where it changes nothing (seen before, other model)."""
+        return self.on_messages([message], [known_new]) > 0
+
+    def on_messages(self, messages: Sequence[PairMessage], known_new: Sequence[bool] | None = None) -> int:
+        """Learn messages of the pairs topic in their order; returns how many changed something.
+
+        The bits do not depend on how a stream is cut into calls. Where ``known_new`` is given (True or False
+        for each message), the caller knows of a True one that it cannot be a repetition: nothing is kept to
+        tell it by. A call that raises has changed nothing; of what the contracts allow, only a rollback to
+        the state of another version of TriBrain does (BadInput).
+        """
+        given = zip(messages, known_new or [False] * len(messages), strict=True)
+        mine = [(message, is_new) for message, is_new in given if message.model == self.model]
+        pairs = [message for message, _ in mine if self._is_own(message)]
+        read, judgements = self._admission.rows.read(pairs), [judgement_of(pair) for pair in pairs]
+        earlier = [self._carried_by(message) for message, _ in mine if isinstance(message, Rollback)]
+        batch = self._admission.begin()
+        at = changes = 0
+        for message, is_new in mine:
+            if self._is_own(message):
+                changed = self._admission.take(message, is_new, judgements[at], batch, read, at)
+                at += 1
+                if len(batch.pairs) == _ROWS:
+                    batch = self._learn(batch, read)
+            elif isinstance(message, PreferencePair):
+                if self._dimensions.is_new(message):  # it begins with what was learnt so far
+                    batch = self._learn(batch, read)
+                self._dimensions.add(message, is_new)
+                continue
+            elif isinstance(message, Rollback):
+                self._learn(batch, read)
+                self.version += (of_dimensions := self._dimensions.learn())
+                changes += of_dimensions
+                self.go_back_to(earlier.pop(0))
+                batch, changed = self._admission.begin(), True
+            else:
+                changed = self._admission.close(message.run_id, batch)
+                self._dimensions.end(message, is_new)
+            changes += changed
+            self.version += changed
+        self._learn(batch, read)
+        self.version += (of_dimensions := self._dimensions.learn())
+        return changes + of_dimensions
+
+    def learn_again(self, pairs: Sequence[PreferencePair]) -> None:
+        """A further epoch over pairs: they are learnt in their order, and no figure changes."""
+        for name, learner in self._dimensions.learners.items():
+            learner.learn_again([pair for pair in pairs if dimension_of(pair) == name])
+        own = [pair for pair in pairs if self._is_own(pair)]
+        for start in range(0, len(own), _ROWS):
+            part = own[start : start + _ROWS]
+            read, batch = self._admission.rows.read(part), self._admission.begin(is_news=False)
+            for at, pair in enumerate(part):
+                self._admission.take_again(pair, batch, read, at)
+            self._learn(batch, read)
+
+    def finish(self) -> None:
+        """The end of a file: close every task that has no end of its own, in the order of the file."""
+        for learner in self._dimensions.learners.values():
+            learner.finish()
+        read, batch = self._admission.rows.read([]), self._admission.begin()
+        self._admission.close_all(batch)
+        self._learn(batch, read)
+
+    def snapshot(
+        self,
+        consumed: Mapping[str, Mapping[str, int]] | None = None,
+        topic_ids: Mapping[str, str] | None = None,
+        base: str = "",
+    ) -> RewardSnapshot:
+        """What is served, as a message; ``consumed`` is topic to partition to next offset."""
+        reward = self._reward()
+        return sealed(
+            RewardSnapshot(
+                model=self.model,
+                version=self.version,
+                feature_hash=feature_hash(reward["feature_names"]),
+                consumed={topic: dict(offsets) for topic, offsets in (consumed or {}).items()},
+                topic_ids=dict(topic_ids or {}),
+                base=base,
+                recipe={"learner": self.recipe.learner, "parameters": dict(self.recipe.parameters or {})},
+                dimensions={
+                    name: learner._on_dimension() for name, learner in self._dimensions.learners.items()
+                },
+                ranges=self._ranges(),
+                **reward,
+            )
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Everything that later steps depend on; later steps do not change what was returned.
+
+        Values are those of JSON, and NumPy arrays of finite float64 or of int64, so that it is cheap to take:
+        ``orjson.dumps(state, option=orjson.OPT_SERIALIZE_NUMPY)`` writes it, in any thread, and
+        ``from_state`` takes what ``orjson.loads`` reads, bit for bit.
+        """
+        return {
+            "version": self.version,
+            **self._models.state(),
+            **self._admission.state(),
+            "dimensions": self._dimensions.state(),
+        }
+
+    @classmethod
+    def from_state(
+        cls,
+        model: str,
+        state: Mapping[str, Any],
+        *,
+        open_tasks: int = OPEN_TASKS,
+        remembered: int = REMEMBERED,
+    ) -> PreferenceLearner:
+        """The learner that had this ``state``, read back from JSON or not; it continues to the bit.
+
+        Raises BadInput where another version of TriBrain wrote a state that this one cannot read.
+        """
+        try:
+            learner = cls(model, recipe_of(model, state), open_tasks=open_tasks, remembered=remembered)
+            learner._restore(state)
+            # What could not be published later is no state to go on from.
+            decode_snapshot(encode(learner.snapshot()), model)
+            orjson.dumps(learner.state(), option=orjson.OPT_SERIALIZE_NUMPY)
+        except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError, BadInput):
+            raise _of_another_version(model, state) from None
+        return learner
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.version = a_count(state["version"])
+        self._models = Models.from_state(state)
+        self._admission.restore(state)
+        self._dimensions.restore(state["dimensions"], self._restored_dimension)
+
+    def _is_own(self, message: PairMessage) -> TypeGuard[PreferencePair]:
+        return isinstance(message, PreferencePair) and dimension_of(message) == self._dimension
+
+    def _begin_dimension(self, name: str) -> PreferenceLearner:
+        """As this learner is now."""
+        learner = PreferenceLearner(self.model, self.recipe, dimension=name)
+        learner._models = self._models.begun_from()
+        learner._admission = self._admission.begun_from()
+        return learner
+
+    def _restored_dimension(self, name: str, state: Mapping[str, Any]) -> PreferenceLearner:
+        learner = self._begin_dimension(name)
+        learner._restore(state)
+        return learner
+
+    @property
+    def labels(self) -> Mapping[str, int]:
+        """Pairs learnt per label source."""
+        return self._admission.evidence.labels
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the gate is open."""
+        return self._admission.evidence.gate.position == "active"
+
+    @property
+    def _served(self) -> PairEstimator:
+        return self._models.smoothing if self._admission.evidence.critics_alone else self._models.trusted
+
+    def _learn(self, batch: Batch, read: Read) -> Batch:
+        """Learn what was added, and take in what the predictions show; returns a batch to go on with."""
+        tasks, evidence = self._admission.open, self._admission.evidence
+        alarms: list[int] = []
+        if batch.pairs:
+            rows = batch.rows(read, self._admission.rows)
+            self._models.know(self._admission.rows.vocabulary.columns)
+            tasks.widen(rows.X.shape[1])
+            alarms = self._models.learn(rows, tasks.served, tasks.reference)
+            p, p_reference = tasks.predict(rows)
+            evidence.predicted_many(batch.sources, (rows.slots >= 0) & ~rows.ties, p, p_reference)
+        for pairs_before, slot, pairs_learnt in batch.settled:
+            while alarms and alarms[0] < pairs_before:
+                evidence.gate.close()
+                del alarms[0]
+            if (gain := tasks.mean_gain(slot)) is not None:
+                evidence.gate.bet(gain, pairs_learnt=pairs_learnt)
+        for _ in alarms:
+            evidence.gate.close()
+        tasks.free_left()
+        return self._admission.begin()
+
+    def _carried_by(self, rollback: Rollback) -> PreferenceLearner:
+        """The learner whose state a rollback carries. Raises BadInput where it cannot go on."""
+        bounds = self._admission
+        earlier = PreferenceLearner.from_state(
+            self.model, carried_by(rollback).state, open_tasks=bounds.open_tasks, remembered=bounds.remembered
+        )
+        earlier.check_learner(self.recipe)
+        return earlier
+
+    def check_learner(self, other: Recipe) -> None:
+        """Raises BadInput where the model is another learner's than ``other``'s."""
+        if other.learner != self.recipe.learner:
+            raise BadInput(
+                f"model {self.model!r} is learnt by {other.learner} now, and was learnt by "
+                f"{self.recipe.learner} at version {self.version}; there is no way back to that"
+            )
+
+    def go_back_to(self, earlier: PreferenceLearner) -> None:
+        """Be the earlier model again, but know what came since, so that none of it is learnt again.
+
+        Tasks that the earlier model was in the middle of are predicted as it did; those that have begun since
+        by what it was.
+        """
+        self._dimensions.go_back_to(earlier._dimensions)
+        begun = earlier._admission.take_in(self._admission)
+        self.recipe, self._models, self._admission = earlier.recipe, earlier._models, earlier._admission
+        served, reference = coefficients(self._served), coefficients(self._models.reference)
+        for name in begun:
+            self._admission.open.write(name, served, reference)
+        self.version = max(self.version, earlier.version)
+
+    def _reward(self) -> dict[str, Any]:
+        """The fields of a snapshot and of a dimension's reward."""
+        served = self._served
+        covariance = served.covariance
+        return {
+            "gate": self._admission.evidence.gate.position,
+            "statement": self._statement(),
+            "feature_names": served.features,
+            "weights": served.weights,
+            "scales": served.scales,
+            "covariance": () if covariance is None else tuple(map(tuple, covariance.tolist())),
+            "labels": dict(self.labels),
+            "metrics": self._metrics(),
+            "references": dict(self._admission.rows.vocabulary.references),
+            "tie_nu": served.tie_nu,
+        }
+
+    def _on_dimension(self) -> DimensionReward:
+        reward = self._reward()
+        of_features = {name: tuple(reward[name].values()) for name in ("weights", "scales")}
+        return DimensionReward(**reward | of_features)
+
+    def _ranges(self) -> dict[str, ScoreRange]:
+        shown, features = self._admission.rows.shown.ranges, set(self._served.features)
+        return {name: of for name, of in shown.items() if name in features}
+
+    def _metrics(self) -> dict[str, Any]:
+        over_bounds = self._admission.over_bounds() | self._dimensions.over_bounds()
+        noticed = {"over_bounds": over_bounds, "far_off": self._far_off()}
+        noticed["marks"] = self._marks()
+        return self._admission.evidence.metrics() | {name: what for name, what in noticed.items() if what}
+
+    def _far_off(self) -> dict[str, int]:
+        """Of the features with most of them, how many differences were not learnt."""
+        return _most(self._served.far_off)
+
+    def _marks(self) -> dict[str, int]:
+        """Of the critics with most of them, how many scores were taken for marks for missing ones."""
+        return _most(self._admission.rows.shown.taken)
+
+    def _statement(self) -> str:
+        noticed = [
+            f" Taken as missing, as a usual mark for that: {n} scores of {shown(name)!r}."
+            for name, n in self._marks().items()
+        ]
+        noticed += [
+            f" Not learnt, as too far off for a score: {n} differences of {shown(name)!r}."
+            for name, n in self._far_off().items()
+        ]
+        return self._made_of() + "".join(noticed)
+
+    def _made_of(self) -> str:
+        evidence = self._admission.evidence
+        made_of, by = evidence.made_of(), evidence.in_words()
+        if evidence.critics_alone:
+            return f"Made of {made_of} labels alone: it smooths the critics and cannot correct them."
+        if self.is_active:
+            return f"Made of {made_of} labels: shown to beat the critics' mean ({by}), so it steers."
+        return f"Made of {made_of} labels: not yet shown to beat the critics' mean ({by}); a shadow."
+
+
+def _most(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: -item[1])[:_MOST_NAMED])
+
+
+def recipe_of(model: str, state: Mapping[str, Any]) -> Recipe:
+    """Which learner made the state of a model. Raises BadInput for one of another version of TriBrain."""
+    try:
+        return Recipe(learner=state["trusted"]["learner"], parameters=state["trusted"]["parameters"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise _of_another_version(model, state) from None
+
+
+def _of_another_version(model: str, state: Mapping[str, Any]) -> BadInput:
+    return BadInput(
+        f"version {state.get('version', '?')} of model {model!r} was written by another version of TriBrain, "
+        "whose learner this one cannot continue; give another --model"
+    )
+
+
+def load_learner(recipe: Recipe | None = None) -> None:
+    """Import and compile now what the first pair would otherwise wait for, a second or so."""
+    critics: dict[str, float | None] = {"any.critic": 1.0}
+    PreferenceLearner(recipe=recipe).on_message(
+        PreferencePair(
+            task_id="",
+            label_source="human",
+            chosen_critics=critics,
+            rejected_critics=dict.fromkeys(critics, 0.0),
+        )
+    )

@@ -1,0 +1,118 @@
+"""The models that learn the same pairs side by side, since labels differ in worth.
+
+*Trusted* learns from people, validators and judges, with critic labels at a whisper; *smoothing* takes every
+label at full weight; *reference* knows the critics' mean alone, and is what the served model has to beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainers.bradley_terry.estimators import PairEstimator, Recipe, estimator_from_state
+from trainers.compiled import Array, Flags, Ints
+
+_MEAN = ("critics_mean",)
+_REFERENCE = Recipe(parameters={"prior_variance": 4.0, "drift_delta": 0.0, "sparsity": 0.0})
+"""One feature is learnt quickly without harm. A reference that lags behind is beaten by models that are no
+better than the critics' mean: with the models' own rate, the gate opened in error in 90 of 200 null runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """n pairs in their order. What ``known`` and slots are says ``trainers.bradley_terry.kernels``."""
+
+    X: Array
+    """(n, d): differences by feature."""
+    means: Array
+    """(n, 1): differences of the critics' means."""
+    known: Ints
+    """(n + 1,)"""
+    weights: Array
+    """(n,): what each pair counts as a person's."""
+    trusted_weights: Array
+    """(n,): what it counts beside labels of people."""
+    ties: Flags
+    """(n,): whether neither side is better."""
+    trusted: Flags
+    """(n,): whether a person or a validator labelled it."""
+    slots: Ints
+    """(n,): slot of the pair's task; −1 where a prediction would not be honest."""
+    opened: Ints
+    """(n,): the slot again where the pair opens its task; else −1."""
+    smoothing_serves: Flags
+    """(n,): whether the model that is served before the pair is *smoothing*."""
+
+
+@dataclass(slots=True)
+class Models:
+    trusted: PairEstimator
+    smoothing: PairEstimator
+    reference: PairEstimator
+
+    @classmethod
+    def new(cls, recipe: Recipe) -> Models:
+        """Models that have learnt nothing."""
+        return cls(recipe.new(), recipe.new(), _REFERENCE.new())
+
+    def begun_from(self) -> Models:
+        """Models that have learnt nothing, and take what these have learnt for what is likely.
+
+        The reference, too: a model that knows more than it at the start would be thought better.
+        """
+        return Models(self.trusted.begun_from(), self.smoothing.begun_from(), self.reference.begun_from())
+
+    def know(self, features: Mapping[str, int]) -> None:
+        """Have these features as columns, in their order; new ones come last."""
+        if len(self.trusted.features) < len(features):
+            self.trusted.with_features(list(features))
+            self.smoothing.with_features(list(features))
+
+    def learn(self, rows: Rows, served: Array, reference: Array) -> list[int]:
+        """Learn the rows, whose features must be known; returns those at which *trusted* saw a drift.
+
+        The coefficients before a row that opens a task are written to its slot: of the model that is served
+        then to ``served`` (slots, d), and to ``reference`` (slots, 1). The differences are brought within
+        reach of their units.
+        """
+        of_smoothing = np.where(rows.smoothing_serves, rows.opened, -1)
+        of_trusted = np.where(rows.smoothing_serves, -1, rows.opened)
+        self.smoothing.learn_rows(rows.X.copy(), rows.weights, rows.ties, rows.known, of_smoothing, served)
+        _, alarms = self.trusted.learn_rows(
+            rows.X, rows.trusted_weights, rows.ties, rows.known, of_trusted, served
+        )
+        # The reference begins with the first label of a person or a validator, and says ½ until then. It
+        # learns no ties: what the gate compares are predictions of what is none.
+        decided = rows.trusted & ~rows.ties
+        begun = np.full(len(rows.X) + 1, len(self.reference.features))
+        begun[1:] |= np.logical_or.accumulate(decided)
+        if begun[-1]:
+            self.reference.with_features(_MEAN)
+        means = np.where(decided[:, None], rows.means, np.nan)
+        none = np.zeros(len(means), dtype=np.bool_)
+        self.reference.learn_rows(means, rows.weights, none, begun, rows.opened, reference)
+        rows.means[decided] = means[decided]
+        return alarms
+
+    def state(self) -> dict[str, Any]:
+        """What ``from_state`` takes, to stand among a learner's own: JSON values, and copies of arrays."""
+        return {
+            "trusted": self.trusted.state(),
+            "smoothing": self.smoothing.state(),
+            "reference": self.reference.state(),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Models:
+        """The models that had this state."""
+        parts = (state["trusted"], state["smoothing"], state["reference"])
+        return cls(*map(estimator_from_state, parts))
+
+
+def coefficients(model: PairEstimator) -> Array:
+    """(d,): weights per unit of score, as they are written to a slot."""
+    weights, scales = (np.array(list(of.values()), dtype=np.float64) for of in (model.weights, model.scales))
+    return np.asarray(weights / scales)

@@ -1,0 +1,67 @@
+"""Training a preference reward model from pairs files: the live learner, fed from a list."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from streams.errors import BadInput
+from streams.messages.contracts import PairMessage, PreferencePair, RewardSnapshot
+from trainers.bradley_terry.estimators import Recipe
+from trainers.bradley_terry.features import difference
+from trainers.online.learner import PreferenceLearner
+from trainers.pairs.judgements import dimension_of
+from trainers.pairs.weights import task_of
+
+_PART = 1000
+"""Messages between two calls of ``on_progress``."""
+
+
+def train_on_pairs(
+    messages: Sequence[PairMessage],
+    *,
+    model: str = "default",
+    recipe: Recipe | None = None,
+    epochs: int = 1,
+    seed: int = 0,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> RewardSnapshot:
+    """One honest pass in the given order, then ``epochs − 1`` shuffled passes that change no figure.
+
+    Raises BadInput where no pair is for ``model``, or none has a critic in common on both sides.
+    """
+    of_any = [message for message in messages if isinstance(message, PreferencePair)]
+    pairs = [pair for pair in of_any if pair.model == model]
+    if of_any and not pairs:
+        names = ", ".join(sorted({repr(pair.model) for pair in of_any}))
+        raise BadInput(f"none of the {len(of_any)} pairs is for the model {model!r}; give --model: {names}")
+    if not any(difference(pair.chosen_critics, pair.rejected_critics) for pair in pairs):
+        raise BadInput(
+            f"none of the {len(pairs)} pairs has a critic score on both sides, so there is nothing to learn; "
+            "export them again with export-preference-pairs from traces with critic_results"
+        )
+    learner = PreferenceLearner(
+        model,
+        recipe,
+        open_tasks=len(pairs),
+        remembered=len(messages),
+        pairs_of_task=Counter((dimension_of(pair), task_of(pair), pair.label_source) for pair in pairs),
+    )
+    for start in range(0, len(messages), _PART):
+        part = messages[start : start + _PART]
+        learner.on_messages(part)
+        on_progress(len(part))
+    learner.finish()
+    by_dimension: dict[str, list[PreferencePair]] = {}
+    for pair in pairs:
+        by_dimension.setdefault(dimension_of(pair), []).append(pair)
+    orders = {name: random.Random(seed) for name in by_dimension}  # so that none changes another's order
+    for _ in range(epochs - 1):
+        for name, own in by_dimension.items():
+            shuffled = orders[name].sample(own, len(own))
+            for start in range(0, len(shuffled), _PART):
+                part = shuffled[start : start + _PART]
+                learner.learn_again(part)
+                on_progress(len(part))
+    return learner.snapshot()

@@ -1,0 +1,1 @@
+"""What makes pairs: which candidates of a run are compared, who judged them, what each pair counts."""

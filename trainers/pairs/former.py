@@ -1,0 +1,292 @@
+"""The pair former: trace events in, pairs out, whoever calls it (Faust agent, replay, tests)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from streams.errors import BadInput
+from streams.messages.codec import decode_trace, encode
+from streams.messages.contracts import (
+    PairMessage,
+    PairsEnd,
+    PreferencePair,
+    RunClosed,
+    RunEnd,
+    TraceEvent,
+    TraceMessage,
+)
+from trainers.pairs.pairing import PairingRules, RunPairing
+
+REMEMBERED_RUNS = 10_000
+"""How many runs that this former closed it still knows, so that what is sent again of them is no news."""
+
+MOST_WAITING_BYTES = 32 << 20
+"""Of messages that wait for an earlier iteration of their run, the first or any other, in one worker. It may
+be hours until they have come. ``TraceProcessor`` counts them."""
+WAITING_BYTES, NAMED_BYTES = 1_024, 128
+"""What such a message takes beside its bytes, with the run that it may be the first of, and an iteration that
+a waiting end names."""
+
+_Iterations = frozenset[int] | range
+
+
+class NotUsable(BadInput):
+    """An event that is right by itself, and of no use to its run."""
+
+
+class LateEvent(NotUsable):
+    """An iteration that came after its run had been ended without it."""
+
+
+class Formed(Struct, frozen=True):
+    """What one event completes of its run, in the order in which it is to be published."""
+
+    pairs: Sequence[PreferencePair] = ()
+    first: int = 0
+    """The number of the first of these pairs among all pairs of the run, from 0."""
+    end: PairsEnd | None = None
+    """Follows the last pair of the run; null also for a run that had no iteration."""
+    closed: RunClosed | None = None
+    """The mark that the run is done with, to be written once all before it is safe."""
+
+    @property
+    def messages(self) -> list[PairMessage]:
+        """For the pairs topic."""
+        return [*self.pairs, *([self.end] if self.end else [])]
+
+
+_NOTHING = Formed()
+
+
+class _OpenRun:
+    """A run that has not ended, or lacks iterations that its end names."""
+
+    def __init__(self, rules: PairingRules) -> None:
+        self.pairing = RunPairing(rules)
+        self.n_pairs = 0
+        self.named: tuple[int, ...] | None = None
+        """By the run's end."""
+        self.seen_since_tick = True
+        self.silent_s = 0.0
+        self._next_iteration = 0
+        self._waiting: dict[int, bytes] = {}
+        """Iterations that came before an earlier one, encoded: decoded they may take twenty times as much."""
+        self._waiting_bytes = 0
+        self._missing: set[int] = set()
+        """What the end names and has not come."""
+
+    @property
+    def iterations(self) -> tuple[int, ...]:
+        """What has come, ascending."""
+        return (*range(self._next_iteration), *sorted(self._waiting))
+
+    @property
+    def has_begun(self) -> bool:
+        """A run's first iteration may be one that could not be published; then its end names a later one."""
+        return self._next_iteration > 0 or min(self.named or (0,)) in self._waiting
+
+    @property
+    def is_complete(self) -> bool:
+        return self.named is not None and not self._missing
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of iterations that came before an earlier one, and of an end that waits for some."""
+        return self._waiting_bytes + NAMED_BYTES * len(self.named or ())
+
+    def lets_wait(self, event: TraceMessage) -> bool:
+        """Whether the event neither comes in its turn nor completes the run, and is to be kept."""
+        if isinstance(event, RunEnd):
+            return any(i >= self._next_iteration and i not in self._waiting for i in event.iterations)
+        i = event.iter_idx
+        if i in self._waiting:
+            return not self.has_begun  # it may have to become a dead letter
+        return i > self._next_iteration and self._missing != {i}
+
+    def take(self, event: TraceMessage, raw: bytes | None) -> list[PreferencePair]:
+        """The pairs that can be formed now. Where this raises, the run is as it was before."""
+        mark, named, next_iteration = self.pairing.mark(), self.named, self._next_iteration
+        taken: list[tuple[int, bytes]] = []
+        is_new = isinstance(event, TraceEvent) and event.iter_idx not in self._waiting
+        try:
+            if isinstance(event, RunEnd):
+                self._set_named(event.iterations)
+                pairs = []
+            else:
+                pairs = self._add(event, raw, taken)
+            if self.is_complete:
+                pairs += self._finish()
+        except Exception:
+            self.pairing.back_to(mark)
+            self._next_iteration = next_iteration
+            for i, kept in taken:
+                self._keep(i, kept)
+            if is_new and isinstance(event, TraceEvent):
+                self._let_go(event.iter_idx)
+            self._set_named(named)
+            raise
+        self.n_pairs += len(pairs)
+        return pairs
+
+    def _add(
+        self, event: TraceEvent, raw: bytes | None, taken: list[tuple[int, bytes]]
+    ) -> list[PreferencePair]:
+        """In the order of the iterations; ``taken`` gets what leaves ``_waiting``."""
+        if event.iter_idx < self._next_iteration or event.iter_idx in self._waiting:
+            return []
+        self._missing.discard(event.iter_idx)
+        if event.iter_idx > self._next_iteration:
+            self._keep(event.iter_idx, encode(event) if raw is None else raw)
+            return []
+        pairs = self.pairing.add(event)
+        self._next_iteration += 1
+        while (following := self._let_go(self._next_iteration)) is not None:
+            taken.append((self._next_iteration, following))
+            pairs += self._add_waiting(following)
+            self._next_iteration += 1
+        return pairs
+
+    def _add_waiting(self, raw: bytes) -> list[PreferencePair]:
+        event = decode_trace(raw, "an event that waited")
+        return self.pairing.add(event) if isinstance(event, TraceEvent) else []
+
+    def _finish(self) -> list[PreferencePair]:
+        """What the end adds; iterations that could not be published leave gaps behind."""
+        pairs = [pair for i in sorted(self._waiting) for pair in self._add_waiting(self._waiting[i])]
+        return pairs + self.pairing.finish()
+
+    def _keep(self, i: int, raw: bytes) -> None:
+        self._waiting[i] = raw
+        self._waiting_bytes += len(raw) + WAITING_BYTES
+
+    def _let_go(self, i: int) -> bytes | None:
+        raw = self._waiting.pop(i, None)
+        if raw is not None:
+            self._waiting_bytes -= len(raw) + WAITING_BYTES
+        return raw
+
+    def _set_named(self, named: tuple[int, ...] | None) -> None:
+        self.named = named
+        self._missing = {i for i in named or () if i >= self._next_iteration and i not in self._waiting}
+
+
+class PairFormer:
+    """Feeds each run's events to its RunPairing; resent and repeated messages change nothing.
+
+    Events may arrive in any order. An end that names an iteration which has not come waits for it. Where an
+    event raises, all is as it was before.
+    """
+
+    def __init__(self, rules: PairingRules) -> None:
+        self._rules = rules
+        self._open: dict[str, _OpenRun] = {}
+        self._closed: OrderedDict[str, _Iterations] = OrderedDict()
+        self._recalled: dict[str, _Iterations] = {}
+
+    def is_open(self, run_id: str) -> bool:
+        """Whether the run's events must be read again after a crash."""
+        return run_id in self._open
+
+    def has_begun(self, run_id: str) -> bool:
+        """Whether the run is open and its first iteration is there."""
+        run = self._open.get(run_id)
+        return run is not None and run.has_begun
+
+    def would_wait(self, event: TraceMessage) -> bool:
+        """Whether the event is to be kept until an earlier iteration of its run has come."""
+        run_id = event.run_id
+        run = self._open.get(run_id)
+        if run is not None:
+            return run.lets_wait(event)
+        if run_id in self._closed or run_id in self._recalled:
+            return False
+        return bool(event.iterations) if isinstance(event, RunEnd) else event.iter_idx > 0
+
+    def waiting_bytes(self, run_id: str) -> int:
+        """Of what waits in an open run for an earlier iteration; 0 for a run that is not open."""
+        run = self._open.get(run_id)
+        return 0 if run is None else run.waiting_bytes
+
+    def on_event(self, event: TraceMessage, raw: bytes | None = None) -> Formed:
+        """What this event completes; ``raw`` is the event encoded, where the caller has it.
+
+        Raises LateEvent for an iteration without which its run was ended.
+        """
+        run_id = event.run_id
+        known = self._closed.get(run_id, self._recalled.get(run_id))
+        if known is not None:
+            if isinstance(event, TraceEvent) and event.iter_idx not in known:
+                raise LateEvent(
+                    f"iteration {event.iter_idx} of run {run_id!r} came after the run was ended without it"
+                )
+            return _NOTHING
+        run = self._open.get(run_id)
+        if run is None:
+            run = _OpenRun(self._rules)
+        first = run.n_pairs
+        pairs = run.take(event, raw)
+        run.seen_since_tick = True
+        self._open[run_id] = run
+        if run.is_complete:
+            return self._close(run_id, run, pairs, first)
+        return Formed(pairs, first) if pairs else _NOTHING
+
+    def on_tick(self, elapsed_s: float, timeout_s: float) -> tuple[list[RunEnd], list[str]]:
+        """Time has passed in which nothing was left unread.
+
+        Returns the ends to be published for runs that were silent for ``timeout_s`` seconds, and the ids of
+        runs that were and lack their beginning; those are given up.
+        """
+        ends, given_up = [], []
+        for run_id, run in list(self._open.items()):
+            run.silent_s = 0.0 if run.seen_since_tick else run.silent_s + elapsed_s
+            run.seen_since_tick = False
+            if run.silent_s < timeout_s:
+                continue
+            run.silent_s = 0.0  # the end that is published now comes back on the topic
+            if run.has_begun:
+                reason = f"timed out: silent for {timeout_s:g} s"
+                ends.append(RunEnd(run_id=run_id, iterations=run.iterations, stop_reason=reason))
+            else:
+                del self._open[run_id]
+                given_up.append(run_id)
+        return ends, given_up
+
+    def recall(self, closed: Iterable[RunClosed]) -> None:
+        """Know of these closed runs until ``forget``, since their events may be read again."""
+        for mark in closed:
+            if mark.model == self._rules.model:
+                self._recalled[mark.run_id] = _compact(mark.iterations)
+
+    def forget(self) -> None:
+        """Drop every run: what is open will be read again, here or by another owner."""
+        self._open.clear()
+        self._closed.clear()
+        self._recalled.clear()
+
+    def _close(self, run_id: str, run: _OpenRun, pairs: list[PreferencePair], first: int) -> Formed:
+        iterations = tuple(sorted({*run.iterations, *(run.named or ())}))
+        del self._open[run_id]
+        self._closed[run_id] = _compact(iterations)
+        if len(self._closed) > REMEMBERED_RUNS:
+            self._closed.popitem(last=False)
+        closed = RunClosed(run_id=run_id, model=self._rules.model, iterations=iterations)
+        if not iterations:
+            return Formed(closed=closed)
+        end = PairsEnd(
+            run_id=run_id,
+            task_id=run.pairing.task_id,
+            model=run.pairing.model,
+            n_pairs=run.n_pairs,
+            n_candidates=run.pairing.n_candidates,
+        )
+        return Formed(pairs, first, end, closed)
+
+
+def _compact(iterations: tuple[int, ...]) -> _Iterations:
+    """Most runs have all iterations from 0 on, and there are many runs."""
+    n = len(iterations)
+    return range(n) if n == 0 or (iterations[0] == 0 and iterations[-1] == n - 1) else frozenset(iterations)

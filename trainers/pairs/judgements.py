@@ -1,0 +1,76 @@
+"""What people and judges say of two candidates: who, of which, and what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import orjson
+
+from streams.messages.contracts import OVERALL, PreferencePair
+from trainers.pairs.seen import hashed
+from trainers.pairs.weights import task_of
+
+LONGEST_NAME = 64
+"""Characters by which a judge or an annotator is told from others."""
+
+
+class Judgement(NamedTuple):
+    """What a person or a judge says of two candidates."""
+
+    candidates: str
+    """Both, by hash."""
+    first: bool | None
+    """Whether the one that sorts first is preferred; None for a tie."""
+    judge: str | None
+    """None for a person."""
+    annotator: str = ""
+    """The person, where one is named."""
+
+
+def dimension_of(pair: PreferencePair) -> str:
+    """What the label judges; empty for the whole."""
+    return "" if pair.dimension == OVERALL else pair.dimension
+
+
+def judge_of(pair: PreferencePair) -> str:
+    """Who gave the label of a proxy, in at most ``LONGEST_NAME`` characters."""
+    return str(pair.meta.get("judge", ""))[:LONGEST_NAME]
+
+
+def annotator_of(pair: PreferencePair) -> str:
+    """Which person gave the label (``meta["annotator"]``), in at most ``LONGEST_NAME`` characters."""
+    annotator = pair.meta.get("annotator")
+    return "" if annotator is None else str(annotator)[:LONGEST_NAME]
+
+
+def judgement_of(pair: PreferencePair) -> Judgement | None:
+    """What a pair tells of judges and people; None where neither labelled it."""
+    if pair.label_source == "human":
+        return Judgement(*_candidates(pair), None, annotator_of(pair))
+    if pair.label_source == "proxy":
+        return Judgement(*_candidates(pair), judge_of(pair))
+    return None
+
+
+def fact_of(pair: PreferencePair, judgement: Judgement | None) -> str:
+    """What is the same when it comes again; what another says, or says otherwise, is another fact."""
+    if judgement is None:
+        return pair.pair_id
+    _, first, judge, annotator = judgement
+    return f"{pair.pair_id}\0{annotator if judge is None else judge}\0{first}"
+
+
+def _candidates(pair: PreferencePair) -> tuple[str, bool | None]:
+    """The two candidates whichever is preferred, by hash, and whether the one that sorts first is."""
+    chosen = _side(pair.chosen_artifact, pair.chosen_prompt, pair.chosen_critics)
+    rejected = _side(pair.rejected_artifact, pair.rejected_prompt, pair.rejected_critics)
+    both = "\0".join((task_of(pair), *sorted((chosen, rejected))))
+    return hashed(both), None if pair.tie else chosen <= rejected
+
+
+def _side(artifact: str, prompt: str, critics: Mapping[str, float | None]) -> str:
+    """Its video; where none is named, what it was made of and what critics said."""
+    if artifact:
+        return artifact
+    return prompt + "\0" + orjson.dumps(dict(critics), option=orjson.OPT_SORT_KEYS).decode()

@@ -1,0 +1,290 @@
+"""Messages of the pairs topic in, snapshots and checkpoints of a reward model out.
+
+The worker, the offline replay and the tests call this; it knows nothing of Kafka clients, clocks or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from streams.errors import BadInput
+from streams.messages.checkpoints import Recovery
+from streams.messages.codec import decode_pair, encode
+from streams.messages.contracts import Checkpoint, PairMessage, PreferencePair, RewardSnapshot, snapshot_key
+from streams.messages.stored import Outgoing, StoredMessage
+from streams.worker.stages import Learnt
+from trainers.bradley_terry.estimators import Recipe
+from trainers.online.learner import PreferenceLearner
+from trainers.other_version import reading_state_of
+from trainers.pairs.pairing import PairingRules
+from trainers.pairs.sequence import RunSequence
+from trainers.processing.unusable import NO_FAULT_OF_A_MESSAGE, letter_for
+
+_KEPT_MESSAGES, _KEPT_BYTES = 5_000, 8 << 20
+"""Messages, and bytes of them, after which the learner's state is copied, so that one that it cannot learn
+can be undone."""
+
+DecodedPair = tuple[StoredMessage, PairMessage]
+
+
+class PairProcessor:
+    """Values of the pairs topic to the snapshots and checkpoints of one reward model.
+
+    ``topic_ids`` is topic to the id that Kafka gave it, as far as known; both are stamped with it.
+    ``recipe`` is for a model that begins; one that goes on from a checkpoint keeps its own.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        snapshots_topic: str,
+        dead_letters_topic: str,
+        topic_ids: Mapping[str, str] | None = None,
+        recipe: Recipe | None = None,
+    ) -> None:
+        self._recipe = recipe
+        self._model = model
+        self._snapshots_topic = snapshots_topic
+        self._dead_letters_topic = dead_letters_topic
+        self.topic_ids = dict(topic_ids or {})
+        self._base = ""
+        self._consumed: dict[str, dict[str, int]] = {}
+        self._sequence = RunSequence()
+        self._published_version = 0
+        self._start_from(PreferenceLearner(model, recipe))
+
+    @property
+    def consumed(self) -> Mapping[str, Mapping[str, int]]:
+        """Topic to partition to the offset behind the last message of this model."""
+        return self._consumed
+
+    @property
+    def version(self) -> int:
+        return self._learner.version
+
+    def restore(self, checkpoint: Checkpoint | None, published: int = 0) -> None:
+        """Continue from the newest checkpoint, or from nothing where there is none.
+
+        What was learnt behind it is to be read again, and comes to the same versions: up to ``published``,
+        the version of the newest snapshot, nothing is published again. A topic that has another id than the
+        checkpoint's was made again: it is read from its beginning, and the checkpoint is the base of what
+        follows. Raises BadInput for the checkpoint of another learner than the recipe's, or of another
+        version of TriBrain.
+        """
+        self._consumed, self._base, self._sequence = {}, "", RunSequence()
+        learner = PreferenceLearner(self._model, self._recipe)
+        if checkpoint is not None:
+            learner = PreferenceLearner.from_state(self._model, checkpoint.state)
+            self._check_recipe(learner.recipe, checkpoint.version)
+            with reading_state_of(f"version {checkpoint.version} of model {self._model!r}"):
+                self._sequence = RunSequence.from_state(checkpoint.state["runs"])
+            self._consumed = {
+                topic: dict(offsets)
+                for topic, offsets in checkpoint.consumed.items()
+                if not self._was_made_again(topic, checkpoint)
+            }
+            self._base = checkpoint.base if self._consumed else checkpoint.checksum
+        self._start_from(learner)
+        self._published_version = published
+
+    def on_message(self, message: StoredMessage) -> list[Outgoing]:
+        """``on_messages`` with one."""
+        return self.on_messages([message])
+
+    def on_messages(self, messages: Sequence[StoredMessage]) -> list[Outgoing]:
+        """Learn those that are this model's, in their order; what cannot be used becomes dead letters."""
+        letters: list[Outgoing] = []
+        decoded: list[DecodedPair] = []
+        for message in messages:
+            try:
+                decoded.append((message, decode_pair(message.value, message)))
+            except NO_FAULT_OF_A_MESSAGE:
+                raise
+            except Exception as error:
+                letters.append(letter_for(message, error, self._dead_letters_topic))
+        return letters + [letter for _, letter in self.learn(decoded).dead_letters]
+
+    def learn(self, messages: Sequence[DecodedPair]) -> Learnt:
+        """Learn messages in their order: those of this model that come after its stamp, and once each.
+
+        Whatever one of them raises is its own fault: it becomes a dead letter, and the model is as if it had
+        never come.
+        """
+        fresh, numbered = self._news_among(messages)
+        if not fresh:
+            return Learnt(0, changed=False)
+        before = self._learner.version
+        letters = []
+        try:
+            self._learner.on_messages([decoded for _, decoded in fresh], numbered)
+            self._keep(message for message, _ in fresh)
+        except NO_FAULT_OF_A_MESSAGE:
+            raise
+        except BadInput:  # it was seen before anything was learnt
+            letters = self._learn_one_by_one(fresh, numbered)
+        except Exception:
+            self._go_back()
+            self._start_from(self._learner)
+            letters = self._learn_one_by_one(fresh, numbered)
+        if len(self._since) >= _KEPT_MESSAGES or self._since_bytes >= _KEPT_BYTES:
+            self._start_from(self._learner)
+        pairs = sum([type(decoded) is PreferencePair for _, decoded in fresh])
+        # A number that was taken is part of the state, also where the learner made nothing of the pair.
+        changed = True in numbered or self._learner.version != before
+        return Learnt(pairs, changed=changed, dead_letters=letters)
+
+    def take_snapshot(self) -> Outgoing | None:
+        """What is served, for the snapshots topic; None where it holds all that was learnt."""
+        if self._learner.version <= self._published_version:
+            return None
+        self._published_version = self._learner.version
+        return Outgoing(self._snapshots_topic, snapshot_key(self._model).encode(), self.snapshot())
+
+    def snapshot(self) -> bytes:
+        """What is served, as the value of a message on the snapshots topic."""
+        return encode(self._served())
+
+    def checkpoint(self) -> Checkpoint:
+        """The state, still without its checksum; learning on does not change it."""
+        snapshot = self._served()
+        return Checkpoint(
+            model=self._model,
+            version=snapshot.version,
+            snapshot=snapshot.checksum,
+            consumed=snapshot.consumed,
+            topic_ids=snapshot.topic_ids,
+            base=snapshot.base,
+            state={**self._learner.state(), "runs": self._sequence.state()},
+        )
+
+    def _news_among(self, messages: Sequence[DecodedPair]) -> tuple[list[DecodedPair], list[bool]]:
+        """Those of this model that lie behind the stamp and are no repetitions by their numbers, and whether
+        each has one. Offsets and numbers are noted."""
+        fresh: list[DecodedPair] = []
+        numbered: list[bool] = []
+        for read in messages:
+            message, decoded = read
+            if decoded.model != self._model:
+                continue
+            offsets, partition = self._consumed.setdefault(message.topic, {}), str(message.partition)
+            if message.offset < offsets.get(partition, 0):
+                continue
+            offsets[partition] = message.offset + 1
+            number = message.number
+            if number is None or self._sequence.takes(decoded, number, message.rules if number == 0 else b""):
+                fresh.append(read)
+                numbered.append(number is not None)
+        return fresh, numbered
+
+    def _start_from(self, learner: PreferenceLearner) -> None:
+        self._learner = learner
+        self._copy: dict[str, Any] = learner.state()
+        self._since: list[StoredMessage] = []
+        """Learnt since the copy."""
+        self._since_bytes = 0
+
+    def _keep(self, messages: Iterable[StoredMessage]) -> None:
+        for message in messages:
+            self._since.append(message)
+            self._since_bytes += len(message.value)
+            for _, value in message.headers:
+                self._since_bytes += len(value)
+
+    def _learn_one_by_one(
+        self, fresh: Sequence[DecodedPair], numbered: Sequence[bool]
+    ) -> list[tuple[StoredMessage, Outgoing]]:
+        """All but those that raise."""
+        letters = []
+        for (message, decoded), has_number in zip(fresh, numbered, strict=True):
+            try:
+                self._learner.on_messages([decoded], [has_number])
+                self._keep([message])
+            except NO_FAULT_OF_A_MESSAGE:
+                raise
+            except Exception as error:
+                if not isinstance(error, BadInput):
+                    self._go_back()
+                letters.append(
+                    (message, letter_for(message.without_number(), error, self._dead_letters_topic))
+                )
+        return letters
+
+    def _go_back(self) -> None:
+        self._learner = PreferenceLearner.from_state(self._model, self._copy)
+        self._learner.on_messages(
+            [decode_pair(message.value, message) for message in self._since],
+            [message.number is not None for message in self._since],
+        )
+
+    def _served(self) -> RewardSnapshot:
+        return self._learner.snapshot(self._consumed, self.topic_ids, self._base)
+
+    def _check_recipe(self, own: Recipe, version: int) -> None:
+        if self._recipe is not None and self._recipe.learner != own.learner:
+            raise BadInput(
+                f"model {self._model!r} is learnt by {own.learner} (version {version}), and cannot go on "
+                f"with {self._recipe.learner}; leave --learner out, or give another --model"
+            )
+
+    def _was_made_again(self, topic: str, checkpoint: Checkpoint) -> bool:
+        known, now = checkpoint.topic_ids.get(topic), self.topic_ids.get(topic)
+        return known is not None and now is not None and known != now
+
+
+class PairProcessors:
+    """The pairs topic of all reward models that the rules can name, side by side, one processor each."""
+
+    def __init__(
+        self,
+        rules: PairingRules,
+        *,
+        snapshots_topic: str,
+        dead_letters_topic: str,
+        topic_ids: Mapping[str, str],
+        recipe: Recipe | None = None,
+    ) -> None:
+        self._recipe = recipe
+        self._rules = rules
+        self._snapshots_topic = snapshots_topic
+        self._dead_letters_topic = dead_letters_topic
+        self._topic_ids = topic_ids
+        self._by_model: dict[str, PairProcessor] = {}
+
+    def read(self, message: StoredMessage) -> PairMessage | Outgoing | None:
+        """The message decoded, or a dead letter; None for a model that is another trainer's."""
+        try:
+            decoded = decode_pair(message.value, message)
+        except NO_FAULT_OF_A_MESSAGE:
+            raise
+        except Exception as error:
+            return letter_for(message, error, self._dead_letters_topic)
+        return decoded if self._rules.learns(decoded.model) else None
+
+    def restore(self, model: str, recovery: Recovery) -> None:
+        """Continue a model as ``PairProcessor.restore`` does."""
+        processor = self._by_model[model] = PairProcessor(
+            model,
+            snapshots_topic=self._snapshots_topic,
+            dead_letters_topic=self._dead_letters_topic,
+            topic_ids=self._topic_ids,
+            recipe=self._recipe,
+        )
+        processor.restore(recovery.checkpoint, recovery.published)
+
+    def learn(self, model: str, messages: Sequence[DecodedPair]) -> Learnt:
+        """Learn messages of a model that is restored."""
+        return self._by_model[model].learn(messages)
+
+    def take_snapshot(self, model: str) -> Outgoing | None:
+        """As ``PairProcessor.take_snapshot``."""
+        return self._by_model[model].take_snapshot()
+
+    def checkpoint(self, model: str) -> Checkpoint:
+        """As ``PairProcessor.checkpoint``."""
+        return self._by_model[model].checkpoint()
+
+    def forget(self) -> None:
+        """The partitions were taken away: the next owner restores from the newest checkpoints."""
+        self._by_model.clear()

@@ -1,0 +1,142 @@
+"""The log read once more: pairs formed of its events again, and models learnt of its pairs again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streams.messages.codec import ContractError, decode_pair, encode
+from streams.messages.contracts import TraceMessage
+from streams.messages.files import missing_ends, read_trace_lines
+from streams.messages.stored import StoredMessage
+from trainers.bradley_terry.estimators import Recipe
+from trainers.pairs.pairing import PairingRules
+from trainers.processing.pair_processor import DecodedPair, PairProcessor
+from trainers.processing.relearn import OneLog, batches, learner_of, stamp_of
+from trainers.processing.trace_processor import TraceProcessor
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A model that was learnt again from ``messages``; ``identical`` is null without anything to compare."""
+
+    snapshot: bytes
+    messages: Sequence[StoredMessage]
+    identical: bool | None
+
+
+def read_files(traces: Iterable[Path], topic: str) -> tuple[list[StoredMessage], list[TraceMessage]]:
+    """Lines of ``trace.jsonl`` files as a topic with one partition would hold them, and each decoded.
+
+    Runs without an end get one. Raises BadInput.
+    """
+    values: list[bytes] = []
+    events: list[TraceMessage] = []
+    for path in traces:
+        lines = read_trace_lines(path)
+        ends = missing_ends(event for _, event in lines)
+        values += [*(line for line, _ in lines), *map(encode, ends)]
+        events += [*(event for _, event in lines), *ends]
+    messages = [
+        StoredMessage(topic=topic, partition=0, offset=offset, timestamp_ms=0, key=None, value=value)
+        for offset, value in enumerate(values)
+    ]
+    return messages, events
+
+
+def form_again(
+    messages: Iterable[StoredMessage],
+    rules: PairingRules,
+    pairs_topic: str,
+    events: Sequence[TraceMessage] = (),
+) -> Iterator[StoredMessage]:
+    """The pairs of messages of the trace topic, as messages of a pairs topic with one partition.
+
+    ``events`` are the messages decoded, by offset, where they are at hand.
+    """
+    former = TraceProcessor(
+        rules, trace_topic="", pairs_topic=pairs_topic, dead_letters_topic="", most_waiting_bytes=None
+    )
+    offset = 0
+    for message in messages:
+        for outgoing in former.on_message(message, events[message.offset] if events else None).outgoing:
+            if outgoing.topic == pairs_topic:
+                yield StoredMessage(
+                    topic=pairs_topic,
+                    partition=0,
+                    offset=offset,
+                    timestamp_ms=0,
+                    key=outgoing.key,
+                    value=outgoing.value,
+                    headers=outgoing.headers,
+                )
+                offset += 1
+
+
+def learn_again(
+    messages: Iterable[StoredMessage],
+    rules: PairingRules,
+    topic: str,
+    logs: Mapping[str, OneLog] | None = None,
+    recipe: Recipe | None = None,
+) -> dict[str, Replayed]:
+    """Every model of ``rules`` from messages of the pairs topic ``topic``, in the order in which they begin.
+
+    ``logs`` is model to what is published of it: such a model is learnt up to its newest snapshot's stamp,
+    and the two are compared. ``recipe`` is for a model of which nothing is published.
+    """
+    models: dict[str, _Model] = {}
+    for batch in batches(messages):
+        of_batch: dict[str, list[DecodedPair]] = {}
+        for message in batch:
+            try:
+                pair = decode_pair(message.value, message)
+            except ContractError:
+                continue  # a dead letter, and no pair
+            if rules.learns(pair.model):
+                of_batch.setdefault(pair.model, []).append((message, pair))
+        for name, decoded in of_batch.items():
+            if name not in models:
+                models[name] = _Model(name, topic, (logs or {}).get(name), recipe)
+            models[name].learn(decoded)
+    return {name: model.replayed() for name, model in models.items()}
+
+
+@dataclass(slots=True)
+class _Model:
+    name: str
+    topic: str
+    log: OneLog | None
+    recipe: Recipe | None
+    learner: PairProcessor = field(init=False)
+    messages: list[StoredMessage] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.learner = learner_of(self.log) if self.log else self._from_nothing()
+
+    def learn(self, decoded: Sequence[DecodedPair]) -> None:
+        self.messages += [message for message, _ in decoded]
+        if self.log is not None:
+            stamp = stamp_of(self.log.newest, self.topic)
+            decoded = [each for each in decoded if each[0].offset < stamp.get(str(each[0].partition), 0)]
+        self.learner.learn(decoded)
+
+    def replayed(self) -> Replayed:
+        if self.log is None:
+            return Replayed(self.learner.snapshot(), self.messages, None)
+        newest = self.log.newest
+        stamp = stamp_of(newest, self.topic)
+        if self.learner.consumed.get(self.topic, {}) == stamp:
+            self.learner.topic_ids = dict(newest.topic_ids)  # a trace topic made again changes no pair
+            snapshot = self.learner.snapshot()
+            learnt = [m for m in self.messages if m.offset < stamp.get(str(m.partition), 0)]
+            return Replayed(snapshot, learnt, snapshot == encode(newest))
+        # The log has less than was learnt.
+        learner = self._from_nothing()
+        for batch in batches(self.messages):
+            learner.on_messages(batch)
+        return Replayed(learner.snapshot(), self.messages, identical=False)
+
+    def _from_nothing(self) -> PairProcessor:
+        return PairProcessor(self.name, snapshots_topic="", dead_letters_topic="", recipe=self.recipe)

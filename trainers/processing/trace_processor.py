@@ -1,0 +1,178 @@
+"""Messages of the trace topic in, messages of the pairs topic out: bytes on both sides.
+
+The worker, the offline replay and the tests call this; it knows nothing of Kafka clients, clocks or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from streams.messages.codec import decode_trace, encode, encode_formed
+from streams.messages.contracts import RunClosed, RunEnd, TraceMessage
+from streams.messages.stored import Outgoing, StoredMessage, number_headers
+from streams.worker.stages import TraceStep
+from trainers.pairs.former import (
+    MOST_WAITING_BYTES,
+    NAMED_BYTES,
+    WAITING_BYTES,
+    Formed,
+    NotUsable,
+    PairFormer,
+)
+from trainers.pairs.pairing import PairingRules
+from trainers.processing.unusable import NO_FAULT_OF_A_MESSAGE, letter_for
+
+
+class TraceProcessor:
+    """Values of the trace topic to messages of the pairs topic, keyed by the reward model's name.
+
+    ``partitions`` is how many partitions the trace topic has. Where it is set, an event in another partition
+    than its run's (it was written before partitions were added, or by a client with another partitioner)
+    is forwarded there, so that one former sees the whole run. Who reads all partitions needs no forwarding
+    and leaves it None.
+
+    ``most_waiting_bytes`` bounds what waits for an earlier iteration of its run. An event that is over it
+    becomes a dead letter at once, as if it had not come; it comes when the letter is replayed. None is no
+    bound, for whoever reads a topic to its end and goes.
+    """
+
+    def __init__(
+        self,
+        rules: PairingRules,
+        *,
+        trace_topic: str,
+        pairs_topic: str,
+        dead_letters_topic: str,
+        closed_runs_topic: str = "",
+        most_waiting_bytes: int | None = MOST_WAITING_BYTES,
+    ) -> None:
+        self._former = PairFormer(rules)
+        self._rules = rules.as_text.encode()
+        self._trace_topic = trace_topic
+        self._pairs_topic = pairs_topic
+        self._dead_letters_topic = dead_letters_topic
+        self._closed_runs_topic = closed_runs_topic
+        self._most_waiting_bytes = most_waiting_bytes
+        self._without_beginning: dict[str, dict[bytes, StoredMessage]] = {}
+        """Of each run that has none, all messages by their values, so that what is sent again is there once;
+        they may have to become dead letters."""
+        self._waiting_of: dict[str, int] = {}
+        """Bytes of each run that wait."""
+        self._waiting_bytes = 0
+        self.partitions: int | None = None
+
+    def on_message(self, message: StoredMessage, event: TraceMessage | None = None) -> TraceStep:
+        """The pairs that this event completes, or a dead letter, or the event for its own partition.
+
+        ``event`` is the message decoded, where the caller has it.
+
+        Whatever a message raises is its own fault: it becomes a dead letter, and nothing else changes.
+        """
+        try:
+            event = event or decode_trace(message.value, message)
+            run_id = event.run_id
+            home = self._home(run_id)
+            if home not in (None, message.partition):
+                return TraceStep(outgoing=[self._to_run(run_id, message.value, home)])
+            self._check_room(message, event)
+            formed = self._former.on_event(event, message.value)
+            step = self._step(run_id, formed)
+        except NO_FAULT_OF_A_MESSAGE:
+            raise
+        except Exception as error:
+            return TraceStep(outgoing=[letter_for(message, error, self._dead_letters_topic)])
+        if step.run_id is None or step.closed or self._former.has_begun(run_id):
+            self._without_beginning.pop(run_id, None)
+            self._note_waiting(run_id, self._former.waiting_bytes(run_id))
+        else:
+            kept = self._without_beginning.setdefault(run_id, {})
+            if message.value not in kept:
+                kept[message.value] = message
+                self._note_waiting(run_id, self._waiting_of.get(run_id, 0) + _size(message, event))
+        return step
+
+    def on_tick(self, elapsed_s: float, timeout_s: float) -> tuple[list[Outgoing], list[TraceStep]]:
+        """End what was silent for ``timeout_s`` seconds; ``elapsed_s`` went by with nothing left unread.
+
+        A run that has its beginning is ended by an event on its topic, so that a replay ends it there too.
+        One that has not cannot be used: its messages become dead letters.
+        """
+        ends, given_up = self._former.on_tick(elapsed_s, timeout_s)
+        steps = []
+        for run_id in given_up:
+            reason = f"the beginning of run {run_id!r} did not come within {timeout_s:g} s"
+            messages = self._without_beginning.pop(run_id, {})
+            self._note_waiting(run_id, 0)
+            letters = [letter_for(m, NotUsable(reason), self._dead_letters_topic) for m in messages.values()]
+            steps.append(TraceStep(run_id, letters, given_up=True))
+        return [self._to_run(end.run_id, encode(end), self._home(end.run_id)) for end in ends], steps
+
+    def recall(self, closed: Iterable[RunClosed]) -> None:
+        """Know of runs that were closed before the first message is read."""
+        self._former.recall(closed)
+
+    def forget(self) -> None:
+        """The partitions were taken away: whoever owns them next reads the open runs again."""
+        self._former.forget()
+        self._without_beginning.clear()
+        self._waiting_of.clear()
+        self._waiting_bytes = 0
+        self.partitions = None
+
+    def _step(self, run_id: str, formed: Formed) -> TraceStep:
+        if not self._former.is_open(run_id) and formed.closed is None:
+            return TraceStep()  # a repetition of a run that is closed
+        outgoing = [
+            Outgoing(
+                self._pairs_topic, pair.model.encode(), encode_formed(pair), number_headers(nth, self._rules)
+            )
+            for nth, pair in enumerate(formed.pairs, start=formed.first)
+        ]
+        if formed.end is not None:
+            end = formed.end
+            outgoing.append(
+                Outgoing(
+                    self._pairs_topic,
+                    end.model.encode(),
+                    encode_formed(end),
+                    number_headers(end.n_pairs, self._rules),
+                )
+            )
+        mark = formed.closed
+        if mark is None:
+            return TraceStep(run_id, outgoing)
+        key = f"{mark.model}/{run_id}".encode()
+        return TraceStep(run_id, outgoing, Outgoing(self._closed_runs_topic, key, encode_formed(mark)))
+
+    def _check_room(self, message: StoredMessage, event: TraceMessage) -> None:
+        most = self._most_waiting_bytes
+        if most is None or not self._former.would_wait(event):
+            return
+        if message.value in self._without_beginning.get(event.run_id, ()):
+            return
+        if self._waiting_bytes + _size(message, event) > most:
+            raise NotUsable(
+                f"{message.source}: run {event.run_id!r} lacks an earlier iteration, and the {most} bytes "
+                "for what waits so are full"
+            )
+
+    def _note_waiting(self, run_id: str, now: int) -> None:
+        self._waiting_bytes += now - self._waiting_of.pop(run_id, 0)
+        if now:
+            self._waiting_of[run_id] = now
+
+    def _home(self, run_id: str) -> int | None:
+        if not self.partitions:
+            return None
+        # Not at the top: a replay of files needs no client of Kafka.
+        from streams.kafka.partitions import partition_of
+
+        return partition_of(run_id.encode(), self.partitions)
+
+    def _to_run(self, run_id: str, value: bytes, home: int | None) -> Outgoing:
+        return Outgoing(self._trace_topic, run_id.encode(), value, partition=home)
+
+
+def _size(message: StoredMessage, event: TraceMessage) -> int:
+    named = len(event.iterations) if isinstance(event, RunEnd) else 0
+    return len(message.value) + len(message.key or b"") + WAITING_BYTES + NAMED_BYTES * named

@@ -1,0 +1,244 @@
+"""Do the pairs topic, the newest snapshot and a replay of the trace topic tell the same story?
+
+After any fault and the recovery from it they must: the replay forms the pairs that are on the topic, and the
+snapshot is what the pairs on the topic give, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from streams.messages.codec import ContractError, decode_pair, decode_trace
+from streams.messages.contracts import (
+    PairMessage,
+    PairsEnd,
+    PreferencePair,
+    Rollback,
+    RunEnd,
+)
+from streams.messages.held import Held
+from streams.messages.limits import MAX_DIMENSIONS
+from streams.messages.stored import StoredMessage
+from trainers.pairs.judgements import dimension_of, fact_of, judgement_of
+from trainers.pairs.pairing import LIVE_SOURCES, PairingRules
+from trainers.pairs.seen import tell_apart
+from trainers.pairs.weights import task_of
+from trainers.processing.relearn import in_order, one_log, relearn
+from trainers.processing.trace_processor import TraceProcessor
+
+_Decoded = tuple[StoredMessage, PairMessage]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateReport:
+    """One reward model: what is recorded, what a replay forms, and what the newest snapshot has learnt."""
+
+    model: str
+    pairs: int
+    """Distinct pairs on the pairs topic."""
+    repeated: int
+    """Messages that repeat one of them; delivery is at least once, so there may be some."""
+    from_elsewhere: int
+    """Pairs that no trace can give: of people and judges, or of runs whose beginning is not on its topic."""
+    missing: tuple[str, ...]
+    """Pairs that the replay forms of runs that are closed on the pairs topic, where they are not."""
+    unexplained: tuple[str, ...]
+    """Pairs on the topic that the replay does not form."""
+    not_closed: tuple[str, ...]
+    """Runs that the replay closes and the pairs topic does not: the pair former is behind."""
+    open_runs: int
+    closed_runs: int
+    """Runs that are closed on the pairs topic."""
+    version: int | None
+    """Of the newest snapshot; null where there is none."""
+    learnt: int
+    """Pairs that the newest snapshot says it has learnt."""
+    recorded: int | None
+    """Distinct pairs up to its stamp; null where they do not compare: after a rollback, or on a base."""
+    identical: bool | None
+    """Whether the recorded pairs, learnt again up to their stamps, give the newest snapshot and the newest
+    checkpoint bit for bit."""
+    not_learnt: int
+    """Distinct pairs behind the stamp: the learner is behind."""
+
+    @property
+    def known(self) -> bool:
+        """Whether a trainer has written anything of the model."""
+        return self.pairs > 0 or self.closed_runs > 0 or self.version is not None
+
+    @property
+    def consistent(self) -> bool:
+        """Nothing is lost, doubled or different, as far as the former and the learner have come."""
+        counted = self.recorded is None or self.recorded == self.learnt
+        return not self.missing and not self.unexplained and counted and self.identical is not False
+
+    @property
+    def settled(self) -> bool:
+        """Consistent, and nobody is behind."""
+        return self.consistent and not self.not_closed and self.not_learnt == 0
+
+
+@dataclass(slots=True)
+class _Pairs:
+    """The pairs of one model, wherever they are from."""
+
+    by_id: dict[str, PreferencePair] = field(default_factory=dict)
+    repeated: int = 0
+    closed: dict[str, None] = field(default_factory=dict)
+    dimensions: dict[str, None] = field(default_factory=dict)
+
+    def add(self, message: PairMessage, name: str) -> None:
+        if isinstance(message, PairsEnd):
+            self.closed[message.run_id] = None
+        elif isinstance(message, PreferencePair):
+            dimension = dimension_of(message)
+            if dimension and not tell_apart(self.dimensions, dimension, MAX_DIMENSIONS):
+                return  # a learner learns no more
+            self.repeated += name in self.by_id
+            self.by_id.setdefault(name, message)
+
+
+@dataclass(slots=True)
+class _Traces:
+    """What the trace topic gives: pairs by model, and the runs that have their beginning on it."""
+
+    by_model: dict[str, _Pairs] = field(default_factory=dict)
+    first: dict[str, int] = field(default_factory=dict)
+    named_first: dict[str, int] = field(default_factory=dict)
+
+    def is_whole(self, run_id: str) -> bool:
+        """Not so where a topic's retention, or its deletion, has taken the beginning."""
+        return run_id in self.first and self.first[run_id] <= self.named_first.get(run_id, 0)
+
+
+def verify_state(
+    trace: Iterable[StoredMessage],
+    pairs: Sequence[StoredMessage],
+    held: Mapping[str, Held],
+    rules: PairingRules,
+    *,
+    pairs_topic: str,
+) -> list[StateReport]:
+    """A report for every model of ``rules`` that has pairs or snapshots, in the order in which they come.
+
+    ``held`` is model to what the snapshots topic holds of it. Raises BadInput where a snapshot cannot be
+    computed again since its base is not held.
+    """
+    decoded = list(_decoded(pairs))
+    recorded: dict[str, _Pairs] = {}
+    for stored, message in decoded:
+        if rules.learns(message.model):
+            recorded.setdefault(message.model, _Pairs()).add(message, _name(message, stored))
+    replayed = _replayed(trace, rules, pairs_topic)
+    models = list(dict.fromkeys([*recorded, *replayed.by_model, *held])) or [rules.model]
+    return [
+        _report(
+            model,
+            recorded.get(model, _Pairs()),
+            replayed,
+            [(stored, message) for stored, message in decoded if message.model == model],
+            pairs,
+            held.get(model, Held()),
+            pairs_topic,
+        )
+        for model in models
+    ]
+
+
+def _replayed(trace: Iterable[StoredMessage], rules: PairingRules, pairs_topic: str) -> _Traces:
+    former = TraceProcessor(
+        rules, trace_topic="", pairs_topic=pairs_topic, dead_letters_topic="", most_waiting_bytes=None
+    )
+    traces = _Traces()
+    for stored in trace:
+        try:
+            event = decode_trace(stored.value, stored.source)
+        except ContractError:
+            continue
+        if isinstance(event, RunEnd):
+            traces.named_first[event.run_id] = min(event.iterations, default=0)
+        else:
+            known = traces.first.get(event.run_id, event.iter_idx)
+            traces.first[event.run_id] = min(known, event.iter_idx)
+        for outgoing in former.on_message(stored, event).outgoing:
+            if outgoing.topic == pairs_topic:
+                message = decode_pair(outgoing.value, "replay")
+                traces.by_model.setdefault(message.model, _Pairs()).add(message, _name(message, stored))
+    return traces
+
+
+def _report(
+    model: str,
+    recorded: _Pairs,
+    traces: _Traces,
+    decoded: Sequence[_Decoded],
+    pairs: Sequence[StoredMessage],
+    held: Held,
+    pairs_topic: str,
+) -> StateReport:
+    replayed = traces.by_model.get(model, _Pairs())
+    comparable = {
+        name
+        for name, pair in recorded.by_id.items()
+        if pair.label_source in LIVE_SOURCES and traces.is_whole(pair.run_id)
+    }
+    begun = {pair.run_id for pair in replayed.by_id.values()}
+    newest = held.snapshots[-1][1] if held.snapshots else None
+    stamp = newest.consumed.get(pairs_topic, {}) if newest else {}
+    before = _Pairs()
+    rolled_back = False
+    for stored, message in decoded:
+        if stored.offset < stamp.get(str(stored.partition), 0):
+            before.add(message, _name(message, stored))
+            rolled_back |= isinstance(message, Rollback)
+    return StateReport(
+        model=model,
+        pairs=len(recorded.by_id),
+        repeated=recorded.repeated,
+        from_elsewhere=len(recorded.by_id) - len(comparable),
+        missing=tuple(
+            name
+            for name, pair in replayed.by_id.items()
+            if pair.run_id in recorded.closed and name not in recorded.by_id
+        ),
+        unexplained=tuple(n for n in recorded.by_id if n in comparable and n not in replayed.by_id),
+        not_closed=tuple(run_id for run_id in replayed.closed if run_id not in recorded.closed),
+        open_runs=len(begun - replayed.closed.keys()),
+        closed_runs=len(recorded.closed),
+        version=newest.version if newest else None,
+        learnt=newest.n_pairs if newest else 0,
+        recorded=len(before.by_id) if newest and not rolled_back and not newest.base else None,
+        identical=_is_identical(pairs, held, pairs_topic) if newest else None,
+        not_learnt=len(recorded.by_id.keys() - before.by_id.keys()),
+    )
+
+
+def _is_identical(pairs: Sequence[StoredMessage], held: Held, pairs_topic: str) -> bool:
+    log = one_log(held)
+    newest = in_order([log.newest, *deque(log.checkpoints(), maxlen=1)], pairs_topic)
+    return all(verdict.identical for verdict in relearn(pairs, newest, pairs_topic, log))
+
+
+def _decoded(pairs: Iterable[StoredMessage]) -> Iterator[_Decoded]:
+    """What cannot be read is a dead letter, and no pair."""
+    for stored in pairs:
+        try:
+            yield stored, decode_pair(stored.value, stored.source)
+        except ContractError:
+            continue
+
+
+def _name(message: PairMessage, stored: StoredMessage) -> str:
+    """As the learner tells pairs: what each person or judge says of one is a fact of its own.
+
+    Pairs from elsewhere may have no id, and are then as many as there are messages.
+    """
+    if not isinstance(message, PreferencePair) or not message.pair_id:
+        return stored.source
+    judgement = judgement_of(message)
+    fact = fact_of(message, judgement)
+    if judgement is not None:
+        fact = f"{task_of(message)}\0{fact}"
+    return f"{fact}\0{dimension}" if (dimension := dimension_of(message)) else fact
