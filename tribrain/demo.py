@@ -158,11 +158,12 @@ def _run(
 
 def _run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor, interrupts: Interrupts) -> None:
     """All runs, ``plan.parallel`` at a time, in threads: the heavy work holds no interpreter lock."""
+    from streams.spool.place import spool_of
     from streams.spool.publisher import TracePublisher
 
     stop = threading.Event()
     controller = _SharedController()
-    publisher = TracePublisher(settings, plan.out / "spool.sqlite")
+    publisher = TracePublisher(settings, spool_of(plan.out))
     rng = Random(plan.seed)
 
     def run(task: int, goal: str) -> None:

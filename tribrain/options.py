@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from runner.rewards.preference import LARGEST_SHARE
+from streams.spool.place import FOLDER_VARIABLE
 from trainers.bradley_terry.estimators import LEARNERS
 
 
@@ -145,6 +146,14 @@ bootstrap_servers = click.option(
     envvar="TRIBRAIN_BOOTSTRAP_SERVERS",
     metavar="HOST:PORT[,…]",
     help="The Kafka broker; also taken from TRIBRAIN_BOOTSTRAP_SERVERS.",
+)
+spool_dir = click.option(
+    "--spool-dir",
+    envvar=FOLDER_VARIABLE,
+    type=PATH,
+    metavar="FOLDER",
+    help=f"Where events wait for Kafka, on a local disk; also taken from {FOLDER_VARIABLE}. By default the "
+    "run's folder, or one of yours on this computer where that is over a network (NFS, Lustre, …).",
 )
 _RUNS = "The folder of a run, or one of such folders (repeatable)."
 runs = click.option("--runs", multiple=True, required=True, type=PATH, metavar="FOLDER", help=_RUNS)

@@ -118,6 +118,7 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
                 help="Where the base model of an adapter is, if it is not where it was when trained.",
             ),
             options.bootstrap_servers,
+            options.spool_dir,
             options.as_json,
         ]
     ):
@@ -138,6 +139,8 @@ class Refinement:
     candidates: int
     settings: Settings | None
     """Of the broker, where there is one."""
+    spool_dir: Path | None
+    """For what waits for the broker, where it is not to be in the run's own folder."""
     feed: FileRewardFeed | SnapshotFeed | None
     text_feed: TextRewardFeed | None
 
@@ -187,6 +190,7 @@ def open_refinement(
     text_rm: str | None,
     text_base_model: str | None,
     bootstrap_servers: str | None,
+    spool_dir: Path | None,
     model: str,
 ) -> Refinement:
     """What the options ask for; ``stack`` closes what follows Kafka and ends critics' processes.
@@ -240,6 +244,7 @@ def open_refinement(
         rewrites=rewrites,
         candidates=candidates,
         settings=settings,
+        spool_dir=spool_dir,
         feed=feed,
         text_feed=_text_feed(text_rm, text_base_model, settings, model, stack),
     )

@@ -32,6 +32,7 @@ HOW_IT_RUNS = (
     "persistent_gb",
     "out",
     "run_id",
+    "spool_dir",
     "text_base_model",
     "timeout_s",
     "wow_python",

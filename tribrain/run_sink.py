@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from runner.critics.opinion import is_missing
 from streams.messages.contracts import RunEnd, TraceEvent
+from streams.spool.place import SPOOL, spool_of
 from tribrain.output import progress
 from tribrain.refinement import Refinement
 
@@ -98,12 +99,15 @@ def run_progress() -> Progress:
 @contextmanager
 def run_sink(refinement: Refinement, out: Path, shown: Progress, *, lines: str | None) -> Iterator[RunSink]:
     """The sink of a run in ``out``. In the end it says what has not reached Kafka; that is in the spool."""
-    publisher = None
+    publisher, spool = None, out / SPOOL
     if (settings := refinement.settings) is not None:
         # Not at the top: a run without a broker needs no client of Kafka.
         from streams.spool.publisher import TracePublisher
 
-        publisher = TracePublisher(settings, out / "spool.sqlite")
+        spool = spool_of(out, refinement.spool_dir)
+        if spool.parent != out:
+            click.echo(f"events wait for Kafka in {spool}, on this computer", err=True)
+        publisher = TracePublisher(settings, spool)
     sink = RunSink(
         publisher,
         shown,
@@ -120,7 +124,7 @@ def run_sink(refinement: Refinement, out: Path, shown: Progress, *, lines: str |
         if publisher is not None:
             publisher.close(_CLOSE_S)
     if publisher is not None:
-        _say_what_is_not_on_kafka(publisher, out)
+        _say_what_is_not_on_kafka(publisher, out, spool)
 
 
 def _in_words(step: Sequence[TraceEvent]) -> str:
@@ -135,12 +139,11 @@ def _in_words(step: Sequence[TraceEvent]) -> str:
     return f"iteration {last.meta.get('step', last.iter_idx)}: critics' score {scores}{failed}{best_is}"
 
 
-def _say_what_is_not_on_kafka(publisher: TracePublisher, out: Path) -> None:
+def _say_what_is_not_on_kafka(publisher: TracePublisher, out: Path, spool: Path) -> None:
     refused = sum(publisher.refused.values())
     if kept := publisher.flush(0.0) - refused:
         click.echo(
-            f"{kept} events have not reached Kafka; "
-            f"send them with: tribrain spool flush {out / 'spool.sqlite'}",
+            f"{kept} events have not reached Kafka; send them with: tribrain spool flush {spool}",
             err=True,
         )
     if refused:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
+from streams.spool.place import spool_of
 from streams.spool.queue import Spool, SpoolStatus
 from tribrain import options
 from tribrain.output import progress
@@ -22,14 +23,19 @@ _STUCK_S = 30.0
 
 @click.group(cls=options.Group)
 def spool() -> None:
-    """The spool of a run: events that are safe on this computer and wait for Kafka."""
+    """The spool of a run: events that are safe on this computer and wait for Kafka.
+
+    PATH is the run's folder, or the spool itself.
+    """
 
 
-@spool.command(epilog="Example: tribrain spool status runs/d/spool.sqlite")
+@spool.command(epilog="Example: tribrain spool status runs/d")
 @click.argument("path", type=options.PATH)
+@options.spool_dir
 @options.as_json
-def status(path: Path, as_json: bool) -> None:
+def status(path: Path, spool_dir: Path | None, as_json: bool) -> None:
     """Say what waits in a spool: runs, events, bytes, age, and what Kafka will never take."""
+    path = _spool_at(path, spool_dir)
     with Spool(path, create=False) as opened:
         found = opened.status()
     if as_json:
@@ -44,18 +50,26 @@ def status(path: Path, as_json: bool) -> None:
     _say_refused(found)
 
 
-@spool.command(epilog="Example: tribrain spool flush runs/d/spool.sqlite --bootstrap-servers 127.0.0.1:9092")
+@spool.command(epilog="Example: tribrain spool flush runs/d --bootstrap-servers 127.0.0.1:9092")
 @click.argument("path", type=options.PATH)
 @options.bootstrap_servers
+@options.spool_dir
 @options.as_json
 @click.pass_context
-def flush(context: click.Context, path: Path, bootstrap_servers: str | None, as_json: bool) -> None:
+def flush(
+    context: click.Context,
+    path: Path,
+    bootstrap_servers: str | None,
+    spool_dir: Path | None,
+    as_json: bool,
+) -> None:
     """Send what waits in a spool to Kafka, and remove the spool once it is empty.
 
     What Kafka refused before is tried again. Gives up when nothing has got through for 30 s; exit code 1
     when anything is left. Sending twice does no harm.
     """
     settings = Settings.from_environment(bootstrap_servers)
+    path = _spool_at(path, spool_dir)
     with Spool(path, create=False) as opened:
         opened.wait_again()
         before = _count(opened.status())
@@ -71,6 +85,11 @@ def flush(context: click.Context, path: Path, bootstrap_servers: str | None, as_
             click.echo(problem, err=True)
     if _count(after):
         context.exit(1)
+
+
+def _spool_at(path: Path, folder: Path | None) -> Path:
+    """Of a run's folder its spool, wherever that is; else the file that was named."""
+    return spool_of(path, folder) if path.is_dir() else path
 
 
 def _send(settings: Settings, opened: Spool, total: int) -> str | None:

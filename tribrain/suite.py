@@ -24,6 +24,7 @@ from runner.loop.shared_controller import SharedController
 from runner.loop.suite import Prompts, Shard, SuiteTask, read_prompts, with_images
 from streams.errors import BadInput
 from streams.fail_points import reach
+from streams.spool.place import spool_of
 from tribrain import options
 from tribrain.critics import say_who_judges
 from tribrain.exit_codes import NothingMade
@@ -187,13 +188,17 @@ class _Work:
         is_final = run is not None and (not run.failure or self.refinement.settings is not None)
         return run if is_final else None
 
+    def _waits_for_kafka(self, out: Path) -> bool:
+        refinement = self.refinement
+        return refinement.settings is not None and spool_of(out, refinement.spool_dir).exists()
+
     def run(self, task: SuiteTask) -> SuiteRun:
         """Make the run, or what is left of it."""
         run_id = task.run_id(self.plan.suite)
         refinement = self.refinement
         with self.folder.held(run_id) as out:
             finished = self.finished(task)
-            if finished is not None and not (refinement.settings and (out / "spool.sqlite").exists()):
+            if finished is not None and not self._waits_for_kafka(out):
                 return finished
             name = f"{run_id}: " if self.says_lines else None
             with run_sink(refinement, out, self.shown, lines=name) as sink:

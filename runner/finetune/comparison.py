@@ -44,7 +44,7 @@ class PairResult(msgspec.Struct, frozen=True):
     goal: str
     seed: int
     by_critics: float
-    """By the critics' mean."""
+    """By the critics' mean over the scores that both have."""
     by_count: float
     """In [0, 1]: the share of the critics' scores in which the new one is higher, ties counting half."""
     by_reward: float | None
@@ -101,22 +101,31 @@ def _result(
         if event.overall_score is None
     }
     judged = 0.5 + 0.5 * (OLD in errors) - 0.5 * (NEW in errors) if errors else None
+    shared = _shared(new.critic_scores(), old.critic_scores())
     by_reward = None
     if snapshot is not None:
         by_reward = judged if judged is not None else _win(prob_prefer(snapshot, of_events(new, old)), 0.5)
     return PairResult(
         goal=task.goal,
         seed=task.seed,
-        by_critics=judged if judged is not None else _win(new.overall_score or 0.0, old.overall_score or 0.0),
-        by_count=judged if judged is not None else _count(new.critic_scores(), old.critic_scores()),
+        by_critics=judged if judged is not None else _by_mean(shared),
+        by_count=judged if judged is not None else _by_count(shared),
         by_reward=by_reward,
         errors=errors,
     )
 
 
-def _count(new: Mapping[str, float | None], old: Mapping[str, float | None]) -> float:
-    """Of the scores that both have."""
-    wins = [_win(a, b) for name, a in new.items() if a is not None and (b := old.get(name)) is not None]
+def _shared(new: Mapping[str, float | None], old: Mapping[str, float | None]) -> list[tuple[float, float]]:
+    """The scores that both have: one that is missing must raise neither."""
+    return [(a, b) for name, a in new.items() if a is not None and (b := old.get(name)) is not None]
+
+
+def _by_mean(shared: Sequence[tuple[float, float]]) -> float:
+    return _win(math.fsum(a for a, _ in shared), math.fsum(b for _, b in shared))
+
+
+def _by_count(shared: Sequence[tuple[float, float]]) -> float:
+    wins = [_win(a, b) for a, b in shared]
     return math.fsum(wins) / len(wins) if wins else 0.5
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import shlex
 import signal
 import sys
@@ -23,6 +24,7 @@ from streams.kafka.settings import Settings
 from streams.messages.codec import encode
 from streams.messages.contracts import PreferencePair, RunEnd, TraceEvent
 from streams.messages.files import read_pairs, read_snapshot, read_trace
+from streams.spool import place as spool_place
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
 from trainers.text.train import train_on_texts
@@ -411,6 +413,37 @@ def test_a_run_whose_end_is_on_kafka_does_not_go_on(
         main(arguments)
     assert ended.value.code == 2
     assert "its end is on Kafka" in capsys.readouterr().err
+
+
+def test_a_run_over_a_network_has_its_spool_on_this_computer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    share, state = tmp_path / "share", tmp_path / "state"
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 22 0:30 / {share} rw - nfs4 host:/x rw\n")
+    monkeypatch.setattr(spool_place, "MOUNTS", mounts)
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    tribrain(
+        "run-simulated", "--goal", GOAL, "--iters", "1", "--bootstrap-servers", "127.0.0.1:1",
+        "--out", str(share / "a"),
+    )  # fmt: skip
+    (spool,) = state.rglob("*.sqlite")
+    assert f"events wait for Kafka in {spool}, on this computer" in (said := capsys.readouterr().err)
+    assert f"tribrain spool flush {spool}" in said
+    assert list((share / "a").glob("spool*")) == []
+    tribrain("spool", "status", str(share / "a"), "--json")
+    assert sum(json.loads(capsys.readouterr().out)["waiting"].values()) == 2
+
+
+def test_a_run_has_its_spool_where_it_is_told_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tribrain(
+        "run-simulated", "--goal", GOAL, "--iters", "1", "--bootstrap-servers", "127.0.0.1:1",
+        "--out", str(tmp_path / "a"), "--spool-dir", str(tmp_path / "disk"),
+    )  # fmt: skip
+    assert [path.parent for path in tmp_path.rglob("*.sqlite")] == [tmp_path / "disk"]
+    capsys.readouterr()
+    tribrain("spool", "status", str(tmp_path / "a"), "--spool-dir", str(tmp_path / "disk"), "--json")
+    assert sum(json.loads(capsys.readouterr().out)["waiting"].values()) == 2
 
 
 @needs_proc

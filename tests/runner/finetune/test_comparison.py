@@ -10,7 +10,7 @@ from runner.finetune.tasks import simulated
 from runner.interfaces import Generation, GenerationFailed, WorldModel
 from runner.worlds.simulated import SimulatedWorld
 from runner.worlds.simulated_checkpoint import CHECKPOINT, FAILURES, WorldCheckpoint, encode_checkpoint
-from tests.runner.fakes import snapshot
+from tests.runner.fakes import FilmWorld, ScriptedCritic, snapshot
 
 GOAL = "move the red cube to the blue bowl"
 TASKS = [PairedTask(GOAL, 1), PairedTask("move the green ball to the red bowl", 2)]
@@ -67,6 +67,13 @@ def test_a_failed_generation_loses_and_two_of_them_tie(tmp_path: Path) -> None:
         (pair,) = compare({OLD: old, NEW: new}, TASKS[:1], world_of, critics, reward, folder)
         assert (pair.by_critics, pair.by_count, pair.by_reward) == (result, result, result)
         assert set(pair.errors.values()) == {"out of memory"}
+
+
+def test_a_score_that_is_missing_raises_no_checkpoint(tmp_path: Path) -> None:
+    """By its mean alone the new one would win, with .8 against .5."""
+    critic = ScriptedCritic({"a": 0.9, "b": 0.1}, {"a": 0.8, "b": None})
+    (pair,) = compare({OLD: "", NEW: ""}, TASKS[:1], lambda *_: FilmWorld(), [critic], None, tmp_path)
+    assert (pair.by_critics, pair.by_count) == (0.0, 0.0)
 
 
 def test_what_is_finished_is_not_made_again(tmp_path: Path) -> None:
