@@ -129,6 +129,13 @@ _SIMULATED_TASKS = 40
     help="Videos of each prompt; more of them show a smaller difference.",
 )
 @click.option(
+    "--max-failures",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="After so many videos of one checkpoint that failed in a row, no more of it are tried; they lose.",
+)
+@click.option(
     "--timeout-s",
     type=options.FiniteFloat(min=0, min_open=True),
     default=3600.0,
@@ -157,6 +164,7 @@ def finetune(
     prompts: Path | None,
     compare_tasks: int | None,
     compare_seeds: int,
+    max_failures: int,
     timeout_s: float,
     **given: Any,
 ) -> None:
@@ -252,6 +260,7 @@ def finetune(
                 world_of=world_of,
                 critics=chosen,
                 recipe=recipe,
+                max_failures=max_failures,
                 reward=snapshot,
                 pictures=pictures_of,
                 say=_say,

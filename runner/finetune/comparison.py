@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from runner.interfaces import AnyCritic, WorldModel
+from runner.interfaces import AnyCritic, Generation, GenerationFailed, WorldModel
 from runner.loop.candidate import Wanted, make_candidates
 from streams.fail_points import reach
 from streams.files import write_atomically
@@ -61,26 +61,50 @@ def compare(
     snapshot: RewardSnapshot | None,
     folder: Path,
     on_pair: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    max_failures: int = 3,
 ) -> list[PairResult]:
     """Make and judge both videos of every task, into ``folder``; ``checkpoints`` are those of OLD and NEW.
 
-    What an earlier call has finished there is not made again.
+    What an earlier call has finished there is not made again. After ``max_failures`` videos of one side that
+    failed in a row, the rest of that side is not tried, and has failed, too.
     """
-    results = []
+    results: list[PairResult] = []
     for number, task in enumerate(tasks):
         of_task = folder / f"{number:04d}"
         done = _read(of_task / "result.json", task)
         if done is None:
-            made = {
-                side: _made(world_of(checkpoint, task), critics, task, of_task / side)
-                for side, checkpoint in checkpoints.items()
-            }
+            made = {}
+            for side, checkpoint in checkpoints.items():
+                given_up = _given_up(side, results, max_failures)
+                world = world_of(checkpoint, task) if given_up is None else given_up
+                made[side] = _made(world, critics, task, of_task / side)
             done = _result(task, made[NEW], made[OLD], snapshot)
             write_atomically(of_task / "result.json", msgspec.json.encode(done))
             reach("finetune.pair-judged")
         results.append(done)
         on_pair(len(results), len(tasks))
     return results
+
+
+class _GivenUp:
+    """Stands for a checkpoint that made no video again and again."""
+
+    def __init__(self, why: str) -> None:
+        self.name = "given up"
+        self._why = why
+
+    def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
+        raise GenerationFailed(self._why)
+
+
+def _given_up(side: str, results: Sequence[PairResult], max_failures: int) -> _GivenUp | None:
+    failed = [result.errors.get(side, "") for result in results]
+    for first in range(len(failed) - max_failures + 1):
+        if all(failed[first : first + max_failures]):
+            why = failed[first + max_failures - 1]
+            return _GivenUp(f"not tried, as {max_failures} before failed; at last: {why}")
+    return None
 
 
 def _made(world: WorldModel, critics: Sequence[AnyCritic], task: PairedTask, folder: Path) -> TraceEvent:

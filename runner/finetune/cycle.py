@@ -224,7 +224,14 @@ class _Serving:
         tasks = with_new_seeds(self._tasks(plan), plan.version, plan.without_promotion)
         try:
             pairs = compare(
-                checkpoints, tasks, job.world_of, job.critics, snapshot, folder / "comparison", job.on_pair
+                checkpoints,
+                tasks,
+                job.world_of,
+                job.critics,
+                snapshot,
+                folder / "comparison",
+                job.on_pair,
+                max_failures=job.max_failures,
             )
         finally:
             job.after_comparison()

@@ -42,6 +42,8 @@ class Job:
     critics: Sequence[AnyCritic]
     recipe: dict[str, Any]
     """As JSON: what of the above must be the same when a training goes on."""
+    max_failures: int = 3
+    """Videos of one checkpoint that fail in a row, after which no more of it are tried in a comparison."""
     reward: RewardSnapshot | None = None
     """One that the user gave; else the newest that is published counts, once it is active."""
     pictures: Callable[[Choice], Pictures] = lambda choice: {}

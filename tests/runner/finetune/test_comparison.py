@@ -69,6 +69,58 @@ def test_a_failed_generation_loses_and_two_of_them_tie(tmp_path: Path) -> None:
         assert set(pair.errors.values()) == {"out of memory"}
 
 
+class Flaky:
+    """A checkpoint whose videos fail from the first on, or as the calls say."""
+
+    name = "flaky"
+
+    def __init__(self, *works: bool) -> None:
+        self.works = works
+        self.calls = 0
+
+    def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
+        self.calls += 1
+        if self.calls > len(self.works) or not self.works[self.calls - 1]:
+            raise GenerationFailed(f"failure {self.calls}")
+        return FilmWorld().generate(prompt, seed=seed, out_dir=out_dir)
+
+
+def test_a_checkpoint_that_fails_again_and_again_is_not_tried_any_more_and_loses(tmp_path: Path) -> None:
+    flaky, tasks = Flaky(True), [PairedTask(GOAL, seed) for seed in range(5)]
+
+    def compared(folder: str, n: int) -> list[dict[str, str]]:
+        made = compare(
+            {OLD: "", NEW: "new"},
+            tasks[:n],
+            lambda checkpoint, task: flaky if checkpoint else FilmWorld(),
+            [ScriptedCritic({"a": 0.5})],
+            None,
+            tmp_path / folder,
+            max_failures=2,
+        )
+        return [pair.errors for pair in made]
+
+    given_up = {NEW: "not tried, as 2 before failed; at last: failure 3"}
+    expected = [{}, {NEW: "failure 2"}, {NEW: "failure 3"}, given_up, given_up]
+    assert compared("a", 4) == expected[:4]
+    assert compared("a", 5) == expected  # also when it goes on
+    assert flaky.calls == 3
+
+
+def test_failures_with_a_video_between_them_end_nothing(tmp_path: Path) -> None:
+    flaky, tasks = Flaky(False, False, True, False, False), [PairedTask(GOAL, seed) for seed in range(5)]
+    compare(
+        {OLD: "", NEW: "new"},
+        tasks,
+        lambda checkpoint, task: flaky if checkpoint else FilmWorld(),
+        [ScriptedCritic({"a": 0.5})],
+        None,
+        tmp_path,
+        max_failures=3,
+    )
+    assert flaky.calls == 5
+
+
 def test_a_score_that_is_missing_raises_no_checkpoint(tmp_path: Path) -> None:
     """By its mean alone the new one would win, with .8 against .5."""
     critic = ScriptedCritic({"a": 0.9, "b": 0.1}, {"a": 0.8, "b": None})
