@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from runner.critics.opinion import is_missing
 from streams.messages.contracts import RunEnd, TraceEvent
-from streams.spool.place import SPOOL, spool_of
+from streams.spool.place import spool_of
 from tribrain.output import progress
 from tribrain.refinement import Refinement
 
@@ -99,7 +99,7 @@ def run_progress() -> Progress:
 @contextmanager
 def run_sink(refinement: Refinement, out: Path, shown: Progress, *, lines: str | None) -> Iterator[RunSink]:
     """The sink of a run in ``out``. In the end it says what has not reached Kafka; that is in the spool."""
-    publisher, spool = None, out / SPOOL
+    publisher = spool = None
     if (settings := refinement.settings) is not None:
         # Not at the top: a run without a broker needs no client of Kafka.
         from streams.spool.publisher import TracePublisher
@@ -123,7 +123,7 @@ def run_sink(refinement: Refinement, out: Path, shown: Progress, *, lines: str |
         sink.finish()
         if publisher is not None:
             publisher.close(_CLOSE_S)
-    if publisher is not None:
+    if publisher is not None and spool is not None:
         _say_what_is_not_on_kafka(publisher, out, spool)
 
 

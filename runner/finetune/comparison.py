@@ -99,11 +99,11 @@ class _GivenUp:
 
 
 def _given_up(side: str, results: Sequence[PairResult], max_failures: int) -> _GivenUp | None:
-    failed = [result.errors.get(side, "") for result in results]
-    for first in range(len(failed) - max_failures + 1):
-        if all(failed[first : first + max_failures]):
-            why = failed[first + max_failures - 1]
-            return _GivenUp(f"not tried, as {max_failures} before failed; at last: {why}")
+    in_a_row = 0
+    for result in results:
+        in_a_row = in_a_row + 1 if side in result.errors else 0
+        if in_a_row == max_failures:
+            return _GivenUp(f"not tried, as {max_failures} before failed; at last: {result.errors[side]}")
     return None
 
 

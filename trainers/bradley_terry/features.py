@@ -95,9 +95,7 @@ def of_events(a: TraceEvent, b: TraceEvent) -> dict[str, float]:
 
 def unit_of(name: str) -> float:
     """The difference that a weight is per; powers of two apart, so that scaling rounds nothing."""
-    if is_interaction(name):
-        return _INTERACTION_UNIT
-    return UNIT
+    return _INTERACTION_UNIT if is_interaction(name) else UNIT
 
 
 def reach_of(name: str) -> float:
