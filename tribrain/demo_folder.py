@@ -11,8 +11,9 @@ import msgspec
 
 from streams.errors import BadInput
 from streams.files import inside
-from streams.messages.contracts import GateState, TraceEvent, UnitScore
+from streams.messages.contracts import GateState, TraceEvent
 from streams.messages.feature_names import is_critic
+from streams.messages.fields import UnitScore
 from streams.messages.files import read_snapshot, read_trace
 from trainers.bradley_terry.reward import reward_on
 

@@ -81,6 +81,10 @@ class Settings:
         return f"{self.topic_prefix}.closed-runs"
 
     @property
+    def votes_topic(self) -> str:
+        return f"{self.topic_prefix}.votes"
+
+    @property
     def finetune_topic(self) -> str:
         return f"{self.topic_prefix}.finetune"
 

@@ -145,6 +145,8 @@ def _topics(settings: Settings) -> dict[str, dict[str, Any]]:
         # A mark for each run, which is looked up by time.
         settings.closed_runs_topic: options(configs=taking(MAX_RECORD_BYTES) | {"cleanup.policy": "compact"}),
         settings.finetune_topic: options(configs=taking(MAX_RECORD_BYTES)),
+        # One partition: a vote that is taken back comes before what takes it back.
+        settings.votes_topic: options(configs=taking(MAX_RECORD_BYTES)),
     }
 
 

@@ -12,7 +12,6 @@ import msgspec
 
 from streams.messages.contracts import (
     Candidate,
-    Context,
     DimensionReward,
     FinetuneEvent,
     PreferencePair,
@@ -20,8 +19,10 @@ from streams.messages.contracts import (
     RunEnd,
     TraceEvent,
 )
+from streams.messages.fields import Context
 from streams.messages.limits import MAX_DEPTH, MAX_ID_CHARS, MAX_NAME_CHARS, MAX_SCORES
 from streams.messages.refusals import ContractError, NotFinite, OtherFeatures, in_words, shown
+from streams.messages.votes import Vote
 
 _LEAST_INT, _LARGEST_INT = -(2**63), 2**64 - 1
 _LONGEST_PATH = 200
@@ -88,6 +89,8 @@ def check(message: Any, source: object) -> None:
         _check_event(message, source)
     elif kind is PreferencePair and "judge" in message.meta:
         _check_text(message.meta, "judge", MAX_NAME_CHARS, source)
+    elif kind is Vote:
+        _check_vote(message, source)
 
 
 def _check_event(event: TraceEvent, source: object) -> None:
@@ -117,6 +120,20 @@ def _check_event(event: TraceEvent, source: object) -> None:
     if n_scores > MAX_SCORES:
         raise ContractError(
             f"{source}: critic_results: found {n_scores} scores; expected at most {MAX_SCORES}"
+        )
+
+
+def _check_vote(vote: Vote, source: object) -> None:
+    if vote.left == vote.right:
+        raise ContractError(
+            f"{source}: left and right are both iteration {vote.left_iter_idx} of run "
+            f"{shown(vote.left_run_id)}; expected two candidates"
+        )
+    if vote.takes_back == vote.vote_id:
+        raise ContractError(f"{source}: takes_back: is the vote itself; expected an earlier one's vote_id")
+    if vote.answer is None and not vote.takes_back:
+        raise ContractError(
+            f"{source}: answer is null; expected an answer, or takes_back to name the vote that is taken back"
         )
 
 
@@ -237,6 +254,7 @@ _FREE: dict[type, tuple[str, ...]] = {
     RunEnd: ("meta",),
     PreferencePair: ("context", "chosen_context", "rejected_context", "meta"),
     FinetuneEvent: ("details",),
+    Vote: ("meta",),
     Candidate: ("context", "candidate_context"),
 }
 _PARTS_OF = {kind: attrgetter(*names, "extras") for kind, names in _FREE.items()}

@@ -32,10 +32,8 @@ from streams.messages.contracts import (
     AdapterSnapshot,
     Candidate,
     Checkpoint,
-    Contract,
     CriticResult,
     DimensionReward,
-    Extras,
     FinetuneEvent,
     Message,
     PairMessage,
@@ -50,7 +48,14 @@ from streams.messages.contracts import (
     TraceEvent,
     TraceMessage,
 )
-from streams.messages.limits import MAX_DEPTH, MAX_PAIR_BYTES, MAX_STATE_BYTES, MAX_TRACE_BYTES
+from streams.messages.fields import Contract, Extras
+from streams.messages.limits import (
+    MAX_DEPTH,
+    MAX_PAIR_BYTES,
+    MAX_RECORD_BYTES,
+    MAX_STATE_BYTES,
+    MAX_TRACE_BYTES,
+)
 from streams.messages.refusals import (
     ContractError,
     NotFinite,
@@ -60,6 +65,7 @@ from streams.messages.refusals import (
     raise_not_json,
     shown,
 )
+from streams.messages.votes import Vote
 
 __all__ = [
     "ContractError",
@@ -74,6 +80,7 @@ __all__ = [
     "decode_snapshot_of",
     "decode_text_pair",
     "decode_trace",
+    "decode_vote",
     "encode",
     "encode_formed",
     "feature_hash",
@@ -112,13 +119,14 @@ def _format(max_bytes: int, *contracts: type[Any]) -> _Format:
 
 _TRACE = _format(MAX_TRACE_BYTES, TraceEvent, RunEnd)
 _CLOSED = _format(MAX_TRACE_BYTES, RunClosed)
+_VOTE = _format(MAX_RECORD_BYTES, Vote)
 _PAIRS = _format(MAX_PAIR_BYTES, PreferencePair, PairsEnd, Rollback)
 _SNAPSHOT = _format(MAX_STATE_BYTES, *_SEALED)
 _FINETUNE = _format(MAX_TRACE_BYTES, FinetuneEvent)
 _CANDIDATE = _format(MAX_TRACE_BYTES, Candidate)
 _FORMAT_OF = {
     contract: each
-    for each in (_TRACE, _CLOSED, _PAIRS, _SNAPSHOT, _FINETUNE, _CANDIDATE)
+    for each in (_TRACE, _CLOSED, _VOTE, _PAIRS, _SNAPSHOT, _FINETUNE, _CANDIDATE)
     for contract in each.contracts
 }
 _write = msgspec.json.Encoder().encode
@@ -147,6 +155,12 @@ def decode_run_closed(raw: bytes, source: object) -> RunClosed:
     """Decode a value of the topic of closed runs. Raises ContractError."""
     mark: RunClosed = _decode(raw, source, _CLOSED)
     return mark
+
+
+def decode_vote(raw: bytes, source: object) -> Vote:
+    """Decode a value of the votes topic. Raises ContractError."""
+    vote: Vote = _decode(raw, source, _VOTE)
+    return vote
 
 
 def decode_pair(raw: bytes, source: object) -> PairMessage:

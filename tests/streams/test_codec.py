@@ -27,9 +27,7 @@ from streams.messages.codec import (
     sealed,
 )
 from streams.messages.contracts import (
-    Contract,
     CriticResult,
-    Extras,
     Message,
     PairsEnd,
     PreferencePair,
@@ -37,6 +35,7 @@ from streams.messages.contracts import (
     RunEnd,
     TraceEvent,
 )
+from streams.messages.fields import Contract, Extras
 from streams.messages.limits import MAX_ITERATIONS, MAX_NUMBER, MAX_WEIGHT
 from streams.messages.schemas import FOLDER, documents
 from tests.factories import pair

@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from streams.messages.contracts import ScoreRange
 from streams.messages.feature_names import critic_feature
+from streams.messages.fields import ScoreRange
 from streams.messages.limits import MAX_NUMBER
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from msgspec.structs import replace
 
-from streams.messages.contracts import PairMessage, PreferencePair, ScoreRange
+from streams.messages.contracts import PairMessage, PreferencePair
+from streams.messages.fields import ScoreRange
 from trainers.bradley_terry.features import Scores
 from trainers.bradley_terry.marks import NOTHING_SHOWN, UNKNOWN, is_listed, is_mark, note_score, range_of
 

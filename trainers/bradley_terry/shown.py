@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from streams.messages.contracts import ScoreRange
 from streams.messages.feature_names import critic_feature
+from streams.messages.fields import ScoreRange
 from streams.messages.limits import MAX_COUNT, MAX_NUMBER, MAX_SCORES
 from trainers.bradley_terry.marks import (
     FRACTIONS,

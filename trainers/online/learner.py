@@ -19,15 +19,9 @@ import orjson
 from streams.errors import BadInput
 from streams.messages.checkpoints import carried_by
 from streams.messages.codec import decode_snapshot, encode, feature_hash, sealed
-from streams.messages.contracts import (
-    DimensionReward,
-    PairMessage,
-    PreferencePair,
-    RewardSnapshot,
-    Rollback,
-    ScoreRange,
-)
+from streams.messages.contracts import DimensionReward, PairMessage, PreferencePair, RewardSnapshot, Rollback
 from streams.messages.feature_names import shown
+from streams.messages.fields import ScoreRange
 from trainers.bradley_terry.estimators import PairEstimator, Recipe
 from trainers.bradley_terry.rows import Read
 from trainers.online.admission import OPEN_TASKS, Admission

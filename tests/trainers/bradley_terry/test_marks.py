@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from streams.errors import BadInput
 from streams.messages.checkpoints import rollback_to
 from streams.messages.codec import ContractError, decode_snapshot, encode, sealed
-from streams.messages.contracts import PreferencePair, RewardSnapshot, ScoreRange
+from streams.messages.contracts import PreferencePair, RewardSnapshot
+from streams.messages.fields import ScoreRange
 from streams.messages.limits import MAX_NUMBER, MAX_SCORES
 from tests.factories import pair
 from tests.states import checkpoint_of, read_back
