@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Meta, field
+from msgspec import UNSET, Meta, UnsetType, field
 
 from streams.messages.fields import (
     Context,
@@ -177,6 +177,9 @@ class PreferencePair(Contract, frozen=True, kw_only=True):
     chosen_context: Context = field(default_factory=dict)
     rejected_context: Context = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    withdrawn: bool | UnsetType = UNSET
+    """Whether this takes back the label of the pair with this ``pair_id``, which stands before it; unset
+    where it does not, as almost always."""
 
 
 class PairsEnd(Contract, frozen=True, kw_only=True):
