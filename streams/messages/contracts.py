@@ -228,7 +228,7 @@ class RewardSnapshot(Contract, frozen=True, kw_only=True):
     model: Id
     kind: Literal["bt"] = "bt"
     version: Count
-    """Distinct pairs and ends learnt; so it only grows, and is the same on every replay."""
+    """Distinct pairs, ends and withdrawals learnt; so it only grows, and is the same on every replay."""
     gate: GateState
     statement: str
     """One sentence for people: what the model was made of and whether it may steer."""
@@ -239,7 +239,7 @@ class RewardSnapshot(Contract, frozen=True, kw_only=True):
     covariance: tuple[tuple[float, ...], ...] = ()
     """Posterior covariance of the weights, in the order of ``feature_names``; empty for a point estimate."""
     labels: dict[str, Count]
-    """Pairs learnt per label source."""
+    """Pairs learnt per label source, without those that were taken back."""
     metrics: dict[str, Any]
     """Test-then-train figures, each pair predicted before any pair of its task was learnt."""
     consumed: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -23,7 +23,7 @@ _GHOST = "run-of-nobody"
 
 def draw_vote(rng: random.Random, number: int, runs: Sequence[str], given: Sequence[Vote]) -> Vote:
     """A vote on runs of which events may have come, or are still to come, or never do."""
-    earlier = rng.choice(given) if given and rng.random() < 0.0 else None
+    earlier = rng.choice(given) if given and rng.random() < 0.3 else None
     left, right = _two(rng, runs)
     annotator = rng.choice(("", "ann", "bob"))
     if earlier is not None and rng.random() < 0.8:

@@ -15,9 +15,8 @@ from streams.messages.contracts import PreferencePair, TraceEvent
 from streams.messages.votes import Vote
 from trainers.pairs.former import NotUsable
 from trainers.pairs.pairing import PairingRules
+from trainers.pairs.withdrawn import MODE
 
-MODE = "vote"
-"""``meta["mode"]`` of a pair that a vote gave."""
 _EITHER = ("tie", "both_bad")
 
 

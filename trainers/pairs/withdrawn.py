@@ -7,7 +7,14 @@ from typing import TypeVar
 
 from streams.messages.contracts import PairMessage, PreferencePair
 
+MODE = "vote"
+"""``meta["mode"]`` of a pair that a vote gave."""
 _M = TypeVar("_M", bound=PairMessage)
+
+
+def may_be_withdrawn(pair: PreferencePair) -> bool:
+    """Whether it is of a vote, which whoever gave it may take back."""
+    return pair.meta.get("mode") == MODE and pair.pair_id != ""
 
 
 def is_withdrawal(message: PairMessage) -> bool:
