@@ -33,8 +33,14 @@ class Evidence:
     ties: int = 0
     """Of the pairs learnt."""
     passed_over: dict[str, int] = field(default_factory=dict)
+<<<<<<< HEAD
     """Trusted labels that were learnt and are no evidence, per source: their task was known by others, or the
     pair was shown because of what a model believes of it."""
+=======
+    """Trusted labels that were learnt and are no evidence, per source: their task was known by others."""
+    heard_before: Annotators | None = None
+    """What all votes say of the annotators, where that is known before the first is learnt."""
+>>>>>>> main
     critics_alone: bool = field(init=False)
     """Whether no label but critics' own was learnt."""
 
@@ -102,7 +108,7 @@ class Evidence:
         if pair.label_source == "proxy":
             return self.audit.weigh(pair, weight)
         if pair.label_source == "human":
-            return weight * self.annotators.weight_of(annotator_of(pair))
+            return weight * (self.heard_before or self.annotators).weight_of(annotator_of(pair))
         return weight * SOURCE_WEIGHTS[pair.label_source]
 
     def made_of(self) -> str:

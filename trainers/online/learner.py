@@ -24,6 +24,7 @@ from streams.messages.feature_names import shown
 from streams.messages.fields import ScoreRange
 from trainers.bradley_terry.estimators import PairEstimator, Recipe
 from trainers.bradley_terry.rows import Read
+from trainers.evidence.annotators import Annotators
 from trainers.online.admission import OPEN_TASKS, Admission
 from trainers.online.batch import Batch
 from trainers.online.dimensions import Dimensions
@@ -54,12 +55,14 @@ class PreferenceLearner:
         open_tasks: int = OPEN_TASKS,
         remembered: int = REMEMBERED,
         pairs_of_task: Mapping[tuple[str, str, str], int] | None = None,
+        heard_before: Mapping[str, Annotators] | None = None,
         dimension: str = "",
     ) -> None:
         """``open_tasks`` may be open at a time; so many others are ``remembered``, and so many pairs.
 
         ``pairs_of_task`` is (dimension, task, label source) to how many pairs will come, where all are at
-        hand. ``dimension`` is what the labels judge; other dimensions have learners of their own within this.
+        hand, and ``heard_before`` dimension to what all votes say of their annotators. ``dimension`` is what
+        the labels judge; other dimensions have learners of their own within this.
         """
         self.model = model
         self.recipe = (recipe or Recipe()).complete()
@@ -67,6 +70,8 @@ class PreferenceLearner:
         self._dimension = dimension
         self._models = Models.new(self.recipe)
         self._admission = Admission(open_tasks, remembered, pairs_of_task)
+        self._heard_before = heard_before or {}
+        self._admission.evidence.heard_before = self._heard_before.get(dimension)
         self._dimensions = Dimensions(self._begin_dimension)
 
     def on_message(self, message: PairMessage, known_new: bool = False) -> bool:
@@ -130,6 +135,20 @@ class PreferenceLearner:
             for at, pair in enumerate(part):
                 self._admission.take_again(pair, batch, read, at)
             self._learn(batch, read)
+
+    @property
+    def annotators(self) -> dict[str, Annotators]:
+        """Dimension (empty for the whole) to what its votes say of the annotators, where some can be told
+        apart."""
+        of_each = {self._dimension: self, **self._dimensions.learners}
+        heard = {name: learner._admission.evidence.annotators for name, learner in of_each.items()}
+        return {name: annotators for name, annotators in heard.items() if annotators.compared}
+
+    def take_models_of(self, other: PreferenceLearner) -> None:
+        """Serve what another learnt of the same messages, with the evidence that this one gathered."""
+        self._models = other._models
+        for name, learner in self._dimensions.learners.items():
+            learner._models = other._dimensions.learners[name]._models
 
     def finish(self) -> None:
         """The end of a file: close every task that has no end of its own, in the order of the file."""
@@ -215,6 +234,7 @@ class PreferenceLearner:
         learner = PreferenceLearner(self.model, self.recipe, dimension=name)
         learner._models = self._models.begun_from()
         learner._admission = self._admission.begun_from()
+        learner._admission.evidence.heard_before = self._heard_before.get(name)
         return learner
 
     def _restored_dimension(self, name: str, state: Mapping[str, Any]) -> PreferenceLearner:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from streams.errors import BadInput
 from streams.messages.contracts import PairMessage, PreferencePair, RewardSnapshot
 from trainers.bradley_terry.estimators import Recipe
 from trainers.bradley_terry.features import difference
+from trainers.evidence.annotators import Annotators
 from trainers.online.learner import PreferenceLearner
 from trainers.pairs.judgements import dimension_of
 from trainers.pairs.weights import task_of
@@ -31,6 +32,10 @@ def train_on_pairs(
     """One honest pass in the given order, without pairs that are taken back; then ``epochs − 1`` shuffled
     passes that change no figure.
 
+    Where several people judged the same candidates, what is served is learnt in a pass of its own, in which
+    a vote counts what all votes say of its annotator. The figures stay those of the honest pass, in which it
+    counts what was known of the annotator when it came.
+
     Raises BadInput where no pair is for ``model``, or none has a critic in common on both sides.
     """
     given, messages = messages, standing(messages)
@@ -46,27 +51,57 @@ def train_on_pairs(
             f"none of the {len(pairs)} pairs has a critic score on both sides, so there is nothing to learn; "
             "export them again with export-preference-pairs from traces with critic_results"
         )
-    learner = PreferenceLearner(
-        model,
-        recipe,
-        open_tasks=len(pairs),
-        remembered=len(messages),
-        pairs_of_task=Counter((dimension_of(pair), task_of(pair), pair.label_source) for pair in pairs),
+    pairs_of_task: Counter[tuple[str, str, str]] = Counter(
+        (dimension_of(pair), task_of(pair), pair.label_source) for pair in pairs
     )
+
+    def learner(heard_before: Mapping[str, Annotators] | None = None) -> PreferenceLearner:
+        return PreferenceLearner(
+            model,
+            recipe,
+            open_tasks=len(pairs),
+            remembered=len(messages),
+            pairs_of_task=pairs_of_task,
+            heard_before=heard_before,
+        )
+
+    honest = served = learner()
+    _learn_all(honest, messages, on_progress)
+    if honest.annotators:
+        served = learner(honest.annotators)
+        _learn_all(served, messages)
+    _learn_shuffled(served, pairs, epochs - 1, seed, on_progress)
+    honest.take_models_of(served)
+    return honest.snapshot()
+
+
+def _learn_all(
+    learner: PreferenceLearner,
+    messages: Sequence[PairMessage],
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> None:
     for start in range(0, len(messages), _PART):
         part = messages[start : start + _PART]
         learner.on_messages(part)
         on_progress(len(part))
     learner.finish()
+
+
+def _learn_shuffled(
+    learner: PreferenceLearner,
+    pairs: Sequence[PreferencePair],
+    epochs: int,
+    seed: int,
+    on_progress: Callable[[int], None],
+) -> None:
     by_dimension: dict[str, list[PreferencePair]] = {}
     for pair in pairs:
         by_dimension.setdefault(dimension_of(pair), []).append(pair)
     orders = {name: random.Random(seed) for name in by_dimension}  # so that none changes another's order
-    for _ in range(epochs - 1):
+    for _ in range(epochs):
         for name, own in by_dimension.items():
             shuffled = orders[name].sample(own, len(own))
             for start in range(0, len(shuffled), _PART):
-                again = shuffled[start : start + _PART]
-                learner.learn_again(again)
-                on_progress(len(again))
-    return learner.snapshot()
+                part = shuffled[start : start + _PART]
+                learner.learn_again(part)
+                on_progress(len(part))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +17,9 @@ from tests.trainers.bradley_terry.test_dirty_numbers import judged
 from trainers.evidence import annotators
 from trainers.evidence.annotators import Annotators
 from trainers.online.learner import PreferenceLearner
+from trainers.online.train import train_on_pairs
 from trainers.pairs.judgements import Judgement
+from trainers.pairs.weights import task_of
 from trainers.text.learner import TextLearner
 
 
@@ -112,17 +115,8 @@ def _votes_on(pairs: Sequence[PreferencePair], by_chance: int) -> list[Preferenc
     for nth, one in enumerate(pairs):
         for annotator in rng.choice(10, 3, replace=False).tolist():
             wrong = rng.random() < (0.5 if annotator < by_chance else 0.1)
-            sides = (one.chosen_critics, one.rejected_critics)
-            chosen, rejected = sides[::-1] if wrong else sides
-            votes.append(
-                replace(
-                    one,
-                    pair_id=str(nth),
-                    chosen_critics=chosen,
-                    rejected_critics=rejected,
-                    meta={"annotator": f"annotator-{annotator}"},
-                )
-            )
+            vote = replace(one, pair_id=str(nth), meta={"annotator": f"annotator-{annotator}"})
+            votes.append(swapped(vote) if wrong else vote)
     return votes
 
 
@@ -139,6 +133,56 @@ def test_three_of_ten_who_vote_by_chance_cost_a_fifth_of_what_they_would(
     good, weighed = _effect(_votes_on(pairs, 0)), _effect(_votes_on(pairs, 3))
     monkeypatch.setattr(Annotators, "weight_of", lambda *_: 1.0)
     assert abs(good - weighed) < 0.2 * abs(good - _effect(_votes_on(pairs, 3)))
+
+
+def _votes_of_one_by_chance_first() -> list[PreferencePair]:
+    """Of two people who agree on every pair, after all votes of a third, who votes by chance."""
+    pairs = [replace(one, pair_id=str(nth)) for nth, one in enumerate(judged(200, seed=4))]
+    rng = np.random.default_rng(5)
+
+    def of(annotator: str, right: float) -> list[PreferencePair]:
+        votes = [replace(one, meta={"annotator": annotator}) for one in pairs]
+        return [vote if rng.random() < right else swapped(vote) for vote in votes]
+
+    return [*of("dora", 0.5), *of("ann", 1.0), *of("bob", 1.0)]
+
+
+def test_in_a_file_a_vote_counts_what_later_votes_say_of_its_annotator() -> None:
+    votes = _votes_of_one_by_chance_first()
+    of_file = train_on_pairs(votes).weights["a.x"]
+    without = train_on_pairs([vote for vote in votes if vote.meta["annotator"] != "dora"]).weights["a.x"]
+    online = PreferenceLearner()
+    online.on_messages(votes)
+    assert abs(of_file - without) < 0.2 * abs(online.snapshot().weights["a.x"] - without)
+
+
+def test_the_figures_of_a_file_are_those_of_the_pass_that_knew_no_later_vote() -> None:
+    votes = _votes_of_one_by_chance_first()
+    of_each = Counter(("", task_of(vote), "human") for vote in votes)
+    honest = PreferenceLearner(open_tasks=len(votes), pairs_of_task=of_each)
+    honest.on_messages(votes)
+    honest.finish()
+    trained = train_on_pairs(votes)
+    assert (trained.metrics, trained.statement) == (honest.snapshot().metrics, honest.snapshot().statement)
+
+
+def test_on_a_dimension_later_votes_count_alike() -> None:
+    votes = _votes_of_one_by_chance_first()
+    on_physics = [replace(vote, dimension="physics", pair_id=f"p{nth}") for nth, vote in enumerate(votes)]
+    whole = replace(votes[0], pair_id="whole", meta={})
+    reward = train_on_pairs([whole, *on_physics]).dimensions["physics"]
+    good = [vote for vote in on_physics if vote.meta["annotator"] != "dora"]
+    without = train_on_pairs([whole, *good]).dimensions["physics"]
+    online = PreferenceLearner()
+    online.on_messages([whole, *on_physics])
+    at = reward.feature_names.index("a.x")
+    of_online = online.snapshot().dimensions["physics"].weights[at]
+    assert abs(reward.weights[at] - without.weights[at]) < 0.2 * abs(of_online - without.weights[at])
+
+
+def swapped(vote: PreferencePair) -> PreferencePair:
+    """The same with the other side preferred."""
+    return replace(vote, chosen_critics=vote.rejected_critics, rejected_critics=vote.chosen_critics)
 
 
 def test_what_is_known_of_annotators_survives_a_restart() -> None:
