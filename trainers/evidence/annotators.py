@@ -32,6 +32,8 @@ ANNOTATORS, ANNOTATORS_OF_A_PAIR = 1_000, 16
 """How many are told apart, and how many of one pair of candidates are compared with what comes later."""
 
 
+SETTLED = 256
+"""Comparisons after which an annotator is known well enough that earlier votes stay as they were learnt."""
 _SHOWN = 50
 """Of those that were compared most."""
 
@@ -56,21 +58,28 @@ class Annotators:
         self._agreement = USUAL * OF_ALL + sum(self.agreed.values())
         self._comparisons = OF_ALL + sum(self.compared.values())
 
-    def hear(self, judgement: Judgement) -> None:
-        """Compare what a person says with what others said of the same candidates; ties are passed over."""
+    def hear(self, judgement: Judgement) -> list[str]:
+        """Compare what a person says with what others said of the same candidates; ties are passed over.
+
+        Returns the annotators of whom this is the first comparison, or one that doubles their number, up to
+        ``SETTLED``.
+        """
         candidates, first, judge, annotator = judgement
         if judge is not None or first is None or not annotator:
-            return
+            return []
         votes = self._votes.get(candidates, {})
         is_full = annotator not in votes and len(votes) >= ANNOTATORS_OF_A_PAIR
         if is_full or not tell_apart(self._names, annotator, ANNOTATORS):
             self.not_compared += 1
-            return
+            return []
+        doubled: dict[str, None] = {}
         for other, vote in votes.items():
             if other != annotator:
-                self._count(annotator, vote == first)
-                self._count(other, vote == first)
+                for name in (annotator, other):
+                    if self._count(name, vote == first):
+                        doubled[name] = None
         remember(self._votes, candidates, {**votes, annotator: first}, REMEMBERED)
+        return list(doubled)
 
     def weight_of(self, annotator: str) -> float:
         """What a label of the annotator counts, in [0, 1]."""
@@ -82,6 +91,10 @@ class Annotators:
         n = self.compared[annotator]
         of_one = (of_all * OF_ONE + self.agreed.get(annotator, 0)) / (OF_ONE + n)
         return float(min(1.0, max(0.0, (2.0 * of_one - 1.0) / (2.0 * of_all - 1.0)) ** 2))
+
+    def is_settled(self, annotator: str) -> bool:
+        """Whether what is known of an annotator will hardly change."""
+        return self.compared.get(annotator, 0) >= SETTLED
 
     def figures(self) -> dict[str, Any]:
         """For people: what each annotator's label counts, and why; of those compared most often."""
@@ -113,8 +126,10 @@ class Annotators:
             agreed, compared, a_count(state["not_compared"]), votes, dict.fromkeys(map(str, state["names"]))
         )
 
-    def _count(self, annotator: str, agrees: bool) -> None:
-        self.compared[annotator] = self.compared.get(annotator, 0) + 1
+    def _count(self, annotator: str, agrees: bool) -> bool:
+        """Whether the comparison doubles their number."""
+        self.compared[annotator] = n = self.compared.get(annotator, 0) + 1
         self.agreed[annotator] = self.agreed.get(annotator, 0) + agrees
         self._comparisons += 1
         self._agreement += agrees
+        return n <= SETTLED and n.bit_count() == 1

@@ -33,14 +33,10 @@ class Evidence:
     ties: int = 0
     """Of the pairs learnt."""
     passed_over: dict[str, int] = field(default_factory=dict)
-<<<<<<< HEAD
     """Trusted labels that were learnt and are no evidence, per source: their task was known by others, or the
     pair was shown because of what a model believes of it."""
-=======
-    """Trusted labels that were learnt and are no evidence, per source: their task was known by others."""
     heard_before: Annotators | None = None
     """What all votes say of the annotators, where that is known before the first is learnt."""
->>>>>>> main
     critics_alone: bool = field(init=False)
     """Whether no label but critics' own was learnt."""
 
@@ -71,11 +67,15 @@ class Evidence:
         if source in TRUSTED_SOURCES:
             self.passed_over[source] = self.passed_over.get(source, 0) + 1
 
-    def hear(self, judgement: Judgement | None) -> None:
-        """What a pair tells of judges and people, if anything (``proxies.judgement_of``)."""
-        if judgement is not None:
-            self.audit.hear(judgement)
-            self.annotators.hear(judgement)
+    def hear(self, judgement: Judgement | None) -> list[str]:
+        """What a pair tells of judges and people, if anything (``proxies.judgement_of``).
+
+        Returns what ``Annotators.hear`` does.
+        """
+        if judgement is None:
+            return []
+        self.audit.hear(judgement)
+        return self.annotators.hear(judgement)
 
     def learnt(self, pair: PreferencePair, weight: float) -> float:
         """Count a pair that is learnt and would count ``weight`` as a person's; see ``trust``."""
@@ -108,8 +108,12 @@ class Evidence:
         if pair.label_source == "proxy":
             return self.audit.weigh(pair, weight)
         if pair.label_source == "human":
-            return weight * (self.heard_before or self.annotators).weight_of(annotator_of(pair))
+            return weight * self.weight_of(annotator_of(pair))
         return weight * SOURCE_WEIGHTS[pair.label_source]
+
+    def weight_of(self, annotator: str) -> float:
+        """What a label of the annotator counts, in [0, 1]."""
+        return (self.heard_before or self.annotators).weight_of(annotator)
 
     def made_of(self) -> str:
         """The labels in words."""

@@ -16,7 +16,7 @@ from trainers.evidence.evidence import Evidence
 from trainers.online.batch import Batch
 from trainers.online.open_tasks import OpenTask, OpenTasks
 from trainers.other_version import LARGEST_SUM, within
-from trainers.pairs.judgements import Judgement, dimension_of, fact_of, is_asked_for
+from trainers.pairs.judgements import Judgement, annotator_of, dimension_of, fact_of, is_asked_for
 from trainers.pairs.pairing import LIVE_SOURCES
 from trainers.pairs.seen import (
     REMEMBERED,
@@ -109,10 +109,14 @@ class Admission:
         evidence, rows = self.evidence, self.rows
         alone = evidence.critics_alone
         if judgement is not None and not is_asked_for(pair):
-            evidence.hear(judgement)
+            batch.newly_known += evidence.hear(judgement)
         trusted_weight = evidence.learnt(pair, weight)
-        if may_be_withdrawn(pair):
-            remember(self.votes, hashed(pair.pair_id), (weight, trusted_weight), self.remembered)
+        name_of_vote = hashed(pair.pair_id) if may_be_withdrawn(pair) else ""
+        if name_of_vote:
+            remember(self.votes, name_of_vote, (weight, trusted_weight), self.remembered)
+        annotator = annotator_of(pair)
+        if source == "human" and annotator and not evidence.annotators.is_settled(annotator):
+            batch.unsettled.append((len(batch.pairs), annotator, name_of_vote, evidence.weight_of(annotator)))
         plan = rows.plan(read, at)
         known = len(rows.vocabulary.columns)
         batch.pairs.append((at, plan, known, source, weight, trusted_weight, slot, opened, alone, pair.tie))
@@ -134,6 +138,11 @@ class Admission:
                 counts[source] = max(0, counts[source] - 1)
         self.evidence.undo(pair, learnt_with[0])
         return learnt_with
+
+    def counts_now(self, name: str, trusted_weight: float) -> None:
+        """A vote that can be undone counts this now, beside labels of people."""
+        if name in self.votes:
+            self.votes[name] = self.votes[name][0], trusted_weight
 
     def take_again(self, pair: PreferencePair, batch: Batch, read: Read, at: int) -> None:
         """Add a pair that was learnt before and is to be learnt once more; it is no evidence."""

@@ -30,6 +30,11 @@ class Batch:
     is_news: bool = True
     """Whether no pair was learnt before."""
     pairs: list[Admitted] = field(default_factory=list)
+    unsettled: list[tuple[int, str, str, float]] = field(default_factory=list)
+    """Of each vote of an annotator of whom little is known: its number among the pairs, the annotator, the
+    vote's name (empty where it cannot be taken back), and how far the annotator is trusted."""
+    newly_known: list[str] = field(default_factory=list)
+    """Annotators of whom twice as much is known now as when they were here last."""
     settled: list[tuple[int, int, int]] = field(default_factory=list)
     """Of each task that was settled: pairs of the batch before that, its slot, pairs learnt until then."""
 

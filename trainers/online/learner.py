@@ -29,9 +29,10 @@ from trainers.online.admission import OPEN_TASKS, Admission
 from trainers.online.batch import Batch
 from trainers.online.dimensions import Dimensions
 from trainers.online.models import Models, coefficients
+from trainers.online.unsettled import UnsettledVotes
 from trainers.other_version import a_count
 from trainers.pairs.judgements import dimension_of, judgement_of
-from trainers.pairs.seen import REMEMBERED
+from trainers.pairs.seen import REMEMBERED, hashed
 from trainers.pairs.withdrawn import is_withdrawal
 
 _ROWS = 1024
@@ -72,6 +73,7 @@ class PreferenceLearner:
         self._admission = Admission(open_tasks, remembered, pairs_of_task)
         self._heard_before = heard_before or {}
         self._admission.evidence.heard_before = self._heard_before.get(dimension)
+        self._unsettled = UnsettledVotes()
         self._dimensions = Dimensions(self._begin_dimension)
 
     def on_message(self, message: PairMessage, known_new: bool = False) -> bool:
@@ -100,7 +102,7 @@ class PreferenceLearner:
             elif self._is_own(message):
                 changed = self._admission.take(message, is_new, judgements[at], batch, read, at)
                 at += 1
-                if len(batch.pairs) == _ROWS:
+                if len(batch.pairs) == _ROWS or batch.newly_known:
                     batch = self._learn(batch, read)
             elif isinstance(message, PreferencePair):
                 if is_withdrawal(message) and not self._dimensions.knows(message):
@@ -194,6 +196,7 @@ class PreferenceLearner:
             "version": self.version,
             **self._models.state(),
             **self._admission.state(),
+            **({"unsettled": self._unsettled.state()} if self._unsettled.votes else {}),
             "dimensions": self._dimensions.state(),
         }
 
@@ -224,6 +227,9 @@ class PreferenceLearner:
         self.version = a_count(state["version"])
         self._models = Models.from_state(state)
         self._admission.restore(state)
+        if "unsettled" in state:
+            features = len(self._admission.rows.vocabulary.columns)
+            self._unsettled = UnsettledVotes.from_state(state["unsettled"], features)
         self._dimensions.restore(state["dimensions"], self._restored_dimension)
 
     def _is_own(self, message: PairMessage) -> TypeGuard[PreferencePair]:
@@ -265,6 +271,15 @@ class PreferenceLearner:
             self._models.know(self._admission.rows.vocabulary.columns)
             tasks.widen(rows.X.shape[1])
             alarms = self._models.learn(rows, tasks.served, tasks.reference)
+            for i, annotator, name, trust in batch.unsettled:
+                self._unsettled.keep(
+                    annotator,
+                    name,
+                    rows.X[i],
+                    tie=bool(rows.ties[i]),
+                    weight=float(rows.weights[i]),
+                    trust=trust,
+                )
             p, p_reference = tasks.predict(rows)
             evidence.predicted_many(batch.sources, (rows.slots >= 0) & ~rows.ties, p, p_reference)
         for pairs_before, slot, pairs_learnt in batch.settled:
@@ -276,7 +291,22 @@ class PreferenceLearner:
         for _ in alarms:
             evidence.gate.close()
         tasks.free_left()
+        self._weigh_again(batch.newly_known)
         return self._admission.begin()
+
+    def _weigh_again(self, newly_known: Sequence[str]) -> None:
+        """Earlier votes of these annotators count as much as those that they are to give."""
+        annotators = self._admission.evidence.annotators
+        for annotator in newly_known:
+            trust = self._admission.evidence.weight_of(annotator)
+            for vote in self._unsettled.of(annotator):
+                row = vote.row(len(self._admission.rows.vocabulary.columns))
+                now = vote.weight * trust
+                self._models.weigh_again(row, vote.weight * vote.trust, now, tie=vote.tie)
+                vote.trust = trust
+                self._admission.counts_now(vote.name, now)
+            if annotators.is_settled(annotator):
+                self._unsettled.let_go(annotator)
 
     def _undo(self, pair: PreferencePair, read: Read, at: int) -> bool:
         """Take back a vote, which is number ``at`` of those that were read; False where it was not learnt."""
@@ -287,6 +317,7 @@ class PreferenceLearner:
         X, means = rows.rows(read, [at], [rows.plan(read, at)], is_news=False)
         self._models.know(rows.vocabulary.columns)
         self._models.undo(X[0], means[0], *learnt_with, tie=pair.tie)
+        self._unsettled.let_go(name=hashed(pair.pair_id))
         return True
 
     def _carried_by(self, rollback: Rollback) -> PreferenceLearner:
@@ -315,6 +346,7 @@ class PreferenceLearner:
         self._dimensions.go_back_to(earlier._dimensions)
         begun = earlier._admission.take_in(self._admission)
         self.recipe, self._models, self._admission = earlier.recipe, earlier._models, earlier._admission
+        self._unsettled = earlier._unsettled
         served, reference = coefficients(self._served), coefficients(self._models.reference)
         for name in begun:
             self._admission.open.write(name, served, reference)

@@ -104,6 +104,15 @@ class Models:
         if not tie:
             self.reference.undo(mean, weight, tie)
 
+    def weigh_again(self, row: Array, before: float, now: float, *, tie: bool) -> None:
+        """A person's label with row (d,), which was learnt to count ``before``, counts ``now``."""
+        if now < before:
+            self.trusted.undo(row, before - now, tie)
+        elif now > before:
+            none, known = np.full(1, -1), np.full(2, len(row))
+            weight, ties = np.array([now - before]), np.array([tie])
+            self.trusted.learn_rows(row[None, :], weight, ties, known, none, np.empty((0, len(row))))
+
     def state(self) -> dict[str, Any]:
         """What ``from_state`` takes, to stand among a learner's own: JSON values, and copies of arrays."""
         return {

@@ -1,0 +1,108 @@
+"""Votes of annotators of whom little is known yet, kept to be weighed again once more is.
+
+The first votes of an annotator are learnt before anybody can tell how far to trust them. As often as twice as
+many of them were compared with what others said, what they count is corrected: some of each step is undone
+(``trainers.bradley_terry.undo``), or some more is learnt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from trainers.compiled import Array, Ints
+from trainers.other_version import LARGEST_SUM, within
+
+MOST_VOTES, MOST_NUMBERS = 2_000, 50_000
+"""That are kept, and differences that they have together; of more, the oldest votes are let go."""
+
+
+@dataclass(slots=True)
+class Vote:
+    """A vote that was learnt."""
+
+    annotator: str
+    name: str
+    """Of the vote, where it may be taken back; else empty."""
+    columns: Ints
+    """(k,): features that both sides have."""
+    differences: Array
+    """(k,)"""
+    tie: bool
+    weight: float
+    """What it would count of somebody who is trusted fully."""
+    trust: float
+    """In [0, 1]: with what share of that it was learnt."""
+
+    def row(self, features: int) -> Array:
+        """(features,): its differences, NaN where there is none."""
+        row = np.full(features, np.nan)
+        row[self.columns] = self.differences
+        return row
+
+
+@dataclass(slots=True)
+class UnsettledVotes:
+    """In the order in which they were learnt."""
+
+    votes: list[Vote] = field(default_factory=list)
+    _numbers: int = 0
+
+    def keep(self, annotator: str, name: str, row: Array, *, tie: bool, weight: float, trust: float) -> None:
+        """A vote with the differences of row (d,) was learnt."""
+        columns = np.flatnonzero(np.isfinite(row))
+        self.votes.append(Vote(annotator, name, columns, row[columns], tie, weight, trust))
+        self._numbers += len(columns)
+        while len(self.votes) > MOST_VOTES or self._numbers > MOST_NUMBERS:
+            self._numbers -= len(self.votes.pop(0).columns)
+
+    def of(self, annotator: str) -> list[Vote]:
+        """Those of an annotator."""
+        return [vote for vote in self.votes if vote.annotator == annotator]
+
+    def let_go(self, annotator: str = "", name: str = "") -> None:
+        """Those of an annotator who is known well, or the one with a name, which was taken back."""
+        self.votes = [
+            vote
+            for vote in self.votes
+            if not (annotator and vote.annotator == annotator) and not (name and vote.name == name)
+        ]
+        self._numbers = sum(len(vote.columns) for vote in self.votes)
+
+    def state(self) -> dict[str, Any]:
+        """The argument of ``from_state``: JSON values, and arrays."""
+        return {
+            "annotators": [vote.annotator for vote in self.votes],
+            "names": [vote.name for vote in self.votes],
+            "counts": np.array([len(vote.columns) for vote in self.votes], dtype=np.int64),
+            "columns": np.concatenate([np.empty(0, np.int64), *(vote.columns for vote in self.votes)]),
+            "differences": np.concatenate([np.empty(0), *(vote.differences for vote in self.votes)]),
+            "ties": np.array([vote.tie for vote in self.votes], dtype=np.int64),
+            "weights": np.array([(vote.weight, vote.trust) for vote in self.votes]).reshape(-1, 2),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], features: int) -> UnsettledVotes:
+        """The votes that had this state, of a learner with so many features. Raises ValueError."""
+        n = len(state["annotators"])
+        counts = within(state["counts"], (n,), 0.0, features, "counts of differences").astype(np.int64)
+        numbers = int(counts.sum())
+        columns = within(state["columns"], (numbers,), 0.0, features - 1, "columns").astype(np.int64)
+        differences = within(state["differences"], (numbers,), -LARGEST_SUM, LARGEST_SUM, "differences")
+        ties = within(state["ties"], (n,), 0.0, 1.0, "ties").astype(np.bool_)
+        weights = within(state["weights"], (n, 2), 0.0, LARGEST_SUM, "weights of votes")
+        kept = cls()
+        ends = np.cumsum(counts)
+        for i, (annotator, name) in enumerate(zip(state["annotators"], state["names"], strict=True)):
+            own = slice(ends[i] - counts[i], ends[i])
+            kept.votes.append(
+                Vote(
+                    str(annotator), str(name), columns[own], differences[own], bool(ties[i]),
+                    float(weights[i, 0]), float(weights[i, 1]),
+                )
+            )  # fmt: skip
+        kept._numbers = numbers
+        return kept
