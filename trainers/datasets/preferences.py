@@ -18,7 +18,7 @@ from streams.messages.codec import encode
 from streams.messages.contracts import LabelSource, PreferencePair
 from streams.messages.files import read_text_pairs
 from trainers.datasets.near_duplicates import Frames
-from trainers.datasets.samples import OUTSIDE, Run, find_video
+from trainers.datasets.samples import OUTSIDE, Run, find_video, read_runs
 from trainers.pairs.judgements import dimension_of
 from trainers.pairs.pairing import PairingRules, pairs_of_run
 from trainers.pairs.withdrawn import standing
@@ -92,12 +92,15 @@ def pairs_of_files(files: Iterable[Path], runs: Iterable[Run] = ()) -> list[Foun
     Artifacts are looked for in the run of the pair where it is one of ``runs``, else beside the file.
     """
     known = {run.run_id: run for run in runs}
-    return _by_id(
-        FoundPair(pair=pair, run=known.get(pair.run_id) or _beside(file, pair.run_id))
-        for file in files
-        for pair in standing(read_text_pairs(file))
-        if isinstance(pair, PreferencePair)
-    )
+    found = []
+    for file in files:
+        beside = _beside(file)
+        for pair in standing(read_text_pairs(file)):
+            if isinstance(pair, PreferencePair):
+                run = known.get(pair.run_id) or beside.get(pair.run_id)
+                run = run or Run(folder=file.resolve().parent, run_id=pair.run_id, events=())
+                found.append(FoundPair(pair=pair, run=run))
+    return _by_id(found)
 
 
 def labelled(
@@ -274,8 +277,10 @@ def _by_id(pairs: Iterable[FoundPair]) -> list[FoundPair]:
     return [once[pair_id] for pair_id in sorted(once)]
 
 
-def _beside(file: Path, run_id: str) -> Run:
-    return Run(folder=file.resolve().parent, run_id=run_id, events=())
+def _beside(file: Path) -> dict[str, Run]:
+    """The runs whose trace is in the folder of a pairs file, by id."""
+    folder = file.resolve().parent
+    return {run.run_id: run for run in read_runs([folder])} if (folder / "trace.jsonl").is_file() else {}
 
 
 def _place(found: FoundPair, side: str) -> Place | None:
