@@ -32,8 +32,8 @@ ANNOTATORS, ANNOTATORS_OF_A_PAIR = 1_000, 16
 """How many are told apart, and how many of one pair of candidates are compared with what comes later."""
 
 
-SETTLED = 256
-"""Comparisons after which an annotator is known well enough that earlier votes stay as they were learnt."""
+FAIRLY_KNOWN, WELL_KNOWN = 256, 1_024
+"""Comparisons after which votes that are to come will hardly be weighed again, and after which none is."""
 _SHOWN = 50
 """Of those that were compared most."""
 
@@ -62,7 +62,7 @@ class Annotators:
         """Compare what a person says with what others said of the same candidates; ties are passed over.
 
         Returns the annotators of whom this is the first comparison, or one that doubles their number, up to
-        ``SETTLED``.
+        ``WELL_KNOWN``.
         """
         candidates, first, judge, annotator = judgement
         if judge is not None or first is None or not annotator:
@@ -91,10 +91,6 @@ class Annotators:
         n = self.compared[annotator]
         of_one = (of_all * OF_ONE + self.agreed.get(annotator, 0)) / (OF_ONE + n)
         return float(min(1.0, max(0.0, (2.0 * of_one - 1.0) / (2.0 * of_all - 1.0)) ** 2))
-
-    def is_settled(self, annotator: str) -> bool:
-        """Whether what is known of an annotator will hardly change."""
-        return self.compared.get(annotator, 0) >= SETTLED
 
     def figures(self) -> dict[str, Any]:
         """For people: what each annotator's label counts, and why; of those compared most often."""
@@ -132,4 +128,4 @@ class Annotators:
         self.agreed[annotator] = self.agreed.get(annotator, 0) + agrees
         self._comparisons += 1
         self._agreement += agrees
-        return n <= SETTLED and n.bit_count() == 1
+        return n <= WELL_KNOWN and n.bit_count() == 1

@@ -67,14 +67,16 @@ class Evidence:
         if source in TRUSTED_SOURCES:
             self.passed_over[source] = self.passed_over.get(source, 0) + 1
 
-    def hear(self, judgement: Judgement | None) -> list[str]:
-        """What a pair tells of judges and people, if anything (``proxies.judgement_of``).
+    def hear(self, judgement: Judgement | None, *, is_drawn: bool = True) -> list[str]:
+        """What a pair tells of judges and people; returns what ``Annotators.hear`` does.
 
-        Returns what ``Annotators.hear`` does.
+        A pair that was not drawn at random tells how people agree beside each other, as it is hard for all of
+        them, but not how often a judge is right.
         """
         if judgement is None:
             return []
-        self.audit.hear(judgement)
+        if is_drawn:
+            self.audit.hear(judgement)
         return self.annotators.hear(judgement)
 
     def learnt(self, pair: PreferencePair, weight: float) -> float:

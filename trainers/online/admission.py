@@ -12,6 +12,7 @@ from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
 from trainers.bradley_terry.rows import Read, RowMaker
 from trainers.bradley_terry.shown import ShownScores
 from trainers.bradley_terry.vocabulary import Vocabulary
+from trainers.evidence.annotators import FAIRLY_KNOWN
 from trainers.evidence.evidence import Evidence
 from trainers.online.batch import Batch
 from trainers.online.open_tasks import OpenTask, OpenTasks
@@ -108,14 +109,14 @@ class Admission:
         weight = pair.weight * self._share(pair, nth)
         evidence, rows = self.evidence, self.rows
         alone = evidence.critics_alone
-        if judgement is not None and not is_asked_for(pair):
-            batch.newly_known += evidence.hear(judgement)
+        if judgement is not None:
+            batch.newly_known += evidence.hear(judgement, is_drawn=not is_asked_for(pair))
         trusted_weight = evidence.learnt(pair, weight)
         name_of_vote = hashed(pair.pair_id) if may_be_withdrawn(pair) else ""
         if name_of_vote:
             remember(self.votes, name_of_vote, (weight, trusted_weight), self.remembered)
         annotator = annotator_of(pair)
-        if source == "human" and annotator and not evidence.annotators.is_settled(annotator):
+        if source == "human" and annotator and evidence.annotators.compared.get(annotator, 0) < FAIRLY_KNOWN:
             batch.unsettled.append((len(batch.pairs), annotator, name_of_vote, evidence.weight_of(annotator)))
         plan = rows.plan(read, at)
         known = len(rows.vocabulary.columns)

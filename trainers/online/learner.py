@@ -24,7 +24,7 @@ from streams.messages.feature_names import shown
 from streams.messages.fields import ScoreRange
 from trainers.bradley_terry.estimators import PairEstimator, Recipe
 from trainers.bradley_terry.rows import Read
-from trainers.evidence.annotators import Annotators
+from trainers.evidence.annotators import WELL_KNOWN, Annotators
 from trainers.online.admission import OPEN_TASKS, Admission
 from trainers.online.batch import Batch
 from trainers.online.dimensions import Dimensions
@@ -305,7 +305,7 @@ class PreferenceLearner:
                 self._models.weigh_again(row, vote.weight * vote.trust, now, tie=vote.tie)
                 vote.trust = trust
                 self._admission.counts_now(vote.name, now)
-            if annotators.is_settled(annotator):
+            if annotators.compared[annotator] >= WELL_KNOWN:
                 self._unsettled.let_go(annotator)
 
     def _undo(self, pair: PreferencePair, read: Read, at: int) -> bool:

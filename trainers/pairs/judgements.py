@@ -59,8 +59,7 @@ def is_asked_for(pair: PreferencePair) -> bool:
     """Whether two candidates were shown to a person because of what a model believes of them.
 
     What is learnt of such an answer is as right as of any other. What it says of the model is not: pairs that
-    the model is unsure of are hard, and hard for people, too, so its hits among them, and how often people
-    agree, are no picture of all pairs. So they are no evidence of either.
+    the model is unsure of are hard, so its hits among them, and those of judges, are no picture of all pairs.
     """
     rule = pair.meta.get("rule") if pair.meta.get("mode") == MODE else None
     return bool(rule) and rule != RANDOM_RULE

@@ -125,7 +125,10 @@ def test_which_video_is_a_says_nothing_of_which_is_better() -> None:
     for i in range(200):
         found = FoundPair(pair=factories.pair({}, {}, pair_id=str(i)), run=run)
         names = {"chosen_id": f"good {i}", "rejected_id": f"bad {i}"}
-        pair = VideoPair(found=found, chosen=Path(), rejected=Path(), first_frame=FRAME, **names)
+        pair = VideoPair(
+            found=found, chosen=Path(), rejected=Path(), first_frame=FRAME,
+            chosen_id=names["chosen_id"], rejected_id=names["rejected_id"],
+        )  # fmt: skip
         (task,) = labelling_tasks([pair], "")
         data = task["data"]
         assert isinstance(data, dict)

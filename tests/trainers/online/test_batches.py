@@ -55,7 +55,7 @@ pairs = st.builds(
     rejected_context=st.just({}) | contexts,
     chosen_artifact=st.sampled_from(["", "u", "v"]),
     rejected_artifact=st.sampled_from(["", "u", "v"]),
-    meta=st.sampled_from([{}, {"judge": "j"}, {"judge": "k"}]),
+    meta=st.sampled_from([{}, {"judge": "j"}, {"judge": "k"}, {"annotator": "ann"}, {"annotator": "bob"}]),
 )
 ends = st.builds(PairsEnd, run_id=tasks, task_id=tasks, n_pairs=st.just(1), n_candidates=st.just(2))
 strangers = st.builds(pair, st.just({"a.x": 1.0}), st.just({"a.x": 0.0}), model=st.just("another"))

@@ -150,10 +150,10 @@ def test_what_was_drawn_at_random_is_evidence(rule: str) -> None:
     assert model.snapshot().metrics["trusted"]["n"] == before + 1
 
 
-def test_people_are_not_compared_on_pairs_that_were_asked_because_of_the_model() -> None:
+def test_people_are_compared_on_pairs_that_were_asked_because_of_the_model_too() -> None:
     model = learner_of()
     model.on_messages([asked("v1"), replace(vote("v2"), meta={**asked("v2").meta, "annotator": "bob"})])
-    assert "annotators" not in model.snapshot().metrics
+    assert model.snapshot().metrics["annotators"]["bob"]["compared"] == 1
 
 
 def test_a_vote_on_two_runs_is_no_evidence_where_a_vote_on_one_of_them_was_learnt() -> None:
