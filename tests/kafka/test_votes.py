@@ -16,6 +16,7 @@ from streams.kafka.settings import Settings
 from streams.kafka.writer import produce
 from streams.messages.codec import decode_pair, encode
 from streams.messages.contracts import PreferencePair, RewardSnapshot, TraceEvent
+from streams.messages.files import read_pairs, read_snapshot
 from streams.messages.stored import Outgoing
 from streams.messages.votes import Vote
 from streams.snapshots.feed import read_latest_snapshot
@@ -122,6 +123,41 @@ def test_a_vote_that_is_taken_back_is_undone_in_the_model(settings: Settings) ->
         after = wait_for_labels(settings, 1, version_over=learnt.version)
     moved = abs(learnt.weights["overall.quality"] - before.weights["overall.quality"])
     assert abs(after.weights["overall.quality"] - before.weights["overall.quality"]) < 0.03 * moved
+
+
+def test_a_replay_forms_the_pairs_of_votes_again_and_the_state_is_settled(
+    settings: Settings, tribrain: Any, tmp_path: Path
+) -> None:
+    publish(settings, "run-a", "run-b")
+    give(settings, vote(), vote(vote_id="v2", right_run_id="run-a"), vote(vote_id="v3", answer="cannot_tell"))
+    with trainer(settings, "--snapshot-every-s", "0.1"):
+        wait_for_labels(settings, 2)
+        give(settings, vote(vote_id="v4", takes_back="v2", answer="tie"))
+        wait_until(lambda: len(pairs_of_votes(settings)) == 4, _WAIT_S)
+        wait_until(lambda: tribrain("verify-state")[1]["settled"], _WAIT_S)
+    (report,) = tribrain("verify-state")[1]["models"]
+    assert (report["from_elsewhere"], report["missing"], report["votes_to_come"]) == (0, [], 0)
+    assert tribrain("replay", "--out", str(tmp_path / "recorded"))[1]["identical_to_published"]
+    assert tribrain("replay", "--source", "trace", "--out", str(tmp_path / "formed"))[0] == 0
+    formed = [p for p in read_pairs(tmp_path / "formed" / "pairs.jsonl") if isinstance(p, PreferencePair)]
+    ids = [pair.meta["vote_id"] for pair in formed if pair.label_source == "human"]
+    assert ids == ["v1", "v4"]
+
+
+def test_traces_in_files_are_replayed_with_a_file_of_votes(tmp_path: Path, tribrain: Any) -> None:
+    traces = []
+    for name in ("run-a", "run-b"):
+        traces += ["--trace", str(tmp_path / f"{name}.jsonl")]
+        lines = [encode(message) + b"\n" for message in run([0.2, 0.4, 0.6, 0.8], name)]
+        (tmp_path / f"{name}.jsonl").write_bytes(b"".join(lines))
+    (tmp_path / "votes.jsonl").write_bytes(encode(vote()) + b"\n" + encode(vote(vote_id="v2")) + b"\n")
+    out = tmp_path / "out"
+    words = ("replay", *traces, "--votes", str(tmp_path / "votes.jsonl"), "--out", str(out))
+    assert tribrain(*words)[0] == 0
+    assert read_snapshot(out / "bt_reward.json").labels["human"] == 2
+    (tmp_path / "votes.jsonl").write_bytes(b"{}")
+    assert tribrain(*words) == (2, None)
+    assert tribrain("replay", "--votes", "votes.jsonl", "--out", str(out)) == (2, None)
 
 
 def test_a_vote_whose_run_never_comes_is_a_dead_letter_and_is_used_once_replayed(

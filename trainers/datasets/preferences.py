@@ -36,6 +36,7 @@ TIES = "pairs of which neither side is better"
 DIMENSIONS = "pairs that judge one dimension"
 CONTRADICTED = "pairs that other labels of the same two contradict"
 
+_SIDES = ("chosen", "rejected")
 _TRUST: tuple[LabelSource, ...] = ("critic", "proxy", "outcome", "human")
 """Whose label counts where labels of the same two disagree: the last of these."""
 SAME_FRAME = 8.0
@@ -50,10 +51,13 @@ _P = TypeVar("_P")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundPair:
-    """A pair and the folder that its artifacts are in."""
+    """A pair and the folders that its artifacts are in."""
 
     pair: PreferencePair
     run: Run
+    """Of the chosen side, and as a rule of the rejected one."""
+    other_run: Run | None = None
+    """Of the rejected side, where a person has compared candidates of two runs."""
 
     @property
     def id(self) -> str:
@@ -97,9 +101,14 @@ def pairs_of_files(files: Iterable[Path], runs: Iterable[Run] = ()) -> list[Foun
         beside = _beside(file)
         for pair in standing(read_text_pairs(file)):
             if isinstance(pair, PreferencePair):
-                run = known.get(pair.run_id) or beside.get(pair.run_id)
-                run = run or Run(folder=file.resolve().parent, run_id=pair.run_id, events=())
-                found.append(FoundPair(pair=pair, run=run))
+                sides = [str(pair.meta.get(f"{side}_run_id") or pair.run_id) for side in _SIDES]
+                run, other = (
+                    known.get(name)
+                    or beside.get(name)
+                    or Run(folder=file.resolve().parent, run_id=name, events=())
+                    for name in sides
+                )
+                found.append(FoundPair(pair=pair, run=run, other_run=other if other != run else None))
     return _by_id(found)
 
 
@@ -168,7 +177,7 @@ def video_pairs(
             left_out[NO_GOAL] += 1
             continue
         chosen = find_video(found.run, found.pair.chosen_artifact)
-        rejected = find_video(found.run, found.pair.rejected_artifact)
+        rejected = find_video(found.other_run or found.run, found.pair.rejected_artifact)
         if isinstance(chosen, str) or isinstance(rejected, str):
             left_out[OUTSIDE_VIDEOS if OUTSIDE in (chosen, rejected) else NO_VIDEOS] += 1
             continue
@@ -285,7 +294,7 @@ def _beside(file: Path) -> dict[str, Run]:
 
 def _place(found: FoundPair, side: str) -> Place | None:
     """A side's run and iteration: as the pair says, or else that of its run which has this video."""
-    meta, run = found.pair.meta, found.run
+    meta, run = found.pair.meta, found.run if side == "chosen" else found.other_run or found.run
     named = str(meta.get(f"{side}_iter_idx", ""))
     run_id = str(meta.get(f"{side}_run_id") or found.pair.run_id)
     if run_id and named.isdecimal():
