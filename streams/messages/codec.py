@@ -17,6 +17,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 import orjson
+from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
 from streams.messages.checks import (
@@ -400,8 +401,8 @@ def _folded(item: Any, cls: type[Contract]) -> Any:
 
 
 def _unfold(message: Any) -> dict[str, Any]:
-    obj = asdict(message)
-    extras = obj.pop("extras")
+    obj = {name: value for name, value in asdict(message).items() if value is not UNSET}
+    extras = obj.pop("extras", None)
     for name in _NESTED.get(type(message), {}):
         items = obj[name]
         obj[name] = (

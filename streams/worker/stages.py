@@ -9,14 +9,14 @@ from typing import Protocol
 from msgspec import Struct
 
 from streams.messages.checkpoints import Recovery
-from streams.messages.contracts import Checkpoint, PairMessage, RunClosed
+from streams.messages.contracts import Checkpoint, PairMessage, RunClosed, RunRevision
 from streams.messages.stored import Outgoing, StoredMessage
 
 
 class TraceStep(Struct, frozen=True):
     """What came of one message of the trace topic."""
 
-    run_id: str | None = None
+    run: RunRevision | None = None
     """The run that has to be read again from this message on while it is open; null where nothing has."""
     outgoing: Sequence[Outgoing] = ()
     closed: Outgoing | None = None

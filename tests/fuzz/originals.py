@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from streams.messages.codec import encode
 from streams.messages.contracts import PreferencePair, RunEnd, TraceEvent
-from streams.messages.files import missing_ends, read_trace
+from streams.messages.files import read_trace
+from streams.messages.revisions import missing_ends
 from tests.bench.workload import make_workload
 from trainers.pairs.pairing import PairingRules, pairs_of_run
 

@@ -17,6 +17,7 @@ from streams.messages.contracts import (
     PreferencePair,
     Rollback,
     RunEnd,
+    RunRevision,
 )
 from streams.messages.held import Held
 from streams.messages.limits import MAX_DIMENSIONS
@@ -86,12 +87,12 @@ class _Pairs:
 
     by_id: dict[str, PreferencePair] = field(default_factory=dict)
     repeated: int = 0
-    closed: dict[str, None] = field(default_factory=dict)
+    closed: dict[RunRevision, None] = field(default_factory=dict)
     dimensions: dict[str, None] = field(default_factory=dict)
 
     def add(self, message: PairMessage, name: str) -> None:
         if isinstance(message, PairsEnd):
-            self.closed[message.run_id] = None
+            self.closed[message.run] = None
         elif isinstance(message, PreferencePair):
             dimension = dimension_of(message)
             if dimension and not tell_apart(self.dimensions, dimension, MAX_DIMENSIONS):
@@ -105,12 +106,12 @@ class _Traces:
     """What the trace topic gives: pairs by model, and the runs that have their beginning on it."""
 
     by_model: dict[str, _Pairs] = field(default_factory=dict)
-    first: dict[str, int] = field(default_factory=dict)
-    named_first: dict[str, int] = field(default_factory=dict)
+    first: dict[RunRevision, int] = field(default_factory=dict)
+    named_first: dict[RunRevision, int] = field(default_factory=dict)
 
-    def is_whole(self, run_id: str) -> bool:
+    def is_whole(self, run: RunRevision) -> bool:
         """Not so where a topic's retention, or its deletion, has taken the beginning."""
-        return run_id in self.first and self.first[run_id] <= self.named_first.get(run_id, 0)
+        return run in self.first and self.first[run] <= self.named_first.get(run, 0)
 
 
 def verify_state(
@@ -158,10 +159,10 @@ def _replayed(trace: Iterable[StoredMessage], rules: PairingRules, pairs_topic: 
         except ContractError:
             continue
         if isinstance(event, RunEnd):
-            traces.named_first[event.run_id] = min(event.iterations, default=0)
+            traces.named_first[event.run] = min(event.iterations, default=0)
         else:
-            known = traces.first.get(event.run_id, event.iter_idx)
-            traces.first[event.run_id] = min(known, event.iter_idx)
+            known = traces.first.get(event.run, event.iter_idx)
+            traces.first[event.run] = min(known, event.iter_idx)
         for outgoing in former.on_message(stored, event).outgoing:
             if outgoing.topic == pairs_topic:
                 message = decode_pair(outgoing.value, "replay")
@@ -182,9 +183,9 @@ def _report(
     comparable = {
         name
         for name, pair in recorded.by_id.items()
-        if pair.label_source in LIVE_SOURCES and traces.is_whole(pair.run_id)
+        if pair.label_source in LIVE_SOURCES and traces.is_whole(pair.run)
     }
-    begun = {pair.run_id for pair in replayed.by_id.values()}
+    begun = {pair.run for pair in replayed.by_id.values()}
     newest = held.snapshots[-1][1] if held.snapshots else None
     stamp = newest.consumed.get(pairs_topic, {}) if newest else {}
     before = _Pairs()
@@ -201,10 +202,10 @@ def _report(
         missing=tuple(
             name
             for name, pair in replayed.by_id.items()
-            if pair.run_id in recorded.closed and name not in recorded.by_id
+            if pair.run in recorded.closed and name not in recorded.by_id
         ),
         unexplained=tuple(n for n in recorded.by_id if n in comparable and n not in replayed.by_id),
-        not_closed=tuple(run_id for run_id in replayed.closed if run_id not in recorded.closed),
+        not_closed=tuple(_in_words(run) for run in replayed.closed if run not in recorded.closed),
         open_runs=len(begun - replayed.closed.keys()),
         closed_runs=len(recorded.closed),
         version=newest.version if newest else None,
@@ -228,6 +229,11 @@ def _decoded(pairs: Iterable[StoredMessage]) -> Iterator[_Decoded]:
             yield stored, decode_pair(stored.value, stored.source)
         except ContractError:
             continue
+
+
+def _in_words(run: RunRevision) -> str:
+    run_id, revision = run
+    return f"{run_id} (revision {revision})" if revision else run_id
 
 
 def _name(message: PairMessage, stored: StoredMessage) -> str:
