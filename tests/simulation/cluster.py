@@ -14,7 +14,7 @@ from streams.messages.contracts import PreferencePair, RunEnd, TraceEvent
 from streams.messages.stored import Outgoing
 from tests.factories import pair
 from tests.simulation.kafka import CLOSED, PAIRS, SNAPSHOTS, TRACE, SimKafka
-from tests.simulation.runs import FAMILY, complete_runs, draw_run
+from tests.simulation.runs import FAMILY, complete_runs, draw_revisions, draw_run
 from tests.simulation.worker import Ended, SimWorker
 from trainers.pairs.pairing import PairingRules
 
@@ -42,6 +42,7 @@ class Cluster:
         """Messages that nobody can use."""
         self._time_outs = rng.choice((0.0, 0.0, 0.02, 0.2))
         self._queues = [draw_run(rng, f"run-{n}") for n in range(rng.choice((1, 2, 4, 8, 16)))]
+        self._queues += [again for made in self._queues for again in draw_revisions(rng, made)]
         self._workers: list[SimWorker] = []
         self._started = 0
         self._now_s = 0.0
@@ -227,7 +228,7 @@ class Cluster:
 
     def _check_holds(self) -> None:
         """What is held now waits for the silence of its run: none may be a run of which all is there."""
-        held = {run_id for worker in self._workers for run_id in worker.trace.held_runs}
+        held = {run for worker in self._workers for run in worker.trace.held_runs}
         over = held and held & complete_runs(self.published)
         assert not over, f"hold the commit though nothing of them is missing: {sorted(over)}"
 

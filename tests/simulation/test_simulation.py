@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from streams.messages.checkpoints import Recovery
-from streams.messages.contracts import PairMessage, RunClosed
+from streams.messages.contracts import PairMessage, PairsEnd, PreferencePair, RunClosed
 from streams.worker.offsets import Positions
 from streams.worker.pair_side import PairSide
 from streams.worker.stages import TraceStep
@@ -74,6 +76,20 @@ def a_memory_for_so_many_open_runs_and_no_more(patch: pytest.MonkeyPatch) -> Non
         return taken
 
     patch.setattr(RunSequence, "takes", forgetting)
+
+
+def a_memory_that_takes_a_revision_for_its_run(patch: pytest.MonkeyPatch) -> None:
+    """So that nothing of a revision is learnt once the run is over."""
+    takes = RunSequence.takes
+
+    def of_the_run(sequence: RunSequence, message: PairMessage, nth: int, rules: bytes) -> bool:
+        if isinstance(message, PreferencePair):
+            message = replace(message, meta={})
+        elif isinstance(message, PairsEnd):
+            message = replace(message, revision=UNSET)
+        return takes(sequence, message, nth, rules)
+
+    patch.setattr(RunSequence, "takes", of_the_run)
 
 
 def a_closed_run_that_a_restarted_worker_does_not_know(patch: pytest.MonkeyPatch) -> None:
@@ -145,6 +161,7 @@ def a_writer_that_opens_again_whoever_was_opened_since(patch: pytest.MonkeyPatch
         a_dead_letter_that_is_not_waited_for,
         an_acknowledgement_that_counts_after_a_rebalance,
         a_memory_for_so_many_open_runs_and_no_more,
+        a_memory_that_takes_a_revision_for_its_run,
         a_closed_run_that_a_restarted_worker_does_not_know,
     ],
 )
