@@ -20,6 +20,8 @@ from trainers.pairs.pairing import PairingRules
 
 MODELS = ("default", "default", "default.a", "other")
 """Of votes; which of them are learnt, the rules say."""
+_RESCORED = 0.3
+"""Of all lives."""
 _STEP_S = 0.05
 _MOST_ROUNDS = 1_000
 """Of coming to rest. Who needs more never does."""
@@ -42,7 +44,10 @@ class Cluster:
         """Messages that nobody can use."""
         self._time_outs = rng.choice((0.0, 0.0, 0.02, 0.2))
         self._queues = [draw_run(rng, f"run-{n}") for n in range(rng.choice((1, 2, 4, 8, 16)))]
-        self._queues += [again for made in self._queues for again in draw_revisions(rng, made)]
+        # By numbers of their own, so that a life without revisions is the same as if there were none.
+        of_revisions = random.Random(f"revisions of {seed}")
+        if of_revisions.random() < _RESCORED:
+            self._queues += [again for made in self._queues for again in draw_revisions(of_revisions, made)]
         self._workers: list[SimWorker] = []
         self._started = 0
         self._now_s = 0.0
