@@ -10,7 +10,7 @@ from random import Random
 from msgspec.structs import replace
 
 from streams.messages.codec import encode
-from streams.messages.contracts import PreferencePair, RunEnd, TraceEvent
+from streams.messages.contracts import PreferencePair, RunEnd, RunRevision, TraceEvent
 from streams.messages.files import read_trace
 from streams.messages.revisions import missing_ends
 from tests.bench.workload import make_workload
@@ -32,10 +32,10 @@ def trace(seed: int, n_events: int) -> list[TraceEvent | RunEnd]:
 def votes(events: list[TraceEvent | RunEnd], seed: int) -> list[bytes]:
     """What people and judges said of pairs of these runs."""
     random = Random(seed)
-    runs: dict[str, list[TraceEvent]] = {}
+    runs: dict[RunRevision, list[TraceEvent]] = {}
     for event in events:
         if isinstance(event, TraceEvent):
-            runs.setdefault(event.run_id, []).append(event)
+            runs.setdefault(event.run, []).append(event)
     said = []
     for events_of_run in runs.values():
         for pair in pairs_of_run(events_of_run, PairingRules())[:4]:
