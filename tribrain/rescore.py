@@ -18,24 +18,19 @@ from runner.critics.opinion import is_missing
 from runner.interfaces import AnyCritic, GenerationFailed
 from runner.loop.candidate import judge
 from runner.loop.rescored_so_far import RescoredSoFar
-from runner.loop.rescoring import revised, to_be_judged
-from runner.rewards.preference import PreferencePolicy
-from streams.errors import BadInput
+from runner.loop.rescoring import to_be_judged
 from streams.fail_points import reach
 from streams.files import read_bytes
 from streams.kafka.settings import Settings
-from streams.messages.codec import encode
-from streams.messages.contracts import CriticResult, RunEnd, TraceEvent, TraceMessage
-from streams.messages.files import read_trace_lines
-from streams.messages.revisions import missing_ends, newest_revisions
-from trainers.datasets.samples import Run, find_video
+from streams.messages.contracts import CriticResult, TraceEvent
+from trainers.datasets.samples import find_video
 from tribrain import options
 from tribrain.alone import alone
 from tribrain.critics import CRITIC, CRITIC_TIMEOUT_S, open_critics
 from tribrain.exit_codes import NothingMade
+from tribrain.finished_run import FinishedRun
 from tribrain.interrupts import Interrupts
-from tribrain.output import cannot_write, progress, write_output
-from tribrain.run_plan import settings_in
+from tribrain.output import cannot_write, progress
 
 _TAKEN = "another process is at work on the run in it; wait for it"
 
@@ -94,119 +89,31 @@ def rescore(
             stack, critics=critics, no_pixel_critics=not pixel_critics, critic_timeout_s=critic_timeout_s
         )
         stack.enter_context(alone(run, "RUN", _TAKEN, name="run.lock"))
-        finished = _Finished.read(run)
-        finished.require_known(required, asked)
+        finished = FinishedRun.read(run)
+        finished.require_known(required, [critic.name for critic in asked])
         task = {"critics": critics, "pixel_critics": pixel_critics, "all": everything}
         judging = _Judging(finished, asked, everything=everything, max_failures=max_failures)
         judging.judge_all(task)
-        told = finished.write(judging, required)
+        events = finished.events
+        if judging.has_news:
+            events = finished.write(judging.said, required)
+            reach("rescore.written")
+            judging.forget()
     if settings is not None:
         # Not at the top: Kafka's client takes a third of a second.
         from tribrain.kafka import require_all_sent, send_trace
 
         require_all_sent(trace, send_trace(settings, trace))
-    _say(run, finished, judging, told | {"published": settings is not None}, as_json)
-    if judging.asked_of and told["revision"] is None:
+    _say(run, judging, events, settings is not None, as_json)
+    if judging.asked_of and not judging.has_news:
         raise NothingMade(f"{run}: no critic gave a score; {judging.why}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Finished:
-    """A run that has ended, as its newest revision says."""
-
-    folder: Path
-    raw: bytes
-    """Of its trace, with the end that a trace of TriBrain 0.6.2 lacks."""
-    events: list[TraceEvent]
-    end: RunEnd
-    next_revision: int
-
-    @classmethod
-    def read(cls, folder: Path) -> _Finished:
-        """Raises BadInput for what is no finished run, or more than one."""
-        trace = folder / "trace.jsonl"
-        lines = read_trace_lines(trace)
-        messages = [message for _, message in lines]
-        if len(ids := {message.run_id for message in messages}) > 1:
-            raise BadInput(f"{trace}: holds {len(ids)} runs; expected the trace of one, in its own folder")
-        ends = missing_ends(messages)
-        if ends and any(b'"schema"' in line for line, _ in lines):
-            raise BadInput(
-                f"{trace}: the run has not ended; go on with it by the command that it was begun with, and "
-                "rescore it then"
-            )
-        newest = newest_revisions([*messages, *ends])
-        (end,) = [message for message in newest if isinstance(message, RunEnd)][:1]
-        raw = read_bytes(trace)
-        raw += b"" if raw.endswith(b"\n") else b"\n"
-        return cls(
-            folder=folder,
-            raw=raw + b"".join(encode(end) + b"\n" for end in ends),
-            events=[message for message in newest if isinstance(message, TraceEvent)],
-            end=end,
-            next_revision=max(message.revision for message in messages) + 1,
-        )
-
-    @property
-    def run(self) -> Run:
-        return Run(folder=self.folder, run_id=self.end.run_id, events=tuple(self.events))
-
-    def require_known(self, required: Sequence[str], critics: Sequence[AnyCritic]) -> None:
-        """Raises BadInput for the name of no critic."""
-        known = {r.critic_name for event in self.events for r in event.critic_results}
-        known |= {critic.name for critic in critics}
-        if unknown := sorted(set(required) - known):
-            raise BadInput(
-                f"--require-critic {unknown[0]}: no critic of the run is called that; there are "
-                f"{', '.join(sorted(known))}"
-            )
-
-    def write(self, judging: _Judging, required: Sequence[str]) -> dict[str, Any]:
-        """The next revision, whole, at the end of the trace; and what came of it. Raises BadInput."""
-        judged = judging.so_far.results if judging.so_far is not None else {}
-        if not any(judged.values()):
-            return {"revision": None, "judged": {}}
-        settings = settings_in(self.folder)
-        events, end = revised(
-            self.events,
-            self.end,
-            judged,
-            revision=self.next_revision,
-            required={*required, *settings.get("required", ())},
-            policy=_policy_of(settings),
-            run_dir=self.folder,
-        )
-        revision: list[TraceMessage] = [*events, end]
-        lines = b"".join(encode(message) + b"\n" for message in revision)
-        write_output((self.folder / "trace.jsonl").resolve(), self.raw + lines)
-        reach("rescore.written")
-        judging.forget()
-        last = events[-1].meta
-        return {
-            "revision": self.next_revision,
-            "judged": dict(Counter(name for event in events for name in event.meta["rescored"])),
-            "best_iter": last["best_iter"],
-            "best_score": last["best_score"],
-        }
-
-
-def _policy_of(settings: dict[str, Any]) -> PreferencePolicy:
-    """By which the run was steered, as far as its folder says."""
-    if "preference_weight" not in settings:
-        return PreferencePolicy()
-    return PreferencePolicy(
-        weight=settings["preference_weight"],
-        prefer=settings.get("prefer") or {},
-        gate=settings.get("preference_gate", "auto"),
-        given_by_user=settings.get("preference_rm") is not None,
-    )
 
 
 @dataclass(slots=True)
 class _Judging:
     """Asks the critics, and keeps what they say until it is in the trace."""
 
-    finished: _Finished
+    finished: FinishedRun
     critics: Sequence[AnyCritic]
     everything: bool
     max_failures: int
@@ -238,6 +145,15 @@ class _Judging:
             self._ask(self.so_far)
         except OSError as error:
             raise cannot_write(folder, error) from None
+
+    @property
+    def said(self) -> dict[int, list[CriticResult]]:
+        """``iter_idx`` to what critics said, where they did not fail."""
+        return self.so_far.results if self.so_far is not None else {}
+
+    @property
+    def has_news(self) -> bool:
+        return any(self.said.values())
 
     def forget(self) -> None:
         """What was said is in the trace."""
@@ -303,27 +219,39 @@ def _say_nothing(_: str) -> None:
     """A bar shows it."""
 
 
-def _say(run: Path, finished: _Finished, judging: _Judging, told: dict[str, Any], as_json: bool) -> None:
-    for name, n in judging.failed.items():
-        click.echo(
-            f"critic {name} gave no score for {n} of {len(judging.asked_of)} videos; {judging.why}", err=True
-        )
+def _say(
+    run: Path, judging: _Judging, events: Sequence[TraceEvent], is_published: bool, as_json: bool
+) -> None:
+    n = len(judging.asked_of)
+    for name, failed in judging.failed.items():
+        click.echo(f"critic {name} gave no score for {failed} of {n} videos; {judging.why}", err=True)
     for idx, why in judging.unreadable.items():
         click.echo(f"iteration {idx} cannot be judged: {why}", err=True)
+    run_id, last = judging.finished.end.run_id, events[-1].meta if events else {}
+    revision = judging.finished.next_revision if judging.has_news else None
+    anew = Counter(result.critic_name for results in judging.said.values() for result in results)
+    best, score = last.get("best_iter"), last.get("best_score")
     if as_json:
-        n_unreadable = len(judging.unreadable)
-        more = {"failed": dict(judging.failed), "unreadable": n_unreadable, "videos": len(judging.asked_of)}
-        click.echo(orjson.dumps({"run_id": finished.end.run_id} | told | more))
+        said = {
+            "run_id": run_id,
+            "revision": revision,
+            "videos": n,
+            "judged": dict(anew),
+            "failed": dict(judging.failed),
+            "unreadable": len(judging.unreadable),
+            "best_iter": best,
+            "best_score": score,
+            "published": is_published,
+        }
+        click.echo(orjson.dumps(said))
         return
     if not judging.asked_of:
         click.echo(f"{run}: nothing is to be judged again; --all judges every video")
-    elif told["revision"] is not None:
-        counted = ", ".join(f"{n} videos by {name}" for name, n in told["judged"].items())
-        best = "no video could be judged"
-        if told["best_score"] is not None:
-            best = f"best is iteration {told['best_iter']} with critics' score {told['best_score']:.3f}"
-        click.echo(
-            f"{finished.end.run_id}: revision {told['revision']} has {counted} judged again; {best}; in {run}"
-        )
-    if told["published"]:
+    elif revision is not None:
+        counted = ", ".join(f"{of} videos by {name}" for name, of in anew.items())
+        best_is = "no video could be judged"
+        if score is not None:
+            best_is = f"best is iteration {best} with critics' score {score:.3f}"
+        click.echo(f"{run_id}: revision {revision} has {counted} judged again; {best_is}; in {run}")
+    if is_published:
         click.echo("the trace is on Kafka")

@@ -12,8 +12,11 @@ from runner.critics.opinion import missing
 from runner.loop.rescored_so_far import RescoredSoFar
 from runner.loop.rescoring import revised, to_be_judged
 from runner.rewards.preference import PreferencePolicy
+from streams.files import write_atomically
+from streams.messages.codec import encode
 from streams.messages.contracts import TEXT_MODE, CriticResult, RunEnd, TraceEvent
 from tests.factories import event
+from tests.runner.fakes import snapshot
 
 
 def said(critic: str, score: float | None, **extra: str) -> CriticResult:
@@ -115,6 +118,30 @@ def test_a_video_that_still_lacks_a_score_gets_the_lowest_that_others_have() -> 
     events = [one(0, PIXEL, FAILED), one(1, replace(PIXEL, scores={"quality": 0.5}), FAILED, score=0.5)]
     now = after(events, {0: [said("judge", 0.2)]})
     assert [event.meta["critic_reward"] for event in now] == pytest.approx([0.3, 0.35])
+
+
+def test_a_run_that_was_steered_is_worked_out_by_the_snapshot_that_was_in_use(tmp_path: Path) -> None:
+    newest = snapshot({"judge.task": 4.0}, version=7)
+    write_atomically(tmp_path / "rewards" / "from_0001.json", encode(newest))
+    events = [
+        with_meta(one(0, said("judge", 0.5), PIXEL), reward_version=None),
+        with_meta(one(1, FAILED, PIXEL), reward_version=7, preference_prob=0.5, best_iter=0),
+    ]
+    _, second = after(events, {1: [said("judge", 0.9)]}, run_dir=tmp_path)
+    assert second.meta["preference_prob"] > 0.6
+    assert second.meta["combined_reward"] > second.meta["critic_reward"]
+    assert (second.meta["best_iter"], second.meta["reward_version"]) == (1, 7)
+
+
+def test_where_that_snapshot_is_gone_the_critics_decide_and_what_it_said_stays() -> None:
+    events = [with_meta(one(0, FAILED, PIXEL), reward_version=7, preference_prob=0.8)]
+    (now,) = after(events, {0: [said("judge", 0.8)]})
+    assert (now.meta["preference_prob"], now.meta["reward_version"]) == (0.8, 7)
+    assert now.meta["combined_reward"] == now.meta["critic_reward"] == pytest.approx(0.6)
+
+
+def with_meta(made: TraceEvent, **meta: object) -> TraceEvent:
+    return replace(made, meta=made.meta | meta)
 
 
 def test_what_was_said_is_there_again_but_for_what_failed_or_was_cut_short(tmp_path: Path) -> None:
