@@ -51,7 +51,7 @@ _TAKEN = "another process is at work on the run in it; wait for it"
     "required",
     multiple=True,
     metavar="NAME",
-    help="A video without a score of this critic is no candidate (repeatable); so are those that the run "
+    help="A video without a score of this critic is no candidate (repeatable), beside those that the run "
     "was begun with.",
 )
 @click.option(
