@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from runner.critics.opinion import is_missing
 from runner.interfaces import AnyCritic, GenerationFailed
 from runner.loop.candidate import judge
-from runner.loop.rescored_so_far import RescoredSoFar
+from runner.loop.rescored_so_far import NAME, RescoredSoFar
 from runner.loop.rescoring import to_be_judged
 from streams.fail_points import reach
 from streams.files import read_bytes
@@ -98,7 +98,7 @@ def rescore(
         if judging.has_news:
             events = finished.write(judging.said, required)
             reach("rescore.written")
-            judging.forget()
+        judging.forget()
     if settings is not None:
         # Not at the top: Kafka's client takes a third of a second.
         from tribrain.kafka import require_all_sent, send_trace
@@ -136,10 +136,11 @@ class _Judging:
             for event in self.finished.events
             if event.artifact_path and (wanted := to_be_judged(event, names, everything=self.everything))
         }
+        folder = self.finished.folder
         if not self.asked_of:
+            (folder / NAME).unlink(missing_ok=True)  # of a process that was ended once all was in the trace
             return
         of_trace = hashlib.sha256(self.finished.raw).hexdigest()
-        folder = self.finished.folder
         try:
             self.so_far = RescoredSoFar(folder, task | {"trace_sha256": of_trace})
             self._ask(self.so_far)
@@ -156,7 +157,7 @@ class _Judging:
         return any(self.said.values())
 
     def forget(self) -> None:
-        """What was said is in the trace."""
+        """What was said is in the trace, or there was nothing."""
         if self.so_far is not None:
             self.so_far.remove()
 
