@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from streams.messages.contracts import (
     Candidate,
     CriticResult,
@@ -47,6 +49,26 @@ def run(scores: Sequence[float | None], run_id: str = "run-a") -> list[TraceEven
     """A finished run with these overall scores."""
     events = [event(i, score, run_id=run_id) for i, score in enumerate(scores)]
     return [*events, RunEnd(run_id=run_id, iterations=tuple(range(len(events))))]
+
+
+def revision(
+    messages: Sequence[TraceEvent | RunEnd], scores: Mapping[int, float | None], number: int = 1
+) -> list[TraceEvent | RunEnd]:
+    """A run's next revision, in which a judge gave ``scores`` to these iterations."""
+    again: list[TraceEvent | RunEnd] = []
+    for message in messages:
+        if isinstance(message, RunEnd):
+            again.append(replace(message, meta=message.meta | {"revision": number}))
+            continue
+        meta = message.meta | {"revision": number, "rescored": []}
+        if message.iter_idx in scores:
+            score = scores[message.iter_idx]
+            judged = event(message.iter_idx, score, run_id=message.run_id)
+            meta = {name: value for name, value in meta.items() if name != "error"} | judged.meta
+            meta |= {"rescored": ["overall"], "rescored_in": number}
+            message = replace(message, critic_results=judged.critic_results, overall_score=score)
+        again.append(replace(message, meta=meta))
+    return again
 
 
 def pair(

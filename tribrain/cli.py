@@ -23,6 +23,7 @@ _COMMANDS = {
     "run-subprocess": ("tribrain.runs:run_subprocess", "One refinement run of any generator command."),
     "run-wow": ("tribrain.wow:run_wow", "One refinement run of WoW, from a checkout of its repository."),
     "run-suite": ("tribrain.suite:run_suite", "A refinement run for each prompt of a benchmark file."),
+    "rescore": ("tribrain.rescore:rescore", "The videos of a finished run judged again."),
     "export-preference-pairs": ("tribrain.pairs:export_preference_pairs", "Pairs of a finished run."),
     "build-dataset": (
         "tribrain.build_dataset:build_dataset_command",

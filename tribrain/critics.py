@@ -18,16 +18,24 @@ PIXELS_ALONE = (
     "only the built-in critics judge: they measure pixels and know nothing of the task; --critic adds others"
 )
 
+CRITIC = click.option(
+    "--critic",
+    "critics",
+    multiple=True,
+    metavar="NAME='COMMAND'|NAME",
+    help="One more critic: a command with {video}, {prompt} and {goal} that prints a JSON object "
+    "of scores in [0, 1], or one that an installed package offers (repeatable). "
+    "It sees the video, its prompt and the goal, and may know what the built-in ones do not: the task.",
+)
+CRITIC_TIMEOUT_S = click.option(
+    "--critic-timeout-s",
+    type=options.FiniteFloat(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Longest time of a --critic for one video.",
+)
 CRITIC_OPTIONS = (
-    click.option(
-        "--critic",
-        "critics",
-        multiple=True,
-        metavar="NAME='COMMAND'|NAME",
-        help="One more critic: a command with {video}, {prompt} and {goal} that prints a JSON object "
-        "of scores in [0, 1], or one that an installed package offers (repeatable). "
-        "It sees the video, its prompt and the goal, and may know what the built-in ones do not: the task.",
-    ),
+    CRITIC,
     click.option(
         "--no-pixel-critics",
         is_flag=True,
@@ -36,13 +44,7 @@ CRITIC_OPTIONS = (
         "\b\n"
         + "\n".join(fill(f"{c.name}: {c.sees}", 44, subsequent_indent="  ") for c in default_critics()),
     ),
-    click.option(
-        "--critic-timeout-s",
-        type=options.FiniteFloat(min=0, min_open=True),
-        default=600.0,
-        show_default=True,
-        help="Longest time of a --critic for one video.",
-    ),
+    CRITIC_TIMEOUT_S,
 )
 
 

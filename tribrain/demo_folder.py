@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -191,6 +191,9 @@ def _read_run(runs_folder: Path, summary: RunSummary) -> DemoRun:
     by_index = {event.iter_idx: event for event in events}
     best_so_far = [by_index.get(_whole_number(event.meta.get("best_iter"))) for event in events]
     truths = {b.iter_idx: _true_quality(folder, b.iter_idx) for b in best_so_far if b is not None}
+    if any(event.revision for event in events):
+        last = events[-1].meta
+        summary = replace(summary, best_iter=last.get("best_iter"), best_score=last.get("best_score"))
     best = by_index.get(_whole_number(summary.best_iter))
     return DemoRun(
         summary=summary,

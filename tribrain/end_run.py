@@ -13,7 +13,7 @@ from rich.console import Console
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
 from streams.messages.codec import ContractError, decode_run_closed, decode_trace, encode
-from streams.messages.contracts import RunEnd, TraceEvent
+from streams.messages.contracts import RunEnd, RunRevision, TraceEvent
 from streams.messages.stored import Outgoing, StoredMessage
 from tribrain import options
 
@@ -41,7 +41,7 @@ def end_run(
     """End runs with the iterations that are on Kafka, as the trainer does after its time-out.
 
     A trainer keeps the events of an open run in mind and reads them again after a crash. What comes of the
-    run after its end is a dead letter.
+    run after its end is a dead letter. Of a run that is being rescored each open revision is ended.
     """
     if bool(run_ids) == (silent_for_s is not None):
         raise BadInput("give the ids of runs or --silent-for-s, and not both")
@@ -53,28 +53,40 @@ def end_run(
 
     with Console(stderr=True).status(f"reading {settings.trace_topic}"):
         closed = {
-            decode_run_closed(message.value, message.source).run_id
+            decode_run_closed(message.value, message.source).run
             for message in read_topic(settings, settings.closed_runs_topic)
         }
         open_runs = _open_runs(read_topic(settings, settings.trace_topic), closed)
     if silent_for_s is not None:
         before_ms = (time.time() - silent_for_s) * 1000
-        run_ids = tuple(name for name, run in open_runs.items() if run.last_message_ms <= before_ms)
-    for run_id in run_ids:
-        if run_id not in open_runs:
-            raise BadInput(f"{settings.trace_topic} has no open run {run_id!r}; check its id")
+        chosen = [name for name, run in open_runs.items() if run.last_message_ms <= before_ms]
+    else:
+        known = {run_id for run_id, _ in open_runs}
+        for run_id in run_ids:
+            if run_id not in known:
+                raise BadInput(f"{settings.trace_topic} has no open run {run_id!r}; check its id")
+        chosen = [name for name in open_runs if name[0] in run_ids]
     ends = [
-        RunEnd(run_id=run_id, iterations=tuple(sorted(open_runs[run_id].iterations)), stop_reason=reason)
-        for run_id in run_ids
+        RunEnd(
+            run_id=run_id,
+            iterations=tuple(sorted(open_runs[run_id, revision].iterations)),
+            stop_reason=reason,
+            meta={"revision": revision} if revision else {},
+        )
+        for run_id, revision in chosen
     ]
     list(produce(settings, [Outgoing(settings.trace_topic, e.run_id.encode(), encode(e)) for e in ends]))
     if as_json:
-        click.echo(orjson.dumps({"ended": {end.run_id: end.iterations for end in ends}}))
+        click.echo(orjson.dumps({"ended": {_in_words(end): end.iterations for end in ends}}))
         return
     for end in ends:
-        click.echo(f"run {end.run_id} is ended with {len(end.iterations)} iterations")
+        click.echo(f"run {_in_words(end)} is ended with {len(end.iterations)} iterations")
     if not ends:
         click.echo("no run is to be ended")
+
+
+def _in_words(end: RunEnd) -> str:
+    return f"{end.run_id} (revision {end.revision})" if end.revision else end.run_id
 
 
 @dataclass(slots=True)
@@ -83,16 +95,18 @@ class _OpenRun:
     last_message_ms: int = 0
 
 
-def _open_runs(messages: Iterable[StoredMessage], closed: Collection[str]) -> dict[str, _OpenRun]:
+def _open_runs(
+    messages: Iterable[StoredMessage], closed: Collection[RunRevision]
+) -> dict[RunRevision, _OpenRun]:
     """The runs of which no pair former has said that they are closed; what cannot be read is passed over."""
-    runs: dict[str, _OpenRun] = {}
+    runs: dict[RunRevision, _OpenRun] = {}
     for message in messages:
         try:
             event = decode_trace(message.value, message.source)
         except ContractError:
             continue
-        run = runs.setdefault(event.run_id, _OpenRun())
+        run = runs.setdefault(event.run, _OpenRun())
         run.last_message_ms = max(run.last_message_ms, message.timestamp_ms)
         if isinstance(event, TraceEvent):
             run.iterations.add(event.iter_idx)
-    return {run_id: run for run_id, run in runs.items() if run_id not in closed}
+    return {name: run for name, run in runs.items() if name not in closed}

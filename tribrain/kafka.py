@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import orjson
@@ -16,6 +17,9 @@ from streams.kafka.settings import Settings
 from streams.messages.files import read_trace
 from tribrain import options
 from tribrain.exit_codes import FAILED
+
+if TYPE_CHECKING:
+    from streams.spool.publish_now import PublishedTrace
 
 _LOOK_AGAIN_S = 0.2
 
@@ -111,6 +115,17 @@ def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> 
     A running serve-trainer makes pairs of it. Sending a trace twice does no harm.
     """
     settings = Settings.from_environment(bootstrap_servers)
+    published = send_trace(settings, trace)
+    if as_json:
+        click.echo(orjson.dumps(published))
+    else:
+        added = " and its end, which the file lacks" if published.ends_added else ""
+        click.echo(f"{trace}: {published.events} events{added} are on {settings.trace_topic}")
+    require_all_sent(trace, published)
+
+
+def send_trace(settings: Settings, trace: Path) -> PublishedTrace:
+    """Send a trace to topics that are made where they are missing, and wait for it. Raises BadInput."""
     read_trace(trace)  # before anything is asked of the broker
 
     from streams.kafka.topics import create_topics
@@ -118,12 +133,11 @@ def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> 
 
     create_topics(settings)
     with Console(stderr=True).status(f"sending {trace}"):
-        published = publish_trace_file(settings, trace)
-    if as_json:
-        click.echo(orjson.dumps(published))
-    else:
-        added = " and its end, which the file lacks" if published.ends_added else ""
-        click.echo(f"{trace}: {published.events} events{added} are on {settings.trace_topic}")
+        return publish_trace_file(settings, trace)
+
+
+def require_all_sent(trace: Path, published: PublishedTrace) -> None:
+    """Raises BadInput where Kafka cannot hold something of it."""
     if published.refused:
         reasons = "; ".join(f"{run}: {', '.join(why)}" for run, why in published.refused.items())
         raise BadInput(f"{trace}: some events cannot be on Kafka: {reasons}")

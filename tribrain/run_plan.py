@@ -21,6 +21,7 @@ from tribrain.output import write_output
 
 _SCHEMA = "tribrain.run/1"
 _PLAN, _TRACE = "run.json", "trace.jsonl"
+_SUITE_PLAN = "suite.json"
 
 HOW_IT_RUNS = (
     "as_json",
@@ -59,6 +60,24 @@ def settings_of(given: Mapping[str, Any]) -> dict[str, Any]:
             settings[name] = f"sha256 {hashlib.sha256(read_bytes(Path(path))).hexdigest()}"
     plain: dict[str, Any] = orjson.loads(orjson.dumps(settings, default=str))
     return plain
+
+
+def settings_in(run_dir: Path) -> dict[str, Any]:
+    """What the folder of a run, or the suite that it is of, says of how it was run; else nothing.
+
+    Raises BadInput.
+    """
+    for path in (run_dir / _PLAN, run_dir.absolute().parent.parent / _SUITE_PLAN):
+        if path.is_file():
+            try:
+                return msgspec.json.decode(read_bytes(path), type=_Settings).settings
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise BadInput(f"{path}: the file is damaged: {error}") from None
+    return {}
+
+
+class _Settings(msgspec.Struct):
+    settings: dict[str, Any]
 
 
 def differences(found: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:

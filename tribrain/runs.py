@@ -203,8 +203,8 @@ def run_world(
     refinement.say_what_was_refused()
     if result.stop_reason == INTERRUPTED and not went_on:
         raise BadInput(
-            f"{out}: the run was interrupted, and its end is on Kafka: what came after it would not be "
-            "learnt; begin anew with --fresh"
+            f"{out}: the run was interrupted, and cannot go on, as its end is on Kafka or it was rescored; "
+            "begin anew with --fresh"
         )
     if result.best_score is not None:
         say_who_judges(refinement.critics)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ import msgspec
 import orjson
 
 from runner.critics.opinion import is_missing
-from runner.loop.refinement import RunResult
+from runner.loop.refinement import RunResult, run_result
 from runner.loop.suite import SuiteTask
 from streams.errors import BadInput
 from streams.messages.contracts import TraceEvent
@@ -124,8 +124,6 @@ class SuiteFolder:
     def finish(self, task: SuiteTask, result: RunResult) -> SuiteRun:
         """Write what became of a run whose trace has its end."""
         folder = self.run_dir(result.run_id)
-        events = [e for e in read_trace(folder / "trace.jsonl") if isinstance(e, TraceEvent)]
-        best = next((event for event in events if event.iter_idx == result.best_iter), None)
         run = SuiteRun(
             index=task.index,
             run_id=result.run_id,
@@ -134,28 +132,52 @@ class SuiteFolder:
             image=str(task.image or ""),
             iterations=result.iterations,
             candidates=result.candidates,
-            failed=sum(event.overall_score is None for event in events),
-            best_iter=result.best_iter,
-            first_score=events[0].meta.get("critic_reward") if events else None,
-            best_score=result.best_score,
-            best_video=f"{_RUNS}/{result.run_id}/{best.artifact_path}" if best is not None else None,
-            scores=tuple(event.meta.get("best_score") for event in events),
-            missing=_missing(events),
             versions=result.versions,
             stop_reason=result.stop_reason,
-            failure=result.failure,
+            **_judged(result, _events_in(folder)),
         )
         write_output(folder / _RESULT, orjson.dumps(run, option=orjson.OPT_INDENT_2))
         return run
 
     def finished(self, run_id: str) -> SuiteRun | None:
+        """What became of a run; where it was rescored, what its newest revision says of that."""
         path = self.run_dir(run_id) / _RESULT
-        return _read(path, SuiteRun) if path.is_file() else None
+        return _as_judged_now(_read(path, SuiteRun), path.parent) if path.is_file() else None
 
     def all_finished(self) -> list[SuiteRun]:
         """By index."""
         paths = (self.path / _RUNS).glob(f"*/{_RESULT}")
-        return sorted((_read(path, SuiteRun) for path in paths), key=lambda run: run.index)
+        runs = (_as_judged_now(_read(path, SuiteRun), path.parent) for path in paths)
+        return sorted(runs, key=lambda run: run.index)
+
+
+def _as_judged_now(run: SuiteRun, folder: Path) -> SuiteRun:
+    events = _events_in(folder)
+    if not any(event.revision for event in events):
+        return run
+    return replace(run, **_judged(run_result(run.run_id, events, run.stop_reason), events))
+
+
+def _events_in(folder: Path) -> list[TraceEvent]:
+    trace = folder / "trace.jsonl"
+    # A run that was stopped before its first iteration leaves an empty trace.
+    messages = read_trace(trace) if trace.is_file() and trace.stat().st_size else []
+    return [message for message in messages if isinstance(message, TraceEvent)]
+
+
+def _judged(result: RunResult, events: list[TraceEvent]) -> dict[str, Any]:
+    """The fields of a SuiteRun that follow from what critics said."""
+    best = next((event for event in events if event.iter_idx == result.best_iter), None)
+    return {
+        "failed": sum(event.overall_score is None for event in events),
+        "best_iter": result.best_iter,
+        "first_score": events[0].meta.get("critic_reward") if events else None,
+        "best_score": result.best_score,
+        "best_video": f"{_RUNS}/{result.run_id}/{best.artifact_path}" if best is not None else None,
+        "scores": tuple(event.meta.get("best_score") for event in events),
+        "missing": _missing(events),
+        "failure": result.failure,
+    }
 
 
 def _missing(events: list[TraceEvent]) -> dict[str, int]:

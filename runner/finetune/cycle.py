@@ -33,12 +33,12 @@ from streams.files import read_bytes
 from streams.kafka.incarnations import topic_ids
 from streams.kafka.reader import TopicReader
 from streams.messages.codec import decode_snapshot, encode
-from streams.messages.contracts import FinetuneEvent, FinetuneStep, RewardSnapshot
+from streams.messages.contracts import FinetuneEvent, FinetuneStep, RewardSnapshot, RunRevision
 from streams.snapshots.feed import read_latest_snapshot
 from trainers.datasets.build import build_dataset, prompts_shown
 from trainers.datasets.choice import choose
 from trainers.datasets.new_folder import SUMMARY, new_folder
-from trainers.plan_file import PlanFile, as_stamp, stamp_of
+from trainers.plan_file import PlanFile, as_stamp, of_topic, stamp_of
 
 PROMOTED = "promoted"
 """A link in the work folder to the checkpoint in force, once one was promoted."""
@@ -66,7 +66,7 @@ class _Serving:
         self._plans = PlanFile(job.work, Plan)
         self._inbox = RunInbox()
         self._topic_ids = topic_ids(job.kafka, (job.kafka.trace_topic,))
-        self._counted = -1
+        self._counted: frozenset[RunRevision] | None = None
         self._failure = ""
         """Why the last plan came to no training."""
 
@@ -125,9 +125,10 @@ class _Serving:
         pool, new_from = self._stamp(promoted), self._stamp(last)
         ended = self._inbox.since(pool)
         new = {run.run_id for run in ended if run.is_since(new_from)}
-        if len(new) == self._counted:
-            return None  # nothing has ended since the last look
-        self._counted = len(new)
+        counted = frozenset(run.run for run in ended)
+        if counted == self._counted:
+            return None  # nothing has ended, or was rescored, since the last look
+        self._counted = counted
         snapshot, line = self._snapshot(), self._history.line
         compared = prompts_of(comparable(job.tasks, line.shown))
         kept_apart = line.reserved | compared
@@ -192,12 +193,18 @@ class _Serving:
             found: dict[str, Any] = orjson.loads(read_bytes(out / SUMMARY))
             return found
         wanted = set(plan.runs)
-        runs: list[EndedRun] = [run for run in self._inbox.since({}) if run.run_id in wanted]
+        runs: list[EndedRun] = [run for run in self._as_planned(plan) if run.run_id in wanted]
         apart = frozenset(plan.kept_apart)
         choice = choose(with_folders(runs, job.root), job.rules, snapshot, look_at, kept_apart=apart)
         if not choice.chosen:
             return None
         return build_dataset(out, choice, job.rules, job.writing, snapshot, job.pictures(choice), put_as_mp4)
+
+    def _as_planned(self, plan: Plan) -> list[EndedRun]:
+        """Without what was rescored since; where the topic was made again, all that it holds."""
+        topic = self._job.kafka.trace_topic
+        is_this_topic = plan.topic_ids.get(topic) == self._topic_ids.get(topic)
+        return self._inbox.since({}, of_topic(plan.consumed, topic) if is_this_topic else None)
 
     def _checkpoint(self, plan: Plan, folder: Path) -> Path:
         job, out = self._job, folder / "checkpoint"
@@ -253,7 +260,7 @@ class _Serving:
         reach("finetune.ended")
         self._show_promoted()
         self._plans.remove()
-        self._counted = -1
+        self._counted = None
         self._inbox.forget(self._stamp(self._history.promoted))
         self._job.say(statement)
 

@@ -14,7 +14,8 @@ from streams.errors import BadInput
 from streams.fail_points import reach
 from streams.files import read_bytes, sync_directory
 from streams.messages.codec import decode_trace, encode
-from streams.messages.contracts import RunEnd, TraceEvent
+from streams.messages.contracts import RunEnd, TraceEvent, TraceMessage
+from streams.messages.revisions import newest_revisions
 
 
 class RunRecord:
@@ -23,7 +24,8 @@ class RunRecord:
     Raises BadInput where ``out_dir`` already holds a trace. With ``take_up`` it goes on with that instead,
     whatever ended the process that wrote it: ``events`` then has what is recorded of whole steps of
     ``take_up`` candidates each, the last of which is pushed again. The loop has to come by the same events
-    once more, which checks that it is the same loop.
+    once more, which checks that it is the same loop. Where the run was rescored, ``events`` has what its
+    newest revision says, and nothing can be added.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class RunRecord:
         self._to_come_by = 0
         self.stop_reason: str | None = None
         """Why the run ended; None while it has not."""
+        self.is_rescored = False
         if take_up is not None and self.path.exists():
             self._take_up(take_up)
             return
@@ -120,23 +123,42 @@ class RunRecord:
         messages = [
             decode_trace(line, f"{self.path}@line {number}") for number, line in enumerate(lines, start=1)
         ]
-        self.events = [message for message in messages if isinstance(message, TraceEvent)]
-        ended = bool(messages) and isinstance(messages[-1], RunEnd)
-        if len(messages) != len(self.events) + ended or any(m.run_id != self.run_id for m in messages):
+        own = [message for message in messages if not message.revision]
+        self.events = [message for message in own if isinstance(message, TraceEvent)]
+        ended = bool(own) and isinstance(own[-1], RunEnd)
+        if (
+            len(own) != len(self.events) + ended
+            or messages[: len(own)] != own
+            or any(m.run_id != self.run_id for m in messages)
+        ):
             raise BadInput(
                 f"{self.path}: is not the trace of run {self.run_id!r} alone; choose another --out"
             )
+        if len(messages) > len(own):
+            self._take_up_rescored(messages, [len(line) + 1 for line in lines], len(self.events))
+            return
         cut = 0 if ended else len(messages) % per_step
         self.events = self.events[: len(self.events) - cut]
         self._messages = [*self.events]
-        if ended and isinstance(messages[-1], RunEnd):
-            self._messages.append(messages[-1])
-            self.stop_reason = messages[-1].stop_reason
+        if ended and isinstance(own[-1], RunEnd):
+            self._messages.append(own[-1])
+            self.stop_reason = own[-1].stop_reason
         self._ends = list(accumulate(len(line) + 1 for line in lines[: len(self._messages)]))
         os.truncate(self.path, self._ends[-1] if self._ends else 0)
         # All of a step is pushed before the next one is written, and all steps before the end is.
         self._pushed = max(0, len(self._messages) - (1 if ended else per_step))
         self._to_come_by = 0 if ended else len(self.events)
+        self._settle()
+
+    def _take_up_rescored(self, messages: Sequence[TraceMessage], sizes: Sequence[int], n_own: int) -> None:
+        """The run is over, and so is what was said of it later; the end and all behind it is pushed again."""
+        newest = newest_revisions(messages)
+        self.is_rescored = True
+        self.events = [message for message in newest if isinstance(message, TraceEvent)]
+        self.stop_reason = next((m.stop_reason for m in newest if isinstance(m, RunEnd)), "")
+        self._messages = [*messages]
+        self._ends = list(accumulate(sizes))
+        self._pushed = n_own
         self._settle()
 
     def _come_by(self, events: Sequence[TraceEvent]) -> None:

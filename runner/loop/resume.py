@@ -17,17 +17,12 @@ from msgspec import structs
 from runner.interfaces import AnyCritic, RewardFeed, WorldModel
 from runner.loop.candidate import CandidateMaker, Wanted
 from runner.loop.course import has_failed
+from runner.loop.kept_rewards import KeptRewards
 from runner.loop.record import RunRecord
 from runner.loop.refinement import RefinementLoop, RunResult, run_result
 from runner.worlds.kept import keeping
 from streams.errors import BadInput
-from streams.files import write_atomically
-from streams.messages.codec import encode
 from streams.messages.contracts import RewardSnapshot, TraceEvent
-from streams.messages.files import read_snapshot
-
-_REWARDS = "rewards"
-
 
 INTERRUPTED = "interrupted"
 
@@ -44,12 +39,13 @@ def run_or_resume(
     Unlike there, what interrupts or breaks the run does not end it: the exception is raised, and the run can
     be gone on with by the same call. With ``interrupt_ends`` an interrupt is recorded as its end, as there.
     The same call takes such an end back and goes on, and tries again what failed last where the run failed
-    (``RunResult.failure``), unless ``is_told`` says that others were told of it. The controller has to begin
-    as it began then, and a reward of texts must be the same; ``before_end`` may keep what it has learnt.
+    (``RunResult.failure``), unless ``is_told`` says that others were told of it, or it was rescored. The
+    controller has to begin as it began then, and a reward of texts must be the same; ``before_end`` may keep
+    what it has learnt.
     Raises BadInput where the recorded decisions do not come out again.
     """
     record = RunRecord(loop.out_dir, loop.run_id, loop.sink, take_up=loop.candidates)
-    if record.stop_reason is not None and not is_told:
+    if record.stop_reason is not None and not is_told and not record.is_rescored:
         _take_back(record, loop.candidates)
     if record.stop_reason is None:
         past = _Past(
@@ -61,7 +57,7 @@ def run_or_resume(
             loop,
             world=keeping(loop.world),
             make=past.make,
-            feed=_KeptFeed(loop.feed, loop.out_dir / _REWARDS, past, loop.candidates) if loop.feed else None,
+            feed=_KeptFeed(loop.feed, loop.out_dir, past, loop.candidates) if loop.feed else None,
             clock=past.clock(loop.clock),
         )
         stop_reason = ""
@@ -138,27 +134,14 @@ class _KeptFeed:
     The loop asks once a step.
     """
 
-    def __init__(self, feed: RewardFeed, folder: Path, past: _Past, per_step: int) -> None:
+    def __init__(self, feed: RewardFeed, run_dir: Path, past: _Past, per_step: int) -> None:
         self._feed = feed
-        self._folder = folder
+        self._kept = KeptRewards(run_dir)
         self._past = past
         self._per_step = per_step
         self._idx = -per_step
-        self._in_use: RewardSnapshot | None = None
 
     def latest(self) -> RewardSnapshot | None:
         self._idx += self._per_step
-        path = self._folder / f"from_{self._idx:04d}.json"
         recorded = self._past.events.get(self._idx)
-        if recorded is None:
-            newest = self._feed.latest() or self._in_use  # a feed that has just begun has none yet
-            if newest is None or (self._in_use is not None and newest.checksum == self._in_use.checksum):
-                path.unlink(missing_ok=True)  # of a process that was ended before the step was recorded
-            else:
-                write_atomically(path, encode(newest))
-            self._in_use = newest
-        elif recorded.meta["reward_version"] is None:
-            self._in_use = None
-        elif path.is_file():
-            self._in_use = read_snapshot(path)
-        return self._in_use
+        return self._kept.use(self._feed.latest(), self._idx) if recorded is None else self._kept.at(recorded)

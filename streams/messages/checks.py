@@ -20,7 +20,7 @@ from streams.messages.contracts import (
     TraceEvent,
 )
 from streams.messages.fields import Context
-from streams.messages.limits import MAX_DEPTH, MAX_ID_CHARS, MAX_NAME_CHARS, MAX_SCORES
+from streams.messages.limits import MAX_COUNT, MAX_DEPTH, MAX_ID_CHARS, MAX_NAME_CHARS, MAX_SCORES
 from streams.messages.refusals import ContractError, NotFinite, OtherFeatures, in_words, shown
 from streams.messages.votes import Vote
 
@@ -87,6 +87,8 @@ def check(message: Any, source: object) -> None:
     kind = type(message)
     if kind is TraceEvent:
         _check_event(message, source)
+    elif kind is RunEnd:
+        _check_revision(message.meta, source)
     elif kind is PreferencePair and "judge" in message.meta:
         _check_text(message.meta, "judge", MAX_NAME_CHARS, source)
     elif kind is Vote:
@@ -105,6 +107,7 @@ def _check_event(event: TraceEvent, source: object) -> None:
         _check_text(meta, "task_id", MAX_ID_CHARS, source)
     if "goal_instruction" in meta:
         _check_text(meta, "goal_instruction", None, source)
+    _check_revision(meta, source)
     if event.overall_score is None and not meta.get("error"):
         raise ContractError(
             f"{source}: overall_score is null; expected a number in [0, 1], or meta.error to say why"
@@ -120,6 +123,22 @@ def _check_event(event: TraceEvent, source: object) -> None:
     if n_scores > MAX_SCORES:
         raise ContractError(
             f"{source}: critic_results: found {n_scores} scores; expected at most {MAX_SCORES}"
+        )
+
+
+def _check_revision(meta: dict[str, Any], source: object) -> None:
+    """A null stands for an absent one."""
+    for name, most in (("revision", MAX_COUNT), ("rescored_in", meta.get("revision") or 0)):
+        found = meta.get(name)
+        if found is not None and not (type(found) is int and 0 <= found <= most):
+            raise ContractError(
+                f"{source}: meta.{name}: expected a whole number from 0 to {most}, or null, "
+                f"found {shown(found)}"
+            )
+    critics = meta.get("rescored")
+    if critics is not None and not (type(critics) is list and all(type(name) is str for name in critics)):
+        raise ContractError(
+            f"{source}: meta.rescored: expected a list of critics' names, or null, found {shown(critics)}"
         )
 
 

@@ -406,10 +406,8 @@ def _folded(item: Any, cls: type[Contract]) -> Any:
 
 
 def _unfold(message: Any) -> dict[str, Any]:
-    obj = asdict(message)
-    extras = obj.pop("extras")
-    if obj.get("withdrawn", False) is UNSET:  # the only other field that may be
-        del obj["withdrawn"]
+    obj = {name: value for name, value in asdict(message).items() if value is not UNSET}
+    extras = obj.pop("extras", None)
     for name in _NESTED.get(type(message), {}):
         items = obj[name]
         obj[name] = (

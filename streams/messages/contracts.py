@@ -40,6 +40,8 @@ SnapshotKind = Literal["bt", "text", "lora"]
 FinetuneStep = Literal["planned", "dataset", "trained", "compared", "promoted", "kept"]
 OVERALL = "overall"
 """The name of what a label without a dimension judges."""
+RunRevision = tuple[str, int]
+"""A run's id, and which revision of it: 0 is the run as it was made, and each rescoring adds one."""
 TEXT_MODE = "text"
 """Mode of a critic that has read the prompt alone: models weigh it, and the critics' mean is without it."""
 CONTEXT_MARK = "@"
@@ -58,11 +60,17 @@ class CriticResult(Contract, frozen=True, kw_only=True):
 
 
 class TraceEvent(Contract, frozen=True, kw_only=True):
-    """One iteration of a refinement run. Identity: (``run_id``, ``iter_idx``). Key on Kafka: the run id.
+    """One iteration of a refinement run. Key on Kafka: the run id.
+
+    Identity: (``run_id``, ``meta["revision"]``, ``iter_idx``).
 
     ``overall_score`` is the critics' own reward. It is null for a candidate that could not be judged, and
     ``meta["error"]`` then says why. ``meta["outcome"]``, where present, is ``{"score": …, "source": …}``:
     a validator's or a person's judgement of this video in [0, 1].
+
+    ``meta["revision"]`` is 0 or absent in a run as it was made. A rescoring writes every iteration again
+    under the next revision; ``meta["rescored"]`` then lists the critics that judged this video anew, and
+    ``meta["rescored_in"]`` is the last revision in which any did.
     """
 
     SCHEMA: ClassVar[str] = "tribrain.trace/1"
@@ -80,6 +88,19 @@ class TraceEvent(Contract, frozen=True, kw_only=True):
     @property
     def run_id(self) -> str:
         return str(self.meta["run_id"])
+
+    @property
+    def revision(self) -> int:
+        return self.meta.get("revision") or 0
+
+    @property
+    def run(self) -> RunRevision:
+        return self.run_id, self.revision
+
+    @property
+    def rescored_in(self) -> int:
+        """The last revision in which a critic judged the video anew; 0 where none did."""
+        return self.meta.get("rescored_in") or (self.revision if self.meta.get("rescored") else 0)
 
     @property
     def goal_instruction(self) -> str:
@@ -114,7 +135,10 @@ class TraceEvent(Contract, frozen=True, kw_only=True):
 
 
 class RunEnd(Contract, frozen=True, kw_only=True):
-    """Ends a run on the trace topic; the last line of its ``trace.jsonl``."""
+    """Ends a run on the trace topic; the last line of its ``trace.jsonl``.
+
+    A revision has an end of its own: ``meta["revision"]`` is 0 or absent for the run as it was made.
+    """
 
     SCHEMA: ClassVar[str] = "tribrain.run_end/1"
 
@@ -125,12 +149,20 @@ class RunEnd(Contract, frozen=True, kw_only=True):
     stop_reason: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def revision(self) -> int:
+        return self.meta.get("revision") or 0
+
+    @property
+    def run(self) -> RunRevision:
+        return self.run_id, self.revision
+
 
 class RunClosed(Contract, frozen=True, kw_only=True):
     """A run is done with: its pairs are on their topic. On a topic of its own, which is compacted.
 
     A pair former reads these marks before the events, and forms nothing of such a run again. Key on Kafka:
-    the model and the run id with a slash between.
+    the model and the run id with a slash between, and of a revision another one and its number.
     """
 
     SCHEMA: ClassVar[str] = "tribrain.run_closed/1"
@@ -140,6 +172,12 @@ class RunClosed(Contract, frozen=True, kw_only=True):
     model: Id
     """Pair formers of other reward models form their own pairs of the run, and take no notice."""
     iterations: Iterations
+    revision: Count | UnsetType = UNSET
+    """Absent for the run as it was made."""
+
+    @property
+    def run(self) -> RunRevision:
+        return self.run_id, self.revision or 0
 
 
 class PreferencePair(Contract, frozen=True, kw_only=True):
@@ -177,13 +215,27 @@ class PreferencePair(Contract, frozen=True, kw_only=True):
     chosen_context: Context = field(default_factory=dict)
     rejected_context: Context = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    """``revision``, where a side was rescored, is the revision of the run that the pair was formed of."""
     withdrawn: bool | UnsetType = UNSET
     """Whether this takes back the label of the pair with this ``pair_id``, which stands before it; unset
     where it does not, as almost always."""
 
+    @property
+    def revision(self) -> int:
+        """0 for a pair of a run as it was made, and for one from elsewhere, whatever its ``meta`` holds."""
+        found = self.meta.get("revision")
+        return found if type(found) is int and found > 0 else 0
+
+    @property
+    def run(self) -> RunRevision:
+        return self.run_id, self.revision
+
 
 class PairsEnd(Contract, frozen=True, kw_only=True):
-    """On the pairs topic after the last pair of a run: the learner may settle the task."""
+    """On the pairs topic after the last pair of a run, or of a revision of it.
+
+    The end of the run as it was made settles the task.
+    """
 
     SCHEMA: ClassVar[str] = "tribrain.pairs_end/1"
 
@@ -193,6 +245,12 @@ class PairsEnd(Contract, frozen=True, kw_only=True):
     model: Id = "default"
     n_pairs: Count
     n_candidates: Count
+    revision: Count | UnsetType = UNSET
+    """Absent for the run as it was made."""
+
+    @property
+    def run(self) -> RunRevision:
+        return self.run_id, self.revision or 0
 
 
 class DimensionReward(Contract, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from streams.errors import BadInput
@@ -20,41 +20,23 @@ from streams.messages.contracts import (
     Candidate,
     PairMessage,
     RewardSnapshot,
-    RunEnd,
     TextSnapshot,
-    TraceEvent,
     TraceMessage,
 )
+from streams.messages.revisions import newest_revisions
 
 
 def read_trace(path: Path) -> list[TraceMessage]:
-    """The events of a ``trace.jsonl`` in the order of the file. Raises BadInput; an empty trace is one."""
-    return [message for _, message in read_trace_lines(path)]
+    """The events of a ``trace.jsonl`` in the order of the file. Raises BadInput; an empty trace is one.
+
+    Of a run that was rescored only those of its newest complete revision.
+    """
+    return newest_revisions([message for _, message in read_trace_lines(path)])
 
 
 def read_trace_lines(path: Path) -> list[tuple[bytes, TraceMessage]]:
-    """As ``read_trace``, each event with its line."""
+    """Every event of a ``trace.jsonl``, of every revision, with its line. Raises BadInput."""
     return [(line, decode_trace(line, source)) for line, source in _lines(path, "trace")]
-
-
-def missing_ends(messages: Iterable[TraceMessage]) -> list[RunEnd]:
-    """The ends of the runs that have none, in the order in which the runs begin."""
-    events: dict[str, list[TraceEvent]] = {}
-    ended = set()
-    for message in messages:
-        if isinstance(message, RunEnd):
-            ended.add(message.run_id)
-        else:
-            events.setdefault(message.run_id, []).append(message)
-    return [
-        RunEnd(
-            run_id=run_id,
-            iterations=tuple(sorted({event.iter_idx for event in of_run})),
-            stop_reason=str(of_run[-1].meta.get("stop_reason") or ""),
-        )
-        for run_id, of_run in events.items()
-        if run_id not in ended
-    ]
 
 
 def read_pairs(path: Path) -> list[PairMessage]:

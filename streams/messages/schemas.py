@@ -31,7 +31,11 @@ from streams.messages.votes import Vote
 FOLDER = Path(__file__).with_suffix("")
 _CHANNELS: dict[str, tuple[str, str, tuple[type[Message], ...]]] = {
     "trace": ("tribrain.trace", "The run id", (TraceEvent, RunEnd)),
-    "closed-runs": ("tribrain.closed-runs", "The model and the run id, a slash between", (RunClosed,)),
+    "closed-runs": (
+        "tribrain.closed-runs",
+        "Model and run id, and of a revision its number, slashes between",
+        (RunClosed,),
+    ),
     "votes": ("tribrain.votes", "The vote's id", (Vote,)),
     "pairs": ("tribrain.pairs", "The reward model's name", (PreferencePair, PairsEnd, Rollback)),
     "snapshots": (

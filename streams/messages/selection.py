@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from streams.messages.codec import ContractError, decode_pair, decode_trace
-from streams.messages.contracts import Rollback
+from streams.messages.contracts import Rollback, RunRevision
 from streams.messages.stored import StoredMessage
 
 
@@ -68,26 +68,27 @@ def select_pairs(messages: Iterable[StoredMessage], selection: Selection) -> Ite
 def select_runs(read: Callable[[], Iterable[StoredMessage]], selection: Selection) -> Iterator[StoredMessage]:
     """All messages of the selected runs on the trace topic; ``read`` reads it, and is called twice.
 
-    A run is selected by its first message and is then whole, since half a run does not give its pairs.
+    A run is selected by its first message and is then whole, since half a run does not give its pairs; so is
+    each revision of it.
     """
     if selection == Selection():
         return iter(read())
-    first: dict[str, StoredMessage] = {}
+    first: dict[RunRevision, StoredMessage] = {}
     for message in read():
-        run_id = _run_of(message)
-        if run_id is not None and (run_id not in first or _order(message) < _order(first[run_id])):
-            first[run_id] = message
+        run = _run_of(message)
+        if run is not None and (run not in first or _order(message) < _order(first[run])):
+            first[run] = message
     chosen = {
-        run_id
-        for run_id, message in first.items()
-        if selection.is_within(message) and (not selection.runs or run_id in selection.runs)
+        run
+        for run, message in first.items()
+        if selection.is_within(message) and (not selection.runs or run[0] in selection.runs)
     }
     return (message for message in read() if _run_of(message) in chosen)
 
 
-def _run_of(message: StoredMessage) -> str | None:
+def _run_of(message: StoredMessage) -> RunRevision | None:
     try:
-        return decode_trace(message.value, message.source).run_id
+        return decode_trace(message.value, message.source).run
     except ContractError:
         return None
 

@@ -16,7 +16,8 @@ from streams.kafka.topics import connect_admin
 from streams.kafka.writer import M, TopicWriter
 from streams.messages.codec import encode
 from streams.messages.contracts import RunEnd, TraceEvent
-from streams.messages.files import missing_ends, read_trace
+from streams.messages.files import read_trace_lines
+from streams.messages.revisions import missing_ends
 from streams.messages.stored import Outgoing, Record
 from streams.messages.votes import Vote
 from streams.spool.queue import BATCH_BYTES, BATCH_RECORDS
@@ -37,12 +38,12 @@ class PublishedTrace:
 
 
 def publish_trace_file(settings: Settings, path: Path, *, timeout_s: float = 30.0) -> PublishedTrace:
-    """Send a ``trace.jsonl`` and wait until Kafka has acknowledged all of it.
+    """Send a ``trace.jsonl``, every revision, and wait until Kafka has acknowledged all of it.
 
     Raises BadInput where the file cannot be read, no broker answers, or not everything is acknowledged
     within ``timeout_s`` seconds. Sending a file again is harmless.
     """
-    messages = read_trace(path)
+    messages = [message for _, message in read_trace_lines(path)]
     ends = missing_ends(messages)
     connect_admin(settings, min(timeout_s, 5.0)).close()
     try:

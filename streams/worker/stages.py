@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from streams.messages.candidates import Found
 from streams.messages.checkpoints import Recovery
-from streams.messages.contracts import Checkpoint, PairMessage, RunClosed
+from streams.messages.contracts import Checkpoint, PairMessage, RunClosed, RunRevision
 from streams.messages.stored import Outgoing, StoredMessage
 from streams.messages.votes import Vote
 
@@ -18,7 +18,7 @@ from streams.messages.votes import Vote
 class TraceStep(Struct, frozen=True):
     """What came of one message of the trace topic."""
 
-    run_id: str | None = None
+    run: RunRevision | None = None
     """The run that has to be read again from this message on while it is open; null where nothing has."""
     outgoing: Sequence[Outgoing] = ()
     closed: Outgoing | None = None

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
-from streams.messages.contracts import RunClosed
+from streams.messages.contracts import RunClosed, RunRevision
 from streams.messages.stored import Outgoing, StoredMessage
 from streams.worker.effects import Effect, Recall, Send
 from streams.worker.offsets import InFlight, Positions
@@ -31,13 +31,13 @@ class TraceSide:
         self._waiting_bytes = 0
         self._positions = Positions()
         self._in_flight = InFlight()
-        self._held: dict[str, tuple[int, int]] = {}
-        """Run to the partition and offset of its first message."""
+        self._held: dict[RunRevision, tuple[int, int]] = {}
+        """Run, each revision by itself, to the partition and offset of its first message."""
         self._marks: list[tuple[Outgoing, Callable[[], None]]] = []
         """Of closed runs whose pairs are on Kafka: the mark to be sent, and what ends the hold after it."""
 
     @property
-    def held_runs(self) -> Collection[str]:
+    def held_runs(self) -> Collection[RunRevision]:
         """Runs that are open, whose events must be read again after a crash."""
         return self._held.keys()
 
@@ -127,13 +127,13 @@ class TraceSide:
     ) -> None:
         outgoing += step.outgoing
         place = message.partition, message.offset
-        if step.run_id is None:
+        if step.run is None:
             if step.outgoing:
                 self._positions.hold(*place)
                 then.append(partial(self._positions.release, *place))
             return
-        if step.run_id not in self._held:
-            self._held[step.run_id] = place
+        if step.run not in self._held:
+            self._held[step.run] = place
             self._positions.hold(*place)
         if step.closed is not None:
             (release,) = self._end_of_hold(step)
@@ -141,7 +141,7 @@ class TraceSide:
 
     def _end_of_hold(self, step: TraceStep) -> list[Callable[[], None]]:
         """What ends the hold of a run that is done with; a run of this name that begins later has its own."""
-        place = self._held.pop(step.run_id, None) if step.run_id is not None else None
+        place = self._held.pop(step.run, None) if step.run is not None else None
         return [] if place is None else [partial(self._positions.release, *place)]
 
     def _send(

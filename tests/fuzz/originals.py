@@ -10,9 +10,11 @@ from random import Random
 from msgspec.structs import replace
 
 from streams.messages.codec import encode
-from streams.messages.contracts import PreferencePair, RunEnd, TraceEvent
-from streams.messages.files import missing_ends, read_trace
+from streams.messages.contracts import PreferencePair, RunEnd, RunRevision, TraceEvent
+from streams.messages.files import read_trace
+from streams.messages.revisions import missing_ends
 from tests.bench.workload import make_workload
+from tests.factories import revision
 from trainers.pairs.pairing import PairingRules, pairs_of_run
 
 _ARMS = ("physics", "task", "smoothness")
@@ -20,18 +22,20 @@ _WORLDS = ("dit-2b", "dit-7b")
 
 
 def trace(seed: int, n_events: int) -> list[TraceEvent | RunEnd]:
-    """Runs side by side, some with contexts, as a trace topic has them; then those of ``TRIBRAIN_DATA``."""
+    """Runs side by side, some with contexts, as a trace topic has them; then rescorings of some of them, and
+    the runs of ``TRIBRAIN_DATA``."""
     random = Random(seed)
-    return [_with_contexts(message, random) for message in make_workload(n_events, seed).events] + recorded()
+    messages = [_with_contexts(message, random) for message in make_workload(n_events, seed).events]
+    return messages + _rescored(messages, random) + recorded()
 
 
 def votes(events: list[TraceEvent | RunEnd], seed: int) -> list[bytes]:
     """What people and judges said of pairs of these runs."""
     random = Random(seed)
-    runs: dict[str, list[TraceEvent]] = {}
+    runs: dict[RunRevision, list[TraceEvent]] = {}
     for event in events:
         if isinstance(event, TraceEvent):
-            runs.setdefault(event.run_id, []).append(event)
+            runs.setdefault(event.run, []).append(event)
     said = []
     for events_of_run in runs.values():
         for pair in pairs_of_run(events_of_run, PairingRules())[:4]:
@@ -63,6 +67,18 @@ def _with_contexts(message: TraceEvent | RunEnd, random: Random) -> TraceEvent |
         "candidate_context": {"arm": random.choice(_ARMS), "cost": round(random.random(), 3)},
     }
     return replace(message, meta=message.meta | contexts)
+
+
+def _rescored(messages: list[TraceEvent | RunEnd], random: Random) -> list[TraceEvent | RunEnd]:
+    runs: dict[str, list[TraceEvent | RunEnd]] = {}
+    for message in messages:
+        runs.setdefault(message.run_id, []).append(message)
+    return [
+        message
+        for run_id, of_run in runs.items()
+        if hash_of(run_id) % 3 == 0
+        for message in revision(of_run, {i: random.random() for i in range(4)})
+    ]
 
 
 def hash_of(run_id: str) -> int:

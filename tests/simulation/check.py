@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 
 from streams.messages.codec import decode_pair, decode_snapshot, encode
-from streams.messages.contracts import PairMessage, PreferencePair, Rollback, RunEnd, TraceEvent, snapshot_key
+from streams.messages.contracts import (
+    PairMessage,
+    PreferencePair,
+    Rollback,
+    RunEnd,
+    RunRevision,
+    TraceEvent,
+    snapshot_key,
+)
 from streams.messages.stored import StoredMessage
 from tests.simulation.cluster import Cluster
 from tests.simulation.kafka import DEAD, PAIRS, SNAPSHOTS, SimKafka
@@ -60,35 +68,36 @@ def _check_model(
 def undisturbed(
     published: Sequence[TraceEvent | RunEnd],
     rules: PairingRules,
-) -> tuple[dict[str, list[bytes]], list[TraceEvent | RunEnd]]:
+) -> tuple[dict[RunRevision, list[bytes]], list[TraceEvent | RunEnd]]:
     """Run to what a former that has all of it in order makes of it; and what no former can use.
 
     Runs that came without their end are ended with what has come, as their silence does.
     """
     former = PairFormer(rules)
-    whole: dict[str, list[bytes]] = {}
+    whole: dict[RunRevision, list[bytes]] = {}
     given_up: list[TraceEvent | RunEnd] = []
-    for run_id, messages in _by_run(published).items():
+    for run, messages in _by_run(published).items():
         events: dict[int, TraceEvent] = {m.iter_idx: m for m in messages if isinstance(m, TraceEvent)}
         first = min((min(m.iterations) for m in messages if isinstance(m, RunEnd)), default=0)
         if first not in events:
             given_up += messages
             continue
         values: list[bytes] = []
-        whole[run_id] = values
+        whole[run] = values
         in_order: list[TraceEvent | RunEnd] = [events[i] for i in sorted(events)]
-        for message in [*in_order, RunEnd(run_id=run_id, iterations=tuple(events))]:
+        end = RunEnd(run_id=run[0], iterations=tuple(events), meta={"revision": run[1]})
+        for message in [*in_order, end]:
             values += map(encode, former.on_event(message).messages)
     return whole, given_up
 
 
 def to_be_learnt(
-    pairs: Sequence[StoredMessage], whole: dict[str, list[bytes]]
-) -> tuple[list[PairMessage], set[str], dict[str, int]]:
+    pairs: Sequence[StoredMessage], whole: dict[RunRevision, list[bytes]]
+) -> tuple[list[PairMessage], set[str], dict[RunRevision, int]]:
     """What a learner may learn of the topic, each once; ids of pairs that it learns and undoes; and how much
     of which run never came."""
-    to_come = {run_id: iter(values) for run_id, values in whole.items()}
-    following = {run_id: next(values) for run_id, values in to_come.items()}
+    to_come = {run: iter(values) for run, values in whole.items()}
+    following = {run: next(values) for run, values in to_come.items()}
     labels: set[bytes] = set()
     votes = VotesOnTopic()
     accepted: list[PairMessage] = []
@@ -100,24 +109,24 @@ def to_be_learnt(
             if votes.takes(stored, message):
                 accepted.append(message)
             continue
-        run_id = message.run_id
-        if not run_id and isinstance(message, PreferencePair):
+        run = message.run
+        if not message.run_id and isinstance(message, PreferencePair):
             if (label := encode(message)) not in labels:
                 labels.add(label)
                 accepted.append(message)
-        elif encode(message) == following.get(run_id):
+        elif encode(message) == following.get(run):
             accepted.append(message)
-            if (value := next(to_come[run_id], None)) is None:
-                del following[run_id]
+            if (value := next(to_come[run], None)) is None:
+                del following[run]
             else:
-                following[run_id] = value
-    return accepted, votes.undone, {run_id: len(whole[run_id]) for run_id in following}
+                following[run] = value
+    return accepted, votes.undone, {run: len(whole[run]) for run in following}
 
 
-def _by_run(published: Sequence[TraceEvent | RunEnd]) -> dict[str, list[TraceEvent | RunEnd]]:
-    runs: dict[str, list[TraceEvent | RunEnd]] = {}
+def _by_run(published: Sequence[TraceEvent | RunEnd]) -> dict[RunRevision, list[TraceEvent | RunEnd]]:
+    runs: dict[RunRevision, list[TraceEvent | RunEnd]] = {}
     for message in published:
-        runs.setdefault(message.run_id, []).append(message)
+        runs.setdefault(message.run, []).append(message)
     return runs
 
 

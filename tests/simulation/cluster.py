@@ -15,13 +15,15 @@ from streams.messages.stored import Outgoing
 from streams.messages.votes import Vote
 from tests.factories import pair
 from tests.simulation.kafka import CLOSED, PAIRS, SNAPSHOTS, TRACE, VOTES, SimKafka
-from tests.simulation.runs import FAMILY, complete_runs, draw_run
+from tests.simulation.runs import FAMILY, complete_runs, draw_revisions, draw_run
 from tests.simulation.votes import draw_vote
 from tests.simulation.worker import PATIENCE_S, Ended, SimWorker
 from trainers.pairs.pairing import PairingRules
 
 MODELS = ("default", "default", "default.a", "other")
 """Of labels; which of them are learnt, the rules say."""
+_RESCORED = 0.3
+"""Of all lives."""
 _STEP_S = 0.05
 _MOST_ROUNDS = 1_000
 """Of coming to rest. Who needs more never does."""
@@ -45,6 +47,10 @@ class Cluster:
         """Messages that nobody can use."""
         self._time_outs = rng.choice((0.0, 0.0, 0.02, 0.2))
         self._queues = [draw_run(rng, f"run-{n}") for n in range(rng.choice((1, 2, 4, 8, 16)))]
+        # By numbers of their own, so that a life without revisions is the same as if there were none.
+        of_revisions = random.Random(f"revisions of {seed}")
+        if of_revisions.random() < _RESCORED:
+            self._queues += [again for made in self._queues for again in draw_revisions(of_revisions, made)]
         self._workers: list[SimWorker] = []
         self._started = 0
         self._now_s = 0.0
@@ -247,7 +253,7 @@ class Cluster:
 
     def _check_holds(self) -> None:
         """What is held now waits for the silence of its run: none may be a run of which all is there."""
-        held = {run_id for worker in self._workers for run_id in worker.trace.held_runs}
+        held = {run for worker in self._workers for run in worker.trace.held_runs}
         over = held and held & complete_runs(self.published)
         assert not over, f"hold the commit though nothing of them is missing: {sorted(over)}"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from streams.messages.contracts import RunEnd, TraceEvent
-from tests.factories import event
+from streams.messages.contracts import RunEnd, RunRevision, TraceEvent
+from tests.factories import event, revision
 
 FAMILY = "family"
 """The entry of a run's context by which it may have a model of its own."""
@@ -23,6 +23,27 @@ def draw_run(rng: random.Random, run_id: str) -> list[TraceEvent | RunEnd]:
     messages: list[TraceEvent | RunEnd] = [*events[first:]]
     if rng.random() < 0.9:
         messages.append(RunEnd(run_id=run_id, iterations=tuple(range(first, n))))
+    return _as_they_come(rng, messages)
+
+
+def draw_revisions(
+    rng: random.Random, published: Sequence[TraceEvent | RunEnd]
+) -> list[list[TraceEvent | RunEnd]]:
+    """The messages of each rescoring of a run; one whose publisher was killed is cut short."""
+    made = {message.iter_idx: message for message in published if isinstance(message, TraceEvent)}
+    events: list[TraceEvent | RunEnd] = [made[i] for i in sorted(made)]
+    newest = [*events, RunEnd(run_id=published[0].run_id, iterations=tuple(sorted(made)))]
+    revisions = []
+    for number in range(1, 1 + rng.choice((0, 0, 0, 1, 2))):
+        judged = {i: round(rng.random(), 2) for i in made if rng.random() < 0.4}
+        newest = revision(newest, judged, number)
+        sent = newest[: rng.randrange(1, len(newest))] if rng.random() < 0.1 else [*newest]
+        revisions.append(_as_they_come(rng, sent))
+    return revisions
+
+
+def _as_they_come(rng: random.Random, messages: list[TraceEvent | RunEnd]) -> list[TraceEvent | RunEnd]:
+    """With what is lost, repeated and in disorder."""
     if len(messages) > 2 and rng.random() < 0.03:
         del messages[rng.randrange(1, len(messages) - 1)]
     for _ in range(rng.choice((0, 0, 0, 1, 3))):
@@ -35,16 +56,16 @@ def draw_run(rng: random.Random, run_id: str) -> list[TraceEvent | RunEnd]:
     return messages
 
 
-def complete_runs(published: Iterable[TraceEvent | RunEnd]) -> set[str]:
-    """The runs of which there is an end, and all that it names."""
-    events: dict[str, set[int]] = {}
-    ends: dict[str, set[int]] = {}
+def complete_runs(published: Iterable[TraceEvent | RunEnd]) -> set[RunRevision]:
+    """The runs, and revisions of them, of which there is an end, and all that it names."""
+    events: dict[RunRevision, set[int]] = {}
+    ends: dict[RunRevision, set[int]] = {}
     for message in published:
         if isinstance(message, RunEnd):
-            ends[message.run_id] = set(message.iterations)
+            ends[message.run] = set(message.iterations)
         else:
-            events.setdefault(message.run_id, set()).add(message.iter_idx)
-    return {run_id for run_id, named in ends.items() if named <= events.get(run_id, set())}
+            events.setdefault(message.run, set()).add(message.iter_idx)
+    return {run for run, named in ends.items() if named <= events.get(run, set())}
 
 
 def _event(rng: random.Random, run_id: str, iter_idx: int, context: Mapping[str, str]) -> TraceEvent:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from streams.messages.candidates import Found
 from streams.messages.checkpoints import Recovery
-from streams.messages.contracts import PairMessage, RunClosed
+from streams.messages.contracts import PairMessage, PairsEnd, PreferencePair, RunClosed
 from streams.messages.stored import StoredMessage
 from streams.messages.votes import Vote
 from streams.worker.effects import Send
@@ -80,6 +82,20 @@ def a_memory_for_so_many_open_runs_and_no_more(patch: pytest.MonkeyPatch) -> Non
         return taken
 
     patch.setattr(RunSequence, "takes", forgetting)
+
+
+def a_memory_that_takes_a_revision_for_its_run(patch: pytest.MonkeyPatch) -> None:
+    """So that nothing of a revision is learnt once the run is over."""
+    takes = RunSequence.takes
+
+    def of_the_run(sequence: RunSequence, message: PairMessage, nth: int, rules: bytes) -> bool:
+        if isinstance(message, PreferencePair):
+            message = replace(message, meta={})
+        elif isinstance(message, PairsEnd):
+            message = replace(message, revision=UNSET)
+        return takes(sequence, message, nth, rules)
+
+    patch.setattr(RunSequence, "takes", of_the_run)
 
 
 def a_closed_run_that_a_restarted_worker_does_not_know(patch: pytest.MonkeyPatch) -> None:
@@ -190,6 +206,7 @@ def a_vote_that_is_formed_though_it_is_taken_back_and_then_not_withdrawn(patch: 
         a_dead_letter_that_is_not_waited_for,
         an_acknowledgement_that_counts_after_a_rebalance,
         a_memory_for_so_many_open_runs_and_no_more,
+        a_memory_that_takes_a_revision_for_its_run,
         a_closed_run_that_a_restarted_worker_does_not_know,
     ],
 )

@@ -10,7 +10,7 @@ from streams.messages.codec import decode_trace, encode
 from streams.messages.contracts import Message, Rollback
 from streams.messages.selection import Selection, select_pairs, select_runs
 from streams.messages.stored import StoredMessage
-from tests.factories import pair, run
+from tests.factories import pair, revision, run
 
 RUN_A, RUN_B = run([0.1, 0.9]), run([0.2, 0.3], run_id="run-b")
 
@@ -78,6 +78,17 @@ def test_the_first_message_of_a_run_is_the_earliest_of_all_partitions() -> None:
     )]  # fmt: skip
     selected = select_runs(lambda: [*TRACE, *late], Selection(from_offsets={1: 0}, to_offsets={0: 0}))
     assert {decode_trace(m.value, "test").run_id for m in selected} == {"run-a"}
+
+
+def test_a_revision_is_selected_by_its_own_first_message() -> None:
+    log = stored([*RUN_A, *revision(RUN_A, {0: 0.7})])
+
+    def selected(selection: Selection) -> list[int]:
+        return [message.offset for message in select_runs(lambda: log, selection)]
+
+    assert selected(Selection(until_ms=13_000)) == [0, 1, 2]
+    assert selected(Selection(since_ms=13_000)) == [3, 4, 5]
+    assert selected(Selection(runs=frozenset({"run-a"}))) == [0, 1, 2, 3, 4, 5]
 
 
 def test_what_cannot_be_read_belongs_to_no_run() -> None:

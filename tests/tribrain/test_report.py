@@ -12,9 +12,13 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
+from runner.loop.rescoring import revised
+from runner.rewards.preference import PreferencePolicy
 from streams.errors import BadInput
 from streams.files import write_atomically
 from streams.messages.codec import encode
+from streams.messages.contracts import CriticResult, RunEnd, TraceEvent
+from streams.messages.files import read_trace
 from tests import factories
 from tests.tribrain.demo_files import HOSTILE_GOAL, RUN_IDS, write_demo, write_run, write_summary, write_trace
 from trainers.online.train import train_on_pairs
@@ -244,3 +248,20 @@ def test_what_counts_on_each_dimension_is_drawn_apart(tmp_path: Path) -> None:
     assert sum("weight per critic" in alt for alt in drawn) == 3
     assert "What counts where people judge physics alone." in html
     assert hostile not in html
+
+
+def test_a_run_that_was_rescored_is_told_by_its_new_scores(tmp_path: Path) -> None:
+    write_demo(tmp_path)
+    trace = tmp_path / "runs" / "run-a" / "trace.jsonl"
+    events = [message for message in read_trace(trace) if isinstance(message, TraceEvent)]
+    end = RunEnd(run_id="run-a", iterations=tuple(event.iter_idx for event in events))
+    judged = {0: [CriticResult(critic_name="overall", scores={"quality": 1.0})]}
+    given: dict[str, Any] = {"required": (), "policy": PreferencePolicy(), "run_dir": trace.parent}
+    again, new_end = revised(events, end, judged, revision=1, **given)
+    lines: list[TraceEvent | RunEnd] = [end, *again, new_end]
+    trace.write_bytes(trace.read_bytes() + b"".join(encode(line) + b"\n" for line in lines))
+    run = next(run for run in read_demo(tmp_path).runs if run.summary.run_id == "run-a")
+    assert (run.summary.best_iter, run.summary.best_score) == (0, 1.0)
+    assert run.scores == (1.0,) * len(events)
+    assert run.video is not None
+    assert run.video.parent.name == "iter_00"

@@ -526,3 +526,26 @@ def test_every_event_of_a_killed_suite_comes_to_kafka(
 def test_a_demo_has_another_report(tmp_path: Path) -> None:
     write_demo(tmp_path)
     assert "TriBrain demo: 3 runs" in build_report(tmp_path).read_text()
+
+
+def test_a_failed_run_that_was_rescored_is_not_made_again_and_the_suite_tells_its_new_scores(
+    bench: Path, tmp_path: Path, calls: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = tmp_path / "judge.py"
+    judge.write_text("import sys; sys.exit(3)")
+    critic = f"judge={shlex.quote(sys.executable)} -S {shlex.quote(str(judge))} {{video}}"
+    arguments = suite(bench, tmp_path / "s", "--shard", "1/3", "--no-pixel-critics", "--critic", critic)
+    done(arguments, 4)
+    (run_dir,) = (tmp_path / "s" / "runs").iterdir()
+    judge.write_text(
+        "import sys; print({False: '{\"task\": 0.5}', True: '{\"task\": 0.8}'}['iter_01' in sys.argv[1]])"
+    )
+    done(["rescore", str(run_dir), "--critic", critic])
+    made = calls.read_text()
+    capsys.readouterr()
+    done([*arguments, "--json"])
+    (run,) = orjson.loads(capsys.readouterr().out)["runs"]
+    assert calls.read_text() == made
+    assert (run["failed"], run["failure"], run["missing"]) == (0, "", {})
+    assert (run["first_score"], run["best_score"], run["scores"]) == (0.5, 0.8, [0.5, 0.8])
+    assert run["best_video"].endswith("iter_01/video.mp4")

@@ -12,6 +12,7 @@ from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
 from streams.messages.stored import StoredMessage
 from trainers.lora.texts import TextPair
 from trainers.pairs.judgements import dimension_of, fact_of, judgement_of
+from trainers.pairs.pairing import LIVE_SOURCES
 from trainers.pairs.weights import SOURCE_WEIGHTS, task_of_text
 from trainers.pairs.withdrawn import is_withdrawal
 
@@ -46,8 +47,9 @@ class PairInbox:
 
     A pair counts if it is of this model, of a trusted label source, on the whole, no tie, of two different
     texts that are not empty, with a weight, and is not one of the last ``remembered`` that counted, nor of
-    those that are kept. One that is taken back is kept no more. ``passed_over`` counts the others of this
-    model by reason; the label source is one.
+    those that are kept. One that is taken back is kept no more. A rescoring changes no outcome: its pair of
+    two videos is the one that there was. ``passed_over`` counts the others of this model by reason; the label
+    source is one.
     """
 
     def __init__(self, model: str, most: int, remembered: int = REMEMBERED) -> None:
@@ -108,7 +110,7 @@ class PairInbox:
         if pair.weight <= 0:
             return WEIGHTLESS
         if pair.pair_id:
-            fact = fact_of(pair, judgement_of(pair))
+            fact = _fact_of(pair)
             name = int.from_bytes(hashlib.sha256(fact.encode(errors="surrogatepass")).digest()[:8])
             if name in self._seen:
                 return TWICE
@@ -117,3 +119,11 @@ class PairInbox:
             if len(self._seen) > self._remembered:
                 self._seen.remove(self._seen_in_order.popleft())
         return None
+
+
+def _fact_of(pair: PreferencePair) -> str:
+    """What is the same when it comes again, also of another revision of its run."""
+    if not pair.run_id or pair.label_source not in LIVE_SOURCES:
+        return fact_of(pair, judgement_of(pair))
+    sides = (pair.chosen_artifact, pair.chosen_prompt, pair.rejected_artifact, pair.rejected_prompt)
+    return "\0".join((pair.run_id, pair.label_source, *sides))

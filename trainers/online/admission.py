@@ -86,12 +86,16 @@ class Admission:
             past = self.past.find(name)
         # Labels made while a run goes on are over with the run. People and judges speak later, too.
         of_a_closed_run = task.is_closed if task is not None else past is not None and past.is_closed
-        if of_a_closed_run and source in LIVE_SOURCES:
+        is_rescored = source in LIVE_SOURCES and pair.revision > 0
+        if of_a_closed_run and source in LIVE_SOURCES and not is_rescored:
             return False
         if pair.pair_id and not is_new and not self._note(name, pair, judgement):
             return False
         slot = opened = -1
-        if past is not None and not (source in TRUSTED_SOURCES and TRUSTED_SOURCES.isdisjoint(past.counts)):
+        if is_rescored and (of_a_closed_run or self.pairs_of_task is None):
+            counts = self._counts_of_known(name, task, past)
+            self.evidence.pass_over(source)
+        elif past is not None and not (source in TRUSTED_SOURCES and TRUSTED_SOURCES.isdisjoint(past.counts)):
             # What was learnt of the task makes a prediction dishonest: it is no evidence.
             counts = past.counts
             self.evidence.pass_over(source)
@@ -265,6 +269,19 @@ class Admission:
         task.is_closed = past.is_closed
         self.open.late[name] = None
         return task
+
+    def _counts_of_known(self, name: str, task: OpenTask | None, past: PastTask | None) -> Counts:
+        """What was learnt of a task, which a rescored pair adds to; one that was not known is from now on.
+
+        So its own pairs, where they come after those of a revision, are no evidence either.
+        """
+        if task is not None:
+            return task.counts
+        if past is None:
+            self.past.settle(name, {}, self.remembered)
+            past = self.past.find(name)
+        assert past is not None
+        return past.counts
 
     def _settle(self, name: str, batch: Batch) -> None:
         """An open task may go on, but what is predicted from now on is no evidence."""

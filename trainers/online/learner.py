@@ -117,6 +117,8 @@ class PreferenceLearner:
                 changes += of_dimensions
                 self.go_back_to(earlier.pop(0))
                 batch, changed = self._admission.begin(), True
+            elif message.revision:  # of a run that has, or will have, an end of its own
+                changed = False
             else:
                 changed = self._admission.close(message.run_id, batch)
                 self._dimensions.end(message, is_new)

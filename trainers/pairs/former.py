@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from streams.errors import BadInput
 from streams.messages.codec import decode_trace, encode
@@ -15,6 +15,7 @@ from streams.messages.contracts import (
     PreferencePair,
     RunClosed,
     RunEnd,
+    RunRevision,
     TraceEvent,
     TraceMessage,
 )
@@ -176,72 +177,72 @@ class _OpenRun:
 class PairFormer:
     """Feeds each run's events to its RunPairing; resent and repeated messages change nothing.
 
-    Events may arrive in any order. An end that names an iteration which has not come waits for it. Where an
-    event raises, all is as it was before.
+    A revision is a run of its own here, which may come before its run's end or after it. Events may arrive in
+    any order. An end that names an iteration which has not come waits for it. Where an event raises, all is
+    as it was before.
     """
 
     def __init__(self, rules: PairingRules) -> None:
         self._rules = rules
-        self._open: dict[str, _OpenRun] = {}
-        self._closed: OrderedDict[str, _Iterations] = OrderedDict()
-        self._recalled: dict[str, _Iterations] = {}
+        self._open: dict[RunRevision, _OpenRun] = {}
+        self._closed: OrderedDict[RunRevision, _Iterations] = OrderedDict()
+        self._recalled: dict[RunRevision, _Iterations] = {}
 
-    def is_open(self, run_id: str) -> bool:
+    def is_open(self, run: RunRevision) -> bool:
         """Whether the run's events must be read again after a crash."""
-        return run_id in self._open
+        return run in self._open
 
-    def has_begun(self, run_id: str) -> bool:
+    def has_begun(self, run: RunRevision) -> bool:
         """Whether the run is open and its first iteration is there."""
-        run = self._open.get(run_id)
-        return run is not None and run.has_begun
+        open_run = self._open.get(run)
+        return open_run is not None and open_run.has_begun
 
     def would_wait(self, event: TraceMessage) -> bool:
         """Whether the event is to be kept until an earlier iteration of its run has come."""
-        run_id = event.run_id
-        run = self._open.get(run_id)
+        run = self._open.get(event.run)
         if run is not None:
             return run.lets_wait(event)
-        if run_id in self._closed or run_id in self._recalled:
+        if event.run in self._closed or event.run in self._recalled:
             return False
         return bool(event.iterations) if isinstance(event, RunEnd) else event.iter_idx > 0
 
-    def waiting_bytes(self, run_id: str) -> int:
+    def waiting_bytes(self, run: RunRevision) -> int:
         """Of what waits in an open run for an earlier iteration; 0 for a run that is not open."""
-        run = self._open.get(run_id)
-        return 0 if run is None else run.waiting_bytes
+        open_run = self._open.get(run)
+        return 0 if open_run is None else open_run.waiting_bytes
 
     def on_event(self, event: TraceMessage, raw: bytes | None = None) -> Formed:
         """What this event completes; ``raw`` is the event encoded, where the caller has it.
 
         Raises LateEvent for an iteration without which its run was ended.
         """
-        run_id = event.run_id
-        known = self._closed.get(run_id, self._recalled.get(run_id))
+        name = event.run
+        known = self._closed.get(name, self._recalled.get(name))
         if known is not None:
             if isinstance(event, TraceEvent) and event.iter_idx not in known:
                 raise LateEvent(
-                    f"iteration {event.iter_idx} of run {run_id!r} came after the run was ended without it"
+                    f"iteration {event.iter_idx} of {in_words(name)} came after the run was ended without it"
                 )
             return _NOTHING
-        run = self._open.get(run_id)
+        run = self._open.get(name)
         if run is None:
             run = _OpenRun(self._rules)
         first = run.n_pairs
         pairs = run.take(event, raw)
         run.seen_since_tick = True
-        self._open[run_id] = run
+        self._open[name] = run
         if run.is_complete:
-            return self._close(run_id, run, pairs, first)
+            return self._close(name, run, pairs, first)
         return Formed(pairs, first) if pairs else _NOTHING
 
-    def on_tick(self, elapsed_s: float, timeout_s: float) -> tuple[list[RunEnd], list[str]]:
+    def on_tick(self, elapsed_s: float, timeout_s: float) -> tuple[list[RunEnd], list[RunRevision]]:
         """Time has passed in which nothing was left unread.
 
-        Returns the ends to be published for runs that were silent for ``timeout_s`` seconds, and the ids of
-        runs that were and lack their beginning; those are given up.
+        Returns the ends to be published for runs that were silent for ``timeout_s`` seconds, and the runs
+        that were and lack their beginning; those are given up.
         """
         ends, given_up = [], []
-        for run_id, run in list(self._open.items()):
+        for name, run in list(self._open.items()):
             run.silent_s = 0.0 if run.seen_since_tick else run.silent_s + elapsed_s
             run.seen_since_tick = False
             if run.silent_s < timeout_s:
@@ -249,17 +250,19 @@ class PairFormer:
             run.silent_s = 0.0  # the end that is published now comes back on the topic
             if run.has_begun:
                 reason = f"timed out: silent for {timeout_s:g} s"
-                ends.append(RunEnd(run_id=run_id, iterations=run.iterations, stop_reason=reason))
+                run_id, revision = name
+                meta = {"revision": revision} if revision else {}
+                ends.append(RunEnd(run_id=run_id, iterations=run.iterations, stop_reason=reason, meta=meta))
             else:
-                del self._open[run_id]
-                given_up.append(run_id)
+                del self._open[name]
+                given_up.append(name)
         return ends, given_up
 
     def recall(self, closed: Iterable[RunClosed]) -> None:
         """Know of these closed runs until ``forget``, since their events may be read again."""
         for mark in closed:
             if mark.model == self._rules.model:
-                self._recalled[mark.run_id] = _compact(mark.iterations)
+                self._recalled[mark.run] = _compact(mark.iterations)
 
     def forget(self) -> None:
         """Drop every run: what is open will be read again, here or by another owner."""
@@ -267,13 +270,14 @@ class PairFormer:
         self._closed.clear()
         self._recalled.clear()
 
-    def _close(self, run_id: str, run: _OpenRun, pairs: list[PreferencePair], first: int) -> Formed:
+    def _close(self, name: RunRevision, run: _OpenRun, pairs: list[PreferencePair], first: int) -> Formed:
         iterations = tuple(sorted({*run.iterations, *(run.named or ())}))
-        del self._open[run_id]
-        self._closed[run_id] = _compact(iterations)
+        del self._open[name]
+        self._closed[name] = _compact(iterations)
         if len(self._closed) > REMEMBERED_RUNS:
             self._closed.popitem(last=False)
-        closed = RunClosed(run_id=run_id, model=self._rules.model, iterations=iterations)
+        run_id, revision = name[0], name[1] or UNSET
+        closed = RunClosed(run_id=run_id, model=self._rules.model, iterations=iterations, revision=revision)
         if not iterations:
             return Formed(closed=closed)
         end = PairsEnd(
@@ -282,8 +286,15 @@ class PairFormer:
             model=run.pairing.model,
             n_pairs=run.n_pairs,
             n_candidates=run.pairing.n_candidates,
+            revision=revision,
         )
         return Formed(pairs, first, end, closed)
+
+
+def in_words(run: RunRevision) -> str:
+    """For errors: ``run 'a'``, or ``revision 2 of run 'a'``."""
+    run_id, revision = run
+    return f"revision {revision} of run {run_id!r}" if revision else f"run {run_id!r}"
 
 
 def _compact(iterations: tuple[int, ...]) -> _Iterations:

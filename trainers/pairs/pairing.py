@@ -6,6 +6,9 @@ once with the whole top k; the end of the run adds what is missing between the f
 A candidate that has left the top k never returns, so every pair whose chosen side is in the final top k
 is one of the offline export, and the end makes the two sets equal.
 
+A revision of a run forms only the pairs of which a side was rescored in it: the others say what was said
+before, and keep the ids that they had.
+
 The pairs of a run come in an order that its events alone decide, since they are taken in the order of
 ``iter_idx`` whenever they arrive. So they can be numbered, and whoever forms them again gives them the same
 numbers.
@@ -89,6 +92,7 @@ class _Candidate(Struct, frozen=True, gc=False):
     goal: str
     context: dict[str, Any]
     own_context: dict[str, Any]
+    rescored_in: int
 
     @classmethod
     def of(cls, event: TraceEvent) -> _Candidate:
@@ -102,6 +106,7 @@ class _Candidate(Struct, frozen=True, gc=False):
             event.goal_instruction,
             event.context,
             event.candidate_context,
+            event.rescored_in,
         )
 
 
@@ -123,7 +128,9 @@ class RunPairing:
         """The pairs that this event completes: those of the critics' labels, then those of outcomes."""
         if not self._sources:  # the first iteration speaks for the whole run
             self.model, self.task_id = self._rules.model_of(event), event.task_id
-            self._sources = tuple(_SourcePairing(self._rules, self.model, source) for source in LIVE_SOURCES)
+            self._sources = tuple(
+                _SourcePairing(self._rules, self.model, source, event.revision) for source in LIVE_SOURCES
+            )
         if event.overall_score is None:
             for source in self._sources:
                 source.skip()
@@ -178,10 +185,11 @@ def pairs_of_run(events: Iterable[TraceEvent], rules: PairingRules) -> list[Pref
 class _SourcePairing:
     """Pairs by the scores of one label source; a candidate without such a score takes no part."""
 
-    def __init__(self, rules: PairingRules, model: str, source: LabelSource) -> None:
+    def __init__(self, rules: PairingRules, model: str, source: LabelSource, revision: int) -> None:
         self._rules = rules
         self._model = model
         self._source = source
+        self._revision = revision
         self._meta = {"mode": rules.strategy}
         self._top: tuple[_Ranked, ...] = ()
         # Both only grow, so that a mark is their lengths.
@@ -238,8 +246,9 @@ class _SourcePairing:
         for chosen, rejected in candidates:
             key = (chosen[1], rejected[1])
             if key not in self._formed and self._is_wide(chosen, rejected):
-                new.append(self._pair(chosen, rejected))
                 self._formed[key] = (chosen, rejected)
+                if _revision_of(chosen, rejected) == self._revision:
+                    new.append(self._pair(chosen, rejected))
         return new
 
     def _is_wide(self, chosen: _Ranked, rejected: _Ranked) -> bool:
@@ -254,6 +263,9 @@ class _SourcePairing:
     def _pair(self, chosen: _Ranked, rejected: _Ranked) -> PreferencePair:
         best, other = chosen[2], rejected[2]
         identity = f"{best.run_id}\0{self._rules.strategy}\0{self._source}\0{best.iter_idx}\0{other.iter_idx}"
+        revision = _revision_of(chosen, rejected)
+        if revision:
+            identity += f"\0{revision}"
         return PreferencePair(
             pair_id=hashlib.blake2b(identity.encode(), digest_size=16).hexdigest(),
             run_id=best.run_id,
@@ -273,8 +285,13 @@ class _SourcePairing:
             context=best.context,
             chosen_context=best.own_context,
             rejected_context=other.own_context,
-            meta=self._meta,
+            meta={**self._meta, "revision": revision} if revision else self._meta,
         )
+
+
+def _revision_of(chosen: _Ranked, rejected: _Ranked) -> int:
+    """Of its run in which the two were first as they are now."""
+    return max(chosen[2].rescored_in, rejected[2].rescored_in)
 
 
 def _gap_on_shared(chosen: Mapping[str, float | None], rejected: Mapping[str, float | None]) -> float | None:

@@ -18,7 +18,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-from streams.messages.contracts import PairMessage, PreferencePair, Rollback
+from streams.messages.contracts import PairMessage, PreferencePair, Rollback, RunRevision
 from streams.messages.stored import StoredMessage
 from trainers.pairs.withdrawn import is_withdrawal
 
@@ -34,8 +34,10 @@ _SAID_BYTES = 64
 
 
 class RunSequence:
-    """The next number of each open run, and which runs are closed; 64 bits of a hash stand for a run, and for
-    the rules by which its pairs were formed."""
+    """The next number of each open run, and which runs are closed; each revision of a run is one of its own.
+
+    64 bits of a hash stand for a run, and for the rules by which its pairs were formed.
+    """
 
     def __init__(self, remembered: int = REMEMBERED_RUNS) -> None:
         self._remembered = remembered
@@ -69,7 +71,7 @@ class RunSequence:
         """
         if isinstance(message, Rollback):
             return True
-        run = _hash(message.run_id)
+        run = _hash(message.run)
         if run in self._closed:
             return False
         following = self._next.get(run, 0)
@@ -168,9 +170,10 @@ class RunSequence:
 
 
 @lru_cache(maxsize=4096)  # pairs of a run come together
-def _hash(run_id: str) -> int:
-    return _hash_of(run_id.encode())
+def _hash(run: RunRevision) -> int:
+    run_id, revision = run
+    return _hash_of(run_id.encode(), salt=revision.to_bytes(8) if revision else b"")
 
 
-def _hash_of(name: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest())
+def _hash_of(name: bytes, salt: bytes = b"") -> int:
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8, salt=salt).digest())

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from streams.messages.codec import ContractError, decode_pair, encode
 from streams.messages.contracts import TraceMessage
-from streams.messages.files import missing_ends, read_trace_lines
+from streams.messages.files import read_trace_lines
+from streams.messages.revisions import missing_ends
 from streams.messages.stored import Outgoing, StoredMessage
 from streams.messages.votes import Vote
 from trainers.bradley_terry.estimators import Recipe

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from streams.messages.codec import decode_trace, encode, encode_formed
-from streams.messages.contracts import RunClosed, RunEnd, TraceMessage
+from streams.messages.contracts import RunClosed, RunEnd, RunRevision, TraceMessage
 from streams.messages.stored import Outgoing, StoredMessage, number_headers
 from streams.worker.stages import TraceStep
 from trainers.pairs.former import (
@@ -18,6 +18,7 @@ from trainers.pairs.former import (
     Formed,
     NotUsable,
     PairFormer,
+    in_words,
 )
 from trainers.pairs.pairing import PairingRules
 from trainers.processing.unusable import NO_FAULT_OF_A_MESSAGE, letter_for
@@ -53,10 +54,10 @@ class TraceProcessor:
         self._dead_letters_topic = dead_letters_topic
         self._closed_runs_topic = closed_runs_topic
         self._most_waiting_bytes = most_waiting_bytes
-        self._without_beginning: dict[str, dict[bytes, StoredMessage]] = {}
+        self._without_beginning: dict[RunRevision, dict[bytes, StoredMessage]] = {}
         """Of each run that has none, all messages by their values, so that what is sent again is there once;
         they may have to become dead letters."""
-        self._waiting_of: dict[str, int] = {}
+        self._waiting_of: dict[RunRevision, int] = {}
         """Bytes of each run that wait."""
         self._waiting_bytes = 0
         self.partitions: int | None = None
@@ -70,25 +71,25 @@ class TraceProcessor:
         """
         try:
             event = event or decode_trace(message.value, message)
-            run_id = event.run_id
-            home = self._home(run_id)
+            run = event.run
+            home = self._home(event.run_id)
             if home not in (None, message.partition):
-                return TraceStep(outgoing=[self._to_run(run_id, message.value, home)])
+                return TraceStep(outgoing=[self._to_run(event.run_id, message.value, home)])
             self._check_room(message, event)
             formed = self._former.on_event(event, message.value)
-            step = self._step(run_id, formed)
+            step = self._step(run, formed)
         except NO_FAULT_OF_A_MESSAGE:
             raise
         except Exception as error:
             return TraceStep(outgoing=[letter_for(message, error, self._dead_letters_topic)])
-        if step.run_id is None or step.closed or self._former.has_begun(run_id):
-            self._without_beginning.pop(run_id, None)
-            self._note_waiting(run_id, self._former.waiting_bytes(run_id))
+        if step.run is None or step.closed or self._former.has_begun(run):
+            self._without_beginning.pop(run, None)
+            self._note_waiting(run, self._former.waiting_bytes(run))
         else:
-            kept = self._without_beginning.setdefault(run_id, {})
+            kept = self._without_beginning.setdefault(run, {})
             if message.value not in kept:
                 kept[message.value] = message
-                self._note_waiting(run_id, self._waiting_of.get(run_id, 0) + _size(message, event))
+                self._note_waiting(run, self._waiting_of.get(run, 0) + _size(message, event))
         return step
 
     def on_tick(self, elapsed_s: float, timeout_s: float) -> tuple[list[Outgoing], list[TraceStep]]:
@@ -99,12 +100,12 @@ class TraceProcessor:
         """
         ends, given_up = self._former.on_tick(elapsed_s, timeout_s)
         steps = []
-        for run_id in given_up:
-            reason = f"the beginning of run {run_id!r} did not come within {timeout_s:g} s"
-            messages = self._without_beginning.pop(run_id, {})
-            self._note_waiting(run_id, 0)
+        for run in given_up:
+            reason = f"the beginning of {in_words(run)} did not come within {timeout_s:g} s"
+            messages = self._without_beginning.pop(run, {})
+            self._note_waiting(run, 0)
             letters = [letter_for(m, NotUsable(reason), self._dead_letters_topic) for m in messages.values()]
-            steps.append(TraceStep(run_id, letters, given_up=True))
+            steps.append(TraceStep(run, letters, given_up=True))
         return [self._to_run(end.run_id, encode(end), self._home(end.run_id)) for end in ends], steps
 
     def recall(self, closed: Iterable[RunClosed]) -> None:
@@ -119,8 +120,8 @@ class TraceProcessor:
         self._waiting_bytes = 0
         self.partitions = None
 
-    def _step(self, run_id: str, formed: Formed) -> TraceStep:
-        if not self._former.is_open(run_id) and formed.closed is None:
+    def _step(self, run: RunRevision, formed: Formed) -> TraceStep:
+        if not self._former.is_open(run) and formed.closed is None:
             return TraceStep()  # a repetition of a run that is closed
         outgoing = [
             Outgoing(
@@ -140,26 +141,27 @@ class TraceProcessor:
             )
         mark = formed.closed
         if mark is None:
-            return TraceStep(run_id, outgoing)
-        key = f"{mark.model}/{run_id}".encode()
-        return TraceStep(run_id, outgoing, Outgoing(self._closed_runs_topic, key, encode_formed(mark)))
+            return TraceStep(run, outgoing)
+        run_id, revision = run
+        key = f"{mark.model}/{run_id}/{revision}" if revision else f"{mark.model}/{run_id}"
+        return TraceStep(run, outgoing, Outgoing(self._closed_runs_topic, key.encode(), encode_formed(mark)))
 
     def _check_room(self, message: StoredMessage, event: TraceMessage) -> None:
         most = self._most_waiting_bytes
         if most is None or not self._former.would_wait(event):
             return
-        if message.value in self._without_beginning.get(event.run_id, ()):
+        if message.value in self._without_beginning.get(event.run, ()):
             return
         if self._waiting_bytes + _size(message, event) > most:
             raise NotUsable(
-                f"{message.source}: run {event.run_id!r} lacks an earlier iteration, and the {most} bytes "
+                f"{message.source}: {in_words(event.run)} lacks an earlier iteration, and the {most} bytes "
                 "for what waits so are full"
             )
 
-    def _note_waiting(self, run_id: str, now: int) -> None:
-        self._waiting_bytes += now - self._waiting_of.pop(run_id, 0)
+    def _note_waiting(self, run: RunRevision, now: int) -> None:
+        self._waiting_bytes += now - self._waiting_of.pop(run, 0)
         if now:
-            self._waiting_of[run_id] = now
+            self._waiting_of[run] = now
 
     def _home(self, run_id: str) -> int | None:
         if not self.partitions:

@@ -19,6 +19,7 @@ from streams.messages.contracts import (
     PreferencePair,
     Rollback,
     RunEnd,
+    RunRevision,
 )
 from streams.messages.held import Held
 from streams.messages.limits import MAX_DIMENSIONS
@@ -94,7 +95,7 @@ class _Pairs:
 
     by_id: dict[str, PreferencePair] = field(default_factory=dict)
     repeated: int = 0
-    closed: dict[str, None] = field(default_factory=dict)
+    closed: dict[RunRevision, None] = field(default_factory=dict)
     dimensions: dict[str, None] = field(default_factory=dict)
     withdrawn: set[str] = field(default_factory=set)
     """Ids of pairs that are taken back."""
@@ -111,7 +112,7 @@ class _Pairs:
 
     def add(self, message: PairMessage, name: str) -> None:
         if isinstance(message, PairsEnd):
-            self.closed[message.run_id] = None
+            self.closed[message.run] = None
         elif isinstance(message, PreferencePair) and is_withdrawal(message):
             self.withdrawn.add(message.pair_id)
         elif isinstance(message, PreferencePair):
@@ -141,12 +142,12 @@ class _Traces:
     """What the trace topic gives: pairs by model, and the runs that have their beginning on it."""
 
     by_model: dict[str, _Pairs] = field(default_factory=dict)
-    first: dict[str, int] = field(default_factory=dict)
-    named_first: dict[str, int] = field(default_factory=dict)
+    first: dict[RunRevision, int] = field(default_factory=dict)
+    named_first: dict[RunRevision, int] = field(default_factory=dict)
 
-    def is_whole(self, run_id: str) -> bool:
+    def is_whole(self, run: RunRevision) -> bool:
         """Not so where a topic's retention, or its deletion, has taken the beginning."""
-        return run_id in self.first and self.first[run_id] <= self.named_first.get(run_id, 0)
+        return run in self.first and self.first[run] <= self.named_first.get(run, 0)
 
 
 def verify_state(
@@ -205,10 +206,10 @@ def _replayed(
         if search is not None:
             search.add_event(stored, event)
         if isinstance(event, RunEnd):
-            traces.named_first[event.run_id] = min(event.iterations, default=0)
+            traces.named_first[event.run] = min(event.iterations, default=0)
         else:
-            known = traces.first.get(event.run_id, event.iter_idx)
-            traces.first[event.run_id] = min(known, event.iter_idx)
+            known = traces.first.get(event.run, event.iter_idx)
+            traces.first[event.run] = min(known, event.iter_idx)
         for outgoing in former.on_message(stored, event).outgoing:
             if outgoing.topic == pairs_topic:
                 message = decode_pair(outgoing.value, "replay")
@@ -258,7 +259,7 @@ def _report(
     comparable = {
         name
         for name, pair in recorded.by_id.items()
-        if pair.label_source in LIVE_SOURCES and traces.is_whole(pair.run_id)
+        if pair.label_source in LIVE_SOURCES and traces.is_whole(pair.run)
     }
     known_votes = {pair.pair_id for pair in votes.ever.values()}
     of_votes = {name for name, pair in recorded.by_id.items() if pair.pair_id in known_votes}
@@ -273,7 +274,7 @@ def _report(
         for pair_id, at in votes.taken_back.items()
         if pair_id in there and pair_id not in recorded.withdrawn
     }
-    begun = {pair.run_id for pair in replayed.by_id.values()}
+    begun = {pair.run for pair in replayed.by_id.values()}
     newest = held.snapshots[-1][1] if held.snapshots else None
     stamp = newest.consumed.get(pairs_topic, {}) if newest else {}
     before = _Pairs()
@@ -290,7 +291,7 @@ def _report(
         missing=tuple(
             name
             for name, pair in replayed.by_id.items()
-            if pair.run_id in recorded.closed and name not in recorded.by_id
+            if pair.run in recorded.closed and name not in recorded.by_id
         )
         + tuple(name for name, at in due.items() if at < votes_committed),
         unexplained=tuple(
@@ -299,7 +300,7 @@ def _report(
             if (name in comparable and name not in replayed.by_id)
             or (name in of_votes and name not in votes.ever)
         ),
-        not_closed=tuple(run_id for run_id in replayed.closed if run_id not in recorded.closed),
+        not_closed=tuple(_in_words(run) for run in replayed.closed if run not in recorded.closed),
         votes_to_come=sum(at >= votes_committed for at in due.values()),
         open_runs=len(begun - replayed.closed.keys()),
         closed_runs=len(recorded.closed),
@@ -324,6 +325,11 @@ def _decoded(pairs: Iterable[StoredMessage]) -> Iterator[_Decoded]:
             yield stored, decode_pair(stored.value, stored.source)
         except ContractError:
             continue
+
+
+def _in_words(run: RunRevision) -> str:
+    run_id, revision = run
+    return f"{run_id} (revision {revision})" if revision else run_id
 
 
 def _name(message: PairMessage, stored: StoredMessage) -> str:

@@ -72,7 +72,7 @@ class TextLearner:
         if message.model != self.model:
             return False
         if isinstance(message, PairsEnd):
-            return self._close(message.run_id)
+            return not message.revision and self._close(message.run_id)
         if not isinstance(message, PreferencePair):
             return False
         if is_withdrawal(message):
@@ -155,15 +155,19 @@ class TextLearner:
         fact, source = fact_of(pair, judgement), pair.label_source
         past = self._past.find(name)
         # Labels that are made while a run goes on are over with the run. People and judges speak later, too.
-        if source in LIVE_SOURCES and past is not None and past.is_closed:
+        is_rescored = source in LIVE_SOURCES and pair.revision > 0
+        if source in LIVE_SOURCES and past is not None and past.is_closed and not is_rescored:
             return False
+        if is_rescored and past is None and name not in self._open and self._pairs_of_task is None:
+            self._past.settle(name, {})  # what comes of the run as it was made is no evidence any more
+            past = self._past.find(name)
         is_noted = source not in LIVE_SOURCES or past is not None
         if is_noted and pair.pair_id and not self._known.note(name, fact):
             return False
-        heard = None if is_asked_for(pair) else judgement
+        is_drawn = not is_asked_for(pair)
         if past is not None:
-            self._evidence.hear(heard)
-            return self._learn_late(pair, past.counts)
+            self._evidence.hear(judgement, is_drawn=is_drawn)
+            return self._learn_late(pair, past.counts, is_rescored)
         task = self._open.get(name)
         if task is None:
             if len(self._open) == OPEN_TASKS and self._pairs_of_task is None:
@@ -176,7 +180,7 @@ class TextLearner:
         if pair.tie:
             self.ties_passed_over += 1
             return False
-        self._evidence.hear(heard)
+        self._evidence.hear(judgement, is_drawn=is_drawn)
         if task.begun:
             return self._learn_late(pair, task.counts)
         task.counts[source] = task.counts.get(source, 0) + 1
@@ -255,16 +259,17 @@ class TextLearner:
         self._waiting_characters -= task.characters
         task.waiting, task.begun = [], True
 
-    def _learn_late(self, pair: PreferencePair, counts: Counts) -> bool:
+    def _learn_late(self, pair: PreferencePair, counts: Counts, is_rescored: bool = False) -> bool:
         """A pair of a task of which the model has learnt ``counts``, and now this one.
 
         The first label of a person or a validator is evidence: what the task's other labels taught is none
-        of theirs. Those behind it are not.
+        of theirs. Those behind it are not, nor are those of a rescoring.
         """
         if self._says_nothing(pair):
             return False
         source = pair.label_source
-        if source in TRUSTED_SOURCES and TRUSTED_SOURCES.isdisjoint(counts) and not is_asked_for(pair):
+        is_first_trusted = source in TRUSTED_SOURCES and TRUSTED_SOURCES.isdisjoint(counts)
+        if is_first_trusted and not is_rescored and not is_asked_for(pair):
             gain = gain_of_pair(self._predicted(pair), 0.5)
             self._evidence.gate.bet(gain, pairs_learnt=self._evidence.pairs)
         else:

@@ -9,7 +9,7 @@ from runner.finetune.inbox import RunInbox, selected, with_folders
 from streams.messages.codec import encode
 from streams.messages.contracts import RunEnd, TraceEvent
 from streams.messages.stored import StoredMessage
-from tests.factories import run
+from tests.factories import revision, run
 from tests.recorded_runs import write_run
 from trainers.datasets.choice import KEPT_APART
 from trainers.datasets.prompts import prompt_digest
@@ -91,3 +91,30 @@ def test_videos_of_prompts_that_are_kept_apart_cannot_be_chosen(tmp_path: Path) 
     chosen, left_out = selected(runs, SelectionPolicy.parse("all"), None, apart)
     assert {sample.sample.event.run_id for sample in chosen} == {"run-b"}
     assert left_out == {KEPT_APART: 2}
+
+
+def test_a_revision_counts_in_place_of_its_run_once_all_of_it_has_come() -> None:
+    messages = run([0.1, None], "run-a")
+    *events, end = revision(messages, {1: 0.9})
+    taken = inbox([*messages, end, events[0]])
+    (before,) = taken.since({})
+    (after,) = inbox([*messages, end, *events]).since({})
+    assert [event.overall_score for event in before.events] == [0.1, None]
+    assert ([event.overall_score for event in after.events], after.revision) == ([0.1, 0.9], 1)
+
+
+def test_a_run_that_is_rescored_is_new_again_and_up_to_a_stamp_it_is_as_it_was() -> None:
+    messages = run([0.1, 0.2], "run-a")
+    taken = inbox([*messages, *revision(messages, {1: 0.9})])
+    (new,) = taken.since({0: 3})
+    (planned,) = taken.since({}, {0: 3})
+    assert ([event.overall_score for event in new.events], new.offset) == ([0.1, 0.9], 5)
+    assert [event.overall_score for event in planned.events] == [0.1, 0.2]
+
+
+def test_a_revision_that_lacks_an_iteration_takes_no_runs_place() -> None:
+    messages = run([0.1, 0.2], "run-a")
+    first, _, _ = revision(messages, {0: 0.9})
+    ended = RunEnd(run_id="run-a", iterations=(0,), meta={"revision": 1})
+    (found,) = inbox([*messages, first, ended]).since({})
+    assert found.revision == 0

@@ -40,6 +40,16 @@ def test_a_pair_that_comes_again_soon_is_passed_over() -> None:
     assert inbox.passed_over == {TWICE: 2}
 
 
+def test_an_outcome_of_videos_that_were_rescored_is_the_one_that_there_was() -> None:
+    inbox = PairInbox("default", most=5)
+    outcome = replace(
+        texts(0), run_id="run-a", label_source="outcome", chosen_artifact="a", rejected_artifact="b"
+    )
+    rescored = replace(outcome, pair_id="another", meta={"revision": 1})
+    add(inbox, [outcome, rescored, replace(rescored, chosen_artifact="c")])
+    assert (kept(inbox), inbox.passed_over) == (["good 0", "good 0"], {TWICE: 1})
+
+
 def test_a_tie_is_passed_over() -> None:
     inbox = PairInbox("default", most=5)
     add(inbox, [replace(texts(0), tie=True), texts(1)])

@@ -51,7 +51,7 @@ def test_a_run_that_is_known_to_be_closed_is_not_opened_wherever_it_is_read_agai
     second_owner = former()
     second_owner.recall([mark])
     assert fed(second_owner, messages[begin:]) == []
-    assert not second_owner.is_open("run-a")
+    assert not second_owner.is_open(("run-a", 0))
 
 
 def test_a_late_iteration_of_a_run_that_another_closed_is_told_from_a_repetition() -> None:
@@ -128,7 +128,7 @@ def test_a_silent_run_is_given_an_end_that_names_what_has_come() -> None:
     assert (end.run_id, end.iterations, given_up) == ("run-a", (0, 1, 3), [])
     formed = fed(pair_former, [end])
     assert isinstance(formed[-2], PairsEnd)
-    assert not pair_former.is_open("run-a")
+    assert not pair_former.is_open(("run-a", 0))
 
 
 def test_a_sign_of_life_begins_the_silence_anew() -> None:
@@ -147,7 +147,7 @@ def test_a_silent_run_without_its_beginning_is_given_up_and_may_come_again_whole
     pair_former = former()
     fed(pair_former, messages[1:])
     pair_former.on_tick(60.0, 60.0)
-    assert pair_former.on_tick(60.0, 60.0) == ([], ["run-a"])
+    assert pair_former.on_tick(60.0, 60.0) == ([], [("run-a", 0)])
     assert fed(pair_former, messages) == fed(former(), messages)
 
 

@@ -108,7 +108,7 @@ def test_messages_of_a_run_whose_beginning_never_comes_are_dead_letters_with_the
     fed(processor, messages)
     processor.on_tick(60.0, 60.0)
     _, (step,) = processor.on_tick(60.0, 60.0)
-    assert (step.run_id, step.given_up) == ("run-a", True)
+    assert (step.run, step.given_up) == (("run-a", 0), True)
     assert [(m.topic, m.value) for m in step.outgoing] == [("dead", m.value) for m in messages]
 
 

@@ -1,0 +1,111 @@
+"""A finished run whose videos are judged again: its next revision, in which every iteration is written anew.
+
+What a critic says now takes the place of what it said before, unless it fails now. Scores, the best so far
+and the rewards are then worked out as the loop works them out, under the snapshots that were in use. What the
+run did at the time (prompts, arms, when it stopped) stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from runner.critics.no_score import no_score
+from runner.critics.opinion import is_missing
+from runner.loop.candidate import Wanted, judged_candidate, with_required
+from runner.loop.course import Compared
+from runner.loop.kept_rewards import KeptRewards
+from runner.rewards.preference import PreferencePolicy
+from runner.rewards.standings import Standings, best_of
+from streams.messages.contracts import TEXT_MODE, CriticResult, RunEnd, TraceEvent
+
+_OF_CRITICS = ("critic_reward", "best_score", "best_iter", "combined_reward")
+_OF_PREFERENCES = ("preference_prob", "preference_confidence", "preference_by_dimension")
+
+
+def to_be_judged(event: TraceEvent, critics: Iterable[str], *, everything: bool) -> list[str]:
+    """Those of the critics that failed on this video or were never asked; of ``everything`` all of them."""
+    found = {result.critic_name: result for result in event.critic_results}
+    return [name for name in critics if everything or name not in found or _has_failed(found[name])]
+
+
+def revised(
+    events: Sequence[TraceEvent],
+    end: RunEnd,
+    judged: Mapping[int, Sequence[CriticResult]],
+    *,
+    revision: int,
+    required: Collection[str],
+    policy: PreferencePolicy,
+    run_dir: Path,
+) -> tuple[list[TraceEvent], RunEnd]:
+    """The next ``revision`` of a run, of which ``events`` and ``end`` are the newest.
+
+    ``judged`` is ``iter_idx`` to what critics say now; a result that failed changes nothing. Without a score
+    of a ``required`` critic a video is no candidate. ``run_dir`` has the snapshots that were in use.
+    """
+    made = [
+        with_required(_rescored(event, judged.get(event.iter_idx, ()), revision), required)
+        for event in sorted(events, key=lambda event: event.iter_idx)
+    ]
+    noted = list(_noted(made, policy, KeptRewards(run_dir)))
+    iterations = tuple(event.iter_idx for event in noted)
+    return noted, replace(end, iterations=iterations, meta={**end.meta, "revision": revision})
+
+
+def _rescored(event: TraceEvent, results: Sequence[CriticResult], revision: int) -> TraceEvent:
+    anew = {result.critic_name: result for result in results if not is_missing(result)}
+    meta = {**event.meta, "revision": revision, "rescored": list(anew)}
+    if not anew:
+        return replace(event, meta=meta)
+    meta["rescored_in"] = revision
+    meta.pop("error", None)
+    before = [result for result in event.critic_results if TEXT_MODE not in result.scores]
+    of_prompt = [result for result in event.critic_results if TEXT_MODE in result.scores]
+    of_video = {result.critic_name: result for result in before} | anew
+    wanted = Wanted(idx=event.iter_idx, prompt=event.prompt, seed=0, meta={})
+    now = judged_candidate(wanted, tuple(of_video.values()), artifact_path=event.artifact_path, meta=meta)
+    return replace(
+        event,
+        critic_results=(*now.critic_results, *of_prompt),
+        fused_scores=now.fused_scores,
+        belief_probs=now.belief_probs,
+        overall_score=now.overall_score,
+        meta=now.meta,
+    )
+
+
+def _noted(
+    events: Sequence[TraceEvent], policy: PreferencePolicy, rewards: KeptRewards
+) -> Iterator[TraceEvent]:
+    """With where each candidate stands now among those that were made until then."""
+    standings = Standings(policy)
+    for _, together in groupby(events, key=lambda event: event.meta.get("step", event.iter_idx)):
+        of_step = list(together)
+        for event in of_step:
+            standings.add(event)
+        snapshot = rewards.at(of_step[0])
+        now = standings.under(snapshot)
+        for event in of_step:
+            best = best_of({idx: of for idx, of in now.items() if idx <= event.iter_idx})
+            compared = Compared(
+                standing=now.get(event.iter_idx),
+                gain=None,
+                best_iter=best,
+                best_score=now[best].critic_reward if best is not None else None,
+                drifts=False,
+            )
+            note = compared.note(event.meta.get("arm"), snapshot)
+            # What a snapshot said that is not kept stays as it was said.
+            anew = _OF_CRITICS if snapshot is None else (*_OF_CRITICS, *_OF_PREFERENCES)
+            meta = {name: value for name, value in event.meta.items() if name not in anew}
+            yield replace(event, meta=meta | {name: note[name] for name in anew if name in note})
+
+
+def _has_failed(result: CriticResult) -> bool:
+    """Whether a score is missing that another try may bring."""
+    lacks = not result.scores or None in result.scores.values()
+    return lacks and no_score(result) == "failed"

@@ -1,0 +1,80 @@
+"""Which revision of a run its readers take: the newest that is complete.
+
+A rescoring writes every iteration of a run again under the next revision (``TraceEvent``). Until all of that
+has come, and its end, the run stands as it did before. A revision that lacks an iteration which the one
+before has (its publisher was killed, and its silence has ended it) never takes that one's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from streams.messages.contracts import RunEnd, RunRevision, TraceEvent, TraceMessage
+
+
+@dataclass(slots=True)
+class Revision:
+    """What has come of one revision of a run."""
+
+    iterations: set[int] = field(default_factory=set)
+    named: set[int] | None = None
+    """By its end; None where that has not come."""
+
+    def add(self, message: TraceMessage) -> None:
+        if isinstance(message, RunEnd):
+            if self.named is None:
+                self.named = set(message.iterations)
+        else:
+            self.iterations.add(message.iter_idx)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its end has come, and all that this names."""
+        return self.named is not None and self.named <= self.iterations
+
+    def replaces(self, before: Collection[int]) -> bool:
+        """Whether it takes the place of an earlier one that has these iterations."""
+        return self.is_complete and self.iterations.issuperset(before)
+
+
+def newest_of(revisions: Mapping[int, Revision]) -> int:
+    """Which of the revisions of one run, by number, counts. There must be one."""
+    first, *later = sorted(revisions)
+    newest = first
+    for number in later:
+        if revisions[number].replaces(revisions[newest].iterations):
+            newest = number
+    return newest
+
+
+def newest_revisions(messages: Sequence[TraceMessage]) -> list[TraceMessage]:
+    """The messages of the newest complete revision of each run, in the order in which they stand."""
+    runs: dict[str, dict[int, Revision]] = {}
+    for message in messages:
+        runs.setdefault(message.run_id, {}).setdefault(message.revision, Revision()).add(message)
+    newest = {run_id: newest_of(revisions) for run_id, revisions in runs.items()}
+    return [message for message in messages if message.revision == newest[message.run_id]]
+
+
+def missing_ends(messages: Iterable[TraceMessage]) -> list[RunEnd]:
+    """The ends of the runs that have none, in the order in which the runs begin.
+
+    A revision gets none: without its end it is not whole, and the run stands as it did before.
+    """
+    events: dict[RunRevision, list[TraceEvent]] = {}
+    ended = set()
+    for message in messages:
+        if isinstance(message, RunEnd):
+            ended.add(message.run)
+        elif not message.revision:
+            events.setdefault(message.run, []).append(message)
+    return [
+        RunEnd(
+            run_id=run_id,
+            iterations=tuple(sorted({event.iter_idx for event in of_run})),
+            stop_reason=str(of_run[-1].meta.get("stop_reason") or ""),
+        )
+        for (run_id, revision), of_run in events.items()
+        if (run_id, revision) not in ended
+    ]
