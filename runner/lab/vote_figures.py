@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from runner.lab.vote_simulation import Course
 from trainers.compiled import Array, Ints
 
+Name = TypeVar("Name")
 LEVELS = (100, 200, 400)
 """Random votes whose log loss is to be reached."""
 CHECKPOINTS = (5, 10, 15, *range(20, 101, 10), *range(120, 201, 20), *range(240, 401, 40))
@@ -52,9 +54,9 @@ class RuleFigures:
 
 
 def vote_figures(
-    courses: Mapping[str, Sequence[Course]], random: str, checkpoints: Sequence[int]
-) -> dict[str, RuleFigures]:
-    """By plan; ``random`` is the plan that the others are compared with."""
+    courses: Mapping[Name, Sequence[Course]], random: Name, checkpoints: Sequence[int]
+) -> dict[Name, RuleFigures]:
+    """By plan; ``random`` names the one that the others are compared with."""
     n = len(courses[random])
     draws = np.random.default_rng(0).integers(n, size=(_RESAMPLES, n))
     losses = {
