@@ -148,10 +148,11 @@ class _Asking:
             return int(rng.choice(left)), plan.random_share == 0.0
         if len(left) > _LOOKED_AT:
             left = rng.choice(left, _LOOKED_AT, replace=False)
-        asked, pool = self._beliefs(learner, left), self._beliefs(learner, self._pool)
+        known = self._beliefs(learner)
+        asked, pool = known.of(left), known.of(self._pool)
         return int(left[np.argmax(RULES[plan.rule](asked, pool, self._of_task[self._pool]))]), False
 
-    def _beliefs(self, learner: PairEstimator, rows: Ints) -> Beliefs:
+    def _beliefs(self, learner: PairEstimator) -> Beliefs:
         scales = np.array(list(learner.scales.values()))
         if not np.array_equal(scales, self._scales):
             self._scales = scales
@@ -160,7 +161,7 @@ class _Asking:
         if covariance is None:
             raise ValueError("the learner does not say how sure it is")
         weights = np.array(list(learner.weights.values()))
-        return Beliefs(self._z[rows], weights, covariance, learner.tie_nu)
+        return Beliefs(self._z, weights, covariance, learner.tie_nu)
 
 
 class _Evidence:

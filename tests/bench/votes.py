@@ -34,6 +34,8 @@ REPETITIONS = 12
 _FEW_MAKERS = 50
 """Makers of sides up to which they are features; wmt19_text has more."""
 _SIGNIFICANCE_AT = (20, 50, 100, 200, 400)
+_FIRST = (*(f" {rule}" for rule in ASKABLE if rule != "d-optimal"), " 20% random")
+_SECOND = ("% wrong", "% random")
 _SHARES, _FLIPS = (0.1, 0.2, 0.3), (0.1, 0.2, 0.3)
 _RESAMPLES = 1_000
 
@@ -271,7 +273,10 @@ def main() -> None:
     }
     parts = [f"{known} {data} {name}" for known, of in sets.items() for data in of for name in plans(known)]
     seeds = range(given.repetitions)
-    compute(work, Begin(folder), seeds, parts, given.processes, "seeds × rules")
+    # What decides between rules first, so that it is there if the command is ended.
+    for stage in (_FIRST, _SECOND, ("",)):
+        some = [part for part in parts if part.endswith(stage)]
+        compute(work, Begin(folder), seeds, some, given.processes, "seeds × rules")
     found: dict[Known, Courses] = {
         known: {
             data: {name: work.read((s, f"{known} {data} {name}") for s in seeds) for name in plans(known)}
