@@ -39,6 +39,14 @@ def test_marks_far_scores_missing_ones_and_new_critics_count_as_in_a_published_s
         assert 1 / (1 + np.exp(-logit)) == pytest.approx(prob_prefer(REWARD, of_pair(plain)), abs=1e-12)
 
 
+def test_what_is_a_mark_depends_on_what_the_snapshots_critics_show() -> None:
+    pair = replace(PAIRS[0], chosen_critics=PAIRS[0].chosen_critics | {"goal.task": -1.0})
+    at = REWARD.feature_names.index("goal.task")
+    for lowest, is_mark in ((-0.2, True), (-5.0, False)):
+        reward = replace(REWARD, ranges={"goal.task": (lowest, 1.0, True)})
+        assert np.isnan(differences_for(reward, [pair])[0, at]) == is_mark
+
+
 def test_an_answer_takes_from_the_uncertainty_what_the_learner_takes() -> None:
     names = ["flicker.quality", "goal.task"]
     learner = Laplace(sparsity=0.0, forgetting=0.0).with_features(names)
