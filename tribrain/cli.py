@@ -66,6 +66,7 @@ _COMMANDS = {
         "What selected data is worth to the next simulated world model.",
     ),
     "doctor": ("tribrain.doctor:doctor", "What of all that TriBrain can use is on this machine."),
+    "ui": ("tribrain.ui.command:ui", "The page where people vote and see runs and model."),
     "report": ("tribrain.report:report", "The report of a demo or suite, made again."),
 }
 

@@ -1,0 +1,1 @@
+"""Which two videos people are asked about next."""
