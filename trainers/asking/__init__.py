@@ -1,1 +1,0 @@
-"""Which two videos people are asked about next."""
