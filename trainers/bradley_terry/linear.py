@@ -13,7 +13,8 @@ from river import base
 
 from streams.messages.feature_names import is_critic
 from streams.messages.limits import MAX_COUNT, MAX_TIE_NU
-from trainers.bradley_terry.features import FAR, WARM_UP, reach_of, unit_of, within_reach
+from trainers.bradley_terry.beliefs import in_units
+from trainers.bradley_terry.features import WARM_UP, reach_of, unit_of, within_reach
 from trainers.bradley_terry.reward import shrinkage
 from trainers.bradley_terry.ties import NU
 from trainers.compiled import Array, Flags, Ints
@@ -107,7 +108,7 @@ class LinearEstimator(base.Classifier):
         """
         at = [self._columns[name] for name in features if name in self._columns]
         limits = (self._reach * self._scale)[at]
-        Z = _within_reach(X[:, [name in self._columns for name in features]], limits) / self._scale[at]
+        Z = in_units(X[:, [name in self._columns for name in features]], limits, self._scale[at])
         logits = Z @ np.array(list(self.weights.values()))[at]
         if self.covariance is not None:
             cov = self.covariance[np.ix_(at, at)]
@@ -165,7 +166,7 @@ class LinearEstimator(base.Classifier):
 
     def _in_units(self, row: Array) -> Array:
         """(d,): what counts of the row (d,), 0 where a feature is missing."""
-        return _within_reach(row, self._reach * self._scale) / self._scale
+        return in_units(row, self._reach * self._scale, self._scale)
 
     def _of_new(self, x: Mapping[str, float]) -> tuple[list[str], Array]:
         """The features of x that are not known yet, and what counts of them (n,) in units."""
@@ -200,11 +201,6 @@ class LinearEstimator(base.Classifier):
         self._far = within(state["far"], (d,), 0.0, MAX_COUNT, "differences that were far off")
         self._nu = within(state["nu"], (4,), 0.0, LARGEST_SUM, "what is learnt of ties")
         within(self._nu[NU : NU + 1], (1,), 0.0, MAX_TIE_NU, "frequencies of ties")
-
-
-def _within_reach(X: Array, limits: Array) -> Array:
-    """As ``features.within_reach``, of rows (…, d) with limits (d,); 0 where one is missing."""
-    return np.nan_to_num(np.where(np.abs(X) > FAR * limits, np.nan, np.clip(X, -limits, limits)))
 
 
 def grown(matrix: Array, diagonal: float, d: int) -> Array:

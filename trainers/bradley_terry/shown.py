@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,17 @@ class ShownScores:
         begun._numbers, begun.rows = dict(self._numbers), self.rows.copy()
         begun.rows[:, TAKEN] = 0.0
         return begun
+
+    @classmethod
+    def of_ranges(cls, critics: Iterable[str], ranges: Mapping[str, ScoreRange]) -> ShownScores:
+        """One by which marks of these critics are known as by the ``ranges`` of a ``RewardSnapshot``."""
+        shown = cls()
+        for critic in critics:
+            number, found = shown.number_of(critic), ranges.get(critic_feature(critic))
+            if number >= 0 and found is not None:
+                lowest, highest, has_fractions = found
+                shown.rows[number, [SCORES, FRACTIONS, LOWEST, HIGHEST]] = 1.0, has_fractions, lowest, highest
+        return shown
 
     def state(self) -> dict[str, Any]:
         """What ``from_state`` takes: JSON values, and a copy of an array."""

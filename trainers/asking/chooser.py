@@ -1,0 +1,159 @@
+"""The next pair to ask people about."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence, Set
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from streams.errors import BadInput
+from streams.messages.contracts import OVERALL, TRUSTED_SOURCES, RewardSnapshot
+from streams.messages.votes import RANDOM_RULE
+from trainers.asking.known_differences import KnownDifferences
+from trainers.asking.pool import Pair, VotableCandidate, named
+from trainers.asking.rules import DEFAULT_RULE, RULES
+from trainers.bradley_terry.beliefs import Beliefs, beliefs_of
+from trainers.bradley_terry.reward import reward_on
+
+if TYPE_CHECKING:
+    from trainers.compiled import Array
+
+RANDOM_SHARE = 0.2
+SPREAD_RULE = "spread"
+"""Any pair of the tasks that were asked least; where no model says more."""
+_REMEMBERED = 64
+"""Pairs that were asked and that the model may not have learnt yet."""
+
+
+class Chosen(NamedTuple):
+    """A pair to show, which way round, and how it came to be chosen."""
+
+    left: VotableCandidate
+    right: VotableCandidate
+    rule: str
+    """``RANDOM_RULE``, ``SPREAD_RULE``, or the rule by which the model chose."""
+    probability: float
+    """With which these two were chosen, either way round, among all that could have been: the random share
+    times that of the random draw, and the rest times the rule's, which is 1 for what it puts first."""
+
+
+class Chooser:
+    """Chooses pairs, ``random_share`` of them whatever the model believes; a seed makes it repeatable.
+
+    The rest are of the tasks that were asked least: of their pairs the one that ``rule`` puts first. Until a
+    newer snapshot has learnt the answers, the model counts as if the pairs it has chosen were answered, so
+    that several people at once are asked different things. Raises BadInput for what is no share, or no rule.
+    """
+
+    def __init__(
+        self, *, random_share: float = RANDOM_SHARE, seed: int | None = None, rule: str = DEFAULT_RULE
+    ) -> None:
+        if not 0.0 <= random_share <= 1.0:
+            raise BadInput(f"the random share is {random_share:g}; expected a number from 0 to 1")
+        if rule not in RULES:
+            raise BadInput(f"no rule is called {rule!r}; expected one of {', '.join(RULES)}")
+        self.random_share = random_share
+        self.rule = rule
+        self._random = random.Random(seed)
+        self._waiting: dict[str, _Waiting] = {}
+        self._differences = KnownDifferences()
+
+    def choose(
+        self,
+        pool: Sequence[Pair],
+        reward: RewardSnapshot | None,
+        *,
+        asked: Mapping[str, int],
+        passed_over: Set[frozenset[tuple[str, int]]] = frozenset(),
+        dimension: str = "",
+    ) -> Chosen | None:
+        """A pair of the pool; None where there is none that was not ``passed_over``.
+
+        ``asked`` is task to the votes asked so far, 0 where it is not there. Where nothing was learnt from
+        people or validators on ``dimension``, or the model does not say how sure it is, any pair of the tasks
+        that were asked least is as good as another.
+        """
+        by_chance = self._random.random() < self.random_share  # before anything is looked at
+        offered = [pair for pair in pool if named(pair) not in passed_over] if passed_over else list(pool)
+        if not offered:
+            return None
+        of_tasks = Counter(pair[0].task_id for pair in offered)
+        least = min(asked.get(task, 0) for task in of_tasks)
+        fewest = [i for i, pair in enumerate(offered) if asked.get(pair[0].task_id, 0) == least]
+        served = None if reward is None else _of_people(reward, dimension)
+        if by_chance:
+            task = self._random.choice(list(of_tasks))
+            at = self._random.choice([i for i, pair in enumerate(offered) if pair[0].task_id == task])
+            # What the rule would have chosen is part of the probability, and of nothing else.
+        first = fewest
+        rule = SPREAD_RULE
+        if served is not None:
+            rule = self.rule
+            first = self._first_of(offered, fewest, of_tasks, served, dimension)
+        if not by_chance:
+            at = self._random.choice(first)
+        chosen = offered[at]
+        probability = self.random_share / (len(of_tasks) * of_tasks[chosen[0].task_id])
+        if at in first:
+            probability += (1.0 - self.random_share) / len(first)
+        if served is not None:
+            self._waiting[dimension].pairs.append(chosen)
+        left, right = chosen if self._random.random() < 0.5 else chosen[::-1]
+        return Chosen(left, right, RANDOM_RULE if by_chance else rule, min(1.0, probability))
+
+    def _first_of(
+        self,
+        offered: Sequence[Pair],
+        fewest: Sequence[int],
+        of_tasks: Mapping[str, int],
+        served: RewardSnapshot,
+        dimension: str,
+    ) -> list[int]:
+        """Which of the ``fewest`` the rule puts first; more than one where it cannot tell them apart."""
+        waiting = self._waiting.setdefault(dimension, _Waiting())
+        waiting.forget_what_is_in(served)
+        asked = list(waiting.pairs)
+        beliefs = beliefs_of(served, self._differences.of(served, [*offered, *asked]))
+        for row in range(len(offered), len(beliefs)):
+            beliefs = beliefs.after(row)
+        offered_ = beliefs.of(np.arange(len(offered)))
+        weights = np.array([1.0 / of_tasks[pair[0].task_id] for pair in offered])
+        scores = RULES[self.rule](offered_.of(np.array(fewest)), usual_pair(offered_, weights))
+        return [fewest[i] for i in np.flatnonzero(scores >= scores.max()).tolist()]
+
+
+def usual_pair(beliefs: Beliefs, weights: Array) -> Array:
+    """(d, d): the mean of ddᵀ over pairs that count so much (n,) each."""
+    return np.asarray((beliefs.z * (weights / weights.sum())[:, None]).T @ beliefs.z)
+
+
+class _Waiting:
+    """Pairs that were asked and that the model has not learnt yet."""
+
+    def __init__(self) -> None:
+        self.pairs: deque[Pair] = deque(maxlen=_REMEMBERED)
+        self._learnt = math.inf
+
+    def forget_what_is_in(self, served: RewardSnapshot) -> None:
+        """As many of the oldest as the snapshot has learnt labels since the last one; all, if it is older."""
+        learnt = _labels_of_people(served)
+        n = learnt - self._learnt if learnt >= self._learnt else len(self.pairs)
+        for _ in range(min(int(n), len(self.pairs))):
+            self.pairs.popleft()
+        self._learnt = learnt
+
+
+def _of_people(reward: RewardSnapshot, dimension: str) -> RewardSnapshot | None:
+    """The reward on the dimension if it was learnt from people or validators and says how sure it is."""
+    if dimension not in ("", OVERALL) and dimension not in reward.dimensions:
+        return None
+    served = reward_on(reward, dimension)
+    return served if served.covariance and _labels_of_people(served) else None
+
+
+def _labels_of_people(reward: RewardSnapshot) -> int:
+    return sum(n for source, n in reward.labels.items() if source in TRUSTED_SOURCES)

@@ -1,0 +1,106 @@
+"""The pairs that people can be asked about: two candidates of one task each, of any of its runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from itertools import combinations
+from typing import Any
+
+from msgspec import Struct
+
+from streams.errors import BadInput
+from streams.messages.contracts import PreferencePair
+
+MOST_PER_TASK = 100
+MOST_PAIRS = 4_000
+"""Of all tasks, so that a choice among them takes no noticeable time; each task then has fewer."""
+
+
+class VotableCandidate(Struct, frozen=True):
+    """A video that people can look at, with all that a model may learn from a vote on it."""
+
+    run_id: str
+    iter_idx: int
+    task_id: str
+    critics: dict[str, float | None]
+    """Critic and mode to score; null where the critic gave none."""
+    context: dict[str, Any]
+    """Of its run: world model, task family."""
+    candidate_context: dict[str, Any]
+    """Of this candidate alone."""
+
+    @property
+    def name(self) -> tuple[str, int]:
+        """Run and iteration."""
+        return self.run_id, self.iter_idx
+
+
+Pair = tuple[VotableCandidate, VotableCandidate]
+
+
+def pairs_to_ask(candidates: Iterable[VotableCandidate], most_per_task: int = MOST_PER_TASK) -> list[Pair]:
+    """Every two candidates of one task, in an order that does not depend on that of the candidates.
+
+    A task has ``most_per_task`` pairs at most, and fewer where all tasks together would have more than
+    ``MOST_PAIRS``, but for one each. Which ones is drawn by their names, so that it stays the same as others
+    come. A candidate that is given twice counts once, as it is given last. Raises BadInput for a number
+    below 1.
+    """
+    if most_per_task < 1:
+        raise BadInput(f"most_per_task is {most_per_task}; expected 1 pair of a task or more")
+    tasks: dict[str, dict[tuple[str, int], VotableCandidate]] = {}
+    for candidate in candidates:
+        tasks.setdefault(candidate.task_id, {})[candidate.name] = candidate
+    most = min(most_per_task, max(1, MOST_PAIRS // max(1, len(tasks))))
+    return [pair for task in sorted(tasks) for pair in _drawn(tasks[task], most)]
+
+
+def named(pair: Pair) -> frozenset[tuple[str, int]]:
+    """Both candidates by run and iteration, whichever is on the left."""
+    return frozenset((pair[0].name, pair[1].name))
+
+
+def as_preference(pair: Pair) -> PreferencePair:
+    """What would be learnt if the first were preferred.
+
+    Runs of one task may differ in their contexts: what both share is the pair's, the rest is each side's own.
+    """
+    one, other = pair
+    shared = {
+        key: value
+        for key, value in one.context.items()
+        if key in other.context and _same(value, other.context[key])
+    }
+    return PreferencePair(
+        task_id=one.task_id,
+        label_source="human",
+        chosen_critics=one.critics,
+        rejected_critics=other.critics,
+        context=shared,
+        chosen_context=_own(one, shared),
+        rejected_context=_own(other, shared),
+    )
+
+
+def _drawn(task: dict[tuple[str, int], VotableCandidate], most: int) -> list[Pair]:
+    pairs = list(combinations([task[name] for name in sorted(task)], 2))
+    if len(pairs) > most:
+        pairs = sorted(pairs, key=_digest)[:most]
+    return pairs
+
+
+def _digest(pair: Pair) -> bytes:
+    names = "\0".join(f"{candidate.run_id}\0{candidate.iter_idx}" for candidate in pair)
+    return hashlib.blake2b(names.encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+def _own(candidate: VotableCandidate, shared: dict[str, Any]) -> dict[str, Any]:
+    if len(shared) == len(candidate.context):
+        return candidate.candidate_context
+    alone = {key: value for key, value in candidate.context.items() if key not in shared}
+    return {**alone, **candidate.candidate_context}
+
+
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and bool(a == b)

@@ -1,0 +1,111 @@
+"""What a reward model believes of many pairs at once, as arrays: how each would be answered, how surely.
+
+The differences count as ``reward.prob_prefer`` and ``reward.confidence`` have them pair by pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streams.messages.contracts import PreferencePair, RewardSnapshot
+from trainers.bradley_terry.features import FAR, reach_of
+from trainers.bradley_terry.reward import shrinkage
+from trainers.bradley_terry.ties import step_with_ties
+
+if TYPE_CHECKING:
+    from trainers.compiled import Array, Flags, Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Beliefs:
+    """Of n pairs, by a normal posterior over d weights."""
+
+    z: Array
+    """(n, d): differences in the units of the weights, 0 where one is missing."""
+    weights: Array
+    """(d,)"""
+    covariance: Array
+    """(d, d)"""
+    nu: float = 0.0
+    """Davidson's ν; 0 where no tie was learnt."""
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def of(self, rows: Ints | Flags) -> Beliefs:
+        """Of these pairs alone."""
+        return replace(self, z=self.z[rows])
+
+    @property
+    def logits(self) -> Array:
+        """(n,): posterior means, in nats."""
+        return np.asarray(self.z @ self.weights)
+
+    @property
+    def variances(self) -> Array:
+        """(n,): of the logits, in nats squared."""
+        found = np.einsum("nd,nd->n", self.z @ self.covariance, self.z)
+        return np.asarray(np.maximum(found, 0.0))
+
+    @property
+    def information(self) -> Array:
+        """(n,): of an answer (first, second, or neither) on the logit, as laplace would count it."""
+        kappa = np.array([shrinkage(v) for v in self.variances.tolist()])
+        logits = (kappa * self.logits).tolist()
+        of_logit = [step_with_ties(logit, self.nu, True).information for logit in logits]
+        return np.asarray(kappa * of_logit)
+
+    def after(self, row: int) -> Beliefs:
+        """As they would be once pair ``row`` was answered: less uncertain, and in the mean no other."""
+        one = self.of(np.array([row]))
+        shift = self.covariance @ one.z[0]
+        information = float(one.information[0])
+        shrink = information / (1.0 + information * float(one.variances[0]))
+        return replace(self, covariance=self.covariance - shrink * np.outer(shift, shift))
+
+
+def beliefs_of(snapshot: RewardSnapshot, X: Array) -> Beliefs:
+    """What a published snapshot that has a covariance believes of pairs with ``differences_for`` it."""
+    names = snapshot.feature_names
+    scales = np.array([snapshot.scales[name] for name in names])
+    limits = np.array([reach_of(name) for name in names]) * scales
+    return Beliefs(
+        z=in_units(X, limits, scales),
+        weights=np.array([snapshot.weights[name] for name in names]),
+        covariance=np.array(snapshot.covariance).reshape(len(names), len(names)),
+        nu=snapshot.tie_nu,
+    )
+
+
+def differences_for(snapshot: RewardSnapshot, pairs: Sequence[PreferencePair]) -> Array:
+    """(n, d): chosen − rejected in the columns ``feature_names``, NaN where one is missing, or a mark.
+
+    They depend on the snapshot's ``feature_names``, ``references`` and ``ranges`` alone.
+    """
+    # Not at the top: numba takes a second to load, and whoever has no snapshot needs none of it.
+    from trainers.bradley_terry.rows import RowMaker
+    from trainers.bradley_terry.shown import ShownScores
+    from trainers.bradley_terry.vocabulary import Vocabulary
+
+    vocabulary = Vocabulary(snapshot.feature_names, snapshot.references)
+    vocabulary.close()
+    layouts = {tuple(side) for pair in pairs for side in (pair.chosen_critics, pair.rejected_critics)}
+    critics = sorted({name for layout in layouts for name in layout})
+    maker = RowMaker(vocabulary, ShownScores.of_ranges(critics, snapshot.ranges))
+    read = maker.read(pairs)
+    plans = [maker.plan(read, i) for i in range(len(pairs))]
+    X, _ = maker.rows(read, range(len(pairs)), plans, is_news=False)
+    return X
+
+
+def in_units(X: Array, limits: Array, scales: Array) -> Array:
+    """What counts of differences (…, d), as ``features.within_reach`` has it, per ``scales`` (d,).
+
+    0 where one is missing, or so far beyond ``limits`` (d,) that it stands for a missing one.
+    """
+    counted = np.where(np.abs(X) > FAR * limits, np.nan, np.clip(X, -limits, limits))
+    return np.asarray(np.nan_to_num(counted) / scales)
