@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.votes import Vote
 from trainers.asking.chooser import Chooser
-from trainers.asking.pool import VotableCandidate, pairs_to_ask
+from trainers.asking.pool import Pair as Offered
+from trainers.asking.pool import named, pairs_to_ask
 from tribrain.ui.ballots import Ballots, Candidate, Pair, pair_of
 from tribrain.ui.library import Library
 
@@ -58,14 +60,14 @@ class Asker:
         self._chooser = Chooser(seed=seed)
         self._clock = clock
         self._lock = threading.Lock()
+        self._pool_of: tuple[int, list[Offered]] = (-1, [])
         self._leases: dict[tuple[str, Pair], tuple[str, float]] = {}
 
     def next(self, annotator: str, dimension: str) -> Asked | None:
         """None where this annotator has judged all there is."""
         with self._lock:
             votes = self._ballots.standing(dimension)
-            candidates = {(c.run_id, c.iter_idx): c for c in self._library.votable()}
-            pairs = {frozenset((_name(a), _name(b))): (a, b) for a, b in pairs_to_ask(candidates.values())}
+            pairs = {named(pair): pair for pair in self._pool()}
             leased = self._leased(dimension)
             asked = self._again(annotator, votes, pairs, leased)
             asked = asked or self._new(annotator, votes, pairs, leased, dimension)
@@ -84,7 +86,7 @@ class Asker:
         self,
         annotator: str,
         votes: list[Vote],
-        pairs: dict[Pair, tuple[VotableCandidate, VotableCandidate]],
+        pairs: dict[Pair, Offered],
         leased: set[Pair],
     ) -> Asked | None:
         if self._random.random() >= self._again_share:
@@ -102,7 +104,7 @@ class Asker:
         self,
         annotator: str,
         votes: list[Vote],
-        pairs: dict[Pair, tuple[VotableCandidate, VotableCandidate]],
+        pairs: dict[Pair, Offered],
         leased: set[Pair],
     ) -> Asked | None:
         own = {pair_of(vote) for vote in votes if vote.annotator == annotator}
@@ -114,26 +116,30 @@ class Asker:
         self,
         annotator: str,
         votes: list[Vote],
-        pairs: dict[Pair, tuple[VotableCandidate, VotableCandidate]],
+        pairs: dict[Pair, Offered],
         leased: set[Pair],
         dimension: str,
     ) -> Asked | None:
-        judged = [pairs[pair] for vote in votes if (pair := pair_of(vote)) in pairs]
-        held = [pairs[pair] for pair in leased if pair in pairs]
+        judged = {pair_of(vote) for vote in votes}
+        tasks = Counter(pairs[pair][0].task_id for vote in votes if (pair := pair_of(vote)) in pairs)
         chosen = self._chooser.choose(
-            list(pairs.values()), self._reward(), asked=judged, passed_over=held, dimension=dimension
+            list(pairs.values()),
+            self._reward(),
+            asked=tasks,
+            passed_over=judged | leased,
+            dimension=dimension,
         )
         if chosen is None:
             return None
-        return self._shown(
-            frozenset((_name(chosen.left), _name(chosen.right))), chosen.rule, chosen.probability
-        )
+        return self._shown(named((chosen.left, chosen.right)), chosen.rule, chosen.probability)
+
+    def _pool(self) -> list[Offered]:
+        """Made anew only when there is something new."""
+        if self._pool_of[0] != self._library.version:
+            self._pool_of = self._library.version, pairs_to_ask(self._library.votable())
+        return self._pool_of[1]
 
     def _shown(self, pair: Pair, rule: str, probability: float) -> Asked:
         """Which is on the left says nothing: it is drawn, whatever order the pair came in."""
         left, right = self._random.sample(sorted(pair), 2)
         return Asked(left=left, right=right, rule=rule, probability=probability)
-
-
-def _name(candidate: VotableCandidate) -> Candidate:
-    return candidate.run_id, candidate.iter_idx

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
@@ -15,6 +15,8 @@ from tribrain.ui.state import PageState
 HERE = Path(__file__).parent
 ANNOTATOR_COOKIE = "tribrain_annotator"
 MAX_NAME_CHARS = 60
+_MAX_BODY_BYTES = 16 << 10
+_MAX_FIELDS = 8
 _YEAR_S = 365 * 86_400
 SECTIONS = (
     ("now", "/", "Now"),
@@ -56,6 +58,29 @@ def page(request: Request, template: str, section: str, status: int = 200, **val
 def problem(status: int, what: str) -> JSONResponse:
     """An error for the page's own script: one sentence for people."""
     return JSONResponse({"error": what}, status)
+
+
+class TooLarge(Exception):
+    """More than any form or vote of this page has."""
+
+
+async def body_of(request: Request) -> bytes:
+    """Raises TooLarge."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MAX_BODY_BYTES:
+            raise TooLarge
+    return bytes(body)
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The fields of a form as browsers send it by default, each once. Raises TooLarge."""
+    text = (await body_of(request)).decode(errors="replace")
+    try:
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS))
+    except ValueError:
+        raise TooLarge from None
 
 
 def annotator_of(request: Request) -> str:

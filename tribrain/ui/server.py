@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 from tribrain.ui import agreement, live, model_page, now_page, runs_page, vote_page
 from tribrain.ui.guard import Guard
-from tribrain.ui.pages import HERE, environment, page
+from tribrain.ui.pages import HERE, TooLarge, environment, page
 from tribrain.ui.state import PageState
 
 
@@ -41,7 +41,7 @@ def application(state: PageState, *, hosts: frozenset[str], token: str | None) -
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         middleware=[Middleware(Guard, hosts=hosts, token=token)],
-        exception_handlers={404: _not_found},
+        exception_handlers={404: _not_found, TooLarge: _too_large},
     )
     app.state.page = state
     app.state.templates = environment()
@@ -51,3 +51,7 @@ def application(state: PageState, *, hosts: frozenset[str], token: str | None) -
 
 async def _not_found(request: Request, _: Exception) -> Response:
     return page(request, "message.html.j2", "", 404, title="There is no such page", text="")
+
+
+async def _too_large(request: Request, _: Exception) -> Response:
+    return page(request, "message.html.j2", "", 413, title="That was too much for a form", text="")

@@ -26,13 +26,22 @@ from tribrain.ui.asking import Asked
 from tribrain.ui.ballots import ANSWERS
 from tribrain.ui.films import Film, in_parts
 from tribrain.ui.links import Forged, digest
-from tribrain.ui.pages import annotator_of, is_name, page, problem, remember_annotator, state_of
+from tribrain.ui.pages import (
+    TooLarge,
+    annotator_of,
+    body_of,
+    form_of,
+    is_name,
+    page,
+    problem,
+    remember_annotator,
+    state_of,
+)
 from tribrain.ui.state import PageState
 
 log = logging.getLogger(__name__)
 PAGE = "tribrain-ui/1"
 _TRIES = 8
-_MAX_BODY_BYTES = 16 << 10
 _STALE = "this pair is of another server or key; load the page again"
 
 
@@ -45,8 +54,7 @@ async def show(request: Request) -> Response:
 
 async def name(request: Request) -> Response:
     """Who votes in this browser from now on; an empty name asks again."""
-    async with request.form(max_fields=2, max_part_size=4096) as form:
-        given = " ".join(str(form.get("name") or "").split())
+    given = " ".join((await form_of(request)).get("name", "").split())
     if not is_name(given):
         return page(
             request, "name.html.j2", "vote", 400, given="", error="Give a name of 1 to 60 visible characters."
@@ -171,11 +179,10 @@ async def answer(request: Request) -> Response:
     state = state_of(request)
     if state.live is None:
         return problem(409, "votes need a broker: start the page with --bootstrap-servers")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            return problem(413, "that is no vote")
+    try:
+        body = await body_of(request)
+    except TooLarge:
+        return problem(413, "that is no vote")
     try:
         given = orjson.loads(body)
         sealed = state.links.open("pair", str(given["pair"]))
