@@ -9,7 +9,7 @@ from typing import Any
 import av
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Response
+from playwright.sync_api import Dialog, Page, Response
 
 from streams.kafka.settings import Settings
 from tests.browser.voting import all_saved, open_pair
@@ -162,7 +162,12 @@ def test_hostile_goals_and_prompts_are_text_everywhere(
     opened: list[str] = []
     with page_server(tmp_path, settings=settings) as server:
         page = visit(server.url).new_page()
-        page.on("dialog", lambda dialog: (opened.append(dialog.message), dialog.dismiss()))
+
+        def dismiss(dialog: Dialog) -> None:
+            opened.append(dialog.message)
+            dialog.dismiss()
+
+        page.on("dialog", dismiss)
         page.goto(f"{server.url}/vote")
         open_pair(page)
         assert page.inner_text("#goal") == HOSTILE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ class Library:
         self.version = 0
         self._lock = threading.Lock()
         self._runs: dict[str, RunStory] = {}
+        self._names: dict[str, str] = {}
         self._candidates: dict[str, tuple[str, int]] = {}
         self._unplayable: set[tuple[str, int]] = set()
         self._votable: tuple[int, list[VotableCandidate]] = (-1, [])
@@ -64,6 +66,7 @@ class Library:
         """An event or end, once; ``at_ms`` is its time in ms since 1970."""
         with self._lock:
             run = self._runs.setdefault(message.run_id, RunStory(message.run_id, first_at_ms=at_ms))
+            self._names[run_name(message.run_id)] = message.run_id
             if isinstance(message, RunEnd):
                 if run.end is not None:
                     return
@@ -94,6 +97,12 @@ class Library:
     def run(self, run_id: str) -> RunStory | None:
         with self._lock:
             return self._runs.get(run_id)
+
+    def named(self, name: str) -> RunStory | None:
+        """By its ``run_name``."""
+        with self._lock:
+            run = self._runs.get(self._names.get(name, ""))
+        return run if run is not None and run.events else None
 
     def candidate(self, name: str) -> tuple[RunStory, TraceEvent] | None:
         """By the digest of run and iteration."""
@@ -136,3 +145,8 @@ class Library:
             context=event.context,
             candidate_context=event.candidate_context,
         )
+
+
+def run_name(run_id: str) -> str:
+    """A run in 20 hexadecimal digits, whatever is in its id."""
+    return hashlib.sha256(run_id.encode()).hexdigest()[:20]

@@ -13,8 +13,8 @@ from streams.errors import BadInput
 from streams.kafka.follow import TopicFollower
 from streams.kafka.settings import Settings
 from streams.kafka.topics import create_topics
-from streams.messages.codec import decode_trace, decode_vote
-from streams.messages.contracts import RewardSnapshot
+from streams.messages.codec import decode_snapshot, decode_trace, decode_vote
+from streams.messages.contracts import RewardSnapshot, snapshot_key
 from streams.messages.dead_letters import DeadLetter, pending_letters
 from streams.messages.stored import StoredMessage
 from streams.snapshots.feed import SnapshotFeed
@@ -28,6 +28,7 @@ from tribrain.ui.outlet import VoteOutlet
 
 log = logging.getLogger(__name__)
 _TRY_AGAIN_S = 2.0
+_VERSIONS = 500
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,6 +43,8 @@ class Live:
     letters: list[StoredMessage] = field(default_factory=list)
     event_times_ms: list[int] = field(default_factory=list)
     """Of the newest events on the trace topic."""
+    versions: list[tuple[int, RewardSnapshot]] = field(default_factory=list)
+    """What was published of the model, each newer than all before it, with its time in ms since 1970."""
 
     def dead_letters(self) -> list[DeadLetter]:
         """Those that were not replayed, oldest first."""
@@ -111,6 +114,8 @@ def _open_live(
 ) -> Live:
     letters: list[StoredMessage] = []
     times: list[int] = []
+    versions: list[tuple[int, RewardSnapshot]] = []
+    own = snapshot_key(model).encode()
 
     def take(message: StoredMessage) -> None:
         if message.topic == settings.trace_topic:
@@ -119,11 +124,21 @@ def _open_live(
             del times[:-1000]
         elif message.topic == settings.votes_topic:
             ballots.take(decode_vote(message.value, message))
-        else:
+        elif message.topic == settings.dead_letters_topic:
             letters.append(message)
+        elif message.key == own:
+            snapshot = decode_snapshot(message.value, message)
+            if not versions or snapshot.version > versions[-1][1].version:
+                versions.append((message.timestamp_ms, snapshot))
+                del versions[:-_VERSIONS]
 
     _create_topics_some_time(stack, settings)
-    topics = (settings.trace_topic, settings.votes_topic, settings.dead_letters_topic)
+    topics = (
+        settings.trace_topic,
+        settings.votes_topic,
+        settings.dead_letters_topic,
+        settings.snapshots_topic,
+    )
     return Live(
         settings=settings,
         model=model,
@@ -132,6 +147,7 @@ def _open_live(
         follower=stack.enter_context(TopicFollower(settings, topics, take)),
         letters=letters,
         event_times_ms=times,
+        versions=versions,
     )
 
 
