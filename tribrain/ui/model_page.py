@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from streams.errors import BadInput
-from streams.messages.contracts import RewardSnapshot
+from streams.messages.contracts import CONTEXT_MARK, RewardSnapshot
 from streams.messages.feature_names import shown
 from trainers.bradley_terry.explain import Effect, Explanation, explain, log_odds, ratio_text
 from trainers.bradley_terry.reward import reward_on
@@ -97,7 +97,7 @@ def _dimension(snapshot: RewardSnapshot, name: str) -> Dimension:
 
     bars = [
         Bar(
-            name=shown(effect.feature),
+            name=plain(effect.feature),
             y=_ROW * row + _ROW // 2,
             x=place(effect.odds_ratio),
             low=place(effect.odds_ratio_ci95[0]) if effect.odds_ratio_ci95 else None,
@@ -125,6 +125,15 @@ def _in_words(effect: Effect) -> str:
     if effect.odds_ratio_ci95 is not None:
         text += f" ({ratio_text(effect.odds_ratio_ci95[0])} to {ratio_text(effect.odds_ratio_ci95[1])})"
     return text
+
+
+def plain(feature: str) -> str:
+    """A feature for people: ``flicker: quality``, ``arm is physics``, ``flicker: quality where … is …``."""
+    critic, _, context = feature.partition(CONTEXT_MARK)
+    key, is_value, value = (shown(part) for part in context.partition("="))
+    where = f"{key} is {value}" if is_value else key
+    name = shown(critic).replace(".", ": ", 1)
+    return f"{name} where {where}" if critic and where else name or where
 
 
 def _gate(explanation: Explanation) -> str:
@@ -163,11 +172,11 @@ def _series(snapshots: Sequence[RewardSnapshot]) -> dict[str, Any]:
     trusted = [each.metrics.get("trusted") or {} for each in chosen]
     return {
         "versions": [each.version for each in chosen],
-        "weights": {shown(name): [each.get(name) for each in odds] for name in strongest},
-        "log_loss": {
-            "model": [each.get("log_loss") for each in trusted],
-            "critics' mean": [each.get("log_loss_critics_mean") for each in trusted],
-        },
+        "weights": [{"name": plain(name), "values": [each.get(name) for each in odds]} for name in strongest],
+        "log_loss": [
+            {"name": "model", "values": [each.get("log_loss") for each in trusted]},
+            {"name": "critics' mean", "values": [each.get("log_loss_critics_mean") for each in trusted]},
+        ],
     }
 
 

@@ -22,6 +22,7 @@ from tribrain.ui.pages import page, problem, state_of
 
 PER_PAGE = 24
 _SILENT_S = 3600.0
+_CLOSE = 0.6
 _STOPS = {
     "max_iters": "All its iterations were made.",
     "plateau": "Its videos got no better for a while.",
@@ -140,19 +141,36 @@ def steps(run: RunStory) -> list[Step]:
 
 
 def difference(before: str, after: str) -> list[tuple[str, str]]:
-    """``after`` in pieces, with what it has more than ``before`` and what it has lost, word by word."""
-    old, new = _words(before), _words(after)
+    """``after`` in pieces, with what it has more than ``before`` and what it has lost.
+
+    By lines, and within a line that was changed a little by words.
+    """
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     pieces: list[tuple[str, str]] = []
     for what, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if what == "equal":
             pieces.append(("same", "".join(new[c:d])))
-            continue
-        pieces += [(kind, "".join(text)) for kind, text in (("del", old[a:b]), ("ins", new[c:d])) if text]
+        elif b - a == d - c == 1 and _are_close(old[a], new[c]):
+            pieces += _by_words(old[a], new[c])
+        else:
+            pieces += _changed(old[a:b], new[c:d])
     return pieces
 
 
-def _words(text: str) -> Sequence[str]:
-    return re.findall(r"\s+|[^\s]+", text)
+def _are_close(old: str, new: str) -> bool:
+    return difflib.SequenceMatcher(None, old, new, autojunk=False).ratio() > _CLOSE
+
+
+def _by_words(old_line: str, new_line: str) -> list[tuple[str, str]]:
+    old, new = (re.findall(r"\s+|[^\s]+", line) for line in (old_line, new_line))
+    pieces: list[tuple[str, str]] = []
+    for what, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        pieces += [("same", "".join(new[c:d]))] if what == "equal" else _changed(old[a:b], new[c:d])
+    return pieces
+
+
+def _changed(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
+    return [(kind, "".join(parts)) for kind, parts in (("del", old), ("ins", new)) if parts]
 
 
 async def video(request: Request) -> Response:

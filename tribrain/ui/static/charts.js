@@ -7,9 +7,9 @@ function css(name) {
 }
 
 function draw(place, series) {
-  const names = Object.keys(series[place.dataset.chart]);
+  const curves = series[place.dataset.chart];
   place.replaceChildren();
-  if (series.versions.length < 2 || names.length === 0) {
+  if (series.versions.length < 2 || curves.length === 0) {
     const text = document.createElement("p");
     text.className = "quiet";
     text.textContent = "A curve needs two versions.";
@@ -21,8 +21,8 @@ function draw(place, series) {
   const axis = { stroke: quiet, grid: { stroke: css("--line"), width: 1 }, ticks: { show: false } };
   new uPlot({
     width: place.clientWidth, height: 240, scales: { x: { time: false } }, axes: [axis, axis],
-    series: [{ label: "version" }, ...names.map((label, i) => ({ label, stroke: i === 0 ? accent : quiet, width: i === 0 ? 2 : 1.5, dash: DASHES[i % DASHES.length], spanGaps: true }))],
-  }, [series.versions, ...names.map((name) => series[place.dataset.chart][name])], place);
+    series: [{ label: "version" }, ...curves.map(({ name }, i) => ({ label: name, stroke: i === 0 ? accent : quiet, width: i === 0 ? 2 : 1.5, dash: DASHES[i % DASHES.length], spanGaps: true }))],
+  }, [series.versions, ...curves.map((curve) => curve.values)], place);
 }
 
 function drawAll() {

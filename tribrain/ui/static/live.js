@@ -47,6 +47,16 @@ function merge(part, other) {
   if (wanted.length !== part.children.length || wanted.some((child, i) => child !== part.children[i])) part.replaceChildren(...wanted);
 }
 
+// A card plays while somebody points at it.
+for (const [name, act] of [["pointerover", (film) => film.play().catch(() => {})], ["pointerout", (film) => { film.pause(); film.currentTime = 0; }]]) {
+  document.addEventListener(name, (event) => {
+    const card = event.target.closest?.(".run");
+    if (!card || card.contains(event.relatedTarget)) return;
+    const film = card.querySelector("video[data-glance]");
+    if (film) act(film);
+  });
+}
+
 document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
 window.addEventListener("pagehide", rest);
 listen();
