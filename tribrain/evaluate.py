@@ -38,6 +38,7 @@ from trainers.evidence.evaluate import (
 from trainers.lora.extra import require_extra
 from trainers.pairs.judgements import dimension_of
 from trainers.pairs.weights import task_of, task_of_text
+from trainers.pairs.withdrawn import standing
 from tribrain import options
 from tribrain.output import progress, write_output
 from tribrain.result_plots import reliability_plot
@@ -190,7 +191,7 @@ def _pairs(
 
     Raises BadInput.
     """
-    of_any = [message for message in read(path) if isinstance(message, PreferencePair)]
+    of_any = [message for message in standing(read(path)) if isinstance(message, PreferencePair)]
     if not of_any:
         raise BadInput(f"{path}: holds no pairs; expected one a line")
     counts = Counter(dimension_of(pair) or OVERALL for pair in of_any)

@@ -15,6 +15,7 @@ from streams.errors import BadInput
 from streams.messages.codec import ContractError
 from streams.messages.files import read_candidates, read_pairs
 from trainers.bradley_terry.estimators import LEARNERS, LearnerName
+from trainers.pairs.withdrawn import standing
 from tribrain import options
 from tribrain.output import columns, progress, write_output
 
@@ -72,7 +73,7 @@ def evaluate_picks(
     its 1st and 99th percentile in the training pairs. Intervals hold 95% of a bootstrap over tasks.
     """
     try:
-        messages = read_pairs(pairs)
+        messages = standing(read_pairs(pairs))
     except ContractError as error:
         raise BadInput(f"{error}; a pair has task_id, label_source and the critics of both sides") from None
     try:

@@ -11,6 +11,7 @@ from streams.errors import BadInput
 from streams.messages.codec import ContractError, encode
 from streams.messages.contracts import PairMessage
 from streams.messages.files import read_text_pairs
+from trainers.pairs.withdrawn import standing
 from tribrain import options
 from tribrain.output import progress, write_output
 
@@ -55,6 +56,6 @@ def train_text_rm(pairs: tuple[Path, ...], out: Path, model: str, as_json: bool)
 
 def _read(path: Path) -> list[PairMessage]:
     try:
-        return read_text_pairs(path)
+        return standing(read_text_pairs(path))
     except ContractError as error:
         raise BadInput(f"{error}; a pair has goal_instruction, chosen_prompt and rejected_prompt") from None

@@ -19,6 +19,7 @@ from streams.messages.contracts import LabelSource, PreferencePair
 from streams.messages.files import read_text_pairs
 from trainers.lora.extra import require_extra
 from trainers.lora.settings import ALL, TOP_HALF, Settings
+from trainers.pairs.withdrawn import standing
 from tribrain import options
 from tribrain.step_progress import steps_shown
 from tribrain.training_plot import training_plot
@@ -228,7 +229,7 @@ def train_lora_rm(
 
 def _pairs(path: Path) -> list[PreferencePair]:
     try:
-        return [message for message in read_text_pairs(path) if isinstance(message, PreferencePair)]
+        return [pair for pair in standing(read_text_pairs(path)) if isinstance(pair, PreferencePair)]
     except ContractError as error:
         raise BadInput(f"{error}; a pair has goal_instruction, chosen_prompt and rejected_prompt") from None
 

@@ -32,6 +32,13 @@ from tribrain import options
     help="End a run that was silent for so many seconds while everything else was read.",
 )
 @click.option(
+    "--vote-timeout-s",
+    type=options.FiniteFloat(min=1.0),
+    default=604_800.0,
+    show_default=True,
+    help="Make a dead letter of a vote whose videos were looked for in vain for so many seconds.",
+)
+@click.option(
     "--accept-new-topics",
     is_flag=True,
     help="Go on from the newest snapshot where a topic was deleted and made again.",
@@ -67,12 +74,13 @@ def serve_trainer(
     model_by: str | None,
     learner: LearnerName | None,
     run_timeout_s: float,
+    vote_timeout_s: float,
     accept_new_topics: bool,
     snapshot_every_pairs: int,
     snapshot_every_s: float,
     checkpoint_every_s: float,
 ) -> None:
-    """Form pairs from the trace topic, learn them, publish reward snapshots; until stopped.
+    """Form pairs from the trace topic and of votes, learn them, publish reward snapshots; until stopped.
 
     It may be killed at any time and started again, here or elsewhere: it goes on from the newest checkpoint
     and the offsets on Kafka, and keeps nothing on disk. Trainers of one model share its work, trainers of
@@ -97,6 +105,12 @@ def serve_trainer(
         checkpoint_every_s=checkpoint_every_s,
     )
     trainer = TrainerWorker(
-        settings, rules, recipe, pace, run_timeout_s=run_timeout_s, accept_new_topics=accept_new_topics
+        settings,
+        rules,
+        recipe,
+        pace,
+        run_timeout_s=run_timeout_s,
+        vote_timeout_s=vote_timeout_s,
+        accept_new_topics=accept_new_topics,
     )
     sys.exit(asyncio.run(trainer.serve()))

@@ -13,22 +13,27 @@ from typing import TypeVar
 import click
 
 from streams.errors import BadInput, Fenced, NoBroker
+from streams.kafka.candidates import Candidates
 from streams.kafka.closed_runs import read_closed_runs
 from streams.kafka.incarnations import TopicMadeAgain, check_incarnations, topic_ids
 from streams.kafka.settings import Settings
+from streams.messages.candidates import Found
 from streams.messages.checkpoints import base_message, checkpoint_message
 from streams.messages.contracts import RewardSnapshot
 from streams.snapshots.feed import read_held, read_latest_snapshot
 from streams.snapshots.writer import SnapshotWriter
 from streams.worker.app import build_app
+from streams.worker.effects import Lookup
 from streams.worker.pair_side import Pace, PairSide
 from streams.worker.shell import Shell
 from streams.worker.trace_side import TraceSide
+from streams.worker.vote_side import VoteSide
 from trainers.bradley_terry.estimators import Recipe
 from trainers.pairs.pairing import PairingRules
 from trainers.processing.pair_processor import PairProcessors
 from trainers.processing.relearn import base_of
 from trainers.processing.trace_processor import TraceProcessor
+from trainers.processing.vote_processor import VoteProcessor
 from tribrain.exit_codes import BAD_INPUT, FAILED, FENCED
 
 log = logging.getLogger(__name__)
@@ -49,15 +54,18 @@ class TrainerWorker:
         pace: Pace,
         *,
         run_timeout_s: float,
+        vote_timeout_s: float,
         accept_new_topics: bool,
     ) -> None:
         self._settings = settings
         self._pace = pace
         self._run_timeout_s = run_timeout_s
+        self._vote_timeout_s = vote_timeout_s
         self._recipe = recipe
         self._rules = rules
         self._accept_new_topics = accept_new_topics
         self._failure: BaseException | None = None
+        self._one_lookup = asyncio.Lock()
 
     async def serve(self) -> int:
         """The exit code: 0 after a signal, 1 after an error, 2 for bad input, 3 where fenced off."""
@@ -72,7 +80,8 @@ class TrainerWorker:
             loop.add_signal_handler(number, stop.set)
         settings, rules = self._settings, self._rules
         group = f"{settings.topic_prefix}-trainer-{rules.model}"
-        ids = await self._in_thread(lambda: topic_ids(settings, (settings.trace_topic, settings.pairs_topic)))
+        topics = (settings.trace_topic, settings.pairs_topic, settings.votes_topic)
+        ids = await self._in_thread(lambda: topic_ids(settings, topics))
         await self._adopt(ids)
         shell = self._shell(group, ids, fail)
         app = build_app(settings, group, shell, run_timeout_s=self._run_timeout_s)
@@ -112,11 +121,17 @@ class TrainerWorker:
             topic_ids=ids,
             recipe=self._recipe,
         )
+        of_votes = VoteProcessor(
+            rules, pairs_topic=settings.pairs_topic, dead_letters_topic=settings.dead_letters_topic
+        )
+        candidates = Candidates(settings, _BROKER_S)
         return Shell(
             settings,
             TraceSide(former),
             PairSide(learner, self._pace, cpu_s=time.thread_time),
+            VoteSide(of_votes, self._vote_timeout_s),
             recall=lambda: self._in_thread(lambda: read_closed_runs(settings, group, _BROKER_S)),
+            look_up=lambda wanted: self._look_up(candidates, wanted),
             writer_of=self._writer,
             on_failure=fail,
         )
@@ -190,6 +205,10 @@ class TrainerWorker:
                     log.debug("the topics could not be looked at: %s", error)
                 else:
                     check_incarnations(ids, now, "this trainer")
+
+    async def _look_up(self, candidates: Candidates, wanted: Lookup) -> Found:
+        async with self._one_lookup:  # one of an earlier assignment may still be under way
+            return await self._in_thread(lambda: candidates.look_up(wanted.candidates, wanted.votes))
 
     def _writer(self, model: str) -> SnapshotWriter:
         return SnapshotWriter(self._settings, model)

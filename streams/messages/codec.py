@@ -17,6 +17,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 import orjson
+from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
 from streams.messages.checks import (
@@ -132,7 +133,12 @@ _FORMAT_OF = {
 _write = msgspec.json.Encoder().encode
 _types = get_type_hints(PreferencePair, include_extras=True)
 _PairAgain = msgspec.defstruct(
-    "_PairAgain", [(name, _types[name]) for name in PreferencePair.__struct_fields__ if name != "extras"]
+    "_PairAgain",
+    [
+        (name, _types[name])
+        for name in PreferencePair.__struct_fields__
+        if name not in ("extras", "withdrawn")  # which may be unset, and that converts to nothing
+    ],
 )
 """msgspec checks what becomes of another class, and takes what is of the same class as it is."""
 # msgspec learns a class at its first use, and a thread that uses it meanwhile crashes the process: here, as
@@ -352,7 +358,7 @@ def _is_as_it_should_be(pair: PreferencePair) -> bool:
         msgspec.convert(pair, _PairAgain, from_attributes=True)
     except msgspec.ValidationError:
         return False
-    return pair.schema == pair.SCHEMA
+    return pair.schema == pair.SCHEMA and (pair.withdrawn is UNSET or type(pair.withdrawn) is bool)
 
 
 def _has_flat_contexts(pair: PreferencePair) -> bool:
@@ -402,6 +408,8 @@ def _folded(item: Any, cls: type[Contract]) -> Any:
 def _unfold(message: Any) -> dict[str, Any]:
     obj = asdict(message)
     extras = obj.pop("extras")
+    if obj.get("withdrawn", False) is UNSET:  # the only other field that may be
+        del obj["withdrawn"]
     for name in _NESTED.get(type(message), {}):
         items = obj[name]
         obj[name] = (

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Meta, field
+from msgspec import UNSET, Meta, UnsetType, field
 
 from streams.messages.fields import (
     Context,
@@ -177,6 +177,9 @@ class PreferencePair(Contract, frozen=True, kw_only=True):
     chosen_context: Context = field(default_factory=dict)
     rejected_context: Context = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    withdrawn: bool | UnsetType = UNSET
+    """Whether this takes back the label of the pair with this ``pair_id``, which stands before it; unset
+    where it does not, as almost always."""
 
 
 class PairsEnd(Contract, frozen=True, kw_only=True):
@@ -225,7 +228,7 @@ class RewardSnapshot(Contract, frozen=True, kw_only=True):
     model: Id
     kind: Literal["bt"] = "bt"
     version: Count
-    """Distinct pairs and ends learnt; so it only grows, and is the same on every replay."""
+    """Distinct pairs, ends and withdrawals learnt; so it only grows, and is the same on every replay."""
     gate: GateState
     statement: str
     """One sentence for people: what the model was made of and whether it may steer."""
@@ -236,7 +239,7 @@ class RewardSnapshot(Contract, frozen=True, kw_only=True):
     covariance: tuple[tuple[float, ...], ...] = ()
     """Posterior covariance of the weights, in the order of ``feature_names``; empty for a point estimate."""
     labels: dict[str, Count]
-    """Pairs learnt per label source."""
+    """Pairs learnt per label source, without those that were taken back."""
     metrics: dict[str, Any]
     """Test-then-train figures, each pair predicted before any pair of its task was learnt."""
     consumed: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -13,7 +13,7 @@ import msgspec
 Headers = tuple[tuple[str, bytes], ...]
 """Names and values, in their order."""
 
-_NUMBER, _RULES = "nth", "rules"
+_NUMBER, _RULES, _VOTE = "nth", "rules", "vote"
 
 
 class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,9 +50,22 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
         """By which rules its run's pairs were formed; with the first pair of a run alone."""
         return next((value for name, value in self.headers if name == _RULES), b"")
 
+    @property
+    def vote(self) -> bytes | None:
+        """The id of the vote that this pair is of, which is learnt once; None for any other message."""
+        for name, value in self.headers:
+            if name == _VOTE:
+                return value
+        return None
+
+    @property
+    def tells_repetitions(self) -> bool:
+        """Whether it has a number, or is of a vote: when it comes again, it is known by that alone."""
+        return self.number is not None or self.vote is not None
+
     def without_number(self) -> StoredMessage:
         """As if it came from elsewhere; so it can be learnt after later pairs of its run."""
-        others = tuple(header for header in self.headers if header[0] != _NUMBER)
+        others = tuple(header for header in self.headers if header[0] not in (_NUMBER, _VOTE))
         return msgspec.structs.replace(self, headers=others)
 
 
@@ -78,6 +91,11 @@ def number_headers(number: int, rules: bytes) -> Headers:
     if number:
         return ((_NUMBER, b"%d" % number),)
     return (_NUMBER, b"0"), (_RULES, rules)
+
+
+def vote_headers(vote_id: str) -> Headers:
+    """The header that ``StoredMessage.vote`` reads."""
+    return ((_VOTE, vote_id.encode(errors="surrogatepass")),)
 
 
 class Outgoing(msgspec.Struct, frozen=True):

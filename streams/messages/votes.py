@@ -19,7 +19,7 @@ class Vote(Contract, frozen=True, kw_only=True):
     """A person's answer to which of two videos of one task is better.
 
     Identity, and key on Kafka: ``vote_id``. The two may be of different runs. A vote may come before the
-    events that it is about, and long after them.
+    events that it is about, and long after them; until they have come it waits.
     """
 
     SCHEMA: ClassVar[str] = "tribrain.vote/1"
@@ -56,6 +56,11 @@ class Vote(Contract, frozen=True, kw_only=True):
     page: Name = ""
     """The page and its version, or what imported the vote."""
     meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def gives_a_pair(self) -> bool:
+        """Whether the answer says something of the two."""
+        return self.answer is not None and self.answer != "cannot_tell"
 
     @property
     def left(self) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""The worker as a Faust app: two agents that carry batches to the state machines, and timers."""
+"""The worker as a Faust app: three agents that carry batches to the state machines, and timers."""
 
 from __future__ import annotations
 
@@ -47,6 +47,12 @@ def build_app(settings: Settings, group: str, shell: Shell, *, run_timeout_s: fl
         with shell.first_error.failing():
             async for batch in delivery.batches(stream):
                 await shell.read_pairs(batch)
+
+    @app.agent(raw_topic(app, settings.votes_topic), name="vote-pairing")
+    async def vote_pairing(stream: Any) -> None:
+        with shell.first_error.failing():
+            async for batch in delivery.batches(stream):
+                await shell.read_votes(batch)
 
     @app.timer(interval=_TICK_EVERY_S, name="publications")
     async def publications() -> None:

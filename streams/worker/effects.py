@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from streams.messages.candidates import Place
 from streams.messages.contracts import Checkpoint
 from streams.messages.stored import Outgoing, StoredMessage
 
@@ -57,5 +58,15 @@ class SaveCheckpoint:
     """None where it is on Kafka already."""
 
 
-Asynchronous = Recall | Open | PublishSnapshot | SaveCheckpoint
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Look for these candidates among the trace events, for these votes and what takes them back among the
+    votes, and for the candidates of these votes; then ``found(assignment, …)``."""
+
+    assignment: int
+    candidates: frozenset[Place]
+    votes: frozenset[str]
+
+
+Asynchronous = Recall | Lookup | Open | PublishSnapshot | SaveCheckpoint
 Effect = Send | Asynchronous

@@ -11,8 +11,9 @@ from streams.worker.effects import Send
 from streams.worker.pair_side import PairSide
 from streams.worker.refused import in_its_place
 from streams.worker.trace_side import TraceSide
+from streams.worker.vote_side import VoteSide
 
-Side = TraceSide | PairSide
+Side = TraceSide | PairSide | VoteSide
 
 
 @dataclass(slots=True)

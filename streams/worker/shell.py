@@ -11,17 +11,28 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from streams.errors import NoBroker
 from streams.fail_points import reach
 from streams.kafka.settings import Settings
+from streams.messages.candidates import Found
 from streams.messages.checkpoints import checkpoint_message
 from streams.messages.contracts import RunClosed
 from streams.messages.stored import Outgoing
 from streams.worker.batches import Batch, BrokerAway, Delivery, Partition, Revoked
-from streams.worker.effects import Asynchronous, Effect, Open, PublishSnapshot, Recall, SaveCheckpoint, Send
+from streams.worker.effects import (
+    Asynchronous,
+    Effect,
+    Lookup,
+    Open,
+    PublishSnapshot,
+    Recall,
+    SaveCheckpoint,
+    Send,
+)
 from streams.worker.first_error import FirstError
 from streams.worker.outbox import Outbox
 from streams.worker.pair_side import PairSide
 from streams.worker.sendings import Sendings, Side
 from streams.worker.stages import Writer
 from streams.worker.trace_side import TraceSide
+from streams.worker.vote_side import VoteSide
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +43,20 @@ _LOOK_FOR_ROOM_S = 0.01
 _LAST_ANSWERS_S = 10.0
 _LONGEST_COMMIT_S = 15.0
 """More than the delivery waits for a broker."""
+_COMMITTED: dict[type, str] = {
+    TraceSide: "former.released",
+    PairSide: "learner.acknowledged",
+    VoteSide: "votes.released",
+}
+"""The fail point behind a commit."""
 
 
 class Shell:
     """One worker's machines between its delivery, its outbox and its models' writers.
 
-    ``recall`` tells how many partitions the trace topic has and which runs are closed; ``writer_of`` makes
-    the writer of a model. ``on_failure`` is called once, for the first error that is no fault of a message;
-    from then on nothing is read, published or committed any more.
+    ``recall`` tells how many partitions the trace topic has and which runs are closed; ``look_up`` finds what
+    votes are about; ``writer_of`` makes the writer of a model. ``on_failure`` is called once, for the first
+    error that is no fault of a message; from then on nothing is read, published or committed any more.
     """
 
     def __init__(
@@ -47,14 +64,16 @@ class Shell:
         settings: Settings,
         trace: TraceSide,
         pairs: PairSide,
+        votes: VoteSide,
         *,
         recall: Callable[[], Awaitable[tuple[int, Iterable[RunClosed]]]],
+        look_up: Callable[[Lookup], Awaitable[Found]],
         writer_of: Callable[[str], Writer],
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._settings = settings
-        self._trace, self._pairs = trace, pairs
-        self._recall, self._writer_of = recall, writer_of
+        self._trace, self._pairs, self._votes = trace, pairs, votes
+        self._recall, self._look_up, self._writer_of = recall, look_up, writer_of
         self.first_error = FirstError(on_failure)
         self._delivery: Delivery
         self._outbox: Outbox
@@ -79,6 +98,8 @@ class Shell:
                 self._perform(self._trace, self._trace.assigned(assignment))
             if self._settings.pairs_topic in topics:
                 self._perform(self._pairs, self._pairs.assigned(assignment))
+            if self._settings.votes_topic in topics:
+                self._perform(self._votes, self._votes.assigned(assignment))
 
     def revoked(self) -> None:
         """The group has taken everything away."""
@@ -88,6 +109,7 @@ class Shell:
         self._owned = []
         self._trace.revoked()
         self._pairs.revoked()
+        self._votes.revoked()
         self._sendings.clear()
 
     async def read_traces(self, batch: Batch) -> None:
@@ -110,10 +132,20 @@ class Shell:
             self._perform(self._pairs, effects)
         await self._room(self._pairs)
 
+    async def read_votes(self, batch: Batch) -> None:
+        """Look up what a batch of the votes topic is about; returns when there is room for the next."""
+        if self.first_error.is_there or self._is_ending:
+            return
+        with self.first_error.failing():
+            self._perform(self._votes, self._votes.read(batch.assignment, batch.messages, _now_s()))
+        await self._room(self._votes)
+
     def tick(self) -> None:
-        """Publish what is due by the clock; to be called often."""
+        """Publish and look up what is due by the clock; to be called often."""
         with self.first_error.failing():
             self._perform(self._pairs, self._pairs.tick(_now_s()))
+            if not self._is_ending:
+                self._perform(self._votes, self._votes.tick(_now_s()))
 
     def silence(self, elapsed_s: float, timeout_s: float) -> None:
         """``elapsed_s`` seconds went by in which no trace event was left unread."""
@@ -153,6 +185,7 @@ class Shell:
         for topic, side in (
             (self._settings.trace_topic, self._trace),
             (self._settings.pairs_topic, self._pairs),
+            (self._settings.votes_topic, self._votes),
         ):
             offsets = side.positions.to_commit()
             if not offsets or self.first_error.is_there:
@@ -165,7 +198,7 @@ class Shell:
                 return  # nothing is lost: it is committed later, or read again by another
             if assignment == self._delivery.assignment:
                 side.positions.committed(offsets)
-            reach("former.released" if side is self._trace else "learner.acknowledged")
+            reach(_COMMITTED[type(side)])
 
     async def finish(self) -> None:
         """Read nothing more, save what was learnt since the last checkpoints, and commit it."""
@@ -208,6 +241,10 @@ class Shell:
             partitions, closed = await self._recall()
             await self._outbox.know_partitions(self._settings.trace_topic, partitions)
             self._perform(self._trace, self._trace.recalled(effect.assignment, partitions, closed))
+        elif isinstance(effect, Lookup):
+            found = await self._look_up(effect)
+            reach("votes.found")
+            self._perform(self._votes, self._votes.found(effect.assignment, found, _now_s()))
         elif isinstance(effect, Open):
             async with self._opening[effect.model]:
                 await self._open(effect)

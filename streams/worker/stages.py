@@ -8,9 +8,11 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from streams.messages.candidates import Found
 from streams.messages.checkpoints import Recovery
 from streams.messages.contracts import Checkpoint, PairMessage, RunClosed
 from streams.messages.stored import Outgoing, StoredMessage
+from streams.messages.votes import Vote
 
 
 class TraceStep(Struct, frozen=True):
@@ -35,6 +37,27 @@ class TraceStage(Protocol):
         """Ends of silent runs to be published, and a step for each run that is given up."""
 
     def recall(self, closed: Iterable[RunClosed]) -> None: ...
+    def forget(self) -> None: ...
+
+
+class VoteStep(Struct, frozen=True):
+    """What came of a vote and of what was found for it."""
+
+    outgoing: Sequence[Outgoing] = ()
+    missing: Sequence[str] = ()
+    """What has not come yet, in words; the vote is then to be looked up again."""
+
+
+class VoteStage(Protocol):
+    """Votes in, pairs out. What a message raises is that message's fault."""
+
+    def read(self, message: StoredMessage) -> Vote | Outgoing | None:
+        """The message decoded, or a dead letter; None for a vote of which nothing comes."""
+
+    def form(self, message: StoredMessage, vote: Vote, found: Found) -> VoteStep: ...
+    def give_up(self, message: StoredMessage, why: str) -> Outgoing:
+        """The dead letter of a vote that cannot be used."""
+
     def forget(self) -> None: ...
 
 

@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from streams.messages.codec import decode_pair, decode_snapshot, encode
 from streams.messages.contracts import PairMessage, PreferencePair, Rollback, RunEnd, TraceEvent, snapshot_key
 from streams.messages.stored import StoredMessage
 from tests.simulation.cluster import Cluster
 from tests.simulation.kafka import DEAD, PAIRS, SNAPSHOTS, SimKafka
+from tests.simulation.votes import VotesOnTopic, check_votes
 from trainers.online.learner import PreferenceLearner
 from trainers.pairs.former import PairFormer
 from trainers.pairs.pairing import PairingRules
+from trainers.pairs.withdrawn import is_withdrawal
 
 
 def check(cluster: Cluster) -> None:
     """Nothing is lost, nothing is learnt twice, and models have the bytes of those that nothing disturbed."""
     kafka = cluster.kafka
     whole, given_up = undisturbed(cluster.published, cluster.rules)
-    accepted, missing = to_be_learnt(kafka.log.get((PAIRS, 0), []), whole)
+    accepted, undone, missing = to_be_learnt(kafka.log.get((PAIRS, 0), []), whole)
     assert not missing, f"lost of the pairs topic: {missing}"
     letters = {message.value for message in kafka.all_of(DEAD)}
     assert set(cluster.bad) <= letters, "a bad message is no dead letter"
     assert {encode(message) for message in given_up} <= letters, (
         "a run without its beginning is no dead letter"
     )
+    check_votes(kafka, cluster.rules)
     of_model: dict[str, list[PairMessage]] = {}
     for message in accepted:
         of_model.setdefault(message.model, []).append(message)
     for model, messages in of_model.items():
         if cluster.rules.learns(model):
-            _check_model(kafka, model, messages)
+            _check_model(kafka, model, messages, undone)
         else:
             assert kafka.newest(snapshot_key(model).encode()) is None, f"{model} is another trainer's"
 
 
-def _check_model(kafka: SimKafka, model: str, accepted: Sequence[PairMessage]) -> None:
+def _check_model(
+    kafka: SimKafka, model: str, accepted: Sequence[PairMessage], undone: Container[str]
+) -> None:
     newest = kafka.newest(snapshot_key(model).encode())
     assert newest is not None, f"nothing of {model} was published"
     snapshot = decode_snapshot(newest.value, newest.source)
     if not any(isinstance(message, Rollback) for message in accepted):
-        pairs = sum(isinstance(message, PreferencePair) for message in accepted)
+        # One that is undone counts no more.
+        pairs = sum(
+            isinstance(m, PreferencePair) and m.pair_id not in undone and not is_withdrawal(m)
+            for m in accepted
+        )
         assert snapshot.n_pairs == pairs, f"pairs of {model} were doubled, or not learnt"
     reference = PreferenceLearner(model)
     reference.on_messages(accepted)
@@ -75,20 +84,26 @@ def undisturbed(
 
 def to_be_learnt(
     pairs: Sequence[StoredMessage], whole: dict[str, list[bytes]]
-) -> tuple[list[PairMessage], dict[str, int]]:
-    """What a learner may learn of the topic, each once, and how much of which run never came."""
+) -> tuple[list[PairMessage], set[str], dict[str, int]]:
+    """What a learner may learn of the topic, each once; ids of pairs that it learns and undoes; and how much
+    of which run never came."""
     to_come = {run_id: iter(values) for run_id, values in whole.items()}
     following = {run_id: next(values) for run_id, values in to_come.items()}
-    votes: set[bytes] = set()
+    labels: set[bytes] = set()
+    votes = VotesOnTopic()
     accepted: list[PairMessage] = []
-    for message in _decoded(pairs):
+    for stored, message in _decoded(pairs):
         if isinstance(message, Rollback):
             accepted.append(message)
             continue
+        if stored.vote is not None and isinstance(message, PreferencePair):
+            if votes.takes(stored, message):
+                accepted.append(message)
+            continue
         run_id = message.run_id
         if not run_id and isinstance(message, PreferencePair):
-            if (vote := encode(message)) not in votes:
-                votes.add(vote)
+            if (label := encode(message)) not in labels:
+                labels.add(label)
                 accepted.append(message)
         elif encode(message) == following.get(run_id):
             accepted.append(message)
@@ -96,7 +111,7 @@ def to_be_learnt(
                 del following[run_id]
             else:
                 following[run_id] = value
-    return accepted, {run_id: len(whole[run_id]) for run_id in following}
+    return accepted, votes.undone, {run_id: len(whole[run_id]) for run_id in following}
 
 
 def _by_run(published: Sequence[TraceEvent | RunEnd]) -> dict[str, list[TraceEvent | RunEnd]]:
@@ -106,10 +121,10 @@ def _by_run(published: Sequence[TraceEvent | RunEnd]) -> dict[str, list[TraceEve
     return runs
 
 
-def _decoded(pairs: Sequence[StoredMessage]) -> Iterator[PairMessage]:
+def _decoded(pairs: Sequence[StoredMessage]) -> Iterator[tuple[StoredMessage, PairMessage]]:
     for message in pairs:
         if not message.value.startswith(b"bad"):
-            yield decode_pair(message.value, message.source)
+            yield message, decode_pair(message.value, message.source)
 
 
 def _check_versions_grow(kafka: SimKafka, model: str) -> None:

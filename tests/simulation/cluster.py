@@ -12,14 +12,16 @@ from streams.messages.checkpoints import decode_checkpoint, rollback_to
 from streams.messages.codec import encode
 from streams.messages.contracts import PreferencePair, RunEnd, TraceEvent
 from streams.messages.stored import Outgoing
+from streams.messages.votes import Vote
 from tests.factories import pair
-from tests.simulation.kafka import CLOSED, PAIRS, SNAPSHOTS, TRACE, SimKafka
+from tests.simulation.kafka import CLOSED, PAIRS, SNAPSHOTS, TRACE, VOTES, SimKafka
 from tests.simulation.runs import FAMILY, complete_runs, draw_run
-from tests.simulation.worker import Ended, SimWorker
+from tests.simulation.votes import draw_vote
+from tests.simulation.worker import PATIENCE_S, Ended, SimWorker
 from trainers.pairs.pairing import PairingRules
 
 MODELS = ("default", "default", "default.a", "other")
-"""Of votes; which of them are learnt, the rules say."""
+"""Of labels; which of them are learnt, the rules say."""
 _STEP_S = 0.05
 _MOST_ROUNDS = 1_000
 """Of coming to rest. Who needs more never does."""
@@ -37,7 +39,8 @@ class Cluster:
         self.kafka = SimKafka(trace_partitions=rng.choice((1, 2, 3)))
         self.rules = PairingRules(model_by=rng.choice((None, None, FAMILY)))
         self.published: list[TraceEvent | RunEnd] = []
-        self.votes: list[PreferencePair] = []
+        self.labels: list[PreferencePair] = []
+        self.votes: list[Vote] = []
         self.bad: list[bytes] = []
         """Messages that nobody can use."""
         self._time_outs = rng.choice((0.0, 0.0, 0.02, 0.2))
@@ -69,7 +72,9 @@ class Cluster:
             "publish": (rng.choice((3.0, 20.0, 100.0)), self._publish),
             "publish again": (fault(1.0), self._publish_again),
             "publish what is bad": (fault(3.0), self._publish_bad),
-            "vote": (fault(2.0), self._vote),
+            "label": (fault(2.0), self._label),
+            "vote": (fault(3.0), self._vote),
+            "vote again": (fault(1.0), self._vote_again),
             "roll back": (fault(0.3), self._roll_back),
             "read": (rng.choice((5.0, 30.0)), lambda: self._someone(lambda w: w.read(self._now_s))),
             "send": (rng.choice((10.0, 60.0)), lambda: self._someone(SimWorker.send_one)),
@@ -126,21 +131,35 @@ class Cluster:
         self.kafka.append(Outgoing(TRACE, message.run_id.encode(), encode(message), partition=anywhere))
 
     def _publish_bad(self) -> None:
-        topic = self.rng.choice((TRACE, PAIRS, CLOSED))
+        topic = self.rng.choice((TRACE, PAIRS, CLOSED, VOTES))
         value = b"bad %d" % len(self.bad)
         if topic != CLOSED:  # what is no mark there is passed over
             self.bad.append(value)
         self.kafka.append(Outgoing(topic, b"default", value))
 
     def _vote(self) -> None:
-        again = self.votes and self.rng.random() < 0.2
-        vote = self.rng.choice(self.votes) if again else pair(
+        """On videos of runs, whether these have come or not."""
+        runs = [f"run-{n}" for n in range(len(self._queues))]
+        self.votes.append(draw_vote(self.rng, len(self.votes), runs, self.votes[-5:]))
+        self._append_vote(self.votes[-1])
+
+    def _vote_again(self) -> None:
+        if self.votes:
+            self._append_vote(self.rng.choice(self.votes))
+
+    def _append_vote(self, vote: Vote) -> None:
+        self.kafka.append(Outgoing(VOTES, vote.vote_id.encode(), encode(vote)))
+
+    def _label(self) -> None:
+        """A pair from elsewhere."""
+        again = self.labels and self.rng.random() < 0.2
+        vote = self.rng.choice(self.labels) if again else pair(
             {"goal.task": self.rng.random()}, {"goal.task": self.rng.random()},
-            task_id=f"task-{self.rng.randrange(5)}", pair_id=f"vote-{len(self.votes)}",
+            task_id=f"task-{self.rng.randrange(5)}", pair_id=f"label-{len(self.labels)}",
             model=self.rng.choice(MODELS),
         )  # fmt: skip
         if not again:
-            self.votes.append(vote)
+            self.labels.append(vote)
         if self.rng.random() < 0.3:  # of somebody else, or on one thing, or for neither
             vote = replace(
                 vote,
@@ -223,6 +242,7 @@ class Cluster:
             elif not moved and self._all_traces_are_read():
                 self._check_holds()
                 self._silence()
+                self._now_s += PATIENCE_S
         raise AssertionError(f"the cluster never comes to rest: {self._lag} messages are not committed")
 
     def _check_holds(self) -> None:

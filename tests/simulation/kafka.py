@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from streams.kafka.partitions import partition_of
 from streams.messages.stored import Outgoing, StoredMessage
 
-TRACE, PAIRS, CLOSED, DEAD, SNAPSHOTS = "trace", "pairs", "closed", "dead", "snapshots"
+TRACE, PAIRS, VOTES = "trace", "pairs", "votes"
+CLOSED, DEAD, SNAPSHOTS = "closed", "dead", "snapshots"
 Place = tuple[str, int]
 """Topic and partition."""
 
@@ -40,7 +41,7 @@ class SimKafka:
 
     def places(self) -> list[Place]:
         """What the group shares."""
-        return [*((TRACE, n) for n in range(self.trace_partitions)), (PAIRS, 0)]
+        return [*((TRACE, n) for n in range(self.trace_partitions)), (PAIRS, 0), (VOTES, 0)]
 
     def append(self, message: Outgoing) -> StoredMessage:
         partition = message.partition

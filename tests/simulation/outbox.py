@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from streams.messages.stored import Outgoing
 from streams.worker.pair_side import PairSide
 from streams.worker.trace_side import TraceSide
+from streams.worker.vote_side import VoteSide
 from tests.simulation.kafka import Place, SimKafka
 
-Side = TraceSide | PairSide
+Side = TraceSide | PairSide | VoteSide
 Sent = tuple[Side, int]
 """Who has sent something, and its token."""
 

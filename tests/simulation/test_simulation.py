@@ -7,18 +7,22 @@ from typing import Any
 
 import pytest
 
+from streams.messages.candidates import Found
 from streams.messages.checkpoints import Recovery
 from streams.messages.contracts import PairMessage, RunClosed
+from streams.worker.effects import Send
 from streams.worker.offsets import Positions
 from streams.worker.pair_side import PairSide
 from streams.worker.stages import TraceStep
 from streams.worker.trace_side import TraceSide
+from streams.worker.vote_side import VoteSide
 from tests.simulation.__main__ import faults, first_fault
 from tests.simulation.worker import SimWorker
 from tests.simulation.writer import SimWriter
 from trainers.pairs.seen import KnownPairs
 from trainers.pairs.sequence import RunSequence
 from trainers.processing.trace_processor import TraceProcessor
+from trainers.processing.vote_processor import VoteProcessor
 
 _FOUND_WITHIN = 500
 
@@ -132,9 +136,51 @@ def a_writer_that_opens_again_whoever_was_opened_since(patch: pytest.MonkeyPatch
     patch.setattr(SimWriter, "open_again", open_again)
 
 
+def a_vote_whose_hold_ends_when_it_is_formed(patch: pytest.MonkeyPatch) -> None:
+    """Rather than once its pair is on Kafka."""
+    send = VoteSide._send
+
+    def too_early(side: VoteSide, done: Any) -> Any:
+        for message, _ in done:
+            side._positions.release(message.partition, message.offset)
+        return [Send(side._in_flight.add([]), effect.messages) for effect in send(side, done)]
+
+    patch.setattr(VoteSide, "_send", too_early)
+
+
+def a_vote_that_holds_nothing_while_its_videos_are_to_come(patch: pytest.MonkeyPatch) -> None:
+    """So that a worker that takes over does not know of it."""
+    found = VoteSide.found
+
+    def forgetting(side: VoteSide, assignment: int, answer: Found, now_s: float) -> Any:
+        effects = found(side, assignment, answer, now_s)
+        for waiting in side._missing:
+            place = waiting.message.partition, waiting.message.offset
+            if waiting.waited_s == 0.0:
+                side._positions.release(*place)
+                side._positions.hold(*place)
+                side._positions._partitions[place[0]]._lowest.clear()
+        return effects
+
+    patch.setattr(VoteSide, "found", forgetting)
+
+
+def a_vote_that_is_learnt_whenever_it_comes(patch: pytest.MonkeyPatch) -> None:
+    """Also a second time."""
+    patch.setattr(RunSequence, "takes_vote", lambda *_, **__: True)
+
+
+def a_vote_that_is_formed_though_it_is_taken_back_and_then_not_withdrawn(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(VoteProcessor, "_formed_of", lambda *_: None)
+
+
 @pytest.mark.parametrize(
     "fault",
     [
+        a_vote_whose_hold_ends_when_it_is_formed,
+        a_vote_that_holds_nothing_while_its_videos_are_to_come,
+        a_vote_that_is_learnt_whenever_it_comes,
+        a_vote_that_is_formed_though_it_is_taken_back_and_then_not_withdrawn,
         a_checkpoint_that_ends_the_holds_of_other_models,
         an_end_without_a_last_checkpoint,
         a_rollback_that_forgets_what_came_since,

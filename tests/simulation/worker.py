@@ -8,20 +8,25 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from streams.kafka.closed_runs import marks_among
+from streams.messages.candidates import Found, Search
 from streams.messages.checkpoints import checkpoint_message
-from streams.worker.effects import Effect, Open, PublishSnapshot, Recall, SaveCheckpoint, Send
+from streams.worker.effects import Effect, Lookup, Open, PublishSnapshot, Recall, SaveCheckpoint, Send
 from streams.worker.pair_side import Pace, PairSide
 from streams.worker.trace_side import TraceSide
-from tests.simulation.kafka import CLOSED, DEAD, PAIRS, SNAPSHOTS, TRACE, FencedOff, Place, SimKafka
+from streams.worker.vote_side import VoteSide
+from tests.simulation.kafka import CLOSED, DEAD, PAIRS, SNAPSHOTS, TRACE, VOTES, FencedOff, Place, SimKafka
 from tests.simulation.outbox import Side, SimOutbox
 from tests.simulation.writer import Opening, OpeningAgain, SimWriter
 from trainers.pairs.pairing import PairingRules
 from trainers.processing.pair_processor import PairProcessors
 from trainers.processing.trace_processor import TraceProcessor
+from trainers.processing.vote_processor import VoteProcessor
 
 PACE = Pace(snapshot_every_pairs=5, snapshot_every_s=3.0, checkpoint_every_pairs=20, checkpoint_every_s=10.0)
 """Often enough for a short life; a second is a step of the simulation."""
 SILENT_S = 100.0
+PATIENCE_S = 1_000.0
+"""With a vote whose candidates do not come; longer than a life, but for its end."""
 _IMPATIENCE = 0.02
 """How often who ends waits no longer; from 0 to 1."""
 
@@ -70,6 +75,9 @@ class SimWorker:
             PACE,
             cpu_s=lambda: self._rng.choice((0.0, 0.01)),
         )
+        self.votes = VoteSide(
+            VoteProcessor(rules, pairs_topic=PAIRS, dead_letters_topic=DEAD), timeout_s=PATIENCE_S
+        )
         self.generation = 0
         self.is_stalled = False
         self._next: dict[Place, int] = {}
@@ -92,6 +100,7 @@ class SimWorker:
             return False
         self.trace.revoked()
         self.pairs.revoked()
+        self.votes.revoked()
         if self._ending is not None:
             self._ending.is_clean = False
         self.generation = self._kafka.generation
@@ -100,6 +109,7 @@ class SimWorker:
         if any(topic == TRACE for topic, _ in mine):
             self._perform(self.trace, self.trace.assigned(self.generation))
         self._perform(self.pairs, self.pairs.assigned(self.generation))
+        self._perform(self.votes, self.votes.assigned(self.generation))
         return True
 
     def read(self, now_s: float) -> bool:
@@ -116,6 +126,8 @@ class SimWorker:
             batch = batch + batch[-2:]
         if place[0] == TRACE:
             self._perform(self.trace, self.trace.read(self.generation, batch))
+        elif place[0] == VOTES:
+            self._perform(self.votes, self.votes.read(self.generation, batch, now_s))
         else:
             self._perform(self.pairs, self.pairs.read(self.generation, batch, now_s))
         return True
@@ -154,6 +166,8 @@ class SimWorker:
             marks = marks_among(self._kafka.all_of(CLOSED))
             done = self.trace.recalled(asked.assignment, self._kafka.partitions(TRACE), marks)
             self._perform(self.trace, done)
+        elif isinstance(asked, Lookup):
+            self._perform(self.votes, self.votes.found(asked.assignment, self._look_up(asked), now_s))
         elif isinstance(asked, Open):
             self._open(asked)
         elif self._rng.random() < self._time_outs and self._writers[asked.model].time_out():
@@ -166,7 +180,7 @@ class SimWorker:
     def commit(self) -> bool:
         """What may be committed now; a worker that was left out of a rebalance commits nothing."""
         did = False
-        for topic, side in ((TRACE, self.trace), (PAIRS, self.pairs)):
+        for topic, side in ((TRACE, self.trace), (PAIRS, self.pairs), (VOTES, self.votes)):
             offsets = side.positions.to_commit()
             if offsets and self._kafka.commit(self.generation, {(topic, p): o for p, o in offsets.items()}):
                 side.positions.committed(offsets)
@@ -175,6 +189,8 @@ class SimWorker:
 
     def tick(self, now_s: float) -> None:
         self._perform(self.pairs, self.pairs.tick(now_s))
+        if self._ending is None:
+            self._perform(self.votes, self.votes.tick(now_s))
 
     @property
     def has_read_all_traces(self) -> bool:
@@ -244,6 +260,14 @@ class SimWorker:
                 self._outbox.put((side, effect.token), effect.messages)
             else:
                 self._asked.append(effect)
+
+    def _look_up(self, effect: Lookup) -> Found:
+        search = Search(effect.candidates, effect.votes)
+        for message in self._kafka.all_of(VOTES):
+            search.add_vote(message)
+        for message in self._kafka.all_of(TRACE):
+            search.add_event(message)
+        return search.found()
 
     def _open(self, effect: Open) -> None:
         if self._is_being_opened(effect.model):

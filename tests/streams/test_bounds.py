@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from streams.messages.codec import (
@@ -130,7 +131,8 @@ def unchecked(message: Message) -> bytes:
     """As ``encode`` writes it, without its checks."""
 
     def of(value: Any) -> Any:
-        return {name: getattr(value, name) for name in value.__struct_fields__ if name != "extras"}
+        fields = {name: getattr(value, name) for name in value.__struct_fields__}
+        return {name: of_field for name, of_field in fields.items() if of_field is not UNSET}
 
     return orjson.dumps(of(message), default=of)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from streams.messages.checkpoints import Recovery
 from streams.messages.contracts import Checkpoint, PairMessage
 from streams.messages.stored import Outgoing, StoredMessage
-from streams.worker.effects import Effect, Open, PublishSnapshot, Recall, SaveCheckpoint, Send
+from streams.worker.effects import Effect, Lookup, Open, PublishSnapshot, Recall, SaveCheckpoint, Send
 from streams.worker.pair_side import Pace, PairSide
 from streams.worker.stages import Learnt
 from tests.factories import pair
@@ -69,7 +69,9 @@ def opened(side: PairSide, *models: str) -> None:
 
 
 def kinds(effects: Sequence[Effect]) -> list[tuple[type[Effect], str]]:
-    return [(type(effect), effect.model) for effect in effects if not isinstance(effect, Send | Recall)]
+    return [
+        (type(effect), effect.model) for effect in effects if not isinstance(effect, Send | Recall | Lookup)
+    ]
 
 
 def test_what_comes_before_a_model_is_open_is_learnt_once_it_is() -> None:

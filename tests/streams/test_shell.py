@@ -11,20 +11,24 @@ import pytest
 
 from streams.errors import NoBroker
 from streams.kafka.settings import Settings
+from streams.messages.candidates import Found
 from streams.messages.checkpoints import Recovery
 from streams.messages.codec import encode
 from streams.messages.contracts import RunClosed, snapshot_key
 from streams.messages.stored import Outgoing, StoredMessage
 from streams.worker import shell as shell_module
 from streams.worker.batches import Batch, Delivery
+from streams.worker.effects import Lookup
 from streams.worker.outbox import Outbox
 from streams.worker.pair_side import Pace, PairSide
 from streams.worker.shell import Shell
 from streams.worker.trace_side import TraceSide
+from streams.worker.vote_side import VoteSide
 from tests.factories import event, pair
 from trainers.pairs.pairing import PairingRules
 from trainers.processing.pair_processor import PairProcessors
 from trainers.processing.trace_processor import TraceProcessor
+from trainers.processing.vote_processor import VoteProcessor
 
 SETTINGS = Settings(bootstrap_servers="none:1")
 TRACE, PAIRS = (SETTINGS.trace_topic, 0), (SETTINGS.pairs_topic, 0)
@@ -108,11 +112,23 @@ class Worker:
             SETTINGS,
             TraceSide(former),
             self.pairs,
+            VoteSide(
+                VoteProcessor(
+                    rules,
+                    pairs_topic=SETTINGS.pairs_topic,
+                    dead_letters_topic=SETTINGS.dead_letters_topic,
+                ),
+                timeout_s=60.0,
+            ),
+            look_up=self._find_nothing,
             recall=recall or self._nothing_closed,
             writer_of=self._new_writer,
             on_failure=self.failures.append,
         )
         self.shell.connect(cast(Delivery, self.delivery), cast(Outbox, self.outbox))
+
+    async def _find_nothing(self, _: Lookup) -> Found:
+        return Found()
 
     def assign(self, assignment: int, *partitions: tuple[str, int]) -> None:
         self.shell.revoked()

@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from trainers.bradley_terry.features import within_reach
+from trainers.bradley_terry.features import LEARNT, within_reach
 from trainers.bradley_terry.losses import gain_of_pair, log_loss
 from trainers.bradley_terry.marks import TAKEN, is_mark, note_score, range_of
 from trainers.bradley_terry.reward import shrinkage, sigmoid
@@ -32,9 +32,6 @@ BLOCK = 8.0
 count less the more there are, so that a long task is no drift."""
 CLIP = 2.0
 """Nats of one pair that count at most for the detector."""
-LEARNT = 1.5
-"""Times what a difference may reach: more is not learnt, since one such pair could cost what a hundred teach.
-It is predicted, though, as whoever serves the model would."""
 
 
 # The very functions that scoring under a published snapshot uses. Who changes them has to change this file,

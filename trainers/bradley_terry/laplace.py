@@ -26,6 +26,7 @@ from streams.messages.limits import MAX_WEIGHT
 from trainers.bradley_terry.kernels import BLOCK, CLIP, laplace_rows, posterior_covariance, posterior_mean
 from trainers.bradley_terry.linear import LARGEST_WEIGHT, LinearEstimator, grown
 from trainers.bradley_terry.reward import prob_of_gaussian
+from trainers.bradley_terry.undo import undo_laplace
 from trainers.compiled import Array, Flags, Ints
 from trainers.other_version import within
 
@@ -124,6 +125,10 @@ class Laplace(LinearEstimator):
             if not math.isnan(mean_loss) and self._observe(mean_loss):
                 alarms.append(start - 1)
         return p, alarms
+
+    def _undo(self, z: Array, w: float, tie: bool) -> None:
+        """Drift is watched for by what was predicted, which stays."""
+        undo_laplace(z, w, tie, self._mean, self._cov, self._nu, self.prior_variance)
 
     @property
     def weights(self) -> dict[str, float]:

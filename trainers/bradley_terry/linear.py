@@ -14,7 +14,7 @@ from river import base
 from streams.messages.feature_names import is_critic
 from streams.messages.limits import MAX_COUNT, MAX_TIE_NU
 from trainers.bradley_terry.beliefs import in_units
-from trainers.bradley_terry.features import WARM_UP, reach_of, unit_of, within_reach
+from trainers.bradley_terry.features import LEARNT, WARM_UP, reach_of, unit_of, within_reach
 from trainers.bradley_terry.reward import shrinkage
 from trainers.bradley_terry.ties import NU
 from trainers.compiled import Array, Flags, Ints
@@ -128,6 +128,21 @@ class LinearEstimator(base.Classifier):
         X is brought within reach.
         Returns P (n,) of each row before it was learnt, and the rows that ended in a drift alarm.
         """
+
+    def undo(self, row: Array, w: float, tie: bool) -> None:
+        """Take back what learning the row (d,) with the weight w did, see ``trainers.bradley_terry.undo``.
+
+        Columns that are not known are passed over.
+        """
+        row = np.asarray(row, dtype=np.float64)[: len(self._columns)]
+        row = np.concatenate([row, np.full(len(self._columns) - len(row), np.nan)])
+        is_learnt = np.isfinite(row) & (np.abs(row) <= LEARNT * self._reach * self._scale)
+        if w > 0.0 and is_learnt.any():
+            self._undo(np.where(is_learnt, self._in_units(row), 0.0), w, tie)
+
+    @abstractmethod
+    def _undo(self, z: Array, w: float, tie: bool) -> None:
+        """Take back the step for the difference z (d,) in units."""
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from river.utils import VectorDict
 from trainers.bradley_terry.kernels import cut, grow_units, newton_rows, newton_step
 from trainers.bradley_terry.linear import LARGEST_WEIGHT, LinearEstimator, grown
 from trainers.bradley_terry.ties import DECIDED
+from trainers.bradley_terry.undo import undo_newton
 from trainers.compiled import Array, Flags, Ints
 from trainers.other_version import within
 
@@ -128,6 +129,14 @@ class RiverLogistic(LinearEstimator):
         )  # fmt: skip
         self._set_weights(weights.tolist())
         return p, []
+
+    def _undo(self, z: Array, w: float, tie: bool) -> None:
+        weights = np.array(list(self.weights.values()), dtype=np.float64)
+        newton = self._newton
+        undo_newton(
+            z, w, tie, newton.learning_rate, weights, newton.inverse, self._nu, 1.0 / self.prior_precision
+        )
+        self._set_weights(weights.tolist())
 
     @property
     def weights(self) -> dict[str, float]:

@@ -20,7 +20,7 @@ from streams.messages.limits import MAX_TIE_NU
 if TYPE_CHECKING:
     from trainers.compiled import Array
 
-_LEAST_NU = 1.0 / MAX_TIE_NU
+LEAST_NU = 1.0 / MAX_TIE_NU
 NU, INFORMATION, DECIDED, TIES = range(4)
 """What is where in the state (4,): ν, the information on ln ν, and the weights of what was learnt."""
 _MOST_INFORMATION = 250.0
@@ -71,4 +71,4 @@ def learn_nu(state: Array, p_tie: float, tie: bool, weight: float) -> None:
         )
     else:
         return
-    state[NU] = min(MAX_TIE_NU, max(_LEAST_NU, state[NU]))
+    state[NU] = min(MAX_TIE_NU, max(LEAST_NU, state[NU]))

@@ -20,6 +20,7 @@ from trainers.datasets.near_duplicates import Frames
 from trainers.datasets.samples import OUTSIDE, Run, find_video
 from trainers.pairs.judgements import dimension_of
 from trainers.pairs.pairing import PairingRules, pairs_of_run
+from trainers.pairs.withdrawn import standing
 
 EQUAL_TEXTS = "pairs of two equal prompts"
 NO_TEXTS = "pairs without the goal or one of the prompts"
@@ -88,10 +89,10 @@ def pairs_of_files(files: Iterable[Path], runs: Iterable[Run] = ()) -> list[Foun
     """
     known = {run.run_id: run for run in runs}
     return _by_id(
-        FoundPair(pair=message, run=known.get(message.run_id) or _beside(file, message.run_id))
+        FoundPair(pair=pair, run=known.get(pair.run_id) or _beside(file, pair.run_id))
         for file in files
-        for message in read_text_pairs(file)
-        if isinstance(message, PreferencePair)
+        for pair in standing(read_text_pairs(file))
+        if isinstance(pair, PreferencePair)
     )
 
 

@@ -33,12 +33,13 @@ class Evidence:
     ties: int = 0
     """Of the pairs learnt."""
     passed_over: dict[str, int] = field(default_factory=dict)
-    """Trusted labels that were learnt and are no evidence, per source: their task was known by others."""
+    """Trusted labels that were learnt and are no evidence, per source: their task was known by others, or the
+    pair was shown because of what a model believes of it."""
     critics_alone: bool = field(init=False)
     """Whether no label but critics' own was learnt."""
 
     def __post_init__(self) -> None:
-        self.critics_alone = self.labels.keys() <= {"critic"}
+        self.critics_alone = self._has_critics_alone()
 
     @property
     def pairs(self) -> int:
@@ -81,6 +82,21 @@ class Evidence:
             self.audit.trusted_weight += weight
         return self.trust(pair, weight)
 
+    def undo(self, pair: PreferencePair, weight: float) -> None:
+        """Count a pair no more that was learnt and would count ``weight`` as a person's.
+
+        What was predicted of it, and what it said of judges and people, stays: it was predicted honestly, and
+        votes could otherwise be taken back until the figures please.
+        """
+        self.labels[pair.label_source] = max(0, self.labels.get(pair.label_source, 0) - 1)
+        self.ties = max(0, self.ties - pair.tie)
+        self.critics_alone = self._has_critics_alone()
+        if pair.label_source in TRUSTED_SOURCES:
+            self.audit.trusted_weight = max(0.0, self.audit.trusted_weight - weight)
+
+    def _has_critics_alone(self) -> bool:
+        return not any(n for source, n in self.labels.items() if source != "critic")
+
     def trust(self, pair: PreferencePair, weight: float) -> float:
         """What a pair counts, beside labels of people, that would count ``weight`` as a person's."""
         if pair.label_source == "proxy":
@@ -91,7 +107,7 @@ class Evidence:
 
     def made_of(self) -> str:
         """The labels in words."""
-        return ", ".join(f"{n} {source}" for source, n in self.labels.items()) or "no"
+        return ", ".join(f"{n} {source}" for source, n in self.labels.items() if n) or "no"
 
     def in_words(self) -> str:
         """The gate's evidence in words."""

@@ -13,6 +13,7 @@ from streams.messages.stored import StoredMessage
 from trainers.lora.texts import TextPair
 from trainers.pairs.judgements import dimension_of, fact_of, judgement_of
 from trainers.pairs.weights import SOURCE_WEIGHTS, task_of_text
+from trainers.pairs.withdrawn import is_withdrawal
 
 Offsets = Mapping[int, int]
 """Partition to next offset."""
@@ -22,6 +23,7 @@ REMEMBERED = 100_000
 
 EQUAL, TIE, DIMENSION, TWICE = "equal texts", "ties", "of one dimension", "come twice"
 UNREADABLE, WEIGHTLESS, EMPTY = "unreadable", "without weight", "empty texts"
+WITHDRAWN = "taken back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Arrived:
     offset: int
     timestamp_ms: int
     pair: TextPair
+    pair_id: str = ""
 
     def is_new(self, stamp: Offsets) -> bool:
         """Whether it came after ``stamp``."""
@@ -43,7 +46,8 @@ class PairInbox:
 
     A pair counts if it is of this model, of a trusted label source, on the whole, no tie, of two different
     texts that are not empty, with a weight, and is not one of the last ``remembered`` that counted, nor of
-    those that are kept. ``passed_over`` counts the others of this model by reason; the label source is one.
+    those that are kept. One that is taken back is kept no more. ``passed_over`` counts the others of this
+    model by reason; the label source is one.
     """
 
     def __init__(self, model: str, most: int, remembered: int = REMEMBERED) -> None:
@@ -64,6 +68,11 @@ class PairInbox:
             return
         if not isinstance(pair, PreferencePair) or pair.model != self._model:
             return
+        if is_withdrawal(pair):
+            left = [one for one in self._kept if one.pair_id != pair.pair_id or not pair.pair_id]
+            self.passed_over[WITHDRAWN] += len(self._kept) - len(left)
+            self._kept = deque(left, maxlen=self._kept.maxlen)
+            return
         if reason := self._reason_against(pair):
             self.passed_over[reason] += 1
             return
@@ -75,7 +84,9 @@ class PairInbox:
             source=pair.label_source,
             weight=pair.weight * SOURCE_WEIGHTS[pair.label_source],
         )
-        self._kept.append(Arrived(message.partition, message.offset, message.timestamp_ms, text))
+        self._kept.append(
+            Arrived(message.partition, message.offset, message.timestamp_ms, text, pair.pair_id)
+        )
 
     def pairs(self) -> list[Arrived]:
         return list(self._kept)

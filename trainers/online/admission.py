@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
 from trainers.bradley_terry.rows import Read, RowMaker
 from trainers.bradley_terry.shown import ShownScores
@@ -13,10 +15,21 @@ from trainers.bradley_terry.vocabulary import Vocabulary
 from trainers.evidence.evidence import Evidence
 from trainers.online.batch import Batch
 from trainers.online.open_tasks import OpenTask, OpenTasks
-from trainers.pairs.judgements import Judgement, dimension_of, fact_of
+from trainers.other_version import LARGEST_SUM, within
+from trainers.pairs.judgements import Judgement, dimension_of, fact_of, is_asked_for
 from trainers.pairs.pairing import LIVE_SOURCES
-from trainers.pairs.seen import REMEMBERED, Counts, KnownPairs, PastTask, PastTasks, trusted_of
+from trainers.pairs.seen import (
+    REMEMBERED,
+    Counts,
+    KnownPairs,
+    PastTask,
+    PastTasks,
+    hashed,
+    remember,
+    trusted_of,
+)
 from trainers.pairs.weights import task_of, weight_of_each, weight_of_nth
+from trainers.pairs.withdrawn import may_be_withdrawn
 
 OPEN_TASKS = 500
 """How many tasks the live learner keeps open; for one more it settles the oldest, whose later pairs are
@@ -28,6 +41,7 @@ OPEN_TASKS_OF_A_DIMENSION = 50
 LATE_TASKS = 8
 """Tasks that people may be voting on after their runs. For one more, the one that was voted on longest ago
 is settled: its evidence counts, and later votes on it are none."""
+_NO_VOTES: Mapping[str, Any] = {"names": [], "weights": []}
 
 
 @dataclass(slots=True)
@@ -43,6 +57,8 @@ class Admission:
     open: OpenTasks = field(default_factory=OpenTasks)
     past: PastTasks = field(default_factory=PastTasks)
     known: KnownPairs = field(default_factory=KnownPairs)
+    votes: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Votes that were learnt and can be undone, by hash: what each counted, as ``undo`` returns it."""
     settled_early: int = 0
     """Tasks that were settled since too many were open."""
 
@@ -85,17 +101,39 @@ class Admission:
             elif name in self.open.late and source in TRUSTED_SOURCES:
                 self.open.late[name] = self.open.late.pop(name)
             counts, slot = task.counts, task.slot
+            if is_asked_for(pair) or self._is_known_elsewhere(name, pair):
+                self.evidence.pass_over(source)
+                slot = -1
         counts[source] = nth = counts.get(source, 0) + 1
         weight = pair.weight * self._share(pair, nth)
         evidence, rows = self.evidence, self.rows
         alone = evidence.critics_alone
-        if judgement is not None:
+        if judgement is not None and not is_asked_for(pair):
             evidence.hear(judgement)
         trusted_weight = evidence.learnt(pair, weight)
+        if may_be_withdrawn(pair):
+            remember(self.votes, hashed(pair.pair_id), (weight, trusted_weight), self.remembered)
         plan = rows.plan(read, at)
         known = len(rows.vocabulary.columns)
         batch.pairs.append((at, plan, known, source, weight, trusted_weight, slot, opened, alone, pair.tie))
         return True
+
+    def undo(self, pair: PreferencePair) -> tuple[float, float] | None:
+        """Count a vote no more that is taken back.
+
+        Returns what it counted when it was learnt: as a person's label, and beside those of people. None
+        where it was not learnt, or so many others were since that it is not known.
+        """
+        learnt_with = self.votes.pop(hashed(pair.pair_id), None)
+        if learnt_with is None:
+            return None
+        name, source = task_of(pair), pair.label_source
+        task, past = self.open.by_name.get(name), self.past.find(name)
+        for counts in (task.counts if task else None, past.counts if past else None):
+            if counts is not None and source in counts:
+                counts[source] = max(0, counts[source] - 1)
+        self.evidence.undo(pair, learnt_with[0])
+        return learnt_with
 
     def take_again(self, pair: PreferencePair, batch: Batch, read: Read, at: int) -> None:
         """Add a pair that was learnt before and is to be learnt once more; it is no evidence."""
@@ -186,6 +224,7 @@ class Admission:
             "past": self.past.state(),
             "known": self.known.state(),
             "settled_early": self.settled_early,
+            **self._votes_state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -197,6 +236,9 @@ class Admission:
         self.past = PastTasks.from_state(state["past"])
         self.known = KnownPairs.from_state(state["known"])
         self.settled_early = int(state["settled_early"])
+        votes = state.get("votes", _NO_VOTES)
+        weights = within(votes["weights"], (len(votes["names"]), 2), 0.0, LARGEST_SUM, "weights of votes")
+        self.votes = dict(zip(votes["names"], map(tuple, weights.tolist()), strict=True))
 
     def _open(self, name: str, past: PastTask | None, batch: Batch) -> OpenTask:
         """Open a task, again if it is a past one, and settle others where as many are open as may be."""
@@ -235,6 +277,27 @@ class Admission:
 
     def _note(self, name: str, pair: PreferencePair, judgement: Judgement | None) -> bool:
         return self.known.note(name, fact_of(pair, judgement), self.remembered)
+
+    def _votes_state(self) -> dict[str, Any]:
+        """Nothing where there is none, as in a state of before there were any."""
+        if not self.votes:
+            return {}
+        return {"votes": {"names": list(self.votes), "weights": np.array([*self.votes.values()])}}
+
+    def _is_known_elsewhere(self, name: str, pair: PreferencePair) -> bool:
+        """Whether trusted labels were learnt of what else the candidates of a trusted label belong to: the
+        runs of a vote on two runs, and the task of a run."""
+        if pair.label_source not in TRUSTED_SOURCES:
+            return False
+        others = {pair.task_id, *(pair.meta.get(f"{side}_run_id") for side in ("chosen", "rejected"))}
+        return any(self._has_trusted(other) for other in others - {name, "", None} if isinstance(other, str))
+
+    def _has_trusted(self, name: str) -> bool:
+        task, past = self.open.by_name.get(name), None
+        if task is None:
+            past = self.past.find(name)
+        counts = task.counts if task is not None else past.counts if past is not None else {}
+        return not TRUSTED_SOURCES.isdisjoint(counts)
 
     def _share(self, pair: PreferencePair, nth: int) -> float:
         """``nth`` is how many pairs of its task and label source there are now."""

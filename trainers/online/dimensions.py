@@ -33,6 +33,10 @@ class Dimensions:
         """Whether the pair begins a dimension."""
         return dimension_of(pair) not in self.learners and len(self.learners) < MAX_DIMENSIONS
 
+    def knows(self, pair: PreferencePair) -> bool:
+        """Whether the pair is on a dimension that has begun."""
+        return dimension_of(pair) in self.learners
+
     def add(self, pair: PreferencePair, known_new: bool) -> None:
         """A pair of one of them, to be learnt with the next ``learn``."""
         name = dimension_of(pair)

@@ -31,6 +31,7 @@ from trainers.online.models import Models, coefficients
 from trainers.other_version import a_count
 from trainers.pairs.judgements import dimension_of, judgement_of
 from trainers.pairs.seen import REMEMBERED
+from trainers.pairs.withdrawn import is_withdrawal
 
 _ROWS = 1024
 """Pairs that are learnt at a time, which bounds the memory of a batch."""
@@ -88,12 +89,17 @@ class PreferenceLearner:
         batch = self._admission.begin()
         at = changes = 0
         for message, is_new in mine:
-            if self._is_own(message):
+            if self._is_own(message) and is_withdrawal(message):
+                batch, changed = self._learn(batch, read), self._undo(message, read, at)
+                at += 1
+            elif self._is_own(message):
                 changed = self._admission.take(message, is_new, judgements[at], batch, read, at)
                 at += 1
                 if len(batch.pairs) == _ROWS:
                     batch = self._learn(batch, read)
             elif isinstance(message, PreferencePair):
+                if is_withdrawal(message) and not self._dimensions.knows(message):
+                    continue
                 if self._dimensions.is_new(message):  # it begins with what was learnt so far
                     batch = self._learn(batch, read)
                 self._dimensions.add(message, is_new)
@@ -251,6 +257,17 @@ class PreferenceLearner:
             evidence.gate.close()
         tasks.free_left()
         return self._admission.begin()
+
+    def _undo(self, pair: PreferencePair, read: Read, at: int) -> bool:
+        """Take back a vote, which is number ``at`` of those that were read; False where it was not learnt."""
+        learnt_with = self._admission.undo(pair)
+        if learnt_with is None:
+            return False
+        rows = self._admission.rows
+        X, means = rows.rows(read, [at], [rows.plan(read, at)], is_news=False)
+        self._models.know(rows.vocabulary.columns)
+        self._models.undo(X[0], means[0], *learnt_with, tie=pair.tie)
+        return True
 
     def _carried_by(self, rollback: Rollback) -> PreferenceLearner:
         """The learner whose state a rollback carries. Raises BadInput where it cannot go on."""

@@ -97,6 +97,13 @@ class Models:
         rows.means[decided] = means[decided]
         return alarms
 
+    def undo(self, row: Array, mean: Array, weight: float, trusted_weight: float, *, tie: bool) -> None:
+        """Take back a person's label, with row (d,) and mean (1,), that was learnt with these weights."""
+        self.smoothing.undo(row, weight, tie)
+        self.trusted.undo(row, trusted_weight, tie)
+        if not tie:
+            self.reference.undo(mean, weight, tie)
+
     def state(self) -> dict[str, Any]:
         """What ``from_state`` takes, to stand among a learner's own: JSON values, and copies of arrays."""
         return {

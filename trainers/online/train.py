@@ -13,6 +13,7 @@ from trainers.bradley_terry.features import difference
 from trainers.online.learner import PreferenceLearner
 from trainers.pairs.judgements import dimension_of
 from trainers.pairs.weights import task_of
+from trainers.pairs.withdrawn import standing
 
 _PART = 1000
 """Messages between two calls of ``on_progress``."""
@@ -27,10 +28,14 @@ def train_on_pairs(
     seed: int = 0,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> RewardSnapshot:
-    """One honest pass in the given order, then ``epochs − 1`` shuffled passes that change no figure.
+    """One honest pass in the given order, without pairs that are taken back; then ``epochs − 1`` shuffled
+    passes that change no figure.
 
     Raises BadInput where no pair is for ``model``, or none has a critic in common on both sides.
     """
+    given, messages = messages, standing(messages)
+    if given and not messages:
+        raise BadInput(f"all of the {len(given)} pairs are taken back, so there is nothing to learn")
     of_any = [message for message in messages if isinstance(message, PreferencePair)]
     pairs = [pair for pair in of_any if pair.model == model]
     if of_any and not pairs:
@@ -61,7 +66,7 @@ def train_on_pairs(
         for name, own in by_dimension.items():
             shuffled = orders[name].sample(own, len(own))
             for start in range(0, len(shuffled), _PART):
-                part = shuffled[start : start + _PART]
-                learner.learn_again(part)
-                on_progress(len(part))
+                again = shuffled[start : start + _PART]
+                learner.learn_again(again)
+                on_progress(len(again))
     return learner.snapshot()

@@ -8,8 +8,10 @@ from typing import NamedTuple
 import orjson
 
 from streams.messages.contracts import OVERALL, PreferencePair
+from streams.messages.votes import RANDOM_RULE
 from trainers.pairs.seen import hashed
 from trainers.pairs.weights import task_of
+from trainers.pairs.withdrawn import MODE, is_withdrawal
 
 LONGEST_NAME = 64
 """Characters by which a judge or an annotator is told from others."""
@@ -53,8 +55,21 @@ def judgement_of(pair: PreferencePair) -> Judgement | None:
     return None
 
 
+def is_asked_for(pair: PreferencePair) -> bool:
+    """Whether two candidates were shown to a person because of what a model believes of them.
+
+    What is learnt of such an answer is as right as of any other. What it says of the model is not: pairs that
+    the model is unsure of are hard, and hard for people, too, so its hits among them, and how often people
+    agree, are no picture of all pairs. So they are no evidence of either.
+    """
+    rule = pair.meta.get("rule") if pair.meta.get("mode") == MODE else None
+    return bool(rule) and rule != RANDOM_RULE
+
+
 def fact_of(pair: PreferencePair, judgement: Judgement | None) -> str:
     """What is the same when it comes again; what another says, or says otherwise, is another fact."""
+    if is_withdrawal(pair):
+        return f"{pair.pair_id}\0withdrawn"
     if judgement is None:
         return pair.pair_id
     _, first, judge, annotator = judgement
@@ -65,6 +80,9 @@ def _candidates(pair: PreferencePair) -> tuple[str, bool | None]:
     """The two candidates whichever is preferred, by hash, and whether the one that sorts first is."""
     chosen = _side(pair.chosen_artifact, pair.chosen_prompt, pair.chosen_critics)
     rejected = _side(pair.rejected_artifact, pair.rejected_prompt, pair.rejected_critics)
+    if "chosen_run_id" in pair.meta:  # of two runs, whose videos may have the same name
+        chosen = f"{pair.meta['chosen_run_id']}\0{chosen}"
+        rejected = f"{pair.meta.get('rejected_run_id')}\0{rejected}"
     both = "\0".join((task_of(pair), *sorted((chosen, rejected))))
     return hashed(both), None if pair.tie else chosen <= rejected
 

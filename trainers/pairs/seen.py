@@ -19,7 +19,7 @@ REMEMBERED = 10_000
 checkpoint's size depends on it."""
 LABEL_SOURCES: tuple[LabelSource, ...] = get_args(LabelSource)
 Counts = dict[str, int]
-"""Label source to pairs."""
+"""Label source to pairs; 0 where some were learnt and are all undone."""
 
 
 class PastTask(NamedTuple):
@@ -171,14 +171,18 @@ def remember(known: dict[str, Any], name: str, value: Any, remembered: int) -> N
 
 
 def counts_array(counts: Iterable[Counts]) -> NDArray[np.int64]:
-    """(n, 4): a row for each, a column for each of ``LABEL_SOURCES``."""
-    rows = [[one.get(source, 0) for source in LABEL_SOURCES] for one in counts]
+    """(n, 4): a row for each, a column for each of ``LABEL_SOURCES``; −1 for a 0."""
+    rows = [
+        [one.get(source, 0) or (-1 if source in one else 0) for source in LABEL_SOURCES] for one in counts
+    ]
     return np.array(rows, dtype=np.int64).reshape(-1, len(LABEL_SOURCES))
 
 
 def counts_of(rows: Iterable[Iterable[int]]) -> list[Counts]:
     """The counts of which ``counts_array`` made the rows."""
-    return [{source: int(n) for source, n in zip(LABEL_SOURCES, row, strict=True) if n} for row in rows]
+    return [
+        {source: max(0, int(n)) for source, n in zip(LABEL_SOURCES, row, strict=True) if n} for row in rows
+    ]
 
 
 def hashed(name: str) -> str:

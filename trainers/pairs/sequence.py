@@ -4,6 +4,8 @@ A former numbers the pairs of a run from 0 (header ``nth``), and whoever forms t
 pairs the same numbers. So what is delivered again is told by one integer an open run, however often it comes
 and however many runs are open. A number that is ahead is passed over, too: what lies between was not sent,
 so its former will not have closed the run, and all of it comes again (go-back-N, as a receiver of TCP does).
+
+A vote is a run of its own that its one pair closes, and so is the taking back of a vote.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from itertools import islice
 from typing import Any
 
 from streams.messages.contracts import PairMessage, PreferencePair, Rollback
+from streams.messages.stored import StoredMessage
+from trainers.pairs.withdrawn import is_withdrawal
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +52,13 @@ class RunSequence:
         self._closed: set[int] = set()
         self._in_order: deque[int] = deque()
         """Closed runs, the oldest first; an ordered dict of so many takes three times the memory."""
+
+    def takes_message(self, stored: StoredMessage, message: PairMessage) -> bool:
+        """Whether a message is news by its headers, or has none by which that could be told."""
+        if (vote := stored.vote) is not None:
+            return self.takes_vote(vote, withdrawn=is_withdrawal(message))
+        number = stored.number
+        return number is None or self.takes(message, number, stored.rules if number == 0 else b"")
 
     def takes(self, message: PairMessage, nth: int, rules: bytes = b"") -> bool:
         """Whether the numbered message is the next of its run; if so, it is taken.
@@ -85,6 +96,20 @@ class RunSequence:
                 self._give_up_oldest()
         else:
             self._close(run)
+        return True
+
+    def takes_vote(self, vote_id: bytes, *, withdrawn: bool) -> bool:
+        """Whether the pair of a vote, or its withdrawal, has not come before; if so, it is taken.
+
+        A pair that comes after its own withdrawal, from a worker that was stalled in between, is not.
+        """
+        vote = _hash_of(b"vote\0" + vote_id)
+        mine = _hash_of(b"withdrawn\0" + vote_id) if withdrawn else vote
+        if mine in self._closed:
+            return False
+        self._close(mine)
+        if vote not in self._closed:
+            self._close(vote)
         return True
 
     def state(self) -> dict[str, Any]:

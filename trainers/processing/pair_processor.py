@@ -160,8 +160,8 @@ class PairProcessor:
         )
 
     def _news_among(self, messages: Sequence[DecodedPair]) -> tuple[list[DecodedPair], list[bool]]:
-        """Those of this model that lie behind the stamp and are no repetitions by their numbers, and whether
-        each has one. Offsets and numbers are noted."""
+        """Those of this model that lie behind the stamp and are no repetitions, and whether that is known of
+        each by its headers. Offsets and headers are noted."""
         fresh: list[DecodedPair] = []
         numbered: list[bool] = []
         for read in messages:
@@ -172,10 +172,9 @@ class PairProcessor:
             if message.offset < offsets.get(partition, 0):
                 continue
             offsets[partition] = message.offset + 1
-            number = message.number
-            if number is None or self._sequence.takes(decoded, number, message.rules if number == 0 else b""):
+            if self._sequence.takes_message(message, decoded):
                 fresh.append(read)
-                numbered.append(number is not None)
+                numbered.append(message.tells_repetitions)
         return fresh, numbered
 
     def _start_from(self, learner: PreferenceLearner) -> None:
@@ -215,7 +214,7 @@ class PairProcessor:
         self._learner = PreferenceLearner.from_state(self._model, self._copy)
         self._learner.on_messages(
             [decode_pair(message.value, message) for message in self._since],
-            [message.number is not None for message in self._since],
+            [message.tells_repetitions for message in self._since],
         )
 
     def _served(self) -> RewardSnapshot:

@@ -18,10 +18,11 @@ from streams.messages.contracts import TRUSTED_SOURCES, PairMessage, PairsEnd, P
 from trainers.bradley_terry.losses import Gain, gain_of_pair
 from trainers.evidence.evidence import Evidence
 from trainers.other_version import a_count, reading_state_of
-from trainers.pairs.judgements import dimension_of, fact_of, judgement_of
+from trainers.pairs.judgements import dimension_of, fact_of, is_asked_for, judgement_of
 from trainers.pairs.pairing import LIVE_SOURCES
 from trainers.pairs.seen import Counts, KnownPairs, PastTasks
 from trainers.pairs.weights import SOURCE_WEIGHTS, task_of, task_of_text, weight_of_each, weight_of_nth
+from trainers.pairs.withdrawn import is_withdrawal
 from trainers.text.estimator import DiagonalLaplace
 from trainers.text.ngrams import SCHEME, grams
 from trainers.text.open_texts import OpenTexts, characters_of, what_is_learnt_of
@@ -52,6 +53,8 @@ class TextLearner:
         """Pairs that prefer neither text."""
         self.of_dimensions = 0
         """Pairs that judge one thing and not the whole; they are passed over, too."""
+        self.withdrawals = 0
+        """Votes that were taken back; what they taught stays."""
         self._pairs_of_task = pairs_of_task
         self._terms = Terms()
         self._weights = DiagonalLaplace()
@@ -71,6 +74,9 @@ class TextLearner:
         if isinstance(message, PairsEnd):
             return self._close(message.run_id)
         if not isinstance(message, PreferencePair):
+            return False
+        if is_withdrawal(message):
+            self.withdrawals += 1
             return False
         if dimension_of(message):
             self.of_dimensions += 1
@@ -136,6 +142,7 @@ class TextLearner:
             learner.equal_texts = state["equal_texts"]
             learner.ties_passed_over = a_count(state["ties_passed_over"])
             learner.of_dimensions = a_count(state["of_dimensions"])
+            learner.withdrawals = a_count(state.get("withdrawals", 0))
             learner._evidence = Evidence.from_state(state)
             learner._past = PastTasks.from_state(state["past"])
             learner._known = KnownPairs.from_state(state["known"])
@@ -153,8 +160,9 @@ class TextLearner:
         is_noted = source not in LIVE_SOURCES or past is not None
         if is_noted and pair.pair_id and not self._known.note(name, fact):
             return False
+        heard = None if is_asked_for(pair) else judgement
         if past is not None:
-            self._evidence.hear(judgement)
+            self._evidence.hear(heard)
             return self._learn_late(pair, past.counts)
         task = self._open.get(name)
         if task is None:
@@ -168,7 +176,7 @@ class TextLearner:
         if pair.tie:
             self.ties_passed_over += 1
             return False
-        self._evidence.hear(judgement)
+        self._evidence.hear(heard)
         if task.begun:
             return self._learn_late(pair, task.counts)
         task.counts[source] = task.counts.get(source, 0) + 1
@@ -187,8 +195,12 @@ class TextLearner:
     def _predict(self, pair: PreferencePair, task: OpenTexts) -> bool:
         if self._says_nothing(pair):
             return False
-        p = self._predicted(pair)
-        if pair.label_source in TRUSTED_SOURCES:
+        if is_asked_for(pair):
+            self._evidence.pass_over(pair.label_source)
+        elif pair.label_source not in TRUSTED_SOURCES:
+            self._predicted(pair)
+        else:
+            p = self._predicted(pair)
             mean, least, most = task.gains
             gain = gain_of_pair(p, 0.5)
             task.gains = mean + gain.mean, least + gain.least, most + gain.most
@@ -252,7 +264,7 @@ class TextLearner:
         if self._says_nothing(pair):
             return False
         source = pair.label_source
-        if source in TRUSTED_SOURCES and TRUSTED_SOURCES.isdisjoint(counts):
+        if source in TRUSTED_SOURCES and TRUSTED_SOURCES.isdisjoint(counts) and not is_asked_for(pair):
             gain = gain_of_pair(self._predicted(pair), 0.5)
             self._evidence.gate.bet(gain, pairs_learnt=self._evidence.pairs)
         else:
@@ -281,6 +293,7 @@ class TextLearner:
             "equal_texts": self.equal_texts,
             "ties_passed_over": self.ties_passed_over,
             "of_dimensions": self.of_dimensions,
+            **({"withdrawals": self.withdrawals} if self.withdrawals else {}),
             **self._evidence.state(),
             "open": {name: task.state() for name, task in self._open.items()},
             "past": self._past.state(),
@@ -298,6 +311,7 @@ class TextLearner:
             "equal_texts": self.equal_texts,
             "ties_passed_over": self.ties_passed_over,
             "of_dimensions": self.of_dimensions,
+            **({"withdrawals_passed_over": self.withdrawals} if self.withdrawals else {}),
         }
 
     def _statement(self) -> str:

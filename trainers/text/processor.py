@@ -81,8 +81,7 @@ class TextProcessor:
         if message.offset < offsets.get(partition, 0):
             return
         offsets[partition] = message.offset + 1
-        number = message.number
-        if number is None or self._sequence.takes(pair, number, message.rules if number == 0 else b""):
+        if self._sequence.takes_message(message, pair):
             self._learner.on_message(pair)
 
     def take_snapshot(self) -> Outgoing | None:

@@ -88,3 +88,24 @@ def test_rules_of_any_length_take_no_more_of_the_state() -> None:
     assert sequence.takes(pair_of("a"), 0, b"r" * 1_000_000)
     assert not sequence.takes(pair_of("a"), 0, b"r" * 1_000_001)
     assert len(orjson.dumps(sequence.state())) < 300
+
+
+def test_a_vote_is_taken_once_and_its_withdrawal_once_and_neither_is_an_open_run() -> None:
+    sequence = RunSequence()
+    assert [sequence.takes_vote(b"v", withdrawn=False) for _ in range(2)] == [True, False]
+    sequence = RunSequence.from_state(orjson.loads(orjson.dumps(sequence.state())))
+    assert [sequence.takes_vote(b"v", withdrawn=True) for _ in range(2)] == [True, False]
+    assert not sequence.takes_vote(b"v", withdrawn=False)
+    assert sequence.state()["next"] == {}
+
+
+def test_a_vote_that_comes_behind_its_withdrawal_is_not_taken() -> None:
+    sequence = RunSequence()
+    assert sequence.takes_vote(b"v", withdrawn=True)
+    assert not sequence.takes_vote(b"v", withdrawn=False)
+
+
+def test_a_vote_that_is_called_as_a_run_is_not_that_run() -> None:
+    sequence = RunSequence()
+    assert sequence.takes_vote(b"run-a", withdrawn=False)
+    assert sequence.takes(pair_of("run-a"), 0)

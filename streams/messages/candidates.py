@@ -1,0 +1,94 @@
+"""What votes are about, picked out of what the log holds of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from streams.messages.codec import ContractError, decode_trace, decode_vote
+from streams.messages.contracts import TraceEvent
+from streams.messages.stored import StoredMessage
+from streams.messages.votes import Vote
+
+Place = tuple[str, int]
+"""A candidate: run and iteration."""
+_Turn = tuple[int, int, int, int]
+"""Sorts what counts first; see ``Search``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """As much as the log has of what was looked for."""
+
+    candidates: Mapping[Place, TraceEvent] = field(default_factory=dict)
+    votes: Mapping[str, Vote] = field(default_factory=dict)
+    """Vote id to the first vote with this id."""
+    taken_back: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Vote id to the annotators who take it back."""
+
+
+class Search:
+    """Looks for candidates and votes among messages of the log, which may come in any order and twice.
+
+    Of an iteration that is there several times the first counts, by the time at which the broker got it; or
+    one of a higher revision (``meta.revision``), which a later scoring writes.
+    """
+
+    def __init__(self, candidates: Iterable[Place], votes: Iterable[str] = ()) -> None:
+        self._candidates = set(candidates)
+        self._votes = set(votes)
+        self._events: dict[Place, tuple[_Turn, TraceEvent]] = {}
+        self._first_votes: dict[str, tuple[_Turn, Vote]] = {}
+        self._taken_back: dict[str, set[str]] = {}
+
+    @property
+    def runs(self) -> frozenset[str]:
+        """The runs of which candidates are wanted."""
+        return frozenset(run_id for run_id, _ in self._candidates)
+
+    def add_vote(self, message: StoredMessage) -> None:
+        """A message of the votes topic; of a vote that is wanted, the candidates are wanted, too."""
+        try:
+            vote = decode_vote(message.value, message)
+        except ContractError:
+            return
+        if vote.takes_back in self._votes:
+            self._taken_back.setdefault(vote.takes_back, set()).add(vote.annotator)
+        if vote.vote_id in self._votes:
+            turn, known = _turn(message, 0), self._first_votes.get(vote.vote_id)
+            if known is None or turn < known[0]:
+                self._first_votes[vote.vote_id] = turn, vote
+            self._candidates.update((vote.left, vote.right))
+
+    def add_event(self, message: StoredMessage, event: object = None) -> None:
+        """A message of the trace topic; ``event`` is it decoded, where the caller has that."""
+        if event is None:
+            try:
+                event = decode_trace(message.value, message)
+            except ContractError:
+                return
+        if not isinstance(event, TraceEvent):
+            return
+        place = event.run_id, event.iter_idx
+        if place in self._candidates:
+            turn, known = _turn(message, revision_of(event)), self._events.get(place)
+            if known is None or turn < known[0]:
+                self._events[place] = turn, event
+
+    def found(self) -> Found:
+        """What there was."""
+        return Found(
+            {place: event for place, (_, event) in self._events.items()},
+            {vote_id: vote for vote_id, (_, vote) in self._first_votes.items()},
+            {vote_id: frozenset(by) for vote_id, by in self._taken_back.items()},
+        )
+
+
+def revision_of(event: TraceEvent) -> int:
+    """Which scoring of its video an event is of; 0 is the first."""
+    revision = event.meta.get("revision")
+    return revision if type(revision) is int and revision > 0 else 0
+
+
+def _turn(message: StoredMessage, revision: int) -> _Turn:
+    return -revision, message.timestamp_ms, message.partition, message.offset

@@ -1,0 +1,193 @@
+"""The worker's side of the votes topic, as a pure state machine: a vote is used however late its videos come.
+
+A vote names two candidates, which are looked for on the trace topic. Until both have come it waits, and holds
+its offset, so that whoever owns the partition after a crash reads it again; other votes go past it. The hold
+ends once what came of the vote is on Kafka. What does not come within a long time becomes a dead letter.
+
+Everything that was asked for before the partitions were taken away has no consequences after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from streams.messages.candidates import Found
+from streams.messages.stored import Outgoing, StoredMessage
+from streams.messages.votes import Vote
+from streams.worker.effects import Effect, Lookup, Send
+from streams.worker.offsets import InFlight, Positions
+from streams.worker.stages import VoteStage
+
+MOST_WAITING_BYTES = 16 << 20
+"""Of votes whose candidates have not come, in one worker."""
+_WAITING_BYTES = 2_048
+"""What such a vote takes beside its bytes."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+"""Between two lookups of what did not come; doubled from one to the next."""
+_LOOKS = 20
+"""At least so many until a vote is given up."""
+_ANSWER_S = 30.0
+"""Of a lookup that took longer, the rest is not counted as waiting: the broker may have been away."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    message: StoredMessage
+    vote: Vote
+    missing: Sequence[str] = ()
+    """As the last lookup found it; empty before the first."""
+    waited_s: float = 0.0
+    looked_s: float = 0.0
+    """When it was last looked up."""
+
+    @property
+    def size(self) -> int:
+        return len(self.message.value) + _WAITING_BYTES
+
+
+class VoteSide:
+    """What is held, looked up, sent and committed of the votes topic."""
+
+    def __init__(
+        self, stage: VoteStage, timeout_s: float, most_waiting_bytes: int = MOST_WAITING_BYTES
+    ) -> None:
+        """A vote is given up when it was looked for in vain for ``timeout_s`` seconds."""
+        self._stage = stage
+        self._timeout_s = timeout_s
+        self._most_waiting_bytes = most_waiting_bytes
+        self._assignment = 0
+        self._positions = Positions()
+        self._in_flight = InFlight()
+        self._fresh: list[_Waiting] = []
+        """Not looked up yet."""
+        self._asked: list[_Waiting] = []
+        """Of the lookup under way."""
+        self._missing: list[_Waiting] = []
+        """Whose candidates had not come at the last lookup."""
+        self._missing_bytes = 0
+        self._longest_pause_s = min(_LONGEST_PAUSE_S, timeout_s / _LOOKS)
+        self._first_pause_s = min(_FIRST_PAUSE_S, self._longest_pause_s)
+        self._pause_s = self._first_pause_s
+        self._due_s = 0.0
+        """When those that miss something are looked up again."""
+
+    @property
+    def positions(self) -> Positions:
+        """How far was read, and what may be committed of it."""
+        return self._positions
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of votes that were not looked up yet; those whose candidates have not come hold up no others."""
+        return sum(waiting.size for waiting in (*self._fresh, *self._asked) if not waiting.missing)
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether a lookup is under way."""
+        return bool(self._asked)
+
+    def assigned(self, assignment: int) -> list[Effect]:
+        """The votes are this worker's, from where the group has committed."""
+        self._assignment = assignment
+        return []
+
+    def revoked(self) -> None:
+        """The votes are another's now, or will be assigned anew; they are read again from the commit."""
+        self._assignment = 0
+        self._positions.clear()
+        self._in_flight.clear()
+        self._fresh, self._asked, self._missing, self._missing_bytes = [], [], [], 0
+        self._stage.forget()
+
+    def read(self, assignment: int, messages: Sequence[StoredMessage], now_s: float) -> list[Effect]:
+        """Messages as they stand in their partition."""
+        if assignment != self._assignment:
+            return []
+        letters: list[tuple[StoredMessage, Sequence[Outgoing]]] = []
+        for message in messages:
+            if not self._positions.advance(message.partition, message.offset):
+                continue
+            vote = self._stage.read(message)
+            if vote is None:
+                continue
+            self._positions.hold(message.partition, message.offset)
+            if isinstance(vote, Outgoing):
+                letters.append((message, [vote]))
+            else:
+                self._fresh.append(_Waiting(message, vote))
+        return self._send(letters) + self._look_up(now_s)
+
+    def found(self, assignment: int, found: Found, now_s: float) -> list[Effect]:
+        """The answer to Lookup."""
+        if assignment != self._assignment:
+            return []
+        asked, self._asked = self._asked, []
+        if any(waiting.missing for waiting in asked):
+            self._pause_s = min(2 * self._pause_s, self._longest_pause_s)
+            self._due_s = now_s + self._pause_s
+        done: list[tuple[StoredMessage, Sequence[Outgoing]]] = []
+        for waiting in asked:
+            step = self._stage.form(waiting.message, waiting.vote, found)
+            is_new, waiting.missing = not waiting.missing, step.missing
+            if not step.missing:
+                done.append((waiting.message, step.outgoing))
+                continue
+            if is_new:
+                self._pause_s = self._first_pause_s
+                self._due_s = (
+                    min(self._due_s, now_s + self._pause_s) if self._missing else now_s + self._pause_s
+                )
+            else:
+                waiting.waited_s += min(now_s - waiting.looked_s, self._longest_pause_s + _ANSWER_S)
+            waiting.looked_s = now_s
+            if why := self._why_given_up(waiting):
+                done.append((waiting.message, [self._stage.give_up(waiting.message, why)]))
+            else:
+                self._missing.append(waiting)
+                self._missing_bytes += waiting.size
+        return self._send(done) + self._look_up(now_s)
+
+    def tick(self, now_s: float) -> list[Effect]:
+        """What is due by the clock; to be called often."""
+        return self._look_up(now_s)
+
+    def delivered(self, token: int) -> list[Effect]:
+        """Kafka has all messages of this send."""
+        for consequence in self._in_flight.acknowledge(token):
+            consequence()
+        return []
+
+    def _look_up(self, now_s: float) -> list[Effect]:
+        """One lookup at a time: of new votes at once, of those that miss something now and then."""
+        if self._asked:
+            return []
+        if self._missing and now_s >= self._due_s:
+            self._asked, self._missing, self._missing_bytes = self._missing, [], 0
+        self._asked = self._asked + self._fresh
+        self._fresh = []
+        if not self._asked:
+            return []
+        votes = [waiting.vote for waiting in self._asked]
+        candidates = frozenset(
+            place for vote in votes if vote.gives_a_pair for place in (vote.left, vote.right)
+        )
+        names = frozenset(name for vote in votes for name in (vote.vote_id, vote.takes_back) if name)
+        return [Lookup(self._assignment, candidates, names)]
+
+    def _why_given_up(self, waiting: _Waiting) -> str:
+        missing = " and ".join(waiting.missing)
+        if waiting.waited_s >= self._timeout_s:
+            return f"{missing} did not come within {self._timeout_s:g} s"
+        if self._missing_bytes + waiting.size > self._most_waiting_bytes:
+            return f"{missing} has not come, and the {self._most_waiting_bytes} bytes for what waits are full"
+        return ""
+
+    def _send(self, done: Sequence[tuple[StoredMessage, Sequence[Outgoing]]]) -> list[Effect]:
+        if not done:
+            return []
+        then: list[Callable[[], None]] = [
+            partial(self._positions.release, message.partition, message.offset) for message, _ in done
+        ]
+        return [Send(self._in_flight.add(then), [one for _, outgoing in done for one in outgoing])]

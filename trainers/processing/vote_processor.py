@@ -1,0 +1,126 @@
+"""Messages of the votes topic in, messages of the pairs topic out: bytes on both sides.
+
+The worker, the offline replay and the tests call this; it knows nothing of Kafka clients, clocks or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from streams.errors import BadInput
+from streams.messages.candidates import Found
+from streams.messages.codec import decode_vote, encode
+from streams.messages.contracts import PreferencePair
+from streams.messages.stored import Outgoing, StoredMessage, vote_headers
+from streams.messages.votes import Vote
+from streams.worker.stages import VoteStep
+from trainers.pairs.former import NotUsable
+from trainers.pairs.pairing import PairingRules
+from trainers.pairs.seen import remember
+from trainers.pairs.votes import pair_of_vote
+from trainers.processing.unusable import NO_FAULT_OF_A_MESSAGE, letter_for
+
+REMEMBERED_VOTES = 100_000
+"""Votes whose pairs were formed, which are not formed again when they come again. Learners know repetitions,
+too (``RunSequence``); this spares them most."""
+
+
+class VoteProcessor:
+    """Values of the votes topic to messages of the pairs topic, keyed by the reward model's name.
+
+    The first vote of an id counts. One that its annotator takes back is formed no more; where it was formed
+    already, or may have been before a restart, its pair is withdrawn, and a learner that has not learnt it
+    takes no notice. That a vote takes back another is not itself taken back.
+    """
+
+    def __init__(self, rules: PairingRules, *, pairs_topic: str, dead_letters_topic: str) -> None:
+        self._rules = rules
+        self._pairs_topic = pairs_topic
+        self._dead_letters_topic = dead_letters_topic
+        self._formed: dict[str, None] = {}
+
+    def read(self, message: StoredMessage) -> Vote | Outgoing | None:
+        """The message decoded, or a dead letter; None for a vote of which nothing comes."""
+        try:
+            vote = decode_vote(message.value, message)
+        except NO_FAULT_OF_A_MESSAGE:
+            raise
+        except Exception as error:
+            return letter_for(message, error, self._dead_letters_topic)
+        return vote if vote.gives_a_pair or vote.takes_back else None
+
+    def form(self, message: StoredMessage, vote: Vote, found: Found) -> VoteStep:
+        """What comes of a vote, or what of it is still to come. ``found`` is what was looked up for it.
+
+        Whatever the vote raises is its own fault: it becomes a dead letter.
+        """
+        if vote.vote_id in self._formed:
+            return VoteStep()
+        if missing := list(_missing(vote, found)):
+            return VoteStep(missing=missing)
+        try:
+            outgoing = [self._outgoing(pair, vote_id) for pair, vote_id in self._pairs(vote, found)]
+        except NO_FAULT_OF_A_MESSAGE:
+            raise
+        except Exception as error:
+            return VoteStep([letter_for(message, error, self._dead_letters_topic)])
+        remember(self._formed, vote.vote_id, None, REMEMBERED_VOTES)
+        return VoteStep(outgoing)
+
+    def give_up(self, message: StoredMessage, why: str) -> Outgoing:
+        """The dead letter of a vote that cannot be used."""
+        return letter_for(message, NotUsable(f"{message.source}: {why}"), self._dead_letters_topic)
+
+    def forget(self) -> None:
+        """The partition was taken away."""
+        self._formed.clear()
+
+    def _pairs(self, vote: Vote, found: Found) -> Iterator[tuple[PreferencePair, str]]:
+        """Pairs, each with the id of the vote that it is of."""
+        if vote.takes_back:
+            earlier = found.votes[vote.takes_back]
+            if earlier.annotator != vote.annotator:
+                raise NotUsable(
+                    f"takes back vote {vote.takes_back!r} of annotator {earlier.annotator!r}, and is of "
+                    f"{vote.annotator!r}; a vote is taken back by whoever gave it"
+                )
+            if (pair := self._formed_of(earlier, found)) is not None:
+                yield replace(pair, withdrawn=True), earlier.vote_id
+        if _counts(vote, found):
+            yield (
+                pair_of_vote(vote, found.candidates[vote.left], found.candidates[vote.right], self._rules),
+                (vote.vote_id),
+            )
+
+    def _formed_of(self, vote: Vote, found: Found) -> PreferencePair | None:
+        """The pair that was formed of an earlier vote; None where there can be none.
+
+        The log only grows: where its candidates have not come, it was not formed, and is formed no more.
+        """
+        left, right = found.candidates.get(vote.left), found.candidates.get(vote.right)
+        if not vote.gives_a_pair or left is None or right is None:
+            return None
+        try:
+            return pair_of_vote(vote, left, right, self._rules)
+        except BadInput:
+            return None
+
+    def _outgoing(self, pair: PreferencePair, vote_id: str) -> Outgoing:
+        # Contexts of two runs together may be more than a pair may have, so all is checked.
+        return Outgoing(self._pairs_topic, pair.model.encode(), encode(pair), vote_headers(vote_id))
+
+
+def _counts(vote: Vote, found: Found) -> bool:
+    """Whether the vote gives a pair, and nobody who may has taken it back."""
+    return vote.gives_a_pair and vote.annotator not in found.taken_back.get(vote.vote_id, ())
+
+
+def _missing(vote: Vote, found: Found) -> Iterator[str]:
+    if vote.takes_back and vote.takes_back not in found.votes:
+        yield f"vote {vote.takes_back!r}, which it takes back,"
+    if _counts(vote, found):
+        for run_id, iter_idx in (vote.left, vote.right):
+            if (run_id, iter_idx) not in found.candidates:
+                yield f"iteration {iter_idx} of run {run_id!r}"
