@@ -40,7 +40,7 @@ def test_a_tab_that_is_hidden_holds_no_connection(tmp_path: Path, settings: Sett
     ended: list[str] = []
 
     def is_stream(request: Request) -> bool:
-        return request.url.endswith("/live")
+        return str(request.url).endswith("/live")
 
     with page_server(tmp_path, settings=settings) as server:
         page = visit(server.url).new_page()

@@ -157,9 +157,9 @@ def test_names_in_addresses_have_one_form_whatever_the_run_is_called() -> None:
 
 def test_an_end_counts_once() -> None:
     library = Library()
-    for message in (*events(1), RunEnd(run_id="run-a", iterations=(0,), stop_reason="first")):
-        library.take(message, 1)
-    library.take(RunEnd(run_id="run-a", iterations=(0,), stop_reason="second"), 2)
+    library.take(events(1)[0], 1)
+    for reason in ("first", "second"):
+        library.take(RunEnd(run_id="run-a", iterations=(0,), stop_reason=reason), 2)
     run = library.run("run-a")
     assert run is not None
     assert run.end is not None
