@@ -113,11 +113,12 @@ def write_runs(
     frames: Sequence[int] = (12,),
     goal: str = "put the cup on the shelf",
     prompt: str = "a secret prompt",
+    task: str = "secret-task",
 ) -> None:
-    """Runs of one task; the film of each iteration has a colour of its own and one of the lengths."""
+    """Runs of one task (or ``"task-{run}"``); each film has a colour of its own and one of the lengths."""
     for run in range(runs):
         place = folder / "runs" / f"secret-folder-{run}"
-        events = [_event(run, i, goal, f"{prompt} {i}") for i in range(iterations)]
+        events = [_event(run, i, goal, f"{prompt} {i}", task) for i in range(iterations)]
         for event in events:
             length = frames[(run * iterations + event.iter_idx) % len(frames)]
             pixels = np.empty((length, _SIDE, _SIDE, 3), np.uint8)
@@ -129,9 +130,11 @@ def write_runs(
         (place / "trace.jsonl").write_bytes(b"".join(encode(m) + b"\n" for m in (*events, end)))
 
 
-def _event(run: int, iteration: int, goal: str, prompt: str) -> TraceEvent:
+def _event(run: int, iteration: int, goal: str, prompt: str, task: str) -> TraceEvent:
     event = factories.event(
         iteration, 0.3 + 0.1 * iteration, run_id=run_id(run), context={"world_model": "secret-world"}
     )
     meta = event.meta | {"goal_instruction": goal, "candidate_context": {"arm": "secret-arm"}}
+    if task:
+        meta["task_id"] = task.format(run=run)
     return replace(event, prompt=prompt, meta=meta)

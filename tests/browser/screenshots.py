@@ -9,6 +9,7 @@ import tempfile
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import click
 from click.testing import CliRunner
@@ -82,7 +83,7 @@ def _picture(
     target: Path,
     *,
     size: dict[str, int] | None = None,
-    scheme: str = "light",
+    scheme: Literal["light", "dark"] = "light",
 ) -> None:
     page = _open(chromium, server, "Ann", size=size, scheme=scheme)
     page.goto(server.url + path)
@@ -102,11 +103,11 @@ def _open(
     name: str,
     *,
     size: dict[str, int] | None = None,
-    scheme: str = "light",
+    scheme: Literal["light", "dark"] = "light",
 ) -> Page:
     context = chromium.new_context(
-        viewport=size or _WIDE,  # type: ignore[arg-type]
-        color_scheme=scheme,  # type: ignore[arg-type]
+        viewport={"width": (size or _WIDE)["width"], "height": (size or _WIDE)["height"]},
+        color_scheme=scheme,
     )
     context.add_cookies([{"name": "tribrain_annotator", "value": name, "url": server.url}])
     return context.new_page()

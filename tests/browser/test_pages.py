@@ -7,6 +7,7 @@ from typing import Any
 
 from playwright.sync_api import Request
 
+from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
 from streams.kafka.writer import produce
 from streams.messages.codec import encode
@@ -15,6 +16,7 @@ from streams.messages.votes import Vote
 from streams.snapshots.feed import read_latest_snapshot
 from streams.spool.publish_now import publish_trace_file
 from tests import factories
+from tests.browser.accessibility import serious_findings
 from tests.browser.voting import all_saved, open_pair, votes_on
 from tests.kafka.test_log_commands import learn_some
 from tests.kafka.test_trainer import publish
@@ -81,9 +83,14 @@ def test_the_model_is_shown_and_taken_back_once_that_was_confirmed(
     write_runs(tmp_path)
     last = learn_some(settings)
     with page_server(tmp_path, settings=settings) as server, trainer(settings):
+        for scheme in ("light", "dark"):
+            page = visit(server.url, color_scheme=scheme, bypass_csp=True).new_page()
+            page.goto(f"{server.url}/model")
+            page.wait_for_selector(f"text=version {last.version}")
+            assert serious_findings(page) == []
         page = visit(server.url).new_page()
         page.goto(f"{server.url}/model")
-        page.wait_for_selector(f"text=version {last.version}")
+        page.wait_for_selector(".chart canvas >> nth=1")
         assert last.statement in page.inner_text("main")
         assert page.locator(".chart canvas").count() == 2
         link = page.locator("#versions a").first
@@ -111,6 +118,7 @@ def test_votes_of_a_session_move_the_published_model(tmp_path: Path, settings: S
             page.keyboard.press(key)
         all_saved(page)
         wait_until(lambda: _labels_of_people(settings) == 4, 60)
+        assert not list(read_topic(settings, settings.dead_letters_topic))
         page.goto(f"{server.url}/model")
         page.wait_for_selector("text=Labels by people")
         assert page.inner_text("tr:has-text('Labels by people') td") == "4"

@@ -8,10 +8,10 @@ from typing import Any
 
 import av
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Dialog, Page, Response
 
 from streams.kafka.settings import Settings
+from tests.browser.accessibility import serious_findings
 from tests.browser.voting import all_saved, open_pair
 from tests.pages import FPS, page_server, run_id, write_runs
 
@@ -131,12 +131,7 @@ def test_axe_finds_nothing_serious_on_any_page(
             page.goto(server.url + path)
             if path == "/vote":
                 open_pair(page)
-            results = Axe().run(page).response["violations"]
-            found[path] = [
-                (each["id"], [node["html"] for node in each["nodes"]])
-                for each in results
-                if each["impact"] in ("serious", "critical")
-            ]
+            found[path] = serious_findings(page)
     assert {path: each for path, each in found.items() if each} == {}
 
 

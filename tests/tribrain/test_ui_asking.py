@@ -77,6 +77,16 @@ def test_every_pair_is_asked_once_and_then_there_is_none(library: Library) -> No
     assert page.vote("Ann") is None
 
 
+def test_videos_of_two_tasks_are_not_compared(tmp_path: Path) -> None:
+    write_runs(tmp_path, runs=2, iterations=3, task="task-{run}")
+    library = Library()
+    FolderWatch([tmp_path / "runs"], library).look()
+    page = Page(library, again_share=0.0)
+    asked = [page.vote("Ann") for _ in range(6)]
+    assert all(each is not None and each.left[0] == each.right[0] for each in asked)
+    assert page.vote("Ann") is None
+
+
 def test_who_comes_second_is_asked_what_others_were_once_nothing_is_new(library: Library) -> None:
     page = Page(library, again_share=0.0)
     for _ in range(15):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from streams.messages.contracts import RunEnd, TraceEvent, TraceMessage
 from trainers.asking.pool import VotableCandidate
-from trainers.datasets.samples import Run, find_video, task_of
+from trainers.datasets.samples import Run, find_video
 from tribrain.ui.links import digest
 
 
@@ -25,6 +25,8 @@ class RunStory:
     first_at_ms: int = 0
     last_at_ms: int = 0
     """When the newest event came, in ms since 1970."""
+    is_on_topic: bool = False
+    """Whether any of it is on Kafka, where votes on it are learnt."""
 
     @property
     def iterations(self) -> list[TraceEvent]:
@@ -62,11 +64,12 @@ class Library:
         self.problems: dict[str, str] = {}
         """What cannot be read, by its place."""
 
-    def take(self, message: TraceMessage, at_ms: int) -> None:
+    def take(self, message: TraceMessage, at_ms: int, *, is_on_topic: bool = False) -> None:
         """An event or end, once; ``at_ms`` is its time in ms since 1970."""
         with self._lock:
             run = self._runs.setdefault(message.run_id, RunStory(message.run_id, first_at_ms=at_ms))
             self._names[run_name(message.run_id)] = message.run_id
+            run.is_on_topic = run.is_on_topic or is_on_topic
             if isinstance(message, RunEnd):
                 if run.end is not None:
                     return
@@ -140,11 +143,17 @@ class Library:
         return VotableCandidate(
             run_id=event.run_id,
             iter_idx=event.iter_idx,
-            task_id=task_of(event),
+            task_id=_task_of(event),
             critics=event.critic_scores(),
             context=event.context,
             candidate_context=event.candidate_context,
         )
+
+
+def _task_of(event: TraceEvent) -> str:
+    """What may be compared: of runs that name no task, those for one goal, as who learns votes has it."""
+    named = str(event.meta.get("task_id") or "")
+    return named or event.goal_instruction.strip() or event.run_id
 
 
 def run_name(run_id: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ _WINDOW_S = 60.0
 _SILENT_S = 10.0
 _ASK_S = 1.0
 _REASONS = 5
+_PLACE = re.compile(r"^\S+\[\d+\]@\d+: ")
+_QUOTED = re.compile(r"'[^']*'")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +96,9 @@ def _lag(live: Live) -> int | None:
 
 def _attention(state: PageState, cards: list[RunCard]) -> list[Attention]:
     """What is worst comes first."""
-    found = _of_stream(state.live) if state.live is not None else []
+    found: list[Attention] = []
+    if state.live is not None:
+        found += [*_of_stream(state.live), *_not_on_topic(state)]
     for place, what in list(state.library.problems.items())[:_REASONS]:
         found.append(Attention(title=f"{place} cannot be used", text=what))
     if silent := [each for each in cards if each.state == "silent"]:
@@ -106,6 +111,20 @@ def _attention(state: PageState, cards: list[RunCard]) -> list[Attention]:
             )
         )
     return found
+
+
+def _not_on_topic(state: PageState) -> list[Attention]:
+    missing = [run for run in state.library.runs() if not run.is_on_topic and run.folder is not None]
+    if not missing:
+        return []
+    return [
+        Attention(
+            title=f"{_counted(len(missing), 'run')} not on Kafka",
+            text="Votes on them are kept, and learnt once their traces are there: tribrain publish-trace "
+            + " and ".join(f"{run.folder}/trace.jsonl" for run in missing[:2])
+            + (" and so on." if len(missing) > 2 else "."),
+        )
+    ]
 
 
 def _of_stream(live: Live) -> list[Attention]:
@@ -123,18 +142,24 @@ def _of_stream(live: Live) -> list[Attention]:
         found.append(Attention(title=f"{_counted(waiting, 'vote')} not on Kafka yet", text=why))
     letters = live.dead_letters()
     if letters:
-        reasons = Counter(letter.reason for letter in letters).most_common(_REASONS)
+        reasons = Counter(_kind(letter.reason) for letter in letters).most_common(_REASONS)
         found.append(
             Attention(
                 title=f"{_counted(len(letters), 'message')} could not be used",
                 text="; ".join(f"{n} × {reason}" for reason, n in reasons)
-                + ". tribrain dlq replay tries them again once the cause is mended.",
+                + ". tribrain dlq list names each, and tribrain dlq replay tries them again once the "
+                "cause is mended.",
             )
         )
     if refused := live.feed.refused:
         what = ", ".join(f"{n} × {reason}" for reason, n in refused.items())
         found.append(Attention(title="Published models were refused", text=f"{what}. The one in use stays."))
     return found
+
+
+def _kind(reason: str) -> str:
+    """A reason without the place and the names, so that equal ones are counted together."""
+    return _QUOTED.sub("…", _PLACE.sub("", reason))
 
 
 def _counted(n: int, what: str) -> str:

@@ -119,7 +119,7 @@ def _open_live(
 
     def take(message: StoredMessage) -> None:
         if message.topic == settings.trace_topic:
-            library.take(decode_trace(message.value, message), message.timestamp_ms)
+            library.take(decode_trace(message.value, message), message.timestamp_ms, is_on_topic=True)
             times.append(message.timestamp_ms)
             del times[:-1000]
         elif message.topic == settings.votes_topic:
