@@ -60,7 +60,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "snapshots rollback", "end-run", "verify-state", "evaluate-rm", "experiment", "experiment-finetune",
         "dlq list", "dlq show", "dlq replay",
         "explain", "evaluate-picks", "train-lora-rm", "serve-lora", "train-text-rm", "serve-text",
-        "run-wow", "doctor",
+        "run-wow", "doctor", "ui",
         "build-dataset", "export-preferences", "finetune",
     }  # fmt: skip
 

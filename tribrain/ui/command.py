@@ -40,7 +40,7 @@ _MAX_DIMENSION_CHARS = 60
     "dimensions",
     multiple=True,
     metavar="DIMENSION",
-    help="What people judge, e.g. physics (repeatable; overall is the whole, which is asked by default).",
+    help="What people judge, e.g. physics (repeatable); by default overall, the whole.",
 )
 @click.option(
     "--state-dir",

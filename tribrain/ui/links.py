@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def kept_key(path: Path) -> bytes:
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_private(path, os.urandom(_KEY_BYTES))
+            _write_once(path, os.urandom(_KEY_BYTES))
         key = path.read_bytes()
     except OSError as error:
         raise BadInput(
@@ -68,15 +69,19 @@ def kept_key(path: Path) -> bytes:
     return key
 
 
-def _write_private(path: Path, content: bytes) -> None:
-    """Whole or absent, and for its owner alone from the start."""
+def _write_once(path: Path, content: bytes) -> None:
+    """Whole, for its owner alone from the start; where another process was quicker, its file stays."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(beside, path)
+    finally:
+        beside.unlink()
 
 
 def digest(run_id: str, iter_idx: int) -> str:

@@ -56,7 +56,7 @@ async function sendPending() {
       });
       const said = await answer.json().catch(() => ({}));
       if (answer.ok) {
-        accepted(said);
+        accepted(said, pending[0]);
         continue;
       }
       problem = said.error ?? `The server answers ${answer.status}.`;
@@ -75,8 +75,11 @@ async function sendPending() {
   sending = false;
 }
 
-function accepted(said) {
+function accepted(said, sent) {
   pending.shift();
+  // A showing that had its answer already keeps it, under that one's name.
+  for (const vote of session.votes) if (vote.id === sent.vote_id) vote.id = said.vote_id;
+  for (const undo of pending) if (undo.takes_back === sent.vote_id) undo.takes_back = said.vote_id;
   keep(PENDING, pending);
   pause = 250;
   if (said.place === "spool") notice("Kafka is away. Votes are safe on the server's disk, and go there when it is back.");
