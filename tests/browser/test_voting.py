@@ -98,6 +98,24 @@ def test_a_double_click_counts_once(tmp_path: Path, settings: Settings, visit: A
     assert [vote.answer for vote in votes_on(settings)] == ["left"]
 
 
+def test_what_is_pressed_the_moment_that_a_pair_comes_was_meant_for_the_one_before(
+    tmp_path: Path, settings: Settings, visit: Any
+) -> None:
+    write_runs(tmp_path)
+    with page_server(tmp_path, settings=settings) as server:
+        page = visit(server.url).new_page()
+        page.goto(f"{server.url}/vote")
+        pair = open_pair(page)
+        page.evaluate("""() => {
+          const press = () => document.dispatchEvent(new KeyboardEvent("keydown", { key: "2" }));
+          new MutationObserver(press).observe(document.documentElement, { attributeFilter: ["data-pair"] });
+        }""")
+        page.keyboard.press("1")
+        open_pair(page, other_than=pair)
+        all_saved(page)
+    assert [vote.answer for vote in votes_on(settings)] == ["left"]
+
+
 def test_a_vote_that_is_sent_twice_counts_once(tmp_path: Path, settings: Settings, visit: Any) -> None:
     write_runs(tmp_path)
     with page_server(tmp_path, settings=settings) as server:
