@@ -67,9 +67,10 @@ bench-lora: $(LORA_READY)
 	$(PIP) --constraint $(VENV)/installed.txt "trl>=1.16.0"
 	$(BIN)/python -m tests.bench.lora --with-trl $(WRITE)
 
-# The tables of trainers/RESULTS.md and, beside other libraries, trainers/PEERS.md; anew.
+# The tables of trainers/RESULTS.md, of trainers/VOTES.md and, beside other libraries, of trainers/PEERS.md; anew.
 results: $(READY) $(LEARNING_PEERS_READY)
 	$(BIN)/python -m tests.bench.learning
+	$(BIN)/python -m tests.bench.votes
 	$(BIN)/python -m tests.bench.learning_peers --peers-python $(LEARNING_PEERS)/bin/python
 
 $(LEARNING_PEERS_READY): $(READY)

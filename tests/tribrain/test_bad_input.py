@@ -573,6 +573,7 @@ FLOATS = {
     f"serve-text --bootstrap-servers {CLOSED}": ["--every-s"],
     "experiment --out new": ["--preference-weight", "--label-share", "--label-noise"],
     "experiment-finetune --out new": ["--fraction"],
+    "experiment-votes --pairs pairs.jsonl": ["--flips", "--random-share"],
     f"finetune --bootstrap-servers {CLOSED} --runs good --work new --train-cmd x --world simulated": [
         "--timeout-s", "--train-timeout-s", "--critic-timeout-s", "--learning-rate", "--persistent-gb",
     ],

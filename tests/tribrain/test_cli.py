@@ -58,6 +58,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "serve-trainer", "broker", "topics create", "publish-trace", "replay", "report",
         "spool status", "spool flush", "snapshots list", "snapshots show", "snapshots verify",
         "snapshots rollback", "end-run", "verify-state", "evaluate-rm", "experiment", "experiment-finetune",
+        "experiment-votes",
         "dlq list", "dlq show", "dlq replay",
         "explain", "evaluate-picks", "train-lora-rm", "serve-lora", "train-text-rm", "serve-text",
         "run-wow", "doctor", "ui",

@@ -1,9 +1,18 @@
 """Which two videos to show to people next: those whose vote teaches most, and some at random as evidence.
 
-Evidence: the gate asks whether the model beats the critics' mean on the pairs that a usual task offers. One
-that was chosen because of what the model believes is no sample of those: a rule seeks the pairs on which the
-model is unsure, so a model could pass or fail by the rule alone. So a coin, tossed before anything is
-looked at, sends a share of the votes to pairs that are drawn whatever the model believes, a task and then a
-pair of it, each as likely as any other. Those alone are evidence, for the gate, for calibration and for
-agreement with the critics; every vote is learnt.
+``pool`` has the pairs that can be asked about, ``rules`` what a vote on each is expected to teach, and
+``chooser`` the choice.
+
+Evidence. The gate asks whether the model beats the critics' mean on the pairs that a usual task offers. A
+pair that a rule chose is no sample of those: it was chosen by what the model believes, so a model could
+pass, or fail, by the rule alone. So a coin, tossed before anything is looked at, sends a share of the votes
+to pairs that are drawn whatever the model believes and whatever was asked: a task, each as likely as any
+other, and a pair of it. Those alone are evidence, for the gate, for calibration and for agreement with the
+critics; every vote is learnt. A random pair counts although the rule might have chosen it, too: the coin
+decides.
+
+Weighting every vote by the inverse of its probability instead comes to the same, and costs more. The rule
+puts one pair first, so all others have the random draw's probability, and that of the first is near 1: its
+weight is near 0. What is left is the random votes, each with a weight of one over the share, by which a
+gambler's stakes would have to be smaller.
 """

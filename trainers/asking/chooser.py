@@ -6,7 +6,7 @@ import math
 import random
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence, Set
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,11 +16,8 @@ from streams.messages.votes import RANDOM_RULE
 from trainers.asking.known_differences import KnownDifferences
 from trainers.asking.pool import Pair, VotableCandidate, named
 from trainers.asking.rules import DEFAULT_RULE, RULES
-from trainers.bradley_terry.beliefs import Beliefs, beliefs_of
+from trainers.bradley_terry.beliefs import beliefs_of
 from trainers.bradley_terry.reward import reward_on
-
-if TYPE_CHECKING:
-    from trainers.compiled import Array
 
 RANDOM_SHARE = 0.2
 SPREAD_RULE = "spread"
@@ -120,15 +117,10 @@ class Chooser:
         beliefs = beliefs_of(served, self._differences.of(served, [*offered, *asked]))
         for row in range(len(offered), len(beliefs)):
             beliefs = beliefs.after(row)
-        offered_ = beliefs.of(np.arange(len(offered)))
-        weights = np.array([1.0 / of_tasks[pair[0].task_id] for pair in offered])
-        scores = RULES[self.rule](offered_.of(np.array(fewest)), usual_pair(offered_, weights))
+        pool = beliefs.of(np.arange(len(offered)))
+        counts = np.array([1.0 / of_tasks[pair[0].task_id] for pair in offered])
+        scores = RULES[self.rule](pool.of(np.array(fewest)), pool, counts)
         return [fewest[i] for i in np.flatnonzero(scores >= scores.max()).tolist()]
-
-
-def usual_pair(beliefs: Beliefs, weights: Array) -> Array:
-    """(d, d): the mean of ddᵀ over pairs that count so much (n,) each."""
-    return np.asarray((beliefs.z * (weights / weights.sum())[:, None]).T @ beliefs.z)
 
 
 class _Waiting:

@@ -12,42 +12,47 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainers.bradley_terry.reward import sigmoid
-from trainers.bradley_terry.ties import tie_probability
+from trainers.bradley_terry.beliefs import answers_to
 
 if TYPE_CHECKING:
     from trainers.bradley_terry.beliefs import Beliefs
     from trainers.compiled import Array
 
-Rule = Callable[["Beliefs", "Array"], "Array"]
-"""Scores (n,) of n pairs; ``usual`` (d, d) is the mean of ddᵀ over the pairs that the model is for."""
+Rule = Callable[["Beliefs", "Beliefs", "Array"], "Array"]
+"""Scores (n,) of n pairs to ask about; the others are those that the model is for, and what each counts."""
 
 
-def variance(beliefs: Beliefs, usual: Array) -> Array:
+def variance(asked: Beliefs, pool: Beliefs, counts: Array) -> Array:
     """How uncertain the model is of the logit."""
-    return beliefs.variances
+    return asked.variances
 
 
-def d_optimal(beliefs: Beliefs, usual: Array) -> Array:
+def d_optimal(asked: Beliefs, pool: Beliefs, counts: Array) -> Array:
     """By how much the volume of what the weights may be shrinks."""
-    return np.log1p(beliefs.information * beliefs.variances)
+    return np.log1p(asked.information * asked.variances)
 
 
-def v_optimal(beliefs: Beliefs, usual: Array) -> Array:
-    """By how much the mean variance of the logits of the usual pairs falls."""
-    shifts = beliefs.z @ beliefs.covariance
-    r = beliefs.information
-    return np.asarray(r * np.einsum("nd,nd->n", shifts @ usual, shifts) / (1.0 + r * beliefs.variances))
+def v_optimal(asked: Beliefs, pool: Beliefs, counts: Array) -> Array:
+    """By how much the mean variance of the logits of the pool falls."""
+    return _fall(asked, pool, counts)
 
 
-def bald(beliefs: Beliefs, usual: Array) -> Array:
+def loss_optimal(asked: Beliefs, pool: Beliefs, counts: Array) -> Array:
+    """By how much the expected log loss on the pool falls.
+
+    What uncertainty costs there is rv/2 of each pair, to second order. So what a pair of the pool counts is
+    its own information: where the answer is known, a better logit is worth little.
+    """
+    return _fall(asked, pool, counts * pool.information)
+
+
+def bald(asked: Beliefs, pool: Beliefs, counts: Array) -> Array:
     """Mutual information of answer and weights, in nats (Houlsby et al. 2011, "Bayesian active learning by
     disagreement"), over a Gauss–Hermite rule for the logit."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(7)
     weights /= weights.sum()
-    logits = beliefs.logits[:, None] + np.sqrt(beliefs.variances)[:, None] * nodes
-    answers = np.array([_answers(logit, beliefs.nu) for logit in logits.ravel().tolist()])
-    answers = answers.reshape(*logits.shape, 3)
+    logits = asked.logits[:, None] + np.sqrt(asked.variances)[:, None] * nodes
+    answers = answers_to(logits.ravel(), asked.nu).reshape(*logits.shape, 3)
     expected = np.einsum("nka,k->na", answers, weights)
     return np.asarray(_entropy(expected) - _entropy(answers) @ weights)
 
@@ -57,14 +62,17 @@ RULES: Mapping[str, Rule] = {
     "bald": bald,
     "d-optimal": d_optimal,
     "v-optimal": v_optimal,
+    "loss-optimal": loss_optimal,
 }
-DEFAULT_RULE = "v-optimal"
+DEFAULT_RULE = "loss-optimal"
 
 
-def _answers(logit: float, nu: float) -> tuple[float, float, float]:
-    tie = tie_probability(logit, nu)
-    first = (1.0 - tie) * sigmoid(logit)
-    return first, tie, 1.0 - tie - first
+def _fall(asked: Beliefs, pool: Beliefs, counts: Array) -> Array:
+    """(n,): by how much an answer makes the mean variance of the pool smaller, whose pairs count so much."""
+    usual = (pool.z * (counts / counts.sum())[:, None]).T @ pool.z
+    shifts = asked.z @ asked.covariance
+    r = asked.information
+    return np.asarray(r * np.einsum("nd,nd->n", shifts @ usual, shifts) / (1.0 + r * asked.variances))
 
 
 def _entropy(p: Array) -> Array:

@@ -13,8 +13,6 @@ import numpy as np
 
 from streams.messages.contracts import PreferencePair, RewardSnapshot
 from trainers.bradley_terry.features import FAR, reach_of
-from trainers.bradley_terry.reward import shrinkage
-from trainers.bradley_terry.ties import step_with_ties
 
 if TYPE_CHECKING:
     from trainers.compiled import Array, Flags, Ints
@@ -54,10 +52,11 @@ class Beliefs:
     @property
     def information(self) -> Array:
         """(n,): of an answer (first, second, or neither) on the logit, as laplace would count it."""
-        kappa = np.array([shrinkage(v) for v in self.variances.tolist()])
-        logits = (kappa * self.logits).tolist()
-        of_logit = [step_with_ties(logit, self.nu, True).information for logit in logits]
-        return np.asarray(kappa * of_logit)
+        from trainers.bradley_terry.kernels import expect_information  # with numba
+
+        found = np.empty(len(self))
+        expect_information(self.logits, self.variances, self.nu, found)
+        return found
 
     def after(self, row: int) -> Beliefs:
         """As they would be once pair ``row`` was answered: less uncertain, and in the mean no other."""
@@ -100,6 +99,15 @@ def differences_for(snapshot: RewardSnapshot, pairs: Sequence[PreferencePair]) -
     plans = [maker.plan(read, i) for i in range(len(pairs))]
     X, _ = maker.rows(read, range(len(pairs)), plans, is_news=False)
     return X
+
+
+def answers_to(logits: Array, nu: float) -> Array:
+    """(n, 3): how probable it is of logits (n,) that the first is preferred, neither, or the second."""
+    from trainers.bradley_terry.kernels import expect_answers  # with numba
+
+    found = np.empty((len(logits), 3))
+    expect_answers(logits, nu, found)
+    return found
 
 
 def in_units(X: Array, limits: Array, scales: Array) -> Array:

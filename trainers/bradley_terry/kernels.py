@@ -177,6 +177,24 @@ def laplace_rows(  # type: ignore[no-untyped-def]
 
 
 @compiled
+def expect_information(logits, variances, nu, information):  # type: ignore[no-untyped-def]
+    """Write to information (n,) what ``laplace_rows`` would count of an answer on each of these logits."""
+    for i in range(len(logits)):
+        kappa = _shrinkage(variances[i])
+        _, of_logit = _step_with_ties(kappa * logits[i], nu, True)
+        information[i] = kappa * of_logit
+
+
+@compiled
+def expect_answers(logits, nu, p):  # type: ignore[no-untyped-def]
+    """Write to p (n, 3) how probable it is that the first is preferred, neither, or the second."""
+    for i in range(len(logits)):
+        p[i, 1] = _tie_probability(logits[i], nu)
+        p[i, 0] = (1.0 - p[i, 1]) * _sigmoid(logits[i])
+        p[i, 2] = 1.0 - p[i, 1] - p[i, 0]
+
+
+@compiled
 def newton_step(g, w, lr, weights, inverse):  # type: ignore[no-untyped-def]
     """One step with the gradient g (d,) of a loss of weight w.
 

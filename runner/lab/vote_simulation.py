@@ -1,0 +1,204 @@
+"""Votes simulated from labels that people gave: a rule asks, the label answers, the learner learns.
+
+A part of the tasks is kept apart. Of the others every pair can be asked about once, ties included, and each
+vote costs one. The learner is the one that is published, which learns vote by vote with the weights of the
+live one. What it knows is measured on the pairs that were kept apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from streams.errors import BadInput
+from streams.messages.contracts import PreferencePair
+from trainers.asking.chooser import SPREAD_RULE
+from trainers.asking.rules import RULES
+from trainers.bradley_terry.beliefs import Beliefs, in_units
+from trainers.bradley_terry.estimators import PairEstimator, Recipe
+from trainers.bradley_terry.features import reach_of
+from trainers.bradley_terry.losses import gain_of_pair, log_loss
+from trainers.compiled import Array, Flags, Ints
+from trainers.evidence.evaluate import PairTable, tables
+from trainers.evidence.gate import Gate
+from trainers.online.models import Models
+from trainers.pairs.weights import weight_of_nth
+
+ANY_PAIR = "random"
+"""Asks about any pair, whatever is known; what others are compared with."""
+ASKABLE = (ANY_PAIR, SPREAD_RULE, *RULES)
+_HELD_OUT = 0.25
+_LOOKED_AT = 400
+"""Pairs that a rule chooses among, drawn from the tasks that were asked least."""
+_POOL = 1_000
+"""Pairs of the pool by which a rule knows what the model is for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VotePlan:
+    """How votes are asked and answered."""
+
+    rule: str
+    """``ANY_PAIR``, ``SPREAD_RULE`` for any of the tasks that were asked least, or one of
+    ``trainers.asking.rules``."""
+    random_share: float = 0.0
+    """Of the votes, on any pair of any task."""
+    flips: float = 0.0
+    """Share of the answers that are another than the label."""
+    spread: bool = True
+    """Whether a rule chooses among the tasks that were asked least."""
+    votes: int = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Tasks that people are asked about, and tasks that were kept apart."""
+
+    known: PairTable
+    held_out: PairTable
+    """Without ties."""
+
+    @classmethod
+    def of(cls, pairs: Sequence[PreferencePair], seed: int) -> Split:
+        """Three quarters of the tasks, and the rest. Raises BadInput where a part would have none."""
+        tasks = sorted({pair.task_id for pair in pairs})
+        n_apart = round(_HELD_OUT * len(tasks))
+        if n_apart == 0:
+            raise BadInput(
+                f"the pairs are of {len(tasks)} tasks; expected 2 or more, since a part is kept apart to "
+                "measure on"
+            )
+        apart = set(np.random.default_rng(seed).permutation(tasks)[:n_apart].tolist())
+        known, held_out = tables(
+            [pair for pair in pairs if pair.task_id not in apart],
+            [pair for pair in pairs if pair.task_id in apart],
+        )
+        return cls(known, held_out.decided)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What came of the votes of one plan on one split."""
+
+    log_losses: tuple[float | None, ...]
+    """In nats on the pairs kept apart, after each number of votes; null beyond the pairs there are."""
+    gate_opened_at: int | None
+    """Votes after which the gate opened by those alone that were not chosen by the model."""
+
+
+def run_votes(split: Split, plan: VotePlan, checkpoints: Sequence[int], seed: int) -> Course:
+    """Ask, answer and learn ``plan.votes`` times, or until no pair is left; the same seed gives the same."""
+    rng = np.random.default_rng([seed, 1])
+    known, held_out = split.known, split.held_out
+    models = Models.new(Recipe())
+    learner, evidence = models.trusted.with_features(known.features), _Evidence(models, known)
+    asking = _Asking(known, plan, rng)
+    losses: dict[int, float] = {}
+    for vote in range(1, min(plan.votes, len(known.X)) + 1):
+        row, is_random = asking.next(learner)
+        sign, tie = _answer(bool(known.ties[row]), plan.flips, rng)
+        nth = int(asking.asked[known.tasks[row]])
+        evidence.hear(row, sign, vote, counts=is_random and nth == 1 and not tie)
+        weight = np.array([weight_of_nth(nth)])
+        learner.learn_many_differences(sign * known.X[[row]], weight, np.array([tie]))
+        if not tie:
+            evidence.learn(row, sign, weight)
+        if vote in checkpoints:
+            p = learner.predict_many_differences(held_out.features, held_out.X)
+            losses[vote] = float(np.mean([log_loss(one) for one in p.tolist()]))
+    return Course(tuple(losses.get(votes) for votes in checkpoints), evidence.opened_at)
+
+
+class _Asking:
+    """Which pairs are left, and how often each task was asked."""
+
+    def __init__(self, known: PairTable, plan: VotePlan, rng: np.random.Generator) -> None:
+        self._plan = plan
+        self._rng = rng
+        self._tasks = known.tasks
+        self._left: Flags = np.ones(len(known.X), dtype=np.bool_)
+        self.asked: Ints = np.zeros(known.n_tasks, dtype=np.int64)
+        self._X = known.X
+        self._reach = np.array([reach_of(name) for name in known.features])
+        self._of_task = 1.0 / np.bincount(known.tasks)[known.tasks]
+        self._pool = rng.permutation(len(known.X))[:_POOL]
+        self._scales: Array = np.empty(0)
+        self._z: Array = np.empty((0, 0))
+
+    def next(self, learner: PairEstimator) -> tuple[int, bool]:
+        """The row to ask about, which is left no more, and whether it came whatever the model believed."""
+        row, is_random = self._chosen(learner)
+        self._left[row] = False
+        self.asked[self._tasks[row]] += 1
+        return row, is_random
+
+    def _chosen(self, learner: PairEstimator) -> tuple[int, bool]:
+        plan, rng, left = self._plan, self._rng, np.flatnonzero(self._left)
+        if plan.random_share and rng.random() < plan.random_share:
+            task = rng.choice(np.unique(self._tasks[left]))
+            return int(rng.choice(left[self._tasks[left] == task])), True
+        if plan.rule == ANY_PAIR:
+            return int(rng.choice(left)), True
+        if plan.spread:
+            of_task = self.asked[self._tasks[left]]
+            left = left[of_task == of_task.min()]
+        if plan.rule == SPREAD_RULE:
+            return int(rng.choice(left)), plan.random_share == 0.0
+        if len(left) > _LOOKED_AT:
+            left = rng.choice(left, _LOOKED_AT, replace=False)
+        known = self._beliefs(learner)
+        asked, pool = known.of(left), known.of(self._pool)
+        return int(left[np.argmax(RULES[plan.rule](asked, pool, self._of_task[self._pool]))]), False
+
+    def _beliefs(self, learner: PairEstimator) -> Beliefs:
+        scales = np.array(list(learner.scales.values()))
+        if not np.array_equal(scales, self._scales):
+            self._scales = scales
+            self._z = in_units(self._X, self._reach * scales, scales)
+        covariance = learner.covariance
+        if covariance is None:
+            raise ValueError("the learner does not say how sure it is")
+        weights = np.array(list(learner.weights.values()))
+        return Beliefs(self._z, weights, covariance, learner.tie_nu)
+
+
+class _Evidence:
+    """The gate: the model against the critics' mean, on votes of tasks that no vote was learnt of."""
+
+    def __init__(self, models: Models, known: PairTable) -> None:
+        self._models = models
+        self._known = known
+        critics = known.critics
+        there = ~np.isnan(critics)
+        means = np.where(there, critics, 0.0).sum(axis=1) / np.maximum(1, there.sum(axis=1))
+        self._means: Array = means[:, None]
+        self._gate = Gate()
+        models.reference.with_features(["critics_mean"])
+        self.opened_at: int | None = None
+
+    def hear(self, row: int, sign: float, vote: int, *, counts: bool) -> None:
+        """A vote that was not learnt yet."""
+        if not counts or self.opened_at is not None:
+            return
+        p, p_reference = (
+            float(model.predict_many_differences(model.features, sign * of[[row]])[0])
+            for model, of in (
+                (self._models.trusted, self._known.X),
+                (self._models.reference, self._means),
+            )
+        )
+        self._gate.bet(gain_of_pair(p, p_reference), pairs_learnt=vote)
+        self.opened_at = self._gate.opened_at_pair
+
+    def learn(self, row: int, sign: float, weight: Array) -> None:
+        """A vote that is no tie."""
+        self._models.reference.learn_many_differences(sign * self._means[[row]], weight)
+
+
+def _answer(tie: bool, flips: float, rng: np.random.Generator) -> tuple[float, bool]:
+    """1 for the label, −1 for the opposite; and whether it is a tie, which errs to either side."""
+    if not flips or rng.random() >= flips:
+        return 1.0, tie
+    return (1.0 if tie and rng.random() < 0.5 else -1.0), False

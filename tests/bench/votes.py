@@ -1,0 +1,291 @@
+"""Which pairs to ask people about: ``python -m tests.bench.votes`` writes ``trainers/VOTES.md``.
+
+Needs ``TRIBRAIN_DATA``, as ``tests.bench.learning``. What is finished is kept in a folder, so the same
+command goes on where it was; everything is seeded, so the same data and versions give the same tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from inspect import cleandoc
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from msgspec.structs import replace
+from rich.console import Console
+
+from runner.lab.vote_figures import CHECKPOINTS, first_reached, vote_figures
+from runner.lab.vote_simulation import ANY_PAIR, ASKABLE, Course, Split, VotePlan, run_votes
+from streams.files import write_atomically
+from streams.messages.contracts import PreferencePair
+from tests.bench.learning import SETS, with_contexts
+from trainers.asking.chooser import SPREAD_RULE
+from trainers.asking.rules import DEFAULT_RULE, RULES
+from trainers.compiled import Array, Ints
+from tribrain.experiment_folder import ExperimentFolder
+from tribrain.experiment_run import compute
+
+OUT = Path(__file__).parents[2] / "trainers" / "VOTES.md"
+REPETITIONS = 12
+_FEW_MAKERS = 50
+"""Makers of sides up to which they are features; wmt19_text has more."""
+_SIGNIFICANCE_AT = (20, 50, 100, 200, 400)
+_FIRST = (*(rule for rule in ASKABLE if rule != "d-optimal"), "20% random")
+_SHARES, _FLIPS = (0.1, 0.2, 0.3), (0.1, 0.2, 0.3)
+_RESAMPLES = 1_000
+
+Known = Literal["critics", "makers"]
+
+
+def plans(known: Known) -> dict[str, VotePlan]:
+    """By name."""
+    found = {rule: VotePlan(rule=rule) for rule in ASKABLE}
+    found |= {f"{share:.0%} random": VotePlan(rule=DEFAULT_RULE, random_share=share) for share in _SHARES}
+    if known == "critics":
+        for flips in _FLIPS:
+            found |= {
+                f"random, {flips:.0%} wrong": VotePlan(rule=ANY_PAIR, flips=flips),
+                f"chosen, {flips:.0%} wrong": VotePlan(rule=DEFAULT_RULE, random_share=0.2, flips=flips),
+            }
+        found |= {f"{rule} without spread": VotePlan(rule=rule, spread=False) for rule in RULES}
+    return found
+
+
+def pairs_of(folder: Path, known: Known, data: str) -> list[PreferencePair]:
+    """With ties; empty where too many have made the sides for these to be features."""
+    pairs = with_contexts(folder, data)
+    if known == "critics":
+        return [replace(pair, context={}, chosen_context={}, rejected_context={}) for pair in pairs]
+    if len({pair.chosen_context["generator"] for pair in pairs}) >= _FEW_MAKERS:
+        return []
+    return [replace(pair, context={}) for pair in pairs]
+
+
+class Seed:
+    """What is computed for one split of each set."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self._folder = folder
+        self._seed = seed
+        self._split: Callable[[Known, str], Split] = cache(self._made)
+
+    def __call__(self, part: str) -> Course:
+        """``part`` names what is known, the set and the plan."""
+        kind, data, name = part.split(" ", 2)
+        known: Known = "critics" if kind == "critics" else "makers"
+        return run_votes(self._split(known, data), plans(known)[name], CHECKPOINTS, self._seed)
+
+    def _made(self, known: Known, data: str) -> Split:
+        return Split.of(pairs_of(self._folder, known, data), self._seed)
+
+
+class Begin:
+    """Sent to other processes, which begin a seed with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, seed: int) -> Seed:
+        return Seed(self._folder, seed)
+
+
+Courses = Mapping[str, Mapping[str, Sequence[Course]]]
+"""Set to plan to a course for each repetition."""
+
+
+def needed_table(courses: Courses, names: Iterable[str]) -> Iterator[str]:
+    """Votes for the log loss of 200 (400) random ones."""
+    figures = {data: vote_figures(of, ANY_PAIR, CHECKPOINTS) for data, of in courses.items()}
+    yield f"| asked by | {' | '.join(courses)} | mean |"
+    yield f"|---|{'---|' * len(courses)}---|"
+    for name in names:
+        of_sets = [{one.random: one for one in figures[data][name].needed} for data in courses]
+        cells = [f"{_votes(of[200].votes)} ({_votes(of[400].votes)})" for of in of_sets]
+        means = [_mean_needed(courses, name, level) for level in (200, 400)]
+        yield f"| {name} | {' | '.join(cells)} | {means[0]} ({means[1]}) |"
+
+
+def worth_table(courses: Courses, names: Iterable[str]) -> Iterator[str]:
+    """Random votes that give the log loss of 100 chosen ones; bold where their difference is significant."""
+    figures = {data: vote_figures(of, ANY_PAIR, CHECKPOINTS) for data, of in courses.items()}
+    at = CHECKPOINTS.index(100)
+    yield f"| asked by | {' | '.join(courses)} | geometric mean |"
+    yield f"|---|{'---|' * len(courses)}---|"
+    for name in names:
+        cells = []
+        for data in courses:
+            of = figures[data][name]
+            low, high = of.minus_random_ci95[at]
+            worth = of.worth[at]
+            cell = "more than 400" if worth is None else f"{worth:.0f}"
+            cells.append(f"**{cell}**" if low > 0.0 or high < 0.0 else cell)
+        yield f"| {name} | {' | '.join(cells)} | {_mean_worth(courses, name, 100)} |"
+
+
+def against_spread(courses: Courses, names: Iterable[str]) -> Iterator[str]:
+    """Log loss minus that of random votes spread over the tasks, worst and best set, in thousandths.
+
+    In brackets: sets in which it is significantly worse, and significantly better, of all.
+    """
+    figures = {data: vote_figures(of, SPREAD_RULE, CHECKPOINTS) for data, of in courses.items()}
+    yield f"| asked by | {' | '.join(f'{votes} votes' for votes in _SIGNIFICANCE_AT)} |"
+    yield f"|---|{'---|' * len(_SIGNIFICANCE_AT)}"
+    for name in names:
+        cells = []
+        for votes in _SIGNIFICANCE_AT:
+            at = CHECKPOINTS.index(votes)
+            of_sets = [figures[data][name] for data in courses]
+            minus = [1e3 * of.minus_random[at] for of in of_sets]
+            worse = sum(of.minus_random_ci95[at][0] > 0.0 for of in of_sets)
+            better = sum(of.minus_random_ci95[at][1] < 0.0 for of in of_sets)
+            cells.append(f"{max(minus):+.1f} to {min(minus):+.1f} ({worse}, {better})")
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def errors_table(courses: Courses) -> Iterator[str]:
+    """Votes, a fifth of them random, for the log loss of 200 (400) random ones that err as often."""
+    yield f"| wrong answers | {' | '.join(courses)} |"
+    yield f"|---|{'---|' * len(courses)}"
+    for flips in _FLIPS:
+        random, chosen = f"random, {flips:.0%} wrong", f"chosen, {flips:.0%} wrong"
+        cells = []
+        for of in courses.values():
+            needed = {one.random: one for one in vote_figures(of, random, CHECKPOINTS)[chosen].needed}
+            cells.append(f"{_votes(needed[200].votes)} ({_votes(needed[400].votes)})")
+        yield f"| {flips:.0%} | {' | '.join(cells)} |"
+
+
+def gate_table(courses: Courses, names: Iterable[str]) -> Iterator[str]:
+    """Repetitions in which the gate opened within 400 votes, and after how many votes (the median)."""
+    yield f"| asked by | {' | '.join(courses)} |"
+    yield f"|---|{'---|' * len(courses)}"
+    for name in names:
+        cells = []
+        for of in courses.values():
+            figures = vote_figures(of, ANY_PAIR, CHECKPOINTS)[name]
+            opened = f"{figures.gate_opened} of {len(of[name])}"
+            at = figures.gate_opened_at
+            cells.append(opened if at is None else f"{opened}, {at:.0f}")
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def _mean_needed(courses: Courses, name: str, level: int) -> str:
+    """Over the sets, 800 where it is not reached; with an interval over repetitions."""
+
+    def mean(rows: Ints) -> float:
+        found = [_needed(of[name], of[ANY_PAIR], rows, level) for of in courses.values()]
+        return float(np.mean(np.minimum(found, 2.0 * CHECKPOINTS[-1])))
+
+    return _with_interval(mean, courses)
+
+
+def _mean_worth(courses: Courses, name: str, votes: int) -> str:
+    """Geometric mean over the sets, 400 where it is more."""
+
+    def mean(rows: Ints) -> float:
+        found = [_worth(of[name], of[ANY_PAIR], rows, votes) for of in courses.values()]
+        return float(np.exp(np.log(np.minimum(found, CHECKPOINTS[-1])).mean()))
+
+    return _with_interval(mean, courses)
+
+
+def _with_interval(statistic: Callable[[Ints], float], courses: Courses) -> str:
+    n = len(next(iter(next(iter(courses.values())).values())))
+    rng = np.random.default_rng(0)
+    drawn = [statistic(rng.integers(n, size=n)) for _ in range(_RESAMPLES)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return f"{statistic(np.arange(n)):.0f} [{low:.0f}, {high:.0f}]"
+
+
+def _needed(of: Sequence[Course], random: Sequence[Course], rows: Ints, level: int) -> float:
+    return first_reached(_curve(of, rows), _curve(random, rows)[CHECKPOINTS.index(level)], CHECKPOINTS)
+
+
+def _worth(of: Sequence[Course], random: Sequence[Course], rows: Ints, votes: int) -> float:
+    return first_reached(_curve(random, rows), _curve(of, rows)[CHECKPOINTS.index(votes)], CHECKPOINTS)
+
+
+def _curve(of: Sequence[Course], rows: Ints) -> Array:
+    return np.asarray(_losses(tuple(of))[rows].mean(axis=0))
+
+
+@cache
+def _losses(of: tuple[Course, ...]) -> Array:
+    return np.array([course.log_losses for course in of], dtype=np.float64)
+
+
+def _votes(votes: float | None) -> str:
+    return "never" if votes is None else f"{votes:.0f}"
+
+
+def document(found: Mapping[Known, Courses], repetitions: int) -> str:
+    """The whole of ``trainers/VOTES.md``."""
+    critics, makers = found["critics"], found["makers"]
+    shares = [f"{share:.0%} random" for share in _SHARES]
+    without = [f"{rule} without spread" for rule in RULES]
+    chosen = [*RULES, *shares]
+    sections: list[tuple[str, Callable[..., Iterator[str]], Iterable[str]]] = [
+        ("Critics alone", needed_table, needed_table(critics, [*ASKABLE, *shares, *without])),
+        ("Who made each side is known, too", worth_table, worth_table(makers, [*ASKABLE, *shares])),
+        ("Against random votes spread over the tasks", against_spread, against_spread(critics, chosen)),
+        ("The same where who made each side is known", against_spread, against_spread(makers, chosen)),
+        ("Annotators who err", errors_table, errors_table(critics)),
+        ("When the gate opens", gate_table, gate_table(critics, [ANY_PAIR, SPREAD_RULE, *shares])),
+    ]  # fmt: skip
+    about = cleandoc(f"""
+        # Which pairs to ask people about
+
+        Written by `make results` (`python -m tests.bench.votes`); every figure is what that command printed.
+        {repetitions} repetitions, each a split of the tasks; intervals are 95% of a bootstrap over them.
+
+        A rule asks about one pair after the other, people's labels answer, the published learner learns, and
+        its log loss is measured on the tasks that were kept apart. Every pair can be asked about once; a tie
+        costs a vote, too. `{DEFAULT_RULE}` is the default, "20% random" the same with so many votes on pairs
+        that are drawn at random. All but `random` take the least asked tasks first, unless it is said.
+    """)
+    lines = [about, ""]
+    for title, table, rows in sections:
+        lines += [f"## {title}", "", cleandoc(table.__doc__ or ""), "", *rows, ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS)
+    parser.add_argument("--processes", type=int, default=None)
+    parser.add_argument("--work", type=Path, default=Path("outputs/bench-votes"), help="what is finished")
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    console = Console(stderr=True)
+    if "TRIBRAIN_DATA" not in os.environ:
+        console.print("TRIBRAIN_DATA is not set: no figures on human preferences, so nothing is written")
+        return
+    folder = Path(os.environ["TRIBRAIN_DATA"]) / "preferences"
+    work: ExperimentFolder[Course] = ExperimentFolder(given.work, "tribrain.bench_votes/1", Course)
+    work.begin({"default": DEFAULT_RULE})
+    sets: dict[Known, list[str]] = {
+        known: [data for data in SETS if pairs_of(folder, known, data)] for known in ("critics", "makers")
+    }
+    parts = [f"{known} {data} {name}" for known, of in sets.items() for data in of for name in plans(known)]
+    seeds = range(given.repetitions)
+    # What decides between rules first, so that it is there if the command is ended.
+    first = [part for part in parts if part.split(" ", 2)[2] in _FIRST]
+    for some in (first, parts):
+        compute(work, Begin(folder), seeds, some, given.processes, "seeds × rules")
+    found: dict[Known, Courses] = {
+        known: {
+            data: {name: work.read((s, f"{known} {data} {name}") for s in seeds) for name in plans(known)}
+            for data in of
+        }
+        for known, of in sets.items()
+    }
+    write_atomically(given.out, document(found, given.repetitions).encode())
+    console.print(f"written to {given.out}")
+
+
+if __name__ == "__main__":
+    main()
