@@ -50,6 +50,7 @@ _COMMANDS = {
     "broker": ("tribrain.kafka:broker", "A local Kafka broker on loopback."),
     "topics": ("tribrain.kafka:topics", "Create the topics."),
     "publish-trace": ("tribrain.kafka:publish_trace", "Send the trace of a finished run to Kafka."),
+    "vote": ("tribrain.vote:vote", "Votes of people from a file onto Kafka, and back."),
     "end-run": ("tribrain.end_run:end_run", "End runs on Kafka that will not end by themselves."),
     "spool": ("tribrain.spool:spool", "Events that wait on this computer for Kafka."),
     "replay": ("tribrain.replay:replay", "Pairs and model again from the log or from traces, offline."),

@@ -14,6 +14,7 @@ import orjson
 from rich.progress import SpinnerColumn, TextColumn
 
 from streams.errors import BadInput
+from streams.files import read_text
 from streams.kafka.settings import Settings
 from streams.messages.codec import decode_snapshot
 from streams.messages.contracts import PairStrategy
@@ -45,11 +46,18 @@ _SHOWN_EVERY = 500
     help="Replay these trace.jsonl files rather than a broker's log (repeatable).",
 )
 @click.option(
+    "--votes",
+    "votes_file",
+    type=options.PATH,
+    metavar="FILE",
+    help="With --trace: the votes on these runs, as `tribrain vote --export` writes them.",
+)
+@click.option(
     "--source",
     type=click.Choice(["pairs", "trace"]),
     default="pairs",
     show_default=True,
-    help="From a broker: learn the recorded pairs again, or form them anew from the trace events.",
+    help="From a broker: learn the recorded pairs again, or form them anew from the trace events and votes.",
 )
 @click.option("--run", "runs", multiple=True, metavar="RUN_ID", help="Only this run (repeatable).")
 @click.option("--since", type=options.MOMENT, help="Only what came at this time or later (ISO 8601, UTC).")
@@ -79,6 +87,7 @@ _SHOWN_EVERY = 500
 def replay(
     out: Path,
     traces: tuple[Path, ...],
+    votes_file: Path | None,
     source: str,
     runs: tuple[str, ...],
     since: int | None,
@@ -97,7 +106,8 @@ def replay(
     """Compute pairs and models again, and say whether a model is the published one bit for bit.
 
     Pairs that are formed anew are those of whole runs: a run is selected by the time or the offset of its
-    first event. Recorded pairs are selected one by one, and compared with the newest snapshot that was
+    first event, and a vote by those of its two videos; --until bounds votes, too. Pairs of votes come behind
+    those of the runs. Recorded pairs are selected one by one, and compared with the newest snapshot that was
     published within the bounds: they are learnt up to the offset that it is stamped with. With --since,
     --from-offset or --run there is nothing to compare with. With --model-by there is a bt_reward file for
     each model. Exit code 1 where a model differs.
@@ -109,6 +119,8 @@ def replay(
         raise BadInput(
             "the events in files carry no time of arrival; select them with --run or --from-offset"
         )
+    if votes_file is not None and not traces:
+        raise BadInput("--votes is for --trace; from a broker, --source trace takes the votes that it holds")
     selection = Selection(
         since_ms=since,
         until_ms=until,
@@ -146,10 +158,12 @@ def replay(
         if traces:
             lines, events = read_files(traces, settings.trace_topic)
             chosen = select_runs(lambda: counted(lines), selection)
-            pairs = list(form_again(chosen, rules, settings.pairs_topic, events))
+            votes = _votes_of(votes_file, settings)
+            pairs = list(form_again(chosen, rules, settings.pairs_topic, events, votes))
         elif source == "trace":
             chosen = select_runs(lambda: counted(read(settings.trace_topic)), selection)
-            pairs = list(form_again(chosen, rules, settings.pairs_topic))
+            votes = [m for m in read(settings.votes_topic) if until is None or m.timestamp_ms < until]
+            pairs = list(form_again(chosen, rules, settings.pairs_topic, votes=votes))
         else:
             logs = _logs_within(settings, selection)
             pairs = list(select_pairs(counted(read(settings.pairs_topic)), selection))
@@ -167,6 +181,20 @@ def replay(
     _say(replayed, out, many=model_by is not None, as_json=as_json)
     if any(one.identical is False for one in replayed.values()):
         sys.exit(1)
+
+
+def _votes_of(file: Path | None, settings: Settings) -> list[StoredMessage]:
+    """Raises BadInput where one of them cannot be used."""
+    if file is None:
+        return []
+    from trainers.datasets.vote_files import read_csv, read_json_lines
+    from trainers.datasets.vote_import import new_votes
+    from trainers.processing.replay import as_messages
+
+    read = (read_csv if file.suffix.lower() == ".csv" else read_json_lines)(read_text(file), str(file))
+    if read.unusable:
+        raise BadInput(f"{read.unusable[0].place}: {read.unusable[0].reason}")
+    return as_messages(new_votes(read.statements, []), settings.votes_topic)
 
 
 def _logs_within(settings: Settings, selection: Selection) -> dict[str, OneLog]:

@@ -16,7 +16,7 @@ from streams.errors import BadInput, Fenced, NoBroker
 from streams.kafka.candidates import Candidates
 from streams.kafka.closed_runs import read_closed_runs
 from streams.kafka.incarnations import TopicMadeAgain, check_incarnations, topic_ids
-from streams.kafka.settings import Settings
+from streams.kafka.settings import Settings, trainer_group
 from streams.messages.candidates import Found
 from streams.messages.checkpoints import base_message, checkpoint_message
 from streams.messages.contracts import RewardSnapshot
@@ -79,7 +79,7 @@ class TrainerWorker:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         settings, rules = self._settings, self._rules
-        group = f"{settings.topic_prefix}-trainer-{rules.model}"
+        group = trainer_group(settings, rules.model)
         topics = (settings.trace_topic, settings.pairs_topic, settings.votes_topic)
         ids = await self._in_thread(lambda: topic_ids(settings, topics))
         await self._adopt(ids)

@@ -15,7 +15,7 @@ from rich.progress import SpinnerColumn, TextColumn
 from rich.table import Table
 
 from streams.errors import BadInput
-from streams.kafka.settings import Settings
+from streams.kafka.settings import Settings, trainer_group
 from streams.messages.contracts import PairStrategy
 from streams.messages.stored import StoredMessage
 from trainers.pairs.pairing import PairingRules
@@ -45,7 +45,7 @@ def verify_state(
     top_k: int,
     as_json: bool,
 ) -> None:
-    """Form the pairs of the trace topic again, learn the recorded ones again, and compare.
+    """Form the pairs of the trace topic and of the votes again, learn the recorded ones again, and compare.
 
     Give the options that the trainer was given. Exit code 1 where a pair is missing, unexplained or not
     learnt once, or the newest snapshot is not what the log gives; a trainer that is only behind is said so.
@@ -80,6 +80,7 @@ def state_of(
     May be asked while trainers are at work. Raises BadInput where a topic is missing or the broker is away.
     """
     # Not at the top: Kafka's client and what learns take a second to load, and --help needs none of it.
+    from streams.kafka.closed_runs import committed_offsets
     from streams.kafka.reader import read_topic
     from streams.snapshots.feed import read_held
     from trainers.processing.verify import verify_state as compare
@@ -89,11 +90,21 @@ def state_of(
             on_message()
             yield message
 
+    committed = committed_offsets(settings, trainer_group(settings, rules.model), settings.votes_topic)
     # Backwards: what a snapshot has learnt, the pairs that are read after it have, and so do the traces.
     held = {name: of_model for name, of_model in read_held(settings).items() if rules.learns(name)}
     with ExitStack() as opened:
         pairs = list(counted(settings.pairs_topic))
-        return compare(counted(settings.trace_topic), pairs, held, rules, pairs_topic=settings.pairs_topic)
+        votes = list(counted(settings.votes_topic))
+        return compare(
+            counted(settings.trace_topic),
+            pairs,
+            held,
+            rules,
+            pairs_topic=settings.pairs_topic,
+            votes=votes,
+            votes_committed=committed.get(0, 0),
+        )
 
 
 def _say(report: StateReport) -> None:
@@ -107,6 +118,7 @@ def _say(report: StateReport) -> None:
         "missing": _some(report.missing),
         "unexplained": _some(report.unexplained),
         "runs not closed yet": _some(report.not_closed),
+        "votes not formed yet": str(report.votes_to_come),
         "open runs": str(report.open_runs),
         "newest snapshot": "none" if report.version is None else f"version {report.version}",
         "pairs learnt": f"{report.learnt} (on the topic until then: {recorded}; since then: "

@@ -82,6 +82,23 @@ def _first_mark(
     return first
 
 
+def committed_offsets(settings: Settings, group: str, topic: str, timeout_s: float = 10.0) -> dict[int, int]:
+    """Partition to the offset that the group has committed, 0 where it has none; nothing where the broker
+    does not tell.
+
+    Raises BadInput where the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
+    """
+    partitions = [TopicPartition(topic, n) for n in partitions_of(settings, topic, timeout_s)]
+    with connect_admin(settings, timeout_s) as admin:
+        try:
+            # librdkafka's test broker keeps offsets, and does not tell them.
+            if is_in_memory(admin):
+                return {}
+            return _committed(admin, group, partitions, time.monotonic() + timeout_s)
+        except KafkaError:
+            raise no_broker_answers(settings) from None
+
+
 def _committed(
     admin: KafkaAdminClient, group: str, partitions: list[TopicPartition], deadline_s: float
 ) -> dict[int, int]:

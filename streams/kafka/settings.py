@@ -93,6 +93,11 @@ class Settings:
         return f"{self.topic_prefix}.dead-letters"
 
 
+def trainer_group(settings: Settings, model: str) -> str:
+    """The group in which the trainers of a model share the partitions."""
+    return f"{settings.topic_prefix}-trainer-{model}"
+
+
 def producer_config(settings: Settings) -> dict[str, Any]:
     """Arguments of ``kafka.KafkaProducer``."""
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from kafka.errors import KafkaError
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
 from streams.kafka.topics import connect_admin
-from streams.kafka.writer import TopicWriter
+from streams.kafka.writer import M, TopicWriter
 from streams.messages.codec import encode
 from streams.messages.contracts import RunEnd, TraceEvent
 from streams.messages.files import missing_ends, read_trace
-from streams.messages.stored import Record
+from streams.messages.stored import Outgoing, Record
+from streams.messages.votes import Vote
 from streams.spool.queue import BATCH_BYTES, BATCH_RECORDS
 
 _PAUSE_S = 0.1
@@ -64,17 +65,36 @@ def publish_messages(
     Returns, per run, the reasons for which events cannot be on Kafka. Raises BadInput where Kafka has not
     acknowledged the others within ``timeout_s`` seconds.
     """
-    deadline = time.monotonic() + timeout_s
-    waiting = deque(Record(settings.trace_topic, m.run_id.encode(), encode(m), m.run_id) for m in messages)
     refused: dict[str, list[str]] = {}
+    records = [Record(settings.trace_topic, m.run_id.encode(), encode(m), m.run_id) for m in messages]
+    for record, reason in _publish(settings, records, timeout_s):
+        refused.setdefault(record.run_id, []).append(reason)
+    return refused
 
-    def acknowledged(records: Sequence[Record]) -> None:
-        for _ in records:
+
+def publish_votes(settings: Settings, votes: Sequence[Vote], *, timeout_s: float) -> dict[str, str]:
+    """Send votes that are safe elsewhere, in their order, and wait until Kafka has acknowledged them.
+
+    Returns, by vote id, why a vote cannot be on Kafka. Raises BadInput where Kafka has not acknowledged the
+    others within ``timeout_s`` seconds; to send all of them again is harmless.
+    """
+    records = [Outgoing(settings.votes_topic, v.vote_id.encode(), encode(v)) for v in votes]
+    return {(record.key or b"").decode(): reason for record, reason in _publish(settings, records, timeout_s)}
+
+
+def _publish(settings: Settings, records: Sequence[M], timeout_s: float) -> list[tuple[M, str]]:
+    """Those that Kafka does not take, each with the reason. Raises BadInput as above."""
+    deadline = time.monotonic() + timeout_s
+    waiting = deque(records)
+    refused: list[tuple[M, str]] = []
+
+    def acknowledged(sent: Sequence[M]) -> None:
+        for _ in sent:
             waiting.popleft()
 
-    def refuse(record: Record, reason: str) -> None:
+    def refuse(record: M, reason: str) -> None:
         waiting.popleft()
-        refused.setdefault(record.run_id, []).append(reason)
+        refused.append((record, reason))
 
     writer = TopicWriter(settings, lambda: time.monotonic() > deadline)
     try:
@@ -83,7 +103,7 @@ def publish_messages(
                 writer.deliver(_batch(waiting), on_acknowledged=acknowledged, on_refused=refuse)
             except KafkaError as error:
                 if time.monotonic() > deadline:
-                    unsent = f"{len(waiting)} of {len(messages)} messages are not published"
+                    unsent = f"{len(waiting)} of {len(records)} messages are not published"
                     raise BadInput(f"{unsent} within {timeout_s:g} s ({error})") from None
                 time.sleep(_PAUSE_S)
     finally:
@@ -91,8 +111,8 @@ def publish_messages(
     return refused
 
 
-def _batch(waiting: deque[Record]) -> list[Record]:
-    batch: list[Record] = []
+def _batch(waiting: Iterable[M]) -> list[M]:
+    batch: list[M] = []
     size = 0
     for record in waiting:
         size += len(record.value)

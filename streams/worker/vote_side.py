@@ -9,9 +9,11 @@ Everything that was asked for before the partitions were taken away has no conse
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from heapq import heappop, heappush
 
 from streams.messages.candidates import Found
 from streams.messages.stored import Outgoing, StoredMessage
@@ -25,7 +27,9 @@ MOST_WAITING_BYTES = 16 << 20
 _WAITING_BYTES = 2_048
 """What such a vote takes beside its bytes."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
-"""Between two lookups of what did not come; doubled from one to the next."""
+"""Between two lookups of a vote; doubled from one to the next."""
+_MOST_ASKED = 500
+"""Votes of one lookup, whose events are in memory together."""
 _LOOKS = 20
 """At least so many until a vote is given up."""
 _ANSWER_S = 30.0
@@ -39,12 +43,21 @@ class _Waiting:
     missing: Sequence[str] = ()
     """As the last lookup found it; empty before the first."""
     waited_s: float = 0.0
+    pause_s: float = 0.0
+    """Between the last lookup and the next."""
     looked_s: float = 0.0
     """When it was last looked up."""
 
     @property
     def size(self) -> int:
         return len(self.message.value) + _WAITING_BYTES
+
+    @property
+    def due_s(self) -> float:
+        return self.looked_s + self.pause_s
+
+    def __lt__(self, other: _Waiting) -> bool:
+        return (self.due_s, self.message.offset) < (other.due_s, other.message.offset)
 
 
 class VoteSide:
@@ -57,21 +70,19 @@ class VoteSide:
         self._stage = stage
         self._timeout_s = timeout_s
         self._most_waiting_bytes = most_waiting_bytes
+        self._longest_pause_s = min(_LONGEST_PAUSE_S, timeout_s / _LOOKS)
         self._assignment = 0
         self._positions = Positions()
         self._in_flight = InFlight()
-        self._fresh: list[_Waiting] = []
+        self._new: deque[_Waiting] = deque()
         """Not looked up yet."""
+        self._new_bytes = 0
+        """Of these, and of new ones among what is asked."""
         self._asked: list[_Waiting] = []
         """Of the lookup under way."""
         self._missing: list[_Waiting] = []
-        """Whose candidates had not come at the last lookup."""
+        """A heap of those whose candidates had not come at the last lookup."""
         self._missing_bytes = 0
-        self._longest_pause_s = min(_LONGEST_PAUSE_S, timeout_s / _LOOKS)
-        self._first_pause_s = min(_FIRST_PAUSE_S, self._longest_pause_s)
-        self._pause_s = self._first_pause_s
-        self._due_s = 0.0
-        """When those that miss something are looked up again."""
 
     @property
     def positions(self) -> Positions:
@@ -81,12 +92,7 @@ class VoteSide:
     @property
     def waiting_bytes(self) -> int:
         """Of votes that were not looked up yet; those whose candidates have not come hold up no others."""
-        return sum(waiting.size for waiting in (*self._fresh, *self._asked) if not waiting.missing)
-
-    @property
-    def is_looking(self) -> bool:
-        """Whether a lookup is under way."""
-        return bool(self._asked)
+        return self._new_bytes
 
     def assigned(self, assignment: int) -> list[Effect]:
         """The votes are this worker's, from where the group has committed."""
@@ -98,7 +104,10 @@ class VoteSide:
         self._assignment = 0
         self._positions.clear()
         self._in_flight.clear()
-        self._fresh, self._asked, self._missing, self._missing_bytes = [], [], [], 0
+        self._new.clear()
+        self._asked.clear()
+        self._missing.clear()
+        self._new_bytes = self._missing_bytes = 0
         self._stage.forget()
 
     def read(self, assignment: int, messages: Sequence[StoredMessage], now_s: float) -> list[Effect]:
@@ -115,8 +124,10 @@ class VoteSide:
             self._positions.hold(message.partition, message.offset)
             if isinstance(vote, Outgoing):
                 letters.append((message, [vote]))
-            else:
-                self._fresh.append(_Waiting(message, vote))
+                continue
+            waiting = _Waiting(message, vote)
+            self._new.append(waiting)
+            self._new_bytes += waiting.size
         return self._send(letters) + self._look_up(now_s)
 
     def found(self, assignment: int, found: Found, now_s: float) -> list[Effect]:
@@ -124,28 +135,17 @@ class VoteSide:
         if assignment != self._assignment:
             return []
         asked, self._asked = self._asked, []
-        if any(waiting.missing for waiting in asked):
-            self._pause_s = min(2 * self._pause_s, self._longest_pause_s)
-            self._due_s = now_s + self._pause_s
         done: list[tuple[StoredMessage, Sequence[Outgoing]]] = []
         for waiting in asked:
+            if not waiting.missing:
+                self._new_bytes -= waiting.size
             step = self._stage.form(waiting.message, waiting.vote, found)
-            is_new, waiting.missing = not waiting.missing, step.missing
             if not step.missing:
                 done.append((waiting.message, step.outgoing))
-                continue
-            if is_new:
-                self._pause_s = self._first_pause_s
-                self._due_s = (
-                    min(self._due_s, now_s + self._pause_s) if self._missing else now_s + self._pause_s
-                )
-            else:
-                waiting.waited_s += min(now_s - waiting.looked_s, self._longest_pause_s + _ANSWER_S)
-            waiting.looked_s = now_s
-            if why := self._why_given_up(waiting):
+            elif why := self._why_given_up(waiting, step.missing, now_s):
                 done.append((waiting.message, [self._stage.give_up(waiting.message, why)]))
             else:
-                self._missing.append(waiting)
+                heappush(self._missing, waiting)
                 self._missing_bytes += waiting.size
         return self._send(done) + self._look_up(now_s)
 
@@ -160,28 +160,34 @@ class VoteSide:
         return []
 
     def _look_up(self, now_s: float) -> list[Effect]:
-        """One lookup at a time: of new votes at once, of those that miss something now and then."""
+        """One lookup at a time: of new votes at once, of those that miss something when they are due."""
         if self._asked:
             return []
-        if self._missing and now_s >= self._due_s:
-            self._asked, self._missing, self._missing_bytes = self._missing, [], 0
-        self._asked = self._asked + self._fresh
-        self._fresh = []
-        if not self._asked:
+        asked = [self._new.popleft() for _ in range(min(len(self._new), _MOST_ASKED))]
+        while self._missing and self._missing[0].due_s <= now_s and len(asked) < _MOST_ASKED:
+            asked.append(heappop(self._missing))
+            self._missing_bytes -= asked[-1].size
+        if not asked:
             return []
-        votes = [waiting.vote for waiting in self._asked]
+        self._asked = sorted(asked, key=lambda waiting: waiting.message.offset)
+        votes = [waiting.vote for waiting in asked]
         candidates = frozenset(
             place for vote in votes if vote.gives_a_pair for place in (vote.left, vote.right)
         )
         names = frozenset(name for vote in votes for name in (vote.vote_id, vote.takes_back) if name)
         return [Lookup(self._assignment, candidates, names)]
 
-    def _why_given_up(self, waiting: _Waiting) -> str:
-        missing = " and ".join(waiting.missing)
+    def _why_given_up(self, waiting: _Waiting, missing: Sequence[str], now_s: float) -> str:
+        """Empty for a vote that goes on waiting; the time of a lookup is noted."""
+        if waiting.missing:
+            waiting.waited_s += min(now_s - waiting.looked_s, self._longest_pause_s + _ANSWER_S)
+        waiting.missing, waiting.looked_s = missing, now_s
+        waiting.pause_s = min(max(_FIRST_PAUSE_S, 2 * waiting.pause_s), self._longest_pause_s)
+        what = " and ".join(missing)
         if waiting.waited_s >= self._timeout_s:
-            return f"{missing} did not come within {self._timeout_s:g} s"
+            return f"{what} did not come within {self._timeout_s:g} s"
         if self._missing_bytes + waiting.size > self._most_waiting_bytes:
-            return f"{missing} has not come, and the {self._most_waiting_bytes} bytes for what waits are full"
+            return f"{what} has not come, and the {self._most_waiting_bytes} bytes for what waits are full"
         return ""
 
     def _send(self, done: Sequence[tuple[StoredMessage, Sequence[Outgoing]]]) -> list[Effect]:

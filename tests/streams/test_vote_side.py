@@ -119,6 +119,18 @@ def test_new_votes_do_not_put_off_the_lookup_of_those_that_wait() -> None:
     raise AssertionError("v1 was not looked up again")
 
 
+def test_a_lookup_is_of_so_many_votes_at_most_and_the_others_follow() -> None:
+    side = side_of(Stage(), most_waiting_bytes=1 << 30)
+    (first,) = side.read(1, messages(*[f"v{n}" for n in range(700)]), 0.0)
+    (second,) = side.found(1, NOTHING, 0.1)
+    assert isinstance(first, Lookup)
+    assert isinstance(second, Lookup)
+    assert (len(first.votes), len(second.votes)) == (500, 200)
+    assert side.waiting_bytes > 0
+    side.found(1, NOTHING, 0.2)
+    assert side.waiting_bytes == 0
+
+
 def test_one_lookup_is_under_way_at_a_time_and_the_next_takes_what_came_meanwhile() -> None:
     side = side_of(Stage())
     assert kinds(side.read(1, messages("v1"), 0.0)) == [Lookup]

@@ -27,7 +27,8 @@ LABELLING_CONFIG = """\
 def labelling_tasks(pairs: Iterable[VideoPair], video_prefix: str) -> list[dict[str, object]]:
     """Label Studio's JSON import format; each two videos once, however many labels compare them.
 
-    Which of them is A is decided by a hash of their ids. ``video_prefix`` stands before the file names.
+    Which of them is A is decided by a hash of their ids. Run and iteration of both are in the task.
+    ``video_prefix`` stands before the file names.
     """
     tasks: dict[tuple[str, str], dict[str, object]] = {}
     for pair in pairs:
@@ -41,12 +42,25 @@ def labelling_tasks(pairs: Iterable[VideoPair], video_prefix: str) -> list[dict[
                     "video_b": f"{video_prefix}{b}.mp4",
                     "a": a,
                     "b": b,
+                    **_places(pair, a),
                     "task_id": pair.found.pair.task_id,
                     "run_id": pair.found.pair.run_id,
                 }
             },
         )
     return list(tasks.values())
+
+
+def _places(pair: VideoPair, a: str) -> dict[str, object]:
+    """Run and iteration of both videos, by which what people say finds its way back."""
+    sides = (pair.chosen_place, pair.rejected_place)
+    if a != pair.chosen_id:
+        sides = sides[::-1]
+    places: dict[str, object] = {}
+    for name, place in zip("ab", sides, strict=True):
+        if place is not None:
+            places |= {f"{name}_run_id": place[0], f"{name}_iter_idx": place[1]}
+    return places
 
 
 def _by_lot(video_id: str) -> bytes:

@@ -13,11 +13,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from streams.messages.candidates import Place
 from streams.messages.codec import encode
 from streams.messages.contracts import LabelSource, PreferencePair
 from streams.messages.files import read_text_pairs
 from trainers.datasets.near_duplicates import Frames
-from trainers.datasets.samples import OUTSIDE, Run, find_video
+from trainers.datasets.samples import OUTSIDE, Run, find_video, read_runs
 from trainers.pairs.judgements import dimension_of
 from trainers.pairs.pairing import PairingRules, pairs_of_run
 from trainers.pairs.withdrawn import standing
@@ -35,6 +36,7 @@ TIES = "pairs of which neither side is better"
 DIMENSIONS = "pairs that judge one dimension"
 CONTRADICTED = "pairs that other labels of the same two contradict"
 
+_SIDES = ("chosen", "rejected")
 _TRUST: tuple[LabelSource, ...] = ("critic", "proxy", "outcome", "human")
 """Whose label counts where labels of the same two disagree: the last of these."""
 SAME_FRAME = 8.0
@@ -49,10 +51,13 @@ _P = TypeVar("_P")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundPair:
-    """A pair and the folder that its artifacts are in."""
+    """A pair and the folders that its artifacts are in."""
 
     pair: PreferencePair
     run: Run
+    """Of the chosen side, and as a rule of the rejected one."""
+    other_run: Run | None = None
+    """Of the rejected side, where a person has compared candidates of two runs."""
 
     @property
     def id(self) -> str:
@@ -73,6 +78,9 @@ class VideoPair:
     rejected: Path
     chosen_id: str
     rejected_id: str
+    chosen_place: Place | None = None
+    """Run and iteration; None where the pair is from elsewhere."""
+    rejected_place: Place | None = None
     first_frame: Frame
     """Of the chosen one."""
 
@@ -88,12 +96,20 @@ def pairs_of_files(files: Iterable[Path], runs: Iterable[Run] = ()) -> list[Foun
     Artifacts are looked for in the run of the pair where it is one of ``runs``, else beside the file.
     """
     known = {run.run_id: run for run in runs}
-    return _by_id(
-        FoundPair(pair=pair, run=known.get(pair.run_id) or _beside(file, pair.run_id))
-        for file in files
-        for pair in standing(read_text_pairs(file))
-        if isinstance(pair, PreferencePair)
-    )
+    found = []
+    for file in files:
+        beside = _beside(file)
+        for pair in standing(read_text_pairs(file)):
+            if isinstance(pair, PreferencePair):
+                sides = [str(pair.meta.get(f"{side}_run_id") or pair.run_id) for side in _SIDES]
+                run, other = (
+                    known.get(name)
+                    or beside.get(name)
+                    or Run(folder=file.resolve().parent, run_id=name, events=())
+                    for name in sides
+                )
+                found.append(FoundPair(pair=pair, run=run, other_run=other if other != run else None))
+    return _by_id(found)
 
 
 def labelled(
@@ -161,13 +177,13 @@ def video_pairs(
             left_out[NO_GOAL] += 1
             continue
         chosen = find_video(found.run, found.pair.chosen_artifact)
-        rejected = find_video(found.run, found.pair.rejected_artifact)
+        rejected = find_video(found.other_run or found.run, found.pair.rejected_artifact)
         if isinstance(chosen, str) or isinstance(rejected, str):
             left_out[OUTSIDE_VIDEOS if OUTSIDE in (chosen, rejected) else NO_VIDEOS] += 1
             continue
         for video in (chosen, rejected):
             if video not in frames:
-                frames[video], ids[video] = first_frame(video), _content_id(video)
+                frames[video], ids[video] = first_frame(video), content_id(video)
         a, b = frames[chosen], frames[rejected]
         if a is None or b is None:
             left_out[UNDECODABLE] += 1
@@ -183,6 +199,8 @@ def video_pairs(
                     rejected=rejected,
                     chosen_id=ids[chosen],
                     rejected_id=ids[rejected],
+                    chosen_place=_place(found, "chosen"),
+                    rejected_place=_place(found, "rejected"),
                     first_frame=a,
                 )
             )
@@ -268,11 +286,26 @@ def _by_id(pairs: Iterable[FoundPair]) -> list[FoundPair]:
     return [once[pair_id] for pair_id in sorted(once)]
 
 
-def _beside(file: Path, run_id: str) -> Run:
-    return Run(folder=file.resolve().parent, run_id=run_id, events=())
+def _beside(file: Path) -> dict[str, Run]:
+    """The runs whose trace is in the folder of a pairs file, by id."""
+    folder = file.resolve().parent
+    return {run.run_id: run for run in read_runs([folder])} if (folder / "trace.jsonl").is_file() else {}
 
 
-def _content_id(video: Path) -> str:
+def _place(found: FoundPair, side: str) -> Place | None:
+    """A side's run and iteration: as the pair says, or else that of its run which has this video."""
+    meta, run = found.pair.meta, found.run if side == "chosen" else found.other_run or found.run
+    named = str(meta.get(f"{side}_iter_idx", ""))
+    run_id = str(meta.get(f"{side}_run_id") or found.pair.run_id)
+    if run_id and named.isdecimal():
+        return run_id, int(named)
+    artifact, prompt = getattr(found.pair, f"{side}_artifact"), getattr(found.pair, f"{side}_prompt")
+    of_video = [e for e in run.events if e.artifact_path == artifact and e.prompt == prompt]
+    return (run.run_id, of_video[0].iter_idx) if len(of_video) == 1 else None
+
+
+def content_id(video: Path) -> str:
+    """A name for the file of a video, made of its content."""
     with video.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:20]
 

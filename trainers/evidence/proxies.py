@@ -16,7 +16,7 @@ from typing import Any
 from streams.messages.contracts import PreferencePair
 from trainers.evidence.annotators import Annotators
 from trainers.other_version import LARGEST_SUM, within
-from trainers.pairs.judgements import Judgement, annotator_of, judge_of, judgement_of
+from trainers.pairs.judgements import Judgement, annotator_of, is_asked_for, judge_of, judgement_of
 from trainers.pairs.seen import remember, tell_apart
 from trainers.pairs.weights import SOURCE_WEIGHTS
 
@@ -139,7 +139,7 @@ def label_weights(pairs: Sequence[PreferencePair]) -> list[float]:
         return [pair.weight for pair in pairs]
     audit, annotators = ProxyAudit(), Annotators()
     for pair in pairs:
-        if (judgement := judgement_of(pair)) is not None:
+        if (judgement := judgement_of(pair)) is not None and not is_asked_for(pair):
             audit.hear(judgement)
             annotators.hear(judgement)
     worth: dict[str, Callable[[PreferencePair], float]] = {

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from streams.messages.codec import ContractError, decode_pair, encode
 from streams.messages.contracts import TraceMessage
 from streams.messages.files import missing_ends, read_trace_lines
-from streams.messages.stored import StoredMessage
+from streams.messages.stored import Outgoing, StoredMessage
+from streams.messages.votes import Vote
 from trainers.bradley_terry.estimators import Recipe
 from trainers.pairs.pairing import PairingRules
 from trainers.processing.pair_processor import DecodedPair, PairProcessor
 from trainers.processing.relearn import OneLog, batches, learner_of, stamp_of
 from trainers.processing.trace_processor import TraceProcessor
+from trainers.processing.vote_processor import pairs_of_votes, search_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,33 +48,52 @@ def read_files(traces: Iterable[Path], topic: str) -> tuple[list[StoredMessage],
     return messages, events
 
 
+def as_messages(votes: Iterable[Vote], topic: str) -> list[StoredMessage]:
+    """Votes as a topic with one partition would hold them."""
+    return [
+        StoredMessage(topic=topic, partition=0, offset=offset, timestamp_ms=0, key=None, value=encode(vote))
+        for offset, vote in enumerate(votes)
+    ]
+
+
 def form_again(
     messages: Iterable[StoredMessage],
     rules: PairingRules,
     pairs_topic: str,
     events: Sequence[TraceMessage] = (),
+    votes: Sequence[StoredMessage] = (),
 ) -> Iterator[StoredMessage]:
     """The pairs of messages of the trace topic, as messages of a pairs topic with one partition.
 
-    ``events`` are the messages decoded, by offset, where they are at hand.
+    ``events`` are the messages decoded, by offset, where they are at hand. The pairs of ``votes``, messages
+    of the votes topic, come last: when each came beside the events is not known of two topics.
     """
+    search = search_for(votes)
     former = TraceProcessor(
         rules, trace_topic="", pairs_topic=pairs_topic, dead_letters_topic="", most_waiting_bytes=None
     )
-    offset = 0
+    offsets = count()
+
+    def written(outgoing: Outgoing) -> StoredMessage:
+        return StoredMessage(
+            topic=pairs_topic,
+            partition=0,
+            offset=next(offsets),
+            timestamp_ms=0,
+            key=outgoing.key,
+            value=outgoing.value,
+            headers=outgoing.headers,
+        )
+
     for message in messages:
-        for outgoing in former.on_message(message, events[message.offset] if events else None).outgoing:
+        event = events[message.offset] if events else None
+        if votes:
+            search.add_event(message, event)
+        for outgoing in former.on_message(message, event).outgoing:
             if outgoing.topic == pairs_topic:
-                yield StoredMessage(
-                    topic=pairs_topic,
-                    partition=0,
-                    offset=offset,
-                    timestamp_ms=0,
-                    key=outgoing.key,
-                    value=outgoing.value,
-                    headers=outgoing.headers,
-                )
-                offset += 1
+                yield written(outgoing)
+    for _, outgoing in pairs_of_votes(votes, search.found(), rules, pairs_topic):
+        yield written(outgoing)
 
 
 def learn_again(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
-from streams.messages.codec import ContractError, decode_pair, decode_trace
+from streams.messages.candidates import Found, Search
+from streams.messages.codec import ContractError, decode_pair, decode_trace, decode_vote
 from streams.messages.contracts import (
     PairMessage,
     PairsEnd,
@@ -24,9 +26,12 @@ from streams.messages.stored import StoredMessage
 from trainers.pairs.judgements import dimension_of, fact_of, judgement_of
 from trainers.pairs.pairing import LIVE_SOURCES, PairingRules
 from trainers.pairs.seen import tell_apart
+from trainers.pairs.votes import pair_id_of
 from trainers.pairs.weights import task_of
+from trainers.pairs.withdrawn import is_withdrawal
 from trainers.processing.relearn import in_order, one_log, relearn
 from trainers.processing.trace_processor import TraceProcessor
+from trainers.processing.vote_processor import pairs_of_votes, search_for
 
 _Decoded = tuple[StoredMessage, PairMessage]
 
@@ -43,11 +48,14 @@ class StateReport:
     from_elsewhere: int
     """Pairs that no trace can give: of people and judges, or of runs whose beginning is not on its topic."""
     missing: tuple[str, ...]
-    """Pairs that the replay forms of runs that are closed on the pairs topic, where they are not."""
+    """Pairs that the replay forms of runs that are closed on the pairs topic, or of votes that a trainer has
+    committed, where they are not; and pairs of votes that are taken back and stand there."""
     unexplained: tuple[str, ...]
     """Pairs on the topic that the replay does not form."""
     not_closed: tuple[str, ...]
     """Runs that the replay closes and the pairs topic does not: the pair former is behind."""
+    votes_to_come: int
+    """Votes that give a pair, or take one back, which is not on the pairs topic and not committed yet."""
     open_runs: int
     closed_runs: int
     """Runs that are closed on the pairs topic."""
@@ -77,7 +85,7 @@ class StateReport:
     @property
     def settled(self) -> bool:
         """Consistent, and nobody is behind."""
-        return self.consistent and not self.not_closed and self.not_learnt == 0
+        return self.consistent and not (self.not_closed or self.votes_to_come) and self.not_learnt == 0
 
 
 @dataclass(slots=True)
@@ -88,16 +96,44 @@ class _Pairs:
     repeated: int = 0
     closed: dict[str, None] = field(default_factory=dict)
     dimensions: dict[str, None] = field(default_factory=dict)
+    withdrawn: set[str] = field(default_factory=set)
+    """Ids of pairs that are taken back."""
+
+    @property
+    def standing(self) -> int:
+        """Pairs that were not taken back behind them."""
+        return sum(pair.pair_id not in self.withdrawn for pair in self.by_id.values())
+
+    def may_have(self, pair: PreferencePair) -> bool:
+        """Whether a learner would learn it: of dimensions, only the first few are."""
+        dimension = dimension_of(pair)
+        return not dimension or dimension in self.dimensions or len(self.dimensions) < MAX_DIMENSIONS
 
     def add(self, message: PairMessage, name: str) -> None:
         if isinstance(message, PairsEnd):
             self.closed[message.run_id] = None
+        elif isinstance(message, PreferencePair) and is_withdrawal(message):
+            self.withdrawn.add(message.pair_id)
         elif isinstance(message, PreferencePair):
+            if name not in self.by_id and message.pair_id in self.withdrawn:
+                return  # too late; a learner learns it no more
             dimension = dimension_of(message)
             if dimension and not tell_apart(self.dimensions, dimension, MAX_DIMENSIONS):
                 return  # a learner learns no more
             self.repeated += name in self.by_id
             self.by_id.setdefault(name, message)
+
+
+@dataclass(slots=True)
+class _Votes:
+    """What the votes topic gives of one model."""
+
+    standing: dict[str, int] = field(default_factory=dict)
+    """Name of a pair to the offset of its vote."""
+    ever: dict[str, PreferencePair] = field(default_factory=dict)
+    """With those that were taken back."""
+    taken_back: dict[str, int] = field(default_factory=dict)
+    """Id of a pair to the offset of what takes its vote back."""
 
 
 @dataclass(slots=True)
@@ -120,19 +156,24 @@ def verify_state(
     rules: PairingRules,
     *,
     pairs_topic: str,
+    votes: Sequence[StoredMessage] = (),
+    votes_committed: int = 0,
 ) -> list[StateReport]:
     """A report for every model of ``rules`` that has pairs or snapshots, in the order in which they come.
 
-    ``held`` is model to what the snapshots topic holds of it. Raises BadInput where a snapshot cannot be
-    computed again since its base is not held.
+    ``held`` is model to what the snapshots topic holds of it. Of ``votes``, trainers have committed those
+    before the offset ``votes_committed``. Raises BadInput where a snapshot cannot be computed again since its
+    base is not held.
     """
     decoded = list(_decoded(pairs))
     recorded: dict[str, _Pairs] = {}
     for stored, message in decoded:
         if rules.learns(message.model):
             recorded.setdefault(message.model, _Pairs()).add(message, _name(message, stored))
-    replayed = _replayed(trace, rules, pairs_topic)
-    models = list(dict.fromkeys([*recorded, *replayed.by_model, *held])) or [rules.model]
+    search = search_for(votes)
+    replayed = _replayed(trace, rules, pairs_topic, search if votes else None)
+    of_votes = _of_votes(votes, search.found(), rules, pairs_topic)
+    models = list(dict.fromkeys([*recorded, *replayed.by_model, *of_votes, *held])) or [rules.model]
     return [
         _report(
             model,
@@ -142,12 +183,16 @@ def verify_state(
             pairs,
             held.get(model, Held()),
             pairs_topic,
+            of_votes.get(model, _Votes()),
+            votes_committed,
         )
         for model in models
     ]
 
 
-def _replayed(trace: Iterable[StoredMessage], rules: PairingRules, pairs_topic: str) -> _Traces:
+def _replayed(
+    trace: Iterable[StoredMessage], rules: PairingRules, pairs_topic: str, search: Search | None
+) -> _Traces:
     former = TraceProcessor(
         rules, trace_topic="", pairs_topic=pairs_topic, dead_letters_topic="", most_waiting_bytes=None
     )
@@ -157,6 +202,8 @@ def _replayed(trace: Iterable[StoredMessage], rules: PairingRules, pairs_topic: 
             event = decode_trace(stored.value, stored.source)
         except ContractError:
             continue
+        if search is not None:
+            search.add_event(stored, event)
         if isinstance(event, RunEnd):
             traces.named_first[event.run_id] = min(event.iterations, default=0)
         else:
@@ -169,6 +216,33 @@ def _replayed(trace: Iterable[StoredMessage], rules: PairingRules, pairs_topic: 
     return traces
 
 
+def _of_votes(
+    votes: Sequence[StoredMessage], found: Found, rules: PairingRules, pairs_topic: str
+) -> dict[str, _Votes]:
+    by_model: dict[str, _Votes] = {}
+    for stored, pair in _formed_of(votes, found, rules, pairs_topic):
+        by_model.setdefault(pair.model, _Votes()).standing[_name(pair, stored)] = stored.offset
+    for stored, pair in _formed_of(votes, replace(found, taken_back={}), rules, pairs_topic):
+        by_model.setdefault(pair.model, _Votes()).ever[_name(pair, stored)] = pair
+    for stored in votes:
+        with suppress(ContractError):
+            vote = decode_vote(stored.value, stored)
+            earlier = found.votes.get(vote.takes_back)
+            if earlier is not None and earlier.annotator == vote.annotator:
+                for of_model in by_model.values():
+                    of_model.taken_back.setdefault(pair_id_of(earlier.vote_id), stored.offset)
+    return by_model
+
+
+def _formed_of(
+    votes: Sequence[StoredMessage], found: Found, rules: PairingRules, pairs_topic: str
+) -> Iterator[tuple[StoredMessage, PreferencePair]]:
+    for stored, outgoing in pairs_of_votes(votes, found, rules, pairs_topic):
+        pair = decode_pair(outgoing.value, "replay")
+        if isinstance(pair, PreferencePair):
+            yield stored, pair
+
+
 def _report(
     model: str,
     recorded: _Pairs,
@@ -177,12 +251,27 @@ def _report(
     pairs: Sequence[StoredMessage],
     held: Held,
     pairs_topic: str,
+    votes: _Votes,
+    votes_committed: int,
 ) -> StateReport:
     replayed = traces.by_model.get(model, _Pairs())
     comparable = {
         name
         for name, pair in recorded.by_id.items()
         if pair.label_source in LIVE_SOURCES and traces.is_whole(pair.run_id)
+    }
+    known_votes = {pair.pair_id for pair in votes.ever.values()}
+    of_votes = {name for name, pair in recorded.by_id.items() if pair.pair_id in known_votes}
+    there = {pair.pair_id for pair in recorded.by_id.values()}
+    due = {
+        name: at
+        for name, at in votes.standing.items()
+        if name not in recorded.by_id and recorded.may_have(votes.ever[name])
+    }
+    due |= {
+        f"withdrawal of {pair_id}": at
+        for pair_id, at in votes.taken_back.items()
+        if pair_id in there and pair_id not in recorded.withdrawn
     }
     begun = {pair.run_id for pair in replayed.by_id.values()}
     newest = held.snapshots[-1][1] if held.snapshots else None
@@ -197,19 +286,26 @@ def _report(
         model=model,
         pairs=len(recorded.by_id),
         repeated=recorded.repeated,
-        from_elsewhere=len(recorded.by_id) - len(comparable),
+        from_elsewhere=len(recorded.by_id) - len(comparable) - len(of_votes),
         missing=tuple(
             name
             for name, pair in replayed.by_id.items()
             if pair.run_id in recorded.closed and name not in recorded.by_id
+        )
+        + tuple(name for name, at in due.items() if at < votes_committed),
+        unexplained=tuple(
+            name
+            for name in recorded.by_id
+            if (name in comparable and name not in replayed.by_id)
+            or (name in of_votes and name not in votes.ever)
         ),
-        unexplained=tuple(n for n in recorded.by_id if n in comparable and n not in replayed.by_id),
         not_closed=tuple(run_id for run_id in replayed.closed if run_id not in recorded.closed),
+        votes_to_come=sum(at >= votes_committed for at in due.values()),
         open_runs=len(begun - replayed.closed.keys()),
         closed_runs=len(recorded.closed),
         version=newest.version if newest else None,
         learnt=newest.n_pairs if newest else 0,
-        recorded=len(before.by_id) if newest and not rolled_back and not newest.base else None,
+        recorded=before.standing if newest and not rolled_back and not newest.base else None,
         identical=_is_identical(pairs, held, pairs_topic) if newest else None,
         not_learnt=len(recorded.by_id.keys() - before.by_id.keys()),
     )

@@ -5,13 +5,14 @@ The worker, the offline replay and the tests call this; it knows nothing of Kafk
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from msgspec.structs import replace
 
 from streams.errors import BadInput
-from streams.messages.candidates import Found
-from streams.messages.codec import decode_vote, encode
+from streams.messages.candidates import Found, Search
+from streams.messages.codec import ContractError, decode_vote, encode
 from streams.messages.contracts import PreferencePair
 from streams.messages.stored import Outgoing, StoredMessage, vote_headers
 from streams.messages.votes import Vote
@@ -110,6 +111,37 @@ class VoteProcessor:
     def _outgoing(self, pair: PreferencePair, vote_id: str) -> Outgoing:
         # Contexts of two runs together may be more than a pair may have, so all is checked.
         return Outgoing(self._pairs_topic, pair.model.encode(), encode(pair), vote_headers(vote_id))
+
+
+def search_for(votes: Iterable[StoredMessage]) -> Search:
+    """A search for all that these votes are about, which has read them."""
+    votes = list(votes)
+    names: set[str] = set()
+    for message in votes:
+        with suppress(ContractError):
+            vote = decode_vote(message.value, message)
+            names |= {vote.vote_id, vote.takes_back} - {""}
+    search = Search((), names)
+    for message in votes:
+        search.add_vote(message)
+    return search
+
+
+def pairs_of_votes(
+    votes: Iterable[StoredMessage], found: Found, rules: PairingRules, pairs_topic: str
+) -> Iterator[tuple[StoredMessage, Outgoing]]:
+    """Each vote of a whole log that gives a pair, and the message of that pair.
+
+    What is taken back gives none, and so there is nothing to be withdrawn.
+    """
+    processor = VoteProcessor(rules, pairs_topic=pairs_topic, dead_letters_topic="")
+    for message in votes:
+        vote = processor.read(message)
+        if isinstance(vote, Vote):
+            for outgoing in processor.form(message, vote, found).outgoing:
+                own = outgoing.headers == vote_headers(vote.vote_id)
+                if outgoing.topic == pairs_topic and own:
+                    yield message, outgoing
 
 
 def _counts(vote: Vote, found: Found) -> bool:

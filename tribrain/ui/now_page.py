@@ -120,7 +120,7 @@ def _not_on_topic(state: PageState) -> list[Attention]:
     return [
         Attention(
             title=f"{_counted(len(missing), 'run')} not on Kafka",
-            text="Votes on them are kept, and learnt once their traces are there: tribrain publish-trace "
+            text="Votes on them cannot be learnt until their traces are there: tribrain publish-trace "
             + " and ".join(f"{run.folder}/trace.jsonl" for run in missing[:2])
             + (" and so on." if len(missing) > 2 else "."),
         )

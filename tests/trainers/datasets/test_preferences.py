@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from streams.messages.codec import encode
+from streams.messages.votes import Vote
 from tests import factories
 from tests.recorded_runs import GOAL, write_run
 from trainers.datasets.labelling import labelling_tasks
@@ -28,6 +29,7 @@ from trainers.datasets.preferences import (
 )
 from trainers.datasets.samples import Run, read_runs
 from trainers.pairs.pairing import PairingRules
+from trainers.pairs.votes import pair_of_vote
 
 FRAME = np.zeros((4, 4, 3), dtype=np.uint8)
 
@@ -125,7 +127,10 @@ def test_which_video_is_a_says_nothing_of_which_is_better() -> None:
     for i in range(200):
         found = FoundPair(pair=factories.pair({}, {}, pair_id=str(i)), run=run)
         names = {"chosen_id": f"good {i}", "rejected_id": f"bad {i}"}
-        pair = VideoPair(found=found, chosen=Path(), rejected=Path(), first_frame=FRAME, **names)
+        pair = VideoPair(
+            found=found, chosen=Path(), rejected=Path(), first_frame=FRAME,
+            chosen_id=names["chosen_id"], rejected_id=names["rejected_id"],
+        )  # fmt: skip
         (task,) = labelling_tasks([pair], "")
         data = task["data"]
         assert isinstance(data, dict)
@@ -141,3 +146,35 @@ def test_two_labels_of_one_pair_of_videos_are_one_task(tmp_path: Path) -> None:
     usable = video_pairs(found, lambda video: FRAME, Counter(), same_first_frame=True)
     assert len(usable) == 2
     assert len(labelling_tasks(usable, "")) == 1
+
+
+def test_a_vote_on_two_runs_is_exported_with_a_video_of_each(tmp_path: Path) -> None:
+    runs = []
+    for name in ("run-a", "run-b"):
+        (tmp_path / name / "iter_00").mkdir(parents=True)
+        (tmp_path / name / "iter_00" / "video.mp4").write_bytes(name.encode())
+        runs.append(Run(folder=tmp_path / name, run_id=name, events=(factories.event(0, 0.5, run_id=name),)))
+    left, right = (run.events[0] for run in runs)
+    vote = Vote(
+        vote_id="v", left_run_id="run-a", left_iter_idx=0, right_run_id="run-b", right_iter_idx=0,
+        answer="right",
+    )  # fmt: skip
+    pair = pair_of_vote(vote, left, right, PairingRules())
+    (tmp_path / "pairs.jsonl").write_bytes(encode(pair) + b"\n")
+    left_out: Counter[str] = Counter()
+    (found,) = video_pairs(
+        pairs_of_files([tmp_path / "pairs.jsonl"], runs), lambda _: FRAME, left_out, same_first_frame=False
+    )
+    assert (found.chosen.read_bytes(), found.rejected.read_bytes()) == (b"run-b", b"run-a")
+    assert (found.chosen_place, found.rejected_place) == (("run-b", 0), ("run-a", 0))
+
+
+def test_a_pair_that_is_taken_back_in_a_file_is_not_exported(tmp_path: Path) -> None:
+    pair = factories.pair({}, {}, pair_id="one")
+    lines = [
+        encode(pair),
+        encode(factories.pair({}, {}, pair_id="two")),
+        encode(replace(pair, withdrawn=True)),
+    ]
+    (tmp_path / "pairs.jsonl").write_bytes(b"\n".join(lines))
+    assert [found.id for found in pairs_of_files([tmp_path / "pairs.jsonl"])] == ["two"]

@@ -11,7 +11,7 @@ from streams.messages.codec import encode
 from streams.messages.contracts import PreferencePair
 from streams.messages.stored import StoredMessage
 from tests.factories import pair
-from trainers.lora.inbox import EMPTY, TIE, TWICE, PairInbox
+from trainers.lora.inbox import EMPTY, TIE, TWICE, WITHDRAWN, PairInbox
 
 
 def texts(n: int) -> PreferencePair:
@@ -77,3 +77,10 @@ def test_what_is_remembered_does_not_grow_with_the_topic() -> None:
         tracemalloc.stop()
     assert after - before < 20_000
     assert inbox.passed_over == {}
+
+
+def test_a_pair_that_is_taken_back_is_kept_no_more() -> None:
+    inbox = PairInbox("default", most=5)
+    add(inbox, [texts(0), texts(1), replace(texts(0), withdrawn=True), replace(texts(7), withdrawn=True)])
+    assert kept(inbox) == ["good 1"]
+    assert inbox.passed_over == {WITHDRAWN: 1}

@@ -329,3 +329,25 @@ def test_a_state_of_another_version_is_bad_input() -> None:
 def test_a_file_with_nothing_to_learn_is_bad_input(pairs: list[PairMessage], says: str) -> None:
     with pytest.raises(BadInput, match=says):
         train_on_texts(pairs)
+
+
+def test_a_vote_that_is_taken_back_is_not_learnt_as_one_and_is_counted() -> None:
+    one = text_pair("please move", "move now", pair_id="v1")
+    learner = learnt([*polite_pairs(20), one])
+    version = learner.version
+    assert not learner.on_message(replace(one, withdrawn=True))
+    assert learner.version == version
+    assert learner.snapshot().metrics["withdrawals_passed_over"] == 1
+
+
+@pytest.mark.parametrize("run_id", ["", "run-x"])
+def test_a_pair_that_was_asked_for_by_a_rule_is_learnt_and_is_no_evidence(run_id: str) -> None:
+    asked = text_pair("please move", "move now", pair_id="v1")
+    asked = replace(asked, run_id=run_id, meta={"mode": "vote", "rule": "variance"})
+    learner = learnt([*polite_pairs(20), asked])
+    plain = learnt(polite_pairs(20))
+    for each in (learner, plain):
+        each.finish()
+    assert learner.labels["human"] == plain.labels["human"] + 1
+    assert learner.snapshot().metrics["trusted"] == plain.snapshot().metrics["trusted"]
+    assert learner.snapshot().metrics["no_evidence"] == {"human": 1}

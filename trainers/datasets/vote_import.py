@@ -1,0 +1,102 @@
+"""Statements of a file become votes: each with an id that is the same whenever the file is imported.
+
+Whoever says something else of the same pair later takes back what was said before. What the votes topic has
+already is not said again, so to import a file twice is harmless.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from streams.messages.candidates import Place
+from streams.messages.votes import Vote
+from trainers.datasets.preferences import content_id
+from trainers.datasets.samples import Run, find_video
+from trainers.datasets.vote_files import Statement
+
+KEY = "import_key"
+"""Of ``meta`` of an imported vote: what tells the statement, by hash."""
+
+
+def new_votes(statements: Sequence[Statement], known: Iterable[Vote]) -> list[Vote]:
+    """The votes of a file that ``known`` ones, in their order, do not have yet, in the order of the file.
+
+    Of one statement (a person's on a pair, or one annotation), the answers follow each other. Where a file
+    goes on from the answers that are known, what it adds is new; where it is an earlier state of them,
+    nothing is; and where it differs, its last answer stands.
+    """
+    ids: set[str] = set()
+    answers: dict[str, list[Vote]] = {}
+    for vote in known:
+        ids.add(vote.vote_id)
+        if key := str(vote.meta.get(KEY, "")):
+            answers.setdefault(key, []).append(vote)
+    new: list[tuple[int, Vote]] = []
+    for key, said in _by_key(statements).items():
+        if not key:
+            for at, vote in said:
+                if vote.vote_id not in ids:
+                    ids.add(vote.vote_id)
+                    new.append((at, vote))
+            continue
+        before = answers.get(key, [])
+        for at, vote in _unsaid(said, before):
+            vote_id = _hash(f"{key}\0{len(before)}\0{vote.answer}")
+            earlier = before[-1].vote_id if before else ""
+            named = replace(vote, vote_id=vote_id, takes_back=earlier, meta=vote.meta | {KEY: key})
+            before.append(named)
+            new.append((at, named))
+    return [vote for _, vote in sorted(new, key=lambda each: each[0])]
+
+
+class VideoPlaces:
+    """Candidates by the content of their videos, as older exports name them."""
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        self._runs = list(runs)
+        self._of_video: dict[str, list[Place]] | None = None
+
+    def __call__(self, video: str, run_id: str) -> Sequence[Place]:
+        """Those with the video of this id; where ``run_id`` has one, its own alone."""
+        if self._of_video is None:
+            self._of_video = {}
+            for run in self._runs:
+                for event in run.events:
+                    if not isinstance(path := find_video(run, event.artifact_path), str):
+                        place = run.run_id, event.iter_idx
+                        self._of_video.setdefault(content_id(path), []).append(place)
+        found = self._of_video.get(video, [])
+        return [place for place in found if place[0] == run_id] or found
+
+
+def _by_key(statements: Sequence[Statement]) -> dict[str, list[tuple[int, Vote]]]:
+    """Each statement's place in the file, and its vote. Of nobody in particular, each is a person's own."""
+    by_key: dict[str, list[tuple[int, Vote]]] = {}
+    times: Counter[str] = Counter()
+    for at, statement in enumerate(statements):
+        key, vote = statement.key, statement.vote
+        if key and not vote.annotator:
+            same = f"{key}\0{vote.answer}"
+            times[same] += 1
+            key = f"{same}\0{times[same]}"
+        by_key.setdefault(_hash(key) if key else "", []).append((at, vote))
+    return by_key
+
+
+def _unsaid(said: Sequence[tuple[int, Vote]], known: Sequence[Vote]) -> list[tuple[int, Vote]]:
+    """What of the answers in a file is not known; the same answer twice in a row is one."""
+    steps = [each for n, each in enumerate(said) if n == 0 or said[n - 1][1].answer != each[1].answer]
+    mine, theirs = [vote.answer for _, vote in steps], [vote.answer for vote in known]
+    if mine == theirs[: len(mine)]:
+        return []
+    if theirs == mine[: len(theirs)]:
+        return steps[len(theirs) :]
+    return steps[-1:] if mine[-1] != theirs[-1] else []
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
