@@ -72,6 +72,7 @@ _COMMANDS = {
         "How many votes a rule that chooses pairs needs for what random ones teach.",
     ),
     "doctor": ("tribrain.doctor:doctor", "What of all that TriBrain can use is on this machine."),
+    "ui": ("tribrain.ui.command:ui", "The page where people vote and see runs and model."),
     "report": ("tribrain.report:report", "The report of a demo or suite, made again."),
 }
 

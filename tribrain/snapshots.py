@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import orjson
@@ -15,17 +15,14 @@ from rich.table import Table
 
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
-from streams.messages.checkpoints import rollback_to
 from streams.messages.codec import encode
 from streams.messages.contracts import Checkpoint, RewardSnapshot
 from streams.messages.held import Held
-from streams.messages.stored import Outgoing, StoredMessage
+from streams.messages.stored import StoredMessage
 from trainers.bradley_terry.explain import effect_lines
 from tribrain import options
 from tribrain.output import progress
-
-if TYPE_CHECKING:
-    from trainers.processing.relearn import OneLog
+from tribrain.rollback import held_of_model, roll_back
 
 
 @click.group(cls=options.Group)
@@ -39,7 +36,10 @@ def snapshots() -> None:
 @options.as_json
 def list_snapshots(bootstrap_servers: str | None, model: str, as_json: bool) -> None:
     """The snapshots that the topic still holds, oldest first; it keeps the newest for good."""
-    rows = [_summary(*held) for held in _held(Settings.from_environment(bootstrap_servers), model).snapshots]
+    rows = [
+        _summary(*held)
+        for held in held_of_model(Settings.from_environment(bootstrap_servers), model).snapshots
+    ]
     if as_json:
         click.echo(orjson.dumps({"snapshots": rows}))
         return
@@ -62,7 +62,7 @@ def list_snapshots(bootstrap_servers: str | None, model: str, as_json: bool) -> 
 @options.as_json
 def show(version: int | None, bootstrap_servers: str | None, model: str, as_json: bool) -> None:
     """One snapshot: what it was made of, its evidence and its weights. --json gives it whole."""
-    snapshot = _chosen(_held(Settings.from_environment(bootstrap_servers), model), version, model)
+    snapshot = _chosen(held_of_model(Settings.from_environment(bootstrap_servers), model), version, model)
     if as_json:
         click.echo(encode(snapshot))
         return
@@ -86,7 +86,7 @@ def verify(version: int | None, bootstrap_servers: str | None, model: str, as_js
     from trainers.processing.relearn import in_order, one_log, relearn
 
     settings = Settings.from_environment(bootstrap_servers)
-    held = _held(settings, model)
+    held = held_of_model(settings, model)
     log = one_log(held)
     chosen = list(log.snapshots) if version is None else [_chosen(held, version, model)]
     if chosen[0].base != log.snapshots[0].base:
@@ -148,59 +148,16 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
     earlier model under a version of its own as soon as it reads the event. What was learnt since then stays
     unlearnt, also when it comes again.
     """
-    from streams.kafka.writer import produce
-    from trainers.online.learner import PreferenceLearner
-    from trainers.processing.relearn import one_log, recipe_of_snapshot
-
     settings = Settings.from_environment(bootstrap_servers)
-    held = _held(settings, model)
-    newest = held.snapshots[-1][1]
-    if version >= newest.version:
-        raise BadInput(f"the newest version of model {model!r} is {newest.version}; give an earlier one")
-    earlier = _checkpoint(settings, version, one_log(held))
-    if earlier is None:
-        raise BadInput(
-            f"model {model!r} never had version {version}; "
-            "tribrain snapshots list names some of those that it had"
-        )
-    # Where this raises, the trainer could not go on from it, either.
-    PreferenceLearner.from_state(model, earlier.state).check_learner(recipe_of_snapshot(newest))
-    event = rollback_to(earlier, reason)
-    list(produce(settings, [Outgoing(settings.pairs_topic, model.encode(), encode(event))]))
+    with Console(stderr=True).status(f"going back to version {version}"):
+        newest = roll_back(settings, model, version, reason)
     if as_json:
-        click.echo(orjson.dumps({"model": model, "rolled_back_to": version, "from_version": newest.version}))
+        click.echo(orjson.dumps({"model": model, "rolled_back_to": version, "from_version": newest}))
         return
     click.echo(
-        f"model {model!r} goes back from version {newest.version} to what it was at version {version}, "
+        f"model {model!r} goes back from version {newest} to what it was at version {version}, "
         "as soon as its trainer reads it"
     )
-
-
-def _checkpoint(settings: Settings, version: int, log: OneLog) -> Checkpoint | None:
-    """The state at this version: as it is held, else learnt again; None where there never was one."""
-    from streams.kafka.reader import read_topic
-    from trainers.processing.relearn import learn_up_to
-
-    for checkpoint in log.checkpoints():
-        if checkpoint.version == version:
-            return checkpoint
-    with (
-        Console(stderr=True).status(f"learning the log again up to version {version}"),
-        closing(read_topic(settings, settings.pairs_topic)) as recorded,
-    ):
-        return learn_up_to(recorded, version, log)
-
-
-def _held(settings: Settings, model: str) -> Held:
-    # Not at the top: Kafka's client takes a third of a second, and --help needs none.
-    from streams.snapshots.feed import read_held
-
-    held = read_held(settings).get(model, Held())
-    if not held.snapshots:
-        raise BadInput(
-            f"no snapshot of model {model!r} at {settings.bootstrap_servers}; is its trainer running?"
-        )
-    return held
 
 
 def _chosen(held: Held, version: int | None, model: str) -> RewardSnapshot:

@@ -25,6 +25,7 @@ from streams.messages.codec import encode
 from streams.messages.contracts import RunEnd, TraceEvent
 from streams.messages.limits import MAX_RECORD_BYTES
 from streams.messages.stored import Record
+from streams.messages.votes import Vote
 from streams.spool.queue import MAX_BYTES, Spool, SpooledRecord, SpoolError, SpoolStatus
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,18 @@ class TracePublisher:
                 self._refused[record.run_id] += 1
             self._report(_SPOOLING, str(error))
             return
+        self._clear(_SPOOLING)
+        with self._changed:
+            self._pushed = True
+            self._changed.notify_all()
+
+    def push_vote(self, vote: Vote) -> None:
+        """Put a vote into the spool: on return it is on the disk.
+
+        Raises ContractError, and SpoolError where it is not there: nobody else has it.
+        """
+        key = vote.vote_id.encode()
+        self._put(Record(self._settings.votes_topic, key, encode(vote), f"votes of {vote.annotator}"))
         self._clear(_SPOOLING)
         with self._changed:
             self._pushed = True

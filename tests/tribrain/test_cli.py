@@ -61,7 +61,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "experiment-votes",
         "dlq list", "dlq show", "dlq replay",
         "explain", "evaluate-picks", "train-lora-rm", "serve-lora", "train-text-rm", "serve-text",
-        "run-wow", "doctor",
+        "run-wow", "doctor", "ui",
         "build-dataset", "export-preferences", "finetune", "vote",
     }  # fmt: skip
 

@@ -1,0 +1,194 @@
+"""Runs, model and agreement in a real browser, while events and models come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Request
+
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.kafka.writer import produce
+from streams.messages.codec import encode
+from streams.messages.stored import Outgoing
+from streams.messages.votes import Vote
+from streams.snapshots.feed import read_latest_snapshot
+from streams.spool.publish_now import publish_trace_file
+from tests import factories
+from tests.browser.accessibility import serious_findings
+from tests.browser.voting import all_saved, open_pair, votes_on
+from tests.kafka.test_log_commands import learn_some
+from tests.kafka.test_trainer import publish
+from tests.pages import page_server, run_id, write_runs
+from tests.services import trainer
+from tests.waiting import wait_until
+
+
+def test_what_comes_appears_without_a_reload(tmp_path: Path, settings: Settings, visit: Any) -> None:
+    write_runs(tmp_path)
+    with page_server(tmp_path, settings=settings) as server:
+        page = visit(server.url).new_page()
+        page.goto(server.url)
+        page.evaluate("() => { window.kept = document.querySelector('#ended .run video') }")
+        publish(settings, factories.run([0.3, 0.6], run_id="another-run"))
+        page.wait_for_selector("text=move the red cube to the bowl")
+        assert page.evaluate("window.kept.isConnected"), "what is as it was stays, and plays on"
+
+
+def test_a_tab_that_is_hidden_holds_no_connection(tmp_path: Path, settings: Settings, visit: Any) -> None:
+    write_runs(tmp_path)
+    opened: list[str] = []
+    ended: list[str] = []
+
+    def is_stream(request: Request) -> bool:
+        return str(request.url).endswith("/live")
+
+    with page_server(tmp_path, settings=settings) as server:
+        page = visit(server.url).new_page()
+        page.on("request", lambda request: opened.append(request.url) if is_stream(request) else None)
+        page.on("requestfailed", lambda request: ended.append(request.url) if is_stream(request) else None)
+        page.goto(server.url)
+        hide = """(hidden) => {
+          Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+        wait_until(lambda: page.evaluate("1") and len(opened) == 1)
+        page.evaluate(hide, True)
+        wait_until(lambda: page.evaluate("1") and len(ended) == 1)
+        page.evaluate(hide, False)
+        wait_until(lambda: page.evaluate("1") and len(opened) == 2)
+    assert len(opened) - len(ended) <= 1
+
+
+def test_a_run_is_told_iteration_by_iteration(tmp_path: Path, settings: Settings, visit: Any) -> None:
+    write_runs(tmp_path, runs=1)
+    with page_server(tmp_path, settings=settings) as server:
+        page = visit(server.url).new_page()
+        page.goto(f"{server.url}/runs")
+        page.click("text=put the cup on the shelf")
+        page.wait_for_selector("#steps")
+        assert page.locator("#steps article").count() == 3
+        assert page.inner_text("#step-1 ins") == "1"
+        assert page.inner_text("#step-1 del") == "0"
+        assert page.inner_text("#step-2 .tag") == "Best"
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('video')].every((film) => film.readyState >= 1)"
+        )
+
+
+def test_the_model_is_shown_and_taken_back_once_that_was_confirmed(
+    tmp_path: Path, settings: Settings, visit: Any
+) -> None:
+    write_runs(tmp_path)
+    last = learn_some(settings)
+    with page_server(tmp_path, settings=settings) as server, trainer(settings):
+        for scheme in ("light", "dark"):
+            page = visit(server.url, color_scheme=scheme, bypass_csp=True).new_page()
+            page.goto(f"{server.url}/model")
+            page.wait_for_selector(f"text=version {last.version}")
+            assert serious_findings(page) == []
+        page = visit(server.url).new_page()
+        page.goto(f"{server.url}/model")
+        page.wait_for_selector(".chart canvas >> nth=1")
+        assert last.statement in page.inner_text("main")
+        assert page.locator(".chart canvas").count() == 2
+        link = page.locator("#versions a").first
+        earlier = int(link.inner_text().split()[-1])
+        link.click()
+        page.wait_for_selector("text=What it learnt since")
+        assert _newest(settings) == last.version, "the question alone changes nothing"
+        page.fill("#reason", "it dreams")
+        page.click(f"button:has-text('Go back to version {earlier}')")
+        page.wait_for_selector("text=on its way")
+        wait_until(lambda: _newest(settings) > last.version, 60)
+        page.wait_for_selector(f"h1:has-text('version {_newest(settings)}')")
+
+
+def test_votes_of_a_session_move_the_published_model(tmp_path: Path, settings: Settings, visit: Any) -> None:
+    write_runs(tmp_path)
+    with page_server(tmp_path, settings=settings) as server, trainer(settings):
+        for trace in (tmp_path / "runs").glob("*/trace.jsonl"):
+            publish_trace_file(settings, trace)
+        page = visit(server.url).new_page()
+        page.goto(f"{server.url}/vote")
+        pair = ""
+        for key in "1212":
+            pair = open_pair(page, other_than=pair)
+            page.keyboard.press(key)
+        all_saved(page)
+        wait_until(lambda: _labels_of_people(settings) == 4, 60)
+        assert not list(read_topic(settings, settings.dead_letters_topic))
+        page.goto(f"{server.url}/model")
+        page.wait_for_selector("text=Labels by people")
+        assert page.inner_text("tr:has-text('Labels by people') td") == "4"
+
+
+def test_two_who_judge_the_same_pairs_see_how_far_they_agree(
+    tmp_path: Path, settings: Settings, visit: Any
+) -> None:
+    write_runs(tmp_path)
+    votes = [
+        Vote(
+            vote_id=f"{name}{i}",
+            left_run_id=run_id(0),
+            left_iter_idx=i,
+            right_run_id=run_id(1),
+            right_iter_idx=0,
+            answer="right" if answer == "r" else "left",
+            annotator=name,
+        )
+        for name, answers in (("Ann", "lrl"), ("Bob", "lrr"))
+        for i, answer in enumerate(answers)
+    ]
+    list(produce(settings, [Outgoing(settings.votes_topic, b"k", encode(vote)) for vote in votes]))
+    with page_server(tmp_path, settings=settings) as server:
+        page = visit(server.url).new_page()
+        page.goto(f"{server.url}/agreement")
+        page.wait_for_selector("text=Ann and Bob")
+        # Agreement 2/3; by chance 2/3·1/3 + 1/3·2/3 = 4/9.
+        assert "0.40" in page.inner_text("tr:has-text('Ann and Bob')")
+        assert "an interval needs 5 pairs" in page.inner_text("tr:has-text('Ann and Bob')")
+
+
+def test_the_end_of_a_session_says_what_was_done_and_not_before(
+    tmp_path: Path, settings: Settings, visit: Any
+) -> None:
+    write_runs(tmp_path, runs=1, iterations=3)  # three pairs
+    with page_server(tmp_path, settings=settings) as server:
+        page = visit(server.url).new_page()
+        page.goto(f"{server.url}/vote")
+        pair = ""
+        for _ in range(3):
+            pair = open_pair(page, other_than=pair)
+            assert page.is_hidden("#summary")
+            page.keyboard.press("1")
+        page.wait_for_selector("text=You have judged every pair")
+        page.wait_for_selector("#summary-figures b")
+        assert page.inner_text("#summary-figures b >> nth=0") == "3"
+    assert len(votes_on(settings)) == 3
+
+
+def test_without_runs_the_page_says_how_they_come(tmp_path: Path, settings: Settings, visit: Any) -> None:
+    (tmp_path / "runs").mkdir()
+    with page_server(tmp_path, settings=settings) as server:
+        page = visit(server.url).new_page()
+        for path, words in (
+            ("/", "No run is here yet"),
+            ("/runs", "No run is here yet"),
+            ("/model", "No model is published yet"),
+            ("/agreement", "Nobody has voted yet"),
+            ("/vote", "Nothing to vote on yet"),
+        ):
+            page.goto(server.url + path)
+            page.wait_for_selector(f"text={words}")
+
+
+def _newest(settings: Settings) -> int:
+    snapshot = read_latest_snapshot(settings, "default")
+    return snapshot.version if snapshot is not None else -1
+
+
+def _labels_of_people(settings: Settings) -> int:
+    snapshot = read_latest_snapshot(settings, "default")
+    return snapshot.labels.get("human", 0) if snapshot is not None else 0

@@ -1,0 +1,47 @@
+"""Voting as a person does, and what came of it on the topic."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page
+
+from streams.kafka.reader import read_topic
+from streams.kafka.settings import Settings
+from streams.messages.codec import decode_vote
+from streams.messages.votes import Vote
+
+_COLOUR = """(side) => {
+  const film = document.querySelector(`#${side} video`);
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 1;
+  const context = canvas.getContext("2d");
+  context.drawImage(film, 8, 8, 8, 8, 0, 0, 1, 1);
+  return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+}"""
+
+
+def open_pair(page: Page, other_than: str = "") -> str:
+    """The sealed name of the pair on the stage once it takes an answer."""
+    page.wait_for_function(
+        "(other) => { const name = document.documentElement.dataset.open; return name && name !== other }",
+        arg=other_than,
+    )
+    return str(page.evaluate("document.documentElement.dataset.open"))
+
+
+def colours(page: Page) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What is on the left and on the right, in RGB."""
+    left, right = (tuple(page.evaluate(_COLOUR, side)) for side in ("left", "right"))
+    return left, right
+
+
+def all_saved(page: Page) -> None:
+    """Return once the server has answered for every vote."""
+    page.wait_for_function(
+        "() => JSON.parse(sessionStorage.getItem('tribrain.pending') ?? '[]').length === 0"
+    )
+
+
+def votes_on(settings: Settings) -> list[Vote]:
+    """Every message of the votes topic, in its order within each partition, by time."""
+    votes = [decode_vote(message.value, message) for message in read_topic(settings, settings.votes_topic)]
+    return sorted(votes, key=lambda vote: vote.voted_at)

@@ -1,0 +1,286 @@
+"""Who may ask the page for what, by requests as an attacker would write them; no browser, no broker."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import orjson
+import pytest
+
+from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE
+from tests.pages import PageServer, page_server, run_id, write_runs
+from tribrain.cli import main
+from tribrain.ui.guard import allowed_hosts, is_allowed, is_loopback
+from tribrain.ui.links import Forged, Links, digest, kept_key
+
+ANN = {"Cookie": "tribrain_annotator=Ann"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("ui")
+    write_runs(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[PageServer]:
+    with page_server(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def links(folder: Path, server: PageServer) -> Links:
+    """The server's own."""
+    return Links(kept_key(folder / "state" / "tribrain" / "ui" / "key"))
+
+
+@pytest.fixture
+def film(links: Links) -> str:
+    return "/film/" + links.seal("film", {"candidate": digest(run_id(0), 0)})
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1@evil.example", ""])
+def test_a_host_name_that_was_rebound_to_this_computer_is_refused(server: PageServer, host: str) -> None:
+    assert server.request("GET", "/", {"Host": host})[0] in (400, 421)
+
+
+@pytest.mark.parametrize("host", ["localhost:8700", "127.0.0.1", "[::1]:8700", "LOCALHOST"])
+def test_this_computers_names_are_answered(server: PageServer, host: str) -> None:
+    assert server.request("GET", "/", {"Host": host})[0] == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
+    ],
+)
+def test_what_another_site_sends_is_refused(server: PageServer, headers: dict[str, str]) -> None:
+    for path in ("/vote/name", "/vote/answers", "/model/rollback"):
+        assert server.request("POST", path, {**headers, "Host": "localhost"}, b"name=Eve")[0] == 403
+
+
+def test_a_form_of_the_page_itself_is_taken(server: PageServer) -> None:
+    own = {"Origin": f"http://localhost:{server.port}", "Host": f"localhost:{server.port}"}
+    status, headers, _ = server.request("POST", "/vote/name", own, b"name=Ann+Lee")
+    assert (status, headers["location"]) == (303, "/vote")
+    assert "httponly" in headers["set-cookie"].lower()
+    assert "samesite=strict" in headers["set-cookie"].lower()
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 61, "a\nb", "\u202eevil"])
+def test_who_gives_no_name_is_asked_again(server: PageServer, name: str) -> None:
+    body = f"name={quote(name)}".encode()
+    status, _, text = server.request("POST", "/vote/name", {}, body)
+    # White space in a name is one space.
+    assert status == (303 if name == "a\nb" else 400)
+    assert (b"visible characters" in text) == (status == 400)
+
+
+def test_a_form_of_megabytes_is_refused(server: PageServer) -> None:
+    assert server.request("POST", "/vote/name", {}, b"name=" + b"x" * 2_000_000)[0] == 413
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../command.py",
+        "/static/%2e%2e/command.py",
+        "/static/..%2fcommand.py",
+        "/static/....//command.py",
+        "/static/%252e%252e/command.py",
+        "/static//etc/passwd",
+        "/film/../../etc/passwd",
+        "/film/..%2f..%2fetc%2fpasswd",
+        "/film/%2e%2e",
+        "/runs/..%2f..%2f",
+        "/video/..%2fvideo.mp4",
+        "/static/..\\command.py",
+    ],
+)
+def test_no_path_leads_out(server: PageServer, path: str) -> None:
+    status, _, body = server.request("GET", path)
+    assert status in (400, 404)
+    assert b"root:" not in body
+    assert b"import" not in body
+
+
+def test_a_film_has_no_other_name_than_the_one_that_the_server_sealed(
+    server: PageServer, links: Links, film: str
+) -> None:
+    assert server.request("GET", film)[0] == 200
+    assert server.request("GET", film[:-8] + "AAAAAAA=")[0] == 404
+    assert server.request("GET", f"/film/{digest(run_id(0), 0)}")[0] == 404
+    of_another_kind = links.seal("pair", {"candidate": digest(run_id(0), 0)})
+    assert server.request("GET", f"/film/{of_another_kind}")[0] == 404
+    of_another_key = Links(bytes(32)).seal("film", {"candidate": digest(run_id(0), 0)})
+    assert server.request("GET", f"/film/{of_another_key}")[0] == 404
+
+
+def test_a_part_of_a_film_is_given_as_it_is_asked_for(server: PageServer, film: str) -> None:
+    _, headers, whole = server.request("GET", film)
+    assert headers["content-type"] == "video/mp4"
+    size = len(whole)
+    for asked, part in {
+        "bytes=0-": whole,
+        "bytes=10-19": whole[10:20],
+        "bytes=-5": whole[-5:],
+        f"bytes=0-{10 * size}": whole,
+    }.items():
+        status, headers, body = server.request("GET", film, {"Range": asked})
+        assert (status, body) == (206, part)
+        assert headers["content-range"].endswith(f"/{size}")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "bytes=" + ",".join(f"{i}-{i}" for i in range(1000)),
+        "bytes=0-1,2-3",
+        "bytes=5-2",
+        "bytes=99999999999-",
+        "bytes=-0",
+        "bytes=-",
+        "bytes=a-b",
+        "bytes=0-99999999999999999999999",
+        "lines=0-1",
+    ],
+)
+def test_parts_that_cannot_be_given_are_refused(server: PageServer, film: str, asked: str) -> None:
+    status, headers, body = server.request("GET", film, {"Range": asked})
+    assert (status, body) == (416, b"")
+    assert headers["content-range"].startswith("bytes */")
+
+
+def test_every_answer_has_the_policy_and_is_kept_nowhere(server: PageServer) -> None:
+    for path in ("/", "/vote", "/nowhere", "/static/page.css"):
+        _, headers, _ = server.request("GET", path, ANN)
+        assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+        assert "server" not in headers
+
+
+def test_without_a_broker_nobody_is_asked_to_vote(server: PageServer) -> None:
+    assert b"Voting needs a broker" in server.request("GET", "/vote", ANN)[2]
+    for method, path in (("GET", "/vote/next"), ("POST", "/vote/answers")):
+        status, _, body = server.request(method, path, ANN, b"{}")
+        assert status == 409
+        assert "--bootstrap-servers" in orjson.loads(body)["error"]
+
+
+def test_a_trace_that_links_out_of_its_folder_is_passed_over(tmp_path: Path) -> None:
+    write_runs(tmp_path / "outside", runs=1)
+    write_runs(tmp_path, runs=0)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "link").mkdir()
+    outside = tmp_path / "outside" / "runs" / "secret-folder-0" / "trace.jsonl"
+    (tmp_path / "runs" / "link" / "trace.jsonl").symlink_to(outside)
+    with page_server(tmp_path) as server:
+        assert run_id(0).encode() not in server.request("GET", "/runs")[2]
+
+
+def test_a_video_that_links_out_of_its_run_is_not_there(tmp_path: Path) -> None:
+    write_runs(tmp_path, runs=1)
+    video = tmp_path / "runs" / "secret-folder-0" / "iter_00" / "video.mp4"
+    video.rename(tmp_path / "elsewhere.mp4")
+    video.symlink_to(tmp_path / "elsewhere.mp4")
+    with page_server(tmp_path) as server:
+        links = Links(kept_key(tmp_path / "state" / "tribrain" / "ui" / "key"))
+        film = "/film/" + links.seal("film", {"candidate": digest(run_id(0), 0)})
+        assert server.request("GET", film)[0] == 404
+
+
+def test_beyond_this_computer_it_asks_for_a_token(tmp_path: Path) -> None:
+    write_runs(tmp_path, runs=1)
+    token = "letmein" * 4
+    with page_server(tmp_path, "--host", "0.0.0.0", TRIBRAIN_UI_TOKEN=token) as server:
+        assert server.request("GET", "/")[0] == 401
+        assert server.request("GET", "/static/page.css")[0] == 401
+        assert server.request("GET", "/?token=wrong")[0] == 401
+        status, headers, _ = server.request("GET", f"/runs?token={token}&x=1")
+        assert (status, headers["location"]) == (303, "/runs?x=1")
+        cookie = headers["set-cookie"]
+        assert "httponly" in cookie.lower()
+        assert "samesite=strict" in cookie.lower()
+        assert server.request("GET", "/runs", {"Cookie": cookie.partition(";")[0]})[0] == 200
+
+
+def test_a_redirect_after_the_token_stays_on_the_page(tmp_path: Path) -> None:
+    write_runs(tmp_path, runs=1)
+    token = "letmein" * 4
+    with page_server(tmp_path, "--host", "0.0.0.0", TRIBRAIN_UI_TOKEN=token) as server:
+        assert server.request("GET", f"//evil.example/?token={token}")[1]["location"] == "/evil.example/"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "there is nothing to show; give --runs"),
+        (["--runs", "nowhere"], "--runs nowhere: no such folder"),
+        (["--runs", ".", "--host", "no.such.host.invalid"], "cannot be listened on"),
+        (["--runs", ".", "--annotator", "x" * 61], "expected up to 60 visible characters"),
+        (["--runs", ".", "--host", "0.0.0.0", "--port", "0"], "TRIBRAIN_UI_TOKEN has 5 characters"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_line(
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(BOOTSTRAP_SERVERS_VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("TRIBRAIN_UI_TOKEN", "short")
+    with pytest.raises(SystemExit) as ended:
+        main(["ui", *arguments])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(SystemExit) as ended:
+            main(["ui", "--runs", str(tmp_path), "--port", str(other.getsockname()[1])])
+    assert ended.value.code == 2
+    assert "choose another --port" in capsys.readouterr().err
+
+
+def test_the_key_is_for_its_owner_alone_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "ui" / "key"
+    key = kept_key(path)
+    assert (len(key), kept_key(path), path.stat().st_mode & 0o777) == (32, key, 0o600)
+
+
+def test_what_is_sealed_has_one_length_and_no_meaning_without_the_key() -> None:
+    links = Links(bytes(range(32)))
+    short, long = links.seal("pair", {"rule": "r"}), links.seal("pair", {"rule": "random" * 20})
+    assert len(short) == len(long)
+    assert links.open("pair", long) == {"rule": "random" * 20}
+    for kind, token in (("film", long), ("pair", long[:-3]), ("pair", "é"), ("pair", "")):
+        with pytest.raises(Forged):
+            links.open(kind, token)
+
+
+def test_an_address_is_no_name_that_could_be_rebound_and_names_are_listed() -> None:
+    wide = allowed_hosts("0.0.0.0", ("gpu.lab",))
+    assert all(is_allowed(host, wide) for host in ("192.168.1.7:8700", "gpu.lab", "localhost"))
+    assert not is_allowed("evil.example", wide)
+    assert not is_allowed("192.168.1.7", allowed_hosts("127.0.0.1"))
+    assert is_loopback("127.0.0.5")
+    assert not is_loopback("192.168.1.7")

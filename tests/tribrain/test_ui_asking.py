@@ -1,0 +1,190 @@
+"""Which pair the page shows to whom."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.messages.votes import Vote
+from tests.pages import run_id, write_runs
+from tribrain.ui.asking import OVERLAP_RULE, REPEAT_RULE, Asked, Asker
+from tribrain.ui.ballots import Ballots
+from tribrain.ui.folders import FolderWatch
+from tribrain.ui.library import Library
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("asking")
+    write_runs(folder, runs=2, iterations=3)  # 15 pairs of one task
+    return folder / "runs"
+
+
+@pytest.fixture
+def library(runs: Path) -> Library:
+    made = Library()
+    FolderWatch([runs], made).look()
+    return made
+
+
+class Page:
+    """Annotators who answer what they are asked."""
+
+    def __init__(self, library: Library, **options: Any) -> None:
+        self.ballots = Ballots()
+        self.clock = Clock()
+        self.asker = Asker(library, self.ballots, lambda: None, seed=3, clock=self.clock, **options)
+
+    def vote(self, annotator: str) -> Asked | None:
+        asked = self.asker.next(annotator, "")
+        if asked is not None:
+            self.ballots.take(answer_to(asked, annotator, str(self.ballots.version)))
+        return asked
+
+
+def answer_to(asked: Asked, annotator: str, vote_id: str) -> Vote:
+    return Vote(
+        vote_id=vote_id,
+        left_run_id=asked.left[0],
+        left_iter_idx=asked.left[1],
+        right_run_id=asked.right[0],
+        right_iter_idx=asked.right[1],
+        answer="left",
+        annotator=annotator,
+        rule=asked.rule,
+    )
+
+
+def pair(asked: Asked | None) -> frozenset[tuple[str, int]]:
+    assert asked is not None
+    return frozenset((asked.left, asked.right))
+
+
+def test_every_pair_is_asked_once_and_then_there_is_none(library: Library) -> None:
+    page = Page(library, again_share=0.0)
+    assert len({pair(page.vote("Ann")) for _ in range(15)}) == 15
+    assert page.vote("Ann") is None
+
+
+def test_videos_of_two_tasks_are_not_compared(tmp_path: Path) -> None:
+    write_runs(tmp_path, runs=2, iterations=3, task="task-{run}")
+    library = Library()
+    FolderWatch([tmp_path / "runs"], library).look()
+    page = Page(library, again_share=0.0)
+    asked = [page.vote("Ann") for _ in range(6)]
+    assert all(each is not None and each.left[0] == each.right[0] for each in asked)
+    assert page.vote("Ann") is None
+
+
+def test_who_comes_second_is_asked_what_others_were_once_nothing_is_new(library: Library) -> None:
+    page = Page(library, again_share=0.0)
+    for _ in range(15):
+        page.vote("Ann")
+    page.clock.now_s += 3600
+    asked = page.vote("Bob")
+    assert asked is not None
+    assert asked.rule == OVERLAP_RULE
+
+
+def test_what_one_has_on_the_stage_nobody_else_gets(library: Library) -> None:
+    page = Page(library, again_share=0.0)
+    shown = [page.asker.next(name, "") for name in "abcdefghijklmno"]
+    assert len({pair(each) for each in shown}) == 15
+    assert page.asker.next("p", "") is None
+
+
+def test_a_pair_that_was_left_on_the_stage_is_asked_again_after_a_while(library: Library) -> None:
+    page = Page(library, again_share=0.0)
+    for _ in range(15):
+        page.asker.next("Ann", "")
+    page.clock.now_s += 601.0
+    assert page.asker.next("Bob", "") is not None
+
+
+def test_about_a_tenth_is_asked_again_and_nothing_three_times(tmp_path: Path) -> None:
+    write_runs(tmp_path, runs=6, iterations=4)
+    library = Library()
+    FolderWatch([tmp_path / "runs"], library).look()
+    page = Page(library)
+    asked = []
+    for _ in range(100):
+        asked.append(page.vote("Ann"))
+        page.clock.now_s += 601.0
+    rules = Counter(each.rule for each in asked if each is not None)
+    assert 4 <= rules[REPEAT_RULE] <= 18
+    assert max(Counter(map(pair, asked)).values()) == 2
+
+
+def test_a_pair_comes_again_only_after_five_others(library: Library) -> None:
+    page = Page(library, again_share=1.0)
+    asked = []
+    for _ in range(8):
+        asked.append(page.vote("Ann"))
+        page.clock.now_s += 601.0
+    rules = [each.rule for each in asked if each is not None]
+    assert REPEAT_RULE not in rules[:6]
+    assert rules[6] == REPEAT_RULE
+    assert pair(asked[6]) == pair(asked[0])
+
+
+def test_either_side_is_left_about_as_often(library: Library) -> None:
+    page = Page(library, again_share=0.0)
+    lefts = 0
+    for _ in range(200):
+        asked = page.asker.next("Ann", "")
+        assert asked is not None
+        lefts += asked.left < asked.right
+        page.clock.now_s += 601.0
+    assert 70 < lefts < 130
+
+
+def test_what_was_taken_back_can_be_asked_again(library: Library) -> None:
+    page = Page(library, again_share=0.0)
+    first = page.vote("Ann")
+    for _ in range(14):
+        page.vote("Ann")
+    assert first is not None
+    undo = answer_to(first, "Ann", "undo")
+    page.ballots.take(
+        Vote(
+            **{name: getattr(undo, name) for name in ("left_run_id", "left_iter_idx", "right_run_id")},
+            right_iter_idx=undo.right_iter_idx,
+            vote_id="undo",
+            answer=None,
+            takes_back="0",
+            annotator="Ann",
+        )
+    )
+    page.clock.now_s += 601.0
+    assert pair(page.vote("Ann")) == pair(first)
+
+
+def test_nobody_takes_back_the_vote_of_another() -> None:
+    ballots = Ballots()
+    asked = Asked(left=(run_id(0), 0), right=(run_id(0), 1), rule="", probability=None)
+    ballots.take(answer_to(asked, "Ann", "v"))
+    for undo_id, annotator, left in (("u1", "Bob", 1), ("u2", "Ann", 0)):
+        ballots.take(
+            Vote(
+                vote_id=undo_id,
+                left_run_id="a",
+                left_iter_idx=0,
+                right_run_id="b",
+                right_iter_idx=0,
+                answer=None,
+                takes_back="v",
+                annotator=annotator,
+            )
+        )
+        assert len(ballots.standing()) == left

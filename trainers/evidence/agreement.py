@@ -1,0 +1,214 @@
+"""How far people agree, with themselves and with each other, beyond what chance gives.
+
+Cohen's kappa (1960) for two, Fleiss' kappa (1971) for a fixed number of raters, and Krippendorff's alpha
+(nominal) for any number of them. Intervals are percentiles of a bootstrap over pairs of videos; the share of
+left answers has Wilson's (1927).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import krippendorff
+import numpy as np
+from sklearn.metrics import cohen_kappa_score
+
+from streams.messages.votes import Vote
+
+Category = str
+"""What a vote says of a pair, whichever side was which: ``first``, ``second`` or ``neither``."""
+Ratings = list[dict[str, Category]]
+"""For each pair, rater to category."""
+_RESAMPLES = 300
+_Z95 = 1.959963984540054
+_FEWEST = 5
+"""Pairs from which on an interval is given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A coefficient, or why there is none."""
+
+    n: int
+    """Pairs that it is of."""
+    value: float | None
+    """1 is perfect agreement, 0 what chance gives."""
+    ci95: tuple[float, float] | None = None
+    reason: str = ""
+    """In words, where the value or its interval is undefined."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A share of n with its 95% interval; None where n is 0."""
+
+    k: int
+    n: int
+
+    @property
+    def value(self) -> float | None:
+        return self.k / self.n if self.n else None
+
+    @property
+    def ci95(self) -> tuple[float, float] | None:
+        """Wilson's score interval."""
+        if not self.n:
+            return None
+        p, z2 = self.k / self.n, _Z95**2
+        middle = (p + z2 / (2 * self.n)) / (1 + z2 / self.n)
+        margin = _Z95 / (1 + z2 / self.n) * math.sqrt(p * (1 - p) / self.n + z2 / (4 * self.n**2))
+        return max(0.0, middle - margin), min(1.0, middle + margin)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rater:
+    """One annotator."""
+
+    name: str
+    votes: int
+    left: Share
+    """Of the votes for a side, those for the left one."""
+    same: Share
+    """Of the pairs that were asked again, those that were answered as before."""
+    self_kappa: Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Of all votes of one dimension."""
+
+    raters: tuple[Rater, ...]
+    left: Share
+    between: tuple[tuple[str, str, Figure], ...]
+    """Cohen's kappa of every two annotators who share a pair."""
+    fleiss: Figure
+    alpha: Figure
+
+
+def agreement(votes: Sequence[Vote]) -> Agreement:
+    """``votes`` stand, in the order in which they came; of one annotator on one pair the first counts."""
+    by_rater: dict[str, list[Vote]] = defaultdict(list)
+    for vote in votes:
+        by_rater[vote.annotator].append(vote)
+    ratings = _ratings(votes)
+    between = tuple(
+        (a, b, _figure(shared, lambda rows, a=a, b=b: _cohen([(row[a], row[b]) for row in rows])))
+        for a, b in combinations(sorted(by_rater), 2)
+        if (shared := [row for row in ratings if a in row and b in row])
+    )
+    return Agreement(
+        raters=tuple(_rater(name, of_one) for name, of_one in sorted(by_rater.items())),
+        left=_left(votes),
+        between=between,
+        fleiss=_fleiss_figure(ratings),
+        alpha=_figure([row for row in ratings if len(row) > 1], _alpha),
+    )
+
+
+def own_repeats(votes: Sequence[Vote]) -> list[tuple[Category, Category]]:
+    """Of one annotator's votes, the first two answers on every pair that was judged twice."""
+    answers: dict[Hashable, list[Category]] = defaultdict(list)
+    for vote in votes:
+        if (category := category_of(vote)) is not None:
+            answers[frozenset((vote.left, vote.right)), vote.dimension].append(category)
+    return [(each[0], each[1]) for each in answers.values() if len(each) > 1]
+
+
+def category_of(vote: Vote) -> Category | None:
+    """None for a vote that says nothing of the pair."""
+    if vote.answer in ("tie", "both_bad"):
+        return "neither"
+    if vote.answer not in ("left", "right"):
+        return None
+    better = vote.left if vote.answer == "left" else vote.right
+    return "first" if better == min(vote.left, vote.right) else "second"
+
+
+def _ratings(votes: Sequence[Vote]) -> Ratings:
+    by_pair: dict[Hashable, dict[str, Category]] = defaultdict(dict)
+    for vote in votes:
+        if (category := category_of(vote)) is not None:
+            by_pair[frozenset((vote.left, vote.right)), vote.dimension].setdefault(vote.annotator, category)
+    return list(by_pair.values())
+
+
+def _rater(name: str, votes: Sequence[Vote]) -> Rater:
+    repeats = own_repeats(votes)
+    return Rater(
+        name=name,
+        votes=len(votes),
+        left=_left(votes),
+        same=Share(k=sum(first == second for first, second in repeats), n=len(repeats)),
+        self_kappa=_figure(repeats, _cohen, "no pair was asked again yet"),
+    )
+
+
+def _left(votes: Sequence[Vote]) -> Share:
+    answers = Counter(vote.answer for vote in votes)
+    return Share(k=answers["left"], n=answers["left"] + answers["right"])
+
+
+def _cohen(answers: Sequence[tuple[Category, Category]]) -> float:
+    first, second = zip(*answers, strict=True)
+    if len({*first, *second}) == 1:
+        return math.nan
+    return float(cohen_kappa_score(first, second))
+
+
+def _alpha(rows: Ratings) -> float:
+    codes = {"first": 0.0, "second": 1.0, "neither": 2.0}
+    if len({category for row in rows for category in row.values()}) == 1:
+        return math.nan
+    raters = sorted({rater for row in rows for rater in row})
+    table = [[codes[row[rater]] if rater in row else np.nan for row in rows] for rater in raters]
+    return float(krippendorff.alpha(reliability_data=table, level_of_measurement="nominal"))
+
+
+def _fleiss_figure(ratings: Ratings) -> Figure:
+    sizes = Counter(len(row) for row in ratings if len(row) > 1)
+    if not sizes:
+        return Figure(n=0, value=None, reason="no pair was judged by two people yet")
+    size = max(sizes, key=lambda raters: (sizes[raters], raters))
+    figure = _figure([row for row in ratings if len(row) == size], fleiss_kappa)
+    if len(sizes) == 1:
+        return figure
+    note = f"of the pairs with {size} raters alone; it needs the same number for all"
+    return Figure(n=figure.n, value=figure.value, ci95=figure.ci95, reason=figure.reason or note)
+
+
+def fleiss_kappa(rows: Ratings) -> float:
+    """Fleiss (1971), eq. 7: rows with the same number of raters; NaN where all say the same of all."""
+    categories = sorted({category for row in rows for category in row.values()})
+    counts_NK = np.array([[list(row.values()).count(k) for k in categories] for row in rows], float)
+    raters = counts_NK[0].sum()
+    observed = ((counts_NK**2).sum(axis=1) - raters) / (raters * (raters - 1))
+    by_chance = float(((counts_NK.sum(axis=0) / counts_NK.sum()) ** 2).sum())
+    return math.nan if by_chance == 1.0 else (float(observed.mean()) - by_chance) / (1.0 - by_chance)
+
+
+def _figure(
+    units: Sequence[object],
+    coefficient: Callable[..., float],
+    nothing: str = "no pair was judged by two people yet",
+) -> Figure:
+    if not units:
+        return Figure(n=0, value=None, reason=nothing)
+    value = coefficient(units)
+    if math.isnan(value):
+        return Figure(
+            n=len(units), value=None, reason="all answers are the same, so chance explains them all"
+        )
+    if len(units) < _FEWEST:
+        return Figure(n=len(units), value=value, reason=f"an interval needs {_FEWEST} pairs")
+    generator = np.random.default_rng(0)
+    drawn = [
+        coefficient([units[i] for i in generator.integers(0, len(units), len(units))])
+        for _ in range(_RESAMPLES)
+    ]
+    known = [each for each in drawn if not math.isnan(each)]
+    low, high = np.quantile(known, [0.025, 0.975]) if known else (value, value)
+    return Figure(n=len(units), value=value, ci95=(float(low), float(high)))

@@ -1,0 +1,73 @@
+"""How far annotators agree: at the end of a session, and a page for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from streams.messages.contracts import RewardSnapshot
+from streams.messages.votes import Vote
+from tribrain.ui.ballots import pair_of
+from tribrain.ui.pages import page, state_of
+
+if TYPE_CHECKING:
+    from trainers.evidence.agreement import Agreement
+
+
+async def show(request: Request) -> Response:
+    state = state_of(request)
+    votes = state.ballots.standing()
+    dimensions = sorted({vote.dimension for vote in votes})
+    figures = await run_in_threadpool(_of_each, votes, dimensions)
+    return page(
+        request,
+        "agreement.html.j2",
+        "agreement",
+        figures=figures,
+        reliability=_reliability(state.snapshot()),
+        version=state.version,
+    )
+
+
+def _of_each(votes: Sequence[Vote], dimensions: Sequence[str]) -> list[tuple[str, Agreement]]:
+    # Not at the top, here and below: SciPy takes a second, and votes need none of it.
+    from trainers.evidence.agreement import agreement
+
+    return [(name, agreement([vote for vote in votes if vote.dimension == name])) for name in dimensions]
+
+
+def _reliability(snapshot: RewardSnapshot | None) -> dict[str, Any]:
+    """What the model learnt of each annotator; empty where it tells nobody from anybody."""
+    found = snapshot.metrics.get("annotators") if snapshot is not None else None
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def session_figures(votes: Sequence[Vote], annotator: str, n: int) -> dict[str, Any]:
+    """The newest ``n`` votes of an annotator, and what all of theirs say of repeats and of others."""
+    from trainers.evidence.agreement import category_of, own_repeats
+
+    own = [vote for vote in votes if vote.annotator == annotator]
+    newest = own[-n:] if n > 0 else []
+    repeats = own_repeats(own)
+    times = sorted(vote.response_time_s for vote in newest if vote.response_time_s is not None)
+    theirs = {
+        (pair_of(vote), vote.dimension): category_of(vote) for vote in votes if vote.annotator != annotator
+    }
+    shared = [
+        (category_of(vote), theirs[key])
+        for vote in own
+        if (key := (pair_of(vote), vote.dimension)) in theirs and category_of(vote) and theirs[key]
+    ]
+    return {
+        "votes": len(newest),
+        "all_votes": len(own),
+        "median_s": times[len(times) // 2] if times else None,
+        "repeats": len(repeats),
+        "repeats_same": sum(first == second for first, second in repeats),
+        "shared": len(shared),
+        "shared_same": sum(mine == other for mine, other in shared),
+    }

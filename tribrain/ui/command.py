@@ -1,0 +1,120 @@
+"""``tribrain ui``: the page, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import click
+import orjson
+
+from streams.errors import BadInput
+from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE, Settings
+from tribrain import options
+from tribrain.output import cache_folder
+
+TOKEN_VARIABLE = "TRIBRAIN_UI_TOKEN"
+_FEWEST_TOKEN_CHARS = 16
+_MAX_DIMENSION_CHARS = 60
+
+
+@click.command(
+    cls=options.Command, epilog="Example: tribrain ui --runs runs --bootstrap-servers 127.0.0.1:9092"
+)
+@options.some_runs
+@options.bootstrap_servers
+@options.model
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8700, show_default=True, help="0: a free one.")
+@click.option(
+    "--allow-host",
+    "more_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A further name that the page answers to (repeatable).",
+)
+@click.option("--annotator", default="", metavar="NAME", help="Who votes; by default the page asks once.")
+@click.option(
+    "--ask",
+    "dimensions",
+    multiple=True,
+    metavar="DIMENSION",
+    help="What people judge, e.g. physics (repeatable); by default overall, the whole.",
+)
+@click.option(
+    "--state-dir",
+    type=options.PATH,
+    help="Where votes wait for Kafka and the key of links is kept, on a local disk.",
+)
+@options.as_json
+def ui(
+    runs: tuple[Path, ...],
+    bootstrap_servers: str | None,
+    model: str,
+    host: str,
+    port: int,
+    more_hosts: tuple[str, ...],
+    annotator: str,
+    dimensions: tuple[str, ...],
+    state_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Serve the page where people vote on pairs of videos and see runs and model; until Ctrl-C.
+
+    Videos are those of the runs in the folders --runs. Votes go to Kafka; while the broker is away they wait
+    on this computer. Without a broker the page shows the runs, and nobody can vote. It listens on this
+    computer alone unless --host says otherwise; then it asks for a token, which is printed with the
+    address, or taken from TRIBRAIN_UI_TOKEN.
+    """
+    for text in (annotator, *dimensions):
+        if len(text) > _MAX_DIMENSION_CHARS or not text.isprintable():
+            raise BadInput(f"{text[:80]!r}: expected up to {_MAX_DIMENSION_CHARS} visible characters")
+    settings = None
+    if bootstrap_servers or os.environ.get(BOOTSTRAP_SERVERS_VARIABLE):
+        settings = Settings.from_environment(bootstrap_servers)
+    if settings is None and not runs:
+        raise BadInput("there is nothing to show; give --runs with a folder, or --bootstrap-servers, or both")
+
+    # Not at the top: the server and Kafka's client take half a second, and --help needs neither.
+    from tribrain.ui.guard import allowed_hosts, is_loopback
+    from tribrain.ui.links import Links, kept_key
+    from tribrain.ui.server import application
+    from tribrain.ui.serving import listening, serve, url_of
+    from tribrain.ui.state import open_state
+
+    folder = (state_dir or _own_folder()).absolute()
+    key = kept_key(folder / "key")
+    with (
+        listening(host, port) as sock,
+        open_state(
+            roots=runs,
+            settings=settings,
+            model=model,
+            dimensions=["" if name == "overall" else name for name in dict.fromkeys(dimensions)],
+            annotator=annotator,
+            key=key,
+            state_dir=folder,
+            cache=cache_folder() / "films",
+        ) as state,
+    ):
+        token = None if is_loopback(host) else _token() or Links(key).secret("token")
+        app = application(state, hosts=allowed_hosts(host, more_hosts), token=token)
+        url = url_of(sock) + (f"/?token={token}" if token else "/")
+        click.echo(orjson.dumps({"url": url}) if as_json else f"the page is at {url} (Ctrl-C ends it)")
+        asyncio.run(serve(app, sock))
+
+
+def _token() -> str:
+    given = os.environ.get(TOKEN_VARIABLE, "")
+    if given and not (len(given) >= _FEWEST_TOKEN_CHARS and given.isascii() and given.isalnum()):
+        raise BadInput(
+            f"{TOKEN_VARIABLE} has {len(given)} characters; "
+            f"expected {_FEWEST_TOKEN_CHARS} or more, letters and digits"
+        )
+    return given
+
+
+def _own_folder() -> Path:
+    """By the XDG Base Directory specification."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "tribrain" / "ui"

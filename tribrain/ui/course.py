@@ -1,0 +1,61 @@
+"""A run's rewards as a line in a small picture, with the versions of the model that steered it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from streams.messages.contracts import TraceEvent
+
+WIDTH, HEIGHT = 240, 56
+_MARGIN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Of one iteration, in the picture's pixels."""
+
+    x: float
+    y: float
+    iteration: int
+    reward: float
+    version: int | None
+    """Of the model that took part in its reward; None for none."""
+    is_swap: bool
+    """Whether the version differs from that of the iteration before."""
+
+
+def course(events: Sequence[TraceEvent]) -> list[Point]:
+    """Judged iterations from left to right; rewards from 0 at the bottom to 1 at the top, cut off there."""
+    judged = [event for event in events if reward_of(event) is not None]
+    points: list[Point] = []
+    before: int | None = None
+    for number, event in enumerate(judged):
+        reward = reward_of(event) or 0.0
+        version = version_of(event)
+        share = number / (len(judged) - 1) if len(judged) > 1 else 0.5
+        points.append(
+            Point(
+                x=round(_MARGIN + share * (WIDTH - 2 * _MARGIN), 1),
+                y=round(HEIGHT - _MARGIN - min(1.0, max(0.0, reward)) * (HEIGHT - 2 * _MARGIN), 1),
+                iteration=event.iter_idx,
+                reward=reward,
+                version=version,
+                is_swap=version is not None and version != before,
+            )
+        )
+        before = version
+    return points
+
+
+def reward_of(event: TraceEvent) -> float | None:
+    """With the model's part, where it had one; else the critics' own."""
+    combined = event.meta.get("combined_reward")
+    is_number = isinstance(combined, int | float) and not isinstance(combined, bool)
+    return float(combined) if is_number else event.overall_score  # type: ignore[arg-type]
+
+
+def version_of(event: TraceEvent) -> int | None:
+    """The version of the reward model in force; None where there was none."""
+    version = event.meta.get("reward_version")
+    return version if isinstance(version, int) and not isinstance(version, bool) else None

@@ -1,0 +1,87 @@
+"""Folders of runs, looked through again and again while runs go on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from streams.errors import BadInput
+from streams.messages.codec import ContractError, decode_trace
+from tribrain.ui.library import Library
+
+_EVERY_S = 2.0
+_SHARE = 20
+"""A round that takes long is followed by a pause so many times as long."""
+_TRACE = "trace.jsonl"
+
+
+class FolderWatch:
+    """Takes what is new in the traces below ``roots`` into a library, from one daemon thread.
+
+    Raises BadInput for a root that is no folder.
+    """
+
+    def __init__(self, roots: Sequence[Path], library: Library) -> None:
+        for root in roots:
+            if not root.is_dir():
+                raise BadInput(f"--runs {root}: no such folder; give one that holds runs")
+        self._roots = tuple(root.resolve() for root in roots)
+        self._library = library
+        self._read: dict[Path, int] = {}
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="runs-folders", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.look()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._thread.join(2.0)
+
+    def look(self) -> None:
+        """Read what traces say beyond what was read of them."""
+        for root in self._roots:
+            for trace in sorted(root.rglob(_TRACE)):
+                # A link could lead out of what its user wants to show.
+                if not trace.resolve().is_relative_to(root):
+                    self._library.problems[str(trace)] = "is a link out of its folder, and is passed over"
+                    continue
+                try:
+                    self._read_on(trace)
+                except OSError as error:
+                    self._library.problems[str(trace)] = f"cannot be read: {error.strerror}"
+
+    def _read_on(self, trace: Path) -> None:
+        size = trace.stat().st_size
+        done = self._read.get(trace, 0)
+        if size == done:
+            return
+        if size < done:  # it was begun anew
+            done = 0
+        with trace.open("rb") as file:
+            file.seek(done)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        at_ms = int(trace.stat().st_mtime * 1000)
+        for line in whole.split(b"\n"):
+            if not line.strip():
+                continue
+            try:
+                message = decode_trace(line, str(trace))
+            except ContractError as error:
+                self._library.problems[str(trace)] = str(error)
+                continue
+            self._library.place(message.run_id, trace.parent)
+            self._library.take(message, at_ms)
+        self._read[trace] = done + len(whole) + len(newline)
+
+    def _watch(self) -> None:
+        pause_s = _EVERY_S
+        while not self._closing.wait(pause_s):
+            begun_s = time.monotonic()
+            self.look()
+            pause_s = max(_EVERY_S, _SHARE * (time.monotonic() - begun_s))

@@ -1,0 +1,161 @@
+"""All runs that the page knows of, from the trace topic and from folders, and where their videos lie."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streams.messages.contracts import RunEnd, TraceEvent, TraceMessage
+from trainers.asking.pool import VotableCandidate
+from trainers.datasets.samples import Run, find_video
+from tribrain.ui.links import digest
+
+
+@dataclass(slots=True)
+class RunStory:
+    """A run so far."""
+
+    run_id: str
+    events: dict[int, TraceEvent] = field(default_factory=dict)
+    end: RunEnd | None = None
+    folder: Path | None = None
+    first_at_ms: int = 0
+    last_at_ms: int = 0
+    """When the newest event came, in ms since 1970."""
+    is_on_topic: bool = False
+    """Whether any of it is on Kafka, where votes on it are learnt."""
+
+    @property
+    def iterations(self) -> list[TraceEvent]:
+        return [self.events[number] for number in sorted(self.events)]
+
+    @property
+    def goal(self) -> str:
+        return next((event.goal_instruction for event in self.iterations), "")
+
+    @property
+    def best(self) -> TraceEvent | None:
+        """By the critics; the earlier of two that are equal."""
+        judged = [event for event in self.iterations if event.overall_score is not None]
+        return max(judged, key=lambda event: (event.overall_score or 0.0, -event.iter_idx), default=None)
+
+    def video(self, event: TraceEvent) -> Path | None:
+        """The file, inside the run's folder; None where there is none."""
+        if self.folder is None:
+            return None
+        found = find_video(Run(folder=self.folder, run_id=self.run_id, events=()), event.artifact_path)
+        return found if isinstance(found, Path) else None
+
+
+class Library:
+    """Runs by id and candidates by digest; for any number of threads. ``version`` grows with every change."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._lock = threading.Lock()
+        self._runs: dict[str, RunStory] = {}
+        self._names: dict[str, str] = {}
+        self._candidates: dict[str, tuple[str, int]] = {}
+        self._unplayable: set[tuple[str, int]] = set()
+        self._votable: tuple[int, list[VotableCandidate]] = (-1, [])
+        self.problems: dict[str, str] = {}
+        """What cannot be read, by its place."""
+
+    def take(self, message: TraceMessage, at_ms: int, *, is_on_topic: bool = False) -> None:
+        """An event or end, once; ``at_ms`` is its time in ms since 1970."""
+        with self._lock:
+            run = self._runs.setdefault(message.run_id, RunStory(message.run_id, first_at_ms=at_ms))
+            self._names[run_name(message.run_id)] = message.run_id
+            run.is_on_topic = run.is_on_topic or is_on_topic
+            if isinstance(message, RunEnd):
+                if run.end is not None:
+                    return
+                run.end = message
+            elif message.iter_idx in run.events:
+                return
+            else:
+                run.events[message.iter_idx] = message
+                self._candidates[digest(message.run_id, message.iter_idx)] = message.run_id, message.iter_idx
+            run.first_at_ms = min(run.first_at_ms, at_ms)
+            run.last_at_ms = max(run.last_at_ms, at_ms)
+            self.version += 1
+
+    def place(self, run_id: str, folder: Path) -> None:
+        """Say where the files of a run are."""
+        with self._lock:
+            run = self._runs.setdefault(run_id, RunStory(run_id))
+            if run.folder is None:
+                run.folder = folder
+                self.version += 1
+
+    def runs(self) -> list[RunStory]:
+        """Those with an event, the newest first."""
+        with self._lock:
+            known = [run for run in self._runs.values() if run.events]
+        return sorted(known, key=lambda run: (-run.last_at_ms, run.run_id))
+
+    def run(self, run_id: str) -> RunStory | None:
+        with self._lock:
+            return self._runs.get(run_id)
+
+    def named(self, name: str) -> RunStory | None:
+        """By its ``run_name``."""
+        with self._lock:
+            run = self._runs.get(self._names.get(name, ""))
+        return run if run is not None and run.events else None
+
+    def candidate(self, name: str) -> tuple[RunStory, TraceEvent] | None:
+        """By the digest of run and iteration."""
+        with self._lock:
+            found = self._candidates.get(name)
+            return None if found is None else (self._runs[found[0]], self._runs[found[0]].events[found[1]])
+
+    def event(self, candidate: tuple[str, int]) -> TraceEvent | None:
+        run = self.run(candidate[0])
+        return None if run is None else run.events.get(candidate[1])
+
+    def leave_out(self, candidate: tuple[str, int]) -> None:
+        """A video that no browser can play is not asked about."""
+        with self._lock:
+            self._unplayable.add(candidate)
+            self.version += 1
+
+    def votable(self) -> list[VotableCandidate]:
+        """Candidates with a video that can be shown."""
+        version, known = self._votable
+        if version == self.version:
+            return known
+        version = self.version
+        found = [self._votable_candidate(event) for run in self.runs() for event in self._shown_of(run)]
+        self._votable = version, found
+        return found
+
+    def _shown_of(self, run: RunStory) -> Iterable[TraceEvent]:
+        for event in run.iterations:
+            if (run.run_id, event.iter_idx) not in self._unplayable and run.video(event) is not None:
+                yield event
+
+    @staticmethod
+    def _votable_candidate(event: TraceEvent) -> VotableCandidate:
+        return VotableCandidate(
+            run_id=event.run_id,
+            iter_idx=event.iter_idx,
+            task_id=_task_of(event),
+            critics=event.critic_scores(),
+            context=event.context,
+            candidate_context=event.candidate_context,
+        )
+
+
+def _task_of(event: TraceEvent) -> str:
+    """What may be compared: of runs that name no task, those for one goal, as who learns votes has it."""
+    named = str(event.meta.get("task_id") or "")
+    return named or event.goal_instruction.strip() or event.run_id
+
+
+def run_name(run_id: str) -> str:
+    """A run in 20 hexadecimal digits, whatever is in its id."""
+    return hashlib.sha256(run_id.encode()).hexdigest()[:20]

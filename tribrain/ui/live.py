@@ -1,0 +1,35 @@
+"""News for open pages: one event whenever there is something new to show (server-sent events, HTML)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from tribrain.ui.pages import state_of
+
+_LOOK_S = 0.5
+_SAY_S = 15.0
+
+
+async def stream(request: Request) -> Response:
+    """``data:`` is a text that differs whenever there is news; a comment every 15 s shows that it lives."""
+    state = state_of(request)
+    stopping: asyncio.Event = request.app.state.stopping
+
+    async def events() -> AsyncIterator[str]:
+        said: object = None
+        silent_s = 0.0
+        while not stopping.is_set():
+            if said != state.version:
+                said, silent_s = state.version, 0.0
+                yield f"data: {'.'.join(map(str, state.version))}\n\n"
+            elif silent_s >= _SAY_S:
+                silent_s = 0.0
+                yield ": here\n\n"
+            silent_s += _LOOK_S
+            await asyncio.sleep(_LOOK_S)
+
+    return StreamingResponse(events(), media_type="text/event-stream")

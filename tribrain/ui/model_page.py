@@ -1,0 +1,227 @@
+"""The model: what it weighs and how surely, its evidence, its versions, and the way back to one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from streams.errors import BadInput
+from streams.messages.contracts import CONTEXT_MARK, RewardSnapshot
+from streams.messages.feature_names import shown
+from trainers.bradley_terry.explain import Effect, Explanation, explain, log_odds, ratio_text
+from trainers.bradley_terry.reward import reward_on
+from tribrain.rollback import roll_back as go_back
+from tribrain.ui.pages import form_of, page, state_of
+
+_WIDTH, _ROW, _LABEL = 520, 26, 210
+_CURVES = 6
+_POINTS = 200
+_ROWS = 30
+_VERSIONS = 25
+_LARGEST_VERSION = 2**53
+_SOURCES = {
+    "human": "people",
+    "outcome": "validators",
+    "proxy": "judges that are no people",
+    "critic": "the critics themselves",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """An effect in the picture of a dimension, in pixels."""
+
+    name: str
+    y: int
+    x: float
+    low: float | None
+    high: float | None
+    words: str
+    is_sure: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dimension:
+    """What the model learnt of one thing that people judge."""
+
+    name: str
+    explanation: Explanation
+    bars: list[Bar]
+    height: int
+    zero: float
+    left_out: int
+    gate: str
+    labels: list[tuple[str, int]]
+    calibration: str
+
+
+async def show(request: Request) -> Response:
+    state = state_of(request)
+    snapshot = state.snapshot()
+    if snapshot is None or state.live is None:
+        return page(request, "model.html.j2", "model", model=None, has_broker=state.live is not None)
+    versions = list(state.live.versions)
+    dimensions = [_dimension(snapshot, name) for name in ("", *snapshot.dimensions)]
+    return page(
+        request,
+        "model.html.j2",
+        "model",
+        model=snapshot,
+        has_broker=True,
+        dimensions=[each for each in dimensions if each.explanation.effects or not each.name],
+        series=_series([each for _, each in versions]),
+        versions=[_version(at, each) for at, each in reversed(versions[-_VERSIONS:])],
+        has_rolled_back="rolled_back" in request.query_params,
+    )
+
+
+def _dimension(snapshot: RewardSnapshot, name: str) -> Dimension:
+    explanation = explain(reward_on(snapshot, name))
+    effects = explanation.effects[:_ROWS]
+    reach = max(
+        (abs(math.log(x)) for e in effects for x in (e.odds_ratio, *(e.odds_ratio_ci95 or ()))), default=1.0
+    )
+    reach = min(max(reach, 0.1), 6.0)
+    middle = _LABEL + (_WIDTH - _LABEL) / 2
+
+    def place(ratio: float) -> float:
+        share = max(-1.0, min(1.0, math.log(ratio) / reach))
+        return round(middle + share * ((_WIDTH - _LABEL) / 2 - 10), 1)
+
+    bars = [
+        Bar(
+            name=plain(effect.feature),
+            y=_ROW * row + _ROW // 2,
+            x=place(effect.odds_ratio),
+            low=place(effect.odds_ratio_ci95[0]) if effect.odds_ratio_ci95 else None,
+            high=place(effect.odds_ratio_ci95[1]) if effect.odds_ratio_ci95 else None,
+            words=_in_words(effect),
+            is_sure=effect.is_sure,
+        )
+        for row, effect in enumerate(effects)
+    ]
+    return Dimension(
+        name=name,
+        explanation=explanation,
+        bars=bars,
+        height=_ROW * len(bars) + 4,
+        zero=middle,
+        left_out=len(explanation.effects) - len(effects),
+        gate=_gate(explanation),
+        labels=[(_SOURCES.get(source, source), n) for source, n in explanation.labels.items()],
+        calibration=_calibration(explanation.trusted),
+    )
+
+
+def _in_words(effect: Effect) -> str:
+    text = f"×{ratio_text(effect.odds_ratio)}"
+    if effect.odds_ratio_ci95 is not None:
+        text += f" ({ratio_text(effect.odds_ratio_ci95[0])} to {ratio_text(effect.odds_ratio_ci95[1])})"
+    return text
+
+
+def plain(feature: str) -> str:
+    """A feature for people: ``flicker: quality``, ``arm is physics``, ``flicker: quality where … is …``."""
+    critic, _, context = feature.partition(CONTEXT_MARK)
+    key, is_value, value = (shown(part) for part in context.partition("="))
+    where = f"{key} is {value}" if is_value else key
+    name = shown(critic).replace(".", ": ", 1)
+    return f"{name} where {where}" if critic and where else name or where
+
+
+def _gate(explanation: Explanation) -> str:
+    """The gate and its evidence in a sentence."""
+    evidence = explanation.evidence
+    if not evidence:
+        return "This model has no gate: nothing was measured of it before it learnt."
+    found = float(evidence.get("evidence") or 0.0)
+    needed, tasks = evidence.get("opens_at", 20), evidence.get("tasks", 0)
+    if explanation.gate == "active":
+        return (
+            f"The gate is open: on {tasks} tasks that it had not learnt from, the model predicted people "
+            f"better than the critics' mean (evidence {found:,.1f}, {needed:g} were needed). It steers runs."
+        )
+    return (
+        f"The gate is closed, so the model steers nothing: evidence {found:,.2f} after {tasks} tasks, and "
+        f"{needed:g} is needed to say that it predicts people better than the critics' mean."
+    )
+
+
+def _calibration(trusted: Any) -> str:
+    if not trusted or "ece" not in trusted:
+        return "No label of people or validators has come yet, so nothing is known of its calibration."
+    return (
+        f"The chances that it states are off by {100 * trusted['ece']:.0f} points on average, over "
+        f"{trusted['n']} pairs that it predicted before it learnt them."
+    )
+
+
+def _series(snapshots: Sequence[RewardSnapshot]) -> dict[str, Any]:
+    """How the strongest effects and the log loss moved; one value a version, null where there is none."""
+    step = max(1, -(-len(snapshots) // _POINTS))
+    chosen = [*snapshots[:-1:step], *snapshots[-1:]]
+    odds = [log_odds(reward_on(each, "")) for each in chosen]
+    strongest = list(odds[-1])[:_CURVES] if odds else []
+    trusted = [each.metrics.get("trusted") or {} for each in chosen]
+    return {
+        "versions": [each.version for each in chosen],
+        "weights": [{"name": plain(name), "values": [each.get(name) for each in odds]} for name in strongest],
+        "log_loss": [
+            {"name": "model", "values": [each.get("log_loss") for each in trusted]},
+            {"name": "critics' mean", "values": [each.get("log_loss_critics_mean") for each in trusted]},
+        ],
+    }
+
+
+def _version(at_ms: int, snapshot: RewardSnapshot) -> dict[str, Any]:
+    trusted = snapshot.metrics.get("trusted") or {}
+    return {
+        "version": snapshot.version,
+        "at": datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+        "gate": snapshot.gate,
+        "pairs": snapshot.n_pairs,
+        "log_loss": trusted.get("log_loss"),
+    }
+
+
+async def ask(request: Request) -> Response:
+    """The question before a roll-back, which changes what steers every run."""
+    version = _version_of(request.query_params.get("version", ""))
+    state = state_of(request)
+    newest = state.snapshot()
+    if version is None or newest is None or version >= newest.version:
+        return _refused(
+            request, "There is no earlier version of that number. Choose one on the model's page."
+        )
+    return page(request, "rollback.html.j2", "model", version=version, newest=newest.version, error="")
+
+
+async def roll_back(request: Request) -> Response:
+    """Go back, as ``tribrain snapshots rollback`` does."""
+    form = await form_of(request)
+    version = _version_of(form.get("version", ""))
+    live = state_of(request).live
+    if version is None or live is None:
+        return _refused(request, "Give the number of an earlier version, and start the page with a broker.")
+    reason = form.get("reason", "").strip()[:500]
+    try:
+        await run_in_threadpool(go_back, live.settings, live.model, version, reason)
+    except BadInput as error:
+        return _refused(request, str(error))
+    return RedirectResponse("/model?rolled_back", 303)
+
+
+def _version_of(text: str) -> int | None:
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 17 else 0
+    return number if 0 < number < _LARGEST_VERSION else None
+
+
+def _refused(request: Request, why: str) -> Response:
+    return page(request, "message.html.j2", "model", 400, title="The model stays as it is", text=why)

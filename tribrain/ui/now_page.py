@@ -1,0 +1,166 @@
+"""The start page: what needs attention, what runs, and how the stream is."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from streams.errors import BadInput
+from streams.kafka.reader import TopicReader
+from tribrain.ui.pages import page, state_of
+from tribrain.ui.runs_page import RunCard, card
+from tribrain.ui.state import Live, PageState
+
+_RUNNING = 12
+_ENDED = 8
+_WINDOW_S = 60.0
+_SILENT_S = 10.0
+_ASK_S = 1.0
+_REASONS = 5
+_PLACE = re.compile(r"^\S+\[\d+\]@\d+: ")
+_QUOTED = re.compile(r"'[^']*'")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """Something that somebody should look at."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """How the stream is; None for what is not known."""
+
+    events_per_s: float
+    waiting_votes: int
+    dead_letters: int
+    lag: int | None
+    """Messages of the pairs topic that the published model has not seen."""
+
+
+async def show(request: Request) -> Response:
+    state = state_of(request)
+    stream = await run_in_threadpool(_stream, state)
+    cards = [card(run) for run in state.library.runs()]
+    running = [each for each in cards if each.state == "running"]
+    return page(
+        request,
+        "now.html.j2",
+        "now",
+        attention=_attention(state, cards),
+        running=running[:_RUNNING],
+        n_running=len(running),
+        ended=[each for each in cards if each.state != "running"][:_ENDED],
+        n_runs=len(cards),
+        n_videos=sum(each.iterations for each in cards),
+        n_votes=len(state.ballots.standing()),
+        snapshot=state.snapshot(),
+        stream=stream,
+    )
+
+
+def _stream(state: PageState) -> Stream | None:
+    live = state.live
+    if live is None:
+        return None
+    since = (time.time() - _WINDOW_S) * 1000
+    return Stream(
+        events_per_s=sum(at > since for at in list(live.event_times_ms)) / _WINDOW_S,
+        waiting_votes=live.outlet.waiting,
+        dead_letters=len(live.dead_letters()),
+        lag=_lag(live),
+    )
+
+
+def _lag(live: Live) -> int | None:
+    snapshot = live.feed.latest()
+    if snapshot is None or live.follower.silent_s > _SILENT_S:
+        return None
+    topic = live.settings.pairs_topic
+    seen = snapshot.consumed.get(topic, {})  # first, so that it is never ahead of the end
+    try:
+        with TopicReader(live.settings, topic, timeout_s=_ASK_S) as reader:
+            ends = reader.ends()
+    except BadInput:
+        return None
+    return sum(max(0, end - seen.get(str(partition), 0)) for partition, end in ends.items())
+
+
+def _attention(state: PageState, cards: list[RunCard]) -> list[Attention]:
+    """What is worst comes first."""
+    found: list[Attention] = []
+    if state.live is not None:
+        found += [*_of_stream(state.live), *_not_on_topic(state)]
+    for place, what in list(state.library.problems.items())[:_REASONS]:
+        found.append(Attention(title=f"{place} cannot be used", text=what))
+    if silent := [each for each in cards if each.state == "silent"]:
+        found.append(
+            Attention(
+                title=f"{_counted(len(silent), 'run')} went silent",
+                text="They have not ended and made nothing for an hour: "
+                + ", ".join(each.run_id for each in silent[:_REASONS])
+                + ". tribrain end-run ends a run that will not go on.",
+            )
+        )
+    return found
+
+
+def _not_on_topic(state: PageState) -> list[Attention]:
+    missing = [run for run in state.library.runs() if not run.is_on_topic and run.folder is not None]
+    if not missing:
+        return []
+    return [
+        Attention(
+            title=f"{_counted(len(missing), 'run')} not on Kafka",
+            text="Votes on them cannot be learnt until their traces are there: tribrain publish-trace "
+            + " and ".join(f"{run.folder}/trace.jsonl" for run in missing[:2])
+            + (" and so on." if len(missing) > 2 else "."),
+        )
+    ]
+
+
+def _of_stream(live: Live) -> list[Attention]:
+    found = []
+    if live.follower.silent_s > _SILENT_S:
+        found.append(
+            Attention(
+                title="The broker does not answer",
+                text=f"Nothing was heard from {live.settings.bootstrap_servers} for "
+                f"{live.follower.silent_s:.0f} s. Votes are kept on this computer until it is back.",
+            )
+        )
+    if waiting := live.outlet.waiting:
+        why = live.outlet.problem or "They are on their way."
+        found.append(Attention(title=f"{_counted(waiting, 'vote')} not on Kafka yet", text=why))
+    letters = live.dead_letters()
+    if letters:
+        reasons = Counter(_kind(letter.reason) for letter in letters).most_common(_REASONS)
+        found.append(
+            Attention(
+                title=f"{_counted(len(letters), 'message')} could not be used",
+                text="; ".join(f"{n} × {reason}" for reason, n in reasons)
+                + ". tribrain dlq list names each, and tribrain dlq replay tries them again once the "
+                "cause is mended.",
+            )
+        )
+    if refused := live.feed.refused:
+        what = ", ".join(f"{n} × {reason}" for reason, n in refused.items())
+        found.append(Attention(title="Published models were refused", text=f"{what}. The one in use stays."))
+    return found
+
+
+def _kind(reason: str) -> str:
+    """A reason without the place and the names, so that equal ones are counted together."""
+    return _QUOTED.sub("…", _PLACE.sub("", reason))
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"

@@ -1,0 +1,100 @@
+"""What every page has: its template, who votes, and errors that say what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse
+
+from tribrain.ui.state import PageState
+
+HERE = Path(__file__).parent
+ANNOTATOR_COOKIE = "tribrain_annotator"
+MAX_NAME_CHARS = 60
+_MAX_BODY_BYTES = 16 << 10
+_MAX_FIELDS = 8
+_YEAR_S = 365 * 86_400
+SECTIONS = (
+    ("now", "/", "Now"),
+    ("vote", "/vote", "Vote"),
+    ("runs", "/runs", "Runs"),
+    ("model", "/model", "Model"),
+    ("agreement", "/agreement", "Agreement"),
+)
+
+
+def environment() -> Environment:
+    """Everything is text unless a template says otherwise, and what a template misses raises."""
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["score"] = lambda value: "–" if value is None else f"{value:.2f}"
+    made.filters["count"] = lambda value: f"{value:,}"
+    return made
+
+
+def state_of(request: Request) -> PageState:
+    state: PageState = request.app.state.page
+    return state
+
+
+def page(request: Request, template: str, section: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page of the site; ``section`` is the entry of the navigation that it belongs to."""
+    made: Environment = request.app.state.templates
+    html = made.get_template(template).render(
+        section=section, sections=SECTIONS, annotator=annotator_of(request), **values
+    )
+    return HTMLResponse(html, status)
+
+
+def problem(status: int, what: str) -> JSONResponse:
+    """An error for the page's own script: one sentence for people."""
+    return JSONResponse({"error": what}, status)
+
+
+class TooLarge(Exception):
+    """More than any form or vote of this page has."""
+
+
+async def body_of(request: Request) -> bytes:
+    """Raises TooLarge."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MAX_BODY_BYTES:
+            raise TooLarge
+    return bytes(body)
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The fields of a form as browsers send it by default, each once. Raises TooLarge."""
+    text = (await body_of(request)).decode(errors="replace")
+    try:
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS))
+    except ValueError:
+        raise TooLarge from None
+
+
+def annotator_of(request: Request) -> str:
+    """Who votes in this browser; empty where nobody has said."""
+    given = unquote(request.cookies.get(ANNOTATOR_COOKIE, ""))
+    return given if is_name(given) else state_of(request).annotator
+
+
+def remember_annotator(response: HTMLResponse | Any, name: str) -> None:
+    response.set_cookie(
+        ANNOTATOR_COOKIE, quote(name, safe=""), httponly=True, samesite="strict", max_age=_YEAR_S
+    )
+
+
+def is_name(text: str) -> bool:
+    """Whether somebody can be called so."""
+    return 0 < len(text) <= MAX_NAME_CHARS and text.isprintable() and text == text.strip()

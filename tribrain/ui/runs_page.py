@@ -1,0 +1,187 @@
+"""Runs: all of them, and the story of one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from runner.interfaces import GenerationFailed
+from streams.messages.contracts import TraceEvent
+from tribrain.ui.course import Point, course, reward_of, version_of
+from tribrain.ui.films import in_parts
+from tribrain.ui.library import RunStory, run_name
+from tribrain.ui.links import digest
+from tribrain.ui.pages import page, problem, state_of
+
+PER_PAGE = 24
+_SILENT_S = 3600.0
+_CLOSE = 0.6
+_STOPS = {
+    "max_iters": "All its iterations were made.",
+    "plateau": "Its videos got no better for a while.",
+    "threshold": "A video was good enough.",
+    "interrupted": "Somebody stopped it.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCard:
+    """What a list shows of a run."""
+
+    name: str
+    run_id: str
+    goal: str
+    state: str
+    """``running``, ``ended`` or ``silent``."""
+    iterations: int
+    best: TraceEvent | None
+    video: str | None
+    points: list[Point]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One iteration of a run."""
+
+    event: TraceEvent
+    video: str | None
+    reward: float | None
+    version: int | None
+    is_best: bool
+    prompt: list[tuple[str, str]]
+    """Pieces of the prompt: ``same``, ``ins`` and ``del``, beside that of the step before."""
+    error: str
+
+
+def card(run: RunStory) -> RunCard:
+    best = run.best
+    return RunCard(
+        name=run_name(run.run_id),
+        run_id=run.run_id,
+        goal=run.goal,
+        state=state(run),
+        iterations=len(run.events),
+        best=best,
+        video=video_url(run, best),
+        points=course(run.iterations),
+    )
+
+
+def state(run: RunStory) -> str:
+    if run.end is not None:
+        return "ended"
+    return "silent" if time.time() - run.last_at_ms / 1000 > _SILENT_S else "running"
+
+
+def video_url(run: RunStory, event: TraceEvent | None) -> str | None:
+    if event is None or run.video(event) is None:
+        return None
+    return f"/video/{digest(run.run_id, event.iter_idx)}"
+
+
+async def show_all(request: Request) -> Response:
+    runs = state_of(request).library.runs()
+    try:
+        number = max(1, int(request.query_params.get("page", "1")))
+    except ValueError:
+        number = 1
+    cards = [card(run) for run in runs[(number - 1) * PER_PAGE : number * PER_PAGE]]
+    pages = max(1, -(-len(runs) // PER_PAGE))
+    return page(request, "runs.html.j2", "runs", cards=cards, number=number, pages=pages, total=len(runs))
+
+
+async def show_one(request: Request) -> Response:
+    run = state_of(request).library.named(request.path_params["name"])
+    if run is None:
+        return page(
+            request,
+            "message.html.j2",
+            "runs",
+            404,
+            title="There is no such run",
+            text="It may be in a folder that this page does not show.",
+        )
+    return page(
+        request,
+        "run.html.j2",
+        "runs",
+        run=card(run),
+        steps=steps(run),
+        reason=run.end.stop_reason if run.end else "",
+        why=_STOPS.get(run.end.stop_reason, "") if run.end else "",
+        folder=str(run.folder) if run.folder else "",
+    )
+
+
+def steps(run: RunStory) -> list[Step]:
+    """In the order of iterations."""
+    best, before = run.best, ""
+    made: list[Step] = []
+    for event in run.iterations:
+        made.append(
+            Step(
+                event=event,
+                video=video_url(run, event),
+                reward=reward_of(event),
+                version=version_of(event),
+                is_best=best is not None and event.iter_idx == best.iter_idx,
+                prompt=difference(before, event.prompt) if made else [("same", event.prompt)],
+                error=str(event.meta.get("error") or ""),
+            )
+        )
+        before = event.prompt
+    return made
+
+
+def difference(before: str, after: str) -> list[tuple[str, str]]:
+    """``after`` in pieces, with what it has more than ``before`` and what it has lost.
+
+    By lines, and within a line that was changed a little by words.
+    """
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    pieces: list[tuple[str, str]] = []
+    for what, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if what == "equal":
+            pieces.append(("same", "".join(new[c:d])))
+        elif b - a == d - c == 1 and _are_close(old[a], new[c]):
+            pieces += _by_words(old[a], new[c])
+        else:
+            pieces += _changed(old[a:b], new[c:d])
+    return pieces
+
+
+def _are_close(old: str, new: str) -> bool:
+    return difflib.SequenceMatcher(None, old, new, autojunk=False).ratio() > _CLOSE
+
+
+def _by_words(old_line: str, new_line: str) -> list[tuple[str, str]]:
+    old, new = (re.findall(r"\s+|[^\s]+", line) for line in (old_line, new_line))
+    pieces: list[tuple[str, str]] = []
+    for what, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        pieces += [("same", "".join(new[c:d]))] if what == "equal" else _changed(old[a:b], new[c:d])
+    return pieces
+
+
+def _changed(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
+    return [(kind, "".join(parts)) for kind, parts in (("del", old), ("ins", new)) if parts]
+
+
+async def video(request: Request) -> Response:
+    """The video of an iteration, by the digest of its run and number."""
+    state = state_of(request)
+    found = state.library.candidate(request.path_params["name"])
+    place = await run_in_threadpool(found[0].video, found[1]) if found else None
+    if place is None:
+        return problem(404, "there is no such video")
+    try:
+        film = await run_in_threadpool(state.films.blind, place)
+    except (GenerationFailed, OSError):
+        return problem(404, "the video cannot be shown")
+    return in_parts(film.path, request.headers.get("range"), {"Cache-Control": "private, max-age=900"})

@@ -1,0 +1,170 @@
+"""What the pages share: everything that is known, and the ways to more."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streams.errors import BadInput
+from streams.kafka.follow import TopicFollower
+from streams.kafka.settings import Settings
+from streams.kafka.topics import create_topics
+from streams.messages.codec import decode_snapshot, decode_trace, decode_vote
+from streams.messages.contracts import RewardSnapshot, snapshot_key
+from streams.messages.dead_letters import DeadLetter, pending_letters
+from streams.messages.stored import StoredMessage
+from streams.snapshots.feed import SnapshotFeed
+from tribrain.ui.asking import Asker
+from tribrain.ui.ballots import Ballots
+from tribrain.ui.films import Films
+from tribrain.ui.folders import FolderWatch
+from tribrain.ui.library import Library
+from tribrain.ui.links import Links
+from tribrain.ui.outlet import VoteOutlet
+
+log = logging.getLogger(__name__)
+_TRY_AGAIN_S = 2.0
+_VERSIONS = 500
+
+
+@dataclass(slots=True, kw_only=True)
+class Live:
+    """What is there only with a broker."""
+
+    settings: Settings
+    model: str
+    outlet: VoteOutlet
+    feed: SnapshotFeed
+    follower: TopicFollower
+    letters: list[StoredMessage] = field(default_factory=list)
+    event_times_ms: list[int] = field(default_factory=list)
+    """Of the newest events on the trace topic."""
+    versions: list[tuple[int, RewardSnapshot]] = field(default_factory=list)
+    """What was published of the model, each newer than all before it, with its time in ms since 1970."""
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Those that were not replayed, oldest first."""
+        return pending_letters(list(self.letters))
+
+
+@dataclass(slots=True, kw_only=True)
+class PageState:
+    """One server's."""
+
+    library: Library
+    ballots: Ballots
+    films: Films
+    links: Links
+    asker: Asker
+    dimensions: tuple[str, ...]
+    """What people are asked for, the whole as an empty text."""
+    annotator: str
+    """Who votes where the browser names nobody; empty to ask."""
+    live: Live | None
+    taking: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a vote is taken: of two that are the same and come at once, one is the first."""
+
+    def snapshot(self) -> RewardSnapshot | None:
+        """The newest reward model; None where there is none."""
+        return None if self.live is None else self.live.feed.latest()
+
+    @property
+    def version(self) -> tuple[int, int, int, int]:
+        """Differs whenever there is something new to show."""
+        snapshot = self.snapshot()
+        letters = 0 if self.live is None else len(self.live.letters)
+        return self.library.version, self.ballots.version, snapshot.version if snapshot else -1, letters
+
+
+@contextmanager
+def open_state(
+    *,
+    roots: Sequence[Path],
+    settings: Settings | None,
+    model: str,
+    dimensions: Sequence[str],
+    annotator: str,
+    key: bytes,
+    state_dir: Path,
+    cache: Path,
+) -> Iterator[PageState]:
+    """Everything running until the block is left. Raises BadInput."""
+    library, ballots = Library(), Ballots()
+    with ExitStack() as stack:
+        stack.enter_context(FolderWatch(roots, library))
+        live = None if settings is None else _open_live(stack, settings, model, library, ballots, state_dir)
+        yield PageState(
+            library=library,
+            ballots=ballots,
+            films=Films(cache),
+            links=Links(key),
+            asker=Asker(library, ballots, lambda: live.feed.latest() if live else None),
+            dimensions=tuple(dimensions) or ("",),
+            annotator=annotator,
+            live=live,
+        )
+
+
+def _open_live(
+    stack: ExitStack, settings: Settings, model: str, library: Library, ballots: Ballots, state_dir: Path
+) -> Live:
+    letters: list[StoredMessage] = []
+    times: list[int] = []
+    versions: list[tuple[int, RewardSnapshot]] = []
+    own = snapshot_key(model).encode()
+
+    def take(message: StoredMessage) -> None:
+        if message.topic == settings.trace_topic:
+            library.take(decode_trace(message.value, message), message.timestamp_ms, is_on_topic=True)
+            times.append(message.timestamp_ms)
+            del times[:-1000]
+        elif message.topic == settings.votes_topic:
+            ballots.take(decode_vote(message.value, message))
+        elif message.topic == settings.dead_letters_topic:
+            letters.append(message)
+        elif message.key == own:
+            snapshot = decode_snapshot(message.value, message)
+            if not versions or snapshot.version > versions[-1][1].version:
+                versions.append((message.timestamp_ms, snapshot))
+                del versions[:-_VERSIONS]
+
+    _create_topics_some_time(stack, settings)
+    topics = (
+        settings.trace_topic,
+        settings.votes_topic,
+        settings.dead_letters_topic,
+        settings.snapshots_topic,
+    )
+    return Live(
+        settings=settings,
+        model=model,
+        outlet=stack.enter_context(VoteOutlet(settings, state_dir)),
+        feed=stack.enter_context(SnapshotFeed(settings, model)),
+        follower=stack.enter_context(TopicFollower(settings, topics, take)),
+        letters=letters,
+        event_times_ms=times,
+        versions=versions,
+    )
+
+
+def _create_topics_some_time(stack: ExitStack, settings: Settings) -> None:
+    """At once, or when the broker is back; votes wait in their spool until then."""
+    closing = threading.Event()
+
+    def create() -> None:
+        while True:
+            try:
+                create_topics(settings)
+            except BadInput as error:
+                log.warning("%s; votes are kept on this computer until then", error)
+                if closing.wait(_TRY_AGAIN_S):
+                    return
+            else:
+                return
+
+    stack.callback(closing.set)
+    threading.Thread(target=create, name="create-topics", daemon=True).start()

@@ -1,0 +1,62 @@
+// News as it comes: one stream of events a page, and none while the tab is hidden.
+
+let source = null;
+let known = null;
+let timer = null;
+const PAUSE_MS = 1000;
+
+function listen() {
+  if (source || document.hidden) return;
+  source = new EventSource("/live");
+  source.addEventListener("message", (event) => {
+    if (known !== null && known !== event.data) soon();
+    known = event.data;
+  });
+}
+
+function rest() {
+  source?.close();
+  source = null;
+}
+
+function soon() {
+  timer ??= setTimeout(async () => {
+    timer = null;
+    await renew();
+  }, PAUSE_MS);
+}
+
+async function renew() {
+  const answer = await fetch(location.href).catch(() => null);
+  if (!answer?.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const other = fresh.getElementById(part.id);
+    if (other) merge(part, other);
+  }
+  document.dispatchEvent(new Event("renewed"));
+}
+
+// Children that are as they were stay, so that no video begins anew and no focus is lost.
+function merge(part, other) {
+  const old = new Map([...part.children].map((child) => [child.id, child]));
+  const wanted = [...other.children].map((child) => {
+    const there = child.id && old.get(child.id);
+    return there && there.isEqualNode(child) ? there : document.adoptNode(child);
+  });
+  if (wanted.length !== part.children.length || wanted.some((child, i) => child !== part.children[i])) part.replaceChildren(...wanted);
+}
+
+// A card plays while somebody points at it.
+for (const [name, act] of [["pointerover", (film) => film.play().catch(() => {})], ["pointerout", (film) => { film.pause(); film.currentTime = 0; }]]) {
+  document.addEventListener(name, (event) => {
+    const card = event.target.closest?.(".run");
+    if (!card || card.contains(event.relatedTarget)) return;
+    const film = card.querySelector("video[data-glance]");
+    if (film) act(film);
+  });
+}
+
+document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
+window.addEventListener("pagehide", rest);
+listen();

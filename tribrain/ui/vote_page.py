@@ -1,0 +1,277 @@
+"""Voting: the next pair, its films and prompts, and the answers.
+
+What a browser gets before a vote are sealed names and two films by one encoder: nothing of it tells which
+run, arm or model made them.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from runner.interfaces import GenerationFailed
+from streams.errors import BadInput
+from streams.messages.codec import ContractError
+from streams.messages.votes import Vote
+from streams.spool.queue import SpoolError
+from tribrain.ui.agreement import session_figures
+from tribrain.ui.asking import Asked
+from tribrain.ui.ballots import ANSWERS
+from tribrain.ui.films import Film, in_parts
+from tribrain.ui.links import Forged, digest
+from tribrain.ui.pages import (
+    TooLarge,
+    annotator_of,
+    body_of,
+    form_of,
+    is_name,
+    page,
+    problem,
+    remember_annotator,
+    state_of,
+)
+from tribrain.ui.state import PageState
+
+log = logging.getLogger(__name__)
+PAGE = "tribrain-ui/1"
+_TRIES = 8
+_STALE = "this pair is of another server or key; load the page again"
+
+
+async def show(request: Request) -> Response:
+    state = state_of(request)
+    if not annotator_of(request):
+        return page(request, "name.html.j2", "vote", given="", error="")
+    return page(request, "vote.html.j2", "vote", can_vote=state.live is not None, dimensions=state.dimensions)
+
+
+async def name(request: Request) -> Response:
+    """Who votes in this browser from now on; an empty name asks again."""
+    given = " ".join((await form_of(request)).get("name", "").split())
+    if not is_name(given):
+        return page(
+            request, "name.html.j2", "vote", 400, given="", error="Give a name of 1 to 60 visible characters."
+        )
+    answer = RedirectResponse("/vote", 303)
+    remember_annotator(answer, given)
+    return answer
+
+
+async def change_name(request: Request) -> Response:
+    return page(request, "name.html.j2", "vote", given=annotator_of(request), error="")
+
+
+async def next_pair(request: Request) -> Response:
+    """The next pair as JSON: sealed names, the goal, and how long the films are."""
+    state, annotator = state_of(request), annotator_of(request)
+    dimension = request.query_params.get("dimension", state.dimensions[0])
+    if state.live is None:
+        return problem(409, "votes need a broker: start the page with --bootstrap-servers")
+    if not annotator:
+        return problem(401, "say who you are first: load the page again")
+    if dimension not in state.dimensions:
+        return problem(400, "nobody is asked about that here")
+    pair = await run_in_threadpool(_next_pair, state, annotator, dimension)
+    return JSONResponse(pair)
+
+
+def _next_pair(state: PageState, annotator: str, dimension: str) -> dict[str, Any]:
+    for _ in range(_TRIES):
+        asked = state.asker.next(annotator, dimension)
+        if asked is None:
+            break
+        shown = [_shown(state, candidate) for candidate in (asked.left, asked.right)]
+        if all(shown):
+            return _as_json(state, asked, [each for each in shown if each], annotator, dimension)
+    return {"pair": None, "is_empty": not state.library.votable()}
+
+
+def _shown(state: PageState, candidate: tuple[str, int]) -> tuple[str, Film] | None:
+    """The goal and the film; None where it cannot be shown, and then it is not asked for again."""
+    run = state.library.run(candidate[0])
+    event = state.library.event(candidate)
+    video = run.video(event) if run is not None and event is not None else None
+    if event is None or video is None:
+        return None
+    try:
+        return event.goal_instruction, state.films.blind(video)
+    except (GenerationFailed, OSError) as error:
+        log.warning("a video cannot be shown, and is not asked about: %s", error)
+        state.library.problems[str(video)] = str(error)
+        state.library.leave_out(candidate)
+        return None
+
+
+def _as_json(
+    state: PageState, asked: Asked, shown: list[tuple[str, Film]], annotator: str, dimension: str
+) -> dict[str, Any]:
+    names = [digest(*asked.left), digest(*asked.right)]
+    pair = {
+        "sides": names,
+        "rule": asked.rule,
+        "probability": asked.probability,
+        "annotator": annotator,
+        "dimension": dimension,
+        "nonce": secrets.token_hex(8),
+    }
+    sides = [
+        {
+            "film": "/film/" + state.links.seal("film", {"candidate": name, "nonce": secrets.token_hex(8)}),
+            "fps": film.fps,
+            "frames": film.frames,
+            "width": film.width,
+            "height": film.height,
+        }
+        for name, (_, film) in zip(names, shown, strict=True)
+    ]
+    return {
+        "pair": state.links.seal("pair", pair),
+        "goal": shown[0][0],
+        "dimension": dimension,
+        "left": sides[0],
+        "right": sides[1],
+    }
+
+
+async def film(request: Request) -> Response:
+    """The film behind a sealed name, or a part of it."""
+    state = state_of(request)
+    try:
+        sealed = state.links.open("film", request.path_params["name"])
+    except Forged:
+        return problem(404, "no such film")
+    found = state.library.candidate(sealed["candidate"])
+    if found is None:
+        return problem(404, "no such film")
+    run, event = found
+    video = await run_in_threadpool(run.video, event)
+    if video is None:
+        return problem(404, "the video is not there any more")
+    try:
+        copy = await run_in_threadpool(state.films.blind, video)
+    except (GenerationFailed, OSError):
+        return problem(404, "the video cannot be shown")
+    # A name is made for one visit, so what a browser keeps of it nobody asks for later.
+    headers = {"Cache-Control": "private, max-age=900"}
+    return in_parts(copy.path, request.headers.get("range"), headers)
+
+
+async def prompts(request: Request) -> Response:
+    """Both prompts, for those who ask: they may give away which video is whose."""
+    state = state_of(request)
+    try:
+        sealed = state.links.open("pair", request.query_params.get("pair", ""))
+    except Forged:
+        return problem(404, _STALE)
+    found = [state.library.candidate(side) for side in sealed["sides"]]
+    return JSONResponse({"prompts": [each[1].prompt if each else "" for each in found]})
+
+
+async def answer(request: Request) -> Response:
+    """Take a vote; the answer comes when it is durable. Sent again with the same id, it counts once."""
+    state = state_of(request)
+    if state.live is None:
+        return problem(409, "votes need a broker: start the page with --bootstrap-servers")
+    try:
+        body = await body_of(request)
+    except TooLarge:
+        return problem(413, "that is no vote")
+    try:
+        given = orjson.loads(body)
+        sealed = state.links.open("pair", str(given["pair"]))
+        vote = _vote(state, given, sealed)
+    except Forged:
+        return problem(404, _STALE)
+    except (KeyError, TypeError, ValueError, ContractError) as error:
+        return problem(400, f"that is no vote: {error}")
+    if sealed["annotator"] != annotator_of(request):
+        return problem(403, "this pair was shown to somebody else; load the page again")
+    return await run_in_threadpool(_take, state, vote, sealed["nonce"])
+
+
+def _vote(state: PageState, given: dict[str, Any], sealed: dict[str, Any]) -> Vote:
+    left_side, right_side = (state.library.candidate(side) for side in sealed["sides"])
+    if left_side is None or right_side is None:
+        raise ValueError("its videos are not known here yet; try again in a moment")
+    takes_back = str(given.get("takes_back") or "")
+    chosen = given.get("answer")
+    if chosen not in ANSWERS and not (chosen is None and takes_back):
+        raise ValueError(f"the answer is {chosen!r}; expected one of {', '.join(ANSWERS)}")
+    earlier = state.ballots.get(takes_back) if takes_back else None
+    if earlier is not None and earlier.annotator != sealed["annotator"]:
+        raise ValueError("only who gave a vote can take it back")
+    (_, left), (_, right) = left_side, right_side
+    return Vote(
+        vote_id=str(given["vote_id"]),
+        left_run_id=left.run_id,
+        left_iter_idx=left.iter_idx,
+        right_run_id=right.run_id,
+        right_iter_idx=right.iter_idx,
+        answer=chosen,
+        takes_back=takes_back,
+        dimension=sealed["dimension"],
+        annotator=sealed["annotator"],
+        voted_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        response_time_s=_number(given.get("response_time_s")),
+        plays_left=_count(given.get("plays_left")),
+        plays_right=_count(given.get("plays_right")),
+        rule=sealed["rule"],
+        probability=sealed["probability"],
+        page=PAGE,
+        meta={"shown": sealed["nonce"], "prompts_read": given.get("prompts_read") is True},
+    )
+
+
+def _number(value: object) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value <= 1e6 else None  # type: ignore[arg-type,operator]
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10**6 else None
+
+
+def _take(state: PageState, vote: Vote, shown: str) -> JSONResponse:
+    with state.taking:
+        return _take_once(state, vote, shown)
+
+
+def _take_once(state: PageState, vote: Vote, shown: str) -> JSONResponse:
+    assert state.live is not None
+    if state.ballots.get(vote.vote_id) is not None:
+        return JSONResponse({"vote_id": vote.vote_id, "place": "kafka", "again": True})
+    if vote.answer is not None and (first := _answered(state, vote, shown)):
+        return JSONResponse({"vote_id": first, "place": "kafka", "again": True})
+    try:
+        place = state.live.outlet.send(vote)
+    except (ContractError, SpoolError, BadInput) as error:
+        status = 400 if isinstance(error, ContractError) else 503
+        return problem(status, f"the vote could not be kept: {error}")
+    state.ballots.take(vote)
+    return JSONResponse({"vote_id": vote.vote_id, "place": place, "again": False})
+
+
+def _answered(state: PageState, vote: Vote, shown: str) -> str | None:
+    """The vote that stands on this very showing, as by a second tab or a page loaded again."""
+    for other in state.ballots.standing(vote.dimension):
+        if other.annotator == vote.annotator and other.meta.get("shown") == shown:
+            return other.vote_id
+    return None
+
+
+async def session(request: Request) -> Response:
+    """The end of a session: how many votes, how steady, and how far others agree."""
+    state, annotator = state_of(request), annotator_of(request)
+    try:
+        n = min(int(request.query_params.get("n", "0")), 100_000)
+    except ValueError:
+        return problem(400, "n is no number")
+    figures = await run_in_threadpool(session_figures, state.ballots.standing(), annotator, n)
+    return JSONResponse(figures)
