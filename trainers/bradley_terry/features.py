@@ -40,7 +40,7 @@ WARM_UP = 20
 """Pairs of a feature in which its unit may still grow, for what is counted on a larger scale."""
 FAR = 16.0
 """Times what a difference may reach: between scores in [0, 1] it is 16, and a usual mark is −99 or less."""
-LEARNT = 1.5
+LEARNT = 1.0
 """Times what a difference may reach: more is not learnt, since one such pair could cost what a hundred teach.
 It is predicted, though, as whoever serves the model would."""
 

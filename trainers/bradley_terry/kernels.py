@@ -21,7 +21,7 @@ import numpy as np
 
 from trainers.bradley_terry.features import LEARNT, within_reach
 from trainers.bradley_terry.losses import gain_of_pair, log_loss
-from trainers.bradley_terry.marks import TAKEN, is_mark, note_score, range_of
+from trainers.bradley_terry.marks import TAKEN, is_listed, is_mark, note_score, range_of
 from trainers.bradley_terry.reward import shrinkage, sigmoid
 from trainers.bradley_terry.scale_mixture import made_more_precise, refitted
 from trainers.bradley_terry.ties import NU, learn_nu, step_with_ties, tie_probability
@@ -42,6 +42,7 @@ _log_loss = compiled(log_loss)
 _gain_of_pair = compiled(gain_of_pair)
 _within_reach = compiled(within_reach)
 _is_mark = compiled(is_mark)
+_is_listed = compiled(is_listed)
 _note_score = compiled(note_score)
 _range_of = compiled(range_of)
 _tie_probability = compiled(tie_probability)
@@ -271,17 +272,17 @@ def newton_rows(  # type: ignore[no-untyped-def]
 def blank_marks(values, places, critics, shown, is_news):  # type: ignore[no-untyped-def]
     """Write NaN over the marks among the scores of a pair, which are at these places (n,) of ``values``.
 
-    Score i is of the critic with the row ``critics[i]`` of ``shown`` (critics, 7), where all scores are noted
+    Score i is of the critic with the row ``critics[i]`` of ``shown`` (critics, 12), where all scores are noted
     before. Where the pair is no news, nothing is noted or counted.
     """
-    any_listed = False
+    may_be_any = False
     for i in range(len(places)):
         score = values[places[i]]
-        if _is_mark(score, 0.0, 0.0, True):  # trainers.bradley_terry.marks.is_listed
-            any_listed = True
-        elif is_news:
+        if _is_mark(score, 0.0, 0.0, True):  # of a critic that shows 0 and fractions all are that may be one
+            may_be_any = True
+        if is_news and not _is_listed(score):
             _note_score(shown[critics[i]], score)
-    if any_listed:
+    if may_be_any:
         for i in range(len(places)):
             row = shown[critics[i]]
             lowest, highest, has_fractions = _range_of(row)

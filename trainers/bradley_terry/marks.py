@@ -28,16 +28,25 @@ MARKS = (
     999.0, 9999.0, 99999.0, 999999.0, 1e6,
 )  # fmt: skip
 """Integers that stand for missing values in files. 0 and 1 are none: every scale has them."""
+MARKS_AMONG_FRACTIONS = (
+    -2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0, -10.0, -77.0, -88.0, -32768.0, -100000.0,
+    32767.0, 65535.0, 100000.0,
+)  # fmt: skip
+"""Integers that stand for them, too, and are marks only where other scores are fractions: whole numbers may
+well be a scale."""
 _NEXT_BELOW_0, _NEXT_ABOVE_0 = -1.0, 999.0
 _TIMES = 4.0
 """A mark is so many times as far from 0 as anything else that its critic shows on that side of 0."""
 _FRACTIONS_IN = 20.0
 """Of so many scores more than one is a fraction, on a scale that has them."""
 
-SCORES, FRACTIONS, LOWEST, SECOND_LOWEST, SECOND_HIGHEST, HIGHEST, TAKEN = range(7)
-"""What is where in a row (7,): how many scores there were that are not listed, and how many of them were
-fractions; their two lowest and two highest; how many scores were taken for marks."""
-NOTHING_SHOWN = (0.0, 0.0, MAX_NUMBER, MAX_NUMBER, -MAX_NUMBER, -MAX_NUMBER, 0.0)
+SCORES, FRACTIONS, TAKEN, OTHERS = range(4)
+"""What is where in a row (12,): how many scores there were that are not in ``MARKS``, and how many of them
+were fractions; how many scores were taken for marks; how many are in neither list."""
+ENDS_OF_SCORES, ENDS_OF_OTHERS = 4, 8
+"""From where on the two lowest and the two highest stand, of the scores and of those in neither list."""
+_LOWEST, _SECOND_LOWEST, _SECOND_HIGHEST, _HIGHEST = range(4)
+NOTHING_SHOWN = (0.0, 0.0, 0.0, 0.0, *2 * (MAX_NUMBER, MAX_NUMBER, -MAX_NUMBER, -MAX_NUMBER))
 """The row of a critic that has shown nothing."""
 UNKNOWN: ScoreRange = (MAX_NUMBER, -MAX_NUMBER, False)
 """The range of such a critic, none of whose scores is a mark."""
@@ -48,7 +57,9 @@ def is_mark(score: float, lowest: float, highest: float, has_fractions: bool) ->
 
     −1 is none of whole numbers up to 1, since −1, 0 and 1 are a scale. Nothing is where lowest > highest.
     """
-    if _NEXT_BELOW_0 < score < _NEXT_ABOVE_0 or lowest > highest or score not in MARKS:
+    if _NEXT_BELOW_0 < score < _NEXT_ABOVE_0 or lowest > highest:
+        return False
+    if score not in MARKS and not (has_fractions and score in MARKS_AMONG_FRACTIONS):
         return False
     if score > 0.0:
         return score > _TIMES * highest
@@ -58,12 +69,12 @@ def is_mark(score: float, lowest: float, highest: float, has_fractions: bool) ->
 
 
 def is_listed(score: float) -> bool:
-    """Whether it is one of ``MARKS``: a mark of a critic that shows 0 and fractions."""
-    return is_mark(score, 0.0, 0.0, True)
+    """Whether it is one of ``MARKS``, which are not noted as shown."""
+    return score in MARKS
 
 
 def note_score(row: Row, score: float) -> None:
-    """Take in a score that is not listed; ``row`` (7,) is changed in place.
+    """Take in a score that is not in ``MARKS``; ``row`` (12,) is changed in place.
 
     What no message may carry is passed over, as NaN for a missing one is.
     """
@@ -72,27 +83,37 @@ def note_score(row: Row, score: float) -> None:
     row[SCORES] += 1.0
     if score != math.floor(score):
         row[FRACTIONS] += 1.0
-    if score < row[LOWEST]:
-        row[SECOND_LOWEST] = row[LOWEST]
-        row[LOWEST] = score
-    elif score < row[SECOND_LOWEST]:
-        row[SECOND_LOWEST] = score
-    if score > row[HIGHEST]:
-        row[SECOND_HIGHEST] = row[HIGHEST]
-        row[HIGHEST] = score
-    elif score > row[SECOND_HIGHEST]:
-        row[SECOND_HIGHEST] = score
+    first = ENDS_OF_SCORES
+    if score not in MARKS_AMONG_FRACTIONS:
+        row[OTHERS] += 1.0
+        first = ENDS_OF_OTHERS
+    # Those in neither list are among the scores, too.
+    for ends in range(ENDS_OF_SCORES, first + 1, ENDS_OF_OTHERS - ENDS_OF_SCORES):
+        if score < row[ends + _LOWEST]:
+            row[ends + _SECOND_LOWEST] = row[ends + _LOWEST]
+            row[ends + _LOWEST] = score
+        elif score < row[ends + _SECOND_LOWEST]:
+            row[ends + _SECOND_LOWEST] = score
+        if score > row[ends + _HIGHEST]:
+            row[ends + _SECOND_HIGHEST] = row[ends + _HIGHEST]
+            row[ends + _HIGHEST] = score
+        elif score > row[ends + _SECOND_HIGHEST]:
+            row[ends + _SECOND_HIGHEST] = score
 
 
 def range_of(row: Row) -> ScoreRange:
     """What a row shows. Of more than two scores the lowest and the highest are left out.
 
-    So a single number that is garbage sets no end.
+    So a single number that is garbage sets no end. Where scores are fractions, nothing that may be a mark
+    sets one.
     """
     has_fractions = row[FRACTIONS] * _FRACTIONS_IN > row[SCORES]
-    if row[SCORES] > 2.0:
-        return row[SECOND_LOWEST], row[SECOND_HIGHEST], has_fractions
-    return row[LOWEST], row[HIGHEST], has_fractions
+    n, ends = row[SCORES], ENDS_OF_SCORES
+    if has_fractions:
+        n, ends = row[OTHERS], ENDS_OF_OTHERS
+    if n > 2.0:
+        return row[ends + _SECOND_LOWEST], row[ends + _SECOND_HIGHEST], has_fractions
+    return row[ends + _LOWEST], row[ends + _HIGHEST], has_fractions
 
 
 def without_marks(scores: Scores, ranges: Mapping[str, ScoreRange]) -> Scores:

@@ -11,20 +11,19 @@ from streams.messages.feature_names import critic_feature
 from streams.messages.fields import ScoreRange
 from streams.messages.limits import MAX_COUNT, MAX_NUMBER, MAX_SCORES
 from trainers.bradley_terry.marks import (
+    ENDS_OF_OTHERS,
+    ENDS_OF_SCORES,
     FRACTIONS,
-    HIGHEST,
-    LOWEST,
     NOTHING_SHOWN,
+    OTHERS,
     SCORES,
-    SECOND_HIGHEST,
-    SECOND_LOWEST,
     TAKEN,
     range_of,
 )
 from trainers.compiled import Array
 from trainers.other_version import within
 
-_COUNTS, _ENDS = [SCORES, FRACTIONS, TAKEN], [LOWEST, SECOND_LOWEST, SECOND_HIGHEST, HIGHEST]
+_COUNTS, _ENDS = [SCORES, FRACTIONS, TAKEN, OTHERS], list(range(ENDS_OF_SCORES, len(NOTHING_SHOWN)))
 
 
 class ShownScores:
@@ -33,7 +32,7 @@ class ShownScores:
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self.rows: Array = np.tile(NOTHING_SHOWN, (MAX_SCORES, 1))
-        """(MAX_SCORES, 7)"""
+        """(MAX_SCORES, 12)"""
 
     def number_of(self, critic: str) -> int:
         """The critic's row; −1 where there is no room for it."""
@@ -72,7 +71,10 @@ class ShownScores:
             number, found = shown.number_of(critic), ranges.get(critic_feature(critic))
             if number >= 0 and found is not None:
                 lowest, highest, has_fractions = found
-                shown.rows[number, [SCORES, FRACTIONS, LOWEST, HIGHEST]] = 1.0, has_fractions, lowest, highest
+                row = shown.rows[number]
+                row[[SCORES, OTHERS, FRACTIONS]] = 1.0, 1.0, has_fractions
+                for ends in (ENDS_OF_SCORES, ENDS_OF_OTHERS):
+                    row[[ends, ends + 3]] = lowest, highest
         return shown
 
     def state(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tests.factories import pair
 from tests.states import checkpoint_of, read_back
 from tests.trainers.bradley_terry.test_dirty_numbers import HOLDOUT, N, accuracy, every_learner, judged
 from trainers.bradley_terry.estimators import LearnerName, Recipe
-from trainers.bradley_terry.marks import MARKS, UNKNOWN, is_mark, without_marks
+from trainers.bradley_terry.marks import MARKS, MARKS_AMONG_FRACTIONS, UNKNOWN, is_mark, without_marks
 from trainers.bradley_terry.normalise import CriticRanges
 from trainers.bradley_terry.rows import RowMaker
 from trainers.bradley_terry.vocabulary import Vocabulary
@@ -32,7 +32,8 @@ from trainers.online.learner import PreferenceLearner
 from trainers.online.train import train_on_pairs
 
 UNIT: ScoreRange = (0.02, 0.97, True)
-every_mark = pytest.mark.parametrize("mark", MARKS)
+ALL = (*MARKS, *MARKS_AMONG_FRACTIONS)
+every_mark = pytest.mark.parametrize("mark", ALL)
 
 
 def with_marks(
@@ -84,7 +85,7 @@ def unsaid(snapshot: RewardSnapshot) -> RewardSnapshot:
 
 
 def test_0_and_1_are_no_marks() -> None:
-    assert not {0.0, 1.0} & set(MARKS)
+    assert not {0.0, 1.0} & set(ALL)
 
 
 @every_mark
@@ -122,8 +123,18 @@ def test_a_mark_is_four_times_as_far_from_0_as_what_its_critic_shows_on_that_sid
 
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_what_is_not_listed_is_no_mark(score: float) -> None:
-    if score not in MARKS:
+    if score not in ALL:
         assert not is_mark(score, *UNIT)
+
+
+def test_whole_numbers_that_are_a_scale_are_no_marks() -> None:
+    assert not [mark for mark in MARKS_AMONG_FRACTIONS if is_mark(mark, 0.0, 5.0, False)]
+
+
+def test_fractions_that_go_below_0_keep_what_lies_near_them() -> None:
+    assert [mark for mark in MARKS_AMONG_FRACTIONS if -20 < mark < 0 and is_mark(mark, -1.5, 1.5, True)] == [
+        -7.0, -8.0, -10.0,
+    ]  # fmt: skip
 
 
 def scales() -> Iterator[tuple[str, Callable[[np.random.Generator], Any], int]]:
@@ -136,6 +147,7 @@ def scales() -> Iterator[tuple[str, Callable[[np.random.Generator], Any], int]]:
     yield "logits", lambda rng: rng.uniform(-5, 5, 2), 0
     yield "clip", lambda rng: rng.uniform(0.2, 0.35, 2), 0
     yield "ranks", lambda rng: rng.integers(1, 6, 2), 0
+    yield "halves", lambda rng: rng.integers(-10, 11, 2) / 2, 3
     yield "steps of a third", lambda rng: rng.integers(-3, 4, 2) / 3, 2
     yield "at the limits", lambda rng: rng.uniform(-MAX_NUMBER, MAX_NUMBER, 2), 0
 
@@ -151,7 +163,7 @@ def test_what_comes_first_is_a_mark_by_the_other_side_of_its_pair() -> None:
     assert taken(of_critic([(-1.0, 0.5)])) == taken(of_critic([(0.5, -1.0)])) == 1
 
 
-@every_mark
+@pytest.mark.parametrize("mark", MARKS)
 def test_a_critic_that_is_all_marks_teaches_nothing(mark: float) -> None:
     model = learnt(of_critic([(mark, mark)] * 30)).snapshot()
     assert model.weights == learnt(of_critic([(0.5, 0.5)] * 30)).snapshot().weights
@@ -248,7 +260,7 @@ def test_in_further_epochs_a_mark_is_known_by_all_that_came() -> None:
     assert np.isnan(maker.rows(read, [0], [maker.plan(read, 0)], is_news=False)[0]).all()
 
 
-scores = st.none() | st.sampled_from([*MARKS, -0.5, 0.0, 0.5, 1.0, 2.0, 5.0, 30.0, -300.0]) | st.floats(0, 1)
+scores = st.none() | st.sampled_from([*ALL, -0.5, 0.0, 0.5, 1.0, 2.0, 5.0, 30.0, -300.0]) | st.floats(0, 1)
 sides = st.dictionaries(st.sampled_from(["a.x", "b.y", "c.text"]), scores, max_size=3)
 streams = st.lists(
     st.builds(
