@@ -117,8 +117,8 @@ def _import(
         click.echo(orjson.dumps(said))
     else:
         click.echo(
-            f"{file}: {published} votes published to {settings.votes_topic}; {said['known']} were known "
-            f"already, and {read.skipped} were cancelled"
+            f"{file}: votes published to {settings.votes_topic}: {published}; known already: "
+            f"{said['known']}; cancelled: {read.skipped}"
         )
         for each in read.unusable[:_SHOWN]:
             click.echo(f"  {each.place}: {each.reason}", err=True)

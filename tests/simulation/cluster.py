@@ -45,7 +45,7 @@ class Cluster:
         self.votes: list[Vote] = []
         self.bad: list[bytes] = []
         """Messages that nobody can use."""
-        self._time_outs = rng.choice((0.0, 0.0, 0.02, 0.2))
+        self._time_outs = rng.choice((0.0, 0.02, 0.2, 0.5))
         self._queues = [draw_run(rng, f"run-{n}") for n in range(rng.choice((1, 2, 4, 8, 16)))]
         # By numbers of their own, so that a life without revisions is the same as if there were none.
         of_revisions = random.Random(f"revisions of {seed}")

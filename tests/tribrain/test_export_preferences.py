@@ -17,6 +17,10 @@ from msgspec.structs import replace
 from runner.video import is_plain_mp4, read_first_frame, read_video, write_video
 from tests.recorded_runs import GOAL, footage, write_run, write_trace
 from tests.runner.videos_of_others import write_other
+from trainers.datasets.preferences import content_id
+from trainers.datasets.samples import read_runs
+from trainers.datasets.vote_files import read_label_studio
+from trainers.datasets.vote_import import VideoPlaces
 from tribrain.cli import main
 
 Tribrain = Callable[..., tuple[int, Any]]
@@ -204,6 +208,27 @@ def test_label_studio_gets_blind_tasks_and_a_config_for_them(
             url = task["data"][f"video_{side}"]
             assert url == f"/data/local-files/?d=label%20me/videos/{task['data'][side]}.mp4"
             assert read_first_frame(out / "videos" / f"{task['data'][side]}.mp4").shape == (64, 64, 3)
+
+
+def test_what_label_studio_gives_back_names_the_videos_that_it_showed(
+    runs: Path, tmp_path: Path, tribrain: Tribrain
+) -> None:
+    out = tmp_path / "out"
+    export(tribrain, "--runs", runs, "--format", "label-studio", "--out", out)
+    tasks = orjson.loads((out / "tasks.json").read_bytes())
+    for task in tasks:
+        task["annotations"] = [{"id": 1, "result": [{"value": {"choices": ["A"]}}]}]
+    given_back = orjson.dumps(tasks)
+    for task in tasks:  # as an older version wrote them
+        for name in ("a_run_id", "a_iter_idx", "b_run_id", "b_iter_idx"):
+            del task["data"][name]
+    found = read_label_studio(given_back, "export.json", lambda *_: [])
+    of_older = read_label_studio(orjson.dumps(tasks), "export.json", VideoPlaces(read_runs([runs])))
+    for read in (found, of_older):
+        assert read.unusable == []
+        for statement, task in zip(read.statements, tasks, strict=True):
+            for side, (run_id, i) in (("a", statement.vote.left), ("b", statement.vote.right)):
+                assert content_id(runs / run_id / f"iter_{i:02d}" / "video.mp4") == task["data"][side]
 
 
 def test_a_prefix_of_ones_own_stands_before_the_videos(
