@@ -13,10 +13,10 @@ from playwright.sync_api import Dialog, Page, Response
 from streams.kafka.settings import Settings
 from tests.browser.accessibility import serious_findings
 from tests.browser.voting import all_saved, open_pair
+from tests.browser.weight import MOST_BYTES, bytes_of
 from tests.pages import FPS, page_server, run_id, write_runs
 
 PAGES = ("/", "/vote", "/vote/name", "/runs", "/model", "/agreement")
-MOST_BYTES = 150_000
 HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(2)>"'&{{7*7}}"""
 _WATCH_DRIFT = """(seconds) => new Promise((done) => {
   const begun = performance.now();
@@ -143,7 +143,7 @@ def test_no_page_weighs_over_150_kb_without_its_videos(
         for path in PAGES:
             page = visit(server.url).new_page()
             sizes: list[int] = []
-            page.on("response", lambda r, sizes=sizes: sizes.append(_bytes_of(r)))
+            page.on("response", lambda r, sizes=sizes: sizes.append(bytes_of(r)))
             page.goto(server.url + path)
             if path == "/vote":
                 open_pair(page)
@@ -201,13 +201,6 @@ def _runs(page: Page, url: str) -> list[str]:
     """The pages of single runs that the list links to."""
     page.goto(f"{url}/runs")
     return sorted({a.get_attribute("href") for a in page.query_selector_all("main a[href^='/runs/']")})[:1]
-
-
-def _bytes_of(response: Response) -> int:
-    headers = response.headers
-    if headers.get("content-type", "").startswith(("video/", "text/event-stream")):
-        return 0
-    return len(response.body()) if response.status == 200 else 0
 
 
 def _title(video: Path, title: str) -> None:
