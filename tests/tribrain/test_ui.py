@@ -216,7 +216,7 @@ def test_news_comes_as_an_event(tmp_path: Path) -> None:
         listener.settimeout(30)
         listener.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         lines = listener.makefile("rb")
-        seen = []
+        seen: list[bytes] = []
         while len(seen) < 2:
             if (line := lines.readline()).startswith(b"data: "):
                 seen.append(line)
