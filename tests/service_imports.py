@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tribrain.text_worker
-import tribrain.trainer_worker  # noqa: F401
+import tribrain.trainer_worker
+import tribrain.ui.server
+import tribrain.ui.serving  # noqa: F401
 from trainers.bradley_terry.estimators import LEARNERS, Recipe
 from trainers.online.learner import load_learner
 

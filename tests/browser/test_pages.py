@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Request
+from playwright.sync_api import Request, Response
 
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
@@ -18,6 +18,7 @@ from streams.spool.publish_now import publish_trace_file
 from tests import factories
 from tests.browser.accessibility import serious_findings
 from tests.browser.voting import all_saved, open_pair, votes_on
+from tests.browser.weight import MOST_BYTES, bytes_of
 from tests.kafka.test_log_commands import learn_some
 from tests.kafka.test_trainer import publish
 from tests.pages import page_server, run_id, write_runs
@@ -89,8 +90,14 @@ def test_the_model_is_shown_and_taken_back_once_that_was_confirmed(
             page.wait_for_selector(f"text=version {last.version}")
             assert serious_findings(page) == []
         page = visit(server.url).new_page()
+        complaints: list[str] = []
+        got: list[Response] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("response", lambda response: got.append(response))
         page.goto(f"{server.url}/model")
         page.wait_for_selector(".chart canvas >> nth=1")
+        assert complaints == []
+        assert sum(map(bytes_of, got)) < MOST_BYTES
         assert last.statement in page.inner_text("main")
         assert page.locator(".chart canvas").count() == 2
         link = page.locator("#versions a").first

@@ -12,11 +12,11 @@ from playwright.sync_api import Dialog, Page, Response
 
 from streams.kafka.settings import Settings
 from tests.browser.accessibility import serious_findings
-from tests.browser.voting import all_saved, open_pair
+from tests.browser.voting import all_saved, colours, open_pair
+from tests.browser.weight import MOST_BYTES, bytes_of
 from tests.pages import FPS, page_server, run_id, write_runs
 
 PAGES = ("/", "/vote", "/vote/name", "/runs", "/model", "/agreement")
-MOST_BYTES = 150_000
 HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(2)>"'&{{7*7}}"""
 _WATCH_DRIFT = """(seconds) => new Promise((done) => {
   const begun = performance.now();
@@ -61,6 +61,22 @@ def test_frame_by_frame_both_show_the_same_one(tmp_path: Path, settings: Setting
             frames.append([int(time * FPS) for time in times])
     assert all(left == right for left, right in frames)
     assert (frames[1][0] - frames[0][0]) % 12 == (frames[2][0] - frames[1][0]) % 12 == 1
+
+
+def test_the_first_frame_is_shown_to_who_asks_for_it(tmp_path: Path, settings: Settings, visit: Any) -> None:
+    write_runs(tmp_path)
+    with page_server(tmp_path, settings=settings) as server:
+        page = visit(server.url).new_page()
+        page.goto(f"{server.url}/vote")
+        open_pair(page)
+        page.click("#start")
+        page.wait_for_selector("#first-frame:not([hidden])")
+        drawn = page.evaluate(
+            "[...document.getElementById('first-canvas').getContext('2d').getImageData(9, 9, 1, 1).data]"
+        )
+        left, _ = colours(page)
+    assert drawn[3] == 255
+    assert max(abs(a - b) for a, b in zip(drawn[:3], left, strict=True)) < 10
 
 
 def test_nothing_that_comes_before_the_vote_tells_what_made_the_videos(
@@ -143,7 +159,7 @@ def test_no_page_weighs_over_150_kb_without_its_videos(
         for path in PAGES:
             page = visit(server.url).new_page()
             sizes: list[int] = []
-            page.on("response", lambda r, sizes=sizes: sizes.append(_bytes_of(r)))
+            page.on("response", lambda r, sizes=sizes: sizes.append(bytes_of(r)))
             page.goto(server.url + path)
             if path == "/vote":
                 open_pair(page)
@@ -201,13 +217,6 @@ def _runs(page: Page, url: str) -> list[str]:
     """The pages of single runs that the list links to."""
     page.goto(f"{url}/runs")
     return sorted({a.get_attribute("href") for a in page.query_selector_all("main a[href^='/runs/']")})[:1]
-
-
-def _bytes_of(response: Response) -> int:
-    headers = response.headers
-    if headers.get("content-type", "").startswith(("video/", "text/event-stream")):
-        return 0
-    return len(response.body()) if response.status == 200 else 0
 
 
 def _title(video: Path, title: str) -> None:

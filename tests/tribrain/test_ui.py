@@ -199,6 +199,31 @@ def test_a_video_that_links_out_of_its_run_is_not_there(tmp_path: Path) -> None:
         assert server.request("GET", film)[0] == 404
 
 
+def test_it_ends_in_peace_when_it_is_told_to_while_pages_listen(tmp_path: Path) -> None:
+    write_runs(tmp_path, runs=1)
+    with page_server(tmp_path) as server, socket.create_connection(("127.0.0.1", server.port)) as listener:
+        listener.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"text/event-stream" in listener.recv(4096)
+        assert server.process is not None
+        server.process.terminate()
+        assert server.process.wait(20) == 0
+        assert "Traceback" not in server.process.said
+
+
+def test_news_comes_as_an_event(tmp_path: Path) -> None:
+    write_runs(tmp_path, runs=1)
+    with page_server(tmp_path) as server, socket.create_connection(("127.0.0.1", server.port)) as listener:
+        listener.settimeout(30)
+        listener.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        lines = listener.makefile("rb")
+        seen: list[bytes] = []
+        while len(seen) < 2:
+            if (line := lines.readline()).startswith(b"data: "):
+                seen.append(line)
+                write_runs(tmp_path, runs=2)
+        assert seen[0] != seen[1]
+
+
 def test_beyond_this_computer_it_asks_for_a_token(tmp_path: Path) -> None:
     write_runs(tmp_path, runs=1)
     token = "letmein" * 4

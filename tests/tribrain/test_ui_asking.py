@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from streams.messages.votes import Vote
 from tests.pages import run_id, write_runs
@@ -188,3 +189,11 @@ def test_nobody_takes_back_the_vote_of_another() -> None:
             )
         )
         assert len(ballots.standing()) == left
+
+
+def test_votes_stand_in_the_order_in_which_they_were_given_whatever_partition_they_come_from() -> None:
+    ballots = Ballots()
+    asked = Asked(left=(run_id(0), 0), right=(run_id(0), 1), rule="", probability=None)
+    for vote_id, at in (("b", "2026-11-29T10:00:01.000+00:00"), ("a", "2026-11-29T10:00:00.000+00:00")):
+        ballots.take(replace(answer_to(asked, "Ann", vote_id), voted_at=at))
+    assert [vote.vote_id for vote in ballots.standing()] == ["a", "b"]

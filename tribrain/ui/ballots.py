@@ -34,9 +34,12 @@ class Ballots:
             return self._votes.get(vote_id)
 
     def standing(self, dimension: str | None = None) -> list[Vote]:
-        """Votes with an answer that their annotator has not taken back, in the order in which they came."""
+        """Votes with an answer that their annotator has not taken back, in the order of their times.
+
+        Partitions of the topic come interleaved; votes without a time come first.
+        """
         with self._lock:
-            votes = list(self._votes.values())
+            votes = sorted(self._votes.values(), key=lambda vote: vote.voted_at)
         gone = {(vote.takes_back, vote.annotator) for vote in votes if vote.takes_back}
         return [
             vote

@@ -311,8 +311,11 @@ function firstFrame() {
   }
   const source = document.createElement("video");
   source.muted = true;
+  source.preload = "auto";
   source.src = shown.data.left.film;
-  source.addEventListener("loadeddata", () => {
+  // A film that was never on the screen has a picture only once it was sought.
+  source.addEventListener("loadeddata", () => { source.currentTime = 0.25 / shown.data.left.fps; }, { once: true });
+  source.addEventListener("seeked", () => {
     const canvas = $("first-canvas");
     canvas.width = source.videoWidth;
     canvas.height = source.videoHeight;
