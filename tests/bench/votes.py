@@ -35,8 +35,8 @@ _FEW_MAKERS = 50
 """Makers of sides up to which they are features; wmt19_text has more."""
 _SIGNIFICANCE_AT = (20, 50, 100, 200, 400)
 _STAGES: tuple[Callable[[str], bool], ...] = (
-    lambda name: name in ASKABLE or name == "20% random",
-    lambda name: name.endswith("% random"),
+    lambda name: name in (ANY_PAIR, SPREAD_RULE, "variance", "bald", "v-optimal", DEFAULT_RULE, "20% random"),
+    lambda name: name in RULES or name.endswith("% random"),
     lambda name: name.endswith("% wrong"),
     lambda name: True,
 )
@@ -261,7 +261,9 @@ def document(found: Mapping[Known, Courses], repetitions: int) -> str:
     """)
     lines = [about, ""]
     for title, table, rows in sections:
-        lines += [f"## {title}", "", cleandoc(table.__doc__ or ""), "", *rows, ""]
+        heading, rule, *measured = rows
+        lines += [f"## {title}", "", cleandoc(table.__doc__ or ""), ""]
+        lines += [heading, rule, *measured, ""] if measured else ["Not measured yet.", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
