@@ -40,7 +40,7 @@ from tribrain.output import columns, progress
     type=click.Choice(RULES),
     multiple=True,
     default=RULES,
-    help="What chooses the pairs; may be repeated. By default every rule there is.",
+    help="What chooses the pairs (repeatable); by default every rule there is.",
 )
 @click.option(
     "--repetitions",
@@ -55,7 +55,7 @@ from tribrain.output import columns, progress
     type=options.FiniteFloat(0, 1),
     multiple=True,
     default=(0.0,),
-    help="Share of the answers that are wrong; may be repeated.  [default: 0]",
+    help="Share of the answers that are wrong (repeatable).  [default: 0]",
 )
 @click.option(
     "--random-share",
@@ -63,7 +63,7 @@ from tribrain.output import columns, progress
     type=options.FiniteFloat(0, 1),
     multiple=True,
     default=(0.0,),
-    help="Share of the votes on pairs drawn at random, which are evidence; may be repeated.  [default: 0]",
+    help="Share of the votes on pairs drawn at random, which are evidence (repeatable).  [default: 0]",
 )
 @click.option("--who-made-each-side", is_flag=True, help="Learn that, too, rather than critics alone.")
 @click.option(

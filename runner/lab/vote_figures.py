@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from runner.lab.vote_simulation import Course
-from trainers.compiled import Array, Ints
+
+if TYPE_CHECKING:
+    from trainers.compiled import Array, Ints
 
 Name = TypeVar("Name")
 LEVELS = (100, 200, 400)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,11 +21,13 @@ from trainers.bradley_terry.beliefs import Beliefs, in_units
 from trainers.bradley_terry.estimators import PairEstimator, Recipe
 from trainers.bradley_terry.features import reach_of
 from trainers.bradley_terry.losses import gain_of_pair, log_loss
-from trainers.compiled import Array, Flags, Ints
 from trainers.evidence.evaluate import PairTable, tables
 from trainers.evidence.gate import Gate
-from trainers.online.models import Models
 from trainers.pairs.weights import weight_of_nth
+
+if TYPE_CHECKING:
+    from trainers.compiled import Array, Flags, Ints
+    from trainers.online.models import Models
 
 ANY_PAIR = "random"
 """Asks about any pair, whatever is known; what others are compared with."""
@@ -90,6 +93,8 @@ class Course:
 
 def run_votes(split: Split, plan: VotePlan, checkpoints: Sequence[int], seed: int) -> Course:
     """Ask, answer and learn ``plan.votes`` times, or until no pair is left; the same seed gives the same."""
+    from trainers.online.models import Models  # with numba, which who only names the rules does without
+
     rng = np.random.default_rng([seed, 1])
     known, held_out = split.known, split.held_out
     models = Models.new(Recipe())

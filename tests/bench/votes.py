@@ -34,7 +34,13 @@ REPETITIONS = 12
 _FEW_MAKERS = 50
 """Makers of sides up to which they are features; wmt19_text has more."""
 _SIGNIFICANCE_AT = (20, 50, 100, 200, 400)
-_FIRST = (*(rule for rule in ASKABLE if rule != "d-optimal"), "20% random")
+_STAGES: tuple[Callable[[str], bool], ...] = (
+    lambda name: name in (ANY_PAIR, SPREAD_RULE, "variance", "bald", "v-optimal", DEFAULT_RULE, "20% random"),
+    lambda name: name in RULES or name.endswith("% random"),
+    lambda name: name.endswith("% wrong"),
+    lambda name: True,
+)
+"""Names of plans, and which of them are measured first; what is not measured yet has no row."""
 _SHARES, _FLIPS = (0.1, 0.2, 0.3), (0.1, 0.2, 0.3)
 _RESAMPLES = 1_000
 
@@ -102,7 +108,7 @@ def needed_table(courses: Courses, names: Iterable[str]) -> Iterator[str]:
     figures = {data: vote_figures(of, ANY_PAIR, CHECKPOINTS) for data, of in courses.items()}
     yield f"| asked by | {' | '.join(courses)} | mean |"
     yield f"|---|{'---|' * len(courses)}---|"
-    for name in names:
+    for name in _measured(courses, names):
         of_sets = [{one.random: one for one in figures[data][name].needed} for data in courses]
         cells = [f"{_votes(of[200].votes)} ({_votes(of[400].votes)})" for of in of_sets]
         means = [_mean_needed(courses, name, level) for level in (200, 400)]
@@ -115,7 +121,7 @@ def worth_table(courses: Courses, names: Iterable[str]) -> Iterator[str]:
     at = CHECKPOINTS.index(100)
     yield f"| asked by | {' | '.join(courses)} | geometric mean |"
     yield f"|---|{'---|' * len(courses)}---|"
-    for name in names:
+    for name in _measured(courses, names):
         cells = []
         for data in courses:
             of = figures[data][name]
@@ -134,7 +140,7 @@ def against_spread(courses: Courses, names: Iterable[str]) -> Iterator[str]:
     figures = {data: vote_figures(of, SPREAD_RULE, CHECKPOINTS) for data, of in courses.items()}
     yield f"| asked by | {' | '.join(f'{votes} votes' for votes in _SIGNIFICANCE_AT)} |"
     yield f"|---|{'---|' * len(_SIGNIFICANCE_AT)}"
-    for name in names:
+    for name in _measured(courses, names):
         cells = []
         for votes in _SIGNIFICANCE_AT:
             at = CHECKPOINTS.index(votes)
@@ -152,6 +158,8 @@ def errors_table(courses: Courses) -> Iterator[str]:
     yield f"|---|{'---|' * len(courses)}"
     for flips in _FLIPS:
         random, chosen = f"random, {flips:.0%} wrong", f"chosen, {flips:.0%} wrong"
+        if _measured(courses, (random, chosen)) != [random, chosen]:
+            continue
         cells = []
         for of in courses.values():
             needed = {one.random: one for one in vote_figures(of, random, CHECKPOINTS)[chosen].needed}
@@ -163,7 +171,7 @@ def gate_table(courses: Courses, names: Iterable[str]) -> Iterator[str]:
     """Repetitions in which the gate opened within 400 votes, and after how many votes (the median)."""
     yield f"| asked by | {' | '.join(courses)} |"
     yield f"|---|{'---|' * len(courses)}"
-    for name in names:
+    for name in _measured(courses, names):
         cells = []
         for of in courses.values():
             figures = vote_figures(of, ANY_PAIR, CHECKPOINTS)[name]
@@ -171,6 +179,10 @@ def gate_table(courses: Courses, names: Iterable[str]) -> Iterator[str]:
             at = figures.gate_opened_at
             cells.append(opened if at is None else f"{opened}, {at:.0f}")
         yield f"| {name} | {' | '.join(cells)} |"
+
+
+def _measured(courses: Courses, names: Iterable[str]) -> list[str]:
+    return [name for name in names if all(name in of for of in courses.values())]
 
 
 def _mean_needed(courses: Courses, name: str, level: int) -> str:
@@ -249,7 +261,9 @@ def document(found: Mapping[Known, Courses], repetitions: int) -> str:
     """)
     lines = [about, ""]
     for title, table, rows in sections:
-        lines += [f"## {title}", "", cleandoc(table.__doc__ or ""), "", *rows, ""]
+        heading, rule, *measured = rows
+        lines += [f"## {title}", "", cleandoc(table.__doc__ or ""), ""]
+        lines += [heading, rule, *measured, ""] if measured else ["Not measured yet.", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -273,18 +287,22 @@ def main() -> None:
     parts = [f"{known} {data} {name}" for known, of in sets.items() for data in of for name in plans(known)]
     seeds = range(given.repetitions)
     # What decides between rules first, so that it is there if the command is ended.
-    first = [part for part in parts if part.split(" ", 2)[2] in _FIRST]
-    for some in (first, parts):
+    for stage in _STAGES:
+        some = [part for part in parts if stage(part.split(" ", 2)[2])]
         compute(work, Begin(folder), seeds, some, given.processes, "seeds × rules")
-    found: dict[Known, Courses] = {
-        known: {
-            data: {name: work.read((s, f"{known} {data} {name}") for s in seeds) for name in plans(known)}
-            for data in of
+        found: dict[Known, Courses] = {
+            known: {data: _finished(work, known, data, seeds) for data in of} for known, of in sets.items()
         }
-        for known, of in sets.items()
-    }
-    write_atomically(given.out, document(found, given.repetitions).encode())
-    console.print(f"written to {given.out}")
+        write_atomically(given.out, document(found, given.repetitions).encode())
+        console.print(f"written to {given.out}")
+
+
+def _finished(
+    work: ExperimentFolder[Course], known: Known, data: str, seeds: range
+) -> dict[str, list[Course]]:
+    """The courses of the plans of which every repetition is there."""
+    units = {name: [(seed, f"{known} {data} {name}") for seed in seeds] for name in plans(known)}
+    return {name: work.read(of) for name, of in units.items() if all(map(work.is_finished, of))}
 
 
 if __name__ == "__main__":
