@@ -9,6 +9,7 @@ what is needed: ``trace.jsonl@line 3: overall_score: Expected `float | null`, go
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ from streams.messages.contracts import (
 from streams.messages.fields import Contract, Extras
 from streams.messages.limits import (
     MAX_DEPTH,
+    MAX_NUMBER,
     MAX_PAIR_BYTES,
     MAX_RECORD_BYTES,
     MAX_STATE_BYTES,
@@ -93,6 +95,7 @@ _NESTED: dict[type, dict[str, type]] = {
     TraceEvent: {"critic_results": CriticResult},
     RewardSnapshot: {"dimensions": DimensionReward},
 }
+_SCORES_IN = ("chosen_critics", "rejected_critics", "critic_scores")
 _OF_A_BARE_PAIR = {"task_id": "", "label_source": "critic", "chosen_critics": {}, "rejected_critics": {}}
 _SEALED: tuple[type[Sealed], ...] = (RewardSnapshot, TextSnapshot, AdapterSnapshot, Checkpoint)
 _Sealed = TypeVar("_Sealed", bound=Sealed)
@@ -170,8 +173,12 @@ def decode_vote(raw: bytes, source: object) -> Vote:
 
 
 def decode_pair(raw: bytes, source: object) -> PairMessage:
-    """Decode a value of the pairs topic, or a line of ``pairs.jsonl``. Raises ContractError."""
-    message: PairMessage = _decode(raw, source, _PAIRS)
+    """Decode a value of the pairs topic, or a line of ``pairs.jsonl``. Raises ContractError.
+
+    A score beyond ``MAX_NUMBER`` (1e9, …) is brought to it, where learners take it for a mark of a missing
+    one.
+    """
+    message: PairMessage = _decode(raw, source, _PAIRS, _with_scores_in_bounds)
     return message
 
 
@@ -230,8 +237,8 @@ def decode_finetune(raw: bytes, source: object) -> FinetuneEvent:
 
 
 def decode_candidate(raw: bytes, source: object) -> Candidate:
-    """Decode a line of a candidates file. Raises ContractError."""
-    candidate: Candidate = _decode(raw, source, _CANDIDATE)
+    """Decode a line of a candidates file; scores as in ``decode_pair``. Raises ContractError."""
+    candidate: Candidate = _decode(raw, source, _CANDIDATE, _with_scores_in_bounds)
     return candidate
 
 
@@ -300,7 +307,13 @@ def _sha256(snapshot: dict[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(snapshot, option=orjson.OPT_SERIALIZE_NUMPY)).hexdigest()
 
 
-def _decode(raw: bytes, source: object, accepted: _Format) -> Any:
+def _decode(
+    raw: bytes,
+    source: object,
+    accepted: _Format,
+    prepared: Callable[[dict[str, Any]], dict[str, Any]] = lambda obj: obj,
+) -> Any:
+    """``prepared`` is for what this version would not write so."""
     if len(raw) > accepted.max_bytes:
         _check_size(raw, source, accepted)
     message = None
@@ -314,9 +327,18 @@ def _decode(raw: bytes, source: object, accepted: _Format) -> Any:
                 pass
             break
     if message is None:
-        message = _converted(_loaded(raw, source, accepted), source, accepted)
+        message = _converted(prepared(_loaded(raw, source, accepted)), source, accepted)
     check(message, source)
     return message
+
+
+def _with_scores_in_bounds(obj: dict[str, Any]) -> dict[str, Any]:
+    for name in _SCORES_IN:
+        if isinstance(scores := obj.get(name), dict):
+            for critic, score in scores.items():
+                if type(score) in (int, float) and abs(score) > MAX_NUMBER:
+                    scores[critic] = math.copysign(MAX_NUMBER, score)
+    return obj
 
 
 def _loaded(raw: bytes, source: object, accepted: _Format) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -19,7 +19,7 @@ from streams.messages.codec import (
     decode_trace,
     encode,
 )
-from streams.messages.contracts import Message, PairsEnd, RunEnd, TraceEvent
+from streams.messages.contracts import Message, PairsEnd, PreferencePair, RunEnd, TraceEvent
 from streams.messages.limits import (
     MAX_CONTEXT_ENTRIES,
     MAX_DEPTH,
@@ -92,14 +92,6 @@ REFUSED: dict[str, tuple[Message, str]] = {
         replace(EVENT, prompt="p" * MAX_TRACE_BYTES),
         "found 4,194,.* bytes; expected at most 4,",
     ),
-    "a large score": (
-        pair({"a.x": 1.0, "a.y": 1e200}, {}),
-        r"chosen_critics.a.y: Expected `float` <= 1000000.0, found 1e\+200",
-    ),
-    "a large score below none": (
-        pair({}, {"b.x": -1e7}),
-        "rejected_critics.b.x: Expected `float` >= -1000000.0",
-    ),
     "a large weight": (replace(PAIR, weight=1e9), "weight: Expected `float` <= 1000.0, found 1000000000.0"),
     "a large gap": (replace(PAIR, gap=1e9), "gap: Expected `float` <= 2000000.0"),
     "a large number of a side": (
@@ -127,6 +119,18 @@ REFUSED: dict[str, tuple[Message, str]] = {
 }
 
 
+SCORES: dict[str, tuple[Message, str]] = {
+    "a large score": (
+        pair({"a.x": 1.0, "a.y": 1e200}, {}),
+        r"chosen_critics.a.y: Expected `float` <= 1000000.0, found 1e\+200",
+    ),
+    "a large score below none": (
+        pair({}, {"b.x": -1e7}),
+        "rejected_critics.b.x: Expected `float` >= -1000000.0",
+    ),
+}
+
+
 def unchecked(message: Message) -> bytes:
     """As ``encode`` writes it, without its checks."""
 
@@ -148,9 +152,22 @@ def test_what_is_out_of_bounds_is_not_read_and_the_error_says_what_is_needed(wha
         decoder_of(message)(unchecked(message), "here@line 3")
 
 
-@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("what", SCORES)
+def test_a_score_that_is_out_of_bounds_is_read_as_the_bound(what: str) -> None:
+    pair, _ = SCORES[what]
+    read = decode_pair(unchecked(pair), "here")
+    assert isinstance(pair, PreferencePair) and isinstance(read, PreferencePair)
+    assert read.chosen_critics == in_bounds(pair.chosen_critics)
+    assert read.rejected_critics == in_bounds(pair.rejected_critics)
+
+
+def in_bounds(scores: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: max(-MAX_NUMBER, min(MAX_NUMBER, s)) for name, s in scores.items() if s is not None}
+
+
+@pytest.mark.parametrize("what", REFUSED | SCORES)
 def test_what_is_out_of_bounds_is_not_written_either(what: str) -> None:
-    message, says = REFUSED[what]
+    message, says = (REFUSED | SCORES)[what]
     with pytest.raises(ContractError, match=f"^{message.SCHEMA}: (.*: )?{says}"):
         encode(message)
 

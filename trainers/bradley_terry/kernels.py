@@ -272,8 +272,8 @@ def newton_rows(  # type: ignore[no-untyped-def]
 def blank_marks(values, places, critics, shown, is_news):  # type: ignore[no-untyped-def]
     """Write NaN over the marks among the scores of a pair, which are at these places (n,) of ``values``.
 
-    Score i is of the critic with the row ``critics[i]`` of ``shown`` (critics, 12), where all scores are noted
-    before. Where the pair is no news, nothing is noted or counted.
+    Score i is of the critic with the row ``critics[i]`` of ``shown`` (critics, 12), where all scores are
+    noted before. Where the pair is no news, nothing is noted or counted.
     """
     may_be_any = False
     for i in range(len(places)):

@@ -11,8 +11,9 @@ from the predictions, so it is known then. Hence under the null the wealth is a 
 and by Ville's inequality the chance of ever reaching 20 is at most 1/20, however often one looks and whatever
 the distribution of the gains.
 
-Once the gate is open, a second gambler bets on the opposite; strong evidence for that, or a drift alarm,
-closes it, and both begin anew: each opening after the first has an error of its own.
+Once the gate is open, a second gambler bets on the opposite. Strong evidence for that closes it, and so does
+a drift alarm, or a wealth that has fallen to 1/20. Then both begin anew: each opening after the first has an
+error of its own.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Gate:
         # Never below even, so that gains of long ago do not hide the losses of today.
         against = _grown(self._against, -gain.mean, gain.most)
         self._against = [max(0.0, wealth) for wealth in against]
-        if _mean_wealth(self._against) >= CLOSES_AT:
+        if _mean_wealth(self._against) >= CLOSES_AT or self.evidence <= 1.0 / OPENS_AT:
             self.close()
 
     def close(self) -> None:

@@ -37,13 +37,18 @@ def dimension_of(pair: PreferencePair) -> str:
 
 def judge_of(pair: PreferencePair) -> str:
     """Who gave the label of a proxy, in at most ``LONGEST_NAME`` characters."""
-    return str(pair.meta.get("judge", ""))[:LONGEST_NAME]
+    return _named(str(pair.meta.get("judge", "")))
 
 
 def annotator_of(pair: PreferencePair) -> str:
     """Which person gave the label (``meta["annotator"]``), in at most ``LONGEST_NAME`` characters."""
     annotator = pair.meta.get("annotator")
-    return "" if annotator is None else str(annotator)[:LONGEST_NAME]
+    return "" if annotator is None else _named(str(annotator))
+
+
+def _named(name: str) -> str:
+    """The name, or where it is long its beginning and a hash, so that two long names stay two."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 17]}…{hashed(name)}"
 
 
 def judgement_of(pair: PreferencePair) -> Judgement | None:

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 
+from streams.messages.codec import decode_pair, encode
 from streams.messages.contracts import PreferencePair, RewardSnapshot
 from tests.factories import pair
 from trainers.bradley_terry.estimators import LEARNERS, LearnerName, Recipe
@@ -64,6 +65,46 @@ def test_no_single_pair_costs_more_than_a_hundredth_after_200(learner: LearnerNa
         for chosen in ((mark, 0.5), (0.5, mark), (mark, -mark)):
             dirty = [*clean[:at], of_scores(chosen, (0.5, 0.5), at), *clean[at + 1 :]]
             assert accuracy(dirty, learner) >= best - 0.01, (at, chosen)
+
+
+@every_learner
+@pytest.mark.parametrize("value", [1.5, -1.5, 7.25, -300.5])
+def test_no_single_value_costs_more_of_a_critic_whose_scores_are_small(
+    learner: LearnerName, value: float
+) -> None:
+    def small(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
+        return [
+            of_scores(
+                [0.05 * a for a in numbers(one.chosen_critics)],
+                [0.05 * b for b in numbers(one.rejected_critics)],
+                at,
+            )
+            for at, one in enumerate(pairs)
+        ]
+
+    clean = small(judged(N, seed=0))
+    best = accuracy(clean, learner)
+    for at in (0, 26, 150):
+        dirty = [*clean[:at], of_scores((value, 0.02), (0.02, 0.02), at), *clean[at + 1 :]]
+        assert accuracy(dirty, learner) >= best - 0.01, at
+
+
+@every_learner
+@pytest.mark.parametrize("value", [1e9, -1e9, 2**31 - 1, -(2**31), 1e300])
+def test_a_number_beyond_all_bounds_is_a_mark_of_a_missing_score(learner: LearnerName, value: float) -> None:
+    clean = judged(N, seed=0)
+    raw = encode(clean[100]).replace(
+        b'"a.x":%s' % str(clean[100].chosen_critics["a.x"]).encode(), b'"a.x":%s' % str(value).encode(), 1
+    )
+    dirty = decode_pair(raw, "here")
+    assert isinstance(dirty, PreferencePair)
+    model = train_on_pairs([*clean[:100], dirty, *clean[101:]], recipe=Recipe(learner=learner))
+    assert model.metrics["marks"] == {"a.x": 1}
+    assert accuracy([*clean[:100], dirty, *clean[101:]], learner) >= accuracy(clean, learner) - 0.01
+
+
+def numbers(scores: Mapping[str, float | None]) -> list[float]:
+    return [score for score in scores.values() if score is not None]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -81,6 +81,13 @@ def test_who_votes_against_all_others_counts_nothing() -> None:
     assert told(votes_of(dict.fromkeys("abcdef", 0.9) | {"g": 0.1})).weight_of("g") == 0.0
 
 
+def test_names_that_are_long_and_begin_alike_are_two_people() -> None:
+    model = PreferenceLearner()
+    model.on_messages([vote(1, "people/" * 20 + name) for name in ("ann", "bob")])
+    assert model.snapshot().labels == {"human": 2}
+    assert len(model.snapshot().metrics["annotators"]) == 2
+
+
 def test_people_who_were_compared_with_nobody_count_fully() -> None:
     heard = told([(1, "ann", True), (2, "bob", False), (3, "", True), (3, "", False)])
     assert {heard.weight_of(name) for name in ("ann", "bob", "", "new")} == {1.0}

@@ -177,6 +177,20 @@ def test_an_open_gate_closes_when_the_critics_mean_has_become_better_and_then_wa
     assert gate.position == "shadow"
 
 
+def test_an_open_gate_closes_once_all_that_had_opened_it_is_lost() -> None:
+    gate = Gate()
+    for task in range(200):
+        gate.bet(WON, pairs_learnt=task)
+        if gate.position == "active":
+            break
+    least = gate.evidence
+    while gate.position == "active":
+        least = gate.evidence
+        gate.bet(Gain(-0.02, -0.25, 5.0), pairs_learnt=1)
+    assert 0.05 < least < 0.06
+    assert (gate.evidence, gate.closed_times) == (1.0, 1)
+
+
 def test_gains_of_long_ago_do_not_keep_it_open() -> None:
     gate = opened()
     for _ in range(10_000):
