@@ -156,7 +156,8 @@ def test_what_is_out_of_bounds_is_not_read_and_the_error_says_what_is_needed(wha
 def test_a_score_that_is_out_of_bounds_is_read_as_the_bound(what: str) -> None:
     pair, _ = SCORES[what]
     read = decode_pair(unchecked(pair), "here")
-    assert isinstance(pair, PreferencePair) and isinstance(read, PreferencePair)
+    assert isinstance(pair, PreferencePair)
+    assert isinstance(read, PreferencePair)
     assert read.chosen_critics == in_bounds(pair.chosen_critics)
     assert read.rejected_critics == in_bounds(pair.rejected_critics)
 

@@ -19,7 +19,7 @@ from trainers.asking.rules import DEFAULT_RULE, RULES
 from trainers.bradley_terry.beliefs import beliefs_of
 from trainers.bradley_terry.reward import reward_on
 
-RANDOM_SHARE = 0.2
+RANDOM_SHARE = 0.1
 SPREAD_RULE = "spread"
 """Any pair of the tasks that were asked least; where no model says more."""
 _REMEMBERED = 64
