@@ -125,6 +125,10 @@ class _Asking:
         self._tasks = known.tasks
         self._left: Flags = np.ones(len(known.X), dtype=np.bool_)
         self.asked: Ints = np.zeros(known.n_tasks, dtype=np.int64)
+        self._for_chance: Flags = np.zeros(known.n_tasks, dtype=np.bool_)
+        """By task: whether no rule chooses on it; ``trainers.asking.chooser`` has it by name."""
+        if plan.random_share:
+            self._for_chance[:] = rng.random(known.n_tasks) < plan.random_share
         self._X = known.X
         self._reach = np.array([reach_of(name) for name in known.features])
         self._of_task = 1.0 / np.bincount(known.tasks)[known.tasks]
@@ -141,14 +145,17 @@ class _Asking:
 
     def _chosen(self, learner: PairEstimator) -> tuple[int, bool]:
         plan, rng, left = self._plan, self._rng, np.flatnonzero(self._left)
-        if plan.random_share and rng.random() < plan.random_share:
-            task = rng.choice(np.unique(self._tasks[left]))
-            return int(rng.choice(left[self._tasks[left] == task])), True
+        if plan.random_share:
+            drawn, others = (left[self._for_chance[self._tasks[left]] == of] for of in (True, False))
+            if rng.random() < plan.random_share:
+                left = self._least_asked(drawn if len(drawn) else left)
+                task = rng.choice(np.unique(self._tasks[left]))
+                return int(rng.choice(left[self._tasks[left] == task])), True
+            left = others if len(others) else left
         if plan.rule == ANY_PAIR:
             return int(rng.choice(left)), True
         if plan.spread:
-            of_task = self.asked[self._tasks[left]]
-            left = left[of_task == of_task.min()]
+            left = self._least_asked(left)
         if plan.rule == SPREAD_RULE:
             return int(rng.choice(left)), plan.random_share == 0.0
         if len(left) > _LOOKED_AT:
@@ -156,6 +163,11 @@ class _Asking:
         known = self._beliefs(learner)
         asked, pool = known.of(left), known.of(self._pool)
         return int(left[np.argmax(RULES[plan.rule](asked, pool, self._of_task[self._pool]))]), False
+
+    def _least_asked(self, rows: Ints) -> Ints:
+        of_task = self.asked[self._tasks[rows]]
+        least: Ints = rows[of_task == of_task.min()]
+        return least
 
     def _beliefs(self, learner: PairEstimator) -> Beliefs:
         scales = np.array(list(learner.scales.values()))

@@ -6,10 +6,12 @@
 Evidence. The gate asks whether the model beats the critics' mean on the pairs that a usual task offers. A
 pair that a rule chose is no sample of those: it was chosen by what the model believes, so a model could
 pass, or fail, by the rule alone. So a coin, tossed before anything is looked at, sends a share of the votes
-to pairs that are drawn whatever the model believes and whatever was asked: a task, each as likely as any
-other, and a pair of it. Those alone are evidence, for the gate, for calibration and for agreement with the
-critics; every vote is learnt. A random pair counts although the rule might have chosen it, too: the coin
-decides.
+to pairs that are drawn whatever the model believes. Those alone are evidence, for the gate, for calibration
+and for agreement with the critics; every vote is learnt.
+
+Evidence is of tasks that no vote was learnt of, and a rule that looks at the tasks that were asked least
+would be at all of them first. So as large a share of the tasks, by a hash of their names, is kept for the
+coin: no rule chooses on them. They are a sample of the tasks, as nothing but the name decides.
 
 Weighting every vote by the inverse of its probability instead comes to the same, and costs more. The rule
 puts one pair first, so all others have the random draw's probability, and that of the first is near 1: its

@@ -18,6 +18,7 @@ from trainers.asking.pool import Pair, VotableCandidate, named
 from trainers.asking.rules import DEFAULT_RULE, RULES
 from trainers.bradley_terry.beliefs import beliefs_of
 from trainers.bradley_terry.reward import reward_on
+from trainers.pairs.seen import hashed
 
 RANDOM_SHARE = 0.1
 SPREAD_RULE = "spread"
@@ -38,10 +39,17 @@ class Chosen(NamedTuple):
     times that of the random draw, and the rest times the rule's, which is 1 for what it puts first."""
 
 
+def is_for_chance(task: str, share: float) -> bool:
+    """Whether the task is one of this share of all, by its name alone, on which no rule chooses."""
+    return int(hashed(task), 16) < share * 2**64
+
+
 class Chooser:
     """Chooses pairs, ``random_share`` of them whatever the model believes; a seed makes it repeatable.
 
-    The rest are of the tasks that were asked least: of their pairs the one that ``rule`` puts first. Until a
+    These are of as large a share of the tasks, on which no rule chooses (``is_for_chance``): of one that was
+    asked least any pair. The rest are of the other tasks that were asked least: of their pairs the one that
+    ``rule`` puts first. Where one of the two has no task, it has those of the other. Until a
     newer snapshot has learnt the answers, the model counts as if the pairs it has chosen were answered, so
     that several people at once are asked different things. Raises BadInput for what is no share, or no rule.
     """
@@ -79,11 +87,13 @@ class Chooser:
         if not offered:
             return None
         of_tasks = Counter(pair[0].task_id for pair in offered)
-        least = min(asked.get(task, 0) for task in of_tasks)
-        fewest = [i for i, pair in enumerate(offered) if asked.get(pair[0].task_id, 0) == least]
+        for_chance = {task for task in of_tasks if is_for_chance(task, self.random_share)}
+        drawn = _least_asked(for_chance or of_tasks.keys(), asked)
+        looked_at = _least_asked(of_tasks.keys() - for_chance or of_tasks.keys(), asked)
+        fewest = [i for i, pair in enumerate(offered) if pair[0].task_id in looked_at]
         served = None if reward is None else _of_people(reward, dimension)
         if by_chance:
-            task = self._random.choice(list(of_tasks))
+            task = self._random.choice(sorted(drawn))
             at = self._random.choice([i for i, pair in enumerate(offered) if pair[0].task_id == task])
             # What the rule would have chosen is part of the probability, and of nothing else.
         first = fewest
@@ -94,7 +104,8 @@ class Chooser:
         if not by_chance:
             at = self._random.choice(first)
         chosen = offered[at]
-        probability = self.random_share / (len(of_tasks) * of_tasks[chosen[0].task_id])
+        task = chosen[0].task_id
+        probability = self.random_share / (len(drawn) * of_tasks[task]) if task in drawn else 0.0
         if at in first:
             probability += (1.0 - self.random_share) / len(first)
         if served is not None:
@@ -121,6 +132,11 @@ class Chooser:
         counts = np.array([1.0 / of_tasks[pair[0].task_id] for pair in offered])
         scores = RULES[self.rule](pool.of(np.array(fewest)), pool, counts)
         return [fewest[i] for i in np.flatnonzero(scores >= scores.max()).tolist()]
+
+
+def _least_asked(tasks: Set[str], asked: Mapping[str, int]) -> set[str]:
+    least = min(asked.get(task, 0) for task in tasks)
+    return {task for task in tasks if asked.get(task, 0) == least}
 
 
 class _Waiting:

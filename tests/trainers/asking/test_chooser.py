@@ -12,7 +12,7 @@ from streams.errors import BadInput
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.votes import RANDOM_RULE
 from tests.trainers.asking.pools import candidates, learnt
-from trainers.asking.chooser import SPREAD_RULE, Chooser
+from trainers.asking.chooser import SPREAD_RULE, Chooser, is_for_chance
 from trainers.asking.pool import as_preference, named, pairs_to_ask
 from trainers.asking.rules import DEFAULT_RULE, RULES
 from trainers.bradley_terry.beliefs import beliefs_of, differences_for
@@ -79,11 +79,29 @@ def test_the_probability_is_how_often_a_pair_is_chosen(reward: RewardSnapshot | 
         assert drawn[pair] / n == pytest.approx(probability, abs=4 * np.sqrt(probability / n))
 
 
-def test_the_random_share_is_drawn_whatever_was_asked_and_whatever_the_model_believes() -> None:
-    chosen = [Chooser(random_share=1.0, seed=i).choose(POOL, REWARD, asked=ASKED) for i in range(200)]
+def test_the_random_share_is_drawn_whatever_the_model_believes() -> None:
+    chosen = [Chooser(random_share=1.0, seed=i).choose(POOL, REWARD, asked={}) for i in range(400)]
     assert {one.rule for one in chosen if one} == {RANDOM_RULE}
     assert {named(one[:2]) for one in chosen if one} == {named(pair) for pair in POOL}
     assert {one.probability for one in chosen if one} == {1 / 4 / 6}
+
+
+def test_no_rule_chooses_on_the_tasks_that_are_kept_for_chance() -> None:
+    pool = [
+        (replace(a, task_id=f"t{n}"), replace(b, task_id=f"t{n}")) for n in range(40) for a, b in POOL[:2]
+    ]
+    kept = {pair[0].task_id for pair in pool if is_for_chance(pair[0].task_id, 0.3)}
+    chooser = Chooser(random_share=0.3, seed=1)
+    chosen = [one for _ in range(200) if (one := chooser.choose(pool, REWARD, asked={}))]
+    assert 0 < len(kept) < 40
+    assert {one.left.task_id for one in chosen if one.rule == RANDOM_RULE} == kept
+    assert not {one.left.task_id for one in chosen if one.rule != RANDOM_RULE} & kept
+
+
+def test_a_share_of_the_tasks_is_kept_for_chance_by_their_names() -> None:
+    kept = sum(is_for_chance(f"task {n}", 0.1) for n in range(5000))
+    assert kept == pytest.approx(500, abs=100)
+    assert not any(is_for_chance(f"task {n}", 0.0) for n in range(100))
 
 
 def test_so_many_votes_are_random_as_the_share_says() -> None:
