@@ -23,7 +23,7 @@ from runner.lab.vote_simulation import ANY_PAIR, ASKABLE, Course, Split, VotePla
 from streams.files import write_atomically
 from streams.messages.contracts import PreferencePair
 from tests.bench.learning import SETS, with_contexts
-from trainers.asking.chooser import SPREAD_RULE
+from trainers.asking.chooser import RANDOM_SHARE, SPREAD_RULE
 from trainers.asking.rules import DEFAULT_RULE, RULES
 from trainers.compiled import Array, Ints
 from tribrain.experiment_folder import ExperimentFolder
@@ -35,7 +35,7 @@ _FEW_MAKERS = 50
 """Makers of sides up to which they are features; wmt19_text has more."""
 _SIGNIFICANCE_AT = (20, 50, 100, 200, 400)
 _STAGES: tuple[Callable[[str], bool], ...] = (
-    lambda name: name in (ANY_PAIR, SPREAD_RULE, "variance", "bald", "v-optimal", DEFAULT_RULE, "20% random"),
+    lambda name: name in (ANY_PAIR, SPREAD_RULE, "variance", "bald", "v-optimal", DEFAULT_RULE, "10% random"),
     lambda name: name in RULES or name.endswith("% random"),
     lambda name: name.endswith("% wrong"),
     lambda name: True,
@@ -55,7 +55,9 @@ def plans(known: Known) -> dict[str, VotePlan]:
         for flips in _FLIPS:
             found |= {
                 f"random, {flips:.0%} wrong": VotePlan(rule=ANY_PAIR, flips=flips),
-                f"chosen, {flips:.0%} wrong": VotePlan(rule=DEFAULT_RULE, random_share=0.2, flips=flips),
+                f"chosen, {flips:.0%} wrong": VotePlan(
+                    rule=DEFAULT_RULE, random_share=RANDOM_SHARE, flips=flips
+                ),
             }
         found |= {f"{rule} without spread": VotePlan(rule=rule, spread=False) for rule in RULES}
     return found
@@ -153,7 +155,7 @@ def against_spread(courses: Courses, names: Iterable[str]) -> Iterator[str]:
 
 
 def errors_table(courses: Courses) -> Iterator[str]:
-    """Votes, a fifth of them random, for the log loss of 200 (400) random ones that err as often."""
+    """Votes, a tenth of them random, for the log loss of 200 (400) random ones that err as often."""
     yield f"| wrong answers | {' | '.join(courses)} |"
     yield f"|---|{'---|' * len(courses)}"
     for flips in _FLIPS:
@@ -256,7 +258,7 @@ def document(found: Mapping[Known, Courses], repetitions: int) -> str:
 
         A rule asks about one pair after the other, people's labels answer, the published learner learns, and
         its log loss is measured on the tasks that were kept apart. Every pair can be asked about once; a tie
-        costs a vote, too. `{DEFAULT_RULE}` is the default, "20% random" the same with so many votes on pairs
+        costs a vote, too. `{DEFAULT_RULE}` is the default rule, "20% random" the same with so many votes on pairs
         that are drawn at random. All but `random` take the least asked tasks first, unless it is said.
     """)
     lines = [about, ""]
