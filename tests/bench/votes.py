@@ -258,8 +258,9 @@ def document(found: Mapping[Known, Courses], repetitions: int) -> str:
 
         A rule asks about one pair after the other, people's labels answer, the published learner learns, and
         its log loss is measured on the tasks that were kept apart. Every pair can be asked about once; a tie
-        costs a vote, too. `{DEFAULT_RULE}` is the default rule, "20% random" the same with so many votes on pairs
-        that are drawn at random. All but `random` take the least asked tasks first, unless it is said.
+        costs a vote, too. `{DEFAULT_RULE}` is the default rule, and "20% random" the same with so many votes
+        drawn at random, on as large a share of the tasks, which is kept for them. All but `random` take the
+        least asked tasks first, unless it is said.
     """)
     lines = [about, ""]
     for title, table, rows in sections:
