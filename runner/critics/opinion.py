@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from runner.critics.no_score import NO_SCORE, REASONS, NoScore, no_score
-from streams.messages.contracts import TEXT_MODE, CriticResult
+from streams.messages.contracts import CriticResult
+from streams.messages.no_score import NO_SCORE, REASONS, NoScore, no_score
 
 _MOST_SCORES = 100
 _MOST_NAME_CHARACTERS = 100
@@ -93,9 +93,9 @@ def last_opinion(output: str, *, is_cut: bool = False) -> Opinion:
 def opinion(said: Mapping[str, Any]) -> Opinion:
     """Numbers and nulls are scores, ``notes`` are notes, and anything else is kept beside them.
 
-    ``no_score`` says what a null means, see ``runner.critics.no_score``; a critic that says so needs no null
-    beside it. A score that is outside of [0, 1] by rounding counts as its end. Raises Unusable where there
-    is neither, a name is there twice, the critic says that it failed altogether, or a score is not in
+    ``no_score`` says what a null means, see ``streams.messages.no_score``; a critic that says so needs no
+    null beside it. A score that is outside of [0, 1] by rounding counts as its end. Raises Unusable where
+    there is neither, a name is there twice, the critic says that it failed altogether, or a score is not in
     [0, 1]: a critic that uses another scale in one mode is not to be trusted in the others.
     """
     scores: dict[str, float | None] = {}
@@ -162,10 +162,10 @@ def _closes_more(between: str) -> bool:
 
 
 def _mode(name: str) -> str:
-    if not name or len(name) > _MOST_NAME_CHARACTERS or name == TEXT_MODE:
+    if not name or len(name) > _MOST_NAME_CHARACTERS:
         raise Unusable(
             f"a score is called {_plain(name)[:_MOST_NAME_CHARACTERS]!r}; expected a failure mode such as "
-            f"task or physics (not {TEXT_MODE!r})"
+            f"task or physics, in at most {_MOST_NAME_CHARACTERS} characters"
         )
     return _plain(name)
 

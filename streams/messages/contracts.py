@@ -43,7 +43,10 @@ OVERALL = "overall"
 RunRevision = tuple[str, int]
 """A run's id, and which revision of it: 0 is the run as it was made, and each rescoring adds one."""
 TEXT_MODE = "text"
-"""Mode of a critic that has read the prompt alone: models weigh it, and the critics' mean is without it."""
+TEXT_CRITICS = frozenset({"text_rm", "lora_rm"})
+"""Rewards of texts as critics, names that no other critic takes. Their mode is ``TEXT_MODE``."""
+TEXT_FEATURES = frozenset(f"{name}.{TEXT_MODE}" for name in TEXT_CRITICS)
+"""What was said of the prompt alone: models weigh it, and the critics' mean is without it."""
 CONTEXT_MARK = "@"
 """Stands before a context in the name of a feature: ``@arm=physics`` is a candidate's own,
 ``flicker.quality@world_model=dit-7b`` what a critic's score counts there above what it counts elsewhere."""

@@ -14,6 +14,7 @@ from streams.files import inside
 from streams.messages.codec import ContractError, decode_trace
 from streams.messages.contracts import TraceEvent
 from streams.messages.files import read_trace
+from trainers.pairs.critic_rewards import rewards_in_runs
 
 FAILED = "failed candidates"
 MISSING = "videos that are missing"
@@ -35,6 +36,8 @@ class Sample:
 
     event: TraceEvent
     video: Path
+    critic_reward: float
+    """Among all judged candidates of the runs, see ``trainers.pairs.critic_rewards``."""
 
     @property
     def id(self) -> str:
@@ -101,7 +104,8 @@ def samples_of(runs: Iterable[Run]) -> tuple[list[Sample], Counter[str]]:
     """The videos that can be used, in the order of runs and iterations; and reason to how many cannot."""
     samples = []
     left_out: Counter[str] = Counter()
-    for run in runs:
+    runs = list(runs)
+    for run, rewards in zip(runs, rewards_in_runs([run.events for run in runs]), strict=True):
         for event in run.events:
             video = find_video(run, event.artifact_path)
             if event.overall_score is None:
@@ -109,7 +113,7 @@ def samples_of(runs: Iterable[Run]) -> tuple[list[Sample], Counter[str]]:
             elif isinstance(video, str):
                 left_out[video] += 1
             else:
-                samples.append(Sample(event=event, video=video))
+                samples.append(Sample(event=event, video=video, critic_reward=rewards[event.iter_idx]))
     return samples, left_out
 
 

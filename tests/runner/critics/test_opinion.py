@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.critics.no_score import no_score
 from runner.critics.opinion import Unusable, is_missing, last_opinion, missing, opinion
 from streams.messages.codec import decode_trace, encode
 from streams.messages.contracts import CriticResult, TraceEvent
+from streams.messages.no_score import no_score
 
 
 def test_numbers_are_scores_and_notes_are_notes_and_the_rest_is_kept() -> None:
@@ -81,7 +81,6 @@ def test_any_name_of_a_score_will_do() -> None:
         ({"physics": 10**400}, "physics is huge"),
         ({}, "no score in the JSON object that it gave; it has nothing"),
         ({"score": "0.5", "ok": True}, "it has 'score', 'ok'"),
-        ({"text": 0.5}, "a score is called 'text'"),
         ({"": 0.5}, "a score is called ''"),
         ({str(n): 0.5 for n in range(101)}, "101 scores"),
         ({"task": None, "no_score": "failed", "notes": "no GPU"}, "it says that it failed: no GPU"),
@@ -95,6 +94,10 @@ def test_what_is_no_score_makes_the_whole_opinion_unusable(said: dict[str, Any],
     with pytest.raises(Unusable) as refusal:
         opinion(said)
     assert why in str(refusal.value)
+
+
+def test_a_mode_may_be_called_text() -> None:
+    assert opinion({"text": 0.5}).scores == {"text": 0.5}
 
 
 @pytest.mark.parametrize(
