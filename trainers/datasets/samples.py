@@ -13,7 +13,7 @@ from streams.errors import BadInput
 from streams.files import inside
 from streams.messages.codec import ContractError, decode_trace
 from streams.messages.contracts import TraceEvent
-from streams.messages.files import read_trace
+from streams.messages.files import read_events_by_run
 from trainers.pairs.critic_rewards import rewards_in_runs
 
 FAILED = "failed candidates"
@@ -152,17 +152,9 @@ def _run_folders(given: Path) -> list[Path]:
 
 
 def _runs_in(folder: Path) -> list[Run]:
-    """A trace holds one run; a dump of the topic may hold several."""
-    events: dict[str, dict[int, TraceEvent]] = {}
-    if (folder / "trace.jsonl").stat().st_size:  # a run that was stopped at once leaves an empty one
-        for message in read_trace(folder / "trace.jsonl"):
-            of_run = events.setdefault(message.run_id, {})
-            if isinstance(message, TraceEvent):
-                of_run.setdefault(message.iter_idx, message)
-    return [
-        Run(folder=folder, run_id=run_id, events=tuple(of_run[i] for i in sorted(of_run)))
-        for run_id, of_run in events.items()
-    ]
+    trace = folder / "trace.jsonl"
+    found = read_events_by_run(trace) if trace.stat().st_size else {}  # empty where a run was stopped at once
+    return [Run(folder=folder, run_id=run_id, events=events) for run_id, events in found.items()]
 
 
 def _plain(text: str) -> str:
