@@ -55,13 +55,18 @@ def task_of(event: TraceEvent) -> str:
 
     So all runs for one goal are of one task, and no goal is both learnt and tested.
     """
-    goal = _plain(event.goal_instruction)
+    goal = plain(event.goal_instruction)
     return event.task_id if event.task_id != event.run_id or not goal else goal
 
 
 def goal_of(event: TraceEvent) -> str:
-    """The goal as it is compared: whatever its case and its spaces."""
-    return _plain(event.goal_instruction)
+    """The goal as it is compared."""
+    return plain(event.goal_instruction)
+
+
+def plain(text: str) -> str:
+    """A goal or a prompt as it is compared: whatever its case and its spaces."""
+    return " ".join(text.casefold().split())
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:
@@ -155,7 +160,3 @@ def _runs_in(folder: Path) -> list[Run]:
     trace = folder / "trace.jsonl"
     found = read_events_by_run(trace) if trace.stat().st_size else {}  # empty where a run was stopped at once
     return [Run(folder=folder, run_id=run_id, events=events) for run_id, events in found.items()]
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
