@@ -65,9 +65,14 @@ def _rescored(event: TraceEvent, results: Sequence[CriticResult], revision: int)
     meta.pop("error", None)
     before = [result for result in event.critic_results if result.critic_name not in TEXT_CRITICS]
     of_prompt = [result for result in event.critic_results if result.critic_name in TEXT_CRITICS]
-    of_video = {result.critic_name: result for result in before} | anew
+    new = dict(anew)
+    of_video = [
+        new.pop(result.critic_name, result)
+        for result in before
+        if result.critic_name in new or result.critic_name not in anew
+    ]
     wanted = Wanted(idx=event.iter_idx, prompt=event.prompt, seed=0, meta={})
-    now = judged_candidate(wanted, tuple(of_video.values()), artifact_path=event.artifact_path, meta=meta)
+    now = judged_candidate(wanted, (*of_video, *new.values()), artifact_path=event.artifact_path, meta=meta)
     return replace(
         event,
         critic_results=(*now.critic_results, *of_prompt),

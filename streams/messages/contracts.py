@@ -133,8 +133,18 @@ class TraceEvent(Contract, frozen=True, kw_only=True):
         return found if isinstance(found, dict) else {}
 
     def critic_scores(self) -> dict[str, float | None]:
-        """``{"flicker.smoothness": 0.47, …}``: critic and mode, null where a critic gave none."""
-        return {f"{r.critic_name}.{mode}": s for r in self.critic_results for mode, s in r.scores.items()}
+        """``{"flicker.smoothness": 0.47, …}``: critic and mode, null where a critic gave none.
+
+        Of a name that is there twice the score counts, whatever the order; two that differ are refused where
+        the event is decoded.
+        """
+        scores: dict[str, float | None] = {}
+        for result in self.critic_results:
+            for mode, score in result.scores.items():
+                name = f"{result.critic_name}.{mode}"
+                if score is not None or name not in scores:
+                    scores[name] = score
+        return scores
 
 
 class RunEnd(Contract, frozen=True, kw_only=True):
