@@ -78,6 +78,10 @@ class FiniteFloat(click.FloatRange):
             self.fail(f"{number} is not a finite number.", param, ctx)
         return number
 
+    def _describe_range(self) -> str:
+        """For --help, where Click has "x<=None" for a number without bounds."""
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
 
 class Shares(click.ParamType):
     """``physics=2,quality=1``: dimension to what it counts beside the others."""

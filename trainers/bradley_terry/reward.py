@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from streams.errors import BadInput
 from streams.messages.checks import feature_hash
 from streams.messages.contracts import OVERALL, TEXT_FEATURES, RewardSnapshot
+from streams.messages.dimensions import dimension_called
 from trainers.bradley_terry.features import Scores, reach_of, within_reach
 
 Differences = Mapping[str, float]
@@ -88,7 +89,8 @@ def reward_on(snapshot: RewardSnapshot, dimension: str) -> RewardSnapshot:
 
     Raises BadInput where nothing was learnt of the dimension.
     """
-    if dimension in ("", OVERALL):
+    dimension = dimension_called(dimension)
+    if not dimension:
         return replace(snapshot, dimensions={})
     found = snapshot.dimensions.get(dimension)
     if found is None:
