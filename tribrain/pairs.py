@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -10,12 +11,13 @@ import orjson
 
 from streams.errors import BadInput
 from streams.messages.codec import ContractError, encode
-from streams.messages.contracts import PairStrategy
+from streams.messages.contracts import PairMessage, PairStrategy, PreferencePair
 from streams.messages.files import read_events_by_run, read_pairs
 from trainers.bradley_terry.estimators import DEFAULT_LEARNER, LearnerName, Recipe
 from trainers.bradley_terry.explain import effect_lines
 from trainers.bradley_terry.reward import reward_on
 from trainers.pairs.pairing import PairingRules, pairs_of_run
+from trainers.pairs.withdrawn import standing
 from tribrain import options
 from tribrain.output import progress, write_output
 
@@ -116,13 +118,24 @@ def train_preference_rm(
             on_progress=lambda n: bar.advance(task, n),
         )
     write_output(out, encode(snapshot))
+    repeated = _given(messages, model) - snapshot.n_pairs
     if as_json:
         dimensions = {
             name: {"metrics": reward.metrics, "weights": reward_on(snapshot, name).weights}
             for name, reward in snapshot.dimensions.items()
         }
         made = {"out": str(out), "metrics": snapshot.metrics, "weights": snapshot.weights}
-        click.echo(orjson.dumps({**made, "dimensions": dimensions}))
+        click.echo(orjson.dumps({**made, "dimensions": dimensions, "repeated_pairs": repeated}))
         return
     click.echo(f"{out}: {snapshot.statement}")
     click.echo("\n".join(effect_lines(snapshot)))
+    if repeated:
+        click.echo(
+            f"{repeated} pairs repeat an earlier one and were left out: their pair_id, annotator and answer "
+            "are the same; votes of several people are told apart by meta.annotator"
+        )
+
+
+def _given(messages: Sequence[PairMessage], model: str) -> int:
+    """Pairs for the model that are not taken back."""
+    return sum(isinstance(pair, PreferencePair) and pair.model == model for pair in standing(messages))
