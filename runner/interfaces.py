@@ -70,7 +70,7 @@ class Critic(Protocol):
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         """Scores in [0, 1] per failure mode, 1 is best; null where it does not apply, which it says.
 
-        See ``runner.critics.no_score``. That the thing it looks for is gone is bad, and scored.
+        See ``streams.messages.no_score``. That the thing it looks for is gone is bad, and scored.
         """
         ...
 

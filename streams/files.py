@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, getincrementaldecoder
 from pathlib import Path
 
 from streams.errors import BadInput
+
+_NEWLINE = b"\n"
+_PIECE = 1 << 20
+"""Bytes that are decoded at a time."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -40,7 +44,43 @@ def read_text(path: Path) -> bytes:
     content = read_bytes(path)
     if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE, BOM_UTF32_BE)):
         raise BadInput(f"{path}: is a text in UTF-16 or UTF-32; expected UTF-8: save it so")
-    return content.removeprefix(BOM_UTF8)
+    content = content.removeprefix(BOM_UTF8)
+    if (at := _no_utf_8_at(content)) is not None:
+        raise BadInput(
+            f"{path}@line {_line_of(content, at)}: byte 0x{content[at]:02x} is no UTF-8, so it is a text in "
+            "another encoding, such as Latin-1; expected UTF-8: save it so"
+        )
+    if (at := _marked_line(content)) is not None:
+        raise BadInput(
+            f"{path}@line {_line_of(content, at)}: begins with a byte order mark, as where files are joined; "
+            "expected one at most, where the file begins: take the others out"
+        )
+    return content
+
+
+def _line_of(content: bytes, at: int) -> int:
+    return content.count(_NEWLINE, 0, at) + 1
+
+
+def _no_utf_8_at(content: bytes) -> int | None:
+    """Where it ceases to be UTF-8; None where it is all of that."""
+    decoder = getincrementaldecoder("utf-8")()
+    for begin in range(0, len(content) + 1, _PIECE):
+        piece = content[begin : begin + _PIECE]
+        waiting = len(decoder.getstate()[0])
+        try:
+            decoder.decode(piece, final=begin + _PIECE > len(content))
+        except UnicodeDecodeError as error:
+            return begin - waiting + error.start
+    return None
+
+
+def _marked_line(content: bytes) -> int | None:
+    """Where the first line begins that has a byte order mark in front."""
+    if content.startswith(BOM_UTF8):
+        return 0
+    at = content.find(_NEWLINE + BOM_UTF8)
+    return at + 1 if at >= 0 else None
 
 
 def inside(folder: Path, relative: str) -> Path | None:

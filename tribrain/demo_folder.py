@@ -16,6 +16,7 @@ from streams.messages.feature_names import is_critic
 from streams.messages.fields import UnitScore
 from streams.messages.files import read_snapshot, read_trace
 from trainers.bradley_terry.reward import reward_on
+from trainers.pairs.critic_rewards import rewards_in_run
 
 _T = TypeVar("_T")
 
@@ -189,6 +190,7 @@ def _read_run(runs_folder: Path, summary: RunSummary) -> DemoRun:
     started = trace.is_file() and trace.stat().st_size > 0
     events = [e for e in (read_trace(trace) if started else []) if isinstance(e, TraceEvent)]
     by_index = {event.iter_idx: event for event in events}
+    rewards = rewards_in_run(events)
     best_so_far = [by_index.get(_whole_number(event.meta.get("best_iter"))) for event in events]
     truths = {b.iter_idx: _true_quality(folder, b.iter_idx) for b in best_so_far if b is not None}
     if any(event.revision for event in events):
@@ -198,7 +200,7 @@ def _read_run(runs_folder: Path, summary: RunSummary) -> DemoRun:
     return DemoRun(
         summary=summary,
         group=_group(summary.stop_reason, events),
-        scores=tuple(b.overall_score if b is not None else None for b in best_so_far),
+        scores=tuple(rewards.get(b.iter_idx) if b is not None else None for b in best_so_far),
         qualities=tuple(truths[b.iter_idx] if b is not None else None for b in best_so_far),
         video=_file_inside(folder, best.artifact_path) if best is not None else None,
     )

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from streams.errors import BadInput
 from streams.messages.contracts import OVERALL, PairMessage, PreferencePair, RewardSnapshot, TextSnapshot
+from streams.messages.dimensions import dimension_called
 from streams.messages.files import read_pairs, read_reward, read_text_pairs
 from trainers.bradley_terry.reward import reward_on
 from trainers.evidence.evaluate import (
@@ -195,7 +196,7 @@ def _pairs(
     if not of_any:
         raise BadInput(f"{path}: holds no pairs; expected one a line")
     counts = Counter(dimension_of(pair) or OVERALL for pair in of_any)
-    wanted = dimension or OVERALL
+    wanted = dimension_called(dimension) or OVERALL
     found = [pair for pair in of_any if (dimension_of(pair) or OVERALL) == wanted]
     others = ", ".join(f"{name} ({n})" for name, n in counts.items() if name != wanted)
     if not found:

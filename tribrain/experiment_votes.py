@@ -12,8 +12,8 @@ import orjson
 
 from runner.lab.judged_pairs import known_alone, read_judged_pairs
 from runner.lab.vote_experiment import RULES, Arm, Measured, arms_of, measure_votes
-from streams.messages.contracts import OVERALL
 from streams.messages.files import read_candidates
+from trainers.pairs.judgements import dimension_of
 from tribrain import options
 from tribrain.output import columns, progress
 
@@ -90,7 +90,7 @@ def experiment_votes(
     are on any pair; intervals hold 95% of a bootstrap over the repetitions.
     """
     offered = read_candidates(candidates) if candidates is not None else []
-    judged = [pair for pair in read_judged_pairs(pairs, offered) if pair.dimension in ("", OVERALL)]
+    judged = [pair for pair in read_judged_pairs(pairs, offered) if not dimension_of(pair)]
     arms = arms_of(rules, flips, shares, votes)
     with progress() as bar:
         task = bar.add_task("repetitions × rules", total=repetitions * len(arms))

@@ -25,6 +25,7 @@ from trainers.datasets.preferences import (
     FoundPair,
     Frame,
     VideoPair,
+    decided,
     dpo_rows,
     json_lines,
     labelled,
@@ -109,7 +110,8 @@ def export_preferences(
     trl is one file of JSON Lines: the goal as prompt, the chosen and the rejected prompt, margin and label
     source. The other two are folders with the videos in them. Pairs that cannot be used are left out and
     counted. Where labels of the same two texts or videos disagree, trl and video-dpo have what the most
-    trusted say (people, then outcomes, proxies and critics), and of equally trusted ones the most.
+    trusted say (people, then outcomes, proxies and critics), and of equally trusted ones the most; where
+    that is a tie, no pair.
     """
     if not (runs or pairs):
         raise BadInput("no pairs are named; give --runs with finished runs, or --pairs with a pairs file")
@@ -125,6 +127,8 @@ def export_preferences(
         _check(rows, left_out)
         write_output(out, json_lines(rows))
     else:
+        if pairs_format == "label-studio":
+            found = decided(found, left_out)
         with_videos = _with_videos(
             found, left_out, same_first_frame=pairs_format == "video-dpo" and first_frame == "same"
         )

@@ -12,6 +12,8 @@ from typing import Any
 import click
 
 from runner.rewards.preference import LARGEST_SHARE
+from streams.messages.contracts import OVERALL
+from streams.messages.dimensions import dimension_called
 from streams.spool.place import FOLDER_VARIABLE
 from trainers.bradley_terry.estimators import LEARNERS
 
@@ -78,6 +80,10 @@ class FiniteFloat(click.FloatRange):
             self.fail(f"{number} is not a finite number.", param, ctx)
         return number
 
+    def _describe_range(self) -> str:
+        """For --help, where Click has "x<=None" for a number without bounds."""
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
 
 class Shares(click.ParamType):
     """``physics=2,quality=1``: dimension to what it counts beside the others."""
@@ -100,6 +106,7 @@ class Shares(click.ParamType):
                 self.fail(
                     f"{part!r} is no dimension with its weight; expected e.g. physics=2,quality=1", param, ctx
                 )
+            name = dimension_called(name) or OVERALL
             if name in shares:
                 self.fail(f"{name} is there twice", param, ctx)
             shares[name] = share

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -10,12 +11,13 @@ import orjson
 
 from streams.errors import BadInput
 from streams.messages.codec import ContractError, encode
-from streams.messages.contracts import PairStrategy, TraceEvent
-from streams.messages.files import read_pairs, read_trace
+from streams.messages.contracts import PairMessage, PairStrategy, PreferencePair
+from streams.messages.files import read_events_by_run, read_pairs
 from trainers.bradley_terry.estimators import DEFAULT_LEARNER, LearnerName, Recipe
 from trainers.bradley_terry.explain import effect_lines
 from trainers.bradley_terry.reward import reward_on
 from trainers.pairs.pairing import PairingRules, pairs_of_run
+from trainers.pairs.withdrawn import standing
 from tribrain import options
 from tribrain.output import progress, write_output
 
@@ -36,19 +38,22 @@ def export_preference_pairs(
 ) -> None:
     """Write the preference pairs of a finished run, best first, one JSON object a line.
 
-    Pairs by the critics' overall score come first, then, where iterations carry an outcome (a validator's
-    or a person's judgement), pairs by that.
+    Pairs by the critics' scores come first, then, where iterations carry an outcome (a validator's
+    or a person's judgement), pairs by that. Where the trace holds several runs, each has its own pairs, one
+    run after the other; an iteration that is there twice counts once.
     """
-    events = [event for event in read_trace(run_dir / "trace.jsonl") if isinstance(event, TraceEvent)]
+    runs = read_events_by_run(run_dir / "trace.jsonl")
     rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model)
-    pairs = pairs_of_run(events, rules)
+    pairs = [pair for events in runs.values() for pair in pairs_of_run(events, rules)]
     write_output(out, b"".join(encode(pair) + b"\n" for pair in pairs))
     sources = dict(Counter(pair.label_source for pair in pairs))
     if as_json:
         click.echo(orjson.dumps({"pairs": len(pairs), "pairs_by_label_source": sources, "out": str(out)}))
     else:
         made_of = ", ".join(f"{n} {source}" for source, n in sources.items()) or "none"
-        click.echo(f"{len(pairs)} pairs ({made_of}) of {len(events)} iterations written to {out}")
+        of_runs = f" of {len(runs)} runs" if len(runs) > 1 else ""
+        iterations = sum(map(len, runs.values()))
+        click.echo(f"{len(pairs)} pairs ({made_of}) of {iterations} iterations{of_runs} written to {out}")
 
 
 @click.command(
@@ -113,13 +118,24 @@ def train_preference_rm(
             on_progress=lambda n: bar.advance(task, n),
         )
     write_output(out, encode(snapshot))
+    repeated = _given(messages, model) - snapshot.n_pairs
     if as_json:
         dimensions = {
             name: {"metrics": reward.metrics, "weights": reward_on(snapshot, name).weights}
             for name, reward in snapshot.dimensions.items()
         }
         made = {"out": str(out), "metrics": snapshot.metrics, "weights": snapshot.weights}
-        click.echo(orjson.dumps({**made, "dimensions": dimensions}))
+        click.echo(orjson.dumps({**made, "dimensions": dimensions, "repeated_pairs": repeated}))
         return
     click.echo(f"{out}: {snapshot.statement}")
     click.echo("\n".join(effect_lines(snapshot)))
+    if repeated:
+        click.echo(
+            f"{repeated} pairs repeat an earlier one and were left out: their pair_id, annotator and answer "
+            "are the same; votes of several people are told apart by meta.annotator"
+        )
+
+
+def _given(messages: Sequence[PairMessage], model: str) -> int:
+    """Pairs for the model that are not taken back."""
+    return sum(isinstance(pair, PreferencePair) and pair.model == model for pair in standing(messages))

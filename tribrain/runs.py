@@ -212,8 +212,13 @@ def run_world(
     if result.stop_reason == INTERRUPTED:
         raise KeyboardInterrupt
     if result.failure:
-        what = "nothing could be made" if result.best_score is None else "given up, as videos kept failing"
-        raise NothingMade(f"{result.run_id}: {what}; at last {result.failure}")
+        raise NothingMade(f"{result.run_id}: {_why_it_failed(result)}; at last {result.failure}")
+
+
+def _why_it_failed(result: RunResult) -> str:
+    if result.best_score is None:
+        return "no video could be judged" if result.critic_failed else "nothing could be made"
+    return f"given up, as {'a critic' if result.critic_failed else 'videos'} kept failing"
 
 
 def _say(result: RunResult, out: Path, as_json: bool) -> None:

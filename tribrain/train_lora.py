@@ -187,20 +187,25 @@ def train_lora_rm(
         threads=threads or _cores(),
         **recipe,
     )
+    # Not at the top: --help needs none of it.
+    from trainers.lora.texts import select, split_by_task
+
+    messages = [pair for path in pairs for pair in _pairs(path)]
+    selected = select(messages, sources)
+    train, held_out = split_by_task(selected.pairs, settings.held_out, settings.seed)
     require_extra()
     if lacking := [name for name in trackers if find_spec(name) is None]:
         raise BadInput(f"--report-to {lacking[0]}: the package is not there; pip install {lacking[0]}")
-    messages = [pair for path in pairs for pair in _pairs(path)]
 
     from trainers.lora import job
     from trainers.lora.checkpoint import Checkpoint
-    from trainers.lora.prepare import prepare
+    from trainers.lora.prepare import prepare_parts
     from trainers.lora.processes import join_processes, reported
 
     checkpoint = Checkpoint(out)
     accelerator = join_processes(device, trackers, out)
     is_main = accelerator.is_main_process
-    prepared = prepare(messages, base_model, settings, sources)
+    prepared = prepare_parts(selected, train, held_out, base_model, settings)
     settings.layer_numbers(_n_layers(prepared.base.config))
     plan = prepared.plan(accelerator.num_processes, accelerator.device.type)
     finished = checkpoint.check(plan, resume=resume)

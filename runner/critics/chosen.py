@@ -10,10 +10,9 @@ from runner.critics.entry_point import EntryPointCritic
 from runner.critics.pixel import default_critics
 from runner.interfaces import AnyCritic
 from streams.errors import BadInput
+from streams.messages.contracts import TEXT_CRITICS
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-_RESERVED = ("text_rm", "lora_rm")
-"""Rewards of texts take part in a run as critics of these names."""
 
 
 def parse_critic(given: str) -> tuple[str, str | None]:
@@ -36,7 +35,7 @@ def chosen_critics(
     cannot be used, has a name that another has, or there is none at all.
     """
     pixel = default_critics()
-    taken = {*(critic.name for critic in pixel), *_RESERVED}
+    taken = {*(critic.name for critic in pixel), *TEXT_CRITICS}
     critics: list[AnyCritic] = list(pixel if pixel_critics else ())
     for name, command in map(parse_critic, given):
         if name in taken:

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from runner.critics.no_score import NO_SCORE, REASONS, NoScore, no_score
-from streams.messages.contracts import TEXT_MODE, CriticResult
+from streams.messages.contracts import CriticResult
+from streams.messages.no_score import NO_SCORE, REASONS, NoScore, no_score
 
 _MOST_SCORES = 100
 _MOST_NAME_CHARACTERS = 100
@@ -21,8 +21,16 @@ _MOST_EXTRA_BYTES = 4000
 _TAIL_CHARACTERS = 400
 _ROUNDING = 1e-6
 """By which a score may be outside of [0, 1], as sums of 32 bits are."""
-_OPENING = re.compile(r"""(?:\[\s*){0,3}\{(?=\s*(?:["'}]|\w+\s*:))""")
-"""How an object begins, or a list of them: also one that is no JSON. ``{model}`` is none."""
+_BEGINNING = re.compile(
+    r"""
+    ^[ \t]*(?P<line>(?:\[\s*){0,3}\{(?![^{}\n"':,=]*\}))      # a line that begins so; ``{model}`` is no data
+    | (?P<within>(?:\[\s*){0,3}\{(?=\s*(?:["'}]|\w+\s*:)))   # in a line, where an entry follows
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+"""How an object begins, or a list of them: also one that is no JSON."""
+_REST_OF_LINE = re.compile(r"[ \t]*(?:\n\s*|\Z)")
+_COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _PART = re.compile(r"""(?<!\w)"(?:[^"\\]|\\.)*"|(?<!\w)'(?:[^'\\]|\\.)*'|[{}\[\]]""", re.DOTALL)
 """Of what is no JSON: a text, or a bracket."""
 _BRACKET = re.compile(r"[{}\[\]]")
@@ -63,27 +71,35 @@ def is_missing(result: CriticResult) -> bool:
 
 
 def last_opinion(output: str, *, is_cut: bool = False) -> Opinion:
-    """The last JSON object in what a critic printed, whatever stands around it. Raises Unusable.
+    """The last JSON object in what a critic printed, which stands on lines of its own. Raises Unusable.
 
-    What lies within another object or a list is no opinion of its own: where the last of those cannot be
-    read, nothing counts. ``is_cut`` says that the beginning of the output is missing.
+    Any other lines may be before and after it. What lies within anything else is no opinion: where the last
+    that looks like an object cannot be read, or shares a line, nothing counts. ``is_cut`` says that the
+    beginning of the output is missing.
     """
     last: dict[str, Any] | None = None
     problem, at = "", 0
+    output = _COLOUR.sub("", output.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"))
     decoder = json.JSONDecoder(object_pairs_hook=_each_once)
     while True:
-        begin = _OPENING.search(output, at)
-        if is_cut and _closes_more(output[at : begin.start() if begin else None]):
+        beginning = _BEGINNING.search(output, at)
+        begin = beginning.start(beginning.lastgroup or 0) if beginning else len(output)
+        if is_cut and _closes_more(output[at:begin]):
             last, problem = None, "it begins before the part of the output that is read"
-        if begin is None:
+        if beginning is None:
             break
         try:
-            found, at = decoder.raw_decode(output, begin.start())
-            last, problem = (found, "") if isinstance(found, dict) else (None, "it is a list")
+            found, end = decoder.raw_decode(output, begin)
         except (ValueError, RecursionError) as error:
-            last, problem, at = None, str(error), _end_of(output, begin.start())
+            found, end, problem = None, _end_of(output, begin), str(error)
+        else:
+            problem = (
+                _not_alone(output, at, begin, end, is_cut) if isinstance(found, dict) else "it is a list"
+            )
+        last = None if problem else found
         if problem:
-            problem += f", in {output[begin.start() :][:_SHOWN_CHARACTERS]}"
+            problem += f", in {output[begin:][:_SHOWN_CHARACTERS]}"
+        at = end
     if last is None:
         why = f" that can be read at its end: {_plain(' '.join(problem.split()))}" if problem else ""
         raise Unusable(f"it printed no JSON object{why}")
@@ -93,9 +109,9 @@ def last_opinion(output: str, *, is_cut: bool = False) -> Opinion:
 def opinion(said: Mapping[str, Any]) -> Opinion:
     """Numbers and nulls are scores, ``notes`` are notes, and anything else is kept beside them.
 
-    ``no_score`` says what a null means, see ``runner.critics.no_score``; a critic that says so needs no null
-    beside it. A score that is outside of [0, 1] by rounding counts as its end. Raises Unusable where there
-    is neither, a name is there twice, the critic says that it failed altogether, or a score is not in
+    ``no_score`` says what a null means, see ``streams.messages.no_score``; a critic that says so needs no
+    null beside it. A score that is outside of [0, 1] by rounding counts as its end. Raises Unusable where
+    there is neither, a name is there twice, the critic says that it failed altogether, or a score is not in
     [0, 1]: a critic that uses another scale in one mode is not to be trusted in the others.
     """
     scores: dict[str, float | None] = {}
@@ -141,6 +157,24 @@ def _each_once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _not_alone(output: str, at: int, begin: int, end: int, is_cut: bool) -> str:
+    """Why an object is part of something else; empty for one on lines of its own.
+
+    ``at`` is where the last thing before it ends.
+    """
+    before = output[at:begin]
+    indent = before[before.rfind("\n") + 1 :]
+    begins_line = "\n" in before or (at == 0 and not is_cut)
+    rest = _REST_OF_LINE.match(output, end)
+    if indent.strip() or not begins_line or rest is None:
+        return "it shares a line with something else; expected a JSON object on lines of its own"
+    last = before.rstrip()[-1:]
+    follows = output[rest.end() : rest.end() + 1]
+    if (last and last in "{[(,=") or (indent and last == ":") or (follows and follows in "}]),:"):
+        return "it is part of something that is no JSON"
+    return ""
+
+
 def _end_of(output: str, begin: int) -> int:
     """Where the bracket that opens at ``begin`` is closed, else the end of the output."""
     depth = 0
@@ -162,10 +196,10 @@ def _closes_more(between: str) -> bool:
 
 
 def _mode(name: str) -> str:
-    if not name or len(name) > _MOST_NAME_CHARACTERS or name == TEXT_MODE:
+    if not name or len(name) > _MOST_NAME_CHARACTERS:
         raise Unusable(
             f"a score is called {_plain(name)[:_MOST_NAME_CHARACTERS]!r}; expected a failure mode such as "
-            f"task or physics (not {TEXT_MODE!r})"
+            f"task or physics, in at most {_MOST_NAME_CHARACTERS} characters"
         )
     return _plain(name)
 

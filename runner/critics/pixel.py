@@ -5,9 +5,9 @@ two colours are. A score is ``exp(-raw / scale)`` of a raw measure that is 0 for
 measure itself where it is a share; 1 is best, and the raw measure is in the notes. Videos of any size are
 measured at a bounded working size, and lengths are in shares of the frame, so that resolution matters little.
 
-Where what a critic assumes does not hold, it gives no score (``runner.critics.no_score``). A still is praised
-for nothing: the critics of flicker, jitter and continuity do not apply to it, and that of smooth motion gives
-it 0. The critics' mean of a still is so that of its sharpness and 0, and 0 for frozen noise.
+Where what a critic assumes does not hold, it gives no score (``streams.messages.no_score``). A still is
+praised for nothing: the critics of flicker, jitter and continuity do not apply to it, and that of smooth
+motion gives it 0. The critics' mean of a still is so that of its sharpness and 0, and 0 for frozen noise.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from runner.critics.measures import (
     steadied,
     working_size,
 )
-from runner.critics.no_score import does_not_apply
 from runner.critics.things import arrival, continuity, track
 from runner.interfaces import Critic, Frames
 from streams.messages.contracts import CriticResult
+from streams.messages.no_score import does_not_apply
 
 _STILL = 0.001
 """Of the picture: where less ever changes, it is a still."""

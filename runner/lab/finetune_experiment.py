@@ -41,6 +41,7 @@ from streams.messages.contracts import RewardSnapshot, TraceEvent
 from trainers.datasets.rewards import RatedSample, rate
 from trainers.datasets.samples import Sample
 from trainers.datasets.selection import SelectionPolicy, select
+from trainers.pairs.critic_rewards import rewards_in_run
 
 REWARD, CRITICS, RANDOM = "reward", "critics", "random"
 ARMS = (REWARD, CRITICS, RANDOM)
@@ -173,10 +174,11 @@ class _Seed:
         """Surprise and true quality of the videos that the arm shows."""
         samples, tasks = [], {}
         for task, events in zip(of_round.experiment.footage, of_round.runs, strict=True):
+            rewards = rewards_in_run(events)
             for event in events:
                 # Two tasks may have the same goal here, and are other scenes.
                 event = replace(event, meta=event.meta | {"task_id": f"task {task}"})
-                sample = Sample(event=event, video=Path())
+                sample = Sample(event=event, video=Path(), critic_reward=rewards[event.iter_idx])
                 samples.append(sample)
                 tasks[sample.id] = task
         rated = rate(samples, of_round.snapshot if arm == REWARD else None)

@@ -19,13 +19,14 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from runner.rewards.preference import Opinion
-from runner.rewards.standings import combined_rewards, critic_rewards
+from runner.rewards.standings import combined_rewards
 from streams.errors import BadInput
-from streams.messages.contracts import TEXT_MODE, Candidate, PairMessage, PreferencePair, RewardSnapshot
+from streams.messages.contracts import TEXT_FEATURES, Candidate, PairMessage, PreferencePair, RewardSnapshot
 from trainers.bradley_terry.estimators import LearnerName, Recipe
 from trainers.bradley_terry.features import difference, differences
 from trainers.bradley_terry.normalise import CriticRanges
 from trainers.bradley_terry.reward import confidence, prob_prefer
+from trainers.pairs.critic_rewards import critic_rewards
 
 Array = NDArray[np.float64]
 Policy = Literal["combined", "critics_mean", "best_single", "oracle"]
@@ -220,9 +221,7 @@ def _picks(
 
 def _scores(sides: Sequence[Candidate]) -> Array:
     """(N, C), NaN where a candidate lacks a critic's score; texts left out as in the run's reward."""
-    names = dict.fromkeys(
-        name for side in sides for name in side.critic_scores if not name.endswith(f".{TEXT_MODE}")
-    )
+    names = dict.fromkeys(name for side in sides for name in side.critic_scores if name not in TEXT_FEATURES)
     return np.array([[_known(side.critic_scores.get(name)) for name in names] for side in sides])
 
 

@@ -76,7 +76,9 @@ class Course:
         gains = [one.gain for one in compared if one.standing is not None]
         self.plateau_steps = 0 if any(map(self._stop.progresses, gains)) else self.plateau_steps + 1
         if gains:
-            self._drift_steps = self._drift_steps + 1 if self._stop.drifts(_highest(made), before) else 0
+            highest = max((one for one in made if one.iter_idx in now), key=lambda one: _reward(now, one))
+            drifts = self._drifts(highest, before, now)
+            self._drift_steps = self._drift_steps + 1 if drifts else 0
         for event in made:
             self._count_failures(event)
         best = best_of(now)
@@ -123,7 +125,12 @@ class Course:
             gain=gain,
             best_iter=best,
             best_score=now[best].critic_reward if best is not None else None,
-            drifts=standing is not None and self._stop.drifts(event, before),
+            drifts=standing is not None and self._drifts(event, before, now),
+        )
+
+    def _drifts(self, event: TraceEvent, before: TraceEvent | None, now: Mapping[int, Standing]) -> bool:
+        return before is not None and self._stop.drifts(
+            event, before, _reward(now, event) - _reward(now, before)
         )
 
 
@@ -132,8 +139,8 @@ def has_failed(event: TraceEvent) -> bool:
     return event.overall_score is None or any(map(is_missing, event.critic_results))
 
 
-def _highest(events: Sequence[TraceEvent]) -> TraceEvent:
-    return max(events, key=lambda event: -1.0 if event.overall_score is None else event.overall_score)
+def _reward(now: Mapping[int, Standing], event: TraceEvent) -> float:
+    return now[event.iter_idx].critic_reward
 
 
 def _of_reward(standing: Standing | None, snapshot: RewardSnapshot | None) -> dict[str, Any]:

@@ -26,7 +26,10 @@ from runner.loop.stopping import MAX_FAILURES, StopRules
 from runner.rewards.preference import PreferencePolicy
 from runner.rewards.text_critic import judge_text
 from streams.errors import BadInput
-from streams.messages.contracts import TraceEvent
+from streams.messages.contracts import CriticResult, TraceEvent
+
+_LAST_WORDS = 200
+"""Characters of what a critic printed at last."""
 
 # Streams of random numbers that must not depend on each other.
 _CONTROLLER, _GENERATION, _REWRITES = range(3)
@@ -52,6 +55,8 @@ class RunResult:
     best_prompt: str | None = None
     failure: str = ""
     """What went wrong at last, where no candidate could be judged or the run was given up; else empty."""
+    critic_failed: bool = False
+    """Whether that was a critic, and not the world model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +272,7 @@ def run_result(run_id: str, events: Sequence[TraceEvent], stop_reason: str) -> R
             versions.append((event.iter_idx, current))
     last = events[-1].meta if events else {}
     best = next((event for event in events if event.iter_idx == last.get("best_iter")), None)
+    failure = _failure(events, stop_reason)
     return RunResult(
         run_id=run_id,
         iterations=last.get("step", len(events) - 1) + 1,
@@ -277,7 +283,8 @@ def run_result(run_id: str, events: Sequence[TraceEvent], stop_reason: str) -> R
         stop_reason=stop_reason,
         best_video=best.artifact_path if best is not None else None,
         best_prompt=best.prompt if best is not None else None,
-        failure=_failure(events, stop_reason),
+        failure=failure,
+        critic_failed=failure != "" and _critic_failed(events[-1:]),
     )
 
 
@@ -287,10 +294,20 @@ def _failure(events: Sequence[TraceEvent], stop_reason: str) -> str:
     said = [
         *(event.meta["error"] for event in events[-1:] if "error" in event.meta),
         *(
-            f"critic {result.critic_name}: {result.extra.get('missing', result.notes)}"
+            f"critic {result.critic_name}: {result.extra.get('missing', result.notes)}{_last_words(result)}"
             for event in events[-1:]
             for result in event.critic_results
             if is_missing(result)
         ),
     ]
     return "; ".join(said)
+
+
+def _last_words(result: CriticResult) -> str:
+    said = str(result.extra.get("output") or "")
+    return f", and said {said[-_LAST_WORDS:]!r}" if said else ""
+
+
+def _critic_failed(events: Sequence[TraceEvent]) -> bool:
+    """Whether there is a video, on which a critic failed."""
+    return any(event.artifact_path and any(map(is_missing, event.critic_results)) for event in events)

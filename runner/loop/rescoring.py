@@ -13,14 +13,14 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from runner.critics.no_score import no_score
 from runner.critics.opinion import is_missing
 from runner.loop.candidate import Wanted, judged_candidate, with_required
 from runner.loop.course import Compared
 from runner.loop.kept_rewards import KeptRewards
 from runner.rewards.preference import PreferencePolicy
 from runner.rewards.standings import Standings, best_of
-from streams.messages.contracts import TEXT_MODE, CriticResult, RunEnd, TraceEvent
+from streams.messages.contracts import TEXT_CRITICS, CriticResult, RunEnd, TraceEvent
+from streams.messages.no_score import no_score
 
 _OF_CRITICS = ("critic_reward", "best_score", "best_iter", "combined_reward")
 _OF_PREFERENCES = ("preference_prob", "preference_confidence", "preference_by_dimension")
@@ -63,11 +63,16 @@ def _rescored(event: TraceEvent, results: Sequence[CriticResult], revision: int)
         return replace(event, meta=meta)
     meta["rescored_in"] = revision
     meta.pop("error", None)
-    before = [result for result in event.critic_results if TEXT_MODE not in result.scores]
-    of_prompt = [result for result in event.critic_results if TEXT_MODE in result.scores]
-    of_video = {result.critic_name: result for result in before} | anew
+    before = [result for result in event.critic_results if result.critic_name not in TEXT_CRITICS]
+    of_prompt = [result for result in event.critic_results if result.critic_name in TEXT_CRITICS]
+    new = dict(anew)
+    of_video = [
+        new.pop(result.critic_name, result)
+        for result in before
+        if result.critic_name in new or result.critic_name not in anew
+    ]
     wanted = Wanted(idx=event.iter_idx, prompt=event.prompt, seed=0, meta={})
-    now = judged_candidate(wanted, tuple(of_video.values()), artifact_path=event.artifact_path, meta=meta)
+    now = judged_candidate(wanted, (*of_video, *new.values()), artifact_path=event.artifact_path, meta=meta)
     return replace(
         event,
         critic_results=(*now.critic_results, *of_prompt),

@@ -19,8 +19,8 @@ class StopRules:
     ``max_iters``: iterations, failed ones included. ``target_score``: critics' reward of the best.
     ``patience``: iterations in a row whose candidate did not beat the best by at least ``min_delta`` of
     combined reward; one that failed counts, and a smaller gain makes a new best but still counts.
-    ``drift_threshold``: a candidate drifts when its overall score rises above the best's while the score of
-    a failure mode falls by more than this: the critics are being pleased rather than the video improved.
+    ``drift_threshold``: a candidate drifts when its critics' reward rises above the best's while the score
+    of a failure mode falls by more than this: the critics are being pleased rather than the video improved.
     ``drift_patience``: judged candidates in a row that drift. ``max_wall_s``: seconds, looked at after
     every iteration. ``max_failures``: candidates in a row that could not be made or judged, or that one
     critic failed on: what is broken stays broken, and each try may cost a load of a model.
@@ -46,11 +46,10 @@ class StopRules:
         """Whether a candidate ends a plateau; ``gain`` is None for the first, which starts the run."""
         return gain is None or (gain > 0.0 and gain >= self.min_delta)
 
-    def drifts(self, candidate: TraceEvent, best: TraceEvent | None) -> bool:
-        """Whether the score rose over the best's at the cost of a failure mode that both were judged on."""
-        if self.drift_threshold is None or best is None:
-            return False
-        if (candidate.overall_score or 0.0) <= (best.overall_score or 0.0):
+    def drifts(self, candidate: TraceEvent, best: TraceEvent | None, rise: float) -> bool:
+        """Whether the critics' reward rose over the best's, by ``rise``, at the cost of a failure mode that
+        both were judged on."""
+        if self.drift_threshold is None or best is None or rise <= 0.0:
             return False
         falls = (
             _fall(before, candidate.fused_scores.get(mode)) for mode, before in best.fused_scores.items()

@@ -5,8 +5,7 @@ the run's other candidates: how far preferences lean to i when it is compared wi
 count; de Borda 1781). A candidate whose critic reward is more than ``weight`` below the run's highest is not
 lifted, so the pick is never worse by the critics than that.
 
-``critic_reward_i`` is the mean of the critics' scores. A score that i lacks and another candidate has counts
-as the lowest that any of them got there: a critic that failed makes no candidate better.
+``critic_reward_i`` is what ``trainers.pairs.critic_rewards`` makes of the critics' scores.
 """
 
 from __future__ import annotations
@@ -19,28 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runner.rewards.preference import Opinion, PreferencePolicy
-from streams.messages.contracts import TEXT_MODE, RewardSnapshot, TraceEvent
+from streams.messages.contracts import RewardSnapshot, TraceEvent
+from trainers.pairs.critic_rewards import rewards_in_run
 
 Array = NDArray[np.float64]
 
 FIELD = 16
 """Candidates, the first of a run, that each is compared with: a step costs the same in a long run."""
-
-
-def critic_rewards(scores_NK: Array) -> Array:
-    """Critic rewards (…, N) of N candidates with K scores each (…, N, K), NaN where one is missing.
-
-    A missing score counts as the lowest of its column; a column without any does not count. NaN for all where
-    no score is known.
-    """
-    missing = np.isnan(scores_NK)
-    lowest_1K = np.where(missing, np.inf, scores_NK).min(axis=-2, keepdims=True)
-    known = np.isfinite(lowest_1K) & np.ones_like(missing)
-    total_N = np.where(known, np.where(missing, lowest_1K, scores_NK), 0.0).sum(axis=-1)
-    counts_N = known.sum(axis=-1)
-    with np.errstate(invalid="ignore"):
-        mean_N: Array = total_N / counts_N
-    return mean_N
 
 
 def combined_rewards(critic_N: Array, lean_N: Array, weight: float) -> Array:
@@ -93,7 +77,8 @@ class Standings:
         if not self._events:
             return {}
         opinions = [self._against_field(event) for event in self._events]
-        critics = _critic_rewards(self._events)
+        of_critics = rewards_in_run(self._events)
+        critics = np.array([of_critics[event.iter_idx] for event in self._events])
         leans = np.array([_mean(opinion.lean for opinion in of) for of in opinions])
         rewards = combined_rewards(critics, leans, self._policy.weight)
         return {
@@ -114,26 +99,6 @@ class Standings:
 def best_of(standings: Mapping[int, Standing]) -> int | None:
     """The ``iter_idx`` with the highest reward, the lower where they are equal; null without any."""
     return min(standings, key=lambda idx: (-standings[idx].reward, idx), default=None)
-
-
-def _critic_rewards(events: Sequence[TraceEvent]) -> Array:
-    """As ``critic_rewards``; exactly the overall score where a candidate lacks nothing."""
-    scores = [_scores_of_video(event) for event in events]
-    names = sorted({name for of in scores for name in of})  # in every order the same sum
-    scores_NK = np.array([[of.get(name, math.nan) for name in names] for of in scores])
-    overall_N = np.array([event.overall_score for event in events], dtype=np.float64)
-    lacking_N = np.array([len(of) < len(names) for of in scores])
-    filled_N: Array = np.where(lacking_N, critic_rewards(scores_NK), overall_N)
-    return filled_N
-
-
-def _scores_of_video(event: TraceEvent) -> dict[tuple[str, str], float]:
-    return {
-        (result.critic_name, mode): score
-        for result in event.critic_results
-        for mode, score in result.scores.items()
-        if score is not None and mode != TEXT_MODE
-    }
 
 
 def _standing(reward: float, critic_reward: float, opinions: Sequence[Opinion]) -> Standing:

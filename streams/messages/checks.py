@@ -124,6 +124,27 @@ def _check_event(event: TraceEvent, source: object) -> None:
         raise ContractError(
             f"{source}: critic_results: found {n_scores} scores; expected at most {MAX_SCORES}"
         )
+    critics = [result.critic_name for result in event.critic_results]
+    if len(set(critics)) < len(critics) or any("." in name for name in critics):  # else all names differ
+        _check_names(event, source)
+
+
+def _check_names(event: TraceEvent, source: object) -> None:
+    """Of what has one name for a reward model, no two scores may differ."""
+    scores: dict[str, tuple[float, str, str]] = {}
+    for result in event.critic_results:
+        for mode, score in result.scores.items():
+            if score is None:
+                continue
+            before, critic, its_mode = scores.setdefault(
+                f"{result.critic_name}.{mode}", (score, result.critic_name, mode)
+            )
+            if before != score:
+                raise ContractError(
+                    f"{source}: critic_results: found {score} by critic {shown(result.critic_name)} for "
+                    f"{shown(mode)} and {before} by {shown(critic)} for {shown(its_mode)}, which are both "
+                    f"called {shown(f'{critic}.{its_mode}')}; expected one score for each: rename a critic"
+                )
 
 
 def _check_revision(meta: dict[str, Any], source: object) -> None:

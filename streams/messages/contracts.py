@@ -43,7 +43,10 @@ OVERALL = "overall"
 RunRevision = tuple[str, int]
 """A run's id, and which revision of it: 0 is the run as it was made, and each rescoring adds one."""
 TEXT_MODE = "text"
-"""Mode of a critic that has read the prompt alone: models weigh it, and the critics' mean is without it."""
+TEXT_CRITICS = frozenset({"text_rm", "lora_rm"})
+"""Rewards of texts as critics, names that no other critic takes. Their mode is ``TEXT_MODE``."""
+TEXT_FEATURES = frozenset(f"{name}.{TEXT_MODE}" for name in TEXT_CRITICS)
+"""What was said of the prompt alone: models weigh it, and the critics' mean is without it."""
 CONTEXT_MARK = "@"
 """Stands before a context in the name of a feature: ``@arm=physics`` is a candidate's own,
 ``flicker.quality@world_model=dit-7b`` what a critic's score counts there above what it counts elsewhere."""
@@ -130,8 +133,18 @@ class TraceEvent(Contract, frozen=True, kw_only=True):
         return found if isinstance(found, dict) else {}
 
     def critic_scores(self) -> dict[str, float | None]:
-        """``{"flicker.smoothness": 0.47, …}``: critic and mode, null where a critic gave none."""
-        return {f"{r.critic_name}.{mode}": s for r in self.critic_results for mode, s in r.scores.items()}
+        """``{"flicker.smoothness": 0.47, …}``: critic and mode, null where a critic gave none.
+
+        Of a name that is there twice the score counts, whatever the order; two that differ are refused where
+        the event is decoded.
+        """
+        scores: dict[str, float | None] = {}
+        for result in self.critic_results:
+            for mode, score in result.scores.items():
+                name = f"{result.critic_name}.{mode}"
+                if score is not None or name not in scores:
+                    scores[name] = score
+        return scores
 
 
 class RunEnd(Contract, frozen=True, kw_only=True):

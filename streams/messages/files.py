@@ -21,6 +21,7 @@ from streams.messages.contracts import (
     PairMessage,
     RewardSnapshot,
     TextSnapshot,
+    TraceEvent,
     TraceMessage,
 )
 from streams.messages.revisions import newest_revisions
@@ -32,6 +33,19 @@ def read_trace(path: Path) -> list[TraceMessage]:
     Of a run that was rescored only those of its newest complete revision.
     """
     return newest_revisions([message for _, message in read_trace_lines(path)])
+
+
+def read_events_by_run(path: Path) -> dict[str, tuple[TraceEvent, ...]]:
+    """The iterations of every run in a ``trace.jsonl``, in order and each once: the first that is there.
+
+    As ``read_trace``. A dump of the topic, or files that were joined, may hold several runs.
+    """
+    runs: dict[str, dict[int, TraceEvent]] = {}
+    for message in read_trace(path):
+        events = runs.setdefault(message.run_id, {})
+        if isinstance(message, TraceEvent):
+            events.setdefault(message.iter_idx, message)
+    return {run_id: tuple(events[i] for i in sorted(events)) for run_id, events in runs.items()}
 
 
 def read_trace_lines(path: Path) -> list[tuple[bytes, TraceMessage]]:

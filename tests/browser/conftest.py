@@ -34,7 +34,9 @@ def browser() -> Iterator[Browser]:
             launched.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(
+    scope="module"
+)  # while it is there, an event loop runs, and no later test could begin its own
 def chromium() -> Iterator[Browser]:
     try:
         with browser() as launched:

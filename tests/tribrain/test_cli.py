@@ -218,6 +218,11 @@ def test_no_command_s_help_waits_for_what_its_work_needs() -> None:
     assert wanted.isdisjoint(SLOW)
 
 
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_help_names_no_bounds_that_there_are_not(words: tuple[str, ...]) -> None:
+    assert "None]" not in ALL[words].get_help(click.Context(ALL[words]))
+
+
 def test_the_commands_that_read_or_make_a_result_take_json() -> None:
     without = {" ".join(words) for words, c in ALL.items() if not any("--json" in p.opts for p in c.params)}
     assert without == {"demo", "serve-trainer", "serve-lora", "serve-text", "finetune"}

@@ -28,21 +28,6 @@ COMMANDS = [
     for block in re.findall(r"^```sh\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
     for line in block.splitlines()
 ]
-GENERATOR = """
-import argparse
-from pathlib import Path
-
-import numpy as np
-
-from runner.video import write_video
-
-parser = argparse.ArgumentParser()
-for name in ("--prompt", "--out", "--seed"):
-    parser.add_argument(name)
-given = parser.parse_args()
-frames = np.random.default_rng(int(given.seed)).integers(0, 255, (8, 64, 64, 3), np.uint8)
-write_video(Path(given.out) / "video.mp4", frames, 8.0)
-"""
 
 
 def base_model() -> str:
@@ -76,7 +61,6 @@ def in_background(command: str, folder: Path, environment: dict[str, str]) -> It
 
 
 def test_every_command_of_the_readme_runs(tmp_path: Path, kafka_jars: KafkaJars) -> None:
-    (tmp_path / "gen.py").write_text(GENERATOR)
     fake_checkout(tmp_path / "WoW")  # and first.png beside it
     environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
     environment["XDG_STATE_HOME"] = str(tmp_path / "state")

@@ -275,13 +275,22 @@ def test_a_run_of_which_nothing_can_be_made_ends_soon_with_code_4_and_says_why(
 def test_a_judge_that_is_down_ends_the_run_with_code_4_and_what_was_made_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = simulated(tmp_path / "b", "--iters", "9", "--critic", "judge=false {video}", code=4)
+    judge = shlex.join([sys.executable, "-c", "import sys; sys.exit('503 ' + sys.argv[1][-9:])"])
+    out = simulated(tmp_path / "b", "--iters", "9", "--critic", f"judge={judge} {{video}}", code=4)
     said = capsys.readouterr()
     assert len(events_of(out)) == 3
     assert "best is iteration" in said.out
     assert said.err.splitlines()[-1].endswith(
-        ": given up, as videos kept failing; at last critic judge: the critic ended with status 1"
+        ": given up, as a critic kept failing; at last critic judge: the critic ended with status 1, "
+        "and said '503 video.mp4'"
     )
+
+
+def test_a_run_that_only_a_judge_sees_says_that_nothing_could_be_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulated(tmp_path / "b", "--no-pixel-critics", "--critic", "judge=false {video}", code=4)
+    assert ": no video could be judged; at last " in capsys.readouterr().err.splitlines()[-1]
 
 
 # Going on

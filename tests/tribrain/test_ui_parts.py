@@ -109,7 +109,7 @@ def test_a_course_marks_where_a_newer_model_took_part() -> None:
 
 
 def test_a_course_leaves_out_what_nobody_could_judge_and_stays_in_its_picture() -> None:
-    odd = [factories.event(0, None), *(replace(e, meta=e.meta | {"combined_reward": 7.0}) for e in events(2))]
+    odd = [factories.event(2, None), *(replace(e, meta=e.meta | {"combined_reward": 7.0}) for e in events(2))]
     points = course(odd)
     assert [point.iteration for point in points] == [0, 1]
     assert all(0 <= point.y <= 56 and 0 <= point.x <= 240 for point in points)

@@ -179,6 +179,31 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path, reader: str) -> 
 
 
 @pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    ("before", "line"), [(BOM_UTF8 * 2, 1), (b"\n" + BOM_UTF8, 2), (b"\n\n" + BOM_UTF8, 3)]
+)
+def test_a_byte_order_mark_that_does_not_begin_the_file_is_named(
+    tmp_path: Path, reader: str, before: bytes, line: int
+) -> None:
+    """As where files were joined."""
+    with pytest.raises(BadInput, match=rf"file@line {line}: begins with a byte order mark, as where"):
+        read(reader, tmp_path, before + READERS[reader][0])
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("before", [0, 1, 70_000])
+def test_a_text_in_latin_1_is_named_with_its_line(tmp_path: Path, reader: str, before: int) -> None:
+    line = READERS[reader][0].replace(b"a", "ä".encode("latin-1"), 1)
+    with pytest.raises(BadInput, match=rf"file@line {before + 1}: byte 0xe4 is no UTF-8, .* Latin-1; exp"):
+        read(reader, tmp_path, *[b" " * 20] * before, line)
+
+
+def test_a_mark_within_a_text_is_a_letter(tmp_path: Path) -> None:
+    (pair,) = read("pairs of texts", tmp_path, changed(TEXTS, "chosen_prompt", "\ufeffa"))
+    assert pair.chosen_prompt == "\ufeffa"
+
+
+@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-32-be"])
 def test_a_text_in_another_unicode_form_is_named(tmp_path: Path, reader: str, encoding: str) -> None:
     line = ("\ufeff" if encoding.endswith("be") else "") + READERS[reader][0].decode()

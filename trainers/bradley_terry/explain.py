@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.messages.contracts import RewardSnapshot
-from streams.messages.feature_names import is_indicator
+from streams.messages.feature_names import is_indicator, shown
 from trainers.bradley_terry.features import UNIT
 from trainers.bradley_terry.reward import printable, reward_on
 from trainers.bradley_terry.ties import tie_probability
@@ -100,7 +100,7 @@ def effect_lines(snapshot: RewardSnapshot) -> list[str]:
         if dimension:
             lines.append(f"On {printable(dimension)}: {reward.statement}")
         effects = sorted(log_odds(reward).items(), key=lambda item: -item[1])
-        lines += [f"  {effect:+.3f}  {name}" for name, effect in effects]
+        lines += [f"  {effect:+.3f}  {printable(shown(name))}" for name, effect in effects]
     return lines
 
 

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from streams.errors import BadInput
 from streams.messages.checks import feature_hash
-from streams.messages.contracts import OVERALL, TEXT_MODE, RewardSnapshot
+from streams.messages.contracts import OVERALL, TEXT_FEATURES, RewardSnapshot
+from streams.messages.dimensions import dimension_called
 from trainers.bradley_terry.features import Scores, reach_of, within_reach
 
 Differences = Mapping[str, float]
@@ -23,7 +24,7 @@ Differences = Mapping[str, float]
 
 def critics_mean(scores: Scores) -> float:
     """The plain mean of the scores that are there, texts left out as in the run's reward; 0 where none is."""
-    known = [s for name, s in scores.items() if s is not None and not name.endswith(f".{TEXT_MODE}")]
+    known = [s for name, s in scores.items() if s is not None and name not in TEXT_FEATURES]
     return math.fsum(known) / len(known) if known else 0.0
 
 
@@ -88,7 +89,8 @@ def reward_on(snapshot: RewardSnapshot, dimension: str) -> RewardSnapshot:
 
     Raises BadInput where nothing was learnt of the dimension.
     """
-    if dimension in ("", OVERALL):
+    dimension = dimension_called(dimension)
+    if not dimension:
         return replace(snapshot, dimensions={})
     found = snapshot.dimensions.get(dimension)
     if found is None:

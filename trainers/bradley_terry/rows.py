@@ -13,7 +13,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from streams.messages.contracts import TEXT_MODE, PreferencePair
+from streams.messages.contracts import TEXT_FEATURES, PreferencePair
 from streams.messages.feature_names import critic_feature, interaction, number_feature
 from trainers.bradley_terry.bounded_cache import BoundedCache, size_of
 from trainers.bradley_terry.features import LONGEST_VALUE, Context, categories, indicators, numbers
@@ -215,8 +215,8 @@ def _plan(layout: Layout, vocabulary: Vocabulary, shown: ShownScores) -> Plan:
         right=_ints(right_at),
         sign=np.array(sign_of, dtype=np.float64),
         in_mean=_ints(
-            [at for at, name in enumerate(chosen) if not _is_text(name)]
-            + [-1 - second - at for at, name in enumerate(rejected) if not _is_text(name)]
+            [at for at, name in enumerate(chosen) if name not in TEXT_FEATURES]
+            + [-1 - second - at for at, name in enumerate(rejected) if name not in TEXT_FEATURES]
         ),
         scores=_ints([at for at, _ in scores]),
         critics=_ints([number for _, number in scores]),
@@ -249,10 +249,6 @@ def _by_key(pairs: Sequence[str]) -> dict[str, str]:
 
 def _is_short(value: object) -> bool:
     return type(value) is str and len(value) <= LONGEST_VALUE
-
-
-def _is_text(critic: str) -> bool:
-    return critic.endswith(f".{TEXT_MODE}")
 
 
 def _values_of(context: Context, keys: Sequence[str]) -> list[float]:

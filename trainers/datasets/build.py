@@ -137,7 +137,7 @@ def _row(
         "confidence": rated.rating.confidence,
         "snapshot_version": snapshot.version if snapshot is not None else None,
         "run_snapshot_version": meta.get("reward_version"),
-        "critics_mean": event.overall_score,
+        "critics_mean": rated.sample.critic_reward,
         "critics": dict(sorted(event.critic_scores().items())),
         "outcome": event.outcome_score,
         "frames": look.frames,

@@ -18,7 +18,7 @@ from streams.messages.codec import encode
 from streams.messages.contracts import LabelSource, PreferencePair
 from streams.messages.files import read_text_pairs
 from trainers.datasets.near_duplicates import Frames
-from trainers.datasets.samples import OUTSIDE, Run, find_video, read_runs
+from trainers.datasets.samples import OUTSIDE, Run, find_video, plain, read_runs
 from trainers.pairs.judgements import dimension_of
 from trainers.pairs.pairing import PairingRules, pairs_of_run
 from trainers.pairs.withdrawn import standing
@@ -37,6 +37,8 @@ DIMENSIONS = "pairs that judge one dimension"
 CONTRADICTED = "pairs that other labels of the same two contradict"
 
 _SIDES = ("chosen", "rejected")
+_NEITHER = ""
+"""What a tie says; no text, and no name of a video, is empty."""
 _TRUST: tuple[LabelSource, ...] = ("critic", "proxy", "outcome", "human")
 """Whose label counts where labels of the same two disagree: the last of these."""
 SAME_FRAME = 8.0
@@ -115,18 +117,23 @@ def pairs_of_files(files: Iterable[Path], runs: Iterable[Run] = ()) -> list[Foun
 def labelled(
     pairs: Iterable[FoundPair], sources: Sequence[LabelSource], left_out: Counter[str]
 ) -> list[FoundPair]:
-    """Those whose label is of one of ``sources``, or any where none is named.
+    """Those whose label is of one of ``sources``, or any where none is named; ties, too.
 
-    None that is a tie, or judges one dimension alone.
+    None that judges one dimension alone.
     """
     pairs = list(pairs)
     on_the_whole = [found for found in pairs if not dimension_of(found.pair)]
     left_out[DIMENSIONS] += len(pairs) - len(on_the_whole)
     wanted = [found for found in on_the_whole if not sources or found.pair.label_source in sources]
     left_out[OTHER_LABELS] += len(on_the_whole) - len(wanted)
-    decided = [found for found in wanted if not found.pair.tie]
-    left_out[TIES] += len(wanted) - len(decided)
-    return decided
+    return wanted
+
+
+def decided(pairs: Sequence[FoundPair], left_out: Counter[str]) -> list[FoundPair]:
+    """Those that are no ties."""
+    found = [one for one in pairs if not one.pair.tie]
+    left_out[TIES] += len(pairs) - len(found)
+    return found
 
 
 def trl_rows(pairs: Iterable[FoundPair], left_out: Counter[str]) -> list[dict[str, object]]:
@@ -135,18 +142,15 @@ def trl_rows(pairs: Iterable[FoundPair], left_out: Counter[str]) -> list[dict[st
     The prompt is the goal with a line end, as TRL puts prompt and completion together as they are. No two
     rows prefer the same two texts both ways, see ``_undisputed``.
     """
-    usable = []
+    labels = []
     for found in pairs:
-        pair = found.pair
-        if not (found.goal.strip() and pair.chosen_prompt.strip() and pair.rejected_prompt.strip()):
-            left_out[NO_TEXTS] += 1
-        elif pair.chosen_prompt == pair.rejected_prompt:
-            left_out[EQUAL_TEXTS] += 1
+        label = _Label(found, plain(found.pair.chosen_prompt), plain(found.pair.rejected_prompt))
+        if not (found.goal.strip() and label.chosen and label.rejected):
+            left_out[_reason(found, NO_TEXTS)] += 1
+        elif label.chosen == label.rejected:
+            left_out[_reason(found, EQUAL_TEXTS)] += 1
         else:
-            usable.append(found)
-    labels = [
-        (_Label(one.goal, one.pair.chosen_prompt, one.pair.rejected_prompt, one.pair), one) for one in usable
-    ]
+            labels.append((label, found))
     return [
         {
             "prompt": f"{found.goal}\n",
@@ -167,29 +171,33 @@ def video_pairs(
     on_pair: Callable[[], None] = lambda: None,
 ) -> list[VideoPair]:
     """The pairs with a goal whose videos can be used, and with ``same_first_frame`` begin alike, as DPO of an
-    image-to-video model needs it. ``first_frame`` gives None for a video that cannot be decoded."""
+    image-to-video model needs it. ``first_frame`` gives None for a video that cannot be decoded.
+
+    Ties are among them, for ``undisputed_videos`` to weigh.
+    """
     frames: dict[Path, Frame | None] = {}
     ids: dict[Path, str] = {}
     usable = []
     for found in pairs:
         on_pair()
         if not found.goal.strip():
-            left_out[NO_GOAL] += 1
+            left_out[_reason(found, NO_GOAL)] += 1
             continue
         chosen = find_video(found.run, found.pair.chosen_artifact)
         rejected = find_video(found.other_run or found.run, found.pair.rejected_artifact)
         if isinstance(chosen, str) or isinstance(rejected, str):
-            left_out[OUTSIDE_VIDEOS if OUTSIDE in (chosen, rejected) else NO_VIDEOS] += 1
+            reason = OUTSIDE_VIDEOS if OUTSIDE in (chosen, rejected) else NO_VIDEOS
+            left_out[_reason(found, reason)] += 1
             continue
         for video in (chosen, rejected):
             if video not in frames:
                 frames[video], ids[video] = first_frame(video), content_id(video)
         a, b = frames[chosen], frames[rejected]
         if a is None or b is None:
-            left_out[UNDECODABLE] += 1
+            left_out[_reason(found, UNDECODABLE)] += 1
         elif ids[chosen] == ids[rejected]:
-            left_out[EQUAL_VIDEOS] += 1
-        elif same_first_frame and not _alike(a, b):
+            left_out[_reason(found, EQUAL_VIDEOS)] += 1
+        elif same_first_frame and not found.pair.tie and not _alike(a, b):
             left_out[OTHER_FIRST_FRAME] += 1
         else:
             usable.append(
@@ -209,7 +217,7 @@ def video_pairs(
 
 def undisputed_videos(pairs: Iterable[VideoPair], left_out: Counter[str]) -> list[VideoPair]:
     """The pairs, of which no two prefer the same two videos both ways; see ``_undisputed``."""
-    labels = [(_Label(one.found.goal, one.chosen_id, one.rejected_id, one.found.pair), one) for one in pairs]
+    labels = [(_Label(one.found, one.chosen_id, one.rejected_id), one) for one in pairs]
     return _undisputed(labels, left_out)
 
 
@@ -234,38 +242,48 @@ def json_lines(rows: Iterable[Mapping[str, object]]) -> bytes:
 
 
 class _Label(NamedTuple):
-    """Which of two is preferred, for which goal."""
+    """Which of two is preferred; neither is where the pair is a tie."""
 
-    goal: str
+    found: FoundPair
     chosen: str
     rejected: str
-    pair: PreferencePair
 
     @property
     def of(self) -> tuple[str, frozenset[str]]:
-        return self.goal, frozenset((self.chosen, self.rejected))
+        return plain(self.found.goal), frozenset((self.chosen, self.rejected))
+
+    @property
+    def says(self) -> str:
+        return _NEITHER if self.found.pair.tie else self.chosen
 
 
 def _undisputed(labels: Sequence[tuple[_Label, _P]], left_out: Counter[str]) -> list[_P]:
-    """Those that stand where labels of the same two disagree, in their order.
+    """Those that stand where labels of the same two disagree, in their order; no ties.
 
-    Of these, the labels of the most trusted source count, and among them the side with more weight; where
-    that is equal, none stands.
+    Of these, the labels of the most trusted source count, and among them what has most weight: a side, or
+    that they are as good. Where that is equal, or a tie, none stands.
     """
     weights: dict[tuple[str, frozenset[str]], dict[int, dict[str, float]]] = {}
     for label, _ in labels:
-        of_source = weights.setdefault(label.of, {}).setdefault(_TRUST.index(label.pair.label_source), {})
-        of_source[label.chosen] = of_source.get(label.chosen, 0.0) + label.pair.weight
+        pair = label.found.pair
+        of_source = weights.setdefault(label.of, {}).setdefault(_TRUST.index(pair.label_source), {})
+        of_source[label.says] = of_source.get(label.says, 0.0) + pair.weight
     standing = []
     for label, one in labels:
         by_trust = weights[label.of]
         best = by_trust[max(by_trust)]
-        agreed = all(of_source.keys() == {label.chosen} for of_source in by_trust.values())
-        if agreed or best.get(label.chosen, 0.0) > best.get(label.rejected, 0.0):
+        agreed = all(of_source.keys() == {label.says} for of_source in by_trust.values())
+        others = (best.get(says, 0.0) for says in (label.rejected, _NEITHER))
+        if label.says != _NEITHER and (agreed or best.get(label.chosen, 0.0) > max(others)):
             standing.append(one)
         else:
-            left_out[CONTRADICTED] += 1
+            left_out[_reason(label.found, CONTRADICTED)] += 1
     return standing
+
+
+def _reason(found: FoundPair, reason: str) -> str:
+    """Why a pair gives no row; a tie gives none anyway."""
+    return TIES if found.pair.tie else reason
 
 
 def _provenance(found: FoundPair) -> dict[str, object]:

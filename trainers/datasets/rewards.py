@@ -52,8 +52,8 @@ class RatedSample:
 def rate(samples: Iterable[Sample], snapshot: RewardSnapshot | None = None) -> list[RatedSample]:
     """Every sample with its reward, in their order.
 
-    Without a snapshot the reward is the critics' mean of the video (its ``overall_score``), which is the
-    same scale for all tasks, with all that the critics find easy in one task and hard in another.
+    Without a snapshot the reward is the critics' own, which is the same scale for all tasks, with all that
+    the critics find easy in one task and hard in another.
 
     With one it is the share of the other videos of its task that it would win against, in expectation:
     the mean over them of ½ + c·(p − ½), with p = P(this ≻ other) and c the model's confidence, as in the
@@ -64,7 +64,7 @@ def rate(samples: Iterable[Sample], snapshot: RewardSnapshot | None = None) -> l
     """
     samples = list(samples)
     if snapshot is None:
-        ratings = {sample.id: Rating(reward=sample.event.overall_score or 0.0) for sample in samples}
+        ratings = {sample.id: Rating(reward=sample.critic_reward) for sample in samples}
     else:
         by_task: dict[str, list[Sample]] = {}
         for sample in samples:

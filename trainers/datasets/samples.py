@@ -13,7 +13,8 @@ from streams.errors import BadInput
 from streams.files import inside
 from streams.messages.codec import ContractError, decode_trace
 from streams.messages.contracts import TraceEvent
-from streams.messages.files import read_trace
+from streams.messages.files import read_events_by_run
+from trainers.pairs.critic_rewards import rewards_in_runs
 
 FAILED = "failed candidates"
 MISSING = "videos that are missing"
@@ -35,6 +36,8 @@ class Sample:
 
     event: TraceEvent
     video: Path
+    critic_reward: float
+    """Among all judged candidates of the runs, see ``trainers.pairs.critic_rewards``."""
 
     @property
     def id(self) -> str:
@@ -52,13 +55,18 @@ def task_of(event: TraceEvent) -> str:
 
     So all runs for one goal are of one task, and no goal is both learnt and tested.
     """
-    goal = _plain(event.goal_instruction)
+    goal = plain(event.goal_instruction)
     return event.task_id if event.task_id != event.run_id or not goal else goal
 
 
 def goal_of(event: TraceEvent) -> str:
-    """The goal as it is compared: whatever its case and its spaces."""
-    return _plain(event.goal_instruction)
+    """The goal as it is compared."""
+    return plain(event.goal_instruction)
+
+
+def plain(text: str) -> str:
+    """A goal or a prompt as it is compared: whatever its case and its spaces."""
+    return " ".join(text.casefold().split())
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:
@@ -101,7 +109,8 @@ def samples_of(runs: Iterable[Run]) -> tuple[list[Sample], Counter[str]]:
     """The videos that can be used, in the order of runs and iterations; and reason to how many cannot."""
     samples = []
     left_out: Counter[str] = Counter()
-    for run in runs:
+    runs = list(runs)
+    for run, rewards in zip(runs, rewards_in_runs([run.events for run in runs]), strict=True):
         for event in run.events:
             video = find_video(run, event.artifact_path)
             if event.overall_score is None:
@@ -109,7 +118,7 @@ def samples_of(runs: Iterable[Run]) -> tuple[list[Sample], Counter[str]]:
             elif isinstance(video, str):
                 left_out[video] += 1
             else:
-                samples.append(Sample(event=event, video=video))
+                samples.append(Sample(event=event, video=video, critic_reward=rewards[event.iter_idx]))
     return samples, left_out
 
 
@@ -148,18 +157,6 @@ def _run_folders(given: Path) -> list[Path]:
 
 
 def _runs_in(folder: Path) -> list[Run]:
-    """A trace holds one run; a dump of the topic may hold several."""
-    events: dict[str, dict[int, TraceEvent]] = {}
-    if (folder / "trace.jsonl").stat().st_size:  # a run that was stopped at once leaves an empty one
-        for message in read_trace(folder / "trace.jsonl"):
-            of_run = events.setdefault(message.run_id, {})
-            if isinstance(message, TraceEvent):
-                of_run.setdefault(message.iter_idx, message)
-    return [
-        Run(folder=folder, run_id=run_id, events=tuple(of_run[i] for i in sorted(of_run)))
-        for run_id, of_run in events.items()
-    ]
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
+    trace = folder / "trace.jsonl"
+    found = read_events_by_run(trace) if trace.stat().st_size else {}  # empty where a run was stopped at once
+    return [Run(folder=folder, run_id=run_id, events=events) for run_id, events in found.items()]

@@ -23,6 +23,7 @@ from streams.messages.contracts import DimensionReward, PairMessage, PreferenceP
 from streams.messages.feature_names import shown
 from streams.messages.fields import ScoreRange
 from trainers.bradley_terry.estimators import PairEstimator, Recipe
+from trainers.bradley_terry.reward import printable
 from trainers.bradley_terry.rows import Read
 from trainers.evidence.annotators import WELL_KNOWN, Annotators
 from trainers.online.admission import OPEN_TASKS, Admission
@@ -408,6 +409,11 @@ class PreferenceLearner:
     def _made_of(self) -> str:
         evidence = self._admission.evidence
         made_of, by = evidence.made_of(), evidence.in_words()
+        if not evidence.pairs:
+            of = ", ".join(map(printable, sorted(self._dimensions.learners)))
+            return (
+                f"Made of labels on {of} alone: it says nothing of the whole." if of else "Made of no labels."
+            )
         if evidence.critics_alone:
             return f"Made of {made_of} labels alone: it smooths the critics and cannot correct them."
         if self.is_active:

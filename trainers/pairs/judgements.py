@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import orjson
 
-from streams.messages.contracts import OVERALL, PreferencePair
+from streams.messages.contracts import PreferencePair
+from streams.messages.dimensions import dimension_called
 from streams.messages.votes import RANDOM_RULE
 from trainers.pairs.seen import hashed
 from trainers.pairs.weights import task_of
@@ -32,7 +33,7 @@ class Judgement(NamedTuple):
 
 def dimension_of(pair: PreferencePair) -> str:
     """What the label judges; empty for the whole."""
-    return "" if pair.dimension == OVERALL else pair.dimension
+    return dimension_called(pair.dimension)
 
 
 def judge_of(pair: PreferencePair) -> str:

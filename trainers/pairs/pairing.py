@@ -13,29 +13,29 @@ The pairs of a run come in an order that its events alone decide, since they are
 ``iter_idx`` whenever they arrive. So they can be numbered, and whoever forms them again gives them the same
 numbers.
 
-A candidate that lacks a score cannot gain by it: where two were not judged by the same critics, the pair
-needs its gap on what both were judged by, too.
+A candidate that lacks a score cannot gain by it: candidates are ranked as their run ranks them, and the gap
+of a pair is that of the rewards which its two sides would have in a run of their own
+(``trainers.pairs.critic_rewards``). So what comes later can change a rank, and never turns a pair round.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Struct
 
 from streams.errors import BadInput
-from streams.messages.contracts import TEXT_MODE, LabelSource, PairStrategy, PreferencePair, TraceEvent
+from streams.messages.contracts import LabelSource, PairStrategy, PreferencePair, TraceEvent
 from streams.messages.limits import MAX_ID_CHARS
+from trainers.pairs.critic_rewards import Lowest, scores_of_video
 
 _LONGEST_NAME = 64
 """Characters of a value after which a reward model is called."""
 LONGEST_MODEL = MAX_ID_CHARS - 1 - _LONGEST_NAME
 """Characters of a reward model's name, which leaves room for such a value."""
-_OF_TEXT = f".{TEXT_MODE}"
 LIVE_SOURCES: tuple[LabelSource, ...] = ("critic", "outcome")
 
 
@@ -110,8 +110,10 @@ class _Candidate(Struct, frozen=True, gc=False):
         )
 
 
-_Ranked = tuple[float, int, _Candidate]
+_Scored = tuple[float, int, _Candidate]
 """Sorts best first, by a candidate's negative score and its iteration, which is its own alone."""
+_Match = tuple[_Scored, _Scored]
+"""Chosen, rejected."""
 
 
 class RunPairing:
@@ -191,23 +193,23 @@ class _SourcePairing:
         self._source = source
         self._revision = revision
         self._meta = {"mode": rules.strategy}
-        self._top: tuple[_Ranked, ...] = ()
+        self._top: tuple[_Scored, ...] = ()
+        self._lowest = Lowest()
         # Both only grow, so that a mark is their lengths.
-        self._rest: list[_Ranked] = []
-        self._formed: dict[tuple[int, int], tuple[_Ranked, _Ranked]] = {}
-        self._previous: _Ranked | None = None
+        self._all: list[_Scored] = []
+        self._formed: dict[tuple[int, int], _Match] = {}
+        self._previous: _Scored | None = None
 
     def add(self, candidate: _Candidate, score: float) -> list[PreferencePair]:
-        ranked = (-score, candidate.iter_idx, candidate)
+        scored = (-score, candidate.iter_idx, candidate)
         if self._rules.strategy == "adjacent":
-            previous, self._previous = self._previous, ranked
-            return self._form([(ranked, previous)] if previous else [])
-        best = sorted((*self._top, ranked))
-        self._top = tuple(best[: self._rules.top_k])
-        outside = best[self._rules.top_k :]
-        if not outside:
-            return []
-        self._rest += outside
+            previous, self._previous = self._previous, scored
+            return self._form([(scored, previous)] if previous else [])
+        self._all.append(scored)
+        outside = [*self._top, scored]
+        anew = self._takes_in(candidate)
+        self._top = tuple(self._ranked(self._all if anew else outside)[: self._rules.top_k])
+        outside = [one for one in self._ranked(outside) if one not in self._top]
         return self._form([(chosen, rejected) for rejected in outside for chosen in self._top])
 
     def skip(self) -> None:
@@ -227,21 +229,34 @@ class _SourcePairing:
         ]
 
     def mark(self) -> tuple[Any, ...]:
-        return self._top, len(self._rest), len(self._formed), self._previous
+        return self._top, self._lowest, len(self._all), len(self._formed), self._previous
 
     def back_to(self, mark: tuple[Any, ...]) -> None:
-        self._top, n_rest, n_formed, self._previous = mark
-        del self._rest[n_rest:]
+        self._top, self._lowest, n_all, n_formed, self._previous = mark
+        del self._all[n_all:]
         while len(self._formed) > n_formed:
             self._formed.popitem()
 
-    def _final(self) -> list[tuple[_Ranked, _Ranked]]:
+    def _final(self) -> list[_Match]:
         if not self._top:
             return []
-        rest = sorted(self._rest)
+        rest = [one for one in self._ranked(self._all) if one not in self._top]
         return [(best, other) for best in self._top for other in rest]
 
-    def _form(self, candidates: list[tuple[_Ranked, _Ranked]]) -> list[PreferencePair]:
+    def _takes_in(self, candidate: _Candidate) -> bool:
+        """Whether candidates that came before may be ranked otherwise now."""
+        if self._source != "critic":
+            return False
+        before, self._lowest = self._lowest, self._lowest.including(candidate.critics)
+        return self._lowest.is_lacked and self._lowest is not before
+
+    def _ranked(self, scored: Iterable[_Scored]) -> list[_Scored]:
+        """Best first."""
+        if not self._lowest.is_lacked:
+            return sorted(scored)
+        return sorted(scored, key=lambda one: (-self._lowest.reward(one[2].critics, -one[0]), one[1]))
+
+    def _form(self, candidates: list[_Match]) -> list[PreferencePair]:
         new = []
         for chosen, rejected in candidates:
             key = (chosen[1], rejected[1])
@@ -251,17 +266,23 @@ class _SourcePairing:
                     new.append(self._pair(chosen, rejected))
         return new
 
-    def _is_wide(self, chosen: _Ranked, rejected: _Ranked) -> bool:
+    def _is_wide(self, chosen: _Scored, rejected: _Scored) -> bool:
+        better, worse = self._scores(chosen, rejected)
         # The same comparison as in 0.6.2, so that rounding decides alike.
-        if not rejected[0] - chosen[0] >= self._rules.min_gap:
-            return False
-        if self._source != "critic":
-            return True
-        on_shared = _gap_on_shared(chosen[2].critics, rejected[2].critics)
-        return on_shared is None or on_shared >= self._rules.min_gap
+        return better - worse >= self._rules.min_gap and (
+            self._source != "critic" or _can_be_compared(chosen[2], rejected[2])
+        )
 
-    def _pair(self, chosen: _Ranked, rejected: _Ranked) -> PreferencePair:
+    def _scores(self, chosen: _Scored, rejected: _Scored) -> tuple[float, float]:
+        """Of both sides, from the label source; see the top of this module."""
+        if self._source != "critic" or _are_judged_alike(chosen[2], rejected[2]):
+            return -chosen[0], -rejected[0]
+        lowest = Lowest().including(chosen[2].critics).including(rejected[2].critics)
+        return lowest.reward(chosen[2].critics, -chosen[0]), lowest.reward(rejected[2].critics, -rejected[0])
+
+    def _pair(self, chosen: _Scored, rejected: _Scored) -> PreferencePair:
         best, other = chosen[2], rejected[2]
+        better, worse = self._scores(chosen, rejected)
         identity = f"{best.run_id}\0{self._rules.strategy}\0{self._source}\0{best.iter_idx}\0{other.iter_idx}"
         revision = _revision_of(chosen, rejected)
         if revision:
@@ -272,14 +293,14 @@ class _SourcePairing:
             task_id=best.task_id,
             model=self._model,
             label_source=self._source,
-            gap=rejected[0] - chosen[0],
+            gap=better - worse,
             goal_instruction=best.goal or other.goal,
             chosen_prompt=best.prompt,
             rejected_prompt=other.prompt,
             chosen_artifact=best.artifact,
             rejected_artifact=other.artifact,
-            chosen_score=-chosen[0],
-            rejected_score=-rejected[0],
+            chosen_score=better,
+            rejected_score=worse,
             chosen_critics=best.critics,
             rejected_critics=other.critics,
             context=best.context,
@@ -289,26 +310,23 @@ class _SourcePairing:
         )
 
 
-def _revision_of(chosen: _Ranked, rejected: _Ranked) -> int:
+def _revision_of(chosen: _Scored, rejected: _Scored) -> int:
     """Of its run in which the two were first as they are now."""
     return max(chosen[2].rescored_in, rejected[2].rescored_in)
 
 
-def _gap_on_shared(chosen: Mapping[str, float | None], rejected: Mapping[str, float | None]) -> float | None:
-    """The difference of the means of the scores that both have, which is −∞ where there is none.
-
-    None where both have the same; a reward of texts, which a run may get late, is no critic of the video.
-    """
-    if chosen.keys() == rejected.keys() and None not in chosen.values() and None not in rejected.values():
-        return None
-    one, other = _scores_of_video(chosen), _scores_of_video(rejected)
-    if one.keys() == other.keys():
-        return None
-    shared = one.keys() & other.keys()
-    if not shared:
-        return -math.inf
-    return math.fsum(one[name] - other[name] for name in shared) / len(shared)
+def _are_judged_alike(one: _Candidate, other: _Candidate) -> bool:
+    """Whether it is clear at a glance that neither lacks a score that the other has."""
+    return (
+        one.critics.keys() == other.critics.keys()
+        and None not in one.critics.values()
+        and None not in other.critics.values()
+    )
 
 
-def _scores_of_video(critics: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: s for name, s in critics.items() if s is not None and not name.endswith(_OF_TEXT)}
+def _can_be_compared(one: _Candidate, other: _Candidate) -> bool:
+    """Whether some critic judged both, or none is known of either."""
+    if _are_judged_alike(one, other):
+        return True
+    of_one, of_other = scores_of_video(one.critics).keys(), scores_of_video(other.critics).keys()
+    return bool(of_one & of_other) or of_one == of_other

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streams.messages.contracts import TraceEvent
+from trainers.pairs.critic_rewards import rewards_in_run
 
 WIDTH, HEIGHT = 240, 56
 _MARGIN = 5
@@ -27,11 +28,12 @@ class Point:
 
 def course(events: Sequence[TraceEvent]) -> list[Point]:
     """Judged iterations from left to right; rewards from 0 at the bottom to 1 at the top, cut off there."""
-    judged = [event for event in events if reward_of(event) is not None]
+    rewards = rewards_of(events)
+    judged = [event for event in events if event.iter_idx in rewards]
     points: list[Point] = []
     before: int | None = None
     for number, event in enumerate(judged):
-        reward = reward_of(event) or 0.0
+        reward = rewards[event.iter_idx]
         version = version_of(event)
         share = number / (len(judged) - 1) if len(judged) > 1 else 0.5
         points.append(
@@ -48,11 +50,15 @@ def course(events: Sequence[TraceEvent]) -> list[Point]:
     return points
 
 
-def reward_of(event: TraceEvent) -> float | None:
-    """With the model's part, where it had one; else the critics' own."""
-    combined = event.meta.get("combined_reward")
-    is_number = isinstance(combined, int | float) and not isinstance(combined, bool)
-    return float(combined) if is_number else event.overall_score  # type: ignore[arg-type]
+def rewards_of(events: Sequence[TraceEvent]) -> dict[int, float]:
+    """By iteration of a run, without those that have none: with the model's part, where it had one; else the
+    critics' own."""
+    rewards = rewards_in_run(events)
+    for event in events:
+        combined = event.meta.get("combined_reward")
+        if isinstance(combined, int | float) and not isinstance(combined, bool):
+            rewards[event.iter_idx] = float(combined)
+    return rewards
 
 
 def version_of(event: TraceEvent) -> int | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from streams.messages.contracts import RunEnd, TraceEvent, TraceMessage
 from trainers.asking.pool import VotableCandidate
 from trainers.datasets.samples import Run, find_video
+from trainers.pairs.critic_rewards import rewards_in_run
 from tribrain.ui.links import digest
 
 
@@ -39,8 +40,9 @@ class RunStory:
     @property
     def best(self) -> TraceEvent | None:
         """By the critics; the earlier of two that are equal."""
-        judged = [event for event in self.iterations if event.overall_score is not None]
-        return max(judged, key=lambda event: (event.overall_score or 0.0, -event.iter_idx), default=None)
+        rewards = rewards_in_run(self.iterations)
+        best = min(rewards, key=lambda number: (-rewards[number], number), default=None)
+        return None if best is None else self.events[best]
 
     def video(self, event: TraceEvent) -> Path | None:
         """The file, inside the run's folder; None where there is none."""

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from runner.interfaces import GenerationFailed
 from streams.messages.contracts import TraceEvent
-from tribrain.ui.course import Point, course, reward_of, version_of
+from tribrain.ui.course import Point, course, rewards_of, version_of
 from tribrain.ui.films import in_parts
 from tribrain.ui.library import RunStory, run_name
 from tribrain.ui.links import digest
@@ -123,13 +123,14 @@ async def show_one(request: Request) -> Response:
 def steps(run: RunStory) -> list[Step]:
     """In the order of iterations."""
     best, before = run.best, ""
+    rewards = rewards_of(run.iterations)
     made: list[Step] = []
     for event in run.iterations:
         made.append(
             Step(
                 event=event,
                 video=video_url(run, event),
-                reward=reward_of(event),
+                reward=rewards.get(event.iter_idx),
                 version=version_of(event),
                 is_best=best is not None and event.iter_idx == best.iter_idx,
                 prompt=difference(before, event.prompt) if made else [("same", event.prompt)],

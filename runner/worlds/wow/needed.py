@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ T5: Groups = (
 """What transformers loads a T5 encoder and its tokenizer from."""
 TOKENIZER: Groups = (("tokenizer_config.json", "config.json"), ("tokenizer.json", "spiece.model"))
 """What transformers loads a tokenizer from."""
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +37,52 @@ class Needed:
         return not self.lack
 
     @property
+    def has_its_names(self) -> bool:
+        """Whether files of the right names are there, whatever is in them."""
+        if not self.holds:
+            return self.path.exists()
+        return all(any(any(self.path.glob(name)) for name in group) for group in self.holds)
+
+    @property
     def lack(self) -> str:
         """What is wrong, as the end of a sentence: "is missing"; empty where it is there."""
         if not self.holds:
-            return "" if self.path.is_file() else "is missing"
-        lacking = _lacking(self.path, self.holds)
+            return flaw(self.path)
+        lacks = _lacks(self.path, self.holds)
         snapshots = [folder for cache in self.caches for folder in cache.glob("snapshots/*")]
-        if not lacking or any(not _lacking(folder, self.holds) for folder in snapshots):
+        if not lacks or any(not _lacks(folder, self.holds) for folder in snapshots):
             return ""
-        if not self.path.is_dir():
-            return "is missing"
-        return f"lacks {', '.join(' or '.join(group) for group in lacking)}"
+        return "; ".join(lacks) if self.path.is_dir() else flaw(self.path)
 
 
-def _lacking(folder: Path, groups: Groups) -> Sequence[tuple[str, ...]]:
-    return [group for group in groups if not any(_has(folder, name) for name in group)]
+def flaw(file: Path) -> str:
+    """Why a file cannot be what it should be, as the end of a sentence: "is missing"; else empty.
+
+    Nothing is known of how large weights are: what Git LFS left in their place has its own first line.
+    """
+    try:
+        if file.is_dir():
+            return "is a folder; a file is needed there"
+        with file.open("rb") as opened:
+            head = opened.read(len(_LFS_POINTER))
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if head == _LFS_POINTER:
+        return "is a pointer of Git LFS in the place of the file; fetch that with git lfs pull"
+    return "is empty" if not head and file.name != "__init__.py" else ""
 
 
-def _has(folder: Path, name: str) -> bool:
-    # A link to nowhere, which a cache that was moved has, is found by its name alone.
-    return any(path.exists() for path in folder.glob(name))
+def _lacks(folder: Path, groups: Groups) -> list[str]:
+    """What is wrong with the folder, each as the end of a sentence."""
+    lacking, flawed = [], []
+    for group in groups:
+        # A link to nowhere, which a cache that was moved has, is found by its name alone.
+        found = [sorted(path for path in folder.glob(name) if flaw(path) != "is missing") for name in group]
+        if any(files and not any(map(flaw, files)) for files in found):
+            continue
+        broken = [path for files in found for path in files if flaw(path)]
+        flawed += [f"has {path.name}, which {flaw(path)}" for path in broken[:1]]
+        lacking += [] if broken else [" or ".join(group)]
+    return [*([f"lacks {', '.join(lacking)}"] if lacking else []), *flawed]

@@ -70,7 +70,7 @@ def find_weights(repo: Path, model: ModelName) -> WanWeights:
         checkpoints = [Path(os.path.normpath(folder / name)) for name in names]
         checkpoint = next((path for path in checkpoints if path.exists()), checkpoints[0])
         places.append(WanWeights(folder, checkpoint))
-    return min(places, key=lambda place: sum(not need.is_there for need in needed_weights(model, place, "")))
+    return min(places, key=lambda place: sum(not n.has_its_names for n in needed_weights(model, place, "")))
 
 
 def needed_weights(model: ModelName, at: WanWeights, remedy: str) -> list[Needed]:

@@ -17,7 +17,6 @@ import pytest
 from runner.critics.chosen import chosen_critics, parse_critic
 from runner.critics.command import CommandCritic
 from runner.critics.entry_point import EntryPointCritic
-from runner.critics.no_score import no_score
 from runner.critics.opinion import is_missing
 from runner.critics.pixel import default_critics
 from runner.interfaces import AnyCritic, Frames
@@ -25,6 +24,7 @@ from runner.loop.candidate import judge
 from runner.video import write_video
 from streams.errors import BadInput
 from streams.messages.contracts import CriticResult
+from streams.messages.no_score import no_score
 from tests.tribrain.processes import needs_proc
 from tests.waiting import wait_until
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.critics.no_score import no_score
 from runner.critics.opinion import Unusable, is_missing, last_opinion, missing, opinion
 from streams.messages.codec import decode_trace, encode
 from streams.messages.contracts import CriticResult, TraceEvent
+from streams.messages.no_score import no_score
 
 
 def test_numbers_are_scores_and_notes_are_notes_and_the_rest_is_kept() -> None:
@@ -81,7 +81,6 @@ def test_any_name_of_a_score_will_do() -> None:
         ({"physics": 10**400}, "physics is huge"),
         ({}, "no score in the JSON object that it gave; it has nothing"),
         ({"score": "0.5", "ok": True}, "it has 'score', 'ok'"),
-        ({"text": 0.5}, "a score is called 'text'"),
         ({"": 0.5}, "a score is called ''"),
         ({str(n): 0.5 for n in range(101)}, "101 scores"),
         ({"task": None, "no_score": "failed", "notes": "no GPU"}, "it says that it failed: no GPU"),
@@ -97,13 +96,23 @@ def test_what_is_no_score_makes_the_whole_opinion_unusable(said: dict[str, Any],
     assert why in str(refusal.value)
 
 
+def test_a_mode_may_be_called_text() -> None:
+    assert opinion({"text": 0.5}).scores == {"text": 0.5}
+
+
 @pytest.mark.parametrize(
     "output",
     [
         '{"task": 0.5}',
         'loading {model} 100%|###|\n{"task": 0.5}\n',
         '{"task": 0.1}\n{"task": 0.5}\ndone in {3} s {',
-        'result: {"task": 0.5} (took 3 s)',
+        'Scores:\n{"task": 0.5}\n(took 3 s)\n:)',
+        '```json\n{"task": 0.5}\n```',
+        '\x1b[32m{\x1b[0m"task"\x1b[0m: 0.5, "detail": {"physics": 0.1}}',
+        '\ufeff{"task": 0.5}',
+        'step 1\rstep 2\r\n{"task": 0.5}\r\n',
+        '  {"task": 0.5}  ',
+        '{"task": 0.5}\n{model} was unloaded',
         '{"epoch": 1}\n{\n  "task": 0.5,\n  "boxes": [\n    {\n      "task": 0.9\n    }\n  ]\n}\n',
         "{'python': 'repr'}\n{\"task\": 0.5}",
     ],
@@ -135,6 +144,49 @@ def test_output_without_a_json_object_is_unusable(output: str) -> None:
 )
 def test_nothing_within_what_cannot_be_read_is_taken_for_scores_nor_anything_before_it(output: str) -> None:
     with pytest.raises(Unusable, match="no JSON object that can be read at its end"):
+        last_opinion(output)
+
+
+NESTED = '{"physics": 0.1}'
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        f'["clip-b32", {NESTED}]',
+        f'[\n"clip-b32",\n{NESTED}\n]',
+        f'{{ // my scores\n  "task": 0.9, "detail": {NESTED}\n}}',
+        f'{{ // my scores\n"task": 0.9,\n"detail":\n{NESTED}\n}}',
+        f'{{\n// }} is mine\n"task": 0.9,\n"detail":\n{NESTED}\n}}',
+        f'{{task-score: 0.9, "detail": {NESTED}}}',
+        f"{{“task”: 0.9, “detail”: {NESTED}}}",
+        f"{{0.5: {NESTED}, 'task': 0.9}}",
+        f'{{-1: 0.9, "detail": {NESTED}}}',
+        f'{{("a", 1): 0.9, "detail": {NESTED}}}',
+        f'("clip-b32", {NESTED})',
+        f"(\n'clip-b32',\n{NESTED}\n)",
+        f'{{PosixPath("a"): 0.9, "detail": {NESTED}}}',
+        f"{{b'task': 0.9, 'detail': {NESTED}}}",
+        f"{{`task`: 0.9, `detail`: {NESTED}}}",
+        f'{{a.b: 0.9, "detail": {NESTED}}}',
+        f'{{$x: 0.9, "detail": {NESTED}}}',
+        f"{{0.9, {NESTED}}}",
+        f"frozenset({{{NESTED}}})",
+        f"Scores(task=0.9, detail={NESTED})",
+        f"Scores(\n    task=0.9,\n    detail=\n{NESTED}\n)",
+        f"task: 0.9\ndetail: {NESTED}\n",
+        f"task: 0.9\ndetail:\n  {NESTED}\n",
+        f"- {NESTED}\n- {NESTED}",
+        f"<scores>{NESTED}</scores>",
+        f"INFO:judge:{NESTED}",
+        f'{{"task": 0.9}}\nscores of a frame: {NESTED}',
+        f"{NESTED}{NESTED}",
+        f"{NESTED},\n{NESTED}",
+        f"\x1b[1m[\x1b[0m{NESTED}\x1b[1m]\x1b[0m",
+    ],
+)
+def test_a_part_of_something_else_is_no_opinion_and_the_note_shows_what_was_found(output: str) -> None:
+    with pytest.raises(Unusable, match=r"no JSON object that can be read at its end: .*, in ."):
         last_opinion(output)
 
 

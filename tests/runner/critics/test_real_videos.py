@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 
-from runner.critics.no_score import no_score
 from runner.critics.pixel import default_critics
 from runner.interfaces import Frames
 from runner.video import read_video, write_video
 from streams.messages.contracts import CriticResult
+from streams.messages.no_score import no_score
 from tests.runner.critics.robot_films import (
     BOWL,
     FPS,

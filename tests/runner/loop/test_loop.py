@@ -386,7 +386,9 @@ def test_drift_ends_a_run_only_when_it_goes_on(tmp_path: Path) -> None:
 
 def test_a_mode_that_falls_with_the_score_is_no_drift() -> None:
     rules = StopRules(drift_threshold=0.1)
-    assert not rules.drifts(judged({"quality": 0.2, "task": 0.1}), judged({"quality": 0.2, "task": 0.9}))
+    assert not rules.drifts(
+        judged({"quality": 0.2, "task": 0.1}), judged({"quality": 0.2, "task": 0.9}), -0.4
+    )
 
 
 @pytest.mark.parametrize(

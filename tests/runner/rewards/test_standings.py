@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from runner.rewards.preference import Opinion, PreferencePolicy
-from runner.rewards.standings import FIELD, Standing, Standings, best_of, combined_rewards, critic_rewards
+from runner.rewards.standings import FIELD, Standing, Standings, best_of, combined_rewards
 from streams.messages.contracts import CriticResult, RewardSnapshot, TraceEvent
 from tests.runner.fakes import Scores, judged, snapshot
 
@@ -196,10 +196,3 @@ def test_a_score_of_the_text_is_no_critics_reward() -> None:
 
 def test_what_no_critic_could_judge_takes_no_part() -> None:
     assert list(standings({"quality": 0.5}, {"quality": None})) == [0]
-
-
-def test_critic_rewards_of_many_runs_are_those_of_each() -> None:
-    rng = np.random.default_rng(0)
-    scores = rng.random((5, 4, 3))
-    scores[rng.random(scores.shape) < 0.3] = np.nan
-    assert np.array_equal(critic_rewards(scores), np.array([critic_rewards(one) for one in scores]))

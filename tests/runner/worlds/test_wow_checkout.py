@@ -64,6 +64,64 @@ def test_each_needed_thing_is_noticed_once_and_alone(
             aside.rename(file)
 
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9884567\n"
+
+
+def put(file: Path, what: bytes | None) -> None:
+    """Have the file hold this; a folder for None."""
+    file.unlink()
+    if what is None:
+        file.mkdir()
+    else:
+        file.write_bytes(what)
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [(POINTER, "is a pointer of Git LFS"), (b"", "is empty"), (None, "is a folder; a file is needed")],
+    ids=["pointer", "empty", "folder"],
+)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("model", MODELS)
+def test_what_is_there_by_name_alone_is_not_there(
+    tmp_path: Path, layout: Layout, model: ModelName, there: bytes | None, said: str
+) -> None:
+    checkout = fake_checkout(tmp_path / "WoW", layout).checkout
+    for need in checkout.needed(model):
+        groups = [[path for name in group for path in need.path.glob(name)] for group in need.holds]
+        for (file,) in groups or [[need.path]]:
+            if file.name == "__init__.py" and there == b"":
+                continue  # as a package may have it
+            before = file.read_bytes()
+            put(file, there)
+            missing = checkout.missing(model)
+            assert [one.what for one in missing] == [need.what], file
+            # DeepSpeed's own weights are a folder, of which a file is missing then.
+            assert said in missing[0].lack or (there is None and missing[0].lack == "is missing"), file
+            file.rmdir() if there is None else file.unlink()
+            file.write_bytes(before)
+    assert checkout.missing(model) == []
+
+
+def test_one_shard_that_was_not_fetched_is_named(tmp_path: Path) -> None:
+    checkout = fake_checkout(tmp_path / "WoW").checkout
+    t5 = next(need for need in checkout.needed("dit-2b") if need.what == "T5 encoder")
+    (t5.path / "y.safetensors").write_bytes(POINTER)
+    assert t5.lack.startswith("has y.safetensors, which is a pointer of Git LFS")
+    (t5.path / "pytorch_model.bin").write_bytes(b"whole")
+    assert t5.is_there
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_weights_that_were_not_fetched_are_asked_for_where_they_lie(tmp_path: Path, layout: Layout) -> None:
+    checkout = fake_checkout(tmp_path / "WoW", layout).checkout
+    before = checkout.wan_weights("wan-14b")
+    for file in before.base.iterdir():
+        if file.is_file():
+            file.write_bytes(POINTER)
+    assert checkout.wan_weights("wan-14b") == before
+
+
 def test_todays_layout_and_the_first_are_told_apart(tmp_path: Path) -> None:
     found = [fake_checkout(tmp_path / layout, layout).checkout.found("wan-14b") for layout in LAYOUTS]
     assert found == [

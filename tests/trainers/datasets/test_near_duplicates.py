@@ -23,7 +23,9 @@ GOAL = "move the red cube to the green bowl"
 def rated(run_id: str, reward: float, *, task: str, goal: str) -> RatedSample:
     event = factories.event(0, reward, run_id=run_id)
     event = replace(event, meta=event.meta | {"task_id": task, "goal_instruction": goal})
-    return RatedSample(sample=Sample(event=event, video=Path("v.mp4")), rating=Rating(reward=reward))
+    return RatedSample(
+        sample=Sample(event=event, video=Path("v.mp4"), critic_reward=reward), rating=Rating(reward=reward)
+    )
 
 
 def simulated(seed: int) -> Frames:

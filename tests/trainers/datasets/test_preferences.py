@@ -16,10 +16,12 @@ from tests.recorded_runs import GOAL, write_run
 from trainers.datasets.labelling import labelling_tasks
 from trainers.datasets.preferences import (
     CONTRADICTED,
+    EQUAL_TEXTS,
     EQUAL_VIDEOS,
     TIES,
     FoundPair,
     VideoPair,
+    decided,
     labelled,
     pairs_of_files,
     pairs_of_runs,
@@ -50,7 +52,7 @@ def test_ties_prefer_nothing_and_are_left_out() -> None:
         FoundPair(pair=replace(factories.pair({}, {}, pair_id=str(tie)), tie=tie), run=run)
         for tie in (False, True)
     ]
-    assert labelled(pairs, (), left_out) == pairs[:1]
+    assert decided(labelled(pairs, (), left_out), left_out) == pairs[:1]
     assert left_out[TIES] == 1
 
 
@@ -67,6 +69,12 @@ def test_ties_prefer_nothing_and_are_left_out() -> None:
         (["human +", "human -"], []),
         (["human +", "human -", "critic +"], []),
         (["critic -"], ["critic -"]),
+        (["human =", "critic +"], []),
+        (["human =", "human +", "human +"], ["human +", "human +"]),
+        (["human =", "human +", "critic +"], []),
+        (["human =", "human =", "human +"], []),
+        (["critic =", "human +"], ["human +"]),
+        (["human =", "human ="], []),
     ],
 )
 def test_where_labels_of_the_same_two_disagree_the_most_trusted_count(
@@ -80,6 +88,7 @@ def test_where_labels_of_the_same_two_disagree_the_most_trusted_count(
         chosen, rejected = ("a", "b") if sign == "+" else ("b", "a")
         pair = replace(
             factories.pair({}, {}, pair_id=str(number), label_source=source),  # type: ignore[arg-type]
+            tie=sign == "=",
             goal_instruction="goal",
             chosen_prompt=chosen,
             rejected_prompt=rejected,
@@ -90,11 +99,32 @@ def test_where_labels_of_the_same_two_disagree_the_most_trusted_count(
     left_out = Counter[str]()
     rows = trl_rows(texts, left_out)
     assert [f"{row['label_source']} {'+' if row['chosen'] == 'a' else '-'}" for row in rows] == standing
-    assert left_out[CONTRADICTED] == len(labels) - len(standing)
+    assert left_out[CONTRADICTED] + left_out[TIES] == len(labels) - len(standing)
+    assert left_out[TIES] == sum(label.endswith("=") for label in labels)
     assert [pair.found.id for pair in undisputed_videos(videos, left_out)] == [row["pair_id"] for row in rows]
     other = [replace(found.pair, goal_instruction="another goal") for found in texts]
     together = [*texts, *(FoundPair(pair=pair, run=run) for pair in other[:1])]
-    assert len(trl_rows(together, left_out)) == len(standing) + 1  # one label of another goal
+    apart = 0 if labels[0].endswith("=") else 1  # one label of another goal
+    assert len(trl_rows(together, left_out)) == len(standing) + apart
+
+
+@pytest.mark.parametrize(
+    ("goal", "chosen", "rejected"),
+    [("g", "b", "a"), ("G ", "b", "a"), ("g", "b ", "a"), ("g", "B", " a\n"), (" g", "b\t", "A")],
+)
+def test_two_are_the_same_two_whatever_the_case_and_the_spaces(goal: str, chosen: str, rejected: str) -> None:
+    run, left_out = Run(folder=Path(), run_id="r", events=()), Counter[str]()
+    one = replace(factories.pair({}, {}), goal_instruction="g", chosen_prompt="a", rejected_prompt="b")
+    other = replace(one, goal_instruction=goal, chosen_prompt=chosen, rejected_prompt=rejected)
+    assert trl_rows([FoundPair(pair=pair, run=run) for pair in (one, other)], left_out) == []
+    assert left_out == {CONTRADICTED: 2}
+
+
+def test_prompts_that_differ_by_spaces_alone_are_equal() -> None:
+    run, left_out = Run(folder=Path(), run_id="r", events=()), Counter[str]()
+    pair = replace(factories.pair({}, {}), goal_instruction="g", chosen_prompt="a", rejected_prompt="a ")
+    assert trl_rows([FoundPair(pair=pair, run=run)], left_out) == []
+    assert left_out == {EQUAL_TEXTS: 1}
 
 
 def test_a_label_with_more_weight_counts_more() -> None:

@@ -35,12 +35,12 @@ def samples(
         for i, scores in enumerate(critics)
     ]
     named = [structs.replace(event, meta=event.meta | {"task_id": f"task of {run_id}"}) for event in events]
-    return [Sample(event=event, video=Path("video.mp4")) for event in named]
+    return [Sample(event=event, video=Path("video.mp4"), critic_reward=0.5) for event in named]
 
 
 def test_without_a_model_the_reward_is_the_critics_mean() -> None:
     event = factories.event(0, 0.375)
-    (rated,) = rate([Sample(event=event, video=Path("video.mp4"))])
+    (rated,) = rate([Sample(event=event, video=Path("video.mp4"), critic_reward=0.375)])
     assert (rated.reward, rated.rating.probability, rated.rating.confidence) == (0.375, None, None)
 
 
@@ -153,7 +153,7 @@ def test_each_pair_is_judged_as_the_models_own_probability_and_confidence_have_i
         structs.replace(event, meta=event.meta | {"task_id": "t", "candidate_context": of_video})
         for event, of_video in zip(given, contexts, strict=True)
     ]
-    rated = rate([Sample(event=event, video=Path("v.mp4")) for event in events], model)
+    rated = rate([Sample(event=event, video=Path("v.mp4"), critic_reward=0.5) for event in events], model)
     for i, one in enumerate(rated):
         opinions = []
         for event in (*events[:i], *events[i + 1 :]):

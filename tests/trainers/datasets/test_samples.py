@@ -11,6 +11,7 @@ from streams.errors import BadInput
 from streams.messages.codec import encode
 from tests import factories
 from tests.recorded_runs import GOAL, write_run, write_trace
+from trainers.datasets.rewards import rate
 from trainers.datasets.samples import FAILED, MISSING, OUTSIDE, read_runs, samples_of
 
 
@@ -48,6 +49,24 @@ def test_a_line_that_is_there_twice_is_one_iteration(tmp_path: Path) -> None:
     samples, left_out = samples_of(read_runs([tmp_path]))
     assert len(samples) == 1
     assert not left_out
+
+
+def test_a_video_that_a_judge_failed_on_is_worth_what_it_is_in_its_run(tmp_path: Path) -> None:
+    """Also where the one that the judge liked least has no video any more."""
+    overall = (0.55, 0.8, 0.4)
+    said: list[dict[str, float | None]] = [
+        {"eye.x": 0.9, "judge.x": 0.2},
+        {"eye.x": 0.8, "judge.x": None},
+        {"eye.x": 0.7, "judge.x": 0.1},
+    ]
+    write_run(tmp_path / "a", overall)
+    write_trace(
+        tmp_path / "a", [factories.event(i, overall[i], critics=scores) for i, scores in enumerate(said)]
+    )
+    (tmp_path / "a" / "iter_02" / "video.mp4").unlink()
+    samples, _ = samples_of(read_runs([tmp_path]))
+    assert [sample.critic_reward for sample in samples] == pytest.approx([0.55, 0.45])
+    assert max(rate(samples), key=lambda rated: rated.reward).sample.event.iter_idx == 0
 
 
 def test_failed_candidates_and_lost_videos_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -35,7 +35,9 @@ OPEN_TASKS, REMEMBERED = 3, 6
 
 tasks = st.sampled_from(["r1", "r2", "r3", "r4", "r5"])
 values = st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0, 7.0]) | st.floats(0, 1)
-critics = st.dictionaries(st.sampled_from(["a.x", "b.y", "c.text", "d.w", "e.v"]), values, max_size=4)
+critics = st.dictionaries(
+    st.sampled_from(["a.x", "b.y", "text_rm.text", "ocr.text", "e.v"]), values, max_size=4
+)
 contexts = st.dictionaries(
     st.sampled_from(["arm", "cost", "on"]),
     st.sampled_from(["x", "y", "z"]) | st.booleans() | st.integers(0, 1) | st.just([1]) | st.just(1.0),

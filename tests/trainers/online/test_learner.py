@@ -377,8 +377,14 @@ def test_a_critic_that_misleads_in_one_world_model_alone_is_trusted_in_the_other
     assert p("w2") < 0.3
 
 
-def test_what_was_read_rather_than_seen_is_no_part_of_the_critics_mean() -> None:
-    assert critics_mean({"flicker.quality": 0.5, "text_rm.text": 1.0}) == 0.5
+@pytest.mark.parametrize("read", ["text_rm.text", "lora_rm.text"])
+def test_what_was_read_rather_than_seen_is_no_part_of_the_critics_mean(read: str) -> None:
+    assert critics_mean({"flicker.quality": 0.5, read: 1.0}) == 0.5
+
+
+@pytest.mark.parametrize("seen", ["ocr.text", "text.text", "a.text_rm.text", "text_rm.task", ".text"])
+def test_a_name_that_is_like_one_of_a_text_reward_is_a_critics(seen: str) -> None:
+    assert critics_mean({"flicker.quality": 0.5, seen: 1.0}) == 0.75
 
 
 def test_contexts_survive_a_restart_to_the_bit() -> None:

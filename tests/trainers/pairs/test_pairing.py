@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from streams.messages.contracts import PairStrategy, PreferencePair, RunClosed, RunEnd, TraceEvent
 from streams.messages.files import read_trace
 from tests.factories import event, run
+from trainers.pairs.critic_rewards import rewards_in_run
 from trainers.pairs.former import PairFormer
 from trainers.pairs.pairing import PairingRules, pairs_of_run
 
@@ -169,9 +170,49 @@ def test_what_is_better_on_what_both_were_judged_by_is_chosen() -> None:
     assert won(judged(0, pixels=0.9, judge=0.1), timed_out) == [("1", "0")]
 
 
-def test_what_is_worse_on_what_both_were_judged_by_is_not_chosen() -> None:
+def test_what_is_worse_on_what_both_were_judged_by_is_rejected() -> None:
     timed_out = judged(1, pixels=0.8, judge=None)
-    assert won(judged(0, pixels=0.9, judge=0.1), timed_out) == []
+    assert won(judged(0, pixels=0.9, judge=0.1), timed_out) == [("0", "1")]
+
+
+def test_the_best_of_a_run_with_missing_scores_is_the_one_that_the_run_picks() -> None:
+    """By its plain mean the one that the judge failed on would be the best."""
+    made = [
+        judged(0, pixels=0.5, judge=0.1),
+        judged(1, pixels=0.6, judge=None),
+        judged(2, pixels=0.8, judge=0.1),
+        judged(3, pixels=0.2, judge=0.1),
+    ]
+    assert won(*made) == [("2", "1"), ("2", "0"), ("2", "3")]
+
+
+def test_scores_and_gap_of_a_pair_are_those_of_its_two_sides_alone() -> None:
+    (only,) = pairs_of_run(
+        [judged(0, pixels=0.9, judge=0.2), judged(1, pixels=0.4, judge=None)], PairingRules()
+    )
+    assert (only.chosen_score, only.rejected_score) == pytest.approx((0.55, 0.3))
+    assert only.gap == pytest.approx(0.25)
+
+
+missing = st.fixed_dictionaries(
+    {"pixels": st.sampled_from([0.0, 0.2, 0.5, 0.9]), "judge": st.sampled_from([None, 0.1, 0.4, 0.8])}
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(missing, min_size=1, max_size=9), st.sampled_from([0.0, 0.03, 0.1]))
+def test_live_pairs_of_the_final_best_are_the_offline_export_whatever_is_missing(
+    scores: list[dict[str, float | None]], min_gap: float
+) -> None:
+    rules = PairingRules(min_gap=min_gap)
+    events = [judged(i, **of) for i, of in enumerate(scores)]
+    rewards = rewards_in_run(events)
+    best = min(rewards, key=lambda i: (-rewards[i], i))
+    offline = {p.pair_id: p for p in pairs_of_run(events, rules)}
+    formed = live([*events, RunEnd(run_id="run-a", iterations=tuple(range(len(events))))], rules)
+    assert {p.pair_id: p for p in formed if p.chosen_prompt == f"prompt {best}"} == offline
+    turned_round = {(p.rejected_prompt, p.chosen_prompt) for p in formed}
+    assert min_gap == 0.0 or not turned_round & {(p.chosen_prompt, p.rejected_prompt) for p in formed}
 
 
 def test_candidates_without_a_common_critic_make_no_pair_of_the_critics() -> None:
@@ -188,6 +229,5 @@ def test_an_outcome_is_a_pair_whatever_the_critics_lack() -> None:
         event(0, 0.2, critics={"pixels.x": 0.2, "judge.x": None}, outcome=0.9),
         event(1, 0.2, critics={"pixels.x": 0.1, "judge.x": 0.3}, outcome=0.1),
     ]
-    assert [(p.label_source, p.chosen_prompt[-1]) for p in pairs_of_run(events, PairingRules())] == [
-        ("outcome", "0")
-    ]
+    formed = [p for p in pairs_of_run(events, PairingRules()) if p.label_source == "outcome"]
+    assert [p.chosen_prompt[-1] for p in formed] == ["0"]

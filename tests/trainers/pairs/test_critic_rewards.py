@@ -1,0 +1,87 @@
+"""What the critics say of candidates as one number, of which no missing score makes more."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from streams.messages.contracts import CriticResult, TraceEvent
+from tests.factories import event
+from trainers.pairs.critic_rewards import Lowest, critic_rewards, rewards_in_run, rewards_in_runs
+
+
+def judged(idx: int, scores: Mapping[str, float | None], run_id: str = "r") -> TraceEvent:
+    known = [score for score in scores.values() if score is not None]
+    return event(idx, sum(known) / len(known) if known else None, critics=scores, run_id=run_id)
+
+
+def test_critic_rewards_of_many_runs_are_those_of_each() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.random((5, 4, 3))
+    scores[rng.random(scores.shape) < 0.3] = np.nan
+    assert np.array_equal(critic_rewards(scores), np.array([critic_rewards(one) for one in scores]))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ({"a.x": 0.9}, {"a.x": 0.5}, [0.9, 0.5]),
+        ({"a.x": 0.9, "j.x": None}, {"a.x": 0.9, "j.x": 0.1}, [0.5, 0.5]),
+        ({"a.x": 0.9}, {"a.x": 0.7, "j.x": 0.1}, [0.5, 0.4]),
+        ({"a.x": 0.9, "j.x": None}, {"a.x": 0.5, "j.x": None}, [0.9, 0.5]),
+        ({"a.x": 0.9}, {"j.x": 0.1}, [0.5, 0.5]),
+        ({"a.x": 0.9, "text_rm.text": 0.1}, {"a.x": 0.7}, [0.9, 0.7]),
+        ({"a.x": 0.9, "lora_rm.text": 0.1}, {"a.x": 0.7}, [0.9, 0.7]),
+        ({"a.x": 0.9}, {"a.x": 0.7, "ocr.text": 0.1}, [0.5, 0.4]),
+        ({"a.x": 0.9}, {"a.x": None}, [0.9]),
+    ],
+    ids=str,
+)
+def test_a_missing_score_counts_as_the_lowest(
+    first: dict[str, float | None], second: dict[str, float | None], expected: list[float]
+) -> None:
+    overall = 0.9 if "text_rm.text" in first or "lora_rm.text" in first else None
+    one = judged(0, first) if overall is None else event(0, overall, critics=first)
+    rewards = rewards_in_run([one, judged(1, second)])
+    assert list(rewards.values()) == pytest.approx(expected)
+
+
+def test_rewards_are_the_same_in_every_order() -> None:
+    rng = random.Random(3)
+    events = [judged(i, {"a.x": rng.random(), "j.x": rng.choice([None, rng.random()])}) for i in range(12)]
+    there = rewards_in_run(events)
+    assert rewards_in_run(rng.sample(events, len(events))) == there
+
+
+def test_a_run_whose_judge_was_down_gains_nothing_on_other_runs() -> None:
+    down = [judged(0, {"a.x": 0.9, "j.x": None}, "down")]
+    without = [judged(0, {"a.x": 0.9}, "without")]
+    whole = [judged(0, {"a.x": 0.9, "j.x": 0.2}, "whole"), judged(1, {"a.x": 0.9, "j.x": 0.1}, "whole")]
+    of_down, of_without, of_whole = rewards_in_runs([down, without, whole])
+    assert of_down[0] == of_without[0] == pytest.approx(0.5)
+    assert of_whole == pytest.approx({0: 0.55, 1: 0.5})
+
+
+def test_a_run_has_its_own_lowest_scores_where_it_has_any() -> None:
+    one = [judged(0, {"a.x": 0.9, "j.x": None}), judged(1, {"a.x": 0.9, "j.x": 0.3})]
+    other = [judged(0, {"a.x": 0.9, "j.x": 0.1}, "s")]
+    assert rewards_in_runs([one, other])[0] == rewards_in_run(one)
+
+
+def test_a_critic_that_does_not_apply_to_a_run_costs_it_nothing() -> None:
+    aside = judged(0, {"a.x": 0.9}, "aside")
+    said = CriticResult(critic_name="j", scores={}, extra={"no_score": "does_not_apply"})
+    aside = replace(aside, critic_results=(*aside.critic_results, said))
+    of_aside, _ = rewards_in_runs([[aside], [judged(0, {"a.x": 0.9, "j.x": 0.1}, "s")]])
+    assert of_aside == {0: 0.9}
+
+
+def test_nothing_new_leaves_the_lowest_as_they_were() -> None:
+    lowest = Lowest().including({"a.x": 0.2})
+    assert lowest.including({"a.x": 0.5}) is lowest
+    assert lowest.including({"a.x": 0.1}).scores == {"a.x": 0.1}
+    assert lowest.including({"a.x": None}).is_lacked
