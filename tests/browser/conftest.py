@@ -34,9 +34,8 @@ def browser() -> Iterator[Browser]:
             launched.close()
 
 
-@pytest.fixture(
-    scope="module"
-)  # while it is there, an event loop runs, and no later test could begin its own
+# While it is there, an event loop runs, and no test could begin one of its own.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     try:
         with browser() as launched:
