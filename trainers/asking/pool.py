@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from streams.errors import BadInput
 from streams.messages.contracts import PreferencePair
+from trainers.pairs.votes import contexts_of_two
 
 MOST_PER_TASK = 100
 MOST_PAIRS = 4_000
@@ -67,19 +68,17 @@ def as_preference(pair: Pair) -> PreferencePair:
     Runs of one task may differ in their contexts: what both share is the pair's, the rest is each side's own.
     """
     one, other = pair
-    shared = {
-        key: value
-        for key, value in one.context.items()
-        if key in other.context and _same(value, other.context[key])
-    }
+    shared, of_one, of_other = contexts_of_two(
+        one.context, other.context, one.candidate_context, other.candidate_context
+    )
     return PreferencePair(
         task_id=one.task_id,
         label_source="human",
         chosen_critics=one.critics,
         rejected_critics=other.critics,
         context=shared,
-        chosen_context=_own(one, shared),
-        rejected_context=_own(other, shared),
+        chosen_context=of_one,
+        rejected_context=of_other,
     )
 
 
@@ -93,14 +92,3 @@ def _drawn(task: dict[tuple[str, int], VotableCandidate], most: int) -> list[Pai
 def _digest(pair: Pair) -> bytes:
     names = "\0".join(f"{candidate.run_id}\0{candidate.iter_idx}" for candidate in pair)
     return hashlib.blake2b(names.encode(errors="surrogatepass"), digest_size=16).digest()
-
-
-def _own(candidate: VotableCandidate, shared: dict[str, Any]) -> dict[str, Any]:
-    if len(shared) == len(candidate.context):
-        return candidate.candidate_context
-    alone = {key: value for key, value in candidate.context.items() if key not in shared}
-    return {**alone, **candidate.candidate_context}
-
-
-def _same(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and bool(a == b)

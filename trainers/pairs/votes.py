@@ -7,6 +7,7 @@ is an error rather than a guess.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -28,7 +29,9 @@ def pair_of_vote(vote: Vote, left: TraceEvent, right: TraceEvent, rules: Pairing
     """
     run_id, task_id = _task(left, right)
     model = _model(left, right, rules)
-    shared, of_left, of_right = _contexts(left, right)
+    shared, of_left, of_right = contexts_of_two(
+        left.context, right.context, left.candidate_context, right.candidate_context
+    )
     critics = left.critic_scores(), right.critic_scores()
     is_told_apart = (
         _some_critic_scores_both(*critics) or not _same(of_left, of_right) or left.prompt != right.prompt
@@ -110,16 +113,18 @@ def _model(left: TraceEvent, right: TraceEvent, rules: PairingRules) -> str:
     return models[0]
 
 
-def _contexts(left: TraceEvent, right: TraceEvent) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """What both runs share, and what each candidate has for itself: its own, and what its run alone has."""
-    shared = {
-        name: value
-        for name, value in left.context.items()
-        if name in right.context and _same(value, right.context[name])
-    }
+def contexts_of_two(
+    left: Mapping[str, Any],
+    right: Mapping[str, Any],
+    own_of_left: Mapping[str, Any],
+    own_of_right: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """What both runs' contexts share, and what each candidate has for itself: its own, and what its run alone
+    has."""
+    shared = {name: value for name, value in left.items() if name in right and _same(value, right[name])}
     of_left, of_right = (
-        {name: value for name, value in event.context.items() if name not in shared} | event.candidate_context
-        for event in (left, right)
+        {name: value for name, value in of_run.items() if name not in shared} | dict(own)
+        for of_run, own in ((left, own_of_left), (right, own_of_right))
     )
     return shared, of_left, of_right
 
