@@ -17,7 +17,7 @@ from tests.pages import write_runs
 from tribrain.ui.course import course
 from tribrain.ui.films import Films
 from tribrain.ui.folders import FolderWatch
-from tribrain.ui.library import Library, run_name
+from tribrain.ui.library import Library, RunStory, run_name
 from tribrain.ui.links import digest
 from tribrain.ui.model_page import plain
 from tribrain.ui.runs_page import difference
@@ -106,6 +106,21 @@ def test_a_course_marks_where_a_newer_model_took_part() -> None:
         (0.5, 7, False),
         (0.5, 9, True),
     ]
+
+
+def test_a_video_that_a_judge_failed_on_is_no_best_of_its_run() -> None:
+    """Its plain mean is the highest."""
+    said: list[dict[str, float | None]] = [
+        {"eye.x": 0.6, "judge.x": 0.2},
+        {"eye.x": 0.7, "judge.x": None},
+        {"eye.x": 0.9, "judge.x": 0.2},
+    ]
+    run = RunStory(run_id="r")
+    for i, scores in enumerate(said):
+        known = [score for score in scores.values() if score is not None]
+        run.events[i] = factories.event(i, sum(known) / len(known), critics=scores, run_id="r")
+    assert run.best is run.events[2]
+    assert [point.reward for point in course(run.iterations)] == pytest.approx([0.4, 0.45, 0.55])
 
 
 def test_a_course_leaves_out_what_nobody_could_judge_and_stays_in_its_picture() -> None:
