@@ -71,7 +71,7 @@ class Search:
             return
         place = event.run_id, event.iter_idx
         if place in self._candidates:
-            turn, known = _turn(message, revision_of(event)), self._events.get(place)
+            turn, known = _turn(message, event.revision), self._events.get(place)
             if known is None or turn < known[0]:
                 self._events[place] = turn, event
 
@@ -82,12 +82,6 @@ class Search:
             {vote_id: vote for vote_id, (_, vote) in self._first_votes.items()},
             {vote_id: frozenset(by) for vote_id, by in self._taken_back.items()},
         )
-
-
-def revision_of(event: TraceEvent) -> int:
-    """Which scoring of its video an event is of; 0 is the first."""
-    revision = event.meta.get("revision")
-    return revision if type(revision) is int and revision > 0 else 0
 
 
 def _turn(message: StoredMessage, revision: int) -> _Turn:
