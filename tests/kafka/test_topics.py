@@ -30,6 +30,7 @@ def _names(settings: Settings) -> tuple[str, ...]:
         settings.dead_letters_topic,
         settings.closed_runs_topic,
         settings.finetune_topic,
+        settings.votes_topic,
     )
 
 
@@ -44,7 +45,7 @@ def test_the_trace_topic_has_four_partitions_and_the_others_one(settings: Settin
     with connect_admin(settings, 5.0) as admin:
         described = admin.describe_topics(list(_names(settings)))
     partitions = {topic["name"]: len(topic["partitions"]) for topic in described}
-    assert partitions == dict(zip(_names(settings), (4, 1, 1, 1, 1, 1), strict=True))
+    assert partitions == dict(zip(_names(settings), (4, 1, 1, 1, 1, 1, 1), strict=True))
 
 
 def test_no_topic_forgets_with_time(settings: Settings) -> None:
