@@ -9,7 +9,7 @@ from collections.abc import Callable
 _LOOK_AGAIN_S = 0.02
 
 
-def wait_until(predicate: Callable[[], object], timeout_s: float = 15.0) -> None:
+def wait_until(predicate: Callable[[], object], timeout_s: float = 45.0) -> None:
     """Return once ``predicate`` is true; AssertionError after ``timeout_s`` seconds."""
     deadline = time.monotonic() + timeout_s
     never = threading.Event()
