@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import factories
-from trainers.bradley_terry.marks import MARKS
+from trainers.bradley_terry.marks import MARKS, MARKS_AMONG_FRACTIONS
 from trainers.bradley_terry.normalise import CriticRanges
 
 finite = st.floats(-1e6, 1e6)
@@ -68,7 +68,10 @@ def test_both_sides_of_a_pair_are_scaled_and_nothing_else() -> None:
     assert (scaled.task_id, scaled.weight) == (pair.task_id, 0.5)
 
 
-@given(st.lists(st.tuples(finite, finite), min_size=1), finite.filter(lambda score: score not in MARKS))
+no_marks = finite.filter(lambda score: score not in MARKS + MARKS_AMONG_FRACTIONS)
+
+
+@given(st.lists(st.tuples(finite, finite), min_size=1), no_marks)
 def test_what_comes_out_is_within_0_and_1(sides: list[tuple[float, float]], score: float) -> None:
     ranges = CriticRanges.of_pairs([factories.pair({"a": a}, {"a": b}) for a, b in sides])
     scaled = ranges.apply({"a": score}).get("a", 0.5)
