@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import uuid
@@ -206,3 +207,9 @@ def _kafka_in_docker() -> Iterator[str]:
         except BadInput:
             pytest.fail(f"{_IMAGE} did not answer within {_CONTAINER_START_S:g} s:\n{container.get_logs()}")
         yield bootstrap_servers
+
+
+@pytest.fixture(autouse=True)
+def _heard_logs() -> None:
+    """What a test before switched off, as a command may for its own process, is on again."""
+    logging.disable(logging.NOTSET)

@@ -128,7 +128,13 @@ pairs_ends = st.builds(
 )
 
 
-@given(trace_events | run_ends)
+def names_each_score_once(message: TraceEvent | RunEnd) -> bool:
+    results = message.critic_results if isinstance(message, TraceEvent) else ()
+    names = [f"{result.critic_name}.{mode}" for result in results for mode in result.scores]
+    return len(names) == len(set(names))
+
+
+@given((trace_events | run_ends).filter(names_each_score_once))
 def test_a_trace_message_survives_the_round_trip_with_its_unknown_fields(
     message: TraceEvent | RunEnd,
 ) -> None:
