@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Request, Response
+from playwright.sync_api import Request, Response, Route
 
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
@@ -35,6 +35,24 @@ def test_what_comes_appears_without_a_reload(tmp_path: Path, settings: Settings,
         publish(settings, factories.run([0.3, 0.6], run_id="another-run"))
         page.wait_for_selector("text=move the red cube to the bowl")
         assert page.evaluate("window.kept.isConnected"), "what is as it was stays, and plays on"
+
+
+def test_what_comes_before_the_stream_of_news_is_there_appears_too(
+    tmp_path: Path, settings: Settings, visit: Any
+) -> None:
+    write_runs(tmp_path)
+    goal = "move the red cube to the bowl"
+    with page_server(tmp_path, settings=settings) as server:
+        page = visit(server.url).new_page()
+
+        def be_late(route: Route) -> None:
+            publish(settings, factories.run([0.3, 0.6], run_id="another-run"))
+            wait_until(lambda: goal.encode() in server.request("GET", "/")[2])
+            route.continue_()
+
+        page.route("**/live", be_late, times=1)
+        page.goto(server.url)
+        page.wait_for_selector(f"text={goal}")
 
 
 def test_a_tab_that_is_hidden_holds_no_connection(tmp_path: Path, settings: Settings, visit: Any) -> None:

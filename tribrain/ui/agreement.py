@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 async def show(request: Request) -> Response:
     state = state_of(request)
+    news = state.news
     votes = state.ballots.standing()
     dimensions = sorted({vote.dimension for vote in votes})
     figures = await run_in_threadpool(_of_each, votes, dimensions)
@@ -29,7 +30,7 @@ async def show(request: Request) -> Response:
         "agreement",
         figures=figures,
         reliability=_reliability(state.snapshot()),
-        version=state.version,
+        news=news,
     )
 
 

@@ -20,12 +20,12 @@ async def stream(request: Request) -> Response:
     stopping: asyncio.Event = request.app.state.stopping
 
     async def events() -> AsyncIterator[str]:
-        said: object = None
+        said = ""
         silent_s = 0.0
         while not stopping.is_set():
-            if said != state.version:
-                said, silent_s = state.version, 0.0
-                yield f"data: {'.'.join(map(str, state.version))}\n\n"
+            if said != (news := state.news):
+                said, silent_s = news, 0.0
+                yield f"data: {news}\n\n"
             elif silent_s >= _SAY_S:
                 silent_s = 0.0
                 yield ": here\n\n"

@@ -64,15 +64,18 @@ class Dimension:
 
 async def show(request: Request) -> Response:
     state = state_of(request)
-    snapshot = state.snapshot()
+    news, snapshot = state.news, state.snapshot()
     if snapshot is None or state.live is None:
-        return page(request, "model.html.j2", "model", model=None, has_broker=state.live is not None)
+        return page(
+            request, "model.html.j2", "model", news=news, model=None, has_broker=state.live is not None
+        )
     versions = list(state.live.versions)
     dimensions = [_dimension(snapshot, name) for name in ("", *snapshot.dimensions)]
     return page(
         request,
         "model.html.j2",
         "model",
+        news=news,
         model=snapshot,
         has_broker=True,
         dimensions=[each for each in dimensions if each.explanation.effects or not each.name],

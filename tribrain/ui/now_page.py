@@ -48,6 +48,7 @@ class Stream:
 
 async def show(request: Request) -> Response:
     state = state_of(request)
+    news = state.news
     stream = await run_in_threadpool(_stream, state)
     cards = [card(run) for run in state.library.runs()]
     running = [each for each in cards if each.state == "running"]
@@ -55,6 +56,7 @@ async def show(request: Request) -> Response:
         request,
         "now.html.j2",
         "now",
+        news=news,
         attention=_attention(state, cards),
         running=running[:_RUNNING],
         n_running=len(running),

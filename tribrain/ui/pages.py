@@ -46,11 +46,16 @@ def state_of(request: Request) -> PageState:
     return state
 
 
-def page(request: Request, template: str, section: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page of the site; ``section`` is the entry of the navigation that it belongs to."""
+def page(
+    request: Request, template: str, section: str, status: int = 200, *, news: str = "", **values: Any
+) -> HTMLResponse:
+    """A page of the site; ``section`` is the entry of the navigation that it belongs to.
+
+    ``news`` is that of the state before anything on the page was read, for a page that renews itself.
+    """
     made: Environment = request.app.state.templates
     html = made.get_template(template).render(
-        section=section, sections=SECTIONS, annotator=annotator_of(request), **values
+        section=section, sections=SECTIONS, annotator=annotator_of(request), news=news, **values
     )
     return HTMLResponse(html, status)
 

@@ -66,7 +66,7 @@ def card(run: RunStory) -> RunCard:
         name=run_name(run.run_id),
         run_id=run.run_id,
         goal=run.goal,
-        state=state(run),
+        state=_state(run),
         iterations=len(run.events),
         best=best,
         video=video_url(run, best),
@@ -74,7 +74,7 @@ def card(run: RunStory) -> RunCard:
     )
 
 
-def state(run: RunStory) -> str:
+def _state(run: RunStory) -> str:
     if run.end is not None:
         return "ended"
     return "silent" if time.time() - run.last_at_ms / 1000 > _SILENT_S else "running"
@@ -87,18 +87,29 @@ def video_url(run: RunStory, event: TraceEvent | None) -> str | None:
 
 
 async def show_all(request: Request) -> Response:
-    runs = state_of(request).library.runs()
+    state = state_of(request)
+    news, runs = state.news, state.library.runs()
     try:
         number = max(1, int(request.query_params.get("page", "1")))
     except ValueError:
         number = 1
     cards = [card(run) for run in runs[(number - 1) * PER_PAGE : number * PER_PAGE]]
     pages = max(1, -(-len(runs) // PER_PAGE))
-    return page(request, "runs.html.j2", "runs", cards=cards, number=number, pages=pages, total=len(runs))
+    return page(
+        request,
+        "runs.html.j2",
+        "runs",
+        news=news,
+        cards=cards,
+        number=number,
+        pages=pages,
+        total=len(runs),
+    )
 
 
 async def show_one(request: Request) -> Response:
-    run = state_of(request).library.named(request.path_params["name"])
+    state = state_of(request)
+    news, run = state.news, state.library.named(request.path_params["name"])
     if run is None:
         return page(
             request,
@@ -112,6 +123,7 @@ async def show_one(request: Request) -> Response:
         request,
         "run.html.j2",
         "runs",
+        news=news,
         run=card(run),
         steps=steps(run),
         reason=run.end.stop_reason if run.end else "",

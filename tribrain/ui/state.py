@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -65,6 +66,7 @@ class PageState:
     annotator: str
     """Who votes where the browser names nobody; empty to ask."""
     live: Live | None
+    started_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     taking: threading.Lock = field(default_factory=threading.Lock)
     """Held while a vote is taken: of two that are the same and come at once, one is the first."""
 
@@ -73,11 +75,14 @@ class PageState:
         return None if self.live is None else self.live.feed.latest()
 
     @property
-    def version(self) -> tuple[int, int, int, int]:
-        """Differs whenever there is something new to show."""
+    def news(self) -> str:
+        """Differs whenever there is something new to show, and after a restart."""
         snapshot = self.snapshot()
-        letters = 0 if self.live is None else len(self.live.letters)
-        return self.library.version, self.ballots.version, snapshot.version if snapshot else -1, letters
+        parts = [self.started_ms, self.library.version, self.ballots.version]
+        parts.append(snapshot.version if snapshot else -1)
+        if self.live is not None:
+            parts += [len(self.live.letters), self.live.versions[-1][1].version if self.live.versions else -1]
+        return ".".join(map(str, parts))
 
 
 @contextmanager

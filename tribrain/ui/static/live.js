@@ -1,7 +1,7 @@
 // News as it comes: one stream of events a page, and none while the tab is hidden.
 
 let source = null;
-let known = null;
+let known = document.body.dataset.news; // what is shown; what came since, also before the stream began, is new
 let timer = null;
 const PAUSE_MS = 1000;
 
@@ -9,8 +9,7 @@ function listen() {
   if (source || document.hidden) return;
   source = new EventSource("/live");
   source.addEventListener("message", (event) => {
-    if (known !== null && known !== event.data) soon();
-    known = event.data;
+    if (known !== event.data) soon();
   });
 }
 
@@ -30,10 +29,11 @@ async function renew() {
   const answer = await fetch(location.href).catch(() => null);
   if (!answer?.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  for (const part of document.querySelectorAll("[data-live]")) {
-    const other = fresh.getElementById(part.id);
-    if (other) merge(part, other);
-  }
+  known = fresh.body.dataset.news;
+  const parts = [...document.querySelectorAll("[data-live]")];
+  const others = parts.map((part) => fresh.getElementById(part.id));
+  if (!others.every(Boolean)) return location.reload(); // another page than it was: the first model is there
+  parts.forEach((part, i) => merge(part, others[i]));
   document.dispatchEvent(new Event("renewed"));
 }
 

@@ -2,6 +2,8 @@
 
 const HALF_FRAME = 0.5;
 const NUDGE = 0.06; // of the speed: enough to catch up, too little to be seen
+const HOLD = 0.5; // frames that one may be ahead
+const LET_GO = 0.1;
 
 export class Pair {
   constructor(left, right, onEnd = () => {}) {
@@ -9,6 +11,7 @@ export class Pair {
     this.films = this.sides.map((side) => newVideo(side.film));
     this.plays = [0, 0];
     this.wanted = false;
+    this.held = null;
     this.speed = 1;
     this.fps = Math.max(left.fps, right.fps);
     this.ended = [false, false];
@@ -63,14 +66,25 @@ export class Pair {
     this.#seek(share * this.length);
   }
 
-  // Called for every picture on the screen.
+  // Called for every picture on the screen. A small lead is made up for by speed, and one that would be seen by
+  // holding the film that has it, as where the other was slow to start.
   keepInStep() {
-    if (!this.wanted || this.ended.some(Boolean) || this.films.some((film) => film.paused || film.seeking)) return;
+    if (!this.wanted || this.ended.some(Boolean) || this.films.some((film) => film.seeking)) return;
     const [a, b] = this.films;
-    const ahead = a.currentTime - b.currentTime;
-    const isOff = Math.abs(ahead) > 0.25 / this.fps;
-    a.playbackRate = this.speed * (isOff ? 1 - Math.sign(ahead) * NUDGE : 1);
-    b.playbackRate = this.speed * (isOff ? 1 + Math.sign(ahead) * NUDGE : 1);
+    const ahead = (a.currentTime - b.currentTime) * this.fps; // in frames
+    const first = ahead > 0 ? a : b;
+    if (first === this.held ? Math.abs(ahead) > LET_GO : Math.abs(ahead) > HOLD) {
+      this.held = first;
+      first.pause();
+      return;
+    }
+    if (this.held) {
+      this.held = null;
+      this.#goOn();
+    }
+    const nudge = Math.abs(ahead) > LET_GO ? Math.sign(ahead) * NUDGE : 0;
+    a.playbackRate = this.speed * (1 - nudge);
+    b.playbackRate = this.speed * (1 + nudge);
   }
 
   destroy() {
@@ -95,13 +109,14 @@ export class Pair {
   #atEnd(i) {
     this.ended[i] = true;
     this.plays[i] += 1;
-    if (!this.ended.every(Boolean)) return;
+    if (!this.ended.every(Boolean)) return this.#goOn(); // one that was held has nothing to wait for
     this.onEnd();
     if (this.wanted) this.#seek(0).then(() => this.#goOn());
   }
 
   #seek(time) {
     this.ended = [false, false];
+    this.held = null;
     this.films.forEach((film) => film.pause());
     return Promise.all(this.films.map((film) => new Promise((done) => {
       const end = Number.isFinite(film.duration) ? film.duration : 0;
