@@ -17,7 +17,7 @@ install = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes 
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: setup lora demo test test-faults bench bench-lora results constraints clean
+.PHONY: setup lora demo test test-compose test-faults bench bench-lora results constraints clean
 
 setup: $(READY)
 
@@ -47,6 +47,10 @@ test: $(LORA_READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# The stack of compose/, in a Docker engine that answers.
+test-compose: $(READY)
+	$(BIN)/pytest -m compose tests/compose
 
 test-faults: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile -m "long or not long" tests/simulation tests/faults tests/fuzz
@@ -86,6 +90,8 @@ constraints: $(READY)
 	printf 'hatchling\neditables\npython-dateutil<3\n' | $(COMPILE) --extra dev pyproject.toml - --output-file constraints.txt
 	$(COMPILE) --extra dev --extra data --extra data-test --extra lora --extra lora-test \
 	  --constraint constraints.txt pyproject.toml --output-file constraints-lora.txt
+	printf 'hatchling\neditables\n' | $(COMPILE) --constraint constraints.txt pyproject.toml - --output-file compose/constraints.txt
+	$(COMPILE) --extra lora --constraint constraints-lora.txt pyproject.toml --output-file compose/constraints-lora.txt
 
 clean:
 	rm -rf $(VENV) $(PEERS) $(LEARNING_PEERS) outputs

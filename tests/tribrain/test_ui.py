@@ -239,6 +239,13 @@ def test_beyond_this_computer_it_asks_for_a_token(tmp_path: Path) -> None:
         assert server.request("GET", "/runs", {"Cookie": cookie.partition(";")[0]})[0] == 200
 
 
+def test_the_name_of_the_public_address_is_answered(tmp_path: Path) -> None:
+    write_runs(tmp_path, runs=1)
+    with page_server(tmp_path, "--public-url", "https://Votes.example:81/") as server:
+        assert server.request("GET", "/", {"Host": "votes.example:81"})[0] == 200
+        assert server.request("GET", "/", {"Host": "other.example:81"})[0] == 421
+
+
 def test_a_redirect_after_the_token_stays_on_the_page(tmp_path: Path) -> None:
     write_runs(tmp_path, runs=1)
     token = "letmein" * 4
@@ -250,10 +257,12 @@ def test_a_redirect_after_the_token_stays_on_the_page(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         ([], "there is nothing to show; give --runs"),
-        (["--runs", "nowhere"], "--runs nowhere: no such folder"),
+        (["--runs", "nowhere", "--port", "0"], "--runs nowhere: no such folder"),
         (["--runs", ".", "--host", "no.such.host.invalid"], "cannot be listened on"),
         (["--runs", ".", "--annotator", "x" * 61], "expected up to 60 visible characters"),
         (["--runs", ".", "--host", "0.0.0.0", "--port", "0"], "TRIBRAIN_UI_TOKEN has 5 characters"),
+        (["--runs", ".", "--public-url", "votes.example:81"], "expected http(s)://NAME[:PORT]"),
+        (["--runs", ".", "--public-url", "http://votes.example:x"], "expected http(s)://NAME[:PORT]"),
     ],
 )
 def test_what_cannot_be_served_is_said_in_one_line(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 import orjson
@@ -34,6 +35,11 @@ _MAX_DIMENSION_CHARS = 60
     metavar="NAME",
     help="A further name that the page answers to (repeatable).",
 )
+@click.option(
+    "--public-url",
+    metavar="URL",
+    help="Where browsers find the page if something stands before it, as a container's published port does.",
+)
 @click.option("--annotator", default="", metavar="NAME", help="Who votes; by default the page asks once.")
 @click.option(
     "--ask",
@@ -55,6 +61,7 @@ def ui(
     host: str,
     port: int,
     more_hosts: tuple[str, ...],
+    public_url: str | None,
     annotator: str,
     dimensions: tuple[str, ...],
     state_dir: Path | None,
@@ -70,6 +77,7 @@ def ui(
     for text in (annotator, *dimensions):
         if len(text) > _MAX_DIMENSION_CHARS or not text.isprintable():
             raise BadInput(f"{text[:80]!r}: expected up to {_MAX_DIMENSION_CHARS} visible characters")
+    public_name = None if public_url is None else _name_in(public_url)
     settings = None
     if bootstrap_servers or os.environ.get(BOOTSTRAP_SERVERS_VARIABLE):
         settings = Settings.from_environment(bootstrap_servers)
@@ -99,10 +107,23 @@ def ui(
         ) as state,
     ):
         token = None if is_loopback(host) else _token() or Links(key).secret("token")
-        app = application(state, hosts=allowed_hosts(host, more_hosts), token=token)
-        url = url_of(sock) + (f"/?token={token}" if token else "/")
+        names = (*more_hosts, public_name) if public_name else more_hosts
+        app = application(state, hosts=allowed_hosts(host, names), token=token)
+        url = (public_url or url_of(sock)).rstrip("/") + (f"/?token={token}" if token else "/")
         click.echo(orjson.dumps({"url": url}) if as_json else f"the page is at {url} (Ctrl-C ends it)")
         asyncio.run(serve(app, sock))
+
+
+def _name_in(url: str) -> str:
+    """The host of an address such as ``http://votes.example:8700``."""
+    try:
+        parts = urlsplit(url)
+        name, _ = parts.hostname, parts.port
+    except ValueError:
+        name = None
+    if not name or parts.scheme not in ("http", "https") or parts.path.strip("/") or parts.query:
+        raise BadInput(f"--public-url {url!r}: expected http(s)://NAME[:PORT], e.g. http://127.0.0.1:8700")
+    return name
 
 
 def _token() -> str:

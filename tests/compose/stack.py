@@ -1,0 +1,113 @@
+"""The stack of ``compose/compose.yaml`` under a name of its own, as its users start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from streams.kafka.settings import Settings
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "compose" / "compose.yaml"
+TOKEN = "letmeinletmeinletmein"
+_COMMAND_S = 900.0
+_HEALTHY_S = 120
+
+
+@dataclass(kw_only=True)
+class Stack:
+    """Containers, volumes and ports that nothing else uses; ``runs`` holds videos, on this computer."""
+
+    name: str
+    runs: Path
+    image: str
+    kafka_port: int = field(default_factory=lambda: _free_port())
+    ui_port: int = field(default_factory=lambda: _free_port())
+    profiles: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> Settings:
+        """Kafka as this computer reaches it."""
+        return Settings(bootstrap_servers=f"127.0.0.1:{self.kafka_port}")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.ui_port}"
+
+    def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "TRIBRAIN_STACK": self.name,
+            "TRIBRAIN_IMAGE": self.image,
+            "TRIBRAIN_KAFKA_PORT": str(self.kafka_port),
+            "TRIBRAIN_UI_PORT": str(self.ui_port),
+            "TRIBRAIN_UI_TOKEN": TOKEN,
+            "TRIBRAIN_RUNS": str(self.runs),
+            "TRIBRAIN_DEMO_ITERS": "3",
+            "COMPOSE_PROFILES": ",".join(self.profiles),
+        }
+        done = subprocess.run(
+            ["docker", "compose", "-f", str(FILE), *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_S,
+        )
+        assert not check or done.returncode == 0, f"docker compose {arguments}: {done.stderr[-3000:]}"
+        return done
+
+    def up(self, *arguments: str) -> None:
+        """Return once every service is healthy."""
+        self.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", str(_HEALTHY_S), *arguments)
+
+    def down(self, *, with_volumes: bool = False) -> None:
+        self.compose("down", "--timeout", "30", *(["--volumes"] if with_volumes else []))
+
+    def containers(self, service: str = "") -> list[dict[str, Any]]:
+        """What ``docker inspect`` says of those that are there, whether they run or not."""
+        names = self.compose("ps", "--all", "--quiet", *([service] if service else [])).stdout.split()
+        return json.loads(docker("inspect", *names)) if names else []
+
+    def container(self, service: str) -> str:
+        """The id of its only container."""
+        (found,) = self.containers(service)
+        return str(found["Id"])
+
+    def health(self, service: str) -> str:
+        """``healthy``, ``unhealthy`` or ``starting``; ``none`` where it does not run."""
+        found = [each["State"] for each in self.containers(service)]
+        states = {
+            state.get("Health", {}).get("Status", "none") if state["Running"] else "none" for state in found
+        }
+        return states.pop() if len(states) == 1 else "none"
+
+    def wait_until_healthy(self, service: str, within_s: float = _HEALTHY_S) -> None:
+        wait_until(lambda: self.health(service) == "healthy", within_s)
+
+    def logs(self, service: str) -> str:
+        return self.compose("logs", "--no-log-prefix", service).stdout
+
+
+def docker(*arguments: str) -> str:
+    """What the command prints. Raises CalledProcessError."""
+    return subprocess.run(
+        ["docker", *arguments], check=True, capture_output=True, text=True, timeout=_COMMAND_S
+    ).stdout
+
+
+def end_all(stacks: Iterable[Stack]) -> None:
+    for stack in stacks:
+        stack.compose("down", "--timeout", "1", "--volumes", "--remove-orphans", check=False)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
