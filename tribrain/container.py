@@ -1,8 +1,8 @@
 """The container that a health check runs in: how long it was not well, and how to end it.
 
-Docker tells of a container that is not well, and starts again only one that has ended. Signals of the container's
-own processes cannot end its first one (pid_namespaces(7)), so that has to be an init such as Docker's, which ends
-with the program that it has started.
+Docker tells of a container that is not well, and starts again only one that has ended. Signals of the
+container's own processes cannot end its first one (pid_namespaces(7)), so that has to be an init such as
+Docker's, which ends with the program that it has started.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def first_process_stands_still() -> bool:
 
 
 def is_to_end(is_well: bool, after_s: float, now: float | None = None, notes: Path = _NOTES) -> bool:
-    """Whether one check after the other has failed for so long, as the notes of those before this one tell."""
+    """Whether one check after the other has failed for so long, as the notes of earlier ones tell."""
     now = time.time() if now is None else now
     was_well, since = notes / "was-well", notes / "not-well-since"
     notes.mkdir(exist_ok=True)
@@ -52,7 +52,7 @@ def is_to_end(is_well: bool, after_s: float, now: float | None = None, notes: Pa
 
 
 def end() -> None:
-    """Kill every process but the first and this one, and wake the first, so that it sees the end of its program."""
+    """Kill every process but the first and this one, and wake the first to see the end of its program."""
     (_NOTES / "not-well-since").unlink(missing_ok=True)
     os.kill(-1, signal.SIGKILL)
     os.kill(_FIRST, signal.SIGCONT)

@@ -5,24 +5,17 @@ from __future__ import annotations
 import json
 import socket
 import urllib.request
-from collections.abc import Sequence
 
 import pytest
 
-from streams.messages.contracts import RunEnd, TraceEvent
 from streams.snapshots.feed import read_latest_snapshot
+from tests.compose.learnt import check_learnt, published
 from tests.compose.stack import TOKEN, Stack, docker
-from tests.kafka.test_trainer import expected_pairs, interleaved, pairs_on_kafka, publish, random_runs
 from tests.waiting import wait_until
-from trainers.pairs.pairing import PairingRules
-from trainers.processing.verify import StateReport
-from tribrain.verify_state import state_of
 
 pytestmark = pytest.mark.compose
 
-Runs = Sequence[Sequence[TraceEvent | RunEnd]]
 _MOST_BYTES = 1.5e9
-_LEARNT_S = 120.0
 _BACK_S = 180.0
 
 
@@ -65,59 +58,59 @@ def test_no_container_can_do_more_than_it_must(stack: Stack) -> None:
 
 
 def test_runs_of_this_computer_are_learnt(stack: Stack) -> None:
-    runs = _publish(stack, 6, "first")
-    _check_learnt(stack, runs)
+    runs = published(stack, 6, "first")
+    check_learnt(stack, runs)
 
 
 def test_a_trainer_that_was_killed_loses_and_doubles_nothing(stack: Stack) -> None:
-    runs = _publish(stack, 6, "before-the-trainer-died")
+    runs = published(stack, 6, "before-the-trainer-died")
     docker("kill", stack.container("trainer"))
-    runs = [*runs, *_publish(stack, 6, "while-it-was-dead")]
+    runs = [*runs, *published(stack, 6, "while-it-was-dead")]
     stack.up()
-    _check_learnt(stack, runs)
+    check_learnt(stack, runs)
 
 
 def test_a_broker_that_was_killed_loses_and_doubles_nothing(stack: Stack) -> None:
-    runs = _publish(stack, 6, "before-the-broker-died")
+    runs = published(stack, 6, "before-the-broker-died")
     docker("kill", stack.container("kafka"))
     stack.up()
-    runs = [*runs, *_publish(stack, 6, "after-it-died")]
-    _check_learnt(stack, runs)
+    runs = [*runs, *published(stack, 6, "after-it-died")]
+    check_learnt(stack, runs)
 
 
 def test_three_trainers_share_the_work_and_double_nothing(stack: Stack) -> None:
-    runs = _publish(stack, 6, "for-one")
+    runs = published(stack, 6, "for-one")
     stack.up("--scale", "trainer=3")
     assert len(stack.containers("trainer")) == 3
-    runs = [*runs, *_publish(stack, 12, "for-three")]
-    _check_learnt(stack, runs)
+    runs = [*runs, *published(stack, 12, "for-three")]
+    check_learnt(stack, runs)
     stack.up("--scale", "trainer=1")
-    _check_learnt(stack, [*runs, *_publish(stack, 4, "for-one-again")])
+    check_learnt(stack, [*runs, *published(stack, 4, "for-one-again")])
 
 
 def test_a_stack_that_was_taken_down_goes_on_where_it_was(stack: Stack) -> None:
-    runs = _publish(stack, 4, "before-it-went-down")
-    _check_learnt(stack, runs)
+    runs = published(stack, 4, "before-it-went-down")
+    check_learnt(stack, runs)
     version = _version(stack)
     stack.down()
     assert stack.containers() == []
     stack.up()
     assert _version(stack) >= version
-    _check_learnt(stack, [*runs, *_publish(stack, 4, "after-it-came-up")])
+    check_learnt(stack, [*runs, *published(stack, 4, "after-it-came-up")])
 
 
 def test_a_trainer_that_stands_still_is_told_unhealthy_and_started_again(stack: Stack) -> None:
     container = stack.container("trainer")
     _stop_programs(container)
     wait_until(lambda: stack.health("trainer") == "unhealthy", _BACK_S)
-    runs = _publish(stack, 4, "while-it-stood-still")
+    runs = published(stack, 4, "while-it-stood-still")
     wait_until(lambda: stack.health("trainer") == "healthy", _BACK_S)
     assert stack.containers("trainer")[0]["RestartCount"] >= 1
-    _check_learnt(stack, runs)
+    check_learnt(stack, runs)
 
 
 def test_a_trainer_with_nothing_to_do_is_healthy(stack: Stack) -> None:
-    _check_learnt(stack, [])
+    check_learnt(stack, [])
     seen: set[str] = set()
 
     def checked_often() -> bool:
@@ -127,27 +120,6 @@ def test_a_trainer_with_nothing_to_do_is_healthy(stack: Stack) -> None:
         return len(seen) >= 5
 
     wait_until(checked_often, _BACK_S)
-
-
-def _publish(stack: Stack, n: int, prefix: str) -> Runs:
-    runs = random_runs(n, seed=len(prefix), prefix=prefix)
-    publish(stack.settings, interleaved(runs, seed=1))
-    return runs
-
-
-def _check_learnt(stack: Stack, runs: Runs) -> None:
-    """Everything on the log is learnt once, and these runs are among it."""
-    found: list[StateReport] = []
-
-    def is_learnt() -> bool:
-        found[:] = state_of(stack.settings, PairingRules())
-        return all(each.settled and not each.open_runs for each in found)
-
-    wait_until(is_learnt, _LEARNT_S)
-    (state,) = found
-    assert state.consistent, state
-    assert state.identical, state
-    assert expected_pairs(runs) <= {getattr(pair, "pair_id", "") for pair in pairs_on_kafka(stack.settings)}
 
 
 def _version(stack: Stack) -> int:
