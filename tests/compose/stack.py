@@ -41,8 +41,9 @@ class Stack:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.ui_port}"
 
-    def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        environment = {
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
             **os.environ,
             "TRIBRAIN_STACK": self.name,
             "TRIBRAIN_IMAGE": self.image,
@@ -53,9 +54,11 @@ class Stack:
             "TRIBRAIN_DEMO_ITERS": "3",
             "COMPOSE_PROFILES": ",".join(self.profiles),
         }
+
+    def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             ["docker", "compose", "-f", str(FILE), *arguments],
-            env=environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=_COMMAND_S,
