@@ -14,6 +14,7 @@ from typing import IO
 from streams.errors import BadInput
 from streams.kafka.settings import Settings, no_broker_answers
 from tribrain.exit_codes import BAD_INPUT
+from tribrain.measuring import VARIABLES
 
 _GRACE_S = 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0
@@ -91,7 +92,7 @@ class ServiceProcess:
         self._started = time.monotonic()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tribrain.cli", "--verbose", *self._arguments],
-            env=os.environ
+            env={name: value for name, value in os.environ.items() if name not in VARIABLES}
             | {
                 "TRIBRAIN_BOOTSTRAP_SERVERS": self._settings.bootstrap_servers,
                 "TRIBRAIN_TOPIC_PREFIX": self._settings.topic_prefix,

@@ -11,7 +11,7 @@ from streams.kafka.settings import Settings
 from streams.messages.contracts import PairStrategy
 from trainers.bradley_terry.estimators import LearnerName, Recipe
 from trainers.pairs.pairing import PairingRules
-from tribrain import options
+from tribrain import measuring, options
 
 
 @click.command(
@@ -65,6 +65,7 @@ from tribrain import options
     help="Save the learner's state after so many seconds with something learnt: what came since is learnt "
     "again after a crash.",
 )
+@measuring.metrics_port
 def serve_trainer(
     bootstrap_servers: str | None,
     model: str,
@@ -79,6 +80,8 @@ def serve_trainer(
     snapshot_every_pairs: int,
     snapshot_every_s: float,
     checkpoint_every_s: float,
+    metrics_port: int | None,
+    metrics_host: str,
 ) -> None:
     """Form pairs from the trace topic and of votes, learn them, publish reward snapshots; until stopped.
 
@@ -92,9 +95,9 @@ def serve_trainer(
     from streams.kafka.topics import create_topics
     from streams.worker.pair_side import Pace
     from trainers.online.learner import load_learner
+    from tribrain.trainer_metrics import TrainerMetrics
     from tribrain.trainer_worker import TrainerWorker
 
-    create_topics(settings)
     rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model, model_by=model_by)
     recipe = Recipe(learner=learner) if learner else None
     # Not at the first pair, where the group of consumers would wait for it.
@@ -104,13 +107,19 @@ def serve_trainer(
         snapshot_every_s=snapshot_every_s,
         checkpoint_every_s=checkpoint_every_s,
     )
-    trainer = TrainerWorker(
-        settings,
-        rules,
-        recipe,
-        pace,
-        run_timeout_s=run_timeout_s,
-        vote_timeout_s=vote_timeout_s,
-        accept_new_topics=accept_new_topics,
-    )
-    sys.exit(asyncio.run(trainer.serve()))
+    with measuring.measured("trainer", metrics_port, metrics_host) as instruments:
+        metrics = TrainerMetrics(settings, instruments)
+        instruments.health = metrics.condition
+        create_topics(settings)
+        trainer = TrainerWorker(
+            settings,
+            rules,
+            recipe,
+            pace,
+            run_timeout_s=run_timeout_s,
+            vote_timeout_s=vote_timeout_s,
+            accept_new_topics=accept_new_topics,
+            metrics=metrics,
+        )
+        code = asyncio.run(trainer.serve())
+    sys.exit(code)

@@ -19,8 +19,11 @@ from streams.kafka.incarnations import TopicMadeAgain, check_incarnations, topic
 from streams.kafka.settings import Settings, trainer_group
 from streams.messages.candidates import Found
 from streams.messages.checkpoints import base_message, checkpoint_message
-from streams.messages.contracts import RewardSnapshot
-from streams.snapshots.feed import read_held, read_latest_snapshot
+from streams.messages.codec import decode_snapshot
+from streams.messages.contracts import RewardSnapshot, snapshot_key
+from streams.messages.stored import StoredMessage
+from streams.snapshots.feed import read_held
+from streams.snapshots.newest import read_newest
 from streams.snapshots.writer import SnapshotWriter
 from streams.worker.app import build_app
 from streams.worker.effects import Lookup
@@ -35,6 +38,7 @@ from trainers.processing.relearn import base_of
 from trainers.processing.trace_processor import TraceProcessor
 from trainers.processing.vote_processor import VoteProcessor
 from tribrain.exit_codes import BAD_INPUT, FAILED, FENCED
+from tribrain.trainer_metrics import TrainerMetrics, TrainerParts
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +60,7 @@ class TrainerWorker:
         run_timeout_s: float,
         vote_timeout_s: float,
         accept_new_topics: bool,
+        metrics: TrainerMetrics,
     ) -> None:
         self._settings = settings
         self._pace = pace
@@ -64,6 +69,7 @@ class TrainerWorker:
         self._recipe = recipe
         self._rules = rules
         self._accept_new_topics = accept_new_topics
+        self._metrics = metrics
         self._failure: BaseException | None = None
         self._one_lookup = asyncio.Lock()
 
@@ -83,8 +89,18 @@ class TrainerWorker:
         topics = (settings.trace_topic, settings.pairs_topic, settings.votes_topic)
         ids = await self._in_thread(lambda: topic_ids(settings, topics))
         await self._adopt(ids)
-        shell = self._shell(group, ids, fail)
-        app = build_app(settings, group, shell, run_timeout_s=self._run_timeout_s)
+        parts = self._parts(group, ids, fail)
+        shell, metrics = parts.shell, self._metrics
+        metrics.expose(parts)
+        app = build_app(
+            settings,
+            group,
+            shell,
+            run_timeout_s=self._run_timeout_s,
+            heartbeat=metrics.heartbeat,
+            watch=metrics.watch,
+            on_built=lambda delivery, outbox: metrics.connect(parts, delivery, outbox),
+        )
         await app.start()
         click.echo(
             f"tribrain trainer: model {rules.model!r} learns from {settings.bootstrap_servers}", err=True
@@ -105,7 +121,9 @@ class TrainerWorker:
             os._exit(self._exit_code())
         return self._exit_code()
 
-    def _shell(self, group: str, ids: Mapping[str, str], fail: Callable[[BaseException], None]) -> Shell:
+    def _parts(
+        self, group: str, ids: Mapping[str, str], fail: Callable[[BaseException], None]
+    ) -> TrainerParts:
         settings, rules = self._settings, self._rules
         former = TraceProcessor(
             rules,
@@ -125,15 +143,27 @@ class TrainerWorker:
             rules, pairs_topic=settings.pairs_topic, dead_letters_topic=settings.dead_letters_topic
         )
         candidates = Candidates(settings, _BROKER_S)
-        return Shell(
+        trace, pairs = TraceSide(former), PairSide(learner, self._pace, cpu_s=time.thread_time)
+        votes = VoteSide(of_votes, self._vote_timeout_s)
+        shell = Shell(
             settings,
-            TraceSide(former),
-            PairSide(learner, self._pace, cpu_s=time.thread_time),
-            VoteSide(of_votes, self._vote_timeout_s),
+            trace,
+            pairs,
+            votes,
             recall=lambda: self._in_thread(lambda: read_closed_runs(settings, group, _BROKER_S)),
             look_up=lambda wanted: self._look_up(candidates, wanted),
             writer_of=self._writer,
             on_failure=fail,
+            on_published=self._metrics.published,
+        )
+        return TrainerParts(
+            former=former,
+            learner=learner,
+            of_votes=of_votes,
+            trace=trace,
+            pairs=pairs,
+            votes=votes,
+            shell=shell,
         )
 
     async def _end_without_a_broker(self) -> None:
@@ -158,7 +188,8 @@ class TrainerWorker:
 
         Raises TopicMadeAgain where that was not accepted.
         """
-        for model, snapshot in (await self._in_thread(self._newest)).items():
+        for model, (message, snapshot) in (await self._in_thread(self._newest)).items():
+            self._metrics.found(message, snapshot)
             try:
                 check_incarnations(snapshot.topic_ids, ids, f"snapshot {snapshot.version} of model {model!r}")
             except TopicMadeAgain:
@@ -168,14 +199,15 @@ class TrainerWorker:
                 if snapshot.topic_ids.get(pairs) != ids.get(pairs):
                     await self._begin_on_base(model)
 
-    def _newest(self) -> dict[str, RewardSnapshot]:
+    def _newest(self) -> dict[str, tuple[StoredMessage, RewardSnapshot]]:
         """The newest snapshot of each model that this worker learns."""
         if self._rules.model_by is None:
-            newest = read_latest_snapshot(self._settings, self._rules.model, _BROKER_S)
-            return {} if newest is None else {newest.model: newest}
+            key = snapshot_key(self._rules.model).encode()
+            newest = read_newest(self._settings, {key: decode_snapshot}, _BROKER_S)
+            return {snapshot.model: (message, snapshot) for message, snapshot in newest.values()}
         held = read_held(self._settings, _BROKER_S)
         return {
-            model: of_model.snapshots[-1][1]
+            model: of_model.snapshots[-1]
             for model, of_model in held.items()
             if of_model.snapshots and self._rules.learns(model)
         }

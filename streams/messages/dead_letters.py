@@ -21,6 +21,7 @@ from streams.messages.stored import Headers, Outgoing, StoredMessage
 _REPLAYED = "replayed.source"
 _OWN = "message."
 """Stands before the names of the message's own headers."""
+_KIND = "kind"
 _OF_A_LETTER = {"reason", "source.topic", "source.partition", "source.offset", "source.timestamp_ms"}
 _MAX_REASON_BYTES = 4_000
 _MAX_PART_BYTES = 64 << 10
@@ -29,6 +30,11 @@ _HEADER_BYTES = 16
 """What a header costs beside its name and value; generous."""
 _SPARE_BYTES = 8 << 10
 """For the letter's own headers."""
+
+
+KINDS = ("damaged", "not finite", "not usable", "too large", "unexpected error", "unknown")
+"""Reasons in two words, for counting: a reason itself names the message. Unknown is that of a letter that was
+written before letters had one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +54,8 @@ class DeadLetter:
     """What is there in part only, with its size and hash, in words; empty for a letter that is whole."""
     damaged: str = ""
     """Where a letter stands whose headers do not say where it came from; empty for one whose headers do."""
+    kind: str = "unknown"
+    """One of KINDS."""
 
     @property
     def name(self) -> str:
@@ -56,17 +64,23 @@ class DeadLetter:
 
 
 def dead_letter(
-    message: StoredMessage, reason: str, topic: str, max_bytes: int = MAX_DEAD_LETTER_BYTES
+    message: StoredMessage,
+    reason: str,
+    topic: str,
+    max_bytes: int = MAX_DEAD_LETTER_BYTES,
+    *,
+    kind: str = "not usable",
 ) -> Outgoing:
     """The dead letter of ``message`` on ``topic``, of at most ``max_bytes`` bytes (at least 256 KiB).
 
-    Its headers say why and where from: ``reason``, ``source.topic``, ``source.partition``, ``source.offset``
-    and ``source.timestamp_ms`` (text). Of what is cut, ``cut.value``, ``cut.key`` and ``cut.headers`` give
-    the whole size in bytes and the SHA-256 of the whole, with a space between. The message's own headers
-    follow as ``message.NAME``.
+    Its headers say why and where from: ``reason``, ``kind`` (one of KINDS), ``source.topic``,
+    ``source.partition``, ``source.offset`` and ``source.timestamp_ms`` (text). Of what is cut, ``cut.value``,
+    ``cut.key`` and ``cut.headers`` give the whole size in bytes and the SHA-256 of the whole, with a space
+    between. The message's own headers follow as ``message.NAME``.
     """
     own = (
         ("reason", reason.encode(errors="replace")[:_MAX_REASON_BYTES]),
+        (_KIND, kind.encode()),
         ("source.topic", message.topic.encode()),
         ("source.partition", str(message.partition).encode()),
         ("source.offset", str(message.offset).encode()),
@@ -102,6 +116,14 @@ def shortened(letter: Outgoing, max_bytes: int) -> Outgoing:
     before = {name for name, _ in own}
     own += tuple((name, whole) for name, whole in cut if name not in before)
     return Outgoing(letter.topic, key, value, own + headers)
+
+
+def kind_of(headers: Headers) -> str:
+    """Of a letter with these headers, one of KINDS."""
+    for name, value in headers:
+        if name == _KIND and (kind := value.decode(errors="replace")) in KINDS:
+            return kind
+    return "unknown"
 
 
 def pending_letters(messages: Iterable[StoredMessage]) -> list[DeadLetter]:
@@ -156,6 +178,7 @@ def _letter(message: StoredMessage, headers: dict[str, bytes]) -> DeadLetter | N
                 (name.removeprefix(_OWN), value) for name, value in message.headers if name.startswith(_OWN)
             ),
             cut=tuple(_in_words(message.headers)),
+            kind=kind_of(message.headers),
         )
     except (KeyError, ValueError):
         return _damaged(message, headers) if _OF_A_LETTER & headers.keys() else None

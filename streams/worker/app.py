@@ -11,28 +11,48 @@ import faust
 from aiokafka.errors import KafkaError
 
 from streams.kafka.settings import Settings
+from streams.metrics.health import Heartbeat
+from streams.metrics.lag import LagWatch
 from streams.worker.delivery import Delivery, deliver, raw_topic
+from streams.worker.lag_meter import LagMeter
 from streams.worker.outbox import Outbox
 from streams.worker.shell import Shell
 
+LONGEST_TURN_S = 15.0
+"""An event loop that has not turned for so long hangs."""
 _COMMIT_EVERY_S = 1.0
 _TICK_EVERY_S = 0.02
+_MEASURE_EVERY_S = 2.0
 _LEAST_SILENCE_TICK_S = 0.1
 _SILENCE_TICKS = 20
 """How often a run's silence is looked at until it is ended."""
 _LONGEST_LOOK_S = 2.0
 
 
-def build_app(settings: Settings, group: str, shell: Shell, *, run_timeout_s: float) -> faust.App:
+def build_app(
+    settings: Settings,
+    group: str,
+    shell: Shell,
+    *,
+    run_timeout_s: float,
+    heartbeat: Heartbeat | None = None,
+    watch: LagWatch | None = None,
+    on_built: Callable[[Delivery, Outbox], None] = lambda delivery, outbox: None,
+) -> faust.App:
     """The worker's app; nothing connects before it is started.
 
     Workers of one ``group`` share the partitions. A run is ended when nothing of it came for
-    ``run_timeout_s`` seconds in which all that there is was read.
+    ``run_timeout_s`` seconds in which all that there is was read. ``heartbeat`` beats as long as the event
+    loop turns, and ``watch`` is told how far behind the worker is. ``on_built`` is given what
+    holds messages.
     """
+    heartbeat, watch = heartbeat or Heartbeat(LONGEST_TURN_S), watch or LagWatch()
     app = _faust_app(settings, group)
     delivery = deliver(app, on_assigned=shell.assigned, on_revoked=shell.revoked)
     outbox = Outbox(settings, on_sent=shell.sent, on_refused=shell.refused, on_failed=shell.failed)
     shell.connect(delivery, outbox)
+    on_built(delivery, outbox)
+    meter = LagMeter(watch, delivery, shell.sides)
     silence = _Silence(app, delivery, settings.trace_topic, shell, run_timeout_s)
 
     @app.agent(raw_topic(app, settings.trace_topic), name="pair-former")
@@ -56,7 +76,15 @@ def build_app(settings: Settings, group: str, shell: Shell, *, run_timeout_s: fl
 
     @app.timer(interval=_TICK_EVERY_S, name="publications")
     async def publications() -> None:
+        heartbeat.beat()
         shell.tick()
+
+    @app.timer(interval=_MEASURE_EVERY_S, name="lag")
+    async def lag() -> None:
+        if shell.is_assigned:
+            await meter.measure()
+        else:
+            watch.lost()
 
     @app.timer(interval=_COMMIT_EVERY_S, name="commits")
     async def commits() -> None:

@@ -29,7 +29,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 
-from streams.messages.stored import stored_message
+from streams.messages.stored import StoredMessage, stored_message
 from streams.worker.batches import Batch, BrokerAway, Inbox, Limits, Partition, Revoked
 from streams.worker.committed_only import CommittedConsumer, CommittedThread
 
@@ -98,6 +98,19 @@ class BatchDelivery:
         if assignment != self.assignment or inbox is None or not inbox.is_empty or len(ends) < len(own):
             return False
         return all(self._read_up_to.get(partition, -1) >= end for partition, end in ends.items())
+
+    def first_waiting(self) -> dict[Partition, StoredMessage]:
+        return {p: m for inbox in self._inboxes.values() for p, m in inbox.first_of_each.items()}
+
+    async def progress(self) -> dict[Partition, tuple[int, int]]:
+        read, consumer = dict(self._read_up_to), self._app.consumer
+        own = list(self.partitions)
+        ends = await consumer.in_thread(consumer._thread.stable_ends(own)) if own else {}
+        return {partition: (read[partition], end) for partition, end in ends.items() if partition in read}
+
+    @property
+    def waiting_bytes(self) -> int:
+        return sum(inbox.waiting_bytes for inbox in list(self._inboxes.values()))
 
     def hold(self, partitions: Collection[Partition]) -> None:
         for partition in partitions:
@@ -197,6 +210,12 @@ class _Thread(CommittedThread):
             for tp, end in stable.items()
             if tp in consumer.assignment() and (last := consumer.highwater(tp)) is not None
         }
+
+    async def stable_ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """Behind the last message that those who read committed messages see."""
+        consumer = self._ensure_consumer()
+        ends = await consumer.end_offsets([TopicPartition(*partition) for partition in partitions])
+        return {tuple(tp): end for tp, end in ends.items()}
 
     async def seek_to(self, offsets: Mapping[Partition, int]) -> None:
         consumer = self._ensure_consumer()

@@ -71,6 +71,20 @@ class Delivery(Protocol):
         Raises KafkaError or TimeoutError where it does not answer.
         """
 
+    def first_waiting(self) -> dict[Partition, StoredMessage]:
+        """The first message of each partition that was read, and not given to its agent."""
+
+    async def progress(self) -> dict[Partition, tuple[int, int]]:
+        """Of each partition of which it is known: up to where it is read, and then where it ends for those
+        who read committed messages.
+
+        Raises KafkaError or TimeoutError where the broker does not answer.
+        """
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of what was read, and not given to its agent."""
+
     def hold(self, partitions: Collection[Partition]) -> None:
         """Give nothing more of these until ``release`` or the next assignment; others are not held up."""
 
@@ -153,6 +167,17 @@ class Inbox:
         self._waiting.extendleft(reversed(aside))
         self.waiting_bytes += sum(chunk.size for chunk in aside)
         self._weigh()
+
+    @property
+    def first_of_each(self) -> dict[Partition, StoredMessage]:
+        """The first message of each partition of which something waits, or is held."""
+        first: dict[Partition, StoredMessage] = {}
+        for chunk in self._waiting:
+            first.setdefault(chunk.partition, chunk.messages[0])
+        for partition, aside in self._held.items():
+            if aside:
+                first[partition] = aside[0].messages[0]
+        return first
 
     @property
     def is_empty(self) -> bool:

@@ -91,6 +91,24 @@ class EventDelivery:
             for message in list(consumer.unacked)
         )
 
+    def first_waiting(self) -> dict[Partition, StoredMessage]:
+        return {p: m for inbox in self._inboxes.values() for p, m in inbox.first_of_each.items()}
+
+    async def progress(self) -> dict[Partition, tuple[int, int]]:
+        """What Faust has read, and has not taken on yet, counts as read."""
+        consumer, own = self._app.consumer, [TP(*partition) for partition in self.partitions]
+        read = {tp: await consumer.position(tp) for tp in own}
+        ends = await consumer.highwaters(*own) if own else {}
+        return {
+            (tp.topic, tp.partition): (position, ends[tp])
+            for tp, position in read.items()
+            if position is not None and tp in ends
+        }
+
+    @property
+    def waiting_bytes(self) -> int:
+        return sum(inbox.waiting_bytes for inbox in list(self._inboxes.values()))
+
     def hold(self, partitions: Collection[Partition]) -> None:
         for partition in partitions:
             self._inboxes[partition[0]].hold(partition)

@@ -18,7 +18,7 @@ from streams.messages.contracts import PairMessage
 from streams.messages.stored import Outgoing, StoredMessage
 from streams.worker.effects import Effect, Open, PublishSnapshot, SaveCheckpoint, Send
 from streams.worker.offsets import InFlight, Positions
-from streams.worker.stages import PairStage
+from streams.worker.stages import PairStage, first_of_each
 
 _Read = tuple[StoredMessage, PairMessage]
 _Places = dict[int, int]
@@ -84,6 +84,22 @@ class _Model:
     """Where that begins which came since the last checkpoint was taken."""
     saving: _Places = field(default_factory=dict)
     """Where that begins which only the checkpoint under way contains."""
+    changed_s: float | None = None
+    """When that was learnt which no snapshot has that was taken."""
+    taken_changed_s: float | None = None
+    """The same of the snapshot that is being published."""
+
+    @property
+    def unpublished_since_s(self) -> float | None:
+        """When the oldest update came that no published snapshot has."""
+        return self.changed_s if self.taken_changed_s is None else self.taken_changed_s
+
+    def take(self) -> None:
+        """A snapshot of all that was learnt is made."""
+        self.snapshot.begin()
+        if self.taken_changed_s is None:
+            self.taken_changed_s = self.changed_s
+        self.changed_s = None
 
 
 class PairSide:
@@ -98,6 +114,10 @@ class PairSide:
         self._models: dict[str, _Model] = {}
         self._positions = Positions()
         self._in_flight = InFlight()
+        self.pairs_learnt = 0
+        """Since the start, as are the next."""
+        self.updates = 0
+        """Batches that changed a model."""
 
     @property
     def positions(self) -> Positions:
@@ -108,6 +128,18 @@ class PairSide:
     def waiting_bytes(self) -> int:
         """Of messages that wait for the writer of their model."""
         return sum(model.waiting_bytes for model in self._models.values())
+
+    @property
+    def first_waiting(self) -> dict[int, StoredMessage]:
+        """Partition to the first message that waits for the writer of its model."""
+        return first_of_each(message for model in self._models.values() for message, _ in model.waiting)
+
+    def unpublished_s(self, now_s: float) -> dict[str, float]:
+        """Model to the age of its oldest update that no published snapshot has; 0 where there is none."""
+        return {
+            name: 0.0 if (since_s := model.unpublished_since_s) is None else max(0.0, now_s - since_s)
+            for name, model in list(self._models.items())
+        }
 
     def assigned(self, assignment: int) -> list[Effect]:
         """The pairs are this worker's, from where the group has committed."""
@@ -151,7 +183,7 @@ class PairSide:
                 model.waiting.append((message, decoded))
                 model.waiting_bytes += len(message.value)
         for name, of_model in fresh.items():
-            letters += self._learn(name, of_model)
+            letters += self._learn(name, of_model, now_s)
         return effects + self._dead_letters(letters) + self._publications(now_s)
 
     def opened(self, assignment: int, model: str, recovery: Recovery, now_s: float) -> list[Effect]:
@@ -162,7 +194,7 @@ class PairSide:
         state = self._models[model]
         state.is_open = True
         waiting, state.waiting, state.waiting_bytes = state.waiting, [], 0
-        return self._dead_letters(self._learn(model, waiting)) + self._publications(now_s)
+        return self._dead_letters(self._learn(model, waiting, now_s)) + self._publications(now_s)
 
     def tick(self, now_s: float) -> list[Effect]:
         """What is due by the clock."""
@@ -173,7 +205,7 @@ class PairSide:
         if assignment != self._assignment:
             return []
         state = self._models[model]
-        state.is_publishing = False
+        state.is_publishing, state.taken_changed_s = False, None
         state.snapshot.end(state.begun_s, self._not_before(state, took_s, now_s))
         return self._publications(now_s)
 
@@ -185,7 +217,7 @@ class PairSide:
         if assignment != self._assignment:
             return []
         state = self._models[model]
-        state.is_publishing = False
+        state.is_publishing, state.taken_changed_s = False, None
         for kind in (state.snapshot, state.checkpoint):
             kind.end(state.begun_s, self._not_before(state, took_s, now_s))
         self._release(state.saving)
@@ -204,9 +236,15 @@ class PairSide:
         """
         return [e for name, model in self._models.items() for e in self._checkpoint(name, model)]
 
-    def _learn(self, name: str, messages: Sequence[_Read]) -> list[tuple[StoredMessage, Outgoing]]:
+    def _learn(
+        self, name: str, messages: Sequence[_Read], now_s: float
+    ) -> list[tuple[StoredMessage, Outgoing]]:
         learnt = self._stage.learn(name, messages)
         model = self._models[name]
+        self.pairs_learnt += learnt.pairs
+        self.updates += learnt.changed
+        if learnt.changed and model.changed_s is None:
+            model.changed_s = now_s
         for kind in (model.snapshot, model.checkpoint):
             kind.pairs += learnt.pairs
             kind.changed |= learnt.changed
@@ -237,8 +275,10 @@ class PairSide:
 
     def _snapshot(self, name: str, model: _Model) -> list[Effect]:
         before_s = self._cpu_s()
-        model.snapshot.begin()
+        model.take()
         snapshot = self._stage.take_snapshot(name)
+        if snapshot is None:
+            model.taken_changed_s = None
         model.took_s = self._cpu_s() - before_s
         model.is_publishing = snapshot is not None
         return [] if snapshot is None else [PublishSnapshot(self._assignment, name, snapshot)]
@@ -248,7 +288,7 @@ class PairSide:
         if model.is_publishing or not model.checkpoint.changed:
             return []
         before_s = self._cpu_s()
-        model.snapshot.begin()
+        model.take()
         model.checkpoint.begin()
         model.is_publishing = True
         model.saving, model.held = model.held, {}

@@ -37,7 +37,7 @@ def in_its_place(
     if source.number is not None:
         reason += "; the pairs of its run behind it are passed over"
     log.warning("dead letter: %s", reason)
-    return dead_letter(source, reason, dead_letters_topic)
+    return dead_letter(source, reason, dead_letters_topic, kind="too large")
 
 
 def _never_written(message: Outgoing, now_ms: int) -> StoredMessage:

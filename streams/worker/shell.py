@@ -14,6 +14,7 @@ from streams.kafka.settings import Settings
 from streams.messages.candidates import Found
 from streams.messages.checkpoints import checkpoint_message
 from streams.messages.contracts import RunClosed
+from streams.messages.dead_letters import KINDS, kind_of
 from streams.messages.stored import Outgoing
 from streams.worker.batches import Batch, BrokerAway, Delivery, Partition, Revoked
 from streams.worker.effects import (
@@ -57,6 +58,7 @@ class Shell:
     ``recall`` tells how many partitions the trace topic has and which runs are closed; ``look_up`` finds what
     votes are about; ``writer_of`` makes the writer of a model. ``on_failure`` is called once, for the first
     error that is no fault of a message; from then on nothing is read, published or committed any more.
+    ``on_published`` is told what has come to be on the snapshots topic, and how many seconds that took.
     """
 
     def __init__(
@@ -70,11 +72,15 @@ class Shell:
         look_up: Callable[[Lookup], Awaitable[Found]],
         writer_of: Callable[[str], Writer],
         on_failure: Callable[[BaseException], None],
+        on_published: Callable[[Sequence[Outgoing], float], None] = lambda messages, took_s: None,
     ) -> None:
         self._settings = settings
         self._trace, self._pairs, self._votes = trace, pairs, votes
         self._recall, self._look_up, self._writer_of = recall, look_up, writer_of
         self.first_error = FirstError(on_failure)
+        self._on_published = on_published
+        self.dead_letters = dict.fromkeys(KINDS, 0)
+        """Kind to how many were sent since the start."""
         self._delivery: Delivery
         self._outbox: Outbox
         self._writers: dict[str, Writer] = {}
@@ -84,6 +90,22 @@ class Shell:
         self._sendings = Sendings(settings.dead_letters_topic)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_ending = False
+        self._is_assigned = False
+
+    @property
+    def sides(self) -> dict[str, Side]:
+        """Topic to the machine that handles it."""
+        settings = self._settings
+        return {
+            settings.trace_topic: self._trace,
+            settings.pairs_topic: self._pairs,
+            settings.votes_topic: self._votes,
+        }
+
+    @property
+    def is_assigned(self) -> bool:
+        """Whether the group has given this worker its share, which may be nothing."""
+        return self._is_assigned
 
     def connect(self, delivery: Delivery, outbox: Outbox) -> None:
         """Comes before everything else."""
@@ -92,7 +114,7 @@ class Shell:
     def assigned(self, assignment: int, partitions: Iterable[Partition]) -> None:
         """The group has given this worker these partitions."""
         with self.first_error.failing():
-            self._owned = sorted(partitions)
+            self._owned, self._is_assigned = sorted(partitions), True
             topics = {topic for topic, _ in self._owned}
             if self._settings.trace_topic in topics:
                 self._perform(self._trace, self._trace.assigned(assignment))
@@ -106,7 +128,7 @@ class Shell:
         if self._owned:
             names = ", ".join(f"{topic}[{number}]" for topic, number in self._owned)
             log.warning("gave up %s: the group of trainers shares its work anew", names)
-        self._owned = []
+        self._owned, self._is_assigned = [], False
         self._trace.revoked()
         self._pairs.revoked()
         self._votes.revoked()
@@ -168,6 +190,7 @@ class Shell:
         with self.first_error.failing():
             instead = self._sendings.refused(number, message, error, int(time.time() * 1000))
             if instead is not None:
+                self._count_letter(instead[1])
                 self._outbox.send(*instead)
 
     def failed(self, numbers: Sequence[int], error: Exception) -> None:
@@ -182,11 +205,7 @@ class Shell:
 
     async def _commit(self) -> None:
         assignment = self._delivery.assignment
-        for topic, side in (
-            (self._settings.trace_topic, self._trace),
-            (self._settings.pairs_topic, self._pairs),
-            (self._settings.votes_topic, self._votes),
-        ):
+        for topic, side in self.sides.items():
             offsets = side.positions.to_commit()
             if not offsets or self.first_error.is_there:
                 continue
@@ -233,8 +252,13 @@ class Shell:
             self._perform(side, side.delivered(effect.token))
             return
         for number, message in self._sendings.begin(side, effect):
+            if message.topic == self._settings.dead_letters_topic:
+                self._count_letter(message)
             self._outbox.send(number, message)
             reach("former.one-sent")
+
+    def _count_letter(self, letter: Outgoing) -> None:
+        self.dead_letters[kind_of(letter.headers)] += 1
 
     async def _answer(self, effect: Asynchronous) -> None:
         if isinstance(effect, Recall):
@@ -276,7 +300,9 @@ class Shell:
         """Whether the assignment is still the one by which this was asked for, and it is done."""
         if assignment != self._delivery.assignment or self.first_error.is_there:
             return False
+        before_s = _now_s()
         await self._writers[model].publish(*messages)
+        self._on_published(messages, _now_s() - before_s)
         reach("learner.snapshot-published")
         return True
 

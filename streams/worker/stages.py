@@ -15,6 +15,16 @@ from streams.messages.stored import Outgoing, StoredMessage
 from streams.messages.votes import Vote
 
 
+def first_of_each(messages: Iterable[StoredMessage]) -> dict[int, StoredMessage]:
+    """Partition to its first message."""
+    first: dict[int, StoredMessage] = {}
+    for message in messages:
+        held = first.setdefault(message.partition, message)
+        if message.offset < held.offset:
+            first[message.partition] = message
+    return first
+
+
 class TraceStep(Struct, frozen=True):
     """What came of one message of the trace topic."""
 

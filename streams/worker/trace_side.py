@@ -17,7 +17,7 @@ from streams.messages.contracts import RunClosed, RunRevision
 from streams.messages.stored import Outgoing, StoredMessage
 from streams.worker.effects import Effect, Recall, Send
 from streams.worker.offsets import InFlight, Positions
-from streams.worker.stages import TraceStage, TraceStep
+from streams.worker.stages import TraceStage, TraceStep, first_of_each
 
 
 class TraceSide:
@@ -33,6 +33,8 @@ class TraceSide:
         self._in_flight = InFlight()
         self._held: dict[RunRevision, tuple[int, int]] = {}
         """Run, each revision by itself, to the partition and offset of its first message."""
+        self.events_read = 0
+        """Since the start, each once in an assignment."""
         self._marks: list[tuple[Outgoing, Callable[[], None]]] = []
         """Of closed runs whose pairs are on Kafka: the mark to be sent, and what ends the hold after it."""
 
@@ -45,6 +47,11 @@ class TraceSide:
     def waiting_bytes(self) -> int:
         """Of messages that wait for the answer to Recall."""
         return self._waiting_bytes
+
+    @property
+    def first_waiting(self) -> dict[int, StoredMessage]:
+        """Partition to the first message that waits for the answer to Recall."""
+        return first_of_each(self._waiting)
 
     def assigned(self, assignment: int) -> list[Effect]:
         """Partitions are this worker's, from where the group has committed."""
@@ -86,6 +93,7 @@ class TraceSide:
         repeated: dict[int, StoredMessage] = {}
         for message in messages:
             if self._positions.advance(message.partition, message.offset):
+                self.events_read += 1
                 step = self._stage.on_message(message)
                 for index, one in enumerate(step.outgoing, start=len(outgoing)):
                     if one.topic == message.topic:

@@ -20,7 +20,7 @@ from streams.messages.stored import Outgoing, StoredMessage
 from streams.messages.votes import Vote
 from streams.worker.effects import Effect, Lookup, Send
 from streams.worker.offsets import InFlight, Positions
-from streams.worker.stages import VoteStage
+from streams.worker.stages import VoteStage, first_of_each
 
 MOST_WAITING_BYTES = 16 << 20
 """Of votes whose candidates have not come, in one worker."""
@@ -74,6 +74,8 @@ class VoteSide:
         self._assignment = 0
         self._positions = Positions()
         self._in_flight = InFlight()
+        self.votes_read = 0
+        """Since the start, each once in an assignment."""
         self._new: deque[_Waiting] = deque()
         """Not looked up yet."""
         self._new_bytes = 0
@@ -93,6 +95,17 @@ class VoteSide:
     def waiting_bytes(self) -> int:
         """Of votes that were not looked up yet; those whose candidates have not come hold up no others."""
         return self._new_bytes
+
+    @property
+    def first_waiting(self) -> dict[int, StoredMessage]:
+        """Partition to the first vote that was not looked up yet."""
+        asked = [waiting for waiting in self._asked if not waiting.missing]
+        return first_of_each(waiting.message for waiting in (*asked, *self._new))
+
+    @property
+    def missing_bytes(self) -> int:
+        """Of votes whose candidates have not come."""
+        return self._missing_bytes
 
     def assigned(self, assignment: int) -> list[Effect]:
         """The votes are this worker's, from where the group has committed."""
@@ -118,6 +131,7 @@ class VoteSide:
         for message in messages:
             if not self._positions.advance(message.partition, message.offset):
                 continue
+            self.votes_read += 1
             vote = self._stage.read(message)
             if vote is None:
                 continue

@@ -61,6 +61,11 @@ class PairProcessor:
         return self._consumed
 
     @property
+    def kept_bytes(self) -> int:
+        """Of messages that are kept so that one that cannot be learnt can be undone."""
+        return self._since_bytes
+
+    @property
     def version(self) -> int:
         return self._learner.version
 
@@ -283,6 +288,11 @@ class PairProcessors:
     def checkpoint(self, model: str) -> Checkpoint:
         """As ``PairProcessor.checkpoint``."""
         return self._by_model[model].checkpoint()
+
+    @property
+    def kept_bytes(self) -> int:
+        """As ``PairProcessor.kept_bytes``, of all models."""
+        return sum(processor.kept_bytes for processor in list(self._by_model.values()))
 
     def forget(self) -> None:
         """The partitions were taken away: the next owner restores from the newest checkpoints."""

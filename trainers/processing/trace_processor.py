@@ -61,6 +61,13 @@ class TraceProcessor:
         """Bytes of each run that wait."""
         self._waiting_bytes = 0
         self.partitions: int | None = None
+        self.pairs_formed = 0
+        """Since the start."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of events that wait for an earlier iteration of their run."""
+        return self._waiting_bytes
 
     def on_message(self, message: StoredMessage, event: TraceMessage | None = None) -> TraceStep:
         """The pairs that this event completes, or a dead letter, or the event for its own partition.
@@ -123,6 +130,7 @@ class TraceProcessor:
     def _step(self, run: RunRevision, formed: Formed) -> TraceStep:
         if not self._former.is_open(run) and formed.closed is None:
             return TraceStep()  # a repetition of a run that is closed
+        self.pairs_formed += len(formed.pairs)
         outgoing = [
             Outgoing(
                 self._pairs_topic, pair.model.encode(), encode_formed(pair), number_headers(nth, self._rules)

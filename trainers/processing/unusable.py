@@ -6,6 +6,7 @@ import logging
 
 from streams.errors import BadInput
 from streams.messages.dead_letters import dead_letter
+from streams.messages.refusals import ContractError
 from streams.messages.stored import Outgoing, StoredMessage
 
 log = logging.getLogger(__name__)
@@ -28,4 +29,10 @@ def letter_for(message: StoredMessage, error: Exception, topic: str) -> Outgoing
     else:
         reason = f"{message.source}: {type(error).__name__}: {said}"
         log.log(level, "dead letter: %s", reason, exc_info=error)
-    return dead_letter(message, reason, topic)
+    return dead_letter(message, reason, topic, kind=_kind_of(error))
+
+
+def _kind_of(error: Exception) -> str:
+    if isinstance(error, ContractError):
+        return error.reason
+    return "not usable" if isinstance(error, BadInput) else "unexpected error"

@@ -41,6 +41,8 @@ class VoteProcessor:
         self._pairs_topic = pairs_topic
         self._dead_letters_topic = dead_letters_topic
         self._formed: dict[str, None] = {}
+        self.pairs_formed = 0
+        """Since the start, with those that withdraw another."""
 
     def read(self, message: StoredMessage) -> Vote | Outgoing | None:
         """The message decoded, or a dead letter; None for a vote of which nothing comes."""
@@ -67,6 +69,7 @@ class VoteProcessor:
             raise
         except Exception as error:
             return VoteStep([letter_for(message, error, self._dead_letters_topic)])
+        self.pairs_formed += len(outgoing)
         remember(self._formed, vote.vote_id, None, REMEMBERED_VOTES)
         return VoteStep(outgoing)
 
