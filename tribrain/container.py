@@ -34,9 +34,10 @@ def first_process_stands_still() -> bool:
     return Path(f"/proc/{_FIRST}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-def is_to_end(is_well: bool, after_s: float, now: float | None = None, notes: Path = _NOTES) -> bool:
+def is_to_end(is_well: bool, after_s: float, now: float | None = None, notes: Path | None = None) -> bool:
     """Whether one check after the other has failed for so long, as the notes of earlier ones tell."""
     now = time.time() if now is None else now
+    notes = notes or _NOTES
     was_well, since = notes / "was-well", notes / "not-well-since"
     notes.mkdir(exist_ok=True)
     if is_well:

@@ -11,7 +11,7 @@ import click
 import orjson
 
 from streams.errors import BadInput
-from tribrain import options
+from tribrain import container, options
 from tribrain.exit_codes import FAILED
 from tribrain.measuring import PORT_VARIABLE
 
@@ -33,8 +33,16 @@ _MOST_BYTES = 1_000
     show_default=True,
     help="A process that has not answered by then is not well.",
 )
+@click.option(
+    "--end-after-s",
+    type=options.FiniteFloat(min=1),
+    help="In a container with an init: end it once so many seconds of checks have failed, so that it is "
+    "started again; ten times as many where none has passed yet.",
+)
 @options.as_json
-def health(url: str | None, metrics_port: int | None, timeout_s: float, as_json: bool) -> None:
+def health(
+    url: str | None, metrics_port: int | None, timeout_s: float, end_after_s: float | None, as_json: bool
+) -> None:
     """Ask a process how it is, and say what it answered; exit code 1 unless it is well.
 
     A process answers under --metrics-port, and the page under its own address, too.
@@ -42,11 +50,17 @@ def health(url: str | None, metrics_port: int | None, timeout_s: float, as_json:
     if url is None and metrics_port is None:
         raise BadInput(f"nobody to ask is named; give --url or --metrics-port, or set {PORT_VARIABLE}")
     asked = _checked(url or f"http://127.0.0.1:{metrics_port}/health")
+    if end_after_s is not None:
+        container.check_is_container()
     is_well, said = ask(asked, timeout_s)
+    if end_after_s is not None and is_well and container.first_process_stands_still():
+        is_well, said = False, "The container's first process stands still (SIGSTOP)."
     if as_json:
         click.echo(orjson.dumps({"healthy": is_well, "said": said, "url": asked}))
     else:
         click.echo(said)
+    if end_after_s is not None and container.is_to_end(is_well, end_after_s):
+        container.end()
     if not is_well:
         sys.exit(FAILED)
 

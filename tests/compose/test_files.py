@@ -44,11 +44,3 @@ def test_the_linter_finds_nothing_at_its_strictest() -> None:
         text=True,
     )
     assert found.returncode == 0, found.stdout
-
-
-def test_what_compose_builds_of_is_pinned_with_hashes() -> None:
-    for name in ("constraints.txt", "constraints-lora.txt"):
-        pinned = (ROOT / "compose" / name).read_text()
-        assert pinned.count("==") > 50
-        assert "--hash=sha256:" in pinned
-        assert "--index-url" not in pinned

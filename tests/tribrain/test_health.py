@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import orjson
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from streams.metrics.endpoint import serving_metrics
 from streams.metrics.health import Condition
 from streams.metrics.instruments import Instruments
+from tribrain import container
 from tribrain.cli import main
 from tribrain.measuring import PORT_VARIABLE
 
@@ -88,3 +90,24 @@ def test_what_is_no_address_is_bad_input(url: str, capsys: pytest.CaptureFixture
 def test_nobody_to_ask_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of() == 2
     assert "give --url or --metrics-port, or set TRIBRAIN_METRICS_PORT" in capsys.readouterr().err
+
+
+def test_beyond_a_container_it_ends_nothing(
+    served: tuple[Instruments, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(container, "_MARKS", ())
+    assert code_of("--url", served[1], "--end-after-s", "60") == 2
+    assert "this is none; leave it out" in capsys.readouterr().err
+
+
+def test_a_container_whose_first_process_stands_still_is_not_well(
+    served: tuple[Instruments, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(container, "_MARKS", (tmp_path,))
+    monkeypatch.setattr(container, "_NOTES", tmp_path / "notes")
+    monkeypatch.setattr(container, "first_process_stands_still", lambda: True)
+    assert code_of("--url", served[1], "--end-after-s", "60") == 1
+    assert "stands still" in capsys.readouterr().out
