@@ -20,8 +20,6 @@ HOST_VARIABLE = "TRIBRAIN_METRICS_HOST"
 FILE_VARIABLE = "TRIBRAIN_METRICS_FILE"
 VARIABLES = (PORT_VARIABLE, HOST_VARIABLE, FILE_VARIABLE)
 """For one process alone: a child that inherits them would want the same port."""
-NO_PART_OF_A_RUN = frozenset({"metrics_port", "metrics_host", "metrics_file"})
-"""Parameters that may differ where a run goes on."""
 _LOOPBACK = "127.0.0.1"
 
 _PORT = click.option(
@@ -48,14 +46,13 @@ _FILE = click.option(
 )
 
 
+OPTIONS_OF_A_RUN = (_PORT, _HOST, _FILE)
+"""On whose node nobody may come to scrape."""
+
+
 def metrics_port(command: Callable[..., None]) -> Callable[..., None]:
     """The options of a service."""
     return _PORT(_HOST(command))
-
-
-def metrics_port_and_file(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of a run, on whose node nobody may come to scrape."""
-    return _PORT(_HOST(_FILE(command)))
 
 
 @contextmanager

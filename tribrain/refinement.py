@@ -23,9 +23,10 @@ from streams.errors import BadInput
 from streams.kafka.settings import Settings
 from streams.messages.contracts import OVERALL, RewardSnapshot
 from trainers.bradley_terry.reward import printable, statements
-from tribrain import options
+from tribrain import measuring, options
 from tribrain.critics import CRITIC_OPTIONS, open_critics
 from tribrain.output import cache_folder
+from tribrain.run_metrics import RunMetrics
 
 if TYPE_CHECKING:
     from streams.snapshots.feed import SnapshotFeed
@@ -119,6 +120,7 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             options.bootstrap_servers,
             options.spool_dir,
+            *measuring.OPTIONS_OF_A_RUN,
             options.as_json,
         ]
     ):
@@ -143,6 +145,7 @@ class Refinement:
     """For what waits for the broker, where it is not to be in the run's own folder."""
     feed: FileRewardFeed | SnapshotFeed | None
     text_feed: TextRewardFeed | None
+    metrics: RunMetrics
 
     @property
     def of_loop(self) -> dict[str, Any]:
@@ -191,6 +194,9 @@ def open_refinement(
     text_base_model: str | None,
     bootstrap_servers: str | None,
     spool_dir: Path | None,
+    metrics_port: int | None,
+    metrics_host: str,
+    metrics_file: Path | None,
     model: str,
 ) -> Refinement:
     """What the options ask for; ``stack`` closes what follows Kafka and ends critics' processes.
@@ -221,7 +227,10 @@ def open_refinement(
             f"there are {', '.join(names)}"
         )
     settings = Settings.from_environment(bootstrap_servers) if bootstrap_servers else None
+    instruments = stack.enter_context(measuring.measured("runner", metrics_port, metrics_host, metrics_file))
+    applied = instruments.histogram("tribrain_snapshot_apply_seconds")
     feed: FileRewardFeed | SnapshotFeed | None = None
+    followed: SnapshotFeed | None = None
     if preference_rm is not None:
         feed = FileRewardFeed(preference_rm, critics=names)
         if (snapshot := feed.latest()) is not None:
@@ -232,7 +241,9 @@ def open_refinement(
         # Not at the top: a run without a broker needs no client of Kafka.
         from streams.snapshots.feed import SnapshotFeed
 
-        feed = stack.enter_context(SnapshotFeed(settings, model, critics=names))
+        followed = feed = stack.enter_context(
+            SnapshotFeed(settings, model, critics=names, on_applied=applied.observe)
+        )
     return Refinement(
         critics=chosen,
         required=required,
@@ -247,6 +258,7 @@ def open_refinement(
         spool_dir=spool_dir,
         feed=feed,
         text_feed=_text_feed(text_rm, text_base_model, settings, model, stack),
+        metrics=RunMetrics(instruments, followed, names),
     )
 
 

@@ -16,6 +16,7 @@ from streams.messages.contracts import RunEnd, TraceEvent
 from streams.spool.place import spool_of
 from tribrain.output import progress
 from tribrain.refinement import Refinement
+from tribrain.run_metrics import RunMetrics
 
 if TYPE_CHECKING:
     from streams.spool.publisher import TracePublisher
@@ -40,8 +41,10 @@ class RunSink:
         steps: int,
         candidates: int,
         lines: str | None,
+        metrics: RunMetrics,
     ) -> None:
         self._publisher = publisher
+        self._metrics = metrics
         self._shown = shown
         self._bar = shown.add_task("videos", total=steps * candidates, best="", line="")
         self._lines = lines if shown.disable else None
@@ -60,6 +63,7 @@ class RunSink:
         if self._publisher is not None:
             self._publisher.push(event)
         if isinstance(event, TraceEvent):
+            self._metrics.took(event)
             best = event.meta.get("best_score")
             self._shown.update(
                 self._bar, advance=1, best="" if best is None else f"best critics' score {best:.3f}"
@@ -114,7 +118,9 @@ def run_sink(refinement: Refinement, out: Path, shown: Progress, *, lines: str |
         steps=refinement.stop.max_iters,
         candidates=refinement.candidates,
         lines=lines,
+        metrics=refinement.metrics,
     )
+    refinement.metrics.begin(out, publisher, spool)
     try:
         yield sink
         if publisher is not None:
@@ -123,6 +129,7 @@ def run_sink(refinement: Refinement, out: Path, shown: Progress, *, lines: str |
         sink.finish()
         if publisher is not None:
             publisher.close(_CLOSE_S)
+        refinement.metrics.end()
     if publisher is not None and spool is not None:
         _say_what_is_not_on_kafka(publisher, out, spool)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,12 +14,15 @@ from streams.kafka.settings import Settings as Kafka
 from streams.snapshots.artifacts import ArtifactStore, open_store, path_name
 from trainers.lora.extra import require_extra
 from trainers.lora.settings import ALL, TOP_HALF, Settings
-from tribrain import options
+from tribrain import measuring, options
 from tribrain.alone import alone
 from tribrain.exit_codes import NothingMade
 from tribrain.interrupts import Interrupts
 from tribrain.output import cache_folder
 from tribrain.step_progress import steps_shown
+
+if TYPE_CHECKING:
+    from streams.metrics.instruments import Instruments
 
 _DEFAULT = Settings()
 
@@ -129,6 +132,7 @@ _DEFAULT = Settings()
     help="How far it stands back behind other processes.",
 )
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of the processor.")
+@measuring.metrics_port
 def serve_lora(
     bootstrap_servers: str | None,
     base_model: str,
@@ -143,6 +147,8 @@ def serve_lora(
     work_dir: Path | None,
     accept_new_topics: bool,
     niceness: int,
+    metrics_port: int | None,
+    metrics_host: str,
     **recipe: Any,
 ) -> None:
     """Train a LoRA text reward model whenever enough pairs are new, and publish it; until stopped.
@@ -164,7 +170,10 @@ def serve_lora(
     os.nice(niceness)
 
     try:
-        with Interrupts():
+        with (
+            Interrupts(),
+            measuring.measured("lora", metrics_port, metrics_host) as instruments,
+        ):
             failure = _serve(
                 kafka,
                 model,
@@ -179,6 +188,7 @@ def serve_lora(
                     "accept_new_topics": accept_new_topics,
                 },
                 once=once,
+                instruments=instruments,
             )
     except KeyboardInterrupt:
         _say("stopped; the next start goes on from here")
@@ -198,6 +208,7 @@ def _serve(
     when: Mapping[str, Any],
     *,
     once: bool,
+    instruments: Instruments,
 ) -> str:
     """Why nothing could be trained; else nothing."""
     from streams.kafka.topics import create_topics
@@ -205,9 +216,13 @@ def _serve(
 
     checked_base(base_model, settings)
     create_topics(kafka)
+    from trainers.lora.meter import Meter
     from trainers.lora.periodic import Job, serve
     from trainers.lora.round import Recipe
+    from tribrain.lora_metrics import expose_lora
 
+    meter = Meter()
+    expose_lora(instruments, meter, work)
     taken = "another serve-lora is at work there; stop it or give another --work-dir"
     with alone(work, "--work-dir", taken):
         _say(f"model {model!r} trains from {kafka.bootstrap_servers}")
@@ -219,6 +234,7 @@ def _serve(
             work=work,
             say=_say,
             steps=steps_shown,
+            meter=meter,
             **when,
         )
         return serve(job, once=once)

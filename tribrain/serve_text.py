@@ -7,7 +7,7 @@ import sys
 import click
 
 from streams.kafka.settings import Settings
-from tribrain import options
+from tribrain import measuring, options
 
 
 @click.command(cls=options.Command, epilog="Example: tribrain serve-text --bootstrap-servers 127.0.0.1:9092")
@@ -27,7 +27,15 @@ from tribrain import options
     show_default=True,
     help="… or after so many seconds with something learnt.",
 )
-def serve_text(bootstrap_servers: str | None, model: str, every_pairs: int, every_s: float) -> None:
+@measuring.metrics_port
+def serve_text(
+    bootstrap_servers: str | None,
+    model: str,
+    every_pairs: int,
+    every_s: float,
+    metrics_port: int | None,
+    metrics_host: str,
+) -> None:
     """Learn the texts of the pairs topic as they arrive and publish text snapshots; until stopped.
 
     It may be killed at any time and started again, here or elsewhere: it goes on from its newest snapshot
@@ -39,4 +47,6 @@ def serve_text(bootstrap_servers: str | None, model: str, every_pairs: int, ever
     # Not at the top: numba and Kafka's clients take a second, and --help needs none.
     from tribrain.text_worker import serve
 
-    sys.exit(serve(settings, model, every_pairs, every_s))
+    with measuring.measured("text", metrics_port, metrics_host) as instruments:
+        code = serve(settings, model, every_pairs, every_s, instruments)
+    sys.exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
@@ -19,9 +20,11 @@ from streams.kafka.reader import TopicReader
 from streams.kafka.settings import Settings
 from streams.kafka.topics import create_topics
 from streams.messages.contracts import TextSnapshot
+from streams.metrics.instruments import Instruments
 from streams.snapshots.writer import WriterOf
 from trainers.text.processor import TextProcessor
 from tribrain.exit_codes import FAILED
+from tribrain.text_metrics import TextMetrics
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +36,14 @@ _LEAST_INTERVAL_S = 0.5
 """Between two snapshots; while it catches up, hundreds of pairs come in less than one takes to publish."""
 
 
-def serve(settings: Settings, model: str, every_pairs: int, every_s: float) -> int:
+def serve(
+    settings: Settings, model: str, every_pairs: int, every_s: float, instruments: Instruments | None = None
+) -> int:
     """Until stopped; the exit code. Raises BadInput, and Fenced where another one has taken over."""
+    worker = _Worker(settings, model, TextMetrics(settings, instruments or Instruments("text")))
     create_topics(settings)
     try:
-        return asyncio.run(_Worker(settings, model).serve(every_pairs, every_s))
+        return asyncio.run(worker.serve(every_pairs, every_s))
     except (aiokafka.errors.KafkaError, kafka.errors.KafkaError) as error:
         click.echo(f"tribrain: Kafka failed at what was asked of it: {error}; start this again", err=True)
         return FAILED
@@ -56,8 +62,9 @@ class _Unpublished(Exception):
 class _Worker:
     """One process from its start to a signal, an error or its successor."""
 
-    def __init__(self, settings: Settings, model: str) -> None:
+    def __init__(self, settings: Settings, model: str, metrics: TextMetrics) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._model = model
         self._writer = WriterOf(TextSnapshot, settings, model)
         self._published_at = 0.0
@@ -74,6 +81,7 @@ class _Worker:
         processor = TextProcessor(self._model, snapshots_topic=self._settings.snapshots_topic, topic_ids=ids)
         try:
             snapshot = await self._writer.open()
+            self._metrics.expose(processor, snapshot)
             if snapshot is not None:
                 known_from = f"text snapshot {snapshot.version} of model {self._model!r}"
                 self._check(snapshot.topic_ids, ids, known_from)
@@ -86,17 +94,21 @@ class _Worker:
                     err=True,
                 )
                 looked_at = self._published_at = loop.time()
+                self._metrics.watch.forget()
                 while not self._stop.is_set():
+                    self._metrics.heartbeat.beat()
                     for message in await asyncio.to_thread(reader.poll):
                         processor.on_message(message)
                         reach("text.learnt")
                         if processor.pairs_since_snapshot >= every_pairs:
                             await self._publish(processor, not_within_s=_LEAST_INTERVAL_S)
+                    self._metrics.learnt(processor)
                     enough = processor.pairs_since_snapshot >= every_pairs
                     await self._publish(processor, not_within_s=_LEAST_INTERVAL_S if enough else every_s)
                     if loop.time() - looked_at >= _WATCH_EVERY_S:
                         looked_at = loop.time()
                         await self._look(ids)
+                        await asyncio.to_thread(self._metrics.measure, reader)
             await self._publish(processor)
         except _Unpublished:
             click.echo(
@@ -115,7 +127,9 @@ class _Worker:
             return
         self._published_at = now
         if (outgoing := processor.take_snapshot()) is not None:
+            begun_at = time.monotonic()
             await self._unless_stopped(self._writer.publish(outgoing))
+            self._metrics.published(outgoing, time.monotonic() - begun_at)
             log.info("published version %d; %d pairs wait", processor.version, processor.waiting)
             reach("text.snapshot-published")
 

@@ -116,6 +116,16 @@ class TopicReader:
             ends = self._consumer.ends(self._partitions, self._timeout_s)
         return {each.partition: end for each, end in ends.items()}
 
+    @property
+    def numbers(self) -> list[int]:
+        """Of the topic's partitions."""
+        return [each.partition for each in self._partitions]
+
+    def positions(self) -> dict[int, int]:
+        """Partition to the offset behind all that was polled of it, and behind what is not to be seen."""
+        with self._errors_named():
+            return {each.partition: self._consumer.position(each) for each in self._partitions}
+
     def seek(self, offsets: Mapping[int, int]) -> None:
         """Let these be the first offsets that are read next, wherever it was."""
         chosen = {TopicPartition(self._topic, number): offset for number, offset in offsets.items()}

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Collection
 from contextlib import closing
 from functools import partial
+from time import time
 from typing import Generic, Self
 
 from streams.kafka.follow import TopicFollower
@@ -30,9 +31,10 @@ class FeedOf(Generic[Snapshot]):
     Messages of other models and kinds are passed over by their key. ``critics`` are the names of the run's
     critics. ``refused`` counts by reason the snapshots that were not taken, as ServingSnapshot does.
     ``on_snapshot`` is called in the feed's thread for each one that was, in the order of versions; what it
-    raises is counted in ``errors``, and the snapshot is in use all the same. A broker that is away only means
-    that nothing new comes in; the feed goes on when it is back. ``errors`` and ``silent_s`` tell whether
-    ``latest`` can be out of date.
+    raises is counted in ``errors``, and the snapshot is in use all the same. ``on_applied`` is called with
+    the seconds from publication to use, for each one that was published since the feed began. A broker that
+    is away only means that nothing new comes in; the feed goes on when it is back. ``errors`` and
+    ``silent_s`` tell whether ``latest`` can be out of date.
     """
 
     def __init__(
@@ -43,7 +45,12 @@ class FeedOf(Generic[Snapshot]):
         *,
         critics: Collection[str] = (),
         on_snapshot: Callable[[Snapshot], None] | None = None,
+        on_applied: Callable[[float], None] | None = None,
     ) -> None:
+        self._begun_s = time()
+        self._on_applied = on_applied
+        self.published_s: float | None = None
+        """When the newest was published, by Kafka's clock in seconds since 1970; None before the first."""
         self._key = snapshot_key(model, kind.KIND).encode()
         self._serving = ServingSnapshot(kind, model, critics=critics)
         self._on_snapshot = on_snapshot
@@ -89,6 +96,9 @@ class FeedOf(Generic[Snapshot]):
             is_usual = isinstance(error, NotNewer)
             log.log(logging.DEBUG if is_usual else logging.WARNING, "snapshot refused: %s", error)
             return
+        self.published_s = message.timestamp_ms / 1000.0
+        if self._on_applied is not None and self.published_s >= self._begun_s:
+            self._on_applied(max(0.0, time() - self.published_s))
         if self._on_snapshot is not None:
             self._on_snapshot(snapshot)
 
@@ -115,8 +125,11 @@ class SnapshotFeed(FeedOf[RewardSnapshot]):
         *,
         critics: Collection[str] = (),
         on_snapshot: Callable[[RewardSnapshot], None] | None = None,
+        on_applied: Callable[[float], None] | None = None,
     ) -> None:
-        super().__init__(RewardSnapshot, settings, model, critics=critics, on_snapshot=on_snapshot)
+        super().__init__(
+            RewardSnapshot, settings, model, critics=critics, on_snapshot=on_snapshot, on_applied=on_applied
+        )
 
 
 def read_latest_of(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Generic, TypeVar
 
-from streams.messages.codec import ContractError, OtherFeatures, OtherModel, decode_snapshot_of
+from streams.messages.codec import ContractError, NotFinite, OtherFeatures, OtherModel, decode_snapshot_of
 from streams.messages.contracts import AnySnapshot, RewardSnapshot
 from streams.messages.feature_names import critic_of
 
@@ -19,14 +19,17 @@ class NotNewer(ContractError):
     reason = "not newer"
 
 
+REFUSALS = tuple(error.reason for error in (ContractError, NotFinite, OtherFeatures, OtherModel, NotNewer))
+"""All reasons by which ``ServingSnapshot.refused`` counts."""
+
+
 class ServingSnapshot(Generic[Snapshot]):
     """The newest usable snapshot of those that were offered; a worse one changes nothing.
 
     ``kind`` is which of the kinds of snapshots it takes. ``model`` is the reward model's name; by default
     that of the first snapshot. ``critics`` are the names of the critics whose scores the snapshot is to
     weigh; by default any. With ``replaceable``, a snapshot of the same version takes the place of the one in
-    use. ``refused`` counts by reason what was not taken: ``damaged``, ``not finite``, ``other features``,
-    ``other model``, ``not newer``.
+    use. ``refused`` counts by reason, one of REFUSALS, what was not taken.
     """
 
     def __init__(

@@ -143,6 +143,11 @@ class TracePublisher:
         return self._status().quarantined
 
     @property
+    def status(self) -> SpoolStatus:
+        """What the spool holds, or held when it could last be asked."""
+        return self._status()
+
+    @property
     def problem(self) -> str | None:
         """Why events are refused, or why none gets through just now, in one line; None while all is well."""
         with self._changed:

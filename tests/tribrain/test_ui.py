@@ -10,8 +10,9 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE
+from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE, Settings
 from tests.pages import PageServer, page_server, run_id, write_runs
+from tests.waiting import wait_until
 from tribrain.cli import main
 from tribrain.ui.guard import allowed_hosts, is_allowed, is_loopback
 from tribrain.ui.links import Forged, Links, digest, kept_key
@@ -318,3 +319,21 @@ def test_an_address_is_no_name_that_could_be_rebound_and_names_are_listed() -> N
     assert not is_allowed("192.168.1.7", allowed_hosts("127.0.0.1"))
     assert is_loopback("127.0.0.5")
     assert not is_loopback("192.168.1.7")
+
+
+def test_a_health_check_needs_no_token_and_is_told_no_more_than_a_sentence(tmp_path: Path) -> None:
+    write_runs(tmp_path, runs=1)
+    with page_server(tmp_path, "--host", "0.0.0.0") as server:
+        assert server.request("GET", "/")[0] == 401
+        status, _, body = server.request("GET", "/health")
+        assert (status, body) == (200, b"It shows runs, and was given no broker.\n")
+        assert server.request("GET", "/health/../runs")[0] == 401
+        assert server.request("POST", "/health")[0] == 405
+
+
+def test_a_page_that_cannot_read_kafka_is_503(tmp_path: Path) -> None:
+    nowhere = Settings(bootstrap_servers="127.0.0.1:1")
+    write_runs(tmp_path, runs=1)
+    with page_server(tmp_path, settings=nowhere) as server:
+        wait_until(lambda: server.request("GET", "/health")[0] == 503)
+        assert server.request("GET", "/health")[2].startswith(b"Kafka has not been heard for ")

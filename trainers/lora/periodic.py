@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from trainers.lora.baselines import baselines
 from trainers.lora.before import Before, adapters_before, in_force_of
 from trainers.lora.checkpoint import Checkpoint
 from trainers.lora.inbox import Arrived, PairInbox
+from trainers.lora.meter import Meter
 from trainers.lora.plan import Plan, as_json
 from trainers.lora.round import Baselines, Recipe, parts_of, train_round
 from trainers.lora.training import Step
@@ -66,6 +67,7 @@ class Job:
     wait: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.time
     """Seconds since the epoch, as the broker's stamps of arrival."""
+    meter: Meter = field(default_factory=Meter)
 
 
 def serve(job: Job, *, once: bool = False) -> str:
@@ -98,7 +100,7 @@ class _Serving:
 
     def run(self, *, once: bool) -> str:
         job = self._job
-        self._newest = self._writer.open()
+        self._newest = job.meter.newest = self._writer.open()
         self._topic_ids = topic_ids(job.kafka, (self._topic,))
         if self._newest is not None:
             version = f"version {self._newest.version} of the text reward of model {job.model!r}"
@@ -110,6 +112,7 @@ class _Serving:
         if self._go_on() and once:
             return ""
         self._take(self._reader.read_up())
+        job.meter.new_pairs = len(self._new())
         self._say_what_there_is()
         looks = 0
         while True:
@@ -159,6 +162,13 @@ class _Serving:
         return True
 
     def _round(self, plan: Plan) -> None:
+        self._job.meter.is_training = True
+        try:
+            self._train(plan)
+        finally:
+            self._job.meter.is_training = False
+
+    def _train(self, plan: Plan) -> None:
         job = self._job
         started = time.monotonic()
         before = self._before()
@@ -174,7 +184,7 @@ class _Serving:
                 start=before.start,
                 in_force=before.in_force,
                 baselines=job.baselines,
-                on_step=lambda step: _after(step, show),
+                on_step=lambda step: self._after(step, show),
             )
         reach("lora.trained")
         files = listed(trained.files)
@@ -203,6 +213,8 @@ class _Serving:
         self._newest = snapshot
         self._clean_up()
         took = time.monotonic() - started
+        job.meter.ended(snapshot, took, time.time())
+        job.meter.new_pairs = len(self._new())
         of = trained.metrics["models"]["LoRA"]
         job.say(
             f"version {plan.version} ({trained.metrics['start']}, {len(parts.train)} pairs, "
@@ -252,6 +264,8 @@ class _Serving:
             self._take(self._reader.read_up())
         except BadInput as error:
             self._say_once(f"{error}; waiting for it")
+        else:
+            self._job.meter.new_pairs = len(self._new())
 
     def _check_topic(self) -> None:
         """Raises TopicMadeAgain where that happened meanwhile: nothing more would be read."""
@@ -269,6 +283,7 @@ class _Serving:
     def _take(self, messages: Iterable[Any]) -> None:
         for message in messages:
             self._inbox.add(message)
+        self._job.meter.moves()
 
     def _say_what_there_is(self) -> None:
         passed = ", ".join(f"{n} {reason}" for reason, n in sorted(self._inbox.passed_over.items()))
@@ -283,7 +298,7 @@ class _Serving:
         self._checkpoint.remove()
         shutil.rmtree(self._job.work / _BEFORE, ignore_errors=True)
 
-
-def _after(step: Step, show: Callable[[Step], None]) -> None:
-    reach("lora.step")
-    show(step)
+    def _after(self, step: Step, show: Callable[[Step], None]) -> None:
+        reach("lora.step")
+        self._job.meter.moves()
+        show(step)

@@ -43,6 +43,11 @@ class TextProcessor:
         return self._consumed
 
     @property
+    def model(self) -> str:
+        """The reward model's name."""
+        return self._learner.model
+
+    @property
     def version(self) -> int:
         """Pairs learnt."""
         return self._learner.version

@@ -12,7 +12,7 @@ import orjson
 
 from streams.errors import BadInput
 from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE, Settings
-from tribrain import options
+from tribrain import measuring, options
 from tribrain.output import cache_folder
 
 TOKEN_VARIABLE = "TRIBRAIN_UI_TOKEN"
@@ -53,6 +53,7 @@ _MAX_DIMENSION_CHARS = 60
     type=options.PATH,
     help="Where votes wait for Kafka and the key of links is kept, on a local disk.",
 )
+@measuring.metrics_port
 @options.as_json
 def ui(
     runs: tuple[Path, ...],
@@ -65,6 +66,8 @@ def ui(
     annotator: str,
     dimensions: tuple[str, ...],
     state_dir: Path | None,
+    metrics_port: int | None,
+    metrics_host: str,
     as_json: bool,
 ) -> None:
     """Serve the page where people vote on pairs of videos and see runs and model; until Ctrl-C.
@@ -85,6 +88,7 @@ def ui(
         raise BadInput("there is nothing to show; give --runs with a folder, or --bootstrap-servers, or both")
 
     # Not at the top: the server and Kafka's client take half a second, and --help needs neither.
+    from tribrain.ui import health
     from tribrain.ui.guard import allowed_hosts, is_loopback
     from tribrain.ui.links import Links, kept_key
     from tribrain.ui.server import application
@@ -95,6 +99,7 @@ def ui(
     key = kept_key(folder / "key")
     with (
         listening(host, port) as sock,
+        measuring.measured("page", metrics_port, metrics_host) as instruments,
         open_state(
             roots=runs,
             settings=settings,
@@ -104,8 +109,10 @@ def ui(
             key=key,
             state_dir=folder,
             cache=cache_folder() / "films",
+            on_applied=instruments.histogram("tribrain_snapshot_apply_seconds").observe,
         ) as state,
     ):
+        health.expose(instruments, state, folder)
         token = None if is_loopback(host) else _token() or Links(key).secret("token")
         names = (*more_hosts, public_name) if public_name else more_hosts
         app = application(state, hosts=allowed_hosts(host, names), token=token)

@@ -9,6 +9,7 @@ from typing import Literal, Self
 from streams.kafka.settings import Settings
 from streams.messages.votes import Vote
 from streams.spool.publisher import TracePublisher
+from streams.spool.queue import SpoolError, SpoolStatus
 
 _ANSWER_S = 1.0
 Place = Literal["kafka", "spool"]
@@ -21,6 +22,10 @@ class VoteOutlet:
         where = f"{settings.bootstrap_servers}\0{settings.topic_prefix}"
         name = hashlib.sha256(where.encode()).hexdigest()[:12]
         self._publisher = TracePublisher(settings, folder / f"votes-{name}.sqlite")
+        self.taken: dict[Place, int] = {"kafka": 0, "spool": 0}
+        """Votes since the start, by where they were when that was answered."""
+        self.refused = 0
+        """Votes that the spool did not take."""
 
     def __enter__(self) -> Self:
         return self
@@ -33,9 +38,21 @@ class VoteOutlet:
 
         Raises ContractError, and SpoolError where it is neither.
         """
-        self._publisher.push_vote(vote)
+        try:
+            self._publisher.push_vote(vote)
+        except SpoolError:
+            self.refused += 1
+            raise
         # While nothing gets through, nobody is kept waiting for it.
-        return "kafka" if self._publisher.flush(0.0 if self.problem else _ANSWER_S) == 0 else "spool"
+        left = self._publisher.flush(0.0 if self.problem else _ANSWER_S)
+        place: Place = "spool" if left else "kafka"
+        self.taken[place] += 1
+        return place
+
+    @property
+    def status(self) -> SpoolStatus:
+        """What is in the spool."""
+        return self._publisher.status
 
     @property
     def waiting(self) -> int:

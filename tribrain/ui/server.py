@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from tribrain.ui import agreement, live, model_page, now_page, runs_page, vote_page
-from tribrain.ui.guard import Guard
+from tribrain.ui import agreement, health, live, model_page, now_page, runs_page, vote_page
+from tribrain.ui.guard import HEALTH, Guard
 from tribrain.ui.pages import HERE, TooLarge, environment, page
 from tribrain.ui.state import PageState
 
@@ -38,6 +38,7 @@ def application(state: PageState, *, hosts: frozenset[str], token: str | None) -
             Route("/model/rollback", model_page.roll_back, methods=["POST"]),
             Route("/agreement", agreement.show),
             Route("/live", live.stream),
+            Route(HEALTH, health.show),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         middleware=[Middleware(Guard, hosts=hosts, token=token)],

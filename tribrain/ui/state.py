@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,12 +96,15 @@ def open_state(
     key: bytes,
     state_dir: Path,
     cache: Path,
+    on_applied: Callable[[float], None] | None = None,
 ) -> Iterator[PageState]:
-    """Everything running until the block is left. Raises BadInput."""
+    """Everything running until the block is left; ``on_applied`` is that of ``FeedOf``. Raises BadInput."""
     library, ballots = Library(), Ballots()
     with ExitStack() as stack:
         stack.enter_context(FolderWatch(roots, library))
-        live = None if settings is None else _open_live(stack, settings, model, library, ballots, state_dir)
+        live = None
+        if settings is not None:
+            live = _open_live(stack, settings, model, library, ballots, state_dir, on_applied)
         yield PageState(
             library=library,
             ballots=ballots,
@@ -115,7 +118,13 @@ def open_state(
 
 
 def _open_live(
-    stack: ExitStack, settings: Settings, model: str, library: Library, ballots: Ballots, state_dir: Path
+    stack: ExitStack,
+    settings: Settings,
+    model: str,
+    library: Library,
+    ballots: Ballots,
+    state_dir: Path,
+    on_applied: Callable[[float], None] | None,
 ) -> Live:
     letters: list[StoredMessage] = []
     times: list[int] = []
@@ -148,7 +157,7 @@ def _open_live(
         settings=settings,
         model=model,
         outlet=stack.enter_context(VoteOutlet(settings, state_dir)),
-        feed=stack.enter_context(SnapshotFeed(settings, model)),
+        feed=stack.enter_context(SnapshotFeed(settings, model, on_applied=on_applied)),
         follower=stack.enter_context(TopicFollower(settings, topics, take)),
         letters=letters,
         event_times_ms=times,

@@ -1,0 +1,77 @@
+"""Prometheus' configuration, alert rules, and the tests of these rules for promtool."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tribrain.observability.alerts import ALERTS, Alert
+
+PORT = 9464
+"""Of every service's metrics, inside its container."""
+JOBS = ("trainer", "text", "lora", "page")
+"""Names of the services of compose, too."""
+RULES = "rules.yml"
+
+
+def configuration() -> dict[str, Any]:
+    """A service that is not started has no name, and is no target."""
+    return {
+        "global": {"scrape_interval": "15s", "evaluation_interval": "15s"},
+        "rule_files": [RULES],
+        "scrape_configs": [
+            {
+                "job_name": job,
+                "dns_sd_configs": [{"names": [job], "type": "A", "port": PORT, "refresh_interval": "15s"}],
+            }
+            for job in JOBS
+        ],
+    }
+
+
+def rules() -> dict[str, Any]:
+    """All alerts, in one group."""
+    return {"groups": [{"name": "tribrain", "rules": [_rule(alert) for alert in ALERTS]}]}
+
+
+def rule_tests() -> dict[str, Any]:
+    """Each alert fires in its case, and resolves."""
+    return {
+        "rule_files": [RULES],
+        "evaluation_interval": "1m",
+        "tests": [_test(alert) for alert in ALERTS],
+    }
+
+
+def anchor(alert: Alert) -> str:
+    """Where the docs speak of it."""
+    return f"docs/ALERTS.md#{alert.name.lower()}"
+
+
+def _rule(alert: Alert) -> dict[str, Any]:
+    return {
+        "alert": alert.name,
+        "expr": alert.expr,
+        "for": f"{alert.for_min}m",
+        "labels": {"severity": alert.severity},
+        "annotations": _annotations(alert),
+    }
+
+
+def _annotations(alert: Alert) -> dict[str, str]:
+    return {"summary": alert.summary, "description": alert.means, "runbook": anchor(alert)}
+
+
+def _test(alert: Alert) -> dict[str, Any]:
+    case = alert.case
+    labels = {"severity": alert.severity, **case.labels}
+    fires = {"exp_labels": labels, "exp_annotations": _annotations(alert)}
+    return {
+        "name": alert.name,
+        "interval": "1m",
+        "input_series": [{"series": series, "values": values} for series, values in case.series.items()],
+        "alert_rule_test": [
+            {"eval_time": "0m", "alertname": alert.name, "exp_alerts": []},
+            {"eval_time": f"{case.fires_min}m", "alertname": alert.name, "exp_alerts": [fires]},
+            {"eval_time": f"{case.resolves_min}m", "alertname": alert.name, "exp_alerts": []},
+        ],
+    }
