@@ -25,6 +25,7 @@ from streams.messages.contracts import OVERALL, RewardSnapshot
 from trainers.bradley_terry.reward import printable, statements
 from tribrain import options
 from tribrain.critics import CRITIC_OPTIONS, open_critics
+from tribrain.kafka_access import open_kafka
 from tribrain.output import cache_folder
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def open_refinement(
             f"--require-critic {unknown[0]}: no critic of the run is called that; "
             f"there are {', '.join(names)}"
         )
-    settings = Settings.from_environment(bootstrap_servers) if bootstrap_servers else None
+    settings = open_kafka(bootstrap_servers, "run-simulated") if bootstrap_servers else None
     feed: FileRewardFeed | SnapshotFeed | None = None
     if preference_rm is not None:
         feed = FileRewardFeed(preference_rm, critics=names)
