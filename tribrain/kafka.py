@@ -89,7 +89,7 @@ def create(
     """
     from streams.kafka.topics import create_topics
 
-    given = open_kafka(bootstrap_servers)
+    given = open_kafka(bootstrap_servers, "topics create")
     settings = replace(given, trace_partitions=trace_partitions, replication_factor=replication_factor)
     result = create_topics(settings, raise_limits=True)
     if as_json:

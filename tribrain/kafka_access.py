@@ -13,6 +13,9 @@ from streams.kafka.rights import Operation, Right
 from streams.kafka.settings import Settings, trainer_group
 from streams.messages.contracts import TopicKind, snapshot_key
 
+TOPICS = ("trace", "pairs", "snapshots", "votes", "dead-letters", "closed-runs", "finetune")
+MANAGE: tuple[Operation, ...] = ("Create", "Describe", "AlterConfigs")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needed:
@@ -20,6 +23,8 @@ class Needed:
 
     read: Sequence[str] = ()
     write: Sequence[str] = ()
+    manage: Sequence[str] = ()
+    """Topics that it makes, and changes the limits of."""
     group: Operation | None = None
     """On the group of the model's trainers."""
     publishes: TopicKind | None = None
@@ -29,6 +34,9 @@ class Needed:
         prefix = settings.topic_prefix
         rights = [Right("Read", "topic", f"{prefix}.{name}") for name in self.read]
         rights += [Right("Write", "topic", f"{prefix}.{name}") for name in self.write]
+        rights += [
+            Right(operation, "topic", f"{prefix}.{name}") for name in self.manage for operation in MANAGE
+        ]
         if self.group is not None:
             rights.append(Right(self.group, "group", trainer_group(settings, model)))
         if self.publishes is not None:
@@ -63,6 +71,7 @@ SERVICES: Mapping[str, Needed] = {
     "snapshots rollback": Needed(read=("pairs", "snapshots"), write=("pairs",)),
     "dlq list, dlq show": Needed(read=("dead-letters",)),
     "dlq replay": Needed(read=("dead-letters",), write=("trace", "pairs", "votes", "dead-letters")),
+    "topics create": Needed(manage=TOPICS),
 }
 """Command, or several that need the same, to what it needs."""
 _BY_COMMAND = {command: needed for names, needed in SERVICES.items() for command in names.split(", ")}

@@ -18,7 +18,7 @@ Operation = Literal["Read", "Write", "Describe", "Create", "DescribeConfigs", "A
 
 _FIRST_THAT_TELLS = 8
 """Version of the question about topics."""
-_NUMBERS: dict[Operation, int] = {
+NUMBERS: dict[Operation, int] = {
     "Read": 3,
     "Write": 4,
     "Create": 5,
@@ -95,7 +95,7 @@ def _missing_of_topics(connection: Connection, rights: list[Right]) -> set[Right
 
 def _gives(operations: Iterable[int] | None, wanted: Operation) -> bool:
     """Nothing at all is what a broker says that does not tell."""
-    return not operations or _NUMBERS[wanted] in operations
+    return not operations or NUMBERS[wanted] in operations
 
 
 def _is_given(connection: Connection, right: Right, connect: Callable[[str, int], Connection]) -> bool:

@@ -82,7 +82,7 @@ def create_topics(settings: Settings, *, raise_limits: bool = False, timeout_s: 
                     has_to_know=raise_limits,
                 )
                 if raise_limits:
-                    raised = _raise(admin, too_small)
+                    raised = _raise(settings, admin, too_small)
                 else:
                     _warn(too_small)
         except (KafkaConnectionError, KafkaTimeoutError, AuthorizationError) as error:
@@ -185,7 +185,8 @@ def _create(
         hidden = TopicAuthorizationFailedError.errno
         refused = [t["name"] for t in admin.describe_topics(refused) if t["error_code"] != hidden]
     if refused:
-        raise refusal(settings, named(Right("Create", "topic", name) for name in refused))
+        in_order = [name for name in topics if name in refused]
+        raise refusal(settings, named(Right("Create", "topic", name) for name in in_order))
     return created
 
 
@@ -204,27 +205,28 @@ def _too_small(
     if not topics:
         return {}
     asked = [ConfigResource(ConfigResourceType.TOPIC, name, {_LIMIT: None}) for name in topics]
-    try:
-        answers = admin.describe_configs(asked, config_filter="all")["topic"]
-    except AuthorizationError:
-        if has_to_know:
-            wanted = named(Right("DescribeConfigs", "topic", name) for name in topics)
-            raise refusal(settings, wanted) from None
-        return {}
+    answers = admin.describe_configs(asked, config_filter="all")["topic"]
+    # kafka-python gives nothing where the broker refuses.
+    hidden = [name for name in topics if _LIMIT not in answers[name]]
+    if hidden and has_to_know:
+        raise refusal(settings, named(Right("DescribeConfigs", "topic", name) for name in hidden))
     limits = {
         name: _Limit(int(answers[name][_LIMIT]["value"]), int(options["configs"][_LIMIT]))
         for name, options in topics.items()
+        if name not in hidden
     }
     return {name: limit for name, limit in limits.items() if limit.takes < limit.needed}
 
 
-def _raise(admin: KafkaAdminClient, too_small: Mapping[str, _Limit]) -> tuple[str, ...]:
+def _raise(settings: Settings, admin: KafkaAdminClient, too_small: Mapping[str, _Limit]) -> tuple[str, ...]:
     changed = [
         ConfigResource(ConfigResourceType.TOPIC, name, {_LIMIT: str(limit.needed)})
         for name, limit in too_small.items()
     ]
     answers = admin.alter_configs(changed)["topic"] if changed else {}
     for name, answer in answers.items():
+        if TopicAuthorizationFailedError.__name__ in answer:
+            raise refusal(settings, str(Right("AlterConfigs", "topic", name)))
         if answer != "OK":
             raise KafkaError(f"{name}: {_LIMIT} stays {too_small[name].takes}: {answer}")
     return tuple(too_small)

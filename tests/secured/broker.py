@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import socket
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,23 +13,24 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.admin import (
     ACL,
-    ACLFilter,
     ACLOperation,
     ACLPermissionType,
     ACLResourcePatternType,
     ResourcePattern,
-    ResourcePatternFilter,
     ResourceType,
     UserScramCredentialUpsertion,
 )
 
-from streams.kafka.rights import Right
-from streams.kafka.security import Secret, Security
+from streams.errors import BadInput
+from streams.kafka.probe import check_access
+from streams.kafka.rights import NUMBERS, Right
+from streams.kafka.security import PROTOCOLS, Secret, Security
 from streams.kafka.settings import Settings, admin_config
 from streams.local_broker.apache_kafka import LocalBroker
 from streams.local_broker.certificates import Authority
 from streams.local_broker.jars import KafkaJars
-from tests.tribrain.test_readme import free_port
+from tests.waiting import wait_until
+from tribrain.kafka_access import rights_of
 
 PASSWORD = Secret("planted-7c1f0e")
 _MODULE = "org.apache.kafka.common.security"
@@ -51,7 +54,8 @@ class SecuredBroker:
         self.authority = folder / "ca.pem"
         self._folder = folder
         self._signs = Authority()
-        self._ports = {name: free_port() for name in ("PLAINTEXT", "SASL_SSL", "SSL", "SASL_PLAINTEXT")}
+        *ports, self._controller_port = _free_ports(len(PROTOCOLS) + 1)
+        self._ports = dict(zip(PROTOCOLS, ports, strict=True))
         certificate, key = self._signs.identity("localhost", ["localhost"])
         (folder / "broker.pem").write_bytes(key + certificate + self._signs.pem)
         self.authority.write_bytes(self._signs.pem)
@@ -68,8 +72,8 @@ class SecuredBroker:
         advertised = ",".join(f"{name}://localhost:{port}" for name, port in self._ports.items())
         protocols = ",".join(f"{name}:{name}" for name in self._ports)
         given = {
-            "listeners": f"{listeners},CONTROLLER://127.0.0.1:{(controller := free_port())}",
-            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "listeners": f"{listeners},CONTROLLER://127.0.0.1:{self._controller_port}",
+            "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
             "advertised.listeners": advertised,
             "listener.security.protocol.map": f"{protocols},CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "PLAINTEXT",
@@ -112,7 +116,18 @@ class SecuredBroker:
             password=PASSWORD,
             ca_location=str(self.authority),
         )
+        wait_until(lambda: _lets_in(self.settings(security)))
         return self.settings(replace(security, **changes))
+
+    def allowed(self, command: str, prefix: str, without: Right | None = None) -> Settings:
+        """Settings of a user who may do what this command needs on these topics, and nothing else."""
+        name = f"{command.replace(' ', '-')}-{uuid.uuid4().hex[:8]}"
+        of_prefix = replace(self.open, topic_prefix=prefix)
+        rights = [right for right in rights_of(command, of_prefix) if right != without]
+        if rights:
+            self.allow(name, rights)
+        # Last, so that whoever can log in has the rights.
+        return replace(self.user(name), topic_prefix=prefix)
 
     def bearer(self, command: str) -> Settings:
         """Settings of whoever the command's token names."""
@@ -147,51 +162,33 @@ class SecuredBroker:
     def allow(self, user: str, rights: Iterable[Right]) -> None:
         with self.admin() as admin:
             admin.create_acls([_acl(user, right) for right in rights])
-        self._until_known(user)
-
-    def take_away(self, user: str, rights: Iterable[Right]) -> None:
-        with self.admin() as admin:
-            for right in rights:
-                acl = _acl(user, right)
-                admin.delete_acls(
-                    [
-                        ACLFilter(
-                            principal=acl.principal,
-                            host="*",
-                            operation=acl.operation,
-                            permission_type=ACLPermissionType.ALLOW,
-                            resource_pattern=ResourcePatternFilter(
-                                acl.resource_pattern.resource_type,
-                                acl.resource_pattern.resource_name,
-                                ACLResourcePatternType.LITERAL,
-                            ),
-                        )
-                    ]
-                )
 
     @contextmanager
     def admin(self) -> Iterator[Any]:
         with KafkaAdminClient(**admin_config(self.open) | {"api_version": (2, 7)}) as admin:
             yield admin
 
-    def _until_known(self, user: str) -> None:
-        """Controller and broker are one process here, and the answer comes once the controller has it."""
+
+def _lets_in(settings: Settings) -> bool:
+    """Whether the broker has heard of the user, a moment after the controller."""
+    try:
+        return check_access(settings)
+    except BadInput:
+        return False
 
 
-def variables(settings: Settings) -> Mapping[str, str]:
-    """The environment that says what ``settings`` say of security."""
-    from streams.kafka.security import NAMES
-    from streams.kafka.security_sources import variable_of
-
-    given = {variable_of(name): str(getattr(settings.security, field)) for field, name in NAMES.items()}
-    return {name: value for name, value in given.items() if value}
+def _free_ports(count: int) -> list[int]:
+    """All different, as they are held at the same time."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]
 
 
 def _acl(user: str, right: Right) -> ACL:
     return ACL(
         principal=f"User:{user}",
         host="*",
-        operation=ACLOperation[right.operation.upper()],
+        operation=ACLOperation(NUMBERS[right.operation]),
         permission_type=ACLPermissionType.ALLOW,
         resource_pattern=ResourcePattern(_TYPES[right.resource], right.name, ACLResourcePatternType.LITERAL),
     )

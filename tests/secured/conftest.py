@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -16,3 +18,11 @@ def secured(kafka_jars: KafkaJars, tmp_path_factory: pytest.TempPathFactory) -> 
     with broker.broker:
         create_topics(broker.open)
         yield broker
+
+
+@pytest.fixture
+def prefix(secured: SecuredBroker) -> str:
+    """Of topics that no other test uses."""
+    prefix = f"test-{uuid.uuid4().hex[:8]}"
+    create_topics(replace(secured.open, topic_prefix=prefix))
+    return prefix
