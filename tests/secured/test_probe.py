@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,24 +17,10 @@ from streams.kafka.security import NOT_SECURED, Secret, Security
 from streams.kafka.settings import Settings
 from streams.local_broker.certificates import Authority
 from tests.secured.broker import PASSWORD, SecuredBroker
+from tests.secured.tokens import TokenCommand
 from tests.tribrain.test_readme import free_port
 
 _PROMISED_S = 10.0
-_TOKEN = """\
-import base64, json, sys, time
-def part(claims):
-    return base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
-now = time.time()
-claims = {"sub": "bearer", "iat": now, "exp": now + float(sys.argv[1])}
-print(".".join([part({"alg": "none"}), part(claims), ""]))
-"""
-
-
-@pytest.fixture
-def token_command(tmp_path: Path) -> Callable[[float], str]:
-    """A command that gives a token which is valid for so many seconds."""
-    (tmp_path / "token.py").write_text(_TOKEN)
-    return lambda valid_s: f"{sys.executable} '{tmp_path / 'token.py'}' {valid_s}"
 
 
 def _refused(settings: Settings, rights: Sequence[Right] = ()) -> str:
@@ -53,13 +38,11 @@ def test_a_user_with_the_right_password_is_let_in(secured: SecuredBroker, mechan
     assert check_access(secured.user(f"in-{mechanism}", mechanism))
 
 
-def test_plain_and_certificates_and_tokens_are_let_in(
-    secured: SecuredBroker, token_command: Callable[[float], str]
-) -> None:
+def test_plain_and_certificates_and_tokens_are_let_in(secured: SecuredBroker, tmp_path: Path) -> None:
     assert check_access(secured.user("plain", "PLAIN"))
     assert check_access(secured.holder("holder"))
     assert check_access(secured.holder("locked", password="of-the-key"))
-    assert check_access(secured.bearer(token_command(60)))
+    assert check_access(secured.bearer(TokenCommand(tmp_path, "bearer", 60).command))
 
 
 @pytest.mark.parametrize(("name", "mechanism"), [("plain", "PLAIN"), ("wrong", "SCRAM-SHA-512")])
@@ -127,10 +110,10 @@ def test_a_certificate_of_the_client_that_is_missing_or_not_trusted_is_named(
     assert f"refuses the certificate in {tmp_path / 'stranger.pem'}" in said
 
 
-def test_a_token_that_expired_is_named_before_it_is_sent(
-    secured: SecuredBroker, token_command: Callable[[float], str]
-) -> None:
-    assert "gave a token that expired at 20" in _refused(secured.bearer(token_command(-60)))
+def test_a_token_that_expired_is_named_before_it_is_sent(secured: SecuredBroker, tmp_path: Path) -> None:
+    assert "gave a token that expired at 20" in _refused(
+        secured.bearer(TokenCommand(tmp_path, "bearer", -60).command)
+    )
 
 
 @pytest.mark.parametrize(
