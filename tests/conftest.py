@@ -21,11 +21,14 @@ from docker.errors import DockerException
 from testcontainers.core.container import DockerContainer
 
 from streams.errors import BadInput
+from streams.kafka.security import NAMES
+from streams.kafka.security_sources import variable_of
 from streams.kafka.settings import TOPIC_PREFIX_VARIABLE, Settings
 from streams.kafka.topics import connect_admin, create_topics
 from streams.local_broker.apache_kafka import LocalBroker
 from streams.local_broker.broker import InMemoryBroker
 from streams.local_broker.jars import KafkaJars, NoKafka, find_kafka
+from tests.services import security_variables
 from tests.shared import shared
 from tribrain.cli import main
 
@@ -113,9 +116,12 @@ def tribrain_on(
     """As ``tribrain``, on these topics."""
 
     def on(settings: Settings) -> Any:
-        monkeypatch.setenv(TOPIC_PREFIX_VARIABLE, settings.topic_prefix)
-
         def call(*arguments: str) -> tuple[int, Any]:
+            monkeypatch.setenv(TOPIC_PREFIX_VARIABLE, settings.topic_prefix)
+            for name in map(variable_of, NAMES.values()):
+                monkeypatch.delenv(name, raising=False)
+            for name, value in security_variables(settings).items():
+                monkeypatch.setenv(name, value)
             with pytest.raises(SystemExit) as ended:
                 main([*arguments, "--bootstrap-servers", settings.bootstrap_servers, "--json"])
             out = capsysbinary.readouterr().out

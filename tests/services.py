@@ -15,6 +15,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from streams.fail_points import VARIABLE, arm
+from streams.kafka.security import NAMES, NOT_SECURED
+from streams.kafka.security_sources import variable_of
 from streams.kafka.settings import TOPIC_PREFIX_VARIABLE, Settings
 from tribrain.cli import main
 
@@ -70,6 +72,12 @@ class Service:
         return code
 
 
+def security_variables(settings: Settings) -> dict[str, str]:
+    """The environment that says how this broker is talked to; nothing for one that asks nothing."""
+    given = {variable_of(name): str(getattr(settings.security, field)) for field, name in NAMES.items()}
+    return {name: value for name, value in given.items() if value and settings.security != NOT_SECURED}
+
+
 @contextmanager
 def service(
     settings: Settings,
@@ -80,7 +88,7 @@ def service(
 ) -> Iterator[Service]:
     """``tribrain COMMAND …`` until the block is left; ``change`` is called in its process before."""
     arguments = (command, "--bootstrap-servers", settings.bootstrap_servers, *options)
-    own = {TOPIC_PREFIX_VARIABLE: settings.topic_prefix, "PATH": ""}
+    own = {TOPIC_PREFIX_VARIABLE: settings.topic_prefix, "PATH": "", **security_variables(settings)}
     process = Service(arguments, own | dict(environment or {}), change)
     try:
         yield process

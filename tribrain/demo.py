@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -31,6 +32,7 @@ from tribrain.demo_lora import REWRITES, AdapterMonitor, lora_plan, serve_lora_p
 from tribrain.demo_progress import FinishedRun, Monitor, show
 from tribrain.demo_results import DemoPlan, print_results, write_results
 from tribrain.interrupts import Interrupts
+from tribrain.kafka_access import open_kafka
 from tribrain.report import build_report
 from tribrain.supervisor import ServiceProcess
 
@@ -120,13 +122,14 @@ def _run(
     interrupted = False
     with ExitStack() as stack:
         if bootstrap_servers:
-            description = note = f"broker at {bootstrap_servers}"
+            given = open_kafka(bootstrap_servers)
+            description = note = f"broker at {given.bootstrap_servers}"
             prefix = f"tribrain-demo-{os.getpid()}-{int(time.time())}"
         else:
             broker = stack.enter_context(start_local_broker())
-            bootstrap_servers, description, prefix = broker.bootstrap_servers, broker.description, "tribrain"
-            note = broker.note
-        settings = Settings(bootstrap_servers=bootstrap_servers, topic_prefix=prefix)
+            given = Settings(bootstrap_servers=broker.bootstrap_servers)
+            description, note, prefix = broker.description, broker.note, "tribrain"
+        settings = replace(given, topic_prefix=prefix)
         create_topics(settings)
         _empty(plan.out)
         console.print(f"{note}; topics {prefix}.*", soft_wrap=True, markup=False)

@@ -13,6 +13,7 @@ from streams.kafka.settings import Settings
 from streams.messages.dead_letters import DeadLetter, pending_letters
 from tribrain import options
 from tribrain.dlq_replay import replay_letters
+from tribrain.kafka_access import open_kafka
 from tribrain.output import progress
 
 _TOLD = 5
@@ -29,7 +30,7 @@ def dlq() -> None:
 @options.as_json
 def list_letters(bootstrap_servers: str | None, as_json: bool) -> None:
     """The dead letters that were not replayed, oldest first."""
-    letters = _pending(Settings.from_environment(bootstrap_servers))
+    letters = _pending(open_kafka(bootstrap_servers, "dlq list"))
     if as_json:
         click.echo(orjson.dumps({"letters": [_summary(letter) for letter in letters]}))
         return
@@ -45,7 +46,7 @@ def list_letters(bootstrap_servers: str | None, as_json: bool) -> None:
 @options.as_json
 def show(name: str, bootstrap_servers: str | None, as_json: bool) -> None:
     """One dead letter by its name, with its bytes (what is no UTF-8 is shown as \\xNN)."""
-    for letter in _pending(Settings.from_environment(bootstrap_servers)):
+    for letter in _pending(open_kafka(bootstrap_servers, "dlq show")):
         if letter.name == name:
             break
     else:
@@ -69,7 +70,7 @@ def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool)
     too large for its letter a part is kept, which is not replayed, nor is a letter that is damaged. One that
     Kafka does not take is named, and stops no other.
     """
-    settings = Settings.from_environment(bootstrap_servers)
+    settings = open_kafka(bootstrap_servers, "dlq replay")
     letters = _pending(settings)
     unknown = set(names) - {letter.name for letter in letters}
     if unknown:

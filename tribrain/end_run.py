@@ -11,11 +11,11 @@ import orjson
 from rich.console import Console
 
 from streams.errors import BadInput
-from streams.kafka.settings import Settings
 from streams.messages.codec import ContractError, decode_run_closed, decode_trace, encode
 from streams.messages.contracts import RunEnd, RunRevision, TraceEvent
 from streams.messages.stored import Outgoing, StoredMessage
 from tribrain import options
+from tribrain.kafka_access import open_kafka
 
 
 @click.command(
@@ -45,7 +45,7 @@ def end_run(
     """
     if bool(run_ids) == (silent_for_s is not None):
         raise BadInput("give the ids of runs or --silent-for-s, and not both")
-    settings = Settings.from_environment(bootstrap_servers)
+    settings = open_kafka(bootstrap_servers, "end-run")
 
     # Not at the top: Kafka's client takes a third of a second, and --help needs none.
     from streams.kafka.reader import read_topic

@@ -18,7 +18,6 @@ from runner.finetune.tasks import MOST_SIMULATED, generated_by, simulated, simul
 from runner.interfaces import AnyCritic
 from streams.errors import BadInput
 from streams.files import read_text
-from streams.kafka.settings import Settings
 from streams.messages.contracts import RewardSnapshot
 from streams.snapshots.serving import ServingSnapshot
 from trainers.datasets.build import WritingRules
@@ -35,6 +34,7 @@ from tribrain.exit_codes import NothingMade
 from tribrain.finetune_wow import OPTIONS, refuse_wow_options, wow_training, wow_training_options
 from tribrain.generator_lines import GeneratorLines
 from tribrain.interrupts import Interrupts
+from tribrain.kafka_access import open_kafka
 
 _PLACES = ("dataset", "out", "base", "runs")
 _SIMULATED_TASKS = 40
@@ -179,7 +179,7 @@ def finetune(
     with the training that it had begun, and does nothing twice that was finished. Of two of one model, the
     last to begin a training goes on, and the other ends with exit code 3.
     """
-    kafka = Settings.from_environment(bootstrap_servers)
+    kafka = open_kafka(bootstrap_servers, "finetune")
     of_wow = {name: given.pop(name) for name in OPTIONS}
     if (train is None) == (train_cmd is None):
         raise BadInput("give one of --train wow-wan and --train-cmd, by which a checkpoint is trained")

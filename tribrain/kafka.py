@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,12 @@ import orjson
 from rich.console import Console
 
 from streams.errors import BadInput
+from streams.kafka.security import NOT_SECURED
 from streams.kafka.settings import Settings
 from streams.messages.files import read_trace
 from tribrain import options
 from tribrain.exit_codes import FAILED
+from tribrain.kafka_access import open_kafka
 
 if TYPE_CHECKING:
     from streams.spool.publish_now import PublishedTrace
@@ -52,7 +55,8 @@ def broker(port: int | None, data_dir: Path | None, fetch_only: bool, as_json: b
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with start_local_broker(port=port, data_dir=data_dir) as running:
-        create_topics(Settings.from_environment(running.bootstrap_servers))
+        own = replace(Settings.from_environment(running.bootstrap_servers), security=NOT_SECURED)
+        create_topics(own)
         if as_json:
             click.echo(
                 orjson.dumps({"bootstrap_servers": running.bootstrap_servers, "broker": running.description})
@@ -85,13 +89,8 @@ def create(
     """
     from streams.kafka.topics import create_topics
 
-    given = Settings.from_environment(bootstrap_servers)
-    settings = Settings(
-        bootstrap_servers=given.bootstrap_servers,
-        topic_prefix=given.topic_prefix,
-        trace_partitions=trace_partitions,
-        replication_factor=replication_factor,
-    )
+    given = open_kafka(bootstrap_servers, "topics create")
+    settings = replace(given, trace_partitions=trace_partitions, replication_factor=replication_factor)
     result = create_topics(settings, raise_limits=True)
     if as_json:
         click.echo(orjson.dumps(result))
@@ -114,7 +113,7 @@ def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> 
 
     A running serve-trainer makes pairs of it. Sending a trace twice does no harm.
     """
-    settings = Settings.from_environment(bootstrap_servers)
+    settings = open_kafka(bootstrap_servers, "publish-trace")
     published = send_trace(settings, trace)
     if as_json:
         click.echo(orjson.dumps(published))

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from runner.rewards.preference import LARGEST_SHARE
+from streams.kafka.security_sources import CONFIG_VARIABLE, PREFIX, read_sources
 from streams.messages.contracts import OVERALL
 from streams.messages.dimensions import dimension_called
 from streams.spool.place import FOLDER_VARIABLE
 from trainers.bradley_terry.estimators import LEARNERS
+
+_C = TypeVar("_C", bound=Callable[..., Any])
 
 
 class Command(click.Command):
@@ -148,12 +153,51 @@ PATH = _GivenPath(path_type=Path)
 MOMENT = _Moment()
 OFFSET = _Offset()
 
-bootstrap_servers = click.option(
+_one_broker = click.option(
     "--bootstrap-servers",
     envvar="TRIBRAIN_BOOTSTRAP_SERVERS",
     metavar="HOST:PORT[,…]",
     help="The Kafka broker; also taken from TRIBRAIN_BOOTSTRAP_SERVERS.",
 )
+
+
+def _use_kafka_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    """From here on as if the environment had named the file, for the services that a command starts, too."""
+    if path is not None:
+        before = os.environ.get(CONFIG_VARIABLE)
+        os.environ[CONFIG_VARIABLE] = str(path.absolute())
+        context.call_on_close(partial(_set_back, before))
+    if context.resilient_parsing or not os.environ.get(CONFIG_VARIABLE):
+        return
+    if servers := read_sources(os.environ).bootstrap_servers:
+        context.default_map = {**(context.default_map or {}), "bootstrap_servers": servers}
+
+
+def _set_back(config: str | None) -> None:
+    if config is None:
+        os.environ.pop(CONFIG_VARIABLE, None)
+    else:
+        os.environ[CONFIG_VARIABLE] = config
+
+
+_kafka_config = click.option(
+    "--kafka-config",
+    type=PATH,
+    metavar="FILE",
+    # Read before --bootstrap-servers, which the file may give.
+    is_eager=True,
+    expose_value=False,
+    callback=_use_kafka_config,
+    help=f"How to log in to Kafka, by librdkafka's names (sasl.username=…); also taken from "
+    f"{CONFIG_VARIABLE}, and each of them from {PREFIX}… (README).",
+)
+
+
+def bootstrap_servers(command: _C) -> _C:
+    """Which Kafka, and by what security: a command has both options or none."""
+    return _one_broker(_kafka_config(command))
+
+
 spool_dir = click.option(
     "--spool-dir",
     envvar=FOLDER_VARIABLE,

@@ -25,6 +25,7 @@ from streams.messages.contracts import OVERALL, RewardSnapshot
 from trainers.bradley_terry.reward import printable, statements
 from tribrain import measuring, options
 from tribrain.critics import CRITIC_OPTIONS, open_critics
+from tribrain.kafka_access import open_kafka
 from tribrain.output import cache_folder
 from tribrain.run_metrics import RunMetrics
 
@@ -226,7 +227,7 @@ def open_refinement(
             f"--require-critic {unknown[0]}: no critic of the run is called that; "
             f"there are {', '.join(names)}"
         )
-    settings = Settings.from_environment(bootstrap_servers) if bootstrap_servers else None
+    settings = open_kafka(bootstrap_servers, "run-simulated") if bootstrap_servers else None
     instruments = stack.enter_context(measuring.measured("runner", metrics_port, metrics_host, metrics_file))
     applied = instruments.histogram("tribrain_snapshot_apply_seconds")
     feed: FileRewardFeed | SnapshotFeed | None = None

@@ -23,6 +23,7 @@ from streams.messages.stored import StoredMessage
 from trainers.bradley_terry.estimators import LearnerName, Recipe
 from trainers.pairs.pairing import PairingRules
 from tribrain import options
+from tribrain.kafka_access import open_kafka
 from tribrain.output import progress, write_output
 
 if TYPE_CHECKING:
@@ -130,7 +131,9 @@ def replay(
     )
     rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model, model_by=model_by)
     settings = (
-        Settings(bootstrap_servers="none:1") if traces else Settings.from_environment(bootstrap_servers)
+        Settings(bootstrap_servers="none:1")
+        if traces
+        else open_kafka(bootstrap_servers, f"replay --source {source}")
     )
     if not traces:
         # Not at the top, here and below: Kafka's client takes a third of a second, and files need none.

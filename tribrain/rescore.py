@@ -21,7 +21,6 @@ from runner.loop.rescored_so_far import NAME, RescoredSoFar
 from runner.loop.rescoring import to_be_judged
 from streams.fail_points import reach
 from streams.files import read_bytes
-from streams.kafka.settings import Settings
 from streams.messages.contracts import CriticResult, TraceEvent
 from trainers.datasets.samples import find_video
 from tribrain import options
@@ -30,6 +29,7 @@ from tribrain.critics import CRITIC, CRITIC_TIMEOUT_S, open_critics
 from tribrain.exit_codes import NothingMade
 from tribrain.finished_run import FinishedRun
 from tribrain.interrupts import Interrupts
+from tribrain.kafka_access import open_kafka
 from tribrain.output import cannot_write, progress
 
 _TAKEN = "another process is at work on the run in it; wait for it"
@@ -81,7 +81,7 @@ def rescore(
     newest revision. With --bootstrap-servers the trace is sent to Kafka, too, where pairs of the videos that
     were judged again are learnt. Whatever ends it, the same command goes on.
     """
-    settings = Settings.from_environment(bootstrap_servers) if bootstrap_servers else None
+    settings = open_kafka(bootstrap_servers, "rescore") if bootstrap_servers else None
     trace = run / "trace.jsonl"
     read_bytes(trace)  # before a lock is put where there is no run
     with Interrupts(), ExitStack() as stack:

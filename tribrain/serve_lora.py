@@ -18,6 +18,7 @@ from tribrain import measuring, options
 from tribrain.alone import alone
 from tribrain.exit_codes import NothingMade
 from tribrain.interrupts import Interrupts
+from tribrain.kafka_access import open_kafka
 from tribrain.output import cache_folder
 from tribrain.step_progress import steps_shown
 
@@ -159,7 +160,7 @@ def serve_lora(
     with the training that it had begun, and ends with the same bytes. One process trains a model; an older
     one ends with exit code 3. It runs at low priority.
     """
-    kafka = Kafka.from_environment(bootstrap_servers)
+    kafka = open_kafka(bootstrap_servers, "serve-lora", model)
     if not store:
         raise BadInput("--store: the text is empty; expected a folder or a URI")
     if every_pairs > most_pairs:

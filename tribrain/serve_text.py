@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from streams.kafka.settings import Settings
 from tribrain import measuring, options
+from tribrain.kafka_access import open_kafka
 
 
 @click.command(cls=options.Command, epilog="Example: tribrain serve-text --bootstrap-servers 127.0.0.1:9092")
@@ -42,7 +42,7 @@ def serve_text(
     and keeps nothing on disk. Of two for one model the later one takes over, and the earlier one ends with
     exit code 3. Needs a serve-trainer for the pairs, and no PyTorch.
     """
-    settings = Settings.from_environment(bootstrap_servers)
+    settings = open_kafka(bootstrap_servers, "serve-text", model)
 
     # Not at the top: numba and Kafka's clients take a second, and --help needs none.
     from tribrain.text_worker import serve

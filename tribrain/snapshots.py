@@ -14,13 +14,13 @@ from rich.progress import MofNCompleteColumn, TextColumn
 from rich.table import Table
 
 from streams.errors import BadInput
-from streams.kafka.settings import Settings
 from streams.messages.codec import encode
 from streams.messages.contracts import Checkpoint, RewardSnapshot
 from streams.messages.held import Held
 from streams.messages.stored import StoredMessage
 from trainers.bradley_terry.explain import effect_lines
 from tribrain import options
+from tribrain.kafka_access import open_kafka
 from tribrain.output import progress
 from tribrain.rollback import held_of_model, roll_back
 
@@ -38,7 +38,7 @@ def list_snapshots(bootstrap_servers: str | None, model: str, as_json: bool) -> 
     """The snapshots that the topic still holds, oldest first; it keeps the newest for good."""
     rows = [
         _summary(*held)
-        for held in held_of_model(Settings.from_environment(bootstrap_servers), model).snapshots
+        for held in held_of_model(open_kafka(bootstrap_servers, "snapshots list"), model).snapshots
     ]
     if as_json:
         click.echo(orjson.dumps({"snapshots": rows}))
@@ -62,7 +62,7 @@ def list_snapshots(bootstrap_servers: str | None, model: str, as_json: bool) -> 
 @options.as_json
 def show(version: int | None, bootstrap_servers: str | None, model: str, as_json: bool) -> None:
     """One snapshot: what it was made of, its evidence and its weights. --json gives it whole."""
-    snapshot = _chosen(held_of_model(Settings.from_environment(bootstrap_servers), model), version, model)
+    snapshot = _chosen(held_of_model(open_kafka(bootstrap_servers, "snapshots show"), model), version, model)
     if as_json:
         click.echo(encode(snapshot))
         return
@@ -85,7 +85,7 @@ def verify(version: int | None, bootstrap_servers: str | None, model: str, as_js
     # Not at the top: what learns takes a second to load, and --help needs none of it.
     from trainers.processing.relearn import in_order, one_log, relearn
 
-    settings = Settings.from_environment(bootstrap_servers)
+    settings = open_kafka(bootstrap_servers, "snapshots verify")
     held = held_of_model(settings, model)
     log = one_log(held)
     chosen = list(log.snapshots) if version is None else [_chosen(held, version, model)]
@@ -148,7 +148,7 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
     earlier model under a version of its own as soon as it reads the event. What was learnt since then stays
     unlearnt, also when it comes again.
     """
-    settings = Settings.from_environment(bootstrap_servers)
+    settings = open_kafka(bootstrap_servers, "snapshots rollback")
     with Console(stderr=True).status(f"going back to version {version}"):
         newest = roll_back(settings, model, version, reason)
     if as_json:

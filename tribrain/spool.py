@@ -15,6 +15,7 @@ from streams.kafka.settings import Settings
 from streams.spool.place import spool_of
 from streams.spool.queue import Spool, SpoolStatus
 from tribrain import options
+from tribrain.kafka_access import open_kafka
 from tribrain.output import progress
 
 _WAIT_S = 0.2
@@ -68,7 +69,7 @@ def flush(
     What Kafka refused before is tried again. Gives up when nothing has got through for 30 s; exit code 1
     when anything is left. Sending twice does no harm.
     """
-    settings = Settings.from_environment(bootstrap_servers)
+    settings = open_kafka(bootstrap_servers)
     path = _spool_at(path, spool_dir)
     with Spool(path, create=False) as opened:
         opened.wait_again()

@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import IO
 
 from streams.errors import BadInput
+from streams.kafka.security import NOT_SECURED
+from streams.kafka.security_sources import PREFIX
 from streams.kafka.settings import Settings, no_broker_answers
 from tribrain.exit_codes import BAD_INPUT
 from tribrain.measuring import VARIABLES
@@ -88,15 +90,21 @@ class ServiceProcess:
         lines = self._log_path.read_text(errors="replace").splitlines() or ["it said nothing"]
         return lines[-1].removeprefix("tribrain: ")
 
+    def _environment(self) -> dict[str, str]:
+        """As here, with this broker. How a secured one is talked to is in the environment already."""
+        own = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+        if self._settings.security == NOT_SECURED:
+            own = {name: value for name, value in own.items() if not name.startswith(PREFIX)}
+        return own | {
+            "TRIBRAIN_BOOTSTRAP_SERVERS": self._settings.bootstrap_servers,
+            "TRIBRAIN_TOPIC_PREFIX": self._settings.topic_prefix,
+        }
+
     def _start(self) -> None:
         self._started = time.monotonic()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tribrain.cli", "--verbose", *self._arguments],
-            env={name: value for name, value in os.environ.items() if name not in VARIABLES}
-            | {
-                "TRIBRAIN_BOOTSTRAP_SERVERS": self._settings.bootstrap_servers,
-                "TRIBRAIN_TOPIC_PREFIX": self._settings.topic_prefix,
-            },
+            env=self._environment(),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,

@@ -15,6 +15,7 @@ import kafka.errors
 
 from streams.errors import BadInput
 from streams.fail_points import reach
+from streams.kafka.failures import failure, is_refusal
 from streams.kafka.incarnations import TopicMadeAgain, check_incarnations, topic_ids
 from streams.kafka.reader import TopicReader
 from streams.kafka.settings import Settings
@@ -45,6 +46,8 @@ def serve(
     try:
         return asyncio.run(worker.serve(every_pairs, every_s))
     except (aiokafka.errors.KafkaError, kafka.errors.KafkaError) as error:
+        if is_refusal(error):
+            raise failure(settings, error) from None
         click.echo(f"tribrain: Kafka failed at what was asked of it: {error}; start this again", err=True)
         return FAILED
 

@@ -7,11 +7,11 @@ import sys
 
 import click
 
-from streams.kafka.settings import Settings
 from streams.messages.contracts import PairStrategy
 from trainers.bradley_terry.estimators import LearnerName, Recipe
 from trainers.pairs.pairing import PairingRules
 from tribrain import measuring, options
+from tribrain.kafka_access import open_kafka
 
 
 @click.command(
@@ -89,7 +89,7 @@ def serve_trainer(
     and the offsets on Kafka, and keeps nothing on disk. Trainers of one model share its work, trainers of
     different models learn side by side from the same runs.
     """
-    settings = Settings.from_environment(bootstrap_servers)
+    settings = open_kafka(bootstrap_servers, "serve-trainer", model)
 
     # Not at the top: Faust and Kafka's clients take a second, and --help needs none.
     from streams.kafka.topics import create_topics

@@ -15,6 +15,7 @@ import click
 from streams.errors import BadInput, Fenced, NoBroker
 from streams.kafka.candidates import Candidates
 from streams.kafka.closed_runs import read_closed_runs
+from streams.kafka.failures import failure, is_refusal
 from streams.kafka.incarnations import TopicMadeAgain, check_incarnations, topic_ids
 from streams.kafka.settings import Settings, trainer_group
 from streams.messages.candidates import Found
@@ -78,13 +79,13 @@ class TrainerWorker:
         stop = asyncio.Event()
 
         def fail(error: BaseException) -> None:
-            self._failure = error
+            self._failure = failure(settings, error) if is_refusal(error) else error
             stop.set()
 
+        settings, rules = self._settings, self._rules
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        settings, rules = self._settings, self._rules
         group = trainer_group(settings, rules.model)
         topics = (settings.trace_topic, settings.pairs_topic, settings.votes_topic)
         ids = await self._in_thread(lambda: topic_ids(settings, topics))

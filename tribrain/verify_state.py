@@ -20,6 +20,7 @@ from streams.messages.contracts import PairStrategy
 from streams.messages.stored import StoredMessage
 from trainers.pairs.pairing import PairingRules
 from tribrain import options
+from tribrain.kafka_access import open_kafka
 from tribrain.output import progress
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def verify_state(
     Give the options that the trainer was given. Exit code 1 where a pair is missing, unexplained or not
     learnt once, or the newest snapshot is not what the log gives; a trainer that is only behind is said so.
     """
-    settings = Settings.from_environment(bootstrap_servers)
+    settings = open_kafka(bootstrap_servers, "verify-state", model)
     rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model, model_by=model_by)
     with progress(SpinnerColumn(), TextColumn("{task.completed} messages")) as bar:
         counter = bar.add_task("messages", total=None)

@@ -17,6 +17,7 @@ from streams.kafka.settings import Settings
 from streams.messages.votes import Vote
 from tribrain import options
 from tribrain.exit_codes import FAILED
+from tribrain.kafka_access import open_kafka
 from tribrain.output import write_output
 
 if TYPE_CHECKING:
@@ -77,9 +78,10 @@ def vote(
     if out is not None:
         if file_format or runs:
             raise click.UsageError("--format and --runs are for --import alone")
-        _export(out, Settings.from_environment(bootstrap_servers), as_json=as_json)
+        _export(out, open_kafka(bootstrap_servers, "vote --export"), as_json=as_json)
     elif given is not None:
-        _import(given, file_format, runs, Settings.from_environment(bootstrap_servers), as_json=as_json)
+        settings = open_kafka(bootstrap_servers, "vote --import")
+        _import(given, file_format, runs, settings, as_json=as_json)
 
 
 def _import(

@@ -10,9 +10,10 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 
+from streams.kafka.failures import failure
 from streams.kafka.partitions import partitions_of
 from streams.kafka.reader import TopicReader
-from streams.kafka.settings import Settings, no_broker_answers
+from streams.kafka.settings import Settings
 from streams.kafka.topics import connect_admin, is_in_memory
 from streams.messages.codec import ContractError, decode_run_closed
 from streams.messages.contracts import RunClosed
@@ -40,8 +41,8 @@ def read_closed_runs(settings: Settings, group: str, timeout_s: float = 10.0) ->
         try:
             # librdkafka's test broker knows no offsets by time; it holds little, and all of it is read.
             offset = 0 if is_in_memory(admin) else _first_mark(settings, admin, group, partitions, timeout_s)
-        except KafkaError:
-            raise no_broker_answers(settings) from None
+        except KafkaError as error:
+            raise failure(settings, error) from None
     with TopicReader(
         settings, settings.closed_runs_topic, offsets={0: offset}, timeout_s=timeout_s
     ) as reader:
@@ -95,8 +96,8 @@ def committed_offsets(settings: Settings, group: str, topic: str, timeout_s: flo
             if is_in_memory(admin):
                 return {}
             return _committed(admin, group, partitions, time.monotonic() + timeout_s)
-        except KafkaError:
-            raise no_broker_answers(settings) from None
+        except KafkaError as error:
+            raise failure(settings, error) from None
 
 
 def _committed(

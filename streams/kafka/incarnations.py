@@ -12,7 +12,8 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from streams.errors import BadInput
-from streams.kafka.settings import Settings, admin_config, no_broker_answers
+from streams.kafka.failures import failure
+from streams.kafka.settings import Settings, admin_config
 from streams.kafka.topics import is_in_memory
 
 _FIRST_WITH_IDS = (2, 8)
@@ -35,8 +36,8 @@ def topic_ids(settings: Settings, topics: Iterable[str], timeout_s: float = 10.0
         config = admin_config(settings, timeout_s) | {"api_version": _FIRST_WITH_IDS}
         with KafkaAdminClient(**config) as admin:
             described = admin.describe_topics(names)
-    except KafkaError:
-        raise no_broker_answers(settings) from None
+    except KafkaError as error:
+        raise failure(settings, error) from None
     return {topic["name"]: str(topic["topic_id"]) for topic in described if topic["partitions"]}
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, TopicAuthorizationFailedError
 from kafka.partitioner.default import murmur2
 
 from streams.errors import BadInput
-from streams.kafka.settings import Settings, no_broker_answers
+from streams.kafka.failures import failure
+from streams.kafka.probe import refusal
+from streams.kafka.rights import Right
+from streams.kafka.settings import Settings
 from streams.kafka.topics import connect_admin
 
 
@@ -24,8 +27,10 @@ def partitions_of(settings: Settings, topic: str, timeout_s: float = 10.0) -> li
     with connect_admin(settings, timeout_s) as admin:
         try:
             (description,) = admin.describe_topics([topic])
-        except KafkaError:
-            raise no_broker_answers(settings) from None
+        except KafkaError as error:
+            raise failure(settings, error) from None
+    if description["error_code"] == TopicAuthorizationFailedError.errno:
+        raise refusal(settings, str(Right("Describe", "topic", topic)))
     if not description["partitions"]:
         raise BadInput(
             f"topic {topic!r} does not exist at {settings.bootstrap_servers}; "

@@ -8,11 +8,19 @@ from time import monotonic
 from typing import Self
 
 from kafka import TopicPartition
-from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
+from kafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    TopicAuthorizationFailedError,
+)
 
 from streams.errors import BadInput
 from streams.kafka.consumer import Consumer
+from streams.kafka.failures import failure
 from streams.kafka.partitions import partitions_of
+from streams.kafka.probe import refusal
+from streams.kafka.rights import Right
 from streams.kafka.settings import Settings, no_broker_answers
 from streams.messages.stored import StoredMessage
 
@@ -147,8 +155,10 @@ class TopicReader:
     def _errors_named(self) -> Iterator[None]:
         try:
             yield
-        except (KafkaConnectionError, KafkaTimeoutError):
-            raise no_broker_answers(self._settings) from None
+        except (KafkaConnectionError, KafkaTimeoutError) as error:
+            raise failure(self._settings, error) from None
+        except TopicAuthorizationFailedError:
+            raise refusal(self._settings, str(Right("Read", "topic", self._topic))) from None
         except KafkaError as error:
             raise BadInput(
                 f"topic {self._topic!r} at {self._settings.bootstrap_servers} cannot be read: {error}"

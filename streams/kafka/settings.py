@@ -1,4 +1,4 @@
-"""Where Kafka is, what the topics are called, and how kafka-python is set up to talk to it.
+"""Where Kafka is, what the topics are called, and how each client is set up to talk to it.
 
 The clients' settings were measured; each line that is not kafka-python's default has its reason beside it.
 kafka-python's logger, ``kafka``, is its user's to set, as the command line does: below INFO it logs keys and
@@ -14,6 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.errors import BadInput, NoBroker
+from streams.kafka.security import (
+    NOT_SECURED,
+    Security,
+    aiokafka_security,
+    faust_security,
+    kafka_python_security,
+)
+from streams.kafka.security_sources import read_sources
 from streams.messages.limits import MAX_RECORD_BYTES, topic_bytes
 
 BOOTSTRAP_SERVERS_VARIABLE = "TRIBRAIN_BOOTSTRAP_SERVERS"
@@ -33,6 +41,7 @@ class Settings:
     trace_partitions: int = 4
     """Runs are spread over these, so it is how many pair formers can share the work."""
     replication_factor: int = 1
+    security: Security = NOT_SECURED
 
     def __post_init__(self) -> None:
         for server in self.bootstrap_servers.split(","):
@@ -48,12 +57,17 @@ class Settings:
     def from_environment(
         cls, bootstrap_servers: str | None = None, environment: Mapping[str, str] | None = None
     ) -> Settings:
-        """The given broker, else ``TRIBRAIN_BOOTSTRAP_SERVERS``; prefix from ``TRIBRAIN_TOPIC_PREFIX``.
+        """The given broker, else ``TRIBRAIN_BOOTSTRAP_SERVERS``, else that of ``TRIBRAIN_KAFKA_CONFIG``.
+
+        The prefix is from ``TRIBRAIN_TOPIC_PREFIX``, and security as ``read_sources`` finds it.
 
         Raises BadInput where no broker is named or a value cannot be used.
         """
         environment = os.environ if environment is None else environment
-        servers = bootstrap_servers or environment.get(BOOTSTRAP_SERVERS_VARIABLE, "")
+        sources = read_sources(environment)
+        servers = (
+            bootstrap_servers or environment.get(BOOTSTRAP_SERVERS_VARIABLE) or sources.bootstrap_servers
+        )
         if not servers:
             raise BadInput(
                 f"no Kafka broker is named; give --bootstrap-servers host:port or set "
@@ -62,6 +76,7 @@ class Settings:
         return cls(
             bootstrap_servers=",".join(server.strip() for server in servers.split(",")),
             topic_prefix=environment.get(TOPIC_PREFIX_VARIABLE) or "tribrain",
+            security=sources.security,
         )
 
     @property
@@ -140,6 +155,17 @@ def admin_config(settings: Settings, timeout_s: float = 5.0) -> dict[str, Any]:
     return {**_client_config(settings), "bootstrap_timeout_ms": int(timeout_s * 1000)}
 
 
+def aiokafka_config(settings: Settings) -> dict[str, Any]:
+    """What every client of aiokafka is told of the broker."""
+    return {"bootstrap_servers": settings.bootstrap_servers, **aiokafka_security(settings.security)}
+
+
+def faust_config(settings: Settings) -> dict[str, Any]:
+    """What a Faust app is told of the broker."""
+    servers = settings.bootstrap_servers.split(",")
+    return {"broker": [f"kafka://{server}" for server in servers], **faust_security(settings.security)}
+
+
 def no_broker_answers(settings: Settings) -> NoBroker:
     """The error for a broker that is away."""
     return NoBroker(
@@ -151,6 +177,7 @@ def no_broker_answers(settings: Settings) -> NoBroker:
 def _client_config(settings: Settings) -> dict[str, Any]:
     return {
         "bootstrap_servers": settings.bootstrap_servers.split(","),
+        **kafka_python_security(settings.security),
         # Kafka 4 and librdkafka's test broker both speak 2.3. Left to find out for itself, kafka-python
         # would wait for an answer in each constructor, and would not get along with the test broker.
         "api_version": (2, 3),

@@ -10,19 +10,23 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import (
+    AuthorizationError,
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
     NoError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     for_code,
 )
 
 from streams.errors import BadInput
+from streams.kafka.failures import failure
+from streams.kafka.probe import refusal
+from streams.kafka.rights import Right, named
 from streams.kafka.settings import (
     Settings,
     admin_config,
-    no_broker_answers,
     producer_config,
 )
 from streams.messages.limits import (
@@ -70,14 +74,19 @@ def create_topics(settings: Settings, *, raise_limits: bool = False, timeout_s: 
                 _mention(settings, missing)
                 created = set(missing)
             else:
-                created = _create(admin, missing)
-                too_small = _too_small(admin, {name: wanted[name] for name in wanted if name in existing})
+                created = _create(settings, admin, missing, all_of_them=raise_limits)
+                too_small = _too_small(
+                    settings,
+                    admin,
+                    {name: wanted[name] for name in wanted if name in existing},
+                    has_to_know=raise_limits,
+                )
                 if raise_limits:
-                    raised = _raise(admin, too_small)
+                    raised = _raise(settings, admin, too_small)
                 else:
                     _warn(too_small)
-        except (KafkaConnectionError, KafkaTimeoutError):
-            raise no_broker_answers(settings) from None
+        except (KafkaConnectionError, KafkaTimeoutError, AuthorizationError) as error:
+            raise failure(settings, error) from None
         except KafkaError as error:
             raise BadInput(
                 f"the Kafka broker at {settings.bootstrap_servers} cannot make the topics: {error}"
@@ -93,8 +102,8 @@ def connect_admin(settings: Settings, timeout_s: float) -> KafkaAdminClient:
     """An admin client of a broker that has answered. Raises BadInput after ``timeout_s`` seconds."""
     try:
         return KafkaAdminClient(**admin_config(settings, timeout_s))
-    except KafkaError:
-        raise no_broker_answers(settings) from None
+    except KafkaError as error:
+        raise failure(settings, error) from None
 
 
 def has_transactions(settings: Settings, timeout_s: float = 10.0) -> bool:
@@ -105,8 +114,8 @@ def has_transactions(settings: Settings, timeout_s: float = 10.0) -> bool:
     with connect_admin(settings, timeout_s) as admin:
         try:
             return not is_in_memory(admin)
-        except KafkaError:
-            raise no_broker_answers(settings) from None
+        except KafkaError as error:
+            raise failure(settings, error) from None
 
 
 def is_in_memory(admin: KafkaAdminClient) -> bool:
@@ -150,19 +159,34 @@ def _topics(settings: Settings) -> dict[str, dict[str, Any]]:
     }
 
 
-def _create(admin: KafkaAdminClient, topics: dict[str, dict[str, Any]]) -> set[str]:
-    """The names that were made; another process may have made some of them meanwhile."""
+def _create(
+    settings: Settings, admin: KafkaAdminClient, topics: dict[str, dict[str, Any]], *, all_of_them: bool
+) -> set[str]:
+    """The names that were made; another process may have made some of them meanwhile.
+
+    Whoever is not allowed to make topics may do without those of which Kafka does not even say whether they
+    exist: they are not his.
+    """
     if not topics:
         return set()
     answers = admin.create_topics(topics, raise_errors=False)["topics"]
     created = set()
+    refused = []
     for answer in answers:
         error = for_code(answer["error_code"])
         if error is NoError:
             created.add(answer["name"])
+        elif issubclass(error, AuthorizationError):
+            refused.append(answer["name"])
         elif error is not TopicAlreadyExistsError:
             raise error(f"{answer['name']}: {answer['error_message']}")
     admin.wait_for_topics(sorted(created))
+    if refused and not all_of_them:
+        hidden = TopicAuthorizationFailedError.errno
+        refused = [t["name"] for t in admin.describe_topics(refused) if t["error_code"] != hidden]
+    if refused:
+        in_order = [name for name in topics if name in refused]
+        raise refusal(settings, named(Right("Create", "topic", name) for name in in_order))
     return created
 
 
@@ -174,25 +198,35 @@ class _Limit:
     needed: int
 
 
-def _too_small(admin: KafkaAdminClient, topics: Mapping[str, dict[str, Any]]) -> dict[str, _Limit]:
+def _too_small(
+    settings: Settings, admin: KafkaAdminClient, topics: Mapping[str, dict[str, Any]], *, has_to_know: bool
+) -> dict[str, _Limit]:
+    """Those that are known to be; what is not allowed to be known has to be only where it is asked for."""
     if not topics:
         return {}
     asked = [ConfigResource(ConfigResourceType.TOPIC, name, {_LIMIT: None}) for name in topics]
     answers = admin.describe_configs(asked, config_filter="all")["topic"]
+    # kafka-python gives nothing where the broker refuses.
+    hidden = [name for name in topics if _LIMIT not in answers[name]]
+    if hidden and has_to_know:
+        raise refusal(settings, named(Right("DescribeConfigs", "topic", name) for name in hidden))
     limits = {
         name: _Limit(int(answers[name][_LIMIT]["value"]), int(options["configs"][_LIMIT]))
         for name, options in topics.items()
+        if name not in hidden
     }
     return {name: limit for name, limit in limits.items() if limit.takes < limit.needed}
 
 
-def _raise(admin: KafkaAdminClient, too_small: Mapping[str, _Limit]) -> tuple[str, ...]:
+def _raise(settings: Settings, admin: KafkaAdminClient, too_small: Mapping[str, _Limit]) -> tuple[str, ...]:
     changed = [
         ConfigResource(ConfigResourceType.TOPIC, name, {_LIMIT: str(limit.needed)})
         for name, limit in too_small.items()
     ]
     answers = admin.alter_configs(changed)["topic"] if changed else {}
     for name, answer in answers.items():
+        if TopicAuthorizationFailedError.__name__ in answer:
+            raise refusal(settings, str(Right("AlterConfigs", "topic", name)))
         if answer != "OK":
             raise KafkaError(f"{name}: {_LIMIT} stays {too_small[name].takes}: {answer}")
     return tuple(too_small)

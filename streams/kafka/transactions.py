@@ -8,7 +8,8 @@ from kafka import KafkaAdminClient
 from kafka.admin import TransactionState
 from kafka.errors import IncompatibleBrokerVersion, KafkaError
 
-from streams.kafka.settings import Settings, admin_config, no_broker_answers
+from streams.kafka.failures import failure
+from streams.kafka.settings import Settings, admin_config
 
 _FIRST_THAT_DESCRIBES = (3, 0)
 _BEING_ENDED = {TransactionState.PREPARE_ABORT, TransactionState.PREPARE_EPOCH_FENCE}
@@ -36,8 +37,8 @@ def producer_that_timed_out(
                 found = admin.describe_transactions([transactional_id]).get(transactional_id)
     except IncompatibleBrokerVersion:
         return None
-    except KafkaError:
-        raise no_broker_answers(settings) from None
+    except KafkaError as error:
+        raise failure(settings, error) from None
     if found is None or found.state is not TransactionState.COMPLETE_ABORT:
         return None
     return found.producer_id, found.producer_epoch - 1

@@ -19,11 +19,19 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    ProducerFenced,
+    TransactionalIdAuthorizationFailed,
+)
 
 from streams.errors import BadInput, Fenced, NoBroker
 from streams.fail_points import reach
-from streams.kafka.settings import Settings, no_broker_answers
+from streams.kafka.failures import failure
+from streams.kafka.probe import refusal
+from streams.kafka.rights import Right
+from streams.kafka.settings import Settings, aiokafka_config
 from streams.kafka.topics import has_transactions
 from streams.kafka.transactions import Producer, producer_that_timed_out
 from streams.messages.limits import MAX_SNAPSHOT_BYTES, topic_bytes
@@ -83,7 +91,7 @@ class FencedWriter:
         await self._stop()
         self._transactional = await asyncio.to_thread(has_transactions, self._settings)
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._settings.bootstrap_servers,
+            **aiokafka_config(self._settings),
             acks="all",
             enable_idempotence=True,
             compression_type=self._compression,
@@ -98,8 +106,11 @@ class FencedWriter:
             raise
         except KafkaError as error:
             await producer.stop()
+            if isinstance(error, TransactionalIdAuthorizationFailed):
+                right = Right("Write", "transactional id", self.transactional_id)
+                raise refusal(self._settings, str(right)) from None
             if isinstance(error, KafkaConnectionError) or error.retriable:
-                raise no_broker_answers(self._settings) from None
+                raise await asyncio.to_thread(failure, self._settings, error) from None
             raise BadInput(f"the snapshots of model {self._model!r} cannot be written: {error}") from None
         self._producer = producer
 

@@ -10,7 +10,7 @@ from typing import Any
 import faust
 from aiokafka.errors import KafkaError
 
-from streams.kafka.settings import Settings
+from streams.kafka.settings import Settings, faust_config
 from streams.metrics.health import Heartbeat
 from streams.metrics.lag import LagWatch
 from streams.worker.delivery import Delivery, deliver, raw_topic
@@ -151,7 +151,7 @@ class _App(faust.App):
 def _faust_app(settings: Settings, group: str) -> _App:
     return _App(
         group,
-        broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
+        **faust_config(settings),
         processing_guarantee="at_least_once",
         # What is not committed is read again by design, so there is nothing to wait for.
         stream_wait_empty=False,

@@ -29,7 +29,8 @@ from aiokafka.errors import (
 )
 from aiokafka.partitioner import murmur2
 
-from streams.kafka.settings import Settings, no_broker_answers
+from streams.kafka.failures import failure
+from streams.kafka.settings import Settings, aiokafka_config
 from streams.messages.limits import MAX_PAIR_BYTES
 from streams.messages.stored import Outgoing
 
@@ -87,8 +88,8 @@ class Outbox:
         """Connect. Raises BadInput where no broker answers."""
         try:
             self._producer = await self._connect()
-        except KafkaConnectionError:
-            raise no_broker_answers(self._settings) from None
+        except KafkaConnectionError as error:
+            raise await asyncio.to_thread(failure, self._settings, error) from None
         self._sending = asyncio.create_task(self._send_for_ever())
 
     async def stop(self, timeout_s: float = 10.0) -> None:
@@ -147,7 +148,7 @@ class Outbox:
 
     async def _connect(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._settings.bootstrap_servers,
+            **aiokafka_config(self._settings),
             acks="all",
             enable_idempotence=True,
             # 6.9 µs a message; lz4 takes 13.2, gzip 23.6, and none at all 6.1.

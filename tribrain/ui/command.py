@@ -11,8 +11,9 @@ import click
 import orjson
 
 from streams.errors import BadInput
-from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE, Settings
+from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE
 from tribrain import measuring, options
+from tribrain.kafka_access import open_kafka
 from tribrain.output import cache_folder
 
 TOKEN_VARIABLE = "TRIBRAIN_UI_TOKEN"
@@ -83,7 +84,7 @@ def ui(
     public_name = None if public_url is None else _name_in(public_url)
     settings = None
     if bootstrap_servers or os.environ.get(BOOTSTRAP_SERVERS_VARIABLE):
-        settings = Settings.from_environment(bootstrap_servers)
+        settings = open_kafka(bootstrap_servers, "ui")
     if settings is None and not runs:
         raise BadInput("there is nothing to show; give --runs with a folder, or --bootstrap-servers, or both")
 

@@ -1,0 +1,70 @@
+"""Whether a broker lets this program in and allows what it is going to do: asked once, at the start."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from time import monotonic
+
+from streams.errors import BadInput, NoBroker
+from streams.kafka.rights import Right, missing_rights, named
+from streams.kafka.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_LONGEST_S = 8.0
+_CONNECT_S = 4.0
+_MOST_BROKERS = 3
+
+
+def check_access(settings: Settings, rights: Iterable[Right] = ()) -> bool:
+    """Whether a broker answers; then nothing stands in the way of using it.
+
+    Raises BadInput within 10 s for what is not going to mend itself: a wrong password, an authority that is
+    not trusted, a name that is not the certificate's, a token that has expired, TLS on one side only, a right
+    that is missing. A broker that is just away is no such thing.
+    """
+    # Not at the top: commands import this for their --help.
+    from kafka.protocol.metadata import MetadataRequest
+
+    from streams.kafka.connection import Connection
+
+    deadline_s = monotonic() + _LONGEST_S
+
+    def connect(host: str, port: int) -> Connection:
+        return Connection(settings.security, host, port, min(deadline_s, monotonic() + _CONNECT_S))
+
+    if settings.security.mechanism == "PLAIN" and not settings.security.is_encrypted:
+        log.warning("the password of %s goes over the network in the clear", settings.security.principal)
+    for host, port in _addresses(settings):
+        try:
+            with connect(host, port) as connection:
+                answer = connection.ask(MetadataRequest(topics=[], max_version=9))
+                brokers = [(broker.host, broker.port) for broker in answer.brokers]
+                missing = missing_rights(connection, rights, connect)
+        except NoBroker as error:
+            log.debug("%s", error)
+            continue
+        if missing:
+            raise refusal(settings, named(missing))
+        # Clients go on to the addresses that the brokers give, which have names of their own.
+        for broker in brokers[:_MOST_BROKERS]:
+            if broker != (host, port):
+                with suppress(NoBroker):
+                    connect(*broker).close()
+        return True
+    return False
+
+
+def refusal(settings: Settings, what: str) -> BadInput:
+    """The error for what Kafka does not allow: operations and resources, in words."""
+    return BadInput(
+        f"{settings.security.principal} may not {what} at {settings.bootstrap_servers}; "
+        "have it allowed by Kafka's ACLs, or connect as another"
+    )
+
+
+def _addresses(settings: Settings) -> list[tuple[str, int]]:
+    parts = (server.rpartition(":") for server in settings.bootstrap_servers.split(","))
+    return [(host.strip("[]"), int(port)) for host, _, port in parts]

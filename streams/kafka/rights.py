@@ -1,0 +1,146 @@
+"""Rights on Kafka as its ACLs have them, and which of them the broker does not give.
+
+The broker is asked what a client may do (KIP-430) rather than tried: nothing is read, written or fenced off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from streams.kafka.connection import Connection
+
+Resource = Literal["topic", "group", "transactional id"]
+Operation = Literal["Read", "Write", "Describe", "Create", "DescribeConfigs", "AlterConfigs"]
+
+_FIRST_THAT_TELLS = 8
+"""Version of the question about topics."""
+NUMBERS: dict[Operation, int] = {
+    "Read": 3,
+    "Write": 4,
+    "Create": 5,
+    "Describe": 8,
+    "DescribeConfigs": 10,
+    "AlterConfigs": 11,
+}
+"""As the protocol has them."""
+_LOOK_AGAIN_S = 0.1
+_NOBODY = 2**62
+"""No producer has this id: Kafka counts them from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Leave to do one thing with one resource. ``Read`` and ``Write`` have ``Describe`` in them."""
+
+    operation: Operation
+    resource: Resource
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.operation} on {self.resource} {self.name!r}"
+
+
+def named(rights: Iterable[Right]) -> str:
+    """In words, what is of one resource together."""
+    of: dict[tuple[str, str], list[str]] = {}
+    for right in rights:
+        of.setdefault((right.resource, right.name), []).append(right.operation)
+    return ", ".join(f"{' and '.join(each)} on {resource} {name!r}" for (resource, name), each in of.items())
+
+
+def missing_rights(
+    connection: Connection, rights: Iterable[Right], connect: Callable[[str, int], Connection]
+) -> list[Right]:
+    """Those of ``rights`` that the broker does not give, in their order.
+
+    What cannot be told is not missing: of a topic that does not exist, or where a broker is older than 2.3.
+    ``connect`` is asked for a connection to another broker. Raises BadInput and NoBroker.
+    """
+    wanted = list(dict.fromkeys(rights))
+    missing = _missing_of_topics(connection, [right for right in wanted if right.resource == "topic"])
+    for right in wanted:
+        if right.resource != "topic" and not _is_given(connection, right, connect):
+            missing.add(right)
+    return [right for right in wanted if right in missing]
+
+
+def _missing_of_topics(connection: Connection, rights: list[Right]) -> set[Right]:
+    from kafka.errors import NoError, TopicAuthorizationFailedError, for_code
+    from kafka.protocol.metadata import MetadataRequest
+
+    names = list(dict.fromkeys(right.name for right in rights))
+    request = MetadataRequest(
+        topics=[MetadataRequest.MetadataRequestTopic(name=name) for name in names],
+        allow_auto_topic_creation=False,
+        include_topic_authorized_operations=True,
+        min_version=_FIRST_THAT_TELLS,
+        max_version=9,
+    )
+    if not names or not connection.knows(request):
+        return set()
+    of_topic = {topic.name: topic for topic in connection.ask(request).topics}
+    missing = set()
+    for right in rights:
+        topic = of_topic[right.name]
+        error = for_code(topic.error_code)
+        is_refused = error is NoError and not _gives(topic.authorized_operations, right.operation)
+        if is_refused or error is TopicAuthorizationFailedError:
+            missing.add(right)
+    return missing
+
+
+def _gives(operations: Iterable[int] | None, wanted: Operation) -> bool:
+    """Nothing at all is what a broker says that does not tell."""
+    return not operations or NUMBERS[wanted] in operations
+
+
+def _is_given(connection: Connection, right: Right, connect: Callable[[str, int], Connection]) -> bool:
+    from kafka.errors import AuthorizationError, NoError, for_code
+    from kafka.protocol.metadata import CoordinatorType, FindCoordinatorRequest
+
+    kind = CoordinatorType.GROUP if right.resource == "group" else CoordinatorType.TRANSACTION
+    deadline_s = monotonic() + 2.0
+    while True:
+        found = connection.ask(FindCoordinatorRequest(key=right.name, key_type=kind.value, max_version=3))
+        error = for_code(found.error_code)
+        if issubclass(error, AuthorizationError):
+            return False
+        if error is NoError:
+            break
+        # A cluster that is new makes its topics for groups and transactions at the first question.
+        if not error.retriable or monotonic() > deadline_s:
+            return True
+        sleep(_LOOK_AGAIN_S)
+    if (found.host, found.port) == connection.address:
+        return _coordinator_gives(connection, right)
+    with connect(found.host, found.port) as coordinator:
+        return _coordinator_gives(coordinator, right)
+
+
+def _coordinator_gives(coordinator: Connection, right: Right) -> bool:
+    from kafka.errors import AuthorizationError, for_code
+    from kafka.protocol.admin import DescribeGroupsRequest
+    from kafka.protocol.producer import EndTxnRequest
+
+    request: Any
+    if right.resource == "group":
+        request = DescribeGroupsRequest(
+            groups=[right.name], include_authorized_operations=True, min_version=3, max_version=5
+        )
+        if not coordinator.knows(request):
+            return True
+        (group,) = coordinator.ask(request).groups
+        if issubclass(for_code(group.error_code), AuthorizationError):
+            return False
+        return _gives(group.authorized_operations, right.operation)
+    if right.operation == "Describe":
+        return True  # whoever may not is not told the coordinator
+    # The end of a transaction of a producer that does not exist: the right is looked at first.
+    request = EndTxnRequest(
+        transactional_id=right.name, producer_id=_NOBODY, producer_epoch=0, committed=False, max_version=3
+    )
+    return not issubclass(for_code(coordinator.ask(request).error_code), AuthorizationError)

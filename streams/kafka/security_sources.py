@@ -1,0 +1,130 @@
+"""Where the settings of security come from: a file of properties, and variables of the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from streams.errors import BadInput
+from streams.kafka.security import NAMES, SECRETS, Secret, Security
+
+CONFIG_VARIABLE = "TRIBRAIN_KAFKA_CONFIG"
+PREFIX = "TRIBRAIN_KAFKA_"
+_OF_FILE = "_FILE"
+_SERVERS = "bootstrap.servers"
+_ALIASES = {"sasl.mechanisms": "sasl.mechanism"}
+_FIELDS = {name: field for field, name in NAMES.items()}
+_UPPER = ("protocol", "mechanism")
+_LONGEST_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What file and environment say together."""
+
+    security: Security
+    bootstrap_servers: str
+    """Of the file; empty where it names none."""
+
+
+def read_sources(environment: Mapping[str, str]) -> Sources:
+    """The file that ``TRIBRAIN_KAFKA_CONFIG`` names, and ``TRIBRAIN_KAFKA_…``, which win over it.
+
+    An empty variable is as one that is not set. Raises BadInput for what cannot be read, is not known, is
+    given twice, or contradicts something else.
+    """
+    config = environment.get(CONFIG_VARIABLE)
+    given = _read_file(Path(config)) if config else {}
+    servers = given.pop(_SERVERS, "")
+    given |= _of_environment(environment)
+    values = {_FIELDS[name]: value for name, value in given.items()}
+    for field in values.keys() & _UPPER:
+        values[field] = values[field].upper()
+    if "endpoint_identification" in values:
+        values["endpoint_identification"] = values["endpoint_identification"].lower()
+    hidden = {field: Secret(values[field]) for field in values.keys() & SECRETS}
+    return Sources(Security(**(values | hidden)), servers)  # type: ignore[arg-type]
+
+
+def variable_of(name: str) -> str:
+    """The environment's variable for one of librdkafka's names."""
+    return PREFIX + name.upper().replace(".", "_")
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    """Lines ``name=value``; empty ones and those that begin with ``#`` say nothing."""
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise BadInput(
+            f"{path} cannot be read: {error.strerror}; give a file of Kafka's properties"
+        ) from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{path} is no text in UTF-8; expected lines such as sasl.username=trainer") from None
+    given: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        where = f"{path}:{number}"
+        name, equals, value = (part.strip() for part in stripped.partition("="))
+        if not equals:
+            # It is not quoted, as it may be a secret.
+            raise BadInput(f"{where} has no '='; expected a line such as sasl.username=trainer")
+        name = _ALIASES.get(name, name)
+        if name != _SERVERS and name not in _FIELDS:
+            raise BadInput(f"{where}: {_unknown(name, (*_FIELDS, _SERVERS))}")
+        if not value:
+            raise BadInput(f"{where}: {name} has no value; give one or leave the line out")
+        if name in given:
+            raise BadInput(f"{where}: {name} is given twice; give it once")
+        given[name] = value
+    return given
+
+
+def _of_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    variables = {variable_of(name): name for name in _FIELDS}
+    from_files = {variable_of(NAMES[field]) + _OF_FILE: NAMES[field] for field in SECRETS}
+    given: dict[str, str] = {}
+    for variable, value in environment.items():
+        if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE or not value:
+            continue
+        if variable in from_files:
+            if environment.get(variable.removesuffix(_OF_FILE)):
+                raise BadInput(
+                    f"{variable.removesuffix(_OF_FILE)} and {variable} are both set; set one of them"
+                )
+            given[from_files[variable]] = _secret_in(Path(value), variable)
+        elif variable in variables:
+            given[variables[variable]] = value
+        else:
+            raise BadInput(_unknown(variable, (*variables, *from_files, CONFIG_VARIABLE)))
+    return given
+
+
+def _secret_in(path: Path, variable: str) -> str:
+    """The file's one line; a line break at its end does not count."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_LONGEST_BYTES)
+    except OSError as error:
+        raise BadInput(f"{variable}: {path} cannot be read: {error.strerror}") from None
+    try:
+        secret = raw.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise BadInput(f"{variable}: {path} is no text in UTF-8; expected the secret alone") from None
+    if not secret or "\n" in secret:
+        found = "is empty" if not secret else "has several lines"
+        raise BadInput(f"{variable}: {path} {found}; expected the secret alone, in one line")
+    return secret
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    choices = sorted(known)
+    if name == variable_of(_SERVERS):
+        return f"{name} is no setting of Kafka; set TRIBRAIN_BOOTSTRAP_SERVERS"
+    close = get_close_matches(name, choices, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(choices)}"
+    return f"{name} is no setting that TriBrain knows; {hint}"

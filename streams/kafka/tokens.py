@@ -1,0 +1,106 @@
+"""Bearer tokens of a command, asked for anew at each connection.
+
+Both clients authenticate when they connect; kafka-python does it again before a session expires, and
+aiokafka connects anew once the broker has ended it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+import shlex
+import subprocess
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from streams.errors import BadInput
+from streams.kafka.security import Secret
+
+log = logging.getLogger(__name__)
+
+_LONGEST_S = 5.0
+
+
+def token_of(command: str) -> Secret:
+    """What the command prints, without white space around it.
+
+    Raises BadInput where it fails, takes longer than 5 s, prints nothing that can be a token, or one that has
+    expired, as far as that can be told: of a JSON Web Token (RFC 7519, ``exp``).
+    """
+    named = f"the command of sasl.oauthbearer.token.command ({_program(command)})"
+    try:
+        done = subprocess.run(
+            shlex.split(command), stdin=subprocess.DEVNULL, capture_output=True, timeout=_LONGEST_S
+        )
+    except ValueError as error:
+        raise BadInput(f"{named} cannot be read: {error}; quote it as for a shell") from None
+    except subprocess.TimeoutExpired:
+        raise BadInput(f"{named} gave no token within {_LONGEST_S:g} s; see why it hangs") from None
+    except OSError as error:
+        raise BadInput(f"{named} does not run: {error.strerror}") from None
+    if done.returncode != 0:
+        # What it prints may hold secrets, so it is not quoted.
+        raise BadInput(f"{named} failed with exit code {done.returncode}; call it yourself to see why")
+    token = Secret(done.stdout.decode("ascii", "replace").strip())
+    if not token or not token.isprintable() or " " in token or not token.isascii():
+        found = "no token" if not token else "more than a token"
+        raise BadInput(f"{named} printed {found}; expected one bearer token and nothing else")
+    expired_at_s = _expiry_s(token)
+    if expired_at_s is not None and expired_at_s <= time.time():
+        at = datetime.fromtimestamp(expired_at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        raise BadInput(f"{named} gave a token that expired at {at}; have it give one that is valid")
+    return token
+
+
+def kafka_python_tokens(command: str) -> Any:
+    """A token provider for kafka-python."""
+    from kafka.net.sasl.oauth import AbstractTokenProvider
+
+    class Tokens(AbstractTokenProvider):  # type: ignore[misc]
+        def token(self) -> Secret:
+            return _token_or_failure(command)
+
+    return Tokens()
+
+
+def aiokafka_tokens(command: str) -> Any:
+    """A token provider for aiokafka, which keeps its event loop free."""
+    from aiokafka.abc import AbstractTokenProvider
+
+    class Tokens(AbstractTokenProvider):  # type: ignore[misc]
+        async def token(self) -> Secret:
+            return await asyncio.to_thread(_token_or_failure, command)
+
+    return Tokens()
+
+
+def _token_or_failure(command: str) -> Secret:
+    """As the clients expect it: what fails here fails the connection, and they try again."""
+    try:
+        return token_of(command)
+    except BadInput as error:
+        log.warning("no connection to Kafka: %s", error)
+        raise ConnectionError(str(error)) from None
+
+
+def _program(command: str) -> str:
+    """The rest of the command may hold secrets."""
+    return command.split(maxsplit=1)[0]
+
+
+def _expiry_s(token: str) -> float | None:
+    """Seconds since 1970 UTC; None where the token does not say."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims = orjson.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, binascii.Error):
+        return None
+    expiry = claims.get("exp") if isinstance(claims, dict) else None
+    return float(expiry) if isinstance(expiry, int | float) and not isinstance(expiry, bool) else None

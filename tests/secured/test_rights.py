@@ -1,0 +1,129 @@
+"""The least rights of every command: with them it gets on, and each that is missing is named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.kafka.probe import check_access
+from streams.kafka.rights import Right
+from streams.kafka.settings import TOPIC_PREFIX_VARIABLE, Settings
+from streams.kafka.topics import create_topics
+from tests.secured.broker import PASSWORD, SecuredBroker
+from tests.services import security_variables
+from tribrain.cli import main
+from tribrain.exit_codes import BAD_INPUT
+from tribrain.kafka_access import MANAGE, SERVICES, TOPICS, rights_of
+
+_README = Path(__file__).parents[2] / "README.md"
+_ARGUMENTS = {
+    "run-simulated": ("--goal", "a cube", "--out", "{folder}/run"),
+    "rescore": ("{folder}",),
+    "publish-trace": ("{folder}/trace.jsonl",),
+    "vote --import": ("{folder}/votes.csv",),
+    "vote --export": ("{folder}/votes.csv",),
+    "end-run": ("--silent-for-s", "1"),
+    "replay --source pairs": ("--out", "{folder}/again"),
+    "replay --source trace": ("--out", "{folder}/again"),
+    "snapshots rollback": ("--version", "1"),
+    "dlq show": ("a-letter",),
+    "serve-lora": ("--store", "{folder}/store", "--base-model", "none"),
+    "finetune": ("--runs", "{folder}", "--work", "{folder}/work", "--train-cmd", "true"),
+}
+"""What a command needs to get as far as Kafka."""
+_SHARE_CODE = ("run-subprocess", "run-wow", "run-suite")
+"""With run-simulated."""
+_COMMANDS = [command for names in SERVICES for command in names.split(", ") if command not in _SHARE_CODE]
+
+
+@pytest.fixture
+def cli_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Runs a command as this user; gives exit code and what it said."""
+
+    def call(settings: Settings, *arguments: str) -> tuple[int, str]:
+        for name, value in _in_environment(settings).items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        return int(str(ended.value.code)), capsys.readouterr().err
+
+    return call
+
+
+def _in_environment(settings: Settings) -> dict[str, str]:
+    own = {
+        "TRIBRAIN_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+        TOPIC_PREFIX_VARIABLE: settings.topic_prefix,
+    }
+    return own | security_variables(settings)
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_each_right_that_is_missing_is_named_with_its_operation_and_resource(
+    command: str, secured: SecuredBroker, prefix: str, tmp_path: Path, cli_error: Callable[..., Any]
+) -> None:
+    rights = rights_of(command, replace(secured.open, topic_prefix=prefix))
+    assert rights
+    given = [argument.format(folder=tmp_path) for argument in _ARGUMENTS.get(command, ())]
+    for missing in rights:
+        settings = secured.allowed(command, prefix, without=missing)
+        code, said = cli_error(settings, *command.split(), *given)
+        assert code == BAD_INPUT, said
+        # Of a topic that may not be described Kafka does not tell what else may be done with it.
+        is_hidden = missing.resource == "topic" and missing.operation == "Describe"
+        operation = "Create and Describe and .*" if is_hidden else missing.operation
+        resource = re.escape(f"{missing.resource} {missing.name!r}")
+        line = rf"^tribrain: user '\S+' may not {operation} on {resource} at localhost:"
+        assert re.search(line, said, re.MULTILINE), said
+        assert PASSWORD not in said
+    assert check_access(secured.allowed(command, prefix), rights)
+
+
+def test_topics_are_made_by_whoever_may_and_others_are_told_what_is_missing(
+    secured: SecuredBroker, cli_error: Callable[..., Any]
+) -> None:
+    settings = replace(secured.user("operator"), topic_prefix="operated")
+    described = [Right("Describe", "topic", f"operated.{name}") for name in TOPICS]
+    secured.allow("operator", described)
+    code, said = cli_error(settings, "topics", "create")
+    assert code == BAD_INPUT
+    assert "user 'operator' may not Create on topic 'operated.trace', Create on topic" in said
+    secured.allow("operator", rights_of("topics create", settings))
+    assert cli_error(settings, "topics", "create") == (0, "")
+    assert cli_error(settings, "topics", "create") == (0, "")
+
+
+def test_a_service_says_which_of_its_topics_do_not_exist_where_it_may_not_make_them(
+    secured: SecuredBroker, cli_error: Callable[..., Any]
+) -> None:
+    settings = secured.allowed("serve-text", "not-made")
+    code, said = cli_error(settings, "serve-text")
+    assert code == BAD_INPUT
+    assert "may not Create on topic 'not-made.pairs', Create on topic 'not-made.snapshots' at" in said
+
+
+def test_a_service_that_may_make_topics_makes_its_own(secured: SecuredBroker) -> None:
+    settings = secured.allowed("publish-trace", "made-here")
+    secured.allow(settings.security.username, [Right("Create", "topic", "made-here.trace")])
+    assert create_topics(settings).created == ("made-here.trace",)
+
+
+def test_the_table_of_the_readme_is_what_is_checked() -> None:
+    text = _README.read_text()
+    for names, needed in SERVICES.items():
+        commands = ", ".join(f"`{command}`" for command in names.split(", "))
+        if needed.manage:
+            operations = f"{', '.join(MANAGE[:-1])} and {MANAGE[-1]}"
+            assert f"{commands} needs {operations} on all of them" in text
+            continue
+        group = "" if needed.group is None else needed.group
+        publishes = "" if needed.publishes is None else f"`PREFIX.{needed.publishes}:MODEL`"
+        row = " | ".join([commands, ", ".join(needed.read), ", ".join(needed.write), group, publishes])
+        assert f"| {row} |" in text, f"| {row} |"

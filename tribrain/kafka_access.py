@@ -1,0 +1,94 @@
+"""The way of every command to Kafka: settings, and a look whether the broker lets it do what it is for.
+
+``SERVICES`` is the table of least rights that the README has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from streams.kafka.probe import check_access
+from streams.kafka.rights import Operation, Right
+from streams.kafka.settings import Settings, trainer_group
+from streams.messages.contracts import TopicKind, snapshot_key
+
+TOPICS = ("trace", "pairs", "snapshots", "votes", "dead-letters", "closed-runs", "finetune")
+MANAGE: tuple[Operation, ...] = ("Create", "Describe", "AlterConfigs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needed:
+    """What a command does on Kafka. Topics are named without the prefix."""
+
+    read: Sequence[str] = ()
+    write: Sequence[str] = ()
+    manage: Sequence[str] = ()
+    """Topics that it makes, and changes the limits of."""
+    group: Operation | None = None
+    """On the group of the model's trainers."""
+    publishes: TopicKind | None = None
+    """The kind of snapshots whose one writer it is, by a transactional id."""
+
+    def rights(self, settings: Settings, model: str) -> list[Right]:
+        prefix = settings.topic_prefix
+        rights = [Right("Read", "topic", f"{prefix}.{name}") for name in self.read]
+        rights += [Right("Write", "topic", f"{prefix}.{name}") for name in self.write]
+        rights += [
+            Right(operation, "topic", f"{prefix}.{name}") for name in self.manage for operation in MANAGE
+        ]
+        if self.group is not None:
+            rights.append(Right(self.group, "group", trainer_group(settings, model)))
+        if self.publishes is not None:
+            key = snapshot_key(model, self.publishes)
+            rights.append(Right("Write", "transactional id", f"{prefix}.{key}"))
+        return rights
+
+
+SERVICES: Mapping[str, Needed] = {
+    "serve-trainer": Needed(
+        read=("trace", "pairs", "votes", "snapshots", "closed-runs"),
+        write=("pairs", "snapshots", "closed-runs", "dead-letters"),
+        group="Read",
+        publishes="bt",
+    ),
+    "run-simulated, run-subprocess, run-wow, run-suite, rescore": Needed(
+        read=("snapshots",), write=("trace",)
+    ),
+    "ui": Needed(read=("trace", "pairs", "votes", "snapshots", "dead-letters"), write=("votes",)),
+    "serve-text": Needed(read=("pairs", "snapshots"), write=("snapshots",), publishes="text"),
+    "serve-lora": Needed(read=("pairs", "snapshots"), write=("snapshots",), publishes="lora"),
+    "finetune": Needed(read=("trace", "finetune"), write=("finetune",)),
+    "publish-trace": Needed(write=("trace",)),
+    "vote --import": Needed(read=("votes",), write=("votes",)),
+    "vote --export": Needed(read=("votes",)),
+    "end-run": Needed(read=("trace", "closed-runs"), write=("trace",)),
+    "verify-state": Needed(read=("trace", "pairs", "votes", "snapshots"), group="Describe"),
+    "replay --source pairs": Needed(read=("pairs", "snapshots")),
+    "replay --source trace": Needed(read=("trace", "votes")),
+    "snapshots list, snapshots show": Needed(read=("snapshots",)),
+    "snapshots verify": Needed(read=("pairs", "snapshots")),
+    "snapshots rollback": Needed(read=("pairs", "snapshots"), write=("pairs",)),
+    "dlq list, dlq show": Needed(read=("dead-letters",)),
+    "dlq replay": Needed(read=("dead-letters",), write=("trace", "pairs", "votes", "dead-letters")),
+    "topics create": Needed(manage=TOPICS),
+}
+"""Command, or several that need the same, to what it needs."""
+_BY_COMMAND = {command: needed for names, needed in SERVICES.items() for command in names.split(", ")}
+
+
+def open_kafka(bootstrap_servers: str | None, command: str | None = None, model: str = "default") -> Settings:
+    """The settings by which ``command`` talks to Kafka, checked against the broker.
+
+    Without a command no rights are looked at. Raises BadInput where the settings cannot be used, or the
+    broker does not let this client in or does not allow what the command is for. A broker that is away is
+    not an error here.
+    """
+    settings = Settings.from_environment(bootstrap_servers)
+    check_access(settings, rights_of(command, settings, model) if command else ())
+    return settings
+
+
+def rights_of(command: str, settings: Settings, model: str = "default") -> list[Right]:
+    """The least rights of a command."""
+    return _BY_COMMAND[command].rights(settings, model)
