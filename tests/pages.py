@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,11 +114,19 @@ def write_runs(
     goal: str = "put the cup on the shelf",
     prompt: str = "a secret prompt",
     task: str = "secret-task",
+    critics: Callable[[int, int], Mapping[str, float]] | None = None,
 ) -> None:
-    """Runs of one task (or ``"task-{run}"``); each film has a colour of its own and one of the lengths."""
+    """Runs of one task (or of ``"task-{run}"``, or of the three ``"task-{third}"``).
+
+    The films of the first six have a colour each, and one of the lengths. ``critics`` are the scores of a run
+    and an iteration.
+    """
     for run in range(runs):
         place = folder / "runs" / f"secret-folder-{run}"
-        events = [_event(run, i, goal, f"{prompt} {i}", task) for i in range(iterations)]
+        events = [
+            _event(run, i, goal, f"{prompt} {i}", task, critics(run, i) if critics else None)
+            for i in range(iterations)
+        ]
         for event in events:
             length = frames[(run * iterations + event.iter_idx) % len(frames)]
             pixels = np.empty((length, _SIDE, _SIDE, 3), np.uint8)
@@ -130,11 +138,17 @@ def write_runs(
         (place / "trace.jsonl").write_bytes(b"".join(encode(m) + b"\n" for m in (*events, end)))
 
 
-def _event(run: int, iteration: int, goal: str, prompt: str, task: str) -> TraceEvent:
+def _event(
+    run: int, iteration: int, goal: str, prompt: str, task: str, critics: Mapping[str, float] | None
+) -> TraceEvent:
     event = factories.event(
-        iteration, 0.3 + 0.1 * iteration, run_id=run_id(run), context={"world_model": "secret-world"}
+        iteration,
+        0.3 + 0.1 * iteration,
+        run_id=run_id(run),
+        critics=critics,
+        context={"world_model": "secret-world"},
     )
     meta = event.meta | {"goal_instruction": goal, "candidate_context": {"arm": "secret-arm"}}
     if task:
-        meta["task_id"] = task.format(run=run)
+        meta["task_id"] = task.format(run=run, third=run % 3)
     return replace(event, prompt=prompt, meta=meta)

@@ -4,51 +4,56 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
-from random import Random
 
 import click
-import numpy as np
 from rich.console import Console
 
-from runner.critics.pixel import default_critics
-from runner.interfaces import Generation
-from runner.loop.controller import ThompsonController, Vector
-from runner.loop.refinement import RefinementLoop
-from runner.loop.refiner import Arm
-from runner.loop.stopping import StopRules
-from runner.rewards.preference import PreferencePolicy
-from runner.worlds.simulated import SimulatedWorld, random_goal
+from runner.worlds.simulated_annotator import simulated_annotators
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
 from tribrain import options
-from tribrain.demo_lora import REWRITES, AdapterMonitor, lora_plan, serve_lora_process
-from tribrain.demo_progress import FinishedRun, Monitor, show
+from tribrain.demo_lora import AdapterMonitor, lora_plan, serve_lora_process
+from tribrain.demo_page import PageService, free_port, later_command, open_in_browser
+from tribrain.demo_progress import Monitor, show
 from tribrain.demo_results import DemoPlan, print_results, write_results
+from tribrain.demo_runs import run_tasks
+from tribrain.demo_votes import DemoVotes
 from tribrain.interrupts import Interrupts
 from tribrain.kafka_access import open_kafka
 from tribrain.report import build_report
 from tribrain.supervisor import ServiceProcess
 
 _MARK = ".tribrain-demo"
+_TASKS, _TASKS_WITH_PAGE = 100, 12
+_PARALLEL, _PARALLEL_WITH_PAGE = 4, 1
+"""With the page few, as who votes is not to wait for the processors."""
+_MOST_ANNOTATORS = 20
 _DRAIN_S = 60.0
-_CLOSE_S = 1.0
 _POLL_S = 0.25
-_WAIT_FOR_ADAPTER_S = 600.0
+_QUICK = ("--snapshot-every-s", "0.1")
+"""For the trainer beside the page, so that who votes sees at once what came of it."""
 
 
 @click.command(cls=options.Command, epilog="Example: tribrain demo --tasks 40 --out outputs/demo")
 @click.option(
     "--out", type=options.PATH, default=Path("outputs/demo"), show_default=True, help="Where everything goes."
 )
-@click.option("--tasks", type=click.IntRange(min=1), default=100, show_default=True, help="How many runs.")
-@click.option("--parallel", type=click.IntRange(min=1), default=4, show_default=True, help="Runs at a time.")
+@click.option(
+    "--tasks",
+    type=click.IntRange(min=1),
+    show_default=f"{_TASKS}, or {_TASKS_WITH_PAGE} with --ui",
+    help="How many runs.",
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(min=1),
+    show_default=f"{_PARALLEL}, or {_PARALLEL_WITH_PAGE} with --ui",
+    help="Runs at a time.",
+)
 @click.option(
     "--iters", type=click.IntRange(min=1), default=8, show_default=True, help="Iterations of a run."
 )
@@ -72,37 +77,66 @@ _WAIT_FOR_ADAPTER_S = 600.0
     show_default=True,
     help="With --lora: train again once so many judged pairs are new.",
 )
+@click.option(
+    "--annotators",
+    "n_annotators",
+    type=click.IntRange(0, _MOST_ANNOTATORS),
+    default=0,
+    show_default=True,
+    help="Simulated people who vote on the videos, each with errors of their own.",
+)
+@click.option(
+    "--ui",
+    "with_page",
+    is_flag=True,
+    help="Open the page where you vote, and go on until Ctrl-C. Labels come of votes, and of no validator.",
+)
+@click.option("--browser/--no-browser", default=True, help="With --ui: whether a browser is opened.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8700,
+    show_default=True,
+    help="With --ui: where the page listens on this computer; 0: a free one.",
+)
 @options.bootstrap_servers
 def demo(
     out: Path,
-    tasks: int,
-    parallel: int,
+    tasks: int | None,
+    parallel: int | None,
     iters: int,
     seed: int,
     lora: bool,
     base_model: str | None,
     lora_every_pairs: int,
+    n_annotators: int,
+    with_page: bool,
+    browser: bool,
+    port: int,
     bootstrap_servers: str | None,
 ) -> None:
     """Run the whole loop: broker, trainer, and runs of the simulated world that learn while they run.
 
     Ends with a table, a report (report.html), summary.json and the last reward model in the --out folder.
-    A previous demo there is replaced.
+    A previous demo there is replaced. With --ui it goes on after its runs, with one more now and then, until
+    Ctrl-C.
     """
     started = time.monotonic()
     if base_model is not None and not lora:
         raise BadInput("--base-model is what --lora adapts; give --lora, too, or leave it out")
     plan = DemoPlan(
         out=out,
-        tasks=tasks,
-        parallel=parallel,
+        tasks=tasks or (_TASKS_WITH_PAGE if with_page else _TASKS),
+        parallel=parallel or (_PARALLEL_WITH_PAGE if with_page else _PARALLEL),
         iters=iters,
         seed=seed,
         lora=lora_plan(base_model, lora_every_pairs) if lora else None,
+        annotators=n_annotators,
+        page_port=free_port(port) if with_page else None,
     )
     _check(out)
     with Interrupts() as interrupts:
-        interrupted = _run(plan, bootstrap_servers, started, Console(), interrupts)
+        interrupted = _run(plan, bootstrap_servers, started, Console(), interrupts, browser=browser)
     if interrupted:
         raise KeyboardInterrupt
 
@@ -113,6 +147,8 @@ def _run(
     started: float,
     console: Console,
     interrupts: Interrupts,
+    *,
+    browser: bool,
 ) -> bool:
     """The demo itself; whether it was interrupted."""
     # Not at the top, here and below: Kafka's clients take a third of a second, and --help needs none.
@@ -120,7 +156,9 @@ def _run(
     from streams.local_broker.broker import start_local_broker
 
     interrupted = False
+    votes: DemoVotes | None = None
     with ExitStack() as stack:
+        broker_stays = bool(bootstrap_servers)
         if bootstrap_servers:
             given = open_kafka(bootstrap_servers)
             description = note = f"broker at {given.bootstrap_servers}"
@@ -133,96 +171,74 @@ def _run(
         create_topics(settings)
         _empty(plan.out)
         console.print(f"{note}; topics {prefix}.*", soft_wrap=True, markup=False)
+        page = None if plan.page_port is None else PageService(settings, plan.out, plan.page_port)
         with interrupts.held():
-            services = [ServiceProcess(settings, ["serve-trainer"], plan.out / "trainer.log")]
-            if plan.lora is not None:
-                services.append(serve_lora_process(plan.lora, settings, plan.out))
-            for service in services:
-                stack.enter_context(service)
+            services = _start(stack, plan, settings, page)
         adapters = None
         if plan.lora is not None:
             adapters = stack.enter_context(AdapterMonitor(plan.lora, settings, plan.out, started))
         monitor = stack.enter_context(Monitor(settings, services, started, plan.tasks, adapters))
         try:
+            if page is not None:
+                _open(page, console, browser=browser)
+            if plan.page or plan.annotators:
+                annotators = simulated_annotators(plan.annotators)
+                with interrupts.held():
+                    votes = stack.enter_context(DemoVotes(settings, plan.out, annotators, plan.seed))
             with show(monitor, console):
-                _run_tasks(plan, settings, monitor, interrupts)
-                if not _wait_until_learnt(monitor, interrupts):
+                run_tasks(plan, settings, monitor, interrupts)
+                if not _wait_until_learnt(monitor, votes, interrupts):
                     console.print(f"some pairs were not learnt within {_DRAIN_S:g} s; see trainer.log")
         except KeyboardInterrupt:
-            interrupted = True
-            console.print("interrupted: ending the runs, the trainer and the broker …")
+            # With the page that is how it ends, once the planned runs are there.
+            interrupted = not (plan.page and monitor.completed >= plan.tasks)
+            console.print(
+                ("interrupted: " if interrupted else "")
+                + f"ending the runs, the trainer{', the page' if page else ''} and the broker …"
+            )
         with interrupts.held():
             stack.close()
-            summary = write_results(plan, monitor, description, interrupted=interrupted)
+            summary = write_results(plan, monitor, votes, description, interrupted=interrupted)
     report = build_report(plan.out)
     print_results(console, summary, report)
+    later = later_command(plan.out, settings if broker_stays else None)
+    console.print("To look at its runs and videos in the page:", later, soft_wrap=True, markup=False)
     return interrupted
 
 
-def _run_tasks(plan: DemoPlan, settings: Settings, monitor: Monitor, interrupts: Interrupts) -> None:
-    """All runs, ``plan.parallel`` at a time, in threads: the heavy work holds no interpreter lock."""
-    from streams.spool.place import spool_of
-    from streams.spool.publisher import TracePublisher
-
-    stop = threading.Event()
-    controller = _SharedController()
-    publisher = TracePublisher(settings, spool_of(plan.out))
-    rng = Random(plan.seed)
-
-    def run(task: int, goal: str) -> None:
-        if stop.is_set():
-            return
-        run_id = f"demo-{plan.seed}-{task:03d}"
-        loop = RefinementLoop(
-            goal=goal,
-            world=_Interruptible(goal, task_seed=plan.seed * 100_003 + task, stop=stop),
-            critics=default_critics(),
-            controller=controller,
-            stop=StopRules(max_iters=plan.iters),
-            seed=task,
-            out_dir=plan.out / "runs" / run_id,
-            run_id=run_id,
-            feed=monitor.feed,
-            policy=PreferencePolicy(weight=plan.preference_weight),
-            text_feed=monitor.adapters.feed if monitor.adapters is not None else None,
-            rewrites=REWRITES if monitor.adapters is not None else 1,
-            sink=publisher,
-        )
-        monitor.run_finished(FinishedRun(goal, loop.run()))
-
-    pool = ThreadPoolExecutor(plan.parallel, thread_name_prefix="run")
-    try:
-        pending: set[Future[None]] = set()
-        tasks = count()
-        while True:
-            while len(pending) < plan.parallel and _has_another(monitor, plan.tasks):
-                monitor.started += 1
-                pending.add(pool.submit(run, next(tasks), random_goal(rng)))
-            if not pending:
-                break
-            done, pending = wait(pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
-            with interrupts.held():
-                monitor.keep_alive()
-        publisher.flush(_DRAIN_S)
-    finally:
-        stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-        publisher.close(_CLOSE_S)
+def _start(
+    stack: ExitStack, plan: DemoPlan, settings: Settings, page: PageService | None
+) -> list[ServiceProcess]:
+    """The trainer first; all of them are told to end before the first is waited for."""
+    quick = _QUICK if page is not None else ()
+    services = [ServiceProcess(settings, ["serve-trainer", *quick], plan.out / "trainer.log")]
+    if plan.lora is not None:
+        services.append(serve_lora_process(plan.lora, settings, plan.out))
+    if page is not None:
+        services.append(page.process)
+    for service in services:
+        stack.enter_context(service)
+    for service in services:
+        stack.callback(service.terminate)
+    return services
 
 
-def _has_another(monitor: Monitor, tasks: int) -> bool:
-    """The planned tasks; and more, for some minutes, until an adapter is taken up by a run."""
-    if monitor.started < tasks:
-        return True
-    adapters = monitor.adapters
-    return adapters is not None and not adapters.was_taken_up and monitor.elapsed_s < _WAIT_FOR_ADAPTER_S
+def _open(page: PageService, console: Console, *, browser: bool) -> None:
+    page.wait_until_up()
+    is_opened = browser and open_in_browser(page.url)
+    where = "is open in your browser" if is_opened else "is for any browser on this computer"
+    console.print(
+        f"The page {where}: vote by keyboard at {page.url}vote, and see what the model makes of it at "
+        f"{page.url}model. Ctrl-C ends the demo.",
+        soft_wrap=True,
+        markup=False,
+    )
 
 
-def _wait_until_learnt(monitor: Monitor, interrupts: Interrupts) -> bool:
+def _wait_until_learnt(monitor: Monitor, votes: DemoVotes | None, interrupts: Interrupts) -> bool:
+    """All pairs of runs and votes; annotators give the votes first that they have not given."""
     deadline = time.monotonic() + _DRAIN_S
-    while not monitor.wait_until_learnt(_POLL_S):
+    while not _are_votes_given(monitor, votes) or not monitor.wait_until_learnt(_POLL_S):
         if time.monotonic() > deadline:
             return False
         with interrupts.held():
@@ -230,33 +246,15 @@ def _wait_until_learnt(monitor: Monitor, interrupts: Interrupts) -> bool:
     return True
 
 
-class _Interruptible(SimulatedWorld):
-    """Ends its run, as a Ctrl-C would, when the demo is ending: signals reach the main thread alone."""
-
-    def __init__(self, goal: str, *, task_seed: int, stop: threading.Event) -> None:
-        super().__init__(goal, task_seed, write_truth=True)
-        self._stop = stop
-
-    def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
-        if self._stop.is_set():
-            raise KeyboardInterrupt
-        return super().generate(prompt, seed=seed, out_dir=out_dir)
-
-
-class _SharedController:
-    """One controller that all runs teach and ask."""
-
-    def __init__(self) -> None:
-        self._controller = ThompsonController()
-        self._lock = threading.Lock()
-
-    def choose(self, context: Vector, rng: np.random.Generator) -> Arm:
-        with self._lock:
-            return self._controller.choose(context, rng)
-
-    def update(self, context: Vector, arm: Arm, reward: float) -> None:
-        with self._lock:
-            self._controller.update(context, arm, reward)
+def _are_votes_given(monitor: Monitor, votes: DemoVotes | None) -> bool:
+    if votes is None:
+        return True
+    if not votes.have_done_enough:
+        time.sleep(_POLL_S)
+        return False
+    votes.stop()
+    monitor.expect(votes.votes())
+    return True
 
 
 def _check(out: Path) -> None:

@@ -192,7 +192,7 @@ def _read_run(runs_folder: Path, summary: RunSummary) -> DemoRun:
     by_index = {event.iter_idx: event for event in events}
     rewards = rewards_in_run(events)
     best_so_far = [by_index.get(_whole_number(event.meta.get("best_iter"))) for event in events]
-    truths = {b.iter_idx: _true_quality(folder, b.iter_idx) for b in best_so_far if b is not None}
+    truths = {b.iter_idx: true_quality(folder, b.iter_idx) for b in best_so_far if b is not None}
     if any(event.revision for event in events):
         last = events[-1].meta
         summary = replace(summary, best_iter=last.get("best_iter"), best_score=last.get("best_score"))
@@ -227,7 +227,8 @@ def _whole_number(value: Any) -> int:
     return value if isinstance(value, int) else -1
 
 
-def _true_quality(run_folder: Path, iter_idx: int) -> float | None:
+def true_quality(run_folder: Path, iter_idx: int) -> float | None:
+    """What a person would give the video; None where nobody wrote it down. Raises BadInput."""
     path = run_folder / f"iter_{iter_idx:02d}" / "truth.json"
     return _decode(path.read_bytes(), _Truth, str(path)).true_quality if path.is_file() else None
 

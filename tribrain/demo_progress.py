@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,6 +21,7 @@ from streams.kafka.settings import Settings
 from streams.messages.codec import decode_pair, decode_trace
 from streams.messages.contracts import PairsEnd, PreferencePair, RewardSnapshot, TraceEvent
 from streams.messages.stored import StoredMessage
+from streams.messages.votes import Vote
 from tribrain.demo_lora import AdapterMonitor
 from tribrain.supervisor import ServiceProcess
 
@@ -58,6 +59,7 @@ class Monitor:
         self.finished: list[FinishedRun] = []
         self.history: list[dict[str, Any]] = []
         self.pair_ids: set[str] = set()
+        self._expected: set[str] = set()
         self.labels: Counter[str] = Counter()
         self._started = started
         self._settings = settings
@@ -107,6 +109,20 @@ class Monitor:
     def trainer_restarts(self) -> int:
         return self._services[0].restarts
 
+    @property
+    def completed(self) -> int:
+        """Runs that came to their own end."""
+        with self._lock:
+            return sum(run.result.stop_reason != "interrupted" for run in self.finished)
+
+    def expect(self, votes: Iterable[Vote]) -> None:
+        """Count nothing as learnt until the pairs of these votes are."""
+        # Not at the top: it brings the pair former.
+        from trainers.pairs.votes import pair_id_of
+
+        with self._lock:
+            self._expected |= {pair_id_of(vote.vote_id) for vote in votes if vote.gives_a_pair}
+
     def keep_alive(self) -> None:
         """Start again what has died."""
         for service in self._services:
@@ -129,6 +145,8 @@ class Monitor:
     def _all_learnt(self) -> bool:
         n_events = sum(run.result.candidates + 1 for run in self.finished)
         if self.events < n_events or not {run.result.run_id for run in self.finished} <= self._ended_runs:
+            return False
+        if not self._expected <= self.pair_ids:
             return False
         latest = self.feed.latest()
         consumed = latest.consumed.get(self._settings.pairs_topic, {}) if latest else {}

@@ -18,6 +18,7 @@ from streams.messages.files import read_trace
 from trainers.pairs.pairing import PairingRules, pairs_of_run
 from tribrain.demo_lora import LoraPlan, adapter_lines
 from tribrain.demo_progress import FinishedRun, Monitor
+from tribrain.demo_votes import DemoVotes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +33,24 @@ class DemoPlan:
     preference_weight: float = 0.25
     lora: LoraPlan | None = None
     """The text reward model that is trained beside the runs; None for none."""
+    annotators: int = 0
+    """Simulated people who vote."""
+    page_port: int | None = None
+    """Where the page listens; None for no page."""
+
+    @property
+    def page(self) -> bool:
+        return self.page_port is not None
+
+    @property
+    def outcome_share(self) -> float:
+        """Of the videos, how many the simulated validator judges: none where people are there to vote."""
+        return 0.0 if self.page else 0.5
 
 
-def write_results(plan: DemoPlan, monitor: Monitor, broker: str, *, interrupted: bool) -> dict[str, Any]:
+def write_results(
+    plan: DemoPlan, monitor: Monitor, votes: DemoVotes | None, broker: str, *, interrupted: bool
+) -> dict[str, Any]:
     """Write ``summary.json``, ``history.jsonl``, ``bt_reward.json`` and each run's ``pairs.jsonl``."""
     runs = sorted(monitor.finished, key=lambda run: run.result.run_id)
     latest = monitor.feed.latest()
@@ -62,6 +78,7 @@ def write_results(plan: DemoPlan, monitor: Monitor, broker: str, *, interrupted:
         "trainer_restarts": monitor.trainer_restarts,
         "interrupted": interrupted,
         "text_reward": monitor.adapters.summary() if monitor.adapters is not None else None,
+        "people": votes.summary(latest) if votes is not None else None,
         "runs": [_run_summary(plan.out, run) for run in runs],
     }
     if latest is not None:
@@ -90,6 +107,8 @@ def print_results(console: Console, summary: dict[str, Any], report: Path) -> No
         )
     for line in adapter_lines(summary["text_reward"]) if summary["text_reward"] else ():
         console.print(line, soft_wrap=True)
+    if summary["people"] is not None:
+        _print_people(console, summary["people"])
     first = summary["first_snapshot_s"]
     console.print(
         f"{len(summary['runs'])} runs, {summary['events']} events, {summary['pairs']} pairs "
@@ -98,6 +117,37 @@ def print_results(console: Console, summary: dict[str, Any], report: Path) -> No
         + f"; {summary['wall_s']:.0f} s in all."
     )
     console.print(f"Report: {report}", soft_wrap=True)
+
+
+def _print_people(console: Console, people: dict[str, Any]) -> None:
+    if not people["annotators"]:
+        console.print("Nobody voted.")
+        return
+    table = Table(title="Who voted", title_justify="left")
+    table.add_column("annotator")
+    for name in ("votes", "errors", "agreed with others", "a label counts"):
+        table.add_column(name, justify="right")
+    for each in people["annotators"]:
+        errors = "not known"
+        if each["errors"] is not None:
+            errors = f"{each['errors']} ({each['error_rate']:.0%} expected)"
+        table.add_row(
+            each["name"],
+            str(each["votes"]),
+            errors,
+            f"{each['agreed']} of {each['compared']}",
+            "1.00" if each["weight"] is None else f"{each['weight']:.2f}",
+        )
+    console.print(table)
+    alpha, ci95 = people["alpha"], people["alpha_ci95"]
+    agreement = "undefined so far"
+    if alpha is not None:
+        agreement = f"{alpha:.2f}" + (f" ({ci95[0]:.2f} to {ci95[1]:.2f})" if ci95 else "")
+    console.print(
+        f"{people['votes']} votes; Krippendorff's alpha {agreement}, where 1 is perfect agreement and 0 is "
+        "chance. What a label counts is learnt from agreement alone: the model never sees the errors.",
+        soft_wrap=True,
+    )
 
 
 def _run_summary(out: Path, run: FinishedRun) -> dict[str, Any]:

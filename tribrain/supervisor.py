@@ -66,6 +66,11 @@ class ServiceProcess:
         if self._log is not None:
             self._log.close()
 
+    def terminate(self) -> None:
+        """Tell it to end, and wait for nothing."""
+        if self._process is not None:
+            self._process.terminate()
+
     def keep_alive(self) -> bool:
         """Start it again where it has died, at once or, if it dies again and again, later; whether it was.
 

@@ -34,6 +34,23 @@ def colours(page: Page) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return left, right
 
 
+def open_pair_in_colour(
+    page: Page, other_than: str = ""
+) -> tuple[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """As ``open_pair`` and ``colours``, in one request to the browser."""
+    seen = page.wait_for_function(
+        f"""(other) => {{
+          const name = document.documentElement.dataset.open;
+          const films = [...document.querySelectorAll(".side video")];
+          if (!name || name === other || films.some((film) => film.readyState < 2)) return null;
+          return {{ name, colours: ["left", "right"].map({_COLOUR}) }};
+        }}""",
+        arg=other_than,
+    ).json_value()
+    left, right = map(tuple, seen["colours"])
+    return str(seen["name"]), (left, right)
+
+
 def all_saved(page: Page) -> None:
     """Return once the server has answered for every vote."""
     page.wait_for_function(

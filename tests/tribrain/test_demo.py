@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import orjson
 import pytest
@@ -39,7 +43,8 @@ _KEYS = {
 def finished(kafka_jars: KafkaJars, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small demo that was left alone, on a broker of its own."""
     out = tmp_path_factory.mktemp("demo") / "out"
-    with command(["demo", "--tasks", "6", "--iters", "4", "--out", str(out)], out.parent / "said") as demo:
+    arguments = ["demo", "--tasks", "6", "--iters", "4", "--annotators", "3", "--out", str(out)]
+    with command(arguments, out.parent / "said") as demo:
         assert demo.wait(_DEMO_S) == 0, demo.output
     return out
 
@@ -103,6 +108,35 @@ def test_every_run_has_its_pairs_beside_its_trace(finished: Path, summary: dict[
 
 def test_there_is_a_report(finished: Path) -> None:
     assert "demo-0-005" in (finished / "report.html").read_text()
+
+
+def test_the_command_that_it_prints_in_the_end_opens_the_page_on_its_runs(finished: Path) -> None:
+    printed = re.search(r"in the page: (.+ui --runs .+)", (finished.parent / "said").read_text())
+    assert printed is not None
+    said = finished.parent / "page"
+    # Any port but the usual one, on which somebody else may test.
+    with page_by(f"exec {printed[1]} --port 0", said) as url, urlopen(f"{url}runs") as answer:
+        assert b"6 runs" in answer.read()
+
+
+def test_every_annotator_voted_and_the_errors_are_those_that_were_meant(summary: dict[str, Any]) -> None:
+    people = summary["people"]
+    assert [each["name"] for each in people["annotators"]] == [f"simulated-{i}" for i in (1, 2, 3)]
+    assert [each["error_rate"] for each in people["annotators"]] == pytest.approx([0.05, 0.20, 0.35])
+    assert all(each["votes"] >= 12 for each in people["annotators"])
+    assert all(0 <= each["errors"] < each["votes"] for each in people["annotators"])
+    assert people["votes"] == sum(each["votes"] for each in people["annotators"])
+
+
+def test_all_votes_were_learnt_and_the_end_says_what_came_of_them(
+    finished: Path, summary: dict[str, Any]
+) -> None:
+    people, said = summary["people"], (finished.parent / "said").read_text()
+    assert summary["pairs_by_label_source"]["human"] == people["votes"]
+    assert f"{people['votes']} votes; Krippendorff's alpha" in said
+    for each in people["annotators"]:
+        assert each["compared"] > 0, "pairs that one has judged are asked of others, too"
+        assert re.search(rf"{each['name']} .* {each['weight']:.2f} ", said)
 
 
 def test_a_trainer_that_is_killed_costs_no_pair_and_counts_none_twice(kafka: str, tmp_path: Path) -> None:
@@ -227,6 +261,21 @@ def test_a_demo_that_forms_no_pair_ends_without_waiting_for_a_model(kafka: str, 
     summary = summary_of(out)
     assert (summary["events"], summary["pairs"], summary["snapshots"]) == (2, 0, 0)
     assert summary["wall_s"] < 45
+
+
+@contextmanager
+def page_by(shell_command: str, said: Path) -> Iterator[str]:
+    """The address of a page that a command opens, until the block is left."""
+    with said.open("wb") as file:
+        process = subprocess.Popen(["bash", "-c", shell_command], stdout=file, stderr=subprocess.STDOUT)
+    try:
+        wait_until(lambda: "the page is at" in said.read_text() or process.poll() is not None, _DEMO_S)
+        found = re.search(r"the page is at (\S+)", said.read_text())
+        assert found is not None, said.read_text()
+        yield found[1]
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def stop_in_mid_run(folder: Path, number: signal.Signals, *options: str) -> None:

@@ -197,3 +197,24 @@ def test_votes_stand_in_the_order_in_which_they_were_given_whatever_partition_th
     for vote_id, at in (("b", "2026-11-29T10:00:01.000+00:00"), ("a", "2026-11-29T10:00:00.000+00:00")):
         ballots.take(replace(answer_to(asked, "Ann", vote_id), voted_at=at))
     assert [vote.vote_id for vote in ballots.standing()] == ["a", "b"]
+
+
+def test_others_may_be_asked_about_a_pair_as_soon_as_it_is_answered(library: Library) -> None:
+    page = Page(library, again_share=0.0)
+    voted = {pair(page.vote("Ann")) for _ in range(14)}
+    on_stage = page.asker.next("Ann", "")
+    asked = [page.vote("Bob") for _ in range(14)]
+    assert {pair(each) for each in asked} == voted
+    assert page.vote("Bob") is None, f"{on_stage} is not answered yet"
+
+
+def test_ones_own_pair_that_is_on_the_stage_again_comes_to_nobody_else_meanwhile(library: Library) -> None:
+    page = Page(library, again_share=0.0)
+    for _ in range(15):
+        page.vote("Ann")
+    again = Asker(library, page.ballots, lambda: None, seed=3, clock=page.clock, again_share=1.0)
+    on_stage = [again.next("Ann", "") for _ in range(10)]
+    assert {each.rule for each in on_stage if each is not None} == {REPEAT_RULE}
+    others = [again.next("Bob", "") for _ in range(5)]
+    assert again.next("Bob", "") is None
+    assert not {pair(each) for each in on_stage} & {pair(each) for each in others}

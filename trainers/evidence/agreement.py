@@ -18,13 +18,13 @@ import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
 from streams.messages.votes import Vote
+from trainers.evidence.shares import Share
 
 Category = str
 """What a vote says of a pair, whichever side was which: ``first``, ``second`` or ``neither``."""
 Ratings = list[dict[str, Category]]
 """For each pair, rater to category."""
 _RESAMPLES = 300
-_Z95 = 1.959963984540054
 _FEWEST = 5
 """Pairs from which on an interval is given."""
 
@@ -40,28 +40,6 @@ class Figure:
     ci95: tuple[float, float] | None = None
     reason: str = ""
     """In words, where the value or its interval is undefined."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """A share of n with its 95% interval; None where n is 0."""
-
-    k: int
-    n: int
-
-    @property
-    def value(self) -> float | None:
-        return self.k / self.n if self.n else None
-
-    @property
-    def ci95(self) -> tuple[float, float] | None:
-        """Wilson's score interval."""
-        if not self.n:
-            return None
-        p, z2 = self.k / self.n, _Z95**2
-        middle = (p + z2 / (2 * self.n)) / (1 + z2 / self.n)
-        margin = _Z95 / (1 + z2 / self.n) * math.sqrt(p * (1 - p) / self.n + z2 / (4 * self.n**2))
-        return max(0.0, middle - margin), min(1.0, middle + margin)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,7 +131,7 @@ class Evidence:
             self.prequential[source] for source in sorted(TRUSTED_SOURCES & self.prequential.keys())
         )
         return {
-            "trusted": trusted.figures() if trusted.n else None,
+            "trusted": trusted.figures() | {"calibration": trusted.calibration()} if trusted.n else None,
             "by_label_source": {source: scores.figures() for source, scores in self.prequential.items()},
             **({"ties": self.ties} if self.ties else {}),
             **({"no_evidence": dict(self.passed_over)} if self.passed_over else {}),

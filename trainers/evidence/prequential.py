@@ -58,6 +58,18 @@ class PrequentialScores:
         """(BINS, 3), per bin of confidence: pairs, summed confidence, pairs that were right."""
         return self._sums[_PLAIN:].reshape(BINS, 3)
 
+    def calibration(self) -> list[dict[str, float]]:
+        """How often what was said came true, for each bin with a pair in it, from the least sure on.
+
+        ``n`` pairs, the mean chance ``stated`` of the side that was thought better, and how many were
+        ``right``; one that was thought even counts half.
+        """
+        return [
+            {"n": int(n), "stated": float(confidence / n), "right": float(right)}
+            for n, confidence, right in self.bins.tolist()
+            if n
+        ]
+
     def figures(self) -> dict[str, Any]:
         """Means over the pairs, of which there must be some, and how many there are."""
         return {"n": self.n} | {name: float(value) for name, value in figures_of(self._sums).items()}

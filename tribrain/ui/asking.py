@@ -6,8 +6,9 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.votes import Vote
@@ -38,10 +39,18 @@ class Asked:
     probability: float | None
 
 
+class _Lease(NamedTuple):
+    annotator: str
+    until_s: float
+    votes: int
+    """That the annotator had given on the pair before."""
+
+
 class Asker:
     """Gives every annotator pairs of their own; for any number of threads.
 
-    What was handed out is kept apart for ten minutes, so that two who vote at once see different pairs.
+    What was handed out is kept apart until it is answered, and for ten minutes at most, so that two who vote
+    at once see different pairs.
     """
 
     def __init__(
@@ -61,25 +70,32 @@ class Asker:
         self._clock = clock
         self._lock = threading.Lock()
         self._pool_of: tuple[int, list[Offered]] = (-1, [])
-        self._leases: dict[tuple[str, Pair], tuple[str, float]] = {}
+        self._leases: dict[tuple[str, Pair], _Lease] = {}
 
     def next(self, annotator: str, dimension: str) -> Asked | None:
         """None where this annotator has judged all there is."""
         with self._lock:
             votes = self._ballots.standing(dimension)
             pairs = {named(pair): pair for pair in self._pool()}
-            leased = self._leased(dimension)
+            given = Counter((vote.annotator, pair_of(vote)) for vote in votes)
+            leased = self._leased(dimension, given)
             asked = self._again(annotator, votes, pairs, leased)
             asked = asked or self._new(annotator, votes, pairs, leased, dimension)
             asked = asked or self._of_others(annotator, votes, pairs, leased)
             if asked is not None:
-                lease = dimension, frozenset((asked.left, asked.right))
-                self._leases[lease] = annotator, self._clock() + _LEASE_S
+                pair = frozenset((asked.left, asked.right))
+                until_s = self._clock() + _LEASE_S
+                self._leases[dimension, pair] = _Lease(annotator, until_s, given[annotator, pair])
             return asked
 
-    def _leased(self, dimension: str) -> set[Pair]:
-        now = self._clock()
-        self._leases = {lease: held for lease, held in self._leases.items() if held[1] > now}
+    def _leased(self, dimension: str, given: Mapping[tuple[str, Pair], int]) -> set[Pair]:
+        now_s = self._clock()
+        self._leases = {
+            (of, pair): lease
+            for (of, pair), lease in self._leases.items()
+            if lease.until_s > now_s
+            and not (of == dimension and given.get((lease.annotator, pair), 0) > lease.votes)
+        }
         return {pair for of, pair in self._leases if of == dimension}
 
     def _again(

@@ -10,7 +10,8 @@ from starlette.responses import Response, StreamingResponse
 
 from tribrain.ui.pages import state_of
 
-_LOOK_S = 0.5
+_LOOK_S = 0.1
+"""A look costs some microseconds; who votes is to see within a second what came of it."""
 _SAY_S = 15.0
 
 

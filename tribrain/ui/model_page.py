@@ -18,6 +18,7 @@ from streams.messages.feature_names import shown
 from trainers.bradley_terry.explain import Effect, Explanation, explain, log_odds, ratio_text
 from trainers.bradley_terry.reward import reward_on
 from tribrain.rollback import roll_back as go_back
+from tribrain.ui import calibration as plot
 from tribrain.ui.pages import form_of, page, state_of
 
 _WIDTH, _ROW, _LABEL = 520, 26, 210
@@ -60,6 +61,8 @@ class Dimension:
     gate: str
     labels: list[tuple[str, int]]
     calibration: str
+    curve: list[plot.Point]
+    curve_words: str
 
 
 async def show(request: Request) -> Response:
@@ -78,6 +81,7 @@ async def show(request: Request) -> Response:
         news=news,
         model=snapshot,
         has_broker=True,
+        plot=plot,
         dimensions=[each for each in dimensions if each.explanation.effects or not each.name],
         series=_series([each for _, each in versions]),
         versions=[_version(at, each) for at, each in reversed(versions[-_VERSIONS:])],
@@ -87,6 +91,7 @@ async def show(request: Request) -> Response:
 
 def _dimension(snapshot: RewardSnapshot, name: str) -> Dimension:
     explanation = explain(reward_on(snapshot, name))
+    curve = plot.points(explanation.trusted)
     effects = explanation.effects[:_ROWS]
     reach = max(
         (abs(math.log(x)) for e in effects for x in (e.odds_ratio, *(e.odds_ratio_ci95 or ()))), default=1.0
@@ -120,6 +125,8 @@ def _dimension(snapshot: RewardSnapshot, name: str) -> Dimension:
         gate=_gate(explanation),
         labels=[(_SOURCES.get(source, source), n) for source, n in explanation.labels.items()],
         calibration=_calibration(explanation.trusted),
+        curve=curve,
+        curve_words=plot.in_words(curve) if curve else "",
     )
 
 

@@ -5,7 +5,8 @@ import random
 import pytest
 
 from streams.messages.votes import Answer, Vote
-from trainers.evidence.agreement import Ratings, Share, agreement, category_of, fleiss_kappa, own_repeats
+from trainers.evidence.agreement import Ratings, agreement, category_of, fleiss_kappa, own_repeats
+from trainers.evidence.shares import Share
 
 # Fleiss (1971), table 1 as it is commonly printed: 10 subjects, 14 raters, 5 categories.
 FLEISS = [

@@ -2,8 +2,11 @@
 
 let source = null;
 let known = document.body.dataset.news; // what is shown; what came since, also before the stream began, is new
-let timer = null;
-const PAUSE_MS = 1000;
+let isRenewing = false;
+let isLate = false; // whether news came during a renewal
+let restsUntil = 0;
+const PAUSE_MS = 200; // after a renewal, or
+const PAUSE_TIMES = 4; // so many times as long as it took, so that a page that is dear to make is not made all the time
 
 function listen() {
   if (source || document.hidden) return;
@@ -18,11 +21,20 @@ function rest() {
   source = null;
 }
 
-function soon() {
-  timer ??= setTimeout(async () => {
-    timer = null;
-    await renew();
-  }, PAUSE_MS);
+async function soon() {
+  if (isRenewing) {
+    isLate = true;
+    return;
+  }
+  isRenewing = true;
+  await new Promise((done) => setTimeout(done, Math.max(0, restsUntil - performance.now())));
+  isLate = false;
+  const begun = performance.now();
+  await renew();
+  const ended = performance.now();
+  restsUntil = ended + Math.max(PAUSE_MS, PAUSE_TIMES * (ended - begun));
+  isRenewing = false;
+  if (isLate) soon();
 }
 
 async function renew() {
