@@ -26,7 +26,7 @@ from runner.lab.vote_simulation import ANY_PAIR, ASKABLE, Course, Split, VotePla
 from streams.files import write_atomically
 from streams.messages.contracts import PreferencePair
 from tests.bench.learning import SETS, with_contexts
-from trainers.asking.chooser import LATER_RANDOM_SHARE, RANDOM_SHARE, SPREAD_RULE
+from trainers.asking.chooser import LATER_RANDOM_SHARE, RANDOM_SHARE, SPREAD_RULE, random_share_after
 from trainers.asking.rules import DEFAULT_RULE, RULES
 from trainers.compiled import Array, Ints
 from tribrain.experiment import begun_folder, percent, points
@@ -340,8 +340,8 @@ def main() -> None:
         console.print("TRIBRAIN_DATA is not set: no figures on human preferences, so nothing is written")
         return
     folder = Path(os.environ["TRIBRAIN_DATA"]) / "preferences"
-    work: ExperimentFolder[Course] = ExperimentFolder(given.work, "tribrain.bench_votes/1", Course)
-    work.begin({"default": DEFAULT_RULE})
+    work: ExperimentFolder[Course] = ExperimentFolder(given.work, "tribrain.bench_votes/2", Course)
+    work.begin({"default": DEFAULT_RULE, "shares": [random_share_after(votes) for votes in CHECKPOINTS]})
     plan = Plan()
     worlds = begun_folder(given.work / "simulated", plan)
     compute(worlds, partial(by_condition, plan), range(_SEEDS), _SIMULATED, given.processes, "simulated")

@@ -41,6 +41,7 @@ class Asked:
 class Asker:
     """Gives every annotator pairs of their own; for any number of threads.
 
+    Of new pairs ``random_share`` are drawn at random; by default that rises with the votes.
     What was handed out is kept apart for ten minutes, so that two who vote at once see different pairs.
     """
 
@@ -51,13 +52,14 @@ class Asker:
         reward: Callable[[], RewardSnapshot | None],
         *,
         again_share: float = AGAIN_SHARE,
+        random_share: float | None = None,
         seed: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._library, self._ballots, self._reward = library, ballots, reward
         self._again_share = again_share
         self._random = random.Random(seed)
-        self._chooser = Chooser(seed=seed)
+        self._chooser = Chooser(random_share=random_share, seed=seed)
         self._clock = clock
         self._lock = threading.Lock()
         self._pool_of: tuple[int, list[Offered]] = (-1, [])

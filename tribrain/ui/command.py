@@ -43,6 +43,12 @@ _MAX_DIMENSION_CHARS = 60
     help="What people judge, e.g. physics (repeatable); by default overall, the whole.",
 )
 @click.option(
+    "--random-share",
+    type=options.FiniteFloat(0, 1),
+    help="Share of the new pairs that are drawn at random, which alone are evidence for the gate; by default "
+    "0.1 of the first hundred votes, and 0.5 from the two hundredth on.",
+)
+@click.option(
     "--state-dir",
     type=options.PATH,
     help="Where votes wait for Kafka and the key of links is kept, on a local disk.",
@@ -57,6 +63,7 @@ def ui(
     more_hosts: tuple[str, ...],
     annotator: str,
     dimensions: tuple[str, ...],
+    random_share: float | None,
     state_dir: Path | None,
     as_json: bool,
 ) -> None:
@@ -92,6 +99,7 @@ def ui(
             settings=settings,
             model=model,
             dimensions=["" if name == "overall" else name for name in dict.fromkeys(dimensions)],
+            random_share=random_share,
             annotator=annotator,
             key=key,
             state_dir=folder,
