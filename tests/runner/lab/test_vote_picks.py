@@ -26,6 +26,7 @@ THREE = [pair(0.1, 0.2), pair(0.1, 0.3), pair(0.2, 0.3)]
     [
         ((0.9, 0.9, 0.9), 1.0),  # picks .1
         ((0.2, 0.9, 0.9), 0.5),  # picks .2
+        ((0.65, 0.65, 0.9), 1.0),  # picks .1, to which .2 loses
         ((0.1, 0.1, 0.1), 0.0),  # picks .3
         ((0.5, 0.5, 0.5), 0.5),  # cannot tell them apart: each as much
     ],
