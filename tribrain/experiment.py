@@ -21,6 +21,7 @@ from runner.lab.experiment_plan import (
     CONDITIONS,
     REWRITES,
     SENSITIVITY,
+    VOTES,
     Plan,
     Result,
 )
@@ -109,7 +110,8 @@ def experiment(
 
     Measures the generations needed for a given true quality, and the best true quality within the budget:
     with labels that are clean, garbage or flipped, with a critic that fails half-way, where the critics'
-    mean is right already, and with four rewrites of a prompt against one. Writes experiment.json and
+    mean is right already, with four rewrites of a prompt against one, and with a fifth as many votes on pairs
+    in place of judgements, with and without the gate. Writes experiment.json and
     experiment.png. Whatever ends it, the same command goes on.
     """
     plan = Plan(
@@ -164,6 +166,7 @@ def _summary(
         "conditions": {condition.name: told(condition.name) for condition in CONDITIONS},
         "sensitivity": {condition.name: told(condition.name) for condition in SENSITIVITY},
         "rewrites": {condition.name: told(condition.name) for condition in REWRITES},
+        "votes": {condition.name: told(condition.name) for condition in VOTES},
         "first_seed": seeds[0],
         "plan": asdict(plan),
         "intervals": f"95%, percentile bootstrap over seeds, {RESAMPLES} resamples",
@@ -191,22 +194,25 @@ def _print(measured: Mapping[str, Figures], plan: Plan, seeds: int, out: Path) -
         these = measured[condition.name]
         table.add_row(
             condition.name,
-            _percent(these.generations_saved),
+            percent(these.generations_saved),
             points(these.best_true_quality_gain),
             f"{these.seeds_steered} of {seeds}",
-            end_section=condition in (CONDITIONS[-1], SENSITIVITY[-1]),
+            end_section=condition in (CONDITIONS[-1], SENSITIVITY[-1], REWRITES[-1]),
         )
     console.print(table)
     console.print(
         "Brackets: 95% intervals, bootstrap over seeds. Quality is from 0 to 1. Steered: seeds in which the "
         "gate opened. Noise of the labels and share of the videos that have one: otherwise as clean. "
-        "Rewrites: a reward of texts picks one of so many prompts, against one prompt; both steered.",
+        "Rewrites: a reward of texts picks one of so many prompts, against one prompt; both steered. "
+        "Votes, half random, all random: a fifth as many votes on pairs in place of judgements, as the page "
+        "asks for them, or drawn at random. No gate: the model steers from the second run on.",
         soft_wrap=True,
     )
     console.print(f"{out / 'experiment.json'}, {out / 'experiment.png'}", soft_wrap=True, highlight=False)
 
 
-def _percent(estimate: Estimate) -> str:
+def percent(estimate: Estimate) -> str:
+    """Such as ``+56% [+43%, +64%]``."""
     low, high = estimate.ci95
     return f"{estimate.mean:+.0%} [{low:+.0%}, {high:+.0%}]"
 

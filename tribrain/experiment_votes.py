@@ -65,6 +65,11 @@ from tribrain.output import columns, progress
     default=(0.0,),
     help="Share of the votes on pairs drawn at random, which are evidence (repeatable).  [default: 0]",
 )
+@click.option(
+    "--rising-share",
+    is_flag=True,
+    help="Measure the share of random votes that the page asks with, too, which rises with the votes.",
+)
 @click.option("--who-made-each-side", is_flag=True, help="Learn that, too, rather than critics alone.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first repetition."
@@ -78,6 +83,7 @@ def experiment_votes(
     votes: int,
     flips: Sequence[float],
     shares: Sequence[float],
+    rising_share: bool,
     who_made_each_side: bool,
     seed: int,
     as_json: bool,
@@ -85,13 +91,14 @@ def experiment_votes(
     """How many votes a rule that chooses pairs needs for what random ones teach.
 
     A quarter of the tasks is kept apart. On the others a rule asks about one pair after the other, the file
-    answers, and the learner of the trainer learns; a tie costs a vote, too. Measured are the log loss on the
-    pairs kept apart, and when the gate opens by the votes alone that the model did not choose. Random votes
-    are on any pair; intervals hold 95% of a bootstrap over the repetitions.
+    answers, and the learner of the trainer learns; a tie costs a vote, too. Measured on the tasks kept apart
+    are the log loss, and how good the candidate is that the model would pick of each: the share of its judged
+    pairs that it wins, a tie as half. And when the gate opens by the votes alone that the model did not
+    choose. Random votes are on any pair; intervals hold 95% of a bootstrap over the repetitions.
     """
     offered = read_candidates(candidates) if candidates is not None else []
     judged = [pair for pair in read_judged_pairs(pairs, offered) if not dimension_of(pair)]
-    arms = arms_of(rules, flips, shares, votes)
+    arms = arms_of(rules, flips, [*shares, None] if rising_share else shares, votes)
     with progress() as bar:
         task = bar.add_task("repetitions × rules", total=repetitions * len(arms))
         measured = measure_votes(
@@ -106,8 +113,9 @@ def experiment_votes(
         return
     click.echo(
         f"{len(judged)} pairs of {measured.tasks} tasks, {measured.ties} ties; {repetitions} repetitions. "
-        "Votes needed for the log loss of so many random ones, with 95% intervals; opened: repetitions in "
-        "which the gate opened by votes that the model did not choose, and after how many votes."
+        "Votes needed for the log loss of so many random ones, with 95% intervals; picks: the "
+        "share of its pairs that the picked candidate wins, and minus that after random votes; opened: "
+        "repetitions in which the gate opened by votes that the model did not choose, and after how many."
     )
     click.echo(_table(measured, repetitions))
 
@@ -137,7 +145,13 @@ def _summary(measured: Measured, known: str, seed: int) -> dict[str, Any]:
 def _table(measured: Measured, repetitions: int) -> str:
     levels = [needed.random for needed in next(iter(measured.figures.values())).needed]
     last = measured.checkpoints[-1]
-    head = ("asked by", *(f"{level} random" for level in levels), f"log loss after {last}", "opened")
+    head = (
+        "asked by",
+        *(f"{level} random" for level in levels),
+        f"log loss after {last}",
+        f"picks after {last}",
+        "opened",
+    )
     return columns([head, *(_row(arm, measured.figures, repetitions) for arm in measured.figures)])
 
 
@@ -147,7 +161,9 @@ def _row(arm: Arm, figures: Mapping[Arm, Any], repetitions: int) -> tuple[str, .
     if of.gate_opened_at is not None:
         opened += f", {of.gate_opened_at:.0f}"
     needed = [_votes(one.votes, one.ci95) for one in of.needed]
-    return arm.name, *needed, f"{of.log_loss[-1]:.4f}", opened
+    low, high = of.picked_minus_random_ci95[-1]
+    picks = f"{of.picked[-1]:.3f}, {of.picked_minus_random[-1]:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return arm.name, *needed, f"{of.log_loss[-1]:.4f}", picks, opened
 
 
 def _votes(votes: float | None, ci95: tuple[float, float | None] | None) -> str:

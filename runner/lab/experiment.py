@@ -16,8 +16,18 @@ from msgspec.structs import replace
 
 from runner.critics.pixel import default_critics
 from runner.interfaces import AnyCritic, WorldModel
-from runner.lab.experiment_plan import ALL_CONDITIONS, Condition, Course, Plan, Result, hidden_taste
+from runner.lab.experiment_plan import (
+    ALL_CONDITIONS,
+    RANDOM_SHARES,
+    VOTES_PER_JUDGEMENT,
+    Condition,
+    Course,
+    Plan,
+    Result,
+    hidden_taste,
+)
 from runner.lab.footage import Footage
+from runner.lab.people import People
 from runner.loop.candidate import Wanted, judged_candidate
 from runner.loop.controller import ThompsonController
 from runner.loop.refinement import RefinementLoop
@@ -154,10 +164,12 @@ class SeedExperiment:
         """
         learning = learning or Learning()
         published, texts = learning.published, learning.texts
+        policy = PreferencePolicy(weight=weight, gate=condition.gate)
+        people = self._people(condition)
         runs: list[list[TraceEvent]] = []
         first = None
         for task, footage in self.footage.items():
-            if first is None and published.snapshot is not None and published.snapshot.gate == "active":
+            if first is None and published.snapshot is not None and policy.steers(published.snapshot.gate):
                 first = task
             loop = RefinementLoop(
                 goal=footage.world.goal,
@@ -169,7 +181,7 @@ class SeedExperiment:
                 out_dir=Path(),  # nothing is written
                 run_id=f"seed-{self.seed}-task-{task}",
                 feed=published,
-                policy=PreferencePolicy(weight=weight),
+                policy=policy,
                 text_feed=texts if rewrites is not None else None,
                 rewrites=rewrites or 1,
                 make=_Take(self, condition, task),
@@ -179,6 +191,12 @@ class SeedExperiment:
                 messages = _pairs(runs[-1], learning.former)
                 learning.learner.on_messages(messages)
                 published.snapshot = learning.learner.snapshot()
+                if people is not None:
+                    people.watch(runs[-1], self.qualities(condition, task, runs[-1]))
+                    for _ in range(self._votes_by(len(runs)) - self._votes_by(len(runs) - 1)):
+                        if (pair := people.vote(published.snapshot)) is not None:
+                            learning.learner.on_message(pair)
+                            published.snapshot = learning.learner.snapshot()
                 if rewrites is not None:
                     for message in messages:
                         learning.text_learner.on_message(message)
@@ -198,7 +216,9 @@ class SeedExperiment:
         return results, true_quality(failures, self.taste)
 
     def label(self, condition: Condition, task: int, quality: float, seed: int) -> dict[str, Any] | None:
-        """The outcome of a video of this true quality; null for most."""
+        """The outcome of a video of this true quality; null for most, and where people vote instead."""
+        if condition.votes is not None:
+            return None
         of_task = task_seed(self.seed, task)
         if condition.labels == "flipped":
             quality = 1.0 - quality
@@ -231,12 +251,26 @@ class SeedExperiment:
     def _courses(self, condition: Condition, runs: Sequence[Sequence[TraceEvent]]) -> tuple[Course, ...]:
         courses = []
         for task, events in zip(self.footage, runs, strict=True):
-            qualities = [
-                self.see(condition, task, event.prompt, event.meta["generation_seed"])[1] for event in events
-            ]
+            qualities = self.qualities(condition, task, events)
             picked = tuple(qualities[event.meta["best_iter"]] for event in events)
             courses.append(Course(picked=picked, generated=max(qualities)))
         return tuple(courses)
+
+    def qualities(self, condition: Condition, task: int, events: Sequence[TraceEvent]) -> list[float]:
+        """The true quality of each video of a run."""
+        return [self.see(condition, task, event.prompt, event.meta["generation_seed"])[1] for event in events]
+
+    def _people(self, condition: Condition) -> People | None:
+        """Who votes under this condition."""
+        if condition.votes is None:
+            return None
+        share = RANDOM_SHARES[condition.votes]
+        return People(random_share=share, noise=self.plan.label_noise, seed=self.seed)
+
+    def _votes_by(self, runs: int) -> int:
+        """Votes that people have given after so many runs."""
+        judged = round(self.plan.label_share * self.plan.iters * runs, 6)
+        return int(round(judged * VOTES_PER_JUDGEMENT, 6))
 
 
 @dataclass(frozen=True, slots=True)

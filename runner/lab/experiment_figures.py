@@ -86,6 +86,15 @@ def figures(results: Sequence[Result], tasks: slice) -> Figures:
     )
 
 
+def saved_more(results: Sequence[Result], others: Sequence[Result], tasks: slice) -> Estimate:
+    """Generations saved, minus those of another condition with the same seeds."""
+    alone = _curves([result.critics_alone[tasks] for result in results])
+    steered, other = (_curves([result.steered[tasks] for result in of]) for of in (results, others))
+    return estimate(
+        lambda drawn: _saved(alone[drawn], steered[drawn]) - _saved(alone[drawn], other[drawn]), len(results)
+    )
+
+
 def generations_needed(alone: Numbers, steered: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     """The highest quality that critics alone reach, and the generations that each arm needs for it.
 

@@ -21,6 +21,11 @@ Conditions, each with the same tasks:
 - ``critic_fails``: as clean, but from the middle of the stream on one critic (drawn per seed) gives uniform
   random scores, in both arms.
 - ``noise …`` and ``share …``: as clean, with other label noise, or another share of judged videos.
+- ``votes``, ``half random``, ``all random``: people vote on pairs of finished runs in place of judgements, a
+  fifth as many votes as videos are judged otherwise. The pairs are those that the live chooser picks, half of
+  them drawn at random, or all.
+- ``no gate``, ``votes no gate``, ``random no gate``: as clean, and as with such votes, but the model steers
+  from the second run on, whatever its evidence.
 - ``rewrites 4``: what it is worth to propose four prompts for each video and make the one that a reward of
   texts prefers. Both arms are steered and learn such a reward, which is one more critic; in the first, one
   prompt is proposed. So "critics alone" stands for the arm with one rewrite there.
@@ -28,18 +33,26 @@ Conditions, each with the same tasks:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from runner.rewards.preference import PreferenceGate
 from runner.worlds.simulated import JUDGEMENT_NOISE, TRUE_WEIGHTS
 from streams.errors import BadInput
 
 CONCENTRATION = 1.0
 """Of the Dirichlet distribution over the failures, from which each seed's hidden taste is drawn."""
 
+VOTES_PER_JUDGEMENT = 0.2
+"""What people are asked for where they vote, of what they would judge otherwise."""
+
 Labels = Literal["true", "garbage", "flipped"]
+Votes = Literal["chosen", "half random", "random"]
+RANDOM_SHARES: Mapping[Votes, float | None] = {"chosen": None, "half random": 0.5, "random": 1.0}
+"""Of the votes; None as in the live chooser."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +93,10 @@ class Condition:
     label_noise: float | None = None
     rewrites: int | None = None
     """Prompts that are proposed for a video, against one, with both arms steered."""
+    votes: Votes | None = None
+    """People vote in place of judgements."""
+    gate: PreferenceGate = "auto"
+    """Whose snapshots steer."""
 
 
 CONDITIONS = (
@@ -96,7 +113,15 @@ SENSITIVITY = (
     Condition(name="share 0.1", label_share=0.1),
 )
 REWRITES = (Condition(name="rewrites 4", rewrites=4),)
-ALL_CONDITIONS = (*CONDITIONS, *SENSITIVITY, *REWRITES)
+VOTES = (
+    Condition(name="votes", votes="chosen"),
+    Condition(name="half random", votes="half random"),
+    Condition(name="all random", votes="random"),
+    Condition(name="no gate", gate="ignore"),
+    Condition(name="votes no gate", votes="chosen", gate="ignore"),
+    Condition(name="random no gate", votes="random", gate="ignore"),
+)
+ALL_CONDITIONS = (*CONDITIONS, *SENSITIVITY, *REWRITES, *VOTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

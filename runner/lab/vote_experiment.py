@@ -33,10 +33,13 @@ class Measured:
     figures: Mapping[Arm, RuleFigures]
 
 
-def arms_of(rules: Sequence[str], flips: Sequence[float], shares: Sequence[float], votes: int) -> list[Arm]:
+def arms_of(
+    rules: Sequence[str], flips: Sequence[float], shares: Sequence[float | None], votes: int
+) -> list[Arm]:
     """Every rule with every share of errors, and of random votes where it is not random itself.
 
-    Random votes are always among them, with each share of errors, since the others are compared with them.
+    The share None is the live chooser's, which rises. Random votes are always among them, with each share of
+    errors, since the others are compared with them.
     """
     wanted = dict.fromkeys([ANY_PAIR, *rules])
     return [
@@ -87,9 +90,11 @@ def measure_votes(
     )
 
 
-def _name(rule: str, share: float, flips: float) -> str:
+def _name(rule: str, share: float | None, flips: float) -> str:
     name = rule
-    if share:
+    if share is None:
+        name += ", rising share"
+    elif share:
         name += f", {share:.0%} random"
     return f"{name}, {flips:.0%} wrong" if flips else name
 
@@ -99,4 +104,4 @@ def _reached(course: Course) -> int:
 
 
 def _cut(course: Course, reached: int) -> Course:
-    return Course(course.log_losses[:reached], course.gate_opened_at)
+    return Course(course.log_losses[:reached], course.picked[:reached], course.gate_opened_at)

@@ -46,6 +46,10 @@ class RuleFigures:
     minus_random: tuple[float, ...]
     """Paired: on the same splits."""
     minus_random_ci95: tuple[tuple[float, float], ...]
+    picked: tuple[float, ...]
+    """How good the picked candidates are: the share of their pairs that they win."""
+    picked_minus_random: tuple[float, ...]
+    picked_minus_random_ci95: tuple[tuple[float, float], ...]
     needed: tuple[Needed, ...]
     worth: tuple[float | None, ...]
     """Random votes of the same log loss; null where no number that was measured has it."""
@@ -61,12 +65,12 @@ def vote_figures(
     """By plan; ``random`` names the one that the others are compared with."""
     n = len(courses[random])
     draws = np.random.default_rng(0).integers(n, size=(_RESAMPLES, n))
-    losses = {
-        name: np.array([one.log_losses for one in of], dtype=np.float64) for name, of in courses.items()
-    }
-    resampled = {name: _means(of, draws) for name, of in losses.items()}
+    losses, picked = (
+        {name: _Curves.of([getattr(one, kind) for one in of], draws) for name, of in courses.items()}
+        for kind in ("log_losses", "picked")
+    )
     return {
-        name: _figures(of, losses[name], losses[random], resampled[name], resampled[random], checkpoints)
+        name: _figures(of, losses[name], losses[random], picked[name], picked[random], checkpoints)
         for name, of in courses.items()
     }
 
@@ -83,27 +87,52 @@ def first_reached(curve: Array, level: float, votes: Sequence[int]) -> float:
     return float(votes[i - 1] + share * (votes[i] - votes[i - 1]))
 
 
+@dataclass(frozen=True, slots=True)
+class _Curves:
+    """Of one plan, over C checkpoints."""
+
+    mean: Array
+    """(C,)."""
+    drawn: Array
+    """(resamples, C)."""
+
+    @classmethod
+    def of(cls, curves: Sequence[Sequence[float | None]], draws: Ints) -> _Curves:
+        values = np.array(curves, dtype=np.float64)
+        return cls(values.mean(axis=0), _means(values, draws))
+
+    def minus(self, other: _Curves) -> tuple[tuple[float, ...], tuple[tuple[float, float], ...]]:
+        """The difference of the means, with its intervals."""
+        low, high = np.percentile(self.drawn - other.drawn, [2.5, 97.5], axis=0)
+        return tuple((self.mean - other.mean).tolist()), tuple(zip(low.tolist(), high.tolist(), strict=True))
+
+
 def _figures(
     of: Sequence[Course],
-    losses: Array,
-    random: Array,
-    drawn: Array,
-    drawn_random: Array,
+    losses: _Curves,
+    random: _Curves,
+    picked: _Curves,
+    random_picked: _Curves,
     checkpoints: Sequence[int],
 ) -> RuleFigures:
-    mean, mean_random = losses.mean(axis=0), random.mean(axis=0)
-    low, high = np.percentile(drawn - drawn_random, [2.5, 97.5], axis=0)
+    minus_random, minus_random_ci95 = losses.minus(random)
+    more, more_ci95 = picked.minus(random_picked)
     opened = [course.gate_opened_at for course in of if course.gate_opened_at is not None]
     return RuleFigures(
-        log_loss=tuple(mean.tolist()),
-        minus_random=tuple((mean - mean_random).tolist()),
-        minus_random_ci95=tuple(zip(low.tolist(), high.tolist(), strict=True)),
+        log_loss=tuple(losses.mean.tolist()),
+        minus_random=minus_random,
+        minus_random_ci95=minus_random_ci95,
+        picked=tuple(picked.mean.tolist()),
+        picked_minus_random=more,
+        picked_minus_random_ci95=more_ci95,
         needed=tuple(
-            _needed(level, mean, mean_random, drawn, drawn_random, checkpoints)
+            _needed(level, losses.mean, random.mean, losses.drawn, random.drawn, checkpoints)
             for level in LEVELS
             if level in checkpoints
         ),
-        worth=tuple(_finite(first_reached(mean_random, level, checkpoints)) for level in mean.tolist()),
+        worth=tuple(
+            _finite(first_reached(random.mean, level, checkpoints)) for level in losses.mean.tolist()
+        ),
         gate_opened=len(opened),
         gate_opened_at=float(np.median(opened)) if opened else None,
     )

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runner.lab.vote_picks import Judged
 from streams.errors import BadInput
 from streams.messages.contracts import PreferencePair
-from trainers.asking.chooser import SPREAD_RULE
+from trainers.asking.chooser import SPREAD_RULE, random_share_after
 from trainers.asking.rules import RULES
 from trainers.bradley_terry.beliefs import Beliefs, in_units
 from trainers.bradley_terry.estimators import PairEstimator, Recipe
@@ -46,8 +47,8 @@ class VotePlan:
     rule: str
     """``ANY_PAIR``, ``SPREAD_RULE`` for any of the tasks that were asked least, or one of
     ``trainers.asking.rules``."""
-    random_share: float = 0.0
-    """Of the votes, on any pair of any task."""
+    random_share: float | None = 0.0
+    """Of the votes, on any pair of the tasks kept for them; None as in the live chooser, where it rises."""
     flips: float = 0.0
     """Share of the answers that are another than the label."""
     spread: bool = True
@@ -61,7 +62,8 @@ class Split:
 
     known: PairTable
     held_out: PairTable
-    """Without ties."""
+    judged: Judged
+    """The candidates of the pairs that were kept apart."""
 
     @classmethod
     def of(cls, pairs: Sequence[PreferencePair], seed: int) -> Split:
@@ -74,11 +76,14 @@ class Split:
                 "measure on"
             )
         apart = set(np.random.default_rng(seed).permutation(tasks)[:n_apart].tolist())
-        known, held_out = tables(
-            [pair for pair in pairs if pair.task_id not in apart],
-            [pair for pair in pairs if pair.task_id in apart],
-        )
-        return cls(known, held_out.decided)
+        kept_apart = [pair for pair in pairs if pair.task_id in apart]
+        if all(pair.tie for pair in kept_apart):
+            raise BadInput(
+                f"all {len(kept_apart)} pairs that were kept apart to measure on are ties; expected some in "
+                "which one side is better; give more pairs, or another --seed"
+            )
+        known, held_out = tables([pair for pair in pairs if pair.task_id not in apart], kept_apart)
+        return cls(known, held_out, Judged.of(kept_apart))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,10 @@ class Course:
     """What came of the votes of one plan on one split."""
 
     log_losses: tuple[float | None, ...]
-    """In nats on the pairs kept apart, after each number of votes; null beyond the pairs there are."""
+    """In nats on the pairs kept apart, ties left out, after each number of votes; null beyond the pairs there
+    are."""
+    picked: tuple[float | None, ...]
+    """How good the picked candidates of the tasks kept apart are (``Judged.quality_of_picks``), likewise."""
     gate_opened_at: int | None
     """Votes after which the gate opened by those alone that were not chosen by the model."""
 
@@ -101,6 +109,7 @@ def run_votes(split: Split, plan: VotePlan, checkpoints: Sequence[int], seed: in
     learner, evidence = models.trusted.with_features(known.features), _Evidence(models, known)
     asking = _Asking(known, plan, rng)
     losses: dict[int, float] = {}
+    picked: dict[int, float] = {}
     for vote in range(1, min(plan.votes, len(known.X)) + 1):
         row, is_random = asking.next(learner)
         sign, tie = _answer(bool(known.ties[row]), plan.flips, rng)
@@ -112,8 +121,13 @@ def run_votes(split: Split, plan: VotePlan, checkpoints: Sequence[int], seed: in
             evidence.learn(row, sign, weight)
         if vote in checkpoints:
             p = learner.predict_many_differences(held_out.features, held_out.X)
-            losses[vote] = float(np.mean([log_loss(one) for one in p.tolist()]))
-    return Course(tuple(losses.get(votes) for votes in checkpoints), evidence.opened_at)
+            losses[vote] = float(np.mean([log_loss(one) for one in p[~held_out.ties].tolist()]))
+            picked[vote] = split.judged.quality_of_picks(p)
+    return Course(
+        tuple(losses.get(votes) for votes in checkpoints),
+        tuple(picked.get(votes) for votes in checkpoints),
+        evidence.opened_at,
+    )
 
 
 class _Asking:
@@ -125,10 +139,10 @@ class _Asking:
         self._tasks = known.tasks
         self._left: Flags = np.ones(len(known.X), dtype=np.bool_)
         self.asked: Ints = np.zeros(known.n_tasks, dtype=np.int64)
-        self._for_chance: Flags = np.zeros(known.n_tasks, dtype=np.bool_)
-        """By task: whether no rule chooses on it; ``trainers.asking.chooser`` has it by name."""
-        if plan.random_share:
-            self._for_chance[:] = rng.random(known.n_tasks) < plan.random_share
+        self._drawn: Array = np.empty(0)
+        """By task, in [0, 1]: where the share is larger, no rule chooses on it (``is_for_chance``)."""
+        if plan.random_share != 0.0:
+            self._drawn = rng.random(known.n_tasks)
         self._X = known.X
         self._reach = np.array([reach_of(name) for name in known.features])
         self._of_task = 1.0 / np.bincount(known.tasks)[known.tasks]
@@ -145,9 +159,10 @@ class _Asking:
 
     def _chosen(self, learner: PairEstimator) -> tuple[int, bool]:
         plan, rng, left = self._plan, self._rng, np.flatnonzero(self._left)
-        if plan.random_share:
-            drawn, others = (left[self._for_chance[self._tasks[left]] == of] for of in (True, False))
-            if rng.random() < plan.random_share:
+        if share := random_share_after(int(self.asked.sum()), plan.random_share):
+            for_chance = self._drawn[self._tasks[left]] < share
+            drawn, others = left[for_chance], left[~for_chance]
+            if rng.random() < share:
                 left = self._least_asked(drawn if len(drawn) else left)
                 task = rng.choice(np.unique(self._tasks[left]))
                 return int(rng.choice(left[self._tasks[left] == task])), True

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.lab.vote_simulation import Course
+from runner.lab.experiment import SeedExperiment
+from runner.lab.experiment_plan import ALL_CONDITIONS, Plan, Result
 from tests.bench import votes
+from tests.runner.lab.test_vote_experiment import course
 from trainers.asking.rules import DEFAULT_RULE, RULES
 
 
@@ -21,16 +23,25 @@ def courses(folder: Path, known: votes.Known) -> votes.Courses:
     return {"small": {name: [seed(f"{known} small {name}") for seed in seeds] for name in votes.plans(known)}}
 
 
+def simulated(plan: Plan) -> dict[str, list[Result]]:
+    by_name = {condition.name: condition for condition in ALL_CONDITIONS}
+    seeds = [SeedExperiment(plan, seed) for seed in range(2)]
+    return {name: [seed.run(by_name[name]) for seed in seeds] for name in votes._SIMULATED}
+
+
 def test_every_rule_has_a_row_in_the_tables(folder: Path) -> None:
     found: dict[votes.Known, votes.Courses] = {
         "critics": courses(folder, "critics"),
         "makers": courses(folder, "makers"),
     }
-    written = votes.document(found, 2)
+    plan = Plan(tasks=3, learning_tasks=1)
+    written = votes.document(found, 2, simulated(plan), plan)
     for rule in RULES:
-        assert written.count(f"\n| {rule} |") == 4
+        assert written.count(f"\n| {rule} |") == 6
         assert f"\n| {rule} without spread |" in written
-    assert written.count("\n## ") == 6
+    assert written.count("\n## ") == 9
+    assert written.count("\n| rising share |") == 7
+    assert "\n| votes no gate | +" in written
     assert f"`{DEFAULT_RULE}` is the default" in written
     assert "None" not in written
 
@@ -45,8 +56,8 @@ def test_makers_are_features_where_they_are_few(folder: Path, monkeypatch: pytes
 
 def test_what_is_better_than_spread_in_every_repetition_is_so_in_the_table() -> None:
     of = {
-        "spread": [Course((0.7, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6), None)] * 3,
-        "best": [Course((0.7, 0.61, 0.55, 0.5, 0.5, 0.5, 0.5), None)] * 3,
+        "spread": [course((0.7, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6), None)] * 3,
+        "best": [course((0.7, 0.61, 0.55, 0.5, 0.5, 0.5, 0.5), None)] * 3,
     }
     row = list(votes.against_spread({"small": of}, ["best"]))[-1]
     assert row.startswith("| best | +10.0 to +10.0 (1, 0) | -50.0 to -50.0 (0, 1) |")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from inspect import cleandoc
 from pathlib import Path
 from typing import Literal
@@ -18,14 +18,18 @@ import numpy as np
 from msgspec.structs import replace
 from rich.console import Console
 
+from runner.lab.experiment import by_condition
+from runner.lab.experiment_figures import figures, saved_more
+from runner.lab.experiment_plan import VOTES, Plan, Result
 from runner.lab.vote_figures import CHECKPOINTS, first_reached, vote_figures
 from runner.lab.vote_simulation import ANY_PAIR, ASKABLE, Course, Split, VotePlan, run_votes
 from streams.files import write_atomically
 from streams.messages.contracts import PreferencePair
 from tests.bench.learning import SETS, with_contexts
-from trainers.asking.chooser import RANDOM_SHARE, SPREAD_RULE
+from trainers.asking.chooser import LATER_RANDOM_SHARE, RANDOM_SHARE, SPREAD_RULE, random_share_after
 from trainers.asking.rules import DEFAULT_RULE, RULES
 from trainers.compiled import Array, Ints
+from tribrain.experiment import begun_folder, percent, points
 from tribrain.experiment_folder import ExperimentFolder
 from tribrain.experiment_run import compute
 
@@ -34,8 +38,10 @@ REPETITIONS = 12
 _FEW_MAKERS = 50
 """Makers of sides up to which they are features; wmt19_text has more."""
 _SIGNIFICANCE_AT = (20, 50, 100, 200, 400)
+LIVE = "rising share"
+"""The default rule with the share of random votes that the page asks with."""
 _STAGES: tuple[Callable[[str], bool], ...] = (
-    lambda name: name in (ANY_PAIR, SPREAD_RULE, "variance", "bald", "v-optimal", DEFAULT_RULE, "10% random"),
+    lambda name: name in (ANY_PAIR, SPREAD_RULE, DEFAULT_RULE, LIVE),
     lambda name: name in RULES or name.endswith("% random"),
     lambda name: name.endswith("% wrong"),
     lambda name: True,
@@ -43,6 +49,8 @@ _STAGES: tuple[Callable[[str], bool], ...] = (
 """Names of plans, and which of them are measured first; what is not measured yet has no row."""
 _SHARES, _FLIPS = (0.1, 0.2, 0.3), (0.1, 0.2, 0.3)
 _RESAMPLES = 1_000
+_SEEDS, _SIMULATED = 10, ("clean", *(condition.name for condition in VOTES))
+"""Of the simulated world, and the conditions that are compared there."""
 
 Known = Literal["critics", "makers"]
 
@@ -51,13 +59,12 @@ def plans(known: Known) -> dict[str, VotePlan]:
     """By name."""
     found = {rule: VotePlan(rule=rule) for rule in ASKABLE}
     found |= {f"{share:.0%} random": VotePlan(rule=DEFAULT_RULE, random_share=share) for share in _SHARES}
+    found[LIVE] = VotePlan(rule=DEFAULT_RULE, random_share=None)
     if known == "critics":
         for flips in _FLIPS:
             found |= {
                 f"random, {flips:.0%} wrong": VotePlan(rule=ANY_PAIR, flips=flips),
-                f"chosen, {flips:.0%} wrong": VotePlan(
-                    rule=DEFAULT_RULE, random_share=RANDOM_SHARE, flips=flips
-                ),
+                f"chosen, {flips:.0%} wrong": VotePlan(rule=DEFAULT_RULE, random_share=None, flips=flips),
             }
         found |= {f"{rule} without spread": VotePlan(rule=rule, spread=False) for rule in RULES}
     return found
@@ -107,11 +114,11 @@ Courses = Mapping[str, Mapping[str, Sequence[Course]]]
 
 def needed_table(courses: Courses, names: Iterable[str]) -> Iterator[str]:
     """Votes for the log loss of 200 (400) random ones."""
-    figures = {data: vote_figures(of, ANY_PAIR, CHECKPOINTS) for data, of in courses.items()}
+    of_data = {data: vote_figures(of, ANY_PAIR, CHECKPOINTS) for data, of in courses.items()}
     yield f"| asked by | {' | '.join(courses)} | mean |"
     yield f"|---|{'---|' * len(courses)}---|"
     for name in _measured(courses, names):
-        of_sets = [{one.random: one for one in figures[data][name].needed} for data in courses]
+        of_sets = [{one.random: one for one in of_data[data][name].needed} for data in courses]
         cells = [f"{_votes(of[200].votes)} ({_votes(of[400].votes)})" for of in of_sets]
         means = [_mean_needed(courses, name, level) for level in (200, 400)]
         yield f"| {name} | {' | '.join(cells)} | {means[0]} ({means[1]}) |"
@@ -119,14 +126,14 @@ def needed_table(courses: Courses, names: Iterable[str]) -> Iterator[str]:
 
 def worth_table(courses: Courses, names: Iterable[str]) -> Iterator[str]:
     """Random votes that give the log loss of 100 chosen ones; bold where their difference is significant."""
-    figures = {data: vote_figures(of, ANY_PAIR, CHECKPOINTS) for data, of in courses.items()}
+    of_data = {data: vote_figures(of, ANY_PAIR, CHECKPOINTS) for data, of in courses.items()}
     at = CHECKPOINTS.index(100)
     yield f"| asked by | {' | '.join(courses)} | geometric mean |"
     yield f"|---|{'---|' * len(courses)}---|"
     for name in _measured(courses, names):
         cells = []
         for data in courses:
-            of = figures[data][name]
+            of = of_data[data][name]
             low, high = of.minus_random_ci95[at]
             worth = of.worth[at]
             cell = "more than 400" if worth is None else f"{worth:.0f}"
@@ -139,14 +146,14 @@ def against_spread(courses: Courses, names: Iterable[str]) -> Iterator[str]:
 
     In brackets: sets in which it is significantly worse, and significantly better, of all.
     """
-    figures = {data: vote_figures(of, SPREAD_RULE, CHECKPOINTS) for data, of in courses.items()}
+    of_data = {data: vote_figures(of, SPREAD_RULE, CHECKPOINTS) for data, of in courses.items()}
     yield f"| asked by | {' | '.join(f'{votes} votes' for votes in _SIGNIFICANCE_AT)} |"
     yield f"|---|{'---|' * len(_SIGNIFICANCE_AT)}"
     for name in _measured(courses, names):
         cells = []
         for votes in _SIGNIFICANCE_AT:
             at = CHECKPOINTS.index(votes)
-            of_sets = [figures[data][name] for data in courses]
+            of_sets = [of_data[data][name] for data in courses]
             minus = [1e3 * of.minus_random[at] for of in of_sets]
             worse = sum(of.minus_random_ci95[at][0] > 0.0 for of in of_sets)
             better = sum(of.minus_random_ci95[at][1] < 0.0 for of in of_sets)
@@ -154,8 +161,49 @@ def against_spread(courses: Courses, names: Iterable[str]) -> Iterator[str]:
         yield f"| {name} | {' | '.join(cells)} |"
 
 
+def picks_table(courses: Courses, names: Iterable[str]) -> Iterator[str]:
+    """Share of its judged pairs that the picked candidate wins, a tie as half: the mean over the sets.
+
+    The model picks one of each task kept apart. In brackets: sets in which it is significantly worse, and
+    significantly better, than after as many votes at random.
+    """
+    of_data = {data: vote_figures(of, ANY_PAIR, CHECKPOINTS) for data, of in courses.items()}
+    yield f"| asked by | {' | '.join(f'{votes} votes' for votes in _SIGNIFICANCE_AT)} |"
+    yield f"|---|{'---|' * len(_SIGNIFICANCE_AT)}"
+    for name in _measured(courses, names):
+        cells = []
+        for votes in _SIGNIFICANCE_AT:
+            at = CHECKPOINTS.index(votes)
+            of_sets = [of_data[data][name] for data in courses]
+            worse = sum(of.picked_minus_random_ci95[at][1] < 0.0 for of in of_sets)
+            better = sum(of.picked_minus_random_ci95[at][0] > 0.0 for of in of_sets)
+            cells.append(f"{np.mean([of.picked[at] for of in of_sets]):.3f} ({worse}, {better})")
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def simulated_table(results: Mapping[str, Sequence[Result]], learning_tasks: int) -> Iterator[str]:
+    """Generations saved against critics alone: `clean` has half of all videos judged, the rest has votes.
+
+    They are a fifth as many as these judgements. `votes` are on the pairs that the live chooser picks, and
+    `no gate` says that the model steers from the second run on, whatever its evidence.
+    """
+    after = slice(learning_tasks, None)
+    seeds = len(next(iter(results.values()), ()))
+    yield f"| labels | generations saved | minus clean | gain in true quality | gate open, of {seeds} seeds |"
+    yield "|---|---|---|---|---|"
+    for name, of in results.items():
+        measured = figures(of, after)
+        cells = [
+            percent(measured.generations_saved),
+            "" if name == "clean" else percent(saved_more(of, results["clean"], after)),
+            points(measured.best_true_quality_gain),
+            "" if name.endswith("no gate") else str(measured.seeds_steered),
+        ]
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
 def errors_table(courses: Courses) -> Iterator[str]:
-    """Votes, a tenth of them random, for the log loss of 200 (400) random ones that err as often."""
+    """Votes, a rising share of them random, for the log loss of 200 (400) random ones that err as often."""
     yield f"| wrong answers | {' | '.join(courses)} |"
     yield f"|---|{'---|' * len(courses)}"
     for flips in _FLIPS:
@@ -176,9 +224,9 @@ def gate_table(courses: Courses, names: Iterable[str]) -> Iterator[str]:
     for name in _measured(courses, names):
         cells = []
         for of in courses.values():
-            figures = vote_figures(of, ANY_PAIR, CHECKPOINTS)[name]
-            opened = f"{figures.gate_opened} of {len(of[name])}"
-            at = figures.gate_opened_at
+            found = vote_figures(of, ANY_PAIR, CHECKPOINTS)[name]
+            opened = f"{found.gate_opened} of {len(of[name])}"
+            at = found.gate_opened_at
             cells.append(opened if at is None else f"{opened}, {at:.0f}")
         yield f"| {name} | {' | '.join(cells)} |"
 
@@ -236,19 +284,28 @@ def _votes(votes: float | None) -> str:
     return "never" if votes is None else f"{votes:.0f}"
 
 
-def document(found: Mapping[Known, Courses], repetitions: int) -> str:
+def document(
+    found: Mapping[Known, Courses], repetitions: int, simulated: Mapping[str, Sequence[Result]], plan: Plan
+) -> str:
     """The whole of ``trainers/VOTES.md``."""
     critics, makers = found["critics"], found["makers"]
     shares = [f"{share:.0%} random" for share in _SHARES]
     without = [f"{rule} without spread" for rule in RULES]
-    chosen = [*RULES, *shares]
+    chosen = [*RULES, *shares, LIVE]
     sections: list[tuple[str, Callable[..., Iterator[str]], Iterable[str]]] = [
-        ("Critics alone", needed_table, needed_table(critics, [*ASKABLE, *shares, *without])),
-        ("Who made each side is known, too", worth_table, worth_table(makers, [*ASKABLE, *shares])),
+        ("Critics alone", needed_table, needed_table(critics, [*ASKABLE, *shares, LIVE, *without])),
+        ("Who made each side is known, too", worth_table, worth_table(makers, [*ASKABLE, *shares, LIVE])),
         ("Against random votes spread over the tasks", against_spread, against_spread(critics, chosen)),
         ("The same where who made each side is known", against_spread, against_spread(makers, chosen)),
+        ("How good the picks are", picks_table, picks_table(critics, [ANY_PAIR, SPREAD_RULE, *chosen])),
+        (
+            "The same picks where who made each side is known",
+            picks_table,
+            picks_table(makers, [ANY_PAIR, SPREAD_RULE, *chosen]),
+        ),
         ("Annotators who err", errors_table, errors_table(critics)),
-        ("When the gate opens", gate_table, gate_table(critics, [ANY_PAIR, SPREAD_RULE, *shares])),
+        ("When the gate opens", gate_table, gate_table(critics, [ANY_PAIR, SPREAD_RULE, *shares, LIVE])),
+        ("In the simulated world", simulated_table, simulated_table(simulated, plan.learning_tasks)),
     ]  # fmt: skip
     about = cleandoc(f"""
         # Which pairs to ask people about
@@ -259,8 +316,9 @@ def document(found: Mapping[Known, Courses], repetitions: int) -> str:
         A rule asks about one pair after the other, people's labels answer, the published learner learns, and
         its log loss is measured on the tasks that were kept apart. Every pair can be asked about once; a tie
         costs a vote, too. `{DEFAULT_RULE}` is the default rule, and "20% random" the same with so many votes
-        drawn at random, on as large a share of the tasks, which is kept for them. All but `random` take the
-        least asked tasks first, unless it is said.
+        drawn at random, on as large a share of the tasks, which is kept for them. `{LIVE}` is how the page
+        asks: {RANDOM_SHARE:.0%} at first, from 100 to 200 votes rising to {LATER_RANDOM_SHARE:.0%}. All but
+        `random` take the least asked tasks first, unless it is said.
     """)
     lines = [about, ""]
     for title, table, rows in sections:
@@ -282,8 +340,12 @@ def main() -> None:
         console.print("TRIBRAIN_DATA is not set: no figures on human preferences, so nothing is written")
         return
     folder = Path(os.environ["TRIBRAIN_DATA"]) / "preferences"
-    work: ExperimentFolder[Course] = ExperimentFolder(given.work, "tribrain.bench_votes/1", Course)
-    work.begin({"default": DEFAULT_RULE})
+    work: ExperimentFolder[Course] = ExperimentFolder(given.work, "tribrain.bench_votes/2", Course)
+    work.begin({"default": DEFAULT_RULE, "shares": [random_share_after(votes) for votes in CHECKPOINTS]})
+    plan = Plan()
+    worlds = begun_folder(given.work / "simulated", plan)
+    compute(worlds, partial(by_condition, plan), range(_SEEDS), _SIMULATED, given.processes, "simulated")
+    simulated = {name: worlds.read((seed, name) for seed in range(_SEEDS)) for name in _SIMULATED}
     sets: dict[Known, list[str]] = {
         known: [data for data in SETS if pairs_of(folder, known, data)] for known in ("critics", "makers")
     }
@@ -296,7 +358,7 @@ def main() -> None:
         found: dict[Known, Courses] = {
             known: {data: _finished(work, known, data, seeds) for data in of} for known, of in sets.items()
         }
-        write_atomically(given.out, document(found, given.repetitions).encode())
+        write_atomically(given.out, document(found, given.repetitions, simulated, plan).encode())
         console.print(f"written to {given.out}")
 
 

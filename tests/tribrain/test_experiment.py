@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from runner.lab.experiment_figures import Estimate, Figures
-from runner.lab.experiment_plan import ALL_CONDITIONS, Plan
+from runner.lab.experiment_plan import ALL_CONDITIONS, VOTES, Plan
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
 from tribrain.cli import main
@@ -48,7 +48,9 @@ def test_json_is_one_object_with_every_condition(finished: Path, capsys: pytest.
     assert said["seeds"] == 2
     assert list(said["conditions"]) == ["clean", "aligned", "garbage", "flipped", "critic_fails"]
     assert list(said["rewrites"]) == ["rewrites 4"]
-    for figures in (f for kind in ("conditions", "sensitivity", "rewrites") for f in said[kind].values()):
+    assert list(said["votes"]) == [condition.name for condition in VOTES]
+    kinds = ("conditions", "sensitivity", "rewrites", "votes")
+    for figures in (f for kind in kinds for f in said[kind].values()):
         for name in ("generations_saved", "best_true_quality_gain"):
             assert figures[name].keys() == {"mean", "ci95"}
             assert len(figures[name]["ci95"]) == 2

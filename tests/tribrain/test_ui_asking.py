@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from streams.messages.votes import Vote
+from streams.messages.votes import RANDOM_RULE, Vote
 from tests.pages import run_id, write_runs
+from trainers.asking.chooser import SPREAD_RULE
 from tribrain.ui.asking import OVERLAP_RULE, REPEAT_RULE, Asked, Asker
 from tribrain.ui.ballots import Ballots
 from tribrain.ui.folders import FolderWatch
@@ -148,6 +149,15 @@ def test_either_side_is_left_about_as_often(library: Library) -> None:
         lefts += asked.left < asked.right
         page.clock.now_s += 601.0
     assert 70 < lefts < 130
+
+
+@pytest.mark.parametrize(("share", "rules"), [(1.0, {RANDOM_RULE}), (0.0, {SPREAD_RULE})])
+def test_as_many_pairs_are_drawn_at_random_as_is_wished(
+    library: Library, share: float, rules: set[str]
+) -> None:
+    page = Page(library, again_share=0.0, random_share=share)
+    asked = [page.vote("Ann") for _ in range(15)]
+    assert {one.rule for one in asked if one is not None} == rules
 
 
 def test_what_was_taken_back_can_be_asked_again(library: Library) -> None:

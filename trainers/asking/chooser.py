@@ -20,7 +20,10 @@ from trainers.bradley_terry.beliefs import beliefs_of
 from trainers.bradley_terry.reward import reward_on
 from trainers.pairs.seen import hashed
 
-RANDOM_SHARE = 0.1
+RANDOM_SHARE, LATER_RANDOM_SHARE = 0.1, 0.5
+"""Of the first votes, which teach most where they are chosen, and of later ones, where that gain is over."""
+_RISES = 100, 200
+"""Votes from which the share rises, and after which it is the later one."""
 SPREAD_RULE = "spread"
 """Any pair of the tasks that were asked least; where no model says more."""
 _REMEMBERED = 64
@@ -39,6 +42,19 @@ class Chosen(NamedTuple):
     times that of the random draw, and the rest times the rule's, which is 1 for what it puts first."""
 
 
+def random_share_after(votes: int, given: float | None = None) -> float:
+    """Of the next vote after so many on a dimension; ``given``, where it is, throughout.
+
+    >>> [random_share_after(votes) for votes in (0, 100, 150, 200, 1000)]
+    [0.1, 0.1, 0.3, 0.5, 0.5]
+    """
+    if given is not None:
+        return given
+    start, end = _RISES
+    risen = min(1.0, max(0.0, (votes - start) / (end - start)))
+    return RANDOM_SHARE + risen * (LATER_RANDOM_SHARE - RANDOM_SHARE)
+
+
 def is_for_chance(task: str, share: float) -> bool:
     """Whether the task is one of this share of all, by its name alone, on which no rule chooses."""
     return int(hashed(task), 16) < share * 2**64
@@ -47,7 +63,8 @@ def is_for_chance(task: str, share: float) -> bool:
 class Chooser:
     """Chooses pairs, ``random_share`` of them whatever the model believes; a seed makes it repeatable.
 
-    These are of as large a share of the tasks, on which no rule chooses (``is_for_chance``): of one that was
+    Where no share is given, it rises with the votes (``random_share_after``). Random pairs
+    are of as large a share of the tasks, on which no rule chooses (``is_for_chance``): of one that was
     asked least any pair. The rest are of the other tasks that were asked least: of their pairs the one that
     ``rule`` puts first. Where one of the two has no task, it has those of the other. Until a
     newer snapshot has learnt the answers, the model counts as if the pairs it has chosen were answered, so
@@ -55,9 +72,9 @@ class Chooser:
     """
 
     def __init__(
-        self, *, random_share: float = RANDOM_SHARE, seed: int | None = None, rule: str = DEFAULT_RULE
+        self, *, random_share: float | None = None, seed: int | None = None, rule: str = DEFAULT_RULE
     ) -> None:
-        if not 0.0 <= random_share <= 1.0:
+        if random_share is not None and not 0.0 <= random_share <= 1.0:
             raise BadInput(f"the random share is {random_share:g}; expected a number from 0 to 1")
         if rule not in RULES:
             raise BadInput(f"no rule is called {rule!r}; expected one of {', '.join(RULES)}")
@@ -82,12 +99,13 @@ class Chooser:
         people or validators on ``dimension``, or the model does not say how sure it is, any pair of the tasks
         that were asked least is as good as another.
         """
-        by_chance = self._random.random() < self.random_share  # before anything is looked at
+        share = random_share_after(sum(asked.values()), self.random_share)
+        by_chance = self._random.random() < share  # before anything is looked at
         offered = [pair for pair in pool if named(pair) not in passed_over] if passed_over else list(pool)
         if not offered:
             return None
         of_tasks = Counter(pair[0].task_id for pair in offered)
-        for_chance = {task for task in of_tasks if is_for_chance(task, self.random_share)}
+        for_chance = {task for task in of_tasks if is_for_chance(task, share)}
         drawn = _least_asked(for_chance or of_tasks.keys(), asked)
         looked_at = _least_asked(of_tasks.keys() - for_chance or of_tasks.keys(), asked)
         fewest = [i for i, pair in enumerate(offered) if pair[0].task_id in looked_at]
@@ -105,9 +123,9 @@ class Chooser:
             at = self._random.choice(first)
         chosen = offered[at]
         task = chosen[0].task_id
-        probability = self.random_share / (len(drawn) * of_tasks[task]) if task in drawn else 0.0
+        probability = share / (len(drawn) * of_tasks[task]) if task in drawn else 0.0
         if at in first:
-            probability += (1.0 - self.random_share) / len(first)
+            probability += (1.0 - share) / len(first)
         if served is not None:
             self._waiting[dimension].pairs.append(chosen)
         left, right = chosen if self._random.random() < 0.5 else chosen[::-1]

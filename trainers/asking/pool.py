@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from streams.errors import BadInput
-from streams.messages.contracts import PreferencePair
+from streams.messages.contracts import PreferencePair, TraceEvent
 from trainers.pairs.votes import contexts_of_two
 
 MOST_PER_TASK = 100
@@ -38,6 +38,18 @@ class VotableCandidate(Struct, frozen=True):
 
 
 Pair = tuple[VotableCandidate, VotableCandidate]
+
+
+def votable(event: TraceEvent, task_id: str) -> VotableCandidate:
+    """The candidate of an event, to be compared with others of this task."""
+    return VotableCandidate(
+        run_id=event.run_id,
+        iter_idx=event.iter_idx,
+        task_id=task_id,
+        critics=event.critic_scores(),
+        context=event.context,
+        candidate_context=event.candidate_context,
+    )
 
 
 def pairs_to_ask(candidates: Iterable[VotableCandidate], most_per_task: int = MOST_PER_TASK) -> list[Pair]:

@@ -49,6 +49,7 @@ class _Lease(NamedTuple):
 class Asker:
     """Gives every annotator pairs of their own; for any number of threads.
 
+    Of new pairs ``random_share`` are drawn at random; by default that rises with the votes.
     What was handed out is kept apart until it is answered, and for ten minutes at most, so that two who vote
     at once see different pairs.
     """
@@ -60,13 +61,14 @@ class Asker:
         reward: Callable[[], RewardSnapshot | None],
         *,
         again_share: float = AGAIN_SHARE,
+        random_share: float | None = None,
         seed: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._library, self._ballots, self._reward = library, ballots, reward
         self._again_share = again_share
         self._random = random.Random(seed)
-        self._chooser = Chooser(seed=seed)
+        self._chooser = Chooser(random_share=random_share, seed=seed)
         self._clock = clock
         self._lock = threading.Lock()
         self._pool_of: tuple[int, list[Offered]] = (-1, [])

@@ -50,6 +50,12 @@ _MAX_DIMENSION_CHARS = 60
     help="What people judge, e.g. physics (repeatable); by default overall, the whole.",
 )
 @click.option(
+    "--random-share",
+    type=options.FiniteFloat(0, 1),
+    help="Share of the new pairs that are drawn at random, which alone are evidence for the gate; by default "
+    "0.1 of the first hundred votes, and 0.5 from the two hundredth on.",
+)
+@click.option(
     "--state-dir",
     type=options.PATH,
     help="Where votes wait for Kafka and the key of links is kept, on a local disk.",
@@ -66,6 +72,7 @@ def ui(
     public_url: str | None,
     annotator: str,
     dimensions: tuple[str, ...],
+    random_share: float | None,
     state_dir: Path | None,
     metrics_port: int | None,
     metrics_host: str,
@@ -106,6 +113,7 @@ def ui(
             settings=settings,
             model=model,
             dimensions=["" if name == "overall" else name for name in dict.fromkeys(dimensions)],
+            random_share=random_share,
             annotator=annotator,
             key=key,
             state_dir=folder,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.messages.contracts import RunEnd, TraceEvent, TraceMessage
-from trainers.asking.pool import VotableCandidate
+from trainers.asking.pool import VotableCandidate, votable
 from trainers.datasets.samples import Run, find_video
 from trainers.pairs.critic_rewards import rewards_in_run
 from tribrain.ui.links import digest
@@ -131,7 +131,7 @@ class Library:
         if version == self.version:
             return known
         version = self.version
-        found = [self._votable_candidate(event) for run in self.runs() for event in self._shown_of(run)]
+        found = [votable(event, _task_of(event)) for run in self.runs() for event in self._shown_of(run)]
         self._votable = version, found
         return found
 
@@ -139,17 +139,6 @@ class Library:
         for event in run.iterations:
             if (run.run_id, event.iter_idx) not in self._unplayable and run.video(event) is not None:
                 yield event
-
-    @staticmethod
-    def _votable_candidate(event: TraceEvent) -> VotableCandidate:
-        return VotableCandidate(
-            run_id=event.run_id,
-            iter_idx=event.iter_idx,
-            task_id=_task_of(event),
-            critics=event.critic_scores(),
-            context=event.context,
-            candidate_context=event.candidate_context,
-        )
 
 
 def _task_of(event: TraceEvent) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -39,6 +40,11 @@ def judged(tasks: int = 24, seed: int = 0, noise: float = 0.15) -> list[Preferen
 SPLIT = Split.of(judged(), 0)
 
 
+def course(log_losses: tuple[float, ...], gate_opened_at: int | None) -> Course:
+    """Picks get better as the log loss falls."""
+    return Course(log_losses, tuple(1.0 - loss for loss in log_losses), gate_opened_at)
+
+
 def asked(plan: VotePlan, votes: int) -> list[tuple[int, bool]]:
     asking = _Asking(SPLIT.known, plan, np.random.default_rng(0))
     learner = Recipe().new().with_features(SPLIT.known.features)
@@ -48,8 +54,27 @@ def asked(plan: VotePlan, votes: int) -> list[tuple[int, bool]]:
 def test_the_tasks_that_are_asked_about_are_not_those_that_are_measured_on() -> None:
     assert SPLIT.known.n_tasks == 18
     assert SPLIT.held_out.n_tasks == 6
-    assert not SPLIT.held_out.ties.any()
-    assert SPLIT.known.ties.sum() == 18
+
+
+def test_log_loss_is_of_pairs_that_are_no_ties() -> None:
+    kept, judged_pairs = ~SPLIT.held_out.ties, SPLIT.judged
+    decided = Split(
+        SPLIT.known,
+        SPLIT.held_out.decided,
+        dataclasses.replace(
+            judged_pairs, chosen=judged_pairs.chosen[kept], rejected=judged_pairs.rejected[kept]
+        ),
+    )
+    with_ties, without = (
+        run_votes(split, VotePlan(rule=SPREAD_RULE), (5, 50), seed=0) for split in (SPLIT, decided)
+    )
+    assert with_ties.log_losses == without.log_losses
+
+
+def test_a_part_kept_apart_of_ties_alone_is_bad_input() -> None:
+    ties = [replace(pair, tie=True) for pair in judged(tasks=8)]
+    with pytest.raises(BadInput, match=r"all 12 pairs that were kept apart to measure on are ties"):
+        Split.of(ties, 0)
 
 
 @pytest.mark.parametrize("rule", ASKABLE)
@@ -122,14 +147,17 @@ def test_a_curve_reaches_a_level_between_two_numbers_of_votes() -> None:
 
 def test_a_rule_that_learns_twice_as_fast_needs_half_the_votes_and_is_worth_twice_as_many() -> None:
     votes = (50, 100, 200, 400)
-    slow = [Course((0.68 + e, 0.66 + e, 0.62 + e, 0.54 + e), None) for e in (0.0, 0.01, 0.02)]
-    fast = [Course((0.66 + e, 0.62 + e, 0.54 + e, 0.53 + e), 60) for e in (0.0, 0.01, 0.02)]
+    slow = [course((0.68 + e, 0.66 + e, 0.62 + e, 0.54 + e), None) for e in (0.0, 0.01, 0.02)]
+    fast = [course((0.66 + e, 0.62 + e, 0.54 + e, 0.53 + e), 60) for e in (0.0, 0.01, 0.02)]
     figures = vote_figures({"random": slow, "fast": fast}, "random", votes)
     assert [one.votes for one in figures["fast"].needed] == pytest.approx([50, 100, 200])
     assert [one.ci95 for one in figures["fast"].needed] == [pytest.approx((v, v)) for v in (50, 100, 200)]
     assert figures["fast"].worth[:3] == pytest.approx((100, 200, 400))
     assert figures["fast"].worth[3] is None
     assert figures["fast"].minus_random_ci95[0] == pytest.approx((-0.02, -0.02))
+    assert figures["fast"].picked == pytest.approx((0.33, 0.37, 0.45, 0.46))
+    assert figures["fast"].picked_minus_random == pytest.approx((0.02, 0.04, 0.08, 0.01))
+    assert figures["fast"].picked_minus_random_ci95[2] == pytest.approx((0.08, 0.08))
     assert (figures["fast"].gate_opened, figures["fast"].gate_opened_at) == (3, 60.0)
     assert (figures["random"].gate_opened, figures["random"].gate_opened_at) == (0, None)
 

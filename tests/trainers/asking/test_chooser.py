@@ -167,3 +167,27 @@ def test_a_share_beyond_its_bounds_is_bad_input(share: float) -> None:
 def test_an_unknown_rule_is_bad_input() -> None:
     with pytest.raises(BadInput, match=r"no rule is called 'best'; expected one of variance, "):
         Chooser(rule="best")
+
+
+def test_the_random_share_rises_with_the_votes_and_the_tasks_that_are_kept_for_it_with_it() -> None:
+    pool = pairs_to_ask(candidates(tasks=200, of_each=3))
+    tasks = sorted({pair[0].task_id for pair in pool})
+    for votes, share in ((0, 0.1), (100, 0.1), (150, 0.3), (1000, 0.5)):
+        asked = {"elsewhere": votes} if votes else {}
+        chosen = [Chooser(seed=i).choose(pool, REWARD, asked=asked) for i in range(300)]
+        random = [one for one in chosen if one is not None and one.rule == RANDOM_RULE]
+        assert len(random) == pytest.approx(300 * share, abs=30)
+        kept = {task for task in tasks if is_for_chance(task, share)}
+        assert {one.left.task_id for one in random} <= kept
+        assert not {one.left.task_id for one in chosen if one is not None and one not in random} & kept
+
+
+def test_the_probability_is_that_of_the_share_at_that_vote() -> None:
+    pool = pairs_to_ask(candidates(tasks=1, of_each=4))
+    for votes, share in ((0, 0.1), (150, 0.3), (300, 0.5)):
+        chosen = Chooser(seed=0).choose(pool, None, asked={pool[0][0].task_id: votes})
+        assert chosen is not None
+        assert chosen.probability == pytest.approx(share / 6 + (1 - share) / 6)
+    by_rule = [Chooser(random_share=None, seed=i).choose(pool, REWARD, asked={"x": 150}) for i in range(20)]
+    found = {round(one.probability, 9) for one in by_rule if one is not None and one.rule == DEFAULT_RULE}
+    assert found == {round(0.3 / 6 + 0.7, 9)}

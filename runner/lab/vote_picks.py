@@ -1,0 +1,80 @@
+"""How good the candidate is that a model would pick, by what people said of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import orjson
+
+from streams.messages.contracts import PreferencePair
+
+if TYPE_CHECKING:
+    from trainers.compiled import Array, Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The m candidates of n judged pairs. A side is known by its task, its critics and its context."""
+
+    chosen: Ints
+    """(n,): number of the chosen side's candidate; with a tie, of one of the two."""
+    rejected: Ints
+    """(n,)."""
+    tasks: Ints
+    """(m,): number of each candidate's task."""
+    wins: Array
+    """(m,): share of its pairs that the candidate wins, where a tie is half a win."""
+
+    @classmethod
+    def of(cls, pairs: Sequence[PreferencePair]) -> Judged:
+        """``pairs`` may have ties."""
+        names: dict[tuple[str, bytes], int] = {}
+        chosen, rejected = (
+            np.array(
+                [names.setdefault((pair.task_id, _side(pair, side)), len(names)) for pair in pairs],
+                dtype=np.int64,
+            )
+            for side in ("chosen", "rejected")
+        )
+        won = np.array([0.5 if pair.tie else 1.0 for pair in pairs])
+        sums = _sums(chosen, won, len(names)) + _sums(rejected, 1.0 - won, len(names))
+        numbers: dict[str, int] = {}
+        tasks = [numbers.setdefault(task, len(numbers)) for task, _ in names]
+        return cls(chosen, rejected, np.array(tasks, dtype=np.int64), sums / _counts(chosen, rejected))
+
+    def quality_of_picks(self, p: Array) -> float:
+        """The mean over tasks of the share of its pairs that the picked candidate wins.
+
+        ``p`` (n,) is the probability that the chosen side is preferred. Of each task the candidate is picked
+        whose mean of 2p − 1 over its pairs is highest; of several that are equal, each as much.
+        """
+        m = len(self.tasks)
+        lean = 2.0 * p - 1.0
+        means = _sums(self.chosen, lean, m) - _sums(self.rejected, lean, m)
+        means /= _counts(self.chosen, self.rejected)
+        best = np.full(int(self.tasks.max()) + 1, -np.inf)
+        np.maximum.at(best, self.tasks, means)
+        picked = (means >= best[self.tasks] - 1e-12).astype(np.float64)
+        of_tasks = np.bincount(self.tasks, picked * self.wins) / np.bincount(self.tasks, picked)
+        return float(of_tasks.mean())
+
+
+def _side(pair: PreferencePair, side: str) -> bytes:
+    critics, context = (
+        (pair.chosen_critics, pair.chosen_context)
+        if side == "chosen"
+        else (pair.rejected_critics, pair.rejected_context)
+    )
+    return orjson.dumps([critics, context], option=orjson.OPT_SORT_KEYS)
+
+
+def _sums(of: Ints, values: Array, m: int) -> Array:
+    return np.asarray(np.bincount(of, values, minlength=m))
+
+
+def _counts(chosen: Ints, rejected: Ints) -> Ints:
+    """(m,): pairs of each candidate."""
+    return np.asarray(np.bincount(np.concatenate([chosen, rejected])))
