@@ -54,6 +54,14 @@ class CreatedTopics:
     """Of those that were there, the ones that take larger messages now than before."""
 
 
+@dataclass(frozen=True, slots=True)
+class TopicOptions:
+    """How a topic is to be made."""
+
+    partitions: int
+    configs: Mapping[str, str]
+
+
 def create_topics(settings: Settings, *, raise_limits: bool = False, timeout_s: float = 5.0) -> CreatedTopics:
     """Make the topics that do not exist; those that do are left as they are.
 
@@ -86,6 +94,21 @@ def create_topics(settings: Settings, *, raise_limits: bool = False, timeout_s: 
         created=tuple(name for name in wanted if name in created),
         existed=tuple(name for name in wanted if name not in created),
         raised=raised,
+    )
+
+
+def make_topics(settings: Settings, admin: KafkaAdminClient, topics: Mapping[str, TopicOptions]) -> None:
+    """Make these topics, with as many replicas as the settings say. Raises KafkaError."""
+    _create(
+        admin,
+        {
+            name: {
+                "num_partitions": options.partitions,
+                "replication_factor": settings.replication_factor,
+                "configs": dict(options.configs),
+            }
+            for name, options in topics.items()
+        },
     )
 
 
