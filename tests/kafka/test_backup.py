@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +22,15 @@ from streams.kafka.topics import connect_admin, create_topics
 from streams.kafka.writer import produce
 from streams.local_broker.apache_kafka import LocalBroker
 from streams.local_broker.jars import KafkaJars
+from streams.messages.codec import decode_pair, decode_run_closed, decode_snapshot, decode_trace
+from streams.messages.contracts import Rollback
 from streams.messages.stored import LogRecord, Outgoing
 from streams.snapshots.feed import read_latest_snapshot
 from streams.spool.publish_now import publish_votes
 from tests.factories import run
 from tests.faults.recovery import check, recovery
 from tests.faults.test_log_faults import make_again
-from tests.kafka.test_trainer import interleaved, publish, random_runs, wait_for_version, wait_until_learnt
+from tests.kafka.test_trainer import interleaved, publish, random_runs, wait_until_learnt
 from tests.services import service, trainer
 from tests.trainers.pairs.test_votes import vote
 from tests.waiting import wait_until
@@ -172,32 +173,59 @@ def test_what_was_restored_is_backed_up_and_restored_again(
 def test_a_backup_that_is_taken_while_a_trainer_works_loses_no_pair_and_doubles_none(
     settings: Settings, there: Settings, tmp_path: Path
 ) -> None:
-    runs = random_runs(120, seed=81)
-    messages = interleaved(runs, seed=82)
+    runs = random_runs(32, seed=81)
+    out = tmp_path / "a.backup"
+    ended = 8
+
+    def one_more_is_learnt(_: int) -> None:
+        nonlocal ended
+        if ended < len(runs):
+            publish(settings, runs[ended])
+            ended += 1
+            wait_until_learnt(settings, ended)
+
     with trainer(settings, "--snapshot-every-pairs", "5", "--checkpoint-every-s", "0.1"):
-        publish(settings, messages[: len(messages) // 2])
-        wait_for_version(settings, 50)
+        publish(settings, interleaved(runs[:ended], seed=82))
+        wait_until_learnt(settings, ended)
         group = trainer_group(settings, "default")
         wait_until(lambda: any(committed_offsets(settings, group, settings.trace_topic).values()), _WAIT_S)
-        publishing = threading.Thread(target=publish, args=(settings, messages[len(messages) // 2 :]))
-        publishing.start()
-        backups = [backup_of(settings, tmp_path / f"{n}.backup") for n in range(3)]
-        publishing.join()
-    behind = backups[0]
-    restore(there, behind)
+        back_up(settings, out, one_more_is_learnt)
+    archive = open_archive(out)
+    require_all_causes(archive, settings)
+    restore(there, archive)
     (report,) = state_of(there, PairingRules())
     assert report.consistent, report
-    ends = {
-        (name, n): partition.end
-        for name, topic in behind.contents.topics.items()
-        for n, partition in enumerate(topic.partitions)
-    }
-    committed = behind.contents.groups[group]
-    assert all(each.offset <= ends[each.topic, each.partition] for each in committed)
     # What came after it is sent once more, as from the runs' own files.
     with trainer(there):
-        publish(there, messages)
+        publish(there, interleaved(runs, seed=82))
         check(recovery(there, runs))
+
+
+def require_all_causes(archive: Archive, settings: Settings) -> None:
+    """What is learnt, formed or committed in the backup is of pairs and events in it."""
+    records = records_of(archive)
+    ends = {
+        (name, n): partition.end
+        for name, topic in archive.contents.topics.items()
+        for n, partition in enumerate(topic.partitions)
+    }
+    committed = archive.contents.groups[trainer_group(settings, "default")]
+    assert all(each.offset <= ends[each.topic, each.partition] for each in committed)
+    snapshots = [r for r in records[settings.snapshots_topic, 0] if r.key == b"bt:default"]
+    learnt = decode_snapshot(snapshots[-1].value or b"", "the newest").consumed[settings.pairs_topic]
+    assert learnt["0"] <= ends[settings.pairs_topic, 0]
+    pairs = [decode_pair(r.value or b"", "a pair") for r in records[settings.pairs_topic, 0]]
+    formed = {pair.run_id for pair in pairs if not isinstance(pair, Rollback)}
+    closed = {
+        decode_run_closed(r.value or b"", "a mark").run_id for r in records[settings.closed_runs_topic, 0]
+    }
+    begun = {
+        decode_trace(r.value or b"", "an event").run_id
+        for (topic, _), of_partition in records.items()
+        for r in of_partition
+        if topic == settings.trace_topic
+    }
+    assert closed <= formed <= begun
 
 
 @pytest.mark.parametrize(
