@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
+from streams.backup.archive import (
+    Archive,
+    Block,
+    Committed,
+    Contents,
+    Partition,
+    Topic,
+    new_archive,
+    open_archive,
+)
 from streams.messages.contracts import (
     Candidate,
     CriticResult,
@@ -17,6 +28,7 @@ from streams.messages.contracts import (
     RunEnd,
     TraceEvent,
 )
+from streams.messages.stored import LogRecord
 
 
 def event(
@@ -122,3 +134,29 @@ def finetune_event(
         consumed={},
         details=dict(details or {}),
     )
+
+
+def backed_up(
+    path: Path,
+    topics: Mapping[str, Sequence[Sequence[LogRecord]]],
+    *,
+    prefix: str,
+    ends: Mapping[tuple[str, int], int] | None = None,
+    configs: Mapping[str, str] | None = None,
+    groups: Mapping[str, Sequence[Committed]] | None = None,
+) -> Archive:
+    """A backup of these messages, by topic and partition; each ends behind its last one, or at ``ends``."""
+    described = {}
+    with new_archive(path) as archive:
+        for name, of_topic in topics.items():
+            partitions = []
+            for number, records in enumerate(of_topic):
+                archive.add(Block(topic=name, partition=number, records=tuple(records)))
+                end = (ends or {}).get((name, number), records[-1].offset + 1 if records else 0)
+                partitions.append(Partition(end=end, records=len(records)))
+            described[name] = Topic(
+                topic_id=f"old-{name}", configs=dict(configs or {}), partitions=tuple(partitions)
+            )
+        of_groups = {name: tuple(committed) for name, committed in (groups or {}).items()}
+        archive.finish(Contents(created_ms=0, topic_prefix=prefix, topics=described, groups=of_groups))
+    return open_archive(path)

@@ -60,6 +60,8 @@ _COMMANDS = {
         "How good learners or a model are on unseen pairs.",
     ),
     "verify-state": ("tribrain.verify_state:verify_state", "Whether pairs, snapshot and replay agree."),
+    "backup": ("tribrain.backup:backup", "The whole log into one file, also while trainers run."),
+    "restore": ("tribrain.backup:restore", "The log of a backup onto an empty broker."),
     "snapshots": ("tribrain.snapshots:snapshots", "Published reward models: list, show, verify, rollback."),
     "dlq": ("tribrain.dlq:dlq", "Messages that could not be used: list, show, replay."),
     "experiment": ("tribrain.experiment:experiment", "What preferences are worth where the truth is known."),

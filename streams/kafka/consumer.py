@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
 from streams.kafka.header_names import tolerate_in_kafka_python
 from streams.kafka.settings import Settings, consumer_config
-from streams.messages.stored import StoredMessage, stored_message
+from streams.messages.stored import LogRecord, StoredMessage, log_record, stored_message
 
 POLL_MS = 200
 
@@ -47,10 +48,15 @@ class Consumer:
 
     def poll(self) -> dict[TopicPartition, list[StoredMessage]]:
         """What has come, none of it empty; nothing after a fifth of a second without anything."""
-        polled = self._consumer.poll(timeout_ms=POLL_MS)
-        return {
-            partition: [stored_message(record) for record in records] for partition, records in polled.items()
-        }
+        return {each: list(map(stored_message, records)) for each, records in self._poll().items()}
+
+    def poll_as_written(self) -> dict[TopicPartition, list[LogRecord]]:
+        """As ``poll``, with what is null."""
+        return {each: list(map(log_record, records)) for each, records in self._poll().items()}
+
+    def _poll(self) -> dict[TopicPartition, list[Any]]:
+        polled: dict[TopicPartition, list[Any]] = self._consumer.poll(timeout_ms=POLL_MS)
+        return polled
 
     def ends(self, partitions: Iterable[TopicPartition], timeout_s: float) -> dict[TopicPartition, int]:
         """The offset behind the last committed message of each partition, asked of the broker."""

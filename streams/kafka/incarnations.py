@@ -1,7 +1,8 @@
 """Which incarnation of a topic this is: one that is deleted and made again counts its offsets from 0.
 
 A stamp of offsets means nothing on another incarnation, and Kafka tells them apart by the topic's id
-(KIP-516).
+(KIP-516). A topic that was restored from a backup has every message at its offset, so it goes by the id of
+the one that was backed up.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from kafka.errors import KafkaError
 
 from streams.errors import BadInput
 from streams.kafka.failures import failure
+from streams.kafka.restores import read_restores
 from streams.kafka.settings import Settings, admin_config
 from streams.kafka.topics import is_in_memory
 
@@ -26,8 +28,22 @@ class TopicMadeAgain(BadInput):
 def topic_ids(settings: Settings, topics: Iterable[str], timeout_s: float = 10.0) -> dict[str, str]:
     """Topic to id. A topic that does not exist is left out; librdkafka's in-memory broker has no ids at all.
 
-    Raises BadInput where no broker answers within ``timeout_s`` seconds.
+    Raises BadInput where no broker answers within ``timeout_s`` seconds, or a backup is half restored.
     """
+    given = ids_given_by_kafka(settings, [*topics, settings.restores_topic], timeout_s)
+    if given.pop(settings.restores_topic, None) is None:
+        return given
+    restores = read_restores(settings, timeout_s)
+    if restores.unfinished is not None:
+        raise BadInput(
+            f"the topics {settings.topic_prefix}.* at {settings.bootstrap_servers} are half restored; run "
+            "`tribrain restore` with the same backup again, which goes on where it was"
+        )
+    return {topic: restores.stands_for.get(topic_id, topic_id) for topic, topic_id in given.items()}
+
+
+def ids_given_by_kafka(settings: Settings, topics: Iterable[str], timeout_s: float = 10.0) -> dict[str, str]:
+    """As ``topic_ids``, whatever was restored."""
     names = list(topics)
     try:
         with KafkaAdminClient(**admin_config(settings, timeout_s)) as admin:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 from kafka import TopicPartition
 from kafka.errors import (
@@ -22,11 +22,19 @@ from streams.kafka.partitions import partitions_of
 from streams.kafka.probe import refusal
 from streams.kafka.rights import Right
 from streams.kafka.settings import Settings, no_broker_answers
-from streams.messages.stored import StoredMessage
+from streams.messages.stored import LogRecord, StoredMessage
 
 Messages = Generator[StoredMessage, None, None]
 Batches = Generator[list[StoredMessage], None, None]
 """Generators, so that whoever leaves one early can close it, and with it the consumer."""
+
+
+class _AtOffset(Protocol):
+    @property
+    def offset(self) -> int: ...
+
+
+_M = TypeVar("_M", bound=_AtOffset)
 
 
 class TopicReader:
@@ -92,6 +100,18 @@ class TopicReader:
 
     def batches(self, until: Mapping[int, int] | None = None) -> Batches:
         """As ``read_up``, in lists as they come, each of one partition: for those who handle many at once."""
+        for _, messages in self._read(until, self._consumer.poll):
+            yield messages
+
+    def batches_as_written(
+        self, until: Mapping[int, int] | None = None
+    ) -> Generator[tuple[int, list[LogRecord]], None, None]:
+        """As ``batches``, each with its partition's number, and with what is null in a message."""
+        return self._read(until, self._consumer.poll_as_written)
+
+    def _read(
+        self, until: Mapping[int, int] | None, poll: Callable[[], dict[TopicPartition, list[_M]]]
+    ) -> Generator[tuple[int, list[_M]], None, None]:
         with self._errors_named():
             ends = self._consumer.ends(self._partitions, self._timeout_s)
             if until is not None:
@@ -101,13 +121,13 @@ class TopicReader:
             deadline = monotonic() + self._timeout_s
             while unread:
                 self._consumer.read_only(unread)
-                polled = self._consumer.poll()
+                polled = poll()
                 for partition, messages in polled.items():
                     # It moves on to what was written meanwhile.
                     if messages[-1].offset >= ends[partition]:
                         messages = [message for message in messages if message.offset < ends[partition]]
                     if messages:
-                        yield messages
+                        yield partition.partition, messages
                         self._next[partition] = messages[-1].offset + 1
                 # Compaction and the marks of transactions leave gaps, so nothing is counted.
                 done = {each for each in unread if self._consumer.position(each) >= ends[each]}

@@ -107,6 +107,11 @@ class Settings:
     def dead_letters_topic(self) -> str:
         return f"{self.topic_prefix}.dead-letters"
 
+    @property
+    def restores_topic(self) -> str:
+        """There only where a backup was restored: what stands for what."""
+        return f"{self.topic_prefix}.restores"
+
 
 def trainer_group(settings: Settings, model: str) -> str:
     """The group in which the trainers of a model share the partitions."""

@@ -58,6 +58,14 @@ class CreatedTopics:
     """Of those that were there, the ones that take larger messages now than before."""
 
 
+@dataclass(frozen=True, slots=True)
+class TopicOptions:
+    """How a topic is to be made."""
+
+    partitions: int
+    configs: Mapping[str, str]
+
+
 def create_topics(settings: Settings, *, raise_limits: bool = False, timeout_s: float = 5.0) -> CreatedTopics:
     """Make the topics that do not exist; those that do are left as they are.
 
@@ -95,6 +103,23 @@ def create_topics(settings: Settings, *, raise_limits: bool = False, timeout_s: 
         created=tuple(name for name in wanted if name in created),
         existed=tuple(name for name in wanted if name not in created),
         raised=raised,
+    )
+
+
+def make_topics(settings: Settings, admin: KafkaAdminClient, topics: Mapping[str, TopicOptions]) -> None:
+    """Make these topics, with as many replicas as the settings say. Raises KafkaError."""
+    _create(
+        settings,
+        admin,
+        {
+            name: {
+                "num_partitions": options.partitions,
+                "replication_factor": settings.replication_factor,
+                "configs": dict(options.configs),
+            }
+            for name, options in topics.items()
+        },
+        all_of_them=True,
     )
 
 

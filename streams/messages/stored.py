@@ -69,6 +69,23 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, headers=others)
 
 
+class LogRecord(msgspec.Struct, frozen=True, array_like=True):
+    """A message to the last of what a client can tell of it, so that the same can be written elsewhere."""
+
+    offset: int
+    timestamp_ms: int
+    """−1 where none was set."""
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+def log_record(record: Any) -> LogRecord:
+    """What any client's consumer gives as a record, as it is."""
+    timestamp_ms = -1 if record.timestamp is None else record.timestamp
+    return LogRecord(record.offset, timestamp_ms, record.key, record.value, tuple(record.headers or ()))
+
+
 def stored_message(record: Any) -> StoredMessage:
     """What any client's consumer gives as a record. Null values are empty, and a time that was never set is
     1970: whoever reads a message need not think of either."""

@@ -92,7 +92,7 @@ def open_state(
     settings: Settings | None,
     model: str,
     dimensions: Sequence[str],
-    random_share: float | None,
+    random_share: float | None = None,
     annotator: str,
     key: bytes,
     state_dir: Path,

@@ -1,0 +1,162 @@
+"""Messages written so that each comes to the offset that it had.
+
+Kafka counts offsets up by itself. Between two messages some can be missing: those of marks that ended
+transactions, of transactions that were aborted, and of what was compacted. Here such a gap is filled with a
+transaction that is aborted: n − 1 messages and the mark of its end take n offsets, and nobody who reads what
+is committed ever sees them. A transaction without a message fills one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from streams.errors import BadInput
+from streams.fail_points import reach
+from streams.kafka.settings import Settings, aiokafka_config
+from streams.messages.limits import MAX_PAIR_BYTES, topic_bytes
+from streams.messages.stored import LogRecord
+
+_BATCH_BYTES = 512 << 10
+_GAP_AT_ONCE = 50_000
+"""Offsets that one transaction fills."""
+_LOOK_AGAIN_S = 0.002
+_MARKED_S = 30.0
+_FILLER = b"gap"
+"""A key, since a topic that is compacted later takes nothing without one."""
+
+
+class Rewriter:
+    """Writes to partitions, each of which goes on where it ends; an ``async with`` block has it open.
+
+    Opening one ends what an earlier one of these topics has under way. All methods raise KafkaError.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._access = aiokafka_config(settings)
+        self._config = {
+            **self._access,
+            "acks": "all",
+            "enable_idempotence": True,
+            "compression_type": "zstd",
+            "max_batch_size": _BATCH_BYTES,
+            "max_request_size": topic_bytes(MAX_PAIR_BYTES),
+        }
+        self._transactional_id = f"{settings.topic_prefix}.restore"
+        self._ends: dict[TopicPartition, int] = {}
+
+    async def __aenter__(self) -> Self:
+        self._plain = AIOKafkaProducer(**self._config)
+        self._aborting = AIOKafkaProducer(transactional_id=self._transactional_id, **self._config)
+        # It looks at what is not committed, too.
+        self._consumer = AIOKafkaConsumer(**self._access)
+        self._clients = (self._plain, self._aborting, self._consumer)
+        try:
+            for client in self._clients:
+                await client.start()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for client in self._clients:
+            await client.stop()
+
+    async def begin(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        """Where each of these partitions ends, which is where it goes on."""
+        chosen = [TopicPartition(topic, number) for topic, number in partitions]
+        self._ends = dict(await self._consumer.end_offsets(chosen))
+        return {(each.topic, each.partition): end for each, end in self._ends.items()}
+
+    async def write(self, topic: str, partition: int, records: Sequence[LogRecord]) -> None:
+        """Write the records, in the order of their offsets; those before the partition's end are there.
+
+        Raises BadInput where one comes to another offset, as where somebody else writes to the topic.
+        """
+        place = TopicPartition(topic, partition)
+        following: list[LogRecord] = []
+        for record in records:
+            if record.offset < self._ends[place]:
+                continue
+            if record.offset > self._ends[place] + len(following):
+                await self._append(place, following)
+                following = []
+                await self.fill(topic, partition, record.offset)
+            following.append(record)
+        await self._append(place, following)
+
+    async def fill(self, topic: str, partition: int, until: int) -> None:
+        """Let the partition end at this offset, if it ends before."""
+        place = TopicPartition(topic, partition)
+        while (missing := until - self._ends[place]) > 0:
+            await self._abort_one(place, min(missing, _GAP_AT_ONCE))
+
+    async def _append(self, place: TopicPartition, records: Sequence[LogRecord]) -> None:
+        sent = []
+        batch, first = self._plain.create_batch(), 0
+        for n, record in enumerate(records):
+            if not _add(batch, record):
+                sent.append((await self._send(self._plain, batch, place), records[first]))
+                batch, first = self._plain.create_batch(), n
+                _add(batch, record)
+        if first < len(records):
+            sent.append((await self._send(self._plain, batch, place), records[first]))
+        for future, record in sent:
+            written = await future
+            if written.offset != record.offset:
+                raise self._taken(place, record.offset, written.offset)
+        self._ends[place] += len(records)
+
+    async def _abort_one(self, place: TopicPartition, offsets: int) -> None:
+        """Fill so many offsets with one transaction."""
+        await self._aborting.begin_transaction()
+        try:
+            # A transaction that has no message marks its end only where it is told of the partition.
+            self._aborting._txn_manager.maybe_add_partition_to_txn(place)
+            await self._send_fillers(place, offsets - 1)
+            reach("restore.gap-open")
+        finally:
+            await self._aborting.abort_transaction()
+        end = self._ends[place] + offsets
+        # The coordinator answers before the mark is there.
+        async with asyncio.timeout(_MARKED_S):
+            while (found := (await self._consumer.end_offsets([place]))[place]) < end:
+                await asyncio.sleep(_LOOK_AGAIN_S)
+        if found > end:
+            raise self._taken(place, end, found)
+        self._ends[place] = end
+
+    async def _send_fillers(self, place: TopicPartition, count: int) -> None:
+        sent = []
+        while count:
+            batch = self._aborting.create_batch()
+            while count and batch.append(key=_FILLER, value=None, timestamp=0) is not None:
+                count -= 1
+            sent.append(await self._send(self._aborting, batch, place))
+        for future in sent:
+            await future
+
+    @staticmethod
+    async def _send(producer: AIOKafkaProducer, batch: Any, place: TopicPartition) -> Any:
+        batch.close()
+        return await producer.send_batch(batch, place.topic, partition=place.partition)
+
+    @staticmethod
+    def _taken(place: TopicPartition, needed: int, found: int) -> BadInput:
+        return BadInput(
+            f"something else writes to topic {place.topic!r}: of partition {place.partition}, offset "
+            f"{needed} was to be next, and it is {found}; stop runs, page and trainers, delete the topics, "
+            "and restore again"
+        )
+
+
+def _add(batch: Any, record: LogRecord) -> bool:
+    """Whether the batch had room for it; the first one always fits."""
+    added = batch.append(
+        key=record.key, value=record.value, timestamp=record.timestamp_ms, headers=list(record.headers)
+    )
+    return added is not None
