@@ -27,6 +27,8 @@ _PAUSE_S = 0.25
 """Between two votes of an annotator."""
 _ENOUGH = 40
 """Votes that each gives, also where the runs are over before."""
+_LATER_PAUSE_S = 3.0
+"""After these, so that the votes of who came to see what a vote does still count for something."""
 _AGAIN_SHARE = 0.5
 """Of the pairs, how many were judged before, so that agreement is known after a few votes."""
 _END_S = 2.0
@@ -108,7 +110,7 @@ class DemoVotes:
 
     def _vote_on(self, annotator: SimulatedAnnotator, rng: Random) -> None:
         given = self._given[annotator.name]
-        while not self._closing.wait(_PAUSE_S):
+        while not self._closing.wait(_PAUSE_S if given.votes < _ENOUGH else _LATER_PAUSE_S):
             try:
                 given.is_idle = not self._vote_once(annotator, rng, given)
             except (BadInput, SpoolError) as error:

@@ -61,10 +61,15 @@ class ArtifactStore(Protocol):
 
 def open_store(where: str) -> ArtifactStore:
     """Raises BadInput where ``where`` is neither a folder nor a URI that can be used."""
-    if not _URI.match(where):
+    if not is_uri(where):
         return _FolderStore(Path(where).absolute())
     check_uri(where)
     return _UriStore(where.rstrip("/"))
+
+
+def is_uri(where: str) -> bool:
+    """Whether it names a place of some file system, rather than a path here."""
+    return _URI.match(where) is not None
 
 
 def check_uri(uri: str) -> None:
@@ -166,27 +171,29 @@ def _holds(folder: Path, files: Files) -> bool:
 
 
 def _read_checked(uri: str, name: str, stated: Mapping[str, Any]) -> bytes:
-    content = _read(uri, name, int(stated["size"]))
+    content = read_object(f"{uri}/{name}", int(stated["size"]), if_gone="train the model again")
     if len(content) != stated["size"] or hashlib.sha256(content).hexdigest() != stated["sha256"]:
         raise ArtifactError(f"{uri}/{name}: is not the file that the snapshot speaks of")
     return content
 
 
-def _read(uri: str, name: str, size: int) -> bytes:
-    """At most one byte more than ``size``."""
-    where = f"{uri}/{name}"
+def read_object(where: str, size: int, *, if_gone: str) -> bytes:
+    """A file by its path or URI, at most one byte more than ``size`` of it.
+
+    Raises ArtifactGone, which says what to do ``if_gone``, and StoreAway.
+    """
     try:
-        if not _URI.match(uri):
+        if not is_uri(where):
             with Path(where).open("rb") as file:
                 return file.read(size + 1)
-        check_uri(uri)
+        check_uri(where)
         import fsspec
 
         with fsspec.open(where, "rb") as opened:
             content: bytes = opened.read(size + 1)
             return content
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise ArtifactGone(f"{where}: is not there; train the model again") from None
+        raise ArtifactGone(f"{where}: is not there; {if_gone}") from None
     except ArtifactError:
         raise
     except BadInput as error:

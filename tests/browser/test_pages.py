@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from playwright.sync_api import Request, Response, Route
 
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
 from streams.kafka.writer import produce
-from streams.messages.codec import encode
+from streams.messages.codec import encode, sealed
+from streams.messages.contracts import snapshot_key
 from streams.messages.stored import Outgoing
 from streams.messages.votes import Vote
 from streams.snapshots.feed import read_latest_snapshot
@@ -53,6 +55,22 @@ def test_what_comes_before_the_stream_of_news_is_there_appears_too(
         page.route("**/live", be_late, times=1)
         page.goto(server.url)
         page.wait_for_selector(f"text={goal}")
+
+
+def test_what_a_reader_has_opened_stays_open_when_the_page_renews_itself(
+    tmp_path: Path, settings: Settings, visit: Any
+) -> None:
+    write_runs(tmp_path)
+    last = learn_some(settings)
+    with page_server(tmp_path, settings=settings) as server:
+        page = visit(server.url).new_page()
+        page.goto(f"{server.url}/model")
+        page.click("summary >> nth=0")
+        newer = sealed(replace(last, version=last.version + 1, statement="It has learnt more."))
+        key = snapshot_key(newer.model).encode()
+        list(produce(settings, [Outgoing(settings.snapshots_topic, key, encode(newer))]))
+        page.wait_for_selector("text=It has learnt more.")
+        assert page.locator("details").first.get_attribute("open") is not None
 
 
 def test_a_tab_that_is_hidden_holds_no_connection(tmp_path: Path, settings: Settings, visit: Any) -> None:

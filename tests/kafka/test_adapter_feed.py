@@ -178,15 +178,15 @@ def test_a_store_that_is_away_is_asked_again(
     feed: AdapterFeed, settings: Settings, folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = []
-    read = artifacts._read
+    read = artifacts.read_object
 
-    def away(uri: str, name: str, size: int) -> bytes:
-        tried.append(name)
+    def away(where: str, size: int, *, if_gone: str) -> bytes:
+        tried.append(where)
         if len(tried) < 3:
             raise artifacts.StoreAway("no answer")
-        return read(uri, name, size)
+        return read(where, size, if_gone=if_gone)
 
-    monkeypatch.setattr(artifacts, "_read", away)
+    monkeypatch.setattr(artifacts, "read_object", away)
     publish(settings, snapshot(1, folders["one"]))
     wait_until(lambda: version_of(feed) == 1)
     assert feed.refused == {"store away": 2}

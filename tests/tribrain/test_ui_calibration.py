@@ -32,7 +32,7 @@ def test_the_interval_is_wilsons() -> None:
     [
         ([(100, 0.95, 60.0)], "It is too sure of itself where it states 95%."),
         ([(100, 0.6, 90.0), (100, 0.7, 95.0)], "It could be surer where it states 60% and 70%."),
-        ([(10, 0.8, 8.0)], "Everywhere what it states lies within the 95% interval of what came true."),
+        ([(20, 0.8, 16.0)], "Everywhere what it states lies within the 95% interval of what came true."),
     ],
 )
 def test_it_is_said_where_the_model_is_wrong_about_itself(
@@ -42,7 +42,11 @@ def test_it_is_said_where_the_model_is_wrong_about_itself(
 
 
 def test_one_pair_is_said_in_the_singular() -> None:
-    assert "100% of 1 pair." in in_words(points(of((1, 0.9, 1.0))))
+    assert "100% of 1 pair." in in_words(points(of((19, 0.6, 11.0), (1, 0.9, 1.0))))
+
+
+def test_of_few_pairs_nothing_is_concluded() -> None:
+    assert in_words(points(of((19, 0.9, 0.0)))) == "That is of 19 pairs, which is too few to say more."
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,11 @@ class Asker:
                 self._leases[dimension, pair] = _Lease(annotator, until_s, given[annotator, pair])
             return asked
 
+    def give_back(self, asked: Asked, dimension: str) -> None:
+        """A pair that was not shown after all."""
+        with self._lock:
+            self._leases.pop((dimension, frozenset((asked.left, asked.right))), None)
+
     def _leased(self, dimension: str, given: Mapping[tuple[str, Pair], int]) -> set[Pair]:
         now_s = self._clock()
         self._leases = {

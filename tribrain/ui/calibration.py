@@ -10,8 +10,10 @@ from typing import Any
 from trainers.evidence.shares import Share
 
 WIDTH, HEIGHT = 330, 236
-LEFT, RIGHT, TOP, BOTTOM = 44, 318, 10, 196
+LEFT, RIGHT, TOP, BOTTOM = 44, 308, 10, 192
 """Of the plot within the picture, in pixels."""
+_FEW = 20
+"""Pairs below which nothing is said of where it is wrong about itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +56,13 @@ def y_of(share: float) -> float:
 
 def in_words(found: list[Point]) -> str:
     """Where the model is too sure of itself, or not sure enough, if anywhere."""
+    if (n := sum(each.n for each in found)) < _FEW:
+        return f"That is of {n} {_pairs(n)}, which is too few to say more."
     too_sure = [_percent(each.stated) for each in found if each.high < each.stated]
     too_careful = [_percent(each.stated) for each in found if each.low > each.stated]
     surest = found[-1]
     text = f"Where it was surest ({_percent(surest.stated)} on average), it was right in "
-    text += f"{_percent(surest.came_true)} of {surest.n:,} {'pair' if surest.n == 1 else 'pairs'}. "
+    text += f"{_percent(surest.came_true)} of {surest.n:,} {_pairs(surest.n)}. "
     if too_sure:
         text += f"It is too sure of itself where it states {_listed(too_sure)}. "
     if too_careful:
@@ -93,6 +97,10 @@ def _is_bin(given: Any) -> bool:
     if not isinstance(n, int) or not all(isinstance(x, int | float) for x in (stated, right)):
         return False
     return n > 0 and math.isfinite(stated) and 0.5 <= stated <= 1.0 and 0.0 <= right <= n  # type: ignore[arg-type,operator]
+
+
+def _pairs(n: int) -> str:
+    return "pair" if n == 1 else "pairs"
 
 
 def _percent(share: float) -> str:

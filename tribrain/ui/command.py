@@ -25,6 +25,13 @@ _MAX_DIMENSION_CHARS = 60
     cls=options.Command, epilog="Example: tribrain ui --runs runs --bootstrap-servers 127.0.0.1:9092"
 )
 @options.some_runs
+@click.option(
+    "--artifacts",
+    "stores",
+    multiple=True,
+    metavar="URI",
+    help="A store below which traces may name videos, e.g. s3://bucket/runs (repeatable); needs fsspec.",
+)
 @options.bootstrap_servers
 @options.model
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
@@ -64,6 +71,7 @@ _MAX_DIMENSION_CHARS = 60
 @options.as_json
 def ui(
     runs: tuple[Path, ...],
+    stores: tuple[str, ...],
     bootstrap_servers: str | None,
     model: str,
     host: str,
@@ -80,10 +88,10 @@ def ui(
 ) -> None:
     """Serve the page where people vote on pairs of videos and see runs and model; until Ctrl-C.
 
-    Videos are those of the runs in the folders --runs. Votes go to Kafka; while the broker is away they wait
-    on this computer. Without a broker the page shows the runs, and nobody can vote. It listens on this
-    computer alone unless --host says otherwise; then it asks for a token, which is printed with the
-    address, or taken from TRIBRAIN_UI_TOKEN.
+    Videos are those of the runs in the folders --runs, and in the stores --artifacts. Votes go to Kafka;
+    while the broker is away they wait on this computer. Without a broker the page shows the runs, and nobody
+    can vote. It listens on this computer alone unless --host says otherwise; then it asks for a token, which
+    is printed with the address, or taken from TRIBRAIN_UI_TOKEN.
     """
     for text in (annotator, *dimensions):
         if len(text) > _MAX_DIMENSION_CHARS or not text.isprintable():
@@ -110,6 +118,7 @@ def ui(
         measuring.measured("page", metrics_port, metrics_host) as instruments,
         open_state(
             roots=runs,
+            stores=stores,
             settings=settings,
             model=model,
             dimensions=["" if name == "overall" else name for name in dict.fromkeys(dimensions)],

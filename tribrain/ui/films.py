@@ -7,6 +7,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import av
 from starlette.responses import Response, StreamingResponse
 
 from runner.video import UNKNOWN_FPS, write_as_mp4
+from tribrain.ui.stores import StoredVideo
 
 _STEP_BYTES = 64 << 10
 _CHUNK_BYTES = 256 << 10
@@ -45,10 +47,12 @@ class Films:
         self._busy: dict[str, threading.Lock] = {}
         self._known: dict[str, Film] = {}
 
-    def blind(self, video: Path) -> Film:
-        """The copy of a video, made where it is not there. Raises GenerationFailed, and OSError."""
-        stat = video.stat()
-        name = hashlib.sha256(f"{video}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()[:40]
+    def blind(self, video: Path | StoredVideo) -> Film:
+        """The copy of a video, made where it is not there; one of a store is fetched once.
+
+        Raises GenerationFailed and OSError, and for one of a store ArtifactError.
+        """
+        name = hashlib.sha256(_identity(video).encode()).hexdigest()[:40]
         with self._lock:
             busy = self._busy.setdefault(name, threading.Lock())
         with busy:
@@ -57,7 +61,8 @@ class Films:
                 return known
             target = self._cache / f"{name}.mp4"
             if not target.exists():
-                self._make(video, target)
+                with _file_of(video, self._cache) as file:
+                    self._make(file, target)
             film = self._known[name] = _film(target)
             return film
 
@@ -73,6 +78,18 @@ class Films:
         kept = sorted(self._cache.glob("[!.]*.mp4"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
         for path in kept[_KEPT:]:
             path.unlink(missing_ok=True)
+
+
+def _file_of(video: Path | StoredVideo, scratch: Path) -> AbstractContextManager[Path]:
+    return video.copied(scratch) if isinstance(video, StoredVideo) else nullcontext(video)
+
+
+def _identity(video: Path | StoredVideo) -> str:
+    """Changes when a file is made again."""
+    if isinstance(video, StoredVideo):
+        return video.name
+    stat = video.stat()
+    return f"{video}\0{stat.st_size}\0{stat.st_mtime_ns}"
 
 
 def _pad(path: Path) -> None:

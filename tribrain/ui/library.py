@@ -13,6 +13,7 @@ from trainers.asking.pool import VotableCandidate, votable
 from trainers.datasets.samples import Run, find_video
 from trainers.pairs.critic_rewards import rewards_in_run
 from tribrain.ui.links import digest
+from tribrain.ui.stores import StoredVideo, Stores
 
 
 @dataclass(slots=True)
@@ -28,6 +29,8 @@ class RunStory:
     """When the newest event came, in ms since 1970."""
     is_on_topic: bool = False
     """Whether any of it is on Kafka, where votes on it are learnt."""
+    stores: Stores = field(default_factory=Stores)
+    """Where its videos may be that are in no folder."""
 
     @property
     def iterations(self) -> list[TraceEvent]:
@@ -44,19 +47,21 @@ class RunStory:
         best = min(rewards, key=lambda number: (-rewards[number], number), default=None)
         return None if best is None else self.events[best]
 
-    def video(self, event: TraceEvent) -> Path | None:
-        """The file, inside the run's folder; None where there is none."""
-        if self.folder is None:
-            return None
-        found = find_video(Run(folder=self.folder, run_id=self.run_id, events=()), event.artifact_path)
-        return found if isinstance(found, Path) else None
+    def video(self, event: TraceEvent) -> Path | StoredVideo | None:
+        """The file inside the run's folder, or else where it may be in a store; None where it is nowhere."""
+        if self.folder is not None:
+            found = find_video(Run(folder=self.folder, run_id=self.run_id, events=()), event.artifact_path)
+            if isinstance(found, Path):
+                return found
+        return self.stores.find(self.run_id, event.artifact_path)
 
 
 class Library:
     """Runs by id and candidates by digest; for any number of threads. ``version`` grows with every change."""
 
-    def __init__(self) -> None:
+    def __init__(self, stores: Stores | None = None) -> None:
         self.version = 0
+        self._stores = stores or Stores()
         self._lock = threading.Lock()
         self._runs: dict[str, RunStory] = {}
         self._names: dict[str, str] = {}
@@ -69,7 +74,8 @@ class Library:
     def take(self, message: TraceMessage, at_ms: int, *, is_on_topic: bool = False) -> None:
         """An event or end, once; ``at_ms`` is its time in ms since 1970."""
         with self._lock:
-            run = self._runs.setdefault(message.run_id, RunStory(message.run_id, first_at_ms=at_ms))
+            new = RunStory(message.run_id, first_at_ms=at_ms, stores=self._stores)
+            run = self._runs.setdefault(message.run_id, new)
             self._names[run_name(message.run_id)] = message.run_id
             run.is_on_topic = run.is_on_topic or is_on_topic
             if isinstance(message, RunEnd):
@@ -88,7 +94,7 @@ class Library:
     def place(self, run_id: str, folder: Path) -> None:
         """Say where the files of a run are."""
         with self._lock:
-            run = self._runs.setdefault(run_id, RunStory(run_id))
+            run = self._runs.setdefault(run_id, RunStory(run_id, stores=self._stores))
             if run.folder is None:
                 run.folder = folder
                 self.version += 1

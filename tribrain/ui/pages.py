@@ -7,10 +7,15 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from runner.interfaces import GenerationFailed
+from streams.snapshots.artifacts import ArtifactError, ArtifactGone, StoreAway
+from tribrain.ui.films import in_parts
 from tribrain.ui.state import PageState
+from tribrain.ui.stores import StoredVideo
 
 HERE = Path(__file__).parent
 ANNOTATOR_COOKIE = "tribrain_annotator"
@@ -63,6 +68,19 @@ def page(
 def problem(status: int, what: str) -> JSONResponse:
     """An error for the page's own script: one sentence for people."""
     return JSONResponse({"error": what}, status)
+
+
+async def shown_film(request: Request, video: Path | StoredVideo) -> Response:
+    """The blind copy of a video, or the part of it that is asked for; else why there is none."""
+    try:
+        film = await run_in_threadpool(state_of(request).films.blind, video)
+    except StoreAway as error:
+        return problem(503, f"The video cannot be shown now: {error}.")
+    except ArtifactGone:
+        return problem(404, "The video is not in its store any more.")
+    except (GenerationFailed, OSError, ArtifactError):
+        return problem(404, "The video cannot be shown.")
+    return in_parts(film.path, request.headers.get("range"), {"Cache-Control": "private, max-age=900"})
 
 
 class TooLarge(Exception):

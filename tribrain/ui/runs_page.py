@@ -12,13 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runner.interfaces import GenerationFailed
 from streams.messages.contracts import TraceEvent
 from tribrain.ui.course import Point, course, rewards_of, version_of
-from tribrain.ui.films import in_parts
 from tribrain.ui.library import RunStory, run_name
 from tribrain.ui.links import digest
-from tribrain.ui.pages import page, problem, state_of
+from tribrain.ui.pages import page, problem, shown_film, state_of
 
 PER_PAGE = 24
 _SILENT_S = 3600.0
@@ -193,8 +191,4 @@ async def video(request: Request) -> Response:
     place = await run_in_threadpool(found[0].video, found[1]) if found else None
     if place is None:
         return problem(404, "there is no such video")
-    try:
-        film = await run_in_threadpool(state.films.blind, place)
-    except (GenerationFailed, OSError):
-        return problem(404, "the video cannot be shown")
-    return in_parts(film.path, request.headers.get("range"), {"Cache-Control": "private, max-age=900"})
+    return await shown_film(request, place)

@@ -26,6 +26,7 @@ from tribrain.ui.folders import FolderWatch
 from tribrain.ui.library import Library
 from tribrain.ui.links import Links
 from tribrain.ui.outlet import VoteOutlet
+from tribrain.ui.stores import Stores
 
 log = logging.getLogger(__name__)
 _TRY_AGAIN_S = 2.0
@@ -89,6 +90,7 @@ class PageState:
 def open_state(
     *,
     roots: Sequence[Path],
+    stores: Sequence[str] = (),
     settings: Settings | None,
     model: str,
     dimensions: Sequence[str],
@@ -100,7 +102,7 @@ def open_state(
     on_applied: Callable[[float], None] | None = None,
 ) -> Iterator[PageState]:
     """Everything running until the block is left; ``on_applied`` is that of ``FeedOf``. Raises BadInput."""
-    library, ballots = Library(), Ballots()
+    library, ballots = Library(Stores(stores)), Ballots()
     with ExitStack() as stack:
         stack.enter_context(FolderWatch(roots, library))
         live = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -20,11 +21,12 @@ from runner.interfaces import GenerationFailed
 from streams.errors import BadInput
 from streams.messages.codec import ContractError
 from streams.messages.votes import Vote
+from streams.snapshots.artifacts import ArtifactError, StoreAway
 from streams.spool.queue import SpoolError
 from tribrain.ui.agreement import session_figures
 from tribrain.ui.asking import Asked
 from tribrain.ui.ballots import ANSWERS
-from tribrain.ui.films import Film, in_parts
+from tribrain.ui.films import Film
 from tribrain.ui.links import Forged, digest
 from tribrain.ui.pages import (
     TooLarge,
@@ -35,6 +37,7 @@ from tribrain.ui.pages import (
     page,
     problem,
     remember_annotator,
+    shown_film,
     state_of,
 )
 from tribrain.ui.state import PageState
@@ -78,23 +81,38 @@ async def next_pair(request: Request) -> Response:
         return problem(401, "say who you are first: load the page again")
     if dimension not in state.dimensions:
         return problem(400, "nobody is asked about that here")
-    pair = await run_in_threadpool(_next_pair, state, annotator, dimension)
+    try:
+        pair = await run_in_threadpool(_next_pair, state, annotator, dimension)
+    except StoreAway as error:
+        return problem(503, f"No video can be shown: {error}.")
     return JSONResponse(pair)
 
 
 def _next_pair(state: PageState, annotator: str, dimension: str) -> dict[str, Any]:
+    """Raises StoreAway where nothing can be shown because of it."""
+    away: StoreAway | None = None
     for _ in range(_TRIES):
         asked = state.asker.next(annotator, dimension)
         if asked is None:
             break
-        shown = [_shown(state, candidate) for candidate in (asked.left, asked.right)]
+        try:
+            shown = [_shown(state, candidate) for candidate in (asked.left, asked.right)]
+        except StoreAway as error:
+            state.asker.give_back(asked, dimension)
+            away = error
+            continue
         if all(shown):
             return _as_json(state, asked, [each for each in shown if each], annotator, dimension)
+    if away is not None:
+        raise away
     return {"pair": None, "is_empty": not state.library.votable()}
 
 
 def _shown(state: PageState, candidate: tuple[str, int]) -> tuple[str, Film] | None:
-    """The goal and the film; None where it cannot be shown, and then it is not asked for again."""
+    """The goal and the film; None where it cannot be shown, and then it is not asked for again.
+
+    Raises StoreAway.
+    """
     run = state.library.run(candidate[0])
     event = state.library.event(candidate)
     video = run.video(event) if run is not None and event is not None else None
@@ -102,9 +120,12 @@ def _shown(state: PageState, candidate: tuple[str, int]) -> tuple[str, Film] | N
         return None
     try:
         return event.goal_instruction, state.films.blind(video)
-    except (GenerationFailed, OSError) as error:
+    except StoreAway:
+        raise
+    except (GenerationFailed, OSError, ArtifactError) as error:
         log.warning("a video cannot be shown, and is not asked about: %s", error)
-        state.library.problems[str(video)] = str(error)
+        place = str(video) if isinstance(video, Path) else f"{candidate[0]}, iteration {candidate[1]}"
+        state.library.problems[place] = str(error)
         state.library.leave_out(candidate)
         return None
 
@@ -154,13 +175,8 @@ async def film(request: Request) -> Response:
     video = await run_in_threadpool(run.video, event)
     if video is None:
         return problem(404, "the video is not there any more")
-    try:
-        copy = await run_in_threadpool(state.films.blind, video)
-    except (GenerationFailed, OSError):
-        return problem(404, "the video cannot be shown")
     # A name is made for one visit, so what a browser keeps of it nobody asks for later.
-    headers = {"Cache-Control": "private, max-age=900"}
-    return in_parts(copy.path, request.headers.get("range"), headers)
+    return await shown_film(request, video)
 
 
 async def prompts(request: Request) -> Response:

@@ -45,8 +45,17 @@ async function renew() {
   const parts = [...document.querySelectorAll("[data-live]")];
   const others = parts.map((part) => fresh.getElementById(part.id));
   if (!others.every(Boolean)) return location.reload(); // another page than it was: the first model is there
-  parts.forEach((part, i) => merge(part, others[i]));
+  parts.forEach((part, i) => {
+    keepOpen(part, others[i]);
+    merge(part, others[i]);
+  });
   document.dispatchEvent(new Event("renewed"));
+}
+
+// What a reader has opened is open afterwards, too.
+function keepOpen(part, other) {
+  const before = [...part.querySelectorAll("details")];
+  [...other.querySelectorAll("details")].forEach((each, i) => { each.open = before[i]?.open ?? each.open; });
 }
 
 // Children that are as they were stay, so that no video begins anew and no focus is lost.
@@ -68,6 +77,18 @@ for (const [name, act] of [["pointerover", (film) => film.play().catch(() => {})
     if (film) act(film);
   });
 }
+
+// A video that cannot be shown says why.
+async function explain(film) {
+  const answer = await fetch(film.src).catch(() => null);
+  const said = answer && !answer.ok ? await answer.json().catch(() => ({})) : {};
+  const text = document.createElement("p");
+  text.className = "quiet small";
+  text.textContent = said.error ?? "The video cannot be shown.";
+  film.replaceWith(text);
+}
+document.addEventListener("error", (event) => { if (event.target instanceof HTMLVideoElement) explain(event.target); }, true);
+for (const film of document.querySelectorAll("video")) if (film.error) explain(film);
 
 document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
 window.addEventListener("pagehide", rest);

@@ -94,12 +94,17 @@ async function load() {
   turn += 1;
   for (let wait = 250; ; wait = Math.min(2 * wait, 3000)) {
     let data = null;
+    let why = "The server does not answer.";
     try {
       const answer = await fetch(`/vote/next?dimension=${encodeURIComponent(dimension)}`, { signal: AbortSignal.timeout(60000) });
       if (answer.ok) data = await answer.json();
-      else if (answer.status < 500) {
-        notice((await answer.json().catch(() => ({}))).error ?? "The page has to be loaded again.");
-        return { pair: null, isRefused: true };
+      else {
+        const said = (await answer.json().catch(() => ({}))).error;
+        if (answer.status < 500) {
+          notice(said ?? "The page has to be loaded again.");
+          return { pair: null, isRefused: true };
+        }
+        why = said ?? why;
       }
     } catch { /* no answer */ }
     if (data !== null) {
@@ -113,7 +118,7 @@ async function load() {
         player.destroy();
       }
     } else {
-      notice("The server does not answer. The page goes on when it is back.");
+      notice(`${why} The page goes on when it is back.`);
     }
     await new Promise((done) => setTimeout(done, wait));
   }
