@@ -41,7 +41,7 @@ def health(url: str | None, metrics_port: int | None, timeout_s: float, as_json:
     """
     if url is None and metrics_port is None:
         raise BadInput(f"nobody to ask is named; give --url or --metrics-port, or set {PORT_VARIABLE}")
-    asked = _checked(url or f"http://127.0.0.1:{metrics_port}/health")
+    asked = checked(url or f"http://127.0.0.1:{metrics_port}/health")
     is_well, said = ask(asked, timeout_s)
     if as_json:
         click.echo(orjson.dumps({"healthy": is_well, "said": said, "url": asked}))
@@ -51,7 +51,7 @@ def health(url: str | None, metrics_port: int | None, timeout_s: float, as_json:
         sys.exit(FAILED)
 
 
-def _checked(url: str) -> str:
+def checked(url: str) -> str:
     """With ``/health`` where it names no path. Raises BadInput."""
     try:
         parts = urlsplit(url)
