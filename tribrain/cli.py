@@ -73,6 +73,7 @@ _COMMANDS = {
         "tribrain.experiment_votes:experiment_votes",
         "How many votes a rule that chooses pairs needs for what random ones teach.",
     ),
+    "status": ("tribrain.status:status", "How everything is: Kafka, models, spools, services."),
     "health": ("tribrain.health:health", "Whether a service does its work, for health checks."),
     "doctor": ("tribrain.doctor:doctor", "What of all that TriBrain can use is on this machine."),
     "ui": ("tribrain.ui.command:ui", "The page where people vote and see runs and model."),

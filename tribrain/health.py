@@ -49,7 +49,7 @@ def health(
     """
     if url is None and metrics_port is None:
         raise BadInput(f"nobody to ask is named; give --url or --metrics-port, or set {PORT_VARIABLE}")
-    asked = _checked(url or f"http://127.0.0.1:{metrics_port}/health")
+    asked = checked(url or f"http://127.0.0.1:{metrics_port}/health")
     if end_after_s is not None:
         container.check_is_container()
     is_well, said = ask(asked, timeout_s)
@@ -65,7 +65,7 @@ def health(
         sys.exit(FAILED)
 
 
-def _checked(url: str) -> str:
+def checked(url: str) -> str:
     """With ``/health`` where it names no path. Raises BadInput."""
     try:
         parts = urlsplit(url)

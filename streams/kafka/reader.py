@@ -152,7 +152,11 @@ class TopicReader:
     def positions(self) -> dict[int, int]:
         """Partition to the offset behind all that was polled of it, and behind what is not to be seen."""
         with self._errors_named():
-            return {each.partition: self._consumer.position(each) for each in self._partitions}
+            # A position that is not known is given as 0.
+            return {
+                each.partition: max(self._consumer.position(each), self._next.get(each, 0))
+                for each in self._partitions
+            }
 
     def seek(self, offsets: Mapping[int, int]) -> None:
         """Let these be the first offsets that are read next, wherever it was."""

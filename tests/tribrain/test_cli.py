@@ -62,7 +62,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "dlq list", "dlq show", "dlq replay",
         "explain", "evaluate-picks", "train-lora-rm", "serve-lora", "train-text-rm", "serve-text",
         "run-wow", "doctor", "ui",
-        "build-dataset", "export-preferences", "finetune", "vote", "rescore", "health",
+        "build-dataset", "export-preferences", "finetune", "vote", "rescore", "health", "status",
         "backup", "restore",
     }  # fmt: skip
 

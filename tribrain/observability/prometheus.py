@@ -8,8 +8,8 @@ from tribrain.observability.alerts import ALERTS, Alert
 
 PORT = 9464
 """Of every service's metrics, inside its container."""
-JOBS = ("trainer", "text", "lora", "page")
-"""Names of the services of compose, too."""
+JOBS = {"trainer": "trainer", "text": "text", "lora": "lora", "page": "ui"}
+"""Jobs, and what compose calls their services."""
 RULES = "rules.yml"
 
 
@@ -21,9 +21,9 @@ def configuration() -> dict[str, Any]:
         "scrape_configs": [
             {
                 "job_name": job,
-                "dns_sd_configs": [{"names": [job], "type": "A", "port": PORT, "refresh_interval": "15s"}],
+                "dns_sd_configs": [{"names": [host], "type": "A", "port": PORT, "refresh_interval": "15s"}],
             }
-            for job in JOBS
+            for job, host in JOBS.items()
         ],
     }
 
