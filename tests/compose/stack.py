@@ -70,6 +70,12 @@ class Stack:
         """Return once every service is healthy."""
         self.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", str(_HEALTHY_S), *arguments)
 
+    def bring_back(self) -> None:
+        """Start what has ended, and return once all is well again, however it is now."""
+        self.compose("up", "--detach", "--no-build")
+        for service in ("kafka", "trainer", "ui"):
+            self.wait_until_healthy(service)
+
     def down(self, *, with_volumes: bool = False) -> None:
         self.compose("down", "--timeout", "30", *(["--volumes"] if with_volumes else []))
 

@@ -20,7 +20,8 @@ _BACK_S = 180.0
 
 
 def test_the_page_answers_who_has_the_token(stack: Stack) -> None:
-    with urllib.request.urlopen(f"{stack.url}/?token={TOKEN}") as answer:
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with browser.open(f"{stack.url}/?token={TOKEN}") as answer:
         assert answer.status == 200
     assert f"http://127.0.0.1:{stack.ui_port}/?token={TOKEN}" in stack.logs("ui")
 
@@ -66,14 +67,14 @@ def test_a_trainer_that_was_killed_loses_and_doubles_nothing(stack: Stack) -> No
     runs = published(stack, 6, "before-the-trainer-died")
     docker("kill", stack.container("trainer"))
     runs = [*runs, *published(stack, 6, "while-it-was-dead")]
-    stack.up()
+    stack.bring_back()
     check_learnt(stack, runs)
 
 
 def test_a_broker_that_was_killed_loses_and_doubles_nothing(stack: Stack) -> None:
     runs = published(stack, 6, "before-the-broker-died")
     docker("kill", stack.container("kafka"))
-    stack.up()
+    stack.bring_back()
     runs = [*runs, *published(stack, 6, "after-it-died")]
     check_learnt(stack, runs)
 
