@@ -79,7 +79,9 @@ def lines(found: Status, now_s: float) -> Iterator[str]:
     """The screen."""
     if found.broker:
         counts = ", ".join(f"{n} {_CALLED[topic]}" for topic, n in found.messages.items())
-        yield _row("Kafka", f"{found.broker}: {counts or 'no answer'}")
+        disk = found.kafka_disk
+        free = "" if disk is None else f"; {disk['free_bytes'] / 2**30:.1f} GiB of its disk are free"
+        yield _row("Kafka", f"{found.broker}: {counts or 'no answer'}{free}")
     if found.trainers is not None:
         yield _row("Trainers", _in_words(found.trainers, found.model))
         for figures in found.snapshots:

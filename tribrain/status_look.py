@@ -91,6 +91,8 @@ class Status:
     dead_letters: dict[str, int] = field(default_factory=dict)
     """That wait to be replayed, by kind."""
     spools: list[Spooled] = field(default_factory=list)
+    kafka_disk: dict[str, int] | None = None
+    """Of the brokers' disks the fullest; None where they do not tell."""
     full_disks: list[str] = field(default_factory=list)
     services: list[Service] = field(default_factory=list)
 
@@ -161,6 +163,7 @@ class Status:
             },
             "snapshots": [_snapshot(figures) for figures in self.snapshots],
             "dead_letters": self.dead_letters,
+            "kafka_disk": self.kafka_disk,
             "spools": [
                 {
                     "path": spool.path,
@@ -204,10 +207,18 @@ def look(
 
 def _ask_kafka(settings: Settings, model: str, status: Status) -> None:
     # Not at the top: Kafka's client takes a third of a second, and --help needs none.
+    from streams.kafka.disks import fullest_disk
     from streams.kafka.reader import read_topic
     from streams.messages.dead_letters import pending_letters
 
     status.messages, status.trainers = _trainers(settings, model)
+    disk = fullest_disk(settings, _ANSWER_S)
+    if disk is not None:
+        status.kafka_disk = {"free_bytes": disk.free, "size_bytes": disk.size}
+        if disk.free_share < _LEAST_FREE:
+            status.full_disks.append(
+                f"{disk.free >> 20} MiB of Kafka's disk are free; give it more, as its log is kept"
+            )
     status.snapshots = _snapshots(settings, model)
     with closing(read_topic(settings, settings.dead_letters_topic, timeout_s=_ANSWER_S)) as messages:
         status.dead_letters = dict(Counter(letter.kind for letter in pending_letters(messages)))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from streams.kafka.disks import Disk
 from streams.kafka.settings import Settings
 from streams.messages.contracts import AnySnapshot
 from streams.messages.stored import Outgoing, StoredMessage
@@ -60,6 +61,8 @@ class TrainerMetrics:
     instruments: Instruments
     heartbeat: Heartbeat = field(default_factory=lambda: Heartbeat(LONGEST_TURN_S))
     watch: LagWatch = field(default_factory=LagWatch)
+    kafka_disk: Disk | None = None
+    """The fullest, when it was last asked; None where that is not known."""
     _newest: dict[bytes, _Published] = field(default_factory=dict)
 
     def found(self, message: StoredMessage, snapshot: AnySnapshot) -> None:
@@ -99,6 +102,8 @@ class TrainerMetrics:
                 ("bt", model): age_s for model, age_s in parts.pairs.unpublished_s(time.monotonic()).items()
             },
         )
+        expose("tribrain_disk_free_bytes", lambda: self._of_disk(lambda disk: disk.free))
+        expose("tribrain_disk_size_bytes", lambda: self._of_disk(lambda disk: disk.size))
         expose_lag(self.instruments, watch, self.settings)
         expose_snapshots(self.instruments, lambda: [each.read() for each in list(self._newest.values())])
 
@@ -117,6 +122,10 @@ class TrainerMetrics:
                 ("undoing",): parts.learner.kept_bytes,
             },
         )
+
+    def _of_disk(self, of: Callable[[Disk], float]) -> Mapping[Labels, float]:
+        disk = self.kafka_disk
+        return {} if disk is None else {("kafka",): of(disk)}
 
     def condition(self) -> Condition:
         """How the trainer is."""

@@ -15,6 +15,7 @@ import click
 from streams.errors import BadInput, Fenced, NoBroker
 from streams.kafka.candidates import Candidates
 from streams.kafka.closed_runs import read_closed_runs
+from streams.kafka.disks import fullest_disk
 from streams.kafka.failures import failure, is_refusal
 from streams.kafka.incarnations import TopicMadeAgain, check_incarnations, topic_ids
 from streams.kafka.settings import Settings, trainer_group
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 
 _BROKER_S = 10.0
 _WATCH_EVERY_S = 5.0
+_LOOK_AT_DISKS_EVERY_S = 60.0
 _T = TypeVar("_T")
 
 
@@ -106,7 +108,7 @@ class TrainerWorker:
         click.echo(
             f"tribrain trainer: model {rules.model!r} learns from {settings.bootstrap_servers}", err=True
         )
-        watch = asyncio.ensure_future(self._watch_topics(ids, shell))
+        watch = asyncio.gather(self._watch_topics(ids, shell), self._watch_disks())
         crashed = asyncio.ensure_future(app.wait_until_stopped())
         await asyncio.wait({asyncio.ensure_future(stop.wait()), crashed}, return_when=asyncio.FIRST_COMPLETED)
         watch.cancel()
@@ -238,6 +240,17 @@ class TrainerWorker:
                     log.debug("the topics could not be looked at: %s", error)
                 else:
                     check_incarnations(ids, now, "this trainer")
+
+    async def _watch_disks(self) -> None:
+        while True:
+            try:
+                self._metrics.kafka_disk = await self._in_thread(
+                    lambda: fullest_disk(self._settings, _BROKER_S)
+                )
+            except Exception as error:  # a figure alone: nothing that is learnt depends on it
+                self._metrics.kafka_disk = None
+                log.debug("Kafka's disks could not be looked at: %s", error)
+            await asyncio.sleep(_LOOK_AT_DISKS_EVERY_S)
 
     async def _look_up(self, candidates: Candidates, wanted: Lookup) -> Found:
         async with self._one_lookup:  # one of an earlier assignment may still be under way

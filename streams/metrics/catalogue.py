@@ -260,15 +260,15 @@ METRICS: tuple[Metric, ...] = (
         type="gauge",
         unit="bytes",
         labels=("holds",),
-        services=("runner", "page", "lora"),
-        help="Free bytes of the disk, by what is on it.",
+        services=("trainer", "runner", "page", "lora"),
+        help="Free bytes of the disk, by what is on it; of Kafka's disks that of the fullest.",
     ),
     Metric(
         name="tribrain_disk_size_bytes",
         type="gauge",
         unit="bytes",
         labels=("holds",),
-        services=("runner", "page", "lora"),
+        services=("trainer", "runner", "page", "lora"),
         help="Size of that disk.",
     ),
     Metric(

@@ -42,6 +42,7 @@ def test_where_all_is_learnt_all_is_well(settings: Settings, tribrain: Any) -> N
     (snapshot,) = said["snapshots"]
     assert (snapshot["kind"], snapshot["version"]) == ("bt", version)
     assert snapshot["log_loss"] > 0
+    assert said["kafka_disk"]["size_bytes"] > said["kafka_disk"]["free_bytes"] > 0
     assert abs(snapshot["published_s"] - time.time()) < 600
 
 

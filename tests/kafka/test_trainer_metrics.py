@@ -99,6 +99,11 @@ def test_the_lag_of_each_partition_is_known_and_0(scraped: tuple[Scrape, int]) -
     assert found["tribrain_lag_unknown_partitions"] == 0
 
 
+def test_the_disk_of_kafka_is_known(scraped: tuple[Scrape, int]) -> None:
+    found, _ = scraped
+    assert found["tribrain_disk_size_bytes", "kafka"] > found["tribrain_disk_free_bytes", "kafka"] > 0
+
+
 def test_promtool_finds_nothing_to_say(scraped: tuple[Scrape, int]) -> None:
     said = subprocess.run(
         [promtool(), "check", "metrics"], input=scraped[0].text, capture_output=True, text=True, check=False

@@ -12,7 +12,7 @@ from streams.errors import BadInput
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
 from streams.kafka.writer import produce
-from streams.messages.dead_letters import DeadLetter, dead_letter, pending_letters, replay_of
+from streams.messages.dead_letters import KINDS, DeadLetter, dead_letter, pending_letters, replay_of
 from streams.messages.limits import MAX_DEAD_LETTER_BYTES
 from streams.messages.stored import Headers, Outgoing, StoredMessage
 
@@ -107,3 +107,21 @@ def test_a_letter_of_the_largest_size_is_taken_by_the_dead_letters_topic(setting
     list(produce(settings, [letter]))
     (back,) = pending_letters(read_topic(settings, settings.dead_letters_topic))
     assert (back.value, back.headers) == (letter.value, headers)
+
+
+def test_a_letter_says_its_reason_in_two_words_also_one_that_was_shortened() -> None:
+    letter = dead_letter(message(LARGE), "why", "dead", kind="damaged")
+    (pending,) = pending_letters([stored(letter)])
+    assert pending.kind == "damaged"
+    assert "damaged" in KINDS
+
+
+@pytest.mark.parametrize("own", [(), (("kind", b"own"),), (("kind", b"\xff"),)])
+def test_a_letter_of_before_there_were_kinds_is_of_an_unknown_one(own: Headers) -> None:
+    letter = dead_letter(message(b"{]", headers=own), "why", "dead")
+    before = Outgoing(
+        letter.topic, letter.key, letter.value, tuple(h for h in letter.headers if h[0] != "kind")
+    )
+    (pending,) = pending_letters([stored(before)])
+    assert pending.kind == "unknown"
+    assert pending.headers == own

@@ -167,3 +167,45 @@ def test_an_answer_from_before_a_rebalance_changes_nothing() -> None:
     assert side.opened(1, "m", Recovery(None, 0), 40.0) == []
     assert side.waiting_bytes == 1
     assert side.positions.to_commit() == {0: 0}
+
+
+def test_an_update_is_unpublished_until_the_snapshot_that_has_it_is_on_kafka() -> None:
+    side = side_of(Stage())
+    opened(side, "m")
+    side.read(1, messages(*["m"] * 4, start=10), 0.5)
+    assert side.unpublished_s(0.75) == {"m": 0.75}  # what came first was learnt at 0
+    assert kinds(side.tick(1.0)) == [(PublishSnapshot, "m")]
+    side.read(1, messages("m", start=20), 1.5)
+    assert side.unpublished_s(2.0) == {"m": 2.0}
+    side.published(1, "m", took_s=0.0, now_s=2.0)
+    assert side.unpublished_s(3.0) == {"m": 1.5}  # what came while it was published
+
+
+def test_what_teaches_nothing_is_not_unpublished() -> None:
+    stage = Stage()
+    stage.news = False
+    side = side_of(stage)
+    opened(side, "m")
+    assert side.unpublished_s(60.0) == {"m": 0.0}
+    assert (side.pairs_learnt, side.updates) == (1, 0)
+
+
+def test_pairs_and_updates_are_counted_over_assignments() -> None:
+    side = side_of(Stage())
+    opened(side, "m")
+    side.revoked()
+    side.assigned(2)
+    side.read(2, messages("m", "m"), 0.0)
+    side.opened(2, "m", Recovery(None, 0), 0.0)
+    assert (side.pairs_learnt, side.updates) == (3, 2)
+
+
+def test_the_first_message_that_waits_for_a_writer_is_known() -> None:
+    side = side_of(Stage())
+    assert side.first_waiting == {}
+    side.read(1, messages("m", "n", start=5), 0.0)
+    assert {number: first.offset for number, first in side.first_waiting.items()} == {0: 5}
+    side.opened(1, "m", Recovery(None, 0), 0.0)
+    assert side.first_waiting[0].offset == 6
+    side.opened(1, "n", Recovery(None, 0), 0.0)
+    assert side.first_waiting == {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -107,6 +107,7 @@ class Worker:
         self.writers: list[Writer] = []
         self.opened: list[Writer] = []
         self.failures: list[BaseException] = []
+        self.published: list[tuple[Sequence[Outgoing], float]] = []
         self.pairs = PairSide(learner, Pace(), cpu_s=lambda: 0.0)
         self.shell = Shell(
             SETTINGS,
@@ -124,6 +125,7 @@ class Worker:
             recall=recall or self._nothing_closed,
             writer_of=self._new_writer,
             on_failure=self.failures.append,
+            on_published=lambda messages, took_s: self.published.append((messages, took_s)),
         )
         self.shell.connect(cast(Delivery, self.delivery), cast(Outbox, self.outbox))
 
@@ -317,3 +319,46 @@ def test_the_first_error_is_the_one_that_is_told() -> None:
         assert [str(error) for error in worker.failures] == ["the disk is full"]
 
     asyncio.run(scenario())
+
+
+def test_dead_letters_are_counted_by_their_kind() -> None:
+    async def scenario() -> None:
+        worker = Worker()
+        worker.assign(1, TRACE, PAIRS)
+        await settle()
+        await worker.shell.read_traces(Batch(1, on_topic(SETTINGS.trace_topic, [b"{]", b'{"a": NaN}'])))
+        await worker.shell.read_pairs(Batch(1, on_topic(SETTINGS.pairs_topic, [b"no pair"])))
+        counted = {kind: n for kind, n in worker.shell.dead_letters.items() if n}
+        assert counted == {"damaged": 2, "not finite": 1}
+        assert len(worker.outbox.sent) == 3
+
+    asyncio.run(scenario())
+
+
+def test_it_says_what_has_come_to_be_on_the_snapshots_topic() -> None:
+    async def scenario() -> None:
+        worker = Worker()
+        worker.assign(1, PAIRS)
+        await worker.read_pairs(1, 3)
+        await settle()
+        worker.writers[0].may_open.set()
+        await settle()
+        assert worker.published == []
+        await worker.shell.finish()
+        ((messages, took_s),) = worker.published
+        assert [message.key for message in messages] == [
+            snapshot_key("default").encode(),
+            snapshot_key("default", "checkpoint").encode(),
+        ]
+        assert took_s >= 0
+
+    asyncio.run(scenario())
+
+
+def test_it_knows_whether_it_has_been_given_its_share() -> None:
+    worker = Worker()
+    assert not worker.shell.is_assigned
+    worker.shell.assigned(1, [])
+    assert worker.shell.is_assigned
+    worker.shell.revoked()
+    assert not worker.shell.is_assigned

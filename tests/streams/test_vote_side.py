@@ -195,3 +195,16 @@ def test_a_vote_of_which_nothing_comes_holds_nothing() -> None:
     )  # fmt: skip
     assert side.read(1, [none], 0.0) == []
     assert side.positions.to_commit() == {0: 1}
+
+
+def test_a_vote_is_handled_once_it_was_looked_up_whether_its_videos_came_or_not() -> None:
+    side = side_of(Stage())
+    side.read(1, messages("a", start=3), 0.0)
+    side.read(1, messages("b", start=4), 0.0)
+    assert side.first_waiting[0].offset == 3
+    side.found(1, NOTHING, 0.0)
+    assert side.first_waiting[0].offset == 4
+    side.found(1, NOTHING, 0.0)
+    assert side.first_waiting == {}
+    assert side.missing_bytes > 0
+    assert side.votes_read == 2

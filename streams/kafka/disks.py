@@ -1,0 +1,50 @@
+"""How full the brokers' disks are: the log is the state, so it is kept, and only grows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from streams.kafka.settings import Settings, admin_config, no_broker_answers
+from streams.kafka.topics import is_in_memory
+
+_FIRST_WITH_BYTES = (3, 3)
+"""Version in which brokers tell it (KIP-827)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """One disk, in bytes."""
+
+    free: int
+    size: int
+
+    @property
+    def free_share(self) -> float:
+        """In [0, 1]."""
+        return self.free / self.size
+
+
+def fullest_disk(settings: Settings, timeout_s: float = 10.0) -> Disk | None:
+    """Of the disks of all brokers the one with the least free share; None where they do not tell.
+
+    Raises BadInput where no broker answers within ``timeout_s`` seconds.
+    """
+    try:
+        with KafkaAdminClient(**admin_config(settings, timeout_s)) as admin:
+            if is_in_memory(admin):
+                return None
+        config = admin_config(settings, timeout_s) | {"api_version": _FIRST_WITH_BYTES}
+        with KafkaAdminClient(**config) as admin:
+            brokers = admin.describe_log_dirs()
+    except KafkaError:
+        raise no_broker_answers(settings) from None
+    disks = [
+        Disk(folder["usable_bytes"], folder["total_bytes"])
+        for broker in brokers
+        for folder in broker["log_dirs"]
+        if folder.get("total_bytes", -1) > 0
+    ]
+    return min(disks, key=lambda disk: disk.free_share, default=None)
