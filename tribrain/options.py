@@ -169,7 +169,7 @@ def _use_kafka_config(context: click.Context, _: click.Parameter, path: Path | N
         context.call_on_close(partial(_set_back, before))
     if context.resilient_parsing or not os.environ.get(CONFIG_VARIABLE):
         return
-    if servers := read_sources(os.environ).bootstrap_servers:
+    if servers := read_sources().bootstrap_servers:
         context.default_map = {**(context.default_map or {}), "bootstrap_servers": servers}
 
 
