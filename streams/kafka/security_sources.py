@@ -30,16 +30,16 @@ class Sources:
     """Of the file; empty where it names none."""
 
 
-def read_sources(environment: Mapping[str, str] | None = None) -> Sources:
+def read_sources(environment: Mapping[str, str] | None = None, config: str | None = None) -> Sources:
     """The file that ``TRIBRAIN_KAFKA_CONFIG`` names, and ``TRIBRAIN_KAFKA_…``, which win over it.
 
-    They are those of this process, unless others are given.
+    Variables are those of this process, unless others are given; ``config`` is a file in place of the named.
     An empty variable is as one that is not set. Raises BadInput for what cannot be read, is not known, is
     given twice, or contradicts something else.
     """
     # No frame has a secret from here on that a traceback with variables would show.
     environment = _hidden(environment)
-    config = environment.get(CONFIG_VARIABLE)
+    config = config or environment.get(CONFIG_VARIABLE)
     given = _read_file(Path(config)) if config else {}
     servers = given.pop(_SERVERS, "")
     given |= _of_environment(environment)

@@ -39,7 +39,7 @@ def _say_all() -> None:
     logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
     for name in (*logging.root.manager.loggerDict, *_CLIENTS):
         logging.getLogger(name).setLevel(logging.DEBUG)
-        logging.getLogger(name).setLevel = lambda _: None  # type: ignore[method-assign]
+        logging.getLogger(name).setLevel = lambda level: None  # type: ignore[method-assign]
 
 
 @contextmanager
