@@ -49,7 +49,7 @@ test: $(LORA_READY)
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-faults: $(READY)
-	$(BIN)/pytest -n 2 --dist loadfile -m "long or not long" tests/simulation tests/faults tests/fuzz
+	$(BIN)/pytest -n 2 --dist loadfile -m "long or not long" tests/simulation tests/faults tests/fuzz tests/secured
 
 bench: $(READY) $(PEERS_READY)
 	$(BIN)/python -m tests.bench --events 9000 --repeat 5 --peers-python $(PEERS)/bin/python --write

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,6 +20,8 @@ _ALIASES = {"sasl.mechanisms": "sasl.mechanism"}
 _FIELDS = {name: field for field, name in NAMES.items()}
 _UPPER = ("protocol", "mechanism")
 _LONGEST_BYTES = 64 << 10
+_OF_KUBERNETES = re.compile(PREFIX + r"(SERVICE_(HOST|PORT\w*)|PORT(_[0-9]+_(TCP|UDP|SCTP)\w*)?)")
+"""What Kubernetes sets in every pod beside a service that is called tribrain-kafka."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ def _of_environment(environment: Mapping[str, Secret]) -> dict[str, Secret]:
             given[from_files[variable]] = _secret_in(Path(value), variable)
         elif variable in variables:
             given[variables[variable]] = value
-        else:
+        elif not _OF_KUBERNETES.fullmatch(variable):
             raise BadInput(_unknown(variable, (*variables, *from_files, CONFIG_VARIABLE)))
     return given
 

@@ -104,6 +104,16 @@ def test_an_unknown_variable_is_bad_input_that_names_the_near_one() -> None:
         read_sources({"TRIBRAIN_KAFKA_BOOTSTRAP_SERVERS": "a:1"})
 
 
+def test_what_kubernetes_says_of_a_service_of_that_name_is_no_setting() -> None:
+    said = {
+        "TRIBRAIN_KAFKA_SERVICE_HOST": "10.0.0.1",
+        "TRIBRAIN_KAFKA_SERVICE_PORT_SASL": "9093",
+        "TRIBRAIN_KAFKA_PORT": "tcp://10.0.0.1:9093",
+        "TRIBRAIN_KAFKA_PORT_9093_TCP_ADDR": "10.0.0.1",
+    }
+    assert read_sources(said).security == NOT_SECURED
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
