@@ -63,6 +63,13 @@ def _as_given(field: str, value: Secret) -> str:
     return value.lower() if field == "endpoint_identification" else str(value)
 
 
+def without_secrets(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment, by default this process's, for programs of others: it has no login to Kafka."""
+    secret = {variable_of(NAMES[field]) for field in SECRETS}
+    given = os.environ if environment is None else environment
+    return {name: value for name, value in given.items() if name not in secret}
+
+
 def variable_of(name: str) -> str:
     """The environment's variable for one of librdkafka's names."""
     return PREFIX + name.upper().replace(".", "_")

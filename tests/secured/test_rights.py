@@ -13,6 +13,9 @@ import pytest
 from streams.kafka.probe import check_access
 from streams.kafka.rights import Right
 from streams.kafka.topics import create_topics
+from streams.messages.codec import encode
+from streams.spool.queue import Spool
+from tests.factories import event
 from tests.secured.broker import PASSWORD, SecuredBroker
 from tests.secured.commands import COMMANDS, arguments_of
 from tribrain.exit_codes import BAD_INPUT
@@ -83,3 +86,16 @@ def test_the_table_of_the_readme_is_what_is_checked() -> None:
         publishes = "" if needed.publishes is None else f"`PREFIX.{needed.publishes}:MODEL`"
         row = " | ".join([commands, ", ".join(needed.read), ", ".join(needed.write), group, publishes])
         assert f"| {row} |" in text, f"| {row} |"
+
+
+def test_what_waits_in_a_spool_says_which_rights_it_needs(
+    secured: SecuredBroker, prefix: str, tmp_path: Path, cli_error: Callable[..., Any]
+) -> None:
+    settings = replace(secured.user("flusher"), topic_prefix=prefix)
+    trace = f"{prefix}.trace"
+    with Spool(tmp_path / "spool.sqlite") as spool:
+        spool.append(trace, b"run-a", encode(event(0, 0.5)), "run-a")
+    code, said = cli_error(settings, "spool", "flush", str(tmp_path / "spool.sqlite"))
+    assert (code, f"user 'flusher' may not Write on topic '{trace}' at" in said) == (BAD_INPUT, True)
+    secured.allow("flusher", [Right("Write", "topic", trace)])
+    assert cli_error(settings, "spool", "flush", str(tmp_path / "spool.sqlite"))[0] == 0
