@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,8 @@ from streams.messages.dimensions import dimension_called
 from streams.spool.place import FOLDER_VARIABLE
 from trainers.bradley_terry.estimators import LEARNERS
 
+_CONFIG = f"{__name__}.kafka-config"
+"""Where a command's context has the name of the file."""
 _C = TypeVar("_C", bound=Callable[..., Any])
 
 
@@ -44,6 +46,10 @@ class Command(click.Command):
             option.multiple = True
         given, _, _ = collecting.make_parser(ctx).parse_args(list(args))
         return [(option, list(given.get(option.name or "", ()))) for option in single]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _named_in_environment(ctx.meta.get(_CONFIG)):
+            return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_paragraph()
@@ -162,22 +168,29 @@ _one_broker = click.option(
 
 
 def _use_kafka_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
-    """From here on as if the environment had named the file, for the services that a command starts, too."""
-    if path is not None:
-        before = os.environ.get(CONFIG_VARIABLE)
-        os.environ[CONFIG_VARIABLE] = str(path.absolute())
-        context.call_on_close(partial(_set_back, before))
-    if context.resilient_parsing or not os.environ.get(CONFIG_VARIABLE):
+    config = os.environ.get(CONFIG_VARIABLE) if path is None else str(path.absolute())
+    if context.resilient_parsing or not config:
         return
-    if servers := read_sources(os.environ).bootstrap_servers:
+    context.meta[_CONFIG] = config
+    if servers := read_sources(config=config).bootstrap_servers:
         context.default_map = {**(context.default_map or {}), "bootstrap_servers": servers}
 
 
-def _set_back(config: str | None) -> None:
-    if config is None:
-        os.environ.pop(CONFIG_VARIABLE, None)
-    else:
-        os.environ[CONFIG_VARIABLE] = config
+@contextmanager
+def _named_in_environment(config: str | None) -> Iterator[None]:
+    """As if the environment had named the file, for the services that a command starts, too."""
+    before = os.environ.get(CONFIG_VARIABLE)
+    if config is None or config == before:
+        yield
+        return
+    os.environ[CONFIG_VARIABLE] = config
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[CONFIG_VARIABLE]
+        else:
+            os.environ[CONFIG_VARIABLE] = before
 
 
 _kafka_config = click.option(

@@ -11,6 +11,8 @@ import orjson
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from streams.errors import BadInput
+from streams.kafka.probe import check_access
+from streams.kafka.rights import Right
 from streams.kafka.settings import Settings
 from streams.spool.place import spool_of
 from streams.spool.queue import Spool, SpoolStatus
@@ -73,6 +75,8 @@ def flush(
     path = _spool_at(path, spool_dir)
     with Spool(path, create=False) as opened:
         opened.wait_again()
+        topics = sorted({record.topic for record in opened.oldest()})
+        check_access(settings, [Right("Write", "topic", topic) for topic in topics])
         before = _count(opened.status())
         problem = _send(settings, opened, before)
         after = opened.status()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from runner.worlds.group_lock import note_group, taken_for_a_group
+from streams.kafka.security_sources import without_secrets
 
 LOG_NAME = "generator.log"
 LOCK_NAME = "generator.lock"
@@ -58,6 +59,8 @@ class ProcessGroups:
 
         Raises OSError and ValueError as that does, and Stopped after ``stop``.
         """
+        # Whatever it logs of its environment, no secret is in it.
+        options["env"] = without_secrets(options.get("env"))
         with taken_for_a_group(locks) as inherited, self._lock:
             if self._stopped:
                 raise Stopped

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +20,8 @@ _ALIASES = {"sasl.mechanisms": "sasl.mechanism"}
 _FIELDS = {name: field for field, name in NAMES.items()}
 _UPPER = ("protocol", "mechanism")
 _LONGEST_BYTES = 64 << 10
+_OF_KUBERNETES = re.compile(PREFIX + r"(SERVICE_(HOST|PORT\w*)|PORT(_[0-9]+_(TCP|UDP|SCTP)\w*)?)")
+"""What Kubernetes sets in every pod beside a service that is called tribrain-kafka."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +33,41 @@ class Sources:
     """Of the file; empty where it names none."""
 
 
-def read_sources(environment: Mapping[str, str]) -> Sources:
+def read_sources(environment: Mapping[str, str] | None = None, config: str | None = None) -> Sources:
     """The file that ``TRIBRAIN_KAFKA_CONFIG`` names, and ``TRIBRAIN_KAFKA_…``, which win over it.
 
+    Variables are those of this process, unless others are given; ``config`` is a file in place of the named.
     An empty variable is as one that is not set. Raises BadInput for what cannot be read, is not known, is
     given twice, or contradicts something else.
     """
-    config = environment.get(CONFIG_VARIABLE)
+    # No frame has a secret from here on that a traceback with variables would show.
+    environment = _hidden(environment)
+    config = config or environment.get(CONFIG_VARIABLE)
     given = _read_file(Path(config)) if config else {}
     servers = given.pop(_SERVERS, "")
     given |= _of_environment(environment)
-    values = {_FIELDS[name]: value for name, value in given.items()}
-    for field in values.keys() & _UPPER:
-        values[field] = values[field].upper()
-    if "endpoint_identification" in values:
-        values["endpoint_identification"] = values["endpoint_identification"].lower()
-    hidden = {field: Secret(values[field]) for field in values.keys() & SECRETS}
-    return Sources(Security(**(values | hidden)), servers)  # type: ignore[arg-type]
+    values = {_FIELDS[name]: _as_given(_FIELDS[name], value) for name, value in given.items()}
+    return Sources(Security(**values), str(servers))  # type: ignore[arg-type]
+
+
+def _hidden(environment: Mapping[str, str] | None) -> dict[str, Secret]:
+    given = os.environ if environment is None else environment
+    return {name: Secret(value) for name, value in given.items()}
+
+
+def _as_given(field: str, value: Secret) -> str:
+    if field in SECRETS:
+        return value
+    if field in _UPPER:
+        return value.upper()
+    return value.lower() if field == "endpoint_identification" else str(value)
+
+
+def without_secrets(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment, by default this process's, for programs of others: it has no login to Kafka."""
+    secret = {variable_of(NAMES[field]) for field in SECRETS}
+    given = os.environ if environment is None else environment
+    return {name: value for name, value in given.items() if name not in secret}
 
 
 def variable_of(name: str) -> str:
@@ -53,26 +75,24 @@ def variable_of(name: str) -> str:
     return PREFIX + name.upper().replace(".", "_")
 
 
-def _read_file(path: Path) -> dict[str, str]:
+def _read_file(path: Path) -> dict[str, Secret]:
     """Lines ``name=value``; empty ones and those that begin with ``#`` say nothing."""
     try:
-        text = path.read_bytes().decode()
+        text = Secret(path.read_bytes().decode())
     except OSError as error:
         raise BadInput(
             f"{path} cannot be read: {error.strerror}; give a file of Kafka's properties"
         ) from None
     except UnicodeDecodeError:
         raise BadInput(f"{path} is no text in UTF-8; expected lines such as sasl.username=trainer") from None
-    given: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        stripped = line.strip()
-        if not stripped or stripped.startswith("#"):
+    given: dict[str, Secret] = {}
+    for number, (name, value) in enumerate(_lines(text), start=1):
+        if not (name or value):
             continue
         where = f"{path}:{number}"
-        name, equals, value = (part.strip() for part in stripped.partition("="))
-        if not equals:
+        if not name:
             # It is not quoted, as it may be a secret.
-            raise BadInput(f"{where} has no '='; expected a line such as sasl.username=trainer")
+            raise BadInput(f"{where} has no name and '='; expected a line such as sasl.username=trainer")
         name = _ALIASES.get(name, name)
         if name != _SERVERS and name not in _FIELDS:
             raise BadInput(f"{where}: {_unknown(name, (*_FIELDS, _SERVERS))}")
@@ -84,10 +104,23 @@ def _read_file(path: Path) -> dict[str, str]:
     return given
 
 
-def _of_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def _lines(text: str) -> list[tuple[str, Secret]]:
+    """Name and value of each line; both empty where it says nothing, no name where it has none."""
+    found = []
+    for line in text.splitlines():
+        name, equals, value = (part.strip() for part in line.partition("="))
+        if not name or name.startswith("#"):
+            name, value = "", (value or equals) if equals and not name else ""
+        elif not equals:
+            name, value = "", name
+        found.append((name, Secret(value)))
+    return found
+
+
+def _of_environment(environment: Mapping[str, Secret]) -> dict[str, Secret]:
     variables = {variable_of(name): name for name in _FIELDS}
     from_files = {variable_of(NAMES[field]) + _OF_FILE: NAMES[field] for field in SECRETS}
-    given: dict[str, str] = {}
+    given: dict[str, Secret] = {}
     for variable, value in environment.items():
         if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE or not value:
             continue
@@ -99,20 +132,18 @@ def _of_environment(environment: Mapping[str, str]) -> dict[str, str]:
             given[from_files[variable]] = _secret_in(Path(value), variable)
         elif variable in variables:
             given[variables[variable]] = value
-        else:
+        elif not _OF_KUBERNETES.fullmatch(variable):
             raise BadInput(_unknown(variable, (*variables, *from_files, CONFIG_VARIABLE)))
     return given
 
 
-def _secret_in(path: Path, variable: str) -> str:
+def _secret_in(path: Path, variable: str) -> Secret:
     """The file's one line; a line break at its end does not count."""
     try:
         with path.open("rb") as file:
-            raw = file.read(_LONGEST_BYTES)
+            secret = Secret(file.read(_LONGEST_BYTES).decode().removesuffix("\n").removesuffix("\r"))
     except OSError as error:
         raise BadInput(f"{variable}: {path} cannot be read: {error.strerror}") from None
-    try:
-        secret = raw.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         raise BadInput(f"{variable}: {path} is no text in UTF-8; expected the secret alone") from None
     if not secret or "\n" in secret:

@@ -63,10 +63,11 @@ class Settings:
 
         Raises BadInput where no broker is named or a value cannot be used.
         """
-        environment = os.environ if environment is None else environment
         sources = read_sources(environment)
         servers = (
-            bootstrap_servers or environment.get(BOOTSTRAP_SERVERS_VARIABLE) or sources.bootstrap_servers
+            bootstrap_servers
+            or _variable(BOOTSTRAP_SERVERS_VARIABLE, environment)
+            or sources.bootstrap_servers
         )
         if not servers:
             raise BadInput(
@@ -75,7 +76,7 @@ class Settings:
             )
         return cls(
             bootstrap_servers=",".join(server.strip() for server in servers.split(",")),
-            topic_prefix=environment.get(TOPIC_PREFIX_VARIABLE) or "tribrain",
+            topic_prefix=_variable(TOPIC_PREFIX_VARIABLE, environment) or "tribrain",
             security=sources.security,
         )
 
@@ -111,6 +112,10 @@ class Settings:
     def restores_topic(self) -> str:
         """There only where a backup was restored: what stands for what."""
         return f"{self.topic_prefix}.restores"
+
+
+def _variable(name: str, environment: Mapping[str, str] | None) -> str:
+    return (os.environ if environment is None else environment).get(name, "")
 
 
 def trainer_group(settings: Settings, model: str) -> str:

@@ -49,8 +49,15 @@ class SecuredBroker:
     """
 
     def __init__(
-        self, jars: KafkaJars, folder: Path, *, data_dir: Path | None = None, session_ms: int = 0
+        self,
+        jars: KafkaJars,
+        folder: Path,
+        *,
+        data_dir: Path | None = None,
+        session_ms: int = 0,
+        through: int | None = None,
     ) -> None:
+        """``through``: the port of a proxy by which clients reach the listener SASL_SSL."""
         self.authority = folder / "ca.pem"
         self._folder = folder
         self._signs = Authority()
@@ -63,13 +70,14 @@ class SecuredBroker:
             jars,
             port=self._ports["PLAINTEXT"],
             data_dir=data_dir,
-            properties=self._properties(folder, session_ms),
+            properties=self._properties(folder, session_ms, through),
         )
         self.open = Settings(bootstrap_servers=f"127.0.0.1:{self._ports['PLAINTEXT']}")
 
-    def _properties(self, folder: Path, session_ms: int) -> dict[str, str]:
+    def _properties(self, folder: Path, session_ms: int, through: int | None) -> dict[str, str]:
         listeners = ",".join(f"{name}://127.0.0.1:{port}" for name, port in self._ports.items())
-        advertised = ",".join(f"{name}://localhost:{port}" for name, port in self._ports.items())
+        reached = self._ports | ({"SASL_SSL": through} if through else {})
+        advertised = ",".join(f"{name}://localhost:{port}" for name, port in reached.items())
         protocols = ",".join(f"{name}:{name}" for name in self._ports)
         given = {
             "listeners": f"{listeners},CONTROLLER://127.0.0.1:{self._controller_port}",
@@ -154,6 +162,17 @@ class SecuredBroker:
                 key_password=Secret(password or ""),
             )
         )
+
+    @property
+    def port(self) -> int:
+        """Of the listener SASL_SSL."""
+        return self._ports["SASL_SSL"]
+
+    def change_password(self, name: str, password: str) -> None:
+        with self.admin() as admin:
+            made = UserScramCredentialUpsertion(name, "SCRAM-SHA-512", password)
+            answers = admin.alter_user_scram_credentials([made])
+        assert set(answers.values()) == {None}
 
     def settings(self, security: Security, host: str = "localhost", listener: str | None = None) -> Settings:
         port = self._ports[listener or security.protocol]

@@ -12,69 +12,28 @@ import pytest
 
 from streams.kafka.probe import check_access
 from streams.kafka.rights import Right
-from streams.kafka.settings import TOPIC_PREFIX_VARIABLE, Settings
 from streams.kafka.topics import create_topics
+from streams.messages.codec import encode
+from streams.spool.queue import Spool
+from tests.factories import event
 from tests.secured.broker import PASSWORD, SecuredBroker
-from tests.services import security_variables
-from tribrain.cli import main
+from tests.secured.commands import COMMANDS, arguments_of
 from tribrain.exit_codes import BAD_INPUT
 from tribrain.kafka_access import MANAGE, SERVICES, TOPICS, rights_of
 
 _README = Path(__file__).parents[2] / "README.md"
-_ARGUMENTS = {
-    "run-simulated": ("--goal", "a cube", "--out", "{folder}/run"),
-    "rescore": ("{folder}",),
-    "publish-trace": ("{folder}/trace.jsonl",),
-    "vote --import": ("{folder}/votes.csv",),
-    "vote --export": ("{folder}/votes.csv",),
-    "end-run": ("--silent-for-s", "1"),
-    "replay --source pairs": ("--out", "{folder}/again"),
-    "replay --source trace": ("--out", "{folder}/again"),
-    "snapshots rollback": ("--version", "1"),
-    "dlq show": ("a-letter",),
-    "serve-lora": ("--store", "{folder}/store", "--base-model", "none"),
-    "finetune": ("--runs", "{folder}", "--work", "{folder}/work", "--train-cmd", "true"),
-}
-"""What a command needs to get as far as Kafka."""
-_SHARE_CODE = ("run-subprocess", "run-wow", "run-suite")
-"""With run-simulated."""
-_COMMANDS = [command for names in SERVICES for command in names.split(", ") if command not in _SHARE_CODE]
 
 
-@pytest.fixture
-def cli_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str]]:
-    """Runs a command as this user; gives exit code and what it said."""
-
-    def call(settings: Settings, *arguments: str) -> tuple[int, str]:
-        for name, value in _in_environment(settings).items():
-            monkeypatch.setenv(name, value)
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
-        return int(str(ended.value.code)), capsys.readouterr().err
-
-    return call
-
-
-def _in_environment(settings: Settings) -> dict[str, str]:
-    own = {
-        "TRIBRAIN_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        TOPIC_PREFIX_VARIABLE: settings.topic_prefix,
-    }
-    return own | security_variables(settings)
-
-
-@pytest.mark.parametrize("command", _COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_right_that_is_missing_is_named_with_its_operation_and_resource(
     command: str, secured: SecuredBroker, prefix: str, tmp_path: Path, cli_error: Callable[..., Any]
 ) -> None:
     rights = rights_of(command, replace(secured.open, topic_prefix=prefix))
     assert rights
-    given = [argument.format(folder=tmp_path) for argument in _ARGUMENTS.get(command, ())]
+    given = arguments_of(command, tmp_path)
     for missing in rights:
         settings = secured.allowed(command, prefix, without=missing)
-        code, said = cli_error(settings, *command.split(), *given)
+        code, said = cli_error(settings, *given)
         assert code == BAD_INPUT, said
         # Of a topic that may not be described Kafka does not tell what else may be done with it.
         is_hidden = missing.resource == "topic" and missing.operation == "Describe"
@@ -127,3 +86,16 @@ def test_the_table_of_the_readme_is_what_is_checked() -> None:
         publishes = "" if needed.publishes is None else f"`PREFIX.{needed.publishes}:MODEL`"
         row = " | ".join([commands, ", ".join(needed.read), ", ".join(needed.write), group, publishes])
         assert f"| {row} |" in text, f"| {row} |"
+
+
+def test_what_waits_in_a_spool_says_which_rights_it_needs(
+    secured: SecuredBroker, prefix: str, tmp_path: Path, cli_error: Callable[..., Any]
+) -> None:
+    settings = replace(secured.user("flusher"), topic_prefix=prefix)
+    trace = f"{prefix}.trace"
+    with Spool(tmp_path / "spool.sqlite") as spool:
+        spool.append(trace, b"run-a", encode(event(0, 0.5)), "run-a")
+    code, said = cli_error(settings, "spool", "flush", str(tmp_path / "spool.sqlite"))
+    assert (code, f"user 'flusher' may not Write on topic '{trace}' at" in said) == (BAD_INPUT, True)
+    secured.allow("flusher", [Right("Write", "topic", trace)])
+    assert cli_error(settings, "spool", "flush", str(tmp_path / "spool.sqlite"))[0] == 0

@@ -81,7 +81,8 @@ def test_a_secret_and_its_file_contradict_each_other(tmp_path: Path) -> None:
         ("sasl.user=a", r":1: sasl.user is no setting that TriBrain knows; did you mean sasl.username\?"),
         ("sasl.username=a\nsasl.username=b", ":2: sasl.username is given twice; give it once"),
         ("sasl.username=", ":1: sasl.username has no value"),
-        (_PLANTED, ":1 has no '='; expected a line such as"),
+        (_PLANTED, ":1 has no name and '='; expected a line such as"),
+        (f"={_PLANTED}", ":1 has no name and '='; expected a line such as"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_named_and_not_quoted(tmp_path: Path, line: str, said: str) -> None:
@@ -101,6 +102,16 @@ def test_an_unknown_variable_is_bad_input_that_names_the_near_one() -> None:
         read_sources({"TRIBRAIN_KAFKA_SASL_PASWORD": _PLANTED})
     with pytest.raises(BadInput, match="set TRIBRAIN_BOOTSTRAP_SERVERS"):
         read_sources({"TRIBRAIN_KAFKA_BOOTSTRAP_SERVERS": "a:1"})
+
+
+def test_what_kubernetes_says_of_a_service_of_that_name_is_no_setting() -> None:
+    said = {
+        "TRIBRAIN_KAFKA_SERVICE_HOST": "10.0.0.1",
+        "TRIBRAIN_KAFKA_SERVICE_PORT_SASL": "9093",
+        "TRIBRAIN_KAFKA_PORT": "tcp://10.0.0.1:9093",
+        "TRIBRAIN_KAFKA_PORT_9093_TCP_ADDR": "10.0.0.1",
+    }
+    assert read_sources(said).security == NOT_SECURED
 
 
 @pytest.mark.parametrize(
@@ -142,6 +153,25 @@ def test_no_repr_and_no_traceback_with_variables_shows_a_secret() -> None:
     assert "settings = Settings(" in shown
     assert "(secret)" in shown
     assert _PLANTED not in shown + repr(configs)
+
+
+@pytest.mark.parametrize("setting", ["PASSWORD", "KEY_PASSWORD_FILE", "NO_SUCH_SETTING"])
+def test_no_error_about_what_is_given_shows_a_secret_with_its_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(f"security.protocol=SASL_SSL\nsasl.password={_PLANTED}\nsasl.password={_PLANTED}\n")
+    for name, value in (_LOGIN | {"TRIBRAIN_KAFKA_CONFIG": str(config)}).items():
+        monkeypatch.setenv(name, value)
+    if setting != "PASSWORD":
+        monkeypatch.delenv("TRIBRAIN_KAFKA_CONFIG")
+        monkeypatch.setenv(f"TRIBRAIN_KAFKA_SASL_{setting}", _PLANTED)
+    with pytest.raises(BadInput) as raised:
+        Settings.from_environment("a:1")
+    shown = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
+    # The frame of this test has the environment's values itself.
+    assert all(_PLANTED not in str(frame.locals) for frame in list(shown.stack)[1:])
+    assert len(shown.stack) > 2
 
 
 def test_every_client_gets_the_same_context(tmp_path: Path) -> None:
