@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+from streams.kafka.settings import Settings
+from streams.kafka.topics import create_topics
+from tests.browser.voting import Voter, at_the_stage
+from tests.pages import PageServer, page_server, write_runs
 
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 
@@ -44,6 +50,29 @@ def chromium() -> Iterator[Browser]:
         if os.environ.get("REQUIRE_BROWSER") == "1":
             pytest.fail(str(missing))
         pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="module")
+def shared_topics(kafka: str) -> Settings:
+    """Those of ``shared_page``."""
+    settings = Settings(bootstrap_servers=kafka, topic_prefix=f"page-{uuid.uuid4().hex[:12]}")
+    create_topics(settings)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def shared_page(shared_topics: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
+    """A page over six runs of one task, for tests that stop nothing; each votes under a name of its own."""
+    folder = tmp_path_factory.mktemp("page")
+    write_runs(folder, runs=6, iterations=4)
+    with page_server(folder, settings=shared_topics) as server:
+        yield server
+
+
+@pytest.fixture
+def voter(shared_page: PageServer, visit: Any) -> Voter:
+    """Somebody new before the first pair of ``shared_page``."""
+    return at_the_stage(visit, shared_page.url, f"Ann {uuid.uuid4().hex[:8]}")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from streams.snapshots.feed import read_latest_snapshot
 from streams.spool.publish_now import publish_trace_file
 from tests import factories
 from tests.browser.accessibility import serious_findings
-from tests.browser.voting import all_saved, open_pair, votes_on
+from tests.browser.voting import at_the_stage, votes_on
 from tests.browser.weight import MOST_BYTES, bytes_of
 from tests.kafka.test_log_commands import learn_some
 from tests.kafka.test_trainer import publish
@@ -153,13 +153,9 @@ def test_votes_of_a_session_move_the_published_model(tmp_path: Path, settings: S
     with page_server(tmp_path, settings=settings) as server, trainer(settings):
         for trace in (tmp_path / "runs").glob("*/trace.jsonl"):
             publish_trace_file(settings, trace)
-        page = visit(server.url).new_page()
-        page.goto(f"{server.url}/vote")
-        pair = ""
-        for key in "1212":
-            pair = open_pair(page, other_than=pair)
-            page.keyboard.press(key)
-        all_saved(page)
+        voter = at_the_stage(visit, server.url)
+        voter.vote("1212")
+        page = voter.page
         wait_until(lambda: _labels_of_people(settings) == 4, 60)
         assert not list(read_topic(settings, settings.dead_letters_topic))
         page.goto(f"{server.url}/model")
@@ -199,13 +195,12 @@ def test_the_end_of_a_session_says_what_was_done_and_not_before(
 ) -> None:
     write_runs(tmp_path, runs=1, iterations=3)  # three pairs
     with page_server(tmp_path, settings=settings) as server:
-        page = visit(server.url).new_page()
-        page.goto(f"{server.url}/vote")
-        pair = ""
+        voter = at_the_stage(visit, server.url)
+        page = voter.page
         for _ in range(3):
-            pair = open_pair(page, other_than=pair)
+            voter.look()
             assert page.is_hidden("#summary")
-            page.keyboard.press("1")
+            voter.press("1")
         page.wait_for_selector("text=You have judged every pair")
         page.wait_for_selector("#summary-figures b")
         assert page.inner_text("#summary-figures b >> nth=0") == "3"

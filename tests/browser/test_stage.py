@@ -12,18 +12,19 @@ from playwright.sync_api import Dialog, Page, Response
 
 from streams.kafka.settings import Settings
 from tests.browser.accessibility import serious_findings
-from tests.browser.voting import all_saved, colours, open_pair
+from tests.browser.voting import Voter, at_the_stage, colours, open_pair
 from tests.browser.weight import MOST_BYTES, bytes_of
-from tests.pages import FPS, page_server, run_id, write_runs
+from tests.pages import FPS, PageServer, page_server, run_id, write_runs
 
 PAGES = ("/", "/vote", "/vote/name", "/runs", "/model", "/agreement")
 HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(2)>"'&{{7*7}}"""
-_WATCH_DRIFT = """(seconds) => new Promise((done) => {
+_WATCH_DRIFT = """(plays) => new Promise((done) => {
   const begun = performance.now();
   let most = 0;
   const look = () => {
     most = Math.max(most, tribrain.drift);
-    if (performance.now() - begun < 1000 * seconds) requestAnimationFrame(look);
+    const isOver = Math.min(...tribrain.plays) >= plays || performance.now() - begun > 30000;
+    if (!isOver) requestAnimationFrame(look);
     else done([most, Math.min(...tribrain.plays)]);
   };
   look();
@@ -36,45 +37,36 @@ def test_two_films_stay_within_a_frame_also_where_they_begin_again(
 ) -> None:
     write_runs(tmp_path, frames=frames)
     with page_server(tmp_path, settings=settings) as server:
-        page = visit(server.url).new_page()
-        page.goto(f"{server.url}/vote")
-        open_pair(page)
-        drift, plays = page.evaluate(_WATCH_DRIFT, 6.0)
-    assert plays >= 2, "both were played to their end and again"
+        voter = at_the_stage(visit, server.url)
+        voter.look()
+        drift, plays = voter.page.evaluate(_WATCH_DRIFT, 3)
+    assert plays >= 3, "both were played to their end and again"
     assert drift <= 1 / FPS
 
 
-def test_frame_by_frame_both_show_the_same_one(tmp_path: Path, settings: Settings, visit: Any) -> None:
-    write_runs(tmp_path)
-    with page_server(tmp_path, settings=settings) as server:
-        page = visit(server.url).new_page()
-        page.goto(f"{server.url}/vote")
-        open_pair(page)
-        page.keyboard.press(" ")
-        frames = []
-        for _ in range(3):
-            page.keyboard.press("f")
-            page.wait_for_function(
-                "() => [...document.querySelectorAll('.side video')].every((v) => !v.seeking)"
-            )
-            times = page.evaluate("[...document.querySelectorAll('.side video')].map((v) => v.currentTime)")
-            frames.append([int(time * FPS) for time in times])
+def test_frame_by_frame_both_show_the_same_one(voter: Voter) -> None:
+    voter.look()
+    voter.press(" ")
+    frames = []
+    for _ in range(3):
+        voter.press("f")
+        voter.page.wait_for_function(
+            "() => [...document.querySelectorAll('.side video')].every((v) => !v.seeking)"
+        )
+        times = voter.page.evaluate("[...document.querySelectorAll('.side video')].map((v) => v.currentTime)")
+        frames.append([int(time * FPS) for time in times])
     assert all(left == right for left, right in frames)
     assert (frames[1][0] - frames[0][0]) % 12 == (frames[2][0] - frames[1][0]) % 12 == 1
 
 
-def test_the_first_frame_is_shown_to_who_asks_for_it(tmp_path: Path, settings: Settings, visit: Any) -> None:
-    write_runs(tmp_path)
-    with page_server(tmp_path, settings=settings) as server:
-        page = visit(server.url).new_page()
-        page.goto(f"{server.url}/vote")
-        open_pair(page)
-        page.click("#start")
-        page.wait_for_selector("#first-frame:not([hidden])")
-        drawn = page.evaluate(
-            "[...document.getElementById('first-canvas').getContext('2d').getImageData(9, 9, 1, 1).data]"
-        )
-        left, _ = colours(page)
+def test_the_first_frame_is_shown_to_who_asks_for_it(voter: Voter) -> None:
+    voter.look()
+    voter.page.click("#start")
+    voter.page.wait_for_selector("#first-frame:not([hidden])")
+    drawn = voter.page.evaluate(
+        "[...document.getElementById('first-canvas').getContext('2d').getImageData(9, 9, 1, 1).data]"
+    )
+    left, _ = colours(voter.page)
     assert drawn[3] == 255
     assert max(abs(a - b) for a, b in zip(drawn[:3], left, strict=True)) < 10
 
@@ -113,57 +105,43 @@ def test_nothing_that_comes_before_the_vote_tells_what_made_the_videos(
         assert "secret prompt" in page.inner_text("#prompt-left")
 
 
-def test_no_page_asks_anybody_else_or_breaks_its_own_policy(
-    tmp_path: Path, settings: Settings, visit: Any
-) -> None:
-    write_runs(tmp_path)
+def test_no_page_asks_anybody_else_or_breaks_its_own_policy(shared_page: PageServer, voter: Voter) -> None:
     asked: set[str] = set()
     complaints: list[str] = []
-    with page_server(tmp_path, settings=settings) as server:
-        page = visit(server.url).new_page()
-        page.on("request", lambda request: asked.add(request.url))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        for path in PAGES:
-            page.goto(server.url + path)
-            page.wait_for_load_state()
-        page.goto(f"{server.url}/vote")
-        open_pair(page)
-        page.keyboard.press("1")
-        all_saved(page)
-    assert all(url.startswith(server.url) for url in asked)
+    page = voter.page
+    page.on("request", lambda request: asked.add(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    for path in PAGES:
+        page.goto(shared_page.url + path)
+        page.wait_for_load_state()
+    page.goto(f"{shared_page.url}/vote")
+    voter.vote("1")
+    assert all(url.startswith(shared_page.url) for url in asked)
     assert complaints == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious_on_any_page(
-    scheme: str, tmp_path: Path, settings: Settings, visit: Any
-) -> None:
-    write_runs(tmp_path)
-    with page_server(tmp_path, settings=settings) as server:
-        page: Page = visit(server.url, color_scheme=scheme, bypass_csp=True).new_page()
-        found = {}
-        for path in (*PAGES, *_runs(page, server.url)):
-            page.goto(server.url + path)
-            if path == "/vote":
-                open_pair(page)
-            found[path] = serious_findings(page)
+def test_axe_finds_nothing_serious_on_any_page(scheme: str, shared_page: PageServer, visit: Any) -> None:
+    page: Page = visit(shared_page.url, color_scheme=scheme, bypass_csp=True).new_page()
+    found = {}
+    for path in (*PAGES, *_runs(page, shared_page.url)):
+        page.goto(shared_page.url + path)
+        if path == "/vote":
+            open_pair(page)
+        found[path] = serious_findings(page)
     assert {path: each for path, each in found.items() if each} == {}
 
 
-def test_no_page_weighs_over_150_kb_without_its_videos(
-    tmp_path: Path, settings: Settings, visit: Any
-) -> None:
-    write_runs(tmp_path)
-    with page_server(tmp_path, settings=settings) as server:
-        for path in PAGES:
-            page = visit(server.url).new_page()
-            sizes: list[int] = []
-            page.on("response", lambda r, sizes=sizes: sizes.append(bytes_of(r)))
-            page.goto(server.url + path)
-            if path == "/vote":
-                open_pair(page)
-            assert sum(sizes) < MOST_BYTES, path
+def test_no_page_weighs_over_150_kb_without_its_videos(shared_page: PageServer, visit: Any) -> None:
+    for path in PAGES:
+        page = visit(shared_page.url).new_page()
+        sizes: list[int] = []
+        page.on("response", lambda r, sizes=sizes: sizes.append(bytes_of(r)))
+        page.goto(shared_page.url + path)
+        if path == "/vote":
+            open_pair(page)
+        assert sum(sizes) < MOST_BYTES, path
 
 
 def test_hostile_goals_and_prompts_are_text_everywhere(
@@ -191,26 +169,21 @@ def test_hostile_goals_and_prompts_are_text_everywhere(
     assert opened == []
 
 
-def test_on_a_phone_everything_fits_its_width(tmp_path: Path, settings: Settings, visit: Any) -> None:
-    write_runs(tmp_path)
-    with page_server(tmp_path, settings=settings) as server:
-        page = visit(server.url, viewport={"width": 390, "height": 844}, has_touch=True).new_page()
-        for path in (*PAGES, *_runs(page, server.url)):
-            page.goto(server.url + path)
-            assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
-        page.goto(f"{server.url}/vote")
-        pair = open_pair(page)
-        page.tap("[data-answer=right]")
-        open_pair(page, other_than=pair)
+def test_on_a_phone_everything_fits_its_width(shared_page: PageServer, visit: Any) -> None:
+    url = shared_page.url
+    page = visit(url, viewport={"width": 390, "height": 844}, has_touch=True).new_page()
+    for path in (*PAGES, *_runs(page, url)):
+        page.goto(url + path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+    page.goto(f"{url}/vote")
+    pair = open_pair(page)
+    page.tap("[data-answer=right]")
+    open_pair(page, other_than=pair)
 
 
-def test_the_prompts_reach_nobody_who_did_not_ask(tmp_path: Path, settings: Settings, visit: Any) -> None:
-    write_runs(tmp_path)
-    with page_server(tmp_path, settings=settings) as server:
-        page = visit(server.url).new_page()
-        page.goto(f"{server.url}/vote")
-        open_pair(page)
-        assert "secret prompt" not in page.content()
+def test_the_prompts_reach_nobody_who_did_not_ask(voter: Voter) -> None:
+    voter.look()
+    assert "secret prompt" not in voter.page.content()
 
 
 def _runs(page: Page, url: str) -> list[str]:

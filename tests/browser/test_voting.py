@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Route
+from playwright.sync_api import Route
 
 from streams.fail_points import VARIABLE
 from streams.kafka.settings import Settings
-from tests.browser.voting import all_saved, colours, open_pair, votes_on
-from tests.pages import colour_of, page_server, run_id, write_runs
+from tests.browser.voting import Voter, all_saved, at_the_stage, colours, open_pair, votes_on
+from tests.pages import PageServer, colour_of, page_server, run_id, write_runs
 from tests.waiting import wait_until
+from tribrain.ui.asking import OVERLAP_RULE, REPEAT_RULE
 
 KEYS = {"1": "left", "2": "right", "t": "tie", "b": "both_bad", "s": "cannot_tell"}
 
@@ -23,25 +24,17 @@ def alike(seen: tuple[int, ...], candidate: tuple[str, int]) -> bool:
     return max(abs(a - b) for a, b in zip(seen, colour_of(run, candidate[1]), strict=True)) < 20
 
 
-def test_a_session_by_keyboard_is_on_the_topic_vote_by_vote(
-    tmp_path: Path, settings: Settings, visit: Any
-) -> None:
-    write_runs(tmp_path)
+def test_a_session_by_keyboard_is_on_the_topic_vote_by_vote(voter: Voter, shared_topics: Settings) -> None:
     pressed = [*KEYS, *KEYS]
     seen = []
-    with page_server(tmp_path, settings=settings) as server:
-        page = visit(server.url).new_page()
-        page.goto(f"{server.url}/vote")
-        pair = ""
-        for key in pressed:
-            pair = open_pair(page, other_than=pair)
-            seen.append(colours(page))
-            page.keyboard.press(key)
-        open_pair(page, other_than=pair)
-        all_saved(page)
-    votes = votes_on(settings)
+    for key in pressed:
+        voter.look()
+        seen.append(colours(voter.page))
+        voter.press(key)
+    voter.look()
+    all_saved(voter.page)
+    votes = voter.votes(shared_topics)
     assert [vote.answer for vote in votes] == [KEYS[key] for key in pressed]
-    assert {vote.annotator for vote in votes} == {"Ann"}
     for vote, (left, right) in zip(votes, seen, strict=True):
         assert alike(left, vote.left)
         assert alike(right, vote.right)
@@ -50,87 +43,90 @@ def test_a_session_by_keyboard_is_on_the_topic_vote_by_vote(
         assert vote.response_time_s is not None
 
 
-def test_new_pairs_are_asked_before_any_is_asked_again(
-    tmp_path: Path, settings: Settings, visit: Any
-) -> None:
-    write_runs(tmp_path)
-    with page_server(tmp_path, settings=settings) as server:
-        page = visit(server.url).new_page()
-        page.goto(f"{server.url}/vote")
-        pair = ""
-        for _ in range(5):
-            pair = open_pair(page, other_than=pair)
-            page.keyboard.press("1")
-        all_saved(page)
-    assert len({frozenset((vote.left, vote.right)) for vote in votes_on(settings)}) == 5
+def test_new_pairs_are_asked_before_any_is_asked_again(voter: Voter, shared_topics: Settings) -> None:
+    voter.vote("11111")
+    assert len({frozenset((vote.left, vote.right)) for vote in voter.votes(shared_topics)}) == 5
 
 
-def test_undo_takes_the_vote_back_and_asks_the_pair_again(
-    tmp_path: Path, settings: Settings, visit: Any
-) -> None:
-    write_runs(tmp_path)
-    with page_server(tmp_path, settings=settings) as server:
-        page = visit(server.url).new_page()
-        page.goto(f"{server.url}/vote")
-        first = open_pair(page)
-        page.keyboard.press("1")
-        second = open_pair(page, other_than=first)
-        page.keyboard.press("u")
-        assert open_pair(page, other_than=second) == first
-        page.keyboard.press("2")
-        assert open_pair(page, other_than=first) == second, "the pair that was on the stage comes back"
-        all_saved(page)
-    vote, undo, again = votes_on(settings)
+def test_undo_takes_the_vote_back_and_asks_the_pair_again(voter: Voter, shared_topics: Settings) -> None:
+    first = voter.look()
+    voter.press("1")
+    second = voter.look()
+    voter.press("u")
+    assert voter.look() == first
+    voter.press("2")
+    assert voter.look() == second, "the pair that was on the stage comes back"
+    all_saved(voter.page)
+    vote, undo, again = voter.votes(shared_topics)
     assert (undo.takes_back, undo.answer) == (vote.vote_id, None)
     assert (vote.left, vote.right) == (undo.left, undo.right) == (again.left, again.right)
     assert again.answer == "right"
 
 
-def test_a_double_click_counts_once(tmp_path: Path, settings: Settings, visit: Any) -> None:
-    write_runs(tmp_path)
-    with page_server(tmp_path, settings=settings) as server:
-        page = visit(server.url).new_page()
-        page.goto(f"{server.url}/vote")
-        pair = open_pair(page)
-        page.dblclick("[data-answer=left]")
-        open_pair(page, other_than=pair)
-        all_saved(page)
-    assert [vote.answer for vote in votes_on(settings)] == ["left"]
+def test_a_double_click_counts_once(voter: Voter, shared_topics: Settings) -> None:
+    voter.look()
+    voter.page.dblclick("[data-answer=left]")
+    voter.look()
+    all_saved(voter.page)
+    assert [vote.answer for vote in voter.votes(shared_topics)] == ["left"]
 
 
 def test_what_is_pressed_the_moment_that_a_pair_comes_was_meant_for_the_one_before(
-    tmp_path: Path, settings: Settings, visit: Any
+    voter: Voter, shared_topics: Settings
 ) -> None:
-    write_runs(tmp_path)
-    with page_server(tmp_path, settings=settings) as server:
-        page = visit(server.url).new_page()
-        page.goto(f"{server.url}/vote")
-        pair = open_pair(page)
-        page.evaluate("""() => {
-          const press = () => document.dispatchEvent(new KeyboardEvent("keydown", { key: "2" }));
-          new MutationObserver(press).observe(document.documentElement, { attributeFilter: ["data-pair"] });
-        }""")
-        page.keyboard.press("1")
-        open_pair(page, other_than=pair)
-        all_saved(page)
-    assert [vote.answer for vote in votes_on(settings)] == ["left"]
+    voter.look()
+    voter.page.evaluate("""() => {
+      const press = () => document.dispatchEvent(new KeyboardEvent("keydown", { key: "2" }));
+      new MutationObserver(press).observe(document.documentElement, { attributeFilter: ["data-pair"] });
+    }""")
+    voter.press("1")
+    voter.look()
+    all_saved(voter.page)
+    assert [vote.answer for vote in voter.votes(shared_topics)] == ["left"]
 
 
-def test_a_vote_that_is_sent_twice_counts_once(tmp_path: Path, settings: Settings, visit: Any) -> None:
-    write_runs(tmp_path)
-    with page_server(tmp_path, settings=settings) as server:
-        page = visit(server.url).new_page()
+def test_a_vote_that_is_sent_twice_counts_once(voter: Voter, shared_topics: Settings) -> None:
+    def twice(route: Route) -> None:
+        route.fetch()  # the answer is lost on its way
+        route.abort()
 
-        def twice(route: Route) -> None:
-            route.fetch()  # the answer is lost on its way
-            route.abort()
+    voter.page.route("**/vote/answers", twice, times=1)
+    voter.vote("1")
+    assert len(voter.votes(shared_topics)) == 1
 
-        page.route("**/vote/answers", twice, times=1)
-        page.goto(f"{server.url}/vote")
-        open_pair(page)
-        page.keyboard.press("1")
-        all_saved(page)
-    assert len(votes_on(settings)) == 1
+
+def test_two_annotators_at_once_get_different_pairs(
+    shared_page: PageServer, shared_topics: Settings, visit: Any
+) -> None:
+    voters = [at_the_stage(visit, shared_page.url, name) for name in ("Ann", "Bob")]
+    for _ in range(4):
+        for voter in voters:
+            voter.look()
+        for voter in voters:
+            voter.press("1")
+    votes = []
+    for voter in voters:
+        all_saved(voter.page)
+        own = voter.votes(shared_topics)
+        assert len(own) == 4
+        votes += own
+    of_new_pairs = [vote for vote in votes if vote.rule not in (REPEAT_RULE, OVERLAP_RULE)]
+    assert len({frozenset((vote.left, vote.right)) for vote in of_new_pairs}) == len(of_new_pairs) > 4
+
+
+def test_a_name_is_asked_once_and_remembered(
+    shared_page: PageServer, shared_topics: Settings, visit: Any
+) -> None:
+    page = visit(shared_page.url, "").new_page()
+    page.goto(f"{shared_page.url}/vote")
+    page.fill("#name", "  Zoë <b> ")
+    page.click("text=Start voting")
+    open_pair(page)
+    page.keyboard.press("t")
+    all_saved(page)
+    page.goto(f"{shared_page.url}/vote")
+    open_pair(page)
+    assert len(Voter(page, "Zoë <b>").votes(shared_topics)) == 1
 
 
 @pytest.mark.parametrize("place", ["spool.appended", "publisher.sent", "publisher.deleted"])
@@ -139,17 +135,16 @@ def test_a_server_that_is_killed_between_a_vote_and_its_answer_counts_it_once(
 ) -> None:
     write_runs(tmp_path)
     with page_server(tmp_path, settings=settings, **{VARIABLE: place}) as server:
-        page = visit(server.url).new_page()
-        page.goto(f"{server.url}/vote")
-        pair = open_pair(page)
-        page.keyboard.press("1")
+        voter = at_the_stage(visit, server.url)
+        voter.look()
+        voter.press("1")
         assert server.process is not None
         wait_until(lambda: server.process and server.process.poll() is not None)
-        page.wait_for_selector("#notice:not([hidden])")
+        voter.page.wait_for_selector("#notice:not([hidden])")
         server.start()
-        all_saved(page)
-        open_pair(page, other_than=pair)
-        page.wait_for_selector("#notice", state="hidden")
+        all_saved(voter.page)
+        voter.look()
+        voter.page.wait_for_selector("#notice", state="hidden")
     assert len({vote.vote_id for vote in votes_on(settings)}) == 1
 
 
@@ -158,52 +153,13 @@ def test_a_session_goes_on_after_the_server_was_restarted(
 ) -> None:
     write_runs(tmp_path)
     with page_server(tmp_path, settings=settings) as server:
-        page = visit(server.url).new_page()
-        page.goto(f"{server.url}/vote")
-        pair = open_pair(page)
+        voter = at_the_stage(visit, server.url)
+        voter.look()
         server.stop()
         server.start()
-        page.keyboard.press("2")  # on a pair that the server before has shown
-        pair = open_pair(page, other_than=pair)
-        page.keyboard.press("1")
-        open_pair(page, other_than=pair)
-        all_saved(page)
+        voter.press("2")  # on a pair that the server before has shown
+        voter.vote("1")
     assert [vote.answer for vote in votes_on(settings)] == ["right", "left"]
-
-
-def test_two_annotators_at_once_get_different_pairs(tmp_path: Path, settings: Settings, visit: Any) -> None:
-    write_runs(tmp_path)
-    with page_server(tmp_path, settings=settings) as server:
-        pages = {name: visit(server.url, name).new_page() for name in ("Ann", "Bob")}
-        now = dict.fromkeys(pages, "")
-        for page in pages.values():
-            page.goto(f"{server.url}/vote")
-        for _ in range(4):
-            for name, page in pages.items():
-                now[name] = open_pair(page, other_than=now[name])
-            for page in pages.values():
-                page.keyboard.press("1")
-        for page in pages.values():
-            all_saved(page)
-    votes = votes_on(settings)
-    assert sorted(vote.annotator for vote in votes) == ["Ann"] * 4 + ["Bob"] * 4
-    assert len({frozenset((vote.left, vote.right)) for vote in votes}) == 8
-
-
-def test_a_name_is_asked_once_and_remembered(tmp_path: Path, settings: Settings, visit: Any) -> None:
-    write_runs(tmp_path)
-    with page_server(tmp_path, settings=settings) as server:
-        context: BrowserContext = visit(server.url, "")
-        page = context.new_page()
-        page.goto(f"{server.url}/vote")
-        page.fill("#name", "  Zoë <b> ")
-        page.click("text=Start voting")
-        open_pair(page)
-        page.keyboard.press("t")
-        all_saved(page)
-        page.goto(f"{server.url}/vote")
-        open_pair(page)
-    assert [vote.annotator for vote in votes_on(settings)] == ["Zoë <b>"]
 
 
 def test_while_the_broker_is_away_votes_wait_on_the_disk_and_the_page_says_so(
@@ -212,10 +168,7 @@ def test_while_the_broker_is_away_votes_wait_on_the_disk_and_the_page_says_so(
     write_runs(tmp_path)
     away = Settings(bootstrap_servers="127.0.0.1:1", topic_prefix=settings.topic_prefix)
     with page_server(tmp_path, settings=away) as server:
-        page = visit(server.url).new_page()
-        page.goto(f"{server.url}/vote")
-        open_pair(page)
-        page.keyboard.press("1")
-        all_saved(page)
-        assert "safe on the server's disk" in page.inner_text("#notice")
+        voter = at_the_stage(visit, server.url)
+        voter.vote("1")
+        assert "safe on the server's disk" in voter.page.inner_text("#notice")
     assert list((tmp_path / "state").rglob("votes-*.sqlite"))

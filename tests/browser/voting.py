@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from playwright.sync_api import Page
 
 from streams.kafka.reader import read_topic
@@ -17,6 +20,42 @@ _COLOUR = """(side) => {
   context.drawImage(film, 8, 8, 8, 8, 0, 0, 1, 1);
   return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
 }"""
+
+
+@dataclass(slots=True)
+class Voter:
+    """Somebody before the stage."""
+
+    page: Page
+    name: str
+    pair: str = ""
+    """The sealed name of the pair that was looked at last."""
+
+    def look(self) -> str:
+        """The next pair, once it takes an answer."""
+        self.pair = open_pair(self.page, other_than=self.pair)
+        return self.pair
+
+    def press(self, key: str) -> None:
+        self.page.keyboard.press(key)
+
+    def vote(self, keys: str) -> None:
+        """One key for each pair, and every vote is answered."""
+        for key in keys:
+            self.look()
+            self.press(key)
+        all_saved(self.page)
+
+    def votes(self, settings: Settings) -> list[Vote]:
+        """One's own."""
+        return [vote for vote in votes_on(settings) if vote.annotator == self.name]
+
+
+def at_the_stage(visit: Any, url: str, name: str = "Ann") -> Voter:
+    """Opens the page where one votes; ``visit`` is the fixture."""
+    page = visit(url, name).new_page()
+    page.goto(f"{url}/vote")
+    return Voter(page, name)
 
 
 def open_pair(page: Page, other_than: str = "") -> str:
