@@ -182,10 +182,10 @@ def picks_table(courses: Courses, names: Iterable[str]) -> Iterator[str]:
 
 
 def simulated_table(results: Mapping[str, Sequence[Result]], learning_tasks: int) -> Iterator[str]:
-    """Generations saved against critics alone: `clean` has half of all videos judged, the rest has votes.
+    """Generations saved against critics alone: `clean` and `no gate` have half of all videos judged.
 
-    They are a fifth as many as these judgements. `votes` are on the pairs that the live chooser picks, and
-    `no gate` says that the model steers from the second run on, whatever its evidence.
+    The others have a fifth as many votes: on pairs as the page asks for them, half of them drawn at random,
+    or all. `no gate`: the model steers from the second run on, whatever its evidence.
     """
     after = slice(learning_tasks, None)
     seeds = len(next(iter(results.values()), ()))
