@@ -28,6 +28,7 @@ from streams.messages.stored import LogRecord, Outgoing
 from streams.snapshots.feed import read_latest_snapshot
 from streams.spool.publish_now import publish_votes
 from tests.factories import run
+from tests.faults.disks import fill, small_disk
 from tests.faults.recovery import check, recovery
 from tests.faults.test_log_faults import make_again
 from tests.kafka.test_trainer import interleaved, publish, random_runs, wait_until_learnt
@@ -251,9 +252,6 @@ def test_a_restore_that_is_killed_goes_on_where_it_was_and_no_trainer_starts_bef
     assert records_of(after) == records_of(archive)
     assert after.contents.topics == archive.contents.topics
     with trainer(there):
-        runs = [
-            m for n, seed in enumerate((83, 84, 85)) for m in random_runs(3, seed=seed, prefix=f"part-{n}")
-        ]
         more = random_runs(2, seed=87, prefix="more")
         publish(there, interleaved(more, seed=88))
         check(recovery(there, [*runs, *more]))
@@ -345,3 +343,22 @@ def test_a_file_is_checked_without_a_broker(settings: Settings, tribrain: Any, t
     assert (code, told["whole"], told["sha256"]) == (0, True, archive.sha256)
     archive.path.write_bytes(archive.path.read_bytes()[:-1])
     assert tribrain("restore", "--check", str(archive.path)) == (2, None)
+
+
+def test_a_full_disk_under_the_backup_is_said_and_the_last_one_stays(
+    settings: Settings, tribrain: Any, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "small", megabytes=1) as disk:
+        publish(settings, run([0.1, 0.9], "run-a"))
+        out = disk / "a.backup"
+        assert tribrain("backup", str(out))[0] == 0
+        before = open_archive(out)
+        filler = fill(disk)
+        with pytest.raises(OSError, match="No space left on device"):
+            back_up(settings, out)
+        assert tribrain("backup", str(out)) == (2, None)
+        assert open_archive(out) == before
+        assert sorted(path.name for path in disk.iterdir()) == ["a.backup", "filler"]
+        filler.unlink()
+        assert tribrain("backup", str(out))[0] == 0
+        assert records_of(open_archive(out)) == records_of(before)
