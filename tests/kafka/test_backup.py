@@ -28,6 +28,7 @@ from streams.messages.stored import LogRecord, Outgoing
 from streams.snapshots.feed import read_latest_snapshot
 from streams.spool.publish_now import publish_votes
 from tests.factories import run
+from tests.faults.brokers import RestartableBroker
 from tests.faults.disks import fill, small_disk
 from tests.faults.recovery import check, recovery
 from tests.faults.test_log_faults import make_again
@@ -362,3 +363,22 @@ def test_a_full_disk_under_the_backup_is_said_and_the_last_one_stays(
         filler.unlink()
         assert tribrain("backup", str(out))[0] == 0
         assert records_of(open_archive(out)) == records_of(before)
+
+
+def test_a_broker_that_goes_away_in_the_middle_ends_a_restore_which_goes_on_once_it_is_back(
+    settings: Settings, kafka_jars: KafkaJars, tmp_path: Path
+) -> None:
+    with trainer(settings):
+        publish(settings, interleaved(random_runs(4, seed=89), seed=90))
+        wait_until_learnt(settings, 4)
+    archive = backup_of(settings, tmp_path / "a.backup")
+    broker = RestartableBroker(kafka_jars, tmp_path / "kafka")
+    there = replace(broker.settings, topic_prefix=settings.topic_prefix)
+    with (
+        broker.up() as running,
+        pytest.raises(BadInput, match=f"no Kafka broker answers at {there.bootstrap_servers}"),
+    ):
+        restore(there, archive, lambda _: running.stop())
+    with broker.up():
+        assert restore(there, archive).resumed
+        assert records_of(backup_of(there, tmp_path / "b.backup")) == records_of(archive)
