@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _BAR = (
     TextColumn("{task.description}"),
     BarColumn(),
-    TextColumn("{task.completed} of {task.total} messages"),
+    TextColumn("{task.completed} messages"),
     TimeRemainingColumn(),
 )
 
@@ -93,6 +94,8 @@ def restore(
 
         from streams.backup.restore import restore as bring_back
 
+        # It logs an error a second while a broker is away, and the end says that once.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         with progress(*_BAR) as bar:
             # Each is written and compared.
             task = bar.add_task("write and compare", total=2 * archive.contents.records)

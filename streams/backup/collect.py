@@ -133,7 +133,10 @@ def _copy(settings: Settings, topic: str, archive: ArchiveWriter, on_read: OnRea
 
 def _groups(admin: KafkaAdminClient, topics: set[str]) -> dict[str, tuple[Committed, ...]]:
     """Every group that has come to an offset on one of the topics. Raises KafkaError."""
-    names = sorted(group["group_id"] for group in admin.list_groups())
+    # Others (share groups, for one) have no offsets to tell.
+    names = sorted(
+        group["group_id"] for group in admin.list_groups() if group["protocol_type"] in ("consumer", "")
+    )
     found = {}
     for name in names:
         of_group = admin.list_group_offsets({name: None})[name]

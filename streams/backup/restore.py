@@ -128,7 +128,7 @@ def _begin(admin: KafkaAdminClient, settings: Settings, archive: Archive) -> boo
     write_restore(settings, Restore(backup=archive.sha256, is_finished=False, stands_for={}))
     reach("restore.begun")
     # Their partitions and settings may be other ones.
-    _delete(admin, there)
+    _delete(admin, there.keys() & contents.topics.keys())
     made = {
         name: TopicOptions(len(topic.partitions), _kept(topic.configs) | _WHILE_RESTORED)
         for name, topic in contents.topics.items()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -24,7 +25,9 @@ _BATCH_BYTES = 512 << 10
 _GAP_AT_ONCE = 50_000
 """Offsets that one transaction fills."""
 _LOOK_AGAIN_S = 0.002
-_MARKED_S = 30.0
+_ANSWER_S = 20.0
+_CLOSE_S = 5.0
+"""aiokafka would ask a broker that is away for ever."""
 _FILLER = b"gap"
 """A key, since a topic that is compacted later takes nothing without one."""
 
@@ -32,7 +35,8 @@ _FILLER = b"gap"
 class Rewriter:
     """Writes to partitions, each of which goes on where it ends; an ``async with`` block has it open.
 
-    Opening one ends what an earlier one of these topics has under way. All methods raise KafkaError.
+    Opening one ends what an earlier one of these topics has under way. All methods raise KafkaError, and
+    TimeoutError where the broker stays silent.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -63,8 +67,9 @@ class Rewriter:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for client in self._clients:
-            await client.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await asyncio.gather(*(client.stop() for client in self._clients))
 
     async def begin(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """Where each of these partitions ends, which is where it goes on."""
@@ -106,24 +111,23 @@ class Rewriter:
         if first < len(records):
             sent.append((await self._send(self._plain, batch, place), records[first]))
         for future, record in sent:
-            written = await future
+            async with asyncio.timeout(_ANSWER_S):
+                written = await future
             if written.offset != record.offset:
                 raise self._taken(place, record.offset, written.offset)
         self._ends[place] += len(records)
 
     async def _abort_one(self, place: TopicPartition, offsets: int) -> None:
-        """Fill so many offsets with one transaction."""
-        await self._aborting.begin_transaction()
-        try:
+        """Fill so many offsets with one transaction. After an error the next one who opens aborts it."""
+        end = self._ends[place] + offsets
+        async with asyncio.timeout(_ANSWER_S):
+            await self._aborting.begin_transaction()
             # A transaction that has no message marks its end only where it is told of the partition.
             self._aborting._txn_manager.maybe_add_partition_to_txn(place)
             await self._send_fillers(place, offsets - 1)
             reach("restore.gap-open")
-        finally:
             await self._aborting.abort_transaction()
-        end = self._ends[place] + offsets
-        # The coordinator answers before the mark is there.
-        async with asyncio.timeout(_MARKED_S):
+            # The coordinator answers before the mark is there.
             while (found := (await self._consumer.end_offsets([place]))[place]) < end:
                 await asyncio.sleep(_LOOK_AGAIN_S)
         if found > end:

@@ -28,6 +28,8 @@ from streams.messages.stored import LogRecord, Outgoing
 from streams.snapshots.feed import read_latest_snapshot
 from streams.spool.publish_now import publish_votes
 from tests.factories import run
+from tests.faults.brokers import RestartableBroker
+from tests.faults.disks import fill, small_disk
 from tests.faults.recovery import check, recovery
 from tests.faults.test_log_faults import make_again
 from tests.kafka.test_trainer import interleaved, publish, random_runs, wait_until_learnt
@@ -251,9 +253,6 @@ def test_a_restore_that_is_killed_goes_on_where_it_was_and_no_trainer_starts_bef
     assert records_of(after) == records_of(archive)
     assert after.contents.topics == archive.contents.topics
     with trainer(there):
-        runs = [
-            m for n, seed in enumerate((83, 84, 85)) for m in random_runs(3, seed=seed, prefix=f"part-{n}")
-        ]
         more = random_runs(2, seed=87, prefix="more")
         publish(there, interleaved(more, seed=88))
         check(recovery(there, [*runs, *more]))
@@ -345,3 +344,41 @@ def test_a_file_is_checked_without_a_broker(settings: Settings, tribrain: Any, t
     assert (code, told["whole"], told["sha256"]) == (0, True, archive.sha256)
     archive.path.write_bytes(archive.path.read_bytes()[:-1])
     assert tribrain("restore", "--check", str(archive.path)) == (2, None)
+
+
+def test_a_full_disk_under_the_backup_is_said_and_the_last_one_stays(
+    settings: Settings, tribrain: Any, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "small", megabytes=1) as disk:
+        publish(settings, run([0.1, 0.9], "run-a"))
+        out = disk / "a.backup"
+        assert tribrain("backup", str(out))[0] == 0
+        before = open_archive(out)
+        filler = fill(disk)
+        with pytest.raises(OSError, match="No space left on device"):
+            back_up(settings, out)
+        assert tribrain("backup", str(out)) == (2, None)
+        assert open_archive(out) == before
+        assert sorted(path.name for path in disk.iterdir()) == ["a.backup", "filler"]
+        filler.unlink()
+        assert tribrain("backup", str(out))[0] == 0
+        assert records_of(open_archive(out)) == records_of(before)
+
+
+def test_a_broker_that_goes_away_in_the_middle_ends_a_restore_which_goes_on_once_it_is_back(
+    settings: Settings, kafka_jars: KafkaJars, tmp_path: Path
+) -> None:
+    with trainer(settings):
+        publish(settings, interleaved(random_runs(4, seed=89), seed=90))
+        wait_until_learnt(settings, 4)
+    archive = backup_of(settings, tmp_path / "a.backup")
+    broker = RestartableBroker(kafka_jars, tmp_path / "kafka")
+    there = replace(broker.settings, topic_prefix=settings.topic_prefix)
+    with (
+        broker.up() as running,
+        pytest.raises(BadInput, match=f"no Kafka broker answers at {there.bootstrap_servers}"),
+    ):
+        restore(there, archive, lambda _: running.stop())
+    with broker.up():
+        assert restore(there, archive).resumed
+        assert records_of(backup_of(there, tmp_path / "b.backup")) == records_of(archive)

@@ -46,7 +46,7 @@ def free_port() -> int:
 @contextmanager
 def in_background(command: str, folder: Path, environment: dict[str, str]) -> Iterator[None]:
     """A command that runs until Ctrl-C, once it has said that it is ready."""
-    log = folder / f"{command.split()[1]}.log"
+    log = folder / f"{re.sub('[^a-z0-9]+', '-', command)}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
             shlex.split(command), cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT
@@ -64,12 +64,21 @@ def test_every_command_of_the_readme_runs(tmp_path: Path, kafka_jars: KafkaJars)
     fake_checkout(tmp_path / "WoW")  # and first.png beside it
     environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
     environment["XDG_STATE_HOME"] = str(tmp_path / "state")
+<<<<<<< HEAD
     port, metrics_port = str(free_port()), str(free_port())
     ran = []
     with ExitStack() as background:
         for line in COMMANDS:
             command = line.replace("9092", port).replace("distilbert-base-uncased", base_model())
             command = command.replace("9464", metrics_port)
+=======
+    port, restored_port = str(free_port()), str(free_port())
+    ran = []
+    with ExitStack() as background:
+        for line in COMMANDS:
+            command = line.replace("9092", port).replace("9093", restored_port)
+            command = command.replace("distilbert-base-uncased", base_model())
+>>>>>>> backup
             command = command.replace("tribrain ui", "tribrain ui --port 0")
             if command.startswith(("tribrain broker", "tribrain serve-", "tribrain ui")):
                 background.enter_context(in_background(command, tmp_path, environment))
