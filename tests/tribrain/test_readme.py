@@ -64,21 +64,12 @@ def test_every_command_of_the_readme_runs(tmp_path: Path, kafka_jars: KafkaJars)
     fake_checkout(tmp_path / "WoW")  # and first.png beside it
     environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
     environment["XDG_STATE_HOME"] = str(tmp_path / "state")
-<<<<<<< HEAD
-    port, metrics_port = str(free_port()), str(free_port())
+    port, restored_port, metrics_port = (str(free_port()) for _ in range(3))
     ran = []
     with ExitStack() as background:
         for line in COMMANDS:
-            command = line.replace("9092", port).replace("distilbert-base-uncased", base_model())
-            command = command.replace("9464", metrics_port)
-=======
-    port, restored_port = str(free_port()), str(free_port())
-    ran = []
-    with ExitStack() as background:
-        for line in COMMANDS:
-            command = line.replace("9092", port).replace("9093", restored_port)
+            command = line.replace("9092", port).replace("9093", restored_port).replace("9464", metrics_port)
             command = command.replace("distilbert-base-uncased", base_model())
->>>>>>> backup
             command = command.replace("tribrain ui", "tribrain ui --port 0")
             if command.startswith(("tribrain broker", "tribrain serve-", "tribrain ui")):
                 background.enter_context(in_background(command, tmp_path, environment))
