@@ -25,7 +25,7 @@ from tribrain.demo_folder import true_quality
 log = logging.getLogger(__name__)
 _PAUSE_S = 0.25
 """Between two votes of an annotator."""
-_ENOUGH = 40
+_ENOUGH = 20
 """Votes that each gives, also where the runs are over before."""
 _LATER_PAUSE_S = 3.0
 """After these, so that the votes of who came to see what a vote does still count for something."""
@@ -101,7 +101,7 @@ class DemoVotes:
 
     @property
     def have_done_enough(self) -> bool:
-        """Whether each annotator has given 40 votes or finds nothing more to judge."""
+        """Whether each annotator has given 20 votes or finds nothing more to judge."""
         return all(given.votes >= _ENOUGH or given.is_idle for given in self._given.values())
 
     def votes(self) -> list[Vote]:

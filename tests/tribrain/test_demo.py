@@ -31,7 +31,7 @@ from tribrain.interrupts import Interrupts
 
 pytestmark = needs_proc
 
-_DEMO_S = 90.0
+_DEMO_S = 180.0
 _END_S = 5.0
 _KEYS = {
     "events", "pairs", "pairs_by_label_source", "snapshots", "first_snapshot_s", "wall_s",

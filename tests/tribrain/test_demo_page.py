@@ -23,7 +23,7 @@ from tribrain.demo_page import open_in_browser
 
 pytestmark = needs_proc
 
-_DEMO_S = 90.0
+_DEMO_S = 180.0
 _END_S = 5.0
 
 
