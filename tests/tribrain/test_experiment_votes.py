@@ -128,3 +128,17 @@ def test_bad_input_is_one_line(
     assert says in said.err
     assert said.err.count("\n") == 1
     assert said.out == ""
+
+
+def test_the_share_that_the_page_asks_with_is_measured_beside_the_given_ones(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(*RUN, "--json", "--pairs", "pairs.jsonl", "--rising-share") == 0
+    arms = orjson.loads(capsys.readouterr().out)["arms"]
+    shares = {name: arm["random_share"] for name, arm in arms.items()}
+    assert shares == {
+        "random": 0.0,
+        "spread": 0.0, "spread, rising share": None,
+        "loss-optimal": 0.0, "loss-optimal, rising share": None,
+    }  # fmt: skip
+    assert all(len(arm["picked"]) == len(arm["picked_minus_random_ci95"]) == 8 for arm in arms.values())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from runner.lab.experiment_figures import figures, generations_needed
+from runner.lab.experiment_figures import figures, generations_needed, saved_more
 from runner.lab.experiment_plan import Course, Result
 
 RISING = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -117,3 +117,12 @@ def test_it_is_told_in_how_many_seeds_and_from_when_the_model_steered() -> None:
 def test_no_tasks_give_no_figures() -> None:
     with pytest.raises(ValueError, match="no tasks"):
         figures([result(RISING, RISING)], slice(1, None))
+
+
+def test_what_one_condition_saves_more_than_another_is_paired_by_seed() -> None:
+    fast = [result(RISING, TWICE_AS_FAST)] * 4
+    slow = [result(RISING, RISING)] * 4
+    saved = figures(fast, slice(None)).generations_saved.mean
+    assert saved_more(fast, slow, slice(None)).mean == pytest.approx(saved)
+    assert saved_more(slow, fast, slice(None)).ci95 == pytest.approx((-saved, -saved))
+    assert saved_more(fast, fast, slice(None)).ci95 == (0.0, 0.0)
