@@ -135,6 +135,14 @@ def test_a_trainer_that_is_stopped_by_a_signal_is_not_well(settings: Settings) -
         wait_until_well(url)
 
 
+def test_a_trainer_that_is_told_to_stop_has_nothing_to_complain_of(settings: Settings) -> None:
+    with measured_trainer(settings) as (process, url):
+        wait_until_well(url)
+        process.terminate()
+        assert process.wait(20) == 0
+        assert "Traceback" not in process.said
+
+
 def _hang_the_loop() -> None:
     from streams.worker.shell import Shell
 
