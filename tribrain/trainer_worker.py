@@ -108,10 +108,14 @@ class TrainerWorker:
         click.echo(
             f"tribrain trainer: model {rules.model!r} learns from {settings.bootstrap_servers}", err=True
         )
-        watch = asyncio.gather(self._watch_topics(ids, shell), self._watch_disks())
+        watches = [
+            asyncio.ensure_future(self._watch_topics(ids, shell)),
+            asyncio.ensure_future(self._watch_disks()),
+        ]
         crashed = asyncio.ensure_future(app.wait_until_stopped())
         await asyncio.wait({asyncio.ensure_future(stop.wait()), crashed}, return_when=asyncio.FIRST_COMPLETED)
-        watch.cancel()
+        for watch in watches:
+            watch.cancel()
         if not stop.is_set():
             shell.first_error.fail(app.crash_reason or RuntimeError("Faust has ended by itself"))
         with shell.first_error.failing():

@@ -251,8 +251,9 @@ class Shell:
         if not effect.messages:
             self._perform(side, side.delivered(effect.token))
             return
+        letters = self._settings.dead_letters_topic
         for number, message in self._sendings.begin(side, effect):
-            if message.topic == self._settings.dead_letters_topic:
+            if message.topic == letters:
                 self._count_letter(message)
             self._outbox.send(number, message)
             reach("former.one-sent")

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import urllib.parse
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -123,7 +124,7 @@ def prometheus(folder: Path, port: int, jobs: Mapping[str, str]) -> Iterator[Ask
 def exposed(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Job to what it exposed: trainer, text service and page at work, a run's file, and a LoRA service."""
     folder = tmp_path_factory.mktemp("exposed")
-    settings = Settings(bootstrap_servers=kafka, topic_prefix="test-dashboard")
+    settings = Settings(bootstrap_servers=kafka, topic_prefix=f"test-dashboard-{uuid.uuid4().hex[:12]}")
     create_topics(settings)
     write_runs(folder)
     runs, texts = random_runs(12, seed=21), {}

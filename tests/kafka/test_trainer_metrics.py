@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,7 @@ from tests.waiting import wait_until
 from tribrain.health import ask
 
 _UNHEALTHY_WITHIN_S = 30.0
+_WAIT_S = 90.0
 
 
 def url_of(process: Service) -> str:
@@ -41,7 +43,7 @@ def condition(url: str) -> tuple[bool, str]:
 
 
 def wait_until_well(url: str) -> None:
-    wait_until(lambda: condition(url) == (True, "It has read all that there is."))
+    wait_until(lambda: condition(url) == (True, "It has read all that there is."), _WAIT_S)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def scraped(kafka: str) -> Iterator[tuple[Scrape, int]]:
     """Of a trainer that has read twelve runs and a message that is none, and the runs' events."""
     from streams.kafka.topics import create_topics
 
-    settings = Settings(bootstrap_servers=kafka, topic_prefix="test-metrics")
+    settings = Settings(bootstrap_servers=kafka, topic_prefix=f"test-metrics-{uuid.uuid4().hex[:12]}")
     create_topics(settings)
     runs = random_runs(12, seed=3)
     with measured_trainer(settings) as (_, url):
@@ -133,6 +135,14 @@ def test_a_trainer_that_is_stopped_by_a_signal_is_not_well(settings: Settings) -
             process.send_signal(signal.SIGCONT)
         assert (is_well, said) == (False, f"{url}/health has not answered within 2 s.")
         wait_until_well(url)
+
+
+def test_a_trainer_that_is_told_to_stop_has_nothing_to_complain_of(settings: Settings) -> None:
+    with measured_trainer(settings) as (process, url):
+        wait_until_well(url)
+        process.terminate()
+        assert process.wait(20) == 0
+        assert "Traceback" not in process.said
 
 
 def _hang_the_loop() -> None:
