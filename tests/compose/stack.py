@@ -47,7 +47,7 @@ class Stack:
             **os.environ,
             "TRIBRAIN_STACK": self.name,
             "TRIBRAIN_IMAGE": self.image,
-            "TRIBRAIN_KAFKA_PORT": str(self.kafka_port),
+            "TRIBRAIN_BROKER_PORT": str(self.kafka_port),
             "TRIBRAIN_UI_PORT": str(self.ui_port),
             "TRIBRAIN_UI_TOKEN": TOKEN,
             "TRIBRAIN_RUNS": str(self.runs),
