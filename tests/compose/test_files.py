@@ -13,7 +13,7 @@ from tests.compose.stack import FILE, ROOT, Stack, docker
 
 pytestmark = pytest.mark.compose
 
-PROFILES = ("demo", "text", "lora", "obs", "tools")
+PROFILES = ("commands", "demo", "text", "lora", "obs", "tools")
 
 
 @pytest.mark.parametrize("profile", [*PROFILES, "*"])
