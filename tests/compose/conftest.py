@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.compose.stack import Stack, docker, end_all
+from tests.compose.stack import Stack, docker, end_all, shared_folder
 
 _IMAGE = "tribrain:test"
 
@@ -41,20 +40,21 @@ def image(engine: None) -> str:
 def new_stack(image: str) -> Iterator[Callable[..., Stack]]:
     """Makes stacks that do not run yet; they are gone at the end, with their volumes and folders."""
     made: list[Stack] = []
-    folders: list[Path] = []
+    with ExitStack() as folders:
 
-    def new(**options: object) -> Stack:
-        folder = Path(tempfile.mkdtemp(prefix="tribrain-runs-", dir="/var/tmp"))
-        folder.chmod(0o777)  # the containers' user is none of this computer's
-        folders.append(folder)
-        values = {"name": f"tribrain-test-{uuid.uuid4().hex[:8]}", "runs": folder, "image": image, **options}
-        made.append(Stack(**values))  # type: ignore[arg-type]
-        return made[-1]
+        def new(**options: object) -> Stack:
+            runs = folders.enter_context(shared_folder())
+            values = {
+                "name": f"tribrain-test-{uuid.uuid4().hex[:8]}",
+                "runs": runs,
+                "image": image,
+                **options,
+            }
+            made.append(Stack(**values))  # type: ignore[arg-type]
+            return made[-1]
 
-    yield new
-    end_all(made)
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+        yield new
+        end_all(made)
 
 
 @pytest.fixture(scope="module")

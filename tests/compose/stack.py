@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,8 @@ class Stack:
     name: str
     runs: Path
     image: str
+    backups: str = "backups"
+    """A folder of this computer, or the volume."""
     kafka_port: int = field(default_factory=lambda: _free_port())
     ui_port: int = field(default_factory=lambda: _free_port())
     profiles: tuple[str, ...] = ()
@@ -51,6 +56,7 @@ class Stack:
             "TRIBRAIN_UI_PORT": str(self.ui_port),
             "TRIBRAIN_UI_TOKEN": TOKEN,
             "TRIBRAIN_RUNS": str(self.runs),
+            "TRIBRAIN_BACKUPS": self.backups,
             "TRIBRAIN_DEMO_ITERS": "3",
             "COMPOSE_PROFILES": ",".join(self.profiles),
         }
@@ -109,6 +115,17 @@ def docker(*arguments: str) -> str:
     return subprocess.run(
         ["docker", *arguments], check=True, capture_output=True, text=True, timeout=_COMMAND_S
     ).stdout
+
+
+@contextmanager
+def shared_folder() -> Iterator[Path]:
+    """A folder that the containers' user, who is none of this computer's, may write to."""
+    folder = Path(tempfile.mkdtemp(prefix="tribrain-", dir="/var/tmp"))
+    folder.chmod(0o777)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def end_all(stacks: Iterable[Stack]) -> None:
