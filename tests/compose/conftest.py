@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def new_stack(image: str) -> Iterator[Callable[..., Stack]]:
     made: list[Stack] = []
     with ExitStack() as folders:
 
-        def new(**options: object) -> Stack:
+        def new(**options: Any) -> Stack:
             runs = folders.enter_context(shared_folder())
             values = {
                 "name": f"tribrain-test-{uuid.uuid4().hex[:8]}",

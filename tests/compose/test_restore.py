@@ -19,7 +19,7 @@ def test_a_restored_stack_knows_the_same_and_goes_on(new_stack: Callable[..., St
         source.up("trainer")
         runs = published(source, 8, "before-the-backup")
         check_learnt(source, runs)
-        source.compose("run", "--rm", "--no-TTY", "tools", "backup", "/backup/tribrain.backup")
+        _tool(source, "backup", "/backup/tribrain.backup")
         known = _state(source)
         source.down(with_volumes=True)
 
@@ -35,5 +35,8 @@ def test_a_restored_stack_knows_the_same_and_goes_on(new_stack: Callable[..., St
 
 def _state(stack: Stack) -> object:
     """What verify-state says."""
-    done = stack.compose("run", "--rm", "--no-TTY", "tools", "verify-state", "--json")
-    return orjson.loads(done.stdout)
+    return orjson.loads(_tool(stack, "verify-state", "--json"))
+
+
+def _tool(stack: Stack, *arguments: str) -> str:
+    return stack.compose("run", "--rm", "--no-TTY", "--no-deps", "tools", *arguments).stdout
