@@ -51,7 +51,7 @@ def new_stack(image: str) -> Iterator[Callable[..., Stack]]:
                 "image": image,
                 **options,
             }
-            made.append(Stack(**values))  # type: ignore[arg-type]
+            made.append(Stack(**values))
             return made[-1]
 
         yield new
