@@ -151,6 +151,8 @@ def exposed(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
             "text": ("tribrain_snapshot_version", "text", "default"),
             "page": ("tribrain_log_loss", "bt", "default", "model"),
         }
+        # Measured every other second, and not before.
+        wait_until(lambda: "tribrain_lag_messages{" in Scrape.of(f"{urls['trainer']}/metrics").text)
         for job, sample in wanted.items():
             wait_until(lambda sample=sample, job=job: sample in Scrape.of(f"{urls[job]}/metrics"))  # type: ignore[misc]
             texts[job] = Scrape.of(f"{urls[job]}/metrics").text

@@ -123,6 +123,7 @@ def test_a_dead_letter_carries_the_bytes_and_says_where_they_are_from(settings: 
     assert (stored.key, stored.value) == (b"key", b"\xff not JSON")
     assert dict(stored.headers) == {
         "reason": b"not JSON",
+        "kind": b"not usable",
         "source.topic": settings.trace_topic.encode(),
         "source.partition": str(message.partition).encode(),
         "source.offset": b"0",
