@@ -19,7 +19,7 @@ from pathlib import Path
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError
+from kafka.errors import GroupAuthorizationFailedError, KafkaError
 
 from streams.backup.archive import (
     ArchiveWriter,
@@ -34,7 +34,9 @@ from streams.backup.archive import (
 from streams.errors import BadInput
 from streams.kafka.failures import failure, is_refusal
 from streams.kafka.incarnations import topic_ids
+from streams.kafka.probe import refusal
 from streams.kafka.reader import TopicReader
+from streams.kafka.rights import Right
 from streams.kafka.settings import Settings
 from streams.kafka.topics import connect_admin, is_in_memory
 
@@ -73,7 +75,7 @@ def back_up(settings: Settings, path: Path, on_read: OnRead = lambda _: None) ->
                 f"there is no topic {settings.topic_prefix}.* at {settings.bootstrap_servers}; "
                 "check --bootstrap-servers and the topic prefix"
             )
-        groups = _groups(admin, set(ids))
+        groups = _groups(settings, admin, set(ids))
         configs = _own_configs(admin, list(ids))
     with new_archive(path) as archive:
         topics = {
@@ -131,15 +133,23 @@ def _copy(settings: Settings, topic: str, archive: ArchiveWriter, on_read: OnRea
     return tuple(Partition(end=ends[number], records=counts[number]) for number in sorted(ends))
 
 
-def _groups(admin: KafkaAdminClient, topics: set[str]) -> dict[str, tuple[Committed, ...]]:
-    """Every group that has come to an offset on one of the topics. Raises KafkaError."""
+def _groups(
+    settings: Settings, admin: KafkaAdminClient, topics: set[str]
+) -> dict[str, tuple[Committed, ...]]:
+    """Every group that has come to an offset on one of the topics.
+
+    Raises KafkaError, and BadInput where Kafka does not tell of one whether it has.
+    """
     # Others (share groups, for one) have no offsets to tell.
     names = sorted(
         group["group_id"] for group in admin.list_groups() if group["protocol_type"] in ("consumer", "")
     )
     found = {}
     for name in names:
-        of_group = admin.list_group_offsets({name: None})[name]
+        try:
+            of_group = admin.list_group_offsets({name: None})[name]
+        except GroupAuthorizationFailedError:
+            raise refusal(settings, str(Right("Describe", "group", name))) from None
         committed = tuple(
             Committed(
                 topic=each.topic, partition=each.partition, offset=at.offset, metadata=at.metadata or ""

@@ -18,6 +18,8 @@ _ARGUMENTS = {
     "snapshots rollback": ("--version", "1"),
     "dlq show": ("a-letter",),
     "serve-lora": ("--store", "{folder}/store", "--base-model", "none"),
+    "backup": ("{folder}/tribrain.backup",),
+    "restore": ("{folder}/tribrain.backup",),
     "finetune": ("--runs", "{folder}", "--work", "{folder}/work", "--train-cmd", "true"),
 }
 """What a command needs to get as far as Kafka."""
