@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
+from streams.errors import BadInput
 from streams.kafka.probe import check_access
 from streams.kafka.rights import CLUSTER, Operation, Right
 from streams.kafka.settings import Settings, trainer_group
@@ -95,6 +97,7 @@ SERVICES: Mapping[str, Needed] = {
         transactional_id="restore",
         cluster="Describe",
     ),
+    "users create": Needed(cluster="Alter"),
 }
 """Command, or several that need the same, to what it needs."""
 _BY_COMMAND = {command: needed for names, needed in SERVICES.items() for command in names.split(", ")}
@@ -110,6 +113,15 @@ def open_kafka(bootstrap_servers: str | None, command: str | None = None, model:
     settings = Settings.from_environment(bootstrap_servers)
     check_access(settings, rights_of(command, settings, model) if command else ())
     return settings
+
+
+def command_called(name: str) -> str:
+    """The command of ``SERVICES`` with this name. Raises BadInput where there is none."""
+    if name not in _BY_COMMAND:
+        close = get_close_matches(name, _BY_COMMAND, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(_BY_COMMAND)}"
+        raise BadInput(f"{name!r} is no command that needs rights on Kafka; {hint}")
+    return name
 
 
 def rights_of(command: str, settings: Settings, model: str = "default") -> list[Right]:

@@ -20,6 +20,7 @@ _ARGUMENTS = {
     "serve-lora": ("--store", "{folder}/store", "--base-model", "none"),
     "backup": ("{folder}/tribrain.backup",),
     "restore": ("{folder}/tribrain.backup",),
+    "users create": ("--user", "lab=run-suite", "--out", "{folder}/logins"),
     "finetune": ("--runs", "{folder}", "--work", "{folder}/work", "--train-cmd", "true"),
 }
 """What a command needs to get as far as Kafka."""
