@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from time import monotonic, sleep
 
 from kafka import KafkaAdminClient
 from kafka.admin import (
@@ -26,6 +27,7 @@ from streams.kafka.settings import Settings, admin_config
 MECHANISM = "SCRAM-SHA-512"
 _FIRST_WITH_USERS = (2, 7)
 _ADMIN_S = 10.0
+_LOOK_AGAIN_S = 0.05
 _TYPES: Mapping[Resource, ResourceType] = {
     "topic": ResourceType.TOPIC,
     "group": ResourceType.GROUP,
@@ -37,17 +39,28 @@ _TYPES: Mapping[Resource, ResourceType] = {
 def users_there(settings: Settings) -> frozenset[str]:
     """The names of all who can log in by SCRAM. Raises BadInput where the broker does not tell or is away."""
     with _admin(settings) as admin:
-        found = admin.describe_user_scram_credentials()
-    return frozenset(name for name, told in found.items() if told["error"] is None)
+        return _names(admin)
 
 
 def make_user(settings: Settings, name: str, password: Secret, mechanism: str = MECHANISM) -> None:
-    """Let ``name`` log in with this password, and with no earlier one. Raises BadInput as ``users_there``."""
+    """Let ``name`` log in with this password, and with no earlier one; return once the broker knows the user.
+
+    Raises BadInput as ``users_there``.
+    """
     with _admin(settings) as admin:
         made = UserScramCredentialUpsertion(name, mechanism, str(password))
         (error,) = admin.alter_user_scram_credentials([made]).values()
-    if error is not None:
-        raise BadInput(f"user {name!r} cannot be made at {settings.bootstrap_servers}: {error}")
+        if error is not None:
+            raise BadInput(f"user {name!r} cannot be made at {settings.bootstrap_servers}: {error}")
+        # The controller has it first, and the broker a moment later.
+        deadline_s = monotonic() + _ADMIN_S
+        while name not in _names(admin):
+            if monotonic() > deadline_s:
+                raise BadInput(
+                    f"the broker at {settings.bootstrap_servers} has not heard of user {name!r} within "
+                    f"{_ADMIN_S:g} s; try again"
+                )
+            sleep(_LOOK_AGAIN_S)
 
 
 def allow(settings: Settings, user: str, rights: Iterable[Right]) -> None:
@@ -70,6 +83,11 @@ def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
         ) from None
     except KafkaError as error:
         raise failure(settings, error) from None
+
+
+def _names(admin: KafkaAdminClient) -> frozenset[str]:
+    found = admin.describe_user_scram_credentials()
+    return frozenset(name for name, told in found.items() if told["error"] is None)
 
 
 def _acl(user: str, right: Right) -> ACL:
