@@ -12,6 +12,7 @@ name that is no UTF-8 is kept as ``header_names`` reads it, as everything here d
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -37,8 +38,10 @@ from streams.kafka.incarnations import topic_ids
 from streams.kafka.probe import refusal
 from streams.kafka.reader import TopicReader
 from streams.kafka.rights import Right
-from streams.kafka.settings import Settings
+from streams.kafka.settings import Settings, trainer_group
 from streams.kafka.topics import connect_admin, is_in_memory
+
+log = logging.getLogger(__name__)
 
 _ADMIN_S = 10.0
 
@@ -136,20 +139,24 @@ def _copy(settings: Settings, topic: str, archive: ArchiveWriter, on_read: OnRea
 def _groups(
     settings: Settings, admin: KafkaAdminClient, topics: set[str]
 ) -> dict[str, tuple[Committed, ...]]:
-    """Every group that has come to an offset on one of the topics.
+    """Every group that has come to an offset on one of the topics; others than trainers only where Kafka tells.
 
-    Raises KafkaError, and BadInput where Kafka does not tell of one whether it has.
+    Raises KafkaError, and BadInput where it hides the offsets of trainers.
     """
     # Others (share groups, for one) have no offsets to tell.
     names = sorted(
         group["group_id"] for group in admin.list_groups() if group["protocol_type"] in ("consumer", "")
     )
     found = {}
+    hidden = []
     for name in names:
         try:
             of_group = admin.list_group_offsets({name: None})[name]
         except GroupAuthorizationFailedError:
-            raise refusal(settings, str(Right("Describe", "group", name))) from None
+            if name.startswith(trainer_group(settings, "")):
+                raise refusal(settings, str(Right("Describe", "group", name))) from None
+            hidden.append(name)
+            continue
         committed = tuple(
             Committed(
                 topic=each.topic, partition=each.partition, offset=at.offset, metadata=at.metadata or ""
@@ -159,6 +166,13 @@ def _groups(
         )
         if committed:
             found[name] = committed
+    if hidden:
+        log.warning(
+            "%s may not Describe these groups; if they have offsets on %s.*, the backup has none of them: %s",
+            settings.security.principal,
+            settings.topic_prefix,
+            ", ".join(hidden),
+        )
     return found
 
 
