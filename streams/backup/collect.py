@@ -139,7 +139,7 @@ def _copy(settings: Settings, topic: str, archive: ArchiveWriter, on_read: OnRea
 def _groups(
     settings: Settings, admin: KafkaAdminClient, topics: set[str]
 ) -> dict[str, tuple[Committed, ...]]:
-    """Every group that has come to an offset on one of the topics; others than trainers only where Kafka tells.
+    """Every group that has come to an offset on one of the topics; others than trainers where Kafka tells.
 
     Raises KafkaError, and BadInput where it hides the offsets of trainers.
     """
