@@ -97,6 +97,8 @@ def create(
     from streams.kafka.users import MECHANISM, allow, make_user
 
     for user in wanted:
+        # First, so that whoever can log in has the rights.
+        allow(settings, user.name, user.rights(settings, models))
         login = Login(
             bootstrap_servers=clients.bootstrap_servers,
             mechanism=MECHANISM,
@@ -106,12 +108,10 @@ def create(
         )
         folder = out / user.name
         try:
-            # First, so that a password that Kafka knows is never lost.
+            # Before Kafka has it, so that a password that Kafka knows is never lost.
             write_login(folder, login, group_may_read=group_may_read)
         except OSError as error:
             raise cannot_write(folder, error) from None
-        # Whoever can log in has the rights.
-        allow(settings, user.name, user.rights(settings, models))
         make_user(settings, user.name, login.password)
     if as_json:
         told = [

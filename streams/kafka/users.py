@@ -16,10 +16,10 @@ from kafka.admin import (
     ResourceType,
     UserScramCredentialUpsertion,
 )
-from kafka.errors import IncompatibleBrokerVersion, KafkaError
+from kafka.errors import IncompatibleBrokerVersion, KafkaError, SecurityDisabledError
 
 from streams.errors import BadInput
-from streams.kafka.failures import failure
+from streams.kafka.failures import failure, is_refusal
 from streams.kafka.rights import NUMBERS, Resource, Right
 from streams.kafka.security import Secret
 from streams.kafka.settings import Settings, admin_config
@@ -81,8 +81,15 @@ def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
         raise BadInput(
             f"the broker at {settings.bootstrap_servers} cannot make users; it takes Apache Kafka 2.7"
         ) from None
+    except SecurityDisabledError:
+        raise BadInput(
+            f"the broker at {settings.bootstrap_servers} lets everyone do everything; set its "
+            "authorizer.class.name, or there is nothing to allow"
+        ) from None
     except KafkaError as error:
-        raise failure(settings, error) from None
+        if error.retriable or is_refusal(error):
+            raise failure(settings, error) from None
+        raise BadInput(f"users cannot be made at {settings.bootstrap_servers}: {error}") from None
 
 
 def _names(admin: KafkaAdminClient) -> frozenset[str]:

@@ -84,6 +84,15 @@ def test_nobody_s_password_is_changed_by_accident(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_where_everyone_may_do_everything_no_login_is_made(
+    kafka: str, cli_error: Callable[..., Any], tmp_path: Path
+) -> None:
+    open_to_all = Settings(bootstrap_servers=kafka)
+    code, said = cli_error(open_to_all, "users", "create", "--user", "lab=status", "--out", str(tmp_path))
+    assert (code, "lets everyone do everything; set its authorizer.class.name" in said) == (BAD_INPUT, True)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
