@@ -82,14 +82,14 @@ def test_a_group_of_others_that_kafka_hides_is_told(
 
 
 def test_the_offsets_of_every_group_may_be_set_before_anything_is_restored(
-    secured: SecuredBroker, prefix: str, cli_error: Callable[..., Any], tmp_path: Path, tribrain_on: Tribrain
+    secured: SecuredBroker, prefix: str, cli_error: Callable[..., Any], tmp_path: Path
 ) -> None:
-    seen, file = replace(secured.open, topic_prefix=prefix), str(tmp_path / "tribrain.backup")
+    seen, file = replace(secured.open, topic_prefix=prefix), tmp_path / "tribrain.backup"
     others = f"{prefix}-others"
     _commit(secured, others, seen.trace_topic)
-    assert tribrain_on(seen)("backup", file)[0] == 0
+    back_up(seen, file)
     _delete_topics(secured, seen)
-    code, said = cli_error(secured.allowed("restore", prefix), "restore", file)
+    code, said = cli_error(secured.allowed("restore", prefix), "restore", str(file))
     assert (code, f"may not Read on group '{others}' at" in said) == (BAD_INPUT, True), said
     assert topic_ids(seen, [*effects_first(seen), seen.restores_topic]) == {}
 

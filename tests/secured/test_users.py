@@ -51,7 +51,7 @@ def test_each_has_the_rights_of_its_commands_for_every_model_and_no_others(
         for model in ("default", "other"):
             for command in _COMMANDS[name]:
                 assert check_access(settings, rights_of(command, settings, model))
-        with pytest.raises(BadInput, match=f"user '{name}' may not Write on topic"):
+        with pytest.raises(BadInput, match=f"user '{name}' may not "):
             check_access(settings, rights_of(others, settings))
     assert _password(tmp_path / "learner") != _password(tmp_path / "lab")
 
