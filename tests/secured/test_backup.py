@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from kafka import OffsetAndMetadata, TopicPartition
-from kafka.errors import CoordinatorNotAvailableError
+from kafka.errors import CoordinatorNotAvailableError, NoError
 
 from streams.backup.collect import back_up, effects_first
 from streams.errors import BadInput
@@ -98,11 +98,12 @@ def test_the_offsets_of_every_group_may_be_set_before_anything_is_restored(
 def _commit(secured: SecuredBroker, group: str, topic: str) -> None:
     def is_committed() -> bool:
         try:
-            admin.alter_group_offsets(group, {TopicPartition(topic, 0): OffsetAndMetadata(0, "", -1)})
+            answers = admin.alter_group_offsets(group, offsets)
         except CoordinatorNotAvailableError:
             return False  # a broker that has just begun
-        return True
+        return set(answers.values()) == {NoError}
 
+    offsets = {TopicPartition(topic, 0): OffsetAndMetadata(0, "", -1)}
     with secured.admin() as admin:
         wait_until(is_committed)
 
