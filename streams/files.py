@@ -13,12 +13,15 @@ _PIECE = 1 << 20
 """Bytes that are decoded at a time."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside, fsync, rename: a reader sees the old file or the new one, never half of one."""
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Write beside, fsync, rename: a reader sees the old file or the new one, never half of one.
+
+    ``mode`` is who may read and write it, less what the process's umask takes away.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("wb") as file:
+        with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

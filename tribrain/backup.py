@@ -13,6 +13,8 @@ import msgspec
 import orjson
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
+from streams.kafka.probe import check_access
+from streams.kafka.rights import Right
 from tribrain import options
 from tribrain.kafka_access import open_kafka
 from tribrain.output import cannot_write, columns, progress
@@ -43,7 +45,7 @@ def backup(out: Path, bootstrap_servers: str | None, as_json: bool) -> None:
     whole, so the same name can be used again and again. Videos and adapters are not in it: the log names
     them.
     """
-    settings = open_kafka(bootstrap_servers)
+    settings = open_kafka(bootstrap_servers, "backup")
 
     # Not at the top, here and below: Kafka's clients take a third of a second, and --help needs none.
     from streams.backup.collect import back_up, size_of_log
@@ -89,8 +91,11 @@ def restore(
         figures: dict[str, Any] = {"whole": True}
         done = f"{file} is whole: {archive.contents.records} messages, as of {_moment(archive.contents)}"
     else:
-        settings = replace(open_kafka(bootstrap_servers), replication_factor=replication_factor)
+        given = open_kafka(bootstrap_servers, "restore")
+        settings = replace(given, replication_factor=replication_factor)
         archive = open_archive(file)
+        # Of other models than the default one, too, and before anything is written.
+        check_access(settings, [Right("Read", "group", name) for name in archive.contents.groups])
 
         from streams.backup.restore import restore as bring_back
 

@@ -50,6 +50,7 @@ _COMMANDS = {
     "serve-text": ("tribrain.serve_text:serve_text", "A text reward model, live from Kafka's pairs."),
     "broker": ("tribrain.kafka:broker", "A local Kafka broker on loopback."),
     "topics": ("tribrain.kafka:topics", "Create the topics."),
+    "users": ("tribrain.users:users", "Who may log in to Kafka, with the least rights: create."),
     "publish-trace": ("tribrain.kafka:publish_trace", "Send the trace of a finished run to Kafka."),
     "vote": ("tribrain.vote:vote", "Votes of people from a file onto Kafka, and back."),
     "end-run": ("tribrain.end_run:end_run", "End runs on Kafka that will not end by themselves."),

@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 
+from streams.errors import BadInput
 from streams.kafka.probe import check_access
-from streams.kafka.rights import Operation, Right
+from streams.kafka.rights import CLUSTER, Operation, Right
 from streams.kafka.settings import Settings, trainer_group
 from streams.messages.contracts import TopicKind, snapshot_key
 
 TOPICS = ("trace", "pairs", "snapshots", "votes", "dead-letters", "closed-runs", "finetune")
-MANAGE: tuple[Operation, ...] = ("Create", "Describe", "AlterConfigs")
+RESTORES = "restores"
+"""Whoever compares a topic's id with an earlier one has to know which ids a restore gave anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,31 +26,37 @@ class Needed:
 
     read: Sequence[str] = ()
     write: Sequence[str] = ()
-    manage: Sequence[str] = ()
-    """Topics that it makes, and changes the limits of."""
+    manage: Mapping[Operation, Sequence[str]] = field(default_factory=dict)
+    """What else it does, with which topics."""
     group: Operation | None = None
     """On the group of the model's trainers."""
     publishes: TopicKind | None = None
     """The kind of snapshots whose one writer it is, by a transactional id."""
+    transactional_id: str | None = None
+    """Another one, without the prefix."""
+    cluster: Operation | None = None
 
     def rights(self, settings: Settings, model: str) -> list[Right]:
         prefix = settings.topic_prefix
         rights = [Right("Read", "topic", f"{prefix}.{name}") for name in self.read]
         rights += [Right("Write", "topic", f"{prefix}.{name}") for name in self.write]
-        rights += [
-            Right(operation, "topic", f"{prefix}.{name}") for name in self.manage for operation in MANAGE
-        ]
+        for operation, names in self.manage.items():
+            rights += [Right(operation, "topic", f"{prefix}.{name}") for name in names]
         if self.group is not None:
             rights.append(Right(self.group, "group", trainer_group(settings, model)))
         if self.publishes is not None:
             key = snapshot_key(model, self.publishes)
             rights.append(Right("Write", "transactional id", f"{prefix}.{key}"))
+        if self.transactional_id is not None:
+            rights.append(Right("Write", "transactional id", f"{prefix}.{self.transactional_id}"))
+        if self.cluster is not None:
+            rights.append(Right(self.cluster, "cluster", CLUSTER))
         return rights
 
 
 SERVICES: Mapping[str, Needed] = {
     "serve-trainer": Needed(
-        read=("trace", "pairs", "votes", "snapshots", "closed-runs"),
+        read=("trace", "pairs", "votes", "snapshots", "closed-runs", RESTORES),
         write=("pairs", "snapshots", "closed-runs", "dead-letters"),
         group="Read",
         publishes="bt",
@@ -57,8 +66,8 @@ SERVICES: Mapping[str, Needed] = {
     ),
     "ui": Needed(read=("trace", "pairs", "votes", "snapshots", "dead-letters"), write=("votes",)),
     "serve-text": Needed(read=("pairs", "snapshots"), write=("snapshots",), publishes="text"),
-    "serve-lora": Needed(read=("pairs", "snapshots"), write=("snapshots",), publishes="lora"),
-    "finetune": Needed(read=("trace", "finetune"), write=("finetune",)),
+    "serve-lora": Needed(read=("pairs", "snapshots", RESTORES), write=("snapshots",), publishes="lora"),
+    "finetune": Needed(read=("trace", "finetune", RESTORES), write=("finetune",)),
     "publish-trace": Needed(write=("trace",)),
     "vote --import": Needed(read=("votes",), write=("votes",)),
     "vote --export": Needed(read=("votes",)),
@@ -71,7 +80,24 @@ SERVICES: Mapping[str, Needed] = {
     "snapshots rollback": Needed(read=("pairs", "snapshots"), write=("pairs",)),
     "dlq list, dlq show": Needed(read=("dead-letters",)),
     "dlq replay": Needed(read=("dead-letters",), write=("trace", "pairs", "votes", "dead-letters")),
-    "topics create": Needed(manage=TOPICS),
+    "status": Needed(read=("trace", "votes", "pairs", "snapshots", "dead-letters"), group="Describe"),
+    "topics create": Needed(manage={"Create": TOPICS, "Describe": TOPICS, "AlterConfigs": TOPICS}),
+    "backup": Needed(
+        read=(*TOPICS, RESTORES),
+        manage={"DescribeConfigs": TOPICS},
+        group="Describe",
+        # Else Kafka leaves out the groups that it hides.
+        cluster="Describe",
+    ),
+    "restore": Needed(
+        read=(*TOPICS, RESTORES),
+        write=(*TOPICS, RESTORES),
+        manage={"Create": (*TOPICS, RESTORES), "Delete": TOPICS, "AlterConfigs": TOPICS},
+        group="Read",
+        transactional_id="restore",
+        cluster="Describe",
+    ),
+    "users create": Needed(cluster="Alter"),
 }
 """Command, or several that need the same, to what it needs."""
 _BY_COMMAND = {command: needed for names, needed in SERVICES.items() for command in names.split(", ")}
@@ -87,6 +113,15 @@ def open_kafka(bootstrap_servers: str | None, command: str | None = None, model:
     settings = Settings.from_environment(bootstrap_servers)
     check_access(settings, rights_of(command, settings, model) if command else ())
     return settings
+
+
+def command_called(name: str) -> str:
+    """The command of ``SERVICES`` with this name. Raises BadInput where there is none."""
+    if name not in _BY_COMMAND:
+        close = get_close_matches(name, _BY_COMMAND, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(_BY_COMMAND)}"
+        raise BadInput(f"{name!r} is no command that needs rights on Kafka; {hint}")
+    return name
 
 
 def rights_of(command: str, settings: Settings, model: str = "default") -> list[Right]:

@@ -11,11 +11,13 @@ from pathlib import Path
 import click
 import orjson
 
-from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE, Settings
+from streams.kafka.security_sources import read_sources
+from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE
 from streams.metrics.snapshots import SnapshotFigures
 from tribrain import options
 from tribrain.exit_codes import FAILED
 from tribrain.health import checked
+from tribrain.kafka_access import open_kafka
 from tribrain.status_look import Status, Trainers, look
 
 
@@ -56,8 +58,9 @@ def status(
     computer is looked for in the folders --runs.
     """
     settings = None
-    if bootstrap_servers or os.environ.get(BOOTSTRAP_SERVERS_VARIABLE) or not (runs or urls):
-        settings = Settings.from_environment(bootstrap_servers)
+    named = os.environ.get(BOOTSTRAP_SERVERS_VARIABLE) or read_sources().bootstrap_servers
+    if bootstrap_servers or named or not (runs or urls):
+        settings = open_kafka(bootstrap_servers, "status", model)
     asked = [checked(url) for url in urls]
     while True:
         found = look(settings, model, runs, spool_dir, asked)

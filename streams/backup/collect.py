@@ -12,6 +12,7 @@ name that is no UTF-8 is kept as ``header_names`` reads it, as everything here d
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError
+from kafka.errors import GroupAuthorizationFailedError, KafkaError
 
 from streams.backup.archive import (
     ArchiveWriter,
@@ -34,9 +35,13 @@ from streams.backup.archive import (
 from streams.errors import BadInput
 from streams.kafka.failures import failure, is_refusal
 from streams.kafka.incarnations import topic_ids
+from streams.kafka.probe import refusal
 from streams.kafka.reader import TopicReader
-from streams.kafka.settings import Settings
+from streams.kafka.rights import Right
+from streams.kafka.settings import Settings, trainer_group
 from streams.kafka.topics import connect_admin, is_in_memory
+
+log = logging.getLogger(__name__)
 
 _ADMIN_S = 10.0
 
@@ -73,7 +78,7 @@ def back_up(settings: Settings, path: Path, on_read: OnRead = lambda _: None) ->
                 f"there is no topic {settings.topic_prefix}.* at {settings.bootstrap_servers}; "
                 "check --bootstrap-servers and the topic prefix"
             )
-        groups = _groups(admin, set(ids))
+        groups = _groups(settings, admin, set(ids))
         configs = _own_configs(admin, list(ids))
     with new_archive(path) as archive:
         topics = {
@@ -131,15 +136,27 @@ def _copy(settings: Settings, topic: str, archive: ArchiveWriter, on_read: OnRea
     return tuple(Partition(end=ends[number], records=counts[number]) for number in sorted(ends))
 
 
-def _groups(admin: KafkaAdminClient, topics: set[str]) -> dict[str, tuple[Committed, ...]]:
-    """Every group that has come to an offset on one of the topics. Raises KafkaError."""
+def _groups(
+    settings: Settings, admin: KafkaAdminClient, topics: set[str]
+) -> dict[str, tuple[Committed, ...]]:
+    """Every group that has come to an offset on one of the topics; others than trainers where Kafka tells.
+
+    Raises KafkaError, and BadInput where it hides the offsets of trainers.
+    """
     # Others (share groups, for one) have no offsets to tell.
     names = sorted(
         group["group_id"] for group in admin.list_groups() if group["protocol_type"] in ("consumer", "")
     )
     found = {}
+    hidden = []
     for name in names:
-        of_group = admin.list_group_offsets({name: None})[name]
+        try:
+            of_group = admin.list_group_offsets({name: None})[name]
+        except GroupAuthorizationFailedError:
+            if name.startswith(trainer_group(settings, "")):
+                raise refusal(settings, str(Right("Describe", "group", name))) from None
+            hidden.append(name)
+            continue
         committed = tuple(
             Committed(
                 topic=each.topic, partition=each.partition, offset=at.offset, metadata=at.metadata or ""
@@ -149,6 +166,13 @@ def _groups(admin: KafkaAdminClient, topics: set[str]) -> dict[str, tuple[Commit
         )
         if committed:
             found[name] = committed
+    if hidden:
+        log.warning(
+            "%s may not Describe these groups; if they have offsets on %s.*, the backup has none of them: %s",
+            settings.security.principal,
+            settings.topic_prefix,
+            ", ".join(hidden),
+        )
     return found
 
 

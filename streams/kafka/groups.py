@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from kafka.errors import KafkaError
 
-from streams.kafka.settings import Settings, no_broker_answers
+from streams.kafka.failures import failure
+from streams.kafka.settings import Settings
 from streams.kafka.topics import connect_admin, is_in_memory
 
 
 def members_of(settings: Settings, group: str, timeout_s: float = 10.0) -> int | None:
     """How many processes read as ``group`` now; None where the broker does not tell.
 
-    One that was killed counts until the group has noticed. Raises BadInput where the broker stays silent for
-    ``timeout_s`` seconds.
+    One that was killed counts until the group has noticed. Raises BadInput where the broker does not allow to
+    ask, or stays silent for ``timeout_s`` seconds.
     """
     with connect_admin(settings, timeout_s) as admin:
         try:
             if is_in_memory(admin):
                 return None
             described = admin.describe_groups([group])[group]
-        except KafkaError:
-            raise no_broker_answers(settings) from None
+        except KafkaError as error:
+            raise failure(settings, error) from None
     return len(described["members"]) if described["error"] is None else 0

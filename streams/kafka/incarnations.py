@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from streams.errors import BadInput
 from streams.kafka.failures import failure
+from streams.kafka.probe import refusal
 from streams.kafka.restores import read_restores
+from streams.kafka.rights import Right, named
 from streams.kafka.settings import Settings, admin_config
 from streams.kafka.topics import is_in_memory
 
@@ -28,7 +30,8 @@ class TopicMadeAgain(BadInput):
 def topic_ids(settings: Settings, topics: Iterable[str], timeout_s: float = 10.0) -> dict[str, str]:
     """Topic to id. A topic that does not exist is left out; librdkafka's in-memory broker has no ids at all.
 
-    Raises BadInput where no broker answers within ``timeout_s`` seconds, or a backup is half restored.
+    Raises BadInput where no broker answers within ``timeout_s`` seconds, a backup is half restored, or Kafka
+    hides a topic, that of restores among them: whether there is one is then not known.
     """
     given = ids_given_by_kafka(settings, [*topics, settings.restores_topic], timeout_s)
     if given.pop(settings.restores_topic, None) is None:
@@ -54,6 +57,9 @@ def ids_given_by_kafka(settings: Settings, topics: Iterable[str], timeout_s: flo
             described = admin.describe_topics(names)
     except KafkaError as error:
         raise failure(settings, error) from None
+    hidden = [t["name"] for t in described if t["error_code"] == TopicAuthorizationFailedError.errno]
+    if hidden:
+        raise refusal(settings, named(Right("Describe", "topic", name) for name in hidden))
     return {topic["name"]: str(topic["topic_id"]) for topic in described if topic["partitions"]}
 
 

@@ -13,15 +13,22 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from streams.kafka.connection import Connection
 
-Resource = Literal["topic", "group", "transactional id"]
-Operation = Literal["Read", "Write", "Describe", "Create", "DescribeConfigs", "AlterConfigs"]
+Resource = Literal["topic", "group", "transactional id", "cluster"]
+Operation = Literal[
+    "Read", "Write", "Create", "Delete", "Alter", "Describe", "DescribeConfigs", "AlterConfigs"
+]
+CLUSTER = "kafka-cluster"
+"""As Kafka's ACLs call it."""
 
 _FIRST_THAT_TELLS = 8
-"""Version of the question about topics."""
+_LAST_THAT_TELLS = 9
+"""Versions of the question about topics that tells what is allowed with them and with the cluster."""
 NUMBERS: dict[Operation, int] = {
     "Read": 3,
     "Write": 4,
     "Create": 5,
+    "Delete": 6,
+    "Alter": 7,
     "Describe": 8,
     "DescribeConfigs": 10,
     "AlterConfigs": 11,
@@ -34,7 +41,11 @@ _NOBODY = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """Leave to do one thing with one resource. ``Read`` and ``Write`` have ``Describe`` in them."""
+    """Leave to do one thing with one resource.
+
+    ``Read``, ``Write``, ``Delete`` and ``Alter`` have ``Describe`` in them, and ``AlterConfigs`` has
+    ``DescribeConfigs``.
+    """
 
     operation: Operation
     resource: Resource
@@ -63,7 +74,11 @@ def missing_rights(
     wanted = list(dict.fromkeys(rights))
     missing = _missing_of_topics(connection, [right for right in wanted if right.resource == "topic"])
     for right in wanted:
-        if right.resource != "topic" and not _is_given(connection, right, connect):
+        if right.resource == "cluster":
+            is_given = _cluster_gives(connection, right.operation)
+        else:
+            is_given = right.resource == "topic" or _is_given(connection, right, connect)
+        if not is_given:
             missing.add(right)
     return [right for right in wanted if right in missing]
 
@@ -78,7 +93,7 @@ def _missing_of_topics(connection: Connection, rights: list[Right]) -> set[Right
         allow_auto_topic_creation=False,
         include_topic_authorized_operations=True,
         min_version=_FIRST_THAT_TELLS,
-        max_version=9,
+        max_version=_LAST_THAT_TELLS,
     )
     if not names or not connection.knows(request):
         return set()
@@ -96,6 +111,22 @@ def _missing_of_topics(connection: Connection, rights: list[Right]) -> set[Right
 def _gives(operations: Iterable[int] | None, wanted: Operation) -> bool:
     """Nothing at all is what a broker says that does not tell."""
     return not operations or NUMBERS[wanted] in operations
+
+
+def _cluster_gives(connection: Connection, wanted: Operation) -> bool:
+    from kafka.protocol.metadata import MetadataRequest
+
+    request = MetadataRequest(
+        topics=[],
+        include_cluster_authorized_operations=True,
+        min_version=_FIRST_THAT_TELLS,
+        max_version=_LAST_THAT_TELLS,
+    )
+    if not connection.knows(request):
+        return True
+    # Of a topic a broker says nothing where it does not tell, and here where nothing is allowed.
+    operations = connection.ask(request).authorized_operations
+    return operations is None or NUMBERS[wanted] in operations
 
 
 def _is_given(connection: Connection, right: Right, connect: Callable[[str, int], Connection]) -> bool:

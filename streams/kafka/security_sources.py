@@ -18,6 +18,7 @@ _OF_FILE = "_FILE"
 _SERVERS = "bootstrap.servers"
 _ALIASES = {"sasl.mechanisms": "sasl.mechanism"}
 _FIELDS = {name: field for field, name in NAMES.items()}
+_LOCATIONS = tuple(name for name in _FIELDS if name.endswith(".location"))
 _UPPER = ("protocol", "mechanism")
 _LONGEST_BYTES = 64 << 10
 _OF_KUBERNETES = re.compile(PREFIX + r"(SERVICE_(HOST|PORT\w*)|PORT(_[0-9]+_(TCP|UDP|SCTP)\w*)?)")
@@ -100,6 +101,9 @@ def _read_file(path: Path) -> dict[str, Secret]:
             raise BadInput(f"{where}: {name} has no value; give one or leave the line out")
         if name in given:
             raise BadInput(f"{where}: {name} is given twice; give it once")
+        if name in _LOCATIONS:
+            # Beside this file, so that they can be moved together.
+            value = Secret(path.parent / value)
         given[name] = value
     return given
 

@@ -14,11 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streams.kafka.login import PROPERTIES
+from streams.kafka.security_sources import CONFIG_VARIABLE
 from streams.kafka.settings import Settings
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "compose" / "compose.yaml"
+SECURE = FILE.with_name("secure.yaml")
+"""Comes on top of it."""
 TOKEN = "letmeinletmeinletmein"
 _COMMAND_S = 900.0
 _HEALTHY_S = 120
@@ -36,10 +40,15 @@ class Stack:
     kafka_port: int = field(default_factory=lambda: _free_port())
     ui_port: int = field(default_factory=lambda: _free_port())
     profiles: tuple[str, ...] = ()
+    files: tuple[Path, ...] = (FILE,)
+    login: Path | None = None
+    """The folder of a user's, where Kafka asks who you are."""
 
     @property
     def settings(self) -> Settings:
         """Kafka as this computer reaches it."""
+        if self.login is not None:
+            return Settings.from_environment(None, {CONFIG_VARIABLE: str(self.login / PROPERTIES)})
         return Settings(bootstrap_servers=f"127.0.0.1:{self.kafka_port}")
 
     @property
@@ -63,7 +72,7 @@ class Stack:
 
     def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            ["docker", "compose", "-f", str(FILE), *arguments],
+            ["docker", "compose", *(word for file in self.files for word in ("-f", str(file))), *arguments],
             env=self.environment,
             capture_output=True,
             text=True,

@@ -109,6 +109,20 @@ def test_without_a_broker_it_looks_at_this_computer_alone(
     assert "no Kafka broker is named" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("servers", ["bootstrap.servers=127.0.0.1:1\n", ""])
+def test_a_file_of_properties_that_names_a_broker_has_it_looked_at(
+    servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRIBRAIN_BOOTSTRAP_SERVERS", raising=False)
+    (tmp_path / "client.properties").write_text(f"security.protocol=PLAINTEXT\n{servers}")
+    with pytest.raises(SystemExit) as ended:
+        main([
+            "status", "--kafka-config", str(tmp_path / "client.properties"), "--runs", str(tmp_path),
+        ])  # fmt: skip
+    assert ended.value.code == (1 if servers else 0)
+    assert ("Kafka         127.0.0.1:1: no answer\n" in capsys.readouterr().out) == bool(servers)
+
+
 def test_it_looks_again_until_it_is_interrupted(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

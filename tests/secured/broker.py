@@ -11,21 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from kafka import KafkaAdminClient
-from kafka.admin import (
-    ACL,
-    ACLOperation,
-    ACLPermissionType,
-    ACLResourcePatternType,
-    ResourcePattern,
-    ResourceType,
-    UserScramCredentialUpsertion,
-)
 
 from streams.errors import BadInput
 from streams.kafka.probe import check_access
-from streams.kafka.rights import NUMBERS, Right
+from streams.kafka.rights import Right
 from streams.kafka.security import PROTOCOLS, Secret, Security
 from streams.kafka.settings import Settings, admin_config
+from streams.kafka.users import allow, make_user
 from streams.local_broker.apache_kafka import LocalBroker
 from streams.local_broker.certificates import Authority
 from streams.local_broker.jars import KafkaJars
@@ -34,11 +26,6 @@ from tribrain.kafka_access import rights_of
 
 PASSWORD = Secret("planted-7c1f0e")
 _MODULE = "org.apache.kafka.common.security"
-_TYPES = {
-    "topic": ResourceType.TOPIC,
-    "group": ResourceType.GROUP,
-    "transactional id": ResourceType.TRANSACTIONAL_ID,
-}
 
 
 class SecuredBroker:
@@ -113,10 +100,7 @@ class SecuredBroker:
     def user(self, name: str, mechanism: str = "SCRAM-SHA-512", **changes: Any) -> Settings:
         """Settings of a user, over SASL_SSL, who may do nothing yet."""
         if mechanism.startswith("SCRAM"):
-            with self.admin() as admin:
-                made = UserScramCredentialUpsertion(name, mechanism, str(PASSWORD))
-                answers = admin.alter_user_scram_credentials([made])
-            assert set(answers.values()) == {None}
+            make_user(self.open, name, PASSWORD, mechanism)
         security = Security(
             protocol="SASL_SSL",
             mechanism=mechanism,
@@ -124,7 +108,7 @@ class SecuredBroker:
             password=PASSWORD,
             ca_location=str(self.authority),
         )
-        wait_until(lambda: _lets_in(self.settings(security)))
+        wait_until(lambda: lets_in(self.settings(security)))
         return self.settings(replace(security, **changes))
 
     def allowed(self, command: str, prefix: str, without: Right | None = None) -> Settings:
@@ -169,18 +153,18 @@ class SecuredBroker:
         return self._ports["SASL_SSL"]
 
     def change_password(self, name: str, password: str) -> None:
-        with self.admin() as admin:
-            made = UserScramCredentialUpsertion(name, "SCRAM-SHA-512", password)
-            answers = admin.alter_user_scram_credentials([made])
-        assert set(answers.values()) == {None}
+        make_user(self.open, name, Secret(password))
 
     def settings(self, security: Security, host: str = "localhost", listener: str | None = None) -> Settings:
         port = self._ports[listener or security.protocol]
         return Settings(bootstrap_servers=f"{host}:{port}", security=security)
 
     def allow(self, user: str, rights: Iterable[Right]) -> None:
-        with self.admin() as admin:
-            admin.create_acls([_acl(user, right) for right in rights])
+        allow(self.open, user, rights)
+
+    def allow_certificate(self, name: str, rights: Iterable[Right]) -> None:
+        """As ``allow``, for who has a certificate of that name."""
+        allow(self.open, f"CN={name}", rights)
 
     @contextmanager
     def admin(self) -> Iterator[Any]:
@@ -188,7 +172,7 @@ class SecuredBroker:
             yield admin
 
 
-def _lets_in(settings: Settings) -> bool:
+def lets_in(settings: Settings) -> bool:
     """Whether the broker has heard of the user, a moment after the controller."""
     try:
         return check_access(settings)
@@ -201,13 +185,3 @@ def _free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [each.getsockname()[1] for each in sockets]
-
-
-def _acl(user: str, right: Right) -> ACL:
-    return ACL(
-        principal=f"User:{user}",
-        host="*",
-        operation=ACLOperation(NUMBERS[right.operation]),
-        permission_type=ACLPermissionType.ALLOW,
-        resource_pattern=ResourcePattern(_TYPES[right.resource], right.name, ACLResourcePatternType.LITERAL),
-    )

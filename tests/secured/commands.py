@@ -18,6 +18,9 @@ _ARGUMENTS = {
     "snapshots rollback": ("--version", "1"),
     "dlq show": ("a-letter",),
     "serve-lora": ("--store", "{folder}/store", "--base-model", "none"),
+    "backup": ("{folder}/tribrain.backup",),
+    "restore": ("{folder}/tribrain.backup",),
+    "users create": ("--user", "lab=run-suite", "--out", "{folder}/logins"),
     "finetune": ("--runs", "{folder}", "--work", "{folder}/work", "--train-cmd", "true"),
 }
 """What a command needs to get as far as Kafka."""

@@ -53,6 +53,18 @@ def test_a_file_of_properties_is_read_and_variables_win_over_it(tmp_path: Path) 
     assert (ours.username, ours.mechanism) == ("trainer", "PLAIN")
 
 
+def test_a_path_in_a_file_of_properties_is_beside_it_and_one_of_a_variable_where_the_process_is(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "client.properties"
+    config.write_text("security.protocol=SSL\nssl.ca.location=ca.pem\nssl.key.location=/own.key\n")
+    environment = {"TRIBRAIN_KAFKA_CONFIG": str(config)}
+    environment["TRIBRAIN_KAFKA_SSL_CERTIFICATE_LOCATION"] = "own.pem"
+    security = read_sources(environment).security
+    assert security.ca_location == str(tmp_path / "ca.pem")
+    assert (security.certificate_location, security.key_location) == ("own.pem", "/own.key")
+
+
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
 def test_a_secret_may_be_in_a_file_of_its_own(tmp_path: Path, ending: str) -> None:
     (tmp_path / "password").write_bytes(f" {_PLANTED} {ending}".encode())

@@ -63,7 +63,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "explain", "evaluate-picks", "train-lora-rm", "serve-lora", "train-text-rm", "serve-text",
         "run-wow", "doctor", "ui",
         "build-dataset", "export-preferences", "finetune", "vote", "rescore", "health", "status",
-        "backup", "restore",
+        "backup", "restore", "users create",
     }  # fmt: skip
 
 
