@@ -63,7 +63,7 @@ def test_every_service_that_talks_to_kafka_has_a_login_of_its_own(engine: None) 
         if "TRIBRAIN_BOOTSTRAP_SERVERS" in service.get("environment", {}) and name != "users"
     }
     assert logins == {name: [f"login-{name}"] for name in logins}
-    assert {"topics", "trainer", "ui", "demo", "text", "lora"} == set(logins)
+    assert {"topics", "trainer", "ui", "tools", "demo", "text", "lora"} == set(logins)
 
 
 def _lint(file: Path) -> None:

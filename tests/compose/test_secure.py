@@ -85,7 +85,7 @@ def test_no_password_is_to_be_seen_beside_the_volumes(stack: Stack) -> None:
 
 
 def test_an_operator_takes_a_backup(stack: Stack, tmp_path: Path) -> None:
-    login = _login(stack, "operator", tmp_path)
+    login = _login(stack, "tools", tmp_path)
     said = _tribrain(login, "backup", str(tmp_path / "tribrain.backup"), "--json")
     assert said.returncode == 0, said.stderr
     assert "tribrain-trainer-default" in json.loads(said.stdout)["groups"]
