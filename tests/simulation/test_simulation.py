@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -48,6 +50,12 @@ def test_lives_of_eight_workers_and_thirty_two_partitions_lose_nothing_and_doubl
 @pytest.mark.long
 def test_the_same_of_two_thousand_such_lives() -> None:
     assert not (found := faults(2_000, WIDE)), "\n".join(found)
+
+
+def test_a_wide_life_is_lived_again_by_its_seed() -> None:
+    again = [sys.executable, "-m", "tests.simulation", "wide", "10"]
+    said = subprocess.run(again, capture_output=True, text=True, check=False)
+    assert said.stdout == "seed 10: nothing is lost, doubled or different\n", said.stderr
 
 
 def test_all_eight_have_a_share_of_the_partitions() -> None:
