@@ -57,6 +57,7 @@ test-faults: $(READY)
 
 bench: $(READY) $(PEERS_READY)
 	$(BIN)/python -m tests.bench --events 9000 --repeat 5 --peers-python $(PEERS)/bin/python --write
+	$(BIN)/python -m tests.bench.scale --write
 
 $(PEERS_READY): $(READY)
 	$(PYTHON) -m venv $(PEERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import accumulate
 
 from msgspec.structs import replace
@@ -29,6 +30,23 @@ _MOST_ROUNDS = 1_000
 """Of coming to rest. Who needs more never does."""
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a cluster is; of what is a tuple, each life draws one."""
+
+    trace_partitions: tuple[int, ...] = (1, 2, 3)
+    most_partitions: int = 6
+    """So many there are once partitions were added."""
+    runs: tuple[int, ...] = (1, 2, 4, 8, 16)
+    first_workers: int = 1
+    """At the start of a life."""
+    most_workers: int = 3
+
+
+SMALL = Size()
+WIDE = Size(trace_partitions=(32,), most_partitions=40, runs=(32, 64), first_workers=8, most_workers=8)
+
+
 Steps = dict[str, tuple[float, Callable[[], None]]]
 """By name: how often, beside the others, and what happens."""
 
@@ -36,9 +54,12 @@ Steps = dict[str, tuple[float, Callable[[], None]]]
 class Cluster:
     """Everything that happens is one of some steps, drawn by weight; the same seed gives the same life."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, size: Size = SMALL) -> None:
         rng = self.rng = random.Random(seed)
-        self.kafka = SimKafka(trace_partitions=rng.choice((1, 2, 3)))
+        self._size = size
+        self.most_working = 0
+        """The most workers that owned partitions of traces at a time."""
+        self.kafka = SimKafka(trace_partitions=rng.choice(size.trace_partitions))
         self.rules = PairingRules(model_by=rng.choice((None, None, FAMILY)))
         self.published: list[TraceEvent | RunEnd] = []
         self.labels: list[PreferencePair] = []
@@ -46,7 +67,7 @@ class Cluster:
         self.bad: list[bytes] = []
         """Messages that nobody can use."""
         self._time_outs = rng.choice((0.0, 0.02, 0.2, 0.5))
-        self._queues = [draw_run(rng, f"run-{n}") for n in range(rng.choice((1, 2, 4, 8, 16)))]
+        self._queues = [draw_run(rng, f"run-{n}") for n in range(rng.choice(size.runs))]
         # By numbers of their own, so that a life without revisions is the same as if there were none.
         of_revisions = random.Random(f"revisions of {seed}")
         if of_revisions.random() < _RESCORED:
@@ -59,7 +80,8 @@ class Cluster:
     def live(self) -> None:
         """Until all is published, and some time beyond; then without faults until nothing moves any more."""
         steps = self._steps()
-        self._start_worker()
+        for _ in range(self._size.first_workers):
+            self._start_worker()
         self._take_steps(steps, lambda: any(self._queues))
         left = iter(range(self.rng.choice((0, 100, 300))))
         steps["silence"] = (1.0, self._silence)
@@ -186,7 +208,7 @@ class Cluster:
             self.kafka.append(Outgoing(PAIRS, rollback.model.encode(), encode(rollback)))
 
     def _start_worker(self) -> None:
-        if len(self._workers) < 3:
+        if len(self._workers) < self._size.most_workers:
             self._started += 1
             self._workers.append(self._new_worker())
             self._rebalance()
@@ -205,7 +227,11 @@ class Cluster:
 
     def _rebalance(self) -> None:
         numbers = [worker.number for worker in self._workers]
-        self.kafka.rebalance({place: self.rng.choice(numbers) for place in self.kafka.places() if numbers})
+        owners = {place: self.rng.choice(numbers) for place in self.kafka.places() if numbers}
+        self.kafka.rebalance(owners)
+        self.most_working = max(
+            self.most_working, len({n for (topic, _), n in owners.items() if topic == TRACE})
+        )
 
     def _wake(self) -> None:
         for worker in self._workers:
@@ -221,7 +247,7 @@ class Cluster:
                 worker.fail_one()
 
     def _add_partition(self) -> None:
-        if self.kafka.trace_partitions < 6:
+        if self.kafka.trace_partitions < self._size.most_partitions:
             self.kafka.trace_partitions += 1
             self._rebalance()
 

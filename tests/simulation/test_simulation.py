@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,6 +23,7 @@ from streams.worker.stages import TraceStep, VoteStep
 from streams.worker.trace_side import TraceSide
 from streams.worker.vote_side import VoteSide
 from tests.simulation.__main__ import faults, first_fault
+from tests.simulation.cluster import WIDE, Cluster
 from tests.simulation.worker import SimWorker
 from tests.simulation.writer import SimWriter
 from trainers.pairs.seen import KnownPairs
@@ -38,6 +41,28 @@ def test_two_thousand_lives_lose_nothing_and_double_nothing() -> None:
 @pytest.mark.long
 def test_the_same_of_a_hundred_thousand_lives() -> None:
     assert not (found := faults(100_000)), "\n".join(found)
+
+
+def test_lives_of_eight_workers_and_thirty_two_partitions_lose_nothing_and_double_nothing() -> None:
+    assert not (found := faults(40, WIDE)), "\n".join(found)
+
+
+@pytest.mark.long
+def test_the_same_of_two_thousand_such_lives() -> None:
+    assert not (found := faults(2_000, WIDE)), "\n".join(found)
+
+
+def test_a_wide_life_is_lived_again_by_its_seed() -> None:
+    again = [sys.executable, "-m", "tests.simulation", "wide", "10"]
+    said = subprocess.run(again, capture_output=True, text=True, check=False)
+    assert said.stdout == "seed 10: nothing is lost, doubled or different\n", said.stderr
+
+
+def test_all_eight_have_a_share_of_the_partitions() -> None:
+    cluster = Cluster(10, WIDE)
+    cluster.live()
+    assert cluster.most_working == 8
+    assert cluster.kafka.trace_partitions >= 32
 
 
 def a_hold_that_ends_when_its_run_is_closed(patch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What do open runs cost? Memory with 10,000 of them, and an event among them against one among 100."""
+"""What do open runs cost? Memory, together and each, and an event among 10,000 against one among 100."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.bench.workload import EVENTS_PER_RUN, ITERATIONS, make_workload, of_r
 
 _FEW, _MANY = 100, 10_000
 _EVENTS = 6_000
+_HALF = ITERATIONS // 2
 
 
 def main() -> None:
@@ -21,15 +22,17 @@ def main() -> None:
     _cost_us(_FEW, "warm-up")
     few = _cost_us(_FEW, "few")
     many = _cost_us(_MANY, "many")
+    resident = resident_bytes()
     say(
         [
-            Finding("resident memory, 10,000 open runs", resident_bytes() / 2**20, "MiB"),
+            Finding("resident memory, 10,000 open runs", resident / 2**20, "MiB"),
             Finding(
                 "an event among 10,000 open runs ÷ among 100",
                 many / few,
                 "",
                 f"{many:.0f} and {few:.0f} µs CPU, former alone",
             ),
+            Finding("memory of an open run that is half over", _bytes_of_run(), "bytes", f"{_HALF} events"),
         ]
     )
 
@@ -55,6 +58,20 @@ def _cost_us(n_runs: int, name: str) -> float:
     for event in events:
         core.form([event])
     return (time.process_time() - began) / _EVENTS * 1e6
+
+
+def _bytes_of_run() -> float:
+    """Of each of many, beside the others."""
+    core = Core(Settings(bootstrap_servers="none:1"))
+    template = make_workload(EVENTS_PER_RUN, seed=0).messages("trace")
+    gc.collect()
+    before = resident_bytes()
+    for iteration in range(_HALF):
+        for run in range(_MANY):
+            value = of_run(template[iteration].value, f"half-{run:08d}")
+            core.form([stored("trace", 0, iteration * _MANY + run, None, value)])
+    gc.collect()
+    return (resident_bytes() - before) / _MANY
 
 
 if __name__ == "__main__":
