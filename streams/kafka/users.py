@@ -23,6 +23,7 @@ from streams.kafka.failures import failure, is_refusal
 from streams.kafka.rights import NUMBERS, Resource, Right
 from streams.kafka.security import Secret
 from streams.kafka.settings import Settings, admin_config
+from streams.kafka.topics import connect_admin, is_in_memory
 
 MECHANISM = "SCRAM-SHA-512"
 _FIRST_WITH_USERS = (2, 7)
@@ -75,6 +76,12 @@ def allow(settings: Settings, user: str, rights: Iterable[Right]) -> None:
 def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
     config = admin_config(settings, _ADMIN_S) | {"api_version": _FIRST_WITH_USERS}
     try:
+        with connect_admin(settings, _ADMIN_S) as admin:
+            if is_in_memory(admin):
+                raise BadInput(
+                    f"the broker at {settings.bootstrap_servers} is librdkafka's in-memory test broker, "
+                    "which lets everyone in; users need Apache Kafka"
+                )
         with KafkaAdminClient(**config) as admin:
             yield admin
     except IncompatibleBrokerVersion:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose.stack import ROOT, Stack
+from tests.compose.stack import FILE, ROOT, SECURE, Stack
 
 pytestmark = pytest.mark.compose
 
@@ -19,7 +19,8 @@ pytestmark = pytest.mark.compose
 def test_every_docker_command_of_the_page_runs(
     page: str, new_stack: Callable[..., Stack], tmp_path: Path
 ) -> None:
-    stack = new_stack()
+    # Of all that a page may start, so that all of it is gone at the end.
+    stack = new_stack(files=(FILE, SECURE))
     # What a page copies out of the stack goes home.
     docker_config = os.environ.get("DOCKER_CONFIG", str(Path.home() / ".docker"))
     environment = stack.environment | {"HOME": str(tmp_path), "DOCKER_CONFIG": docker_config}

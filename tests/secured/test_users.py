@@ -93,6 +93,14 @@ def test_where_everyone_may_do_everything_no_login_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_in_memory_broker_has_no_users(
+    in_memory_broker: str, cli_error: Callable[..., Any], tmp_path: Path
+) -> None:
+    settings = Settings(bootstrap_servers=in_memory_broker)
+    code, said = cli_error(settings, "users", "create", "--user", "lab=status", "--out", str(tmp_path))
+    assert (code, "which lets everyone in; users need Apache Kafka" in said) == (BAD_INPUT, True), said
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
