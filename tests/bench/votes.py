@@ -21,7 +21,7 @@ from rich.console import Console
 from runner.lab.experiment import by_condition
 from runner.lab.experiment_figures import figures, saved_more
 from runner.lab.experiment_plan import VOTES, Plan, Result
-from runner.lab.vote_figures import CHECKPOINTS, first_reached, vote_figures
+from runner.lab.vote_figures import CHECKPOINTS, RuleFigures, first_reached, vote_figures
 from runner.lab.vote_simulation import ANY_PAIR, ASKABLE, Course, Split, VotePlan, run_votes
 from streams.files import write_atomically
 from streams.messages.contracts import PreferencePair
@@ -146,19 +146,14 @@ def against_spread(courses: Courses, names: Iterable[str]) -> Iterator[str]:
 
     In brackets: sets in which it is significantly worse, and significantly better, of all.
     """
-    of_data = {data: vote_figures(of, SPREAD_RULE, CHECKPOINTS) for data, of in courses.items()}
-    yield f"| asked by | {' | '.join(f'{votes} votes' for votes in _SIGNIFICANCE_AT)} |"
-    yield f"|---|{'---|' * len(_SIGNIFICANCE_AT)}"
-    for name in _measured(courses, names):
-        cells = []
-        for votes in _SIGNIFICANCE_AT:
-            at = CHECKPOINTS.index(votes)
-            of_sets = [of_data[data][name] for data in courses]
-            minus = [1e3 * of.minus_random[at] for of in of_sets]
-            worse = sum(of.minus_random_ci95[at][0] > 0.0 for of in of_sets)
-            better = sum(of.minus_random_ci95[at][1] < 0.0 for of in of_sets)
-            cells.append(f"{max(minus):+.1f} to {min(minus):+.1f} ({worse}, {better})")
-        yield f"| {name} | {' | '.join(cells)} |"
+
+    def cell(figures: Sequence[RuleFigures], at: int) -> str:
+        minus = [1e3 * of.minus_random[at] for of in figures]
+        worse = sum(of.minus_random_ci95[at][0] > 0.0 for of in figures)
+        better = sum(of.minus_random_ci95[at][1] < 0.0 for of in figures)
+        return f"{max(minus):+.1f} to {min(minus):+.1f} ({worse}, {better})"
+
+    return _at_some_votes(courses, names, SPREAD_RULE, cell)
 
 
 def picks_table(courses: Courses, names: Iterable[str]) -> Iterator[str]:
@@ -167,17 +162,28 @@ def picks_table(courses: Courses, names: Iterable[str]) -> Iterator[str]:
     The model picks one of each task kept apart. In brackets: sets in which it is significantly worse, and
     significantly better, than after as many votes at random.
     """
-    of_data = {data: vote_figures(of, ANY_PAIR, CHECKPOINTS) for data, of in courses.items()}
+
+    def cell(figures: Sequence[RuleFigures], at: int) -> str:
+        worse = sum(of.picked_minus_random_ci95[at][1] < 0.0 for of in figures)
+        better = sum(of.picked_minus_random_ci95[at][0] > 0.0 for of in figures)
+        return f"{np.mean([of.picked[at] for of in figures]):.3f} ({worse}, {better})"
+
+    return _at_some_votes(courses, names, ANY_PAIR, cell)
+
+
+def _at_some_votes(
+    courses: Courses,
+    names: Iterable[str],
+    reference: str,
+    cell: Callable[[Sequence[RuleFigures], int], str],
+) -> Iterator[str]:
+    """A row for each rule; a cell is made of its figures on all sets, and of the checkpoint's index."""
+    of_data = {data: vote_figures(of, reference, CHECKPOINTS) for data, of in courses.items()}
     yield f"| asked by | {' | '.join(f'{votes} votes' for votes in _SIGNIFICANCE_AT)} |"
     yield f"|---|{'---|' * len(_SIGNIFICANCE_AT)}"
     for name in _measured(courses, names):
-        cells = []
-        for votes in _SIGNIFICANCE_AT:
-            at = CHECKPOINTS.index(votes)
-            of_sets = [of_data[data][name] for data in courses]
-            worse = sum(of.picked_minus_random_ci95[at][1] < 0.0 for of in of_sets)
-            better = sum(of.picked_minus_random_ci95[at][0] > 0.0 for of in of_sets)
-            cells.append(f"{np.mean([of.picked[at] for of in of_sets]):.3f} ({worse}, {better})")
+        figures = [of_data[data][name] for data in courses]
+        cells = [cell(figures, CHECKPOINTS.index(votes)) for votes in _SIGNIFICANCE_AT]
         yield f"| {name} | {' | '.join(cells)} |"
 
 

@@ -58,6 +58,10 @@ def test_no_container_can_do_more_than_it_must(stack: Stack) -> None:
         assert host["NanoCpus"] > 0
 
 
+def test_no_command_line_holds_the_token(stack: Stack) -> None:
+    assert TOKEN not in json.dumps([each["Config"]["Cmd"] for each in stack.containers()])
+
+
 def test_runs_of_this_computer_are_learnt(stack: Stack) -> None:
     runs = published(stack, 6, "first")
     check_learnt(stack, runs)
@@ -139,7 +143,3 @@ def _bytes(text: str) -> float:
         if text.strip().endswith(unit):
             return float(text.strip().removesuffix(unit)) * size
     raise AssertionError(text)
-
-
-def test_the_stack_says_nothing_of_secrets(stack: Stack) -> None:
-    assert TOKEN not in json.dumps([each["Config"]["Cmd"] for each in stack.containers()])
