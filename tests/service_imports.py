@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tribrain.text_worker
-import tribrain.trainer_worker
+import tribrain.serve.text_worker
+import tribrain.serve.trainer_worker
 import tribrain.ui.server
 import tribrain.ui.serving  # noqa: F401
 from trainers.bradley_terry.estimators import LEARNERS, Recipe

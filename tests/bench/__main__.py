@@ -24,7 +24,7 @@ from tests.bench.peers import PEERS, installed_in, module_of
 from tests.bench.results import LIMIT, LIVE, Finding, as_markdown, as_text, disagreements
 from tests.bench.results import as_json as summarised
 from tests.bench.workload import Workload, make_workload
-from tribrain import options
+from tribrain.shell import options
 
 REPLAY = "replay from the topic"
 REPLAY_FILE = "replay from trace.jsonl"

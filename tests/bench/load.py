@@ -36,7 +36,7 @@ from tests.bench.measures import resident_bytes
 from tests.bench.workload import Workload, make_workload, of_another_round
 from tests.waiting import wait_until
 from trainers.pairs.pairing import PairingRules
-from tribrain import options
+from tribrain.shell import options
 
 RESULTS = Path(__file__).with_name("LOAD.md")
 

@@ -13,7 +13,7 @@ from runner.lab.experiment import SeedExperiment
 from runner.lab.experiment_figures import Estimate, Numbers, estimate
 from runner.lab.experiment_plan import CONDITIONS, Plan
 from streams.messages.contracts import TraceEvent
-from tribrain import options
+from tribrain.shell import options
 
 CLEAN = CONDITIONS[0]
 SHARED, ALONE, DIFFERENCE = "shared", "alone", "shared over alone"

@@ -18,7 +18,7 @@ from tests.bench.scale.__main__ import SCALE, scale
 from tests.bench.scale.costs import LOAD, PLACES, ROOT, figure_in, read_costs, row_in
 from tests.bench.scale.needs import DEFAULTS, LIMITS, SPARING, SPARING_FLAGS, Flags, Limit, Need, ceiling
 from tests.bench.scale.tables import put_into, tables
-from tribrain.trainer import serve_trainer
+from tribrain.serve.trainer import serve_trainer
 
 PAGES = (SCALE, ROOT / "docs" / "KUBERNETES.md")
 COSTS: Mapping[str, float] = {

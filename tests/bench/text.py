@@ -21,7 +21,7 @@ from trainers.lora.texts import TextPair
 from trainers.pairs.weights import task_of_text
 from trainers.text.reward import TextReward
 from trainers.text.train import train_on_texts
-from tribrain import options
+from tribrain.shell import options
 
 ONLINE = "one online pass"
 _SET = "hh_harmless.dev.jsonl"

@@ -22,7 +22,7 @@ from tests.browser.conftest import browser
 from tests.browser.voting import open_pair
 from tests.tribrain.processes import Command, command
 from tests.waiting import wait_until
-from tribrain import options
+from tribrain.shell import options
 
 _START_S = 120.0
 _PEOPLE = """() => {

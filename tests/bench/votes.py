@@ -29,9 +29,9 @@ from tests.bench.learning import SETS, with_contexts
 from trainers.asking.chooser import LATER_RANDOM_SHARE, RANDOM_SHARE, SPREAD_RULE, random_share_after
 from trainers.asking.rules import DEFAULT_RULE, RULES
 from trainers.compiled import Array, Ints
-from tribrain.experiment import begun_folder, percent, points
-from tribrain.experiment_folder import ExperimentFolder
-from tribrain.experiment_run import compute
+from tribrain.lab.experiment import begun_folder, percent, points
+from tribrain.lab.folder import ExperimentFolder
+from tribrain.lab.workers import compute
 
 OUT = Path(__file__).parents[2] / "trainers" / "VOTES.md"
 REPETITIONS = 12

@@ -17,7 +17,7 @@ from streams.local_broker.broker import start_local_broker
 from tests.browser.conftest import browser
 from tests.browser.voting import all_saved, open_pair
 from tests.pages import page_server, write_runs
-from tribrain import options
+from tribrain.shell import options
 
 # From the key to the picture after the next pair is there, and from each request to its answer.
 _WATCH = """() => {

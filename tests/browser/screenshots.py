@@ -23,8 +23,8 @@ from tests.browser.voting import all_saved, open_pair
 from tests.pages import PageServer, page_server
 from tests.services import trainer
 from tests.waiting import wait_until
-from tribrain import options
 from tribrain.cli import cli
+from tribrain.shell import options
 
 _GOALS = ("move the red cube to the green bowl", "pour the blue paint into the yellow cup")
 _RUNS = 4

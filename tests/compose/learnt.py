@@ -10,7 +10,7 @@ from tests.kafka.test_trainer import expected_pairs, interleaved, pairs_on_kafka
 from tests.waiting import wait_until
 from trainers.pairs.pairing import PairingRules
 from trainers.processing.verify import StateReport
-from tribrain.verify_state import state_of
+from tribrain.log.verify_state import state_of
 
 Runs = Sequence[Sequence[TraceEvent | RunEnd]]
 _LEARNT_S = 120.0

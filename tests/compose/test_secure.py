@@ -17,7 +17,7 @@ from streams.kafka.settings import Settings
 from tests.compose.learnt import check_learnt, published
 from tests.compose.stack import FILE, SECURE, Stack
 from tests.waiting import wait_until
-from tribrain.exit_codes import BAD_INPUT
+from tribrain.shell.exit_codes import BAD_INPUT
 
 pytestmark = pytest.mark.compose
 

@@ -16,7 +16,7 @@ from tests.kafka.test_trainer import expected_pairs, pairs_on_kafka, relearnt, w
 from trainers.pairs.former import PairFormer
 from trainers.pairs.pairing import PairingRules
 from trainers.processing.verify import StateReport
-from tribrain.verify_state import state_of
+from tribrain.log.verify_state import state_of
 
 _ADMIN_S = 10.0
 

@@ -27,7 +27,7 @@ from tests.kafka.test_trainer import interleaved, random_runs, wait_for_version
 from tests.services import trainer
 from tests.tribrain.test_readme import free_port
 from tests.waiting import let_time_pass, wait_until
-from tribrain.supervisor import ServiceProcess
+from tribrain.shell.supervisor import ServiceProcess
 
 _WAIT_S = 60.0
 _GOES_ON_S = 10.0

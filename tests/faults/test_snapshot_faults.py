@@ -33,7 +33,7 @@ from tests.services import trainer
 from tests.waiting import wait_until
 from trainers.bradley_terry.features import of_events
 from trainers.bradley_terry.reward import prob_prefer
-from tribrain.output import write_output
+from tribrain.shell.output import write_output
 
 _SWAPS = 200
 _SCORING_THREADS = 8

@@ -37,7 +37,7 @@ from tests.services import service, trainer
 from tests.trainers.pairs.test_votes import vote
 from tests.waiting import wait_until
 from trainers.pairs.pairing import PairingRules
-from tribrain.verify_state import state_of
+from tribrain.log.verify_state import state_of
 
 _WAIT_S = 60.0
 

@@ -34,11 +34,11 @@ from tests.trainers.text.factories import polite_pairs
 from tests.waiting import wait_until
 from trainers.lora.meter import Meter
 from tribrain.cli import main
-from tribrain.lora_metrics import expose_lora
 from tribrain.observability.alerts import ALERTS
 from tribrain.observability.panels import ROWS
 from tribrain.observability.prometheus import rules
 from tribrain.observability.yaml import as_yaml
+from tribrain.serve.lora_metrics import expose_lora
 
 QUERIES = [query for row in ROWS for panel in row.panels for query in panel.queries]
 Ask = Callable[[str], list[Any]]

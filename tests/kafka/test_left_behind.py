@@ -20,7 +20,7 @@ from streams.spool.publisher import TracePublisher
 from tests.factories import event, pair
 from tests.kafka.test_trainer import publish
 from trainers.processing import verify
-from tribrain import replay
+from tribrain.log import replay
 
 _TIMES = 20
 _MESSAGE = b"value"

@@ -139,7 +139,7 @@ def test_serve_lora_shows_its_trainings(settings: Settings, tmp_path: Path) -> N
     from tests.trainers.lora.serving import job_at, numbered, train_once
     from tests.trainers.lora.tiny import tiny_base
     from trainers.lora.meter import Meter
-    from tribrain.lora_metrics import condition_of, expose_lora
+    from tribrain.serve.lora_metrics import condition_of, expose_lora
 
     base = tiny_base(tmp_path / "base", "bert")
     send(settings, numbered(40))

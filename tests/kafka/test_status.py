@@ -23,8 +23,8 @@ from tests.kafka.test_trainer import interleaved, publish, random_runs, wait_unt
 from tests.services import trainer
 from tests.waiting import wait_until
 from tribrain.cli import main
-from tribrain.status import lines
-from tribrain.status_look import Spooled, Status, Trainers, Unread
+from tribrain.watch.look import Spooled, Status, Trainers, Unread
+from tribrain.watch.status import lines
 
 
 def test_where_all_is_learnt_all_is_well(settings: Settings, tribrain: Any) -> None:
@@ -135,7 +135,7 @@ def test_it_looks_again_until_it_is_interrupted(
             raise KeyboardInterrupt
 
     monkeypatch.setenv(TOPIC_PREFIX_VARIABLE, settings.topic_prefix)
-    monkeypatch.setattr("tribrain.status.time.sleep", interrupted_at_the_second)
+    monkeypatch.setattr("tribrain.watch.status.time.sleep", interrupted_at_the_second)
     with pytest.raises(SystemExit) as ended:
         main(["status", "--bootstrap-servers", settings.bootstrap_servers, "--watch", "--json"])
     assert ended.value.code == 130

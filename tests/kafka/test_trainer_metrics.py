@@ -20,7 +20,7 @@ from tests.kafka.test_trainer import interleaved, publish, random_runs, wait_unt
 from tests.scrapes import Scrape, promtool
 from tests.services import Service, service, trainer
 from tests.waiting import wait_until
-from tribrain.health import ask
+from tribrain.watch.health import ask
 
 _UNHEALTHY_WITHIN_S = 30.0
 _WAIT_S = 90.0

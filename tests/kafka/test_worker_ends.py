@@ -16,7 +16,7 @@ from streams.worker.batches import Inbox
 from tests.factories import run
 from tests.kafka.test_trainer import publish
 from tests.services import service
-from tribrain import trainer_worker
+from tribrain.serve import trainer_worker
 
 _WAIT_S = 60.0
 CAUSE = "the first thing that went wrong"

@@ -22,7 +22,7 @@ from streams.local_broker.apache_kafka import LocalBroker
 from streams.local_broker.certificates import Authority
 from streams.local_broker.jars import KafkaJars
 from tests.waiting import wait_until
-from tribrain.kafka_access import rights_of
+from tribrain.shell.kafka_access import rights_of
 
 PASSWORD = Secret("planted-7c1f0e")
 _MODULE = "org.apache.kafka.common.security"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tribrain.kafka_access import SERVICES
+from tribrain.shell.kafka_access import SERVICES
 
 _ARGUMENTS = {
     "run-simulated": ("--goal", "a cube", "--out", "{folder}/run"),

@@ -21,7 +21,7 @@ from tests.kafka.test_trainer import interleaved, publish, random_runs, wait_unt
 from tests.secured.broker import SecuredBroker
 from tests.services import trainer
 from tests.waiting import wait_until
-from tribrain.exit_codes import BAD_INPUT
+from tribrain.shell.exit_codes import BAD_INPUT
 
 Tribrain = Callable[[Settings], Any]
 

@@ -19,9 +19,9 @@ from streams.kafka.security_sources import CONFIG_VARIABLE
 from streams.kafka.settings import Settings
 from tests.secured.broker import PASSWORD, SecuredBroker
 from tests.secured.commands import COMMANDS, arguments_of
-from tribrain import options as shared_options
 from tribrain.cli import cli, main
-from tribrain.exit_codes import BAD_INPUT
+from tribrain.shell import options as shared_options
+from tribrain.shell.exit_codes import BAD_INPUT
 
 
 def _config(folder: Path, settings: Settings, password: str = PASSWORD) -> Path:

@@ -24,7 +24,7 @@ from tests.secured.broker import PASSWORD, SecuredBroker
 from tests.services import security_variables, trainer
 from tests.tribrain.test_readme import free_port
 from tests.waiting import let_time_pass, wait_until
-from tribrain.supervisor import ServiceProcess
+from tribrain.shell.supervisor import ServiceProcess
 
 _WAIT_S = 60.0
 _GOES_ON_S = 10.0

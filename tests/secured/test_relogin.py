@@ -25,7 +25,7 @@ from tests.secured.broker import SecuredBroker
 from tests.secured.tokens import TokenCommand
 from tests.services import service
 from tests.waiting import let_time_pass
-from tribrain.kafka_access import rights_of
+from tribrain.shell.kafka_access import rights_of
 
 _WAIT_S = 60.0
 _SHORT_S = 2.0

@@ -18,8 +18,8 @@ from streams.spool.queue import Spool
 from tests.factories import event
 from tests.secured.broker import PASSWORD, SecuredBroker
 from tests.secured.commands import COMMANDS, arguments_of
-from tribrain.exit_codes import BAD_INPUT
-from tribrain.kafka_access import SERVICES, TOPICS, rights_of
+from tribrain.shell.exit_codes import BAD_INPUT
+from tribrain.shell.kafka_access import SERVICES, TOPICS, rights_of
 
 _SHOWS = {"Read", "Write", "Delete", "Describe"}
 """Whoever may do one of these with a topic may describe it."""

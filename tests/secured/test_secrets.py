@@ -28,7 +28,7 @@ from tests.secured.broker import PASSWORD, SecuredBroker
 from tests.secured.tokens import TokenCommand
 from tests.services import service
 from tests.tribrain.processes import needs_proc
-from tribrain.kafka_access import TOPICS, rights_of
+from tribrain.shell.kafka_access import TOPICS, rights_of
 
 _VARIABLE = "TRIBRAIN_KAFKA_SASL_PASSWORD"
 _CLIENTS = ("kafka", "aiokafka", "faust", "streams", "trainers", "tribrain", "asyncio", "mode")

@@ -15,8 +15,8 @@ from streams.kafka.security import Secret
 from streams.kafka.settings import TOPIC_PREFIX_VARIABLE, Settings
 from tests.secured.broker import SecuredBroker, lets_in
 from tests.waiting import wait_until
-from tribrain.exit_codes import BAD_INPUT
-from tribrain.kafka_access import rights_of
+from tribrain.shell.exit_codes import BAD_INPUT
+from tribrain.shell.kafka_access import rights_of
 
 _COMMANDS = {"learner": ("serve-trainer",), "lab": ("run-suite", "snapshots list")}
 _GIVEN = tuple(each for name in _COMMANDS for each in ("--user", f"{name}={','.join(_COMMANDS[name])}"))

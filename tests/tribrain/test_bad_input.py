@@ -26,7 +26,7 @@ from tests.waiting import wait_until
 from trainers.online.train import train_on_pairs
 from trainers.text.train import train_on_texts
 from tribrain.cli import main
-from tribrain.experiment import begun_folder
+from tribrain.lab.experiment import begun_folder
 
 COMMAND = "true {prompt} {out_dir}"
 CLOSED = "127.0.0.1:1"

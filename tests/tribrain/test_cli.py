@@ -18,8 +18,8 @@ from runner.critics.pixel import default_critics
 from streams.messages.codec import encode
 from tests import factories
 from tests.tribrain.demo_files import write_demo
-from tribrain import options
 from tribrain.cli import cli, main
+from tribrain.shell import options
 
 HEAVY = ("torch", "transformers", "peft")
 CLIENTS = ("faust", "river", "kafka", "confluent_kafka")
@@ -215,7 +215,12 @@ def test_a_run_without_a_broker_loads_no_client_of_it_and_no_compiler(tmp_path: 
 
 def test_no_command_s_help_waits_for_what_its_work_needs() -> None:
     wanted = wanted_by_every_help()
-    assert wanted >= {"tribrain.trainer", "tribrain.evaluate", "tribrain.plots", "numpy"}
+    assert wanted >= {
+        "tribrain.serve.trainer",
+        "tribrain.rewards.evaluate",
+        "tribrain.figures.plots",
+        "numpy",
+    }
     assert wanted.isdisjoint(SLOW)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streams.errors import BadInput
-from tribrain import container
+from tribrain.watch import container
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from streams.snapshots.feed import SnapshotFeed
 from tests.interrupts import interrupts_heard
 from tests.tribrain.processes import Command, command, needs_proc
 from tests.waiting import wait_until
-from tribrain.interrupts import Interrupts
+from tribrain.shell.interrupts import Interrupts
 
 pytestmark = needs_proc
 

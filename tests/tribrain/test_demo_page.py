@@ -19,7 +19,7 @@ from streams.snapshots.feed import SnapshotFeed
 from tests.tribrain.processes import Command, command, needs_proc
 from tests.waiting import wait_until
 from tribrain.cli import main
-from tribrain.demo_page import open_in_browser
+from tribrain.demo.page import open_in_browser
 
 pytestmark = needs_proc
 

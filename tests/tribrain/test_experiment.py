@@ -16,7 +16,7 @@ from runner.lab.experiment_plan import ALL_CONDITIONS, VOTES, Plan
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
 from tribrain.cli import main
-from tribrain.experiment_plot import experiment_plot
+from tribrain.lab.experiment_plot import experiment_plot
 
 TASKS, SEEDS = ("--tasks", "5"), ("--seeds", "2")
 PLAN = (*TASKS, *SEEDS)

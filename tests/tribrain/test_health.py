@@ -12,9 +12,9 @@ import pytest
 from streams.metrics.endpoint import serving_metrics
 from streams.metrics.health import Condition
 from streams.metrics.instruments import Instruments
-from tribrain import container
 from tribrain.cli import main
-from tribrain.measuring import PORT_VARIABLE
+from tribrain.shell.measuring import PORT_VARIABLE
+from tribrain.watch import container
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tribrain.plots import mean_curve, weights_plot
+from tribrain.figures.plots import mean_curve, weights_plot
 
 
 def test_a_run_that_stopped_keeps_its_best_in_the_mean() -> None:

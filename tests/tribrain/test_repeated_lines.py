@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tribrain.repeated_lines import RepeatedLines
+from tribrain.shell.repeated_lines import RepeatedLines
 
 
 class Log:

@@ -22,8 +22,9 @@ from streams.messages.files import read_trace
 from tests import factories
 from tests.tribrain.demo_files import HOSTILE_GOAL, RUN_IDS, write_demo, write_run, write_summary, write_trace
 from trainers.online.train import train_on_pairs
-from tribrain.demo_folder import Group, read_demo
-from tribrain.report import build_report, report
+from tribrain.demo.folder import Group, read_demo
+from tribrain.demo.report import build_report
+from tribrain.report import report
 
 VOTES = [factories.pair({"goal.task": 0.9}, {"goal.task": 0.2}, task_id=f"task-{nth}") for nth in range(5)]
 
@@ -182,7 +183,7 @@ def test_too_many_videos_are_left_out_and_the_report_says_so(
     runs = [write_run(tmp_path, run_id, [0.5], [0], "a goal") for run_id in RUN_IDS]
     write_summary(tmp_path, runs, weights={})
     one = (tmp_path / "runs" / "run-a" / "iter_00" / "video.mp4").stat().st_size
-    monkeypatch.setattr("tribrain.report_page._MAX_VIDEO_BYTES", one)
+    monkeypatch.setattr("tribrain.figures.page._MAX_VIDEO_BYTES", one)
     page = Page(build_report(tmp_path).read_text())
     assert len(page.of("video")) == 1
     assert "the first 1 runs of 3" in " ".join(page.text.split())

@@ -22,8 +22,8 @@ from tests.tribrain.processes import command, needs_proc
 from trainers.datasets.preferences import pairs_of_runs
 from trainers.datasets.samples import read_runs, samples_of
 from trainers.pairs.pairing import PairingRules
-from tribrain.alone import alone
 from tribrain.cli import main
+from tribrain.shell.exclusive_lock import alone
 
 GOAL = "move the red cube to the bowl"
 JUDGE = """

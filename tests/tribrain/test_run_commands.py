@@ -29,7 +29,7 @@ from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
 from trainers.text.train import train_on_texts
 from tribrain.cli import main
-from tribrain.critics import PIXELS_ALONE
+from tribrain.run.critics import PIXELS_ALONE
 
 GOAL = "move the red cube to the bowl"
 NASTY = """pour "the tea"; touch pwned $(touch pwned) `touch pwned` 'and' | & > pwned"""

@@ -27,8 +27,8 @@ from tests.tribrain.demo_files import write_demo
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
 from tribrain.cli import main
-from tribrain.critics import PIXELS_ALONE
-from tribrain.report import build_report
+from tribrain.demo.report import build_report
+from tribrain.run.critics import PIXELS_ALONE
 
 GOALS = ("move the red cube to the bowl", "move the blue ball to the green bowl", "pour the tea")
 # Counts each call, and takes one of four videos by its seed. Where it is told to, it waits for ever before

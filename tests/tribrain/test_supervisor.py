@@ -9,7 +9,7 @@ from pathlib import Path
 from streams.errors import BadInput
 from streams.kafka.settings import Settings
 from tests.waiting import wait_until
-from tribrain.supervisor import ServiceProcess
+from tribrain.shell.supervisor import ServiceProcess
 
 NOWHERE = Settings(bootstrap_servers="127.0.0.1:9")
 

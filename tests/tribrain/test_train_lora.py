@@ -259,7 +259,7 @@ def test_tensorboard_gets_the_loss_and_the_held_out_accuracy(pairs: str, base: s
 def test_a_tracker_that_is_not_installed_is_named(
     pairs: str, base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tribrain.train_lora.find_spec", lambda name: None)
+    monkeypatch.setattr("tribrain.rewards.lora.find_spec", lambda name: None)
     assert train(pairs, base, tmp_path / "out", "--report-to", "wandb") == 2
     assert "--report-to wandb: the package is not there; pip install wandb\n" in capsys.readouterr().err
 

@@ -12,9 +12,9 @@ import orjson
 
 from streams.errors import BadInput
 from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE
-from tribrain import measuring, options
-from tribrain.kafka_access import open_kafka
-from tribrain.output import cache_folder
+from tribrain.shell import measuring, options
+from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.output import cache_folder
 
 TOKEN_VARIABLE = "TRIBRAIN_UI_TOKEN"
 _FEWEST_TOKEN_CHARS = 16

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from streams.messages.dead_letters import KINDS
 from streams.metrics.health import Condition
 from streams.metrics.instruments import Instruments, Labels
-from tribrain.spool_metrics import expose_disks, expose_feed, expose_spool
+from tribrain.shell.spool_metrics import expose_disks, expose_feed, expose_spool
 from tribrain.ui.state import Live, PageState
 
 SILENT_S = 15.0

@@ -17,7 +17,7 @@ from streams.messages.contracts import CONTEXT_MARK, RewardSnapshot
 from streams.messages.feature_names import shown
 from trainers.bradley_terry.explain import Effect, Explanation, explain, log_odds, ratio_text
 from trainers.bradley_terry.reward import reward_on
-from tribrain.rollback import roll_back as go_back
+from tribrain.log.rollback import roll_back as go_back
 from tribrain.ui import calibration as plot
 from tribrain.ui.pages import form_of, page, state_of
 

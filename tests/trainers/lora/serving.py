@@ -144,7 +144,7 @@ class Warm:
 _WARM = """
 import json, os, sys
 import peft, transformers.models.bert.modeling_bert
-import trainers.lora.periodic, tribrain.serve_lora
+import trainers.lora.periodic, tribrain.serve.lora
 from streams.fail_points import arm
 from tribrain.cli import main
 

@@ -1,0 +1,233 @@
+"""From runs to data that a world model is trained on."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from runner.look import look_at, put_as_mp4
+from streams.errors import BadInput
+from streams.files import read_text
+from streams.messages.contracts import RewardSnapshot
+from streams.snapshots.serving import ServingSnapshot
+from trainers.datasets.build import EMBED_PROMPTS, SCHEMA, Pictures, WritingRules, build_dataset
+from trainers.datasets.captions import CaptionKind
+from trainers.datasets.choice import Choice, ChoiceRules, choose
+from trainers.datasets.extra import require_extra
+from trainers.datasets.formats import FORMATS, WAN_FRAMES, DatasetFormat
+from trainers.datasets.near_duplicates import NEAR
+from trainers.datasets.new_folder import check_place
+from trainers.datasets.samples import Run, read_runs
+from trainers.datasets.selection import SelectionPolicy
+from trainers.datasets.splits import SplitShares
+from tribrain.data.dataset_plots import rewards_plot, tasks_plot
+from tribrain.shell import options
+from tribrain.shell.output import progress
+
+_COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+@click.command(
+    cls=options.Command,
+    name="build-dataset",
+    epilog="Example: tribrain build-dataset --runs runs --format diffsynth --out dataset "
+    "--reward bt_reward.json --top-fraction 0.25",
+)
+@options.runs
+@click.option(
+    "--format", "dataset_format", required=True, type=click.Choice(FORMATS), help="Who is to read it."
+)
+@click.option("--out", required=True, type=options.PATH, help="The dataset's folder.")
+@click.option(
+    "--reward",
+    type=options.PATH,
+    help="A bt_reward.json to rate the videos by; by default the critics' mean.",
+)
+@click.option(
+    "--top-fraction",
+    type=options.FiniteFloat(min=0.0, max=1.0, min_open=True),
+    help="Choose this share of the videos, those with the highest reward.",
+)
+@click.option("--min-reward", type=options.FiniteFloat(), help="Choose the videos with at least this reward.")
+@click.option("--per-task", type=click.IntRange(min=1), help="Choose so many videos of each task, the best.")
+@click.option(
+    "--policy", metavar="POLICY", help="The same in one word: top:0.25, min:0.6, per-task:2, random:0.25@0."
+)
+@click.option(
+    "--min-outcome",
+    type=options.FiniteFloat(min=0.0, max=1.0),
+    default=0.0,
+    show_default=True,
+    help="Leave out what a validator or person scored below this; videos that nobody judged stay.",
+)
+@options.caption
+@click.option(
+    "--validation",
+    type=options.FiniteFloat(min=0.0, max=1.0, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="Expected share of the tasks for validation.",
+)
+@click.option(
+    "--test",
+    type=options.FiniteFloat(min=0.0, max=1.0, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Expected share of the tasks for tests.",
+)
+@click.option(
+    "--duplicate-bits",
+    type=options.FiniteFloat(min=0.0, max=64.0),
+    default=NEAR,
+    show_default=True,
+    help="Videos of one task are one if so few of the 64 bits of a frame's perceptual hash differ.",
+)
+@click.option(
+    "--shard-mb",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Megabytes after which a tar file of webdataset ends.",
+)
+@click.option("--link", is_flag=True, help="Hard links rather than copies of the videos, where possible.")
+@click.option("--replace", is_flag=True, help="Put it in the place of a dataset that this command wrote.")
+@options.as_json
+def build_dataset_command(
+    runs: tuple[Path, ...],
+    dataset_format: DatasetFormat,
+    out: Path,
+    reward: Path | None,
+    top_fraction: float | None,
+    min_reward: float | None,
+    per_task: int | None,
+    policy: str | None,
+    min_outcome: float,
+    caption: CaptionKind,
+    validation: float,
+    test: float,
+    duplicate_bits: float,
+    shard_mb: int,
+    link: bool,
+    replace: bool,
+    as_json: bool,
+) -> None:
+    """Make a dataset of captioned videos out of finished runs, the best of them if so asked.
+
+    With --reward a video is rated by the share of the other videos of its task that it would win against,
+    so that ½ is a usual one in every task. Failed candidates, missing videos and near-duplicates are left
+    out and counted. Tasks are split by their names, so more runs move none. The same runs give the same
+    bytes; the folder is whole or absent.
+    """
+    require_extra()
+    rules = ChoiceRules(
+        dataset_format=dataset_format,
+        caption=caption,
+        policy=_policy(top_fraction, min_reward, per_task, policy),
+        nearest=duplicate_bits,
+        min_outcome=min_outcome,
+    )
+    writing = WritingRules(
+        shares=SplitShares(validation=validation, test=test),
+        link=link,
+        shard_bytes=shard_mb * 1_000_000,
+        replace=replace,
+    )
+    check_place(out, SCHEMA, replace=replace)
+    found = read_runs(runs)
+    snapshot = _snapshot(reward, found) if reward is not None else None
+    choice = _chosen(found, rules, snapshot)
+    with progress(*_COLUMNS) as bar:
+        task = bar.add_task("writing", total=len(choice.chosen))
+        summary = build_dataset(
+            out,
+            choice,
+            rules,
+            writing,
+            snapshot,
+            pictures_of(choice),
+            put_as_mp4,
+            on_row=lambda: bar.advance(task),
+        )
+    if as_json:
+        click.echo(orjson.dumps({"out": str(out), **summary}))
+    else:
+        short = sum(choice.looks[sample.id].frames < WAN_FRAMES for sample in choice.chosen)
+        click.echo("\n".join(_said(out, summary, short)))
+
+
+def _policy(
+    top_fraction: float | None, min_reward: float | None, per_task: int | None, policy: str | None
+) -> SelectionPolicy:
+    given = [
+        *([SelectionPolicy("top", top_fraction)] if top_fraction is not None else []),
+        *([SelectionPolicy("min", min_reward)] if min_reward is not None else []),
+        *([SelectionPolicy("per-task", per_task)] if per_task is not None else []),
+        *([SelectionPolicy.parse(policy)] if policy is not None else []),
+    ]
+    if len(given) > 1:
+        raise BadInput(
+            f"{' and '.join(map(str, given))} are given; expected one of --top-fraction, --min-reward, "
+            "--per-task and --policy"
+        )
+    return given[0] if given else SelectionPolicy()
+
+
+def _snapshot(path: Path, runs: Sequence[Run]) -> RewardSnapshot:
+    """Raises BadInput, also for one that weighs none of the critics of these runs."""
+    critics = {r.critic_name for run in runs for event in run.events for r in event.critic_results}
+    return ServingSnapshot(RewardSnapshot, critics=critics).offer(read_text(path), str(path))
+
+
+def _chosen(runs: Iterable[Run], rules: ChoiceRules, snapshot: RewardSnapshot | None) -> Choice:
+    with progress(*_COLUMNS) as bar:
+        task = bar.add_task("looking at videos", total=None)
+        choice = choose(
+            runs, rules, snapshot, look_at, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    if not choice.chosen:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(choice.left_out.items()))
+        raise BadInput(
+            f"no video is left for a dataset: {reasons or 'the runs are empty'}; "
+            "give more runs, or ask less of them"
+        )
+    return choice
+
+
+def pictures_of(choice: Choice) -> Pictures:
+    """What a dataset's card shows."""
+    drawn = {
+        "rewards.png": rewards_plot(choice.distinct, choice.chosen),
+        "tasks.png": tasks_plot(choice.distinct, choice.chosen),
+    }
+    return {name: (picture.png, picture.alt) for name, picture in drawn.items()}
+
+
+def _said(out: Path, summary: dict[str, Any], short: int) -> list[str]:
+    splits = ", ".join(
+        f"{of['videos']} of {of['tasks']} tasks in {split}" for split, of in summary["splits"].items()
+    )
+    lines = [f"{summary['videos']} videos of {summary['iterations']} iterations written to {out}: {splits}"]
+    if "train" not in summary["splits"]:
+        lines.append("No task fell to train: give more tasks, or --validation 0 --test 0 to train on all")
+    if converted := sum(of["converted"] for of in summary["splits"].values()):
+        lines.append(f"{converted} videos were no upright H.264 in MP4, and were made so")
+    lines += [f"left out: {number} {reason}" for reason, number in summary["left_out"].items()]
+    if summary["snapshot"] is not None:
+        lines.append(summary["snapshot"]["statement"])
+    if summary["format"] == "wow-wan" and short:
+        lines.append(f"{short} videos have fewer than {WAN_FRAMES} frames: WoW's training repeats their last")
+    if summary["format"] == "wow-dit-2b":
+        script = shlex.quote(str((out / EMBED_PROMPTS).absolute()))
+        lines.append("The T5 embeddings are made by WoW's Python, in dit_models/wow-dit-2b of WoW:")
+        lines.append(f"  PYTHONPATH=. python {script}")
+    elif summary["format"] == "cosmos-predict2":
+        lines.append("The T5 embeddings are made in a checkout of Cosmos-Predict2:")
+        folders = [shlex.quote(str((out / split).absolute())) for split in summary["splits"]]
+        lines += [f"  python -m scripts.get_t5_embeddings --dataset_path {folder}" for folder in folders]
+    return lines

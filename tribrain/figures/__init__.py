@@ -1,0 +1,1 @@
+"""Pictures and pages: what reports are drawn with."""

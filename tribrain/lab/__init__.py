@@ -1,0 +1,1 @@
+"""Experiments in the simulated world, where the truth is known."""

@@ -1,0 +1,128 @@
+"""Computes what is missing in an experiment's folder, on several processes, a seed at a time on each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait as wait_for
+from typing import TypeVar
+
+import click
+import cv2
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from tribrain.lab.folder import ExperimentFolder
+from tribrain.shell.output import progress
+
+_POLL_S = 0.25
+
+Result = TypeVar("Result")
+SeedRun = Callable[[int], Callable[[str], Result]]
+"""Begins with a seed, and gives what computes a part of it. It is sent to other processes."""
+
+
+def compute(
+    folder: ExperimentFolder[Result],
+    run: SeedRun[Result],
+    seeds: Sequence[int],
+    parts: Sequence[str],
+    processes: int | None,
+    shown_as: str,
+) -> None:
+    """Until every part of every seed is in the folder; progress is shown on a terminal.
+
+    The results do not depend on ``processes``, of which by default there is one a core. Each may be ended at
+    any moment, as files are whole or absent.
+    """
+    with progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    ) as shown:
+        bar = shown.add_task(shown_as, total=len(seeds) * len(parts))
+        _compute(
+            folder, run, seeds, parts, processes or _cores(), lambda done: shown.update(bar, completed=done)
+        )
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system can tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _compute(
+    folder: ExperimentFolder[Result],
+    run: SeedRun[Result],
+    seeds: Sequence[int],
+    parts: Sequence[str],
+    processes: int,
+    on_progress: Callable[[int], None],
+) -> None:
+    units = [(seed, part) for seed in seeds for part in parts]
+    missing = {seed: [part for part in parts if not folder.is_finished((seed, part))] for seed in seeds}
+    # Never by fork: a copy of a process with threads of its own may hang.
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_begin)
+    try:
+        with _interrupts_blocked():
+            pending: set[Future[None]] = {
+                pool.submit(_run_seed, folder, run, seed, wanted)
+                for seed, wanted in missing.items()
+                if wanted
+            }
+        while pending:
+            done, pending = wait(pending, timeout=_POLL_S)
+            for future in done:
+                future.result()
+            on_progress(sum(folder.is_finished(unit) for unit in units))
+    except BaseException as error:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        if not isinstance(error, BrokenProcessPool):
+            raise
+        click.echo("tribrain: a process was killed; the same command goes on from here", err=True)
+        raise click.exceptions.Exit(1) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """A terminal's Ctrl-C reaches every process, but the command ends its own.
+
+    Processes that are started in here never hear of it, and the command does afterwards.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin() -> None:
+    """In each process: they are as many as the cores already, and end with the command."""
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_the_command, daemon=True).start()
+
+
+def _end_with_the_command() -> None:
+    """A command that was killed cannot say so."""
+    command = multiprocessing.parent_process()
+    if command is not None:
+        wait_for([command.sentinel])
+        os._exit(1)
+
+
+def _run_seed(
+    folder: ExperimentFolder[Result], run: SeedRun[Result], seed: int, parts: Sequence[str]
+) -> None:
+    compute_part = run(seed)
+    for part in parts:
+        folder.write((seed, part), compute_part(part))

@@ -1,0 +1,1 @@
+"""The log on Kafka: topics, users, votes, replay, backup, and what was published."""

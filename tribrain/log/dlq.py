@@ -1,0 +1,127 @@
+"""``tribrain dlq``: the messages that could not be used, and trying them again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+import orjson
+from rich.progress import MofNCompleteColumn, TextColumn
+
+from streams.errors import BadInput
+from streams.kafka.settings import Settings
+from streams.messages.dead_letters import DeadLetter, pending_letters
+from tribrain.log.dlq_replay import replay_letters
+from tribrain.shell import options
+from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.output import progress
+
+_TOLD = 5
+"""Letters that are named in an error."""
+
+
+@click.group(cls=options.Group)
+def dlq() -> None:
+    """Dead letters: messages that could not be used, with their bytes and the reason."""
+
+
+@dlq.command("list", epilog="Example: tribrain dlq list --bootstrap-servers 127.0.0.1:9092")
+@options.bootstrap_servers
+@options.as_json
+def list_letters(bootstrap_servers: str | None, as_json: bool) -> None:
+    """The dead letters that were not replayed, oldest first."""
+    letters = _pending(open_kafka(bootstrap_servers, "dlq list"))
+    if as_json:
+        click.echo(orjson.dumps({"letters": [_summary(letter) for letter in letters]}))
+        return
+    for letter in letters:
+        state = "  (damaged)" if letter.damaged else "  (kept in part)" if letter.cut else ""
+        click.echo(f"{letter.name}  {_time(letter)}  {letter.reason}{state}")
+    click.echo(f"{len(letters)} dead letters")
+
+
+@dlq.command(epilog="Example: tribrain dlq show 'tribrain.trace[0]@17' --bootstrap-servers 127.0.0.1:9092")
+@click.argument("name")
+@options.bootstrap_servers
+@options.as_json
+def show(name: str, bootstrap_servers: str | None, as_json: bool) -> None:
+    """One dead letter by its name, with its bytes (what is no UTF-8 is shown as \\xNN)."""
+    for letter in _pending(open_kafka(bootstrap_servers, "dlq show")):
+        if letter.name == name:
+            break
+    else:
+        raise BadInput(f"{name}: no such dead letter, or replayed; tribrain dlq list has them")
+    text = letter.value.decode(errors="backslashreplace")
+    if as_json:
+        click.echo(orjson.dumps({**_summary(letter), "value": text}))
+        return
+    in_part = f"\nIn part only: {', '.join(letter.cut)}" if letter.cut else ""
+    click.echo(f"{letter.name}  {_time(letter)}\n{letter.reason}{in_part}\n\n{text}")
+
+
+@dlq.command(epilog="Example: tribrain dlq replay --bootstrap-servers 127.0.0.1:9092")
+@click.option("--name", "names", multiple=True, help="Only this letter (repeatable); by default all of them.")
+@options.bootstrap_servers
+@options.as_json
+def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool) -> None:
+    """Write dead letters back to where they came from, once their cause is mended.
+
+    A letter is replayed once; one that still cannot be used comes back as a new one. Of a message that was
+    too large for its letter a part is kept, which is not replayed, nor is a letter that is damaged. One that
+    Kafka does not take is named, and stops no other.
+    """
+    settings = open_kafka(bootstrap_servers, "dlq replay")
+    letters = _pending(settings)
+    unknown = set(names) - {letter.name for letter in letters}
+    if unknown:
+        raise BadInput(
+            f"{', '.join(sorted(unknown))}: no such dead letter, or replayed; tribrain dlq list has them"
+        )
+    whole = [letter for letter in letters if not (letter.cut or letter.damaged)]
+    chosen = [letter for letter in letters if letter.name in names] if names else whole
+    in_part, damaged = (0, 0) if names else _left_out(letters)
+    with progress(TextColumn("replaying"), MofNCompleteColumn()) as bar:
+        task = bar.add_task("letters", total=len(chosen))
+        failed = replay_letters(settings, chosen, lambda: bar.advance(task))
+    replayed = len(chosen) - len(failed)
+    if as_json:
+        counts = {"replayed": replayed, "kept_in_part": in_part, "damaged": damaged, "failed": failed}
+        click.echo(orjson.dumps({name: n for name, n in counts.items() if n or name == "replayed"}))
+    else:
+        left = f"; {in_part} stay, which are kept in part: tribrain dlq show" if in_part else ""
+        left += f"; {damaged} stay, which are damaged: tribrain dlq show" if damaged else ""
+        click.echo(f"{replayed} dead letters replayed{left}")
+    if failed:
+        told = "; ".join(f"{name}: {reason}" for name, reason in list(failed.items())[:_TOLD])
+        raise BadInput(f"{len(failed)} dead letters stay, which could not be replayed: {told}")
+
+
+def _pending(settings: Settings) -> list[DeadLetter]:
+    # Not at the top: Kafka's client takes a third of a second, and --help needs none.
+    from streams.kafka.reader import read_topic
+
+    return pending_letters(read_topic(settings, settings.dead_letters_topic))
+
+
+def _left_out(letters: list[DeadLetter]) -> tuple[int, int]:
+    """How many are kept in part, and how many are damaged."""
+    return sum(bool(letter.cut) for letter in letters), sum(bool(letter.damaged) for letter in letters)
+
+
+def _summary(letter: DeadLetter) -> dict[str, object]:
+    return {
+        "name": letter.name,
+        "time": _time(letter),
+        "reason": letter.reason,
+        "bytes": len(letter.value),
+        "cut": list(letter.cut),
+        **({"damaged": True} if letter.damaged else {}),
+    }
+
+
+def _time(letter: DeadLetter) -> str:
+    try:
+        time = datetime.fromtimestamp(letter.source_timestamp_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{letter.source_timestamp_ms} ms"
+    return time.isoformat(timespec="seconds")

@@ -1,0 +1,142 @@
+"""Commands around the log: a local broker, the topics, and traces of finished runs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import orjson
+from rich.console import Console
+
+from streams.errors import BadInput
+from streams.kafka.security import NOT_SECURED
+from streams.kafka.settings import Settings
+from streams.messages.files import read_trace
+from tribrain.shell import options
+from tribrain.shell.exit_codes import FAILED
+from tribrain.shell.kafka_access import open_kafka
+
+if TYPE_CHECKING:
+    from streams.spool.publish_now import PublishedTrace
+
+_LOOK_AGAIN_S = 0.2
+
+
+@click.command(cls=options.Command, epilog="Example: tribrain broker --port 9092 --data-dir ~/tribrain-kafka")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1; by default a free one.")
+@click.option("--data-dir", type=options.PATH, help="Keep the log here; by default it goes with the broker.")
+@click.option(
+    "--fetch-only", is_flag=True, help="Only fetch Apache Kafka's files, so that later starts are quick."
+)
+@options.as_json
+def broker(port: int | None, data_dir: Path | None, fetch_only: bool, as_json: bool) -> None:
+    """Run a Kafka broker on loopback until Ctrl-C, with the topics created. Exit code 1 where it dies before.
+
+    Apache Kafka where Java 17+ and its files (Maven, or KAFKA_HOME) are there; else librdkafka's in-memory
+    test broker, and the output says so.
+    """
+    # Not at the top, here and below: Kafka's clients take a third of a second, and --help needs none.
+    from streams.kafka.topics import create_topics
+    from streams.local_broker.broker import fetch_kafka, start_local_broker
+
+    if fetch_only:
+        note = fetch_kafka()
+        if as_json:
+            click.echo(orjson.dumps({"note": note}))
+        else:
+            click.echo(note, err=True)
+        return
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with start_local_broker(port=port, data_dir=data_dir) as running:
+        own = replace(Settings.from_environment(running.bootstrap_servers), security=NOT_SECURED)
+        create_topics(own)
+        if as_json:
+            click.echo(
+                orjson.dumps({"bootstrap_servers": running.bootstrap_servers, "broker": running.description})
+            )
+        else:
+            click.echo(f"{running.note}; Ctrl-C ends it")
+        # A wait without an end may miss a signal that comes as it begins.
+        while not stop.wait(_LOOK_AGAIN_S):
+            if failure := running.failure:
+                click.echo(f"tribrain: {failure}", err=True)
+                sys.exit(FAILED)
+
+
+@click.group(cls=options.Group)
+def topics() -> None:
+    """The topics on a Kafka broker."""
+
+
+@topics.command(epilog="Example: tribrain topics create --bootstrap-servers 127.0.0.1:9092")
+@options.bootstrap_servers
+@click.option("--trace-partitions", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option("--replication-factor", type=click.IntRange(min=1), default=1, show_default=True)
+@options.as_json
+def create(
+    bootstrap_servers: str | None, trace_partitions: int, replication_factor: int, as_json: bool
+) -> None:
+    """Create the topics that are missing; those that are there stay as they are.
+
+    Only where one takes no messages as large as may come, its max.message.bytes is raised.
+    """
+    from streams.kafka.topics import create_topics
+
+    given = open_kafka(bootstrap_servers, "topics create")
+    settings = replace(given, trace_partitions=trace_partitions, replication_factor=replication_factor)
+    result = create_topics(settings, raise_limits=True)
+    if as_json:
+        click.echo(orjson.dumps(result))
+        return
+    click.echo("created: " + (", ".join(result.created) or "none"))
+    click.echo("existed: " + (", ".join(result.existed) or "none"))
+    if result.raised:
+        click.echo("take larger messages now: " + ", ".join(result.raised))
+
+
+@click.command(
+    cls=options.Command,
+    epilog="Example: tribrain publish-trace runs/a/trace.jsonl --bootstrap-servers 127.0.0.1:9092",
+)
+@click.argument("trace", type=options.PATH)
+@options.bootstrap_servers
+@options.as_json
+def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> None:
+    """Send the trace of a finished run to Kafka, with an end where it has none.
+
+    A running serve-trainer makes pairs of it. Sending a trace twice does no harm.
+    """
+    settings = open_kafka(bootstrap_servers, "publish-trace")
+    published = send_trace(settings, trace)
+    if as_json:
+        click.echo(orjson.dumps(published))
+    else:
+        added = " and its end, which the file lacks" if published.ends_added else ""
+        click.echo(f"{trace}: {published.events} events{added} are on {settings.trace_topic}")
+    require_all_sent(trace, published)
+
+
+def send_trace(settings: Settings, trace: Path) -> PublishedTrace:
+    """Send a trace to topics that are made where they are missing, and wait for it. Raises BadInput."""
+    read_trace(trace)  # before anything is asked of the broker
+
+    from streams.kafka.topics import create_topics
+    from streams.spool.publish_now import publish_trace_file
+
+    create_topics(settings)
+    with Console(stderr=True).status(f"sending {trace}"):
+        return publish_trace_file(settings, trace)
+
+
+def require_all_sent(trace: Path, published: PublishedTrace) -> None:
+    """Raises BadInput where Kafka cannot hold something of it."""
+    if published.refused:
+        reasons = "; ".join(f"{run}: {', '.join(why)}" for run, why in published.refused.items())
+        raise BadInput(f"{trace}: some events cannot be on Kafka: {reasons}")

@@ -1,0 +1,246 @@
+"""``tribrain replay``: pairs and models again, from the log or from traces, through the live code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import click
+import orjson
+from rich.progress import SpinnerColumn, TextColumn
+
+from streams.errors import BadInput
+from streams.files import read_text
+from streams.kafka.settings import Settings
+from streams.messages.codec import decode_snapshot
+from streams.messages.contracts import PairStrategy
+from streams.messages.selection import Selection, select_pairs, select_runs
+from streams.messages.stored import StoredMessage
+from trainers.bradley_terry.estimators import LearnerName, Recipe
+from trainers.pairs.pairing import PairingRules
+from tribrain.shell import options
+from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.output import progress, write_output
+
+if TYPE_CHECKING:
+    from trainers.processing.relearn import OneLog
+    from trainers.processing.replay import Replayed
+
+_CONNECT_S = 5.0
+_SHOWN_EVERY = 500
+"""Messages between two moves of the progress display, which costs as much as some of them."""
+
+
+@click.command(
+    cls=options.Command, epilog="Example: tribrain replay --bootstrap-servers 127.0.0.1:9092 --out replayed"
+)
+@click.option("--out", required=True, type=options.PATH, help="Folder for pairs.jsonl and bt_reward.json.")
+@click.option(
+    "--trace",
+    "traces",
+    multiple=True,
+    type=options.PATH,
+    help="Replay these trace.jsonl files rather than a broker's log (repeatable).",
+)
+@click.option(
+    "--votes",
+    "votes_file",
+    type=options.PATH,
+    metavar="FILE",
+    help="With --trace: the votes on these runs, as `tribrain vote --export` writes them.",
+)
+@click.option(
+    "--source",
+    type=click.Choice(["pairs", "trace"]),
+    default="pairs",
+    show_default=True,
+    help="From a broker: learn the recorded pairs again, or form them anew from the trace events and votes.",
+)
+@click.option("--run", "runs", multiple=True, metavar="RUN_ID", help="Only this run (repeatable).")
+@click.option("--since", type=options.MOMENT, help="Only what came at this time or later (ISO 8601, UTC).")
+@click.option("--until", type=options.MOMENT, help="Only what came before this time.")
+@click.option(
+    "--from-offset",
+    "from_offsets",
+    type=options.OFFSET,
+    multiple=True,
+    help="Only from this offset on; with PARTITION: for that partition alone (repeatable).",
+)
+@click.option(
+    "--to-offset",
+    "to_offsets",
+    type=options.OFFSET,
+    multiple=True,
+    help="Only before this offset, as a snapshot's stamp counts (repeatable).",
+)
+@options.bootstrap_servers
+@options.model
+@options.model_by
+@options.learner
+@options.strategy
+@options.min_gap
+@options.top_k
+@options.as_json
+def replay(
+    out: Path,
+    traces: tuple[Path, ...],
+    votes_file: Path | None,
+    source: str,
+    runs: tuple[str, ...],
+    since: int | None,
+    until: int | None,
+    from_offsets: tuple[tuple[int | None, int], ...],
+    to_offsets: tuple[tuple[int | None, int], ...],
+    bootstrap_servers: str | None,
+    model: str,
+    model_by: str | None,
+    learner: LearnerName | None,
+    strategy: PairStrategy,
+    min_gap: float,
+    top_k: int,
+    as_json: bool,
+) -> None:
+    """Compute pairs and models again, and say whether a model is the published one bit for bit.
+
+    Pairs that are formed anew are those of whole runs: a run is selected by the time or the offset of its
+    first event, and a vote by those of its two videos; --until bounds votes, too. Pairs of votes come behind
+    those of the runs. Recorded pairs are selected one by one, and compared with the newest snapshot that was
+    published within the bounds: they are learnt up to the offset that it is stamped with. With --since,
+    --from-offset or --run there is nothing to compare with. With --model-by there is a bt_reward file for
+    each model. Exit code 1 where a model differs.
+    """
+    # Not at the top: what learns takes a second to load, and --help needs none of it.
+    from trainers.processing.replay import form_again, learn_again, read_files
+
+    if traces and (since is not None or until is not None):
+        raise BadInput(
+            "the events in files carry no time of arrival; select them with --run or --from-offset"
+        )
+    if votes_file is not None and not traces:
+        raise BadInput("--votes is for --trace; from a broker, --source trace takes the votes that it holds")
+    selection = Selection(
+        since_ms=since,
+        until_ms=until,
+        from_offsets=dict(from_offsets),
+        to_offsets=dict(to_offsets),
+        runs=frozenset(runs),
+    )
+    rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model, model_by=model_by)
+    settings = (
+        Settings(bootstrap_servers="none:1")
+        if traces
+        else open_kafka(bootstrap_servers, f"replay --source {source}")
+    )
+    if not traces:
+        # Not at the top, here and below: Kafka's client takes a third of a second, and files need none.
+        from streams.kafka.topics import connect_admin
+
+        connect_admin(settings, _CONNECT_S).close()
+    recipe = Recipe(learner=learner) if learner else None
+    logs: dict[str, OneLog] = {}
+    with ExitStack() as opened, progress(SpinnerColumn(), TextColumn("{task.completed} messages")) as bar:
+        counter = bar.add_task("messages", total=None)
+
+        def counted(messages: Iterable[StoredMessage]) -> Iterator[StoredMessage]:
+            n = 0
+            for n, message in enumerate(messages, start=1):
+                if n % _SHOWN_EVERY == 0:
+                    bar.advance(counter, _SHOWN_EVERY)
+                yield message
+            bar.advance(counter, n % _SHOWN_EVERY)
+
+        def read(topic: str) -> Iterator[StoredMessage]:
+            from streams.kafka.reader import read_topic
+
+            return opened.enter_context(closing(read_topic(settings, topic)))
+
+        if traces:
+            lines, events = read_files(traces, settings.trace_topic)
+            chosen = select_runs(lambda: counted(lines), selection)
+            votes = _votes_of(votes_file, settings)
+            pairs = list(form_again(chosen, rules, settings.pairs_topic, events, votes))
+        elif source == "trace":
+            chosen = select_runs(lambda: counted(read(settings.trace_topic)), selection)
+            votes = [m for m in read(settings.votes_topic) if until is None or m.timestamp_ms < until]
+            pairs = list(form_again(chosen, rules, settings.pairs_topic, votes=votes))
+        else:
+            logs = _logs_within(settings, selection)
+            pairs = list(select_pairs(counted(read(settings.pairs_topic)), selection))
+        replayed = learn_again(pairs, rules, settings.pairs_topic, logs, recipe)
+    if not any(decode_snapshot(one.snapshot, "replayed").version for one in replayed.values()):
+        raise BadInput(
+            f"nothing to replay: there is no pair of model {model!r}; "
+            "check its name, the topics, the traces or the bounds"
+        )
+    learnt = {message.source for one in replayed.values() for message in one.messages}
+    write_output(out / "pairs.jsonl", b"".join(m.value + b"\n" for m in pairs if m.source in learnt))
+    for name, one in replayed.items():
+        file = f"bt_reward.{quote(name, safe='')}.json" if model_by else "bt_reward.json"
+        write_output(out / file, one.snapshot)
+    _say(replayed, out, many=model_by is not None, as_json=as_json)
+    if any(one.identical is False for one in replayed.values()):
+        sys.exit(1)
+
+
+def _votes_of(file: Path | None, settings: Settings) -> list[StoredMessage]:
+    """Raises BadInput where one of them cannot be used."""
+    if file is None:
+        return []
+    from trainers.datasets.vote_files import read_csv, read_json_lines
+    from trainers.datasets.vote_import import new_votes
+    from trainers.processing.replay import as_messages
+
+    read = (read_csv if file.suffix.lower() == ".csv" else read_json_lines)(read_text(file), str(file))
+    if read.unusable:
+        raise BadInput(f"{read.unusable[0].place}: {read.unusable[0].reason}")
+    return as_messages(new_votes(read.statements, []), settings.votes_topic)
+
+
+def _logs_within(settings: Settings, selection: Selection) -> dict[str, OneLog]:
+    """Model to what the selected pairs can give of what was published."""
+    if not selection.is_prefix:
+        return {}
+    from streams.snapshots.feed import read_held
+    from trainers.processing.relearn import one_log
+
+    logs = {}
+    for model, held in read_held(settings).items():
+        held.snapshots = [
+            (message, snapshot)
+            for message, snapshot in held.snapshots
+            if (selection.until_ms is None or message.timestamp_ms < selection.until_ms)
+            and selection.reaches(snapshot.consumed.get(settings.pairs_topic, {}))
+        ]
+        if held.snapshots:
+            logs[model] = one_log(held)
+    return logs
+
+
+def _say(replayed: Mapping[str, Replayed], out: Path, *, many: bool, as_json: bool) -> None:
+    figures = {}
+    for name, one in replayed.items():
+        model = decode_snapshot(one.snapshot, "replayed")
+        figures[name] = {
+            "messages": len(one.messages),
+            "version": model.version,
+            "checksum": model.checksum,
+            "identical_to_published": one.identical,
+        }
+        if not as_json:
+            click.echo(
+                f"model {name!r}: {len(one.messages)} messages (pairs, ends of runs, repetitions) "
+                f"learnt into version {model.version}, in {out}"
+            )
+        if not as_json and one.identical is not None:
+            click.echo(
+                "bit for bit the published snapshot"
+                if one.identical
+                else "NOT the published snapshot: they differ"
+            )
+    if as_json:
+        of_one = next(iter(figures.values()))
+        click.echo(orjson.dumps({"out": str(out)} | ({"models": figures} if many else of_one)))

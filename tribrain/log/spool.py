@@ -1,0 +1,144 @@
+"""``tribrain spool``: what waits on this computer for Kafka, and sending it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
+from streams.errors import BadInput
+from streams.kafka.probe import check_access
+from streams.kafka.rights import Right
+from streams.kafka.settings import Settings
+from streams.spool.place import spool_of
+from streams.spool.queue import Spool, SpoolStatus
+from tribrain.shell import options
+from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.output import progress
+
+_WAIT_S = 0.2
+_STUCK_S = 30.0
+
+
+@click.group(cls=options.Group)
+def spool() -> None:
+    """The spool of a run: events that are safe on this computer and wait for Kafka.
+
+    PATH is the run's folder, or the spool itself.
+    """
+
+
+@spool.command(epilog="Example: tribrain spool status runs/d")
+@click.argument("path", type=options.PATH)
+@options.spool_dir
+@options.as_json
+def status(path: Path, spool_dir: Path | None, as_json: bool) -> None:
+    """Say what waits in a spool: runs, events, bytes, age, and what Kafka will never take."""
+    path = _spool_at(path, spool_dir)
+    with Spool(path, create=False) as opened:
+        found = opened.status()
+    if as_json:
+        click.echo(orjson.dumps(_as_dict(found)))
+        return
+    waiting = sum(found.waiting.values())
+    click.echo(f"{path}: {waiting} events of {len(found.waiting)} runs wait, {found.waiting_bytes:,} bytes")
+    if found.oldest_age_s is not None:
+        click.echo(f"the oldest has waited for {found.oldest_age_s:.0f} s")
+    for run_id, count in sorted(found.waiting.items()):
+        click.echo(f"  {run_id}: {count}")
+    _say_refused(found)
+
+
+@spool.command(epilog="Example: tribrain spool flush runs/d --bootstrap-servers 127.0.0.1:9092")
+@click.argument("path", type=options.PATH)
+@options.bootstrap_servers
+@options.spool_dir
+@options.as_json
+@click.pass_context
+def flush(
+    context: click.Context,
+    path: Path,
+    bootstrap_servers: str | None,
+    spool_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Send what waits in a spool to Kafka, and remove the spool once it is empty.
+
+    What Kafka refused before is tried again. Gives up when nothing has got through for 30 s; exit code 1
+    when anything is left. Sending twice does no harm.
+    """
+    settings = open_kafka(bootstrap_servers)
+    path = _spool_at(path, spool_dir)
+    with Spool(path, create=False) as opened:
+        opened.wait_again()
+        topics = sorted({record.topic for record in opened.oldest()})
+        check_access(settings, [Right("Write", "topic", topic) for topic in topics])
+        before = _count(opened.status())
+        problem = _send(settings, opened, before)
+        after = opened.status()
+    sent = before - _count(after)
+    if as_json:
+        click.echo(orjson.dumps({"sent": sent, **_as_dict(after), "problem": problem}))
+    else:
+        click.echo(f"{path}: {sent} events are on Kafka, {_count(after)} are left")
+        _say_refused(after)
+        if problem:
+            click.echo(problem, err=True)
+    if _count(after):
+        context.exit(1)
+
+
+def _spool_at(path: Path, folder: Path | None) -> Path:
+    """Of a run's folder its spool, wherever that is; else the file that was named."""
+    return spool_of(path, folder) if path.is_dir() else path
+
+
+def _send(settings: Settings, opened: Spool, total: int) -> str | None:
+    """Why something that Kafka would take is left, in one line; None where nothing is."""
+    if not total:
+        return None
+    # Not at the top: Kafka's client takes a third of a second, and the spool itself needs none.
+    from streams.kafka.topics import create_topics
+    from streams.spool.publisher import TracePublisher
+
+    try:
+        create_topics(settings)
+    except BadInput as error:
+        return str(error)
+    with (
+        progress(TextColumn("events"), BarColumn(), MofNCompleteColumn()) as shown,
+        TracePublisher(settings, opened.path) as publisher,
+    ):
+        bar = shown.add_task("events", total=total)
+        left, progressed = total, time.monotonic()
+        while time.monotonic() - progressed < _STUCK_S:
+            now_left = publisher.flush(_WAIT_S)
+            shown.update(bar, completed=total - now_left)
+            if opened.is_empty():
+                return None
+            if now_left < left:
+                left, progressed = now_left, time.monotonic()
+        return publisher.problem or f"nothing has got through for {_STUCK_S:g} s"
+
+
+def _count(found: SpoolStatus) -> int:
+    return sum(found.waiting.values()) + sum(map(len, found.quarantined.values()))
+
+
+def _as_dict(found: SpoolStatus) -> dict[str, Any]:
+    return {
+        "waiting": found.waiting,
+        "waiting_bytes": found.waiting_bytes,
+        "oldest_age_s": found.oldest_age_s,
+        "quarantined": found.quarantined,
+    }
+
+
+def _say_refused(found: SpoolStatus) -> None:
+    for run_id, reasons in sorted(found.quarantined.items()):
+        for reason in reasons:
+            click.echo(f"  {run_id}: cannot be on Kafka: {reason}")

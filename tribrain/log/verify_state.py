@@ -1,0 +1,143 @@
+"""``tribrain verify-state``: the pairs topic, the newest snapshot and a replay, compared."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import SpinnerColumn, TextColumn
+from rich.table import Table
+
+from streams.errors import BadInput
+from streams.kafka.settings import Settings, trainer_group
+from streams.messages.contracts import PairStrategy
+from streams.messages.stored import StoredMessage
+from trainers.pairs.pairing import PairingRules
+from tribrain.shell import options
+from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.output import progress
+
+if TYPE_CHECKING:
+    from trainers.processing.verify import StateReport
+
+
+@click.command(
+    cls=options.Command, epilog="Example: tribrain verify-state --bootstrap-servers 127.0.0.1:9092"
+)
+@options.bootstrap_servers
+@options.model
+@options.model_by
+@options.strategy
+@options.min_gap
+@options.top_k
+@options.as_json
+def verify_state(
+    bootstrap_servers: str | None,
+    model: str,
+    model_by: str | None,
+    strategy: PairStrategy,
+    min_gap: float,
+    top_k: int,
+    as_json: bool,
+) -> None:
+    """Form the pairs of the trace topic and of the votes again, learn the recorded ones again, and compare.
+
+    Give the options that the trainer was given. Exit code 1 where a pair is missing, unexplained or not
+    learnt once, or the newest snapshot is not what the log gives; a trainer that is only behind is said so.
+    """
+    settings = open_kafka(bootstrap_servers, "verify-state", model)
+    rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model, model_by=model_by)
+    with progress(SpinnerColumn(), TextColumn("{task.completed} messages")) as bar:
+        counter = bar.add_task("messages", total=None)
+        reports = state_of(settings, rules, lambda: bar.advance(counter))
+    if not any(report.known for report in reports):
+        raise BadInput(
+            f"no pair and no snapshot of model {model!r} at {settings.bootstrap_servers}; "
+            "is its trainer running?"
+        )
+    consistent = all(report.consistent for report in reports)
+    if as_json:
+        settled = all(report.settled for report in reports)
+        models = [asdict(r) | {"consistent": r.consistent, "settled": r.settled} for r in reports]
+        click.echo(orjson.dumps({"consistent": consistent, "settled": settled, "models": models}))
+    else:
+        for report in reports:
+            _say(report)
+    if not consistent:
+        sys.exit(1)
+
+
+def state_of(
+    settings: Settings, rules: PairingRules, on_message: Callable[[], None] = lambda: None
+) -> list[StateReport]:
+    """The reports on what Kafka holds now; ``on_message`` is called for every message that is read.
+
+    May be asked while trainers are at work. Raises BadInput where a topic is missing or the broker is away.
+    """
+    # Not at the top: Kafka's client and what learns take a second to load, and --help needs none of it.
+    from streams.kafka.closed_runs import committed_offsets
+    from streams.kafka.reader import read_topic
+    from streams.snapshots.feed import read_held
+    from trainers.processing.verify import verify_state as compare
+
+    def counted(topic: str) -> Iterator[StoredMessage]:
+        for message in opened.enter_context(closing(read_topic(settings, topic))):
+            on_message()
+            yield message
+
+    committed = committed_offsets(settings, trainer_group(settings, rules.model), settings.votes_topic)
+    # Backwards: what a snapshot has learnt, the pairs that are read after it have, and so do the traces.
+    held = {name: of_model for name, of_model in read_held(settings).items() if rules.learns(name)}
+    with ExitStack() as opened:
+        pairs = list(counted(settings.pairs_topic))
+        votes = list(counted(settings.votes_topic))
+        return compare(
+            counted(settings.trace_topic),
+            pairs,
+            held,
+            rules,
+            pairs_topic=settings.pairs_topic,
+            votes=votes,
+            votes_committed=committed.get(0, 0),
+        )
+
+
+def _say(report: StateReport) -> None:
+    table = Table(title=f"model {report.model!r}", show_header=False)
+    recorded = (
+        "not counted after a rollback or on another log" if report.recorded is None else str(report.recorded)
+    )
+    rows = {
+        "pairs on the topic": f"{report.pairs}, of them {report.from_elsewhere} from elsewhere; and "
+        f"{report.repeated} repetitions",
+        "missing": _some(report.missing),
+        "unexplained": _some(report.unexplained),
+        "runs not closed yet": _some(report.not_closed),
+        "votes not formed yet": str(report.votes_to_come),
+        "open runs": str(report.open_runs),
+        "newest snapshot": "none" if report.version is None else f"version {report.version}",
+        "pairs learnt": f"{report.learnt} (on the topic until then: {recorded}; since then: "
+        f"{report.not_learnt})",
+        "bit for bit": {True: "yes", False: "NO", None: "–"}[report.identical],
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    Console().print(table)
+    if not report.consistent:
+        click.echo("NOT consistent: pairs, snapshot and replay differ")
+    elif not report.settled:
+        click.echo("consistent, and the trainer has not come to the end of the log")
+    else:
+        left = f"; {report.open_runs} runs are open" if report.open_runs else ", and nothing is left to do"
+        click.echo(f"consistent: pairs, snapshot and replay agree{left}")
+
+
+def _some(names: tuple[str, ...]) -> str:
+    listed = ", ".join(names[:20])
+    return f"{len(names)}" + (f": {listed}{' …' if len(names) > 20 else ''}" if names else "")

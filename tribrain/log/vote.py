@@ -1,0 +1,207 @@
+"""``tribrain vote``: votes of people from a file onto Kafka, and from Kafka into a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import click
+import orjson
+from rich.console import Console
+
+from streams.errors import BadInput
+from streams.files import read_text
+from streams.kafka.settings import Settings
+from streams.messages.votes import Vote
+from tribrain.shell import options
+from tribrain.shell.exit_codes import FAILED
+from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.output import write_output
+
+if TYPE_CHECKING:
+    from trainers.datasets.vote_files import Read
+
+_Format = Literal["label-studio", "csv", "jsonl"]
+_BY_SUFFIX: dict[str, _Format] = {".json": "label-studio", ".csv": "csv", ".jsonl": "jsonl"}
+_PUBLISH_S = 60.0
+_SHOWN = 20
+
+
+@click.command(
+    cls=options.Command,
+    epilog="Example: tribrain vote --import ls_export.json --bootstrap-servers 127.0.0.1:9092",
+)
+@click.option("--import", "given", type=options.PATH, metavar="FILE", help="Publish the votes of this file.")
+@click.option(
+    "--export",
+    "out",
+    type=options.PATH,
+    metavar="FILE",
+    help="Write all votes on Kafka into this file, which is called .jsonl or .csv.",
+)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(get_args(_Format)),
+    help="Of the file to import; by default what its name says: .json is Label Studio's.",
+)
+@options.some_runs
+@options.bootstrap_servers
+@options.as_json
+def vote(
+    given: Path | None,
+    out: Path | None,
+    file_format: _Format | None,
+    runs: tuple[Path, ...],
+    bootstrap_servers: str | None,
+    as_json: bool,
+) -> None:
+    """Take in what people said of two videos, or give it out. serve-trainer makes pairs of it.
+
+    Label Studio: the JSON export of the tasks that export-preferences wrote. Tasks of an older version do not
+    say which run and iteration their videos are; --runs finds them by the videos' content.
+
+    CSV and JSON Lines: left_run_id, left_iter_idx, right_run_id, right_iter_idx and answer (left, right, tie,
+    both_bad or cannot_tell); and where they are known vote_id, takes_back (the vote_id of an earlier vote of
+    the annotator), dimension, annotator, voted_at (ISO 8601), response_time_s, plays_left, plays_right, rule
+    (what chose the pair: random, or a rule that asks the model), probability, page. Other columns of a CSV
+    file go into meta.
+
+    To import a file again changes nothing; an answer that was changed in it takes the place of the earlier
+    one. What cannot be used is listed, and kept beside the file in its format, as NAME.unmatched.SUFFIX; the
+    exit code is 1 then.
+    """
+    if (given is None) == (out is None):
+        raise click.UsageError("give either --import or --export")
+    if out is not None:
+        if file_format or runs:
+            raise click.UsageError("--format and --runs are for --import alone")
+        _export(out, open_kafka(bootstrap_servers, "vote --export"), as_json=as_json)
+    elif given is not None:
+        settings = open_kafka(bootstrap_servers, "vote --import")
+        _import(given, file_format, runs, settings, as_json=as_json)
+
+
+def _import(
+    file: Path, file_format: _Format | None, runs: Sequence[Path], settings: Settings, *, as_json: bool
+) -> None:
+    # Not at the top, here and below: Kafka's client and what reads videos take a while to load.
+    from streams.kafka.topics import create_topics
+    from streams.spool.publish_now import publish_votes
+    from trainers.datasets.vote_import import new_votes
+
+    file_format = file_format or _BY_SUFFIX.get(file.suffix.lower())
+    if file_format is None:
+        raise BadInput(f"{file}: its name does not say its format; give --format label-studio, csv or jsonl")
+    read = _read(file, file_format, runs)
+    if not (read.statements or read.unusable or read.skipped):
+        raise BadInput(f"{file}: holds no votes")
+    kept = _keep(file, file_format, read)
+    create_topics(settings)
+    with Console(stderr=True).status("reading the votes that are known"):
+        known, _, _ = _on_kafka(settings)
+    new = new_votes(read.statements, known)
+    with Console(stderr=True).status(f"publishing {len(new)} votes"):
+        refused = publish_votes(settings, new, timeout_s=_PUBLISH_S) if new else {}
+    published = len(new) - len(refused)
+    said = {
+        "file": str(file),
+        "votes": len(read.statements),
+        "published": published,
+        "known": len(read.statements) - len(new),
+        "skipped": read.skipped,
+        "unmatched": [{"place": each.place, "reason": each.reason} for each in read.unusable],
+        "unmatched_file": None if kept is None else str(kept),
+    }
+    if as_json:
+        click.echo(orjson.dumps(said))
+    else:
+        click.echo(
+            f"{file}: votes published to {settings.votes_topic}: {published}; known already: "
+            f"{said['known']}; cancelled: {read.skipped}"
+        )
+        for each in read.unusable[:_SHOWN]:
+            click.echo(f"  {each.place}: {each.reason}", err=True)
+        if kept is not None:
+            more = f" ({len(read.unusable) - _SHOWN} more)" if len(read.unusable) > _SHOWN else ""
+            click.echo(f"{len(read.unusable)} cannot be used{more}; they are kept in {kept}", err=True)
+    if refused:
+        reasons = "; ".join(f"{vote_id}: {reason}" for vote_id, reason in refused.items())
+        raise BadInput(f"{file}: some votes cannot be on Kafka: {reasons}")
+    if kept is not None:
+        sys.exit(FAILED)
+
+
+def _read(file: Path, file_format: _Format, runs: Sequence[Path]) -> Read:
+    from trainers.datasets.samples import read_runs
+    from trainers.datasets.vote_files import read_csv, read_json_lines, read_label_studio
+    from trainers.datasets.vote_import import VideoPlaces
+
+    content = read_text(file)
+    if file_format == "csv":
+        return read_csv(content, str(file))
+    if file_format == "jsonl":
+        return read_json_lines(content, str(file))
+    folder = file.resolve().parent
+    is_of_runs = any(any(folder.glob(pattern)) for pattern in ("trace.jsonl", "*/trace.jsonl"))
+    return read_label_studio(content, str(file), VideoPlaces(read_runs(runs or [folder] * is_of_runs)))
+
+
+def _keep(file: Path, file_format: _Format, read: Read) -> Path | None:
+    """Write what cannot be used beside the file, as it was; None where all can."""
+    from trainers.datasets.vote_files import unusable_as_csv
+
+    if not read.unusable:
+        return None
+    kept = file.with_name(f"{file.stem}.unmatched{file.suffix}")
+    originals = [each.original for each in read.unusable]
+    if file_format == "csv":
+        write_output(kept, unusable_as_csv(read.unusable))
+    elif file_format == "jsonl":
+        write_output(kept, "".join(f"{line}\n" for line in originals).encode())
+    else:
+        write_output(kept, orjson.dumps(originals, option=orjson.OPT_INDENT_2) + b"\n")
+    return kept
+
+
+def _export(out: Path, settings: Settings, *, as_json: bool) -> None:
+    from trainers.datasets.vote_files import as_csv, as_json_lines
+
+    writers = {".jsonl": as_json_lines, ".csv": as_csv}
+    write = writers.get(out.suffix.lower())
+    if write is None:
+        raise BadInput(f"{out}: its name does not say its format; call it .jsonl or .csv")
+    with Console(stderr=True).status("reading votes"):
+        votes, repeated, unreadable = _on_kafka(settings)
+    write_output(out, write(votes))
+    if as_json:
+        click.echo(
+            orjson.dumps(
+                {"out": str(out), "votes": len(votes), "repeated": repeated, "unreadable": unreadable}
+            )
+        )
+    else:
+        click.echo(
+            f"{len(votes)} votes written to {out}; {repeated} messages repeat one of them, and {unreadable} "
+            "cannot be read"
+        )
+
+
+def _on_kafka(settings: Settings) -> tuple[list[Vote], int, int]:
+    """The votes of the topic, the first of each id; how many messages repeat one, and how many are none."""
+    from streams.kafka.reader import read_topic
+    from streams.messages.codec import ContractError, decode_vote
+
+    votes: dict[str, Vote] = {}
+    repeated = unreadable = 0
+    for message in read_topic(settings, settings.votes_topic):
+        try:
+            found = decode_vote(message.value, message)
+        except ContractError:
+            unreadable += 1
+            continue
+        repeated += found.vote_id in votes
+        votes.setdefault(found.vote_id, found)
+    return list(votes.values()), repeated, unreadable

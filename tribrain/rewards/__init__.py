@@ -1,0 +1,1 @@
+"""Reward models offline: trained of pairs, explained, and measured."""

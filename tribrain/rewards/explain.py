@@ -1,0 +1,98 @@
+"""Which critics and contexts a reward model trusts, and how surely."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import orjson
+
+from streams.errors import BadInput
+from streams.messages.feature_names import is_interaction, shown
+from streams.messages.files import read_snapshot
+from trainers.bradley_terry.explain import Effect, Explanation, explain, ratio_text
+from trainers.bradley_terry.reward import reward_on
+from tribrain.shell import options
+from tribrain.shell.output import columns, write_output
+
+
+@click.command(
+    "explain",
+    cls=options.Command,
+    epilog="Example: tribrain explain --model runs/a/bt_reward.json --plot effects.png",
+)
+@click.option("--model", required=True, type=options.PATH, help="A reward model: a bt_reward.json.")
+@click.option(
+    "--step",
+    type=options.FiniteFloat(min=0, min_open=True),
+    default=0.25,
+    show_default=True,
+    help="How much higher a score is taken to be, in the critic's unit.",
+)
+@options.dimension
+@options.plot
+@options.as_json
+def explain_model(model: Path, step: float, dimension: str, plot: Path | None, as_json: bool) -> None:
+    """What each critic and context does to the odds of being preferred, with 95% intervals.
+
+    Each line is for one score that is --step higher while all others stay as they are. "@arm=physics" is what
+    it does to be of that context; "flicker.quality@world_model=dit-7b" is what the critic's score counts
+    there above what it counts elsewhere. A model of river-logistic is a point estimate, without intervals.
+    """
+    snapshot = read_snapshot(model)
+    explanation = explain(reward_on(snapshot, dimension), step)
+    if not explanation.effects and snapshot.dimensions:
+        names = ", ".join(snapshot.dimensions)
+        raise BadInput(f"{model}: nothing was learnt of the whole; give --dimension: {names}")
+    if not explanation.effects:
+        raise BadInput(
+            f"{model}: the model has learnt nothing yet, so there is nothing to explain; train it on pairs"
+        )
+    if plot is not None:
+        from tribrain.rewards.result_plots import effects_plot
+
+        write_output(plot, effects_plot(explanation).png)
+    if as_json:
+        click.echo(orjson.dumps({**asdict(explanation), "has_intervals": explanation.has_intervals}))
+        return
+    _print(explanation)
+    if others := [name for name in snapshot.dimensions if name != dimension]:
+        click.echo(f"--dimension shows the rewards of {', '.join(others)}")
+    if plot is not None:
+        click.echo(f"picture: {plot}")
+
+
+def _print(explanation: Explanation) -> None:
+    click.echo(f"model {explanation.model!r}, version {explanation.version}, {explanation.gate}")
+    click.echo(explanation.statement)
+    if (trusted := explanation.trusted) is not None:
+        click.echo(
+            f"Log loss {trusted['log_loss']:.3f} on {trusted['n']} pairs of people and validators, predicted "
+            f"before they were learnt; the critics' mean has {trusted['log_loss_critics_mean']:.3f}."
+        )
+    if explanation.ties_of_equals:
+        click.echo(f"Two candidates with the same reward are a tie in {explanation.ties_of_equals:.0%}.")
+    click.echo(f"Odds of being preferred where one score is {explanation.step:g} higher, all others equal:")
+    click.echo(
+        columns([("critic or context", "odds", "95% interval", "weight"), *map(_row, explanation.effects)])
+    )
+    if any(is_interaction(effect.feature) for effect in explanation.effects):
+        where = " and ".join(f"{key}={value}" for key, value in explanation.references.items())
+        click.echo(f"the critics' own lines are for {where}; those with another context add to them")
+    if explanation.has_intervals:
+        click.echo("* the interval leaves out ×1: the direction is sure")
+    else:
+        click.echo("point estimate, no interval: train with --learner laplace to have them")
+
+
+def _row(effect: Effect) -> tuple[str, ...]:
+    interval = effect.odds_ratio_ci95
+    return (
+        shown(effect.feature),
+        f"×{ratio_text(effect.odds_ratio)}",
+        "–"
+        if interval is None
+        else f"{ratio_text(interval[0])} to {ratio_text(interval[1])} {'*' if effect.is_sure else ' '}",
+        f"{effect.weight:+.3f}",
+    )

@@ -1,0 +1,141 @@
+"""Offline: pairs of a finished run, and a reward model of pairs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import orjson
+
+from streams.errors import BadInput
+from streams.messages.codec import ContractError, encode
+from streams.messages.contracts import PairMessage, PairStrategy, PreferencePair
+from streams.messages.files import read_events_by_run, read_pairs
+from trainers.bradley_terry.estimators import DEFAULT_LEARNER, LearnerName, Recipe
+from trainers.bradley_terry.explain import effect_lines
+from trainers.bradley_terry.reward import reward_on
+from trainers.pairs.pairing import PairingRules, pairs_of_run
+from trainers.pairs.withdrawn import standing
+from tribrain.shell import options
+from tribrain.shell.output import progress, write_output
+
+
+@click.command(
+    cls=options.Command,
+    epilog="Example: tribrain export-preference-pairs --run-dir runs/a --out runs/a/pairs.jsonl --top-k 2",
+)
+@click.option("--run-dir", required=True, type=options.PATH, help="The run's directory, with trace.jsonl.")
+@click.option("--out", "--out-path", required=True, type=options.PATH, help="The pairs file to write.")
+@options.strategy
+@options.min_gap
+@options.top_k
+@options.model
+@options.as_json
+def export_preference_pairs(
+    run_dir: Path, out: Path, strategy: PairStrategy, min_gap: float, top_k: int, model: str, as_json: bool
+) -> None:
+    """Write the preference pairs of a finished run, best first, one JSON object a line.
+
+    Pairs by the critics' scores come first, then, where iterations carry an outcome (a validator's
+    or a person's judgement), pairs by that. Where the trace holds several runs, each has its own pairs, one
+    run after the other; an iteration that is there twice counts once.
+    """
+    runs = read_events_by_run(run_dir / "trace.jsonl")
+    rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model)
+    pairs = [pair for events in runs.values() for pair in pairs_of_run(events, rules)]
+    write_output(out, b"".join(encode(pair) + b"\n" for pair in pairs))
+    sources = dict(Counter(pair.label_source for pair in pairs))
+    if as_json:
+        click.echo(orjson.dumps({"pairs": len(pairs), "pairs_by_label_source": sources, "out": str(out)}))
+    else:
+        made_of = ", ".join(f"{n} {source}" for source, n in sources.items()) or "none"
+        of_runs = f" of {len(runs)} runs" if len(runs) > 1 else ""
+        iterations = sum(map(len, runs.values()))
+        click.echo(f"{len(pairs)} pairs ({made_of}) of {iterations} iterations{of_runs} written to {out}")
+
+
+@click.command(
+    cls=options.Command,
+    epilog="Example: tribrain train-preference-rm --pairs runs/a/pairs.jsonl --out runs/a/bt_reward.json",
+)
+@click.option(
+    "--pairs",
+    "--pairs-jsonl",
+    required=True,
+    multiple=True,
+    type=options.PATH,
+    help="A pairs file (repeatable).",
+)
+@click.option("--out", "--out-path", required=True, type=options.PATH, help="The snapshot to write.")
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=1, show_default=True, help="Passes over the pairs."
+)
+@click.option(
+    "--lr",
+    type=options.FiniteFloat(min=0, min_open=True),
+    help="Learning rate of river-logistic's Newton step; by default 1.1.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Order of the passes after the first.")
+@options.learner
+@options.model
+@options.as_json
+def train_preference_rm(
+    pairs: tuple[Path, ...],
+    out: Path,
+    epochs: int,
+    lr: float | None,
+    seed: int,
+    learner: LearnerName | None,
+    model: str,
+    as_json: bool,
+) -> None:
+    """Learn a Bradley–Terry reward model from pairs, in the order of the files.
+
+    The same learner as the live trainer's. The first pass gives the test-then-train figures in the
+    snapshot; further passes only learn.
+    """
+    # Not at the top: what learns takes a second to load, and --help needs none of it.
+    from trainers.online.train import train_on_pairs
+
+    given = {} if lr is None else {"lr": lr}
+    if given and learner == "laplace":
+        raise BadInput("--lr is of river-logistic; laplace takes none")
+    recipe = Recipe(learner=learner or ("river-logistic" if given else DEFAULT_LEARNER), parameters=given)
+    try:
+        messages = [message for path in pairs for message in read_pairs(path)]
+    except ContractError as error:
+        raise BadInput(f"{error}; export the pairs again with export-preference-pairs") from None
+    with progress() as bar:
+        task = bar.add_task("learning", total=len(messages) * epochs)
+        snapshot = train_on_pairs(
+            messages,
+            model=model,
+            recipe=recipe,
+            epochs=epochs,
+            seed=seed,
+            on_progress=lambda n: bar.advance(task, n),
+        )
+    write_output(out, encode(snapshot))
+    repeated = _given(messages, model) - snapshot.n_pairs
+    if as_json:
+        dimensions = {
+            name: {"metrics": reward.metrics, "weights": reward_on(snapshot, name).weights}
+            for name, reward in snapshot.dimensions.items()
+        }
+        made = {"out": str(out), "metrics": snapshot.metrics, "weights": snapshot.weights}
+        click.echo(orjson.dumps({**made, "dimensions": dimensions, "repeated_pairs": repeated}))
+        return
+    click.echo(f"{out}: {snapshot.statement}")
+    click.echo("\n".join(effect_lines(snapshot)))
+    if repeated:
+        click.echo(
+            f"{repeated} pairs repeat an earlier one and were left out: their pair_id, annotator and answer "
+            "are the same; votes of several people are told apart by meta.annotator"
+        )
+
+
+def _given(messages: Sequence[PairMessage], model: str) -> int:
+    """Pairs for the model that are not taken back."""
+    return sum(isinstance(pair, PreferencePair) and pair.model == model for pair in standing(messages))

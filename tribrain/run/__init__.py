@@ -1,0 +1,1 @@
+"""One refinement run: its options, its folder, where its events go, and judging it again."""

@@ -1,0 +1,72 @@
+"""The critics that a command takes: their options, what is made of them, and what they cannot see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from textwrap import fill
+
+import click
+
+from runner.critics.chosen import chosen_critics
+from runner.critics.entry_point import EntryPointCritic
+from runner.critics.pixel import default_critics
+from runner.interfaces import AnyCritic, VideoCritic
+from tribrain.shell import options
+
+PIXELS_ALONE = (
+    "only the built-in critics judge: they measure pixels and know nothing of the task; --critic adds others"
+)
+
+CRITIC = click.option(
+    "--critic",
+    "critics",
+    multiple=True,
+    metavar="NAME='COMMAND'|NAME",
+    help="One more critic: a command with {video}, {prompt} and {goal} that prints a JSON object "
+    "of scores in [0, 1], or one that an installed package offers (repeatable). "
+    "It sees the video, its prompt and the goal, and may know what the built-in ones do not: the task.",
+)
+CRITIC_TIMEOUT_S = click.option(
+    "--critic-timeout-s",
+    type=options.FiniteFloat(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Longest time of a --critic for one video.",
+)
+CRITIC_OPTIONS = (
+    CRITIC,
+    click.option(
+        "--no-pixel-critics",
+        is_flag=True,
+        help="Without the built-in critics, which measure pixels and know nothing of the task. They see:\n\n"
+        # Click leaves a paragraph as it is behind \b; so many characters stand beside the option's name.
+        "\b\n"
+        + "\n".join(fill(f"{c.name}: {c.sees}", 44, subsequent_indent="  ") for c in default_critics()),
+    ),
+    CRITIC_TIMEOUT_S,
+)
+
+
+def critic_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that ``open_critics`` takes."""
+    for option in reversed(CRITIC_OPTIONS):
+        command = option(command)
+    return command
+
+
+def open_critics(
+    stack: ExitStack, *, critics: Sequence[str], no_pixel_critics: bool, critic_timeout_s: float
+) -> Sequence[AnyCritic]:
+    """The critics that the options ask for; ``stack`` ends their processes. Raises BadInput."""
+    chosen = chosen_critics(critics, pixel_critics=not no_pixel_critics, timeout_s=critic_timeout_s)
+    for critic in chosen:
+        if isinstance(critic, EntryPointCritic):
+            stack.callback(critic.close)
+    return chosen
+
+
+def say_who_judges(critics: Sequence[AnyCritic]) -> None:
+    """On standard error, where it is only the built-in critics; once all input was found to be good."""
+    if not any(isinstance(critic, VideoCritic) for critic in critics):
+        click.echo(PIXELS_ALONE, err=True)

@@ -1,0 +1,258 @@
+"""``tribrain rescore``: videos of a finished run judged again, by critics that failed or were not there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+
+from runner.critics.opinion import is_missing
+from runner.interfaces import AnyCritic, GenerationFailed
+from runner.loop.candidate import judge
+from runner.loop.rescored_so_far import NAME, RescoredSoFar
+from runner.loop.rescoring import to_be_judged
+from streams.fail_points import reach
+from streams.files import read_bytes
+from streams.messages.contracts import CriticResult, TraceEvent
+from trainers.datasets.samples import find_video
+from tribrain.run.critics import CRITIC, CRITIC_TIMEOUT_S, open_critics
+from tribrain.run.finished_run import FinishedRun
+from tribrain.shell import options
+from tribrain.shell.exclusive_lock import alone
+from tribrain.shell.exit_codes import NothingMade
+from tribrain.shell.interrupts import Interrupts
+from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.output import cannot_write, progress
+
+_TAKEN = "another process is at work on the run in it; wait for it"
+
+
+@click.command(
+    cls=options.Command,
+    epilog="Example: tribrain rescore runs/a --critic 'judge=python my_critic.py {video} {prompt}'",
+)
+@click.argument("run", type=options.PATH)
+@CRITIC
+@click.option("--pixel-critics", is_flag=True, help="The built-in critics judge again, too.")
+@CRITIC_TIMEOUT_S
+@click.option(
+    "--all", "everything", is_flag=True, help="Every video, also where the critics have given their scores."
+)
+@click.option(
+    "--require-critic",
+    "required",
+    multiple=True,
+    metavar="NAME",
+    help="A video without a score of this critic is no candidate (repeatable), beside those that the run "
+    "was begun with.",
+)
+@click.option(
+    "--max-failures",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Give up with exit code 4 after so many videos in a row that a critic failed on.",
+)
+@options.bootstrap_servers
+@options.as_json
+def rescore(
+    run: Path,
+    critics: tuple[str, ...],
+    pixel_critics: bool,
+    critic_timeout_s: float,
+    everything: bool,
+    required: tuple[str, ...],
+    max_failures: int,
+    bootstrap_servers: str | None,
+    as_json: bool,
+) -> None:
+    """Judge the videos of a finished run again where a critic failed or was not there.
+
+    RUN is the run's folder. Every iteration is written once more, as the next revision of the run, at the end
+    of its trace.jsonl; nothing else in the folder changes. Reports, datasets and pairs are then made of the
+    newest revision. With --bootstrap-servers the trace is sent to Kafka, too, where pairs of the videos that
+    were judged again are learnt. Whatever ends it, the same command goes on.
+    """
+    settings = open_kafka(bootstrap_servers, "rescore") if bootstrap_servers else None
+    trace = run / "trace.jsonl"
+    read_bytes(trace)  # before a lock is put where there is no run
+    with Interrupts(), ExitStack() as stack:
+        asked = open_critics(
+            stack, critics=critics, no_pixel_critics=not pixel_critics, critic_timeout_s=critic_timeout_s
+        )
+        stack.enter_context(alone(run, "RUN", _TAKEN, name="run.lock"))
+        finished = FinishedRun.read(run)
+        finished.require_known(required, [critic.name for critic in asked])
+        task = {"critics": critics, "pixel_critics": pixel_critics, "all": everything}
+        judging = _Judging(finished, asked, everything=everything, max_failures=max_failures)
+        judging.judge_all(task)
+        events = finished.events
+        if judging.has_news:
+            events = finished.write(judging.said, required)
+            reach("rescore.written")
+        judging.forget()
+    if settings is not None:
+        # Not at the top: Kafka's client takes a third of a second.
+        from tribrain.log.kafka import require_all_sent, send_trace
+
+        require_all_sent(trace, send_trace(settings, trace))
+    _say(run, judging, events, settings is not None, as_json)
+    if judging.asked_of and not judging.has_news:
+        raise NothingMade(f"{run}: no critic gave a score; {judging.why}")
+
+
+@dataclass(slots=True)
+class _Judging:
+    """Asks the critics, and keeps what they say until it is in the trace."""
+
+    finished: FinishedRun
+    critics: Sequence[AnyCritic]
+    everything: bool
+    max_failures: int
+    so_far: RescoredSoFar | None = None
+    """None where there is nothing to judge."""
+    asked_of: dict[int, list[str]] = field(default_factory=dict)
+    """``iter_idx`` to the critics that are asked."""
+    failed: Counter[str] = field(default_factory=Counter)
+    """Critic to the number of videos that it gave nothing for."""
+    unreadable: dict[int, str] = field(default_factory=dict)
+    """``iter_idx`` of a video that cannot be judged to why."""
+    why: str = ""
+    """What went wrong last."""
+
+    def judge_all(self, task: dict[str, Any]) -> None:
+        """Raises NothingMade where a critic fails on one video after the other, and BadInput."""
+        names = [critic.name for critic in self.critics]
+        self.asked_of = {
+            event.iter_idx: wanted
+            for event in self.finished.events
+            if event.artifact_path and (wanted := to_be_judged(event, names, everything=self.everything))
+        }
+        folder = self.finished.folder
+        if not self.asked_of:
+            (folder / NAME).unlink(missing_ok=True)  # of a process that was ended once all was in the trace
+            return
+        of_trace = hashlib.sha256(self.finished.raw).hexdigest()
+        try:
+            self.so_far = RescoredSoFar(folder, task | {"trace_sha256": of_trace})
+            self._ask(self.so_far)
+        except OSError as error:
+            raise cannot_write(folder, error) from None
+
+    @property
+    def said(self) -> dict[int, list[CriticResult]]:
+        """``iter_idx`` to what critics said, where they did not fail."""
+        return self.so_far.results if self.so_far is not None else {}
+
+    @property
+    def has_news(self) -> bool:
+        return any(self.said.values())
+
+    def forget(self) -> None:
+        """What was said is in the trace, or there was nothing."""
+        if self.so_far is not None:
+            self.so_far.remove()
+
+    def _ask(self, so_far: RescoredSoFar) -> None:
+        by_name = {critic.name: critic for critic in self.critics}
+        in_a_row: Counter[str] = Counter()
+        with progress(TextColumn("videos"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()) as shown:
+            bar = shown.add_task("videos", total=len(self.asked_of))
+            say = _say_line if shown.disable else _say_nothing
+            for event in self.finished.events:
+                known = {result.critic_name for result in so_far.results.get(event.iter_idx, ())}
+                names = [name for name in self.asked_of.get(event.iter_idx, ()) if name not in known]
+                results = self._results(event, [by_name[name] for name in names]) if names else ()
+                if results:
+                    so_far.add(event.iter_idx, results)
+                    reach("rescore.judged")
+                    say(f"iteration {event.iter_idx}: {', '.join(map(_in_words, results))}")
+                for result in results:
+                    self._count(result, in_a_row)
+                shown.update(bar, advance=event.iter_idx in self.asked_of)
+
+    def _results(self, event: TraceEvent, critics: Sequence[AnyCritic]) -> tuple[CriticResult, ...]:
+        video = find_video(self.finished.run, event.artifact_path)
+        if isinstance(video, str):
+            self.why = self.unreadable[event.iter_idx] = f"{event.artifact_path}: is one of the {video}"
+            return ()
+        try:
+            return judge(video, critics, prompt=event.prompt, goal=event.goal_instruction)
+        except GenerationFailed as error:
+            self.why = self.unreadable[event.iter_idx] = str(error)
+            return ()
+
+    def _count(self, result: CriticResult, in_a_row: Counter[str]) -> None:
+        name = result.critic_name
+        if not is_missing(result):
+            in_a_row[name] = 0
+            return
+        in_a_row[name] += 1
+        self.failed[name] += 1
+        self.why = f"critic {name}: {result.extra.get('missing', result.notes)}"
+        if in_a_row[name] >= self.max_failures:
+            raise NothingMade(
+                f"{self.finished.folder}: given up, as critic {name} failed on {in_a_row[name]} videos in a "
+                f"row; at last {self.why}; what others said is kept, and the same command goes on"
+            )
+
+
+def _in_words(result: CriticResult) -> str:
+    if is_missing(result):
+        return f"{result.critic_name} failed"
+    scores = ", ".join(f"{mode} {'–' if s is None else f'{s:.3f}'}" for mode, s in result.scores.items())
+    return f"{result.critic_name} {scores}"
+
+
+def _say_line(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _say_nothing(_: str) -> None:
+    """A bar shows it."""
+
+
+def _say(
+    run: Path, judging: _Judging, events: Sequence[TraceEvent], is_published: bool, as_json: bool
+) -> None:
+    n = len(judging.asked_of)
+    for name, failed in judging.failed.items():
+        click.echo(f"critic {name} gave no score for {failed} of {n} videos; {judging.why}", err=True)
+    for idx, why in judging.unreadable.items():
+        click.echo(f"iteration {idx} cannot be judged: {why}", err=True)
+    run_id, last = judging.finished.end.run_id, events[-1].meta if events else {}
+    revision = judging.finished.next_revision if judging.has_news else None
+    anew = Counter(result.critic_name for results in judging.said.values() for result in results)
+    best, score = last.get("best_iter"), last.get("best_score")
+    if as_json:
+        said = {
+            "run_id": run_id,
+            "revision": revision,
+            "videos": n,
+            "judged": dict(anew),
+            "failed": dict(judging.failed),
+            "unreadable": len(judging.unreadable),
+            "best_iter": best,
+            "best_score": score,
+            "published": is_published,
+        }
+        click.echo(orjson.dumps(said))
+        return
+    if not judging.asked_of:
+        click.echo(f"{run}: nothing is to be judged again; --all judges every video")
+    elif revision is not None:
+        counted = ", ".join(f"{of} videos by {name}" for name, of in anew.items())
+        best_is = "no video could be judged"
+        if score is not None:
+            best_is = f"best is iteration {best} with critics' score {score:.3f}"
+        click.echo(f"{run_id}: revision {revision} has {counted} judged again; {best_is}; in {run}")
+    if is_published:
+        click.echo("the trace is on Kafka")

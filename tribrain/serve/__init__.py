@@ -1,0 +1,1 @@
+"""Services that learn live from Kafka."""

@@ -1,0 +1,49 @@
+"""Where the metrics of ``serve-lora`` are read, and what its health is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic
+
+from streams.metrics.health import Condition
+from streams.metrics.instruments import Instruments, Labels
+from streams.metrics.snapshots import SnapshotFigures, expose_snapshots
+from trainers.lora.meter import Meter
+from tribrain.shell.spool_metrics import expose_disks
+
+LONGEST_LOOK_S = 60.0
+"""It looks for pairs every second, and a broker that is away is waited for."""
+LONGEST_STEP_S = 3_600.0
+"""Of a training: a step, loading the base model, or scoring what was kept apart."""
+
+
+def expose_lora(instruments: Instruments, meter: Meter, work: Path) -> None:
+    """Read everything of ``meter``; ``work`` is the folder of plan and checkpoint."""
+
+    def newest() -> list[SnapshotFigures]:
+        return [] if meter.newest is None else [SnapshotFigures.of(meter.newest, meter.published_s)]
+
+    def trainings() -> Mapping[Labels, float]:
+        return {(gate,): count for gate, count in meter.trainings.items()}
+
+    took = instruments.histogram("tribrain_training_seconds")
+    meter.on_duration = took.observe
+    instruments.health = lambda: condition_of(meter)
+    instruments.expose("tribrain_new_pairs", lambda: meter.new_pairs)
+    instruments.expose("tribrain_training", lambda: float(meter.is_training))
+    instruments.expose("tribrain_trainings_total", trainings)
+    expose_snapshots(instruments, newest)
+    expose_disks(instruments, lambda: {"work": work})
+
+
+def condition_of(meter: Meter) -> Condition:
+    """Between two trainings it looks for pairs, and in one it makes steps."""
+    still_s = monotonic() - meter.moved_s
+    if meter.is_training:
+        if still_s > LONGEST_STEP_S:
+            return Condition(False, f"Its training has made no step for {still_s:.0f} s.")
+        return Condition(True, "It trains.")
+    if still_s > LONGEST_LOOK_S:
+        return Condition(False, f"Kafka has not answered for {still_s:.0f} s.")
+    return Condition(True, f"It waits for pairs, and {meter.new_pairs} are new.")

@@ -1,0 +1,83 @@
+"""Where the metrics of ``serve-text`` are read, and what its health is made of."""
+
+from __future__ import annotations
+
+import time
+
+from streams.errors import BadInput
+from streams.kafka.reader import TopicReader
+from streams.kafka.settings import Settings
+from streams.messages.contracts import TextSnapshot
+from streams.messages.stored import Outgoing
+from streams.metrics.health import Condition, Heartbeat
+from streams.metrics.instruments import Instruments
+from streams.metrics.lag import LagWatch, Reading
+from streams.metrics.snapshots import SnapshotFigures, expose_snapshots
+from trainers.text.processor import TextProcessor
+from tribrain.serve.trainer_metrics import expose_lag
+
+_LONGEST_TURN_S = 25.0
+"""A look at a topic of a broker that is away takes ten seconds, and there are two."""
+
+
+class TextMetrics:
+    """The metrics of one process."""
+
+    def __init__(self, settings: Settings, instruments: Instruments) -> None:
+        self.heartbeat = Heartbeat(_LONGEST_TURN_S)
+        self.watch = LagWatch()
+        self._topic = settings.pairs_topic
+        self._instruments = instruments
+        self._published: SnapshotFigures | None = None
+        self._behind_since_s: float | None = None
+        instruments.health = self._condition
+        expose_lag(instruments, self.watch, settings)
+
+    def expose(self, processor: TextProcessor, found: TextSnapshot | None) -> None:
+        """Read what it has learnt from now on there; ``found`` is the snapshot that it goes on from."""
+        begun = 0 if found is None else found.version
+        if found is not None:
+            self._published = SnapshotFigures.of(found, None)
+        expose = self._instruments.expose
+        expose("tribrain_pairs_total", lambda: max(0, processor.version - begun))
+        expose(
+            "tribrain_snapshot_unpublished_seconds",
+            lambda: {("text", processor.model): self._behind_s()},
+        )
+        expose_snapshots(self._instruments, lambda: filter(None, [self._published]))
+
+    def published(self, snapshot: Outgoing, took_s: float) -> None:
+        """It is on the snapshots topic now."""
+        self._published = SnapshotFigures.read(snapshot.value, time.time())
+        self._behind_since_s = None
+        self._instruments.histogram("tribrain_publication_seconds", "snapshot").observe(took_s)
+
+    def measure(self, reader: TopicReader) -> None:
+        """The lag of all that the reader reads; to be called between two polls."""
+        of = [(self._topic, number) for number in reader.numbers]
+        try:
+            positions = reader.positions()
+            ends = reader.ends()
+        except BadInput:  # the broker is away
+            self.watch.measured({}, of)
+            return
+        readings = {
+            (self._topic, number): Reading(position, ends[number])
+            for number, position in positions.items()
+            if number in ends
+        }
+        self.watch.measured(readings, of)
+
+    def learnt(self, processor: TextProcessor) -> None:
+        """Messages were handled."""
+        if self._behind_since_s is None and processor.pairs_since_snapshot:
+            self._behind_since_s = time.monotonic()
+
+    def _behind_s(self) -> float:
+        since_s = self._behind_since_s
+        return 0.0 if since_s is None else max(0.0, time.monotonic() - since_s)
+
+    def _condition(self) -> Condition:
+        if (hangs_for_s := self.heartbeat.hangs_for_s) is not None:
+            return Condition(False, f"It has not looked for pairs for {hangs_for_s:.0f} s.")
+        return self.watch.condition()

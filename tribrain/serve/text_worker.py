@@ -1,0 +1,169 @@
+"""What ``tribrain serve-text`` runs: reads pairs, learns their texts, and publishes snapshots."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+import aiokafka.errors
+import click
+import kafka.errors
+
+from streams.errors import BadInput
+from streams.fail_points import reach
+from streams.kafka.failures import failure, is_refusal
+from streams.kafka.incarnations import TopicMadeAgain, check_incarnations, topic_ids
+from streams.kafka.reader import TopicReader
+from streams.kafka.settings import Settings
+from streams.kafka.topics import create_topics
+from streams.messages.contracts import TextSnapshot
+from streams.metrics.instruments import Instruments
+from streams.snapshots.writer import WriterOf
+from trainers.text.processor import TextProcessor
+from tribrain.serve.text_metrics import TextMetrics
+from tribrain.shell.exit_codes import FAILED
+
+log = logging.getLogger(__name__)
+
+_BROKER_S = 10.0
+_STOP_S = 5.0
+"""For a last snapshot: aiokafka would ask a broker that is away for ever."""
+_WATCH_EVERY_S = 5.0
+_LEAST_INTERVAL_S = 0.5
+"""Between two snapshots; while it catches up, hundreds of pairs come in less than one takes to publish."""
+
+
+def serve(
+    settings: Settings, model: str, every_pairs: int, every_s: float, instruments: Instruments | None = None
+) -> int:
+    """Until stopped; the exit code. Raises BadInput, and Fenced where another one has taken over."""
+    worker = _Worker(settings, model, TextMetrics(settings, instruments or Instruments("text")))
+    create_topics(settings)
+    try:
+        return asyncio.run(worker.serve(every_pairs, every_s))
+    except (aiokafka.errors.KafkaError, kafka.errors.KafkaError) as error:
+        if is_refusal(error):
+            raise failure(settings, error) from None
+        click.echo(f"tribrain: Kafka failed at what was asked of it: {error}; start this again", err=True)
+        return FAILED
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """As asyncio does, but for what aiokafka leaves behind of a writer that was fenced off; that is said."""
+    if not isinstance(context.get("exception"), aiokafka.errors.ProducerFenced):
+        loop.default_exception_handler(context)
+
+
+class _Unpublished(Exception):
+    """Told to stop while a snapshot could not be published."""
+
+
+class _Worker:
+    """One process from its start to a signal, an error or its successor."""
+
+    def __init__(self, settings: Settings, model: str, metrics: TextMetrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._model = model
+        self._writer = WriterOf(TextSnapshot, settings, model)
+        self._published_at = 0.0
+        self._stop = asyncio.Event()
+
+    async def serve(self, every_pairs: int, every_s: float) -> int:
+        """0 after a signal. Raises Fenced, and BadInput where a topic was made again or Kafka is away."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_report)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop.set)
+        topic = self._settings.pairs_topic
+        ids = await self._ids()
+        processor = TextProcessor(self._model, snapshots_topic=self._settings.snapshots_topic, topic_ids=ids)
+        try:
+            snapshot = await self._writer.open()
+            self._metrics.expose(processor, snapshot)
+            if snapshot is not None:
+                known_from = f"text snapshot {snapshot.version} of model {self._model!r}"
+                self._check(snapshot.topic_ids, ids, known_from)
+                processor.restore(snapshot)
+            read = {int(number): offset for number, offset in processor.consumed.get(topic, {}).items()}
+            with TopicReader(self._settings, topic, offsets=read) as reader:
+                click.echo(
+                    f"tribrain text: model {self._model!r} learns texts from "
+                    f"{self._settings.bootstrap_servers}, {processor.version} pairs so far",
+                    err=True,
+                )
+                looked_at = self._published_at = loop.time()
+                self._metrics.watch.forget()
+                while not self._stop.is_set():
+                    self._metrics.heartbeat.beat()
+                    for message in await asyncio.to_thread(reader.poll):
+                        processor.on_message(message)
+                        reach("text.learnt")
+                        if processor.pairs_since_snapshot >= every_pairs:
+                            await self._publish(processor, not_within_s=_LEAST_INTERVAL_S)
+                    self._metrics.learnt(processor)
+                    enough = processor.pairs_since_snapshot >= every_pairs
+                    await self._publish(processor, not_within_s=_LEAST_INTERVAL_S if enough else every_s)
+                    if loop.time() - looked_at >= _WATCH_EVERY_S:
+                        looked_at = loop.time()
+                        await self._look(ids)
+                        await asyncio.to_thread(self._metrics.measure, reader)
+            await self._publish(processor)
+        except _Unpublished:
+            click.echo(
+                f"tribrain text: stopped, and version {processor.version} is not published, since no broker "
+                "answers; the next start learns again what is missing",
+                err=True,
+            )
+        finally:
+            await self._writer.close()
+        return 0
+
+    async def _publish(self, processor: TextProcessor, *, not_within_s: float = 0.0) -> None:
+        """A snapshot, where something was learnt and the last one is so many seconds ago."""
+        now = asyncio.get_running_loop().time()
+        if now - self._published_at < not_within_s:
+            return
+        self._published_at = now
+        if (outgoing := processor.take_snapshot()) is not None:
+            begun_at = time.monotonic()
+            await self._unless_stopped(self._writer.publish(outgoing))
+            self._metrics.published(outgoing, time.monotonic() - begun_at)
+            log.info("published version %d; %d pairs wait", processor.version, processor.waiting)
+            reach("text.snapshot-published")
+
+    async def _unless_stopped(self, publishing: Coroutine[Any, Any, None]) -> None:
+        """Raises _Unpublished where it is told to stop, and not even some seconds later is it done."""
+        doing, stopped = asyncio.ensure_future(publishing), asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({doing, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        await asyncio.wait({doing}, timeout=_STOP_S)
+        if not doing.done():
+            doing.cancel()
+            raise _Unpublished
+        doing.result()
+
+    async def _ids(self) -> dict[str, str]:
+        return await asyncio.to_thread(topic_ids, self._settings, [self._settings.pairs_topic], _BROKER_S)
+
+    async def _look(self, ids: Mapping[str, str]) -> None:
+        """Raises where the topic was made again under this process, whose offsets then mean nothing."""
+        try:
+            self._check(ids, await self._ids(), "this process")
+        except TopicMadeAgain:
+            raise
+        except BadInput as error:
+            log.debug("the topics could not be looked at: %s", error)
+
+    def _check(self, known: Mapping[str, str], now: Mapping[str, str], known_from: str) -> None:
+        try:
+            check_incarnations(known, now, known_from)
+        except TopicMadeAgain as error:
+            raise TopicMadeAgain(
+                f"{str(error).partition(';')[0]}; a text model cannot go on with another topic: "
+                "give another --model"
+            ) from None

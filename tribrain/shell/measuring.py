@@ -1,0 +1,72 @@
+"""What commands have in common in saying how they are: the options, the port, and the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from streams.metrics.catalogue import Service
+from tribrain.shell import options
+
+if TYPE_CHECKING:
+    from streams.metrics.instruments import Instruments
+
+PORT_VARIABLE = "TRIBRAIN_METRICS_PORT"
+HOST_VARIABLE = "TRIBRAIN_METRICS_HOST"
+FILE_VARIABLE = "TRIBRAIN_METRICS_FILE"
+VARIABLES = (PORT_VARIABLE, HOST_VARIABLE, FILE_VARIABLE)
+"""For one process alone: a child that inherits them would want the same port."""
+_LOOPBACK = "127.0.0.1"
+
+_PORT = click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    envvar=PORT_VARIABLE,
+    help=f"Serve /metrics for Prometheus, and /health, on this port (0: a free one); also taken from "
+    f"{PORT_VARIABLE}. By default nothing listens.",
+)
+_HOST = click.option(
+    "--metrics-host",
+    envvar=HOST_VARIABLE,
+    default=_LOOPBACK,
+    show_default=True,
+    help=f"The address that this port listens on; also taken from {HOST_VARIABLE}.",
+)
+_FILE = click.option(
+    "--metrics-file",
+    type=options.PATH,
+    envvar=FILE_VARIABLE,
+    metavar="FILE.prom",
+    help=f"Write them into this file, too, for the textfile collector of node_exporter; also taken from "
+    f"{FILE_VARIABLE}.",
+)
+
+
+OPTIONS_OF_A_RUN = (_PORT, _HOST, _FILE)
+"""On whose node nobody may come to scrape."""
+
+
+def metrics_port(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of a service."""
+    return _PORT(_HOST(command))
+
+
+@contextmanager
+def measured(
+    service: Service, port: int | None, host: str, file: Path | None = None
+) -> Iterator[Instruments]:
+    """The registry of this process, exposed as was asked for until the block is left. Raises BadInput."""
+    # Not at the top: an HTTP server and the registry take a sixth of a second, and --help needs neither.
+    from streams.metrics.endpoint import serving_metrics
+    from streams.metrics.instruments import Instruments
+    from streams.metrics.textfile import writing_metrics
+
+    instruments = Instruments(service)
+    with serving_metrics(instruments, host, port) as url, writing_metrics(instruments, file):
+        if url is not None:
+            click.echo(f"metrics are at {url}/metrics, and {url}/health says how it is", err=True)
+        yield instruments

@@ -1,0 +1,38 @@
+"""The steps of a training of a text reward model as a bar on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from tribrain.shell.output import progress
+
+if TYPE_CHECKING:
+    from trainers.lora.training import Step
+
+
+@contextmanager
+def steps_shown(is_main: bool = True) -> Iterator[Callable[[Step], None]]:
+    """Gives what is to be called after each step; of several processes only the main one shows any."""
+    if not is_main:
+        yield lambda step: None
+        return
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+    )
+    with progress(*columns) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(step: Step) -> None:
+            accuracy = "–" if step.accuracy is None else f"{step.accuracy:.3f}"
+            said = f"loss {step.loss:.3f}, held-out accuracy {accuracy}, {step.pairs_per_s:.1f} pairs/s"
+            bar.update(task, total=step.steps, completed=step.step, description=said)
+
+        yield show

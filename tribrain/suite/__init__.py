@@ -1,0 +1,1 @@
+"""A refinement run for each prompt of a benchmark file."""

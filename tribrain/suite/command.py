@@ -1,0 +1,313 @@
+"""``tribrain run-suite``: a refinement run for each prompt of a file, which goes on wherever it was ended."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from rich.progress import Progress
+
+from runner.loop.controller import ThompsonController
+from runner.loop.refinement import RefinementLoop
+from runner.loop.resume import run_or_resume
+from runner.loop.shared_controller import SharedController
+from runner.loop.suite import Prompts, Shard, SuiteTask, read_prompts, with_images
+from streams.errors import BadInput
+from streams.fail_points import reach
+from streams.spool.place import spool_of
+from tribrain.run.critics import say_who_judges
+from tribrain.run.generator_lines import GeneratorLines
+from tribrain.run.plan import settings_of
+from tribrain.run.refinement import (
+    PUBLISHED_TEXTS,
+    Refinement,
+    open_refinement,
+    refinement_options,
+)
+from tribrain.run.sink import run_progress, run_sink
+from tribrain.shell import options
+from tribrain.shell.exit_codes import NothingMade
+from tribrain.shell.interrupts import Interrupts
+from tribrain.shell.output import columns, write_output
+from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun
+from tribrain.suite.report import build_suite_report
+from tribrain.suite.worlds import WORLD_OPTIONS, WorldFactory, world_factory, world_options
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
+
+
+@click.command(
+    cls=options.Command,
+    epilog="Example: tribrain run-suite --prompts benchmark_samples/generated_descriptions.jsonl "
+    "--world simulated --iters 4 --out suites/a",
+)
+@click.option(
+    "--prompts",
+    required=True,
+    type=options.PATH,
+    metavar="FILE",
+    help="JSON Lines with index, generated_description and, where the world model begins with one, image, as "
+    "WoW's benchmark has them.",
+)
+@click.option(
+    "--out", required=True, type=options.PATH, help="The suite's folder; one that was begun goes on."
+)
+@click.option(
+    "--images",
+    type=options.PATH,
+    metavar="FOLDER",
+    help="Where the paths of images begin; by default the folder of the prompts, then the current one.",
+)
+@click.option(
+    "--shard", default="1/1", show_default=True, metavar="I/N", help="Only the I-th of N parts, from 1."
+)
+@click.option(
+    "--suite-id",
+    metavar="NAME",
+    help="Begins every run's id; by default made of the prompts' file, the settings and the folder.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Reproduces the suite."
+)
+@click.option(
+    "--controller",
+    type=options.PATH,
+    help="Controller state that the suite begins with; its runs learn into OUT/controller.json.",
+)
+@world_options
+@refinement_options
+@click.option(
+    "--reward-model", "model", default="default", show_default=True, help="The reward model's name on Kafka."
+)
+def run_suite(
+    prompts: Path,
+    out: Path,
+    images: Path | None,
+    shard: str,
+    suite_id: str | None,
+    seed: int,
+    controller: Path | None,
+    world: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Refine every prompt of a file, each in a run of its own.
+
+    Whatever ends it, the same command goes on where it was: no finished video is made again, and no event is
+    lost. The shards of a job array may share the folder. Ends with summary.json, report.html and a table.
+    """
+    part = Shard.parse(shard)
+    suite = read_prompts(prompts)
+    if given["text_rm"] in PUBLISHED_TEXTS:
+        raise BadInput(
+            f"--text-rm {given['text_rm']} follows what is published, and a run that was ended could not go "
+            "on as it was; give a file or an adapter's folder"
+        )
+    of_world = {name: given.pop(name) for name in WORLD_OPTIONS}
+    lines = GeneratorLines()
+    settings = settings_of({"seed": seed, "controller": controller, **of_world, **given})
+    with ExitStack() as stack:
+        stack.enter_context(Interrupts())
+        worlds = world_factory(world, of_world, stack, lines)
+        if worlds.needs_image:
+            suite = with_images(suite, [images] if images is not None else [prompts.parent, Path()])
+        refinement = open_refinement(stack, **given)
+        if controller is not None:  # what is wrong with it is said before anything is written
+            ThompsonController.load(controller)
+        tasks = part.take(suite.tasks)
+        for task in tasks:  # what any of them lacks is said before anything is generated
+            worlds.world(task.prompt, task.image, task.seed(seed))
+        folder = SuiteFolder(out)
+        plan = folder.begin(_plan(suite, out, world, settings, suite_id))
+        shared = SharedController(out / "controller.json")
+        shared.start_from(controller)
+        work = _Work(
+            suite=suite,
+            folder=folder,
+            plan=plan,
+            refinement=refinement,
+            worlds=worlds,
+            controller=shared,
+            seed=seed,
+            lines=lines,
+            shown=stack.enter_context(run_progress()),
+            says_lines=not as_json,
+        )
+        runs: list[SuiteRun] = []
+        failed = 0  # in a row
+        for number, task in enumerate(tasks, start=1):
+            is_old = work.finished(task) is not None
+            runs.append(work.run(task))
+            if not as_json:
+                click.echo(f"{number}/{len(tasks)}  {_in_words(runs[-1])}", err=True)
+            if not is_old:
+                failed = failed + 1 if runs[-1].failure else 0
+            if failed == refinement.stop.max_failures:
+                break
+    refinement.say_what_was_refused()
+    if any(run.best_score is not None for run in runs):
+        say_who_judges(refinement.critics)
+    _end(folder, plan, as_json)
+    if failed and failed == refinement.stop.max_failures:
+        raise NothingMade(
+            f"{plan.suite}: given up, as {failed} runs failed, one after the other; at last "
+            f"{runs[-1].failure}; once that is mended, the same command goes on"
+        )
+    if runs and all(run.best_score is None for run in runs):
+        raise NothingMade(f"{plan.suite}: nothing could be made; at last {runs[-1].failure}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What the runs of a suite share."""
+
+    suite: Prompts
+    folder: SuiteFolder
+    plan: SuitePlan
+    refinement: Refinement
+    worlds: WorldFactory
+    controller: SharedController
+    seed: int
+    lines: GeneratorLines
+    shown: Progress
+    says_lines: bool
+
+    def finished(self, task: SuiteTask) -> SuiteRun | None:
+        """A run that failed is made again; one whose end is on Kafka cannot be."""
+        run = self.folder.finished(task.run_id(self.plan.suite))
+        is_final = run is not None and (not run.failure or self.refinement.settings is not None)
+        return run if is_final else None
+
+    def _waits_for_kafka(self, out: Path) -> bool:
+        refinement = self.refinement
+        return refinement.settings is not None and spool_of(out, refinement.spool_dir).exists()
+
+    def run(self, task: SuiteTask) -> SuiteRun:
+        """Make the run, or what is left of it."""
+        run_id = task.run_id(self.plan.suite)
+        refinement = self.refinement
+        with self.folder.held(run_id) as out:
+            finished = self.finished(task)
+            if finished is not None and not self._waits_for_kafka(out):
+                return finished
+            name = f"{run_id}: " if self.says_lines else None
+            with run_sink(refinement, out, self.shown, lines=name) as sink:
+                if finished is not None:
+                    return finished  # what was left in its spool has been sent
+                self.lines.shown_by(sink.show_line)
+                seed = task.seed(self.seed)
+                before = self.folder.finished(run_id)
+                # Where nothing could be made, nothing was learnt.
+                anew = before is not None and before.best_score is None
+                controller = self.controller.begin(out, anew=anew)
+                result = run_or_resume(
+                    RefinementLoop(
+                        goal=task.prompt,
+                        world=self.worlds.world(task.prompt, task.image, seed),
+                        controller=controller,
+                        seed=seed,
+                        out_dir=out,
+                        run_id=run_id,
+                        task_id=self.suite.task_id(task),
+                        sink=sink,
+                        **refinement.of_loop,
+                    ),
+                    is_told=refinement.settings is not None,
+                    before_end=partial(self.controller.add, out, run_id, controller),
+                )
+            reach("suite.run-recorded")
+            run = self.folder.finish(task, result)
+            reach("suite.run-finished")
+        return run
+
+
+def _plan(suite: Prompts, out: Path, world: str, settings: dict[str, Any], suite_id: str | None) -> SuitePlan:
+    """A name of its own for each folder: of two runs with one id, the second would not be learnt."""
+    if suite_id is not None and not _NAME.fullmatch(suite_id):
+        raise BadInput(f"the suite is called {suite_id!r}; expected letters, digits, -, _ and .")
+    if suite_id is None and SuiteFolder.is_one(out):
+        suite_id = SuiteFolder(out).plan().suite
+    if suite_id is None:
+        what = [suite.sha256, world, orjson.dumps(settings, option=orjson.OPT_SORT_KEYS).decode()]
+        digest = hashlib.sha256("\0".join([*what, str(out.absolute())]).encode()).hexdigest()
+        suite_id = f"{re.sub('[^A-Za-z0-9_-]+', '-', suite.path.stem)[:40]}-{digest[:8]}"
+    return SuitePlan(
+        suite=suite_id,
+        prompts=str(suite.path),
+        prompts_sha256=suite.sha256,
+        n_tasks=len(suite.tasks),
+        world=world,
+        settings=settings,
+    )
+
+
+def _end(folder: SuiteFolder, plan: SuitePlan, as_json: bool) -> None:
+    """Write summary and report of all that is finished, in whichever shard, and say what came out."""
+    runs = folder.all_finished()
+    summary = _summary(plan, runs)
+    write_output(folder.path / "summary.json", orjson.dumps(summary, option=orjson.OPT_INDENT_2))
+    report = build_suite_report(folder.path)
+    if as_json:
+        click.echo(orjson.dumps(summary))
+        return
+    rows = [("index", "iterations", "videos", "failed", "first", "best", "stopped by")]
+    rows += [
+        (
+            str(run.index),
+            str(run.iterations),
+            str(run.candidates),
+            str(run.failed),
+            _digits(run.first_score),
+            _digits(run.best_score),
+            run.stop_reason,
+        )
+        for run in runs
+    ]
+    click.echo(columns(rows))
+    click.echo(
+        f"{plan.suite}: {len(runs)} of {plan.n_tasks} runs are finished; critics' score "
+        f"{_digits(summary['mean_first_score'])} of the first videos, {_digits(summary['mean_best_score'])} "
+        f"of the best; {report}"
+    )
+
+
+def _summary(plan: SuitePlan, runs: Sequence[SuiteRun]) -> dict[str, Any]:
+    return {
+        "suite": plan.suite,
+        "prompts": plan.prompts,
+        "world": plan.world,
+        "n_tasks": plan.n_tasks,
+        "finished": len(runs),
+        "videos": sum(run.candidates for run in runs),
+        "failed": sum(run.failed for run in runs),
+        "mean_first_score": _mean([run.first_score for run in runs]),
+        "mean_best_score": _mean([run.best_score for run in runs]),
+        "missing_critics": dict(sum((Counter(run.missing) for run in runs), Counter())),
+        "runs": [asdict(run) for run in runs],
+    }
+
+
+def _mean(scores: Sequence[float | None]) -> float | None:
+    known = [score for score in scores if score is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
+def _in_words(run: SuiteRun) -> str:
+    best = "no video could be judged"
+    if run.best_score is not None:
+        best = f"best critics' score {run.best_score:.3f} at {run.best_iter} ({run.best_video})"
+    return f"{run.run_id}: {run.iterations} iterations, {best}; stopped by {run.stop_reason}"
+
+
+def _digits(score: float | None) -> str:
+    return "–" if score is None else f"{score:.3f}"

@@ -1,0 +1,1 @@
+"""How everything is: status, health, and what is installed."""

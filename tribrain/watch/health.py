@@ -1,0 +1,102 @@
+"""``tribrain health``: one question to a process of this program, for a container's health check."""
+
+from __future__ import annotations
+
+import sys
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit
+
+import click
+import orjson
+
+from streams.errors import BadInput
+from tribrain.shell import options
+from tribrain.shell.exit_codes import FAILED
+from tribrain.shell.measuring import PORT_VARIABLE
+from tribrain.watch import container
+
+_MOST_BYTES = 1_000
+
+
+@click.command(cls=options.Command, epilog="Example: tribrain health --url http://127.0.0.1:9464/health")
+@click.option("--url", help="What to ask; by default /health on TRIBRAIN_METRICS_PORT of this computer.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    envvar=PORT_VARIABLE,
+    help=f"The port on this computer, in place of --url; also taken from {PORT_VARIABLE}.",
+)
+@click.option(
+    "--timeout-s",
+    type=options.FiniteFloat(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="A process that has not answered by then is not well.",
+)
+@click.option(
+    "--end-after-s",
+    type=options.FiniteFloat(min=1),
+    help="In a container with an init: end it once so many seconds of checks have failed, so that it is "
+    "started again; ten times as many where none has passed yet.",
+)
+@options.as_json
+def health(
+    url: str | None, metrics_port: int | None, timeout_s: float, end_after_s: float | None, as_json: bool
+) -> None:
+    """Ask a process how it is, and say what it answered; exit code 1 unless it is well.
+
+    A process answers under --metrics-port, and the page under its own address, too.
+    """
+    if url is None and metrics_port is None:
+        raise BadInput(f"nobody to ask is named; give --url or --metrics-port, or set {PORT_VARIABLE}")
+    asked = checked(url or f"http://127.0.0.1:{metrics_port}/health")
+    if end_after_s is not None:
+        container.check_is_container()
+    is_well, said = ask(asked, timeout_s)
+    if end_after_s is not None and is_well and container.first_process_stands_still():
+        is_well, said = False, "The container's first process stands still (SIGSTOP)."
+    if as_json:
+        click.echo(orjson.dumps({"healthy": is_well, "said": said, "url": asked}))
+    else:
+        click.echo(said)
+    if end_after_s is not None and container.is_to_end(is_well, end_after_s):
+        container.end()
+    if not is_well:
+        sys.exit(FAILED)
+
+
+def checked(url: str) -> str:
+    """With ``/health`` where it names no path. Raises BadInput."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise BadInput(f"--url {url!r} is no address to ask; expected e.g. http://127.0.0.1:9464/health")
+    return url if parts.path.strip("/") else f"{parts.scheme}://{parts.netloc}/health"
+
+
+def ask(url: str, timeout_s: float) -> tuple[bool, str]:
+    """Whether a process is well, and its sentence, or why there is none."""
+    # Without a proxy: who is asked is on this computer, or beside it.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=timeout_s) as answer:
+            return True, _text(answer.read(_MOST_BYTES))
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return False, _text(refusal.read(_MOST_BYTES)) or f"It answered {refusal.code}."
+    except TimeoutError:
+        return False, f"{url} has not answered within {timeout_s:g} s."
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, TimeoutError):
+            return False, f"{url} has not answered within {timeout_s:g} s."
+        return False, f"{url} does not answer: {error.reason}."
+    except (OSError, ValueError) as error:
+        return False, f"{url} does not answer: {error}."
+
+
+def _text(body: bytes) -> str:
+    return " ".join(body.decode(errors="replace").split())

@@ -1,0 +1,299 @@
+"""What ``tribrain status`` looks at, and what of it needs attention; reads, and changes nothing."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from streams.errors import BadInput
+from streams.kafka.settings import Settings, trainer_group
+from streams.messages.codec import decode_snapshot_of
+from streams.messages.contracts import (
+    AdapterSnapshot,
+    Checkpoint,
+    RewardSnapshot,
+    TextSnapshot,
+    snapshot_key,
+)
+from streams.metrics.snapshots import SnapshotFigures
+from streams.spool.place import spool_of
+from streams.spool.queue import Spool
+from tribrain.watch.health import ask
+
+_ANSWER_S = 5.0
+_LONGEST_UNSAVED_S = 300.0
+"""Ten times what a trainer takes by default to save what it has learnt."""
+_LONGEST_SPOOLED_S = 120.0
+_LEAST_FREE = 0.1
+_KINDS = (RewardSnapshot, TextSnapshot, AdapterSnapshot)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """What the trainers of a model have not committed of a topic."""
+
+    messages: int
+    oldest_s: float | None
+    """Age of the first of them, where that was asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trainers:
+    """The trainers of the model."""
+
+    members: int | None
+    """None where the broker does not tell, as with ``unread``."""
+    unread: dict[str, Unread]
+    """By topic, without its prefix. Open runs, and votes that wait for their videos, hold back what was
+    committed of traces and votes; of pairs nothing is held back for long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spooled:
+    """What waits on this computer."""
+
+    path: str
+    records: int
+    oldest_s: float | None
+    quarantined: int
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A process that was asked how it is."""
+
+    url: str
+    healthy: bool
+    said: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Status:
+    """All that is known."""
+
+    broker: str = ""
+    """Empty where none was named."""
+    problem: str = ""
+    """Why Kafka could not be asked."""
+    model: str = ""
+    messages: dict[str, int] = field(default_factory=dict)
+    """Of each topic, without its prefix."""
+    trainers: Trainers | None = None
+    snapshots: list[SnapshotFigures] = field(default_factory=list)
+    dead_letters: dict[str, int] = field(default_factory=dict)
+    """That wait to be replayed, by kind."""
+    spools: list[Spooled] = field(default_factory=list)
+    kafka_disk: dict[str, int] | None = None
+    """Of the brokers' disks the fullest; None where they do not tell."""
+    full_disks: list[str] = field(default_factory=list)
+    services: list[Service] = field(default_factory=list)
+
+    @property
+    def attention(self) -> list[str]:
+        """What somebody should see to, each in a sentence with what to do."""
+        return [*self._of_kafka(), *self._of_models(), *self._of_this_computer()]
+
+    def _of_kafka(self) -> Iterator[str]:
+        if self.problem:
+            yield self.problem
+        if (trainers := self.trainers) is not None:
+            pairs = trainers.unread.get("pairs")
+            unread = sum(each.messages for each in trainers.unread.values())
+            if trainers.members == 0 and unread:
+                yield (
+                    f"no trainer of model {self.model!r} runs, and {unread} messages wait; "
+                    "start tribrain serve-trainer"
+                )
+            elif pairs is not None and (pairs.oldest_s or 0.0) > _LONGEST_UNSAVED_S:
+                yield (
+                    f"pairs of {pairs.oldest_s:.0f} s ago are in no checkpoint; look at the trainer's log, "
+                    "or ask it with tribrain health"
+                )
+        if waiting := sum(self.dead_letters.values()):
+            yield f"{waiting} dead letters wait; tribrain dlq list says why"
+
+    def _of_models(self) -> Iterator[str]:
+        for figures in self.snapshots:
+            if figures.closings and not figures.is_active:
+                yield (
+                    f"the gate of {figures.kind} model {figures.model!r} has closed again; "
+                    "tribrain snapshots list shows since when"
+                )
+
+    def _of_this_computer(self) -> Iterator[str]:
+        for spool in self.spools:
+            if spool.problem:
+                yield spool.problem
+            if (spool.oldest_s or 0.0) > _LONGEST_SPOOLED_S:
+                yield (
+                    f"{spool.path}: {spool.records} events have waited for up to {spool.oldest_s:.0f} s; if "
+                    "no run sends them, tribrain spool flush does"
+                )
+            if spool.quarantined:
+                yield (
+                    f"{spool.path}: Kafka refused {spool.quarantined} events; tribrain spool status says why"
+                )
+        yield from self.full_disks
+        yield from (f"{each.url}: {each.said}" for each in self.services if not each.healthy)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        trainers = self.trainers
+        return {
+            "broker": self.broker or None,
+            "problem": self.problem or None,
+            "model": self.model,
+            "messages": self.messages,
+            "trainers": None
+            if trainers is None
+            else {
+                "members": trainers.members,
+                "unread": {
+                    topic: {"messages": unread.messages, "oldest_s": unread.oldest_s}
+                    for topic, unread in trainers.unread.items()
+                },
+            },
+            "snapshots": [_snapshot(figures) for figures in self.snapshots],
+            "dead_letters": self.dead_letters,
+            "kafka_disk": self.kafka_disk,
+            "spools": [
+                {
+                    "path": spool.path,
+                    "records": spool.records,
+                    "oldest_s": spool.oldest_s,
+                    "quarantined": spool.quarantined,
+                    "problem": spool.problem or None,
+                }
+                for spool in self.spools
+            ],
+            "services": [
+                {"url": each.url, "healthy": each.healthy, "said": each.said} for each in self.services
+            ],
+            "attention": self.attention,
+        }
+
+
+def look(
+    settings: Settings | None, model: str, runs: Sequence[Path], spool_dir: Path | None, urls: Sequence[str]
+) -> Status:
+    """Ask everybody. What does not answer is part of what is found. Raises BadInput for a missing folder."""
+    status = Status(model=model)
+    for folder in runs:
+        status.spools += _spools(folder, spool_dir)
+        usage = shutil.disk_usage(folder)
+        if usage.free < _LEAST_FREE * usage.total:
+            status.full_disks.append(
+                f"{folder}: {usage.free >> 20} MiB of its disk are free; make some space"
+            )
+    for url in urls:
+        healthy, said = ask(url, _ANSWER_S)
+        status.services.append(Service(url=url, healthy=healthy, said=said))
+    if settings is not None:
+        status.broker = settings.bootstrap_servers
+        try:
+            _ask_kafka(settings, model, status)
+        except BadInput as error:
+            status.problem = str(error)
+    return status
+
+
+def _ask_kafka(settings: Settings, model: str, status: Status) -> None:
+    # Not at the top: Kafka's client takes a third of a second, and --help needs none.
+    from streams.kafka.disks import fullest_disk
+    from streams.kafka.reader import read_topic
+    from streams.messages.dead_letters import pending_letters
+
+    status.messages, status.trainers = _trainers(settings, model)
+    disk = fullest_disk(settings, _ANSWER_S)
+    if disk is not None:
+        status.kafka_disk = {"free_bytes": disk.free, "size_bytes": disk.size}
+        if disk.free_share < _LEAST_FREE:
+            status.full_disks.append(
+                f"{disk.free >> 20} MiB of Kafka's disk are free; give it more, as its log is kept"
+            )
+    status.snapshots = _snapshots(settings, model)
+    with closing(read_topic(settings, settings.dead_letters_topic, timeout_s=_ANSWER_S)) as messages:
+        status.dead_letters = dict(Counter(letter.kind for letter in pending_letters(messages)))
+
+
+def _trainers(settings: Settings, model: str) -> tuple[dict[str, int], Trainers]:
+    from streams.kafka.closed_runs import committed_offsets
+    from streams.kafka.groups import members_of
+    from streams.kafka.reader import TopicReader
+
+    group = trainer_group(settings, model)
+    counts: dict[str, int] = {}
+    unread: dict[str, Unread] = {}
+    for topic in (settings.trace_topic, settings.votes_topic, settings.pairs_topic):
+        name = topic.removeprefix(f"{settings.topic_prefix}.")
+        committed = committed_offsets(settings, group, topic, _ANSWER_S)
+        with TopicReader(settings, topic, timeout_s=_ANSWER_S) as reader:
+            ends = reader.ends()
+            counts[name] = sum(ends.values())
+            if not committed:
+                continue
+            behind = {n: end - committed.get(n, 0) for n, end in ends.items() if end > committed.get(n, 0)}
+            oldest_s = None
+            if topic == settings.pairs_topic and behind:
+                reader.seek({number: committed.get(number, 0) for number in behind})
+                with closing(reader.read_up()) as messages:
+                    first = next(messages, None)
+                oldest_s = None if first is None else max(0.0, time.time() - first.timestamp_ms / 1000.0)
+            unread[name] = Unread(messages=sum(behind.values()), oldest_s=oldest_s)
+    return counts, Trainers(members=members_of(settings, group, _ANSWER_S), unread=unread)
+
+
+def _snapshots(settings: Settings, model: str) -> list[SnapshotFigures]:
+    from streams.snapshots.newest import read_newest
+
+    decoders = {snapshot_key(model, kind.KIND).encode(): partial(decode_snapshot_of, kind) for kind in _KINDS}
+    newest = read_newest(settings, decoders, _ANSWER_S)
+    return [
+        SnapshotFigures.of(snapshot, message.timestamp_ms / 1000.0)
+        for message, snapshot in (newest[key] for key in decoders if key in newest)
+        if not isinstance(snapshot, Checkpoint)
+    ]
+
+
+def _spools(folder: Path, spool_dir: Path | None) -> Iterator[Spooled]:
+    """Of a run, or of all runs below a folder; only what is there."""
+    if not folder.is_dir():
+        raise BadInput(f"--runs {folder}: no such folder; give one that holds runs")
+    outs = [path.parent for path in sorted(folder.rglob("trace.jsonl"))]
+    for out in outs:
+        path = spool_of(out, spool_dir)
+        if not path.exists():
+            continue
+        try:
+            with Spool(path, create=False) as opened:
+                found = opened.status()
+        except BadInput as error:
+            yield Spooled(path=str(path), records=0, oldest_s=None, quarantined=0, problem=str(error))
+            continue
+        yield Spooled(
+            path=str(path),
+            records=sum(found.waiting.values()),
+            oldest_s=found.oldest_age_s,
+            quarantined=sum(map(len, found.quarantined.values())),
+        )
+
+
+def _snapshot(figures: SnapshotFigures) -> dict[str, Any]:
+    return {
+        "kind": figures.kind,
+        "version": figures.version,
+        "gate": "active" if figures.is_active else "shadow",
+        "evidence": figures.evidence,
+        "published_s": figures.published_s,
+        "log_loss": figures.log_losses.get("model"),
+        "log_loss_critics_mean": figures.log_losses.get("critics_mean"),
+        "labels": dict(figures.labels),
+    }
