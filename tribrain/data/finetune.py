@@ -31,7 +31,7 @@ from tribrain.data.finetune_wow import OPTIONS, refuse_wow_options, wow_training
 from tribrain.run.critics import critic_options, open_critics, say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
 from tribrain.shell import options
-from tribrain.shell.exclusive_lock import alone
+from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
@@ -233,7 +233,7 @@ def finetune(
             snapshot = _snapshot(reward, chosen) if reward is not None else None
             create_topics(kafka)
             taken = "another finetune is at work there; stop it or give another --work"
-            stack.enter_context(alone(work, "--work", taken))
+            stack.enter_context(exclusive_lock(work, "--work", taken))
             recipe = {
                 "train": command,
                 "rules": asdict(rules) | {"policy": str(rules.policy)},

@@ -22,7 +22,7 @@ from runner.lab.experiment_plan import (
     REWRITES,
     SENSITIVITY,
     VOTES,
-    Plan,
+    ExperimentPlan,
     Result,
 )
 from runner.worlds.simulated import JUDGEMENT_NOISE
@@ -114,7 +114,7 @@ def experiment(
     in place of judgements, with and without the gate. Writes experiment.json and
     experiment.png. Whatever ends it, the same command goes on.
     """
-    plan = Plan(
+    plan = ExperimentPlan(
         tasks=tasks,
         learning_tasks=tasks * 5 // 8 if learning_tasks is None else learning_tasks,
         iters=iters,
@@ -139,7 +139,7 @@ def experiment(
         _print(measured, plan, seeds, out)
 
 
-def begun_folder(out: Path, plan: Plan) -> ExperimentFolder[Result]:
+def begun_folder(out: Path, plan: ExperimentPlan) -> ExperimentFolder[Result]:
     """The folder of an experiment that begins or goes on. Raises BadInput."""
     folder = ExperimentFolder(out, "tribrain.experiment/1", Result)
     folder.begin({"concentration": CONCENTRATION, **asdict(plan)})
@@ -147,7 +147,7 @@ def begun_folder(out: Path, plan: Plan) -> ExperimentFolder[Result]:
 
 
 def _summary(
-    plan: Plan, seeds: range, found: Mapping[str, Sequence[Result]], measured: Mapping[str, Figures]
+    plan: ExperimentPlan, seeds: range, found: Mapping[str, Sequence[Result]], measured: Mapping[str, Figures]
 ) -> dict[str, Any]:
     """What ``experiment.json`` says."""
 
@@ -180,7 +180,7 @@ def _short(these: Figures) -> dict[str, Any]:
     }
 
 
-def _print(measured: Mapping[str, Figures], plan: Plan, seeds: int, out: Path) -> None:
+def _print(measured: Mapping[str, Figures], plan: ExperimentPlan, seeds: int, out: Path) -> None:
     console = Console()
     table = Table(
         title=f"Preference weight {plan.preference_weight:g} against 0: {seeds} seeds, tasks "

@@ -17,8 +17,8 @@ from runner.lab.experiment_figures import RESAMPLES
 from runner.lab.experiment_plan import CONCENTRATION
 from runner.lab.finetune_experiment import (
     ARMS,
+    FinetuneExperimentPlan,
     FinetuneFigures,
-    FinetunePlan,
     FinetuneResult,
     compare,
     finetune_figures,
@@ -105,7 +105,7 @@ def experiment_finetune(
     world model would gain. Writes experiment.json and experiment.png; whatever ends it, the same command
     goes on.
     """
-    plan = FinetunePlan(tasks=tasks, rounds=rounds, fraction=fraction, unseen_tasks=unseen_tasks)
+    plan = FinetuneExperimentPlan(tasks=tasks, rounds=rounds, fraction=fraction, unseen_tasks=unseen_tasks)
     folder = ExperimentFolder(out, "tribrain.finetune_experiment/1", FinetuneResult)
     folder.begin({"concentration": CONCENTRATION, **asdict(plan)})
     numbers = range(first_seed, first_seed + seeds)
@@ -124,7 +124,7 @@ def experiment_finetune(
 
 
 def _summary(
-    plan: FinetunePlan, seeds: range, results: Sequence[FinetuneResult], figures: FinetuneFigures
+    plan: FinetuneExperimentPlan, seeds: range, results: Sequence[FinetuneResult], figures: FinetuneFigures
 ) -> dict[str, Any]:
     """What ``experiment.json`` says."""
     return {
@@ -138,7 +138,7 @@ def _summary(
     }
 
 
-def _print(figures: FinetuneFigures, plan: FinetunePlan, seeds: int, out: Path) -> None:
+def _print(figures: FinetuneFigures, plan: FinetuneExperimentPlan, seeds: int, out: Path) -> None:
     console = Console()
     table = Table(
         title=f"True quality of the next world model (simulated): {seeds} seeds, {plan.tasks} runs a round, "

@@ -178,9 +178,9 @@ def _of_text_model(
     snapshot: TextSnapshot, holdout: Path
 ) -> tuple[list[PreferencePair], dict[str, Measured], int]:
     """As ``_of_model``, of one that serve-text or train-text-rm has made."""
-    from trainers.text.reward import TextReward
+    from trainers.text.reward import NgramReward
 
-    reward = TextReward(snapshot)
+    reward = NgramReward(snapshot)
     unseen, p = _predicted(reward, holdout)
     return unseen, {snapshot.model: Measured(p[None, :], None)}, sum(snapshot.labels.values())
 

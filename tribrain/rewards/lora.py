@@ -18,7 +18,7 @@ from streams.messages.codec import ContractError
 from streams.messages.contracts import LabelSource, PreferencePair
 from streams.messages.files import read_text_pairs
 from trainers.lora.extra import require_extra
-from trainers.lora.settings import ALL, TOP_HALF, Settings
+from trainers.lora.settings import ALL, TOP_HALF, LoraSettings
 from trainers.pairs.withdrawn import standing
 from tribrain.rewards.training_plot import training_plot
 from tribrain.shell import options
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trainers.lora.training import Step
 
 _TRACKERS = ("tensorboard", "mlflow", "wandb")
-_DEFAULT = Settings()
+_DEFAULT = LoraSettings()
 
 
 @click.command(
@@ -182,7 +182,7 @@ def train_lora_rm(
     --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no -m tribrain.cli
     train-lora-rm … --device cpu
     """
-    settings = Settings(
+    settings = LoraSettings(
         targets=tuple(sorted({name.strip() for name in (targets or "").split(",") if name.strip()})),
         threads=threads or _cores(),
         **recipe,

@@ -27,7 +27,7 @@ from tribrain.run.plan import RunFolder, RunPlan, settings_of
 from tribrain.run.refinement import open_refinement, refinement_options
 from tribrain.run.sink import run_progress, run_sink
 from tribrain.shell import options
-from tribrain.shell.exclusive_lock import alone
+from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 
@@ -168,7 +168,7 @@ def run_world(
         folder = RunFolder(out)
         if not fresh:
             folder.require_own()
-        stack.enter_context(alone(out, "--out", _TAKEN, name="run.lock"))
+        stack.enter_context(exclusive_lock(out, "--out", _TAKEN, name="run.lock"))
         new_id = run_id or new_run_id(datetime.now(UTC), seed, goal, world.name, str(out.absolute()))
         plan = folder.begin(
             RunPlan(run_id=new_id, world=world.name, settings=settings), run_id=run_id, fresh=fresh

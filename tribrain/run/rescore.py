@@ -26,7 +26,7 @@ from trainers.datasets.samples import find_video
 from tribrain.run.critics import CRITIC, CRITIC_TIMEOUT_S, open_critics
 from tribrain.run.finished_run import FinishedRun
 from tribrain.shell import options
-from tribrain.shell.exclusive_lock import alone
+from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
@@ -88,7 +88,7 @@ def rescore(
         asked = open_critics(
             stack, critics=critics, no_pixel_critics=not pixel_critics, critic_timeout_s=critic_timeout_s
         )
-        stack.enter_context(alone(run, "RUN", _TAKEN, name="run.lock"))
+        stack.enter_context(exclusive_lock(run, "RUN", _TAKEN, name="run.lock"))
         finished = FinishedRun.read(run)
         finished.require_known(required, [critic.name for critic in asked])
         task = {"critics": critics, "pixel_critics": pixel_critics, "all": everything}

@@ -13,9 +13,9 @@ from streams.errors import BadInput
 from streams.kafka.settings import Settings as Kafka
 from streams.snapshots.artifacts import ArtifactStore, open_store, path_name
 from trainers.lora.extra import require_extra
-from trainers.lora.settings import ALL, TOP_HALF, Settings
+from trainers.lora.settings import ALL, TOP_HALF, LoraSettings
 from tribrain.shell import measuring, options
-from tribrain.shell.exclusive_lock import alone
+from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
@@ -25,7 +25,7 @@ from tribrain.shell.step_progress import steps_shown
 if TYPE_CHECKING:
     from streams.metrics.instruments import Instruments
 
-_DEFAULT = Settings()
+_DEFAULT = LoraSettings()
 
 
 @click.command(
@@ -179,7 +179,7 @@ def serve_lora(
                 kafka,
                 model,
                 base_model,
-                Settings(**recipe),
+                LoraSettings(**recipe),
                 {"start": start, "replay": replay, "most_pairs": most_pairs},
                 artifacts,
                 work,
@@ -202,7 +202,7 @@ def _serve(
     kafka: Kafka,
     model: str,
     base_model: str,
-    settings: Settings,
+    settings: LoraSettings,
     recipe: Mapping[str, Any],
     store: ArtifactStore,
     work: Path,
@@ -225,7 +225,7 @@ def _serve(
     meter = Meter()
     expose_lora(instruments, meter, work)
     taken = "another serve-lora is at work there; stop it or give another --work-dir"
-    with alone(work, "--work-dir", taken):
+    with exclusive_lock(work, "--work-dir", taken):
         _say(f"model {model!r} trains from {kafka.bootstrap_servers}")
         job = Job(
             kafka=kafka,

@@ -22,7 +22,7 @@ from streams.errors import BadInput
 from streams.messages.contracts import TraceEvent
 from streams.messages.files import read_trace
 from tribrain.run.plan import differences
-from tribrain.shell.exclusive_lock import alone
+from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.output import write_output
 
 _T = TypeVar("_T")
@@ -118,7 +118,7 @@ class SuiteFolder:
         """The folder of a run, which no other process works on meanwhile; the kernel gives it back."""
         folder = self.run_dir(run_id)
         taken = "another run-suite is at work on it; wait for it, or give each its own --shard"
-        with alone(folder, "--out", taken, name=_LOCK):
+        with exclusive_lock(folder, "--out", taken, name=_LOCK):
             yield folder
 
     def finish(self, task: SuiteTask, result: RunResult) -> SuiteRun:
