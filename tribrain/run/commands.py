@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import indent
@@ -24,7 +25,7 @@ from streams.errors import BadInput
 from tribrain.run.critics import say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
 from tribrain.run.plan import RunFolder, RunPlan, settings_of
-from tribrain.run.refinement import open_refinement, refinement_options
+from tribrain.run.refinement import RefinementOptions, open_refinement, refinement_options
 from tribrain.run.sink import run_progress, run_sink
 from tribrain.shell import options
 from tribrain.shell.exclusive_lock import exclusive_lock
@@ -107,7 +108,7 @@ def run_simulated(
         checkpoint=read_checkpoint(checkpoint) if checkpoint is not None else None,
     )
     with Interrupts():
-        run_world(world, goal=goal, seed=seed, **given)
+        run_world(world, RunOptions.of({"goal": goal, "seed": seed, **given}))
 
 
 @click.command(
@@ -138,43 +139,54 @@ def run_subprocess(cmd: str, image: Path | None, timeout_s: float, **given: Any)
     if image is not None and not image.is_file():
         raise BadInput(f"{image}: no such file; check the path of the image")
     with Interrupts():
-        run_world(SubprocessWorld(cmd, timeout_s=timeout_s, image=image), **given)
+        run_world(SubprocessWorld(cmd, timeout_s=timeout_s, image=image), RunOptions.of(given))
 
 
-def run_world(
-    world: WorldModel,
-    *,
-    lines: GeneratorLines | None = None,
-    goal: str,
-    seed: int,
-    out: Path,
-    run_id: str | None,
-    controller: Path | None,
-    fresh: bool,
-    as_json: bool,
-    **given: Any,
-) -> None:
-    """One run of a world model with the options of ``run_options`` and ``--model``, or what is left of it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The values of ``run_options``, but for those of the refinement; each by the name of its option."""
 
-    ``lines`` are shown while it runs. Raises BadInput, NothingMade, and KeyboardInterrupt once the end is
-    recorded.
+    goal: str
+    seed: int
+    out: Path
+    run_id: str | None
+    controller: Path | None
+    fresh: bool
+    as_json: bool
+    refinement: RefinementOptions
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> RunOptions:
+        own = {field.name for field in fields(cls)}
+        rest = {name: value for name, value in given.items() if name not in own}
+        return cls(
+            refinement=RefinementOptions(**rest),
+            **{name: value for name, value in given.items() if name in own},
+        )
+
+
+def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None = None) -> None:
+    """One run of a world model, or what is left of it. ``lines`` are shown while it runs.
+
+    Raises BadInput, NothingMade, and KeyboardInterrupt once the end is recorded.
     """
+    goal, seed, out, run_id = given.goal, given.seed, given.out, given.run_id
     PromptState(goal)  # says what is wrong with it before anything is written, as the next lines do
-    shared = SharedController(controller)
+    shared = SharedController(given.controller)
     shared.known()
     settings = settings_of(click.get_current_context().params | {"controller": None})
     with ExitStack() as stack:
-        refinement = open_refinement(stack, **given)
+        refinement = open_refinement(stack, given.refinement)
         folder = RunFolder(out)
-        if not fresh:
+        if not given.fresh:
             folder.require_own()
         stack.enter_context(exclusive_lock(out, "--out", _TAKEN, name="run.lock"))
         new_id = run_id or new_run_id(datetime.now(UTC), seed, goal, world.name, str(out.absolute()))
         plan = folder.begin(
-            RunPlan(run_id=new_id, world=world.name, settings=settings), run_id=run_id, fresh=fresh
+            RunPlan(run_id=new_id, world=world.name, settings=settings), run_id=run_id, fresh=given.fresh
         )
         shown = stack.enter_context(run_progress())
-        sink = stack.enter_context(run_sink(refinement, out, shown, lines=None if as_json else ""))
+        sink = stack.enter_context(run_sink(refinement, out, shown, lines=None if given.as_json else ""))
         if lines is not None:
             lines.shown_by(sink.show_line)
         thompson = shared.begin(out)
@@ -208,7 +220,7 @@ def run_world(
         )
     if result.best_score is not None:
         say_who_judges(refinement.critics)
-    _say(result, out, as_json)
+    _say(result, out, given.as_json)
     if result.stop_reason == INTERRUPTED:
         raise KeyboardInterrupt
     if result.failure:

@@ -108,15 +108,15 @@ def run_sink(refinement: Refinement, out: Path, shown: Progress, *, lines: str |
         # Not at the top: a run without a broker needs no client of Kafka.
         from streams.spool.publisher import TracePublisher
 
-        spool = spool_of(out, refinement.spool_dir)
+        spool = spool_of(out, refinement.given.spool_dir)
         if spool.parent != out:
             click.echo(f"events wait for Kafka in {spool}, on this computer", err=True)
         publisher = TracePublisher(settings, spool)
     sink = RunSink(
         publisher,
         shown,
-        steps=refinement.stop.max_iters,
-        candidates=refinement.candidates,
+        steps=refinement.given.iters,
+        candidates=refinement.given.candidates,
         lines=lines,
         metrics=refinement.metrics,
     )

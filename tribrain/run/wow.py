@@ -15,7 +15,7 @@ from runner.worlds.wow.names import MODELS, ModelName
 from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.world import WowWorld
 from streams.errors import BadInput
-from tribrain.run.commands import run_options, run_world
+from tribrain.run.commands import RunOptions, run_options, run_world
 from tribrain.run.generator_lines import GeneratorLines
 from tribrain.shell import options
 from tribrain.shell.interrupts import Interrupts
@@ -179,7 +179,7 @@ def run_wow(
         tiled=tiled,
     )
     with Interrupts(), world:
-        run_world(world, lines=lines, **given)
+        run_world(world, RunOptions.of(given), lines)
 
 
 def _split(arguments: str) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from tribrain.run.plan import settings_of
 from tribrain.run.refinement import (
     PUBLISHED_TEXTS,
     Refinement,
+    RefinementOptions,
     open_refinement,
     refinement_options,
 )
@@ -121,7 +122,7 @@ def run_suite(
         worlds = world_factory(world, of_world, stack, lines)
         if worlds.needs_image:
             suite = with_images(suite, [images] if images is not None else [prompts.parent, Path()])
-        refinement = open_refinement(stack, **given)
+        refinement = open_refinement(stack, RefinementOptions(**given))
         if controller is not None:  # what is wrong with it is said before anything is written
             ThompsonController.load(controller)
         tasks = part.take(suite.tasks)
@@ -152,13 +153,13 @@ def run_suite(
                 click.echo(f"{number}/{len(tasks)}  {_in_words(runs[-1])}", err=True)
             if not is_old:
                 failed = failed + 1 if runs[-1].failure else 0
-            if failed == refinement.stop.max_failures:
+            if failed == refinement.given.max_failures:
                 break
     refinement.say_what_was_refused()
     if any(run.best_score is not None for run in runs):
         say_who_judges(refinement.critics)
     _end(folder, plan, as_json)
-    if failed and failed == refinement.stop.max_failures:
+    if failed and failed == refinement.given.max_failures:
         raise NothingMade(
             f"{plan.suite}: given up, as {failed} runs failed, one after the other; at last "
             f"{runs[-1].failure}; once that is mended, the same command goes on"
@@ -190,7 +191,7 @@ class _Work:
 
     def _waits_for_kafka(self, out: Path) -> bool:
         refinement = self.refinement
-        return refinement.settings is not None and spool_of(out, refinement.spool_dir).exists()
+        return refinement.settings is not None and spool_of(out, refinement.given.spool_dir).exists()
 
     def run(self, task: SuiteTask) -> SuiteRun:
         """Make the run, or what is left of it."""
