@@ -30,15 +30,17 @@ from tribrain.lab.experiment_plot import experiment_plot
 from tribrain.lab.folder import ExperimentFolder
 from tribrain.lab.workers import compute
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.option_types import PATH, FiniteFloat
 from tribrain.shell.output import write_output
 
 _TASKS = 160
 
 
-@click.command(cls=options.Command, epilog="Example: tribrain experiment --seeds 10 --out outputs/experiment")
+@click.command(cls=Command, epilog="Example: tribrain lab experiment --seeds 10 --out outputs/experiment")
 @click.option(
     "--out",
-    type=options.PATH,
+    type=PATH,
     default=Path("outputs/experiment"),
     show_default=True,
     help="Where everything goes; an experiment that was ended goes on there.",
@@ -70,21 +72,21 @@ _TASKS = 160
 )
 @click.option(
     "--preference-weight",
-    type=options.FiniteFloat(min=0),
+    type=FiniteFloat(min=0),
     default=0.25,
     show_default=True,
     help="Of the steered arm; the other has 0.",
 )
 @click.option(
     "--label-share",
-    type=options.FiniteFloat(0, 1),
+    type=FiniteFloat(0, 1),
     default=0.5,
     show_default=True,
     help="Share of the videos that are judged.",
 )
 @click.option(
     "--label-noise",
-    type=options.FiniteFloat(min=0),
+    type=FiniteFloat(min=0),
     default=JUDGEMENT_NOISE,
     show_default=True,
     help="Standard deviation of a judgement around the true quality, which is from 0 to 1.",

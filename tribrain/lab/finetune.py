@@ -28,18 +28,20 @@ from tribrain.lab.finetune_plot import finetune_plot
 from tribrain.lab.folder import ExperimentFolder
 from tribrain.lab.workers import compute
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.option_types import PATH, FiniteFloat
 from tribrain.shell.output import write_output
 
 _PART = "finetune"
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain experiment-finetune --seeds 10 --out outputs/experiment-finetune",
+    cls=Command,
+    epilog="Example: tribrain lab finetune --seeds 10 --out outputs/experiment-finetune",
 )
 @click.option(
     "--out",
-    type=options.PATH,
+    type=PATH,
     default=Path("outputs/experiment-finetune"),
     show_default=True,
     help="Where everything goes; an experiment that was ended goes on there.",
@@ -70,7 +72,7 @@ _PART = "finetune"
 )
 @click.option(
     "--fraction",
-    type=options.FiniteFloat(min=0.0, max=1.0, min_open=True),
+    type=FiniteFloat(min=0.0, max=1.0, min_open=True),
     default=0.25,
     show_default=True,
     help="Share of a round's videos that each arm shows to its world model.",

@@ -28,9 +28,11 @@ from tribrain.run.plan import RunFolder, RunPlan, settings_of
 from tribrain.run.refinement import RefinementOptions, open_refinement, refinement_options
 from tribrain.run.sink import run_progress, run_sink
 from tribrain.shell import options
+from tribrain.shell.command import Command
 from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
+from tribrain.shell.option_types import PATH, FiniteFloat
 
 _TAKEN = "another process is at work on the run in it; wait for it, or choose another --out"
 
@@ -51,7 +53,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--out",
                 required=True,
-                type=options.PATH,
+                type=PATH,
                 help="The run's folder; one that was begun goes on.",
             ),
             click.option(
@@ -60,7 +62,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--run-id", help="Name of the run; by default made of time, seed and folder."),
             click.option(
                 "--controller",
-                type=options.PATH,
+                type=PATH,
                 help="Controller state to start from and to learn into; runs may share it.",
             ),
         ]
@@ -70,21 +72,21 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(
-    cls=options.Command,
-    epilog='Example: tribrain run-simulated --goal "move the red cube to the bowl" --seed 1 --out runs/a',
+    cls=Command,
+    epilog='Example: tribrain run simulated --goal "move the red cube to the bowl" --seed 1 --out runs/a',
 )
 @run_options
 @options.model
 @click.option(
     "--outcome-share",
-    type=options.FiniteFloat(0, 1),
+    type=FiniteFloat(0, 1),
     default=0.5,
     show_default=True,
     help="Share of iterations that the simulated validator judges.",
 )
 @click.option(
     "--checkpoint",
-    type=options.PATH,
+    type=PATH,
     help="Folder of a fine-tuned simulated world; by default it is as it was made.",
 )
 @click.option(
@@ -112,8 +114,8 @@ def run_simulated(
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain run-subprocess --goal 'pour the tea' --out runs/b "
+    cls=Command,
+    epilog="Example: tribrain run subprocess --goal 'pour the tea' --out runs/b "
     "--cmd 'python gen.py --prompt {prompt} --out {out_dir} --seed {seed}'",
 )
 @run_options
@@ -123,10 +125,10 @@ def run_simulated(
     required=True,
     help="Generator; {prompt}, {out_dir}, {seed} and {image} are put in as arguments.",
 )
-@click.option("--image", type=options.PATH, help="The first frame, for {image} in --cmd.")
+@click.option("--image", type=PATH, help="The first frame, for {image} in --cmd.")
 @click.option(
     "--timeout-s",
-    type=options.FiniteFloat(min=0, min_open=True),
+    type=FiniteFloat(min=0, min_open=True),
     default=600.0,
     show_default=True,
     help="Longest time of one generation.",

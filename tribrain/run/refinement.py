@@ -27,6 +27,8 @@ from tribrain.run.critics import CRITIC_OPTIONS, open_critics
 from tribrain.run.metrics import RunMetrics
 from tribrain.shell import measuring, options
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import PATH, FiniteFloat, Shares
 from tribrain.shell.output import cache_folder
 
 if TYPE_CHECKING:
@@ -51,10 +53,10 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
                 metavar="NAME",
                 help="A video without a score of this critic is no candidate (repeatable).",
             ),
-            click.option("--preference-rm", type=options.PATH, help="A bt_reward.json that steers this run."),
+            click.option("--preference-rm", type=PATH, help="A bt_reward.json that steers this run."),
             click.option(
                 "--preference-weight",
-                type=options.FiniteFloat(min=0),
+                type=FiniteFloat(min=0),
                 default=0.25,
                 show_default=True,
                 help="The most by which preferences move the critics' reward, and by which the pick may be "
@@ -62,7 +64,7 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             click.option(
                 "--prefer",
-                type=options.Shares(),
+                type=Shares(),
                 default={},
                 help="What each dimension that people judge counts, e.g. physics=2,quality=1; overall is the "
                 "whole, which counts alone by default.",
@@ -74,18 +76,16 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
                 show_default=True,
                 help="auto: a file steers at once, a snapshot from Kafka once it is active.",
             ),
-            click.option(
-                "--target-score", type=options.FiniteFloat(0, 1), help="Stop at this critics' score."
-            ),
+            click.option("--target-score", type=FiniteFloat(0, 1), help="Stop at this critics' score."),
             click.option(
                 "--patience", type=click.IntRange(min=1), help="Stop after so many iterations without gain."
             ),
             click.option(
                 "--drift-threshold",
-                type=options.FiniteFloat(0, 1),
+                type=FiniteFloat(0, 1),
                 help="Stop when a failure mode twice falls by more than this while the score rises.",
             ),
-            click.option("--max-wall", type=options.FiniteFloat(min=0), help="Stop after so many seconds."),
+            click.option("--max-wall", type=FiniteFloat(min=0), help="Stop after so many seconds."),
             click.option(
                 "--max-failures",
                 type=click.IntRange(min=1),
@@ -119,7 +119,7 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
                 metavar="NAME|FOLDER",
                 help="Where the base model of an adapter is, if it is not where it was when trained.",
             ),
-            options.bootstrap_servers,
+            bootstrap_servers,
             options.spool_dir,
             *measuring.OPTIONS_OF_A_RUN,
             options.as_json,

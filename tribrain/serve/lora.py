@@ -15,10 +15,13 @@ from streams.snapshots.artifacts import ArtifactStore, open_store, path_name
 from trainers.lora.extra import require_extra
 from trainers.lora.settings import ALL, TOP_HALF, LoraSettings
 from tribrain.shell import measuring, options
+from tribrain.shell.command import Command
 from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import PATH, FiniteFloat
 from tribrain.shell.output import cache_folder
 from tribrain.shell.step_progress import steps_shown
 
@@ -29,11 +32,11 @@ _DEFAULT = LoraSettings()
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain serve-lora --bootstrap-servers 127.0.0.1:9092 "
+    cls=Command,
+    epilog="Example: tribrain serve lora --bootstrap-servers 127.0.0.1:9092 "
     "--base-model distilbert-base-uncased --store adapters",
 )
-@options.bootstrap_servers
+@bootstrap_servers
 @click.option(
     "--base-model",
     required=True,
@@ -56,7 +59,7 @@ _DEFAULT = LoraSettings()
 )
 @click.option(
     "--every-minutes",
-    type=options.FiniteFloat(min=0.0, min_open=True),
+    type=FiniteFloat(min=0.0, min_open=True),
     default=360.0,
     show_default=True,
     help="… or so long after the first of fewer.",
@@ -71,7 +74,7 @@ _DEFAULT = LoraSettings()
 )
 @click.option(
     "--replay",
-    type=options.FiniteFloat(min=0.0, max=1.0, max_open=True),
+    type=FiniteFloat(min=0.0, max=1.0, max_open=True),
     default=0.5,
     show_default=True,
     help="Share of old pairs in a warm training.",
@@ -85,7 +88,7 @@ _DEFAULT = LoraSettings()
 )
 @click.option(
     "--work-dir",
-    type=options.PATH,
+    type=PATH,
     help="Plan and checkpoint of a training, on a local disk; by default beside the folder of --store, or "
     "in ~/.cache/tribrain.",
 )
@@ -113,7 +116,7 @@ _DEFAULT = LoraSettings()
 )
 @click.option(
     "--lr",
-    type=options.FiniteFloat(min=0, min_open=True),
+    type=FiniteFloat(min=0, min_open=True),
     default=_DEFAULT.lr,
     show_default=True,
     help="Highest learning rate.",

@@ -7,11 +7,14 @@ import sys
 import click
 
 from tribrain.shell import measuring, options
+from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import FiniteFloat
 
 
-@click.command(cls=options.Command, epilog="Example: tribrain serve-text --bootstrap-servers 127.0.0.1:9092")
-@options.bootstrap_servers
+@click.command(cls=Command, epilog="Example: tribrain serve text --bootstrap-servers 127.0.0.1:9092")
+@bootstrap_servers
 @options.model
 @click.option(
     "--every-pairs",
@@ -22,7 +25,7 @@ from tribrain.shell.kafka_access import open_kafka
 )
 @click.option(
     "--every-s",
-    type=options.FiniteFloat(min=0.05),
+    type=FiniteFloat(min=0.05),
     default=10.0,
     show_default=True,
     help="… or after so many seconds with something learnt.",

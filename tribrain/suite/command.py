@@ -36,9 +36,10 @@ from tribrain.run.refinement import (
     refinement_options,
 )
 from tribrain.run.sink import run_progress, run_sink
-from tribrain.shell import options
+from tribrain.shell.command import Command
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
+from tribrain.shell.option_types import PATH
 from tribrain.shell.output import columns, write_output
 from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun
 from tribrain.suite.report import build_suite_report
@@ -48,24 +49,22 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain run-suite --prompts benchmark_samples/generated_descriptions.jsonl "
+    cls=Command,
+    epilog="Example: tribrain suite run --prompts benchmark_samples/generated_descriptions.jsonl "
     "--world simulated --iters 4 --out suites/a",
 )
 @click.option(
     "--prompts",
     required=True,
-    type=options.PATH,
+    type=PATH,
     metavar="FILE",
     help="JSON Lines with index, generated_description and, where the world model begins with one, image, as "
     "WoW's benchmark has them.",
 )
-@click.option(
-    "--out", required=True, type=options.PATH, help="The suite's folder; one that was begun goes on."
-)
+@click.option("--out", required=True, type=PATH, help="The suite's folder; one that was begun goes on.")
 @click.option(
     "--images",
-    type=options.PATH,
+    type=PATH,
     metavar="FOLDER",
     help="Where the paths of images begin; by default the folder of the prompts, then the current one.",
 )
@@ -82,7 +81,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
 )
 @click.option(
     "--controller",
-    type=options.PATH,
+    type=PATH,
     help="Controller state that the suite begins with; its runs learn into OUT/controller.json.",
 )
 @world_options
