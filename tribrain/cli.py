@@ -36,6 +36,7 @@ COMMANDS = (
     Entry("health", "tribrain.watch.health:health", "Check one service, for health probes."),
     Entry("doctor", "tribrain.watch.doctor:doctor", "Check what is installed on this computer."),
     Entry("report", "tribrain.report:report", "Write the report of a demo or suite again."),
+    Entry("config", "tribrain.config:config", "Show where a command's options come from."),
     Entry(
         "run simulated",
         "tribrain.run.commands:run_simulated",

@@ -32,6 +32,7 @@ from tribrain.run.critics import critic_options, open_critics, say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
 from tribrain.shell import options
 from tribrain.shell.command import Command
+from tribrain.shell.dry_run import dry_run, say_service_plan
 from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
@@ -143,6 +144,7 @@ _SIMULATED_TASKS = 40
 )
 @wow_training_options
 @critic_options
+@dry_run
 def finetune(
     bootstrap_servers: str | None,
     runs: Path,
@@ -165,6 +167,7 @@ def finetune(
     compare_seeds: int,
     max_failures: int,
     timeout_s: float,
+    dry_run: bool,
     **given: Any,
 ) -> None:
     """Fine-tune a world model whenever enough selected videos have come in over Kafka; until stopped.
@@ -218,6 +221,9 @@ def finetune(
     if generate_cmd is not None and "{image}" in generate_cmd and not all(task.image for task in tasks):
         raise BadInput("--generate-cmd has {image}, and the prompts have none; give WoW's JSON Lines")
     require_extra()
+    if dry_run:
+        say_service_plan(kafka, f"train checkpoints of model {model!r} in {work}")
+        return
     # Not at the top: Kafka's client takes a third of a second, which bad input need not wait for.
     from runner.finetune.cycle import PROMOTED, serve
     from runner.finetune.job import Job

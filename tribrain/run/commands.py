@@ -24,8 +24,8 @@ from runner.worlds.subprocess import SubprocessWorld
 from streams.errors import BadInput
 from tribrain.run.critics import say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
-from tribrain.run.plan import RunFolder, RunPlan, settings_of
-from tribrain.run.refinement import RefinementOptions, open_refinement, refinement_options
+from tribrain.run.plan import CONFIG_NAME, RunFolder, RunPlan, settings_of
+from tribrain.run.refinement import Refinement, RefinementOptions, open_refinement, refinement_options
 from tribrain.run.sink import run_progress, run_sink
 from tribrain.shell import options
 from tribrain.shell.command import Command
@@ -33,6 +33,8 @@ from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.option_types import PATH, FiniteFloat
+from tribrain.shell.output import write_output
+from tribrain.shell.settings_sources import as_config
 
 _TAKEN = "another process is at work on the run in it; wait for it, or choose another --out"
 
@@ -176,17 +178,21 @@ def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None
     PromptState(goal)  # says what is wrong with it before anything is written, as the next lines do
     shared = SharedController(given.controller)
     shared.known()
-    settings = settings_of(click.get_current_context().params | {"controller": None})
+    context = click.get_current_context()
+    settings = settings_of(context.params | {"controller": None})
     with ExitStack() as stack:
         refinement = open_refinement(stack, given.refinement)
         folder = RunFolder(out)
         if not given.fresh:
             folder.require_own()
-        stack.enter_context(exclusive_lock(out, "--out", _TAKEN, name="run.lock"))
         new_id = run_id or new_run_id(datetime.now(UTC), seed, goal, world.name, str(out.absolute()))
-        plan = folder.begin(
-            RunPlan(run_id=new_id, world=world.name, settings=settings), run_id=run_id, fresh=given.fresh
-        )
+        wanted = RunPlan(run_id=new_id, world=world.name, settings=settings)
+        if given.refinement.dry_run:
+            _say_plan(refinement, folder, wanted, given)
+            return
+        stack.enter_context(exclusive_lock(out, "--out", _TAKEN, name="run.lock"))
+        plan = folder.begin(wanted, run_id=run_id, fresh=given.fresh)
+        write_output(out / CONFIG_NAME, as_config(context))
         shown = stack.enter_context(run_progress())
         sink = stack.enter_context(run_sink(refinement, out, shown, lines=None if given.as_json else ""))
         if lines is not None:
@@ -227,6 +233,19 @@ def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None
         raise KeyboardInterrupt
     if result.failure:
         raise NothingMade(f"{result.run_id}: {_why_it_failed(result)}; at last {result.failure}")
+
+
+def _say_plan(refinement: Refinement, folder: RunFolder, wanted: RunPlan, given: RunOptions) -> None:
+    begun = None if given.fresh else folder.begun(wanted, given.run_id)
+    recorded = folder.recorded() if begun is not None else 0
+    verb = "begin" if begun is None else "go on with"
+    facts = {
+        "run": (begun or wanted).run_id,
+        "world": wanted.world,
+        "out": str(folder.path),
+        "events_recorded": recorded,
+    }
+    refinement.say_plan(f"would {verb} a run in {folder.path}", facts, as_json=given.as_json)
 
 
 def _why_it_failed(result: RunResult) -> str:

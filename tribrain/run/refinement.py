@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
 
 from runner.interfaces import AnyCritic, TextRewardFeed
 from runner.loop.candidate import make_candidates
@@ -122,6 +123,7 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
             bootstrap_servers,
             options.spool_dir,
             *measuring.OPTIONS_OF_A_RUN,
+            click.option("--dry-run", is_flag=True, help="Say what would be done, and make nothing."),
             options.as_json,
         ]
     ):
@@ -156,6 +158,7 @@ class RefinementOptions:
     metrics_port: int | None
     metrics_host: str
     metrics_file: Path | None
+    dry_run: bool
     model: str
 
     @property
@@ -213,6 +216,28 @@ class Refinement:
             "candidates": given.candidates,
             "make": partial(make_candidates, max_failures=given.max_failures),
         }
+
+    def say_plan(self, first: str, facts: Mapping[str, Any], *, as_json: bool) -> None:
+        """What would be done, for ``--dry-run``: a sentence, and what is known beforehand."""
+        given = self.given
+        reward = given.preference_rm or (f"model {given.model} on Kafka" if self.settings else None)
+        known = {
+            **facts,
+            "iterations": given.iters,
+            "candidates": given.candidates,
+            "critics": [critic.name for critic in self.critics],
+            "reward": None if reward is None else str(reward),
+            "text_reward": given.text_rm,
+            "preference_weight": given.preference_weight,
+            "kafka": self.settings.bootstrap_servers if self.settings else None,
+        }
+        if as_json:
+            click.echo(orjson.dumps({"dry_run": True, **known}))
+            return
+        click.echo(f"{first}; nothing was made or written")
+        for name, value in known.items():
+            shown = ", ".join(value) if isinstance(value, list) else value
+            click.echo(f"  {name.replace('_', ' '):17}  {'none' if shown is None else shown}")
 
     def say_what_was_refused(self) -> None:
         """Snapshots that could not be used, on standard error."""

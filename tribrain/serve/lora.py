@@ -16,6 +16,7 @@ from trainers.lora.extra import require_extra
 from trainers.lora.settings import ALL, TOP_HALF, LoraSettings
 from tribrain.shell import measuring, options
 from tribrain.shell.command import Command
+from tribrain.shell.dry_run import dry_run, say_service_plan
 from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
@@ -137,6 +138,7 @@ _DEFAULT = LoraSettings()
 )
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of the processor.")
 @measuring.metrics_port
+@dry_run
 def serve_lora(
     bootstrap_servers: str | None,
     base_model: str,
@@ -153,6 +155,7 @@ def serve_lora(
     niceness: int,
     metrics_port: int | None,
     metrics_host: str,
+    dry_run: bool,
     **recipe: Any,
 ) -> None:
     """Train a LoRA text reward model whenever enough pairs are new, and publish it; until stopped.
@@ -171,6 +174,9 @@ def serve_lora(
     require_extra()
     work = work_dir or _default_work(store, model)
     artifacts = open_store(store)
+    if dry_run:
+        say_service_plan(kafka, f"train adapters of model {model!r} on {base_model} into {store}")
+        return
     os.nice(niceness)
 
     try:

@@ -8,6 +8,7 @@ import click
 
 from tribrain.shell import measuring, options
 from tribrain.shell.command import Command
+from tribrain.shell.dry_run import dry_run, say_service_plan
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import FiniteFloat
@@ -31,6 +32,7 @@ from tribrain.shell.option_types import FiniteFloat
     help="… or after so many seconds with something learnt.",
 )
 @measuring.metrics_port
+@dry_run
 def serve_text(
     bootstrap_servers: str | None,
     model: str,
@@ -38,6 +40,7 @@ def serve_text(
     every_s: float,
     metrics_port: int | None,
     metrics_host: str,
+    dry_run: bool,
 ) -> None:
     """Learn the texts of the pairs topic as they arrive and publish text snapshots; until stopped.
 
@@ -46,6 +49,9 @@ def serve_text(
     exit code 3. Needs a serve-trainer for the pairs, and no PyTorch.
     """
     settings = open_kafka(bootstrap_servers, "serve-text", model)
+    if dry_run:
+        say_service_plan(settings, f"learn the texts of pairs of model {model!r}")
+        return
 
     # Not at the top: numba and Kafka's clients take a second, and --help needs none.
     from tribrain.serve.text_worker import serve

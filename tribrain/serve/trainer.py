@@ -12,6 +12,7 @@ from trainers.bradley_terry.estimators import LearnerName, Recipe
 from trainers.pairs.pairing import PairingRules
 from tribrain.shell import measuring, options
 from tribrain.shell.command import Command
+from tribrain.shell.dry_run import dry_run, say_service_plan
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import FiniteFloat
@@ -67,6 +68,7 @@ from tribrain.shell.option_types import FiniteFloat
     "again after a crash.",
 )
 @measuring.metrics_port
+@dry_run
 def serve_trainer(
     bootstrap_servers: str | None,
     model: str,
@@ -83,6 +85,7 @@ def serve_trainer(
     checkpoint_every_s: float,
     metrics_port: int | None,
     metrics_host: str,
+    dry_run: bool,
 ) -> None:
     """Form pairs from the trace topic and of votes, learn them, publish reward snapshots; until stopped.
 
@@ -91,6 +94,9 @@ def serve_trainer(
     different models learn side by side from the same runs.
     """
     settings = open_kafka(bootstrap_servers, "serve-trainer", model)
+    if dry_run:
+        say_service_plan(settings, f"form {strategy} pairs and learn model {model!r}")
+        return
 
     # Not at the top: Faust and Kafka's clients take a second, and --help needs none.
     from streams.kafka.topics import create_topics

@@ -13,34 +13,33 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from streams.errors import BadInput
 from streams.files import read_bytes
 
-VARIABLE = "TRIBRAIN_CONFIG"
-_Scalar = bool | int | float | str
-
 
 @dataclass(frozen=True, slots=True)
-class FromFile:
-    """A value as Click takes it, and the table that it stands in."""
+class Given:
+    """The value of an option as Click takes it, and where it was found."""
 
     value: Any
-    table: str
+    kind: Literal["environment", "file"]
+    place: str
+    """The variable, or the file with its table."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A file that was read; ``groups`` are the names that a table may begin with, with their commands."""
+    """A file that was read. ``known`` are the first words of what commands are called."""
 
     path: Path
     tables: Mapping[str, Any]
 
     @classmethod
-    def read(cls, path: Path, groups: Mapping[str, Collection[str]]) -> ConfigFile:
+    def read(cls, path: Path, known: Collection[str]) -> ConfigFile:
         """Raises BadInput where it cannot be read, is not TOML, or has a table of no group or command."""
         try:
             tables = tomllib.loads(read_bytes(path).decode())
@@ -49,8 +48,8 @@ class ConfigFile:
         except tomllib.TOMLDecodeError as error:
             raise BadInput(f"{path}: is not TOML: {error}") from None
         for name, table in tables.items():
-            if name not in groups:
-                raise BadInput(f"{path}: {_no_such('table', name, groups)}")
+            if name not in known:
+                raise BadInput(f"{path}: {no_such('table', name, known)}")
             if not isinstance(table, dict):
                 raise BadInput(f"{path}: {name} is no table; expected options under [{name}]")
         return cls(path, tables)
@@ -60,14 +59,14 @@ class ConfigFile:
         command: Sequence[str],
         options: Iterable[click.Option],
         of_group: Callable[[], Collection[str]],
-    ) -> dict[str, FromFile]:
+    ) -> dict[str, Given]:
         """What the file says of a command, by the parameters' names.
 
         ``of_group`` gives the keys that any command of its group has, as a group's table may hold more than
         one command takes. Raises BadInput for a key that is no option, or a value that no option can take.
         """
         by_key = {key: option for option in options for key in keys_of(option)}
-        found: dict[str, FromFile] = {}
+        found: dict[str, Given] = {}
         table: Mapping[str, Any] = self.tables
         for depth, name in enumerate(command, start=1):
             table = table.get(name, {})
@@ -82,14 +81,16 @@ class ConfigFile:
                 if key not in by_key:
                     known = of_group() if is_group else by_key
                     if key not in known:
-                        raise BadInput(f"{self.path}: [{title}] {_no_such('option', given, known)}")
+                        raise BadInput(f"{self.path}: [{title}] {no_such('option', given, known)}")
                     continue
                 option = by_key[key]
                 name_of_it = option.name or key
                 if name_of_it in taken:
                     raise BadInput(f"{where}: is given twice under different names; give it once")
                 taken.add(name_of_it)
-                found[name_of_it] = FromFile(_as_click_takes_it(where, option, value), title)
+                found[name_of_it] = Given(
+                    _as_click_takes_it(where, option, value), "file", f"{self.path} [{title}]"
+                )
         return found
 
 
@@ -98,7 +99,8 @@ def keys_of(option: click.Option) -> list[str]:
     return [name.removeprefix("--") for name in option.opts if name.startswith("--")]
 
 
-def _no_such(kind: str, name: str, known: Collection[str]) -> str:
+def no_such(kind: str, name: str, known: Collection[str]) -> str:
+    """What is wrong with a name that is none of ``known``, and which was perhaps meant."""
     close = difflib.get_close_matches(name.replace("_", "-"), known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}"
     return f"there is no {kind} {name!r}; {hint}"

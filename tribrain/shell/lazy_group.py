@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -64,6 +64,19 @@ class LazyGroup(Group):
             return self._groups[cmd_name]
         entry = self._entries.get(cmd_name) or self._old.get(cmd_name)
         return entry.load() if entry is not None else None
+
+    def called(self, words: Sequence[str]) -> tuple[str, ...]:
+        """The words that a command is called by today, whichever name was typed."""
+        entry = self._old.get(words[0])
+        return (*(entry.name.split() if entry is not None else words[:1]), *words[1:])
+
+    def tables(self) -> list[str]:
+        """The first words of all commands."""
+        return [*self._single, *self._groups]
+
+    def full_names(self) -> list[list[str]]:
+        """The words of every command."""
+        return [name.split() for name in self._entries]
 
     def suggestions(self) -> Mapping[str, str]:
         """For an old name or the last word of a name, the whole name."""

@@ -27,7 +27,7 @@ from streams.fail_points import reach
 from streams.spool.place import spool_of
 from tribrain.run.critics import say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
-from tribrain.run.plan import settings_of
+from tribrain.run.plan import CONFIG_NAME, settings_of
 from tribrain.run.refinement import (
     PUBLISHED_TEXTS,
     Refinement,
@@ -41,6 +41,7 @@ from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.option_types import PATH
 from tribrain.shell.output import columns, write_output
+from tribrain.shell.settings_sources import as_config
 from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun
 from tribrain.suite.report import build_suite_report
 from tribrain.suite.worlds import WORLD_OPTIONS, WorldFactory, world_factory, world_options
@@ -128,7 +129,12 @@ def run_suite(
         for task in tasks:  # what any of them lacks is said before anything is generated
             worlds.world(task.prompt, task.image, task.seed(seed))
         folder = SuiteFolder(out)
-        plan = folder.begin(_plan(suite, out, world, settings, suite_id))
+        wanted = _plan(suite, out, world, settings, suite_id)
+        if refinement.given.dry_run:
+            _say_plan(refinement, folder, wanted, tasks, as_json)
+            return
+        plan = folder.begin(wanted)
+        write_output(out / CONFIG_NAME, as_config(click.get_current_context()))
         shared = SharedController(out / "controller.json")
         shared.start_from(controller)
         work = _Work(
@@ -229,6 +235,23 @@ class _Work:
             run = self.folder.finish(task, result)
             reach("suite.run-finished")
         return run
+
+
+def _say_plan(
+    refinement: Refinement, folder: SuiteFolder, wanted: SuitePlan, tasks: Sequence[SuiteTask], as_json: bool
+) -> None:
+    begun = folder.begun(wanted)
+    plan = begun or wanted
+    finished = sum(folder.finished(task.run_id(plan.suite)) is not None for task in tasks)
+    facts = {
+        "suite": plan.suite,
+        "world": plan.world,
+        "out": str(folder.path),
+        "prompts": len(tasks),
+        "finished": finished,
+    }
+    verb = "begin" if begun is None else "go on with"
+    refinement.say_plan(f"would {verb} a suite in {folder.path}", facts, as_json=as_json)
 
 
 def _plan(suite: Prompts, out: Path, world: str, settings: dict[str, Any], suite_id: str | None) -> SuitePlan:
