@@ -48,10 +48,12 @@ class ConfigFile:
         except tomllib.TOMLDecodeError as error:
             raise BadInput(f"{path}: is not TOML: {error}") from None
         for name, table in tables.items():
+            if not isinstance(table, dict):
+                raise BadInput(
+                    f"{path}: {name} is no table; expected options under the name of a command, as [run.wow]"
+                )
             if name not in known:
                 raise BadInput(f"{path}: {no_such('table', name, known)}")
-            if not isinstance(table, dict):
-                raise BadInput(f"{path}: {name} is no table; expected options under [{name}]")
         return cls(path, tables)
 
     def options_of(
