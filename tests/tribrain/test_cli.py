@@ -47,7 +47,7 @@ def test_the_module_and_the_program_are_the_same() -> None:
 
 def test_the_commands_are_those_that_were_promised() -> None:
     assert {" ".join(words) for words in ALL} == {
-        "demo", "ui", "status", "health", "doctor", "report",
+        "demo", "ui", "status", "health", "doctor", "report", "config show",
         "run simulated", "run subprocess", "run wow", "run rescore", "run end", "suite run",
         "pairs export", "pairs share",
         "reward train", "reward train-text", "reward train-lora",
@@ -85,7 +85,7 @@ def test_every_old_name_is_the_same_command_as_the_new_one() -> None:
 def test_help_lists_every_group_and_no_old_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of("--help") == 0
     listed = re.findall(r"^  ([a-z]\S*)  +\S", capsys.readouterr().out, re.MULTILINE)
-    assert listed == ["demo", "ui", "status", "health", "doctor", "report", *GROUPS]
+    assert listed == ["demo", "ui", "status", "health", "doctor", "report", "config", *GROUPS]
 
 
 def test_help_shows_two_examples_before_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,8 +33,7 @@ from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.option_types import PATH, FiniteFloat
-from tribrain.shell.output import write_output
-from tribrain.shell.settings_sources import as_config
+from tribrain.shell.settings_sources import keep_config
 
 _TAKEN = "another process is at work on the run in it; wait for it, or choose another --out"
 
@@ -192,7 +191,7 @@ def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None
             return
         stack.enter_context(exclusive_lock(out, "--out", _TAKEN, name="run.lock"))
         plan = folder.begin(wanted, run_id=run_id, fresh=given.fresh)
-        write_output(out / CONFIG_NAME, as_config(context))
+        keep_config(out / CONFIG_NAME, context)
         shown = stack.enter_context(run_progress())
         sink = stack.enter_context(run_sink(refinement, out, shown, lines=None if given.as_json else ""))
         if lines is not None:

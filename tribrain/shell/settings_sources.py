@@ -16,6 +16,7 @@ from streams.errors import BadInput
 from tribrain.shell.config_file import ConfigFile, Given, keys_of, no_such
 from tribrain.shell.lazy_group import LazyGroup
 from tribrain.shell.option_types import PATH
+from tribrain.shell.output import write_output
 
 VARIABLE = "TRIBRAIN_CONFIG"
 _FOUND = f"{__name__}.found"
@@ -66,8 +67,13 @@ def source_of(ctx: click.Context, option: click.Option) -> tuple[str, str]:
     return "default", ""
 
 
-def as_config(ctx: click.Context) -> bytes:
-    """A file that gives the command the options which it has now, without those that are as by default."""
+def keep_config(path: Path, ctx: click.Context) -> None:
+    """Write a file that gives the command the options which it has now, unless there is one.
+
+    Options that are as by default are left out. Raises BadInput where it cannot be written.
+    """
+    if path.exists():
+        return
     command = _called(ctx)
     table = tomlkit.table()
     for option in ctx.command.params:
@@ -80,7 +86,7 @@ def as_config(ctx: click.Context) -> bytes:
     document = tomlkit.document()
     document.add(tomlkit.comment(f"tribrain {' '.join(command)} --config THIS_FILE"))
     document[command[0]] = table if len(command) == 1 else {command[1]: table}
-    return tomlkit.dumps(document).encode()
+    write_output(path, tomlkit.dumps(document).encode())
 
 
 def _for_toml(value: Any) -> Any:

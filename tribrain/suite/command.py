@@ -41,7 +41,7 @@ from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.option_types import PATH
 from tribrain.shell.output import columns, write_output
-from tribrain.shell.settings_sources import as_config
+from tribrain.shell.settings_sources import keep_config
 from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun
 from tribrain.suite.report import build_suite_report
 from tribrain.suite.worlds import WORLD_OPTIONS, WorldFactory, world_factory, world_options
@@ -134,7 +134,7 @@ def run_suite(
             _say_plan(refinement, folder, wanted, tasks, as_json)
             return
         plan = folder.begin(wanted)
-        write_output(out / CONFIG_NAME, as_config(click.get_current_context()))
+        keep_config(out / CONFIG_NAME, click.get_current_context())
         shared = SharedController(out / "controller.json")
         shared.start_from(controller)
         work = _Work(
