@@ -182,8 +182,8 @@ def test_a_reward_of_texts_given_by_its_user_picks_among_rewrites(text_model: Pa
 @pytest.mark.parametrize(
     ("text_rm", "said"),
     [
-        ("text", "--text-rm text follows what is published; give --bootstrap-servers, or a file"),
-        ("lora", "--text-rm lora follows what is published; give --bootstrap-servers, or a file"),
+        ("text", "--text-reward text follows a model on Kafka; give --bootstrap-servers, or a file"),
+        ("lora", "--text-reward lora follows a model on Kafka; give --bootstrap-servers, or a file"),
         ("missing.json", "missing.json: no such file"),
         ("bt_reward.json", "is no reward of texts"),
     ],
@@ -438,7 +438,7 @@ def test_a_run_over_a_network_has_its_spool_on_this_computer(
     )  # fmt: skip
     (spool,) = state.rglob("*.sqlite")
     assert f"events wait for Kafka in {spool}, on this computer" in (said := capsys.readouterr().err)
-    assert f"tribrain spool flush {spool}" in said
+    assert f"tribrain log spool flush {spool}" in said
     assert list((share / "a").glob("spool*")) == []
     tribrain("spool", "status", str(share / "a"), "--json")
     assert sum(json.loads(capsys.readouterr().out)["waiting"].values()) == 2

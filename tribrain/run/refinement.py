@@ -1,8 +1,8 @@
-"""What every refinement run takes, on whatever world model: its options, and what is made of them."""
+"""What every refinement run works with, on whatever world model, made of its options."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,6 @@ import orjson
 
 from runner.interfaces import AnyCritic, TextRewardFeed
 from runner.loop.candidate import make_candidates
-from runner.loop.rewrites import MAX_REWRITES
 from runner.loop.stopping import StopRules
 from runner.rewards.adapter_feed import AdapterFeed, LocalAdapter
 from runner.rewards.from_file import FileRewardFeed
@@ -24,111 +23,17 @@ from streams.errors import BadInput
 from streams.kafka.settings import Settings
 from streams.messages.contracts import OVERALL, RewardSnapshot
 from trainers.bradley_terry.reward import printable, statements
-from tribrain.run.critics import CRITIC_OPTIONS, open_critics
+from tribrain.run.critics import open_critics
 from tribrain.run.metrics import RunMetrics
-from tribrain.shell import measuring, options
+from tribrain.shell import measuring
 from tribrain.shell.kafka_access import open_kafka
-from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.option_types import PATH, FiniteFloat, Shares
 from tribrain.shell.output import cache_folder
 
 if TYPE_CHECKING:
     from streams.snapshots.feed import SnapshotFeed
 
 PUBLISHED_TEXTS = ("text", "lora")
-"""What ``--text-rm`` may follow on Kafka."""
-
-
-def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that ``open_refinement`` takes, but for the reward model's name, and ``--json``."""
-    for option in reversed(
-        [
-            click.option(
-                "--iters", type=click.IntRange(min=1), default=8, show_default=True, help="Iterations."
-            ),
-            *CRITIC_OPTIONS,
-            click.option(
-                "--require-critic",
-                "required",
-                multiple=True,
-                metavar="NAME",
-                help="A video without a score of this critic is no candidate (repeatable).",
-            ),
-            click.option("--preference-rm", type=PATH, help="A bt_reward.json that steers this run."),
-            click.option(
-                "--preference-weight",
-                type=FiniteFloat(min=0),
-                default=0.25,
-                show_default=True,
-                help="The most by which preferences move the critics' reward, and by which the pick may be "
-                "below the best by the critics.",
-            ),
-            click.option(
-                "--prefer",
-                type=Shares(),
-                default={},
-                help="What each dimension that people judge counts, e.g. physics=2,quality=1; overall is the "
-                "whole, which counts alone by default.",
-            ),
-            click.option(
-                "--preference-gate",
-                type=click.Choice(["auto", "require", "ignore"]),
-                default="auto",
-                show_default=True,
-                help="auto: a file steers at once, a snapshot from Kafka once it is active.",
-            ),
-            click.option("--target-score", type=FiniteFloat(0, 1), help="Stop at this critics' score."),
-            click.option(
-                "--patience", type=click.IntRange(min=1), help="Stop after so many iterations without gain."
-            ),
-            click.option(
-                "--drift-threshold",
-                type=FiniteFloat(0, 1),
-                help="Stop when a failure mode twice falls by more than this while the score rises.",
-            ),
-            click.option("--max-wall", type=FiniteFloat(min=0), help="Stop after so many seconds."),
-            click.option(
-                "--max-failures",
-                type=click.IntRange(min=1),
-                default=3,
-                show_default=True,
-                help="Stop with exit code 4 after so many candidates in a row that failed, or that a critic "
-                "failed on.",
-            ),
-            click.option(
-                "--candidates",
-                type=click.IntRange(1, MAX_REWRITES),
-                default=1,
-                show_default=True,
-                help="Videos of an iteration, of as many prompts where there are any.",
-            ),
-            click.option(
-                "--rewrites",
-                type=click.IntRange(1, MAX_REWRITES),
-                default=1,
-                show_default=True,
-                help="Prompts that are proposed for each iteration; --text-rm picks what is made.",
-            ),
-            click.option(
-                "--text-rm",
-                metavar="FILE|FOLDER|text|lora",
-                help="A reward of prompts: a text_reward.json, an adapter's folder, or 'text' or 'lora' for "
-                "what serve-text or serve-lora publishes. It is one more critic, and picks among --rewrites.",
-            ),
-            click.option(
-                "--text-base-model",
-                metavar="NAME|FOLDER",
-                help="Where the base model of an adapter is, if it is not where it was when trained.",
-            ),
-            bootstrap_servers,
-            options.spool_dir,
-            *measuring.OPTIONS_OF_A_RUN,
-            click.option("--dry-run", is_flag=True, help="Say what would be done, and make nothing."),
-            options.as_json,
-        ]
-    ):
-        command = option(command)
-    return command
+"""What ``--text-reward`` may follow on Kafka."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +45,8 @@ class RefinementOptions:
     required: Sequence[str]
     no_pixel_critics: bool
     critic_timeout_s: float
-    preference_rm: Path | None
+    preference_rm: Path | str | None
+    """A file or folder, or the name of a model on Kafka."""
     preference_weight: float
     prefer: Mapping[str, float]
     preference_gate: PreferenceGate
@@ -162,12 +68,19 @@ class RefinementOptions:
     model: str
 
     @property
+    def reward_name(self) -> str:
+        """Of the reward model on Kafka. Raises BadInput where two are named, or there is no broker."""
+        if isinstance(self.preference_rm, str):
+            return _on_kafka(self.preference_rm, self.model, self.bootstrap_servers)
+        return self.model
+
+    @property
     def policy(self) -> PreferencePolicy:
         return PreferencePolicy(
             weight=self.preference_weight,
             prefer=self.prefer,
             gate=self.preference_gate,
-            given_by_user=self.preference_rm is not None,
+            given_by_user=isinstance(self.preference_rm, Path),
         )
 
     @property
@@ -220,7 +133,8 @@ class Refinement:
     def say_plan(self, first: str, facts: Mapping[str, Any], *, as_json: bool) -> None:
         """What would be done, for ``--dry-run``: a sentence, and what is known beforehand."""
         given = self.given
-        reward = given.preference_rm or (f"model {given.model} on Kafka" if self.settings else None)
+        on_kafka = f"model {given.reward_name} on Kafka" if self.settings else None
+        reward = given.preference_rm if isinstance(given.preference_rm, Path) else on_kafka
         known = {
             **facts,
             "iterations": given.iters,
@@ -252,6 +166,7 @@ def open_refinement(stack: ExitStack, given: RefinementOptions) -> Refinement:
 
     Says on standard error what a given reward model was made of. Raises BadInput.
     """
+    model = given.reward_name
     chosen = open_critics(
         stack,
         critics=given.critics,
@@ -271,7 +186,7 @@ def open_refinement(stack: ExitStack, given: RefinementOptions) -> Refinement:
     applied = instruments.histogram("tribrain_snapshot_apply_seconds")
     feed: FileRewardFeed | SnapshotFeed | None = None
     followed: SnapshotFeed | None = None
-    if given.preference_rm is not None:
+    if isinstance(given.preference_rm, Path):
         feed = FileRewardFeed(given.preference_rm, critics=names)
         if (snapshot := feed.latest()) is not None:
             for line in statements(snapshot, given.prefer):
@@ -282,28 +197,40 @@ def open_refinement(stack: ExitStack, given: RefinementOptions) -> Refinement:
         from streams.snapshots.feed import SnapshotFeed
 
         followed = feed = stack.enter_context(
-            SnapshotFeed(settings, given.model, critics=names, on_applied=applied.observe)
+            SnapshotFeed(settings, model, critics=names, on_applied=applied.observe)
         )
     return Refinement(
         given=given,
         critics=chosen,
         settings=settings,
         feed=feed,
-        text_feed=_text_feed(given, settings, stack),
+        text_feed=_text_feed(given, model, settings, stack),
         metrics=RunMetrics(instruments, followed, names),
     )
 
 
+def _on_kafka(name: str, other: str, bootstrap_servers: str | None) -> str:
+    """The reward model called so by ``--reward``; ``other`` is one that an earlier option names."""
+    if bootstrap_servers is None:
+        raise BadInput(
+            f"--reward {name}: there is no such file, and a name on Kafka needs --bootstrap-servers; "
+            "check the path, or give the broker"
+        )
+    if other not in (name, "default"):
+        raise BadInput(f"--reward {name} and the name {other} are two reward models; give one of them")
+    return name
+
+
 def _text_feed(
-    given: RefinementOptions, settings: Settings | None, stack: ExitStack
+    given: RefinementOptions, model: str, settings: Settings | None, stack: ExitStack
 ) -> TextRewardFeed | None:
-    text_rm, base, model = given.text_rm, given.text_base_model, given.model
+    text_rm, base = given.text_rm, given.text_base_model
     if text_rm is None:
         return None
     if text_rm in PUBLISHED_TEXTS:
         if settings is None:
             raise BadInput(
-                f"--text-rm {text_rm} follows what is published; give --bootstrap-servers, or a file"
+                f"--text-reward {text_rm} follows a model on Kafka; give --bootstrap-servers, or a file"
             )
         if text_rm == "text":
             return stack.enter_context(TextSnapshotFeed(settings, model))
@@ -337,4 +264,4 @@ def _say_what_was_refused(refused: Mapping[str, int]) -> None:
     unusable = {reason: n for reason, n in refused.items() if reason not in ("other model", "not newer")}
     if unusable:
         counted = ", ".join(f"{n} {reason}" for reason, n in unusable.items())
-        click.echo(f"reward snapshots that were refused: {counted}; the one in use stayed", err=True)
+        click.echo(f"refused reward snapshots: {counted}; the one in use stayed", err=True)

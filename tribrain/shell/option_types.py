@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,19 @@ class _GivenPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Integer(click.IntRange):
+    """Click calls it INTEGER RANGE, and one without bounds "x<=None"."""
+
+    name = "integer"
+
+    def _describe_range(self) -> str:
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
+
 class FiniteFloat(click.FloatRange):
     """Click's range lets NaN through, as NaN is neither below nor above anything."""
+
+    name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -35,6 +48,25 @@ class FiniteFloat(click.FloatRange):
     def _describe_range(self) -> str:
         """For --help, where Click has "x<=None" for a number without bounds."""
         return "" if self.min is None and self.max is None else super()._describe_range()
+
+
+_TIME = re.compile(r"(-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)([smhd]?)")
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+class Seconds(FiniteFloat):
+    """A time: a number of seconds, or one with its unit, as ``90s``, ``5m``, ``6h`` or ``7d``."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return super().convert(value, param, ctx)
+        found = _TIME.fullmatch(value)
+        seconds = float(found[1]) * _UNITS_S[found[2] or "s"] if found else math.nan
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is no time; expected seconds, or e.g. 90s, 5m, 6h or 7d", param, ctx)
+        return super().convert(seconds, param, ctx)
 
 
 class Shares(click.ParamType):
@@ -65,10 +97,21 @@ class Shares(click.ParamType):
         return shares
 
 
+class RewardSource(_GivenPath):
+    """A file, or the name of a reward model on Kafka: what is no path, has no suffix and is not there."""
+
+    name = "FILE|NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        path: Path = super().convert(value, param, ctx)
+        is_name = os.sep not in str(value) and not path.suffix and not path.exists()
+        return str(path) if is_name else path
+
+
 class _Moment(click.ParamType):
     """ISO 8601, in UTC unless it says otherwise; gives milliseconds since 1970-01-01 UTC."""
 
-    name = "TIME"
+    name = "MOMENT"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
