@@ -204,7 +204,10 @@ _THEME = HelpTheme(
     entries=COMMANDS,
     groups=GROUPS,
     context_settings=Context.settings(
-        help_option_names=["-h", "--help"], formatter_settings={"theme": _THEME}, max_content_width=100
+        help_option_names=["-h", "--help"],
+        formatter_settings={"theme": _THEME},
+        max_content_width=100,
+        show_default=True,
     ),
     epilog="""\b
 Exit codes:

@@ -20,7 +20,7 @@ from tribrain.suite.report import build_suite_report
 @click.argument("folder", type=PATH)
 @options.as_json
 def report(folder: Path, as_json: bool) -> None:
-    """Write FOLDER/report.html, for the folder of a demo or suite: one file with its plots and videos."""
+    """Write the report of a demo or suite again: FOLDER/report.html, with plots and videos in one file."""
     if SuiteFolder.is_one(folder):
         path, n_runs = build_suite_report(folder), len(SuiteFolder(folder).all_finished())
     else:

@@ -398,7 +398,8 @@ def test_two_of_the_same_work_folder_are_one_too_many(settings: Settings, warm: 
         process = warm.start(settings, str(tmp_path / "store"), "--once")
         assert process.wait() == 2
     assert process.said == (
-        f"tribrain: {work}: another serve-lora is at work there; stop it or give another --work-dir\n"
+        f"tribrain: {work}: another tribrain serve lora is at work there; "
+        "stop it or give another --work-dir\n"
     )
 
 

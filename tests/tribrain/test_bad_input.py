@@ -138,7 +138,7 @@ def cases() -> Iterator[tuple[str, str]]:
     export = "export-preference-pairs --run-dir good --out"
     yield f"{export} good", r"good: cannot be written: Is a directory; choose another"
     yield f"{export} pairs.jsonl/p.jsonl", r"p\.jsonl: cannot be written: .*; choose another"
-    yield f"{export} ''", r"'--out' / '--out-path': the path is empty"
+    yield f"{export} ''", r"'--out' / '-o': the path is empty"
 
     train = "train-preference-rm --out new/m.json --pairs"
     yield f"{train} nowhere", r"nowhere: no such file"
@@ -150,7 +150,7 @@ def cases() -> Iterator[tuple[str, str]]:
     )
     yield (
         f"{train} original.jsonl",
-        r"line 1: a required field is missing.*; export .*again with export-preference-pairs",
+        r"line 1: a required field is missing.*; export .*again with tribrain pairs export",
     )
     yield f"{train} pairs.jsonl --epochs 0", r"'--epochs': 0 is not in the range"
     yield "train-preference-rm --pairs pairs.jsonl --out good", r"good: cannot be written: Is a directory"
@@ -369,7 +369,11 @@ def cases() -> Iterator[tuple[str, str]]:
     )
     yield f"{simulated} new --iters -1", r"'--iters': -1 is not in the range"
     yield f"{simulated} new --seed -1", r"'--seed': -1 is not in the range"
-    yield f"{simulated} new --preference-rm nowhere", r"nowhere: no such file"
+    yield f"{simulated} new --preference-rm nowhere.json", r"nowhere\.json: no such file"
+    yield (
+        f"{simulated} new --reward nowhere",
+        r"--reward nowhere: there is no such file, and a name on Kafka needs --bootstrap-servers; check the",
+    )
     yield (
         f"{simulated} new --preference-rm damaged.json",
         r"damaged\.json: the checksum does not match.*make it again",
@@ -425,7 +429,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{suite} not-json/trace.jsonl", r"@line 1: .*; expected a JSON object with index, gener"
     yield f"{suite} prompts-good.jsonl --shard 3/2", r"the shard is '3/2'; expected I/N with I from 1 to N"
     yield f"{suite} prompts-good.jsonl --suite-id a/b", r"the suite is called 'a/b'; expected letters"
-    yield f"{suite} prompts-good.jsonl --text-rm text", r"a run that was ended could not go on as it was"
+    yield f"{suite} prompts-good.jsonl --text-rm text", r"an interrupted run could not continue as it was"
     yield f"{suite} prompts-good.jsonl --cmd '{COMMAND}'", r"--cmd is of no use with --world simulated"
     yield f"{suite} prompts-good.jsonl --controller pairs.jsonl", r"pairs\.jsonl: not a controller's state"
     with_image = "--world subprocess --cmd 'x {prompt} {out_dir} {image}'"
@@ -439,7 +443,10 @@ def cases() -> Iterator[tuple[str, str]]:
     )
     suite = "run-suite --prompts prompts-good.jsonl"
     yield f"{suite} --out new --world subprocess", r"--world subprocess needs --cmd; give it, or another"
-    yield f"{suite} --out new --world wow --wow-repo good", r"--world wow needs --model; give it, or another"
+    yield (
+        f"{suite} --out new --world wow --wow-repo good",
+        r"--world wow needs --wow-model; give it, or another",
+    )
     yield f"{suite} --out pairs.jsonl --world simulated", r"pairs\.jsonl: is a file; choose another --out"
     yield f"{suite} --out foreign --world simulated", r"foreign: holds files that are not of a suite; choose"
     yield f"{suite} --out damaged-suite --world simulated", r"suite\.json: the file is damaged: .*; choose"
@@ -530,7 +537,7 @@ def cases() -> Iterator[tuple[str, str]]:
     )
     yield (
         f"{serve} adapters --every-pairs 9 --most-pairs 8",
-        r"--every-pairs 9 is more than --most-pairs 8; give",
+        r"--every-pairs 9 is more than --max-pairs 8; give",
     )
     yield f"{serve} s3://key:secret@bucket/x", r"URI of s3:// holds a user's name .*; give those of the env"
     yield f"{serve} nowhere://x", r"nowhere://x: cannot be used: .*nowhere"
@@ -567,7 +574,7 @@ FLOATS = {
     "evaluate-picks --pairs pairs.jsonl --candidates candidates.jsonl": ["--preference-weight"],
     "explain --model model.json": ["--step"],
     f"serve-lora --bootstrap-servers {CLOSED} --base-model no-base --store adapters": [
-        "--every-minutes", "--replay", "--lr",
+        "--every-s", "--every-minutes", "--replay", "--lr",
     ],
     f"serve-trainer --bootstrap-servers {CLOSED}": ["--min-gap", "--snapshot-every-s"],
     f"serve-text --bootstrap-servers {CLOSED}": ["--every-s"],
@@ -575,10 +582,10 @@ FLOATS = {
     "experiment-finetune --out new": ["--fraction"],
     "experiment-votes --pairs pairs.jsonl": ["--flips", "--random-share"],
     f"finetune --bootstrap-servers {CLOSED} --runs good --work new --train-cmd x --world simulated": [
-        "--timeout-s", "--train-timeout-s", "--critic-timeout-s", "--learning-rate", "--persistent-gb",
+        "--timeout-s", "--train-timeout-s", "--critic-timeout-s", "--lr", "--persistent-gb",
     ],
     "run-simulated --goal g --out new": [
-        "--preference-weight", "--target-score", "--drift-threshold", "--max-wall", "--outcome-share",
+        "--preference-weight", "--target-score", "--drift-threshold", "--max-wall-s", "--outcome-share",
     ],
     f"run-subprocess --goal g --out new --cmd '{COMMAND}'": ["--timeout-s", "--preference-weight"],
     "run-suite --prompts prompts-good.jsonl --out new --world simulated": [
@@ -595,7 +602,7 @@ FLOATS = {
 def test_no_option_takes_a_number_that_is_none(
     folder: Path, words: str, option: str, value: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    pattern = rf"'{option}': {value} is not (a finite number|in the range)"
+    pattern = rf"'{option}': ({value} is not (a finite number|in the range)|'{value}' is no time)"
     refuses(folder, [*split(words), f"{option}={value}"], pattern, capfd)
 
 

@@ -258,8 +258,9 @@ def test_an_option_that_takes_one_value_is_refused_where_it_is_given_twice(
     """By each of its names, and also where it says the same twice."""
     for name in option.opts:
         for second in ("1", "2"):
+            again = f"{name}={second}" if name.startswith("--") else f"{name}{second}"
             with pytest.raises(click.UsageError) as refusal:
-                ALL[words].make_context(" ".join(words), [option.opts[0], "1", f"{name}={second}"])
+                ALL[words].make_context(" ".join(words), [option.opts[0], "1", again])
             said = f"{' or '.join(option.opts)} is given twice: '1' and '{second}'; give it once"
             assert refusal.value.message == said
 

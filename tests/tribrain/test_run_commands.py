@@ -182,8 +182,8 @@ def test_a_reward_of_texts_given_by_its_user_picks_among_rewrites(text_model: Pa
 @pytest.mark.parametrize(
     ("text_rm", "said"),
     [
-        ("text", "--text-rm text follows what is published; give --bootstrap-servers, or a file"),
-        ("lora", "--text-rm lora follows what is published; give --bootstrap-servers, or a file"),
+        ("text", "--text-reward text follows a model on Kafka; give --bootstrap-servers, or a file"),
+        ("lora", "--text-reward lora follows a model on Kafka; give --bootstrap-servers, or a file"),
         ("missing.json", "missing.json: no such file"),
         ("bt_reward.json", "is no reward of texts"),
     ],

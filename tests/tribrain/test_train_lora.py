@@ -210,7 +210,7 @@ def test_a_folder_that_is_there_is_left_alone(
 ) -> None:
     before = (trained / "reward.json").read_bytes()
     assert train(str(trained.parent / "pairs.jsonl"), base, trained) == 2
-    assert "already exists; choose another --out-dir\n" in capsys.readouterr().err
+    assert "already exists; choose another --out\n" in capsys.readouterr().err
     assert (trained / "reward.json").read_bytes() == before
 
 
@@ -241,8 +241,7 @@ def test_a_disk_that_refuses_is_bad_input(
 ) -> None:
     assert train(pairs, base, Path(pairs) / "out") == 2
     assert (
-        "out.checkpoint: cannot be written: Not a directory; choose another --out-dir"
-        in capsys.readouterr().err
+        "out.checkpoint: cannot be written: Not a directory; choose another --out" in capsys.readouterr().err
     )
 
 

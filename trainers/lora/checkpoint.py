@@ -52,9 +52,9 @@ class Checkpoint:
         reward = self.out / "reward.json"
         if self.out.exists():
             if resume and reward.is_file():
-                _compare(self.out, _read(reward).get("plan", {}), plan, "another --out-dir")
+                _compare(self.out, _read(reward).get("plan", {}), plan, "another --out")
                 return True
-            raise BadInput(f"{self.out}: already exists; choose another --out-dir")
+            raise BadInput(f"{self.out}: already exists; choose another --out")
         if not self.path.exists():
             return False
         if not resume:
@@ -70,7 +70,7 @@ class Checkpoint:
             write_atomically(self.path / _PLAN, orjson.dumps(plan, option=orjson.OPT_INDENT_2))
         except OSError as error:
             raise BadInput(
-                f"{self.path}: cannot be written: {error.strerror}; choose another --out-dir"
+                f"{self.path}: cannot be written: {error.strerror}; choose another --out"
             ) from None
 
     def save(self, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
@@ -113,7 +113,7 @@ def _read(file: Path) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         found = None
     if not isinstance(found, dict):
-        raise BadInput(f"{file}: the file is damaged; choose another --out-dir")
+        raise BadInput(f"{file}: the file is damaged; choose another --out")
     return found
 
 

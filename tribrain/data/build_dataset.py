@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import orjson
+from cloup import option_group
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from runner.look import look_at, put_as_mp4
@@ -29,7 +30,7 @@ from trainers.datasets.splits import SplitShares
 from tribrain.data.dataset_plots import rewards_plot, tasks_plot
 from tribrain.shell import options
 from tribrain.shell.command import Command
-from tribrain.shell.option_types import PATH, FiniteFloat
+from tribrain.shell.option_types import FiniteFloat, Integer
 from tribrain.shell.output import progress
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -41,65 +42,62 @@ _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
     epilog="Example: tribrain data build --runs runs --format diffsynth --out dataset "
     "--reward bt_reward.json --top-fraction 0.25",
 )
-@options.runs
-@click.option(
-    "--format", "dataset_format", required=True, type=click.Choice(FORMATS), help="Who is to read it."
+@option_group(
+    "Selection of videos",
+    options.runs,
+    options.reward_file("A bt_reward.json to rate the videos by.  [default: the critics' mean]"),
+    click.option(
+        "--top-fraction",
+        type=FiniteFloat(min=0.0, max=1.0, min_open=True),
+        help="Take this share of the videos, those with the highest reward.",
+    ),
+    click.option("--min-reward", type=FiniteFloat(), help="Take videos with at least this reward."),
+    click.option("--per-task", type=Integer(min=1), help="Take this many videos per task, the best."),
+    click.option(
+        "--policy",
+        metavar="POLICY",
+        show_default="all",
+        help="Which videos to select, in one word: all, top:0.25, min:0.6, per-task:2 or random:0.25@0.",
+    ),
+    click.option(
+        "--min-outcome",
+        type=FiniteFloat(min=0.0, max=1.0),
+        default=0.0,
+        help="Leave out videos that a validator or a person scored below this.",
+    ),
+    click.option(
+        "--duplicate-bits",
+        type=FiniteFloat(min=0.0, max=64.0),
+        default=NEAR,
+        help="Largest distance of near-duplicates, in bits of a frame's 64-bit perceptual hash.",
+    ),
 )
-@click.option("--out", required=True, type=PATH, help="The dataset's folder.")
-@click.option(
-    "--reward",
-    type=PATH,
-    help="A bt_reward.json to rate the videos by; by default the critics' mean.",
+@option_group(
+    "Dataset",
+    options.out("Folder of the dataset."),
+    click.option(
+        "--format", "dataset_format", required=True, type=click.Choice(FORMATS), help="Dataset format."
+    ),
+    options.caption,
+    click.option(
+        "--validation",
+        type=FiniteFloat(min=0.0, max=1.0, max_open=True),
+        default=0.1,
+        help="Expected share of tasks for validation.",
+    ),
+    click.option(
+        "--test",
+        type=FiniteFloat(min=0.0, max=1.0, max_open=True),
+        default=0.0,
+        help="Expected share of tasks for tests.",
+    ),
+    click.option(
+        "--shard-mb", type=Integer(min=1), default=1000, help="webdataset: size of a tar file in megabytes."
+    ),
+    options.link,
+    options.replace,
+    options.as_json,
 )
-@click.option(
-    "--top-fraction",
-    type=FiniteFloat(min=0.0, max=1.0, min_open=True),
-    help="Choose this share of the videos, those with the highest reward.",
-)
-@click.option("--min-reward", type=FiniteFloat(), help="Choose the videos with at least this reward.")
-@click.option("--per-task", type=click.IntRange(min=1), help="Choose so many videos of each task, the best.")
-@click.option(
-    "--policy", metavar="POLICY", help="The same in one word: top:0.25, min:0.6, per-task:2, random:0.25@0."
-)
-@click.option(
-    "--min-outcome",
-    type=FiniteFloat(min=0.0, max=1.0),
-    default=0.0,
-    show_default=True,
-    help="Leave out what a validator or person scored below this; videos that nobody judged stay.",
-)
-@options.caption
-@click.option(
-    "--validation",
-    type=FiniteFloat(min=0.0, max=1.0, max_open=True),
-    default=0.1,
-    show_default=True,
-    help="Expected share of the tasks for validation.",
-)
-@click.option(
-    "--test",
-    type=FiniteFloat(min=0.0, max=1.0, max_open=True),
-    default=0.0,
-    show_default=True,
-    help="Expected share of the tasks for tests.",
-)
-@click.option(
-    "--duplicate-bits",
-    type=FiniteFloat(min=0.0, max=64.0),
-    default=NEAR,
-    show_default=True,
-    help="Videos of one task are one if so few of the 64 bits of a frame's perceptual hash differ.",
-)
-@click.option(
-    "--shard-mb",
-    type=click.IntRange(min=1),
-    default=1000,
-    show_default=True,
-    help="Megabytes after which a tar file of webdataset ends.",
-)
-@click.option("--link", is_flag=True, help="Hard links rather than copies of the videos, where possible.")
-@click.option("--replace", is_flag=True, help="Put it in the place of a dataset that this command wrote.")
-@options.as_json
 def build_dataset_command(
     runs: tuple[Path, ...],
     dataset_format: DatasetFormat,
@@ -119,12 +117,12 @@ def build_dataset_command(
     replace: bool,
     as_json: bool,
 ) -> None:
-    """Make a dataset of captioned videos out of finished runs, the best of them if so asked.
+    """Build a dataset of captioned videos from finished runs: all videos, or the best.
 
-    With --reward a video is rated by the share of the other videos of its task that it would win against,
-    so that ½ is a usual one in every task. Failed candidates, missing videos and near-duplicates are left
-    out and counted. Tasks are split by their names, so more runs move none. The same runs give the same
-    bytes; the folder is whole or absent.
+    With --reward a video's rating is the share of the other videos of its task that it would win against;
+    0.5 is average in every task. Failed candidates, missing videos and near-duplicates are left out and
+    counted. Tasks are split by name, so that later runs move none. The same runs give the same bytes. The
+    folder is complete or absent.
     """
     require_extra()
     rules = ChoiceRules(

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import click
 import orjson
+from cloup import option_group
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
@@ -50,48 +51,55 @@ _Format = Literal["trl", "video-dpo", "label-studio"]
     cls=Command,
     epilog="Example: tribrain pairs share --runs runs --format video-dpo --out preferences",
 )
-@options.some_runs
-@click.option(
-    "--pairs",
-    multiple=True,
-    type=PATH,
-    metavar="FILE",
-    help="A pairs file, rather than the pairs that runs give. Videos are looked for in --runs, by the run's "
-    "id, or beside the file (repeatable).",
+@option_group(
+    "Pairs",
+    options.some_runs,
+    click.option(
+        "--pairs",
+        multiple=True,
+        type=PATH,
+        metavar="FILE",
+        help="Take these pairs instead of those of --runs (repeatable); --runs then only finds their "
+        "videos, as does the file's own folder.",
+    ),
+    click.option(
+        "--label-source",
+        "sources",
+        multiple=True,
+        type=click.Choice(get_args(LabelSource)),
+        show_default="all",
+        help="Take only pairs with labels of this source (repeatable).",
+    ),
+    options.strategy,
+    options.min_gap,
+    options.top_k,
 )
-@click.option(
-    "--format",
-    "pairs_format",
-    required=True,
-    type=click.Choice(get_args(_Format)),
-    help="Texts for TRL, videos for DPO, or tasks for Label Studio.",
+@option_group(
+    "Output",
+    click.option(
+        "--format",
+        "pairs_format",
+        required=True,
+        type=click.Choice(get_args(_Format)),
+        help="Texts for TRL, videos for DPO, or tasks for Label Studio.",
+    ),
+    options.out("File (trl) or folder to write.", metavar="PATH"),
+    click.option(
+        "--first-frame",
+        type=click.Choice(["same", "any"]),
+        default="same",
+        help="video-dpo: take pairs with the same first frame, as image-to-video models need, or any.",
+    ),
+    click.option(
+        "--video-prefix",
+        metavar="URL",
+        show_default="/data/local-files/?d=OUT/videos/",
+        help="label-studio: what precedes the names of videos.",
+    ),
+    options.link,
+    options.replace,
+    options.as_json,
 )
-@click.option("--out", required=True, type=PATH, help="The file (trl) or folder to write.")
-@click.option(
-    "--label-source",
-    "sources",
-    multiple=True,
-    type=click.Choice(get_args(LabelSource)),
-    help="Take pairs of this label alone (repeatable).",
-)
-@options.strategy
-@options.min_gap
-@options.top_k
-@click.option(
-    "--first-frame",
-    type=click.Choice(["same", "any"]),
-    default="same",
-    show_default=True,
-    help="Of video-dpo: whether both videos have to begin alike, as image-to-video models need it.",
-)
-@click.option(
-    "--video-prefix",
-    help="Of label-studio: what stands before the names of the videos; by default "
-    "/data/local-files/?d=OUT/videos/, for a server whose local files are the folder of --out.",
-)
-@click.option("--link", is_flag=True, help="Hard links rather than copies of the videos, where possible.")
-@click.option("--replace", is_flag=True, help="Put it in the place of what this command wrote before.")
-@options.as_json
 def export_preferences(
     runs: tuple[Path, ...],
     pairs: tuple[Path, ...],
@@ -107,13 +115,12 @@ def export_preferences(
     replace: bool,
     as_json: bool,
 ) -> None:
-    """Write preference pairs as TRL, trainings of video models or Label Studio read them.
+    """Export preference pairs for TRL, for DPO of video models, or for Label Studio.
 
-    trl is one file of JSON Lines: the goal as prompt, the chosen and the rejected prompt, margin and label
-    source. The other two are folders with the videos in them. Pairs that cannot be used are left out and
-    counted. Where labels of the same two texts or videos disagree, trl and video-dpo have what the most
-    trusted say (people, then outcomes, proxies and critics), and of equally trusted ones the most; where
-    that is a tie, no pair.
+    trl is one file in JSON Lines: the goal as prompt, the chosen and the rejected prompt, margin and label
+    source. The other two are folders with the videos. Pairs that cannot be used are left out and counted.
+    Where labels of the same two texts or videos disagree, trl and video-dpo follow the most trusted source
+    (people, then outcomes, proxies and critics), and its majority; a tie gives no pair.
     """
     if not (runs or pairs):
         raise BadInput("no pairs are named; give --runs with finished runs, or --pairs with a pairs file")

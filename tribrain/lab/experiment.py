@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import orjson
+from cloup import option_group
 from rich.console import Console
 from rich.table import Table
 
@@ -26,74 +27,55 @@ from runner.lab.experiment_plan import (
     Result,
 )
 from runner.worlds.simulated import JUDGEMENT_NOISE
+from tribrain.lab import lab_options
 from tribrain.lab.experiment_plot import experiment_plot
 from tribrain.lab.folder import ExperimentFolder
 from tribrain.lab.workers import compute
 from tribrain.shell import options
 from tribrain.shell.command import Command
-from tribrain.shell.option_types import PATH, FiniteFloat
+from tribrain.shell.option_types import FiniteFloat, Integer
 from tribrain.shell.output import write_output
 
 _TASKS = 160
 
 
 @click.command(cls=Command, epilog="Example: tribrain lab experiment --seeds 10 --out outputs/experiment")
-@click.option(
-    "--out",
-    type=PATH,
-    default=Path("outputs/experiment"),
-    show_default=True,
-    help="Where everything goes; an experiment that was ended goes on there.",
+@option_group(
+    "Experiment",
+    lab_options.seeds(40),
+    lab_options.first_seed,
+    click.option("--tasks", type=Integer(min=2), default=_TASKS, help="Runs per seed, one after the other."),
+    click.option(
+        "--learning-tasks",
+        type=Integer(min=0),
+        show_default="5/8 of --tasks",
+        help="Runs before those that are measured.",
+    ),
+    click.option("--iters", type=Integer(min=2), default=8, help="Iterations per run."),
 )
-@click.option(
-    "--seeds",
-    type=click.IntRange(min=2),
-    default=40,
-    show_default=True,
-    help="How many; may grow from one command to the next.",
+@option_group(
+    "Preferences",
+    click.option(
+        "--preference-weight",
+        type=FiniteFloat(min=0),
+        default=0.25,
+        help="Preference weight of the steered runs; the others have 0.",
+    ),
+    click.option("--label-share", type=FiniteFloat(0, 1), default=0.5, help="Share of judged videos."),
+    click.option(
+        "--label-noise",
+        type=FiniteFloat(min=0),
+        default=JUDGEMENT_NOISE,
+        help="Standard deviation of a judgement around the true quality in [0, 1].",
+    ),
+    click.option("--rendered", is_flag=True, help="Render every video for the critics; many times slower."),
 )
-@click.option(
-    "--first-seed", type=click.IntRange(min=0), default=0, show_default=True, help="The others follow it."
+@option_group(
+    "Processes and output",
+    lab_options.processes,
+    options.out("Folder of the experiment; an unfinished one continues.", default=Path("outputs/experiment")),
+    options.as_json,
 )
-@click.option(
-    "--tasks", type=click.IntRange(min=2), default=_TASKS, show_default=True, help="Runs of a seed, in a row."
-)
-@click.option(
-    "--learning-tasks",
-    type=click.IntRange(min=0),
-    help="So many come before those that are measured; by default five eighths of the tasks.",
-)
-@click.option(
-    "--iters",
-    type=click.IntRange(min=2),
-    default=8,
-    show_default=True,
-    help="Generations of a run, the budget.",
-)
-@click.option(
-    "--preference-weight",
-    type=FiniteFloat(min=0),
-    default=0.25,
-    show_default=True,
-    help="Of the steered arm; the other has 0.",
-)
-@click.option(
-    "--label-share",
-    type=FiniteFloat(0, 1),
-    default=0.5,
-    show_default=True,
-    help="Share of the videos that are judged.",
-)
-@click.option(
-    "--label-noise",
-    type=FiniteFloat(min=0),
-    default=JUDGEMENT_NOISE,
-    show_default=True,
-    help="Standard deviation of a judgement around the true quality, which is from 0 to 1.",
-)
-@click.option("--rendered", is_flag=True, help="Make every video for the critics to see: many times slower.")
-@click.option("--processes", type=click.IntRange(min=1), help="At a time; by default one a core.")
-@options.as_json
 def experiment(
     out: Path,
     seeds: int,
@@ -108,13 +90,13 @@ def experiment(
     processes: int | None,
     as_json: bool,
 ) -> None:
-    """Compare runs with and without preferences: the same simulated worlds and seeds, paired.
+    """Measure how many generations preferences save, in a simulated world whose true quality is known.
 
-    Measures the generations needed for a given true quality, and the best true quality within the budget:
-    with labels that are clean, garbage or flipped, with a critic that fails half-way, where the critics'
-    mean is right already, with four rewrites of a prompt against one, and with a fifth as many votes on pairs
-    in place of judgements, with and without the gate. Writes experiment.json and
-    experiment.png. Whatever ends it, the same command goes on.
+    Runs with and without preferences are compared on the same worlds and seeds: the generations needed for a
+    given true quality, and the best true quality within the budget. Conditions are clean, random and flipped
+    labels, a critic that fails half-way, critics whose mean is already right, four rewrites of a prompt
+    instead of one, and a fifth as many votes on pairs instead of judgements, with and without the gate.
+    Writes experiment.json and experiment.png. If interrupted, run the same command again: it continues.
     """
     plan = Plan(
         tasks=tasks,

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import orjson
+from cloup import option_group
 from rich.console import Console
 from rich.table import Table
 
@@ -23,13 +24,14 @@ from runner.lab.finetune_experiment import (
     compare,
     finetune_figures,
 )
+from tribrain.lab import lab_options
 from tribrain.lab.experiment import points
 from tribrain.lab.finetune_plot import finetune_plot
 from tribrain.lab.folder import ExperimentFolder
 from tribrain.lab.workers import compute
 from tribrain.shell import options
 from tribrain.shell.command import Command
-from tribrain.shell.option_types import PATH, FiniteFloat
+from tribrain.shell.option_types import FiniteFloat, Integer
 from tribrain.shell.output import write_output
 
 _PART = "finetune"
@@ -39,54 +41,37 @@ _PART = "finetune"
     cls=Command,
     epilog="Example: tribrain lab finetune --seeds 10 --out outputs/experiment-finetune",
 )
-@click.option(
-    "--out",
-    type=PATH,
-    default=Path("outputs/experiment-finetune"),
-    show_default=True,
-    help="Where everything goes; an experiment that was ended goes on there.",
+@option_group(
+    "Experiment",
+    lab_options.seeds(20),
+    lab_options.first_seed,
+    click.option("--tasks", type=Integer(1, 10_000), default=80, help="Runs per round, of 8 videos each."),
+    click.option(
+        "--rounds",
+        type=Integer(1, 6),
+        default=2,
+        help="Trainings in a row, each on videos of the world model before.",
+    ),
+    click.option(
+        "--fraction",
+        type=FiniteFloat(min=0.0, max=1.0, min_open=True),
+        default=0.25,
+        help="Share of a round's videos that each arm trains on.",
+    ),
+    click.option(
+        "--unseen-tasks", type=Integer(1, 10_000), default=200, help="Tasks to measure world models on."
+    ),
 )
-@click.option(
-    "--seeds",
-    type=click.IntRange(min=2),
-    default=20,
-    show_default=True,
-    help="How many; may grow from one command to the next.",
+@option_group(
+    "Processes and output",
+    lab_options.processes,
+    options.out(
+        "Folder of the experiment; an unfinished one continues.",
+        default=Path("outputs/experiment-finetune"),
+    ),
+    options.plot,
+    options.as_json,
 )
-@click.option(
-    "--first-seed", type=click.IntRange(min=0), default=0, show_default=True, help="The others follow it."
-)
-@click.option(
-    "--tasks",
-    type=click.IntRange(1, 10_000),
-    default=80,
-    show_default=True,
-    help="Runs of a round, of eight videos each.",
-)
-@click.option(
-    "--rounds",
-    type=click.IntRange(1, 6),
-    default=2,
-    show_default=True,
-    help="Trainings, one after the other, each on videos of the world model before it.",
-)
-@click.option(
-    "--fraction",
-    type=FiniteFloat(min=0.0, max=1.0, min_open=True),
-    default=0.25,
-    show_default=True,
-    help="Share of a round's videos that each arm shows to its world model.",
-)
-@click.option(
-    "--unseen-tasks",
-    type=click.IntRange(1, 10_000),
-    default=200,
-    show_default=True,
-    help="Tasks by which world models are measured.",
-)
-@click.option("--processes", type=click.IntRange(min=1), help="At a time; by default one a core.")
-@options.plot
-@options.as_json
 def experiment_finetune(
     out: Path,
     seeds: int,
@@ -99,13 +84,13 @@ def experiment_finetune(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Fine-tune the simulated world on selected and on random videos: the same seeds, paired.
+    """Measure what selected training videos are worth to the next simulated world model.
 
-    Each arm shows as many videos of its runs: those with the highest learnt reward, those with the highest
-    critics' mean, or any. Measures the true quality of the next world model on unseen tasks. All of it is
-    simulated, the training included: it shows that the selection works, and says nothing of how much a real
-    world model would gain. Writes experiment.json and experiment.png; whatever ends it, the same command
-    goes on.
+    Each arm trains on as many videos: those with the highest learnt reward, those with the highest critics'
+    mean, or random ones, with the same seeds. The true quality of the next world model is measured on unseen
+    tasks. Everything is simulated, the training included: it shows that the selection works, and not how much
+    a real world model would gain. Writes experiment.json and experiment.png. If interrupted, run the same
+    command again: it continues.
     """
     plan = FinetunePlan(tasks=tasks, rounds=rounds, fraction=fraction, unseen_tasks=unseen_tasks)
     folder = ExperimentFolder(out, "tribrain.finetune_experiment/1", FinetuneResult)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import orjson
+from cloup import option_group
 
 from runner.lab.judged_pairs import known_alone, read_judged_pairs
 from runner.lab.vote_experiment import RULES, Arm, Measured, arms_of, measure_votes
@@ -16,67 +17,83 @@ from streams.messages.files import read_candidates
 from trainers.pairs.judgements import dimension_of
 from tribrain.shell import options
 from tribrain.shell.command import Command
-from tribrain.shell.option_types import PATH, FiniteFloat
+from tribrain.shell.option_types import PATH, FiniteFloat, Integer
 from tribrain.shell.output import columns, progress
+from tribrain.shell.renamed import Renamed
 
 
 @click.command(
     cls=Command,
     epilog="Example: tribrain lab votes --pairs judged.jsonl --repetitions 12 --json",
 )
-@click.option(
-    "--pairs",
-    required=True,
-    type=PATH,
-    help="Judged pairs, ties included: as pairs.jsonl, or lines that name two candidates of a task, "
-    "{task_id, chosen, rejected, tie}.",
+@option_group(
+    "Data",
+    click.option(
+        "--pairs",
+        required=True,
+        type=PATH,
+        metavar="FILE",
+        help="Judged pairs, ties included: a pairs.jsonl, or lines that name two candidates of a task, "
+        "{task_id, chosen, rejected, tie}.",
+    ),
+    click.option(
+        "--candidates-file",
+        "candidates",
+        cls=Renamed,
+        old=("--candidates",),
+        type=PATH,
+        metavar="FILE",
+        help="Candidates in JSON Lines, where pairs name them: task_id, candidate_id, critic_scores and "
+        "human_score.",
+    ),
 )
-@click.option(
-    "--candidates",
-    type=PATH,
-    help="The candidates, where pairs name them: task_id, candidate_id, critic_scores, human_score.",
+@option_group(
+    "Experiment",
+    click.option(
+        "--rule",
+        "rules",
+        type=click.Choice(RULES),
+        multiple=True,
+        default=RULES,
+        show_default="all",
+        help="Rule that chooses the pairs (repeatable).",
+    ),
+    click.option(
+        "--max-votes",
+        "votes",
+        cls=Renamed,
+        old=("--votes",),
+        type=Integer(1, 400),
+        default=400,
+        help="Votes per repetition.",
+    ),
+    click.option(
+        "--flips",
+        type=FiniteFloat(0, 1),
+        multiple=True,
+        default=(0.0,),
+        help="Share of wrong answers (repeatable).",
+    ),
+    click.option(
+        "--random-share",
+        "shares",
+        type=FiniteFloat(0, 1),
+        multiple=True,
+        default=(0.0,),
+        help="Share of votes on random pairs, which are evidence for the gate (repeatable).",
+    ),
+    click.option(
+        "--rising-share", is_flag=True, help="Also measure the page's share of random votes, which rises."
+    ),
+    click.option(
+        "--who-made-each-side",
+        is_flag=True,
+        help="Learn from who made each side, beside the critics.",
+    ),
+    click.option("--repetitions", type=Integer(min=2), default=12, help="Random splits of the tasks."),
+    options.seed("Random seed of the first repetition."),
 )
-@click.option(
-    "--rule",
-    "rules",
-    type=click.Choice(RULES),
-    multiple=True,
-    default=RULES,
-    help="What chooses the pairs (repeatable); by default every rule there is.",
-)
-@click.option(
-    "--repetitions",
-    type=click.IntRange(min=2),
-    default=12,
-    show_default=True,
-    help="Splits of the tasks, the same for every rule.",
-)
-@click.option("--votes", type=click.IntRange(1, 400), default=400, show_default=True, help="Of a repetition.")
-@click.option(
-    "--flips",
-    type=FiniteFloat(0, 1),
-    multiple=True,
-    default=(0.0,),
-    help="Share of the answers that are wrong (repeatable).  [default: 0]",
-)
-@click.option(
-    "--random-share",
-    "shares",
-    type=FiniteFloat(0, 1),
-    multiple=True,
-    default=(0.0,),
-    help="Share of the votes on pairs drawn at random, which are evidence (repeatable).  [default: 0]",
-)
-@click.option(
-    "--rising-share",
-    is_flag=True,
-    help="Measure the share of random votes that the page asks with, too, which rises with the votes.",
-)
-@click.option("--who-made-each-side", is_flag=True, help="Learn that, too, rather than critics alone.")
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first repetition."
-)
-@options.as_json
+@option_group("Output", options.as_json)
 def experiment_votes(
     pairs: Path,
     candidates: Path | None,
@@ -90,13 +107,13 @@ def experiment_votes(
     seed: int,
     as_json: bool,
 ) -> None:
-    """How many votes a rule that chooses pairs needs for what random ones teach.
+    """Measure how many votes each rule of choosing pairs needs to teach as much as random votes.
 
-    A quarter of the tasks is kept apart. On the others a rule asks about one pair after the other, the file
-    answers, and the learner of the trainer learns; a tie costs a vote, too. Measured on the tasks kept apart
-    are the log loss, and how good the candidate is that the model would pick of each: the share of its judged
-    pairs that it wins, a tie as half. And when the gate opens by the votes alone that the model did not
-    choose. Random votes are on any pair; intervals hold 95% of a bootstrap over the repetitions.
+    A quarter of the tasks is held out. On the others a rule asks for one pair after the other, the file
+    answers, and the trainer's learner learns; a tie costs a vote, too. Measured on the held-out tasks are the
+    log loss, the quality of the model's pick (the share of its judged pairs that it wins, a tie as half), and
+    when the gate opens by the votes that the model did not choose. Intervals are 95% of a bootstrap over the
+    repetitions.
     """
     offered = read_candidates(candidates) if candidates is not None else []
     judged = [pair for pair in read_judged_pairs(pairs, offered) if not dimension_of(pair)]

@@ -41,12 +41,11 @@ _BAR = (
 @bootstrap_servers
 @options.as_json
 def backup(out: Path, bootstrap_servers: str | None, as_json: bool) -> None:
-    """Write all topics and the offsets of all groups into the file OUT.
+    """Write all topics and all groups' offsets to the file OUT.
 
-    It may be taken at any time, also while runs publish and trainers work: all that Kafka had when it began
-    is in it, and a trainer goes on from it as after a crash. The file that OUT was stays until the new one is
-    whole, so the same name can be used again and again. Videos and adapters are not in it: the log names
-    them.
+    It works at any time, also while runs publish and trainers learn: everything on Kafka at the start is in
+    the backup, and a trainer continues from it as after a crash. An earlier file OUT is replaced once the new
+    one is complete. Videos and adapters are not included; the log names them.
     """
     settings = open_kafka(bootstrap_servers, "backup")
 
@@ -73,19 +72,17 @@ def backup(out: Path, bootstrap_servers: str | None, as_json: bool) -> None:
 )
 @click.argument("file", type=PATH)
 @bootstrap_servers
-@click.option(
-    "--check", is_flag=True, help="Only read the file, and say whether it is whole; asks no broker."
-)
-@click.option("--replication-factor", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--check", is_flag=True, help="Only check that the file is complete; needs no broker.")
+@options.replication_factor
 @options.as_json
 def restore(
     file: Path, bootstrap_servers: str | None, check: bool, replication_factor: int, as_json: bool
 ) -> None:
-    """Bring the topics and the offsets of all groups to a broker that has none, or empty ones.
+    """Restore a backup's topics and offsets to a broker whose topics are missing or empty.
 
-    Every message comes to its own offset, with its key, headers and time, and is then read back and compared.
-    So trainers, page and replays go on as if nothing had been. Stop them, and runs, until it is done. Ended
-    at any moment, the same command goes on where it was; until then no trainer starts.
+    Each message gets its own offset, key, headers and time, and is read back and compared, so that trainers,
+    page and replays continue as before. Stop them, and runs, until it is done. If interrupted, run the same
+    command again: it continues. No trainer starts before it is done.
     """
     from streams.backup.archive import open_archive
 
@@ -111,7 +108,7 @@ def restore(
         figures = {"restored": restored.records, "resumed": restored.resumed}
         done = (
             f"{restored.records} messages are at {settings.bootstrap_servers} again, each at its offset, as "
-            f"of {_moment(archive.contents)}; `tribrain verify-state` compares pairs, snapshot and replay"
+            f"of {_moment(archive.contents)}; tribrain log verify compares pairs, snapshot and replay"
         )
     if as_json:
         told = {"file": str(file), "sha256": archive.sha256}

@@ -25,7 +25,7 @@ _TOLD = 5
 
 @click.group(cls=Group)
 def dlq() -> None:
-    """Dead letters: messages that could not be used, with their bytes and the reason."""
+    """List, show or replay dead letters: messages that could not be used, with their bytes and the reason."""
 
 
 @dlq.command(
@@ -34,7 +34,7 @@ def dlq() -> None:
 @bootstrap_servers
 @options.as_json
 def list_letters(bootstrap_servers: str | None, as_json: bool) -> None:
-    """The dead letters that were not replayed, oldest first."""
+    """List the dead letters that were not replayed, oldest first."""
     letters = _pending(open_kafka(bootstrap_servers, "dlq list"))
     if as_json:
         click.echo(orjson.dumps({"letters": [_summary(letter) for letter in letters]}))
@@ -54,12 +54,12 @@ def list_letters(bootstrap_servers: str | None, as_json: bool) -> None:
 @bootstrap_servers
 @options.as_json
 def show(name: str, bootstrap_servers: str | None, as_json: bool) -> None:
-    """One dead letter by its name, with its bytes (what is no UTF-8 is shown as \\xNN)."""
+    """Show one dead letter, with its bytes (what is no UTF-8 as \\xNN)."""
     for letter in _pending(open_kafka(bootstrap_servers, "dlq show")):
         if letter.name == name:
             break
     else:
-        raise BadInput(f"{name}: no such dead letter, or replayed; tribrain dlq list has them")
+        raise BadInput(f"{name}: no such dead letter, or replayed; tribrain log dead-letters list shows them")
     text = letter.value.decode(errors="backslashreplace")
     if as_json:
         click.echo(orjson.dumps({**_summary(letter), "value": text}))
@@ -71,22 +71,30 @@ def show(name: str, bootstrap_servers: str | None, as_json: bool) -> None:
 @dlq.command(
     cls=Command, epilog="Example: tribrain log dead-letters replay --bootstrap-servers 127.0.0.1:9092"
 )
-@click.option("--name", "names", multiple=True, help="Only this letter (repeatable); by default all of them.")
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    show_default="all",
+    help="Replay only this letter (repeatable).",
+)
 @bootstrap_servers
 @options.as_json
 def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool) -> None:
-    """Write dead letters back to where they came from, once their cause is mended.
+    """Send dead letters back to the topics that they came from, once their cause is fixed.
 
-    A letter is replayed once; one that still cannot be used comes back as a new one. Of a message that was
-    too large for its letter a part is kept, which is not replayed, nor is a letter that is damaged. One that
-    Kafka does not take is named, and stops no other.
+    A letter is replayed once; if it still cannot be used, a new letter comes of it. Letters that are damaged,
+    or hold only a part of a message that was too large, are not replayed. A letter that Kafka refuses is
+    reported, and does not stop the others.
     """
     settings = open_kafka(bootstrap_servers, "dlq replay")
     letters = _pending(settings)
     unknown = set(names) - {letter.name for letter in letters}
     if unknown:
         raise BadInput(
-            f"{', '.join(sorted(unknown))}: no such dead letter, or replayed; tribrain dlq list has them"
+            f"{', '.join(sorted(unknown))}: no such dead letter, or replayed; "
+            "tribrain log dead-letters list shows them"
         )
     whole = [letter for letter in letters if not (letter.cut or letter.damaged)]
     chosen = [letter for letter in letters if letter.name in names] if names else whole
@@ -99,8 +107,8 @@ def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool)
         counts = {"replayed": replayed, "kept_in_part": in_part, "damaged": damaged, "failed": failed}
         click.echo(orjson.dumps({name: n for name, n in counts.items() if n or name == "replayed"}))
     else:
-        left = f"; {in_part} stay, which are kept in part: tribrain dlq show" if in_part else ""
-        left += f"; {damaged} stay, which are damaged: tribrain dlq show" if damaged else ""
+        left = f"; {in_part} stay, which are kept in part: tribrain log dead-letters show" if in_part else ""
+        left += f"; {damaged} stay, which are damaged: tribrain log dead-letters show" if damaged else ""
         click.echo(f"{replayed} dead letters replayed{left}")
     if failed:
         told = "; ".join(f"{name}: {reason}" for name, reason in list(failed.items())[:_TOLD])

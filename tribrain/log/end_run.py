@@ -18,20 +18,20 @@ from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.option_types import FiniteFloat
+from tribrain.shell.option_types import Seconds
 
 
 @click.command(
     cls=Command,
-    epilog="Example: tribrain run end --silent-for-s 3600 --bootstrap-servers 127.0.0.1:9092",
+    epilog="Example: tribrain run end --silent-for-s 1h --bootstrap-servers 127.0.0.1:9092",
 )
 @click.argument("run_ids", metavar="[RUN_ID]…", nargs=-1)
 @click.option(
     "--silent-for-s",
-    type=FiniteFloat(min=0.0),
-    help="Every open run of which nothing came for so many seconds.",
+    type=Seconds(min=0.0),
+    help="End every open run without an event for this time.",
 )
-@click.option("--reason", default="ended by hand", show_default=True, help="The run's stop reason.")
+@click.option("--reason", default="ended by hand", metavar="TEXT", help="Reason to record.")
 @bootstrap_servers
 @options.as_json
 def end_run(
@@ -41,13 +41,13 @@ def end_run(
     bootstrap_servers: str | None,
     as_json: bool,
 ) -> None:
-    """End runs with the iterations that are on Kafka, as the trainer does after its time-out.
+    """End abandoned runs with the iterations that are on Kafka, as the trainer does after its timeout.
 
-    A trainer keeps the events of an open run in mind and reads them again after a crash. What comes of the
-    run after its end is a dead letter. Of a run that is being rescored each open revision is ended.
+    A trainer holds the events of open runs in memory and reads them again after a crash. Later events of an
+    ended run become dead letters. Of a run that is being rescored every open revision is ended.
     """
     if bool(run_ids) == (silent_for_s is not None):
-        raise BadInput("give the ids of runs or --silent-for-s, and not both")
+        raise BadInput("give either the ids of runs or --silent-for-s")
     settings = open_kafka(bootstrap_servers, "end-run")
 
     # Not at the top: Kafka's client takes a third of a second, and --help needs none.
@@ -85,7 +85,7 @@ def end_run(
     for end in ends:
         click.echo(f"run {_in_words(end)} is ended with {len(end.iterations)} iterations")
     if not ends:
-        click.echo("no run is to be ended")
+        click.echo("no open run to end")
 
 
 def _in_words(end: RunEnd) -> str:

@@ -23,7 +23,7 @@ from tribrain.shell.exit_codes import FAILED
 from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.option_types import PATH
+from tribrain.shell.option_types import PATH, Integer
 
 if TYPE_CHECKING:
     from streams.spool.publish_now import PublishedTrace
@@ -32,17 +32,23 @@ _LOOK_AGAIN_S = 0.2
 
 
 @click.command(cls=Command, epilog="Example: tribrain serve broker --port 9092 --data-dir ~/tribrain-kafka")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1; by default a free one.")
-@click.option("--data-dir", type=PATH, help="Keep the log here; by default it goes with the broker.")
+@click.option("--port", type=Integer(1, 65535), show_default="a free one", help="Port on 127.0.0.1.")
 @click.option(
-    "--fetch-only", is_flag=True, help="Only fetch Apache Kafka's files, so that later starts are quick."
+    "--data-dir",
+    type=PATH,
+    metavar="FOLDER",
+    show_default="a temporary one",
+    help="Folder that keeps the log.",
+)
+@click.option(
+    "--fetch-only", is_flag=True, help="Only fetch Apache Kafka's files, so that later starts are fast."
 )
 @options.as_json
 def broker(port: int | None, data_dir: Path | None, fetch_only: bool, as_json: bool) -> None:
-    """Run a Kafka broker on loopback until Ctrl-C, with the topics created. Exit code 1 where it dies before.
+    """Run a Kafka broker on 127.0.0.1, with the topics created, until Ctrl-C.
 
-    Apache Kafka where Java 17+ and its files (Maven, or KAFKA_HOME) are there; else librdkafka's in-memory
-    test broker, and the output says so.
+    It is Apache Kafka where Java 17 or newer and Kafka's files (Maven, or KAFKA_HOME) are available, else
+    librdkafka's in-memory test broker, as the output says. Exit code 1 if the broker dies.
     """
     # Not at the top, here and below: Kafka's clients take a third of a second, and --help needs none.
     from streams.kafka.topics import create_topics
@@ -76,20 +82,20 @@ def broker(port: int | None, data_dir: Path | None, fetch_only: bool, as_json: b
 
 @click.group(cls=Group)
 def topics() -> None:
-    """The topics on a Kafka broker."""
+    """Create the topics on a Kafka broker."""
 
 
 @topics.command(cls=Command, epilog="Example: tribrain log topics create --bootstrap-servers 127.0.0.1:9092")
 @bootstrap_servers
-@click.option("--trace-partitions", type=click.IntRange(min=1), default=4, show_default=True)
-@click.option("--replication-factor", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--trace-partitions", type=Integer(min=1), default=4, help="Partitions of the trace topic.")
+@options.replication_factor
 @options.as_json
 def create(
     bootstrap_servers: str | None, trace_partitions: int, replication_factor: int, as_json: bool
 ) -> None:
-    """Create the topics that are missing; those that are there stay as they are.
+    """Create missing topics.
 
-    Only where one takes no messages as large as may come, its max.message.bytes is raised.
+    An existing topic stays as it is, but for its max.message.bytes, which is raised where it is too small.
     """
     from streams.kafka.topics import create_topics
 
@@ -113,9 +119,9 @@ def create(
 @bootstrap_servers
 @options.as_json
 def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> None:
-    """Send the trace of a finished run to Kafka, with an end where it has none.
+    """Send the trace of a finished run to Kafka, with an end of the run if it lacks one.
 
-    A running serve-trainer makes pairs of it. Sending a trace twice does no harm.
+    A running tribrain serve trainer makes pairs of it. Sending a trace twice does no harm.
     """
     settings = open_kafka(bootstrap_servers, "publish-trace")
     published = send_trace(settings, trace)

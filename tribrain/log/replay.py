@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import click
 import orjson
+from cloup import option_group
 from rich.progress import SpinnerColumn, TextColumn
 
 from streams.errors import BadInput
@@ -28,6 +29,7 @@ from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import MOMENT, OFFSET, PATH
 from tribrain.shell.output import progress, write_output
+from tribrain.shell.renamed import Renamed
 
 if TYPE_CHECKING:
     from trainers.processing.relearn import OneLog
@@ -41,53 +43,55 @@ _SHOWN_EVERY = 500
 @click.command(
     cls=Command, epilog="Example: tribrain log replay --bootstrap-servers 127.0.0.1:9092 --out replayed"
 )
-@click.option("--out", required=True, type=PATH, help="Folder for pairs.jsonl and bt_reward.json.")
-@click.option(
-    "--trace",
-    "traces",
-    multiple=True,
-    type=PATH,
-    help="Replay these trace.jsonl files rather than a broker's log (repeatable).",
+@option_group(
+    "Source",
+    click.option(
+        "--trace",
+        "traces",
+        multiple=True,
+        type=PATH,
+        metavar="FILE",
+        help="Replay this trace.jsonl instead of a broker's log (repeatable).",
+    ),
+    click.option(
+        "--votes-file",
+        cls=Renamed,
+        old=("--votes",),
+        type=PATH,
+        metavar="FILE",
+        help="With --trace: votes on these runs, as tribrain log vote --export writes them.",
+    ),
+    click.option(
+        "--source",
+        type=click.Choice(["pairs", "trace"]),
+        default="pairs",
+        help="From a broker: learn the recorded pairs again, or form them again from traces and votes.",
+    ),
+    bootstrap_servers,
 )
-@click.option(
-    "--votes",
-    "votes_file",
-    type=PATH,
-    metavar="FILE",
-    help="With --trace: the votes on these runs, as `tribrain vote --export` writes them.",
+@option_group(
+    "Selection",
+    click.option("--run", "runs", multiple=True, metavar="RUN_ID", help="Only this run (repeatable)."),
+    click.option("--since", type=MOMENT, help="Only messages from this time on (ISO 8601, UTC)."),
+    click.option("--until", type=MOMENT, help="Only messages before this time (ISO 8601, UTC)."),
+    click.option(
+        "--from-offset",
+        "from_offsets",
+        type=OFFSET,
+        multiple=True,
+        help="Only messages from this offset on, in all partitions or in PARTITION (repeatable).",
+    ),
+    click.option(
+        "--to-offset",
+        "to_offsets",
+        type=OFFSET,
+        multiple=True,
+        help="Only messages before this offset, as a snapshot counts them (repeatable).",
+    ),
 )
-@click.option(
-    "--source",
-    type=click.Choice(["pairs", "trace"]),
-    default="pairs",
-    show_default=True,
-    help="From a broker: learn the recorded pairs again, or form them anew from the trace events and votes.",
-)
-@click.option("--run", "runs", multiple=True, metavar="RUN_ID", help="Only this run (repeatable).")
-@click.option("--since", type=MOMENT, help="Only what came at this time or later (ISO 8601, UTC).")
-@click.option("--until", type=MOMENT, help="Only what came before this time.")
-@click.option(
-    "--from-offset",
-    "from_offsets",
-    type=OFFSET,
-    multiple=True,
-    help="Only from this offset on; with PARTITION: for that partition alone (repeatable).",
-)
-@click.option(
-    "--to-offset",
-    "to_offsets",
-    type=OFFSET,
-    multiple=True,
-    help="Only before this offset, as a snapshot's stamp counts (repeatable).",
-)
-@bootstrap_servers
-@options.model
-@options.model_by
-@options.learner
-@options.strategy
-@options.min_gap
-@options.top_k
-@options.as_json
+@option_group("Pairs", options.strategy, options.min_gap, options.top_k)
+@option_group("Model", options.model, options.model_by, options.learner)
+@option_group("Output", options.out("Folder for pairs.jsonl and bt_reward.json."), options.as_json)
 def replay(
     out: Path,
     traces: tuple[Path, ...],
@@ -107,14 +111,13 @@ def replay(
     top_k: int,
     as_json: bool,
 ) -> None:
-    """Compute pairs and models again, and say whether a model is the published one bit for bit.
+    """Rebuild pairs and reward models from the log or from traces, and compare with the published ones.
 
-    Pairs that are formed anew are those of whole runs: a run is selected by the time or the offset of its
-    first event, and a vote by those of its two videos; --until bounds votes, too. Pairs of votes come behind
-    those of the runs. Recorded pairs are selected one by one, and compared with the newest snapshot that was
-    published within the bounds: they are learnt up to the offset that it is stamped with. With --since,
-    --from-offset or --run there is nothing to compare with. With --model-by there is a bt_reward file for
-    each model. Exit code 1 where a model differs.
+    --source trace forms the pairs of whole runs: a run is selected by the time or offset of its first event,
+    a vote by those of its two videos, and --until applies to votes as well. Pairs of votes follow those of
+    runs. --source pairs selects recorded pairs one by one and compares, bit for bit, with the newest snapshot
+    within the bounds; after --since, --from-offset or --run there is nothing to compare with. --model-by
+    writes one bt_reward file per model. Exit code 1 where a model differs.
     """
     # Not at the top: what learns takes a second to load, and --help needs none of it.
     from trainers.processing.replay import form_again, learn_again, read_files
@@ -124,7 +127,7 @@ def replay(
             "the events in files carry no time of arrival; select them with --run or --from-offset"
         )
     if votes_file is not None and not traces:
-        raise BadInput("--votes is for --trace; from a broker, --source trace takes the votes that it holds")
+        raise BadInput("--votes-file is for --trace; from a broker, --source trace takes the votes on Kafka")
     selection = Selection(
         since_ms=since,
         until_ms=until,

@@ -25,12 +25,13 @@ from tribrain.shell.command import Command
 from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import Integer
 from tribrain.shell.output import progress
 
 
 @click.group(cls=Group)
 def snapshots() -> None:
-    """Published reward models."""
+    """List, show, verify or roll back published reward models."""
 
 
 @snapshots.command(
@@ -40,7 +41,7 @@ def snapshots() -> None:
 @options.model
 @options.as_json
 def list_snapshots(bootstrap_servers: str | None, model: str, as_json: bool) -> None:
-    """The snapshots that the topic still holds, oldest first; it keeps the newest for good."""
+    """List the snapshots on the topic, oldest first; it always keeps the newest."""
     rows = [
         _summary(*held)
         for held in held_of_model(open_kafka(bootstrap_servers, "snapshots list"), model).snapshots
@@ -63,12 +64,12 @@ def list_snapshots(bootstrap_servers: str | None, model: str, as_json: bool) -> 
 @snapshots.command(
     cls=Command, epilog="Example: tribrain log snapshots show --bootstrap-servers 127.0.0.1:9092"
 )
-@click.option("--version", type=click.IntRange(min=0), help="By default the newest.")
+@click.option("--version", type=Integer(min=0), show_default="the newest", help="Version of the snapshot.")
 @bootstrap_servers
 @options.model
 @options.as_json
 def show(version: int | None, bootstrap_servers: str | None, model: str, as_json: bool) -> None:
-    """One snapshot: what it was made of, its evidence and its weights. --json gives it whole."""
+    """Show one snapshot: its labels, evidence and weights; --json gives all of it."""
     snapshot = _chosen(held_of_model(open_kafka(bootstrap_servers, "snapshots show"), model), version, model)
     if as_json:
         click.echo(encode(snapshot))
@@ -81,15 +82,14 @@ def show(version: int | None, bootstrap_servers: str | None, model: str, as_json
 @snapshots.command(
     cls=Command, epilog="Example: tribrain log snapshots verify --bootstrap-servers 127.0.0.1:9092"
 )
-@click.option("--version", type=click.IntRange(min=0), help="Only this one; by default all that are held.")
+@click.option("--version", type=Integer(min=0), show_default="all", help="Version of the snapshot.")
 @bootstrap_servers
 @options.model
 @options.as_json
 def verify(version: int | None, bootstrap_servers: str | None, model: str, as_json: bool) -> None:
-    """Learn the recorded pairs again up to each snapshot's stamp, and compare bit for bit.
+    """Learn the recorded pairs again up to each snapshot's offset, and compare bit for bit.
 
-    Without --version the checkpoints are compared, too, from which a trainer goes on. Exit code 1 where one
-    differs.
+    Without --version the trainer's checkpoints are compared as well. Exit code 1 where one differs.
     """
     # Not at the top: what learns takes a second to load, and --help needs none of it.
     from trainers.processing.relearn import in_order, one_log, relearn
@@ -146,17 +146,17 @@ def _say_verified(what: str, n: int, differing: list[int]) -> None:
     cls=Command,
     epilog="Example: tribrain log snapshots rollback --version 120 --bootstrap-servers 127.0.0.1:9092",
 )
-@click.option("--version", required=True, type=click.IntRange(min=1), help="The version to go back to.")
-@click.option("--reason", default="", help="For whoever reads the log.")
+@click.option("--version", required=True, type=Integer(min=1), help="Version of the snapshot to go back to.")
+@click.option("--reason", default="", metavar="TEXT", show_default=False, help="Reason to record.")
 @bootstrap_servers
 @options.model
 @options.as_json
 def rollback(version: int, reason: str, bootstrap_servers: str | None, model: str, as_json: bool) -> None:
-    """Go back to an earlier version of a model, also one that is not held any more.
+    """Roll a reward model back to an earlier version, also to one that the topic no longer holds.
 
-    It is an event on the pairs topic, so a replay goes back at the same place. The trainer publishes the
-    earlier model under a version of its own as soon as it reads the event. What was learnt since then stays
-    unlearnt, also when it comes again.
+    The rollback is an event on the pairs topic, so that a replay goes back at the same place. The trainer
+    then publishes the earlier model under a new version. Pairs learnt since are dropped, also if they come
+    again.
     """
     settings = open_kafka(bootstrap_servers, "snapshots rollback")
     with Console(stderr=True).status(f"going back to version {version}"):
@@ -176,7 +176,9 @@ def _chosen(held: Held, version: int | None, model: str) -> RewardSnapshot:
     for _, snapshot in held.snapshots:
         if snapshot.version == version:
             return snapshot
-    raise BadInput(f"no version {version} of model {model!r} is held; tribrain snapshots list names them")
+    raise BadInput(
+        f"no version {version} of model {model!r} is held; tribrain log snapshots list shows the versions"
+    )
 
 
 def _summary(message: StoredMessage, snapshot: RewardSnapshot) -> dict[str, Any]:

@@ -30,9 +30,9 @@ _STUCK_S = 30.0
 
 @click.group(cls=Group)
 def spool() -> None:
-    """The spool of a run: events that are safe on this computer and wait for Kafka.
+    """Show or send the events of a run that are saved on this computer and wait for Kafka.
 
-    PATH is the run's folder, or the spool itself.
+    PATH is the run's folder, or the spool file itself.
     """
 
 
@@ -41,7 +41,7 @@ def spool() -> None:
 @options.spool_dir
 @options.as_json
 def status(path: Path, spool_dir: Path | None, as_json: bool) -> None:
-    """Say what waits in a spool: runs, events, bytes, age, and what Kafka will never take."""
+    """Show what waits in a spool: runs, events, bytes, age, and what Kafka has refused."""
     path = _spool_at(path, spool_dir)
     with Spool(path, create=False) as opened:
         found = opened.status()
@@ -72,10 +72,10 @@ def flush(
     spool_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Send what waits in a spool to Kafka, and remove the spool once it is empty.
+    """Send the events in a spool to Kafka, and remove the spool once it is empty.
 
-    What Kafka refused before is tried again. Gives up when nothing has got through for 30 s; exit code 1
-    when anything is left. Sending twice does no harm.
+    Refused events are tried again. It gives up after 30 s without progress; exit code 1 if anything is left.
+    Sending twice does no harm.
     """
     settings = open_kafka(bootstrap_servers)
     path = _spool_at(path, spool_dir)

@@ -21,7 +21,6 @@ from tribrain.shell.command import Command
 from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import command_called, open_kafka, rights_of
 from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.option_types import PATH
 from tribrain.shell.output import cannot_write
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -40,7 +39,7 @@ class _User:
 
 @click.group(cls=Group)
 def users() -> None:
-    """Who may log in to a Kafka that asks who you are, and what each may do there."""
+    """Create Kafka users with least rights."""
 
 
 @users.command(
@@ -54,24 +53,25 @@ def users() -> None:
     multiple=True,
     required=True,
     metavar="NAME=COMMAND[,COMMAND…]",
-    help="A user, and the commands that it runs, such as lab=run-suite,publish-trace (repeatable).",
+    help="User and the commands that it runs, e.g. lab=run-suite,publish-trace (repeatable).",
 )
-@click.option("--out", required=True, type=PATH, metavar="FOLDER", help="Gets a folder NAME for each user.")
+@options.out("Folder that gets a folder NAME for each user.")
 @click.option(
     "--model",
     "models",
     multiple=True,
     default=("default",),
-    show_default=True,
-    help="A reward model whose trainers, checks and publishers they run (repeatable).",
+    metavar="NAME",
+    help="Name of the reward model that they work on (repeatable).",
 )
 @click.option(
     "--connect-to",
     metavar="HOST:PORT",
-    help="Where these users find Kafka; by default where this command does.",
+    show_default="as --bootstrap-servers",
+    help="Addresses of Kafka brokers for these users.",
 )
-@click.option("--group-may-read", is_flag=True, help="Let the group of each login's file read it, too.")
-@click.option("--new-passwords", is_flag=True, help="Make new passwords also for those who have one.")
+@click.option("--group-may-read", is_flag=True, help="Make login files readable for their group.")
+@click.option("--new-passwords", is_flag=True, help="Make new passwords for all users.")
 @bootstrap_servers
 @options.as_json
 def create(
@@ -84,12 +84,11 @@ def create(
     bootstrap_servers: str | None,
     as_json: bool,
 ) -> None:
-    """Make users that log in by SCRAM over TLS, and allow each what its commands need and no more.
+    """Create users that log in by SCRAM over TLS, each with only the rights that its commands need.
 
-    FOLDER/NAME/client.properties is all that a user gives as --kafka-config, with a password that was made
-    here and ca.pem beside it; the folder can be moved. Who has a folder there keeps its password, so the same
-    command may be given again. What a user was allowed before stays allowed. This command needs Alter on the
-    cluster.
+    A user gives OUT/NAME/client.properties as --kafka-config; it has a new password, and ca.pem is beside it.
+    The folder can be moved. A user with a folder keeps its password, so that the command can be repeated.
+    Earlier rights are kept. This command needs Alter on the cluster.
     """
     wanted = _users(given)
     settings = open_kafka(bootstrap_servers, "users create")

@@ -46,10 +46,11 @@ def verify_state(
     top_k: int,
     as_json: bool,
 ) -> None:
-    """Form the pairs of the trace topic and of the votes again, learn the recorded ones again, and compare.
+    """Check that the pairs, the newest snapshot and a replay of the log agree.
 
-    Give the options that the trainer was given. Exit code 1 where a pair is missing, unexplained or not
-    learnt once, or the newest snapshot is not what the log gives; a trainer that is only behind is said so.
+    Pairs are formed again from traces and votes, and the recorded pairs are learnt again. Give the options of
+    the trainer. Exit code 1 where a pair is missing, unexplained or not learnt exactly once, or where the
+    newest snapshot differs; a trainer that is only behind is no failure.
     """
     settings = open_kafka(bootstrap_servers, "verify-state", model)
     rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model, model_by=model_by)

@@ -36,19 +36,20 @@ _SHOWN = 20
     cls=Command,
     epilog="Example: tribrain log vote --import ls_export.json --bootstrap-servers 127.0.0.1:9092",
 )
-@click.option("--import", "given", type=PATH, metavar="FILE", help="Publish the votes of this file.")
+@click.option("--import", "given", type=PATH, metavar="FILE", help="Publish the votes in this file.")
 @click.option(
     "--export",
     "out",
     type=PATH,
     metavar="FILE",
-    help="Write all votes on Kafka into this file, which is called .jsonl or .csv.",
+    help="Write all votes on Kafka to this file, *.jsonl or *.csv.",
 )
 @click.option(
     "--format",
     "file_format",
     type=click.Choice(get_args(_Format)),
-    help="Of the file to import; by default what its name says: .json is Label Studio's.",
+    show_default="by the file's suffix; .json is Label Studio's",
+    help="Format of the file to import.",
 )
 @options.some_runs
 @bootstrap_servers
@@ -61,20 +62,19 @@ def vote(
     bootstrap_servers: str | None,
     as_json: bool,
 ) -> None:
-    """Take in what people said of two videos, or give it out. serve-trainer makes pairs of it.
+    """Import people's votes on pairs of videos to Kafka, or export them; the trainer makes pairs of them.
 
-    Label Studio: the JSON export of the tasks that export-preferences wrote. Tasks of an older version do not
-    say which run and iteration their videos are; --runs finds them by the videos' content.
+    Label Studio: the JSON export of tasks from tribrain pairs share. Tasks of an older version do not name
+    the run and iteration of their videos; --runs finds them by the videos' content.
 
     CSV and JSON Lines: left_run_id, left_iter_idx, right_run_id, right_iter_idx and answer (left, right, tie,
-    both_bad or cannot_tell); and where they are known vote_id, takes_back (the vote_id of an earlier vote of
+    both_bad or cannot_tell); and, where known, vote_id, takes_back (the vote_id of an earlier vote of
     the annotator), dimension, annotator, voted_at (ISO 8601), response_time_s, plays_left, plays_right, rule
     (what chose the pair: random, or a rule that asks the model), probability, page. Other columns of a CSV
     file go into meta.
 
-    To import a file again changes nothing; an answer that was changed in it takes the place of the earlier
-    one. What cannot be used is listed, and kept beside the file in its format, as NAME.unmatched.SUFFIX; the
-    exit code is 1 then.
+    Importing a file again changes nothing; a changed answer replaces the earlier one. Votes that cannot be
+    used are listed and kept beside the file, as NAME.unmatched.SUFFIX, and the exit code is 1.
     """
     if (given is None) == (out is None):
         raise click.UsageError("give either --import or --export")

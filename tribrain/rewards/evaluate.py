@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import click
 import numpy as np
 import orjson
+from cloup import option_group
 from msgspec.structs import replace
 from numpy.typing import NDArray
 from rich.console import Console
@@ -43,7 +44,7 @@ from trainers.pairs.withdrawn import standing
 from tribrain.rewards.result_plots import reliability_plot
 from tribrain.shell import options
 from tribrain.shell.command import Command
-from tribrain.shell.option_types import PATH
+from tribrain.shell.option_types import PATH, Integer
 from tribrain.shell.output import progress, write_output
 
 _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
@@ -54,40 +55,48 @@ _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
     epilog="Example: tribrain reward evaluate --pairs runs/a/pairs.jsonl "
     "--holdout runs/b/pairs.jsonl --orders 4",
 )
-@click.option("--pairs", type=PATH, help="Pairs to learn from.")
-@click.option(
-    "--model",
-    type=PATH,
-    help="A bt_reward.json, a text_reward.json, or the folder of a LoRA text reward model, to measure rather "
-    "than learning.",
+@option_group(
+    "What to measure",
+    click.option("--pairs", type=PATH, metavar="FILE", help="Preference pairs to learn from."),
+    options.reward_file(
+        "Reward model to measure, in place of --pairs: a bt_reward.json, a text_reward.json or the "
+        "folder of a LoRA text reward model.",
+        metavar="FILE|FOLDER",
+        old=("--model",),
+    ),
+    click.option(
+        "--base-model",
+        metavar="NAME|FOLDER",
+        show_default="where it was in training",
+        help="Base model of a LoRA text reward model.",
+    ),
+    click.option(
+        "--holdout", required=True, type=PATH, metavar="FILE", help="Held-out pairs, of other tasks."
+    ),
+    options.dimension,
 )
-@click.option(
-    "--base-model",
-    metavar="NAME|FOLDER",
-    help="Where a text reward model's base is, if it is not where it was when trained.",
+@option_group(
+    "Learners",
+    click.option(
+        "--learner",
+        "learners",
+        multiple=True,
+        type=click.Choice(COMPARED),
+        show_default="all",
+        help="Learning algorithm to measure (repeatable).",
+    ),
+    click.option(
+        "--orders",
+        type=Integer(min=1),
+        default=8,
+        help="Random orders of the tasks for each online learner.",
+    ),
+    options.seed("Random seed of orders and folds."),
 )
-@click.option("--holdout", required=True, type=PATH, help="Pairs to be measured on, of other tasks.")
-@click.option(
-    "--learner",
-    "learners",
-    multiple=True,
-    type=click.Choice(COMPARED),
-    help="Measure only these (repeatable); by default all.",
-)
-@click.option(
-    "--orders",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    help="Random orders of the tasks that each online learner learns in.",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of orders and folds.")
-@options.dimension
-@options.plot
-@options.as_json
+@option_group("Output", options.plot, options.as_json)
 def evaluate_rm(
     pairs: Path | None,
-    model: Path | None,
+    reward: Path | None,
     base_model: str | None,
     holdout: Path,
     learners: tuple[str, ...],
@@ -97,20 +106,19 @@ def evaluate_rm(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Accuracy, log loss and calibration error on pairs that were not learnt, with intervals.
+    """Measure accuracy, log loss and calibration error on held-out pairs, with 95% intervals.
 
-    Online learners see each pair once; batch is the optimum that scikit-learn finds with all of them at hand
-    (L2 chosen by cross-validation over tasks). With --pairs, each critic's 1st to 99th percentile of the
-    training pairs is mapped to [0, 1]. log_loss_after_100 is after a hundred pairs drawn at random.
-    Intervals are 95% ones of a bootstrap over tasks; one task has none. Online learners learn ties, too: with
-    ties is the log loss of three answers. All other figures are of pairs that are no ties.
+    Online learners see each pair once; batch is scikit-learn's optimum over all pairs (L2 chosen by
+    cross-validation over tasks). With --pairs, each critic's 1st to 99th percentile in the training pairs is
+    mapped to [0, 1]. log_loss_after_100 is after 100 random pairs. Intervals are from a bootstrap over tasks,
+    so one task has none. Ties count only in "with ties", the log loss of three answers.
     """
-    if (pairs is None) == (model is None):
-        raise BadInput("give either --pairs to learn from or --model to measure")
-    if model is not None:
+    if (pairs is None) == (reward is None):
+        raise BadInput("give either --pairs to learn from or --reward to measure")
+    if reward is not None:
         if learners:
-            raise BadInput("--learner says who learns from --pairs; with --model nothing is learnt")
-        unseen, measured, n_train = _of_model(model, base_model, holdout, dimension)
+            raise BadInput("--learner is for --pairs; with --reward nothing is learnt: leave it out")
+        unseen, measured, n_train = _of_model(reward, base_model, holdout, dimension)
         n_shared = None
     else:
         assert pairs is not None

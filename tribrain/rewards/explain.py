@@ -17,36 +17,45 @@ from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH, FiniteFloat
 from tribrain.shell.output import columns, write_output
+from tribrain.shell.renamed import Renamed
 
 
 @click.command(
     "explain",
     cls=Command,
-    epilog="Example: tribrain reward explain --model runs/a/bt_reward.json --plot effects.png",
+    epilog="Example: tribrain reward explain --reward runs/a/bt_reward.json --plot effects.png",
 )
-@click.option("--model", required=True, type=PATH, help="A reward model: a bt_reward.json.")
+@click.option(
+    "--reward",
+    "model",
+    cls=Renamed,
+    old=("--model",),
+    required=True,
+    type=PATH,
+    metavar="FILE",
+    help="Reward model: a bt_reward.json.",
+)
 @click.option(
     "--step",
     type=FiniteFloat(min=0, min_open=True),
     default=0.25,
-    show_default=True,
-    help="How much higher a score is taken to be, in the critic's unit.",
+    help="Increase of a score to show the effect of, in the critic's unit.",
 )
 @options.dimension
 @options.plot
 @options.as_json
 def explain_model(model: Path, step: float, dimension: str, plot: Path | None, as_json: bool) -> None:
-    """What each critic and context does to the odds of being preferred, with 95% intervals.
+    """Show how each critic and context changes the odds of being preferred, with 95% intervals.
 
-    Each line is for one score that is --step higher while all others stay as they are. "@arm=physics" is what
-    it does to be of that context; "flicker.quality@world_model=dit-7b" is what the critic's score counts
-    there above what it counts elsewhere. A model of river-logistic is a point estimate, without intervals.
+    Each line is the effect of one score that is higher by --step while all others stay the same.
+    "@arm=physics" is the effect of that context itself; "flicker.quality@world_model=dit-7b" is the critic's
+    additional effect there. A river-logistic model is a point estimate, without intervals.
     """
     snapshot = read_snapshot(model)
     explanation = explain(reward_on(snapshot, dimension), step)
     if not explanation.effects and snapshot.dimensions:
         names = ", ".join(snapshot.dimensions)
-        raise BadInput(f"{model}: nothing was learnt of the whole; give --dimension: {names}")
+        raise BadInput(f"{model}: nothing was learnt about overall; give --dimension: {names}")
     if not explanation.effects:
         raise BadInput(
             f"{model}: the model has learnt nothing yet, so there is nothing to explain; train it on pairs"

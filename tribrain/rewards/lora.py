@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import orjson
+from cloup import option_group
 from rich.console import Console
 from rich.table import Table
 
@@ -18,12 +19,12 @@ from streams.messages.codec import ContractError
 from streams.messages.contracts import LabelSource, PreferencePair
 from streams.messages.files import read_text_pairs
 from trainers.lora.extra import require_extra
-from trainers.lora.settings import ALL, TOP_HALF, Settings
+from trainers.lora.settings import Settings
 from trainers.pairs.withdrawn import standing
 from tribrain.rewards.training_plot import training_plot
-from tribrain.shell import options
+from tribrain.shell import lora_options, options
 from tribrain.shell.command import Command
-from tribrain.shell.option_types import PATH, FiniteFloat
+from tribrain.shell.option_types import FiniteFloat, Integer
 from tribrain.shell.step_progress import steps_shown
 
 if TYPE_CHECKING:
@@ -36,129 +37,102 @@ _DEFAULT = Settings()
 @click.command(
     cls=Command,
     epilog="Example: tribrain reward train-lora --pairs runs/a/pairs.jsonl "
-    "--base-model distilbert-base-uncased --out-dir runs/lora_rm",
+    "--base-model distilbert-base-uncased --out runs/lora_rm",
 )
-@click.option("--pairs", required=True, multiple=True, type=PATH, help="A pairs file (repeatable).")
-@click.option(
-    "--base-model",
-    required=True,
-    metavar="NAME|FOLDER",
-    help="The pretrained model to adapt: a name on the hub, or a folder with config.json, "
-    "model.safetensors and tokenizer.json.",
+@option_group(
+    "Data and output",
+    options.pairs_files,
+    options.out("Folder to write; it must not exist.", old=("--out-dir",)),
+    click.option(
+        "--label-source",
+        "sources",
+        multiple=True,
+        type=click.Choice(get_args(LabelSource)),
+        show_default="outcome and human, where there are any; else all",
+        help="Learn only labels of this source (repeatable).",
+    ),
+    options.model,
+    options.as_json,
 )
-@click.option(
-    "--out-dir", "--out", "out", required=True, type=PATH, help="The folder to write; not there yet."
+@option_group(
+    "Model",
+    options.base_model,
+    click.option(
+        "--pooling",
+        type=click.Choice(["auto", "candidate", "mean", "native"]),
+        default="auto",
+        help="How tokens become one score: mean over the candidate's tokens, which reads a goal once for all "
+        "its candidates; mean over all tokens; or the architecture's own head, which Transformers and TRL "
+        "load. auto is candidate where the architecture can, else mean.",
+    ),
+    lora_options.rank,
+    click.option(
+        "--alpha", type=FiniteFloat(min=0, min_open=True), show_default="twice the rank", help="LoRA alpha."
+    ),
+    click.option(
+        "--targets",
+        metavar="NAME[,NAME…]",
+        show_default="all of a block",
+        help="Linear layers to adapt, e.g. q_proj,v_proj.",
+    ),
+    lora_options.layers,
+    lora_options.length,
 )
-@click.option(
-    "--label-source",
-    "sources",
-    multiple=True,
-    type=click.Choice(get_args(LabelSource)),
-    help="Learn from labels of this source (repeatable); by default from outcome and human where there are "
-    "any, else from all.",
+@option_group(
+    "Training",
+    lora_options.lr,
+    lora_options.epochs,
+    lora_options.batch,
+    options.seed("Random seed of split, initial weights and order."),
+    click.option(
+        "--held-out",
+        type=FiniteFloat(min=0, max=1, min_open=True, max_open=True),
+        default=_DEFAULT.held_out,
+        help="Share of tasks held out for evaluation.",
+    ),
+    click.option(
+        "--evaluations",
+        type=Integer(min=1),
+        default=_DEFAULT.evaluations,
+        help="Number of evaluations on the held-out tasks.",
+    ),
+    click.option(
+        "--patience",
+        type=Integer(min=1),
+        help="Stop after this many evaluations without a lower held-out log loss, and keep the best.",
+    ),
+    click.option(
+        "--checkpoint-every",
+        type=Integer(min=1),
+        default=_DEFAULT.checkpoint_every,
+        metavar="STEPS",
+        help="Steps between checkpoints, in OUT.checkpoint.",
+    ),
+    click.option("--resume", is_flag=True, help="Continue from the checkpoint of an interrupted training."),
+    click.option(
+        "--report-to",
+        "trackers",
+        multiple=True,
+        type=click.Choice(_TRACKERS),
+        help="Also log loss and accuracy there (repeatable); TensorBoard's files go to OUT.logs.",
+    ),
 )
-@click.option(
-    "--pooling",
-    type=click.Choice(["auto", "candidate", "mean", "native"]),
-    default="auto",
-    show_default=True,
-    help="Mean over the candidate's tokens, with the goal read once for all its candidates; mean over all "
-    "tokens; or the architecture's own head, which Transformers and TRL load. Auto is candidate where the "
-    "architecture can, else mean.",
+@option_group(
+    "Hardware",
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        help="auto is cuda where there is one; only cpu gives the same bytes each time.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["fp32", "bf16"]),
+        default="fp32",
+        help="Number format; bf16 is faster on some processors and very slow on others.",
+    ),
+    click.option("--threads", type=Integer(min=1), show_default="all cores", help="Processor threads."),
 )
-@click.option(
-    "--rank", type=click.IntRange(min=1), default=_DEFAULT.rank, show_default=True, help="Of LoRA's matrices."
-)
-@click.option(
-    "--alpha", type=FiniteFloat(min=0, min_open=True), help="LoRA's scale; by default twice the rank."
-)
-@click.option(
-    "--targets",
-    metavar="NAME[,NAME…]",
-    help="Linear layers to adapt, e.g. q_proj,v_proj; by default all of a block.",
-)
-@click.option(
-    "--layers",
-    default=TOP_HALF,
-    show_default=True,
-    metavar=f"{TOP_HALF}|{ALL}|N",
-    help="Which layers are adapted; N counts from the top.",
-)
-@click.option(
-    "--lr",
-    type=FiniteFloat(min=0, min_open=True),
-    default=_DEFAULT.lr,
-    show_default=True,
-    help="Highest learning rate.",
-)
-@click.option(
-    "--epochs", type=click.IntRange(min=1), default=1, show_default=True, help="Passes over the pairs."
-)
-@click.option(
-    "--batch", type=click.IntRange(min=1), default=_DEFAULT.batch, show_default=True, help="Pairs a step."
-)
-@click.option(
-    "--length",
-    type=click.IntRange(min=16),
-    default=_DEFAULT.length,
-    show_default=True,
-    help="Tokens of goal and candidate together; what is too long is cut from the beginning of the goal.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "bf16"]),
-    default="fp32",
-    show_default=True,
-    help="bf16 is quicker on some processors and very slow on others.",
-)
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="auto is cuda where there is one. The same bytes every time are promised on cpu only.",
-)
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of split, start, order."
-)
-@click.option("--threads", type=click.IntRange(min=1), help="Of the processor; by default all cores.")
-@click.option(
-    "--held-out",
-    type=FiniteFloat(min=0, max=1, min_open=True, max_open=True),
-    default=_DEFAULT.held_out,
-    show_default=True,
-    help="Share of the tasks that is kept apart.",
-)
-@click.option(
-    "--patience",
-    type=click.IntRange(min=1),
-    help="Stop after so many evaluations without a better held-out log loss, and keep the best.",
-)
-@click.option(
-    "--evaluations",
-    type=click.IntRange(min=1),
-    default=_DEFAULT.evaluations,
-    show_default=True,
-    help="How often the held-out part is measured.",
-)
-@click.option(
-    "--checkpoint-every",
-    type=click.IntRange(min=1),
-    default=_DEFAULT.checkpoint_every,
-    show_default=True,
-    metavar="STEPS",
-    help="How often a checkpoint is written, into OUT-DIR.checkpoint.",
-)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint of a training that was ended.")
-@click.option(
-    "--report-to",
-    "trackers",
-    multiple=True,
-    type=click.Choice(_TRACKERS),
-    help="Log loss and accuracy there, too (repeatable); tensorboard's files go into OUT-DIR.logs.",
-)
-@options.model
-@options.as_json
 def train_lora_rm(
     pairs: tuple[Path, ...],
     base_model: str,
@@ -173,16 +147,16 @@ def train_lora_rm(
     as_json: bool,
     **recipe: Any,
 ) -> None:
-    """Adapt a pretrained language model to say which of two prompts for a goal is preferred.
+    """Train a LoRA text reward model, which scores prompts for a goal.
 
-    The loss is −log σ(r(chosen) − r(rejected)), weighted by the pair and by its label source. On the same
-    held-out tasks it is compared with character TF-IDF, the length of the text and chance. A line needs
-    goal_instruction, chosen_prompt and rejected_prompt. On one processor the same seed gives the same bytes,
-    also when the training was killed and went on with --resume.
+    The loss is −log σ(r(chosen) − r(rejected)), weighted by pair and label source. On the same held-out tasks
+    the model is compared with character TF-IDF, text length and chance. A pair needs goal_instruction,
+    chosen_prompt and rejected_prompt. On one processor the same seed gives the same bytes, also after an
+    interruption and --resume.
 
-    Several processes share each batch; on processors, too, --multi_gpu is what starts them: accelerate launch
-    --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no -m tribrain.cli
-    train-lora-rm … --device cpu
+    Several processes can share each batch, on processors as well: accelerate launch --multi_gpu
+    --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no -m tribrain.cli
+    reward train-lora … --device cpu
     """
     settings = Settings(
         targets=tuple(sorted({name.strip() for name in (targets or "").split(",") if name.strip()})),

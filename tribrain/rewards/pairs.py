@@ -20,16 +20,19 @@ from trainers.pairs.pairing import PairingRules, pairs_of_run
 from trainers.pairs.withdrawn import standing
 from tribrain.shell import options
 from tribrain.shell.command import Command
-from tribrain.shell.option_types import PATH, FiniteFloat
+from tribrain.shell.option_types import PATH, FiniteFloat, Integer
 from tribrain.shell.output import progress, write_output
+from tribrain.shell.renamed import Renamed
 
 
 @click.command(
     cls=Command,
     epilog="Example: tribrain pairs export --run-dir runs/a --out runs/a/pairs.jsonl --top-k 2",
 )
-@click.option("--run-dir", required=True, type=PATH, help="The run's directory, with trace.jsonl.")
-@click.option("--out", "--out-path", required=True, type=PATH, help="The pairs file to write.")
+@click.option(
+    "--run-dir", required=True, type=PATH, metavar="FOLDER", help="Folder of the run, with trace.jsonl."
+)
+@options.out("Pairs file to write, in JSON Lines.", metavar="FILE", old=("--out-path",))
 @options.strategy
 @options.min_gap
 @options.top_k
@@ -38,11 +41,11 @@ from tribrain.shell.output import progress, write_output
 def export_preference_pairs(
     run_dir: Path, out: Path, strategy: PairStrategy, min_gap: float, top_k: int, model: str, as_json: bool
 ) -> None:
-    """Write the preference pairs of a finished run, best first, one JSON object a line.
+    """Write the preference pairs of a finished run, best first, in JSON Lines.
 
-    Pairs by the critics' scores come first, then, where iterations carry an outcome (a validator's
-    or a person's judgement), pairs by that. Where the trace holds several runs, each has its own pairs, one
-    run after the other; an iteration that is there twice counts once.
+    Pairs by the critics' scores come first, then pairs by outcome, where a validator or a person has judged
+    iterations. A trace with several runs gives the pairs of each run in turn. An iteration that occurs twice
+    counts once.
     """
     runs = read_events_by_run(run_dir / "trace.jsonl")
     rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model)
@@ -64,22 +67,23 @@ def export_preference_pairs(
 )
 @click.option(
     "--pairs",
-    "--pairs-jsonl",
+    cls=Renamed,
+    old=("--pairs-jsonl",),
     required=True,
     multiple=True,
     type=PATH,
-    help="A pairs file (repeatable).",
+    metavar="FILE",
+    help="Preference pairs to learn from (repeatable).",
 )
-@click.option("--out", "--out-path", required=True, type=PATH, help="The snapshot to write.")
-@click.option(
-    "--epochs", type=click.IntRange(min=1), default=1, show_default=True, help="Passes over the pairs."
-)
+@options.out("Reward model file to write, e.g. bt_reward.json.", metavar="FILE", old=("--out-path",))
+@click.option("--epochs", type=Integer(min=1), default=1, help="Passes over the pairs.")
 @click.option(
     "--lr",
     type=FiniteFloat(min=0, min_open=True),
-    help="Learning rate of river-logistic's Newton step; by default 1.1.",
+    show_default="1.1",
+    help="Learning rate; only of --learner river-logistic.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Order of the passes after the first.")
+@click.option("--seed", type=int, default=0, help="Random seed of the order of later passes.")
 @options.learner
 @options.model
 @options.as_json
@@ -93,22 +97,22 @@ def train_preference_rm(
     model: str,
     as_json: bool,
 ) -> None:
-    """Learn a Bradley–Terry reward model from pairs, in the order of the files.
+    """Train a Bradley–Terry reward model on preference pairs, in the order of the files.
 
-    The same learner as the live trainer's. The first pass gives the test-then-train figures in the
-    snapshot; further passes only learn.
+    The learner is that of the live trainer. The first pass predicts each pair before learning it, which gives
+    the model's log loss; later passes only learn.
     """
     # Not at the top: what learns takes a second to load, and --help needs none of it.
     from trainers.online.train import train_on_pairs
 
     given = {} if lr is None else {"lr": lr}
     if given and learner == "laplace":
-        raise BadInput("--lr is of river-logistic; laplace takes none")
+        raise BadInput("--lr is for --learner river-logistic; laplace has no learning rate: leave it out")
     recipe = Recipe(learner=learner or ("river-logistic" if given else DEFAULT_LEARNER), parameters=given)
     try:
         messages = [message for path in pairs for message in read_pairs(path)]
     except ContractError as error:
-        raise BadInput(f"{error}; export the pairs again with export-preference-pairs") from None
+        raise BadInput(f"{error}; export the pairs again with tribrain pairs export") from None
     with progress() as bar:
         task = bar.add_task("learning", total=len(messages) * epochs)
         snapshot = train_on_pairs(

@@ -18,7 +18,7 @@ from trainers.bradley_terry.estimators import LEARNERS, LearnerName
 from trainers.pairs.withdrawn import standing
 from tribrain.shell import options
 from tribrain.shell.command import Command
-from tribrain.shell.option_types import PATH, FiniteFloat
+from tribrain.shell.option_types import FiniteFloat
 from tribrain.shell.output import columns, progress, write_output
 
 UNIT = "standard deviations"
@@ -26,37 +26,18 @@ UNIT = "standard deviations"
 
 @click.command(
     cls=Command,
-    epilog="Example: tribrain reward picks --pairs train.jsonl --candidates candidates.jsonl --json",
+    epilog="Example: tribrain reward picks --pairs train.jsonl --candidates-file candidates.jsonl --json",
 )
-@click.option("--pairs", required=True, type=PATH, help="The pairs file to learn from.")
-@click.option(
-    "--candidates",
-    required=True,
-    type=PATH,
-    help="A file of candidates of other tasks, one JSON object a line: task_id, candidate_id, "
-    "critic_scores {name: number or null} and human_score.",
-)
+@options.pairs_file
+@options.candidates_file
 @click.option(
     "--preference-weight",
     type=FiniteFloat(min=0),
     default=0.25,
-    show_default=True,
-    help="The most by which preferences move the critics' mean; no pick is further below the best mean.",
+    help="Largest change of the critics' mean by the reward model, and largest loss of it in a pick.",
 )
-@click.option(
-    "--learner",
-    type=click.Choice(LEARNERS),
-    default="laplace",
-    show_default=True,
-    help="Who learns the pairs.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Order of the tasks in learning, of the candidates in picking, and resamples of the intervals.",
-)
+@click.option("--learner", type=click.Choice(LEARNERS), default="laplace", help="Learning algorithm.")
+@options.seed("Random seed of the orders of tasks and candidates, and of the intervals.")
 @options.plot
 @options.as_json
 def evaluate_picks(
@@ -68,11 +49,11 @@ def evaluate_picks(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """The human score of the candidate that a reward picks out of k, for every k.
+    """Score the model's pick among k candidates, for every k, by the human score of what it picks.
 
-    Compared are the combined reward of a run, the critics' mean, the critic that is most often right on the
-    training pairs, and the oracle, which sees the human scores. Every critic is first brought to [0, 1] by
-    its 1st and 99th percentile in the training pairs. Intervals hold 95% of a bootstrap over tasks.
+    It is compared with the critics' mean, with the critic that is right most often on the training pairs, and
+    with an oracle that sees the human scores. Critics are scaled to [0, 1] by their 1st and 99th percentile
+    in the training pairs. Intervals are 95% of a bootstrap over tasks.
     """
     try:
         messages = standing(read_pairs(pairs))

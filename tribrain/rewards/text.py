@@ -14,7 +14,6 @@ from streams.messages.files import read_text_pairs
 from trainers.pairs.withdrawn import standing
 from tribrain.shell import options
 from tribrain.shell.command import Command
-from tribrain.shell.option_types import PATH
 from tribrain.shell.output import progress, write_output
 
 
@@ -22,15 +21,16 @@ from tribrain.shell.output import progress, write_output
     cls=Command,
     epilog="Example: tribrain reward train-text --pairs runs/a/pairs.jsonl --out runs/a/text_reward.json",
 )
-@click.option("--pairs", required=True, multiple=True, type=PATH, help="A pairs file (repeatable).")
-@click.option("--out", required=True, type=PATH, help="The snapshot to write.")
+@options.pairs_files
+@options.out("Reward model file to write, e.g. text_reward.json.", metavar="FILE")
 @options.model
 @options.as_json
 def train_text_rm(pairs: tuple[Path, ...], out: Path, model: str, as_json: bool) -> None:
-    """Learn which text is preferred from n-grams of characters, in one pass in the order of the files.
+    """Train a text reward model on character n-grams, in one pass in the order of the files.
 
-    The same learner as serve-text's. All pairs of a task are predicted before any of them is learnt, which
-    gives the figures in the snapshot. A line needs goal_instruction, chosen_prompt and rejected_prompt.
+    The learner is that of tribrain serve text. All pairs of a task are predicted before any of them is
+    learnt, which gives the model's accuracy and log loss. A pair needs goal_instruction, chosen_prompt and
+    rejected_prompt.
     """
     messages = [message for path in pairs for message in _read(path)]
 

@@ -7,10 +7,12 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import indent
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import orjson
+from cloup import option_group
+from cloup.typing import Decorator
 
 from runner.interfaces import WorldModel
 from runner.loop.refinement import RefinementLoop, RunResult, new_run_id
@@ -24,82 +26,76 @@ from streams.errors import BadInput
 from tribrain.run.critics import say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
 from tribrain.run.plan import RunFolder, RunPlan, settings_of
-from tribrain.run.refinement import open_refinement, refinement_options
+from tribrain.run.refinement import open_refinement
+from tribrain.run.refinement_options import refinement_options, reward_name
 from tribrain.run.sink import run_progress, run_sink
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.exclusive_lock import alone
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
-from tribrain.shell.option_types import PATH, FiniteFloat
+from tribrain.shell.option_types import PATH, FiniteFloat, Seconds
 
+_C = TypeVar("_C", bound=Callable[..., Any])
 _TAKEN = "another process is at work on the run in it; wait for it, or choose another --out"
 
 
-def run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What every command of one run takes, whatever world model it runs."""
-    command = refinement_options(command)
-    for option in reversed(
-        [
-            click.option("--goal", "--prompt", required=True, help="What the video is to show."),
-            click.option(
-                "--seed",
-                type=click.IntRange(0, 2**63 - 1),
-                default=0,
-                show_default=True,
-                help="Reproduces a run.",
-            ),
-            click.option(
-                "--out",
-                required=True,
-                type=PATH,
-                help="The run's folder; one that was begun goes on.",
-            ),
-            click.option(
-                "--fresh", is_flag=True, help="Remove the run in --out, if there is one, and begin anew."
-            ),
-            click.option("--run-id", help="Name of the run; by default made of time, seed and folder."),
-            click.option(
-                "--controller",
-                type=PATH,
-                help="Controller state to start from and to learn into; runs may share it.",
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
+_TASK = option_group(
+    "Task",
+    click.option("--goal", "--prompt", required=True, help="What the video has to show."),
+    options.seed(most=2**63 - 1),
+    options.out("Folder of the run; an unfinished run continues."),
+    click.option("--fresh", is_flag=True, help="Remove the run in --out, if any, and start anew."),
+    click.option("--run-id", metavar="NAME", show_default="time, seed and folder", help="Name of the run."),
+    click.option(
+        "--controller",
+        type=PATH,
+        metavar="FILE",
+        help="State of the prompt controller to start from and to update; runs may share it.",
+    ),
+)
+
+
+def run_options(*world: Decorator, name_on_kafka: str = "--model") -> Callable[[_C], _C]:
+    """What every command of one run takes; ``world`` are the options of its world model.
+
+    ``name_on_kafka`` is the earlier spelling of the reward model's name there.
+    """
+
+    def add(command: _C) -> _C:
+        command = refinement_options(reward_name(name_on_kafka)(command))
+        return _TASK(option_group("World model", *world)(command))
+
+    return add
 
 
 @click.command(
     cls=Command,
     epilog='Example: tribrain run simulated --goal "move the red cube to the bowl" --seed 1 --out runs/a',
 )
-@run_options
-@options.model
-@click.option(
-    "--outcome-share",
-    type=FiniteFloat(0, 1),
-    default=0.5,
-    show_default=True,
-    help="Share of iterations that the simulated validator judges.",
-)
-@click.option(
-    "--checkpoint",
-    type=PATH,
-    help="Folder of a fine-tuned simulated world; by default it is as it was made.",
-)
-@click.option(
-    "--write-truth",
-    is_flag=True,
-    help="Write each video's hidden failures beside it, for the simulated training; nothing else reads them.",
+@run_options(
+    click.option(
+        "--outcome-share",
+        type=FiniteFloat(0, 1),
+        default=0.5,
+        help="Share of iterations with a judgement of the simulated validator.",
+    ),
+    click.option(
+        "--checkpoint", type=PATH, metavar="FOLDER", help="Fine-tuned checkpoint of the simulated world."
+    ),
+    click.option(
+        "--write-truth",
+        is_flag=True,
+        help="Write each video's hidden failures beside it, for the simulated training.",
+    ),
 )
 def run_simulated(
     goal: str, seed: int, outcome_share: float, checkpoint: Path | None, write_truth: bool, **given: Any
 ) -> None:
-    """Refine a goal in the simulated world: real videos, pixel critics, a hidden truth.
+    """Refine a video in the simulated world, where the true quality is known.
 
-    With --bootstrap-servers, every iteration is published to Kafka, and reward snapshots are picked up as
-    they are published.
+    With --bootstrap-servers each iteration is published to Kafka, and the run follows the newest reward
+    model there.
     """
     world = SimulatedWorld(
         goal,
@@ -117,25 +113,22 @@ def run_simulated(
     epilog="Example: tribrain run subprocess --goal 'pour the tea' --out runs/b "
     "--cmd 'python gen.py --prompt {prompt} --out {out_dir} --seed {seed}'",
 )
-@run_options
-@options.model
-@click.option(
-    "--cmd",
-    required=True,
-    help="Generator; {prompt}, {out_dir}, {seed} and {image} are put in as arguments.",
-)
-@click.option("--image", type=PATH, help="The first frame, for {image} in --cmd.")
-@click.option(
-    "--timeout-s",
-    type=FiniteFloat(min=0, min_open=True),
-    default=600.0,
-    show_default=True,
-    help="Longest time of one generation.",
+@run_options(
+    click.option(
+        "--cmd",
+        required=True,
+        metavar="COMMAND",
+        help="Generator command; {prompt}, {out_dir}, {seed} and {image} become arguments.",
+    ),
+    click.option("--image", type=PATH, metavar="FILE", help="First frame, for {image} in --cmd."),
+    click.option(
+        "--timeout-s", type=Seconds(min=0, min_open=True), default="10m", help="Time limit of one video."
+    ),
 )
 def run_subprocess(cmd: str, image: Path | None, timeout_s: float, **given: Any) -> None:
-    """Refine a goal with any generator that writes a video into {out_dir}.
+    """Refine a video with any generator that writes one into {out_dir}.
 
-    Arguments are substituted after the command was split, never through a shell.
+    The command is split into arguments before they are filled in; no shell runs it.
     """
     if image is not None and not image.is_file():
         raise BadInput(f"{image}: no such file; check the path of the image")
@@ -156,7 +149,7 @@ def run_world(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """One run of a world model with the options of ``run_options`` and ``--model``, or what is left of it.
+    """One run of a world model with the options of ``run_options``, or what is left of it.
 
     ``lines`` are shown while it runs. Raises BadInput, NothingMade, and KeyboardInterrupt once the end is
     recorded.

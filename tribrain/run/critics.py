@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from textwrap import fill
 
@@ -12,10 +12,11 @@ from runner.critics.chosen import chosen_critics
 from runner.critics.entry_point import EntryPointCritic
 from runner.critics.pixel import default_critics
 from runner.interfaces import AnyCritic, VideoCritic
-from tribrain.shell.option_types import FiniteFloat
+from tribrain.shell.option_types import Seconds
 
 PIXELS_ALONE = (
-    "only the built-in critics judge: they measure pixels and know nothing of the task; --critic adds others"
+    "only the built-in critics scored these videos: they measure pixels and know nothing of the task; "
+    "add others with --critic"
 )
 
 CRITIC = click.option(
@@ -23,36 +24,27 @@ CRITIC = click.option(
     "critics",
     multiple=True,
     metavar="NAME='COMMAND'|NAME",
-    help="One more critic: a command with {video}, {prompt} and {goal} that prints a JSON object "
-    "of scores in [0, 1], or one that an installed package offers (repeatable). "
-    "It sees the video, its prompt and the goal, and may know what the built-in ones do not: the task.",
+    help="Add a critic (repeatable): a command with {video}, {prompt} and {goal} that prints a JSON object "
+    "of scores in [0, 1], or the name of one from an installed package.",
 )
 CRITIC_TIMEOUT_S = click.option(
     "--critic-timeout-s",
-    type=FiniteFloat(min=0, min_open=True),
-    default=600.0,
-    show_default=True,
-    help="Longest time of a --critic for one video.",
+    type=Seconds(min=0, min_open=True),
+    default="10m",
+    help="Time limit of a --critic for one video.",
 )
 CRITIC_OPTIONS = (
     CRITIC,
     click.option(
         "--no-pixel-critics",
         is_flag=True,
-        help="Without the built-in critics, which measure pixels and know nothing of the task. They see:\n\n"
+        help="Leave out the built-in critics, which measure pixels and know nothing of the task:\n\n"
         # Click leaves a paragraph as it is behind \b; so many characters stand beside the option's name.
         "\b\n"
         + "\n".join(fill(f"{c.name}: {c.sees}", 44, subsequent_indent="  ") for c in default_critics()),
     ),
     CRITIC_TIMEOUT_S,
 )
-
-
-def critic_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that ``open_critics`` takes."""
-    for option in reversed(CRITIC_OPTIONS):
-        command = option(command)
-    return command
 
 
 def open_critics(

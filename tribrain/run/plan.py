@@ -58,6 +58,8 @@ def settings_of(given: Mapping[str, Any]) -> dict[str, Any]:
     """Options as they can be compared, without HOW_IT_RUNS; of files that are read, what is in them."""
     settings = {name: value for name, value in given.items() if name not in HOW_IT_RUNS}
     settings["published"] = given["bootstrap_servers"] is not None
+    if isinstance(settings.get("preference_rm"), str):
+        settings["preference_rm"] = None  # a name on Kafka, as ``model`` is
     for name in ("controller", "text_rm"):
         if (path := settings.get(name)) is not None and Path(path).is_file():
             settings[name] = f"sha256 {hashlib.sha256(read_bytes(Path(path))).hexdigest()}"

@@ -1,8 +1,8 @@
-"""What every refinement run takes, on whatever world model: its options, and what is made of them."""
+"""What every refinement run works with, on whatever world model, made of its options."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,6 @@ import click
 
 from runner.interfaces import AnyCritic, TextRewardFeed
 from runner.loop.candidate import make_candidates
-from runner.loop.rewrites import MAX_REWRITES
 from runner.loop.stopping import StopRules
 from runner.rewards.adapter_feed import AdapterFeed, LocalAdapter
 from runner.rewards.from_file import FileRewardFeed
@@ -23,110 +22,17 @@ from streams.errors import BadInput
 from streams.kafka.settings import Settings
 from streams.messages.contracts import OVERALL, RewardSnapshot
 from trainers.bradley_terry.reward import printable, statements
-from tribrain.run.critics import CRITIC_OPTIONS, open_critics
+from tribrain.run.critics import open_critics
 from tribrain.run.metrics import RunMetrics
-from tribrain.shell import measuring, options
+from tribrain.shell import measuring
 from tribrain.shell.kafka_access import open_kafka
-from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.option_types import PATH, FiniteFloat, Shares
 from tribrain.shell.output import cache_folder
 
 if TYPE_CHECKING:
     from streams.snapshots.feed import SnapshotFeed
 
 PUBLISHED_TEXTS = ("text", "lora")
-"""What ``--text-rm`` may follow on Kafka."""
-
-
-def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that ``open_refinement`` takes, but for the reward model's name, and ``--json``."""
-    for option in reversed(
-        [
-            click.option(
-                "--iters", type=click.IntRange(min=1), default=8, show_default=True, help="Iterations."
-            ),
-            *CRITIC_OPTIONS,
-            click.option(
-                "--require-critic",
-                "required",
-                multiple=True,
-                metavar="NAME",
-                help="A video without a score of this critic is no candidate (repeatable).",
-            ),
-            click.option("--preference-rm", type=PATH, help="A bt_reward.json that steers this run."),
-            click.option(
-                "--preference-weight",
-                type=FiniteFloat(min=0),
-                default=0.25,
-                show_default=True,
-                help="The most by which preferences move the critics' reward, and by which the pick may be "
-                "below the best by the critics.",
-            ),
-            click.option(
-                "--prefer",
-                type=Shares(),
-                default={},
-                help="What each dimension that people judge counts, e.g. physics=2,quality=1; overall is the "
-                "whole, which counts alone by default.",
-            ),
-            click.option(
-                "--preference-gate",
-                type=click.Choice(["auto", "require", "ignore"]),
-                default="auto",
-                show_default=True,
-                help="auto: a file steers at once, a snapshot from Kafka once it is active.",
-            ),
-            click.option("--target-score", type=FiniteFloat(0, 1), help="Stop at this critics' score."),
-            click.option(
-                "--patience", type=click.IntRange(min=1), help="Stop after so many iterations without gain."
-            ),
-            click.option(
-                "--drift-threshold",
-                type=FiniteFloat(0, 1),
-                help="Stop when a failure mode twice falls by more than this while the score rises.",
-            ),
-            click.option("--max-wall", type=FiniteFloat(min=0), help="Stop after so many seconds."),
-            click.option(
-                "--max-failures",
-                type=click.IntRange(min=1),
-                default=3,
-                show_default=True,
-                help="Stop with exit code 4 after so many candidates in a row that failed, or that a critic "
-                "failed on.",
-            ),
-            click.option(
-                "--candidates",
-                type=click.IntRange(1, MAX_REWRITES),
-                default=1,
-                show_default=True,
-                help="Videos of an iteration, of as many prompts where there are any.",
-            ),
-            click.option(
-                "--rewrites",
-                type=click.IntRange(1, MAX_REWRITES),
-                default=1,
-                show_default=True,
-                help="Prompts that are proposed for each iteration; --text-rm picks what is made.",
-            ),
-            click.option(
-                "--text-rm",
-                metavar="FILE|FOLDER|text|lora",
-                help="A reward of prompts: a text_reward.json, an adapter's folder, or 'text' or 'lora' for "
-                "what serve-text or serve-lora publishes. It is one more critic, and picks among --rewrites.",
-            ),
-            click.option(
-                "--text-base-model",
-                metavar="NAME|FOLDER",
-                help="Where the base model of an adapter is, if it is not where it was when trained.",
-            ),
-            bootstrap_servers,
-            options.spool_dir,
-            *measuring.OPTIONS_OF_A_RUN,
-            options.as_json,
-        ]
-    ):
-        command = option(command)
-    return command
+"""What ``--text-reward`` may follow on Kafka."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +86,7 @@ def open_refinement(
     required: Sequence[str],
     no_pixel_critics: bool,
     critic_timeout_s: float,
-    preference_rm: Path | None,
+    preference_rm: Path | str | None,
     preference_weight: float,
     prefer: Mapping[str, float],
     preference_gate: PreferenceGate,
@@ -204,6 +110,8 @@ def open_refinement(
 
     Says on standard error what a given reward model was made of. Raises BadInput.
     """
+    if isinstance(preference_rm, str):
+        model, preference_rm = _on_kafka(preference_rm, model, bootstrap_servers), None
     policy = PreferencePolicy(
         weight=preference_weight,
         prefer=prefer,
@@ -263,6 +171,18 @@ def open_refinement(
     )
 
 
+def _on_kafka(name: str, other: str, bootstrap_servers: str | None) -> str:
+    """The reward model called so by ``--reward``; ``other`` is one that an earlier option names."""
+    if bootstrap_servers is None:
+        raise BadInput(
+            f"--reward {name}: there is no such file, and a name on Kafka needs --bootstrap-servers; "
+            "check the path, or give the broker"
+        )
+    if other not in (name, "default"):
+        raise BadInput(f"--reward {name} and the name {other} are two reward models; give one of them")
+    return name
+
+
 def _text_feed(
     text_rm: str | None, base: str | None, settings: Settings | None, model: str, stack: ExitStack
 ) -> TextRewardFeed | None:
@@ -271,7 +191,7 @@ def _text_feed(
     if text_rm in PUBLISHED_TEXTS:
         if settings is None:
             raise BadInput(
-                f"--text-rm {text_rm} follows what is published; give --bootstrap-servers, or a file"
+                f"--text-reward {text_rm} follows a model on Kafka; give --bootstrap-servers, or a file"
             )
         if text_rm == "text":
             return stack.enter_context(TextSnapshotFeed(settings, model))
@@ -305,4 +225,4 @@ def _say_what_was_refused(refused: Mapping[str, int]) -> None:
     unusable = {reason: n for reason, n in refused.items() if reason not in ("other model", "not newer")}
     if unusable:
         counted = ", ".join(f"{n} {reason}" for reason, n in unusable.items())
-        click.echo(f"reward snapshots that were refused: {counted}; the one in use stayed", err=True)
+        click.echo(f"refused reward snapshots: {counted}; the one in use stayed", err=True)

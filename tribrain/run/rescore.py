@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import orjson
+from cloup import option_group
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from runner.critics.opinion import is_missing
@@ -32,7 +33,7 @@ from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.option_types import PATH
+from tribrain.shell.option_types import PATH, Integer
 from tribrain.shell.output import cannot_write, progress
 
 _TAKEN = "another process is at work on the run in it; wait for it"
@@ -43,29 +44,21 @@ _TAKEN = "another process is at work on the run in it; wait for it"
     epilog="Example: tribrain run rescore runs/a --critic 'judge=python my_critic.py {video} {prompt}'",
 )
 @click.argument("run", type=PATH)
-@CRITIC
-@click.option("--pixel-critics", is_flag=True, help="The built-in critics judge again, too.")
-@CRITIC_TIMEOUT_S
-@click.option(
-    "--all", "everything", is_flag=True, help="Every video, also where the critics have given their scores."
+@option_group(
+    "Critics",
+    CRITIC,
+    click.option("--pixel-critics", is_flag=True, help="Also score with the built-in critics."),
+    CRITIC_TIMEOUT_S,
+    click.option("--all", "everything", is_flag=True, help="Score also what these critics have scored."),
+    options.require_critic,
+    click.option(
+        "--max-failures",
+        type=Integer(min=1),
+        default=3,
+        help="Give up, with exit code 4, after a critic failed on this many videos in a row.",
+    ),
 )
-@click.option(
-    "--require-critic",
-    "required",
-    multiple=True,
-    metavar="NAME",
-    help="A video without a score of this critic is no candidate (repeatable), beside those that the run "
-    "was begun with.",
-)
-@click.option(
-    "--max-failures",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    help="Give up with exit code 4 after so many videos in a row that a critic failed on.",
-)
-@bootstrap_servers
-@options.as_json
+@option_group("Kafka and output", bootstrap_servers, options.as_json)
 def rescore(
     run: Path,
     critics: tuple[str, ...],
@@ -77,12 +70,12 @@ def rescore(
     bootstrap_servers: str | None,
     as_json: bool,
 ) -> None:
-    """Judge the videos of a finished run again where a critic failed or was not there.
+    """Score the videos of a finished run again where a critic failed or is new.
 
-    RUN is the run's folder. Every iteration is written once more, as the next revision of the run, at the end
-    of its trace.jsonl; nothing else in the folder changes. Reports, datasets and pairs are then made of the
-    newest revision. With --bootstrap-servers the trace is sent to Kafka, too, where pairs of the videos that
-    were judged again are learnt. Whatever ends it, the same command goes on.
+    RUN is the run's folder. The scored iterations are appended to its trace.jsonl as a new revision; nothing
+    else in the folder changes. Reports, datasets and pairs use the newest revision. With --bootstrap-servers
+    the trace is also sent to Kafka, where the trainer learns the new pairs. If interrupted, run the same
+    command again: it continues.
     """
     settings = open_kafka(bootstrap_servers, "rescore") if bootstrap_servers else None
     trace = run / "trace.jsonl"

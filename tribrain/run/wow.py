@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+from cloup.typing import Decorator
 
 from runner.worlds.wow.checkout import Checkout
 from runner.worlds.wow.models import open_world
@@ -19,78 +19,78 @@ from tribrain.run.commands import run_options, run_world
 from tribrain.run.generator_lines import GeneratorLines
 from tribrain.shell.command import Command
 from tribrain.shell.interrupts import Interrupts
-from tribrain.shell.option_types import PATH, FiniteFloat
+from tribrain.shell.option_types import PATH, FiniteFloat, Integer, Seconds
+from tribrain.shell.renamed import Renamed
 
 TIMEOUT_S = 3600.0
 
 
-def wow_options(
-    *, required: bool, model: bool = True
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def wow_options(*, required: bool, model: bool = True) -> list[Decorator]:
     """Which of WoW's models, and how it is called: what ``wow_world`` takes, but for image and time-out.
 
-    Where they are not ``required``, one that is not given is None. Without ``model`` there is no --model.
+    Where they are not ``required``, one that is not given is None. Without ``model`` there is no --wow-model.
     """
-    which = click.option(
-        "--model", "wow_model", required=required, type=click.Choice(MODELS), help="Which of WoW's models."
-    )
-
-    def add(command: Callable[..., None]) -> Callable[..., None]:
-        for option in reversed(
-            [
-                click.option(
-                    "--wow-repo",
-                    required=required,
-                    type=PATH,
-                    metavar="FOLDER",
-                    help="A checkout of WoW's repository, with its checkpoints.",
-                ),
-                *([which] if model else []),
-                click.option(
-                    "--gpus",
-                    metavar="ID[,…]",
-                    help="GPUs to use, a candidate on each; by default what there is.",
-                ),
-                click.option(
-                    "--wow-python",
-                    default="python" if required else None,
-                    show_default=True,
-                    metavar="PROGRAM",
-                    help="The interpreter of WoW's own environment.",
-                ),
-                click.option(
-                    "--persistent-gb",
-                    type=FiniteFloat(min=0),
-                    help="Wan: GB of the transformer's parameters that stay on the card; the rest comes in "
-                    "for each step.  [default: by its memory, 70 of 80, 42 of 48, 35 of 40, 20 of 24]",
-                ),
-                click.option(
-                    "--frames",
-                    type=click.IntRange(min=1),
-                    help="Wan, dit-7b: frames of a video.  [default: 81, 121]",
-                ),
-                click.option(
-                    "--steps",
-                    type=click.IntRange(min=1),
-                    help="Wan, dit-7b: steps of denoising.  [default: 30, 35]",
-                ),
-                click.option(
-                    "--tiled/--no-tiled",
-                    default=None,
-                    help="Wan: whether frames are decoded in tiles, for less memory.  [default: tiled]",
-                ),
-                click.option(
-                    "--wow-extra-args",
-                    default="" if required else None,
-                    metavar="ARGUMENTS",
-                    help="Added to the generator's command.",
-                ),
-            ]
-        ):
-            command = option(command)
-        return command
-
-    return add
+    which: list[Decorator] = [
+        click.option(
+            "--wow-model",
+            cls=Renamed,
+            old=("--model",),
+            required=required,
+            type=click.Choice(MODELS),
+            help="Which of WoW's models.",
+        )
+    ]
+    return [
+        click.option(
+            "--wow-repo",
+            required=required,
+            type=PATH,
+            metavar="FOLDER",
+            help="Checkout of WoW's repository, with its checkpoints.",
+        ),
+        *(which if model else []),
+        click.option(
+            "--gpus", metavar="ID[,…]", show_default="all", help="GPUs to use, one candidate on each."
+        ),
+        click.option(
+            "--wow-python",
+            default="python" if required else None,
+            metavar="PROGRAM",
+            show_default="python",
+            help="Python of WoW's own environment.",
+        ),
+        click.option(
+            "--persistent-gb",
+            type=FiniteFloat(min=0),
+            show_default="by its memory: 70 of 80, 42 of 48, 35 of 40, 20 of 24",
+            help="Wan: GB of the transformer's weights kept on the GPU; the rest is loaded in each step.",
+        ),
+        click.option(
+            "--frames",
+            type=Integer(min=1),
+            show_default="81 for Wan, 121 for dit-7b",
+            help="Wan, dit-7b: frames per video.",
+        ),
+        click.option(
+            "--steps",
+            type=Integer(min=1),
+            show_default="30 for Wan, 35 for dit-7b",
+            help="Wan, dit-7b: denoising steps.",
+        ),
+        click.option(
+            "--tiled/--no-tiled",
+            default=None,
+            show_default="tiled",
+            help="Wan: decode frames in tiles, which takes less memory.",
+        ),
+        click.option(
+            "--wow-extra-args",
+            default="" if required else None,
+            metavar="ARGUMENTS",
+            show_default=False,
+            help="Further arguments of the generator's command.",
+        ),
+    ]
 
 
 def wow_world(image: Path, lines: GeneratorLines, *, wow_model: ModelName, **given: Any) -> WowWorld:
@@ -124,26 +124,25 @@ def wow_settings(
 
 @click.command(
     cls=Command,
-    epilog="Example: tribrain run wow --wow-repo WoW --model dit-2b --image first.png "
+    epilog="Example: tribrain run wow --wow-repo WoW --wow-model dit-2b --image first.png "
     "--prompt 'pour the tea' --candidates 4 --gpus 0,1 --out runs/tea",
 )
-@run_options
-@wow_options(required=True)
-@click.option(
-    "--image",
-    required=True,
-    type=PATH,
-    help="The first frame: an image, or a video that begins with it.",
-)
-@click.option(
-    "--timeout-s",
-    type=FiniteFloat(min=0, min_open=True),
-    default=TIMEOUT_S,
-    show_default=True,
-    help="Longest time of one generation, loading the model included.",
-)
-@click.option(
-    "--reward-model", "model", default="default", show_default=True, help="The reward model's name on Kafka."
+@run_options(
+    *wow_options(required=True),
+    click.option(
+        "--image",
+        required=True,
+        type=PATH,
+        metavar="FILE",
+        help="First frame: an image, or a video that starts with it.",
+    ),
+    click.option(
+        "--timeout-s",
+        type=Seconds(min=0, min_open=True),
+        default="1h",
+        help="Time limit of one video, loading the model included.",
+    ),
+    name_on_kafka="--reward-model",
 )
 def run_wow(
     wow_repo: Path,
@@ -159,10 +158,10 @@ def run_wow(
     tiled: bool | None,
     **given: Any,
 ) -> None:
-    """Refine a prompt with WoW: dit-2b, dit-7b, wan-14b or wan-1.3b.
+    """Refine a video with a WoW model: dit-2b, dit-7b, wan-14b or wan-1.3b.
 
-    All that is missing is said before anything is generated. What a generator prints is in generator.log
-    beside its video; its newest line is shown. Ctrl-C ends every process of it.
+    Whatever is missing is reported before anything is generated. A generator's output goes to generator.log
+    beside its video, and its newest line is shown. Ctrl-C also stops the generator.
     """
     lines = GeneratorLines()
     world = wow_world(

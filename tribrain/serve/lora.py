@@ -8,27 +8,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
+from cloup import option_group
 
 from streams.errors import BadInput
 from streams.kafka.settings import Settings as Kafka
 from streams.snapshots.artifacts import ArtifactStore, open_store, path_name
 from trainers.lora.extra import require_extra
-from trainers.lora.settings import ALL, TOP_HALF, Settings
-from tribrain.shell import measuring, options
+from trainers.lora.settings import Settings
+from tribrain.shell import lora_options, measuring, options
 from tribrain.shell.command import Command
 from tribrain.shell.exclusive_lock import alone
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.option_types import PATH, FiniteFloat
+from tribrain.shell.option_types import PATH, FiniteFloat, Integer, Seconds
 from tribrain.shell.output import cache_folder
+from tribrain.shell.renamed import Renamed
 from tribrain.shell.step_progress import steps_shown
 
 if TYPE_CHECKING:
     from streams.metrics.instruments import Instruments
-
-_DEFAULT = Settings()
 
 
 @click.command(
@@ -36,114 +37,95 @@ _DEFAULT = Settings()
     epilog="Example: tribrain serve lora --bootstrap-servers 127.0.0.1:9092 "
     "--base-model distilbert-base-uncased --store adapters",
 )
-@bootstrap_servers
-@click.option(
-    "--base-model",
-    required=True,
-    metavar="NAME|FOLDER",
-    help="The pretrained model to adapt, as for train-lora-rm.",
+@option_group(
+    "Model",
+    options.base_model,
+    options.model,
+    click.option(
+        "--store",
+        required=True,
+        metavar="FOLDER|URI",
+        help="Where adapters go: a folder that runs can read, or an fsspec URI, e.g. s3://bucket/adapters.",
+    ),
+    lora_options.rank,
+    lora_options.layers,
+    lora_options.length,
 )
-@click.option(
-    "--store",
-    required=True,
-    metavar="FOLDER|URI",
-    help="Where adapters are put: a folder that runs see, too, or a URI of fsspec, e.g. s3://bucket/adapters.",
+@option_group(
+    "When to train",
+    click.option(
+        "--every-pairs",
+        type=Integer(min=1),
+        default=200,
+        help="Train after this many new pairs of people and validators …",
+    ),
+    click.option(
+        "--every-s",
+        type=Seconds(min=0.0, min_open=True),
+        default="6h",
+        help="… or after this time since the first new pair.",
+    ),
+    click.option(
+        "--every-minutes", type=FiniteFloat(min=0.0, min_open=True), hidden=True, help="In minutes."
+    ),
+    click.option("--once", is_flag=True, help="Train once if there are new pairs, then stop."),
 )
-@options.model
-@click.option(
-    "--every-pairs",
-    type=click.IntRange(min=1),
-    default=200,
-    show_default=True,
-    help="Train once so many pairs of people and validators have come …",
+@option_group(
+    "Training",
+    click.option(
+        "--start",
+        type=click.Choice(["warm", "afresh"]),
+        default="warm",
+        help="Start from the last adapter with new pairs and some old ones, or from scratch with all pairs.",
+    ),
+    click.option(
+        "--replay",
+        type=FiniteFloat(min=0.0, max=1.0, max_open=True),
+        default=0.5,
+        help="Share of old pairs in a warm start.",
+    ),
+    click.option(
+        "--max-pairs",
+        "most_pairs",
+        cls=Renamed,
+        old=("--most-pairs",),
+        type=Integer(min=2),
+        default=4000,
+        help="Use only this many of the newest pairs.",
+    ),
+    lora_options.lr,
+    lora_options.epochs,
+    lora_options.batch,
+    options.seed("Random seed of initial weights and order."),
 )
-@click.option(
-    "--every-minutes",
-    type=FiniteFloat(min=0.0, min_open=True),
-    default=360.0,
-    show_default=True,
-    help="… or so long after the first of fewer.",
+@option_group(
+    "This process",
+    click.option(
+        "--work-dir",
+        type=PATH,
+        metavar="FOLDER",
+        show_default="beside the folder of --store, or in ~/.cache/tribrain",
+        help="Local folder for plan and checkpoint of a training.",
+    ),
+    click.option(
+        "--niceness", type=Integer(0, 19), default=10, help="Process niceness; 19 is the lowest priority."
+    ),
+    click.option("--threads", type=Integer(min=1), default=1, help="Processor threads."),
+    click.option(
+        "--accept-new-topics",
+        is_flag=True,
+        help="Continue from the newest snapshot where a topic was deleted and created again.",
+    ),
 )
-@click.option("--once", is_flag=True, help="Train now if anything is new, and end.")
-@click.option(
-    "--start",
-    type=click.Choice(["warm", "afresh"]),
-    default="warm",
-    show_default=True,
-    help="Begin with the adapter before, the new pairs and some old ones; or at random, with all pairs.",
-)
-@click.option(
-    "--replay",
-    type=FiniteFloat(min=0.0, max=1.0, max_open=True),
-    default=0.5,
-    show_default=True,
-    help="Share of old pairs in a warm training.",
-)
-@click.option(
-    "--most-pairs",
-    type=click.IntRange(min=2),
-    default=4000,
-    show_default=True,
-    help="Use the newest so many pairs alone.",
-)
-@click.option(
-    "--work-dir",
-    type=PATH,
-    help="Plan and checkpoint of a training, on a local disk; by default beside the folder of --store, or "
-    "in ~/.cache/tribrain.",
-)
-@click.option(
-    "--accept-new-topics",
-    is_flag=True,
-    help="Go on from the newest snapshot where the pairs topic was deleted and made again.",
-)
-@click.option(
-    "--rank", type=click.IntRange(min=1), default=_DEFAULT.rank, show_default=True, help="Of LoRA's matrices."
-)
-@click.option(
-    "--layers",
-    default=TOP_HALF,
-    show_default=True,
-    metavar=f"{TOP_HALF}|{ALL}|N",
-    help="Which layers are adapted; N counts from the top.",
-)
-@click.option(
-    "--length",
-    type=click.IntRange(min=16),
-    default=_DEFAULT.length,
-    show_default=True,
-    help="Tokens of goal and candidate together.",
-)
-@click.option(
-    "--lr",
-    type=FiniteFloat(min=0, min_open=True),
-    default=_DEFAULT.lr,
-    show_default=True,
-    help="Highest learning rate.",
-)
-@click.option(
-    "--epochs", type=click.IntRange(min=1), default=1, show_default=True, help="Passes over the pairs."
-)
-@click.option(
-    "--batch", type=click.IntRange(min=1), default=_DEFAULT.batch, show_default=True, help="Pairs a step."
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of start and order.")
-@click.option(
-    "--niceness",
-    type=click.IntRange(0, 19),
-    default=10,
-    show_default=True,
-    help="How far it stands back behind other processes.",
-)
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of the processor.")
-@measuring.metrics_port
+@option_group("Kafka and metrics", bootstrap_servers, measuring.metrics_port)
 def serve_lora(
     bootstrap_servers: str | None,
     base_model: str,
     store: str,
     model: str,
     every_pairs: int,
-    every_minutes: float,
+    every_s: float,
+    every_minutes: float | None,
     once: bool,
     start: str,
     replay: float,
@@ -157,17 +139,22 @@ def serve_lora(
 ) -> None:
     """Train a LoRA text reward model whenever enough pairs are new, and publish it; until stopped.
 
-    It reads the pairs topic, keeps a fifth of the tasks apart for ever, puts each adapter into the store and
-    then publishes a snapshot that points to it: active only if it is shown to beat the adapter in force and
-    the text baselines on the tasks kept apart. It may be killed at any time and started again: it goes on
-    with the training that it had begun, and ends with the same bytes. One process trains a model; an older
-    one ends with exit code 3. It runs at low priority.
+    It reads the pairs topic and holds out a fifth of the tasks for good. Each adapter goes to the store, and
+    then a snapshot that points to it is published: active only if it beats the adapter in use and the text
+    baselines on the held-out tasks. It can be killed and restarted at any time: it continues the training
+    that it began, with the same bytes in the end. If two run for the same model, the older one ends with
+    exit code 3.
     """
     kafka = open_kafka(bootstrap_servers, "serve-lora", model)
     if not store:
         raise BadInput("--store: the text is empty; expected a folder or a URI")
+    if every_minutes is not None:
+        source = click.get_current_context().get_parameter_source("every_s")
+        if source is not ParameterSource.DEFAULT:
+            raise click.UsageError("--every-s and --every-minutes set the same time; give one of them")
+        every_s = 60.0 * every_minutes
     if every_pairs > most_pairs:
-        raise BadInput(f"--every-pairs {every_pairs} is more than --most-pairs {most_pairs}; give fewer")
+        raise BadInput(f"--every-pairs {every_pairs} is more than --max-pairs {most_pairs}; give fewer")
     require_extra()
     work = work_dir or _default_work(store, model)
     artifacts = open_store(store)
@@ -188,7 +175,7 @@ def serve_lora(
                 work,
                 {
                     "every_pairs": every_pairs,
-                    "every_s": 60.0 * every_minutes,
+                    "every_s": every_s,
                     "accept_new_topics": accept_new_topics,
                 },
                 once=once,
@@ -227,7 +214,7 @@ def _serve(
 
     meter = Meter()
     expose_lora(instruments, meter, work)
-    taken = "another serve-lora is at work there; stop it or give another --work-dir"
+    taken = "another tribrain serve lora is at work there; stop it or give another --work-dir"
     with alone(work, "--work-dir", taken):
         _say(f"model {model!r} trains from {kafka.bootstrap_servers}")
         job = Job(

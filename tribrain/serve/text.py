@@ -5,32 +5,28 @@ from __future__ import annotations
 import sys
 
 import click
+from cloup import option_group
 
 from tribrain.shell import measuring, options
 from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.option_types import FiniteFloat
+from tribrain.shell.option_types import Integer, Seconds
 
 
 @click.command(cls=Command, epilog="Example: tribrain serve text --bootstrap-servers 127.0.0.1:9092")
-@bootstrap_servers
-@options.model
-@click.option(
-    "--every-pairs",
-    type=click.IntRange(min=1),
-    default=200,
-    show_default=True,
-    help="Publish a snapshot after so many pairs …",
+@option_group(
+    "Model",
+    options.model,
+    click.option("--every-pairs", type=Integer(min=1), default=200, help="Publish after this many pairs …"),
+    click.option(
+        "--every-s",
+        type=Seconds(min=0.05),
+        default="10s",
+        help="… or this time, if anything was learnt.",
+    ),
 )
-@click.option(
-    "--every-s",
-    type=FiniteFloat(min=0.05),
-    default=10.0,
-    show_default=True,
-    help="… or after so many seconds with something learnt.",
-)
-@measuring.metrics_port
+@option_group("Kafka and metrics", bootstrap_servers, measuring.metrics_port)
 def serve_text(
     bootstrap_servers: str | None,
     model: str,
@@ -39,11 +35,11 @@ def serve_text(
     metrics_port: int | None,
     metrics_host: str,
 ) -> None:
-    """Learn the texts of the pairs topic as they arrive and publish text snapshots; until stopped.
+    """Learn the texts of pairs live and publish text reward models; until stopped.
 
-    It may be killed at any time and started again, here or elsewhere: it goes on from its newest snapshot
-    and keeps nothing on disk. Of two for one model the later one takes over, and the earlier one ends with
-    exit code 3. Needs a serve-trainer for the pairs, and no PyTorch.
+    It can be killed at any time and restarted anywhere: it continues from its newest snapshot and keeps
+    nothing on disk. If two run for the same model, the older one ends with exit code 3. It needs a running
+    tribrain serve trainer for the pairs, and no PyTorch.
     """
     settings = open_kafka(bootstrap_servers, "serve-text", model)
 

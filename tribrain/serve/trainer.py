@@ -6,6 +6,7 @@ import asyncio
 import sys
 
 import click
+from cloup import option_group
 
 from streams.messages.contracts import PairStrategy
 from trainers.bradley_terry.estimators import LearnerName, Recipe
@@ -14,59 +15,56 @@ from tribrain.shell import measuring, options
 from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.option_types import FiniteFloat
+from tribrain.shell.option_types import Integer, Seconds
 
 
 @click.command(cls=Command, epilog="Example: tribrain serve trainer --bootstrap-servers 127.0.0.1:9092")
-@bootstrap_servers
-@options.model
-@options.strategy
-@options.min_gap
-@options.top_k
-@options.model_by
-@options.learner
-@click.option(
-    "--run-timeout-s",
-    type=FiniteFloat(min=1.0),
-    default=21_600.0,
-    show_default=True,
-    help="End a run that was silent for so many seconds while everything else was read.",
+@option_group("Model", options.model, options.model_by, options.learner)
+@option_group(
+    "Pairs",
+    options.strategy,
+    options.min_gap,
+    options.top_k,
+    click.option(
+        "--run-timeout-s",
+        type=Seconds(min=1.0),
+        default="6h",
+        help="End a run after this time without an event, while other messages are read.",
+    ),
+    click.option(
+        "--vote-timeout-s",
+        type=Seconds(min=1.0),
+        default="7d",
+        help="Make a vote a dead letter after waiting this long for its videos.",
+    ),
 )
-@click.option(
-    "--vote-timeout-s",
-    type=FiniteFloat(min=1.0),
-    default=604_800.0,
-    show_default=True,
-    help="Make a dead letter of a vote whose videos were looked for in vain for so many seconds.",
+@option_group(
+    "Snapshots and checkpoints",
+    click.option(
+        "--snapshot-every-pairs",
+        type=Integer(min=1),
+        default=20,
+        help="Publish after this many pairs …",
+    ),
+    click.option(
+        "--snapshot-every-s",
+        type=Seconds(min=0.05),
+        default="1s",
+        help="… or this time, if anything was learnt.",
+    ),
+    click.option(
+        "--checkpoint-every-s",
+        type=Seconds(min=0.05),
+        default="30s",
+        help="Save the learner's state after this time; a crash makes it learn again what came since.",
+    ),
+    click.option(
+        "--accept-new-topics",
+        is_flag=True,
+        help="Continue from the newest snapshot where a topic was deleted and created again.",
+    ),
 )
-@click.option(
-    "--accept-new-topics",
-    is_flag=True,
-    help="Go on from the newest snapshot where a topic was deleted and made again.",
-)
-@click.option(
-    "--snapshot-every-pairs",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    help="Publish a snapshot after so many pairs …",
-)
-@click.option(
-    "--snapshot-every-s",
-    type=FiniteFloat(min=0.05),
-    default=1.0,
-    show_default=True,
-    help="… or after so many seconds with something learnt.",
-)
-@click.option(
-    "--checkpoint-every-s",
-    type=FiniteFloat(min=0.05),
-    default=30.0,
-    show_default=True,
-    help="Save the learner's state after so many seconds with something learnt: what came since is learnt "
-    "again after a crash.",
-)
-@measuring.metrics_port
+@option_group("Kafka and metrics", bootstrap_servers, measuring.metrics_port)
 def serve_trainer(
     bootstrap_servers: str | None,
     model: str,
@@ -84,11 +82,11 @@ def serve_trainer(
     metrics_port: int | None,
     metrics_host: str,
 ) -> None:
-    """Form pairs from the trace topic and of votes, learn them, publish reward snapshots; until stopped.
+    """Learn preferences live from traces and votes, and publish reward models; until stopped.
 
-    It may be killed at any time and started again, here or elsewhere: it goes on from the newest checkpoint
-    and the offsets on Kafka, and keeps nothing on disk. Trainers of one model share its work, trainers of
-    different models learn side by side from the same runs.
+    It can be killed at any time and restarted anywhere: it continues from the newest checkpoint and the
+    offsets on Kafka, and keeps nothing on disk. Trainers of one model share the work; trainers of different
+    models learn independently from the same runs.
     """
     settings = open_kafka(bootstrap_servers, "serve-trainer", model)
 

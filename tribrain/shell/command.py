@@ -10,6 +10,7 @@ import click
 import cloup
 
 from tribrain.shell.kafka_options import KAFKA_CONFIG, named_in_environment
+from tribrain.shell.option_types import Seconds
 
 
 class Command(cloup.Command):
@@ -42,6 +43,8 @@ class Command(cloup.Command):
         """The example is not wrapped, so that it can be copied."""
         formatter.write_paragraph()
         formatter.write_text("An option is given once, unless it says that it may be repeated.")
+        if any(isinstance(option.type, Seconds) for option in self.params):
+            formatter.write_text("A time is in seconds, or has a unit: 90s, 5m, 6h, 7d.")
         if self.epilog:
             formatter.write(f"\n{self.epilog}\n")
 

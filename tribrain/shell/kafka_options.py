@@ -21,7 +21,7 @@ _one_broker = click.option(
     "--bootstrap-servers",
     envvar="TRIBRAIN_BOOTSTRAP_SERVERS",
     metavar="HOST:PORT[,…]",
-    help="The Kafka broker; also taken from TRIBRAIN_BOOTSTRAP_SERVERS.",
+    help="Addresses of Kafka brokers (or set TRIBRAIN_BOOTSTRAP_SERVERS).",
 )
 
 
@@ -59,8 +59,8 @@ _kafka_config = click.option(
     is_eager=True,
     expose_value=False,
     callback=_use_kafka_config,
-    help=f"How to log in to Kafka, by librdkafka's names (sasl.username=…); also taken from "
-    f"{CONFIG_VARIABLE}, and each of them from {PREFIX}… (README).",
+    help="Security settings by librdkafka's names, e.g. sasl.username=… "
+    f"(or set {CONFIG_VARIABLE}, or each as {PREFIX}…).",
 )
 
 

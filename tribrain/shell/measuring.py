@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from streams.metrics.catalogue import Service
-from tribrain.shell.option_types import PATH
+from tribrain.shell.option_types import PATH, Integer
 
 if TYPE_CHECKING:
     from streams.metrics.instruments import Instruments
@@ -24,25 +24,24 @@ _LOOPBACK = "127.0.0.1"
 
 _PORT = click.option(
     "--metrics-port",
-    type=click.IntRange(0, 65535),
+    type=Integer(0, 65535),
     envvar=PORT_VARIABLE,
-    help=f"Serve /metrics for Prometheus, and /health, on this port (0: a free one); also taken from "
-    f"{PORT_VARIABLE}. By default nothing listens.",
+    show_default="none",
+    help=f"Port for /metrics (Prometheus) and /health; 0 takes a free one (or set {PORT_VARIABLE}).",
 )
 _HOST = click.option(
     "--metrics-host",
     envvar=HOST_VARIABLE,
     default=_LOOPBACK,
-    show_default=True,
-    help=f"The address that this port listens on; also taken from {HOST_VARIABLE}.",
+    metavar="ADDRESS",
+    help=f"Address to serve metrics on (or set {HOST_VARIABLE}).",
 )
 _FILE = click.option(
     "--metrics-file",
     type=PATH,
     envvar=FILE_VARIABLE,
     metavar="FILE.prom",
-    help=f"Write them into this file, too, for the textfile collector of node_exporter; also taken from "
-    f"{FILE_VARIABLE}.",
+    help=f"Also write metrics to this file, for node_exporter's textfile collector (or set {FILE_VARIABLE}).",
 )
 
 

@@ -23,8 +23,16 @@ class _GivenPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Integer(click.IntRange):
+    """Click calls it INTEGER RANGE."""
+
+    name = "integer"
+
+
 class FiniteFloat(click.FloatRange):
     """Click's range lets NaN through, as NaN is neither below nor above anything."""
+
+    name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -35,6 +43,28 @@ class FiniteFloat(click.FloatRange):
     def _describe_range(self) -> str:
         """For --help, where Click has "x<=None" for a number without bounds."""
         return "" if self.min is None and self.max is None else super()._describe_range()
+
+
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+class Seconds(FiniteFloat):
+    """A time: a number of seconds, or one with its unit, as ``90s``, ``5m``, ``6h`` or ``7d``."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return super().convert(value, param, ctx)
+        number, unit = (value[:-1], value[-1:]) if value[-1:] in _UNITS_S else (value, "s")
+        try:
+            # What float() takes beside digits, as blanks and underscores, is no time.
+            seconds = float(number) * _UNITS_S[unit] if number[-1:].isdecimal() else math.nan
+        except ValueError:
+            seconds = math.nan
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is no time; expected seconds, or e.g. 90s, 5m, 6h or 7d", param, ctx)
+        return super().convert(seconds, param, ctx)
 
 
 class Shares(click.ParamType):
@@ -65,10 +95,21 @@ class Shares(click.ParamType):
         return shares
 
 
+class RewardSource(_GivenPath):
+    """A file, or the name of a reward model on Kafka: what is no path, has no suffix and is not there."""
+
+    name = "FILE|NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        path: Path = super().convert(value, param, ctx)
+        is_name = len(path.parts) == 1 and not path.suffix and not path.exists()
+        return str(path) if is_name else path
+
+
 class _Moment(click.ParamType):
     """ISO 8601, in UTC unless it says otherwise; gives milliseconds since 1970-01-01 UTC."""
 
-    name = "TIME"
+    name = "MOMENT"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 import orjson
+from cloup import option_group
 from rich.progress import Progress
 
 from runner.loop.controller import ThompsonController
@@ -28,13 +29,10 @@ from streams.spool.place import spool_of
 from tribrain.run.critics import say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
 from tribrain.run.plan import settings_of
-from tribrain.run.refinement import (
-    PUBLISHED_TEXTS,
-    Refinement,
-    open_refinement,
-    refinement_options,
-)
+from tribrain.run.refinement import PUBLISHED_TEXTS, Refinement, open_refinement
+from tribrain.run.refinement_options import refinement_options, reward_name
 from tribrain.run.sink import run_progress, run_sink
+from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
@@ -52,42 +50,42 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
     epilog="Example: tribrain suite run --prompts benchmark_samples/generated_descriptions.jsonl "
     "--world simulated --iters 4 --out suites/a",
 )
-@click.option(
-    "--prompts",
-    required=True,
-    type=PATH,
-    metavar="FILE",
-    help="JSON Lines with index, generated_description and, where the world model begins with one, image, as "
-    "WoW's benchmark has them.",
-)
-@click.option("--out", required=True, type=PATH, help="The suite's folder; one that was begun goes on.")
-@click.option(
-    "--images",
-    type=PATH,
-    metavar="FOLDER",
-    help="Where the paths of images begin; by default the folder of the prompts, then the current one.",
-)
-@click.option(
-    "--shard", default="1/1", show_default=True, metavar="I/N", help="Only the I-th of N parts, from 1."
-)
-@click.option(
-    "--suite-id",
-    metavar="NAME",
-    help="Begins every run's id; by default made of the prompts' file, the settings and the folder.",
-)
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Reproduces the suite."
-)
-@click.option(
-    "--controller",
-    type=PATH,
-    help="Controller state that the suite begins with; its runs learn into OUT/controller.json.",
+@option_group(
+    "Suite",
+    click.option(
+        "--prompts",
+        required=True,
+        type=PATH,
+        metavar="FILE",
+        help="Prompts in JSON Lines, as WoW's benchmark has them: index, generated_description, and image "
+        "where the world model needs a first frame.",
+    ),
+    options.out("Folder of the suite; an unfinished suite continues."),
+    click.option(
+        "--images",
+        type=PATH,
+        metavar="FOLDER",
+        show_default="the folder of --prompts, then the current one",
+        help="Folder that paths of images are relative to.",
+    ),
+    click.option("--shard", default="1/1", metavar="I/N", help="Run only part I of N, from 1."),
+    click.option(
+        "--suite-id",
+        metavar="NAME",
+        show_default="made of prompts, settings and folder",
+        help="Prefix of the runs' ids.",
+    ),
+    options.seed(),
+    click.option(
+        "--controller",
+        type=PATH,
+        metavar="FILE",
+        help="State of the prompt controller to start from; the suite updates OUT/controller.json.",
+    ),
 )
 @world_options
 @refinement_options
-@click.option(
-    "--reward-model", "model", default="default", show_default=True, help="The reward model's name on Kafka."
-)
+@reward_name("--reward-model")
 def run_suite(
     prompts: Path,
     out: Path,
@@ -100,17 +98,17 @@ def run_suite(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Refine every prompt of a file, each in a run of its own.
+    """Refine a video for each prompt of a file, and write summary.json and report.html.
 
-    Whatever ends it, the same command goes on where it was: no finished video is made again, and no event is
-    lost. The shards of a job array may share the folder. Ends with summary.json, report.html and a table.
+    If interrupted, run the same command again: it continues, makes no finished video again and loses no
+    event. The shards of a job array may share the folder.
     """
     part = Shard.parse(shard)
     suite = read_prompts(prompts)
     if given["text_rm"] in PUBLISHED_TEXTS:
         raise BadInput(
-            f"--text-rm {given['text_rm']} follows what is published, and a run that was ended could not go "
-            "on as it was; give a file or an adapter's folder"
+            f"--text-reward {given['text_rm']} follows a model on Kafka, and an interrupted run could not "
+            "continue as it was; give a file or an adapter's folder"
         )
     of_world = {name: given.pop(name) for name in WORLD_OPTIONS}
     lines = GeneratorLines()

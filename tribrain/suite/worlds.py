@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+from cloup import option_group
 
 from runner.interfaces import WorldModel
 from runner.worlds.simulated import SimulatedWorld
@@ -17,7 +18,9 @@ from runner.worlds.wow.world import WowWorld
 from streams.errors import BadInput
 from tribrain.run.generator_lines import GeneratorLines
 from tribrain.run.wow import wow_options, wow_world
-from tribrain.shell.option_types import FiniteFloat
+from tribrain.shell.option_types import FiniteFloat, Seconds
+
+_C = TypeVar("_C", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +65,37 @@ _WORLDS: dict[str, tuple[Callable[..., WorldFactory], tuple[str, ...], tuple[str
         ("gpus", "wow_python", "wow_extra_args", "timeout_s", "persistent_gb", "frames", "steps", "tiled"),
     ),
 }
-_FLAGS = {"wow_model": "--model"}
 
 
-def world_options(command: Callable[..., None]) -> Callable[..., None]:
+def world_options(command: _C) -> _C:
     """``--world``, and what each of them takes; none has a default here, so that it shows what was given."""
-    command = wow_options(required=False)(command)
-    for option in reversed(
-        [
-            click.option(
-                "--world",
-                required=True,
-                type=click.Choice(list(_WORLDS)),
-                help="The world model, as run-simulated, run-subprocess and run-wow run it.",
-            ),
-            click.option(
-                "--outcome-share",
-                type=FiniteFloat(0, 1),
-                help="simulated: share of iterations that the validator judges.  [default: 0.5]",
-            ),
-            click.option(
-                "--cmd",
-                help="subprocess: generator; {prompt}, {out_dir}, {seed} and {image} are put in.",
-            ),
-            click.option(
-                "--timeout-s",
-                type=FiniteFloat(min=0, min_open=True),
-                help="subprocess, wow: longest time of one generation.  [default: 600, 3600]",
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
+    return option_group(
+        "World model",
+        click.option(
+            "--world",
+            required=True,
+            type=click.Choice(list(_WORLDS)),
+            help="World model, as in tribrain run simulated, subprocess and wow.",
+        ),
+        click.option(
+            "--outcome-share",
+            type=FiniteFloat(0, 1),
+            show_default="0.5",
+            help="simulated: share of iterations with a judgement of the simulated validator.",
+        ),
+        click.option(
+            "--cmd",
+            metavar="COMMAND",
+            help="subprocess: generator command; {prompt}, {out_dir}, {seed} and {image} become arguments.",
+        ),
+        click.option(
+            "--timeout-s",
+            type=Seconds(min=0, min_open=True),
+            show_default="10m for subprocess, 1h for wow",
+            help="subprocess, wow: time limit of one video.",
+        ),
+        *wow_options(required=False),
+    )(command)
 
 
 WORLD_OPTIONS = (
@@ -131,4 +133,4 @@ def world_factory(
 
 
 def _flag(name: str) -> str:
-    return _FLAGS.get(name, "--" + name.replace("_", "-"))
+    return "--" + name.replace("_", "-")

@@ -20,24 +20,23 @@ from tribrain.shell.option_types import PATH
 @click.command(
     cls=Command, epilog="Example: tribrain doctor --wow-repo WoW --wow-python python --require dit-2b"
 )
-@click.option("--wow-repo", type=PATH, metavar="FOLDER", help="A checkout of WoW's repository.")
+@click.option("--wow-repo", type=PATH, metavar="FOLDER", help="Checkout of WoW's repository.")
 @click.option(
     "--wow-python",
     default="python",
-    show_default=True,
     metavar="PROGRAM",
-    help="The interpreter of WoW's own environment.",
+    help="Python of WoW's own environment.",
 )
 @click.option(
     "--require",
     type=click.Choice([*MODELS, TRAINING]),
-    help="Exit with 1 where this model of WoW cannot make a video here, or finetune cannot train it.",
+    help="Exit with code 1 unless this WoW model can make videos (or be trained) here.",
 )
 @options.as_json
 def doctor(wow_repo: Path | None, wow_python: str, require: str | None, as_json: bool) -> None:
-    """Say what is here: packages, Kafka, GPUs, and what WoW's models need of a checkout.
+    """Check what is installed on this computer: packages, Kafka, GPUs, and what WoW's models need.
 
-    Nothing is fetched, loaded or changed.
+    Nothing is downloaded, loaded or changed.
     """
     if require is not None and wow_repo is None:
         raise BadInput(f"--require {require} looks into a checkout of WoW; give --wow-repo")

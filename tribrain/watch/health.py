@@ -15,43 +15,44 @@ from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.exit_codes import FAILED
 from tribrain.shell.measuring import PORT_VARIABLE
-from tribrain.shell.option_types import FiniteFloat
+from tribrain.shell.option_types import Integer, Seconds
 from tribrain.watch import container
 
 _MOST_BYTES = 1_000
 
 
 @click.command(cls=Command, epilog="Example: tribrain health --url http://127.0.0.1:9464/health")
-@click.option("--url", help="What to ask; by default /health on TRIBRAIN_METRICS_PORT of this computer.")
+@click.option(
+    "--url", metavar="URL", show_default="/health on --metrics-port", help="Health address of a service."
+)
 @click.option(
     "--metrics-port",
-    type=click.IntRange(1, 65535),
+    type=Integer(1, 65535),
     envvar=PORT_VARIABLE,
-    help=f"The port on this computer, in place of --url; also taken from {PORT_VARIABLE}.",
+    help=f"Port of the service's /health on this computer, in place of --url (or set {PORT_VARIABLE}).",
 )
 @click.option(
     "--timeout-s",
-    type=FiniteFloat(min=0, min_open=True),
-    default=5.0,
-    show_default=True,
-    help="A process that has not answered by then is not well.",
+    type=Seconds(min=0, min_open=True),
+    default="5s",
+    help="Time limit of the answer.",
 )
 @click.option(
     "--end-after-s",
-    type=FiniteFloat(min=1),
-    help="In a container with an init: end it once so many seconds of checks have failed, so that it is "
-    "started again; ten times as many where none has passed yet.",
+    type=Seconds(min=1),
+    help="In a container with an init: end it after this time of failed checks, or ten times as long if none "
+    "has passed yet, so that it is restarted.",
 )
 @options.as_json
 def health(
     url: str | None, metrics_port: int | None, timeout_s: float, end_after_s: float | None, as_json: bool
 ) -> None:
-    """Ask a process how it is, and say what it answered; exit code 1 unless it is well.
+    """Check one service and print its answer; exit code 1 unless it is healthy.
 
-    A process answers under --metrics-port, and the page under its own address, too.
+    Services answer on their --metrics-port, and the page also on its own address.
     """
     if url is None and metrics_port is None:
-        raise BadInput(f"nobody to ask is named; give --url or --metrics-port, or set {PORT_VARIABLE}")
+        raise BadInput(f"no service is named; give --url or --metrics-port, or set {PORT_VARIABLE}")
     asked = checked(url or f"http://127.0.0.1:{metrics_port}/health")
     if end_after_s is not None:
         container.check_is_container()

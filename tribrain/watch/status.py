@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import orjson
+from cloup import option_group
 
 from streams.kafka.security_sources import read_sources
 from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE
@@ -19,32 +20,27 @@ from tribrain.shell.command import Command
 from tribrain.shell.exit_codes import FAILED
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.option_types import FiniteFloat
+from tribrain.shell.option_types import Seconds
 from tribrain.watch.health import checked
 from tribrain.watch.look import Status, Trainers, look
 
 
 @click.command(cls=Command, epilog="Example: tribrain status --bootstrap-servers 127.0.0.1:9092")
-@bootstrap_servers
-@options.model
-@options.some_runs
-@options.spool_dir
-@click.option(
-    "--url",
-    "urls",
-    multiple=True,
-    metavar="URL",
-    help="A service to ask how it is, as for tribrain health (repeatable).",
+@option_group("Kafka", bootstrap_servers, options.model)
+@option_group(
+    "This computer",
+    options.some_runs,
+    options.spool_dir,
+    click.option(
+        "--url", "urls", multiple=True, metavar="URL", help="Health address of a service (repeatable)."
+    ),
 )
-@click.option("--watch", is_flag=True, help="Look again and again, until Ctrl-C.")
-@click.option(
-    "--every-s",
-    type=FiniteFloat(min=0.1),
-    default=5.0,
-    show_default=True,
-    help="Between two looks of --watch.",
+@option_group(
+    "Output",
+    click.option("--watch", is_flag=True, help="Show the status again and again, until Ctrl-C."),
+    click.option("--every-s", type=Seconds(min=0.1), default="5s", help="Time between two looks of --watch."),
+    options.as_json,
 )
-@options.as_json
 def status(
     bootstrap_servers: str | None,
     model: str,
@@ -55,10 +51,10 @@ def status(
     every_s: float,
     as_json: bool,
 ) -> None:
-    """Say how everything is: Kafka, trainers, models, dead letters, spools and services.
+    """Show the state of Kafka, trainers, models, dead letters, spools and services.
 
-    Exit code 1 where something needs attention; the last lines say what, and what to do. What waits on this
-    computer is looked for in the folders --runs.
+    Exit code 1 where something needs attention; the last lines say what, and what to do. Spools are looked
+    for in the folders --runs.
     """
     settings = None
     named = os.environ.get(BOOTSTRAP_SERVERS_VARIABLE) or read_sources().bootstrap_servers
