@@ -61,9 +61,10 @@ def prose_of(page: str) -> str:
 
 
 def inline_codes(page: str) -> Iterator[str]:
-    """What stands between backticks within the text."""
-    for code in re.findall(r"`([^`\n]+)`", prose_of(page)):
-        yield code.replace("\\|", "|")
+    """What stands between backticks within a paragraph."""
+    for paragraph in re.split(r"\n\s*\n", prose_of(page)):
+        for code in re.findall(r"`([^`]+)`", paragraph):
+            yield " ".join(code.split()).replace("\\|", "|")
 
 
 def _line(text: str, position: int) -> int:

@@ -88,7 +88,7 @@ def _sections_of_options(
     """Titles with what stands below them; --help is said once for all."""
     if isinstance(command, cloup.Command) and command.option_groups:
         for group in command.option_groups:
-            yield group.title.lower(), list(group.options)
-        yield "other options", [each for each in command.ungrouped_options if each.name != "help"]
+            yield group.title, list(group.options)
+        yield "Other options", [each for each in command.ungrouped_options if each.name != "help"]
         return
-    yield "option", [each for each in command.get_params(context) if each.name != "help"]
+    yield "Option", [each for each in command.get_params(context) if each.name != "help"]

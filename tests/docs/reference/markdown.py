@@ -19,8 +19,8 @@ def code(text: str) -> str:
 
 def from_rest(text: str) -> str:
     """A docstring's text: double backticks are single ones, and a paragraph is a line."""
-    paragraphs = re.split(r"\n\s*\n", text.strip())
-    return "\n\n".join(" ".join(each.split()) for each in paragraphs).replace("``", "`")
+    paragraphs = [" ".join(each.split()) for each in re.split(r"\n\s*\n", text)]
+    return "\n\n".join(each for each in paragraphs if each).replace("``", "`")
 
 
 def plain(text: str) -> str:
