@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.kafka.settings import TOPIC_PREFIX_VARIABLE
+from streams.kafka.settings import TOPIC_PREFIX_VARIABLE, Settings
+from streams.kafka.topics import create_topics
 from tests.docs.pages import blocks_of
 from tests.docs.plan import READINGS
 from tests.docs.reader import Reader
@@ -52,6 +53,7 @@ def _read(name: str, folder: Path, request: pytest.FixtureRequest) -> None:
             typed |= stack.enter_context(standing_in(need, folder, topic_prefix, request))
         if _BROKER in code and _STARTS_ITS_OWN not in code:
             typed[_BROKER] = request.getfixturevalue("kafka")
+            create_topics(Settings(bootstrap_servers=typed[_BROKER], topic_prefix=topic_prefix))
         typed |= dict(zip(_PORTS, map(str, free_ports(len(_PORTS))), strict=True))
         reader = Reader(folder, {TOPIC_PREFIX_VARIABLE: topic_prefix}, typed)
         stack.callback(reader.stop)
