@@ -260,8 +260,8 @@ def _raise(settings: Settings, admin: KafkaAdminClient, too_small: Mapping[str, 
 def _warn(too_small: Mapping[str, _Limit]) -> None:
     for name, limit in too_small.items():
         log.warning(
-            "topic %r takes messages of %d bytes, and some of %d may come; `tribrain topics create` raises "
-            "its %s",
+            "topic %r takes messages of %d bytes, and some of %d may come; "
+            "`tribrain log topics create` raises its %s",
             name,
             limit.takes,
             limit.needed,

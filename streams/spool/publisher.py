@@ -249,7 +249,7 @@ class TracePublisher:
         if isinstance(error, KafkaError):
             return (
                 f"{where} takes nothing: {error}; "
-                "is the broker up, and are the topics there (`tribrain topics create`)?"
+                "is the broker up, and are the topics there (`tribrain log topics create`)?"
             )
         return f"sending to {where} fails, and is tried again: {type(error).__name__}: {error}"
 

@@ -1,7 +1,7 @@
 """What is written in the place of a message that its topic does not take for its size.
 
-Topics that `tribrain topics create` made take all that may come. One that was made otherwise may not, and to
-send the same again would be of no use.
+Topics that `tribrain log topics create` made take all that may come. One that was made otherwise may not, and
+to send the same again would be of no use.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def in_its_place(
     source = repeated or _never_written(message, now_ms)
     reason = (
         f"{source}: topic {message.topic!r} does not take it, with {message.size} bytes before compression; "
-        "`tribrain topics create` raises the topic's limit"
+        "`tribrain log topics create` raises the topic's limit"
     )
     if source.number is not None:
         reason += "; the pairs of its run behind it are passed over"

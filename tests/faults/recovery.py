@@ -26,7 +26,7 @@ class Recovery:
     """What is on Kafka once everything that these runs gave has been learnt."""
 
     state: StateReport
-    """What ``tribrain verify-state`` says."""
+    """What ``tribrain log verify`` says."""
     runs: Sequence[Sequence[TraceEvent | RunEnd]]
     on_kafka: list[PreferencePair | PairsEnd]
     last: RewardSnapshot

@@ -64,7 +64,7 @@ def test_dead_letters_need_attention_by_kind(settings: Settings, tribrain: Any) 
     code, said = tribrain("status")
     assert code == 1
     assert said["dead_letters"] == {"damaged": 2, "not usable": 1}
-    assert said["attention"] == ["3 dead letters wait; tribrain dlq list says why"]
+    assert said["attention"] == ["3 dead letters wait; tribrain log dead-letters list says why"]
 
 
 def test_topics_that_are_not_there_need_attention(kafka: str, tribrain_on: Any) -> None:
@@ -169,9 +169,9 @@ def test_the_screen_says_what_it_knows_in_a_line_each() -> None:
         "Needs attention:",
         "- pairs of 301 s ago are in no checkpoint; look at the trainer's log, or ask it with tribrain "
         "health",
-        "- a/spool.sqlite: 4 events have waited for up to 130 s; if no run sends them, tribrain spool flush "
-        "does",
-        "- a/spool.sqlite: Kafka refused 1 events; tribrain spool status says why",
+        "- a/spool.sqlite: 4 events have waited for up to 130 s; if no run sends them, tribrain log "
+        "spool flush does",
+        "- a/spool.sqlite: Kafka refused 1 events; tribrain log spool status says why",
     ]
 
 

@@ -438,7 +438,7 @@ def test_a_run_over_a_network_has_its_spool_on_this_computer(
     )  # fmt: skip
     (spool,) = state.rglob("*.sqlite")
     assert f"events wait for Kafka in {spool}, on this computer" in (said := capsys.readouterr().err)
-    assert f"tribrain spool flush {spool}" in said
+    assert f"tribrain log spool flush {spool}" in said
     assert list((share / "a").glob("spool*")) == []
     tribrain("spool", "status", str(share / "a"), "--json")
     assert sum(json.loads(capsys.readouterr().out)["waiting"].values()) == 2

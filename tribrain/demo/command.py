@@ -38,7 +38,7 @@ _PARALLEL, _PARALLEL_WITH_PAGE = 4, 1
 _MOST_ANNOTATORS = 20
 _DRAIN_S = 60.0
 _POLL_S = 0.25
-_QUICK = ("--snapshot-every-s", "0.1")
+_QUICK = ("--every-s", "0.1")
 """For the trainer beside the page, so that who votes sees at once what came of it."""
 
 

@@ -47,8 +47,7 @@ def roll_back(settings: Settings, model: str, version: int, reason: str) -> int:
     earlier = _checkpoint(settings, version, one_log(held))
     if earlier is None:
         raise BadInput(
-            f"model {model!r} never had version {version}; "
-            "tribrain snapshots list names some of those that it had"
+            f"model {model!r} never had version {version}; tribrain log snapshots list shows some that it had"
         )
     # Where this raises, the trainer could not go on from it, either.
     PreferenceLearner.from_state(model, earlier.state).check_learner(recipe_of_snapshot(newest))

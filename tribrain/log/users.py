@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import orjson
+from cloup import option_group
 
 from streams.errors import BadInput
 from streams.kafka.login import PROPERTIES, Login, password_in, write_login
@@ -21,6 +22,7 @@ from tribrain.shell.command import Command
 from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import command_called, open_kafka, rights_of
 from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.lazy_group import LazyGroup
 from tribrain.shell.output import cannot_write
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -44,36 +46,41 @@ def users() -> None:
 
 @users.command(
     cls=Command,
-    epilog="Example: tribrain log users create --user trainer=serve-trainer "
-    "--user lab=run-suite,publish-trace --out logins --bootstrap-servers kafka.example.org:9093",
+    epilog="Example: tribrain log users create --user 'trainer=serve trainer' "
+    "--user 'lab=suite run,log publish' --out logins --bootstrap-servers kafka.example.org:9093",
 )
-@click.option(
-    "--user",
-    "given",
-    multiple=True,
-    required=True,
-    metavar="NAME=COMMAND[,COMMAND…]",
-    help="User and the commands that it runs, e.g. lab=run-suite,publish-trace (repeatable).",
+@option_group(
+    "Users",
+    click.option(
+        "--user",
+        "given",
+        multiple=True,
+        required=True,
+        metavar="NAME=COMMAND[,COMMAND…]",
+        help="User and the commands that it runs, e.g. 'lab=suite run,log publish' (repeatable).",
+    ),
+    click.option(
+        "--model",
+        "models",
+        multiple=True,
+        default=("default",),
+        metavar="NAME",
+        help="Name of the reward model that they work on (repeatable).",
+    ),
 )
-@options.out("Folder that gets a folder NAME for each user.")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    default=("default",),
-    metavar="NAME",
-    help="Name of the reward model that they work on (repeatable).",
+@option_group(
+    "Logins",
+    options.out("Folder that gets a folder NAME for each user."),
+    click.option(
+        "--connect-to",
+        metavar="HOST:PORT",
+        show_default="as --bootstrap-servers",
+        help="Addresses of Kafka brokers for these users.",
+    ),
+    click.option("--group-may-read", is_flag=True, help="Make login files readable for their group."),
+    click.option("--new-passwords", is_flag=True, help="Make new passwords for all users."),
 )
-@click.option(
-    "--connect-to",
-    metavar="HOST:PORT",
-    show_default="as --bootstrap-servers",
-    help="Addresses of Kafka brokers for these users.",
-)
-@click.option("--group-may-read", is_flag=True, help="Make login files readable for their group.")
-@click.option("--new-passwords", is_flag=True, help="Make new passwords for all users.")
-@bootstrap_servers
-@options.as_json
+@option_group("Kafka and output", bootstrap_servers, options.as_json)
 def create(
     given: tuple[str, ...],
     out: Path,
@@ -90,7 +97,8 @@ def create(
     The folder can be moved. A user with a folder keeps its password, so that the command can be repeated.
     Earlier rights are kept. This command needs Alter on the cluster.
     """
-    wanted = _users(given)
+    program = click.get_current_context().find_root().command
+    wanted = _users(given, program.old_spelling if isinstance(program, LazyGroup) else str)
     settings = open_kafka(bootstrap_servers, "users create")
     clients = Settings(bootstrap_servers=connect_to or settings.bootstrap_servers)
     kept = _passwords(settings, out, wanted, new_passwords)
@@ -150,17 +158,20 @@ def _passwords(
     return kept
 
 
-def _users(given: Sequence[str]) -> list[_User]:
+def _users(given: Sequence[str], old_spelling: Callable[[str], str]) -> list[_User]:
+    """``old_spelling`` is by which ``SERVICES`` names a command."""
     found: dict[str, _User] = {}
     for text in given:
         name, equals, rest = text.partition("=")
         if not (equals and _NAME.fullmatch(name)):
             raise BadInput(
-                f"--user {text!r} is no user with its commands; expected e.g. trainer=serve-trainer, a name "
-                "of letters, digits, '.', '_' and '-'"
+                f"--user {text!r} is no user with its commands; expected e.g. 'trainer=serve trainer', a "
+                "name of letters, digits, '.', '_' and '-'"
             )
         if name in found:
             raise BadInput(f"--user {name} is given twice; give all of its commands at once, with commas")
-        commands = tuple(dict.fromkeys(command_called(each.strip()) for each in rest.split(",")))
+        commands = tuple(
+            dict.fromkeys(command_called(old_spelling(each.strip())) for each in rest.split(","))
+        )
         found[name] = _User(name, commands)
     return list(found.values())

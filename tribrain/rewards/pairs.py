@@ -83,7 +83,7 @@ def export_preference_pairs(
     show_default="1.1",
     help="Learning rate; only of --learner river-logistic.",
 )
-@click.option("--seed", type=int, default=0, help="Random seed of the order of later passes.")
+@click.option("--seed", type=Integer(), default=0, help="Random seed of the order of later passes.")
 @options.learner
 @options.model
 @options.as_json

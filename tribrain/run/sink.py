@@ -150,12 +150,12 @@ def _say_what_is_not_on_kafka(publisher: TracePublisher, out: Path, spool: Path)
     refused = sum(publisher.refused.values())
     if kept := publisher.flush(0.0) - refused:
         click.echo(
-            f"{kept} events have not reached Kafka; send them with: tribrain spool flush {spool}",
+            f"{kept} events have not reached Kafka; send them with: tribrain log spool flush {spool}",
             err=True,
         )
     if refused:
         click.echo(
             f"{refused} events are not in the spool: {publisher.problem}; "
-            f"send them with: tribrain publish-trace {out / 'trace.jsonl'}",
+            f"send them with: tribrain log publish {out / 'trace.jsonl'}",
             err=True,
         )

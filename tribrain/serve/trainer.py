@@ -16,6 +16,7 @@ from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import Integer, Seconds
+from tribrain.shell.renamed import Renamed
 
 
 @click.command(cls=Command, epilog="Example: tribrain serve trainer --bootstrap-servers 127.0.0.1:9092")
@@ -41,13 +42,19 @@ from tribrain.shell.option_types import Integer, Seconds
 @option_group(
     "Snapshots and checkpoints",
     click.option(
-        "--snapshot-every-pairs",
+        "--every-pairs",
+        "snapshot_every_pairs",
+        cls=Renamed,
+        old=("--snapshot-every-pairs",),
         type=Integer(min=1),
         default=20,
         help="Publish after this many pairs …",
     ),
     click.option(
-        "--snapshot-every-s",
+        "--every-s",
+        "snapshot_every_s",
+        cls=Renamed,
+        old=("--snapshot-every-s",),
         type=Seconds(min=0.05),
         default="1s",
         help="… or this time, if anything was learnt.",

@@ -65,6 +65,13 @@ class LazyGroup(Group):
         entry = self._entries.get(cmd_name) or self._old.get(cmd_name)
         return entry.load() if entry is not None else None
 
+    def old_spelling(self, words: str) -> str:
+        """A command, and what follows it, by the earlier name of the command where it has one."""
+        for name, entry in self._entries.items():
+            if entry.old_name is not None and f"{words} ".startswith(f"{name} "):
+                return entry.old_name + words.removeprefix(name)
+        return words
+
     def suggestions(self) -> Mapping[str, str]:
         """For an old name or the last word of a name, the whole name."""
         of_last_words = {name.rpartition(" ")[2]: name for name in reversed(self._entries)}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,12 @@ class _GivenPath(click.Path):
 
 
 class Integer(click.IntRange):
-    """Click calls it INTEGER RANGE."""
+    """Click calls it INTEGER RANGE, and one without bounds "x<=None"."""
 
     name = "integer"
+
+    def _describe_range(self) -> str:
+        return "" if self.min is None and self.max is None else super()._describe_range()
 
 
 class FiniteFloat(click.FloatRange):
@@ -45,6 +50,7 @@ class FiniteFloat(click.FloatRange):
         return "" if self.min is None and self.max is None else super()._describe_range()
 
 
+_TIME = re.compile(r"(-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)([smhd]?)")
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
@@ -56,12 +62,8 @@ class Seconds(FiniteFloat):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return super().convert(value, param, ctx)
-        number, unit = (value[:-1], value[-1:]) if value[-1:] in _UNITS_S else (value, "s")
-        try:
-            # What float() takes beside digits, as blanks and underscores, is no time.
-            seconds = float(number) * _UNITS_S[unit] if number[-1:].isdecimal() else math.nan
-        except ValueError:
-            seconds = math.nan
+        found = _TIME.fullmatch(value)
+        seconds = float(found[1]) * _UNITS_S[found[2] or "s"] if found else math.nan
         if not math.isfinite(seconds):
             self.fail(f"{value!r} is no time; expected seconds, or e.g. 90s, 5m, 6h or 7d", param, ctx)
         return super().convert(seconds, param, ctx)
@@ -102,7 +104,7 @@ class RewardSource(_GivenPath):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
         path: Path = super().convert(value, param, ctx)
-        is_name = len(path.parts) == 1 and not path.suffix and not path.exists()
+        is_name = os.sep not in str(value) and not path.suffix and not path.exists()
         return str(path) if is_name else path
 
 

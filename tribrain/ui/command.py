@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 import orjson
+from cloup import option_group
 
 from streams.errors import BadInput
 from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE
@@ -16,7 +17,7 @@ from tribrain.shell import measuring, options
 from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.option_types import PATH, FiniteFloat
+from tribrain.shell.option_types import PATH, FiniteFloat, Integer
 from tribrain.shell.output import cache_folder
 
 TOKEN_VARIABLE = "TRIBRAIN_UI_TOKEN"
@@ -25,51 +26,67 @@ _MAX_DIMENSION_CHARS = 60
 
 
 @click.command(cls=Command, epilog="Example: tribrain ui --runs runs --bootstrap-servers 127.0.0.1:9092")
-@options.some_runs
-@click.option(
-    "--artifacts",
-    "stores",
-    multiple=True,
-    metavar="URI",
-    help="A store below which traces may name videos, e.g. s3://bucket/runs (repeatable); needs fsspec.",
+@option_group(
+    "Videos",
+    options.some_runs,
+    click.option(
+        "--artifacts",
+        "stores",
+        multiple=True,
+        metavar="URI",
+        help="Store of videos that traces may name, e.g. s3://bucket/runs (repeatable); needs fsspec.",
+    ),
 )
-@bootstrap_servers
-@options.model
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8700, show_default=True, help="0: a free one.")
-@click.option(
-    "--allow-host",
-    "more_hosts",
-    multiple=True,
-    metavar="NAME",
-    help="A further name that the page answers to (repeatable).",
+@option_group(
+    "Voting",
+    click.option(
+        "--annotator", default="", metavar="NAME", show_default="the page asks", help="Name of who votes."
+    ),
+    click.option(
+        "--ask",
+        "dimensions",
+        multiple=True,
+        metavar="DIMENSION",
+        show_default="overall",
+        help="Dimension that people judge, e.g. physics (repeatable).",
+    ),
+    click.option(
+        "--random-share",
+        type=FiniteFloat(0, 1),
+        show_default="0.1 for the first 100 votes, rising to 0.5 at 200",
+        help="Share of votes on random pairs, which are evidence for the gate.",
+    ),
+    options.model,
 )
-@click.option(
-    "--public-url",
-    metavar="URL",
-    help="Where browsers find the page if something stands before it, as a container's published port does.",
+@option_group(
+    "Address",
+    click.option("--host", default="127.0.0.1", metavar="ADDRESS", help="Address to serve the page on."),
+    click.option("--port", type=Integer(0, 65535), default=8700, help="Port of the page; 0: a free one."),
+    click.option(
+        "--allow-host",
+        "more_hosts",
+        multiple=True,
+        metavar="NAME",
+        help="Further host name of the page (repeatable).",
+    ),
+    click.option(
+        "--public-url",
+        metavar="URL",
+        help="Address of the page for browsers, where it is behind a proxy or a published port.",
+    ),
 )
-@click.option("--annotator", default="", metavar="NAME", help="Who votes; by default the page asks once.")
-@click.option(
-    "--ask",
-    "dimensions",
-    multiple=True,
-    metavar="DIMENSION",
-    help="What people judge, e.g. physics (repeatable); by default overall, the whole.",
+@option_group(
+    "Kafka, metrics and output",
+    bootstrap_servers,
+    click.option(
+        "--state-dir",
+        type=PATH,
+        metavar="FOLDER",
+        help="Local folder for votes that wait for Kafka, and for the key of links.",
+    ),
+    measuring.metrics_port,
+    options.as_json,
 )
-@click.option(
-    "--random-share",
-    type=FiniteFloat(0, 1),
-    help="Share of the new pairs that are drawn at random, which alone are evidence for the gate; by default "
-    "0.1 of the first hundred votes, and 0.5 from the two hundredth on.",
-)
-@click.option(
-    "--state-dir",
-    type=PATH,
-    help="Where votes wait for Kafka and the key of links is kept, on a local disk.",
-)
-@measuring.metrics_port
-@options.as_json
 def ui(
     runs: tuple[Path, ...],
     stores: tuple[str, ...],
@@ -87,12 +104,11 @@ def ui(
     metrics_host: str,
     as_json: bool,
 ) -> None:
-    """Serve the page where people vote on pairs of videos and see runs and model; until Ctrl-C.
+    """Serve the web page to vote on pairs of videos and to see runs and models; until Ctrl-C.
 
-    Videos are those of the runs in the folders --runs, and in the stores --artifacts. Votes go to Kafka;
-    while the broker is away they wait on this computer. Without a broker the page shows the runs, and nobody
-    can vote. It listens on this computer alone unless --host says otherwise; then it asks for a token, which
-    is printed with the address, or taken from TRIBRAIN_UI_TOKEN.
+    Votes go to Kafka; while the broker is away they wait on this computer. Without a broker the page shows
+    the runs, and nobody can vote. It is served on this computer only, unless --host says otherwise; then it
+    asks for a token, which is printed with the address, or taken from TRIBRAIN_UI_TOKEN.
     """
     for text in (annotator, *dimensions):
         if len(text) > _MAX_DIMENSION_CHARS or not text.isprintable():

@@ -118,14 +118,14 @@ class Status:
                     "or ask it with tribrain health"
                 )
         if waiting := sum(self.dead_letters.values()):
-            yield f"{waiting} dead letters wait; tribrain dlq list says why"
+            yield f"{waiting} dead letters wait; tribrain log dead-letters list says why"
 
     def _of_models(self) -> Iterator[str]:
         for figures in self.snapshots:
             if figures.closings and not figures.is_active:
                 yield (
                     f"the gate of {figures.kind} model {figures.model!r} has closed again; "
-                    "tribrain snapshots list shows since when"
+                    "tribrain log snapshots list shows since when"
                 )
 
     def _of_this_computer(self) -> Iterator[str]:
@@ -135,11 +135,12 @@ class Status:
             if (spool.oldest_s or 0.0) > _LONGEST_SPOOLED_S:
                 yield (
                     f"{spool.path}: {spool.records} events have waited for up to {spool.oldest_s:.0f} s; if "
-                    "no run sends them, tribrain spool flush does"
+                    "no run sends them, tribrain log spool flush does"
                 )
             if spool.quarantined:
                 yield (
-                    f"{spool.path}: Kafka refused {spool.quarantined} events; tribrain spool status says why"
+                    f"{spool.path}: Kafka refused {spool.quarantined} events; "
+                    "tribrain log spool status says why"
                 )
         yield from self.full_disks
         yield from (f"{each.url}: {each.said}" for each in self.services if not each.healthy)
