@@ -17,7 +17,7 @@ install = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes 
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: setup lora demo test test-compose test-faults bench bench-lora results constraints clean
+.PHONY: setup lora demo docs test test-compose test-faults bench bench-lora results constraints clean
 
 setup: $(READY)
 
@@ -48,12 +48,18 @@ test: $(LORA_READY)
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
+# Into build/site. A broken link or anchor fails, and so does what a reader's browser would fetch from elsewhere.
+docs: $(READY)
+	$(BIN)/zensical build --strict --clean
+	$(BIN)/python -m tests.docs.site build/site
+	@echo "Read it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000"
+
 # The stack of compose/, in a Docker engine that answers.
 test-compose: $(READY)
 	$(BIN)/pytest -m compose tests/compose
 
 test-faults: $(READY)
-	$(BIN)/pytest -n 2 --dist loadfile -m "long or not long" tests/simulation tests/faults tests/fuzz tests/secured
+	$(BIN)/pytest -n 2 --dist loadfile -m "long or not long" tests/simulation tests/faults tests/fuzz tests/secured tests/docs
 
 bench: $(READY) $(PEERS_READY)
 	$(BIN)/python -m tests.bench --events 9000 --repeat 5 --peers-python $(PEERS)/bin/python --write
@@ -88,8 +94,8 @@ $(LEARNING_PEERS_READY): $(READY)
 # Pins every dependency with its hashes. Botocore, in the tests of S3, takes no newer python-dateutil.
 constraints: $(READY)
 	echo uv | $(COMPILE) - --output-file constraints-uv.txt
-	printf 'hatchling\neditables\npython-dateutil<3\n' | $(COMPILE) --extra dev pyproject.toml - --output-file constraints.txt
-	$(COMPILE) --extra dev --extra data --extra data-test --extra lora --extra lora-test \
+	printf 'hatchling\neditables\npython-dateutil<3\n' | $(COMPILE) --extra dev --extra docs pyproject.toml - --output-file constraints.txt
+	$(COMPILE) --extra dev --extra docs --extra data --extra data-test --extra lora --extra lora-test \
 	  --constraint constraints.txt pyproject.toml --output-file constraints-lora.txt
 	printf 'hatchling\neditables\n' | $(COMPILE) --constraint constraints.txt pyproject.toml - --output-file compose/constraints.txt
 	$(COMPILE) --extra lora --constraint constraints-lora.txt pyproject.toml --output-file compose/constraints-lora.txt

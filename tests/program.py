@@ -27,9 +27,10 @@ _ROOT = cli.context_class(cli, info_name="tribrain", **cli.context_settings)
 _ALL = [*_commands(cli, _ROOT)]
 COMMANDS: dict[tuple[str, ...], click.Command] = {words: command for words, command, _ in _ALL}
 """Every command that does something, by the words that call it."""
-_CONTEXTS = {words: context for words, _, context in _ALL}
+CONTEXTS: dict[tuple[str, ...], click.Context] = {words: context for words, _, context in _ALL}
+"""What each is called in."""
 
 
 def help_of(words: tuple[str, ...]) -> str:
     """A command's --help, each run of blanks as one, without colours."""
-    return " ".join(click.unstyle(COMMANDS[words].get_help(_CONTEXTS[words])).split())
+    return " ".join(click.unstyle(COMMANDS[words].get_help(CONTEXTS[words])).split())

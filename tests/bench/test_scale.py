@@ -20,7 +20,7 @@ from tests.bench.scale.needs import DEFAULTS, LIMITS, SPARING, SPARING_FLAGS, Fl
 from tests.bench.scale.tables import put_into, tables
 from tribrain.serve.trainer import serve_trainer
 
-PAGES = (SCALE, ROOT / "docs" / "KUBERNETES.md")
+PAGES = (SCALE, ROOT / "docs" / "how-to" / "kubernetes.md")
 COSTS: Mapping[str, float] = {
     "live_us": 100,
     "single_us": 300,

@@ -1,4 +1,4 @@
-"""``python -m tests.browser.screenshots docs/images``: the README's pictures of the page, made again.
+"""``python -m tests.browser.screenshots docs/images``: the pictures of page and report, made again.
 
 Simulated runs, a trainer, two annotators who prefer what the hidden truth prefers, and a real browser.
 """
@@ -29,13 +29,14 @@ from tribrain.shell.option_types import PATH
 _GOALS = ("move the red cube to the green bowl", "pour the blue paint into the yellow cup")
 _RUNS = 4
 _VOTES = 12
+_TASKS = 60
 _WIDE, _PHONE = {"width": 1280, "height": 760}, {"width": 390, "height": 844}
 
 
 @click.command(epilog="Example: python -m tests.browser.screenshots docs/images")
 @click.argument("folder", type=PATH)
 def screenshots(folder: Path) -> None:
-    """Write the README's pictures of the page into FOLDER."""
+    """Write the pictures of the documentation into FOLDER."""
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         work = Path(temporary)
         broker = stack.enter_context(start_local_broker())
@@ -54,6 +55,7 @@ def screenshots(folder: Path) -> None:
         _picture(chromium, server, "/", folder / "page-now.png", scheme="dark")
         _picture(chromium, server, "/model", folder / "page-model.png")
         _picture(chromium, server, "/vote", folder / "page-phone.png", size=_PHONE)
+        _report(chromium, work / "demo", folder / "report.png")
 
 
 def _make_runs(work: Path, settings: Settings) -> None:
@@ -95,6 +97,18 @@ def _picture(
     page.screenshot(path=target)
     click.echo(f"{target}: {target.stat().st_size:,} bytes")
     page.context.close()
+
+
+def _report(chromium: Browser, demo: Path, target: Path) -> None:
+    """The beginning of what a demo writes at its end."""
+    done = CliRunner().invoke(cli, ["demo", "--tasks", str(_TASKS), "--out", str(demo)])
+    if done.exit_code:
+        raise click.ClickException(f"the demo failed: {done.output}")
+    page = chromium.new_page(viewport={"width": _WIDE["width"], "height": _WIDE["height"]})
+    page.goto((demo / "report.html").as_uri())
+    page.screenshot(path=target)
+    click.echo(f"{target}: {target.stat().st_size:,} bytes")
+    page.close()
 
 
 def _open(

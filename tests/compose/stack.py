@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 from streams.kafka.login import PROPERTIES
 from streams.kafka.security_sources import CONFIG_VARIABLE
 from streams.kafka.settings import Settings
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -37,8 +37,8 @@ class Stack:
     image: str
     backups: str = "backups"
     """A folder of this computer, or the volume."""
-    kafka_port: int = field(default_factory=lambda: _free_port())
-    ui_port: int = field(default_factory=lambda: _free_port())
+    kafka_port: int = field(default_factory=free_port)
+    ui_port: int = field(default_factory=free_port)
     profiles: tuple[str, ...] = ()
     files: tuple[Path, ...] = (FILE,)
     login: Path | None = None
@@ -140,9 +140,3 @@ def shared_folder() -> Iterator[Path]:
 def end_all(stacks: Iterable[Stack]) -> None:
     for stack in stacks:
         stack.compose("down", "--timeout", "1", "--volumes", "--remove-orphans", check=False)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

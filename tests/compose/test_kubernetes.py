@@ -6,19 +6,14 @@ import re
 from typing import Any
 
 import click
-import pytest
 import yaml  # type: ignore[import-untyped]
-from click.testing import CliRunner
 
 from tests.compose.stack import FILE, ROOT
 from tribrain.cli import cli
 
-PAGE = (ROOT / "docs" / "KUBERNETES.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "kubernetes.md").read_text()
 SERVICES = yaml.safe_load(FILE.read_text())["services"]
 TRAINER = SERVICES["trainer"]
-
-
-COMMANDS = re.findall(r"^tribrain (.*)$", PAGE, flags=re.MULTILINE)
 
 
 def deployment() -> dict[str, Any]:
@@ -92,9 +87,3 @@ def test_every_service_of_ours_has_a_row() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE)
     ours = {name for name, service in SERVICES.items() if "tribrain" in service["image"]}
     assert set(rows) == ours - {"demo"}
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_of_the_page_has_its_options(command: str) -> None:
-    said = CliRunner().invoke(cli, [*command.split(), "--help"])
-    assert said.exit_code == 0, said.output

@@ -10,7 +10,7 @@ from streams.kafka.settings import Settings
 from streams.kafka.topics import create_topics
 from streams.local_broker.apache_kafka import LocalBroker
 from streams.local_broker.jars import KafkaJars
-from tests.tribrain.test_readme import free_port
+from tests.ports import free_port
 
 
 class RestartableBroker:

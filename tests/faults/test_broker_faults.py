@@ -24,8 +24,8 @@ from tests.faults.disks import fill, small_disk
 from tests.faults.proxy import AnswerLosingProxy
 from tests.faults.recovery import check, recovery
 from tests.kafka.test_trainer import interleaved, random_runs, wait_for_version
+from tests.ports import free_port
 from tests.services import trainer
-from tests.tribrain.test_readme import free_port
 from tests.waiting import let_time_pass, wait_until
 from tribrain.shell.supervisor import ServiceProcess
 

@@ -20,8 +20,8 @@ from streams.local_broker.folder import end_of_log
 from streams.local_broker.jars import KafkaJars
 from streams.spool.publish_now import publish_messages
 from tests.factories import event
+from tests.ports import free_port
 from tests.tribrain.processes import command, needs_proc
-from tests.tribrain.test_readme import free_port
 from tests.waiting import wait_until
 
 

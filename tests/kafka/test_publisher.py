@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from base64 import b64encode
 from pathlib import Path
@@ -22,6 +21,7 @@ from streams.messages.contracts import RunEnd, TraceEvent
 from streams.spool.publish_now import publish_trace_file
 from streams.spool.publisher import TracePublisher
 from tests.factories import event, run
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 _AWAY = Settings(bootstrap_servers="127.0.0.1:9")
@@ -39,12 +39,6 @@ def _values(settings: Settings, run_id: str) -> list[bytes]:
 def _with_prompt_of(size: int, iter_idx: int) -> TraceEvent:
     """Random, so that compression cannot make it small."""
     return replace(event(iter_idx, 0.5), prompt=b64encode(os.urandom(size)).decode())
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.mark.parametrize("broker", ["settings", "in_memory_settings"])
@@ -77,7 +71,7 @@ def test_pushing_does_not_wait_for_a_broker_that_is_away(spool: Path) -> None:
 def test_events_pushed_while_the_broker_is_away_are_delivered_when_it_starts(
     kafka_jars: KafkaJars, spool: Path, tmp_path: Path
 ) -> None:
-    port = _free_port()
+    port = free_port()
     settings = Settings(bootstrap_servers=f"127.0.0.1:{port}")
     events = run([0.1, 0.2, 0.3])
     with TracePublisher(settings, spool) as publisher:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from streams.kafka.users import allow, make_user
 from streams.local_broker.apache_kafka import LocalBroker
 from streams.local_broker.certificates import Authority
 from streams.local_broker.jars import KafkaJars
+from tests.ports import free_ports
 from tests.waiting import wait_until
 from tribrain.shell.kafka_access import rights_of
 
@@ -48,7 +48,7 @@ class SecuredBroker:
         self.authority = folder / "ca.pem"
         self._folder = folder
         self._signs = Authority()
-        *ports, self._controller_port = _free_ports(len(PROTOCOLS) + 1)
+        *ports, self._controller_port = free_ports(len(PROTOCOLS) + 1)
         self._ports = dict(zip(PROTOCOLS, ports, strict=True))
         certificate, key = self._signs.identity("localhost", ["localhost"])
         (folder / "broker.pem").write_bytes(key + certificate + self._signs.pem)
@@ -178,10 +178,3 @@ def lets_in(settings: Settings) -> bool:
         return check_access(settings)
     except BadInput:
         return False
-
-
-def _free_ports(count: int) -> list[int]:
-    """All different, as they are held at the same time."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]

@@ -20,9 +20,9 @@ from tests.faults.proxy import AnswerLosingProxy
 from tests.faults.recovery import check, recovery
 from tests.faults.test_broker_faults import learns_on, push
 from tests.kafka.test_trainer import interleaved, random_runs, wait_for_version
+from tests.ports import free_port
 from tests.secured.broker import PASSWORD, SecuredBroker
 from tests.services import security_variables, trainer
-from tests.tribrain.test_readme import free_port
 from tests.waiting import let_time_pass, wait_until
 from tribrain.shell.supervisor import ServiceProcess
 

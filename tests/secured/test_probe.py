@@ -16,9 +16,9 @@ from streams.kafka.rights import Right
 from streams.kafka.security import NOT_SECURED, Secret, Security
 from streams.kafka.settings import Settings
 from streams.local_broker.certificates import Authority
+from tests.ports import free_port
 from tests.secured.broker import PASSWORD, SecuredBroker
 from tests.secured.tokens import TokenCommand
-from tests.tribrain.test_readme import free_port
 
 _PROMISED_S = 10.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,10 @@ from tests.factories import event
 from tests.secured.broker import PASSWORD, SecuredBroker
 from tests.secured.commands import COMMANDS, arguments_of
 from tribrain.shell.exit_codes import BAD_INPUT
-from tribrain.shell.kafka_access import SERVICES, TOPICS, rights_of
+from tribrain.shell.kafka_access import TOPICS, rights_of
 
 _SHOWS = {"Read", "Write", "Delete", "Describe"}
 """Whoever may do one of these with a topic may describe it."""
-_README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -80,26 +79,6 @@ def test_a_service_that_may_make_topics_makes_its_own(secured: SecuredBroker) ->
     settings = secured.allowed("publish-trace", "made-here")
     secured.allow(settings.security.username, [Right("Create", "topic", "made-here.trace")])
     assert create_topics(settings).created == ("made-here.trace",)
-
-
-def test_the_table_of_the_readme_is_what_is_checked() -> None:
-    text = _README.read_text()
-    for names, needed in SERVICES.items():
-        commands = ", ".join(f"`{command}`" for command in names.split(", "))
-        rows = []
-        if needed.read or needed.write:
-            own = f"{needed.publishes}:MODEL" if needed.publishes else needed.transactional_id
-            columns = (_in_words(needed.read), _in_words(needed.write), needed.group or "")
-            rows.append([commands, *columns, f"`PREFIX.{own}`" if own else ""])
-        if needed.manage or needed.cluster:
-            more = [f"{operation} on {_in_words(names)}" for operation, names in needed.manage.items()]
-            rows.append([commands, "; ".join(more), needed.cluster or ""])
-        for row in rows:
-            assert f"| {' | '.join(row)} |" in text, row
-
-
-def _in_words(topics: Sequence[str]) -> str:
-    return ", ".join(topics).replace(", ".join(TOPICS), "all")
 
 
 def test_what_waits_in_a_spool_says_which_rights_it_needs(

@@ -86,7 +86,7 @@ def test_no_panel_lies_over_another() -> None:
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 def test_every_alert_has_a_line_on_what_to_do(alert: Any) -> None:
-    assert f"## {alert.name}\n" in (ROOT / "docs" / "ALERTS.md").read_text()
+    assert f"## {alert.name}\n" in (ROOT / "docs" / "reference" / "alerts.md").read_text()
     assert alert.do.endswith(".")
     assert alert.means.endswith(".")
 

@@ -26,8 +26,8 @@ def files() -> Mapping[str, bytes]:
         f"{_OBS}/grafana/dashboards/tribrain.json": (
             json.dumps(grafana.dashboard(), indent=2) + "\n"
         ).encode(),
-        "docs/METRICS.md": pages.metrics_page().encode(),
-        "docs/ALERTS.md": pages.alerts_page().encode(),
+        "docs/reference/metrics.md": pages.metrics_page().encode(),
+        "docs/reference/alerts.md": pages.alerts_page().encode(),
     }
 
 

@@ -44,7 +44,7 @@ def rule_tests() -> dict[str, Any]:
 
 def anchor(alert: Alert) -> str:
     """Where the docs speak of it."""
-    return f"docs/ALERTS.md#{alert.name.lower()}"
+    return f"docs/reference/alerts.md#{alert.name.lower()}"
 
 
 def _rule(alert: Alert) -> dict[str, Any]:

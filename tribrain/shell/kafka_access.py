@@ -1,6 +1,6 @@
 """The way of every command to Kafka: settings, and a look whether the broker lets it do what it is for.
 
-``SERVICES`` is the table of least rights that the README has.
+``SERVICES`` is the table of least rights in docs/how-to/secured-kafka.md.
 """
 
 from __future__ import annotations

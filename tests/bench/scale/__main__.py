@@ -1,4 +1,4 @@
-"""``python -m tests.bench.scale``: the tables of docs/SCALE.md, from what was measured."""
+"""``python -m tests.bench.scale``: the tables of docs/reference/scale.md, from what was measured."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from streams.errors import BadInput
 from tests.bench.scale.costs import LOAD, ROOT, read_costs
 from tests.bench.scale.tables import put_into, tables
 
-SCALE = ROOT / "docs" / "SCALE.md"
+SCALE = ROOT / "docs" / "reference" / "scale.md"
 
 
 @click.command(epilog="Example: python -m tests.bench.scale --write")
-@click.option("--write", is_flag=True, help="Put the tables into docs/SCALE.md.")
+@click.option("--write", is_flag=True, help="Put the tables into docs/reference/scale.md.")
 def scale(write: bool) -> None:
     """Work out what one thousand, one million and a hundred million events an hour need."""
     try:

@@ -1,4 +1,4 @@
-"""The tables of docs/SCALE.md, each by the name that stands in the document."""
+"""The tables of docs/reference/scale.md, each by the name that stands in the document."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def put_into(document: str, made: Mapping[str, str]) -> str:
     for name, table in made.items():
         begin, end = _BEGIN.format(name=name), _END.format(name=name)
         if document.count(begin) != 1 or document.count(end) != 1:
-            raise BadInput(f"docs/SCALE.md has no place for the table {name!r}; expected {begin} and {end}")
+            raise BadInput(
+                f"docs/reference/scale.md has no place for the table {name!r}; expected {begin} and {end}"
+            )
         before, _, rest = document.partition(begin)
         document = f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
     return document

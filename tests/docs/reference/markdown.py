@@ -1,0 +1,32 @@
+"""What the pages are written with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose cells may hold anything that stands on one line."""
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def from_rest(text: str) -> str:
+    """A docstring's text: double backticks are single ones, and a paragraph is a line."""
+    paragraphs = [" ".join(each.split()) for each in re.split(r"\n\s*\n", text)]
+    return "\n\n".join(each for each in paragraphs if each).replace("``", "`")
+
+
+def plain(text: str) -> str:
+    """Text that stands outside code: what looks like a tag is none."""
+    return text.replace("<", "&lt;").replace("*", "\\*")
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,67 @@
+"""The page on settings: variables of the environment, properties of Kafka, and limits."""
+
+from __future__ import annotations
+
+from streams.kafka.security import NAMES, SECRETS
+from streams.kafka.security_sources import CONFIG_VARIABLE, variable_of
+from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE, TOPIC_PREFIX_VARIABLE
+from streams.messages import limits
+from streams.spool.place import FOLDER_VARIABLE
+from tests.docs.reference.attributes import said_of_constants
+from tests.docs.reference.markdown import code, from_rest, table
+from tribrain.shell.measuring import FILE_VARIABLE, HOST_VARIABLE, PORT_VARIABLE
+from tribrain.ui.command import TOKEN_VARIABLE
+
+VARIABLES = {
+    BOOTSTRAP_SERVERS_VARIABLE: "The Kafka broker, as HOST:PORT, or several with commas; stands for "
+    "`--bootstrap-servers`.",
+    TOPIC_PREFIX_VARIABLE: "Begins the names of the topics; by default `tribrain`.",
+    CONFIG_VARIABLE: "A file of properties that says how to log in to Kafka; stands for `--kafka-config`.",
+    FOLDER_VARIABLE: "Where events wait for Kafka, on a local disk; stands for `--spool-dir`.",
+    PORT_VARIABLE: "Serve `/metrics` and `/health` on this port; stands for `--metrics-port`.",
+    HOST_VARIABLE: "The address that this port listens on, by default loopback; stands for `--metrics-host`.",
+    FILE_VARIABLE: "Write a run's metrics into this file, too; stands for `--metrics-file`.",
+    TOKEN_VARIABLE: "The token that opens the page where it listens beyond this computer.",
+}
+"""Of the environment, with what each is for."""
+
+_PAGE = """# Settings
+
+This page is made from the code by `python -m tests.docs.reference`.
+
+A setting is an option of the command. Some are also taken from the environment; an option wins over a
+variable.
+[The stack in containers](../how-to/stack.md#settings) has variables of its own.
+
+## Variables of the environment
+"""
+_KAFKA = f"""## Properties of Kafka
+
+They stand in the file that `--kafka-config` or `{CONFIG_VARIABLE}` names, by librdkafka's names, or in the
+environment, which wins over the file. [A secured Kafka](../how-to/secured-kafka.md) says which values they
+take. Of a secret, the variable with `_FILE` at its end names a file that holds it.
+"""
+_LIMITS = """## Limits
+
+What a message may be and hold. What is beyond is refused where it is written, and a dead letter where it is
+read.
+"""
+
+
+def settings_page() -> str:
+    variables = table(["variable", "what it sets"], [[code(name), said] for name, said in VARIABLES.items()])
+    properties = table(
+        ["property", "variable"],
+        [[code("bootstrap.servers"), code(BOOTSTRAP_SERVERS_VARIABLE)]]
+        + [[code(name), _variables(name, field in SECRETS)] for field, name in NAMES.items()],
+    )
+    said = said_of_constants(limits)
+    rows = [[code(name), f"{getattr(limits, name):,}", from_rest(text)] for name, text in said.items()]
+    return "\n".join(
+        [_PAGE, variables, "", _KAFKA, properties, "", _LIMITS, table(["limit", "", ""], rows), ""]
+    )
+
+
+def _variables(name: str, is_secret: bool) -> str:
+    variable = variable_of(name)
+    return f"{code(variable)}, {code(variable + '_FILE')}" if is_secret else code(variable)
