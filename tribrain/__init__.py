@@ -18,8 +18,6 @@ Names are imported when they are first used.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -121,6 +119,9 @@ def __dir__() -> list[str]:
 
 def _require_own_packages() -> None:
     """Raises ImportError where a file of somebody else's hides a package that is installed with this one."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
     here = Path(__file__).resolve().parent.parent
     for package in ("streams", "trainers", "runner"):
         spec = find_spec(package)

@@ -1,19 +1,4 @@
-"""Pairs of what people say of two candidates: a comparison at a time, or a table with a row for each.
-
-A table has these columns, and every other is refused unless it is to be ignored:
-
-- ``task``: what both candidates were made for, a text or whole number. Statements on one task are no
-  independent evidence; where every row stands for itself, number the rows;
-- ``winner``: ``left``, ``right`` or ``tie``;
-- ``left_NAME`` and ``right_NAME`` for every critic: its score of either side, in its own unit, higher is
-  better; missing (null or NaN) where it gave none;
-- ``annotator``, where there is one: who says so, a text or whole number; missing where nobody knows. With
-  several, what a label of each counts is learnt;
-- ``weight``, where there is one: what the row counts beside others, 0 or more; 1 by default;
-- ``dimension``, where there is one: what is judged (``physics``, …); missing for the whole;
-- ``label_source``, where there is one: ``human`` (the default), ``outcome``, ``proxy`` or ``critic``;
-- ``id``, where there is one: a name that no other row has. Without, the same row twice counts twice.
-"""
+"""Pairs of what people say of two candidates: a comparison at a time, or a table with a row for each."""
 
 from __future__ import annotations
 
@@ -53,7 +38,8 @@ def comparison(
 ) -> PreferencePair:
     """One statement on two candidates, given by their critics' scores, as a pair to learn from.
 
-    The arguments are what the columns of a table are, see the top of this module. Raises BadInput.
+    ``left`` and ``right`` are critic to score, in the critic's own unit, higher is better, None where it gave
+    none. The other arguments are as the columns of ``pairs_from_table``. Raises BadInput.
 
     >>> pair = comparison({"sharp": 0.9}, {"sharp": 0.4}, "right", task="pour the tea")
     >>> pair.chosen_critics, pair.rejected_critics
@@ -74,10 +60,24 @@ def comparison(
 def pairs_from_table(
     table: TableLike, *, model: str = "default", ignore: Collection[str] = ()
 ) -> list[PreferencePair]:
-    """The pairs of a table of comparisons, in its order; see the top of this module for its columns.
+    """The pairs of a table of comparisons, in its order, for the reward model that is called ``model``.
 
-    ``table`` is a dataframe (pandas, Polars, PyArrow, …) or a sequence of mappings; ``ignore`` names columns
-    that are not to be read. Raises BadInput that names the row and the column, what was found and needed.
+    ``table`` is a dataframe (pandas, Polars, PyArrow, …) or a sequence of mappings, with these columns:
+
+    - ``task``: what both candidates were made for, a text or whole number. Statements on one task are no
+      independent evidence; where every row stands for itself, number the rows;
+    - ``winner``: ``left``, ``right`` or ``tie``;
+    - ``left_NAME`` and ``right_NAME`` for every critic: its score of either side, in its own unit, higher is
+      better; missing (null or NaN) where it gave none;
+    - ``annotator``, where there is one: who says so, a text or whole number; missing where nobody knows. With
+      several, what a label of each counts is learnt;
+    - ``weight``, where there is one: what the row counts beside others, 0 or more; 1 by default;
+    - ``dimension``, where there is one: what is judged (``physics``, …); missing for the whole;
+    - ``label_source``, where there is one: ``human`` (the default), ``outcome``, ``proxy`` or ``critic``;
+    - ``id``, where there is one: a name that no other row has. Without, the same row twice counts twice.
+
+    Any other column is refused, unless ``ignore`` names it. Raises BadInput, which says the row (counted from
+    0) and the column, what was found and what is needed.
 
     >>> rows = [
     ...     {"task": "tea", "left_sharp": 0.9, "right_sharp": 0.4, "winner": "left"},
@@ -162,10 +162,7 @@ def _pair(
             f"{where}label_source: found {shown(source)}; expected {_listed(get_args(LabelSource))}"
         )
     who = name(said.get("annotator"), f"{where}annotator")
-    sides = [
-        {critic: score(value, f"{where}{side}{critic}") for critic, value in scores.items()}
-        for side, scores in ((_LEFT, left), (_RIGHT, right))
-    ]
+    sides = [_scores(given, side, where) for side, given in ((_LEFT, left), (_RIGHT, right))]
     if said["winner"] == "right":
         sides.reverse()
     pair: dict[str, Any] = {
@@ -187,6 +184,18 @@ def _pair(
         raise ContractError(f"{where}{error}") from None
     assert isinstance(decoded, PreferencePair)
     return decoded
+
+
+def _scores(given: Mapping[str, object], side: str, where: str) -> dict[str, float | None]:
+    if not isinstance(given, Mapping):
+        raise BadInput(
+            f"{where}{side.rstrip('_')}: found {shown(given)}; expected a mapping from critic to score"
+        )
+    if not_texts := [critic for critic in given if not isinstance(critic, str)]:
+        raise BadInput(
+            f"{where}{side.rstrip('_')}: a critic is called {shown(not_texts[0])}; expected a text"
+        )
+    return {critic: score(value, f"{where}{side}{critic}") for critic, value in given.items()}
 
 
 def _listed(names: Collection[str]) -> str:

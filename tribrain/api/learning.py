@@ -78,14 +78,7 @@ class PreferenceLearner:
 
     def learn_many(self, comparisons: Comparisons) -> Self:
         """Learn pairs, or a table of comparisons, in their order; none at all is bad input."""
-        pairs = _pairs(comparisons, self._learner.model)
-        for pair in pairs:
-            if pair.model != self._learner.model:
-                raise BadInput(
-                    f"a pair is for the model {shown(pair.model)}; expected {shown(self._learner.model)}"
-                )
-            encode(pair)  # what is built in Python is checked as what is read
-        self._learner.on_messages(pairs)
+        self._learner.on_messages(_pairs(comparisons, self._learner.model))
         return self
 
     def end_task(self, task: str) -> Self:
@@ -106,4 +99,13 @@ def _pairs(comparisons: Comparisons, model: str) -> list[PairMessage]:
     for at, one in enumerate(given):
         if not isinstance(one, PairMessage):
             raise BadInput(f"comparison {at}: found {shown(one)}; expected pairs alone, or a table alone")
+        if one.model != model:
+            raise BadInput(
+                f"comparison {at}: is for the model {shown(one.model)}; expected {shown(model)}: name its "
+                "model, and learn each model's pairs by themselves"
+            )
+        try:
+            encode(one)  # what was built in Python is checked as what is read
+        except BadInput as error:
+            raise BadInput(f"comparison {at}: {error}") from None
     return list(given)

@@ -205,6 +205,11 @@ def _ranked(each: Hashable, believed: Logit) -> Ranked:
 
 def _named(candidates: Mapping[Any, Candidate] | TableLike) -> Mapping[Any, Candidate]:
     if isinstance(candidates, Sequence) and candidates and isinstance(candidates[0], TraceEvent):
+        if not_events := [at for at, one in enumerate(candidates) if not isinstance(one, TraceEvent)]:
+            at = not_events[0]
+            raise BadInput(
+                f"candidate {at}: found {shown(candidates[at])}; expected iterations of a run alone"
+            )
         pairs = [(event.iter_idx, event) for event in candidates]
     elif isinstance(candidates, Mapping):
         pairs = list(candidates.items())
