@@ -33,14 +33,13 @@ if TYPE_CHECKING:
     from runner.loop.stopping import StopRules
     from streams.errors import BadInput
     from streams.messages.contracts import CriticResult, PreferencePair, RewardSnapshot, TraceEvent
-    from streams.messages.files import read_pairs
     from trainers.bradley_terry.explain import Effect, Explanation
     from trainers.pairs.comparisons import comparison, pairs_from_table
     from tribrain.api.feed import RewardFeed
+    from tribrain.api.files import pairs_from_runs, read_pairs
     from tribrain.api.learning import PreferenceLearner, learn
     from tribrain.api.refining import refine
     from tribrain.api.reward import Preference, Ranked, Reward
-    from tribrain.api.runs import pairs_from_runs
 
     __version__: str
 
@@ -87,14 +86,13 @@ _MODULES = {
     "runner.loop.stopping": ("StopRules",),
     "streams.errors": ("BadInput",),
     "streams.messages.contracts": ("CriticResult", "PreferencePair", "RewardSnapshot", "TraceEvent"),
-    "streams.messages.files": ("read_pairs",),
     "trainers.bradley_terry.explain": ("Effect", "Explanation"),
     "trainers.pairs.comparisons": ("comparison", "pairs_from_table"),
     "tribrain.api.feed": ("RewardFeed",),
+    "tribrain.api.files": ("pairs_from_runs", "read_pairs"),
     "tribrain.api.learning": ("PreferenceLearner", "learn"),
     "tribrain.api.refining": ("refine",),
     "tribrain.api.reward": ("Preference", "Ranked", "Reward"),
-    "tribrain.api.runs": ("pairs_from_runs",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -38,8 +38,8 @@ def comparison(
 ) -> PreferencePair:
     """One statement on two candidates, given by their critics' scores, as a pair to learn from.
 
-    ``left`` and ``right`` are critic to score, in the critic's own unit, higher is better, None where it gave
-    none. The other arguments are as the columns of ``pairs_from_table``. Raises BadInput.
+    ``left`` and ``right`` are critic to score, None where it gave none. These and the other arguments are as
+    the columns of ``pairs_from_table``. Raises BadInput.
 
     >>> pair = comparison({"sharp": 0.9}, {"sharp": 0.4}, "right", task="pour the tea")
     >>> pair.chosen_critics, pair.rejected_critics
@@ -67,8 +67,9 @@ def pairs_from_table(
     - ``task``: what both candidates were made for, a text or whole number. Statements on one task are no
       independent evidence; where every row stands for itself, number the rows;
     - ``winner``: ``left``, ``right`` or ``tie``;
-    - ``left_NAME`` and ``right_NAME`` for every critic: its score of either side, in its own unit, higher is
-      better; missing (null or NaN) where it gave none;
+    - ``left_NAME`` and ``right_NAME`` for every critic: its score of either side, higher is better, at best
+      within [0, 1] (on a much wider scale some differences are too far off to be learnt, which the reward's
+      statement counts); missing (null or NaN) where it gave none;
     - ``annotator``, where there is one: who says so, a text or whole number; missing where nobody knows. With
       several, what a label of each counts is learnt;
     - ``weight``, where there is one: what the row counts beside others, 0 or more; 1 by default;

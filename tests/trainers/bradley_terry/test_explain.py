@@ -37,6 +37,12 @@ def test_the_interval_is_of_the_posterior_in_the_units_of_the_score() -> None:
     assert effect.is_sure
 
 
+def test_a_weight_s_interval_is_its_own_also_where_its_odds_are_beside_the_average_of_its_kind() -> None:
+    given = replace(snapshot({"@arm=a": 1.0, "@arm=b": 0.0}), covariance=((0.09, 0.0), (0.0, 0.04)))
+    of_a = next(effect for effect in explain(given).effects if effect.feature == "@arm=a")
+    assert of_a.weight_ci95 == pytest.approx((1.0 - 1.96 * 0.3, 1.0 + 1.96 * 0.3), rel=1e-4)
+
+
 def test_an_interval_on_both_sides_of_1_is_not_sure() -> None:
     given = replace(snapshot({"a": 0.1}), covariance=((1.0,),))
     assert not explain(given).effects[0].is_sure

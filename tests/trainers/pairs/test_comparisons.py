@@ -88,6 +88,11 @@ def test_the_chosen_side_is_the_winner_s() -> None:
     assert (pair.chosen_critics, pair.rejected_critics, pair.tie) == ({"sharp": 0.4}, {"sharp": 0.9}, False)
 
 
+def test_sides_that_change_places_give_the_same_pair() -> None:
+    turned = pair_of(left_sharp=0.4, right_sharp=0.9, winner="right")
+    assert turned == pair_of(left_sharp=0.9, right_sharp=0.4, winner="left")
+
+
 def test_a_tie_is_a_tie() -> None:
     assert pair_of(winner="tie").tie
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from msgspec.structs import replace
 
@@ -50,7 +52,7 @@ def test_learning_is_what_the_command_does(tmp_path: Path) -> None:
             ["train-preference-rm", "--pairs", str(pairs), "--out", str(out), "--epochs", "2", "--seed", "5"]
         )
     assert ended.value.code == 0
-    reward = learn(read_pairs(pairs), epochs=2, seed=5)
+    reward = learn(read_pairs(str(pairs)), epochs=2, seed=5)
     assert encode(reward.snapshot) == out.read_bytes()
 
 
@@ -182,3 +184,30 @@ def test_a_run_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
         pairs_from_runs()
     with pytest.raises(BadInput, match=str(tmp_path / "trace.jsonl")):
         pairs_from_runs(tmp_path)
+
+
+def test_a_table_of_people_s_judgements_teaches_what_they_say_of_other_tasks() -> None:
+    """Every other task is learnt."""
+    data = os.environ.get("TRIBRAIN_DATA")
+    folder = Path(data or "") / "preferences"
+    if not data or not folder.is_dir():
+        pytest.skip("set TRIBRAIN_DATA to a folder with preferences/")
+    candidates, judged = (
+        [
+            orjson.loads(line)
+            for line in (folder / f"viescore_image.dev.{kind}.jsonl").read_bytes().splitlines()
+        ]
+        for kind in ("candidates", "pairs")
+    )
+    scores = {(one["task_id"], one["candidate_id"]): one["critic_scores"] for one in candidates}
+    rows = [
+        {"task": one["task_id"], "winner": "tie" if one["tie"] else "left"}
+        | {f"left_{name}": score for name, score in scores[one["task_id"], one["chosen"]].items()}
+        | {f"right_{name}": score for name, score in scores[one["task_id"], one["rejected"]].items()}
+        for one in judged
+    ]
+    learnt = set(sorted({row["task"] for row in rows})[::2])
+    reward = learn([row for row in rows if row["task"] in learnt])
+    unseen = pairs_from_table([row for row in rows if row["task"] not in learnt and row["winner"] != "tie"])
+    p = [reward.prob_prefer(pair.chosen_critics, pair.rejected_critics).probability for pair in unseen]
+    assert sum(probability > 0.5 for probability in p) / len(p) > 0.75

@@ -39,12 +39,11 @@ def loaded_by(program: str) -> set[str]:
         ("tribrain.BadInput", set()),
         (COMPARE, set()),
         ("tribrain.pairs_from_table", set()),
-        ("tribrain.read_pairs", set()),
         ("tribrain.Reward.read", set()),
         # numba compiles what learns, and looks for SciPy; what learns is a River estimator.
         (LEARN, {"numba", "numpy", "scipy", "river"}),
         ("tribrain.PreferenceLearner()", {"numba", "numpy", "scipy", "river"}),
-        ("tribrain.pairs_from_runs", {"numpy"}),
+        ("tribrain.pairs_from_runs, tribrain.read_pairs", {"numpy"}),
         ("tribrain.RewardFeed", {"kafka"}),
     ],
 )

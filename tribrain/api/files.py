@@ -1,4 +1,4 @@
-"""The pairs of finished runs."""
+"""Pairs from the files that runs and commands leave."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from os import PathLike
 from pathlib import Path
 
 from streams.errors import BadInput
-from streams.messages.contracts import PairStrategy, PreferencePair
-from streams.messages.files import read_events_by_run
+from streams.messages import files
+from streams.messages.contracts import PairMessage, PairStrategy, PreferencePair
 from trainers.pairs.pairing import PairingRules, pairs_of_run
+
+
+def read_pairs(path: str | PathLike[str]) -> list[PairMessage]:
+    """The pairs of a ``pairs.jsonl``, and what stands between them, in its order. Raises BadInput."""
+    return files.read_pairs(Path(path))
 
 
 def pairs_from_runs(
@@ -25,10 +30,9 @@ def pairs_from_runs(
     if not runs:
         raise BadInput("no run is named; expected the folder of at least one, with its trace.jsonl")
     rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model)
-    traces = [Path(run) / "trace.jsonl" for run in runs]
     return [
         pair
-        for trace in traces
-        for events in read_events_by_run(trace).values()
+        for run in runs
+        for events in files.read_events_by_run(Path(run) / "trace.jsonl").values()
         for pair in pairs_of_run(events, rules)
     ]
