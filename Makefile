@@ -59,7 +59,8 @@ test-compose: $(READY)
 	$(BIN)/pytest -m compose tests/compose
 
 test-faults: $(READY)
-	$(BIN)/pytest -n 2 --dist loadfile -m "long or not long" tests/simulation tests/faults tests/fuzz tests/secured tests/docs
+	$(BIN)/pytest -n 2 --dist loadfile -m "long or not long" tests/simulation tests/faults tests/fuzz \
+	  tests/secured tests/docs tests/tribrain/test_wheel.py
 
 bench: $(READY) $(PEERS_READY)
 	$(BIN)/python -m tests.bench --events 9000 --repeat 5 --peers-python $(PEERS)/bin/python --write

@@ -1,8 +1,8 @@
 """The exceptions that end a command with one line and no traceback: exit code 2, and 3."""
 
 
-class BadInput(Exception):
-    """Something the user gave cannot be used.
+class BadInput(ValueError):
+    """Something the user gave cannot be used: a ValueError, as whoever calls TriBrain from Python expects.
 
     The message is one line that says what was found, what is needed and what to do.
     """

@@ -28,6 +28,8 @@ def reading_state_of(what: str) -> Iterator[None]:
     """
     try:
         yield
+    except BadInput:
+        raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BadInput(
             f"{what} was written by another version of TriBrain, whose learner this one cannot continue "

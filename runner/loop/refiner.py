@@ -7,6 +7,7 @@ different states never read the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -110,6 +111,42 @@ def refine(state: PromptState, arm: Arm) -> PromptState:
     level = next((d.level for d in state.directives if d.arm == arm), 0)
     others = tuple(d for d in state.directives if d.arm != arm)
     return replace(state, directives=(*others, Directive(arm, min(level + 1, MAX_LEVEL))))
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten(PromptState):
+    """A goal whose prompt somebody else wrote. Raises BadInput for a text that cannot be a prompt."""
+
+    prompt: str = ""
+
+    def __post_init__(self) -> None:
+        found = self.prompt
+        if not isinstance(found, str) or not found.strip() or len(found) > MAX_PROMPT_CHARS:
+            what = f"{len(found)} characters" if isinstance(found, str) else f"a {type(found).__name__}"
+            raise BadInput(
+                f"a rewritten prompt has {what}; expected a text of 1 to {MAX_PROMPT_CHARS} characters that "
+                "is not blank"
+            )
+        try:
+            found.encode()
+        except UnicodeEncodeError as error:
+            raise BadInput(
+                f"a rewritten prompt is not valid Unicode at character {error.start}: {error.reason}"
+            ) from None
+
+    @property
+    def text(self) -> str:
+        return self.prompt
+
+
+def rewriting(rewrite: Callable[[str, Arm], str]) -> Callable[[PromptState, Arm], PromptState]:
+    """As ``refine``, by a function from the prompt to build on and what to fix to the prompt to try next.
+
+    >>> by_shouting = rewriting(lambda prompt, arm: f"{prompt} Mind the {arm}!")
+    >>> by_shouting(PromptState("stack the cups"), "physics").text
+    'stack the cups Mind the physics!'
+    """
+    return lambda state, arm: Rewritten(state.goal, prompt=rewrite(state.text, arm))
 
 
 def _check_goal(goal: str) -> None:

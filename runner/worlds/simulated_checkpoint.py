@@ -98,10 +98,10 @@ def read_checkpoint(folder: Path) -> WorldCheckpoint:
         if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
             raise ValueError(f"its schema is not {_SCHEMA}")
         return WorldCheckpoint(shifts=dict(content["shifts"]), videos=int(content["videos"]))
+    except BadInput as error:
+        raise error if str(path) in str(error) else BadInput(f"{path}: {error}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(
             f"{path}: is no checkpoint of the simulated world ({error}); give a folder that "
             "runner.worlds.train_simulated wrote"
         ) from None
-    except BadInput as error:
-        raise error if str(path) in str(error) else BadInput(f"{path}: {error}") from None

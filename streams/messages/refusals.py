@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import re
@@ -86,10 +85,14 @@ def raise_not_json(raw: bytes, source: object, error: ValueError) -> NoReturn:
     def finite(number: str) -> float:
         return number_ if math.isfinite(number_ := float(number)) else refuse(number)
 
-    with contextlib.suppress(ValueError, RecursionError):
+    try:
         json.loads(
             raw, parse_constant=cast(Callable[[str], Any], refuse), parse_float=finite, parse_int=finite
         )
+    except NotFinite:
+        raise
+    except (ValueError, RecursionError):
+        pass
     raise ContractError(f"{source}: not JSON ({error}); expected one JSON object") from None
 
 

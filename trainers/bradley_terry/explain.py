@@ -10,11 +10,8 @@ from typing import Any
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.feature_names import is_indicator, shown
 from trainers.bradley_terry.features import UNIT
-from trainers.bradley_terry.reward import printable, reward_on
+from trainers.bradley_terry.reward import Z95, printable, reward_on
 from trainers.bradley_terry.ties import tie_probability
-
-_Z95 = 1.959963984540054
-"""The standard normal is within ± this with probability 95%."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +21,13 @@ class Effect:
     feature: str
     weight: float
     """As in the snapshot: nats per ``scales`` of the feature's difference."""
+    weight_ci95: tuple[float, float] | None
+    """95% of the posterior; None for a point estimate."""
     odds_ratio: float
     """By what the odds of being preferred are multiplied where this score is ``step`` higher, or where one
     side is of this context and the other of the average of its kind."""
     odds_ratio_ci95: tuple[float, float] | None
-    """95% of the posterior; None for a point estimate."""
+    """As of the weight."""
 
     @property
     def is_sure(self) -> bool:
@@ -125,7 +124,7 @@ def _contrast(snapshot: RewardSnapshot, name: str) -> dict[str, float]:
 def _effect(snapshot: RewardSnapshot, name: str, contrast: Mapping[str, float], step: float) -> Effect:
     steps = (1.0 if is_indicator(name) else step) / snapshot.scales[name]
     weight = math.fsum(share * snapshot.weights[other] for other, share in contrast.items())
-    ci95 = None
+    ci95 = weight_ci95 = None
     if snapshot.covariance:
         rows = {other: snapshot.feature_names.index(other) for other in contrast}
         variance = math.fsum(
@@ -133,11 +132,15 @@ def _effect(snapshot: RewardSnapshot, name: str, contrast: Mapping[str, float], 
             for a in contrast
             for b in contrast
         )
-        margin = _Z95 * math.sqrt(max(0.0, variance))
+        margin = Z95 * math.sqrt(max(0.0, variance))
         ci95 = _exp(steps * (weight - margin)), _exp(steps * (weight + margin))
+        own, at = snapshot.weights[name], rows[name]
+        own_margin = Z95 * math.sqrt(max(0.0, snapshot.covariance[at][at]))
+        weight_ci95 = own - own_margin, own + own_margin
     return Effect(
         feature=name,
         weight=snapshot.weights[name],
+        weight_ci95=weight_ci95,
         odds_ratio=_exp(steps * weight),
         odds_ratio_ci95=ci95,
     )

@@ -8,7 +8,8 @@ intercept learns "first wins") and never centred (the mean difference is the sig
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -20,6 +21,30 @@ from trainers.bradley_terry.features import Scores, reach_of, within_reach
 
 Differences = Mapping[str, float]
 """Feature to a − b."""
+Z95 = 1.959963984540054
+"""The standard normal is within ± this with probability 95%."""
+
+
+class Logit(NamedTuple):
+    """What a model believes of the logit of P(a ≻ b): a normal posterior, or a point estimate."""
+
+    mean: float
+    """Nats."""
+    variance: float | None
+    """Nats squared; None for a point estimate."""
+
+    @property
+    def probability(self) -> float:
+        """σ of the mean: P(a ≻ b) as it is served."""
+        return sigmoid(self.mean)
+
+    @property
+    def ci95(self) -> tuple[float, float] | None:
+        """σ of the ends of the logit's 95% interval; None for a point estimate."""
+        if self.variance is None:
+            return None
+        margin = Z95 * math.sqrt(self.variance)
+        return sigmoid(self.mean - margin), sigmoid(self.mean + margin)
 
 
 def critics_mean(scores: Scores) -> float:
@@ -41,6 +66,23 @@ def prob_prefer(snapshot: RewardSnapshot, d: Differences) -> float:
     return sigmoid(logit)
 
 
+def logit_of_mean(snapshot: RewardSnapshot, several: Sequence[Differences]) -> Logit:
+    """The mean logit of several comparisons, at least one, with their common uncertainty.
+
+    Of a against each of n others it says how far a is above them on average. The logit is linear in the
+    weights, so its mean is that of the mean of what counts of the differences.
+    """
+    mean_z = [
+        math.fsum(_counted(d[name], name, scale) for d in several if name in d) / (scale * len(several))
+        for name, scale in ((name, snapshot.scales[name]) for name in snapshot.feature_names)
+    ]
+    weights = [snapshot.weights[name] for name in snapshot.feature_names]
+    return Logit(
+        math.fsum(z * weight for z, weight in zip(mean_z, weights, strict=True)),
+        _variance(snapshot, mean_z) if snapshot.covariance else None,
+    )
+
+
 def confidence(snapshot: RewardSnapshot, d: Differences) -> float:
     """How much of its opinion on a against b a model can vouch for, in [0, 1].
 
@@ -51,11 +93,16 @@ def confidence(snapshot: RewardSnapshot, d: Differences) -> float:
         return 1.0
     scales = snapshot.scales
     z = [_counted(d.get(name, 0.0), name, scales[name]) / scales[name] for name in snapshot.feature_names]
+    return shrinkage(_variance(snapshot, z))
+
+
+def _variance(snapshot: RewardSnapshot, z: Sequence[float]) -> float:
+    """zᵀ Σ z, in nats squared, of differences z (d,) in the units of the weights."""
     variance = math.fsum(
         z_row * math.fsum(value * z_column for value, z_column in zip(row, z, strict=True))
         for z_row, row in zip(z, snapshot.covariance, strict=True)
     )
-    return shrinkage(max(0.0, variance))
+    return max(0.0, variance)
 
 
 def _counted(difference: float, name: str, scale: float) -> float:

@@ -72,6 +72,8 @@ class SelectionPolicy:
             if kind == "all":
                 raise ValueError
             return cls(kind, float(number), int(seed or 0))  # type: ignore[arg-type]
+        except BadInput:
+            raise
         except (ValueError, OverflowError):
             raise BadInput(f"{text!r} is no policy to choose samples by; expected {_FORMS}") from None
 

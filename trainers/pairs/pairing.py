@@ -21,9 +21,10 @@ of a pair is that of the rewards which its two sides would have in a run of thei
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import Struct
 
@@ -46,7 +47,7 @@ class PairingRules:
     ``min_gap`` is the least difference of the scores (0.03, as in TriBrain 0.6.2), ``top_k`` how many best
     candidates are compared with the rest, ``model`` the name of the reward model that the pairs are for.
     With ``model_by``, every value of this entry of a run's context (``task_family``) has a model of its own,
-    ``model.value``.
+    ``model.value``. Raises BadInput.
     """
 
     strategy: PairStrategy = "best_vs_rest"
@@ -60,6 +61,14 @@ class PairingRules:
             raise BadInput(
                 f"the reward model's name has {len(self.model)} characters; expected 1 to {LONGEST_MODEL}"
             )
+        if self.strategy not in get_args(PairStrategy):
+            raise BadInput(
+                f"the strategy is {self.strategy!r}; expected {' or '.join(get_args(PairStrategy))}"
+            )
+        if not 0.0 <= self.min_gap < math.inf:
+            raise BadInput(f"min_gap is {self.min_gap}; expected a finite number of at least 0")
+        if self.top_k < 1:
+            raise BadInput(f"top_k is {self.top_k}; expected a whole number of at least 1")
 
     @property
     def as_text(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +15,12 @@ from runner.critics.opinion import is_missing
 from streams.messages.contracts import RunEnd, TraceEvent
 from streams.spool.place import spool_of
 from tribrain.run.metrics import RunMetrics
+from tribrain.run.publishing import not_on_kafka, publishing
 from tribrain.run.refinement import Refinement
 from tribrain.shell.output import progress
 
 if TYPE_CHECKING:
     from streams.spool.publisher import TracePublisher
-
-# What has not left by then is safe in the spool.
-_FLUSH_S = 5.0
-_CLOSE_S = 1.0
 
 
 class RunSink:
@@ -104,34 +101,28 @@ def run_progress() -> Progress:
 def run_sink(refinement: Refinement, out: Path, shown: Progress, *, lines: str | None) -> Iterator[RunSink]:
     """The sink of a run in ``out``. In the end it says what has not reached Kafka; that is in the spool."""
     publisher = spool = None
-    if (settings := refinement.settings) is not None:
-        # Not at the top: a run without a broker needs no client of Kafka.
-        from streams.spool.publisher import TracePublisher
-
-        spool = spool_of(out, refinement.given.spool_dir)
-        if spool.parent != out:
-            click.echo(f"events wait for Kafka in {spool}, on this computer", err=True)
-        publisher = TracePublisher(settings, spool)
-    sink = RunSink(
-        publisher,
-        shown,
-        steps=refinement.given.iters,
-        candidates=refinement.given.candidates,
-        lines=lines,
-        metrics=refinement.metrics,
-    )
-    refinement.metrics.begin(out, publisher, spool)
-    try:
+    metrics = refinement.metrics
+    with ExitStack() as stack:
+        stack.callback(metrics.end)
+        if (settings := refinement.settings) is not None:
+            spool = spool_of(out, refinement.given.spool_dir)
+            if spool.parent != out:
+                click.echo(f"events wait for Kafka in {spool}, on this computer", err=True)
+            publisher = stack.enter_context(publishing(settings, spool))
+        sink = RunSink(
+            publisher,
+            shown,
+            steps=refinement.given.iters,
+            candidates=refinement.given.candidates,
+            lines=lines,
+            metrics=metrics,
+        )
+        stack.callback(sink.finish)
+        metrics.begin(out, publisher, spool)
         yield sink
-        if publisher is not None:
-            publisher.flush(_FLUSH_S)
-    finally:
-        sink.finish()
-        if publisher is not None:
-            publisher.close(_CLOSE_S)
-        refinement.metrics.end()
     if publisher is not None and spool is not None:
-        _say_what_is_not_on_kafka(publisher, out, spool)
+        for line in not_on_kafka(publisher, out, spool):
+            click.echo(line, err=True)
 
 
 def _in_words(step: Sequence[TraceEvent]) -> str:
@@ -144,18 +135,3 @@ def _in_words(step: Sequence[TraceEvent]) -> str:
     best = last.meta.get("best_score")
     best_is = "" if best is None else f"; best {best:.3f} at {last.meta['best_iter']}"
     return f"iteration {last.meta.get('step', last.iter_idx)}: critics' score {scores}{failed}{best_is}"
-
-
-def _say_what_is_not_on_kafka(publisher: TracePublisher, out: Path, spool: Path) -> None:
-    refused = sum(publisher.refused.values())
-    if kept := publisher.flush(0.0) - refused:
-        click.echo(
-            f"{kept} events have not reached Kafka; send them with: tribrain log spool flush {spool}",
-            err=True,
-        )
-    if refused:
-        click.echo(
-            f"{refused} events are not in the spool: {publisher.problem}; "
-            f"send them with: tribrain log publish {out / 'trace.jsonl'}",
-            err=True,
-        )

@@ -33,7 +33,14 @@ def test_the_interval_is_of_the_posterior_in_the_units_of_the_score() -> None:
     (effect,) = explain(given, step=0.25).effects
     low, high = math.exp(0.5 * (1.0 - 1.96 * 0.3)), math.exp(0.5 * (1.0 + 1.96 * 0.3))
     assert effect.odds_ratio_ci95 == pytest.approx((low, high), rel=1e-4)
+    assert effect.weight_ci95 == pytest.approx((1.0 - 1.96 * 0.3, 1.0 + 1.96 * 0.3), rel=1e-4)
     assert effect.is_sure
+
+
+def test_a_weight_s_interval_is_its_own_also_where_its_odds_are_beside_the_average_of_its_kind() -> None:
+    given = replace(snapshot({"@arm=a": 1.0, "@arm=b": 0.0}), covariance=((0.09, 0.0), (0.0, 0.04)))
+    of_a = next(effect for effect in explain(given).effects if effect.feature == "@arm=a")
+    assert of_a.weight_ci95 == pytest.approx((1.0 - 1.96 * 0.3, 1.0 + 1.96 * 0.3), rel=1e-4)
 
 
 def test_an_interval_on_both_sides_of_1_is_not_sure() -> None:
@@ -60,6 +67,7 @@ def test_a_point_estimate_has_no_interval() -> None:
     explanation = explain(train_on_pairs(PAIRS, recipe=Recipe(learner="river-logistic")))
     assert not explanation.has_intervals
     assert all(effect.odds_ratio_ci95 is None for effect in explanation.effects)
+    assert all(effect.weight_ci95 is None for effect in explanation.effects)
 
 
 def test_the_strongest_comes_first_in_either_direction() -> None:

@@ -1,0 +1,1 @@
+"""TriBrain from Python: what ``from tribrain import …`` gives."""

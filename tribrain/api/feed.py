@@ -1,0 +1,81 @@
+"""The newest reward of a running Kafka, for a loop of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from threading import Event
+from typing import Self
+
+from streams.errors import BadInput
+from streams.messages.refusals import shown
+from streams.snapshots.feed import SnapshotFeed
+from tribrain.api.reward import Reward
+from tribrain.shell.kafka_access import open_kafka
+
+
+class RewardFeed:
+    """Follows the rewards of a model as they are published, in a thread; to be used in a ``with`` block.
+
+    ``bootstrap_servers`` is where Kafka is (``host:port``), by default what ``TRIBRAIN_BOOTSTRAP_SERVERS`` or
+    ``TRIBRAIN_KAFKA_CONFIG`` says; prefix of the topics and security come from the environment, as for every
+    command. ``critics`` are the names of one's critics: a reward that weighs none of them is refused.
+
+    A broker that is away is no error: what was the newest stays, and following goes on when it is back.
+    Raises BadInput where no broker is named, or it lets this client not in.
+
+    >>> with RewardFeed("localhost:9092") as feed:  # doctest: +SKIP
+    ...     reward = feed.active()
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str | None = None,
+        *,
+        model: str = "default",
+        critics: Collection[str] = (),
+    ) -> None:
+        if isinstance(critics, str):
+            raise BadInput(f"critics is the text {shown(critics)}; expected a list of names")
+        self._came = Event()
+        self.snapshots = SnapshotFeed(
+            open_kafka(bootstrap_servers, "snapshots list", model),
+            model,
+            critics=critics,
+            on_snapshot=lambda _: self._came.set(),
+        )
+        """What a loop follows: as ``latest``, of messages."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def latest(self) -> Reward | None:
+        """The newest reward, also one that is not to steer (a shadow); None before the first. Never waits."""
+        snapshot = self.snapshots.latest()
+        return None if snapshot is None else Reward(snapshot)
+
+    def active(self) -> Reward | None:
+        """The newest reward where it may steer, as it is shown to beat the critics' mean; else None."""
+        reward = self.latest()
+        return reward if reward is not None and reward.is_active else None
+
+    def wait(self, timeout_s: float) -> Reward | None:
+        """``latest`` as soon as there is one; None where none came within ``timeout_s`` seconds."""
+        self._came.wait(timeout_s)
+        return self.latest()
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """By reason, how many rewards were not taken."""
+        return self.snapshots.refused
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since Kafka was last heard: some while it is there."""
+        return self.snapshots.silent_s
+
+    def close(self) -> None:
+        """Stop following; what is the newest stays. May be called twice."""
+        self.snapshots.close()

@@ -1,0 +1,111 @@
+"""Learning from comparisons: all that are at hand at once, or one after the other as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Self
+
+from streams.errors import BadInput
+from streams.messages.codec import encode
+from streams.messages.contracts import PairMessage, PairsEnd, PreferencePair
+from streams.messages.refusals import shown
+from trainers.bradley_terry.estimators import DEFAULT_LEARNER, LearnerName, Recipe
+from trainers.online.learner import PreferenceLearner as _Learner
+from trainers.online.train import train_on_pairs
+from trainers.pairs.comparisons import pairs_from_table
+from trainers.pairs.table import TableLike
+from tribrain.api.reward import Reward
+
+Comparisons = Iterable[PairMessage] | TableLike
+"""Pairs in the order in which they are learnt, as ``read_pairs`` gives them, or a table as
+``pairs_from_table`` takes it; at least one."""
+
+
+def learn(
+    comparisons: Comparisons,
+    *,
+    model: str = "default",
+    learner: LearnerName = DEFAULT_LEARNER,
+    epochs: int = 1,
+    seed: int = 0,
+) -> Reward:
+    """The reward that all comparisons teach, as ``tribrain train-preference-rm`` learns it.
+
+    The first pass, in the order given, predicts each pair before its task is learnt; that is the evidence of
+    the gate. Further ``epochs`` are shuffled by ``seed`` and change no figure. ``laplace`` says how sure it
+    is, ``river-logistic`` is a point estimate. Raises BadInput.
+
+    >>> rows = [
+    ...     {"task": n, "left_sharp": 0.8, "right_sharp": 0.3, "winner": "left" if n % 4 else "right"}
+    ...     for n in range(40)
+    ... ]
+    >>> for place in learn(rows).rank({"a": {"sharp": 0.3}, "b": {"sharp": 0.8}}):
+    ...     print(place.name, place.probability > 0.5, place.ci95 is not None)
+    b True True
+    a False True
+    """
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
+        raise BadInput(f"epochs: found {shown(epochs)}; expected a whole number of at least 1")
+    recipe = Recipe(learner=learner)
+    pairs = _pairs(comparisons, model)
+    return Reward(train_on_pairs(pairs, model=model, recipe=recipe, epochs=epochs, seed=seed))
+
+
+class PreferenceLearner:
+    """The live trainer's learner: pairs come one by one, and ``reward`` is what they have taught so far.
+
+    Every pair is predicted by the model as it was before its task began. That counts as evidence for the gate
+    once the task has ended. Raises BadInput, and then has learnt nothing of what it was given.
+
+    >>> from tribrain import comparison
+    >>> learner = PreferenceLearner()
+    >>> learner = learner.learn_one(comparison({"sharp": 0.9}, {"sharp": 0.4}, "left", task="pour the tea"))
+    >>> learner.reward.version, learner.reward.critics
+    (1, ('sharp',))
+    """
+
+    def __init__(self, *, model: str = "default", learner: LearnerName = DEFAULT_LEARNER) -> None:
+        self._learner = _Learner(model, Recipe(learner=learner))
+
+    @property
+    def reward(self) -> Reward:
+        """What was learnt so far; what comes later does not change it."""
+        return Reward(self._learner.snapshot())
+
+    def learn_one(self, pair: PreferencePair) -> Self:
+        """Learn a pair; one with an id that came before is passed over."""
+        return self.learn_many([pair])
+
+    def learn_many(self, comparisons: Comparisons) -> Self:
+        """Learn pairs, or a table of comparisons, in their order; none at all is bad input."""
+        self._learner.on_messages(_pairs(comparisons, self._learner.model))
+        return self
+
+    def end_task(self, task: str) -> Self:
+        """No more pairs of this task are to come, so what was predicted of it is evidence.
+
+        A task of which no pair came is passed over.
+        """
+        model = self._learner.model
+        end = PairsEnd(run_id=task, task_id=task, model=model, n_pairs=0, n_candidates=0)
+        self._learner.on_message(end)
+        return self
+
+
+def _pairs(comparisons: Comparisons, model: str) -> list[PairMessage]:
+    given = list(comparisons) if isinstance(comparisons, Iterator) else comparisons
+    if not (isinstance(given, Sequence) and any(isinstance(one, PairMessage) for one in given)):
+        return [*pairs_from_table(given, model=model)]
+    for at, one in enumerate(given):
+        if not isinstance(one, PairMessage):
+            raise BadInput(f"comparison {at}: found {shown(one)}; expected pairs alone, or a table alone")
+        if one.model != model:
+            raise BadInput(
+                f"comparison {at}: is for the model {shown(one.model)}; expected {shown(model)}: name its "
+                "model, and learn each model's pairs by themselves"
+            )
+        try:
+            encode(one)  # what was built in Python is checked as what is read
+        except BadInput as error:
+            raise BadInput(f"comparison {at}: {error}") from None
+    return list(given)
