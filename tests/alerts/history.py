@@ -16,6 +16,10 @@ from tribrain.observability.alerts import Alert, Case
 _LONGEST_SCRAPE_S = 2.0
 _BEFORE_MIN = 20
 """Beside the minutes for which an alert must hold; more than the windows of the rules, but one."""
+_SEEN_AFTER_MIN = 10
+"""Within a window of a quarter of an hour that what stands has begun in."""
+_GROWN_AFTER_MIN = 20
+"""What grows is above its threshold, and a window is filled with it."""
 _IN_FAULT_MIN = 30
 _AFTER_MIN = 75
 """More than the longest window of a rule, an hour."""
@@ -82,6 +86,7 @@ class History:
         """The alert, with these labels beside its severity, as this history lets it fire and resolve."""
         before = alert.for_min + _BEFORE_MIN
         during = alert.for_min + _IN_FAULT_MIN
+        after = _GROWN_AFTER_MIN if len(self.faulty) > 1 else _SEEN_AFTER_MIN
         phases = [(self.healthy, before), (self.faulty, during), (self.recovered, _AFTER_MIN)]
         names = {name: None for phase, _ in phases for look in phase for name in look.samples}
         target = f'job="{self.job}",instance="{self.job}:9464"}}'
@@ -91,7 +96,7 @@ class History:
             },
             labels=labels,
             quiet_min=before - 1,
-            fires_min=before + alert.for_min + _IN_FAULT_MIN - 10,
+            fires_min=before + alert.for_min + after,
             resolves_min=before + during + _AFTER_MIN - 1,
         )
 

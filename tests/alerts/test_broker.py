@@ -39,6 +39,7 @@ FAULTS = {
     "a broker answers after seconds": Fault("TribrainPublicationSlow", {"job": "trainer"}),
     "a broker is away while a trainer reads": Fault("TribrainLagUnknown", instance_of("trainer")),
     "a broker is away while a page is shown": Fault("TribrainFeedSilent", instance_of("page")),
+    "a broker is away for longer than a page takes for well": Fault("TribrainUnhealthy", instance_of("page")),
     "a broker is away while a run makes events": Fault("TribrainSpoolGrowing", instance_of("node")),
     "a run has ended while a broker was away": Fault("TribrainSpoolGrowing", instance_of("node")),
 }
@@ -47,6 +48,10 @@ _HEARD_S = 3.0
 """So long may a page that hears Kafka not have heard of it."""
 _PUBLISH_EVERY_S = "3"
 """So there is time to stop the broker before what was learnt is published."""
+
+
+def hears_kafka(found: Scrape) -> bool:
+    return found["tribrain_healthy"] == 1 and found["tribrain_feed_silent_seconds"] < _HEARD_S
 
 
 def unpublished_s(found: Scrape) -> float:
@@ -78,7 +83,7 @@ class Services:
         assert self.publisher.flush(_WAIT_S) == 0
         return {
             "trainer": self.trainer.well(),
-            "page": self.page.once(lambda found: found["tribrain_feed_silent_seconds"] < _HEARD_S),
+            "page": self.page.once(hears_kafka),
             "node": self.look_at_run(),
         }
 
@@ -171,8 +176,12 @@ def found(kafka_jars: KafkaJars, tmp_path_factory: pytest.TempPathFactory) -> di
             ended_well = run_to_its_end(settings, folder / "a", folder / "run.prom")
         wrong = away(of)
         ended_wrong = run_to_its_end(settings, folder / "b", folder / "run.prom")
+        unhealthy = of.page.once(lambda found: found["tribrain_healthy"] == 0)
         with broker.up():
             again = of.well()
+    histories["a broker is away for longer than a page takes for well"] = History(
+        job="page", healthy=(well["page"],), faulty=(unhealthy,), recovered=(again["page"],)
+    )
     for job, what in {
         "trainer": "a broker is away while a trainer reads",
         "page": "a broker is away while a page is shown",

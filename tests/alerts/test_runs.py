@@ -70,7 +70,7 @@ def critics(node: Node) -> Iterator[tuple[str, History]]:
     again = node.judged_by(_WORKS)
     yield (
         "a critic breaks",
-        History(job="node", healthy=(works,), faulty=(works, breaks), recovered=(again,)),
+        History(job="node", healthy=(works,), faulty=(breaks,), recovered=(again,)),
     )
 
 
@@ -82,7 +82,7 @@ def damaged_spool(node: Node) -> Iterator[tuple[str, History]]:
     again = node.run()
     yield (
         "the spool of a run is damaged",
-        History(job="node", healthy=(takes,), faulty=(takes, refuses), recovered=(again,)),
+        History(job="node", healthy=(takes,), faulty=(refuses,), recovered=(again,)),
     )
 
 
@@ -119,7 +119,7 @@ def full_disk(node: Node, disk: Path) -> Iterator[tuple[str, History]]:
     )
     yield (
         "a spool is refused by its disk",
-        History(job="node", healthy=(roomy,), faulty=(roomy, full), recovered=(again,)),
+        History(job="node", healthy=(roomy,), faulty=(full,), recovered=(again,)),
     )
 
 

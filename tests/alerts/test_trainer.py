@@ -64,7 +64,7 @@ def messages(target: Target, settings: Settings) -> Iterator[tuple[str, History]
     lettered = target.once(lambda found: found["tribrain_dead_letters_total", "damaged"])
     yield (
         "a message is no event",
-        History(job="trainer", healthy=(well,), faulty=(well, lettered), recovered=(lettered,)),
+        History(job="trainer", healthy=(well,), faulty=(lettered,), recovered=(lettered,)),
     )
 
     known = [vote(vote_id=f"known-{n}", left_run_id="run-0", right_run_id="run-1") for n in range(3)]
