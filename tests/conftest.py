@@ -34,7 +34,7 @@ from tests.shared import shared
 from tribrain.cli import main
 
 _TESTS = Path(__file__).parent
-_SLOW_FOLDERS = ("faults", "browser", "kafka", "tribrain", "runner")
+_SLOW_FOLDERS = ("faults", "alerts", "browser", "kafka", "tribrain", "runner")
 _IMAGE = "apache/kafka:4.3.1"
 _CONTAINER_START_S = 60.0
 

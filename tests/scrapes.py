@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import urllib.request
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.metrics.catalogue import METRICS
@@ -53,17 +50,3 @@ class Scrape:
     @property
     def names(self) -> Iterator[str]:
         return (key if isinstance(key, str) else key[0] for key in self._values)
-
-
-@cache
-def promtool() -> str:
-    """Where Prometheus' own checker is; skips the test where it is not, unless REQUIRE_PROMTOOL=1."""
-    import os
-
-    found = shutil.which("promtool")
-    if found is None:
-        missing = "no promtool here; Debian's package prometheus has it"
-        if os.environ.get("REQUIRE_PROMTOOL") == "1":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return found

@@ -6,7 +6,9 @@ For tests, trials and a stack on one computer; where others depend on it, use yo
 
 Into the folder go ``ca.pem``, which clients trust, ``broker.pem``, which is the broker's chain and key as one
 file (Kafka's ``ssl.keystore.type=PEM``), and for each client ``NAME.pem`` with the key in ``NAME.key``. The
-authority's own key is kept nowhere, so nobody can make more of them.
+authority's own key is kept nowhere, so nobody can make more of them. They are renewed all together, and
+clients need the new ``ca.pem`` then. With ``--if-missing`` those that are there are kept; it is said until
+when they hold, and an error where they have ended.
 """
 
 from __future__ import annotations
@@ -29,10 +31,16 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from streams.errors import BadInput
 from streams.files import write_atomically
 
 AUTHORITY, BROKER = "ca.pem", "broker.pem"
 _DAYS = 825
+_SOON = timedelta(days=30)
+"""So long before their end it is said how they are renewed."""
+_RENEW = "remove them, make new ones, and give clients the new ca.pem"
+_BAD_INPUT = 2
+"""The exit code of a command that cannot use what it was given."""
 _CLOCKS_DIFFER_BY = timedelta(hours=1)
 
 
@@ -106,6 +114,28 @@ def make_certificates(out: Path, hosts: Sequence[str], clients: Sequence[str] = 
     write_atomically(out / AUTHORITY, authority.pem)
 
 
+def end_of(folder: Path) -> datetime:
+    """When the first of the certificates in ``folder`` ends. Raises BadInput where one cannot be read."""
+    ends = []
+    for path in sorted(folder.glob("*.pem")):
+        try:
+            ends += [each.not_valid_after_utc for each in x509.load_pem_x509_certificates(path.read_bytes())]
+        except (OSError, ValueError) as error:
+            raise BadInput(
+                f"{path}: no certificate can be read: {error}; remove {folder} and make new ones"
+            ) from None
+    return min(ends)
+
+
+def _holding_until(folder: Path) -> str:
+    """The day, with what to do where it is near. Raises BadInput where it is over."""
+    end = end_of(folder)
+    left = end - datetime.now(UTC)
+    if left <= timedelta(0):
+        raise BadInput(f"{folder}: the certificates ended on {end:%F}; {_RENEW}")
+    return f"{end:%F}; that is soon: {_RENEW}" if left < _SOON else f"{end:%F}"
+
+
 def _write_key(path: Path, content: bytes) -> None:
     """For its owner's eyes alone."""
     path.unlink(missing_ok=True)
@@ -159,9 +189,14 @@ def _main(arguments: Sequence[str] | None = None) -> None:
         "--if-missing", action="store_true", help="leave the folder as it is where it has them already"
     )
     given = parser.parse_args(arguments)
-    if given.if_missing and (given.out / AUTHORITY).exists():
-        return
-    make_certificates(given.out, given.host, given.client)
+    is_kept = given.if_missing and (given.out / AUTHORITY).exists()
+    if not is_kept:
+        make_certificates(given.out, given.host, given.client)
+    try:
+        until = _holding_until(given.out)
+    except BadInput as error:
+        parser.exit(_BAD_INPUT, f"{parser.prog}: {error}\n")
+    print(f"{given.out}: the certificates are {'kept' if is_kept else 'new'}, and hold until {until}")
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ class FeedOf(Generic[Snapshot]):
         self._key = snapshot_key(model, kind.KIND).encode()
         self._serving = ServingSnapshot(kind, model, critics=critics)
         self._on_snapshot = on_snapshot
+        self._is_closed = False
         usable = partial(_offered_first, kind, model, critics)
         begin = partial(_begin, settings, self._key, usable)
         self._follower = TopicFollower(settings, (settings.snapshots_topic,), self._take, begin)
@@ -75,8 +76,8 @@ class FeedOf(Generic[Snapshot]):
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the broker was last heard; some while it is there."""
-        return self._follower.silent_s
+        """Seconds since the broker was last heard; some while it is there, and 0 once this is closed."""
+        return 0.0 if self._is_closed else self._follower.silent_s
 
     def latest(self) -> Snapshot | None:
         """The newest snapshot so far; None where there is none yet."""
@@ -84,6 +85,7 @@ class FeedOf(Generic[Snapshot]):
 
     def close(self) -> None:
         """Stop following; what ``latest`` gives stays. May be called twice."""
+        self._is_closed = True
         self._follower.close()
 
     def _take(self, message: StoredMessage) -> None:

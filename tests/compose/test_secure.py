@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,17 +12,20 @@ from pathlib import Path
 import pytest
 
 from streams.errors import BadInput
+from streams.kafka.login import password_in
 from streams.kafka.probe import check_access
 from streams.kafka.security import Security
 from streams.kafka.settings import Settings
+from streams.local_broker.certificates import AUTHORITY
 from tests.compose.learnt import check_learnt, published
-from tests.compose.stack import FILE, SECURE, Stack
+from tests.compose.stack import FILE, SECURE, TOKEN, Stack, docker
 from tests.waiting import wait_until
 from tribrain.shell.exit_codes import BAD_INPUT
 
 pytestmark = pytest.mark.compose
 
 _LEARNT_S = 120.0
+_USERS = re.findall(r"^ +- --user=(\w+)=", SECURE.read_text(), flags=re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +79,22 @@ def test_the_administrators_listener_wants_a_certificate(stack: Stack) -> None:
     assert "kafka:19093 asks for a certificate of the client" in refused.stderr
 
 
-def test_no_password_is_to_be_seen_beside_the_volumes(stack: Stack) -> None:
-    password = str(stack.settings.security.password)
-    assert len(password) > 40
+def test_no_password_is_to_be_seen_beside_the_volumes(stack: Stack, tmp_path: Path) -> None:
+    passwords = _passwords(stack, tmp_path)
     told = json.dumps(stack.containers())
     assert "/logins/host" in told
-    assert password not in told
-    assert password not in stack.compose("logs").stdout
+    assert [user for user, password in passwords.items() if password in told] == []
+
+
+def test_no_log_holds_a_password_and_none_but_the_pages_own_its_token(stack: Stack, tmp_path: Path) -> None:
+    passwords = _passwords(stack, tmp_path)
+    services = {each["Config"]["Labels"]["com.docker.compose.service"] for each in stack.containers()}
+    logs = {service: stack.logs(service) for service in services}
+    # They did say something: it is no test of silence.
+    assert all(logs.values())
+    found = {(service, user) for service, log in logs.items() for user in passwords if passwords[user] in log}
+    assert found == set()
+    assert {service for service, log in logs.items() if TOKEN in log} == {"ui"}
 
 
 def test_an_operator_takes_a_backup(stack: Stack, tmp_path: Path) -> None:
@@ -98,7 +111,38 @@ def test_a_stack_that_was_taken_down_knows_its_users_again(stack: Stack) -> None
     check_learnt(stack, [*runs, *published(stack, 4, "after-it-came-up")])
 
 
+def test_certificates_are_kept_by_a_second_start_and_renewed_without_their_volume(
+    stack: Stack, tmp_path: Path
+) -> None:
+    before = stack.login
+    assert before is not None
+    stack.up()
+    assert "the certificates are kept, and hold until 20" in stack.logs("certificates")
+    assert _authority(_login(stack, "host", tmp_path / "kept")) == _authority(before)
+    stack.down()
+    docker("volume", "rm", f"{stack.name}_certificates")
+    stack.up()
+    refused = _tribrain(before, "status")
+    assert refused.returncode == BAD_INPUT
+    assert "certificate" in refused.stderr
+    stack.login = _login(stack, "host", tmp_path / "renewed")
+    assert _authority(stack.login) != _authority(before)
+    check_learnt(stack, published(stack, 4, "renewed"))
+
+
+def _passwords(stack: Stack, folder: Path) -> dict[str, str]:
+    """User to password, of all that the stack made."""
+    found = {user: str(password_in(_login(stack, user, folder), user)) for user in _USERS}
+    assert min(map(len, found.values())) > 40
+    return found
+
+
+def _authority(login: Path) -> bytes:
+    return (login / AUTHORITY).read_bytes()
+
+
 def _login(stack: Stack, user: str, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
     stack.compose("cp", f"users:/logins/{user}", str(folder))
     return folder / user
 

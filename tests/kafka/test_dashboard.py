@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -28,6 +26,7 @@ from tests.kafka.test_serve_text import send
 from tests.kafka.test_trainer import interleaved, publish, random_runs, wait_until_learnt
 from tests.kafka.test_trainer_metrics import url_of
 from tests.pages import page_server, write_runs
+from tests.prometheus import prometheus_command
 from tests.scrapes import Scrape
 from tests.services import service
 from tests.trainers.text.factories import polite_pairs
@@ -72,12 +71,7 @@ def exposing(texts: Mapping[str, str]) -> Iterator[int]:
 @contextmanager
 def prometheus(folder: Path, port: int, jobs: Mapping[str, str]) -> Iterator[Ask]:
     """A Prometheus that scrapes the jobs there every second; asks it a query."""
-    program = shutil.which("prometheus")
-    if program is None:
-        missing = "no Prometheus here; Debian's package of that name has it"
-        if os.environ.get("REQUIRE_PROMTOOL") == "1":
-            pytest.fail(missing)
-        pytest.skip(missing)
+    program = prometheus_command("prometheus", folder)
     scrape = [
         {"job_name": job, "metrics_path": f"/{job}", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
         for job in jobs
@@ -93,7 +87,7 @@ def prometheus(folder: Path, port: int, jobs: Mapping[str, str]) -> Iterator[Ask
         free.bind(("127.0.0.1", 0))
         own = f"127.0.0.1:{free.getsockname()[1]}"
     process = subprocess.Popen(
-        [program, "--config.file=prometheus.yml", f"--web.listen-address={own}", "--storage.tsdb.path=data"],
+        [*program, "--config.file=prometheus.yml", f"--web.listen-address={own}", "--storage.tsdb.path=data"],
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=(folder / "prometheus.log").open("wb"),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +17,8 @@ from streams.kafka.writer import produce
 from streams.messages.stored import Outgoing
 from streams.metrics.catalogue import metrics_of
 from tests.kafka.test_trainer import interleaved, publish, random_runs, wait_until_learnt
-from tests.scrapes import Scrape, promtool
+from tests.prometheus import promtool
+from tests.scrapes import Scrape
 from tests.services import Service, service, trainer
 from tests.waiting import wait_until
 from tribrain.watch.health import ask
@@ -106,10 +107,8 @@ def test_the_disk_of_kafka_is_known(scraped: tuple[Scrape, int]) -> None:
     assert found["tribrain_disk_size_bytes", "kafka"] > found["tribrain_disk_free_bytes", "kafka"] > 0
 
 
-def test_promtool_finds_nothing_to_say(scraped: tuple[Scrape, int]) -> None:
-    said = subprocess.run(
-        [promtool(), "check", "metrics"], input=scraped[0].text, capture_output=True, text=True, check=False
-    )
+def test_promtool_finds_nothing_to_say(scraped: tuple[Scrape, int], tmp_path: Path) -> None:
+    said = promtool("check", "metrics", folder=tmp_path, stdin=scraped[0].text)
     assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
 
 

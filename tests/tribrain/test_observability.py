@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streams.metrics.catalogue import METRICS
-from tests.scrapes import promtool
+from tests.prometheus import promtool
 from tribrain.observability.__main__ import files
 from tribrain.observability.alerts import ALERTS
 from tribrain.observability.grafana import dashboard
@@ -95,9 +94,7 @@ def test_every_alert_has_a_line_on_what_to_do(alert: Any) -> None:
     "arguments", ["check config prometheus.yml", "check rules rules.yml", "test rules rules_test.yml"]
 )
 def test_promtool_takes_it_and_each_alert_fires_and_resolves(arguments: str) -> None:
-    said = subprocess.run(
-        [promtool(), *arguments.split()], cwd=OBS, capture_output=True, text=True, check=False
-    )
+    said = promtool(*arguments.split(), folder=OBS)
     assert said.returncode == 0, said.stdout + said.stderr
 
 

@@ -16,6 +16,8 @@ class Case:
     series: Mapping[str, str]
     labels: Mapping[str, str] = field(default_factory=dict)
     """Of the alert that fires, beside its severity."""
+    quiet_min: int = 0
+    """Minute at which it does not fire yet."""
     fires_min: int
     resolves_min: int
 
@@ -44,7 +46,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         name="TribrainScrapeMissing",
         expr='up == 0 or absent(up{job="trainer"}) or '
-        "(count by (job) (max_over_time(up[1h]) == 1) unless count by (job) (up == 1))",
+        "(count by (job) (max_over_time(up[1h]) == 1) unless count by (job) (up))",
         for_min=2,
         severity="critical",
         summary="A service does not answer when it is asked for its metrics.",
@@ -54,7 +56,7 @@ ALERTS: tuple[Alert, ...] = (
         do="See whether the container runs (`docker compose ps`) and what it said last "
         "(`docker compose logs`). A trainer may be started again at any time: nothing is lost.",
         case=Case(
-            series={'up{job="trainer",instance="t:9464"}': "0x9 1x60"},
+            series={'up{job="trainer",instance="t:9464"}': "1 0x8 1x60"},
             labels={"job": "trainer", "instance": "t:9464"},
             fires_min=5,
             resolves_min=15,
@@ -195,13 +197,14 @@ ALERTS: tuple[Alert, ...] = (
     ),
     Alert(
         name="TribrainSpoolGrowing",
-        expr="tribrain_spool_oldest_seconds > 120",
+        expr="tribrain_spool_oldest_seconds > 120 or "
+        "(tribrain_spool_records > 0 and changes(tribrain_spool_oldest_seconds[3m]) == 0)",
         for_min=2,
         severity="warning",
         summary="Events or votes have waited for Kafka for more than two minutes.",
         means="They are safe on the disk of the run or of the page, and in no model yet.",
         do="See whether the broker is up; they leave by themselves. After the end of a run "
-        "`tribrain spool flush RUN` sends what is left.",
+        "`tribrain spool flush RUN` sends what is left; then remove its metrics file, which tells of it.",
         case=Case(
             series={'tribrain_spool_oldest_seconds{job="page"}': "0+60x9 0x60"},
             labels={"job": "page"},
@@ -327,17 +330,20 @@ ALERTS: tuple[Alert, ...] = (
     ),
     Alert(
         name="TribrainMemory",
-        expr="sum by (job, instance) (tribrain_memory_bytes) > 134217728",
+        expr='tribrain_memory_bytes{holds=~"to be sent|closed runs|earlier iterations|writers|lookups"} '
+        '> 25165824 or tribrain_memory_bytes{holds="candidates of votes"} > 12582912',
         for_min=5,
         severity="warning",
-        summary="Messages of more than 128 MiB are in a trainer's memory.",
-        means="Something holds them up: Kafka takes nothing, or iterations and candidates do not come.",
-        do="The dashboard shows what they wait for.",
+        summary="Three quarters of the memory for messages that wait are taken.",
+        means="Something holds them up: Kafka takes nothing, or iterations and candidates do not come. Once "
+        "it is full, the trainer reads nothing more, or makes dead letters of what waits for others.",
+        do="The label `holds` says what they wait for. See whether the broker takes what is sent, and "
+        "whether the first iterations of all runs were published.",
         case=Case(
             series={
-                'tribrain_memory_bytes{job="trainer",instance="t:9464",holds="to be sent"}': "2e8x14 0x60"
+                'tribrain_memory_bytes{job="trainer",instance="t:9464",holds="to be sent"}': "3e7x14 0x60"
             },
-            labels={"job": "trainer", "instance": "t:9464"},
+            labels={"job": "trainer", "instance": "t:9464", "holds": "to be sent"},
             fires_min=10,
             resolves_min=20,
         ),
