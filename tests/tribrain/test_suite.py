@@ -321,8 +321,8 @@ def test_summary_table_and_report_tell_the_same(
     assert "1 of 3 runs are not finished" in page
     assert all(goal in page for goal in (GOALS[0], GOALS[2]))
     assert GOALS[1] not in page
-    assert page.count("data:video/mp4;base64,") == 2
-    assert f"{best:.3f} ± " in page
+    assert page.count('aria-label="Best video"') == 2
+    assert all(f"<b>{run['best_score']:.2f}</b>" in page for run in summary["runs"])
 
 
 def test_report_makes_the_page_of_a_suite_again(
@@ -525,7 +525,7 @@ def test_every_event_of_a_killed_suite_comes_to_kafka(
 
 def test_a_demo_has_another_report(tmp_path: Path) -> None:
     write_demo(tmp_path)
-    assert "TriBrain demo: 3 runs" in build_report(tmp_path).read_text()
+    assert build_report(tmp_path).kind == "Demo"
 
 
 def test_a_failed_run_that_was_rescored_is_not_made_again_and_the_suite_tells_its_new_scores(

@@ -14,13 +14,13 @@ from streams.messages.codec import encode
 from streams.messages.contracts import RunEnd, TraceEvent
 from tests import factories
 from tests.pages import write_runs
-from tribrain.ui.course import course
+from tribrain.story.course import course
+from tribrain.story.model import plain
+from tribrain.story.steps import difference
 from tribrain.ui.films import Films
 from tribrain.ui.folders import FolderWatch
 from tribrain.ui.library import Library, RunStory, run_name
 from tribrain.ui.links import digest
-from tribrain.ui.model_page import plain
-from tribrain.ui.runs_page import difference
 
 
 def events(n: int) -> list[TraceEvent]:
