@@ -256,3 +256,24 @@ def test_a_recorded_run_of_tribrain_0_6_2_is_told_without_its_videos(tmp_path: P
     assert "pick up the red cube 1" in row.summary
     assert "No video of this run is in its folder." in row.text
     assert "temporal_jitter: smoothness 0.63" in row.text
+    assert "It ended; why is not recorded." in row.text
+    assert "cut short" not in row.summary
+
+
+@pytest.mark.parametrize(
+    ("scores", "typical"),
+    [
+        ({"a": [0.1, 0.9], "b": [0.4, 0.5], "c": [0.4, 0.6]}, "#run-3"),
+        ({"a": [0.4, 0.5], "b": [0.4, 0.9]}, "#run-1"),
+        # The one in the middle gained nothing, so no other stands for it.
+        ({"a": [0.6, 0.4], "b": [0.7, 0.5], "c": [0.4, 0.9]}, None),
+    ],
+)
+def test_a_report_begins_with_the_run_whose_gain_is_the_median(
+    tmp_path: Path, scores: dict[str, list[float]], typical: str | None
+) -> None:
+    for name, of_run in scores.items():
+        write_run(tmp_path / name, of_run)
+    page = told(tmp_path)
+    runs = [link["href"] for link in page.of("a") if link["href"] in ("#run-1", "#run-2", "#run-3")]
+    assert runs == ([typical] if typical else [])

@@ -144,6 +144,13 @@ def test_a_course_leaves_out_what_nobody_could_judge_and_stays_in_its_picture() 
             [("same", "the red cube moves"), ("ins", " slowly")],
         ),
         ("xyz", "abc", [("del", "xyz"), ("ins", "abc")]),
+        ("a goal", "a goal\nmore", [("same", "a goal\n"), ("ins", "more")]),
+        ("no shake.", "no shake; none.", [("same", "no shake"), ("ins", "; none"), ("same", ".")]),
+        (
+            "be quick; be whole.",
+            "be quick.\nbe kind.",
+            [("same", "be quick"), ("del", "; be whole"), ("same", "."), ("ins", "\n"), ("ins", "be kind.")],
+        ),
     ],
 )
 def test_a_prompt_is_told_by_what_changed(before: str, after: str, pieces: list[tuple[str, str]]) -> None:

@@ -31,7 +31,7 @@ def build_run_report(folder: Path) -> Written:
     length = max(len(run.events) for run in runs)
     plot = None
     if len(runs) > 1:
-        curve = mean_curve("all runs", [run.scores for run in runs], length)
+        curve = mean_curve("mean", [run.scores for run in runs], length)
         plot = course_plot("Critics' score of the best video so far", [curve])
     return write_report(
         folder,

@@ -102,7 +102,7 @@ def why_it_stopped(stop_reason: str | None) -> str:
 def difference(before: str, after: str) -> list[tuple[str, str]]:
     """``after`` in pieces, with what it has more than ``before`` and what it has lost.
 
-    By lines, and within a line that was changed a little by words. That a last line ends now, as another
+    By lines, and within lines that were changed a little by words. That a last line ends now, as another
     follows it, is no change.
     """
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
@@ -111,10 +111,12 @@ def difference(before: str, after: str) -> list[tuple[str, str]]:
     for what, a, b, c, d in difflib.SequenceMatcher(None, old_lines, new_lines, autojunk=False).get_opcodes():
         if what == "equal":
             pieces.append(("same", "".join(new[c:d])))
-        elif b - a == d - c == 1 and _are_close(old[a], new[c]):
-            pieces += _by_words(old[a], new[c])
-        else:
-            pieces += _changed(old[a:b], new[c:d])
+            continue
+        together = 0
+        while a + together < b and c + together < d and _are_close(old[a + together], new[c + together]):
+            pieces += _by_words(old[a + together], new[c + together])
+            together += 1
+        pieces += _changed(old[a + together : b], new[c + together : d])
     return pieces
 
 

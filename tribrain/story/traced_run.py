@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from codecs import BOM_UTF8
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,8 @@ class TracedRun:
     events: tuple[TraceEvent, ...]
     """By ``iter_idx``, each once."""
     end: RunEnd | None = None
+    is_original: bool = False
+    """Whether TriBrain 0.6.2 wrote it, whose traces have no ends."""
 
     @property
     def goal(self) -> str:
@@ -101,8 +103,8 @@ class TracedRun:
         """Empty where the run ended without one; None where its trace has no end."""
         if self.end is not None:
             return self.end.stop_reason
-        # TriBrain 0.6.2 wrote no ends, and the last iteration says.
-        return str((self.events[-1].meta.get("stop_reason") if self.events else None) or "") or None
+        said = str((self.events[-1].meta.get("stop_reason") if self.events else None) or "")
+        return said if said or self.is_original else None
 
     @property
     def steered(self) -> Steered:
@@ -130,10 +132,16 @@ def read_traced(folder: Path) -> list[TracedRun]:
     trace = folder / TRACE
     if not trace.is_file():
         return []
+    lines = read_bytes(trace).removeprefix(BOM_UTF8).split(b"\n")
     messages: dict[str, list[TraceMessage]] = {}
-    for message in newest_revisions(_messages(trace)):
+    for message in newest_revisions(_messages(lines, trace)):
         messages.setdefault(message.run_id, []).append(message)
-    return [_run(folder, run_id, found) for run_id, found in messages.items()]
+    return [_run(folder, run_id, found, is_original(lines)) for run_id, found in messages.items()]
+
+
+def is_original(lines: Iterable[bytes]) -> bool:
+    """Whether TriBrain 0.6.2 wrote a trace with these lines."""
+    return not any(b'"schema"' in line for line in lines)
 
 
 def true_quality(run_folder: Path, iter_idx: int) -> float | None:
@@ -148,8 +156,7 @@ def true_quality(run_folder: Path, iter_idx: int) -> float | None:
         raise BadInput(f"{path}: the file is damaged: {error}") from None
 
 
-def _messages(trace: Path) -> list[TraceMessage]:
-    lines = read_bytes(trace).removeprefix(BOM_UTF8).split(b"\n")
+def _messages(lines: Sequence[bytes], trace: Path) -> list[TraceMessage]:
     messages = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -162,14 +169,18 @@ def _messages(trace: Path) -> list[TraceMessage]:
     return messages
 
 
-def _run(folder: Path, run_id: str, messages: Sequence[TraceMessage]) -> TracedRun:
+def _run(folder: Path, run_id: str, messages: Sequence[TraceMessage], is_original: bool) -> TracedRun:
     events: dict[int, TraceEvent] = {}
     for message in messages:
         if isinstance(message, TraceEvent):
             events.setdefault(message.iter_idx, message)
     end = next((message for message in messages if isinstance(message, RunEnd)), None)
     return TracedRun(
-        run_id=run_id, folder=folder, events=tuple(events[number] for number in sorted(events)), end=end
+        run_id=run_id,
+        folder=folder,
+        events=tuple(events[number] for number in sorted(events)),
+        end=end,
+        is_original=is_original,
     )
 
 

@@ -26,24 +26,20 @@ class Typical:
 def typical_run(runs: Sequence[TracedRun], videos: Album) -> Typical | None:
     """The run with the median gain of best over first video, in true quality where any is known.
 
-    Where its two videos are not there, or are one and the same, the nearest whose are. None of a single run,
-    which is told in full.
+    The lower of two in the middle, and the first of equals that has both videos. None where the one in the
+    middle lacks one of them, or its first is its best; and none of a single run, which is told in full.
     """
     if len(runs) < 2:
         return None
     is_known = any(run.quality_gain is not None for run in runs)
-    found = [
-        (gain, number)
-        for number, run in enumerate(runs)
-        if (gain := run.quality_gain if is_known else run.score_gain) is not None
-    ]
-    if not found:
+    gains = [run.quality_gain if is_known else run.score_gain for run in runs]
+    known = sorted(gain for gain in gains if gain is not None)
+    if not known:
         return None
-    middle = sorted(found)[(len(found) - 1) // 2][0]
-    shown = [each for each in found if _can_be_shown(runs[each[1]], videos)]
-    if not shown:
+    gain = known[(len(known) - 1) // 2]
+    found = (n for n, run in enumerate(runs) if gains[n] == gain and _can_be_shown(run, videos))
+    if (number := next(found, None)) is None:
         return None
-    gain, number = min(shown, key=lambda each: (abs(each[0] - middle), each[1]))
     run = runs[number]
     first, best = run.events[0], run.best
     assert best is not None

@@ -21,7 +21,7 @@ def build_suite_report(path: Path) -> Written:
     plan, finished = folder.plan(), folder.all_finished()
     runs = [_traced(folder, run) for run in finished]
     length = max((len(run.events) for run in runs), default=0)
-    curve = mean_curve("all runs", [run.scores for run in runs], length)
+    curve = mean_curve("mean", [run.scores for run in runs], length)
     lacking = plan.n_tasks - len(runs)
     return write_report(
         path,
