@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from runner.video import write_video
 from streams.messages.codec import encode
-from streams.messages.contracts import TraceEvent
+from streams.messages.contracts import RunEnd, TraceEvent
 from tests import factories
 from trainers.online.train import train_on_pairs
 
@@ -37,7 +37,8 @@ def write_run(
         write_video(iteration / "video.mp4", frames, fps=8)
         (iteration / "truth.json").write_bytes(orjson.dumps({"true_quality": 0.25 + i / 100, "failures": {}}))
     trace = folder / "runs" / run_id / "trace.jsonl"
-    trace.write_bytes(b"".join(encode(event) + b"\n" for event in events))
+    end = RunEnd(run_id=run_id, iterations=tuple(range(len(events))), stop_reason="max_iters")
+    trace.write_bytes(b"".join(encode(event) + b"\n" for event in events) + encode(end) + b"\n")
     return {
         "run_id": run_id,
         "goal": goal,

@@ -358,7 +358,8 @@ def cases() -> Iterator[tuple[str, str]]:
     yield "replay --out new --since yesterday", r"'yesterday' is no time; expected e\.g\. 2026-"
     for offset in ("a", "1:", ":1", "1:2:3", "-1"):
         yield f"replay --out new --from-offset={offset}", r"is no offset; expected e\.g\. 4127, or 2:4127"
-    yield "report nowhere", r"nowhere/summary\.json: no such file; expected the folder of a demo"
+    yield "report nowhere", r"nowhere: no such folder; give the folder of one"
+    yield "report empty", r"empty: no trace\.jsonl with an event is in it"
     yield "report demo", r"demo/summary\.json: the file is damaged"
 
     simulated = "run-simulated --goal g --out"

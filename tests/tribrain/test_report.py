@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from html.parser import HTMLParser
+import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,43 +19,18 @@ from streams.errors import BadInput
 from streams.files import write_atomically
 from streams.messages.codec import encode
 from streams.messages.contracts import CriticResult, RunEnd, TraceEvent
-from streams.messages.files import read_trace
+from streams.messages.files import read_snapshot, read_trace
 from tests import factories
 from tests.tribrain.demo_files import HOSTILE_GOAL, RUN_IDS, write_demo, write_run, write_summary, write_trace
+from tests.tribrain.report_page import ReportPage, assert_nothing_is_fetched, decoded, report_page
+from trainers.bradley_terry.explain import explain
 from trainers.online.train import train_on_pairs
-from tribrain.demo.folder import Group, read_demo
+from tribrain.demo.folder import read_demo
 from tribrain.demo.report import build_report
 from tribrain.report import report
+from tribrain.story.traced_run import Steered
 
 VOTES = [factories.pair({"goal.task": 0.9}, {"goal.task": 0.2}, task_id=f"task-{nth}") for nth in range(5)]
-
-
-class Page(HTMLParser):
-    """What a browser would see: elements with their attributes, and the text of each table row."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.rows: list[str] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag == "tr":
-            self.rows.append("")
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if self.rows:
-            self.rows[-1] += " ".join(data.split()) + " "
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    def row(self, run_id: str) -> str:
-        (row,) = [row for row in self.rows if row.split()[:1] == [run_id]]
-        return " ".join(row.split())
 
 
 @pytest.fixture(scope="module")
@@ -71,122 +47,172 @@ def html(demo_folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def page(html: str) -> Page:
-    return Page(html)
+def page(html: str) -> ReportPage:
+    return ReportPage(html)
 
 
-def test_nothing_is_fetched_from_anywhere(page: Page, html: str) -> None:
-    addresses = [
-        value or ""
-        for _, attributes in page.elements
-        for name, value in attributes.items()
-        if name in {"src", "href", "srcset", "poster", "data", "action"}
-    ]
-    assert addresses
-    assert all(address.startswith("data:") for address in addresses)
-    assert "http:" not in html
-    assert "https:" not in html
-    assert "url(" not in html
-    assert "@import" not in html
+def test_nothing_is_fetched_from_anywhere(page: ReportPage, html: str) -> None:
+    assert_nothing_is_fetched(page, html)
+    assert all((video["src"] or "").startswith("data:video/mp4;") for video in page.of("video"))
 
 
-def test_there_is_no_script(page: Page) -> None:
-    assert page.of("script") == []
+def test_the_one_script_is_the_one_that_the_page_allows(page: ReportPage, html: str) -> None:
+    assert len(page.of("script")) == 1
+    script = html.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = [meta["content"] or "" for meta in page.of("meta") if "http-equiv" in meta]
+    assert f"script-src 'sha256-{digest}'" in policy
     assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
 
 
-def test_every_picture_is_a_png_with_an_alternative_text(page: Page) -> None:
-    pictures = page.of("img")
-    assert len(pictures) == 4
-    for picture in pictures:
-        assert decoded(picture["src"]).startswith(b"\x89PNG")
-        assert len(picture["alt"] or "") > 20
+def test_every_plot_is_drawn_in_the_colours_of_the_page_and_has_a_text(page: ReportPage, html: str) -> None:
+    plots = [element for element in page.of("div") if element.get("class") == "plot"]
+    assert len(plots) == 4
+    assert all(len(plot["aria-label"] or "") > 20 for plot in plots)
+    drawn = html.split('class="plot"')[1].split("</svg>")[0]
+    assert "var(--accent)" in drawn
+    assert re.findall(r"#[0-9a-f]{6}", drawn) == []
 
 
-def test_every_run_has_its_row_and_its_best_video(page: Page, demo_folder: Path) -> None:
+def test_every_run_has_its_row_and_its_best_video(page: ReportPage, demo_folder: Path) -> None:
     best = {"run-a": 1, "run-b": 2, "run-c": 1}
-    assert all(page.row(run_id) for run_id in RUN_IDS)
-    assert [decoded(video["src"]) for video in page.of("video")] == [
-        (demo_folder / "runs" / run_id / f"iter_{i:02d}" / "video.mp4").read_bytes()
-        for run_id, i in best.items()
-    ]
+    assert [row.id for row in page.rows] == ["run-1", "run-2", "run-3"]
+    for row, (run_id, i) in zip(page.rows, best.items(), strict=True):
+        assert run_id in row.summary
+        video = demo_folder / "runs" / run_id / f"iter_{i:02d}" / "video.mp4"
+        assert decoded(row.of("video")[0]["src"]) == video.read_bytes()
 
 
-def test_a_row_says_from_which_iteration_a_snapshot_was_in_use(page: Page) -> None:
-    assert "none from iteration 0" in page.row("run-a")
-    assert "v12 from iteration 2" in page.row("run-a")
+def test_a_row_says_whether_the_model_steered_and_what_first_and_best_are_worth(page: ReportPage) -> None:
+    not_steered, partly, throughout = page.rows
+    truth = "True quality 0.25 → 0.26 Iterations 3"
+    assert f"Critics' score 0.30 → 0.50 {truth} not steered" in not_steered.summary
+    assert "partly steered" in partly.summary
+    assert f"Critics' score 0.20 → 0.70 {truth} steered" in throughout.summary
 
 
-def test_a_row_says_whether_the_model_steered_and_what_the_best_is_worth(page: Page) -> None:
-    assert "at 2 of 3 0.700 0.260" in page.row("run-c")
-    assert " no 0.500 0.260" in page.row("run-a")
+def test_a_hostile_goal_is_shown_as_text(page: ReportPage, html: str) -> None:
+    assert HOSTILE_GOAL in page.rows[1].summary
+    assert "<script>alert" not in html
+    assert "<img src=x" not in html
 
 
-def test_a_hostile_goal_is_shown_as_text(page: Page, html: str) -> None:
-    assert HOSTILE_GOAL in page.row("run-b")
-    assert "<script" not in html
-
-
-def test_it_says_that_the_world_is_simulated(page: Page) -> None:
+def test_it_says_that_the_world_is_simulated(page: ReportPage) -> None:
     assert "The world is simulated" in page.text
-    assert "simulated validator, not from people" in " ".join(page.text.split())
+    assert "simulated validator, not from people" in page.text
+
+
+def test_it_says_when_an_open_gate_closes_again(page: ReportPage) -> None:
+    assert "An open gate closes again on strong evidence (a wealth of 1,000)" in page.text
+    assert "stays open" not in page.text
+
+
+def test_versions_and_snapshots_are_told_apart(page: ReportPage) -> None:
+    assert "Versions have gaps, as only some are published" in page.text
+    assert "Snapshots published 2, the first after 1.5 s" in page.text
+
+
+def test_a_critic_is_told_by_its_odds_with_their_interval(page: ReportPage, demo_folder: Path) -> None:
+    snapshot = read_snapshot(demo_folder / "bt_reward.json")
+    (effect,) = explain(snapshot).effects
+    assert effect.odds_ratio_ci95 is not None
+    low, high = effect.odds_ratio_ci95
+    assert f"goal: task ×{effect.odds_ratio:.2f} ({low:.2f} to {high:.2f})" in page.text
+    assert "Whether a higher score of goal: task makes a video preferred is not known yet." in page.text
 
 
 def test_runs_are_grouped_by_when_they_were_steered(demo_folder: Path) -> None:
-    groups: list[Group] = ["never", "between", "throughout"]
-    assert [run.group for run in read_demo(demo_folder).runs] == groups
+    groups: list[Steered] = ["never", "partly", "throughout"]
+    assert [run.steered for run in read_demo(demo_folder).runs] == groups
 
 
 def test_a_course_follows_the_best_so_far(demo_folder: Path) -> None:
     (first, *_) = read_demo(demo_folder).runs
-    assert first.scores == (0.3, 0.5, 0.5)
-    assert first.qualities == (0.25, 0.26, 0.26)
+    assert first.scores == [0.3, 0.5, 0.5]
+    assert first.qualities == [0.25, 0.26, 0.26]
 
 
 def test_an_interrupted_run_is_in_no_group(tmp_path: Path) -> None:
-    run = write_run(tmp_path, "run-a", [0.3, 0.5], [0, 1], "a goal")
-    write_summary(tmp_path, [run | {"stop_reason": "interrupted"}])
-    assert read_demo(tmp_path).runs[0].group == "cut short"
+    write_summary(tmp_path, [write_run(tmp_path, "run-a", [0.3, 0.5], [0, 1], "a goal")])
+    trace = tmp_path / "runs" / "run-a" / "trace.jsonl"
+    trace.write_bytes(trace.read_bytes().replace(b"max_iters", b"interrupted"))
+    assert read_demo(tmp_path).runs[0].steered == "cut short"
 
 
 def test_a_folder_with_nothing_but_a_summary_still_gives_a_report(tmp_path: Path) -> None:
     nothing: dict[str, Any] = {
-        "weights": {}, "gate": None, "gate_opened_at_pair": None, "first_snapshot_s": None,
+        "gate_opened_at_pair": None, "first_snapshot_s": None,
         "log_loss": None, "log_loss_critics_mean": None, "interrupted": True,
     }  # fmt: skip
     write_summary(tmp_path, [], **nothing)
-    page = Page(build_report(tmp_path).read_text())
+    page = report_page(build_report(tmp_path))
     assert "This demo was interrupted" in page.text
-    assert page.of("img") == []
+    assert "No run had finished, so there is nothing to tell." in page.text
+    assert "No model was published" in page.text
+    assert page.of("video") == []
 
 
 def test_a_run_that_left_no_trace_still_has_its_row(tmp_path: Path) -> None:
     run = write_run(tmp_path, "run-a", [0.3], [0], "a goal")
     (tmp_path / "runs" / "run-a" / "trace.jsonl").write_bytes(b"")
-    write_summary(tmp_path, [run | {"iterations": 0, "best_iter": None, "best_score": None, "versions": []}])
-    assert "no video" in Page(build_report(tmp_path).read_text()).row("run-a")
+    write_summary(tmp_path, [run])
+    (row,) = report_page(build_report(tmp_path)).rows
+    assert "a goal" in row.summary
+    assert "cut short" in row.summary
+    assert "It had no iteration." in row.text
 
 
-def test_a_run_without_truths_is_drawn_by_its_scores_alone(tmp_path: Path) -> None:
-    write_summary(tmp_path, [write_run(tmp_path, "run-a", [0.3, 0.5], [0, 0], "a goal")])
+def test_a_run_without_truths_is_told_by_its_scores_alone(tmp_path: Path) -> None:
+    write_demo(tmp_path)
     for truth in tmp_path.rglob("truth.json"):
         truth.unlink()
-    page = Page(build_report(tmp_path).read_text())
-    (alt,) = [picture["alt"] or "" for picture in page.of("img") if "iteration" in (picture["alt"] or "")]
-    assert "critics' score" in alt
-    assert "true quality" not in alt
+    page = report_page(build_report(tmp_path))
+    alts = [element["aria-label"] or "" for element in page.of("div") if element.get("class") == "plot"]
+    assert any("Critics' score above the first video" in alt for alt in alts)
+    assert not any("True quality above" in alt for alt in alts)
+    assert "True quality" not in page.rows[0].summary
+    assert "Every run climbs this very score, so that it rises is no proof of better videos." in page.text
 
 
-def test_too_many_videos_are_left_out_and_the_report_says_so(
+def test_videos_that_do_not_fit_are_links_beside_the_report_with_their_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = [write_run(tmp_path, run_id, [0.5], [0], "a goal") for run_id in RUN_IDS]
-    write_summary(tmp_path, runs, weights={})
+    write_summary(tmp_path, runs)
     one = (tmp_path / "runs" / "run-a" / "iter_00" / "video.mp4").stat().st_size
-    monkeypatch.setattr("tribrain.figures.page._MAX_VIDEO_BYTES", one)
-    page = Page(build_report(tmp_path).read_text())
+    monkeypatch.setattr("tribrain.story.album.MOST_VIDEO_BYTES", one)
+    written = build_report(tmp_path)
+    page = report_page(written)
+    assert (written.videos, written.videos_in_file) == (3, 1)
     assert len(page.of("video")) == 1
-    assert "the first 1 runs of 3" in " ".join(page.text.split())
+    assert "it holds 1 of 3 videos" in page.text
+    links = [link["href"] for row in page.rows[1:] for link in row.of("a")]
+    assert links == [f"runs/{run}/iter_00/video.mp4" for run in ("run-b", "run-c") for _ in ("head", "step")]
+    assert all((tmp_path / str(link)).is_file() for link in links)
+    assert "Open the video (1 kB)" in page.rows[1].text
+
+
+def test_stories_that_do_not_fit_leave_rows_and_best_videos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_demo(tmp_path)
+    monkeypatch.setattr("tribrain.story.report.MOST_STORY_CHARS", 1)
+    written = build_report(tmp_path)
+    page = report_page(written)
+    assert written.stories == 0
+    assert len(page.rows) == 3
+    assert "Its iterations are left out to keep this file small." in page.rows[2].text
+    assert [len(row.of("video")) for row in page.rows] == [1, 1, 1]
+
+
+def test_a_report_lists_so_many_runs_at_most_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_demo(tmp_path)
+    monkeypatch.setattr("tribrain.story.report.MOST_ROWS", 2)
+    page = report_page(build_report(tmp_path))
+    assert len(page.rows) == 2
+    assert "it lists the first 2 of 3 runs" in page.text
 
 
 def test_a_video_outside_the_run_is_not_embedded(tmp_path: Path) -> None:
@@ -194,7 +220,7 @@ def test_a_video_outside_the_run_is_not_embedded(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"not to be shown")
     event = replace(factories.event(0, 0.5), artifact_path="../../secret")
     write_trace(tmp_path, event)
-    assert Page(build_report(tmp_path).read_text()).of("video") == []
+    assert report_page(build_report(tmp_path)).of("video") == []
 
 
 def test_no_summary_is_bad_input_in_one_line(tmp_path: Path) -> None:
@@ -225,30 +251,33 @@ def test_a_run_id_that_is_no_folder_name_is_bad_input(tmp_path: Path, run_id: st
 
 
 def test_the_same_folder_gives_the_same_bytes(demo_folder: Path, html: str) -> None:
-    assert build_report(demo_folder).read_text() == html
+    assert build_report(demo_folder).path.read_text() == html
 
 
 def test_the_command_says_what_it_made(demo_folder: Path) -> None:
     result = CliRunner().invoke(report, [str(demo_folder), "--json"])
-    said = orjson.loads(result.stdout)
-    assert said["report"] == str(demo_folder / "report.html")
-    assert said["runs"] == 3
+    assert orjson.loads(result.stdout) == {
+        "report": str(demo_folder / "report.html"),
+        "kind": "Demo",
+        "runs": 3,
+        "videos": 9,
+        "videos_in_file": 9,
+        "stories": 3,
+        "bytes": (demo_folder / "report.html").stat().st_size,
+    }
 
 
-def decoded(uri: str | None) -> bytes:
-    return base64.b64decode((uri or "").partition(";base64,")[2], validate=True)
-
-
-def test_what_counts_on_each_dimension_is_drawn_apart(tmp_path: Path) -> None:
+def test_what_counts_on_each_dimension_is_told_apart(tmp_path: Path) -> None:
     write_demo(tmp_path)
     hostile = "<script>alert(1)</script>"
     physics = [replace(pair, dimension=name) for pair in VOTES for name in ("physics", hostile)]
     write_atomically(tmp_path / "bt_reward.json", encode(train_on_pairs([*VOTES, *physics])))
-    html = build_report(tmp_path).read_text()
-    drawn = [str(picture["alt"]) for picture in Page(html).of("img")]
-    assert sum("weight per critic" in alt for alt in drawn) == 3
-    assert "What counts where people judge physics alone." in html
-    assert hostile not in html
+    written = build_report(tmp_path)
+    page = report_page(written)
+    assert page.text.count("Which critics it trusts") == 3
+    assert "What counts where people judge physics alone" in page.text
+    assert f"What counts where people judge {hostile} alone" in page.text
+    assert hostile not in written.path.read_text()
 
 
 def test_a_run_that_was_rescored_is_told_by_its_new_scores(tmp_path: Path) -> None:
@@ -261,8 +290,7 @@ def test_a_run_that_was_rescored_is_told_by_its_new_scores(tmp_path: Path) -> No
     again, new_end = revised(events, end, judged, revision=1, **given)
     lines: list[TraceEvent | RunEnd] = [end, *again, new_end]
     trace.write_bytes(trace.read_bytes() + b"".join(encode(line) + b"\n" for line in lines))
-    run = next(run for run in read_demo(tmp_path).runs if run.summary.run_id == "run-a")
-    assert (run.summary.best_iter, run.summary.best_score) == (0, 1.0)
-    assert run.scores == (1.0,) * len(events)
-    assert run.video is not None
-    assert run.video.parent.name == "iter_00"
+    run = read_demo(tmp_path).runs[0]
+    assert run.best is not None
+    assert run.best.iter_idx == 0
+    assert run.scores == [1.0] * len(events)

@@ -301,7 +301,7 @@ def test_summary_table_and_report_tell_the_same(
     summary = orjson.loads((out / "summary.json").read_bytes())
     assert (summary["finished"], summary["n_tasks"], summary["videos"]) == (2, 3, 4)
     assert [run["index"] for run in summary["runs"]] == [0, 2]
-    first, best = summary["mean_first_score"], summary["mean_best_score"]
+    first = summary["mean_first_score"]
     assert f"2 of 3 runs are finished; critics' score {first:.3f} of the first" in said.out
     assert f"{summary['runs'][1]['best_score']:.3f}" in said.out.splitlines()[2]
     ids = [run["run_id"] for run in summary["runs"]]
@@ -321,8 +321,8 @@ def test_summary_table_and_report_tell_the_same(
     assert "1 of 3 runs are not finished" in page
     assert all(goal in page for goal in (GOALS[0], GOALS[2]))
     assert GOALS[1] not in page
-    assert page.count("data:video/mp4;base64,") == 2
-    assert f"{best:.3f} ± " in page
+    assert page.count('aria-label="Best video"') == 2
+    assert all(f"<b>{run['best_score']:.2f}</b>" in page for run in summary["runs"])
 
 
 def test_report_makes_the_page_of_a_suite_again(
@@ -525,7 +525,7 @@ def test_every_event_of_a_killed_suite_comes_to_kafka(
 
 def test_a_demo_has_another_report(tmp_path: Path) -> None:
     write_demo(tmp_path)
-    assert "TriBrain demo: 3 runs" in build_report(tmp_path).read_text()
+    assert build_report(tmp_path).kind == "Demo"
 
 
 def test_a_failed_run_that_was_rescored_is_not_made_again_and_the_suite_tells_its_new_scores(

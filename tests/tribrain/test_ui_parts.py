@@ -14,13 +14,13 @@ from streams.messages.codec import encode
 from streams.messages.contracts import RunEnd, TraceEvent
 from tests import factories
 from tests.pages import write_runs
-from tribrain.ui.course import course
+from tribrain.story.course import course
+from tribrain.story.model import plain
+from tribrain.story.steps import difference
 from tribrain.ui.films import Films
 from tribrain.ui.folders import FolderWatch
 from tribrain.ui.library import Library, RunStory, run_name
 from tribrain.ui.links import digest
-from tribrain.ui.model_page import plain
-from tribrain.ui.runs_page import difference
 
 
 def events(n: int) -> list[TraceEvent]:
@@ -144,6 +144,13 @@ def test_a_course_leaves_out_what_nobody_could_judge_and_stays_in_its_picture() 
             [("same", "the red cube moves"), ("ins", " slowly")],
         ),
         ("xyz", "abc", [("del", "xyz"), ("ins", "abc")]),
+        ("a goal", "a goal\nmore", [("same", "a goal\n"), ("ins", "more")]),
+        ("no shake.", "no shake; none.", [("same", "no shake"), ("ins", "; none"), ("same", ".")]),
+        (
+            "be quick; be whole.",
+            "be quick.\nbe kind.",
+            [("same", "be quick"), ("del", "; be whole"), ("same", "."), ("ins", "\n"), ("ins", "be kind.")],
+        ),
     ],
 )
 def test_a_prompt_is_told_by_what_changed(before: str, after: str, pieces: list[tuple[str, str]]) -> None:

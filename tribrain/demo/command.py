@@ -203,8 +203,7 @@ def _run(
         with interrupts.held():
             stack.close()
             summary = write_results(plan, monitor, votes, description, interrupted=interrupted)
-    report = build_report(plan.out)
-    print_results(console, summary, report)
+    print_results(console, summary, build_report(plan.out).path)
     later = later_command(plan.out, settings if broker_stays else None)
     console.print("To look at its runs and videos in the page:", later, soft_wrap=True, markup=False)
     return interrupted

@@ -1,56 +1,72 @@
-"""The report of a demo: one HTML file that needs nothing else, for someone who was not there."""
+"""The report of a demo, for someone who was not there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from trainers.evidence.gate import OPENS_AT
-from tribrain.demo.folder import GROUPS, Demo, DemoRun, HistoryLine, Summary, read_demo
-from tribrain.figures.page import embedded, render
-from tribrain.figures.plots import (
-    Curve,
-    LearningStep,
-    comparison_plot,
-    evidence_plot,
-    log_loss_plot,
-    mean_curve,
-    weights_plot,
-)
-from tribrain.shell.output import write_output
+from streams.messages.contracts import RewardSnapshot
+from streams.messages.feature_names import is_critic
+from trainers.bradley_terry.explain import Explanation, explain
+from trainers.bradley_terry.reward import reward_on
+from trainers.evidence.gate import CLOSES_AT, OPENS_AT
+from tribrain.demo.findings import QUALITY, Gains, gains_of, headline, lead, steering
+from tribrain.demo.folder import Demo, HistoryLine, Summary, read_demo
+from tribrain.figures.drawing import Drawing
+from tribrain.figures.report_plots import LearningStep, course_plot, evidence_plot, log_loss_plot, mean_curve
+from tribrain.story.model import SOURCES, EffectRow, effect_rows, gate_in_words
+from tribrain.story.report import Figure, Told, Written, write_report
+from tribrain.story.traced_run import TracedRun
+
+_NAMED = 3
+"""Effects that are said in a sentence each."""
 
 
-def build_report(folder: Path) -> Path:
-    """Write ``folder/report.html`` and return its path; a report that is there is replaced.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Learnt:
+    """What a model learnt of one thing that is judged."""
+
+    dimension: str
+    explanation: Explanation
+    sentences: list[str]
+    critics: list[EffectRow]
+    contexts: list[EffectRow]
+    gate: str
+
+
+def build_report(folder: Path) -> Written:
+    """Write ``folder/report.html``; a report that is there is replaced.
 
     Raises BadInput as ``read_demo`` does, and where the report cannot be written.
     """
-    path = folder / "report.html"
-    content = _render(read_demo(folder)).encode()
-    write_output(path, content)
-    return path
-
-
-def _render(demo: Demo) -> str:
+    demo = read_demo(folder)
+    summary, gains = demo.summary, gains_of(demo.runs)
     steps = [_learning_step(line) for line in demo.history]
-    groups = {name: [run for run in demo.runs if run.group == name] for name in GROUPS}
-    panels = _panels(groups["never"], groups["throughout"])
-    videos = embedded([run.video for run in demo.runs])
-    return render(
+    goals = {run.run_id: run.goal for run in summary.runs}
+    return write_report(
+        folder,
+        "Demo",
         "demo/report.html.j2",
-        summary=demo.summary,
-        key_figures=_key_figures(demo.summary),
-        weights_plot=weights_plot(demo.weights) if demo.weights else None,
-        dimension_plots={name: weights_plot(weights) for name, weights in demo.dimensions.items() if weights},
-        log_loss_plot=log_loss_plot(steps),
-        evidence_plot=evidence_plot(steps, OPENS_AT),
-        comparison_plot=comparison_plot(panels),
-        group_sizes={name: len(members) for name, members in groups.items()},
-        ends=_ends(panels),
+        [Told(run=run, title=goals[run.run_id], label=run.run_id) for run in demo.runs],
+        headline=headline(len(demo.runs), demo.snapshot, gains),
+        lead=lead(demo.snapshot, gains),
+        notes=["This demo was interrupted. The report shows what was done until then."]
+        if summary.interrupted
+        else [],
+        figures=_figures(demo, gains),
+        learnt=_learnt(demo.snapshot),
+        learning_plots=[plot for plot in (log_loss_plot(steps), evidence_plot(steps, OPENS_AT)) if plot],
+        steering=steering(gains),
+        steering_plots=_steering_plots(demo.runs),
+        group_sizes={
+            name: sum(run.steered == name for run in demo.runs)
+            for name in ("throughout", "partly", "never", "cut short")
+        },
         opens_at=OPENS_AT,
-        rows=list(zip(demo.runs, videos, strict=True)),
-        n_videos=sum(run.video is not None for run in demo.runs),
-        n_embedded=sum(video is not None for video in videos),
+        closes_at=CLOSES_AT,
+        facts=_facts(summary),
+        text_reward=summary.text_reward,
     )
 
 
@@ -64,53 +80,95 @@ def _learning_step(line: HistoryLine) -> LearningStep:
     )
 
 
-def _panels(never: Sequence[DemoRun], throughout: Sequence[DemoRun]) -> dict[str, list[Curve]]:
-    """Title to one curve a group, of those of its runs for which there is any value."""
-    length = max((len(run.scores) for run in [*never, *throughout]), default=0)
-    panels: dict[str, list[Curve]] = {
-        "critics' score of the best so far": [],
-        "true quality of the best so far": [],
-    }
-    for name, members in (("never steered", never), ("steered", throughout)):
-        for title, courses in zip(
-            panels, ([r.scores for r in members], [r.qualities for r in members]), strict=True
-        ):
-            known = [course for course in courses if any(value is not None for value in course)]
-            panels[title].append(mean_curve(name, known, length))
-    return panels
+def _learnt(snapshot: RewardSnapshot | None) -> list[_Learnt]:
+    """Of the whole, and of each dimension that labels judge apart."""
+    if snapshot is None:
+        return []
+    found = [(name, explain(reward_on(snapshot, name))) for name in ("", *snapshot.dimensions)]
+    return [_learnt_on(name, explanation) for name, explanation in found if explanation.effects]
 
 
-def _ends(panels: Mapping[str, Sequence[Curve]]) -> str:
-    """Where the curves end, in words."""
-    return " ".join(
-        f"In the end, the {title}: "
-        + ", ".join(f"{curve.name} {curve.mean[-1]:.3f} ± {curve.error[-1]:.3f}" for curve in drawn)
-        + "."
-        for title, curves in panels.items()
-        if (drawn := [curve for curve in curves if curve.n_runs])
+def _learnt_on(dimension: str, explanation: Explanation) -> _Learnt:
+    critics = [effect for effect in explanation.effects if is_critic(effect.feature)]
+    contexts = [effect for effect in explanation.effects if not is_critic(effect.feature)]
+    rows = effect_rows(explanation, critics)
+    return _Learnt(
+        dimension=dimension,
+        explanation=explanation,
+        sentences=[row.sentence for row in rows[:_NAMED]],
+        critics=rows,
+        contexts=effect_rows(explanation, contexts),
+        gate=gate_in_words(explanation),
     )
 
 
-def _key_figures(summary: Summary) -> list[tuple[str, str]]:
-    by_source = ", ".join(f"{n} {source}" for source, n in sorted(summary.pairs_by_label_source.items()))
-    opened = summary.gate_opened_at_pair
-    first = summary.first_snapshot_s
+def _steering_plots(runs: Sequence[TracedRun]) -> list[Drawing]:
+    """The best so far above the run's own first video: the true quality, where it is known, and the score."""
+    groups = [
+        (name, [run for run in runs if run.steered == group])
+        for name, group in (("never steered", "never"), ("steered", "throughout"))
+    ]
+    length = max((len(run.events) for _, members in groups for run in members), default=0)
+    qualities = [
+        mean_curve(name, [_above_first(run.qualities) for run in members], length) for name, members in groups
+    ]
+    scores = [
+        mean_curve(name, [_above_first(run.scores) for run in members], length) for name, members in groups
+    ]
+    plots = (
+        course_plot("True quality above the first video", qualities),
+        course_plot("Critics' score above the first video", scores),
+    )
+    return [plot for plot in plots if plot is not None]
+
+
+def _above_first(course: Sequence[float | None]) -> list[float | None]:
+    """None throughout where the first is not known."""
+    first = course[0] if course else None
+    return [None if value is None or first is None else value - first for value in course]
+
+
+def _figures(demo: Demo, gains: Gains) -> list[Figure]:
+    summary, snapshot = demo.summary, demo.snapshot
+    found = [Figure(what="Runs", value=str(len(demo.runs)), meaning=f"of {summary.tasks} that were planned")]
+    if gains.everyone:
+        what = "True quality" if gains.measure == QUALITY else "Critics' score"
+        value = f"{gains.first_mean:.2f} → {gains.best_mean:.2f}"
+        found.append(Figure(what=what, value=value, meaning="first and best videos, mean over runs"))
+    if summary.log_loss is not None and summary.log_loss_critics_mean is not None:
+        meaning = f"the critics' mean has {summary.log_loss_critics_mean:.3f}, a coin 0.693; less is better"
+        found.append(Figure(what="Log loss of the model", value=f"{summary.log_loss:.3f}", meaning=meaning))
+    if snapshot is not None:
+        does = "it steers" if snapshot.gate == "active" else "it only watches"
+        meaning = f"{snapshot.n_pairs:,} pairs learnt; {does}"
+        found.append(Figure(what="Model version", value=f"{snapshot.version:,}", meaning=meaning))
+    return found
+
+
+def _facts(summary: Summary) -> list[tuple[str, str]]:
+    by_source = ", ".join(
+        f"{n:,} labelled by {SOURCES.get(source, source)}"
+        for source, n in sorted(summary.pairs_by_label_source.items())
+    )
+    first, opened = summary.first_snapshot_s, summary.gate_opened_at_pair
     return [
-        ("Runs", f"{len(summary.runs)} of {summary.tasks}"),
-        ("Trace events", str(summary.events)),
-        ("Preference pairs", f"{summary.pairs} ({by_source})" if by_source else str(summary.pairs)),
-        ("Reward snapshots published", str(summary.snapshots)),
-        ("First snapshot after", f"{first:.1f} s" if first is not None else "none was published"),
-        ("Gate opened", f"at pair {opened}" if opened is not None else "not yet: the model steered nothing"),
-        ("Log loss of the model", _three_digits(summary.log_loss)),
-        ("Log loss of the critics' mean", _three_digits(summary.log_loss_critics_mean)),
+        ("Videos and other events", f"{summary.events:,}"),
+        ("Preference pairs", f"{summary.pairs:,}: {by_source}" if by_source else f"{summary.pairs:,}"),
+        (
+            "Snapshots published",
+            f"{summary.snapshots:,}" + (f", the first after {first:.1f} s" if first is not None else ""),
+        ),
+        ("Gate opened", f"at pair {opened:,}" if opened is not None else "it is not open"),
+        ("Weight of the model in a reward", f"{summary.preference_weight:g}"),
+        (
+            "Plan",
+            f"{summary.tasks} tasks, {summary.parallel} at a time, at most {summary.iters} iterations each; "
+            f"seed {summary.seed}",
+        ),
         ("Broker", summary.broker),
+        ("Restarts of the trainer", str(summary.trainer_restarts)),
         ("Wall time", _duration(summary.wall_s)),
     ]
-
-
-def _three_digits(value: float | None) -> str:
-    return f"{value:.3f}" if value is not None else "no trusted pair yet"
 
 
 def _duration(seconds: float) -> str:

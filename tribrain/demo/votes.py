@@ -20,7 +20,7 @@ from streams.kafka.settings import Settings
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.votes import Vote
 from streams.spool.queue import SpoolError
-from tribrain.demo.folder import true_quality
+from tribrain.story.traced_run import true_quality
 
 log = logging.getLogger(__name__)
 _PAUSE_S = 0.25

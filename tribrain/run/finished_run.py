@@ -18,6 +18,7 @@ from streams.messages.revisions import missing_ends, newest_revisions
 from trainers.datasets.samples import Run
 from tribrain.run.plan import settings_in
 from tribrain.shell.output import write_output
+from tribrain.story.traced_run import is_original
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +44,7 @@ class FinishedRun:
         ends = missing_ends(messages)
         newest = newest_revisions([*messages, *ends])
         end = next((message for message in newest if isinstance(message, RunEnd)), None)
-        is_original = not any(b'"schema"' in line for line, _ in lines)  # which wrote no ends
-        if end is None or (ends and not is_original):
+        if end is None or (ends and not is_original(line for line, _ in lines)):
             raise BadInput(
                 f"{trace}: the run has not ended; go on with it by the command that it was begun with, and "
                 "rescore it then"

@@ -276,7 +276,7 @@ def _end(folder: SuiteFolder, plan: SuitePlan, as_json: bool) -> None:
     runs = folder.all_finished()
     summary = _summary(plan, runs)
     write_output(folder.path / "summary.json", orjson.dumps(summary, option=orjson.OPT_INDENT_2))
-    report = build_suite_report(folder.path)
+    report = build_suite_report(folder.path).path
     if as_json:
         click.echo(orjson.dumps(summary))
         return

@@ -2,66 +2,105 @@
 
 from __future__ import annotations
 
-import mimetypes
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from tribrain.figures.page import embedded, render
-from tribrain.figures.plots import Curve, comparison_plot, mean_curve
-from tribrain.shell.output import write_output
+from tribrain.figures.report_plots import course_plot, mean_curve
+from tribrain.story.report import Figure, Told, Written, write_report
+from tribrain.story.traced_run import TracedRun, read_traced
 from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun
 
 
-def build_suite_report(path: Path) -> Path:
-    """Write ``report.html`` of the suite in ``path`` and return its path; one that is there is replaced.
+def build_suite_report(path: Path) -> Written:
+    """Write ``report.html`` of the suite in ``path``; one that is there is replaced.
 
     Raises BadInput for a folder that holds no suite or a damaged one, and where nothing can be written.
     """
     folder = SuiteFolder(path)
-    report = path / "report.html"
-    write_output(report, _render(folder, folder.plan(), folder.all_finished()).encode())
-    return report
-
-
-def _render(folder: SuiteFolder, plan: SuitePlan, runs: list[SuiteRun]) -> str:
-    length = max((len(run.scores) for run in runs), default=0)
-    curve = mean_curve("all runs", [run.scores for run in runs], length)
-    videos = [_video(folder.path, run) for run in runs]
-    contents = embedded(videos)
-    return render(
+    plan, finished = folder.plan(), folder.all_finished()
+    runs = [_traced(folder, run) for run in finished]
+    length = max((len(run.events) for run in runs), default=0)
+    curve = mean_curve("mean", [run.scores for run in runs], length)
+    lacking = plan.n_tasks - len(runs)
+    return write_report(
+        path,
+        "Suite",
         "suite/report.html.j2",
-        plan=plan,
-        key_figures=_key_figures(plan, runs, curve),
-        plot=comparison_plot({"critics' score of the best so far": [curve]}, counted="video of a run")
-        if runs
-        else None,
-        rows=list(zip(runs, contents, map(_media_type, videos), strict=True)),
-        n_videos=sum(video is not None for video in videos),
-        n_embedded=sum(content is not None for content in contents),
+        [
+            Told(run=run, title=done.prompt, label=f"index {done.index}")
+            for run, done in zip(runs, finished, strict=True)
+        ],
+        headline=_headline(runs),
+        lead=_lead(runs),
+        notes=[f"{lacking} of {plan.n_tasks} runs are not finished. The report shows those that are."]
+        if lacking
+        else [],
+        figures=_figures(plan, finished),
+        plot=course_plot("Critics' score of the best video so far", [curve], counted="video of a run"),
+        facts=_facts(plan, finished),
     )
 
 
-def _key_figures(plan: SuitePlan, runs: list[SuiteRun], curve: Curve) -> list[tuple[str, str]]:
-    missing = sum((Counter(run.missing) for run in runs), Counter[str]())
-    figures = [
-        ("Runs finished", f"{len(runs)} of {plan.n_tasks}"),
-        ("Videos", f"{sum(run.candidates for run in runs)} ({sum(run.failed for run in runs)} failed)"),
-        ("World model", plan.world),
-        ("Prompts", plan.prompts),
+def _traced(folder: SuiteFolder, run: SuiteRun) -> TracedRun:
+    run_dir = folder.run_dir(run.run_id)
+    found = (traced for traced in read_traced(run_dir) if traced.run_id == run.run_id)
+    return next(found, TracedRun(run_id=run.run_id, folder=run_dir, events=()))
+
+
+def _ends(runs: Sequence[TracedRun]) -> list[tuple[float, float]]:
+    """The critics' scores of first and best video, of the runs that have both."""
+    return [
+        (run.rewards[run.events[0].iter_idx], best)
+        for run in runs
+        if run.events and run.events[0].iter_idx in run.rewards and (best := run.scores[-1]) is not None
     ]
-    if curve.mean:
-        first, best = (f"{curve.mean[i]:.3f} ± {curve.error[i]:.3f}" for i in (0, -1))
-        figures[2:2] = [("Critics' score of the first", first), ("Critics' score of the best", best)]
-    return figures + [(f"Videos without a score of {name}", str(n)) for name, n in sorted(missing.items())]
 
 
-def _video(folder: Path, run: SuiteRun) -> Path | None:
-    """Links followed; None where there is none, or it lies outside the folder."""
-    if run.best_video is None:
-        return None
-    path = (folder / run.best_video).resolve()
-    return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
+def _headline(runs: Sequence[TracedRun]) -> str:
+    """What refinement did, in one sentence."""
+    if not runs:
+        return "No run has finished, so there is nothing to tell."
+    prompts = "1 prompt" if len(runs) == 1 else f"{len(runs)} prompts"
+    ends = _ends(runs)
+    if not ends:
+        return f"Of {prompts}, no first video could be judged, so there is nothing to compare."
+    first, best = (sum(values) / len(ends) for values in zip(*ends, strict=True))
+    if best <= first:
+        return f"Refinement found nothing that the critics scored higher, for any of {prompts}."
+    return f"Refinement raised the critics' score of {prompts} from {first:.2f} to {best:.2f}."
 
 
-def _media_type(video: Path | None) -> str:
-    return (mimetypes.guess_type(video)[0] if video is not None else None) or "video/mp4"
+def _lead(runs: Sequence[TracedRun]) -> list[str]:
+    ends = _ends(runs)
+    if not ends:
+        return []
+    raised = sum(best > first for first, best in ends)
+    return [
+        f"In {raised} of {len(ends)} runs a later video was scored higher than the first. Every run climbs "
+        "this very score, so that it rises is no proof that the videos are better: look at them."
+    ]
+
+
+def _figures(plan: SuitePlan, runs: Sequence[SuiteRun]) -> list[Figure]:
+    failed = sum(run.failed for run in runs)
+    return [
+        Figure(what="Runs", value=str(len(runs)), meaning=f"of {plan.n_tasks} prompts"),
+        Figure(
+            what="Videos",
+            value=f"{sum(run.candidates for run in runs):,}",
+            meaning=f"{failed} could not be judged" if failed else "all of them were judged",
+        ),
+        Figure(what="World model", value=plan.world, meaning="which made the videos"),
+    ]
+
+
+def _facts(plan: SuitePlan, runs: Sequence[SuiteRun]) -> list[tuple[str, str]]:
+    missing = sum((Counter(run.missing) for run in runs), Counter[str]())
+    nothing: tuple[object, ...] = (None, "", [], {}, False)
+    return [
+        ("Suite", plan.suite),
+        ("Prompts", plan.prompts),
+        *((f"Videos without a score of {name}", str(n)) for name, n in sorted(missing.items())),
+        *((name, str(value)) for name, value in plan.settings.items() if value not in nothing),
+    ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from streams.messages.contracts import RunEnd, TraceEvent, TraceMessage
 from trainers.asking.pool import VotableCandidate, votable
 from trainers.datasets.samples import Run, find_video
-from trainers.pairs.critic_rewards import rewards_in_run
+from tribrain.story.course import best_so_far
 from tribrain.ui.links import digest
 from tribrain.ui.stores import StoredVideo, Stores
 
@@ -42,10 +42,8 @@ class RunStory:
 
     @property
     def best(self) -> TraceEvent | None:
-        """By the critics; the earlier of two that are equal."""
-        rewards = rewards_in_run(self.iterations)
-        best = min(rewards, key=lambda number: (-rewards[number], number), default=None)
-        return None if best is None else self.events[best]
+        """As the loop chose it, or where that is not known by the critics."""
+        return best_so_far(self.iterations)[-1] if self.events else None
 
     def video(self, event: TraceEvent) -> Path | StoredVideo | None:
         """The file inside the run's folder, or else where it may be in a store; None where it is nowhere."""

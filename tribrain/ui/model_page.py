@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,39 +12,19 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from streams.errors import BadInput
-from streams.messages.contracts import CONTEXT_MARK, RewardSnapshot
-from streams.messages.feature_names import shown
-from trainers.bradley_terry.explain import Effect, Explanation, explain, log_odds, ratio_text
+from streams.messages.contracts import RewardSnapshot
+from trainers.bradley_terry.explain import Explanation, explain, log_odds
 from trainers.bradley_terry.reward import reward_on
 from tribrain.log.rollback import roll_back as go_back
+from tribrain.story.model import SOURCES, EffectRow, effect_rows, gate_in_words, plain
 from tribrain.ui import calibration as plot
 from tribrain.ui.pages import form_of, page, state_of
 
-_WIDTH, _ROW, _LABEL = 520, 26, 210
 _CURVES = 6
 _POINTS = 200
 _ROWS = 30
 _VERSIONS = 25
 _LARGEST_VERSION = 2**53
-_SOURCES = {
-    "human": "people",
-    "outcome": "validators",
-    "proxy": "judges that are no people",
-    "critic": "the critics themselves",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    """An effect in the picture of a dimension, in pixels."""
-
-    name: str
-    y: int
-    x: float
-    low: float | None
-    high: float | None
-    words: str
-    is_sure: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +33,7 @@ class Dimension:
 
     name: str
     explanation: Explanation
-    bars: list[Bar]
-    height: int
-    zero: float
+    rows: list[EffectRow]
     left_out: int
     gate: str
     labels: list[tuple[str, int]]
@@ -93,74 +70,16 @@ def _dimension(snapshot: RewardSnapshot, name: str) -> Dimension:
     explanation = explain(reward_on(snapshot, name))
     curve = plot.points(explanation.trusted)
     effects = explanation.effects[:_ROWS]
-    reach = max(
-        (abs(math.log(x)) for e in effects for x in (e.odds_ratio, *(e.odds_ratio_ci95 or ()))), default=1.0
-    )
-    reach = min(max(reach, 0.1), 6.0)
-    middle = _LABEL + (_WIDTH - _LABEL) / 2
-
-    def place(ratio: float) -> float:
-        share = max(-1.0, min(1.0, math.log(ratio) / reach))
-        return round(middle + share * ((_WIDTH - _LABEL) / 2 - 10), 1)
-
-    bars = [
-        Bar(
-            name=plain(effect.feature),
-            y=_ROW * row + _ROW // 2,
-            x=place(effect.odds_ratio),
-            low=place(effect.odds_ratio_ci95[0]) if effect.odds_ratio_ci95 else None,
-            high=place(effect.odds_ratio_ci95[1]) if effect.odds_ratio_ci95 else None,
-            words=_in_words(effect),
-            is_sure=effect.is_sure,
-        )
-        for row, effect in enumerate(effects)
-    ]
     return Dimension(
         name=name,
         explanation=explanation,
-        bars=bars,
-        height=_ROW * len(bars) + 4,
-        zero=middle,
+        rows=effect_rows(explanation, effects),
         left_out=len(explanation.effects) - len(effects),
-        gate=_gate(explanation),
-        labels=[(_SOURCES.get(source, source), n) for source, n in explanation.labels.items()],
+        gate=gate_in_words(explanation),
+        labels=[(SOURCES.get(source, source), n) for source, n in explanation.labels.items()],
         calibration=_calibration(explanation.trusted),
         curve=curve,
         curve_words=plot.in_words(curve) if curve else "",
-    )
-
-
-def _in_words(effect: Effect) -> str:
-    text = f"×{ratio_text(effect.odds_ratio)}"
-    if effect.odds_ratio_ci95 is not None:
-        text += f" ({ratio_text(effect.odds_ratio_ci95[0])} to {ratio_text(effect.odds_ratio_ci95[1])})"
-    return text
-
-
-def plain(feature: str) -> str:
-    """A feature for people: ``flicker: quality``, ``arm is physics``, ``flicker: quality where … is …``."""
-    critic, _, context = feature.partition(CONTEXT_MARK)
-    key, is_value, value = (shown(part) for part in context.partition("="))
-    where = f"{key} is {value}" if is_value else key
-    name = shown(critic).replace(".", ": ", 1)
-    return f"{name} where {where}" if critic and where else name or where
-
-
-def _gate(explanation: Explanation) -> str:
-    """The gate and its evidence in a sentence."""
-    evidence = explanation.evidence
-    if not evidence:
-        return "This model has no gate: nothing was measured of it before it learnt."
-    found = float(evidence.get("evidence") or 0.0)
-    needed, tasks = evidence.get("opens_at", 20), evidence.get("tasks", 0)
-    if explanation.gate == "active":
-        return (
-            f"The gate is open: on {tasks} tasks that it had not learnt from, the model predicted people "
-            f"better than the critics' mean (evidence {found:,.1f}, {needed:g} were needed). It steers runs."
-        )
-    return (
-        f"The gate is closed, so the model steers nothing: evidence {found:,.2f} after {tasks} tasks, and "
-        f"{needed:g} is needed to say that it predicts people better than the critics' mean."
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -30,20 +30,6 @@ SECTIONS = (
     ("model", "/model", "Model"),
     ("agreement", "/agreement", "Agreement"),
 )
-
-
-def environment() -> Environment:
-    """Everything is text unless a template says otherwise, and what a template misses raises."""
-    made = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters["score"] = lambda value: "–" if value is None else f"{value:.2f}"
-    made.filters["count"] = lambda value: f"{value:,}"
-    return made
 
 
 def state_of(request: Request) -> PageState:

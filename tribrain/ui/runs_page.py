@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
@@ -13,20 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from streams.messages.contracts import TraceEvent
-from tribrain.ui.course import Point, course, rewards_of, version_of
+from tribrain.story.course import Point, course
+from tribrain.story.steps import Film, steps, why_it_stopped
 from tribrain.ui.library import RunStory, run_name
 from tribrain.ui.links import digest
 from tribrain.ui.pages import page, problem, shown_film, state_of
 
 PER_PAGE = 24
 _SILENT_S = 3600.0
-_CLOSE = 0.6
-_STOPS = {
-    "max_iters": "All its iterations were made.",
-    "plateau": "Its videos got no better for a while.",
-    "threshold": "A video was good enough.",
-    "interrupted": "Somebody stopped it.",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,20 +33,6 @@ class RunCard:
     best: TraceEvent | None
     video: str | None
     points: list[Point]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One iteration of a run."""
-
-    event: TraceEvent
-    video: str | None
-    reward: float | None
-    version: int | None
-    is_best: bool
-    prompt: list[tuple[str, str]]
-    """Pieces of the prompt: ``same``, ``ins`` and ``del``, beside that of the step before."""
-    error: str
 
 
 def card(run: RunStory) -> RunCard:
@@ -82,6 +59,10 @@ def video_url(run: RunStory, event: TraceEvent | None) -> str | None:
     if event is None or run.video(event) is None:
         return None
     return f"/video/{digest(run.run_id, event.iter_idx)}"
+
+
+def _film(run: RunStory, event: TraceEvent | None) -> Film:
+    return Film(src=video_url(run, event) or "")
 
 
 async def show_all(request: Request) -> Response:
@@ -123,65 +104,11 @@ async def show_one(request: Request) -> Response:
         "runs",
         news=news,
         run=card(run),
-        steps=steps(run),
-        reason=run.end.stop_reason if run.end else "",
-        why=_STOPS.get(run.end.stop_reason, "") if run.end else "",
+        best_film=_film(run, run.best),
+        steps=steps(run.iterations, lambda event: _film(run, event)),
+        why=why_it_stopped(run.end.stop_reason if run.end else None),
         folder=str(run.folder) if run.folder else "",
     )
-
-
-def steps(run: RunStory) -> list[Step]:
-    """In the order of iterations."""
-    best, before = run.best, ""
-    rewards = rewards_of(run.iterations)
-    made: list[Step] = []
-    for event in run.iterations:
-        made.append(
-            Step(
-                event=event,
-                video=video_url(run, event),
-                reward=rewards.get(event.iter_idx),
-                version=version_of(event),
-                is_best=best is not None and event.iter_idx == best.iter_idx,
-                prompt=difference(before, event.prompt) if made else [("same", event.prompt)],
-                error=str(event.meta.get("error") or ""),
-            )
-        )
-        before = event.prompt
-    return made
-
-
-def difference(before: str, after: str) -> list[tuple[str, str]]:
-    """``after`` in pieces, with what it has more than ``before`` and what it has lost.
-
-    By lines, and within a line that was changed a little by words.
-    """
-    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    pieces: list[tuple[str, str]] = []
-    for what, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if what == "equal":
-            pieces.append(("same", "".join(new[c:d])))
-        elif b - a == d - c == 1 and _are_close(old[a], new[c]):
-            pieces += _by_words(old[a], new[c])
-        else:
-            pieces += _changed(old[a:b], new[c:d])
-    return pieces
-
-
-def _are_close(old: str, new: str) -> bool:
-    return difflib.SequenceMatcher(None, old, new, autojunk=False).ratio() > _CLOSE
-
-
-def _by_words(old_line: str, new_line: str) -> list[tuple[str, str]]:
-    old, new = (re.findall(r"\s+|[^\s]+", line) for line in (old_line, new_line))
-    pieces: list[tuple[str, str]] = []
-    for what, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        pieces += [("same", "".join(new[c:d]))] if what == "equal" else _changed(old[a:b], new[c:d])
-    return pieces
-
-
-def _changed(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
-    return [(kind, "".join(parts)) for kind, parts in (("del", old), ("ins", new)) if parts]
 
 
 async def video(request: Request) -> Response:

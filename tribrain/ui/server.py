@@ -11,10 +11,13 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from tribrain.figures.templates import LOOK, environment
 from tribrain.ui import agreement, health, live, model_page, now_page, runs_page, vote_page
 from tribrain.ui.guard import HEALTH, Guard
-from tribrain.ui.pages import HERE, TooLarge, environment, page
+from tribrain.ui.pages import HERE, TooLarge, page
 from tribrain.ui.state import PageState
+
+_LOOK = ("tribrain.figures", LOOK.name)
 
 
 def application(state: PageState, *, hosts: frozenset[str], token: str | None) -> Starlette:
@@ -39,13 +42,13 @@ def application(state: PageState, *, hosts: frozenset[str], token: str | None) -
             Route("/agreement", agreement.show),
             Route("/live", live.stream),
             Route(HEALTH, health.show),
-            Mount("/static", StaticFiles(directory=HERE / "static")),
+            Mount("/static", StaticFiles(directory=HERE / "static", packages=[_LOOK])),
         ],
         middleware=[Middleware(Guard, hosts=hosts, token=token)],
         exception_handlers={404: _not_found, TooLarge: _too_large},
     )
     app.state.page = state
-    app.state.templates = environment()
+    app.state.templates = environment(HERE / "templates")
     app.state.stopping = asyncio.Event()
     return app
 

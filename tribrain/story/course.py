@@ -1,4 +1,4 @@
-"""A run's rewards as a line in a small picture, with the versions of the model that steered it."""
+"""How a run went: its rewards, its best so far, and both as a line in a small picture."""
 
 from __future__ import annotations
 
@@ -59,6 +59,26 @@ def rewards_of(events: Sequence[TraceEvent]) -> dict[int, float]:
         if isinstance(combined, int | float) and not isinstance(combined, bool):
             rewards[event.iter_idx] = float(combined)
     return rewards
+
+
+def best_so_far(events: Sequence[TraceEvent]) -> list[TraceEvent | None]:
+    """After each iteration of a run, the best one until then, as the loop chose it.
+
+    Where a trace does not say, or names one that is not there: by the critics, the earlier of two that are
+    equal. None before anything was judged.
+    """
+    known: dict[int, TraceEvent] = {}
+    found: list[TraceEvent | None] = []
+    for event in events:
+        known[event.iter_idx] = event
+        chosen = event.meta.get("best_iter")
+        if isinstance(chosen, int) and not isinstance(chosen, bool) and chosen in known:
+            found.append(known[chosen])
+            continue
+        rewards = rewards_in_run(known.values())
+        best = min(rewards, key=lambda number: (-rewards[number], number), default=None)
+        found.append(None if best is None else known[best])
+    return found
 
 
 def version_of(event: TraceEvent) -> int | None:

@@ -1,0 +1,109 @@
+"""What a reward model has learnt, in words and as rows of odds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from streams.messages.contracts import CONTEXT_MARK
+from streams.messages.feature_names import shown
+from trainers.bradley_terry.explain import Effect, Explanation, ratio_text
+
+SOURCES = {
+    "human": "people",
+    "outcome": "validators",
+    "proxy": "judges that are no people",
+    "critic": "the critics themselves",
+}
+"""Label source to who gave such labels."""
+_LEAST_REACH, _MOST_REACH = 0.1, 6.0
+"""Nats from the middle of the picture to its edge."""
+_EDGE = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectRow:
+    """An effect as a row: its odds in words, and as places in percent of a picture's width."""
+
+    name: str
+    words: str
+    sentence: str
+    x: float
+    low: float | None
+    high: float | None
+    is_sure: bool
+
+
+def effect_rows(explanation: Explanation, effects: Sequence[Effect]) -> list[EffectRow]:
+    """Even odds are at 50%, and rows that are shown together compare, as the scale is theirs."""
+    reach = max(
+        (abs(math.log(x)) for e in effects for x in (e.odds_ratio, *(e.odds_ratio_ci95 or ()))), default=0.0
+    )
+    reach = min(max(reach, _LEAST_REACH), _MOST_REACH)
+
+    def place(ratio: float) -> float:
+        share = max(-1.0, min(1.0, math.log(ratio) / reach))
+        return round(50.0 + share * (50.0 - _EDGE), 2)
+
+    return [
+        EffectRow(
+            name=plain(effect.feature),
+            words=odds_in_words(effect),
+            sentence=_sentence(effect, explanation.step),
+            x=place(effect.odds_ratio),
+            low=place(effect.odds_ratio_ci95[0]) if effect.odds_ratio_ci95 else None,
+            high=place(effect.odds_ratio_ci95[1]) if effect.odds_ratio_ci95 else None,
+            is_sure=effect.is_sure,
+        )
+        for effect in effects
+    ]
+
+
+def odds_in_words(effect: Effect) -> str:
+    text = f"×{ratio_text(effect.odds_ratio)}"
+    if effect.odds_ratio_ci95 is not None:
+        text += f" ({ratio_text(effect.odds_ratio_ci95[0])} to {ratio_text(effect.odds_ratio_ci95[1])})"
+    return text
+
+
+def plain(feature: str) -> str:
+    """A feature for people: ``flicker: quality``, ``arm is physics``, ``flicker: quality where … is …``."""
+    critic, _, context = feature.partition(CONTEXT_MARK)
+    key, is_value, value = (shown(part) for part in context.partition("="))
+    where = f"{key} is {value}" if is_value else key
+    name = shown(critic).replace(".", ": ", 1)
+    return f"{name} where {where}" if critic and where else name or where
+
+
+def gate_in_words(explanation: Explanation) -> str:
+    """The gate and its evidence in a sentence."""
+    evidence = explanation.evidence
+    if not evidence:
+        return "This model has no gate: nothing was measured of it before it learnt."
+    found = float(evidence.get("evidence") or 0.0)
+    needed, tasks = evidence.get("opens_at", 20), evidence.get("tasks", 0)
+    if explanation.gate == "active":
+        return (
+            f"The gate is open: on {tasks} tasks that it had not learnt from, the model predicted people and "
+            f"validators better than the critics' mean (evidence {found:,.1f}, {needed:g} were needed). It "
+            "steers runs."
+        )
+    return (
+        f"The gate is closed, so the model steers nothing: evidence {found:,.2f} after {tasks} tasks, and "
+        f"{needed:g} is needed to say that it predicts people and validators better than the critics' mean."
+    )
+
+
+def _sentence(effect: Effect, step: float) -> str:
+    """What an effect does to two videos that are equal in all else."""
+    better = effect.odds_ratio >= 1.0
+    odds = effect.odds_ratio if better else 1.0 / effect.odds_ratio
+    name = plain(effect.feature)
+    if effect.odds_ratio_ci95 is not None and not effect.is_sure:
+        return f"Whether a higher score of {name} makes a video preferred is not known yet."
+    side = "the video with the higher score" if better else "the video with the lower score"
+    return (
+        f"Of two videos that differ by {step:g} in {name} alone, {side} is preferred at odds of "
+        f"{ratio_text(odds)} to 1."
+    )

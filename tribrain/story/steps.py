@@ -1,0 +1,136 @@
+"""The story of a run, iteration by iteration: what changed, what came of it, and why it stopped."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from streams.messages.contracts import TraceEvent
+from tribrain.story.course import best_so_far, rewards_of, version_of
+
+_CLOSE = 0.6
+_STOPS = {
+    "max_iters": "All its iterations were made.",
+    "patience": "Its videos got no better for a while.",
+    "target_score": "A video was good enough.",
+    "drift": "The critics' score rose while one of its parts fell: the critics were being pleased.",
+    "max_wall_s": "Its time was up.",
+    "max_failures": "Too many videos in a row could not be made or judged.",
+    "interrupted": "Somebody stopped it.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Film:
+    """A video as a page shows it; with nothing set, it is nowhere."""
+
+    src: str = ""
+    """What plays it in the page."""
+    poster: str = ""
+    """A still of it."""
+    link: str = ""
+    """Where else it can be seen."""
+    words: str = ""
+    """What the link is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One iteration of a run."""
+
+    event: TraceEvent
+    film: Film
+    best_before: TraceEvent | None
+    """The best of the iterations before this one; None where there is none."""
+    film_before: Film
+    """Of that."""
+    reward: float | None
+    """With the model's part, where it had one."""
+    version: int | None
+    is_swap: bool
+    """Whether the model in use is another than in the iteration before."""
+    watches_only: bool
+    """Whether that model has not been shown to be good, and so changes nothing."""
+    is_best: bool
+    """Of the whole run."""
+    prompt: list[tuple[str, str]]
+    """Pieces of the prompt: ``same``, ``ins`` and ``del``, beside that of the step before."""
+    error: str
+
+
+def steps(
+    events: Sequence[TraceEvent],
+    film: Callable[[TraceEvent], Film],
+    film_before: Callable[[TraceEvent], Film] | None = None,
+) -> list[Step]:
+    """In the order of iterations; ``film_before`` shows a best one beside a later one, else ``film`` does."""
+    rewards, bests = rewards_of(events), best_so_far(events)
+    show_before = film_before or film
+    made: list[Step] = []
+    for n, event in enumerate(events):
+        before = bests[n - 1] if n else None
+        version = version_of(event)
+        made.append(
+            Step(
+                event=event,
+                film=film(event),
+                best_before=before,
+                film_before=show_before(before) if before is not None else Film(),
+                reward=rewards.get(event.iter_idx),
+                version=version,
+                is_swap=n > 0 and version is not None and version != version_of(events[n - 1]),
+                watches_only=event.meta.get("reward_gate") == "shadow",
+                is_best=event is bests[-1],
+                prompt=difference(events[n - 1].prompt, event.prompt) if n else [("same", event.prompt)],
+                error=str(event.meta.get("error") or ""),
+            )
+        )
+    return made
+
+
+def why_it_stopped(stop_reason: str | None) -> str:
+    """In a sentence; None for a trace that has no end."""
+    if stop_reason is None:
+        return "Its trace has no end: it goes on, or it was cut off."
+    if not stop_reason:
+        return "It ended; why is not recorded."
+    return _STOPS.get(stop_reason, f"It ended: {stop_reason}.")
+
+
+def difference(before: str, after: str) -> list[tuple[str, str]]:
+    """``after`` in pieces, with what it has more than ``before`` and what it has lost.
+
+    By lines, and within lines that were changed a little by words. That a last line ends now, as another
+    follows it, is no change.
+    """
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    old_lines, new_lines = before.splitlines(), after.splitlines()
+    pieces: list[tuple[str, str]] = []
+    for what, a, b, c, d in difflib.SequenceMatcher(None, old_lines, new_lines, autojunk=False).get_opcodes():
+        if what == "equal":
+            pieces.append(("same", "".join(new[c:d])))
+            continue
+        together = 0
+        while a + together < b and c + together < d and _are_close(old[a + together], new[c + together]):
+            pieces += _by_words(old[a + together], new[c + together])
+            together += 1
+        pieces += _changed(old[a + together : b], new[c + together : d])
+    return pieces
+
+
+def _are_close(old: str, new: str) -> bool:
+    return difflib.SequenceMatcher(None, old, new, autojunk=False).ratio() > _CLOSE
+
+
+def _by_words(old_line: str, new_line: str) -> list[tuple[str, str]]:
+    old, new = (re.findall(r"\s+|\w+|[^\w\s]", line) for line in (old_line, new_line))
+    pieces: list[tuple[str, str]] = []
+    for what, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        pieces += [("same", "".join(new[c:d]))] if what == "equal" else _changed(old[a:b], new[c:d])
+    return pieces
+
+
+def _changed(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
+    return [(kind, "".join(parts)) for kind, parts in (("del", old), ("ins", new)) if parts]

@@ -1,0 +1,54 @@
+"""Stills of a video, small enough to stand beside each of many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from runner.interfaces import Frames, GenerationFailed
+from runner.video import read_video
+
+MAX_SIDE = 320
+"""Pixels of a still's longest side."""
+_QUALITY = 75
+_PLAIN = 3.0
+"""Standard deviation of the grey values (0 to 255) below which nothing is to be seen in a frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stills:
+    """WebP."""
+
+    first: bytes
+    telling: bytes
+
+
+def stills_of(video: Path) -> Stills | None:
+    """Its first frame and a telling one; None where it cannot be decoded."""
+    try:
+        frames, _ = read_video(video, max_side=MAX_SIDE)
+    except GenerationFailed:
+        return None
+    return Stills(_webp(frames[0]), _webp(telling_frame(frames)))
+
+
+def telling_frame(frames: Frames) -> Frames:
+    """Of frames (T, H, W, 3) the last, which shows what came of it: (H, W, 3).
+
+    Where the video ends in one colour, as one that fades out, the last before that; the last of all where
+    there is no other.
+    """
+    seen = (frame for frame in frames[::-1] if np.std(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) > _PLAIN)
+    return next(seen, frames[-1])
+
+
+def _webp(frame: Frames) -> bytes:
+    done, encoded = cv2.imencode(
+        ".webp", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, _QUALITY]
+    )
+    if not done:
+        raise ValueError(f"a frame of shape {frame.shape} could not be written as WebP")
+    return encoded.tobytes()
