@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
+from inspect import signature
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from streams.kafka.reader import read_topic
-from streams.kafka.settings import Settings
+from streams.kafka.settings import TOPIC_PREFIX_VARIABLE, Settings
 from streams.messages.codec import decode_trace, encode
 from streams.messages.contracts import PairsEnd, RewardSnapshot, RunEnd, TraceEvent
 from streams.snapshots.feed import SnapshotFeed, read_held, read_latest_snapshot
@@ -23,8 +26,10 @@ from tests.kafka.test_trainer import (
     wait_for_version,
     wait_until_learnt,
 )
+from tests.program import COMMANDS
 from tests.services import trainer
 from tests.waiting import wait_until
+from tribrain.run.refinement import open_refinement
 
 _WAIT_S = 60.0
 
@@ -92,6 +97,28 @@ def test_trainers_of_two_models_each_learn_from_every_run(settings: Settings) ->
             newest(settings, model, has_learnt(pairs))
     by_model = {m: {end.run_id for end in ends if end.model == m} for m in ("wide", "strict")}
     assert by_model["wide"] == by_model["strict"] == {of_run[0].run_id for of_run in runs}
+
+
+@pytest.mark.parametrize("option", ["--reward", "--preference-rm", "--model"])
+def test_a_run_follows_the_reward_model_that_it_names(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setenv(TOPIC_PREFIX_VARIABLE, settings.topic_prefix)
+    with trainer(settings, "--model", "mine", "--every-pairs", "1"):
+        publish(settings, interleaved(random_runs(4, seed=49), seed=50))
+        newest(settings, "mine", lambda _: True)
+    given = ["--goal", "lift the cup", "--out", "run", option, "mine"]
+    context = COMMANDS["run", "simulated"].make_context(
+        "run", [*given, "--bootstrap-servers", settings.bootstrap_servers]
+    )
+    taken = signature(open_refinement).parameters.keys() & context.params.keys()
+    with ExitStack() as stack:
+        feed = open_refinement(stack, **{name: context.params[name] for name in taken}).feed
+        assert isinstance(feed, SnapshotFeed)
+        wait_until(lambda: feed.latest() is not None, _WAIT_S)
+        latest = feed.latest()
+    assert latest is not None
+    assert latest.model == "mine"
 
 
 def test_a_rollback_is_an_event_that_live_and_replay_obey_alike(settings: Settings, tribrain: Any) -> None:

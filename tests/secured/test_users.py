@@ -60,7 +60,7 @@ def test_given_again_it_keeps_passwords_and_new_ones_are_made_where_they_are_ask
     secured: SecuredBroker, admin: Settings, tribrain_on: Callable[[Settings], Any], tmp_path: Path
 ) -> None:
     to = f"localhost:{secured.port}"
-    call = ("users", "create", "--user", "again=publish-trace", "--out", str(tmp_path), "--connect-to", to)
+    call = ("users", "create", "--user", "again=log publish", "--out", str(tmp_path), "--connect-to", to)
     tribrain_on(admin)(*call)
     first = _login(tmp_path / "again", admin.topic_prefix)
     wait_until(lambda: lets_in(first))

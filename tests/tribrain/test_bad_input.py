@@ -371,6 +371,10 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{simulated} new --seed -1", r"'--seed': -1 is not in the range"
     yield f"{simulated} new --preference-rm nowhere.json", r"nowhere\.json: no such file"
     yield (
+        f"{simulated} new --bootstrap-servers {CLOSED} --reward one --model another",
+        r"--reward one and the name another are two reward models; give one of them",
+    )
+    yield (
         f"{simulated} new --reward nowhere",
         r"--reward nowhere: there is no such file, and a name on Kafka needs --bootstrap-servers; check the",
     )
@@ -536,6 +540,10 @@ def cases() -> Iterator[tuple[str, str]]:
         r"no-base: has no model\.safetensors; pickled weights are not read, so give",
     )
     yield (
+        f"{serve} adapters --every-s 6h --every-minutes 360",
+        r"--every-s and --every-minutes set the same time; give one of them",
+    )
+    yield (
         f"{serve} adapters --every-pairs 9 --most-pairs 8",
         r"--every-pairs 9 is more than --max-pairs 8; give",
     )
@@ -576,7 +584,7 @@ FLOATS = {
     f"serve-lora --bootstrap-servers {CLOSED} --base-model no-base --store adapters": [
         "--every-s", "--every-minutes", "--replay", "--lr",
     ],
-    f"serve-trainer --bootstrap-servers {CLOSED}": ["--min-gap", "--snapshot-every-s"],
+    f"serve-trainer --bootstrap-servers {CLOSED}": ["--min-gap", "--every-s"],
     f"serve-text --bootstrap-servers {CLOSED}": ["--every-s"],
     "experiment --out new": ["--preference-weight", "--label-share", "--label-noise"],
     "experiment-finetune --out new": ["--fraction"],

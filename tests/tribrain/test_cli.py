@@ -27,6 +27,8 @@ from tests.tribrain.demo_files import write_demo
 from tribrain.cli import COMMANDS as ENTRIES
 from tribrain.cli import GROUPS, cli, main
 from tribrain.shell.command import Command
+from tribrain.shell.kafka_access import command_called
+from tribrain.shell.lazy_group import LazyGroup
 
 HEAVY = ("torch", "transformers", "peft")
 CLIENTS = ("faust", "river", "kafka", "confluent_kafka")
@@ -80,6 +82,21 @@ def test_every_old_name_is_the_same_command_as_the_new_one() -> None:
         "run-suite", "run-wow", "serve-lora", "serve-text", "serve-trainer", "snapshots", "spool", "topics",
         "train-lora-rm", "train-preference-rm", "train-text-rm", "users", "verify-state", "vote",
     }  # fmt: skip
+
+
+def test_every_command_with_rights_on_kafka_is_found_by_its_new_name() -> None:
+    assert isinstance(cli, LazyGroup)
+    new = {
+        "serve trainer": "serve-trainer",
+        "suite run": "run-suite",
+        "log vote --import": "vote --import",
+        "log dead-letters list": "dlq list",
+        "log replay --source pairs": "replay --source pairs",
+        "status": "status",
+        "run-suite": "run-suite",
+    }
+    assert {name: cli.old_spelling(name) for name in new} == new
+    assert [command_called(old) for old in new.values()] == list(new.values())
 
 
 def test_help_lists_every_group_and_no_old_name(capsys: pytest.CaptureFixture[str]) -> None:
@@ -378,7 +395,7 @@ def test_help_names_no_bounds_that_there_are_not(words: tuple[str, ...]) -> None
 
 def test_the_commands_that_read_or_make_a_result_take_json() -> None:
     without = {" ".join(words) for words, c in ALL.items() if not any("--json" in p.opts for p in c.params)}
-    assert without == {"demo", "serve trainer", "serve lora", "serve text", "data finetune"}
+    assert without == {"serve trainer", "serve lora", "serve text", "data finetune"}
 
 
 def test_aliases_of_the_original_are_accepted(tmp_path: Path) -> None:

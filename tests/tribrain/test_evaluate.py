@@ -137,9 +137,9 @@ def test_pairs_of_one_task_have_no_interval(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "give either --pairs to learn from or --model to measure"),
-        (("--pairs", "a", "--model", "b"), "give either --pairs to learn from or --model to measure"),
-        (("--model", "b", "--learner", "batch"), "--learner says who learns from --pairs"),
+        ((), "give either --pairs to learn from or --reward to measure"),
+        (("--pairs", "a", "--model", "b"), "give either --pairs to learn from or --reward to measure"),
+        (("--model", "b", "--learner", "batch"), "--learner is for --pairs; with --reward nothing is learnt"),
         (("--pairs", "nowhere"), "nowhere: no such file"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Sequence
@@ -62,6 +63,17 @@ def test_the_table_has_a_line_for_every_condition(finished: Path, capsys: pytest
     said = capsys.readouterr()
     assert all(f"│ {condition.name} " in said.out for condition in ALL_CONDITIONS)
     assert said.err == ""
+
+
+def test_where_there_is_no_terminal_progress_is_a_line_at_each_tenth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path / "out", "--processes", "1") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert 1 < len(lines) <= 10
+    assert all(re.fullmatch(r"seeds × conditions: \d+ of \d+", line) for line in lines)
+    done, total = re.findall(r"\d+", lines[-1])
+    assert done == total
 
 
 def test_the_same_command_again_computes_nothing_and_says_the_same(finished: Path) -> None:

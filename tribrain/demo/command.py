@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+import orjson
 from cloup import option_group
 from rich.console import Console
 
 from runner.worlds.simulated_annotator import simulated_annotators
 from streams.errors import BadInput
+from streams.files import read_bytes
 from streams.kafka.settings import Settings
 from tribrain.demo.lora import AdapterMonitor, lora_plan, serve_lora_process
 from tribrain.demo.page import PageService, free_port, later_command, open_in_browser
@@ -104,7 +106,7 @@ _QUICK = ("--every-s", "0.1")
         help="With --lora: train after this many new judged pairs.",
     ),
 )
-@option_group("Kafka", bootstrap_servers)
+@option_group("Kafka and output", bootstrap_servers, options.as_json)
 def demo(
     out: Path,
     tasks: int | None,
@@ -119,6 +121,7 @@ def demo(
     browser: bool,
     port: int,
     bootstrap_servers: str | None,
+    as_json: bool,
 ) -> None:
     """Run the whole loop on this computer: broker, trainer, and simulated runs that learn as they go.
 
@@ -140,7 +143,11 @@ def demo(
     )
     _check(out)
     with Interrupts() as interrupts:
-        interrupted = _run(plan, bootstrap_servers, started, Console(), interrupts, browser=browser)
+        # With --json standard output has the result alone.
+        console = Console(stderr=as_json)
+        interrupted = _run(plan, bootstrap_servers, started, console, interrupts, browser=browser)
+    if as_json:
+        click.echo(orjson.dumps(orjson.loads(read_bytes(out / "summary.json")) | {"out": str(out)}))
     if interrupted:
         raise KeyboardInterrupt
 

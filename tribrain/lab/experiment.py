@@ -110,7 +110,15 @@ def experiment(
     folder = begun_folder(out, plan)
     numbers = range(first_seed, first_seed + seeds)
     names = [condition.name for condition in ALL_CONDITIONS]
-    compute(folder, partial(by_condition, plan), numbers, names, processes, "seeds × conditions")
+    compute(
+        folder,
+        partial(by_condition, plan),
+        numbers,
+        names,
+        processes,
+        "seeds × conditions",
+        says_lines=not as_json,
+    )
     found = {name: folder.read((seed, name) for seed in numbers) for name in names}
     measured = {name: figures(results, slice(plan.learning_tasks, None)) for name, results in found.items()}
     summary = _summary(plan, numbers, found, measured)

@@ -96,7 +96,7 @@ def experiment_finetune(
     folder = ExperimentFolder(out, "tribrain.finetune_experiment/1", FinetuneResult)
     folder.begin({"concentration": CONCENTRATION, **asdict(plan)})
     numbers = range(first_seed, first_seed + seeds)
-    compute(folder, partial(compare, plan), numbers, (_PART,), processes, "seeds")
+    compute(folder, partial(compare, plan), numbers, (_PART,), processes, "seeds", says_lines=not as_json)
     results = folder.read((seed, _PART) for seed in numbers)
     figures = finetune_figures(results)
     summary = _summary(plan, numbers, results, figures)

@@ -18,7 +18,7 @@ import cv2
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tribrain.lab.folder import ExperimentFolder
-from tribrain.shell.output import progress
+from tribrain.shell.output import ProgressLines, progress
 
 _POLL_S = 0.25
 
@@ -34,8 +34,10 @@ def compute(
     parts: Sequence[str],
     processes: int | None,
     shown_as: str,
+    *,
+    says_lines: bool = False,
 ) -> None:
-    """Until every part of every seed is in the folder; progress is shown on a terminal.
+    """Until every part of every seed is in the folder; progress is a bar on a terminal, else lines if asked.
 
     The results do not depend on ``processes``, of which by default there is one a core. Each may be ended at
     any moment, as files are whole or absent.
@@ -47,10 +49,17 @@ def compute(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     ) as shown:
-        bar = shown.add_task(shown_as, total=len(seeds) * len(parts))
-        _compute(
-            folder, run, seeds, parts, processes or _cores(), lambda done: shown.update(bar, completed=done)
-        )
+        total = len(seeds) * len(parts)
+        bar = shown.add_task(shown_as, total=total)
+        lines = ProgressLines(shown_as)
+
+        def show(done: int) -> None:
+            shown.update(bar, completed=done)
+            if says_lines:
+                lines.look(done, total)
+
+        show(sum(folder.is_finished((seed, part)) for seed in seeds for part in parts))
+        _compute(folder, run, seeds, parts, processes or _cores(), show)
 
 
 def _cores() -> int:

@@ -193,7 +193,10 @@ def train_lora_rm(
         if is_main and not as_json:
             for note in prepared.notes():
                 click.echo(note)
-        with reported(accelerator, trackers, plan) as report, steps_shown(is_main) as show:
+        with (
+            reported(accelerator, trackers, plan) as report,
+            steps_shown(is_main, says_lines=not as_json) as show,
+        ):
 
             def on_step(step: Step) -> None:
                 show(step)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn
 
@@ -34,6 +35,25 @@ def progress(*columns: str | ProgressColumn) -> Progress:
     """On a terminal, and gone in the end; elsewhere nothing, so that standard error holds messages alone."""
     console = Console(stderr=True)
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+class ProgressLines:
+    """Progress for who reads standard error from a file: a line at each tenth of the way, none on a terminal.
+
+    Nothing is said of what was done before the first look.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._told: int | None = None
+        self._is_terminal = Console(stderr=True).is_terminal
+
+    def look(self, completed: int, total: int) -> None:
+        """``completed`` of ``total`` steps, which are at least one, are done."""
+        tenth = 10 * completed // total
+        if self._told is not None and tenth > self._told and not self._is_terminal:
+            click.echo(f"{self._what}: {completed} of {total}", err=True)
+        self._told = tenth
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:

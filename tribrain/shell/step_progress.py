@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from tribrain.shell.output import progress
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def steps_shown(is_main: bool = True) -> Iterator[Callable[[Step], None]]:
-    """Gives what is to be called after each step; of several processes only the main one shows any."""
+def steps_shown(is_main: bool = True, *, says_lines: bool = False) -> Iterator[Callable[[Step], None]]:
+    """Gives what is to be called after each step; of several processes only the main one shows any.
+
+    It is a bar on a terminal; elsewhere, if so asked, a line on standard error at each evaluation.
+    """
     if not is_main:
         yield lambda step: None
         return
@@ -34,5 +38,7 @@ def steps_shown(is_main: bool = True) -> Iterator[Callable[[Step], None]]:
             accuracy = "–" if step.accuracy is None else f"{step.accuracy:.3f}"
             said = f"loss {step.loss:.3f}, held-out accuracy {accuracy}, {step.pairs_per_s:.1f} pairs/s"
             bar.update(task, total=step.steps, completed=step.step, description=said)
+            if says_lines and step.measured and not bar.console.is_terminal:
+                click.echo(f"step {step.step} of {step.steps}: {said}", err=True)
 
         yield show
