@@ -7,43 +7,43 @@ from tribrain.observability.alerts import ALERTS, Alert
 from tribrain.observability.prometheus import PORT
 
 _COMMANDS = {
-    "trainer": "`serve-trainer`",
-    "text": "`serve-text`",
-    "lora": "`serve-lora`",
-    "runner": "`run-simulated`, `run-subprocess`, `run-wow` and `run-suite`",
+    "trainer": "`serve trainer`",
+    "text": "`serve text`",
+    "lora": "`serve lora`",
+    "runner": "`run simulated`, `run subprocess`, `run wow` and `suite run`",
     "page": "`ui`",
 }
 _METRICS = f"""# Metrics
 
-This page is made of the list in `streams/metrics/catalogue.py` by `python -m tribrain.observability`.
+`python -m tribrain.observability` makes this page from the list in `streams/metrics/catalogue.py`.
 
-Nothing listens unless it is asked to. `--metrics-port {PORT}` (or `TRIBRAIN_METRICS_PORT`) serves two
-addresses:
+By default nothing listens. `--metrics-port {PORT}` (or `TRIBRAIN_METRICS_PORT`) serves two addresses:
 
 - `/metrics`, for Prometheus;
-- `/health`: 200 or 503, and one sentence. `tribrain health` asks it, with a timeout of its own, and ends
-  with exit code 0 or 1.
+- `/health`, which returns 200 or 503 and one sentence. `tribrain health` asks it, with its own timeout, and
+  exits with code 0 or 1.
 
-They are on loopback; in a container `--metrics-host 0.0.0.0` (or `TRIBRAIN_METRICS_HOST`) lets others ask.
-The page answers `/health` under its own address, too.
+They listen on loopback. In a container, `--metrics-host 0.0.0.0` (or `TRIBRAIN_METRICS_HOST`) lets others
+ask. The page also answers `/health` at its own address.
 
-A run on a node that nobody can scrape writes the same into a file for the textfile collector of
+If Prometheus cannot reach a node, a run there can write its metrics to a file for the textfile collector of
 node_exporter: `--metrics-file FOLDER/NAME.prom` (or `TRIBRAIN_METRICS_FILE`), every 15 seconds and at its
-end. The file is whole at any time, and stays after the run with its last numbers; node_exporter's
-`node_textfile_mtime_seconds` says how old it is. Each run on a node needs a file, or a port, of its own.
+end. The file is complete at any time. It stays after the run with its last numbers; node_exporter's
+`node_textfile_mtime_seconds` says how old it is. Each run on a node needs its own file or port.
 
-A process has one registry. Counters begin at 0 with the process, except `tribrain_gate_closings_total`,
-which is the model's own. No label tells runs, tasks or annotators apart. Beside what is listed, a port
-shows `process_*` (memory, processor time, open files).
+A process has one registry. Counters start at 0 with the process, except `tribrain_gate_closings_total`, which
+belongs to the model. No label distinguishes runs, tasks or annotators. A port also shows `process_*` (memory,
+processor time, open files).
 
-The lag is measured by the reader itself every few seconds: its position first, and then where the topic
-ends. So it is never below 0; where Kafka does not answer it is unknown, which is counted apart, and no
-number is shown. What an open transaction keeps back is no lag.
+Readers measure their own lag every few seconds: first their position, then the end of the topic. So the lag
+is never negative. If Kafka does not answer, the lag is unknown. That is counted separately, and no number is
+shown.
+Messages held back by an open transaction are not lag.
 """
 _ALERTS = """# Alerts
 
-This page is made of the list in `tribrain/observability/alerts.py` by `python -m tribrain.observability`,
-as are the rules in `compose/obs/rules.yml` and their tests.
+`python -m tribrain.observability` makes this page from the list in `tribrain/observability/alerts.py`, and
+the rules in `compose/obs/rules.yml` and their tests.
 """
 
 
