@@ -97,7 +97,7 @@ _MODULES = {
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
-def __getattr__(name: str) -> object:
+def _imported(name: str) -> object:
     if name == "__version__":
         from importlib.metadata import version
 
@@ -109,6 +109,10 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+if not TYPE_CHECKING:  # a type checker would take it that every name is there
+    __getattr__ = _imported
 
 
 def __dir__() -> list[str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from threading import Event
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from streams.errors import BadInput
 from streams.messages.refusals import shown
-from streams.snapshots.feed import SnapshotFeed
 from tribrain.api.reward import Reward
 from tribrain.shell.kafka_access import open_kafka
+
+if TYPE_CHECKING:
+    from streams.snapshots.feed import SnapshotFeed
 
 
 class RewardFeed:
@@ -36,8 +38,11 @@ class RewardFeed:
     ) -> None:
         if isinstance(critics, str):
             raise BadInput(f"critics is the text {shown(critics)}; expected a list of names")
+        # Not at the top: a loop that follows nothing needs no client of Kafka.
+        from streams.snapshots.feed import SnapshotFeed
+
         self._came = Event()
-        self.snapshots = SnapshotFeed(
+        self.snapshots: SnapshotFeed = SnapshotFeed(
             open_kafka(bootstrap_servers, "snapshots list", model),
             model,
             critics=critics,

@@ -159,6 +159,12 @@ def test_an_option_that_cannot_be_used_is_refused(options: Any, said: str) -> No
         learn(ROWS, **options)
 
 
+def test_comparisons_that_no_critic_scored_on_both_sides_teach_nothing() -> None:
+    rows = [{"task": 1, "left_sharp": 0.5, "right_sharp": None, "winner": "left"}]
+    with pytest.raises(BadInput, match="none of the 1 pairs has a critic score on both sides"):
+        learn(rows)
+
+
 def test_pairs_built_in_python_are_checked_before_all_at_once_is_learnt() -> None:
     with pytest.raises(BadInput, match="weight"):
         learn([*PAIRS, _far_off(weight=-1.0)])
