@@ -23,7 +23,7 @@ class RewardFeed:
     command. ``critics`` are the names of one's critics: a reward that weighs none of them is refused.
 
     A broker that is away is no error: what was the newest stays, and following goes on when it is back.
-    Raises BadInput where no broker is named, or it lets this client not in.
+    Raises BadInput where no broker is named, and where it does not let this client in.
 
     >>> with RewardFeed("localhost:9092") as feed:  # doctest: +SKIP
     ...     reward = feed.active()
