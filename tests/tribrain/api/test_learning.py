@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from streams.messages.codec import encode
 from streams.messages.contracts import PreferencePair
 from tests import factories
+from tests.tribrain.api.judged import PAIRS, ROWS
 from tribrain import (
     BadInput,
     PreferenceLearner,
@@ -24,20 +25,6 @@ from tribrain import (
     read_pairs,
 )
 from tribrain.cli import main
-
-ROWS = [
-    {
-        "task": f"task {n % 7}",
-        "left_sharp": n % 5 / 5,
-        "right_sharp": n % 3 / 3,
-        "left_calm": 0.5,
-        "right_calm": n % 4 / 4,
-        "winner": ("left", "right", "tie")[(n % 5 < n % 3) + (n % 11 == 0)],
-        "annotator": n % 2,
-    }
-    for n in range(60)
-]
-PAIRS = pairs_from_table(ROWS)
 
 
 def test_a_table_and_its_pairs_teach_the_same() -> None:
