@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from streams.messages.contracts import CriticResult, PreferencePair, RewardSnapshot, TraceEvent
     from trainers.bradley_terry.explain import Effect, Explanation
     from trainers.pairs.comparisons import comparison, pairs_from_table
+    from tribrain.api.evaluating import Evaluation, evaluate
     from tribrain.api.feed import RewardFeed
     from tribrain.api.files import pairs_from_runs, read_pairs
     from tribrain.api.learning import PreferenceLearner, learn
@@ -48,6 +49,7 @@ __all__ = [
     "Critic",
     "CriticResult",
     "Effect",
+    "Evaluation",
     "Explanation",
     "Generation",
     "GenerationFailed",
@@ -66,6 +68,7 @@ __all__ = [
     "WorldModel",
     "__version__",
     "comparison",
+    "evaluate",
     "learn",
     "pairs_from_runs",
     "pairs_from_table",
@@ -88,6 +91,7 @@ _MODULES = {
     "streams.messages.contracts": ("CriticResult", "PreferencePair", "RewardSnapshot", "TraceEvent"),
     "trainers.bradley_terry.explain": ("Effect", "Explanation"),
     "trainers.pairs.comparisons": ("comparison", "pairs_from_table"),
+    "tribrain.api.evaluating": ("Evaluation", "evaluate"),
     "tribrain.api.feed": ("RewardFeed",),
     "tribrain.api.files": ("pairs_from_runs", "read_pairs"),
     "tribrain.api.learning": ("PreferenceLearner", "learn"),
@@ -97,7 +101,7 @@ _MODULES = {
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
-def __getattr__(name: str) -> object:
+def _imported(name: str) -> object:
     if name == "__version__":
         from importlib.metadata import version
 
@@ -109,6 +113,10 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+if not TYPE_CHECKING:  # a type checker would take it that every name is there
+    __getattr__ = _imported
 
 
 def __dir__() -> list[str]:

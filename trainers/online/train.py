@@ -49,7 +49,7 @@ def train_on_pairs(
     if not any(difference(pair.chosen_critics, pair.rejected_critics) for pair in pairs):
         raise BadInput(
             f"none of the {len(pairs)} pairs has a critic score on both sides, so there is nothing to learn; "
-            "export them again with export-preference-pairs from traces with critic_results"
+            "expected scores of the same critic, as export-preference-pairs takes them from critic_results"
         )
     pairs_of_task: Counter[tuple[str, str, str]] = Counter(
         (dimension_of(pair), task_of(pair), pair.label_source) for pair in pairs

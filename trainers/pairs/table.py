@@ -6,7 +6,6 @@ here. Rows are counted from 0, as dataframes count positions.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -48,7 +47,8 @@ def score(value: object, where: str) -> float | None:
 
 def number(value: object, where: str, least: float, most: float) -> float:
     """A number from ``least`` to ``most``. Raises BadInput, which begins with ``where``."""
-    if isinstance(value, Real) and not isinstance(value, bool) and least <= float(value) <= most:
+    found: Any = value  # which may be too large to be a float
+    if isinstance(value, Real) and not isinstance(value, bool) and least <= found <= most:
         return float(value)
     raise BadInput(f"{where}: found {shown(value)}; expected a number from {least:g} to {most:g}")
 
@@ -112,4 +112,4 @@ def _cells(column: Any) -> Iterable[object]:
 
 
 def _is_nan(value: object) -> bool:
-    return isinstance(value, Real) and math.isnan(value)
+    return isinstance(value, Real) and value != value

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from threading import Event
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from streams.errors import BadInput
 from streams.messages.refusals import shown
-from streams.snapshots.feed import SnapshotFeed
 from tribrain.api.reward import Reward
 from tribrain.shell.kafka_access import open_kafka
+
+if TYPE_CHECKING:
+    from streams.snapshots.feed import SnapshotFeed
 
 
 class RewardFeed:
@@ -21,7 +23,7 @@ class RewardFeed:
     command. ``critics`` are the names of one's critics: a reward that weighs none of them is refused.
 
     A broker that is away is no error: what was the newest stays, and following goes on when it is back.
-    Raises BadInput where no broker is named, or it lets this client not in.
+    Raises BadInput where no broker is named, and where it does not let this client in.
 
     >>> with RewardFeed("localhost:9092") as feed:  # doctest: +SKIP
     ...     reward = feed.active()
@@ -36,8 +38,11 @@ class RewardFeed:
     ) -> None:
         if isinstance(critics, str):
             raise BadInput(f"critics is the text {shown(critics)}; expected a list of names")
+        # Not at the top: a loop that follows nothing needs no client of Kafka.
+        from streams.snapshots.feed import SnapshotFeed
+
         self._came = Event()
-        self.snapshots = SnapshotFeed(
+        self.snapshots: SnapshotFeed = SnapshotFeed(
             open_kafka(bootstrap_servers, "snapshots list", model),
             model,
             critics=critics,

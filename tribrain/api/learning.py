@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 from streams.errors import BadInput
-from streams.messages.codec import encode
-from streams.messages.contracts import PairMessage, PairsEnd, PreferencePair
+from streams.messages.contracts import PairsEnd, PreferencePair
 from streams.messages.refusals import shown
 from trainers.bradley_terry.estimators import DEFAULT_LEARNER, LearnerName, Recipe
 from trainers.online.learner import PreferenceLearner as _Learner
 from trainers.online.train import train_on_pairs
-from trainers.pairs.comparisons import pairs_from_table
-from trainers.pairs.table import TableLike
+from tribrain.api.comparisons import Comparisons, as_pairs
 from tribrain.api.reward import Reward
-
-Comparisons = Iterable[PairMessage] | TableLike
-"""Pairs in the order in which they are learnt, as ``read_pairs`` gives them, or a table as
-``pairs_from_table`` takes it; at least one."""
 
 
 def learn(
@@ -47,7 +40,7 @@ def learn(
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
         raise BadInput(f"epochs: found {shown(epochs)}; expected a whole number of at least 1")
     recipe = Recipe(learner=learner)
-    pairs = _pairs(comparisons, model)
+    pairs = as_pairs(comparisons, model)
     return Reward(train_on_pairs(pairs, model=model, recipe=recipe, epochs=epochs, seed=seed))
 
 
@@ -78,7 +71,7 @@ class PreferenceLearner:
 
     def learn_many(self, comparisons: Comparisons) -> Self:
         """Learn pairs, or a table of comparisons, in their order; none at all is bad input."""
-        self._learner.on_messages(_pairs(comparisons, self._learner.model))
+        self._learner.on_messages(as_pairs(comparisons, self._learner.model))
         return self
 
     def end_task(self, task: str) -> Self:
@@ -90,22 +83,3 @@ class PreferenceLearner:
         end = PairsEnd(run_id=task, task_id=task, model=model, n_pairs=0, n_candidates=0)
         self._learner.on_message(end)
         return self
-
-
-def _pairs(comparisons: Comparisons, model: str) -> list[PairMessage]:
-    given = list(comparisons) if isinstance(comparisons, Iterator) else comparisons
-    if not (isinstance(given, Sequence) and any(isinstance(one, PairMessage) for one in given)):
-        return [*pairs_from_table(given, model=model)]
-    for at, one in enumerate(given):
-        if not isinstance(one, PairMessage):
-            raise BadInput(f"comparison {at}: found {shown(one)}; expected pairs alone, or a table alone")
-        if one.model != model:
-            raise BadInput(
-                f"comparison {at}: is for the model {shown(one.model)}; expected {shown(model)}: name its "
-                "model, and learn each model's pairs by themselves"
-            )
-        try:
-            encode(one)  # what was built in Python is checked as what is read
-        except BadInput as error:
-            raise BadInput(f"comparison {at}: {error}") from None
-    return list(given)

@@ -70,7 +70,7 @@ class _Side:
     own: Context = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Reward:
     """A reward model as it was learnt: of one moment, and never changed.
 
@@ -97,6 +97,10 @@ class Reward:
         from tribrain.shell.output import write_output
 
         write_output(Path(path), encode(self.snapshot))
+
+    def __repr__(self) -> str:
+        told = f"model={self.model!r}, version={self.version}, gate={self.gate!r}, critics={self.critics}"
+        return f"Reward({told})"
 
     @property
     def model(self) -> str:

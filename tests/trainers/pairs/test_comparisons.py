@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from streams.errors import BadInput
 from streams.messages.codec import encode
@@ -201,6 +205,44 @@ def test_an_error_says_where_what_was_found_and_what_is_needed(changes: Row, sai
         pairs_from_table(one(**changes))
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+CELLS = (
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers()
+    | st.sampled_from(
+        [10**400, -(10**400), Fraction(1, 3), Decimal("0.5"), np.float32("inf"), b"tea", (), {}]
+    )
+    | st.text(max_size=3)
+    | st.sampled_from(["left", "right", "tie", "human", "\ud800"])
+)
+TABLES = st.lists(
+    st.dictionaries(
+        st.sampled_from(
+            ["task", "winner", "left_a", "right_a", "annotator", "weight", "dimension", "id", "label_source"]
+        ),
+        CELLS,
+    ),
+    max_size=3,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(TABLES, st.booleans())
+@example([{"task": 1, "winner": "left", "left_a": 10**400, "right_a": 0.0}], False)
+def test_any_table_gives_pairs_that_can_be_written_or_is_refused_in_a_line(
+    rows: list[Row], fill: bool
+) -> None:
+    valid = {"task": 1, "winner": "left", "left_a": 1.0, "right_a": 0.0}
+    said = ""
+    try:
+        pairs = pairs_from_table([valid | row for row in rows] if fill else rows)
+    except BadInput as error:
+        said = str(error)
+    assert bool(said) or (len(pairs) == len(rows) and all(map(encode, pairs)))
+    assert "\n" not in said
 
 
 def test_an_error_names_the_row_by_its_position() -> None:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from streams.messages.codec import encode
 from streams.messages.contracts import PreferencePair
 from tests import factories
+from tests.tribrain.api.judged import PAIRS, ROWS
 from tribrain import (
     BadInput,
     PreferenceLearner,
@@ -24,20 +25,6 @@ from tribrain import (
     read_pairs,
 )
 from tribrain.cli import main
-
-ROWS = [
-    {
-        "task": f"task {n % 7}",
-        "left_sharp": n % 5 / 5,
-        "right_sharp": n % 3 / 3,
-        "left_calm": 0.5,
-        "right_calm": n % 4 / 4,
-        "winner": ("left", "right", "tie")[(n % 5 < n % 3) + (n % 11 == 0)],
-        "annotator": n % 2,
-    }
-    for n in range(60)
-]
-PAIRS = pairs_from_table(ROWS)
 
 
 def test_a_table_and_its_pairs_teach_the_same() -> None:
@@ -157,6 +144,12 @@ def test_what_cannot_be_learnt_is_refused_and_nothing_of_it_is_learnt(given: Any
 def test_an_option_that_cannot_be_used_is_refused(options: Any, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         learn(ROWS, **options)
+
+
+def test_comparisons_that_no_critic_scored_on_both_sides_teach_nothing() -> None:
+    rows = [{"task": 1, "left_sharp": 0.5, "right_sharp": None, "winner": "left"}]
+    with pytest.raises(BadInput, match="none of the 1 pairs has a critic score on both sides"):
+        learn(rows)
 
 
 def test_pairs_built_in_python_are_checked_before_all_at_once_is_learnt() -> None:

@@ -202,6 +202,11 @@ def test_it_says_what_it_is_of() -> None:
     assert told == ("default", 3, "active", True, "made by a test", ("sharp", "calm"))
 
 
+def test_it_shows_itself_in_a_line() -> None:
+    said = "Reward(model='default', version=3, gate='active', critics=('sharp', 'calm'))"
+    assert repr(REWARD) == said
+
+
 def test_it_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "bt_reward.json"
     REWARD.write(path)

@@ -1,0 +1,36 @@
+"""What is learnt and what is measured on: pairs, or a table of comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from streams.errors import BadInput
+from streams.messages.codec import encode
+from streams.messages.contracts import PairMessage
+from streams.messages.refusals import shown
+from trainers.pairs.comparisons import pairs_from_table
+from trainers.pairs.table import TableLike
+
+Comparisons = Iterable[PairMessage] | TableLike
+"""Pairs in the order in which they are learnt, as ``read_pairs`` gives them, or a table as
+``pairs_from_table`` takes it; at least one."""
+
+
+def as_pairs(comparisons: Comparisons, model: str) -> list[PairMessage]:
+    """All for one reward model, and such that they could be written. Raises BadInput."""
+    given = list(comparisons) if isinstance(comparisons, Iterator) else comparisons
+    if not (isinstance(given, Sequence) and any(isinstance(one, PairMessage) for one in given)):
+        return [*pairs_from_table(given, model=model)]
+    for at, one in enumerate(given):
+        if not isinstance(one, PairMessage):
+            raise BadInput(f"comparison {at}: found {shown(one)}; expected pairs alone, or a table alone")
+        if one.model != model:
+            raise BadInput(
+                f"comparison {at}: is for the model {shown(one.model)}; expected {shown(model)}: name its "
+                "model, and learn each model's pairs by themselves"
+            )
+        try:
+            encode(one)  # what was built in Python is checked as what is read
+        except BadInput as error:
+            raise BadInput(f"comparison {at}: {error}") from None
+    return list(given)

@@ -1,0 +1,72 @@
+"""How good a reward is on comparisons that it has not learnt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from streams.errors import BadInput
+from streams.messages.contracts import OVERALL, PreferencePair
+from streams.messages.dimensions import dimension_called
+from streams.messages.refusals import shown
+from trainers.evidence.evaluate import figures, measure_snapshot, task_numbers, ties_of
+from trainers.pairs.judgements import dimension_of
+from trainers.pairs.withdrawn import standing
+from tribrain.api.comparisons import Comparisons, as_pairs
+from tribrain.api.reward import Reward
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Figures on pairs that are no ties. Intervals hold 95% of a bootstrap over tasks; one task has none."""
+
+    pairs: int
+    """Ties not counted."""
+    ties: int
+    accuracy: float
+    """Share on which the reward prefers what was preferred."""
+    accuracy_ci95: Interval | None
+    log_loss: float
+    """Nats a pair; 0.693 knows nothing."""
+    log_loss_ci95: Interval | None
+    ece: float
+    """Expected calibration error: how far stated probabilities are from what came true, on average."""
+    ece_ci95: Interval | None
+
+
+def evaluate(reward: Reward, comparisons: Comparisons, *, dimension: str = "", seed: int = 0) -> Evaluation:
+    """How good the reward is on pairs or a table, as ``tribrain evaluate-rm --model`` measures it.
+
+    They have to be of other tasks than those that were learnt, else the figures flatter. Of ``dimension``
+    (the whole by default) are both the reward and the pairs; others are passed over. ``seed`` is of the
+    bootstrap. Raises BadInput, also where there is no pair, or none but ties.
+    """
+    own = reward.on(dimension)
+    wanted = dimension_called(dimension)
+    unseen = [
+        replace(pair, task_id=pair.task_id or pair.run_id)
+        for pair in standing(as_pairs(comparisons, reward.model))
+        if isinstance(pair, PreferencePair) and dimension_of(pair) == wanted
+    ]
+    if not unseen:
+        raise BadInput(f"none of the comparisons is on {shown(wanted or OVERALL)}; name another dimension")
+    ties = ties_of(unseen)
+    found = figures(measure_snapshot(own.snapshot, unseen), task_numbers(unseen), ties, seed=seed)
+    n_ties = int(ties.sum())
+    return Evaluation(
+        pairs=len(unseen) - n_ties,
+        ties=n_ties,
+        accuracy=found["accuracy"],
+        accuracy_ci95=_interval(found["accuracy_ci95"]),
+        log_loss=found["log_loss"],
+        log_loss_ci95=_interval(found["log_loss_ci95"]),
+        ece=found["ece"],
+        ece_ci95=_interval(found["ece_ci95"]),
+    )
+
+
+def _interval(found: list[float] | None) -> Interval | None:
+    return None if found is None else (float(found[0]), float(found[1]))
