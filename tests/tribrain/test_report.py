@@ -28,6 +28,8 @@ from trainers.online.train import train_on_pairs
 from tribrain.demo.folder import read_demo
 from tribrain.demo.report import build_report
 from tribrain.report import report
+from tribrain.story.album import MOST_VIDEO_BYTES
+from tribrain.story.report import MOST_ROWS, MOST_STORY_CHARS
 from tribrain.story.traced_run import Steered
 
 VOTES = [factories.pair({"goal.task": 0.9}, {"goal.task": 0.2}, task_id=f"task-{nth}") for nth in range(5)]
@@ -294,3 +296,24 @@ def test_a_run_that_was_rescored_is_told_by_its_new_scores(tmp_path: Path) -> No
     assert run.best is not None
     assert run.best.iter_idx == 0
     assert run.scores == [1.0] * len(events)
+
+
+def test_a_text_reward_that_was_trained_beside_the_runs_is_told(tmp_path: Path) -> None:
+    write_demo(tmp_path)
+    adapter = {
+        "version": 2, "gate": "shadow", "statement": "", "published_s": 31.4, "train_pairs": 117,
+        "held_out_pairs": 22, "log_loss": {"LoRA": 0.61, "n-grams": 0.6}, "scored": 9, "first_scored_s": None,
+    }  # fmt: skip
+    text_reward = {"base_model": "small", "every_pairs": 100, "adapters": [adapter], "runs_that_swapped": 3}
+    summary = orjson.loads((tmp_path / "summary.json").read_bytes())
+    (tmp_path / "summary.json").write_bytes(orjson.dumps(summary | {"text_reward": text_reward}))
+    page = report_page(build_report(tmp_path))
+    assert "2 31 s shadow 117 9 LoRA 0.610, n-grams 0.600" in page.text
+
+
+def test_a_report_stays_below_40_mb_whatever_the_runs_hold(tmp_path: Path) -> None:
+    limits = MOST_VIDEO_BYTES * 4 / 3 + MOST_STORY_CHARS + MOST_ROWS * 3_500
+    assert limits < 40e6
+    write_summary(tmp_path, [write_run(tmp_path, "run-a", [0.5], [0], "a goal " * 100_000)])
+    written = build_report(tmp_path)
+    assert written.bytes < 500_000

@@ -82,7 +82,7 @@ def headline(n_runs: int, snapshot: RewardSnapshot | None, gains: Gains) -> str:
 def _of_steering(gains: Gains) -> str:
     found = gains.of_steering
     if found is None:
-        return "; what steering changes is not known, as no runs were there to compare"
+        return "; what steering changes is not known, as there are not two kinds of runs to compare"
     steered, never = (sum(values) / len(values) for values in (gains.throughout, gains.never))
     if found.is_rise:
         return (

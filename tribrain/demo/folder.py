@@ -20,15 +20,10 @@ SUMMARY = "summary.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
+    """What a run's own trace may not tell, as where it was stopped before its first iteration."""
+
     run_id: str
     goal: str
-    iterations: int
-    versions: tuple[tuple[int, int | None], ...]
-    """(iter_idx, snapshot version) at which another version came into use."""
-    best_score: float | None
-    best_iter: int | None
-    steered_iterations: int
-    stop_reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +61,11 @@ class Summary:
     snapshots: int
     first_snapshot_s: float | None
     wall_s: float
-    gate: GateState | None
     gate_opened_at_pair: int | None
     runs: tuple[RunSummary, ...]
-    weights: dict[str, float]
     log_loss: float | None
     log_loss_critics_mean: float | None
     broker: str
-    statement: str
     seed: int
     tasks: int
     parallel: int

@@ -19,8 +19,9 @@ from tribrain.story.model import SOURCES, EffectRow, effect_rows, gate_in_words
 from tribrain.story.report import Figure, Told, Written, write_report
 from tribrain.story.traced_run import TracedRun
 
-_NAMED = 3
-"""Effects that are said in a sentence each."""
+_NAMED, _LISTED = 3, 30
+"""Effects that are said in a sentence each, and those that are listed."""
+_BEST = "The best video so far, as each run chose it, less its own first video."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,8 @@ class _Learnt:
     sentences: list[str]
     critics: list[EffectRow]
     contexts: list[EffectRow]
+    left_out: int
+    """Weaker ones of both."""
     gate: str
 
 
@@ -91,13 +94,14 @@ def _learnt(snapshot: RewardSnapshot | None) -> list[_Learnt]:
 def _learnt_on(dimension: str, explanation: Explanation) -> _Learnt:
     critics = [effect for effect in explanation.effects if is_critic(effect.feature)]
     contexts = [effect for effect in explanation.effects if not is_critic(effect.feature)]
-    rows = effect_rows(explanation, critics)
+    rows = effect_rows(explanation, critics[:_LISTED])
     return _Learnt(
         dimension=dimension,
         explanation=explanation,
         sentences=[row.sentence for row in rows[:_NAMED]],
         critics=rows,
-        contexts=effect_rows(explanation, contexts),
+        contexts=effect_rows(explanation, contexts[:_LISTED]),
+        left_out=max(0, len(critics) - _LISTED) + max(0, len(contexts) - _LISTED),
         gate=gate_in_words(explanation),
     )
 
@@ -116,8 +120,8 @@ def _steering_plots(runs: Sequence[TracedRun]) -> list[Drawing]:
         mean_curve(name, [_above_first(run.scores) for run in members], length) for name, members in groups
     ]
     plots = (
-        course_plot("True quality above the first video", qualities),
-        course_plot("Critics' score above the first video", scores),
+        course_plot("True quality above the first video", qualities, caption=_BEST),
+        course_plot("Critics' score above the first video", scores, caption=_BEST),
     )
     return [plot for plot in plots if plot is not None]
 

@@ -45,6 +45,8 @@ class Drawing:
     svg: Markup
     alt: str
     """For those who cannot see it."""
+    caption: str
+    """How to read it."""
 
 
 def style() -> dict[Any, Any]:

@@ -21,6 +21,7 @@ _WIDTH_IN, _HEIGHT_IN = 4.7, 2.9
 """As wide as a phone's screen at a scale of 1, so that type is as large as it is set."""
 _STYLES = ((INK, "--", "s"), (ACCENT, "-", "o"))
 _TICKS = 8
+_COURSE = "A run that has stopped keeps its best. Mean over runs; the band is its standard error."
 _FEW = 20
 """Points up to which each is marked."""
 
@@ -70,10 +71,13 @@ def mean_curve(name: str, courses: Sequence[Values], length: int) -> Curve:
     )
 
 
-def course_plot(title: str, curves: Sequence[Curve], *, counted: str = "iteration") -> Drawing | None:
+def course_plot(
+    title: str, curves: Sequence[Curve], *, caption: str = "", counted: str = "iteration"
+) -> Drawing | None:
     """One line a group, the first of two dashed; None where no group has a run.
 
-    ``counted`` is what a curve has a value of. A group looks the same whether or not the others have runs.
+    ``caption`` says what a line is, and ``counted`` what it has a value of. A group looks the same whether or
+    not the others have runs.
     """
     styles = _STYLES[-len(curves) :]
     drawn = [(curve, look) for curve, look in zip(curves, styles, strict=True) if curve.n_runs]
@@ -92,7 +96,12 @@ def course_plot(title: str, curves: Sequence[Curve], *, counted: str = "iteratio
             f"{curve.name}: {curve.mean[0]:.2f} at first, {curve.mean[-1]:.2f} in the end"
             for curve, _ in drawn
         )
-        return Drawing(title, svg(figure), f"Line chart, {title}, by {counted}. {ends}.")
+        return Drawing(
+            title=title,
+            svg=svg(figure),
+            alt=f"Line chart, {title}, by {counted}. {ends}.",
+            caption=f"{caption} {_COURSE}".lstrip(),
+        )
 
 
 def log_loss_plot(steps: Sequence[LearningStep]) -> Drawing | None:
@@ -116,10 +125,12 @@ def log_loss_plot(steps: Sequence[LearningStep]) -> Drawing | None:
         axes.set_ylim(*_room_around([*model, *critics, coin]))
         axes.legend(loc="best")
         return Drawing(
-            "How well it predicts which video is better",
-            svg(figure),
-            f"Line chart of the log loss over trusted pairs. After {pairs[-1]} pairs the model is at "
+            title="How well it predicts which video is better",
+            svg=svg(figure),
+            alt=f"Line chart of the log loss over trusted pairs. After {pairs[-1]} pairs the model is at "
             f"{model[-1]:.3f} and the critics' mean at {critics[-1]:.3f}.",
+            caption="Mean over all trusted pairs so far, each predicted before any pair of its run was "
+            "learnt. The critics' mean gets a fitted temperature, so that it is a fair opponent.",
         )
 
 
@@ -142,10 +153,13 @@ def evidence_plot(steps: Sequence[LearningStep], opens_at: float) -> Drawing | N
         axes.set_ylabel("evidence, log scale")
         axes.legend(loc="best")
         return Drawing(
-            "Evidence for opening the gate",
-            svg(figure),
-            f"Line chart of the evidence that the model beats the critics' mean: {steps[-1].evidence:.3g} in "
-            f"the end; the gate opens at {opens_at:g}.",
+            title="Evidence for opening the gate",
+            svg=svg(figure),
+            alt=f"Line chart of the evidence that the model beats the critics' mean: "
+            f"{steps[-1].evidence:.3g} in the end; the gate opens at {opens_at:g}.",
+            caption="The wealth of a gambler who bets on the model, run after run. If the model were no "
+            f"better than the critics' mean, the chance of ever reaching {opens_at:g} would be at most 1 in "
+            f"{opens_at:g}.",
         )
 
 

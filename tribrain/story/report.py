@@ -24,7 +24,8 @@ from tribrain.story.typical import typical_run
 NAME = "report.html"
 MOST_STORY_CHARS = 15_000_000
 """Of all stories together, without their videos. Runs behind that keep their rows and best videos."""
-MOST_ROWS = 3000
+MOST_ROWS = 2000
+_MOST_TITLE_CHARS = 400
 _MACROS = "story/report_macros.html.j2"
 _SCRIPT, _STYLE = (Path(__file__).parent / name for name in ("runs.js", "report.css"))
 
@@ -112,6 +113,7 @@ def write_report(
             notes=notes,
             rows=rows,
             n_runs=len(told),
+            most_title_chars=_MOST_TITLE_CHARS,
             n_whole=sum(row.is_whole for row in rows),
             n_videos=len(videos.places),
             n_held=len(videos.held),
@@ -160,13 +162,13 @@ def _rows(templates: Environment, told: Sequence[Told], videos: Album) -> list[_
             videos.look_at(run, run.events)
             made = _steps(run, videos, anchor)
             story = _story(templates, anchor, run, videos, made)
+            poster = videos.still(run, run.best).poster if run.best is not None else ""
             size = len(story) - len(_best_film(run, videos).src) - sum(len(step.film.src) for step in made)
+            size += len(poster)
             is_whole = size <= room
             room = room - size if is_whole else 0
         if not is_whole:
-            story = _story(templates, anchor, run, videos, None)
-        if is_whole and run.best is not None:
-            poster = videos.still(run, run.best).poster
+            story, poster = _story(templates, anchor, run, videos, None), ""
         rows.append(_Row(anchor=anchor, told=each, poster=poster, story=story, is_whole=is_whole))
     return rows
 
@@ -202,7 +204,7 @@ def _story(
         run=run,
         best_film=_best_film(run, videos),
         first_frame=videos.first_frame(run, first) if first is not None else Film(),
-        points=course(run.events),
+        points=course(run.events) if made is not None else [],
         why=why_it_stopped(run.stop_reason),
         steps=made,
         has_video=videos.has_video(run),
