@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,14 +88,18 @@ def test_no_password_is_to_be_seen_beside_the_volumes(stack: Stack, tmp_path: Pa
 
 
 def test_no_log_holds_a_password_and_none_but_the_pages_own_its_token(stack: Stack, tmp_path: Path) -> None:
-    passwords = _passwords(stack, tmp_path)
+    passwords, address = _passwords(stack, tmp_path), f"{stack.url}/?token={TOKEN}"
+    with urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open(address) as answer:
+        assert answer.status == 200
     services = {each["Config"]["Labels"]["com.docker.compose.service"] for each in stack.containers()}
     logs = {service: stack.logs(service) for service in services}
     # They did say something: it is no test of silence.
     assert all(logs.values())
     found = {(service, user) for service, log in logs.items() for user in passwords if passwords[user] in log}
     assert found == set()
-    assert {service for service, log in logs.items() if TOKEN in log} == {"ui"}
+    told = [(service, line) for service, log in logs.items() for line in log.splitlines() if TOKEN in line]
+    assert told == [("ui", f"the page is at {address} (Ctrl-C ends it)")] * len(told)
+    assert told
 
 
 def test_an_operator_takes_a_backup(stack: Stack, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -24,11 +25,15 @@ from streams.worker.outbox import Outbox
 from tests.factories import run
 from tests.faults.test_broker_faults import push
 from tests.kafka.test_trainer import wait_until_learnt
+from tests.pages import PageServer, write_runs
 from tests.secured.broker import PASSWORD, SecuredBroker
 from tests.secured.tokens import TokenCommand
 from tests.services import service
 from tests.tribrain.processes import needs_proc
+from tests.tribrain.test_readme import free_port
+from tests.waiting import wait_until
 from tribrain.shell.kafka_access import TOPICS, rights_of
+from tribrain.ui.guard import COOKIE
 
 _VARIABLE = "TRIBRAIN_KAFKA_SASL_PASSWORD"
 _CLIENTS = ("kafka", "aiokafka", "faust", "streams", "trainers", "tribrain", "asyncio", "mode")
@@ -40,6 +45,11 @@ def _say_all() -> None:
     for name in (*logging.root.manager.loggerDict, *_CLIENTS):
         logging.getLogger(name).setLevel(logging.DEBUG)
         logging.getLogger(name).setLevel = lambda level: None  # type: ignore[method-assign]
+
+
+def _say_all_on_one_stream() -> None:
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    _say_all()
 
 
 @contextmanager
@@ -112,6 +122,35 @@ def test_nothing_of_a_token_is_said_at_debug(secured: SecuredBroker, prefix: str
     assert "Produce" in said.getvalue()
     assert header not in said.getvalue()
     assert "Bearer" not in said.getvalue()
+
+
+def test_nothing_of_a_password_or_of_its_token_is_said_by_a_page_at_debug_but_in_its_address(
+    secured: SecuredBroker, prefix: str, tmp_path: Path
+) -> None:
+    token = "plantedtokenplantedtoken"
+    settings = replace(secured.user("plain", "PLAIN"), topic_prefix=prefix)
+    secured.allow("plain", rights_of("ui", settings))
+    (tmp_path / "password").write_text(PASSWORD)
+    given = {
+        _VARIABLE: "",
+        f"{_VARIABLE}_FILE": str(tmp_path / "password"),
+        "TRIBRAIN_UI_TOKEN": token,
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }
+    write_runs(tmp_path, runs=1)
+    page = PageServer((), {}, free_port())
+    options = ("--runs", str(tmp_path / "runs"), "--host", "0.0.0.0", "--port", str(page.port))
+    with service(settings, "ui", *options, environment=given, change=_say_all_on_one_stream) as worker:
+        wait_until(lambda: worker.poll() is not None or page.answers())
+        assert page.request("GET", f"/?token={token}")[0] == 303
+        assert page.request("GET", "/runs", {"Cookie": f"{COOKIE}={token}"})[0] == 200
+        wait_until(lambda: page.request("GET", "/health")[0] == 200)
+        said = worker.said
+    assert "DEBUG:kafka" in said
+    assert not any(form in said for form in _forms(PASSWORD))
+    with_token = [line for line in said.splitlines() if token in line]
+    assert [line.partition("http")[0] for line in with_token] == ["the page is at "]
 
 
 async def _start(settings: Settings) -> None:
