@@ -1,7 +1,6 @@
-"""Colour names: what a goal calls a thing, and which pixels that is.
+"""Colour names: the thing that a goal names by colour, and the pixels that have that colour.
 
-The simulated world paints with these colours and the critics look for them, so that both mean the same
-by "red".
+The simulated world paints with these colours and the critics look for them, so both agree on what "red" is.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ Mask = NDArray[np.bool_]
 """True where a pixel has a colour, shape (T, H, W)."""
 
 MIN_SATURATION = 95
-"""Of 255 in HSV: below it a pixel is grey, brown or skin rather than a named colour."""
+"""Saturation of 0 to 255. Below it a pixel is grey, brown or skin rather than a named colour."""
 MIN_VALUE = 45
-"""Of 255 in HSV: below it a pixel is too dark to have a colour."""
+"""HSV value of 0 to 255. Below it a pixel is too dark to have a colour."""
 _HUES = 180
-"""OpenCV's hues are a circle of so many steps."""
+"""Number of steps on OpenCV's hue circle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Colour:
-    """A colour with a name: ``spread`` to either side of ``hue`` on OpenCV's circle, 0 to 180."""
+    """A named colour: hues within ``spread`` of ``hue`` on OpenCV's circle, 0 to 180."""
 
     name: str
     rgb: tuple[int, int, int]
@@ -58,45 +57,45 @@ _ELSEWHERE = (
     r"from|past|around|over|under|above|below|behind|beside|between|through|along|across|near|by|at|with|"
     r"without|away"
 )
-"""What leads to a place that a thing comes from, passes, or ends beside."""
+"""Prepositions before a place that the thing comes from, passes, or ends beside."""
 _TO = r"in|into|inside|on|onto|upon|to|toward|towards"
-"""What leads to where a thing belongs."""
+"""Prepositions before the place where the thing belongs."""
 _LEADING = re.compile(rf"\b({_ELSEWHERE}|{_TO})\b", re.IGNORECASE)
 _STEP = r"(?:[,.;:!?]|\b(?:and|then|while|until)\b)"
 _SHORT = r"(?:\s+[\w'-]+){0,3}?\s*"
 _THING_ENDS = re.compile(rf"{_SHORT}(?:$|{_STEP}.*\b(?:it|them)\b|[.!?]\s*$)", re.IGNORECASE | re.DOTALL)
-"""What may follow the thing's colour: its name, and steps that go on with *it* rather than with another."""
+"""What may follow the thing's colour: its name, and steps that go on about *it* rather than another thing."""
 _TARGET_ENDS = re.compile(rf"{_SHORT}(?:$|{_STEP})", re.IGNORECASE)
 _OTHER_STEP = re.compile(rf"{_STEP}(?!.*\b(?:it|them)\b)", re.IGNORECASE | re.DOTALL)
-"""Goes on with another thing, which has a place of its own."""
+"""A step that goes on about another thing, which has a place of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoalColours:
-    """What a goal names by colour and without ambiguity: the thing to move, and where it belongs."""
+    """The thing to move and where it belongs, as far as the goal names them by an unambiguous colour."""
 
     thing: Colour | None
     target: Colour | None
 
 
 def named_colour(name: str) -> Colour:
-    """The colour of that name or synonym; KeyError where there is none."""
+    """The colour with that name or synonym. Raises KeyError for an unknown name."""
     lowered = name.lower()
     return _BY_NAME[_SYNONYMS.get(lowered, lowered)]
 
 
 def colours_in(text: str) -> tuple[Colour, ...]:
-    """The colours a text names, each once, in the order of first mention."""
+    """The colours that a text names, each once, in order of first mention."""
     return tuple(dict.fromkeys(named_colour(name) for name in _NAMES.findall(text)))
 
 
 def goal_colours(goal: str) -> GoalColours:
-    """What "move the red cube from the table to the blue bowl" names: a red thing and a blue target.
+    """The colours of thing and target: red and blue in "move the red cube from the table to the blue bowl".
 
-    The thing is what is named before the first preposition, the target what follows *in*, *on*, *to* and the
-    like. Either is None where it is named without a colour, where several colours may be meant, or where its
-    colour is something else's, too: of "apple from the green table into the red bowl" the target alone is
-    known. This reads short English sentences and understands none, so it rather gives None than a guess.
+    The thing is named before the first preposition, the target after *in*, *on*, *to* and the like. Either is
+    None if it has no colour, if several colours are possible, or if its colour is also that of something
+    else: "apple from the green table into the red bowl" gives only the target. The rules handle short English
+    sentences without parsing them, so they prefer None to a guess.
     """
     first, *rest = _LEADING.split(goal)
     led = list(zip(rest[::2], rest[1::2], strict=True))
@@ -110,7 +109,7 @@ def goal_colours(goal: str) -> GoalColours:
 
 
 def _only_colour(phrases: Sequence[str], ends: re.Pattern[str]) -> Colour | None:
-    """The colour that the phrases name, where it is one, and one that ``ends`` may follow."""
+    """The colour in the phrases, if there is exactly one and ``ends`` matches the text after it."""
     named = [(found, phrase) for phrase in phrases for found in _NAMES.finditer(phrase)]
     if len(named) != 1:
         return None
@@ -119,9 +118,9 @@ def _only_colour(phrases: Sequence[str], ends: re.Pattern[str]) -> Colour | None
 
 
 def colour_mask(frames: Frames, colour: Colour) -> Mask:
-    """Which pixels of RGB frames (T, H, W, 3) have the colour, by hue, so that brightness matters little."""
+    """Pixels of RGB frames (T, H, W, 3) that have the colour. Compares hue, so brightness matters little."""
     height, width = frames.shape[1:3]
-    # OpenCV takes one image: the frames stacked into a tall one.
+    # OpenCV takes one image, so the frames are stacked into a tall one.
     hsv = cv2.cvtColor(np.ascontiguousarray(frames).reshape(-1, width, 3), cv2.COLOR_RGB2HSV)
     low, high = colour.hue - colour.spread, colour.hue + colour.spread
     mask = _between(hsv, max(low, 0), min(high, _HUES - 1))

@@ -1,4 +1,4 @@
-"""Command lines of other programs, with places for values: split, then filled in, and seen by no shell."""
+"""Command lines of other programs: split first, then filled in with values, without a shell."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from streams.errors import BadInput
 class CommandTemplate:
     """A command such as ``python gen.py --prompt {prompt} --out {out_dir}``.
 
-    Whatever a value holds arrives as part of one argument. ``{{`` and ``}}`` stand for braces. ``whose`` says
-    in messages whose command it is: "the generator". ``places`` are the names that may stand in braces, of
-    which those in ``required`` must be used. Raises BadInput for a command that cannot be split, has another
-    place, lacks a required one, or names a program that is not there.
+    Each value stays within one argument. ``{{`` and ``}}`` stand for braces. ``whose`` names the command's
+    owner in messages: "the generator". ``places`` are the names allowed in braces; those in ``required`` must
+    be used. Raises BadInput if the command cannot be split, has an unknown place, lacks a required one, or
+    names a program that does not exist.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What the loop is made of: anything that keeps these promises can take part in it."""
+"""The interfaces of the loop's parts: any object that implements one can take part."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ Matrix = NDArray[np.float64]
 
 
 class GenerationFailed(Exception):
-    """The world model made no usable video; the message says why. The run goes on without the candidate."""
+    """The world model made no usable video; the message says why. The run continues without the candidate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """One generated video, and what is known of it without looking at it."""
+    """One generated video, and what is known about it without opening it."""
 
     video: Path
     outcome: dict[str, Any] | None = None
-    """A judgement ``{"score": in [0, 1], "source": text}`` by a validator or a person, where there is one."""
+    """A judgement ``{"score": in [0, 1], "source": text}`` by a validator or a person, if there is one."""
     meta: dict[str, Any] = field(default_factory=dict)
     context: dict[str, Any] = field(default_factory=dict)
-    """What sets it apart from the run's other videos and may be weighed: texts, and numbers like ``cost``."""
+    """Possible features that distinguish it from the run's other videos: texts, and numbers like ``cost``."""
 
 
 class WorldModel(Protocol):
@@ -46,7 +46,7 @@ class WorldModel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
-    """One video that is wanted: what ``WorldModel.generate`` takes."""
+    """The arguments of ``WorldModel.generate`` for one video."""
 
     prompt: str
     seed: int
@@ -55,46 +55,46 @@ class GenerationRequest:
 
 @runtime_checkable
 class BatchWorldModel(WorldModel, Protocol):
-    """A world model that makes several videos at once: in parallel, or loaded only once for all."""
+    """A world model that makes several videos at once: in parallel, or with a single loading of the model."""
 
     def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Generation | GenerationFailed]:
-        """One result for each request, in their order; a request that failed costs no other."""
+        """One result per request, in order; a failed request does not affect the others."""
         ...
 
 
 class Critic(Protocol):
-    """Measures one aspect of a decoded video; blind to everything else."""
+    """Measures one aspect of a decoded video, and nothing else."""
 
     name: str
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
-        """Scores in [0, 1] per failure mode, 1 is best; null where it does not apply, which it says.
+        """Scores in [0, 1] per failure mode, 1 is best; null, with the reason, where it does not apply.
 
-        See ``streams.messages.no_score``. That the thing it looks for is gone is bad, and scored.
+        See ``streams.messages.no_score``. If the thing that it looks for vanishes, that is bad, and scored.
         """
         ...
 
 
 class Judgement(Protocol):
-    """What a critic is finding out about one video."""
+    """A judgement of one video, in progress."""
 
     def result(self) -> CriticResult:
-        """Wait for it. A critic that failed, or was too slow, gave no score, and the result says why."""
+        """Wait for the result. If the critic failed or was too slow, it has no score and says why."""
         ...
 
     def stop(self) -> None:
-        """Leave nothing behind; what is still at work is ended. Called once, and last."""
+        """End what is still running and clean up. Called once, and last."""
         ...
 
 
 @runtime_checkable
 class VideoCritic(Protocol):
-    """Judges a video file beside the prompt that it was made from; several may be at work at a time."""
+    """Judges a video file, given the prompt that it was made from; can judge several videos at a time."""
 
     name: str
 
     def begin(self, video: Path, *, prompt: str, goal: str) -> Judgement:
-        """Begin to judge ``video``, and return at once."""
+        """Start to judge ``video``, and return at once."""
         ...
 
 
@@ -108,13 +108,13 @@ class EventSink(Protocol):
 
 
 class RewardFeed(Protocol):
-    """The newest reward snapshot, at once or not at all."""
+    """The newest reward snapshot, or None, without waiting."""
 
     def latest(self) -> RewardSnapshot | None: ...
 
 
 class TextReward(Protocol):
-    """A reward of prompts, fixed at one moment."""
+    """A reward of prompts, fixed at one point in time."""
 
     @property
     def version(self) -> int: ...
@@ -123,19 +123,19 @@ class TextReward(Protocol):
     def gate(self) -> GateState: ...
 
     def rewards(self, goal: str, prompts: Sequence[str]) -> tuple[Vector, Matrix]:
-        """Means (N,) and covariance (N, N) of the prompts' rewards, in nats; differences alone count.
+        """Means (N,) and covariance (N, N) of the prompts' rewards, in nats; only differences matter.
 
-        Prompts that share most of their words are unsure together, which says little of which is better.
+        Prompts that share most of their words have correlated errors, so their difference is better known.
         """
         ...
 
 
 class TextRewardFeed(Protocol):
-    """The newest reward of prompts, at once or not at all."""
+    """The newest reward of prompts, or None, without waiting."""
 
     @property
     def name(self) -> str:
-        """Of the critic that its scores are recorded as."""
+        """Name of the critic that its scores are recorded as."""
         ...
 
     def latest(self) -> TextReward | None: ...

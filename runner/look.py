@@ -1,4 +1,4 @@
-"""Videos for those who make a dataset of them: what is seen in one, and one as its readers take it."""
+"""Opens videos for a dataset: what one shows, and a copy in the format that its readers expect."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainers.datasets.near_duplicates import perceptual_hash
 from trainers.datasets.new_folder import place
 
 _LARGEST_SIDE = 128
-"""Pixels to which videos are decoded; their hash is of 32."""
+"""Longest side in pixels to which videos are decoded; their hash uses 32."""
 
 
 def look_at(video: Path) -> DecodedVideo | None:
@@ -24,9 +24,9 @@ def look_at(video: Path) -> DecodedVideo | None:
 
 
 def put_as_mp4(source: Path, target: Path, link: bool) -> bool:
-    """Put a video where a ``.mp4`` is to lie: as it is, or made H.264 in MP4, and upright, where it is not.
+    """Put a video at ``target``, a ``.mp4`` file, unchanged if it is upright H.264 in MP4, else converted.
 
-    Whether it was converted. Raises OSError, and GenerationFailed for one that cannot be decoded.
+    Returns whether it was converted. Raises OSError, and GenerationFailed if it cannot be decoded.
     """
     if is_plain_mp4(source):
         place(source, target, link=link)

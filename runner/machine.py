@@ -1,4 +1,4 @@
-"""What of all that TriBrain can use is on this machine; nothing is fetched, loaded or changed."""
+"""Finds what TriBrain can use on this machine, without fetching, loading or changing anything."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from runner.worlds.wow.needed import Needed
 from streams.local_broker.jars import NoKafka, find_kafka
 
 TRAINING: Final = "train-wow-wan"
-"""The training of wan-14b, among WoW's models."""
+"""Stands for the training of wan-14b among WoW's models."""
 _PROBE_S = 300.0
 """Importing PyTorch from a cold network disk takes minutes."""
 _GPU_QUERY = ("index", "name", "memory.total", "driver_version")
-# Runs in WoW's environment: what it can import, and has in it; one JSON object on a line of its own.
+# Runs in WoW's environment, and prints what it can import as one JSON object on its own line.
 _PROBE = """
 import importlib, json, sys
 sys.path[:0] = sys.argv[2:]
@@ -43,7 +43,7 @@ for name, wanted in json.loads(sys.argv[1]).items():
         found["problems"][name] = f"{type(error).__name__}: {error}"
 print("\\n" + json.dumps(found))
 """
-# Module to what is used of it. The scripts of the other models say by themselves what they lack.
+# Module to the names that are used from it. The scripts of the other models report themselves what they lack.
 _DIFFSYNTH = {"diffsynth": ("ModelManager", "WanVideoPipeline", "save_video"), "PIL.Image": ()}
 
 
@@ -52,7 +52,7 @@ class Package:
     name: str
     version: str | None
     extra: str
-    """The extra that needs it; empty for what everything needs."""
+    """The extra that needs it; empty for the base package."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,17 +72,17 @@ class KafkaFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WowModel:
-    """Whether a model of WoW can make a video here, or its training be run."""
+    """Whether a model of WoW can make a video here, or be trained."""
 
     model: ModelName | Literal["train-wow-wan"]
     found: tuple[str, ...]
-    """Its folders, seen from the checkout."""
+    """Its folders, relative to the checkout."""
     missing: tuple[str, ...]
-    """What is not in the checkout …"""
+    """What the checkout lacks …"""
     remedies: tuple[str, ...]
-    """… and where it comes from."""
+    """… and where to get it."""
     problems: tuple[str, ...]
-    """What is wrong with what is there, and what its interpreter lacks."""
+    """What is wrong with the files found, and what the interpreter lacks."""
 
     @property
     def usable(self) -> bool:
@@ -98,11 +98,11 @@ class Machine:
     ffmpeg: str | None
     gpus: tuple[Gpu, ...]
     wow: tuple[WowModel, ...]
-    """Empty where no checkout of WoW was named."""
+    """Empty if no checkout of WoW was given."""
 
 
 def look(wow_repo: Path | None, wow_python: str, models: Sequence[ModelName] = MODELS) -> Machine:
-    """Look at this machine and, where there is a checkout of WoW, at what ``models`` need of it."""
+    """Inspect this machine and, in a checkout of WoW, what ``models`` need."""
     checkout = Checkout.at(wow_repo) if wow_repo is not None else None
     return Machine(
         python=sys.version.split()[0],
@@ -116,11 +116,11 @@ def look(wow_repo: Path | None, wow_python: str, models: Sequence[ModelName] = M
 
 
 _EXTRAS = ("data", "lora")
-"""All but those of tests."""
+"""All extras except those of tests."""
 
 
 def packages() -> tuple[Package, ...]:
-    """What TriBrain says it needs, and its extras, as far as they are installed."""
+    """The requirements of TriBrain and its extras, with their installed versions."""
     found = []
     for line in metadata.requires("tribrain") or ():
         requirement = Requirement(line)
@@ -202,7 +202,7 @@ def _wow(checkout: Checkout, model: ModelName, python: str) -> WowModel:
 
 
 def _training(checkout: Checkout, python: str) -> WowModel:
-    """Of wan-14b."""
+    """The training of wan-14b."""
     missing = [need for need in checkout.needed_to_train() if not need.is_there]
     of = checkout.training_scripts
     scripts = [script for script in dict.fromkeys((of.encode, of.train)) if script.is_file()]
@@ -250,7 +250,7 @@ def _interpreter_problems(
     if problems:
         return problems
     for script in scripts:
-        # It imports all that it needs before it reads its arguments.
+        # The script imports everything before it reads its arguments.
         done = _run(checkout, model, [python, str(script), "--help"])
         if why := done if isinstance(done, str) else _ended(done):
             problems.append(f"{script} does not start: {why}")
@@ -258,14 +258,14 @@ def _interpreter_problems(
 
 
 def _ended(done: subprocess.CompletedProcess[str]) -> str:
-    """How a program ended where that was badly, else nothing."""
+    """How a program failed; empty if it succeeded."""
     return (last_line(done.stderr) or f"it ends with status {done.returncode}") if done.returncode else ""
 
 
 def _run(
     checkout: Checkout, model: ModelName, arguments: Sequence[str]
 ) -> subprocess.CompletedProcess[str] | str:
-    """What came of a program in WoW's environment, or why nothing did."""
+    """The finished program in WoW's environment, or why it could not run."""
     folder = checkout.folder(model)
     try:
         return subprocess.run(

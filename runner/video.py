@@ -17,21 +17,21 @@ from av.video.stream import VideoStream
 from runner.interfaces import Frames, GenerationFailed
 
 MAX_SIDE = 512
-"""Pixels of the longest side that ``read_video`` gives; larger videos are scaled down while decoding."""
+"""Longest side in pixels of the frames from ``read_video``; larger videos are scaled down while decoding."""
 MAX_SIDE_OF_A_FRAME = 4096
-"""Pixels of the longest side that ``read_first_frame`` gives."""
+"""Longest side in pixels of the frame from ``read_first_frame``."""
 MAX_FRAMES = 2000
-"""A video with more frames is refused, so that no file can fill the memory."""
+"""A video with more frames is refused, so that no file can exhaust the memory."""
 UNKNOWN_FPS = 24.0
-"""Assumed where a container names no frame rate."""
+"""Assumed if a container states no frame rate."""
 
 
 def write_video(path: Path, frames: Frames, fps: float) -> None:
     """Write RGB frames (T, H, W, 3) uint8 as H.264 in MP4, which every browser plays.
 
-    The same frames give the same bytes (one encoder thread, no time stamps), and ``path`` is whole or
+    The same frames give the same bytes (one encoder thread, no time stamps), and ``path`` is complete or
     absent. An odd height or width is padded by repeating its last line, as 4:2:0 colour needs even sizes.
-    Raises ValueError for frames of another shape or type, none at all, or a rate that is not positive.
+    Raises ValueError for frames of another shape or type, no frames, or a rate that is not positive.
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
         raise ValueError(
@@ -50,10 +50,9 @@ def write_video(path: Path, frames: Frames, fps: float) -> None:
 def read_video(path: Path, *, max_side: int = MAX_SIDE, max_frames: int = MAX_FRAMES) -> tuple[Frames, float]:
     """Decode a video into RGB frames (T, H, W, 3) uint8 and frames per second.
 
-    Upright, as a player shows it, where the file says that it lies on its side. Frames whose longest side
-    exceeds ``max_side`` pixels are scaled down, keeping their shape. Raises GenerationFailed for a file that
-    is missing, cannot be decoded, is damaged on the way, or has fewer than 2 or more than ``max_frames``
-    frames.
+    Rotates frames as the file says, like a player. Frames whose longest side exceeds ``max_side`` pixels are
+    scaled down, keeping their shape. Raises GenerationFailed for a file that is missing, cannot be decoded,
+    is damaged anywhere, or has fewer than 2 or more than ``max_frames`` frames.
     """
     try:
         frames, fps = _decode(path, max_side, max_frames)
@@ -67,23 +66,23 @@ def read_video(path: Path, *, max_side: int = MAX_SIDE, max_frames: int = MAX_FR
 
 
 def require_whole(path: Path) -> None:
-    """For a video whose writer may have been killed: raises GenerationFailed where it may be cut short.
+    """Raises GenerationFailed if the video may be truncated, because its writer may have been killed.
 
-    That it decodes says little, as most containers decode up to where they are cut. An MP4 says how long it
-    is, in boxes that have to fill the file, and its ``moov`` names every frame that there is to be. One in
-    fragments, which can end after any of them, and every other container may be cut, and is refused.
+    Decoding proves little: most containers decode up to the point where they are cut. An MP4 states its
+    length, in boxes that must fill the file, and its ``moov`` lists every frame. A fragmented MP4, which can
+    end after any fragment, and every other container may be cut, and are refused.
     """
     try:
         kinds = _boxes(path)
     except (OSError, ValueError) as error:
-        raise GenerationFailed(f"{path}: is cut short, or no MP4: {_one_line(error)}") from error
+        raise GenerationFailed(f"{path}: is cut short, or not an MP4: {_one_line(error)}") from error
     if not {b"moov", b"mdat"} <= kinds or b"moof" in kinds:
-        raise GenerationFailed(f"{path}: is no MP4 in one piece, so it may be cut short")
+        raise GenerationFailed(f"{path}: is not an unfragmented MP4, so it may be cut short")
     read_video(path)
 
 
 def read_first_frame(path: Path) -> Frames:
-    """The first frame of a video, or an image: (H, W, 3) uint8 in RGB, in its own size and upright.
+    """The first frame of a video, or an image: (H, W, 3) uint8 in RGB, at full size and upright.
 
     Raises GenerationFailed for a file that is missing or cannot be decoded.
     """
@@ -92,12 +91,12 @@ def read_first_frame(path: Path) -> Frames:
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         raise GenerationFailed(f"{path}: cannot be decoded: {_one_line(error)}") from error
     if not frames:
-        raise GenerationFailed(f"{path}: there is no frame in it")
+        raise GenerationFailed(f"{path}: has no frame")
     return np.ascontiguousarray(frames[0])
 
 
 def is_plain_mp4(path: Path) -> bool:
-    """Whether a file is what its readers expect of the name ``.mp4``: H.264 (4:2:0) in MP4, stored upright.
+    """Whether a file is what readers of ``.mp4`` expect: H.264 (4:2:0) in MP4, stored upright.
 
     Raises GenerationFailed for a file that is missing or cannot be decoded.
     """
@@ -118,9 +117,9 @@ def is_plain_mp4(path: Path) -> bool:
 
 
 def write_as_mp4(source: Path, target: Path) -> None:
-    """Write any video as ``write_video`` does, in its own size, upright and a frame at a time.
+    """Write any video like ``write_video``, at full size, upright and one frame at a time.
 
-    Raises GenerationFailed where it cannot be decoded, and OSError.
+    Raises GenerationFailed if it cannot be decoded, and OSError.
     """
     try:
         with _opened(source) as container:
@@ -164,24 +163,24 @@ def _opened(path: Path) -> InputContainer:
 
 
 def _file(path: Path) -> str:
-    """A name that FFmpeg takes for a file: what stands before a colon at the beginning is a protocol."""
+    """A name that FFmpeg takes for a file: it reads what precedes a first colon as a protocol."""
     return str(path.absolute())
 
 
 def _video_of(container: InputContainer) -> VideoStream:
-    """Raises ValueError where there is none that can be decoded."""
+    """Raises ValueError if there is none that can be decoded."""
     if not container.streams.video:
         raise ValueError("there is no video stream in it")
     stream = container.streams.video[0]
     if stream.codec_context is None:
         raise ValueError("its codec is not known")
-    # Runs are parallel already; threads inside a decoder would fight over the same cores.
+    # Runs are already parallel; threads inside a decoder would compete for the same cores.
     stream.codec_context.thread_count = 1
     return stream
 
 
 def _upright(container: InputContainer, stream: VideoStream, max_side: int | None) -> Iterator[Frames]:
-    """RGB frames (H, W, 3), turned as the file says. Raises ValueError where their size changes."""
+    """RGB frames (H, W, 3), rotated as the file says. Raises ValueError if their size changes."""
     reformatter = VideoReformatter()
     shape = None
     for frame in container.decode(stream):
@@ -190,7 +189,7 @@ def _upright(container: InputContainer, stream: VideoStream, max_side: int | Non
         turned: Frames = np.rot90(rgb.to_ndarray(), k=round(frame.rotation / 90))
         shape = shape or turned.shape
         if turned.shape != shape:
-            raise ValueError("the frame size changes on the way")
+            raise ValueError("the frame size changes within the video")
         yield turned
 
 
@@ -199,7 +198,7 @@ def _rate(stream: VideoStream) -> float:
 
 
 def _boxes(path: Path) -> set[bytes]:
-    """The kinds of an MP4's outermost boxes. Raises ValueError where they do not fill the file."""
+    """The types of an MP4's outermost boxes. Raises ValueError if they do not fill the file."""
     kinds = set()
     size, at = path.stat().st_size, 0
     with path.open("rb") as file:
@@ -207,7 +206,7 @@ def _boxes(path: Path) -> set[bytes]:
             file.seek(at)
             header = file.read(16)
             length, start = int.from_bytes(header[:4]), 8
-            if length == 1:  # a long box: its length stands in the next 8 bytes
+            if length == 1:  # a long box: its length is in the next 8 bytes
                 length, start = int.from_bytes(header[8:]), 16
             if len(header) < start or length < start or at + length > size:
                 raise ValueError(f"the box at byte {at} does not end in the file")

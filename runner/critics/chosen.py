@@ -1,4 +1,4 @@
-"""The critics of a run, as its user names them."""
+"""The critics that the user chose for a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def parse_critic(given: str) -> tuple[str, str | None]:
-    """``name=command`` as name and command; an entry point's name alone, with None. Raises BadInput."""
+    """(name, command) of ``name=command``, or (name, None) of an entry point's name. Raises BadInput."""
     name, equals, command = given.partition("=")
     if not _NAME.fullmatch(name):
         raise BadInput(
@@ -29,21 +29,21 @@ def parse_critic(given: str) -> tuple[str, str | None]:
 def chosen_critics(
     given: Sequence[str], *, pixel_critics: bool = True, timeout_s: float
 ) -> tuple[AnyCritic, ...]:
-    """The pixel critics, unless they are left out, and those that ``given`` names; see ``parse_critic``.
+    """The pixel critics, unless they are left out, and the critics named in ``given``; see ``parse_critic``.
 
-    ``timeout_s`` is the longest that each of the latter may take for a video. Raises BadInput where one
-    cannot be used, has a name that another has, or there is none at all.
+    ``timeout_s`` limits the time per video of each critic in ``given``. Raises BadInput if a critic cannot be
+    used, if two share a name, or if no critic is left.
     """
     pixel = default_critics()
     taken = {*(critic.name for critic in pixel), *TEXT_CRITICS}
     critics: list[AnyCritic] = list(pixel if pixel_critics else ())
     for name, command in map(parse_critic, given):
         if name in taken:
-            raise BadInput(f"there is a critic {name!r} already; give this one another name")
+            raise BadInput(f"a critic {name!r} already exists; give this one another name")
         taken.add(name)
         critics.append(
             EntryPointCritic(name, timeout_s) if command is None else CommandCritic(name, command, timeout_s)
         )
     if not critics:
-        raise BadInput("without the pixel critics there is no critic; give at least one --critic")
+        raise BadInput("no critic is left without the pixel critics; give at least one --critic")
     return tuple(critics)

@@ -1,4 +1,4 @@
-"""A critic that is a program: it is given a video, and prints its scores."""
+"""A critic that is a program: it gets a video and prints its scores."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from streams.messages.contracts import CriticResult
 
 _PLACES = ("video", "prompt", "goal")
 _READ_BYTES = 1 << 22
-"""Of the end of what a critic prints."""
+"""How much of the end of a critic's output is read."""
 
 
 class CommandCritic:
     """Runs ``command`` for each video and takes the last JSON object that it prints on standard output.
 
     ``command`` is a template such as ``python my_critic.py {video} {prompt}``, see ``CommandTemplate``;
-    ``{goal}`` is what was asked for before any rewriting. Each number in the object is a score, see
-    ``runner.critics.opinion``. The program has ``timeout_s`` seconds; it and all it started are then killed.
-    Where it fails or gives nothing usable, its result has no score and says that it failed, and why; that it
-    does not apply it says itself (``no_score``). Raises BadInput for a
-    command that is no such template, or a time-out that is not positive.
+    ``{goal}`` is the prompt before any rewriting. Each number in the object is a score, see
+    ``runner.critics.opinion``. After ``timeout_s`` seconds the program and its children are killed. If it
+    fails or prints nothing usable, its result has no score and states the failure. The program itself says
+    when it does not apply (``no_score``). Raises BadInput for an invalid template or a time-out that is not
+    positive.
     """
 
     def __init__(self, name: str, command: str, timeout_s: float) -> None:
@@ -43,9 +43,9 @@ class CommandCritic:
         self._timeout_s = timeout_s
 
     def begin(self, video: Path, *, prompt: str, goal: str) -> Judgement:
-        """Start the program, after one that a killed process left at work on this video was ended.
+        """Start the program. First end one that a killed process left running on this video.
 
-        Raises BadInput where that cannot be done from here.
+        Raises BadInput if that cannot be done from here.
         """
         values = {"video": str(video.resolve()), "prompt": prompt, "goal": goal}
         lock = video.parent / f"critic-{self.name}.lock"
@@ -54,7 +54,7 @@ class CommandCritic:
 
 
 class _Run:
-    """The program at work on one video. What it prints goes to files, so that it never waits to be read."""
+    """The program at work on one video. Its output goes to files, so it never blocks on a full pipe."""
 
     def __init__(self, name: str, arguments: list[str], timeout_s: float, lock: Path) -> None:
         self._name = name
@@ -86,14 +86,14 @@ class _Run:
             return missing(self._name, str(error), self._tail())
 
     def stop(self) -> None:
-        """Kill whatever still runs."""
+        """Kill what is still running."""
         if self._process is not None:
             self._groups.end(self._process)
         self._lock.unlink(missing_ok=True)
         self._files.close()
 
     def _ending(self) -> str:
-        """How it ended where that was badly, else nothing."""
+        """How the program failed; empty if it succeeded."""
         assert self._process is not None
         try:
             status = self._process.wait(max(0.0, self._give_up - time.monotonic()))

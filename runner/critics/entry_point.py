@@ -1,13 +1,13 @@
 """A critic that is a Python function of an installed package, in a process of its own.
 
-A package offers one as an entry point of the group ``tribrain.critics``, which names something that is called
-once without arguments (a class, or a function that loads a model) and gives what judges:
+A package offers one as an entry point of the group ``tribrain.critics``. The entry point names a callable (a
+class, or a function that loads a model), which is called once without arguments and returns the judge:
 
     judge(video: pathlib.Path, *, prompt: str, goal: str) -> Mapping[str, float | None]
 
-The scores are as ``runner.critics.opinion`` reads them; ``no_score`` beside them says why one is null. The
-process is started for the first video and kept, so that a model is loaded once; what is slow, crashes or
-never returns costs that candidate's scores alone.
+``runner.critics.opinion`` says how the scores are read; ``no_score`` beside them says why one is null. The
+process starts with the first video and is kept, so a model is loaded once. A judge that is slow, crashes or
+hangs costs only that candidate's scores.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _READ_BYTES = 1 << 14
 class EntryPointCritic:
     """The critic that an installed package offers as ``name``.
 
-    It has ``timeout_s`` seconds for a video, the loading of its model included where that comes first; its
-    process is then killed, and started anew for the next video. Raises BadInput where no package offers it,
-    or for a time-out that is not positive.
+    It has ``timeout_s`` seconds per video, including loading its model before the first one. Then its process
+    is killed, and restarted for the next video. Raises BadInput if no package offers it, or for a time-out
+    that is not positive.
     """
 
     def __init__(self, name: str, timeout_s: float) -> None:
@@ -59,21 +59,21 @@ class EntryPointCritic:
         self._worker: _Worker | None = None
 
     def begin(self, video: Path, *, prompt: str, goal: str) -> Judgement:
-        """Ask the process, which is started where there is none."""
+        """Send the video to the process; start one if none is running."""
         if self._worker is None:
             self._worker = _Worker(self.name)
         self._worker.ask({"video": str(video.resolve()), "prompt": prompt, "goal": goal})
         return _Asked(self, self._worker)
 
     def close(self) -> None:
-        """End the process. May be called at any time."""
+        """End the process. May be called at any time, more than once."""
         if self._worker is not None:
             self._worker.end()
             self._worker = None
 
 
 class _Worker:
-    """The process: asked through a socket, and what it prints in a file. Raises OSError where none starts."""
+    """The process: requests go through a socket, its output to a file. Raises OSError if it cannot start."""
 
     def __init__(self, name: str) -> None:
         ours, theirs = socket.socketpair()
@@ -92,11 +92,11 @@ class _Worker:
 
     def ask(self, request: Mapping[str, str]) -> None:
         self._asked_at = self._log.seek(0, 2)
-        with suppress(OSError):  # it may have died, which waiting for its answer shows
+        with suppress(OSError):  # a dead process shows when its answer is awaited
             self._line.send_bytes(json.dumps(request).encode())
 
     def answer(self, timeout_s: float) -> dict[str, Any] | None:
-        """None where none came in time. Raises EOFError where the process ended."""
+        """None if no answer came in time. Raises EOFError if the process ended."""
         try:
             if not self._line.poll(timeout_s):
                 return None
@@ -106,12 +106,12 @@ class _Worker:
         return said
 
     def printed(self) -> str:
-        """Since it was asked."""
+        """Output since the last request."""
         self._log.seek(max(self._asked_at, self._log.seek(0, 2) - _READ_BYTES))
         return self._log.read().decode(errors="replace")
 
     def end(self) -> int:
-        """Kill what runs, and the status with which it ended before that, if it did."""
+        """Kill what is running. Returns the exit status if the process had ended before, else a signal's."""
         self._groups.end(self._process)
         self._line.close()
         self._log.close()
@@ -119,7 +119,7 @@ class _Worker:
 
 
 class _Asked:
-    """A video that the process looks at."""
+    """A video that the process is judging."""
 
     def __init__(self, critic: EntryPointCritic, worker: _Worker) -> None:
         self._critic = critic
@@ -145,6 +145,6 @@ class _Asked:
             return missing(name, str(error), self._worker.printed())
 
     def stop(self) -> None:
-        """A process that has not answered is of no use any more."""
+        """Kill a process that has not answered: it is of no more use."""
         if not self._answered:
             self._critic.close()

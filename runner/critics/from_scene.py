@@ -1,13 +1,12 @@
-"""What the pixel critics say of a video of the simulated world, computed from its scene without drawing it.
+"""The pixel critics' scores for a video of the simulated world, computed from its scene without drawing it.
 
-Each critic's own formula is applied to what it would have measured: the brightness, the camera's path, and
-the places and areas of the pixels that are in sight. Something moves in each of these videos, so what is
-said of a still is left out. Only the blur metric and the optical flow are not known from the scene; they are
-fitted by least squares to 900 videos (task seeds 700000 to 700899, up to four random refinements each). So a
-video takes 0.6 ms rather than 55. That this agrees with the critics on videos that were encoded and decoded
-is held by a test on others.
+Each critic's formula is applied to the quantities that it would measure: brightness, camera path, and the
+positions and areas of visible pixels. Something moves in every such video, so the rules for stills are left
+out. The blur metric and the optical flow cannot be computed from the scene; they are fitted by least squares
+to 900 videos (task seeds 700000 to 700899, up to four random refinements each). A video takes 0.6 ms instead
+of 55. A test on other videos compares this with the critics on encoded and decoded videos.
 
-For studies of the loop alone (``runner.lab.experiment``): the critics of a run look at pixels.
+Only for studies of the loop (``runner.lab.experiment``); the critics of a run look at pixels.
 """
 
 from __future__ import annotations
@@ -23,23 +22,23 @@ from streams.messages.contracts import CriticResult
 
 _DIAGONAL = math.hypot(SIDE, SIDE)
 _FLOW_FIT = (0.0019, 0.898, 0.0046)
-"""Constant, per mean acceleration of the camera, and of the thing."""
+"""Intercept, and slopes for the mean acceleration of the camera and of the thing."""
 _BLUR_FIT = (0.2186, 0.0343, 0.1204, -0.0311)
 """Powers of the blur's sigma in pixels."""
 
 _EDGE = 0.3
-"""Pixels beyond an outline that still look filled: outlines are anti-aliased."""
+"""Pixels beyond an outline that still look filled, because outlines are anti-aliased."""
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 _SIDES = {half: np.arange(-half, half + 1, dtype=np.float64) for half in (THING, TARGET)}
 _SQUARE_X = {half: np.tile(side, len(side))[None, :] for half, side in _SIDES.items()}
 _SQUARE_Y = {half: np.repeat(side, len(side))[None, :] for half, side in _SIDES.items()}
-"""Offsets of the pixels of a square around its centre, by half its side, shape (1, K)."""
+"""Pixel offsets from the centre of a square, in half sides, shape (1, K)."""
 
 
 def results_from_scene(scene: Scene, shot: Shot) -> tuple[CriticResult, ...]:
-    """One result a critic, in the order of ``default_critics``; without notes."""
+    """One result per critic, in the order of ``default_critics``, without notes."""
     thing, target = _tracks(scene, shot)
     arrived = arrival(thing, target)
     assert arrived is not None, "both are in sight at the start of every scene"
@@ -54,7 +53,7 @@ def results_from_scene(scene: Scene, shot: Shot) -> tuple[CriticResult, ...]:
 
 
 def _track(x: Numbers, y: Numbers, visible: Mask) -> Track:
-    """Of the visible pixels of one colour: shapes (T, K), or (1, K) for places that are always the same."""
+    """Track of the visible pixels of one colour, shapes (T, K), or (1, K) for a fixed place."""
     areas = np.count_nonzero(visible, axis=1)
     sums = [np.where(visible, places, 0.0).sum(axis=1) for places in (x, y)]
     centroids = np.stack(sums, axis=1) / np.maximum(1, areas)[:, None]
@@ -63,7 +62,7 @@ def _track(x: Numbers, y: Numbers, visible: Mask) -> Track:
 
 
 def _tracks(scene: Scene, shot: Shot) -> tuple[Track, Track]:
-    """The thing, which the obstacle hides, and the target, which both of them hide."""
+    """Tracks of the thing, which the obstacle can hide, and of the target, which both can hide."""
     centre_x, centre_y = shot.positions[:, :1], shot.positions[:, 1:]
     x, y = np.round(centre_x) + _SQUARE_X[THING], np.round(centre_y) + _SQUARE_Y[THING]
     thing = _of_thing(x - centre_x, y - centre_y, scene) & ~_of_obstacle(x, y, scene)
@@ -75,7 +74,7 @@ def _tracks(scene: Scene, shot: Shot) -> tuple[Track, Track]:
 
 
 def _of_thing(x: Numbers, y: Numbers, scene: Scene) -> Mask:
-    """Which places are of a thing at the origin."""
+    """Which points belong to a thing at the origin."""
     if scene.thing_is_round:
         return _is_round(x, y, THING)
     return (np.abs(x) <= THING + _EDGE) & (np.abs(y) <= THING + _EDGE)
@@ -112,7 +111,7 @@ def _temporal_jitter(shot: Shot) -> float:
 
 
 def _acceleration(points: Points) -> NDArray[np.float64]:
-    """Lengths of the second differences, in shares of the frame's diagonal."""
+    """Lengths of the second differences, as fractions of the frame's diagonal."""
     return np.asarray(np.linalg.norm(np.diff(points, n=2, axis=0), axis=1) / _DIAGONAL)
 
 

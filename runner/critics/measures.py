@@ -1,4 +1,4 @@
-"""What several critics measure of whole pictures: at a working size, what changes, how the camera moves."""
+"""Measurements of whole frames that several critics share: working size, change and camera motion."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 from runner.interfaces import Frames
 
 WORKING_SIDE = 128
-"""Pixels of the longest side at which everything is measured; smaller frames stay as they are."""
+"""Longest side, in pixels, at which frames are measured; smaller frames are not enlarged."""
 FLOW_SIDE = 64
-"""The same for dense optical flow, which is by far the slowest."""
+"""Longest side for dense optical flow, which is by far the slowest measurement."""
 _STILL_SIDE = 64
-"""The same for what changes at all: a camera's noise is averaged away, and an arm's is not."""
+"""Longest side for detecting change: small enough to average out camera noise but not a moving arm."""
 _CHANGE = 16.0
-"""Of 255: a channel that changes by less over a whole video may be noise."""
+"""Of 255. A channel that changes by less over a whole video may be noise."""
 
 Gray = NDArray[np.uint8]
 """Luma, shape (T, H, W)."""
 Points = NDArray[np.float64]
-"""Pixel positions or displacements (x, y), one a row."""
+"""Pixel positions or displacements (x, y), one per row."""
 
 
 def working_size(frames: Frames, side: int = WORKING_SIDE) -> Frames:
-    """The frames with their longest side at ``side`` pixels or less."""
+    """Shrinks frames so that their longest side is at most ``side`` pixels."""
     height, width = frames.shape[1:3]
     scale = side / max(height, width)
     if scale >= 1.0:
@@ -44,15 +44,15 @@ def gray_frames(frames: Frames) -> Gray:
 
 
 def diagonal(gray: Gray) -> float:
-    """Of a frame, in pixels."""
+    """Length of a frame's diagonal in pixels."""
     return float(np.hypot(*gray.shape[1:]))
 
 
 def camera_steps(gray: Gray) -> Points:
     """The picture's global displacement in pixels from each frame to the next, shape (T - 1, 2).
 
-    Phase correlation (Kuglin and Hines, "The phase correlation image alignment method", 1975), which
-    depends on neither brightness nor small moving things. Zero where a picture has nothing to go by.
+    Phase correlation (Kuglin and Hines, "The phase correlation image alignment method", 1975), which depends
+    neither on brightness nor on small moving things. Zero where a picture has no features to match.
     """
     height, width = gray.shape[1:]
     if min(height, width) < 4:
@@ -61,7 +61,7 @@ def camera_steps(gray: Gray) -> Points:
     pictures = gray.astype(np.float32)
     pictures -= pictures.mean(axis=(1, 2), keepdims=True)
     steps = np.array([cv2.phaseCorrelate(a, b, window)[0] for a, b in pairwise(pictures)])
-    # Nothing moves farther than half a frame; and flat pictures give nonsense.
+    # Nothing moves farther than half a frame, and featureless frames give meaningless values.
     bound = np.array([width, height]) / 2.0
     flat = pictures.std(axis=(1, 2)) < 0.5
     steps[flat[:-1] | flat[1:]] = 0.0
@@ -75,10 +75,10 @@ def steadied(points: Points, steps: Points) -> Points:
 
 
 def changed_share(frames: Frames, *, of_motion: bool = False) -> float:
-    """The share of the picture that changes at any time: 0 for a still, however noisy its camera is.
+    """The fraction of the picture that ever changes: 0 for a still, even with camera noise.
 
-    With ``of_motion`` a change of the whole picture's brightness counts as none. An arm that moves by 10 of
-    832 pixels changes .008 of the picture in the tests, one that swings across it .16.
+    With ``of_motion``, a brightness change of the whole picture does not count. In the tests, an arm that
+    moves by 10 of 832 pixels changes .008 of the picture, and one that swings across it changes .16.
     """
     small = working_size(frames, _STILL_SIDE).astype(np.float32)
     if of_motion:
@@ -90,7 +90,7 @@ def changed_share(frames: Frames, *, of_motion: bool = False) -> float:
 def likeness_of_neighbours(gray: Gray) -> float:
     """The correlation of neighbouring pixels: near 1 in a picture of things, near 0 in noise.
 
-    The smaller one of rows and columns. 1 where nothing is to be compared.
+    The smaller of the two directions, rows and columns. 1 if there is nothing to compare.
     """
     detail = gray.astype(np.float32)
     detail -= detail.mean(axis=(1, 2), keepdims=True)

@@ -1,4 +1,4 @@
-"""What a critic of somebody else's says of a video, read from what it printed or returned."""
+"""An external critic's judgement of a video, read from what it printed or returned."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ _MOST_NOTES_CHARACTERS = 1000
 _MOST_EXTRA_BYTES = 4000
 _TAIL_CHARACTERS = 400
 _ROUNDING = 1e-6
-"""By which a score may be outside of [0, 1], as sums of 32 bits are."""
+"""Tolerance around [0, 1], for rounding in 32-bit sums."""
 _BEGINNING = re.compile(
     r"""
-    ^[ \t]*(?P<line>(?:\[\s*){0,3}\{(?![^{}\n"':,=]*\}))      # a line that begins so; ``{model}`` is no data
-    | (?P<within>(?:\[\s*){0,3}\{(?=\s*(?:["'}]|\w+\s*:)))   # in a line, where an entry follows
+    ^[ \t]*(?P<line>(?:\[\s*){0,3}\{(?![^{}\n"':,=]*\}))      # starts a line; ``{model}`` is not data
+    | (?P<within>(?:\[\s*){0,3}\{(?=\s*(?:["'}]|\w+\s*:)))   # within a line, before an entry
     """,
     re.VERBOSE | re.MULTILINE,
 )
-"""How an object begins, or a list of them: also one that is no JSON."""
+"""The start of an object or of a list of objects, even of invalid JSON."""
 _REST_OF_LINE = re.compile(r"[ \t]*(?:\n\s*|\Z)")
 _COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _PART = re.compile(r"""(?<!\w)"(?:[^"\\]|\\.)*"|(?<!\w)'(?:[^'\\]|\\.)*'|[{}\[\]]""", re.DOTALL)
-"""Of what is no JSON: a text, or a bracket."""
+"""A token of text that is not valid JSON: a string or a bracket."""
 _BRACKET = re.compile(r"[{}\[\]]")
 _SHOWN_CHARACTERS = 60
 
 
 class Unusable(Exception):
-    """A critic gave nothing that can be used; the message says why."""
+    """The critic's output cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """Scores by failure mode, null where the critic gave none, and what else it said."""
+    """Scores by failure mode, null where the critic gave none, and the critic's other fields."""
 
     scores: dict[str, float | None]
     notes: str
@@ -54,7 +54,7 @@ class Opinion:
 
 
 def missing(critic: str, why: str, output: str = "") -> CriticResult:
-    """A critic that counts as missing for a candidate: no scores, why, and the end of what it printed."""
+    """The result of a critic that failed on a candidate: no scores, the reason, and the end of its output."""
     text = _plain(" ".join(output.split()))
     cut = "…" if len(text) > _TAIL_CHARACTERS else ""
     return CriticResult(
@@ -66,15 +66,15 @@ def missing(critic: str, why: str, output: str = "") -> CriticResult:
 
 
 def is_missing(result: CriticResult) -> bool:
-    """Whether a critic failed, rather than judged."""
+    """Whether the critic failed, rather than judged."""
     return no_score(result) == "failed" and all(score is None for score in result.scores.values())
 
 
 def last_opinion(output: str, *, is_cut: bool = False) -> Opinion:
-    """The last JSON object in what a critic printed, which stands on lines of its own. Raises Unusable.
+    """The last JSON object that a critic printed, on lines of its own. Raises Unusable.
 
-    Any other lines may be before and after it. What lies within anything else is no opinion: where the last
-    that looks like an object cannot be read, or shares a line, nothing counts. ``is_cut`` says that the
+    Other lines may precede and follow it. An object inside something else does not count. If the last text
+    that looks like an object cannot be parsed or shares a line, there is no opinion. ``is_cut`` says that the
     beginning of the output is missing.
     """
     last: dict[str, Any] | None = None
@@ -107,12 +107,12 @@ def last_opinion(output: str, *, is_cut: bool = False) -> Opinion:
 
 
 def opinion(said: Mapping[str, Any]) -> Opinion:
-    """Numbers and nulls are scores, ``notes`` are notes, and anything else is kept beside them.
+    """Numbers and nulls are scores, ``notes`` are notes, and all other fields are kept as extras.
 
-    ``no_score`` says what a null means, see ``streams.messages.no_score``; a critic that says so needs no
-    null beside it. A score that is outside of [0, 1] by rounding counts as its end. Raises Unusable where
-    there is neither, a name is there twice, the critic says that it failed altogether, or a score is not in
-    [0, 1]: a critic that uses another scale in one mode is not to be trusted in the others.
+    ``no_score`` says what a null means, see ``streams.messages.no_score``; with it, no null is needed. A
+    score outside [0, 1] by a rounding error is clipped. Raises Unusable if there is neither, if a name
+    appears twice, if the critic reports that it failed, or if a score is not in [0, 1]: a critic that uses
+    another scale in one mode cannot be trusted in the others.
     """
     scores: dict[str, float | None] = {}
     extra: dict[str, Any] = {}
@@ -123,7 +123,7 @@ def opinion(said: Mapping[str, Any]) -> Opinion:
             continue
         if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
             if (mode := _mode(name)) in scores:
-                raise Unusable(f"{mode} is there twice; expected one score for each failure mode")
+                raise Unusable(f"{mode} appears twice; expected one score for each failure mode")
             scores[mode] = _score(name, value)
         else:
             extra[name] = value
@@ -153,14 +153,14 @@ def _each_once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(fields)
     if len(found) < len(fields):
         twice = next(name for name, n in Counter(name for name, _ in fields).items() if n > 1)
-        raise ValueError(f"{twice!r} is there twice")
+        raise ValueError(f"{twice!r} appears twice")
     return found
 
 
 def _not_alone(output: str, at: int, begin: int, end: int, is_cut: bool) -> str:
-    """Why an object is part of something else; empty for one on lines of its own.
+    """Why an object is part of something else; empty if it stands on lines of its own.
 
-    ``at`` is where the last thing before it ends.
+    ``at`` is the end of the text before it that is already parsed.
     """
     before = output[at:begin]
     indent = before[before.rfind("\n") + 1 :]
@@ -171,12 +171,12 @@ def _not_alone(output: str, at: int, begin: int, end: int, is_cut: bool) -> str:
     last = before.rstrip()[-1:]
     follows = output[rest.end() : rest.end() + 1]
     if (last and last in "{[(,=") or (indent and last == ":") or (follows and follows in "}]),:"):
-        return "it is part of something that is no JSON"
+        return "it is part of text that is not JSON"
     return ""
 
 
 def _end_of(output: str, begin: int) -> int:
-    """Where the bracket that opens at ``begin`` is closed, else the end of the output."""
+    """Where the bracket that opens at ``begin`` closes, else the end of the output."""
     depth = 0
     for part in _PART.finditer(output, begin):
         depth += (part[0] in "{[") - (part[0] in "}]")
@@ -186,7 +186,7 @@ def _end_of(output: str, begin: int) -> int:
 
 
 def _closes_more(between: str) -> bool:
-    """Whether a bracket is closed that was not opened here."""
+    """Whether the text closes a bracket that it did not open."""
     depth = 0
     for bracket in _BRACKET.findall(between):
         depth += 1 if bracket in "{[" else -1
@@ -218,7 +218,7 @@ def _names(extra: Mapping[str, Any]) -> str:
 
 
 def _kept(extra: dict[str, Any]) -> dict[str, Any]:
-    """As it can be recorded; what is too long for a trace, or no JSON for others, is left out."""
+    """The extras that can be recorded; drops what is too long for a trace or is not JSON to other readers."""
     try:
         raw = orjson.dumps(extra)
     except orjson.JSONEncodeError:
@@ -230,5 +230,5 @@ def _kept(extra: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(text: str) -> str:
-    """Valid Unicode: JSON can hold half a character."""
+    """Valid Unicode: JSON can hold a lone surrogate."""
     return text.encode(errors="replace").decode()

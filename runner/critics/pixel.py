@@ -1,13 +1,13 @@
 """Critics that measure decoded frames with classical computer vision: no network, no weights, no GPU.
 
-Each sees the frames, their rate and the goal's words, and nothing else: pixels, and of the task at most where
-two colours are. A score is ``exp(-raw / scale)`` of a raw measure that is 0 for a flawless video, or that
-measure itself where it is a share; 1 is best, and the raw measure is in the notes. Videos of any size are
-measured at a bounded working size, and lengths are in shares of the frame, so that resolution matters little.
+Each critic sees the frames, their rate and the goal's words: of the task, it learns at most where two colours
+are. A score is ``exp(-raw / scale)`` of a raw measure that is 0 for a flawless video, or the measure itself
+if that is a fraction. 1 is best, and the notes give the raw measure. Videos are measured at a bounded working
+size, and lengths are fractions of the frame, so resolution matters little.
 
-Where what a critic assumes does not hold, it gives no score (``streams.messages.no_score``). A still is
-praised for nothing: the critics of flicker, jitter and continuity do not apply to it, and that of smooth
-motion gives it 0. The critics' mean of a still is so that of its sharpness and 0, and 0 for frozen noise.
+If a critic's assumptions do not hold, it gives no score (``streams.messages.no_score``). A still earns no
+praise: the critics of flicker, jitter and continuity do not apply to it, and motion smoothness gives it 0.
+So the critics' mean of a still averages its sharpness and 0, and is 0 for frozen noise.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ from streams.messages.contracts import CriticResult
 from streams.messages.no_score import does_not_apply
 
 _STILL = 0.001
-"""Of the picture: where less ever changes, it is a still."""
+"""Fraction of the picture. If less than this ever changes, the video is a still."""
 _PLAIN_MOTION = 0.005
-"""Of the picture: where so much changes, something moves."""
+"""Fraction of the picture. If this much changes, something moves."""
 _NOISE_LIKENESS = 0.3
-"""Between that of pictures, .8 and more, and of noise, .1 and less."""
+"""Between the correlation of pictures, .8 and more, and that of noise, .1 and less."""
 _IS_STILL = "nothing changes: a still"
 
 
 class PixelCritic(Critic, Protocol):
-    """One of the critics of this module."""
+    """A critic of this module."""
 
     sees: str
-    """What it can see, and when it gives no score, in one line."""
+    """One line: what the critic can see, and when it gives no score."""
 
 
 class Flicker:
     """Global flicker: how much the brightness of the whole picture jumps from frame to frame.
 
-    Raw: the mean of |second difference| of the frames' mean luma, in shares of the mean luma; fades and a
-    steady change of light cost nothing. Score in [0, 1]; half at a raw of about 0.14. Global-brightness
-    flicker as in video deflickering: Delon, "Movie and video scale-time equalization", IEEE TIP 2006. It sees
-    no flicker of a part of the picture. Null for a still, which cannot flicker.
+    Raw: the mean of |second difference| of the frames' mean luma, as a fraction of the mean luma. Fades and
+    steady changes of light cost nothing. Score in [0, 1]; half at a raw of about 0.14. Global-brightness
+    flicker as in video deflickering: Delon, "Movie and video scale-time equalization", IEEE TIP 2006. Flicker
+    of only a part of the picture goes unseen. Null for a still, which cannot flicker.
     """
 
     name = "flicker"
@@ -78,11 +78,11 @@ class Blur:
     """Blur: how little detail a frame loses when it is blurred once more.
 
     Raw: the mean over frames of the blur metric in [0, 1] of Crété et al., "The blur effect: perception and
-    estimation with a new no-reference perceptual blur metric", SPIE 2007; it compares neighbouring pixels'
-    differences before and after a strong low-pass, so what is in the picture matters less than with the
-    variance of the Laplacian. Score in [0, 1]: 1 minus the metric, stretched over the range of real frames.
-    It sees detail and not of what, so fine grain counts as sharp. Null for noise, of which neighbouring
-    pixels hardly resemble each other: that is a picture of nothing.
+    estimation with a new no-reference perceptual blur metric", SPIE 2007. It compares neighbouring pixels'
+    differences before and after a strong low-pass, so content matters less than it does for the variance of
+    the Laplacian. Score in [0, 1]: 1 minus the metric, stretched over the range of real frames. The critic
+    cannot tell what the detail is, so fine grain counts as sharp. Null for noise, whose neighbouring pixels
+    are hardly correlated.
     """
 
     name = "blur"
@@ -103,15 +103,15 @@ class FlowSmoothness:
     """Motion smoothness: how steadily the pixels move, if they move.
 
     Raw: the mean length of the change of optical flow from one frame to the next (the pixels' acceleration),
-    in shares of the frame's diagonal. Flow is Farnebäck's ("Two-frame motion estimation based on
+    as a fraction of the frame's diagonal. Flow is Farnebäck's ("Two-frame motion estimation based on
     polynomial expansion", SCIA 2003) between frames of equal mean brightness. Score in [0, 1]; half at a raw
     of about 0.02. It sees neither what moves nor whether it should.
 
-    A video without motion scores 0, as no motion in it is smooth: where less than 0.005 of the picture ever
-    changes by more than a camera's noise, the score falls in proportion. So of all critics this one alone
-    measures whether anything moves, and a still, to which those of flicker, jitter and continuity do not
-    apply, has its 0 in the critics' mean. Null for fewer than three frames, frames of fewer than 16 pixels a
-    side at working size, and noise that changes, in which flow follows nothing.
+    A video without motion scores 0, because it has no smooth motion. If less than 0.005 of the picture ever
+    changes by more than camera noise, the score falls in proportion. So this is the only critic that measures
+    whether anything moves: it puts a 0 into the critics' mean of a still, to which those of flicker, jitter
+    and continuity do not apply. Null for fewer than three frames, for frames with a side below 16 pixels at
+    working size, and for changing noise, whose flow is meaningless.
     """
 
     name = "flow_smoothness"
@@ -135,11 +135,11 @@ class FlowSmoothness:
 class TemporalJitter:
     """Camera jitter: how far the camera's path departs from a smooth one.
 
-    Raw: the root mean square of the global motion's second difference, in shares of the frame's diagonal.
+    Raw: the root mean square of the global motion's second difference, as a fraction of the frame's diagonal.
     Global motion is by phase correlation (Kuglin and Hines 1975); a pan at constant speed costs nothing, as
     in the stability score of video stabilisation (Liu et al., "Bundled camera paths", SIGGRAPH 2013). Score
-    in [0, 1]; half at a raw of about 0.03. It sees the camera and nothing of what it looks at. Null for
-    fewer than three frames, and for a still, of which no camera need be held.
+    in [0, 1]; half at a raw of about 0.03. It sees the camera's motion, not the content. Null for fewer than
+    three frames, and for a still, which needs no steady camera.
     """
 
     name = "temporal_jitter"
@@ -161,16 +161,16 @@ class TemporalJitter:
 class ObjectContinuity:
     """Object permanence and continuity: the thing neither jumps nor vanishes.
 
-    The thing is the pixels of the colour that the goal gives it (``goal_colours``); camera motion is taken
-    out. Raw: the sum of its centroid's accelerations beyond what measuring noise allows, in shares of the
-    frame's diagonal (jumps), plus the mean share of its area that is missing against its usual area (it sinks
-    into something, or is gone). Score in [0, 1]; half at a raw of about 0.8. The two principles are those of
+    The thing is the pixels of the colour that the goal gives it (``goal_colours``); camera motion is removed.
+    Raw: the sum of its centroid's accelerations beyond measurement noise, as fractions of the frame's
+    diagonal (jumps), plus the mean fraction of its usual area that is missing (it sinks into something, or is
+    gone). Score in [0, 1]; half at a raw of about 0.8. The two principles are those of
     violation-of-expectation tests such as IntPhys (Riochet et al. 2018). It sees one colour, and neither
     shapes nor anything else in the picture.
 
-    Null where there is no one thing to follow: the goal gives it no colour of its own, or at the start that
-    colour is not seen, is of several things, or of a fifth of the picture and more. Null for a still, and
-    for fewer than three frames.
+    Null if no single thing can be followed: the goal gives it no colour of its own, or at the start that
+    colour is absent, belongs to several things, or covers a fifth of the picture or more. Null for a still,
+    and for fewer than three frames.
     """
 
     name = "object_continuity"
@@ -198,16 +198,16 @@ class GoalReached:
     """Goal reached: how near the thing is to its target at the end.
 
     Thing and target are the pixels of the colours that the goal gives them (``goal_colours``). Raw: the
-    median distance of their centroids over the last three frames of the last quarter in which both are seen,
-    over their distance at the start (at least a quarter of the diagonal, so that a short way is no harder).
+    median distance of their centroids over the last three frames of the last quarter that show both, divided
+    by their distance at the start (at least a quarter of the diagonal, so that a short way is no harder).
     Score in [0, 1]: 1 minus raw. Final-state distance is the usual success measure of tabletop rearrangement
-    (Batra et al., "Rearrangement: a challenge for embodied AI", 2020). It sees where two colours are, and
-    neither what has them nor how they came there.
+    (Batra et al., "Rearrangement: a challenge for embodied AI", 2020). It sees where two colours are, but
+    neither what has them nor how they got there.
 
-    Where one of the two is out of sight in the whole last quarter, the last distance that was seen counts:
-    in full if they touched, as the thing may be in its target, and else by half, as it is hidden or gone.
-    Null where the goal does not give each a colour of its own, or where one of the colours is not one thing
-    at the start, as in ``ObjectContinuity``.
+    If one of the two is out of sight in the whole last quarter, their last distance in sight counts: in full
+    if they touched, because the thing may be inside its target, otherwise by half, because it is hidden or
+    gone. Null if the goal does not give each a colour of its own, or if one of the colours is not a single
+    thing at the start, as in ``ObjectContinuity``.
     """
 
     name = "goal_reached"
@@ -231,12 +231,12 @@ class GoalReached:
 
 
 def default_critics() -> tuple[PixelCritic, ...]:
-    """All of them, in a fixed order."""
+    """All pixel critics, in a fixed order."""
     return Flicker(), Blur(), FlowSmoothness(), TemporalJitter(), ObjectContinuity(), GoalReached()
 
 
 def _blur_metric(frame: Gray) -> float:
-    """Crété's metric of one frame: the larger of the two directions' shares of detail that are missing."""
+    """Crété's metric of one frame: the larger of the two directions' fractions of missing detail."""
     detail = frame.astype(np.float32)
     shares = []
     for axis, kernel in ((0, (1, 9)), (1, (9, 1))):
@@ -244,19 +244,19 @@ def _blur_metric(frame: Gray) -> float:
         sharp = np.abs(np.diff(detail, axis=axis))
         lost = np.maximum(0.0, sharp - np.abs(np.diff(blurred, axis=axis)))
         total = float(sharp.sum())
-        # A frame without any detail cannot be called sharp.
+        # A frame without any detail is not sharp.
         shares.append(1.0 if total == 0.0 else 1.0 - float(lost.sum()) / total)
     return max(shares)
 
 
 def _flow(before: Gray, after: Gray) -> NDArray[np.float32]:
-    # Two pyramid levels and one pass each: coarse, but the steps of a shaking camera are what is looked for.
+    # Two pyramid levels, one pass each: coarse, but enough for the steps of a shaking camera.
     flow = cv2.calcOpticalFlowFarneback(before, after, None, 0.5, 2, 11, 1, 5, 1.1, 0)
     return np.asarray(flow, dtype=np.float32)
 
 
 def _even_brightness(gray: Gray) -> Gray:
-    """Every frame at the mean brightness of all: flow must not take flicker for motion."""
+    """Every frame scaled to the overall mean brightness, so that flow does not mistake flicker for motion."""
     means = np.maximum(1.0, gray.mean(axis=(1, 2)))
     return np.stack(
         [cv2.convertScaleAbs(g, alpha=float(means.mean() / m)) for g, m in zip(gray, means, strict=True)]

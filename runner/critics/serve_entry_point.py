@@ -1,7 +1,7 @@
 """The process of an entry point critic: ``python -m runner.critics.serve_entry_point NAME SOCKET``.
 
-It is asked through the socket, a JSON object each, until that is closed. What the critic prints goes to
-standard error, as its answer is no part of it.
+Requests come through the socket, one JSON object each, until it closes. What the critic prints goes to
+standard error, apart from its answers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from runner.critics.entry_point import GROUP
 
 
 def main() -> None:
-    """Load the critic, then answer until nobody asks any more."""
+    """Load the critic, then answer requests until the socket closes."""
     name, descriptor = sys.argv[1], int(sys.argv[2])
     os.set_inheritable(descriptor, False)
     line = Connection(descriptor)
@@ -43,7 +43,7 @@ def main() -> None:
                 raise TypeError(f"it returned a {type(said).__name__}; expected scores by failure mode")
             scores = {str(mode): value for mode, value in said.items()}
             if len(scores) < len(said):
-                raise ValueError(f"it returned two scores of one name, among {', '.join(map(str, said))}")
+                raise ValueError(f"it returned two scores with one name, among {', '.join(map(str, said))}")
             answer = json.dumps({"said": scores}, default=float)
         except Exception as error:
             traceback.print_exc()
@@ -52,9 +52,9 @@ def main() -> None:
 
 
 def _end_with_the_caller(descriptor: int) -> None:
-    """One that was killed has closed the socket, and could not end what is still at work for it."""
+    """End this process group once the caller has closed the socket, because a killed caller cannot do so."""
     socket = select.poll()
-    socket.register(descriptor, 0)  # that it was closed is told in any case
+    socket.register(descriptor, 0)  # poll always reports that it was closed
     socket.poll()
     os.killpg(os.getpgrp(), signal.SIGKILL)
 

@@ -1,6 +1,6 @@
-"""A coloured thing in a video: its path, and what critics make of the path.
+"""A coloured thing in a video: its path, and the critics' measures of that path.
 
-The critics of a run take the path from pixels, studies of the loop from a scene (``from_scene``).
+The critics of a run take the path from pixels, and studies of the loop take it from a scene (``from_scene``).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from runner.critics.measures import Points
 from runner.interfaces import Frames
 
 _LEAST_AREA = 0.0008
-"""Of the frame: fewer pixels of a colour are noise rather than a thing."""
+"""Fraction of the frame. Fewer pixels of a colour are noise rather than a thing."""
 _SEEN_PART = 0.15
-"""Of the usual area: with less to see, a centroid says little."""
+"""Fraction of the usual area. If less is visible, the centroid is unreliable."""
 _OWN_PART = 0.25
-"""Of the largest patch: smaller patches of the colour belong to something else."""
+"""Fraction of the largest patch. Smaller patches of the colour belong to something else."""
 _LARGEST_AREA = 0.2
-"""Of the frame: more of a colour is what things stand on."""
+"""Fraction of the frame. A colour that covers more is a surface that things stand on."""
 _APART = 1.5
-"""Widths of a thing between the centres of its patches: what lies farther apart is two things."""
+"""In widths of the thing. Patches whose centres lie farther apart are two things."""
 _NOISE = 0.012
-"""Of the frame's diagonal: accelerations up to this are measuring noise."""
+"""Fraction of the frame's diagonal. Accelerations up to this are measurement noise."""
 
 Numbers = NDArray[np.float64]
 
@@ -37,13 +37,13 @@ class Track:
     """Where a coloured thing is in each frame."""
 
     centroids: Points
-    """Shape (T, 2); not a number where the thing is not seen."""
+    """Shape (T, 2); NaN where the thing is not visible."""
     areas: Numbers
-    """Pixels in sight, shape (T,)."""
+    """Visible pixels, shape (T,)."""
     seen: NDArray[np.bool_]
     """Shape (T,)."""
     spread: Numbers
-    """How far its patches lie apart, in its own widths, shape (T,); 0 where it is in one piece."""
+    """Distance between its patches, in its own widths, shape (T,); 0 if it is in one piece."""
     frame: tuple[int, int]
     """Height and width of a frame in pixels."""
 
@@ -54,16 +54,16 @@ class Track:
 
     @property
     def usual_area(self) -> float:
-        """In pixels, of the frames in which it is seen."""
+        """In pixels, over the frames that show it."""
         return float(np.percentile(self.areas[self.seen], 75))
 
     @property
     def at_start(self) -> slice:
-        """The first quarter, two frames at least."""
+        """The first quarter of the frames, at least two."""
         return slice(0, max(2, len(self.seen) // 4))
 
     def unclear(self, colour: str) -> str | None:
-        """Why the pixels of the colour are not one thing that can be followed, if they are not."""
+        """Why the pixels of the colour are not a single thing that can be followed; None if they are."""
         seen = self.seen[self.at_start]
         if not (seen[0] or seen.mean() >= 0.5):
             return f"nothing {colour} at the start"
@@ -76,12 +76,12 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Continuity:
-    """What breaks the permanence of a thing."""
+    """Violations of a thing's permanence."""
 
     jumps: float
-    """The sum of its accelerations beyond measuring noise, in shares of the frame's diagonal."""
+    """The sum of its accelerations beyond measurement noise, as fractions of the frame's diagonal."""
     missing: float
-    """The mean share of its area that is missing against its usual area."""
+    """The mean missing fraction of its usual area."""
 
     @property
     def score(self) -> float:
@@ -89,7 +89,7 @@ class Continuity:
 
 
 def continuity(thing: Track, centroids: Points) -> Continuity:
-    """Of a thing that is seen in some frame; ``centroids`` are its own as a camera at rest would see them."""
+    """``thing`` is visible in some frame; ``centroids`` are its own as a camera at rest would see them."""
     pushes = np.linalg.norm(np.diff(centroids[thing.seen], n=2, axis=0), axis=1) / thing.diagonal
     return Continuity(
         jumps=float(np.maximum(0.0, pushes - _NOISE).sum()),
@@ -99,12 +99,12 @@ def continuity(thing: Track, centroids: Points) -> Continuity:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How near a thing came to its target."""
+    """How close a thing came to its target."""
 
     left: float
-    """The distance that was left when both were last seen, in shares of the way."""
+    """Remaining distance when both were last visible, as a fraction of the initial one."""
     gone: bool
-    """Whether one of them is out of sight in the end, and they did not touch before that."""
+    """Whether one of them is out of sight at the end, and they did not touch before."""
 
     @property
     def score(self) -> float:
@@ -113,7 +113,7 @@ class Arrival:
 
 
 def arrival(thing: Track, target: Track) -> Arrival | None:
-    """None where the two are never seen together at the start."""
+    """None if the two are never visible together at the start."""
     distances = np.linalg.norm(thing.centroids - target.centroids, axis=1)
     both = thing.seen & target.seen
     first = distances[thing.at_start][both[thing.at_start]]
@@ -130,7 +130,7 @@ def arrival(thing: Track, target: Track) -> Arrival | None:
 
 
 def track(frames: Frames, colour: Colour) -> Track:
-    """Follow the pixels of a colour: its largest patch of each frame, with those of a size like it."""
+    """Follow the pixels of a colour: its largest patch in each frame, with patches of similar size."""
     masks = colour_mask(frames, colour)
     areas, spread = np.zeros(len(masks)), np.zeros(len(masks))
     centroids = np.full((len(masks), 2), np.nan)
@@ -142,13 +142,13 @@ def track(frames: Frames, colour: Colour) -> Track:
 
 
 def in_sight(areas: Numbers, frame_pixels: int) -> NDArray[np.bool_]:
-    """In which frames there is enough of a thing to be seen."""
+    """Which frames show enough of a thing to count as visible."""
     usual = float(np.percentile(areas, 75))
     return areas >= max(_LEAST_AREA * frame_pixels, _SEEN_PART * usual, 1.0)
 
 
 def _patches(mask: Mask) -> tuple[float, Points, float]:
-    """Area, centroid, and how far the patches lie apart; see ``Track``."""
+    """Area, centroid, and distance between the patches; see ``Track``."""
     _, _, stats, centres = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA].astype(np.float64)
     if not len(areas):

@@ -1,6 +1,6 @@
-"""A new checkpoint against the one before: the same tasks and seeds, and which one wins each.
+"""Compares a new checkpoint with the one before on the same tasks and seeds, and finds the winner of each.
 
-Of each task and seed both make a video of the plain goal, and both are judged by the same critics.
+For each task and seed, both make a video of the plain goal, and the same critics judge both.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ NEW, OLD = "new", "old"
 
 @dataclass(frozen=True, slots=True)
 class PairedTask:
-    """Something that both checkpoints make a video of; the seed is the generator's."""
+    """A prompt and a generator's seed from which both checkpoints make a video."""
 
     goal: str
     seed: int
     image: str = ""
-    """Path of the first frame, where there is one."""
+    """Path of the first frame, or empty."""
 
 
 WorldOf = Callable[[str, PairedTask], WorldModel]
-"""A checkpoint's folder (empty for the model as it was made) and a task to the world model."""
+"""Maps a checkpoint's folder (empty for the original model) and a task to the world model."""
 
 
 class PairResult(msgspec.Struct, frozen=True):
-    """1 where the new checkpoint won, 0 where the old one did, ½ for neither."""
+    """1 if the new checkpoint won, 0 if the old one did, ½ for a tie."""
 
     goal: str
     seed: int
     by_critics: float
-    """By the critics' mean over the scores that both have."""
+    """By the critics' mean, over the scores that both have."""
     by_count: float
-    """In [0, 1]: the share of the critics' scores in which the new one is higher, ties counting half."""
+    """In [0, 1]: the fraction of the critics' scores that are higher for the new one; ties count half."""
     by_reward: float | None
     """None without a reward snapshot."""
     errors: dict[str, str]
-    """By side; empty where both videos could be judged."""
+    """By side; empty if both videos were judged."""
 
 
 def compare(
@@ -64,10 +64,10 @@ def compare(
     *,
     max_failures: int = 3,
 ) -> list[PairResult]:
-    """Make and judge both videos of every task, into ``folder``; ``checkpoints`` are those of OLD and NEW.
+    """Make and judge both videos of every task in ``folder``; ``checkpoints`` maps OLD and NEW to theirs.
 
-    What an earlier call has finished there is not made again. After ``max_failures`` videos of one side that
-    failed in a row, the rest of that side is not tried, and has failed, too.
+    Results that an earlier call has finished there are reused. After ``max_failures`` failed videos in a row
+    on one side, the rest of that side is not tried and counts as failed.
     """
     results: list[PairResult] = []
     for number, task in enumerate(tasks):
@@ -88,7 +88,7 @@ def compare(
 
 
 class _GivenUp:
-    """Stands for a checkpoint that made no video again and again."""
+    """Stands in for a checkpoint that has failed too many times in a row."""
 
     def __init__(self, why: str) -> None:
         self.name = "given up"
@@ -140,7 +140,7 @@ def _result(
 
 
 def _shared(new: Mapping[str, float | None], old: Mapping[str, float | None]) -> list[tuple[float, float]]:
-    """The scores that both have: one that is missing must raise neither."""
+    """Scores that both have, so that a missing one raises neither."""
     return [(a, b) for name, a in new.items() if a is not None and (b := old.get(name)) is not None]
 
 

@@ -1,10 +1,10 @@
-"""Continual fine-tuning: waits for data that the policy selects, trains, compares, and promotes or not.
+"""Continual fine-tuning: waits for videos that the policy selects, trains, compares, and promotes or not.
 
-A training is fixed in a plan on disk before it begins, and every step leaves something whole behind: the
-dataset's folder and the checkpoint's are renamed into place, and each pair of the comparison has a file.
-Whatever kills the process, the next one goes on with that plan and does nothing again that was finished.
-Each step that is done is an event on Kafka, whose id follows from the plan: one that is told twice is
-recognised. What was promoted is known from the topic alone.
+A plan on disk fixes each training before it begins, and every step leaves complete results: the folders of
+the dataset and the checkpoint are renamed into place, and each pair of the comparison has its own file. If
+the process is killed, the next one continues with that plan and repeats nothing that was finished. Each
+finished step is an event on Kafka, whose id follows from the plan, so that a repeated event is recognised.
+The topic alone says which checkpoint was promoted.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from trainers.datasets.new_folder import SUMMARY, new_folder
 from trainers.plan_file import PlanFile, as_stamp, of_topic, stamp_of
 
 PROMOTED = "promoted"
-"""A link in the work folder to the checkpoint in force, once one was promoted."""
+"""A link in the work folder to the checkpoint in force, after the first promotion."""
 _CHECKPOINT_SCHEMA = "tribrain.finetuned/1"
 _LOOK_EVERY_S = 2.0
 
 
 def serve(job: Job, *, once: bool = False) -> str:
-    """Train whenever there is enough, for ever; or with ``once`` one time, if anything is new.
+    """Train whenever enough videos are new, for ever; with ``once``, train once if any video is new.
 
-    With ``once`` it says why nothing could be trained; else nothing. Raises BadInput, also where the user's
-    command fails: a new start tries it again. Raises Fenced where another job of the same model has taken
+    With ``once``, returns why nothing could be trained, or an empty string. Raises BadInput, also if the
+    user's command fails: a new start tries it again. Raises Fenced if another job of the same model has taken
     over.
     """
     with (
@@ -68,7 +68,7 @@ class _Serving:
         self._topic_ids = topic_ids(job.kafka, (job.kafka.trace_topic,))
         self._counted: frozenset[RunRevision] | None = None
         self._failure = ""
-        """Why the last plan came to no training."""
+        """Why the last plan led to no training."""
 
     def run(self, *, once: bool) -> str:
         self._show_promoted()
@@ -79,7 +79,7 @@ class _Serving:
         while True:
             plan = self._plan(1 if once else self._job.every)
             if plan is not None:
-                shutil.rmtree(self._folder(plan), ignore_errors=True)  # of a plan that was lost
+                shutil.rmtree(self._folder(plan), ignore_errors=True)  # leftovers of a lost plan
                 self._plans.save(plan)
                 reach("finetune.planned")
                 self._train(plan)
@@ -91,43 +91,43 @@ class _Serving:
                 self._look()
 
     def _go_on(self) -> bool:
-        """Finish the training that was begun before; False where there is none."""
+        """Finish the training that was already begun; False if there is none."""
         plan = self._plans.load()
         if plan is None:
             return False
         last = self._history.last
         if last is not None and plan.version <= last.version:
-            self._plans.remove()  # killed between its last event and this
+            self._plans.remove()  # a job was killed after its last event
             return False
         if why := self._why_anew(plan):
-            self._job.say(f"version {plan.version} was begun {why}, and is begun anew")
+            self._job.say(f"version {plan.version} was begun {why}, and starts over")
             self._plans.remove()
             shutil.rmtree(self._folder(plan), ignore_errors=True)
             return False
-        self._job.say(f"version {plan.version} was begun before, and goes on")
+        self._job.say(f"version {plan.version} was begun before, and continues")
         self._train(plan)
         return True
 
     def _why_anew(self, plan: FinetunePlan) -> str:
-        """Why a plan cannot go on; empty where it can."""
+        """Why a plan cannot continue; empty if it can."""
         last = self._history.last
         if plan.recipe != self._job.recipe or plan.after != (last.event_id if last else ""):
             return "with other options"
         if not {run.run_id for run in self._inbox.since({})}.issuperset(plan.runs):
-            return "with runs that are gone"
+            return "from runs that no longer exist"
         if self._history.is_taken_over(plan.version, plan.event_ids()):
-            return "by another finetune, too"
+            return "by another finetune as well"
         return ""
 
     def _plan(self, least: int) -> FinetunePlan | None:
-        """What to train on next; None where the policy has not chosen ``least`` new videos."""
+        """What to train on next; None if the policy selects fewer than ``least`` new videos."""
         job, last, promoted = self._job, self._history.last, self._history.promoted
         pool, new_from = self._stamp(promoted), self._stamp(last)
         ended = self._inbox.since(pool)
         new = {run.run_id for run in ended if run.is_since(new_from)}
         counted = frozenset(run.run for run in ended)
         if counted == self._counted:
-            return None  # nothing has ended, or was rescored, since the last look
+            return None  # no run has ended or was rescored since the last check
         self._counted = counted
         snapshot, line = self._snapshot(), self._history.line
         compared = prompts_of(comparable(job.tasks, line.shown))
@@ -140,7 +140,7 @@ class _Serving:
             f"(of {least} needed{unusable})"
         )
         if over := prompts_of(job.tasks) - compared:
-            job.say(f"prompts that were in a dataset before, and so are not compared on: {len(over)}")
+            job.say(f"prompts excluded from the comparison, as an earlier dataset had them: {len(over)}")
         if chosen_new < least:
             return None
         return FinetunePlan(
@@ -189,7 +189,7 @@ class _Serving:
     def _dataset(
         self, plan: FinetunePlan, snapshot: RewardSnapshot | None, out: Path
     ) -> dict[str, Any] | None:
-        """Its summary; None where nothing is left once the videos are looked at."""
+        """Its summary; None if no usable video is left."""
         job = self._job
         if (out / SUMMARY).is_file():
             found: dict[str, Any] = orjson.loads(read_bytes(out / SUMMARY))
@@ -203,7 +203,7 @@ class _Serving:
         return build_dataset(out, choice, job.rules, job.writing, snapshot, job.pictures(choice), put_as_mp4)
 
     def _as_planned(self, plan: FinetunePlan) -> list[EndedRun]:
-        """Without what was rescored since; where the topic was made again, all that it holds."""
+        """The planned runs without later rescorings; if the topic was recreated, all runs that it holds."""
         topic = self._job.kafka.trace_topic
         is_this_topic = plan.topic_ids.get(topic) == self._topic_ids.get(topic)
         return self._inbox.since({}, of_topic(plan.consumed, topic) if is_this_topic else None)
@@ -221,7 +221,7 @@ class _Serving:
                 )
             except BadInput as error:
                 raise BadInput(
-                    f"{error}; mend that and start again: version {plan.version} goes on with its dataset"
+                    f"{error}; fix that and start again: version {plan.version} continues with its dataset"
                 ) from None
         return out
 
@@ -254,7 +254,7 @@ class _Serving:
         }
 
     def _tasks(self, plan: FinetunePlan) -> list[PairedTask]:
-        """What its checkpoint is compared on, before their seeds."""
+        """Tasks that its checkpoint is compared on, before they get the comparison's seeds."""
         return comparable(self._job.tasks, plan.passed_over)
 
     def _end(self, plan: FinetunePlan, step: FinetuneStep, statement: str, details: dict[str, Any]) -> None:
@@ -289,7 +289,7 @@ class _Serving:
         )
 
     def _show_promoted(self) -> None:
-        """The link follows what the topic says."""
+        """Point the link at the checkpoint that the topic says is in force."""
         promoted, link = self._history.promoted, self._job.work / PROMOTED
         if promoted is None:
             return
@@ -310,7 +310,7 @@ class _Serving:
             self._inbox.add(message)
 
     def _look(self) -> None:
-        """A broker that is away is waited for."""
+        """Read the topic; wait for a broker that is unreachable."""
         try:
             self._take()
         except BadInput as error:

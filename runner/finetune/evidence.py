@@ -1,33 +1,33 @@
 """How strong the evidence is that a checkpoint is better, and how much of it a line of checkpoints needs.
 
 *The evidence of one comparison* is an e-value (Ramdas et al. 2023, "Game-theoretic statistics and safe
-anytime-valid inference"). Of n tasks with results x₁ … xₙ in [0, 1] it is the wealth of a gambler who began
-with 1 and staked the same share b of it on every task,
+anytime-valid inference"). For n tasks with results x₁ … xₙ in [0, 1], it is the wealth of a gambler who
+started with 1 and staked the same fraction b of it on every task,
 
     E = Π (1 + b·(xᵢ − m) / m),
 
-averaged over a few shares b that are fixed before the comparison. The null that it is evidence against: given
-the two checkpoints and all that came before, the results are independent, and the mean of their n expected
-values is at most m. Tasks may differ in theirs as much as they like, ties count as they are, and no
-distribution is assumed. Under it the expected value of E is at most 1, since the mean of the n independent
-factors' expected values is, and a product is at most the n-th power of the mean (the inequality of
-arithmetic and geometric means). The same holds if each result, given those before, is expected to be at most
-m. What is random in it are the generators' seeds, which are new in every comparison; so it speaks of the
-prompts that were named, and of others as far as those stand for them.
+averaged over a few fractions b that are fixed before the comparison. The null hypothesis: given the two
+checkpoints and everything before the comparison, the results are independent, and the mean of their n
+expected values is at most m. The tasks' expected values may differ, ties count as they are, and no
+distribution is assumed. Under the null, E has an expected value of at most 1: the mean of the n independent
+factors' expected values is at most 1, and a product is at most the n-th power of the mean (the inequality of
+arithmetic and geometric means). The same holds if each result, given those before, has an expected value of
+at most m. The randomness comes from the generators' seeds, which are new in every comparison. So the evidence
+is about the prompts that were compared, and about others only as far as these represent them.
 
-*A line of checkpoints* is compared again and again. Comparison number k is at the level ``level(f)``, where f
-is how many comparisons before it promoted nothing, and promotes where E ≥ 1 / level. The chance that any
-checkpoint whose null is true is ever promoted is at most ALPHA, over all comparisons for ever, also where
-others in the line are better. For a comparison that promotes nothing moves f on, so until the first false
-promotion there is at most one comparison of a true null at each f; by Markov's inequality it promotes with a
-chance of at most level(f), given all before; and these levels sum to ALPHA. This is alpha-spending of which
-promotions give back what they cost (compare the online fallback procedure of Tian and Ramdas 2021, "Online
-control of the familywise error rate"). Controlling the false discovery rate instead (e-LOND) would need less
-evidence in a long line and let a twentieth of the promotions be false; a checkpoint that is no better is the
-base of all that come after it, so this asks for more.
+*A line of checkpoints* is compared again and again. A comparison is at the level ``level(f)``, where f is the
+number of earlier comparisons that promoted nothing, and promotes if E ≥ 1 / level. The chance that any
+checkpoint whose null is true is ever promoted is at most ALPHA, over all comparisons for ever, even if others
+in the line are better. The reason: a comparison that promotes nothing raises f, so until the first false
+promotion there is at most one comparison of a true null at each f. By Markov's inequality it promotes with a
+probability of at most level(f), given all before, and these levels sum to ALPHA. This is alpha-spending in
+which a promotion gives back what it cost (compare the online fallback procedure of Tian and Ramdas 2021,
+"Online control of the familywise error rate"). Controlling the false discovery rate instead (e-LOND) would
+need less evidence in a long line, but would allow a twentieth of the promotions to be false. A checkpoint
+that is no better becomes the base of all later ones, so this asks for more.
 
 The cost: 100 in the first comparison, 210 after two that promoted nothing, 910 after nine and 2,760 after
-nineteen, where a single look would ask for 20.
+nineteen, where a single test would need 20.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from functools import lru_cache
 
 ALPHA = 0.05
 _EVEN = 4
-"""The larger, the more evenly the error is spent: less for the first comparisons, more for later ones."""
+"""A larger value spends the error more evenly: less on the first comparisons, more on later ones."""
 _STAKES = ((1.0, 0.6), (1.5, 0.2), (2.5, 0.2))
-"""Multiple of the usual share, and its weight. The larger ones are for results that vary less than wins and
+"""Multiple of the usual stake, and its weight. The larger stakes suit results that vary less than wins and
 losses do: ties, and tasks with several seeds."""
 _AT_RISK = 0.95
-"""Of the wealth, in one task."""
+"""Largest stake in one task, as a fraction of the wealth."""
 
 
 def level(without_promotion: int) -> float:
-    """The level of a comparison before which so many of its line promoted nothing; all sum to ALPHA.
+    """The level of a comparison after this many in its line promoted nothing; all levels sum to ALPHA.
 
     >>> [round(1 / level(f)) for f in (0, 2, 9, 19)]
     [100, 210, 910, 2760]
@@ -57,10 +57,10 @@ def level(without_promotion: int) -> float:
 
 
 def e_value(results: Sequence[float], null: float, at_level: float) -> float:
-    """Against a mean of at most ``null``, in (0, 1), of results in [0, 1]; capped at 1e300, 1 without any.
+    """Evidence that the mean of results in [0, 1] exceeds ``null``, in (0, 1). At most 1e300; 1 for none.
 
-    The shares depend on ``at_level``, the number of results and ``null`` alone. Raises ValueError for a
-    result beyond its bounds, on which no bet is fair.
+    The stakes depend only on ``at_level``, the number of results and ``null``. Raises ValueError for a result
+    outside its bounds, because no bet on it is fair.
     """
     if not all(0.0 <= x <= 1.0 for x in results):
         raise ValueError(f"results must be within 0 and 1, found {min(results)} to {max(results)}")
@@ -78,9 +78,9 @@ def e_value(results: Sequence[float], null: float, at_level: float) -> float:
 
 @lru_cache(maxsize=256)
 def _usual_share(n: int, null: float, log_needed: float) -> float:
-    """With which the fewest wins suffice where every task is won or lost.
+    """The stake with which the fewest wins suffice if every task is won or lost.
 
-    That is Kelly's share (q − m) / (1 − m) for the share q of wins whose divergence from m is log_needed / n.
+    This is Kelly's stake (q − m) / (1 − m) for the win rate q whose divergence from m is log_needed / n.
     """
     low, high = null, 1.0
     for _ in range(50):
@@ -90,5 +90,5 @@ def _usual_share(n: int, null: float, log_needed: float) -> float:
 
 
 def _divergence(q: float, m: float) -> float:
-    """Kullback and Leibler's, of a chance q from a chance m, in nats."""
+    """Kullback–Leibler divergence of a probability q from a probability m, in nats."""
     return sum(a * math.log(a / b) for a, b in ((q, m), (1.0 - q, 1.0 - m)) if a > 0.0)

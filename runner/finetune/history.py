@@ -1,4 +1,4 @@
-"""What was told of a model's trainings: the finetune topic, which is their state."""
+"""The events of a model's trainings on the finetune topic, which are their state."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from streams.messages.contracts import FinetuneEvent, FinetuneStep
 from streams.messages.stored import Outgoing
 
 _TRY_AGAIN_S = 5.0
-# Of what comes between, a job may tell in the moment in which it is taken over.
+# Another job can take over at any moment before these, so a job may still publish the steps in between.
 _TAKES_OVER: frozenset[FinetuneStep] = frozenset({"planned", "promoted", "kept"})
 
 
 class History:
-    """The events of a model in their order, each once. Raises BadInput where the broker stays silent.
+    """A model's events in order, each once. Raises BadInput if the broker does not answer.
 
-    Of two jobs of one model, the last one to plan a training has it. The topic's order decides that, so
-    nothing is held through an outage or days of training; the other one finds out when it tells of its next
+    If two jobs train one model, the last to plan a training owns it. The topic's order decides that, so no
+    lock is held through an outage or days of training. The other job finds out when it publishes its next
     step.
     """
 
@@ -41,7 +41,7 @@ class History:
         self._reader.close()
 
     def read_up(self) -> None:
-        """Take in what other jobs have told meanwhile. Raises BadInput where the broker stays silent."""
+        """Read what other jobs have published since. Raises BadInput if the broker does not answer."""
         for message in self._reader.read_up():
             try:
                 event = decode_finetune(message.value, message.source)
@@ -52,8 +52,9 @@ class History:
                 self._told.setdefault(event.event_id, event)
 
     def is_taken_over(self, version: int, of_plan: Collection[str]) -> bool:
-        """Whether another job has planned or ended this version, or a later one, after the plan with these
-        event ids was told. False where it was not told.
+        """Whether another job has planned or ended this or a later version since the plan was published.
+
+        ``of_plan`` has the plan's event ids. False if the plan was not published.
         """
         in_order = list(self._told.values())
         ours = [place for place, event in enumerate(in_order) if event.event_id in of_plan]
@@ -63,9 +64,9 @@ class History:
         )
 
     def tell(self, event: FinetuneEvent, of_plan: Collection[str] = ()) -> None:
-        """Returns once Kafka has it, however long the broker is away; what was told is not told again.
+        """Returns once Kafka has the event, however long that takes. A published event is not sent again.
 
-        Raises Fenced where the plan, whose event ids these are, was taken over.
+        Raises Fenced if another job has taken over the plan whose event ids are ``of_plan``.
         """
         while True:
             try:
@@ -73,7 +74,7 @@ class History:
                 if self.is_taken_over(event.version, of_plan):
                     raise Fenced(
                         f"another finetune has begun version {event.version} of model {event.model!r} or a "
-                        "later one; this one promotes nothing more"
+                        "later one; this one will not promote anything"
                     )
                 if event.event_id not in self._told:
                     outgoing = Outgoing(self._kafka.finetune_topic, event.model.encode(), encode(event))
@@ -86,17 +87,17 @@ class History:
 
     @property
     def last(self) -> FinetuneEvent | None:
-        """What ended the newest training."""
+        """The event that ended the newest training."""
         return self._newest("promoted", "kept")
 
     @property
     def promoted(self) -> FinetuneEvent | None:
-        """What put the checkpoint in force; None where it is still the first one."""
+        """The event that promoted the checkpoint in force; None if that is still the first one."""
         return self._newest("promoted")
 
     @property
     def line(self) -> Line:
-        """What all trainings so far ask of the next one."""
+        """What all trainings so far require of the next one."""
         return line_of(self._told.values())
 
     def _newest(self, *steps: str) -> FinetuneEvent | None:

@@ -1,4 +1,4 @@
-"""The finished runs that have come in on the trace topic."""
+"""The finished runs that have arrived on the trace topic."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Offsets = Mapping[int, int]
 
 @dataclass(frozen=True, slots=True)
 class EndedRun:
-    """A run as it was when its end came, and where that stands."""
+    """A run as it was when its end arrived, and the position of that end in the topic."""
 
     run_id: str
     events: tuple[TraceEvent, ...]
@@ -39,11 +39,11 @@ class EndedRun:
 
 
 class RunInbox:
-    """Takes the messages of the trace topic in their order.
+    """Takes the messages of the trace topic in order.
 
-    A run counts once its end has come, with the iterations that had come by then: so the runs up to an offset
-    are the same whenever they are read. A revision counts once all that its end names has come, too, and then
-    in place of the run.
+    A run counts once its end arrives, with the iterations that came before it. So the runs up to an offset
+    are the same whenever they are read. A revision counts once everything that its end names has arrived, and
+    then replaces the run.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class RunInbox:
             self.unreadable += 1
             return
         if one.run in self._ended:
-            return  # late, or a repetition
+            return  # late or a duplicate
         come = self._come.setdefault(one.run_id, {}).setdefault(one.revision, Revision())
         come.add(one)
         if isinstance(one, TraceEvent):
@@ -74,9 +74,9 @@ class RunInbox:
             )
 
     def since(self, stamp: Offsets, before: Offsets | None = None) -> list[EndedRun]:
-        """Those that ended after ``stamp``, and where it is given before that one, in the order of their ids.
+        """Runs that ended after ``stamp`` and, if given, before ``before``, in the order of their ids.
 
-        Of each run its newest revision by then.
+        Each run is its newest revision by then.
         """
         newest = []
         for run_id, come in sorted(self._come.items()):
@@ -86,7 +86,7 @@ class RunInbox:
         return [run for run in newest if run.is_since(stamp)]
 
     def forget(self, stamp: Offsets) -> None:
-        """Let go of what ended before ``stamp``; that it has ended stays known."""
+        """Drop the iterations of runs that ended before ``stamp``; remember only that they ended."""
         for name, run in self._ended.items():
             if not run.is_since(stamp) and run.events:
                 self._ended[name] = replace(run, events=())
@@ -97,7 +97,7 @@ class RunInbox:
 
 
 def with_folders(ended: Iterable[EndedRun], root: Path) -> list[Run]:
-    """The runs with the folders below ``root`` in which their videos are; one without has none."""
+    """The runs with the folders below ``root`` that hold their videos; not every run has a folder."""
     folders = folders_by_run(root)
     return [
         Run(folder=folders.get(run.run_id, root / "no folder"), run_id=run.run_id, events=run.events)
@@ -111,9 +111,9 @@ def selected(
     snapshot: RewardSnapshot | None,
     kept_apart: Collection[str] = frozenset(),
 ) -> tuple[list[RatedSample], Counter[str]]:
-    """What the policy chooses before any video is looked at; and reason to number of what cannot be used.
+    """The policy's choice before any video is opened, and how many samples cannot be used, by reason.
 
-    Videos of the prompts that are kept apart, given by their digests, cannot.
+    Videos of prompts whose digests are in ``kept_apart`` cannot be used.
     """
     samples, left_out = samples_apart(runs, kept_apart)
     return select(rate(samples, snapshot), policy), left_out

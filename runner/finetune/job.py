@@ -1,4 +1,4 @@
-"""What ``finetune`` is told to do."""
+"""The settings of a ``finetune`` job."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from trainers.datasets.choice import Choice, ChoiceRules
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is trained on what, when, and how checkpoints are compared."""
+    """What is trained on which data, when, and how checkpoints are compared."""
 
     kafka: Settings
     model: str
     root: Path
-    """Where the folders of the runs are, at any depth."""
+    """Folder that holds the folders of the runs, at any depth."""
     work: Path
-    """Of this job alone: plan, datasets, checkpoints and comparisons."""
+    """This job's own folder: plan, datasets, checkpoints and comparisons."""
     base: str
-    """Folder or file of the first checkpoint; empty for the world model as it was made."""
+    """Folder or file of the first checkpoint; empty for the original world model."""
     rules: ChoiceRules
     writing: WritingRules
     train: CommandTemplate
     """With the places ``dataset``, ``out``, ``base`` and ``runs``."""
     train_timeout_s: float
     every: int
-    """New selected videos that begin a training."""
+    """Number of new selected videos that starts a training."""
     tasks: Sequence[PairedTask]
-    """What checkpoints are compared on. Their seeds are the beginning of those that a comparison has."""
+    """Tasks that checkpoints are compared on. Each comparison derives its own seeds from theirs."""
     world_of: WorldOf
     critics: Sequence[AnyCritic]
     recipe: dict[str, Any]
-    """As JSON: what of the above must be the same when a training goes on."""
+    """As JSON: the settings above that must be the same when a training continues."""
     max_failures: int = 3
-    """Videos of one checkpoint that fail in a row, after which no more of it are tried in a comparison."""
+    """After this many failed videos in a row, a comparison tries no more videos of that checkpoint."""
     reward: RewardSnapshot | None = None
-    """One that the user gave; else the newest that is published counts, once it is active."""
+    """A snapshot that the user gave; otherwise the newest published one is used, once it is active."""
     pictures: Callable[[Choice], Pictures] = lambda choice: {}
     say: Callable[[str], None] = print
     listener: Listener | None = None
-    """Is given what the training prints."""
+    """Receives the training's output."""
     after_comparison: Callable[[], None] = lambda: None
-    """Lets go of what ``world_of`` has loaded: the next training needs the GPU."""
+    """Unloads what ``world_of`` has loaded: the next training needs the GPU."""
     on_pair: Callable[[int, int], None] = field(default=lambda done, total: None)

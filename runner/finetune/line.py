@@ -1,4 +1,4 @@
-"""A model's line of checkpoints, as the events of its trainings tell of it."""
+"""A model's line of checkpoints, derived from the events of its trainings."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from streams.messages.contracts import FinetuneEvent
 from trainers.datasets.prompts import prompt_digest
 
 RESERVED = "reserved"
-"""In the details of ``planned``: digests of the prompts that the training's checkpoint is compared on."""
+"""Field in the details of ``planned``: digests of the prompts that its checkpoint is compared on."""
 SHOWN = "shown"
-"""In the details of ``dataset``: digests of the goals and captions in it."""
+"""Field in the details of ``dataset``: digests of its goals and captions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """What must hold for the next training because of those before. Whatever was once is for good."""
+    """What earlier trainings require of the next one. Nothing is ever removed from it."""
 
     without_promotion: int
-    """Trainings whose checkpoint may have been compared, and was not promoted."""
+    """Number of trainings whose checkpoint may have been compared, and was not promoted."""
     reserved: frozenset[str]
-    """Digests of the prompts that checkpoints were, or were to be, compared on."""
+    """Digests of all prompts that checkpoints were, or were to be, compared on."""
     shown: frozenset[str]
-    """Digests of the prompts in any dataset, also where its checkpoint was not promoted."""
+    """Digests of the prompts in any dataset, even if its checkpoint was not promoted."""
 
 
 def line_of(events: Iterable[FinetuneEvent]) -> Line:
-    """Of a model's events; one that is told again counts once.
+    """Derives the line from a model's events; a repeated event counts once.
 
-    A training counts as compared once it was trained: of one that was killed in the middle of the comparison
-    and then begun with other options, somebody may have seen the results.
+    A training counts as compared once it was trained. If it was killed during the comparison and then
+    restarted with other options, somebody may have seen the results.
     """
     trained: set[str] = set()
     promoted: set[str] = set()
@@ -57,7 +57,7 @@ def line_of(events: Iterable[FinetuneEvent]) -> Line:
 
 
 def comparable(tasks: Sequence[PairedTask], shown: Collection[str]) -> list[PairedTask]:
-    """The tasks whose prompts are none of those that were shown. Raises BadInput where nothing is left."""
+    """The tasks whose prompts were in no dataset. Raises BadInput if no task is left."""
     left = [task for task in tasks if prompt_digest(task.goal) not in shown]
     if not left:
         raise BadInput(
@@ -68,16 +68,15 @@ def comparable(tasks: Sequence[PairedTask], shown: Collection[str]) -> list[Pair
 
 
 def prompts_of(tasks: Iterable[PairedTask]) -> frozenset[str]:
-    """Their digests."""
+    """Digests of the tasks' prompts."""
     return frozenset(prompt_digest(task.goal) for task in tasks)
 
 
 def with_new_seeds(tasks: Iterable[PairedTask], version: int, without_promotion: int) -> list[PairedTask]:
-    """The same tasks with the seeds of one comparison, which no other of its line has.
+    """The same tasks with seeds that no other comparison of the line uses.
 
-    So what chance did for or against a checkpoint in one comparison is no part of the next. Two trainings
-    of one version differ in how many comparisons promoted nothing before, once the first was compared. The
-    seeds have 31 bits, and the highest one is set.
+    So chance in one comparison does not carry over to the next. Two trainings of one version differ in
+    ``without_promotion`` once the first was compared. The seeds have 31 bits, and the highest one is set.
     """
     return [
         replace(

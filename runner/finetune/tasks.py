@@ -1,4 +1,4 @@
-"""What checkpoints are compared on: goals of a file, or of the simulated world."""
+"""The tasks that checkpoints are compared on: goals from a file or from the simulated world."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from streams.errors import BadInput
 from streams.files import read_text
 
 MOST_SIMULATED = 60
-"""Different goals of the simulated world."""
+"""Number of different goals in the simulated world."""
 _SIMULATED = 2**30
-"""Seeds from here on are of the comparison's tasks: ``run-simulated`` is hardly given such ones."""
+"""First seed of the comparison's tasks, which users of ``run-simulated`` are unlikely to pick."""
 
 
 def simulated_tasks(n: int, seeds: int) -> list[PairedTask]:
-    """``n`` different goals, at most MOST_SIMULATED, each with so many scenes; always the same ones.
+    """``n`` different goals, at most MOST_SIMULATED, each with ``seeds`` scenes; always the same ones.
 
-    They are worded as no goal of ``random_goal`` is: none of its runs has to be kept out of a dataset.
+    ``random_goal`` never uses their wording, so none of its runs must be kept out of a dataset.
     """
     rng, goals = Random(0), dict[str, None]()
     while len(goals) < n:
@@ -36,7 +36,7 @@ def simulated_tasks(n: int, seeds: int) -> list[PairedTask]:
 
 
 def tasks_of(path: Path, seeds: int) -> list[PairedTask]:
-    """The prompts of a file, each with so many seeds: a line each, or WoW's JSON Lines with first frames.
+    """The prompts of a file, each with ``seeds`` seeds: one per line, or WoW's JSON Lines with first frames.
 
     Raises BadInput.
     """
@@ -49,10 +49,10 @@ def tasks_of(path: Path, seeds: int) -> list[PairedTask]:
         try:
             lines = read_text(path).decode().splitlines()
         except UnicodeDecodeError as error:
-            raise BadInput(f"{path}: is no UTF-8 at byte {error.start}; save it as UTF-8") from None
+            raise BadInput(f"{path}: is not UTF-8 at byte {error.start}; save it as UTF-8") from None
         goals = [(line.strip(), "") for line in lines if line.strip()]
         if len(dict(goals)) < len(goals):
-            raise BadInput(f"{path}: a prompt is there twice; expected each once, a line each")
+            raise BadInput(f"{path}: a prompt appears twice; expected each once, one per line")
     if not goals:
         raise BadInput(f"{path}: the file is empty; expected one prompt a line")
     return [
@@ -69,13 +69,13 @@ def simulated(checkpoint: str, task: PairedTask) -> WorldModel:
 
 
 def generated_by(command: str, timeout_s: float) -> WorldOf:
-    """A generator's command with ``{checkpoint}`` beside the places that ``SubprocessWorld`` fills.
+    """A generator's command that has ``{checkpoint}`` besides the places that ``SubprocessWorld`` fills.
 
-    Raises BadInput where it lacks that or is no such command.
+    Raises BadInput if that place is missing or the command is invalid.
     """
     SubprocessWorld(command, timeout_s, Path(), fixed={"checkpoint": ""})
     if "{checkpoint}" not in command:
-        raise BadInput(f"the generator's command lacks {{checkpoint}}, which is what is compared: {command}")
+        raise BadInput(f"the generator's command lacks {{checkpoint}}, the model to compare: {command}")
 
     def world_of(checkpoint: str, task: PairedTask) -> WorldModel:
         image = Path(task.image) if task.image else None
@@ -85,5 +85,5 @@ def generated_by(command: str, timeout_s: float) -> WorldOf:
 
 
 def _seed(number: int, repeat: int) -> int:
-    """31 bits, which every world model takes."""
+    """31 bits, which every world model accepts."""
     return int(np.random.SeedSequence([number, repeat]).generate_state(1)[0] >> 1)

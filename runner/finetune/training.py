@@ -1,4 +1,4 @@
-"""The user's training as a process: one at a time, also where its caller was killed and starts again."""
+"""Runs the user's training command, one process at a time, even if the caller was killed and restarted."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LOCK = "training.lock"
 def run_training(
     arguments: Sequence[str], folder: Path, out: Path, *, timeout_s: float, listener: Listener | None
 ) -> None:
-    """Run a training to its end, with what it prints in ``LOG`` of ``folder``; it has to fill ``out``.
+    """Run a training to its end, which must fill ``out``. Its output goes to ``LOG`` in ``folder``.
 
-    It and all that it started are killed on every way out; one that a killed caller left behind is ended
-    first. Raises BadInput where it cannot be started, fails, runs out of time or leaves nothing.
+    The process and its children are killed on every way out. A process that a killed caller left behind is
+    ended first. Raises BadInput if it cannot start, fails, runs out of time or leaves nothing.
     """
     groups, lock = ProcessGroups(), folder / _LOCK
     end_left_behind(lock)

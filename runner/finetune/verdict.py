@@ -1,16 +1,16 @@
-"""Whether a new checkpoint takes the place of the one before: what its comparison shows, by two judges.
+"""Whether a new checkpoint replaces the one before: two judges decide on its comparison.
 
-The first judge is the one by which the videos of its training were selected. A checkpoint that learnt what
-this judge likes may have learnt its mistakes, so it alone promotes nothing:
+The first judge is the one that selected the videos of its training. A checkpoint that learnt what this judge
+likes may have learnt its mistakes, so this judge alone cannot promote:
 
-- where a reward selected, it has to show that the new checkpoint wins more than half of the tasks, and the
-  critics' mean that it does not lose clearly, that is, wins more than a third;
-- where the critics' mean selected, it has to show the former, and the critics counted one by one the latter:
-  the share of their scores that is higher, so that none weighs more for the size of its numbers.
+- if a reward selected, the reward must show that the new checkpoint wins more than half of the tasks, and the
+  critics' mean must show that it is not clearly worse, that is, wins more than a third;
+- if the critics' mean selected, it must show the first, and the critics one by one the second: the fraction
+  of their scores that are higher, so that no critic weighs more because its scores vary more.
 
-Both have to show it at the same level (an intersection-union test, Berger 1982). So the error of
-``runner.finetune.evidence`` is that of promoting any checkpoint that is no better by the first judge or
-clearly worse by the other, and two judges need no share each.
+Both must show it at the same level (an intersection-union test, Berger 1982). So the error bound of
+``runner.finetune.evidence`` covers the promotion of any checkpoint that is no better by the first judge or
+clearly worse by the other, and the two judges need not divide the level.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Judge = Literal["reward", "critics_mean", "critics_count"]
 
 NO_BETTER = 0.5
 CLEARLY_WORSE = 1 / 3
-"""Win rate: two to one for the one before. The margin of non-inferiority, one sixth, is a choice: with none,
-a judge that sees no difference would forbid every promotion. Of 40 tasks with two seeds, one to whom both
-checkpoints are even agrees in 46% of first comparisons (8% with a margin of a tenth), one to whom the new one
-wins 60% in 95%."""
+"""Win rate: one win to two losses. The margin of non-inferiority, one sixth, is a choice. Without one, a
+judge that sees no difference would prevent every promotion. With 40 tasks of two seeds, a judge that sees no
+difference agrees in 46% of first comparisons (8% with a margin of a tenth), and one that sees the new
+checkpoint win 60% agrees in 95%."""
 _Z = 1.959963984540054
 _NAMES: dict[Judge, str] = {
     "reward": "the reward",
@@ -41,7 +41,7 @@ _NAMES: dict[Judge, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WinRate:
-    """Of the new checkpoint. ``ci95`` is of this comparison alone, and decides nothing."""
+    """Win rate of the new checkpoint. ``ci95`` is for this comparison alone, and decides nothing."""
 
     rate: float
     ci95: tuple[float, float]
@@ -50,31 +50,31 @@ class WinRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What one judge shows."""
+    """The result of one judge."""
 
     judge: Judge
     win_rate: WinRate
     null: float
-    """The win rate that has to be refuted, with all below it."""
+    """The null hypothesis: a win rate of at most this."""
     evidence: float
-    """The e-value against that."""
+    """The e-value against the null."""
     results: tuple[float, ...]
-    """Of each task, in [0, 1]: the mean over its seeds."""
+    """One per task, in [0, 1]: the mean over its seeds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointVerdict:
-    """Whether the new checkpoint takes the old one's place, and why.
+    """Whether the new checkpoint replaces the old one, and why.
 
-    It follows from ``without_promotion`` and the results alone.
+    Determined by ``without_promotion`` and the results alone.
     """
 
     promote: bool
     statement: str
     without_promotion: int
-    """Comparisons of this line before that promoted nothing."""
+    """Earlier comparisons of this line that promoted nothing."""
     needed: float
-    """The e-value that both judges have to reach."""
+    """The e-value that both judges must reach."""
     selector: Judged
     other: Judged
 
@@ -83,9 +83,9 @@ class CheckpointVerdict:
 
 
 def judge(version: int, pairs: Sequence[PairResult], without_promotion: int) -> CheckpointVerdict:
-    """By the reward, if it judged the pairs, and the critics' mean; else by that and the critics one by one.
+    """By the reward and the critics' mean, or, without a reward, by that mean and the critics one by one.
 
-    ``without_promotion`` is how many comparisons of the line before this one promoted nothing.
+    ``without_promotion`` counts the line's earlier comparisons that promoted nothing.
     """
     at = level(without_promotion)
     by_mean = [(pair.goal, pair.by_critics) for pair in pairs]
@@ -117,7 +117,7 @@ def judge(version: int, pairs: Sequence[PairResult], without_promotion: int) -> 
 
 
 def by_task(results: Sequence[tuple[str, float]]) -> tuple[float, ...]:
-    """Of (goal, result) of pairs, the mean of each goal: its pairs are one observation."""
+    """From (goal, result) pairs, the mean per goal: the pairs of a goal are one observation."""
     by_goal: dict[str, list[float]] = {}
     for goal, result in results:
         by_goal.setdefault(goal, []).append(result)
@@ -125,10 +125,10 @@ def by_task(results: Sequence[tuple[str, float]]) -> tuple[float, ...]:
 
 
 def win_rate(results: Sequence[float]) -> WinRate:
-    """Of tasks' results. Without any, all is possible.
+    """Win rate over the tasks' results. Without results the interval is [0, 1].
 
-    The interval is Wilson's score interval for a proportion (1927) with as many observations as there are
-    tasks: shares between 0 and 1 vary no more than wins and losses do.
+    The interval is Wilson's score interval for a proportion (1927), with one observation per task: results
+    between 0 and 1 vary no more than wins and losses do.
     """
     n = len(results)
     if not n:

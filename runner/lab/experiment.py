@@ -1,6 +1,6 @@
-"""The experiment itself: one seed's stream of tasks, refined with and without preferences.
+"""Runs the experiment: one seed's stream of tasks, refined with and without preferences.
 
-What is compared, and why, is in ``runner.lab.experiment_plan``.
+``runner.lab.experiment_plan`` says what is compared, and why.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from trainers.online.learner import PreferenceLearner
     from trainers.text.learner import TextLearner
 
-# Streams of random numbers that must not depend on each other.
+# Random streams that must be independent of each other.
 # 0 is the hidden taste.
 _BROKEN, _BROKEN_SCORE, _LABEL, _GARBAGE = range(1, 5)
 
@@ -82,7 +82,7 @@ class _PublishedTexts:
         return self.reward
 
 
-# Both not at the top: numba takes half a second, which the process that hands out the seeds does not need.
+# Both import late: numba takes half a second, which the process that hands out the seeds does not need.
 
 
 def _learner() -> PreferenceLearner:
@@ -99,7 +99,7 @@ def _text_learner() -> TextLearner:
 
 @dataclass(slots=True)
 class Learning:
-    """All that is learnt in an arm's stream of tasks, and what was last published of it."""
+    """Everything that is learnt in one arm's stream of tasks, and the latest published version of it."""
 
     controller: ThompsonController = field(default_factory=ThompsonController)
     former: PairFormer = field(default_factory=lambda: PairFormer(PairingRules()))
@@ -110,9 +110,9 @@ class Learning:
 
 
 class SeedExperiment:
-    """The stream of tasks of one seed. Videos are shared by all conditions and both arms.
+    """The stream of tasks of one seed. All conditions and both arms share its videos.
 
-    ``checkpoint`` is of the simulated world; a stream may be a later part of the seed's, from ``first_task``.
+    ``checkpoint`` is that of the simulated world. ``first_task`` starts the stream later in the seed's tasks.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class SeedExperiment:
         self._alone: dict[bool, list[list[TraceEvent]]] = {}
 
     def run(self, condition: Condition) -> Result:
-        """Both arms."""
+        """Results of both arms."""
         if condition.rewrites is not None:
             weight = self.plan.preference_weight
             one, _ = self.arm(condition, weight, rewrites=1)
@@ -164,8 +164,8 @@ class SeedExperiment:
     ) -> tuple[list[list[TraceEvent]], int | None]:
         """The events of each run, and the first task that was steered. With weight 0 nothing is learnt.
 
-        With ``rewrites``, a reward of texts is learnt, too, and so many prompts are proposed for each video.
-        ``learning`` is gone on with, in place; by default it begins.
+        With ``rewrites``, a reward of texts is learnt too, and that many prompts are proposed for each video.
+        ``learning`` is continued in place; by default it starts empty.
         """
         learning = learning or Learning()
         published, texts = learning.published, learning.texts
@@ -211,7 +211,7 @@ class SeedExperiment:
     def see(
         self, condition: Condition, task: int, prompt: str, seed: int
     ) -> tuple[tuple[CriticResult, ...], float]:
-        """What the critics say of a video under this condition, and its true quality."""
+        """The critics' results for a video under this condition, and its true quality."""
         failures, results = self.videos[task].see(prompt, seed)
         if condition.aligned:
             return results, critics_mean({r.critic_name: s for r in results for s in r.scores.values()})
@@ -266,14 +266,14 @@ class SeedExperiment:
         return [self.see(condition, task, event.prompt, event.meta["generation_seed"])[1] for event in events]
 
     def _people(self, condition: Condition) -> People | None:
-        """Who votes under this condition."""
+        """The voters under this condition."""
         if condition.votes is None:
             return None
         share = RANDOM_SHARES[condition.votes]
         return People(random_share=share, noise=self.plan.label_noise, seed=self.seed)
 
     def _votes_by(self, runs: int) -> int:
-        """Votes that people have given after so many runs."""
+        """Number of votes that people have given after this many runs."""
         judged = round(self.plan.label_share * self.plan.iters * runs, 6)
         return int(round(judged * VOTES_PER_JUDGEMENT, 6))
 
@@ -304,27 +304,27 @@ class _Take:
 
 
 def by_condition(plan: ExperimentPlan, seed: int) -> Callable[[str], Result]:
-    """Gives both arms of a seed, by the name of the condition."""
+    """A function from a condition's name to both arms of the seed."""
     experiment = SeedExperiment(plan, seed)
     conditions = {condition.name: condition for condition in ALL_CONDITIONS}
     return lambda name: experiment.run(conditions[name])
 
 
 def _pairs(events: Sequence[TraceEvent], former: PairFormer) -> list[PairMessage]:
-    """Of a run that has ended, as the live pair former makes them."""
+    """The pairs of a finished run, as the live pair former makes them."""
     end = RunEnd(run_id=events[0].run_id, iterations=tuple(event.iter_idx for event in events))
     run: list[TraceEvent | RunEnd] = [*events, end]
     return [message for event in run for message in former.on_event(event).messages]
 
 
 def _garbled(result: CriticResult, rng: np.random.Generator) -> CriticResult:
-    """A score that says nothing of the video; none where the critic gave none."""
+    """Replaces a score by a random one; stays null if the critic gave none."""
     scores = {mode: None if s is None else float(rng.random()) for mode, s in result.scores.items()}
     return replace(result, scores=scores)
 
 
 def task_seed(seed: int, task: int) -> int:
-    """Another one for every task of every seed."""
+    """A different seed for every task of every seed."""
     return seed * 100_003 + task
 
 

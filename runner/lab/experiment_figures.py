@@ -1,17 +1,17 @@
 """The figures of an experiment: generations saved and quality gained, with bootstrap intervals over seeds.
 
 *Generations saved.* Each arm has a curve: the mean over seeds and tasks of the true quality of the loop's
-best video after n generations. The given true quality is the highest that critics alone reach within the
-budget. Each arm needs the generations after which its curve first reaches it, linearly interpolated; saved is
-1 − steered / critics alone. So 0.3 is 30% fewer, and arms that do the same give 0. Where steering does not
-reach it, it is charged the whole budget, and for the quality that it lacks in the end what critics alone need
-for as much, at their mean rate: harm has no lower bound as help has an upper one.
+best video after n generations. The target quality is the highest that critics alone reach within the budget.
+For each arm, count the generations until its curve first reaches the target, linearly interpolated. Saved is
+1 − steered / critics alone: 0.3 is 30% fewer, and identical arms give 0. If the steered arm does not reach
+the target, it is charged the whole budget, plus the generations that critics alone need, at their mean rate,
+to gain the missing quality. So harm has no lower bound, while help has an upper one.
 
 *Best true quality gain.* The true quality, from 0 to 1, of the loop's best video at the end of the budget:
 steered minus critics alone.
 
 Intervals: the percentile bootstrap (Efron and Tibshirani, "An introduction to the bootstrap", 1993) with
-10,000 resamples of the seeds; both arms of a seed are drawn together, since they are paired.
+10,000 resamples of the seeds. Both arms of a seed are drawn together, because they are paired.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Of one condition, over some of the tasks."""
+    """Figures of one condition, over some of the tasks."""
 
     generations_saved: Estimate
-    """A fraction of those that critics alone need."""
+    """As a fraction of what critics alone need."""
     best_true_quality_gain: Estimate
     best_generated_gain: Estimate
-    """The same of the best video that the run has made, picked or not: what better prompts are worth."""
+    """The gain in the best video that the run made, picked or not: the value of better prompts."""
     generations_needed: dict[str, float]
-    """By arm, for the given true quality."""
+    """By arm, to reach the target quality."""
     given_true_quality: float
     best_true_quality: dict[str, float]
     """By arm: the mean at the end of the budget."""
     curves: dict[str, tuple[float, ...]]
     """By arm: the mean true quality after each generation."""
     seeds_steered: int
-    """Seeds in which the gate opened before the last of all tasks."""
+    """Seeds in which the gate opened before the last task."""
     steers_from_task: float | None
-    """The median over those seeds; None where there is none."""
+    """The median over those seeds; None if there are none."""
 
 
 def figures(results: Sequence[Result], tasks: slice) -> Figures:
-    """Over these tasks of each seed. Raises ValueError where there are none."""
+    """Figures over these tasks of each seed. Raises ValueError if there are none."""
     alone = _curves([result.critics_alone[tasks] for result in results])
     steered = _curves([result.steered[tasks] for result in results])
     generated = _generated([result.steered[tasks] for result in results])
@@ -87,7 +87,7 @@ def figures(results: Sequence[Result], tasks: slice) -> Figures:
 
 
 def saved_more(results: Sequence[Result], others: Sequence[Result], tasks: slice) -> Estimate:
-    """Generations saved, minus those of another condition with the same seeds."""
+    """Generations saved, minus those saved in another condition with the same seeds."""
     alone = _curves([result.critics_alone[tasks] for result in results])
     steered, other = (_curves([result.steered[tasks] for result in of]) for of in (results, others))
     return estimate(
@@ -103,7 +103,7 @@ def generations_needed(alone: Numbers, steered: Numbers) -> tuple[Numbers, Numbe
     budget = alone.shape[-1]
     level = alone.max(axis=-1)
     needed = _first_passage(alone, level)
-    # Critics alone that never gain anything have no rate: then nothing but the budget again is charged.
+    # Critics alone that gain nothing have no rate; the steered arm is then charged the budget once more.
     gained = level > alone[..., 0]
     per_quality = np.where(gained, (needed - 1.0) / np.where(gained, level - alone[..., 0], 1.0), 0.0)
     lacking = np.where(gained, (level - steered[..., -1]) * per_quality, budget)
@@ -113,7 +113,7 @@ def generations_needed(alone: Numbers, steered: Numbers) -> tuple[Numbers, Numbe
 
 
 def _first_passage(curves: Numbers, level: Numbers) -> Numbers:
-    """Of curves that reach it; of others nothing that means anything."""
+    """When each curve first reaches the level; meaningless for curves that never do."""
     at = np.argmax(curves >= level[..., None], axis=-1)
     reached = np.take_along_axis(curves, at[..., None], axis=-1)[..., 0]
     before = np.take_along_axis(curves, np.maximum(at - 1, 0)[..., None], axis=-1)[..., 0]
@@ -122,13 +122,13 @@ def _first_passage(curves: Numbers, level: Numbers) -> Numbers:
 
 
 def _saved(alone: Numbers, steered: Numbers) -> Numbers:
-    """For each resample; shapes (R, S, B) to (R,)."""
+    """Fraction saved in each resample; shapes (R, S, B) to (R,)."""
     _, needed_alone, needed_steered = generations_needed(alone.mean(axis=1), steered.mean(axis=1))
     return 1.0 - needed_steered / needed_alone
 
 
 def estimate(statistic: Callable[[NDArray[np.intp]], Numbers], n_seeds: int) -> Estimate:
-    """The mean with its interval: ``statistic`` takes indices of seeds, shape (R, S), and gives (R,)."""
+    """The mean and its interval; ``statistic`` maps indices of seeds, shape (R, S), to values (R,)."""
     rng = np.random.default_rng(0)
     batches = [statistic(rng.integers(n_seeds, size=(_BATCH, n_seeds))) for _ in range(RESAMPLES // _BATCH)]
     low, high = np.percentile(np.concatenate(batches), [2.5, 97.5])
@@ -145,6 +145,6 @@ def _curves(by_seed: Sequence[Sequence[Course]]) -> Numbers:
 
 
 def _generated(by_seed: Sequence[Sequence[Course]]) -> Numbers:
-    """The same of the best video there was, shape (S,)."""
+    """Mean true quality per seed of the best video that was made, shape (S,)."""
     generated = np.array([[course.generated for course in courses] for courses in by_seed])
     return np.asarray(generated.mean(axis=1))

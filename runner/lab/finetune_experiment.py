@@ -1,22 +1,21 @@
-"""What selected data is worth to the next world model: the same seeds, selected and at random, paired.
+"""Measures the value of selected training data for the next world model: paired arms with the same seeds.
 
-All of it is simulated: the world model, its fine-tuning (``runner.worlds.simulated_checkpoint``), and the
-people. It shows whether the selection finds what would improve a model that follows what it is shown.
+Everything is simulated: the world model, its fine-tuning (``runner.worlds.simulated_checkpoint``), and the
+people. It shows whether the selection finds what would improve a model that imitates its training data.
 
-A *seed* is a person with a hidden taste, as in ``runner.lab.experiment_plan``, and a stream of tasks whose
-runs are refined with the critics and steered by the preference learner, which learns from the share of the
-videos that is judged. Of the videos of a round each arm makes a dataset of the same size, captioned with
-their own
-prompts, and fine-tunes the world model on it:
+A *seed* is a person with a hidden taste, as in ``runner.lab.experiment_plan``, and a stream of tasks. Their
+runs are refined with the critics and steered by the preference learner, which learns from the judged fraction
+of the videos. From the videos of a round, each arm makes a dataset of the same size, captioned with the
+videos' own prompts, and fine-tunes the world model on it:
 
 - ``reward``: those with the highest reward of the learnt snapshot, as ``build-dataset --reward`` rates them;
 - ``critics``: those with the highest critics' mean;
-- ``random``: drawn at random, which the simulated fine-tuning gives nothing for in expectation.
+- ``random``: drawn at random, from which the simulated fine-tuning gains nothing in expectation.
 
-Nothing of the hidden truth takes part in the choice. In further rounds, each arm's next world model makes the
-videos of new tasks, its learner goes on, and the checkpoint is trained further. A checkpoint's *true quality*
-is the mean, in the person's taste, of its videos for the plain goals of tasks that no round has seen, with
-the same seeds for every checkpoint.
+The choice uses nothing of the hidden truth. In further rounds, each arm's next world model makes the videos
+of new tasks, its learner continues, and the checkpoint is trained further. A checkpoint's *true quality* is
+the mean, in the person's taste, of its videos for the plain goals of unseen tasks, with the same seeds for
+every checkpoint.
 """
 
 from __future__ import annotations
@@ -48,21 +47,21 @@ ARMS = (REWARD, CRITICS, RANDOM)
 COMPARISONS = ((REWARD, RANDOM), (CRITICS, RANDOM), (REWARD, CRITICS))
 _CLEAN = CONDITIONS[0]
 _UNSEEN = 60_000
-"""Number of the first task that no round sees."""
+"""Number of the first task that no round uses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneExperimentPlan:
-    """What is the same for every seed. Raises BadInput where there is nothing to choose or to measure."""
+    """Settings that all seeds share. Raises BadInput if there is nothing to choose or to measure."""
 
     tasks: int = 80
-    """Runs of a round."""
+    """Runs per round."""
     rounds: int = 2
     """Trainings, one after the other."""
     iters: int = 8
-    """Videos of a run."""
+    """Videos per run."""
     fraction: float = 0.25
-    """Of a round's videos that are shown, in (0, 1]."""
+    """Fraction of a round's videos that is trained on, in (0, 1]."""
     unseen_tasks: int = 200
     videos_of_unseen: int = 4
     """For each of the unseen tasks."""
@@ -75,19 +74,19 @@ class FinetuneExperimentPlan:
         if min(self.tasks, self.rounds, self.iters, self.unseen_tasks, self.videos_of_unseen) < 1:
             raise BadInput("tasks, rounds, videos and unseen tasks must all be at least 1")
         if self.tasks * self.rounds > _UNSEEN:
-            raise BadInput(f"{self.tasks} tasks in {self.rounds} rounds are over {_UNSEEN}; ask for fewer")
+            raise BadInput(f"{self.tasks} tasks in {self.rounds} rounds exceed {_UNSEEN}; ask for fewer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmResult:
-    """One arm of one seed, a value for each round."""
+    """One arm of one seed, with one value per round."""
 
     quality: tuple[float, ...]
     """True quality of the checkpoint."""
     shown: tuple[float, ...]
-    """Mean true quality of the videos that it was shown."""
+    """Mean true quality of the videos that it was trained on."""
     videos: tuple[int, ...]
-    """How many they were."""
+    """Number of those videos."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,20 +96,20 @@ class FinetuneResult:
     seed: int
     taste: dict[str, float]
     before: float
-    """True quality of the world model that nothing was shown to."""
+    """True quality of the world model before any training."""
     arms: dict[str, ArmResult]
     gate_is_open: bool
-    """Whether the first snapshot that chose was allowed to steer."""
+    """Whether the first snapshot that selected videos was allowed to steer."""
 
 
 def compare(plan: FinetuneExperimentPlan, seed: int) -> Callable[[str], FinetuneResult]:
-    """Gives the one part that there is of a seed."""
+    """A function to the single part of a seed's result."""
     return lambda _: _Seed(plan, seed).run()
 
 
 @dataclass(frozen=True, slots=True)
 class _Round:
-    """The runs of one round, and what had been learnt at its end."""
+    """The runs of one round, and what was learnt by its end."""
 
     experiment: SeedExperiment
     runs: list[list[TraceEvent]]
@@ -163,7 +162,7 @@ class _Seed:
         return ArmResult(quality=tuple(qualities), shown=tuple(shown_qualities), videos=tuple(videos))
 
     def _collect(self, checkpoint: WorldCheckpoint, learning: Learning, number: int) -> _Round:
-        """Refine the round's tasks; ``learning`` goes on in place."""
+        """Refine the round's tasks; ``learning`` continues in place."""
         experiment = SeedExperiment(
             self._runs, self._seed, checkpoint=checkpoint, first_task=number * self._plan.tasks
         )
@@ -171,12 +170,12 @@ class _Seed:
         return _Round(experiment, runs, learning)
 
     def _chosen(self, arm: str, of_round: _Round) -> list[tuple[dict[str, float], float]]:
-        """Surprise and true quality of the videos that the arm shows."""
+        """Surprise and true quality of the videos that the arm trains on."""
         samples, tasks = [], {}
         for task, events in zip(of_round.experiment.videos, of_round.runs, strict=True):
             rewards = rewards_in_run(events)
             for event in events:
-                # Two tasks may have the same goal here, and are other scenes.
+                # Two tasks may share a goal here, and still be different scenes.
                 event = replace(event, meta=event.meta | {"task_id": f"task {task}"})
                 sample = Sample(event=event, video=Path(), critic_reward=rewards[event.iter_idx])
                 samples.append(sample)
@@ -205,23 +204,23 @@ class _Seed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneFigures:
-    """Of all seeds; each has a value for every round."""
+    """Figures over all seeds, with one value per round."""
 
     quality: dict[str, tuple[float, ...]]
     """By arm: the mean true quality of the checkpoint on unseen tasks."""
     before: float
     gain: dict[str, tuple[Estimate, ...]]
-    """By arm: true quality against the world model that nothing was shown to."""
+    """By arm: true quality minus that of the untrained world model."""
     difference: dict[str, tuple[Estimate, ...]]
-    """By ``reward minus random`` and the like."""
+    """By names such as ``reward minus random``."""
     shown: dict[str, tuple[float, ...]]
-    """By arm: the mean true quality of the videos that were shown."""
+    """By arm: the mean true quality of the videos that it was trained on."""
     gates_open: int
-    """Seeds in which the first snapshot that chose was allowed to steer."""
+    """Seeds in which the first snapshot that selected videos was allowed to steer."""
 
 
 def finetune_figures(results: Sequence[FinetuneResult]) -> FinetuneFigures:
-    """Intervals are 95%, by bootstrap over seeds, the arms of a seed drawn together."""
+    """Intervals are 95%, by bootstrap over seeds; the arms of a seed are drawn together."""
     quality = {arm: np.array([result.arms[arm].quality for result in results]) for arm in ARMS}
     before = np.array([[result.before] for result in results])
     return FinetuneFigures(
@@ -240,7 +239,7 @@ def finetune_figures(results: Sequence[FinetuneResult]) -> FinetuneFigures:
 
 
 def _by_round(differences: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[Estimate, ...]:
-    """Of a value for each seed and round, shape (S, R)."""
+    """From one value per seed and round, shape (S, R)."""
     n_seeds, n_rounds = differences.shape
     return tuple(
         estimate(lambda drawn, of=differences[:, number]: of[drawn].mean(axis=1), n_seeds)  # type: ignore[misc]

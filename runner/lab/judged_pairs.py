@@ -1,7 +1,7 @@
-"""Pairs that people have judged, of a file in either of two formats.
+"""Pairs that people have judged, from a file in either of two formats.
 
-A line is a pair as ``pairs.jsonl`` has it, with the critics of both sides, or it names two candidates of a
-task, ``{"task_id": …, "chosen": …, "rejected": …, "tie": false}``, whose critics are in a file of candidates.
+A line is a pair as in ``pairs.jsonl``, with the critics of both sides. Or it names two candidates of a task,
+``{"task_id": …, "chosen": …, "rejected": …, "tie": false}``, whose critics are in a file of candidates.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from streams.messages.codec import ContractError, decode_pair
 from streams.messages.contracts import Candidate, PreferencePair
 
 MADE_BY = "candidate"
-"""The context that says which candidate of its task a side is."""
+"""The context that names a side's candidate."""
 
 
 class _Named(msgspec.Struct):
@@ -29,9 +29,9 @@ class _Named(msgspec.Struct):
 
 
 def read_judged_pairs(path: Path, candidates: Sequence[Candidate] = ()) -> list[PreferencePair]:
-    """The pairs in the order of the file; where candidates are named, their names are contexts of the sides.
+    """The pairs in the file's order. Where lines name candidates, the names become contexts of the sides.
 
-    Raises BadInput for what is neither format, for a candidate that is not there, and where no pair is.
+    Raises BadInput for a line in neither format, for an unknown candidate, and if there is no pair.
     """
     by_name = {(candidate.task_id, candidate.candidate_id): candidate for candidate in candidates}
     pairs = []
@@ -41,12 +41,12 @@ def read_judged_pairs(path: Path, candidates: Sequence[Candidate] = ()) -> list[
             if pair is not None:
                 pairs.append(pair)
     if not pairs:
-        raise BadInput(f"{path}: there is no pair in the file; expected one a line")
+        raise BadInput(f"{path}: the file has no pair; expected one per line")
     return pairs
 
 
 def known_alone(pairs: Iterable[PreferencePair], *, who_made_each_side: bool) -> list[PreferencePair]:
-    """The pairs with critics alone, or with what sets the two sides apart besides."""
+    """The pairs reduced to the critics, or with the contexts that distinguish the sides as well."""
     if who_made_each_side:
         return [replace(pair, context={}) for pair in pairs]
     return [replace(pair, context={}, chosen_context={}, rejected_context={}) for pair in pairs]

@@ -1,4 +1,4 @@
-"""People of the simulated world, who are shown two videos of a run and say which is better."""
+"""Simulated people, who are shown two videos of a run and say which is better."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _Name = tuple[str, int]
 class People:
     """Vote on pairs of the runs that they have watched, each pair once, as the live chooser asks them.
 
-    Each video of a pair is judged with an error of standard deviation ``noise`` around its true quality, and
-    the one that seems better is preferred. ``random_share`` is the chooser's; ``seed`` makes them repeatable.
+    They judge each video with an error of standard deviation ``noise`` around its true quality, and prefer
+    the one that seems better. ``random_share`` is the chooser's. ``seed`` makes the votes reproducible.
     """
 
     def __init__(self, *, random_share: float | None, noise: float, seed: int) -> None:
@@ -34,13 +34,13 @@ class People:
         self._judged: set[frozenset[_Name]] = set()
 
     def watch(self, run: Sequence[TraceEvent], qualities: Sequence[float]) -> None:
-        """A run that is over, and the true quality of each of its videos, which they alone know."""
+        """Add a finished run, and the true quality of each of its videos, which only these people know."""
         for event, quality in zip(run, qualities, strict=True):
             self._seen[event.run_id, event.iter_idx] = event, quality
             self._candidates.append(votable(event, event.run_id))
 
     def vote(self, reward: RewardSnapshot | None) -> PreferencePair | None:
-        """What comes of their next vote; None where they have judged every pair."""
+        """The pair from their next vote; None if they have judged every pair."""
         chosen = self._chooser.choose(
             pairs_to_ask(self._candidates), reward, asked=self._asked, passed_over=self._judged
         )

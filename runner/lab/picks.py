@@ -1,8 +1,8 @@
-"""What a reward is worth in picking the best of k: the human score of the candidate that it picks.
+"""How good a reward is at picking the best of k: the human score of the candidate that it picks.
 
-Of k candidates the one with the highest reward is picked, as in a run, by the run's own reward. The same is
-done with the critics' mean, with the best single critic, and with the human scores themselves (the oracle),
-of the same subsets, so the policies differ in nothing but their judgement.
+The run's own reward picks the candidate with the highest reward of k, as in a run. The critics' mean, the
+best single critic, and the human scores themselves (the oracle) pick from the same subsets, so the policies
+differ only in their judgement.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ NAMES: Mapping[Policy, str] = {
 Interval = tuple[float, float]
 
 _ORDERS = 200
-"""Random orders of a task's candidates; all n! are taken where they are no more (n ≤ 5)."""
+"""Random orders of a task's candidates; if there are no more than this (n ≤ 5), all n! are used."""
 _RESAMPLES = 2_000
-"""Of the tasks, for the intervals."""
+"""Bootstrap draws of the tasks, for the intervals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """What was learnt of the training pairs, and is used on candidates it has not seen."""
+    """What was learnt from the training pairs, to be used on new candidates."""
 
     ranges: CriticRanges
     snapshot: RewardSnapshot
@@ -57,10 +57,10 @@ class Judge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyCurve:
-    """One policy's picks; every tuple has an entry for each ``Picks.k``.
+    """One policy's picks; every tuple has one entry per ``Picks.k``.
 
-    Scores are in standard deviations of the candidates' human scores, 0 is their mean. Intervals hold 95% of
-    the bootstrap over tasks (percentiles); None where a single task has so many candidates.
+    Scores are in standard deviations of the candidates' human scores, and 0 is their mean. Intervals are 95%
+    percentile intervals of a bootstrap over tasks; None where only one task has that many candidates.
     """
 
     human_score: tuple[float, ...]
@@ -69,8 +69,8 @@ class PolicyCurve:
     """Paired: over the same tasks, subsets and orders."""
     minus_critics_mean_ci95: tuple[Interval | None, ...]
     candidates_for_means_best: float | None
-    """How many candidates, interpolated, this policy needs for the human score that the critics' mean reaches
-    at the largest k; over the tasks that have so many. None where it does not get there."""
+    """Candidates, interpolated, that this policy needs for the human score that the critics' mean reaches at
+    the largest k; over the tasks with that many. None if it never gets there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +89,8 @@ class Picks:
 def learn(messages: Sequence[PairMessage], learner: LearnerName = "laplace", seed: int = 0) -> Judge:
     """One pass over the pairs, critics normalised, task by task in a random order.
 
-    A file is often sorted by domain, which a learner that expects a stream takes for drift; in a random order
-    every alarm of a drift detector is a false one, so it is off. Raises BadInput where there is nothing to
-    learn.
+    A file is often sorted by domain, which a learner made for streams takes for drift. In a random order
+    every alarm of a drift detector is false, so it is off. Raises BadInput if there is nothing to learn.
     """
     pairs = [message for message in messages if isinstance(message, PreferencePair)]
     ranges = CriticRanges.of_pairs(pairs)
@@ -102,13 +101,13 @@ def learn(messages: Sequence[PairMessage], learner: LearnerName = "laplace", see
         )
     tasks: dict[str, list[PreferencePair]] = {}
     for pair in pairs:
-        # Whatever model a pair was formed for, one model learns them all here.
+        # Pairs for all models train this one model.
         normalised = replace(ranges.apply_to_pair(pair), model="default")
         tasks.setdefault(pair.run_id or pair.task_id, []).append(normalised)
     names = random.Random(seed).sample(list(tasks), len(tasks))
     shuffled = [pair for name in names for pair in tasks[name]]
     parameters = {"drift_delta": 0.0} if learner == "laplace" else None
-    # Not at the top: numba takes a second to load, and who only names the policies needs none of it.
+    # Imported late: numba takes a second to load, and code that only names the policies does not need it.
     from trainers.online.train import train_on_pairs
 
     snapshot = train_on_pairs(shuffled, recipe=Recipe(learner=learner, parameters=parameters))
@@ -125,10 +124,10 @@ def measure(
     seed: int = 0,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Picks:
-    """Every policy's pick out of k, for k from 2 to the most candidates that a task has.
+    """Every policy's pick out of k, for k from 2 to the largest number of candidates of any task.
 
-    Each k is a mean over the tasks with at least k candidates, and for each of them over random subsets and
-    orders of k. ``on_progress`` is told of each task. Raises BadInput where nothing can be measured.
+    Each k is a mean over the tasks with at least k candidates, and within a task over random subsets and
+    orders of k. ``on_progress`` is called for each task. Raises BadInput if nothing can be measured.
     """
     tasks = _tasks(candidates)
     _check_critics(tasks, judge.snapshot)
@@ -181,7 +180,7 @@ def _check_critics(tasks: Iterable[Iterable[Candidate]], snapshot: RewardSnapsho
 
 
 def _most_often_right(pairs: Iterable[PreferencePair], names: Iterable[str]) -> str:
-    """The critic that agrees with most pairs; one that is undecided or silent is right half the time."""
+    """The critic that agrees with most pairs; a tied or missing score counts as right half the time."""
     right = dict.fromkeys(sorted(names), 0.0)
     for pair in pairs:
         d = difference(pair.chosen_critics, pair.rejected_critics)
@@ -197,7 +196,7 @@ def _picks(
     orders_ON: NDArray[np.intp],
     preference_weight: float,
 ) -> Iterator[tuple[Policy, NDArray[np.intp]]]:
-    """Per policy the pick (O, N) among the first k of each order, for k from 1 to N."""
+    """For each policy, the pick (O, N) among the first k of each order, for k from 1 to N."""
     sides = [replace(one, critic_scores=judge.ranges.apply(one.critic_scores)) for one in task]
     scores_NC = _scores(sides)
     leans_NN = _leans(sides, judge.snapshot)
@@ -220,7 +219,7 @@ def _picks(
 
 
 def _scores(sides: Sequence[Candidate]) -> Array:
-    """(N, C), NaN where a candidate lacks a critic's score; texts left out as in the run's reward."""
+    """(N, C), NaN where a candidate lacks a critic's score; without text critics, as in the run's reward."""
     names = dict.fromkeys(name for side in sides for name in side.critic_scores if name not in TEXT_FEATURES)
     return np.array([[_known(side.critic_scores.get(name)) for name in names] for side in sides])
 
@@ -230,7 +229,7 @@ def _known(score: float | None) -> float:
 
 
 def _leans(sides: Sequence[Candidate], snapshot: RewardSnapshot) -> Array:
-    """(N, N): how far a model that steers leans to the row's candidate against the column's."""
+    """(N, N): how much a steering model favours the row's candidate over the column's."""
     leans_NN = np.zeros((len(sides), len(sides)))
     for i, j in itertools.combinations(range(len(sides)), 2):
         d = differences(
@@ -255,9 +254,9 @@ def _orders(n: int, rng: np.random.Generator) -> NDArray[np.intp]:
 def _picks_of_first(
     reward: Callable[[NDArray[np.intp]], Array], orders_ON: NDArray[np.intp]
 ) -> NDArray[np.intp]:
-    """The pick (O, N) among the first k of each order; the earlier one where they are equal.
+    """The pick (O, N) among the first k of each order; ties go to the earlier one.
 
-    ``reward`` gives the rewards (O, k) of candidates (O, k) where there are no others.
+    ``reward`` maps candidates (O, k) to their rewards (O, k) when there are no others.
     """
     picks_ON = orders_ON.copy()
     for k in range(2, orders_ON.shape[1] + 1):
@@ -268,7 +267,7 @@ def _picks_of_first(
 
 
 def _curve(scores_TK: Array, of_mean_TK: Array, draws_BT: NDArray[np.int64]) -> PolicyCurve:
-    """Rows are tasks, column k − 1 is for k, NaN where a task has fewer."""
+    """Rows are tasks, and column k − 1 is for k; NaN where a task has fewer candidates."""
     gain_TK = scores_TK - of_mean_TK
     return PolicyCurve(
         human_score=tuple(map(float, np.nanmean(scores_TK[:, 1:], axis=0))),
@@ -280,7 +279,7 @@ def _curve(scores_TK: Array, of_mean_TK: Array, draws_BT: NDArray[np.int64]) -> 
 
 
 def _intervals(values_TK: Array, draws_BT: NDArray[np.int64]) -> tuple[Interval | None, ...]:
-    """95% of the means over the tasks of each draw; ``draws_BT`` says how often a task is in it."""
+    """95% intervals of the means over tasks; ``draws_BT`` counts how often a draw has each task."""
     known_TK = ~np.isnan(values_TK)
     counts_BK = draws_BT @ known_TK
     with np.errstate(invalid="ignore"):
@@ -297,7 +296,7 @@ def _middle(values: Array) -> Interval:
 
 
 def _first_to_reach(scores_TK: Array, of_mean_TK: Array) -> float | None:
-    # Of the tasks with the most candidates alone: over all, the curve also moves because tasks drop out.
+    # Only tasks with the most candidates: over all tasks, the curve also moves because tasks drop out.
     full_T = ~np.isnan(of_mean_TK[:, -1])
     goal = float(of_mean_TK[full_T, -1].mean()) - 1e-12
     curve_K = scores_TK[full_T].mean(axis=0)

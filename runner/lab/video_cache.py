@@ -1,4 +1,4 @@
-"""Videos of the simulated world of which no file is kept: each judged once, whoever asks for it."""
+"""Videos of the simulated world without files: each is judged once, and the result is cached."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Seen = tuple[Failures, tuple[CriticResult, ...]]
 
 
 class VideoCache:
-    """The videos of one task, remembered.
+    """A cache of the videos of one task.
 
-    By default nothing is drawn: what the critics say is computed from the scene. With ``rendered`` each video
-    is made and decoded for them as in a run, which takes many times as long.
+    By default nothing is drawn, and the critics' scores are computed from the scene. With ``rendered``, each
+    video is made and decoded for the critics as in a run, which is many times slower.
     """
 
     def __init__(self, world: SimulatedWorld, *, rendered: bool = False) -> None:
@@ -29,7 +29,7 @@ class VideoCache:
         self._seen: dict[tuple[str, int], Seen] = {}
 
     def see(self, prompt: str, seed: int) -> Seen:
-        """The video of this prompt and generation seed: its hidden failures, and what the critics say."""
+        """The video of this prompt and generation seed: its hidden failures and the critics' results."""
         if (prompt, seed) not in self._seen:
             failures = self.world.failures(prompt, seed=seed)
             self._seen[prompt, seed] = failures, self._judged(failures, seed)

@@ -1,4 +1,4 @@
-"""Several ways to ask for votes, measured on the same splits of judged pairs."""
+"""Several ways to choose pairs for votes, measured on the same splits of judged pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RULES = ASKABLE
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A way to ask, and its name in tables."""
+    """A way to choose pairs, and its name in tables."""
 
     name: str
     plan: VotePlan
@@ -23,7 +23,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Figures of each arm; those of its curves are after so many votes as ``checkpoints`` say."""
+    """Figures of each arm; its curves are measured after the numbers of votes in ``checkpoints``."""
 
     pairs: int
     tasks: int
@@ -36,10 +36,10 @@ class Measured:
 def arms_of(
     rules: Sequence[str], flips: Sequence[float], shares: Sequence[float | None], votes: int
 ) -> list[Arm]:
-    """Every rule with every share of errors, and of random votes where it is not random itself.
+    """Every rule with every error rate, and with every share of random votes unless it is random itself.
 
-    The share None is the live chooser's, which rises. Random votes are always among them, with each share of
-    errors, since the others are compared with them.
+    The share None is the live chooser's, which rises. Random votes are always included, with each error rate,
+    because the others are compared with them.
     """
     wanted = dict.fromkeys([ANY_PAIR, *rules])
     return [
@@ -57,9 +57,9 @@ def measure_votes(
     seeds: range,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Measured:
-    """A repetition for each seed. ``on_progress`` is told of each arm of each.
+    """One repetition per seed. ``on_progress`` is called for each arm of each.
 
-    Raises BadInput where nothing can be measured.
+    Raises BadInput if nothing can be measured.
     """
     checkpoints = tuple(votes for votes in CHECKPOINTS if votes <= max(arm.plan.votes for arm in arms))
     courses: dict[Arm, list[Course]] = {arm: [] for arm in arms}
@@ -71,7 +71,7 @@ def measure_votes(
     reached = min(_reached(course) for of in courses.values() for course in of)
     if reached == 0:
         raise BadInput(
-            f"the votes end before the first figure, which is after {CHECKPOINTS[0]}; give more --votes, or "
+            f"the votes end before the first figure, after {CHECKPOINTS[0]} votes; give more --votes, or "
             "more pairs"
         )
     shorter = {arm: [_cut(course, reached) for course in of] for arm, of in courses.items()}

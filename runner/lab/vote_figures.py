@@ -1,9 +1,9 @@
-"""How many votes a rule needs for what random ones teach, with intervals over repetitions.
+"""How many votes a rule needs to match random votes, with intervals over repetitions.
 
-Each rule has a curve: the mean over repetitions of the log loss on pairs kept apart, after n votes. It needs
-the votes after which its curve first reaches what the curve of random votes has after 100, 200 and 400,
-linearly interpolated. Intervals: the percentile bootstrap with 1,000 resamples of the repetitions; all plans
-of a repetition are drawn together, since they are measured on one split.
+Each rule has a curve: the mean over repetitions of the log loss on held-out pairs, after n votes. Count the
+votes until it first reaches the log loss of 100, 200 and 400 random votes, linearly interpolated. Intervals:
+the percentile bootstrap with 1,000 resamples of the repetitions. All plans of a repetition are drawn
+together, because they are measured on one split.
 """
 
 from __future__ import annotations
@@ -21,48 +21,48 @@ if TYPE_CHECKING:
 
 Name = TypeVar("Name")
 LEVELS = (100, 200, 400)
-"""Random votes whose log loss is to be reached."""
+"""Numbers of random votes whose log loss the rules should reach."""
 CHECKPOINTS = (5, 10, 15, *range(20, 101, 10), *range(120, 201, 20), *range(240, 401, 40))
-"""Votes after which log loss is measured."""
+"""Numbers of votes after which log loss is measured."""
 _RESAMPLES = 1_000
 _BATCH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needed:
-    """Votes for the log loss of ``random`` random ones; null where that was not reached."""
+    """Votes needed for the log loss of ``random`` random votes; null if it was not reached."""
 
     random: int
     votes: float | None
     ci95: tuple[float, float | None] | None
-    """Null where so many of the resamples do not reach it: at the upper end, or at both."""
+    """An end is null if too many resamples do not reach it; all is null if that concerns both ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleFigures:
-    """Of one plan; all tuples but ``needed`` are in the order of the checkpoints."""
+    """Figures of one plan; all tuples but ``needed`` follow the order of the checkpoints."""
 
     log_loss: tuple[float, ...]
     minus_random: tuple[float, ...]
     """Paired: on the same splits."""
     minus_random_ci95: tuple[tuple[float, float], ...]
     picked: tuple[float, ...]
-    """How good the picked candidates are: the share of their pairs that they win."""
+    """Quality of the picked candidates: the fraction of their pairs that they win."""
     picked_minus_random: tuple[float, ...]
     picked_minus_random_ci95: tuple[tuple[float, float], ...]
     needed: tuple[Needed, ...]
     worth: tuple[float | None, ...]
-    """Random votes of the same log loss; null where no number that was measured has it."""
+    """Random votes with the same log loss; null if no measured number of random votes has it."""
     gate_opened: int
-    """Repetitions in which the gate opened by the votes that were not chosen by the model."""
+    """Repetitions in which the gate opened, counting only votes that the model did not choose."""
     gate_opened_at: float | None
-    """Votes, the median over these."""
+    """Median number of votes over these repetitions."""
 
 
 def vote_figures(
     courses: Mapping[Name, Sequence[Course]], random: Name, checkpoints: Sequence[int]
 ) -> dict[Name, RuleFigures]:
-    """By plan; ``random`` names the one that the others are compared with."""
+    """Figures by plan; ``random`` names the baseline plan."""
     n = len(courses[random])
     draws = np.random.default_rng(0).integers(n, size=(_RESAMPLES, n))
     losses, picked = (
@@ -76,7 +76,7 @@ def vote_figures(
 
 
 def first_reached(curve: Array, level: float, votes: Sequence[int]) -> float:
-    """Votes after which the curve is first at the level or below; infinite where it never is."""
+    """Votes after which the curve first reaches the level or falls below it; infinite if it never does."""
     at = np.flatnonzero(curve <= level)
     if not len(at):
         return np.inf
@@ -89,7 +89,7 @@ def first_reached(curve: Array, level: float, votes: Sequence[int]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Curves:
-    """Of one plan, over C checkpoints."""
+    """Curves of one plan, over C checkpoints."""
 
     mean: Array
     """(C,)."""
@@ -102,7 +102,7 @@ class _Curves:
         return cls(values.mean(axis=0), _means(values, draws))
 
     def minus(self, other: _Curves) -> tuple[tuple[float, ...], tuple[tuple[float, float], ...]]:
-        """The difference of the means, with its intervals."""
+        """The difference of the means, with intervals."""
         low, high = np.percentile(self.drawn - other.drawn, [2.5, 97.5], axis=0)
         return tuple((self.mean - other.mean).tolist()), tuple(zip(low.tolist(), high.tolist(), strict=True))
 
@@ -159,7 +159,7 @@ def _needed(
 
 
 def _means(losses: Array, draws: Ints) -> Array:
-    """(resamples, checkpoints) of losses (repetitions, checkpoints)."""
+    """(resamples, checkpoints) from losses (repetitions, checkpoints)."""
     parts = [losses[draws[start : start + _BATCH]].mean(axis=1) for start in range(0, len(draws), _BATCH)]
     return np.concatenate(parts)
 

@@ -1,4 +1,4 @@
-"""How good the candidate is that a model would pick, by what people said of pairs."""
+"""Quality of the candidates that a model would pick, by people's judgements of pairs."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The m candidates of n judged pairs. A side is known by its task, its critics and its context."""
+    """The m candidates in n judged pairs. A side is identified by its task, its critics and its context."""
 
     chosen: Ints
-    """(n,): number of the chosen side's candidate; with a tie, of one of the two."""
+    """(n,): index of the chosen side's candidate; in a tie, of either side."""
     rejected: Ints
     """(n,)."""
     tasks: Ints
-    """(m,): number of each candidate's task."""
+    """(m,): index of each candidate's task."""
     wins: Array
-    """(m,): share of its pairs that the candidate wins, where a tie is half a win."""
+    """(m,): fraction of its pairs that the candidate wins; a tie is half a win."""
 
     @classmethod
     def of(cls, pairs: Sequence[PreferencePair]) -> Judged:
-        """``pairs`` may have ties."""
+        """``pairs`` may contain ties."""
         names: dict[tuple[str, bytes], int] = {}
         chosen, rejected = (
             np.array(
@@ -46,10 +46,10 @@ class Judged:
         return cls(chosen, rejected, np.array(tasks, dtype=np.int64), sums / _counts(chosen, rejected))
 
     def quality_of_picks(self, p: Array) -> float:
-        """The mean over tasks of the share of its pairs that the picked candidate wins.
+        """The mean over tasks of the fraction of its pairs that the picked candidate wins.
 
-        ``p`` (n,) is the probability that the chosen side is preferred. Of each task the candidate is picked
-        whose mean of 2p − 1 over its pairs is highest; of several that are equal, each as much.
+        ``p`` (n,) is the probability that the chosen side is preferred. Each task picks the candidate with
+        the highest mean of 2p − 1 over its pairs; candidates that are equal share the pick.
         """
         m = len(self.tasks)
         lean = 2.0 * p - 1.0
@@ -76,5 +76,5 @@ def _sums(of: Ints, values: Array, m: int) -> Array:
 
 
 def _counts(chosen: Ints, rejected: Ints) -> Ints:
-    """(m,): pairs of each candidate."""
+    """(m,): number of pairs of each candidate."""
     return np.asarray(np.bincount(np.concatenate([chosen, rejected])))

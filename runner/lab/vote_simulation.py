@@ -1,8 +1,8 @@
-"""Votes simulated from labels that people gave: a rule asks, the label answers, the learner learns.
+"""Votes simulated from people's labels: a rule chooses pairs, the labels answer, the learner learns.
 
-A part of the tasks is kept apart. Of the others every pair can be asked about once, ties included, and each
-vote costs one. The learner is the one that is published, which learns vote by vote with the weights of the
-live one. What it knows is measured on the pairs that were kept apart.
+Part of the tasks is held out. Each pair of the other tasks, ties included, can be asked about once, at the
+cost of one vote. The learner is the published one, and learns vote by vote with the weights of the live one.
+Its knowledge is measured on the held-out pairs.
 """
 
 from __future__ import annotations
@@ -31,43 +31,43 @@ if TYPE_CHECKING:
     from trainers.online.models import Models
 
 ANY_PAIR = "random"
-"""Asks about any pair, whatever is known; what others are compared with."""
+"""Asks about any pair, whatever is known: the baseline."""
 ASKABLE = (ANY_PAIR, SPREAD_RULE, *RULES)
 _HELD_OUT = 0.25
 _LOOKED_AT = 400
-"""Pairs that a rule chooses among, drawn from the tasks that were asked least."""
+"""Number of pairs that a rule chooses among, from the tasks that were asked about least."""
 _POOL = 1_000
-"""Pairs of the pool by which a rule knows what the model is for."""
+"""Number of pairs in the pool, which tells a rule what the model will be used on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VotePlan:
-    """How votes are asked and answered."""
+    """How pairs are chosen and answered."""
 
     rule: str
-    """``ANY_PAIR``, ``SPREAD_RULE`` for any of the tasks that were asked least, or one of
+    """``ANY_PAIR``, ``SPREAD_RULE`` for any pair of the tasks that were asked about least, or one of
     ``trainers.asking.rules``."""
     random_share: float | None = 0.0
-    """Of the votes, on any pair of the tasks kept for them; None as in the live chooser, where it rises."""
+    """Fraction of votes on random pairs of reserved tasks; None: it rises as in the live chooser."""
     flips: float = 0.0
-    """Share of the answers that are another than the label."""
+    """Fraction of answers that differ from the label."""
     spread: bool = True
-    """Whether a rule chooses among the tasks that were asked least."""
+    """Whether a rule chooses only among the tasks that were asked about least."""
     votes: int = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Tasks that people are asked about, and tasks that were kept apart."""
+    """Tasks that people are asked about, and held-out tasks."""
 
     known: PairTable
     held_out: PairTable
     judged: Judged
-    """The candidates of the pairs that were kept apart."""
+    """The candidates of the held-out pairs."""
 
     @classmethod
     def of(cls, pairs: Sequence[PreferencePair], seed: int) -> Split:
-        """Three quarters of the tasks, and the rest. Raises BadInput where a part would have none."""
+        """Three quarters of the tasks, and the rest. Raises BadInput if either part would be empty."""
         tasks = sorted({pair.task_id for pair in pairs})
         n_apart = round(_HELD_OUT * len(tasks))
         if n_apart == 0:
@@ -88,20 +88,20 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What came of the votes of one plan on one split."""
+    """Results of the votes of one plan on one split."""
 
     log_losses: tuple[float | None, ...]
-    """In nats on the pairs kept apart, ties left out, after each number of votes; null beyond the pairs there
-    are."""
+    """In nats on the held-out pairs without ties, after each number of votes; null beyond the available
+    pairs."""
     picked: tuple[float | None, ...]
-    """How good the picked candidates of the tasks kept apart are (``Judged.quality_of_picks``), likewise."""
+    """Quality of the picks in the held-out tasks (``Judged.quality_of_picks``), likewise."""
     gate_opened_at: int | None
-    """Votes after which the gate opened by those alone that were not chosen by the model."""
+    """Votes after which the gate opened, counting only votes that the model did not choose."""
 
 
 def run_votes(split: Split, plan: VotePlan, checkpoints: Sequence[int], seed: int) -> Course:
-    """Ask, answer and learn ``plan.votes`` times, or until no pair is left; the same seed gives the same."""
-    from trainers.online.models import Models  # with numba, which who only names the rules does without
+    """Ask, answer and learn ``plan.votes`` times, or until no pair is left. Deterministic for a seed."""
+    from trainers.online.models import Models  # loads numba, not needed for the rules' names
 
     rng = np.random.default_rng([seed, 1])
     known, held_out = split.known, split.held_out
@@ -131,7 +131,7 @@ def run_votes(split: Split, plan: VotePlan, checkpoints: Sequence[int], seed: in
 
 
 class _Asking:
-    """Which pairs are left, and how often each task was asked."""
+    """The pairs that are left, and how often each task was asked about."""
 
     def __init__(self, known: PairTable, plan: VotePlan, rng: np.random.Generator) -> None:
         self._plan = plan
@@ -140,7 +140,7 @@ class _Asking:
         self._left: Flags = np.ones(len(known.X), dtype=np.bool_)
         self.asked: Ints = np.zeros(known.n_tasks, dtype=np.int64)
         self._drawn: Array = np.empty(0)
-        """By task, in [0, 1]: where the share is larger, no rule chooses on it (``is_for_chance``)."""
+        """By task, in [0, 1]: if the share exceeds it, only random votes use the task (``is_for_chance``)."""
         if plan.random_share != 0.0:
             self._drawn = rng.random(known.n_tasks)
         self._X = known.X
@@ -151,7 +151,7 @@ class _Asking:
         self._z: Array = np.empty((0, 0))
 
     def next(self, learner: PairEstimator) -> tuple[int, bool]:
-        """The row to ask about, which is left no more, and whether it came whatever the model believed."""
+        """Takes the next row to ask about, and says whether it was chosen independently of the model."""
         row, is_random = self._chosen(learner)
         self._left[row] = False
         self.asked[self._tasks[row]] += 1
@@ -197,7 +197,7 @@ class _Asking:
 
 
 class _Evidence:
-    """The gate: the model against the critics' mean, on votes of tasks that no vote was learnt of."""
+    """The gate: the model against the critics' mean, on votes from tasks that no learnt vote comes from."""
 
     def __init__(self, models: Models, known: PairTable) -> None:
         self._models = models
@@ -211,7 +211,7 @@ class _Evidence:
         self.opened_at: int | None = None
 
     def hear(self, row: int, sign: float, vote: int, *, counts: bool) -> None:
-        """A vote that was not learnt yet."""
+        """Bet on a vote before it is learnt."""
         if not counts or self.opened_at is not None:
             return
         p, p_reference = (
@@ -225,12 +225,12 @@ class _Evidence:
         self.opened_at = self._gate.opened_at_pair
 
     def learn(self, row: int, sign: float, weight: Array) -> None:
-        """A vote that is no tie."""
+        """Learn a vote that is not a tie."""
         self._models.reference.learn_many_differences(sign * self._means[[row]], weight)
 
 
 def _answer(tie: bool, flips: float, rng: np.random.Generator) -> tuple[float, bool]:
-    """1 for the label, −1 for the opposite; and whether it is a tie, which errs to either side."""
+    """1 for the label, −1 for the opposite, and whether it is a tie. An error on a tie picks either side."""
     if not flips or rng.random() >= flips:
         return 1.0, tie
     return (1.0 if tie and rng.random() < 0.5 else -1.0), False

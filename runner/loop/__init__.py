@@ -1,1 +1,1 @@
-"""The refinement loop: how prompts are chosen, what is noted of a step, when a run stops and resumes."""
+"""The refinement loop: how prompts are chosen, what is recorded, and when a run stops or resumes."""

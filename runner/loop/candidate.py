@@ -1,4 +1,4 @@
-"""The candidates of a run: generated, decoded, and seen by every critic."""
+"""The candidates of a run: generated, decoded, and judged by every critic."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from streams.messages.contracts import CriticResult, TraceEvent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateSpec:
-    """A candidate that is to be made, the ``idx``-th of its run; ``meta`` is what is known of it before."""
+    """The ``idx``-th candidate of its run, still to be made; ``meta`` is what is already known about it."""
 
     idx: int
     prompt: str
@@ -37,7 +37,7 @@ class CandidateSpec:
 
 
 class CandidateMaker(Protocol):
-    """Generates and judges the candidates of one step, as ``make_candidates`` does."""
+    """Generates and judges the candidates of one step, like ``make_candidates``."""
 
     def __call__(
         self,
@@ -58,11 +58,11 @@ def make_candidates(
     *,
     max_failures: int | None = None,
 ) -> list[TraceEvent]:
-    """Generate into ``run_dir/iter_XX`` and judge; events in order, with all that came to be known.
+    """Generate into ``run_dir/iter_XX`` and judge. Returns one event per candidate, in order.
 
-    Several are made at once where the world model can; else after ``max_failures`` failed generations in a
-    row the rest is not tried, and has failed, too. ``overall_score`` is the plain mean of all scores that the
-    critics gave: the critics' reward. Where the generation failed, or no critic gave a score, it is null and
+    A batch world model makes all of them at once. Otherwise, after ``max_failures`` failed generations in a
+    row, the rest is not tried and counts as failed. ``overall_score`` is the critics' reward: the plain mean
+    of all scores that the critics gave. If the generation failed, or no critic gave a score, it is null and
     ``meta["error"]`` says why.
     """
     requests = [
@@ -118,9 +118,9 @@ def _judged(
 
 
 def judge(video: Path, critics: Sequence[AnyCritic], *, prompt: str, goal: str) -> tuple[CriticResult, ...]:
-    """What every critic says of a video, in their order. Raises GenerationFailed for one that is no video.
+    """Every critic's result for a video, in their order. Raises GenerationFailed if it is not a video.
 
-    Those that look at the file are all at work while the others look at the frames.
+    Critics that take the file all run while the others judge the frames.
     """
     frames, fps = read_video(video)
     with ExitStack() as stack:
@@ -141,7 +141,7 @@ def judge(video: Path, critics: Sequence[AnyCritic], *, prompt: str, goal: str) 
 def judged_candidate(
     wanted: CandidateSpec, results: tuple[CriticResult, ...], *, artifact_path: str, meta: dict[str, Any]
 ) -> TraceEvent:
-    """What the critics said of a candidate as an event; see ``make_candidates``."""
+    """The event of a candidate with these results; see ``make_candidates``."""
     overall = _mean(score for result in results for score in result.scores.values())
     if overall is None:
         meta = {**meta, "error": meta.get("error", "no critic could judge this video")}
@@ -159,7 +159,7 @@ def judged_candidate(
 
 
 def with_required(event: TraceEvent, required: Collection[str]) -> TraceEvent:
-    """The event itself, or as one that could not be judged where a required critic gave no score."""
+    """The event itself; if a required critic gave no score, the event of a candidate that was not judged."""
     gave = {r.critic_name for r in event.critic_results if any(s is not None for s in r.scores.values())}
     lacking = sorted(set(required) - gave)
     if not lacking or event.overall_score is None:
@@ -169,7 +169,7 @@ def with_required(event: TraceEvent, required: Collection[str]) -> TraceEvent:
 
 
 def fused_scores(results: Iterable[CriticResult]) -> dict[str, float | None]:
-    """Per failure mode the plain mean over the critics that gave a score; null where none did."""
+    """The plain mean per failure mode over the critics that gave a score; null if none did."""
     by_mode: dict[str, list[float | None]] = {mode: [] for mode in FAILURE_MODES}
     for result in results:
         for mode, score in result.scores.items():
@@ -183,7 +183,7 @@ def _mean(scores: Iterable[float | None]) -> float | None:
 
 
 def _path_in(run_dir: Path, video: Path) -> str:
-    """The video's path from ``run_dir``, links followed; one that lies outside is refused."""
+    """The video's path from ``run_dir``, with links resolved. Refuses a path outside of it."""
     root, target = run_dir.resolve(), video.resolve()
     if not target.is_relative_to(root):
         raise GenerationFailed(f"the world model's video {target} is outside the run's folder")

@@ -1,16 +1,17 @@
 """What to fix next: hierarchical contextual Thompson sampling over the arms.
 
-Sampling from the posterior and acting on the sample is Thompson (1933), "On the likelihood that one unknown
-probability exceeds another"; with linear rewards in a context, Agrawal & Goyal (2013), "Thompson sampling
-for contextual bandits with linear payoffs"; with a parameter that the arms share and one that each adds to
-it, Hong, Kveton, Zaheer & Ghavamzadeh (2022), "Hierarchical Bayesian bandits".
+Thompson (1933), "On the likelihood that one unknown probability exceeds another", samples from the posterior
+and acts on the sample. Agrawal & Goyal (2013), "Thompson sampling for contextual bandits with linear
+payoffs", use linear rewards in a context. Hong, Kveton, Zaheer & Ghavamzadeh (2022), "Hierarchical Bayesian
+bandits", add a parameter that the arms share to one per arm.
 
-The model is r = x·(θ + δ_a) + ε: x is the context, θ what all arms share, δ_a what arm a adds, and
-θ ~ N(0, shared_scale²), δ_a ~ N(0, arm_scale²) per coefficient, ε ~ N(0, noise²). θ alone cannot prefer an
-arm. It says how much *any* refinement gains here (little, late in a run), so that an arm tried in a bad
-moment is not blamed for the moment, and an arm not tried yet is expected to do as well as the others. What
-distinguishes the arms are the full context ⊗ arm interactions in δ, since "which mode is broken" matters
-only together with "which mode the arm fixes"; an arm one-hot is in them, as x has a constant.
+The model is r = x·(θ + δ_a) + ε: x is the
+context, θ is shared by all arms, δ_a belongs to arm a, and θ ~ N(0, shared_scale²), δ_a ~ N(0, arm_scale²)
+per coefficient, ε ~ N(0, noise²). θ alone cannot prefer an arm. It says how much *any* refinement gains in a
+context (little, late in a run). So an arm tried at a bad moment is not blamed for the moment, and an untried
+arm is expected to do as well as the others. The arms differ by the full context ⊗ arm interactions in δ,
+because "which mode is broken" matters only together with "which mode the arm fixes". They include an arm
+one-hot, as x has a constant.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Matrix = NDArray[np.float64]
 FAILURE_MODES = ("physics", "task", "smoothness", "quality")
 _SCHEMA = "tribrain.controller/1"
 REMEMBERED_RUNS = 1000
-"""Of a fleet: a run that was ended before its last step is gone on with while fewer others end."""
+"""A run that was stopped before its last step can resume until this many others have ended."""
 _UNKNOWN = 0.5
 _LONG_PROMPT_CHARS = 2200
 FEATURES: tuple[str, ...] = (
@@ -48,7 +49,7 @@ FEATURES: tuple[str, ...] = (
 
 
 class Controller(Protocol):
-    """Chooses the arm of the next refinement and is told what it gained."""
+    """Chooses the arm of the next refinement and learns what it gained."""
 
     def choose(self, context: Vector, rng: np.random.Generator) -> Arm: ...
 
@@ -60,9 +61,9 @@ def context_features(
 ) -> Vector:
     """The context x, shape (len(FEATURES),), every entry in [0, 1].
 
-    Per failure mode the deficit 1 − score (0.5 where no critic gave one) and a flag for a missing score;
-    then plateau/(1 + plateau) and the prompt's length as a share of a long one's, 1 at most. It describes the
-    prompt to build on, so the scores are those of the best of the run.
+    For each failure mode: the deficit 1 − score (0.5 where no critic gave one) and a flag for a missing
+    score; then plateau/(1 + plateau) and the prompt's length as a fraction of a long one's, at most 1. It
+    describes the prompt to build on, so the scores are those of the run's best.
     """
     x = [1.0]
     for mode in FAILURE_MODES:
@@ -73,7 +74,7 @@ def context_features(
 
 
 def belief_probs(fused_scores: Mapping[str, float | None]) -> dict[str, float]:
-    """How likely each failure mode is what is wrong: softmax of 1 − score, 0.5 where no critic gave one."""
+    """How likely each failure mode is the problem: softmax of 1 − score, 0.5 where no critic gave one."""
     exps = {mode: math.exp(1.0 - (_UNKNOWN if s is None else s)) for mode, s in fused_scores.items()}
     total = math.fsum(exps.values())
     return {mode: value / total for mode, value in exps.items()}
@@ -83,7 +84,7 @@ def belief_probs(fused_scores: Mapping[str, float | None]) -> dict[str, float]:
 class Prior:
     """Standard deviations in units of the combined reward, each above 0.
 
-    The defaults say that a coefficient moves a candidate by about a tenth, and that two videos of the same
+    The defaults assume that a coefficient moves a candidate by about a tenth, and that two videos of the same
     prompt differ by about as much. Raises BadInput.
     """
 
@@ -100,11 +101,11 @@ class Prior:
 class ThompsonController:
     """A shared Bayesian linear model and one residual Bayesian linear model per arm, solved jointly.
 
-    Kept are, per arm, the Gram matrix G_a = Σ x xᵀ (d, d) and b_a = Σ r x (d,), both over noise². They are
-    all that the joint Gaussian posterior of (θ, δ_1, …, δ_K) depends on, so there is no order of updates and
-    no back-fitting of residuals to a shared model that has moved on. With C_a = I/arm_scale² + G_a,
-    integrating δ out gives θ the precision I/shared_scale² + Σ_a (G_a − G_a C_a⁻¹ G_a) and the vector
-    Σ_a (b_a − G_a C_a⁻¹ b_a); given θ, δ_a has the precision C_a and the vector b_a − G_a θ.
+    For each arm, it keeps the Gram matrix G_a = Σ x xᵀ (d, d) and b_a = Σ r x (d,), both over noise². The
+    joint Gaussian posterior of (θ, δ_1, …, δ_K) depends on nothing else. So the order of updates does not
+    matter, and no residuals are fitted to an outdated shared model. With C_a = I/arm_scale² + G_a,
+    integrating δ out gives θ the precision I/shared_scale² + Σ_a (G_a − G_a C_a⁻¹ G_a) and the vector Σ_a
+    (b_a − G_a C_a⁻¹ b_a); given θ, δ_a has the precision C_a and the vector b_a − G_a θ.
     """
 
     def __init__(self, prior: Prior | None = None) -> None:
@@ -112,7 +113,7 @@ class ThompsonController:
         self.prior = prior or Prior()
         self.rounds = 0
         self.runs: tuple[tuple[str, int], ...] = ()
-        """Of the latest runs that were added, ``REMEMBERED_RUNS`` at most, the id and how many updates."""
+        """Id and number of updates of the runs added last, at most ``REMEMBERED_RUNS``."""
         self._gram: dict[Arm, Matrix] = {arm: np.zeros((d, d)) for arm in ARMS}
         self._vector: dict[Arm, Vector] = {arm: np.zeros(d) for arm in ARMS}
 
@@ -127,8 +128,8 @@ class ThompsonController:
     def update(self, context: Vector, arm: Arm, reward: float) -> None:
         """Learn that ``arm`` in ``context`` gained ``reward``.
 
-        In the loop that is the candidate's combined reward minus that of the run's best before it. Raises
-        ValueError where a number is not finite.
+        In the loop, the reward is the candidate's combined reward minus that of the run's best before it.
+        Raises ValueError if a number is not finite.
         """
         if not (math.isfinite(reward) and np.isfinite(context).all()):
             raise ValueError(f"expected finite numbers, found reward {reward}, context {context}")
@@ -142,14 +143,14 @@ class ThompsonController:
         return shared, {arm: _mean(*self._residual_posterior(arm, shared)) for arm in ARMS}
 
     def added_of(self, run_id: str) -> int:
-        """How many updates of a run were added; 0 for one that is not known, or no more."""
+        """Number of updates added from a run; 0 if the run is unknown or was forgotten."""
         return dict(self.runs).get(run_id, 0)
 
     def plus(self, run_id: str, before: ThompsonController, after: ThompsonController) -> ThompsonController:
-        """This controller and what a run learnt between ``before`` and ``after``.
+        """This controller plus what a run learnt between ``before`` and ``after``.
 
-        Sums of what runs learnt depend on no order but for rounding. Where this has exactly what ``before``
-        has, the result has exactly what ``after`` has. Raises BadInput for another prior.
+        Sums of what runs learnt do not depend on their order, except for rounding. If this controller equals
+        ``before`` exactly, the result equals ``after`` exactly. Raises BadInput if the priors differ.
         """
         if self.prior != after.prior:
             raise BadInput(f"the controller has {self.prior}, and run {run_id!r} learnt with {after.prior}")
@@ -177,7 +178,7 @@ class ThompsonController:
 
     @classmethod
     def load(cls, path: Path) -> ThompsonController:
-        """The controller that was saved, to the bit. Raises BadInput."""
+        """The saved controller, bit for bit. Raises BadInput."""
         state = _read_state(path)
         controller = cls(state.prior)
         controller.rounds = state.rounds
@@ -232,7 +233,7 @@ class _State:
     gram: dict[str, list[list[float]]]
     vector: dict[str, list[float]]
     checksum: str = ""
-    """SHA-256 over the state with this field empty: a damaged digit would still be a number."""
+    """SHA-256 over the state with this field empty. A damaged digit would otherwise pass as a number."""
 
 
 def _checksum(state: _State) -> str:
@@ -245,13 +246,13 @@ def _read_state(path: Path) -> _State:
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: not a controller's state: {error}; delete it to start anew") from None
+        raise BadInput(f"{path}: not a controller's state: {error}; delete it to start over") from None
     if state.schema != _SCHEMA:
         raise BadInput(f"{path}: schema is {state.schema!r}; this version reads {_SCHEMA!r}")
     if state.checksum != _checksum(state):
-        raise BadInput(f"{path}: the checksum does not match the content; delete it to start anew")
+        raise BadInput(f"{path}: the checksum does not match the content; delete it to start over")
     if state.features != FEATURES or set(state.gram) != set(ARMS) or set(state.vector) != set(ARMS):
         raise BadInput(
-            f"{path}: is for other features or arms than this version has; delete it to start anew"
+            f"{path}: is for other features or arms than this version has; delete it to start over"
         )
     return state

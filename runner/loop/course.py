@@ -1,4 +1,4 @@
-"""How far a run has come: its best, what each candidate was against it, and what the stop rules count."""
+"""The progress of a run: its best, each candidate's gain, and the counts for the stop rules."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from streams.messages.contracts import RewardSnapshot, TraceEvent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """A candidate beside the others of its run."""
+    """A candidate compared with the others of its run."""
 
     standing: Standing | None
-    """Null where no critic judged it."""
+    """Null if no critic judged it."""
     gain: float | None
-    """Over the best before its step, both as they stand now; null for a run's first, too."""
+    """Over the best before its step, both by the rewards now; null for the run's first judged candidate."""
     best_iter: int | None
-    """Of the run up to this candidate."""
+    """Best candidate of the run so far."""
     best_score: float | None
-    """The critic reward of that."""
+    """The critic reward of that candidate."""
     drifts: bool
 
     def note(self, arm: Arm | None, snapshot: RewardSnapshot | None) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class Compared:
 
 
 class Course:
-    """Changes with every step; ``best_state`` is what made the best, and at first the bare goal."""
+    """Changes with every step; ``best_state`` is the prompt of the best, and at first the bare goal."""
 
     def __init__(self, policy: PreferencePolicy, stop: StopRules, goal: PromptState) -> None:
         self.best_state = goal
@@ -54,19 +54,19 @@ class Course:
         self._made: list[tuple[TraceEvent, PromptState]] = []
         """By ``iter_idx``."""
         self._failures: dict[str, int] = {}
-        """By critic, the videos in a row that it failed on; and as ``""``, candidates without a score."""
+        """By critic, the consecutive videos on which it failed; ``""`` counts candidates without a score."""
         self._best: TraceEvent | None = None
         self._best_score: float | None = None
 
     @property
     def candidates(self) -> int:
-        """That were made so far, failed ones included."""
+        """Candidates made so far, failed ones included."""
         return len(self._made)
 
     def take_in(
         self, made: Sequence[TraceEvent], states: Sequence[PromptState], snapshot: RewardSnapshot | None
     ) -> list[Compared]:
-        """The candidates of a step, in their order, each made of the prompt in its place."""
+        """Adds the candidates of a step, in order, each made from the prompt at its index."""
         before = self._best
         for event, state in zip(made, states, strict=True):
             self._made.append((event, state))
@@ -89,7 +89,7 @@ class Course:
         return compared
 
     def stop_reason(self, elapsed_s: float) -> str:
-        """Why the run ends now; empty where it goes on. A best that a critic failed on reaches no target."""
+        """Why the run ends now; empty if it continues. A best that a critic failed on meets no target."""
         is_judged = self._best is not None and not has_failed(self._best)
         return self._stop.reason(
             iterations=self.steps,
@@ -101,7 +101,7 @@ class Course:
         )
 
     def context(self) -> Vector:
-        """What the controller sees when it is to choose."""
+        """The controller's context for its next choice."""
         return context_features(
             self._best.fused_scores if self._best is not None else {},
             plateau_steps=self.plateau_steps,
@@ -135,7 +135,7 @@ class Course:
 
 
 def has_failed(event: TraceEvent) -> bool:
-    """Whether nothing could be made or judged, or a critic failed."""
+    """Whether the candidate was not made or not judged, or a critic failed."""
     return event.overall_score is None or any(map(is_missing, event.critic_results))
 
 

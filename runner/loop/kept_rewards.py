@@ -1,4 +1,4 @@
-"""The reward snapshots that a run was steered by, as its folder keeps them."""
+"""The reward snapshots that steered a run, kept in its folder."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _FOLDER = "rewards"
 
 
 class KeptRewards:
-    """``rewards/from_0003.json``: the snapshot in use from candidate 3 on. It is asked in their order."""
+    """``rewards/from_0003.json``: the snapshot in use from candidate 3 on. Call in the candidates' order."""
 
     def __init__(self, run_dir: Path) -> None:
         self._folder = run_dir / _FOLDER
         self.in_use: RewardSnapshot | None = None
 
     def at(self, recorded: TraceEvent) -> RewardSnapshot | None:
-        """What was in use when a step was made, of which this is the first candidate; null also where the
-        folder does not have it. Raises BadInput."""
+        """The snapshot in use when the step with this first candidate was made; null if there was none or
+        the folder lacks it. Raises BadInput."""
         path = self._path(recorded.iter_idx)
         if recorded.meta.get("reward_version") is None:
             self.in_use = None
@@ -30,11 +30,11 @@ class KeptRewards:
         return self.in_use
 
     def use(self, newest: RewardSnapshot | None, idx: int) -> RewardSnapshot | None:
-        """Keep what is in use from candidate ``idx`` on; without a newer one that is what was in use."""
+        """Keep the snapshot in use from candidate ``idx`` on; without a newer one, the last one stays."""
         path = self._path(idx)
-        newest = newest or self.in_use  # a feed that has just begun has none yet
+        newest = newest or self.in_use  # a feed that has just started has none yet
         if newest is None or (self.in_use is not None and newest.checksum == self.in_use.checksum):
-            path.unlink(missing_ok=True)  # of a process that was ended before the step was recorded
+            path.unlink(missing_ok=True)  # left by a process that ended before recording the step
         else:
             write_atomically(path, encode(newest))
         self.in_use = newest

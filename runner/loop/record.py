@@ -1,4 +1,4 @@
-"""What a run leaves behind: its ``trace.jsonl``, written before anyone else hears of an event."""
+"""A run's ``trace.jsonl``: events are written to it before anyone else gets them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from streams.messages.revisions import newest_revisions
 class RunRecord:
     """Appends to ``out_dir/trace.jsonl``, then pushes to the sink; an event is never in the sink alone.
 
-    Raises BadInput where ``out_dir`` already holds a trace. With ``take_up`` it goes on with that instead,
-    whatever ended the process that wrote it: ``events`` then has what is recorded of whole steps of
-    ``take_up`` candidates each, the last of which is pushed again. The loop has to come by the same events
-    once more, which checks that it is the same loop. Where the run was rescored, ``events`` has what its
-    newest revision says, and nothing can be added.
+    Raises BadInput if ``out_dir`` already holds a trace. With ``take_up`` it continues that trace instead,
+    however the process that wrote it ended. ``events`` then holds the recorded whole steps, of ``take_up``
+    candidates each, and the last of them is pushed again. The loop must produce the same events again, which
+    checks that it is the same loop. If the run was rescored, ``events`` holds its newest revision, and
+    nothing can be added.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class RunRecord:
         self._pushed = 0
         self._to_come_by = 0
         self.stop_reason: str | None = None
-        """Why the run ended; None while it has not."""
+        """Why the run ended; None if it has not."""
         self.is_rescored = False
         if take_up is not None and self.path.exists():
             self._take_up(take_up)
@@ -59,8 +59,8 @@ class RunRecord:
     def add(self, *events: TraceEvent) -> None:
         """Record the candidates of a step. None is pushed before all of them are written.
 
-        Raises ContractError, and records nothing, if one could not be read back, and BadInput where one is
-        recorded already and was another.
+        Raises ContractError, and records nothing, if one could not be read back. Raises BadInput if one
+        differs from what is already recorded.
         """
         for event in events:
             decode_trace(encode(event), f"iteration {event.iter_idx}")
@@ -72,7 +72,7 @@ class RunRecord:
         self._settle()
 
     def end(self, stop_reason: str) -> None:
-        """Record the end of the run, and first whatever an interruption left undone."""
+        """Record the end of the run, after whatever an interruption left undone."""
         self._settle()
         self.stop_reason = stop_reason
         self._messages.append(
@@ -85,7 +85,7 @@ class RunRecord:
         self._settle()
 
     def reopen(self, n_events: int) -> None:
-        """Take back the end, and all events but the first ``n_events``; nobody may have heard of them."""
+        """Remove the end, and all events but the first ``n_events``; they must not have been published."""
         self.stop_reason = None
         self.events = self.events[:n_events]
         self._messages = [*self.events]
@@ -95,11 +95,11 @@ class RunRecord:
         os.truncate(self.path, self._ends[-1] if self._ends else 0)
 
     def _settle(self) -> None:
-        """Do what is left to do. It may be interrupted anywhere: the next call does the rest.
+        """Write and push what is pending. If it is interrupted, the next call does the rest.
 
-        A line counts once its end is noted, and until then the same line is written again over what an
-        interrupted write left; so the trace has no half lines and no line twice. A push may be repeated, and
-        receivers know an event by its identity.
+        A line counts once its end is noted. Until then the same line is written again over what an
+        interrupted write left, so the trace has no partial or duplicate lines. A push may be repeated;
+        receivers recognise an event by its identity.
         """
         while len(self._ends) < len(self._messages):
             line = encode(self._messages[len(self._ends)]) + b"\n"
@@ -117,7 +117,7 @@ class RunRecord:
             reach("record.pushed")
 
     def _take_up(self, per_step: int) -> None:
-        """What is recorded, but for a line or step that was cut short: of that nobody has heard."""
+        """Load the recorded events, but not a line or step that was cut short: it was never published."""
         raw = read_bytes(self.path)
         lines = raw.split(b"\n")[:-1]
         messages = [
@@ -145,13 +145,13 @@ class RunRecord:
             self.stop_reason = own[-1].stop_reason
         self._ends = list(accumulate(len(line) + 1 for line in lines[: len(self._messages)]))
         os.truncate(self.path, self._ends[-1] if self._ends else 0)
-        # All of a step is pushed before the next one is written, and all steps before the end is.
+        # A step is pushed before the next one is written, and all steps before the end is written.
         self._pushed = max(0, len(self._messages) - (1 if ended else per_step))
         self._to_come_by = 0 if ended else len(self.events)
         self._settle()
 
     def _take_up_rescored(self, messages: Sequence[TraceMessage], sizes: Sequence[int], n_own: int) -> None:
-        """The run is over, and so is what was said of it later; the end and all behind it is pushed again."""
+        """Load a run that has ended and was rescored; push the end and everything after it again."""
         newest = newest_revisions(messages)
         self.is_rescored = True
         self.events = [message for message in newest if isinstance(message, TraceEvent)]
@@ -166,15 +166,15 @@ class RunRecord:
         for event, before in zip(events, self.events[first:], strict=False):
             if differences := _differences(before, event):
                 raise BadInput(
-                    f"{self.path}: iteration {event.iter_idx} does not come out again as it is recorded "
+                    f"{self.path}: iteration {event.iter_idx} differs from the recorded one "
                     f"({', '.join(differences)}): options, files or the program have changed since; "
-                    "go on with those that it was begun with, or choose another --out"
+                    "continue with those that the run was started with, or choose another --out"
                 )
         self._to_come_by -= len(events)
 
 
 def _differences(before: TraceEvent, event: TraceEvent) -> list[str]:
-    """What is not the same, but for times."""
+    """Names of the fields that differ, except for times."""
     old, new = (orjson.loads(encode(one)) for one in (before, event))
     old, new = old | old.pop("meta"), new | new.pop("meta")
     return sorted(

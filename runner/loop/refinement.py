@@ -1,4 +1,4 @@
-"""The refinement loop: generate, let the critics judge, choose what to fix, rewrite the prompt, again."""
+"""The refinement loop: generate, let critics judge, choose what to fix, rewrite the prompt, repeat."""
 
 from __future__ import annotations
 
@@ -29,44 +29,44 @@ from streams.errors import BadInput
 from streams.messages.contracts import CriticResult, TraceEvent
 
 _LAST_WORDS = 200
-"""Characters of what a critic printed at last."""
+"""Characters shown of the end of a critic's output."""
 
-# Streams of random numbers that must not depend on each other.
+# Random streams that must be independent of each other.
 _CONTROLLER, _GENERATION, _REWRITES = range(3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """A run in short; everything in it can be read from its trace."""
+    """A summary of a run; everything in it can be read from its trace."""
 
     run_id: str
     iterations: int
-    """Steps; each has as many candidates as were asked for."""
+    """Steps; each makes as many candidates as were requested."""
     candidates: int
-    """Events of the trace but for its end; those whose generation failed are among them."""
+    """Events of the trace except its end, including failed generations."""
     best_iter: int | None
     best_score: float | None
-    """The critics' reward of the best; None where no candidate could be judged."""
+    """The critics' reward of the best; None if no candidate could be judged."""
     versions: tuple[tuple[int, int | None], ...]
-    """(iter_idx, snapshot version) at which another version came into use; None: no snapshot any more."""
+    """(iter_idx, snapshot version) where another version came into use; None for no snapshot."""
     stop_reason: str
     best_video: str | None = None
     """Path from the run's folder."""
     best_prompt: str | None = None
     failure: str = ""
-    """What went wrong at last, where no candidate could be judged or the run was given up; else empty."""
+    """The last failure, if no candidate could be judged or the run was given up; else empty."""
     critic_failed: bool = False
-    """Whether that was a critic, and not the world model."""
+    """Whether a critic failed rather than the world model."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a step is to make."""
+    """What a step will make."""
 
     context: Vector
-    """In which the controller chose."""
+    """The context in which the controller chose."""
     prompts: Sequence[tuple[Arm | None, PromptState]]
-    """One for each candidate, and the arm that made it; None made the bare goal."""
+    """One per candidate, with the arm that made it; None made the bare goal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +74,10 @@ class RefinementLoop:
     """One run: refine the prompt for ``goal`` until a stop rule ends it.
 
     ``out_dir`` gets the videos (``iter_00/…``) and ``trace.jsonl``. ``controller`` learns in place. ``clock``
-    counts seconds. The same arguments give the same trace but for the times: every step has a generation
-    seed of its own, drawn from ``seed``, so that trying a prompt again is another draw. A step's candidates
-    share it, so that what differs is the prompt; where a prompt comes twice in a step, its seed does not.
-    Raises BadInput for arguments that cannot be used.
+    counts seconds. The same arguments give the same trace except for times. Every step has its own generation
+    seed, drawn from ``seed``, so trying a prompt again makes a different video. A step's candidates share the
+    seed, so that only the prompt differs; a prompt that repeats within a step gets another seed. Raises
+    BadInput for invalid arguments.
     """
 
     goal: str
@@ -89,24 +89,24 @@ class RefinementLoop:
     out_dir: Path
     run_id: str
     required: Collection[str] = ()
-    """Names of critics without a score of which a video is no candidate."""
+    """Names of critics whose scores every candidate needs."""
     task_id: str | None = None
-    """Runs for the same task have the same id; by default a run is its own task."""
+    """Shared by runs for the same task; by default each run is its own task."""
     feed: RewardFeed | None = None
     policy: PreferencePolicy = field(default_factory=PreferencePolicy)
     text_feed: TextRewardFeed | None = None
-    """A reward of prompts: its score is recorded as a critic's; where it may, it chooses among rewrites."""
+    """A reward of prompts: its score is recorded as a critic's, and if allowed, it chooses among rewrites."""
     text_policy: PreferencePolicy = field(default_factory=PreferencePolicy)
     """Which rewards of prompts may choose; its weight is not used."""
     rewrites: int = 1
-    """Prompts that are proposed for each step after the first, MAX_REWRITES at most."""
+    """Prompts proposed for each step after the first, at most MAX_REWRITES."""
     candidates: int = 1
-    """Videos of a step, MAX_REWRITES at most: of as many prompts as the controller would choose from."""
+    """Videos per step, at most MAX_REWRITES, from as many prompts as the controller would choose from."""
     sink: EventSink | None = None
     refiner: Refiner = refine
     clock: Callable[[], float] = time.monotonic
     make: CandidateMaker = make_candidates
-    """Generates and judges; studies may do it without files."""
+    """Generates and judges; studies may do so without files."""
 
     def __post_init__(self) -> None:
         PromptState(self.goal)
@@ -114,11 +114,11 @@ class RefinementLoop:
         if not names or len(set(names)) < len(names):
             raise BadInput(f"critics are {names}; expected at least one, each with a name of its own")
         if unknown := sorted(set(self.required) - set(names)):
-            raise BadInput(f"required are the critics {unknown}; expected some of {names}")
+            raise BadInput(f"required critics {unknown} are not in the run; expected some of {names}")
         if not 1 <= self.rewrites <= MAX_REWRITES:
-            raise BadInput(f"{self.rewrites} rewrites are asked for; expected 1 to {MAX_REWRITES}")
+            raise BadInput(f"rewrites is {self.rewrites}; expected 1 to {MAX_REWRITES}")
         if not 1 <= self.candidates <= MAX_REWRITES:
-            raise BadInput(f"{self.candidates} candidates are asked for; expected 1 to {MAX_REWRITES}")
+            raise BadInput(f"candidates is {self.candidates}; expected 1 to {MAX_REWRITES}")
         if self.seed < 0:
             raise BadInput(f"seed is {self.seed}; expected a whole number of at least 0")
         if not self.run_id:
@@ -128,8 +128,8 @@ class RefinementLoop:
         """Run to the end, which is always recorded: in the trace, then in the sink.
 
         Ctrl-C ends the run like a stop rule, with the reason ``interrupted``; a caller with more runs to do
-        has to look at it. Any other exception is recorded (``failed: <type>``) and raised. Raises BadInput
-        where ``out_dir`` already holds a trace.
+        must check for it. Any other exception is recorded (``failed: <type>``) and raised. Raises BadInput if
+        ``out_dir`` already holds a trace.
         """
         record = RunRecord(self.out_dir, self.run_id, self.sink)
         stop_reason = ""
@@ -146,7 +146,7 @@ class RefinementLoop:
         return run_result(self.run_id, record.events, stop_reason)
 
     def events(self) -> Iterator[TraceEvent]:
-        """The loop itself, of which nothing is recorded; the last event says why it stopped."""
+        """The loop itself, without recording; the last event says why it stopped."""
         course = Course(self.policy, self.stop, PromptState(self.goal))
         proposing, sampling = (np.random.default_rng([self.seed, of]) for of in (_CONTROLLER, _REWRITES))
         run_started = self.clock()
@@ -180,7 +180,7 @@ class RefinementLoop:
                 yield replace(event, meta=event.meta | note | of_step | place)
 
     def _first(self, course: Course, rng: np.random.Generator) -> _Asked:
-        """The bare goal and, where there is room beside it, what the controller would try next."""
+        """The bare goal and, with several candidates, what the controller would try next."""
         context = course.context()
         prompts: list[tuple[Arm | None, PromptState]] = [(None, course.best_state)]
         if others := self.candidates - 1:
@@ -195,7 +195,7 @@ class RefinementLoop:
         proposing: np.random.Generator,
         sampling: np.random.Generator,
     ) -> tuple[_Asked, dict[str, Any]]:
-        """What the next step makes, and what the trace says of that."""
+        """The next step's prompts, and the fields that record the choice in the trace."""
         context, k = course.context(), max(self.rewrites, self.candidates)
         proposed = propose(course.best_state, k, self.controller, context, self.refiner, proposing)
         may_choose = text is not None and self.text_policy.steers(text.gate)
@@ -209,7 +209,7 @@ class RefinementLoop:
         return _Asked(context, chosen.made(self.candidates)), decided
 
     def _teach(self, asked: _Asked, compared: Sequence[Compared]) -> None:
-        """Tell the controller what came of the arms that it chose."""
+        """Tell the controller what its chosen arms gained."""
         for (arm, _), one in zip(asked.prompts, compared, strict=True):
             if arm is not None and one.gain is not None:
                 self.controller.update(asked.context, arm, one.gain)
@@ -252,13 +252,13 @@ class RefinementLoop:
         ]
 
     def _generation_seed(self, step: int, repeat: int) -> int:
-        """31 bits, which every world model takes."""
+        """31 bits, which every world model accepts."""
         entropy = [self.seed, _GENERATION, step, *([repeat] if repeat else [])]
         return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
 
 
 def new_run_id(started: datetime, seed: int, *what: str) -> str:
-    """``20250131_174751_seed1_099814a3``: when, the seed, and a hash of whatever else tells runs apart."""
+    """``20250131_174751_seed1_099814a3``: start time, seed, and a hash of what else distinguishes runs."""
     digest = hashlib.sha256("\0".join(what).encode()).hexdigest()[:8]
     return f"{started:%Y%m%d_%H%M%S}_seed{seed}_{digest}"
 
@@ -309,5 +309,5 @@ def _last_words(result: CriticResult) -> str:
 
 
 def _critic_failed(events: Sequence[TraceEvent]) -> bool:
-    """Whether there is a video, on which a critic failed."""
+    """Whether a video was made and a critic failed on it."""
     return any(event.artifact_path and any(map(is_missing, event.critic_results)) for event in events)

@@ -1,8 +1,8 @@
-"""Rewrites the prompt: a goal and the directives in force, never surgery on text.
+"""Rewrites the prompt from a goal and the directives in force, without editing text.
 
-A prompt is a state (the goal, and per arm how firmly it is asked for) that is rendered to text in one way.
-So refining cannot pile up copies of a directive, every prompt has a known greatest length, and two
-different states never read the same.
+A prompt is a state (the goal, and how firmly each arm's directive is stated) with a single rendering as text.
+So refining cannot pile up copies of a directive, prompts have a known maximum length, and two different
+states never read the same.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Literal, get_args
 from streams.errors import BadInput
 
 Arm = Literal["physics", "task", "smoothness", "quality", "minimal"]
-"""What a refinement does: ask more firmly for one failure mode's opposite, or take a directive back."""
+"""What a refinement does: state one failure mode's directive more firmly, or remove a directive."""
 ARMS: tuple[Arm, ...] = get_args(Arm)
 
 MAX_LEVEL = 3
 MAX_GOAL_CHARS = 2000
 MAX_PROMPT_CHARS = 3200
-"""Room for the longest goal with every directive at its last level. A text encoder with 512 tokens reads
+"""Room for the longest goal with every directive at its highest level. A text encoder with 512 tokens reads
 about 2,200 characters of English, so with a goal of more than 1,000 it may not see the last directives."""
 
 _HEADING = "\n\nRequirements:\n"
@@ -48,12 +48,12 @@ _FIRMER: dict[Arm, tuple[str, str]] = {
         "details stay sharp while things move",
     ),
 }
-"""Added clause by clause with the level; each names its own concern, so that it reads as one more request."""
+"""One clause is added per level; each names its own concern, so that it reads as one more request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """One arm in force; ``level`` 1 to MAX_LEVEL says how firmly."""
+    """The directive of one arm; ``level`` 1 to MAX_LEVEL says how firmly it is stated."""
 
     arm: Arm
     level: int = 1
@@ -65,10 +65,10 @@ class Directive:
 
 @dataclass(frozen=True, slots=True)
 class PromptState:
-    """A goal and its directives, the one asked for longest ago first.
+    """A goal and its directives, the least recently requested first.
 
-    Raises BadInput for a goal that is blank, longer than MAX_GOAL_CHARS, not valid Unicode, or that holds
-    the heading of the directives (it could then read like another state).
+    Raises BadInput for a goal that is blank, longer than MAX_GOAL_CHARS or not valid Unicode, or that
+    contains the heading of the directives (it could then read like another state).
     """
 
     goal: str
@@ -84,7 +84,7 @@ class PromptState:
 
     @property
     def text(self) -> str:
-        """What the world model is given; at most MAX_PROMPT_CHARS characters."""
+        """The prompt for the world model; at most MAX_PROMPT_CHARS characters."""
         if not self.directives:
             return self.goal
         lines = "\n".join(f"- {d.arm}: {d.text}." for d in self.directives)
@@ -92,12 +92,12 @@ class PromptState:
 
 
 def refine(state: PromptState, arm: Arm) -> PromptState:
-    """The prompt to try next, when ``state`` is the one to build on. Deterministic.
+    """The prompt to try next, building on ``state``. Deterministic.
 
-    An arm that is new is added; one that is in force is asked for more firmly, up to MAX_LEVEL, and counts
-    as the latest. ``minimal`` takes back the directive that was asked for longest ago: every later one was
-    chosen while it was in force and something still had to be fixed. Where there is nothing left to
-    strengthen or take back the prompt stays as it is, and the iteration is another draw of it.
+    A new arm is added. An arm in force is stated more firmly, up to MAX_LEVEL, and becomes the most recent.
+    ``minimal`` removes the least recent directive: every later one was chosen while it was in force and
+    something still had to be fixed. If nothing is left to strengthen or remove, the prompt stays the same,
+    and the iteration draws another video from it.
 
     >>> state = refine(refine(PromptState("stack the cups"), "smoothness"), "task")
     >>> print(refine(state, "minimal").text)
@@ -158,7 +158,7 @@ def _check_goal(goal: str) -> None:
         )
     if _HEADING in goal:
         raise BadInput(
-            f"the goal holds the heading {_HEADING.strip()!r} that directives follow; give the bare goal, "
+            f"the goal contains the heading {_HEADING.strip()!r} that directives follow; give the bare goal, "
             "not a prompt that was refined before"
         )
     try:

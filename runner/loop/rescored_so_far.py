@@ -1,4 +1,4 @@
-"""What critics have said in a rescoring that is not finished: one that was ended goes on where it was."""
+"""The critics' results of an unfinished rescoring, so that it can continue after an interruption."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RescoredSoFar:
-    """``rescoring.jsonl`` in the folder of a run: what is done on the first line, then a video a line.
+    """``rescoring.jsonl`` in a run's folder: the first line states the task, then one line per video.
 
-    ``task`` is what decides what critics are asked and of which scores; a file of another task is written
-    anew. ``results`` is ``iter_idx`` to what was said; a critic that failed has said nothing. Raises OSError.
+    ``task`` decides which critics judge which scores; a file for another task is overwritten. ``results``
+    maps ``iter_idx`` to the results; failed critics are left out. Raises OSError.
     """
 
     def __init__(self, run_dir: Path, task: Mapping[str, Any]) -> None:
@@ -37,7 +37,7 @@ class RescoredSoFar:
             self.path.write_bytes(head + b"\n")
             return
         kept = [head]
-        for line in lines[:-1]:  # what has no end was cut short
+        for line in lines[:-1]:  # a line without an end was cut short
             try:
                 said = msgspec.json.decode(line, type=_Line)
             except (msgspec.MsgspecError, UnicodeDecodeError):

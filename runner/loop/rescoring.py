@@ -1,8 +1,8 @@
-"""A finished run whose videos are judged again: its next revision, in which every iteration is written anew.
+"""Judges a finished run's videos again: its next revision, in which every iteration is rewritten.
 
-What a critic says now takes the place of what it said before, unless it fails now. Scores, the best so far
-and the rewards are then worked out as the loop works them out, under the snapshots that were in use. What the
-run did at the time (prompts, arms, when it stopped) stays as it was.
+A critic's new result replaces its old one, unless it fails now. Scores, the best so far and the rewards are
+then computed as in the loop, under the snapshots that were in use. What the run did at the time (prompts,
+arms, when it stopped) stays the same.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OF_PREFERENCES = ("preference_prob", "preference_confidence", "preference_by_di
 
 
 def to_be_judged(event: TraceEvent, critics: Iterable[str], *, everything: bool) -> list[str]:
-    """Those of the critics that failed on this video or were never asked; of ``everything`` all of them."""
+    """The critics that failed on this video or never judged it; with ``everything``, all of them."""
     found = {result.critic_name: result for result in event.critic_results}
     return [name for name in critics if everything or name not in found or _has_failed(found[name])]
 
@@ -42,10 +42,10 @@ def revised(
     policy: PreferencePolicy,
     run_dir: Path,
 ) -> tuple[list[TraceEvent], RunEnd]:
-    """The next ``revision`` of a run, of which ``events`` and ``end`` are the newest.
+    """The next ``revision`` of a run whose newest state is ``events`` and ``end``.
 
-    ``judged`` is ``iter_idx`` to what critics say now; a result that failed changes nothing. Without a score
-    of a ``required`` critic a video is no candidate. ``run_dir`` has the snapshots that were in use.
+    ``judged`` maps ``iter_idx`` to new results; a failed result changes nothing. A video without the score of
+    a ``required`` critic is not a candidate. ``run_dir`` holds the snapshots that were in use.
     """
     made = [
         with_required(_rescored(event, judged.get(event.iter_idx, ()), revision), required)
@@ -86,7 +86,7 @@ def _rescored(event: TraceEvent, results: Sequence[CriticResult], revision: int)
 def _noted(
     events: Sequence[TraceEvent], policy: PreferencePolicy, rewards: KeptRewards
 ) -> Iterator[TraceEvent]:
-    """With where each candidate stands now among those that were made until then."""
+    """The candidates, each with its standing now among those made up to then."""
     standings = Standings(policy)
     for _, together in groupby(events, key=lambda event: event.meta.get("step", event.iter_idx)):
         of_step = list(together)
@@ -104,13 +104,13 @@ def _noted(
                 drifts=False,
             )
             note = compared.note(event.meta.get("arm"), snapshot)
-            # What a snapshot said that is not kept stays as it was said.
+            # If a snapshot was not kept, what it said before stays.
             anew = _OF_CRITICS if snapshot is None else (*_OF_CRITICS, *_OF_PREFERENCES)
             meta = {name: value for name, value in event.meta.items() if name not in anew}
             yield replace(event, meta=meta | {name: note[name] for name in anew if name in note})
 
 
 def _has_failed(result: CriticResult) -> bool:
-    """Whether a score is missing that another try may bring."""
+    """Whether a score is missing that another attempt may give."""
     lacks = not result.scores or None in result.scores.values()
     return lacks and no_score(result) == "failed"

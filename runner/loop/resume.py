@@ -1,9 +1,9 @@
-"""A run that goes on where it was, whatever ended it: a crash, a full disk, Ctrl-C, the end of a time limit.
+"""Resumes a run after any ending: a crash, a full disk, Ctrl-C, a time limit.
 
-The loop is run again from its beginning. What is recorded is not made again but returned, so that the loop,
-its controller and its random numbers come by the same decisions to the same place; that they do is checked.
-Needed for it are the trace, the videos with what stands beside them (``runner.worlds.kept``), and the reward
-snapshots that were in use, which are kept in the run's folder (``rewards/from_0003.json``: from candidate 3).
+The loop runs again from its beginning. Recorded candidates are returned instead of made, so the loop, its
+controller and its random numbers reach the same place through the same decisions, which is checked. This
+needs the trace, the videos with their metadata (``runner.worlds.kept``), and the reward snapshots that were
+in use, which the run's folder keeps (``rewards/from_0003.json``: from candidate 3 on).
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ def run_or_resume(
     is_told: bool = False,
     before_end: Callable[[], None] = lambda: None,
 ) -> RunResult:
-    """``loop.run()``, of which nothing is done twice when it is called again after having been ended.
+    """Like ``loop.run()``, but a repeated call after an interruption repeats no finished work.
 
-    Unlike there, what interrupts or breaks the run does not end it: the exception is raised, and the run can
-    be gone on with by the same call. With ``interrupt_ends`` an interrupt is recorded as its end, as there.
-    The same call takes such an end back and goes on, and tries again what failed last where the run failed
-    (``RunResult.failure``), unless ``is_told`` says that others were told of it, or it was rescored. The
-    controller has to begin as it began then, and a reward of texts must be the same; ``before_end`` may keep
-    what it has learnt.
-    Raises BadInput where the recorded decisions do not come out again.
+    Unlike there, an interrupt or error does not end the run: the exception is raised, and the same call can
+    resume the run. With ``interrupt_ends``, an interrupt is recorded as the run's end, as in ``loop.run()``.
+    The same call then undoes such an end and continues. If the run failed (``RunResult.failure``), the same
+    call tries the last failures again. It does neither if ``is_told`` says that the end was published, or if
+    the run was rescored. The controller must start from the same state as before, and a reward of texts must
+    be the same; ``before_end`` may save what the controller learnt.
+    Raises BadInput if the loop does not reach the recorded decisions again.
     """
     record = RunRecord(loop.out_dir, loop.run_id, loop.sink, take_up=loop.candidates)
     if record.stop_reason is not None and not is_told and not record.is_rescored:
@@ -75,7 +75,7 @@ def run_or_resume(
 
 
 def _take_back(record: RunRecord, per_step: int) -> None:
-    """What ended the run, where it would go on if it were begun now."""
+    """Undo the run's end, if the run would continue when started now."""
     n, reason = len(record.events), record.stop_reason or ""
     if run_result(record.run_id, record.events, reason).failure:
         while n and all(map(has_failed, record.events[n - per_step : n])):
@@ -90,13 +90,13 @@ def _steps(events: Iterator[TraceEvent], per_step: int) -> Iterator[tuple[TraceE
 
 @dataclass(slots=True)
 class _Past:
-    """What is recorded of the run, given out as if it were made now."""
+    """The recorded steps, replayed as if they were made now."""
 
     events: dict[int, TraceEvent]
     make_new: CandidateMaker
     text_critic: str | None
     elapsed_s: float = field(default=0.0)
-    """That the steps given out so far took when they were made."""
+    """Seconds that the replayed steps took when they were made."""
 
     def make(
         self,
@@ -113,25 +113,25 @@ class _Past:
         return made
 
     def clock(self, clock: Callable[[], float]) -> Callable[[], float]:
-        """One that has counted all along but for the time in which nothing ran."""
+        """A clock of the time spent in the run, without the time between its processes."""
         return lambda: clock() + self.elapsed_s
 
     def _recorded(self, wanted: CandidateSpec) -> TraceEvent:
         event = self.events[wanted.idx]
         if (event.prompt, event.meta["generation_seed"]) != (wanted.prompt, wanted.seed):
             raise BadInput(
-                f"run {event.run_id!r}: iteration {wanted.idx} was made of another prompt or seed than it "
-                "would be now: options, files or the program have changed since; go on with those that it "
-                "was begun with, or choose another --out"
+                f"run {event.run_id!r}: iteration {wanted.idx} was made from another prompt or seed than it "
+                "would be now: options, files or the program have changed since; continue with those that "
+                "the run was started with, or choose another --out"
             )
         of_video = tuple(r for r in event.critic_results if r.critic_name != self.text_critic)
         return structs.replace(event, critic_results=of_video)
 
 
 class _KeptFeed:
-    """For the steps of the past the snapshots that were in use then; after that what the feed has.
+    """Gives recorded steps the snapshots that were in use then, and later ones those of the feed.
 
-    The loop asks once a step.
+    The loop asks once per step.
     """
 
     def __init__(self, feed: RewardFeed, run_dir: Path, past: _Past, per_step: int) -> None:

@@ -1,9 +1,9 @@
-"""Several rewrites of a prompt, of which one is worth a video.
+"""Proposes several rewrites of a prompt, and chooses one to make a video of.
 
-A video costs minutes and a text reward milliseconds. So the refiner proposes K rewrites, the reward of texts
-says how much each is worth and how sure it is, and the one that is best under a sample of what it may be
-worth is made (Thompson 1933, "On the likelihood that one unknown probability exceeds another"): an unsure
-reward still tries what it does not know.
+A video costs minutes, a text reward milliseconds. So the refiner proposes K rewrites, and the reward of texts
+gives each one's value and uncertainty. The one that is best in a sample of the possible values is made
+(Thompson 1933, "On the likelihood that one unknown probability exceeds another"), so an uncertain reward
+still explores.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ class Rewrite(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which of the rewrites is made, and what the text reward said of all of them."""
+    """The chosen rewrite, and the text reward's values for all of them."""
 
     rewrites: tuple[Rewrite, ...]
     order: tuple[int, ...]
-    """Their places, the one that is worth a video most first."""
+    """Indices of the rewrites, best first."""
     version: int | None = None
-    """Of the text reward; null without one."""
+    """Version of the text reward; null without one."""
     rewards: tuple[float, ...] = ()
-    """In nats, above the mean of the rewrites."""
+    """In nats, relative to the mean of the rewrites."""
     deviations: tuple[float, ...] = ()
-    """Standard deviations of those."""
+    """Standard deviations of the rewards."""
     sampled: tuple[float, ...] = ()
-    """What each was taken to be worth for this once; empty where the reward may not choose."""
+    """Sampled values that decided the order; empty if the reward may not choose."""
 
     @property
     def rewrite(self) -> Rewrite:
-        """The first to be made."""
+        """The best one."""
         return self.rewrites[self.order[0]]
 
     def made(self, k: int) -> tuple[Rewrite, ...]:
-        """The ``k`` first; where there are fewer, the same ones again."""
+        """The ``k`` best; if there are fewer, they repeat."""
         return tuple(self.rewrites[i] for i in islice(cycle(self.order), k))
 
     @classmethod
@@ -84,10 +84,10 @@ def propose(
     refiner: Refiner,
     rng: np.random.Generator,
 ) -> tuple[Rewrite, ...]:
-    """What ``k`` draws of the controller would make, each text once; its own choice is the first.
+    """Distinct prompts from ``k`` draws of the controller; its own choice is the first.
 
-    Draws of its posterior are as alike as it is sure: where it knows what to fix there is little to choose
-    from, and an arm that it does not believe in is not proposed.
+    The surer the controller's posterior, the more its draws agree: if it knows what to fix there is little to
+    choose from, and it does not propose an arm that it does not believe in.
     """
     first = controller.choose(context, rng)
     arms = dict.fromkeys([first, *(controller.choose(context, rng) for _ in range(k - 1))])
@@ -105,11 +105,11 @@ def choose(
     may_choose: bool,
     rng: np.random.Generator,
 ) -> Choice:
-    """As proposed where the reward may not choose: its opinion is recorded all the same."""
+    """The order as proposed if the reward may not choose; its values are recorded all the same."""
     if reward is None:
         return Choice.as_proposed(rewrites)
     means, covariance = reward.rewards(goal, [rewrite.state.text for rewrite in rewrites])
-    # Only how they differ matters, and what all of them share is left out before anything is drawn.
+    # Only differences matter, so what all rewrites share is removed before sampling.
     centre = np.eye(len(rewrites)) - 1.0 / len(rewrites)
     means, covariance = centre @ means, centre @ covariance @ centre
     deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0))

@@ -1,7 +1,7 @@
-"""One controller that many runs learn into, one after the other or at the same time.
+"""One controller that many runs update, one after the other or at the same time.
 
-A run begins with what the file knows, learns for itself, and adds at its end what it has learnt. Its folder
-keeps how it began, so a run that is gone on with begins as it began, whatever others have added since.
+A run starts from the state in the file, learns on its own, and adds at its end what it has learnt. Its folder
+keeps its starting state, so a resumed run starts from the same one, whatever others have added since.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from streams.errors import BadInput
 
 BEGUN = "controller_begun.json"
 ADDED = "controller_added.json"
-"""How a run was when it was last added, if it was."""
+"""The run's state when it was last added, if it was."""
 _ENDED = "controller.json"
 
 
 class SharedController:
-    """The state in ``path``, which need not be there yet; a lock lies beside it.
+    """The state in ``path``, which need not exist yet, with a lock file beside it.
 
-    Without a path every run begins anew, and its folder gets what it has learnt. Methods raise BadInput for a
-    file that is no controller's state, or that cannot be written.
+    Without a path every run starts from the prior, and its folder gets what it has learnt. Methods raise
+    BadInput for a file that is not a controller's state or cannot be written.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
     def known(self) -> ThompsonController:
-        """What runs have learnt by now."""
+        """The state that runs have learnt so far."""
         if self._path is None or not self._path.exists():
             return ThompsonController()
         return ThompsonController.load(self._path)
 
     def start_from(self, state: Path | None) -> None:
-        """Know what ``state`` knows, unless somebody has learnt into the file before."""
+        """Start from ``state``, unless the file already has one."""
         if state is not None and self._path is not None:
             with _locked(self._path):
                 if not self._path.exists():
                     _save(ThompsonController.load(state), self._path)
 
     def begin(self, run_dir: Path, *, anew: bool = False) -> ThompsonController:
-        """For the run of this folder, which exists: as it began, if it did and is not begun ``anew``."""
+        """The starting state for the run in this existing folder: its earlier one, unless ``anew``."""
         kept = run_dir / BEGUN
         if anew:
             for path in (run_dir / ADDED, kept):
@@ -54,7 +54,7 @@ class SharedController:
         return ThompsonController.load(kept)
 
     def add(self, run_dir: Path, run_id: str, ended: ThompsonController) -> None:
-        """Add what the run has learnt since it began, or since it was last added; nothing is added twice."""
+        """Add what the run has learnt since it started or was last added; nothing is added twice."""
         if self._path is None:
             _save(ended, run_dir / _ENDED)
             return
@@ -69,7 +69,7 @@ class SharedController:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Waits for whoever else adds to the file."""
+    """Waits for other processes that are adding to the file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(f".{path.name}.lock").open("ab")

@@ -1,4 +1,4 @@
-"""When a run ends: pure rules over what the loop counts."""
+"""When a run ends: pure rules over the loop's counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streams.errors import BadInput
 from streams.messages.contracts import TraceEvent
 
 MAX_FAILURES = "max_failures"
-"""The rule, and the reason, by which a run is given up."""
+"""The rule, and the stop reason, of a run that is given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,12 +18,12 @@ class StopRules:
 
     ``max_iters``: iterations, failed ones included. ``target_score``: critics' reward of the best.
     ``patience``: iterations in a row whose candidate did not beat the best by at least ``min_delta`` of
-    combined reward; one that failed counts, and a smaller gain makes a new best but still counts.
-    ``drift_threshold``: a candidate drifts when its critics' reward rises above the best's while the score
-    of a failure mode falls by more than this: the critics are being pleased rather than the video improved.
-    ``drift_patience``: judged candidates in a row that drift. ``max_wall_s``: seconds, looked at after
-    every iteration. ``max_failures``: candidates in a row that could not be made or judged, or that one
-    critic failed on: what is broken stays broken, and each try may cost a load of a model.
+    combined reward. A failed one counts; a smaller gain makes a new best but still counts.
+    ``drift_threshold``: a candidate drifts if its critics' reward exceeds the best's while the score of a
+    failure mode falls by more than this: the loop pleases the critics rather than improving the video.
+    ``drift_patience``: judged candidates in a row that drift. ``max_wall_s``: seconds, checked after every
+    iteration. ``max_failures``: candidates in a row that could not be made or judged, or on which one critic
+    failed. A broken part stays broken, and each try may load a model.
     """
 
     max_iters: int = 8
@@ -47,8 +47,8 @@ class StopRules:
         return gain is None or (gain > 0.0 and gain >= self.min_delta)
 
     def drifts(self, candidate: TraceEvent, best: TraceEvent | None, rise: float) -> bool:
-        """Whether the critics' reward rose over the best's, by ``rise``, at the cost of a failure mode that
-        both were judged on."""
+        """Whether the critics' reward exceeds the best's, by ``rise``, at the cost of a failure mode that
+        both have a score for."""
         if self.drift_threshold is None or best is None or rise <= 0.0:
             return False
         falls = (
@@ -66,7 +66,7 @@ class StopRules:
         elapsed_s: float,
         failures: int,
     ) -> str:
-        """The name of the first rule that ends the run now, or an empty text."""
+        """The name of the first rule that ends the run now, or an empty string."""
         if self.target_score is not None and best_score is not None and best_score >= self.target_score:
             return "target_score"
         if self.max_failures is not None and failures >= self.max_failures:

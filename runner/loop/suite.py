@@ -1,9 +1,8 @@
-"""A file of prompts with first frames, as WoW's benchmark has them, and one run for each.
+"""A file of prompts with first frames, as in WoW's benchmark, with one run for each.
 
-A line is a JSON object with ``index`` and ``generated_description``, with ``image`` where the world model
-needs one, and maybe ``original_lang``. WoW's own scripts number their videos by the index, and where an image
-is not there they take the one of the same name with another extension (in the order of EXTENSIONS); so does
-this.
+A line is a JSON object with ``index`` and ``generated_description``, ``image`` if the world model needs one,
+and optionally ``original_lang``. Like WoW's own scripts, this numbers videos by the index, and replaces a
+missing image by one of the same name with another extension (in the order of EXTENSIONS).
 """
 
 from __future__ import annotations
@@ -35,28 +34,28 @@ class SuiteTask:
     prompt: str
     """``generated_description``."""
     image: Path | None
-    """The first frame: as it stands in the file, if it does, until ``with_images`` has found it."""
+    """The first frame: the path in the file, if any, until ``with_images`` has found the image."""
     original_lang: str = ""
 
     def run_id(self, suite: str) -> str:
-        """The same for the same suite, always."""
+        """Always the same for the same suite."""
         return f"{suite}-{self.index:08d}"
 
     def seed(self, seed: int) -> int:
-        """Of the task's run, 31 bits, made of the suite's."""
+        """Seed of the task's run, 31 bits, derived from the suite's."""
         return int(np.random.SeedSequence([seed, self.index]).generate_state(1)[0] >> 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """A file of prompts, in its order."""
+    """A file of prompts, in the file's order."""
 
     path: Path
     sha256: str
     tasks: tuple[SuiteTask, ...]
 
     def task_id(self, task: SuiteTask) -> str:
-        """Runs of the same prompt have the same, in whichever suite they are made."""
+        """The same for runs of the same prompt, in any suite."""
         return f"{self.sha256[:8]}-{task.index:08d}"
 
 
@@ -70,26 +69,26 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The ``number``-th of ``of`` parts, the first of which is 1."""
+    """Part ``number`` of ``of``, counted from 1."""
 
     number: int = 1
     of: int = 1
 
     @classmethod
     def parse(cls, given: str) -> Shard:
-        """``2/8``. Raises BadInput."""
+        """Parses ``2/8``. Raises BadInput."""
         match = _SHARD.fullmatch(given)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise BadInput(f"the shard is {given!r}; expected I/N with I from 1 to N, such as 2/8")
         return cls(int(match[1]), int(match[2]))
 
     def take(self, tasks: Sequence[SuiteTask]) -> tuple[SuiteTask, ...]:
-        """Every N-th task; the shards together are all of them, each once."""
+        """Every N-th task; the shards together have each task once."""
         return tuple(tasks[self.number - 1 :: self.of])
 
 
 def read_prompts(path: Path) -> Prompts:
-    """Raises BadInput that names the line at fault: damaged, incomplete, an index twice, a long prompt."""
+    """Raises BadInput naming the line with a damaged or missing field, a repeated index, or a long prompt."""
     raw = read_text(path)
     tasks: dict[int, SuiteTask] = {}
     for number, line in enumerate(raw.split(b"\n"), start=1):
@@ -98,22 +97,22 @@ def read_prompts(path: Path) -> Prompts:
         source = f"{path}@line {number}"
         task = _task(line, source)
         if task.index in tasks:
-            raise BadInput(f"{source}: index {task.index} was there before; expected each once")
+            raise BadInput(f"{source}: index {task.index} appears twice; expected each once")
         tasks[task.index] = task
     if not tasks:
-        raise BadInput(f"{path}: the file is empty; expected one prompt a line")
+        raise BadInput(f"{path}: the file is empty; expected one prompt per line")
     return Prompts(path, hashlib.sha256(raw).hexdigest(), tuple(tasks.values()))
 
 
 def find_image(image: Path, folders: Iterable[Path]) -> Path | None:
-    """The image in the first folder that has it; else the first that differs in its extension alone."""
+    """The image in the first folder that has it; else the first one with only another extension."""
     paths = [os.path.abspath(folder / image) for folder in folders]
     others = [os.path.splitext(path)[0] + extension for path in paths for extension in EXTENSIONS]
     return next((Path(path) for path in (*paths, *others) if os.path.isfile(path)), None)
 
 
 def with_images(prompts: Prompts, folders: Sequence[Path]) -> Prompts:
-    """With the path of each image that is really there. Raises BadInput that names those that are not."""
+    """With the path of each image as found. Raises BadInput naming the missing images."""
     found, missing = [], []
     for task in prompts.tasks:
         if task.image is None:
@@ -130,7 +129,7 @@ def with_images(prompts: Prompts, folders: Sequence[Path]) -> Prompts:
         more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
         looked = ", ".join(map(str, dict.fromkeys(folder.absolute() for folder in folders)))
         raise BadInput(
-            f"{prompts.path}: {len(missing)} of {len(prompts.tasks)} images are not there, nor with another "
+            f"{prompts.path}: {len(missing)} of {len(prompts.tasks)} images do not exist, nor with another "
             f"extension: {named}{more}; looked in {looked}: give their folder with --images"
         )
     return replace(prompts, tasks=tuple(found))
@@ -143,7 +142,7 @@ def _task(line: bytes, source: str) -> SuiteTask:
         raise BadInput(
             f"{source}: {error}; expected a JSON object with index, generated_description and maybe image"
         ) from None
-    # WoW's scripts read an index that is a text as a number, too.
+    # WoW's scripts also accept an index given as text.
     if not str(said.index).isdecimal() or said.image == "" or "\0" in (said.image or ""):
         raise BadInput(
             f"{source}: index is {said.index!r} and image is {said.image!r}; expected a whole number of at "

@@ -1,1 +1,1 @@
-"""What steers a run beside its critics: rewards as they are published, or from a file."""
+"""What steers a run besides its critics: rewards that are published, or from a file."""

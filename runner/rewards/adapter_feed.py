@@ -1,7 +1,7 @@
-"""LoRA text rewards for running loops: the newest adapter of a model, exchanged without a pause.
+"""LoRA text rewards for running loops: the newest adapter of a model, swapped in without a pause.
 
-Whatever takes time (the broker, the store, loading the base model, reading and checking tensors) is done in
-threads of the feed. ``latest`` only says which adapter is the newest one that is ready.
+Slow work (the broker, the store, loading the base model, reading and checking tensors) happens in the feed's
+threads. ``latest`` only returns the newest adapter that is ready.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from streams.snapshots.artifacts import ArtifactError, StoreAway, fetch
 from trainers.lora.extra import require_extra
 
 if TYPE_CHECKING:
-    # PyTorch is an extra, and comes in only where an adapter is used.
+    # PyTorch is an extra, imported only if an adapter is used.
     from trainers.lora.adapter import Adapter
     from trainers.lora.scorer import AdapterScorer
 
@@ -35,7 +35,7 @@ _TRY_AGAIN_S = 30.0
 
 @dataclass(slots=True)
 class AdapterReward:
-    """One adapter on the base model that all share: whatever comes later, its scores are its own."""
+    """One adapter on the shared base model. Its scores never change, whatever adapters come later."""
 
     version: int
     gate: GateState
@@ -43,20 +43,20 @@ class AdapterReward:
     _adapter: Adapter
 
     def rewards(self, goal: str, prompts: Sequence[str]) -> tuple[Vector, Matrix]:
-        """Means (N,) and covariance (N, N) of the prompts' rewards, in nats; differences alone count.
+        """Means (N,) and covariance (N, N) of the prompts' rewards, in nats; only differences matter.
 
-        The covariance is of the differences from the reward of the bare goal: by the head's posterior where
-        the adapter has one (see ``trainers.lora.uncertainty``), else a constant that follows from its
-        held-out log loss. Safe to call from several threads.
+        The covariance is that of the differences from the bare goal's reward. It comes from the head's
+        posterior if the adapter has one (see ``trainers.lora.uncertainty``), else it is a constant derived
+        from the adapter's held-out log loss. Thread-safe.
         """
         return self._scorer.rewards_of(self._adapter, goal, prompts)
 
 
 class LocalAdapter:
-    """The adapter of a folder, for as long as the run lasts: its user's own decision, so it is active."""
+    """The adapter in a folder, for the whole run. Its user chose it, so it is active."""
 
     def __init__(self, folder: Path, *, base: str | None = None) -> None:
-        """Loads the base model. Raises BadInput where the folder or the base cannot be used."""
+        """Loads the base model. Raises BadInput if the folder or the base cannot be used."""
         require_extra()
         from trainers.lora.adapter import read_adapter
         from trainers.lora.scorer import AdapterScorer
@@ -74,12 +74,12 @@ class LocalAdapter:
 class AdapterFeed:
     """Follows the adapters of a model on the snapshots topic.
 
-    Beside a shadow the adapter in force stays in use; a shadow is taken where none is in force. ``base`` is
-    where the base model lies, if not where the adapter says. ``cache`` holds fetched adapters by the hash of
-    their files. ``refused`` counts by reason what was not taken: of snapshots as ``FeedOf`` does, of adapters
-    ``damaged``, ``missing``, ``store away`` (which is tried again) and ``unfit`` (of another base or shape,
-    or without the packages of the extra). The one in use stays. ``errors`` counts what nobody expects, which
-    is tried again, too, and with ``silent_s`` it tells whether ``latest`` can be out of date.
+    The adapter in force stays in use when a shadow arrives; a shadow is used only if none is in force.
+    ``base`` is the base model's path, if the adapter's own is not to be used. ``cache`` holds fetched
+    adapters by the hash of their files. ``refused`` counts what was not taken, by reason: for snapshots as in
+    ``FeedOf``, for adapters ``damaged``, ``missing``, ``store away`` (retried) and ``unfit`` (for another
+    base or shape, or the extra's packages are missing). The one in use stays. ``errors`` counts unexpected
+    errors, which are retried too; with ``silent_s`` it tells whether ``latest`` may be out of date.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class AdapterFeed:
         base: str | None = None,
         try_again_s: float = _TRY_AGAIN_S,
     ) -> None:
-        # Not at the top: an adapter of a folder needs no client of Kafka.
+        # Imported late: an adapter from a folder needs no Kafka client.
         from streams.snapshots.feed import FeedOf
 
         self.name = NAME
@@ -119,20 +119,20 @@ class AdapterFeed:
 
     @property
     def errors(self) -> dict[str, int]:
-        """As ``FeedOf.errors``, and those of making adapters ready."""
+        """As ``FeedOf.errors``, plus errors while preparing adapters."""
         return dict(self._errors.counts + Counter(self._feed.errors))
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the broker was last heard; some while it is there."""
+        """Seconds since the broker last answered; a few are normal."""
         return self._feed.silent_s
 
     def latest(self) -> AdapterReward | None:
-        """The newest adapter that is ready; None where there is none yet. Never waits."""
+        """The newest adapter that is ready, or None. Never waits."""
         return self._ready
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Stop following; what ``latest`` gives stays. May be called twice."""
+        """Stop following; ``latest`` keeps its value. May be called twice."""
         self._feed.close()
         with self._changed:
             self._closing = True
@@ -140,7 +140,7 @@ class AdapterFeed:
         self._thread.join(timeout_s)
 
     def _want(self, snapshot: AdapterSnapshot) -> None:
-        """In the thread of the snapshots: only the newest one counts."""
+        """Runs in the snapshots' thread: only the newest snapshot counts."""
         with self._changed:
             self._wanted = snapshot
             self._changed.notify_all()
@@ -165,7 +165,7 @@ class AdapterFeed:
                     )
 
     def _take(self, snapshot: AdapterSnapshot) -> float | None:
-        """After how many seconds it is worth another try; None where it is not."""
+        """Seconds until another try is worthwhile; None if it is not."""
         try:
             self._use(snapshot)
         except StoreAway as error:
@@ -175,7 +175,7 @@ class AdapterFeed:
             self._refuse(error.reason, snapshot, error)
         except BadInput as error:
             self._refuse("unfit", snapshot, error)
-        except Exception as error:  # of a foreign adapter or base anything may come
+        except Exception as error:  # a foreign adapter or base can raise anything
             return self._errors.count(error, snapshot.version)
         self._errors.over()
         return None
@@ -206,7 +206,7 @@ class AdapterFeed:
 
 
 def _chosen(snapshot: AdapterSnapshot) -> tuple[int, str, dict[str, dict[str, Any]], GateState]:
-    """Version, URI, files and gate of the adapter that a snapshot wants to be used."""
+    """Version, URI, files and gate of the adapter that the snapshot selects."""
     stated = snapshot.in_force
     if snapshot.gate == "active" or not stated:
         return snapshot.version, snapshot.uri, snapshot.files, snapshot.gate

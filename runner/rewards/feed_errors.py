@@ -1,4 +1,4 @@
-"""What goes wrong in the threads of a feed that nobody waits for: counted, said, and tried again."""
+"""Unexpected errors in a feed's background threads: counted, logged and retried."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections import Counter
 log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 64
-"""As many times as long as the first."""
+"""Longest pause, as a multiple of the first."""
 
 
 class FeedErrors:
-    """Errors of one feed by the name of the exception's class; the first of a kind is said in full.
+    """Errors of one feed by exception class; the first of each class is logged in full.
 
-    ``try_again_s`` is the first pause in seconds before what failed is tried again.
+    ``try_again_s`` is the first pause in seconds before a retry.
     """
 
     def __init__(self, what: str, try_again_s: float) -> None:
@@ -23,7 +23,7 @@ class FeedErrors:
         self.counts: Counter[str] = Counter()
 
     def count(self, error: Exception, version: int) -> float:
-        """``error`` came up with this version; gives the pause in seconds, doubled from one to the next."""
+        """Counts an error with this version. Returns the pause in seconds, doubled each time."""
         kind = type(error).__name__
         self.counts[kind] += 1
         if self.counts[kind] == 1:
@@ -39,5 +39,5 @@ class FeedErrors:
         return pause_s
 
     def over(self) -> None:
-        """It has worked."""
+        """Reset the pause after a success."""
         self._pause_s = self._first_pause_s

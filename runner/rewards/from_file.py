@@ -1,4 +1,4 @@
-"""A reward feed from a ``bt_reward.json``: what ``--preference-rm`` gives."""
+"""A reward feed from a ``bt_reward.json``, for ``--preference-rm``."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _Stamp = tuple[int, int, int]
 
 
 class FileRewardFeed:
-    """The snapshot in a file, and its successors as they are written there.
+    """The snapshot in a file, and newer ones as they are written there.
 
-    ``critics`` are the names of the run's critics. Raises BadInput where the file cannot be used at the
-    start. Later a file that is gone, damaged, of another model, for other critics or older than the one in
-    use is refused with one warning, and the one in use stays. ``latest`` costs one ``stat``, and one small
-    read after a change.
+    ``critics`` are the names of the run's critics. Raises BadInput if the file cannot be used at the start.
+    Later, a file that is missing, damaged, of another model, for other critics, or older than the snapshot in
+    use is refused with one warning, and the snapshot in use stays. ``latest`` costs one ``stat``, plus one
+    small read after a change.
     """
 
     def __init__(self, path: Path, *, critics: Collection[str] = ()) -> None:
         self.path = path
-        self._seen = _stamp(path)  # before the read: a file written in between is then read again
+        self._seen = _stamp(path)  # before the read, so a file written meanwhile is read again
         self._serving = ServingSnapshot(RewardSnapshot, critics=critics, replaceable=True)
         self._snapshot = self._read()
 
     @property
     def refused(self) -> dict[str, int]:
-        """Per reason, how often the file was refused since the start."""
+        """How often the file was refused since the start, by reason."""
         return dict(self._serving.refused)
 
     def latest(self) -> RewardSnapshot:

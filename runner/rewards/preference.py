@@ -1,4 +1,4 @@
-"""What people and trusted judges would prefer of two candidates of a run, and how much it may count."""
+"""Which of two candidates people and trusted judges would prefer, and how much that may count."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from trainers.bradley_terry.features import of_events
 from trainers.bradley_terry.reward import Differences, confidence, prob_prefer, reward_on
 
 PreferenceGate = Literal["auto", "require", "ignore"]
-"""Who may steer. ``auto``: what its user gave, and of what came by topic the ``active`` alone.
-``require``: the ``active`` alone, whoever gave it. ``ignore``: every snapshot, even a shadow."""
+"""Which snapshots may steer. ``auto``: those given by the user, and published ones that are ``active``.
+``require``: only ``active`` ones, from either source. ``ignore``: every snapshot, even a shadow."""
 
 
 LARGEST_SHARE = 1e6
-"""Of a dimension beside the others."""
+"""Largest weight of a dimension relative to the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opinion:
-    """What rewards say of one candidate against another."""
+    """The rewards' comparison of one candidate with another."""
 
     probability: float
     """P(candidate ≻ other)."""
     confidence: float
-    """0 where the reward may not steer, and less than 1 for an uncertain one."""
+    """0 if the reward may not steer, and less than 1 if it is uncertain."""
     by_dimension: Mapping[str, Opinion] = field(default_factory=dict)
-    """Of the dimensions that are weighed and known, where any are."""
+    """Per dimension, for the weighted and known ones, if any."""
 
     @property
     def lean(self) -> float:
-        """c · (2p − 1) in [−1, 1]: above 0 for the candidate, 0 where there is nothing to say."""
+        """c · (2p − 1) in [−1, 1]: positive in favour of the candidate, 0 without an opinion."""
         return self.confidence * (2.0 * self.probability - 1.0)
 
 
@@ -43,10 +43,10 @@ class PreferencePolicy:
     """How much preferences weigh, and which snapshots may steer. Raises BadInput for a bad weight.
 
     ``weight`` is the most by which preferences can move a candidate's reward, in units of the critics'
-    reward, and the most by which the pick can be worse by the critics than the best. ``prefer`` is dimension
-    to what
-    it counts beside the others (``overall`` is the whole, which alone counts where none is named).
-    ``given_by_user`` says that the feed is a file which the user chose for this run, rather than the topic.
+    reward. It also bounds how much worse than the best the pick can be by the critics. ``prefer`` maps
+    dimensions to their relative weights (``overall`` is the whole, and counts alone if none is named).
+    ``given_by_user`` says that the snapshot is from a file that the user chose for this run, not from the
+    topic.
     """
 
     weight: float = 0.2
@@ -69,9 +69,8 @@ class PreferencePolicy:
         return gate == "active" or self.gate == "ignore" or (self.gate == "auto" and self.given_by_user)
 
     def compare(self, candidate: TraceEvent, other: TraceEvent, snapshot: RewardSnapshot) -> Opinion:
-        """One candidate of a run against another; what not both were judged by takes no part.
-
-        A snapshot which may not steer is still asked: the trace shows what it would have said.
+        """Compares a candidate with another of its run; features that only one of them has are left out.
+        A snapshot that may not steer is still asked: the trace shows what it would have said.
         """
         d = of_events(candidate, other)
         if not self.prefer:
@@ -89,13 +88,12 @@ class PreferencePolicy:
         return Opinion(probability=prob_prefer(known, d), confidence=c)
 
     def _weighed(self, opinions: Mapping[str, Opinion]) -> Opinion:
-        """One opinion, whose c · (2p − 1) is the mean of the dimensions' by what each counts.
-
-        A dimension of which nothing is known, or that may not steer, has c = 0, and keeps its share.
+        """One opinion whose c · (2p − 1) is the weighted mean over the dimensions.
+        A dimension that is unknown or may not steer has c = 0, and keeps its weight.
         """
         shares = {name: self.prefer[name] * of.confidence for name, of in opinions.items()}
         total = math.fsum(shares.values())
-        if not total:  # nothing steers: what they would say, by what each counts
+        if not total:  # nothing steers: what they would say, weighted
             shares = {name: self.prefer[name] for name in opinions}
         said = math.fsum(shares.values())
         p = math.fsum(shares[name] * of.probability for name, of in opinions.items()) / said if said else 0.5

@@ -1,11 +1,11 @@
-"""The reward of a run's candidates: one number each, by which the best is found in whatever order they come.
+"""The rewards of a run's candidates: one number each, so the best does not depend on their order.
 
 ``reward_i = critic_reward_i + weight · lean_i``, where ``lean_i`` in [−1, 1] is the mean of c · (2p − 1) over
-the run's other candidates: how far preferences lean to i when it is compared with each of them (a Borda
-count; de Borda 1781). A candidate whose critic reward is more than ``weight`` below the run's highest is not
-lifted, so the pick is never worse by the critics than that.
+the run's other candidates: how much preferences favour i in comparisons with each of them (a Borda count; de
+Borda 1781). A candidate whose critic reward is more than ``weight`` below the run's highest gets no bonus, so
+by the critics the pick is never worse than that.
 
-``critic_reward_i`` is what ``trainers.pairs.critic_rewards`` makes of the critics' scores.
+``trainers.pairs.critic_rewards`` computes ``critic_reward_i`` from the critics' scores.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from trainers.pairs.critic_rewards import rewards_in_run
 Array = NDArray[np.float64]
 
 FIELD = 16
-"""Candidates, the first of a run, that each is compared with: a step costs the same in a long run."""
+"""Candidates are compared with the first 16 of the run, so the steps of a long run cost no more."""
 
 
 def combined_rewards(critic_N: Array, lean_N: Array, weight: float) -> Array:
     """Rewards (…, N) from critic rewards and leans, both (…, N); see the top of this module.
 
-    Each is within ``weight`` of its critic reward, and is exactly that where the lean or the weight is 0.
+    Each is within ``weight`` of its critic reward, and equals it exactly if the lean or the weight is 0.
     """
     too_low_N = critic_N < critic_N.max(axis=-1, keepdims=True) - weight
     moved_N: Array = critic_N + weight * np.where(too_low_N, np.minimum(lean_N, 0.0), lean_N)
@@ -39,23 +39,23 @@ def combined_rewards(critic_N: Array, lean_N: Array, weight: float) -> Array:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a candidate stands among those that the run has so far, under the snapshot in use."""
+    """A candidate's standing among those of the run so far, under the snapshot in use."""
 
     reward: float
-    """The combined reward, in units of the critic reward; the critic reward itself where nothing steers."""
+    """The combined reward, in units of the critic reward; equal to the critic reward if nothing steers."""
     critic_reward: float
     probability: float | None
-    """Mean P(candidate ≻ other), also of a snapshot that may not steer; null without one, or alone."""
+    """Mean P(candidate ≻ other), even if the snapshot may not steer; null without a snapshot or others."""
     confidence: float
-    """Mean c: 0 where the snapshot may not steer, and less than 1 for an uncertain one."""
+    """Mean c: 0 if the snapshot may not steer, and less than 1 if it is uncertain."""
     by_dimension: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Mean (probability, confidence) on each dimension that is weighed and known."""
+    """Mean (probability, confidence) on each weighted and known dimension."""
 
 
 class Standings:
-    """The judged candidates of one run; those that no critic could judge are passed over.
+    """The judged candidates of one run; skips those that no critic could judge.
 
-    A newer snapshot scores all of them again. What they are compared with is the ``FIELD`` first of them.
+    A newer snapshot scores all of them again. They are compared with the first ``FIELD`` of them.
     """
 
     def __init__(self, policy: PreferencePolicy) -> None:
@@ -63,15 +63,15 @@ class Standings:
         self._events: list[TraceEvent] = []
         self._snapshot: RewardSnapshot | None = None
         self._opinions: dict[int, list[Opinion]] = {}
-        """By ``iter_idx``: of that candidate against the field's others, in their order."""
+        """By ``iter_idx``: the candidate's comparisons with the others of the field, in their order."""
 
     def add(self, event: TraceEvent) -> None:
-        """Take part; nothing happens for one without an overall score."""
+        """Adds a candidate; ignores one without an overall score."""
         if event.overall_score is not None:
             self._events.append(event)
 
     def under(self, snapshot: RewardSnapshot | None) -> dict[int, Standing]:
-        """Every judged candidate's standing under this snapshot, by ``iter_idx``, in the order they came."""
+        """Every judged candidate's standing under this snapshot, by ``iter_idx``, in order of arrival."""
         if snapshot is not self._snapshot:
             self._opinions, self._snapshot = {}, snapshot
         if not self._events:
@@ -97,7 +97,7 @@ class Standings:
 
 
 def best_of(standings: Mapping[int, Standing]) -> int | None:
-    """The ``iter_idx`` with the highest reward, the lower where they are equal; null without any."""
+    """The ``iter_idx`` with the highest reward, the lowest if several are equal; null if there are none."""
     return min(standings, key=lambda idx: (-standings[idx].reward, idx), default=None)
 
 

@@ -1,4 +1,4 @@
-"""Rewards of texts for running loops: hashed n-grams, from a file or as they are published."""
+"""Rewards of texts for running loops: hashed n-gram models, from a file or as they are published."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RewardOfTexts:
     def __init__(self, snapshot: TextSnapshot) -> None:
         self.version: int = snapshot.version
         self.gate: GateState = snapshot.gate
-        # Not at the top: numba takes half a second, and most runs have no reward of texts.
+        # Imported late: numba takes half a second, and most runs have no reward of texts.
         from trainers.text.reward import NgramReward
 
         self._reward = NgramReward(snapshot)
@@ -39,14 +39,14 @@ class RewardOfTexts:
 
 
 class TextFileFeed:
-    """The model of a ``text_reward.json``, for as long as the run lasts. Raises BadInput."""
+    """The model in a ``text_reward.json``, for the whole run. Raises BadInput."""
 
     name: ClassVar[str] = NAME
 
     def __init__(self, path: Path) -> None:
         snapshot = read_reward(path)
         if not isinstance(snapshot, TextSnapshot):
-            raise BadInput(f"{path}: is no reward of texts; expected a file that train-text-rm wrote")
+            raise BadInput(f"{path}: is not a reward of texts; expected a file that train-text-rm wrote")
         self.snapshot = snapshot
         self._reward = RewardOfTexts(snapshot)
 
@@ -55,11 +55,11 @@ class TextFileFeed:
 
 
 class TextSnapshotFeed:
-    """Follows the text snapshots of a model; each is made ready in the feed's thread, so no run waits.
+    """Follows a model's text snapshots; prepares each one in the feed's thread, so no run waits.
 
-    ``refused`` counts by reason what was not taken, as ``FeedOf`` does; ``other version`` is one that this
-    version of TriBrain cannot read. The one in use stays. ``errors`` counts what nobody expects, which is
-    tried again, and with ``silent_s`` it tells whether ``latest`` can be out of date.
+    ``refused`` counts what was not taken, by reason, as in ``FeedOf``; ``other version`` is one that this
+    version of TriBrain cannot read. The one in use stays. ``errors`` counts unexpected errors, which are
+    retried; with ``silent_s`` it tells whether ``latest`` may be out of date.
     """
 
     name: ClassVar[str] = NAME
@@ -67,7 +67,7 @@ class TextSnapshotFeed:
     def __init__(
         self, settings: Settings, model: str = "default", *, try_again_s: float = _TRY_AGAIN_S
     ) -> None:
-        # Not at the top: most runs follow nothing, and Kafka's client takes a third of a second.
+        # Imported late: most runs follow nothing, and Kafka's client takes a third of a second.
         from streams.snapshots.feed import FeedOf
 
         self._ready: RewardOfTexts | None = None
@@ -91,20 +91,20 @@ class TextSnapshotFeed:
 
     @property
     def errors(self) -> dict[str, int]:
-        """As ``FeedOf.errors``, and those of making models ready."""
+        """As ``FeedOf.errors``, plus errors while preparing models."""
         return dict(self._errors.counts + Counter(self._feed.errors))
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the broker was last heard; some while it is there."""
+        """Seconds since the broker last answered; a few are normal."""
         return self._feed.silent_s
 
     def latest(self) -> RewardOfTexts | None:
-        """The newest model so far; None where there is none yet."""
+        """The newest model so far, or None."""
         return self._ready
 
     def close(self) -> None:
-        """Stop following; what ``latest`` gives stays. May be called twice."""
+        """Stop following; ``latest`` keeps its value. May be called twice."""
         self._feed.close()
         with self._one_at_a_time:
             self._is_closed = True

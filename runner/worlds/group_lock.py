@@ -1,16 +1,16 @@
-"""A lock that a process group holds as long as it lives, by which one that was left behind is ended.
+"""A lock that a process group holds while it lives, used to end a group that was left behind.
 
-A process in a group of its own outlives its caller when that is killed. The lock (``flock``) is inherited,
-and the kernel frees it when the last process that has it is gone, however that ends; the file says which
-group it is. A signal at the caller's death (Linux's ``PR_SET_PDEATHSIG``) would need no file, but it comes
-when the thread ends that started the process, and does not reach what that process started.
+A process in its own group outlives a caller that is killed. The processes inherit the lock (``flock``), and
+the kernel frees it when the last process holding it is gone, however it ends. The file names the group. A
+signal at the caller's death (Linux's ``PR_SET_PDEATHSIG``) would need no file, but it is sent when the thread
+that started the process ends, and does not reach the process's children.
 
-The file is laid by who may want to go on later, and is of one group at a time. Lines in it::
+Whoever may want to resume later creates the file. It belongs to one group at a time. Its lines::
 
     group 4711 on node-3
     status 0
 
-The second one is there where the program was started through ``witnessed``, and has ended by itself.
+The second line exists if the program was started through ``witnessed`` and has exited.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _GONE_S = 10.0
 _LOOK_AGAIN_S = 0.05
 _GROUP = re.compile(r"^group (\d+) on (.*)$", re.MULTILINE)
 _STATUS = re.compile(r"^status (\d+)$", re.MULTILINE)
-# The status is written by who outlives the caller, too. ``"$0"`` is the lock.
+# The shell that outlives the caller writes the status. ``"$0"`` is the lock.
 _WITNESS = '"$@"; status=$?; echo "status $status" >>"$0"; exit "$status"'
 
 
 def end_left_behind(lock: Path) -> None:
-    """End the group that holds the lock, if one does, and wait until it is gone.
+    """End the group that holds the lock, if there is one, and wait until it is gone.
 
-    A held lock's group has living members, so its id is not another's by now. Raises BadInput where it
-    cannot be ended from here: it is on another machine, or does not go.
+    While the lock is held, its group has living members, so the id cannot belong to another group. Raises
+    BadInput if the group cannot be ended from here: it is on another machine, or does not end.
     """
     try:
         descriptor = os.open(lock, os.O_RDWR)
@@ -50,25 +50,25 @@ def end_left_behind(lock: Path) -> None:
         if _take(descriptor):
             return
         noted = _GROUP.findall(_text(lock))
-        whose = "what was started before"
+        whose = "an earlier process group"
         if noted:
             group, host = noted[-1]
             whose = f"process group {group} on {host}"
             if host != socket.gethostname():
-                raise BadInput(f"{lock}: {whose} is still at work; end it there first")
+                raise BadInput(f"{lock}: {whose} is still running; end it there first")
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(int(group), signal.SIGKILL)
         if not _take_within(descriptor, _GONE_S):
-            raise BadInput(f"{lock}: {whose} is still at work; end it first")
+            raise BadInput(f"{lock}: {whose} is still running; end it first")
     finally:
         os.close(descriptor)
 
 
 @contextmanager
 def taken_for_a_group(locks: Sequence[Path]) -> Iterator[tuple[int, ...]]:
-    """Descriptors for a process to inherit, of those locks that were laid; only that keeps them held.
+    """Descriptors of the existing locks for a process to inherit, which alone keeps them held.
 
-    Where a group that was ended just now still holds one, it is waited for. Raises OSError where it stays so.
+    Waits for a group that was just ended to release its lock. Raises OSError if it does not.
     """
     with ExitStack() as stack:
         descriptors = []
@@ -78,13 +78,13 @@ def taken_for_a_group(locks: Sequence[Path]) -> Iterator[tuple[int, ...]]:
                 stack.callback(os.close, descriptors[-1])
         for descriptor in descriptors:
             if not _take_within(descriptor, _GONE_S):
-                raise OSError("what was started before still holds its lock")
+                raise OSError("an earlier process group still holds its lock")
             os.ftruncate(descriptor, 0)
         yield tuple(descriptors)
 
 
 def note_group(lock: Path, group: int) -> None:
-    """Say in a lock that was laid which group works under it. Raises OSError."""
+    """Write into an existing lock which group holds it. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         descriptor = os.open(lock, os.O_WRONLY | os.O_APPEND)
         try:
@@ -94,15 +94,15 @@ def note_group(lock: Path, group: int) -> None:
 
 
 def witnessed(arguments: Sequence[str], lock: Path) -> list[str]:
-    """The same program, whose exit status comes to stand in the lock, whatever becomes of the caller.
+    """The command that runs the same program and then writes its exit status into the lock.
 
-    One that a signal ended has 128 more than its number.
+    The status is written even if the caller is gone. After a signal it is 128 plus the signal's number.
     """
     return ["/bin/sh", "-c", _WITNESS, str(lock), *arguments]
 
 
 def has_ended_well(lock: Path) -> bool:
-    """Whether the program of this lock was witnessed, and has ended by itself with status 0."""
+    """Whether the program of this lock was started through ``witnessed`` and exited with status 0."""
     try:
         return _STATUS.findall(_text(lock)) == ["0"]
     except FileNotFoundError:

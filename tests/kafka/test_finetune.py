@@ -246,7 +246,7 @@ def test_what_is_compared_on_is_never_trained_on_and_what_was_trained_on_is_neve
     prompts.write_text(f"{purple}\nopen the drawer\n")
     again = run(settings, given)
     assert again.returncode == 0, again.stderr
-    assert "prompts that were in a dataset before, and so are not compared on: 1" in again.stderr
+    assert "prompts excluded from the comparison, as an earlier dataset had them: 1" in again.stderr
     second = told(settings)[len(first) :]
     assert goal(0) not in goals_of(second[1])
     assert second[-1].details["selector"]["win_rate"]["tasks"] == 1

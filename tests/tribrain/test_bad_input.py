@@ -424,13 +424,13 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{simulated} new --critic 'python c.py'", r"a critic is given as 'python c\.py'; expected NAME="
     yield f"{simulated} new --critic 'a=true {{prompt}}'", r"the critic a's command lacks \{video\}"
     yield f"{simulated} new --critic nowhere", r"no installed package offers the critic 'nowhere'"
-    yield f"{simulated} new --critic 'blur=true {{video}}'", r"there is a critic 'blur' already"
-    yield f"{simulated} new --no-pixel-critics", r"there is no critic; give at least one --critic"
+    yield f"{simulated} new --critic 'blur=true {{video}}'", r"a critic 'blur' already exists"
+    yield f"{simulated} new --no-pixel-critics", r"no critic is left without the pixel critics; give"
     yield f"{simulated} new --critic-timeout-s 0", r"'--critic-timeout-s': 0\.0 is not in the range x>0"
 
     suite = "run-suite --out new --world simulated --prompts"
     yield f"{suite} nowhere", r"nowhere: no such file; check the path"
-    yield f"{suite} empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt a line"
+    yield f"{suite} empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt per line"
     yield f"{suite} not-json/trace.jsonl", r"@line 1: .*; expected a JSON object with index, gener"
     yield f"{suite} prompts-good.jsonl --shard 3/2", r"the shard is '3/2'; expected I/N with I from 1 to N"
     yield f"{suite} prompts-good.jsonl --suite-id a/b", r"the suite is called 'a/b'; expected letters"
@@ -440,7 +440,7 @@ def cases() -> Iterator[tuple[str, str]]:
     with_image = "--world subprocess --cmd 'x {prompt} {out_dir} {image}'"
     yield (
         f"run-suite --out new --prompts prompts.jsonl {with_image}",
-        r"1 of 2 images are not there, .*: gone\.png \(index 1\); .* with --images",
+        r"1 of 2 images do not exist, .*: gone\.png \(index 1\); .* with --images",
     )
     yield (
         f"run-suite --out new --prompts prompts-no-image.jsonl {with_image}",
@@ -491,7 +491,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{generate} '{COMMAND} {{checkpoint}}' --base good", r"--generate-cmd needs --prompts, a file"
     yield (
         f"{generate} '{COMMAND}' --base good --prompts prompts.txt",
-        r"the generator's command lacks \{checkpoint\}, which is what is compared",
+        r"the generator's command lacks \{checkpoint\}, the model to compare",
     )
     yield (
         f"{generate} '{COMMAND} {{checkpoint}} {{image}}' --base good --prompts prompts.txt",

@@ -185,7 +185,7 @@ def test_a_reward_of_texts_given_by_its_user_picks_among_rewrites(text_model: Pa
         ("text", "--text-reward text follows a model on Kafka; give --bootstrap-servers, or a file"),
         ("lora", "--text-reward lora follows a model on Kafka; give --bootstrap-servers, or a file"),
         ("missing.json", "missing.json: no such file"),
-        ("bt_reward.json", "is no reward of texts"),
+        ("bt_reward.json", "is not a reward of texts"),
     ],
 )
 def test_a_reward_of_texts_that_cannot_be_used_is_bad_input(

@@ -405,7 +405,7 @@ def test_a_missing_image_is_said_before_anything_is_generated(
     finally:
         (bench / "elsewhere.png").rename(bench / "frame-2.png")
     assert (
-        "1 of 3 images are not there, nor with another extension: frame-2.png (index 2)"
+        "1 of 3 images do not exist, nor with another extension: frame-2.png (index 2)"
         in capsys.readouterr().err
     )
     assert calls.read_text() == ""

@@ -228,8 +228,8 @@ def test_a_prompts_file_with_a_byte_order_mark_makes_the_same_tasks(tmp_path: Pa
     ("reader", "says"),
     [
         ("candidates", "candidate 'c' of task 't' was there before; expected each once"),
-        ("prompts", "index 1 was there before; expected each once"),
-        ("prompts, a line each", "a prompt is there twice; expected each once"),
+        ("prompts", "index 1 appears twice; expected each once"),
+        ("prompts, a line each", "a prompt appears twice; expected each once"),
     ],
 )
 def test_what_is_there_twice_is_refused_where_it_would_count_twice(

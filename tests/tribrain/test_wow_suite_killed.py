@@ -227,5 +227,5 @@ def test_a_generator_left_behind_on_another_machine_is_named_and_nothing_is_made
             main(arguments)
         assert ended.value.code == 2
         assert is_alive(orphan)
-    assert f"process group {orphan} on node-3 is still at work; end it there first" in capsys.readouterr().err
+    assert f"process group {orphan} on node-3 is still running; end it there first" in capsys.readouterr().err
     assert len(wow.calls("dit-2b")) == 1

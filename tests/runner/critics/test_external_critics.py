@@ -392,9 +392,9 @@ def test_a_command_may_hold_equals_signs() -> None:
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        (["flicker=true {video}"], "there is a critic 'flicker' already"),
-        (["text_rm=true {video}"], "there is a critic 'text_rm' already"),
-        (["a=true {video}", "a=true {video}"], "there is a critic 'a' already"),
+        (["flicker=true {video}"], "a critic 'flicker' already exists"),
+        (["text_rm=true {video}"], "a critic 'text_rm' already exists"),
+        (["a=true {video}", "a=true {video}"], "a critic 'a' already exists"),
         (["python critic.py {video}"], "expected NAME="),
         (["=true {video}"], "expected NAME="),
         (["a.b=true {video}"], "expected NAME="),

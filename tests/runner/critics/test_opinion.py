@@ -75,7 +75,7 @@ def test_any_name_of_a_score_will_do() -> None:
         ({"task": 1.5}, "task is 1.5; expected a score in [0, 1]"),
         ({"task": -0.1, "physics": 0.5}, "task is -0.1"),
         ({"task": 1.00001}, "task is 1.00001; expected"),
-        ({"task": 0.5, "a\ud800": 0.1, "a?": 0.2}, "a? is there twice"),
+        ({"task": 0.5, "a\ud800": 0.1, "a?": 0.2}, "a? appears twice"),
         ({"physics": math.nan}, "physics is nan"),
         ({"physics": math.inf}, "physics is inf"),
         ({"physics": 10**400}, "physics is huge"),

@@ -51,7 +51,7 @@ NEITHER = r"line 1: .*; a pair has task_id, label_source and the critics of both
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", r"judged.jsonl: there is no pair in the file; expected one a line"),
+        ("", r"judged.jsonl: the file has no pair; expected one per line"),
         (NAMED, r"line 1: no candidate 'c' of task 'tea' is known; give the file that has it as --cand"),
         ('{"task_id": "tea"}', NEITHER),
         ("no JSON", NEITHER),

@@ -192,7 +192,7 @@ def test_curves_end_where_the_shortest_repetition_does() -> None:
     ("pairs", "votes", "says"),
     [
         (judged(tasks=1), 100, r"the pairs are of 1 tasks; expected 2 or more"),
-        (judged(tasks=8), 4, r"the votes end before the first figure, which is after 5; give more --votes"),
+        (judged(tasks=8), 4, r"the votes end before the first figure, after 5 votes; give more --votes"),
     ],
 )
 def test_where_nothing_can_be_measured_is_bad_input(

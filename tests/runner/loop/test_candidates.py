@@ -154,5 +154,5 @@ def test_the_text_reward_picks_which_of_the_rewrites_are_made(tmp_path: Path) ->
 
 
 def test_a_number_of_candidates_that_cannot_be_made_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="0 candidates are asked for"):
+    with pytest.raises(BadInput, match="candidates is 0"):
         run(tmp_path, candidates=0)

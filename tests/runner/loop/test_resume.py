@@ -275,11 +275,11 @@ def test_a_run_of_which_nothing_could_be_made_is_begun_again(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"seed": 6}, "was made of another prompt or seed"),
-        ({"goal": GOAL + "!"}, "was made of another prompt or seed"),
-        ({"policy": PreferencePolicy(weight=0.9)}, "does not come out again as it is recorded"),
+        ({"seed": 6}, "was made from another prompt or seed"),
+        ({"goal": GOAL + "!"}, "was made from another prompt or seed"),
+        ({"policy": PreferencePolicy(weight=0.9)}, "differs from the recorded one"),
         ({"run_id": "s"}, "is not the trace of run 's' alone"),
-        ({"stop": StopRules(max_iters=2)}, "does not come out again as it is recorded"),
+        ({"stop": StopRules(max_iters=2)}, "differs from the recorded one"),
     ],
 )
 def test_a_run_goes_on_only_as_what_it_was(tmp_path: Path, change: dict[str, Any], complaint: str) -> None:

@@ -155,5 +155,5 @@ def test_one_rewrite_and_no_text_reward_leave_the_trace_as_it_was(tmp_path: Path
 
 @pytest.mark.parametrize("k", [0, MAX_REWRITES + 1])
 def test_a_number_of_rewrites_that_cannot_be_made_is_bad_input(tmp_path: Path, k: int) -> None:
-    with pytest.raises(BadInput, match=f"{k} rewrites are asked for; expected 1 to {MAX_REWRITES}"):
+    with pytest.raises(BadInput, match=f"rewrites is {k}; expected 1 to {MAX_REWRITES}"):
         run(tmp_path, None, rewrites=k)

@@ -53,7 +53,7 @@ def test_the_original_language_may_be_missing_and_other_entries_are_no_matter(tm
 @pytest.mark.parametrize(
     ("lines", "complaint"),
     [
-        ([], "the file is empty; expected one prompt a line"),
+        ([], "the file is empty; expected one prompt per line"),
         ([line(0), b"{"], "@line 2: "),
         ([line(0), b"[1]"], "@line 2: Expected `object`"),
         ([b'{"index": 1, "image": "a.png"}'], "missing required field `generated_description`"),
@@ -133,7 +133,7 @@ def test_every_missing_image_is_counted_and_the_first_are_named(tmp_path: Path) 
     lines = [line(100, "here.png"), *(line(i, f"gone-{i}.png") for i in range(7))]
     with pytest.raises(BadInput) as refusal:
         with_images(read_prompts(written(tmp_path, *lines)), [tmp_path])
-    assert "7 of 8 images are not there" in str(refusal.value)
+    assert "7 of 8 images do not exist" in str(refusal.value)
     assert "gone-0.png (index 0)" in str(refusal.value)
     assert "and 2 more; looked in " in str(refusal.value)
 

@@ -89,7 +89,7 @@ def test_where_nobody_holds_the_lock_whoever_has_that_id_now_is_left_alone(lock:
 def test_a_group_on_another_machine_is_named_and_left(lock: Path) -> None:
     with left_behind(lock) as process:
         lock.write_text(f"group {process.pid} on node-3\n")
-        with pytest.raises(BadInput, match=rf"process group {process.pid} on node-3 is still at work"):
+        with pytest.raises(BadInput, match=rf"process group {process.pid} on node-3 is still running"):
             end_left_behind(lock)
         assert process.poll() is None
 
@@ -99,7 +99,7 @@ def test_a_lock_that_stays_held_is_refused(lock: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(group_lock, "_GONE_S", 0.1)
     with left_behind(lock):
         lock.write_text("")
-        with pytest.raises(BadInput, match="what was started before is still at work; end it first"):
+        with pytest.raises(BadInput, match="an earlier process group is still running; end it first"):
             end_left_behind(lock)
 
 
