@@ -28,8 +28,8 @@ class ServingSnapshot(Generic[Snapshot]):
 
     ``kind`` is the kind of snapshot accepted. ``model`` is the reward model's name; by default that of the
     first snapshot. ``critics`` are the names of the run's critics; a snapshot that weighs critics must weigh
-    at least one of them; by default any. With ``replaceable``, a snapshot of the same version replaces the one
-    in use. ``refused`` counts refused snapshots by reason, one of REFUSALS.
+    at least one of them; by default any. With ``replaceable``, a snapshot of the same version replaces the
+    one in use. ``refused`` counts refused snapshots by reason, one of REFUSALS.
     """
 
     def __init__(

@@ -65,7 +65,7 @@ def test_a_file_that_is_not_the_one_of_the_snapshot_is_refused(
     store: str, found: bytes, tmp_path: Path
 ) -> None:
     uri = open_store(store).put("default/1-abc", FILES | {"adapter.safetensors": found}, last="reward.json")
-    with pytest.raises(ArtifactError, match=r"adapter\.safetensors: is not the file that the snapshot") as e:
+    with pytest.raises(ArtifactError, match=r"adapter\.safetensors: has another size or SHA-256 than") as e:
         fetch(uri, LISTED, tmp_path / "cache")
     assert e.value.reason == "damaged"
     assert list((tmp_path / "cache").iterdir()) == []
@@ -89,7 +89,7 @@ def test_no_name_leads_out_of_the_cache(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stated", [{}, {"size": -1, "sha256": ""}, {"size": 1 << 40, "sha256": ""}])
 def test_a_file_without_a_size_and_a_hash_is_refused(stated: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="or no size up to"):
+    with pytest.raises(ArtifactError, match="a size of at most"):
         fetch(str(tmp_path), {"reward.json": stated}, tmp_path / "cache")
 
 
@@ -133,9 +133,7 @@ def test_to_a_uri_the_file_that_makes_an_adapter_of_it_comes_last(monkeypatch: p
 
 
 def test_a_bucket_that_is_not_there_is_not_made(s3_bucket: str) -> None:
-    with pytest.raises(
-        BadInput, match=r"there is no bucket 'adaptors'; create it, or choose"
-    ):
+    with pytest.raises(BadInput, match=r"there is no bucket 'adaptors'; create it, or choose"):
         open_store("s3://adaptors/lora").put("default/1-abc", FILES, last="reward.json")
     assert fsspec.filesystem("s3").ls("") == [s3_bucket.removeprefix("s3://")]
 

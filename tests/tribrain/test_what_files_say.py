@@ -207,9 +207,7 @@ def test_a_mark_within_a_text_is_a_letter(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-32-be"])
 def test_a_text_in_another_unicode_form_is_named(tmp_path: Path, reader: str, encoding: str) -> None:
     line = ("\ufeff" if encoding.endswith("be") else "") + READERS[reader][0].decode()
-    with pytest.raises(
-        BadInput, match=r"file: is text in UTF-16 or UTF-32; expected UTF-8: save it as"
-    ):
+    with pytest.raises(BadInput, match=r"file: is text in UTF-16 or UTF-32; expected UTF-8: save it as"):
         read(reader, tmp_path, line.encode(encoding))
 
 
