@@ -1,16 +1,16 @@
-"""The exceptions that end a command with one line and no traceback: exit code 2, and 3."""
+"""Exceptions that end a command with one line and no traceback; the exit code is 2, or 3 for Fenced."""
 
 
 class BadInput(ValueError):
-    """Something the user gave cannot be used: a ValueError, as whoever calls TriBrain from Python expects.
+    """The user's input cannot be used. A ValueError, as callers from Python expect.
 
-    The message is one line that says what was found, what is needed and what to do.
+    The message is one line: what was found, what is needed and what to do.
     """
 
 
 class NoBroker(BadInput):
-    """No Kafka broker answers. It may come back, so whoever serves waits for it."""
+    """No Kafka broker answers. It may come back, so services wait for it."""
 
 
 class Fenced(Exception):
-    """Another process has taken over what this one was doing; it must stop and publish nothing more."""
+    """Another process has taken over this one's work; this one must stop and publish nothing more."""

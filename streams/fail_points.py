@@ -1,7 +1,7 @@
-"""Places at which a test can have the process killed, as by a power cut.
+"""Fail points: places where a test can kill the process, as a power cut would.
 
-``TRIBRAIN_FAIL_POINT=learner.snapshot-sent:3`` kills the process with SIGKILL the third time it gets to that
-place. Without the variable a place costs one comparison.
+``TRIBRAIN_FAIL_POINT=learner.snapshot-sent:3`` kills the process with SIGKILL the third time it reaches that
+fail point. Without the variable a fail point costs one comparison.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _reached: Counter[str] = Counter()
 
 
 def arm(given: str) -> None:
-    """Choose the place, as the variable does: ``learner.snapshot-sent:3``, or nowhere for an empty text."""
+    """Choose the fail point as the variable does: ``learner.snapshot-sent:3``; an empty text chooses none."""
     global _name, _at
     _name, _, count = given.partition(":")
     _at = int(count or 1) if _name else 0
@@ -27,7 +27,7 @@ arm(os.environ.get(VARIABLE, ""))
 
 
 def reach(place: str) -> None:
-    """Mark a place by its name, ``part.what-has-just-happened``."""
+    """Mark a fail point; its name is ``part.what-has-just-happened``."""
     if not _name or place != _name:
         return
     _reached[place] += 1

@@ -1,4 +1,4 @@
-"""Files that are whole or absent."""
+"""Reading files with clear errors, and writing them atomically."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from streams.errors import BadInput
 
 _NEWLINE = b"\n"
 _PIECE = 1 << 20
-"""Bytes that are decoded at a time."""
+"""Bytes decoded at a time."""
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Write beside, fsync, rename: a reader sees the old file or the new one, never half of one.
+    """Write a temporary file, fsync it and rename it: a reader sees the old file or the new one, whole.
 
-    ``mode`` is who may read and write it, less what the process's umask takes away.
+    ``mode`` holds the permissions, before the process's umask.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -43,20 +43,20 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> bytes:
-    """The content of a text in UTF-8, without the byte order mark that it may begin with. Raises BadInput."""
+    """The content of a UTF-8 text file, without a leading byte order mark. Raises BadInput."""
     content = read_bytes(path)
     if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE, BOM_UTF32_BE)):
-        raise BadInput(f"{path}: is a text in UTF-16 or UTF-32; expected UTF-8: save it so")
+        raise BadInput(f"{path}: is text in UTF-16 or UTF-32; expected UTF-8: save it as UTF-8")
     content = content.removeprefix(BOM_UTF8)
     if (at := _no_utf_8_at(content)) is not None:
         raise BadInput(
-            f"{path}@line {_line_of(content, at)}: byte 0x{content[at]:02x} is no UTF-8, so it is a text in "
-            "another encoding, such as Latin-1; expected UTF-8: save it so"
+            f"{path}@line {_line_of(content, at)}: byte 0x{content[at]:02x} is not UTF-8, so the text is in "
+            "another encoding, such as Latin-1; expected UTF-8: save it as UTF-8"
         )
     if (at := _marked_line(content)) is not None:
         raise BadInput(
-            f"{path}@line {_line_of(content, at)}: begins with a byte order mark, as where files are joined; "
-            "expected one at most, where the file begins: take the others out"
+            f"{path}@line {_line_of(content, at)}: begins with a byte order mark, as in joined files; "
+            "expected one at most, at the start of the file: remove the others"
         )
     return content
 
@@ -66,7 +66,7 @@ def _line_of(content: bytes, at: int) -> int:
 
 
 def _no_utf_8_at(content: bytes) -> int | None:
-    """Where it ceases to be UTF-8; None where it is all of that."""
+    """Offset of the first byte that is not UTF-8, or None."""
     decoder = getincrementaldecoder("utf-8")()
     for begin in range(0, len(content) + 1, _PIECE):
         piece = content[begin : begin + _PIECE]
@@ -79,7 +79,7 @@ def _no_utf_8_at(content: bytes) -> int | None:
 
 
 def _marked_line(content: bytes) -> int | None:
-    """Where the first line begins that has a byte order mark in front."""
+    """Offset of the first line that begins with a byte order mark, or None."""
     if content.startswith(BOM_UTF8):
         return 0
     at = content.find(_NEWLINE + BOM_UTF8)
@@ -87,7 +87,7 @@ def _marked_line(content: bytes) -> int | None:
 
 
 def inside(folder: Path, relative: str) -> Path | None:
-    """The path of what a file of ``folder`` names, links followed; None where it lies outside the folder."""
+    """``folder / relative`` with links followed; None if that lies outside the folder."""
     try:
         path = (folder / relative).resolve()
         return path if path.is_relative_to(folder.resolve()) else None
@@ -96,7 +96,7 @@ def inside(folder: Path, relative: str) -> Path | None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable: a new file's own fsync does not."""
+    """Make the names in a directory durable; a new file's own fsync does not."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,8 @@
-"""What a process says of itself: one list of metrics, read when they are asked for.
+"""Metrics and health of a process.
 
-``catalogue`` is the list: names, types, labels, help, and who exposes them. ``instruments`` is a process's
-registry, made of the list; what it shows is read from the objects that count, at the moment of a scrape, so
-counting costs an addition. ``endpoint`` serves ``/metrics`` and ``/health``, ``textfile`` writes the metrics
-into a file, ``health`` is the condition of a process in one sentence, and ``lag`` how far behind it is.
+``catalogue`` lists all metrics: names, types, labels, help, and the services that expose them.
+``instruments`` is a process's registry, built from that list. It reads values at scrape time from the objects
+that count, so counting costs one addition. ``endpoint`` serves ``/metrics`` and ``/health``, ``textfile``
+writes the metrics to a file, ``health`` states a process's condition in one sentence, and ``lag`` measures
+how far behind a reader is.
 """

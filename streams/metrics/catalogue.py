@@ -1,6 +1,6 @@
-"""Every metric of the project: the registries, docs, dashboards and alerts are made of this list.
+"""Every metric of the project: registries, docs, dashboards and alerts are built from this list.
 
-No metric has a label for a run, a task or an annotator: there would be no end of them.
+No metric has a label for a run, a task or an annotator: their number is unbounded.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class Metric:
     """One metric."""
 
     name: str
-    """As in a scrape; a counter's ends in ``_total``."""
+    """As scraped; a counter's name ends in ``_total``."""
     type: MetricType
     help: str
     services: tuple[Service, ...]
     labels: tuple[str, ...] = ()
     unit: str = ""
-    """Empty for a number of things."""
+    """Empty for counts."""
     buckets: tuple[float, ...] = ()
     """Upper bounds of a histogram."""
 
@@ -40,13 +40,13 @@ METRICS: tuple[Metric, ...] = (
         type="gauge",
         labels=("service", "version"),
         services=_ALL,
-        help="1; the labels say which service of which version this is.",
+        help="Always 1; the labels name the service and its version.",
     ),
     Metric(
         name="tribrain_healthy",
         type="gauge",
         services=_ALL,
-        help="1 where /health says that the process does its work, otherwise 0.",
+        help="1 if /health says that the process does its work, otherwise 0.",
     ),
     Metric(
         name="tribrain_memory_bytes",
@@ -54,7 +54,7 @@ METRICS: tuple[Metric, ...] = (
         unit="bytes",
         labels=("holds",),
         services=("trainer",),
-        help="Bytes of messages in memory, by what they wait for.",
+        help="Bytes of messages held in memory, by what they wait for.",
     ),
     Metric(
         name="tribrain_partitions",
@@ -67,7 +67,7 @@ METRICS: tuple[Metric, ...] = (
         type="gauge",
         labels=("topic", "partition"),
         services=("trainer", "text"),
-        help="Messages that this process has not handled; absent where unknown.",
+        help="Messages that this process has not handled yet; absent if unknown.",
     ),
     Metric(
         name="tribrain_lag_seconds",
@@ -75,32 +75,32 @@ METRICS: tuple[Metric, ...] = (
         unit="seconds",
         labels=("topic", "partition"),
         services=("trainer", "text"),
-        help="Age of the oldest message that is not handled, by its time stamp; absent where unknown.",
+        help="Age of the oldest message not handled yet, by its timestamp; absent if unknown.",
     ),
     Metric(
         name="tribrain_lag_unknown_partitions",
         type="gauge",
         services=("trainer", "text"),
-        help="Partitions whose lag is unknown, since Kafka has not said where they end.",
+        help="Partitions whose lag is unknown because Kafka has not reported their end offsets.",
     ),
     Metric(
         name="tribrain_events_total",
         type="counter",
         services=("trainer",),
-        help="Messages read of the trace topic.",
+        help="Messages read from the trace topic.",
     ),
     Metric(
         name="tribrain_votes_total",
         type="counter",
         services=("trainer",),
-        help="Messages read of the votes topic.",
+        help="Messages read from the votes topic.",
     ),
     Metric(
         name="tribrain_pairs_formed_total",
         type="counter",
         labels=("of",),
         services=("trainer",),
-        help="Pairs formed of runs and of votes.",
+        help="Pairs formed from runs and from votes.",
     ),
     Metric(
         name="tribrain_pairs_total",
@@ -119,27 +119,27 @@ METRICS: tuple[Metric, ...] = (
         type="counter",
         labels=("reason",),
         services=("trainer",),
-        help="Messages that could not be used and were put on the dead-letter topic.",
+        help="Messages that could not be used and were sent to the dead-letter topic.",
     ),
     Metric(
         name="tribrain_dead_letters_pending",
         type="gauge",
         labels=("reason",),
         services=("page",),
-        help="Dead letters on the topic that were not replayed.",
+        help="Dead letters on the topic that have not been replayed.",
     ),
     Metric(
         name="tribrain_open_runs",
         type="gauge",
         services=("trainer",),
-        help="Runs that have begun and not ended.",
+        help="Runs that have started and not ended.",
     ),
     Metric(
         name="tribrain_snapshot_version",
         type="gauge",
         labels=_SNAPSHOT,
         services=_ALL,
-        help="Version of the newest snapshot that was published, or that is in use.",
+        help="Version of the newest snapshot, published or in use.",
     ),
     Metric(
         name="tribrain_snapshot_timestamp_seconds",
@@ -147,7 +147,7 @@ METRICS: tuple[Metric, ...] = (
         unit="seconds",
         labels=_SNAPSHOT,
         services=_ALL,
-        help="When that snapshot was published, in seconds since 1970; its age is time() less this.",
+        help="When that snapshot was published, in seconds since 1970; its age is time() minus this.",
     ),
     Metric(
         name="tribrain_snapshot_unpublished_seconds",
@@ -155,7 +155,7 @@ METRICS: tuple[Metric, ...] = (
         unit="seconds",
         labels=_SNAPSHOT,
         services=("trainer", "text"),
-        help="Age of the oldest update that no published snapshot has; 0 where all have been published.",
+        help="Age of the oldest update that no published snapshot contains; 0 if all are published.",
     ),
     Metric(
         name="tribrain_publication_seconds",
@@ -164,42 +164,42 @@ METRICS: tuple[Metric, ...] = (
         labels=("message",),
         services=("trainer", "text"),
         buckets=_FAST,
-        help="Time that a snapshot or a checkpoint took to be on Kafka.",
+        help="Time to publish a snapshot or a checkpoint to Kafka.",
     ),
     Metric(
         name="tribrain_gate_open",
         type="gauge",
         labels=_SNAPSHOT,
         services=_ALL,
-        help="1 where that snapshot may steer (active), 0 where it is a shadow.",
+        help="1 if that snapshot may steer runs (active), 0 if it is a shadow.",
     ),
     Metric(
         name="tribrain_gate_evidence",
         type="gauge",
         labels=_SNAPSHOT,
         services=("trainer", "page"),
-        help="Evidence that the model beats the critics' mean; at 20 the gate opens.",
+        help="Evidence that the model beats the critics' mean; the gate opens at 20.",
     ),
     Metric(
         name="tribrain_gate_closings_total",
         type="counter",
         labels=_SNAPSHOT,
         services=("trainer", "page"),
-        help="How often a gate that was open has closed again.",
+        help="How often an open gate has closed again.",
     ),
     Metric(
         name="tribrain_log_loss",
         type="gauge",
         labels=(*_SNAPSHOT, "predictor"),
         services=("trainer", "page"),
-        help="Mean log loss, in nats, on pairs of people and validators that were not learnt yet.",
+        help="Mean log loss, in nats, on pairs from people and validators, before the model learnt them.",
     ),
     Metric(
         name="tribrain_labels",
         type="gauge",
         labels=(*_SNAPSHOT, "source"),
         services=_ALL,
-        help="Pairs that the model was made of, by the source of their labels.",
+        help="Pairs that the model has learnt, by the source of their labels.",
     ),
     Metric(
         name="tribrain_snapshot_apply_seconds",
@@ -207,21 +207,21 @@ METRICS: tuple[Metric, ...] = (
         unit="seconds",
         services=("runner", "page"),
         buckets=_FAST,
-        help="Time from a snapshot's publication, by Kafka's clock, to its use here.",
+        help="Time from a snapshot's publication, by Kafka's clock, to its first use here.",
     ),
     Metric(
         name="tribrain_snapshots_refused_total",
         type="counter",
         labels=("reason",),
         services=("runner", "page"),
-        help="Snapshots that were not taken into use.",
+        help="Snapshots that were refused.",
     ),
     Metric(
         name="tribrain_feed_silent_seconds",
         type="gauge",
         unit="seconds",
         services=("runner", "page"),
-        help="Time since Kafka was last heard by what follows the snapshots; up to 3 s while it is there.",
+        help="Time since the snapshot feed last heard from Kafka; up to 3 s while Kafka is reachable.",
     ),
     Metric(
         name="tribrain_spool_records",
@@ -234,26 +234,26 @@ METRICS: tuple[Metric, ...] = (
         type="gauge",
         unit="bytes",
         services=("runner", "page"),
-        help="Bytes of these.",
+        help="Size of those events and votes.",
     ),
     Metric(
         name="tribrain_spool_oldest_seconds",
         type="gauge",
         unit="seconds",
         services=("runner", "page"),
-        help="How long the oldest of them has waited; 0 where none waits.",
+        help="How long the oldest of them has waited; 0 if none waits.",
     ),
     Metric(
         name="tribrain_spool_quarantined_records",
         type="gauge",
         services=("runner", "page"),
-        help="Records in the spool that Kafka will never take.",
+        help="Records in the spool that Kafka will never accept.",
     ),
     Metric(
         name="tribrain_spool_refused_total",
         type="counter",
         services=("runner", "page"),
-        help="Events that the spool did not take, since it is full or cannot be used.",
+        help="Events that the spool refused because it is full or cannot be used.",
     ),
     Metric(
         name="tribrain_disk_free_bytes",
@@ -261,7 +261,7 @@ METRICS: tuple[Metric, ...] = (
         unit="bytes",
         labels=("holds",),
         services=("trainer", "runner", "page", "lora"),
-        help="Free bytes of the disk, by what is on it; of Kafka's disks that of the fullest.",
+        help="Free bytes on the disk, by what it holds; for Kafka, on its fullest disk.",
     ),
     Metric(
         name="tribrain_disk_size_bytes",
@@ -283,20 +283,20 @@ METRICS: tuple[Metric, ...] = (
         type="counter",
         labels=("critic",),
         services=("runner",),
-        help="Videos for which a critic gave no score.",
+        help="Videos that a critic did not score.",
     ),
     Metric(
         name="tribrain_votes_taken_total",
         type="counter",
         labels=("stored",),
         services=("page",),
-        help="Votes that people gave on the page, by where they were when it answered.",
+        help="Votes given on the page, by where they were stored when it answered.",
     ),
     Metric(
         name="tribrain_new_pairs",
         type="gauge",
         services=("lora",),
-        help="Pairs of people and validators that no training has had.",
+        help="Pairs from people and validators that no training has used.",
     ),
     Metric(
         name="tribrain_training",
@@ -309,7 +309,7 @@ METRICS: tuple[Metric, ...] = (
         type="counter",
         labels=("gate",),
         services=("lora",),
-        help="Trainings that were finished and published, by the gate of what they gave.",
+        help="Trainings that were finished and published, by the gate of the resulting model.",
     ),
     Metric(
         name="tribrain_training_seconds",
@@ -317,11 +317,11 @@ METRICS: tuple[Metric, ...] = (
         unit="seconds",
         services=("lora",),
         buckets=_SLOW,
-        help="Time that a training took, from its plan to its publication.",
+        help="Duration of a training, from plan to publication.",
     ),
 )
 
 
 def metrics_of(service: Service) -> tuple[Metric, ...]:
-    """What a service exposes."""
+    """The metrics that a service exposes."""
     return tuple(metric for metric in METRICS if service in metric.services)

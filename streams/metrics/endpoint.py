@@ -1,4 +1,4 @@
-"""``/metrics`` and ``/health`` over HTTP, from a thread of their own: it answers where all else hangs."""
+"""``/metrics`` and ``/health`` over HTTP, served by a thread that answers even if the process hangs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _SLOWEST_CLIENT_S = 10.0
 
 @contextmanager
 def serving_metrics(instruments: Instruments, host: str, port: int | None) -> Iterator[str | None]:
-    """Serve them until the block is left; gives the address, or None where ``port`` is None.
+    """Serve until the block ends; yields the URL, or None if ``port`` is None.
 
-    With port 0 it takes a free one. Raises BadInput where it cannot be listened on.
+    Port 0 picks a free one. Raises BadInput if the port cannot be listened on.
     """
     if port is None:
         yield None
@@ -46,7 +46,7 @@ def _listening(instruments: Instruments, host: str, port: int) -> ThreadingHTTPS
         daemon_threads = True
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """A client that goes away in the middle is no error of this process."""
+            """A client that disconnects midway is not an error of this process."""
 
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "tribrain", ""
 
     def do_GET(self) -> None:
-        """What stands under a path."""
+        """Answer a request for a path."""
         path = self.path.partition("?")[0]
         if path == "/metrics":
             self._answer(HTTPStatus.OK, self.asked.text(), _PROMETHEUS)
@@ -88,4 +88,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """A scrape every few seconds is nothing to write down."""
+        """Log nothing: there is a scrape every few seconds."""

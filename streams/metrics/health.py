@@ -1,4 +1,4 @@
-"""Whether a process does its work, in one sentence."""
+"""A process's health, stated in one sentence."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from time import monotonic
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How a process is."""
+    """Whether a process is healthy."""
 
     is_well: bool
     sentence: str
-    """For people."""
+    """The reason, for people."""
 
 
 Check = Callable[[], Condition]
-"""May be asked in any thread, at any time, and waits for nothing."""
+"""May be called from any thread at any time; never blocks."""
 
 
 def doing_well() -> Condition:
-    """Of a process of which nothing more is known than that it answers."""
+    """The condition of a process of which only one thing is known: it answers."""
     return Condition(True, "It answers.")
 
 
 class Heartbeat:
-    """When a loop last turned."""
+    """Tells whether a loop still runs."""
 
     def __init__(self, longest_s: float, clock: Callable[[], float] = monotonic) -> None:
-        """It hangs where it has not turned for ``longest_s`` seconds."""
+        """A loop without a beat for more than ``longest_s`` seconds hangs."""
         self.longest_s = longest_s
         self._clock = clock
         self._last_s = clock()
 
     def beat(self) -> None:
-        """The loop turns."""
+        """Call this once per iteration of the loop."""
         self._last_s = self._clock()
 
     @property
     def hangs_for_s(self) -> float | None:
-        """Seconds since it last turned, where those are too many."""
+        """Seconds since the last beat if the loop hangs, otherwise None."""
         age_s = self._clock() - self._last_s
         return age_s if age_s > self.longest_s else None

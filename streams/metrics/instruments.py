@@ -1,4 +1,4 @@
-"""The registry of one process: what its service exposes, read from whoever counts when it is asked for."""
+"""The metrics registry of one process; values are read from their sources at scrape time."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from streams.metrics.health import Check, doing_well
 
 log = logging.getLogger(__name__)
 
-# Of each histogram there would be a second one with the time at which it was made.
+# Otherwise each histogram gets a second metric with its creation time.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 Labels = tuple[str, ...]
 """Values of a metric's labels, in the order of the catalogue."""
 Source = Callable[[], float | Mapping[Labels, float]]
-"""Called at every scrape, in its thread; gives one number, or one for each that the labels tell apart."""
+"""Called at every scrape, in the scrape's thread; returns one number, or one per combination of labels."""
 
 
 class Instruments:
-    """Everything that one process of a service exposes.
+    """All metrics that one process of a service exposes.
 
-    ``expose`` says where a number is read. What a source raises leaves that metric out of the scrape, and is
-    logged once: one that is broken takes no other with it. ``health`` is what ``/health`` asks.
+    ``expose`` sets the source of a metric. If a source raises, its metric is left out of the scrape and the
+    error is logged once; other metrics are not affected. ``/health`` calls ``health``.
     """
 
     def __init__(self, service: Service) -> None:
@@ -58,40 +58,40 @@ class Instruments:
         self.expose("tribrain_healthy", lambda: float(self.health().is_well))
 
     def expose(self, name: str, source: Source) -> None:
-        """Read a counter or gauge there. Raises KeyError for one that is not this service's."""
+        """Read a counter or gauge from ``source``. Raises KeyError if the service has no such metric."""
         if self._metrics[name].type == "histogram":
-            raise KeyError(f"{name} is a histogram, which is told what it counts")
+            raise KeyError(f"{name} is a histogram: pass its observations to histogram()")
         self._sources[name] = source
 
     def histogram(self, name: str, *labels: str) -> Histogram:
-        """To be told what is observed. Raises KeyError for one that is not this service's."""
+        """The histogram to pass observations to. Raises KeyError if the service has no such histogram."""
         histogram = self._histograms[name]
         return histogram.labels(*labels) if labels else histogram
 
     def text(self, *, with_process: bool = True) -> bytes:
-        """All in Prometheus' text format 0.0.4; ``with_process`` adds memory, CPU and files."""
+        """All metrics in Prometheus' text format 0.0.4; ``with_process`` adds memory, CPU and open files."""
         own = generate_latest(self._registry)
         return own + generate_latest(self._process) if with_process else own
 
     @property
     def names(self) -> frozenset[str]:
-        """Of all that the service is to expose."""
+        """Names of all metrics that the service must expose."""
         return frozenset(self._metrics)
 
     @property
     def exposed(self) -> frozenset[str]:
-        """Names of what has a source, or is told."""
+        """Names of all histograms, and of the metrics that have a source."""
         return frozenset(self._sources.keys() | self._histograms.keys())
 
     def collected(self) -> Iterator[Family]:
-        """The counters and gauges, as they are now."""
+        """The current counters and gauges."""
         for name, source in list(self._sources.items()):
             try:
                 yield _family(self._metrics[name], source())
             except Exception as error:
                 if name not in self._said:
                     self._said.add(name)
-                    log.error("%s cannot be read, and is left out", name, exc_info=error)
+                    log.error("%s cannot be read and is left out", name, exc_info=error)
 
 
 class _Read(Collector):
@@ -107,6 +107,6 @@ def _family(metric: Metric, value: float | Mapping[Labels, float]) -> Family:
     family = kind(metric.name, metric.help, labels=metric.labels)
     for labels, number in (value if isinstance(value, Mapping) else {(): value}).items():
         if len(labels) != len(metric.labels):
-            raise ValueError(f"{metric.name} has the labels {metric.labels}, and not {labels}")
+            raise ValueError(f"{metric.name} needs values of the labels {metric.labels}; got {labels}")
         family.add_metric(labels, number)
     return family

@@ -1,6 +1,6 @@
-"""How far behind a reader is, from positions and ends; no Kafka client, and a clock that is passed in.
+"""How far behind a reader is, from its positions and the end offsets; pure, with the clock passed in.
 
-Whoever measures takes its positions first and asks for the ends after that: so no lag is below 0.
+The caller takes its positions first and asks for the end offsets after that, so no lag is negative.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ Partition = tuple[str, int]
 """Topic and number."""
 
 STUCK_S = 20.0
-"""A position that has not moved for so long, though there is lag, does not move."""
+"""A reader with lag whose position has not moved for this long is stuck."""
 UNKNOWN_S = 20.0
-"""So long may Kafka leave open where the topics end."""
+"""How long the end offsets may stay unknown before Kafka counts as not answering."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One partition, measured."""
+    """A measurement of one partition."""
 
     position: int
-    """Offset of the first message that is not handled."""
+    """Offset of the first message not handled yet."""
     end: int
-    """Behind the last message that can be read; asked for after the position was taken."""
+    """Offset after the last readable message; asked for after the position was taken."""
     stamp_ms: int | None = None
-    """Time stamp of the message at the position, where that is known."""
+    """Timestamp of the message at the position; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """What is known of one partition."""
+    """The lag of one partition."""
 
     messages: int
     seconds: float
-    """Age of the oldest message that is not handled. Where its time stamp is not known, how long it has been
-    seen at least."""
+    """Age of the oldest message not handled yet. If its timestamp is unknown: how long it has been seen, a
+    lower bound."""
     position: int
     since_s: float
-    """When the position was last seen to move, or there was no lag."""
+    """When the position last moved, or the lag was last 0."""
 
 
 class LagWatch:
-    """The newest lag of each partition, and whether the reader moves."""
+    """The newest lag of each partition, and whether the reader makes progress."""
 
     def __init__(
         self, clock: Callable[[], float] = monotonic, wall_clock: Callable[[], float] = time
@@ -56,24 +56,24 @@ class LagWatch:
         self._unknown: frozenset[Partition] = frozenset()
         self._has_begun = self._is_measured = False
         self._lost_s: float | None = None
-        """Since when it is to be given its partitions again."""
+        """Since when it has waited for partitions; None if it has them."""
         self._known_s = clock()
-        """When the ends were last known, or nothing was asked."""
+        """When the end offsets were last known, or nothing was asked."""
 
     def forget(self) -> None:
-        """Other partitions were given, or the same ones again; they are measured anew."""
+        """Partitions were assigned, perhaps the same ones again; measuring starts over."""
         self._known, self._unknown = {}, frozenset()
         self._has_begun, self._is_measured, self._lost_s = True, False, None
         self._known_s = self._clock()
 
     def lost(self) -> None:
-        """The partitions were taken away, and none were given since; may be said again and again."""
+        """The partitions were revoked, and none were assigned since; may be called repeatedly."""
         self._known, self._unknown = {}, frozenset()
         if self._lost_s is None:
             self._lost_s = self._clock()
 
     def measured(self, readings: Mapping[Partition, Reading], of: Iterable[Partition]) -> None:
-        """What was found of the partitions ``of``; those without a reading are unknown."""
+        """Record the readings of the partitions ``of``; those without a reading are unknown."""
         now_s, now_ms = self._clock(), 1000.0 * self._wall_clock()
         known = {}
         for partition, reading in readings.items():
@@ -95,16 +95,16 @@ class LagWatch:
 
     @property
     def lags(self) -> Mapping[Partition, Lag]:
-        """Of each partition of which it is known."""
+        """The lag of each partition where it is known."""
         return self._known
 
     @property
     def unknown(self) -> frozenset[Partition]:
-        """Partitions of which it is not."""
+        """Partitions whose lag is unknown."""
         return self._unknown
 
     def condition(self) -> Condition:
-        """Whether what there is to read is read. A reader that has nothing to read does well."""
+        """Whether the reader makes progress. A reader with nothing to read is healthy."""
         now_s = self._clock()
         if not self._has_begun:
             return Condition(False, "It has no partitions yet: it is joining its group.")
@@ -117,12 +117,12 @@ class LagWatch:
             if lag.messages and now_s - lag.since_s >= STUCK_S:
                 return Condition(
                     False,
-                    f"{topic}[{number}] has stood at offset {lag.position} for {now_s - lag.since_s:.0f} s, "
-                    f"with {lag.messages} messages to read.",
+                    f"{topic}[{number}] has been stuck at offset {lag.position} for "
+                    f"{now_s - lag.since_s:.0f} s, with {lag.messages} messages to read.",
                 )
         behind = sum(lag.messages for lag in known.values())
         if behind:
-            return Condition(True, f"It reads, and is {behind} messages behind.")
+            return Condition(True, f"It is reading and is {behind} messages behind.")
         if self._unknown or not self._is_measured:
-            return Condition(True, "It reads, and how far behind it is will be known in some seconds.")
-        return Condition(True, "It has read all that there is.")
+            return Condition(True, "It is reading; how far behind it is will be known in a few seconds.")
+        return Condition(True, "It has read everything.")

@@ -1,4 +1,4 @@
-"""What a snapshot says of itself, as metrics: version, age, gate, evidence, log loss, labels."""
+"""A snapshot's figures as metrics: version, age, gate, evidence, log loss and labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.metrics.instruments import Instruments, Labels
 
 
 class _Read(msgspec.Struct):
-    """The fields of a snapshot of any kind that are figures; what is large is passed over undecoded."""
+    """The figures of a snapshot of any kind; large fields are skipped without decoding."""
 
     model: str
     kind: str
@@ -37,11 +37,11 @@ class SnapshotFigures:
     labels: Mapping[str, int]
     metrics: Mapping[str, Any]
     published_s: float | None
-    """Seconds since 1970; None where that is not known."""
+    """Seconds since 1970; None if unknown."""
 
     @classmethod
     def of(cls, snapshot: AnySnapshot, published_s: float | None) -> SnapshotFigures:
-        """Of a snapshot that is decoded."""
+        """The figures of a decoded snapshot."""
         return cls(
             snapshot.kind,
             snapshot.model,
@@ -54,7 +54,7 @@ class SnapshotFigures:
 
     @classmethod
     def read(cls, value: bytes, published_s: float | None) -> SnapshotFigures:
-        """Of the bytes of one that this process has made."""
+        """The figures of an encoded snapshot that this process has made."""
         read = _DECODER.decode(value)
         is_active = read.gate == "active"
         return cls(read.kind, read.model, read.version, is_active, read.labels, read.metrics, published_s)
@@ -66,17 +66,17 @@ class SnapshotFigures:
 
     @property
     def evidence(self) -> float | None:
-        """None where the kind of snapshot has no such evidence."""
+        """None if this kind of snapshot has no such evidence."""
         return _number(self.metrics.get("gate"), "evidence")
 
     @property
     def closings(self) -> float | None:
-        """How often its gate has closed again."""
+        """How often its gate has closed again; None if this kind does not say."""
         return _number(self.metrics.get("gate"), "closed_times")
 
     @property
     def log_losses(self) -> dict[str, float]:
-        """``model`` and ``critics_mean``; empty before the first pair of people or validators."""
+        """``model`` and ``critics_mean``; empty before the first pair from people or validators."""
         trusted = self.metrics.get("trusted")
         losses = {
             "model": _number(trusted, "log_loss"),
@@ -86,7 +86,7 @@ class SnapshotFigures:
 
 
 def expose_snapshots(instruments: Instruments, newest: Callable[[], Iterable[SnapshotFigures]]) -> None:
-    """Expose those of the figures that are the service's, of the ``newest`` of each kind and model."""
+    """Expose the figures of the ``newest`` snapshots, one per kind and model, that the service lists."""
 
     def expose(name: str, of: Callable[[SnapshotFigures], Mapping[Labels, float | None]]) -> None:
         if name in instruments.names:

@@ -1,4 +1,4 @@
-"""The metrics of a process as a file for the textfile collector of Prometheus' node_exporter."""
+"""Writes a process's metrics to a file for the textfile collector of Prometheus' node_exporter."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _EVERY_S = 15.0
 
 @contextmanager
 def writing_metrics(instruments: Instruments, path: Path | None, every_s: float = _EVERY_S) -> Iterator[None]:
-    """Write them at once, every ``every_s`` seconds and at the end; nothing where ``path`` is None.
+    """Write the file at once, every ``every_s`` seconds and at the end; nothing if ``path`` is None.
 
-    Of the process itself nothing is written: node_exporter has the same names for its own. A file that cannot
-    be written is BadInput at the beginning, and later logged once, until it can be written again.
+    Process metrics are left out: node_exporter uses the same names for its own. A file that cannot be written
+    raises BadInput at the start; later it is logged once, until it can be written again.
     """
     if path is None:
         yield
         return
     if path.suffix != SUFFIX:
-        raise BadInput(f"{path}: node_exporter reads files whose names end in {SUFFIX}; give such a name")
+        raise BadInput(f"{path}: node_exporter reads only files named *{SUFFIX}; give such a name")
     try:
         _write(instruments, path)
     except OSError as error:

@@ -1,1 +1,1 @@
-"""Reward snapshots on their topic: one writer for each model, any number of feeds, and the artifact store."""
+"""Reward snapshots on their topic: one writer per model, any number of feeds, and the artifact store."""

@@ -1,7 +1,7 @@
-"""Where trained adapters lie: a folder, or a URI of a file system that fsspec knows.
+"""The store of trained adapters: a folder, or a URI of a file system that fsspec knows.
 
-What is stored is complete or is not pointed to: a folder is renamed into its place, and to a URI the file
-that makes an adapter of it comes last, under a name that holds the hash of all.
+An incomplete artifact is never visible. A folder is renamed into place. At a URI the file that makes the
+artifact an adapter is written last, under a name that contains the hash of all files.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Files = Mapping[str, Mapping[str, Any]]
 
 LARGEST_FILE = 256 << 20
 KEPT_IN_CACHE = 20
-"""Folders that were used last; the others go once one is fetched."""
+"""The most recently used folders; a fetch removes all others."""
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -35,11 +35,11 @@ class ArtifactError(BadInput):
     """An artifact that cannot be used."""
 
     reason: ClassVar[str] = "damaged"
-    """In a word or two, for counting."""
+    """In a word or two; failures are counted by it."""
 
 
 class ArtifactGone(ArtifactError):
-    """What a snapshot points to is not there."""
+    """The artifact that a snapshot points to does not exist."""
 
     reason = "missing"
 
@@ -52,15 +52,15 @@ class StoreAway(ArtifactError):
 
 class ArtifactStore(Protocol):
     def put(self, name: str, files: Mapping[str, bytes], last: str) -> str:
-        """Store the files under ``name``, the one called ``last`` as the last; gives their URI.
+        """Store the files under ``name``, the file ``last`` at the end; returns their URI.
 
-        Storing the same again changes nothing. Raises BadInput where the store takes nothing.
+        Storing the same files again changes nothing. Raises BadInput if the store cannot be written.
         """
         ...
 
 
 def open_store(where: str) -> ArtifactStore:
-    """Raises BadInput where ``where`` is neither a folder nor a URI that can be used."""
+    """Raises BadInput if ``where`` is a URI that cannot be used."""
     if not is_uri(where):
         return _FolderStore(Path(where).absolute())
     check_uri(where)
@@ -68,17 +68,17 @@ def open_store(where: str) -> ArtifactStore:
 
 
 def is_uri(where: str) -> bool:
-    """Whether it names a place of some file system, rather than a path here."""
+    """Whether ``where`` is a URI rather than a local path."""
     return _URI.match(where) is not None
 
 
 def check_uri(uri: str) -> None:
-    """Raises BadInput for a URI that no file system here understands, or that holds a secret."""
+    """Raises BadInput for a URI that no installed file system understands, or that may hold a secret."""
     parts = urlsplit(uri)
     if "@" in parts.netloc or "::" in uri:
         raise BadInput(
-            f"the URI of {parts.scheme}:// holds a user's name or is made of several; give those of the "
-            "environment, as it is written onto Kafka"
+            f"the URI of {parts.scheme}:// contains a user name or chains several URIs; it is written to "
+            "Kafka, so give credentials in the environment"
         )
     if find_spec("fsspec") is None:
         raise BadInput(
@@ -93,7 +93,7 @@ def check_uri(uri: str) -> None:
 
 
 def listed(files: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of each file, by name in order."""
+    """Size and SHA-256 of each file, sorted by name."""
     return {
         name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in sorted(files.items())
@@ -101,22 +101,22 @@ def listed(files: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
 
 
 def content_hash(files: Files) -> str:
-    """SHA-256 (hex) over the names and hashes of all files."""
+    """SHA-256 (hex) of the names and hashes of all files."""
     lines = "".join(f"{stated['sha256']}  {name}\n" for name, stated in sorted(files.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def fetch(uri: str, files: Files, cache: Path) -> Path:
-    """The folder of ``cache`` with exactly these files, fetched where it lacks one; each is checked.
+    """The folder of ``cache`` with exactly these files, fetched if one is missing; each is checked.
 
-    The cache keeps the KEPT_IN_CACHE that were used last. Raises ArtifactError, and of its kinds ArtifactGone
-    and StoreAway.
+    The cache keeps the KEPT_IN_CACHE most recently used folders. Raises ArtifactError, including its
+    subclasses ArtifactGone and StoreAway.
     """
     for name, stated in files.items():
         is_plain = _PLAIN_NAME.fullmatch(name) is not None
         if not is_plain or not _is_stated(stated):
             raise ArtifactError(
-                f"{uri}: the file {name!r} has no plain name, or no size up to {LARGEST_FILE} with a SHA-256"
+                f"{uri}: the file {name!r} needs a plain name, a size of at most {LARGEST_FILE} and a SHA-256"
             )
     folder = cache / content_hash(files)
     if _holds(folder, files):
@@ -128,7 +128,7 @@ def fetch(uri: str, files: Files, cache: Path) -> Path:
             for name, stated in files.items():
                 (beside / name).write_bytes(_read_checked(uri, name, stated))
             shutil.rmtree(folder, ignore_errors=True)
-            with suppress(OSError):  # another process was quicker
+            with suppress(OSError):  # another process was faster
                 beside.rename(folder)
     except OSError as error:
         raise StoreAway(
@@ -141,17 +141,17 @@ def fetch(uri: str, files: Files, cache: Path) -> Path:
 
 
 def _forget_old(cache: Path) -> None:
-    """But for those that were used last; a process that reads one has just used it."""
-    with suppress(OSError):  # another process tidies up, too
+    """Remove all but the most recently used folders; a process that reads one has just used it."""
+    with suppress(OSError):  # another process removes them, too
         folders = sorted(cache.glob("[!.]*"), key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
         for folder in folders[KEPT_IN_CACHE:]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def path_name(model: str) -> str:
-    """A reward model's name as one part of a path. Raises BadInput where it cannot be one."""
+    """A reward model's name as one component of a path. Raises BadInput if it cannot be one."""
     if model in ("", ".", ".."):
-        raise BadInput(f"the model's name is {model!r}; give one with a letter in it")
+        raise BadInput(f"the model's name is {model!r}; give a name that contains a letter")
     return quote(model, safe="")
 
 
@@ -173,14 +173,14 @@ def _holds(folder: Path, files: Files) -> bool:
 def _read_checked(uri: str, name: str, stated: Mapping[str, Any]) -> bytes:
     content = read_object(f"{uri}/{name}", int(stated["size"]), if_gone="train the model again")
     if len(content) != stated["size"] or hashlib.sha256(content).hexdigest() != stated["sha256"]:
-        raise ArtifactError(f"{uri}/{name}: is not the file that the snapshot speaks of")
+        raise ArtifactError(f"{uri}/{name}: has another size or SHA-256 than the snapshot states")
     return content
 
 
 def read_object(where: str, size: int, *, if_gone: str) -> bytes:
-    """A file by its path or URI, at most one byte more than ``size`` of it.
+    """The content of a file, by path or URI; reads at most ``size + 1`` bytes.
 
-    Raises ArtifactGone, which says what to do ``if_gone``, and StoreAway.
+    Raises ArtifactGone, whose message ends with ``if_gone``, and StoreAway.
     """
     try:
         if not is_uri(where):
@@ -193,12 +193,12 @@ def read_object(where: str, size: int, *, if_gone: str) -> bytes:
             content: bytes = opened.read(size + 1)
             return content
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise ArtifactGone(f"{where}: is not there; {if_gone}") from None
+        raise ArtifactGone(f"{where}: does not exist; {if_gone}") from None
     except ArtifactError:
         raise
     except BadInput as error:
         raise StoreAway(str(error)) from None
-    except Exception as error:  # each file system has kinds of its own
+    except Exception as error:  # each file system raises its own exceptions
         raise StoreAway(f"{where}: cannot be read ({type(error).__name__})") from None
 
 
@@ -235,15 +235,15 @@ class _UriStore:
         try:
             system, path = fsspec.core.url_to_fs(uri)
             bucket = path.partition("/")[0]
-            # It would be made, with whatever name a slip of the pen gave it.
+            # Otherwise a misspelt bucket would be created.
             if bucket and not system.exists(bucket):
-                raise BadInput(f"{uri}: there is no bucket {bucket!r}; make it, or choose another --store")
+                raise BadInput(f"{uri}: there is no bucket {bucket!r}; create it, or choose another --store")
             system.makedirs(path, exist_ok=True)
             for file in sorted(files, key=lambda file: (file == last, file)):
                 system.pipe_file(f"{path}/{file}", files[file])
         except BadInput:
             raise
-        except Exception as error:  # each file system has kinds of its own
+        except Exception as error:  # each file system raises its own exceptions
             raise BadInput(
                 f"{uri}: cannot be written ({type(error).__name__}); choose another --store"
             ) from None

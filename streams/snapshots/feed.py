@@ -1,4 +1,4 @@
-"""The newest snapshots of a model: followed in the background, or read once."""
+"""A model's newest snapshot: followed in the background, or read once."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ _READ_S = 10.0
 
 
 class FeedOf(Generic[Snapshot]):
-    """Follows one kind of snapshots of a model in a daemon thread; no method waits for the broker.
+    """Follows one kind of a model's snapshots in a daemon thread; no method waits for the broker.
 
-    It begins with the newest that it can take, which is searched from the end of the topic.
-    Messages of other models and kinds are passed over by their key. ``critics`` are the names of the run's
-    critics. ``refused`` counts by reason the snapshots that were not taken, as ServingSnapshot does.
-    ``on_snapshot`` is called in the feed's thread for each one that was, in the order of versions; what it
-    raises is counted in ``errors``, and the snapshot is in use all the same. ``on_applied`` is called with
-    the seconds from publication to use, for each one that was published since the feed began. A broker that
-    is away only means that nothing new comes in; the feed goes on when it is back. ``errors`` and
+    The feed starts with the newest usable snapshot, searched from the end of the topic. It skips messages of
+    other models and kinds by their key.
+
+    ``critics`` are the names of the run's critics. ``refused`` counts refused snapshots by reason, as
+    ServingSnapshot does. ``on_snapshot`` is called in the feed's thread for each accepted snapshot, in the
+    order of versions; if it raises, the error is counted in ``errors`` and the snapshot stays in use.
+    ``on_applied`` is called with the seconds from publication to use, for each snapshot published since the
+    feed started.
+
+    While the broker is unreachable nothing new arrives; the feed continues when it is back. ``errors`` and
     ``silent_s`` tell whether ``latest`` can be out of date.
     """
 
@@ -50,7 +53,7 @@ class FeedOf(Generic[Snapshot]):
         self._begun_s = time()
         self._on_applied = on_applied
         self.published_s: float | None = None
-        """When the newest was published, by Kafka's clock in seconds since 1970; None before the first."""
+        """When the newest snapshot was published, by Kafka's clock in seconds since 1970; None before one."""
         self._key = snapshot_key(model, kind.KIND).encode()
         self._serving = ServingSnapshot(kind, model, critics=critics)
         self._on_snapshot = on_snapshot
@@ -71,20 +74,20 @@ class FeedOf(Generic[Snapshot]):
 
     @property
     def errors(self) -> dict[str, int]:
-        """Errors of the client of Kafka and of ``on_snapshot``, by the name of the exception's class."""
+        """Errors of the Kafka client and of ``on_snapshot``, counted by exception class name."""
         return dict(self._follower.errors)
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the broker was last heard; some while it is there, and 0 once this is closed."""
+        """Seconds since the broker last answered; a few while it is reachable, and 0 once this is closed."""
         return 0.0 if self._is_closed else self._follower.silent_s
 
     def latest(self) -> Snapshot | None:
-        """The newest snapshot so far; None where there is none yet."""
+        """The newest snapshot so far, or None."""
         return self._serving.snapshot
 
     def close(self) -> None:
-        """Stop following; what ``latest`` gives stays. May be called twice."""
+        """Stop following; ``latest`` keeps its value. May be called twice."""
         self._is_closed = True
         self._follower.close()
 
@@ -94,7 +97,7 @@ class FeedOf(Generic[Snapshot]):
         try:
             snapshot = self._serving.offer(message.value, message.source)
         except ContractError as error:
-            # What is read again after an error is no news.
+            # After an error messages are read again, so an old snapshot is expected.
             is_usual = isinstance(error, NotNewer)
             log.log(logging.DEBUG if is_usual else logging.WARNING, "snapshot refused: %s", error)
             return
@@ -108,7 +111,7 @@ class FeedOf(Generic[Snapshot]):
 def _offered_first(
     kind: type[Snapshot], model: str, critics: Collection[str], raw: bytes, source: str
 ) -> Snapshot:
-    """The snapshot, if a feed that has none yet takes it. Raises ContractError."""
+    """The snapshot, if a feed without one would accept it. Raises ContractError."""
     return ServingSnapshot(kind, model, critics=critics).offer(raw, source)
 
 
@@ -137,9 +140,9 @@ class SnapshotFeed(FeedOf[RewardSnapshot]):
 def read_latest_of(
     kind: type[Snapshot], settings: Settings, model: str, timeout_s: float = 10.0
 ) -> Snapshot | None:
-    """The newest snapshot of this kind of ``model`` on the topic now; None where it holds none.
+    """The newest snapshot of this kind of ``model`` on the topic now, or None.
 
-    Raises BadInput where the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
+    Raises BadInput if the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
     """
     key = snapshot_key(model, kind.KIND).encode()
     newest = read_newest(settings, {key: partial(decode_snapshot_of, kind)}, timeout_s)
@@ -147,14 +150,14 @@ def read_latest_of(
 
 
 def read_latest_snapshot(settings: Settings, model: str, timeout_s: float = 10.0) -> RewardSnapshot | None:
-    """The newest reward snapshot of ``model`` on the topic now, as ``read_latest_of``."""
+    """The newest reward snapshot of ``model`` on the topic now; see ``read_latest_of``."""
     return read_latest_of(RewardSnapshot, settings, model, timeout_s)
 
 
 def read_held(settings: Settings, timeout_s: float = 10.0) -> dict[str, Held]:
     """What the topic still holds of every model that weighs critics, by model.
 
-    Raises BadInput where the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
+    Raises BadInput if the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
     """
     with closing(read_topic(settings, settings.snapshots_topic, timeout_s=timeout_s)) as messages:
         return held_of(messages)

@@ -1,13 +1,13 @@
 """The one writer of a reward model's messages on the snapshots topic.
 
 Two learners of the same model must never both publish: a paused one that wakes up would overwrite what its
-successor has learnt. Kafka does the fencing. Opening the writer makes every older one with the same
-``transactional.id`` useless, and only then are the newest messages read, so nothing can be written between
-the reading and the first publication. Readers are ``read_committed``.
+successor has learnt. Kafka does the fencing. Opening a writer fences off every older one with the same
+``transactional.id``. Only then are the newest messages read, so nothing can be written between the read and
+the first publication. Readers are ``read_committed``.
 
-Kafka also fences off a writer whose transaction was open for longer than its time-out, as in an outage. That
-is told from a successor by what the coordinator says of the producer, before anyone is fenced off: it is one
-epoch ahead, by the abort, and two where another has been opened.
+Kafka also fences off a writer whose transaction stayed open beyond its timeout, as in an outage. The
+coordinator's view of the producer tells this case from a successor, before anyone is fenced off. After an
+abort the producer's epoch is one ahead; after another writer has opened it is two ahead.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ _READ_S = 30.0
 _TRANSACTION_TIMEOUT_MS = 30_000
 _AGAIN_S = 1.0
 _CLOSE_S = 5.0
-"""aiokafka would ask a broker that is away for ever."""
+"""aiokafka would retry for ever while the broker is unreachable."""
 
 _T = TypeVar("_T")
 
 
 class _TimedOut(Exception):
-    """The transaction of this producer was open for too long, and no other has been opened since."""
+    """This producer's transaction timed out, and no other writer has opened since."""
 
     def __init__(self, producer: Producer) -> None:
         self.producer = producer
 
 
 class FencedWriter:
-    """Publishes what one learner of ``model`` makes, and reads the newest of it.
+    """Publishes one learner's messages of ``model``, and reads the newest ones.
 
-    ``decoders`` are the keys of which it is the only writer; it is known by the first. ``compression`` is
-    Kafka's, which aiokafka does on the event loop. librdkafka's in-memory broker has no fencing, so on it
-    there is none.
+    ``decoders`` lists the keys of which this is the only writer; the first key names its transactional id.
+    ``compression`` is Kafka's; aiokafka compresses on the event loop. librdkafka's in-memory broker does not
+    support fencing, so there is none on it.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class FencedWriter:
         self._is_closed = False
 
     async def open(self) -> dict[str, Any]:
-        """Fence off every older writer, then read: key to what its newest message holds, where it has one.
+        """Fence off every older writer, then read: key to its decoded newest message, for keys that have one.
 
-        May be called again after ``close``. Raises BadInput where the broker stays silent.
+        May be called again after ``close``. Raises BadInput if the broker stays silent.
         """
         self._is_closed = False
         await self._start()
@@ -122,7 +122,7 @@ class FencedWriter:
     async def publish(self, *messages: Outgoing) -> None:
         """Publish all or none, and wait until Kafka has committed them.
 
-        Raises Fenced where another writer has opened, and BadInput for what the topic cannot take.
+        Raises Fenced if another writer has opened, and BadInput for a message that the topic cannot take.
         """
         for message in messages:
             if len(message.value) > MAX_SNAPSHOT_BYTES:
@@ -137,16 +137,16 @@ class FencedWriter:
             except _TimedOut as error:
                 await self._unless_closed(self._open_after_time_out(error.producer))
             except KafkaError as error:
-                # An outage has a class of its own. This is aiokafka's word for a sender that has ended.
+                # An outage raises a subclass. aiokafka raises the base class when its sender has ended.
                 if type(error) is not KafkaError:
                     raise
                 await self._unless_closed(self._open_again(messages))
         self._newest |= self._of_own_keys(messages)
 
     async def close(self) -> None:
-        """Give up writing, within seconds also while the broker is away. May be called twice.
+        """Stop writing, within seconds even while the broker is unreachable. May be called twice.
 
-        What ``publish`` still has under way ends with it, and fences off none that is opened afterwards.
+        A ``publish`` under way ends, too, and cannot fence off a writer opened afterwards.
         """
         self._is_closed = True
         if self._opening_again is not None:
@@ -182,7 +182,7 @@ class FencedWriter:
                 try:
                     await self._send(self._producer, messages)
                 except ProducerFenced:
-                    # Kafka had it; that is forgotten when the transaction ends.
+                    # Whether Kafka has begun the transaction; aiokafka forgets it when the transaction ends.
                     has_begun = bool(manager.txn_partitions)
                     raise
                 has_begun = True
@@ -193,9 +193,10 @@ class FencedWriter:
             raise self._fenced() from None
 
     async def _has_timed_out(self, own: Producer) -> bool:
-        """Whether nobody was opened since this writer, whose transaction Kafka has begun.
+        """Whether no other writer has opened since this one, whose transaction Kafka has begun.
 
-        One that was committed, its answer lost, has not timed out: then what it wrote would be the newest.
+        A transaction that was committed, but whose answer was lost, has not timed out: its messages are then
+        the newest.
         """
         found = await asyncio.to_thread(producer_that_timed_out, self._settings, self.transactional_id)
         if found != own:
@@ -206,7 +207,7 @@ class FencedWriter:
 
     async def _open_after_time_out(self, own: Producer) -> None:
         log.warning(
-            "Kafka was away for longer than a transaction of model %r may last; its writer opens again",
+            "Kafka was unreachable for longer than a transaction of model %r may last; its writer reopens",
             self._model,
         )
         before = self._newest
@@ -214,12 +215,12 @@ class FencedWriter:
         assert self._producer is not None
         manager = self._producer._txn_manager
         await self._when_there(self._read)
-        # One that was opened in between is the epoch that is missing.
+        # A larger epoch means that another writer has opened in between.
         if (manager.producer_id, manager.producer_epoch) != (own[0], own[1] + 2) or self._newest != before:
             raise self._fenced()
 
     async def _when_there(self, ask: Callable[..., Awaitable[_T]], *arguments: Any) -> _T:
-        """A broker that is away is waited for, as aiokafka does."""
+        """Call ``ask``, and wait for an unreachable broker as aiokafka does."""
         while True:
             try:
                 return await ask(*arguments)
@@ -234,17 +235,19 @@ class FencedWriter:
         except asyncio.CancelledError:
             if not self._is_closed:
                 raise
-            raise Fenced(f"the writer of model {self._model!r} was closed while it opened again") from None
+            raise Fenced(f"the writer of model {self._model!r} was closed while it reopened") from None
         finally:
             self._opening_again = None
 
     async def _open_again(self, messages: tuple[Outgoing, ...]) -> None:
-        """Kafka forgets a writer that has written nothing for a week (``transactional.id.expiration.ms``).
+        """Reopen after Kafka has forgotten this writer.
 
-        Whoever took over meanwhile may be forgotten, too, but not what it has published.
+        Kafka does so after a week without writes (``transactional.id.expiration.ms``). It may also have
+        forgotten a successor, but not what that one has published.
         """
         log.warning(
-            "Kafka knows the writer of model %r no more, as after a week; it opens again", self._model
+            "Kafka no longer knows the writer of model %r, as after a week without writes; it reopens",
+            self._model,
         )
         before, sent = self._newest, self._of_own_keys(messages)
         await self._start()

@@ -1,4 +1,4 @@
-"""A snapshot writer that stays open while its caller works for minutes without an event loop."""
+"""A snapshot writer that stays open while its caller works for minutes outside an event loop."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _T = TypeVar("_T")
 
 
 class HeldWriter(Generic[Snapshot]):
-    """``WriterOf`` in a daemon thread. Opening it fences off every older one of the model and kind."""
+    """``WriterOf`` in a daemon thread. Opening it fences off every older writer of the model and kind."""
 
     def __init__(self, kind: type[Snapshot], settings: Settings, model: str) -> None:
         self._settings, self._model = settings, model
         self._writer = WriterOf(kind, settings, model)
         self._loop = asyncio.new_event_loop()
-        # aiokafka leaves the fencing's error in futures of its own, too, where it would be logged as a bug.
+        # aiokafka also leaves the fencing error in futures of its own; asyncio would log it as a bug.
         self._loop.set_exception_handler(
             lambda _, context: log.debug("aiokafka: %s", context.get("exception"))
         )
@@ -48,13 +48,13 @@ class HeldWriter(Generic[Snapshot]):
             self._thread.join()
 
     def open(self) -> Snapshot | None:
-        """The newest snapshot; None where there is none. Raises BadInput where the broker stays silent."""
+        """The newest snapshot, or None. Raises BadInput if the broker stays silent."""
         return self._do(self._writer.open())
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Returns once Kafka has committed it.
+        """Publish a snapshot; returns once Kafka has committed it.
 
-        Raises Fenced where another writer has opened, and BadInput where Kafka does not take it.
+        Raises Fenced if another writer has opened, and BadInput if Kafka does not accept it.
         """
         key = snapshot_key(self._model, snapshot.KIND).encode()
         try:
@@ -62,11 +62,11 @@ class HeldWriter(Generic[Snapshot]):
         except KafkaError as error:
             raise BadInput(
                 f"the snapshot of model {self._model!r} cannot be published ({type(error).__name__}); "
-                "start again once the broker is back, and it goes on from here"
+                "start again once the broker is back; training continues from here"
             ) from None
 
     def _run(self) -> None:
-        """The loop's descriptors and threads last no longer than it."""
+        """Run the loop, then release its descriptors and threads."""
         try:
             self._loop.run_forever()
             self._loop.run_until_complete(self._loop.shutdown_default_executor())

@@ -1,7 +1,7 @@
-"""The newest message of some keys, searched from the end of the snapshots topic backwards.
+"""The newest message of some keys, searched backwards from the end of the snapshots topic.
 
-A compacted topic still holds much that is overwritten, and snapshots come often: what is wanted is nearly
-always among the last few messages. Others are passed over by their key, undecoded.
+A compacted topic still holds many overwritten messages, and snapshots come often: the wanted message is
+nearly always among the last few. Other messages are skipped by their key, without decoding.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from streams.messages.codec import ContractError
 from streams.messages.stored import StoredMessage
 
 _FIRST_LOOK = 500
-"""Offsets that are read at first; each further look goes back four times as many."""
+"""Offsets read at first; each further search goes back ``_GROWTH`` times as many."""
 _GROWTH = 4
 
 _T = TypeVar("_T")
 Decoder = Callable[[bytes, str], _T]
-"""Value and source to what it holds; raises ContractError for what cannot be used."""
+"""Decodes a value, given its source; raises ContractError if it cannot be used."""
 
 
 def read_newest(
     settings: Settings, decoders: Mapping[bytes, Decoder[_T]], timeout_s: float = 10.0
 ) -> dict[bytes, tuple[StoredMessage, _T]]:
-    """Key to its last message that can be used, with what it holds; a key without one is left out.
+    """Key to its last usable message and that message decoded; a key without one is left out.
 
-    Raises BadInput where the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
+    Raises BadInput if the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
     """
     return _search(settings, decoders, timeout_s)[0]
 
 
 def first_offsets(settings: Settings, key: bytes, decoder: Decoder[_T], timeout_s: float) -> dict[int, int]:
-    """Partition to where to begin so that nothing of ``key`` is missed that is worth reading.
+    """Partition to the offset from which to follow ``key`` without missing a useful message.
 
-    That is its last message that can be used, or the end where it has none. Otherwise as ``read_newest``.
+    That is its last usable message, or the end of the topic if it has none. Raises as ``read_newest`` does.
     """
     found, looked_from = _search(settings, {key: decoder}, timeout_s)
     if key in found:
@@ -49,13 +49,14 @@ def first_offsets(settings: Settings, key: bytes, decoder: Decoder[_T], timeout_
 def _search(
     settings: Settings, decoders: Mapping[bytes, Decoder[_T]], timeout_s: float
 ) -> tuple[dict[bytes, tuple[StoredMessage, _T]], dict[int, int]]:
-    """What ``read_newest`` gives, and from where the last look was; where it found nothing, the ends."""
+    """The result of ``read_newest``, and the offsets where the last search began; the ends if nothing was
+    found."""
     found: dict[bytes, tuple[StoredMessage, _T]] = {}
     topic_ends: dict[int, int] | None = None
     ends: dict[int, int] | None = None
     look = _FIRST_LOOK
     while len(found) < len(decoders) and (ends is None or any(ends.values())):
-        # A reader for each look: kafka-python may hang where it is sent back behind what it has read.
+        # One reader per search: kafka-python may hang when it seeks back behind what it has read.
         with TopicReader(settings, settings.snapshots_topic, timeout_s=timeout_s) as reader:
             ends = ends or reader.ends()
             topic_ends = topic_ends or ends
@@ -73,7 +74,7 @@ def _search(
 def _of_keys(
     reader: TopicReader, keys: set[bytes], starts: Mapping[int, int], ends: Mapping[int, int]
 ) -> dict[bytes, list[StoredMessage]]:
-    """What lies between these offsets, by key, oldest first."""
+    """The messages between these offsets, by key, oldest first."""
     reader.seek(starts)
     between: dict[bytes, list[StoredMessage]] = {}
     for message in reader.read_up(ends):

@@ -1,6 +1,6 @@
-"""Folders that a process works in and leaves behind when it is killed; the next one removes them.
+"""Scratch folders. A killed process leaves its folder behind, and the next process removes it.
 
-A folder in use is locked (``flock``), and the kernel gives the lock back however the process ends.
+A folder in use is locked (``flock``); the kernel releases the lock however the process ends.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import Path
 
 @contextmanager
 def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """A new folder in ``parent``, which must be there; removed at the end, unless it was renamed meanwhile.
+    """A new folder in ``parent``, which must exist; removed at the end, unless it was renamed meanwhile.
 
-    Before, those of the same prefix go whose processes have ended. Raises OSError.
+    First removes the folders of the same prefix whose processes have ended. Raises OSError.
     """
-    with _locked(parent):  # or another one could take a folder for left behind that is not locked yet
+    with _locked(parent):  # otherwise another process could remove a new folder before it is locked
         for left in parent.glob(f"{prefix}*"):
             _remove_if_left_behind(left)
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))

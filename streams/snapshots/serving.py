@@ -1,4 +1,4 @@
-"""Which of the reward snapshots that are offered is in use, and why the others are not."""
+"""Chooses which of the offered reward snapshots is in use, and says why others are refused."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class NotNewer(ContractError):
 
 
 REFUSALS = tuple(error.reason for error in (ContractError, NotFinite, OtherFeatures, OtherModel, NotNewer))
-"""All reasons by which ``ServingSnapshot.refused`` counts."""
+"""All reasons that ``ServingSnapshot.refused`` counts."""
 
 
 class ServingSnapshot(Generic[Snapshot]):
-    """The newest usable snapshot of those that were offered; a worse one changes nothing.
+    """The newest usable snapshot of those offered; a refused one changes nothing.
 
-    ``kind`` is which of the kinds of snapshots it takes. ``model`` is the reward model's name; by default
-    that of the first snapshot. ``critics`` are the names of the critics whose scores the snapshot is to
-    weigh; by default any. With ``replaceable``, a snapshot of the same version takes the place of the one in
-    use. ``refused`` counts by reason, one of REFUSALS, what was not taken.
+    ``kind`` is the kind of snapshot accepted. ``model`` is the reward model's name; by default that of the
+    first snapshot. ``critics`` are the names of the run's critics; a snapshot that weighs critics must weigh
+    at least one of them; by default any. With ``replaceable``, a snapshot of the same version replaces the
+    one in use. ``refused`` counts refused snapshots by reason, one of REFUSALS.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class ServingSnapshot(Generic[Snapshot]):
         self.refused: Counter[str] = Counter()
 
     def offer(self, raw: bytes, source: str) -> Snapshot:
-        """Take the snapshot into use. Raises ContractError with the reason for which it was refused."""
+        """Use the snapshot from now on. Raises ContractError with the reason if it is refused."""
         try:
             snapshot = decode_snapshot_of(self._kind, raw, source)
             self._check(snapshot, source)
@@ -67,7 +67,7 @@ class ServingSnapshot(Generic[Snapshot]):
             return
         in_use = self.snapshot.version
         if snapshot.version < in_use or (snapshot.version == in_use and not self._replaceable):
-            raise NotNewer(f"{source}: is version {snapshot.version}, and version {in_use} is in use")
+            raise NotNewer(f"{source}: is version {snapshot.version}; version {in_use} is already in use")
 
     def _check_critics(self, snapshot: RewardSnapshot, source: str) -> None:
         weighed = {critic_of(name) for name in snapshot.feature_names} - {""}
@@ -75,6 +75,6 @@ class ServingSnapshot(Generic[Snapshot]):
         if own and weighed and not any(name.startswith(own) for name in weighed):
             critics = sorted({name.partition(".")[0] for name in weighed})
             raise OtherFeatures(
-                f"{source}: weighs the critics {', '.join(critics)}; this run has none of them, "
-                f"but {', '.join(sorted(self._critics))}"
+                f"{source}: weighs the critics {', '.join(critics)}; this run has none of them; "
+                f"it has {', '.join(sorted(self._critics))}"
             )

@@ -1,4 +1,4 @@
-"""The one writer of a reward model's messages on the snapshots topic, by what it writes."""
+"""Writers of a reward model's snapshots and checkpoints on the snapshots topic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams.snapshots.serving import Snapshot
 
 
 class WriterOf(Generic[Snapshot]):
-    """The writer of a model's snapshots of one kind, each of which is its learner's checkpoint, too."""
+    """The writer of a model's snapshots of one kind; each snapshot is also its learner's checkpoint."""
 
     def __init__(self, kind: type[Snapshot], settings: Settings, model: str) -> None:
         self._key = snapshot_key(model, kind.KIND)
@@ -25,7 +25,7 @@ class WriterOf(Generic[Snapshot]):
         self.close = self._writer.close
 
     async def open(self) -> Snapshot | None:
-        """The newest snapshot; None where there is none. Otherwise as ``FencedWriter.open``."""
+        """The newest snapshot, or None. Raises as ``FencedWriter.open`` does."""
         newest: Snapshot | None = (await self._writer.open()).get(self._key)
         return newest
 
@@ -39,13 +39,13 @@ class SnapshotWriter:
             settings,
             model,
             {self._snapshots: decode_snapshot, self._checkpoints: decode_checkpoint},
-            compression=None,  # snapshots are small, and checkpoints compressed
+            compression=None,  # snapshots are small, and checkpoints are already compressed
         )
         self.publish = self._writer.publish
         self.close = self._writer.close
 
     async def open(self) -> Recovery:
-        """What the model goes on from. Otherwise as ``FencedWriter.open``."""
+        """The state from which the model continues. Raises as ``FencedWriter.open`` does."""
         newest = await self._writer.open()
         snapshot = newest.get(self._snapshots)
         return Recovery(newest.get(self._checkpoints), snapshot.version if snapshot else 0)

@@ -1,4 +1,4 @@
-"""The worker as a Faust app: three agents that carry batches to the state machines, and timers."""
+"""The worker as a Faust app: three agents that pass batches to the state machines, and timers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from streams.worker.outbox import Outbox
 from streams.worker.shell import Shell
 
 LONGEST_TURN_S = 15.0
-"""An event loop that has not turned for so long hangs."""
+"""An event loop without an iteration for this long counts as hanging."""
 _COMMIT_EVERY_S = 1.0
 _TICK_EVERY_S = 0.02
 _MEASURE_EVERY_S = 2.0
 _LEAST_SILENCE_TICK_S = 0.1
 _SILENCE_TICKS = 20
-"""How often a run's silence is looked at until it is ended."""
+"""How often silence is checked during one ``run_timeout_s``."""
 _LONGEST_LOOK_S = 2.0
 
 
@@ -41,10 +41,10 @@ def build_app(
 ) -> faust.App:
     """The worker's app; nothing connects before it is started.
 
-    Workers of one ``group`` share the partitions. A run is ended when nothing of it came for
-    ``run_timeout_s`` seconds in which all that there is was read. ``heartbeat`` beats as long as the event
-    loop turns, and ``watch`` is told how far behind the worker is. ``on_built`` is given what
-    holds messages.
+    Workers of one ``group`` share the partitions. A run ends after ``run_timeout_s`` seconds without an event
+    of it; time in which the worker lags behind the topic does not count. ``heartbeat`` beats while the event
+    loop runs, and ``watch`` receives the worker's lag. ``on_built`` receives the two objects that hold
+    messages.
     """
     heartbeat, watch = heartbeat or Heartbeat(LONGEST_TURN_S), watch or LagWatch()
     app = _faust_app(settings, group)
@@ -57,7 +57,7 @@ def build_app(
 
     @app.agent(raw_topic(app, settings.trace_topic), name="pair-former")
     async def pair_former(stream: Any) -> None:
-        # Faust would start an agent again that ends, and what it was given would be passed over.
+        # Faust would restart an agent that ends, and skip the messages it had been given.
         with shell.first_error.failing():
             async for batch in delivery.batches(stream):
                 await shell.read_traces(batch)
@@ -106,7 +106,7 @@ def build_app(
 
 
 class _Silence:
-    """How long runs are silent: time in which this process or the broker was away does not count."""
+    """Measures how long runs are silent; time in which this process or the broker was down does not count."""
 
     def __init__(
         self, app: faust.App, delivery: Delivery, topic: str, shell: Shell, run_timeout_s: float
@@ -117,7 +117,7 @@ class _Silence:
         self._last_s = 0.0
 
     async def look(self) -> None:
-        """To be called every ``tick_s`` seconds."""
+        """Call this every ``tick_s`` seconds."""
         read = await self._all_is_read()
         now_s = self._app.loop.time()
         elapsed_s, self._last_s = min(now_s - self._last_s, self.tick_s + _LONGEST_LOOK_S), now_s
@@ -125,8 +125,10 @@ class _Silence:
             self._shell.silence(elapsed_s, self._run_timeout_s)
 
     async def _all_is_read(self) -> bool:
-        """Whether the broker answers and has no trace event that was not handled yet, also none that an open
-        transaction keeps back: a run whose events lie behind it is not silent."""
+        """Whether the broker answers and every trace event was handled.
+
+        Events behind an open transaction count as not handled: a run that has some there is not silent.
+        """
         try:
             return await self._delivery.is_at_end(self._topic)
         except (KafkaError, TimeoutError):
@@ -134,7 +136,8 @@ class _Silence:
 
 
 class _App(faust.App):
-    """Faust's own signals come before it has an event loop, and after the partitions have been given back."""
+    """Runs hooks at the right time: Faust's own signals come before it has an event loop, and after it has
+    given the partitions back."""
 
     before_start: Callable[[], Awaitable[None]]
     before_stop: Callable[[], Awaitable[None]]
@@ -153,14 +156,14 @@ def _faust_app(settings: Settings, group: str) -> _App:
         group,
         **faust_config(settings),
         processing_guarantee="at_least_once",
-        # What is not committed is read again by design, so there is nothing to wait for.
+        # Uncommitted messages are read again by design, so there is nothing to wait for.
         stream_wait_empty=False,
-        # A killed worker's partitions are free again after so long; Kafka's own least value.
+        # After this long a killed worker's partitions are free again; Kafka allows no less.
         broker_session_timeout=6.0,
         broker_heartbeat_interval=2.0,
         broker_request_timeout=40.0,
         broker_max_poll_interval=300.0,
-        # Partitions that are added are seen after so long.
+        # New partitions are noticed after this long.
         consumer_metadata_max_age_ms=10_000,
         consumer_auto_offset_reset="earliest",
         topic_allow_declare=False,

@@ -1,14 +1,13 @@
-"""Whole lists of records from aiokafka to the agents, past Faust's queues, events and acknowledgements.
+"""Delivers lists of records from aiokafka to the agents, bypassing Faust's queues, events and acks.
 
-Faust stays in charge of the group, of rebalances and of when messages flow. Its consumer is given a
-``_drain_messages`` that reads lists and puts them into inboxes; Faust then knows of no message, so it has
-none to track and none to commit. Everything that this module takes for granted of Faust and aiokafka stands
-in here, for the versions below; ``tests/kafka/test_delivery.py`` fails where the code that is relied on
-changes.
+Faust still controls the group, rebalances and flow. Its consumer gets a ``_drain_messages`` that reads lists
+and puts them into inboxes. Faust never sees a message, so it has none to track or commit. This module
+contains all assumptions about the internals of Faust and aiokafka, for the versions below.
+``tests/kafka/test_delivery.py`` fails if the code that it relies on changes.
 
-Three things run in Faust's consumer thread: reads, commits, and the group's rebalances, which wait until the
-worker's event loop has heard of them. So as long as the number of the assignment is the one that a read or a
-commit was asked for with, the group's generation is still that assignment's, too.
+Reads, commits and rebalances run in Faust's consumer thread, and a rebalance waits until the worker's event
+loop has heard of it. So while the assignment number equals the one that a read or commit was requested with,
+the group's generation belongs to that assignment.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ from streams.worker.committed_only import CommittedConsumer, CommittedThread
 KNOWN_VERSIONS = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0"}
 
 _FETCH_WAIT_MS = 100
-"""How long the broker keeps a request for partitions that have nothing new. aiokafka sends it the next one
-only then, so a partition that was not part of the request waits as long, and Faust's 1.5 s are too much."""
+"""How long the broker holds a fetch request for partitions without new messages. aiokafka sends the next
+request only afterwards, so a partition outside the request waits that long; Faust's 1.5 s are too long."""
 _READ_S = 1.0
 _READ_WITH_SOME_PAUSED_S = 0.1
 _READ_MESSAGES = 4_000
@@ -47,16 +46,16 @@ _T = TypeVar("_T")
 
 
 def strange_version() -> str | None:
-    """What is installed in another version than this module was written for, for the log; or None."""
+    """A sentence for the log if a package is installed in a version unknown to this module, else None."""
     for package, known in KNOWN_VERSIONS.items():
         installed = version(package)
         if installed != known:
-            return f"{package} is {installed}, and its delivery in batches is known of {known} alone"
+            return f"{package} is {installed}; delivery in batches supports only {known}"
     return None
 
 
 class BatchDelivery:
-    """``Delivery`` in whole lists."""
+    """``Delivery`` of whole lists."""
 
     def __init__(
         self,
@@ -78,7 +77,7 @@ class BatchDelivery:
         app.transport.Consumer = _consumer_for(self)
 
     async def batches(self, stream: Any) -> AsyncIterator[Batch]:
-        # Tells Faust's conductor to subscribe to the topic.
+        # aiter() makes Faust's conductor subscribe to the topic.
         (topic,) = aiter(stream.channel).topics
         inbox = self._inboxes[topic] = Inbox(self._limits, self.may_read_more.set)
         self.may_read_more.set()
@@ -122,18 +121,18 @@ class BatchDelivery:
         self.may_read_more.set()
 
     def revoke(self) -> None:
-        """All partitions are taken away."""
+        """All partitions were revoked."""
         self._forget()
         self._on_revoked()
 
     def assign(self, partitions: frozenset[Partition]) -> None:
-        """These are owned from now on, and nothing of them was read yet."""
+        """These partitions are owned from now on; nothing has been read from them."""
         self._forget()
         self.partitions = partitions
         self._on_assigned(self.assignment, partitions)
 
     def wanted(self, active: Collection[TP]) -> set[TP]:
-        """Those of ``active`` of which more may be read now."""
+        """The partitions among ``active`` from which more may be read now."""
         return {
             tp
             for tp in active
@@ -143,8 +142,11 @@ class BatchDelivery:
         }
 
     def put(self, records: Mapping[Any, list[Any]], read_up_to: Mapping[Partition, int]) -> None:
-        """Take on what was read in the present assignment; all of it lies before ``read_up_to``, as may ends
-        of transactions and what those gave up."""
+        """Accept records read in the current assignment.
+
+        ``read_up_to`` holds the position of each partition, behind the records and behind skipped offsets:
+        transaction markers and aborted messages.
+        """
         self._read_up_to.update(read_up_to)
         for tp, read in records.items():
             partition = (tp.topic, tp.partition)
@@ -156,7 +158,7 @@ class BatchDelivery:
 
     @property
     def next_offsets(self) -> Mapping[Partition, int]:
-        """Behind what was read in the present assignment; only of partitions of which something was."""
+        """Per partition, the offset after the last record read in the current assignment, if there is one."""
         return self._next
 
     def _forget(self) -> None:
@@ -169,7 +171,7 @@ class BatchDelivery:
 
 
 class _Thread(CommittedThread):
-    """Faust's consumer thread; what is below runs in it."""
+    """Faust's consumer thread; the coroutines below run in it."""
 
     consumer: Any
 
@@ -181,14 +183,14 @@ class _Thread(CommittedThread):
     async def read_for(
         self, assignment: int, partitions: set[TP], timeout_s: float
     ) -> tuple[dict[Any, list[Any]], dict[Partition, int]]:
-        """What has come, and up to where each partition is read then."""
+        """The records that have arrived, and each partition's position after them."""
         consumer = self._ensure_consumer()
         records: dict[Any, list[Any]] = await self._fetch_records(
             consumer, partitions, timeout=timeout_s, max_records=_READ_MESSAGES
         )
         if self.consumer.delivery.assignment == assignment:
             return records, self._positions(partitions)
-        # A read that waited through a rebalance has taken from the next assignment.
+        # A read that waited through a rebalance has taken records of the next assignment: go back.
         for tp, read in records.items():
             if tp in consumer.assignment():
                 consumer.seek(tp, read[0].offset)
@@ -232,7 +234,7 @@ class _Thread(CommittedThread):
             async with asyncio.timeout(_COMMIT_S):
                 await coordinator.ensure_coordinator_known()
                 async with coordinator._commit_lock:
-                    # From here to the request nothing else runs in this thread.
+                    # From here until the request is sent nothing else runs in this thread.
                     if self.consumer.delivery.assignment != assignment:
                         raise Revoked(f"assignment {assignment} is over")
                     strange = committed.keys() - consumer.assignment()
@@ -255,7 +257,7 @@ class _Thread(CommittedThread):
 
 
 class _Consumer(CommittedConsumer):
-    """Faust's consumer with another way from the thread to the agents."""
+    """Faust's consumer, with a different path from its thread to the agents."""
 
     delivery: BatchDelivery
     _thread: _Thread
@@ -264,14 +266,14 @@ class _Consumer(CommittedConsumer):
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
     async def in_thread(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Run ``work`` in the consumer thread. Faust's own queue for that has two places only."""
+        """Run ``work`` in the consumer thread. Faust's own queue for this holds only two items."""
         running = asyncio.run_coroutine_threadsafe(work, self._thread.thread_loop)
         return await asyncio.wrap_future(running)
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        """Runs for as long as the fetcher does; in the place of Faust's own."""
+        """Replaces Faust's method; runs as long as the fetcher does."""
         try:
-            # One that was stopped in the middle of a read may have lost it.
+            # A predecessor that was stopped during a read may have lost the records.
             await self.in_thread(self._thread.seek_to(dict(self.delivery.next_offsets)))
             while not (self.should_stop or fetcher.should_stop):
                 await self._read_once()
@@ -311,7 +313,7 @@ class _Consumer(CommittedConsumer):
         return super().on_partitions_assigned(assigned, generation_id)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Faust would miss events that it is not shown."""
+        """Disabled: Faust would report the events that bypass it as missing."""
 
 
 def _consumer_for(delivery: BatchDelivery) -> type[_Consumer]:

@@ -1,4 +1,4 @@
-"""What the two ways of delivery have in common: a batch, its limits, its errors, and where batches wait."""
+"""What both kinds of delivery share: the interface, batches, limits, errors, and the inbox."""
 
 from __future__ import annotations
 
@@ -11,91 +11,91 @@ from typing import Any, Protocol
 from streams.messages.stored import StoredMessage
 
 Partition = tuple[str, int]
-"""Topic and number; Faust's ``TP`` is one, too."""
+"""Topic and number; Faust's ``TP`` is a subtype."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What waited for an agent: the messages of each partition in the order of their offsets."""
+    """Messages for an agent; those of each partition are in the order of their offsets."""
 
     assignment: int
-    """Which assignment of partitions it was read in; counts up with every rebalance."""
+    """The assignment of partitions in which it was read; the number increases with every rebalance."""
     messages: list[StoredMessage]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much is given at once, and how much waits in memory."""
+    """Limits of a batch, and of the messages waiting in memory."""
 
     batch_messages: int = 1_000
     batch_bytes: int = 4 << 20
-    """Of keys, values and headers. A message that is larger is given alone."""
+    """Counts keys, values and headers. A larger message is a batch by itself."""
     waiting_bytes: int = 16 << 20
-    """Of one topic. Reading it pauses from here on, and goes on below a half; so there is at most one more
-    read on top. What waits in partitions that are held does not count."""
+    """Per topic. Reading pauses at this size and resumes below half of it, so at most one more read comes on
+    top. Messages of held partitions do not count."""
 
 
 class Revoked(Exception):
-    """The partitions were taken away: nothing was committed, and their next owner reads them again."""
+    """The partitions were revoked: nothing was committed, and their next owner reads the messages again."""
 
 
 class BrokerAway(Exception):
-    """The broker did not answer in time. The commit may have happened, and may be tried again."""
+    """The broker did not answer in time. The commit may have happened; retrying it is safe."""
 
 
 class Delivery(Protocol):
-    """The way of messages to one worker's agents, and of its offsets back."""
+    """Delivers messages to one worker's agents, and commits its offsets."""
 
     @property
     def assignment(self) -> int:
-        """The number of the present assignment; 0 before the first."""
+        """The number of the current assignment; 0 before the first."""
 
     @property
     def partitions(self) -> frozenset[Partition]:
-        """What this worker owns now; empty from a revocation to the next assignment."""
+        """The partitions that this worker owns now; empty between a revocation and the next assignment."""
 
     def batches(self, stream: Any) -> AsyncIterator[Batch]:
-        """All that waits for the agent of ``stream``, as long as the worker runs. Gives no empty batch."""
+        """Batches for the agent of ``stream``, as long as the worker runs; none is empty."""
 
     async def commit(self, assignment: int, offsets: Mapping[Partition, int]) -> None:
         """Commit, for each partition, the offset of the next message to read after a restart.
 
-        Raises Revoked where ``assignment`` is over or a partition is not of it, BrokerAway where the broker
-        does not answer within some seconds.
+        Raises Revoked if ``assignment`` is over or a partition does not belong to it, and BrokerAway if the
+        broker does not answer within some seconds.
         """
 
     async def is_at_end(self, topic: str) -> bool:
-        """Whether the broker answers and has nothing of this worker's partitions of a topic that was not
-        given to its agent, nor anything that an open transaction keeps back.
+        """Whether the agent has received every message of this worker's partitions of a topic.
 
-        Raises KafkaError or TimeoutError where it does not answer.
+        Messages behind an open transaction count as not received. Raises KafkaError or TimeoutError if the
+        broker does not answer.
         """
 
     def first_waiting(self) -> dict[Partition, StoredMessage]:
-        """The first message of each partition that was read, and not given to its agent."""
+        """The first message of each partition that was read but not passed to its agent."""
 
     async def progress(self) -> dict[Partition, tuple[int, int]]:
-        """Of each partition of which it is known: up to where it is read, and then where it ends for those
-        who read committed messages.
+        """For each partition where both are known: the position, and the end for readers of committed
+        messages.
 
-        Raises KafkaError or TimeoutError where the broker does not answer.
+        Raises KafkaError or TimeoutError if the broker does not answer.
         """
 
     @property
     def waiting_bytes(self) -> int:
-        """Of what was read, and not given to its agent."""
+        """Size of the messages that were read but not passed to their agent."""
 
     def hold(self, partitions: Collection[Partition]) -> None:
-        """Give nothing more of these until ``release`` or the next assignment; others are not held up."""
+        """Deliver nothing more of these partitions until ``release`` or the next assignment."""
 
     def release(self, partitions: Collection[Partition]) -> None:
-        """Go on with partitions that were held, with the next message."""
+        """Resume held partitions at their next message."""
 
 
 class Inbox:
-    """Where messages of one topic wait for their agent, in the order in which they came.
+    """A queue of one topic's messages for their agent, in the order of arrival.
 
-    ``on_room`` is called when reading may go on after ``is_full``.
+    ``on_room`` is called when reading may resume after ``is_full``.
     """
 
     def __init__(self, limits: Limits, on_room: Callable[[], None]) -> None:
@@ -109,7 +109,7 @@ class Inbox:
         self.is_full = False
 
     def put(self, partition: Partition, messages: Iterable[StoredMessage]) -> None:
-        """Add messages of one partition, whether there is room or not."""
+        """Add messages of one partition, even if the inbox is full."""
         for chunk in _chunks(partition, messages, self._limits):
             if partition in self._held:
                 self._held[partition].append(chunk)
@@ -119,8 +119,8 @@ class Inbox:
         self._weigh()
 
     async def take(self) -> list[StoredMessage]:
-        """What waits, as much as a batch takes; waits for the first message."""
-        # Once a batch others have their turn, also where this never has to wait.
+        """The waiting messages, up to the limits of a batch; waits for the first one."""
+        # Let other tasks run once per batch, even if this never has to wait.
         await asyncio.sleep(0)
         while not self._waiting:
             if self._error is not None:
@@ -142,19 +142,19 @@ class Inbox:
         return messages
 
     def fail(self, error: Exception) -> None:
-        """Nothing comes any more: raise ``error`` once all is taken."""
+        """No more messages will come: ``take`` raises ``error`` once the inbox is empty."""
         self._error = error
         self._arrived.set()
 
     def clear(self) -> None:
-        """Forget everything, and what was held."""
+        """Drop all messages, including held ones."""
         self._waiting.clear()
         self._held.clear()
         self.waiting_bytes = 0
         self._weigh()
 
     def hold(self, partition: Partition) -> None:
-        """Keep what waits of a partition, and what comes of it, until it is released."""
+        """Keep the partition's messages, waiting and future ones, until it is released."""
         aside = self._held[partition]
         aside.extend(chunk for chunk in self._waiting if chunk.partition == partition)
         self._waiting = deque(chunk for chunk in self._waiting if chunk.partition != partition)
@@ -162,7 +162,7 @@ class Inbox:
         self._weigh()
 
     def release(self, partition: Partition) -> None:
-        """Give what was held before everything else."""
+        """Queue the held messages in front of all others."""
         aside = self._held.pop(partition, deque())
         self._waiting.extendleft(reversed(aside))
         self.waiting_bytes += sum(chunk.size for chunk in aside)
@@ -170,7 +170,7 @@ class Inbox:
 
     @property
     def first_of_each(self) -> dict[Partition, StoredMessage]:
-        """The first message of each partition of which something waits, or is held."""
+        """The first waiting or held message of each partition that has one."""
         first: dict[Partition, StoredMessage] = {}
         for chunk in self._waiting:
             first.setdefault(chunk.partition, chunk.messages[0])
@@ -181,7 +181,7 @@ class Inbox:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits, nor is held."""
+        """Whether no message is waiting or held."""
         return not self._waiting and not any(self._held.values())
 
     @property
@@ -200,7 +200,7 @@ class Inbox:
 
 @dataclass(slots=True)
 class _Chunk:
-    """Messages of one partition that are given together."""
+    """Messages of one partition that are delivered together."""
 
     partition: Partition
     messages: list[StoredMessage]

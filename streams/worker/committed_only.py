@@ -1,8 +1,7 @@
-"""Faust's consumer, reading committed messages alone.
+"""Makes Faust's consumer read only committed messages.
 
-Faust has no setting for that but its own transactions, and reads what another client's transaction has given
-up again as if it were there. Everything else that reads these topics does not see it, so nobody could compute
-again what was learnt of it.
+Faust has no setting for this outside its own transactions: it also reads messages of other clients' aborted
+transactions. No other reader of these topics sees those, so nobody could reproduce what was learnt from them.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from streams.kafka.header_names import tolerate_in_aiokafka
 
 
 class CommittedThread(AIOKafkaConsumerThread):
-    """Faust's consumer thread."""
+    """Faust's consumer thread, with isolation level ``read_committed``."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer: Any = super()._create_worker_consumer(transport)
         if not hasattr(consumer, "_isolation_level"):
-            raise RuntimeError("this version of aiokafka cannot be told to read committed messages alone")
+            raise RuntimeError("this version of aiokafka cannot be set to read only committed messages")
         consumer._isolation_level = "read_committed"
         return consumer
 
@@ -30,8 +29,8 @@ class CommittedThread(AIOKafkaConsumerThread):
         try:
             return await super()._fetch_records(consumer, *arguments, **options)
         except UnicodeDecodeError:
-            # What the read had taken already is lost with the error, so all of it is read again. Where it
-            # was of another assignment it is not known where from, and only a new start is safe.
+            # The records that were already read are lost with the error, so read all of them again. If the
+            # assignment has changed, their start is unknown, and only a restart is safe.
             if assignment is not _assignment(consumer):
                 raise
             tolerate_in_aiokafka()

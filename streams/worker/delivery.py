@@ -1,8 +1,8 @@
-"""What reaches an agent, and what is committed: batches of stored messages instead of Faust's single events.
+"""Delivers batches of stored messages to agents, instead of Faust's single events, and commits offsets.
 
-Faust runs four asyncio tasks, an event and an acknowledgement for each message, and keeps every message in
-memory that lies behind an unacknowledged one. Here a batch is all that waits, nothing is tracked in Faust,
-and the worker commits the offsets that it says::
+For each message Faust runs four asyncio tasks, an event and an acknowledgement, and it keeps every message
+behind an unacknowledged one in memory. Here only batches wait, Faust tracks nothing, and the worker names the
+offsets to commit::
 
     app = faust.App(...)
     delivery = deliver(app, on_assigned=core.assigned, on_revoked=core.revoked)   # before app.start()
@@ -16,11 +16,12 @@ and the worker commits the offsets that it says::
     await delivery.commit(batch.assignment, {("tribrain.trace", 0): 4128})
 
 ``on_assigned`` and ``on_revoked`` are called in the worker's event loop, between two steps of every agent. A
-batch that was read before a rebalance is never given after it, and one that the worker still holds then has
-an ``assignment`` other than ``delivery.assignment``. Kafka takes no commit for it either.
+batch read before a rebalance is never delivered after it. If the worker still holds one, its ``assignment``
+differs from ``delivery.assignment``, and Kafka refuses to commit it.
 
-The fast way knows the internals of one version of Faust and of aiokafka (``streams.worker.batch_delivery``).
-With any other the same interface is a loop over Faust's events, and the log says so.
+The fast implementation relies on the internals of one version of Faust and of aiokafka
+(``streams.worker.batch_delivery``). With other versions the same interface loops over Faust's events, and the
+log says so.
 """
 
 from __future__ import annotations
@@ -56,16 +57,17 @@ def deliver(
     on_revoked: Callable[[], None],
     limits: Limits | None = None,
 ) -> Delivery:
-    """Set up the delivery of an app that is not started yet.
+    """Set up the delivery of an app that has not been started.
 
-    ``on_assigned(assignment, partitions)`` comes before the first message of an assignment. ``on_revoked()``
-    comes before another worker can own what was taken away; every rebalance takes all partitions.
+    ``on_assigned(assignment, partitions)`` is called before the first message of an assignment.
+    ``on_revoked()`` is called before another worker can own the revoked partitions; every rebalance revokes
+    all of them.
     """
     limits = limits or Limits()
     strange = strange_version()
     if strange is None:
         return BatchDelivery(app, on_assigned, on_revoked, limits)
-    log.warning("%s: messages come one at a time, at several times the cost", strange)
+    log.warning("%s: messages are delivered one at a time, at several times the cost", strange)
     return EventDelivery(app, on_assigned, on_revoked, limits)
 
 

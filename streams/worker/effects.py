@@ -1,4 +1,5 @@
-"""What the worker's state machine asks its shell to do; answers come back by methods of the machine."""
+"""Effects that the worker's state machines ask the shell to perform; the shell answers by calling a
+method."""
 
 from __future__ import annotations
 
@@ -12,26 +13,29 @@ from streams.messages.stored import Outgoing, StoredMessage
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Write these messages in their order; then ``delivered(token)`` once Kafka has them all."""
+    """Write these messages in order; then call ``delivered(token)`` once Kafka has all of them."""
 
     token: int
     messages: Sequence[Outgoing]
     repeated: Mapping[int, StoredMessage] = field(default_factory=dict)
-    """Of those that were on their topic already, in another partition: index to where."""
+    """For messages that were already on their topic, in another partition: index to the original message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Read which runs were closed, at least since the oldest message that may be read again, and how many
-    partitions the trace topic has; then ``recalled(assignment, …)``."""
+    """Read which runs are closed and how many partitions the trace topic has; then call
+    ``recalled(assignment, …)``.
+
+    Runs closed before the oldest message that may be read again can be left out.
+    """
 
     assignment: int
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Open the model's writer, which fences off every older one, and read what it goes on from; then
-    ``opened(assignment, model, …)``."""
+    """Open the model's writer, which fences off every older one, and read the state to continue from; then
+    call ``opened(assignment, model, …)``."""
 
     assignment: int
     model: str
@@ -39,7 +43,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class PublishSnapshot:
-    """Publish it through the model's writer; then ``published(assignment, model, …)``."""
+    """Publish the snapshot through the model's writer; then call ``published(assignment, model, …)``."""
 
     assignment: int
     model: str
@@ -48,20 +52,23 @@ class PublishSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class SaveCheckpoint:
-    """Encode it and publish it, in one transaction with the snapshot of the same state, through the model's
-    writer; then ``saved(assignment, model, …)``."""
+    """Encode the checkpoint and publish it through the model's writer, in one transaction with the snapshot
+    of the same state; then call ``saved(assignment, model, …)``."""
 
     assignment: int
     model: str
     checkpoint: Checkpoint
     snapshot: Outgoing | None
-    """None where it is on Kafka already."""
+    """None if it is already on Kafka."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Look for these candidates among the trace events, for these votes and what takes them back among the
-    votes, and for the candidates of these votes; then ``found(assignment, …)``."""
+    """Look these up on Kafka, then call ``found(assignment, …)``.
+
+    ``candidates`` are looked for among the trace events. ``votes`` are looked for among the votes, with their
+    retractions and their candidates.
+    """
 
     assignment: int
     candidates: frozenset[Place]

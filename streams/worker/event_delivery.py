@@ -1,6 +1,6 @@
-"""The same delivery through Faust's documented interface: for versions of Faust whose inside is not known.
+"""Delivery through Faust's documented interface, for versions of Faust whose internals are unknown.
 
-Each event stays in memory until its offset is committed, as Faust's own acknowledgement needs it.
+Each event stays in memory until its offset is committed, because Faust acknowledges events.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LONGEST_READ_S = 1.2
 
 
 class EventDelivery:
-    """``Delivery`` one event at a time."""
+    """``Delivery`` that reads one event at a time."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class EventDelivery:
 
     async def commit(self, assignment: int, offsets: Mapping[Partition, int]) -> None:
         if assignment != self.assignment or not offsets.keys() <= self.partitions:
-            raise Revoked(f"assignment {assignment} is over, or {sorted(offsets)} is not of it")
+            raise Revoked(f"assignment {assignment} is over, or {sorted(offsets)} does not belong to it")
         for partition, offset in offsets.items():
             unacked = self._unacked[partition]
             while unacked and unacked[0].message.offset < offset:
@@ -76,13 +76,13 @@ class EventDelivery:
             raise Revoked(f"assignment {assignment} is over")
 
     async def is_at_end(self, topic: str) -> bool:
-        """What Faust has just read, and has not taken on yet, may be overlooked."""
+        """May overlook messages that Faust has just read but not registered yet."""
         consumer, inbox = self._app.consumer, self._inboxes.get(topic)
         own = [TP(*partition) for partition in self.partitions if partition[0] == topic]
         if inbox is None or not inbox.is_empty or not set(own) <= consumer.assignment():
             return False
         for tp, stable in (await consumer.highwaters(*own) if own else {}).items():
-            # To a reader of committed messages the end is where the first open transaction begins.
+            # For a reader of committed messages the topic ends where the first open transaction begins.
             last = consumer.highwater(tp)
             if last is None or (await consumer.position(tp) or 0) < max(stable, last):
                 return False
@@ -95,7 +95,7 @@ class EventDelivery:
         return {p: m for inbox in self._inboxes.values() for p, m in inbox.first_of_each.items()}
 
     async def progress(self) -> dict[Partition, tuple[int, int]]:
-        """What Faust has read, and has not taken on yet, counts as read."""
+        """Messages that Faust has read but not registered yet count as read."""
         consumer, own = self._app.consumer, [TP(*partition) for partition in self.partitions]
         read = {tp: await consumer.position(tp) for tp in own}
         ends = await consumer.highwaters(*own) if own else {}
@@ -131,7 +131,7 @@ class EventDelivery:
             inbox.fail(error)
 
     def _is_next(self, message: Any) -> bool:
-        """Whether a message is of this assignment, and none is missing before it."""
+        """Whether a message belongs to this assignment, and none before it is missing."""
         partition, offset = TP(message.topic, message.partition), message.offset
         if partition not in self.partitions or message.generation_id != self._app.consumer_generation_id:
             return False
@@ -163,10 +163,10 @@ class EventDelivery:
         self._going_back = asyncio.ensure_future(self._go_back(self.assignment))
 
     async def _go_back(self, assignment: int) -> None:
-        """Read again what Faust lost in the rebalance.
+        """Read messages again that Faust lost in the rebalance.
 
-        A read of Faust 0.15.3 that waits through a rebalance takes the first messages of the next assignment
-        and drops them, and where nothing was committed yet Faust does not go back to them.
+        In Faust 0.15.3 a read that waits through a rebalance takes the first messages of the next assignment
+        and drops them. If nothing was committed yet, Faust does not go back to them.
         """
         consumer = self._app.consumer
         while self._expected:
@@ -192,16 +192,16 @@ class EventDelivery:
 
 @dataclass(slots=True)
 class _Expected:
-    """A partition of which nothing came yet in this assignment."""
+    """The expected start of a partition from which nothing has come yet in this assignment."""
 
     first: int
-    """Where it is read from."""
+    """Offset from which it is read."""
     at_most: int
-    """The first message has this offset or a lower one; what is above comes too early."""
+    """The first message must have at most this offset; a higher one means that messages were lost."""
 
 
 def _stored(message: Any) -> StoredMessage:
-    """Faust keeps the time in seconds."""
+    """Faust keeps timestamps in seconds."""
     return msgspec.structs.replace(
         stored_message(message), timestamp_ms=max(round((message.timestamp or 0) * 1000), 0)
     )

@@ -1,4 +1,4 @@
-"""The error that ends a worker: the first one of all its parts, which the others must not hide."""
+"""The error that ends a worker: the first of all its parts; later errors must not hide it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ log = logging.getLogger(__name__)
 
 
 class FirstError:
-    """Calls ``on_failure`` once, with the first error; what goes wrong after it is only logged."""
+    """Calls ``on_failure`` once, with the first error; later errors are only logged."""
 
     def __init__(self, on_failure: Callable[[BaseException], None]) -> None:
         self._on_failure = on_failure
         self.is_there = False
 
     def fail(self, error: BaseException) -> None:
-        """Something that the worker cannot do without has ended with this error."""
+        """Report an error that the worker cannot survive."""
         if self.is_there:
             log.warning("after the error that ends this worker: %s: %s", type(error).__name__, error)
         else:
@@ -26,7 +26,7 @@ class FirstError:
 
     @contextmanager
     def failing(self) -> Iterator[None]:
-        """What this block raises ends the worker; nobody else would hear of it."""
+        """An exception from this block ends the worker; otherwise nobody would notice it."""
         try:
             yield
         except Exception as error:

@@ -1,4 +1,4 @@
-"""The lag of a worker: what its agents and state machines have not handled of what Kafka has."""
+"""A worker's lag: the messages on Kafka that its agents and state machines have not handled."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ _ANSWER_S = 5.0
 
 
 class Waiting(Protocol):
-    """A state machine, some of whose messages may wait in memory."""
+    """A state machine that may hold waiting messages in memory."""
 
     @property
     def first_waiting(self) -> dict[int, StoredMessage]:
-        """Partition to the first message that was read and is not handled."""
+        """Partition to the first message that was read but not handled."""
 
 
 class LagMeter:
-    """Tells ``watch`` the lag of each partition; ``sides`` is topic to the state machine that handles it."""
+    """Reports each partition's lag to ``watch``; ``sides`` maps a topic to the state machine that handles
+    it."""
 
     def __init__(self, watch: LagWatch, delivery: Delivery, sides: Mapping[str, Waiting]) -> None:
         self._watch, self._delivery, self._sides = watch, delivery, sides
         self._assignment = 0
 
     async def measure(self) -> None:
-        """To be called every few seconds while partitions are owned."""
+        """Call this every few seconds while partitions are owned."""
         delivery = self._delivery
         assignment, of = delivery.assignment, delivery.partitions
         if assignment != self._assignment:
             self._assignment = assignment
             self._watch.forget()
-        # Nothing else runs between this and the positions that ``progress`` takes at its beginning.
+        # Nothing else runs between this call and the positions that ``progress`` takes at its start.
         first = self._first_unhandled()
         try:
             async with asyncio.timeout(_ANSWER_S):

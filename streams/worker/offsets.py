@@ -1,4 +1,4 @@
-"""How far a worker may commit: what it has read, short of the first message that must be read again."""
+"""How far a worker may commit: up to the first message that must be read again after a crash."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from itertools import count
 
 _FEW = 100
-"""Offsets in a heap that are held no more, and may always stay."""
+"""How many released offsets may stay in a heap, whatever its size."""
 
 
 class _Partition:
@@ -16,9 +16,9 @@ class _Partition:
         self.next_offset = 0
         self.committed: int | None = None
         self._holds: Counter[int] = Counter()
-        """What is held, by how many holds; nothing that is 0."""
+        """Held offset to its number of holds, at least 1."""
         self._lowest: list[int] = []
-        """A heap of the offsets in ``_holds``, and of some that are held no more."""
+        """A heap of the offsets in ``_holds``, and of some released ones."""
 
     def hold(self, offset: int) -> None:
         if offset not in self._holds:
@@ -32,27 +32,27 @@ class _Partition:
         del self._holds[offset]
         while self._lowest and self._lowest[0] not in self._holds:
             heappop(self._lowest)
-        # Behind one that is held for hours, others would gather without end.
+        # Otherwise released offsets would pile up behind one that is held for hours.
         if len(self._lowest) > 2 * len(self._holds) + _FEW:
             self._lowest = sorted(self._holds)
 
     @property
     def safe_offset(self) -> int:
-        """From here on all must be read again after a crash."""
+        """The offset from which to read again after a crash."""
         return self._lowest[0] if self._lowest else self.next_offset
 
 
 class Positions:
-    """What was read of each partition since it was assigned, and what of that must be read again.
+    """Tracks what was read of each partition since its assignment, and what of it must be read again.
 
-    A call costs no more with many holds than with few, but for a logarithm.
+    The cost of a call grows only logarithmically with the number of holds.
     """
 
     def __init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
 
     def advance(self, partition: int, offset: int) -> bool:
-        """A message was read; False where it, or a later one, was read before."""
+        """Record that a message was read; False if it, or a later one, was read before."""
         at = self._partitions.get(partition)
         if at is None:
             at = self._partitions[partition] = _Partition()
@@ -62,20 +62,20 @@ class Positions:
         return True
 
     def hold(self, partition: int, offset: int) -> None:
-        """A message that was read must be read again after a crash, until ``release``; holds add up."""
+        """Until ``release``, this message must be read again after a crash; holds add up."""
         self._partitions[partition].hold(offset)
 
     def release(self, partition: int, offset: int) -> None:
-        """One hold of the message ends: what came of it is on Kafka."""
+        """End one hold of the message: its results are on Kafka."""
         self._partitions[partition].release(offset)
 
     def next_offset(self, partition: int) -> int | None:
-        """Behind the last message that was read; None where nothing was."""
+        """The offset after the last message read; None if none was read."""
         at = self._partitions.get(partition)
         return None if at is None else at.next_offset
 
     def to_commit(self) -> dict[int, int]:
-        """Partition to the offset from which to read after a crash, where that is not committed yet."""
+        """Partition to the offset from which to read after a crash, for partitions where it has changed."""
         return {
             partition: safe
             for partition, at in self._partitions.items()
@@ -83,17 +83,18 @@ class Positions:
         }
 
     def committed(self, offsets: Mapping[int, int]) -> None:
-        """The group has these offsets now."""
+        """The group has committed these offsets."""
         for partition, offset in offsets.items():
             self._partitions[partition].committed = offset
 
     def clear(self) -> None:
-        """The partitions were taken away."""
+        """The partitions were revoked."""
         self._partitions.clear()
 
 
 class InFlight:
-    """Sends that Kafka has not acknowledged. What follows one follows when all before it are there, too."""
+    """Sends that Kafka has not acknowledged. Their callbacks run in order: each after all earlier sends, too,
+    are acknowledged."""
 
     def __init__(self) -> None:
         self._tokens = count()
@@ -101,13 +102,13 @@ class InFlight:
         self._acknowledged: set[int] = set()
 
     def add(self, then: Sequence[Callable[[], None]]) -> int:
-        """The token of a new send."""
+        """Register a send with its callbacks; returns its token."""
         token = next(self._tokens)
         self._then[token] = then
         return token
 
     def acknowledge(self, token: int) -> list[Callable[[], None]]:
-        """What follows now; nothing for a token that is unknown or was acknowledged before."""
+        """The callbacks to run now; none for a token that is unknown or already acknowledged."""
         if token in self._then:
             self._acknowledged.add(token)
         ready: list[Callable[[], None]] = []
@@ -117,6 +118,6 @@ class InFlight:
         return ready
 
     def clear(self) -> None:
-        """Forget all: what is acknowledged later has no consequences."""
+        """Forget all sends: later acknowledgements have no effect."""
         self._then.clear()
         self._acknowledged.clear()

@@ -1,7 +1,7 @@
-"""Messages on their way to Kafka: sent in batches, and known by numbers that the worker gave them.
+"""Sends the worker's messages to Kafka in batches; the worker identifies each message by a number.
 
-The worker gives each message a number and goes on; batches of what waits leave one after the other for each
-partition, so the order within a partition is the order of ``send``. No message has a task or a future::
+``send`` never waits. Each partition has one batch at a time under way, so the order within a partition is the
+order of ``send``. No message has a task or a future of its own::
 
     outbox = Outbox(settings, on_sent=core.sent, on_refused=core.refused, on_failed=core.failed)
     await outbox.start()
@@ -37,24 +37,24 @@ from streams.messages.stored import Outgoing
 log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 512 << 10
-"""Of one partition and request; there is one request at a time to a broker."""
+"""Per partition and request; a broker gets one request at a time."""
 _BATCH_MESSAGES = 1 << 16
-"""No limit: a batch of so many would be larger than its bytes may be."""
+"""In effect no limit: a batch of this many messages would exceed ``_BATCH_BYTES``."""
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _RETRY_S = 0.1
 _CLOSE_S = 5.0
-"""aiokafka would ask a broker that is away for ever."""
+"""aiokafka would retry for ever while the broker is unreachable."""
 
 
 class Outbox:
-    """Writes to every topic but the snapshots'; an idempotent producer in the worker's event loop.
+    """Writes to every topic except the snapshots topic; an idempotent producer in the worker's event loop.
 
-    ``on_sent(numbers)`` is called once the broker has a batch, with its numbers in the order of ``send``. A
-    broker that is away is waited for. ``on_refused(number, message, error)`` is called for a message that its
-    topic does not take for its size; it is given up, and all others go on. ``on_failed(numbers, error)`` is
-    called where sending again is no use for any other reason:
-    it takes everything with it that is not on Kafka yet, over all partitions, and whether to send that once
-    more, in the order of the numbers, is up to the worker. What failed may still be on Kafka.
+    The outbox waits for an unreachable broker. ``on_sent(numbers)`` is called once the broker has a batch;
+    the numbers are in the order of ``send``. ``on_refused(number, message, error)`` is called for a message
+    that is too large for its topic; it is dropped, and all others continue. ``on_failed(numbers, error)`` is
+    called for any other error that a retry cannot fix. It fails every message that is not on Kafka yet, in
+    all partitions; the worker decides whether to send them again, in the order of the numbers. A failed
+    message may still be on Kafka.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class Outbox:
         self._waiting: dict[tuple[str, int], deque[_Numbered]] = {}
         self._in_flight: dict[tuple[str, int], list[_Numbered]] = {}
         self._at_most: dict[tuple[str, int], int] = {}
-        """How many messages a batch may have, where one was refused."""
+        """Partition to the most messages that a batch may have, after a batch was refused."""
         self._has_gap = False
-        """Whether a batch was refused: an idempotent producer's numbers have a gap then."""
+        """Whether a batch was refused, which leaves a gap in the idempotent producer's sequence numbers."""
         self._unsent: dict[int, int] = {}
         self._unsent_bytes = 0
         self._work = asyncio.Event()
@@ -85,7 +85,7 @@ class Outbox:
         self._closing: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
-        """Connect. Raises BadInput where no broker answers."""
+        """Connect. Raises BadInput if no broker answers."""
         try:
             self._producer = await self._connect()
         except KafkaConnectionError as error:
@@ -93,7 +93,7 @@ class Outbox:
         self._sending = asyncio.create_task(self._send_for_ever())
 
     async def stop(self, timeout_s: float = 10.0) -> None:
-        """Send what waits, for at most so long, and close; what is left fails."""
+        """Send waiting messages for up to ``timeout_s`` seconds, then close; the rest fail."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self._unsent:
@@ -107,11 +107,11 @@ class Outbox:
         await asyncio.gather(self._close(self._producer), *self._closing)
 
     def send(self, number: int, message: Outgoing) -> None:
-        """Take a message on; never waits. Raises ValueError for one that is larger than any topic takes."""
+        """Queue a message; never waits. Raises ValueError if it is larger than any topic accepts."""
         size = message.size
         if size > MAX_PAIR_BYTES:
             raise ValueError(
-                f"a message for {message.topic} has {size} bytes; no topic takes more than {MAX_PAIR_BYTES}"
+                f"a message for {message.topic} has {size} bytes; no topic accepts more than {MAX_PAIR_BYTES}"
             )
         self._unsent[number] = size
         self._unsent_bytes += size
@@ -120,18 +120,19 @@ class Outbox:
 
     @property
     def unsent(self) -> int:
-        """How many messages were given and are neither sent nor failed."""
+        """How many queued messages are neither sent nor failed."""
         return len(self._unsent)
 
     @property
     def unsent_bytes(self) -> int:
-        """Their keys, values and headers, in bytes. The worker holds partitions back where this grows."""
+        """Size of their keys, values and headers. The worker stops reading while this is too large."""
         return self._unsent_bytes
 
     async def know_partitions(self, topic: str, count: int) -> None:
-        """Wait until the producer has heard of so many partitions; by itself it looks every five minutes."""
+        """Wait until the producer knows at least ``count`` partitions; on its own it checks every 5
+        minutes."""
         while not await self._knows(topic, count):
-            self._work.set()  # makes a new producer where the last one failed
+            self._work.set()  # creates a new producer if the last one failed
             await asyncio.sleep(_RETRY_S)
 
     async def _knows(self, topic: str, count: int) -> bool:
@@ -151,9 +152,9 @@ class Outbox:
             **aiokafka_config(self._settings),
             acks="all",
             enable_idempotence=True,
-            # 6.9 µs a message; lz4 takes 13.2, gzip 23.6, and none at all 6.1.
+            # 6.9 µs per message; lz4 takes 13.2, gzip 23.6, and no compression 6.1.
             compression_type="zstd",
-            # What comes while a batch is on its way makes up the next one; there is nothing to linger for.
+            # Messages that arrive while a batch is under way form the next one, so lingering gains nothing.
             linger_ms=0,
             max_batch_size=_BATCH_BYTES,
             request_timeout_ms=10_000,
@@ -177,7 +178,7 @@ class Outbox:
             self._work.clear()
             if self._has_gap:
                 if self._in_flight:
-                    continue  # their answers set the event again
+                    continue  # their answers set the event
                 self._give_up_producer()
             try:
                 producer = self._producer = self._producer or await self._connect()
@@ -186,7 +187,7 @@ class Outbox:
                     await self._send_batch(producer, partition)
             except Exception as error:
                 if isinstance(error, KafkaError) and error.retriable:
-                    log.warning("what was formed waits: %s", error)
+                    log.warning("messages wait to be sent: %s", error)
                     await asyncio.sleep(_RETRY_S)
                     self._work.set()
                 else:
@@ -252,7 +253,7 @@ class Outbox:
         self._work.set()
 
     def _refuse(self, partition: tuple[str, int], sent: list[_Numbered], error: Exception) -> None:
-        """A batch may be too large as a whole: smaller ones show which of its messages is."""
+        """Handle a batch that is too large: halve it until a single message is at fault."""
         del self._in_flight[partition]
         self._has_gap = True
         self._work.set()
@@ -265,7 +266,8 @@ class Outbox:
         self._on_refused(number, message, error)
 
     def _fail(self, error: Exception) -> None:
-        """After a batch that failed an idempotent producer has a gap in its numbers, and sends no more."""
+        """Fail all messages: after a failed batch the idempotent producer has a gap in its sequence numbers
+        and cannot send."""
         numbers = sorted(self._unsent)
         self._given.clear()
         self._waiting.clear()
@@ -276,7 +278,7 @@ class Outbox:
         self._on_failed(numbers, error)
 
     def _give_up_producer(self) -> None:
-        """The next batch goes through a new one."""
+        """Close the producer; the next batch uses a new one."""
         self._has_gap = False
         broken, self._producer = self._producer, None
         if broken is not None:
@@ -294,5 +296,5 @@ _Numbered = tuple[int, Outgoing]
 
 @lru_cache(maxsize=1 << 16)
 def _hash(key: bytes) -> int:
-    """As every Kafka client hashes a key; 11 µs for a run's id without the cache."""
+    """The key's hash, as in every Kafka client; without the cache it takes 11 µs for a run id."""
     return int(murmur2(key)) & 0x7FFFFFFF

@@ -1,10 +1,10 @@
-"""The worker's side of the pairs topic, as a pure state machine: what models learn, and when they say so.
+"""The pairs topic's state machine: models learn pairs, and publish snapshots and checkpoints. Pure.
 
-What a model learns holds its offset until a checkpoint that contains it is on Kafka, so that whoever owns the
-partition after a crash learns it again. Snapshots, which only serve, hold nothing. Each model has a writer of
-its own and waits for no other.
+A learnt pair holds its offset until a checkpoint that contains it is on Kafka, so the partition's owner after
+a crash learns it again. Snapshots only serve, so they hold nothing. Each model has its own writer and waits
+for no other.
 
-Everything that was asked for before the partitions were taken away has no consequences after it.
+After a revocation, answers to earlier effects have no effect.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _Places = dict[int, int]
 class Pace:
     """When a model publishes. Seconds are those of the worker's clock.
 
-    A snapshot is due ``snapshot_every_pairs`` pairs or ``snapshot_every_s`` after the last, a checkpoint
-    ``checkpoint_every_pairs`` or ``checkpoint_every_s``, where something was learnt. Of the worker's time the
-    snapshots of all models take at most half the ``share``, and their checkpoints the other half.
+    If something was learnt, a snapshot is due ``snapshot_every_pairs`` pairs or ``snapshot_every_s`` after
+    the last one, and a checkpoint ``checkpoint_every_pairs`` or ``checkpoint_every_s``. The snapshots of all
+    models take at most half of ``share`` of the worker's time, and their checkpoints the other half.
     """
 
     snapshot_every_pairs: int = 20
@@ -40,13 +40,13 @@ class Pace:
     checkpoint_every_s: float = 30.0
     least_interval_s: float = 0.04
     least_pause_s: float = 0.005
-    """After a publication: Kafka still ends its transaction, and would put the next one off by 20 ms."""
+    """Pause after a publication: Kafka is still ending the transaction, and would delay the next by 20 ms."""
     share: float = 0.05
 
 
 @dataclass(slots=True)
 class _Due:
-    """When one kind of message of a model is due."""
+    """When a model's next snapshot, or next checkpoint, is due."""
 
     every_pairs: int
     every_s: float
@@ -72,30 +72,30 @@ class _Model:
     checkpoint: _Due
     is_open: bool = False
     is_publishing: bool = False
-    """One message after the other: were two under way, the older one could be the last to come."""
+    """One publication at a time: with two under way, the older one could arrive last."""
     begun_s: float = 0.0
-    """When what is being published was taken."""
+    """When the state being published was taken."""
     took_s: float = 0.0
-    """Processor seconds for taking it."""
+    """CPU seconds for taking it."""
     waiting: list[_Read] = field(default_factory=list)
-    """Read while the writer is being opened."""
+    """Messages read while the writer is being opened."""
     waiting_bytes: int = 0
     held: _Places = field(default_factory=dict)
-    """Where that begins which came since the last checkpoint was taken."""
+    """The first messages that came after the last checkpoint was taken."""
     saving: _Places = field(default_factory=dict)
-    """Where that begins which only the checkpoint under way contains."""
+    """The first messages that only the checkpoint under way contains."""
     changed_s: float | None = None
-    """When that was learnt which no snapshot has that was taken."""
+    """Time of the oldest update that no snapshot taken so far contains."""
     taken_changed_s: float | None = None
-    """The same of the snapshot that is being published."""
+    """Time of the oldest update that is new in the snapshot being published."""
 
     @property
     def unpublished_since_s(self) -> float | None:
-        """When the oldest update came that no published snapshot has."""
+        """Time of the oldest update that no published snapshot contains."""
         return self.changed_s if self.taken_changed_s is None else self.taken_changed_s
 
     def take(self) -> None:
-        """A snapshot of all that was learnt is made."""
+        """A snapshot of everything learnt so far is being taken."""
         self.snapshot.begin()
         if self.taken_changed_s is None:
             self.taken_changed_s = self.changed_s
@@ -103,10 +103,10 @@ class _Model:
 
 
 class PairSide:
-    """What is learnt, published and committed of the pairs topic."""
+    """Decides what is learnt, published and committed of the pairs topic."""
 
     def __init__(self, stage: PairStage, pace: Pace, cpu_s: Callable[[], float]) -> None:
-        """``cpu_s`` counts the processor seconds that this thread has used."""
+        """``cpu_s`` returns the CPU seconds that this thread has used."""
         self._stage = stage
         self._pace = pace
         self._cpu_s = cpu_s
@@ -115,18 +115,18 @@ class PairSide:
         self._positions = Positions()
         self._in_flight = InFlight()
         self.pairs_learnt = 0
-        """Since the start, as are the next."""
+        """Counted since the start."""
         self.updates = 0
-        """Batches that changed a model."""
+        """Batches that changed a model, counted since the start."""
 
     @property
     def positions(self) -> Positions:
-        """How far was read, and what may be committed of it."""
+        """How far was read, and what may be committed."""
         return self._positions
 
     @property
     def waiting_bytes(self) -> int:
-        """Of messages that wait for the writer of their model."""
+        """Size of the messages that wait for the writer of their model."""
         return sum(model.waiting_bytes for model in self._models.values())
 
     @property
@@ -135,19 +135,20 @@ class PairSide:
         return first_of_each(message for model in self._models.values() for message, _ in model.waiting)
 
     def unpublished_s(self, now_s: float) -> dict[str, float]:
-        """Model to the age of its oldest update that no published snapshot has; 0 where there is none."""
+        """Model to the age of its oldest update that no published snapshot contains; 0 if there is none."""
         return {
             name: 0.0 if (since_s := model.unpublished_since_s) is None else max(0.0, now_s - since_s)
             for name, model in list(self._models.items())
         }
 
     def assigned(self, assignment: int) -> list[Effect]:
-        """The pairs are this worker's, from where the group has committed."""
+        """This worker owns the pairs now, from the group's committed offset on."""
         self._assignment = assignment
         return []
 
     def revoked(self) -> None:
-        """The pairs are another's now, or will be assigned anew; models go on from their checkpoints."""
+        """Another worker owns the pairs, or they will be reassigned; models continue from their
+        checkpoints."""
         self._assignment = 0
         self._models.clear()
         self._positions.clear()
@@ -155,7 +156,7 @@ class PairSide:
         self._stage.forget()
 
     def read(self, assignment: int, messages: Sequence[StoredMessage], now_s: float) -> list[Effect]:
-        """Messages as they stand in their partition."""
+        """Handle messages, in the order of their partition."""
         if assignment != self._assignment:
             return []
         effects: list[Effect] = []
@@ -197,11 +198,11 @@ class PairSide:
         return self._dead_letters(self._learn(model, waiting, now_s)) + self._publications(now_s)
 
     def tick(self, now_s: float) -> list[Effect]:
-        """What is due by the clock."""
+        """Publish what is due by the clock."""
         return self._publications(now_s)
 
     def published(self, assignment: int, model: str, *, took_s: float, now_s: float) -> list[Effect]:
-        """A snapshot is on Kafka; beside taking it that took ``took_s`` processor seconds."""
+        """A snapshot is on Kafka; publishing it took ``took_s`` CPU seconds, in addition to taking it."""
         if assignment != self._assignment:
             return []
         state = self._models[model]
@@ -210,9 +211,9 @@ class PairSide:
         return self._publications(now_s)
 
     def saved(self, assignment: int, model: str, *, took_s: float, now_s: float) -> list[Effect]:
-        """A checkpoint is on Kafka, and its snapshot with it: what it contains need not be learnt again.
+        """A checkpoint is on Kafka, with its snapshot: what it contains need not be learnt again.
 
-        Beside taking it that took ``took_s`` processor seconds.
+        Saving it took ``took_s`` CPU seconds, in addition to taking it.
         """
         if assignment != self._assignment:
             return []
@@ -230,9 +231,9 @@ class PairSide:
         return []
 
     def last_words(self) -> list[Effect]:
-        """A checkpoint of every model that has learnt since its last, to be saved before the worker stops.
+        """Checkpoints to save before the worker stops: one of each model that has learnt since its last.
 
-        A model that is publishing must have done so before.
+        No model may be publishing.
         """
         return [e for name, model in self._models.items() for e in self._checkpoint(name, model)]
 
@@ -284,7 +285,7 @@ class PairSide:
         return [] if snapshot is None else [PublishSnapshot(self._assignment, name, snapshot)]
 
     def _checkpoint(self, name: str, model: _Model) -> list[Effect]:
-        """With the snapshot of the same state, so that what serves is never older than what recovers."""
+        """With the snapshot of the same state, so the serving snapshot is never older than the checkpoint."""
         if model.is_publishing or not model.checkpoint.changed:
             return []
         before_s = self._cpu_s()

@@ -1,7 +1,7 @@
-"""What is written in the place of a message that its topic does not take for its size.
+"""Dead letters that replace messages too large for their topic.
 
-Topics that `tribrain log topics create` made take all that may come. One that was made otherwise may not, and
-to send the same again would be of no use.
+Topics made by `tribrain log topics create` accept every valid message. Topics made otherwise may not, and
+sending the same message again would not help.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from streams.messages.stored import Outgoing, StoredMessage
 log = logging.getLogger(__name__)
 
 _LETTER_BYTES = (256 << 10, 16 << 10)
-"""Of a letter in place of one that is too large itself; the second has hardly more than its origin."""
+"""Sizes to try for a dead letter that is itself too large; the second leaves little more than its origin."""
 
 
 def in_its_place(
     message: Outgoing, repeated: StoredMessage | None, dead_letters_topic: str, now_ms: int
 ) -> Outgoing | None:
-    """The dead letter of a message that was refused at ``now_ms``; a shorter one where it is a letter itself,
-    and None where that could be no shorter.
+    """The dead letter for a message that was refused at ``now_ms``.
 
-    ``repeated`` is the message that this one was to write again, where it was.
+    A message that is itself a dead letter gives a shorter one, or None if it cannot be shortened further.
+    ``repeated`` is the original if the message was a copy of one already on Kafka.
     """
     if message.topic == dead_letters_topic:
         letters = (shortened(message, most) for most in _LETTER_BYTES)
         return next((letter for letter in letters if letter.size < message.size), None)
     source = repeated or _never_written(message, now_ms)
     reason = (
-        f"{source}: topic {message.topic!r} does not take it, with {message.size} bytes before compression; "
+        f"{source}: topic {message.topic!r} does not accept its {message.size} bytes (before compression); "
         "`tribrain log topics create` raises the topic's limit"
     )
     if source.number is not None:
-        reason += "; the pairs of its run behind it are passed over"
+        reason += "; later pairs of its run are skipped"
     log.warning("dead letter: %s", reason)
     return dead_letter(source, reason, dead_letters_topic, kind="too large")
 
 
 def _never_written(message: Outgoing, now_ms: int) -> StoredMessage:
-    """As if it stood on its topic: at an offset below 0, which is the same for the same message."""
+    """The message as if it were on its topic, at a negative offset derived from its content."""
     whole = hashlib.sha256(repr((message.key, message.value, message.headers)).encode()).digest()
     return StoredMessage(
         topic=message.topic,

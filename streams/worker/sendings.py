@@ -1,4 +1,4 @@
-"""Which messages in the outbox belong to which Send, and which of those are done."""
+"""Maps messages in the outbox to their Send, and tells when a Send is complete."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Sending:
 
 
 class Sendings:
-    """By the numbers by which the outbox knows messages; an unknown one is of before ``clear``."""
+    """The Sends under way, by the outbox's message numbers; an unknown number dates from before ``clear``."""
 
     def __init__(self, dead_letters_topic: str) -> None:
         self._dead_letters_topic = dead_letters_topic
@@ -35,7 +35,7 @@ class Sendings:
         self._repeated: dict[int, StoredMessage] = {}
 
     def begin(self, side: Side, effect: Send) -> Iterator[tuple[int, Outgoing]]:
-        """Each message with its number, for the outbox."""
+        """Register a Send; yields each message with its number for the outbox."""
         sending = Sending(side, effect.token, len(effect.messages))
         for index, message in enumerate(effect.messages):
             number = next(self._numbers)
@@ -45,7 +45,7 @@ class Sendings:
             yield number, message
 
     def sent(self, number: int) -> Sending | None:
-        """The Send of which this was the last message that Kafka did not have."""
+        """The Send that this message completes, or None."""
         self._repeated.pop(number, None)
         sending = self._open.pop(number, None)
         if sending is None:
@@ -56,8 +56,8 @@ class Sendings:
     def refused(
         self, number: int, message: Outgoing, error: Exception, now_ms: int
     ) -> tuple[int, Outgoing] | None:
-        """What is to be sent in the place of a message that is too large for its topic, as part of the same
-        Send. Raises ``error`` where nothing smaller would say as much."""
+        """The replacement for a message that is too large for its topic, as part of the same Send; None for
+        an unknown number. Raises ``error`` if there is no shorter replacement."""
         repeated, sending = self._repeated.pop(number, None), self._open.pop(number, None)
         if sending is None:
             return None
@@ -72,6 +72,6 @@ class Sendings:
         return number in self._open
 
     def clear(self) -> None:
-        """The partitions were taken away: what is under way has no consequences."""
+        """The partitions were revoked: messages under way have no effect."""
         self._open.clear()
         self._repeated.clear()

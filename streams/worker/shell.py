@@ -1,4 +1,4 @@
-"""What carries out the effects of the state machines: bytes to and from Kafka, and no decisions."""
+"""Performs the effects of the state machines: moves bytes to and from Kafka, and decides nothing."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ _AGAIN_S = 1.0
 _LOOK_FOR_ROOM_S = 0.01
 _LAST_ANSWERS_S = 10.0
 _LONGEST_COMMIT_S = 15.0
-"""More than the delivery waits for a broker."""
+"""Longer than the delivery waits for a broker."""
 _COMMITTED: dict[type, str] = {
     TraceSide: "former.released",
     PairSide: "learner.acknowledged",
     VoteSide: "votes.released",
 }
-"""The fail point behind a commit."""
+"""The fail point after a commit."""
 
 
 class Shell:
-    """One worker's machines between its delivery, its outbox and its models' writers.
+    """Connects one worker's state machines to its delivery, its outbox and its models' writers.
 
-    ``recall`` tells how many partitions the trace topic has and which runs are closed; ``look_up`` finds what
-    votes are about; ``writer_of`` makes the writer of a model. ``on_failure`` is called once, for the first
-    error that is no fault of a message; from then on nothing is read, published or committed any more.
-    ``on_published`` is told what has come to be on the snapshots topic, and how many seconds that took.
+    ``recall`` returns the number of partitions of the trace topic and the closed runs. ``look_up`` finds the
+    candidates of votes. ``writer_of`` creates the writer of a model. ``on_failure`` is called once, for the
+    first error that no message is to blame for; from then on nothing is read, published or committed.
+    ``on_published`` receives the messages published to the snapshots topic, and the seconds that took.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class Shell:
         self.first_error = FirstError(on_failure)
         self._on_published = on_published
         self.dead_letters = dict.fromkeys(KINDS, 0)
-        """Kind to how many were sent since the start."""
+        """Kind to the number sent since the start."""
         self._delivery: Delivery
         self._outbox: Outbox
         self._writers: dict[str, Writer] = {}
         self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """Of two writers of a model the later one must be the last to be opened."""
+        """Per model, so that of two writers the newer one is opened last."""
         self._owned: list[Partition] = []
         self._sendings = Sendings(settings.dead_letters_topic)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,7 +94,7 @@ class Shell:
 
     @property
     def sides(self) -> dict[str, Side]:
-        """Topic to the machine that handles it."""
+        """Topic to the state machine that handles it."""
         settings = self._settings
         return {
             settings.trace_topic: self._trace,
@@ -104,15 +104,15 @@ class Shell:
 
     @property
     def is_assigned(self) -> bool:
-        """Whether the group has given this worker its share, which may be nothing."""
+        """Whether the group has assigned partitions to this worker, perhaps none."""
         return self._is_assigned
 
     def connect(self, delivery: Delivery, outbox: Outbox) -> None:
-        """Comes before everything else."""
+        """Must be called before any other method."""
         self._delivery, self._outbox = delivery, outbox
 
     def assigned(self, assignment: int, partitions: Iterable[Partition]) -> None:
-        """The group has given this worker these partitions."""
+        """The group has assigned these partitions to this worker."""
         with self.first_error.failing():
             self._owned, self._is_assigned = sorted(partitions), True
             topics = {topic for topic, _ in self._owned}
@@ -124,10 +124,10 @@ class Shell:
                 self._perform(self._votes, self._votes.assigned(assignment))
 
     def revoked(self) -> None:
-        """The group has taken everything away."""
+        """The group has revoked all partitions."""
         if self._owned:
             names = ", ".join(f"{topic}[{number}]" for topic, number in self._owned)
-            log.warning("gave up %s: the group of trainers shares its work anew", names)
+            log.warning("gave up %s: the group of trainers is rebalancing", names)
         self._owned, self._is_assigned = [], False
         self._trace.revoked()
         self._pairs.revoked()
@@ -135,7 +135,7 @@ class Shell:
         self._sendings.clear()
 
     async def read_traces(self, batch: Batch) -> None:
-        """Form what a batch of the trace topic completes; returns when there is room for the next."""
+        """Form pairs from a batch of the trace topic; returns when there is room for the next."""
         if self.first_error.is_there or self._is_ending:
             return
         with self.first_error.failing():
@@ -155,7 +155,7 @@ class Shell:
         await self._room(self._pairs)
 
     async def read_votes(self, batch: Batch) -> None:
-        """Look up what a batch of the votes topic is about; returns when there is room for the next."""
+        """Look up the candidates of a batch of votes; returns when there is room for the next."""
         if self.first_error.is_there or self._is_ending:
             return
         with self.first_error.failing():
@@ -163,16 +163,16 @@ class Shell:
         await self._room(self._votes)
 
     def tick(self) -> None:
-        """Publish and look up what is due by the clock; to be called often."""
+        """Publish and look up what is due by the clock; call this often."""
         with self.first_error.failing():
             self._perform(self._pairs, self._pairs.tick(_now_s()))
             if not self._is_ending:
                 self._perform(self._votes, self._votes.tick(_now_s()))
 
     def silence(self, elapsed_s: float, timeout_s: float) -> None:
-        """``elapsed_s`` seconds went by in which no trace event was left unread."""
+        """``elapsed_s`` seconds passed in which no trace event was left unread."""
         if self.first_error.is_there or self._is_ending:
-            return  # what could not be forwarded is still to be read
+            return  # events that could not be forwarded are still to be read
         with self.first_error.failing():
             self._perform(self._trace, self._trace.tick(elapsed_s, timeout_s))
 
@@ -186,7 +186,7 @@ class Shell:
                     self._perform(done.side, done.side.delivered(done.token))
 
     def refused(self, number: int, message: Outgoing, error: Exception) -> None:
-        """Kafka does not take this message of the outbox for its size: its letter goes in its place."""
+        """A message of the outbox is too large for its topic: send a dead letter instead."""
         with self.first_error.failing():
             instead = self._sendings.refused(number, message, error, int(time.time() * 1000))
             if instead is not None:
@@ -194,7 +194,7 @@ class Shell:
                 self._outbox.send(*instead)
 
     def failed(self, numbers: Sequence[int], error: Exception) -> None:
-        """Kafka does not take these messages of the outbox; all of it is read again by whoever goes on."""
+        """Kafka does not accept these messages of the outbox; the next worker reads their sources again."""
         if any(number in self._sendings for number in numbers):
             self.first_error.fail(error)
 
@@ -210,11 +210,11 @@ class Shell:
             if not offsets or self.first_error.is_there:
                 continue
             try:
-                # The thread that commits may have ended, and never answer.
+                # The committing thread may have ended and never answer.
                 async with asyncio.timeout(_LONGEST_COMMIT_S):
                     await self._delivery.commit(assignment, {(topic, p): o for p, o in offsets.items()})
             except (Revoked, BrokerAway, TimeoutError):
-                return  # nothing is lost: it is committed later, or read again by another
+                return  # nothing is lost: it is committed later, or another worker reads it again
             if assignment == self._delivery.assignment:
                 side.positions.committed(offsets)
             reach(_COMMITTED[type(side)])
@@ -233,7 +233,7 @@ class Shell:
                 await writer.close()
 
     async def _answers(self) -> None:
-        """Wait for all that is under way, and for what follows from it, but not for ever."""
+        """Wait, up to a limit, for all effects under way and those that follow from them."""
         deadline_s = _now_s() + _LAST_ANSWERS_S
         while self._tasks and _now_s() < deadline_s:
             await asyncio.wait(self._tasks, timeout=deadline_s - _now_s())
@@ -278,7 +278,7 @@ class Shell:
                 done = self._pairs.published(effect.assignment, effect.model, took_s=0.0, now_s=_now_s())
                 self._perform(self._pairs, done)
         elif isinstance(effect, SaveCheckpoint):
-            # Encoding takes a tenth of a second for some MB, for which the event loop has no time.
+            # Encoding a few MB takes 0.1 s, too long for the event loop.
             message, took_s = await asyncio.to_thread(_encoded, effect, self._settings.snapshots_topic)
             snapshot = [] if effect.snapshot is None else [effect.snapshot]
             if await self._publish(effect.assignment, effect.model, [*snapshot, message]):
@@ -286,7 +286,7 @@ class Shell:
                 self._perform(self._pairs, done)
 
     async def _open(self, effect: Open) -> None:
-        # A writer of its own for each assignment: what an earlier one still has under way ends with it.
+        # Each assignment has its own writer; closing the earlier one ends its publications under way.
         if earlier := self._writers.pop(effect.model, None):
             await earlier.close()
         if effect.assignment != self._delivery.assignment:
@@ -298,7 +298,7 @@ class Shell:
         self._perform(self._pairs, self._pairs.opened(effect.assignment, effect.model, recovery, now_s))
 
     async def _publish(self, assignment: int, model: str, messages: Sequence[Outgoing]) -> bool:
-        """Whether the assignment is still the one by which this was asked for, and it is done."""
+        """Publish, unless the assignment has changed or the worker has failed; returns whether it did."""
         if assignment != self._delivery.assignment or self.first_error.is_there:
             return False
         before_s = _now_s()
@@ -308,14 +308,14 @@ class Shell:
         return True
 
     async def _room(self, side: Side) -> None:
-        """Read nothing more of a topic while too much of it waits in memory."""
+        """Wait while too many messages are in memory."""
         while not self.first_error.is_there and (
             self._outbox.unsent_bytes > _MOST_UNSENT_BYTES or side.waiting_bytes > _MOST_WAITING_BYTES
         ):
             await asyncio.sleep(_LOOK_FOR_ROOM_S)
 
     async def _guarded(self, effect: Asynchronous) -> None:
-        # What an earlier owner of the partitions could not do is its successor's to do.
+        # After a revocation the next owner of the partitions does this work.
         while effect.assignment == self._delivery.assignment:
             try:
                 await self._answer(effect)
@@ -333,7 +333,7 @@ class Shell:
 
 
 def _encoded(effect: SaveCheckpoint, topic: str) -> tuple[Outgoing, float]:
-    """The message, and the processor seconds that it took."""
+    """The encoded message, and the CPU seconds that encoding took."""
     before = time.thread_time()
     message = checkpoint_message(effect.checkpoint, topic)
     return message, time.thread_time() - before

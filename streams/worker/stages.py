@@ -1,4 +1,4 @@
-"""What the worker expects of those who form and learn; it knows nothing else of them."""
+"""The interfaces of pair forming and learning; the worker knows nothing else about them."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ def first_of_each(messages: Iterable[StoredMessage]) -> dict[int, StoredMessage]
 
 
 class TraceStep(Struct, frozen=True):
-    """What came of one message of the trace topic."""
+    """The result of one message of the trace topic."""
 
     run: RunRevision | None = None
-    """The run that has to be read again from this message on while it is open; null where nothing has."""
+    """The run that must be read again from this message on while it is open; None if nothing must."""
     outgoing: Sequence[Outgoing] = ()
     closed: Outgoing | None = None
-    """The mark that the run is done with, to be written once ``outgoing`` is on Kafka."""
+    """The mark that the run is closed, to be written once ``outgoing`` is on Kafka."""
     given_up: bool = False
-    """Whether the run is done with once ``outgoing`` is on Kafka, and needs no mark."""
+    """Whether the run is closed once ``outgoing`` is on Kafka, without a mark."""
 
 
 class TraceStage(Protocol):
-    """Trace events in, pairs out. What a message raises leaves it as it was, and is that message's fault."""
+    """Trace events in, pairs out. An exception is the message's fault and leaves the state unchanged."""
 
     partitions: int | None
 
     def on_message(self, message: StoredMessage) -> TraceStep: ...
     def on_tick(self, elapsed_s: float, timeout_s: float) -> tuple[list[Outgoing], list[TraceStep]]:
-        """Ends of silent runs to be published, and a step for each run that is given up."""
+        """Run ends to publish for silent runs, and a step for each run that is given up."""
 
     def recall(self, closed: Iterable[RunClosed]) -> None: ...
     def forget(self) -> None: ...
 
 
 class VoteStep(Struct, frozen=True):
-    """What came of a vote and of what was found for it."""
+    """The result of a vote and of its lookup."""
 
     outgoing: Sequence[Outgoing] = ()
     missing: Sequence[str] = ()
-    """What has not come yet, in words; the vote is then to be looked up again."""
+    """What has not arrived yet, in words; if anything, the vote must be looked up again."""
 
 
 class VoteStage(Protocol):
-    """Votes in, pairs out. What a message raises is that message's fault."""
+    """Votes in, pairs out. An exception is the message's fault."""
 
     def read(self, message: StoredMessage) -> Vote | Outgoing | None:
-        """The message decoded, or a dead letter; None for a vote of which nothing comes."""
+        """The decoded message, or a dead letter; None for a vote that has no result."""
 
     def form(self, message: StoredMessage, vote: Vote, found: Found) -> VoteStep: ...
     def give_up(self, message: StoredMessage, why: str) -> Outgoing:
@@ -73,35 +73,35 @@ class VoteStage(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What came of messages for one model."""
+    """The result of learning messages for one model."""
 
     pairs: int
-    """How many pairs were news."""
+    """How many pairs were new."""
     changed: bool
-    """Whether the model's state is another one than before, and what was learnt needs a checkpoint."""
+    """Whether the model's state has changed and needs a checkpoint."""
     dead_letters: list[tuple[StoredMessage, Outgoing]] = field(default_factory=list)
-    """Messages that could not be learnt; the model is as if they had never come."""
+    """Messages that could not be learnt; they left the model unchanged."""
 
 
 class PairStage(Protocol):
     """Pairs in, snapshots and checkpoints out, for several reward models."""
 
     def read(self, message: StoredMessage) -> PairMessage | Outgoing | None:
-        """The message decoded, or a dead letter; None for a model that is another trainer's."""
+        """The decoded message, or a dead letter; None for a model of another trainer."""
 
     def restore(self, model: str, recovery: Recovery) -> None: ...
     def learn(self, model: str, messages: Sequence[tuple[StoredMessage, PairMessage]]) -> Learnt:
-        """Learn what the model has not consumed yet. What a message raises is that message's fault."""
+        """Learn what the model has not consumed yet. An exception is the message's fault."""
 
     def take_snapshot(self, model: str) -> Outgoing | None:
-        """None where the newest snapshot has all that was learnt."""
+        """None if the newest snapshot already contains everything learnt."""
 
     def checkpoint(self, model: str) -> Checkpoint: ...
     def forget(self) -> None: ...
 
 
 class Writer(Protocol):
-    """Where one model's messages are read from and published; opening it fences off every older owner."""
+    """Reads and publishes one model's messages; opening it fences off every older owner."""
 
     async def open(self) -> Recovery: ...
     async def publish(self, *messages: Outgoing) -> None: ...

@@ -1,11 +1,11 @@
-"""The worker's side of the trace topic, as a pure state machine: nothing is lost whatever happens in between.
+"""The trace topic's state machine: runs become pairs, and no crash loses one. Pure.
 
-A run holds the offset of its first message, so that whoever owns the partition after a crash reads all of it
-again. The hold ends in two steps. The run's pairs and their end go to Kafka; once they are there, the mark
-that the run is closed follows; and once that is there, the hold ends. A message by itself (a dead letter, an
-event that is forwarded to its run's partition) holds its own offset until what came of it is on Kafka.
+A run holds the offset of its first message, so the partition's owner after a crash reads the whole run again.
+The run's pairs and their end go to Kafka first. Once they are there, the mark that the run is closed follows.
+Once that is there, the hold ends. A message outside a run (one that became a dead letter, or was forwarded to
+its run's partition) holds its own offset until its result is on Kafka.
 
-Everything that was asked for before the partitions were taken away has no consequences after it.
+After a revocation, answers to earlier effects have no effect.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from streams.worker.stages import TraceStage, TraceStep, first_of_each
 
 
 class TraceSide:
-    """What is held, sent and committed of the trace topic."""
+    """Decides what is held, sent and committed of the trace topic."""
 
     def __init__(self, stage: TraceStage) -> None:
         self._stage = stage
@@ -32,20 +32,20 @@ class TraceSide:
         self._positions = Positions()
         self._in_flight = InFlight()
         self._held: dict[RunRevision, tuple[int, int]] = {}
-        """Run, each revision by itself, to the partition and offset of its first message."""
+        """Run and revision to the partition and offset of its first message."""
         self.events_read = 0
-        """Since the start, each once in an assignment."""
+        """Counted since the start, each event once per assignment."""
         self._marks: list[tuple[Outgoing, Callable[[], None]]] = []
-        """Of closed runs whose pairs are on Kafka: the mark to be sent, and what ends the hold after it."""
+        """For closed runs whose pairs are on Kafka: the mark to send, and the callback that ends the hold."""
 
     @property
     def held_runs(self) -> Collection[RunRevision]:
-        """Runs that are open, whose events must be read again after a crash."""
+        """Open runs, whose events must be read again after a crash."""
         return self._held.keys()
 
     @property
     def waiting_bytes(self) -> int:
-        """Of messages that wait for the answer to Recall."""
+        """Size of the messages that wait for the answer to Recall."""
         return self._waiting_bytes
 
     @property
@@ -54,12 +54,13 @@ class TraceSide:
         return first_of_each(self._waiting)
 
     def assigned(self, assignment: int) -> list[Effect]:
-        """Partitions are this worker's, from where the group has committed."""
+        """This worker owns partitions now, from the group's committed offsets on."""
         self._assignment = assignment
         return [Recall(assignment)]
 
     def revoked(self) -> None:
-        """The partitions are another's now, or will be assigned anew; they are read again from the commit."""
+        """Another worker owns the partitions, or they will be reassigned; they are read again from the
+        commit."""
         self._assignment = 0
         self._recalled = False
         self._waiting.clear()
@@ -81,7 +82,7 @@ class TraceSide:
         return self.read(assignment, waiting)
 
     def read(self, assignment: int, messages: Sequence[StoredMessage]) -> list[Effect]:
-        """Messages as they stand in their partitions; before the answer to Recall they wait."""
+        """Handle messages, in the order of their partitions; before the answer to Recall they wait."""
         if assignment != self._assignment:
             return []
         if not self._recalled:
@@ -102,7 +103,7 @@ class TraceSide:
         return self._send(outgoing, then, repeated)
 
     def tick(self, elapsed_s: float, timeout_s: float) -> list[Effect]:
-        """``elapsed_s`` seconds went by in which nothing was left unread."""
+        """``elapsed_s`` seconds passed in which nothing was left unread."""
         if not self._recalled:
             return []
         ends, given_up = self._stage.on_tick(elapsed_s, timeout_s)
@@ -123,7 +124,7 @@ class TraceSide:
 
     @property
     def positions(self) -> Positions:
-        """How far was read, and what may be committed of it."""
+        """How far was read, and what may be committed."""
         return self._positions
 
     def _take(
@@ -148,7 +149,7 @@ class TraceSide:
             then.append(partial(self._marks.append, (step.closed, release)))
 
     def _end_of_hold(self, step: TraceStep) -> list[Callable[[], None]]:
-        """What ends the hold of a run that is done with; a run of this name that begins later has its own."""
+        """The callback that ends a closed run's hold, if any; a later run of the same name has its own."""
         place = self._held.pop(step.run, None) if step.run is not None else None
         return [] if place is None else [partial(self._positions.release, *place)]
 

@@ -1,10 +1,10 @@
-"""The worker's side of the votes topic, as a pure state machine: a vote is used however late its videos come.
+"""The votes topic's state machine: votes become pairs, even if their candidates arrive late. Pure.
 
-A vote names two candidates, which are looked for on the trace topic. Until both have come it waits, and holds
-its offset, so that whoever owns the partition after a crash reads it again; other votes go past it. The hold
-ends once what came of the vote is on Kafka. What does not come within a long time becomes a dead letter.
+A vote names two candidates, which are looked up on the trace topic. It waits until both have arrived, and
+holds its offset, so the partition's owner after a crash reads it again. Other votes overtake it. The hold
+ends once the vote's result is on Kafka. A vote whose candidates do not arrive in time becomes a dead letter.
 
-Everything that was asked for before the partitions were taken away has no consequences after it.
+After a revocation, answers to earlier effects have no effect.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from streams.worker.offsets import InFlight, Positions
 from streams.worker.stages import VoteStage, first_of_each
 
 MOST_WAITING_BYTES = 16 << 20
-"""Of votes whose candidates have not come, in one worker."""
+"""Limit per worker for votes whose candidates have not arrived."""
 _WAITING_BYTES = 2_048
-"""What such a vote takes beside its bytes."""
+"""Memory that such a vote takes in addition to its bytes."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
-"""Between two lookups of a vote; doubled from one to the next."""
+"""Pause between two lookups of a vote; it doubles each time."""
 _MOST_ASKED = 500
-"""Votes of one lookup, whose events are in memory together."""
+"""Votes per lookup; their events are in memory together."""
 _LOOKS = 20
-"""At least so many until a vote is given up."""
+"""Minimum number of lookups before a vote is given up."""
 _ANSWER_S = 30.0
-"""Of a lookup that took longer, the rest is not counted as waiting: the broker may have been away."""
+"""A lookup beyond this does not count as waiting: the broker may have been down."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,10 +41,10 @@ class _Waiting:
     message: StoredMessage
     vote: Vote
     missing: Sequence[str] = ()
-    """As the last lookup found it; empty before the first."""
+    """What the last lookup did not find; empty before the first."""
     waited_s: float = 0.0
     pause_s: float = 0.0
-    """Between the last lookup and the next."""
+    """Time between the last lookup and the next."""
     looked_s: float = 0.0
     """When it was last looked up."""
 
@@ -61,12 +61,12 @@ class _Waiting:
 
 
 class VoteSide:
-    """What is held, looked up, sent and committed of the votes topic."""
+    """Decides what is held, looked up, sent and committed of the votes topic."""
 
     def __init__(
         self, stage: VoteStage, timeout_s: float, most_waiting_bytes: int = MOST_WAITING_BYTES
     ) -> None:
-        """A vote is given up when it was looked for in vain for ``timeout_s`` seconds."""
+        """A vote is given up after ``timeout_s`` seconds of unsuccessful lookups."""
         self._stage = stage
         self._timeout_s = timeout_s
         self._most_waiting_bytes = most_waiting_bytes
@@ -75,45 +75,45 @@ class VoteSide:
         self._positions = Positions()
         self._in_flight = InFlight()
         self.votes_read = 0
-        """Since the start, each once in an assignment."""
+        """Counted since the start, each vote once per assignment."""
         self._new: deque[_Waiting] = deque()
-        """Not looked up yet."""
+        """Votes not looked up yet."""
         self._new_bytes = 0
-        """Of these, and of new ones among what is asked."""
+        """Size of these, and of the new votes in ``_asked``."""
         self._asked: list[_Waiting] = []
-        """Of the lookup under way."""
+        """Votes in the lookup under way."""
         self._missing: list[_Waiting] = []
-        """A heap of those whose candidates had not come at the last lookup."""
+        """A heap of the votes whose candidates were missing at their last lookup."""
         self._missing_bytes = 0
 
     @property
     def positions(self) -> Positions:
-        """How far was read, and what may be committed of it."""
+        """How far was read, and what may be committed."""
         return self._positions
 
     @property
     def waiting_bytes(self) -> int:
-        """Of votes that were not looked up yet; those whose candidates have not come hold up no others."""
+        """Size of the votes not looked up yet. Votes with missing candidates hold up no others."""
         return self._new_bytes
 
     @property
     def first_waiting(self) -> dict[int, StoredMessage]:
-        """Partition to the first vote that was not looked up yet."""
+        """Partition to the first vote not looked up yet."""
         asked = [waiting for waiting in self._asked if not waiting.missing]
         return first_of_each(waiting.message for waiting in (*asked, *self._new))
 
     @property
     def missing_bytes(self) -> int:
-        """Of votes whose candidates have not come."""
+        """Size of the votes whose candidates are missing."""
         return self._missing_bytes
 
     def assigned(self, assignment: int) -> list[Effect]:
-        """The votes are this worker's, from where the group has committed."""
+        """This worker owns the votes now, from the group's committed offset on."""
         self._assignment = assignment
         return []
 
     def revoked(self) -> None:
-        """The votes are another's now, or will be assigned anew; they are read again from the commit."""
+        """Another worker owns the votes, or they will be reassigned; they are read again from the commit."""
         self._assignment = 0
         self._positions.clear()
         self._in_flight.clear()
@@ -124,7 +124,7 @@ class VoteSide:
         self._stage.forget()
 
     def read(self, assignment: int, messages: Sequence[StoredMessage], now_s: float) -> list[Effect]:
-        """Messages as they stand in their partition."""
+        """Handle messages, in the order of their partition."""
         if assignment != self._assignment:
             return []
         letters: list[tuple[StoredMessage, Sequence[Outgoing]]] = []
@@ -164,7 +164,7 @@ class VoteSide:
         return self._send(done) + self._look_up(now_s)
 
     def tick(self, now_s: float) -> list[Effect]:
-        """What is due by the clock; to be called often."""
+        """Look up what is due by the clock; call this often."""
         return self._look_up(now_s)
 
     def delivered(self, token: int) -> list[Effect]:
@@ -174,7 +174,7 @@ class VoteSide:
         return []
 
     def _look_up(self, now_s: float) -> list[Effect]:
-        """One lookup at a time: of new votes at once, of those that miss something when they are due."""
+        """Start a lookup, unless one is under way: of new votes at once, of incomplete ones when due."""
         if self._asked:
             return []
         asked = [self._new.popleft() for _ in range(min(len(self._new), _MOST_ASKED))]
@@ -192,16 +192,16 @@ class VoteSide:
         return [Lookup(self._assignment, candidates, names)]
 
     def _why_given_up(self, waiting: _Waiting, missing: Sequence[str], now_s: float) -> str:
-        """Empty for a vote that goes on waiting; the time of a lookup is noted."""
+        """Record a lookup; returns why the vote is given up, or an empty text if it keeps waiting."""
         if waiting.missing:
             waiting.waited_s += min(now_s - waiting.looked_s, self._longest_pause_s + _ANSWER_S)
         waiting.missing, waiting.looked_s = missing, now_s
         waiting.pause_s = min(max(_FIRST_PAUSE_S, 2 * waiting.pause_s), self._longest_pause_s)
         what = " and ".join(missing)
         if waiting.waited_s >= self._timeout_s:
-            return f"{what} did not come within {self._timeout_s:g} s"
+            return f"{what} did not arrive within {self._timeout_s:g} s"
         if self._missing_bytes + waiting.size > self._most_waiting_bytes:
-            return f"{what} has not come, and the {self._most_waiting_bytes} bytes for what waits are full"
+            return f"{what} has not arrived, and the {self._most_waiting_bytes} bytes for votes are full"
         return ""
 
     def _send(self, done: Sequence[tuple[StoredMessage, Sequence[Outgoing]]]) -> list[Effect]:

@@ -162,7 +162,7 @@ def test_what_kafka_never_takes_fails_all_that_is_not_sent_and_sending_goes_on_a
 def test_what_no_topic_takes_is_refused_at_once(settings: Settings) -> None:
     async def scenario() -> int:
         async with opened(settings) as (outbox, _):
-            with pytest.raises(ValueError, match="no topic takes more than"):
+            with pytest.raises(ValueError, match="no topic accepts more than"):
                 outbox.send(0, Outgoing(settings.pairs_topic, None, bytes(MAX_PAIR_BYTES + 1)))
             return outbox.unsent
 

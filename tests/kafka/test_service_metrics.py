@@ -55,7 +55,7 @@ def test_serve_text_shows_its_lag_and_what_it_has_learnt(settings: Settings, tmp
             lambda: Scrape.of(f"{url}/metrics").get("tribrain_lag_messages", "pairs", "0", default=1) == 0
         )
         found = Scrape.of(f"{url}/metrics")
-        assert condition(url) == (True, "It has read all that there is.")
+        assert condition(url) == (True, "It has read everything.")
     assert not_exposed(found, "text") == []
     assert found["tribrain_pairs_total"] == version
     assert found["tribrain_snapshot_version", "text", "default"] == version

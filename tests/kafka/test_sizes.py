@@ -131,7 +131,7 @@ def test_an_event_that_cannot_be_forwarded_for_its_size_has_its_letter_and_ends_
         wait_until(lambda: _letters(settings), _WAIT_S)
     (letter,) = _letters(settings)
     assert (letter.value, letter.cut, letter.source_offset) == (encode(large), (), 0)
-    assert f"topic {settings.trace_topic!r} does not take it" in letter.reason
+    assert f"topic {settings.trace_topic!r} does not accept its" in letter.reason
 
 
 @pytest.mark.parametrize(("takes", "holds"), [(300_000, 200_000), (30_000, 0)])

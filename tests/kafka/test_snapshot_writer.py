@@ -128,7 +128,7 @@ def test_a_writer_that_kafka_has_forgotten_goes_on(
         await writer.close()
 
     asyncio.run(scenario())
-    assert "Kafka knows the writer of model 'idle' no more" in caplog.text
+    assert "Kafka no longer knows the writer of model 'idle'" in caplog.text
     assert getattr(latest(forgetful, "idle"), "version", None) == 2
 
 
@@ -195,7 +195,7 @@ def test_an_outage_longer_than_a_transaction_is_no_takeover(
         await writer.close()
 
     asyncio.run(scenario())
-    assert "its writer opens again" in caplog.text
+    assert "its writer reopens" in caplog.text
     assert getattr(latest(impatient), "version", None) == 3
 
 
@@ -260,7 +260,7 @@ def test_a_writer_that_is_closed_while_it_opens_again_leaves_its_successor_alone
         await opens_again.wait()
         await older.close()
         await newer.open()
-        with pytest.raises(Fenced, match="was closed while it opened again"):
+        with pytest.raises(Fenced, match="was closed while it reopened"):
             await publishing
         await newer.publish(snapshot(impatient, 2))
         await newer.close()
@@ -300,7 +300,7 @@ def test_a_trainer_that_was_idle_for_so_long_learns_on(forgetful: Settings) -> N
         let_time_pass(3)
         publish(forgetful, run([0.2, 0.8], run_id="run-b"))
         wait_until_learnt(forgetful, 2)
-    assert "Kafka knows the writer of model 'default' no more" in worker.said
+    assert "Kafka no longer knows the writer of model 'default'" in worker.said
 
 
 def test_a_trainer_whose_model_was_taken_over_stops_with_a_message(settings: Settings) -> None:

@@ -44,7 +44,7 @@ def condition(url: str) -> tuple[bool, str]:
 
 
 def wait_until_well(url: str) -> None:
-    wait_until(lambda: condition(url) == (True, "It has read all that there is."), _WAIT_S)
+    wait_until(lambda: condition(url) == (True, "It has read everything."), _WAIT_S)
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def test_a_trainer_whose_position_stands_while_there_is_lag_is_not_well(settings
         wait_until_well(url)
         publish(settings, first)
         publish(settings, second)
-        wait_until(lambda: "has stood at offset" in condition(url)[1], _UNHEALTHY_WITHIN_S)
+        wait_until(lambda: "has been stuck at offset" in condition(url)[1], _UNHEALTHY_WITHIN_S)
         assert not condition(url)[0]
         assert Scrape.of(f"{url}/metrics")["tribrain_healthy"] == 0
         process.kill()

@@ -169,7 +169,7 @@ def test_a_vote_whose_run_never_comes_is_a_dead_letter_and_is_used_once_replayed
         wait_until(lambda: tribrain("dlq", "list")[1]["letters"], _WAIT_S)
         (letter,) = tribrain("dlq", "list")[1]["letters"]
         assert letter["name"] == f"{settings.votes_topic}[0]@0"
-        assert "iteration 3 of run 'run-b' did not come within 1 s" in letter["reason"]
+        assert "iteration 3 of run 'run-b' did not arrive within 1 s" in letter["reason"]
         publish(settings, "run-b")
         assert tribrain("dlq", "replay")[1] == {"replayed": 1}
         wait_for_labels(settings, 1)

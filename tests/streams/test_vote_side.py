@@ -151,7 +151,7 @@ def test_after_the_time_out_a_vote_is_a_dead_letter_that_says_what_never_came() 
     assert 100.0 <= second <= 120.0
     (letter,) = effects
     assert isinstance(letter, Send)
-    assert letter.messages[0] == Outgoing("dead", None, b"run of v1 did not come within 100 s")
+    assert letter.messages[0] == Outgoing("dead", None, b"run of v1 did not arrive within 100 s")
     acknowledge(side, effects)
     assert side.positions.to_commit() == {0: 1}
 
@@ -171,7 +171,7 @@ def test_what_waits_is_bounded_and_the_vote_that_is_too_much_is_a_dead_letter_at
     assert sent(effects) == ["dead"]
     (letters,) = effects
     assert isinstance(letters, Send)
-    assert letters.messages[0].value.startswith(b"run of v3 has not come, and the 6000 bytes")
+    assert letters.messages[0].value.startswith(b"run of v3 has not arrived, and the 6000 bytes")
 
 
 def test_an_answer_of_before_a_rebalance_has_no_consequences() -> None:

@@ -551,7 +551,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{serve} s3://key:secret@bucket/x", r"URI of s3:// holds a user's name .*; give those of the env"
     yield f"{serve} nowhere://x", r"nowhere://x: cannot be used: .*nowhere"
     yield f"{serve} ''", r"--store: the text is empty; expected a folder or a URI"
-    yield f"{serve} adapters --model ..", r"the model's name is '\.\.'; give one with a letter in it"
+    yield f"{serve} adapters --model ..", r"the model's name is '\.\.'; give a name that contains a letter"
     yield f"{serve} adapters --start cold", r"'--start': 'cold' is not one of 'warm', 'afresh'"
     yield f"{serve} adapters --replay 1", r"'--replay': 1\.0 is not in the range 0\.0<=x<1\.0"
     serve = "serve-lora --store adapters --base-model some-base"

@@ -18,7 +18,7 @@ TEXTS = b'{"goal_instruction": "g", "chosen_prompt": "%s", "rejected_prompt": "b
         (None, "pairs.jsonl: no such file"),
         (b"", "pairs.jsonl: the file is empty"),
         (b"{}\n", "pairs.jsonl@line 1: "),
-        (b"\xe4\n", "pairs.jsonl@line 1: byte 0xe4 is no UTF-8"),
+        (b"\xe4\n", "pairs.jsonl@line 1: byte 0xe4 is not UTF-8"),
         (TEXTS % b"b", "nothing to learn from: found 1 "),
         (TEXTS % b"a", "all 1 pairs are of one task"),
     ],

@@ -186,7 +186,7 @@ def test_a_byte_order_mark_that_does_not_begin_the_file_is_named(
     tmp_path: Path, reader: str, before: bytes, line: int
 ) -> None:
     """As where files were joined."""
-    with pytest.raises(BadInput, match=rf"file@line {line}: begins with a byte order mark, as where"):
+    with pytest.raises(BadInput, match=rf"file@line {line}: begins with a byte order mark, as in joined"):
         read(reader, tmp_path, before + READERS[reader][0])
 
 
@@ -194,7 +194,7 @@ def test_a_byte_order_mark_that_does_not_begin_the_file_is_named(
 @pytest.mark.parametrize("before", [0, 1, 70_000])
 def test_a_text_in_latin_1_is_named_with_its_line(tmp_path: Path, reader: str, before: int) -> None:
     line = READERS[reader][0].replace(b"a", "ä".encode("latin-1"), 1)
-    with pytest.raises(BadInput, match=rf"file@line {before + 1}: byte 0xe4 is no UTF-8, .* Latin-1; exp"):
+    with pytest.raises(BadInput, match=rf"file@line {before + 1}: byte 0xe4 is not UTF-8, .* Latin-1; exp"):
         read(reader, tmp_path, *[b" " * 20] * before, line)
 
 
@@ -207,7 +207,7 @@ def test_a_mark_within_a_text_is_a_letter(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-32-be"])
 def test_a_text_in_another_unicode_form_is_named(tmp_path: Path, reader: str, encoding: str) -> None:
     line = ("\ufeff" if encoding.endswith("be") else "") + READERS[reader][0].decode()
-    with pytest.raises(BadInput, match=r"file: is a text in UTF-16 or UTF-32; expected UTF-8: save it so"):
+    with pytest.raises(BadInput, match=r"file: is text in UTF-16 or UTF-32; expected UTF-8: save it as"):
         read(reader, tmp_path, line.encode(encoding))
 
 

@@ -55,7 +55,7 @@ NEITHER = r"line 1: .*; a pair has task_id, label_source and the critics of both
         (NAMED, r"line 1: no candidate 'c' of task 'tea' is known; give the file that has it as --cand"),
         ('{"task_id": "tea"}', NEITHER),
         ("no JSON", NEITHER),
-        ("\udcff", "line 1: byte 0xff is no UTF-8"),
+        ("\udcff", "line 1: byte 0xff is not UTF-8"),
     ],
     ids=["empty", "an unknown candidate", "neither format", "no JSON", "no UTF-8"],
 )

@@ -33,8 +33,8 @@ def test_metrics_are_in_the_format_that_prometheus_reads() -> None:
 def test_health_is_200_or_503_with_one_sentence() -> None:
     instruments = Instruments("text")
     with serving_metrics(instruments, "127.0.0.1", 0) as url:
-        instruments.health = lambda: Condition(True, "It has read all that there is.")
-        assert ask(f"{url}/health")[::2] == (200, "It has read all that there is.\n")
+        instruments.health = lambda: Condition(True, "It has read everything.")
+        assert ask(f"{url}/health")[::2] == (200, "It has read everything.\n")
         instruments.health = lambda: Condition(False, "Kafka has not answered for 21 s.")
         assert ask(f"{url}/health")[::2] == (503, "Kafka has not answered for 21 s.\n")
 

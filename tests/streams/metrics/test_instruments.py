@@ -62,7 +62,7 @@ def test_a_source_that_raises_is_left_out_said_once_and_takes_no_other_with_it(
     assert "tribrain_events_total" not in found
     assert found["tribrain_votes_total"] == 2
     assert [record.message for record in caplog.records] == [
-        "tribrain_events_total cannot be read, and is left out"
+        "tribrain_events_total cannot be read and is left out"
     ]
 
 

@@ -66,7 +66,7 @@ def test_a_position_that_stands_while_there_is_lag_is_not_well() -> None:
     measure(lags, 7, 11)
     assert not lags.condition().is_well
     assert lags.condition().sentence == (
-        "tribrain.trace[0] has stood at offset 7 for 20 s, with 4 messages to read."
+        "tribrain.trace[0] has been stuck at offset 7 for 20 s, with 4 messages to read."
     )
 
 
@@ -103,12 +103,12 @@ def test_a_reader_is_not_well_once_kafka_has_been_silent_for_long() -> None:
 def test_a_reader_does_not_claim_to_have_read_all_before_it_was_measured() -> None:
     lags, _ = watch()
     lags.forget()
-    begins = "It reads, and how far behind it is will be known in some seconds."
+    begins = "It is reading; how far behind it is will be known in a few seconds."
     assert lags.condition().sentence == begins
     lags.measured({}, [TRACE])
     assert lags.condition().sentence == begins
     measure(lags, 7, 7)
-    assert lags.condition().sentence == "It has read all that there is."
+    assert lags.condition().sentence == "It has read everything."
 
 
 def test_a_reader_is_not_well_before_it_has_its_share() -> None:

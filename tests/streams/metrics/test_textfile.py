@@ -30,7 +30,7 @@ def test_the_file_is_there_at_once_renewed_and_has_the_last_numbers(tmp_path: Pa
 
 def test_a_name_that_node_exporter_does_not_read_is_bad_input(tmp_path: Path) -> None:
     with (
-        pytest.raises(BadInput, match=r"whose names end in \.prom"),
+        pytest.raises(BadInput, match=r"only files named \*\.prom"),
         writing_metrics(Instruments("runner"), tmp_path / "run.txt"),
     ):
         pass
