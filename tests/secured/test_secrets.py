@@ -26,11 +26,11 @@ from tests.factories import run
 from tests.faults.test_broker_faults import push
 from tests.kafka.test_trainer import wait_until_learnt
 from tests.pages import PageServer, write_runs
+from tests.ports import free_port
 from tests.secured.broker import PASSWORD, SecuredBroker
 from tests.secured.tokens import TokenCommand
 from tests.services import service
 from tests.tribrain.processes import needs_proc
-from tests.tribrain.test_readme import free_port
 from tests.waiting import wait_until
 from tribrain.shell.kafka_access import TOPICS, rights_of
 from tribrain.ui.guard import COOKIE
