@@ -1,7 +1,7 @@
 """Fine-tunes the simulated world on a dataset, as a training command would a real one.
 
 ``python -m runner.worlds.train_simulated --dataset D --runs R --base B --out O`` reads the manifest of the
-dataset D (``build-dataset``, or ``tribrain finetune``), finds each video's hidden failures in the
+dataset D (``build-dataset``, or ``tribrain data finetune``), finds each video's hidden failures in the
 ``truth.json`` that ``run-simulated --write-truth`` left beside it in the runs R, and writes the checkpoint
 that comes of it into the folder O. B is the folder of the checkpoint before; an empty one is the world as it
 was made. Only this training reads the truth.

@@ -40,7 +40,7 @@ def topic_ids(settings: Settings, topics: Iterable[str], timeout_s: float = 10.0
     if restores.unfinished is not None:
         raise BadInput(
             f"the topics {settings.topic_prefix}.* at {settings.bootstrap_servers} are half restored; run "
-            "`tribrain restore` with the same backup again, which goes on where it was"
+            "`tribrain log restore` with the same backup again, which goes on where it was"
         )
     return {topic: restores.stands_for.get(topic_id, topic_id) for topic, topic_id in given.items()}
 

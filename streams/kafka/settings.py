@@ -72,7 +72,7 @@ class Settings:
         if not servers:
             raise BadInput(
                 f"no Kafka broker is named; give --bootstrap-servers host:port or set "
-                f"{BOOTSTRAP_SERVERS_VARIABLE} (`tribrain broker` starts one)"
+                f"{BOOTSTRAP_SERVERS_VARIABLE} (`tribrain serve broker` starts one)"
             )
         return cls(
             bootstrap_servers=",".join(server.strip() for server in servers.split(",")),
@@ -180,7 +180,7 @@ def no_broker_answers(settings: Settings) -> NoBroker:
     """The error for a broker that is away."""
     return NoBroker(
         f"no Kafka broker answers at {settings.bootstrap_servers}; "
-        "start one with `tribrain broker` or give --bootstrap-servers"
+        "start one with `tribrain serve broker` or give --bootstrap-servers"
     )
 
 

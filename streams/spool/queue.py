@@ -284,7 +284,5 @@ def _explanation(error: sqlite3.Error) -> str:
     if code == sqlite3.SQLITE_FULL:
         return _FULL
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return (
-            "the spool is damaged; remove it, and send the traces of its runs with `tribrain publish-trace`"
-        )
+        return "the spool is damaged; remove it, and send the traces of its runs with `tribrain log publish`"
     return f"the spool cannot be used: {error}"

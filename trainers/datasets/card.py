@@ -74,7 +74,7 @@ python WOW/dit_models/wan-simple/train_wan_i2v.py --task train \\
   --dataset_path . --dataset_name metadata.jsonl --num_nodes 1 --batch_size 1 …
 ```
 
-`tribrain finetune --train wow-wan` does all of it.
+`tribrain data finetune --train wow-wan` does all of it.
 """,
     "webdataset": """\
 ```python

@@ -38,7 +38,7 @@ class Evaluation:
 
 
 def evaluate(reward: Reward, comparisons: Comparisons, *, dimension: str = "", seed: int = 0) -> Evaluation:
-    """How good the reward is on pairs or a table, as ``tribrain evaluate-rm --model`` measures it.
+    """How good the reward is on pairs or a table, as ``tribrain reward evaluate --model`` measures it.
 
     They have to be of other tasks than those that were learnt, else the figures flatter. Of ``dimension``
     (the whole by default) are both the reward and the pairs; others are passed over. ``seed`` is of the

@@ -23,7 +23,7 @@ def pairs_from_runs(
     top_k: int = 1,
     model: str = "default",
 ) -> list[PreferencePair]:
-    """The pairs of runs by their folders, as ``tribrain export-preference-pairs`` writes them for each.
+    """The pairs of runs by their folders, as ``tribrain pairs export`` writes them for each.
 
     They are those by the critics' scores and, where iterations carry an outcome, by that. Raises BadInput.
     """

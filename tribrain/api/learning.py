@@ -22,7 +22,7 @@ def learn(
     epochs: int = 1,
     seed: int = 0,
 ) -> Reward:
-    """The reward that all comparisons teach, as ``tribrain train-preference-rm`` learns it.
+    """The reward that all comparisons teach, as ``tribrain reward train`` learns it.
 
     The first pass, in the order given, predicts each pair before its task is learnt; that is the evidence of
     the gate. Further ``epochs`` are shuffled by ``seed`` and change no figure. ``laplace`` says how sure it

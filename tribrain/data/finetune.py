@@ -1,4 +1,4 @@
-"""``tribrain finetune``: a world model trained again and again on the videos that turned out best."""
+"""``tribrain data finetune``: a world model trained again and again on the videos that turned out best."""
 
 from __future__ import annotations
 
@@ -218,4 +218,4 @@ def _pairs(done: int, total: int) -> None:
 
 
 def _say(what: str) -> None:
-    click.echo(f"tribrain finetune: {what}", err=True)
+    click.echo(f"tribrain data finetune: {what}", err=True)

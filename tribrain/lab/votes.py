@@ -1,4 +1,4 @@
-"""``tribrain experiment-votes``: how many votes a rule needs for what random ones teach."""
+"""``tribrain lab votes``: how many votes a rule needs for what random ones teach."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tribrain dlq``: the messages that could not be used, and trying them again."""
+"""``tribrain log dead-letters``: the messages that could not be used, and trying them again."""
 
 from __future__ import annotations
 

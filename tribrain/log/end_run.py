@@ -1,4 +1,4 @@
-"""``tribrain end-run``: an end for runs whose own process will not send one any more."""
+"""``tribrain run end``: an end for runs whose own process will not send one any more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tribrain replay``: pairs and models again, from the log or from traces, through the live code."""
+"""``tribrain log replay``: pairs and models again, from the log or from traces, through the live code."""
 
 from __future__ import annotations
 

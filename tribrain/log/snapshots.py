@@ -1,4 +1,4 @@
-"""``tribrain snapshots``: what was published, and whether the log really gives it."""
+"""``tribrain log snapshots``: what was published, and whether the log really gives it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tribrain spool``: what waits on this computer for Kafka, and sending it."""
+"""``tribrain log spool``: what waits on this computer for Kafka, and sending it."""
 
 from __future__ import annotations
 

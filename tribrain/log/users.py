@@ -1,4 +1,4 @@
-"""``tribrain users``: who may log in to Kafka, each with the least rights of what it runs."""
+"""``tribrain log users``: who may log in to Kafka, each with the least rights of what it runs."""
 
 from __future__ import annotations
 

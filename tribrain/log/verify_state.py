@@ -1,4 +1,4 @@
-"""``tribrain verify-state``: the pairs topic, the newest snapshot and a replay, compared."""
+"""``tribrain log verify``: the pairs topic, the newest snapshot and a replay, compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tribrain vote``: votes of people from a file onto Kafka, and from Kafka into a file."""
+"""``tribrain log vote``: votes of people from a file onto Kafka, and from Kafka into a file."""
 
 from __future__ import annotations
 

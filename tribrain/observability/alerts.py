@@ -173,7 +173,8 @@ ALERTS: tuple[Alert, ...] = (
         severity="warning",
         summary="Messages came that could not be used.",
         means="Each is kept on the dead-letter topic with its bytes and the reason.",
-        do="`tribrain dlq list` names them with their reasons. Mend the cause, then `tribrain dlq replay`.",
+        do="`tribrain log dead-letters list` names them with their reasons. Mend the cause, then "
+        "`tribrain log dead-letters replay`.",
         case=Case(
             series={'tribrain_dead_letters_total{job="trainer",reason="damaged"}': "0x4 3x60"},
             labels={"reason": "damaged"},
@@ -188,7 +189,7 @@ ALERTS: tuple[Alert, ...] = (
         severity="warning",
         summary="Dead letters have waited for an hour.",
         means="Nobody has replayed them; what they say is in no model.",
-        do="`tribrain dlq list`, mend the cause, `tribrain dlq replay`.",
+        do="`tribrain log dead-letters list`, mend the cause, `tribrain log dead-letters replay`.",
         case=Case(
             series={'tribrain_dead_letters_pending{job="page",reason="damaged"}': "2x70 0x60"},
             fires_min=65,
@@ -204,7 +205,7 @@ ALERTS: tuple[Alert, ...] = (
         summary="Events or votes have waited for Kafka for more than two minutes.",
         means="They are safe on the disk of the run or of the page, and in no model yet.",
         do="See whether the broker is up; they leave by themselves. After the end of a run "
-        "`tribrain spool flush RUN` sends what is left; then remove its metrics file, which tells of it.",
+        "`tribrain log spool flush RUN` sends what is left; then remove its metrics file, which tells of it.",
         case=Case(
             series={'tribrain_spool_oldest_seconds{job="page"}': "0+60x9 0x60"},
             labels={"job": "page"},
@@ -220,8 +221,8 @@ ALERTS: tuple[Alert, ...] = (
         summary="Events or votes are not on their way to Kafka.",
         means="The spool or its disk is full, or a record is larger than Kafka takes. A run still has its "
         "trace.jsonl; a vote that was refused is lost unless it is given again.",
-        do="Free some space. `tribrain spool status RUN` names what Kafka refused; "
-        "`tribrain publish-trace RUN/trace.jsonl` sends a run again.",
+        do="Free some space. `tribrain log spool status RUN` names what Kafka refused; "
+        "`tribrain log publish RUN/trace.jsonl` sends a run again.",
         case=Case(
             series={'tribrain_spool_refused_total{job="page"}': "0x4 1x60"},
             labels={"job": "page"},
@@ -256,9 +257,9 @@ ALERTS: tuple[Alert, ...] = (
         summary="A model that steered is a shadow again.",
         means="A drift alarm, or strong evidence that the critics' mean has become better. Runs go on by the "
         "critics alone.",
-        do="`tribrain snapshots list` shows since when; compare the log loss on the dashboard. New "
-        "critics or "
-        "a new generator are the usual reasons; `tribrain snapshots rollback` goes back to an earlier model.",
+        do="`tribrain log snapshots list` shows since when; compare the log loss on the dashboard. New critics "
+        "or a new generator are the usual reasons. `tribrain log snapshots rollback` goes back to an earlier "
+        "model.",
         case=Case(
             series={'tribrain_gate_closings_total{job="trainer",kind="bt",model="default"}': "0x4 1x120"},
             labels={"kind": "bt", "model": "default"},
@@ -274,8 +275,9 @@ ALERTS: tuple[Alert, ...] = (
         severity="warning",
         summary="Votes come, and no pair is learnt.",
         means="The trainer does not find the videos that people judge, the votes give no pair, or they wait.",
-        do="`tribrain dlq list` shows votes that were given up. See whether the runs that are voted on were "
-        "published to this Kafka, and whether trainer and page have the same topic prefix and model.",
+        do="`tribrain log dead-letters list` shows votes that were given up. See whether the runs that are "
+        "voted on were published to this Kafka, and whether trainer and page have the same topic prefix and "
+        "model.",
         case=Case(
             series={
                 'tribrain_votes_total{job="trainer"}': "0+1x29 29x60",
@@ -292,11 +294,10 @@ ALERTS: tuple[Alert, ...] = (
         for_min=15,
         severity="warning",
         summary="A model steers whose log loss is above that of the critics' mean.",
-        means="Over all its pairs it predicts people worse than the critics do. The gate bets on newer "
-        "pairs, "
+        means="Over all its pairs it predicts people worse than the critics do. The gate bets on newer pairs, "
         "and will close if that goes on.",
-        do="`tribrain explain` on the snapshot, and `tribrain snapshots list` for the course of the log "
-        "loss.",
+        do="`tribrain reward explain` on the snapshot, and `tribrain log snapshots list` for the course of the "
+        "log loss.",
         case=Case(
             series={
                 'tribrain_log_loss{kind="bt",model="default",predictor="model"}': "0.7x24 0.6x60",
@@ -356,7 +357,7 @@ ALERTS: tuple[Alert, ...] = (
         summary="A critic gives no scores.",
         means="What is missing counts as the lowest score of the run. A run is given up after "
         "--max-failures.",
-        do="The trace says why, in the critic's `extra`. `tribrain rescore RUN` judges again what was "
+        do="The trace says why, in the critic's `extra`. `tribrain run rescore RUN` judges again what was "
         "missed.",
         case=Case(
             series={'tribrain_critic_failures_total{job="node",critic="judge"}': "0x4 4x60"},

@@ -1,4 +1,4 @@
-"""``tribrain evaluate-rm``: how good learners, or a finished model, are on pairs kept apart."""
+"""``tribrain reward evaluate``: how good learners, or a finished model, are on pairs kept apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tribrain train-lora-rm``: a LoRA text reward model of preference pairs."""
+"""``tribrain reward train-lora``: a LoRA text reward model of preference pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tribrain train-text-rm``: a text reward model of pairs, without PyTorch."""
+"""``tribrain reward train-text``: a text reward model of pairs, without PyTorch."""
 
 from __future__ import annotations
 

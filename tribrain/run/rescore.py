@@ -1,4 +1,4 @@
-"""``tribrain rescore``: videos of a finished run judged again, by critics that failed or were not there."""
+"""``tribrain run rescore``: scores videos of a finished run again, with critics that failed or are new."""
 
 from __future__ import annotations
 

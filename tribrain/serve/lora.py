@@ -1,4 +1,4 @@
-"""``tribrain serve-lora``: text reward models trained again and again from the pairs on Kafka."""
+"""``tribrain serve lora``: text reward models trained again and again from the pairs on Kafka."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def _serve(
 
 
 def _say(what: str) -> None:
-    click.echo(f"tribrain serve-lora: {what}", err=True)
+    click.echo(f"tribrain serve lora: {what}", err=True)
 
 
 def _default_work(store: str, model: str) -> Path:

@@ -1,4 +1,4 @@
-"""What ``tribrain serve-text`` runs: reads pairs, learns their texts, and publishes snapshots."""
+"""What ``tribrain serve text`` runs: reads pairs, learns their texts, and publishes snapshots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tribrain serve-trainer``: pairs formed and learnt as the runs go on."""
+"""``tribrain serve trainer``: pairs formed and learnt as the runs go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``tribrain serve-trainer`` runs: the Faust worker with the pair former and the learner wired in."""
+"""What ``tribrain serve trainer`` runs: the Faust worker with the pair former and the learner wired in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tribrain run-suite``: a refinement run for each prompt of a file, which goes on wherever it was ended."""
+"""``tribrain suite run``: a refinement run for each prompt of a file, which goes on wherever it was ended."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ async def ask(request: Request) -> Response:
 
 
 async def roll_back(request: Request) -> Response:
-    """Go back, as ``tribrain snapshots rollback`` does."""
+    """Go back, as ``tribrain log snapshots rollback`` does."""
     form = await form_of(request)
     version = _version_of(form.get("version", ""))
     live = state_of(request).live

@@ -109,7 +109,7 @@ def _attention(state: PageState, cards: list[RunCard]) -> list[Attention]:
                 title=f"{_counted(len(silent), 'run')} went silent",
                 text="They have not ended and made nothing for an hour: "
                 + ", ".join(each.run_id for each in silent[:_REASONS])
-                + ". tribrain end-run ends a run that will not go on.",
+                + ". tribrain run end ends a run that will not go on.",
             )
         )
     return found
@@ -122,7 +122,7 @@ def _not_on_topic(state: PageState) -> list[Attention]:
     return [
         Attention(
             title=f"{_counted(len(missing), 'run')} not on Kafka",
-            text="Votes on them cannot be learnt until their traces are there: tribrain publish-trace "
+            text="Votes on them cannot be learnt until their traces are there: tribrain log publish "
             + " and ".join(f"{run.folder}/trace.jsonl" for run in missing[:2])
             + (" and so on." if len(missing) > 2 else "."),
         )
@@ -149,8 +149,8 @@ def _of_stream(live: Live) -> list[Attention]:
             Attention(
                 title=f"{_counted(len(letters), 'message')} could not be used",
                 text="; ".join(f"{n} × {reason}" for reason, n in reasons)
-                + ". tribrain dlq list names each, and tribrain dlq replay tries them again once the "
-                "cause is mended.",
+                + ". tribrain log dead-letters list names each, and tribrain log dead-letters replay tries them "
+                "again once the cause is mended.",
             )
         )
     if refused := live.feed.refused:

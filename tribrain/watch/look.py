@@ -110,7 +110,7 @@ class Status:
             if trainers.members == 0 and unread:
                 yield (
                     f"no trainer of model {self.model!r} runs, and {unread} messages wait; "
-                    "start tribrain serve-trainer"
+                    "start tribrain serve trainer"
                 )
             elif pairs is not None and (pairs.oldest_s or 0.0) > _LONGEST_UNSAVED_S:
                 yield (
