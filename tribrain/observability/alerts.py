@@ -257,9 +257,9 @@ ALERTS: tuple[Alert, ...] = (
         summary="A model that steered is a shadow again.",
         means="A drift alarm, or strong evidence that the critics' mean has become better. Runs go on by the "
         "critics alone.",
-        do="`tribrain log snapshots list` shows since when; compare the log loss on the dashboard. New critics "
-        "or a new generator are the usual reasons. `tribrain log snapshots rollback` goes back to an earlier "
-        "model.",
+        do="`tribrain log snapshots list` shows since when; compare the log loss on the dashboard. New "
+        "critics or a new generator are the usual reasons. `tribrain log snapshots rollback` goes back to an "
+        "earlier model.",
         case=Case(
             series={'tribrain_gate_closings_total{job="trainer",kind="bt",model="default"}': "0x4 1x120"},
             labels={"kind": "bt", "model": "default"},
@@ -294,10 +294,10 @@ ALERTS: tuple[Alert, ...] = (
         for_min=15,
         severity="warning",
         summary="A model steers whose log loss is above that of the critics' mean.",
-        means="Over all its pairs it predicts people worse than the critics do. The gate bets on newer pairs, "
-        "and will close if that goes on.",
-        do="`tribrain reward explain` on the snapshot, and `tribrain log snapshots list` for the course of the "
-        "log loss.",
+        means="Over all its pairs it predicts people worse than the critics do. The gate bets on newer "
+        "pairs, and will close if that goes on.",
+        do="`tribrain reward explain` on the snapshot, and `tribrain log snapshots list` for the course of "
+        "the log loss.",
         case=Case(
             series={
                 'tribrain_log_loss{kind="bt",model="default",predictor="model"}': "0.7x24 0.6x60",

@@ -149,8 +149,8 @@ def _of_stream(live: Live) -> list[Attention]:
             Attention(
                 title=f"{_counted(len(letters), 'message')} could not be used",
                 text="; ".join(f"{n} × {reason}" for reason, n in reasons)
-                + ". tribrain log dead-letters list names each, and tribrain log dead-letters replay tries them "
-                "again once the cause is mended.",
+                + ". tribrain log dead-letters list names each, and tribrain log dead-letters replay tries "
+                "them again once the cause is mended.",
             )
         )
     if refused := live.feed.refused:
