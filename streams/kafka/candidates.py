@@ -1,7 +1,7 @@
-"""Looking up on Kafka what votes are about: candidates among the trace events, and votes among the votes.
+"""Looks up votes on Kafka, and their candidates among the trace events.
 
-A topic is read once, for where each key begins and ends; after that only what was written since. What is
-looked for is then read from there.
+A topic is read once to index the first and last offset of each key; later lookups first index only what was
+written since. The messages themselves are then read from the indexed ranges.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from streams.messages.codec import ContractError, decode_vote
 from streams.messages.stored import StoredMessage
 
 _Range = tuple[int, int, int]
-"""Partition, first offset, and the offset behind the last."""
+"""Partition, first offset, and the offset after the last."""
 _NEAR = 200
-"""Messages between two ranges that are rather read than leapt over."""
+"""Two ranges at most this many messages apart are read as one."""
 
 
 class Candidates:
     """Finds candidates and votes on Kafka; for one thread at a time.
 
-    About 200 bytes of memory a run, and as many a vote.
+    Takes about 200 bytes of memory per run and per vote.
     """
 
     def __init__(self, settings: Settings, timeout_s: float = 10.0) -> None:
@@ -34,7 +34,7 @@ class Candidates:
         self._votes = _Index(_names_of_vote)
 
     def look_up(self, candidates: Iterable[Place], votes: Iterable[str]) -> Found:
-        """As much of this as is on Kafka now. Raises BadInput where a topic is missing, NoBroker where none
+        """Whatever of these is on Kafka now. Raises BadInput if a topic is missing, NoBroker if no broker
         answers."""
         votes = list(votes)
         search = Search(candidates, votes)
@@ -47,7 +47,7 @@ class Candidates:
     def _read(
         self, topic: str, index: _Index, names: Iterable[str], add: Callable[[StoredMessage], None]
     ) -> None:
-        """Give all messages of these names to ``add``, and some that lie between."""
+        """Pass all messages of these names to ``add``, and some that lie between them."""
         with TopicReader(self._settings, topic, offsets=index.next, timeout_s=self._timeout_s) as reader:
             for message in reader.read_up():
                 index.note(message)
@@ -58,9 +58,9 @@ class Candidates:
 
 
 class _Index:
-    """Where each name stands on a topic: by partition, its first offset and its last.
+    """The first and last offset of each name in each partition of a topic.
 
-    A name is told by 64 bits of its hash; of two that are alike, more is read than is needed.
+    Names are stored as 64-bit hashes; after a collision, more is read than needed.
     """
 
     def __init__(self, names_of: Callable[[StoredMessage], Iterable[bytes]]) -> None:
@@ -68,12 +68,12 @@ class _Index:
         self._first: dict[int, dict[int, int]] = {}
         self._last: dict[int, dict[int, int]] = {}
         self.next: dict[int, int] = {}
-        """Partition to the offset behind the last message that was noted."""
+        """Partition to the offset after the last indexed message."""
 
     def note(self, message: StoredMessage) -> None:
         partition, offset = message.partition, message.offset
         if offset < self.next.get(partition, 0):
-            return  # a reading that was cut off gives a few again
+            return  # after an interrupted read some messages come again
         self.next[partition] = offset + 1
         for name in self._names_of(message):
             hashed = _hash(name)
@@ -81,7 +81,7 @@ class _Index:
             self._last.setdefault(partition, {})[hashed] = offset
 
     def ranges(self, names: Iterable[str]) -> list[_Range]:
-        """Where all messages of these names lie, in their order; what is near together is one range."""
+        """Ordered ranges that contain all messages of these names; ranges close together are merged."""
         hashes = [_hash(name.encode(errors="surrogatepass")) for name in names]
         joined: list[_Range] = []
         for partition, first in sorted(self._first.items()):
@@ -95,7 +95,7 @@ class _Index:
 
 
 def _names_of_vote(message: StoredMessage) -> list[bytes]:
-    """A vote is found by its own id, and by that of the vote that it takes back."""
+    """A vote is found by its own id, and by the id of the vote that it retracts."""
     try:
         vote = decode_vote(message.value, message)
     except ContractError:

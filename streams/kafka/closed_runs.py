@@ -1,4 +1,4 @@
-"""Which runs are closed, as far as a worker of a group may read events of them again."""
+"""Reads which runs are closed, among those whose events a group may read again."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from streams.messages.stored import StoredMessage
 log = logging.getLogger(__name__)
 
 _MARGIN_MS = 3_600_000
-"""A runner that was away may send events of an earlier run once more."""
+"""A runner that was offline may resend events of an earlier run."""
 _PAUSE_S = 0.1
 
 
 def read_closed_runs(settings: Settings, group: str, timeout_s: float = 10.0) -> tuple[int, list[RunClosed]]:
-    """How many partitions the trace topic has, and the marks of runs whose events may be read again.
+    """The number of partitions of the trace topic, and the marks of closed runs whose events may be read
+    again.
 
-    Those are the marks since an hour before the oldest event that the group has not committed: a run is
-    closed after its events came, by the broker's clock. Raises BadInput where a topic does not exist or the
-    broker stays silent for ``timeout_s`` seconds.
+    The marks start one hour before the oldest event that the group has not committed: by the broker's clock,
+    a run is closed after its events arrive. Raises BadInput if a topic does not exist or the broker stays
+    silent for ``timeout_s`` seconds.
     """
     partitions = [
         TopicPartition(settings.trace_topic, n)
@@ -39,7 +40,7 @@ def read_closed_runs(settings: Settings, group: str, timeout_s: float = 10.0) ->
     ]
     with connect_admin(settings, timeout_s) as admin:
         try:
-            # librdkafka's test broker knows no offsets by time; it holds little, and all of it is read.
+            # librdkafka's test broker has no offsets by time; it holds little, so all of it is read.
             offset = 0 if is_in_memory(admin) else _first_mark(settings, admin, group, partitions, timeout_s)
         except KafkaError as error:
             raise failure(settings, error) from None
@@ -50,16 +51,16 @@ def read_closed_runs(settings: Settings, group: str, timeout_s: float = 10.0) ->
 
 
 def marks_among(messages: Iterable[StoredMessage]) -> list[RunClosed]:
-    """The marks of a part of the topic; what is none is passed over with a line in the log.
+    """The marks among these messages; anything else is skipped and logged.
 
-    A run whose mark is missing is only formed again, which its numbers make harmless.
+    If a run's mark is missing, its pairs are only formed again, which their numbers make harmless.
     """
     marks = []
     for message in messages:
         try:
             marks.append(decode_run_closed(message.value, message))
         except ContractError as error:
-            log.warning("passed over: %s", error)
+            log.warning("skipped: %s", error)
     return marks
 
 
@@ -74,7 +75,7 @@ def _first_mark(
     until = {number: offset + 1 for number, offset in committed.items()}
     with TopicReader(settings, settings.trace_topic, offsets=committed, timeout_s=timeout_s) as reader:
         times_ms = [message.timestamp_ms for message in reader.read_up(until)]
-    # Where nothing is left to be read, the margin alone counts.
+    # If there are no uncommitted events, only the margin counts.
     since_ms = max(min(times_ms, default=int(time.time() * 1000)) - _MARGIN_MS, 0)
     marks = TopicPartition(settings.closed_runs_topic, 0)
     first = int(admin.list_partition_offsets({marks: since_ms})[marks].offset)
@@ -84,15 +85,15 @@ def _first_mark(
 
 
 def committed_offsets(settings: Settings, group: str, topic: str, timeout_s: float = 10.0) -> dict[int, int]:
-    """Partition to the offset that the group has committed, 0 where it has none; nothing where the broker
-    does not tell.
+    """Partition to the group's committed offset, 0 if it has none; empty if the broker does not report
+    offsets.
 
-    Raises BadInput where the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
+    Raises BadInput if the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
     """
     partitions = [TopicPartition(topic, n) for n in partitions_of(settings, topic, timeout_s)]
     with connect_admin(settings, timeout_s) as admin:
         try:
-            # librdkafka's test broker keeps offsets, and does not tell them.
+            # librdkafka's test broker keeps offsets but does not report them.
             if is_in_memory(admin):
                 return {}
             return _committed(admin, group, partitions, time.monotonic() + timeout_s)
@@ -108,7 +109,7 @@ def _committed(
             of_group = admin.list_group_offsets({group: partitions})[group]
             return {each.partition: max(0, at.offset) for each, at in of_group.items()}
         except KafkaError as error:
-            # A broker that has just begun has no coordinator of the group yet.
+            # A broker that has just started has no coordinator for the group yet.
             if not error.retriable or time.monotonic() > deadline_s:
                 raise
             time.sleep(_PAUSE_S)

@@ -1,8 +1,7 @@
-"""One blocking connection to a broker, for a few questions, which tells each reason not to get through apart.
+"""One blocking connection to a broker, for a few requests; it distinguishes all reasons for a failure.
 
-The clients try again and again whatever the reason is, and say little about it. What they need from a broker
-is tried here once instead: the address, TLS, who it is, who we are. The bytes of Kafka's protocol and of its
-authentication are kafka-python's.
+The clients retry whatever the reason is, and say little about it. Here each step is tried once: the address,
+TLS, the broker's identity, the client's identity. kafka-python encodes Kafka's protocol and authentication.
 """
 
 from __future__ import annotations
@@ -43,14 +42,14 @@ class _Lost(Exception):
 
 
 class Connection:
-    """Connected and authenticated, or not there at all.
+    """A connected and authenticated connection.
 
-    Raises NoBroker where nothing answers at ``host:port``, and BadInput where something does and does not let
+    Raises NoBroker if nothing answers at ``host:port``, and BadInput if something answers but does not let
     this client in: what was found, what is needed, what to do.
     """
 
     def __init__(self, security: Security, host: str, port: int, deadline_s: float) -> None:
-        """``deadline_s``: on the monotonic clock."""
+        """``deadline_s`` is on the monotonic clock."""
         self.address = (host, port)
         self._where = f"{host}:{port}"
         self._security = security
@@ -77,7 +76,7 @@ class Connection:
         self._socket.close()
 
     def knows(self, request: Any) -> bool:
-        """Whether the broker and this program share a version of it."""
+        """Whether the broker and this program share a version of the request."""
         assert self._versions is not None
         try:
             self._versions.api_version(request)
@@ -86,7 +85,7 @@ class Connection:
         return True
 
     def ask(self, request: Any) -> Any:
-        """The answer. Raises BadInput and NoBroker as above."""
+        """The answer to a request. Raises BadInput and NoBroker as the constructor does."""
         try:
             return self._ask(request)
         except _Lost:
@@ -122,19 +121,19 @@ class Connection:
     def _authenticate(self) -> None:
         security = self._security
         if security.mechanism == BY_TOKEN:
-            token_of(security.token_command)  # says what is wrong with it before the broker is asked
+            token_of(security.token_command)  # raises if the token is bad, before the broker is asked
         handshake = self.ask(SaslHandshakeRequest(mechanism=security.mechanism, version=1))
         error = errors.for_code(handshake.error_code)
         if error is errors.IllegalSaslStateError:
             better = "SSL" if security.is_encrypted else "PLAINTEXT"
             raise BadInput(
-                f"{self._where} has no SASL and security.protocol is {security.protocol}; "
+                f"{self._where} has no SASL, but security.protocol is {security.protocol}; "
                 f"set it to {better}, or give the port of a listener with SASL"
             )
         if error is not errors.NoError:
             offered = ", ".join(sorted(handshake.mechanisms)) or "none"
             raise BadInput(
-                f"{self._where} does not take sasl.mechanism {security.mechanism}; it offers {offered}"
+                f"{self._where} does not accept sasl.mechanism {security.mechanism}; it offers {offered}"
             )
         config = kafka_python_security(security)
         mechanism = get_sasl_mechanism(security.mechanism)(host=self.address[0], **config)
@@ -146,14 +145,14 @@ class Connection:
                 mechanism.receive(answer.auth_bytes)
             except Exception:
                 raise BadInput(
-                    f"{self._where} does not know the password of {security.principal} itself, as every "
-                    f"broker does; is it the right one, and its {security.mechanism} whole?"
+                    f"{self._where} does not prove that it knows the password of {security.principal}; "
+                    f"check that it is the right broker and that its {security.mechanism} works"
                 ) from None
         if not mechanism.is_authenticated():
             raise BadInput(self._why_not_let_in(None))
 
     def _ask(self, request: Any) -> Any:
-        """Raises _Lost, and BadInput where a TLS alert says why."""
+        """Raises _Lost, and BadInput if a TLS alert gives the reason."""
         if request.API_VERSION is None and self._versions is not None:
             request.API_VERSION = self._versions.api_version(request)
         self._protocol.send_request(request)
@@ -168,7 +167,7 @@ class Connection:
                     return answer
                 self._socket.settimeout(self._left_s())
         except ssl.SSLError as error:
-            # TLS 1.3 looks at the client's certificate after the handshake.
+            # TLS 1.3 checks the client's certificate after the handshake.
             if (why := self._why_client_is_refused(error)) is not None:
                 raise BadInput(why) from None
             raise _Lost from None
@@ -176,7 +175,7 @@ class Connection:
             raise _Lost from None
 
     def _left_s(self) -> float:
-        """Never 0, which would mean not to wait at all."""
+        """Seconds until the deadline, but never 0, which would mean no waiting at all."""
         return max(0.05, self._deadline_s - time.monotonic())
 
     def _why_no_trust(self, error: ssl.SSLCertVerificationError) -> str:
@@ -189,11 +188,11 @@ class Connection:
             )
         if error.verify_code in (_HAS_EXPIRED, _NOT_YET_VALID):
             found = "has expired" if error.verify_code == _HAS_EXPIRED else "is not valid yet"
-            return f"{of} {found}; give the broker a new one, and look at this computer's clock"
+            return f"{of} {found}; give the broker a new one, and check this computer's clock"
         trusted = self._security.ca_location or "the authorities of this system"
         return (
             f"{of} is signed by no authority in {trusted} ({error.verify_message}); "
-            "give the file of its authority as ssl.ca.location"
+            "give the certificate file of its authority as ssl.ca.location"
         )
 
     def _why_no_tls(self, error: OSError) -> BadInput:
@@ -202,7 +201,7 @@ class Connection:
         if self._speaks_without_tls():
             better = "SASL_PLAINTEXT" if self._security.is_authenticated else "PLAINTEXT"
             return BadInput(
-                f"{self._where} speaks no TLS and security.protocol is {self._security.protocol}; "
+                f"{self._where} does not use TLS, but security.protocol is {self._security.protocol}; "
                 f"give the port of a listener with TLS, or set it to {better}"
             )
         return NoBroker(f"no Kafka broker answers at {self._where} (no TLS: {error.strerror or error})")
@@ -212,11 +211,11 @@ class Connection:
         if given and error.reason in _CLIENT_IS_REFUSED:
             return (
                 f"{self._where} refuses the certificate in {given} ({_said(error)}); "
-                "give one of an authority that the broker trusts as ssl.certificate.location"
+                "give one signed by an authority that the broker trusts as ssl.certificate.location"
             )
         if error.reason in _CLIENT_IS_ASKED or (not given and error.reason in _CLIENT_IS_REFUSED):
             return (
-                f"{self._where} asks for a certificate of the client ({_said(error)}); "
+                f"{self._where} asks for a client certificate ({_said(error)}); "
                 "give it as ssl.certificate.location, and its key as ssl.key.location"
             )
         return None
@@ -226,25 +225,25 @@ class Connection:
         if not security.is_encrypted and self._speaks_tls():
             better = "SASL_SSL" if security.is_authenticated else "SSL"
             return BadInput(
-                f"{self._where} speaks TLS and security.protocol is {security.protocol}; set it to {better}"
+                f"{self._where} uses TLS, but security.protocol is {security.protocol}; set it to {better}"
             )
         if not security.is_authenticated and (offered := self._sasl_mechanisms()):
             better = "SASL_SSL" if security.is_encrypted else "SASL_PLAINTEXT"
             return BadInput(
-                f"{self._where} asks who you are and security.protocol is {security.protocol}; set it to "
+                f"{self._where} requires SASL, but security.protocol is {security.protocol}; set it to "
                 f"{better}, and sasl.mechanism to one of {offered}"
             )
-        return NoBroker(f"no Kafka broker answers at {self._where} (it ends the connection)")
+        return NoBroker(f"no Kafka broker answers at {self._where} (the connection was closed)")
 
     def _why_not_let_in(self, said: str | None) -> str:
         security = self._security
         check = (
-            "have its command give one that the broker takes, and that has not expired"
+            "have its command print a token that the broker accepts and that has not expired"
             if security.mechanism == BY_TOKEN
             else "check sasl.username and sasl.password"
         )
         return (
-            f"{self._where} does not let {security.principal} in by {security.mechanism} "
+            f"{self._where} does not let {security.principal} in with {security.mechanism} "
             f"({said or 'it does not say why'}); {check}"
         )
 
@@ -270,7 +269,7 @@ class Connection:
         return True
 
     def _sasl_mechanisms(self) -> str:
-        """Those that the listener offers, in words; empty where it has no SASL."""
+        """The mechanisms that the listener offers, in words; empty if it has no SASL."""
         with suppress(BadInput):
             deadline_s = time.monotonic() + _SECOND_LOOK_S
             with Connection(self._security, *self.address, deadline_s) as second:

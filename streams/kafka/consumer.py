@@ -1,4 +1,4 @@
-"""kafka-python's consumer as everything here uses it: without a group, for committed messages alone."""
+"""kafka-python's consumer as this project uses it: without a group, reading only committed messages."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ POLL_MS = 200
 
 
 class Consumer:
-    """Polls for messages, and says where it stands; for one thread. Every method raises KafkaError.
+    """Polls for messages and reports positions; for one thread. Every method raises KafkaError.
 
-    What is still open when the process ends is closed then: without its own thread, which is gone a moment
-    later, kafka-python's ``close`` would wait for ever.
+    An open consumer is closed when the process ends. Later kafka-python's own thread would be gone, and its
+    ``close`` would wait for ever.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -36,22 +36,22 @@ class Consumer:
         self._consumer.bootstrap()
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
-        """Read these partitions, each from its beginning where ``seek`` says nothing else."""
+        """Read these partitions, each from its beginning unless ``seek`` says otherwise."""
         self._consumer.assign(list(partitions))
 
     def subscribe(self, topics: Iterable[str]) -> None:
-        """Read every partition of these topics from its beginning, also of a topic that is made later."""
+        """Read every partition of these topics from its beginning, including topics created later."""
         self._consumer.subscribe(list(topics))
 
     def assignment(self) -> set[TopicPartition]:
         return set(self._consumer.assignment())
 
     def poll(self) -> dict[TopicPartition, list[StoredMessage]]:
-        """What has come, none of it empty; nothing after a fifth of a second without anything."""
+        """New messages by partition, no list empty; returns empty after 0.2 s without a message."""
         return {each: list(map(stored_message, records)) for each, records in self._poll().items()}
 
     def poll_as_written(self) -> dict[TopicPartition, list[LogRecord]]:
-        """As ``poll``, with what is null."""
+        """As ``poll``, but keeps null keys and values."""
         return {each: list(map(log_record, records)) for each, records in self._poll().items()}
 
     def _poll(self) -> dict[TopicPartition, list[Any]]:
@@ -59,18 +59,18 @@ class Consumer:
         return polled
 
     def ends(self, partitions: Iterable[TopicPartition], timeout_s: float) -> dict[TopicPartition, int]:
-        """The offset behind the last committed message of each partition, asked of the broker."""
+        """The offset after the last committed message of each partition, as the broker reports it."""
         ends: dict[TopicPartition, int] = self._consumer.end_offsets(
             list(partitions), timeout_ms=int(timeout_s * 1000)
         )
         return ends
 
     def position(self, partition: TopicPartition) -> int:
-        """The offset that is read next; 0 as long as it is not known."""
+        """The offset to be read next; 0 while it is unknown."""
         return self._consumer.position(partition, timeout_ms=POLL_MS) or 0
 
     def seek(self, offsets: Mapping[TopicPartition, int | None]) -> None:
-        """Go on at these offsets; None is the beginning."""
+        """Continue at these offsets; None means the beginning."""
         for partition, offset in offsets.items():
             if offset is None:
                 self._consumer.seek_to_beginning(partition)
@@ -78,7 +78,7 @@ class Consumer:
                 self._consumer.seek(partition, offset)
 
     def read_only(self, partitions: Iterable[TopicPartition]) -> None:
-        """Hold back all assigned partitions but these."""
+        """Pause all assigned partitions except these."""
         chosen = set(partitions)
         self._consumer.pause(*self.assignment() - chosen)
         self._consumer.resume(*chosen)

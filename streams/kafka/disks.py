@@ -1,4 +1,4 @@
-"""How full the brokers' disks are: the log is the state, so it is kept, and only grows."""
+"""How full the brokers' disks are: the log is the state, so it is never deleted and only grows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streams.kafka.settings import Settings, admin_config, no_broker_answers
 from streams.kafka.topics import is_in_memory
 
 _FIRST_WITH_BYTES = (3, 3)
-"""Version in which brokers tell it (KIP-827)."""
+"""First broker version that reports disk sizes (KIP-827)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class Disk:
 
 
 def fullest_disk(settings: Settings, timeout_s: float = 10.0) -> Disk | None:
-    """Of the disks of all brokers the one with the least free share; None where they do not tell.
+    """The disk with the smallest free share, among all brokers; None if they do not report disks.
 
-    Raises BadInput where no broker answers within ``timeout_s`` seconds.
+    Raises BadInput if no broker answers within ``timeout_s`` seconds.
     """
     try:
         with KafkaAdminClient(**admin_config(settings, timeout_s)) as admin:

@@ -1,4 +1,4 @@
-"""What an error of a client of Kafka means to those who can do something about it."""
+"""Turns errors of Kafka clients into errors that a user can act on."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from streams.kafka.security import NOT_SECURED
 from streams.kafka.settings import Settings, no_broker_answers
 
 _REFUSALS = "AuthorizationFailed"
-"""Both clients call their classes so, and have no other word in common."""
+"""Part of the class names in both clients, which have no common base class."""
 
 
 def failure(settings: Settings, error: BaseException) -> BadInput:
-    """The error to raise in its place: for what is not allowed, for who is not let in, else NoBroker."""
+    """The error to raise instead: for a missing right, for a refused login, otherwise NoBroker."""
     if is_refusal(error):
         return refusal(settings, f"do what it needs ({error})")
     if settings.security != NOT_SECURED:
-        # The clients go on trying, whatever the reason is, until their time is over.
+        # The clients retry until their timeout, whatever the reason is.
         try:
             check_access(settings)
         except BadInput as found:
@@ -25,5 +25,5 @@ def failure(settings: Settings, error: BaseException) -> BadInput:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether Kafka does not allow what was asked of it."""
+    """Whether Kafka refused the request for lack of a right."""
     return _REFUSALS in type(error).__name__

@@ -1,4 +1,4 @@
-"""Topics followed in the background."""
+"""Follows topics in the background."""
 
 from __future__ import annotations
 
@@ -30,15 +30,14 @@ _LONGEST_PAUSE_S = 30.0
 class TopicFollower:
     """Calls ``on_message`` in a daemon thread for every message of ``topics``; nothing waits for the broker.
 
-    A broker that is away only means that nothing new comes in. After an error of the consumer, whatever its
-    kind, it begins anew with another one, so a message may come twice. What ``on_message`` raises passes
-    that message over.
+    While the broker is unreachable nothing new arrives. After any error the consumer is replaced, so a
+    message may come twice. If ``on_message`` raises, that message is skipped.
 
-    ``begin`` says from which offset a partition (topic, number) is read; without one, or where it raises
-    BadInput, from its beginning. It is asked anew for every consumer.
+    ``begin`` returns the first offset to read of each partition (topic, number). Partitions that it leaves
+    out are read from their beginning; so are all if it raises BadInput. It is called for every new consumer.
 
-    ``errors`` counts both by the name of the exception's class; the first of a kind is logged with its
-    traceback. ``is_alive`` and ``silent_s`` say whether anything can come.
+    ``errors`` counts errors of both kinds by exception class name; the first of each class is logged with its
+    traceback. ``is_alive`` and ``silent_s`` tell whether messages can arrive.
     """
 
     def __init__(
@@ -67,12 +66,12 @@ class TopicFollower:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still follows: until ``close``."""
+        """Whether it still follows; False after ``close``."""
         return self._thread.is_alive()
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the broker was last heard, or since the beginning; it is asked every two seconds."""
+        """Seconds since the broker last answered, or since the start; it is asked every two seconds."""
         return monotonic() - self._heard_at
 
     def close(self, timeout_s: float = 2.0) -> None:
@@ -88,13 +87,13 @@ class TopicFollower:
             try:
                 self._follow_with_one_consumer()
             except Exception as error:
-                self._count(error, "could not be followed, and is followed again from its beginning")
+                self._count(error, "could not be followed; starting again")
                 worked = self._heard_at > begun_at
                 pause_s = _FIRST_PAUSE_S if worked else min(2 * pause_s, _LONGEST_PAUSE_S)
                 self._closing.wait(pause_s)
 
     def _follow_with_one_consumer(self) -> None:
-        # A consumer that finds no broker at its start waits for one without an end.
+        # A consumer that finds no broker at its start waits for one for ever.
         while not self._a_broker_answers():
             self._notice_silence()
             if self._closing.is_set():
@@ -102,7 +101,7 @@ class TopicFollower:
         to_skip = self._first_offsets()
         consumer = Consumer(self._settings)
         try:
-            # Topics that it is told of before are forgotten where the two cross.
+            # kafka-python may forget topics that are subscribed before it has connected.
             consumer.connect()
             consumer.subscribe(self._topics)
             self._heard_at = asked_at = monotonic()
@@ -137,7 +136,7 @@ class TopicFollower:
         return True
 
     def _ask(self, consumer: Consumer) -> None:
-        """An idle topic and a silent broker look the same to those who poll."""
+        """Ask the broker for the ends: polling cannot tell an idle topic from a silent broker."""
         with suppress(KafkaConnectionError, KafkaTimeoutError):
             if consumer.ends(consumer.assignment(), _ANSWER_S):
                 self._heard_at = monotonic()
@@ -149,23 +148,26 @@ class TopicFollower:
         names = ", ".join(self._topics)
         if self._is_silent:
             log.warning(
-                "%s: nothing was heard for %.0f s; asking on (is the broker up, and are the topics there?)",
+                "%s: the broker has been silent for %.0f s; retrying (is it up, and do the topics exist?)",
                 names,
                 _SILENCE_S,
             )
         else:
-            log.warning("%s: the broker is heard again", names)
+            log.warning("%s: the broker answers again", names)
 
     def _take(self, message: StoredMessage) -> None:
         try:
             self._on_message(message)
         except Exception as error:
-            self._count(error, f"{message.source} could not be handled, and is passed over")
+            self._count(error, f"{message.source} could not be handled and is skipped")
 
     def _count(self, error: Exception, what: str) -> None:
         kind = type(error).__name__
         self.errors[kind] += 1
         if self.errors[kind] == 1:
             log.error(
-                "%s: %s; more of this kind are only counted", ", ".join(self._topics), what, exc_info=error
+                "%s: %s; further errors of this kind are only counted",
+                ", ".join(self._topics),
+                what,
+                exc_info=error,
             )

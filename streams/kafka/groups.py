@@ -1,4 +1,4 @@
-"""Who reads as a group."""
+"""The members of a consumer group."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from streams.kafka.topics import connect_admin, is_in_memory
 
 
 def members_of(settings: Settings, group: str, timeout_s: float = 10.0) -> int | None:
-    """How many processes read as ``group`` now; None where the broker does not tell.
+    """How many processes are members of ``group`` now; None if the broker does not report groups.
 
-    One that was killed counts until the group has noticed. Raises BadInput where the broker does not allow to
-    ask, or stays silent for ``timeout_s`` seconds.
+    A killed process counts until the group notices. Raises BadInput if the broker does not allow the request
+    or stays silent for ``timeout_s`` seconds.
     """
     with connect_admin(settings, timeout_s) as admin:
         try:

@@ -1,7 +1,7 @@
-"""Names of headers that are no UTF-8, as a client in C may write them.
+"""Tolerates header names that are not UTF-8, which a client in C can write.
 
-Neither client for Python has a way past such a record: each raises, and again at every start. Here its name
-is read with what is no UTF-8 written as ``\\xff``, and all else of the record as it is.
+Both Python clients raise on such a record, and again after every restart. Here invalid bytes in the name are
+read as ``\\xff``, and the rest of the record as it is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class _Names(bytearray):
-    """A buffer of which every part can be decoded."""
+    """A buffer whose parts can all be decoded."""
 
     def __getitem__(self, at: Any) -> Any:
         part = super().__getitem__(at)
@@ -23,7 +23,7 @@ class _Names(bytearray):
 
 
 def tolerate_in_kafka_python() -> None:
-    """From now on, in all consumers of the process; may be called again."""
+    """Applies from now on to all consumers of the process; may be called again."""
     from kafka.record import memory_records
     from kafka.record.default_records import DefaultRecordBatch
 
@@ -44,15 +44,17 @@ def tolerate_in_kafka_python() -> None:
 
 
 def tolerate_in_aiokafka() -> None:
-    """From now on, in all consumers of the process; to be called once it is needed, since batches of single
-    messages then cost 24 µs rather than 2. May be called again."""
+    """Applies from now on to all consumers of the process; may be called again.
+
+    Call it only when needed: batches of one message then cost 24 µs instead of 2.
+    """
     from aiokafka.consumer import fetcher
 
     fetcher.MemoryRecords = _Records
 
 
 class _Records:
-    """Stands for aiokafka's own: the batches of an answer to a fetch."""
+    """Replaces aiokafka's class: the batches in the answer to a fetch."""
 
     def __init__(self, data: bytes) -> None:
         from aiokafka.record.memory_records import _MemoryRecordsPy
@@ -68,7 +70,7 @@ class _Records:
 
 
 class _Batch:
-    """A batch that is read by aiokafka's fast code, and from the first such name on by the slow one."""
+    """A batch read by aiokafka's fast code, and by its slow code from the first invalid name on."""
 
     def __init__(self, batch: Any, raw: memoryview) -> None:
         self._batch, self._raw = batch, raw

@@ -1,8 +1,8 @@
-"""Which incarnation of a topic this is: one that is deleted and made again counts its offsets from 0.
+"""Tells whether a topic was deleted and recreated; its offsets then start at 0 again.
 
-A stamp of offsets means nothing on another incarnation, and Kafka tells them apart by the topic's id
-(KIP-516). A topic that was restored from a backup has every message at its offset, so it goes by the id of
-the one that was backed up.
+Recorded offsets are meaningless for another incarnation of the topic. Kafka distinguishes incarnations by
+topic id (KIP-516). A topic restored from a backup has every message at its old offset, so it counts under the
+id of the topic that was backed up.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _FIRST_WITH_IDS = (2, 8)
 
 
 class TopicMadeAgain(BadInput):
-    """A topic was deleted and made again behind a stamp that speaks of the earlier one."""
+    """A topic was deleted and recreated, but recorded offsets refer to the earlier one."""
 
 
 def topic_ids(settings: Settings, topics: Iterable[str], timeout_s: float = 10.0) -> dict[str, str]:
     """Topic to id. A topic that does not exist is left out; librdkafka's in-memory broker has no ids at all.
 
-    Raises BadInput where no broker answers within ``timeout_s`` seconds, a backup is half restored, or Kafka
-    hides a topic, that of restores among them: whether there is one is then not known.
+    Raises BadInput if no broker answers within ``timeout_s`` seconds, a backup is only partly restored, or
+    Kafka hides a topic (the restores topic included), so that its existence is unknown.
     """
     given = ids_given_by_kafka(settings, [*topics, settings.restores_topic], timeout_s)
     if given.pop(settings.restores_topic, None) is None:
@@ -39,14 +39,14 @@ def topic_ids(settings: Settings, topics: Iterable[str], timeout_s: float = 10.0
     restores = read_restores(settings, timeout_s)
     if restores.unfinished is not None:
         raise BadInput(
-            f"the topics {settings.topic_prefix}.* at {settings.bootstrap_servers} are half restored; run "
-            "`tribrain log restore` with the same backup again, which goes on where it was"
+            f"the topics {settings.topic_prefix}.* at {settings.bootstrap_servers} are only partly restored; "
+            "run `tribrain log restore` with the same backup again, which continues where it stopped"
         )
     return {topic: restores.stands_for.get(topic_id, topic_id) for topic, topic_id in given.items()}
 
 
 def ids_given_by_kafka(settings: Settings, topics: Iterable[str], timeout_s: float = 10.0) -> dict[str, str]:
-    """As ``topic_ids``, whatever was restored."""
+    """As ``topic_ids``, but ignoring restores."""
     names = list(topics)
     try:
         with KafkaAdminClient(**admin_config(settings, timeout_s)) as admin:
@@ -64,11 +64,11 @@ def ids_given_by_kafka(settings: Settings, topics: Iterable[str], timeout_s: flo
 
 
 def check_incarnations(known: Mapping[str, str], now: Mapping[str, str], known_from: str) -> None:
-    """Raises TopicMadeAgain where a topic has another id now; one that is not there is not compared."""
+    """Raises TopicMadeAgain if a topic has another id now; missing topics are not compared."""
     for topic, topic_id in known.items():
         if now.get(topic, topic_id) != topic_id:
             raise TopicMadeAgain(
-                f"topic {topic!r} was deleted and made again: {known_from} knows it as {topic_id}, "
-                f"and it is {now[topic]} now; to go on with the new one from its beginning, start the "
+                f"topic {topic!r} was deleted and recreated: {known_from} knows it as {topic_id}, "
+                f"and it is {now[topic]} now; to continue with the new one from its beginning, start the "
                 "trainer with --accept-new-topics"
             )

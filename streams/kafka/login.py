@@ -1,6 +1,6 @@
-"""A folder that has all a client needs to log in: ``client.properties``, and the authority to trust.
+"""A login folder: ``client.properties`` and the certificate authority, all that a client needs to log in.
 
-It can be moved and mounted anywhere, as a file of properties names the authority beside it.
+It can be moved and mounted anywhere: the properties name the authority by a relative path.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ _OWNER, _OWNER_AND_GROUP = 0o600, 0o640
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """What a folder says: a user by SCRAM, over TLS."""
+    """The content of a login folder: a user who logs in by SCRAM over TLS."""
 
     bootstrap_servers: str
     mechanism: str
     username: str
     password: Secret
     ca_location: str
-    """A file is copied into the folder; a folder of authorities is named; empty for those of the system."""
+    """A file is copied into the folder; a folder is referenced by its path; empty means the system's own."""
 
 
 def password_in(folder: Path, username: str) -> Secret | None:
-    """The password of the login that is there; None where there is none. Raises BadInput for another's."""
+    """The password of the existing login, or None. Raises BadInput if it is another user's login."""
     properties = folder / PROPERTIES
     if not properties.exists():
         return None
     security = read_sources({}, str(properties)).security
     if security.username != username:
         raise BadInput(
-            f"{properties} is the login of {security.principal}; expected that of user {username!r}: "
+            f"{properties} is the login of {security.principal}; expected the login of user {username!r}: "
             "give another folder"
         )
     return security.password
 
 
 def write_login(folder: Path, login: Login, *, group_may_read: bool = False) -> None:
-    """Replace the login that is there, whole. Raises OSError, and BadInput where the authority is missing."""
+    """Replace the login atomically. Raises OSError, and BadInput if the authority's file is missing."""
     lines = [
         f"bootstrap.servers={login.bootstrap_servers}",
         f"{NAMES['protocol']}=SASL_SSL",
@@ -60,7 +60,7 @@ def write_login(folder: Path, login: Login, *, group_may_read: bool = False) -> 
     elif login.ca_location:
         write_atomically(folder / _AUTHORITY, read_bytes(authorities))
         lines.append(f"{NAMES['ca_location']}={_AUTHORITY}")
-    # Last, so that where it is, all is.
+    # Written last: if it exists, the folder is complete.
     mode = _OWNER_AND_GROUP if group_may_read else _OWNER
     write_atomically(folder / PROPERTIES, _text(lines), mode=mode)
 

@@ -1,4 +1,4 @@
-"""The partitions of a topic, and which of them a key belongs to."""
+"""The partitions of a topic, and the partition of a key."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from streams.kafka.topics import connect_admin
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition of ``key`` among so many, as Kafka's own producer chooses it (murmur2, sign dropped)."""
+    """The partition of ``key`` among ``partitions``, as Kafka's own producer chooses it (murmur2, no
+    sign)."""
     return int(murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 def partitions_of(settings: Settings, topic: str, timeout_s: float = 10.0) -> list[int]:
     """The numbers of the topic's partitions.
 
-    Asked through the admin client: the consumer's own question never gives up on a silent broker. Raises
-    BadInput where the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
+    Uses the admin client, because the consumer's own request never times out on a silent broker. Raises
+    BadInput if the topic does not exist or the broker stays silent for ``timeout_s`` seconds.
     """
     with connect_admin(settings, timeout_s) as admin:
         try:

@@ -1,4 +1,4 @@
-"""Whether a broker lets this program in and allows what it is going to do: asked once, at the start."""
+"""Checks once, at startup, that a broker lets this program in and grants the rights that it needs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _MOST_BROKERS = 3
 
 
 def check_access(settings: Settings, rights: Iterable[Right] = ()) -> bool:
-    """Whether a broker answers; then nothing stands in the way of using it.
+    """Whether a broker answers; if it does, nothing prevents using it.
 
-    Raises BadInput within 10 s for what is not going to mend itself: a wrong password, an authority that is
-    not trusted, a name that is not the certificate's, a token that has expired, TLS on one side only, a right
-    that is missing. A broker that is just away is no such thing.
+    Raises BadInput within 10 s for a lasting problem: a wrong password, an untrusted authority, a name that
+    the certificate does not cover, an expired token, TLS on one side only, or a missing right. An unreachable
+    broker is not such a problem.
     """
-    # Not at the top: commands import this for their --help.
+    # Not at the top: commands import this module even for --help.
     from kafka.protocol.metadata import MetadataRequest
 
     from streams.kafka.connection import Connection
@@ -36,7 +36,7 @@ def check_access(settings: Settings, rights: Iterable[Right] = ()) -> bool:
         return Connection(settings.security, host, port, min(deadline_s, monotonic() + _CONNECT_S))
 
     if settings.security.mechanism == "PLAIN" and not settings.security.is_encrypted:
-        log.warning("the password of %s goes over the network in the clear", settings.security.principal)
+        log.warning("the password of %s is sent over the network unencrypted", settings.security.principal)
     for host, port in _addresses(settings):
         try:
             with connect(host, port) as connection:
@@ -48,7 +48,7 @@ def check_access(settings: Settings, rights: Iterable[Right] = ()) -> bool:
             continue
         if missing:
             raise refusal(settings, named(missing))
-        # Clients go on to the addresses that the brokers give, which have names of their own.
+        # Clients then connect to the addresses that the brokers advertise, which may have other names.
         for broker in brokers[:_MOST_BROKERS]:
             if broker != (host, port):
                 with suppress(NoBroker):
@@ -58,10 +58,10 @@ def check_access(settings: Settings, rights: Iterable[Right] = ()) -> bool:
 
 
 def refusal(settings: Settings, what: str) -> BadInput:
-    """The error for what Kafka does not allow: operations and resources, in words."""
+    """The error for a missing right; ``what`` names operations and resources."""
     return BadInput(
         f"{settings.security.principal} may not {what} at {settings.bootstrap_servers}; "
-        "have it allowed by Kafka's ACLs, or connect as another"
+        "add an ACL that allows it, or connect as another user"
     )
 
 

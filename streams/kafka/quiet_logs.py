@@ -1,4 +1,4 @@
-"""What the clients of Kafka write to their logs below INFO: the bytes of every request, logins among them."""
+"""Keeps credentials out of logs: below INFO the Kafka clients log the bytes of every request."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ def _is_harmless(record: logging.LogRecord) -> bool:
 
 
 def keep_logins_out_of_logs() -> None:
-    """From now on, in this process, whatever the levels are; may be called again."""
+    """Applies to this process from now on, whatever the log levels are; may be called again."""
     for name in _TELL_ALL:
         logging.getLogger(name).addFilter(_is_harmless)

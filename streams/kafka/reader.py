@@ -1,4 +1,4 @@
-"""Reading a topic: to the end that it has when the reading begins, or on and on."""
+"""Reads a topic, either up to its current end or continuously."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from streams.messages.stored import LogRecord, StoredMessage
 
 Messages = Generator[StoredMessage, None, None]
 Batches = Generator[list[StoredMessage], None, None]
-"""Generators, so that whoever leaves one early can close it, and with it the consumer."""
+"""Generators, so that a caller who stops early can close them, and with them the consumer."""
 
 
 class _AtOffset(Protocol):
@@ -38,11 +38,11 @@ _M = TypeVar("_M", bound=_AtOffset)
 
 
 class TopicReader:
-    """Reads all partitions of a topic, without a group and as often as is asked; only committed messages.
+    """Reads the committed messages of all partitions of a topic, without a group, as often as asked.
 
-    ``offsets`` is partition to the first offset that is read; a partition without one is read from its
-    beginning. Raises BadInput, here and in every method, where the topic does not exist or ends before an
-    offset, or where the broker stays silent for ``timeout_s`` seconds.
+    ``offsets`` maps a partition to the first offset to read; other partitions are read from their beginning.
+    The constructor and every method raise BadInput if the topic does not exist or ends before an offset, or
+    if the broker stays silent for ``timeout_s`` seconds.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class TopicReader:
         self._consumer.close()
 
     def poll(self) -> list[StoredMessage]:
-        """What has come, in the order of its partition; nothing after a fifth of a second without anything.
+        """New messages, in the order of their partition; empty after 0.2 s without a message.
 
-        A broker that is away only means that nothing comes.
+        While the broker is unreachable it returns no messages.
         """
         with self._errors_named():
             self._consumer.read_only(self._partitions)
@@ -89,24 +89,24 @@ class TopicReader:
         return [message for messages in polled.values() for message in messages]
 
     def read_up(self, until: Mapping[int, int] | None = None) -> Messages:
-        """What has not been read, to the end that the topic has now, or to these offsets of its partitions.
+        """The unread messages up to the topic's current end, or up to these offsets of its partitions.
 
-        In the order of each partition; partitions come interleaved. Where the reading ends early, by an
-        error or since nobody goes on with it, the next one may give a few messages again, and leaves none
-        out.
+        Messages keep the order of their partition; partitions are interleaved. If reading stops early,
+        because of an error or because the caller stops, the next read may repeat some messages but skips
+        none.
         """
         for messages in self.batches(until):
             yield from messages
 
     def batches(self, until: Mapping[int, int] | None = None) -> Batches:
-        """As ``read_up``, in lists as they come, each of one partition: for those who handle many at once."""
+        """As ``read_up``, in lists as they arrive, each of one partition."""
         for _, messages in self._read(until, self._consumer.poll):
             yield messages
 
     def batches_as_written(
         self, until: Mapping[int, int] | None = None
     ) -> Generator[tuple[int, list[LogRecord]], None, None]:
-        """As ``batches``, each with its partition's number, and with what is null in a message."""
+        """As ``batches``, each with its partition's number, and with null keys and values kept."""
         return self._read(until, self._consumer.poll_as_written)
 
     def _read(
@@ -123,13 +123,13 @@ class TopicReader:
                 self._consumer.read_only(unread)
                 polled = poll()
                 for partition, messages in polled.items():
-                    # It moves on to what was written meanwhile.
+                    # The consumer also reads messages written meanwhile.
                     if messages[-1].offset >= ends[partition]:
                         messages = [message for message in messages if message.offset < ends[partition]]
                     if messages:
                         yield partition.partition, messages
                         self._next[partition] = messages[-1].offset + 1
-                # Compaction and the marks of transactions leave gaps, so nothing is counted.
+                # Compaction and transaction markers leave gaps, so compare positions instead of counting.
                 done = {each for each in unread if self._consumer.position(each) >= ends[each]}
                 self._next.update({each: ends[each] for each in done})
                 unread -= done
@@ -139,27 +139,28 @@ class TopicReader:
                     raise no_broker_answers(self._settings)
 
     def ends(self) -> dict[int, int]:
-        """Partition to the offset behind its last message."""
+        """Partition to the offset after its last message."""
         with self._errors_named():
             ends = self._consumer.ends(self._partitions, self._timeout_s)
         return {each.partition: end for each, end in ends.items()}
 
     @property
     def numbers(self) -> list[int]:
-        """Of the topic's partitions."""
+        """The numbers of the topic's partitions."""
         return [each.partition for each in self._partitions]
 
     def positions(self) -> dict[int, int]:
-        """Partition to the offset behind all that was polled of it, and behind what is not to be seen."""
+        """Partition to the offset after everything polled, and after the invisible messages that follow
+        it."""
         with self._errors_named():
-            # A position that is not known is given as 0.
+            # An unknown position is reported as 0.
             return {
                 each.partition: max(self._consumer.position(each), self._next.get(each, 0))
                 for each in self._partitions
             }
 
     def seek(self, offsets: Mapping[int, int]) -> None:
-        """Let these be the first offsets that are read next, wherever it was."""
+        """Continue reading at these offsets."""
         chosen = {TopicPartition(self._topic, number): offset for number, offset in offsets.items()}
         self._consumer.seek(chosen)
         self._next |= chosen
@@ -171,7 +172,7 @@ class TopicReader:
                 if offset > ends.get(partition, 0):
                     raise BadInput(
                         f"topic {self._topic!r} ends at offset {ends.get(partition, 0)} of partition "
-                        f"{partition.partition}, and {offset} have been read of it: it was made again"
+                        f"{partition.partition}, but {offset} have been read from it: it was recreated"
                     )
             self._consumer.seek(self._next)
 
@@ -190,16 +191,16 @@ class TopicReader:
 
 
 def read_topic(settings: Settings, topic: str, *, timeout_s: float = 10.0) -> Messages:
-    """Every committed message of ``topic``, in the order of its partition; partitions come interleaved.
+    """Every committed message of ``topic``, in the order of its partition; partitions are interleaved.
 
-    Raises BadInput where the topic does not exist, or where the broker stays silent for ``timeout_s``
-    seconds, at the start or on the way.
+    Raises BadInput if the topic does not exist, or if the broker stays silent for ``timeout_s`` seconds, at
+    the start or later.
     """
     with TopicReader(settings, topic, timeout_s=timeout_s) as reader:
         yield from reader.read_up()
 
 
 def read_batches(settings: Settings, topic: str, *, timeout_s: float = 10.0) -> Batches:
-    """As ``read_topic``, in lists as they come, each of one partition."""
+    """As ``read_topic``, in lists as they arrive, each of one partition."""
     with TopicReader(settings, topic, timeout_s=timeout_s) as reader:
         yield from reader.batches()

@@ -1,6 +1,7 @@
-"""Rights on Kafka as its ACLs have them, and which of them the broker does not give.
+"""Rights as defined by Kafka's ACLs, and which of them a client lacks.
 
-The broker is asked what a client may do (KIP-430) rather than tried: nothing is read, written or fenced off.
+The broker is asked what the client may do (KIP-430) rather than tried: nothing is read, written or fenced
+off.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ Operation = Literal[
     "Read", "Write", "Create", "Delete", "Alter", "Describe", "DescribeConfigs", "AlterConfigs"
 ]
 CLUSTER = "kafka-cluster"
-"""As Kafka's ACLs call it."""
+"""The cluster's name in Kafka's ACLs."""
 
 _FIRST_THAT_TELLS = 8
 _LAST_THAT_TELLS = 9
-"""Versions of the question about topics that tells what is allowed with them and with the cluster."""
+"""Versions of the metadata request whose answer lists the allowed operations on topics and cluster."""
 NUMBERS: dict[Operation, int] = {
     "Read": 3,
     "Write": 4,
@@ -33,17 +34,17 @@ NUMBERS: dict[Operation, int] = {
     "DescribeConfigs": 10,
     "AlterConfigs": 11,
 }
-"""As the protocol has them."""
+"""The operations' numbers in Kafka's protocol."""
 _LOOK_AGAIN_S = 0.1
 _NOBODY = 2**62
-"""No producer has this id: Kafka counts them from 0."""
+"""No producer has this id: Kafka counts up from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """Leave to do one thing with one resource.
+    """Permission for one operation on one resource.
 
-    ``Read``, ``Write``, ``Delete`` and ``Alter`` have ``Describe`` in them, and ``AlterConfigs`` has
+    ``Read``, ``Write``, ``Delete`` and ``Alter`` include ``Describe``, and ``AlterConfigs`` includes
     ``DescribeConfigs``.
     """
 
@@ -56,7 +57,7 @@ class Right:
 
 
 def named(rights: Iterable[Right]) -> str:
-    """In words, what is of one resource together."""
+    """The rights in words, grouped by resource."""
     of: dict[tuple[str, str], list[str]] = {}
     for right in rights:
         of.setdefault((right.resource, right.name), []).append(right.operation)
@@ -66,10 +67,10 @@ def named(rights: Iterable[Right]) -> str:
 def missing_rights(
     connection: Connection, rights: Iterable[Right], connect: Callable[[str, int], Connection]
 ) -> list[Right]:
-    """Those of ``rights`` that the broker does not give, in their order.
+    """The rights that the broker does not grant, in their order.
 
-    What cannot be told is not missing: of a topic that does not exist, or where a broker is older than 2.3.
-    ``connect`` is asked for a connection to another broker. Raises BadInput and NoBroker.
+    Unknown rights count as granted: on a topic that does not exist, or on a broker older than 2.3.
+    ``connect`` opens a connection to another broker. Raises BadInput and NoBroker.
     """
     wanted = list(dict.fromkeys(rights))
     missing = _missing_of_topics(connection, [right for right in wanted if right.resource == "topic"])
@@ -109,7 +110,7 @@ def _missing_of_topics(connection: Connection, rights: list[Right]) -> set[Right
 
 
 def _gives(operations: Iterable[int] | None, wanted: Operation) -> bool:
-    """Nothing at all is what a broker says that does not tell."""
+    """Whether the operation is allowed; brokers that do not report rights send an empty list."""
     return not operations or NUMBERS[wanted] in operations
 
 
@@ -124,7 +125,7 @@ def _cluster_gives(connection: Connection, wanted: Operation) -> bool:
     )
     if not connection.knows(request):
         return True
-    # Of a topic a broker says nothing where it does not tell, and here where nothing is allowed.
+    # Unlike for a topic, an empty list means here that nothing is allowed.
     operations = connection.ask(request).authorized_operations
     return operations is None or NUMBERS[wanted] in operations
 
@@ -142,7 +143,7 @@ def _is_given(connection: Connection, right: Right, connect: Callable[[str, int]
             return False
         if error is NoError:
             break
-        # A cluster that is new makes its topics for groups and transactions at the first question.
+        # A new cluster creates its internal topics for groups and transactions at the first request.
         if not error.retriable or monotonic() > deadline_s:
             return True
         sleep(_LOOK_AGAIN_S)
@@ -169,8 +170,8 @@ def _coordinator_gives(coordinator: Connection, right: Right) -> bool:
             return False
         return _gives(group.authorized_operations, right.operation)
     if right.operation == "Describe":
-        return True  # whoever may not is not told the coordinator
-    # The end of a transaction of a producer that does not exist: the right is looked at first.
+        return True  # without the right the coordinator would not have been named
+    # Ask to end a transaction of a producer that does not exist: the broker checks the right first.
     request = EndTxnRequest(
         transactional_id=right.name, producer_id=_NOBODY, producer_epoch=0, committed=False, max_version=3
     )

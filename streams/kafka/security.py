@@ -1,7 +1,7 @@
-"""Who a client of Kafka says it is, and whom it trusts: TLS and SASL, by librdkafka's names.
+"""TLS and SASL settings of Kafka clients, with librdkafka's names.
 
-``Security`` is checked when it is made. It is handed to kafka-python, to aiokafka and to Faust from here
-alone, so that all of them say the same and share one ``SSLContext``.
+``Security`` is validated when it is created. Only this module translates it for kafka-python, aiokafka and
+Faust, so all of them behave the same and share one ``SSLContext``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ IDENTIFICATIONS = ("https", "none")
 
 
 class Secret(str):
-    """A text that does not show in a ``repr``, as of what holds it or of a frame's variables."""
+    """A string whose ``repr`` hides it, also inside other objects and in tracebacks with variables."""
 
     __slots__ = ()
 
@@ -37,9 +37,9 @@ _NONE = Secret()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
-    """How connections are encrypted and authenticated. Raises BadInput where settings contradict each other.
+    """How connections are encrypted and authenticated. Raises BadInput if settings contradict each other.
 
-    An empty text means that the setting is not given.
+    An empty string means that the setting is not given.
     """
 
     protocol: str = "PLAINTEXT"
@@ -49,15 +49,15 @@ class Security:
     username: str = ""
     password: Secret = _NONE
     token_command: str = ""
-    """Prints a bearer token; run without a shell, anew for each connection."""
+    """A command that prints a bearer token; run without a shell, once per connection."""
     ca_location: str = ""
-    """A PEM file, or a folder of hashed ones; by default the authorities that the system trusts."""
+    """A PEM file, or a folder of hashed PEM files; by default the authorities that the system trusts."""
     certificate_location: str = ""
     key_location: str = ""
-    """PEM; by default the key is in the file of the certificate."""
+    """A PEM file; by default the key is in the certificate's file."""
     key_password: Secret = _NONE
     endpoint_identification: str = ""
-    """``https`` (the default): the certificate has to be for the host's name; ``none``: any name will do."""
+    """``https`` (the default): the certificate must match the host name; ``none``: any name will do."""
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -77,17 +77,17 @@ class Security:
 
     @property
     def is_authenticated(self) -> bool:
-        """Whether SASL says who the client is."""
+        """Whether the client authenticates by SASL."""
         return self.protocol.startswith("SASL")
 
     @property
     def principal(self) -> str:
-        """In words, for messages."""
+        """The client's identity in words, for messages."""
         if self.username:
             return f"user {self.username!r}"
         if self.is_authenticated:
             return "the bearer of this token"
-        return "the owner of this certificate" if self.certificate_location else "whoever has no name"
+        return "the owner of this certificate" if self.certificate_location else "an anonymous client"
 
     def _check_tls(self) -> None:
         if not self.is_encrypted:
@@ -120,13 +120,13 @@ class Security:
         for name in unused:
             if getattr(self, name):
                 raise BadInput(
-                    f"{NAMES[name]} is given, and sasl.mechanism {self.mechanism} does not use it; "
+                    f"{NAMES[name]} is given, but sasl.mechanism {self.mechanism} does not use it; "
                     "leave it out or choose another mechanism"
                 )
         if self.mechanism.startswith("SCRAM") and set(self.username) & set(",="):
-            # kafka-python does not write them as RFC 5802 wants them.
+            # kafka-python does not escape them as RFC 5802 requires.
             raise BadInput(
-                f"sasl.username is {self.username!r}; for {self.mechanism} give one without ',' and '='"
+                f"sasl.username is {self.username!r}; for {self.mechanism} use a name without ',' and '='"
             )
         if self.mechanism == BY_TOKEN and not self.is_encrypted:
             raise BadInput(
@@ -138,7 +138,7 @@ class Security:
         for name in names:
             if getattr(self, name):
                 raise BadInput(
-                    f"{NAMES[name]} is given, and {why}; set security.protocol={better} or leave it out"
+                    f"{NAMES[name]} is given, but {why}; set security.protocol={better} or leave it out"
                 )
 
 
@@ -154,7 +154,7 @@ NAMES: Mapping[str, str] = {
     "key_password": "ssl.key.password",
     "endpoint_identification": "ssl.endpoint.identification.algorithm",
 }
-"""Field to librdkafka's name; it has none for a command that gives tokens."""
+"""Field to librdkafka's name; the name for the token command is our own."""
 SECRETS = tuple(each.name for each in fields(Security) if isinstance(each.default, Secret))
 _TLS = ("ca_location", "certificate_location", "key_location", "key_password", "endpoint_identification")
 _SASL = ("mechanism", "username", "password", "token_command")
@@ -164,9 +164,9 @@ NOT_SECURED = Security()
 
 @lru_cache(maxsize=8)
 def ssl_context(security: Security) -> ssl.SSLContext | None:
-    """The one context of all clients with this security; None where nothing is encrypted.
+    """The one context of all clients with this security; None if nothing is encrypted.
 
-    Raises BadInput where a file cannot be used. Files are read once: new ones need a new process.
+    Raises BadInput if a file cannot be used. Files are read once; changes need a restart.
     """
     if not security.is_encrypted:
         return None
@@ -183,7 +183,7 @@ def ssl_context(security: Security) -> ssl.SSLContext | None:
 
 
 def kafka_python_security(security: Security) -> dict[str, Any]:
-    """These settings for any of kafka-python's clients; nothing for a plain connection."""
+    """The settings as arguments for kafka-python's clients; empty for a plain connection."""
     if security.protocol == "PLAINTEXT":
         return {}
     given = _common(security)
@@ -195,7 +195,7 @@ def kafka_python_security(security: Security) -> dict[str, Any]:
 
 
 def aiokafka_security(security: Security) -> dict[str, Any]:
-    """These settings for any of aiokafka's clients; nothing for a plain connection."""
+    """The settings as arguments for aiokafka's clients; empty for a plain connection."""
     if security.protocol == "PLAINTEXT":
         return {}
     given = _common(security)
@@ -207,7 +207,7 @@ def aiokafka_security(security: Security) -> dict[str, Any]:
 
 
 def faust_security(security: Security) -> dict[str, Any]:
-    """These settings for a Faust app, which hands them to aiokafka; nothing for a plain connection."""
+    """The settings as arguments for a Faust app, which passes them to aiokafka; empty if unsecured."""
     if security.protocol == "PLAINTEXT":
         return {}
     import faust
@@ -252,7 +252,7 @@ def _trust(context: ssl.SSLContext, location: Path) -> None:
             context.load_verify_locations(cafile=location)
     except ssl.SSLError:
         raise BadInput(
-            f"ssl.ca.location: {location} holds no certificate; expected those of authorities, as PEM"
+            f"ssl.ca.location: {location} contains no certificate; expected PEM certificates of authorities"
         ) from None
     except OSError as error:
         raise BadInput(f"ssl.ca.location: {location} cannot be read: {error.strerror}") from None
@@ -270,7 +270,7 @@ def _identify(context: ssl.SSLContext, security: Security) -> None:
     is_asked = False
 
     def password() -> str:
-        """Also where there is none: OpenSSL would ask a terminal for it."""
+        """The key's password; given even if empty, or OpenSSL would ask for it on the terminal."""
         nonlocal is_asked
         is_asked = True
         return str(security.key_password)
@@ -280,10 +280,10 @@ def _identify(context: ssl.SSLContext, security: Security) -> None:
     except ssl.SSLError as error:
         of = f"the key in {key or certificate}"
         if error.reason == "KEY_VALUES_MISMATCH":
-            why = f"{of} is not that of the certificate in {certificate}; give the two that belong together"
+            why = f"{of} does not match the certificate in {certificate}; give two that belong together"
         elif is_asked:
             found = "cannot be decrypted with ssl.key.password" if security.key_password else "is encrypted"
             why = f"{of} {found}; give its password as ssl.key.password"
         else:
-            why = f"{certificate} and {of} are no certificate and key; expected both as PEM"
+            why = f"{certificate} and {of} are not a certificate and a key; expected both as PEM"
         raise BadInput(why) from None

@@ -1,4 +1,4 @@
-"""Where the settings of security come from: a file of properties, and variables of the environment."""
+"""Reads the security settings from a properties file and from environment variables."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ _LOCATIONS = tuple(name for name in _FIELDS if name.endswith(".location"))
 _UPPER = ("protocol", "mechanism")
 _LONGEST_BYTES = 64 << 10
 _OF_KUBERNETES = re.compile(PREFIX + r"(SERVICE_(HOST|PORT\w*)|PORT(_[0-9]+_(TCP|UDP|SCTP)\w*)?)")
-"""What Kubernetes sets in every pod beside a service that is called tribrain-kafka."""
+"""Variables that Kubernetes sets in every pod if there is a service named tribrain-kafka."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What file and environment say together."""
+    """The combined settings of file and environment."""
 
     security: Security
     bootstrap_servers: str
-    """Of the file; empty where it names none."""
+    """From the file; empty if it names none."""
 
 
 def read_sources(environment: Mapping[str, str] | None = None, config: str | None = None) -> Sources:
-    """The file that ``TRIBRAIN_KAFKA_CONFIG`` names, and ``TRIBRAIN_KAFKA_…``, which win over it.
+    """Read the file named by ``TRIBRAIN_KAFKA_CONFIG``, then the variables ``TRIBRAIN_KAFKA_…``, which
+    override it.
 
-    Variables are those of this process, unless others are given; ``config`` is a file in place of the named.
-    An empty variable is as one that is not set. Raises BadInput for what cannot be read, is not known, is
-    given twice, or contradicts something else.
+    ``environment`` is by default this process's; ``config`` replaces the named file. An empty variable counts
+    as unset. Raises BadInput for a setting that cannot be read, is unknown, is given twice, or contradicts
+    another.
     """
-    # No frame has a secret from here on that a traceback with variables would show.
+    # From here on no frame holds a secret that a traceback with variables would show.
     environment = _hidden(environment)
     config = config or environment.get(CONFIG_VARIABLE)
     given = _read_file(Path(config)) if config else {}
@@ -65,34 +66,32 @@ def _as_given(field: str, value: Secret) -> str:
 
 
 def without_secrets(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment, by default this process's, for programs of others: it has no login to Kafka."""
+    """The environment, by default this process's, without Kafka secrets; for programs of others."""
     secret = {variable_of(NAMES[field]) for field in SECRETS}
     given = os.environ if environment is None else environment
     return {name: value for name, value in given.items() if name not in secret}
 
 
 def variable_of(name: str) -> str:
-    """The environment's variable for one of librdkafka's names."""
+    """The environment variable for one of librdkafka's names."""
     return PREFIX + name.upper().replace(".", "_")
 
 
 def _read_file(path: Path) -> dict[str, Secret]:
-    """Lines ``name=value``; empty ones and those that begin with ``#`` say nothing."""
+    """Read lines ``name=value``; empty lines and those that begin with ``#`` are ignored."""
     try:
         text = Secret(path.read_bytes().decode())
     except OSError as error:
-        raise BadInput(
-            f"{path} cannot be read: {error.strerror}; give a file of Kafka's properties"
-        ) from None
+        raise BadInput(f"{path} cannot be read: {error.strerror}; give a file of Kafka properties") from None
     except UnicodeDecodeError:
-        raise BadInput(f"{path} is no text in UTF-8; expected lines such as sasl.username=trainer") from None
+        raise BadInput(f"{path} is not UTF-8 text; expected lines such as sasl.username=trainer") from None
     given: dict[str, Secret] = {}
     for number, (name, value) in enumerate(_lines(text), start=1):
         if not (name or value):
             continue
         where = f"{path}:{number}"
         if not name:
-            # It is not quoted, as it may be a secret.
+            # The line may hold a secret, so it is not quoted.
             raise BadInput(f"{where} has no name and '='; expected a line such as sasl.username=trainer")
         name = _ALIASES.get(name, name)
         if name != _SERVERS and name not in _FIELDS:
@@ -102,14 +101,14 @@ def _read_file(path: Path) -> dict[str, Secret]:
         if name in given:
             raise BadInput(f"{where}: {name} is given twice; give it once")
         if name in _LOCATIONS:
-            # Beside this file, so that they can be moved together.
+            # Relative to this file, so that they can be moved together.
             value = Secret(path.parent / value)
         given[name] = value
     return given
 
 
 def _lines(text: str) -> list[tuple[str, Secret]]:
-    """Name and value of each line; both empty where it says nothing, no name where it has none."""
+    """Name and value of each line; both empty for an ignored line, an empty name for a line without one."""
     found = []
     for line in text.splitlines():
         name, equals, value = (part.strip() for part in line.partition("="))
@@ -142,24 +141,24 @@ def _of_environment(environment: Mapping[str, Secret]) -> dict[str, Secret]:
 
 
 def _secret_in(path: Path, variable: str) -> Secret:
-    """The file's one line; a line break at its end does not count."""
+    """The file's only line, without the line break at its end."""
     try:
         with path.open("rb") as file:
             secret = Secret(file.read(_LONGEST_BYTES).decode().removesuffix("\n").removesuffix("\r"))
     except OSError as error:
         raise BadInput(f"{variable}: {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise BadInput(f"{variable}: {path} is no text in UTF-8; expected the secret alone") from None
+        raise BadInput(f"{variable}: {path} is not UTF-8 text; expected only the secret") from None
     if not secret or "\n" in secret:
         found = "is empty" if not secret else "has several lines"
-        raise BadInput(f"{variable}: {path} {found}; expected the secret alone, in one line")
+        raise BadInput(f"{variable}: {path} {found}; expected only the secret, in one line")
     return secret
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
     choices = sorted(known)
     if name == variable_of(_SERVERS):
-        return f"{name} is no setting of Kafka; set TRIBRAIN_BOOTSTRAP_SERVERS"
+        return f"{name} is not a security setting; set TRIBRAIN_BOOTSTRAP_SERVERS instead"
     close = get_close_matches(name, choices, n=1)
     hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(choices)}"
-    return f"{name} is no setting that TriBrain knows; {hint}"
+    return f"{name} is not a setting that TriBrain knows; {hint}"

@@ -1,8 +1,8 @@
-"""Where Kafka is, what the topics are called, and how each client is set up to talk to it.
+"""Kafka's address, the topics' names, and the configuration of each client.
 
-The clients' settings were measured; each line that is not kafka-python's default has its reason beside it.
-kafka-python's logger, ``kafka``, is its user's to set, as the command line does: below INFO it logs keys and
-values.
+The clients' settings were measured; each line that differs from kafka-python's default has its reason beside
+it. The level of kafka-python's logger, ``kafka``, is up to the program, as in the command line: below INFO it
+logs keys and values.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _TOPIC_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that a client of the topics needs to know. Raises BadInput where a value cannot be used."""
+    """Everything that a client of the topics needs to know. Raises BadInput if a value cannot be used."""
 
     bootstrap_servers: str
-    """``host:port``, or several with commas between them."""
+    """``host:port``, or several separated by commas."""
     topic_prefix: str = "tribrain"
     trace_partitions: int = 4
-    """Runs are spread over these, so it is how many pair formers can share the work."""
+    """Runs are spread over these partitions, so at most this many pair formers can share the work."""
     replication_factor: int = 1
     security: Security = NOT_SECURED
 
@@ -47,21 +47,20 @@ class Settings:
         for server in self.bootstrap_servers.split(","):
             match = _HOST_AND_PORT.fullmatch(server)
             if match is None or not 0 < int(match["port"]) < 65536:
-                raise BadInput(f"{server!r} is no Kafka broker; give it as host:port, e.g. localhost:9092")
+                raise BadInput(f"{server!r} is not a broker's address; give host:port, e.g. localhost:9092")
         if not _TOPIC_PREFIX.fullmatch(self.topic_prefix):
             raise BadInput(
-                f"{self.topic_prefix!r} cannot begin a topic's name; use letters, digits, '.', '_' and '-'"
+                f"{self.topic_prefix!r} cannot be a topic prefix; use letters, digits, '.', '_' and '-'"
             )
 
     @classmethod
     def from_environment(
         cls, bootstrap_servers: str | None = None, environment: Mapping[str, str] | None = None
     ) -> Settings:
-        """The given broker, else ``TRIBRAIN_BOOTSTRAP_SERVERS``, else that of ``TRIBRAIN_KAFKA_CONFIG``.
+        """Settings for the given broker, else ``TRIBRAIN_BOOTSTRAP_SERVERS``, else ``TRIBRAIN_KAFKA_CONFIG``.
 
-        The prefix is from ``TRIBRAIN_TOPIC_PREFIX``, and security as ``read_sources`` finds it.
-
-        Raises BadInput where no broker is named or a value cannot be used.
+        The prefix comes from ``TRIBRAIN_TOPIC_PREFIX``, and security from ``read_sources``. Raises BadInput
+        if no broker is named or a value cannot be used.
         """
         sources = read_sources(environment)
         servers = (
@@ -110,7 +109,7 @@ class Settings:
 
     @property
     def restores_topic(self) -> str:
-        """There only where a backup was restored: what stands for what."""
+        """Exists only where a backup was restored; maps new topic ids to old ones."""
         return f"{self.topic_prefix}.restores"
 
 
@@ -119,7 +118,7 @@ def _variable(name: str, environment: Mapping[str, str] | None) -> str:
 
 
 def trainer_group(settings: Settings, model: str) -> str:
-    """The group in which the trainers of a model share the partitions."""
+    """The consumer group in which the trainers of a model share the partitions."""
     return f"{settings.topic_prefix}-trainer-{model}"
 
 
@@ -129,11 +128,11 @@ def producer_config(settings: Settings) -> dict[str, Any]:
         **_client_config(settings),
         "acks": "all",
         "enable_idempotence": True,
-        # With batches of 128 KiB it costs half of what gzip costs in batches of 16, and stores less.
+        # In batches of 128 KiB zstd costs half of what gzip costs in batches of 16 KiB, and stores less.
         "compression_type": "zstd",
         "batch_size": 128 << 10,
-        # Whoever sends waits for what was sent, so nothing more comes; but with no linger at all the first
-        # message would go by itself, and every partition in a request of its own.
+        # The sender waits for its batch, so a longer linger gains nothing. But without any, the first message
+        # would be sent alone, and each partition in its own request.
         "linger_ms": 2,
         "max_request_size": topic_bytes(MAX_RECORD_BYTES),
         "delivery_timeout_ms": 30_000,
@@ -150,34 +149,34 @@ def consumer_config(settings: Settings) -> dict[str, Any]:
         "group_id": None,
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",
-        # What a fenced learner wrote must not be seen.
+        # Messages of a fenced learner must stay invisible.
         "isolation_level": "read_committed",
-        # kafka-python 3.0.12 forgets topics that it is told of while it first connects, until this is over.
+        # kafka-python 3.0.12 forgets topics subscribed while it first connects, until this time is over.
         "metadata_max_age_ms": 2_000,
         "max_partition_fetch_bytes": 4 << 20,
         "allow_auto_create_topics": False,
-        # No deserialisers: one that raises makes poll() return to the same offset for ever.
+        # No deserialisers: if one raises, poll() returns to the same offset for ever.
     }
 
 
 def admin_config(settings: Settings, timeout_s: float = 5.0) -> dict[str, Any]:
-    """Arguments of ``kafka.KafkaAdminClient``, whose constructor waits up to ``timeout_s`` for a broker."""
+    """Arguments of ``kafka.KafkaAdminClient``; its constructor waits up to ``timeout_s`` for a broker."""
     return {**_client_config(settings), "bootstrap_timeout_ms": int(timeout_s * 1000)}
 
 
 def aiokafka_config(settings: Settings) -> dict[str, Any]:
-    """What every client of aiokafka is told of the broker."""
+    """Connection arguments of every aiokafka client."""
     return {"bootstrap_servers": settings.bootstrap_servers, **aiokafka_security(settings.security)}
 
 
 def faust_config(settings: Settings) -> dict[str, Any]:
-    """What a Faust app is told of the broker."""
+    """Connection arguments of a Faust app."""
     servers = settings.bootstrap_servers.split(",")
     return {"broker": [f"kafka://{server}" for server in servers], **faust_security(settings.security)}
 
 
 def no_broker_answers(settings: Settings) -> NoBroker:
-    """The error for a broker that is away."""
+    """The error for an unreachable broker."""
     return NoBroker(
         f"no Kafka broker answers at {settings.bootstrap_servers}; "
         "start one with `tribrain serve broker` or give --bootstrap-servers"
@@ -188,10 +187,10 @@ def _client_config(settings: Settings) -> dict[str, Any]:
     return {
         "bootstrap_servers": settings.bootstrap_servers.split(","),
         **kafka_python_security(settings.security),
-        # Kafka 4 and librdkafka's test broker both speak 2.3. Left to find out for itself, kafka-python
-        # would wait for an answer in each constructor, and would not get along with the test broker.
+        # Kafka 4 and librdkafka's test broker both support 2.3. Without this, kafka-python would wait for an
+        # answer in each constructor, and would not work with the test broker.
         "api_version": (2, 3),
         "request_timeout_ms": 10_000,
-        # The default, 30 s, is felt long after the broker is back.
+        # The default, 30 s, delays clients long after the broker is back.
         "reconnect_backoff_max_ms": 1_000,
     }

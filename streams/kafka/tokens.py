@@ -1,7 +1,7 @@
-"""Bearer tokens of a command, asked for anew at each connection.
+"""Bearer tokens printed by a command, which runs once per connection.
 
-Both clients authenticate when they connect; kafka-python does it again before a session expires, and
-aiokafka connects anew once the broker has ended it.
+Both clients authenticate when they connect. kafka-python authenticates again before a session expires;
+aiokafka reconnects after the broker has ended it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _LONGEST_S = 5.0
 
 
 def token_of(command: str) -> Secret:
-    """What the command prints, without white space around it.
+    """The token that the command prints, without surrounding white space.
 
-    Raises BadInput where it fails, takes longer than 5 s, prints nothing that can be a token, or one that has
-    expired, as far as that can be told: of a JSON Web Token (RFC 7519, ``exp``).
+    Raises BadInput if the command fails, takes longer than 5 s, or prints anything but a valid token. Expiry
+    is checked only for JSON Web Tokens (RFC 7519, ``exp``).
     """
     named = f"the command of sasl.oauthbearer.token.command ({_program(command)})"
     try:
@@ -40,12 +40,12 @@ def token_of(command: str) -> Secret:
     except ValueError as error:
         raise BadInput(f"{named} cannot be read: {error}; quote it as for a shell") from None
     except subprocess.TimeoutExpired:
-        raise BadInput(f"{named} gave no token within {_LONGEST_S:g} s; see why it hangs") from None
+        raise BadInput(f"{named} printed no token within {_LONGEST_S:g} s; check why it hangs") from None
     except OSError as error:
         raise BadInput(f"{named} does not run: {error.strerror}") from None
     if done.returncode != 0:
-        # What it prints may hold secrets, so it is not quoted.
-        raise BadInput(f"{named} failed with exit code {done.returncode}; call it yourself to see why")
+        # Its output may hold secrets, so it is not quoted.
+        raise BadInput(f"{named} failed with exit code {done.returncode}; run it yourself to see why")
     token = Secret(done.stdout.decode("ascii", "replace").strip())
     if not token or not token.isprintable() or " " in token or not token.isascii():
         found = "no token" if not token else "more than a token"
@@ -53,7 +53,7 @@ def token_of(command: str) -> Secret:
     expired_at_s = _expiry_s(token)
     if expired_at_s is not None and expired_at_s <= time.time():
         at = datetime.fromtimestamp(expired_at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        raise BadInput(f"{named} gave a token that expired at {at}; have it give one that is valid")
+        raise BadInput(f"{named} printed a token that expired at {at}; have it print a valid one")
     return token
 
 
@@ -69,7 +69,7 @@ def kafka_python_tokens(command: str) -> Any:
 
 
 def aiokafka_tokens(command: str) -> Any:
-    """A token provider for aiokafka, which keeps its event loop free."""
+    """A token provider for aiokafka that does not block the event loop."""
     from aiokafka.abc import AbstractTokenProvider
 
     class Tokens(AbstractTokenProvider):  # type: ignore[misc]
@@ -80,7 +80,7 @@ def aiokafka_tokens(command: str) -> Any:
 
 
 def _token_or_failure(command: str) -> Secret:
-    """As the clients expect it: what fails here fails the connection, and they try again."""
+    """Raises ConnectionError, as the clients expect: the connection fails, and they retry."""
     try:
         return token_of(command)
     except BadInput as error:
@@ -89,12 +89,12 @@ def _token_or_failure(command: str) -> Secret:
 
 
 def _program(command: str) -> str:
-    """The rest of the command may hold secrets."""
+    """Only the program's name: the rest of the command may hold secrets."""
     return command.split(maxsplit=1)[0]
 
 
 def _expiry_s(token: str) -> float | None:
-    """Seconds since 1970 UTC; None where the token does not say."""
+    """Seconds since 1970 UTC; None if the token does not say."""
     parts = token.split(".")
     if len(parts) != 3:
         return None

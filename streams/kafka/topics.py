@@ -1,4 +1,4 @@
-"""The topics, made where they are missing, each for messages as large as may come."""
+"""Creates the topics, each with a size limit that admits every valid message."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from streams.messages.limits import (
 
 log = logging.getLogger(__name__)
 
-# librdkafka's test broker names its cluster so. It has no admin API and makes a topic when asked about it.
+# The cluster id of librdkafka's test broker, which has no admin API and creates a topic when asked about it.
 _IN_MEMORY_CLUSTER = "mockCluster"
 _SEGMENT_BYTES = 64 << 20
 _LIMIT = "max.message.bytes"
@@ -50,27 +50,27 @@ _BATCH_BYTES = 1_048_588
 
 @dataclass(frozen=True, slots=True)
 class CreatedTopics:
-    """Names of topics: those that were made, and those that were there."""
+    """Names of topics: those that were created, and those that already existed."""
 
     created: tuple[str, ...]
     existed: tuple[str, ...]
     raised: tuple[str, ...]
-    """Of those that were there, the ones that take larger messages now than before."""
+    """The existing ones that accept larger messages now than before."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicOptions:
-    """How a topic is to be made."""
+    """How to create a topic."""
 
     partitions: int
     configs: Mapping[str, str]
 
 
 def create_topics(settings: Settings, *, raise_limits: bool = False, timeout_s: float = 5.0) -> CreatedTopics:
-    """Make the topics that do not exist; those that do are left as they are.
+    """Create the topics that do not exist; existing ones are left as they are.
 
-    One that takes no messages as large as may come is logged, or with ``raise_limits`` taught to. Raises
-    BadInput where no broker answers within ``timeout_s`` seconds or the broker refuses.
+    An existing topic whose size limit is too low is logged, or raised with ``raise_limits``. Raises BadInput
+    if no broker answers within ``timeout_s`` seconds or the broker refuses.
     """
     wanted = _topics(settings)
     raised: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ def create_topics(settings: Settings, *, raise_limits: bool = False, timeout_s: 
             raise failure(settings, error) from None
         except KafkaError as error:
             raise BadInput(
-                f"the Kafka broker at {settings.bootstrap_servers} cannot make the topics: {error}"
+                f"the Kafka broker at {settings.bootstrap_servers} cannot create the topics: {error}"
             ) from None
     return CreatedTopics(
         created=tuple(name for name in wanted if name in created),
@@ -107,7 +107,7 @@ def create_topics(settings: Settings, *, raise_limits: bool = False, timeout_s: 
 
 
 def missing_topics(settings: Settings, timeout_s: float = 5.0) -> tuple[str, ...]:
-    """Those that ``create_topics`` would make. Raises BadInput as it does."""
+    """The topics that ``create_topics`` would create. Raises BadInput as it does."""
     with connect_admin(settings, timeout_s) as admin:
         try:
             existing = set(admin.list_topics())
@@ -117,7 +117,7 @@ def missing_topics(settings: Settings, timeout_s: float = 5.0) -> tuple[str, ...
 
 
 def make_topics(settings: Settings, admin: KafkaAdminClient, topics: Mapping[str, TopicOptions]) -> None:
-    """Make these topics, with as many replicas as the settings say. Raises KafkaError."""
+    """Create these topics, with the replication factor of the settings. Raises KafkaError."""
     _create(
         settings,
         admin,
@@ -134,7 +134,7 @@ def make_topics(settings: Settings, admin: KafkaAdminClient, topics: Mapping[str
 
 
 def connect_admin(settings: Settings, timeout_s: float) -> KafkaAdminClient:
-    """An admin client of a broker that has answered. Raises BadInput after ``timeout_s`` seconds."""
+    """An admin client whose broker has answered. Raises BadInput after ``timeout_s`` seconds."""
     try:
         return KafkaAdminClient(**admin_config(settings, timeout_s))
     except KafkaError as error:
@@ -144,7 +144,7 @@ def connect_admin(settings: Settings, timeout_s: float) -> KafkaAdminClient:
 def has_transactions(settings: Settings, timeout_s: float = 10.0) -> bool:
     """Whether the broker fences producers. librdkafka's in-memory broker only pretends to.
 
-    Raises BadInput where no broker answers within ``timeout_s`` seconds.
+    Raises BadInput if no broker answers within ``timeout_s`` seconds.
     """
     with connect_admin(settings, timeout_s) as admin:
         try:
@@ -154,7 +154,7 @@ def has_transactions(settings: Settings, timeout_s: float = 10.0) -> bool:
 
 
 def is_in_memory(admin: KafkaAdminClient) -> bool:
-    """Whether the broker is librdkafka's own. Raises KafkaError."""
+    """Whether the broker is librdkafka's test broker. Raises KafkaError."""
     return str(admin.describe_cluster()["cluster_id"]).startswith(_IN_MEMORY_CLUSTER)
 
 
@@ -164,9 +164,9 @@ def _topics(settings: Settings) -> dict[str, dict[str, Any]]:
             "num_partitions": partitions,
             "replication_factor": settings.replication_factor,
             "configs": {
-                # A broker refuses what is an hour ahead of it, so a runner's clock must not matter.
+                # A broker refuses timestamps an hour ahead of its clock, so a runner's clock must not matter.
                 "message.timestamp.type": "LogAppendTime",
-                # The log is the state: by default a broker forgets it after a week.
+                # The log is the state; by default a broker deletes messages after a week.
                 "retention.ms": "-1",
             }
             | (configs or {}),
@@ -176,20 +176,20 @@ def _topics(settings: Settings) -> dict[str, dict[str, Any]]:
         return {_LIMIT: str(max(topic_bytes(record_bytes), _BATCH_BYTES))}
 
     return {
-        # An event may be read that its client compressed well, and must be written again elsewhere.
+        # Headroom: an event that its client compressed well may have to be forwarded with our compression.
         settings.trace_topic: options(settings.trace_partitions, taking(MAX_TRACE_BYTES)),
-        # One partition: what the learner learns depends on the order of the pairs.
+        # One partition: learning depends on the order of the pairs.
         settings.pairs_topic: options(configs=taking(MAX_PAIR_BYTES)),
-        # Only full segments are compacted, so their size is what there is to read for the newest snapshot.
+        # Only full segments are compacted, so this is how much must be read to find the newest snapshot.
         settings.snapshots_topic: options(
             configs=taking(MAX_SNAPSHOT_BYTES)
             | {"cleanup.policy": "compact", "segment.bytes": str(_SEGMENT_BYTES)}
         ),
         settings.dead_letters_topic: options(configs=taking(MAX_DEAD_LETTER_BYTES)),
-        # A mark for each run, which is looked up by time.
+        # One mark per run; they are looked up by time.
         settings.closed_runs_topic: options(configs=taking(MAX_RECORD_BYTES) | {"cleanup.policy": "compact"}),
         settings.finetune_topic: options(configs=taking(MAX_RECORD_BYTES)),
-        # One partition: a vote that is taken back comes before what takes it back.
+        # One partition: a vote comes before its retraction.
         settings.votes_topic: options(configs=taking(MAX_RECORD_BYTES)),
     }
 
@@ -197,10 +197,10 @@ def _topics(settings: Settings) -> dict[str, dict[str, Any]]:
 def _create(
     settings: Settings, admin: KafkaAdminClient, topics: dict[str, dict[str, Any]], *, all_of_them: bool
 ) -> set[str]:
-    """The names that were made; another process may have made some of them meanwhile.
+    """The names of the created topics; another process may have created some of them meanwhile.
 
-    Whoever is not allowed to make topics may do without those of which Kafka does not even say whether they
-    exist: they are not his.
+    Unless ``all_of_them``, a user without the right to create topics may lack those that Kafka hides from it:
+    it does not need them.
     """
     if not topics:
         return set()
@@ -227,7 +227,7 @@ def _create(
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """The largest message that a topic takes, and the largest that may come, in bytes."""
+    """The largest message that a topic accepts, and the largest that may come, in bytes."""
 
     takes: int
     needed: int
@@ -236,12 +236,12 @@ class _Limit:
 def _too_small(
     settings: Settings, admin: KafkaAdminClient, topics: Mapping[str, dict[str, Any]], *, has_to_know: bool
 ) -> dict[str, _Limit]:
-    """Those that are known to be; what is not allowed to be known has to be only where it is asked for."""
+    """Topics whose limit is known to be too low; raises BadInput for a hidden limit if ``has_to_know``."""
     if not topics:
         return {}
     asked = [ConfigResource(ConfigResourceType.TOPIC, name, {_LIMIT: None}) for name in topics]
     answers = admin.describe_configs(asked, config_filter="all")["topic"]
-    # kafka-python gives nothing where the broker refuses.
+    # kafka-python returns nothing if the broker refuses.
     hidden = [name for name in topics if _LIMIT not in answers[name]]
     if hidden and has_to_know:
         raise refusal(settings, named(Right("DescribeConfigs", "topic", name) for name in hidden))
@@ -270,8 +270,8 @@ def _raise(settings: Settings, admin: KafkaAdminClient, too_small: Mapping[str, 
 def _warn(too_small: Mapping[str, _Limit]) -> None:
     for name, limit in too_small.items():
         log.warning(
-            "topic %r takes messages of %d bytes, and some of %d may come; "
-            "`tribrain log topics create` raises its %s",
+            "topic %r accepts messages of at most %d bytes, but up to %d may come; `tribrain log topics "
+            "create` raises its %s",
             name,
             limit.takes,
             limit.needed,

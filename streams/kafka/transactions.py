@@ -1,4 +1,4 @@
-"""How Kafka's coordinator sees the transactions of a producer."""
+"""The transaction coordinator's view of a producer."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _BEING_ENDED = {TransactionState.PREPARE_ABORT, TransactionState.PREPARE_EPOCH_F
 _LOOK_EVERY_S = 0.1
 
 Producer = tuple[int, int]
-"""Kafka's id of a producer, and its epoch, which counts up with each opening and each time-out."""
+"""Kafka's producer id, and the epoch, which increases with each opening and each timeout."""
 
 
 def producer_that_timed_out(
     settings: Settings, transactional_id: str, timeout_s: float = 10.0
 ) -> Producer | None:
-    """The producer whose transaction was ended by its time-out, where none has been opened since.
+    """The producer whose transaction timed out, if none has been opened since.
 
-    A time-out, as every fencing, moves Kafka on to the next epoch, and an opening to the one after. None
-    where that is not how it ended, or the broker cannot tell (before Kafka 3.0). Raises NoBroker.
+    A timeout, like any fencing, advances Kafka's epoch by one, and an opening by one more. None if the
+    transaction ended otherwise, or the broker cannot tell (before Kafka 3.0). Raises NoBroker.
     """
     config = admin_config(settings, timeout_s) | {"api_version": _FIRST_THAT_DESCRIBES}
     deadline_s = monotonic() + timeout_s

@@ -1,4 +1,4 @@
-"""Users of a Kafka that asks who you are: made with a password by SCRAM, and allowed what they need."""
+"""Creates Kafka users with SCRAM passwords, and grants them the rights they need."""
 
 from __future__ import annotations
 
@@ -38,34 +38,34 @@ _TYPES: Mapping[Resource, ResourceType] = {
 
 
 def users_there(settings: Settings) -> frozenset[str]:
-    """The names of all who can log in by SCRAM. Raises BadInput where the broker does not tell or is away."""
+    """The names of all SCRAM users. Raises BadInput if the broker refuses to list them or is unreachable."""
     with _admin(settings) as admin:
         return _names(admin)
 
 
 def make_user(settings: Settings, name: str, password: Secret, mechanism: str = MECHANISM) -> None:
-    """Let ``name`` log in with this password, and with no earlier one; return once the broker knows the user.
+    """Set the user's password, replacing any earlier one; returns once the broker knows the user.
 
-    Raises BadInput as ``users_there``.
+    Raises BadInput as ``users_there`` does.
     """
     with _admin(settings) as admin:
         made = UserScramCredentialUpsertion(name, mechanism, str(password))
         (error,) = admin.alter_user_scram_credentials([made]).values()
         if error is not None:
-            raise BadInput(f"user {name!r} cannot be made at {settings.bootstrap_servers}: {error}")
-        # The controller has it first, and the broker a moment later.
+            raise BadInput(f"user {name!r} cannot be created at {settings.bootstrap_servers}: {error}")
+        # The controller knows the user first, and the broker a moment later.
         deadline_s = monotonic() + _ADMIN_S
         while name not in _names(admin):
             if monotonic() > deadline_s:
                 raise BadInput(
-                    f"the broker at {settings.bootstrap_servers} has not heard of user {name!r} within "
+                    f"the broker at {settings.bootstrap_servers} does not know user {name!r} after "
                     f"{_ADMIN_S:g} s; try again"
                 )
             sleep(_LOOK_AGAIN_S)
 
 
 def allow(settings: Settings, user: str, rights: Iterable[Right]) -> None:
-    """Add to what the user may do. Raises BadInput as ``users_there``."""
+    """Grant the user these rights, in addition to earlier ones. Raises BadInput as ``users_there`` does."""
     with _admin(settings) as admin:
         failed = admin.create_acls([_acl(user, right) for right in rights])["failed"]
         if failed:
@@ -86,7 +86,7 @@ def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
             yield admin
     except IncompatibleBrokerVersion:
         raise BadInput(
-            f"the broker at {settings.bootstrap_servers} cannot make users; it takes Apache Kafka 2.7"
+            f"the broker at {settings.bootstrap_servers} cannot create users; that needs Apache Kafka 2.7"
         ) from None
     except SecurityDisabledError:
         raise BadInput(
@@ -96,7 +96,7 @@ def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
     except KafkaError as error:
         if error.retriable or is_refusal(error):
             raise failure(settings, error) from None
-        raise BadInput(f"users cannot be made at {settings.bootstrap_servers}: {error}") from None
+        raise BadInput(f"users cannot be created at {settings.bootstrap_servers}: {error}") from None
 
 
 def _names(admin: KafkaAdminClient) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Messages to Kafka, each acknowledged or refused: in batches, or a few one after the other."""
+"""Writes messages to Kafka, each acknowledged or refused: in batches, or one after the other."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _POISON = (
 
 
 class Message(Protocol):
-    """What can be written: the bytes, and where they go."""
+    """A message that can be written, and its destination."""
 
     @property
     def topic(self) -> str: ...
@@ -52,10 +52,10 @@ M = TypeVar("M", bound=Message)
 
 
 class TopicWriter:
-    """Owns a Kafka producer, which it makes when there is something to send; for one thread.
+    """Owns a Kafka producer, created when there is something to send; for one thread.
 
-    While it waits for Kafka it asks ``give_up`` twice a second. ``config`` are more of kafka-python's own
-    settings.
+    While it waits for Kafka it calls ``give_up`` twice a second. ``config`` holds further settings of
+    kafka-python.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class TopicWriter:
         on_acknowledged: Callable[[Sequence[M]], None],
         on_refused: Callable[[M, str], None],
     ) -> None:
-        """Send the messages in their order; each is either acknowledged or refused, with the reason.
+        """Send the messages in order; each is either acknowledged or refused, with the reason.
 
-        Raises KafkaError where Kafka gave no answer: the messages after the last of which the caller heard
-        are to be sent again, which keeps the order within a run.
+        Raises KafkaError if Kafka gave no answer. The caller must then resend all messages after the last one
+        reported, which keeps the order within a run.
         """
         try:
             acknowledged, error = self._send(messages)
@@ -86,34 +86,34 @@ class TopicWriter:
             on_acknowledged(messages[:acknowledged])
         if error is None:
             return
-        # After most errors the producer would never send again.
+        # After most errors the producer would never send anything again.
         self.close()
         if not isinstance(error, _POISON):
             raise error
         if len(messages) == 1:
             on_refused(messages[0], f"{len(messages[0].value)} bytes: {error}")
             return
-        # One such message fails the whole Kafka batch that it is in: look at each by itself.
+        # One bad message fails its whole Kafka batch: send each by itself.
         for message in messages[acknowledged:]:
             self.deliver([message], on_acknowledged=on_acknowledged, on_refused=on_refused)
 
     def close(self) -> None:
-        """Drop the producer and whatever it has not sent. The next ``deliver`` makes another."""
+        """Drop the producer and its unsent messages. The next ``deliver`` creates another."""
         producer, self._producer = self._producer, None
         if producer is None:
             return
         try:
             producer.close(timeout=0)
         except KafkaTimeoutError:
-            # With messages unsent, close() raises before it stops its thread; this makes it drop them.
+            # With unsent messages, close() raises before it stops its thread; this makes it drop them.
             producer._sender.force_close()
             with suppress(KafkaTimeoutError):
                 producer.close(timeout=_CLOSE_S)
-        # Only then its sockets are closed.
+        # Its sockets are closed only when its thread ends.
         producer._sender.join(_CLOSE_S)
 
     def _send(self, messages: Sequence[M]) -> tuple[int, KafkaError | None]:
-        """How many messages from the front on are acknowledged, and the error of the next."""
+        """The number of acknowledged messages, counted from the first, and the error of the next one."""
         futures = []
         error: KafkaError | None = None
         try:
@@ -138,27 +138,27 @@ class TopicWriter:
                 future.get(timeout=_WAIT_S)
                 return
             except KafkaTimeoutError:
-                # Either its own (delivery_timeout_ms is over) or only that of this get().
+                # Either the message's timeout (delivery_timeout_ms) or only that of this get().
                 if future.is_done or self._give_up():
                     raise
 
 
 def produce(settings: Settings, messages: Iterable[Outgoing]) -> Iterator[Outgoing]:
-    """Write the messages one after the other; yields each once Kafka has it, before the next is sent.
+    """Write the messages one after the other; yields each once Kafka has it, before sending the next.
 
-    Raises BadInput where Kafka does not take one, or no broker answers.
+    Raises BadInput if Kafka does not accept one, or no broker answers.
     """
 
     def refused(_: Outgoing, reason: str) -> None:
-        raise BadInput(f"{settings.bootstrap_servers} did not take a message: {reason}")
+        raise BadInput(f"{settings.bootstrap_servers} did not accept a message: {reason}")
 
-    # The largest of all messages; what is too large for its topic the broker refuses.
+    # The largest message of any topic; the broker refuses those that are too large for theirs.
     writer = TopicWriter(settings, linger_ms=0, max_request_size=topic_bytes(MAX_PAIR_BYTES))
     try:
         for message in messages:
             writer.deliver([message], on_acknowledged=lambda _: None, on_refused=refused)
             yield message
     except KafkaError as error:
-        raise BadInput(f"{settings.bootstrap_servers} did not take a message: {error}") from None
+        raise BadInput(f"{settings.bootstrap_servers} did not accept a message: {error}") from None
     finally:
         writer.close()

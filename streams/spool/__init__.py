@@ -1,1 +1,1 @@
-"""From a run to Kafka without holding the run up: a durable queue on disk and its publisher."""
+"""Publishes a run's events to Kafka without delaying the run: a durable queue on disk, and its publisher."""

@@ -1,7 +1,7 @@
-"""Where the spool of a run is: on a local disk, wherever the run's folder is.
+"""The path of a run's spool: always on a local disk, even if the run's folder is not.
 
-SQLite's write-ahead log is memory that the processes of one computer share, and its locks are ``flock``'s;
-over a network neither can be relied on (SQLite, "Write-Ahead Logging" and "File Locking And Concurrency").
+SQLite's write-ahead log needs memory shared by the processes of one computer, and the spool needs ``flock``.
+Neither is reliable over a network (SQLite, "Write-Ahead Logging" and "File Locking And Concurrency").
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def spool_of(out: Path, folder: Path | None = None) -> Path:
-    """The spool of the run in ``out``, which is the same whenever it is asked for on this computer.
+    """The spool of the run in ``out``; always the same path on one computer.
 
-    It is in ``folder``, where one is given; else in ``out``, where that is no file system over a network;
-    else in a folder of the user's on this computer. Raises BadInput where none of them will do.
+    It is in ``folder`` if one is given, else in ``out`` unless that is on a network file system, else in a
+    local folder of the user. Raises BadInput if none of them is usable.
     """
     if folder is not None:
         if over := network_file_system(folder):
@@ -47,7 +47,7 @@ def spool_of(out: Path, folder: Path | None = None) -> Path:
 
 
 def network_file_system(path: Path) -> str:
-    """What the path is on where that is over a network; empty where it is local, or nobody can tell."""
+    """The type of the network file system that the path is on; empty if it is local or unknown."""
     try:
         mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
@@ -57,7 +57,8 @@ def network_file_system(path: Path) -> str:
 
 
 def _file_system(path: Path, mounts: Iterable[str]) -> str:
-    """Of the last mount among the deepest ones; lines are as in proc(5), ``/proc/pid/mountinfo``."""
+    """The type of the deepest, then last, mount of the path; lines are as in proc(5),
+    ``/proc/pid/mountinfo``."""
     deepest, kind = -1, ""
     for line in mounts:
         fields, _, more = line.partition(" - ")
@@ -68,12 +69,12 @@ def _file_system(path: Path, mounts: Iterable[str]) -> str:
 
 
 def _local_folders() -> tuple[Path, ...]:
-    """By the XDG Base Directory specification; a home may be over the network, too."""
+    """Candidates by the XDG Base Directory specification; a home can be on the network, too."""
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     return state / "tribrain" / "spools", Path("/var/tmp") / f"tribrain-{os.getuid()}" / "spools"
 
 
 def _name_of(out: Path) -> str:
-    """Runs of one name in other folders have other spools."""
+    """The file name; runs of the same name in different folders get different ones."""
     whole = hashlib.sha256(os.fsencode(out.absolute().resolve())).hexdigest()
     return f"{out.name[:100]}-{whole[:12]}.sqlite"

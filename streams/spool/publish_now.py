@@ -1,4 +1,4 @@
-"""Events that are safe elsewhere, sent at once and waited for: no spool, no background."""
+"""Sends messages that are stored elsewhere at once, and waits for Kafka: no spool, no background thread."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class PublishedTrace:
     runs: int
     events: int
     ends_added: int
-    """Runs whose end was not in the file and was made from their events."""
+    """Runs whose end was not in the file and was derived from their events."""
     refused: dict[str, list[str]]
-    """Per run, the reasons for which events cannot be on Kafka (too large, …)."""
+    """Per run, why events cannot be published (too large, …)."""
 
 
 def publish_trace_file(settings: Settings, path: Path, *, timeout_s: float = 30.0) -> PublishedTrace:
-    """Send a ``trace.jsonl``, every revision, and wait until Kafka has acknowledged all of it.
+    """Send every revision in a ``trace.jsonl``, and wait until Kafka has acknowledged all of it.
 
-    Raises BadInput where the file cannot be read, no broker answers, or not everything is acknowledged
-    within ``timeout_s`` seconds. Sending a file again is harmless.
+    Raises BadInput if the file cannot be read, no broker answers, or not everything is acknowledged within
+    ``timeout_s`` seconds. Sending a file again is harmless.
     """
     messages = [message for _, message in read_trace_lines(path)]
     ends = missing_ends(messages)
@@ -61,10 +61,10 @@ def publish_trace_file(settings: Settings, path: Path, *, timeout_s: float = 30.
 def publish_messages(
     settings: Settings, messages: Sequence[TraceEvent | RunEnd], *, timeout_s: float
 ) -> dict[str, list[str]]:
-    """Send messages that are safe elsewhere, without a spool, and wait until Kafka has acknowledged them.
+    """Send messages that are stored elsewhere, and wait until Kafka has acknowledged them.
 
-    Returns, per run, the reasons for which events cannot be on Kafka. Raises BadInput where Kafka has not
-    acknowledged the others within ``timeout_s`` seconds.
+    Returns, per run, why events cannot be published. Raises BadInput if Kafka has not acknowledged the others
+    within ``timeout_s`` seconds.
     """
     refused: dict[str, list[str]] = {}
     records = [Record(settings.trace_topic, m.run_id.encode(), encode(m), m.run_id) for m in messages]
@@ -74,17 +74,17 @@ def publish_messages(
 
 
 def publish_votes(settings: Settings, votes: Sequence[Vote], *, timeout_s: float) -> dict[str, str]:
-    """Send votes that are safe elsewhere, in their order, and wait until Kafka has acknowledged them.
+    """Send votes that are stored elsewhere, in their order, and wait until Kafka has acknowledged them.
 
-    Returns, by vote id, why a vote cannot be on Kafka. Raises BadInput where Kafka has not acknowledged the
-    others within ``timeout_s`` seconds; to send all of them again is harmless.
+    Returns, by vote id, why a vote cannot be published. Raises BadInput if Kafka has not acknowledged the
+    others within ``timeout_s`` seconds; sending all of them again is harmless.
     """
     records = [Outgoing(settings.votes_topic, v.vote_id.encode(), encode(v)) for v in votes]
     return {(record.key or b"").decode(): reason for record, reason in _publish(settings, records, timeout_s)}
 
 
 def _publish(settings: Settings, records: Sequence[M], timeout_s: float) -> list[tuple[M, str]]:
-    """Those that Kafka does not take, each with the reason. Raises BadInput as above."""
+    """Send the records; returns those that Kafka refused, with the reasons. Raises BadInput on a timeout."""
     deadline = time.monotonic() + timeout_s
     waiting = deque(records)
     refused: list[tuple[M, str]] = []
@@ -104,7 +104,7 @@ def _publish(settings: Settings, records: Sequence[M], timeout_s: float) -> list
                 writer.deliver(_batch(waiting), on_acknowledged=acknowledged, on_refused=refuse)
             except KafkaError as error:
                 if time.monotonic() > deadline:
-                    unsent = f"{len(waiting)} of {len(records)} messages are not published"
+                    unsent = f"{len(waiting)} of {len(records)} messages were not published"
                     raise BadInput(f"{unsent} within {timeout_s:g} s ({error})") from None
                 time.sleep(_PAUSE_S)
     finally:

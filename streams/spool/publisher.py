@@ -1,8 +1,8 @@
-"""Trace events onto Kafka without ever holding up the run that makes them.
+"""Publishes trace events to Kafka without ever delaying the run that produces them.
 
-An event is pushed when it is safe in the spool, whatever the broker does; one thread sends from there and
-takes out what Kafka has acknowledged. A message that arrives twice is one event to its readers, by
-(run id, iter_idx).
+``push`` returns once the event is durable in the spool, whatever the broker does. One thread sends from the
+spool and deletes what Kafka has acknowledged. Readers identify an event by (run id, iter_idx), so duplicates
+do no harm.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
 _LOOK_AGAIN_S = 0.25
 _LEAST_INTERVAL_S = 0.025
-"""From one request to the next: each costs some 2 ms of processor time here, and some at the broker."""
+"""Between two requests: each costs about 2 ms of CPU time here, and more at the broker."""
 _STOP_S = 3.0  # longer than the producer ever blocks
-# What can go wrong, each with its own last word.
+# The two activities that can fail; ``problem`` keeps one message for each.
 _SPOOLING, _SENDING = "spooling", "sending"
 _NOTHING = SpoolStatus(waiting={}, waiting_bytes=0, oldest_age_s=None, quarantined={})
 
@@ -44,10 +44,10 @@ _NOTHING = SpoolStatus(waiting={}, waiting_bytes=0, oldest_age_s=None, quarantin
 class TracePublisher:
     """Sends events to the trace topic, through the spool in the file ``spool``, from one background thread.
 
-    What an earlier process left in the spool is sent too. The thread goes on by itself when a broker that was
-    away is back. The spool is removed on closing if nothing is left in it. Where it is full or cannot be
-    used, events are refused: counted, and said in ``problem``; nothing is raised, since the run's own
-    ``trace.jsonl`` has them. ``max_spool_bytes`` bounds its size.
+    It also sends what an earlier process left in the spool. The thread continues by itself when an
+    unreachable broker is back. Closing removes an empty spool. If the spool is full or cannot be used, events
+    are refused: they are counted, and ``problem`` says why. Nothing is raised, because the run's own
+    ``trace.jsonl`` has them. ``max_spool_bytes`` limits the spool's size.
     """
 
     def __init__(self, settings: Settings, spool: Path, *, max_spool_bytes: int = MAX_BYTES) -> None:
@@ -78,7 +78,7 @@ class TracePublisher:
         self.close()
 
     def push(self, event: TraceEvent | RunEnd) -> None:
-        """Put an event into the spool: on return it is on the disk, or refused. Raises ContractError."""
+        """Put an event into the spool; on return it is on disk, or refused. Raises ContractError."""
         value = encode(event)
         record = Record(self._settings.trace_topic, event.run_id.encode(), value, event.run_id)
         try:
@@ -94,9 +94,9 @@ class TracePublisher:
             self._changed.notify_all()
 
     def push_vote(self, vote: Vote) -> None:
-        """Put a vote into the spool: on return it is on the disk.
+        """Put a vote into the spool; on return it is on disk.
 
-        Raises ContractError, and SpoolError where it is not there: nobody else has it.
+        Raises ContractError, and SpoolError if it could not be stored: there is no other copy.
         """
         key = vote.vote_id.encode()
         self._put(Record(self._settings.votes_topic, key, encode(vote), f"votes of {vote.annotator}"))
@@ -106,7 +106,8 @@ class TracePublisher:
             self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> int:
-        """Wait up to ``timeout_s`` seconds; the number of events that are not on Kafka."""
+        """Wait up to ``timeout_s`` seconds until everything is sent; returns how many events are not on
+        Kafka."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while self._waits() and (left_s := deadline - time.monotonic()) > 0:
@@ -116,7 +117,7 @@ class TracePublisher:
         return sum(status.waiting.values()) + quarantined + sum(self.refused.values())
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Send what waits for up to ``timeout_s`` seconds, then stop within 3 s. May be called twice."""
+        """Send waiting events for up to ``timeout_s`` seconds, then stop within 3 s. May be called twice."""
         if self._thread is None:
             return
         if not self._closing:
@@ -127,29 +128,29 @@ class TracePublisher:
         self._thread.join(_STOP_S)
 
     def unsent_runs(self) -> set[str]:
-        """Runs of which at least one event is not on Kafka (yet)."""
+        """Runs with at least one event that is not on Kafka (yet)."""
         status = self._status()
         return {*self.refused, *status.waiting, *status.quarantined}
 
     @property
     def refused(self) -> dict[str, int]:
-        """Per run, how many events the spool did not take: it is full, or it cannot be used."""
+        """Per run, how many events the spool refused because it was full or could not be used."""
         with self._changed:
             return dict(self._refused)
 
     @property
     def quarantined(self) -> dict[str, list[str]]:
-        """Per run, the reasons for which events stay behind in the spool: Kafka will never take them."""
+        """Per run, why events stay in the spool: Kafka will never accept them."""
         return self._status().quarantined
 
     @property
     def status(self) -> SpoolStatus:
-        """What the spool holds, or held when it could last be asked."""
+        """What the spool holds, or held when it could last be read."""
         return self._status()
 
     @property
     def problem(self) -> str | None:
-        """Why events are refused, or why none gets through just now, in one line; None while all is well."""
+        """Why events are refused, or else why none are being sent now, in one line; None if all is well."""
         with self._changed:
             return self._problems.get(_SPOOLING) or self._problems.get(_SENDING)
 
@@ -178,19 +179,19 @@ class TracePublisher:
                 pause_s = _FIRST_PAUSE_S
                 self._clear(_SENDING)
                 if sent:
-                    # An event that comes alone is sent at once; of many, those of the interval go together.
+                    # A single event is sent at once; many events are grouped by interval.
                     time.sleep(max(0.0, begun_s + _LEAST_INTERVAL_S - time.monotonic()))
                 else:
                     self._wait_for_more()
         finally:
-            self._status()  # the last one that can be asked for
+            self._status()  # keeps the last status that can be read
             spool.close()
             writer.close()
 
     def _send_oldest(self, spool: Spool, writer: TopicWriter) -> bool:
-        """Whether there was anything to send. Raises KafkaError and SpoolError."""
+        """Send one batch; returns whether there was anything to send. Raises KafkaError and SpoolError."""
         if not spool.may_send():
-            raise SpoolError(f"{spool.path}: another process sends what is in it")
+            raise SpoolError(f"{spool.path}: another process is sending from this spool")
         self._delete_acknowledged(spool)
         batch = spool.oldest()
         reach("publisher.batch-read")
@@ -208,7 +209,7 @@ class TracePublisher:
         return bool(batch)
 
     def _delete_acknowledged(self, spool: Spool) -> None:
-        """What could not be deleted is remembered, so that it is not sent again and again."""
+        """Delete acknowledged records; if that fails they are remembered, so they are not sent again."""
         if not self._acknowledged:
             return
         spool.delete(self._acknowledged)
@@ -224,7 +225,7 @@ class TracePublisher:
             self._changed.notify_all()
 
     def _wait_for_more(self) -> None:
-        """Pushed here, or by another process."""
+        """Wait for a push in this process, and look regularly for those of other processes."""
         with self._changed:
             self._changed.wait_for(lambda: self._pushed or self._closing, _LOOK_AGAIN_S)
             self._pushed = False
@@ -236,7 +237,6 @@ class TracePublisher:
             return False  # damaged or closed: waiting would not help
 
     def _status(self) -> SpoolStatus:
-        """What the spool holds, or held when it could last be asked."""
         if self._spool is not None:
             with suppress(SpoolError):
                 self._last_status = self._spool.status()
@@ -248,17 +248,17 @@ class TracePublisher:
         where = f"{self._settings.trace_topic} at {self._settings.bootstrap_servers}"
         if isinstance(error, KafkaError):
             return (
-                f"{where} takes nothing: {error}; "
-                "is the broker up, and are the topics there (`tribrain log topics create`)?"
+                f"{where} accepts nothing: {error}; "
+                "check that the broker is up and the topics exist (`tribrain log topics create`)"
             )
-        return f"sending to {where} fails, and is tried again: {type(error).__name__}: {error}"
+        return f"sending to {where} fails and is retried: {type(error).__name__}: {error}"
 
     def _report(self, what: str, problem: str, error: Exception | None = None) -> None:
         with self._changed:
             is_new = what not in self._problems
             self._problems[what] = problem
         if is_new and not self._closing:
-            happens = "wait to be" if what == _SENDING else "are not"
+            happens = "are waiting to be" if what == _SENDING else "are not"
             is_expected = error is None or isinstance(error, KafkaError | SpoolError)
             log.warning("events %s published; %s", happens, problem, exc_info=None if is_expected else error)
 
@@ -266,4 +266,4 @@ class TracePublisher:
         with self._changed:
             was_there = self._problems.pop(what, None)
         if was_there:
-            log.warning("events are being published again" if what == _SENDING else "events are taken again")
+            log.warning("events are being published again" if what == _SENDING else "events are stored again")

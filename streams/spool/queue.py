@@ -1,7 +1,7 @@
-"""The durable queue before Kafka: one SQLite file, from which a record goes once Kafka has it.
+"""The durable queue in front of Kafka: one SQLite file; a record is deleted once Kafka has it.
 
-Any number of threads and processes may append to the same file, and one process at a time sends from it: the
-one that holds an ``flock`` on ``<file>.sender``, which the kernel gives back however a process ends. The file
+Any number of threads and processes may append to the file, but only one process at a time sends from it: the
+one that holds an ``flock`` on ``<file>.sender``, which the kernel releases however a process ends. The file
 belongs on a local disk; SQLite's write-ahead log and ``flock`` both need one.
 """
 
@@ -47,7 +47,7 @@ _COLUMNS = "topic, key, value, run_id, appended_at"
 
 
 class SpoolError(BadInput):
-    """The spool is full, damaged or cannot be used; the message names the file and says what to do."""
+    """The spool is full, damaged or unusable; the message names the file and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +64,18 @@ class SpoolStatus:
     waiting: dict[str, int]
     """Per run, how many records Kafka has not acknowledged yet."""
     waiting_bytes: int
-    """Of their values."""
+    """Total size of their values."""
     oldest_age_s: float | None
-    """Seconds since the oldest of them was appended; None where none waits."""
+    """Seconds since the oldest of them was appended; None if none waits."""
     quarantined: dict[str, list[str]]
-    """Per run, the reasons for which records cannot be on Kafka."""
+    """Per run, why records cannot be published."""
 
 
 class Spool:
-    """A queue of records in the file ``path``, which is made where it is missing (unless ``create`` is off).
+    """A queue of records in the file ``path``, which is created if missing, unless ``create`` is off.
 
-    ``max_bytes`` bounds the file, beside which its write-ahead log takes a few MiB; 16 MiB of the disk stay
-    free. Raises SpoolError here and in every method where the file cannot be used. For any number of threads.
+    ``max_bytes`` limits the file; its write-ahead log takes a few MiB more. 16 MiB of the disk stay free.
+    Every method, and the constructor, raises SpoolError if the file cannot be used. Thread-safe.
     """
 
     def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES, create: bool = True) -> None:
@@ -85,16 +85,16 @@ class Spool:
         if not create and not path.is_file():
             raise SpoolError(f"{path}: no such spool; check the path (an empty spool is removed)")
         if not create:
-            self._check(is_spool)  # before anything is made beside it
+            self._check(is_spool)  # before any other file is created
         try:
             self._file = SharedFile(path)
         except OSError as error:
             raise SpoolError(f"{path}: cannot be used: {error.strerror}") from None
         try:
             if create:
-                self._check(may_become_spool)  # nobody can remove it any more
+                self._check(may_become_spool)  # from here on no other process can remove the file
             with self._errors_explained():
-                # Two connections: a large read holds up nobody who appends.
+                # Two connections, so that a large read does not delay appends.
                 self._appender = self._connect("FULL", max_bytes)
                 self._reader = self._connect("NORMAL", max_bytes)
                 sync_directory(path.parent)
@@ -109,7 +109,7 @@ class Spool:
         self.close()
 
     def append(self, topic: str, key: bytes, value: bytes, run_id: str) -> None:
-        """Add a record; on return it survives a power cut. Raises SpoolError where there is no room."""
+        """Add a record; on return it survives a power cut. Raises SpoolError if there is no room."""
         self._check_disk()
         with self._errors_explained(), self._appending:
             self._appender.execute(
@@ -119,7 +119,8 @@ class Spool:
         reach("spool.appended")
 
     def oldest(self, limit: int = BATCH_RECORDS, max_bytes: int = BATCH_BYTES) -> list[SpooledRecord]:
-        """At least one record where any waits, and no more than ``max_bytes`` of values beyond the first."""
+        """The oldest records: at least one if any waits, and at most ``max_bytes`` of values unless it is
+        one."""
         records: list[SpooledRecord] = []
         size = 0
         with self._errors_explained(), self._reading:
@@ -132,21 +133,21 @@ class Spool:
                         break
                     records.append(SpooledRecord(*row))
             finally:
-                rows.close()  # an open read would keep the log from being used again
+                rows.close()  # an open read would keep the write-ahead log from being reused
         return records
 
     def delete(self, records: Sequence[SpooledRecord]) -> None:
-        """Remove what Kafka has. After a power cut they may be back, and are then sent twice."""
+        """Remove records that Kafka has. After a power cut they may reappear and be sent twice."""
         with self._transaction() as transaction:
             transaction.executemany("DELETE FROM waiting WHERE id = ?", [(record.id,) for record in records])
 
     def quarantine(self, record: Record, reason: str) -> None:
-        """Set a record aside that Kafka will never take, whether it waits here or not."""
+        """Set aside a record that Kafka will never accept, whether or not it waits here."""
         if not isinstance(record, SpooledRecord):
             self._check_disk()
         with self._transaction() as transaction:
             if isinstance(record, SpooledRecord):
-                # First, so that its room is free where the spool is full.
+                # First, to make room in a full spool.
                 transaction.execute("DELETE FROM waiting WHERE id = ?", (record.id,))
             transaction.execute(
                 f"INSERT INTO quarantined ({_COLUMNS}, reason) VALUES (?, ?, ?, ?, ?, ?)",
@@ -154,7 +155,7 @@ class Spool:
             )
 
     def wait_again(self) -> None:
-        """Put what is quarantined back to the end of the queue: its cause may be gone."""
+        """Move quarantined records to the end of the queue; their cause may be fixed."""
         with self._transaction() as transaction:
             transaction.execute(
                 f"INSERT INTO waiting ({_COLUMNS}) SELECT {_COLUMNS} FROM quarantined ORDER BY id"
@@ -162,12 +163,12 @@ class Spool:
             transaction.execute("DELETE FROM quarantined")
 
     def is_empty(self) -> bool:
-        """Whether nothing waits; what is quarantined does not count."""
+        """Whether no record waits; quarantined ones do not count."""
         with self._errors_explained(), self._reading:
             return not self._reader.execute("SELECT EXISTS (SELECT 1 FROM waiting)").fetchone()[0]
 
     def status(self) -> SpoolStatus:
-        """What the spool holds just now, whoever appended it."""
+        """What the spool holds now, from all processes."""
         with self._errors_explained(), self._reading:
             waiting = self._reader.execute(
                 "SELECT run_id, COUNT(*), SUM(LENGTH(value)), MIN(appended_at) FROM waiting GROUP BY run_id"
@@ -184,14 +185,14 @@ class Spool:
         )
 
     def may_send(self) -> bool:
-        """Whether this spool is, or now becomes, the one from which records are sent."""
+        """Whether this process may send: it holds, or now gets, the sender's lock."""
         try:
             return self._file.may_lead()
         except OSError as error:
             raise SpoolError(f"{self.path}: the spool cannot be used: {error.strerror}") from None
 
     def close(self) -> None:
-        """Let go of the file. The last to do so removes it where nothing is left in it."""
+        """Close the file. The last user removes it if it is empty."""
         with self._reading, self._appending:
             self._appender.close()
             self._reader.close()
@@ -203,7 +204,8 @@ class Spool:
                 raise SpoolError(f"{self.path}: not a spool; check the path")
 
     def _check_disk(self) -> None:
-        """Deleting needs some room too, and so do the run's own files."""
+        """Raises SpoolError if the disk is nearly full: deleting needs room, and so do the run's own
+        files."""
         try:
             disk = os.statvfs(self.path.parent)
         except OSError as error:
@@ -212,7 +214,7 @@ class Spool:
             raise SpoolError(f"{self.path}: {_FULL}")
 
     def _suffixes_of_empty(self) -> Sequence[str]:
-        """What to remove: nothing where anything is left in the spool, or where it cannot be read."""
+        """Suffixes of the files to remove: none if the spool holds a record or cannot be read."""
         query = "SELECT EXISTS (SELECT 1 FROM waiting) OR EXISTS (SELECT 1 FROM quarantined)"
         if not self.path.exists():
             return ()
@@ -220,7 +222,7 @@ class Spool:
         try:
             return () if connection.execute(query).fetchone()[0] else _SUFFIXES
         except sqlite3.Error:
-            return ()  # damaged: whoever uses it next is told
+            return ()  # damaged: the next user gets the error
         finally:
             connection.close()
 
@@ -246,7 +248,7 @@ class Spool:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Need not be durable at once, so it costs no fsync."""
+        """A transaction without an fsync: it need not be durable at once."""
         with self._errors_explained(), self._reading, self._appending:
             self._reader.execute("BEGIN IMMEDIATE")
             try:
@@ -266,7 +268,7 @@ class Spool:
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Of two processes that make the same file, SQLite lets one fail here, without waiting."""
+    """Retries: if two processes create the same file, SQLite fails for one of them without waiting."""
     give_up = time.monotonic() + _BUSY_S
     while True:
         try:

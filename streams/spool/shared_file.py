@@ -1,6 +1,6 @@
-"""Locks around a file that several processes have open: one of them leads, and the last may remove it.
+"""Locks for a file that several processes have open: one of them leads, and the last one may remove it.
 
-Both are ``flock`` on files beside it, which the kernel gives back however a process ends.
+Both locks are ``flock`` on files beside it; the kernel releases them however a process ends.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import IO
 
 
 class SharedFile:
-    """The use of ``path``, from the constructor to ``close``. Raises OSError where its folder has no room."""
+    """One use of ``path``, from the constructor to ``close``. Raises OSError if its folder has no room."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -22,7 +22,7 @@ class SharedFile:
         self._using = self._begin_to_use()
 
     def may_lead(self) -> bool:
-        """Whether this use is, or now becomes, the leading one. Raises OSError."""
+        """Whether this use leads, or now takes the lead. Raises OSError."""
         if self._leading is None:
             leading = self._beside(".sender").open("ab")
             try:
@@ -34,16 +34,16 @@ class SharedFile:
         return True
 
     def close(self, leftover: Callable[[], Iterable[str]]) -> None:
-        """End the use; the caller has closed the file.
+        """End this use; the caller has closed the file.
 
-        Where nobody else uses it, the locks go, and the files whose suffixes ``leftover`` gives; it is
-        asked when nobody can begin to use the file any more.
+        If no other use is left, the lock files are removed, and the files whose suffixes ``leftover``
+        returns. It is called when no other process can start to use the file.
         """
         if self._leading is not None:
             self._leading.close()
         with self._using:
             try:
-                # This may give up the shared lock first, so that somebody else removes the file in between.
+                # This may release the shared lock first, so another process may remove the file in between.
                 fcntl.flock(self._using, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return
@@ -60,7 +60,7 @@ class SharedFile:
             using.close()
 
     def _is_in_place(self, using: IO[bytes]) -> bool:
-        """Whether a lock is not one on a file that was removed, with what it stood for, before it was got."""
+        """Whether the locked file still exists, and was not removed before the lock was acquired."""
         try:
             return self._beside(".users").stat().st_ino == os.fstat(using.fileno()).st_ino
         except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""Whether a file is a spool, told without changing the file.
+"""Checks whether a file is a spool, without changing the file.
 
-SQLite alone opens it: to open and close a file lets go of all locks that this process has on it.
+Only SQLite opens it: opening and closing a file releases all POSIX locks that the process holds on it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,12 @@ _BUSY_S = 10.0
 
 
 def is_spool(path: Path) -> bool:
-    """Whether the file is a spool, be it damaged. Raises sqlite3.Error where it cannot be read."""
+    """Whether the file is a spool, even a damaged one. Raises sqlite3.Error if it cannot be read."""
     return _asked(path)[0] == APPLICATION_ID
 
 
 def may_become_spool(path: Path) -> bool:
-    """Whether the file is a spool, or nothing is in it yet, or it is missing.
-
-    Raises sqlite3.Error where it cannot be read.
-    """
+    """Whether the file is a spool, empty or missing. Raises sqlite3.Error if it cannot be read."""
     if not path.exists():
         return True
     application_id, has_tables = _asked(path)
@@ -31,12 +28,12 @@ def may_become_spool(path: Path) -> bool:
 
 
 def _asked(path: Path) -> tuple[int | None, bool]:
-    """The application's id, null of what is no database, and whether there are tables."""
+    """The application id, None if the file is not a database, and whether there are tables."""
     uri = f"{path.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, timeout=_BUSY_S, isolation_level=None, uri=True)
     application_id = None
     try:
-        connection.execute("BEGIN")  # both of one moment: another process may be making it just now
+        connection.execute("BEGIN")  # reads both at one moment: another process may be creating the spool
         (application_id,) = connection.execute("PRAGMA application_id").fetchone()
         (has_tables,) = connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_master)").fetchone()
     except sqlite3.DatabaseError as error:

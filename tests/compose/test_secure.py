@@ -54,10 +54,10 @@ def test_a_run_of_this_computer_is_learnt_and_its_state_verified(stack: Stack, t
 def test_who_has_no_login_is_not_let_in(stack: Stack) -> None:
     given = stack.settings.security
     nobody = Settings(bootstrap_servers=f"127.0.0.1:{stack.kafka_port}")
-    with pytest.raises(BadInput, match=r"speaks TLS and security\.protocol is PLAINTEXT"):
+    with pytest.raises(BadInput, match=r"uses TLS, but security\.protocol is PLAINTEXT"):
         check_access(nobody)
     encrypted = Security(protocol="SSL", ca_location=given.ca_location)
-    with pytest.raises(BadInput, match=r"asks who you are and security\.protocol is SSL"):
+    with pytest.raises(BadInput, match=r"requires SASL, but security\.protocol is SSL"):
         check_access(Settings(bootstrap_servers=nobody.bootstrap_servers, security=encrypted))
 
 
@@ -77,7 +77,7 @@ def test_the_administrators_listener_wants_a_certificate(stack: Stack) -> None:
     options = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
     refused = stack.compose("exec", "-T", *options, "ui", "tribrain", "status", check=False)
     assert refused.returncode == BAD_INPUT
-    assert "kafka:19093 asks for a certificate of the client" in refused.stderr
+    assert "kafka:19093 asks for a client certificate" in refused.stderr
 
 
 def test_no_password_is_to_be_seen_beside_the_volumes(stack: Stack, tmp_path: Path) -> None:

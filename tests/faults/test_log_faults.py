@@ -177,7 +177,7 @@ def test_a_topic_made_again_stops_the_trainer_until_its_user_accepts_it(
     make_again(settings, topic)
     with trainer(settings) as stopped:
         assert stopped.wait(_WAIT_S) == 2
-    assert f"topic '{topic}' was deleted and made again" in stopped.said
+    assert f"topic '{topic}' was deleted and recreated" in stopped.said
     assert "--accept-new-topics" in stopped.said
     assert read_latest_snapshot(settings, "default") == before
     more = random_runs(10, seed=31, prefix="more")
@@ -203,4 +203,4 @@ def test_a_topic_made_again_under_a_running_trainer_stops_it(settings: Settings)
         wait_for_version(settings, 10)
         make_again(settings, settings.trace_topic)
         assert stopped.wait(_WAIT_S) == 2
-        assert "was deleted and made again: this trainer knows it as" in stopped.said
+        assert "was deleted and recreated: this trainer knows it as" in stopped.said

@@ -151,7 +151,7 @@ def test_a_restored_topic_that_is_deleted_and_made_again_is_found(
     make_again(there, there.pairs_topic)
     with trainer(there) as stopped:
         assert stopped.wait(_WAIT_S) == 2
-    assert f"topic '{there.pairs_topic}' was deleted and made again" in stopped.said
+    assert f"topic '{there.pairs_topic}' was deleted and recreated" in stopped.said
 
 
 def test_what_was_restored_is_backed_up_and_restored_again(
@@ -247,7 +247,7 @@ def test_a_restore_that_is_killed_goes_on_where_it_was_and_no_trainer_starts_bef
         assert killed.wait(_WAIT_S) == -9
     with trainer(there) as refused:
         assert refused.wait(_WAIT_S) == 2
-    assert "are half restored; run `tribrain restore` with the same backup again" in refused.said
+    assert "are only partly restored; run `tribrain restore` with the same backup again" in refused.said
     restore(there, archive)
     after = backup_of(there, tmp_path / "b.backup")
     assert records_of(after) == records_of(archive)

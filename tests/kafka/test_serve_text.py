@@ -152,7 +152,7 @@ def test_a_topic_that_was_made_again_is_refused_at_the_start(settings: Settings)
     made_again(settings)
     with serve_text(settings) as server:
         assert server.wait(_WAIT_S) == 2
-    assert "was deleted and made again: text snapshot 5 of model 'default' knows it as" in server.said
+    assert "was deleted and recreated: text snapshot 5 of model 'default' knows it as" in server.said
     assert server.said.rstrip().endswith("cannot go on with another topic: give another --model")
     assert "Traceback" not in server.said
 
@@ -163,7 +163,7 @@ def test_a_topic_that_is_made_again_under_it_ends_it(settings: Settings) -> None
         wait_for(settings, 5)
         made_again(settings)
         assert server.wait(_WAIT_S) == 2
-    assert "was deleted and made again: this process knows it as" in server.said
+    assert "was deleted and recreated: this process knows it as" in server.said
     assert "Traceback" not in server.said
 
 

@@ -93,7 +93,7 @@ def test_a_topic_that_takes_too_small_messages_is_named_and_stays_as_it_is(
     small_pairs: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert create_topics(small_pairs).raised == ()
-    assert f"topic '{small_pairs.pairs_topic}' takes messages of 20000 bytes" in caplog.text
+    assert f"topic '{small_pairs.pairs_topic}' accepts messages of at most 20000 bytes" in caplog.text
     assert "`tribrain log topics create` raises its max.message.bytes" in caplog.text
     assert _limits(small_pairs)[small_pairs.pairs_topic] == 20_000
 

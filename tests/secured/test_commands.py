@@ -42,7 +42,7 @@ def test_a_wrong_password_ends_every_command_with_one_line_and_exit_code_2(
     wrong = replace(settings, security=replace(settings.security, password=Secret("planted-wrong")))
     code, said = cli_error(wrong, *arguments_of(command, tmp_path))
     assert code == BAD_INPUT
-    assert "does not let user 'plain' in by PLAIN" in said
+    assert "does not let user 'plain' in with PLAIN" in said
     assert said.endswith("; check sasl.username and sasl.password\n")
     assert "planted" not in said
     assert not (tmp_path / "run").exists()
@@ -69,7 +69,7 @@ def test_the_environment_may_name_the_file_and_an_option_is_above_what_it_says(
 ) -> None:
     monkeypatch.setenv(CONFIG_VARIABLE, str(_config(tmp_path, secured.user("named"))))
     elsewhere = ("--bootstrap-servers", "nowhere")
-    for options, said in (((), "may not Read on topic"), (elsewhere, "'nowhere' is no Kafka broker")):
+    for options, said in (((), "may not Read on topic"), (elsewhere, "'nowhere' is not a broker's address")):
         with pytest.raises(SystemExit):
             main(["dlq", "list", *options])
         assert said in capsys.readouterr().err

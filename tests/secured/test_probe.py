@@ -50,7 +50,7 @@ def test_a_wrong_password_is_named(secured: SecuredBroker, name: str, mechanism:
     settings = secured.user(name, mechanism)
     wrong = replace(settings, security=replace(settings.security, password=Secret("other")))
     said = _refused(wrong)
-    assert f"does not let user '{name}' in by {mechanism}" in said
+    assert f"does not let user '{name}' in with {mechanism}" in said
     assert said.endswith("check sasl.username and sasl.password")
 
 
@@ -74,13 +74,13 @@ def test_a_certificate_for_another_name_is_refused_unless_any_name_will_do(secur
 @pytest.mark.parametrize("listener", ["SASL_SSL", "SSL"])
 def test_plaintext_to_a_port_with_tls_is_named(secured: SecuredBroker, listener: str) -> None:
     said = _refused(secured.settings(NOT_SECURED, listener=listener))
-    assert said.endswith("speaks TLS and security.protocol is PLAINTEXT; set it to SSL")
+    assert said.endswith("uses TLS, but security.protocol is PLAINTEXT; set it to SSL")
 
 
 @pytest.mark.parametrize("listener", ["PLAINTEXT", "SASL_PLAINTEXT"])
 def test_tls_to_a_port_without_it_is_named(secured: SecuredBroker, listener: str) -> None:
     said = _refused(secured.settings(secured.user("encrypted").security, listener=listener))
-    assert "speaks no TLS and security.protocol is SASL_SSL; give the port of a listener with TLS" in said
+    assert "does not use TLS, but security.protocol is SASL_SSL; give the port of a listener with TLS" in said
 
 
 @pytest.mark.parametrize(("protocol", "better"), [("PLAINTEXT", "SASL_PLAINTEXT"), ("SSL", "SASL_SSL")])
@@ -88,21 +88,21 @@ def test_a_port_that_asks_who_you_are_is_named(secured: SecuredBroker, protocol:
     trusted = str(secured.authority) if protocol == "SSL" else ""
     security = Security(protocol=protocol, ca_location=trusted)
     said = _refused(secured.settings(security, listener=better))
-    assert f"asks who you are and security.protocol is {protocol}; set it to {better}" in said
+    assert f"requires SASL, but security.protocol is {protocol}; set it to {better}" in said
     assert said.endswith("to one of OAUTHBEARER, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512")
 
 
 def test_a_login_where_nobody_asks_is_named(secured: SecuredBroker) -> None:
     security = Security(protocol="SASL_PLAINTEXT", mechanism="PLAIN", username="plain", password=PASSWORD)
     said = _refused(secured.settings(security, listener="PLAINTEXT"))
-    assert "has no SASL and security.protocol is SASL_PLAINTEXT; set it to PLAINTEXT" in said
+    assert "has no SASL, but security.protocol is SASL_PLAINTEXT; set it to PLAINTEXT" in said
 
 
 def test_a_certificate_of_the_client_that_is_missing_or_not_trusted_is_named(
     secured: SecuredBroker, tmp_path: Path
 ) -> None:
     nobody = Security(protocol="SSL", ca_location=str(secured.authority))
-    assert "asks for a certificate of the client" in _refused(secured.settings(nobody))
+    assert "asks for a client certificate" in _refused(secured.settings(nobody))
     certificate, key = Authority().identity("stranger")
     (tmp_path / "stranger.pem").write_bytes(certificate + key)
     stranger = replace(nobody, certificate_location=str(tmp_path / "stranger.pem"))
@@ -111,7 +111,7 @@ def test_a_certificate_of_the_client_that_is_missing_or_not_trusted_is_named(
 
 
 def test_a_token_that_expired_is_named_before_it_is_sent(secured: SecuredBroker, tmp_path: Path) -> None:
-    assert "gave a token that expired at 20" in _refused(
+    assert "printed a token that expired at 20" in _refused(
         secured.bearer(TokenCommand(tmp_path, "bearer", -60).command)
     )
 
@@ -119,13 +119,13 @@ def test_a_token_that_expired_is_named_before_it_is_sent(secured: SecuredBroker,
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("false", "(false) failed with exit code 1; call it yourself to see why"),
+        ("false", "(false) failed with exit code 1; run it yourself to see why"),
         ("/no/such/program --secret planted", "(/no/such/program) does not run: No such file"),
         ("true", "printed no token; expected one bearer token and nothing else"),
         ("echo two words", "printed more than a token"),
-        ("sleep 60", "gave no token within 0.5 s; see why it hangs"),
+        ("sleep 60", "printed no token within 0.5 s; check why it hangs"),
         ("echo 'a", "cannot be read: No closing quotation"),
-        ("echo token-nobody-knows", '({"status":"invalid_token"}); have its command give one that'),
+        ("echo token-nobody-knows", '({"status":"invalid_token"}); have its command print a token that'),
     ],
 )
 def test_a_command_that_gives_no_token_is_named(

@@ -166,6 +166,6 @@ def test_an_error_with_the_variables_of_all_its_frames_shows_no_secret(secured: 
     with pytest.raises(BadInput) as raised:
         asyncio.run(_start(wrong))
     shown = _with_variables(raised.value)
-    assert "does not let user 'plain' in by PLAIN" in shown
+    assert "does not let user 'plain' in with PLAIN" in shown
     assert "settings = Settings(" in shown
     assert not any(form in shown for form in _forms("planted-wrong"))

@@ -69,7 +69,7 @@ def test_given_again_it_keeps_passwords_and_new_ones_are_made_where_they_are_ask
     assert tribrain_on(admin)(*call, "--new-passwords")[1]["users"][0]["new"] is True
     renewed = _login(tmp_path / "again", admin.topic_prefix)
     wait_until(lambda: lets_in(renewed))
-    with pytest.raises(BadInput, match="does not let user 'again' in by SCRAM-SHA-512"):
+    with pytest.raises(BadInput, match="does not let user 'again' in with SCRAM-SHA-512"):
         check_access(first)
 
 

@@ -57,5 +57,5 @@ def test_an_authority_that_is_missing_leaves_no_login(tmp_path: Path) -> None:
 
 def test_the_login_of_another_is_not_taken_for_ones_own(tmp_path: Path) -> None:
     write_login(tmp_path, _login())
-    with pytest.raises(BadInput, match="is the login of user 'lab'; expected that of user 'trainer'"):
+    with pytest.raises(BadInput, match="is the login of user 'lab'; expected the login of user 'trainer'"):
         password_in(tmp_path, "trainer")

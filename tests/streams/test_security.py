@@ -74,7 +74,8 @@ def test_a_secret_may_be_in_a_file_of_its_own(tmp_path: Path, ending: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("content", "found"), [(b"", "is empty"), (b"one\ntwo\n", "has several lines"), (b"\xff", "is no text")]
+    ("content", "found"),
+    [(b"", "is empty"), (b"one\ntwo\n", "has several lines"), (b"\xff", "is not UTF-8 text")],
 )
 def test_a_file_that_holds_no_secret_is_bad_input(tmp_path: Path, content: bytes, found: str) -> None:
     (tmp_path / "password").write_bytes(content)
@@ -90,7 +91,7 @@ def test_a_secret_and_its_file_contradict_each_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("sasl.user=a", r":1: sasl.user is no setting that TriBrain knows; did you mean sasl.username\?"),
+        ("sasl.user=a", r":1: sasl.user is not a setting that TriBrain knows; did you mean sasl.username\?"),
         ("sasl.username=a\nsasl.username=b", ":2: sasl.username is given twice; give it once"),
         ("sasl.username=", ":1: sasl.username has no value"),
         (_PLANTED, ":1 has no name and '='; expected a line such as"),
@@ -130,16 +131,16 @@ def test_what_kubernetes_says_of_a_service_of_that_name_is_no_setting() -> None:
     ("given", "said"),
     [
         ({"protocol": "TLS"}, "security.protocol is 'TLS'; expected one of PLAINTEXT, SSL"),
-        ({"username": "a"}, "sasl.username is given, and security.protocol is PLAINTEXT.*SASL_SSL"),
-        ({"ca_location": "a"}, "ssl.ca.location is given, and .*not encrypted; set security.protocol=SSL"),
-        ({"protocol": "SSL", "mechanism": "PLAIN"}, "sasl.mechanism is given, and .*has no SASL"),
+        ({"username": "a"}, "sasl.username is given, but security.protocol is PLAINTEXT.*SASL_SSL"),
+        ({"ca_location": "a"}, "ssl.ca.location is given, but .*not encrypted; set security.protocol=SSL"),
+        ({"protocol": "SSL", "mechanism": "PLAIN"}, "sasl.mechanism is given, but .*has no SASL"),
         ({"protocol": "SASL_SSL"}, "no sasl.mechanism is given; give one of PLAIN"),
         ({"protocol": "SASL_SSL", "mechanism": "GSSAPI"}, "sasl.mechanism is 'GSSAPI'; expected one of"),
         ({"protocol": "SASL_SSL", "mechanism": "PLAIN", "username": "a"}, "needs sasl.password"),
         ({"protocol": "SASL_SSL", "mechanism": "OAUTHBEARER"}, "needs sasl.oauthbearer.token.command"),
         (
             {"protocol": "SASL_SSL", "mechanism": "OAUTHBEARER", "token_command": "a", "username": "b"},
-            "sasl.username is given, and sasl.mechanism OAUTHBEARER does not use it",
+            "sasl.username is given, but sasl.mechanism OAUTHBEARER does not use it",
         ),
         (
             {"protocol": "SASL_PLAINTEXT", "mechanism": "OAUTHBEARER", "token_command": "a"},
@@ -216,11 +217,11 @@ def test_any_name_is_taken_only_where_it_is_asked_for() -> None:
     ("changes", "said"),
     [
         ({"ca_location": "no.pem"}, "ssl.ca.location: .*no.pem cannot be read: No such file"),
-        ({"ca_location": "empty"}, "empty holds no certificate; expected those of authorities"),
+        ({"ca_location": "empty"}, "empty contains no certificate; expected PEM certificates"),
         ({"certificate_location": "no.pem"}, "ssl.certificate.location: .*no.pem cannot be read"),
         ({"key_location": "no.key"}, "ssl.key.location: .*no.key cannot be read"),
-        ({"key_location": "empty"}, "are no certificate and key"),
-        ({"key_location": "other.key"}, "other.key is not that of the certificate in"),
+        ({"key_location": "empty"}, "are not a certificate and a key"),
+        ({"key_location": "other.key"}, "other.key does not match the certificate in"),
         ({"key_location": "locked.key"}, "locked.key is encrypted; give its password as ssl.key.password"),
         (
             {"key_location": "locked.key", "key_password": "wrong"},

@@ -297,7 +297,7 @@ def cases() -> Iterator[tuple[str, str]]:
         r"line 1: a required field is missing: `chosen_prompt`",
     )
     yield "explain --model text-model.json", r"holds a tribrain\.text_snapshot/1; expected a tribrain\.reward"
-    yield "serve-text --bootstrap-servers kafka", r"'kafka' is no Kafka broker; give it as host:port"
+    yield "serve-text --bootstrap-servers kafka", r"'kafka' is not a broker's address; give host:port"
     yield (
         f"serve-text --bootstrap-servers {CLOSED} --every-pairs 0",
         r"'--every-pairs': 0 is not in the",
@@ -385,7 +385,7 @@ def cases() -> Iterator[tuple[str, str]]:
     )
     yield f"{simulated} new --preference-rm pairs.jsonl", r"pairs\.jsonl: schema is 'tribrain\.pair/1'"
     yield f"{simulated} new --controller pairs.jsonl", r"pairs\.jsonl: not a controller's state"
-    yield f"{simulated} new --bootstrap-servers kafka", r"'kafka' is no Kafka broker; give it as host:port"
+    yield f"{simulated} new --bootstrap-servers kafka", r"'kafka' is not a broker's address; give host:port"
     yield "run-simulated --goal '' --out new", r"the goal is blank"
     yield f"{simulated} new --seed 9223372036854775808", r"'--seed': 9223372036854775808 is not in the range"
 
@@ -501,7 +501,7 @@ def cases() -> Iterator[tuple[str, str]]:
 
     yield "demo --out pairs.jsonl", r"pairs\.jsonl: is a file; choose another --out"
     yield "demo --out foreign", r"foreign: holds files that are not of a demo; choose another --out"
-    yield "demo --out new --bootstrap-servers kafka:0", r"'kafka:0' is no Kafka broker; give it as host:port"
+    yield "demo --out new --bootstrap-servers kafka:0", r"'kafka:0' is not a broker's address; give host:port"
     yield "demo --out new --tasks 0", r"'--tasks': 0 is not in the range"
     yield "experiment --out pairs.jsonl", r"pairs\.jsonl: is a file; choose another --out"
     yield "experiment --out foreign", r"foreign: holds files that are not of an experiment; choose another"
@@ -556,9 +556,9 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{serve} adapters --replay 1", r"'--replay': 1\.0 is not in the range 0\.0<=x<1\.0"
     serve = "serve-lora --store adapters --base-model some-base"
     yield serve, r"no Kafka broker is named; give --bootstrap-servers host:port"
-    yield f"{serve} --bootstrap-servers kafka", r"'kafka' is no Kafka broker; give it as host:port"
+    yield f"{serve} --bootstrap-servers kafka", r"'kafka' is not a broker's address; give host:port"
     for words in ("topics create", "serve-trainer", "publish-trace good/trace.jsonl", "replay --out new"):
-        yield f"{words} --bootstrap-servers kafka", r"'kafka' is no Kafka broker; give it as host:port"
+        yield f"{words} --bootstrap-servers kafka", r"'kafka' is not a broker's address; give host:port"
     yield f"publish-trace nowhere --bootstrap-servers {CLOSED}", r"nowhere: no such file"
     yield f"publish-trace nan/trace.jsonl --bootstrap-servers {CLOSED}", r"line 1: found NaN"
     yield "broker --port 65536", r"'--port': 65536 is not in the range"
@@ -632,7 +632,7 @@ def test_a_demo_that_cannot_begin_leaves_the_last_one_alone(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "demo" / ".tribrain-demo").touch()
-    refuses(folder, split("demo --out demo --bootstrap-servers kafka"), "'kafka' is no Kafka broker", capfd)
+    refuses(folder, split("demo --out demo --bootstrap-servers kafka"), "'kafka' is not a broker", capfd)
 
 
 @pytest.fixture(scope="module")
