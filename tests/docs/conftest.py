@@ -57,7 +57,9 @@ def _read(name: str, folder: Path, request: pytest.FixtureRequest) -> None:
         typed |= dict(zip(_PORTS, map(str, free_ports(len(_PORTS))), strict=True))
         reader = Reader(folder, {TOPIC_PREFIX_VARIABLE: topic_prefix}, typed)
         stack.callback(reader.stop)
-        said = "".join(reader.read(block) for block in blocks if block.language in ("sh", "python"))
+        said = "".join(
+            reader.read(block) for block in blocks if block.title or block.language in ("sh", "python")
+        )
     for expected in reading.says:
         assert expected in said, said
 

@@ -28,7 +28,7 @@ _PROGRAM = ("tribrain", "python -m tribrain.cli")
 def test_a_block_is_in_a_language_that_is_run_or_never_is(page: str) -> None:
     for block in blocks_of(page):
         assert block.language in _RUN | NOT_RUN, block.place
-        assert block.title is None or block.language == "python", block.place
+        assert block.title is None or block.language in {"python", "toml"}, block.place
 
 
 def test_every_page_with_something_to_run_is_read_by_a_test_and_no_other() -> None:

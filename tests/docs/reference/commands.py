@@ -17,7 +17,8 @@ _PAGE = """# Commands
 
 This page is made from the code by `python -m tests.docs.reference`; `COMMAND --help` says the same.
 `tribrain …` and `python -m tribrain.cli …` are the same program. An option is given once, unless it says that
-it may be repeated.
+it may be repeated. Every command also takes its options from variables and from a file given by `--config`:
+[Configure a command](../how-to/configure.md).
 
 """
 _EXIT_CODES = """

@@ -10,11 +10,13 @@ from streams.spool.place import FOLDER_VARIABLE
 from tests.docs.reference.attributes import said_of_constants
 from tests.docs.reference.markdown import code, from_rest, table
 from tribrain.shell.measuring import FILE_VARIABLE, HOST_VARIABLE, PORT_VARIABLE
+from tribrain.shell.settings_sources import VARIABLE
 from tribrain.ui.command import TOKEN_VARIABLE
 
 VARIABLES = {
     BOOTSTRAP_SERVERS_VARIABLE: "The Kafka broker, as HOST:PORT, or several with commas; stands for "
     "`--bootstrap-servers`.",
+    VARIABLE: "A file of options; stands for `--config`.",
     TOPIC_PREFIX_VARIABLE: "Begins the names of the topics; by default `tribrain`.",
     CONFIG_VARIABLE: "A file of properties that says how to log in to Kafka; stands for `--kafka-config`.",
     FOLDER_VARIABLE: "Where events wait for Kafka, on a local disk; stands for `--spool-dir`.",
@@ -29,8 +31,8 @@ _PAGE = """# Settings
 
 This page is made from the code by `python -m tests.docs.reference`.
 
-A setting is an option of the command. Some are also taken from the environment; an option wins over a
-variable.
+A setting is an option of the command. Each is also taken from a variable and from a file:
+[Configure a command](../how-to/configure.md). The variables below are common to several commands.
 [The stack in containers](../how-to/stack.md#settings) has variables of its own.
 
 ## Variables of the environment
