@@ -6,7 +6,7 @@ from pathlib import Path
 
 from runner.interfaces import GenerationFailed
 from runner.video import is_plain_mp4, read_video, write_as_mp4
-from trainers.datasets.choice import Look
+from trainers.datasets.choice import DecodedVideo
 from trainers.datasets.near_duplicates import perceptual_hash
 from trainers.datasets.new_folder import place
 
@@ -14,13 +14,13 @@ _LARGEST_SIDE = 128
 """Pixels to which videos are decoded; their hash is of 32."""
 
 
-def look_at(video: Path) -> Look | None:
+def look_at(video: Path) -> DecodedVideo | None:
     """None for a video that cannot be decoded."""
     try:
         frames, fps = read_video(video, max_side=_LARGEST_SIDE)
     except GenerationFailed:
         return None
-    return Look(hash=perceptual_hash(frames), frames=len(frames), fps=fps)
+    return DecodedVideo(hash=perceptual_hash(frames), frames=len(frames), fps=fps)
 
 
 def put_as_mp4(source: Path, target: Path, link: bool) -> bool:

@@ -18,6 +18,7 @@ import hypothesis  # noqa: F401
 import orjson
 import pytest
 from docker.errors import DockerException
+from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
 from streams.errors import BadInput
@@ -175,11 +176,22 @@ def _docker_has_image() -> bool:
         client.ping()
         if not client.images.list(name=_IMAGE):
             client.images.pull(_IMAGE)
+        _use_the_reaper_where_it_can_be_had(client)
     except (DockerException, OSError):
         return False
     finally:
         client.close()
     return True
+
+
+def _use_the_reaper_where_it_can_be_had(client: docker.DockerClient) -> None:
+    """It removes the containers of a test run that was killed."""
+    image = testcontainers_config.ryuk_image
+    try:
+        if not client.images.list(name=image):
+            client.images.pull(image)
+    except DockerException:
+        testcontainers_config.ryuk_disabled = True
 
 
 @contextmanager

@@ -10,12 +10,14 @@ import orjson
 from tribrain.demo.folder import read_summary
 from tribrain.demo.report import build_report
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.option_types import PATH
 from tribrain.suite.folder import SuiteFolder
 from tribrain.suite.report import build_suite_report
 
 
-@click.command(cls=options.Command, epilog="Example: tribrain report outputs/demo")
-@click.argument("folder", type=options.PATH)
+@click.command(cls=Command, epilog="Example: tribrain report outputs/demo")
+@click.argument("folder", type=PATH)
 @options.as_json
 def report(folder: Path, as_json: bool) -> None:
     """Write FOLDER/report.html, for the folder of a demo or suite: one file with its plots and videos."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from runner.interfaces import AnyCritic, Generation, GenerationFailed, WorldModel
-from runner.loop.candidate import Wanted, make_candidates
+from runner.loop.candidate import CandidateSpec, make_candidates
 from streams.fail_points import reach
 from streams.files import write_atomically
 from streams.messages.contracts import RewardSnapshot, TraceEvent
@@ -111,7 +111,7 @@ def _made(world: WorldModel, critics: Sequence[AnyCritic], task: PairedTask, fol
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     meta = {"run_id": folder.name, "goal_instruction": task.goal, "context": {"world_model": world.name}}
-    wanted = Wanted(idx=0, prompt=task.goal, seed=task.seed, meta=meta)
+    wanted = CandidateSpec(idx=0, prompt=task.goal, seed=task.seed, meta=meta)
     (event,) = make_candidates(world, critics, task.goal, [wanted], folder)
     return event
 

@@ -23,9 +23,9 @@ from runner.finetune.history import History
 from runner.finetune.inbox import EndedRun, Offsets, RunInbox, selected, with_folders
 from runner.finetune.job import Job
 from runner.finetune.line import RESERVED, SHOWN, comparable, prompts_of, with_new_seeds
-from runner.finetune.plan import Plan
+from runner.finetune.plan import FinetunePlan
 from runner.finetune.training import run_training
-from runner.finetune.verdict import Verdict, judge
+from runner.finetune.verdict import CheckpointVerdict, judge
 from runner.look import look_at, put_as_mp4
 from streams.errors import BadInput
 from streams.fail_points import reach
@@ -63,7 +63,7 @@ def serve(job: Job, *, once: bool = False) -> str:
 class _Serving:
     def __init__(self, job: Job, reader: TopicReader, history: History) -> None:
         self._job, self._reader, self._history = job, reader, history
-        self._plans = PlanFile(job.work, Plan)
+        self._plans = PlanFile(job.work, FinetunePlan)
         self._inbox = RunInbox()
         self._topic_ids = topic_ids(job.kafka, (job.kafka.trace_topic,))
         self._counted: frozenset[RunRevision] | None = None
@@ -108,7 +108,7 @@ class _Serving:
         self._train(plan)
         return True
 
-    def _why_anew(self, plan: Plan) -> str:
+    def _why_anew(self, plan: FinetunePlan) -> str:
         """Why a plan cannot go on; empty where it can."""
         last = self._history.last
         if plan.recipe != self._job.recipe or plan.after != (last.event_id if last else ""):
@@ -119,7 +119,7 @@ class _Serving:
             return "by another finetune, too"
         return ""
 
-    def _plan(self, least: int) -> Plan | None:
+    def _plan(self, least: int) -> FinetunePlan | None:
         """What to train on next; None where the policy has not chosen ``least`` new videos."""
         job, last, promoted = self._job, self._history.last, self._history.promoted
         pool, new_from = self._stamp(promoted), self._stamp(last)
@@ -143,7 +143,7 @@ class _Serving:
             job.say(f"prompts that were in a dataset before, and so are not compared on: {len(over)}")
         if chosen_new < least:
             return None
-        return Plan(
+        return FinetunePlan(
             model=job.model,
             version=last.version + 1 if last else 1,
             after=last.event_id if last else "",
@@ -162,7 +162,7 @@ class _Serving:
             recipe=job.recipe,
         )
 
-    def _train(self, plan: Plan) -> None:
+    def _train(self, plan: FinetunePlan) -> None:
         folder = self._folder(plan)
         snapshot = decode_snapshot(plan.snapshot.encode(), "the plan") if plan.snapshot else None
         reserved = sorted(prompts_of(self._tasks(plan)))
@@ -186,7 +186,9 @@ class _Serving:
         reach("finetune.compared")
         self._end(plan, "promoted" if verdict.promote else "kept", verdict.statement, details)
 
-    def _dataset(self, plan: Plan, snapshot: RewardSnapshot | None, out: Path) -> dict[str, Any] | None:
+    def _dataset(
+        self, plan: FinetunePlan, snapshot: RewardSnapshot | None, out: Path
+    ) -> dict[str, Any] | None:
         """Its summary; None where nothing is left once the videos are looked at."""
         job = self._job
         if (out / SUMMARY).is_file():
@@ -200,13 +202,13 @@ class _Serving:
             return None
         return build_dataset(out, choice, job.rules, job.writing, snapshot, job.pictures(choice), put_as_mp4)
 
-    def _as_planned(self, plan: Plan) -> list[EndedRun]:
+    def _as_planned(self, plan: FinetunePlan) -> list[EndedRun]:
         """Without what was rescored since; where the topic was made again, all that it holds."""
         topic = self._job.kafka.trace_topic
         is_this_topic = plan.topic_ids.get(topic) == self._topic_ids.get(topic)
         return self._inbox.since({}, of_topic(plan.consumed, topic) if is_this_topic else None)
 
-    def _checkpoint(self, plan: Plan, folder: Path) -> Path:
+    def _checkpoint(self, plan: FinetunePlan, folder: Path) -> Path:
         job, out = self._job, folder / "checkpoint"
         if out.is_dir():
             return out
@@ -224,8 +226,8 @@ class _Serving:
         return out
 
     def _compared(
-        self, plan: Plan, snapshot: RewardSnapshot | None, folder: Path
-    ) -> tuple[Verdict, dict[str, Any]]:
+        self, plan: FinetunePlan, snapshot: RewardSnapshot | None, folder: Path
+    ) -> tuple[CheckpointVerdict, dict[str, Any]]:
         job = self._job
         checkpoints = {OLD: plan.base, NEW: str(folder / "checkpoint")}
         tasks = with_new_seeds(self._tasks(plan), plan.version, plan.without_promotion)
@@ -251,11 +253,11 @@ class _Serving:
             "passed_over": len(plan.passed_over),
         }
 
-    def _tasks(self, plan: Plan) -> list[PairedTask]:
+    def _tasks(self, plan: FinetunePlan) -> list[PairedTask]:
         """What its checkpoint is compared on, before their seeds."""
         return comparable(self._job.tasks, plan.passed_over)
 
-    def _end(self, plan: Plan, step: FinetuneStep, statement: str, details: dict[str, Any]) -> None:
+    def _end(self, plan: FinetunePlan, step: FinetuneStep, statement: str, details: dict[str, Any]) -> None:
         self._tell(plan, step, statement, details)
         reach("finetune.ended")
         self._show_promoted()
@@ -264,7 +266,7 @@ class _Serving:
         self._inbox.forget(self._stamp(self._history.promoted))
         self._job.say(statement)
 
-    def _tell(self, plan: Plan, step: FinetuneStep, statement: str, details: dict[str, Any]) -> None:
+    def _tell(self, plan: FinetunePlan, step: FinetuneStep, statement: str, details: dict[str, Any]) -> None:
         folder = self._folder(plan)
         checkpoint, dataset = folder / "checkpoint", folder / "dataset"
         self._history.tell(
@@ -318,5 +320,5 @@ class _Serving:
         topic = self._job.kafka.trace_topic
         return stamp_of(event.consumed, event.topic_ids, topic, self._topic_ids) if event else {}
 
-    def _folder(self, plan: Plan) -> Path:
+    def _folder(self, plan: FinetunePlan) -> Path:
         return self._job.work.absolute() / f"{plan.version:04d}"

@@ -11,7 +11,7 @@ from streams.messages.contracts import FinetuneStep
 from trainers.plan_file import Stamps
 
 
-class Plan(msgspec.Struct, frozen=True):
+class FinetunePlan(msgspec.Struct, frozen=True):
     """Whatever decides a training's data, and whether its checkpoint is promoted, is in here."""
 
     model: str

@@ -63,7 +63,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class CheckpointVerdict:
     """Whether the new checkpoint takes the old one's place, and why.
 
     It follows from ``without_promotion`` and the results alone.
@@ -82,7 +82,7 @@ class Verdict:
         return asdict(self)
 
 
-def judge(version: int, pairs: Sequence[PairResult], without_promotion: int) -> Verdict:
+def judge(version: int, pairs: Sequence[PairResult], without_promotion: int) -> CheckpointVerdict:
     """By the reward, if it judged the pairs, and the critics' mean; else by that and the critics one by one.
 
     ``without_promotion`` is how many comparisons of the line before this one promoted nothing.
@@ -105,7 +105,7 @@ def judge(version: int, pairs: Sequence[PairResult], without_promotion: int) -> 
         why = f"; {_NAMES[selector.judge]} has to show more"
     elif not agrees:
         why = f"; {_NAMES[other.judge]} must show, too, that it is not clearly worse"
-    return Verdict(
+    return CheckpointVerdict(
         promote=wins and agrees,
         statement=f"Version {version} {verb}: {_said(selector)}; {_said(other)}; evidence of {needed:,.0f} "
         f"is needed{after}{why}.",

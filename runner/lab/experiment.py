@@ -22,13 +22,13 @@ from runner.lab.experiment_plan import (
     VOTES_PER_JUDGEMENT,
     Condition,
     Course,
-    Plan,
+    ExperimentPlan,
     Result,
     hidden_taste,
 )
-from runner.lab.footage import Footage
 from runner.lab.people import People
-from runner.loop.candidate import Wanted, judged_candidate
+from runner.lab.video_cache import VideoCache
+from runner.loop.candidate import CandidateSpec, judged_candidate
 from runner.loop.controller import ThompsonController
 from runner.loop.refinement import RefinementLoop
 from runner.loop.stopping import StopRules
@@ -116,15 +116,20 @@ class SeedExperiment:
     """
 
     def __init__(
-        self, plan: Plan, seed: int, *, checkpoint: WorldCheckpoint | None = None, first_task: int = 0
+        self,
+        plan: ExperimentPlan,
+        seed: int,
+        *,
+        checkpoint: WorldCheckpoint | None = None,
+        first_task: int = 0,
     ) -> None:
         self.plan = plan
         self.seed = seed
         self.taste = hidden_taste(seed)
         rng = Random(seed)
         goals = [random_goal(rng) for _ in range(first_task + plan.tasks)]
-        self.footage = {
-            task: Footage(
+        self.videos = {
+            task: VideoCache(
                 SimulatedWorld(
                     goals[task], task_seed(seed, task), true_weights=self.taste, checkpoint=checkpoint
                 ),
@@ -168,13 +173,13 @@ class SeedExperiment:
         people = self._people(condition)
         runs: list[list[TraceEvent]] = []
         first = None
-        for task, footage in self.footage.items():
+        for task, videos in self.videos.items():
             if first is None and published.snapshot is not None and policy.steers(published.snapshot.gate):
                 first = task
             loop = RefinementLoop(
-                goal=footage.world.goal,
-                world=footage.world,
-                critics=footage.critics,
+                goal=videos.world.goal,
+                world=videos.world,
+                critics=videos.critics,
                 controller=learning.controller,
                 stop=StopRules(max_iters=self.plan.iters),
                 seed=task_seed(self.seed, task),
@@ -207,7 +212,7 @@ class SeedExperiment:
         self, condition: Condition, task: int, prompt: str, seed: int
     ) -> tuple[tuple[CriticResult, ...], float]:
         """What the critics say of a video under this condition, and its true quality."""
-        failures, results = self.footage[task].see(prompt, seed)
+        failures, results = self.videos[task].see(prompt, seed)
         if condition.aligned:
             return results, critics_mean({r.critic_name: s for r in results for s in r.scores.values()})
         if condition.critic_fails and task >= self.plan.tasks // 2:
@@ -250,7 +255,7 @@ class SeedExperiment:
 
     def _courses(self, condition: Condition, runs: Sequence[Sequence[TraceEvent]]) -> tuple[Course, ...]:
         courses = []
-        for task, events in zip(self.footage, runs, strict=True):
+        for task, events in zip(self.videos, runs, strict=True):
             qualities = self.qualities(condition, task, events)
             picked = tuple(qualities[event.meta["best_iter"]] for event in events)
             courses.append(Course(picked=picked, generated=max(qualities)))
@@ -286,19 +291,19 @@ class _Take:
         world: WorldModel,
         critics: Sequence[AnyCritic],
         goal: str,
-        wanted: Sequence[Wanted],
+        wanted: Sequence[CandidateSpec],
         run_dir: Path,
     ) -> list[TraceEvent]:
         return [self._take(one) for one in wanted]
 
-    def _take(self, wanted: Wanted) -> TraceEvent:
+    def _take(self, wanted: CandidateSpec) -> TraceEvent:
         results, quality = self.experiment.see(self.condition, self.task, wanted.prompt, wanted.seed)
         outcome = self.experiment.label(self.condition, self.task, quality, wanted.seed)
         meta = wanted.meta if outcome is None else wanted.meta | {"outcome": outcome}
         return judged_candidate(wanted, results, artifact_path="", meta=meta)
 
 
-def by_condition(plan: Plan, seed: int) -> Callable[[str], Result]:
+def by_condition(plan: ExperimentPlan, seed: int) -> Callable[[str], Result]:
     """Gives both arms of a seed, by the name of the condition."""
     experiment = SeedExperiment(plan, seed)
     conditions = {condition.name: condition for condition in ALL_CONDITIONS}

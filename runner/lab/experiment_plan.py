@@ -56,7 +56,7 @@ RANDOM_SHARES: Mapping[Votes, float | None] = {"chosen": None, "half random": 0.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ExperimentPlan:
     """What is the same for every seed and condition. Raises BadInput where there is nothing to measure."""
 
     tasks: int = 160

@@ -33,7 +33,7 @@ from msgspec.structs import replace
 
 from runner.lab.experiment import Learning, SeedExperiment, task_seed
 from runner.lab.experiment_figures import Estimate, estimate
-from runner.lab.experiment_plan import CONDITIONS, Plan
+from runner.lab.experiment_plan import CONDITIONS, ExperimentPlan
 from runner.worlds.simulated import JUDGEMENT_NOISE, SimulatedWorld, random_goal, true_quality
 from runner.worlds.simulated_checkpoint import WorldCheckpoint, finetuned
 from streams.errors import BadInput
@@ -52,7 +52,7 @@ _UNSEEN = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinetunePlan:
+class FinetuneExperimentPlan:
     """What is the same for every seed. Raises BadInput where there is nothing to choose or to measure."""
 
     tasks: int = 80
@@ -103,7 +103,7 @@ class FinetuneResult:
     """Whether the first snapshot that chose was allowed to steer."""
 
 
-def compare(plan: FinetunePlan, seed: int) -> Callable[[str], FinetuneResult]:
+def compare(plan: FinetuneExperimentPlan, seed: int) -> Callable[[str], FinetuneResult]:
     """Gives the one part that there is of a seed."""
     return lambda _: _Seed(plan, seed).run()
 
@@ -122,9 +122,9 @@ class _Round:
 
 
 class _Seed:
-    def __init__(self, plan: FinetunePlan, seed: int) -> None:
+    def __init__(self, plan: FinetuneExperimentPlan, seed: int) -> None:
         self._plan, self._seed = plan, seed
-        self._runs = Plan(
+        self._runs = ExperimentPlan(
             tasks=plan.tasks,
             learning_tasks=0,
             iters=plan.iters,
@@ -173,7 +173,7 @@ class _Seed:
     def _chosen(self, arm: str, of_round: _Round) -> list[tuple[dict[str, float], float]]:
         """Surprise and true quality of the videos that the arm shows."""
         samples, tasks = [], {}
-        for task, events in zip(of_round.experiment.footage, of_round.runs, strict=True):
+        for task, events in zip(of_round.experiment.videos, of_round.runs, strict=True):
             rewards = rewards_in_run(events)
             for event in events:
                 # Two tasks may have the same goal here, and are other scenes.
@@ -190,9 +190,9 @@ class _Seed:
         self, experiment: SeedExperiment, task: int, rated: RatedSample
     ) -> tuple[dict[str, float], float]:
         prompt, seed = rated.sample.event.prompt, rated.sample.event.meta["generation_seed"]
-        footage = experiment.footage[task]
-        failures, _ = footage.see(prompt, seed)
-        return footage.world.surprise(failures, prompt), true_quality(failures, experiment.taste)
+        videos = experiment.videos[task]
+        failures, _ = videos.see(prompt, seed)
+        return videos.world.surprise(failures, prompt), true_quality(failures, experiment.taste)
 
     def _quality(self, checkpoint: WorldCheckpoint, taste: dict[str, float]) -> float:
         qualities = []

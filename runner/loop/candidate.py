@@ -27,7 +27,7 @@ from streams.messages.contracts import CriticResult, TraceEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class CandidateSpec:
     """A candidate that is to be made, the ``idx``-th of its run; ``meta`` is what is known of it before."""
 
     idx: int
@@ -44,7 +44,7 @@ class CandidateMaker(Protocol):
         world: WorldModel,
         critics: Sequence[AnyCritic],
         goal: str,
-        wanted: Sequence[Wanted],
+        wanted: Sequence[CandidateSpec],
         run_dir: Path,
     ) -> list[TraceEvent]: ...
 
@@ -53,7 +53,7 @@ def make_candidates(
     world: WorldModel,
     critics: Sequence[AnyCritic],
     goal: str,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[CandidateSpec],
     run_dir: Path,
     *,
     max_failures: int | None = None,
@@ -96,7 +96,7 @@ def _generated(
 
 
 def _judged(
-    wanted: Wanted,
+    wanted: CandidateSpec,
     made: Generation | GenerationFailed,
     critics: Sequence[AnyCritic],
     goal: str,
@@ -139,7 +139,7 @@ def judge(video: Path, critics: Sequence[AnyCritic], *, prompt: str, goal: str) 
 
 
 def judged_candidate(
-    wanted: Wanted, results: tuple[CriticResult, ...], *, artifact_path: str, meta: dict[str, Any]
+    wanted: CandidateSpec, results: tuple[CriticResult, ...], *, artifact_path: str, meta: dict[str, Any]
 ) -> TraceEvent:
     """What the critics said of a candidate as an event; see ``make_candidates``."""
     overall = _mean(score for result in results for score in result.scores.values())

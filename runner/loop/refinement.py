@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from runner.critics.opinion import is_missing
 from runner.interfaces import AnyCritic, EventSink, RewardFeed, TextReward, TextRewardFeed, WorldModel
-from runner.loop.candidate import CandidateMaker, Wanted, make_candidates, with_required
+from runner.loop.candidate import CandidateMaker, CandidateSpec, make_candidates, with_required
 from runner.loop.controller import Controller, Vector
 from runner.loop.course import Compared, Course
 from runner.loop.record import RunRecord
@@ -235,7 +235,7 @@ class RefinementLoop:
                 "context": {"world_model": self.world.name},
                 "candidate_context": {"arm": arm} if arm is not None else {},
             }
-            wanted.append(Wanted(idx=idx, prompt=state.text, seed=seed, meta=meta))
+            wanted.append(CandidateSpec(idx=idx, prompt=state.text, seed=seed, meta=meta))
         events = [
             with_required(event, self.required)
             for event in self.make(self.world, self.critics, self.goal, wanted, self.out_dir)

@@ -14,7 +14,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from runner.critics.opinion import is_missing
-from runner.loop.candidate import Wanted, judged_candidate, with_required
+from runner.loop.candidate import CandidateSpec, judged_candidate, with_required
 from runner.loop.course import Compared
 from runner.loop.kept_rewards import KeptRewards
 from runner.rewards.preference import PreferencePolicy
@@ -71,7 +71,7 @@ def _rescored(event: TraceEvent, results: Sequence[CriticResult], revision: int)
         for result in before
         if result.critic_name in new or result.critic_name not in anew
     ]
-    wanted = Wanted(idx=event.iter_idx, prompt=event.prompt, seed=0, meta={})
+    wanted = CandidateSpec(idx=event.iter_idx, prompt=event.prompt, seed=0, meta={})
     now = judged_candidate(wanted, (*of_video, *new.values()), artifact_path=event.artifact_path, meta=meta)
     return replace(
         event,

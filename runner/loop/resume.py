@@ -15,7 +15,7 @@ from pathlib import Path
 from msgspec import structs
 
 from runner.interfaces import AnyCritic, RewardFeed, WorldModel
-from runner.loop.candidate import CandidateMaker, Wanted
+from runner.loop.candidate import CandidateMaker, CandidateSpec
 from runner.loop.course import has_failed
 from runner.loop.kept_rewards import KeptRewards
 from runner.loop.record import RunRecord
@@ -103,7 +103,7 @@ class _Past:
         world: WorldModel,
         critics: Sequence[AnyCritic],
         goal: str,
-        wanted: Sequence[Wanted],
+        wanted: Sequence[CandidateSpec],
         run_dir: Path,
     ) -> list[TraceEvent]:
         if wanted[0].idx not in self.events:
@@ -116,7 +116,7 @@ class _Past:
         """One that has counted all along but for the time in which nothing ran."""
         return lambda: clock() + self.elapsed_s
 
-    def _recorded(self, wanted: Wanted) -> TraceEvent:
+    def _recorded(self, wanted: CandidateSpec) -> TraceEvent:
         event = self.events[wanted.idx]
         if (event.prompt, event.meta["generation_seed"]) != (wanted.prompt, wanted.seed):
             raise BadInput(

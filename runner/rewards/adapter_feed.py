@@ -25,7 +25,7 @@ from trainers.lora.extra import require_extra
 if TYPE_CHECKING:
     # PyTorch is an extra, and comes in only where an adapter is used.
     from trainers.lora.adapter import Adapter
-    from trainers.lora.scorer import TextReward
+    from trainers.lora.scorer import AdapterScorer
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class AdapterReward:
 
     version: int
     gate: GateState
-    _scorer: TextReward
+    _scorer: AdapterScorer
     _adapter: Adapter
 
     def rewards(self, goal: str, prompts: Sequence[str]) -> tuple[Vector, Matrix]:
@@ -59,12 +59,12 @@ class LocalAdapter:
         """Loads the base model. Raises BadInput where the folder or the base cannot be used."""
         require_extra()
         from trainers.lora.adapter import read_adapter
-        from trainers.lora.scorer import TextReward
+        from trainers.lora.scorer import AdapterScorer
 
         self.name = NAME
         adapter = read_adapter(folder)
         self._reward = AdapterReward(
-            adapter.reward.version, "active", TextReward(adapter, base=base), adapter
+            adapter.reward.version, "active", AdapterScorer(adapter, base=base), adapter
         )
 
     def latest(self) -> AdapterReward:
@@ -98,7 +98,7 @@ class AdapterFeed:
         self._cache, self._base, self._try_again_s = cache, base, try_again_s
         self._refused: Counter[str] = Counter()
         self._errors = FeedErrors("the adapter", try_again_s)
-        self._scorer: TextReward | None = None
+        self._scorer: AdapterScorer | None = None
         self._ready: AdapterReward | None = None
         self._wanted: AdapterSnapshot | None = None
         self._changed = threading.Condition()
@@ -187,7 +187,7 @@ class AdapterFeed:
     def _use(self, snapshot: AdapterSnapshot) -> None:
         require_extra()
         from trainers.lora.adapter import read_adapter
-        from trainers.lora.scorer import TextReward
+        from trainers.lora.scorer import AdapterScorer
 
         version, uri, files, gate = _chosen(snapshot)
         ready = self._ready
@@ -200,7 +200,7 @@ class AdapterFeed:
         except BadInput as error:
             raise ArtifactError(str(error)) from None
         if self._scorer is None:
-            self._scorer = TextReward(adapter, base=self._base)
+            self._scorer = AdapterScorer(adapter, base=self._base)
         self._scorer.check(adapter)
         self._ready = AdapterReward(version, gate, self._scorer, adapter)
 

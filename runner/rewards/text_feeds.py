@@ -29,9 +29,9 @@ class RewardOfTexts:
         self.version: int = snapshot.version
         self.gate: GateState = snapshot.gate
         # Not at the top: numba takes half a second, and most runs have no reward of texts.
-        from trainers.text.reward import TextReward
+        from trainers.text.reward import NgramReward
 
-        self._reward = TextReward(snapshot)
+        self._reward = NgramReward(snapshot)
 
     def rewards(self, goal: str, prompts: Sequence[str]) -> tuple[Vector, Matrix]:
         """Means (N,) and covariance (N, N) of the prompts' rewards, in nats."""

@@ -42,7 +42,7 @@ NAME = "generation.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class GenerationRecord:
     """``generation.json``: what was asked for and, once it is finished, how its video is known again."""
 
     SCHEMA: ClassVar[str] = "tribrain.generation/1"
@@ -102,11 +102,11 @@ class _Keeping:
     def _known(self, request: GenerationRequest) -> Generation | None:
         """The generation that the folder holds, if it is the one that is asked for and its video is whole."""
         try:
-            noted = msgspec.json.decode((request.out_dir / NAME).read_bytes(), type=Kept)
+            noted = msgspec.json.decode((request.out_dir / NAME).read_bytes(), type=GenerationRecord)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return None
         asked_for = (noted.schema, noted.world_model, noted.prompt, noted.seed)
-        if asked_for != (Kept.SCHEMA, self.name, request.prompt, request.seed):
+        if asked_for != (GenerationRecord.SCHEMA, self.name, request.prompt, request.seed):
             return None
         if noted.video is not None:
             return _finished(request, noted.video, noted)
@@ -137,8 +137,8 @@ class _Keeping:
         _unlock(request)
         return made
 
-    def _noted(self, request: GenerationRequest) -> Kept:
-        return Kept(world_model=self.name, prompt=request.prompt, seed=request.seed)
+    def _noted(self, request: GenerationRequest) -> GenerationRecord:
+        return GenerationRecord(world_model=self.name, prompt=request.prompt, seed=request.seed)
 
 
 class _KeepingBatch(_Keeping):
@@ -169,7 +169,7 @@ class _KeepingBatch(_Keeping):
         return made
 
 
-def _finished(request: GenerationRequest, name: str, noted: Kept) -> Generation | None:
+def _finished(request: GenerationRequest, name: str, noted: GenerationRecord) -> Generation | None:
     video = request.out_dir / name
     try:
         if video.stat().st_size != noted.bytes or _sha256(video) != noted.sha256:

@@ -106,6 +106,16 @@ def create_topics(settings: Settings, *, raise_limits: bool = False, timeout_s: 
     )
 
 
+def missing_topics(settings: Settings, timeout_s: float = 5.0) -> tuple[str, ...]:
+    """Those that ``create_topics`` would make. Raises BadInput as it does."""
+    with connect_admin(settings, timeout_s) as admin:
+        try:
+            existing = set(admin.list_topics())
+        except (KafkaConnectionError, KafkaTimeoutError, AuthorizationError) as error:
+            raise failure(settings, error) from None
+    return tuple(name for name in _topics(settings) if name not in existing)
+
+
 def make_topics(settings: Settings, admin: KafkaAdminClient, topics: Mapping[str, TopicOptions]) -> None:
     """Make these topics, with as many replicas as the settings say. Raises KafkaError."""
     _create(

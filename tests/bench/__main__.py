@@ -25,6 +25,7 @@ from tests.bench.results import LIMIT, LIVE, Finding, as_markdown, as_text, disa
 from tests.bench.results import as_json as summarised
 from tests.bench.workload import Workload, make_workload
 from tribrain.shell import options
+from tribrain.shell.kafka_options import bootstrap_servers
 
 REPLAY = "replay from the topic"
 REPLAY_FILE = "replay from trace.jsonl"
@@ -78,7 +79,7 @@ _NAMES = {
 )
 @click.option("--write", is_flag=True, help="Write tests/bench/RESULTS.md.")
 @click.option("--in-memory-only", is_flag=True, help="Measure the limit alone; no broker is needed.")
-@options.bootstrap_servers
+@bootstrap_servers
 @options.as_json
 def bench(
     n_events: int,

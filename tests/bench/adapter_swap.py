@@ -17,7 +17,7 @@ from tests.bench.lora_drift import SETTINGS, WAYS, of_round, pairs_of
 from trainers.lora.adapter import read_adapter
 from trainers.lora.checkpoint import Checkpoint
 from trainers.lora.round import Recipe, parts_of, train_round
-from trainers.lora.scorer import TextReward
+from trainers.lora.scorer import AdapterScorer
 
 SWAPS = 200
 GOAL, PROMPTS = "pour the tea", ("pour the tea, slowly", "pour the tea, as fast as it can")
@@ -42,7 +42,7 @@ def main() -> None:
                 (out / name).write_bytes(content)
             adapters.append(read_adapter(out))
         size = sum(path.stat().st_size for path in adapters[0].folder.iterdir())
-        reward = TextReward(adapters[0])
+        reward = AdapterScorer(adapters[0])
         one, other = adapters
         swaps = [milliseconds(partial(reward.swap, adapters[at % 2])) for at in range(1, SWAPS)]
         score = partial(reward.rewards_of, goal=GOAL, candidates=PROMPTS)

@@ -26,14 +26,14 @@ from trainers.lora.adapter import Adapter, read_adapter
 from trainers.lora.checkpoint import Checkpoint
 from trainers.lora.inbox import Arrived
 from trainers.lora.round import Parts, Recipe, Start, parts_of, train_round
-from trainers.lora.settings import Settings
+from trainers.lora.settings import LoraSettings
 from trainers.lora.texts import TextPair, is_held_out
 
 ROUNDS, PER_ROUND, TEST_PAIRS, SEEDS = 4, 96, 150, 8
 TURN = ROUNDS // 2
 SHARPNESS = 1.5
-SETTINGS = Settings(length=64, evaluations=1)
-TINY_SETTINGS = Settings(length=32, evaluations=1, rank=4, lr=0.02)
+SETTINGS = LoraSettings(length=64, evaluations=1)
+TINY_SETTINGS = LoraSettings(length=32, evaluations=1, rank=4, lr=0.02)
 WAYS = (
     ("slowly", "at a gentle pace"),
     ("in one quick move", "as fast as it can"),
@@ -86,7 +86,7 @@ def pairs_of(
 
 
 def log_losses(
-    base: str, strategy: Strategy, turns: bool, seed: int, work: Path, settings: Settings, ways: Ways
+    base: str, strategy: Strategy, turns: bool, seed: int, work: Path, settings: LoraSettings, ways: Ways
 ) -> list[float]:
     """Held-out log loss after each round."""
     rng = random.Random(seed)

@@ -20,7 +20,7 @@ from streams.messages.contracts import PreferencePair
 
 if TYPE_CHECKING:
     from trainers.lora.prepare import Prepared
-    from trainers.lora.settings import Settings
+    from trainers.lora.settings import LoraSettings
     from trainers.lora.tokens import Tokens
 
 _TOKENS = range(50, 71)
@@ -146,11 +146,11 @@ def _prepared(pairs: str, base: str, n: int | None, **recipe: Any) -> Prepared:
     import torch
 
     from trainers.lora.prepare import prepare
-    from trainers.lora.settings import Settings
+    from trainers.lora.settings import LoraSettings
     from trainers.lora.training import EncodedPairs
 
     torch.set_num_threads(1)
-    settings: Settings = replace(Settings(), **recipe)
+    settings: LoraSettings = replace(LoraSettings(), **recipe)
     prepared = prepare(_read(pairs), base, settings)
     whole = prepared.encoded_train
     part = EncodedPairs(whole.chosen[:n], whole.rejected[:n], whole.weights[:n])

@@ -11,7 +11,7 @@ import orjson
 
 from runner.lab.experiment import SeedExperiment
 from runner.lab.experiment_figures import Estimate, Numbers, estimate
-from runner.lab.experiment_plan import CONDITIONS, Plan
+from runner.lab.experiment_plan import CONDITIONS, ExperimentPlan
 from streams.messages.contracts import TraceEvent
 from tribrain.shell import options
 
@@ -30,7 +30,7 @@ def bench(seeds: int, tasks: int, iters: int, as_json: bool) -> None:
     A run's gain is the critics' score of its best video minus that of its first. The same tasks and seeds,
     one run after the other, without preferences; 95% intervals by a bootstrap over suites.
     """
-    plan = Plan(tasks=tasks, learning_tasks=0, iters=iters)
+    plan = ExperimentPlan(tasks=tasks, learning_tasks=0, iters=iters)
     gains = np.array([_gains(plan, seed) for seed in range(seeds)])  # (seeds, 2)
     said = {
         SHARED: _mean(gains[:, 0]),
@@ -46,7 +46,7 @@ def bench(seeds: int, tasks: int, iters: int, as_json: bool) -> None:
         click.echo(f"  {name}: {of.mean:+.4f} [{low:+.4f}, {high:+.4f}]")
 
 
-def _gains(plan: Plan, seed: int) -> tuple[float, float]:
+def _gains(plan: ExperimentPlan, seed: int) -> tuple[float, float]:
     """The mean gain of the runs of one suite, with a controller that they share and with one of their own."""
     shared, _ = SeedExperiment(plan, seed).arm(CLEAN, 0.0)
     alone: list[list[TraceEvent]] = []

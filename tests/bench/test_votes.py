@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.lab.experiment import SeedExperiment
-from runner.lab.experiment_plan import ALL_CONDITIONS, Plan, Result
+from runner.lab.experiment_plan import ALL_CONDITIONS, ExperimentPlan, Result
 from tests.bench import votes
 from tests.runner.lab.test_vote_experiment import course
 from trainers.asking.rules import DEFAULT_RULE, RULES
@@ -23,7 +23,7 @@ def courses(folder: Path, known: votes.Known) -> votes.Courses:
     return {"small": {name: [seed(f"{known} small {name}") for seed in seeds] for name in votes.plans(known)}}
 
 
-def simulated(plan: Plan) -> dict[str, list[Result]]:
+def simulated(plan: ExperimentPlan) -> dict[str, list[Result]]:
     by_name = {condition.name: condition for condition in ALL_CONDITIONS}
     seeds = [SeedExperiment(plan, seed) for seed in range(2)]
     return {name: [seed.run(by_name[name]) for seed in seeds] for name in votes._SIMULATED}
@@ -34,7 +34,7 @@ def test_every_rule_has_a_row_in_the_tables(folder: Path) -> None:
         "critics": courses(folder, "critics"),
         "makers": courses(folder, "makers"),
     }
-    plan = Plan(tasks=3, learning_tasks=1)
+    plan = ExperimentPlan(tasks=3, learning_tasks=1)
     written = votes.document(found, 2, simulated(plan), plan)
     for rule in RULES:
         assert written.count(f"\n| {rule} |") == 6

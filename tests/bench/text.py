@@ -19,7 +19,7 @@ from streams.messages.files import read_text_pairs
 from trainers.lora.baselines import TFIDF, baselines
 from trainers.lora.texts import TextPair
 from trainers.pairs.weights import task_of_text
-from trainers.text.reward import TextReward
+from trainers.text.reward import NgramReward
 from trainers.text.train import train_on_texts
 from tribrain.shell import options
 
@@ -89,7 +89,7 @@ def _online(train: Sequence[PreferencePair], holdout: Sequence[PreferencePair]) 
     goals, chosen, rejected = zip(
         *((p.goal_instruction, p.chosen_prompt, p.rejected_prompt) for p in holdout), strict=True
     )
-    p = TextReward(snapshot).prob_prefer(goals, chosen, rejected)
+    p = NgramReward(snapshot).prob_prefer(goals, chosen, rejected)
     return [*_scores(p), len(train) / spent, len(encode(snapshot))]
 
 

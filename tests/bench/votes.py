@@ -20,7 +20,7 @@ from rich.console import Console
 
 from runner.lab.experiment import by_condition
 from runner.lab.experiment_figures import figures, saved_more
-from runner.lab.experiment_plan import VOTES, Plan, Result
+from runner.lab.experiment_plan import VOTES, ExperimentPlan, Result
 from runner.lab.vote_figures import CHECKPOINTS, RuleFigures, first_reached, vote_figures
 from runner.lab.vote_simulation import ANY_PAIR, ASKABLE, Course, Split, VotePlan, run_votes
 from streams.files import write_atomically
@@ -291,7 +291,10 @@ def _votes(votes: float | None) -> str:
 
 
 def document(
-    found: Mapping[Known, Courses], repetitions: int, simulated: Mapping[str, Sequence[Result]], plan: Plan
+    found: Mapping[Known, Courses],
+    repetitions: int,
+    simulated: Mapping[str, Sequence[Result]],
+    plan: ExperimentPlan,
 ) -> str:
     """The whole of ``trainers/VOTES.md``."""
     critics, makers = found["critics"], found["makers"]
@@ -348,7 +351,7 @@ def main() -> None:
     folder = Path(os.environ["TRIBRAIN_DATA"]) / "preferences"
     work: ExperimentFolder[Course] = ExperimentFolder(given.work, "tribrain.bench_votes/2", Course)
     work.begin({"default": DEFAULT_RULE, "shares": [random_share_after(votes) for votes in CHECKPOINTS]})
-    plan = Plan()
+    plan = ExperimentPlan()
     worlds = begun_folder(given.work / "simulated", plan)
     compute(worlds, partial(by_condition, plan), range(_SEEDS), _SIMULATED, given.processes, "simulated")
     simulated = {name: worlds.read((seed, name) for seed in range(_SEEDS)) for name in _SIMULATED}

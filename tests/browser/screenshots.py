@@ -24,7 +24,7 @@ from tests.pages import PageServer, page_server
 from tests.services import trainer
 from tests.waiting import wait_until
 from tribrain.cli import cli
-from tribrain.shell import options
+from tribrain.shell.option_types import PATH
 
 _GOALS = ("move the red cube to the green bowl", "pour the blue paint into the yellow cup")
 _RUNS = 4
@@ -33,7 +33,7 @@ _WIDE, _PHONE = {"width": 1280, "height": 760}, {"width": 390, "height": 844}
 
 
 @click.command(epilog="Example: python -m tests.browser.screenshots docs/images")
-@click.argument("folder", type=options.PATH)
+@click.argument("folder", type=PATH)
 def screenshots(folder: Path) -> None:
     """Write the README's pictures of the page into FOLDER."""
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:

@@ -20,7 +20,7 @@ from tests.trainers.text.factories import polite_pairs
 from tests.waiting import wait_until
 from trainers.text.learner import TextLearner
 from trainers.text.processor import TextProcessor
-from trainers.text.reward import TextReward
+from trainers.text.reward import NgramReward
 
 _WAIT_S = 60.0
 
@@ -78,7 +78,7 @@ def test_what_is_published_is_the_pairs_topic_learnt_again_bit_for_bit(settings:
     assert last.version == n_learnt(messages) == 230
     assert encode(last) == relearnt(settings, last)
     assert last.topic_ids.keys() == {settings.pairs_topic}
-    p = TextReward(last).prob_prefer(["g"], ["please move the cube"], ["move the cube now"])
+    p = NgramReward(last).prob_prefer(["g"], ["please move the cube"], ["move the cube now"])
     assert p[0] > 0.7
 
 

@@ -10,17 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
 from streams.kafka.rights import Right
 from streams.kafka.security import Secret
 from streams.kafka.security_sources import CONFIG_VARIABLE
 from streams.kafka.settings import Settings
+from tests.program import COMMANDS as ALL
 from tests.secured.broker import PASSWORD, SecuredBroker
 from tests.secured.commands import COMMANDS, arguments_of
-from tribrain.cli import cli, main
-from tribrain.shell import options as shared_options
+from tribrain.cli import main
+from tribrain.shell.command import Command
 from tribrain.shell.exit_codes import BAD_INPUT
 
 
@@ -86,17 +86,12 @@ def test_a_setting_that_is_not_known_ends_a_command_before_it_asks_anyone(
 
 
 def test_whatever_takes_a_broker_takes_a_file_of_properties() -> None:
-    context = click.Context(cli)
     found = 0
-    for name in cli.list_commands(context):
-        command = cli.get_command(context, name)
-        group = command.commands.values() if isinstance(command, click.Group) else [command]
-        for each in group:
-            assert each is not None
-            options = {option for param in each.params for option in param.opts}
-            assert isinstance(each, shared_options.Command)
-            assert ("--kafka-config" in options) == ("--bootstrap-servers" in options), each.name
-            found += "--kafka-config" in options
+    for words, command in ALL.items():
+        options = {option for param in command.params for option in param.opts}
+        assert isinstance(command, Command)
+        assert ("--kafka-config" in options) == ("--bootstrap-servers" in options), words
+        found += "--kafka-config" in options
     assert found > 15
 
 

@@ -16,7 +16,7 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
-from runner.lab.experiment_plan import ALL_CONDITIONS, Plan
+from runner.lab.experiment_plan import ALL_CONDITIONS, ExperimentPlan
 from streams.local_broker.jars import KafkaJars
 from streams.messages.codec import decode_text_pair, encode, sealed
 from streams.messages.contracts import TextSnapshot
@@ -79,7 +79,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("prompts.txt", b"pour the tea")
     write("lora/reward.json", b"{")
     for out in ("planned", "damaged-unit"):
-        begun_folder(Path(out), Plan(tasks=4, learning_tasks=2))
+        begun_folder(Path(out), ExperimentPlan(tasks=4, learning_tasks=2))
     for seed in (0, 1):
         for condition in ALL_CONDITIONS:
             write(f"damaged-unit/units/seed-{seed:03d}-{condition.name.replace(' ', '-')}.json", b"{")

@@ -3,44 +3,38 @@
 from __future__ import annotations
 
 import logging
+import os
+import pty
+import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import click
 import orjson
 import pytest
+from click.shell_completion import ShellComplete
 
 from runner.critics.pixel import default_critics
 from streams.messages.codec import encode
 from tests import factories
+from tests.program import COMMANDS as ALL
+from tests.program import help_of
 from tests.tribrain.demo_files import write_demo
-from tribrain.cli import cli, main
-from tribrain.shell import options
+from tribrain.cli import COMMANDS as ENTRIES
+from tribrain.cli import GROUPS, cli, main
+from tribrain.shell.command import Command
 
 HEAVY = ("torch", "transformers", "peft")
 CLIENTS = ("faust", "river", "kafka", "confluent_kafka")
 SLOW = (*CLIENTS, "aiokafka", "sklearn", "scipy", "numba", "matplotlib", "pandas")
 
 
-def commands(
-    group: click.Group, path: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command that does something, with the words that call it."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield (*path, name), command
-
-
-ALL = dict(commands(cli))
+IN_EXAMPLE: dict[tuple[str, ...], tuple[str, ...]] = {("serve", "page"): ("ui",)}
+"""A command with two names has an example of one of them."""
 by_command = pytest.mark.parametrize("words", ALL, ids=" ".join)
 
 
@@ -53,30 +47,181 @@ def test_the_module_and_the_program_are_the_same() -> None:
 
 def test_the_commands_are_those_that_were_promised() -> None:
     assert {" ".join(words) for words in ALL} == {
-        "demo", "run-simulated", "run-subprocess", "export-preference-pairs", "run-suite",
-        "train-preference-rm",
-        "serve-trainer", "broker", "topics create", "publish-trace", "replay", "report",
-        "spool status", "spool flush", "snapshots list", "snapshots show", "snapshots verify",
-        "snapshots rollback", "end-run", "verify-state", "evaluate-rm", "experiment", "experiment-finetune",
-        "experiment-votes",
-        "dlq list", "dlq show", "dlq replay",
-        "explain", "evaluate-picks", "train-lora-rm", "serve-lora", "train-text-rm", "serve-text",
-        "run-wow", "doctor", "ui",
-        "build-dataset", "export-preferences", "finetune", "vote", "rescore", "health", "status",
-        "backup", "restore", "users create",
+        "demo", "ui", "status", "health", "doctor", "report", "config show",
+        "run simulated", "run subprocess", "run wow", "run rescore", "run end", "suite run",
+        "pairs export", "pairs share",
+        "reward train", "reward train-text", "reward train-lora",
+        "reward explain", "reward evaluate", "reward picks",
+        "data build", "data finetune",
+        "serve trainer", "serve text", "serve lora", "serve broker", "serve page",
+        "log topics create", "log users create", "log publish", "log vote",
+        "log spool status", "log spool flush", "log replay", "log verify",
+        "log snapshots list", "log snapshots show", "log snapshots verify", "log snapshots rollback",
+        "log dead-letters list", "log dead-letters show", "log dead-letters replay",
+        "log backup", "log restore",
+        "lab experiment", "lab finetune", "lab votes",
     }  # fmt: skip
+
+
+def test_every_old_name_is_the_same_command_as_the_new_one() -> None:
+    context = cli.context_class(cli)
+    renamed = [entry for entry in ENTRIES if entry.old_name is not None]
+    for entry in renamed:
+        group, name = entry.name.split()
+        commands = cli.get_command(context, group)
+        assert isinstance(commands, click.Group)
+        command = commands.get_command(context, name)
+        assert command is not None
+        assert cli.get_command(context, entry.old_name or "") is command
+    assert {entry.old_name for entry in renamed} == {
+        "backup", "broker", "build-dataset", "dlq", "end-run", "evaluate-picks", "evaluate-rm", "experiment",
+        "experiment-finetune", "experiment-votes", "explain", "export-preference-pairs", "export-preferences",
+        "finetune", "publish-trace", "replay", "rescore", "restore", "run-simulated", "run-subprocess",
+        "run-suite", "run-wow", "serve-lora", "serve-text", "serve-trainer", "snapshots", "spool", "topics",
+        "train-lora-rm", "train-preference-rm", "train-text-rm", "users", "verify-state", "vote",
+    }  # fmt: skip
+
+
+def test_help_lists_every_group_and_no_old_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("--help") == 0
+    listed = re.findall(r"^  ([a-z]\S*)  +\S", capsys.readouterr().out, re.MULTILINE)
+    assert listed == ["demo", "ui", "status", "health", "doctor", "report", "config", *GROUPS]
+
+
+def test_help_shows_two_examples_before_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("-h") == 0
+    before, _, _ = capsys.readouterr().out.partition("Commands:")
+    assert re.findall(r"^    tribrain (\S+)", before, re.MULTILINE) == ["demo", "run"]
+
+
+def test_help_ends_with_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("--help") == 0
+    _, _, codes = capsys.readouterr().out.partition("Exit codes:")
+    assert [int(code) for code in re.findall(r"^  (\d+)  ", codes, re.MULTILINE)] == [0, 1, 2, 3, 4, 130]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_lists_its_commands_with_a_line_each(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(group, "-h") == 0
+    listed = capsys.readouterr().out
+    for entry in ENTRIES:
+        if entry.name.startswith(f"{group} "):
+            assert f"  {entry.name.split()[1]} " in listed
+            assert entry.summary in listed
+
+
+@by_command
+def test_h_is_short_for_help(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(*words, "-h") == 0
+    short = capsys.readouterr().out
+    assert code_of(*words, "--help") == 0
+    assert capsys.readouterr().out == short
+    assert short.startswith(f"Usage: tribrain {' '.join(words)}")
+
+
+@pytest.mark.parametrize(
+    ("group", "typed", "near"),
+    [
+        ("", "dem", "demo"),
+        ("", "runs", "run"),
+        ("", "train-preference", "reward train"),
+        ("", "simulated", "run simulated"),
+        (" run", "simulate", "simulated"),
+        (" log topics", "creat", "create"),
+        (" dlq", "lst", "list"),
+    ],
+)
+def test_a_mistyped_command_is_answered_with_the_nearest_one(
+    group: str, typed: str, near: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(*group.split(), typed) == 2
+    assert capsys.readouterr().err == (
+        f"tribrain: no such command: {typed!r}; did you mean {near!r}? (try: tribrain{group} --help)\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["run simulated", "run-simulated"])
+def test_a_mistyped_option_is_answered_with_the_nearest_one(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(*command.split(), "--itres", "3") == 2
+    assert capsys.readouterr().err == (
+        f"tribrain: no such option: --itres; did you mean --iters? (try: tribrain {command} --help)\n"
+    )
+
+
+def test_where_nothing_is_near_nothing_is_proposed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("run", "xyzzy") == 2
+    assert capsys.readouterr().err == "tribrain: no such command: 'xyzzy' (try: tribrain run --help)\n"
+    assert code_of("demo", "--xyzzy") == 2
+    assert capsys.readouterr().err == "tribrain: no such option: --xyzzy (try: tribrain demo --help)\n"
+
+
+def completions(*words: str) -> list[str]:
+    """What bash is offered after these words, of which the last is being typed."""
+    shell = ShellComplete(cli, {}, "tribrain", "_TRIBRAIN_COMPLETE")
+    return [item.value for item in shell.get_completions(list(words[:-1]), words[-1])]
+
+
+def test_completion_offers_commands_groups_and_options() -> None:
+    assert completions("re") == ["report", "reward"]
+    assert completions("run", "s") == ["simulated", "subprocess"]
+    assert completions("run-simulated", "--see") == ["--seed"]
+    assert completions("log", "topics", "") == ["create"]
+
+
+def test_completion_of_commands_imports_none_of_them() -> None:
+    wanted = wanted_by(
+        "import os, sys\n"
+        "os.environ |= dict(_TRIBRAIN_COMPLETE='zsh_complete', COMP_WORDS='tribrain run ', COMP_CWORD='2')\n"
+        "from tribrain.cli import main\n"
+        "sys.stdout = sys.stderr\n"
+        "main([])"
+    )
+    assert not {name for name in wanted if name.startswith("tribrain.run")}
+
+
+def test_colours_are_for_terminals_and_never_with_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a pseudo-terminal stands for a terminal."""
+    assert "\x1b[" in on_a_terminal("--help")
+    assert "\x1b[" not in run(sys.executable, "-m", "tribrain.cli", "--help")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in on_a_terminal("--help")
+    assert "\x1b[" not in on_a_terminal("run")
+
+
+def on_a_terminal(*words: str) -> str:
+    ours, theirs = pty.openpty()
+    with (
+        os.fdopen(ours, "rb", buffering=0) as shown,
+        subprocess.Popen(
+            [sys.executable, "-m", "tribrain.cli", *words], stdin=theirs, stdout=theirs, stderr=theirs
+        ),
+    ):
+        os.close(theirs)
+        written = b""
+        # Linux ends the reading of a closed pseudo-terminal by an error.
+        with suppress(OSError):
+            while some := shown.read(4096):
+                written += some
+    assert b"Usage:" in click.unstyle(written.decode()).encode()
+    return written.decode()
 
 
 @by_command
 def test_help_explains_the_command_and_ends_with_an_example(words: tuple[str, ...]) -> None:
-    text = ALL[words].get_help(click.Context(ALL[words], info_name=" ".join(words)))
+    text = help_of(words)
     assert ALL[words].help
-    assert f"Example: tribrain {' '.join(words)}" in " ".join(text.split())
+    assert f"Example: tribrain {' '.join(IN_EXAMPLE.get(words, words))}" in text
 
 
-@pytest.mark.parametrize("command", ["run-simulated", "run-subprocess", "run-wow", "run-suite", "finetune"])
-def test_a_command_with_critics_says_what_each_built_in_one_can_see(command: str) -> None:
-    text = " ".join(ALL[(command,)].get_help(click.Context(ALL[(command,)])).split())
+@pytest.mark.parametrize(
+    "words",
+    [("run", "simulated"), ("run", "subprocess"), ("run", "wow"), ("suite", "run"), ("data", "finetune")],
+    ids=" ".join,
+)
+def test_a_command_with_critics_says_what_each_built_in_one_can_see(words: tuple[str, ...]) -> None:
+    text = help_of(words)
     assert [c.name for c in default_critics() if f"{c.name}: {c.sees}" not in text] == []
 
 
@@ -84,9 +229,10 @@ def test_a_command_with_critics_says_what_each_built_in_one_can_see(command: str
 def test_the_example_can_be_typed_as_it_is(words: tuple[str, ...]) -> None:
     tribrain, *typed = shlex.split((ALL[words].epilog or "").removeprefix("Example: "))
     assert tribrain == "tribrain"
-    assert tuple(typed[: len(words)]) == words
+    named = IN_EXAMPLE.get(words, words)
+    assert tuple(typed[: len(named)]) == named
     # Parses, and runs nothing.
-    context = ALL[words].make_context(" ".join(words), typed[len(words) :])
+    context = ALL[words].make_context(" ".join(words), typed[len(named) :])
     assert context.args == []
 
 
@@ -120,14 +266,14 @@ def test_an_option_that_takes_one_value_is_refused_where_it_is_given_twice(
 
 @by_command
 def test_help_says_which_options_may_be_repeated(words: tuple[str, ...]) -> None:
-    text = " ".join(ALL[words].get_help(click.Context(ALL[words], info_name=" ".join(words))).split())
+    text = help_of(words)
     assert "An option is given once, unless it says that it may be repeated." in text
     repeated = [o for o in ALL[words].params if isinstance(o, click.Option) and o.multiple]
     assert [o.name for o in repeated if "(repeatable)" not in (o.help or "")] == []
 
 
 def test_a_flag_may_say_the_same_twice_and_not_both(capsys: pytest.CaptureFixture[str]) -> None:
-    @click.command(cls=options.Command)
+    @click.command(cls=Command)
     @click.option("--on/--off")
     def switch(on: bool) -> None:
         click.echo(on)
@@ -169,7 +315,7 @@ def test_no_command_shows_the_help_on_standard_error(capsys: pytest.CaptureFixtu
     assert code_of() == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert "Example: tribrain demo" in said.err
+    assert "Examples:\n    tribrain demo\n" in said.err
 
 
 def test_an_interrupt_is_code_130(
@@ -226,12 +372,12 @@ def test_no_command_s_help_waits_for_what_its_work_needs() -> None:
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_help_names_no_bounds_that_there_are_not(words: tuple[str, ...]) -> None:
-    assert "None]" not in ALL[words].get_help(click.Context(ALL[words]))
+    assert "None]" not in help_of(words)
 
 
 def test_the_commands_that_read_or_make_a_result_take_json() -> None:
     without = {" ".join(words) for words, c in ALL.items() if not any("--json" in p.opts for p in c.params)}
-    assert without == {"demo", "serve-trainer", "serve-lora", "serve-text", "finetune"}
+    assert without == {"demo", "serve trainer", "serve lora", "serve text", "data finetune"}
 
 
 def test_aliases_of_the_original_are_accepted(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from runner.lab.experiment_figures import Estimate, Figures
-from runner.lab.experiment_plan import ALL_CONDITIONS, VOTES, Plan
+from runner.lab.experiment_plan import ALL_CONDITIONS, VOTES, ExperimentPlan
 from tests.tribrain.processes import command, needs_proc
 from tests.waiting import wait_until
 from tribrain.cli import main
@@ -143,7 +143,7 @@ def test_the_picture_shows_its_figures_to_those_who_cannot_see_it() -> None:
         )
         for name, estimate in (("clean", saved), ("flipped", lost))
     }
-    picture = experiment_plot(measured, Plan(), 2)
+    picture = experiment_plot(measured, ExperimentPlan(), 2)
     assert picture.png.startswith(b"\x89PNG")
     assert "clean: +50% generations saved, quality +0.070" in picture.alt
     assert "flipped: -300%" in picture.alt

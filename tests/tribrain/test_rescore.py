@@ -23,7 +23,7 @@ from trainers.datasets.preferences import pairs_of_runs
 from trainers.datasets.samples import read_runs, samples_of
 from trainers.pairs.pairing import PairingRules
 from tribrain.cli import main
-from tribrain.shell.exclusive_lock import alone
+from tribrain.shell.exclusive_lock import exclusive_lock
 
 GOAL = "move the red cube to the bowl"
 JUDGE = """
@@ -215,7 +215,7 @@ def test_killed_anywhere_it_leaves_the_trace_as_it_was_or_whole_and_goes_on(
 def test_a_run_that_another_process_works_on_is_refused(
     judged: Judged, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with alone(judged.out, "--out", "", name="run.lock"):
+    with exclusive_lock(judged.out, "--out", "", name="run.lock"):
         judged.rescore(code=2)
     assert "another process is at work on the run in it" in capsys.readouterr().err
 

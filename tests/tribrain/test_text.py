@@ -11,7 +11,7 @@ import pytest
 from streams.messages.codec import encode
 from streams.messages.files import read_reward
 from tests.trainers.text.factories import polite_pairs
-from trainers.text.reward import TextReward
+from trainers.text.reward import NgramReward
 from trainers.text.train import train_on_texts
 from tribrain.cli import main
 
@@ -96,7 +96,7 @@ def test_on_human_preferences_it_is_better_than_chance_and_calibrated(tmp_path: 
 
 def test_one_reward_can_be_asked_from_many_threads() -> None:
     """Nothing in it can be written to."""
-    reward = TextReward(train_on_texts(polite_pairs(20)))
+    reward = NgramReward(train_on_texts(polite_pairs(20)))
     for array in reward.arrays:
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1

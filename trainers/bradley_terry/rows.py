@@ -46,7 +46,7 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class ColumnPlan:
     """What of a layout goes to which column; the arguments of ``fill_rows``."""
 
     column: Ints
@@ -75,11 +75,11 @@ class RowMaker:
     def __init__(self, vocabulary: Vocabulary, shown: ShownScores | None = None) -> None:
         self.vocabulary = vocabulary
         self.shown = ShownScores() if shown is None else shown
-        self._plans: BoundedCache[Layout, Plan] = BoundedCache(_CACHED, _CACHED_BYTES)
+        self._plans: BoundedCache[Layout, ColumnPlan] = BoundedCache(_CACHED, _CACHED_BYTES)
         self._contexts: BoundedCache[tuple[tuple[tuple[str, object], ...], ...], Layout] = BoundedCache(
             _CACHED, _CACHED_BYTES
         )
-        self._joined: tuple[dict[Plan, int], tuple[Array | Ints, ...]] = {}, ()
+        self._joined: tuple[dict[ColumnPlan, int], tuple[Array | Ints, ...]] = {}, ()
 
     def read(self, pairs: Sequence[PreferencePair]) -> Read:
         """What the pairs say. Changes nothing; raises TypeError or ValueError where it is no numbers."""
@@ -102,7 +102,7 @@ class RowMaker:
             layouts.append(layout)
         return Read(layouts, begins, values, np.array(values, dtype=np.float64))
 
-    def plan(self, read: Read, i: int) -> Plan:
+    def plan(self, read: Read, i: int) -> ColumnPlan:
         """The plan of pair i, which is learnt now; what is new in it is admitted while there is room."""
         layout, vocabulary = read.layouts[i], self.vocabulary
         plan = self._plans.get(layout)
@@ -119,7 +119,7 @@ class RowMaker:
         return plan
 
     def rows(
-        self, read: Read, chosen: Sequence[int], plans: Sequence[Plan], *, is_news: bool = True
+        self, read: Read, chosen: Sequence[int], plans: Sequence[ColumnPlan], *, is_news: bool = True
     ) -> tuple[Array, Array]:
         """Of these pairs, the differences X (n, d) by feature, NaN where one is missing, and those of the
         critics' means (n, 1).
@@ -159,7 +159,9 @@ class RowMaker:
                 self._contexts.keep(at, known, sum([size_of((*of, *of.values())) for of in contexts]))
         return known
 
-    def _joined_with(self, plans: Sequence[Plan]) -> tuple[dict[Plan, int], tuple[Array | Ints, ...]]:
+    def _joined_with(
+        self, plans: Sequence[ColumnPlan]
+    ) -> tuple[dict[ColumnPlan, int], tuple[Array | Ints, ...]]:
         """Numbers of plans, these among them, and their entries one behind the other."""
         if not self._joined[0].keys() >= set(plans):
             before = self._joined[0]
@@ -169,13 +171,13 @@ class RowMaker:
             self._joined = numbers_of, _join(list(numbers_of))
         return self._joined
 
-    def _remember(self, layout: Layout) -> Plan:
+    def _remember(self, layout: Layout) -> ColumnPlan:
         plan = _plan(layout, self.vocabulary, self.shown)
         self._plans.keep(layout, plan, plan.size + sum(map(size_of, layout)))
         return plan
 
 
-def _plan(layout: Layout, vocabulary: Vocabulary, shown: ShownScores) -> Plan:
+def _plan(layout: Layout, vocabulary: Vocabulary, shown: ShownScores) -> ColumnPlan:
     """What is where in the vocabulary as it is now; a shared context that is new becomes a reference."""
     chosen, rejected = layout[:2]
     shared, of_chosen, of_rejected, both = layout[2:] or ((), (), (), ())
@@ -209,7 +211,7 @@ def _plan(layout: Layout, vocabulary: Vocabulary, shown: ShownScores) -> Plan:
         (at, number) for name, at in (*left.items(), *right.items()) if (number := shown.number_of(name)) >= 0
     ]
     column, left_at, right_at, sign_of = zip(*learnt, strict=True) if learnt else ((), (), (), ())
-    return Plan(
+    return ColumnPlan(
         column=_ints(column),
         left=_ints(left_at),
         right=_ints(right_at),
@@ -227,7 +229,7 @@ def _plan(layout: Layout, vocabulary: Vocabulary, shown: ShownScores) -> Plan:
     )
 
 
-def _join(plans: Sequence[Plan]) -> tuple[Array | Ints, ...]:
+def _join(plans: Sequence[ColumnPlan]) -> tuple[Array | Ints, ...]:
     """Where the entries of each plan begin, and all of them; the same for the mean's, and for the scores."""
     return (
         _ints([0, *accumulate(len(plan.column) for plan in plans)]),

@@ -16,7 +16,7 @@ from streams.messages.contracts import RewardSnapshot
 from trainers.datasets import embed_prompts
 from trainers.datasets.captions import caption_of
 from trainers.datasets.card import dataset_card
-from trainers.datasets.choice import Choice, ChoiceRules, Look
+from trainers.datasets.choice import Choice, ChoiceRules, DecodedVideo
 from trainers.datasets.formats import write_split
 from trainers.datasets.new_folder import SUMMARY, new_folder
 from trainers.datasets.prompts import prompt_digest
@@ -116,7 +116,7 @@ def prompts_shown(dataset: Path) -> frozenset[str]:
 
 
 def _row(
-    rated: RatedSample, split: Split, rules: ChoiceRules, look: Look, snapshot: RewardSnapshot | None
+    rated: RatedSample, split: Split, rules: ChoiceRules, look: DecodedVideo, snapshot: RewardSnapshot | None
 ) -> Row:
     event, meta = rated.sample.event, rated.sample.event.meta
     record = {

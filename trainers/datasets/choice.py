@@ -26,7 +26,7 @@ NOT_CHOSEN = "not chosen"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class DecodedVideo:
     """What decoding a video shows."""
 
     hash: Hash
@@ -55,7 +55,7 @@ class Choice:
     """In the order of their ids."""
     distinct: tuple[RatedSample, ...]
     """What they were chosen from."""
-    looks: dict[str, Look]
+    looks: dict[str, DecodedVideo]
     left_out: Counter[str]
     """Reason to number; with the chosen ones, every iteration of the runs."""
 
@@ -64,7 +64,7 @@ def choose(
     runs: Iterable[Run],
     rules: ChoiceRules,
     snapshot: RewardSnapshot | None,
-    look: Callable[[Path], Look | None],
+    look: Callable[[Path], DecodedVideo | None],
     on_look: Callable[[int, int], None] = lambda done, total: None,
     *,
     kept_apart: Collection[str] = frozenset(),
@@ -77,7 +77,7 @@ def choose(
     """
     found, left_out = samples_apart(runs, kept_apart)
     wanted = [sample for sample in found if not _refused(sample, rules, left_out)]
-    looks: dict[str, Look] = {}
+    looks: dict[str, DecodedVideo] = {}
     for done, sample in enumerate(wanted, start=1):
         seen = look(sample.video)
         if seen is not None:

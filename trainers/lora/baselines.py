@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from streams.messages.contracts import PreferencePair
 from trainers.lora.texts import TextPair
-from trainers.text.reward import TextReward
+from trainers.text.reward import NgramReward
 from trainers.text.train import train_on_texts
 
 Array = NDArray[np.float64]
@@ -50,7 +50,7 @@ def _grams(train: Sequence[TextPair], held_out: Sequence[TextPair]) -> tuple[csr
 
 def _learn_and_predict(train: Sequence[TextPair], held_out: Sequence[TextPair]) -> Array:
     """What ``train-text-rm`` makes of the training part in one pass."""
-    reward = TextReward(train_on_texts([_as_labelled(pair) for pair in train]))
+    reward = NgramReward(train_on_texts([_as_labelled(pair) for pair in train]))
     goals, chosen, rejected = zip(*((p.goal, p.chosen, p.rejected) for p in held_out), strict=True)
     return reward.prob_prefer(goals, chosen, rejected)
 

@@ -24,7 +24,7 @@ from trainers.lora.low_rank import adapter_tensors, put_adapter, with_peft
 from trainers.lora.model import Built, build
 from trainers.lora.model_card import model_card
 from trainers.lora.prepare import PACKAGES, Prepared
-from trainers.lora.settings import Settings
+from trainers.lora.settings import LoraSettings
 from trainers.lora.texts import pairs_sha256
 from trainers.lora.training import Step, Trainer
 
@@ -204,7 +204,7 @@ def history(progress: Progress) -> dict[str, Any]:
     }
 
 
-def _caveats(settings: Settings) -> list[str]:
+def _caveats(settings: LoraSettings) -> list[str]:
     if settings.patience is None:
         return []
     return ["the held-out part also chose when to stop, so LoRA's figures are flattered a little"]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class AttentionSpan:
     """Tokens of a row, ``queries``, and others that they see, ``keys``."""
 
     queries: slice
@@ -60,7 +60,9 @@ class Attention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, looks: Sequence[Look], scale: float) -> Tensor:
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, looks: Sequence[AttentionSpan], scale: float
+    ) -> Tensor:
         out = q.new_empty(q.shape[0], q.shape[2], q.shape[1], q.shape[3])
         sums = []
         for look in looks:
@@ -90,7 +92,7 @@ class Attention(torch.autograd.Function):
         return *(t.transpose(1, 2) for t in (of_q, of_k, of_v)), None, None
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, looks: Sequence[Look], scale: float) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, looks: Sequence[AttentionSpan], scale: float) -> Tensor:
     """As ``Attention``; ``k`` and ``v`` may have fewer heads, each for several of ``q``.
 
     The queries of ``looks`` are in the order of the tokens. They are merged where the tensors are not plain.
@@ -114,12 +116,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, looks: Sequence[Look], scale: float)
     return torch.cat(found, 1)
 
 
-def merged(looks: Sequence[Look], device: str) -> list[Look]:
+def merged(looks: Sequence[AttentionSpan], device: str) -> list[AttentionSpan]:
     """The same in fewer looks on ``device``, with masks of true and false for whichever precision.
 
     To begin an operation costs a GPU more than most of the tokens that a mask then hides.
     """
-    blocks: list[list[Look]] = []
+    blocks: list[list[AttentionSpan]] = []
     for look in looks:
         if blocks and look.keys.stop - blocks[-1][0].keys.start <= _BLOCK:
             blocks[-1].append(look)
@@ -128,7 +130,7 @@ def merged(looks: Sequence[Look], device: str) -> list[Look]:
     return [_one(block, device) for block in blocks]
 
 
-def _one(block: Sequence[Look], device: str) -> Look:
+def _one(block: Sequence[AttentionSpan], device: str) -> AttentionSpan:
     if len(block) == 1 and block[0].mask_QK is None:
         return block[0]
     queries = slice(block[0].queries.start, block[-1].queries.stop)
@@ -142,7 +144,7 @@ def _one(block: Sequence[Look], device: str) -> Look:
                 seen_QK.tril_()
         else:
             seen_QK.copy_(look.mask_QK == 0)
-    return Look(queries, keys, mask_QK=mask_QK.to(device))
+    return AttentionSpan(queries, keys, mask_QK=mask_QK.to(device))
 
 
 def _within(part: slice, whole: slice) -> slice:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainers.lora.architectures import CAUSAL, KEYS_AND_VALUES
-from trainers.lora.kernels import Look, attend, has_quick_attention, merged
+from trainers.lora.kernels import AttentionSpan, attend, has_quick_attention, merged
 from trainers.lora.model import Built
 from trainers.lora.tokens import Encoded
 
@@ -28,12 +28,12 @@ class Row:
     type_ids: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     """Within its own text."""
-    looks: list[Look] = field(default_factory=list)
+    looks: list[AttentionSpan] = field(default_factory=list)
     averaged: list[tuple[int | None, int]] = field(default_factory=list)
     """Stretches in their order: the text whose mean they go into, by its place, and how many tokens."""
     groups: list[tuple[int, int]] = field(default_factory=list)
     """Tokens of each goal, and of all its candidates, which follow it."""
-    looks_of_candidates: list[Look] = field(default_factory=list)
+    looks_of_candidates: list[AttentionSpan] = field(default_factory=list)
     """The same where the queries are of the candidates' tokens alone; none where later ones are not seen."""
 
     def add(self, one: Encoded, begin: int, end: int, place: int | None) -> slice:
@@ -80,7 +80,7 @@ def one_by_one(encoded: Sequence[Encoded], *, causal: bool) -> Row:
     row = Row()
     for place, one in enumerate(encoded):
         whole = row.add(one, 0, len(one.ids), place)
-        row.looks.append(Look(whole, whole, causal))
+        row.looks.append(AttentionSpan(whole, whole, causal))
     return row
 
 
@@ -119,11 +119,11 @@ def _groups(encoded: Sequence[Encoded]) -> list[list[int]]:
     return groups
 
 
-def _looks(goal: slice, candidates: Sequence[slice], causal: bool) -> list[Look]:
+def _looks(goal: slice, candidates: Sequence[slice], causal: bool) -> list[AttentionSpan]:
     begin, end = goal.start, candidates[-1].stop
     if causal and len(candidates) == 1:
-        return [Look(slice(begin, end), slice(begin, end), causal=True)]
-    looks = [Look(goal, goal, causal)] if goal.stop > begin else []
+        return [AttentionSpan(slice(begin, end), slice(begin, end), causal=True)]
+    looks = [AttentionSpan(goal, goal, causal)] if goal.stop > begin else []
     mask_QK = None
     if len(candidates) > 1:
         mask_QK = torch.full((end - goal.stop, end - begin), -torch.inf)
@@ -135,7 +135,7 @@ def _looks(goal: slice, candidates: Sequence[slice], causal: bool) -> list[Look]
             mask_QK[one.start - goal.stop : one.stop - goal.stop, one.start - begin : one.stop - begin] = (
                 sees_itself
             )
-    return [*looks, Look(slice(goal.stop, end), slice(begin, end), mask_QK=mask_QK)]
+    return [*looks, AttentionSpan(slice(goal.stop, end), slice(begin, end), mask_QK=mask_QK)]
 
 
 class _LastLayer:

@@ -31,7 +31,7 @@ from trainers.lora.before import Before, adapters_before, in_force_of
 from trainers.lora.checkpoint import Checkpoint
 from trainers.lora.inbox import Arrived, PairInbox
 from trainers.lora.meter import Meter
-from trainers.lora.plan import Plan, as_json
+from trainers.lora.plan import LoraPlan, as_json
 from trainers.lora.round import Baselines, Recipe, parts_of, train_round
 from trainers.lora.training import Step
 from trainers.plan_file import PlanFile, as_stamp, of_topic, stamp_of
@@ -92,7 +92,7 @@ class _Serving:
         self._writer, self._reader = writer, reader
         self._topic = job.kafka.pairs_topic
         self._inbox = PairInbox(job.model, job.recipe.most_pairs)
-        self._plans = PlanFile(job.work, Plan)
+        self._plans = PlanFile(job.work, LoraPlan)
         self._checkpoint = Checkpoint(job.work / "round")
         self._newest: AdapterSnapshot | None = None
         self._topic_ids: dict[str, str] = {}
@@ -161,14 +161,14 @@ class _Serving:
         self._round(plan)
         return True
 
-    def _round(self, plan: Plan) -> None:
+    def _round(self, plan: LoraPlan) -> None:
         self._job.meter.is_training = True
         try:
             self._train(plan)
         finally:
             self._job.meter.is_training = False
 
-    def _train(self, plan: Plan) -> None:
+    def _train(self, plan: LoraPlan) -> None:
         job = self._job
         started = time.monotonic()
         before = self._before()
@@ -233,9 +233,9 @@ class _Serving:
             say=job.say,
         )
 
-    def _plan_now(self, consumed: dict[str, dict[str, int]]) -> Plan:
+    def _plan_now(self, consumed: dict[str, dict[str, int]]) -> LoraPlan:
         newest = self._newest
-        return Plan(
+        return LoraPlan(
             model=self._job.model,
             version=newest.version + 1 if newest else 1,
             after=newest.checksum if newest else "",

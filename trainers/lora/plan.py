@@ -11,7 +11,7 @@ import orjson
 from trainers.plan_file import Stamps
 
 
-class Plan(msgspec.Struct, frozen=True):
+class LoraPlan(msgspec.Struct, frozen=True):
     """One training. Whatever decides its bytes is in here, in its log, or in the adapters before it."""
 
     model: str

@@ -13,7 +13,7 @@ from streams.errors import BadInput
 from streams.messages.contracts import PreferencePair
 from trainers.lora.architectures import targets_of
 from trainers.lora.base_model import BaseModel, find_base
-from trainers.lora.settings import Pooling, Settings
+from trainers.lora.settings import LoraSettings, Pooling
 from trainers.lora.texts import Selected, TextChecks, TextPair, check, pairs_sha256, select, split_by_task
 from trainers.lora.tokens import Encoded, Tokens, load_tokenizer, tokenizer_sha256
 from trainers.lora.training import EncodedPairs
@@ -28,7 +28,7 @@ class Prepared:
     base: BaseModel
     base_sha256: str
     tokenizer_sha256: str
-    settings: Settings
+    settings: LoraSettings
     selected: Selected
     train: Sequence[TextPair]
     held_out: Sequence[TextPair]
@@ -38,7 +38,7 @@ class Prepared:
 
     @property
     def pooling(self) -> Pooling:
-        """Of the base model. Raises RuntimeError where ``Settings.for_base`` did not choose it."""
+        """Of the base model. Raises RuntimeError where ``LoraSettings.for_base`` did not choose it."""
         if self.settings.pooling == "auto":
             raise RuntimeError("the pooling was not chosen")
         return self.settings.pooling
@@ -89,7 +89,7 @@ class Prepared:
 
 
 def prepare(
-    pairs: Sequence[PreferencePair], base: str, settings: Settings, sources: Sequence[str] = ()
+    pairs: Sequence[PreferencePair], base: str, settings: LoraSettings, sources: Sequence[str] = ()
 ) -> Prepared:
     """Choose, split, check and encode. Raises BadInput."""
     selected = select(pairs, sources)
@@ -102,7 +102,7 @@ def prepare_parts(
     train: Sequence[TextPair],
     held_out: Sequence[TextPair],
     base: str,
-    settings: Settings,
+    settings: LoraSettings,
 ) -> Prepared:
     """As ``prepare``, where the two parts are known. Raises BadInput."""
     found = checked_base(base, settings)
@@ -125,7 +125,7 @@ def prepare_parts(
     )
 
 
-def checked_base(name: str, settings: Settings) -> BaseModel:
+def checked_base(name: str, settings: LoraSettings) -> BaseModel:
     """The base model, if it can be adapted so and reads that many tokens. Raises BadInput."""
     found = find_base(name)
     targets_of(found.model_type, settings.targets)

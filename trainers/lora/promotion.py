@@ -14,7 +14,7 @@ IN_FORCE = "adapter in force"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AdapterVerdict:
     """What the held-out tasks say of a new adapter."""
 
     gate: GateState
@@ -24,7 +24,9 @@ class Verdict:
     """The new adapter minus each baseline."""
 
 
-def judge(version: int, predictions: Mapping[str, Array], tasks: Sequence[str], seed: int = 0) -> Verdict:
+def judge(
+    version: int, predictions: Mapping[str, Array], tasks: Sequence[str], seed: int = 0
+) -> AdapterVerdict:
     """Compare the new adapter (``LORA``) with every other model of ``predictions``.
 
     Predictions are P(chosen ≻ rejected) (n,) of the same n held-out pairs; ``tasks`` names the task of each.
@@ -47,7 +49,7 @@ def judge(version: int, predictions: Mapping[str, Array], tasks: Sequence[str], 
     else:
         gate, said = "active", f"{where} its log loss is shown to be below that of {_named(found, found)}"
     verb = "may choose" if gate == "active" else "is a shadow"
-    return Verdict(
+    return AdapterVerdict(
         "active" if gate == "active" else "shadow",
         f"Version {version} {verb}: {said}.",
         {

@@ -41,9 +41,9 @@ from trainers.lora.model_card import model_card
 from trainers.lora.prepare import PACKAGES, Prepared, prepare_parts
 from trainers.lora.processes import join_processes
 from trainers.lora.promotion import IN_FORCE, judge, withdrawn
-from trainers.lora.scorer import TextReward
+from trainers.lora.scorer import AdapterScorer
 from trainers.lora.scoring import score_with_features
-from trainers.lora.settings import Settings
+from trainers.lora.settings import LoraSettings
 from trainers.lora.texts import Selected, TextPair, is_held_out
 from trainers.lora.training import Step, Trainer
 from trainers.lora.uncertainty import MOST_PAIRS, head_variances
@@ -59,7 +59,7 @@ class Recipe:
 
     base: str
     """Name or folder of the base model."""
-    settings: Settings = field(default_factory=Settings)
+    settings: LoraSettings = field(default_factory=LoraSettings)
     start: Start = "warm"
     """``warm``: from the adapter before, with the new pairs and some old ones. ``afresh``: with all pairs."""
     replay: float = 0.5
@@ -242,7 +242,7 @@ def _predictions_of(adapter: Adapter, prepared: Prepared, peft: Any, built: Buil
         with suppress(BadInput):
             put_adapter(peft, adapter.tensors)
             return trainer.predictions_now("cpu")
-    reward = TextReward(adapter, base=prepared.base.name if same else None)
+    reward = AdapterScorer(adapter, base=prepared.base.name if same else None)
     goals, chosen, rejected = zip(*((p.goal, p.chosen, p.rejected) for p in prepared.held_out), strict=True)
     return reward.prob_prefer(goals, chosen, rejected)
 

@@ -25,7 +25,7 @@ from trainers.lora.uncertainty import covariance, deviation_of_log_loss
 Array = NDArray[np.float64]
 
 
-class TextReward:
+class AdapterScorer:
     """A base model with one adapter at a time. Safe to use from several threads.
 
     It scores on one thread, whatever the process is set to: on more, sums come out in another order, and a
@@ -129,9 +129,9 @@ class TextReward:
         self._adapter = adapter
 
 
-def open_reward(folder: Path, *, base: str | None = None, device: str = "cpu") -> TextReward:
+def open_reward(folder: Path, *, base: str | None = None, device: str = "cpu") -> AdapterScorer:
     """The scorer of a folder that ``train-lora-rm`` wrote. Raises BadInput."""
-    return TextReward(read_adapter(folder), base=base, device=device)
+    return AdapterScorer(read_adapter(folder), base=base, device=device)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ TOP_HALF, ALL = "top-half", "all"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class LoraSettings:
     pooling: Pooling | Literal["auto"] = "auto"
     """``auto``: ``candidate`` where the architecture can, else ``mean``; see ``for_base``."""
     rank: int = 16
@@ -57,7 +57,7 @@ class Settings:
         """What PEFT multiplies B A with."""
         return (2.0 * self.rank if self.alpha is None else self.alpha) / self.rank
 
-    def for_base(self, config: Mapping[str, Any]) -> Settings:
+    def for_base(self, config: Mapping[str, Any]) -> LoraSettings:
         """With the pooling that a base model of this configuration gets. Raises BadInput."""
         plain = is_plain_attention(config)
         if self.pooling == "auto":

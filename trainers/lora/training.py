@@ -18,7 +18,7 @@ from trainers.lora.batches import batch_order, filled
 from trainers.lora.checkpoint import Checkpoint, Progress, copied
 from trainers.lora.model import Built, pairwise_loss
 from trainers.lora.scoring import rewards, score
-from trainers.lora.settings import Settings
+from trainers.lora.settings import LoraSettings
 from trainers.lora.tokens import Encoded
 
 Array = NDArray[np.float64]
@@ -62,7 +62,7 @@ class Trainer:
     """One training on one process, or on this process's share of several."""
 
     def __init__(
-        self, model: Any, built: Built, train: EncodedPairs, held_out: EncodedPairs, settings: Settings
+        self, model: Any, built: Built, train: EncodedPairs, held_out: EncodedPairs, settings: LoraSettings
     ) -> None:
         self._model, self._built, self._train, self._held_out = model, built, train, held_out
         self._settings, self._tokens = settings, train.tokens(settings.pooling)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streams.messages.contracts import TRUSTED_SOURCES, LabelSource
-from trainers.bradley_terry.rows import Plan, Read, RowMaker
+from trainers.bradley_terry.rows import ColumnPlan, Read, RowMaker
 from trainers.online.models import Rows
 
-Admitted = tuple[int, Plan, int, LabelSource, float, float, int, int, bool, bool]
+Admitted = tuple[int, ColumnPlan, int, LabelSource, float, float, int, int, bool, bool]
 """A pair of a batch, a plain tuple since there are many:
 
 - its number among those that were read, its plan, and how many features the models know with it;

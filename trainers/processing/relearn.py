@@ -22,7 +22,7 @@ _BATCH = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Reproduction:
     """What was published beside what the log gives at its stamp, as JSON; null where the log has less."""
 
     published: Published
@@ -105,7 +105,7 @@ def learn_up_to(messages: Iterable[StoredMessage], version: int, log: OneLog) ->
 
 def relearn(
     messages: Iterable[StoredMessage], published: Iterable[Published], topic: str, log: OneLog
-) -> Iterator[Verdict]:
+) -> Iterator[Reproduction]:
     """One pass over the messages of the pairs topic, with a verdict for each of what was published.
 
     ``published`` is of ``log``, in the order of their stamps (``in_order``), in which the verdicts come, too.
@@ -121,10 +121,10 @@ def relearn(
         learner.on_messages(batch)
         while following is not None and learner.consumed.get(topic, {}) == stamp_of(following, topic):
             learner.topic_ids = dict(following.topic_ids)  # a trace topic made again changes no pair
-            yield Verdict(following, _again(learner, following))
+            yield Reproduction(following, _again(learner, following))
             following = next(waiting, None)
     while following is not None:
-        yield Verdict(following, None)
+        yield Reproduction(following, None)
         following = next(waiting, None)
 
 

@@ -16,7 +16,7 @@ from trainers.text.ngrams import check_scheme, grams
 from trainers.text.terms import Terms
 
 
-class TextReward:
+class NgramReward:
     """A text reward model at one moment. Nothing changes it, so it is safe to use from several threads."""
 
     def __init__(self, snapshot: TextSnapshot) -> None:

@@ -28,40 +28,42 @@ from trainers.datasets.selection import SelectionPolicy
 from trainers.datasets.splits import SplitShares
 from tribrain.data.dataset_plots import rewards_plot, tasks_plot
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.option_types import PATH, FiniteFloat
 from tribrain.shell.output import progress
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 @click.command(
-    cls=options.Command,
+    cls=Command,
     name="build-dataset",
-    epilog="Example: tribrain build-dataset --runs runs --format diffsynth --out dataset "
+    epilog="Example: tribrain data build --runs runs --format diffsynth --out dataset "
     "--reward bt_reward.json --top-fraction 0.25",
 )
 @options.runs
 @click.option(
     "--format", "dataset_format", required=True, type=click.Choice(FORMATS), help="Who is to read it."
 )
-@click.option("--out", required=True, type=options.PATH, help="The dataset's folder.")
+@click.option("--out", required=True, type=PATH, help="The dataset's folder.")
 @click.option(
     "--reward",
-    type=options.PATH,
+    type=PATH,
     help="A bt_reward.json to rate the videos by; by default the critics' mean.",
 )
 @click.option(
     "--top-fraction",
-    type=options.FiniteFloat(min=0.0, max=1.0, min_open=True),
+    type=FiniteFloat(min=0.0, max=1.0, min_open=True),
     help="Choose this share of the videos, those with the highest reward.",
 )
-@click.option("--min-reward", type=options.FiniteFloat(), help="Choose the videos with at least this reward.")
+@click.option("--min-reward", type=FiniteFloat(), help="Choose the videos with at least this reward.")
 @click.option("--per-task", type=click.IntRange(min=1), help="Choose so many videos of each task, the best.")
 @click.option(
     "--policy", metavar="POLICY", help="The same in one word: top:0.25, min:0.6, per-task:2, random:0.25@0."
 )
 @click.option(
     "--min-outcome",
-    type=options.FiniteFloat(min=0.0, max=1.0),
+    type=FiniteFloat(min=0.0, max=1.0),
     default=0.0,
     show_default=True,
     help="Leave out what a validator or person scored below this; videos that nobody judged stay.",
@@ -69,21 +71,21 @@ _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
 @options.caption
 @click.option(
     "--validation",
-    type=options.FiniteFloat(min=0.0, max=1.0, max_open=True),
+    type=FiniteFloat(min=0.0, max=1.0, max_open=True),
     default=0.1,
     show_default=True,
     help="Expected share of the tasks for validation.",
 )
 @click.option(
     "--test",
-    type=options.FiniteFloat(min=0.0, max=1.0, max_open=True),
+    type=FiniteFloat(min=0.0, max=1.0, max_open=True),
     default=0.0,
     show_default=True,
     help="Expected share of the tasks for tests.",
 )
 @click.option(
     "--duplicate-bits",
-    type=options.FiniteFloat(min=0.0, max=64.0),
+    type=FiniteFloat(min=0.0, max=64.0),
     default=NEAR,
     show_default=True,
     help="Videos of one task are one if so few of the 64 bits of a frame's perceptual hash differ.",

@@ -38,6 +38,8 @@ from trainers.datasets.preferences import (
 from trainers.datasets.samples import read_runs
 from trainers.pairs.pairing import PairingRules
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.option_types import PATH
 from tribrain.shell.output import progress, write_output
 
 _SCHEMA = "tribrain.preferences/1"
@@ -45,14 +47,14 @@ _Format = Literal["trl", "video-dpo", "label-studio"]
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain export-preferences --runs runs --format video-dpo --out preferences",
+    cls=Command,
+    epilog="Example: tribrain pairs share --runs runs --format video-dpo --out preferences",
 )
 @options.some_runs
 @click.option(
     "--pairs",
     multiple=True,
-    type=options.PATH,
+    type=PATH,
     metavar="FILE",
     help="A pairs file, rather than the pairs that runs give. Videos are looked for in --runs, by the run's "
     "id, or beside the file (repeatable).",
@@ -64,7 +66,7 @@ _Format = Literal["trl", "video-dpo", "label-studio"]
     type=click.Choice(get_args(_Format)),
     help="Texts for TRL, videos for DPO, or tasks for Label Studio.",
 )
-@click.option("--out", required=True, type=options.PATH, help="The file (trl) or folder to write.")
+@click.option("--out", required=True, type=PATH, help="The file (trl) or folder to write.")
 @click.option(
     "--label-source",
     "sources",

@@ -31,29 +31,29 @@ from tribrain.data.finetune_wow import OPTIONS, refuse_wow_options, wow_training
 from tribrain.run.critics import critic_options, open_critics, say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
 from tribrain.shell import options
-from tribrain.shell.exclusive_lock import alone
+from tribrain.shell.command import Command
+from tribrain.shell.dry_run import dry_run, say_service_plan
+from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import PATH, FiniteFloat
 
 _PLACES = ("dataset", "out", "base", "runs")
 _SIMULATED_TASKS = 40
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain finetune --bootstrap-servers 127.0.0.1:9092 --runs runs --work finetuning "
+    cls=Command,
+    epilog="Example: tribrain data finetune --bootstrap-servers 127.0.0.1:9092 --runs runs --work finetuning "
     "--world simulated --every 50 --train-cmd 'python -m runner.worlds.train_simulated --dataset {dataset} "
     "--runs {runs} --base {base} --out {out}'",
 )
-@options.bootstrap_servers
-@click.option(
-    "--runs", required=True, type=options.PATH, metavar="FOLDER", help="Holds the folders of the runs."
-)
+@bootstrap_servers
+@click.option("--runs", required=True, type=PATH, metavar="FOLDER", help="Holds the folders of the runs.")
 @options.model
-@click.option(
-    "--work", required=True, type=options.PATH, help="Datasets, checkpoints and comparisons go here."
-)
+@click.option("--work", required=True, type=PATH, help="Datasets, checkpoints and comparisons go here.")
 @click.option(
     "--dataset-policy",
     "policy",
@@ -72,7 +72,7 @@ _SIMULATED_TASKS = 40
 @click.option("--once", is_flag=True, help="Train now if anything new is chosen, and end.")
 @click.option(
     "--reward",
-    type=options.PATH,
+    type=PATH,
     help="A bt_reward.json that rates videos and judges checkpoints; by default the newest published one "
     "once it is active, and before that the critics' mean.",
 )
@@ -95,7 +95,7 @@ _SIMULATED_TASKS = 40
 )
 @click.option(
     "--train-timeout-s",
-    type=options.FiniteFloat(min=0, min_open=True),
+    type=FiniteFloat(min=0, min_open=True),
     default=604800.0,
     show_default=True,
     help="Longest time of a training.",
@@ -112,7 +112,7 @@ _SIMULATED_TASKS = 40
 )
 @click.option(
     "--prompts",
-    type=options.PATH,
+    type=PATH,
     help="What checkpoints are compared on, and never trained on: one prompt a line, or WoW's JSON Lines "
     "(*.jsonl).",
 )
@@ -137,13 +137,14 @@ _SIMULATED_TASKS = 40
 )
 @click.option(
     "--timeout-s",
-    type=options.FiniteFloat(min=0, min_open=True),
+    type=FiniteFloat(min=0, min_open=True),
     default=3600.0,
     show_default=True,
     help="Longest time of one generation.",
 )
 @wow_training_options
 @critic_options
+@dry_run
 def finetune(
     bootstrap_servers: str | None,
     runs: Path,
@@ -166,6 +167,7 @@ def finetune(
     compare_seeds: int,
     max_failures: int,
     timeout_s: float,
+    dry_run: bool,
     **given: Any,
 ) -> None:
     """Fine-tune a world model whenever enough selected videos have come in over Kafka; until stopped.
@@ -219,6 +221,9 @@ def finetune(
     if generate_cmd is not None and "{image}" in generate_cmd and not all(task.image for task in tasks):
         raise BadInput("--generate-cmd has {image}, and the prompts have none; give WoW's JSON Lines")
     require_extra()
+    if dry_run:
+        say_service_plan(kafka, f"train checkpoints of model {model!r} in {work}")
+        return
     # Not at the top: Kafka's client takes a third of a second, which bad input need not wait for.
     from runner.finetune.cycle import PROMOTED, serve
     from runner.finetune.job import Job
@@ -233,7 +238,7 @@ def finetune(
             snapshot = _snapshot(reward, chosen) if reward is not None else None
             create_topics(kafka)
             taken = "another finetune is at work there; stop it or give another --work"
-            stack.enter_context(alone(work, "--work", taken))
+            stack.enter_context(exclusive_lock(work, "--work", taken))
             recipe = {
                 "train": command,
                 "rules": asdict(rules) | {"policy": str(rules.policy)},

@@ -19,7 +19,7 @@ from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.train_wan import DEFAULT, LoraRules, lora_of, require_rank
 from streams.errors import BadInput
 from tribrain.run.wow import wow_options, wow_settings
-from tribrain.shell import options
+from tribrain.shell.option_types import FiniteFloat
 
 OPTIONS = (
     *("wow_repo", "gpus", "wow_python", "persistent_gb", "frames", "steps", "tiled", "wow_extra_args"),
@@ -49,7 +49,7 @@ def wow_training_options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             click.option(
                 "--learning-rate",
-                type=options.FiniteFloat(min=0, min_open=True),
+                type=FiniteFloat(min=0, min_open=True),
                 help=f"wow-wan: of the training.  [default: {DEFAULT.learning_rate:g}]",
             ),
             click.option(

@@ -22,9 +22,11 @@ from tribrain.demo.report import build_report
 from tribrain.demo.results import DemoPlan, print_results, write_results
 from tribrain.demo.runs import run_tasks
 from tribrain.demo.votes import DemoVotes
-from tribrain.shell import options
+from tribrain.shell.command import Command
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import PATH
 from tribrain.shell.supervisor import ServiceProcess
 
 _MARK = ".tribrain-demo"
@@ -38,9 +40,9 @@ _QUICK = ("--snapshot-every-s", "0.1")
 """For the trainer beside the page, so that who votes sees at once what came of it."""
 
 
-@click.command(cls=options.Command, epilog="Example: tribrain demo --tasks 40 --out outputs/demo")
+@click.command(cls=Command, epilog="Example: tribrain demo --tasks 40 --out outputs/demo")
 @click.option(
-    "--out", type=options.PATH, default=Path("outputs/demo"), show_default=True, help="Where everything goes."
+    "--out", type=PATH, default=Path("outputs/demo"), show_default=True, help="Where everything goes."
 )
 @click.option(
     "--tasks",
@@ -99,7 +101,7 @@ _QUICK = ("--snapshot-every-s", "0.1")
     show_default=True,
     help="With --ui: where the page listens on this computer; 0: a free one.",
 )
-@options.bootstrap_servers
+@bootstrap_servers
 def demo(
     out: Path,
     tasks: int | None,

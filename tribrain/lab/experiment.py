@@ -22,7 +22,7 @@ from runner.lab.experiment_plan import (
     REWRITES,
     SENSITIVITY,
     VOTES,
-    Plan,
+    ExperimentPlan,
     Result,
 )
 from runner.worlds.simulated import JUDGEMENT_NOISE
@@ -30,15 +30,17 @@ from tribrain.lab.experiment_plot import experiment_plot
 from tribrain.lab.folder import ExperimentFolder
 from tribrain.lab.workers import compute
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.option_types import PATH, FiniteFloat
 from tribrain.shell.output import write_output
 
 _TASKS = 160
 
 
-@click.command(cls=options.Command, epilog="Example: tribrain experiment --seeds 10 --out outputs/experiment")
+@click.command(cls=Command, epilog="Example: tribrain lab experiment --seeds 10 --out outputs/experiment")
 @click.option(
     "--out",
-    type=options.PATH,
+    type=PATH,
     default=Path("outputs/experiment"),
     show_default=True,
     help="Where everything goes; an experiment that was ended goes on there.",
@@ -70,21 +72,21 @@ _TASKS = 160
 )
 @click.option(
     "--preference-weight",
-    type=options.FiniteFloat(min=0),
+    type=FiniteFloat(min=0),
     default=0.25,
     show_default=True,
     help="Of the steered arm; the other has 0.",
 )
 @click.option(
     "--label-share",
-    type=options.FiniteFloat(0, 1),
+    type=FiniteFloat(0, 1),
     default=0.5,
     show_default=True,
     help="Share of the videos that are judged.",
 )
 @click.option(
     "--label-noise",
-    type=options.FiniteFloat(min=0),
+    type=FiniteFloat(min=0),
     default=JUDGEMENT_NOISE,
     show_default=True,
     help="Standard deviation of a judgement around the true quality, which is from 0 to 1.",
@@ -114,7 +116,7 @@ def experiment(
     in place of judgements, with and without the gate. Writes experiment.json and
     experiment.png. Whatever ends it, the same command goes on.
     """
-    plan = Plan(
+    plan = ExperimentPlan(
         tasks=tasks,
         learning_tasks=tasks * 5 // 8 if learning_tasks is None else learning_tasks,
         iters=iters,
@@ -139,7 +141,7 @@ def experiment(
         _print(measured, plan, seeds, out)
 
 
-def begun_folder(out: Path, plan: Plan) -> ExperimentFolder[Result]:
+def begun_folder(out: Path, plan: ExperimentPlan) -> ExperimentFolder[Result]:
     """The folder of an experiment that begins or goes on. Raises BadInput."""
     folder = ExperimentFolder(out, "tribrain.experiment/1", Result)
     folder.begin({"concentration": CONCENTRATION, **asdict(plan)})
@@ -147,7 +149,7 @@ def begun_folder(out: Path, plan: Plan) -> ExperimentFolder[Result]:
 
 
 def _summary(
-    plan: Plan, seeds: range, found: Mapping[str, Sequence[Result]], measured: Mapping[str, Figures]
+    plan: ExperimentPlan, seeds: range, found: Mapping[str, Sequence[Result]], measured: Mapping[str, Figures]
 ) -> dict[str, Any]:
     """What ``experiment.json`` says."""
 
@@ -180,7 +182,7 @@ def _short(these: Figures) -> dict[str, Any]:
     }
 
 
-def _print(measured: Mapping[str, Figures], plan: Plan, seeds: int, out: Path) -> None:
+def _print(measured: Mapping[str, Figures], plan: ExperimentPlan, seeds: int, out: Path) -> None:
     console = Console()
     table = Table(
         title=f"Preference weight {plan.preference_weight:g} against 0: {seeds} seeds, tasks "

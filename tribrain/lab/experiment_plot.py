@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runner.lab.experiment_figures import Estimate, Figures
-from runner.lab.experiment_plan import CONDITIONS, Plan
+from runner.lab.experiment_plan import CONDITIONS, ExperimentPlan
 from tribrain.figures.plots import CRITICS, MODEL, Picture, new_figure, plain, png, whole_numbers
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _SHOWN = "clean"
 
 
-def experiment_plot(measured: Mapping[str, Figures], plan: Plan, seeds: int) -> Picture:
+def experiment_plot(measured: Mapping[str, Figures], plan: ExperimentPlan, seeds: int) -> Picture:
     """Three panels: the curves of the clean condition, generations saved, and quality gained."""
     from matplotlib.ticker import PercentFormatter
 

@@ -17,8 +17,8 @@ from runner.lab.experiment_figures import RESAMPLES
 from runner.lab.experiment_plan import CONCENTRATION
 from runner.lab.finetune_experiment import (
     ARMS,
+    FinetuneExperimentPlan,
     FinetuneFigures,
-    FinetunePlan,
     FinetuneResult,
     compare,
     finetune_figures,
@@ -28,18 +28,20 @@ from tribrain.lab.finetune_plot import finetune_plot
 from tribrain.lab.folder import ExperimentFolder
 from tribrain.lab.workers import compute
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.option_types import PATH, FiniteFloat
 from tribrain.shell.output import write_output
 
 _PART = "finetune"
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain experiment-finetune --seeds 10 --out outputs/experiment-finetune",
+    cls=Command,
+    epilog="Example: tribrain lab finetune --seeds 10 --out outputs/experiment-finetune",
 )
 @click.option(
     "--out",
-    type=options.PATH,
+    type=PATH,
     default=Path("outputs/experiment-finetune"),
     show_default=True,
     help="Where everything goes; an experiment that was ended goes on there.",
@@ -70,7 +72,7 @@ _PART = "finetune"
 )
 @click.option(
     "--fraction",
-    type=options.FiniteFloat(min=0.0, max=1.0, min_open=True),
+    type=FiniteFloat(min=0.0, max=1.0, min_open=True),
     default=0.25,
     show_default=True,
     help="Share of a round's videos that each arm shows to its world model.",
@@ -105,7 +107,7 @@ def experiment_finetune(
     world model would gain. Writes experiment.json and experiment.png; whatever ends it, the same command
     goes on.
     """
-    plan = FinetunePlan(tasks=tasks, rounds=rounds, fraction=fraction, unseen_tasks=unseen_tasks)
+    plan = FinetuneExperimentPlan(tasks=tasks, rounds=rounds, fraction=fraction, unseen_tasks=unseen_tasks)
     folder = ExperimentFolder(out, "tribrain.finetune_experiment/1", FinetuneResult)
     folder.begin({"concentration": CONCENTRATION, **asdict(plan)})
     numbers = range(first_seed, first_seed + seeds)
@@ -124,7 +126,7 @@ def experiment_finetune(
 
 
 def _summary(
-    plan: FinetunePlan, seeds: range, results: Sequence[FinetuneResult], figures: FinetuneFigures
+    plan: FinetuneExperimentPlan, seeds: range, results: Sequence[FinetuneResult], figures: FinetuneFigures
 ) -> dict[str, Any]:
     """What ``experiment.json`` says."""
     return {
@@ -138,7 +140,7 @@ def _summary(
     }
 
 
-def _print(figures: FinetuneFigures, plan: FinetunePlan, seeds: int, out: Path) -> None:
+def _print(figures: FinetuneFigures, plan: FinetuneExperimentPlan, seeds: int, out: Path) -> None:
     console = Console()
     table = Table(
         title=f"True quality of the next world model (simulated): {seeds} seeds, {plan.tasks} runs a round, "

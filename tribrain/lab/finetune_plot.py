@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runner.lab.finetune_experiment import ARMS, CRITICS, RANDOM, REWARD, FinetuneFigures, FinetunePlan
+from runner.lab.finetune_experiment import (
+    ARMS,
+    CRITICS,
+    RANDOM,
+    REWARD,
+    FinetuneExperimentPlan,
+    FinetuneFigures,
+)
 from tribrain.figures.plots import CRITICS as CRITICS_COLOUR
 from tribrain.figures.plots import MODEL, Picture, new_figure, plain, png, whole_numbers
 from tribrain.lab.experiment_plot import draw_estimates
@@ -19,7 +26,7 @@ _LOOKS = {
 }
 
 
-def finetune_plot(figures: FinetuneFigures, plan: FinetunePlan, seeds: int) -> Picture:
+def finetune_plot(figures: FinetuneFigures, plan: FinetuneExperimentPlan, seeds: int) -> Picture:
     """Two panels: the true quality after each round, and the differences after the last one."""
     figure = new_figure(10.4, 4.4)
     curves, differences = figure.subplots(1, 2, width_ratios=(1.1, 1))

@@ -15,23 +15,25 @@ from runner.lab.vote_experiment import RULES, Arm, Measured, arms_of, measure_vo
 from streams.messages.files import read_candidates
 from trainers.pairs.judgements import dimension_of
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.option_types import PATH, FiniteFloat
 from tribrain.shell.output import columns, progress
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain experiment-votes --pairs judged.jsonl --repetitions 12 --json",
+    cls=Command,
+    epilog="Example: tribrain lab votes --pairs judged.jsonl --repetitions 12 --json",
 )
 @click.option(
     "--pairs",
     required=True,
-    type=options.PATH,
+    type=PATH,
     help="Judged pairs, ties included: as pairs.jsonl, or lines that name two candidates of a task, "
     "{task_id, chosen, rejected, tie}.",
 )
 @click.option(
     "--candidates",
-    type=options.PATH,
+    type=PATH,
     help="The candidates, where pairs name them: task_id, candidate_id, critic_scores, human_score.",
 )
 @click.option(
@@ -52,7 +54,7 @@ from tribrain.shell.output import columns, progress
 @click.option("--votes", type=click.IntRange(1, 400), default=400, show_default=True, help="Of a repetition.")
 @click.option(
     "--flips",
-    type=options.FiniteFloat(0, 1),
+    type=FiniteFloat(0, 1),
     multiple=True,
     default=(0.0,),
     help="Share of the answers that are wrong (repeatable).  [default: 0]",
@@ -60,7 +62,7 @@ from tribrain.shell.output import columns, progress
 @click.option(
     "--random-share",
     "shares",
-    type=options.FiniteFloat(0, 1),
+    type=FiniteFloat(0, 1),
     multiple=True,
     default=(0.0,),
     help="Share of the votes on pairs drawn at random, which are evidence (repeatable).  [default: 0]",

@@ -16,7 +16,10 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from streams.kafka.probe import check_access
 from streams.kafka.rights import Right
 from tribrain.shell import options
+from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import PATH
 from tribrain.shell.output import cannot_write, columns, progress
 
 if TYPE_CHECKING:
@@ -31,11 +34,11 @@ _BAR = (
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain backup tribrain.backup --bootstrap-servers 127.0.0.1:9092",
+    cls=Command,
+    epilog="Example: tribrain log backup tribrain.backup --bootstrap-servers 127.0.0.1:9092",
 )
-@click.argument("out", type=options.PATH)
-@options.bootstrap_servers
+@click.argument("out", type=PATH)
+@bootstrap_servers
 @options.as_json
 def backup(out: Path, bootstrap_servers: str | None, as_json: bool) -> None:
     """Write all topics and the offsets of all groups into the file OUT.
@@ -65,11 +68,11 @@ def backup(out: Path, bootstrap_servers: str | None, as_json: bool) -> None:
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain restore tribrain.backup --bootstrap-servers 127.0.0.1:9092",
+    cls=Command,
+    epilog="Example: tribrain log restore tribrain.backup --bootstrap-servers 127.0.0.1:9092",
 )
-@click.argument("file", type=options.PATH)
-@options.bootstrap_servers
+@click.argument("file", type=PATH)
+@bootstrap_servers
 @click.option(
     "--check", is_flag=True, help="Only read the file, and say whether it is whole; asks no broker."
 )

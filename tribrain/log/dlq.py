@@ -13,20 +13,25 @@ from streams.kafka.settings import Settings
 from streams.messages.dead_letters import DeadLetter, pending_letters
 from tribrain.log.dlq_replay import replay_letters
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.output import progress
 
 _TOLD = 5
 """Letters that are named in an error."""
 
 
-@click.group(cls=options.Group)
+@click.group(cls=Group)
 def dlq() -> None:
     """Dead letters: messages that could not be used, with their bytes and the reason."""
 
 
-@dlq.command("list", epilog="Example: tribrain dlq list --bootstrap-servers 127.0.0.1:9092")
-@options.bootstrap_servers
+@dlq.command(
+    "list", cls=Command, epilog="Example: tribrain log dead-letters list --bootstrap-servers 127.0.0.1:9092"
+)
+@bootstrap_servers
 @options.as_json
 def list_letters(bootstrap_servers: str | None, as_json: bool) -> None:
     """The dead letters that were not replayed, oldest first."""
@@ -40,9 +45,13 @@ def list_letters(bootstrap_servers: str | None, as_json: bool) -> None:
     click.echo(f"{len(letters)} dead letters")
 
 
-@dlq.command(epilog="Example: tribrain dlq show 'tribrain.trace[0]@17' --bootstrap-servers 127.0.0.1:9092")
+@dlq.command(
+    cls=Command,
+    epilog="Example: tribrain log dead-letters show 'tribrain.trace[0]@17' "
+    "--bootstrap-servers 127.0.0.1:9092",
+)
 @click.argument("name")
-@options.bootstrap_servers
+@bootstrap_servers
 @options.as_json
 def show(name: str, bootstrap_servers: str | None, as_json: bool) -> None:
     """One dead letter by its name, with its bytes (what is no UTF-8 is shown as \\xNN)."""
@@ -59,9 +68,11 @@ def show(name: str, bootstrap_servers: str | None, as_json: bool) -> None:
     click.echo(f"{letter.name}  {_time(letter)}\n{letter.reason}{in_part}\n\n{text}")
 
 
-@dlq.command(epilog="Example: tribrain dlq replay --bootstrap-servers 127.0.0.1:9092")
+@dlq.command(
+    cls=Command, epilog="Example: tribrain log dead-letters replay --bootstrap-servers 127.0.0.1:9092"
+)
 @click.option("--name", "names", multiple=True, help="Only this letter (repeatable); by default all of them.")
-@options.bootstrap_servers
+@bootstrap_servers
 @options.as_json
 def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool) -> None:
     """Write dead letters back to where they came from, once their cause is mended.

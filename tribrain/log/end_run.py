@@ -15,21 +15,24 @@ from streams.messages.codec import ContractError, decode_run_closed, decode_trac
 from streams.messages.contracts import RunEnd, RunRevision, TraceEvent
 from streams.messages.stored import Outgoing, StoredMessage
 from tribrain.shell import options
+from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import FiniteFloat
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain end-run --silent-for-s 3600 --bootstrap-servers 127.0.0.1:9092",
+    cls=Command,
+    epilog="Example: tribrain run end --silent-for-s 3600 --bootstrap-servers 127.0.0.1:9092",
 )
 @click.argument("run_ids", metavar="[RUN_ID]…", nargs=-1)
 @click.option(
     "--silent-for-s",
-    type=options.FiniteFloat(min=0.0),
+    type=FiniteFloat(min=0.0),
     help="Every open run of which nothing came for so many seconds.",
 )
 @click.option("--reason", default="ended by hand", show_default=True, help="The run's stop reason.")
-@options.bootstrap_servers
+@bootstrap_servers
 @options.as_json
 def end_run(
     run_ids: tuple[str, ...],

@@ -18,8 +18,12 @@ from streams.kafka.security import NOT_SECURED
 from streams.kafka.settings import Settings
 from streams.messages.files import read_trace
 from tribrain.shell import options
+from tribrain.shell.command import Command
 from tribrain.shell.exit_codes import FAILED
+from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import PATH
 
 if TYPE_CHECKING:
     from streams.spool.publish_now import PublishedTrace
@@ -27,9 +31,9 @@ if TYPE_CHECKING:
 _LOOK_AGAIN_S = 0.2
 
 
-@click.command(cls=options.Command, epilog="Example: tribrain broker --port 9092 --data-dir ~/tribrain-kafka")
+@click.command(cls=Command, epilog="Example: tribrain serve broker --port 9092 --data-dir ~/tribrain-kafka")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1; by default a free one.")
-@click.option("--data-dir", type=options.PATH, help="Keep the log here; by default it goes with the broker.")
+@click.option("--data-dir", type=PATH, help="Keep the log here; by default it goes with the broker.")
 @click.option(
     "--fetch-only", is_flag=True, help="Only fetch Apache Kafka's files, so that later starts are quick."
 )
@@ -70,13 +74,13 @@ def broker(port: int | None, data_dir: Path | None, fetch_only: bool, as_json: b
                 sys.exit(FAILED)
 
 
-@click.group(cls=options.Group)
+@click.group(cls=Group)
 def topics() -> None:
     """The topics on a Kafka broker."""
 
 
-@topics.command(epilog="Example: tribrain topics create --bootstrap-servers 127.0.0.1:9092")
-@options.bootstrap_servers
+@topics.command(cls=Command, epilog="Example: tribrain log topics create --bootstrap-servers 127.0.0.1:9092")
+@bootstrap_servers
 @click.option("--trace-partitions", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option("--replication-factor", type=click.IntRange(min=1), default=1, show_default=True)
 @options.as_json
@@ -102,11 +106,11 @@ def create(
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain publish-trace runs/a/trace.jsonl --bootstrap-servers 127.0.0.1:9092",
+    cls=Command,
+    epilog="Example: tribrain log publish runs/a/trace.jsonl --bootstrap-servers 127.0.0.1:9092",
 )
-@click.argument("trace", type=options.PATH)
-@options.bootstrap_servers
+@click.argument("trace", type=PATH)
+@bootstrap_servers
 @options.as_json
 def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> None:
     """Send the trace of a finished run to Kafka, with an end where it has none.

@@ -23,7 +23,10 @@ from streams.messages.stored import StoredMessage
 from trainers.bradley_terry.estimators import LearnerName, Recipe
 from trainers.pairs.pairing import PairingRules
 from tribrain.shell import options
+from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import MOMENT, OFFSET, PATH
 from tribrain.shell.output import progress, write_output
 
 if TYPE_CHECKING:
@@ -36,20 +39,20 @@ _SHOWN_EVERY = 500
 
 
 @click.command(
-    cls=options.Command, epilog="Example: tribrain replay --bootstrap-servers 127.0.0.1:9092 --out replayed"
+    cls=Command, epilog="Example: tribrain log replay --bootstrap-servers 127.0.0.1:9092 --out replayed"
 )
-@click.option("--out", required=True, type=options.PATH, help="Folder for pairs.jsonl and bt_reward.json.")
+@click.option("--out", required=True, type=PATH, help="Folder for pairs.jsonl and bt_reward.json.")
 @click.option(
     "--trace",
     "traces",
     multiple=True,
-    type=options.PATH,
+    type=PATH,
     help="Replay these trace.jsonl files rather than a broker's log (repeatable).",
 )
 @click.option(
     "--votes",
     "votes_file",
-    type=options.PATH,
+    type=PATH,
     metavar="FILE",
     help="With --trace: the votes on these runs, as `tribrain vote --export` writes them.",
 )
@@ -61,23 +64,23 @@ _SHOWN_EVERY = 500
     help="From a broker: learn the recorded pairs again, or form them anew from the trace events and votes.",
 )
 @click.option("--run", "runs", multiple=True, metavar="RUN_ID", help="Only this run (repeatable).")
-@click.option("--since", type=options.MOMENT, help="Only what came at this time or later (ISO 8601, UTC).")
-@click.option("--until", type=options.MOMENT, help="Only what came before this time.")
+@click.option("--since", type=MOMENT, help="Only what came at this time or later (ISO 8601, UTC).")
+@click.option("--until", type=MOMENT, help="Only what came before this time.")
 @click.option(
     "--from-offset",
     "from_offsets",
-    type=options.OFFSET,
+    type=OFFSET,
     multiple=True,
     help="Only from this offset on; with PARTITION: for that partition alone (repeatable).",
 )
 @click.option(
     "--to-offset",
     "to_offsets",
-    type=options.OFFSET,
+    type=OFFSET,
     multiple=True,
     help="Only before this offset, as a snapshot's stamp counts (repeatable).",
 )
-@options.bootstrap_servers
+@bootstrap_servers
 @options.model
 @options.model_by
 @options.learner

@@ -21,17 +21,22 @@ from streams.messages.stored import StoredMessage
 from trainers.bradley_terry.explain import effect_lines
 from tribrain.log.rollback import held_of_model, roll_back
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.output import progress
 
 
-@click.group(cls=options.Group)
+@click.group(cls=Group)
 def snapshots() -> None:
     """Published reward models."""
 
 
-@snapshots.command("list", epilog="Example: tribrain snapshots list --bootstrap-servers 127.0.0.1:9092")
-@options.bootstrap_servers
+@snapshots.command(
+    "list", cls=Command, epilog="Example: tribrain log snapshots list --bootstrap-servers 127.0.0.1:9092"
+)
+@bootstrap_servers
 @options.model
 @options.as_json
 def list_snapshots(bootstrap_servers: str | None, model: str, as_json: bool) -> None:
@@ -55,9 +60,11 @@ def list_snapshots(bootstrap_servers: str | None, model: str, as_json: bool) -> 
     Console().print(table)
 
 
-@snapshots.command(epilog="Example: tribrain snapshots show --bootstrap-servers 127.0.0.1:9092")
+@snapshots.command(
+    cls=Command, epilog="Example: tribrain log snapshots show --bootstrap-servers 127.0.0.1:9092"
+)
 @click.option("--version", type=click.IntRange(min=0), help="By default the newest.")
-@options.bootstrap_servers
+@bootstrap_servers
 @options.model
 @options.as_json
 def show(version: int | None, bootstrap_servers: str | None, model: str, as_json: bool) -> None:
@@ -71,9 +78,11 @@ def show(version: int | None, bootstrap_servers: str | None, model: str, as_json
     click.echo("\n".join(effect_lines(snapshot)))
 
 
-@snapshots.command(epilog="Example: tribrain snapshots verify --bootstrap-servers 127.0.0.1:9092")
+@snapshots.command(
+    cls=Command, epilog="Example: tribrain log snapshots verify --bootstrap-servers 127.0.0.1:9092"
+)
 @click.option("--version", type=click.IntRange(min=0), help="Only this one; by default all that are held.")
-@options.bootstrap_servers
+@bootstrap_servers
 @options.model
 @options.as_json
 def verify(version: int | None, bootstrap_servers: str | None, model: str, as_json: bool) -> None:
@@ -134,11 +143,12 @@ def _say_verified(what: str, n: int, differing: list[int]) -> None:
 
 
 @snapshots.command(
-    epilog="Example: tribrain snapshots rollback --version 120 --bootstrap-servers 127.0.0.1:9092"
+    cls=Command,
+    epilog="Example: tribrain log snapshots rollback --version 120 --bootstrap-servers 127.0.0.1:9092",
 )
 @click.option("--version", required=True, type=click.IntRange(min=1), help="The version to go back to.")
 @click.option("--reason", default="", help="For whoever reads the log.")
-@options.bootstrap_servers
+@bootstrap_servers
 @options.model
 @options.as_json
 def rollback(version: int, reason: str, bootstrap_servers: str | None, model: str, as_json: bool) -> None:

@@ -17,14 +17,18 @@ from streams.kafka.settings import Settings
 from streams.spool.place import spool_of
 from streams.spool.queue import Spool, SpoolStatus
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import PATH
 from tribrain.shell.output import progress
 
 _WAIT_S = 0.2
 _STUCK_S = 30.0
 
 
-@click.group(cls=options.Group)
+@click.group(cls=Group)
 def spool() -> None:
     """The spool of a run: events that are safe on this computer and wait for Kafka.
 
@@ -32,8 +36,8 @@ def spool() -> None:
     """
 
 
-@spool.command(epilog="Example: tribrain spool status runs/d")
-@click.argument("path", type=options.PATH)
+@spool.command(cls=Command, epilog="Example: tribrain log spool status runs/d")
+@click.argument("path", type=PATH)
 @options.spool_dir
 @options.as_json
 def status(path: Path, spool_dir: Path | None, as_json: bool) -> None:
@@ -53,9 +57,11 @@ def status(path: Path, spool_dir: Path | None, as_json: bool) -> None:
     _say_refused(found)
 
 
-@spool.command(epilog="Example: tribrain spool flush runs/d --bootstrap-servers 127.0.0.1:9092")
-@click.argument("path", type=options.PATH)
-@options.bootstrap_servers
+@spool.command(
+    cls=Command, epilog="Example: tribrain log spool flush runs/d --bootstrap-servers 127.0.0.1:9092"
+)
+@click.argument("path", type=PATH)
+@bootstrap_servers
 @options.spool_dir
 @options.as_json
 @click.pass_context

@@ -17,7 +17,11 @@ from streams.kafka.rights import Right
 from streams.kafka.security import Secret
 from streams.kafka.settings import Settings
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import command_called, open_kafka, rights_of
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import PATH
 from tribrain.shell.output import cannot_write
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -34,14 +38,15 @@ class _User:
         return list(dict.fromkeys(right for rights in given for right in rights))
 
 
-@click.group(cls=options.Group)
+@click.group(cls=Group)
 def users() -> None:
     """Who may log in to a Kafka that asks who you are, and what each may do there."""
 
 
 @users.command(
-    epilog="Example: tribrain users create --user trainer=serve-trainer --user lab=run-suite,publish-trace "
-    "--out logins --bootstrap-servers kafka.example.org:9093"
+    cls=Command,
+    epilog="Example: tribrain log users create --user trainer=serve-trainer "
+    "--user lab=run-suite,publish-trace --out logins --bootstrap-servers kafka.example.org:9093",
 )
 @click.option(
     "--user",
@@ -51,9 +56,7 @@ def users() -> None:
     metavar="NAME=COMMAND[,COMMAND…]",
     help="A user, and the commands that it runs, such as lab=run-suite,publish-trace (repeatable).",
 )
-@click.option(
-    "--out", required=True, type=options.PATH, metavar="FOLDER", help="Gets a folder NAME for each user."
-)
+@click.option("--out", required=True, type=PATH, metavar="FOLDER", help="Gets a folder NAME for each user.")
 @click.option(
     "--model",
     "models",
@@ -69,7 +72,7 @@ def users() -> None:
 )
 @click.option("--group-may-read", is_flag=True, help="Let the group of each login's file read it, too.")
 @click.option("--new-passwords", is_flag=True, help="Make new passwords also for those who have one.")
-@options.bootstrap_servers
+@bootstrap_servers
 @options.as_json
 def create(
     given: tuple[str, ...],

@@ -20,17 +20,17 @@ from streams.messages.contracts import PairStrategy
 from streams.messages.stored import StoredMessage
 from trainers.pairs.pairing import PairingRules
 from tribrain.shell import options
+from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.output import progress
 
 if TYPE_CHECKING:
     from trainers.processing.verify import StateReport
 
 
-@click.command(
-    cls=options.Command, epilog="Example: tribrain verify-state --bootstrap-servers 127.0.0.1:9092"
-)
-@options.bootstrap_servers
+@click.command(cls=Command, epilog="Example: tribrain log verify --bootstrap-servers 127.0.0.1:9092")
+@bootstrap_servers
 @options.model
 @options.model_by
 @options.strategy

@@ -16,8 +16,11 @@ from streams.files import read_text
 from streams.kafka.settings import Settings
 from streams.messages.votes import Vote
 from tribrain.shell import options
+from tribrain.shell.command import Command
 from tribrain.shell.exit_codes import FAILED
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import PATH
 from tribrain.shell.output import write_output
 
 if TYPE_CHECKING:
@@ -30,14 +33,14 @@ _SHOWN = 20
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain vote --import ls_export.json --bootstrap-servers 127.0.0.1:9092",
+    cls=Command,
+    epilog="Example: tribrain log vote --import ls_export.json --bootstrap-servers 127.0.0.1:9092",
 )
-@click.option("--import", "given", type=options.PATH, metavar="FILE", help="Publish the votes of this file.")
+@click.option("--import", "given", type=PATH, metavar="FILE", help="Publish the votes of this file.")
 @click.option(
     "--export",
     "out",
-    type=options.PATH,
+    type=PATH,
     metavar="FILE",
     help="Write all votes on Kafka into this file, which is called .jsonl or .csv.",
 )
@@ -48,7 +51,7 @@ _SHOWN = 20
     help="Of the file to import; by default what its name says: .json is Label Studio's.",
 )
 @options.some_runs
-@options.bootstrap_servers
+@bootstrap_servers
 @options.as_json
 def vote(
     given: Path | None,

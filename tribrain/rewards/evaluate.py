@@ -42,19 +42,22 @@ from trainers.pairs.weights import task_of, task_of_text
 from trainers.pairs.withdrawn import standing
 from tribrain.rewards.result_plots import reliability_plot
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.option_types import PATH
 from tribrain.shell.output import progress, write_output
 
 _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain evaluate-rm --pairs runs/a/pairs.jsonl --holdout runs/b/pairs.jsonl --orders 4",
+    cls=Command,
+    epilog="Example: tribrain reward evaluate --pairs runs/a/pairs.jsonl "
+    "--holdout runs/b/pairs.jsonl --orders 4",
 )
-@click.option("--pairs", type=options.PATH, help="Pairs to learn from.")
+@click.option("--pairs", type=PATH, help="Pairs to learn from.")
 @click.option(
     "--model",
-    type=options.PATH,
+    type=PATH,
     help="A bt_reward.json, a text_reward.json, or the folder of a LoRA text reward model, to measure rather "
     "than learning.",
 )
@@ -63,7 +66,7 @@ _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
     metavar="NAME|FOLDER",
     help="Where a text reward model's base is, if it is not where it was when trained.",
 )
-@click.option("--holdout", required=True, type=options.PATH, help="Pairs to be measured on, of other tasks.")
+@click.option("--holdout", required=True, type=PATH, help="Pairs to be measured on, of other tasks.")
 @click.option(
     "--learner",
     "learners",
@@ -178,9 +181,9 @@ def _of_text_model(
     snapshot: TextSnapshot, holdout: Path
 ) -> tuple[list[PreferencePair], dict[str, Measured], int]:
     """As ``_of_model``, of one that serve-text or train-text-rm has made."""
-    from trainers.text.reward import TextReward
+    from trainers.text.reward import NgramReward
 
-    reward = TextReward(snapshot)
+    reward = NgramReward(snapshot)
     unseen, p = _predicted(reward, holdout)
     return unseen, {snapshot.model: Measured(p[None, :], None)}, sum(snapshot.labels.values())
 

@@ -14,18 +14,20 @@ from streams.messages.files import read_snapshot
 from trainers.bradley_terry.explain import Effect, Explanation, explain, ratio_text
 from trainers.bradley_terry.reward import reward_on
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.option_types import PATH, FiniteFloat
 from tribrain.shell.output import columns, write_output
 
 
 @click.command(
     "explain",
-    cls=options.Command,
-    epilog="Example: tribrain explain --model runs/a/bt_reward.json --plot effects.png",
+    cls=Command,
+    epilog="Example: tribrain reward explain --model runs/a/bt_reward.json --plot effects.png",
 )
-@click.option("--model", required=True, type=options.PATH, help="A reward model: a bt_reward.json.")
+@click.option("--model", required=True, type=PATH, help="A reward model: a bt_reward.json.")
 @click.option(
     "--step",
-    type=options.FiniteFloat(min=0, min_open=True),
+    type=FiniteFloat(min=0, min_open=True),
     default=0.25,
     show_default=True,
     help="How much higher a score is taken to be, in the critic's unit.",

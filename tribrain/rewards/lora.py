@@ -18,25 +18,27 @@ from streams.messages.codec import ContractError
 from streams.messages.contracts import LabelSource, PreferencePair
 from streams.messages.files import read_text_pairs
 from trainers.lora.extra import require_extra
-from trainers.lora.settings import ALL, TOP_HALF, Settings
+from trainers.lora.settings import ALL, TOP_HALF, LoraSettings
 from trainers.pairs.withdrawn import standing
 from tribrain.rewards.training_plot import training_plot
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.option_types import PATH, FiniteFloat
 from tribrain.shell.step_progress import steps_shown
 
 if TYPE_CHECKING:
     from trainers.lora.training import Step
 
 _TRACKERS = ("tensorboard", "mlflow", "wandb")
-_DEFAULT = Settings()
+_DEFAULT = LoraSettings()
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain train-lora-rm --pairs runs/a/pairs.jsonl --base-model distilbert-base-uncased "
-    "--out-dir runs/lora_rm",
+    cls=Command,
+    epilog="Example: tribrain reward train-lora --pairs runs/a/pairs.jsonl "
+    "--base-model distilbert-base-uncased --out-dir runs/lora_rm",
 )
-@click.option("--pairs", required=True, multiple=True, type=options.PATH, help="A pairs file (repeatable).")
+@click.option("--pairs", required=True, multiple=True, type=PATH, help="A pairs file (repeatable).")
 @click.option(
     "--base-model",
     required=True,
@@ -45,7 +47,7 @@ _DEFAULT = Settings()
     "model.safetensors and tokenizer.json.",
 )
 @click.option(
-    "--out-dir", "--out", "out", required=True, type=options.PATH, help="The folder to write; not there yet."
+    "--out-dir", "--out", "out", required=True, type=PATH, help="The folder to write; not there yet."
 )
 @click.option(
     "--label-source",
@@ -68,7 +70,7 @@ _DEFAULT = Settings()
     "--rank", type=click.IntRange(min=1), default=_DEFAULT.rank, show_default=True, help="Of LoRA's matrices."
 )
 @click.option(
-    "--alpha", type=options.FiniteFloat(min=0, min_open=True), help="LoRA's scale; by default twice the rank."
+    "--alpha", type=FiniteFloat(min=0, min_open=True), help="LoRA's scale; by default twice the rank."
 )
 @click.option(
     "--targets",
@@ -84,7 +86,7 @@ _DEFAULT = Settings()
 )
 @click.option(
     "--lr",
-    type=options.FiniteFloat(min=0, min_open=True),
+    type=FiniteFloat(min=0, min_open=True),
     default=_DEFAULT.lr,
     show_default=True,
     help="Highest learning rate.",
@@ -122,7 +124,7 @@ _DEFAULT = Settings()
 @click.option("--threads", type=click.IntRange(min=1), help="Of the processor; by default all cores.")
 @click.option(
     "--held-out",
-    type=options.FiniteFloat(min=0, max=1, min_open=True, max_open=True),
+    type=FiniteFloat(min=0, max=1, min_open=True, max_open=True),
     default=_DEFAULT.held_out,
     show_default=True,
     help="Share of the tasks that is kept apart.",
@@ -182,7 +184,7 @@ def train_lora_rm(
     --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no -m tribrain.cli
     train-lora-rm … --device cpu
     """
-    settings = Settings(
+    settings = LoraSettings(
         targets=tuple(sorted({name.strip() for name in (targets or "").split(",") if name.strip()})),
         threads=threads or _cores(),
         **recipe,

@@ -19,15 +19,17 @@ from trainers.bradley_terry.reward import reward_on
 from trainers.pairs.pairing import PairingRules, pairs_of_run
 from trainers.pairs.withdrawn import standing
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.option_types import PATH, FiniteFloat
 from tribrain.shell.output import progress, write_output
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain export-preference-pairs --run-dir runs/a --out runs/a/pairs.jsonl --top-k 2",
+    cls=Command,
+    epilog="Example: tribrain pairs export --run-dir runs/a --out runs/a/pairs.jsonl --top-k 2",
 )
-@click.option("--run-dir", required=True, type=options.PATH, help="The run's directory, with trace.jsonl.")
-@click.option("--out", "--out-path", required=True, type=options.PATH, help="The pairs file to write.")
+@click.option("--run-dir", required=True, type=PATH, help="The run's directory, with trace.jsonl.")
+@click.option("--out", "--out-path", required=True, type=PATH, help="The pairs file to write.")
 @options.strategy
 @options.min_gap
 @options.top_k
@@ -57,24 +59,24 @@ def export_preference_pairs(
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain train-preference-rm --pairs runs/a/pairs.jsonl --out runs/a/bt_reward.json",
+    cls=Command,
+    epilog="Example: tribrain reward train --pairs runs/a/pairs.jsonl --out runs/a/bt_reward.json",
 )
 @click.option(
     "--pairs",
     "--pairs-jsonl",
     required=True,
     multiple=True,
-    type=options.PATH,
+    type=PATH,
     help="A pairs file (repeatable).",
 )
-@click.option("--out", "--out-path", required=True, type=options.PATH, help="The snapshot to write.")
+@click.option("--out", "--out-path", required=True, type=PATH, help="The snapshot to write.")
 @click.option(
     "--epochs", type=click.IntRange(min=1), default=1, show_default=True, help="Passes over the pairs."
 )
 @click.option(
     "--lr",
-    type=options.FiniteFloat(min=0, min_open=True),
+    type=FiniteFloat(min=0, min_open=True),
     help="Learning rate of river-logistic's Newton step; by default 1.1.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Order of the passes after the first.")

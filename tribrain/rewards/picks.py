@@ -17,26 +17,28 @@ from streams.messages.files import read_candidates, read_pairs
 from trainers.bradley_terry.estimators import LEARNERS, LearnerName
 from trainers.pairs.withdrawn import standing
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.option_types import PATH, FiniteFloat
 from tribrain.shell.output import columns, progress, write_output
 
 UNIT = "standard deviations"
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain evaluate-picks --pairs train.jsonl --candidates candidates.jsonl --json",
+    cls=Command,
+    epilog="Example: tribrain reward picks --pairs train.jsonl --candidates candidates.jsonl --json",
 )
-@click.option("--pairs", required=True, type=options.PATH, help="The pairs file to learn from.")
+@click.option("--pairs", required=True, type=PATH, help="The pairs file to learn from.")
 @click.option(
     "--candidates",
     required=True,
-    type=options.PATH,
+    type=PATH,
     help="A file of candidates of other tasks, one JSON object a line: task_id, candidate_id, "
     "critic_scores {name: number or null} and human_score.",
 )
 @click.option(
     "--preference-weight",
-    type=options.FiniteFloat(min=0),
+    type=FiniteFloat(min=0),
     default=0.25,
     show_default=True,
     help="The most by which preferences move the critics' mean; no pick is further below the best mean.",

@@ -13,15 +13,17 @@ from streams.messages.contracts import PairMessage
 from streams.messages.files import read_text_pairs
 from trainers.pairs.withdrawn import standing
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.option_types import PATH
 from tribrain.shell.output import progress, write_output
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain train-text-rm --pairs runs/a/pairs.jsonl --out runs/a/text_reward.json",
+    cls=Command,
+    epilog="Example: tribrain reward train-text --pairs runs/a/pairs.jsonl --out runs/a/text_reward.json",
 )
-@click.option("--pairs", required=True, multiple=True, type=options.PATH, help="A pairs file (repeatable).")
-@click.option("--out", required=True, type=options.PATH, help="The snapshot to write.")
+@click.option("--pairs", required=True, multiple=True, type=PATH, help="A pairs file (repeatable).")
+@click.option("--out", required=True, type=PATH, help="The snapshot to write.")
 @options.model
 @options.as_json
 def train_text_rm(pairs: tuple[Path, ...], out: Path, model: str, as_json: bool) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import indent
@@ -23,13 +24,16 @@ from runner.worlds.subprocess import SubprocessWorld
 from streams.errors import BadInput
 from tribrain.run.critics import say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
-from tribrain.run.plan import RunFolder, RunPlan, settings_of
-from tribrain.run.refinement import open_refinement, refinement_options
+from tribrain.run.plan import CONFIG_NAME, RunFolder, RunPlan, settings_of
+from tribrain.run.refinement import Refinement, RefinementOptions, open_refinement, refinement_options
 from tribrain.run.sink import run_progress, run_sink
 from tribrain.shell import options
-from tribrain.shell.exclusive_lock import alone
+from tribrain.shell.command import Command
+from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
+from tribrain.shell.option_types import PATH, FiniteFloat
+from tribrain.shell.settings_sources import keep_config
 
 _TAKEN = "another process is at work on the run in it; wait for it, or choose another --out"
 
@@ -50,7 +54,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--out",
                 required=True,
-                type=options.PATH,
+                type=PATH,
                 help="The run's folder; one that was begun goes on.",
             ),
             click.option(
@@ -59,7 +63,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--run-id", help="Name of the run; by default made of time, seed and folder."),
             click.option(
                 "--controller",
-                type=options.PATH,
+                type=PATH,
                 help="Controller state to start from and to learn into; runs may share it.",
             ),
         ]
@@ -69,21 +73,21 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(
-    cls=options.Command,
-    epilog='Example: tribrain run-simulated --goal "move the red cube to the bowl" --seed 1 --out runs/a',
+    cls=Command,
+    epilog='Example: tribrain run simulated --goal "move the red cube to the bowl" --seed 1 --out runs/a',
 )
 @run_options
 @options.model
 @click.option(
     "--outcome-share",
-    type=options.FiniteFloat(0, 1),
+    type=FiniteFloat(0, 1),
     default=0.5,
     show_default=True,
     help="Share of iterations that the simulated validator judges.",
 )
 @click.option(
     "--checkpoint",
-    type=options.PATH,
+    type=PATH,
     help="Folder of a fine-tuned simulated world; by default it is as it was made.",
 )
 @click.option(
@@ -107,12 +111,12 @@ def run_simulated(
         checkpoint=read_checkpoint(checkpoint) if checkpoint is not None else None,
     )
     with Interrupts():
-        run_world(world, goal=goal, seed=seed, **given)
+        run_world(world, RunOptions.of({"goal": goal, "seed": seed, **given}))
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain run-subprocess --goal 'pour the tea' --out runs/b "
+    cls=Command,
+    epilog="Example: tribrain run subprocess --goal 'pour the tea' --out runs/b "
     "--cmd 'python gen.py --prompt {prompt} --out {out_dir} --seed {seed}'",
 )
 @run_options
@@ -122,10 +126,10 @@ def run_simulated(
     required=True,
     help="Generator; {prompt}, {out_dir}, {seed} and {image} are put in as arguments.",
 )
-@click.option("--image", type=options.PATH, help="The first frame, for {image} in --cmd.")
+@click.option("--image", type=PATH, help="The first frame, for {image} in --cmd.")
 @click.option(
     "--timeout-s",
-    type=options.FiniteFloat(min=0, min_open=True),
+    type=FiniteFloat(min=0, min_open=True),
     default=600.0,
     show_default=True,
     help="Longest time of one generation.",
@@ -138,43 +142,58 @@ def run_subprocess(cmd: str, image: Path | None, timeout_s: float, **given: Any)
     if image is not None and not image.is_file():
         raise BadInput(f"{image}: no such file; check the path of the image")
     with Interrupts():
-        run_world(SubprocessWorld(cmd, timeout_s=timeout_s, image=image), **given)
+        run_world(SubprocessWorld(cmd, timeout_s=timeout_s, image=image), RunOptions.of(given))
 
 
-def run_world(
-    world: WorldModel,
-    *,
-    lines: GeneratorLines | None = None,
-    goal: str,
-    seed: int,
-    out: Path,
-    run_id: str | None,
-    controller: Path | None,
-    fresh: bool,
-    as_json: bool,
-    **given: Any,
-) -> None:
-    """One run of a world model with the options of ``run_options`` and ``--model``, or what is left of it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The values of ``run_options``, but for those of the refinement; each by the name of its option."""
 
-    ``lines`` are shown while it runs. Raises BadInput, NothingMade, and KeyboardInterrupt once the end is
-    recorded.
-    """
-    PromptState(goal)  # says what is wrong with it before anything is written, as the next lines do
-    shared = SharedController(controller)
-    shared.known()
-    settings = settings_of(click.get_current_context().params | {"controller": None})
-    with ExitStack() as stack:
-        refinement = open_refinement(stack, **given)
-        folder = RunFolder(out)
-        if not fresh:
-            folder.require_own()
-        stack.enter_context(alone(out, "--out", _TAKEN, name="run.lock"))
-        new_id = run_id or new_run_id(datetime.now(UTC), seed, goal, world.name, str(out.absolute()))
-        plan = folder.begin(
-            RunPlan(run_id=new_id, world=world.name, settings=settings), run_id=run_id, fresh=fresh
+    goal: str
+    seed: int
+    out: Path
+    run_id: str | None
+    controller: Path | None
+    fresh: bool
+    as_json: bool
+    refinement: RefinementOptions
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> RunOptions:
+        own = {field.name for field in fields(cls)}
+        rest = {name: value for name, value in given.items() if name not in own}
+        return cls(
+            refinement=RefinementOptions(**rest),
+            **{name: value for name, value in given.items() if name in own},
         )
+
+
+def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None = None) -> None:
+    """One run of a world model, or what is left of it. ``lines`` are shown while it runs.
+
+    Raises BadInput, NothingMade, and KeyboardInterrupt once the end is recorded.
+    """
+    goal, seed, out, run_id = given.goal, given.seed, given.out, given.run_id
+    PromptState(goal)  # says what is wrong with it before anything is written, as the next lines do
+    shared = SharedController(given.controller)
+    shared.known()
+    context = click.get_current_context()
+    settings = settings_of(context.params | {"controller": None})
+    with ExitStack() as stack:
+        refinement = open_refinement(stack, given.refinement)
+        folder = RunFolder(out)
+        if not given.fresh:
+            folder.require_own()
+        new_id = run_id or new_run_id(datetime.now(UTC), seed, goal, world.name, str(out.absolute()))
+        wanted = RunPlan(run_id=new_id, world=world.name, settings=settings)
+        if given.refinement.dry_run:
+            _say_plan(refinement, folder, wanted, given)
+            return
+        stack.enter_context(exclusive_lock(out, "--out", _TAKEN, name="run.lock"))
+        plan = folder.begin(wanted, run_id=run_id, fresh=given.fresh)
+        keep_config(out / CONFIG_NAME, context)
         shown = stack.enter_context(run_progress())
-        sink = stack.enter_context(run_sink(refinement, out, shown, lines=None if as_json else ""))
+        sink = stack.enter_context(run_sink(refinement, out, shown, lines=None if given.as_json else ""))
         if lines is not None:
             lines.shown_by(sink.show_line)
         thompson = shared.begin(out)
@@ -208,11 +227,24 @@ def run_world(
         )
     if result.best_score is not None:
         say_who_judges(refinement.critics)
-    _say(result, out, as_json)
+    _say(result, out, given.as_json)
     if result.stop_reason == INTERRUPTED:
         raise KeyboardInterrupt
     if result.failure:
         raise NothingMade(f"{result.run_id}: {_why_it_failed(result)}; at last {result.failure}")
+
+
+def _say_plan(refinement: Refinement, folder: RunFolder, wanted: RunPlan, given: RunOptions) -> None:
+    begun = None if given.fresh else folder.begun(wanted, given.run_id)
+    recorded = folder.recorded() if begun is not None else 0
+    verb = "begin" if begun is None else "go on with"
+    facts = {
+        "run": (begun or wanted).run_id,
+        "world": wanted.world,
+        "out": str(folder.path),
+        "events_recorded": recorded,
+    }
+    refinement.say_plan(f"would {verb} a run in {folder.path}", facts, as_json=given.as_json)
 
 
 def _why_it_failed(result: RunResult) -> str:

@@ -12,7 +12,7 @@ from runner.critics.chosen import chosen_critics
 from runner.critics.entry_point import EntryPointCritic
 from runner.critics.pixel import default_critics
 from runner.interfaces import AnyCritic, VideoCritic
-from tribrain.shell import options
+from tribrain.shell.option_types import FiniteFloat
 
 PIXELS_ALONE = (
     "only the built-in critics judge: they measure pixels and know nothing of the task; --critic adds others"
@@ -29,7 +29,7 @@ CRITIC = click.option(
 )
 CRITIC_TIMEOUT_S = click.option(
     "--critic-timeout-s",
-    type=options.FiniteFloat(min=0, min_open=True),
+    type=FiniteFloat(min=0, min_open=True),
     default=600.0,
     show_default=True,
     help="Longest time of a --critic for one video.",

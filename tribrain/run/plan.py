@@ -22,11 +22,14 @@ from tribrain.shell.output import write_output
 _SCHEMA = "tribrain.run/1"
 _PLAN, _TRACE = "run.json", "trace.jsonl"
 _SUITE_PLAN = "suite.json"
+CONFIG_NAME = "config.toml"
+"""What the folder of a run, or of a suite, keeps of its options."""
 
 HOW_IT_RUNS = (
     "as_json",
     "bootstrap_servers",
     "critic_timeout_s",
+    "dry_run",
     "fresh",
     "gpus",
     "metrics_file",
@@ -108,18 +111,29 @@ class RunFolder:
         """Start or go on; gives the plan that is in force. ``run_id`` is one that the user chose."""
         if fresh:
             self._clear(run_id)
-        if (self.path / _PLAN).is_file():
-            found = self._plan()
-            named = {"run id": run_id or found.run_id, "world": plan.world, **plan.settings}
-            was = {"run id": found.run_id, "world": found.world, **found.settings}
-            if different := differences(was, named):
-                raise BadInput(
-                    f"{self.path}: holds a run with {'; '.join(different)}; go on with the options that it "
-                    "was begun with, choose another --out, or begin anew with --fresh"
-                )
+        if (found := self.begun(plan, run_id)) is not None:
             return found
         write_output(self.path / _PLAN, orjson.dumps(plan, option=orjson.OPT_INDENT_2))
         return plan
+
+    def begun(self, plan: RunPlan, run_id: str | None) -> RunPlan | None:
+        """The plan of a run that is there. Raises BadInput where it is not the same as this one."""
+        if not (self.path / _PLAN).is_file():
+            return None
+        found = self._plan()
+        named = {"run id": run_id or found.run_id, "world": plan.world, **plan.settings}
+        was = {"run id": found.run_id, "world": found.world, **found.settings}
+        if different := differences(was, named):
+            raise BadInput(
+                f"{self.path}: holds a run with {'; '.join(different)}; go on with the options that it "
+                "was begun with, choose another --out, or begin anew with --fresh"
+            )
+        return found
+
+    def recorded(self) -> int:
+        """Lines in the trace, of which a cut-off one is none."""
+        trace = self.path / _TRACE
+        return read_bytes(trace).count(b"\n") if trace.is_file() else 0
 
     def _plan(self) -> RunPlan:
         path = self.path / _PLAN
@@ -143,7 +157,13 @@ class RunFolder:
         folders = [path for path in self.path.glob("iter_*") if path.is_dir() and not path.is_symlink()]
         for folder in folders:
             end_left_behind(folder / LOCK_NAME)
-        for name in (_TRACE, _PLAN, BEGUN, ADDED):  # in this order: half of it is again no run, or the same
+        for name in (
+            _TRACE,
+            _PLAN,
+            CONFIG_NAME,
+            BEGUN,
+            ADDED,
+        ):  # in this order: half of it is again no run, or the same
             (self.path / name).unlink(missing_ok=True)
         for folder in [*folders, self.path / "rewards"]:
             shutil.rmtree(folder, ignore_errors=True)

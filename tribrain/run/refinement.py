@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
 
 from runner.interfaces import AnyCritic, TextRewardFeed
 from runner.loop.candidate import make_candidates
@@ -27,6 +28,8 @@ from tribrain.run.critics import CRITIC_OPTIONS, open_critics
 from tribrain.run.metrics import RunMetrics
 from tribrain.shell import measuring, options
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import PATH, FiniteFloat, Shares
 from tribrain.shell.output import cache_folder
 
 if TYPE_CHECKING:
@@ -51,10 +54,10 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
                 metavar="NAME",
                 help="A video without a score of this critic is no candidate (repeatable).",
             ),
-            click.option("--preference-rm", type=options.PATH, help="A bt_reward.json that steers this run."),
+            click.option("--preference-rm", type=PATH, help="A bt_reward.json that steers this run."),
             click.option(
                 "--preference-weight",
-                type=options.FiniteFloat(min=0),
+                type=FiniteFloat(min=0),
                 default=0.25,
                 show_default=True,
                 help="The most by which preferences move the critics' reward, and by which the pick may be "
@@ -62,7 +65,7 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             click.option(
                 "--prefer",
-                type=options.Shares(),
+                type=Shares(),
                 default={},
                 help="What each dimension that people judge counts, e.g. physics=2,quality=1; overall is the "
                 "whole, which counts alone by default.",
@@ -74,18 +77,16 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
                 show_default=True,
                 help="auto: a file steers at once, a snapshot from Kafka once it is active.",
             ),
-            click.option(
-                "--target-score", type=options.FiniteFloat(0, 1), help="Stop at this critics' score."
-            ),
+            click.option("--target-score", type=FiniteFloat(0, 1), help="Stop at this critics' score."),
             click.option(
                 "--patience", type=click.IntRange(min=1), help="Stop after so many iterations without gain."
             ),
             click.option(
                 "--drift-threshold",
-                type=options.FiniteFloat(0, 1),
+                type=FiniteFloat(0, 1),
                 help="Stop when a failure mode twice falls by more than this while the score rises.",
             ),
-            click.option("--max-wall", type=options.FiniteFloat(min=0), help="Stop after so many seconds."),
+            click.option("--max-wall", type=FiniteFloat(min=0), help="Stop after so many seconds."),
             click.option(
                 "--max-failures",
                 type=click.IntRange(min=1),
@@ -119,9 +120,10 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
                 metavar="NAME|FOLDER",
                 help="Where the base model of an adapter is, if it is not where it was when trained.",
             ),
-            options.bootstrap_servers,
+            bootstrap_servers,
             options.spool_dir,
             *measuring.OPTIONS_OF_A_RUN,
+            click.option("--dry-run", is_flag=True, help="Say what would be done, and make nothing."),
             options.as_json,
         ]
     ):
@@ -130,20 +132,70 @@ def refinement_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefinementOptions:
+    """The values of ``refinement_options``, and the reward model's name; each by the name of its option."""
+
+    iters: int
+    critics: Sequence[str]
+    required: Sequence[str]
+    no_pixel_critics: bool
+    critic_timeout_s: float
+    preference_rm: Path | None
+    preference_weight: float
+    prefer: Mapping[str, float]
+    preference_gate: PreferenceGate
+    target_score: float | None
+    patience: int | None
+    drift_threshold: float | None
+    max_wall: float | None
+    max_failures: int
+    candidates: int
+    rewrites: int
+    text_rm: str | None
+    text_base_model: str | None
+    bootstrap_servers: str | None
+    spool_dir: Path | None
+    metrics_port: int | None
+    metrics_host: str
+    metrics_file: Path | None
+    dry_run: bool
+    model: str
+
+    @property
+    def policy(self) -> PreferencePolicy:
+        return PreferencePolicy(
+            weight=self.preference_weight,
+            prefer=self.prefer,
+            gate=self.preference_gate,
+            given_by_user=self.preference_rm is not None,
+        )
+
+    @property
+    def text_policy(self) -> PreferencePolicy:
+        return PreferencePolicy(
+            gate=self.preference_gate, given_by_user=self.text_rm not in (None, *PUBLISHED_TEXTS)
+        )
+
+    @property
+    def stop(self) -> StopRules:
+        return StopRules(
+            max_iters=self.iters,
+            target_score=self.target_score,
+            patience=self.patience,
+            drift_threshold=self.drift_threshold,
+            max_wall_s=self.max_wall,
+            max_failures=self.max_failures,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refinement:
     """Everything about a run but its goal, world model, seed and folder; good for several."""
 
+    given: RefinementOptions
     critics: Sequence[AnyCritic]
-    required: Sequence[str]
-    stop: StopRules
-    policy: PreferencePolicy
-    text_policy: PreferencePolicy
-    rewrites: int
-    candidates: int
     settings: Settings | None
     """Of the broker, where there is one."""
-    spool_dir: Path | None
-    """For what waits for the broker, where it is not to be in the run's own folder."""
     feed: FileRewardFeed | SnapshotFeed | None
     text_feed: TextRewardFeed | None
     metrics: RunMetrics
@@ -151,18 +203,41 @@ class Refinement:
     @property
     def of_loop(self) -> dict[str, Any]:
         """As arguments of ``RefinementLoop``."""
+        given = self.given
         return {
             "critics": self.critics,
-            "required": self.required,
-            "stop": self.stop,
+            "required": given.required,
+            "stop": given.stop,
             "feed": self.feed,
-            "policy": self.policy,
+            "policy": given.policy,
             "text_feed": self.text_feed,
-            "text_policy": self.text_policy,
-            "rewrites": self.rewrites,
-            "candidates": self.candidates,
-            "make": partial(make_candidates, max_failures=self.stop.max_failures),
+            "text_policy": given.text_policy,
+            "rewrites": given.rewrites,
+            "candidates": given.candidates,
+            "make": partial(make_candidates, max_failures=given.max_failures),
         }
+
+    def say_plan(self, first: str, facts: Mapping[str, Any], *, as_json: bool) -> None:
+        """What would be done, for ``--dry-run``: a sentence, and what is known beforehand."""
+        given = self.given
+        reward = given.preference_rm or (f"model {given.model} on Kafka" if self.settings else None)
+        known = {
+            **facts,
+            "iterations": given.iters,
+            "candidates": given.candidates,
+            "critics": [critic.name for critic in self.critics],
+            "reward": None if reward is None else str(reward),
+            "text_reward": given.text_rm,
+            "preference_weight": given.preference_weight,
+            "kafka": self.settings.bootstrap_servers if self.settings else None,
+        }
+        if as_json:
+            click.echo(orjson.dumps({"dry_run": True, **known}))
+            return
+        click.echo(f"{first}; nothing was made or written")
+        for name, value in known.items():
+            shown = ", ".join(value) if isinstance(value, list) else value
+            click.echo(f"  {name.replace('_', ' '):17}  {'none' if shown is None else shown}")
 
     def say_what_was_refused(self) -> None:
         """Snapshots that could not be used, on standard error."""
@@ -172,100 +247,57 @@ class Refinement:
             _say_what_was_refused(self.text_feed.refused)
 
 
-def open_refinement(
-    stack: ExitStack,
-    *,
-    iters: int,
-    critics: Sequence[str],
-    required: Sequence[str],
-    no_pixel_critics: bool,
-    critic_timeout_s: float,
-    preference_rm: Path | None,
-    preference_weight: float,
-    prefer: Mapping[str, float],
-    preference_gate: PreferenceGate,
-    target_score: float | None,
-    patience: int | None,
-    drift_threshold: float | None,
-    max_wall: float | None,
-    max_failures: int,
-    candidates: int,
-    rewrites: int,
-    text_rm: str | None,
-    text_base_model: str | None,
-    bootstrap_servers: str | None,
-    spool_dir: Path | None,
-    metrics_port: int | None,
-    metrics_host: str,
-    metrics_file: Path | None,
-    model: str,
-) -> Refinement:
+def open_refinement(stack: ExitStack, given: RefinementOptions) -> Refinement:
     """What the options ask for; ``stack`` closes what follows Kafka and ends critics' processes.
 
     Says on standard error what a given reward model was made of. Raises BadInput.
     """
-    policy = PreferencePolicy(
-        weight=preference_weight,
-        prefer=prefer,
-        gate=preference_gate,
-        given_by_user=preference_rm is not None,
-    )
-    stop = StopRules(
-        max_iters=iters,
-        target_score=target_score,
-        patience=patience,
-        drift_threshold=drift_threshold,
-        max_wall_s=max_wall,
-        max_failures=max_failures,
-    )
     chosen = open_critics(
-        stack, critics=critics, no_pixel_critics=no_pixel_critics, critic_timeout_s=critic_timeout_s
+        stack,
+        critics=given.critics,
+        no_pixel_critics=given.no_pixel_critics,
+        critic_timeout_s=given.critic_timeout_s,
     )
     names = [critic.name for critic in chosen]
-    if unknown := sorted(set(required) - set(names)):
+    if unknown := sorted(set(given.required) - set(names)):
         raise BadInput(
             f"--require-critic {unknown[0]}: no critic of the run is called that; "
             f"there are {', '.join(names)}"
         )
-    settings = open_kafka(bootstrap_servers, "run-simulated") if bootstrap_servers else None
-    instruments = stack.enter_context(measuring.measured("runner", metrics_port, metrics_host, metrics_file))
+    settings = open_kafka(given.bootstrap_servers, "run-simulated") if given.bootstrap_servers else None
+    instruments = stack.enter_context(
+        measuring.measured("runner", given.metrics_port, given.metrics_host, given.metrics_file)
+    )
     applied = instruments.histogram("tribrain_snapshot_apply_seconds")
     feed: FileRewardFeed | SnapshotFeed | None = None
     followed: SnapshotFeed | None = None
-    if preference_rm is not None:
-        feed = FileRewardFeed(preference_rm, critics=names)
+    if given.preference_rm is not None:
+        feed = FileRewardFeed(given.preference_rm, critics=names)
         if (snapshot := feed.latest()) is not None:
-            for line in statements(snapshot, prefer):
-                click.echo(f"{preference_rm}: {line}", err=True)
-            click.echo(f"{preference_rm}: {_what_steers(policy, snapshot)}", err=True)
+            for line in statements(snapshot, given.prefer):
+                click.echo(f"{given.preference_rm}: {line}", err=True)
+            click.echo(f"{given.preference_rm}: {_what_steers(given.policy, snapshot)}", err=True)
     elif settings is not None:
         # Not at the top: a run without a broker needs no client of Kafka.
         from streams.snapshots.feed import SnapshotFeed
 
         followed = feed = stack.enter_context(
-            SnapshotFeed(settings, model, critics=names, on_applied=applied.observe)
+            SnapshotFeed(settings, given.model, critics=names, on_applied=applied.observe)
         )
     return Refinement(
+        given=given,
         critics=chosen,
-        required=required,
-        stop=stop,
-        policy=policy,
-        text_policy=PreferencePolicy(
-            gate=preference_gate, given_by_user=text_rm not in (None, *PUBLISHED_TEXTS)
-        ),
-        rewrites=rewrites,
-        candidates=candidates,
         settings=settings,
-        spool_dir=spool_dir,
         feed=feed,
-        text_feed=_text_feed(text_rm, text_base_model, settings, model, stack),
+        text_feed=_text_feed(given, settings, stack),
         metrics=RunMetrics(instruments, followed, names),
     )
 
 
 def _text_feed(
-    text_rm: str | None, base: str | None, settings: Settings | None, model: str, stack: ExitStack
+    given: RefinementOptions, settings: Settings | None, stack: ExitStack
 ) -> TextRewardFeed | None:
+    text_rm, base, model = given.text_rm, given.text_base_model, given.model
     if text_rm is None:
         return None
     if text_rm in PUBLISHED_TEXTS:

@@ -26,20 +26,23 @@ from trainers.datasets.samples import find_video
 from tribrain.run.critics import CRITIC, CRITIC_TIMEOUT_S, open_critics
 from tribrain.run.finished_run import FinishedRun
 from tribrain.shell import options
-from tribrain.shell.exclusive_lock import alone
+from tribrain.shell.command import Command
+from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import PATH
 from tribrain.shell.output import cannot_write, progress
 
 _TAKEN = "another process is at work on the run in it; wait for it"
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain rescore runs/a --critic 'judge=python my_critic.py {video} {prompt}'",
+    cls=Command,
+    epilog="Example: tribrain run rescore runs/a --critic 'judge=python my_critic.py {video} {prompt}'",
 )
-@click.argument("run", type=options.PATH)
+@click.argument("run", type=PATH)
 @CRITIC
 @click.option("--pixel-critics", is_flag=True, help="The built-in critics judge again, too.")
 @CRITIC_TIMEOUT_S
@@ -61,7 +64,7 @@ _TAKEN = "another process is at work on the run in it; wait for it"
     show_default=True,
     help="Give up with exit code 4 after so many videos in a row that a critic failed on.",
 )
-@options.bootstrap_servers
+@bootstrap_servers
 @options.as_json
 def rescore(
     run: Path,
@@ -88,7 +91,7 @@ def rescore(
         asked = open_critics(
             stack, critics=critics, no_pixel_critics=not pixel_critics, critic_timeout_s=critic_timeout_s
         )
-        stack.enter_context(alone(run, "RUN", _TAKEN, name="run.lock"))
+        stack.enter_context(exclusive_lock(run, "RUN", _TAKEN, name="run.lock"))
         finished = FinishedRun.read(run)
         finished.require_known(required, [critic.name for critic in asked])
         task = {"critics": critics, "pixel_critics": pixel_critics, "all": everything}

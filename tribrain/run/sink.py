@@ -105,15 +105,15 @@ def run_sink(refinement: Refinement, out: Path, shown: Progress, *, lines: str |
     with ExitStack() as stack:
         stack.callback(metrics.end)
         if (settings := refinement.settings) is not None:
-            spool = spool_of(out, refinement.spool_dir)
+            spool = spool_of(out, refinement.given.spool_dir)
             if spool.parent != out:
                 click.echo(f"events wait for Kafka in {spool}, on this computer", err=True)
             publisher = stack.enter_context(publishing(settings, spool))
         sink = RunSink(
             publisher,
             shown,
-            steps=refinement.stop.max_iters,
-            candidates=refinement.candidates,
+            steps=refinement.given.iters,
+            candidates=refinement.given.candidates,
             lines=lines,
             metrics=metrics,
         )

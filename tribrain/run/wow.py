@@ -15,10 +15,11 @@ from runner.worlds.wow.names import MODELS, ModelName
 from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.world import WowWorld
 from streams.errors import BadInput
-from tribrain.run.commands import run_options, run_world
+from tribrain.run.commands import RunOptions, run_options, run_world
 from tribrain.run.generator_lines import GeneratorLines
-from tribrain.shell import options
+from tribrain.shell.command import Command
 from tribrain.shell.interrupts import Interrupts
+from tribrain.shell.option_types import PATH, FiniteFloat
 
 TIMEOUT_S = 3600.0
 
@@ -40,7 +41,7 @@ def wow_options(
                 click.option(
                     "--wow-repo",
                     required=required,
-                    type=options.PATH,
+                    type=PATH,
                     metavar="FOLDER",
                     help="A checkout of WoW's repository, with its checkpoints.",
                 ),
@@ -59,7 +60,7 @@ def wow_options(
                 ),
                 click.option(
                     "--persistent-gb",
-                    type=options.FiniteFloat(min=0),
+                    type=FiniteFloat(min=0),
                     help="Wan: GB of the transformer's parameters that stay on the card; the rest comes in "
                     "for each step.  [default: by its memory, 70 of 80, 42 of 48, 35 of 40, 20 of 24]",
                 ),
@@ -122,8 +123,8 @@ def wow_settings(
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain run-wow --wow-repo WoW --model dit-2b --image first.png "
+    cls=Command,
+    epilog="Example: tribrain run wow --wow-repo WoW --model dit-2b --image first.png "
     "--prompt 'pour the tea' --candidates 4 --gpus 0,1 --out runs/tea",
 )
 @run_options
@@ -131,12 +132,12 @@ def wow_settings(
 @click.option(
     "--image",
     required=True,
-    type=options.PATH,
+    type=PATH,
     help="The first frame: an image, or a video that begins with it.",
 )
 @click.option(
     "--timeout-s",
-    type=options.FiniteFloat(min=0, min_open=True),
+    type=FiniteFloat(min=0, min_open=True),
     default=TIMEOUT_S,
     show_default=True,
     help="Longest time of one generation, loading the model included.",
@@ -179,7 +180,7 @@ def run_wow(
         tiled=tiled,
     )
     with Interrupts(), world:
-        run_world(world, lines=lines, **given)
+        run_world(world, RunOptions.of(given), lines)
 
 
 def _split(arguments: str) -> tuple[str, ...]:

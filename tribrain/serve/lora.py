@@ -13,27 +13,31 @@ from streams.errors import BadInput
 from streams.kafka.settings import Settings as Kafka
 from streams.snapshots.artifacts import ArtifactStore, open_store, path_name
 from trainers.lora.extra import require_extra
-from trainers.lora.settings import ALL, TOP_HALF, Settings
+from trainers.lora.settings import ALL, TOP_HALF, LoraSettings
 from tribrain.shell import measuring, options
-from tribrain.shell.exclusive_lock import alone
+from tribrain.shell.command import Command
+from tribrain.shell.dry_run import dry_run, say_service_plan
+from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import PATH, FiniteFloat
 from tribrain.shell.output import cache_folder
 from tribrain.shell.step_progress import steps_shown
 
 if TYPE_CHECKING:
     from streams.metrics.instruments import Instruments
 
-_DEFAULT = Settings()
+_DEFAULT = LoraSettings()
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain serve-lora --bootstrap-servers 127.0.0.1:9092 "
+    cls=Command,
+    epilog="Example: tribrain serve lora --bootstrap-servers 127.0.0.1:9092 "
     "--base-model distilbert-base-uncased --store adapters",
 )
-@options.bootstrap_servers
+@bootstrap_servers
 @click.option(
     "--base-model",
     required=True,
@@ -56,7 +60,7 @@ _DEFAULT = Settings()
 )
 @click.option(
     "--every-minutes",
-    type=options.FiniteFloat(min=0.0, min_open=True),
+    type=FiniteFloat(min=0.0, min_open=True),
     default=360.0,
     show_default=True,
     help="… or so long after the first of fewer.",
@@ -71,7 +75,7 @@ _DEFAULT = Settings()
 )
 @click.option(
     "--replay",
-    type=options.FiniteFloat(min=0.0, max=1.0, max_open=True),
+    type=FiniteFloat(min=0.0, max=1.0, max_open=True),
     default=0.5,
     show_default=True,
     help="Share of old pairs in a warm training.",
@@ -85,7 +89,7 @@ _DEFAULT = Settings()
 )
 @click.option(
     "--work-dir",
-    type=options.PATH,
+    type=PATH,
     help="Plan and checkpoint of a training, on a local disk; by default beside the folder of --store, or "
     "in ~/.cache/tribrain.",
 )
@@ -113,7 +117,7 @@ _DEFAULT = Settings()
 )
 @click.option(
     "--lr",
-    type=options.FiniteFloat(min=0, min_open=True),
+    type=FiniteFloat(min=0, min_open=True),
     default=_DEFAULT.lr,
     show_default=True,
     help="Highest learning rate.",
@@ -134,6 +138,7 @@ _DEFAULT = Settings()
 )
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of the processor.")
 @measuring.metrics_port
+@dry_run
 def serve_lora(
     bootstrap_servers: str | None,
     base_model: str,
@@ -150,6 +155,7 @@ def serve_lora(
     niceness: int,
     metrics_port: int | None,
     metrics_host: str,
+    dry_run: bool,
     **recipe: Any,
 ) -> None:
     """Train a LoRA text reward model whenever enough pairs are new, and publish it; until stopped.
@@ -168,6 +174,9 @@ def serve_lora(
     require_extra()
     work = work_dir or _default_work(store, model)
     artifacts = open_store(store)
+    if dry_run:
+        say_service_plan(kafka, f"train adapters of model {model!r} on {base_model} into {store}")
+        return
     os.nice(niceness)
 
     try:
@@ -179,7 +188,7 @@ def serve_lora(
                 kafka,
                 model,
                 base_model,
-                Settings(**recipe),
+                LoraSettings(**recipe),
                 {"start": start, "replay": replay, "most_pairs": most_pairs},
                 artifacts,
                 work,
@@ -202,7 +211,7 @@ def _serve(
     kafka: Kafka,
     model: str,
     base_model: str,
-    settings: Settings,
+    settings: LoraSettings,
     recipe: Mapping[str, Any],
     store: ArtifactStore,
     work: Path,
@@ -225,7 +234,7 @@ def _serve(
     meter = Meter()
     expose_lora(instruments, meter, work)
     taken = "another serve-lora is at work there; stop it or give another --work-dir"
-    with alone(work, "--work-dir", taken):
+    with exclusive_lock(work, "--work-dir", taken):
         _say(f"model {model!r} trains from {kafka.bootstrap_servers}")
         job = Job(
             kafka=kafka,

@@ -7,11 +7,15 @@ import sys
 import click
 
 from tribrain.shell import measuring, options
+from tribrain.shell.command import Command
+from tribrain.shell.dry_run import dry_run, say_service_plan
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import FiniteFloat
 
 
-@click.command(cls=options.Command, epilog="Example: tribrain serve-text --bootstrap-servers 127.0.0.1:9092")
-@options.bootstrap_servers
+@click.command(cls=Command, epilog="Example: tribrain serve text --bootstrap-servers 127.0.0.1:9092")
+@bootstrap_servers
 @options.model
 @click.option(
     "--every-pairs",
@@ -22,12 +26,13 @@ from tribrain.shell.kafka_access import open_kafka
 )
 @click.option(
     "--every-s",
-    type=options.FiniteFloat(min=0.05),
+    type=FiniteFloat(min=0.05),
     default=10.0,
     show_default=True,
     help="… or after so many seconds with something learnt.",
 )
 @measuring.metrics_port
+@dry_run
 def serve_text(
     bootstrap_servers: str | None,
     model: str,
@@ -35,6 +40,7 @@ def serve_text(
     every_s: float,
     metrics_port: int | None,
     metrics_host: str,
+    dry_run: bool,
 ) -> None:
     """Learn the texts of the pairs topic as they arrive and publish text snapshots; until stopped.
 
@@ -43,6 +49,9 @@ def serve_text(
     exit code 3. Needs a serve-trainer for the pairs, and no PyTorch.
     """
     settings = open_kafka(bootstrap_servers, "serve-text", model)
+    if dry_run:
+        say_service_plan(settings, f"learn the texts of pairs of model {model!r}")
+        return
 
     # Not at the top: numba and Kafka's clients take a second, and --help needs none.
     from tribrain.serve.text_worker import serve

@@ -11,13 +11,15 @@ from streams.messages.contracts import PairStrategy
 from trainers.bradley_terry.estimators import LearnerName, Recipe
 from trainers.pairs.pairing import PairingRules
 from tribrain.shell import measuring, options
+from tribrain.shell.command import Command
+from tribrain.shell.dry_run import dry_run, say_service_plan
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import FiniteFloat
 
 
-@click.command(
-    cls=options.Command, epilog="Example: tribrain serve-trainer --bootstrap-servers 127.0.0.1:9092"
-)
-@options.bootstrap_servers
+@click.command(cls=Command, epilog="Example: tribrain serve trainer --bootstrap-servers 127.0.0.1:9092")
+@bootstrap_servers
 @options.model
 @options.strategy
 @options.min_gap
@@ -26,14 +28,14 @@ from tribrain.shell.kafka_access import open_kafka
 @options.learner
 @click.option(
     "--run-timeout-s",
-    type=options.FiniteFloat(min=1.0),
+    type=FiniteFloat(min=1.0),
     default=21_600.0,
     show_default=True,
     help="End a run that was silent for so many seconds while everything else was read.",
 )
 @click.option(
     "--vote-timeout-s",
-    type=options.FiniteFloat(min=1.0),
+    type=FiniteFloat(min=1.0),
     default=604_800.0,
     show_default=True,
     help="Make a dead letter of a vote whose videos were looked for in vain for so many seconds.",
@@ -52,20 +54,21 @@ from tribrain.shell.kafka_access import open_kafka
 )
 @click.option(
     "--snapshot-every-s",
-    type=options.FiniteFloat(min=0.05),
+    type=FiniteFloat(min=0.05),
     default=1.0,
     show_default=True,
     help="… or after so many seconds with something learnt.",
 )
 @click.option(
     "--checkpoint-every-s",
-    type=options.FiniteFloat(min=0.05),
+    type=FiniteFloat(min=0.05),
     default=30.0,
     show_default=True,
     help="Save the learner's state after so many seconds with something learnt: what came since is learnt "
     "again after a crash.",
 )
 @measuring.metrics_port
+@dry_run
 def serve_trainer(
     bootstrap_servers: str | None,
     model: str,
@@ -82,6 +85,7 @@ def serve_trainer(
     checkpoint_every_s: float,
     metrics_port: int | None,
     metrics_host: str,
+    dry_run: bool,
 ) -> None:
     """Form pairs from the trace topic and of votes, learn them, publish reward snapshots; until stopped.
 
@@ -90,6 +94,9 @@ def serve_trainer(
     different models learn side by side from the same runs.
     """
     settings = open_kafka(bootstrap_servers, "serve-trainer", model)
+    if dry_run:
+        say_service_plan(settings, f"form {strategy} pairs and learn model {model!r}")
+        return
 
     # Not at the top: Faust and Kafka's clients take a second, and --help needs none.
     from streams.kafka.topics import create_topics

@@ -11,7 +11,7 @@ from streams.errors import BadInput
 
 
 @contextmanager
-def alone(folder: Path, option: str, taken: str, *, name: str = "lock") -> Iterator[None]:
+def exclusive_lock(folder: Path, option: str, taken: str, *, name: str = "lock") -> Iterator[None]:
     """Make the folder, and hold it within the block; the kernel gives it back however that ends.
 
     ``option`` names the folder on the command line. Raises BadInput where it cannot be written or locked, and

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from streams.metrics.catalogue import Service
-from tribrain.shell import options
+from tribrain.shell.option_types import PATH
 
 if TYPE_CHECKING:
     from streams.metrics.instruments import Instruments
@@ -38,7 +38,7 @@ _HOST = click.option(
 )
 _FILE = click.option(
     "--metrics-file",
-    type=options.PATH,
+    type=PATH,
     envvar=FILE_VARIABLE,
     metavar="FILE.prom",
     help=f"Write them into this file, too, for the textfile collector of node_exporter; also taken from "

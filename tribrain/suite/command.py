@@ -27,18 +27,21 @@ from streams.fail_points import reach
 from streams.spool.place import spool_of
 from tribrain.run.critics import say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
-from tribrain.run.plan import settings_of
+from tribrain.run.plan import CONFIG_NAME, settings_of
 from tribrain.run.refinement import (
     PUBLISHED_TEXTS,
     Refinement,
+    RefinementOptions,
     open_refinement,
     refinement_options,
 )
 from tribrain.run.sink import run_progress, run_sink
-from tribrain.shell import options
+from tribrain.shell.command import Command
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
+from tribrain.shell.option_types import PATH
 from tribrain.shell.output import columns, write_output
+from tribrain.shell.settings_sources import keep_config
 from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun
 from tribrain.suite.report import build_suite_report
 from tribrain.suite.worlds import WORLD_OPTIONS, WorldFactory, world_factory, world_options
@@ -47,24 +50,22 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
 
 
 @click.command(
-    cls=options.Command,
-    epilog="Example: tribrain run-suite --prompts benchmark_samples/generated_descriptions.jsonl "
+    cls=Command,
+    epilog="Example: tribrain suite run --prompts benchmark_samples/generated_descriptions.jsonl "
     "--world simulated --iters 4 --out suites/a",
 )
 @click.option(
     "--prompts",
     required=True,
-    type=options.PATH,
+    type=PATH,
     metavar="FILE",
     help="JSON Lines with index, generated_description and, where the world model begins with one, image, as "
     "WoW's benchmark has them.",
 )
-@click.option(
-    "--out", required=True, type=options.PATH, help="The suite's folder; one that was begun goes on."
-)
+@click.option("--out", required=True, type=PATH, help="The suite's folder; one that was begun goes on.")
 @click.option(
     "--images",
-    type=options.PATH,
+    type=PATH,
     metavar="FOLDER",
     help="Where the paths of images begin; by default the folder of the prompts, then the current one.",
 )
@@ -81,7 +82,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
 )
 @click.option(
     "--controller",
-    type=options.PATH,
+    type=PATH,
     help="Controller state that the suite begins with; its runs learn into OUT/controller.json.",
 )
 @world_options
@@ -121,14 +122,19 @@ def run_suite(
         worlds = world_factory(world, of_world, stack, lines)
         if worlds.needs_image:
             suite = with_images(suite, [images] if images is not None else [prompts.parent, Path()])
-        refinement = open_refinement(stack, **given)
+        refinement = open_refinement(stack, RefinementOptions(**given))
         if controller is not None:  # what is wrong with it is said before anything is written
             ThompsonController.load(controller)
         tasks = part.take(suite.tasks)
         for task in tasks:  # what any of them lacks is said before anything is generated
             worlds.world(task.prompt, task.image, task.seed(seed))
         folder = SuiteFolder(out)
-        plan = folder.begin(_plan(suite, out, world, settings, suite_id))
+        wanted = _plan(suite, out, world, settings, suite_id)
+        if refinement.given.dry_run:
+            _say_plan(refinement, folder, wanted, tasks, as_json)
+            return
+        plan = folder.begin(wanted)
+        keep_config(out / CONFIG_NAME, click.get_current_context())
         shared = SharedController(out / "controller.json")
         shared.start_from(controller)
         work = _Work(
@@ -152,13 +158,13 @@ def run_suite(
                 click.echo(f"{number}/{len(tasks)}  {_in_words(runs[-1])}", err=True)
             if not is_old:
                 failed = failed + 1 if runs[-1].failure else 0
-            if failed == refinement.stop.max_failures:
+            if failed == refinement.given.max_failures:
                 break
     refinement.say_what_was_refused()
     if any(run.best_score is not None for run in runs):
         say_who_judges(refinement.critics)
     _end(folder, plan, as_json)
-    if failed and failed == refinement.stop.max_failures:
+    if failed and failed == refinement.given.max_failures:
         raise NothingMade(
             f"{plan.suite}: given up, as {failed} runs failed, one after the other; at last "
             f"{runs[-1].failure}; once that is mended, the same command goes on"
@@ -190,7 +196,7 @@ class _Work:
 
     def _waits_for_kafka(self, out: Path) -> bool:
         refinement = self.refinement
-        return refinement.settings is not None and spool_of(out, refinement.spool_dir).exists()
+        return refinement.settings is not None and spool_of(out, refinement.given.spool_dir).exists()
 
     def run(self, task: SuiteTask) -> SuiteRun:
         """Make the run, or what is left of it."""
@@ -229,6 +235,23 @@ class _Work:
             run = self.folder.finish(task, result)
             reach("suite.run-finished")
         return run
+
+
+def _say_plan(
+    refinement: Refinement, folder: SuiteFolder, wanted: SuitePlan, tasks: Sequence[SuiteTask], as_json: bool
+) -> None:
+    begun = folder.begun(wanted)
+    plan = begun or wanted
+    finished = sum(folder.finished(task.run_id(plan.suite)) is not None for task in tasks)
+    facts = {
+        "suite": plan.suite,
+        "world": plan.world,
+        "out": str(folder.path),
+        "prompts": len(tasks),
+        "finished": finished,
+    }
+    verb = "begin" if begun is None else "go on with"
+    refinement.say_plan(f"would {verb} a suite in {folder.path}", facts, as_json=as_json)
 
 
 def _plan(suite: Prompts, out: Path, world: str, settings: dict[str, Any], suite_id: str | None) -> SuitePlan:

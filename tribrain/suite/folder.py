@@ -22,7 +22,7 @@ from streams.errors import BadInput
 from streams.messages.contracts import TraceEvent
 from streams.messages.files import read_trace
 from tribrain.run.plan import differences
-from tribrain.shell.exclusive_lock import alone
+from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.output import write_output
 
 _T = TypeVar("_T")
@@ -86,6 +86,13 @@ class SuiteFolder:
 
     def begin(self, plan: SuitePlan) -> SuitePlan:
         """Start or go on; gives the plan that is in force. A folder of another suite is refused."""
+        if (found := self.begun(plan)) is not None:
+            return found
+        write_output(self.path / _PLAN, orjson.dumps(plan, option=orjson.OPT_INDENT_2))
+        return plan
+
+    def begun(self, plan: SuitePlan) -> SuitePlan | None:
+        """The plan of the suite that is there. Raises BadInput where the folder is of another, or of none."""
         if self.path.exists() and not self.path.is_dir():
             raise BadInput(f"{self.path}: is a file; choose another --out")
         # Looked at before the plan, which other shards write before anything else.
@@ -100,8 +107,7 @@ class SuiteFolder:
             return found
         if foreign:
             raise BadInput(f"{self.path}: holds files that are not of a suite; choose another --out")
-        write_output(self.path / _PLAN, orjson.dumps(plan, option=orjson.OPT_INDENT_2))
-        return plan
+        return None
 
     def plan(self) -> SuitePlan:
         path = self.path / _PLAN
@@ -118,7 +124,7 @@ class SuiteFolder:
         """The folder of a run, which no other process works on meanwhile; the kernel gives it back."""
         folder = self.run_dir(run_id)
         taken = "another run-suite is at work on it; wait for it, or give each its own --shard"
-        with alone(folder, "--out", taken, name=_LOCK):
+        with exclusive_lock(folder, "--out", taken, name=_LOCK):
             yield folder
 
     def finish(self, task: SuiteTask, result: RunResult) -> SuiteRun:

@@ -17,7 +17,7 @@ from runner.worlds.wow.world import WowWorld
 from streams.errors import BadInput
 from tribrain.run.generator_lines import GeneratorLines
 from tribrain.run.wow import wow_options, wow_world
-from tribrain.shell import options
+from tribrain.shell.option_types import FiniteFloat
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def world_options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             click.option(
                 "--outcome-share",
-                type=options.FiniteFloat(0, 1),
+                type=FiniteFloat(0, 1),
                 help="simulated: share of iterations that the validator judges.  [default: 0.5]",
             ),
             click.option(
@@ -87,7 +87,7 @@ def world_options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             click.option(
                 "--timeout-s",
-                type=options.FiniteFloat(min=0, min_open=True),
+                type=FiniteFloat(min=0, min_open=True),
                 help="subprocess, wow: longest time of one generation.  [default: 600, 3600]",
             ),
         ]

@@ -13,7 +13,10 @@ import orjson
 from streams.errors import BadInput
 from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE
 from tribrain.shell import measuring, options
+from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import PATH, FiniteFloat
 from tribrain.shell.output import cache_folder
 
 TOKEN_VARIABLE = "TRIBRAIN_UI_TOKEN"
@@ -21,9 +24,7 @@ _FEWEST_TOKEN_CHARS = 16
 _MAX_DIMENSION_CHARS = 60
 
 
-@click.command(
-    cls=options.Command, epilog="Example: tribrain ui --runs runs --bootstrap-servers 127.0.0.1:9092"
-)
+@click.command(cls=Command, epilog="Example: tribrain ui --runs runs --bootstrap-servers 127.0.0.1:9092")
 @options.some_runs
 @click.option(
     "--artifacts",
@@ -32,7 +33,7 @@ _MAX_DIMENSION_CHARS = 60
     metavar="URI",
     help="A store below which traces may name videos, e.g. s3://bucket/runs (repeatable); needs fsspec.",
 )
-@options.bootstrap_servers
+@bootstrap_servers
 @options.model
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8700, show_default=True, help="0: a free one.")
@@ -58,13 +59,13 @@ _MAX_DIMENSION_CHARS = 60
 )
 @click.option(
     "--random-share",
-    type=options.FiniteFloat(0, 1),
+    type=FiniteFloat(0, 1),
     help="Share of the new pairs that are drawn at random, which alone are evidence for the gate; by default "
     "0.1 of the first hundred votes, and 0.5 from the two hundredth on.",
 )
 @click.option(
     "--state-dir",
-    type=options.PATH,
+    type=PATH,
     help="Where votes wait for Kafka and the key of links is kept, on a local disk.",
 )
 @measuring.metrics_port

@@ -13,12 +13,14 @@ from runner.machine import TRAINING, Machine, WowModel, look
 from runner.worlds.wow.names import MODELS
 from streams.errors import BadInput
 from tribrain.shell import options
+from tribrain.shell.command import Command
+from tribrain.shell.option_types import PATH
 
 
 @click.command(
-    cls=options.Command, epilog="Example: tribrain doctor --wow-repo WoW --wow-python python --require dit-2b"
+    cls=Command, epilog="Example: tribrain doctor --wow-repo WoW --wow-python python --require dit-2b"
 )
-@click.option("--wow-repo", type=options.PATH, metavar="FOLDER", help="A checkout of WoW's repository.")
+@click.option("--wow-repo", type=PATH, metavar="FOLDER", help="A checkout of WoW's repository.")
 @click.option(
     "--wow-python",
     default="python",

@@ -12,14 +12,16 @@ import orjson
 
 from streams.errors import BadInput
 from tribrain.shell import options
+from tribrain.shell.command import Command
 from tribrain.shell.exit_codes import FAILED
 from tribrain.shell.measuring import PORT_VARIABLE
+from tribrain.shell.option_types import FiniteFloat
 from tribrain.watch import container
 
 _MOST_BYTES = 1_000
 
 
-@click.command(cls=options.Command, epilog="Example: tribrain health --url http://127.0.0.1:9464/health")
+@click.command(cls=Command, epilog="Example: tribrain health --url http://127.0.0.1:9464/health")
 @click.option("--url", help="What to ask; by default /health on TRIBRAIN_METRICS_PORT of this computer.")
 @click.option(
     "--metrics-port",
@@ -29,14 +31,14 @@ _MOST_BYTES = 1_000
 )
 @click.option(
     "--timeout-s",
-    type=options.FiniteFloat(min=0, min_open=True),
+    type=FiniteFloat(min=0, min_open=True),
     default=5.0,
     show_default=True,
     help="A process that has not answered by then is not well.",
 )
 @click.option(
     "--end-after-s",
-    type=options.FiniteFloat(min=1),
+    type=FiniteFloat(min=1),
     help="In a container with an init: end it once so many seconds of checks have failed, so that it is "
     "started again; ten times as many where none has passed yet.",
 )

@@ -15,14 +15,17 @@ from streams.kafka.security_sources import read_sources
 from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE
 from streams.metrics.snapshots import SnapshotFigures
 from tribrain.shell import options
+from tribrain.shell.command import Command
 from tribrain.shell.exit_codes import FAILED
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.kafka_options import bootstrap_servers
+from tribrain.shell.option_types import FiniteFloat
 from tribrain.watch.health import checked
 from tribrain.watch.look import Status, Trainers, look
 
 
-@click.command(cls=options.Command, epilog="Example: tribrain status --bootstrap-servers 127.0.0.1:9092")
-@options.bootstrap_servers
+@click.command(cls=Command, epilog="Example: tribrain status --bootstrap-servers 127.0.0.1:9092")
+@bootstrap_servers
 @options.model
 @options.some_runs
 @options.spool_dir
@@ -36,7 +39,7 @@ from tribrain.watch.look import Status, Trainers, look
 @click.option("--watch", is_flag=True, help="Look again and again, until Ctrl-C.")
 @click.option(
     "--every-s",
-    type=options.FiniteFloat(min=0.1),
+    type=FiniteFloat(min=0.1),
     default=5.0,
     show_default=True,
     help="Between two looks of --watch.",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from runner.finetune.comparison import PairResult
 from runner.finetune.evidence import ALPHA
-from runner.finetune.verdict import Verdict, judge
+from runner.finetune.verdict import CheckpointVerdict, judge
 
 LINES, COMPARISONS, TASKS = 400, 20, 40
 Results = NDArray[np.float64]
@@ -62,7 +62,7 @@ NULLS = (
 )
 
 
-def verdict(selector: Results, other: Results, without_promotion: int) -> Verdict:
+def verdict(selector: Results, other: Results, without_promotion: int) -> CheckpointVerdict:
     """By a reward and by the critics' mean."""
     pairs = [
         PairResult(str(n), n, by_critics=b, by_count=0.5, by_reward=a, errors={})

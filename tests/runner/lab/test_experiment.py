@@ -14,7 +14,7 @@ from runner.lab.experiment_plan import (
     CONDITIONS,
     REWRITES,
     Condition,
-    Plan,
+    ExperimentPlan,
     Result,
     hidden_taste,
 )
@@ -22,9 +22,9 @@ from streams.errors import BadInput
 from streams.messages.contracts import TraceEvent
 
 CLEAN, ALIGNED, GARBAGE, FLIPPED, CRITIC_FAILS = CONDITIONS
-SHORT = Plan(tasks=8, learning_tasks=4)
-NOISELESS = Plan(tasks=8, learning_tasks=4, label_share=1.0, label_noise=0.0)
-LONG = Plan(tasks=110, learning_tasks=70)
+SHORT = ExperimentPlan(tasks=8, learning_tasks=4)
+NOISELESS = ExperimentPlan(tasks=8, learning_tasks=4, label_share=1.0, label_noise=0.0)
+LONG = ExperimentPlan(tasks=110, learning_tasks=70)
 
 
 @pytest.fixture(scope="module")
@@ -174,4 +174,4 @@ def test_drawn_and_computed_videos_lead_the_loop_to_the_same_quality() -> None:
 
 def test_a_plan_that_measures_nothing_is_refused() -> None:
     with pytest.raises(BadInput, match="leave at least one to measure"):
-        Plan(tasks=5, learning_tasks=5)
+        ExperimentPlan(tasks=5, learning_tasks=5)

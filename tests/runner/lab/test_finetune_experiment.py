@@ -9,15 +9,15 @@ from runner.lab.finetune_experiment import (
     CRITICS,
     RANDOM,
     REWARD,
-    FinetunePlan,
+    FinetuneExperimentPlan,
     FinetuneResult,
     compare,
     finetune_figures,
 )
 from streams.errors import BadInput
 
-SMALL = FinetunePlan(tasks=5, rounds=2, unseen_tasks=8, videos_of_unseen=2)
-CERTAIN = FinetunePlan(tasks=24, rounds=1, unseen_tasks=40)
+SMALL = FinetuneExperimentPlan(tasks=5, rounds=2, unseen_tasks=8, videos_of_unseen=2)
+CERTAIN = FinetuneExperimentPlan(tasks=24, rounds=1, unseen_tasks=40)
 SEEDS = (3100, 3101, 3102)
 
 
@@ -49,7 +49,7 @@ def test_all_arms_show_as_many_videos(certain: list[FinetuneResult]) -> None:
 
 
 def test_equal_selections_differ_by_exactly_nothing() -> None:
-    plan = FinetunePlan(tasks=4, rounds=2, fraction=1.0, unseen_tasks=4, videos_of_unseen=1)
+    plan = FinetuneExperimentPlan(tasks=4, rounds=2, fraction=1.0, unseen_tasks=4, videos_of_unseen=1)
     figures = finetune_figures([compare(plan, seed)("") for seed in (1, 2)])
     estimates = [one for of_rounds in figures.difference.values() for one in of_rounds]
     assert {(one.mean, *one.ci95) for one in estimates} == {(0.0, 0.0, 0.0)}
@@ -61,7 +61,7 @@ def test_the_same_seed_gives_the_same_result() -> None:
 
 
 def test_a_further_round_changes_nothing_of_the_rounds_before_it() -> None:
-    one_round = FinetunePlan(tasks=5, rounds=1, unseen_tasks=8, videos_of_unseen=2)
+    one_round = FinetuneExperimentPlan(tasks=5, rounds=1, unseen_tasks=8, videos_of_unseen=2)
     first, both = compare(one_round, 7)(""), compare(SMALL, 7)("")
     assert {arm: of.quality[0] for arm, of in both.arms.items()} == {
         arm: of.quality[0] for arm, of in first.arms.items()
@@ -74,4 +74,4 @@ def test_a_further_round_changes_nothing_of_the_rounds_before_it() -> None:
 )
 def test_a_plan_without_anything_to_compare_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(BadInput):
-        FinetunePlan(**wrong)  # type: ignore[arg-type]
+        FinetuneExperimentPlan(**wrong)  # type: ignore[arg-type]

@@ -8,19 +8,19 @@ from dataclasses import replace
 import pytest
 
 from runner.lab.experiment import Learning, SeedExperiment
-from runner.lab.experiment_plan import CONDITIONS, VOTES, Condition, Plan
+from runner.lab.experiment_plan import CONDITIONS, VOTES, Condition, ExperimentPlan
 from runner.lab.people import People
 from streams.messages.contracts import PreferencePair, TraceEvent
 from streams.messages.votes import RANDOM_RULE
 from trainers.online.learner import PreferenceLearner
 
-SHORT = Plan(tasks=12, learning_tasks=6)
+SHORT = ExperimentPlan(tasks=12, learning_tasks=6)
 CHOSEN = next(condition for condition in VOTES if condition.name == "votes")
 
 
 @pytest.fixture(scope="module")
 def runs() -> tuple[list[list[TraceEvent]], SeedExperiment]:
-    experiment = SeedExperiment(Plan(tasks=6, learning_tasks=0), 1)
+    experiment = SeedExperiment(ExperimentPlan(tasks=6, learning_tasks=0), 1)
     return experiment.arm(CONDITIONS[0], 0.0)[0], experiment
 
 
@@ -91,7 +91,7 @@ def test_they_are_asked_by_the_chooser(runs: tuple[list[list[TraceEvent]], SeedE
     assert 18 < rules[RANDOM_RULE] < 42
 
 
-def labels(plan: Plan, condition: Condition) -> dict[str, int]:
+def labels(plan: ExperimentPlan, condition: Condition) -> dict[str, int]:
     """What was learnt in the steered arm of a seed."""
     learning = Learning()
     SeedExperiment(plan, 1).arm(condition, 0.25, learning=learning)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from tests.trainers.lora.tiny import SETTINGS, good_over_bad, job_of, tiny_base
 from trainers.lora.adapter import WEIGHTS, read_adapter
-from trainers.lora.scorer import TextReward
+from trainers.lora.scorer import AdapterScorer
 from trainers.lora.settings import Pooling, Precision
 from trainers.lora.training import Step
 
@@ -45,7 +45,7 @@ def test_a_gpu_gives_a_processors_rewards_but_for_rounding(
     base = tiny_base(tmp_path / "base", model_type)
     job_of(base, tmp_path / "out", replace(SETTINGS, pooling=pooling))
     adapter = read_adapter(tmp_path / "out")
-    on_gpu, on_cpu = (TextReward(adapter, device=device).rewards(TEXTS) for device in ("cuda", "cpu"))
+    on_gpu, on_cpu = (AdapterScorer(adapter, device=device).rewards(TEXTS) for device in ("cuda", "cpu"))
     np.testing.assert_allclose(on_gpu, on_cpu, rtol=1e-3, atol=1e-4)
     assert len(set(on_gpu)) > 1
 
@@ -62,7 +62,7 @@ def test_what_can_be_learnt_is_learnt_on_a_gpu_and_used_without_one(
     goals, good, bad = zip(
         *((one.goal_instruction, one.chosen_prompt, one.rejected_prompt) for one in PAIRS), strict=True
     )
-    p = TextReward(read_adapter(tmp_path / "out")).prob_prefer(goals, good, bad)
+    p = AdapterScorer(read_adapter(tmp_path / "out")).prob_prefer(goals, good, bad)
     assert np.mean(p > 0.5) > 0.95
 
 

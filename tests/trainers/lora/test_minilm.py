@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from tests.trainers.lora.tiny import good_over_bad, job_of
 from trainers.lora.adapter import WEIGHTS
 from trainers.lora.scorer import open_reward
-from trainers.lora.settings import Settings
+from trainers.lora.settings import LoraSettings
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def minilm() -> Path:
 @pytest.fixture(scope="module")
 def trained(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("minilm") / "lora_rm"
-    job_of(minilm, out, replace(Settings(), length=24, epochs=4), good_over_bad(40, per_task=1))
+    job_of(minilm, out, replace(LoraSettings(), length=24, epochs=4), good_over_bad(40, per_task=1))
     return out
 
 

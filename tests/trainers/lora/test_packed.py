@@ -18,7 +18,7 @@ from trainers.lora.low_rank import with_peft
 from trainers.lora.model import Built, build, padded_rewards
 from trainers.lora.packed import goals_once
 from trainers.lora.scoring import packs, rewards, score
-from trainers.lora.settings import Pooling, Settings
+from trainers.lora.settings import LoraSettings, Pooling
 from trainers.lora.tokens import Encoded
 
 PACKED = ("bert", "distilbert", "roberta", "qwen2", "llama")
@@ -171,9 +171,9 @@ def test_windows_and_an_attention_of_its_own_kind_see_everything(bases: dict[str
         name: "candidate" if name in PACKED else "mean" for name in CONFIGS
     }
     windows = {"model_type": "qwen2", "layer_types": ["full_attention", "sliding_attention"]}
-    assert Settings().for_base(windows).pooling == "mean"
+    assert LoraSettings().for_base(windows).pooling == "mean"
     with pytest.raises(BadInput, match=r"--pooling candidate: a 'modernbert' .* give mean or native"):
-        prepared_of(bases["modernbert"], Settings(pooling="candidate"))
+        prepared_of(bases["modernbert"], LoraSettings(pooling="candidate"))
 
 
 def test_a_head_of_the_architecture_is_padded(bases: dict[str, Path]) -> None:

@@ -24,7 +24,7 @@ from trainers.lora.inbox import Arrived
 from trainers.lora.model import build
 from trainers.lora.promotion import IN_FORCE, judge, withdrawn
 from trainers.lora.round import Recipe, Trained, parts_of, train_round
-from trainers.lora.scorer import TextReward, open_reward
+from trainers.lora.scorer import AdapterScorer, open_reward
 from trainers.lora.scoring import score
 from trainers.lora.texts import TextPair, is_held_out
 from trainers.lora.tokens import Tokens, load_tokenizer
@@ -140,7 +140,7 @@ def test_the_adapter_in_force_is_measured_as_it_was_trained(
         return {}
 
     of = trained_on(bert, tmp_path, settings=settings, in_force=adapter, baselines=nobody)
-    reward = TextReward(adapter)
+    reward = AdapterScorer(adapter)
     p = [reward.prob_prefer([one.goal], [one.chosen], [one.rejected])[0] for one in seen["held out"]]
     assert of.metrics["models"][IN_FORCE]["log_loss"] == pytest.approx(-np.mean(np.log(p)), abs=1e-6)
     assert set(of.metrics["lora_minus"]) == {IN_FORCE}
@@ -189,7 +189,7 @@ def test_the_one_in_force_goes_when_something_else_is_shown_to_be_better() -> No
 
 def test_the_deviation_is_that_of_the_heads_posterior(bert: Path, trained: Trained, adapter: Adapter) -> None:
     """Against the sum over the training pairs, written out."""
-    reward = TextReward(adapter)
+    reward = AdapterScorer(adapter)
     recipe = Recipe(str(bert), SETTINGS)
     parts = parts_of(arrived(48), {}, recipe, warm=False)
     tensors = load(trained.files[WEIGHTS])
@@ -220,7 +220,7 @@ def features(bert: Path, adapter: Adapter, texts: list[tuple[str, str]]) -> Arra
 def test_without_a_posterior_the_deviation_follows_from_the_log_loss(adapter_folder: Path) -> None:
     adapter = read_adapter(adapter_folder)
     log_loss = orjson.loads((adapter_folder / REWARD).read_bytes())["metrics"]["models"]["LoRA"]["log_loss"]
-    means, covariance = TextReward(adapter).rewards_of(adapter, "goal", ["good", "bad", "good cube"])
+    means, covariance = AdapterScorer(adapter).rewards_of(adapter, "goal", ["good", "bad", "good cube"])
     assert means.shape == (3,)
     deviation = np.pi / np.sqrt(3) * min(1.0, log_loss / np.log(2))
     assert covariance == pytest.approx(np.eye(3) * deviation**2)

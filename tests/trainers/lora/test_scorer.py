@@ -24,7 +24,7 @@ from trainers.lora.adapter import REWARD, WEIGHTS, read_adapter
 from trainers.lora.lean_import import lean
 from trainers.lora.low_rank import adapter_tensors
 from trainers.lora.model import build
-from trainers.lora.scorer import TextReward, open_reward
+from trainers.lora.scorer import AdapterScorer, open_reward
 from trainers.lora.scoring import score
 from trainers.lora.tokens import Tokens, load_tokenizer
 
@@ -123,7 +123,7 @@ def test_another_base_model_is_refused(adapter_folder: Path, tmp_path: Path) -> 
     weights = {name: tensor + 1.0 for name, tensor in load_file(other / "model.safetensors").items()}
     (other / "model.safetensors").write_bytes(save(weights, {"format": "pt"}))
     with pytest.raises(BadInput, match=r"is not the base model of .*; give the base that the adapter was"):
-        TextReward(read_adapter(adapter_folder), base=str(other))
+        AdapterScorer(read_adapter(adapter_folder), base=str(other))
 
 
 def test_a_file_that_was_cut_short_is_refused(copy: Path) -> None:
@@ -160,13 +160,13 @@ def test_an_adapter_without_its_head_is_refused(copy: Path) -> None:
     tensors = {key: t for key, t in load_file(copy / WEIGHTS).items() if "score" not in key}
     adapter = replace(read_adapter(copy), tensors=tensors)
     with pytest.raises(BadInput, match="lacks the head 'score'; train it again"):
-        TextReward(adapter)
+        AdapterScorer(adapter)
 
 
 def test_an_adapter_with_tensors_of_another_shape_is_refused(copy: Path) -> None:
     tensors = {key: torch.cat([t, t], dim=1) for key, t in load_file(copy / WEIGHTS).items()}
     with pytest.raises(BadInput, match="is for another base model, as"):
-        TextReward(replace(read_adapter(copy), tensors=tensors))
+        AdapterScorer(replace(read_adapter(copy), tensors=tensors))
 
 
 def test_scoring_loads_nothing_that_it_does_not_need(adapter_folder: Path) -> None:

@@ -24,7 +24,7 @@ from trainers.lora.checkpoint import Checkpoint
 from trainers.lora.low_rank import with_peft
 from trainers.lora.model import build, pairwise_loss
 from trainers.lora.scoring import rewards
-from trainers.lora.settings import Settings
+from trainers.lora.settings import LoraSettings
 from trainers.lora.tokens import Encoded
 from trainers.lora.training import EncodedPairs, Step
 
@@ -71,7 +71,7 @@ def test_the_loss_is_the_weighted_sum_of_the_pairs_losses() -> None:
 
 
 def test_the_learning_rate_rises_in_a_line_and_falls_in_a_line_to_nothing() -> None:
-    settings = Settings(lr=1.0, warm_up=0.1)
+    settings = LoraSettings(lr=1.0, warm_up=0.1)
     rates = [settings.learning_rate(step, 100) for step in range(100)]
     assert rates[:3] == pytest.approx([0.1, 0.2, 0.3])
     assert max(rates) == rates[9] == 1.0
@@ -133,13 +133,13 @@ def test_frozen_layers_run_without_gradient_and_there_is_no_dropout(bert: Path) 
     ("layers", "numbers"), [("top-half", [3, 4, 5]), ("all", [0, 1, 2, 3, 4, 5]), ("1", [5])]
 )
 def test_layers_are_counted_from_the_top(layers: str, numbers: list[int]) -> None:
-    assert Settings(layers=layers).layer_numbers(6) == numbers
+    assert LoraSettings(layers=layers).layer_numbers(6) == numbers
 
 
 @pytest.mark.parametrize("layers", ["0", "7", "few"])
 def test_layers_that_are_not_there_are_bad_input(layers: str) -> None:
     with pytest.raises(BadInput, match=f"--layers {layers}: expected top-half, all, or a number from 1 to 6"):
-        Settings(layers=layers).layer_numbers(6)
+        LoraSettings(layers=layers).layer_numbers(6)
 
 
 def test_weights_that_do_not_move_are_an_error(bert: Path, tmp_path: Path) -> None:

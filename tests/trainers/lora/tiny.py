@@ -17,12 +17,12 @@ from trainers.lora.checkpoint import Checkpoint
 from trainers.lora.job import train
 from trainers.lora.prepare import Prepared, prepare
 from trainers.lora.processes import join_processes
-from trainers.lora.settings import Settings
+from trainers.lora.settings import LoraSettings
 from trainers.lora.training import Step
 
 WORDS = ("move", "the", "red", "cube", "to", "bowl", "slowly", "good", "bad", "now", "please", "a")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-SETTINGS = Settings(rank=2, length=32, batch=8, held_out=0.25, evaluations=2, checkpoint_every=1)
+SETTINGS = LoraSettings(rank=2, length=32, batch=8, held_out=0.25, evaluations=2, checkpoint_every=1)
 
 _ENCODER = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
@@ -116,7 +116,7 @@ def pair(
 def job_of(
     base: Path,
     out: Path,
-    settings: Settings = SETTINGS,
+    settings: LoraSettings = SETTINGS,
     pairs: list[PreferencePair] | None = None,
     on_step: Callable[[Step], None] = lambda step: None,
     device: str = "cpu",
@@ -130,6 +130,6 @@ def job_of(
 
 
 def prepared_of(
-    base: Path, settings: Settings = SETTINGS, pairs: list[PreferencePair] | None = None
+    base: Path, settings: LoraSettings = SETTINGS, pairs: list[PreferencePair] | None = None
 ) -> Prepared:
     return prepare(good_over_bad(64) if pairs is None else pairs, str(base), settings)

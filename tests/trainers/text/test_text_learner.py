@@ -16,7 +16,7 @@ from streams.messages.contracts import PairMessage, PairsEnd, TextSnapshot
 from tests.trainers.text.factories import polite_pairs, text_pair
 from trainers.text import learner as module
 from trainers.text.learner import TextLearner
-from trainers.text.reward import TextReward
+from trainers.text.reward import NgramReward
 from trainers.text.train import train_on_texts
 
 
@@ -32,7 +32,7 @@ def end(run_id: str) -> PairsEnd:
 
 
 def p_polite(learner: TextLearner) -> float:
-    reward = TextReward(learner.snapshot())
+    reward = NgramReward(learner.snapshot())
     return float(reward.prob_prefer(["g"], ["please move the cube"], ["move the cube now"])[0])
 
 
@@ -279,7 +279,7 @@ def test_a_snapshot_of_two_thousand_pairs_is_below_two_megabytes() -> None:
 
 
 def test_a_reward_is_what_the_probabilities_are_made_of() -> None:
-    reward = TextReward(learnt(polite_pairs(60)).snapshot())
+    reward = NgramReward(learnt(polite_pairs(60)).snapshot())
     texts = [("g", "please move it"), ("g", "move it now"), ("another goal", "please move it"), ("g", "")]
     mean_N, covariance_NN = reward.rewards(texts)
     assert mean_N[0] > mean_N[1]
@@ -294,12 +294,12 @@ def test_a_reward_is_what_the_probabilities_are_made_of() -> None:
 
 def test_the_rewards_spread_falls_with_what_was_learnt() -> None:
     text = [("g", "please move the red cube")]
-    few, many = (TextReward(learnt(polite_pairs(n)).snapshot()).rewards(text)[1][0, 0] for n in (3, 300))
+    few, many = (NgramReward(learnt(polite_pairs(n)).snapshot()).rewards(text)[1][0, 0] for n in (3, 300))
     assert 0 < many < few
 
 
 def test_sides_exchanged_give_the_other_probability() -> None:
-    reward = TextReward(learnt(polite_pairs(60)).snapshot())
+    reward = NgramReward(learnt(polite_pairs(60)).snapshot())
     a, b = ["please move it"], ["now"]
     assert reward.prob_prefer(["g"], a, b) + reward.prob_prefer(["g"], b, a) == pytest.approx(np.ones(1))
 

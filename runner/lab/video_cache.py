@@ -15,7 +15,7 @@ from streams.messages.contracts import CriticResult
 Seen = tuple[Failures, tuple[CriticResult, ...]]
 
 
-class Footage:
+class VideoCache:
     """The videos of one task, remembered.
 
     By default nothing is drawn: what the critics say is computed from the scene. With ``rendered`` each video

@@ -1,0 +1,70 @@
+"""What all commands share: how options are given, and how help is written."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import cloup
+
+from tribrain.shell.kafka_options import KAFKA_CONFIG, named_in_environment
+from tribrain.shell.settings_sources import CONFIG, use_sources, with_its_source
+
+
+class Command(cloup.Command):
+    """Takes options from the command line, the environment and a file.
+
+    Refuses an option that takes one value and is given twice, where Click would take the last alone.
+    """
+
+    def __init__(self, *args: Any, params: Sequence[click.Parameter] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, params=[*(params or ()), CONFIG], **kwargs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = self._given(ctx, args)
+        for option, values in given:
+            # A flag that is there twice says the same twice.
+            if len(values) > 1 and not (option.is_flag and len(set(values)) == 1):
+                names = " or ".join((*option.opts, *option.secondary_opts))
+                shown = "both ways" if option.is_flag else _in_words(values)
+                raise click.UsageError(f"{names} is given {_times(len(values))}: {shown}; give it once", ctx)
+        if not ctx.resilient_parsing:
+            config = next(values for option, values in given if option.name == CONFIG.name)
+            options = [param for param in self.params if isinstance(param, click.Option)]
+            use_sources(ctx, [option for option in options if option is not CONFIG], *config)
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadParameter as error:
+            raise with_its_source(ctx, error) or error from None
+
+    def _given(self, ctx: click.Context, args: Sequence[str]) -> list[tuple[click.Option, list[Any]]]:
+        """Every option that takes one value, with all that are given."""
+        collecting = copy.copy(self)
+        collecting.params = [copy.copy(param) for param in self.params]
+        single = [p for p in collecting.params if isinstance(p, click.Option) and not (p.multiple or p.count)]
+        for option in single:
+            option.multiple = True
+        given, _, _ = collecting.make_parser(ctx).parse_args(list(args))
+        return [(option, list(given.get(option.name or "", ()))) for option in single]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with named_in_environment(ctx.meta.get(KAFKA_CONFIG)):
+            return super().invoke(ctx)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The example is not wrapped, so that it can be copied."""
+        formatter.write_paragraph()
+        formatter.write_text("An option is given once, unless it says that it may be repeated.")
+        if self.epilog:
+            formatter.write(f"\n{self.epilog}\n")
+
+
+def _times(n: int) -> str:
+    return "twice" if n == 2 else f"{n} times"
+
+
+def _in_words(values: Sequence[object]) -> str:
+    *others, last = map(repr, values)
+    return f"{', '.join(others)} and {last}"

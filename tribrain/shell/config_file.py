@@ -1,0 +1,131 @@
+"""Options of commands from a TOML file.
+
+A table is named as the command is called, ``[run.simulated]``; a table of a group, ``[run]``, holds what its
+commands have in common. Keys are the long names of options. What is given on the command line, or by an
+environment variable, is stronger.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from streams.errors import BadInput
+from streams.files import read_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The value of an option as Click takes it, and where it was found."""
+
+    value: Any
+    kind: Literal["environment", "file"]
+    place: str
+    """The variable, or the file with its table."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A file that was read. ``known`` are the first words of what commands are called."""
+
+    path: Path
+    tables: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path, known: Collection[str]) -> ConfigFile:
+        """Raises BadInput where it cannot be read, is not TOML, or has a table of no group or command."""
+        try:
+            tables = tomllib.loads(read_bytes(path).decode())
+        except UnicodeDecodeError as error:
+            raise BadInput(f"{path}: is not UTF-8 text at byte {error.start}; expected a TOML file") from None
+        except tomllib.TOMLDecodeError as error:
+            raise BadInput(f"{path}: is not TOML: {error}") from None
+        for name, table in tables.items():
+            if not isinstance(table, dict):
+                raise BadInput(
+                    f"{path}: {name} is no table; expected options under the name of a command, as [run.wow]"
+                )
+            if name not in known:
+                raise BadInput(f"{path}: {no_such('table', name, known)}")
+        return cls(path, tables)
+
+    def options_of(
+        self,
+        command: Sequence[str],
+        options: Iterable[click.Option],
+        of_group: Callable[[], Collection[str]],
+    ) -> dict[str, Given]:
+        """What the file says of a command, by the parameters' names.
+
+        ``of_group`` gives the keys that any command of its group has, as a group's table may hold more than
+        one command takes. Raises BadInput for a key that is no option, or a value that no option can take.
+        """
+        by_key = {key: option for option in options for key in keys_of(option)}
+        found: dict[str, Given] = {}
+        table: Mapping[str, Any] = self.tables
+        for depth, name in enumerate(command, start=1):
+            table = table.get(name, {})
+            title = ".".join(command[:depth])
+            is_group = depth < len(command)
+            taken: set[str] = set()
+            for given, value in table.items():
+                key = given.replace("_", "-")
+                where = f"{self.path}: [{title}] {given}"
+                if is_group and isinstance(value, dict) and key not in by_key:
+                    continue  # the table of a command
+                if key not in by_key:
+                    known = of_group() if is_group else by_key
+                    if key not in known:
+                        raise BadInput(f"{self.path}: [{title}] {no_such('option', given, known)}")
+                    continue
+                option = by_key[key]
+                name_of_it = option.name or key
+                if name_of_it in taken:
+                    raise BadInput(f"{where}: is given twice under different names; give it once")
+                taken.add(name_of_it)
+                found[name_of_it] = Given(
+                    _as_click_takes_it(where, option, value), "file", f"{self.path} [{title}]"
+                )
+        return found
+
+
+def keys_of(option: click.Option) -> list[str]:
+    """The names of an option in a file: its long ones, without dashes."""
+    return [name.removeprefix("--") for name in option.opts if name.startswith("--")]
+
+
+def no_such(kind: str, name: str, known: Collection[str]) -> str:
+    """What is wrong with a name that is none of ``known``, and which was perhaps meant."""
+    close = difflib.get_close_matches(name.replace("_", "-"), known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}"
+    return f"there is no {kind} {name!r}; {hint}"
+
+
+def _as_click_takes_it(where: str, option: click.Option, value: Any) -> Any:
+    if option.is_flag:
+        if not isinstance(value, bool):
+            raise BadInput(f"{where}: is {value!r}; expected true or false")
+        return value
+    if isinstance(value, list):
+        if not option.multiple:
+            raise BadInput(f"{where}: is a list; expected one value")
+        return [_as_text(where, each) for each in value]
+    if isinstance(value, dict):
+        # As ``--prefer`` has them on the command line.
+        return ",".join(f"{name}={_as_text(where, each)}" for name, each in value.items())
+    text = _as_text(where, value)
+    return [text] if option.multiple else text
+
+
+def _as_text(where: str, value: Any) -> str:
+    """As it would be typed, so that 8.5 is no more an integer here than there."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | datetime | date | time):
+        raise BadInput(f"{where}: is {value!r}; expected a text or a number")
+    return value.isoformat() if isinstance(value, datetime | date | time) else str(value)

@@ -1,0 +1,101 @@
+"""The types of options that Click has not."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runner.rewards.preference import LARGEST_SHARE
+from streams.messages.contracts import OVERALL
+from streams.messages.dimensions import dimension_called
+
+
+class _GivenPath(click.Path):
+    """An empty text would mean the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the path is empty; expected the name of a file or folder.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class FiniteFloat(click.FloatRange):
+    """Click's range lets NaN through, as NaN is neither below nor above anything."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
+
+    def _describe_range(self) -> str:
+        """For --help, where Click has "x<=None" for a number without bounds."""
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
+
+class Shares(click.ParamType):
+    """``physics=2,quality=1``: dimension to what it counts beside the others."""
+
+    name = "DIMENSION=WEIGHT,…"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, float]:
+        if isinstance(value, dict):
+            return value
+        shares: dict[str, float] = {}
+        for part in value.split(","):
+            name, _, number = (piece.strip() for piece in part.rpartition("="))
+            try:
+                share = float(number)
+            except ValueError:
+                share = math.nan
+            if not (name.isprintable() and name and 0.0 < share <= LARGEST_SHARE):
+                self.fail(
+                    f"{part!r} is no dimension with its weight; expected e.g. physics=2,quality=1", param, ctx
+                )
+            name = dimension_called(name) or OVERALL
+            if name in shares:
+                self.fail(f"{name} is there twice", param, ctx)
+            shares[name] = share
+        return shares
+
+
+class _Moment(click.ParamType):
+    """ISO 8601, in UTC unless it says otherwise; gives milliseconds since 1970-01-01 UTC."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time; expected e.g. 2026-11-24T15:30:00Z", param, ctx)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+class _Offset(click.ParamType):
+    """``OFFSET`` or ``PARTITION:OFFSET``; gives the partition, or None for every one, and the offset."""
+
+    name = "[PARTITION:]OFFSET"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int | None, int]:
+        if isinstance(value, tuple):
+            return value
+        partition, _, offset = value.rpartition(":")
+        if not offset.isdecimal() or not (partition.isdecimal() or value == offset):
+            self.fail(f"{value!r} is no offset; expected e.g. 4127, or 2:4127 in partition 2", param, ctx)
+        return (int(partition) if partition else None), int(offset)
+
+
+PATH = _GivenPath(path_type=Path)
+MOMENT = _Moment()
+OFFSET = _Offset()

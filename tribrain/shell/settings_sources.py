@@ -1,0 +1,168 @@
+"""Where a command takes its options from: the command line, then the environment, then a TOML file."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import tomlkit
+from click.core import ParameterSource
+
+from streams.errors import BadInput
+from tribrain.shell.config_file import ConfigFile, Given, keys_of, no_such
+from tribrain.shell.lazy_group import LazyGroup
+from tribrain.shell.option_types import PATH
+from tribrain.shell.output import write_output
+
+VARIABLE = "TRIBRAIN_CONFIG"
+_FOUND = f"{__name__}.found"
+"""Where a command's context has what was found, by the option's name."""
+_OF_ONE_CALL = frozenset({"fresh", "dry_run", "as_json"})
+_NO_OPTIONS = frozenset({"TRIBRAIN_UI_TOKEN", "TRIBRAIN_DEMO_ITERS"})
+"""Variables of other things that begin as those of a command's options do."""
+
+CONFIG = click.Option(
+    ["--config"],
+    type=PATH,
+    metavar="FILE.toml",
+    expose_value=False,
+    help=f"Take options from this file, where a table is named as the command; also from {VARIABLE}.",
+)
+
+
+def use_sources(ctx: click.Context, options: Sequence[click.Option], config: str | None = None) -> None:
+    """Have Click look into the environment and a file for what the command line does not say.
+
+    ``config`` is what ``--config`` names. Raises BadInput for a file that cannot be used, and for a variable
+    or key that is no option.
+    """
+    command = _called(ctx)
+    found: dict[str, Given] = {}
+    if config := config if config is not None else os.environ.get(VARIABLE):
+        root = ctx.find_root().command
+        tables = root.tables() if isinstance(root, LazyGroup) else [command[0]]
+        file = ConfigFile.read(Path(config), tables)
+        found |= file.options_of(command, options, lambda: _options_of_group(ctx))
+    found |= _in_environment(ctx, command, options)
+    ctx.meta[_FOUND] = found
+    ctx.default_map = {**{name: each.value for name, each in found.items()}, **(ctx.default_map or {})}
+
+
+def source_of(ctx: click.Context, option: click.Option) -> tuple[str, str]:
+    """Kind (``option``, ``environment``, ``file`` or ``default``) and place of an option's value."""
+    source = ctx.get_parameter_source(option.name or "")
+    if source is ParameterSource.COMMANDLINE:
+        return "option", option.opts[0]
+    if source is ParameterSource.ENVIRONMENT:
+        names = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
+        return "environment", next((name for name in names if os.environ.get(name)), "")
+    if source is ParameterSource.DEFAULT_MAP:
+        found: Mapping[str, Given] = ctx.meta.get(_FOUND, {})
+        given = found.get(option.name or "")
+        return (given.kind, given.place) if given is not None else ("file", "--kafka-config")
+    return "default", ""
+
+
+def keep_config(path: Path, ctx: click.Context) -> None:
+    """Write a file that gives the command the options which it has now, unless there is one.
+
+    Options that are as by default are left out. Raises BadInput where it cannot be written.
+    """
+    if path.exists():
+        return
+    command = _called(ctx)
+    table = tomlkit.table()
+    for option in ctx.command.params:
+        if not isinstance(option, click.Option) or option.name in _OF_ONE_CALL or not keys_of(option):
+            continue
+        if source_of(ctx, option)[0] != "default":
+            value = ctx.params.get(option.name or "")
+            if value is not None:
+                table[keys_of(option)[0]] = _for_toml(value)
+    document = tomlkit.document()
+    document.add(tomlkit.comment(f"tribrain {' '.join(command)} --config THIS_FILE"))
+    document[command[0]] = table if len(command) == 1 else {command[1]: table}
+    write_output(path, tomlkit.dumps(document).encode())
+
+
+def _for_toml(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_for_toml(each) for each in value]
+    if isinstance(value, Mapping):
+        inline = tomlkit.inline_table()
+        inline.update(value)
+        return inline
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def with_its_source(ctx: click.Context, error: click.BadParameter) -> BadInput | None:
+    """The error, where the value comes of the environment or of a file, which Click does not say."""
+    option = error.param
+    if not isinstance(option, click.Option):
+        return None
+    kind, place = source_of(ctx, option)
+    if kind == "file":
+        return BadInput(f"{place} {keys_of(option)[0]}: {error.message}")
+    return BadInput(f"{place}: {error.message}") if kind == "environment" else None
+
+
+def _called(ctx: click.Context) -> tuple[str, ...]:
+    words: list[str] = []
+    at: click.Context | None = ctx
+    while at is not None and at.parent is not None:
+        words.insert(0, at.info_name or "")
+        at = at.parent
+    root = ctx.find_root().command
+    if not words:
+        return (ctx.info_name or "tribrain",)
+    return root.called(words) if isinstance(root, LazyGroup) else tuple(words)
+
+
+def _prefix(command: Sequence[str]) -> str:
+    return "_".join(["TRIBRAIN", *command]).upper().replace("-", "_")
+
+
+def _in_environment(
+    ctx: click.Context, command: Sequence[str], options: Sequence[click.Option]
+) -> dict[str, Given]:
+    """Options whose variable is set; several values of one that may be repeated are split as by a shell."""
+    prefix = _prefix(command)
+    root = ctx.find_root().command
+    others = [_prefix(name) for name in root.full_names()] if isinstance(root, LazyGroup) else []
+    longer = tuple(f"{other}_" for other in others if other.startswith(f"{prefix}_"))
+    by_variable = {_prefix([*command, key]): option for option in options for key in keys_of(option)}
+    found: dict[str, Given] = {}
+    for variable, value in os.environ.items():
+        if not variable.startswith(f"{prefix}_") or variable.startswith(longer) or variable in _NO_OPTIONS:
+            continue
+        if variable not in by_variable:
+            raise BadInput(f"environment: {no_such('variable', variable, by_variable)}")
+        option = by_variable[variable]
+        if value:
+            taken = shlex.split(value) if option.multiple else value
+            found[option.name or ""] = Given(taken, "environment", variable)
+    return found
+
+
+def _options_of_group(ctx: click.Context) -> Collection[str]:
+    group = ctx.parent.command if ctx.parent is not None else None
+    if not isinstance(group, LazyGroup) or ctx.parent is None:
+        return ()
+    # An old name has the whole program as its parent.
+    command = _called(ctx)
+    owner = group if ctx.parent.parent is not None else group.get_command(ctx, command[0])
+    if not isinstance(owner, LazyGroup):
+        return ()
+    commands = [owner.get_command(ctx, name) for name in owner.list_commands(ctx)]
+    return {
+        key
+        for each in commands
+        if each is not None
+        for option in each.params
+        if isinstance(option, click.Option)
+        for key in keys_of(option)
+    }
