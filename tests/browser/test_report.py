@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from streams.messages.codec import encode
+from tests import factories
 from tests.browser.accessibility import serious_findings
 from tests.recorded_runs import write_run as write_recorded_run
 from tests.tribrain.demo_files import write_demo
+from trainers.online.train import train_on_pairs
 from tribrain.demo.report import build_report
 from tribrain.run.report import build_run_report
 
@@ -20,6 +23,9 @@ PHONE = {"width": 390, "height": 844}
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("demo")
     write_demo(folder)
+    name = "object_continuity_and_" * 3
+    pairs = [factories.pair({f"{name}.physics": 0.9, "b.x": 0.4}, {f"{name}.physics": 0.1, "b.x": 0.6})]
+    (folder / "bt_reward.json").write_bytes(encode(train_on_pairs(pairs)))
     return build_report(folder).path.as_uri()
 
 
@@ -89,8 +95,8 @@ def test_runs_are_sorted_the_best_first_and_come_back_into_their_order(address: 
 
 def test_a_run_without_a_score_is_sorted_last(tmp_path: Path, visit: Any) -> None:
     write_recorded_run(tmp_path / "a", [None])
-    write_recorded_run(tmp_path / "b", [0.4])
-    write_recorded_run(tmp_path / "c", [0.0, 0.6])
+    write_recorded_run(tmp_path / "b", [0.0])
+    write_recorded_run(tmp_path / "c", [0.2, 0.6])
     address = build_run_report(tmp_path).path.as_uri()
     page = visit(address, "").new_page()
     page.goto(address)
@@ -99,7 +105,7 @@ def test_a_run_without_a_score_is_sorted_last(tmp_path: Path, visit: Any) -> Non
 
 
 def test_a_link_to_an_iteration_opens_its_run(address: str, visit: Any) -> None:
-    page = visit(address, "").new_page()
+    page = visit(address, "", java_script_enabled=False).new_page()
     page.goto(f"{address}#run-2-step-1")
     assert page.locator("#run-2-step-1").is_visible()
 

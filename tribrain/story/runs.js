@@ -20,15 +20,7 @@ function renew() {
   field("shown").textContent = `${shown} of ${rows.length} runs`;
 }
 
-function open() {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const row = target && target.closest(".row");
-  if (row) row.open = true;
-}
-
 form.hidden = false;
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("input", renew);
-addEventListener("hashchange", open);
 renew();
-open();
