@@ -43,7 +43,8 @@ number is shown. What an open transaction keeps back is no lag.
 _ALERTS = """# Alerts
 
 This page is made of the list in `tribrain/observability/alerts.py` by `python -m tribrain.observability`,
-as are the rules in `compose/obs/rules.yml` and their tests.
+as are the rules in `compose/obs/rules.yml` and their tests. Each alert is seen to fire in a fault that is
+injected into the real component, and neither before nor after it (`tests/alerts`).
 """
 
 
