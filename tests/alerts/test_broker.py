@@ -161,7 +161,9 @@ def away(of: Services) -> dict[str, Phase]:
 
 
 @pytest.fixture(scope="module")
-def found(kafka_jars: KafkaJars, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def found(
+    rules_folder: Path, kafka_jars: KafkaJars, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
     """What the rule engine finds wrong, by fault."""
     folder = tmp_path_factory.mktemp("broker")
     broker = RestartableBroker(kafka_jars, folder / "kafka")
@@ -191,7 +193,7 @@ def found(kafka_jars: KafkaJars, tmp_path_factory: pytest.TempPathFactory) -> di
     histories["a run has ended while a broker was away"] = History(
         job="node", healthy=(ended_well,), faulty=(ended_wrong,), recovered=(Look.now(""),)
     )
-    return complaints(FAULTS, histories, tmp_path_factory.mktemp("rules"))
+    return complaints(FAULTS, histories, rules_folder)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,13 +98,13 @@ def letters(target: Target, settings: Settings) -> Iterator[tuple[str, History]]
 
 
 @pytest.fixture(scope="module")
-def found(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def found(rules_folder: Path, kafka: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What the rule engine finds wrong, by fault."""
     folder, settings = tmp_path_factory.mktemp("page"), new_settings(kafka)
     write_runs(folder)
     with page_at(folder, settings) as target:
         histories = dict(letters(target, settings)) | dict(models(target, settings))
-    return complaints(FAULTS, histories, tmp_path_factory.mktemp("rules"))
+    return complaints(FAULTS, histories, rules_folder)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

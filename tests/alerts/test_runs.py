@@ -129,20 +129,22 @@ def settings(in_memory_broker: str) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def found(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def found(rules_folder: Path, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What the rule engine finds wrong, by fault."""
     folder = tmp_path_factory.mktemp("runs")
     node = Node(settings, folder)
     histories = dict(critics(node)) | dict(damaged_spool(node)) | dict(large_event(settings, folder))
-    return complaints(FAULTS, histories, tmp_path_factory.mktemp("rules"))
+    return complaints(FAULTS, histories, rules_folder)
 
 
 @pytest.fixture(scope="module")
-def found_of_a_disk(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def found_of_a_disk(
+    rules_folder: Path, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("disk")
     with small_disk(folder / "small", _SMALL_DISK_MB) as disk:
         histories = dict(full_disk(Node(settings, folder), disk))
-    return complaints(FAULTS_OF_A_DISK, histories, tmp_path_factory.mktemp("rules"))
+    return complaints(FAULTS_OF_A_DISK, histories, rules_folder)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

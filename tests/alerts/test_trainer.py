@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -149,7 +150,7 @@ def standing(settings: Settings, ended: Look) -> Iterator[tuple[str, History]]:
 
 
 @pytest.fixture(scope="module")
-def found(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def found(rules_folder: Path, kafka: str) -> dict[str, str]:
     """What the rule engine finds wrong, by fault."""
     histories: dict[str, History] = {}
     settings = new_settings(kafka)
@@ -158,7 +159,7 @@ def found(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
         histories.update(messages(target, settings))
         last = target.well()
     histories.update(standing(new_settings(kafka), last))
-    return complaints(FAULTS, histories, tmp_path_factory.mktemp("rules"))
+    return complaints(FAULTS, histories, rules_folder)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

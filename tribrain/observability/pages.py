@@ -44,6 +44,8 @@ _ALERTS = """# Alerts
 
 `python -m tribrain.observability` makes this page from the list in `tribrain/observability/alerts.py`, and
 the rules in `compose/obs/rules.yml` and their tests.
+Each alert is tested by a fault in the real component: it fires then, and not before or after
+(`tests/alerts`).
 """
 
 
