@@ -463,7 +463,7 @@ def cases() -> Iterator[tuple[str, str]]:
         r"cannot be trained: the training script \S*train_wan_i2v\.py is missing; the",
     )
     yield f"{with_frames} good --base model.json --wow-python no", r"the interpreter 'no' \(--wow-python\)"
-    yield f"{with_frames} good --base good", r"good: no LoRA of WoW's is there; expected a file, or a folder"
+    yield f"{with_frames} good --base good", r"good: has no LoRA of WoW's; expected a file, or a folder"
     yield f"{simulated_one} --dataset-policy best", r"'best' is no policy to choose samples by; expected all"
     yield f"{simulated_one} --base nowhere", r"--base nowhere: no such folder or file; check the path"
     yield f"{simulated_one} --prompts empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt"
