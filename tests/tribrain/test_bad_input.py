@@ -157,7 +157,7 @@ def cases() -> Iterator[tuple[str, str]]:
 
     build = "build-dataset --format hf --out new --runs"
     yield f"{build} nowhere", r"nowhere: no such folder; give the folder of a run, or one that holds such"
-    yield f"{build} foreign", r"foreign: no trace\.jsonl is in it, nor in a folder in it; give the folder of"
+    yield f"{build} foreign", r"foreign: it has no trace\.jsonl, nor does a folder in it; give the folder of"
     yield f"{build} pairs.jsonl", r"pairs\.jsonl: no trace\.jsonl is in it"
     yield f"{build} not-json", r"not-json/trace\.jsonl@line 2: not JSON .*; expected one JSON object"
     yield f"{build} nan", r"nan/trace\.jsonl@line 1: found NaN; expected finite numbers only"
@@ -182,7 +182,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{build} good --per-task 0", r"'--per-task': 0 is not in the range x>=1"
     yield (
         f"{build} good --policy best",
-        r"'best' is no policy to choose samples by; expected all, top:0\.25, min",
+        r"'best' is not a selection policy; expected all, top:0\.25, min",
     )
     yield (
         f"{build} good --top-fraction 0.5 --per-task 2",
@@ -475,8 +475,8 @@ def cases() -> Iterator[tuple[str, str]]:
         r"cannot be trained: the training script \S*train_wan_i2v\.py is missing; the",
     )
     yield f"{with_frames} good --base model.json --wow-python no", r"the interpreter 'no' \(--wow-python\)"
-    yield f"{with_frames} good --base good", r"good: no LoRA of WoW's is there; expected a file, or a folder"
-    yield f"{simulated_one} --dataset-policy best", r"'best' is no policy to choose samples by; expected all"
+    yield f"{with_frames} good --base good", r"good: has no LoRA of WoW's; expected a file, or a folder"
+    yield f"{simulated_one} --dataset-policy best", r"'best' is not a selection policy; expected all"
     yield f"{simulated_one} --base nowhere", r"--base nowhere: no such folder or file; check the path"
     yield f"{simulated_one} --prompts empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt"
     yield f"{simulated_one} --prompts empty.jsonl --compare-tasks 3", r"give one of --prompts and --compare-t"
