@@ -1,4 +1,4 @@
-"""What travels on the topics: contracts, the one codec between bytes and objects, and files of messages.
+"""The messages on the topics: contracts, the one codec between bytes and objects, and files of messages.
 
-Nothing here knows of Kafka clients.
+Nothing here depends on a Kafka client.
 """

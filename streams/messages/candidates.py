@@ -1,4 +1,4 @@
-"""What votes are about, picked out of what the log holds of it."""
+"""Finds votes, and the candidates they compare, among the messages of the log."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from streams.messages.votes import Vote
 Place = tuple[str, int]
 """A candidate: run and iteration."""
 _Turn = tuple[int, int, int, int]
-"""Sorts what counts first; see ``Search``."""
+"""A sort key; the lowest counts. See ``Search``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """As much as the log has of what was looked for."""
+    """The part of a search that the log contains."""
 
     candidates: Mapping[Place, TraceEvent] = field(default_factory=dict)
     votes: Mapping[str, Vote] = field(default_factory=dict)
     """Vote id to the first vote with this id."""
     taken_back: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Vote id to the annotators who take it back."""
+    """Vote id to the annotators who retract it."""
 
 
 class Search:
-    """Looks for candidates and votes among messages of the log, which may come in any order and twice.
+    """Looks for candidates and votes among messages of the log, which may come in any order and repeatedly.
 
-    Of an iteration that is there several times the first counts, by the time at which the broker got it; or
-    one of a higher revision (``meta.revision``), which a later scoring writes.
+    If an iteration occurs several times, the highest revision (``meta.revision``, written by a later scoring)
+    counts, and within it the first by the broker's time.
     """
 
     def __init__(self, candidates: Iterable[Place], votes: Iterable[str] = ()) -> None:
@@ -43,11 +43,11 @@ class Search:
 
     @property
     def runs(self) -> frozenset[str]:
-        """The runs of which candidates are wanted."""
+        """The runs of the wanted candidates."""
         return frozenset(run_id for run_id, _ in self._candidates)
 
     def add_vote(self, message: StoredMessage) -> None:
-        """A message of the votes topic; of a vote that is wanted, the candidates are wanted, too."""
+        """Add a message of the votes topic; a wanted vote makes its candidates wanted, too."""
         try:
             vote = decode_vote(message.value, message)
         except ContractError:
@@ -61,7 +61,7 @@ class Search:
             self._candidates.update((vote.left, vote.right))
 
     def add_event(self, message: StoredMessage, event: object = None) -> None:
-        """A message of the trace topic; ``event`` is it decoded, where the caller has that."""
+        """Add a message of the trace topic; ``event`` is the decoded message, if the caller has it."""
         if event is None:
             try:
                 event = decode_trace(message.value, message)
@@ -76,7 +76,7 @@ class Search:
                 self._events[place] = turn, event
 
     def found(self) -> Found:
-        """What there was."""
+        """The result so far."""
         return Found(
             {place: event for place, (_, event) in self._events.items()},
             {vote_id: vote for vote_id, (_, vote) in self._first_votes.items()},

@@ -1,6 +1,6 @@
 """A checkpoint as bytes: its JSON in a zstd frame, on the snapshots topic and inside a rollback.
 
-Encoding takes a tenth of a second for some MB and touches nothing else, so it may run in a thread.
+Encoding a few MB takes 0.1 s and has no side effects, so it may run in a thread.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _MAGIC = zstandard.FRAME_HEADER
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What a learner goes on from."""
+    """The state from which a learner continues."""
 
     checkpoint: Checkpoint | None
-    """The newest; null where the model is new."""
+    """The newest checkpoint; None if the model is new."""
     published: int
-    """Version of the newest snapshot on the topic; 0 where there is none. What is learnt again up to it is
-    published already."""
+    """Version of the newest snapshot on the topic, or 0. Pairs learnt again up to it are already
+    published."""
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     """The checkpoint, with its checksum filled in, as a value of the snapshots topic.
 
-    Raises NotFinite where a number of the state is not finite.
+    Raises NotFinite if a number of the state is not finite.
     """
     return zstandard.ZstdCompressor(level=_LEVEL).compress(encode(sealed(checkpoint)))
 
@@ -46,27 +46,28 @@ def checkpoint_message(checkpoint: Checkpoint, topic: str) -> Outgoing:
 
 
 def base_message(checkpoint: Checkpoint, topic: str) -> Outgoing:
-    """A sealed checkpoint once more, under a key of its own, so that compaction keeps it.
+    """A copy of a sealed checkpoint under a key of its own, so that compaction keeps it.
 
-    What is learnt from a pairs topic that was made again can be computed again only from this and that topic.
+    After the pairs topic was recreated, later states can be reproduced only from this checkpoint and the new
+    topic.
     """
     key = snapshot_key(f"{checkpoint.checksum}:{checkpoint.model}", "base").encode()
     return Outgoing(topic, key, encode_checkpoint(checkpoint))
 
 
 def decode_checkpoint(raw: bytes, source: str) -> Checkpoint:
-    """The checkpoint of a zstd frame, or of bare JSON. Raises ContractError."""
+    """Decode a checkpoint from a zstd frame or from bare JSON. Raises ContractError."""
     return decode_snapshot_of(Checkpoint, _unpacked(raw, source), source)
 
 
 def rollback_to(checkpoint: Checkpoint, reason: str) -> Rollback:
-    """The message of the pairs topic after which the model is the one of this checkpoint."""
+    """A message for the pairs topic that resets the model to this checkpoint."""
     text = base64.b64encode(encode_checkpoint(checkpoint)).decode()
     return Rollback(model=checkpoint.model, reason=reason, checkpoint=text)
 
 
 def carried_by(rollback: Rollback) -> Checkpoint:
-    """The checkpoint that a rollback goes back to. Raises ContractError where it holds none of its model."""
+    """The checkpoint inside a rollback. Raises ContractError if it has none of its own model."""
     try:
         raw = base64.b64decode(rollback.checkpoint, validate=True)
     except (binascii.Error, ValueError) as error:
@@ -74,7 +75,8 @@ def carried_by(rollback: Rollback) -> Checkpoint:
     checkpoint = decode_checkpoint(raw, "rollback: checkpoint")
     if checkpoint.model != rollback.model:
         raise ContractError(
-            f"rollback: model {rollback.model!r} cannot be rolled back to one of {checkpoint.model!r}"
+            f"rollback: model {rollback.model!r} cannot be rolled back to a checkpoint of model "
+            f"{checkpoint.model!r}"
         )
     return checkpoint
 
@@ -86,8 +88,9 @@ def _unpacked(raw: bytes, source: str) -> bytes:
         size = zstandard.frame_content_size(raw)
         if not 0 <= size <= MAX_STATE_BYTES:
             raise ContractError(
-                f"{source}: unpacks to {size} bytes; expected a size up to {MAX_STATE_BYTES}, as it is stated"
+                f"{source}: states a size of {size} bytes unpacked; expected a stated size of at most "
+                f"{MAX_STATE_BYTES}"
             )
         return zstandard.ZstdDecompressor().decompress(raw)
     except zstandard.ZstdError as error:
-        raise ContractError(f"{source}: is no zstd frame that can be read: {error}") from None
+        raise ContractError(f"{source}: is not a readable zstd frame: {error}") from None

@@ -1,4 +1,4 @@
-"""What a contract asks beyond its types: of what is free in form, and of fields that must agree."""
+"""Checks beyond the contracts' types: of free-form fields, and of fields that must agree with each other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONGEST_PATH = 200
 
 
 def is_tame(message: Any) -> bool:
-    """Whether what is free in form is nested no deeper than allowed, and its integers have 64 bits."""
+    """Whether free-form fields are nested no deeper than allowed and their integers fit in 64 bits."""
     kind = type(message)
     parts_of = _PARTS_OF.get(kind)
     for part in parts_of(message) if parts_of else (message.extras,):
@@ -65,7 +65,7 @@ def _are_tame(values: Iterable[Any], depth: int) -> bool:
 
 
 def free_parts(message: Any) -> Iterable[tuple[str, dict[str, Any]]]:
-    """The fields of a message that are free in form, with their names."""
+    """The free-form fields of a message, with their names."""
     if type(message) is TraceEvent:
         for index, result in enumerate(message.critic_results):
             yield f"critic_results[{index}].extra", result.extra
@@ -83,7 +83,7 @@ def free_parts(message: Any) -> Iterable[tuple[str, dict[str, Any]]]:
 
 
 def check(message: Any, source: object) -> None:
-    """Raises ContractError for what the types of the contract cannot say, but for a snapshot."""
+    """Raises ContractError for violations that types cannot express; for snapshots see ``check_features``."""
     kind = type(message)
     if kind is TraceEvent:
         _check_event(message, source)
@@ -125,12 +125,12 @@ def _check_event(event: TraceEvent, source: object) -> None:
             f"{source}: critic_results: found {n_scores} scores; expected at most {MAX_SCORES}"
         )
     critics = [result.critic_name for result in event.critic_results]
-    if len(set(critics)) < len(critics) or any("." in name for name in critics):  # else all names differ
+    if len(set(critics)) < len(critics) or any("." in name for name in critics):  # otherwise all names differ
         _check_names(event, source)
 
 
 def _check_names(event: TraceEvent, source: object) -> None:
-    """Of what has one name for a reward model, no two scores may differ."""
+    """Scores with the same name for a reward model must be equal."""
     scores: dict[str, tuple[float, str, str]] = {}
     for result in event.critic_results:
         for mode, score in result.scores.items():
@@ -143,12 +143,12 @@ def _check_names(event: TraceEvent, source: object) -> None:
                 raise ContractError(
                     f"{source}: critic_results: found {score} by critic {shown(result.critic_name)} for "
                     f"{shown(mode)} and {before} by {shown(critic)} for {shown(its_mode)}, which are both "
-                    f"called {shown(f'{critic}.{its_mode}')}; expected one score for each: rename a critic"
+                    f"called {shown(f'{critic}.{its_mode}')}; expected one score per name: rename a critic"
                 )
 
 
 def _check_revision(meta: dict[str, Any], source: object) -> None:
-    """A null stands for an absent one."""
+    """Checks ``revision``, ``rescored_in`` and ``rescored``; null counts as absent."""
     for name, most in (("revision", MAX_COUNT), ("rescored_in", meta.get("revision") or 0)):
         found = meta.get(name)
         if found is not None and not (type(found) is int and 0 <= found <= most):
@@ -159,7 +159,7 @@ def _check_revision(meta: dict[str, Any], source: object) -> None:
     critics = meta.get("rescored")
     if critics is not None and not (type(critics) is list and all(type(name) is str for name in critics)):
         raise ContractError(
-            f"{source}: meta.rescored: expected a list of critics' names, or null, found {shown(critics)}"
+            f"{source}: meta.rescored: expected a list of critic names, or null, found {shown(critics)}"
         )
 
 
@@ -170,32 +170,32 @@ def _check_vote(vote: Vote, source: object) -> None:
             f"{shown(vote.left_run_id)}; expected two candidates"
         )
     if vote.takes_back == vote.vote_id:
-        raise ContractError(f"{source}: takes_back: is the vote itself; expected an earlier one's vote_id")
+        raise ContractError(f"{source}: takes_back: is the vote itself; expected an earlier vote's vote_id")
     if vote.answer is None and not vote.takes_back:
         raise ContractError(
-            f"{source}: answer is null; expected an answer, or takes_back to name the vote that is taken back"
+            f"{source}: answer is null; expected an answer, or the vote_id of a retracted vote in takes_back"
         )
 
 
 def check_features(snapshot: RewardSnapshot, source: object) -> None:
-    """Raises OtherFeatures where weights, scales and covariance are not those of the features named."""
+    """Raises OtherFeatures if weights, scales or covariance do not match the named features."""
     names = snapshot.feature_names
     if snapshot.feature_hash != feature_hash(names):
         raise OtherFeatures(
-            f"{source}: feature_hash: is not that of the feature names; the snapshot is for other features"
+            f"{source}: feature_hash: does not match the feature names; the snapshot is for other features"
         )
     for name in names:
         if name not in snapshot.weights or not snapshot.scales.get(name, 0.0) > 0.0:
             raise OtherFeatures(
                 f"{source}: scales.{name}: found {snapshot.scales.get(name)}; expected a weight and a scale "
-                "above 0 for every feature: make the snapshot again"
+                "above 0 for every feature: recreate the snapshot"
             )
     _check_covariance(snapshot, f"{source}: ")
     if unnamed := snapshot.weights.keys() - set(names):
-        raise OtherFeatures(f"{source}: weights: found {sorted(unnamed)[0]!r}, which is no feature name")
+        raise OtherFeatures(f"{source}: weights: found {sorted(unnamed)[0]!r}, which is not a feature name")
     for name, (lowest, highest, _) in snapshot.ranges.items():
         if name not in snapshot.weights:
-            raise OtherFeatures(f"{source}: ranges: found {name!r}, which is no feature name")
+            raise OtherFeatures(f"{source}: ranges: found {name!r}, which is not a feature name")
         if lowest > highest:
             raise ContractError(
                 f"{source}: ranges.{name}: found {lowest:g} to {highest:g}; expected the lowest score first"
@@ -218,25 +218,25 @@ def _check_covariance(reward: RewardSnapshot | DimensionReward, path: str) -> No
 
 
 def feature_hash(names: Iterable[str]) -> str:
-    """SHA-256 (hex) of the feature names in their order, a line each."""
+    """SHA-256 (hex) of the feature names in order, one per line."""
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def check_free(value: Any, path: str, depth: int = MAX_DEPTH + 1) -> None:
-    """Raises ContractError for what ``is_tame`` does not take, with its place."""
+    """Raises ContractError, with the path, for a value that ``is_tame`` rejects."""
     if isinstance(value, int):
         if not _LEAST_INT <= value <= _LARGEST_INT:
             raise ContractError(f"{path}: found {shown(value)}; expected an integer of at most 64 bits")
     elif isinstance(value, dict | list):
         if depth == 0:
             place = path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"
-            raise ContractError(f"{place}: expected at most {MAX_DEPTH} objects and lists within each other")
+            raise ContractError(f"{place}: expected at most {MAX_DEPTH} levels of objects and lists")
         for inner, item in _items(value, path):
             check_free(item, inner, depth - 1)
 
 
 def check_finite(value: Any, path: str) -> None:
-    """Raises NotFinite for a number that is not, with its place."""
+    """Raises NotFinite, with the path, for a number that is not finite."""
     if isinstance(value, float):
         if not math.isfinite(value):
             raise NotFinite(f"{path}: {value} is not a finite number")
@@ -268,7 +268,7 @@ def _check_outcome(outcome: Any, source: object) -> None:
 
 
 def _check_context(meta: dict[str, Any], name: str, source: object) -> None:
-    """An object is held to what it is held to in a pair; anything else is taken as none."""
+    """An object must satisfy the bounds of a pair's context; anything else counts as absent."""
     context = meta[name]
     if not isinstance(context, dict):
         return
@@ -286,7 +286,7 @@ class _Contexts(msgspec.Struct):
     candidate_context: Context = msgspec.field(default_factory=dict)
 
 
-msgspec.json.Decoder(_Contexts)  # as in the codec: not first in a thread
+msgspec.json.Decoder(_Contexts)  # first use at import, not in a thread; see the codec
 
 
 _FREE: dict[type, tuple[str, ...]] = {

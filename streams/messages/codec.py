@@ -1,9 +1,9 @@
-"""Bytes to contracts and back: strict, once, at the edge.
+"""Converts bytes to contracts and back: strictly, once, at the edge.
 
-msgspec reads what is as this version writes it straight into the contracts. Anything else is read once more
-with orjson: what is merely foreign (fields that this version does not know, integers of more than 64 bits,
-which become floating point) and what is refused. An error names the source, the field, what was found and
-what is needed: ``trace.jsonl@line 3: overall_score: Expected `float | null`, got `str`, found 'high'``.
+msgspec decodes messages in this version's own format directly into the contracts. All others are read again
+with orjson: either they are valid but foreign (with unknown fields, or integers of more than 64 bits, which
+become floating point), or they are refused. An error names the source, the field, what was found and what is
+needed: ``trace.jsonl@line 3: overall_score: Expected `float | null`, got `str`, found 'high'``.
 """
 
 from __future__ import annotations
@@ -104,13 +104,13 @@ _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """What may stand in one place: a topic, or a kind of file."""
+    """What one topic, or one kind of file, may contain."""
 
     contracts: tuple[type[Any], ...]
-    """TriBrain 0.6.2 wrote no schema names, so a line without one is of the first kind."""
+    """A message without a schema name, as TriBrain 0.6.2 wrote it, has the first contract."""
     max_bytes: int
     decoders: tuple[tuple[bytes, Callable[[bytes], Any]], ...]
-    """How a message begins as ``encode`` writes it, and what decodes it."""
+    """First bytes of a message as ``encode`` writes it, and the decoder for it."""
 
 
 def _format(max_bytes: int, *contracts: type[Any]) -> _Format:
@@ -140,12 +140,12 @@ _PairAgain = msgspec.defstruct(
     [
         (name, _types[name])
         for name in PreferencePair.__struct_fields__
-        if name not in ("extras", "withdrawn")  # which may be unset, and that converts to nothing
+        if name not in ("extras", "withdrawn")  # may be UNSET, which does not convert
     ],
 )
-"""msgspec checks what becomes of another class, and takes what is of the same class as it is."""
-# msgspec learns a class at its first use, and a thread that uses it meanwhile crashes the process: here, as
-# with the decoders above, no other thread has it yet.
+"""A second class: msgspec validates a conversion to another class, but not to the same one."""
+# msgspec inspects a class at its first use, and a thread that uses the class meanwhile crashes the process.
+# Here, as with the decoders above, no other thread can have it yet.
 msgspec.json.Decoder(_PairAgain)
 _TEXTS = frozenset({str})
 _FLAT = frozenset({str, bool, int, float, NoneType})
@@ -154,14 +154,14 @@ _FLAT = frozenset({str, bool, int, float, NoneType})
 def decode_trace(raw: bytes, source: object) -> TraceMessage:
     """Decode a value of the trace topic, or a line of ``trace.jsonl`` (also TriBrain 0.6.2's).
 
-    Raises ContractError; ``source`` says, as a text, where the bytes came from.
+    ``str(source)`` says where the bytes came from. Raises ContractError.
     """
     message: TraceMessage = _decode(raw, source, _TRACE)
     return message
 
 
 def decode_run_closed(raw: bytes, source: object) -> RunClosed:
-    """Decode a value of the topic of closed runs. Raises ContractError."""
+    """Decode a value of the closed-runs topic. Raises ContractError."""
     mark: RunClosed = _decode(raw, source, _CLOSED)
     return mark
 
@@ -175,17 +175,16 @@ def decode_vote(raw: bytes, source: object) -> Vote:
 def decode_pair(raw: bytes, source: object) -> PairMessage:
     """Decode a value of the pairs topic, or a line of ``pairs.jsonl``. Raises ContractError.
 
-    A score beyond ``MAX_NUMBER`` (1e9, …) is brought to it, where learners take it for a mark of a missing
-    one.
+    A score beyond ``MAX_NUMBER`` (1e9, …) is clipped to it; learners treat it as a marker of a missing score.
     """
     message: PairMessage = _decode(raw, source, _PAIRS, _with_scores_in_bounds)
     return message
 
 
 def decode_text_pair(raw: bytes, source: object) -> PairMessage:
-    """As ``decode_pair``, of a line that may be as little as a goal and two texts. Raises ContractError.
+    """As ``decode_pair``, but a goal and two texts are enough. Raises ContractError.
 
-    Who does not say who labelled it is counted as ``critic``, the least that a label can be worth.
+    A line without a label source counts as ``critic``, the source that is worth least.
     """
     try:
         obj = orjson.loads(raw)
@@ -195,7 +194,7 @@ def decode_text_pair(raw: bytes, source: object) -> PairMessage:
         for text in ("chosen_prompt", "rejected_prompt"):
             if text not in obj:
                 raise ContractError(f"{source}: a required field is missing: `{text}`")
-        # It writes fewer objects within each other than it reads; then decode_pair says what is wrong.
+        # orjson writes fewer nested levels than it reads; then decode_pair reports the error.
         with suppress(orjson.JSONEncodeError):
             raw = orjson.dumps(_OF_A_BARE_PAIR | obj)
     return decode_pair(raw, source)
@@ -204,7 +203,7 @@ def decode_text_pair(raw: bytes, source: object) -> PairMessage:
 def decode_snapshot(raw: bytes, source: object) -> RewardSnapshot:
     """Decode a value of the snapshots topic, or a ``bt_reward.json``.
 
-    Raises ContractError, and of its kinds NotFinite, OtherFeatures and OtherModel (another kind).
+    Raises ContractError, including its subclasses NotFinite, OtherFeatures and OtherModel (another kind).
     """
     return decode_snapshot_of(RewardSnapshot, raw, source)
 
@@ -213,15 +212,15 @@ def decode_snapshot_of(kind: type[_Sealed], raw: bytes, source: object) -> _Seal
     """As ``decode_snapshot``, for any kind of snapshot, and for the JSON of a checkpoint."""
     obj = _loaded(raw, source, _SNAPSHOT)
     snapshot = _converted(obj, source, _SNAPSHOT)
-    # Over the fields in the order in which they stand, which may be those of a later version.
+    # Hash the fields in their original order; they may include fields of a later version.
     try:
         found = _sha256({**obj, "checksum": ""})
-    except orjson.JSONEncodeError as error:  # it writes fewer objects within each other than it reads
+    except orjson.JSONEncodeError as error:  # orjson writes fewer nested levels than it reads
         raise ContractError(f"{source}: cannot be written as it was read: {error}") from None
     if snapshot.checksum != found:
         raise ContractError(
             f"{source}: the checksum does not match the content; "
-            "the snapshot is damaged or was edited: make it again"
+            "the snapshot is damaged or was edited: recreate it"
         )
     if not isinstance(snapshot, kind):
         raise OtherModel(f"{source}: holds a {snapshot.SCHEMA}; expected a {kind.SCHEMA}")
@@ -245,8 +244,8 @@ def decode_candidate(raw: bytes, source: object) -> Candidate:
 def encode(message: Message) -> bytes:
     """The one byte format of a message.
 
-    What is written can be read: raises NotFinite where a number is not finite, and ContractError where
-    anything else is not as its contract says.
+    What is written can be read again: raises NotFinite if a number is not finite, and ContractError for any
+    other violation of the contract.
     """
     kind = type(message)
     try:
@@ -269,7 +268,7 @@ def encode(message: Message) -> bytes:
 
 
 def encode_formed(message: PreferencePair | PairsEnd | RunClosed) -> bytes:
-    """``encode`` of what was formed of decoded events, whose bounds keep it within its own.
+    """``encode`` for messages formed from decoded events, whose bounds keep these messages valid.
 
     Raises ContractError for a pair that is too large.
     """
@@ -313,7 +312,7 @@ def _decode(
     accepted: _Format,
     prepared: Callable[[dict[str, Any]], dict[str, Any]] = lambda obj: obj,
 ) -> Any:
-    """``prepared`` is for what this version would not write so."""
+    """``prepared`` adjusts the JSON of a message that is not in this version's own format."""
     if len(raw) > accepted.max_bytes:
         _check_size(raw, source, accepted)
     message = None
@@ -321,7 +320,7 @@ def _decode(
         if raw.startswith(beginning):
             try:
                 found = decode(raw)
-                # A second field of this name may have followed the first.
+                # A second ``schema`` field may have followed the first.
                 message = found if found.schema == found.SCHEMA and is_tame(found) else None
             except _UNREADABLE:
                 pass
@@ -364,7 +363,7 @@ def _converted(obj: dict[str, Any], source: object, accepted: _Format) -> Any:
         raise ContractError(f"{source}: {in_words(error, obj, convert)}") from None
     except RecursionError:
         raise ContractError(
-            f"{source}: is nested too deep; expected at most {MAX_DEPTH} objects and lists within each other"
+            f"{source}: is nested too deeply; expected at most {MAX_DEPTH} levels of objects and lists"
         ) from None
     if not is_tame(message):
         for name, part in free_parts(message):
@@ -373,7 +372,7 @@ def _converted(obj: dict[str, Any], source: object, accepted: _Format) -> Any:
 
 
 def _is_as_it_should_be(pair: PreferencePair) -> bool:
-    """Whether the pair is within all bounds, and such that msgspec writes it as orjson would, but faster."""
+    """Whether the pair is within all bounds, and msgspec writes the same bytes as orjson, only faster."""
     if pair.extras or not _TEXTS.issuperset(map(type, pair.meta.values())) or not _has_flat_contexts(pair):
         return False
     try:
@@ -384,7 +383,7 @@ def _is_as_it_should_be(pair: PreferencePair) -> bool:
 
 
 def _has_flat_contexts(pair: PreferencePair) -> bool:
-    """Whether no context holds a list or an object, whose numbers msgspec may write otherwise than orjson."""
+    """Whether no context contains a list or an object, whose numbers msgspec may write differently."""
     for context in (pair.context, pair.chosen_context, pair.rejected_context):
         if context and not _FLAT.issuperset(map(type, context.values())):
             return False
@@ -394,8 +393,8 @@ def _has_flat_contexts(pair: PreferencePair) -> bool:
 def _check_size(raw: bytes, source: object, accepted: _Format) -> None:
     if len(raw) > accepted.max_bytes:
         raise ContractError(
-            f"{source}: found {len(raw):,} bytes; expected at most {accepted.max_bytes:,}: leave out what is "
-            "not needed, such as long notes"
+            f"{source}: found {len(raw):,} bytes; expected at most {accepted.max_bytes:,}: leave out "
+            "unnecessary content, such as long notes"
         )
 
 
@@ -409,7 +408,7 @@ def _contract_of(obj: dict[str, Any], source: object, accepted: tuple[type[Any],
 
 
 def _fold(obj: dict[str, Any], cls: type[Contract]) -> dict[str, Any]:
-    """The object with the fields that the contract does not know taken together."""
+    """The object, with the fields unknown to the contract collected under ``extras``."""
     known = frozenset(cls.__struct_fields__) - {"extras"}
     folded = {name: value for name, value in obj.items() if name in known}
     if len(folded) < len(obj):

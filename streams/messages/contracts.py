@@ -1,10 +1,9 @@
-"""What travels on the topics: frozen structs, one per message, and nothing else.
+"""The messages on the topics, as frozen structs.
 
-A line of ``trace.jsonl`` is the value of a message on the trace topic, a line of ``pairs.jsonl`` is the
-value of one on the pairs topic, and ``bt_reward.json`` is the value of one on the snapshots topic.
-Every message names its schema and major version (``tribrain.trace/1``); fields that this version does
-not know are kept in ``extras`` and written back. ``msgspec.structs.replace``
-gives a changed copy.
+A line of ``trace.jsonl`` is the value of a message on the trace topic, a line of ``pairs.jsonl`` of one on
+the pairs topic, and ``bt_reward.json`` of one on the snapshots topic. Every message names its schema and
+major version (``tribrain.trace/1``). Fields unknown to this version are kept in ``extras`` and written back.
+``msgspec.structs.replace`` returns a changed copy.
 """
 
 from __future__ import annotations
@@ -31,33 +30,33 @@ from streams.messages.limits import MAX_DIMENSIONS, MAX_NUMBER, MAX_SCORES, MAX_
 from streams.messages.votes import Vote
 
 LabelSource = Literal["critic", "proxy", "outcome", "human"]
-"""Who said which side is better: the critics' own mean, a judge that is no feature, a validator, a person."""
+"""Who says which side is better: the critics' mean, a judge that is not a feature, a validator, a person."""
 TRUSTED_SOURCES: frozenset[str] = frozenset({"outcome", "human"})
 PairStrategy = Literal["best_vs_rest", "adjacent"]
 GateState = Literal["shadow", "active"]
 SnapshotKind = Literal["bt", "text", "lora"]
-"""What a reward model weighs: critics, or texts by n-grams, or texts by a language model's LoRA adapter."""
+"""The input of a reward model: critics, text as n-grams, or text read by a language model with LoRA."""
 FinetuneStep = Literal["planned", "dataset", "trained", "compared", "promoted", "kept"]
 OVERALL = "overall"
-"""The name of what a label without a dimension judges."""
+"""The dimension of a label that names none."""
 RunRevision = tuple[str, int]
-"""A run's id, and which revision of it: 0 is the run as it was made, and each rescoring adds one."""
+"""A run's id and its revision: 0 is the original run, and each rescoring adds one."""
 TEXT_MODE = "text"
 TEXT_CRITICS = frozenset({"text_rm", "lora_rm"})
-"""Rewards of texts as critics, names that no other critic takes. Their mode is ``TEXT_MODE``."""
+"""Reserved names of text rewards that act as critics. Their mode is ``TEXT_MODE``."""
 TEXT_FEATURES = frozenset(f"{name}.{TEXT_MODE}" for name in TEXT_CRITICS)
-"""What was said of the prompt alone: models weigh it, and the critics' mean is without it."""
+"""Scores of the prompt alone: models weigh them, but the critics' mean excludes them."""
 CONTEXT_MARK = "@"
-"""Stands before a context in the name of a feature: ``@arm=physics`` is a candidate's own,
-``flicker.quality@world_model=dit-7b`` what a critic's score counts there above what it counts elsewhere."""
+"""Precedes a context in a feature name. ``@arm=physics`` is a context of the candidate itself.
+``flicker.quality@world_model=dit-7b`` is the extra weight of a critic's score in that context."""
 
 
 class CriticResult(Contract, frozen=True, kw_only=True):
-    """What one critic said of one video, as the original TriBrain writes it."""
+    """One critic's judgement of one video, in the format of the original TriBrain."""
 
     critic_name: Name
     scores: Annotated[dict[Name, UnitScore | None], Meta(max_length=MAX_SCORES)]
-    """Failure mode (``physics``, ``task``, …) to score; null where the critic could not judge."""
+    """Failure mode (``physics``, ``task``, …) to score; null if the critic could not judge."""
     notes: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -67,12 +66,12 @@ class TraceEvent(Contract, frozen=True, kw_only=True):
 
     Identity: (``run_id``, ``meta["revision"]``, ``iter_idx``).
 
-    ``overall_score`` is the critics' own reward. It is null for a candidate that could not be judged, and
-    ``meta["error"]`` then says why. ``meta["outcome"]``, where present, is ``{"score": …, "source": …}``:
-    a validator's or a person's judgement of this video in [0, 1].
+    ``overall_score`` is the critics' own reward. It is null for a candidate that could not be judged;
+    ``meta["error"]`` then says why. ``meta["outcome"]``, if present, is ``{"score": …, "source": …}``: a
+    validator's or a person's judgement of this video in [0, 1].
 
-    ``meta["revision"]`` is 0 or absent in a run as it was made. A rescoring writes every iteration again
-    under the next revision; ``meta["rescored"]`` then lists the critics that judged this video anew, and
+    ``meta["revision"]`` is 0 or absent in an original run. A rescoring writes every iteration again under the
+    next revision; ``meta["rescored"]`` then lists the critics that judged this video again, and
     ``meta["rescored_in"]`` is the last revision in which any did.
     """
 
@@ -102,7 +101,7 @@ class TraceEvent(Contract, frozen=True, kw_only=True):
 
     @property
     def rescored_in(self) -> int:
-        """The last revision in which a critic judged the video anew; 0 where none did."""
+        """The last revision in which a critic judged the video again; 0 if none did."""
         return self.meta.get("rescored_in") or (self.revision if self.meta.get("rescored") else 0)
 
     @property
@@ -115,12 +114,13 @@ class TraceEvent(Contract, frozen=True, kw_only=True):
 
     @property
     def context(self) -> dict[str, Any]:
-        """What the whole run was made with; ``meta`` is free in form, so what is no object is none."""
+        """The context of the whole run; empty if the value in ``meta``, which is free-form, is not an
+        object."""
         return self._object("context")
 
     @property
     def candidate_context(self) -> dict[str, Any]:
-        """What this candidate was made with."""
+        """The context of this candidate alone."""
         return self._object("candidate_context")
 
     @property
@@ -133,10 +133,9 @@ class TraceEvent(Contract, frozen=True, kw_only=True):
         return found if isinstance(found, dict) else {}
 
     def critic_scores(self) -> dict[str, float | None]:
-        """``{"flicker.smoothness": 0.47, …}``: critic and mode, null where a critic gave none.
+        """``{"flicker.smoothness": 0.47, …}``: critic and mode to score, None if the critic gave none.
 
-        Of a name that is there twice the score counts, whatever the order; two that differ are refused where
-        the event is decoded.
+        If a name occurs twice, a score wins over None; two different scores are refused when decoding.
         """
         scores: dict[str, float | None] = {}
         for result in self.critic_results:
@@ -150,7 +149,7 @@ class TraceEvent(Contract, frozen=True, kw_only=True):
 class RunEnd(Contract, frozen=True, kw_only=True):
     """Ends a run on the trace topic; the last line of its ``trace.jsonl``.
 
-    A revision has an end of its own: ``meta["revision"]`` is 0 or absent for the run as it was made.
+    Each revision has its own end: ``meta["revision"]`` is 0 or absent for the original run.
     """
 
     SCHEMA: ClassVar[str] = "tribrain.run_end/1"
@@ -158,7 +157,7 @@ class RunEnd(Contract, frozen=True, kw_only=True):
     schema: str = SCHEMA
     run_id: RunId
     iterations: Iterations
-    """Every ``iter_idx`` that belongs to the run, ascending."""
+    """Every ``iter_idx`` of the run, ascending."""
     stop_reason: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
 
@@ -172,10 +171,10 @@ class RunEnd(Contract, frozen=True, kw_only=True):
 
 
 class RunClosed(Contract, frozen=True, kw_only=True):
-    """A run is done with: its pairs are on their topic. On a topic of its own, which is compacted.
+    """Marks a run as closed: its pairs are on the pairs topic. On a compacted topic of its own.
 
-    A pair former reads these marks before the events, and forms nothing of such a run again. Key on Kafka:
-    the model and the run id with a slash between, and of a revision another one and its number.
+    A pair former reads these marks before the events, and does not form a closed run's pairs again. Key on
+    Kafka: ``model/run_id``, or ``model/run_id/revision`` for a rescoring.
     """
 
     SCHEMA: ClassVar[str] = "tribrain.run_closed/1"
@@ -183,10 +182,10 @@ class RunClosed(Contract, frozen=True, kw_only=True):
     schema: str = SCHEMA
     run_id: RunId
     model: Id
-    """Pair formers of other reward models form their own pairs of the run, and take no notice."""
+    """The reward model; pair formers of other models ignore this mark and form their own pairs."""
     iterations: Iterations
     revision: Count | UnsetType = UNSET
-    """Absent for the run as it was made."""
+    """Absent for the original run."""
 
     @property
     def run(self) -> RunRevision:
@@ -194,26 +193,24 @@ class RunClosed(Contract, frozen=True, kw_only=True):
 
 
 class PreferencePair(Contract, frozen=True, kw_only=True):
-    """One statement that a candidate is better than another, or as good, with all that a model may learn it
-    from.
-    """
+    """A label that one candidate is better than another, or as good, with all data for learning it."""
 
     SCHEMA: ClassVar[str] = "tribrain.pair/1"
 
     schema: str = SCHEMA
     pair_id: Id = ""
-    """Deterministic: the same two candidates, label source and strategy give the same id everywhere."""
+    """Deterministic: the same candidates, label source and strategy always give the same id."""
     run_id: Id = ""
     task_id: Id
     model: Id = "default"
     label_source: LabelSource
     dimension: Name = ""
-    """What the label judges: ``physics``, ``smoothness``, …; empty, or ``OVERALL``, for the whole."""
+    """What the label judges: ``physics``, ``smoothness``, …; empty or ``OVERALL`` means overall."""
     weight: Annotated[float, Meta(ge=0.0, le=MAX_WEIGHT)] = 1.0
     tie: bool = False
-    """Neither side is better; which one is called chosen then says nothing."""
+    """Neither side is better; which one is called chosen is then arbitrary."""
     gap: Annotated[float, Meta(ge=-2 * MAX_NUMBER, le=2 * MAX_NUMBER)] = 0.0
-    """Chosen minus rejected score of the label source."""
+    """The label source's score of the chosen side minus that of the rejected one."""
     goal_instruction: str = ""
     chosen_prompt: str = ""
     rejected_prompt: str = ""
@@ -228,14 +225,13 @@ class PreferencePair(Contract, frozen=True, kw_only=True):
     chosen_context: Context = field(default_factory=dict)
     rejected_context: Context = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
-    """``revision``, where a side was rescored, is the revision of the run that the pair was formed of."""
+    """If a side was rescored, ``revision`` is the revision of the run from which the pair was formed."""
     withdrawn: bool | UnsetType = UNSET
-    """Whether this takes back the label of the pair with this ``pair_id``, which stands before it; unset
-    where it does not, as almost always."""
+    """Whether this message withdraws the label of the earlier pair with this ``pair_id``; usually unset."""
 
     @property
     def revision(self) -> int:
-        """0 for a pair of a run as it was made, and for one from elsewhere, whatever its ``meta`` holds."""
+        """The revision in ``meta``; 0 for a pair of an original run, and if the value is not a revision."""
         found = self.meta.get("revision")
         return found if type(found) is int and found > 0 else 0
 
@@ -245,9 +241,9 @@ class PreferencePair(Contract, frozen=True, kw_only=True):
 
 
 class PairsEnd(Contract, frozen=True, kw_only=True):
-    """On the pairs topic after the last pair of a run, or of a revision of it.
+    """Follows the last pair of a run, or of a revision of it, on the pairs topic.
 
-    The end of the run as it was made settles the task.
+    The end of the original run settles the task.
     """
 
     SCHEMA: ClassVar[str] = "tribrain.pairs_end/1"
@@ -259,7 +255,7 @@ class PairsEnd(Contract, frozen=True, kw_only=True):
     n_pairs: Count
     n_candidates: Count
     revision: Count | UnsetType = UNSET
-    """Absent for the run as it was made."""
+    """Absent for the original run."""
 
     @property
     def run(self) -> RunRevision:
@@ -267,9 +263,9 @@ class PairsEnd(Contract, frozen=True, kw_only=True):
 
 
 class DimensionReward(Contract, frozen=True, kw_only=True):
-    """The reward of one dimension; the fields are those of a RewardSnapshot.
+    """The reward of one dimension; fields are as in RewardSnapshot.
 
-    Weights and scales are in the order of ``feature_names``, so that each name stands here once.
+    Weights and scales are in the order of ``feature_names``, so that each name is stored once.
     """
 
     gate: GateState
@@ -285,10 +281,10 @@ class DimensionReward(Contract, frozen=True, kw_only=True):
 
 
 class RewardSnapshot(Contract, frozen=True, kw_only=True):
-    """A reward model and the evidence for it: all that scoring needs. What learning needs is a Checkpoint.
+    """A reward model and the evidence for it: all that scoring needs. Learning needs a Checkpoint.
 
-    The probability that a is preferred to b is σ(Σ_j weights[j] · (a_j − b_j) / scales[j]), where a critic
-    that is missing on either side contributes 0. Features are critics (``flicker.quality``) and contexts, see
+    The probability that a is preferred to b is σ(Σ_j weights[j] · (a_j − b_j) / scales[j]); a critic missing
+    on either side contributes 0. Features are critics (``flicker.quality``) and contexts, see
     ``CONTEXT_MARK``.
     """
 
@@ -299,10 +295,11 @@ class RewardSnapshot(Contract, frozen=True, kw_only=True):
     model: Id
     kind: Literal["bt"] = "bt"
     version: Count
-    """Distinct pairs, ends and withdrawals learnt; so it only grows, and is the same on every replay."""
+    """Number of distinct pairs, ends and withdrawals learnt; it only grows and is the same in every
+    replay."""
     gate: GateState
     statement: str
-    """One sentence for people: what the model was made of and whether it may steer."""
+    """One sentence for people: what the model was learnt from, and whether it may steer."""
     feature_names: tuple[str, ...]
     feature_hash: str
     weights: dict[str, float]
@@ -310,45 +307,46 @@ class RewardSnapshot(Contract, frozen=True, kw_only=True):
     covariance: tuple[tuple[float, ...], ...] = ()
     """Posterior covariance of the weights, in the order of ``feature_names``; empty for a point estimate."""
     labels: dict[str, Count]
-    """Pairs learnt per label source, without those that were taken back."""
+    """Pairs learnt per label source, without withdrawn ones."""
     metrics: dict[str, Any]
     """Test-then-train figures, each pair predicted before any pair of its task was learnt."""
     consumed: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Topic to partition to next offset; empty for a model made from a file."""
+    """Topic to partition to next offset; empty for a model learnt from a file."""
     topic_ids: dict[str, str] = field(default_factory=dict)
-    """Topic to the id that Kafka gave it: one that is deleted and made again counts its offsets anew."""
+    """Topic to Kafka's id for it; a recreated topic has a new id, and its offsets start at 0 again."""
     base: str = ""
-    """Checksum of the checkpoint from which learning went on where the pairs topic was made again."""
+    """If the pairs topic was recreated: checksum of the checkpoint from which learning continued."""
     recipe: dict[str, Any] = field(default_factory=dict)
-    """Which learner made it: its name under ``learner``, and its ``parameters``."""
+    """The learner's name under ``learner``, and its ``parameters``."""
     references: dict[str, str] = field(default_factory=dict)
-    """Shared context to the value for which the critics' own weights are; others add to them."""
+    """Shared context to its reference value, for which the critics' weights hold; other values add to
+    them."""
     tie_nu: Annotated[float, Meta(ge=0.0, le=MAX_TIE_NU)] = 0.0
-    """Davidson's ν: with p = P(a ≻ b) where it is no tie, a tie has the probability
-    ν√(p(1 − p)) / (1 + ν√(p(1 − p))). 0 where no tie was learnt."""
+    """Davidson's ν: with p = P(a ≻ b | no tie), a tie has the probability
+    ν√(p(1 − p)) / (1 + ν√(p(1 − p))). 0 if no tie was learnt."""
     ranges: dict[str, ScoreRange] = field(default_factory=dict)
-    """Feature of a critic to what it showed in the pairs that were learnt. By that
-    ``trainers.bradley_terry.marks.is_mark`` tells a mark for a missing score, which was not learnt, wherever
-    raw scores are judged."""
+    """A critic's feature to the range of its scores in the learnt pairs.
+    ``trainers.bradley_terry.marks.is_mark`` uses it to recognise markers of missing scores, which were not
+    learnt, among raw scores."""
     dimensions: Annotated[dict[Name, DimensionReward], Meta(max_length=MAX_DIMENSIONS)] = field(
         default_factory=dict
     )
-    """What labels judge apart from the whole, to its reward."""
+    """Dimension to its reward, for labels that do not judge overall."""
     checksum: str = ""
-    """SHA-256 over the message with this field empty."""
+    """SHA-256 of the message with this field empty."""
 
     @property
     def n_pairs(self) -> int:
-        """Pairs learnt, of the whole and of every dimension."""
+        """Pairs learnt, overall and in every dimension."""
         of_each = (self.labels, *[reward.labels for reward in self.dimensions.values()])
         return sum(sum(labels.values()) for labels in of_each)
 
 
 class Checkpoint(Contract, frozen=True, kw_only=True):
-    """A preference learner's whole state: what recovery and a rollback go on from.
+    """A preference learner's whole state, from which recovery and rollbacks continue.
 
-    It is under a key of its own on the snapshots topic, and rarer than snapshots. Learning again from its
-    stamp on gives the snapshots that were published since, bit for bit.
+    It has a key of its own on the snapshots topic and is rarer than snapshots. Learning again from its
+    ``consumed`` offsets reproduces the snapshots published since, bit for bit.
     """
 
     SCHEMA: ClassVar[str] = "tribrain.checkpoint/1"
@@ -357,23 +355,23 @@ class Checkpoint(Contract, frozen=True, kw_only=True):
     schema: str = SCHEMA
     model: Id
     version: Count
-    """Of the learner; see RewardSnapshot."""
+    """As in RewardSnapshot."""
     snapshot: str
-    """Checksum of the RewardSnapshot of this state, whether it was published or not."""
+    """Checksum of the RewardSnapshot of this state, published or not."""
     consumed: dict[str, dict[str, int]] = field(default_factory=dict)
     """Topic to partition to next offset."""
     topic_ids: dict[str, str] = field(default_factory=dict)
-    """Topic to the id that Kafka gave it."""
+    """Topic to Kafka's id for it."""
     base: str = ""
-    """Checksum of the checkpoint from which learning went on where the pairs topic was made again."""
+    """As in RewardSnapshot."""
     state: dict[str, Any]
-    """Opaque to everyone but the learner."""
+    """Opaque to everything but the learner."""
     checksum: str = ""
-    """SHA-256 over the message with this field empty."""
+    """SHA-256 of the message with this field empty."""
 
 
 class TextSnapshot(Contract, frozen=True, kw_only=True):
-    """A reward of texts alone that is learnt pair by pair: linear in hashed n-grams of characters."""
+    """A text reward model learnt pair by pair: linear in hashed character n-grams."""
 
     SCHEMA: ClassVar[str] = "tribrain.text_snapshot/1"
     KIND: ClassVar[SnapshotKind] = "text"
@@ -385,21 +383,21 @@ class TextSnapshot(Contract, frozen=True, kw_only=True):
     """Distinct pairs learnt."""
     gate: GateState
     statement: str
-    """One sentence for people: what the model was made of and whether it may choose."""
+    """One sentence for people: what the model was learnt from, and whether it may choose."""
     scheme: dict[str, Any]
-    """How a text becomes numbers: sizes of n-grams, buckets, hash; readers refuse what they do not know."""
+    """How text is turned into features: n-gram sizes, buckets, hash; readers refuse unknown schemes."""
     labels: dict[str, Count]
     """Pairs learnt per label source."""
     metrics: dict[str, Any]
     """Test-then-train figures, each pair predicted before any pair of its task was learnt."""
     consumed: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Topic to partition to next offset; empty for a model made from a file."""
+    """Topic to partition to next offset; empty for a model learnt from a file."""
     topic_ids: dict[str, str] = field(default_factory=dict)
-    """Topic to the id that Kafka gave it."""
+    """Topic to Kafka's id for it."""
     learner: dict[str, Any]
-    """Weights and all else that later steps depend on; ``trainers.text`` reads it."""
+    """Weights and the rest of the learner's state; ``trainers.text`` reads it."""
     checksum: str = ""
-    """SHA-256 over the message with this field empty."""
+    """SHA-256 of the message with this field empty."""
 
 
 class AdapterSnapshot(Contract, frozen=True, kw_only=True):
@@ -414,34 +412,34 @@ class AdapterSnapshot(Contract, frozen=True, kw_only=True):
     version: Count
     """Number of the training."""
     gate: GateState
-    """``active``: shown to beat the one in force and the text baselines on tasks kept apart."""
+    """``active``: shown to beat the adapter in force and the text baselines on held-out tasks."""
     statement: str
     """One sentence for people."""
     base_model: dict[str, Any]
     """Name and hashes of the base model and its tokenizer, as in the adapter's ``reward.json``."""
     uri: str
-    """Where the adapter is: a folder, or a URI of a file system that fsspec knows."""
+    """Location of the adapter: a folder, or a URI of a file system that fsspec knows."""
     files: dict[str, dict[str, Any]]
     """File name to its ``size`` in bytes and ``sha256``."""
     labels: dict[str, Count]
-    """Pairs that it was trained on, per label source."""
+    """Training pairs per label source."""
     metrics: dict[str, Any]
-    """Of the tasks kept apart: its own figures, those of what it was compared with, and their intervals."""
+    """Results on held-out tasks: of the adapter and of its competitors, with intervals."""
     consumed: dict[str, dict[str, int]] = field(default_factory=dict)
     """Topic to partition to next offset."""
     topic_ids: dict[str, str] = field(default_factory=dict)
-    """Topic to the id that Kafka gave it."""
+    """Topic to Kafka's id for it."""
     checksum: str = ""
-    """SHA-256 over the message with this field empty."""
+    """SHA-256 of the message with this field empty."""
     in_force: dict[str, Any] = field(default_factory=dict)
-    """The active adapter that stays in use beside a shadow: its ``version``, ``uri``, ``files``, ``consumed``
-    and ``topic_ids``; empty where there is none, or where this one is active."""
+    """If this adapter is a shadow, the active one that stays in use: its ``version``, ``uri``, ``files``,
+    ``consumed`` and ``topic_ids``. Empty if there is none, or if this one is active."""
 
 
 class Rollback(Contract, frozen=True, kw_only=True):
-    """On the pairs topic: from here on the reward model is an earlier one, which is carried along.
+    """On the pairs topic: resets the reward model to an earlier checkpoint, which the message contains.
 
-    What was learnt since then is not learnt again when it comes again, and the version still grows.
+    Pairs learnt since that checkpoint are not learnt again if they reappear, and the version still grows.
     """
 
     SCHEMA: ClassVar[str] = "tribrain.rollback/1"
@@ -454,47 +452,48 @@ class Rollback(Contract, frozen=True, kw_only=True):
 
 
 class FinetuneEvent(Contract, frozen=True, kw_only=True):
-    """A step of a fine-tuning of a world model that is done. Key on Kafka: the reward model's name.
+    """A completed step of fine-tuning a world model. Key on Kafka: the reward model's name.
 
-    Identity: ``event_id``. A job that was killed may tell of a step again, with the same id.
+    Identity: ``event_id``. A job that was killed may report a step again, with the same id.
     """
 
     SCHEMA: ClassVar[str] = "tribrain.finetune/1"
 
     schema: str = SCHEMA
     event_id: Id
-    """Deterministic: the same plan and step give the same id everywhere."""
+    """Deterministic: the same plan and step always give the same id."""
     model: Id
-    """The reward model by which data is selected and checkpoints are compared."""
+    """The reward model that selects data and compares checkpoints."""
     version: Count
     """Number of the training, from 1."""
     step: FinetuneStep
-    """``promoted`` and ``kept`` end a training: the new checkpoint is in force, or the one before stays."""
+    """``promoted`` and ``kept`` end a training: the new checkpoint takes over, or the earlier one stays."""
     statement: str
     """One sentence for people."""
     policy: str
-    """Which videos are shown: ``top:0.25``, …"""
+    """Which videos are trained on: ``top:0.25``, …"""
     base: str
-    """The checkpoint in force before; empty for the world model as it was made."""
+    """The checkpoint in force before; empty for the original world model."""
     dataset: str = ""
     """Folder of the dataset."""
     checkpoint: str = ""
     """Folder of the new checkpoint, from ``trained`` on."""
     snapshot_version: Count | None = None
-    """Of the reward snapshot that selects and judges; null where the critics' mean does."""
+    """Version of the reward snapshot that selects and judges; null if the critics' mean does."""
     consumed: dict[str, dict[str, int]]
     """Topic to partition to next offset: how far the traces were read."""
     topic_ids: dict[str, str] = field(default_factory=dict)
-    """Topic to the id that Kafka gave it."""
+    """Topic to Kafka's id for it."""
     details: dict[str, Any] = field(default_factory=dict)
-    """Figures of the step: of ``planned`` digests of the prompts that are ``reserved`` for comparison, of
-    ``dataset`` those of what is ``shown``, of ``compared`` and the end the verdict with all results."""
+    """Data of the step. ``planned``: digests of the prompts ``reserved`` for comparison. ``dataset``: digests
+    of the goals and captions ``shown`` in training. ``compared`` and the last step: the verdict with all
+    results."""
 
 
 class Candidate(Contract, frozen=True, kw_only=True):
-    """One of several candidates for a task, with what critics and people said of it; a line of a file.
+    """One of several candidates for a task, with the scores of critics and people; a line of a file.
 
-    It is on no topic: it is what a reward model is measured on.
+    It is not on any topic: it serves to evaluate reward models.
     """
 
     SCHEMA: ClassVar[str] = "tribrain.candidate/1"
@@ -503,27 +502,27 @@ class Candidate(Contract, frozen=True, kw_only=True):
     task_id: Id
     candidate_id: Id
     critic_scores: Scores
-    """In each critic's own units, higher is better; null where a critic gave none."""
+    """In each critic's own units, higher is better; null if a critic gave none."""
     human_score: Number
-    """What people gave it, in any unit; higher is better."""
+    """People's score, in any unit; higher is better."""
     context: Context = field(default_factory=dict)
-    """Of the task, as in a pair."""
+    """The task's context, as in a pair."""
     candidate_context: Context = field(default_factory=dict)
-    """Of this candidate alone, as in a pair's ``chosen_context``."""
+    """The context of this candidate alone, as in a pair's ``chosen_context``."""
 
 
 TraceMessage = TraceEvent | RunEnd
 PairMessage = PreferencePair | PairsEnd | Rollback
 AnySnapshot = RewardSnapshot | TextSnapshot | AdapterSnapshot
 Sealed = AnySnapshot | Checkpoint
-"""What carries a checksum of itself."""
+"""Messages that contain their own checksum."""
 Message = TraceMessage | RunClosed | Vote | PairMessage | Sealed | FinetuneEvent
 
 
 TopicKind = SnapshotKind | Literal["checkpoint", "base"]
-"""What is on the snapshots topic. A base is a checkpoint that later ones and snapshots went on from."""
+"""Kinds of messages on the snapshots topic. A base is a checkpoint on which later states build."""
 
 
 def snapshot_key(model: str, kind: TopicKind = "bt") -> str:
-    """Key on the snapshots topic: ``bt:default``. No two models or kinds share one, whatever their names."""
+    """Key on the snapshots topic: ``bt:default``. Unique for each model and kind, whatever their names."""
     return f"{kind}:{model}"

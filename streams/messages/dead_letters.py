@@ -1,11 +1,11 @@
-"""Messages that cannot be used, on a topic of their own: nothing of them is lost.
+"""Dead letters: messages that cannot be used, kept in full on a topic of their own.
 
-Key and value are the original bytes, so a dead letter is replayed by writing it back to its source topic.
-That it was replayed is an event, too: a message without a value that names the letter. A letter that still
-cannot be used comes back as a new one.
+Key and value are the original bytes, so a dead letter is replayed by writing it back to its source topic. The
+replay is recorded by a message without a value that names the letter. A message that still cannot be used
+comes back as a new letter.
 
-A message that is larger than a letter may be is kept in part: its headers say how large it is, what its
-SHA-256 is and where it stands. It is not replayed.
+A message that is too large for a letter is truncated. The letter's headers give its full size, its SHA-256
+and its position. Such a letter cannot be replayed.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from streams.messages.stored import Headers, Outgoing, StoredMessage
 
 _REPLAYED = "replayed.source"
 _OWN = "message."
-"""Stands before the names of the message's own headers."""
+"""Prefix of the names of the message's own headers."""
 _KIND = "kind"
 _OF_A_LETTER = {"reason", "source.topic", "source.partition", "source.offset", "source.timestamp_ms"}
 _MAX_REASON_BYTES = 4_000
 _MAX_PART_BYTES = 64 << 10
-"""Of the key, and of all the headers, in a letter that is kept in part; the value has the rest."""
+"""Limit for the key, and for all headers together, in a truncated letter; the value gets the rest."""
 _HEADER_BYTES = 16
-"""What a header costs beside its name and value; generous."""
+"""Overhead of a header in addition to its name and value; generous."""
 _SPARE_BYTES = 8 << 10
-"""For the letter's own headers."""
+"""Room for the letter's own headers."""
 
 
 KINDS = ("damaged", "not finite", "not usable", "too large", "unexpected error", "unknown")
-"""Reasons in two words, for counting: a reason itself names the message. Unknown is that of a letter that was
-written before letters had one."""
+"""Reasons in two words; letters are counted by them. Letters of earlier versions have none: they are
+unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +49,17 @@ class DeadLetter:
     key: bytes | None
     value: bytes
     headers: Headers = ()
-    """Those of the message itself."""
+    """The message's own headers."""
     cut: tuple[str, ...] = ()
-    """What is there in part only, with its size and hash, in words; empty for a letter that is whole."""
+    """Truncated parts, with full size and hash, in words; empty for a complete letter."""
     damaged: str = ""
-    """Where a letter stands whose headers do not say where it came from; empty for one whose headers do."""
+    """The letter's own position if its headers do not give its source; otherwise empty."""
     kind: str = "unknown"
     """One of KINDS."""
 
     @property
     def name(self) -> str:
-        """``tribrain.trace[0]@17``: a message that is read twice makes the same letter twice."""
+        """``tribrain.trace[0]@17``: a message that is read twice gives the same name twice."""
         return self.damaged or f"{self.source_topic}[{self.source_partition}]@{self.source_offset}"
 
 
@@ -73,10 +73,10 @@ def dead_letter(
 ) -> Outgoing:
     """The dead letter of ``message`` on ``topic``, of at most ``max_bytes`` bytes (at least 256 KiB).
 
-    Its headers say why and where from: ``reason``, ``kind`` (one of KINDS), ``source.topic``,
-    ``source.partition``, ``source.offset`` and ``source.timestamp_ms`` (text). Of what is cut, ``cut.value``,
-    ``cut.key`` and ``cut.headers`` give the whole size in bytes and the SHA-256 of the whole, with a space
-    between. The message's own headers follow as ``message.NAME``.
+    Its headers give the reason and the source: ``reason``, ``kind`` (one of KINDS), ``source.topic``,
+    ``source.partition``, ``source.offset`` and ``source.timestamp_ms`` (text). For truncated parts,
+    ``cut.value``, ``cut.key`` and ``cut.headers`` give the full size in bytes and the SHA-256 of the full
+    part, separated by a space. The message's own headers follow as ``message.NAME``.
     """
     own = (
         ("reason", reason.encode(errors="replace")[:_MAX_REASON_BYTES]),
@@ -91,8 +91,7 @@ def dead_letter(
 
 
 def shortened(letter: Outgoing, max_bytes: int) -> Outgoing:
-    """A letter with as much of its message as fits in ``max_bytes`` (at least 16 KiB); itself where all
-    does."""
+    """The letter, truncated to ``max_bytes`` (at least 16 KiB) if necessary."""
     key, value = letter.key, letter.value
     own = tuple(header for header in letter.headers if not header[0].startswith(_OWN))
     headers = letter.headers[len(own) :]
@@ -112,14 +111,14 @@ def shortened(letter: Outgoing, max_bytes: int) -> Outgoing:
     if len(value) > room:
         cut.append(("cut.value", _whole(value)))
         value = value[:room]
-    # What was cut before is known by the whole that it was then.
+    # For parts truncated before, keep the size and hash of the original.
     before = {name for name, _ in own}
     own += tuple((name, whole) for name, whole in cut if name not in before)
     return Outgoing(letter.topic, key, value, own + headers)
 
 
 def kind_of(headers: Headers) -> str:
-    """Of a letter with these headers, one of KINDS."""
+    """The kind of a letter with these headers, one of KINDS."""
     for name, value in headers:
         if name == _KIND and (kind := value.decode(errors="replace")) in KINDS:
             return kind
@@ -127,12 +126,12 @@ def kind_of(headers: Headers) -> str:
 
 
 def pending_letters(messages: Iterable[StoredMessage]) -> list[DeadLetter]:
-    """The letters among the messages of a dead-letter topic that were not replayed, each once, oldest first.
+    """The letters on a dead-letter topic that have not been replayed, each once, oldest first.
 
-    Who reads a topic from its beginning, such as the trainer of another model, makes letters of the same
-    messages again; one that was replayed stays so. A message at the same place with another time is another
-    one: the topic was made again. What is on the topic without any header of a letter is passed over; one
-    whose headers cannot be read is damaged.
+    A reader that starts at the beginning of a topic, such as the trainer of another model, writes letters of
+    the same messages again; a replayed one stays replayed. A message at the same position with another
+    timestamp is a different one, since the topic was recreated. Messages without any of a letter's headers
+    are skipped; a letter whose headers cannot be read is damaged.
     """
     pending: dict[str, DeadLetter] = {}
     replayed: set[tuple[str, int]] = set()
@@ -149,16 +148,16 @@ def pending_letters(messages: Iterable[StoredMessage]) -> list[DeadLetter]:
 
 
 def replay_of(letter: DeadLetter, topic: str) -> tuple[Outgoing, Outgoing]:
-    """The original message again on its source topic, and then the mark on ``topic`` that it was replayed.
+    """The original message for its source topic, then the mark for ``topic`` that the letter was replayed.
 
-    Raises BadInput for a letter that is kept in part, or is damaged.
+    Raises BadInput for a truncated or damaged letter.
     """
     if letter.damaged:
-        raise BadInput(f"{letter.name}: the letter is damaged, and does not say where it came from")
+        raise BadInput(f"{letter.name}: the letter is damaged and does not say where it came from")
     if letter.cut:
         raise BadInput(
-            f"{letter.name}: the letter has the message in part only ({', '.join(letter.cut)}) and cannot be "
-            f"replayed; the whole stands on {letter.source_topic}: mend what wrote it, and write it again"
+            f"{letter.name}: the letter is truncated ({', '.join(letter.cut)}) and cannot be replayed; the "
+            f"full message is on {letter.source_topic}: fix its writer, and write it again"
         )
     mark = Outgoing(topic, letter.key, b"", ((_REPLAYED, letter.name.encode()),))
     return Outgoing(letter.source_topic, letter.key, letter.value, letter.headers), mark

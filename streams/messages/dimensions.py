@@ -1,4 +1,4 @@
-"""What labels judge: the whole, or one dimension of it."""
+"""The dimension that a label judges, or overall."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from streams.messages.contracts import OVERALL
 
 
 def dimension_called(name: str) -> str:
-    """The dimension that a name means, whatever spaces are around it; empty for the whole.
+    """The dimension that a name means, without surrounding spaces; empty for overall.
 
     >>> dimension_called(" Overall"), dimension_called(" "), dimension_called("physics ")
     ('', '', 'physics')

@@ -1,7 +1,7 @@
-"""What the features of a reward model are called, and what a name says.
+"""The names of a reward model's features.
 
-Critics and contexts may have any name. Characters of theirs that would mark a context are escaped as in a
-URL: the critic ``det.AP@IoU=0.50`` is the feature ``det.AP%40IoU=0.50``.
+Critics and contexts may have any name. Characters in them that would mark a context are escaped as in a URL:
+the critic ``det.AP@IoU=0.50`` becomes the feature ``det.AP%40IoU=0.50``.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from streams.messages.contracts import CONTEXT_MARK
 
 
 def critic_feature(critic: str) -> str:
-    """The feature that the difference of a critic and mode is."""
+    """The feature for the difference of the two sides in a critic and mode."""
     if "%" not in critic and CONTEXT_MARK not in critic:
         return critic
     return critic.replace("%", "%25").replace(CONTEXT_MARK, "%40")
 
 
 def number_feature(key: str) -> str:
-    """The feature that a number which both sides carry is."""
+    """The feature for the difference of the two sides in a numeric context."""
     return CONTEXT_MARK + _escaped_key(key)
 
 
 def indicator(key: str, value: str) -> str:
-    """The feature that says which side was made so."""
+    """The feature that tells which side has this context value."""
     return f"{CONTEXT_MARK}{_escaped_key(key)}={value}"
 
 
 def interaction(critic: str, key: str, value: str) -> str:
-    """The feature that the difference of a critic's feature in one shared context is."""
+    """The feature for a critic's difference in one shared context."""
     return critic + indicator(key, value)
 
 
@@ -38,12 +38,13 @@ def is_interaction(name: str) -> bool:
 
 
 def is_indicator(name: str) -> bool:
-    """Whether the feature is 1, 0 or −1."""
+    """Whether the feature is an indicator of a context value: 1, 0 or −1."""
     return name.startswith(CONTEXT_MARK) and "=" in name
 
 
 def is_critic(name: str) -> bool:
-    """Whether the feature is a critic's difference everywhere; for these alone, higher is taken as better."""
+    """Whether the feature is a critic's difference in all contexts; only for these is higher taken as
+    better."""
     return not name.startswith(CONTEXT_MARK) and not is_interaction(name)
 
 
@@ -53,7 +54,7 @@ def critic_of(feature: str) -> str:
 
 
 def shown(feature: str) -> str:
-    """For people, with every name as it was given."""
+    """The feature for people, with the names unescaped."""
     return feature.replace("%40", CONTEXT_MARK).replace("%3D", "=").replace("%25", "%")
 
 

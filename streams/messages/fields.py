@@ -1,4 +1,4 @@
-"""The types of contracts' fields, with their bounds, and what every contract is."""
+"""The types of the contracts' fields, with their bounds, and the base class of all contracts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from streams.messages.limits import (
 UnitScore = Annotated[float, Meta(ge=0.0, le=1.0)]
 """A score in [0, 1]; 1 is best."""
 Number = Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
-"""A score in a critic's own unit, or what is said of a candidate."""
+"""A score in a critic's own unit, or another number about a candidate."""
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 Iteration = Annotated[int, Meta(ge=0, lt=MAX_ITERATIONS)]
 Iterations = Annotated[tuple[Iteration, ...], Meta(max_length=MAX_ITERATIONS)]
@@ -30,7 +30,7 @@ Name = Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
 Scores = Annotated[
     dict[Annotated[str, Meta(max_length=MAX_SCORE_NAME_CHARS)], Number | None], Meta(max_length=MAX_SCORES)
 ]
-"""Critic and mode to score, ``{"flicker.quality": 0.47, …}``; null where the critic gave none."""
+"""Critic and mode to score, ``{"flicker.quality": 0.47, …}``; null if the critic gave none."""
 Context = Annotated[
     dict[
         Name,
@@ -44,18 +44,18 @@ Context = Annotated[
     ],
     Meta(max_length=MAX_CONTEXT_ENTRIES),
 ]
-"""What a candidate or both were made with; texts, truth values and numbers are weighed."""
+"""How one or both candidates were generated; strings, booleans and numbers become features."""
 ScoreRange = tuple[Number, Number, bool]
-"""The lowest and the highest that a critic shows, in its own unit, and whether it shows fractions; marks for
-missing scores do not count (``trainers.bradley_terry.marks``)."""
+"""A critic's lowest and highest score, in its own unit, and whether it gives fractions; markers of missing
+scores do not count (``trainers.bradley_terry.marks``)."""
 
 
 class Extras(dict[str, Any]):
-    """Fields that this version does not know, by name."""
+    """Fields unknown to this version, by name."""
 
 
 class Contract(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
-    """What every message is. Nothing in one leads back to it, so the garbage collector need not look."""
+    """Base of all messages. They contain no reference cycles, so garbage collection is off for them."""
 
     extras: Extras | UnsetType = UNSET
-    """Unset where there is none, as almost always."""
+    """Usually unset: there are none."""

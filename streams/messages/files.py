@@ -1,4 +1,4 @@
-"""Files of messages, a message a line; an error names the line at fault."""
+"""Reads files with one message per line; errors name the line at fault."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from streams.messages.revisions import newest_revisions
 
 
 def read_trace(path: Path) -> list[TraceMessage]:
-    """The events of a ``trace.jsonl`` in the order of the file. Raises BadInput; an empty trace is one.
+    """The events of a ``trace.jsonl``, in the file's order. Raises BadInput, also for an empty trace.
 
-    Of a run that was rescored only those of its newest complete revision.
+    For a rescored run, only the events of its newest complete revision are returned.
     """
     return newest_revisions([message for _, message in read_trace_lines(path)])
 
 
 def read_events_by_run(path: Path) -> dict[str, tuple[TraceEvent, ...]]:
-    """The iterations of every run in a ``trace.jsonl``, in order and each once: the first that is there.
+    """The iterations of every run in a ``trace.jsonl``, in order; of duplicates, the first.
 
-    As ``read_trace``. A dump of the topic, or files that were joined, may hold several runs.
+    Otherwise as ``read_trace``. A dump of the topic, or joined files, may contain several runs.
     """
     runs: dict[str, dict[int, TraceEvent]] = {}
     for message in read_trace(path):
@@ -49,29 +49,30 @@ def read_events_by_run(path: Path) -> dict[str, tuple[TraceEvent, ...]]:
 
 
 def read_trace_lines(path: Path) -> list[tuple[bytes, TraceMessage]]:
-    """Every event of a ``trace.jsonl``, of every revision, with its line. Raises BadInput."""
+    """Every event of every revision in a ``trace.jsonl``, with its line. Raises BadInput."""
     return [(line, decode_trace(line, source)) for line, source in _lines(path, "trace")]
 
 
 def read_pairs(path: Path) -> list[PairMessage]:
-    """The pairs of a ``pairs.jsonl`` in the order of the file. Raises BadInput; no pairs is one."""
+    """The pairs of a ``pairs.jsonl``, in the file's order. Raises BadInput, also for an empty file."""
     return [decode_pair(line, source) for line, source in _lines(path, "pair")]
 
 
 def read_text_pairs(path: Path) -> list[PairMessage]:
-    """As ``read_pairs``; a goal and two texts a line are enough. Raises BadInput."""
+    """As ``read_pairs``, but a goal and two texts per line are enough. Raises BadInput."""
     return [decode_text_pair(line, source) for line, source in _lines(path, "pair")]
 
 
 def read_candidates(path: Path) -> list[Candidate]:
-    """The candidates of a file, in its order. Raises BadInput; none, or one that is there twice, is one."""
+    """The candidates of a file, in order. Raises BadInput, also for an empty file or a duplicate
+    candidate."""
     candidates: dict[tuple[str, str], Candidate] = {}
     for line, source in _lines(path, "candidate"):
         candidate = decode_candidate(line, source)
         name = candidate.task_id, candidate.candidate_id
         if name in candidates:
             raise BadInput(
-                f"{source}: candidate {name[1]!r} of task {name[0]!r} was there before; expected each once"
+                f"{source}: candidate {name[1]!r} of task {name[0]!r} occurs twice; expected each once"
             )
         candidates[name] = candidate
     return list(candidates.values())
@@ -98,4 +99,4 @@ def _lines(path: Path, kind: str) -> Iterator[tuple[bytes, str]]:
             empty = False
             yield line, f"{path}@line {number}"
     if empty:
-        raise BadInput(f"{path}: the file is empty; expected one {kind} a line")
+        raise BadInput(f"{path}: the file is empty; expected one {kind} per line")

@@ -1,4 +1,4 @@
-"""What the snapshots topic still holds of the models that weigh critics, told apart by key."""
+"""Collects what the snapshots topic still holds of the models that weigh critics, by key."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from streams.messages.stored import StoredMessage
 
 @dataclass(slots=True)
 class Held:
-    """Of one model, oldest first; only what can be used, and is newer than all before it."""
+    """The messages of one model, oldest first. Snapshots are usable, each newer than all before it."""
 
     snapshots: list[tuple[StoredMessage, RewardSnapshot]] = field(default_factory=list)
     packed_checkpoints: list[StoredMessage] = field(default_factory=list)
     packed_bases: dict[str, StoredMessage] = field(default_factory=dict)
-    """Checksum to message."""
+    """Checkpoint checksum to message."""
 
     def checkpoints(self) -> Iterator[Checkpoint]:
-        """One at a time, since each may be some ten MB when it is unpacked."""
+        """The usable checkpoints, one at a time, since each may take tens of MB unpacked."""
         for message in self.packed_checkpoints:
             with suppress(ContractError):
                 yield decode_checkpoint(message.value, message.source)
 
     def base(self, checksum: str) -> Checkpoint | None:
-        """The checkpoint with this checksum that was gone on from; None where it is not held."""
+        """The base checkpoint with this checksum, or None if the topic no longer holds it."""
         message = self.packed_bases.get(checksum)
         return None if message is None else decode_checkpoint(message.value, message.source)
 
 
 def held_of(messages: Iterable[StoredMessage]) -> dict[str, Held]:
-    """Messages of the snapshots topic, by model. Those of other kinds are passed over undecoded."""
+    """Messages of the snapshots topic, by model. Other kinds are skipped without decoding."""
     by_model: dict[str, Held] = {}
     for message in messages:
         kind, _, name = (message.key or b"").decode(errors="replace").partition(":")

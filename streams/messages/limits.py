@@ -1,32 +1,31 @@
-"""How large a message may be and what may stand in it: the one place for both.
+"""All limits of messages: their sizes, and bounds on their contents.
 
-Sizes first. A record's bytes are those of its key, value and headers, before compression. A topic takes
-``topic_bytes`` of its largest record, and a producer needs that of the largest that it may have to write.
+Sizes count a record's key, value and headers before compression. A topic's limit is ``topic_bytes`` of its
+largest record; a producer's is that of the largest record it may have to write.
 
-Then bounds, for what is read and what is written alike. They are wide enough for anything that is meant, and
-narrow enough that no arithmetic behind them leaves double precision, and no message costs more than its size.
+Bounds apply to reading and writing alike. They are wide enough for any sensible value, and narrow enough that
+later arithmetic stays within double precision and the cost of a message stays proportional to its size.
 """
 
 from __future__ import annotations
 
 MAX_RECORD_BYTES = 900_000
-"""Of what a runner sends: below the 1 MiB of a broker's default ``message.max.bytes``, so that an oversize
-record fails at home."""
+"""A record that a runner sends: below 1 MiB, a broker's default ``message.max.bytes``, so that an oversized
+record already fails in the runner."""
 MAX_TRACE_BYTES = 4 << 20
-"""Of a value on the trace topic or a line of ``trace.jsonl``. The topic takes as much of
-any client, and a file knows no broker."""
+"""A value on the trace topic, from any client, or a line of ``trace.jsonl``."""
 MAX_SNAPSHOT_BYTES = 16 << 20
-"""Of a snapshot or a checkpoint."""
+"""A snapshot or a checkpoint."""
 MAX_STATE_BYTES = 256 << 20
-"""Of a checkpoint's JSON: a frame that claims more is not unpacked."""
+"""A checkpoint's JSON; a frame that states more is not unpacked."""
 MAX_PAIR_BYTES = 2 * MAX_SNAPSHOT_BYTES + (2 << 20)
-"""Of a value on the pairs topic. A rollback carries a checkpoint in base64, a third longer. A pair has the
-texts, contexts and scores of two trace events: a number may be written 3.8 times as long as it was read, and
-names of critics are written once a score."""
+"""A value on the pairs topic. A rollback carries a checkpoint in base64, which is a third longer. A pair has
+the texts, contexts and scores of two trace events: a number may be written 3.8 times as long as it was read,
+and a critic's name is repeated for each score."""
 MAX_DEAD_LETTER_BYTES = 2 << 20
-"""Of a dead letter. All that a topic with a broker's default ``message.max.bytes`` takes fits in whole."""
+"""A dead letter. Every message of a topic with a broker's default ``message.max.bytes`` fits in full."""
 ENVELOPE_BYTES = 64 << 10
-"""What Kafka's own framing may add to a record; generous."""
+"""Overhead of Kafka's own framing per record; generous."""
 
 
 def topic_bytes(record_bytes: int) -> int:
@@ -35,27 +34,27 @@ def topic_bytes(record_bytes: int) -> int:
 
 
 MAX_ID_CHARS = 512
-"""Of the ids of runs, tasks and pairs, and of models' names: they are keys on Kafka and names of folders."""
+"""Ids of runs, tasks and pairs, and model names: they become keys on Kafka and names of folders."""
 MAX_NAME_CHARS = 256
-"""Of a critic, of its mode, and of an entry of a context: they become names of features."""
+"""Names of critics, modes and context entries: they become names of features."""
 MAX_SCORE_NAME_CHARS = 2 * MAX_NAME_CHARS + 1
-"""Of a critic and mode with the point between them."""
+"""A critic and a mode, joined by a dot."""
 MAX_SCORES = 512
-"""Of one candidate: a learner's work grows with their square."""
+"""Scores per candidate: a learner's work grows with their square."""
 MAX_CONTEXT_ENTRIES = 128
 MAX_NUMBER = 1e6
-"""Of a critic's score in its own unit, or a number in a context, either sign. A difference of two in units
-of .25 is 8e6 at most, whose square times a prior variance of .06 is 4e12: double precision then still tells
-a posterior variance from none."""
+"""Absolute value of a critic's score in its own unit, or of a number in a context. The difference of two
+scores in units of .25 is at most 8e6. Its square times a prior variance of .06 is 4e12, at which double
+precision still distinguishes a posterior variance from zero."""
 MAX_WEIGHT = 1_000.0
-"""Of a pair."""
+"""Weight of a pair."""
 MAX_DIMENSIONS = 8
-"""Of a reward model, beside the overall reward: snapshot and checkpoint grow with their number."""
+"""Dimensions of a reward model besides the overall reward: snapshot and checkpoint grow with their number."""
 MAX_TIE_NU = 1_000.0
-"""At which 998 of 1,000 labels of equal candidates are ties."""
+"""At this value 998 of 1,000 labels of equal candidates are ties."""
 MAX_ITERATIONS = 100_000
-"""Of a run: the end that names them all is 589 kB, and is a record."""
+"""Iterations of a run: an end that lists this many has 589 kB, which still fits in a record."""
 MAX_COUNT = 2**53
-"""The whole numbers that double precision holds."""
+"""The largest range of whole numbers that doubles represent exactly."""
 MAX_DEPTH = 64
-"""Of objects and lists within each other, in what is free in form."""
+"""Nesting of objects and lists in free-form fields."""

@@ -1,4 +1,4 @@
-"""Why a message is refused: the kinds of errors, and the words that name field, found and needed."""
+"""Errors for refused messages, with the field, what was found and what is needed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.?([^.\[]+)")
 
 
 class ContractError(BadInput):
-    """A message or a line that is not what its contract says."""
+    """A message or a line that violates its contract."""
 
     reason: ClassVar[str] = "damaged"
-    """In two words, for counting."""
+    """In two words; refusals are counted by it."""
 
 
 class NotFinite(ContractError):
@@ -30,31 +30,32 @@ class NotFinite(ContractError):
 
 
 class OtherModel(ContractError):
-    """A snapshot of another reward model, or of another kind, than the one that is wanted."""
+    """A snapshot of another reward model, or of another kind, than expected."""
 
     reason = "other model"
 
 
 class OtherFeatures(ContractError):
-    """A snapshot whose weights are not of the features that it names, or of none that are to be weighed."""
+    """A snapshot whose weights do not match its named features, or that weighs none of the wanted
+    features."""
 
     reason = "other features"
 
 
 def shown(value: object) -> str:
-    """The value as Python writes it, shortened."""
+    """The value's ``repr``, shortened."""
     try:
         text = repr(value) if not isinstance(value, str | bytes) else repr(value[: _LONGEST_SHOWN + 1])
-    except RecursionError:  # what is read may be nested deeper than what Python writes
-        text = f"a {type(value).__name__} of many within each other"
+    except RecursionError:  # JSON may be nested deeper than repr() can write
+        text = f"a deeply nested {type(value).__name__}"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
 def in_words(error: msgspec.ValidationError, obj: Any, convert: Callable[[], object]) -> str:
     """msgspec's ``Expected `float` <= 1.0 - at `$.scores[...]``` with the field first, and what was found.
 
-    ``convert`` fails as long as what is wrong is in ``obj``. To find the entry of which msgspec says ``...``,
-    all others are taken out.
+    ``convert`` must fail as long as the wrong entry is in ``obj``. To find an entry that msgspec writes as
+    ``...``, all others are removed from ``obj``.
     """
     what, _, where = str(error).partition(" - at `")
     what = what.replace("Object missing required field", "a required field is missing:")
@@ -77,7 +78,7 @@ def in_words(error: msgspec.ValidationError, obj: Any, convert: Callable[[], obj
 
 
 def raise_not_json(raw: bytes, source: object, error: ValueError) -> NoReturn:
-    """Python's own writers put NaN and Infinity into JSON; say so rather than "unexpected character"."""
+    """Raise for invalid JSON; NaN and Infinity, which Python writes into JSON, get an error of their own."""
 
     def refuse(constant: str) -> NoReturn:
         raise NotFinite(f"{source}: found {shown(constant)[1:-1]}; expected finite numbers only")
@@ -97,7 +98,7 @@ def raise_not_json(raw: bytes, source: object, error: ValueError) -> NoReturn:
 
 
 def _at_fault(obj: Any, convert: Callable[[], object]) -> str | None:
-    """The name of the entry of ``obj`` for which ``convert`` fails, halving what may be at fault."""
+    """The name of the entry of ``obj`` for which ``convert`` fails, found by bisection."""
     if not isinstance(obj, dict):
         return None
     suspects = list(obj.items())

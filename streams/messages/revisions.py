@@ -1,8 +1,8 @@
-"""Which revision of a run its readers take: the newest that is complete.
+"""Chooses the revision of a run that readers use: the newest complete one.
 
-A rescoring writes every iteration of a run again under the next revision (``TraceEvent``). Until all of that
-has come, and its end, the run stands as it did before. A revision that lacks an iteration which the one
-before has (its publisher was killed, and its silence has ended it) never takes that one's place.
+A rescoring writes every iteration of a run again under the next revision (``TraceEvent``). Until all of them
+and the end have arrived, readers keep the earlier revision. A revision that lacks an iteration of the earlier
+one never replaces it, for example when its publisher was killed and a timeout ended it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from streams.messages.contracts import RunEnd, RunRevision, TraceEvent, TraceMes
 
 @dataclass(slots=True)
 class Revision:
-    """What has come of one revision of a run."""
+    """The part of one revision of a run that has arrived."""
 
     iterations: set[int] = field(default_factory=set)
     named: set[int] | None = None
-    """By its end; None where that has not come."""
+    """The iterations that its end names; None before the end has arrived."""
 
     def add(self, message: TraceMessage) -> None:
         if isinstance(message, RunEnd):
@@ -30,16 +30,16 @@ class Revision:
 
     @property
     def is_complete(self) -> bool:
-        """Whether its end has come, and all that this names."""
+        """Whether its end has arrived, and every iteration that the end names."""
         return self.named is not None and self.named <= self.iterations
 
     def replaces(self, before: Collection[int]) -> bool:
-        """Whether it takes the place of an earlier one that has these iterations."""
+        """Whether it replaces an earlier revision that has these iterations."""
         return self.is_complete and self.iterations.issuperset(before)
 
 
 def newest_of(revisions: Mapping[int, Revision]) -> int:
-    """Which of the revisions of one run, by number, counts. There must be one."""
+    """The number of the revision that counts, among those of one run. There must be at least one."""
     first, *later = sorted(revisions)
     newest = first
     for number in later:
@@ -49,7 +49,7 @@ def newest_of(revisions: Mapping[int, Revision]) -> int:
 
 
 def newest_revisions(messages: Sequence[TraceMessage]) -> list[TraceMessage]:
-    """The messages of the newest complete revision of each run, in the order in which they stand."""
+    """The messages of the newest complete revision of each run, in their original order."""
     runs: dict[str, dict[int, Revision]] = {}
     for message in messages:
         runs.setdefault(message.run_id, {}).setdefault(message.revision, Revision()).add(message)
@@ -58,9 +58,9 @@ def newest_revisions(messages: Sequence[TraceMessage]) -> list[TraceMessage]:
 
 
 def missing_ends(messages: Iterable[TraceMessage]) -> list[RunEnd]:
-    """The ends of the runs that have none, in the order in which the runs begin.
+    """Ends for the runs that have none, in the order in which the runs begin.
 
-    A revision gets none: without its end it is not whole, and the run stands as it did before.
+    Later revisions get none: without its own end a revision is incomplete, and readers keep the earlier one.
     """
     events: dict[RunRevision, list[TraceEvent]] = {}
     ended = set()

@@ -1,6 +1,6 @@
 """The contracts as documents: a JSON Schema per message, and an AsyncAPI description of the topics.
 
-``python -m streams.messages.schemas`` writes them into ``schemas/`` here; a test holds them to the classes.
+``python -m streams.messages.schemas`` writes them into ``schemas/`` here; a test keeps them up to date.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _CHANNELS: dict[str, tuple[str, str, tuple[type[Message], ...]]] = {
     "trace": ("tribrain.trace", "The run id", (TraceEvent, RunEnd)),
     "closed-runs": (
         "tribrain.closed-runs",
-        "Model and run id, and of a revision its number, slashes between",
+        "Model and run id, and for a later revision its number, separated by slashes",
         (RunClosed,),
     ),
     "votes": ("tribrain.votes", "The vote's id", (Vote,)),
     "pairs": ("tribrain.pairs", "The reward model's name", (PreferencePair, PairsEnd, Rollback)),
     "snapshots": (
         "tribrain.snapshots",
-        "Kind and model with a colon between: bt:default, text:default, lora:default, checkpoint:default",
+        "Kind and model, separated by a colon: bt:default, text:default, lora:default, checkpoint:default",
         (RewardSnapshot, TextSnapshot, AdapterSnapshot, Checkpoint),
     ),
     "finetune": ("tribrain.finetune", "The reward model's name", (FinetuneEvent,)),
@@ -63,7 +63,7 @@ def _asyncapi(contracts: list[type[Message]]) -> dict[str, Any]:
         "info": {
             "title": "TriBrain topics",
             "version": "1",
-            "description": "Messages that cannot be used go to tribrain.dead-letters with their own bytes.",
+            "description": "Messages that cannot be used go to tribrain.dead-letters, byte for byte.",
         },
         "channels": {
             name: {

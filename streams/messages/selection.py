@@ -1,4 +1,4 @@
-"""Which part of the log is to be replayed: by time, by offset, by run."""
+"""Selects the part of the log to replay: by time, by offset or by run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from streams.messages.stored import StoredMessage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Bounds on messages; without any, everything.
+    """Bounds on messages; without any, everything is selected.
 
-    Times are milliseconds since 1970-01-01 UTC, as Kafka stamped the messages. Offsets are partition to
-    offset, and under None for every partition that is not named. Both reach from the first bound to just
-    before the second, so a snapshot's stamp as the second gives what it had consumed.
+    Times are Kafka's timestamps, in milliseconds since 1970-01-01 UTC. Offsets map a partition to an offset;
+    the key None stands for all partitions not named. Lower bounds are inclusive and upper bounds exclusive,
+    so a snapshot's ``consumed`` as the upper bound selects exactly what it had consumed.
     """
 
     since_ms: int | None = None
@@ -27,11 +27,11 @@ class Selection:
 
     @property
     def is_prefix(self) -> bool:
-        """Whether it leaves out nothing but what lies behind it."""
+        """Whether it selects everything up to its upper bounds."""
         return self.since_ms is None and not self.from_offsets and not self.runs
 
     def is_within(self, message: StoredMessage) -> bool:
-        """By time and offset."""
+        """Whether a message is selected by time and offset."""
         return (
             (self.since_ms is None or message.timestamp_ms >= self.since_ms)
             and (self.until_ms is None or message.timestamp_ms < self.until_ms)
@@ -40,7 +40,7 @@ class Selection:
         )
 
     def reaches(self, topic_offsets: Mapping[str, int]) -> bool:
-        """Whether everything before these offsets, partition to offset, is within the upper bounds."""
+        """Whether the upper bounds include everything before these offsets (partition to offset)."""
         return all(
             offset <= _bound(self.to_offsets, int(partition), offset)
             for partition, offset in topic_offsets.items()
@@ -48,9 +48,9 @@ class Selection:
 
 
 def select_pairs(messages: Iterable[StoredMessage], selection: Selection) -> Iterator[StoredMessage]:
-    """The selected messages of the pairs topic. A rollback is of no run.
+    """The selected messages of the pairs topic. A rollback belongs to no run.
 
-    Where the beginning is left out, numbers within runs are, too: they would tell that something is missing.
+    If the beginning is left out, the pairs' numbers are dropped, too: they would show that pairs are missing.
     """
     for message in messages:
         if not selection.is_within(message):
@@ -66,10 +66,10 @@ def select_pairs(messages: Iterable[StoredMessage], selection: Selection) -> Ite
 
 
 def select_runs(read: Callable[[], Iterable[StoredMessage]], selection: Selection) -> Iterator[StoredMessage]:
-    """All messages of the selected runs on the trace topic; ``read`` reads it, and is called twice.
+    """All messages of the selected runs on the trace topic; ``read`` reads the topic, and is called twice.
 
-    A run is selected by its first message and is then whole, since half a run does not give its pairs; so is
-    each revision of it.
+    A run is selected as a whole, by its first message, because half a run does not give the same pairs. Each
+    revision of a run is selected in the same way.
     """
     if selection == Selection():
         return iter(read())

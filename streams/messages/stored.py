@@ -1,6 +1,6 @@
-"""Messages as they were read from a topic, or are to be written: bytes, nothing decoded.
+"""Messages as read from a topic, or to be written: bytes, not decoded.
 
-Structs, since one is made in a fifteenth of the time of a frozen dataclass.
+They are msgspec structs, which are created 15 times as fast as frozen dataclasses.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 
 Headers = tuple[tuple[str, bytes], ...]
-"""Names and values, in their order."""
+"""Names and values, in order."""
 
 _NUMBER, _RULES, _VOTE = "nth", "rules", "vote"
 
@@ -23,7 +23,7 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     partition: int
     offset: int
     timestamp_ms: int
-    """Milliseconds since 1970-01-01 UTC, as the producer or the broker stamped it."""
+    """Milliseconds since 1970-01-01 UTC, set by the producer or the broker."""
     key: bytes | None
     value: bytes
     """Empty for a tombstone."""
@@ -31,7 +31,7 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def source(self) -> str:
-        """Where it stands, for errors: ``tribrain.trace[0]@4127``."""
+        """Its position, for errors: ``tribrain.trace[0]@4127``."""
         return f"{self.topic}[{self.partition}]@{self.offset}"
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def number(self) -> int | None:
-        """Which of its run's pairs this is, as its former numbered them; None for what is from elsewhere."""
+        """The pair's number within its run, set by the pair former; None for a pair from elsewhere."""
         for name, value in self.headers:
             if name == _NUMBER:
                 return int(value) if value.isdigit() and len(value) < 20 else None
@@ -47,12 +47,12 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rules(self) -> bytes:
-        """By which rules its run's pairs were formed; with the first pair of a run alone."""
+        """The rules by which its run's pairs were formed; only on the first pair of a run."""
         return next((value for name, value in self.headers if name == _RULES), b"")
 
     @property
     def vote(self) -> bytes | None:
-        """The id of the vote that this pair is of, which is learnt once; None for any other message."""
+        """The id of the vote that gave this pair, which is learnt once; None for any other message."""
         for name, value in self.headers:
             if name == _VOTE:
                 return value
@@ -60,35 +60,35 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tells_repetitions(self) -> bool:
-        """Whether it has a number, or is of a vote: when it comes again, it is known by that alone."""
+        """Whether its number or vote id alone identifies a repetition of it."""
         return self.number is not None or self.vote is not None
 
     def without_number(self) -> StoredMessage:
-        """As if it came from elsewhere; so it can be learnt after later pairs of its run."""
+        """A copy without number and vote id, so that it can be learnt after later pairs of its run."""
         others = tuple(header for header in self.headers if header[0] not in (_NUMBER, _VOTE))
         return msgspec.structs.replace(self, headers=others)
 
 
 class LogRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A message to the last of what a client can tell of it, so that the same can be written elsewhere."""
+    """Everything that a client can read of a message, so that an identical one can be written elsewhere."""
 
     offset: int
     timestamp_ms: int
-    """−1 where none was set."""
+    """−1 if none was set."""
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
 
 
 def log_record(record: Any) -> LogRecord:
-    """What any client's consumer gives as a record, as it is."""
+    """Convert a record of any client's consumer, unchanged."""
     timestamp_ms = -1 if record.timestamp is None else record.timestamp
     return LogRecord(record.offset, timestamp_ms, record.key, record.value, tuple(record.headers or ()))
 
 
 def stored_message(record: Any) -> StoredMessage:
-    """What any client's consumer gives as a record. Null values are empty, and a time that was never set is
-    1970: whoever reads a message need not think of either."""
+    """Convert a record of any client's consumer. For its readers' sake null becomes empty, and an unset
+    timestamp becomes 0."""
     headers = record.headers or ()
     if headers:
         headers = tuple([(name, value or b"") for name, value in headers])
@@ -123,7 +123,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     value: bytes
     headers: Headers = ()
     partition: int | None = None
-    """By default the one that the key decides."""
+    """By default the key determines it."""
 
     @property
     def size(self) -> int:
@@ -134,7 +134,7 @@ class Outgoing(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is to be on Kafka, and the run that it is of."""
+    """A message to be published, and the run that it belongs to."""
 
     topic: str
     key: bytes

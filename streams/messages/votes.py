@@ -1,4 +1,4 @@
-"""What people say of two videos: the contract of the votes topic."""
+"""People's judgements of two videos: the contract of the votes topic."""
 
 from __future__ import annotations
 
@@ -9,65 +9,65 @@ from msgspec import Meta, field
 from streams.messages.fields import Contract, Count, Id, Iteration, Name, RunId
 
 Answer = Literal["left", "right", "tie", "both_bad", "cannot_tell"]
-"""``both_bad`` says that neither is better, as a tie does; ``cannot_tell`` says nothing of the two."""
+"""``both_bad`` means that neither is better, like a tie; ``cannot_tell`` makes no statement."""
 RANDOM_RULE = "random"
-"""The rule that draws a pair whatever the model believes of it."""
+"""The rule that draws pairs regardless of the model's beliefs."""
 Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
 
 
 class Vote(Contract, frozen=True, kw_only=True):
     """A person's answer to which of two videos of one task is better.
 
-    Identity, and key on Kafka: ``vote_id``. The two may be of different runs. A vote may come before the
-    events that it is about, and long after them; until they have come it waits.
+    Identity, and key on Kafka: ``vote_id``. The videos may belong to different runs. A vote may arrive long
+    before or after the events that it refers to; it waits until they have arrived.
     """
 
     SCHEMA: ClassVar[str] = "tribrain.vote/1"
 
     schema: str = SCHEMA
     vote_id: RunId
-    """The same vote, sent again, has the same id, and counts once."""
+    """A vote that is sent again keeps its id and counts once."""
     left_run_id: RunId
-    """The video that was shown on the left: an iteration of a run."""
+    """The video shown on the left: an iteration of a run."""
     left_iter_idx: Iteration
     right_run_id: RunId
     right_iter_idx: Iteration
     answer: Answer | None
-    """Null where the vote only takes back another."""
+    """Null if the vote only retracts another."""
     takes_back: Id = ""
-    """The ``vote_id`` of an earlier vote of the same annotator, which counts no more; the answer, where there
-    is one, stands in its place."""
+    """The ``vote_id`` of an earlier vote of the same annotator that this one retracts; the answer, if there
+    is one, replaces it."""
     dimension: Name = ""
-    """What was asked for: ``physics``, ``smoothness``, …; empty for the whole."""
+    """What was asked: ``physics``, ``smoothness``, …; empty for overall."""
     annotator: Name = ""
-    """Who voted; empty where it is not known."""
+    """Who voted; empty if unknown."""
     voted_at: Id = ""
-    """When, by the clock of who took the vote (ISO 8601, UTC)."""
+    """When, by the clock of the program that took the vote (ISO 8601, UTC)."""
     response_time_s: Seconds | None = None
-    """From the pair's being shown to the answer."""
+    """Time from showing the pair to the answer."""
     plays_left: Count | None = None
     """How often the left video was played to its end."""
     plays_right: Count | None = None
     rule: Name = ""
-    """What chose the pair: ``RANDOM_RULE``, the name of a rule that asks what teaches most, or empty where
-    the pair was chosen elsewhere, without the model."""
+    """The rule that chose the pair: ``RANDOM_RULE``, the name of an active-learning rule, or empty if the
+    pair was chosen elsewhere, without the model."""
     probability: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
-    """With which the pair was chosen among all that could have been."""
+    """Probability with which the rule chose the pair among all possible ones."""
     page: Name = ""
-    """The page and its version, or what imported the vote."""
+    """The page and its version, or the importer of the vote."""
     meta: dict[str, Any] = field(default_factory=dict)
 
     @property
     def gives_a_pair(self) -> bool:
-        """Whether the answer says something of the two."""
+        """Whether the answer makes a statement about the two videos."""
         return self.answer is not None and self.answer != "cannot_tell"
 
     @property
     def left(self) -> tuple[str, int]:
-        """Run and iteration."""
+        """Run id and iteration of the left video."""
         return self.left_run_id, self.left_iter_idx
 
     @property
     def right(self) -> tuple[str, int]:
-        """Run and iteration."""
+        """Run id and iteration of the right video."""
         return self.right_run_id, self.right_iter_idx

@@ -60,7 +60,7 @@ def test_an_authority_that_is_not_trusted_is_named(secured: SecuredBroker, tmp_p
     for trusted, shown in (("", "the authorities of this system"), (tmp_path / "other.pem",) * 2):
         said = _refused(replace(user, security=replace(user.security, ca_location=str(trusted))))
         assert f"is signed by no authority in {shown} (" in said
-        assert said.endswith("give the file of its authority as ssl.ca.location")
+        assert said.endswith("give the certificate file of its authority as ssl.ca.location")
 
 
 def test_a_certificate_for_another_name_is_refused_unless_any_name_will_do(secured: SecuredBroker) -> None:

@@ -86,7 +86,7 @@ REFUSED: dict[str, tuple[Message, str]] = {
     ),
     "deep nesting": (
         with_meta(extra=nested(MAX_DEPTH + 1)),
-        "meta.extra.*: expected at most 64 objects and li",
+        "meta.extra.*: expected at most 64 levels",
     ),
     "a large message": (
         replace(EVENT, prompt="p" * MAX_TRACE_BYTES),

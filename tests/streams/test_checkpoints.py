@@ -56,9 +56,9 @@ UNSIZED = zstandard.ZstdCompressor(write_content_size=False).compress(encode(sea
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        (FRAME[:-3], "is no zstd frame that can be read"),
-        (FRAME[:5], "is no zstd frame that can be read"),
-        (UNSIZED, "expected a size up to"),
+        (FRAME[:-3], "is not a readable zstd frame"),
+        (FRAME[:5], "is not a readable zstd frame"),
+        (UNSIZED, "stated size of at most"),
         (zstandard.compress(b"{"), "not JSON"),
         (zstandard.compress(encode(snapshot())), "holds a tribrain.reward_snapshot/1"),
         (encode(replace(sealed(CHECKPOINT), version=4)), "the checksum does not match"),
@@ -73,7 +73,7 @@ def test_what_is_no_checkpoint_is_refused(raw: bytes, says: str) -> None:
 
 def test_a_frame_that_would_fill_the_memory_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "MAX_STATE_BYTES", 1_000)
-    with pytest.raises(ContractError, match="unpacks to 1000000 bytes; expected a size up to 1000"):
+    with pytest.raises(ContractError, match=r"1000000 bytes unpacked; .* at most 1000"):
         decode_checkpoint(zstandard.compress(b" " * 1_000_000), "test")
 
 
@@ -87,8 +87,8 @@ def test_a_rollback_carries_its_checkpoint() -> None:
         (Rollback(model="m", checkpoint="not base64"), "expected a checkpoint in base64"),
         (Rollback(model="m", checkpoint="größer"), "expected a checkpoint in base64"),
         (Rollback(model="m", checkpoint=""), "not JSON"),
-        (replace(rollback_to(CHECKPOINT, ""), model="other"), "cannot be rolled back to one of"),
-        (Rollback(model="m", checkpoint=base64.b64encode(FRAME[:-3]).decode()), "is no zstd frame"),
+        (replace(rollback_to(CHECKPOINT, ""), model="other"), "cannot be rolled back to a checkpoint of"),
+        (Rollback(model="m", checkpoint=base64.b64encode(FRAME[:-3]).decode()), "is not a readable zstd"),
     ],
 )
 def test_a_rollback_without_a_checkpoint_of_its_model_is_refused(rollback: Rollback, says: str) -> None:

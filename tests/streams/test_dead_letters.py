@@ -97,7 +97,7 @@ def test_a_key_or_headers_that_are_too_large_are_kept_in_part(original: StoredMe
 
 
 def test_a_letter_that_is_kept_in_part_is_not_replayed() -> None:
-    with pytest.raises(BadInput, match=r"tribrain.trace\[2\]@17: the letter has the message in part only"):
+    with pytest.raises(BadInput, match=r"tribrain.trace\[2\]@17: the letter is truncated"):
         replay_of(of(message(LARGE)), "dead")
 
 

@@ -129,7 +129,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{export} not-json", r"not-json/trace\.jsonl@line 2: not JSON .*; expected one JSON object"
     yield f"{export} nan", r"nan/trace\.jsonl@line 1: found NaN; expected finite numbers only"
     yield f"{export} text", r"text/trace\.jsonl@line 1: overall_score: Expected .*, got `str`"
-    yield f"{export} empty", r"empty/trace\.jsonl: the file is empty; expected one trace a line"
+    yield f"{export} empty", r"empty/trace\.jsonl: the file is empty; expected one trace per line"
     yield f"{export} folder", r"folder/trace\.jsonl: cannot be read: Is a directory"
     yield f"{export} pairs.jsonl", r"pairs\.jsonl/trace\.jsonl: cannot be read: Not a directory"
     yield f"{export} good --top-k 0", r"'--top-k': 0 is not in the range x>=1"
@@ -142,7 +142,7 @@ def cases() -> Iterator[tuple[str, str]]:
 
     train = "train-preference-rm --out new/m.json --pairs"
     yield f"{train} nowhere", r"nowhere: no such file"
-    yield f"{train} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair a line"
+    yield f"{train} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair per line"
     yield f"{train} good", r"good: cannot be read: Is a directory"
     yield (
         f"{train} good/trace.jsonl",
@@ -169,7 +169,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{build} good --runs nowhere", r"nowhere: no such folder"
     yield f"{build} ''", r"'--runs': the path is empty"
     yield f"{build} good --reward nowhere", r"nowhere: no such file; check the path"
-    yield f"{build} good --reward damaged.json", r"damaged\.json: the checksum does not match.*make it again"
+    yield f"{build} good --reward damaged.json", r"damaged\.json: the checksum does not match.*recreate it"
     yield (
         f"{build} good --reward text-model.json",
         r"holds a tribrain\.text_snapshot/1; expected a tribrain\.rew",
@@ -215,7 +215,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{preferences} trl --pairs nowhere", r"nowhere: no such file; check the path"
     yield (
         f"{preferences} trl --pairs empty.jsonl",
-        r"empty\.jsonl: the file is empty; expected one pair a line",
+        r"empty\.jsonl: the file is empty; expected one pair per line",
     )
     yield (
         f"{preferences} trl --pairs texts-lacking.jsonl",
@@ -248,7 +248,7 @@ def cases() -> Iterator[tuple[str, str]]:
 
     lora = "train-lora-rm --base-model no-base --out-dir new/lora --pairs"
     yield f"{lora} nowhere", r"nowhere: no such file; check the path"
-    yield f"{lora} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair a line"
+    yield f"{lora} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair per line"
     yield f"{lora} good", r"good: cannot be read: Is a directory"
     yield f"{lora} not-json/trace.jsonl", r"schema is 'tribrain\.trace/1'; .*a pair has goal_instruction"
     yield f"{lora} texts-lacking.jsonl", r"line 1: a required field is missing: `chosen_prompt`; a pair has"
@@ -280,7 +280,7 @@ def cases() -> Iterator[tuple[str, str]]:
 
     text = "train-text-rm --out new/t.json --pairs"
     yield f"{text} nowhere", r"nowhere: no such file; check the path"
-    yield f"{text} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair a line"
+    yield f"{text} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair per line"
     yield f"{text} good", r"good: cannot be read: Is a directory"
     yield f"{text} not-json/trace.jsonl", r"schema is 'tribrain\.trace/1'; .*a pair has goal_instruction"
     yield f"{text} texts-lacking.jsonl", r"line 1: a required field is missing: `chosen_prompt`; a pair has"
@@ -289,7 +289,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{text} texts.jsonl --model other", r"none of the 4 pairs is for the model 'other'; give --model"
     yield "train-text-rm --pairs texts.jsonl --out good", r"good: cannot be written: Is a directory; choose"
     evaluate = "evaluate-rm --holdout texts.jsonl --model"
-    yield f"{evaluate} text-damaged.json", r"text-damaged\.json: the checksum does not match.*make it again"
+    yield f"{evaluate} text-damaged.json", r"text-damaged\.json: the checksum does not match.*recreate it"
     yield f"{evaluate} text-model.json --dimension physics", r"--dimension is for a bt_reward\.json"
     yield f"{evaluate} text-other.json", r"scheme\.grams is None; this version reads 'char_wb': train the"
     yield (
@@ -305,7 +305,7 @@ def cases() -> Iterator[tuple[str, str]]:
 
     picks = "evaluate-picks --pairs pairs.jsonl --candidates"
     yield f"{picks} nowhere", r"nowhere: no such file; check the path"
-    yield f"{picks} empty.jsonl", r"empty\.jsonl: the file is empty; expected one candidate a line"
+    yield f"{picks} empty.jsonl", r"empty\.jsonl: the file is empty; expected one candidate per line"
     yield f"{picks} good", r"good: cannot be read: Is a directory"
     yield (
         f"{picks} pairs.jsonl",
@@ -317,7 +317,7 @@ def cases() -> Iterator[tuple[str, str]]:
         r"line 2: critic_scores\.goal\.task: Expected .*, got `str`, found 'high'; a candidate",
     )
     yield f"{picks} candidates-unjudged.jsonl", r"line 4: a required field is missing: `human_score`; a cand"
-    yield f"{picks} candidates-twice.jsonl", r"line 4: candidate '1' of task 't' was there before; expected"
+    yield f"{picks} candidates-twice.jsonl", r"line 4: candidate '1' of task 't' occurs twice; expected"
     yield f"{picks} candidates-single.jsonl", r"none of the 1 tasks has two candidates, .*; give the cand"
     yield f"{picks} candidates-equal.jsonl", r"all 3 candidates have the human score 1; expected scores that"
     yield (
@@ -329,7 +329,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{picks} candidates.jsonl --learner best", r"'--learner': 'best' is not one of"
     picks = "evaluate-picks --candidates candidates.jsonl --pairs"
     yield f"{picks} nowhere", r"nowhere: no such file; check the path"
-    yield f"{picks} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair a line"
+    yield f"{picks} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair per line"
     yield (
         f"{picks} original.jsonl",
         r"line 1: a required field is missing.*; a pair has task_id",
@@ -338,7 +338,7 @@ def cases() -> Iterator[tuple[str, str]]:
 
     explain = "explain --model"
     yield f"{explain} nowhere", r"nowhere: no such file; check the path"
-    yield f"{explain} damaged.json", r"damaged\.json: the checksum does not match.*make it again"
+    yield f"{explain} damaged.json", r"damaged\.json: the checksum does not match.*recreate it"
     yield f"{explain} pairs.jsonl", r"pairs\.jsonl: schema is 'tribrain\.pair/1'; this version reads"
     yield f"{explain} model.json --step 0", r"'--step': 0\.0 is not in the range"
     yield f"{explain} model.json --plot good", r"good: cannot be written: Is a directory; choose another"
@@ -381,7 +381,7 @@ def cases() -> Iterator[tuple[str, str]]:
     )
     yield (
         f"{simulated} new --preference-rm damaged.json",
-        r"damaged\.json: the checksum does not match.*make it again",
+        r"damaged\.json: the checksum does not match.*recreate it",
     )
     yield f"{simulated} new --preference-rm pairs.jsonl", r"pairs\.jsonl: schema is 'tribrain\.pair/1'"
     yield f"{simulated} new --controller pairs.jsonl", r"pairs\.jsonl: not a controller's state"

@@ -156,7 +156,7 @@ def test_what_a_field_says_is_taken_as_it_is_or_refused(
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("content", [b"", b"\n", b" \n\n"])
 def test_an_empty_file_is_named(tmp_path: Path, reader: str, content: bytes) -> None:
-    with pytest.raises(BadInput, match=r"file: the file is empty; expected one \w+ a line"):
+    with pytest.raises(BadInput, match=r"file: the file is empty; expected one \w+ (a|per) line"):
         read(reader, tmp_path, content)
 
 
@@ -227,7 +227,7 @@ def test_a_prompts_file_with_a_byte_order_mark_makes_the_same_tasks(tmp_path: Pa
 @pytest.mark.parametrize(
     ("reader", "says"),
     [
-        ("candidates", "candidate 'c' of task 't' was there before; expected each once"),
+        ("candidates", "candidate 'c' of task 't' occurs twice; expected each once"),
         ("prompts", "index 1 appears twice; expected each once"),
         ("prompts, a line each", "a prompt appears twice; expected each once"),
     ],

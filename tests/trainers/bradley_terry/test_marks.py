@@ -343,7 +343,7 @@ def test_critics_for_which_there_is_no_room_keep_their_scores() -> None:
     ("ranges", "says"),
     [
         ({"a.x": (0.9, 0.1, True)}, r"ranges.a.x: found 0.9 to 0.1; expected the lowest score first"),
-        ({"z": (0.1, 0.9, True)}, r"ranges: found 'z', which is no feature name"),
+        ({"z": (0.1, 0.9, True)}, r"ranges: found 'z', which is not a feature name"),
         ({"a.x": (0.1, 2e6, True)}, r"ranges.*1000000"),
         ({"a.x": (0.1, 0.9)}, r"ranges.*3"),
     ],
