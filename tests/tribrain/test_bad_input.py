@@ -355,9 +355,9 @@ def cases() -> Iterator[tuple[str, str]]:
         "replay --out new --trace good/trace.jsonl --run nobody",
         r"nothing to replay: .*model 'default'.*bounds",
     )
-    yield "replay --out new --since yesterday", r"'yesterday' is no time; expected e\.g\. 2026-"
+    yield "replay --out new --since yesterday", r"'yesterday' is not a time; expected e\.g\. 2026-"
     for offset in ("a", "1:", ":1", "1:2:3", "-1"):
-        yield f"replay --out new --from-offset={offset}", r"is no offset; expected e\.g\. 4127, or 2:4127"
+        yield f"replay --out new --from-offset={offset}", r"is not an offset; expected e\.g\. 4127, or 2:4127"
     yield "report nowhere", r"nowhere/summary\.json: no such file; expected the folder of a demo"
     yield "report demo", r"demo/summary\.json: the file is damaged"
 
@@ -434,7 +434,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{suite} prompts-good.jsonl --shard 3/2", r"the shard is '3/2'; expected I/N with I from 1 to N"
     yield f"{suite} prompts-good.jsonl --suite-id a/b", r"the suite is called 'a/b'; expected letters"
     yield f"{suite} prompts-good.jsonl --text-rm text", r"an interrupted run could not continue as it was"
-    yield f"{suite} prompts-good.jsonl --cmd '{COMMAND}'", r"--cmd is of no use with --world simulated"
+    yield f"{suite} prompts-good.jsonl --cmd '{COMMAND}'", r"--cmd has no effect with --world simulated"
     yield f"{suite} prompts-good.jsonl --controller pairs.jsonl", r"pairs\.jsonl: not a controller's state"
     with_image = "--world subprocess --cmd 'x {prompt} {out_dir} {image}'"
     yield (
@@ -460,7 +460,7 @@ def cases() -> Iterator[tuple[str, str]]:
     simulated_one = f"{finetune} {train} --world simulated"
     yield f"{finetune} 'true {{out}}' --world simulated", r"the training's command lacks \{dataset\}"
     yield f"{finetune} {train}", r"give one of --world simulated and --generate-cmd"
-    yield f"{simulated_one} --steps 3", r"--steps is of no use without --train wow-wan; leave it out"
+    yield f"{simulated_one} --steps 3", r"--steps has no effect without --train wow-wan; leave it out"
     yield f"{simulated_one} --train wow-wan", r"give one of --train wow-wan and --train-cmd"
     by_wow = f"{finetune.removesuffix(' --train-cmd')} --train wow-wan"
     yield f"{by_wow} --world simulated", r"--train wow-wan makes the videos itself; leave out --world"
@@ -610,7 +610,7 @@ FLOATS = {
 def test_no_option_takes_a_number_that_is_none(
     folder: Path, words: str, option: str, value: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    pattern = rf"'{option}': ({value} is not (a finite number|in the range)|'{value}' is no time)"
+    pattern = rf"'{option}': ({value} is not (a finite number|in the range)|'{value}' is not a time)"
     refuses(folder, [*split(words), f"{option}={value}"], pattern, capfd)
 
 

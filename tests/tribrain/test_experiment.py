@@ -135,7 +135,7 @@ def test_a_killed_process_is_one_line_and_code_1(tmp_path: Path) -> None:
         wait_until(lambda: hurt.started("spawn_main"), 60)
         os.kill(hurt.started("spawn_main")[0], signal.SIGKILL)
         assert hurt.wait(60) == 1
-        assert hurt.output == "tribrain: a process was killed; the same command goes on from here\n"
+        assert hurt.output == "tribrain: a process was killed; run the same command again to continue\n"
 
 
 def test_the_picture_shows_its_figures_to_those_who_cannot_see_it() -> None:

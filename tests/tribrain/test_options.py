@@ -133,7 +133,7 @@ def test_a_time_is_a_number_of_seconds_or_has_its_unit(text: str, seconds: float
 def test_what_is_no_time_is_named_with_what_is_expected(text: str) -> None:
     with pytest.raises(click.BadParameter) as refusal:
         Seconds(min=0).convert(text, None, None)
-    assert refusal.value.message == f"{text!r} is no time; expected seconds, or e.g. 90s, 5m, 6h or 7d"
+    assert refusal.value.message == f"{text!r} is not a time; expected seconds, or e.g. 90s, 5m, 6h or 7d"
 
 
 @pytest.mark.parametrize(

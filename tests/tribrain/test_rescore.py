@@ -262,7 +262,7 @@ def test_a_folder_without_a_run_is_refused_and_nothing_is_put_there(
         (("--critic", "judge=x {prompt}"), "{video}"),
         (
             ("--critic", "judge=true {video}", "--require-critic", "nobody"),
-            "no critic of the run is called that",
+            "the run has no such critic",
         ),
     ],
 )

@@ -466,7 +466,7 @@ def test_a_suite_is_given_up_after_so_many_failed_runs_and_goes_on_once_that_is_
                 "tribrain: bench: given up, as 2 runs failed, one after the other; at last "
             )
             assert "no checkpoint" in last
-            assert last.endswith("; once that is mended, the same command goes on")
+            assert last.endswith("; fix that and run the same command again: it continues")
     finally:
         (bench / "gen.py").write_text(GENERATOR)
     done(arguments)

@@ -70,7 +70,7 @@ def refuse_wow_options(given: Mapping[str, Any]) -> None:
     """Raises BadInput where one of OPTIONS was given to another training."""
     for name in OPTIONS:
         if given[name] is not None:
-            raise BadInput(f"{_flag(name)} is of no use without --train wow-wan; leave it out")
+            raise BadInput(f"{_flag(name)} has no effect without --train wow-wan; leave it out")
 
 
 def _flag(name: str) -> str:

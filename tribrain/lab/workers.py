@@ -96,7 +96,7 @@ def _compute(
             child.terminate()
         if not isinstance(error, BrokenProcessPool):
             raise
-        click.echo("tribrain: a process was killed; the same command goes on from here", err=True)
+        click.echo("tribrain: a process was killed; run the same command again to continue", err=True)
         raise click.exceptions.Exit(1) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

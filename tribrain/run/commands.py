@@ -198,7 +198,7 @@ def run_world(
     refinement.say_what_was_refused()
     if result.stop_reason == INTERRUPTED and not went_on:
         raise BadInput(
-            f"{out}: the run was interrupted, and cannot go on, as its end is on Kafka or it was rescored; "
+            f"{out}: the run was interrupted and cannot continue, as its end is on Kafka or it was rescored; "
             "begin anew with --fresh"
         )
     if result.best_score is not None:

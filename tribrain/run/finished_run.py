@@ -72,8 +72,7 @@ class FinishedRun:
         known = {*critics, *(r.critic_name for event in self.events for r in event.critic_results)}
         if unknown := sorted(set(required) - known):
             raise BadInput(
-                f"--require-critic {unknown[0]}: no critic of the run is called that; there are "
-                f"{', '.join(sorted(known))}"
+                f"--require-critic {unknown[0]}: the run has no such critic, but {', '.join(sorted(known))}"
             )
 
     def write(

@@ -131,10 +131,7 @@ def open_refinement(
     )
     names = [critic.name for critic in chosen]
     if unknown := sorted(set(required) - set(names)):
-        raise BadInput(
-            f"--require-critic {unknown[0]}: no critic of the run is called that; "
-            f"there are {', '.join(names)}"
-        )
+        raise BadInput(f"--require-critic {unknown[0]}: the run has no such critic, but {', '.join(names)}")
     settings = open_kafka(bootstrap_servers, "run-simulated") if bootstrap_servers else None
     instruments = stack.enter_context(measuring.measured("runner", metrics_port, metrics_host, metrics_file))
     applied = instruments.histogram("tribrain_snapshot_apply_seconds")

@@ -197,7 +197,7 @@ class _Judging:
         if in_a_row[name] >= self.max_failures:
             raise NothingMade(
                 f"{self.finished.folder}: given up, as critic {name} failed on {in_a_row[name]} videos in a "
-                f"row; at last {self.why}; what others said is kept, and the same command goes on"
+                f"row; at last {self.why}; the other scores are kept; run the same command again to continue"
             )
 
 
@@ -243,7 +243,7 @@ def _say(
         click.echo(orjson.dumps(said))
         return
     if not judging.asked_of:
-        click.echo(f"{run}: nothing is to be judged again; --all judges every video")
+        click.echo(f"{run}: there is nothing to score again; --all scores every video")
     elif revision is not None:
         counted = ", ".join(f"{of} videos by {name}" for name, of in anew.items())
         best_is = "no video could be judged"

@@ -48,7 +48,7 @@ def serve(
     except (aiokafka.errors.KafkaError, kafka.errors.KafkaError) as error:
         if is_refusal(error):
             raise failure(settings, error) from None
-        click.echo(f"tribrain: Kafka failed at what was asked of it: {error}; start this again", err=True)
+        click.echo(f"tribrain: Kafka failed: {error}; start this again", err=True)
         return FAILED
 
 

@@ -65,7 +65,7 @@ class Seconds(FiniteFloat):
         found = _TIME.fullmatch(value)
         seconds = float(found[1]) * _UNITS_S[found[2] or "s"] if found else math.nan
         if not math.isfinite(seconds):
-            self.fail(f"{value!r} is no time; expected seconds, or e.g. 90s, 5m, 6h or 7d", param, ctx)
+            self.fail(f"{value!r} is not a time; expected seconds, or e.g. 90s, 5m, 6h or 7d", param, ctx)
         return super().convert(seconds, param, ctx)
 
 
@@ -88,7 +88,9 @@ class Shares(click.ParamType):
                 share = math.nan
             if not (name.isprintable() and name and 0.0 < share <= LARGEST_SHARE):
                 self.fail(
-                    f"{part!r} is no dimension with its weight; expected e.g. physics=2,quality=1", param, ctx
+                    f"{part!r} is not a dimension with its weight; expected e.g. physics=2,quality=1",
+                    param,
+                    ctx,
                 )
             name = dimension_called(name) or OVERALL
             if name in shares:
@@ -119,7 +121,7 @@ class _Moment(click.ParamType):
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no time; expected e.g. 2026-11-24T15:30:00Z", param, ctx)
+            self.fail(f"{value!r} is not a time; expected e.g. 2026-11-24T15:30:00Z", param, ctx)
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
@@ -135,7 +137,7 @@ class _Offset(click.ParamType):
             return value
         partition, _, offset = value.rpartition(":")
         if not offset.isdecimal() or not (partition.isdecimal() or value == offset):
-            self.fail(f"{value!r} is no offset; expected e.g. 4127, or 2:4127 in partition 2", param, ctx)
+            self.fail(f"{value!r} is not an offset; expected e.g. 4127, or 2:4127 in partition 2", param, ctx)
         return (int(partition) if partition else None), int(offset)
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
-from collections import Counter
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,9 +34,8 @@ from tribrain.shell.command import Command
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.option_types import PATH
-from tribrain.shell.output import columns, write_output
 from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun
-from tribrain.suite.report import build_suite_report
+from tribrain.suite.outcome import in_words, tell_outcome
 from tribrain.suite.worlds import WORLD_OPTIONS, WorldFactory, world_factory, world_options
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
@@ -146,7 +142,7 @@ def run_suite(
             is_old = work.finished(task) is not None
             runs.append(work.run(task))
             if not as_json:
-                click.echo(f"{number}/{len(tasks)}  {_in_words(runs[-1])}", err=True)
+                click.echo(f"{number}/{len(tasks)}  {in_words(runs[-1])}", err=True)
             if not is_old:
                 failed = failed + 1 if runs[-1].failure else 0
             if failed == refinement.stop.max_failures:
@@ -154,11 +150,11 @@ def run_suite(
     refinement.say_what_was_refused()
     if any(run.best_score is not None for run in runs):
         say_who_judges(refinement.critics)
-    _end(folder, plan, as_json)
+    tell_outcome(folder, plan, as_json=as_json)
     if failed and failed == refinement.stop.max_failures:
         raise NothingMade(
             f"{plan.suite}: given up, as {failed} runs failed, one after the other; at last "
-            f"{runs[-1].failure}; once that is mended, the same command goes on"
+            f"{runs[-1].failure}; fix that and run the same command again: it continues"
         )
     if runs and all(run.best_score is None for run in runs):
         raise NothingMade(f"{plan.suite}: nothing could be made; at last {runs[-1].failure}")
@@ -246,65 +242,3 @@ def _plan(suite: Prompts, out: Path, world: str, settings: dict[str, Any], suite
         world=world,
         settings=settings,
     )
-
-
-def _end(folder: SuiteFolder, plan: SuitePlan, as_json: bool) -> None:
-    """Write summary and report of all that is finished, in whichever shard, and say what came out."""
-    runs = folder.all_finished()
-    summary = _summary(plan, runs)
-    write_output(folder.path / "summary.json", orjson.dumps(summary, option=orjson.OPT_INDENT_2))
-    report = build_suite_report(folder.path)
-    if as_json:
-        click.echo(orjson.dumps(summary))
-        return
-    rows = [("index", "iterations", "videos", "failed", "first", "best", "stopped by")]
-    rows += [
-        (
-            str(run.index),
-            str(run.iterations),
-            str(run.candidates),
-            str(run.failed),
-            _digits(run.first_score),
-            _digits(run.best_score),
-            run.stop_reason,
-        )
-        for run in runs
-    ]
-    click.echo(columns(rows))
-    click.echo(
-        f"{plan.suite}: {len(runs)} of {plan.n_tasks} runs are finished; critics' score "
-        f"{_digits(summary['mean_first_score'])} of the first videos, {_digits(summary['mean_best_score'])} "
-        f"of the best; {report}"
-    )
-
-
-def _summary(plan: SuitePlan, runs: Sequence[SuiteRun]) -> dict[str, Any]:
-    return {
-        "suite": plan.suite,
-        "prompts": plan.prompts,
-        "world": plan.world,
-        "n_tasks": plan.n_tasks,
-        "finished": len(runs),
-        "videos": sum(run.candidates for run in runs),
-        "failed": sum(run.failed for run in runs),
-        "mean_first_score": _mean([run.first_score for run in runs]),
-        "mean_best_score": _mean([run.best_score for run in runs]),
-        "missing_critics": dict(sum((Counter(run.missing) for run in runs), Counter())),
-        "runs": [asdict(run) for run in runs],
-    }
-
-
-def _mean(scores: Sequence[float | None]) -> float | None:
-    known = [score for score in scores if score is not None]
-    return math.fsum(known) / len(known) if known else None
-
-
-def _in_words(run: SuiteRun) -> str:
-    best = "no video could be judged"
-    if run.best_score is not None:
-        best = f"best critics' score {run.best_score:.3f} at {run.best_iter} ({run.best_video})"
-    return f"{run.run_id}: {run.iterations} iterations, {best}; stopped by {run.stop_reason}"
-
-
-def _digits(score: float | None) -> str:
-    return "–" if score is None else f"{score:.3f}"

@@ -128,7 +128,7 @@ def world_factory(
             raise BadInput(f"--world {world} needs {_flag(name)}; give it, or another --world")
     for name in chosen:
         if name not in (*needed, *allowed):
-            raise BadInput(f"{_flag(name)} is of no use with --world {world}; leave it out")
+            raise BadInput(f"{_flag(name)} has no effect with --world {world}; leave it out")
     return make(stack, lines, **chosen)
 
 
