@@ -27,6 +27,7 @@ from trainers.bradley_terry.explain import explain
 from trainers.online.train import train_on_pairs
 from tribrain.demo.folder import read_demo
 from tribrain.demo.report import build_report
+from tribrain.figures.templates import LOOK
 from tribrain.report import report
 from tribrain.story.album import MOST_VIDEO_BYTES
 from tribrain.story.report import MOST_ROWS, MOST_STORY_CHARS
@@ -74,6 +75,10 @@ def test_every_plot_is_drawn_in_the_colours_of_the_page_and_has_a_text(page: Rep
     drawn = html.split('class="plot"')[1].split("</svg>")[0]
     assert "var(--accent)" in drawn
     assert re.findall(r"#[0-9a-f]{6}", drawn) == []
+
+
+def test_it_looks_as_the_page_does(html: str) -> None:
+    assert (LOOK / "look.css").read_text() in html
 
 
 def test_every_run_has_its_row_and_its_best_video(page: ReportPage, demo_folder: Path) -> None:

@@ -187,6 +187,13 @@ def test_several_runs_in_one_trace_are_told_apart(tmp_path: Path) -> None:
     assert len(told(written(tmp_path, messages)).rows) == 2
 
 
+def test_two_runs_of_one_id_have_each_their_own_videos(tmp_path: Path) -> None:
+    for name, picture in (("a", 1), ("copy", 2)):
+        write_run(tmp_path / name, [0.4], run_id="one", pictures={0: picture})
+    first, second = told(tmp_path).rows
+    assert first.of("video")[0]["src"] != second.of("video")[0]["src"]
+
+
 def test_a_video_that_no_browser_plays_is_a_link(tmp_path: Path) -> None:
     event = replace(factories.event(0, 0.5), artifact_path="a film.avi")
     written(tmp_path, [event])

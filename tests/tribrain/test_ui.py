@@ -14,6 +14,7 @@ from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE, Settings
 from tests.pages import PageServer, page_server, run_id, write_runs
 from tests.waiting import wait_until
 from tribrain.cli import main
+from tribrain.figures.templates import LOOK
 from tribrain.ui.guard import allowed_hosts, is_allowed, is_loopback
 from tribrain.ui.links import Forged, Links, digest, kept_key
 
@@ -168,6 +169,11 @@ def test_every_answer_has_the_policy_and_is_kept_nowhere(server: PageServer) -> 
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cache-control"] == "no-store"
         assert "server" not in headers
+
+
+def test_the_look_that_reports_have_is_the_page_s_too(server: PageServer) -> None:
+    assert server.request("GET", "/static/look.css", ANN)[2] == (LOOK / "look.css").read_bytes()
+    assert b'href="/static/look.css"' in server.request("GET", "/", ANN)[2]
 
 
 def test_without_a_broker_nobody_is_asked_to_vote(server: PageServer) -> None:

@@ -33,7 +33,7 @@ class Gains:
     throughout: Sequence[float]
     first_mean: float
     best_mean: float
-    """Over all runs with a gain; NaN-free, 0 where there is none."""
+    """Over all runs with a gain; 0 where there is none."""
 
     @property
     def overall(self) -> Estimate | None:

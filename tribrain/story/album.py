@@ -23,6 +23,10 @@ _MEDIA_TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".ogv": "video/ogg",
 """Of what browsers may play; another file is linked to. Not of the computer's own tables, which differ."""
 
 
+Name = tuple[Path, str, int]
+"""Folder, run id and iteration of a video: a run may be there twice, as a copy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """The file of an iteration's video."""
@@ -36,33 +40,38 @@ class Album:
     """The videos of a report's runs; ``held`` are in the file."""
 
     folder: Path
-    places: Mapping[tuple[str, int], Place]
-    """By run id and iteration."""
-    held: frozenset[tuple[str, int]]
+    places: Mapping[Name, Place]
+    held: frozenset[Name]
     pool: ThreadPoolExecutor
-    stills: dict[tuple[str, int], Stills | None] = field(default_factory=dict)
+    stills: dict[Name, Stills | None] = field(default_factory=dict)
 
     def has_video(self, run: TracedRun) -> bool:
-        return any((run.run_id, event.iter_idx) in self.places for event in run.events)
+        return any(self.is_there(run, event) for event in run.events)
+
+    def is_there(self, run: TracedRun, event: TraceEvent) -> bool:
+        return _name(run, event) in self.places
+
+    def is_held(self, run: TracedRun, event: TraceEvent) -> bool:
+        return _name(run, event) in self.held
 
     def look_at(self, run: TracedRun, events: Iterable[TraceEvent]) -> None:
         """Make stills of these videos, several at a time: decoding holds no interpreter lock."""
-        names = [(run.run_id, event.iter_idx) for event in events]
+        names = [_name(run, event) for event in events]
         new = [name for name in names if name in self.places and name not in self.stills]
         found = self.pool.map(stills_of, (self.places[name].path for name in new))
         self.stills.update(zip(new, found, strict=True))
 
     def first_frame(self, run: TracedRun, event: TraceEvent) -> Film:
-        stills = self.stills.get((run.run_id, event.iter_idx))
+        stills = self.stills.get(_name(run, event))
         return Film(poster=_image(stills.first)) if stills else Film()
 
     def still(self, run: TracedRun, event: TraceEvent) -> Film:
-        stills = self.stills.get((run.run_id, event.iter_idx))
+        stills = self.stills.get(_name(run, event))
         return Film(poster=_image(stills.telling)) if stills else Film()
 
     def film(self, run: TracedRun, event: TraceEvent) -> Film:
         """It plays in the page where the file holds it, and is linked to, beside the report, where not."""
-        name = run.run_id, event.iter_idx
+        name = _name(run, event)
         place, poster = self.places.get(name), self.still(run, event).poster
         if place is None:
             return Film()
@@ -75,21 +84,23 @@ class Album:
 @contextmanager
 def album(folder: Path, runs: Sequence[TracedRun]) -> Iterator[Album]:
     """Of a report in ``folder``. The best video of each run goes first, then all others, while they fit."""
-    places: dict[tuple[str, int], Place] = {}
+    places: dict[Name, Place] = {}
     for run in runs:
         for event in run.events:
             path = run.video(event)
             if path is not None and path.is_relative_to(folder.resolve()):
-                places[run.run_id, event.iter_idx] = Place(path, path.stat().st_size)
-    best = [(run.run_id, run.best.iter_idx) for run in runs if run.best is not None]
+                places[_name(run, event)] = Place(path, path.stat().st_size)
+    best = [_name(run, run.best) for run in runs if run.best is not None]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         yield Album(folder=folder, places=places, held=_that_fit(places, best), pool=pool)
 
 
-def _that_fit(
-    places: Mapping[tuple[str, int], Place], best: Sequence[tuple[str, int]]
-) -> frozenset[tuple[str, int]]:
-    """One that is too large makes no room for none of those behind it."""
+def _name(run: TracedRun, event: TraceEvent) -> Name:
+    return run.folder, run.run_id, event.iter_idx
+
+
+def _that_fit(places: Mapping[Name, Place], best: Sequence[Name]) -> frozenset[Name]:
+    """One that is too large does not keep out those behind it."""
     held, room = set(), MOST_VIDEO_BYTES
     for name in dict.fromkeys((*best, *places)):
         place = places.get(name)

@@ -178,11 +178,7 @@ def _steps(run: TracedRun, videos: Album, anchor: str) -> list[Step]:
     best = run.best
 
     def film(event: TraceEvent) -> Film:
-        if (
-            best is not None
-            and event.iter_idx == best.iter_idx
-            and (run.run_id, best.iter_idx) in videos.held
-        ):
+        if event is best and videos.is_held(run, event):
             words = "Plays at the top of this run"
             return Film(poster=videos.still(run, event).poster, link=f"#{anchor}-best", words=words)
         return videos.film(run, event)

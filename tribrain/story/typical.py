@@ -59,7 +59,4 @@ def _can_be_shown(run: TracedRun, videos: Album) -> bool:
     best = run.best
     if best is None or best.iter_idx == run.events[0].iter_idx:
         return False
-    return (run.run_id, run.events[0].iter_idx) in videos.places and (
-        run.run_id,
-        best.iter_idx,
-    ) in videos.held
+    return videos.is_there(run, run.events[0]) and videos.is_held(run, best)
