@@ -171,7 +171,7 @@ COMMANDS = (
     Entry(
         "log dead-letters",
         "tribrain.log.dlq:dlq",
-        "List, show or replay messages that could not be read.",
+        "List, show or replay messages that could not be used.",
         "dlq",
     ),
     Entry("log backup", "tribrain.log.backup:backup", "Write the whole log into one file.", "backup"),
@@ -195,9 +195,14 @@ COMMANDS = (
         "experiment-votes",
     ),
 )
-_THEME = HelpTheme(
-    invoked_command=Style(fg="cyan", bold=True), heading=Style(bold=True), col1=Style(fg="cyan")
-)
+
+
+def _heading(text: str) -> str:
+    """Not in the line of usage, where Click would count the codes as characters when it wraps."""
+    return text if text == "Usage:" else click.style(text, bold=True)
+
+
+_THEME = HelpTheme(heading=_heading, col1=Style(fg="cyan"))
 
 
 @click.group(

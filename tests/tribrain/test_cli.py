@@ -167,6 +167,13 @@ def test_a_mistyped_option_is_answered_with_the_nearest_one(
     )
 
 
+def test_the_line_of_usage_is_wrapped_by_what_is_seen_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("log", "dead-letters", "--help") == 0
+    assert capsys.readouterr().out.startswith(
+        "Usage: tribrain log dead-letters [OPTIONS] COMMAND [ARGS]...\n"
+    )
+
+
 def test_where_nothing_is_near_nothing_is_proposed(capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of("run", "xyzzy") == 2
     assert capsys.readouterr().err == "tribrain: no such command: 'xyzzy' (try: tribrain run --help)\n"
