@@ -1,4 +1,4 @@
-"""Loops over numbers as machine code, with the same bits on every CPU: no BLAS, no reordered sums."""
+"""Numeric loops compiled to machine code with the same bits on every CPU: no BLAS, no reordered sums."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Flags = NDArray[np.bool_]
 
 
 def compiled(function: Any) -> Any:
-    """Kept on disk where numba finds a folder that it may write to; else compiled by every process anew."""
+    """Cached on disk if numba finds a writable folder; otherwise every process compiles it again."""
     try:
         return numba.njit(cache=True)(function)
     except RuntimeError:

@@ -1,18 +1,17 @@
-"""A world model of which no finished video is ever made twice, whatever ends the process in between.
+"""A world model that never makes a finished video twice, even if a process is killed in between.
 
-Beside each video stands ``generation.json``. Before its generator starts it says what is asked for; once the
-video is whole, its size and its SHA-256 too. A folder with a video that agrees with it is taken as it is.
+Each video has a ``generation.json`` beside it. Before its generator starts, the file states the request; once
+the video is complete, it also states the video's size and SHA-256. A folder whose video matches is reused. If
+only the request is recorded, the process was killed in between. First its generator, which holds
+``generator.lock``, is ended if it is still running. Then the folder no longer changes, and a world that is
+``Recovering`` can tell whether the video was finished, however much later that is. It needs no record from
+the moment at which the video was finished, so no such moment can be missed. Any other folder was cut short:
+it is emptied, and its video is made again.
 
-Where only the request is noted, the process was ended in between. First its generator is ended, if that was
-left behind: it holds ``generator.lock``. What it had made by then is at rest, so a world that is
-``Recovering`` can say whether the video was finished, however long nobody was there to note it: nothing has
-to be noted at the moment at which a video is finished, so there is no such moment to miss. Any other folder
-is emptied, and its video made: what is in it was cut short.
-
-How surely a finished video is told from one that was cut short is the world's to say. WoW's models leave an
-MP4 at a place that is known, which counts where it is complete (``runner.video.require_whole``). A command's
-video counts where its exit status 0 was noted; between its end and that note, which a shell makes, lies about
-a millisecond. The simulated world draws in this process, and draws again what was not noted.
+How reliably a finished video can be told from a truncated one depends on the world. WoW's models leave an MP4
+at a known place, which counts if it is complete (``runner.video.require_whole``). A command's video counts if
+its exit status 0 was recorded, which a shell does about a millisecond after the command ends. The simulated
+world draws in this process, and redraws what was not recorded.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ NAME = "generation.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRecord:
-    """``generation.json``: what was asked for and, once it is finished, how its video is known again."""
+    """``generation.json``: the request and, once the video is finished, how to recognise it."""
 
     SCHEMA: ClassVar[str] = "tribrain.generation/1"
 
@@ -52,7 +51,7 @@ class GenerationRecord:
     prompt: str
     seed: int
     video: str | None = None
-    """Path from the folder of the file; null: it is not known to be finished."""
+    """Path relative to the file's folder; null if the video is not known to be finished."""
     bytes: int = 0
     sha256: str = ""
     outcome: dict[str, Any] | None = None
@@ -62,21 +61,21 @@ class GenerationRecord:
 
 @runtime_checkable
 class Recovering(WorldModel, Protocol):
-    """A world model that knows a finished video of its own again, of which nobody was told."""
+    """A world model that can recognise its own finished video if no one was told about it."""
 
     def recovered(self, request: GenerationRequest) -> Generation | None:
-        """The video in the request's folder, if it is surely whole.
+        """The video in the request's folder, if it is certainly complete.
 
-        It was asked for exactly this in an empty folder; whoever did is gone, and so is the generator.
+        It was requested exactly like this, in an empty folder; the caller is gone, and so is the generator.
         """
         ...
 
 
 def keeping(world: WorldModel) -> WorldModel:
-    """``world``, with every finished video known again; one that makes several at once still does.
+    """``world``, but reusing every finished video; a batch world model stays one.
 
-    Nothing else may work in the candidates' folders. Raises BadInput from either call where a generator that
-    was left behind cannot be ended.
+    Nothing else may use the candidates' folders. Both calls raise BadInput if a left-behind generator
+    cannot be ended.
     """
     return _KeepingBatch(world) if isinstance(world, BatchWorldModel) else _Keeping(world)
 
@@ -100,7 +99,7 @@ class _Keeping:
         return self._keep(request, made)
 
     def _known(self, request: GenerationRequest) -> Generation | None:
-        """The generation that the folder holds, if it is the one that is asked for and its video is whole."""
+        """The generation in the folder, if it matches the request and its video is complete."""
         try:
             noted = msgspec.json.decode((request.out_dir / NAME).read_bytes(), type=GenerationRecord)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
@@ -114,7 +113,7 @@ class _Keeping:
         return self._keep(request, made) if made is not None else None
 
     def _begin(self, request: GenerationRequest) -> None:
-        """All that is needed to know the video again stands on the disk before it is begun."""
+        """Record on disk what is needed to recognise the video, before it is begun."""
         _empty(request.out_dir)
         (request.out_dir / LOCK_NAME).touch()
         write_atomically(request.out_dir / NAME, msgspec.json.encode(self._noted(request)))
@@ -149,7 +148,7 @@ class _KeepingBatch(_Keeping):
     def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Generation | GenerationFailed]:
         for request in requests:
             end_left_behind(request.out_dir / LOCK_NAME)
-        # All are looked at before any folder is emptied: one generator may have worked on several.
+        # Check all folders before emptying any: one generator may have worked on several.
         known = [self._known(request) for request in requests]
         left = [request for request, one in zip(requests, known, strict=True) if one is None]
         for request in left:
@@ -180,7 +179,7 @@ def _finished(request: GenerationRequest, name: str, noted: GenerationRecord) ->
 
 
 def _unlock(request: GenerationRequest) -> None:
-    """What the lock could tell is known by now."""
+    """Remove the lock, which has nothing more to tell."""
     (request.out_dir / LOCK_NAME).unlink(missing_ok=True)
 
 

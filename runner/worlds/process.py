@@ -1,4 +1,4 @@
-"""A generator's process: heard while it runs, in a group of its own, and never left behind."""
+"""A generator's process: it reports while it runs, has its own process group, and is never left behind."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from streams.kafka.security_sources import without_secrets
 
 LOG_NAME = "generator.log"
 LOCK_NAME = "generator.lock"
-"""Laid in a candidate's folder by who may go on later; held by the generator that is at work on it."""
+"""File in a candidate's folder, created by whoever may resume; the generator holds it while working there."""
 _TAIL_BYTES = 2000
 _TAIL_CHARACTERS = 400
 _LOOK_AGAIN_S = 0.2
 _LINE_CHARACTERS = 200
-# Progress bars redraw their line: what counts as a line is what stands between two returns.
+# Progress bars redraw their line, so a line is the text between two carriage returns.
 _LINE_END = re.compile(r"[\r\n]+")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f]")
 
 Listener = Callable[[str], None]
-"""Is given the newest line that a generator printed, without control characters."""
+"""Called with the newest line that a generator printed, without control characters."""
 
 
 Result = TypeVar("Result")
 
 
 class Stopped(Exception):
-    """Everything was ended from outside; nothing more is started."""
+    """Everything was ended from outside, and nothing may be started."""
 
 
 class ProcessGroups:
-    """Starts processes, each the leader of its own group, all of which can be ended from another thread."""
+    """Starts processes, each leading its own group, and can end all of them from another thread."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -55,11 +55,11 @@ class ProcessGroups:
         pass_fds: Sequence[int] = (),
         **options: Any,
     ) -> subprocess.Popen[bytes]:
-        """As ``Popen``, and the group holds those of ``locks`` that were laid (``group_lock``).
+        """Like ``Popen``; the group holds those of ``locks`` that exist (``group_lock``).
 
-        Raises OSError and ValueError as that does, and Stopped after ``stop``.
+        Raises OSError and ValueError like ``Popen``, and Stopped after ``stop``.
         """
-        # Whatever it logs of its environment, no secret is in it.
+        # The process may log its environment, so secrets are left out.
         options["env"] = without_secrets(options.get("env"))
         with taken_for_a_group(locks) as inherited, self._lock:
             if self._stopped:
@@ -77,14 +77,14 @@ class ProcessGroups:
         return process
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
-        """Kill a process and all that it started, and wait for it."""
+        """Kill a process and its children, and wait for it."""
         with self._lock:
             _kill_group(process)
             self._running.discard(process)
         process.wait()
 
     def stop(self) -> None:
-        """Kill all that runs, and let nothing start any more; who waits for a process sees it end."""
+        """Kill all running processes and prevent new ones. Callers waiting for a process see it end."""
         with self._lock:
             self._stopped = True
             running = list(self._running)
@@ -106,11 +106,11 @@ def run_to_end(
     achieved: Callable[[], int] = lambda: 0,
     locks: Sequence[Path] = (),
 ) -> str:
-    """Run a program, with what it prints in ``log``; says how it ended where that was badly, else nothing.
+    """Run a program with its output in ``log``. Returns how it failed, or an empty string.
 
-    It has ``timeout_s`` seconds, and as many again whenever ``achieved`` gives another number. It and all it
-    started are killed on every way out, and hold those of ``locks`` that were laid, by which they are found
-    where even that could not be done. Raises Stopped where ``groups`` was stopped before.
+    It has ``timeout_s`` seconds, and as many again whenever ``achieved`` returns a new number. The program
+    and its children are killed on every way out. They hold those of ``locks`` that exist, so they can be
+    found if even that was not possible. Raises Stopped if ``groups`` was stopped before.
     """
     groups = groups or ProcessGroups()
     heard = _Heard(log, listener)
@@ -150,8 +150,8 @@ def run_to_end(
 def interruptibly(groups: ProcessGroups, work: Callable[[], Result]) -> Result:
     """Do ``work``, which starts processes of ``groups``, in a thread; Ctrl-C ends them and is raised.
 
-    A signal reaches the main thread alone. There it could come after a process was started and before anyone
-    knows of it, who would end it.
+    Signals reach only the main thread. If the work ran there, a signal could come after a process has started
+    and before anything that could end it knows of it.
     """
     with ThreadPoolExecutor(1) as pool:
         try:
@@ -162,10 +162,10 @@ def interruptibly(groups: ProcessGroups, work: Callable[[], Result]) -> Result:
 
 
 def awaited(future: Future[Result]) -> Result:
-    """Its result, as ``future.result()``, but Ctrl-C is always heard.
+    """Its result, like ``future.result()``, but Ctrl-C always gets through.
 
-    Python handles a signal between two steps of the main thread. One that comes when that is just about to
-    wait without an end, or to a thread beside it, would be handled when the wait is over.
+    Python handles a signal between two steps of the main thread. A signal that arrives just before that
+    thread waits without a limit, or arrives in another thread, would be handled only after the wait.
     """
     while not wait([future], _LOOK_AGAIN_S).done:
         pass
@@ -173,7 +173,7 @@ def awaited(future: Future[Result]) -> Result:
 
 
 def log_tail(log: Path) -> str:
-    """The end of what was printed, in one line."""
+    """The end of the output, on one line."""
     text = " ".join(_end_of(log, _TAIL_BYTES).split())
     if not text:
         return "it printed nothing"
@@ -182,13 +182,13 @@ def log_tail(log: Path) -> str:
 
 
 def last_line(text: str) -> str:
-    """The last line in which anything stands, as a person would see it; empty where there is none."""
+    """The last line with visible text, as a person would see it; empty if there is none."""
     lines = (_CONTROL.sub("", line).strip() for line in reversed(_LINE_END.split(text)))
     return next(filter(None, lines), "")[:_LINE_CHARACTERS]
 
 
 class _Heard:
-    """What is new in a log, for a listener."""
+    """Reports new text in a log to a listener."""
 
     def __init__(self, log: Path, listener: Listener | None) -> None:
         self._log = log
@@ -215,6 +215,6 @@ def _end_of(log: Path, n_bytes: int) -> str:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # The leader's id is its group's. A group without living members is no error.
+    # A group has its leader's id. A group without living members is not an error.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""What the simulated world shows: a thing on its way to a target, past an obstacle, drawn with failures.
+"""Draws the simulated world: a thing on its way to a target, past an obstacle, with failures.
 
-Everything here is drawing: where things are in a scene, and how a given failure looks. How strong the
-failures are is decided in ``runner.worlds.simulated``.
+This module decides where things are in a scene, and how a given failure looks. ``runner.worlds.simulated``
+decides how strong the failures are.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from runner.colours import Colour, colours_in, goal_colours, named_colour
 from runner.interfaces import Frames
 
 SIDE = 96
-"""Pixels of a frame's height and width."""
+"""Height and width of a frame in pixels."""
 FRAMES = 24
 FPS = 12.0
 _MARGIN = 16
-"""Pixels of the world beyond each edge of the frame, for a shaking camera to see."""
+"""Pixels drawn beyond each edge of the frame, which a shaking camera can see."""
 _CANVAS = SIDE + 2 * _MARGIN
 THING = 7
 """Half the thing's size in pixels; the target is larger, so that it stays visible around the thing."""
@@ -41,12 +41,12 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """How strong each failure is, from 0 (none) to 1 (as bad as it gets)."""
+    """Strength of each failure, from 0 (none) to 1 (worst)."""
 
     physics: float
-    """The thing teleports, and passes through the obstacle rather than around it."""
+    """The thing teleports, and passes through the obstacle instead of around it."""
     task: float
-    """The share of the way to the target that the thing does not go."""
+    """The fraction of the way to the target that the thing does not go."""
     shake: float
     flicker: float
     blur: float
@@ -57,7 +57,7 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One task's layout: the same for every video of the task."""
+    """The layout of a task, shared by all its videos."""
 
     thing: Colour
     target: Colour
@@ -66,7 +66,7 @@ class Scene:
     end: tuple[float, float]
     obstacle: tuple[float, float]
     over: int
-    """-1 where the way around the obstacle is above it in the picture, 1 where it is below."""
+    """-1 if the way around the obstacle is above it in the picture, 1 if it is below."""
     background: Frames
     """Shape (canvas, canvas, 3)."""
 
@@ -74,8 +74,8 @@ class Scene:
 def make_scene(goal: str, rng: np.random.Generator) -> Scene:
     """The layout for a goal.
 
-    Where it does not say which colour is the thing's and which the target's, the thing has the first and the
-    target the last other one that it mentions; red and blue where it mentions none.
+    If the goal does not say which colour is the thing's and which the target's, the thing has the first
+    colour that it mentions, and the target the last other one; red and blue if it mentions none.
     """
     named, mentioned = goal_colours(goal), colours_in(goal)
     thing = named.thing or next(iter(mentioned), named_colour("red"))
@@ -100,20 +100,20 @@ def make_scene(goal: str, rng: np.random.Generator) -> Scene:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """How one video of a scene moves and looks; all that is left to do is to draw it."""
+    """The motion and look of one video of a scene, ready to be drawn."""
 
     positions: Points
-    """Of the thing's centre, shape (24, 2)."""
+    """Centre of the thing, shape (24, 2)."""
     camera: Points
-    """How far the camera has moved, in pixels, shape (24, 2)."""
+    """Displacement of the camera in pixels, shape (24, 2)."""
     gains: NDArray[np.float64]
-    """The factor on the brightness, shape (24,)."""
+    """Brightness factors, shape (24,)."""
     sigma: float
-    """Of the blur, in pixels."""
+    """Sigma of the blur in pixels."""
 
 
 def make_shot(scene: Scene, failures: Failures, rng: np.random.Generator) -> Shot:
-    """The same scene, failures and generator state give the same shot."""
+    """Deterministic for the same scene, failures and generator state."""
     positions = _positions(scene, failures, rng)
     camera = _SHAKE_PIXELS * failures.shake * np.clip(rng.standard_normal((FRAMES, 2)), -2.5, 2.5)
     gains = 1.0 + _FLICKER_GAIN * failures.flicker * np.clip(rng.standard_normal(FRAMES), -2.0, 2.0)
@@ -121,7 +121,7 @@ def make_shot(scene: Scene, failures: Failures, rng: np.random.Generator) -> Sho
 
 
 def render(scene: Scene, failures: Failures, rng: np.random.Generator) -> Frames:
-    """The video, RGB (24, 96, 96, 3): the same scene, failures and generator state give the same bytes."""
+    """The video, RGB (24, 96, 96, 3); the same scene, failures and generator state give the same bytes."""
     return draw(scene, make_shot(scene, failures, rng))
 
 
@@ -136,7 +136,7 @@ def draw(scene: Scene, shot: Shot) -> Frames:
         _draw_obstacle(picture, scene)
         x, y = shot.camera[index] + _MARGIN
         shift = np.array([[1.0, 0.0, -x], [0.0, 1.0, -y]])
-        # Cubic: a linear filter would soften the picture with the shake, and blur is another failure.
+        # Cubic: a linear filter would soften the picture as it shakes, and blur is a separate failure.
         frame = cv2.warpAffine(picture, shift, (SIDE, SIDE), flags=cv2.INTER_CUBIC)
         if shot.sigma > 0.2:
             frame = cv2.GaussianBlur(frame, (0, 0), shot.sigma)
@@ -150,7 +150,7 @@ def _positions(scene: Scene, failures: Failures, rng: np.random.Generator) -> Po
     eased = time * time * (3.0 - 2.0 * time)
     progress = (eased * (1.0 - failures.task))[:, None]
     clearance = OBSTACLE[1] + THING + 4.0
-    # The way is an arc over the obstacle; physics lowers it until it goes straight through.
+    # The way is an arc over the obstacle; the physics failure lowers it until it goes straight through.
     arc = scene.over * clearance * (1.0 - failures.physics) * np.sin(np.pi * progress[:, 0])
     positions = start + progress * (end - start)
     positions[:, 1] += arc
@@ -158,12 +158,12 @@ def _positions(scene: Scene, failures: Failures, rng: np.random.Generator) -> Po
 
 
 def _teleported(positions: Points, physics: float, rng: np.random.Generator) -> Points:
-    """Two times on the way the thing is elsewhere for two frames. It ends where it would have ended."""
+    """Twice on its way, the thing is elsewhere for two frames. Its final position does not change."""
     moved = positions.copy()
     for first in (int(rng.integers(4, 9)), int(rng.integers(13, 18))):
         sideways = 1.0 if rng.random() < 0.5 else -1.0
         here = moved[first]
-        # Towards the middle of the picture, so that the thing stays in it.
+        # Towards the middle of the picture, so that the thing stays visible.
         direction = np.array([0.45 * sideways, -1.0 if here[1] > SIDE / 2 else 1.0])
         if not THING < here[0] + _TELEPORT_PIXELS * physics * direction[0] < SIDE - THING:
             direction[0] = -direction[0]
@@ -199,7 +199,7 @@ def _draw_thing(picture: Frames, scene: Scene, position: Points) -> None:
 
 
 def _draw_obstacle(picture: Frames, scene: Scene) -> None:
-    """Drawn over the thing, which so sinks into it."""
+    """Drawn over the thing, which seems to sink into it."""
     centre, half = np.array(scene.obstacle), np.array(OBSTACLE)
     low, high = _fixed(centre - half), _fixed(centre + half)
     cv2.rectangle(picture, low, high, (58, 56, 60), -1, cv2.LINE_AA, _SUBPIXEL_BITS)

@@ -1,14 +1,12 @@
 """The built-in world model: not a model at all, but a drawing whose failures are known.
 
 It draws a coloured thing on its way to a target (``runner.worlds.scene``). Every task has hidden tendencies
-to fail in five ways, every generation varies around them, and what the prompt says shifts them: a directive
-lowers its own failure with diminishing returns, and a prompt that is long or asks for many different things
-raises others. So choosing what to fix matters, as it does with a real world model, and runs take
-milliseconds. It shows that the loop and the learning work. It says nothing about any real model's videos.
-
-What a person would think of a video is known here too: ``true_quality`` weighs the failures that were drawn.
-Critics and the loop never see it. A share of the generations carries a noisy judgement of it as their
-outcome, in the place of a validator or a person.
+to fail in five ways, every generation varies around them, and the prompt shifts them. A directive lowers its
+own failure with diminishing returns; a prompt that is long or asks for many different things raises others.
+So choosing what to fix matters, as with a real world model, and runs take milliseconds. The simulation shows
+that the loop and the learning work. It says nothing about any real model's videos. Since the failures are
+known, so is a person's opinion of a video: ``true_quality`` weighs them. Critics and the loop never see it. A
+fraction of the generations carries a noisy judgement of it as outcome, in place of a validator or a person.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ CUES: dict[str, tuple[str, ...]] = {
     "smoothness": ("smooth", "steady", "shak", "viewpoint", "gradual", "sudden"),
     "quality": ("quality", "sharp", "flicker", "exposure", "blur", "texture", "detail"),
 }
-"""Failure mode to the beginnings of words by which a clause of the prompt is read as its directive."""
+"""Failure mode to word beginnings that mark a clause of the prompt as its directive."""
 
 TRUE_WEIGHTS: Mapping[str, float] = {
     "task": 0.40,
@@ -44,40 +42,40 @@ TRUE_WEIGHTS: Mapping[str, float] = {
     "flicker": 0.05,
     "blur": 0.05,
 }
-"""What a person holds against a video: arriving and physics far above how the pictures look."""
+"""How much each failure lowers a person's opinion: task and physics count far more than the look."""
 
 JUDGEMENT_NOISE = 0.03
 """Standard deviation of a judgement around the true quality."""
 _FREE_WORDS = 45
-"""Words of directives that a prompt may have before the model loses its thread."""
+"""Words of directives that a prompt may have before the model loses track."""
 _FREE_MODES = 2
-"""Different directives that do not yet get in each other's way."""
+"""Number of different directives that do not yet interfere with each other."""
 
 _COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 _LOWERED_BY = ("physics", "task", "smoothness", "quality", "quality")
 _DIRECTIVE_EFFECT = 1.9
-"""Of endlessly many directives of one mode, on the log-odds of its failures; the first one does half."""
+"""Limit of many directives of one mode, on the log-odds of its failures; one alone has half the effect."""
 _SIDE_EFFECT = 0.35
-"""Of asking for calm or for pretty pictures: the motion grows timid and careless."""
+"""Side effect of asking for calm or for pretty pictures: the motion becomes timid and careless."""
 _CROWDING = np.array([0.30, 0.30, 0.10, 0.10, 0.10])
-"""Log-odds for each different directive beyond those that are free."""
+"""Log-odds for each different directive above the free number."""
 _LENGTH = np.array([0.010, 0.020, 0.005, 0.005, 0.005])
-"""Log-odds for each word beyond those that are free."""
+"""Log-odds for each word above the free number."""
 _TASK_MEAN = np.array([0.1, 0.0, 0.2, 0.2, 0.2])
 _TASK_SPREAD = np.array([0.8, 0.8, 1.0, 1.0, 1.0])
 _SPREAD = np.array([0.80, 0.85, 0.80, 0.80, 0.80])
 _EDGE = 1e-9
-"""Failures this near to 0 or 1 have the log-odds of this."""
+"""Failures closer than this to 0 or 1 get the log-odds at this distance."""
 _BOLDNESS = np.array([-0.33, -0.38, 0.42, 0.42, 0.42])
-"""A bold generation arrives, and shakes and flickers on the way; a timid one looks good and fails."""
+"""A bold generation arrives, but shakes and flickers on the way; a timid one looks good and fails."""
 
-# Streams of random numbers that must not depend on each other.
+# Random streams that must be independent of each other.
 _LAYOUT, _TENDENCIES, _VARIATION, _DRAWING, _JUDGEMENT = range(5)
 
 
 @dataclass(frozen=True, slots=True)
 class PromptReading:
-    """What the world takes from a prompt beyond the goal."""
+    """What the world reads in a prompt besides the goal."""
 
     directives: dict[str, int]
     """Failure mode to the number of clauses that ask for it."""
@@ -85,7 +83,7 @@ class PromptReading:
 
 
 def read_prompt(prompt: str, goal: str) -> PromptReading:
-    """Count the directives in a prompt, the goal itself left out; a clause counts for its strongest mode."""
+    """Counts the directives in a prompt without its goal; a clause counts for its strongest mode only."""
     rest = prompt.replace(goal, " ", 1).lower()
     directives = dict.fromkeys(CUES, 0)
     for clause in re.split(r"[.;!?\n]+", rest):
@@ -96,9 +94,9 @@ def read_prompt(prompt: str, goal: str) -> PromptReading:
 
 
 def true_quality(failures: Failures, weights: Mapping[str, float] = TRUE_WEIGHTS) -> float:
-    """What a person would give the video, in [0, 1]; a bad failure costs more than two half as bad.
+    """A person's opinion of the video, in [0, 1]; one severe failure costs more than two half as severe.
 
-    ``weights``, from failure to what it counts for, sum to 1.
+    ``weights``, by failure, sum to 1.
     """
     loss = sum(weight * _felt(getattr(failures, name)) for name, weight in weights.items())
     return 1.0 - loss
@@ -107,7 +105,7 @@ def true_quality(failures: Failures, weights: Mapping[str, float] = TRUE_WEIGHTS
 def judgement(
     quality: float, rng: np.random.Generator, *, share: float, noise: float
 ) -> dict[str, Any] | None:
-    """The outcome of a video of this true quality; null but for the share that is judged."""
+    """The outcome of a video of this true quality; null outside the fraction that is judged."""
     if rng.random() >= share:
         return None
     score = quality + noise * rng.standard_normal()
@@ -115,20 +113,20 @@ def judgement(
 
 
 def random_goal(rng: Random) -> str:
-    """A goal that the world draws well: a thing and a target of different colours."""
+    """A goal that the world draws well: thing and target have different colours."""
     thing, place = rng.sample(_COLOURS, 2)
     return f"move the {thing} {rng.choice(['cube', 'ball'])} to the {place} bowl"
 
 
 class SimulatedWorld:
-    """A world model whose videos, failures and judges are made up; see the module.
+    """A world model whose videos, failures and judges are simulated; see the module.
 
-    ``task_seed`` decides the scene and its tendencies to fail; the same goal, ``task_seed``, prompt and seed
-    give the same video, byte for byte. ``outcome_share`` of the generations, chosen by their seeds, carry an
-    outcome. With ``write_truth`` the failures and the true quality are written to ``truth.json`` beside each
-    video, for studies; nothing in the loop reads it. ``judgement_noise`` is the standard deviation of an
-    outcome around the true quality. ``checkpoint`` is of a fine-tuning. Raises BadInput for a share outside
-    [0, 1].
+    ``task_seed`` decides the scene and its tendencies to fail. The same goal, ``task_seed``, prompt and seed
+    give the same video, byte for byte. A fraction ``outcome_share`` of the generations, chosen by their
+    seeds, carries an outcome. ``write_truth`` writes the failures and the true quality to ``truth.json``
+    beside each video, for studies; nothing in the loop reads it. ``judgement_noise`` is the standard
+    deviation of an outcome around the true quality. ``checkpoint`` is the result of a fine-tuning. Raises
+    BadInput for a share outside [0, 1].
     """
 
     name = "simulated"
@@ -173,7 +171,7 @@ class SimulatedWorld:
         )
 
     def failures(self, prompt: str, *, seed: int) -> Failures:
-        """The failures that ``generate`` draws for this prompt and seed: hidden from all that take part."""
+        """The failures that ``generate`` draws for this prompt and seed; hidden from the loop and critics."""
         rng = self._random(_VARIATION, seed)
         boldness = rng.standard_normal()
         variation = _BOLDNESS * boldness + _SPREAD * rng.standard_normal(len(FAILURES))
@@ -181,14 +179,14 @@ class SimulatedWorld:
         return Failures(*(float(value) for value in 1.0 / (1.0 + np.exp(-log_odds))))
 
     def surprise(self, failures: Failures, caption: str) -> dict[str, float]:
-        """Failure to how far a video's log-odds lie above what this world has on average for the caption."""
+        """By failure: how far a video's log-odds lie above this world's average for the caption."""
         usual = self._tendencies + _prompt_effect(read_prompt(caption, self.goal))
         shown = np.clip([getattr(failures, name) for name in FAILURES], _EDGE, 1.0 - _EDGE)
         beyond = np.log(shown / (1.0 - shown)) - usual
         return {name: float(value) for name, value in zip(FAILURES, beyond, strict=True)}
 
     def shot(self, failures: Failures, *, seed: int) -> Shot:
-        """How the video with these failures moves and looks."""
+        """The motion and look of the video with these failures."""
         return make_shot(self.scene, failures, self._random(_DRAWING, seed))
 
     def _outcome(self, quality: float, seed: int) -> dict[str, Any] | None:
@@ -196,12 +194,12 @@ class SimulatedWorld:
         return judgement(quality, rng, share=self._outcome_share, noise=self._judgement_noise)
 
     def _random(self, stream: int, seed: int = 0) -> np.random.Generator:
-        # NumPy takes no negative seeds, and Python's hash() is another one in every process.
+        # NumPy takes no negative seeds, and Python's hash() differs between processes.
         return np.random.default_rng([stream, self._task_seed % 2**64, seed % 2**64])
 
 
 def _prompt_effect(reading: PromptReading) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """The shift of the failures' log-odds by a prompt."""
+    """The prompt's shift of the failures' log-odds."""
     strength = {mode: 1.0 - 0.5**count for mode, count in reading.directives.items()}
     effect = np.array([-_DIRECTIVE_EFFECT * strength[mode] for mode in _LOWERED_BY])
     effect[:2] += _SIDE_EFFECT * (strength["smoothness"] + strength["quality"])

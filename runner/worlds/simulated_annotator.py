@@ -1,4 +1,4 @@
-"""Simulated people who vote on the simulated world's videos: each knows the truth and errs now and then."""
+"""Simulated people who vote on the simulated world's videos: they know the truth but sometimes err."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Literal
 from streams.errors import BadInput
 
 INDISTINCT = 0.02
-"""Difference of two true qualities below which the right answer is a tie."""
+"""If two true qualities differ by less, the correct answer is a tie."""
 _Said = Literal["left", "right", "tie"]
 _LEAST_ERRORS, _MOST_ERRORS = 0.05, 0.35
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedAnnotator:
-    """Answers by the true quality, but for a share of errors."""
+    """Answers by the true quality, except for a fraction of errors."""
 
     name: str
     error_rate: float
-    """Of the votes, how many say the opposite; of two that are equal, that one of them is better."""
+    """Fraction of votes that say the opposite; for equal videos, that say that one is better."""
 
     def answer(self, left: float, right: float, rng: Random) -> tuple[_Said, bool]:
-        """What is said of two videos of these true qualities, and whether it is an error."""
+        """The answer for two videos of these true qualities, and whether it is an error."""
         if rng.random() >= self.error_rate:
             return _truth(left, right), False
         return _opposite(_truth(left, right), rng), True
 
 
 def simulated_annotators(n: int) -> Sequence[SimulatedAnnotator]:
-    """``n`` of them, whose errors rise evenly from 5% to 35%. Raises BadInput for a negative number."""
+    """``n`` annotators, error rates rising evenly from 5% to 35%. Raises BadInput if ``n`` is negative."""
     if n < 0:
         raise BadInput(f"the number of annotators is {n}; expected 0 or more")
     step = (_MOST_ERRORS - _LEAST_ERRORS) / max(1, n - 1)

@@ -1,20 +1,20 @@
-"""A checkpoint of the simulated world, and a fine-tuning of it: what it is shown, it does more often.
+"""A checkpoint of the simulated world, and its fine-tuning: it imitates the videos that it is trained on.
 
-A checkpoint is a shift of the log-odds of each of the five failures; none at all is the world as it was made.
+A checkpoint is a shift of the log-odds of each of the five failures; the original world has none.
 
-A training shows videos with their captions. Of each video the world knows how far its failures' log-odds lie
-from those that it would itself have on average for that caption and scene (``SimulatedWorld.surprise``), and
-the shift moves by the mean over the videos, times a rate. That has the properties that matter here:
+A training uses videos with their captions. For each video the world knows how far the log-odds of its
+failures lie from its own average for that caption and scene (``SimulatedWorld.surprise``). The shift moves by
+the mean over the videos, times a rate. The consequences that matter here:
 
-- *No free lunch.* Videos of the world's own, drawn at random and shown with their own prompts, surprise it by
-  0 on average, so in expectation it stays where it is. Only their number keeps chance out of the mean.
-- *Easy tasks teach nothing.* What a task makes easy is expected, so it is no surprise.
+- *No free lunch.* Videos of the world's own, drawn at random with their own prompts, have a mean surprise of
+  0, so in expectation the world stays the same. Only a large number of videos averages chance out.
+- *Easy tasks teach nothing.* Success in an easy task is expected, so it is no surprise.
 - *Few videos teach little.* The rate is ``LARGEST_STEP`` · n / (n + ``HALF_WAY_VIDEOS``) for n videos.
-- *Captions matter.* A video that was made with a refined prompt but is captioned with the bare goal surprises
-  the world by what the refinement did, which it so takes over.
+- *Captions matter.* If a video made with a refined prompt has the bare goal as caption, the refinement's
+  effect is a surprise, so the world learns it.
 
-What it leaves out: a real model may forget, lose its variety, or learn for some tasks and not for others. So
-it shows that the cycle and the selection work, and says nothing of how much any real model would gain.
+What it leaves out: a real model may forget, lose variety, or learn only some tasks. So it shows that the
+cycle and the selection work, but not how much any real model would gain.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from streams.files import read_bytes
 
 FAILURES = tuple(each.name for each in fields(Failures))
 LARGEST_STEP = 0.5
-"""Share of the mean surprise that a training with endlessly many videos takes over."""
+"""Fraction of the mean surprise that a training with infinitely many videos would learn."""
 HALF_WAY_VIDEOS = 100
-"""Videos after which the rate is half of that."""
+"""Number of videos at which the rate is half of that."""
 CHECKPOINT = "checkpoint.json"
 _SCHEMA = "tribrain.simulated_checkpoint/1"
 _FARTHEST = 6.0
-"""Largest shift either way, in log-odds."""
+"""Largest shift in either direction, in log-odds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldCheckpoint:
-    """What sets a fine-tuned simulated world apart. Raises BadInput for shifts that cannot be."""
+    """The shifts of a fine-tuned simulated world. Raises BadInput for invalid shifts."""
 
     shifts: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(FAILURES, 0.0))
-    """Failure to what its log-odds are shifted by; below 0 the failure is weaker."""
+    """Shift of each failure's log-odds; below 0 the failure is weaker."""
     videos: int = 0
-    """That all trainings have shown."""
+    """Number of videos in all trainings."""
 
     def __post_init__(self) -> None:
         known = all(
@@ -62,13 +62,13 @@ class WorldCheckpoint:
 
 
 Surprise = Mapping[str, float]
-"""Failure to log-odds beyond those that the world has on average; below 0 the video is better than usual."""
+"""By failure: log-odds above the world's average; below 0 the video is better than usual."""
 
 
 def finetuned(base: WorldCheckpoint, shown: Iterable[Surprise]) -> WorldCheckpoint:
-    """The checkpoint that comes of showing these videos to ``base``; see the module.
+    """The checkpoint after training ``base`` on these videos; see the module.
 
-    The same videos give the same bits, in whatever order. No videos give ``base``.
+    The same videos give the same bits, in any order. Without videos it is ``base``.
     """
     videos = list(shown)
     if not videos:
@@ -100,7 +100,7 @@ def read_checkpoint(folder: Path) -> WorldCheckpoint:
         return WorldCheckpoint(shifts=dict(content["shifts"]), videos=int(content["videos"]))
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(
-            f"{path}: is no checkpoint of the simulated world ({error}); give a folder that "
+            f"{path}: is not a checkpoint of the simulated world ({error}); give a folder that "
             "runner.worlds.train_simulated wrote"
         ) from None
     except BadInput as error:

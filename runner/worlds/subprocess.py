@@ -1,4 +1,4 @@
-"""Any generator that is a program: it is given the prompt, and leaves a video behind."""
+"""A world model that runs any program: it gets the prompt and leaves a video."""
 
 from __future__ import annotations
 
@@ -25,28 +25,27 @@ from streams.files import read_text
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif"})
 _PREVIEW = re.compile(r"preview|thumb", re.IGNORECASE)
-"""In the name of what a generator may leave beside its video, for people to glance at."""
+"""Parts of file names that mark a preview beside the video, meant for a quick look."""
 CONTEXT_NAME = "context.json"
-"""What a generator may say of its video, for reward models to weigh: ``{"generator": "…", "cost": 1.5}``."""
+"""Optional file about the video, for reward models to weigh: ``{"generator": "…", "cost": 1.5}``."""
 _PLACES = ("prompt", "out_dir", "seed", "image")
 _REQUIRED = ("prompt", "out_dir")
 
-# A file as it was: the same path with another of these was written anew.
+# Identifies a file's state: the same path with another value was rewritten.
 _Stamp = tuple[int, int]
 
 
 class SubprocessWorld:
-    """Runs ``command`` once a video and takes the newest video file it leaves in ``{out_dir}``.
+    """Runs ``command`` once per video and takes the newest video file that it leaves in ``{out_dir}``.
 
-    A GIF, or what is called a preview or a thumbnail, is taken only where there is no other.
+    A GIF, or a file named as preview or thumbnail, is taken only if there is no other.
 
     ``command`` is a template such as ``python gen.py --prompt {prompt} --out {out_dir} --seed {seed}``; see
-    ``CommandTemplate``. ``{image}`` in it stands for the first frame, ``image``; ``fixed`` are more places
-    with their values, which a command may have and need not. The program has
-    ``timeout_s`` seconds; it and all it started are then killed.
+    ``CommandTemplate``. ``{image}`` stands for the first frame, ``image``; ``fixed`` has values of more,
+    optional places. After ``timeout_s`` seconds the program and its children are killed.
 
-    Raises BadInput for a command that is no such template, for a time-out that is not positive, and where the
-    command asks for an image and there is none.
+    Raises BadInput for an invalid template, for a time-out that is not positive, and if the command asks for
+    an image and there is none.
     """
 
     name = "subprocess"
@@ -71,10 +70,10 @@ class SubprocessWorld:
         self._timeout_s = timeout_s
 
     def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
-        """Run the program; what it prints goes to ``generator.log`` in ``out_dir``.
+        """Run the program, with its output in ``generator.log`` in ``out_dir``.
 
-        Raises GenerationFailed, with the end of that log, where the program cannot be started, fails, runs
-        out of time or leaves no new video.
+        Raises GenerationFailed, with the end of that log, if the program cannot start, fails, runs out of
+        time or leaves no new video.
         """
         folder = out_dir.resolve()
         values = {
@@ -103,9 +102,9 @@ class SubprocessWorld:
         return _newest(fresh, after, out_dir)
 
     def recovered(self, request: GenerationRequest) -> Generation | None:
-        """As of ``generate``, where the program has ended well though this process was killed.
+        """Like ``generate``, if the program succeeded although this process was killed.
 
-        What it left otherwise is none, whole or not: it may have had more to do on it.
+        Otherwise its video does not count, even if complete: the program may not have been done with it.
         """
         folder = request.out_dir.resolve()
         videos = _videos(folder)
@@ -130,7 +129,7 @@ def _is_preview(path: Path) -> bool:
 
 
 def _context(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the generator says of its video, and what there is to say of that: a bad one costs no video."""
+    """The generator's data about its video, and a note on any error in it, which does not cost the video."""
     if not path.is_file():
         return {}, {}
     try:
@@ -138,12 +137,14 @@ def _context(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     except (BadInput, orjson.JSONDecodeError) as error:
         return {}, {"context_error": f"{CONTEXT_NAME} cannot be read: {error}"}
     if not isinstance(context, dict):
-        return {}, {"context_error": f"{CONTEXT_NAME} holds no object; expected texts and numbers by name"}
+        return {}, {
+            "context_error": f"{CONTEXT_NAME} does not hold an object; expected texts and numbers by name"
+        }
     return context, {}
 
 
 def _videos(folder: Path) -> dict[Path, _Stamp]:
-    """The video files anywhere below a folder that really lie there: a link out of it is none."""
+    """The video files anywhere below a folder; links that lead out of it do not count."""
     stamps: dict[Path, _Stamp] = {}
     for path in folder.rglob("*"):
         if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and path.resolve().is_relative_to(folder):

@@ -1,10 +1,10 @@
-"""Fine-tunes the simulated world on a dataset, as a training command would a real one.
+"""Fine-tunes the simulated world on a dataset, as a training command would do with a real one.
 
 ``python -m runner.worlds.train_simulated --dataset D --runs R --base B --out O`` reads the manifest of the
-dataset D (``build-dataset``, or ``tribrain finetune``), finds each video's hidden failures in the
-``truth.json`` that ``run-simulated --write-truth`` left beside it in the runs R, and writes the checkpoint
-that comes of it into the folder O. B is the folder of the checkpoint before; an empty one is the world as it
-was made. Only this training reads the truth.
+dataset D (from ``build-dataset`` or ``tribrain finetune``). It finds each video's hidden failures in the
+``truth.json`` that ``run-simulated --write-truth`` left beside it in the runs R, and writes the resulting
+checkpoint into the folder O. B is the previous checkpoint's folder; if empty, training starts from the
+original world. Only this training reads the truth.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _TRUTH = "truth.json"
 
 
 def train(dataset: Path, runs: Path, base: WorldCheckpoint) -> WorldCheckpoint:
-    """The checkpoint that comes of showing the dataset's training split to ``base``. Raises BadInput."""
+    """The checkpoint after training ``base`` on the dataset's training split. Raises BadInput."""
     rows = list(_rows(dataset))
     folders = folders_by_run(runs)
-    # Of these alone: others may be running.
+    # Only these runs: others may still be running.
     shown = {folders[row["run_id"]] for row in rows if row["run_id"] in folders}
     samples, _ = samples_of(read_runs(shown))
     videos = {sample.id: sample.video for sample in samples}
@@ -56,9 +56,7 @@ def _rows(dataset: Path) -> Iterator[dict[str, Any]]:
 def _surprise(row: Mapping[str, Any], videos: Mapping[str, Path], base: WorldCheckpoint) -> Surprise:
     video = videos.get(row["id"])
     if video is None:
-        raise BadInput(
-            f"video {row['id']} of run {row['run_id']} is in no run that was given; give its folder"
-        )
+        raise BadInput(f"video {row['id']} of run {row['run_id']} is not in the given runs; give its folder")
     world = SimulatedWorld(row["goal"], row["seed"], checkpoint=base)
     return world.surprise(_truth(video.parent / _TRUTH), row["caption"])
 
@@ -67,15 +65,17 @@ def _truth(path: Path) -> Failures:
     try:
         return msgspec.convert(orjson.loads(read_bytes(path))["failures"], Failures)
     except (BadInput, orjson.JSONDecodeError, KeyError, TypeError, msgspec.ValidationError) as error:
-        raise BadInput(f"{path}: no failures are there ({error}); make the run with --write-truth") from None
+        raise BadInput(f"{path}: no failures found ({error}); make the run with --write-truth") from None
 
 
 @click.command(
     epilog="Example: python -m runner.worlds.train_simulated --dataset dataset --runs runs --base '' --out c1"
 )
 @click.option("--dataset", required=True, type=click.Path(path_type=Path), help="Folder of a dataset.")
-@click.option("--runs", required=True, type=click.Path(path_type=Path), help="Folder of the runs' folders.")
-@click.option("--base", default="", help="Folder of the checkpoint before; empty: the world as it was made.")
+@click.option(
+    "--runs", required=True, type=click.Path(path_type=Path), help="Folder that holds the runs' folders."
+)
+@click.option("--base", default="", help="Folder of the previous checkpoint; empty: the original world.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the new checkpoint.")
 def main(dataset: Path, runs: Path, base: str, out: Path) -> None:
     """Fine-tune the simulated world on a dataset of its own videos."""
@@ -85,7 +85,7 @@ def main(dataset: Path, runs: Path, base: str, out: Path) -> None:
         write_atomically(out / CHECKPOINT, encode_checkpoint(after))
     except BadInput as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"{after.videos - before.videos} videos shown")
+    click.echo(f"{after.videos - before.videos} videos used for training")
 
 
 if __name__ == "__main__":

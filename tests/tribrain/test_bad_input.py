@@ -157,7 +157,7 @@ def cases() -> Iterator[tuple[str, str]]:
 
     build = "build-dataset --format hf --out new --runs"
     yield f"{build} nowhere", r"nowhere: no such folder; give the folder of a run, or one that holds such"
-    yield f"{build} foreign", r"foreign: no trace\.jsonl is in it, nor in a folder in it; give the folder of"
+    yield f"{build} foreign", r"foreign: it has no trace\.jsonl, nor does a folder in it; give the folder of"
     yield f"{build} pairs.jsonl", r"pairs\.jsonl: no trace\.jsonl is in it"
     yield f"{build} not-json", r"not-json/trace\.jsonl@line 2: not JSON .*; expected one JSON object"
     yield f"{build} nan", r"nan/trace\.jsonl@line 1: found NaN; expected finite numbers only"
@@ -182,7 +182,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{build} good --per-task 0", r"'--per-task': 0 is not in the range x>=1"
     yield (
         f"{build} good --policy best",
-        r"'best' is no policy to choose samples by; expected all, top:0\.25, min",
+        r"'best' is not a selection policy; expected all, top:0\.25, min",
     )
     yield (
         f"{build} good --top-fraction 0.5 --per-task 2",
@@ -265,7 +265,7 @@ def cases() -> Iterator[tuple[str, str]]:
     lora = "train-lora-rm --pairs texts.jsonl --out-dir new/lora --base-model"
     yield (
         f"{lora} no-such-model",
-        r"'no-such-model' is no folder, and cannot be fetched .*; give --base-model a",
+        r"'no-such-model' is not a folder, and cannot be fetched .*; give --base-model a",
     )
     yield f"{lora} good", r"good: has no config\.json; expected the folder of a pretrained model"
     yield f"{lora} untold-base", r"config\.json: names no model_type; expected a model's configuration"
@@ -421,7 +421,7 @@ def cases() -> Iterator[tuple[str, str]]:
 
     suite = "run-suite --out new --world simulated --prompts"
     yield f"{suite} nowhere", r"nowhere: no such file; check the path"
-    yield f"{suite} empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt per line"
+    yield f"{suite} empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt a line"
     yield f"{suite} not-json/trace.jsonl", r"@line 1: .*; expected a JSON object with index, gener"
     yield f"{suite} prompts-good.jsonl --shard 3/2", r"the shard is '3/2'; expected I/N with I from 1 to N"
     yield f"{suite} prompts-good.jsonl --suite-id a/b", r"the suite is called 'a/b'; expected letters"
@@ -463,8 +463,8 @@ def cases() -> Iterator[tuple[str, str]]:
         r"cannot be trained: the training script \S*train_wan_i2v\.py is missing; the",
     )
     yield f"{with_frames} good --base model.json --wow-python no", r"the interpreter 'no' \(--wow-python\)"
-    yield f"{with_frames} good --base good", r"good: no LoRA of WoW's is there; expected a file, or a folder"
-    yield f"{simulated_one} --dataset-policy best", r"'best' is no policy to choose samples by; expected all"
+    yield f"{with_frames} good --base good", r"good: has no LoRA of WoW's; expected a file, or a folder"
+    yield f"{simulated_one} --dataset-policy best", r"'best' is not a selection policy; expected all"
     yield f"{simulated_one} --base nowhere", r"--base nowhere: no such folder or file; check the path"
     yield f"{simulated_one} --prompts empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt"
     yield f"{simulated_one} --prompts empty.jsonl --compare-tasks 3", r"give one of --prompts and --compare-t"

@@ -1,4 +1,4 @@
-"""The next pair to ask people about."""
+"""Chooses the next pair to ask people about."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from trainers.bradley_terry.reward import reward_on
 from trainers.pairs.seen import hashed
 
 RANDOM_SHARE, LATER_RANDOM_SHARE = 0.1, 0.5
-"""Of the first votes, which teach most where they are chosen, and of later ones, where that gain is over."""
+"""Random shares of the first votes, which teach most if chosen, and of later ones, when that gain is over."""
 _RISES = 100, 200
-"""Votes from which the share rises, and after which it is the later one."""
+"""Number of votes at which the share starts to rise, and at which it reaches its later value."""
 SPREAD_RULE = "spread"
-"""Any pair of the tasks that were asked least; where no model says more."""
+"""Any pair of the least asked tasks; used if no model can say more."""
 _REMEMBERED = 64
-"""Pairs that were asked and that the model may not have learnt yet."""
+"""Number of asked pairs remembered, which the model may not have learnt yet."""
 
 
 class Chosen(NamedTuple):
-    """A pair to show, which way round, and how it came to be chosen."""
+    """A pair to show, its orientation, and how it was chosen."""
 
     left: VotableCandidate
     right: VotableCandidate
     rule: str
-    """``RANDOM_RULE``, ``SPREAD_RULE``, or the rule by which the model chose."""
+    """``RANDOM_RULE``, ``SPREAD_RULE``, or the rule that used the model."""
     probability: float
-    """With which these two were chosen, either way round, among all that could have been: the random share
-    times that of the random draw, and the rest times the rule's, which is 1 for what it puts first."""
+    """Probability that these two were chosen, in either orientation: the random share times the random draw's
+    probability, plus the rest times the rule's, which is 1 for the pair it puts first."""
 
 
 def random_share_after(votes: int, given: float | None = None) -> float:
-    """Of the next vote after so many on a dimension; ``given``, where it is, throughout.
+    """The random share for the next vote on a dimension after this many; always ``given``, if set.
 
     >>> [random_share_after(votes) for votes in (0, 100, 150, 200, 1000)]
     [0.1, 0.1, 0.3, 0.5, 0.5]
@@ -56,19 +56,19 @@ def random_share_after(votes: int, given: float | None = None) -> float:
 
 
 def is_for_chance(task: str, share: float) -> bool:
-    """Whether the task is one of this share of all, by its name alone, on which no rule chooses."""
+    """Whether the task's name puts it in the reserved ``share`` of all tasks, on which no rule chooses."""
     return int(hashed(task), 16) < share * 2**64
 
 
 class Chooser:
-    """Chooses pairs, ``random_share`` of them whatever the model believes; a seed makes it repeatable.
+    """Chooses pairs, ``random_share`` of them independently of the model; reproducible with a seed.
 
-    Where no share is given, it rises with the votes (``random_share_after``). Random pairs
-    are of as large a share of the tasks, on which no rule chooses (``is_for_chance``): of one that was
-    asked least any pair. The rest are of the other tasks that were asked least: of their pairs the one that
-    ``rule`` puts first. Where one of the two has no task, it has those of the other. Until a
-    newer snapshot has learnt the answers, the model counts as if the pairs it has chosen were answered, so
-    that several people at once are asked different things. Raises BadInput for what is no share, or no rule.
+    By default the share rises with the votes (``random_share_after``). The same share of the tasks is
+    reserved for random pairs, and no rule chooses on them (``is_for_chance``). A random vote takes any pair
+    of a least asked reserved task; other votes take the pair that ``rule`` puts first in the least asked
+    other tasks. If either group has no task, it uses the other's. Until a newer snapshot has learnt the
+    answers, the model treats the pairs it has chosen as answered, so that several people get different
+    questions. Raises BadInput for an invalid share or an unknown rule.
     """
 
     def __init__(
@@ -93,14 +93,14 @@ class Chooser:
         passed_over: Set[frozenset[tuple[str, int]]] = frozenset(),
         dimension: str = "",
     ) -> Chosen | None:
-        """A pair of the pool; None where there is none that was not ``passed_over``.
+        """A pair of the pool; None if all were ``passed_over``.
 
-        ``asked`` is task to the votes asked so far, 0 where it is not there. Where nothing was learnt from
-        people or validators on ``dimension``, or the model does not say how sure it is, any pair of the tasks
-        that were asked least is as good as another.
+        ``asked`` maps a task to its number of votes so far, 0 if absent. If nothing was learnt from people or
+        validators on ``dimension``, or the model does not state its uncertainty, any pair of the least asked
+        tasks may be chosen.
         """
         share = random_share_after(sum(asked.values()), self.random_share)
-        by_chance = self._random.random() < share  # before anything is looked at
+        by_chance = self._random.random() < share  # decided before anything else
         offered = [pair for pair in pool if named(pair) not in passed_over] if passed_over else list(pool)
         if not offered:
             return None
@@ -113,7 +113,7 @@ class Chooser:
         if by_chance:
             task = self._random.choice(sorted(drawn))
             at = self._random.choice([i for i, pair in enumerate(offered) if pair[0].task_id == task])
-            # What the rule would have chosen is part of the probability, and of nothing else.
+            # The rule's choice affects only the probability here.
         first = fewest
         rule = SPREAD_RULE
         if served is not None:
@@ -139,7 +139,7 @@ class Chooser:
         served: RewardSnapshot,
         dimension: str,
     ) -> list[int]:
-        """Which of the ``fewest`` the rule puts first; more than one where it cannot tell them apart."""
+        """Indices among ``fewest`` of the pair that the rule puts first; several if they tie."""
         waiting = self._waiting.setdefault(dimension, _Waiting())
         waiting.forget_what_is_in(served)
         asked = list(waiting.pairs)
@@ -158,14 +158,14 @@ def _least_asked(tasks: Set[str], asked: Mapping[str, int]) -> set[str]:
 
 
 class _Waiting:
-    """Pairs that were asked and that the model has not learnt yet."""
+    """Asked pairs that the model has not learnt yet."""
 
     def __init__(self) -> None:
         self.pairs: deque[Pair] = deque(maxlen=_REMEMBERED)
         self._learnt = math.inf
 
     def forget_what_is_in(self, served: RewardSnapshot) -> None:
-        """As many of the oldest as the snapshot has learnt labels since the last one; all, if it is older."""
+        """Drop an oldest pair per label that the snapshot has newly learnt; drop all if it is older."""
         learnt = _labels_of_people(served)
         n = learnt - self._learnt if learnt >= self._learnt else len(self.pairs)
         for _ in range(min(int(n), len(self.pairs))):
@@ -174,7 +174,7 @@ class _Waiting:
 
 
 def _of_people(reward: RewardSnapshot, dimension: str) -> RewardSnapshot | None:
-    """The reward on the dimension if it was learnt from people or validators and says how sure it is."""
+    """The reward on the dimension, if it was learnt from people or validators and states its uncertainty."""
     if dimension not in ("", OVERALL) and dimension not in reward.dimensions:
         return None
     served = reward_on(reward, dimension)

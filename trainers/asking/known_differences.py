@@ -1,4 +1,4 @@
-"""Differences of the pairs of a pool, each worked out once: a pool changes little from vote to vote."""
+"""Caches the differences of a pool's pairs: a pool changes little from vote to vote."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class KnownDifferences:
-    """Those of the last pool, as long as models have the same features, references and ranges."""
+    """Differences of the last pool, valid while models have the same features, references and ranges."""
 
     def __init__(self) -> None:
         self._made_for: tuple[Any, ...] = ()
-        # By the identity of the candidates, which never change; holding them keeps it theirs.
+        # Keyed by the identity of the candidates, which are immutable; keeping them keeps their ids valid.
         self._rows: dict[tuple[int, int], tuple[Pair, Array]] = {}
 
     def of(self, reward: RewardSnapshot, pairs: Sequence[Pair]) -> Array:
-        """(n, d), as ``differences_for`` has them."""
+        """(n, d), as from ``differences_for``."""
         made_for = reward.feature_names, reward.references, reward.ranges
         if self._made_for != made_for:
             self._made_for, self._rows = made_for, {}

@@ -1,4 +1,4 @@
-"""The pairs that people can be asked about: two candidates of one task each, of any of its runs."""
+"""The pairs that people can be asked about: two candidates of the same task, from any of its runs."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from trainers.pairs.votes import contexts_of_two
 
 MOST_PER_TASK = 100
 MOST_PAIRS = 4_000
-"""Of all tasks, so that a choice among them takes no noticeable time; each task then has fewer."""
+"""Limit over all tasks, so that choosing takes no noticeable time; above it, each task has fewer pairs."""
 
 
 class VotableCandidate(Struct, frozen=True):
-    """A video that people can look at, with all that a model may learn from a vote on it."""
+    """A video that people can see, with everything that a model may learn from a vote on it."""
 
     run_id: str
     iter_idx: int
     task_id: str
     critics: dict[str, float | None]
-    """Critic and mode to score; null where the critic gave none."""
+    """Score by critic and mode; null where the critic gave none."""
     context: dict[str, Any]
-    """Of its run: world model, task family."""
+    """Context of its run: world model, task family."""
     candidate_context: dict[str, Any]
-    """Of this candidate alone."""
+    """Context of this candidate alone."""
 
     @property
     def name(self) -> tuple[str, int]:
@@ -53,15 +53,14 @@ def votable(event: TraceEvent, task_id: str) -> VotableCandidate:
 
 
 def pairs_to_ask(candidates: Iterable[VotableCandidate], most_per_task: int = MOST_PER_TASK) -> list[Pair]:
-    """Every two candidates of one task, in an order that does not depend on that of the candidates.
+    """All pairs of candidates of the same task, in an order that does not depend on that of the candidates.
 
-    A task has ``most_per_task`` pairs at most, and fewer where all tasks together would have more than
-    ``MOST_PAIRS``, but for one each. Which ones is drawn by their names, so that it stays the same as others
-    come. A candidate that is given twice counts once, as it is given last. Raises BadInput for a number
-    below 1.
+    A task has at most ``most_per_task`` pairs. It has fewer, but at least one, if all tasks together would
+    exceed ``MOST_PAIRS``. Their names decide which pairs are drawn, so the selection stays the same as others
+    are added. If a candidate is given twice, its last version counts. Raises BadInput for a number below 1.
     """
     if most_per_task < 1:
-        raise BadInput(f"most_per_task is {most_per_task}; expected 1 pair of a task or more")
+        raise BadInput(f"most_per_task is {most_per_task}; expected at least 1 pair per task")
     tasks: dict[str, dict[tuple[str, int], VotableCandidate]] = {}
     for candidate in candidates:
         tasks.setdefault(candidate.task_id, {})[candidate.name] = candidate
@@ -70,14 +69,14 @@ def pairs_to_ask(candidates: Iterable[VotableCandidate], most_per_task: int = MO
 
 
 def named(pair: Pair) -> frozenset[tuple[str, int]]:
-    """Both candidates by run and iteration, whichever is on the left."""
+    """Both candidates as (run, iteration), whichever is on the left."""
     return frozenset((pair[0].name, pair[1].name))
 
 
 def as_preference(pair: Pair) -> PreferencePair:
-    """What would be learnt if the first were preferred.
+    """The preference that would be learnt if the first were preferred.
 
-    Runs of one task may differ in their contexts: what both share is the pair's, the rest is each side's own.
+    Runs of one task may differ in their contexts: the pair gets what both share, each side gets the rest.
     """
     one, other = pair
     shared, of_one, of_other = contexts_of_two(

@@ -1,8 +1,8 @@
-"""What a vote on each pair is expected to teach: the higher its score, the rather it is asked.
+"""The expected value of a vote on each pair: pairs with higher scores are asked about first.
 
-With the difference d of a pair, the covariance S of the weights, the variance v = dᵀSd of the logit and the
-information r of an answer on it (p(1 − p), or that of three answers where people find ties), an answer makes
-S smaller by r·(Sd)(Sd)ᵀ/(1 + rv).
+With the difference d of a pair, the covariance S of the weights, the variance v = dᵀSd of the logit, and the
+information r of an answer about it (p(1 − p), or that of three answers if people report ties), an answer
+reduces S by r·(Sd)(Sd)ᵀ/(1 + rv).
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ if TYPE_CHECKING:
     from trainers.compiled import Array
 
 Rule = Callable[["Beliefs", "Beliefs", "Array"], "Array"]
-"""Scores (n,) of n pairs to ask about; the others are those that the model is for, and what each counts."""
+"""Scores (n,) of n pairs to ask about, given the pairs that the model will be used on and their weights."""
 
 
 def variance(asked: Beliefs, pool: Beliefs, counts: Array) -> Array:
-    """How uncertain the model is of the logit."""
+    """The uncertainty of the logit."""
     return asked.variances
 
 
 def d_optimal(asked: Beliefs, pool: Beliefs, counts: Array) -> Array:
-    """By how much the volume of what the weights may be shrinks."""
+    """Reduction of the log volume of the weights' posterior."""
     return np.log1p(asked.information * asked.variances)
 
 
 def v_optimal(asked: Beliefs, pool: Beliefs, counts: Array) -> Array:
-    """By how much the mean variance of the logits of the pool falls."""
+    """Reduction of the mean variance of the pool's logits."""
     return _fall(asked, pool, counts)
 
 
 def loss_optimal(asked: Beliefs, pool: Beliefs, counts: Array) -> Array:
-    """By how much the expected log loss on the pool falls.
+    """Reduction of the expected log loss on the pool.
 
-    What uncertainty costs there is rv/2 of each pair, to second order. So what a pair of the pool counts is
-    its own information: where the answer is known, a better logit is worth little.
+    To second order, uncertainty costs rv/2 on each pair. So each pool pair is weighted by its own
+    information: if the answer is known, a better logit is worth little.
     """
     return _fall(asked, pool, counts * pool.information)
 
 
 def bald(asked: Beliefs, pool: Beliefs, counts: Array) -> Array:
     """Mutual information of answer and weights, in nats (Houlsby et al. 2011, "Bayesian active learning by
-    disagreement"), over a Gauss–Hermite rule for the logit."""
+    disagreement"), by Gauss–Hermite quadrature over the logit."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(7)
     weights /= weights.sum()
     logits = asked.logits[:, None] + np.sqrt(asked.variances)[:, None] * nodes
@@ -68,7 +68,7 @@ DEFAULT_RULE = "loss-optimal"
 
 
 def _fall(asked: Beliefs, pool: Beliefs, counts: Array) -> Array:
-    """(n,): by how much an answer makes the mean variance of the pool smaller, whose pairs count so much."""
+    """(n,): reduction of the pool's mean variance by an answer, its pairs weighted by ``counts``."""
     usual = (pool.z * (counts / counts.sum())[:, None]).T @ pool.z
     shifts = asked.z @ asked.covariance
     r = asked.information

@@ -1,1 +1,1 @@
-"""The Bradley–Terry reward: its features, the estimators that learn its weights, and what it says."""
+"""The Bradley–Terry reward: its features, the estimators of its weights, and its predictions."""

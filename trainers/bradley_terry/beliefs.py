@@ -1,6 +1,6 @@
-"""What a reward model believes of many pairs at once, as arrays: how each would be answered, how surely.
+"""A reward model's beliefs about many pairs at once, as arrays: the expected answers and their uncertainty.
 
-The differences count as ``reward.prob_prefer`` and ``reward.confidence`` have them pair by pair.
+Differences count as in ``reward.prob_prefer`` and ``reward.confidence``, which take one pair at a time.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Beliefs:
-    """Of n pairs, by a normal posterior over d weights."""
+    """Beliefs about n pairs, from a normal posterior over d weights."""
 
     z: Array
-    """(n, d): differences in the units of the weights, 0 where one is missing."""
+    """(n, d): differences in the units of the weights; 0 if missing."""
     weights: Array
     """(d,)"""
     covariance: Array
     """(d, d)"""
     nu: float = 0.0
-    """Davidson's ν; 0 where no tie was learnt."""
+    """Davidson's ν; 0 if no tie was learnt."""
 
     def __len__(self) -> int:
         return len(self.z)
 
     def of(self, rows: Ints | Flags) -> Beliefs:
-        """Of these pairs alone."""
+        """Only these pairs."""
         return replace(self, z=self.z[rows])
 
     @property
@@ -45,13 +45,13 @@ class Beliefs:
 
     @property
     def variances(self) -> Array:
-        """(n,): of the logits, in nats squared."""
+        """(n,): variances of the logits, in nats squared."""
         found = np.einsum("nd,nd->n", self.z @ self.covariance, self.z)
         return np.asarray(np.maximum(found, 0.0))
 
     @property
     def information(self) -> Array:
-        """(n,): of an answer (first, second, or neither) on the logit, as laplace would count it."""
+        """(n,): information of an answer (first, second, or neither) about the logit, as in laplace."""
         from trainers.bradley_terry.kernels import expect_information  # with numba
 
         found = np.empty(len(self))
@@ -59,7 +59,7 @@ class Beliefs:
         return found
 
     def after(self, row: int) -> Beliefs:
-        """As they would be once pair ``row`` was answered: less uncertain, and in the mean no other."""
+        """Beliefs after pair ``row`` is answered: less uncertain, with the same means."""
         one = self.of(np.array([row]))
         shift = self.covariance @ one.z[0]
         information = float(one.information[0])
@@ -68,7 +68,7 @@ class Beliefs:
 
 
 def beliefs_of(snapshot: RewardSnapshot, X: Array) -> Beliefs:
-    """What a published snapshot that has a covariance believes of pairs with ``differences_for`` it."""
+    """The beliefs of a published snapshot with a covariance about pairs; X is from ``differences_for`` it."""
     names = snapshot.feature_names
     scales = np.array([snapshot.scales[name] for name in names])
     limits = np.array([reach_of(name) for name in names]) * scales
@@ -81,11 +81,11 @@ def beliefs_of(snapshot: RewardSnapshot, X: Array) -> Beliefs:
 
 
 def differences_for(snapshot: RewardSnapshot, pairs: Sequence[PreferencePair]) -> Array:
-    """(n, d): chosen − rejected in the columns ``feature_names``, NaN where one is missing, or a mark.
+    """(n, d): chosen − rejected in the columns ``feature_names``; NaN for missing scores or their codes.
 
-    They depend on the snapshot's ``feature_names``, ``references`` and ``ranges`` alone.
+    Depends only on the snapshot's ``feature_names``, ``references`` and ``ranges``.
     """
-    # Not at the top: numba takes a second to load, and whoever has no snapshot needs none of it.
+    # Imported late: numba takes a second to load, and callers without a snapshot do not need it.
     from trainers.bradley_terry.rows import RowMaker
     from trainers.bradley_terry.shown import ShownScores
     from trainers.bradley_terry.vocabulary import Vocabulary
@@ -102,7 +102,7 @@ def differences_for(snapshot: RewardSnapshot, pairs: Sequence[PreferencePair]) -
 
 
 def answers_to(logits: Array, nu: float) -> Array:
-    """(n, 3): how probable it is of logits (n,) that the first is preferred, neither, or the second."""
+    """(n, 3): probabilities that the first, neither, or the second is preferred, from logits (n,)."""
     from trainers.bradley_terry.kernels import expect_answers  # with numba
 
     found = np.empty((len(logits), 3))
@@ -111,9 +111,9 @@ def answers_to(logits: Array, nu: float) -> Array:
 
 
 def in_units(X: Array, limits: Array, scales: Array) -> Array:
-    """What counts of differences (…, d), as ``features.within_reach`` has it, per ``scales`` (d,).
+    """Differences (…, d), limited as in ``features.within_reach``, divided by ``scales`` (d,).
 
-    0 where one is missing, or so far beyond ``limits`` (d,) that it stands for a missing one.
+    0 if missing, or so far beyond ``limits`` (d,) that it is taken as missing.
     """
     counted = np.where(np.abs(X) > FAR * limits, np.nan, np.clip(X, -limits, limits))
     return np.asarray(np.nan_to_num(counted) / scales)

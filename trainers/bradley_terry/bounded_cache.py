@@ -1,4 +1,4 @@
-"""A dictionary of what can be worked out again, of few entries and few bytes."""
+"""A dictionary for recomputable values, bounded in entries and bytes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 _ENTRY_BYTES = 100
-"""What an entry takes in a dictionary or a tuple."""
+"""Bytes of an entry in a dictionary or a tuple."""
 
 
 class BoundedCache(dict[_Key, _Value]):
-    """Only ``keep`` adds to it. Where an entry is too much, all others are dropped."""
+    """Add entries only with ``keep``. When it is full, all other entries are dropped."""
 
     def __init__(self, most: int, most_bytes: int) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class BoundedCache(dict[_Key, _Value]):
         self._bytes = 0
 
     def keep(self, key: _Key, value: _Value, size: int) -> None:
-        """Keep an entry of ``size`` bytes, unless it alone is too large."""
+        """Add an entry of ``size`` bytes, unless it alone exceeds the limit."""
         if size > self._most_bytes:
             return
         if len(self) >= self._most or self._bytes + size > self._most_bytes:
@@ -33,5 +33,5 @@ class BoundedCache(dict[_Key, _Value]):
 
 
 def size_of(values: Collection[object]) -> int:
-    """Bytes that texts and numbers take in a tuple."""
+    """Bytes of texts and numbers in a tuple."""
     return sum(map(getsizeof, values)) + _ENTRY_BYTES * len(values)

@@ -1,4 +1,4 @@
-"""The learners by name: River estimators that take differences of scores."""
+"""The learners by name: River estimators that learn from differences of scores."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ DEFAULT_LEARNER: LearnerName = "laplace"
 
 
 class PairEstimator(Protocol):
-    """P(first preferred to second) from the differences of their scores; a River classifier, too.
+    """P(first preferred to second) from the differences of their scores; also a River classifier.
 
     ``weights`` are per ``scales`` of a feature's difference. ``covariance`` (d, d) is that of the weights, in
     the order of ``features``; None for a point estimate. ``alarms`` counts the alarms of a drift detector.
     ``learn_many_differences`` learns rows (n, d) of differences chosen − rejected, NaN where a critic is
-    missing, to the bits of ``learn_one`` row by row; returns P (n,) of each before it was learnt.
-    ``learn_rows`` does it for a learner of many tasks (``kernels``), and returns the rows that ended
-    in an alarm, too; it brings X within reach. ``predict_many_differences`` takes rows with the columns
-    ``features``.
-    ``undo`` takes back the step of a row (d,) that was learnt with the weight w.
-    ``begun_from`` is one that has learnt nothing and has these weights as prior means.
-    ``tie_nu`` is Davidson's ν (``ties``). ``far_off`` is feature to how many differences were too
-    far off to be learnt.
+    missing, bit for bit like ``learn_one`` row by row; returns P (n,) of each row before it was learnt.
+    ``learn_rows`` does so for a learner of many tasks (``kernels``), and also returns the rows that ended in
+    an alarm; it limits X in place. ``predict_many_differences`` takes rows with the columns ``features``.
+    ``undo`` reverts the step of a row (d,) that was learnt with the weight w.
+    ``begun_from`` is a new learner with these weights as prior means.
+    ``tie_nu`` is Davidson's ν (``ties``). ``far_off`` counts, by feature, the differences that were too far
+    off to be learnt.
     """
 
     name: ClassVar[str]
@@ -63,7 +62,7 @@ class PairEstimator(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Which learner, and the parameters that are not its defaults. Raises BadInput for an unknown name."""
+    """A learner and its parameters that differ from the defaults. Raises BadInput for an unknown name."""
 
     learner: LearnerName = DEFAULT_LEARNER
     parameters: Mapping[str, float] | None = None
@@ -78,19 +77,19 @@ class Recipe:
         return estimator
 
     def complete(self) -> Recipe:
-        """With the parameters that are the defaults today, so that it stays the same when they change."""
+        """With today's defaults filled in, so that it stays the same when they change."""
         state = self.new().state()
         return Recipe(learner=state["learner"], parameters=state["parameters"])
 
 
 def estimator_from_state(state: Mapping[str, Any]) -> PairEstimator:
-    """The estimator whose ``state`` was saved under its name. Raises BadInput for an unknown one."""
+    """The estimator with this saved ``state``. Raises BadInput for an unknown learner name."""
     estimator: PairEstimator = _class_of(state["learner"]).from_state(state)
     return estimator
 
 
 def _class_of(name: str) -> Any:
-    """Imported when it is needed: each brings a library that takes a while to load."""
+    """Imported on demand: each needs a library that takes a while to load."""
     if name == "laplace":
         from trainers.bradley_terry.laplace import Laplace
 

@@ -1,4 +1,4 @@
-"""What a reward model has learnt, in a reader's terms: what a better score of one critic does to the odds."""
+"""What a reward model has learnt, for readers: how a better score of one critic changes the odds."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from trainers.bradley_terry.reward import printable, reward_on
 from trainers.bradley_terry.ties import tie_probability
 
 _Z95 = 1.959963984540054
-"""The standard normal is within ± this with probability 95%."""
+"""A standard normal variable is within ± this with probability 95%."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """One feature, all others held equal: a critic and mode, a context, or a critic within a context."""
+    """The effect of one feature, all others equal: a critic and mode, a context, or a critic in a context."""
 
     feature: str
     weight: float
     """As in the snapshot: nats per ``scales`` of the feature's difference."""
     odds_ratio: float
-    """By what the odds of being preferred are multiplied where this score is ``step`` higher, or where one
-    side is of this context and the other of the average of its kind."""
+    """Factor on the odds of being preferred if this score is ``step`` higher, or if one side has this context
+    and the other is the average of its kind."""
     odds_ratio_ci95: tuple[float, float] | None
-    """95% of the posterior; None for a point estimate."""
+    """95% posterior interval; None for a point estimate."""
 
     @property
     def is_sure(self) -> bool:
-        """Whether the interval leaves out 1, so that the direction is known."""
+        """Whether the interval excludes 1, so that the direction is known."""
         return self.odds_ratio_ci95 is not None and not (
             self.odds_ratio_ci95[0] <= 1.0 <= self.odds_ratio_ci95[1]
         )
@@ -40,7 +40,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A snapshot for people. ``effects`` begin with the strongest, in either direction."""
+    """A snapshot for people. ``effects`` are sorted by strength, in either direction."""
 
     model: str
     version: int
@@ -48,13 +48,13 @@ class Explanation:
     statement: str
     labels: Mapping[str, int]
     evidence: Mapping[str, Any]
-    """The snapshot's metrics of its gate; empty where it has none."""
+    """The snapshot's metrics of its gate; may be empty."""
     trusted: Mapping[str, Any] | None
-    """Test-then-train figures on the labels of people and validators; None where there are none."""
+    """Test-then-train figures on the labels of people and validators; None without such labels."""
     ties_of_equals: float
-    """P that people find neither better of two candidates of the same reward; 0 where no tie was learnt."""
+    """P that people find neither better of two candidates with equal rewards; 0 if no tie was learnt."""
     references: Mapping[str, str]
-    """The value of each shared context for which the critics' own effects are; others add to them."""
+    """The value of each shared context to which the critics' own effects apply; other values add to them."""
     step: float
     effects: tuple[Effect, ...]
 
@@ -64,7 +64,7 @@ class Explanation:
 
 
 def explain(snapshot: RewardSnapshot, step: float = UNIT) -> Explanation:
-    """Every feature's effect on the odds for a ``step`` up, or for being of a context, with its interval.
+    """Every feature's effect on the odds, for a ``step`` up or for having a context, with its interval.
 
     The logit is linear in the scores, so the odds change by exp(step · weight / scale), and under the
     Gaussian posterior the interval is exp(step · (weight ± 1.96 SD) / scale).
@@ -88,7 +88,7 @@ def explain(snapshot: RewardSnapshot, step: float = UNIT) -> Explanation:
 
 
 def log_odds(snapshot: RewardSnapshot) -> dict[str, float]:
-    """Nats of every feature for a usual step up, or for being of a context; the strongest first."""
+    """Nats of every feature for a usual step up, or for having a context; the strongest first."""
     return {effect.feature: math.log(effect.odds_ratio) for effect in explain(snapshot).effects}
 
 
@@ -105,15 +105,15 @@ def effect_lines(snapshot: RewardSnapshot) -> list[str]:
 
 
 def ratio_text(ratio: float) -> str:
-    """Two decimals, or a power of ten where they would say nothing."""
+    """Two decimals, or scientific notation outside [0.01, 1000)."""
     return f"{ratio:.2f}" if 0.01 <= ratio < 1000.0 else f"{ratio:.1e}"
 
 
 def _contrast(snapshot: RewardSnapshot, name: str) -> dict[str, float]:
-    """What of which weight makes the effect.
+    """The weights, with their factors, that make up the effect.
 
-    Of arms, or generators, pairs tell how they differ and not how good all of them are; so one is compared
-    with the mean of its kind.
+    Pairs tell how arms or generators differ, not how good they all are. So each is compared with the mean of
+    its kind.
     """
     kind = name.partition("=")[0] + "="
     alike = [other for other in snapshot.feature_names if is_indicator(name) and other.startswith(kind)]
@@ -144,5 +144,5 @@ def _effect(snapshot: RewardSnapshot, name: str, contrast: Mapping[str, float], 
 
 
 def _exp(logit: float) -> float:
-    """e^x within what JSON can hold and a logarithm can take."""
+    """e^x, limited to what JSON can hold and a logarithm can take."""
     return math.exp(min(700.0, max(-700.0, logit)))

@@ -1,15 +1,15 @@
-"""What a reward model weighs: scores of critics, and the context in which they were given.
+"""The features of a reward model: critics' scores, and the context in which they were given.
 
-Everything is a difference, chosen minus rejected, so what both sides share cancels. It matters through what
-it does to the critics:
+Every feature is a difference, chosen minus rejected, so what both sides share cancels. A shared context
+matters only through its effect on the critics:
 
-- ``flicker.quality``: a critic and mode; left out where either side has no score;
-- ``@arm=physics``: 1 where only the first side was made so, −1 where only the second;
-- ``@cost``: a number that both sides carry;
-- ``flicker.quality@world_model=dit-7b``: the critic's difference again, in this shared context alone: what
-  the critic's weight there is above its weight elsewhere.
+- ``flicker.quality``: a critic and mode; left out if either side has no score;
+- ``@arm=physics``: 1 if only the first side was made so, −1 if only the second;
+- ``@cost``: a number that both sides have;
+- ``flicker.quality@world_model=dit-7b``: the critic's difference again, in this shared context alone; its
+  weight is what the critic's weight gains there.
 
-``streams.messages.feature_names`` says how names of critics and contexts become those of features.
+``streams.messages.feature_names`` maps names of critics and contexts to those of features.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from streams.messages.feature_names import (
 )
 
 Scores = Mapping[str, float | None]
-"""Critic and mode to score, ``{"flicker.quality": 0.47, …}``; null where the critic gave none."""
+"""Score by critic and mode, ``{"flicker.quality": 0.47, …}``; null where the critic gave none."""
 Context = Mapping[str, Any]
-"""Texts, truth values and numbers by name; anything else is passed over."""
+"""Texts, truth values and numbers by name; other values are ignored."""
 
 UNIT = 0.25
-"""A usual difference of two critic scores in [0, 1]; weights are per so much. An indicator's ±1 is four such
-steps, since who made a side may be worth more than a critic's step. A scale that moved while it is
-estimated would make the result depend on the order of the tasks."""
+"""A typical difference of two critic scores in [0, 1]; weights are per this unit. An indicator's ±1 is four
+such steps, because who made a side may matter more than a critic's step. If the scale moved while it is being
+estimated, the result would depend on the order of the tasks."""
 WARM_UP = 20
-"""Pairs of a feature in which its unit may still grow, for what is counted on a larger scale."""
+"""Pairs with a feature during which its unit may still grow, for features on a larger scale."""
 FAR = 16.0
-"""Times what a difference may reach: between scores in [0, 1] it is 16, and a usual mark is −99 or less."""
+"""Multiple of the limit. For scores in [0, 1] it is a difference of 16; codes are usually −99 or less."""
 LEARNT = 1.0
-"""Times what a difference may reach: more is not learnt, since one such pair could cost what a hundred teach.
-It is predicted, though, as whoever serves the model would."""
+"""Multiple of the limit up to which a difference is learnt: one larger pair could undo what a hundred teach.
+It is still predicted, as users of the model would do."""
 
 _CATEGORY = (str, bool)
 _NUMBER = (int, float)
 _INTERACTION_UNIT = 1.0
-"""A critic's weight is much the same everywhere: a prior variance 16 times smaller than the critic's own."""
+"""A critic's weight is similar in all contexts, so the prior variance is 16 times smaller than its own."""
 LONGEST_VALUE = 64
-"""Characters of a text that names a category rather than tells a story."""
+"""Longest text, in characters, that counts as a category rather than free text."""
 
 
 def differences(
@@ -58,14 +58,14 @@ def differences(
 ) -> dict[str, float]:  # fmt: skip
     """a − b per feature; critics first, sorted by name.
 
-    ``context`` is shared by both sides, ``of_a`` and ``of_b`` are what sets each of them apart.
+    Both sides share ``context``; ``of_a`` and ``of_b`` are what each has alone.
     """
     critics = difference(a, b)
     return {**critics, **_sides(of_a or {}, of_b or {}), **_interactions(critics, context or {})}
 
 
 def difference(a: Scores, b: Scores) -> dict[str, float]:
-    """a − b per critic's feature, sorted by the critic's name, without those missing on either side."""
+    """a − b per critic's feature, sorted by the critic's name; omits scores missing on either side."""
     both = sorted(a.keys() & b.keys())
     return {
         critic_feature(name): left - right
@@ -86,7 +86,7 @@ def of_pair(pair: PreferencePair) -> dict[str, float]:
 
 
 def of_events(a: TraceEvent, b: TraceEvent) -> dict[str, float]:
-    """a − b for two iterations of one run."""
+    """a − b for two iterations of the same run."""
     return differences(
         a.critic_scores(),
         b.critic_scores(),
@@ -97,20 +97,20 @@ def of_events(a: TraceEvent, b: TraceEvent) -> dict[str, float]:
 
 
 def unit_of(name: str) -> float:
-    """The difference that a weight is per; powers of two apart, so that scaling rounds nothing."""
+    """The difference that a weight refers to; units differ by powers of two, so scaling does not round."""
     return _INTERACTION_UNIT if is_interaction(name) else UNIT
 
 
 def reach_of(name: str) -> float:
-    """Scales that a difference may reach before they double, in the warm-up; that is 1 at first for all."""
+    """Scales that a difference may span before they double during warm-up; the initial limit is 1 for all."""
     return 4.0 * UNIT / unit_of(name)
 
 
 def within_reach(difference: float, limit: float) -> float:
-    """What counts of a difference of which ``limit`` can be reached, either sign.
+    """Clips a difference to ``limit`` in either direction.
 
-    More is cut, so that no single number turns a model round. Beyond ``FAR`` limits it is no measurement but
-    most likely a mark for a score that is missing (−999, say), and counts as that: NaN.
+    So no single number can reverse a model. A difference beyond ``FAR`` limits is hardly a measurement but
+    most likely a code for a missing score (−999, say), and becomes NaN.
     """
     if abs(difference) > FAR * limit:
         return math.nan
@@ -118,7 +118,7 @@ def within_reach(difference: float, limit: float) -> float:
 
 
 def categories(context: Context) -> dict[str, str]:
-    """The contexts that name a kind of thing, sorted; truth values are named by their words."""
+    """The contexts that name a category, sorted; truth values become their words."""
     found = {
         key: str(value)
         for key, value in context.items()
@@ -128,7 +128,7 @@ def categories(context: Context) -> dict[str, str]:
 
 
 def numbers(context: Context) -> dict[str, float]:
-    """The contexts that say how much, sorted."""
+    """The numeric contexts, sorted."""
     found = {
         key: float(value)
         for key, value in context.items()
@@ -138,7 +138,7 @@ def numbers(context: Context) -> dict[str, float]:
 
 
 def indicators(of_a: Mapping[str, str], of_b: Mapping[str, str]) -> dict[str, float]:
-    """Feature to 1 or −1 for the categories of either side that the other does not share."""
+    """Feature to 1 or −1, for each category that only one side has."""
     found: dict[str, float] = {}
     for key in sorted(of_a.keys() | of_b.keys()):
         if of_a.get(key) != of_b.get(key):

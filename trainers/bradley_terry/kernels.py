@@ -1,16 +1,16 @@
-"""The loops of learning over rows of differences, as machine code; all change their arrays in place.
+"""The learners' loops over rows of differences, compiled to machine code; they change their arrays in place.
 
-They are in one file since numba keeps what it compiled until the file that calls a kernel changes, so a
-kernel from elsewhere could be an older one. They are plain loops without BLAS, whose sums come out otherwise
-on other CPUs, while a replayed model has to have the same bits.
+They share one file because numba's cache is only refreshed when the file that calls a kernel changes, so a
+kernel from another file could be outdated. They are plain loops without BLAS, whose sums differ between CPUs,
+while a replayed model must have the same bits.
 
-What both learners take: ``X`` (n, d) holds a difference chosen − rejected in each row, NaN (or an infinity)
-where a feature is missing, and ``w`` (n,) what each row counts. ``known`` (n + 1,) says how many of the
-columns the model knows before each row, and after the last: what comes later is untouched until then.
-``ties`` (n,) says which rows are ties, and ``nu`` (4,) is what is learnt of them (``ties``). Where
-``slots`` (n,) is not −1, the coefficients as they are before the row are copied to that row of ``frozen``.
-A row without any feature teaches nothing. Differences are brought ``within_reach`` in X itself, so that
-whoever predicts its rows sees the same.
+Arguments of both learners: each row of ``X`` (n, d) is a difference chosen − rejected, NaN (or an infinity)
+where a feature is missing, and ``w`` (n,) are the rows' weights. ``known`` (n + 1,) is the number of columns
+that the model knows before each row, and after the last; later columns stay untouched until then. ``ties``
+(n,) flags the rows that are ties, and ``nu`` (4,) is the state learnt from them (``ties``). If ``slots`` (n,)
+is not −1, the coefficients before the row are copied to that row of ``frozen``. A row without any feature
+teaches nothing. Differences are limited by ``within_reach`` in X itself, so that predictions from its rows
+use the same values.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from trainers.bradley_terry.ties import NU, learn_nu, step_with_ties, tie_probab
 from trainers.compiled import compiled
 
 BLOCK = 8.0
-"""Weight of pairs whose mean loss is one observation of the drift detector. Pairs of one task are alike, and
-count less the more there are, so that a long task is no drift."""
+"""Weight of the pairs whose mean loss is one observation of the drift detector. Pairs of one task are alike,
+and each weighs less the more there are, so a long task does not look like drift."""
 CLIP = 2.0
-"""Nats of one pair that count at most for the detector."""
+"""Upper limit, in nats, on one pair's loss for the detector."""
 
 
-# The very functions that scoring under a published snapshot uses. Who changes them has to change this file,
-# too: numba does not see it.
+# Scoring under a published snapshot uses these same functions. After changing them, change this file too:
+# numba does not notice otherwise.
 _sigmoid = compiled(sigmoid)
 _shrinkage = compiled(shrinkage)
 _log_loss = compiled(log_loss)
@@ -54,14 +54,14 @@ posterior_covariance = compiled(made_more_precise)
 
 @compiled
 def _freeze(weights, scale, known, row):  # type: ignore[no-untyped-def]
-    """The weights per unit of score into ``row``, with 0 for what is not known yet."""
+    """Writes the weights per unit of score to ``row``, with 0 for features that are not known yet."""
     for j in range(len(row)):
         row[j] = weights[j] / scale[j] if j < known else 0.0
 
 
 @compiled
 def _find_present(x, known, present):  # type: ignore[no-untyped-def]
-    """Write the columns that are there to ``present``; returns how many there are."""
+    """Writes the columns that are not missing to ``present``; returns their number."""
     n = 0
     for j in range(known):
         if math.isfinite(x[j]):
@@ -72,10 +72,10 @@ def _find_present(x, known, present):  # type: ignore[no-untyped-def]
 
 @compiled
 def grow_units(x, scale, reach, warm_up, beyond, far, present):  # type: ignore[no-untyped-def]
-    """Double the units of features that warm up and of which x (d,) is beyond reach, but for the first time.
+    """Doubles the units of warm-up features for which x (d,) is out of reach, except the first time.
 
     So a single number sets no unit. ``beyond`` (d,) counts such differences, and ``far`` (d,) those that are
-    not learnt; what was before its unit grew may have been right, and is forgotten.
+    not learnt. When a unit grows, the count is reset, because earlier differences may have been right.
     """
     for j in present:
         if warm_up[j] > 0.0:
@@ -91,9 +91,9 @@ def grow_units(x, scale, reach, warm_up, beyond, far, present):  # type: ignore[
 
 @compiled
 def cut(x, scale, reach, present):  # type: ignore[no-untyped-def]
-    """Bring the differences x (d,) within reach, and move those to learn to the front of ``present``.
+    """Limits the differences x (d,), and moves those to learn to the front of ``present``.
 
-    Returns how many these are.
+    Returns the number of those.
     """
     n = 0
     for j in present:
@@ -110,12 +110,12 @@ def laplace_rows(  # type: ignore[no-untyped-def]
     X, w, ties, known, slots, start, mean, cov, scale, reach, warm_up, beyond, far, prior_mean,
     prior_variance, mixed, sparsity, forgetting, block, nu, frozen, p,
 ):  # fmt: skip
-    """Learn rows from ``start`` on by the step of ``trainers.bradley_terry.laplace``.
+    """Learns rows from ``start`` on by the step of ``trainers.bradley_terry.laplace``.
 
-    Copied to ``frozen`` is what is served, the mean under the prior of ``scale_mixture``. Writes to
-    ``p`` (n,) what the normal of mean and cov said of each row before it was learnt. ``block`` is (weight,
-    summed loss) of the unfinished block, in which ties do not count. Ends where a block does, or behind the
-    last row; returns where it has come to, and the mean loss of the block that was finished, or NaN.
+    Copies the served coefficients to ``frozen``: the mean under the prior of ``scale_mixture``. Writes to
+    ``p`` (n,) the prediction of each row by the normal posterior before the row was learnt. ``block`` is
+    (weight, summed loss) of the unfinished block, without ties. Stops at the end of a block, or after the
+    last row; returns the next row, and the mean loss of the finished block, or NaN.
     """
     z = np.empty(len(mean))
     g = np.empty(len(mean))
@@ -179,7 +179,7 @@ def laplace_rows(  # type: ignore[no-untyped-def]
 
 @compiled
 def expect_information(logits, variances, nu, information):  # type: ignore[no-untyped-def]
-    """Write to information (n,) what ``laplace_rows`` would count of an answer on each of these logits."""
+    """Writes to information (n,) what ``laplace_rows`` would count for an answer at each of these logits."""
     for i in range(len(logits)):
         kappa = _shrinkage(variances[i])
         _, of_logit = _step_with_ties(kappa * logits[i], nu, True)
@@ -188,7 +188,7 @@ def expect_information(logits, variances, nu, information):  # type: ignore[no-u
 
 @compiled
 def expect_answers(logits, nu, p):  # type: ignore[no-untyped-def]
-    """Write to p (n, 3) how probable it is that the first is preferred, neither, or the second."""
+    """Writes to p (n, 3) the probabilities that the first is preferred, neither, or the second."""
     for i in range(len(logits)):
         p[i, 1] = _tie_probability(logits[i], nu)
         p[i, 0] = (1.0 - p[i, 1]) * _sigmoid(logits[i])
@@ -211,7 +211,7 @@ def newton_step(g, w, lr, weights, inverse):  # type: ignore[no-untyped-def]
     g_v = 0.0
     for j in range(d):
         g_v += g[j] * v[j]
-    if g_v == 0.0:  # a weight of 0, or no difference: nothing to learn, and perhaps 0/0
+    if g_v == 0.0:  # a weight of 0, or no difference: nothing to learn, and 0/0 is possible
         return
     shrink = 1.0 / (w + g_v)
     step = lr * w * shrink
@@ -225,10 +225,10 @@ def newton_step(g, w, lr, weights, inverse):  # type: ignore[no-untyped-def]
 def newton_rows(  # type: ignore[no-untyped-def]
     X, w, ties, known, slots, lr, weights, inverse, scale, reach, warm_up, beyond, far, nu, frozen, p
 ):
-    """Learn the rows as River's logistic regression does, in its order: sums go from the first feature on.
+    """Learns rows like River's logistic regression, in its order: sums start from the first feature.
 
-    Writes to ``p`` (n,) what was predicted of each row before it was learnt. A row that counts nothing
-    changes nothing.
+    Writes to ``p`` (n,) the prediction of each row before the row was learnt. A row of weight 0 changes
+    nothing.
     """
     columns = np.empty(len(weights), dtype=np.int64)
     for i in range(len(X)):
@@ -270,15 +270,15 @@ def newton_rows(  # type: ignore[no-untyped-def]
 
 @compiled
 def blank_marks(values, places, critics, shown, is_news):  # type: ignore[no-untyped-def]
-    """Write NaN over the marks among the scores of a pair, which are at these places (n,) of ``values``.
+    """Replaces marks among the scores of a pair, at these places (n,) of ``values``, by NaN.
 
-    Score i is of the critic with the row ``critics[i]`` of ``shown`` (critics, 12), where all scores are
-    noted before. Where the pair is no news, nothing is noted or counted.
+    Score i belongs to the critic with the row ``critics[i]`` of ``shown`` (critics, 12), where all scores are
+    recorded first. If the pair is no news, nothing is recorded or counted.
     """
     may_be_any = False
     for i in range(len(places)):
         score = values[places[i]]
-        if _is_mark(score, 0.0, 0.0, True):  # of a critic that shows 0 and fractions all are that may be one
+        if _is_mark(score, 0.0, 0.0, True):  # anything that could be a mark: range 0, with fractions
             may_be_any = True
         if is_news and not _is_listed(score):
             _note_score(shown[critics[i]], score)
@@ -297,13 +297,13 @@ def fill_rows(  # type: ignore[no-untyped-def]
     values, begins, plans, shown, is_news, first, column, left, right, sign, first_of_mean, at,
     first_score, score_at, critic, X, means,
 ):  # fmt: skip
-    """Write the differences of n pairs to X (n, d), and those of their critics' means to means (n,).
+    """Writes the differences of n pairs to X (n, d), and those of their critics' means to means (n,).
 
-    Pair i has its numbers in ``values`` from ``begins[i]`` on, NaN where one is missing, and goes by plan
-    ``plans[i]``: the entries from ``first[plan]`` to the next plan's. An entry writes to ``column`` what is
-    at ``left`` minus what is at ``right``, or ``sign`` where that is not 0. The plan's part of ``at`` has the
-    places of the critics in the mean: of the rejected side as −1 − place. Before that, ``blank_marks`` takes
-    the plan's parts of ``score_at`` and ``critic``.
+    The numbers of pair i start at ``begins[i]`` in ``values``, NaN where one is missing. Its plan is
+    ``plans[i]``: the entries from ``first[plan]`` to the next plan's first. An entry writes to ``column`` the
+    value at ``left`` minus that at ``right``, or ``sign`` if that is not 0. The plan's part of ``at`` has the
+    places of the critics in the mean, those of the rejected side as −1 − place. Before that, ``blank_marks``
+    uses the plan's parts of ``score_at`` and ``critic``.
     """
     for i in range(len(begins)):
         begin = begins[i]
@@ -333,7 +333,7 @@ def fill_rows(  # type: ignore[no-untyped-def]
 
 @compiled
 def predict_rows(X, slots, frozen, p):  # type: ignore[no-untyped-def]
-    """Write to p (n,) what the coefficients in the row's slot of ``frozen`` say of it; NaN for slot −1."""
+    """Writes to p (n,) each row's prediction by its slot's coefficients in ``frozen``; NaN for slot −1."""
     for i in range(len(X)):
         if slots[i] < 0:
             p[i] = math.nan
@@ -347,7 +347,7 @@ def predict_rows(X, slots, frozen, p):  # type: ignore[no-untyped-def]
 
 @compiled
 def add_predictions(p, p_reference, plain, bins, sums):  # type: ignore[no-untyped-def]
-    """Add pairs in their order to the sums of ``PrequentialScores``, ``plain`` ones before those of bins."""
+    """Adds pairs in order to the sums of ``PrequentialScores``: ``plain`` sums, then those of the bins."""
     for i in range(len(p)):
         right = 1.0 if p[i] > 0.5 else 0.5 if p[i] == 0.5 else 0.0
         confidence = max(p[i], 1.0 - p[i])
@@ -363,7 +363,7 @@ def add_predictions(p, p_reference, plain, bins, sums):  # type: ignore[no-untyp
 
 @compiled
 def add_gains(p, p_reference, slots, counted, gains, pairs):  # type: ignore[no-untyped-def]
-    """Add the ``trainers.evidence.gate.Gain`` of each pair that is ``counted`` to its slot.
+    """Adds the ``trainers.evidence.gate.Gain`` of each ``counted`` pair to its slot.
 
     Row i adds to the row ``slots[i]`` of ``gains`` (slots, 3) and to ``pairs`` there.
     """

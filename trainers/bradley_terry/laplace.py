@@ -4,9 +4,9 @@ The step is that of an extended Kalman filter for a Bernoulli observation (MacKa
 framework applied to classification networks", for ``prob_of_gaussian``). Weights are per ``unit_of`` a
 feature's difference, which is fixed.
 
-It learns by a normal prior, and serves what comes of another: that of ``scale_mixture``, which takes
-the normal one's place in the posterior whenever somebody asks. So a pair costs the square of the number of
-features, and only an answer costs its cube.
+It learns with a normal prior, but serves the posterior under another: that of ``scale_mixture``, which
+replaces the normal prior whenever the model is read. So learning a pair costs the square of the number of
+features, and only reading the model costs its cube.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-# ``river.drift.ADWIN`` is a few lines around this class, but a plain import of it loads scikit-learn, pandas
-# and scipy.stats (5 s) for data sets and detectors that nothing here uses.
+# ``river.drift.ADWIN`` is a thin layer around this class, but importing it loads scikit-learn, pandas and
+# scipy.stats (5 s) for data sets and detectors that are not used here.
 from river._river_rust.drift import AdaptiveWindowing
 
 from streams.messages.feature_names import is_critic
@@ -31,26 +31,25 @@ from trainers.compiled import Array, Flags, Ints
 from trainers.other_version import within
 
 _CHECK = 4
-"""Observations between two looks of the detector."""
+"""Observations between two checks of the detector."""
 _GAIN = 8.0
-"""ADWIN's bound is for values in [0, 1]; means of eight losses spread so little that it would sleep."""
+"""ADWIN's bound is for values in [0, 1]; means of eight losses vary so little that it would never respond."""
 _REMEMBERED = 1024
-"""Observations after which the detector forgets the older half."""
+"""Observations after which the detector drops the older half."""
 
 
 class Laplace(LinearEstimator):
     """Bayesian logistic regression without an intercept, for differences of scores.
 
     ``prior_mean`` (of critics' weights; 0 for those of contexts) and ``prior_variance`` are in nats per
-    ``unit_of`` a feature's difference: critics are taken to be right until pairs say otherwise. Their number
-    times ``sparsity``, squared, is the pseudo-count of those that hardly matter (``scale_mixture``).
-    With 0 the prior stays normal, as it is for contexts, for features of which something was learnt before
-    (``begun_from``), and for those that are known at a drift alarm.
-    ``forgetting`` is the share by which mean and covariance go back towards the prior with every pair (an
-    Ornstein–Uhlenbeck process), which keeps the posterior from becoming so narrow that it cannot follow. A
-    drift alarm (ADWIN at ``drift_delta`` sees a higher loss; 0 turns it off) sets the covariance back to the
-    prior and keeps the mean. ``LinearEstimator`` says how missing, new and large features are treated.
-    What ``learn_many_differences`` returns is by the normal prior alone.
+    ``unit_of`` a feature's difference: critics are assumed to be right until pairs contradict. The
+    pseudo-count of critics that hardly matter (``scale_mixture``) is their number times ``sparsity``,
+    squared. If that is 0, the prior stays normal. It also stays normal for contexts, for features that were
+    learnt before (``begun_from``), and for those known at a drift alarm. ``forgetting`` is the fraction by
+    which mean and covariance return to the prior with every pair (an Ornstein–Uhlenbeck process); it keeps
+    the posterior wide enough to follow changes. A drift alarm (ADWIN at ``drift_delta`` sees a higher loss; 0
+    turns it off) resets the covariance to the prior and keeps the mean. ``LinearEstimator`` says how missing,
+    new and large features are treated. ``learn_many_differences`` returns predictions under the normal prior.
 
     >>> model = Laplace()
     >>> for _ in range(50):
@@ -85,13 +84,13 @@ class Laplace(LinearEstimator):
         self._cov: Array = np.empty((0, 0))
         self._prior: Array = np.empty(0)
         self._mixed: Flags = np.empty(0, dtype=np.bool_)
-        """(d,): whether the prior of the weight is the mixture."""
+        """(d,): which weights have the mixture as prior."""
         self._block: Array = np.zeros(2)
         self._observed: list[float] = []
         self._detector = self._new_detector()
 
     def learn_one(self, x: Mapping[str, float], y: bool | None, w: float = 1.0) -> None:
-        """Learn one difference; ``y`` says whether the first side was preferred, ``w`` what it counts.
+        """Learn one difference; ``y`` says whether the first side was preferred, ``w`` is its weight.
 
         None is a tie.
         """
@@ -100,7 +99,7 @@ class Laplace(LinearEstimator):
         self.learn_many_differences(sign * self._row(x)[None, :], np.array([float(w)]), np.array([y is None]))
 
     def predict_proba_one(self, x: Mapping[str, float]) -> dict[bool, float]:
-        """P(first preferred to second), with the uncertainty of the weights taken in."""
+        """P(first preferred to second), averaged over the uncertainty of the weights."""
         p = prob_of_gaussian(*self.logit_one(x))
         return {True: p, False: 1.0 - p}
 
@@ -127,7 +126,7 @@ class Laplace(LinearEstimator):
         return p, alarms
 
     def _undo(self, z: Array, w: float, tie: bool) -> None:
-        """Drift is watched for by what was predicted, which stays."""
+        """The drift detector saw predictions, which are not undone."""
         undo_laplace(z, w, tie, self._mean, self._cov, self._nu, self.prior_variance)
 
     @property
@@ -137,7 +136,7 @@ class Laplace(LinearEstimator):
 
     @property
     def covariance(self) -> Array:
-        """(d, d), of ``weights``; rows and columns as in ``features``."""
+        """(d, d), of ``weights``, in the order of ``features``."""
         return self._served()[1]
 
     def state(self) -> dict[str, Any]:
@@ -158,11 +157,11 @@ class Laplace(LinearEstimator):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Laplace:
-        """The estimator that had this state, to the bit."""
+        """The estimator with this state, bit for bit."""
         model = cls(**state["parameters"]).with_features(state["features"])
         d = len(model._columns)
         model._restore_units(state)
-        # Evidence only narrows the prior; rounding may say otherwise in the last digits.
+        # Evidence can only narrow the prior, but rounding may violate that in the last digits.
         widest = 1.001 * model.prior_variance
         model._mean = within(state["mean"], (d,), -LARGEST_WEIGHT, LARGEST_WEIGHT, "weights")
         model._prior = within(state["prior"], (d,), -LARGEST_WEIGHT, LARGEST_WEIGHT, "prior means")
@@ -179,7 +178,7 @@ class Laplace(LinearEstimator):
         return model
 
     def _served(self, new: Sequence[str] = ()) -> tuple[Array, Array]:
-        """Posterior mean (d,) and covariance (d, d), of features that are not known yet, too."""
+        """Posterior mean (d,) and covariance (d, d), including features that are not known yet."""
         mean, prior = (np.concatenate([of, self._prior_means(new)]) for of in (self._mean, self._prior))
         cov = grown(self._cov, self.prior_variance, len(mean))
         mixed = np.concatenate([self._mixed, self._are_mixed(new)])
@@ -205,13 +204,13 @@ class Laplace(LinearEstimator):
         return new
 
     def _observe(self, mean: float) -> bool:
-        """One observation of the detector; True for an alarm."""
+        """Gives the detector one observation; True for an alarm."""
         if not self.drift_delta:
             return False
         before = self._level()
         self._observed.append(mean)
         if self._detector.update(_GAIN * mean):
-            # That predictions get better is no alarm; what the detector knew of the past is over either way.
+            # Better predictions are no alarm, but either way the detector starts over.
             worse = self._level() > before
             self._watch_from([])
             if worse:

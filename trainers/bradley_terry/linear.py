@@ -1,4 +1,4 @@
-"""What the learners of differences share: features by name and by column, their units, rows and dicts."""
+"""Shared by the learners of differences: features by name and by column, their units, rows and dicts."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from trainers.other_version import LARGEST_SUM, within
 
 _NO_SLOTS: Array = np.empty((0, 0))
 LARGEST_WEIGHT = 1e9
-"""Of a feature, either sign; more than any pairs within their bounds can teach."""
+"""Bound on a feature's weight, either sign; no pairs within their bounds can teach more."""
 _LARGEST_UNIT = 1e9
-"""Differences are 2e6 at most."""
+"""Differences are at most 2e6."""
 
 
 class LinearEstimator(base.Classifier):
-    """A logistic model without an intercept of differences of scores, each per its unit.
+    """A logistic model without an intercept for differences of scores, each in its unit.
 
-    Any feature may be missing, new or gone in a row: a missing one contributes nothing, a new one starts with
-    the prior. Each difference beyond ``reach_of`` units among the first ``WARM_UP`` of a feature doubles its
-    unit, but for the first such one; later the unit stays. What is beyond counts as ``within_reach`` says,
-    and more than ``LEARNT`` times the reach is not learnt.
+    In any row, a feature may be missing, new or no longer used: a missing one contributes nothing, a new one
+    starts at the prior. Among a feature's first ``WARM_UP`` differences, each one beyond ``reach_of`` units
+    except the first doubles its unit; later the unit stays. ``within_reach`` limits larger differences, and
+    differences of more than ``LEARNT`` times the reach are not learnt.
     """
 
     prior_mean: float
@@ -51,18 +51,18 @@ class LinearEstimator(base.Classifier):
     def covariance(self) -> Array | None: ...
 
     def _begin(self) -> None:
-        """Know no feature."""
+        """Start without features."""
         self._columns: dict[str, int] = {}
         self._scale: Array = np.empty(0)
         self._reach: Array = np.empty(0)
         self._warm_up: Array = np.empty(0)
-        """(d,): pairs of the feature in which its unit may still grow."""
+        """(d,): pairs left in which the feature's unit may still grow."""
         self._beyond: Array = np.empty(0)
-        """(d,): differences among these that were beyond reach."""
+        """(d,): number of these whose difference was beyond reach."""
         self._far: Array = np.empty(0)
         """(d,): differences that were too far off to be learnt."""
         self._nu: Array = np.zeros(4)
-        """What is learnt of ties; see ``trainers.bradley_terry.ties``."""
+        """State learnt from ties; see ``trainers.bradley_terry.ties``."""
 
     @property
     def _multiclass(self) -> bool:
@@ -70,7 +70,7 @@ class LinearEstimator(base.Classifier):
 
     @property
     def _parameters(self) -> dict[str, Any]:
-        """As River's ``_get_params``, which looks at the signature anew for each state."""
+        """Like River's ``_get_params``, which inspects the signature again for each state."""
         return {name: getattr(self, name) for name in self._parameter_names}
 
     def with_features(self, names: Sequence[str]) -> Self:
@@ -79,22 +79,22 @@ class LinearEstimator(base.Classifier):
         return self
 
     def begun_from(self) -> Self:
-        """One that has learnt nothing, with these features and units, and these weights as prior means."""
+        """A new learner with these features and units, and with these weights as prior means."""
         begun = type(self)(**self._parameters).with_features(self.features)
         begun._begin_from_units(self)
         begun._set_prior(np.array(list(self.weights.values()), dtype=np.float64))
         return begun
 
     def learn_many_differences(self, X: Array, w: Array, ties: Flags | None = None) -> Array:
-        """Learn the rows of X (n, d) in their order; returns P (n,) of each before it was learnt.
+        """Learn the rows of X (n, d) in order; returns P (n,) of each before it was learnt.
 
         Rows are differences chosen − rejected, NaN where a critic is missing; columns are ``features``.
-        ``ties`` (n,) says which are ties; none where it is None. The same bits as ``learn_one`` row by row.
-        Raises ValueError for another number of columns.
+        ``ties`` (n,) flags ties; None means no ties. Gives the same bits as ``learn_one`` row by row. Raises
+        ValueError for another number of columns.
         """
         n, d = X.shape
         if d != len(self._columns):
-            raise ValueError(f"X has {d} columns; expected {len(self._columns)}, one for each feature")
+            raise ValueError(f"X has {d} columns; expected {len(self._columns)}, one per feature")
         known, slots = np.full(n + 1, d, dtype=np.int64), np.full(n, -1, dtype=np.int64)
         X, w = np.array(X, dtype=np.float64, order="C"), np.ascontiguousarray(w, dtype=np.float64)
         ties = np.zeros(n, dtype=np.bool_) if ties is None else np.ascontiguousarray(ties, dtype=np.bool_)
@@ -102,9 +102,9 @@ class LinearEstimator(base.Classifier):
         return p
 
     def predict_many_differences(self, features: Sequence[str], X: Array) -> Array:
-        """P(chosen ≻ rejected) (n,) for rows X (n, d) with these columns, as ``predict_proba_one`` has it.
+        """P(chosen ≻ rejected) (n,) for rows X (n, d) with these columns, as in ``predict_proba_one``.
 
-        Columns that are not known are passed over.
+        Unknown columns are ignored.
         """
         at = [self._columns[name] for name in features if name in self._columns]
         limits = (self._reach * self._scale)[at]
@@ -117,22 +117,22 @@ class LinearEstimator(base.Classifier):
 
     @abstractmethod
     def _set_prior(self, means: Array) -> None:
-        """Begin with these weights (d,)."""
+        """Start with these weights (d,)."""
 
     @abstractmethod
     def learn_rows(
         self, X: Array, w: Array, ties: Flags, known: Ints, slots: Ints, frozen: Array
     ) -> tuple[Array, list[int]]:
-        """Learn rows as ``trainers.bradley_terry.kernels`` describes them; all features of X must be known.
+        """Learn rows as ``trainers.bradley_terry.kernels`` describes; all features of X must be known.
 
-        X is brought within reach.
-        Returns P (n,) of each row before it was learnt, and the rows that ended in a drift alarm.
+        X is limited in place. Returns P (n,) of each row before it was learnt, and the rows that ended in a
+        drift alarm.
         """
 
     def undo(self, row: Array, w: float, tie: bool) -> None:
-        """Take back what learning the row (d,) with the weight w did, see ``trainers.bradley_terry.undo``.
+        """Undo what learning the row (d,) with the weight w did, see ``trainers.bradley_terry.undo``.
 
-        Columns that are not known are passed over.
+        Unknown columns are ignored.
         """
         row = np.asarray(row, dtype=np.float64)[: len(self._columns)]
         row = np.concatenate([row, np.full(len(self._columns) - len(row), np.nan)])
@@ -142,7 +142,7 @@ class LinearEstimator(base.Classifier):
 
     @abstractmethod
     def _undo(self, z: Array, w: float, tie: bool) -> None:
-        """Take back the step for the difference z (d,) in units."""
+        """Undo the step for the difference z (d,) in units."""
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -154,12 +154,12 @@ class LinearEstimator(base.Classifier):
 
     @property
     def tie_nu(self) -> float:
-        """Davidson's ν; 0 where no tie was learnt."""
+        """Davidson's ν; 0 if no tie was learnt."""
         return float(self._nu[NU])
 
     @property
     def far_off(self) -> dict[str, int]:
-        """Feature to how many differences were too far off to be learnt, where any were."""
+        """By feature: number of differences that were too far off to be learnt, if any."""
         counted = zip(self._columns, self._far.tolist(), strict=True)
         return {name: int(n) for name, n in counted if n}
 
@@ -167,7 +167,7 @@ class LinearEstimator(base.Classifier):
         return np.array([x.get(name, math.nan) for name in self._columns], dtype=np.float64)
 
     def _add_features(self, names: Iterable[str]) -> list[str]:
-        """Know these where they are new; returns those that were."""
+        """Add the new ones among these features; returns those."""
         new = [name for name in names if name not in self._columns]
         if new:
             old = len(self._columns)
@@ -180,17 +180,17 @@ class LinearEstimator(base.Classifier):
         return new
 
     def _in_units(self, row: Array) -> Array:
-        """(d,): what counts of the row (d,), 0 where a feature is missing."""
+        """(d,): the row (d,) limited and in units, 0 where a feature is missing."""
         return in_units(row, self._reach * self._scale, self._scale)
 
     def _of_new(self, x: Mapping[str, float]) -> tuple[list[str], Array]:
-        """The features of x that are not known yet, and what counts of them (n,) in units."""
+        """The features of x that are not known yet, and their differences (n,) limited and in units."""
         new = [name for name in x if name not in self._columns]
         counted = [within_reach(x[name], reach_of(name) * unit_of(name)) / unit_of(name) for name in new]
         return new, np.nan_to_num(np.array(counted))
 
     def _prior_means(self, names: Iterable[str]) -> Array:
-        """That higher is better is taken of critics alone."""
+        """Only critics are assumed to be better when higher."""
         return np.array([self.prior_mean if is_critic(name) else 0.0 for name in names])
 
     def _units(self) -> dict[str, Any]:
@@ -219,7 +219,7 @@ class LinearEstimator(base.Classifier):
 
 
 def grown(matrix: Array, diagonal: float, d: int) -> Array:
-    """``matrix`` in the corner of a (d, d) one that goes on with ``diagonal``."""
+    """``matrix`` in the corner of a (d, d) matrix whose other diagonal entries are ``diagonal``."""
     larger = diagonal * np.eye(d)
     larger[: len(matrix), : len(matrix)] = matrix
     return larger

@@ -1,4 +1,4 @@
-"""What predictions of a pair cost, and what one prediction gains over another; in nats.
+"""Losses of predictions of a pair, and the gain of one prediction over another; in nats.
 
 Plain functions, which the kernels compile.
 """
@@ -9,18 +9,18 @@ import math
 from typing import NamedTuple
 
 LEAST_PROBABILITY = 0.05
-"""ε: bounds what a label that was thought impossible costs. Chosen on five sets of human preferences."""
+"""ε: limits the loss of a label that was thought impossible. Chosen on five sets of human preferences."""
 
 
 def log_loss(probability: float) -> float:
-    """−ln p of what happened, with p kept 1e-12 away from 0; nats."""
+    """−ln p of the observed label, with p kept at least 1e-12 from 0; nats."""
     return -math.log(max(probability, 1e-12))
 
 
 class Gain(NamedTuple):
-    """By how many nats per pair the model predicted a task better than its reference, and the bounds of that.
+    """Nats per pair by which the model predicted a task better than its reference, with bounds.
 
-    The predictions set ``least`` (at most 0) and ``most`` (at least 0), whatever the labels.
+    The predictions determine ``least`` (at most 0) and ``most`` (at least 0), whatever the labels.
     """
 
     mean: float
@@ -28,7 +28,7 @@ class Gain(NamedTuple):
     most: float
 
     def check(self) -> None:
-        """Raises ValueError where it is not within its bounds."""
+        """Raises ValueError if the gain is not within its bounds."""
         slack = 1e-9 * (self.most - self.least) + 1e-12
         if (
             not self.least - slack <= self.mean <= self.most + slack
@@ -39,7 +39,7 @@ class Gain(NamedTuple):
 
 
 def gain_of_pair(p: float, p_reference: float) -> Gain:
-    """Of one pair, to whose label the model gave ``p`` and the reference ``p_reference``."""
+    """Gain on one pair, whose label has probability ``p`` (model) and ``p_reference`` (reference)."""
     p = min(1.0 - LEAST_PROBABILITY, max(LEAST_PROBABILITY, p))
     p_reference = min(1.0 - LEAST_PROBABILITY, max(LEAST_PROBABILITY, p_reference))
     gain = math.log(p / p_reference)

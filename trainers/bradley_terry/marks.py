@@ -1,8 +1,9 @@
-"""Usual marks for a missing score (−1, −999, …) among a critic's scores, and what tells them from scores.
+"""Marks: codes for a missing score (−1, −999, …) among a critic's scores, and how to tell them from scores.
 
-A score is a mark if it is one of ``MARKS`` and far outside of what its critic shows otherwise. That is kept
-as a row of numbers for each critic, which grows score by score, so that it does not depend on how a stream is
-cut. A scale whose only number below 0 is such a mark cannot be told from a mark, but for −1, 0 and 1.
+A score is a mark if it is one of ``MARKS`` and far outside the critic's other scores. Each critic has a row
+of statistics on those, updated score by score, so the result does not depend on how a stream is split. If a
+scale has a single number below 0 and it looks like a mark, the two cannot be told apart, except for −1, 0 and
+1.
 """
 
 from __future__ import annotations
@@ -27,35 +28,35 @@ MARKS = (
     -1.0, -9.0, -99.0, -100.0, -999.0, -1000.0, -9999.0, -99999.0, -999999.0, -1e6,
     999.0, 9999.0, 99999.0, 999999.0, 1e6,
 )  # fmt: skip
-"""Integers that stand for missing values in files. 0 and 1 are none: every scale has them."""
+"""Integers that stand for missing values in files. Without 0 and 1, which occur on every scale."""
 MARKS_AMONG_FRACTIONS = (
     -2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0, -10.0, -77.0, -88.0, -32768.0, -100000.0,
     32767.0, 65535.0, 100000.0,
 )  # fmt: skip
-"""Integers that stand for them, too, and are marks only where other scores are fractions: whole numbers may
-well be a scale."""
+"""More such integers, which are marks only if other scores are fractions: whole numbers could be a scale."""
 _NEXT_BELOW_0, _NEXT_ABOVE_0 = -1.0, 999.0
 _TIMES = 4.0
-"""A mark is so many times as far from 0 as anything else that its critic shows on that side of 0."""
+"""A mark is this many times farther from 0 than all other scores of its critic on that side of 0."""
 _FRACTIONS_IN = 20.0
-"""Of so many scores more than one is a fraction, on a scale that has them."""
+"""A scale has fractions if more than one of this many scores is a fraction."""
 
 SCORES, FRACTIONS, TAKEN, OTHERS = range(4)
-"""What is where in a row (12,): how many scores there were that are not in ``MARKS``, and how many of them
-were fractions; how many scores were taken for marks; how many are in neither list."""
+"""Fields of a row (12,): number of scores that are not in ``MARKS``, and how many of them were fractions;
+number of scores taken for marks; number of scores in neither list."""
 ENDS_OF_SCORES, ENDS_OF_OTHERS = 4, 8
-"""From where on the two lowest and the two highest stand, of the scores and of those in neither list."""
+"""Start of the two lowest and two highest values: of those scores, and of those in neither list."""
 _LOWEST, _SECOND_LOWEST, _SECOND_HIGHEST, _HIGHEST = range(4)
 NOTHING_SHOWN = (0.0, 0.0, 0.0, 0.0, *2 * (MAX_NUMBER, MAX_NUMBER, -MAX_NUMBER, -MAX_NUMBER))
-"""The row of a critic that has shown nothing."""
+"""The row of a critic without scores."""
 UNKNOWN: ScoreRange = (MAX_NUMBER, -MAX_NUMBER, False)
-"""The range of such a critic, none of whose scores is a mark."""
+"""The range of such a critic; none of its scores is a mark."""
 
 
 def is_mark(score: float, lowest: float, highest: float, has_fractions: bool) -> bool:
-    """Whether the score stands for a missing one of a critic that shows this ``ScoreRange`` otherwise.
+    """Whether the score is a mark, given the ``ScoreRange`` of its critic's other scores.
 
-    −1 is none of whole numbers up to 1, since −1, 0 and 1 are a scale. Nothing is where lowest > highest.
+    −1 is not a mark among whole numbers up to 1, because −1, 0 and 1 are a scale. No score is a mark if
+    lowest > highest.
     """
     if _NEXT_BELOW_0 < score < _NEXT_ABOVE_0 or lowest > highest:
         return False
@@ -69,14 +70,14 @@ def is_mark(score: float, lowest: float, highest: float, has_fractions: bool) ->
 
 
 def is_listed(score: float) -> bool:
-    """Whether it is one of ``MARKS``, which are not noted as shown."""
+    """Whether it is one of ``MARKS``, which the row does not record."""
     return score in MARKS
 
 
 def note_score(row: Row, score: float) -> None:
-    """Take in a score that is not in ``MARKS``; ``row`` (12,) is changed in place.
+    """Records a score that is not in ``MARKS``; changes ``row`` (12,) in place.
 
-    What no message may carry is passed over, as NaN for a missing one is.
+    Ignores numbers that no message may carry, and NaN, which stands for a missing score.
     """
     if not abs(score) <= MAX_NUMBER:
         return
@@ -87,7 +88,7 @@ def note_score(row: Row, score: float) -> None:
     if score not in MARKS_AMONG_FRACTIONS:
         row[OTHERS] += 1.0
         first = ENDS_OF_OTHERS
-    # Those in neither list are among the scores, too.
+    # Scores in neither list also count among the scores.
     for ends in range(ENDS_OF_SCORES, first + 1, ENDS_OF_OTHERS - ENDS_OF_SCORES):
         if score < row[ends + _LOWEST]:
             row[ends + _SECOND_LOWEST] = row[ends + _LOWEST]
@@ -102,10 +103,9 @@ def note_score(row: Row, score: float) -> None:
 
 
 def range_of(row: Row) -> ScoreRange:
-    """What a row shows. Of more than two scores the lowest and the highest are left out.
+    """The range in a row, without the lowest and the highest of more than two scores.
 
-    So a single number that is garbage sets no end. Where scores are fractions, nothing that may be a mark
-    sets one.
+    So a single bad number sets no end. If scores are fractions, no number that may be a mark sets an end.
     """
     has_fractions = row[FRACTIONS] * _FRACTIONS_IN > row[SCORES]
     n, ends = row[SCORES], ENDS_OF_SCORES
@@ -117,7 +117,7 @@ def range_of(row: Row) -> ScoreRange:
 
 
 def without_marks(scores: Scores, ranges: Mapping[str, ScoreRange]) -> Scores:
-    """The scores with null for what is a mark; ``ranges`` are by feature, as in a ``RewardSnapshot``."""
+    """The scores with marks replaced by null; ``ranges`` are by feature, as in a ``RewardSnapshot``."""
     marked = {
         name: None
         for name, score in scores.items()

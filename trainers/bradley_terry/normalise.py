@@ -1,9 +1,9 @@
-"""Critics on one scale: each critic's usual range, as the training pairs show it, becomes [0, 1].
+"""Puts critics on one scale: each critic's usual range in the training pairs becomes [0, 1].
 
-Some critics answer in [0, 1], others in tens; a mean of such scores is the mean of those that speak loudest,
-and one outlier would squeeze the rest of its critic together. So each critic is clipped to its 1st to 99th
-percentile. Percentiles are of the training pairs alone: nothing of what is to be judged is looked at. Marks
-for missing scores, as −1 or −999, are missing scores.
+Some critics score in [0, 1], others in tens, and a mean of such scores is dominated by the largest. One
+outlier would also squeeze the other scores of its critic together. So each critic is clipped to its 1st to
+99th percentile. Percentiles come from the training pairs alone, never from what is to be judged. Marks for
+missing scores, such as −1 or −999, count as missing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trainers.bradley_terry.features import Scores
 from trainers.bradley_terry.marks import NOTHING_SHOWN, UNKNOWN, is_listed, is_mark, note_score, range_of
 
 PERCENTILES = (1.0, 99.0)
-"""Of the sides of the training pairs, each side counted as often as it is in a pair."""
+"""Percentiles over the sides of the training pairs; a side counts once per pair that it is in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class CriticRanges:
 
     ends: Mapping[str, tuple[float, float]]
     shown: Mapping[str, ScoreRange] = field(default_factory=dict)
-    """Critic to what it shows, by which marks are known; for one that is not here, nothing is a mark."""
+    """Score range by critic, to recognise marks; scores of other critics are never marks."""
 
     @classmethod
     def of_pairs(cls, pairs: Iterable[PairMessage]) -> CriticRanges:
-        """The 1st and 99th percentile of each critic over both sides of the pairs, missing scores left out.
+        """The 1st and 99th percentile of each critic over both sides of the pairs, without missing scores.
 
-        A critic that never varies between them has no range and is left out: there is nothing to learn of it.
+        A critic that never differs between them has no range and is left out, because it teaches nothing.
         """
         scores: dict[str, list[float]] = {}
         for pair in pairs:
@@ -59,7 +59,7 @@ class CriticRanges:
         )
 
     def apply(self, scores: Scores) -> dict[str, float | None]:
-        """The scores in [0, 1], clipped; null and marks are null; critics without a range are left out."""
+        """The scores in [0, 1], clipped; null and marks become null; critics without a range are left out."""
         return {name: self._apply_to(name, scores[name]) for name in sorted(scores.keys() & self.ends.keys())}
 
     def apply_to_pair(self, pair: PreferencePair) -> PreferencePair:

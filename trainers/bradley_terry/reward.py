@@ -1,8 +1,8 @@
 """The Bradley–Terry reward: P(a ≻ b) = σ(r(a) − r(b)) with a reward linear in its features.
 
 Bradley & Terry (1952), "Rank analysis of incomplete block designs". Everything here takes the differences of
-the two sides that ``features`` makes, without an intercept (with the chosen side always first, an
-intercept learns "first wins") and never centred (the mean difference is the signal).
+the two sides from ``features``. There is no intercept: with the chosen side always first, it would learn
+"first wins". Differences are not centred: the mean difference is the signal.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ Differences = Mapping[str, float]
 
 
 def critics_mean(scores: Scores) -> float:
-    """The plain mean of the scores that are there, texts left out as in the run's reward; 0 where none is."""
+    """The plain mean of the scores, without texts as in the run's reward; 0 if there are none."""
     known = [s for name, s in scores.items() if s is not None and name not in TEXT_FEATURES]
     return math.fsum(known) / len(known) if known else 0.0
 
 
 def prob_prefer(snapshot: RewardSnapshot, d: Differences) -> float:
-    """P(a ≻ b) under a published snapshot; 0.5 where nothing that the model knows is in the differences.
+    """P(a ≻ b) under a published snapshot; 0.5 if the differences have no feature that the model knows.
 
-    Term by term as ``trainers.bradley_terry.kernels.predict_rows`` makes the learner's own predictions.
+    Adds terms in the order of ``trainers.bradley_terry.kernels.predict_rows``, the learner's own predictions.
     """
     logit = 0.0
     for name in snapshot.feature_names:
@@ -42,10 +42,10 @@ def prob_prefer(snapshot: RewardSnapshot, d: Differences) -> float:
 
 
 def confidence(snapshot: RewardSnapshot, d: Differences) -> float:
-    """How much of its opinion on a against b a model can vouch for, in [0, 1].
+    """How far the model can vouch for its preference between a and b, in [0, 1].
 
-    ``shrinkage``: what remains of the logit when the uncertainty of the weights is taken in. 1 for a point
-    estimate.
+    ``shrinkage``: the fraction of the logit that remains after averaging over the uncertainty of the weights.
+    1 for a point estimate.
     """
     if not snapshot.covariance:
         return 1.0
@@ -59,13 +59,13 @@ def confidence(snapshot: RewardSnapshot, d: Differences) -> float:
 
 
 def _counted(difference: float, name: str, scale: float) -> float:
-    """What counts of a feature's difference; 0 where that is as good as missing."""
+    """A feature's difference, limited, per unit; 0 if it is too large to be a measurement."""
     counted = within_reach(difference, reach_of(name) * scale)
     return 0.0 if math.isnan(counted) else counted
 
 
 def shrinkage(variance: float) -> float:
-    """1/√(1 + πv/8): what the mean of a Gaussian logit with this variance, in nats squared, counts.
+    """1/√(1 + πv/8): factor on the mean of a Gaussian logit with this variance, in nats squared.
 
     MacKay (1992), "The evidence framework applied to classification networks".
     """
@@ -73,7 +73,7 @@ def shrinkage(variance: float) -> float:
 
 
 def prob_of_gaussian(mean: float, variance: float) -> float:
-    """σ(μ/√(1 + πv/8)), near the mean of σ over a Gaussian logit; nats and nats squared."""
+    """σ(μ/√(1 + πv/8)), approximately the mean of σ over a Gaussian logit; nats and nats squared."""
     return sigmoid(mean * shrinkage(variance))
 
 
@@ -85,9 +85,9 @@ def sigmoid(logit: float) -> float:
 
 
 def reward_on(snapshot: RewardSnapshot, dimension: str) -> RewardSnapshot:
-    """The reward of one dimension as a snapshot; the overall one has none of the others with it.
+    """The reward of one dimension as a snapshot; the overall one comes without the dimensions.
 
-    Raises BadInput where nothing was learnt of the dimension.
+    Raises BadInput if nothing was learnt on the dimension.
     """
     dimension = dimension_called(dimension)
     if not dimension:
@@ -96,7 +96,7 @@ def reward_on(snapshot: RewardSnapshot, dimension: str) -> RewardSnapshot:
     if found is None:
         known = ", ".join([OVERALL, *snapshot.dimensions])
         raise BadInput(
-            f"model {snapshot.model!r} has learnt nothing of the dimension {dimension!r}; it knows {known}"
+            f"model {snapshot.model!r} has learnt nothing on the dimension {dimension!r}; it knows {known}"
         )
     names = found.feature_names
     return replace(
@@ -117,12 +117,12 @@ def reward_on(snapshot: RewardSnapshot, dimension: str) -> RewardSnapshot:
 
 
 def printable(dimension: str) -> str:
-    """On one line, whatever is in the name."""
+    """On one line, whatever characters the name has."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in dimension)
 
 
 def statements(snapshot: RewardSnapshot, wanted: Iterable[str] = ()) -> list[str]:
-    """What each reward says of itself: the overall one, then every dimension that is known or wanted."""
+    """The statement of each reward: the overall one, then every dimension that is known or wanted."""
     unknown = [name for name in wanted if name != OVERALL and name not in snapshot.dimensions]
     return [
         snapshot.statement,

@@ -1,4 +1,4 @@
-"""River's logistic regression on differences of scores, learnt by online Newton steps."""
+"""River's logistic regression on differences of scores, trained with online Newton steps."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from trainers.other_version import within
 class OnlineNewton(optim.base.Optimizer):
     """Online Newton step with importance weights, an optimizer for River's linear models.
 
-    weights ← weights − lr·A⁻¹g, after A ← A + g gᵀ/w for the gradient g of a loss of weight w; A begins as
+    weights ← weights − lr·A⁻¹g, after A ← A + g gᵀ/w for the gradient g of a loss of weight w; A starts as
     ``prior_precision`` times the identity (Hazan, Agarwal and Kale 2007, "Logarithmic regret algorithms for
-    online convex optimization"). g is w times the gradient of one label, so what a label adds to A is in
-    proportion to w; in River's own ``optim.Newton``, which adds g gᵀ, it is to w².
-
-    ``importance`` is w of the next step, which River does not hand to its optimizers.
+    online convex optimization"). g is w times the gradient of one label, so a label adds to A in proportion
+    to w; in River's own ``optim.Newton``, which adds g gᵀ, it adds in proportion to w². ``importance`` is w
+    of the next step, which River does not pass to its optimizers.
     """
 
     def __init__(self, lr: float, prior_precision: float) -> None:
@@ -33,12 +32,12 @@ class OnlineNewton(optim.base.Optimizer):
         self.prior_precision = prior_precision
         self.importance = 1.0
         self.columns: dict[str, int] = {}
-        """Features, and their rows and columns in ``inverse``."""
+        """Features, with their rows and columns in ``inverse``."""
         self.inverse: Array = np.empty((0, 0))
         """A⁻¹ (d, d), symmetric."""
 
     def know(self, names: Iterable[str]) -> None:
-        """Begin with these features where they are new."""
+        """Add the new ones among these features."""
         new = [name for name in names if name not in self.columns]
         if new:
             old = len(self.columns)
@@ -61,9 +60,9 @@ class RiverLogistic(LinearEstimator):
     """River's LogisticRegression with ``OnlineNewton``, without an intercept, per ``unit_of`` a difference.
 
     ``lr`` and ``prior_precision`` are those of ``OnlineNewton``; the more precise the prior, the less the
-    first pairs move. ``prior_mean`` is the weight that a new critic begins with: critics are taken to be
-    right until pairs say otherwise. ``LinearEstimator`` says how missing, new and large features are treated.
-    A pair that counts nothing changes nothing.
+    first pairs move the weights. ``prior_mean`` is the initial weight of a new critic: critics are assumed to
+    be right until pairs contradict. ``LinearEstimator`` says how missing, new and large features are treated.
+    A pair of weight 0 changes nothing.
 
     >>> model = RiverLogistic()
     >>> for _ in range(50):
@@ -87,9 +86,9 @@ class RiverLogistic(LinearEstimator):
         )
 
     def learn_one(self, x: Mapping[str, float], y: bool | None, w: float = 1.0) -> None:
-        """Learn one difference; ``y`` says whether the first side was preferred, ``w`` what it counts.
+        """Learn one difference; ``y`` says whether the first side was preferred, ``w`` is its weight.
 
-        None is a tie. From the first one on the step is no longer River's own.
+        None is a tie. After the first tie, the step is no longer River's own.
         """
         if w == 0.0:
             return
@@ -146,12 +145,12 @@ class RiverLogistic(LinearEstimator):
 
     @property
     def covariance(self) -> None:
-        """A point estimate has none."""
+        """None: this is a point estimate."""
         return None
 
     @property
     def alarms(self) -> int:
-        """It does not watch for drift."""
+        """0: it has no drift detector."""
         return 0
 
     def state(self) -> dict[str, Any]:
@@ -167,7 +166,7 @@ class RiverLogistic(LinearEstimator):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> RiverLogistic:
-        """The estimator that had this state, to the bit. The order of features is part of the state."""
+        """The estimator with this state, bit for bit. The order of features is part of the state."""
         model = cls(**state["parameters"]).with_features(state["features"])
         model._restore_units(state)
         d = len(state["features"])
@@ -198,5 +197,5 @@ class RiverLogistic(LinearEstimator):
         self._model._weights = VectorDict(dict(zip(self._columns, weights, strict=True)))
 
     def _for_river(self, row: Array) -> dict[str, float]:
-        """Every known feature in its order, 0 where it is missing; so River's sums have one order."""
+        """Every known feature in its order, 0 if missing, so that River's sums have a fixed order."""
         return dict(zip(self._columns, self._in_units(row).tolist(), strict=True))

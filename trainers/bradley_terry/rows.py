@@ -1,7 +1,7 @@
-"""Pairs as rows of an array, to the bit what ``trainers.bradley_terry.features.of_pair`` says of each.
+"""Pairs as rows of an array, bit for bit equal to ``trainers.bradley_terry.features.of_pair``.
 
-Pairs of one layout (which critics each side has, and which contexts) are laid out alike, so what goes where
-is worked out once for each layout, and the numbers of a batch are filled in by one loop.
+A pair's layout says which critics each side has, and which contexts. The assignment to columns is computed
+once per layout, and one loop fills in the numbers of a batch.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from trainers.bradley_terry.vocabulary import Vocabulary
 from trainers.compiled import Array, Ints
 
 Layout = tuple[tuple[str, ...], ...]
-"""Critics of the chosen and of the rejected side; with contexts also the categories that both share, those of
-each side (a key and a value in turn), and the numbers that both sides carry."""
+"""Critics of the chosen and of the rejected side; with contexts, also the categories that both share, those
+of each side (alternating keys and values), and the numbers that both sides have."""
 
 _CACHED, _CACHED_BYTES = 1000, 16 << 20
-"""Layouts, or contexts, that are kept, and the bytes of them; what is not is worked out again, and changes
-nothing."""
+"""Maximum number of cached layouts, or contexts, and of their bytes; others are recomputed, with equal
+results."""
 
 _ints = partial(np.array, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What pairs say, one after the other: the numbers of pair i begin at ``begins[i]``."""
+    """The contents of several pairs; the numbers of pair i start at ``begins[i]``."""
 
     layouts: Sequence[Layout]
     begins: Sequence[int]
     values: Sequence[float | None]
-    """Of the chosen side, then of the rejected one: critics in the layout's order, then numbers."""
+    """Chosen side first, then rejected: critics in the layout's order, then numbers."""
     array: Array
-    """``values``, with NaN for null; once the pair's row is made, also for a mark for a missing score."""
+    """``values`` with NaN for null and, once the pair's row is made, for marks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ColumnPlan:
-    """What of a layout goes to which column; the arguments of ``fill_rows``."""
+    """Maps a layout to columns; the arguments of ``fill_rows``."""
 
     column: Ints
     left: Ints
@@ -55,14 +55,14 @@ class ColumnPlan:
     sign: Array
     in_mean: Ints
     scores: Ints
-    """Places of the scores whose critics have a row in ``ShownScores``."""
+    """Indices of the scores whose critics have a row in ``ShownScores``."""
     critics: Ints
-    """These rows."""
+    """Those rows."""
     waiting: tuple[tuple[str, int, int], ...]
-    """Features that are new with the first pair that has both their numbers, and where these are; −1 for an
-    indicator, which every pair of the layout has."""
+    """Features that become known with the first pair that has both their numbers, with the numbers' indices;
+    −1 for an indicator, which every pair of the layout has."""
     known: int
-    """Features of the vocabulary for which the plan was made."""
+    """Number of features in the vocabulary when the plan was made."""
     has_all: bool
     """Whether there is, or was, room for every feature."""
     size: int
@@ -70,7 +70,7 @@ class ColumnPlan:
 
 
 class RowMaker:
-    """Makes rows with the columns of a vocabulary, which grows as pairs come."""
+    """Makes rows with the columns of a vocabulary, which grows with the pairs."""
 
     def __init__(self, vocabulary: Vocabulary, shown: ShownScores | None = None) -> None:
         self.vocabulary = vocabulary
@@ -82,7 +82,7 @@ class RowMaker:
         self._joined: tuple[dict[ColumnPlan, int], tuple[Array | Ints, ...]] = {}, ()
 
     def read(self, pairs: Sequence[PreferencePair]) -> Read:
-        """What the pairs say. Changes nothing; raises TypeError or ValueError where it is no numbers."""
+        """The pairs' contents. Changes nothing. Raises TypeError or ValueError for non-numbers."""
         layouts: list[Layout] = []
         begins: list[int] = []
         values: list[float | None] = []
@@ -103,7 +103,7 @@ class RowMaker:
         return Read(layouts, begins, values, np.array(values, dtype=np.float64))
 
     def plan(self, read: Read, i: int) -> ColumnPlan:
-        """The plan of pair i, which is learnt now; what is new in it is admitted while there is room."""
+        """The plan of pair i, which is about to be learnt; admits its new features while there is room."""
         layout, vocabulary = read.layouts[i], self.vocabulary
         plan = self._plans.get(layout)
         if plan is None or (plan.waiting and plan.known != len(vocabulary.columns)):
@@ -121,10 +121,10 @@ class RowMaker:
     def rows(
         self, read: Read, chosen: Sequence[int], plans: Sequence[ColumnPlan], *, is_news: bool = True
     ) -> tuple[Array, Array]:
-        """Of these pairs, the differences X (n, d) by feature, NaN where one is missing, and those of the
+        """For these pairs, the differences X (n, d) by feature, NaN where one is missing, and those of the
         critics' means (n, 1).
 
-        What their critics show is noted, unless the pairs are no news.
+        Records the critics' scores, unless the pairs are no news.
         """
         X = np.full((len(chosen), len(self.vocabulary.columns)), np.nan)
         means = np.zeros((len(chosen), 1))
@@ -136,25 +136,25 @@ class RowMaker:
         return X, means
 
     def rows_of(self, pairs: Sequence[PreferencePair]) -> Array:
-        """The differences X (n, d) of pairs that need no more than this."""
+        """Only the differences X (n, d)."""
         read = self.read(pairs)
         return self.rows(read, range(len(pairs)), [self.plan(read, i) for i in range(len(pairs))])[0]
 
     def _contexts_of(self, pair: PreferencePair) -> Layout:
-        """What of a layout is of contexts."""
+        """The contexts' part of a layout."""
         contexts = (pair.context, pair.chosen_context, pair.rejected_context)
         shared, of_chosen, of_rejected = (tuple(context.items()) for context in contexts)
         at = (shared, of_chosen, of_rejected)
         try:
             known = self._contexts.get(at)
-        except TypeError:  # a list or an object is in one of them
+        except TypeError:  # one of them contains a list or an object
             known = None
         if known is None:
             named = [tuple([part for one in categories(c).items() for part in one]) for c in contexts]
             rejected = numbers(pair.rejected_context)
             known = (*named, tuple([key for key in numbers(pair.chosen_context) if key in rejected]))
-            # Of texts alone, since those are equal that are the same; True and 1.0 are equal and are not. And
-            # of those that may be categories: a story hardly comes twice.
+            # Only if all are texts, because equal texts are the same, while True and 1.0 are equal but
+            # differ; and only short ones, because long texts hardly repeat.
             if all(_is_short(value) for context in contexts for value in context.values()):
                 self._contexts.keep(at, known, sum([size_of((*of, *of.values())) for of in contexts]))
         return known
@@ -162,7 +162,7 @@ class RowMaker:
     def _joined_with(
         self, plans: Sequence[ColumnPlan]
     ) -> tuple[dict[ColumnPlan, int], tuple[Array | Ints, ...]]:
-        """Numbers of plans, these among them, and their entries one behind the other."""
+        """The plans' numbers, these plans included, and all entries concatenated."""
         if not self._joined[0].keys() >= set(plans):
             before = self._joined[0]
             if len(before) >= _CACHED or sum(plan.size for plan in before) > _CACHED_BYTES:
@@ -178,7 +178,7 @@ class RowMaker:
 
 
 def _plan(layout: Layout, vocabulary: Vocabulary, shown: ShownScores) -> ColumnPlan:
-    """What is where in the vocabulary as it is now; a shared context that is new becomes a reference."""
+    """Indices in the current vocabulary; a new shared context becomes a reference."""
     chosen, rejected = layout[:2]
     shared, of_chosen, of_rejected, both = layout[2:] or ((), (), (), ())
     second = len(chosen) + len(both)
@@ -230,7 +230,7 @@ def _plan(layout: Layout, vocabulary: Vocabulary, shown: ShownScores) -> ColumnP
 
 
 def _join(plans: Sequence[ColumnPlan]) -> tuple[Array | Ints, ...]:
-    """Where the entries of each plan begin, and all of them; the same for the mean's, and for the scores."""
+    """Where each plan's entries start, and all entries; likewise for the mean and for the scores."""
     return (
         _ints([0, *accumulate(len(plan.column) for plan in plans)]),
         np.concatenate([plan.column for plan in plans]),
@@ -254,7 +254,7 @@ def _is_short(value: object) -> bool:
 
 
 def _values_of(context: Context, keys: Sequence[str]) -> list[float]:
-    """The numbers of these names."""
+    """The numbers with these names."""
     if not keys:
         return []
     found = numbers(context)

@@ -1,25 +1,25 @@
 """The prior of critics' weights: most may matter little, and some much more than usual.
 
-A weight is N(a·m, a²·v), where N(m, v) is the prior that the learner goes by, and its scale a is one of
-``SCALES`` (a scale mixture of normals: West 1987, "On scale mixtures of normal distributions"). How many
-weights have which scale is learnt from the weights (Stephens 2017, "False discovery rates: a new deal"), so
-that many critics without worth are recognised together. Pseudo-counts say what is expected: that of the
-smallest scale grows with the square of the number d of critics, since of many not all will matter
-(Beta(1, d^u) with u > 1 for the share that does: Castillo, Schmidt-Hieber and van der Vaart 2015, "Bayesian
-linear regression with sparse priors").
+A weight is N(a·m, a²·v), where N(m, v) is the learner's own prior, and its scale a is one of ``SCALES`` (a
+scale mixture of normals: West 1987, "On scale mixtures of normal distributions"). The proportions of the
+scales are learnt from the weights (Stephens 2017, "False discovery rates: a new deal"), so many worthless
+critics are recognised together. Pseudo-counts express what is expected. That of the smallest scale grows with
+the square of the number d of critics, because not all of many critics will matter (Beta(1, d^u) with u > 1
+for the fraction that does: Castillo, Schmidt-Hieber and van der Vaart 2015, "Bayesian linear regression with
+sparse priors").
 
 The posterior is found by expectation propagation (Minka 2001; Hernández-Lobato, Hernández-Lobato and Suárez
 2015, "Expectation propagation in linear regression models with spike-and-slab priors"). It starts from the
-learner's own N(mean, cov), whose prior N(m, v) is a normal factor for each weight. Without that factor, what
-is known of the weight w is a normal with precision c and c times mean h, and
+learner's own N(mean, cov), whose prior N(m, v) is a normal factor for each weight. Without that factor, the
+information about the weight w is a normal with precision c and c times mean h, and
 
     P(scale a)  ∝  (pseudo-count of a + the other weights' P(scale a)) · ∫ N(w; a·m, a²·v) e^{hw − cw²/2} dw.
 
-The factor becomes the normal with which w has the mean and the variance of this mixture; all of them do at
-once, so that the order of the features does not matter. That sums stand for the unknown proportions is
+The factor becomes the normal that gives w the mean and variance of this mixture. All factors are updated at
+once, so the order of the features does not matter. Using sums in place of the unknown proportions is
 zero-order collapsed variational Bayes (Asuncion et al. 2009, "On smoothing and inference for topic models").
 
-Plain functions, which the kernels compile: no BLAS, whose sums come out otherwise on other CPUs.
+These are plain functions for the kernels to compile: no BLAS, whose sums differ between CPUs.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ SCALES = (0.125, 1.0, 4.0)
 USUAL, LARGE = 2.0, 0.2
 """Pseudo-counts of the second and the third scale."""
 _SWEEPS = 2
-"""More change the log loss after 100 pairs on five sets of human preferences by .0011 at most."""
+"""More sweeps change the log loss after 100 pairs on five sets of human preferences by at most .0011."""
 _LEAST_PRECISION = 1e-9
-"""Of what is known of a weight without its prior; less is nothing."""
+"""Smallest precision of the information about a weight without its prior; less is nothing."""
 _LEAST_VARIANCE = 1e-15
-"""Of a weight. A prior has nothing to say to less, and double precision no digits."""
+"""Smallest variance of a weight. Below it a prior is irrelevant, and double precision has no digits left."""
 _LEAST_COUNT = 1e-12
 
 
@@ -53,11 +53,11 @@ def refitted(
     mixed: Flags,
     sparsity: float,
 ) -> tuple[Array, Array]:
-    """The mean (d,) under the mixture, and how much precision (d,) each weight gains by it, or loses.
+    """The mean (d,) under the mixture, and the precision (d,) that each weight gains by it, or loses.
 
-    ``mean`` and ``cov`` are those under N(``prior_mean``, ``prior_variance``), of which the first d features
-    count. ``mixed`` says of which weights the mixture is the prior. Where these are n, the smallest scale has
-    the pseudo-count (``sparsity``·n)².
+    ``mean`` and ``cov`` are those under N(``prior_mean``, ``prior_variance``), and only their first d
+    features count. ``mixed`` flags the weights whose prior is the mixture. If there are n of these, the
+    smallest scale has the pseudo-count (``sparsity``·n)².
     """
     weights, gained = mean[:d].copy(), np.zeros(d)
     at = np.empty(d, dtype=np.int64)
@@ -78,7 +78,7 @@ def refitted(
     shares, counts = np.zeros((n, scales)), expected.copy()
     more, moved = np.empty(n), np.empty(n)
     share, means, variances = np.empty(scales), np.empty(scales), np.empty(scales)
-    # Between two scales the mixture is wider than either; its factor never is than the largest.
+    # Between two scales the mixture is wider than either; its factor is never wider than the largest.
     least = 1.0 / (SCALES[-1] * SCALES[-1] * prior_variance)
     most = 1.0 / (SCALES[0] * SCALES[0] * prior_variance)
     for _ in range(_SWEEPS):
@@ -139,7 +139,7 @@ def refitted(
         gained[at[i]] = precision[i] - 1.0 / prior_variance
         g[i] = shift[i] - prior_mean[at[i]] / prior_variance - gained[at[i]] * m[i]
     for j in range(d):
-        if not mixed[j]:  # what is not in the mixture follows by its covariance with what is
+        if not mixed[j]:  # the other weights follow by covariance
             for i in range(n):
                 weights[j] += cov[j, at[i]] * g[i]
     for i in range(n):

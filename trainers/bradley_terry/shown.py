@@ -1,4 +1,4 @@
-"""What each critic has shown so far, by which marks for missing scores are known (``marks``)."""
+"""The range of each critic's scores so far, used to recognise marks for missing scores (``marks``)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COUNTS, _ENDS = [SCORES, FRACTIONS, TAKEN, OTHERS], list(range(ENDS_OF_SCORES, 
 
 
 class ShownScores:
-    """A row of numbers for each of the first ``MAX_SCORES`` critics; of others, nothing is a mark."""
+    """A row of statistics for each of the first ``MAX_SCORES`` critics; scores of others are never marks."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -35,7 +35,7 @@ class ShownScores:
         """(MAX_SCORES, 12)"""
 
     def number_of(self, critic: str) -> int:
-        """The critic's row; −1 where there is no room for it."""
+        """The critic's row; −1 if there is no room for it."""
         number = self._numbers.get(critic)
         if number is None:
             number = len(self._numbers)
@@ -46,18 +46,18 @@ class ShownScores:
 
     @property
     def ranges(self) -> dict[str, ScoreRange]:
-        """Feature of a critic to what it shows, where it has shown anything."""
+        """Score range by the critics' features, for critics with scores."""
         shown = zip(self._numbers, self.rows[: len(self._numbers)].tolist(), strict=True)
         return {critic_feature(critic): range_of(row) for critic, row in shown if row[SCORES]}
 
     @property
     def taken(self) -> dict[str, int]:
-        """Feature of a critic to how many of its scores were taken for marks, where any were."""
+        """By the critics' features: number of scores taken for marks, if any."""
         counted = zip(self._numbers, self.rows[: len(self._numbers), TAKEN].tolist(), strict=True)
         return {critic_feature(critic): int(n) for critic, n in counted if n}
 
     def begun_from(self) -> ShownScores:
-        """One that knows what these critics show, and has taken nothing for a mark."""
+        """A copy of the score ranges, without the counts of marks."""
         begun = ShownScores()
         begun._numbers, begun.rows = dict(self._numbers), self.rows.copy()
         begun.rows[:, TAKEN] = 0.0
@@ -65,7 +65,7 @@ class ShownScores:
 
     @classmethod
     def of_ranges(cls, critics: Iterable[str], ranges: Mapping[str, ScoreRange]) -> ShownScores:
-        """One by which marks of these critics are known as by the ``ranges`` of a ``RewardSnapshot``."""
+        """Recognises marks of these critics by the ``ranges`` of a ``RewardSnapshot``."""
         shown = cls()
         for critic in critics:
             number, found = shown.number_of(critic), ranges.get(critic_feature(critic))
@@ -78,18 +78,18 @@ class ShownScores:
         return shown
 
     def state(self) -> dict[str, Any]:
-        """What ``from_state`` takes: JSON values, and a copy of an array."""
+        """Argument of ``from_state``: JSON values, and a copy of an array."""
         return {"critics": list(self._numbers), "rows": self.rows[: len(self._numbers)].copy()}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> ShownScores:
-        """Those that had this state. Raises ValueError for one that nobody comes to."""
+        """The object with this state. Raises ValueError for an impossible state."""
         shown = cls()
         for critic in state["critics"]:
             shown.number_of(str(critic))
         n = len(state["critics"])
         if len(shown._numbers) != n:
-            raise ValueError(f"found {n} critics; expected at most {MAX_SCORES}, each of them once")
+            raise ValueError(f"found {n} critics; expected at most {MAX_SCORES}, each once")
         rows = within(state["rows"], (n, len(NOTHING_SHOWN)), -MAX_NUMBER, MAX_COUNT, "scores shown")
         within(rows[:, _COUNTS], (n, len(_COUNTS)), 0.0, MAX_COUNT, "counts of scores")
         within(rows[:, _ENDS], (n, len(_ENDS)), -MAX_NUMBER, MAX_NUMBER, "scores shown")

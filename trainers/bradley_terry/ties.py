@@ -5,9 +5,9 @@ with the logit s of P(a ≻ b), given that it is no tie,
 
     P(a ≻ b) : P(tie) : P(b ≻ a)  =  e^{s/2} : ν : e^{−s/2}.
 
-ν is 0 until the first tie is learnt, and all is as Bradley and Terry have it. A tie teaches that two
-candidates are near each other, and any other label that they are not. How often people find neither better is
-learnt, too: ln ν by Newton steps.
+ν is 0 until the first tie is learnt, which gives the plain Bradley–Terry model. A tie teaches that two
+candidates are close, and any other label that they are not. The frequency of ties is learnt too: ln ν, by
+Newton steps.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 LEAST_NU = 1.0 / MAX_TIE_NU
 NU, INFORMATION, DECIDED, TIES = range(4)
-"""What is where in the state (4,): ν, the information on ln ν, and the weights of what was learnt."""
+"""Fields of the state (4,): ν, the information on ln ν, and the total weights of ties and other labels."""
 _MOST_INFORMATION = 250.0
-"""That of a thousand pairs of equal candidates, so that ν follows people who come to judge otherwise."""
+"""The information of a thousand pairs of equal candidates. The limit lets ν follow people who change."""
 
 
 class Step(NamedTuple):
-    """What a label says of the logit s: first derivative and minus the second of its log probability."""
+    """Derivatives of a label's log probability by the logit s: the first, and minus the second."""
 
     gradient: float
     information: float
@@ -41,7 +41,7 @@ def tie_probability(logit: float, nu: float) -> float:
 
 
 def step_with_ties(logit: float, nu: float, tie: bool) -> Step:
-    """Of a tie, or of the first side's being preferred where ties are possible."""
+    """Step for a tie, or for a preferred first side when ties are possible."""
     r = math.exp(-0.5 * abs(logit))
     total = 1.0 + r * r + nu * r
     mean = math.copysign((1.0 - r * r) / total, logit)
@@ -50,7 +50,7 @@ def step_with_ties(logit: float, nu: float, tie: bool) -> Step:
 
 
 def learn_nu(state: Array, p_tie: float, tie: bool, weight: float) -> None:
-    """Take in a label of which a tie was expected with ``p_tie``; ``state`` (4,) is changed in place."""
+    """Learns from a label whose tie probability was ``p_tie``; changes ``state`` (4,) in place."""
     if weight == 0.0:
         return
     nu = state[NU]

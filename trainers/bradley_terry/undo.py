@@ -1,10 +1,10 @@
-"""The step of one pair taken back: the state from which learning the pair now would lead to the present one.
+"""Undoes the step of one pair: finds the state from which learning the pair now would give the present one.
 
-Right after the pair it is, but for rounding and forgetting, the state before it. What other pairs have taught
-since stays, each as it was seen then. Nothing is taken back that the state does not hold: a covariance never
-becomes wider than its prior.
+Right after the pair, this is the state before it, except for rounding and forgetting. What later pairs have
+taught stays, each as it was seen then. The covariance never becomes wider than its prior, so nothing is
+removed that the state does not hold.
 
-Plain Python, since it is rare; sums are exact (``math.fsum``), so that the bits do not depend on the CPU.
+It is plain Python, because it is rare; sums are exact (``math.fsum``), so the bits do not depend on the CPU.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 _STEPS = 60
 _LEAST_ROOM = 0.05
-"""Of 1 − (what the pair told)·(variance behind it), which is above 0 where the pair was learnt."""
+"""Lower bound on 1 − (the pair's information)·(the variance before it), which is above 0 for learnt pairs."""
 _NO_TIES = 1e-9
-"""Weight of ties that is none."""
+"""Weights of ties up to this count as none."""
 
 
 class _Before(NamedTuple):
-    """Of the pair's logit, before it was learnt."""
+    """Mean and variance of the pair's logit before the pair was learnt."""
 
     mean: float
     variance: float
@@ -47,9 +47,9 @@ class _Before(NamedTuple):
 def undo_laplace(
     z: Array, w: float, tie: bool, mean: Array, cov: Array, nu: Array, prior_variance: float
 ) -> None:
-    """Take back the step of ``trainers.bradley_terry.laplace`` for the difference z (d,) in units.
+    """Undoes the step of ``trainers.bradley_terry.laplace`` for the difference z (d,) in units.
 
-    ``mean`` (d,), ``cov`` (d, d) and ``nu`` (4,) are changed in place.
+    Changes ``mean`` (d,), ``cov`` (d, d) and ``nu`` (4,) in place.
     """
     g = _times(cov, z)
     mu, v = _dot(mean, z), _dot(g, z)
@@ -69,9 +69,9 @@ def undo_laplace(
 def undo_newton(
     z: Array, w: float, tie: bool, lr: float, weights: Array, inverse: Array, nu: Array, widest: float
 ) -> None:
-    """Take back the step of ``trainers.bradley_terry.river_logistic`` for the difference z (d,) in units.
+    """Undoes the step of ``trainers.bradley_terry.river_logistic`` for the difference z (d,) in units.
 
-    ``weights`` (d,), ``inverse`` (d, d), whose diagonal is at most ``widest``, and ``nu`` (4,) are changed in
+    Changes ``weights`` (d,), ``inverse`` (d, d), whose diagonal is at most ``widest``, and ``nu`` (4,) in
     place.
     """
     u = _times(inverse, z)
@@ -95,7 +95,7 @@ def undo_newton(
 
 
 def undo_nu(state: Array, logit: float, tie: bool, weight: float) -> None:
-    """Take back ``trainers.bradley_terry.ties.learn_nu``; ``state`` (4,) is changed in place."""
+    """Undoes ``trainers.bradley_terry.ties.learn_nu``; changes ``state`` (4,) in place."""
     at = TIES if tie else DECIDED
     state[at] = max(0.0, state[at] - weight)
     if state[TIES] <= _NO_TIES:
@@ -108,7 +108,7 @@ def undo_nu(state: Array, logit: float, tie: bool, weight: float) -> None:
         step = weight * ((1.0 if tie else 0.0) - p) / state[INFORMATION]
         before = now * math.exp(-min(1.0, max(-1.0, step)))
     state[NU] = min(MAX_TIE_NU, max(LEAST_NU, before))
-    # As of one tie there is at least: it was begun with 1 or more.
+    # At least the information of one tie, because it started with 1 or more.
     state[INFORMATION] = max(min(1.0, state[INFORMATION]), state[INFORMATION] - weight * p * (1.0 - p))
 
 
@@ -124,7 +124,7 @@ def _before(mu: float, v: float, w: float, tie: bool, nu: float, widest: float) 
 
 
 def _step(logit: float, nu: float, tie: bool) -> Step:
-    """What the kernels learn of a pair."""
+    """The step that the kernels take for the pair."""
     if nu > 0.0:
         return step_with_ties(logit, nu, tie)
     q = sigmoid(logit)
@@ -132,7 +132,7 @@ def _step(logit: float, nu: float, tie: bool) -> Step:
 
 
 def _held(more: float, diagonal: Array, g: Array, widest: float) -> float:
-    """How much of ``more``·g gᵀ, from 0 to 1, can be added to a matrix whose diagonal stays within bounds."""
+    """The largest factor in [0, 1] on ``more``·g gᵀ that keeps the matrix's diagonal within ``widest``."""
     if not more > 0.0:
         return 1.0
     room = np.maximum(widest - diagonal, 0.0)

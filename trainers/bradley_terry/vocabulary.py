@@ -1,4 +1,4 @@
-"""Which features a reward model learns: the first ones that come, up to a number of each kind."""
+"""Which features a reward model learns: the first that occur, up to a limit for each kind."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 from streams.messages.feature_names import is_critic, is_interaction
 
 CRITICS, INTERACTIONS, INDICATORS = 64, 48, 48
-"""How many features of each kind a model learns (numbers count as indicators); the posterior and the snapshot
-grow with the square of their sum."""
+"""Limit of learnt features per kind (numbers count as indicators). The posterior and the snapshot grow
+with the square of their sum."""
 REFERENCES = 48
-"""How many kinds of shared context have a reference; of those that come later, nothing is learnt."""
+"""Limit of kinds of shared context that have a reference; nothing is learnt about later kinds."""
 
 
 class Vocabulary:
-    """The features of a model in the order of its columns, and how much room there is for more.
+    """The features of a model in the order of its columns, with a limit on new ones.
 
-    The first value of a shared context (``world_model``) is the reference: the critics' own weights are for
-    it, so it has no interactions, and a stream with a single world model has none at all.
+    The first value of a shared context (``world_model``) is the reference: the critics' own weights refer to
+    it, so it has no interactions. A stream with a single world model has no interactions at all.
     """
 
     def __init__(
@@ -29,14 +29,14 @@ class Vocabulary:
     ) -> None:
         self.references = dict(references or {})
         self.pairs_without_room = int(pairs_without_room)
-        """Pairs with a feature that is not learnt since there was no room for it."""
+        """Pairs with a feature that was not learnt, because there was no room for it."""
         self.columns: dict[str, int] = {}
         self._room = [CRITICS, INTERACTIONS, INDICATORS]
         for name in features:
             self._add(name)
 
     def admit(self, name: str) -> bool:
-        """Whether the feature is learnt; a new one is if there is room."""
+        """Whether the feature is learnt; adds a new one if there is room."""
         if name in self.columns:
             return True
         if not self.has_room(name):
@@ -49,7 +49,7 @@ class Vocabulary:
         return self._room[_kind(name)] > 0
 
     def interacts(self, key: str, value: str) -> bool | None:
-        """Whether this value of a shared context has weights of its own; None without room for its kind."""
+        """Whether this value of a shared context has its own weights; None without room for its kind."""
         if key not in self.references:
             if len(self.references) >= REFERENCES:
                 return None
@@ -57,11 +57,11 @@ class Vocabulary:
         return self.references[key] != value
 
     def close(self) -> None:
-        """Admit nothing more."""
+        """Admit no more features."""
         self._room = [0, 0, 0]
 
     def state(self) -> dict[str, Any]:
-        """The arguments that make it again."""
+        """The arguments that recreate it."""
         return {
             "features": list(self.columns),
             "references": dict(self.references),

@@ -1,1 +1,1 @@
-"""Videos and preferences of finished runs as data that world models and reward models are trained on."""
+"""Videos and preferences of finished runs as training data for world models and reward models."""

@@ -1,4 +1,4 @@
-"""A dataset's folder: its splits in a training's format, a manifest, a summary and a card."""
+"""Writes a dataset's folder: its splits in a training format, a manifest, a summary and a card."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ MANIFEST = "manifest.jsonl"
 EMBED_PROMPTS = "embed_prompts.py"
 
 Pictures = Mapping[str, tuple[bytes, str]]
-"""File name to PNG bytes and what is to be seen."""
+"""File name to PNG bytes and a description of the picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritingRules:
-    """How a choice is written; none of it changes what is chosen."""
+    """How the chosen videos are written; nothing here changes the choice."""
 
     shares: SplitShares = field(default_factory=SplitShares)
     link: bool = False
@@ -53,10 +53,10 @@ def build_dataset(
     put: PutVideo,
     on_row: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Write ``out``, whole or not at all, and give its summary, which is ``dataset.json`` in it.
+    """Write ``out``, completely or not at all. Returns its summary, the content of ``dataset.json``.
 
-    ``put`` is as in ``write_split``. The same choice gives the same bytes. Raises BadInput as ``new_folder``
-    does.
+    ``put`` is as in ``write_split``. The same choice gives the same bytes. Raises BadInput like
+    ``new_folder``.
     """
     with new_folder(out, SCHEMA, replace=writing.replace) as folder:
         manifest: list[dict[str, Any]] = []
@@ -110,7 +110,7 @@ def build_dataset(
 
 
 def prompts_shown(dataset: Path) -> frozenset[str]:
-    """Digests of the goals and captions of a dataset's folder, all splits of it. Raises BadInput."""
+    """Digests of the goals and captions in all splits of a dataset's folder. Raises BadInput."""
     lines = [orjson.loads(line) for line in read_bytes(dataset / MANIFEST).splitlines()]
     return frozenset(prompt_digest(line[of]) for line in lines for of in ("goal", "caption") if line[of])
 

@@ -1,4 +1,4 @@
-"""The README of a dataset: what is in it, where it comes from, and how to train on it."""
+"""The README of a dataset: its content, its origin, and how to train on it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from trainers.datasets.splits import SPLITS
 
 _NO_MODEL = "The reward of a video is the mean of its critics."
 _MODEL = """\
-The reward of a video is the share of the other videos of its task that it would win against under the reward
-model {model}, version {version} (SHA-256 {checksum}).
+The reward of a video is the fraction of the other videos of its task that it would win against under the
+reward model {model}, version {version} (SHA-256 {checksum}).
 {statement}"""
 _HF = """\
 configs:
@@ -55,16 +55,16 @@ python -m scripts.get_t5_embeddings --dataset_path DATASET/{split}
 ```
 """,
     "wow-dit-2b": """\
-Each split is a `dataset_dir` of WoW's `cosmos_predict2/data/dataset_video.py`, which passes over videos
-without a T5 embedding. WoW's own encoder makes them, with WoW's Python, in `dit_models/wow-dit-2b` of WoW:
+Each split is a `dataset_dir` of WoW's `cosmos_predict2/data/dataset_video.py`, which skips videos without a
+T5 embedding. WoW's own encoder makes them, with WoW's Python, in `dit_models/wow-dit-2b` of WoW:
 
 ```sh
 PYTHONPATH=. python DATASET/embed_prompts.py
 ```
 """,
     "wow-wan": """\
-Each split is a working folder for WoW's training of Wan. The folder in which WoW's scripts keep what
-they encode has its name written in them:
+Each split is a working folder for WoW's training of Wan. WoW's scripts keep what they encode in a folder
+with a fixed name:
 
 ```sh
 cd DATASET/{split} && ln -s videos PATH_TO_PROCESSED_VIDEOS_DIR
@@ -74,7 +74,7 @@ python WOW/dit_models/wan-simple/train_wan_i2v.py --task train \\
   --dataset_path . --dataset_name metadata.jsonl --num_nodes 1 --batch_size 1 …
 ```
 
-`tribrain finetune --train wow-wan` does all of it.
+`tribrain finetune --train wow-wan` does all of this.
 """,
     "webdataset": """\
 ```python
@@ -85,7 +85,7 @@ import webdataset
 samples = webdataset.WebDataset(sorted(glob.glob("DATASET/{split}/shard-*.tar")), shardshuffle=False)
 ```
 
-A sample has `mp4`, `txt` (the caption) and `json`; or, with the columns of the same names:
+A sample has `mp4`, `txt` (the caption) and `json`; or, with columns of the same names:
 
 ```python
 from datasets import Video, load_dataset
@@ -93,8 +93,8 @@ from datasets import Video, load_dataset
 rows = load_dataset("DATASET", split="{split}").cast_column("mp4", Video(decode=False))
 ```
 
-In `json`, objects such as `critics` are JSON texts, and what is not known of a video is left out. `datasets`
-has the types of all fields from this card, and only where it is given the folder.
+In `json`, objects such as `critics` are JSON texts, and unknown fields of a video are left out. `datasets`
+reads the types of all fields from this card, but only if it is given the folder.
 """,
     "hf": """\
 ```python
@@ -109,7 +109,7 @@ Without the cast the videos are decoded, which needs torchcodec.
 
 
 def dataset_card(summary: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
-    """Markdown; ``summary`` is the content of ``dataset.json``, ``pictures`` are file names and their texts.
+    """Markdown from ``summary``, the content of ``dataset.json``; ``pictures`` maps file names to texts.
 
     DATASET stands for the folder, wherever it is.
     """
@@ -144,7 +144,7 @@ a video is {caption}.
 |---|---|---|---|
 {rows}
 
-A task is in one split, by its name alone. Left out:
+A task's name alone decides its split. Left out:
 
 {left_out or "- nothing"}
 
@@ -153,8 +153,8 @@ A task is in one split, by its name alone. Left out:
 ## How to train on it
 
 {_without_train(splits)}{_USE[summary["format"]].format(split=next(iter(splits), "train"))}
-`manifest.jsonl` says of each video where it came from: run, iteration, seeds, contexts, what the critics, the
-reward model and a validator or person said of it, and its SHA-256. `dataset.json` has the counts.
+`manifest.jsonl` states the origin of each video: run, iteration, seeds and contexts. It also has the
+judgements of critics, reward model and validator or person, and the SHA-256. `dataset.json` has the counts.
 """
 
 

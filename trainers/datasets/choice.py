@@ -1,4 +1,4 @@
-"""From runs to the samples of a dataset: usable, judged, no copies, then chosen."""
+"""From runs to the samples of a dataset: usable, judged, without duplicates, then chosen."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOT_CHOSEN = "not chosen"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedVideo:
-    """What decoding a video shows."""
+    """Facts that need decoding the video."""
 
     hash: Hash
     frames: int
@@ -38,8 +38,8 @@ class DecodedVideo:
 class ChoiceRules:
     """Which videos of the runs make a dataset.
 
-    ``nearest`` is the distance up to which videos of one task are copies, in bits of a frame's 64;
-    ``min_outcome`` leaves out what a validator or person scored below it, and nothing else.
+    ``nearest`` is the distance up to which videos of one task are duplicates, in bits of a frame's 64.
+    ``min_outcome`` leaves out only videos that a validator or person scored below it.
     """
 
     dataset_format: DatasetFormat
@@ -54,10 +54,10 @@ class Choice:
     chosen: tuple[RatedSample, ...]
     """In the order of their ids."""
     distinct: tuple[RatedSample, ...]
-    """What they were chosen from."""
+    """The videos they were chosen from."""
     looks: dict[str, DecodedVideo]
     left_out: Counter[str]
-    """Reason to number; with the chosen ones, every iteration of the runs."""
+    """Number by reason; together with the chosen ones, every iteration of the runs."""
 
 
 def choose(
@@ -69,11 +69,11 @@ def choose(
     *,
     kept_apart: Collection[str] = frozenset(),
 ) -> Choice:
-    """The videos that a dataset is made of; the same whatever the order of the runs.
+    """The videos for a dataset, independent of the order of the runs.
 
-    ``look`` decodes a video, and gives None for one that cannot be decoded. Copies are left out before the
-    choice, so that two of a task are two; a video is rated against all of its task that can be decoded.
-    Videos of prompts that are kept apart, given by their digests, take no part.
+    ``look`` decodes a video, and returns None if that fails. Duplicates are removed before the choice, so
+    that two videos of a task really differ; a video is rated against all decodable videos of its task. Videos
+    of prompts whose digests are in ``kept_apart`` take no part.
     """
     found, left_out = samples_apart(runs, kept_apart)
     wanted = [sample for sample in found if not _refused(sample, rules, left_out)]
@@ -94,7 +94,7 @@ def choose(
 
 
 def samples_apart(runs: Iterable[Run], kept_apart: Collection[str]) -> tuple[list[Sample], Counter[str]]:
-    """As ``samples_of``, without the videos of the prompts that are kept apart."""
+    """Like ``samples_of``, without the videos of the prompts that are kept apart."""
     found, left_out = samples_of(runs)
     samples = [sample for sample in found if not is_of(sample.event, kept_apart)]
     left_out[KEPT_APART] += len(found) - len(samples)

@@ -1,12 +1,12 @@
-"""T5 embeddings for a wow-dit-2b dataset, by the text encoder of WoW itself.
+"""Makes T5 embeddings for a wow-dit-2b dataset with WoW's own text encoder.
 
-This file lies in the dataset's folder and stands for itself. It is run by WoW's Python, in the folder
-dit_models/wow-dit-2b of WoW, where the encoder's weights are below checkpoints:
+This file is self-contained and lies in the dataset's folder. Run it with WoW's Python, in the folder
+dit_models/wow-dit-2b of WoW, which has the encoder's weights below checkpoints:
 
     PYTHONPATH=. python DATASET/embed_prompts.py
 
 For each metas/ID.txt of each split it writes t5_xxl/ID.pickle, a list with one array (tokens, 1024) of
-float16, as cosmos_predict2/data/dataset_video.py of WoW reads it. What is there already is left alone.
+float16, as WoW's cosmos_predict2/data/dataset_video.py reads it. Existing files are kept.
 """
 
 from __future__ import annotations

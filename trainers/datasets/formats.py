@@ -1,13 +1,13 @@
-"""One split of a dataset in the form that a training reads.
+"""Writes one split of a dataset in a training's format.
 
 - ``diffsynth``: DiffSynth-Studio's ``--dataset_base_path`` with ``metadata.csv`` (``video,prompt``);
-- ``cosmos-predict2``: ``videos/ID.mp4`` and ``metas/ID.txt``, of which ``scripts.get_t5_embeddings`` makes
+- ``cosmos-predict2``: ``videos/ID.mp4`` and ``metas/ID.txt``, from which ``scripts.get_t5_embeddings`` makes
   ``t5_xxl/ID.pickle``;
-- ``wow-dit-2b``: the same folders, of which ``cosmos_predict2/data/dataset_video.py`` reads ``videos`` and
-  ``t5_xxl`` by the same base name; ``embed_prompts.py`` beside the splits makes the embeddings;
+- ``wow-dit-2b``: the same folders; ``cosmos_predict2/data/dataset_video.py`` reads ``videos`` and ``t5_xxl``
+  by the same base name, and ``embed_prompts.py`` beside the splits makes the embeddings;
 - ``wow-wan``: ``metadata.jsonl`` (``index``, ``video_path``, ``prompt``) beside ``videos/ID.mp4``, for WoW's
-  ``train_wan_i2v.py`` with this folder for its working folder; the index is the row's id, since WoW's reader
-  passes over one that is 0 or empty;
+  ``train_wan_i2v.py`` with this folder as working folder; the index is the row's id, because WoW's reader
+  skips an index that is 0 or empty;
 - ``webdataset``: ``shard-000000.tar`` with ``ID.mp4``, ``ID.txt`` and ``ID.json``;
 - ``hf``: Hugging Face's VideoFolder, ``metadata.parquet`` beside ``videos/ID.mp4``.
 """
@@ -28,19 +28,19 @@ DatasetFormat = Literal["diffsynth", "cosmos-predict2", "wow-dit-2b", "wow-wan",
 FORMATS: tuple[DatasetFormat, ...] = get_args(DatasetFormat)
 
 LINES = "metadata.jsonl"
-"""Of ``wow-wan``."""
+"""Metadata file of ``wow-wan``."""
 WAN_FRAMES = 81
-"""What WoW's training of Wan takes of a video; one that has fewer is filled up with its last frame."""
+"""Frames that WoW's training of Wan takes from a video; a shorter one is padded with its last frame."""
 
 _NO_TEXT = {
     *("", "#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "<na>", "n/a", "na"),
     *("null", "nan", "none", "true", "false"),
 }
-"""What pandas.read_csv takes for a missing value or a truth value, in any case."""
+"""Texts that pandas.read_csv takes for a missing value or a truth value, in any case."""
 
 
 def takes(dataset_format: DatasetFormat, caption: str) -> bool:
-    """Whether the format gives this caption back as a text."""
+    """Whether the format preserves this caption as a text."""
     if dataset_format != "diffsynth":
         return True
     try:
@@ -60,11 +60,11 @@ def write_split(
     shard_bytes: int = 1_000_000_000,
     on_row: Callable[[], None] = lambda: None,
 ) -> dict[str, Stored]:
-    """Write the rows in their order into ``folder``, which is made; row id to where its video lies.
+    """Write the rows in order into the new ``folder``. Returns each row's id with the place of its video.
 
-    ``put`` makes an H.264 video in MP4 of any other, as all readers take a ``.mp4`` for one. ``link`` gives
-    videos another name rather than a copy, where there are video files; a shard ends with the row that makes
-    it larger than ``shard_bytes``. The same rows give the same bytes. Raises OSError.
+    ``put`` converts any other video to H.264 in MP4, because readers expect that in a ``.mp4``. ``link``
+    makes hard links instead of copies, in formats with video files. A shard ends with the row that makes it
+    larger than ``shard_bytes``. The same rows give the same bytes. Raises OSError.
     """
     folder.mkdir()
     if dataset_format == "webdataset":
@@ -104,7 +104,7 @@ def _videos(
 
 
 def _line(row: Row, at: Stored) -> bytes:
-    # ASCII, as WoW reads it in the encoding of its locale.
+    # ASCII, because WoW reads it in its locale's encoding.
     line = {"index": row.id, "video_path": at.path, "prompt": row.caption}
     return json.dumps(line).encode() + b"\n"
 

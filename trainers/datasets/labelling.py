@@ -1,4 +1,4 @@
-"""Pairs as tasks of Label Studio: two videos side by side, with nothing that tells which was preferred."""
+"""Pairs as tasks of Label Studio: two videos side by side, without a hint of which was preferred."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ LABELLING_CONFIG = """\
 
 
 def labelling_tasks(pairs: Iterable[VideoPair], video_prefix: str) -> list[dict[str, object]]:
-    """Label Studio's JSON import format; each two videos once, however many labels compare them.
+    """Label Studio's JSON import format. Each pair of videos appears once, however many labels compare it.
 
-    Which of them is A is decided by a hash of their ids. Run and iteration of both are in the task.
-    ``video_prefix`` stands before the file names.
+    A hash of their ids decides which one is A. The task has run and iteration of both. ``video_prefix`` is
+    put before the file names.
     """
     tasks: dict[tuple[str, str], dict[str, object]] = {}
     for pair in pairs:
@@ -52,7 +52,7 @@ def labelling_tasks(pairs: Iterable[VideoPair], video_prefix: str) -> list[dict[
 
 
 def _places(pair: VideoPair, a: str) -> dict[str, object]:
-    """Run and iteration of both videos, by which what people say finds its way back."""
+    """Run and iteration of both videos, to match the answers with them later."""
     sides = (pair.chosen_place, pair.rejected_place)
     if a != pair.chosen_id:
         sides = sides[::-1]

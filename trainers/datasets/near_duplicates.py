@@ -1,4 +1,4 @@
-"""Videos that look alike: perceptual hashes of some of their frames, and who is whose copy."""
+"""Finds near-duplicate videos by perceptual hashes of some of their frames."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from trainers.datasets.samples import goal_of
 Frames = NDArray[np.uint8]
 """RGB, shape (T, H, W, 3)."""
 Hash = NDArray[np.bool_]
-"""Shape (FRAMES, 64): the bits of each frame that is looked at."""
+"""Shape (FRAMES, 64): the bits of each hashed frame."""
 
 FRAMES = 8
-"""Looked at, spread evenly over the video; so length and frame rate do not matter."""
+"""Hashed frames, spread evenly over the video, so length and frame rate do not matter."""
 NEAR = 3.0
-"""Bits of a frame's 64, on average, up to which videos are one. Simulated videos of one task were at least
-5.25 apart; the same video was at most 2.0 from itself at half the size, 3.5 when compressed to crf 35."""
+"""Mean bits per frame, of 64, up to which two videos are duplicates. Simulated videos of one task were at
+least 5.25 apart. A video was at most 2.0 from itself at half the size, and 3.5 when compressed to crf 35."""
 
 
 def perceptual_hash(frames: Frames) -> Hash:
@@ -39,10 +39,10 @@ def distance(a: Hash, b: Hash) -> float:
 def near_duplicates(
     samples: Iterable[RatedSample], hashes: Mapping[str, Hash], nearest: float = NEAR
 ) -> dict[str, str]:
-    """Sample id to the id of the better sample that it is a copy of; whatever the order of the samples.
+    """Maps each duplicate's id to that of the better sample, independent of the samples' order.
 
-    Copies are of one task or one goal, in whatever split, and at most ``nearest`` bits a frame apart. The
-    best of them by reward stays, ties by id.
+    Duplicates share a task or a goal, in any split, and are at most ``nearest`` bits per frame apart. The one
+    with the highest reward is kept; ties are decided by id.
     """
     kept: dict[tuple[str, str], list[str]] = {}
     copies: dict[str, str] = {}

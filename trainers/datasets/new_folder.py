@@ -1,4 +1,4 @@
-"""A folder that is whole or absent: built beside its place, then renamed."""
+"""A folder that is complete or absent: built beside its place, then renamed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SUMMARY = "dataset.json"
 
 @contextmanager
 def new_folder(out: Path, schema: str, *, replace: bool = False) -> Iterator[Path]:
-    """Gives a folder to fill, which is ``out`` once the block has ended without an exception.
+    """Yields a folder to fill, which becomes ``out`` if the block ends without an exception.
 
-    ``SUMMARY`` in it has to name ``schema``. A folder that is there is refused, unless it is empty, or
-    ``replace`` is given and it is one of the same schema. What a killed process left beside is cleared away
-    by the next. Raises BadInput, also for whatever cannot be written, and where another process builds it.
+    Its ``SUMMARY`` must name ``schema``. An existing folder is refused, unless it is empty, or ``replace`` is
+    given and it has the same schema. The next call cleans up after a killed process. Raises BadInput, also if
+    writing fails, or if another process is building the same folder.
     """
     out = Path(os.path.abspath(out))  # "." has no name that something beside could be called after
     check_place(out, schema, replace=replace)
@@ -45,7 +45,7 @@ def new_folder(out: Path, schema: str, *, replace: bool = False) -> Iterator[Pat
 
 
 def check_place(out: Path, schema: str, *, replace: bool) -> None:
-    """Raises BadInput where a folder could not be put; before any work is done."""
+    """Raises BadInput if the folder could not be put in place; call it before any work."""
     _restore(out)
     if not out.exists():
         return
@@ -65,7 +65,7 @@ def check_place(out: Path, schema: str, *, replace: bool) -> None:
 
 
 def place(source: Path, target: Path, *, link: bool = False) -> None:
-    """A copy, or where that is possible another name of the same file. Raises OSError."""
+    """Makes a copy or, if possible and requested, a hard link. Raises OSError."""
     if link:
         try:
             os.link(source, target)
@@ -76,7 +76,7 @@ def place(source: Path, target: Path, *, link: bool = False) -> None:
 
 
 def _begin(out: Path) -> tuple[Path, int]:
-    """The empty folder beside, and the lock on it, which the kernel gives back however a process ends."""
+    """The empty folder beside ``out``, and its lock, which the kernel releases however the process ends."""
     building = out.with_name(f".{out.name}.building")
     while True:
         building.mkdir(exist_ok=True)
@@ -97,7 +97,7 @@ def _begin(out: Path) -> tuple[Path, int]:
 
 
 def _put_in_place(building: Path, out: Path) -> None:
-    """Between the two renames there is no folder; who is killed there finds the old one again."""
+    """Between the two renames there is no folder; after a kill there, the next call restores the old one."""
     old = _replaced(out)
     if out.exists():
         out.rename(old)

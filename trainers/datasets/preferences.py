@@ -1,4 +1,4 @@
-"""Preference pairs with the videos of both sides, for trainings of preferences and for people who judge."""
+"""Preference pairs with both sides' videos, for preference training and for people who judge."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ CONTRADICTED = "pairs that other labels of the same two contradict"
 
 _SIDES = ("chosen", "rejected")
 _NEITHER = ""
-"""What a tie says; no text, and no name of a video, is empty."""
+"""Texts of a tie; never empty, and never a video's name."""
 _TRUST: tuple[LabelSource, ...] = ("critic", "proxy", "outcome", "human")
-"""Whose label counts where labels of the same two disagree: the last of these."""
+"""Sources in increasing order of trust: if labels of the same two disagree, the last of these counts."""
 SAME_FRAME = 8.0
-"""Mean difference of 255 grey levels up to which two first frames are one. H.264 leaves about 2."""
+"""Mean difference of 255 grey levels up to which two first frames are equal. H.264 leaves about 2."""
 
 Frame = NDArray[np.uint8]
 """RGB, shape (H, W, 3)."""
@@ -53,17 +53,17 @@ _P = TypeVar("_P")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundPair:
-    """A pair and the folders that its artifacts are in."""
+    """A pair, and the folders of its artifacts."""
 
     pair: PreferencePair
     run: Run
-    """Of the chosen side, and as a rule of the rejected one."""
+    """Run of the chosen side, and usually of the rejected one."""
     other_run: Run | None = None
-    """Of the rejected side, where a person has compared candidates of two runs."""
+    """Run of the rejected side, if a person has compared candidates of two runs."""
 
     @property
     def id(self) -> str:
-        """The pair's own, or for one from elsewhere a hash of it."""
+        """The pair's own id or, for a pair from elsewhere, a hash of it."""
         return self.pair.pair_id or hashlib.sha256(encode(self.pair)).hexdigest()[:32]
 
     @property
@@ -73,7 +73,7 @@ class FoundPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoPair:
-    """A pair whose videos are there; ids are names for their files, made of their content."""
+    """A pair whose videos exist; ids are file names derived from their content."""
 
     found: FoundPair
     chosen: Path
@@ -81,21 +81,21 @@ class VideoPair:
     chosen_id: str
     rejected_id: str
     chosen_place: Place | None = None
-    """Run and iteration; None where the pair is from elsewhere."""
+    """Run and iteration; None for a pair from elsewhere."""
     rejected_place: Place | None = None
     first_frame: Frame
-    """Of the chosen one."""
+    """First frame of the chosen video."""
 
 
 def pairs_of_runs(runs: Iterable[Run], rules: PairingRules) -> list[FoundPair]:
-    """The pairs of finished runs, by id."""
+    """The pairs of finished runs, sorted by id."""
     return _by_id(FoundPair(pair=pair, run=run) for run in runs for pair in pairs_of_run(run.events, rules))
 
 
 def pairs_of_files(files: Iterable[Path], runs: Iterable[Run] = ()) -> list[FoundPair]:
-    """The pairs of ``pairs.jsonl`` files, by id; one that is there twice counts once. Raises BadInput.
+    """The pairs of ``pairs.jsonl`` files, sorted by id; a repeated pair counts once. Raises BadInput.
 
-    Artifacts are looked for in the run of the pair where it is one of ``runs``, else beside the file.
+    Artifacts are looked up in the pair's run if it is one of ``runs``, otherwise beside the file.
     """
     known = {run.run_id: run for run in runs}
     found = []
@@ -117,9 +117,9 @@ def pairs_of_files(files: Iterable[Path], runs: Iterable[Run] = ()) -> list[Foun
 def labelled(
     pairs: Iterable[FoundPair], sources: Sequence[LabelSource], left_out: Counter[str]
 ) -> list[FoundPair]:
-    """Those whose label is of one of ``sources``, or any where none is named; ties, too.
+    """Pairs with a label from one of ``sources``, or any if none is named; includes ties.
 
-    None that judges one dimension alone.
+    Excludes pairs that judge only one dimension.
     """
     pairs = list(pairs)
     on_the_whole = [found for found in pairs if not dimension_of(found.pair)]
@@ -130,7 +130,7 @@ def labelled(
 
 
 def decided(pairs: Sequence[FoundPair], left_out: Counter[str]) -> list[FoundPair]:
-    """Those that are no ties."""
+    """The pairs that are not ties."""
     found = [one for one in pairs if not one.pair.tie]
     left_out[TIES] += len(pairs) - len(found)
     return found
@@ -139,8 +139,8 @@ def decided(pairs: Sequence[FoundPair], left_out: Counter[str]) -> list[FoundPai
 def trl_rows(pairs: Iterable[FoundPair], left_out: Counter[str]) -> list[dict[str, object]]:
     """TRL's preference format with an explicit prompt: ``prompt``, ``chosen``, ``rejected``, and a margin.
 
-    The prompt is the goal with a line end, as TRL puts prompt and completion together as they are. No two
-    rows prefer the same two texts both ways, see ``_undisputed``.
+    The prompt is the goal with a line end, because TRL concatenates prompt and completion. No two rows prefer
+    the same two texts in opposite ways, see ``_undisputed``.
     """
     labels = []
     for found in pairs:
@@ -170,10 +170,10 @@ def video_pairs(
     same_first_frame: bool,
     on_pair: Callable[[], None] = lambda: None,
 ) -> list[VideoPair]:
-    """The pairs with a goal whose videos can be used, and with ``same_first_frame`` begin alike, as DPO of an
-    image-to-video model needs it. ``first_frame`` gives None for a video that cannot be decoded.
+    """The pairs with a goal and usable videos. With ``same_first_frame``, both videos must start with the
+    same frame, as DPO of an image-to-video model requires. ``first_frame`` returns None if decoding fails.
 
-    Ties are among them, for ``undisputed_videos`` to weigh.
+    Ties are included, for ``undisputed_videos`` to weigh.
     """
     frames: dict[Path, Frame | None] = {}
     ids: dict[Path, str] = {}
@@ -216,13 +216,13 @@ def video_pairs(
 
 
 def undisputed_videos(pairs: Iterable[VideoPair], left_out: Counter[str]) -> list[VideoPair]:
-    """The pairs, of which no two prefer the same two videos both ways; see ``_undisputed``."""
+    """The pairs, without any that prefer the same two videos in opposite ways; see ``_undisputed``."""
     labels = [(_Label(one.found, one.chosen_id, one.rejected_id), one) for one in pairs]
     return _undisputed(labels, left_out)
 
 
 def dpo_rows(pairs: Iterable[VideoPair]) -> list[dict[str, object]]:
-    """Paths are from the folder of the pairs; the prompt is the goal, the same for both."""
+    """Paths are relative to the pairs' folder; the prompt is the goal, the same for both."""
     return [
         {
             "prompt": pair.found.goal,
@@ -242,7 +242,7 @@ def json_lines(rows: Iterable[Mapping[str, object]]) -> bytes:
 
 
 class _Label(NamedTuple):
-    """Which of two is preferred; neither is where the pair is a tie."""
+    """Which of two is preferred; neither in a tie."""
 
     found: FoundPair
     chosen: str
@@ -258,10 +258,10 @@ class _Label(NamedTuple):
 
 
 def _undisputed(labels: Sequence[tuple[_Label, _P]], left_out: Counter[str]) -> list[_P]:
-    """Those that stand where labels of the same two disagree, in their order; no ties.
+    """Resolves labels that disagree on the same two, in order; drops ties.
 
-    Of these, the labels of the most trusted source count, and among them what has most weight: a side, or
-    that they are as good. Where that is equal, or a tie, none stands.
+    For each two, only the labels of the most trusted source count, and among them the answer with the most
+    weight: a side, or a tie. If that is undecided or a tie, no label remains.
     """
     weights: dict[tuple[str, frozenset[str]], dict[int, dict[str, float]]] = {}
     for label, _ in labels:
@@ -311,7 +311,7 @@ def _beside(file: Path) -> dict[str, Run]:
 
 
 def _place(found: FoundPair, side: str) -> Place | None:
-    """A side's run and iteration: as the pair says, or else that of its run which has this video."""
+    """A side's run and iteration: as stated in the pair, otherwise where its run has this video."""
     meta, run = found.pair.meta, found.run if side == "chosen" else found.other_run or found.run
     named = str(meta.get(f"{side}_iter_idx", ""))
     run_id = str(meta.get(f"{side}_run_id") or found.pair.run_id)
@@ -323,7 +323,7 @@ def _place(found: FoundPair, side: str) -> Place | None:
 
 
 def content_id(video: Path) -> str:
-    """A name for the file of a video, made of its content."""
+    """A name for a video's file, derived from its content."""
     with video.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:20]
 

@@ -1,4 +1,4 @@
-"""Prompts by what they say: what models are compared on and what they are trained on stay apart."""
+"""Prompts identified by their text, to keep prompts for comparing models out of their training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _AROUND = string.punctuation + string.whitespace + "…。！？、"
 
 
 def prompt_digest(text: str) -> str:
-    """12 hexadecimal digits; the same whatever the case, the spaces, and the punctuation around the text.
+    """12 hexadecimal digits; ignores case, extra spaces, and punctuation around the text.
 
     >>> prompt_digest("Pour the  tea.") == prompt_digest("pour the tea")
     True
@@ -23,7 +23,7 @@ def prompt_digest(text: str) -> str:
 
 
 def is_of(event: TraceEvent, prompts: Collection[str]) -> bool:
-    """Whether the goal or the prompt of an iteration is one of these, given by their digests."""
+    """Whether the digest of an iteration's goal or prompt is one of these."""
     return bool(prompts) and any(
         prompt_digest(text) in prompts for text in (event.goal_instruction, event.prompt)
     )

@@ -1,4 +1,4 @@
-"""What a video is worth, as one number that may be compared across tasks."""
+"""The reward of a video as one number that is comparable across tasks."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rating:
-    """``reward`` is what videos are chosen by, in [0, 1]."""
+    """``reward``, in [0, 1], decides which videos are chosen."""
 
     reward: float
     probability: float | None = None
-    """P(preferred to another video of its task, drawn at random) under the snapshot; null without one."""
+    """P(preferred to a random other video of its task) under the snapshot; null without one."""
     confidence: float | None = None
-    """How much of that the snapshot can vouch for, in [0, 1]: the mean over the other videos."""
+    """How far the snapshot can vouch for that, in [0, 1]: the mean over the other videos."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatedSample:
-    """A video and its worth; all that a choice needs."""
+    """A video and its rating: everything that a choice needs."""
 
     sample: Sample
     rating: Rating
@@ -52,15 +52,13 @@ class RatedSample:
 def rate(samples: Iterable[Sample], snapshot: RewardSnapshot | None = None) -> list[RatedSample]:
     """Every sample with its reward, in their order.
 
-    Without a snapshot the reward is the critics' own, which is the same scale for all tasks, with all that
-    the critics find easy in one task and hard in another.
-
-    With one it is the share of the other videos of its task that it would win against, in expectation:
-    the mean over them of ½ + c·(p − ½), with p = P(this ≻ other) and c the model's confidence, as in the
-    runner's reward. A Bradley–Terry model is learnt from differences within tasks, so what a whole task has
-    in common it cannot know, and here it cancels: ½ is a usual video of its task in every task, and the
-    only one of a task has ½. A validator's or person's judgement of a video takes no part: the snapshot has
-    learnt from those; as a limit of its own it is the caller's (``min_outcome``).
+    Without a snapshot the reward is the critics' own. It has the same scale for all tasks, but critics may
+    find one task easier than another. With a snapshot it is the expected fraction of the other videos of its
+    task that it would win against: the mean over them of ½ + c·(p − ½), with p = P(this ≻ other) and c the
+    model's confidence, as in the runner's reward. A Bradley–Terry model learns from differences within tasks,
+    so it cannot know what a whole task has in common, and here that cancels: ½ is a typical video of its task
+    in every task, and an only video of a task has ½. A validator's or person's judgement of a video is not
+    used directly: the snapshot has learnt from those, and the caller can set a limit on it (``min_outcome``).
     """
     samples = list(samples)
     if snapshot is None:
@@ -76,7 +74,7 @@ def rate(samples: Iterable[Sample], snapshot: RewardSnapshot | None = None) -> l
 
 
 def _win_rates(samples: Sequence[Sample], snapshot: RewardSnapshot) -> dict[str, Rating]:
-    # In one order and with sums of the exact kind, so that the order of the samples changes no bit.
+    # A fixed order and exact sums, so that the order of the samples does not change a bit.
     in_order = sorted(samples, key=lambda sample: sample.id)
     sides_NF = np.array([_side(sample.event, snapshot) for sample in in_order])
     opinions: list[list[tuple[float, float]]] = [[] for _ in in_order]
@@ -88,9 +86,8 @@ def _win_rates(samples: Sequence[Sample], snapshot: RewardSnapshot) -> dict[str,
 
 
 def _side(event: TraceEvent, snapshot: RewardSnapshot) -> list[float]:
-    """By feature of the snapshot what a video brings into its differences; NaN where those cannot be known.
-
-    As within a run; of runs with unlike contexts, two videos have in common what both bring.
+    """A video's contribution to the differences, by feature of the snapshot; NaN where it is unknown.
+    The same as within a run; videos of runs with different contexts share what both contribute.
     """
     scores, of_video = event.critic_scores(), event.candidate_context
     brought = differences(
@@ -104,7 +101,7 @@ def _side(event: TraceEvent, snapshot: RewardSnapshot) -> list[float]:
 
 
 def _opinions(d_MF: Array, snapshot: RewardSnapshot) -> Iterator[tuple[float, float]]:
-    """``prob_prefer`` and ``confidence`` of each row of differences, all at a time."""
+    """``prob_prefer`` and ``confidence`` of each row of differences, in one batch."""
     if not snapshot.feature_names:
         yield from [(0.5, 1.0)] * len(d_MF)
         return
@@ -112,7 +109,7 @@ def _opinions(d_MF: Array, snapshot: RewardSnapshot) -> Iterator[tuple[float, fl
     scales_F = np.array([snapshot.scales[name] for name in names])
     weights_F = np.array([snapshot.weights[name] for name in names])
     limits_F = np.array([reach_of(name) for name in names]) * scales_F
-    counts = np.abs(d_MF) <= FAR * limits_F  # nor does NaN
+    counts = np.abs(d_MF) <= FAR * limits_F  # False for NaN
     z_MF = np.where(counts, np.clip(d_MF, -limits_F, limits_F), 0.0) / scales_F
     variances = np.zeros(len(d_MF))
     if snapshot.covariance:

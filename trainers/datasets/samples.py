@@ -1,4 +1,4 @@
-"""The videos of finished runs that something may be learnt from, and why the others were left out."""
+"""The usable videos of finished runs, and why the others were left out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OUTSIDE = "videos outside their run's folder"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run of some folder: its iterations in their order, each once."""
+    """A run in a folder: its iterations in order, each once."""
 
     folder: Path
     run_id: str
@@ -32,16 +32,16 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A video that critics have judged, with all that its run says of it."""
+    """A video that critics have judged, with everything that its run says about it."""
 
     event: TraceEvent
     video: Path
     critic_reward: float
-    """Among all judged candidates of the runs, see ``trainers.pairs.critic_rewards``."""
+    """Relative to all judged candidates of the runs, see ``trainers.pairs.critic_rewards``."""
 
     @property
     def id(self) -> str:
-        """20 hexadecimal digits, made of the run and the iteration alone: a name for files everywhere."""
+        """20 hexadecimal digits that depend only on run and iteration; usable as a file name."""
         identity = f"{self.event.run_id}\0{self.event.iter_idx}"
         return hashlib.sha256(identity.encode()).hexdigest()[:20]
 
@@ -51,29 +51,29 @@ class Sample:
 
 
 def task_of(event: TraceEvent) -> str:
-    """What the video was for: the task id, or for a run that names none (its id stands there) its goal.
+    """The task id or, if the run names none (it then holds the run's id), the goal.
 
-    So all runs for one goal are of one task, and no goal is both learnt and tested.
+    So all runs for one goal share a task, and no goal is both trained and tested on.
     """
     goal = plain(event.goal_instruction)
     return event.task_id if event.task_id != event.run_id or not goal else goal
 
 
 def goal_of(event: TraceEvent) -> str:
-    """The goal as it is compared."""
+    """The goal in the form used for comparisons."""
     return plain(event.goal_instruction)
 
 
 def plain(text: str) -> str:
-    """A goal or a prompt as it is compared: whatever its case and its spaces."""
+    """A goal or a prompt in the form used for comparisons: without case and extra spaces."""
     return " ".join(text.casefold().split())
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:
-    """The runs of folders, each the folder of a run (with ``trace.jsonl``) or one of such folders.
+    """The runs in folders, each of them a run's folder (with ``trace.jsonl``) or a folder of such folders.
 
-    In the order of their ids, whatever the order of the folders; a run that is found twice counts once.
-    Raises BadInput for a folder without a run, a trace that cannot be read, and two runs of one id.
+    Sorted by id; a run that is found twice counts once. Raises BadInput for a folder without a run, an
+    unreadable trace, and two different runs with one id.
     """
     runs: dict[str, Run] = {}
     for folder in sorted({found.resolve() for given in folders for found in _run_folders(given)}):
@@ -81,17 +81,17 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
             there = runs.setdefault(run.run_id, run)
             if there.events != run.events:
                 raise BadInput(
-                    f"{folder} and {there.folder}: hold different runs of the id {run.run_id!r}; "
-                    "a run's id is its own, so give one of them"
+                    f"{folder} and {there.folder}: hold different runs with the id {run.run_id!r}; "
+                    "ids must be unique, so give only one of them"
                 )
     return [runs[run_id] for run_id in sorted(runs)]
 
 
 def folders_by_run(root: Path) -> dict[str, Path]:
-    """Run id to folder, of all traces anywhere below ``root``, finished or not; the first line says whose.
+    """Run id to folder, for all traces anywhere below ``root``, finished or not, by their first line.
 
-    A trace whose first line is not there yet, or cannot be read, is left out; of two folders with one id
-    the first by name counts.
+    Skips a trace whose first line is missing or unreadable. Of two folders with one id, the first by name
+    counts.
     """
     found: dict[str, Path] = {}
     for trace in sorted(root.rglob("trace.jsonl")):
@@ -106,7 +106,7 @@ def folders_by_run(root: Path) -> dict[str, Path]:
 
 
 def samples_of(runs: Iterable[Run]) -> tuple[list[Sample], Counter[str]]:
-    """The videos that can be used, in the order of runs and iterations; and reason to how many cannot."""
+    """The usable videos, in the order of runs and iterations, and the number of unusable ones by reason."""
     samples = []
     left_out: Counter[str] = Counter()
     runs = list(runs)
@@ -125,7 +125,7 @@ def samples_of(runs: Iterable[Run]) -> tuple[list[Sample], Counter[str]]:
 def find_video(run: Run, artifact_path: str) -> Path | str:
     """The file of an iteration, or why it cannot be used: ``MISSING`` or ``OUTSIDE``.
 
-    TriBrain 0.6.2 wrote paths that begin with the name of the run's folder.
+    Paths by TriBrain 0.6.2 start with the name of the run's folder.
     """
     if not artifact_path:
         return MISSING
@@ -151,7 +151,7 @@ def _run_folders(given: Path) -> list[Path]:
         return [given]
     found = [trace.parent for trace in given.glob("*/trace.jsonl") if trace.is_file()]
     if not found:
-        what = "no such folder" if not given.exists() else "no trace.jsonl is in it, nor in a folder in it"
+        what = "no such folder" if not given.exists() else "it has no trace.jsonl, nor does a folder in it"
         raise BadInput(f"{given}: {what}; give the folder of a run, or one that holds such folders")
     return found
 

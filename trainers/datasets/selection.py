@@ -1,4 +1,4 @@
-"""Which samples a dataset is made of: a policy with a text form, and one pure function."""
+"""Selects the samples of a dataset: a policy with a text form, and one pure function."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _FORMS = "all, top:0.25, min:0.6, per-task:2 or random:0.25@0"
 
 
 class Selectable(Protocol):
-    """What a choice looks at."""
+    """The properties that a selection uses."""
 
     @property
     def id(self) -> str:
-        """Its own; ties and chance are decided by it."""
+        """Unique; decides ties and random draws."""
         ...
 
     @property
@@ -37,10 +37,10 @@ _S = TypeVar("_S", bound=Selectable)
 @dataclass(frozen=True, slots=True)
 class SelectionPolicy:
     """``all``; ``top`` or ``random``: a fraction ``value`` in (0, 1]; ``min``: rewards of at least ``value``;
-    ``per-task``: the ``value`` best of each task. ``seed`` is of ``random``, 0 for the others.
+    ``per-task``: the ``value`` best of each task. ``seed`` is for ``random``, 0 for the others.
 
-    Its text form (``top:0.25``, ``random:0.25@7``) reads back as the same policy. Raises BadInput for values
-    that cannot be.
+    Its text form (``top:0.25``, ``random:0.25@7``) parses back to the same policy. Raises BadInput for
+    invalid values.
 
     >>> str(SelectionPolicy.parse("random:0.25@7"))
     'random:0.25@7'
@@ -59,7 +59,7 @@ class SelectionPolicy:
             "per-task": self.value >= 1 and self.value % 1 == 0,
         }
         if not fits.get(self.kind) or self.seed < 0 or (self.seed and self.kind != "random"):
-            raise BadInput(f"{self}: is no policy to choose samples by; expected {_FORMS}")
+            raise BadInput(f"{self}: is not a selection policy; expected {_FORMS}")
 
     @classmethod
     def parse(cls, text: str) -> SelectionPolicy:
@@ -73,7 +73,7 @@ class SelectionPolicy:
                 raise ValueError
             return cls(kind, float(number), int(seed or 0))  # type: ignore[arg-type]
         except (ValueError, OverflowError):
-            raise BadInput(f"{text!r} is no policy to choose samples by; expected {_FORMS}") from None
+            raise BadInput(f"{text!r} is not a selection policy; expected {_FORMS}") from None
 
     def __str__(self) -> str:
         if self.kind == "all":
@@ -83,10 +83,10 @@ class SelectionPolicy:
 
 
 def select(samples: Iterable[_S], policy: SelectionPolicy) -> list[_S]:
-    """The chosen samples, best first, ties by id; whatever the order in which they are given.
+    """The selected samples, best first, ties by id; independent of the order of the input.
 
-    Of a fraction as many are chosen as are begun: ``top:0.25`` of 5 are 2, and ``random`` as many as
-    ``top``. Chance is a hash of seed and id, so a sample's luck does not change when more come.
+    A fraction is rounded up: ``top:0.25`` of 5 are 2, and ``random`` selects as many as ``top``. Random draws
+    use a hash of seed and id, so a sample's draw does not change when more are added.
     """
     ranked = sorted(samples, key=lambda sample: (-sample.reward, sample.id))
     if policy.kind == "top":

@@ -1,4 +1,4 @@
-"""Tar files as WebDataset reads them: the files of a sample stand together and share their base name."""
+"""Tar files for WebDataset: the files of a sample are adjacent and share their base name."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ RECORD = {
     **dict.fromkeys(("snapshot_version", "run_snapshot_version", "frames"), "int64"),
 }
 """The fields of a sample's JSON and their types, as the dataset's card declares them to ``datasets``, which
-would take the types of the first samples for those of all. So objects stand there as JSON texts, and what is
-not known of a sample is left out."""
+would otherwise infer the types from the first samples. So objects are stored as JSON texts, and unknown
+fields are left out."""
 _KINDS: Mapping[str, type] = {"string": str, "int64": int, "float64": float}
 _LARGEST_INT = 2**63
 
@@ -33,7 +33,7 @@ def write_shards(
 ) -> dict[str, Stored]:
     """``shard-000000.tar``, …; a shard ends with the row that makes it larger than ``shard_bytes``.
 
-    The headers carry neither a time nor an owner. Raises OSError.
+    The headers have neither time nor owner. Raises OSError.
     """
     places: dict[str, Stored] = {}
     waiting, beside = list(rows)[::-1], folder / "next.mp4"

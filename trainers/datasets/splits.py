@@ -1,4 +1,4 @@
-"""Training, validation and test parts by task: a task's part depends on its name alone."""
+"""Training, validation and test splits by task, decided by the task's name alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitShares:
-    """The expected shares of the tasks; the rest is for training. Raises BadInput where nothing is left."""
+    """The expected fractions of the tasks; the rest is for training. Raises BadInput if nothing is left."""
 
     validation: float = 0.0
     test: float = 0.0
@@ -23,11 +23,11 @@ class SplitShares:
         if not (self.validation >= 0.0 and self.test >= 0.0 and self.validation + self.test < 1.0):
             raise BadInput(
                 f"validation {self.validation:g} and test {self.test:g} leave nothing to train on; "
-                "expected shares of at least 0 that are below 1 together"
+                "expected shares of at least 0 whose sum is below 1"
             )
 
     def split_of(self, task: str) -> Split:
-        """The same for ever: more runs, or other tasks, move no task."""
+        """Never changes, whatever runs or other tasks are added."""
         place = int.from_bytes(hashlib.sha256(f"split\0{task}".encode()).digest()[:8]) / 2**64
         if place < self.test:
             return "test"

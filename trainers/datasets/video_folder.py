@@ -1,4 +1,4 @@
-"""``metadata.parquet`` of Hugging Face's VideoFolder: a row a video, found by ``file_name``."""
+"""``metadata.parquet`` for Hugging Face's VideoFolder: one row per video, identified by ``file_name``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainers.datasets.rows import Row, Stored
 
 
 def metadata(rows: Sequence[Row], places: Mapping[str, Stored]) -> bytes:
-    """Parquet; ``critics`` is a JSON text, since critics differ from run to run."""
+    """Parquet; ``critics`` is a JSON text, because critics differ between runs."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,7 +1,7 @@
-"""Votes in files: as CSV and JSON Lines, and as Label Studio gives back what ``labelling`` wrote.
+"""Votes in files: as CSV and JSON Lines, and as Label Studio exports them from ``labelling`` tasks.
 
-Reading gives statements, each with its place in the file; what cannot be used is told from them with the
-reason, and loses nothing.
+Reading gives statements, each with its place in the file. Unusable entries are kept separately, each with the
+reason.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from streams.messages.codec import ContractError, decode_vote, encode
 from streams.messages.votes import Vote
 
 Places = Callable[[str, str], Sequence[Place]]
-"""The candidates that a video may be, by the id that an export gave it and by the run that the task names."""
+"""The candidates that a video may be, by the id from an export and the run that the task names."""
 
 _REQUIRED = ("left_run_id", "left_iter_idx", "right_run_id", "right_iter_idx", "answer")
 _NUMBERS = ("left_iter_idx", "right_iter_idx", "plays_left", "plays_right", "response_time_s", "probability")
 COLUMNS = tuple(name for name in Vote.__struct_fields__ if name not in ("schema", "extras"))
-"""Of a CSV file. All but ``_REQUIRED`` may be missing, and others than these go into ``meta``."""
+"""Columns of a CSV file. All but ``_REQUIRED`` are optional, and unknown ones go into ``meta``."""
 _UNNAMED = "to-be-named"
 _CHOICES = {"A": "left", "B": "right", "no difference": "tie"}
 _SELECTED = {"left": "left", "right": "right"}
@@ -34,11 +34,11 @@ _SELECTED = {"left": "left", "right": "right"}
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a file says, still without an id where the file gives none."""
+    """A file's vote, still without an id if the file has none."""
 
     vote: Vote
     key: str
-    """What tells it from others: who said it, where, of what. Empty for a vote that has its own id."""
+    """Identifies the statement: who said it, where, and about what. Empty for a vote that has its own id."""
     place: str
 
 
@@ -47,21 +47,21 @@ class Unusable:
     place: str
     reason: str
     original: Any
-    """Of the file, so that it can be imported once the reason is gone."""
+    """The entry in the file, so that it can be imported once the problem is fixed."""
 
 
 @dataclass(slots=True)
 class Read:
-    """A file of votes."""
+    """The contents of a file of votes."""
 
     statements: list[Statement] = field(default_factory=list)
     unusable: list[Unusable] = field(default_factory=list)
     skipped: int = 0
-    """Annotations that were cancelled by whoever made them."""
+    """Annotations that their author cancelled."""
 
 
 def read_csv(content: bytes, source: str) -> Read:
-    """Raises BadInput for a file without the columns that a vote needs."""
+    """Raises BadInput for a file that lacks required columns."""
     try:
         rows = csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True)
         columns = rows.fieldnames or []
@@ -79,11 +79,11 @@ def read_csv(content: bytes, source: str) -> Read:
                 _take(found, place, row, partial(_of_row, row, place))
         return found
     except (UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"{source}: is no CSV in UTF-8: {error}") from None
+        raise BadInput(f"{source}: is not CSV in UTF-8: {error}") from None
 
 
 def read_json_lines(content: bytes, source: str) -> Read:
-    """A vote a line, with or without an id."""
+    """One vote per line, with or without an id."""
     found = Read()
     for number, line in enumerate(content.splitlines(), start=1):
         if line.strip():
@@ -102,7 +102,7 @@ def read_label_studio(content: bytes, source: str, places: Places) -> Read:
     try:
         tasks = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise BadInput(f"{source}: is no JSON: {error}; export the project as JSON") from None
+        raise BadInput(f"{source}: is not JSON: {error}; export the project as JSON") from None
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise BadInput(f"{source}: expected a list of tasks; export the project as JSON")
     if tasks and not any(isinstance(task.get("annotations"), list) for task in tasks):
@@ -148,7 +148,7 @@ def as_csv(votes: Iterable[Vote]) -> bytes:
 
 
 def unusable_as_csv(unusable: Iterable[Unusable]) -> bytes:
-    """The rows as they were, so that the file can be imported."""
+    """The rows unchanged, so that the file can be imported later."""
     rows = [{str(k or "more"): v for k, v in each.original.items()} for each in unusable]
     names = list(dict.fromkeys(name for row in rows for name in row))
     out = io.StringIO(newline="")
@@ -177,7 +177,7 @@ def _of_row(row: Mapping[str, str], place: str) -> tuple[Vote, str]:
         try:
             given = orjson.loads(said["meta"])
         except orjson.JSONDecodeError as error:
-            raise BadInput(f"meta: is no JSON object: {error}") from None
+            raise BadInput(f"meta: is not a JSON object: {error}") from None
         meta = given | meta if isinstance(given, dict) else meta
     said["meta"] = meta
     said.setdefault("answer", None)
@@ -188,14 +188,14 @@ def _of_line(line: bytes, place: str) -> tuple[Vote, str]:
     try:
         said = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise BadInput(f"is no JSON: {error}") from None
+        raise BadInput(f"is not JSON: {error}") from None
     if not isinstance(said, dict):
         raise BadInput(f"expected a JSON object, found {type(said).__name__}")
     return _vote(said, place)
 
 
 def _vote(said: dict[str, Any], place: str) -> tuple[Vote, str]:
-    """A vote with its own id as it is; any other by who said it of what, and when."""
+    """A vote with its own id unchanged; any other identified by who said it, about what, and when."""
     named = said.get("vote_id") not in (None, "")
     vote = _checked(said if named else {**said, "vote_id": _UNNAMED}, place)
     if named:
@@ -232,7 +232,7 @@ def _of_annotation(
 
 
 def _answer(annotation: Mapping[str, Any]) -> str:
-    """Of a choice among A, B and none, or of a pairwise comparison."""
+    """From a choice among A, B and none, or from a pairwise comparison."""
     results = annotation.get("result")
     for result in results if isinstance(results, list) else []:
         value = result.get("value") if isinstance(result, dict) else None
@@ -260,19 +260,16 @@ def _candidate(data: Mapping[str, Any], side: str, places: Places) -> Place:
     found = places(video, str(data.get("run_id") or ""))
     if not found:
         raise BadInput(
-            f"video {video!r} is of no run that is known; give --runs with the folders that it was "
-            "exported from"
+            f"video {video!r} belongs to no known run; give --runs with the folders that it was exported from"
         )
     if len(found) > 1:
         named = ", ".join(f"iteration {i} of {run!r}" for run, i in found[:3])
-        raise BadInput(
-            f"video {video!r} is that of {len(found)} candidates ({named}), so it cannot be told which"
-        )
+        raise BadInput(f"video {video!r} matches {len(found)} candidates ({named}), so it is ambiguous")
     return found[0]
 
 
 def _person(completed_by: Any) -> str:
-    """An id, or what is known of the user."""
+    """An id, or whatever is known about the user."""
     if isinstance(completed_by, dict):
         completed_by = completed_by.get("email") or completed_by.get("id")
     return "" if completed_by is None else str(completed_by)

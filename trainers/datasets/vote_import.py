@@ -1,7 +1,7 @@
-"""Statements of a file become votes: each with an id that is the same whenever the file is imported.
+"""Turns statements of a file into votes, with ids that are the same however often the file is imported.
 
-Whoever says something else of the same pair later takes back what was said before. What the votes topic has
-already is not said again, so to import a file twice is harmless.
+A later statement by the same person about the same pair replaces the earlier one. What the votes topic
+already has is not repeated, so importing a file twice is harmless.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from trainers.datasets.samples import Run, find_video
 from trainers.datasets.vote_files import Statement
 
 KEY = "import_key"
-"""Of ``meta`` of an imported vote: what tells the statement, by hash."""
+"""Field in ``meta`` of an imported vote: hash of what identifies the statement."""
 
 
 def new_votes(statements: Sequence[Statement], known: Iterable[Vote]) -> list[Vote]:
-    """The votes of a file that ``known`` ones, in their order, do not have yet, in the order of the file.
+    """The file's votes that are not in ``known``, in the order of the file; ``known`` is in order too.
 
-    Of one statement (a person's on a pair, or one annotation), the answers follow each other. Where a file
-    goes on from the answers that are known, what it adds is new; where it is an earlier state of them,
-    nothing is; and where it differs, its last answer stands.
+    The answers to one statement (a person's on a pair, or one annotation) follow each other. If the file
+    continues the known answers, the additions are new. If it is an earlier state of them, nothing is new. If
+    it differs, its last answer counts.
     """
     ids: set[str] = set()
     answers: dict[str, list[Vote]] = {}
@@ -54,14 +54,14 @@ def new_votes(statements: Sequence[Statement], known: Iterable[Vote]) -> list[Vo
 
 
 class VideoPlaces:
-    """Candidates by the content of their videos, as older exports name them."""
+    """Finds candidates by the content of their videos, as older exports name them."""
 
     def __init__(self, runs: Iterable[Run]) -> None:
         self._runs = list(runs)
         self._of_video: dict[str, list[Place]] | None = None
 
     def __call__(self, video: str, run_id: str) -> Sequence[Place]:
-        """Those with the video of this id; where ``run_id`` has one, its own alone."""
+        """The candidates with the video of this id; only those of ``run_id``, if it has any."""
         if self._of_video is None:
             self._of_video = {}
             for run in self._runs:
@@ -74,7 +74,7 @@ class VideoPlaces:
 
 
 def _by_key(statements: Sequence[Statement]) -> dict[str, list[tuple[int, Vote]]]:
-    """Each statement's place in the file, and its vote. Of nobody in particular, each is a person's own."""
+    """Each statement's place in the file, and its vote. An anonymous statement is a person of its own."""
     by_key: dict[str, list[tuple[int, Vote]]] = {}
     times: Counter[str] = Counter()
     for at, statement in enumerate(statements):
@@ -88,7 +88,7 @@ def _by_key(statements: Sequence[Statement]) -> dict[str, list[tuple[int, Vote]]
 
 
 def _unsaid(said: Sequence[tuple[int, Vote]], known: Sequence[Vote]) -> list[tuple[int, Vote]]:
-    """What of the answers in a file is not known; the same answer twice in a row is one."""
+    """The answers in a file that are not known; a repeated answer counts once."""
     steps = [each for n, each in enumerate(said) if n == 0 or said[n - 1][1].answer != each[1].answer]
     mine, theirs = [vote.answer for _, vote in steps], [vote.answer for vote in known]
     if mine == theirs[: len(mine)]:

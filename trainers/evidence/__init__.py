@@ -1,1 +1,1 @@
-"""What a reward may be believed: how well it predicted, how far judges and people agree, the gate."""
+"""Evidence about a reward: how well it predicted, how far judges and people agree, and the gate."""

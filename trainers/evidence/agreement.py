@@ -1,8 +1,8 @@
-"""How far people agree, with themselves and with each other, beyond what chance gives.
+"""How far people agree with themselves and with each other, beyond chance.
 
-Cohen's kappa (1960) for two, Fleiss' kappa (1971) for a fixed number of raters, and Krippendorff's alpha
-(nominal) for any number of them. Intervals are percentiles of a bootstrap over pairs of videos; the share of
-left answers has Wilson's (1927).
+Cohen's kappa (1960) is for two raters, Fleiss' kappa (1971) for a fixed number, and Krippendorff's alpha
+(nominal) for any number. Intervals are percentiles of a bootstrap over pairs of videos; the share of left
+answers has Wilson's (1927).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from streams.messages.votes import Vote
 from trainers.evidence.shares import Share
 
 Category = str
-"""What a vote says of a pair, whichever side was which: ``first``, ``second`` or ``neither``."""
+"""A vote's answer on a pair, independent of sides: ``first``, ``second`` or ``neither``."""
 Ratings = list[dict[str, Category]]
 """For each pair, rater to category."""
 _RESAMPLES = 300
 _FEWEST = 5
-"""Pairs from which on an interval is given."""
+"""Fewest pairs for an interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +34,12 @@ class Figure:
     """A coefficient, or why there is none."""
 
     n: int
-    """Pairs that it is of."""
+    """Number of pairs it is computed from."""
     value: float | None
-    """1 is perfect agreement, 0 what chance gives."""
+    """1 is perfect agreement, 0 is agreement by chance."""
     ci95: tuple[float, float] | None = None
     reason: str = ""
-    """In words, where the value or its interval is undefined."""
+    """Explains an undefined value or interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +49,15 @@ class Rater:
     name: str
     votes: int
     left: Share
-    """Of the votes for a side, those for the left one."""
+    """The left ones among the votes for a side."""
     same: Share
-    """Of the pairs that were asked again, those that were answered as before."""
+    """The equal answers among pairs that were asked again."""
     self_kappa: Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """Of all votes of one dimension."""
+    """Agreement over all votes of one dimension."""
 
     raters: tuple[Rater, ...]
     left: Share
@@ -68,7 +68,7 @@ class Agreement:
 
 
 def agreement(votes: Sequence[Vote]) -> Agreement:
-    """``votes`` stand, in the order in which they came; of one annotator on one pair the first counts."""
+    """``votes`` are the valid ones in order of arrival; an annotator's first vote on a pair counts."""
     by_rater: dict[str, list[Vote]] = defaultdict(list)
     for vote in votes:
         by_rater[vote.annotator].append(vote)
@@ -88,7 +88,7 @@ def agreement(votes: Sequence[Vote]) -> Agreement:
 
 
 def own_repeats(votes: Sequence[Vote]) -> list[tuple[Category, Category]]:
-    """Of one annotator's votes, the first two answers on every pair that was judged twice."""
+    """From one annotator's votes, the first two answers on every pair that was judged twice."""
     answers: dict[Hashable, list[Category]] = defaultdict(list)
     for vote in votes:
         if (category := category_of(vote)) is not None:
@@ -97,7 +97,7 @@ def own_repeats(votes: Sequence[Vote]) -> list[tuple[Category, Category]]:
 
 
 def category_of(vote: Vote) -> Category | None:
-    """None for a vote that says nothing of the pair."""
+    """None for a vote without an answer on the pair."""
     if vote.answer in ("tie", "both_bad"):
         return "neither"
     if vote.answer not in ("left", "right"):
@@ -154,12 +154,12 @@ def _fleiss_figure(ratings: Ratings) -> Figure:
     figure = _figure([row for row in ratings if len(row) == size], fleiss_kappa)
     if len(sizes) == 1:
         return figure
-    note = f"of the pairs with {size} raters alone; it needs the same number for all"
+    note = f"only of the pairs with {size} raters; it needs the same number for all"
     return Figure(n=figure.n, value=figure.value, ci95=figure.ci95, reason=figure.reason or note)
 
 
 def fleiss_kappa(rows: Ratings) -> float:
-    """Fleiss (1971), eq. 7: rows with the same number of raters; NaN where all say the same of all."""
+    """Fleiss (1971), eq. 7: rows with the same number of raters; NaN if all answers are the same."""
     categories = sorted({category for row in rows for category in row.values()})
     counts_NK = np.array([[list(row.values()).count(k) for k in categories] for row in rows], float)
     raters = counts_NK[0].sum()

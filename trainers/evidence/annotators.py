@@ -1,14 +1,14 @@
 """How far to trust each of several people: as far as they agree with each other on the same candidates.
 
-Raters of one pair differ in how noisy they are, and hardly in taste. Let qᵢ be the chance that annotator i is
-right and the errors of two of them be independent: then they agree with a chance aᵢⱼ for which
-2aᵢⱼ − 1 = (2qᵢ − 1)(2qⱼ − 1) (Dawid and Skene 1979, "Maximum likelihood estimation of observer error-rates",
-for two answers and one rate each). So 2aᵢ − 1, with the share aᵢ in which i agrees with the others, is
-proportional to 2qᵢ − 1, and what i's label tells, (2qᵢ − 1)², is to that of a usual annotator as
+Raters of one pair differ in how noisy they are, but hardly in taste. Let qᵢ be the chance that annotator i is
+right, and let the errors of two annotators be independent. Then they agree with a chance aᵢⱼ for which 2aᵢⱼ −
+1 = (2qᵢ − 1)(2qⱼ − 1) (Dawid and Skene 1979, "Maximum likelihood estimation of observer error-rates", for two
+answers and one rate each). So if i agrees with the others in a fraction aᵢ, 2aᵢ − 1 is proportional to 2qᵢ −
+1. The information in i's label, (2qᵢ − 1)², relates to that of an average annotator as
 
     ((2aᵢ − 1) / (2a − 1))²,
 
-with the share a of everybody. That is what a label counts, 1 at most.
+with the fraction a over everybody. That is the label's weight, 1 at most.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from trainers.pairs.judgements import Judgement
 from trainers.pairs.seen import remember, tell_apart
 
 USUAL, OF_ALL, OF_ONE = 0.85, 20.0, 5.0
-"""Beta priors: that people agree in .85, as if they had been compared 20 times, and that each of them agrees
-as all do, as if compared 5 times."""
+"""Beta priors: overall agreement of .85, worth 20 comparisons, and each annotator's agreement equal to the
+overall one, worth 5 comparisons."""
 LEAST_AGREEMENT = 0.55
-"""Of all. Below it nobody can be told from anybody, and all count alike."""
+"""Least overall agreement. Below it annotators cannot be distinguished, and all weigh the same."""
 REMEMBERED = 2_000
-"""Pairs of candidates whose votes are compared with what comes later."""
+"""Pairs of candidates whose votes are kept for comparison with later ones."""
 ANNOTATORS, ANNOTATORS_OF_A_PAIR = 1_000, 16
-"""How many are told apart, and how many of one pair of candidates are compared with what comes later."""
+"""Limits on annotators that are distinguished, and on those per pair of candidates kept for comparison."""
 
 
 FAIRLY_KNOWN, WELL_KNOWN = 256, 1_024
-"""Comparisons after which votes that are to come will hardly be weighed again, and after which none is."""
+"""Comparisons after which new ones hardly lead to re-weighting, and after which none does."""
 _SHOWN = 50
-"""Of those that were compared most."""
+"""Number of annotators shown, those compared most."""
 
 
 @dataclass(slots=True)
 class Annotators:
-    """Agreement of each annotator with the others. Who gives no name is compared with nobody."""
+    """Agreement of each annotator with the others. Anonymous votes are not compared."""
 
     agreed: dict[str, int] = field(default_factory=dict)
     compared: dict[str, int] = field(default_factory=dict)
     not_compared: int = 0
-    """Votes that were not compared, since there were too many annotators."""
+    """Votes that were not compared, because there were too many annotators."""
     _votes: dict[str, dict[str, bool]] = field(default_factory=dict)
     """By candidates."""
     _names: dict[str, None] = field(default_factory=dict)
-    """The first that were heard, which are told apart."""
+    """The first annotators heard, which are distinguished."""
     _agreement: float = field(init=False)
-    """Of all, summed, with the prior's; ``_comparisons`` likewise."""
+    """Sum over all, including the prior; ``_comparisons`` likewise."""
     _comparisons: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,9 +59,9 @@ class Annotators:
         self._comparisons = OF_ALL + sum(self.compared.values())
 
     def hear(self, judgement: Judgement) -> list[str]:
-        """Compare what a person says with what others said of the same candidates; ties are passed over.
+        """Compare a person's judgement with those of others on the same candidates; ignores ties.
 
-        Returns the annotators of whom this is the first comparison, or one that doubles their number, up to
+        Returns the annotators with a first comparison, or with one that doubles their number, up to
         ``WELL_KNOWN``.
         """
         candidates, first, judge, annotator = judgement
@@ -82,7 +82,7 @@ class Annotators:
         return list(doubled)
 
     def weight_of(self, annotator: str) -> float:
-        """What a label of the annotator counts, in [0, 1]."""
+        """The weight of the annotator's labels, in [0, 1]."""
         if annotator not in self.compared:
             return 1.0
         of_all = self._agreement / self._comparisons
@@ -93,7 +93,7 @@ class Annotators:
         return float(min(1.0, max(0.0, (2.0 * of_one - 1.0) / (2.0 * of_all - 1.0)) ** 2))
 
     def figures(self) -> dict[str, Any]:
-        """For people: what each annotator's label counts, and why; of those compared most often."""
+        """For people: each annotator's label weight, and why; of those compared most often."""
         return {
             name: {"compared": n, "agreed": self.agreed.get(name, 0), "weight": self.weight_of(name)}
             for name, n in sorted(self.compared.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN]
@@ -111,7 +111,7 @@ class Annotators:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Annotators:
-        """The annotators that had this state."""
+        """The annotators with this state."""
         agreed, compared = (
             {name: a_count(n) for name, n in state[which].items()} for which in ("agreed", "compared")
         )
@@ -123,7 +123,7 @@ class Annotators:
         )
 
     def _count(self, annotator: str, agrees: bool) -> bool:
-        """Whether the comparison doubles their number."""
+        """Returns whether the comparison doubles their number."""
         self.compared[annotator] = n = self.compared.get(annotator, 0) + 1
         self.agreed[annotator] = self.agreed.get(annotator, 0) + agrees
         self._comparisons += 1

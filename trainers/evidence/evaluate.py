@@ -1,4 +1,4 @@
-"""How good learners are on pairs that they have not seen: one online pass beside the batch optimum."""
+"""Accuracy of learners on unseen pairs: one online pass, compared with the batch optimum."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COMPARED = (*LEARNERS, BATCH, MEAN, SINGLE)
 _FIRST_PAIRS = 100
 _RESAMPLES = 2000
 _PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-"""scikit-learn's C, of which cross-validation by task chooses."""
+"""Values of scikit-learn's C, of which cross-validation by task picks one."""
 _FOLDS = 5
 _WITH_INTERVALS = ("accuracy", "log_loss", "ece")
 
@@ -49,19 +49,19 @@ class PairTable:
 
     features: tuple[str, ...]
     X: Array
-    """(n, d): chosen − rejected, NaN where a feature is not there."""
+    """(n, d): chosen − rejected, NaN where a feature is missing."""
     tasks: Ints
-    """(n,): number of the pair's task, in the order in which tasks first come."""
+    """(n,): index of the pair's task, in order of first appearance."""
     sources: tuple[str, ...]
     """(n,): label sources."""
     weights: Array
-    """(n,): what each pair counts by itself: the weight that it carries, times what its label is worth."""
+    """(n,): weight of each pair alone: its own weight times that of its label."""
     ties: Flags
-    """(n,): whether neither side is better."""
+    """(n,): whether the pair is a tie."""
 
     @property
     def critics(self) -> Array:
-        """(n, c): the columns that are critics."""
+        """(n, c): the critics' columns."""
         return self.X[:, [is_critic(name) for name in self.features]]
 
     @property
@@ -83,10 +83,10 @@ class PairTable:
 
     @classmethod
     def of(cls, pairs: Sequence[PreferencePair], ranges: CriticRanges, vocabulary: Vocabulary) -> PairTable:
-        """Scores brought to [0, 1] by ``ranges``; what the vocabulary has no room for is left out."""
+        """Scales scores to [0, 1] by ``ranges``; drops features that the vocabulary has no room for."""
         from trainers.bradley_terry.rows import (
             RowMaker,
-        )  # with numba, which what a finished model is worth does without
+        )  # loads numba, not needed to evaluate a finished model
 
         X = RowMaker(vocabulary).rows_of([ranges.apply_to_pair(pair) for pair in pairs])
         return cls(
@@ -101,18 +101,18 @@ class PairTable:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Predictions of a holdout: P(chosen ≻ rejected) where it is no tie, a row for each order of learning."""
+    """Predictions for a holdout: P(chosen ≻ rejected) given no tie, one row per order of learning."""
 
     predictions: Array
     """(orders, n)"""
     after_100: Array | None
-    """The same after the first hundred pairs; None where nothing is learnt pair by pair."""
+    """The same after the first hundred pairs; None if nothing is learnt pair by pair."""
     nu: Array | None = None
-    """(orders,): Davidson's ν (``trainers.bradley_terry.ties``); None where ties are not predicted."""
+    """(orders,): Davidson's ν (``trainers.bradley_terry.ties``); None if ties are not predicted."""
 
 
 def tables(train: Sequence[PreferencePair], holdout: Sequence[PreferencePair]) -> tuple[PairTable, PairTable]:
-    """Both parts as arrays, with the ranges of the training part. Raises BadInput without a common critic."""
+    """Both parts as arrays, scaled by the training part's ranges. Raises BadInput without a common critic."""
     ranges = CriticRanges.of_pairs(train)
     vocabulary = Vocabulary(ranges.ends)
     known = PairTable.of(train, ranges, vocabulary)
@@ -124,13 +124,13 @@ def tables(train: Sequence[PreferencePair], holdout: Sequence[PreferencePair]) -
 
 
 def task_numbers(pairs: Sequence[PreferencePair]) -> Ints:
-    """(n,): number of each pair's task, in the order in which tasks first come."""
+    """(n,): index of each pair's task, in order of first appearance."""
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(task_of(pair), len(numbers)) for pair in pairs], dtype=np.int64)
 
 
 def ties_of(pairs: Sequence[PreferencePair]) -> Flags:
-    """(n,): whether each is a tie. Raises BadInput where all are."""
+    """(n,): whether each is a tie. Raises BadInput if all are."""
     ties = np.array([pair.tie for pair in pairs], dtype=np.bool_)
     if ties.all():
         raise BadInput(f"all {len(ties)} pairs are ties; expected some in which one side is better")
@@ -142,8 +142,8 @@ def measure(
 ) -> Iterator[Measured]:
     """Learn in ``orders`` random orders of the tasks, and predict the holdout after each.
 
-    Yields after each order what there is so far, so that progress can be shown. Pairs of one task stay in
-    their order. What does not depend on the order is done once. Raises BadInput for an unknown name.
+    Yields the results so far after each order, so that progress can be shown. Pairs of one task stay in
+    order. Computes once what does not depend on the order. Raises BadInput for an unknown name.
     """
     if name in LEARNERS:
         predictions, first, nu = [], [], []
@@ -153,7 +153,7 @@ def measure(
             p, tie_nu = _learn_and_predict(name, train, order, holdout)
             predictions.append(p)
             nu.append(tie_nu)
-            # One task has more than a hundred pairs in some files; live, they come from many runs at a time.
+            # In some files one task has over a hundred pairs; live pairs come from many runs at a time.
             some = rng.permutation(len(train.X))[:_FIRST_PAIRS]
             first.append(_learn_and_predict(name, train, some, holdout)[0])
             yield Measured(np.array(predictions), np.array(first), np.array(nu))
@@ -172,13 +172,13 @@ def measure(
 
 
 def measure_snapshot(snapshot: RewardSnapshot, holdout: Sequence[PreferencePair]) -> Measured:
-    """What a finished model predicts; scores are taken as they are, but for marks for missing ones."""
+    """Predictions of a finished model; scores are used unchanged, except for marks for missing ones."""
     p = [prob_prefer(snapshot, of_pair(_without_marks(pair, snapshot))) for pair in holdout]
     return Measured(np.array([p]), None, np.array([snapshot.tie_nu]))
 
 
 def batch_optimum(train: PairTable, seed: int = 0) -> Array:
-    """Coefficients (d,) of the L2-penalised logistic regression without intercept, C chosen by task."""
+    """Coefficients (d,) of the L2-penalised logistic regression without intercept, with C chosen by task."""
     scale = np.sqrt(np.mean(_filled(train.X) ** 2, axis=0) + 1e-12)
     Z, w = _filled(train.X) / scale, train.weights
     best = max(_PENALTIES)
@@ -199,8 +199,8 @@ def batch_optimum(train: PairTable, seed: int = 0) -> Array:
 def figures(measured: Measured, tasks: Ints, ties: Flags | None = None, *, seed: int = 0) -> dict[str, Any]:
     """Accuracy, log loss (nats) and ECE, means over the orders, with 95% intervals of a task bootstrap.
 
-    All of that is of pairs that are no ``ties`` (n,), of which there must be one. One task has no intervals:
-    they are null. Where there are ties, ``log_loss_with_ties`` is of three answers: first, second, neither.
+    These cover pairs that are no ``ties`` (n,); there must be one. With one task the intervals are null. If
+    there are ties, ``log_loss_with_ties`` covers three answers: first, second, neither.
     """
     with_ties = {}
     if ties is not None and ties.any():
@@ -229,9 +229,9 @@ def figures(measured: Measured, tasks: Ints, ties: Flags | None = None, *, seed:
 
 
 def reliability(measured: Measured, ties: Flags | None = None) -> list[tuple[float, float, int]]:
-    """(mean confidence, share that was right, pairs) of each bin of confidence that has any pairs.
+    """(mean confidence, fraction right, pairs) of each non-empty bin of confidence.
 
-    Of those that are no ``ties`` (n,).
+    Excludes ``ties`` (n,).
     """
     if ties is not None:
         measured = _of_decided(measured, ~ties)
@@ -255,7 +255,7 @@ def _without_marks(pair: PreferencePair, snapshot: RewardSnapshot) -> Preference
 
 
 def _pair_weights(train: PairTable, order: Ints) -> Array:
-    """(len(order),): what each pair counts beside those of its task that are learnt, too."""
+    """(len(order),): the weight of each pair among the learnt pairs of its task."""
     keys = [(int(train.tasks[row]), train.sources[row]) for row in order]
     pairs_of_task = Counter(keys)
     w = train.weights[order] * np.array([weight_of_each(pairs_of_task[key]) for key in keys])
@@ -280,7 +280,7 @@ def _mean_difference(X: Array) -> Array:
 
 
 def _best_single(train: PairTable) -> Callable[[Array], Array]:
-    """The critic that is right most often on the training part; half a point where it is even or silent."""
+    """The critic that is right most often on the training part; a tied or missing score is half right."""
     right = np.where(train.critics > 0, 1.0, np.where(train.critics < 0, 0.0, 0.5)).mean(axis=0)
     best = int(np.argmax(right))
     return lambda X: np.nan_to_num(X[:, best])
@@ -291,8 +291,8 @@ def _fitted_weight(x: Array, w: Array) -> float:
 
 
 def _fit(Z: Array, w: Array, penalty: float) -> Array:
-    """Each pair and its mirror image, so that both classes are there."""
-    # Not at the top: scikit-learn takes two seconds, and what a finished model is worth needs none of it.
+    """Fits each pair and its mirror image, so that both classes occur."""
+    # Imported late: scikit-learn takes two seconds, and evaluating a finished model does not need it.
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=penalty, fit_intercept=False, max_iter=1000)
@@ -310,7 +310,7 @@ def _of_decided(measured: Measured, decided: Flags) -> Measured:
 
 
 def _fitted_nu(logits: Array, ties: Flags) -> Array:
-    """Davidson's ν (1,) that is likeliest where the logits are given; 0 without ties."""
+    """Maximum-likelihood estimate of Davidson's ν (1,) with these logits; 0 without ties."""
     if not ties.any():
         return np.zeros(1)
     from scipy.optimize import minimize_scalar
@@ -330,7 +330,7 @@ def _log_loss_with_ties(measured: Measured, ties: Flags) -> float | None:
 
 
 def _losses_with_ties(p: Array, nu: float, ties: Flags) -> Array:
-    """(n,): −ln of what happened, where p (n,) is P(chosen ≻ rejected) if it is no tie."""
+    """(n,): −ln of the observed answer, where p (n,) is P(chosen ≻ rejected) given no tie."""
     at_even = nu * np.sqrt(p * (1.0 - p))
     happened = np.where(ties, at_even, p) / (1.0 + at_even)
     return np.asarray(-np.log(np.maximum(happened, 1e-12)))
@@ -356,7 +356,7 @@ def _task_sums(of_tasks: Sequence[Sequence[PrequentialScores]]) -> Array:
 
 
 def _intervals(sums: Array, seed: int) -> list[list[float] | None]:
-    """95% percentile intervals of accuracy, log loss and ECE over resampled tasks; one alone has none."""
+    """95% percentile intervals of accuracy, log loss and ECE over resampled tasks; none for a single task."""
     if len(sums) < 2:
         return [None] * len(_WITH_INTERVALS)
     rng = np.random.default_rng([seed, 95])

@@ -1,4 +1,4 @@
-"""The evidence for a reward model: the labels it was made of, how well it predicted them, and the gate."""
+"""The evidence for a reward model: its labels, how well it predicted them, and the gate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trainers.pairs.weights import SOURCE_WEIGHTS
 
 @dataclass(slots=True)
 class Evidence:
-    """What learners of pairs keep beside the model: counts and figures per label source, and the gate."""
+    """Kept by learners beside the model: counts and figures per label source, and the gate."""
 
     labels: dict[str, int] = field(default_factory=dict)
     """Pairs learnt per label source."""
@@ -31,14 +31,14 @@ class Evidence:
     gate: Gate = field(default_factory=Gate)
     prequential: dict[str, PrequentialScores] = field(default_factory=dict)
     ties: int = 0
-    """Of the pairs learnt."""
+    """Ties among the pairs learnt."""
     passed_over: dict[str, int] = field(default_factory=dict)
-    """Trusted labels that were learnt and are no evidence, per source: their task was known by others, or the
-    pair was shown because of what a model believes of it."""
+    """Trusted labels that were learnt but are no evidence, per source: their task was already learnt from, or
+    the pair was shown because of a model's beliefs about it."""
     heard_before: Annotators | None = None
-    """What all votes say of the annotators, where that is known before the first is learnt."""
+    """All votes' information about the annotators, if it is known before the first is learnt."""
     critics_alone: bool = field(init=False)
-    """Whether no label but critics' own was learnt."""
+    """Whether only critics' labels were learnt."""
 
     def __post_init__(self) -> None:
         self.critics_alone = self._has_critics_alone()
@@ -49,13 +49,13 @@ class Evidence:
         return sum(self.labels.values())
 
     def predicted(self, source: LabelSource, p: float, p_reference: float) -> None:
-        """What the model and its reference said of what happened, before it was learnt."""
+        """Adds the predictions of the model and its reference for a label, made before it was learnt."""
         self.prequential.setdefault(source, PrequentialScores()).add(p, p_reference)
 
     def predicted_many(
         self, sources: Sequence[LabelSource], counted: NDArray[np.bool_], p: Array, p_reference: Array
     ) -> None:
-        """The same of n pairs in their order, of those that are ``counted`` (n,)."""
+        """The same for n pairs in order, limited to those that are ``counted`` (n,)."""
         found: dict[str, list[int]] = {}
         for at in np.flatnonzero(counted).tolist():
             found.setdefault(sources[at], []).append(at)
@@ -63,15 +63,15 @@ class Evidence:
             self.prequential.setdefault(source, PrequentialScores()).add_many(p[rows], p_reference[rows])
 
     def pass_over(self, source: LabelSource) -> None:
-        """Note a label that is learnt and is no evidence."""
+        """Counts a label that is learnt but is no evidence."""
         if source in TRUSTED_SOURCES:
             self.passed_over[source] = self.passed_over.get(source, 0) + 1
 
     def hear(self, judgement: Judgement | None, *, is_drawn: bool = True) -> list[str]:
-        """What a pair tells of judges and people; returns what ``Annotators.hear`` does.
+        """Learns about judges and people from a pair; returns the result of ``Annotators.hear``.
 
-        A pair that was not drawn at random tells how people agree beside each other, as it is hard for all of
-        them, but not how often a judge is right.
+        A pair that was not drawn at random shows how people agree relative to each other, because it is
+        equally hard for all. It does not show how often a judge is right.
         """
         if judgement is None:
             return []
@@ -80,21 +80,21 @@ class Evidence:
         return self.annotators.hear(judgement)
 
     def learnt(self, pair: PreferencePair, weight: float) -> float:
-        """Count a pair that is learnt and would count ``weight`` as a person's; see ``trust``."""
+        """Count a learnt pair that would weigh ``weight`` as a person's; see ``trust``."""
         source = pair.label_source
         self.labels[source] = self.labels.get(source, 0) + 1
         self.ties += pair.tie
         self.critics_alone = self.critics_alone and source == "critic"
-        # What people and validators weigh together is the limit of what all judges may.
+        # The total weight of people and validators limits that of all judges.
         if source in TRUSTED_SOURCES:
             self.audit.trusted_weight += weight
         return self.trust(pair, weight)
 
     def undo(self, pair: PreferencePair, weight: float) -> None:
-        """Count a pair no more that was learnt and would count ``weight`` as a person's.
+        """Stop counting a learnt pair that would weigh ``weight`` as a person's.
 
-        What was predicted of it, and what it said of judges and people, stays: it was predicted honestly, and
-        votes could otherwise be taken back until the figures please.
+        Its prediction, and what it said about judges and people, stays. The prediction was honest, and
+        otherwise votes could be taken back until the figures please.
         """
         self.labels[pair.label_source] = max(0, self.labels.get(pair.label_source, 0) - 1)
         self.ties = max(0, self.ties - pair.tie)
@@ -106,7 +106,7 @@ class Evidence:
         return not any(n for source, n in self.labels.items() if source != "critic")
 
     def trust(self, pair: PreferencePair, weight: float) -> float:
-        """What a pair counts, beside labels of people, that would count ``weight`` as a person's."""
+        """The weight of a pair, relative to people's labels, that would weigh ``weight`` as a person's."""
         if pair.label_source == "proxy":
             return self.audit.weigh(pair, weight)
         if pair.label_source == "human":
@@ -114,7 +114,7 @@ class Evidence:
         return weight * SOURCE_WEIGHTS[pair.label_source]
 
     def weight_of(self, annotator: str) -> float:
-        """What a label of the annotator counts, in [0, 1]."""
+        """The weight of the annotator's labels, in [0, 1]."""
         return (self.heard_before or self.annotators).weight_of(annotator)
 
     def made_of(self) -> str:
@@ -126,7 +126,7 @@ class Evidence:
         return f"evidence {self.gate.evidence:,.1f} after {self.gate.tasks} tasks, {OPENS_AT:g} needed"
 
     def metrics(self) -> dict[str, Any]:
-        """For a snapshot: the test-then-train figures, what judges count, and the gate."""
+        """For a snapshot: test-then-train figures, the judges' weights, and the gate."""
         trusted = PrequentialScores.of(
             self.prequential[source] for source in sorted(TRUSTED_SOURCES & self.prequential.keys())
         )
@@ -147,7 +147,7 @@ class Evidence:
         }
 
     def state(self) -> dict[str, Any]:
-        """What ``from_state`` takes, to stand among a learner's own: JSON values, and copies of arrays."""
+        """Argument of ``from_state``, stored in a learner's state: JSON values, and copies of arrays."""
         return {
             "labels": dict(self.labels),
             "audit": self.audit.state(),
@@ -160,7 +160,7 @@ class Evidence:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Evidence:
-        """The evidence that had this state."""
+        """The evidence with this state."""
         return cls(
             labels={source: a_count(n) for source, n in state["labels"].items()},
             audit=ProxyAudit.from_state(state["audit"]),

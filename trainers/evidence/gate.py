@@ -2,18 +2,18 @@
 
 Evidence is an e-process (Ramdas et al. 2023, "Game-theoretic statistics and safe anytime-valid
 inference"): a gambler bets on each task that the model's log loss is lower than that of the critics' mean
-with a fitted temperature. Both losses are of probabilities within [ε, 1 − ε].
+with a fitted temperature. Both losses use probabilities clipped to [ε, 1 − ε].
 
-The null that is tested: of each task, given all that came before its labels and which of them are ties, the
+The null hypothesis: for each task, given all that came before its labels and which of them are ties, the
 expected mean of this gain over its labelled pairs that are no ties is at most 0. A stake is chosen before the
-labels, and such that the worst that they can be leaves a tenth of the wealth: the least possible gain follows
-from the predictions, so it is known then. Hence under the null the wealth is a nonnegative supermartingale,
-and by Ville's inequality the chance of ever reaching 20 is at most 1/20, however often one looks and whatever
-the distribution of the gains.
+labels, so that the worst possible labels leave a tenth of the wealth; the predictions determine the least
+possible gain, so it is known in time. Hence under the null the wealth is a nonnegative supermartingale. By
+Ville's inequality the chance of ever reaching 20 is at most 1/20, however often one checks and whatever the
+distribution of the gains.
 
-Once the gate is open, a second gambler bets on the opposite. Strong evidence for that closes it, and so does
-a drift alarm, or a wealth that has fallen to 1/20. Then both begin anew: each opening after the first has an
-error of its own.
+Once the gate is open, a second gambler bets on the opposite. Strong evidence for that closes the gate, as
+does a drift alarm, or a wealth that has fallen to 1/20. Then both start over, so each opening after the first
+has its own error.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from trainers.bradley_terry.losses import Gain
 
 OPENS_AT = 20.0
 CLOSES_AT = 1_000.0
-"""Of a gambler who may start again from even at any time (a CUSUM), so more is asked than for opening."""
+"""Evidence for closing. Its gambler may restart from 1 at any time (a CUSUM), so it needs more."""
 _STAKES = (0.5, 1.0, 2.0, 4.0)
-"""Per nat. Which one grows fastest depends on how large the gains are."""
+"""Per nat. The best stake depends on the size of the gains."""
 _AT_RISK = 0.9
-"""Of the wealth, in one task."""
+"""Fraction of the wealth that one task may cost."""
 
 
 class Gate:
-    """The mean wealth of four gamblers with different stakes, from 1 on."""
+    """The mean wealth of four gamblers with different stakes, starting at 1."""
 
     def __init__(self) -> None:
         self._log_wealth = [0.0] * len(_STAKES)
@@ -45,7 +45,7 @@ class Gate:
         self.closed_times = 0
 
     def bet(self, gain: Gain, *, pairs_learnt: int) -> None:
-        """One task. Raises ValueError for a gain beyond its bounds, on which no bet is fair."""
+        """One task. Raises ValueError for a gain outside its bounds, because no bet on it is fair."""
         gain.check()
         self.tasks += 1
         self._log_wealth = _grown(self._log_wealth, gain.mean, -gain.least)
@@ -53,16 +53,16 @@ class Gate:
             if self.evidence >= OPENS_AT:
                 self.opened_at_pair = pairs_learnt
             return
-        # Never below even, so that gains of long ago do not hide the losses of today.
+        # Never below 1, so that old gains do not hide current losses.
         against = _grown(self._against, -gain.mean, gain.most)
         self._against = [max(0.0, wealth) for wealth in against]
         if _mean_wealth(self._against) >= CLOSES_AT or self.evidence <= 1.0 / OPENS_AT:
             self.close()
 
     def close(self) -> None:
-        """Back to a shadow; evidence is gathered anew.
+        """Back to a shadow; evidence starts over.
 
-        A shadow loses what it has won and keeps what it has lost: else an alarm would be another chance.
+        A shadow loses its gains but keeps its losses; otherwise an alarm would be a second chance.
         """
         if self.opened_at_pair is None:
             self._log_wealth = [min(0.0, wealth) for wealth in self._log_wealth]

@@ -1,4 +1,4 @@
-"""How well predictions did: sums that add up, and the figures that they give."""
+"""Sums of prediction scores, which can be added up, and the figures computed from them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from trainers.compiled import Array
 
 BINS = 10
-"""Of equal width over the confidence max(p, 1 − p) in [0.5, 1]."""
+"""Bins of equal width over the confidence max(p, 1 − p) in [0.5, 1]."""
 _PLAIN = 4
-"""Sums before those of the bins."""
+"""Number of sums before those of the bins."""
 
 
 class PrequentialScores:
@@ -29,15 +29,15 @@ class PrequentialScores:
         self.add_many(np.array([p]), np.array([p_reference]))
 
     def add_many(self, p: Array, p_reference: Array) -> None:
-        """Pairs in their order (n,), to the bits of one after the other."""
-        # Not at the top: it comes with numba, which those that only read figures do without.
+        """Pairs (n,) in order, bit for bit like adding them one by one."""
+        # Imported late: numba is not needed just to read figures.
         from trainers.bradley_terry.kernels import add_predictions
 
         add_predictions(p, p_reference, _PLAIN, BINS, self._sums)
 
     @classmethod
     def of(cls, parts: Iterable[PrequentialScores]) -> PrequentialScores:
-        """Several taken together."""
+        """The sum of several."""
         total = cls()
         for part in parts:
             total._sums += part._sums
@@ -59,10 +59,10 @@ class PrequentialScores:
         return self._sums[_PLAIN:].reshape(BINS, 3)
 
     def calibration(self) -> list[dict[str, float]]:
-        """How often what was said came true, for each bin with a pair in it, from the least sure on.
+        """Stated and observed frequencies, for each non-empty bin, in order of confidence.
 
-        ``n`` pairs, the mean chance ``stated`` of the side that was thought better, and how many were
-        ``right``; one that was thought even counts half.
+        ``n`` pairs, the mean probability ``stated`` for the side predicted to be better, and how many of
+        those predictions were ``right``; a prediction of ½ counts half.
         """
         return [
             {"n": int(n), "stated": float(confidence / n), "right": float(right)}
@@ -71,7 +71,7 @@ class PrequentialScores:
         ]
 
     def figures(self) -> dict[str, Any]:
-        """Means over the pairs, of which there must be some, and how many there are."""
+        """Means over the pairs, which must not be empty, and their number."""
         return {"n": self.n} | {name: float(value) for name, value in figures_of(self._sums).items()}
 
 

@@ -1,10 +1,10 @@
-"""How far to trust a judge that is no person: as far as it was seen to agree with people.
+"""How far to trust a judge that is not a person: as far as it has agreed with people.
 
-A label that is wrong with probability e tells (1 − 2e)² of what a right one tells about a weight near zero
-(the Fisher information of a logistic model whose labels are flipped). So a judge that agrees with people in a
-share a of what both have judged gets the weight (2a − 1)², with a from a Beta posterior. And all judges
-together may not outweigh the people: where a judge is wrong in the same way every time, more of its labels
-make the model more wrong, and no weight below that of a person helps against ten thousand of them.
+A label that is wrong with probability e has (1 − 2e)² of the information of a correct one about a weight near
+zero (the Fisher information of a logistic model with flipped labels). So a judge that agrees with people in a
+fraction a of what both have judged gets the weight (2a − 1)², with a from a Beta posterior. Moreover, all
+judges together may not outweigh the people: if a judge is always wrong in the same way, more of its labels
+make the model more wrong, and no positive weight per label helps against ten thousand of them.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from trainers.pairs.weights import SOURCE_WEIGHTS
 AGREEING, DISAGREEING = 7.5, 2.5
 """Beta prior of a judge's agreement: three in four, which gives the weight .25, worth ten votes."""
 LARGEST_WEIGHT = 0.5
-"""Of a judge's label, however well it agrees."""
+"""Largest weight of a judge's label, however well it agrees."""
 HEAD_START = 40.0
-"""What all judges' labels may weigh together above what people's and validators' labels weigh, in pairs."""
+"""What all judges' labels may weigh in addition to the total weight of people and validators, in pairs."""
 REMEMBERED = 2_000
-"""Votes, and labels of judges, that can still be compared with what comes later."""
+"""Votes, and labels of judges, kept for comparison with later ones."""
 JUDGES, JUDGES_OF_A_PAIR = 100, 8
-"""How many judges are told apart, and how many may wait for a person's label of one pair."""
+"""Limits on judges that are distinguished, and on those whose labels of one pair await a person's."""
 
 
 @dataclass(slots=True)
 class ProxyAudit:
-    """Agreement of each judge (``meta["judge"]`` of its pairs) with people, and what labels have weighed."""
+    """Agreement of each judge (``meta["judge"]`` of its pairs) with people, and total weights of labels."""
 
     agreed: dict[str, int] = field(default_factory=dict)
     disagreed: dict[str, int] = field(default_factory=dict)
     proxy_weight: float = 0.0
     trusted_weight: float = 0.0
     not_compared: int = 0
-    """Labels of judges that were not kept, or not counted, since there were too many judges."""
+    """Labels of judges that were not kept, or not counted, because there were too many judges."""
     _votes: dict[str, bool] = field(default_factory=dict)
     _labels: dict[str, dict[str, bool]] = field(default_factory=dict)
     _names: dict[str, None] = field(default_factory=dict)
-    """The first that were heard, which are told apart."""
+    """The first judges heard, which are distinguished."""
 
     def hear(self, judgement: Judgement) -> None:
-        """Compare a person's label or a judge's with what the other has said of the same two candidates."""
+        """Compare a person's or a judge's label with the other's labels of the same two candidates."""
         key, first, judge, _ = judgement
         if first is None:
             return
@@ -68,19 +68,19 @@ class ProxyAudit:
                 self.not_compared += 1
 
     def weigh(self, pair: PreferencePair, weight: float) -> float:
-        """What a label of a judge counts that would count ``weight`` as a person's; and it is counted."""
+        """Counts a judge's label that would weigh ``weight`` as a person's; returns its actual weight."""
         given = weight * self.weight_of(judge_of(pair)) * room_left(self.proxy_weight, self.trusted_weight)
         self.proxy_weight += given
         return given
 
     def weight_of(self, judge: str) -> float:
-        """(2a − 1)² with the posterior mean a of the judge's agreement; 0 where that is chance or worse."""
+        """(2a − 1)² with the posterior mean a of the judge's agreement; 0 if that is chance or worse."""
         agreed, disagreed = self.agreed.get(judge, 0), self.disagreed.get(judge, 0)
         a = (AGREEING + agreed) / (AGREEING + DISAGREEING + agreed + disagreed)
         return min(LARGEST_WEIGHT, max(0.0, 2.0 * a - 1.0) ** 2)
 
     def figures(self) -> dict[str, Any]:
-        """For people: what each judge's label counts beside a person's, and why."""
+        """For people: the weight of each judge's label relative to a person's, and why."""
         judges = sorted({*self.agreed, *self.disagreed})
         return {
             "judges": {
@@ -111,7 +111,7 @@ class ProxyAudit:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> ProxyAudit:
-        """The audit that had this state."""
+        """The audit with this state."""
         given = [state["proxy_weight"], state["trusted_weight"]]
         proxy_weight, trusted_weight = within(given, (2,), 0.0, LARGEST_SUM, "weights").tolist()
         return cls(
@@ -131,9 +131,9 @@ class ProxyAudit:
 
 
 def label_weights(pairs: Sequence[PreferencePair]) -> list[float]:
-    """What each pair counts by itself where all are at hand: its own weight, times what its label is worth.
+    """Each pair's own weight times that of its label, computed from all pairs together.
 
-    Critics' labels count little beside others and fully alone; a judge's as far as it agrees with people.
+    Critics' labels weigh little among others, and fully if alone; a judge's as far as it agrees with people.
     """
     if {pair.label_source for pair in pairs} == {"critic"}:
         return [pair.weight for pair in pairs]
@@ -154,5 +154,5 @@ def label_weights(pairs: Sequence[PreferencePair]) -> list[float]:
 
 
 def room_left(proxy_weight: float, trusted_weight: float) -> float:
-    """What of a judge's label still counts: it falls from 1 to 0 as all judges' labels reach their limit."""
+    """Factor on a judge's label; it falls from 1 to 0 as all judges' labels reach their limit."""
     return max(0.0, 1.0 - proxy_weight / (HEAD_START + trusted_weight))

@@ -1,4 +1,4 @@
-"""A share of a number with its interval."""
+"""A proportion with its confidence interval."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 from dataclasses import dataclass
 
 Z95 = 1.959963984540054
-"""The standard normal is within ± this with probability 95%."""
+"""A standard normal variable is within ± this with probability 95%."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """A share of n with its 95% interval; None where n is 0."""
+    """A proportion k/n with its 95% interval; None if n is 0."""
 
     k: float
-    """Whole, but for what counts half."""
+    """A whole number, unless some count half."""
     n: int
 
     @property

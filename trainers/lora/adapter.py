@@ -1,4 +1,4 @@
-"""The folder of a trained adapter: PEFT's two files, and ``reward.json``, which says what they are of."""
+"""The folder of a trained adapter: PEFT's two files, and ``reward.json``, which describes them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Array = NDArray[np.float64]
 SCHEMA = "tribrain.text_reward/1"
 WEIGHTS, CONFIG, REWARD = "adapter_model.safetensors", "adapter_config.json", "reward.json"
 LORA = "LoRA"
-"""Its own name among the models that it is compared with."""
+"""The adapter's name among the models that it is compared with."""
 UNCERTAINTY = "uncertainty.safetensors"
-"""Not PEFT's, which leaves it alone."""
+"""This file is not PEFT's, and PEFT ignores it."""
 VARIANCES = "head.variances"
 
 
@@ -57,7 +57,7 @@ class _Metrics(msgspec.Struct):
 
 
 class Reward(msgspec.Struct):
-    """What of ``reward.json`` is needed to score; the rest is for people."""
+    """The fields of ``reward.json`` needed for scoring; the others are for people."""
 
     schema: str
     model: str
@@ -70,24 +70,24 @@ class Reward(msgspec.Struct):
     metrics: _Metrics = msgspec.field(default_factory=_Metrics)
     uncertainty: _File | None = None
     plan: dict[str, Any] = {}
-    """What it was trained with."""
+    """The training's plan."""
     version: int = 0
-    """Number of the training, where it is one of many."""
+    """Number of the training, in a series of trainings."""
 
 
-# Made here and not at the first use, which msgspec survives in one thread only (see streams.messages.codec).
+# Made here rather than on first use, which in msgspec is not thread-safe (see streams.messages.codec).
 _REWARD = msgspec.json.Decoder(Reward)
 
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A folder's adapter, read and checked against its ``reward.json``."""
+    """An adapter read from a folder and checked against its ``reward.json``."""
 
     folder: Path
     reward: Reward
     tensors: Mapping[str, Tensor]
     variances_H: Array | None = None
-    """Posterior variance of each of the head's weights, where it was computed."""
+    """Posterior variance of each of the head's weights, if it was computed."""
 
 
 def is_adapter(path: Path) -> bool:
@@ -95,7 +95,7 @@ def is_adapter(path: Path) -> bool:
 
 
 def read_adapter(folder: Path) -> Adapter:
-    """Raises BadInput where the folder is none, or the weights are not those that it speaks of."""
+    """Raises BadInput if the folder has no adapter, or if the weights do not match ``reward.json``."""
     file = folder / REWARD
     try:
         reward = _REWARD.decode(read_bytes(file))
@@ -109,7 +109,7 @@ def read_adapter(folder: Path) -> Adapter:
     file = folder / UNCERTAINTY
     variances = _tensors(file, reward.uncertainty).get(VARIANCES)
     if variances is None or variances.dim() != 1 or not bool((variances >= 0).all()):
-        raise BadInput(f"{file}: holds no variances of the head's weights; train the model again")
+        raise BadInput(f"{file}: has no variances of the head's weights; train the model again")
     return Adapter(folder, reward, tensors, variances.double().numpy())
 
 
@@ -123,7 +123,7 @@ def _tensors(file: Path, stated: _File) -> dict[str, Tensor]:
     if hashlib.sha256(content).hexdigest() != stated.sha256:
         raise BadInput(
             f"{file}: the SHA-256 is not the one in {REWARD}; "
-            "the file is damaged or was exchanged: train the model again"
+            "the file is damaged or was replaced: train the model again"
         )
     try:
         found: dict[str, Tensor] = load(content)

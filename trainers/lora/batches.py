@@ -1,4 +1,4 @@
-"""The order of learning: shuffled, near-equal lengths together, and a function of the seed alone."""
+"""The order of the training pairs: shuffled, with similar lengths together, determined by the seed alone."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 _WINDOW = 50
-"""Batches within which pairs are sorted by length."""
+"""Number of batches within which pairs are sorted by length."""
 PART_TOKENS = 1536
-"""Enough for quick matrix products, and few enough to stay near the processor."""
+"""Enough for fast matrix products, and few enough for the processor's cache."""
 
 
 def batch_order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[list[int]]:
-    """Positions of the pairs of each batch; every pair comes once an epoch.
+    """Indices of the pairs in each batch; every pair occurs once per epoch.
 
-    Shuffle, sort by length in windows of 50 batches, shuffle the batches: little padding, and hardly less
-    random. The last batch of the last window may be smaller.
+    Shuffle, sort by length in windows of 50 batches, shuffle the batches: this needs little padding, and is
+    hardly less random. The last batch of the last window may be smaller.
     """
     rng = np.random.default_rng([seed, epoch])
     shuffled = rng.permutation(len(lengths))
@@ -29,9 +29,9 @@ def batch_order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> li
 
 
 def filled(places: Iterable[int], tokens: Sequence[int]) -> Iterator[list[int]]:
-    """Places in their order, in parts of ``PART_TOKENS`` at most or of one place; ``tokens`` has all places'.
+    """Splits places, in order, into parts of at most ``PART_TOKENS`` or of one place; ``tokens`` is by place.
 
-    A whole batch would fill gigabytes that the system first has to clear, at every step anew.
+    A whole batch would take gigabytes, which the system would have to clear at every step.
     """
     part: list[int] = []
     n = 0

@@ -1,4 +1,4 @@
-"""The adapters before a periodic training: one to begin with, and the one in force, which it has to beat."""
+"""Earlier adapters in a periodic training: one to start from, and the one in force, which it has to beat."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _KEPT = ("version", "uri", "files", "consumed", "topic_ids")
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What is gone from the store is done without."""
+    """An adapter that is no longer in the store is left out."""
 
     start: Adapter | None = None
-    """None: begin afresh."""
+    """None: start afresh."""
     learnt: Offsets = field(default_factory=dict)
-    """Up to where ``start`` has read the pairs."""
+    """How far ``start`` has read the pairs."""
     in_force: Adapter | None = None
 
 
 def in_force_of(newest: AdapterSnapshot | None) -> dict[str, Any]:
-    """What a snapshot says of the adapter in force, which may be itself; empty where there is none."""
+    """A snapshot's entry for the adapter in force, possibly itself; empty if there is none."""
     if newest is None:
         return {}
     return {name: getattr(newest, name) for name in _KEPT} if newest.gate == "active" else newest.in_force
@@ -46,10 +46,10 @@ def adapters_before(
     stamp: Callable[[Stamps, Mapping[str, str]], Offsets],
     say: Callable[[str], None],
 ) -> Before:
-    """Fetched into ``cache``; ``stamp`` turns what a snapshot has consumed into offsets of the topic now.
+    """Fetches adapters into ``cache``; ``stamp`` turns a snapshot's consumed stamps into the topic's offsets.
 
-    A warm training begins with the adapter in force, or with the newest one where none is. Raises
-    ArtifactError where the store does not answer or what it holds is damaged.
+    A warm training starts from the adapter in force or, if there is none, from the newest one. Raises
+    ArtifactError if the store does not answer or has a damaged file.
     """
     if newest is None:
         return Before()
@@ -59,7 +59,7 @@ def adapters_before(
         try:
             return read_adapter(fetch(uri, files, cache))
         except ArtifactGone as error:
-            say(f"done without an adapter from before: {error}")
+            say(f"continuing without an earlier adapter: {error}")
             return None
 
     in_force = read(stated["uri"], stated["files"]) if stated else None
@@ -73,12 +73,12 @@ def adapters_before(
             return Before()
         start, learnt = newest_one, stamp(newest.consumed, newest.topic_ids)
     if not _can_begin(start, recipe, base_sha256):
-        say("the adapter before is of another base model or shape: trained afresh")
+        say("the earlier adapter has another base model or shape: trained afresh")
         return Before(in_force=in_force)
     return Before(start, learnt, in_force)
 
 
 def _can_begin(adapter: Adapter, recipe: Recipe, base_sha256: str) -> bool:
-    """Whether its weights are those that a training of this recipe would have."""
+    """Whether a training with this recipe can start from its weights."""
     wanted = as_json(recipe.settings) | {"base model's SHA-256": base_sha256}
     return all(adapter.reward.plan.get(name) == wanted[name] for name in _OF_THE_SHAPE)

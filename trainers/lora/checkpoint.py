@@ -1,4 +1,4 @@
-"""What a training that is killed goes on from: one file, whole or absent, beside the folder to be written."""
+"""The checkpoint from which a killed training resumes: one file, complete or absent, beside the output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEY = "tribrain"
 
 @dataclass(slots=True)
 class Progress:
-    """How far a training is, beside its tensors."""
+    """The progress of a training, apart from its tensors."""
 
     step: int = 0
     """Steps done."""
@@ -34,12 +34,12 @@ class Progress:
     best_step: int | None = None
     seconds: float = 0.0
     cpu_seconds: float = 0.0
-    """Of the first process, evaluations left out."""
+    """CPU time of the first process, without evaluations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """``OUT.checkpoint``. Raises BadInput for whatever cannot be read or written."""
+    """``OUT.checkpoint``. Raises BadInput for any file that cannot be read or written."""
 
     out: Path
 
@@ -48,7 +48,7 @@ class Checkpoint:
         return self.out.with_name(f"{self.out.name}.checkpoint")
 
     def check(self, plan: Mapping[str, Any], *, resume: bool) -> bool:
-        """Whether ``out`` is finished already; refuses what cannot be begun or continued. Writes nothing."""
+        """Whether ``out`` is already finished. Refuses what cannot be started or resumed. Writes nothing."""
         reward = self.out / "reward.json"
         if self.out.exists():
             if resume and reward.is_file():
@@ -58,9 +58,7 @@ class Checkpoint:
         if not self.path.exists():
             return False
         if not resume:
-            raise BadInput(
-                f"{self.path}: holds a training that has not ended; go on with --resume, or delete it"
-            )
+            raise BadInput(f"{self.path}: holds an unfinished training; continue with --resume, or delete it")
         if (self.path / _PLAN).is_file():
             _compare(self.path, _read(self.path / _PLAN), plan, "the same options, or delete it")
         return False
@@ -74,13 +72,13 @@ class Checkpoint:
             ) from None
 
     def save(self, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
-        """Replaces the one before."""
+        """Replaces the previous checkpoint."""
         found = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         content = save(found, {_KEY: orjson.dumps(asdict(progress)).decode()})
         write_atomically(self.path / _STATE, content)
 
     def load(self) -> tuple[Progress, dict[str, Tensor]] | None:
-        """None before the first one."""
+        """None if nothing was saved yet."""
         file = self.path / _STATE
         if not file.is_file():
             return None
@@ -89,12 +87,12 @@ class Checkpoint:
                 progress = orjson.loads(opened.metadata()[_KEY])
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         except (SafetensorError, orjson.JSONDecodeError, KeyError, TypeError):
-            raise BadInput(f"{file}: is damaged; delete {self.path} to train anew") from None
+            raise BadInput(f"{file}: is damaged; delete {self.path} to start over") from None
         progress["evaluations"] = [tuple(one) for one in progress["evaluations"]]
         return Progress(**progress), tensors
 
     def publish(self, files: Mapping[str, bytes]) -> None:
-        """All of ``out`` at once, and the checkpoint goes."""
+        """Puts the whole of ``out`` in place at once, and removes the checkpoint."""
         beside = self.path / _FINISHED
         shutil.rmtree(beside, ignore_errors=True)
         for name, content in files.items():

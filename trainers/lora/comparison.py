@@ -1,4 +1,4 @@
-"""Whether one model is shown to be better than another on the same pairs, and in which words."""
+"""Whether one model is shown to be better than another on the same pairs, in words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Interval = tuple[float, float]
 
 _RESAMPLES = 2000
 LEAST_TASKS = 20
-"""With fewer, an interval over tasks says nothing: with one it has no width at all."""
+"""With fewer, an interval over tasks is meaningless: with one task it has no width at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class Difference:
 
     @property
     def is_shown(self) -> bool:
-        """Shown to be better in log loss."""
+        """Shown to be better by log loss."""
         return self.n_tasks >= LEAST_TASKS and self.log_loss_ci95[1] < 0
 
     @property
     def is_worse(self) -> bool:
-        """Shown to be worse in log loss."""
+        """Shown to be worse by log loss."""
         return self.n_tasks >= LEAST_TASKS and self.log_loss_ci95[0] > 0
 
     def statement(self, name: str, other: str) -> str:

@@ -1,4 +1,4 @@
-"""Whether the packages of the ``lora`` extra are there: everything else works without them."""
+"""Checks for the packages of the ``lora`` extra; everything else works without them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NEEDED = ("torch", "transformers", "peft", "accelerate", "safetensors", "tokeni
 
 
 def require_extra() -> None:
-    """Raises BadInput that says what to install. Imports nothing."""
+    """Raises BadInput naming what to install. Imports nothing."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise BadInput(

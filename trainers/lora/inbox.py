@@ -1,4 +1,4 @@
-"""The text pairs of a model on the pairs topic that count, newest last, and what was passed over."""
+"""A model's usable text pairs on the pairs topic, newest last, and counts of the others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Offsets = Mapping[int, int]
 """Partition to next offset."""
 
 REMEMBERED = 100_000
-"""Ids by which a pair is known when it comes again, some MB; a repetition comes soon after the pair."""
+"""Ids kept to recognise repeated pairs, some MB; a repetition comes soon after the pair."""
 
 EQUAL, TIE, DIMENSION, TWICE = "equal texts", "ties", "of one dimension", "come twice"
 UNREADABLE, WEIGHTLESS, EMPTY = "unreadable", "without weight", "empty texts"
@@ -29,7 +29,7 @@ WITHDRAWN = "taken back"
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A pair and where it stands on the topic."""
+    """A pair and its position on the topic."""
 
     partition: int
     offset: int
@@ -43,13 +43,13 @@ class Arrived:
 
 
 class PairInbox:
-    """Takes the messages of the pairs topic in their order and keeps the newest ``most`` pairs.
+    """Takes the messages of the pairs topic in order and keeps the newest ``most`` pairs.
 
-    A pair counts if it is of this model, of a trusted label source, on the whole, no tie, of two different
-    texts that are not empty, with a weight, and is not one of the last ``remembered`` that counted, nor of
-    those that are kept. One that is taken back is kept no more. A rescoring changes no outcome: its pair of
-    two videos is the one that there was. ``passed_over`` counts the others of this model by reason; the label
-    source is one.
+    A pair counts if it belongs to this model, has a trusted label source, judges overall quality, is no tie,
+    has two different texts that are not empty, and has a weight. It must not be one of the last
+    ``remembered`` that counted, nor of those that are kept. A withdrawn pair is dropped. A rescoring does not
+    change outcomes, so its pair of two videos counts as the same pair. ``passed_over`` counts this model's
+    other pairs by reason, which may be the label source.
     """
 
     def __init__(self, model: str, most: int, remembered: int = REMEMBERED) -> None:
@@ -122,7 +122,7 @@ class PairInbox:
 
 
 def _fact_of(pair: PreferencePair) -> str:
-    """What is the same when it comes again, also of another revision of its run."""
+    """Identifies a pair: the same for a repetition, even in another revision of its run."""
     if not pair.run_id or pair.label_source not in LIVE_SOURCES:
         return fact_of(pair, judgement_of(pair))
     sides = (pair.chosen_artifact, pair.chosen_prompt, pair.rejected_artifact, pair.rejected_prompt)

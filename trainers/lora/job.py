@@ -30,7 +30,7 @@ from trainers.lora.training import Step, Trainer
 
 PLOT = "training.png"
 _POINTS = 30
-"""Of the loss, in what is written."""
+"""Decimals of the written losses."""
 
 
 def train(
@@ -41,7 +41,7 @@ def train(
     on_step: Callable[[Step], None],
     draw: Callable[[Mapping[str, Any]], bytes],
 ) -> dict[str, Any]:
-    """Train, measure and write the folder; gives the content of its ``reward.json``. Raises BadInput."""
+    """Train, measure and write the folder. Returns the content of its ``reward.json``. Raises BadInput."""
     settings, device = prepared.settings, str(accelerator.device)
     plan = prepared.plan(accelerator.num_processes, accelerator.device.type)
     model, built, trainer = fit(prepared, checkpoint, accelerator, on_step, plan)
@@ -73,14 +73,14 @@ def train(
             reward, [*prepared.notes(), *_caveats(settings)], built.pad_id, plot=PLOT
         ).encode(),
         PLOT: draw(reward),
-        # Last, as a folder with it is an adapter.
+        # Last, because a folder with this file is an adapter.
         REWARD: orjson.dumps(reward, option=orjson.OPT_INDENT_2) + b"\n",
     }
     try:
         checkpoint.publish(files)
     except OSError as error:
         raise BadInput(
-            f"{checkpoint.out}: cannot be written: {error.strerror}; make room and go on with --resume"
+            f"{checkpoint.out}: cannot be written: {error.strerror}; make room and continue with --resume"
         ) from None
     return reward
 
@@ -93,9 +93,9 @@ def fit(
     plan: Mapping[str, Any],
     start: Mapping[str, Tensor] | None = None,
 ) -> tuple[Any, Built, Trainer]:
-    """Train from the checkpoint, if there is one, to the end; ``start`` are the tensors to begin with.
+    """Train to the end, from the checkpoint if there is one; ``start`` are the initial tensors.
 
-    Gives the PEFT model, its base, and the trainer. Raises BadInput.
+    Returns the PEFT model, its base, and the trainer. Raises BadInput.
     """
     settings = prepared.settings
     torch.set_num_threads(settings.threads)
@@ -153,7 +153,7 @@ def _metrics(prepared: Prepared, predictions: Array) -> dict[str, Any]:
 
 
 def pairs_of(prepared: Prepared) -> dict[str, Any]:
-    """What was learnt from, and what there was."""
+    """Numbers of pairs used, and of all pairs, for ``reward.json``."""
     return {
         "sha256": pairs_sha256(prepared.train, prepared.held_out),
         "train": len(prepared.train),
@@ -189,7 +189,7 @@ def _training(prepared: Prepared, trainer: Trainer, accelerator: Any) -> dict[st
 
 
 def history(progress: Progress) -> dict[str, Any]:
-    """The training loss as means of at most thirty stretches, and what was measured on the way."""
+    """The training loss as means over at most thirty intervals, and the evaluations."""
     width = max(1, math.ceil(len(progress.losses) / _POINTS))
     starts = range(0, len(progress.losses), width)
     return {
@@ -207,4 +207,4 @@ def history(progress: Progress) -> dict[str, Any]:
 def _caveats(settings: LoraSettings) -> list[str]:
     if settings.patience is None:
         return []
-    return ["the held-out part also chose when to stop, so LoRA's figures are flattered a little"]
+    return ["the held-out part also chose when to stop, so LoRA's figures are slightly optimistic"]

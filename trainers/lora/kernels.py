@@ -1,7 +1,7 @@
-"""The two operations that a training step on a processor consists of, without detours.
+"""The two operations that dominate a training step on a processor, without overhead.
 
-What they compute is what PEFT and PyTorch compute, in another order of summation. The attention kernel is
-called by a name that PyTorch does not promise to keep, so it has a public one to fall back on.
+They compute the same as PEFT and PyTorch, but add in another order. The attention kernel has a name that
+PyTorch may change, so there is a public one to fall back on.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class AttentionSpan:
-    """Tokens of a row, ``queries``, and others that they see, ``keys``."""
+    """Some tokens of a row, ``queries``, and the tokens that they attend to, ``keys``."""
 
     queries: slice
     keys: slice
     causal: bool = False
-    """None sees a later one; ``queries`` and ``keys`` are the same then."""
+    """No query attends to a later token; ``queries`` and ``keys`` are then the same."""
     mask_QK: Tensor | None = None
-    """Where the row's token sees the column's: 0, elsewhere −inf; or, of merged looks, true and false."""
+    """0 where the row's token attends to the column's, else −inf; in merged spans, true and false."""
 
 
 class Adapted(torch.autograd.Function):
-    """(W + s · B A) x + b with W and b frozen: the product of the weights is a fiftieth of that with x.
+    """(W + s · B A) x + b with W and b frozen: multiplying the weights costs a fiftieth of multiplying by x.
 
-    PEFT adds s · B (A x) to W x, which reads and writes every output three times more.
+    PEFT adds s · B (A x) to W x, which reads and writes every output three more times.
     """
 
     @staticmethod
@@ -37,7 +37,7 @@ class Adapted(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float
     ) -> Tensor:
         whole = torch.addmm(weight, b, a, alpha=scale)
-        # Here, as x is near the processor now; it will not be any more when the gradient comes.
+        # Here, while x is in the processor's cache; it no longer is when the gradient comes.
         up_NR = x.reshape(-1, x.shape[-1]) @ a.t() if ctx.needs_input_grad[4] else None
         ctx.save_for_backward(x, whole, b, up_NR)
         ctx.scale = scale
@@ -53,10 +53,10 @@ class Adapted(torch.autograd.Function):
 
 
 class Attention(torch.autograd.Function):
-    """Softmax attention within each of several looks, of which every token is once among the queries.
+    """Softmax attention within each of several spans; every token is a query exactly once.
 
-    ``q_1HND``, ``k_1HND`` and ``v_1HND`` to ``out_1NHD``. Gradients are written where they belong: those of
-    slices would be copied once more.
+    ``q_1HND``, ``k_1HND`` and ``v_1HND`` to ``out_1NHD``. Writes gradients in place: those of slices would be
+    copied once more.
     """
 
     @staticmethod
@@ -93,9 +93,9 @@ class Attention(torch.autograd.Function):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, looks: Sequence[AttentionSpan], scale: float) -> Tensor:
-    """As ``Attention``; ``k`` and ``v`` may have fewer heads, each for several of ``q``.
+    """Like ``Attention``; ``k`` and ``v`` may have fewer heads, each for several of ``q``.
 
-    The queries of ``looks`` are in the order of the tokens. They are merged where the tensors are not plain.
+    The queries of ``looks`` are in the order of the tokens. Merges the spans if the tensors are not plain.
     """
     if k.shape[1] != q.shape[1]:
         k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], dim=1) for t in (k, v))
@@ -117,9 +117,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, looks: Sequence[AttentionSpan], scal
 
 
 def merged(looks: Sequence[AttentionSpan], device: str) -> list[AttentionSpan]:
-    """The same in fewer looks on ``device``, with masks of true and false for whichever precision.
+    """The same attention in fewer spans on ``device``, with boolean masks for any precision.
 
-    To begin an operation costs a GPU more than most of the tokens that a mask then hides.
+    Starting an operation costs a GPU more than most of the tokens that a mask then hides.
     """
     blocks: list[list[AttentionSpan]] = []
     for look in looks:
@@ -152,19 +152,19 @@ def _within(part: slice, whole: slice) -> slice:
 
 
 def is_plain(x: Tensor) -> bool:
-    """fp32 on a processor, and nobody asks for less."""
+    """fp32 on a processor, without autocast."""
     return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
 def has_quick_attention(device: str) -> bool:
-    """Whether ``attend`` takes looks as they are, for a model in fp32; else they are to be ``merged``."""
+    """Whether ``attend`` takes spans unchanged, for a model in fp32; else they must be ``merged``."""
     return (
         _FORWARD is not None and torch.device(device).type == "cpu" and not torch.is_autocast_enabled("cpu")
     )
 
 
 _BLOCK = 1024
-"""Tokens that are seen in merged looks."""
+"""Maximum number of keys in a merged span."""
 _FORWARD: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
 _BACKWARD: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu_backward", None)
 if _BACKWARD is None:

@@ -1,8 +1,8 @@
-"""Transformers' modelling code without what scoring never runs, so that a first score comes sooner.
+"""Imports Transformers' modelling code without parts that scoring never runs, for a faster first score.
 
-Its import loads scikit-learn and scipy (for assisted generation and losses of detection), Accelerate and
-PyTorch's distributed tensors (for models that are spread over GPUs) and its compiler (for decorators and one
-kind of attention): 2 of 2.6 s. Making a model's tensors loads SymPy, for sizes that are symbols.
+A full import loads scikit-learn and scipy (for assisted generation and detection losses), Accelerate and
+PyTorch's distributed tensors (for models spread over GPUs), and PyTorch's compiler (for decorators and one
+kind of attention): 2 of 2.6 s. Creating a model's tensors loads SymPy, for symbolic sizes.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _TRACED = f"{_COMPILER}._trace_wrapped_higher_order_op"
 
 
 def lean(load: Callable[[], T]) -> T:
-    """What ``load`` gives, without those where that is possible.
+    """The result of ``load``, without those imports if possible.
 
-    For a process that scores: what is imported stays so, and cannot generate with an assistant, or spread a
-    model over GPUs. Changes nothing where Transformers' models were imported before.
+    For a process that scores: the imported modules stay limited, and cannot generate with an assistant or
+    spread a model over GPUs. Does nothing if Transformers' models are already imported.
     """
     if "transformers.modeling_utils" in sys.modules:
         return load()
@@ -81,7 +81,7 @@ def _without() -> Iterator[None]:
 
 
 def _is_loaded_later(embedding: torch.nn.Embedding) -> None:
-    """Random numbers for a tensor without memory, which the file's replace, would load SymPy, too."""
+    """Skips random initialisation, which the file's values replace, and which would load SymPy here."""
 
 
 def _is_not_available() -> bool:
@@ -89,7 +89,7 @@ def _is_not_available() -> bool:
 
 
 class _Compiler(ModuleType):
-    """Its decorators are marks for a compiler that scoring does not call."""
+    """Its decorators are markers for a compiler that scoring does not call."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -98,12 +98,12 @@ class _Compiler(ModuleType):
 
 
 def _unchanged(function: Any = None, *_: object, **__: object) -> Any:
-    """As a decorator, with arguments or without."""
+    """Works as a decorator, with or without arguments."""
     return function if callable(function) else _unchanged
 
 
 class _Shapes(ModuleType):
-    """Sizes of tensors are numbers here, so that a condition on them is its own truth."""
+    """Tensor sizes are numbers here, so a condition on them has a plain truth value."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -130,7 +130,7 @@ _OF_NUMBERS: dict[str, Callable[..., bool]] = {
 
 
 class _Traced(ModuleType):
-    """Imports the real module once something of it is called."""
+    """Imports the real module when one of its functions is called."""
 
     @staticmethod
     def TransformGetItemToIndex() -> Any:

@@ -1,6 +1,6 @@
 """Adapter tensors on a base model: PEFT for training, and the same arithmetic without it for scoring.
 
-PEFT takes a second to import and 88 ms to exchange an adapter; a running loop can afford neither.
+PEFT takes a second to import and 88 ms to swap an adapter; a running loop can afford neither.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class LowRank(nn.Module):
 
 
 def with_peft(built: Built, *, rank: int, alpha: float, targets: tuple[str, ...], layers: list[int]) -> Any:
-    """The model as a PEFT model whose only trainable weights are the adapter's and the head's.
+    """A PEFT model whose only trainable weights are the adapter's and the head's.
 
-    Raises BadInput where no layer is called as one of the targets.
+    Raises BadInput if no layer has the name of one of the targets.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -62,7 +62,7 @@ def with_peft(built: Built, *, rank: int, alpha: float, targets: tuple[str, ...]
     )
     model = get_peft_model(built.model, config)
     for name, parameter in model.named_parameters():
-        # A constant cancels in every comparison; its gradient is rounding noise, which AdamW would blow up.
+        # A bias cancels in every comparison; its gradient is rounding noise, which AdamW would amplify.
         if parameter.requires_grad and name.endswith(".bias") and parameter.numel() == 1:
             parameter.requires_grad_(False)
     _by_kernels(model, built.native)
@@ -70,9 +70,9 @@ def with_peft(built: Built, *, rank: int, alpha: float, targets: tuple[str, ...]
 
 
 def _by_kernels(model: Any, native: bool) -> None:
-    """Lets the adapted layers of a PEFT model compute by ``kernels``.
+    """Makes the adapted layers of a PEFT model compute with ``kernels``.
 
-    A head that Transformers loads, too, is measured as it will be used there: in PEFT's order.
+    A head that Transformers can load is evaluated as it is used there: in PEFT's order.
     """
     from peft.tuners.lora import Linear
 
@@ -91,32 +91,32 @@ def _adapted(module: Any, by_peft: Callable[[Tensor], Tensor], native: bool, x: 
 
 
 def adapter_tensors(model: Any) -> dict[str, Tensor]:
-    """Key in an adapter's file to the tensor of the model itself, sorted by key."""
+    """Maps keys of an adapter's file to the model's own tensors, sorted by key."""
     from peft import get_peft_model_state_dict
 
     return dict(sorted(get_peft_model_state_dict(model, save_embedding_layers=False).items()))
 
 
 def put_adapter(model: Any, tensors: Mapping[str, Tensor]) -> None:
-    """Give a PEFT model the values of these tensors. Raises BadInput where they are of another shape."""
+    """Copy these tensors' values into a PEFT model. Raises BadInput if their shapes differ."""
     slots = adapter_tensors(model)
     if {key: slot.shape for key, slot in slots.items()} != {key: t.shape for key, t in tensors.items()}:
-        raise BadInput("the adapter to begin with is of another shape; train afresh")
+        raise BadInput("the adapter to start from has another shape; train afresh")
     with torch.no_grad():
         for key, slot in slots.items():
             slot.copy_(tensors[key])
 
 
 def attach(built: Built, tensors: Mapping[str, Tensor], scale: float, source: str) -> dict[str, Tensor]:
-    """Put an adapter on the model without PEFT; gives key to the tensor that the model now uses.
+    """Put an adapter on the model without PEFT. Returns the tensors that the model now uses, by key.
 
-    Raises BadInput where it is an adapter of another model.
+    Raises BadInput if it is an adapter for another model.
     """
     model, slots = built.model, {}
     for key, tensor in tensors.items():
         path = key.removeprefix(_PREFIX)
         if key == path:
-            raise BadInput(f"{source}: {key} is no tensor of a PEFT adapter")
+            raise BadInput(f"{source}: {key} is not a tensor of a PEFT adapter")
         if path.endswith(_B):
             continue
         module_path = path.removesuffix(_A) if path.endswith(_A) else path.rpartition(".")[0]

@@ -1,4 +1,4 @@
-"""What the periodic training counts of itself."""
+"""Counters of the periodic training."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from streams.messages.contracts import AdapterSnapshot
 
 @dataclass(slots=True)
 class Meter:
-    """Plain numbers, for whoever shows them."""
+    """Plain numbers, for display elsewhere."""
 
     new_pairs: int = 0
-    """That no training has had, at the last look."""
+    """Pairs that no training has used, at the last check."""
     is_training: bool = False
     newest: AdapterSnapshot | None = None
-    """What was published last, also before this process."""
+    """The last published snapshot, possibly from before this process."""
     published_s: float | None = None
-    """When, in seconds since 1970; None where that was before this process."""
+    """Time of publishing, in seconds since 1970; None if it was before this process."""
     trainings: dict[str, int] = field(default_factory=lambda: {"active": 0, "shadow": 0})
-    """Finished here, by the gate of what they gave."""
+    """Trainings finished here, by the gate of their adapters."""
     on_duration: Callable[[float], None] = lambda took_s: None
-    """Is told the seconds that each took."""
+    """Called with each training's duration in seconds."""
     moved_s: float = field(default_factory=monotonic)
-    """When it last looked for pairs with an answer, or made a step of a training; of the monotonic clock."""
+    """Time of the last answered check for pairs, or training step; on the monotonic clock."""
 
     def moves(self) -> None:
-        """Kafka has answered, or a step was made."""
+        """Call when Kafka has answered, or a step was made."""
         self.moved_s = monotonic()
 
     def ended(self, snapshot: AdapterSnapshot, took_s: float, now_s: float) -> None:

@@ -19,9 +19,9 @@ HEAD = "score"
 
 
 class MeanReward(nn.Module):
-    """Mean of the last layer over tokens, here all of them, then one linear layer.
+    """Mean of the last layer over all tokens, then one linear layer.
 
-    Without bias, as a constant cancels in every comparison.
+    It has no bias, because a constant cancels in every comparison.
     """
 
     def __init__(self, encoder: Any) -> None:
@@ -41,14 +41,14 @@ class MeanReward(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A model with its base weights, nothing adapted yet."""
+    """A model with its base weights, without an adapter yet."""
 
     model: Any
     pooling: Pooling
     pad_id: int
     takes_type_ids: bool
     fresh: tuple[str, ...]
-    """Modules that the base's file lacks, so that they start at random and belong to the adapter."""
+    """Modules that are missing in the base's file; they start at random and belong to the adapter."""
     layers_name: str
     n_layers: int
 
@@ -58,9 +58,9 @@ class Built:
 
 
 def build(base: BaseModel, pooling: Pooling, seed: int) -> Built:
-    """Load the base in fp32 and put the head on it; ``seed`` decides what starts at random.
+    """Load the base in fp32 and put the head on it; ``seed`` determines the random weights.
 
-    Raises BadInput where the files are no such model.
+    Raises BadInput if the files are not such a model.
     """
     native = pooling == "native"
     torch.manual_seed(seed)
@@ -75,7 +75,7 @@ def build(base: BaseModel, pooling: Pooling, seed: int) -> Built:
     if lacking := [key for key in missing if f".{layers_name}." in f".{key}" or not native]:
         raise BadInput(
             f"{base.folder}: the weights lack {lacking[0]} and {len(lacking) - 1} more; "
-            "expected those of a whole model"
+            "expected those of a complete model"
         )
     prefix = getattr(model, "base_model_prefix", "") + "."
     fresh = tuple(sorted({key.removeprefix(prefix).split(".")[0] for key in missing}))
@@ -93,7 +93,7 @@ def build(base: BaseModel, pooling: Pooling, seed: int) -> Built:
 
 
 def padded_rewards(model: Any, built: Built, encoded: Sequence[Encoded], device: str = "cpu") -> Tensor:
-    """``rewards_N`` (fp32) with whatever gradients are on; not of the ``candidate`` pooling."""
+    """``rewards_N`` (fp32), with or without gradients as currently set; not for the ``candidate`` pooling."""
     ids_NT, mask_NT, types_NT = padded(encoded, built.pad_id)
     given = {"input_ids": ids_NT, "attention_mask": mask_NT}
     if built.takes_type_ids:
@@ -110,12 +110,12 @@ def pairwise_loss(rewards_2B: Tensor, weights_B: Tensor) -> Tensor:
 
 
 def _load(base: BaseModel, cls: Any, config: Any, options: dict[str, Any]) -> tuple[Any, list[str]]:
-    """The model, and the keys that its file lacks."""
+    """The model, and the keys missing in its file."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     before = logging.get_verbosity()
-    logging.set_verbosity_error()  # what is missing or left over is judged here
+    logging.set_verbosity_error()  # missing and extra keys are checked here
     try:
         model, found = cls.from_pretrained(
             base.folder,
@@ -138,7 +138,7 @@ def _load(base: BaseModel, cls: Any, config: Any, options: dict[str, Any]) -> tu
 
 
 def _layers(model: Any, base: BaseModel) -> tuple[str, int]:
-    """The last part of the name of the list of blocks, and how many there are."""
+    """Attribute name of the list of blocks, and the number of blocks."""
     wanted = getattr(model.config, "num_hidden_layers", None)
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == wanted:

@@ -12,7 +12,7 @@ from peft import AutoPeftModelForSequenceClassification
 model = AutoPeftModelForSequenceClassification.from_pretrained(FOLDER, num_labels=1).eval()
 {padding}```
 
-It serves as the reward model of TRL's trainers, too.
+It also serves as the reward model of TRL's trainers.
 """
 _PADDING = "model.config.pad_token_id = {pad}\n"
 _OF_OUR_OWN = {
@@ -56,14 +56,14 @@ tags: [reward-model, lora]
 
 # Text reward model {reward["model"]}
 
-A LoRA adapter ({adapter["bytes"]:,} bytes) that says which of two candidate texts for a goal is preferred:
+A LoRA adapter ({adapter["bytes"]:,} bytes) that predicts which of two texts for a goal is preferred:
 P(a ≻ b) = σ(r(goal, a) − r(goal, b)). Base model: {base["name"]} ({base["model_type"]}, weights' SHA-256
 {base["sha256"]}).
 
 ## How good it is
 
-On {pairs["held_out"]} pairs of {pairs["held_out_tasks"]} tasks that were kept apart, after
-{pairs["train"]} training pairs; brackets are 95% intervals of a bootstrap over tasks:
+On {pairs["held_out"]} held-out pairs of {pairs["held_out_tasks"]} tasks, after {pairs["train"]} training
+pairs; brackets are 95% intervals of a bootstrap over tasks:
 
 | model | accuracy | log loss | ECE |
 |---|---|---|---|
@@ -77,7 +77,7 @@ On {pairs["held_out"]} pairs of {pairs["held_out_tasks"]} tasks that were kept a
 
 {load}
 The goal comes first and the candidate second, as a pair of texts, in at most {reward["length"]} tokens;
-what is too long is cut from the beginning of the goal.
+longer pairs are cut from the beginning of the goal.
 """
 
 

@@ -1,4 +1,4 @@
-"""Texts one behind the other in one row, so that no layer works on padding, nor twice on the same goal."""
+"""Packs texts into one row, so that no layer processes padding, or the same goal twice."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from trainers.lora.tokens import Encoded
 
 _NAME = "tribrain_packed"
 _LONGEST = 1024
-"""Tokens of a goal with its candidates, as attention costs their square; a goal with more is read again."""
+"""Maximum tokens of a goal with its candidates, as attention is quadratic; beyond it the goal is repeated."""
 
 
 @dataclass(slots=True)
 class Row:
-    """Tokens of all texts, and what each of them sees."""
+    """Tokens of all texts, and what each of them attends to."""
 
     ids: list[int] = field(default_factory=list)
     type_ids: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
-    """Within its own text."""
+    """Positions within each token's own text."""
     looks: list[AttentionSpan] = field(default_factory=list)
     averaged: list[tuple[int | None, int]] = field(default_factory=list)
-    """Stretches in their order: the text whose mean they go into, by its place, and how many tokens."""
+    """Consecutive segments: index of the text whose mean they belong to, and number of tokens."""
     groups: list[tuple[int, int]] = field(default_factory=list)
-    """Tokens of each goal, and of all its candidates, which follow it."""
+    """Number of tokens of each goal, and of all its candidates, which follow it."""
     looks_of_candidates: list[AttentionSpan] = field(default_factory=list)
-    """The same where the queries are of the candidates' tokens alone; none where later ones are not seen."""
+    """The spans whose queries are candidates' tokens only; empty with causal attention."""
 
     def add(self, one: Encoded, begin: int, end: int, place: int | None) -> slice:
-        """Append a part of a text's tokens; where they are in the row."""
+        """Append a part of a text's tokens. Returns their slice of the row."""
         start = len(self.ids)
         self.ids += one.ids[begin:end]
         self.type_ids += one.type_ids[begin:end]
@@ -47,7 +47,7 @@ class Row:
 
 
 def packed_rewards(model: Any, built: Built, encoded: Sequence[Encoded], device: str = "cpu") -> Tensor:
-    """``rewards_N`` (fp32), with whatever gradients are on."""
+    """``rewards_N`` (fp32), with or without gradients as currently set."""
     mean_reward = model.get_base_model() if hasattr(model, "get_base_model") else model
     model_type = mean_reward.config.model_type
     lay_out = goals_once if built.pooling == "candidate" else one_by_one
@@ -76,7 +76,7 @@ def packed_rewards(model: Any, built: Built, encoded: Sequence[Encoded], device:
 
 
 def one_by_one(encoded: Sequence[Encoded], *, causal: bool) -> Row:
-    """Each text sees all of itself, and all of it is averaged."""
+    """Each text attends to all of itself, and all of it is averaged."""
     row = Row()
     for place, one in enumerate(encoded):
         whole = row.add(one, 0, len(one.ids), place)
@@ -85,9 +85,9 @@ def one_by_one(encoded: Sequence[Encoded], *, causal: bool) -> Row:
 
 
 def goals_once(encoded: Sequence[Encoded], *, causal: bool) -> Row:
-    """A goal sees itself, and each of its candidates sees it and itself and alone is averaged.
+    """A goal attends to itself; each candidate attends to it and to itself, and only its tokens are averaged.
 
-    So nothing of a candidate depends on the others, and the goal's tokens serve all of them.
+    So no candidate depends on the others, and the goal's tokens serve all of them.
     """
     row = Row()
     for places in _groups(encoded):
@@ -105,7 +105,7 @@ def goals_once(encoded: Sequence[Encoded], *, causal: bool) -> Row:
 
 
 def _groups(encoded: Sequence[Encoded]) -> list[list[int]]:
-    """Places of the texts that have a goal in common, and together not too many tokens."""
+    """Indices of texts that share a goal, in groups without too many tokens."""
     groups: list[list[int]] = []
     open_ones: dict[object, tuple[list[int], int]] = {}
     for place, one in enumerate(encoded):
@@ -139,7 +139,7 @@ def _looks(goal: slice, candidates: Sequence[slice], causal: bool) -> list[Atten
 
 
 class _LastLayer:
-    """The last layer for candidates alone: of the goals' tokens it needs no more than keys and values."""
+    """The last layer for candidates only: of the goals' tokens it needs just keys and values."""
 
     def __init__(self, row: Row) -> None:
         self._goals, self._candidates = (list(lengths) for lengths in zip(*row.groups, strict=True))
@@ -147,7 +147,7 @@ class _LastLayer:
         self._goals_1GH: Tensor | None = None
 
     def leave_goals_out(self, layer: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        """A hook before the layer: it is given the candidates' tokens alone."""
+        """A hook before the layer that passes on only the candidates' tokens."""
         hidden_1LH, *more = given
         lengths = [n for pair in zip(self._goals, self._candidates, strict=True) for n in pair]
         parts = hidden_1LH.split(lengths, dim=1)
@@ -210,7 +210,7 @@ def _no_mask(*_: object, **__: object) -> None:
 
 @contextmanager
 def _attention(config: Any) -> Iterator[None]:
-    # Not at the top: who loads a model to score with it does so without much of Transformers.
+    # Imported late: loading a model for scoring avoids most of Transformers.
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 

@@ -1,8 +1,8 @@
 """The periodic training: reads pairs from Kafka, trains when enough are new, stores and publishes.
 
-Everything that decides a training's bytes is fixed in a plan on disk before it begins. Whatever kills the
-process, the next one goes on with that plan, finds the training's own checkpoint, stores under the same name
-and publishes the same snapshot; and a snapshot is published only once the store holds what it points to.
+A plan on disk fixes everything that determines a training's bytes before it begins. If the process is killed,
+the next one continues with that plan, finds the training's own checkpoint, stores under the same name and
+publishes the same snapshot. A snapshot is published only once the store has the files that it points to.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from trainers.plan_file import PlanFile, as_stamp, of_topic, stamp_of
 
 _LOOK_EVERY_S = 1.0
 _LOOKS_A_CHECK = 60
-"""Looks for new pairs after which the topic itself is looked at."""
+"""Checks for new pairs after which the topic itself is checked."""
 _BEFORE = "before"
-"""Folder of the adapters before."""
+"""Folder of the earlier adapters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +52,29 @@ class Job:
     recipe: Recipe
     store: ArtifactStore
     work: Path
-    """Of this job alone: plan, checkpoint, and the adapters before."""
+    """This job's own folder: plan, checkpoint, and the earlier adapters."""
     every_pairs: int
     every_s: float
-    """Counted from the arrival of the oldest pair that is new."""
+    """Counted from the arrival of the oldest new pair."""
     accept_new_topics: bool = False
     baselines: Baselines = baselines
-    """What an adapter has to beat beside the one in force."""
+    """Baselines that an adapter has to beat, besides the adapter in force."""
     say: Callable[[str], None] = print
     steps: Callable[[], AbstractContextManager[Callable[[Step], None]]] = lambda: nullcontext(
         lambda step: None
     )
-    """Gives, for one training, what is called after each of its steps."""
+    """Makes, for each training, the function called after each of its steps."""
     wait: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.time
-    """Seconds since the epoch, as the broker's stamps of arrival."""
+    """Seconds since the epoch, like the broker's arrival times."""
     meter: Meter = field(default_factory=Meter)
 
 
 def serve(job: Job, *, once: bool = False) -> str:
-    """Train whenever there is enough, for ever; or with ``once`` one time, if anything is new.
+    """Train whenever enough pairs are new, for ever; with ``once``, train once if any pair is new.
 
-    Says why nothing could be trained, though there is no version or something is new; else nothing. Raises
-    Fenced where another one of the same model has begun, and BadInput.
+    Returns why nothing could be trained, if there is no version yet or something is new; otherwise an empty
+    string. Raises Fenced if another job of the same model has started, and BadInput.
     """
     with (
         HeldWriter(AdapterSnapshot, job.kafka, job.model) as writer,
@@ -128,27 +128,29 @@ class _Serving:
                 self._check_topic()
 
     def _go_on(self) -> bool:
-        """Finish the training that was begun before; False where there is none."""
+        """Finish the training that was already begun; False if there is none."""
         plan = self._plans.load()
         if plan is None:
             return False
         if plan != self._plan_now(plan.consumed):
             is_over = self._newest is not None and plan.version <= self._newest.version
             if not is_over:
-                self._job.say(f"version {plan.version} was begun with other options, and is begun anew")
+                self._job.say(f"version {plan.version} was begun with other options, and starts over")
             self._clean_up()
             return False
         self._take(self._reader.read_up(of_topic(plan.consumed, self._topic)))
         if as_stamp(self._inbox.consumed) != plan.consumed.get(self._topic):
-            self._job.say(f"version {plan.version} was begun with pairs that are gone, and is begun anew")
+            self._job.say(
+                f"version {plan.version} was begun with pairs that no longer exist, and starts over"
+            )
             self._clean_up()
             return False
-        self._job.say(f"version {plan.version} was begun before, and goes on")
+        self._job.say(f"version {plan.version} was begun before, and continues")
         self._round(plan)
         return True
 
     def _begin(self) -> bool:
-        """Plan and train; False where there is too little to train on."""
+        """Plan and train; False if there is too little to train on."""
         plan = self._plan_now({self._topic: as_stamp(self._inbox.consumed)})
         try:
             parts_of(self._inbox.pairs(), {}, self._job.recipe, warm=False)
@@ -259,7 +261,7 @@ class _Serving:
         return self._job.now() - new[0].timestamp_ms / 1000 >= self._job.every_s
 
     def _look(self) -> None:
-        """Read what is new; a broker that is away is waited for."""
+        """Read new pairs; wait for a broker that is unreachable."""
         try:
             self._take(self._reader.read_up())
         except BadInput as error:
@@ -268,11 +270,11 @@ class _Serving:
             self._job.meter.new_pairs = len(self._new())
 
     def _check_topic(self) -> None:
-        """Raises TopicMadeAgain where that happened meanwhile: nothing more would be read."""
+        """Raises TopicMadeAgain if the topic was recreated meanwhile: nothing more would be read."""
         try:
             now = topic_ids(self._job.kafka, (self._topic,))
         except BadInput:
-            return  # the broker is away, which is waited for
+            return  # the broker is unreachable: wait for it
         check_incarnations(self._topic_ids, now, "this job")
 
     def _say_once(self, what: str) -> None:
@@ -293,7 +295,7 @@ class _Serving:
         )
 
     def _clean_up(self) -> None:
-        # The plan first: without one, what the checkpoint is of does not matter.
+        # The plan first: without a plan, an old checkpoint does not matter.
         self._plans.remove()
         self._checkpoint.remove()
         shutil.rmtree(self._job.work / _BEFORE, ignore_errors=True)

@@ -12,22 +12,22 @@ from trainers.plan_file import Stamps
 
 
 class LoraPlan(msgspec.Struct, frozen=True):
-    """One training. Whatever decides its bytes is in here, in its log, or in the adapters before it."""
+    """One training. Its bytes depend only on this, its log, and the earlier adapters."""
 
     model: str
     version: int
     after: str
-    """Checksum of the snapshot before; empty for the first one."""
+    """Checksum of the previous snapshot; empty for the first one."""
     consumed: Stamps
-    """How far the pairs topic is read."""
+    """How far the pairs topic was read."""
     new_from: Stamps
-    """Where the pairs begin that are new."""
+    """Where the new pairs begin."""
     topic_ids: dict[str, str]
     recipe: dict[str, Any]
     """As JSON: settings, base model, and how the pairs are chosen."""
 
 
 def as_json(recipe: Any) -> dict[str, Any]:
-    """A dataclass as it looks when it has been read back."""
+    """A dataclass in the form that it has when read back from JSON."""
     found: dict[str, Any] = orjson.loads(orjson.dumps(asdict(recipe)))
     return found

@@ -1,4 +1,4 @@
-"""What there is to know before training: the pairs that count, their two parts, and their tokens."""
+"""Preparation of a training: the pairs that count, their two parts, and their tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "token
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """All that is known before training."""
+    """Everything that is known before training."""
 
     base: BaseModel
     base_sha256: str
@@ -38,19 +38,19 @@ class Prepared:
 
     @property
     def pooling(self) -> Pooling:
-        """Of the base model. Raises RuntimeError where ``LoraSettings.for_base`` did not choose it."""
+        """The base model's pooling. Raises RuntimeError if ``LoraSettings.for_base`` has not chosen it."""
         if self.settings.pooling == "auto":
             raise RuntimeError("the pooling was not chosen")
         return self.settings.pooling
 
     @property
     def cut_goals(self) -> int:
-        """Pairs in which the beginning of the goal was cut away."""
+        """Pairs whose goal was cut at the beginning."""
         return self._any(lambda one: one.goal_cut)
 
     @property
     def cut_candidates(self) -> int:
-        """Pairs with a candidate that alone is too long, so that its end was cut away."""
+        """Pairs with a candidate that is too long by itself, so its end was cut."""
         return self._any(lambda one: one.candidate_cut)
 
     def _any(self, is_so: Callable[[Encoded], bool]) -> int:
@@ -58,7 +58,7 @@ class Prepared:
         return sum(is_so(c) or is_so(r) for p in parts for c, r in zip(p.chosen, p.rejected, strict=True))
 
     def notes(self) -> list[str]:
-        """In words, before training: what is used, and what could flatter the figures."""
+        """In words, before training: what is used, and what could make the figures optimistic."""
         s, c, length = self.selected, self.checks, self.settings.length
         n_tasks = len({pair.task for pair in self.held_out})
         return [
@@ -75,7 +75,7 @@ class Prepared:
         ]
 
     def plan(self, processes: int, device: str) -> dict[str, Any]:
-        """Everything that decides the bytes of the adapter: a training goes on only with the same."""
+        """Everything that determines the adapter's bytes; a training resumes only with the same values."""
         versions = {f"{name} version": version(name) for name in PACKAGES[:4]}
         return {
             **asdict(self.settings),
@@ -104,7 +104,7 @@ def prepare_parts(
     base: str,
     settings: LoraSettings,
 ) -> Prepared:
-    """As ``prepare``, where the two parts are known. Raises BadInput."""
+    """Like ``prepare``, but with known parts. Raises BadInput."""
     found = checked_base(base, settings)
     settings = settings.for_base(found.config)
     tokenizer = load_tokenizer(found)
@@ -126,7 +126,7 @@ def prepare_parts(
 
 
 def checked_base(name: str, settings: LoraSettings) -> BaseModel:
-    """The base model, if it can be adapted so and reads that many tokens. Raises BadInput."""
+    """The base model, if it can be adapted this way and reads that many tokens. Raises BadInput."""
     found = find_base(name)
     targets_of(found.model_type, settings.targets)
     settings.for_base(found.config)
@@ -143,11 +143,11 @@ def _encoded(pairs: Sequence[TextPair], tokens: Tokens) -> EncodedPairs:
 
 
 def _check_differences(train: EncodedPairs, length: int) -> None:
-    """Raises BadInput where the model would read the two texts of every pair alike, and learn nothing."""
+    """Raises BadInput if the model would read both texts of every pair alike, and so learn nothing."""
     sides = zip(train.chosen, train.rejected, train.weights, strict=True)
     if not any(chosen.ids != rejected.ids and weight > 0 for chosen, rejected, weight in sides):
         raise BadInput(
-            f"nothing to learn from: each of {len(train.chosen)} pairs has two texts of the same tokens; "
+            f"nothing to learn from: each of {len(train.chosen)} pairs has two texts with the same tokens; "
             f"they differ only in what the tokenizer leaves out (spaces, case) or behind {length} tokens: "
             "expected other texts, or another base model or --length"
         )
@@ -156,7 +156,7 @@ def _check_differences(train: EncodedPairs, length: int) -> None:
 def _check_length(base: BaseModel, length: int) -> None:
     most = base.config.get("max_position_embeddings")
     if isinstance(most, int):
-        # RoBERTa counts positions from behind the padding's.
+        # RoBERTa's positions start after that of the padding.
         most -= int(base.config.get("pad_token_id") or 0) + 1 if base.model_type == "roberta" else 0
         if length > most:
             raise BadInput(f"--length {length}: the base model reads at most {most} tokens; give less")

@@ -16,9 +16,9 @@ from trainers.lora.training import Step
 
 
 def join_processes(device: str, trackers: tuple[str, ...], out: Path) -> Any:
-    """This process among those that ``accelerate launch`` may have started. Raises BadInput without a GPU."""
+    """Joins the processes that ``accelerate launch`` may have started. Raises BadInput without a GPU."""
     if device == "cuda" and not torch.cuda.is_available():
-        raise BadInput("--device cuda: no GPU is there that PyTorch can use; give --device cpu")
+        raise BadInput("--device cuda: PyTorch finds no usable GPU; give --device cpu")
     cpu = device == "cpu" or not torch.cuda.is_available()
     logs = str(out.with_name(f"{out.name}.logs"))
     return Accelerator(cpu=cpu, mixed_precision="no", log_with=list(trackers) or None, project_dir=logs)
@@ -31,7 +31,7 @@ def reported(
     if not trackers:
         yield lambda step: None
         return
-    # Trackers differ in which names and values they take.
+    # Trackers accept different names and values.
     told = {
         re.sub(r"\W+", "_", name): value if isinstance(value, int | float | str) else str(value)
         for name, value in plan.items()

@@ -1,4 +1,4 @@
-"""Whether a new adapter may choose: only if it is shown to beat everything that it is compared with."""
+"""Whether a new adapter may choose: only if it is shown to beat every baseline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IN_FORCE = "adapter in force"
 
 @dataclass(frozen=True, slots=True)
 class AdapterVerdict:
-    """What the held-out tasks say of a new adapter."""
+    """The held-out tasks' verdict on a new adapter."""
 
     gate: GateState
     statement: str
@@ -30,8 +30,8 @@ def judge(
     """Compare the new adapter (``LORA``) with every other model of ``predictions``.
 
     Predictions are P(chosen ≻ rejected) (n,) of the same n held-out pairs; ``tasks`` names the task of each.
-    It is ``active`` if a 95% interval of its log loss minus that of each other one (paired bootstrap over
-    tasks) is wholly below 0, and ``shadow`` otherwise.
+    It is ``active`` if, for every other model, the 95% interval of its log loss minus that model's (paired
+    bootstrap over tasks) is entirely below 0, and ``shadow`` otherwise.
     """
     found = differences(predictions, LORA, tasks, seed)
     lacking = [name for name, difference in found.items() if not difference.is_shown]
@@ -65,9 +65,9 @@ def judge(
 
 
 def withdrawn(predictions: Mapping[str, Array], tasks: Sequence[str], seed: int = 0) -> str | None:
-    """The baseline that the adapter in force is now shown to be worse than; None where there is none.
+    """The baseline that the adapter in force is now shown to be worse than; None if there is none.
 
-    The new adapter is no such baseline: it takes its place by beating everything.
+    The new adapter is not such a baseline: it replaces the one in force by beating everything.
     """
     others = {name: p for name, p in predictions.items() if name != LORA}
     worse = (name for name, of in differences(others, IN_FORCE, tasks, seed).items() if of.is_worse)

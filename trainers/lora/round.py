@@ -1,6 +1,6 @@
-"""One periodic training: from the pairs that have come in to the files of an adapter and what they are worth.
+"""One periodic training: from the pairs received to the files of an adapter and their evaluation.
 
-A function of its arguments alone: no broker, no clock, no store.
+A function of its arguments only: no broker, no clock, no store.
 """
 
 from __future__ import annotations
@@ -50,39 +50,39 @@ from trainers.lora.uncertainty import MOST_PAIRS, head_variances
 
 Start = Literal["warm", "afresh"]
 Baselines = Callable[[Sequence[TextPair], Sequence[TextPair]], Mapping[str, Array]]
-"""Training and held-out pairs to P(chosen ≻ rejected) (n,) of the held-out ones, by name of the model."""
+"""Maps training and held-out pairs to P(chosen ≻ rejected) (n,) of the held-out ones, by model name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What decides a training beside its pairs."""
+    """What determines a training besides its pairs."""
 
     base: str
     """Name or folder of the base model."""
     settings: LoraSettings = field(default_factory=LoraSettings)
     start: Start = "warm"
-    """``warm``: from the adapter before, with the new pairs and some old ones. ``afresh``: with all pairs."""
+    """``warm``: from the earlier adapter, with the new and some old pairs. ``afresh``: with all pairs."""
     replay: float = 0.5
-    """Share of old pairs in a warm training."""
+    """Fraction of old pairs in a warm training."""
     most_pairs: int = 4000
-    """The newest pairs that are used at all, held-out ones included."""
+    """Limit on the newest pairs that are used at all, held-out ones included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Pairs of one training."""
+    """The pairs of one training."""
 
     train: tuple[TextPair, ...]
     held_out: tuple[TextPair, ...]
     known: tuple[TextPair, ...]
-    """All that might be learnt from; the text baselines do."""
+    """All pairs available for learning; the text baselines use them."""
     n_new: int
-    """Of the training part."""
+    """New pairs in the training part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """An adapter's files, and what a snapshot says of them."""
+    """An adapter's files, and its entries in a snapshot."""
 
     files: dict[str, bytes]
     gate: GateState
@@ -91,13 +91,13 @@ class Trained:
     labels: dict[str, int]
     metrics: dict[str, Any]
     keeps_in_force: bool
-    """The adapter in force stays, as this one does not take its place and nothing else is better."""
+    """The adapter in force stays, because this one does not replace it and nothing else is better."""
 
 
 def parts_of(pairs: Sequence[Arrived], stamp: Offsets, recipe: Recipe, *, warm: bool) -> Parts:
-    """Choose from the pairs in their order on the log; those from ``stamp`` on are new.
+    """Choose from the pairs in the order of the log; those from ``stamp`` on are new.
 
-    Raises BadInput where there is nothing to learn from or nothing to measure on.
+    Raises BadInput if there is nothing to learn from or nothing to measure on.
     """
     known = [one for one in pairs if not is_held_out(one.pair.task)]
     held_out = tuple(one.pair for one in pairs if is_held_out(one.pair.task))
@@ -128,10 +128,10 @@ def train_round(
     baselines: Baselines = baselines,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> Trained:
-    """Train, measure on the held-out pairs, make the files; a checkpoint of the same training is continued.
+    """Train, measure on the held-out pairs, make the files. Resumes from a checkpoint of the same training.
 
-    ``start`` is the adapter to begin with, which must be of the same base, shape and length; without one the
-    weights begin at random. ``in_force`` and ``baselines`` are what it has to beat. Raises BadInput.
+    ``start`` is the initial adapter, which must have the same base, shape and length; without one the weights
+    start at random. ``in_force`` and ``baselines`` are what it has to beat. Raises BadInput.
     """
     selected = Selected(
         (*parts.train, *parts.held_out),
@@ -215,7 +215,7 @@ def _is_of(checkpoint: Checkpoint, plan: Mapping[str, Any]) -> bool:
 
 
 def _variances(peft: Any, built: Built, prepared: Prepared) -> Array:
-    """Of the head's weights, from the newest training pairs."""
+    """Variances of the head's weights, from the newest training pairs."""
     pairs = prepared.encoded_train
     chosen, rejected = pairs.chosen[-MOST_PAIRS:], pairs.rejected[-MOST_PAIRS:]
     rewards_2N, features_2NH = score_with_features(peft, built, [*chosen, *rejected])
@@ -231,7 +231,7 @@ def _variances(peft: Any, built: Built, prepared: Prepared) -> Array:
 
 
 def _predictions_of(adapter: Adapter, prepared: Prepared, peft: Any, built: Built, trainer: Trainer) -> Array:
-    """Of another adapter, on the model that is there if it fits; which then holds that adapter."""
+    """Predictions of another adapter, on the given model if it fits, which then holds that adapter."""
     settings, stated = prepared.settings, adapter.reward
     same = (stated.base_model.sha256, stated.base_model.tokenizer_sha256) == (
         prepared.base_sha256,

@@ -1,4 +1,4 @@
-"""Rewards of many texts: in batches, and by the quickest way that the pooling allows."""
+"""Rewards of many texts: in batches, and in the fastest way that the pooling allows."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Array = NDArray[np.float64]
 _PADDED_BATCH = 64
 """Texts."""
 _ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""Without cuDNN's, which takes seconds to prepare for each new length, and lengths are new all the time."""
+"""Without cuDNN's, which takes seconds to prepare for each new length, and lengths vary all the time."""
 
 
 def rewards(model: Any, built: Built, encoded: Sequence[Encoded], device: str = "cpu") -> Tensor:
-    """``rewards_N`` (fp32) of one batch, with whatever gradients are on."""
+    """``rewards_N`` (fp32) of one batch, with or without gradients as currently set."""
     with sdpa_kernel(_ATTENTION) if torch.device(device).type == "cuda" else nullcontext():
         if packs(built, device):
             return packed_rewards(model, built, encoded, device)
@@ -35,9 +35,9 @@ def rewards(model: Any, built: Built, encoded: Sequence[Encoded], device: str = 
 
 
 def packs(built: Built, device: str) -> bool:
-    """Whether texts stand in one row, rather than each in its own, filled up to the longest.
+    """Whether texts are packed into one row, rather than padded, one row each.
 
-    A GPU is quicker with rows of its own, so that only texts which share a goal are packed there.
+    A GPU is faster with padded rows, so there only texts that share a goal are packed.
     """
     if built.pooling == "candidate":
         return True
@@ -57,9 +57,9 @@ def score(model: Any, built: Built, encoded: Sequence[Encoded], device: str = "c
 def score_with_features(
     model: Any, built: Built, encoded: Sequence[Encoded], device: str = "cpu"
 ) -> tuple[Array, Array]:
-    """``rewards_N`` as ``score`` gives them, and ``features_NH``, whose product with the head they are.
+    """``rewards_N`` as from ``score``, and ``features_NH``; their product with the head is the reward.
 
-    Only where the head is one linear layer: not with the ``native`` pooling.
+    Only if the head is one linear layer: not with the ``native`` pooling.
     """
     with _features_kept(built) as kept:
         rewards_N = score(model, built, encoded, device)
@@ -70,7 +70,7 @@ def score_with_features(
 
 @contextmanager
 def _features_kept(built: Built) -> Iterator[list[Array]]:
-    """Collects what goes into the head, ``features_BH`` of each batch, in the order of scoring."""
+    """Collects the head's inputs, ``features_BH`` of each batch, in the order of scoring."""
     kept: list[Array] = []
 
     def keep(_: Any, given: tuple[Tensor, ...]) -> None:
@@ -84,7 +84,7 @@ def _features_kept(built: Built) -> Iterator[list[Array]]:
 
 
 def _batches(built: Built, encoded: Sequence[Encoded], device: str) -> list[list[int]]:
-    """Places of the texts, all once: of like length where they are padded, else those of a goal together."""
+    """Indices of the texts, each once: grouped by length if they are padded, else by goal."""
     if not packs(built, device):
         order = sorted(range(len(encoded)), key=lambda place: -len(encoded[place].ids))
         return [order[at : at + _PADDED_BATCH] for at in range(0, len(order), _PADDED_BATCH)]

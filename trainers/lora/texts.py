@@ -1,4 +1,4 @@
-"""Pairs as texts: which count, what they weigh, which are kept apart, and what would flatter a model."""
+"""Pairs as texts: which count, their weights, which are held out, and what could flatter a model."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from trainers.pairs.judgements import dimension_of
 from trainers.pairs.weights import task_of_text
 
 HELD_OUT_ALWAYS = 0.2
-"""Share of the tasks that no periodic training learns from; fixed, as a change would mix the parts."""
+"""Fraction of the tasks that no periodic training learns from; fixed, as a change would mix the parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextPair:
-    """Two candidates for one goal, the first of which was preferred."""
+    """Two candidates for one goal; the first was preferred."""
 
     task: str
     goal: str
@@ -29,7 +29,7 @@ class TextPair:
     rejected: str
     source: str
     weight: float
-    """What the pair counts in the loss: its own weight times that of its label source."""
+    """Weight in the loss: the pair's own weight times that of its label source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,37 +38,37 @@ class Selected:
 
     pairs: tuple[TextPair, ...]
     sources: tuple[str, ...]
-    """Label sources that are used."""
+    """Label sources in use."""
     why_sources: str
-    """In words, as whoever trains has to know."""
+    """The reason in words, for users."""
     n_others: int
-    """Pairs of other label sources, or on one dimension."""
+    """Pairs with other label sources, or on one dimension."""
     n_empty: int
-    """Pairs of which a text is missing or blank."""
+    """Pairs with a missing or blank text."""
     n_equal: int
-    """Pairs whose two texts are the same say nothing."""
+    """Pairs of two equal texts, which teach nothing."""
     n_ties: int
-    """Pairs that prefer neither are not learnt."""
+    """Ties, which are not learnt."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextChecks:
-    """How far memory of single strings can pass for quality."""
+    """How far memorising single texts could pass for quality."""
 
     one_sided_texts: int
-    """Candidates of the training part that come twice or more and always on the same side."""
+    """Candidates of the training part that occur at least twice, always on the same side."""
     one_sided_pairs: int
     """Training pairs with one of those."""
     shared_texts: int
-    """Candidates that are in both parts."""
+    """Candidates that occur in both parts."""
     shared_held_out_pairs: int
     """Held-out pairs with one of those."""
 
 
 def select(pairs: Sequence[PreferencePair], sources: Sequence[str] = ()) -> Selected:
-    """Pairs of these label sources; by default the trusted ones where there are any, else all.
+    """Pairs with these label sources; by default the trusted ones if there are any, else all.
 
-    Raises BadInput where nothing is left to learn from.
+    Raises BadInput if nothing is left to learn from.
     """
     counts = Counter(pair.label_source for pair in pairs if not dimension_of(pair))
     trusted = tuple(source for source in sorted(counts) if source in TRUSTED_SOURCES)
@@ -116,14 +116,14 @@ def select(pairs: Sequence[PreferencePair], sources: Sequence[str] = ()) -> Sele
 def split_by_task(
     pairs: Sequence[TextPair], fraction: float, seed: int
 ) -> tuple[list[TextPair], list[TextPair]]:
-    """Training and held-out part, each in the order given; no task is in both.
+    """Training and held-out part, each in the given order; no task is in both.
 
-    Which tasks are held out depends on their names and the seed alone. Raises BadInput for a single task.
+    Task names and the seed alone decide which tasks are held out. Raises BadInput for a single task.
     """
     tasks = sorted({pair.task for pair in pairs}, key=lambda task: _digest(f"{seed}:{task}"))
     if len(tasks) < 2:
         raise BadInput(
-            f"all {len(pairs)} pairs are of one task, and one has to be kept apart; "
+            f"all {len(pairs)} pairs are of one task, and one task has to be held out; "
             "expected pairs of two tasks or more"
         )
     n_held_out = min(max(round(fraction * len(tasks)), 1), len(tasks) - 1)
@@ -135,15 +135,15 @@ def split_by_task(
 
 
 def is_held_out(task: str) -> bool:
-    """Whether a task is kept apart from every adapter that is ever trained: a fifth of all names is.
+    """Whether a task, one in five, is held out from every adapter that is ever trained.
 
-    Unlike ``split_by_task`` it looks at no other task, so that one which is kept apart stays so.
+    Unlike ``split_by_task`` it ignores the other tasks, so that a held-out task stays one.
     """
     return int(_digest(f"held out:{task}")[:8], 16) < HELD_OUT_ALWAYS * 16**8
 
 
 def check(train: Sequence[TextPair], held_out: Sequence[TextPair]) -> TextChecks:
-    """What to know before training."""
+    """Counts that could make the figures optimistic."""
     chosen = Counter(pair.chosen for pair in train)
     rejected = Counter(pair.rejected for pair in train)
     one_sided = {text for text, n in chosen.items() if n > 1 and text not in rejected}
@@ -154,7 +154,7 @@ def check(train: Sequence[TextPair], held_out: Sequence[TextPair]) -> TextChecks
 
 
 def pairs_sha256(train: Iterable[TextPair], held_out: Iterable[TextPair]) -> str:
-    """SHA-256 (hex) of all that is learnt from and measured on, in its order."""
+    """SHA-256 (hex) of everything that is learnt from and measured on, in order."""
     digest = hashlib.sha256()
     for part, pairs in (("train", train), ("held-out", held_out)):
         for pair in pairs:

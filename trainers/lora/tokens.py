@@ -1,4 +1,4 @@
-"""Texts as tokens: the candidate is kept, and what is too long is cut from the oldest of the goal."""
+"""Texts as tokens: the candidate is kept, and excess tokens are cut from the beginning of the goal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainers.lora.base_model import BaseModel
 Ints = NDArray[np.int64]
 
 _SEPARATOR = "\n\n"
-"""Between goal and candidate where the tokenizer has no template for two texts."""
+"""Separator between goal and candidate if the tokenizer has no template for two texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class Encoded:
     type_ids: tuple[int, ...]
     goal_cut: bool
     candidate_cut: bool
-    """The candidate alone was too long, so its end is missing."""
+    """The candidate was too long by itself, so its end is missing."""
     goal_tokens: int
-    """That stand before the candidate's, separators included; fewer than there are tokens."""
+    """Number of tokens before the candidate's, separators included; less than the total."""
 
     @property
     def candidate_tokens(self) -> int:
@@ -38,7 +38,7 @@ class Encoded:
 
     @property
     def goal(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Tokens and types of all that stands before the candidate."""
+        """Tokens and types before the candidate."""
         return self.ids[: self.goal_tokens], self.type_ids[: self.goal_tokens]
 
 
@@ -46,8 +46,8 @@ class Tokens:
     """Turns (goal, candidate) into at most ``length`` tokens."""
 
     def __init__(self, tokenizer: Tokenizer, length: int) -> None:
-        """Raises BadInput where ``length`` leaves no room for a text."""
-        # Some files bring a truncation and a padding of their own.
+        """Raises BadInput if ``length`` leaves no room for a text."""
+        # Some files set their own truncation and padding.
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
@@ -60,7 +60,7 @@ class Tokens:
             raise BadInput(f"--length {length} leaves no room for a text; give 16 or more")
 
     def encode(self, texts: Sequence[tuple[str, str]]) -> list[Encoded]:
-        """In the order given. Raises BadInput where there is no token to read in both together."""
+        """In the given order. Raises BadInput if goal and candidate together have no token."""
         goals = self._tokenizer.encode_batch([goal for goal, _ in texts], add_special_tokens=False)
         candidates = self._tokenizer.encode_batch([text for _, text in texts], add_special_tokens=False)
         done = []
@@ -98,14 +98,14 @@ def load_tokenizer(base: BaseModel) -> Tokenizer:
 
 
 def tokenizer_sha256(tokenizer: Tokenizer) -> str:
-    """Hex; of the tokenizer without the truncation and padding that its file may set."""
+    """Hex; of the tokenizer without truncation and padding, which its file may set."""
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
 
 
 def padded(encoded: Sequence[Encoded], pad_id: int) -> tuple[Ints, Ints, Ints]:
-    """``input_ids_NT``, ``attention_mask_NT`` and ``type_ids_NT``, filled up on the right."""
+    """``input_ids_NT``, ``attention_mask_NT`` and ``type_ids_NT``, padded on the right."""
     longest = max(len(one.ids) for one in encoded)
     ids = np.full((len(encoded), longest), pad_id, dtype=np.int64)
     mask, types = np.zeros_like(ids), np.zeros_like(ids)
@@ -124,7 +124,7 @@ def _converted(folder: Path) -> Tokenizer:
             folder, local_files_only=True, trust_remote_code=False
         ).backend_tokenizer
         return found
-    except Exception as error:  # missing files and missing converters raise many kinds
+    except Exception as error:  # missing files and converters raise many kinds
         raise BadInput(
             f"{folder}: has no tokenizer.json, and none can be made ({type(error).__name__}); "
             "save the tokenizer with Transformers' save_pretrained"

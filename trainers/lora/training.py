@@ -1,4 +1,4 @@
-"""The training loop: pairs in a fixed order, one step after the other, bit for bit the same every time."""
+"""The training loop: pairs in a fixed order, step by step, bit for bit reproducible."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class EncodedPairs:
     """(n,)"""
 
     def tokens(self, pooling: str) -> list[int]:
-        """That each pair costs: a shared goal's once (``candidate``), or twice the longer, padded side's."""
+        """Cost of each pair: a shared goal counts once (``candidate``), or twice the longer, padded side."""
         sides = zip(self.chosen, self.rejected, strict=True)
         if pooling != "candidate":
             return [2 * max(len(c.ids), len(r.ids)) for c, r in sides]
@@ -46,14 +46,14 @@ class Step:
     step: int
     steps: int
     loss: float
-    """Mean of the last steps."""
+    """Mean over the last steps."""
     accuracy: float | None
-    """Held out, as last measured."""
+    """Held-out accuracy, as last measured."""
     log_loss: float | None
     pairs: int
-    """That this process's training has seen since it began or went on."""
+    """Pairs that this process's training has seen since it started or resumed."""
     pairs_per_s: float
-    """Of all processes together."""
+    """Over all processes."""
     measured: bool
     """The held-out part was measured after this step."""
 
@@ -80,7 +80,7 @@ class Trainer:
         return math.ceil(len(self._train.chosen) / self._settings.batch) * self._settings.epochs
 
     def run(self, accelerator: Any, checkpoint: Checkpoint, on_step: Callable[[Step], None]) -> None:
-        """Train from the checkpoint, if there is one, to the end. Raises BadInput where it diverges."""
+        """Train to the end, from the checkpoint if there is one. Raises BadInput if the loss diverges."""
         self._load(checkpoint)
         done = self.progress
         pairs, seconds_before = 0, done.seconds
@@ -130,16 +130,16 @@ class Trainer:
         return self._predictions
 
     def predictions_now(self, device: str) -> Array:
-        """The same, of whatever weights the model holds at this moment."""
+        """The same with the model's current weights."""
         encoded = [*self._held_out.chosen, *self._held_out.rejected]
         chosen, rejected = np.split(score(self._model, self._built, encoded, device), 2)
         return np.asarray(np.exp(-np.logaddexp(0.0, rejected - chosen)))
 
     def _step(self, batch: Sequence[int], accelerator: Any) -> float:
-        """One step of the optimiser; gives the mean loss of the whole batch."""
+        """One optimiser step. Returns the mean loss of the whole batch."""
         mine = batch[accelerator.process_index :: accelerator.num_processes]
         device = str(accelerator.device)
-        # Weights are relative to the mean of all pairs, so that a batch of light ones moves little.
+        # Weights are relative to the mean of all pairs, so a batch of light pairs moves little.
         share = 1.0 / (float(self._train.weights.mean()) * len(batch))
         loss = torch.zeros((), device=device)
         bf16 = self._settings.precision == "bf16"

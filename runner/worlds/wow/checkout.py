@@ -1,4 +1,4 @@
-"""Where things lie in a checkout of WoW (github.com/wow-world-model/wow-world-model), and what is missing."""
+"""Finds files, and what is missing, in a checkout of WoW (github.com/wow-world-model/wow-world-model)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runner.worlds.wow.wan_weights import WanWeights, find_weights, needed_weigh
 from streams.errors import BadInput
 
 POST_TRAINED = "Cosmos-Predict1-7B-Video2World_post-trained"
-"""The folder of dit-7b's checkpoints in which its script looks for the trained model."""
+"""The folder among dit-7b's checkpoints where its script expects the trained model."""
 PAGES: Mapping[ModelName, str] = {
     "dit-2b": "WoW-world-model/WoW-1-DiT-2B-600k",
     "dit-7b": "WoW-world-model/WoW-1-DiT-7B-600k",
@@ -32,7 +32,7 @@ _T5 = "google-t5/t5-11b"
 _T5_CACHE = "models--google-t5--t5-11b"
 _T5_REMEDY = f"get {_T5} from Hugging Face into this folder: 45 GB"
 
-# The folders that have the package ``diffsynth``: today's, and those of WoW's first release.
+# Folders with the package ``diffsynth``: the current one, and that of WoW's first release.
 _DIFFSYNTH = (
     "dit_models/wan-simple",
     "ditmodels/wow_wan/DiffSynth-Studio",
@@ -42,20 +42,20 @@ _DIFFSYNTH = (
 
 @dataclass(frozen=True, slots=True)
 class TrainingScripts:
-    """WoW's, of its Wan models."""
+    """WoW's training scripts for its Wan models."""
 
     encode: Path
-    """Has the task ``data_process``."""
+    """Supports the task ``data_process``."""
     train: Path
-    """Has the task ``train``."""
+    """Supports the task ``train``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A checkout of WoW's repository; ``repo`` is absolute, and links in it stay as they are.
+    """A checkout of WoW's repository; ``repo`` is absolute, and links in it are not resolved.
 
-    WoW has moved its Wan models once (commit a4a939c): the code and the weights are each looked for in
-    today's place and in those of its first release.
+    WoW has moved its Wan models once (commit a4a939c), so code and weights are each looked for in the current
+    place and in that of the first release.
     """
 
     repo: Path
@@ -74,16 +74,16 @@ class Checkout:
 
     @property
     def diffsynth(self) -> Path:
-        """The folder that the package ``diffsynth`` lies in."""
+        """The folder that contains the package ``diffsynth``."""
         places = [self.repo / place for place in _DIFFSYNTH]
         return next((place for place in places if (place / "diffsynth").is_dir()), places[0])
 
     def wan_weights(self, model: ModelName) -> WanWeights:
-        """Those of the place that lacks least."""
+        """Weights from the most complete place."""
         return find_weights(self.repo, model)
 
     def script(self, model: ModelName) -> Path:
-        """What is run or, for Wan, which has no command line, what shows that it is there."""
+        """The script to run; for Wan, which has no command line, a file that shows that it is there."""
         if model == "dit-2b":
             return self.dit_2b / "video2world.py"
         if model == "dit-7b":
@@ -91,14 +91,13 @@ class Checkout:
         return self.diffsynth / "diffsynth"
 
     def folder(self, model: ModelName) -> Path:
-        """The folder that its programs run in."""
+        """The working folder of its programs."""
         return {"dit-2b": self.dit_2b, "dit-7b": self.dit_7b}.get(model, self.repo)
 
     def needed(self, model: ModelName, extra: Sequence[str] = ()) -> tuple[Needed, ...]:
-        """All that has to be there before a video can be made.
+        """Everything that must exist before a video can be made.
 
-        ``extra`` are the generator's further arguments: what one of them names is needed in the place of what
-        lies in the checkout.
+        ``extra`` are the generator's further arguments: a path given there replaces the one in the checkout.
         """
         given = _options_in(extra)
         if model == "dit-2b":
@@ -144,11 +143,11 @@ class Checkout:
         )
 
     def missing(self, model: ModelName, extra: Sequence[str] = ()) -> list[Needed]:
-        """What is needed and not there."""
+        """What is needed but missing."""
         return [need for need in self.needed(model, extra) if not need.is_there]
 
     def problems(self, model: ModelName, extra: Sequence[str] = ()) -> list[str]:
-        """What stands in the way though it is there."""
+        """What prevents a video although all files exist."""
         given = _options_in(extra)
         if model == "dit-7b" and "--diffusion_transformer_dir" not in given:
             problem = link_problem(self.dit_7b / "checkpoints")
@@ -164,31 +163,31 @@ class Checkout:
 
     @property
     def training_scripts(self) -> TrainingScripts:
-        """The encoding has a script of its own, which skips what is encoded, where there is that one."""
+        """Encodes with a separate script, which skips what is already encoded, if the checkout has it."""
         folder = self.repo / _DIFFSYNTH[0]
         train, encode = folder / "train_wan_i2v.py", folder / "train_wan_i2v_data.py"
         return TrainingScripts(encode if encode.is_file() else train, train)
 
     def needed_to_train(self) -> tuple[Needed, ...]:
-        """All that has to be there before wan-14b can be trained."""
+        """Everything that must exist before wan-14b can be trained."""
         return (
             Needed("training script", self.training_scripts.train),
             *needed_weights("wan-14b", self.wan_weights("wan-14b"), _from_page("wan-14b")),
         )
 
     def training_problems(self) -> list[str]:
-        """What stands in the way of training wan-14b though it is there."""
+        """What prevents training wan-14b although all files exist."""
         weights = self.wan_weights("wan-14b")
         if weights.checkpoint.is_dir():
             return [
-                f"{weights.checkpoint} is a folder of DeepSpeed's, which WoW's training does not read; "
+                f"{weights.checkpoint} is a DeepSpeed folder, which WoW's training cannot read; "
                 f"{_from_page('wan-14b').replace('it', 'WoW_video_dit.pt', 1)}"
             ]
         comma = [path for path in (weights.base, weights.checkpoint) if "," in str(path)]
         return [f"{comma[0]} has a comma in its name, at which WoW's training splits it"] if comma else []
 
     def require_training(self, python: str) -> None:
-        """Raises BadInput that names all that is missing for training wan-14b."""
+        """Raises BadInput naming everything that is missing for training wan-14b."""
         problems = [
             f"the {need.what} {need.path} {need.lack}" for need in self.needed_to_train() if need.lack
         ]
@@ -199,7 +198,7 @@ class Checkout:
             raise BadInput(f"WoW's wan-14b cannot be trained: {'; '.join(problems)}")
 
     def found(self, model: ModelName) -> tuple[str, ...]:
-        """The folders that were found of it, seen from the repository."""
+        """The model's folders that were found, relative to the repository."""
         if model.startswith("wan"):
             folders = [self.diffsynth, self.wan_weights(model).base]
         else:
@@ -209,10 +208,10 @@ class Checkout:
     def environment(
         self, model: ModelName, python: str, gpu: str | None, outer: Mapping[str, str]
     ) -> dict[str, str]:
-        """The environment of its programs, as WoW's own scripts make it from ``outer``.
+        """The environment of its programs, derived from ``outer`` as WoW's own scripts do.
 
-        ``PYTHONPATH`` is WoW's alone: what stands in it for this program is for another interpreter. Where
-        ``python`` belongs to a conda environment, CUDA is taken from that one. Only ``gpu`` is visible.
+        ``PYTHONPATH`` is only WoW's: this program's own is for another interpreter. If ``python`` belongs to
+        a conda environment, that environment provides CUDA. Only ``gpu`` is visible.
         """
         parts = (self.folder(model), self.repo, self.repo / "scripts")
         made = dict(outer)
@@ -230,7 +229,7 @@ class Checkout:
 def require(
     checkout: Checkout, model: ModelName, *, image: Path, python: str, extra: Sequence[str] = ()
 ) -> None:
-    """Raises BadInput that names all that is missing for ``model``, and all else that stands in its way."""
+    """Raises BadInput naming everything that ``model`` lacks, or that otherwise keeps it from running."""
     problems = []
     if not checkout.repo.is_dir():
         problems.append(f"the repository {checkout.repo} is missing")
@@ -246,7 +245,7 @@ def require(
 
 
 def interpreter(python: str) -> str:
-    """A program's name as it is, or its path from anywhere."""
+    """A program's name unchanged, or its absolute path."""
     return os.path.abspath(python) if os.sep in python else python
 
 
@@ -267,7 +266,7 @@ def _from_page(model: ModelName) -> str:
 
 
 def _options_in(extra: Sequence[str]) -> dict[str, str]:
-    """Option to value; of one that is there twice the last counts, as for the programs."""
+    """Option to value; of a repeated option the last value counts, as in the programs."""
     given = {}
     for argument, following in zip(extra, (*extra[1:], ""), strict=False):
         name, has_value, value = argument.partition("=")

@@ -1,4 +1,4 @@
-"""WoW's 2B model, on Cosmos-Predict2: one process makes all videos of a step that share a seed."""
+"""WoW's 2B model, on Cosmos-Predict2: one process makes all videos of a step with the same seed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _FIXED = (
 class Dit2B(WowWorld):
     """Runs ``video2world.py``: one video from its command line, several from a file of JSON Lines.
 
-    The model is loaded once for a file, and its one seed holds for all of it. A video that ends the program
-    or takes too long costs itself alone: the program is started again for those after it.
+    The model is loaded once per file, which has a single seed. A video that crashes the program or takes too
+    long fails alone: the program is restarted for the videos after it.
     """
 
     model: ClassVar[ModelName] = "dit-2b"
@@ -32,7 +32,7 @@ class Dit2B(WowWorld):
     )
 
     def jobs(self, requests: Sequence[GenerationRequest]) -> list[list[int]]:
-        """Those of one seed together, in halves as long as a GPU would have nothing to do."""
+        """Groups requests by seed, and halves the groups while a GPU would be idle."""
         by_seed: dict[int, list[int]] = {}
         for place, request in enumerate(requests):
             by_seed.setdefault(request.seed, []).append(place)
@@ -55,7 +55,7 @@ class Dit2B(WowWorld):
         return made
 
     def _run(self, requests: Sequence[GenerationRequest], gpu: str | None) -> list[Made]:
-        """One process; what it came to: all of the requests or, where it was cut short, those up to it."""
+        """One process. Returns results for all requests or, if cut short, for those up to the failure."""
         with log_for_all(requests) as log, making_folders(requests) as folders:
             videos = [folder / VIDEO_NAME for folder in folders]
             ending = run_to_end(
@@ -83,11 +83,11 @@ class Dit2B(WowWorld):
         common = [self.settings.python, str(script), *_FIXED, *seed]
         image = str(self.settings.image)
         if len(requests) == 1:
-            # With a sign of equality, so that no prompt is taken for an option.
+            # Written as --option=value, so that no prompt is taken for an option.
             single = ("--input_path", image, f"--prompt={requests[0].prompt}", "--save_path", str(videos[0]))
             return [*common, *single]
         batch = folder / "batch.jsonl"
-        # ASCII, as the program reads it in the encoding of its locale.
+        # ASCII, because the program reads the file in its locale's encoding.
         batch.write_text(
             "".join(
                 json.dumps({"video_path": image, "dense_lang": request.prompt, "output_video": str(video)})

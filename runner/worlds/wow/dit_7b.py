@@ -1,4 +1,4 @@
-"""WoW's 7B model, on Cosmos-Predict1: one process a video."""
+"""WoW's 7B model, on Cosmos-Predict1: one process per video."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from streams.errors import BadInput
 
 
 class Dit7B(WowWorld):
-    """Runs ``cosmos_predict1/diffusion/inference/video2world.py``, with a folder of its own for each video.
+    """Runs ``cosmos_predict1/diffusion/inference/video2world.py``, with a separate folder for each video.
 
-    The trained checkpoint is linked to where that program looks for it, as WoW's script does, but nothing
-    that lies there is replaced. Raises BadInput where something else does.
+    The trained checkpoint is linked to where that program looks for it, as WoW's script does, but no existing
+    file is replaced. Raises BadInput if another file is in the way.
     """
 
     model: ClassVar[ModelName] = "dit-7b"
@@ -49,7 +49,7 @@ class Dit7B(WowWorld):
 
     def _make(self, request: GenerationRequest, gpu: str | None) -> Made:
         checkout = self.settings.checkout
-        # What it writes beside the video, the prompt in a .txt, goes with the folder.
+        # The program also writes the prompt into a .txt beside the video; it is removed with the folder.
         with making_folders([request]) as (folder,):
             command = [
                 *(self.settings.python, str(checkout.script(self.model))),
@@ -76,10 +76,10 @@ class Dit7B(WowWorld):
 
 
 def link_checkpoint(checkpoints: Path) -> None:
-    """Link ``wow_dit_7b.pt`` to where the program looks for a post-trained model; a right link is left.
+    """Link ``wow_dit_7b.pt`` to where the program looks for a post-trained model; keep a correct link.
 
-    A link to nowhere, which a checkout that was moved has, is made anew. Raises BadInput where a file or a
-    link to another one is in the way, and where none can be made.
+    A broken link, as in a checkout that was moved, is replaced. Raises BadInput if a file or another link is
+    in the way, or if no link can be made.
     """
     trained, link = checkpoints / "wow_dit_7b.pt", checkpoints / POST_TRAINED / "model.pt"
     try:
@@ -91,10 +91,10 @@ def link_checkpoint(checkpoints: Path) -> None:
         elif not os.path.lexists(link):
             link.symlink_to(trained)
     except OSError as error:
-        # Another process may have been faster, or a link be all there is to make in a folder of others.
+        # Another process may have been faster, or the folder may belong to others.
         if not os.path.lexists(link):
             raise BadInput(
-                f"{link}: no link to {trained} can be made: {error.strerror}; make it yourself"
+                f"{link}: cannot be linked to {trained}: {error.strerror}; make it yourself"
             ) from None
     if problem := link_problem(checkpoints):
         raise BadInput(problem)

@@ -1,4 +1,4 @@
-"""Which first frames WoW's models read."""
+"""Which first-frame files WoW's models can read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from runner.interfaces import GenerationFailed
 from runner.video import read_first_frame
 from runner.worlds.wow.names import ModelName
 
-# The endings that each generator reads; another is passed over, with exit status 0 and without a video.
+# Extensions that each generator reads. It skips others, with exit status 0 and without a video.
 _ENDINGS: Mapping[ModelName, tuple[str, ...]] = {
     "dit-2b": (".png", ".jpg", ".jpeg", ".mp4"),
     "dit-7b": (".png", ".jpg", ".jpeg", ".mp4"),
@@ -19,7 +19,7 @@ _ENDINGS: Mapping[ModelName, tuple[str, ...]] = {
 
 
 def image_problem(model: ModelName, image: Path) -> str:
-    """Why a first frame (an image, or a video whose first frame counts) cannot be used; empty if it can."""
+    """Why a first frame (an image, or a video's first frame) cannot be used; empty if it can."""
     if not image.is_file():
         return f"the image {image} is missing"
     if image.suffix not in _ENDINGS[model]:

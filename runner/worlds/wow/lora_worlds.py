@@ -1,4 +1,4 @@
-"""wan-14b with each of several LoRAs, side by side: what a fine-tuning compares."""
+"""wan-14b with several LoRAs side by side, for the comparison in a fine-tuning."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from runner.worlds.wow.wan import Wan14B
 
 
 class LoraWorlds:
-    """A world for each checkpoint, which stays loaded until ``close``.
+    """One world per checkpoint, which stays loaded until ``close``.
 
-    Two are loaded at a time, the checkpoint before and the new one: each has a GPU of its own, or half of
-    the only one.
+    Two are loaded at a time, the previous checkpoint and the new one: each has its own GPU, or half of the
+    only one.
     """
 
     def __init__(self, settings: WowSettings) -> None:
@@ -22,7 +22,7 @@ class LoraWorlds:
         self._open: dict[str, Wan14B] = {}
 
     def world_of(self, checkpoint: str, image: Path) -> Wan14B:
-        """``checkpoint`` is a LoRA or its folder, or empty for the model as it was made. Raises BadInput."""
+        """``checkpoint`` is a LoRA or its folder, or empty for the original model. Raises BadInput."""
         if checkpoint not in self._open:
             lora, gpus = lora_of(checkpoint), self._settings.gpus
             place = len(self._open) % max(len(gpus), 1)
@@ -36,7 +36,7 @@ class LoraWorlds:
         return self._open[checkpoint].with_image(image)
 
     def close(self) -> None:
-        """End every process; the next world is loaded anew."""
+        """End every process; the next world is loaded again."""
         while self._open:
             _, world = self._open.popitem()
             world.close()

@@ -18,5 +18,5 @@ _WORLDS: dict[ModelName, type[WowWorld]] = {
 
 
 def open_world(model: ModelName, settings: WowSettings) -> WowWorld:
-    """A model of WoW as a world model, to be closed. Raises BadInput that names all that is missing."""
+    """A model of WoW as a world model; the caller must close it. Raises BadInput naming what is missing."""
     return _WORLDS[model](settings)

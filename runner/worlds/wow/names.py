@@ -1,4 +1,4 @@
-"""What WoW's models are called here."""
+"""Names of WoW's models."""
 
 from __future__ import annotations
 

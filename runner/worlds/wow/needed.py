@@ -1,4 +1,4 @@
-"""A thing that a model of WoW needs, and whether it is there."""
+"""A file or folder that a model of WoW needs, and whether it is usable."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Groups = tuple[tuple[str, ...], ...]
-"""Names in a folder (``*`` stands for anything): of each group there has to be one."""
+"""Groups of names in a folder (``*`` is a wildcard): one name of each group must exist."""
 
 T5: Groups = (
     ("config.json",),
     ("tokenizer.json", "spiece.model"),
     ("*.safetensors", "pytorch_model*.bin"),
 )
-"""What transformers loads a T5 encoder and its tokenizer from."""
+"""Files from which transformers loads a T5 encoder and its tokenizer."""
 TOKENIZER: Groups = (("tokenizer_config.json", "config.json"), ("tokenizer.json", "spiece.model"))
-"""What transformers loads a tokenizer from."""
+"""Files from which transformers loads a tokenizer."""
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """A file, or a folder that holds certain files, without which a program of WoW does not do its work."""
+    """A file, or a folder with certain files, that a program of WoW needs."""
 
     what: str
     path: Path
     holds: Groups = ()
-    """Of a folder; none: it is a file."""
+    """Contents of a folder; empty for a file."""
     caches: tuple[Path, ...] = ()
-    """Hugging Face's caches of the same repository, which serve as well."""
+    """Hugging Face caches of the same repository, which can replace it."""
     remedy: str = ""
-    """What to do where it is missing."""
+    """What to do if it is missing."""
 
     @property
     def is_there(self) -> bool:
@@ -38,14 +38,14 @@ class Needed:
 
     @property
     def has_its_names(self) -> bool:
-        """Whether files of the right names are there, whatever is in them."""
+        """Whether files with the right names exist, whatever their contents."""
         if not self.holds:
             return self.path.exists()
         return all(any(any(self.path.glob(name)) for name in group) for group in self.holds)
 
     @property
     def lack(self) -> str:
-        """What is wrong, as the end of a sentence: "is missing"; empty where it is there."""
+        """What is wrong, as the end of a sentence: "is missing"; empty if nothing is."""
         if not self.holds:
             return flaw(self.path)
         lacks = _lacks(self.path, self.holds)
@@ -56,9 +56,9 @@ class Needed:
 
 
 def flaw(file: Path) -> str:
-    """Why a file cannot be what it should be, as the end of a sentence: "is missing"; else empty.
+    """Why a file cannot be the right one, as the end of a sentence: "is missing"; else empty.
 
-    Nothing is known of how large weights are: what Git LFS left in their place has its own first line.
+    The size of weights is unknown, but a Git LFS pointer in their place is recognised by its first line.
     """
     try:
         if file.is_dir():
@@ -70,15 +70,15 @@ def flaw(file: Path) -> str:
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     if head == _LFS_POINTER:
-        return "is a pointer of Git LFS in the place of the file; fetch that with git lfs pull"
+        return "is a Git LFS pointer rather than the file; fetch it with git lfs pull"
     return "is empty" if not head and file.name != "__init__.py" else ""
 
 
 def _lacks(folder: Path, groups: Groups) -> list[str]:
-    """What is wrong with the folder, each as the end of a sentence."""
+    """Everything wrong with the folder, each as the end of a sentence."""
     lacking, flawed = [], []
     for group in groups:
-        # A link to nowhere, which a cache that was moved has, is found by its name alone.
+        # A broken link, as in a cache that was moved, is matched by its name.
         found = [sorted(path for path in folder.glob(name) if flaw(path) != "is missing") for name in group]
         if any(files and not any(map(flaw, files)) for files in found):
             continue

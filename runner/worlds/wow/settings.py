@@ -1,4 +1,4 @@
-"""What a user says of WoW's generator, whichever of its models it is."""
+"""The user's settings for WoW's generators, shared by all its models."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from runner.worlds.wow.checkout import Checkout, interpreter
 from streams.errors import BadInput
 
 ProgressListener = Callable[[Path, str], None]
-"""Is given a candidate's folder and the newest line of its generator, from any thread."""
+"""Called with a candidate's folder and its generator's newest line, from any thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WowSettings:
-    """How WoW is called; its programs run elsewhere, so paths become absolute.
+    """How WoW is called. Its programs run in other folders, so paths become absolute.
 
-    Raises BadInput for a time-out or GPUs that cannot be used.
+    Raises BadInput for an invalid time-out or invalid GPUs.
     """
 
     checkout: Checkout
     image: Path
-    """The first frame, or a video whose first frame counts."""
+    """The first frame: an image, or a video whose first frame is used."""
     python: str = "python"
     """The interpreter of WoW's own environment."""
     gpus: tuple[str, ...] = ()
-    """As in CUDA_VISIBLE_DEVICES, one for each candidate that is made at a time; none: as it is."""
+    """As in CUDA_VISIBLE_DEVICES, one per candidate made at the same time; empty: unchanged."""
     timeout_s: float = 3600.0
     """Longest time of one generation, loading the model included."""
     persistent_gb: float | None = None
-    """GB of parameters that stay on the card; None: by the card's memory, as in WoW's table."""
+    """GB of parameters that stay on the card; None: chosen by the card's memory, as in WoW's table."""
     sharing: int = 1
-    """So many models share the card: without ``persistent_gb`` each takes its part of it."""
+    """Number of models on the card; without ``persistent_gb`` each takes an equal part of it."""
     frames: int | None = None
-    """Of a video; None, here and below: as the model's program has it."""
+    """Frames per video; None, here and below: the model's default."""
     steps: int | None = None
-    """Of denoising."""
+    """Denoising steps."""
     tiled: bool | None = None
     """Whether frames are decoded in tiles, which takes less memory."""
     extra: tuple[str, ...] = ()
@@ -54,18 +54,18 @@ class WowSettings:
         object.__setattr__(self, "python", interpreter(self.python))
 
     def chosen(self) -> dict[str, float | int | bool]:
-        """What of the options that not all models have was given."""
+        """The given options that only some models have."""
         given = {name: getattr(self, name) for name in ("persistent_gb", "frames", "steps", "tiled")}
         return {name: value for name, value in given.items() if value is not None}
 
     @property
     def slots(self) -> tuple[str | None, ...]:
-        """What works at a time: each GPU, or the one process that takes what it finds."""
+        """What works in parallel: each GPU, or one process that uses the GPUs it finds."""
         return self.gpus or (None,)
 
 
 def refuse_reserved(extra: tuple[str, ...], reserved: frozenset[str]) -> None:
-    """Raises BadInput where ``extra`` has an option that is given anyway, or an abbreviation of one."""
+    """Raises BadInput if ``extra`` has an option that is always given, or an abbreviation of one."""
     for argument in extra:
         name = argument.partition("=")[0]
         taken = next((r for r in sorted(reserved) if len(name) > 2 and r.startswith(name)), None)

@@ -1,11 +1,11 @@
-"""Trains a LoRA of WoW's wan-14b with WoW's own scripts, as a training command of ``finetune``.
+"""Trains a LoRA of WoW's wan-14b with WoW's own scripts, as a training command for ``finetune``.
 
 ``python -m runner.worlds.wow.train_wan --dataset D --work W --base B --out O --wow-repo R`` encodes the
-videos of the dataset D (of the format ``wow-wan``) and trains on them, beginning with the LoRA in the folder
-B; an empty one is WoW's model as it was made. The LoRA comes into the folder O. W keeps the encoded videos:
-where this was killed, the next one goes on with them. It is removed in the end.
+videos of the dataset D (in the format ``wow-wan``) and trains on them, starting from the LoRA in the folder
+B; if B is empty, it starts from WoW's original model. The LoRA is written to the folder O. W keeps the
+encoded videos, so that a restart after a kill continues with them, and is removed at the end.
 
-WoW's scripts run in W, which has the folders whose names are written in them.
+WoW's scripts run in W, which has the folders that they expect by name.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from trainers.datasets.formats import LINES
 
 LORA = "lora.ckpt"
 FACTS = "lora.json"
-"""Beside it: with which rank it was trained."""
+"""File beside the LoRA that states the rank it was trained with."""
 ENCODED_FOLDER = "PATH_TO_PROCESSED_VIDEOS_DIR"
-"""The name that WoW's scripts have for the folder of encoded videos, seen from their working folder."""
+"""Name of the folder of encoded videos in WoW's scripts, relative to their working folder."""
 _ENCODED = ".tensors.pth"
 _WIDTH, _HEIGHT, _FRAMES = 832, 480, 81
 _EPOCH = re.compile(r"epoch=(\d+)")
@@ -40,7 +40,7 @@ _EPOCH = re.compile(r"epoch=(\d+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraRules:
-    """How a LoRA is trained; its alpha is its rank, so that it is added as it is."""
+    """Settings of a LoRA training. Alpha equals the rank, so the LoRA is added unscaled."""
 
     steps: int = 500
     learning_rate: float = 1e-5
@@ -48,20 +48,20 @@ class LoraRules:
 
 
 DEFAULT = LoraRules()
-"""As WoW's own script has it."""
+"""The value in WoW's own script."""
 
 
 def lora_of(checkpoint: str) -> Path | None:
-    """The LoRA in a checkpoint's folder, or a file that is one; None for the model as it was made.
+    """The LoRA in a checkpoint's folder, or a file that is one; None for the original model.
 
-    Raises BadInput where there is none.
+    Raises BadInput if there is none.
     """
     if not checkpoint:
         return None
     given = Path(checkpoint)
     lora = given / LORA if given.is_dir() else given
     if not lora.is_file():
-        raise BadInput(f"{given}: no LoRA of WoW's is there; expected a file, or a folder with {LORA}")
+        raise BadInput(f"{given}: has no LoRA of WoW's; expected a file, or a folder with {LORA}")
     return lora
 
 
@@ -75,7 +75,7 @@ def train_lora(
     out: Path,
     rules: LoraRules,
 ) -> None:
-    """Encode the videos of ``split``, train on them, and put the LoRA into ``out``. Raises BadInput."""
+    """Encode the videos of ``split``, train on them, and write the LoRA to ``out``. Raises BadInput."""
     before = lora_of(base)
     if before is not None:
         require_rank(before, rules.rank)
@@ -88,7 +88,7 @@ def train_lora(
         *("--dataset_path", ".", "--dataset_name", LINES, "--output_path", "output"),
         *("--num_nodes", "1", "--num_gpus", str(len(gpus) or 1), "--dataloader_num_workers", "1"),
     ]
-    # The encoding's own script takes no batch size, which the training's requires of both tasks.
+    # The script that only encodes takes no batch size; the training script requires one for both tasks.
     batch = ["--batch_size", "1"]
     _run(
         [
@@ -108,7 +108,7 @@ def train_lora(
         )
     transformer = [
         *(str(weights.base / name) for name in TRANSFORMER_FILES["wan-14b"]),
-        str(weights.checkpoint),  # of a name that is in several of them, the last counts
+        str(weights.checkpoint),  # for a name in several of them, the last file counts
     ]
     shutil.rmtree(work / "output", ignore_errors=True)
     _run(
@@ -130,7 +130,7 @@ def train_lora(
 
 
 def require_rank(lora: Path, rank: int) -> None:
-    """Raises BadInput where a LoRA is known to have another rank, with which no training goes on."""
+    """Raises BadInput if a LoRA is known to have another rank, because training cannot continue from it."""
     facts = lora.with_name(FACTS)
     if not facts.is_file():
         return
@@ -143,17 +143,17 @@ def require_rank(lora: Path, rank: int) -> None:
 
 
 def lay_out(split: Path, work: Path) -> list[str]:
-    """Make a working folder of a split; the indices of its videos.
+    """Make a working folder for a split. Returns the indices of its videos.
 
-    What an earlier call has encoded there stays, but for files that were cut short. Raises BadInput.
+    What an earlier call encoded there stays, except for truncated files. Raises BadInput.
     """
     lines = [orjson.loads(line) for line in read_bytes(split / LINES).splitlines()]
     if not lines:
-        raise BadInput(f"{split / LINES}: holds no video; choose more for the dataset")
+        raise BadInput(f"{split / LINES}: has no video; select more for the dataset")
     videos = work / "videos"
     videos.mkdir(parents=True, exist_ok=True)
     for encoded in videos.glob(f"*{_ENCODED}"):
-        if not zipfile.is_zipfile(encoded):  # PyTorch's files are, once they are whole
+        if not zipfile.is_zipfile(encoded):  # complete PyTorch files are zip files
             encoded.unlink()
     for line in lines:
         link = work / line["video_path"]
@@ -180,7 +180,7 @@ def _run(arguments: Sequence[str], checkout: Checkout, gpus: Sequence[str], work
 
 
 def _last_checkpoint(folder: Path) -> Path:
-    """Of the last epoch."""
+    """The last epoch's checkpoint."""
     found = {int(epoch[1]): path for path in folder.glob("*.ckpt") if (epoch := _EPOCH.search(path.name))}
     if not found:
         raise BadInput("WoW's training left no checkpoint; see what it printed")

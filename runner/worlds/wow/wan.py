@@ -1,4 +1,4 @@
-"""WoW's models on Wan2.1: a process for each GPU that loads one once and serves requests."""
+"""WoW's models on Wan2.1: one process per GPU loads a model once and serves requests."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _ENDS_WITHIN_S = 2.0
 
 
 class Wan(WowWorld):
-    """Asks ``wan_driver.py``, which stays from candidate to candidate, and is started again when it ended.
+    """Uses ``wan_driver.py``, which keeps running between candidates, and is restarted if it has ended.
 
-    Loading and each generation have the time-out each for themselves.
+    The time-out applies to the loading and to each generation separately.
     """
 
     reserved: ClassVar[frozenset[str]] = frozenset({"--device", "--transformer", "--widen"})
@@ -91,20 +91,20 @@ class Wan(WowWorld):
 
 
 class Wan14B(Wan):
-    """On the image-to-video model."""
+    """WoW's model on Wan's image-to-video model."""
 
     model: ClassVar[ModelName] = "wan-14b"
 
 
 class Wan1B3(Wan):
-    """On the text-to-video model, which WoW has trained to take a first frame."""
+    """WoW's model on Wan's text-to-video model, which WoW has trained to take a first frame."""
 
     model: ClassVar[ModelName] = "wan-1.3b"
     driver_options: ClassVar[tuple[str, ...]] = ("--widen",)
 
 
 class WanDriver:
-    """One driver process, started when it is first asked."""
+    """One driver process, started by the first request."""
 
     def __init__(
         self,
@@ -136,9 +136,9 @@ class WanDriver:
         lock: Path,
         listener: Listener | None,
     ) -> str:
-        """Have one video made; says how that ended where it was badly, else nothing. Raises Stopped.
+        """Have one video made. Returns how that failed, or an empty string. Raises Stopped.
 
-        The driver holds ``lock``, if it was laid, while it is at work on this video.
+        The driver holds ``lock``, if the file exists, while it works on this video.
         """
         files = {"image": str(image), "video": str(video), "log": str(log), "lock": str(lock)}
         log.write_bytes(b"")
@@ -168,7 +168,7 @@ class WanDriver:
             try:
                 self._process = self._groups.start(
                     self._command,
-                    locks=[lock],  # while it loads; later it takes each request's itself
+                    locks=[lock],  # while loading; later the driver takes each request's lock itself
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=output,
@@ -180,7 +180,7 @@ class WanDriver:
         return self._outcome(None, listener)
 
     def _outcome(self, of: int | None, listener: Listener | None) -> str:
-        """Wait until it is ready (``of`` None) or has done a request; nothing, or how that ended badly."""
+        """Wait until it is ready (``of`` None) or has done a request. Returns the failure, or nothing."""
         deadline = time.monotonic() + self._timeout_s
         while (message := self._next(deadline)) is not None:
             kind = message["type"]
@@ -198,13 +198,13 @@ class WanDriver:
     def _send(self, request: Mapping[str, Any]) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
-        # A driver that has ended meanwhile is seen by the end of its messages.
+        # If the driver has ended meanwhile, the end of its messages shows it.
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
 
     def _next(self, deadline: float) -> dict[str, Any] | None:
-        """The next message; None where the driver has ended. Raises TimeoutError."""
+        """The next message; None if the driver has ended. Raises TimeoutError."""
         assert self._process is not None
         assert self._process.stdout is not None
         with selectors.DefaultSelector() as selector:
@@ -221,7 +221,7 @@ class WanDriver:
         return message
 
     def close(self) -> None:
-        """End the driver. Who is asking it just now sees it end, and clears up."""
+        """End the driver. A caller waiting for an answer sees it end, and cleans up."""
         if self._busy.acquire(blocking=False):
             try:
                 self._end()
@@ -229,13 +229,13 @@ class WanDriver:
                 self._busy.release()
 
     def _end(self, *, ends_itself: bool = False) -> int | None:
-        """Kill the driver where it still runs; its exit status."""
+        """Kill the driver if it is still running. Returns its exit status."""
         process, self._process, self._buffer = self._process, None, b""
         if process is None:
             return None
         status = process.poll()
         if status is None:
-            # Where its messages have ended it is ending, and has a status of its own.
+            # If its messages have ended, it is exiting with a status of its own.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 status = process.wait(_ENDS_WITHIN_S if ends_itself else 0.0)
         self._groups.end(process)

@@ -1,12 +1,12 @@
-"""Serves one of WoW's Wan models over pipes, in WoW's own environment: nothing of TriBrain is imported.
+"""Serves one of WoW's Wan models over pipes, in WoW's own environment, without importing TriBrain.
 
-The pipeline is loaded as WoW's ``demo/wan_infer_demo.py`` does, once. Then every line of standard input is a
+It loads the pipeline once, as WoW's ``demo/wan_infer_demo.py`` does. Then every line of standard input is a
 request, ``{"id", "prompt", "seed", "image", "video", "log", "lock"}``, and every line of standard output a
 message: ``ready``, ``progress`` (``id``, ``step``, ``steps``), ``done`` (``id``) or ``failed`` (``id``, null
-where the pipeline could not be loaded, ``why``, and whether that ``ends`` this process). What libraries print
-goes to standard error until a request comes, and then to its ``log``. While it is worked on, its ``lock``, if
-that file is there, is held. The end of standard input, which comes whatever way the other side ends, ends
-this process and all it started at once. Python 3.10 is enough.
+if the pipeline could not be loaded, ``why``, and whether that ``ends`` this process). Output of libraries
+goes to standard error until a request comes, and then to its ``log``. During a request its ``lock`` is held,
+if that file exists. When standard input ends, which happens however the other side ends, this process and its
+children end at once. Needs Python 3.10.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from importlib import import_module
 from typing import IO, Any
 
 NEGATIVE_PROMPT = "low quality, distorted, ugly, bad anatomy"
-# WoW's own table: GB of a card, and how many of them the transformer's parameters may take up for good. What
-# does not fit is moved in for each step; on a smaller card than these that is all of it.
+# WoW's own table: GB of a card, and GB of it that the transformer's parameters may occupy permanently. The
+# rest is moved in for each step; on a smaller card than these, all parameters are.
 PERSISTENT_GB = ((80, 70.0), (48, 42.0), (40, 35.0), (24, 20.0), (0, 0.0))
-# A card is sold by a rounded number, and shows up to 5% less of it.
+# A card is sold with a rounded size, and reports up to 5% less.
 SHOWN_SHARE = 0.95
-# Noise, the mask of the given frames, and these: what an image-to-video transformer takes in.
+# Inputs of an image-to-video transformer: noise, the mask of the given frames, and these.
 IMAGE_CHANNELS = 16 + 4 + 16
-# Around the weights of the transformer, by what trained it.
+# Prefixes of the transformer's weights, depending on what trained it.
 PREFIXES = ("", "dit.", "pipe.dit.", "model.", "module.", "module.dit.", "module.pipe.dit.")
 
 
@@ -42,12 +42,8 @@ def arguments() -> argparse.Namespace:
         description="Serves one of WoW's Wan models over pipes.", allow_abbrev=False
     )
     parser.add_argument("--diffsynth", required=True, help="folder of the package diffsynth")
-    parser.add_argument(
-        "--base-model", required=True, help="folder of the Wan model that WoW trained further"
-    )
-    parser.add_argument(
-        "--transformer", required=True, help="the files of its transformer, with commas in between"
-    )
+    parser.add_argument("--base-model", required=True, help="folder of the Wan model that WoW fine-tuned")
+    parser.add_argument("--transformer", required=True, help="files of its transformer, separated by commas")
     parser.add_argument(
         "--widen", action="store_true", help="a text-to-video transformer, which WoW trained to take an image"
     )
@@ -57,22 +53,26 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--trust-checkpoint", action="store_true", help="read it with pickle, which can run code"
     )
-    parser.add_argument("--lora", help="a LoRA of WoW's training, added to the weights")
+    parser.add_argument("--lora", help="a LoRA from WoW's training, added to the weights")
     parser.add_argument("--lora-scale", type=float, default=1.0, help="its alpha over its rank")
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument(
         "--persistent-gb",
         type=float,
-        help="GB of the transformer's parameters that stay on the card; by default by its memory",
+        help="GB of the transformer's parameters that stay on the card; default: by its memory",
     )
-    parser.add_argument("--sharing", type=int, default=1, help="so many of these processes share the card")
+    parser.add_argument(
+        "--sharing", type=int, default=1, help="number of these processes that share the card"
+    )
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--num-frames", type=int, default=81)
     parser.add_argument("--width", type=int, default=832)
     parser.add_argument("--height", type=int, default=480)
     parser.add_argument("--fps", type=int, default=16)
-    parser.add_argument("--quality", type=int, default=5, help="of the encoded video, 0 to 10")
-    parser.add_argument("--no-tiles", action="store_true", help="decode whole frames: more memory")
+    parser.add_argument("--quality", type=int, default=5, help="quality of the encoded video, 0 to 10")
+    parser.add_argument(
+        "--no-tiles", action="store_true", help="decode whole frames, which takes more memory"
+    )
     parser.add_argument("--negative-prompt", default=NEGATIVE_PROMPT)
     return parser.parse_args()
 
@@ -102,7 +102,7 @@ def main() -> int:
                 generate(pipeline, given, request, say)
         except Exception as error:
             traceback.print_exc()
-            lost = "CUDA error" in str(error)  # the device's state, for every request after this one too
+            lost = "CUDA error" in str(error)  # the device stays unusable for later requests
             say("failed", id=request["id"], why=_in_short(error), ends=lost)
             if lost:
                 return 1
@@ -113,7 +113,7 @@ def main() -> int:
 
 
 def load(given: argparse.Namespace) -> Any:
-    """The pipeline with WoW's weights in it."""
+    """The pipeline with WoW's weights."""
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [given.diffsynth, *(path for path in sys.path if os.path.abspath(path) != here)]
     torch, diffsynth = import_module("torch"), import_module("diffsynth")
@@ -154,7 +154,7 @@ def load(given: argparse.Namespace) -> Any:
     gb = given.persistent_gb
     if gb is None:
         gb = persistent_gb(torch.cuda.get_device_properties(given.device).total_memory) / given.sharing
-    # It counts parameters, not bytes.
+    # The pipeline counts parameters, not bytes.
     n_parameters = int(gb * 10**9 / next(iter(model.parameters())).element_size())
     print(f"up to {gb:g} GB of the transformer's parameters stay on the card", flush=True)
     pipeline.enable_vram_management(num_persistent_param_in_dit=n_parameters)
@@ -162,12 +162,12 @@ def load(given: argparse.Namespace) -> Any:
 
 
 def persistent_gb(card_bytes: int) -> float:
-    """GB of parameters for a card's memory, by the largest row of WoW's table that it reaches."""
+    """GB of parameters for a card's memory, from the largest row of WoW's table that the card reaches."""
     return next(gb for card_gb, gb in PERSISTENT_GB if card_bytes >= SHOWN_SHARE * card_gb * 10**9)
 
 
 def widen(torch: Any, model: Any) -> None:
-    """Make room for an image in the transformer's input; the weights for it are those of the checkpoint."""
+    """Widen the transformer's input for an image; the checkpoint has the weights for it."""
     embedding = model.patch_embedding
     narrow = embedding.weight
     n_channels = narrow.shape[1]
@@ -180,7 +180,7 @@ def widen(torch: Any, model: Any) -> None:
 
 
 def add_lora(torch: Any, manager: Any, model: Any, path: str, scale: float) -> None:
-    """Add a LoRA to the weights, and refuse one that is of another model: diffsynth would pass over it."""
+    """Add a LoRA to the weights. Raises RuntimeError for another model's, which diffsynth would ignore."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     names = set(model.state_dict())
     changed = {
@@ -200,15 +200,15 @@ def add_lora(torch: Any, manager: Any, model: Any, path: str, scale: float) -> N
 def put_weights(
     torch: Any, model: Any, checkpoint: str, *, trust: bool, required: Sequence[str] = ()
 ) -> None:
-    """Load the trained weights, and refuse a checkpoint that has none of the model's, or lacks ``required``.
+    """Load the trained weights. Refuses a checkpoint with none of the model's names or without ``required``.
 
-    They are loaded without ``strict``, as the demo does, which by itself would pass over a checkpoint whose
-    names all differ, and leave the untrained model.
+    Like the demo, it loads them without ``strict``. That alone would ignore a checkpoint whose names all
+    differ, and keep the untrained model.
     """
     if os.path.isdir(checkpoint):
         checkpoint = os.path.join(checkpoint, "checkpoint", "mp_rank_00_model_states.pt")
     if not os.path.exists(checkpoint):
-        raise FileNotFoundError(f"there is no checkpoint {checkpoint}")
+        raise FileNotFoundError(f"the checkpoint {checkpoint} does not exist")
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=not trust)
     except Exception as error:
@@ -234,14 +234,14 @@ def put_weights(
         raise RuntimeError(f"{checkpoint} has none of the {len(names)} weights of Wan's transformer")
     for name in required:
         if name not in best:
-            raise RuntimeError(f"{checkpoint} has no {name}, without which no image is taken")
-    print(f"{n_found} of {len(names)} weights are of {checkpoint}", flush=True)
+            raise RuntimeError(f"{checkpoint} has no {name}, which takes the image")
+    print(f"{n_found} of {len(names)} weights are from {checkpoint}", flush=True)
     model.load_state_dict(best, strict=False)
 
 
 @contextlib.contextmanager
 def held(lock: str) -> Iterator[None]:
-    """Hold a lock that was laid; of the request that this process was started for, it has it already."""
+    """Hold an existing lock; the request that started this process already has it."""
     try:
         file = open(lock, "rb")  # noqa: SIM115
     except FileNotFoundError:
@@ -292,18 +292,18 @@ def _image(path: str) -> Any:
 
 
 def _own_output() -> IO[str]:
-    """Standard output for messages alone: what libraries print there goes to standard error from now on."""
+    """Standard output, reserved for messages; prints by libraries go to standard error from now on."""
     own = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return own
 
 
 def _requests() -> queue.Queue[dict[str, Any]]:
-    """Requests as they come, read in a thread of its own so that the end is seen during a generation too."""
+    """Incoming requests, read in a separate thread so that the end is noticed during a generation too."""
     requests: queue.Queue[dict[str, Any]] = queue.Queue()
 
     def read() -> None:
-        # Without a buffer, whose lock would abort Python when it ends beside this thread.
+        # Unbuffered: a buffer's lock would abort Python when it exits while this thread reads.
         for line in os.fdopen(0, "rb", buffering=0, closefd=False):
             requests.put(json.loads(line))
         if os.getpgrp() == os.getpid():

@@ -1,4 +1,4 @@
-"""Where the weights of WoW's Wan models lie in its repository, today and in its first release."""
+"""Where the weights of WoW's Wan models are in its repository, currently and in its first release."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ SHARED_FILES = (
     "models_t5_umt5-xxl-enc-bf16.pth",
     "Wan2.1_VAE.pth",
 )
-"""Of every Wan model: what encodes images, texts and videos."""
+"""Files of every Wan model that encode images, texts and videos."""
 TRANSFORMER_FILES: Mapping[ModelName, tuple[str, ...]] = {
     "wan-14b": tuple(f"diffusion_pytorch_model-{part:05d}-of-00007.safetensors" for part in range(1, 8)),
     "wan-1.3b": ("diffusion_pytorch_model.safetensors",),
 }
-"""Of the Wan model that WoW's weights are put into."""
+"""Files of the Wan model that takes WoW's weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class WanWeights:
-    """Where the weights of one of WoW's Wan models lie."""
+    """Paths of the weights of one of WoW's Wan models."""
 
     base: Path
-    """Folder of the Wan model that WoW trained further."""
+    """Folder of the Wan model that WoW fine-tuned."""
     checkpoint: Path
     """WoW's own weights: a file, or the folder that DeepSpeed writes."""
 
 
-# Below the repository: the base model's folder, and the names that WoW's scripts give its own weights. Of
-# places that lack as much, the first counts.
+# Relative to the repository: the base model's folder, and the names of WoW's own weights in its scripts. Of
+# equally complete places, the first counts.
 _WAN_PLACES: Mapping[ModelName, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "wan-14b": (
         (
@@ -63,7 +63,7 @@ _WAN_PLACES: Mapping[ModelName, tuple[tuple[str, tuple[str, ...]], ...]] = {
 
 
 def find_weights(repo: Path, model: ModelName) -> WanWeights:
-    """Those of the place that lacks least."""
+    """Weights from the most complete place."""
     places = []
     for base, names in _WAN_PLACES[model]:
         folder = repo / base
@@ -74,7 +74,7 @@ def find_weights(repo: Path, model: ModelName) -> WanWeights:
 
 
 def needed_weights(model: ModelName, at: WanWeights, remedy: str) -> list[Needed]:
-    """All that is loaded of them; ``remedy`` says where they come from."""
+    """Every file that is loaded; ``remedy`` says where to get them."""
     checkpoint = at.checkpoint / _STATES_OF_DEEPSPEED if at.checkpoint.is_dir() else at.checkpoint
     return [
         Needed("checkpoint", checkpoint, remedy=remedy),
@@ -82,6 +82,6 @@ def needed_weights(model: ModelName, at: WanWeights, remedy: str) -> list[Needed
             Needed("Wan2.1 file", at.base / name, remedy=remedy)
             for name in (*SHARED_FILES, *TRANSFORMER_FILES[model])
         ),
-        # WoW's list of files leaves it out, but its pipeline loads it from beside the T5 encoder.
+        # WoW's list of files omits it, but its pipeline loads it from beside the T5 encoder.
         Needed("tokenizer", at.base / _UMT5, TOKENIZER, remedy=f"get the tokenizer files of {_UMT5}"),
     ]

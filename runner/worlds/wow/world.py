@@ -1,4 +1,4 @@
-"""What WoW's models share: work for each GPU, and videos that count only when they are whole."""
+"""Shared by WoW's models: work for each GPU, and videos that count only if they are complete."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from streams.errors import BadInput
 
 VIDEO_NAME = "video.mp4"
 LARGEST_SEED = 2**32 - 1
-"""NumPy's, which WoW's programs hand it to."""
+"""NumPy's limit; WoW's programs pass the seed to NumPy."""
 _OF_A_KILLED_PROCESS = "was at work for a process that was ended"
 
 Made = Generation | GenerationFailed
@@ -35,24 +35,24 @@ Made = Generation | GenerationFailed
 class WowWorld(ABC):
     """A model of WoW. Its generators are processes, which ``close`` and every way out of a call end.
 
-    Only the file counts: WoW's programs can end with exit status 0 and no video, so a video that decodes to
-    its end is a candidate whatever the exit status or a time-out says of the program (``meta`` keeps that),
-    and anything else is a failed one. A video is made in a folder of its own beside the candidate's other
-    files, and takes its place only when it is known to be whole; so it is known again where this process was
-    killed in between (``runner.worlds.kept``).
+    Only the file counts, because WoW's programs can end with exit status 0 and no video. A video that decodes
+    to its end is a candidate, whatever the exit status or a time-out says (``meta`` records that). Anything
+    else is a failure. A video is made in its own folder beside the candidate's other files, and is moved only
+    when it is known to be complete. So it is recognised even if this process was killed in between
+    (``runner.worlds.kept``).
 
-    Raises BadInput, before anything is generated, that names all that is missing.
+    Raises BadInput, naming all that is missing, before anything is generated.
     """
 
     model: ClassVar[ModelName]
     reserved: ClassVar[frozenset[str]]
-    """Options of the generator that differ from candidate to candidate."""
+    """Options of the generator that differ between candidates."""
     options: ClassVar[Mapping[str, str]] = {}
-    """Of the settings that not all models have: this one's, and what its generator calls them."""
+    """This model's share of the optional settings, and their names in its generator."""
     frame_step: ClassVar[int] = 1
-    """A video has one frame more than a multiple of this …"""
+    """The number of frames is one more than a multiple of this …"""
     most_frames: ClassVar[int | None] = None
-    """… and at most so many."""
+    """… and at most this."""
 
     def __init__(self, settings: WowSettings) -> None:
         refuse_reserved(settings.extra, self.reserved)
@@ -72,10 +72,10 @@ class WowWorld(ABC):
         for name in settings.chosen():
             flag = "--" + name.replace("_", "-")
             if name not in self.options:
-                raise BadInput(f"{flag} is of no use with WoW's {self.model}; leave it out")
+                raise BadInput(f"{flag} does not apply to WoW's {self.model}; leave it out")
             if self.options[name] in {argument.partition("=")[0] for argument in settings.extra}:
                 raise BadInput(
-                    f"--wow-extra-args has {self.options[name]}, which {flag} says; give one of them"
+                    f"--wow-extra-args has {self.options[name]}, which {flag} also sets; give one of them"
                 )
         frames, step, most = settings.frames, self.frame_step, self.most_frames
         if frames is None or (frames % step == 1 and (most is None or frames <= most)):
@@ -88,7 +88,7 @@ class WowWorld(ABC):
         )
 
     def chosen(self) -> list[str]:
-        """The numbers among these options as the generator's arguments."""
+        """The numeric options among these as the generator's arguments."""
         return [
             f"{self.options[name]}={value}"
             for name, value in self.settings.chosen().items()
@@ -97,11 +97,11 @@ class WowWorld(ABC):
 
     @abstractmethod
     def jobs(self, requests: Sequence[GenerationRequest]) -> list[list[int]]:
-        """The requests, by their place, that one process makes."""
+        """Groups the requests by index; one process makes each group."""
 
     @abstractmethod
     def make(self, requests: Sequence[GenerationRequest], gpu: str | None) -> list[Made]:
-        """The videos of one job; runs in a thread, beside other jobs on other GPUs."""
+        """Makes the videos of one job; runs in a thread, in parallel with jobs on other GPUs."""
 
     def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
         """Make one video. Raises GenerationFailed, with the end of the generator's log."""
@@ -111,10 +111,10 @@ class WowWorld(ABC):
         return made
 
     def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Made]:
-        """Make several videos, at a time as many as there are GPUs.
+        """Make several videos, as many at a time as there are GPUs.
 
-        Ctrl-C, and any error that is not a candidate's own, ends every process; the world is closed then.
-        Raises BadInput for a seed that WoW's programs do not take.
+        Ctrl-C, and any error that is not a candidate's own, ends every process and closes the world. Raises
+        BadInput for a seed that WoW's programs do not accept.
         """
         for request in requests:
             if not 0 <= request.seed <= LARGEST_SEED:
@@ -136,8 +136,8 @@ class WowWorld(ABC):
 
         jobs = self.jobs(requests)
         made: dict[int, Made] = {}
-        # In threads even where it is one: a signal reaches the main thread alone, so it can come between no
-        # start of a process and the note of it.
+        # Uses threads even for one job: signals reach only the main thread, so none can come between the
+        # start of a process and its registration.
         with ThreadPoolExecutor(len(self.settings.slots), thread_name_prefix=self.name) as pool:
             try:
                 under_way = [pool.submit(work, places) for places in jobs]
@@ -150,9 +150,9 @@ class WowWorld(ABC):
         return [made[place] for place in range(len(requests))]
 
     def recovered(self, request: GenerationRequest) -> Generation | None:
-        """What was made for a process that was killed: of its generator's end nothing is known.
+        """The video that was made for a killed process, whose generator's end is unknown.
 
-        A video that the generator was still writing is none, as is one in a container that does not show it.
+        A video that was still being written does not count, nor does a container that does not show this.
         """
         log, video = request.out_dir / LOG_NAME, request.out_dir / VIDEO_NAME
         if log.is_symlink():
@@ -167,7 +167,7 @@ class WowWorld(ABC):
         return Generation(video=video, meta={"generator_log": LOG_NAME, "ending": _OF_A_KILLED_PROCESS})
 
     def with_image(self, image: Path) -> Self:
-        """This world with another first frame; processes that stay, stay for both. Raises BadInput."""
+        """This world with another first frame; both share the running processes. Raises BadInput."""
         if problem := image_problem(self.model, image):
             raise BadInput(f"WoW's {self.model} cannot run: {problem}")
         other = copy(self)
@@ -196,9 +196,9 @@ class WowWorld(ABC):
 
 @contextmanager
 def making_folders(requests: Sequence[GenerationRequest]) -> Iterator[list[Path]]:
-    """A folder for each generation, in the candidate's and on its disk; absolute, and gone afterwards.
+    """A temporary folder per generation, inside the candidate's and so on its disk; absolute paths.
 
-    They are known by their names to who looks after this process was killed.
+    Recovery after a kill finds the folders by their names.
     """
     folders = [_making_folder(request) for request in requests]
     with ExitStack() as stack:
@@ -210,7 +210,7 @@ def making_folders(requests: Sequence[GenerationRequest]) -> Iterator[list[Path]
 
 
 def taken(made: Path, request: GenerationRequest, ending: str) -> Made:
-    """The video at ``made`` as the candidate's, if it is whole; ``ending`` is how the program ended badly."""
+    """The video at ``made`` as the candidate's, if it is complete; ``ending`` is how the program failed."""
     how = f"the generator {ending or 'ended'}"
     log = request.out_dir / LOG_NAME
     if not made.is_file():
@@ -218,7 +218,7 @@ def taken(made: Path, request: GenerationRequest, ending: str) -> Made:
     if made.stat().st_size == 0:
         return GenerationFailed(f"{how} and left an empty file; {log_tail(log)}")
     try:
-        # One that was ended may have been writing.
+        # A program that was ended may have been writing.
         require_whole(made) if ending else read_video(made)
     except GenerationFailed as error:
         return GenerationFailed(f"{how} and left no whole video: {error}; {log_tail(log)}")
@@ -229,9 +229,9 @@ def taken(made: Path, request: GenerationRequest, ending: str) -> Made:
 
 @contextmanager
 def log_for_all(requests: Sequence[GenerationRequest]) -> Iterator[Path]:
-    """The log of a process that makes several videos: in the first candidate's folder, and read in each.
+    """The log of a process that makes several videos: in the first candidate's folder, and linked in each.
 
-    While it runs the others' are links to it, and copies afterwards.
+    The links become copies when the process has ended.
     """
     log, *others = [Path(os.path.abspath(request.out_dir)) / LOG_NAME for request in requests]
     for other in others:
@@ -250,7 +250,7 @@ def _making_folder(request: GenerationRequest) -> Path:
 
 
 def _copy(log: Path, to: Path) -> None:
-    """As a file of its own also where ``to`` is a link to ``log``."""
+    """Copies the file even if ``to`` is a link to ``log``."""
     if log.exists():
         beside = to.with_name(f".{to.name}.tmp")
         shutil.copyfile(log, beside)

@@ -233,7 +233,7 @@ def test_what_the_generator_says_of_its_video_is_its_context(tmp_path: Path, mar
     assert run(SAYS.format(said=mark + said), tmp_path).context == {"generator": "dit-7b", "cost": 1.5}
 
 
-@pytest.mark.parametrize(("said", "why"), [("{", "cannot be read"), ("[1]", "holds no object")])
+@pytest.mark.parametrize(("said", "why"), [("{", "cannot be read"), ("[1]", "does not hold an object")])
 def test_a_context_that_cannot_be_used_costs_no_video(tmp_path: Path, said: str, why: str) -> None:
     generation = run(SAYS.format(said=said), tmp_path)
     assert generation.video.name == "a.mp4"

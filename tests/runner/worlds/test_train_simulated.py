@@ -81,7 +81,7 @@ def test_without_the_runs_it_says_what_to_do(dataset: Path, tmp_path: Path) -> N
     (tmp_path / "bare").mkdir()
     failed = train(dataset, tmp_path / "bare", tmp_path / "c1")
     assert (failed.returncode, failed.stdout) == (1, "")
-    assert "is in no run that was given; give its folder" in failed.stderr
+    assert "is not in the given runs; give its folder" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert not (tmp_path / "c1").exists()
 

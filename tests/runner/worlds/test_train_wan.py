@@ -137,19 +137,19 @@ def test_each_needed_thing_is_missed_before_anything_is_encoded(wow: FakeWow, tm
     wow.trained.mkdir()
     (wow.trained / "checkpoint").mkdir()
     (wow.trained / "checkpoint" / "mp_rank_00_model_states.pt").touch()
-    with pytest.raises(BadInput, match="is a folder of DeepSpeed's, which WoW's training does not read"):
+    with pytest.raises(BadInput, match="is a DeepSpeed folder, which WoW's training cannot read"):
         wow.checkout.require_training(sys.executable)
 
 
 def test_a_dataset_without_videos_is_refused(tmp_path: Path) -> None:
     (tmp_path / "metadata.jsonl").touch()
-    with pytest.raises(BadInput, match="holds no video"):
+    with pytest.raises(BadInput, match="has no video"):
         lay_out(tmp_path, tmp_path / "work")
 
 
 def test_a_checkpoint_without_a_lora_is_refused(tmp_path: Path) -> None:
     assert lora_of("") is None
-    with pytest.raises(BadInput, match=r"no LoRA of WoW's is there; expected a file, or a folder"):
+    with pytest.raises(BadInput, match=r"has no LoRA of WoW's; expected a file, or a folder"):
         lora_of(str(tmp_path))
 
 

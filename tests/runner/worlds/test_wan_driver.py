@@ -101,9 +101,7 @@ def test_a_text_to_video_model_takes_images_once_wow_has_trained_it(wow: FakeWow
 
 def test_weights_that_take_no_image_are_refused(wow: FakeWow) -> None:
     wow.checkout.wan_weights("wan-1.3b").checkpoint.write_text('{"blocks.0.weight": 7}')
-    assert "has no patch_embedding.weight, without which no image is taken" in reason(
-        made(wow, "wan-1.3b", "a")[0]
-    )
+    assert "has no patch_embedding.weight, which takes the image" in reason(made(wow, "wan-1.3b", "a")[0])
 
 
 LORA = {"blocks.0.lora_A.default.weight": 1, "blocks.0.lora_B.default.weight": 3}
@@ -195,7 +193,7 @@ def test_it_is_started_again_where_it_ended_or_lost_its_device(
 def test_what_libraries_print_is_in_the_log_of_the_candidate(wow: FakeWow, tmp_path: Path) -> None:
     made(wow, "wan-14b", "a", "b")
     logs = [(tmp_path / f"iter_0{i}" / "generator.log").read_text() for i in (0, 1)]
-    assert "2 of 2 weights are of" in logs[0]
+    assert "2 of 2 weights are from" in logs[0]
     assert "generating a" in logs[0]
     assert "generating b" in logs[1]
     assert "generating a" not in logs[1]

@@ -78,7 +78,7 @@ def put(file: Path, what: bytes | None) -> None:
 
 @pytest.mark.parametrize(
     ("there", "said"),
-    [(POINTER, "is a pointer of Git LFS"), (b"", "is empty"), (None, "is a folder; a file is needed")],
+    [(POINTER, "is a Git LFS pointer"), (b"", "is empty"), (None, "is a folder; a file is needed")],
     ids=["pointer", "empty", "folder"],
 )
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -107,7 +107,7 @@ def test_one_shard_that_was_not_fetched_is_named(tmp_path: Path) -> None:
     checkout = fake_checkout(tmp_path / "WoW").checkout
     t5 = next(need for need in checkout.needed("dit-2b") if need.what == "T5 encoder")
     (t5.path / "y.safetensors").write_bytes(POINTER)
-    assert t5.lack.startswith("has y.safetensors, which is a pointer of Git LFS")
+    assert t5.lack.startswith("has y.safetensors, which is a Git LFS pointer")
     (t5.path / "pytorch_model.bin").write_bytes(b"whole")
     assert t5.is_there
 

@@ -304,10 +304,10 @@ def test_a_seed_that_wow_does_not_take_is_refused_before_anything_is_loaded(wow:
         ("wan-14b", {"frames": 80}, "one more than a multiple of 4: give 77 or 81"),
         ("dit-7b", {"frames": 120}, "one more than a multiple of 8, up to 121: give 113 or 121"),
         ("dit-7b", {"frames": 129}, "up to 121: give 121"),
-        ("dit-2b", {"steps": 5}, "--steps is of no use with WoW's dit-2b"),
-        ("dit-7b", {"persistent_gb": 0.0}, "--persistent-gb is of no use with WoW's dit-7b"),
-        ("dit-7b", {"tiled": False}, "--tiled is of no use with WoW's dit-7b"),
-        ("wan-14b", {"steps": 5, "extra": ("--steps=6",)}, "has --steps, which --steps says; give one"),
+        ("dit-2b", {"steps": 5}, "--steps does not apply to WoW's dit-2b"),
+        ("dit-7b", {"persistent_gb": 0.0}, "--persistent-gb does not apply to WoW's dit-7b"),
+        ("dit-7b", {"tiled": False}, "--tiled does not apply to WoW's dit-7b"),
+        ("wan-14b", {"steps": 5, "extra": ("--steps=6",)}, "has --steps, which --steps also sets; give one"),
     ],
 )
 def test_an_option_that_the_model_does_not_take_is_refused(

@@ -47,7 +47,7 @@ def test_where_no_task_has_two_candidates_there_is_no_pair(given: list) -> None:
 
 
 def test_less_than_one_pair_of_a_task_is_bad_input() -> None:
-    with pytest.raises(BadInput, match=r"most_per_task is 0; expected 1 pair of a task or more"):
+    with pytest.raises(BadInput, match=r"most_per_task is 0; expected at least 1 pair per task"):
         pairs_to_ask([], most_per_task=0)
 
 

@@ -232,7 +232,7 @@ def test_the_array_gives_what_was_predicted_before_each_row_was_learnt(recipe: R
 
 @every_learner
 def test_another_number_of_columns_is_refused(learner: LearnerName) -> None:
-    with pytest.raises(ValueError, match="X has 3 columns; expected 2, one for each feature"):
+    with pytest.raises(ValueError, match="X has 3 columns; expected 2, one per feature"):
         new(learner).with_features("ab").learn_many_differences(np.zeros((1, 3)), np.ones(1))
 
 

@@ -32,7 +32,7 @@ def test_a_run_that_is_found_twice_counts_once(tmp_path: Path) -> None:
 def test_two_runs_of_one_id_are_refused(tmp_path: Path) -> None:
     write_run(tmp_path / "a", [0.1, 0.2])
     write_run(tmp_path / "b", [0.1, 0.3], run_id="a")
-    with pytest.raises(BadInput, match="hold different runs of the id 'a'"):
+    with pytest.raises(BadInput, match="hold different runs with the id 'a'"):
         read_runs([tmp_path])
 
 

@@ -116,10 +116,10 @@ def test_a_task_of_an_older_export_is_matched_by_the_content_of_its_videos() -> 
     (statement,) = read(tasks(annotation(), run_id="run-a"), known).statements
     assert (statement.vote.left, statement.vote.right) == (("run-a", 1), ("run-a", 2))
     (unusable,) = read(tasks(annotation(), run_id="run-a")).unusable
-    assert unusable.reason.startswith("video 'aaa' is of no run that is known; give --runs")
+    assert unusable.reason.startswith("video 'aaa' belongs to no known run; give --runs")
     known["bbb"] = [("run-c", 2), ("run-d", 2)]
     (unusable,) = read(tasks(annotation(), run_id="run-a"), known).unusable
-    assert unusable.reason.startswith("video 'bbb' is that of 2 candidates")
+    assert unusable.reason.startswith("video 'bbb' matches 2 candidates")
 
 
 def test_a_video_is_found_by_its_content_and_that_of_the_named_run_is_preferred(tmp_path: Path) -> None:

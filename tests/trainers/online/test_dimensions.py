@@ -248,7 +248,7 @@ def test_the_reward_of_one_dimension_scores_as_a_snapshot_does() -> None:
 
 def test_a_dimension_of_which_nothing_was_learnt_is_bad_input_and_those_known_are_named() -> None:
     with pytest.raises(
-        BadInput, match="nothing of the dimension 'beauty'; it knows overall, physics, quality"
+        BadInput, match="nothing on the dimension 'beauty'; it knows overall, physics, quality"
     ):
         reward_on(learnt_from(mixed()), "beauty")
 
