@@ -1,4 +1,4 @@
-"""A stored state that is not as expected: another version of TriBrain wrote it, or somebody else."""
+"""Checks of stored states, which another version of TriBrain or someone else may have written."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from trainers.compiled import Array
 
 LARGEST_SUM = 1e18
-"""Either sign; of what is added up, so that it can go on."""
+"""Limit, of either sign, on sums, so that they can still grow."""
 _LARGEST_COUNT = MAX_COUNT >> 3
-"""What follows it is within the contracts for longer than anybody learns."""
+"""Counts up to this leave more room within the contracts than anybody needs."""
 
 
 @contextmanager
 def reading_state_of(what: str) -> Iterator[None]:
-    """Raises BadInput for what the reading of a state raises that is not as expected.
+    """Turns errors from reading an unexpected state into BadInput.
 
     ``what`` names the state, such as ``version 7 of model 'default'``.
     """
@@ -38,9 +38,9 @@ def reading_state_of(what: str) -> Iterator[None]:
 
 
 def within(values: Any, shape: tuple[int, ...], least: float, most: float, what: str) -> Array:
-    """The values as an array. Raises ValueError for another shape, or one that no learner can come to.
+    """The values as an array. Raises ValueError for another shape, or for values that no learner can reach.
 
-    From numbers that are merely finite, learning may come to some that are not.
+    From values that are only finite, learning could reach ones that are not.
     """
     array = np.array(values, dtype=np.float64).reshape(shape)
     if not ((array >= least) & (array <= most)).all():

@@ -1,4 +1,4 @@
-"""What a periodic job has decided before it begins, on disk, so that one that is killed goes on with it."""
+"""The plan of a periodic job, on disk, so that a job that was killed continues with it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Plan = TypeVar("Plan", bound=msgspec.Struct)
 
 
 class PlanFile(Generic[Plan]):
-    """``plan.json`` in the work folder: whole or absent."""
+    """``plan.json`` in the work folder: complete or absent."""
 
     def __init__(self, work: Path, kind: type[Plan]) -> None:
         self.path = work / "plan.json"
         self._kind = kind
 
     def load(self) -> Plan | None:
-        """None where there is none, or none that can be read."""
+        """None if there is none that can be read."""
         try:
             return msgspec.json.decode(self.path.read_bytes(), type=self._kind)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
@@ -47,7 +47,7 @@ class PlanFile(Generic[Plan]):
 
 
 def as_stamp(consumed: Mapping[int, int]) -> dict[str, int]:
-    """Offsets as a snapshot has them."""
+    """Offsets in the form of a snapshot."""
     return {str(partition): offset for partition, offset in sorted(consumed.items())}
 
 
@@ -57,5 +57,5 @@ def of_topic(stamps: Stamps, topic: str) -> dict[int, int]:
 
 
 def stamp_of(stamps: Stamps, ids: Mapping[str, str], topic: str, now: Mapping[str, str]) -> dict[int, int]:
-    """Up to where a snapshot has read the topic: nothing of one that was made again (``now``: its id)."""
+    """How far a snapshot has read the topic; empty if that was recreated (``now`` has its current id)."""
     return of_topic(stamps, topic) if ids.get(topic) == now.get(topic) else {}

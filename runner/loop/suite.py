@@ -100,7 +100,7 @@ def read_prompts(path: Path) -> Prompts:
             raise BadInput(f"{source}: index {task.index} appears twice; expected each once")
         tasks[task.index] = task
     if not tasks:
-        raise BadInput(f"{path}: the file is empty; expected one prompt per line")
+        raise BadInput(f"{path}: the file is empty; expected one prompt a line")
     return Prompts(path, hashlib.sha256(raw).hexdigest(), tuple(tasks.values()))
 
 

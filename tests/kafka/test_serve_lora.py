@@ -221,7 +221,7 @@ def test_a_warm_training_begins_with_the_adapter_before_and_replays_some_old_pai
     other = replace(recipe, settings=replace(SETTINGS, rank=4))
     publish(settings, numbered(4, first=75))
     assert train_once(replace(job, recipe=other)).metrics["start"] == "afresh"
-    assert "of another base model or shape: trained afresh" in said(tmp_path)
+    assert "has another base model or shape: trained afresh" in said(tmp_path)
 
 
 def test_an_adapter_in_force_that_is_gone_from_the_store_is_done_without(
@@ -233,7 +233,7 @@ def test_an_adapter_in_force_that_is_gone_from_the_store_is_done_without(
     shutil.rmtree(train_once(job).uri)
     publish(settings, numbered(4, first=40))
     assert train_once(job).metrics["start"] == "afresh"
-    assert "done without an adapter from before" in said(tmp_path)
+    assert "continuing without an earlier adapter" in said(tmp_path)
 
 
 def test_a_uri_of_fsspec_is_a_store_too(
@@ -256,7 +256,7 @@ def test_a_snapshot_never_points_to_what_could_not_be_stored(
     assert newest(settings) is None
     (tmp_path / "store").unlink()
     assert train_once(job).version == 1
-    assert "version 1 was begun before, and goes on" in said(tmp_path)
+    assert "version 1 was begun before, and continues" in said(tmp_path)
 
 
 def test_the_older_of_two_jobs_of_a_model_ends_and_publishes_nothing(
@@ -308,7 +308,7 @@ def test_other_options_begin_a_training_anew(settings: Settings, base: Path, tmp
     assert {path.name for path in (tmp_path / "work").iterdir()} == {"plan.json", "round.checkpoint"}
     other = replace(job.recipe, settings=replace(job.recipe.settings, seed=1))
     assert train_once(replace(job, recipe=other)).version == 1
-    assert "version 1 was begun with other options, and is begun anew" in said(tmp_path)
+    assert "version 1 was begun with other options, and starts over" in said(tmp_path)
 
 
 @dataclass(frozen=True)

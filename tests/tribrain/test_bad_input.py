@@ -265,7 +265,7 @@ def cases() -> Iterator[tuple[str, str]]:
     lora = "train-lora-rm --pairs texts.jsonl --out-dir new/lora --base-model"
     yield (
         f"{lora} no-such-model",
-        r"'no-such-model' is no folder, and cannot be fetched .*; give --base-model a",
+        r"'no-such-model' is not a folder, and cannot be fetched .*; give --base-model a",
     )
     yield f"{lora} good", r"good: has no config\.json; expected the folder of a pretrained model"
     yield f"{lora} untold-base", r"config\.json: names no model_type; expected a model's configuration"
@@ -430,7 +430,7 @@ def cases() -> Iterator[tuple[str, str]]:
 
     suite = "run-suite --out new --world simulated --prompts"
     yield f"{suite} nowhere", r"nowhere: no such file; check the path"
-    yield f"{suite} empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt per line"
+    yield f"{suite} empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt a line"
     yield f"{suite} not-json/trace.jsonl", r"@line 1: .*; expected a JSON object with index, gener"
     yield f"{suite} prompts-good.jsonl --shard 3/2", r"the shard is '3/2'; expected I/N with I from 1 to N"
     yield f"{suite} prompts-good.jsonl --suite-id a/b", r"the suite is called 'a/b'; expected letters"

@@ -201,7 +201,7 @@ def test_a_base_model_that_was_moved_can_be_named(
         "--json",
     )
     assert code_of(*given) == 2
-    assert "'/nowhere' is no folder, and cannot be fetched" in capsys.readouterr().err
+    assert "'/nowhere' is not a folder, and cannot be fetched" in capsys.readouterr().err
     assert code_of(*given, "--base-model", str(moved)) == 0
 
 
@@ -229,9 +229,7 @@ def test_a_training_that_was_ended_needs_resume(
     out = tmp_path / "out"
     (tmp_path / "out.checkpoint").mkdir()
     assert train(pairs, base, out) == 2
-    assert (
-        "out.checkpoint: holds a training that has not ended; go on with --resume" in capsys.readouterr().err
-    )
+    assert "out.checkpoint: holds an unfinished training; continue with --resume" in capsys.readouterr().err
     assert train(pairs, base, out, "--resume") == 0
     assert {path.name for path in out.iterdir()} == FILES
 

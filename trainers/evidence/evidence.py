@@ -147,7 +147,7 @@ class Evidence:
         }
 
     def state(self) -> dict[str, Any]:
-        """Argument of ``from_state``, to be stored in a learner's state: JSON values, and copies of arrays."""
+        """Argument of ``from_state``, stored in a learner's state: JSON values, and copies of arrays."""
         return {
             "labels": dict(self.labels),
             "audit": self.audit.state(),

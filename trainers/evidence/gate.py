@@ -27,7 +27,7 @@ from trainers.bradley_terry.losses import Gain
 
 OPENS_AT = 20.0
 CLOSES_AT = 1_000.0
-"""Evidence for closing. That gambler may restart from 1 at any time (a CUSUM), so it needs more than opening."""
+"""Evidence for closing. Its gambler may restart from 1 at any time (a CUSUM), so it needs more."""
 _STAKES = (0.5, 1.0, 2.0, 4.0)
 """Per nat. The best stake depends on the size of the gains."""
 _AT_RISK = 0.9

@@ -81,7 +81,7 @@ def _without() -> Iterator[None]:
 
 
 def _is_loaded_later(embedding: torch.nn.Embedding) -> None:
-    """Skips random initialisation: the file's values replace it, and on the meta device it would load SymPy."""
+    """Skips random initialisation, which the file's values replace, and which would load SymPy here."""
 
 
 def _is_not_available() -> bool:

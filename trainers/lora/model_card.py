@@ -56,7 +56,7 @@ tags: [reward-model, lora]
 
 # Text reward model {reward["model"]}
 
-A LoRA adapter ({adapter["bytes"]:,} bytes) that predicts which of two candidate texts for a goal is preferred:
+A LoRA adapter ({adapter["bytes"]:,} bytes) that predicts which of two texts for a goal is preferred:
 P(a ≻ b) = σ(r(goal, a) − r(goal, b)). Base model: {base["name"]} ({base["model_type"]}, weights' SHA-256
 {base["sha256"]}).
 

@@ -1,4 +1,4 @@
-"""Scoring texts with a trained adapter: the base is loaded once, adapters are exchanged in place."""
+"""Scores texts with a trained adapter: the base is loaded once, and adapters are swapped in place."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Array = NDArray[np.float64]
 
 
 class AdapterScorer:
-    """A base model with one adapter at a time. Safe to use from several threads.
+    """A base model with one adapter at a time. Thread-safe.
 
-    It scores on one thread, whatever the process is set to: on more, sums come out in another order, and a
-    recorded score could not be computed again.
+    It scores on one thread, whatever the process's setting: with more, sums are added in another order, and a
+    recorded score could not be reproduced.
     """
 
     def __init__(self, adapter: Adapter, *, base: str | None = None, device: str = "cpu") -> None:
-        """``base``: where the base model is, if not where the adapter says. Raises BadInput."""
+        """``base``: the base model's path, if the adapter's own is not to be used. Raises BadInput."""
         found = find_base(base or adapter.reward.base_model.name)
         sha256 = found.sha256()
         if sha256 != adapter.reward.base_model.sha256:
@@ -57,32 +57,32 @@ class AdapterScorer:
 
     @property
     def reward(self) -> Reward:
-        """Of the adapter that is in use."""
+        """Description of the adapter in use."""
         return self._adapter.reward
 
     def swap(self, adapter: Adapter) -> None:
         """Use another adapter of the same base and shape from the next scoring on.
 
-        Raises BadInput, with the one in use unchanged, where it does not fit.
+        If it does not fit, raises BadInput and keeps the one in use.
         """
         self.check(adapter)
         with self._lock:
             self._put(adapter)
 
     def rewards(self, texts: Sequence[tuple[str, str]]) -> Array:
-        """``rewards_N`` of (goal, candidate), higher is better; all of one call are of one adapter.
+        """``rewards_N`` of (goal, candidate), higher is better; one call uses one adapter.
 
-        The same texts in one call give the same bits. Alone, a text may differ in the last ones.
+        The same texts in one call give the same bits. Alone, a text's last bits may differ.
         """
         encoded = self._tokens.encode(texts)
         with self._lock, _one_thread():
             return score(self._built.model, self._built, encoded, self._device)
 
     def rewards_of(self, adapter: Adapter, goal: str, candidates: Sequence[str]) -> tuple[Array, Array]:
-        """Means (N,) and covariance (N, N) of the candidates' rewards by an adapter that ``check`` took.
+        """Means (N,) and covariance (N, N) of the candidates' rewards by an adapter that passed ``check``.
 
-        In nats. The covariance is of the differences from the reward of the bare goal. Whichever adapter is
-        in use is exchanged first where it is another one.
+        In nats. The covariance is that of the differences from the bare goal's reward. Swaps the adapter
+        first if another one is in use.
         """
         encoded = self._tokens.encode([(goal, text) for text in (goal, *candidates)])
         with self._lock, _one_thread():
@@ -103,7 +103,7 @@ class AdapterScorer:
         return np.asarray(np.exp(-np.logaddexp(0.0, second - first)))
 
     def check(self, adapter: Adapter) -> None:
-        """Raises BadInput where it is of another base or shape than the one in use."""
+        """Raises BadInput if its base or shape differs from that of the adapter in use."""
         now, new = self.reward, adapter.reward
         for what, is_, was in (
             ("base model", new.base_model.sha256, now.base_model.sha256),
@@ -115,14 +115,14 @@ class AdapterScorer:
         ):
             if is_ != was:
                 raise BadInput(
-                    f"{adapter.folder}: is of another {what} than the adapter in use; start again to use it"
+                    f"{adapter.folder}: has another {what} than the adapter in use; start again to use it"
                 )
         variances_H = adapter.variances_H
         if variances_H is not None and variances_H.shape != (self._built.model.config.hidden_size,):
-            raise BadInput(f"{adapter.folder}: its variances are of another shape; train the model again")
+            raise BadInput(f"{adapter.folder}: its variances have another shape; train the model again")
 
     def _put(self, adapter: Adapter) -> None:
-        """Within the lock."""
+        """Call with the lock held."""
         with torch.no_grad():
             for key, slot in self._slots.items():
                 slot.copy_(adapter.tensors[key])

@@ -1,8 +1,8 @@
-"""How surely a text reward model knows the difference of two rewards: a Laplace approximation of its head.
+"""The uncertainty of a text reward model about reward differences: a Laplace approximation of its head.
 
-The head is a logistic regression on what the layers below make of a text. Around its trained weights the
-posterior is taken as normal with a diagonal precision (MacKay 1992; Kristiadi, Hein and Hennig 2020). What
-the layers below could have become instead is not in it, so it says too little rather than too much.
+The head is a logistic regression on the features from the layers below. The posterior around its trained
+weights is approximated by a normal with diagonal precision (MacKay 1992; Kristiadi, Hein and Hennig 2020). It
+ignores that the layers below could have been different, so it understates the uncertainty.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 MOST_PAIRS = 512
-"""That are looked at, since it costs a scoring of each; they stand for all."""
+"""Number of pairs used, because each must be scored; they stand for all."""
 KNOWS_NOTHING = math.pi / math.sqrt(3.0)
-"""Standard deviation of the logistic distribution: what a difference of two rewards can be where any
-probability of preference is as likely as any other."""
+"""Standard deviation of the logistic distribution: that of a reward difference if every probability of
+preference is equally likely."""
 
 
 def head_variances(
@@ -26,8 +26,8 @@ def head_variances(
 ) -> Array:
     """Posterior variance (H,) of each of the head's weights.
 
-    Of N pairs that stand for ``n_pairs``: the differences of their features and of their rewards, chosen
-    minus rejected, and what each counts. The prior is normal around 0, as wide as the trained weights.
+    Takes N pairs that stand for ``n_pairs``: the differences of their features and of their rewards, chosen
+    minus rejected, and their weights. The prior is normal around 0, as wide as the trained weights.
     """
     p_N = 1.0 / (1.0 + np.exp(-np.clip(rewards_N, -700.0, 700.0)))
     counts_N = weights_N * p_N * (1.0 - p_N) * (n_pairs / max(1, len(p_N)))
@@ -42,9 +42,9 @@ def covariance(features_NH: Array, reference_H: Array, variances_H: Array) -> Ar
 
 
 def deviation_of_log_loss(log_loss: float | None) -> float:
-    """Where no posterior is known: from that of somebody who knows nothing, in proportion to the log loss.
+    """Standard deviation when no posterior is known, proportional to the log loss.
 
-    A rule of thumb, with the right ends: 0 for a model that is always right and sure, ``KNOWS_NOTHING`` for
-    one that is no better than chance, or of which nothing is known.
+    A rule of thumb with the right extremes: 0 for a model that is always right and certain, and
+    ``KNOWS_NOTHING`` for one that is no better than chance or was not measured.
     """
     return KNOWS_NOTHING * (1.0 if log_loss is None else min(1.0, log_loss / math.log(2.0)))

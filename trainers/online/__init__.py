@@ -1,1 +1,1 @@
-"""The learner that is served while it learns: pairs in, snapshots and states out, to the same bits."""
+"""The learner that is served while it learns: pairs in, bit-for-bit reproducible snapshots and states out."""

@@ -1,4 +1,4 @@
-"""Which pairs are news, and what each of them counts: all that is decided before a batch is learnt."""
+"""Which pairs are new, and how much each weighs: every decision made before a batch is learnt."""
 
 from __future__ import annotations
 
@@ -33,38 +33,38 @@ from trainers.pairs.weights import task_of, weight_of_each, weight_of_nth
 from trainers.pairs.withdrawn import may_be_withdrawn
 
 OPEN_TASKS = 500
-"""How many tasks the live learner keeps open; for one more it settles the oldest, whose later pairs are
-learnt and are no evidence. Pairs from elsewhere have no end that would close their tasks."""
+"""Limit of open tasks in the live learner. Beyond it the oldest is settled, and its later pairs are learnt
+but are no evidence. Pairs from elsewhere have no end that would close their tasks."""
 
 
 OPEN_TASKS_OF_A_DIMENSION = 50
-"""Fewer, since there are several of them beside the overall reward."""
+"""A lower limit, because there are several dimensions besides the overall reward."""
 LATE_TASKS = 8
-"""Tasks that people may be voting on after their runs. For one more, the one that was voted on longest ago
-is settled: its evidence counts, and later votes on it are none."""
+"""Limit of tasks that people vote on after their runs. Beyond it, the one with the oldest last vote is
+settled: its evidence counts, and later votes on it are no evidence."""
 _NO_VOTES: Mapping[str, Any] = {"names": [], "weights": []}
 
 
 @dataclass(slots=True)
 class Admission:
-    """What is known of the tasks and pairs that came; what it decides depends on their order alone."""
+    """The tasks and pairs seen so far; decisions depend only on their order."""
 
     open_tasks: int = OPEN_TASKS
     remembered: int = REMEMBERED
     pairs_of_task: Mapping[tuple[str, str, str], int] | None = None
-    """(Dimension, task, label source) to how many pairs will come, where all are at hand."""
+    """(Dimension, task, label source) to the number of pairs to come, if all are known in advance."""
     evidence: Evidence = field(default_factory=Evidence)
     rows: RowMaker = field(default_factory=lambda: RowMaker(Vocabulary()))
     open: OpenTasks = field(default_factory=OpenTasks)
     past: PastTasks = field(default_factory=PastTasks)
     known: KnownPairs = field(default_factory=KnownPairs)
     votes: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Votes that were learnt and can be undone, by hash: what each counted, as ``undo`` returns it."""
+    """Learnt votes that can be undone, by hash: their weights, as ``undo`` returns them."""
     settled_early: int = 0
-    """Tasks that were settled since too many were open."""
+    """Tasks that were settled because too many were open."""
 
     def begin(self, is_news: bool = True) -> Batch:
-        """A batch without any pair; for pairs that were learnt before, which are no news."""
+        """An empty batch; ``is_news`` is False for pairs that were learnt before."""
         return Batch(known=len(self.rows.vocabulary.columns), is_news=is_news)
 
     def take(
@@ -76,7 +76,7 @@ class Admission:
         read: Read,
         at: int,
     ) -> bool:
-        """Add a pair, which is number ``at`` of those that were read; False where it is no news.
+        """Add a pair, number ``at`` of those that were read; False if it is not new.
 
         ``is_new`` says that it cannot be a repetition.
         """
@@ -84,7 +84,7 @@ class Admission:
         task, past = self.open.by_name.get(name), None
         if task is None:
             past = self.past.find(name)
-        # Labels made while a run goes on are over with the run. People and judges speak later, too.
+        # Labels made during a run end with the run. People and judges label later, too.
         of_a_closed_run = task.is_closed if task is not None else past is not None and past.is_closed
         is_rescored = source in LIVE_SOURCES and pair.revision > 0
         if of_a_closed_run and source in LIVE_SOURCES and not is_rescored:
@@ -96,7 +96,7 @@ class Admission:
             counts = self._counts_of_known(name, task, past)
             self.evidence.pass_over(source)
         elif past is not None and not (source in TRUSTED_SOURCES and TRUSTED_SOURCES.isdisjoint(past.counts)):
-            # What was learnt of the task makes a prediction dishonest: it is no evidence.
+            # A prediction by a model that has learnt from the task is not honest, so it is no evidence.
             counts = past.counts
             self.evidence.pass_over(source)
         else:
@@ -128,10 +128,10 @@ class Admission:
         return True
 
     def undo(self, pair: PreferencePair) -> tuple[float, float] | None:
-        """Count a vote no more that is taken back.
+        """Stop counting a vote that is taken back.
 
-        Returns what it counted when it was learnt: as a person's label, and beside those of people. None
-        where it was not learnt, or so many others were since that it is not known.
+        Returns its weights when it was learnt: as a person's label, and relative to those of people. None if
+        it was not learnt, or if too many others were learnt since to know.
         """
         learnt_with = self.votes.pop(hashed(pair.pair_id), None)
         if learnt_with is None:
@@ -145,7 +145,7 @@ class Admission:
         return learnt_with
 
     def counts_now(self, name: str, trusted_weight: float) -> None:
-        """A vote that can be undone counts this now, beside labels of people."""
+        """Update the weight, relative to people's labels, of a vote that can be undone."""
         if name in self.votes:
             self.votes[name] = self.votes[name][0], trusted_weight
 
@@ -157,7 +157,7 @@ class Admission:
         batch.pairs.append((at, plan, known, source, weight, trusted_weight, -1, -1, False, pair.tie))
 
     def close(self, name: str, batch: Batch) -> bool:
-        """A task is over; False where that was known."""
+        """Close a task; False if it was already known to be closed."""
         task = self.open.by_name.get(name)
         if task is not None and task.is_closed:
             return False
@@ -166,13 +166,13 @@ class Admission:
         )
 
     def close_all(self, batch: Batch) -> None:
-        """Every open task is over, in the order in which they were opened."""
+        """Close every open task, in the order in which they were opened."""
         for name in list(self.open.by_name):
             if not self.close(name, batch):
                 self._settle(name, batch)
 
     def over_bounds(self) -> dict[str, int]:
-        """What was too much to be kept; nothing that is 0."""
+        """What exceeded the limits; omits zeros."""
         counts = {
             "pairs_with_features_left_out": self.rows.vocabulary.pairs_without_room,
             "tasks_settled_early": self.settled_early,
@@ -182,9 +182,9 @@ class Admission:
         return {name: n for name, n in counts.items() if n}
 
     def take_in(self, later: Admission) -> list[str]:
-        """Know what a later one knows, so that none of what came since is learnt again.
+        """Take over the knowledge of a later state, so that nothing that came since is learnt again.
 
-        Returns the names of the tasks that have begun since and are open, which have no coefficients yet.
+        Returns the names of the open tasks that started since, which have no coefficients yet.
         """
         self.past.take_in(later.past, self.remembered)
         self.known.take_in(later.known, self.remembered)
@@ -205,9 +205,9 @@ class Admission:
         return begun
 
     def begun_from(self) -> Admission:
-        """One that has learnt nothing, with the same features.
+        """A new state that has learnt nothing, with the same features.
 
-        It knows which tasks are over, and of which trusted labels were learnt.
+        It knows which tasks are closed, and from which tasks trusted labels were learnt.
         """
         begun = Admission(
             min(self.open_tasks, OPEN_TASKS_OF_A_DIMENSION)
@@ -219,7 +219,8 @@ class Admission:
         begun.rows = RowMaker(Vocabulary(**self.rows.vocabulary.state()), self.rows.shown.begun_from())
         begun.rows.vocabulary.pairs_without_room = 0
         begun.open.widen(len(begun.rows.vocabulary.columns))
-        # What predicts a task has learnt its trusted labels, so those of another dimension are no evidence.
+        # The predicting model has learnt a task's trusted labels, so those of another dimension are no
+        # evidence.
         begun.past = self.past.of_trusted()
         for name, task in self.open.by_name.items():
             if trusted := trusted_of(task.counts):
@@ -229,7 +230,7 @@ class Admission:
         return begun
 
     def state(self) -> dict[str, Any]:
-        """What ``restore`` takes, to stand among a learner's own: JSON values, and copies of arrays."""
+        """Argument of ``restore``, stored in a learner's state: JSON values, and copies of arrays."""
         return {
             "vocabulary": self.rows.vocabulary.state(),
             "shown": self.rows.shown.state(),
@@ -242,7 +243,7 @@ class Admission:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where the one that had this state was."""
+        """Continue from this state."""
         vocabulary = Vocabulary(**state["vocabulary"])
         self.rows = RowMaker(vocabulary, ShownScores.from_state(state["shown"]))
         self.evidence = Evidence.from_state(state)
@@ -255,7 +256,7 @@ class Admission:
         self.votes = dict(zip(votes["names"], map(tuple, weights.tolist()), strict=True))
 
     def _open(self, name: str, past: PastTask | None, batch: Batch) -> OpenTask:
-        """Open a task, again if it is a past one, and settle others where as many are open as may be."""
+        """Open a task, or reopen a past one; settle others if too many are open."""
         if past is not None:
             while len(self.open.late) >= LATE_TASKS:
                 self._settle(next(iter(self.open.late)), batch)
@@ -271,9 +272,9 @@ class Admission:
         return task
 
     def _counts_of_known(self, name: str, task: OpenTask | None, past: PastTask | None) -> Counts:
-        """What was learnt of a task, which a rescored pair adds to; one that was not known is from now on.
+        """The counts of a task, which a rescored pair adds to; an unknown task becomes known here.
 
-        So its own pairs, where they come after those of a revision, are no evidence either.
+        So its own pairs, if they come after those of a revision, are no evidence either.
         """
         if task is not None:
             return task.counts
@@ -284,7 +285,7 @@ class Admission:
         return past.counts
 
     def _settle(self, name: str, batch: Batch) -> None:
-        """An open task may go on, but what is predicted from now on is no evidence."""
+        """An open task may continue, but later predictions are no evidence."""
         task = self.open.by_name[name]
         self._leave(name, batch)
         self._remember(name, task)
@@ -295,7 +296,7 @@ class Admission:
         self.past.settle(name, task.counts, self.remembered)
 
     def _leave(self, name: str, batch: Batch) -> Counts:
-        """Settle a task if it is open: what was predicted is evidence. Returns what was learnt of it."""
+        """Settle a task if it is open: its predictions become evidence. Returns its counts."""
         task = self.open.leave(name)
         if task is None:
             return {}
@@ -306,13 +307,13 @@ class Admission:
         return self.known.note(name, fact_of(pair, judgement), self.remembered)
 
     def _votes_state(self) -> dict[str, Any]:
-        """Nothing where there is none, as in a state of before there were any."""
+        """Empty if there are no votes, as in states from before votes existed."""
         if not self.votes:
             return {}
         return {"votes": {"names": list(self.votes), "weights": np.array([*self.votes.values()])}}
 
     def _is_known_elsewhere(self, name: str, pair: PreferencePair) -> bool:
-        """Whether trusted labels were learnt of what else the candidates of a trusted label belong to: the
+        """Whether trusted labels were learnt from what else the candidates of a trusted label belong to: the
         runs of a vote on two runs, and the task of a run."""
         if pair.label_source not in TRUSTED_SOURCES:
             return False
@@ -327,7 +328,7 @@ class Admission:
         return not TRUSTED_SOURCES.isdisjoint(counts)
 
     def _share(self, pair: PreferencePair, nth: int) -> float:
-        """``nth`` is how many pairs of its task and label source there are now."""
+        """``nth`` is the current number of pairs of its task and label source."""
         if self.pairs_of_task is None:
             return weight_of_nth(nth)
         return weight_of_each(self.pairs_of_task[dimension_of(pair), task_of(pair), pair.label_source])

@@ -1,4 +1,4 @@
-"""Pairs that are admitted to be learnt, with all that can be said of them before any of them is."""
+"""Pairs that are admitted for learning, with everything that is decided before any of them is learnt."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from trainers.bradley_terry.rows import ColumnPlan, Read, RowMaker
 from trainers.online.models import Rows
 
 Admitted = tuple[int, ColumnPlan, int, LabelSource, float, float, int, int, bool, bool]
-"""A pair of a batch, a plain tuple since there are many:
+"""A pair of a batch, a plain tuple because there are many:
 
-- its number among those that were read, its plan, and how many features the models know with it;
-- its label source, what it counts as a person's label, and what it counts beside those of people;
-- the slot of its task (−1 where a prediction would not be honest), and the slot again where it opens the task
+- its number among those that were read, its plan, and the number of features that the models know with it;
+- its label source, its weight as a person's label, and its weight relative to people's labels;
+- the slot of its task (−1 if a prediction would not be honest), and the slot again if it opens the task
   (else −1);
 - whether the model that is served before the pair is *smoothing*, and whether the pair is a tie.
 """
@@ -23,20 +23,20 @@ Admitted = tuple[int, ColumnPlan, int, LabelSource, float, float, int, int, bool
 
 @dataclass(slots=True)
 class Batch:
-    """Admitted pairs in their order, and the tasks that were settled between them."""
+    """Admitted pairs in order, and the tasks that were settled between them."""
 
     known: int
-    """Features that the models know before the first pair."""
+    """Number of features that the models know before the first pair."""
     is_news: bool = True
-    """Whether no pair was learnt before."""
+    """False if the pairs were learnt before."""
     pairs: list[Admitted] = field(default_factory=list)
     unsettled: list[tuple[int, str, str, float]] = field(default_factory=list)
-    """Of each vote of an annotator of whom little is known: its number among the pairs, the annotator, the
-    vote's name (empty where it cannot be taken back), and how far the annotator is trusted."""
+    """For each vote of a little-known annotator: its index among the pairs, the annotator, the vote's name
+    (empty if it cannot be taken back), and the trust in the annotator."""
     newly_known: list[str] = field(default_factory=list)
-    """Annotators of whom twice as much is known now as when they were here last."""
+    """Annotators with twice as many comparisons as at their last entry here."""
     settled: list[tuple[int, int, int]] = field(default_factory=list)
-    """Of each task that was settled: pairs of the batch before that, its slot, pairs learnt until then."""
+    """For each settled task: pairs of the batch before that, its slot, and pairs learnt until then."""
 
     @property
     def sources(self) -> list[LabelSource]:
@@ -44,7 +44,7 @@ class Batch:
         return [pair[3] for pair in self.pairs]
 
     def rows(self, read: Read, maker: RowMaker) -> Rows:
-        """The pairs, of which there is one at least, as arrays."""
+        """The pairs as arrays; there must be at least one."""
         at, plans, known, sources, weights, trusted, slots, opened, smoothing, ties = zip(
             *self.pairs, strict=True
         )

@@ -1,7 +1,7 @@
-"""Dimensions: what a label judges, where that is one thing (physics, smoothness, …) and not the whole.
+"""Dimensions: labels that judge one aspect (physics, smoothness, …) rather than overall quality.
 
-A dimension has a reward of its own, with its own evidence and gate. It begins as the overall one is when the
-first label on it comes, and is learnt from its own labels alone.
+A dimension has its own reward, evidence and gate. It starts as a copy of the overall one when its first label
+comes, and then learns only from its own labels.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 
 class Dimensions:
-    """The learners of the dimensions, by name, and what of each is still to be learnt."""
+    """The learners of the dimensions, by name, with the pairs that each has still to learn."""
 
     def __init__(self, begin: Callable[[str], PreferenceLearner]) -> None:
-        """``begin`` makes the learner of a dimension from the overall one as it is now."""
+        """``begin`` makes a dimension's learner from the current overall one."""
         self.learners: dict[str, PreferenceLearner] = {}
         self.pairs_left_out = 0
-        """Pairs on further dimensions than are learnt."""
+        """Pairs on dimensions beyond the limit."""
         self._begin = begin
         self._waiting: dict[str, list[tuple[PreferencePair | PairsEnd, bool]]] = {}
 
     def is_new(self, pair: PreferencePair) -> bool:
-        """Whether the pair begins a dimension."""
+        """Whether the pair is the first of a dimension."""
         return dimension_of(pair) not in self.learners and len(self.learners) < MAX_DIMENSIONS
 
     def knows(self, pair: PreferencePair) -> bool:
-        """Whether the pair is on a dimension that has begun."""
+        """Whether the pair's dimension exists already."""
         return dimension_of(pair) in self.learners
 
     def add(self, pair: PreferencePair, known_new: bool) -> None:
-        """A pair of one of them, to be learnt with the next ``learn``."""
+        """Add a pair of one of them, to be learnt by the next ``learn``."""
         name = dimension_of(pair)
         if self.is_new(pair):
             self.learners[name] = self._begin(name)
@@ -48,12 +48,12 @@ class Dimensions:
             self.pairs_left_out += 1
 
     def end(self, end: PairsEnd, known_new: bool) -> None:
-        """A run is over for all of them."""
+        """A run has ended, for all of them."""
         for name in self.learners:
             self._waiting.setdefault(name, []).append((end, known_new))
 
     def learn(self) -> int:
-        """Learn what was added; returns how many messages changed something, counted in each dimension."""
+        """Learn what was added. Returns the number of messages that changed something, per dimension."""
         changes = 0
         for name, waiting in self._waiting.items():
             messages, known_new = zip(*waiting, strict=True)
@@ -62,7 +62,7 @@ class Dimensions:
         return changes
 
     def go_back_to(self, earlier: Dimensions) -> None:
-        """Be the earlier ones again, and know what came since; one that has begun since begins again then."""
+        """Return to earlier ones, but remember what came since; dimensions started since start over."""
         for name, learner in self.learners.items():
             if name not in earlier.learners:
                 earlier.learners[name] = earlier._begin(name)
@@ -72,7 +72,7 @@ class Dimensions:
                 self.learners.setdefault(name, learner)
 
     def over_bounds(self) -> dict[str, int]:
-        """What was too much to be learnt; nothing that is 0."""
+        """What exceeded the limits; omits zeros."""
         return {"pairs_of_further_dimensions": self.pairs_left_out} if self.pairs_left_out else {}
 
     def state(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class Dimensions:
     def restore(
         self, state: Mapping[str, Any], of_state: Callable[[str, Mapping[str, Any]], PreferenceLearner]
     ) -> None:
-        """Go on where those that had this state were."""
+        """Continue from this state."""
         self.learners = {name: of_state(name, saved) for name, saved in state["learners"].items()}
         if len(self.learners) > MAX_DIMENSIONS:
             raise ValueError(f"{len(self.learners)} dimensions; expected {MAX_DIMENSIONS} at most")

@@ -1,12 +1,12 @@
-"""The preference learner: pairs in, reward snapshots out, whoever calls it (Faust agent, file, tests).
+"""The preference learner: pairs in, reward snapshots out, for any caller (Faust agent, file, tests).
 
-As long as there are critic labels alone, the model that takes every label fully is served, and the snapshot
-says that it cannot correct the critics; from the first other label on, the trusted one is
+While all labels are critics', the model that takes every label at full weight is served, and the snapshot
+says that it cannot correct the critics. From the first other label on, the trusted one is served
 (``trainers.online.models``).
 
-Messages are learnt in batches, in three steps whose results do not depend on where a batch is cut: what each
-pair counts is worked out in their order; loops over the rows do for each what they would do for it alone; and
-what the predictions show is taken in at the row where it was seen.
+Messages are learnt in batches, in three steps whose results do not depend on where a batch is cut. The
+weights of the pairs are computed in order. Loops over the rows then treat each row as if it were alone.
+Finally the evidence from the predictions is recorded at the row where it was seen.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from trainers.pairs.seen import REMEMBERED, hashed
 from trainers.pairs.withdrawn import is_withdrawal
 
 _ROWS = 1024
-"""Pairs that are learnt at a time, which bounds the memory of a batch."""
+"""Pairs learnt at a time, which bounds the memory of a batch."""
 _MOST_NAMED = 5
-"""Features in a statement."""
+"""Features named in a statement."""
 
 
 class PreferenceLearner:
     """One reward model's whole state. The same messages in the same order give the same bytes.
 
     Every pair of a task (``trainers.pairs.weights.task_of``) is predicted by the model as it was before the
-    task's first pair, so the figures are honest while learning is immediate.
+    task's first pair, so the figures are honest although learning is immediate.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class PreferenceLearner:
         heard_before: Mapping[str, Annotators] | None = None,
         dimension: str = "",
     ) -> None:
-        """``open_tasks`` may be open at a time; so many others are ``remembered``, and so many pairs.
+        """``open_tasks`` limits the open tasks, and ``remembered`` the other tasks and the pairs.
 
-        ``pairs_of_task`` is (dimension, task, label source) to how many pairs will come, where all are at
-        hand, and ``heard_before`` dimension to what all votes say of their annotators. ``dimension`` is what
-        the labels judge; other dimensions have learners of their own within this.
+        ``pairs_of_task`` maps (dimension, task, label source) to the number of pairs to come, if all are
+        known in advance. ``heard_before`` maps a dimension to what all votes say about their annotators.
+        ``dimension`` is what the labels judge; other dimensions have their own learners inside this one.
         """
         self.model = model
         self.recipe = (recipe or Recipe()).complete()
@@ -78,16 +78,16 @@ class PreferenceLearner:
         self._dimensions = Dimensions(self._begin_dimension)
 
     def on_message(self, message: PairMessage, known_new: bool = False) -> bool:
-        """``on_messages`` with one; False where it changes nothing (seen before, other model)."""
+        """``on_messages`` with one; False if it changes nothing (a repetition, or for another model)."""
         return self.on_messages([message], [known_new]) > 0
 
     def on_messages(self, messages: Sequence[PairMessage], known_new: Sequence[bool] | None = None) -> int:
-        """Learn messages of the pairs topic in their order; returns how many changed something.
+        """Learn messages of the pairs topic in order; returns the number of those that changed something.
 
-        The bits do not depend on how a stream is cut into calls. Where ``known_new`` is given (True or False
-        for each message), the caller knows of a True one that it cannot be a repetition: nothing is kept to
-        tell it by. A call that raises has changed nothing; of what the contracts allow, only a rollback to
-        the state of another version of TriBrain does (BadInput).
+        The bits do not depend on how a stream is split into calls. ``known_new`` has one flag per message:
+        True says that it cannot be a repetition, so nothing is stored to recognise it. A call that raises has
+        changed nothing. Of the messages that the contracts allow, only a rollback to the state of another
+        version of TriBrain raises (BadInput).
         """
         given = zip(messages, known_new or [False] * len(messages), strict=True)
         mine = [(message, is_new) for message, is_new in given if message.model == self.model]
@@ -108,7 +108,7 @@ class PreferenceLearner:
             elif isinstance(message, PreferencePair):
                 if is_withdrawal(message) and not self._dimensions.knows(message):
                     continue
-                if self._dimensions.is_new(message):  # it begins with what was learnt so far
+                if self._dimensions.is_new(message):  # it starts from what was learnt so far
                     batch = self._learn(batch, read)
                 self._dimensions.add(message, is_new)
                 continue
@@ -118,7 +118,7 @@ class PreferenceLearner:
                 changes += of_dimensions
                 self.go_back_to(earlier.pop(0))
                 batch, changed = self._admission.begin(), True
-            elif message.revision:  # of a run that has, or will have, an end of its own
+            elif message.revision:  # its run has, or will have, an end of its own
                 changed = False
             else:
                 changed = self._admission.close(message.run_id, batch)
@@ -130,7 +130,7 @@ class PreferenceLearner:
         return changes + of_dimensions
 
     def learn_again(self, pairs: Sequence[PreferencePair]) -> None:
-        """A further epoch over pairs: they are learnt in their order, and no figure changes."""
+        """A further epoch: learns the pairs in order, without changing any figure."""
         for name, learner in self._dimensions.learners.items():
             learner.learn_again([pair for pair in pairs if dimension_of(pair) == name])
         own = [pair for pair in pairs if self._is_own(pair)]
@@ -143,20 +143,20 @@ class PreferenceLearner:
 
     @property
     def annotators(self) -> dict[str, Annotators]:
-        """Dimension (empty for the whole) to what its votes say of the annotators, where some can be told
-        apart."""
+        """What votes say about the annotators, by dimension (empty for overall quality), where they can be
+        distinguished."""
         of_each = {self._dimension: self, **self._dimensions.learners}
         heard = {name: learner._admission.evidence.annotators for name, learner in of_each.items()}
         return {name: annotators for name, annotators in heard.items() if annotators.compared}
 
     def take_models_of(self, other: PreferenceLearner) -> None:
-        """Serve what another learnt of the same messages, with the evidence that this one gathered."""
+        """Serve what another learner learnt from the same messages, with this one's evidence."""
         self._models = other._models
         for name, learner in self._dimensions.learners.items():
             learner._models = other._dimensions.learners[name]._models
 
     def finish(self) -> None:
-        """The end of a file: close every task that has no end of its own, in the order of the file."""
+        """At the end of a file: close every task without an end, in the order of the file."""
         for learner in self._dimensions.learners.values():
             learner.finish()
         read, batch = self._admission.rows.read([]), self._admission.begin()
@@ -169,7 +169,7 @@ class PreferenceLearner:
         topic_ids: Mapping[str, str] | None = None,
         base: str = "",
     ) -> RewardSnapshot:
-        """What is served, as a message; ``consumed`` is topic to partition to next offset."""
+        """The served model as a message; ``consumed`` maps topic to partition to next offset."""
         reward = self._reward()
         return sealed(
             RewardSnapshot(
@@ -189,11 +189,11 @@ class PreferenceLearner:
         )
 
     def state(self) -> dict[str, Any]:
-        """Everything that later steps depend on; later steps do not change what was returned.
+        """Everything that later steps depend on; later steps do not change the returned value.
 
-        Values are those of JSON, and NumPy arrays of finite float64 or of int64, so that it is cheap to take:
+        Values are JSON's, plus NumPy arrays of finite float64 or of int64, so it is cheap to take.
         ``orjson.dumps(state, option=orjson.OPT_SERIALIZE_NUMPY)`` writes it, in any thread, and
-        ``from_state`` takes what ``orjson.loads`` reads, bit for bit.
+        ``from_state`` takes the result of ``orjson.loads``, bit for bit.
         """
         return {
             "version": self.version,
@@ -212,14 +212,14 @@ class PreferenceLearner:
         open_tasks: int = OPEN_TASKS,
         remembered: int = REMEMBERED,
     ) -> PreferenceLearner:
-        """The learner that had this ``state``, read back from JSON or not; it continues to the bit.
+        """The learner with this ``state``, read back from JSON or not; it continues bit for bit.
 
-        Raises BadInput where another version of TriBrain wrote a state that this one cannot read.
+        Raises BadInput if another version of TriBrain wrote a state that this one cannot read.
         """
         try:
             learner = cls(model, recipe_of(model, state), open_tasks=open_tasks, remembered=remembered)
             learner._restore(state)
-            # What could not be published later is no state to go on from.
+            # A state that could not be published later is unusable.
             decode_snapshot(encode(learner.snapshot()), model)
             orjson.dumps(learner.state(), option=orjson.OPT_SERIALIZE_NUMPY)
         except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError, BadInput):
@@ -239,7 +239,7 @@ class PreferenceLearner:
         return isinstance(message, PreferencePair) and dimension_of(message) == self._dimension
 
     def _begin_dimension(self, name: str) -> PreferenceLearner:
-        """As this learner is now."""
+        """A copy of this learner as it is now."""
         learner = PreferenceLearner(self.model, self.recipe, dimension=name)
         learner._models = self._models.begun_from()
         learner._admission = self._admission.begun_from()
@@ -266,7 +266,7 @@ class PreferenceLearner:
         return self._models.smoothing if self._admission.evidence.critics_alone else self._models.trusted
 
     def _learn(self, batch: Batch, read: Read) -> Batch:
-        """Learn what was added, and take in what the predictions show; returns a batch to go on with."""
+        """Learn what was added, and record the evidence of the predictions. Returns the next batch."""
         tasks, evidence = self._admission.open, self._admission.evidence
         alarms: list[int] = []
         if batch.pairs:
@@ -298,7 +298,7 @@ class PreferenceLearner:
         return self._admission.begin()
 
     def _weigh_again(self, newly_known: Sequence[str]) -> None:
-        """Earlier votes of these annotators count as much as those that they are to give."""
+        """Give earlier votes of these annotators the weight of their next ones."""
         annotators = self._admission.evidence.annotators
         for annotator in newly_known:
             trust = self._admission.evidence.weight_of(annotator)
@@ -312,7 +312,7 @@ class PreferenceLearner:
                 self._unsettled.let_go(annotator)
 
     def _undo(self, pair: PreferencePair, read: Read, at: int) -> bool:
-        """Take back a vote, which is number ``at`` of those that were read; False where it was not learnt."""
+        """Undo a vote, number ``at`` of those that were read; False if it was not learnt."""
         learnt_with = self._admission.undo(pair)
         if learnt_with is None:
             return False
@@ -324,7 +324,7 @@ class PreferenceLearner:
         return True
 
     def _carried_by(self, rollback: Rollback) -> PreferenceLearner:
-        """The learner whose state a rollback carries. Raises BadInput where it cannot go on."""
+        """The learner with the state in a rollback. Raises BadInput if it cannot continue."""
         bounds = self._admission
         earlier = PreferenceLearner.from_state(
             self.model, carried_by(rollback).state, open_tasks=bounds.open_tasks, remembered=bounds.remembered
@@ -333,18 +333,18 @@ class PreferenceLearner:
         return earlier
 
     def check_learner(self, other: Recipe) -> None:
-        """Raises BadInput where the model is another learner's than ``other``'s."""
+        """Raises BadInput if the model's learner differs from ``other``'s."""
         if other.learner != self.recipe.learner:
             raise BadInput(
                 f"model {self.model!r} is learnt by {other.learner} now, and was learnt by "
-                f"{self.recipe.learner} at version {self.version}; there is no way back to that"
+                f"{self.recipe.learner} at version {self.version}; it cannot go back to that"
             )
 
     def go_back_to(self, earlier: PreferenceLearner) -> None:
-        """Be the earlier model again, but know what came since, so that none of it is learnt again.
+        """Become the earlier model again, but remember what came since, so that none of it is learnt again.
 
-        Tasks that the earlier model was in the middle of are predicted as it did; those that have begun since
-        by what it was.
+        Tasks that were open in the earlier model keep its predictions; tasks that started since are predicted
+        by the earlier model.
         """
         self._dimensions.go_back_to(earlier._dimensions)
         begun = earlier._admission.take_in(self._admission)
@@ -388,11 +388,11 @@ class PreferenceLearner:
         return self._admission.evidence.metrics() | {name: what for name, what in noticed.items() if what}
 
     def _far_off(self) -> dict[str, int]:
-        """Of the features with most of them, how many differences were not learnt."""
+        """Differences that were not learnt, by feature, for the features with the most."""
         return _most(self._served.far_off)
 
     def _marks(self) -> dict[str, int]:
-        """Of the critics with most of them, how many scores were taken for marks for missing ones."""
+        """Scores taken for marks for missing ones, by critic, for the critics with the most."""
         return _most(self._admission.rows.shown.taken)
 
     def _statement(self) -> str:
@@ -426,7 +426,7 @@ def _most(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def recipe_of(model: str, state: Mapping[str, Any]) -> Recipe:
-    """Which learner made the state of a model. Raises BadInput for one of another version of TriBrain."""
+    """The recipe of the learner in a model's state. Raises BadInput for another version of TriBrain."""
     try:
         return Recipe(learner=state["trusted"]["learner"], parameters=state["trusted"]["parameters"])
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -441,7 +441,7 @@ def _of_another_version(model: str, state: Mapping[str, Any]) -> BadInput:
 
 
 def load_learner(recipe: Recipe | None = None) -> None:
-    """Import and compile now what the first pair would otherwise wait for, a second or so."""
+    """Import and compile now, which the first pair would otherwise wait a second or so for."""
     critics: dict[str, float | None] = {"any.critic": 1.0}
     PreferenceLearner(recipe=recipe).on_message(
         PreferencePair(

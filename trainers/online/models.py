@@ -1,7 +1,7 @@
-"""The models that learn the same pairs side by side, since labels differ in worth.
+"""The models that learn the same pairs side by side, because labels differ in value.
 
-*Trusted* learns from people, validators and judges, with critic labels at a whisper; *smoothing* takes every
-label at full weight; *reference* knows the critics' mean alone, and is what the served model has to beat.
+*Trusted* learns from people, validators and judges, and gives critic labels little weight; *smoothing* gives
+every label full weight; *reference* knows only the critics' mean, and is what the served model has to beat.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from trainers.compiled import Array, Flags, Ints
 
 _MEAN = ("critics_mean",)
 _REFERENCE = Recipe(parameters={"prior_variance": 4.0, "drift_delta": 0.0, "sparsity": 0.0})
-"""One feature is learnt quickly without harm. A reference that lags behind is beaten by models that are no
-better than the critics' mean: with the models' own rate, the gate opened in error in 90 of 200 null runs."""
+"""One feature can be learnt fast without harm. Models that are no better than the critics' mean beat a
+reference that lags behind: with the models' own rate, the gate opened wrongly in 90 of 200 null runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """n pairs in their order. What ``known`` and slots are says ``trainers.bradley_terry.kernels``."""
+    """n pairs in order. ``trainers.bradley_terry.kernels`` explains ``known`` and slots."""
 
     X: Array
     """(n, d): differences by feature."""
@@ -32,17 +32,17 @@ class Rows:
     known: Ints
     """(n + 1,)"""
     weights: Array
-    """(n,): what each pair counts as a person's."""
+    """(n,): each pair's weight as a person's."""
     trusted_weights: Array
-    """(n,): what it counts beside labels of people."""
+    """(n,): its weight relative to labels of people."""
     ties: Flags
-    """(n,): whether neither side is better."""
+    """(n,): whether the pair is a tie."""
     trusted: Flags
     """(n,): whether a person or a validator labelled it."""
     slots: Ints
-    """(n,): slot of the pair's task; −1 where a prediction would not be honest."""
+    """(n,): slot of the pair's task; −1 if a prediction would not be honest."""
     opened: Ints
-    """(n,): the slot again where the pair opens its task; else −1."""
+    """(n,): the slot again if the pair opens its task; else −1."""
     smoothing_serves: Flags
     """(n,): whether the model that is served before the pair is *smoothing*."""
 
@@ -59,14 +59,14 @@ class Models:
         return cls(recipe.new(), recipe.new(), _REFERENCE.new())
 
     def begun_from(self) -> Models:
-        """Models that have learnt nothing, and take what these have learnt for what is likely.
+        """New models with these models' weights as prior means.
 
-        The reference, too: a model that knows more than it at the start would be thought better.
+        That includes the reference: a model that starts with more knowledge than it would seem better.
         """
         return Models(self.trusted.begun_from(), self.smoothing.begun_from(), self.reference.begun_from())
 
     def know(self, features: Mapping[str, int]) -> None:
-        """Have these features as columns, in their order; new ones come last."""
+        """Have these features as columns, in order; new ones come last."""
         if len(self.trusted.features) < len(features):
             self.trusted.with_features(list(features))
             self.smoothing.with_features(list(features))
@@ -74,9 +74,9 @@ class Models:
     def learn(self, rows: Rows, served: Array, reference: Array) -> list[int]:
         """Learn the rows, whose features must be known; returns those at which *trusted* saw a drift.
 
-        The coefficients before a row that opens a task are written to its slot: of the model that is served
-        then to ``served`` (slots, d), and to ``reference`` (slots, 1). The differences are brought within
-        reach of their units.
+        Before a row that opens a task, the coefficients are written to its slot: those of the model served
+        then to ``served`` (slots, d), and the reference's to ``reference`` (slots, 1). The differences are
+        limited to the reach of their units.
         """
         of_smoothing = np.where(rows.smoothing_serves, rows.opened, -1)
         of_trusted = np.where(rows.smoothing_serves, -1, rows.opened)
@@ -84,8 +84,8 @@ class Models:
         _, alarms = self.trusted.learn_rows(
             rows.X, rows.trusted_weights, rows.ties, rows.known, of_trusted, served
         )
-        # The reference begins with the first label of a person or a validator, and says ½ until then. It
-        # learns no ties: what the gate compares are predictions of what is none.
+        # The reference starts with the first label of a person or a validator, and predicts ½ until then. It
+        # learns no ties, because the gate compares predictions without them.
         decided = rows.trusted & ~rows.ties
         begun = np.full(len(rows.X) + 1, len(self.reference.features))
         begun[1:] |= np.logical_or.accumulate(decided)
@@ -98,14 +98,14 @@ class Models:
         return alarms
 
     def undo(self, row: Array, mean: Array, weight: float, trusted_weight: float, *, tie: bool) -> None:
-        """Take back a person's label, with row (d,) and mean (1,), that was learnt with these weights."""
+        """Undo a person's label, with row (d,) and mean (1,), that was learnt with these weights."""
         self.smoothing.undo(row, weight, tie)
         self.trusted.undo(row, trusted_weight, tie)
         if not tie:
             self.reference.undo(mean, weight, tie)
 
     def weigh_again(self, row: Array, before: float, now: float, *, tie: bool) -> None:
-        """A person's label with row (d,), which was learnt to count ``before``, counts ``now``."""
+        """Change the weight of a learnt person's label with row (d,) from ``before`` to ``now``."""
         if now < before:
             self.trusted.undo(row, before - now, tie)
         elif now > before:
@@ -114,7 +114,7 @@ class Models:
             self.trusted.learn_rows(row[None, :], weight, ties, known, none, np.empty((0, len(row))))
 
     def state(self) -> dict[str, Any]:
-        """What ``from_state`` takes, to stand among a learner's own: JSON values, and copies of arrays."""
+        """Argument of ``from_state``, stored in a learner's state: JSON values, and copies of arrays."""
         return {
             "trusted": self.trusted.state(),
             "smoothing": self.smoothing.state(),
@@ -123,12 +123,12 @@ class Models:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Models:
-        """The models that had this state."""
+        """The models with this state."""
         parts = (state["trusted"], state["smoothing"], state["reference"])
         return cls(*map(estimator_from_state, parts))
 
 
 def coefficients(model: PairEstimator) -> Array:
-    """(d,): weights per unit of score, as they are written to a slot."""
+    """(d,): weights per unit of score, in the form that is written to a slot."""
     weights, scales = (np.array(list(of.values()), dtype=np.float64) for of in (model.weights, model.scales))
     return np.asarray(weights / scales)

@@ -1,4 +1,4 @@
-"""The tasks that a learner is in the middle of: what the models were before any pair of each was learnt."""
+"""The learner's open tasks, with the models from before any pair of each was learnt."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from trainers.pairs.seen import Counts, counts_array, counts_of
 
 @dataclass(slots=True)
 class OpenTask:
-    """A task that has a slot, whose rows in the arrays of ``OpenTasks`` are its own."""
+    """A task with a slot, which is its row in the arrays of ``OpenTasks``."""
 
     slot: int
     counts: Counts
     """Pairs learnt per label source."""
     is_closed: bool = False
-    """Whether the run had ended before; only people and judges still speak of it."""
+    """Whether the run had already ended, so that only people and judges still label it."""
 
 
 class OpenTasks:
-    """Open tasks in the order in which they were opened, by name; slots are rows of arrays that grow."""
+    """Open tasks by name, in the order in which they were opened; slots are rows of growing arrays."""
 
     def __init__(self) -> None:
         self.by_name: dict[str, OpenTask] = {}
         self.late: dict[str, None] = {}
-        """Those that were opened again by a first trusted label, in the order of the last one of each."""
+        """Tasks that a first trusted label reopened, in the order of each one's last such label."""
         self.served: Array = np.zeros((0, 0))
-        """(slots, d): coefficients of the served model, per unit of score, as the task was opened."""
+        """(slots, d): coefficients of the served model, per unit of score, when the task was opened."""
         self.reference: Array = np.zeros((0, 1))
-        """(slots, 1): that of the critics' mean."""
+        """(slots, 1): coefficient of the critics' mean."""
         self._gains: Array = np.zeros((0, 3))
-        """(slots, 3): sums over the pairs of a ``Gain`` of the served model."""
+        """(slots, 3): sums over the pairs of the served model's ``Gain``."""
         self._n_trusted: Ints = np.zeros(0, dtype=np.int64)
         """(slots,): pairs of people and validators in that sum."""
         self._free: list[int] = []
         self._left: list[int] = []
 
     def open(self, name: str, counts: Counts) -> OpenTask:
-        """A task that begins, or goes on with ``counts``; its coefficients are still to be written."""
+        """A task that starts, or continues with ``counts``; its coefficients are still to be written."""
         if not self._free:
             self._grow()
         task = self.by_name[name] = OpenTask(self._free.pop(), counts)
@@ -55,14 +55,14 @@ class OpenTasks:
         return task
 
     def write(self, name: str, served: Array, reference: Array) -> None:
-        """Set the coefficients (d,) and (1,) of a task; what a model does not know yet is 0."""
+        """Set the coefficients (d,) and (1,) of a task; those of unknown features are 0."""
         slot = self.by_name[name].slot
         self.served[slot] = 0.0
         self.served[slot, : len(served)] = served
         self.reference[slot] = reference if len(reference) else 0.0
 
     def leave(self, name: str) -> OpenTask | None:
-        """It is open no more; its rows stay until ``free_left``. None where it was not open."""
+        """Remove a task; its rows stay until ``free_left``. None if it was not open."""
         task = self.by_name.pop(name, None)
         self.late.pop(name, None)
         if task is not None:
@@ -70,20 +70,20 @@ class OpenTasks:
         return task
 
     def free_left(self) -> None:
-        """Let new tasks have the slots of those that were left."""
+        """Let new tasks reuse the slots of removed ones."""
         self._free += self._left
         self._left.clear()
 
     def widen(self, d: int) -> None:
-        """Have coefficients of d features."""
+        """Make room for coefficients of d features."""
         missing = d - self.served.shape[1]
         if missing > 0:
             self.served = np.pad(self.served, ((0, 0), (0, missing)))
 
     def predict(self, rows: Rows) -> tuple[Array, Array]:
-        """P (n,) of the rows by what is in their slots: of the served model, and of the reference.
+        """P (n,) of the rows by the coefficients in their slots: of the served model, and of the reference.
 
-        NaN for slot −1. What is said of trusted ones that are no ties is added to the gain of their tasks.
+        NaN for slot −1. Predictions of trusted labels that are no ties add to the gain of their tasks.
         """
         p, p_reference = np.empty(len(rows.X)), np.empty(len(rows.X))
         predict_rows(rows.X, rows.slots, self.served, p)
@@ -93,7 +93,7 @@ class OpenTasks:
         return p, p_reference
 
     def mean_gain(self, slot: int) -> Gain | None:
-        """By which the served model was better; None without a pair that counts."""
+        """Mean gain of the served model; None without a pair that counts."""
         n = int(self._n_trusted[slot])
         return Gain(*(self._gains[slot] / n).tolist()) if n else None
 
@@ -113,7 +113,7 @@ class OpenTasks:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], d: int) -> OpenTasks:
-        """The tasks that had this state, of models with d features."""
+        """The tasks with this state, of models with d features."""
         tasks = cls()
         n, closed = len(state["tasks"]), frozenset(state["closed"])
         tasks.served = within(state["served"], (n, d), -LARGEST_SUM, LARGEST_SUM, "coefficients")
@@ -126,11 +126,11 @@ class OpenTasks:
             tasks.by_name[name] = OpenTask(slot, counts, is_closed=name in closed)
         tasks.late = dict.fromkeys(state["late"])
         if unknown := tasks.late.keys() - tasks.by_name.keys():
-            raise ValueError(f"{sorted(unknown)[0]!r} is not open, and was opened again")
+            raise ValueError(f"{sorted(unknown)[0]!r} is not open, but is listed as reopened")
         return tasks
 
     def _grow(self) -> None:
-        """Twice the slots."""
+        """Doubles the slots."""
         had = len(self._gains)
         more = max(16, had)
         self.served = np.pad(self.served, ((0, more), (0, 0)))

@@ -1,4 +1,4 @@
-"""Training a preference reward model from pairs files: the live learner, fed from a list."""
+"""Trains a preference reward model from pairs files, by feeding the live learner from a list."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def train_on_pairs(
     seed: int = 0,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> RewardSnapshot:
-    """One honest pass in the given order, without pairs that are taken back; then ``epochs − 1`` shuffled
-    passes that change no figure.
+    """One honest pass in the given order, without withdrawn pairs; then ``epochs − 1`` shuffled passes that
+    change no figure.
 
-    Where several people judged the same candidates, what is served is learnt in a pass of its own, in which
-    a vote counts what all votes say of its annotator. The figures stay those of the honest pass, in which it
-    counts what was known of the annotator when it came.
+    If several people judged the same candidates, the served model is learnt in a separate pass, in which all
+    votes determine the weight of each annotator. The figures stay those of the honest pass, in which a vote
+    weighs by what was known about the annotator when it came.
 
-    Raises BadInput where no pair is for ``model``, or none has a critic in common on both sides.
+    Raises BadInput if no pair is for ``model``, or if none has a critic with scores on both sides.
     """
     given, messages = messages, standing(messages)
     if given and not messages:

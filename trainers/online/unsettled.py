@@ -1,8 +1,8 @@
-"""Votes of annotators of whom little is known yet, kept to be weighed again once more is.
+"""Votes of little-known annotators, kept to be re-weighted once more is known.
 
-The first votes of an annotator are learnt before anybody can tell how far to trust them. As often as twice as
-many of them were compared with what others said, what they count is corrected: some of each step is undone
-(``trainers.bradley_terry.undo``), or some more is learnt.
+An annotator's first votes are learnt before it is known how far to trust them. Whenever the number of
+comparisons with other people has doubled, their weights are corrected: part of each step is undone
+(``trainers.bradley_terry.undo``), or more is learnt.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trainers.compiled import Array, Ints
 from trainers.other_version import LARGEST_SUM, within
 
 MOST_VOTES, MOST_NUMBERS = 2_000, 50_000
-"""That are kept, and differences that they have together; of more, the oldest votes are let go."""
+"""Limits of kept votes, and of their differences in total; beyond them the oldest votes are dropped."""
 
 
 @dataclass(slots=True)
@@ -26,19 +26,19 @@ class Vote:
 
     annotator: str
     name: str
-    """Of the vote, where it may be taken back; else empty."""
+    """The vote's name if it may be taken back; else empty."""
     columns: Ints
     """(k,): features that both sides have."""
     differences: Array
     """(k,)"""
     tie: bool
     weight: float
-    """What it would count of somebody who is trusted fully."""
+    """The vote's weight if its annotator were fully trusted."""
     trust: float
-    """In [0, 1]: with what share of that it was learnt."""
+    """In [0, 1]: the fraction of that weight with which it was learnt."""
 
     def row(self, features: int) -> Array:
-        """(features,): its differences, NaN where there is none."""
+        """(features,): its differences, NaN if missing."""
         row = np.full(features, np.nan)
         row[self.columns] = self.differences
         return row
@@ -46,13 +46,13 @@ class Vote:
 
 @dataclass(slots=True)
 class UnsettledVotes:
-    """In the order in which they were learnt."""
+    """Votes in the order in which they were learnt."""
 
     votes: list[Vote] = field(default_factory=list)
     _numbers: int = 0
 
     def keep(self, annotator: str, name: str, row: Array, *, tie: bool, weight: float, trust: float) -> None:
-        """A vote with the differences of row (d,) was learnt."""
+        """Keep a learnt vote with the differences of row (d,)."""
         columns = np.flatnonzero(np.isfinite(row))
         self.votes.append(Vote(annotator, name, columns, row[columns], tie, weight, trust))
         self._numbers += len(columns)
@@ -60,11 +60,11 @@ class UnsettledVotes:
             self._numbers -= len(self.votes.pop(0).columns)
 
     def of(self, annotator: str) -> list[Vote]:
-        """Those of an annotator."""
+        """The kept votes of an annotator."""
         return [vote for vote in self.votes if vote.annotator == annotator]
 
     def let_go(self, annotator: str = "", name: str = "") -> None:
-        """Those of an annotator who is known well, or the one with a name, which was taken back."""
+        """Drop the votes of an annotator who is now well known, or the named vote, which was taken back."""
         self.votes = [
             vote
             for vote in self.votes
@@ -86,7 +86,7 @@ class UnsettledVotes:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], features: int) -> UnsettledVotes:
-        """The votes that had this state, of a learner with so many features. Raises ValueError."""
+        """The votes with this state, for a learner with this many features. Raises ValueError."""
         n = len(state["annotators"])
         counts = within(state["counts"], (n,), 0.0, features, "counts of differences").astype(np.int64)
         numbers = int(counts.sum())

@@ -1,1 +1,1 @@
-"""What makes pairs: which candidates of a run are compared, who judged them, what each pair counts."""
+"""How pairs are made: which candidates of a run are compared, who judged them, and each pair's weight."""

@@ -1,7 +1,7 @@
-"""The critics' reward of candidates: the mean of the critics' scores, by which no missing score is a gain.
+"""The critics' reward of candidates: the mean of their scores, in which a missing one is no advantage.
 
-A score that a candidate lacks and another has counts as the lowest that the critic gave among them: a critic
-that failed makes no candidate better. Runs, pairs, datasets and reports rank candidates by this.
+If a candidate lacks a score that another has, the lowest score of that critic among them is used: a critic's
+failure improves no candidate. Runs, pairs, datasets and reports rank candidates by this.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from streams.messages.no_score import no_score
 
 Array = NDArray[np.float64]
 Scores = Mapping[str, float | None]
-"""Critic and mode to score, as in ``TraceEvent.critic_scores``."""
+"""Score by critic and mode, as in ``TraceEvent.critic_scores``."""
 
 
 def critic_rewards(scores_NK: Array) -> Array:
     """Critic rewards (…, N) of N candidates with K scores each (…, N, K), NaN where one is missing.
 
-    A missing score counts as the lowest of its column; a column without any does not count. NaN for all where
-    no score is known.
+    A missing score counts as the lowest of its column; an empty column does not count. All NaN if no score is
+    known.
     """
     missing = np.isnan(scores_NK)
     lowest_1K = np.where(missing, np.inf, scores_NK).min(axis=-2, keepdims=True)
@@ -40,7 +40,7 @@ def critic_rewards(scores_NK: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Lowest:
-    """The lowest score of each critic among some candidates; more may come, in any order."""
+    """The lowest score of each critic among some candidates; more can be added, in any order."""
 
     scores: Mapping[str, float] = field(default_factory=dict)
     is_lacked: bool = False
@@ -48,7 +48,7 @@ class Lowest:
     _is_empty: bool = True
 
     def including(self, scores: Scores) -> Self:
-        """Among one candidate more; itself where that changes nothing."""
+        """With one more candidate; returns itself if that changes nothing."""
         known = scores_of_video(scores)
         lower = {name: s for name, s in known.items() if s < self.scores.get(name, math.inf)}
         is_lacked = self.is_lacked or not (self._is_empty or known.keys() == self.scores.keys())
@@ -57,28 +57,28 @@ class Lowest:
         return type(self)({**self.scores, **lower}, is_lacked, False)
 
     def reward(self, scores: Scores, overall: float) -> float:
-        """Of one of the candidates, whose overall score it is where the candidate lacks nothing."""
+        """Reward of one of the candidates; ``overall``, its overall score, if it lacks nothing."""
         if not self.is_lacked:
             return overall
         known = scores_of_video(scores)
         if known.keys() >= self.scores.keys():
             return overall
-        names = sorted(self.scores)  # in every order the same sum
+        names = sorted(self.scores)  # the same sum in every order
         rows_2K = np.array([[of.get(name, math.nan) for name in names] for of in (known, self.scores)])
         return float(critic_rewards(rows_2K)[0])
 
 
 def rewards_in_run(events: Iterable[TraceEvent]) -> dict[int, float]:
-    """``iter_idx`` to critic reward of a run's judged candidates, in the order in which they are given."""
+    """``iter_idx`` to critic reward of a run's judged candidates, in the given order."""
     (rewards,) = rewards_in_runs([tuple(events)])
     return rewards
 
 
 def rewards_in_runs(runs: Sequence[Sequence[TraceEvent]]) -> list[dict[int, float]]:
-    """As ``rewards_in_run`` for runs that are compared with each other.
+    """Like ``rewards_in_run``, for runs that are compared with each other.
 
-    A critic that gave no score in a whole run counts there as the lowest that it gave in the others, unless
-    it said that it does not apply.
+    If a critic gave no score in a whole run, its lowest score in the others is used there, unless it said
+    that it does not apply.
     """
     judged = [[event for event in run if event.overall_score is not None] for run in runs]
     of_each = [_lowest(event.critic_scores() for event in run) for run in judged]
@@ -90,7 +90,7 @@ def rewards_in_runs(runs: Sequence[Sequence[TraceEvent]]) -> list[dict[int, floa
 
 
 def scores_of_video(scores: Scores) -> dict[str, float]:
-    """Those that are there, without what was said of the text alone."""
+    """The scores that are not missing, without those of the text alone."""
     return {name: s for name, s in scores.items() if s is not None and name not in TEXT_FEATURES}
 
 
@@ -104,7 +104,7 @@ def _lowest(candidates: Iterable[Scores]) -> Lowest:
 def _filled(
     runs: Sequence[Sequence[TraceEvent]], of_each: Sequence[Lowest], anywhere: Lowest
 ) -> Iterator[Lowest]:
-    """Each run's lowest scores with those of critics that gave none in it and should have."""
+    """Each run's lowest scores, completed by those of critics that should have given one in it."""
     if not anywhere.is_lacked:
         yield from of_each
         return

@@ -1,4 +1,4 @@
-"""The pair former: trace events in, pairs out, whoever calls it (Faust agent, replay, tests)."""
+"""The pair former: trace events in, pairs out, for any caller (Faust agent, replay, tests)."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ from streams.messages.contracts import (
 from trainers.pairs.pairing import PairingRules, RunPairing
 
 REMEMBERED_RUNS = 10_000
-"""How many runs that this former closed it still knows, so that what is sent again of them is no news."""
+"""Number of closed runs that a former remembers, so that resent events of them are recognised."""
 
 MOST_WAITING_BYTES = 32 << 20
-"""Of messages that wait for an earlier iteration of their run, the first or any other, in one worker. It may
-be hours until they have come. ``TraceProcessor`` counts them."""
+"""Limit of bytes that wait for an earlier iteration of their run, the first or any other, in one worker. It
+may be hours until that comes. ``TraceProcessor`` counts them."""
 WAITING_BYTES, NAMED_BYTES = 1_024, 128
-"""What such a message takes beside its bytes, with the run that it may be the first of, and an iteration that
-a waiting end names."""
+"""Memory of a waiting message besides its bytes, with the run that it may be the first of, and of an
+iteration named by a waiting end."""
 
 _Iterations = frozenset[int] | range
 
 
 class NotUsable(BadInput):
-    """An event that is right by itself, and of no use to its run."""
+    """An event that is valid by itself, but unusable for its run."""
 
 
 class LateEvent(NotUsable):
-    """An iteration that came after its run had been ended without it."""
+    """An iteration that came after its run had ended without it."""
 
 
 class Formed(Struct, frozen=True):
-    """What one event completes of its run, in the order in which it is to be published."""
+    """What one event completes in its run, in the order of publishing."""
 
     pairs: Sequence[PreferencePair] = ()
     first: int = 0
     """The number of the first of these pairs among all pairs of the run, from 0."""
     end: PairsEnd | None = None
-    """Follows the last pair of the run; null also for a run that had no iteration."""
+    """Follows the last pair of the run; null also for a run without iterations."""
     closed: RunClosed | None = None
-    """The mark that the run is done with, to be written once all before it is safe."""
+    """Marks the run as finished; to be written once all before it is safe."""
 
     @property
     def messages(self) -> list[PairMessage]:
-        """For the pairs topic."""
+        """Messages for the pairs topic."""
         return [*self.pairs, *([self.end] if self.end else [])]
 
 
@@ -69,24 +69,24 @@ class _OpenRun:
         self.pairing = RunPairing(rules)
         self.n_pairs = 0
         self.named: tuple[int, ...] | None = None
-        """By the run's end."""
+        """Iterations named by the run's end."""
         self.seen_since_tick = True
         self.silent_s = 0.0
         self._next_iteration = 0
         self._waiting: dict[int, bytes] = {}
-        """Iterations that came before an earlier one, encoded: decoded they may take twenty times as much."""
+        """Iterations that came before an earlier one, encoded: decoded they may be twenty times as large."""
         self._waiting_bytes = 0
         self._missing: set[int] = set()
-        """What the end names and has not come."""
+        """Iterations that the end names but that have not come."""
 
     @property
     def iterations(self) -> tuple[int, ...]:
-        """What has come, ascending."""
+        """Iterations received, ascending."""
         return (*range(self._next_iteration), *sorted(self._waiting))
 
     @property
     def has_begun(self) -> bool:
-        """A run's first iteration may be one that could not be published; then its end names a later one."""
+        """A run's first iteration may have failed to be published; then its end names a later one."""
         return self._next_iteration > 0 or min(self.named or (0,)) in self._waiting
 
     @property
@@ -95,11 +95,11 @@ class _OpenRun:
 
     @property
     def waiting_bytes(self) -> int:
-        """Of iterations that came before an earlier one, and of an end that waits for some."""
+        """Bytes of iterations that came before an earlier one, and of an end that waits for some."""
         return self._waiting_bytes + NAMED_BYTES * len(self.named or ())
 
     def lets_wait(self, event: TraceMessage) -> bool:
-        """Whether the event neither comes in its turn nor completes the run, and is to be kept."""
+        """Whether the event must be kept, because it is neither next nor completes the run."""
         if isinstance(event, RunEnd):
             return any(i >= self._next_iteration and i not in self._waiting for i in event.iterations)
         i = event.iter_idx
@@ -108,7 +108,7 @@ class _OpenRun:
         return i > self._next_iteration and self._missing != {i}
 
     def take(self, event: TraceMessage, raw: bytes | None) -> list[PreferencePair]:
-        """The pairs that can be formed now. Where this raises, the run is as it was before."""
+        """The pairs that can be formed now. If this raises, the run is unchanged."""
         mark, named, next_iteration = self.pairing.mark(), self.named, self._next_iteration
         taken: list[tuple[int, bytes]] = []
         is_new = isinstance(event, TraceEvent) and event.iter_idx not in self._waiting
@@ -135,7 +135,7 @@ class _OpenRun:
     def _add(
         self, event: TraceEvent, raw: bytes | None, taken: list[tuple[int, bytes]]
     ) -> list[PreferencePair]:
-        """In the order of the iterations; ``taken`` gets what leaves ``_waiting``."""
+        """Adds iterations in order; ``taken`` gets what leaves ``_waiting``."""
         if event.iter_idx < self._next_iteration or event.iter_idx in self._waiting:
             return []
         self._missing.discard(event.iter_idx)
@@ -155,7 +155,7 @@ class _OpenRun:
         return self.pairing.add(event) if isinstance(event, TraceEvent) else []
 
     def _finish(self) -> list[PreferencePair]:
-        """What the end adds; iterations that could not be published leave gaps behind."""
+        """The pairs that the end adds; iterations that could not be published leave gaps."""
         pairs = [pair for i in sorted(self._waiting) for pair in self._add_waiting(self._waiting[i])]
         return pairs + self.pairing.finish()
 
@@ -177,9 +177,8 @@ class _OpenRun:
 class PairFormer:
     """Feeds each run's events to its RunPairing; resent and repeated messages change nothing.
 
-    A revision is a run of its own here, which may come before its run's end or after it. Events may arrive in
-    any order. An end that names an iteration which has not come waits for it. Where an event raises, all is
-    as it was before.
+    A revision is treated as a separate run, which may come before or after its run's end. Events may arrive
+    in any order. An end that names a missing iteration waits for it. If an event raises, nothing has changed.
     """
 
     def __init__(self, rules: PairingRules) -> None:
@@ -193,12 +192,12 @@ class PairFormer:
         return run in self._open
 
     def has_begun(self, run: RunRevision) -> bool:
-        """Whether the run is open and its first iteration is there."""
+        """Whether the run is open and its first iteration has come."""
         open_run = self._open.get(run)
         return open_run is not None and open_run.has_begun
 
     def would_wait(self, event: TraceMessage) -> bool:
-        """Whether the event is to be kept until an earlier iteration of its run has come."""
+        """Whether the event is to be kept until an earlier iteration of its run comes."""
         run = self._open.get(event.run)
         if run is not None:
             return run.lets_wait(event)
@@ -207,21 +206,21 @@ class PairFormer:
         return bool(event.iterations) if isinstance(event, RunEnd) else event.iter_idx > 0
 
     def waiting_bytes(self, run: RunRevision) -> int:
-        """Of what waits in an open run for an earlier iteration; 0 for a run that is not open."""
+        """Bytes that wait in an open run for an earlier iteration; 0 for a run that is not open."""
         open_run = self._open.get(run)
         return 0 if open_run is None else open_run.waiting_bytes
 
     def on_event(self, event: TraceMessage, raw: bytes | None = None) -> Formed:
-        """What this event completes; ``raw`` is the event encoded, where the caller has it.
+        """What this event completes; ``raw`` is the encoded event, if the caller has it.
 
-        Raises LateEvent for an iteration without which its run was ended.
+        Raises LateEvent for an iteration that comes after its run has ended without it.
         """
         name = event.run
         known = self._closed.get(name, self._recalled.get(name))
         if known is not None:
             if isinstance(event, TraceEvent) and event.iter_idx not in known:
                 raise LateEvent(
-                    f"iteration {event.iter_idx} of {in_words(name)} came after the run was ended without it"
+                    f"iteration {event.iter_idx} of {in_words(name)} came after the run had ended without it"
                 )
             return _NOTHING
         run = self._open.get(name)
@@ -238,8 +237,8 @@ class PairFormer:
     def on_tick(self, elapsed_s: float, timeout_s: float) -> tuple[list[RunEnd], list[RunRevision]]:
         """Time has passed in which nothing was left unread.
 
-        Returns the ends to be published for runs that were silent for ``timeout_s`` seconds, and the runs
-        that were and lack their beginning; those are given up.
+        Returns the ends to publish for runs that were silent for ``timeout_s`` seconds. Also returns the
+        silent runs that lack their beginning, which are given up.
         """
         ends, given_up = [], []
         for name, run in list(self._open.items()):
@@ -247,7 +246,7 @@ class PairFormer:
             run.seen_since_tick = False
             if run.silent_s < timeout_s:
                 continue
-            run.silent_s = 0.0  # the end that is published now comes back on the topic
+            run.silent_s = 0.0  # the end published now will arrive on the topic
             if run.has_begun:
                 reason = f"timed out: silent for {timeout_s:g} s"
                 run_id, revision = name
@@ -259,13 +258,13 @@ class PairFormer:
         return ends, given_up
 
     def recall(self, closed: Iterable[RunClosed]) -> None:
-        """Know of these closed runs until ``forget``, since their events may be read again."""
+        """Remember these closed runs until ``forget``, because their events may be read again."""
         for mark in closed:
             if mark.model == self._rules.model:
                 self._recalled[mark.run] = _compact(mark.iterations)
 
     def forget(self) -> None:
-        """Drop every run: what is open will be read again, here or by another owner."""
+        """Drop every run: open ones will be read again, here or by another owner."""
         self._open.clear()
         self._closed.clear()
         self._recalled.clear()
@@ -298,6 +297,6 @@ def in_words(run: RunRevision) -> str:
 
 
 def _compact(iterations: tuple[int, ...]) -> _Iterations:
-    """Most runs have all iterations from 0 on, and there are many runs."""
+    """Saves memory: most runs have all iterations from 0 on, and there are many runs."""
     n = len(iterations)
     return range(n) if n == 0 or (iterations[0] == 0 and iterations[-1] == n - 1) else frozenset(iterations)

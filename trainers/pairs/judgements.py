@@ -1,4 +1,4 @@
-"""What people and judges say of two candidates: who, of which, and what."""
+"""Judgements of two candidates by people and judges: who said what about which two."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from trainers.pairs.weights import task_of
 from trainers.pairs.withdrawn import MODE, is_withdrawal
 
 LONGEST_NAME = 64
-"""Characters by which a judge or an annotator is told from others."""
+"""Characters of a judge's or annotator's name that are used to distinguish them."""
 
 
 class Judgement(NamedTuple):
-    """What a person or a judge says of two candidates."""
+    """The answer of a person or a judge about two candidates."""
 
     candidates: str
-    """Both, by hash."""
+    """Hash of both."""
     first: bool | None
     """Whether the one that sorts first is preferred; None for a tie."""
     judge: str | None
     """None for a person."""
     annotator: str = ""
-    """The person, where one is named."""
+    """The person's name, if given."""
 
 
 def dimension_of(pair: PreferencePair) -> str:
-    """What the label judges; empty for the whole."""
+    """What the label judges; empty for overall quality."""
     return dimension_called(pair.dimension)
 
 
 def judge_of(pair: PreferencePair) -> str:
-    """Who gave the label of a proxy, in at most ``LONGEST_NAME`` characters."""
+    """The judge that gave a proxy label, in at most ``LONGEST_NAME`` characters."""
     return _named(str(pair.meta.get("judge", "")))
 
 
 def annotator_of(pair: PreferencePair) -> str:
-    """Which person gave the label (``meta["annotator"]``), in at most ``LONGEST_NAME`` characters."""
+    """The person who gave the label (``meta["annotator"]``), in at most ``LONGEST_NAME`` characters."""
     annotator = pair.meta.get("annotator")
     return "" if annotator is None else _named(str(annotator))
 
 
 def _named(name: str) -> str:
-    """The name, or where it is long its beginning and a hash, so that two long names stay two."""
+    """The name; a long one becomes its beginning and a hash, so that two long names stay distinct."""
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 17]}…{hashed(name)}"
 
 
 def judgement_of(pair: PreferencePair) -> Judgement | None:
-    """What a pair tells of judges and people; None where neither labelled it."""
+    """A pair's information about judges and people; None if neither labelled it."""
     if pair.label_source == "human":
         return Judgement(*_candidates(pair), None, annotator_of(pair))
     if pair.label_source == "proxy":
@@ -62,17 +62,17 @@ def judgement_of(pair: PreferencePair) -> Judgement | None:
 
 
 def is_asked_for(pair: PreferencePair) -> bool:
-    """Whether two candidates were shown to a person because of what a model believes of them.
+    """Whether two candidates were shown to a person because of a model's beliefs about them.
 
-    What is learnt of such an answer is as right as of any other. What it says of the model is not: pairs that
-    the model is unsure of are hard, so its hits among them, and those of judges, are no picture of all pairs.
+    Such an answer is as correct as any other. But it is not representative of the model's quality: pairs that
+    the model is unsure about are hard, so its accuracy on them, and that of judges, differs from that on all.
     """
     rule = pair.meta.get("rule") if pair.meta.get("mode") == MODE else None
     return bool(rule) and rule != RANDOM_RULE
 
 
 def fact_of(pair: PreferencePair, judgement: Judgement | None) -> str:
-    """What is the same when it comes again; what another says, or says otherwise, is another fact."""
+    """Identifies a repeated statement; another person's, or a different answer, is another fact."""
     if is_withdrawal(pair):
         return f"{pair.pair_id}\0withdrawn"
     if judgement is None:
@@ -82,10 +82,10 @@ def fact_of(pair: PreferencePair, judgement: Judgement | None) -> str:
 
 
 def _candidates(pair: PreferencePair) -> tuple[str, bool | None]:
-    """The two candidates whichever is preferred, by hash, and whether the one that sorts first is."""
+    """Hash of the two candidates, independent of the preference, and whether the one that sorts first won."""
     chosen = _side(pair.chosen_artifact, pair.chosen_prompt, pair.chosen_critics)
     rejected = _side(pair.rejected_artifact, pair.rejected_prompt, pair.rejected_critics)
-    if "chosen_run_id" in pair.meta:  # of two runs, whose videos may have the same name
+    if "chosen_run_id" in pair.meta:  # from two runs, whose videos may have the same name
         chosen = f"{pair.meta['chosen_run_id']}\0{chosen}"
         rejected = f"{pair.meta.get('rejected_run_id')}\0{rejected}"
     both = "\0".join((task_of(pair), *sorted((chosen, rejected))))
@@ -93,7 +93,7 @@ def _candidates(pair: PreferencePair) -> tuple[str, bool | None]:
 
 
 def _side(artifact: str, prompt: str, critics: Mapping[str, float | None]) -> str:
-    """Its video; where none is named, what it was made of and what critics said."""
+    """The side's video; if none is named, its prompt and scores."""
     if artifact:
         return artifact
     return prompt + "\0" + orjson.dumps(dict(critics), option=orjson.OPT_SORT_KEYS).decode()

@@ -1,21 +1,20 @@
-"""Preference pairs of one run: one implementation, fed live an event at a time or offline from a file.
+"""Preference pairs of one run: one implementation, fed live event by event or offline from a file.
 
-Candidates are ranked by score, ties to the earlier iteration. With ``best_vs_rest``, each arrival leaves
-at most one candidate newly outside the top k (itself or the one that it displaced), which is paired at
-once with the whole top k; the end of the run adds what is missing between the final top k and the rest.
-A candidate that has left the top k never returns, so every pair whose chosen side is in the final top k
-is one of the offline export, and the end makes the two sets equal.
+Candidates are ranked by score, ties to the earlier iteration. With ``best_vs_rest``, each arrival leaves at
+most one candidate newly outside the top k (itself or the one that it displaced), which is paired at once with
+the whole top k. The end of the run adds the missing pairs between the final top k and the rest. A candidate
+that has left the top k never returns. So every pair whose chosen side is in the final top k is one of the
+offline export, and after the end the two sets are equal.
 
-A revision of a run forms only the pairs of which a side was rescored in it: the others say what was said
-before, and keep the ids that they had.
+A revision of a run forms only the pairs with a side that was rescored in it. The others would repeat earlier
+statements, and keep their ids.
 
-The pairs of a run come in an order that its events alone decide, since they are taken in the order of
-``iter_idx`` whenever they arrive. So they can be numbered, and whoever forms them again gives them the same
-numbers.
+A run's events alone determine the order of its pairs, because they are processed in the order of ``iter_idx``
+whenever they arrive. So pairs can be numbered, and forming them again gives the same numbers.
 
-A candidate that lacks a score cannot gain by it: candidates are ranked as their run ranks them, and the gap
-of a pair is that of the rewards which its two sides would have in a run of their own
-(``trainers.pairs.critic_rewards``). So what comes later can change a rank, and never turns a pair round.
+Lacking a score is no advantage: candidates are ranked as in their run, and the gap of a pair is that of the
+rewards that its two sides would have in a run with only these two (``trainers.pairs.critic_rewards``). So
+later events can change a rank, but never reverse a pair.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ from streams.messages.limits import MAX_ID_CHARS
 from trainers.pairs.critic_rewards import Lowest, scores_of_video
 
 _LONGEST_NAME = 64
-"""Characters of a value after which a reward model is called."""
+"""Longest value, in characters, that a reward model can be named after."""
 LONGEST_MODEL = MAX_ID_CHARS - 1 - _LONGEST_NAME
-"""Characters of a reward model's name, which leaves room for such a value."""
+"""Longest name of a reward model, in characters, which leaves room for such a value."""
 LIVE_SOURCES: tuple[LabelSource, ...] = ("critic", "outcome")
 
 
@@ -44,9 +43,9 @@ LIVE_SOURCES: tuple[LabelSource, ...] = ("critic", "outcome")
 class PairingRules:
     """Which candidates of a run make a pair.
 
-    ``min_gap`` is the least difference of the scores (0.03, as in TriBrain 0.6.2), ``top_k`` how many best
-    candidates are compared with the rest, ``model`` the name of the reward model that the pairs are for.
-    With ``model_by``, every value of this entry of a run's context (``task_family``) has a model of its own,
+    ``min_gap`` is the least difference of the scores (0.03, as in TriBrain 0.6.2), ``top_k`` the number of
+    best candidates that are compared with the rest, ``model`` the name of the reward model that the pairs are
+    for. With ``model_by``, each value of this entry of a run's context (``task_family``) has its own model,
     ``model.value``. Raises BadInput.
     """
 
@@ -72,25 +71,25 @@ class PairingRules:
 
     @property
     def as_text(self) -> str:
-        """What decides which pairs a run has; the same text, the same pairs in the same order."""
+        """Everything that determines a run's pairs: equal texts mean equal pairs in the same order."""
         return f"{self.strategy} {self.min_gap!r} {self.top_k}"
 
     def model_of(self, event: TraceEvent) -> str:
         """The reward model that learns from the run of this event.
 
-        What is no short text, number or truth value names no model of its own.
+        A value that is not a short text, a number or a truth value has no model of its own.
         """
         value = event.context.get(self.model_by) if self.model_by else None
         named = isinstance(value, str | int | float) and 0 < len(str(value)) <= _LONGEST_NAME
         return f"{self.model}.{value}" if named else self.model
 
     def learns(self, model: str) -> bool:
-        """Whether ``model`` is one that runs can have under these rules."""
+        """Whether runs can have this ``model`` under these rules."""
         return model == self.model or (self.model_by is not None and model.startswith(f"{self.model}."))
 
 
 class _Candidate(Struct, frozen=True, gc=False):
-    """What pairs need of an iteration; an open run keeps this and not the event."""
+    """The parts of an iteration that pairs need, so that an open run need not keep the event."""
 
     run_id: str
     task_id: str
@@ -120,13 +119,13 @@ class _Candidate(Struct, frozen=True, gc=False):
 
 
 _Scored = tuple[float, int, _Candidate]
-"""Sorts best first, by a candidate's negative score and its iteration, which is its own alone."""
+"""Sorts best first, by a candidate's negative score and its iteration, which is unique."""
 _Match = tuple[_Scored, _Scored]
 """Chosen, rejected."""
 
 
 class RunPairing:
-    """The pairs of one run, formed while its events arrive in the order of ``iter_idx``."""
+    """The pairs of one run, formed as its events arrive in the order of ``iter_idx``."""
 
     def __init__(self, rules: PairingRules) -> None:
         self._rules = rules
@@ -137,7 +136,7 @@ class RunPairing:
 
     def add(self, event: TraceEvent) -> list[PreferencePair]:
         """The pairs that this event completes: those of the critics' labels, then those of outcomes."""
-        if not self._sources:  # the first iteration speaks for the whole run
+        if not self._sources:  # the first iteration decides for the whole run
             self.model, self.task_id = self._rules.model_of(event), event.task_id
             self._sources = tuple(
                 _SourcePairing(self._rules, self.model, source, event.revision) for source in LIVE_SOURCES
@@ -157,7 +156,7 @@ class RunPairing:
         return pairs + outcomes.add(candidate, outcome)
 
     def finish(self) -> list[PreferencePair]:
-        """What the end of the run adds: the final top k over the rest, as far as not formed yet."""
+        """The pairs that the end of the run adds: the final top k over the rest, unless already formed."""
         return [pair for source in self._sources for pair in source.finish()]
 
     def final_pairs(self) -> list[PreferencePair]:
@@ -165,7 +164,7 @@ class RunPairing:
         return [pair for source in self._sources for pair in source.final_pairs()]
 
     def mark(self) -> tuple[Any, ...]:
-        """What ``back_to`` needs; costs the same however long the run is."""
+        """Argument of ``back_to``; its cost does not depend on the run's length."""
         return (
             self._sources,
             self.model,
@@ -175,7 +174,7 @@ class RunPairing:
         )
 
     def back_to(self, mark: tuple[Any, ...]) -> None:
-        """Be as at the time of the mark, whatever was added since."""
+        """Return to the state at the mark, undoing what was added since."""
         self._sources, self.model, self.task_id, self.n_candidates, marks = mark
         for source, its_mark in zip(self._sources, marks, strict=True):
             source.back_to(its_mark)
@@ -194,7 +193,7 @@ def pairs_of_run(events: Iterable[TraceEvent], rules: PairingRules) -> list[Pref
 
 
 class _SourcePairing:
-    """Pairs by the scores of one label source; a candidate without such a score takes no part."""
+    """Pairs by the scores of one label source; skips candidates without such a score."""
 
     def __init__(self, rules: PairingRules, model: str, source: LabelSource, revision: int) -> None:
         self._rules = rules
@@ -204,7 +203,7 @@ class _SourcePairing:
         self._meta = {"mode": rules.strategy}
         self._top: tuple[_Scored, ...] = ()
         self._lowest = Lowest()
-        # Both only grow, so that a mark is their lengths.
+        # Both only grow, so a mark can be their lengths.
         self._all: list[_Scored] = []
         self._formed: dict[tuple[int, int], _Match] = {}
         self._previous: _Scored | None = None
@@ -222,7 +221,7 @@ class _SourcePairing:
         return self._form([(chosen, rejected) for rejected in outside for chosen in self._top])
 
     def skip(self) -> None:
-        """A candidate without a score of this source stands between its neighbours."""
+        """A candidate without a score of this source separates its neighbours."""
         self._previous = None
 
     def finish(self) -> list[PreferencePair]:
@@ -253,7 +252,7 @@ class _SourcePairing:
         return [(best, other) for best in self._top for other in rest]
 
     def _takes_in(self, candidate: _Candidate) -> bool:
-        """Whether candidates that came before may be ranked otherwise now."""
+        """Whether this may change the ranking of earlier candidates."""
         if self._source != "critic":
             return False
         before, self._lowest = self._lowest, self._lowest.including(candidate.critics)
@@ -277,13 +276,13 @@ class _SourcePairing:
 
     def _is_wide(self, chosen: _Scored, rejected: _Scored) -> bool:
         better, worse = self._scores(chosen, rejected)
-        # The same comparison as in 0.6.2, so that rounding decides alike.
+        # The same comparison as in 0.6.2, so that rounding gives the same result.
         return better - worse >= self._rules.min_gap and (
             self._source != "critic" or _can_be_compared(chosen[2], rejected[2])
         )
 
     def _scores(self, chosen: _Scored, rejected: _Scored) -> tuple[float, float]:
-        """Of both sides, from the label source; see the top of this module."""
+        """Scores of both sides, from the label source; see the top of this module."""
         if self._source != "critic" or _are_judged_alike(chosen[2], rejected[2]):
             return -chosen[0], -rejected[0]
         lowest = Lowest().including(chosen[2].critics).including(rejected[2].critics)
@@ -320,12 +319,12 @@ class _SourcePairing:
 
 
 def _revision_of(chosen: _Scored, rejected: _Scored) -> int:
-    """Of its run in which the two were first as they are now."""
+    """The revision of its run in which both first had their present scores."""
     return max(chosen[2].rescored_in, rejected[2].rescored_in)
 
 
 def _are_judged_alike(one: _Candidate, other: _Candidate) -> bool:
-    """Whether it is clear at a glance that neither lacks a score that the other has."""
+    """Quick check that neither lacks a score that the other has."""
     return (
         one.critics.keys() == other.critics.keys()
         and None not in one.critics.values()
@@ -334,7 +333,7 @@ def _are_judged_alike(one: _Candidate, other: _Candidate) -> bool:
 
 
 def _can_be_compared(one: _Candidate, other: _Candidate) -> bool:
-    """Whether some critic judged both, or none is known of either."""
+    """Whether some critic judged both, or none is known for either."""
     if _are_judged_alike(one, other):
         return True
     of_one, of_other = scores_of_video(one.critics).keys(), scores_of_video(other.critics).keys()

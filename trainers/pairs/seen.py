@@ -1,6 +1,6 @@
-"""What is known again when it comes a second time: tasks that are over, and pairs; by hash, and bounded.
+"""Recognises repeated pairs and closed tasks, by hash and within limits.
 
-What a task is says ``trainers.pairs.weights.task_of``.
+``trainers.pairs.weights.task_of`` defines tasks.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from numpy.typing import NDArray
 from streams.messages.contracts import TRUSTED_SOURCES, LabelSource
 
 REMEMBERED = 10_000
-"""How many tasks that are not open any more, and how many pairs, are known when they come again; the
-checkpoint's size depends on it."""
+"""Number of tasks that are no longer open, and of pairs, that are recognised when they come again; it
+determines the checkpoint's size."""
 LABEL_SOURCES: tuple[LabelSource, ...] = get_args(LabelSource)
 Counts = dict[str, int]
-"""Label source to pairs; 0 where some were learnt and are all undone."""
+"""Pairs by label source; 0 if some were learnt and all were undone."""
 
 
 class PastTask(NamedTuple):
     """A task whose pairs were learnt, so that no prediction would be honest."""
 
     counts: Counts
-    """Goes on with pairs that still come."""
+    """Continues with the pairs that still come."""
     is_closed: bool
-    """Whether it is over; one that is not was settled since too many were open."""
+    """Whether it is closed; otherwise it was settled because too many were open."""
 
 
 class PastTasks:
-    """Tasks that are not open any more; of more than are to be ``remembered``, the oldest are forgotten."""
+    """Tasks that are no longer open; beyond ``remembered``, the oldest are forgotten."""
 
     def __init__(self) -> None:
         self._counts: dict[str, Counts] = {}
         self._closed: set[str] = set()
         self.forgotten = 0
-        """How many were."""
+        """Number of forgotten tasks."""
 
     def find(self, task: str) -> PastTask | None:
-        """None where it is not known."""
+        """None if it is unknown."""
         name = hashed(task)
         counts = self._counts.get(name)
         return None if counts is None else PastTask(counts, name in self._closed)
@@ -50,11 +50,11 @@ class PastTasks:
         return hashed(task) in self._closed
 
     def settle(self, task: str, counts: Counts, remembered: int = REMEMBERED) -> None:
-        """Remember a task that may still go on."""
+        """Remember a task that may still continue."""
         self._add(hashed(task), counts, remembered)
 
     def close(self, task: str, counts: Counts, remembered: int = REMEMBERED) -> bool:
-        """Remember that a task is over; False where that was known."""
+        """Remember that a task is closed; False if that was known."""
         name = hashed(task)
         if name in self._closed:
             return False
@@ -63,14 +63,14 @@ class PastTasks:
         return True
 
     def take_in(self, later: PastTasks, remembered: int = REMEMBERED) -> None:
-        """Know what another, which comes after this one, knows, too."""
+        """Add the knowledge of another, which comes after this one."""
         self.forgotten = max(self.forgotten, later.forgotten)
         self._closed |= later._closed
         for name, counts in later._counts.items():
             self._add(name, counts, remembered)
 
     def of_trusted(self) -> PastTasks:
-        """Those that are over, and those of which trusted labels were learnt, with nothing but these."""
+        """The closed ones, and those from which trusted labels were learnt, with only these counts."""
         past = PastTasks()
         for name, counts in self._counts.items():
             trusted = trusted_of(counts)
@@ -90,7 +90,7 @@ class PastTasks:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> PastTasks:
-        """The tasks that had this state."""
+        """The tasks with this state."""
         past = cls()
         past.forgotten = int(state["forgotten"])
         past._counts = dict(zip(state["tasks"], counts_of(state["counts"]), strict=True))
@@ -109,15 +109,15 @@ class PastTasks:
 
 
 class KnownPairs:
-    """Pairs that are told by their task and ``pair_id``; the oldest are forgotten as in ``PastTasks``."""
+    """Pairs identified by their task and ``pair_id``; the oldest are forgotten as in ``PastTasks``."""
 
     def __init__(self) -> None:
         self._known: dict[str, None] = {}
         self.forgotten = 0
-        """How many were."""
+        """Number of forgotten pairs."""
 
     def note(self, task: str, pair_id: str, remembered: int = REMEMBERED) -> bool:
-        """Remember a pair; False where it was known."""
+        """Remember a pair; False if it was known."""
         name = hashed(f"{task}\0{pair_id}")
         if name in self._known:
             return False
@@ -125,7 +125,7 @@ class KnownPairs:
         return True
 
     def take_in(self, later: KnownPairs, remembered: int = REMEMBERED) -> None:
-        """Know what another, which comes after this one, knows, too."""
+        """Add the knowledge of another, which comes after this one."""
         self.forgotten = max(self.forgotten, later.forgotten)
         for name in later._known:
             self._add(name, remembered)
@@ -136,7 +136,7 @@ class KnownPairs:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> KnownPairs:
-        """The pairs that had this state."""
+        """The pairs with this state."""
         pairs = cls()
         pairs._known = dict.fromkeys(state["known"])
         pairs.forgotten = int(state["forgotten"])
@@ -150,12 +150,12 @@ class KnownPairs:
 
 
 def trusted_of(counts: Counts) -> Counts:
-    """Of people and validators alone."""
+    """Only the counts of people and validators."""
     return {source: n for source, n in counts.items() if source in TRUSTED_SOURCES}
 
 
 def tell_apart(names: dict[str, None], name: str, most: int) -> bool:
-    """Whether the name is one of the first so many, and it is noted."""
+    """Whether the name is among the first ``most``; adds it if there is room."""
     if name not in names:
         if len(names) >= most:
             return False
@@ -164,14 +164,14 @@ def tell_apart(names: dict[str, None], name: str, most: int) -> bool:
 
 
 def remember(known: dict[str, Any], name: str, value: Any, remembered: int) -> None:
-    """Note a value, the newest of so many that are remembered."""
+    """Store a value as the newest; keeps only the newest ``remembered``."""
     known[name] = value
     while len(known) > remembered:
         del known[next(iter(known))]
 
 
 def counts_array(counts: Iterable[Counts]) -> NDArray[np.int64]:
-    """(n, 4): a row for each, a column for each of ``LABEL_SOURCES``; −1 for a 0."""
+    """(n, 4): one row each, one column for each of ``LABEL_SOURCES``; −1 for a 0."""
     rows = [
         [one.get(source, 0) or (-1 if source in one else 0) for source in LABEL_SOURCES] for one in counts
     ]
@@ -179,12 +179,12 @@ def counts_array(counts: Iterable[Counts]) -> NDArray[np.int64]:
 
 
 def counts_of(rows: Iterable[Iterable[int]]) -> list[Counts]:
-    """The counts of which ``counts_array`` made the rows."""
+    """The counts in rows from ``counts_array``."""
     return [
         {source: max(0, int(n)) for source, n in zip(LABEL_SOURCES, row, strict=True) if n} for row in rows
     ]
 
 
 def hashed(name: str) -> str:
-    """64 bits of SHA-256: among 10,000 tasks two are alike with a chance of 3 in a million million."""
+    """64 bits of SHA-256: among 10,000 tasks, two collide with a probability of 3 in a million million."""
     return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:16]

@@ -1,11 +1,11 @@
-"""Which pairs of a run a model has taken: of each run only the next one.
+"""Which pairs of a run a model has taken: from each run it takes only the next one.
 
-A former numbers the pairs of a run from 0 (header ``nth``), and whoever forms the run again gives the same
-pairs the same numbers. So what is delivered again is told by one integer an open run, however often it comes
-and however many runs are open. A number that is ahead is passed over, too: what lies between was not sent,
-so its former will not have closed the run, and all of it comes again (go-back-N, as a receiver of TCP does).
+A former numbers the pairs of a run from 0 (header ``nth``), and forming the run again gives the same numbers.
+So one integer per open run recognises repeated deliveries, however often they come and however many runs are
+open. A number that is too high is skipped as well: an earlier pair was not sent, so its former cannot have
+closed the run, and all of it comes again (go-back-N, like a TCP receiver).
 
-A vote is a run of its own that its one pair closes, and so is the taking back of a vote.
+A vote counts as a run of its own with a single pair, and so does the withdrawal of a vote.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ from trainers.pairs.withdrawn import is_withdrawal
 log = logging.getLogger(__name__)
 
 REMEMBERED_RUNS = 100_000
-"""Open runs, and closed runs that are known when they come again. A run can come again whose former was
-killed between the run's end and the mark that it is closed; so many runs do not end until another former has
-taken over. Of more open runs, those of which nothing was taken for longest count as closed."""
+"""Limit of open runs, and of closed runs that are recognised when they come again. A run comes again if its
+former was killed between the run's end and the mark that closes it, and fewer runs than this end before
+another former takes over. Beyond the limit, the open runs that were inactive for longest count as closed."""
 _REMEMBERED_GAPS = 10_000
 _SAID_BYTES = 64
-"""Of rules, in the log."""
+"""Characters of rules shown in the log."""
 
 
 class RunSequence:
-    """The next number of each open run, and which runs are closed; each revision of a run is one of its own.
+    """The next number of each open run, and which runs are closed; each revision counts as a run.
 
-    64 bits of a hash stand for a run, and for the rules by which its pairs were formed.
+    A 64-bit hash stands for a run, and for the rules by which its pairs were formed.
     """
 
     def __init__(self, remembered: int = REMEMBERED_RUNS) -> None:
         self._remembered = remembered
         self.given_up = 0
-        """Open runs that count as closed since there were too many."""
+        """Open runs that count as closed because there were too many."""
         self._next: dict[int, int] = {}
-        """The run of which something was taken last stands last."""
+        """The run from which the last pair was taken comes last."""
         self._rules: dict[int, int] = {}
-        """By which the pairs of each open run were formed that were taken."""
+        """The rules by which the taken pairs of each open run were formed."""
         self._other_rules: set[int] = set()
-        """Open runs that are formed again by other rules."""
+        """Open runs that are now formed by other rules."""
         self._gaps: set[int] = set()
-        """Runs of which a number ahead has come, which is said once, or again after very many others."""
+        """Runs with a number that was too high; logged once, or again after very many others."""
         self._closed: set[int] = set()
         self._in_order: deque[int] = deque()
-        """Closed runs, the oldest first; an ordered dict of so many takes three times the memory."""
+        """Closed runs, oldest first; an ordered dict would take three times the memory."""
 
     def takes_message(self, stored: StoredMessage, message: PairMessage) -> bool:
-        """Whether a message is news by its headers, or has none by which that could be told."""
+        """Whether a message is new by its headers, or has none that could tell."""
         if (vote := stored.vote) is not None:
             return self.takes_vote(vote, withdrawn=is_withdrawal(message))
         number = stored.number
@@ -65,9 +65,9 @@ class RunSequence:
     def takes(self, message: PairMessage, nth: int, rules: bytes = b"") -> bool:
         """Whether the numbered message is the next of its run; if so, it is taken.
 
-        ``rules`` is by what its former forms pairs, and counts with the number 0. Where it restarts with
-        others while a run is open, its numbers stand for other pairs: of such a run nothing more is taken but
-        its end.
+        ``rules`` are those of its former, and count with the number 0. If the former restarts with other
+        rules while a run is open, its numbers stand for other pairs. Then nothing more is taken from that run
+        but its end.
         """
         if isinstance(message, Rollback):
             return True
@@ -101,9 +101,9 @@ class RunSequence:
         return True
 
     def takes_vote(self, vote_id: bytes, *, withdrawn: bool) -> bool:
-        """Whether the pair of a vote, or its withdrawal, has not come before; if so, it is taken.
+        """Whether the pair of a vote, or its withdrawal, is new; if so, it is taken.
 
-        A pair that comes after its own withdrawal, from a worker that was stalled in between, is not.
+        A pair that comes after its own withdrawal, from a worker that stalled in between, is not new.
         """
         vote = _hash_of(b"vote\0" + vote_id)
         mine = _hash_of(b"withdrawn\0" + vote_id) if withdrawn else vote
@@ -115,7 +115,7 @@ class RunSequence:
         return True
 
     def state(self) -> dict[str, Any]:
-        """All of it, as JSON values."""
+        """The whole state, as JSON values."""
         return {
             "next": {str(run): nth for run, nth in self._next.items()},
             "rules": {str(run): rules for run, rules in self._rules.items()},
@@ -126,7 +126,7 @@ class RunSequence:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], remembered: int = REMEMBERED_RUNS) -> RunSequence:
-        """The sequence that had this state."""
+        """The sequence with this state."""
         sequence = cls(remembered)
         sequence._next = {int(run): nth for run, nth in state["next"].items()}
         sequence._rules = {int(run): rules for run, rules in state["rules"].items()}
@@ -137,10 +137,12 @@ class RunSequence:
         return sequence
 
     def _give_up_oldest(self) -> None:
-        """Rather than to forget how far a run has come, and to learn it again when it comes again. A
-        hundredth at a time, since to find the oldest takes a while."""
+        """Gives up the oldest runs: forgetting their position would make them be learnt again when they come
+        again. It drops a hundredth at a time, because finding the oldest takes a while."""
         if not self.given_up:
-            log.warning("more than %d runs are open: no more is learnt of the oldest", self._remembered)
+            log.warning(
+                "more than %d runs are open: nothing more is learnt from the oldest", self._remembered
+            )
         too_many = len(self._next) - self._remembered + self._remembered // 100
         for run in list(islice(self._next, too_many)):
             self.given_up += 1
@@ -164,7 +166,7 @@ class RunSequence:
             self._other_rules.add(run)
             log.warning(
                 "run %r was begun with pairs formed by other rules than %r, by which it is formed again: its "
-                "later pairs are passed over",
+                "later pairs are skipped",
                 run_id, rules[:_SAID_BYTES].decode(errors="replace"),
             )  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""The pair of a vote: what a person said of two candidates, with all that is known of both.
+"""The pair from a vote: a person's answer about two candidates, with everything known about both.
 
-Labels of people are the dearest there are, so whatever leaves room for doubt (two tasks, two reward models)
-is an error rather than a guess.
+People's labels are the most expensive, so any ambiguity (two tasks, two reward models) is an error rather
+than a guess.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _EITHER = ("tie", "both_bad")
 
 
 def pair_of_vote(vote: Vote, left: TraceEvent, right: TraceEvent, rules: PairingRules) -> PreferencePair:
-    """The pair of a vote that gives one, whose candidates these events are.
+    """The pair from a vote that gives one; the events are its candidates.
 
-    Raises NotUsable where the two are not of one task or of one reward model, or where nothing is known that
-    tells one from the other.
+    Raises NotUsable if the two belong to different tasks or reward models, or if nothing that distinguishes
+    them is known.
     """
     run_id, task_id = _task(left, right)
     model = _model(left, right, rules)
@@ -39,7 +39,7 @@ def pair_of_vote(vote: Vote, left: TraceEvent, right: TraceEvent, rules: Pairing
     if not is_told_apart:
         raise NotUsable(
             "no critic has scored both candidates, and their prompts and contexts are the same, so nothing "
-            "can be learnt of what tells them apart; have them scored and replay the vote"
+            "can be learnt about their difference; have them scored and replay the vote"
         )
     sides = [(left, of_left, critics[0]), (right, of_right, critics[1])]
     if vote.answer == "right":
@@ -70,7 +70,7 @@ def pair_of_vote(vote: Vote, left: TraceEvent, right: TraceEvent, rules: Pairing
 
 
 def pair_id_of(vote_id: str) -> str:
-    """The id of the pair that a vote gives."""
+    """The id of a vote's pair."""
     return hashlib.blake2b(f"{MODE}\0{vote_id}".encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -119,8 +119,8 @@ def contexts_of_two(
     own_of_left: Mapping[str, Any],
     own_of_right: Mapping[str, Any],
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """What both runs' contexts share, and what each candidate has for itself: its own, and what its run alone
-    has."""
+    """What both runs' contexts share, and what each candidate has alone: its own, and its run's part that is
+    not shared."""
     shared = {name: value for name, value in left.items() if name in right and _same(value, right[name])}
     of_left, of_right = (
         {name: value for name, value in of_run.items() if name not in shared} | dict(own)
@@ -130,7 +130,7 @@ def contexts_of_two(
 
 
 def _same(one: Any, other: Any) -> bool:
-    """As JSON has it, where 1, 1.0 and true are three values."""
+    """Equality as in JSON, where 1, 1.0 and true are three values."""
     written = (orjson.dumps(value, option=orjson.OPT_SORT_KEYS) for value in (one, other))
     return next(written) == next(written)
 
@@ -140,7 +140,7 @@ def _some_critic_scores_both(left: dict[str, float | None], right: dict[str, flo
 
 
 def _meta(vote: Vote, chosen: TraceEvent, rejected: TraceEvent) -> dict[str, str]:
-    """Texts, which are written fastest; nothing that the vote does not say."""
+    """Only texts, which are fastest to write, and only what the vote states."""
     of_two_runs = chosen.run_id != rejected.run_id
     said = {
         "mode": MODE,

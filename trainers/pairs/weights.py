@@ -1,4 +1,4 @@
-"""What a pair counts in learning: by who labelled it, and by how many of its task there are."""
+"""The weight of a pair in learning: by its label source, and by the number of pairs of its task."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from functools import lru_cache
 from streams.messages.contracts import PreferencePair
 
 SOURCE_WEIGHTS: Mapping[str, float] = {"human": 1.0, "outcome": 1.0, "critic": 0.02}
-"""What a label counts for in the trusted model. Labels made from the mean of the features agree with it
-anyway, so they teach nothing about people. What a proxy counts is in ``trainers.evidence.proxies``."""
+"""Label weights in the trusted model. Labels from the mean of the features agree with it anyway, so they
+teach nothing about people. ``trainers.evidence.proxies`` has the weights of proxies."""
 
 
 def task_of(pair: PreferencePair) -> str:
-    """The task of a pair: its run; pairs from elsewhere, which have none, name theirs.
+    """The task of a pair: its run; pairs from elsewhere, which have no run, name their task.
 
-    Labels of one task are no independent statements: they are predicted before any of them is learnt, they
-    share a weight, and intervals draw tasks rather than pairs.
+    Labels of one task are not independent: all are predicted before any of them is learnt, they share a
+    weight, and intervals draw tasks rather than pairs.
     """
     return pair.run_id or pair.task_id
 
 
 def task_of_text(pair: PreferencePair) -> str:
-    """A pair that names neither task nor run is of the task that its goal is."""
+    """If a pair names neither task nor run, its goal is its task."""
     goal = hashlib.sha256(pair.goal_instruction.encode(errors="surrogatepass")).hexdigest()
     return pair.task_id or pair.run_id or f"goal-{goal[:16]}"
 
 
 @lru_cache(maxsize=4096)
 def weight_of_nth(n: int) -> float:
-    """What the n-th pair of one task counts where nobody knows how many will come.
+    """The weight of the n-th pair of a task if the total is unknown.
 
-    The pairs of k candidates are no k(k − 1)/2 independent statements. Together n pairs count
-    n·(2/k)^¾, with the k whose pairs they would all be; each counts what it adds to that.
+    The pairs of k candidates are not k(k − 1)/2 independent statements. Together n pairs weigh n·(2/k)^¾,
+    with the k whose pairs they would all be; each pair weighs what it adds to that.
     """
     return _together(n) - _together(n - 1)
 
 
 @lru_cache(maxsize=4096)
 def weight_of_each(n: int) -> float:
-    """What each of the n pairs of a task counts where they are known to be all."""
+    """The weight of each of the n pairs of a task if there are no others."""
     return _together(n) / n
 
 

@@ -1,1 +1,1 @@
-"""The topics and their files as the learner's log: live, replayed, learnt again, and checked."""
+"""The topics and their files as the learner's log: live, replayed, relearnt, and verified."""

@@ -22,17 +22,17 @@ from trainers.pairs.sequence import RunSequence
 from trainers.processing.unusable import NO_FAULT_OF_A_MESSAGE, letter_for
 
 _KEPT_MESSAGES, _KEPT_BYTES = 5_000, 8 << 20
-"""Messages, and bytes of them, after which the learner's state is copied, so that one that it cannot learn
-can be undone."""
+"""Number of messages, and of their bytes, after which the learner's state is copied, so that a message that
+it cannot learn can be undone."""
 
 DecodedPair = tuple[StoredMessage, PairMessage]
 
 
 class PairProcessor:
-    """Values of the pairs topic to the snapshots and checkpoints of one reward model.
+    """Turns values of the pairs topic into snapshots and checkpoints of one reward model.
 
-    ``topic_ids`` is topic to the id that Kafka gave it, as far as known; both are stamped with it.
-    ``recipe`` is for a model that begins; one that goes on from a checkpoint keeps its own.
+    ``topic_ids`` maps topics to Kafka's ids, as far as known; snapshots and checkpoints state them.
+    ``recipe`` is for a new model; one that continues from a checkpoint keeps its own.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class PairProcessor:
 
     @property
     def consumed(self) -> Mapping[str, Mapping[str, int]]:
-        """Topic to partition to the offset behind the last message of this model."""
+        """Topic to partition to the offset after the last message of this model."""
         return self._consumed
 
     @property
     def kept_bytes(self) -> int:
-        """Of messages that are kept so that one that cannot be learnt can be undone."""
+        """Bytes of messages that are kept to undo one that cannot be learnt."""
         return self._since_bytes
 
     @property
@@ -70,13 +70,13 @@ class PairProcessor:
         return self._learner.version
 
     def restore(self, checkpoint: Checkpoint | None, published: int = 0) -> None:
-        """Continue from the newest checkpoint, or from nothing where there is none.
+        """Continue from the newest checkpoint, or from nothing if there is none.
 
-        What was learnt behind it is to be read again, and comes to the same versions: up to ``published``,
-        the version of the newest snapshot, nothing is published again. A topic that has another id than the
-        checkpoint's was made again: it is read from its beginning, and the checkpoint is the base of what
-        follows. Raises BadInput for the checkpoint of another learner than the recipe's, or of another
-        version of TriBrain.
+        Messages after it must be read again, and give the same versions. Nothing is published again up to
+        ``published``, the version of the newest snapshot. If a topic's id differs from the checkpoint's, the
+        topic was recreated: it is read from its beginning, and the checkpoint is the base of what follows.
+        Raises BadInput if the checkpoint is from another learner than the recipe's, or from another version
+        of TriBrain.
         """
         self._consumed, self._base, self._sequence = {}, "", RunSequence()
         learner = PreferenceLearner(self._model, self._recipe)
@@ -99,7 +99,7 @@ class PairProcessor:
         return self.on_messages([message])
 
     def on_messages(self, messages: Sequence[StoredMessage]) -> list[Outgoing]:
-        """Learn those that are this model's, in their order; what cannot be used becomes dead letters."""
+        """Learn this model's messages, in order; unusable ones become dead letters."""
         letters: list[Outgoing] = []
         decoded: list[DecodedPair] = []
         for message in messages:
@@ -112,10 +112,9 @@ class PairProcessor:
         return letters + [letter for _, letter in self.learn(decoded).dead_letters]
 
     def learn(self, messages: Sequence[DecodedPair]) -> Learnt:
-        """Learn messages in their order: those of this model that come after its stamp, and once each.
+        """Learn messages in order: those of this model that come after its stamp, once each.
 
-        Whatever one of them raises is its own fault: it becomes a dead letter, and the model is as if it had
-        never come.
+        A message that raises becomes a dead letter, and leaves the model as if it had never come.
         """
         fresh, numbered = self._news_among(messages)
         if not fresh:
@@ -127,7 +126,7 @@ class PairProcessor:
             self._keep(message for message, _ in fresh)
         except NO_FAULT_OF_A_MESSAGE:
             raise
-        except BadInput:  # it was seen before anything was learnt
+        except BadInput:  # raised before anything was learnt
             letters = self._learn_one_by_one(fresh, numbered)
         except Exception:
             self._go_back()
@@ -136,23 +135,23 @@ class PairProcessor:
         if len(self._since) >= _KEPT_MESSAGES or self._since_bytes >= _KEPT_BYTES:
             self._start_from(self._learner)
         pairs = sum([type(decoded) is PreferencePair for _, decoded in fresh])
-        # A number that was taken is part of the state, also where the learner made nothing of the pair.
+        # A number that was taken is part of the state, even if the learner ignored the pair.
         changed = True in numbered or self._learner.version != before
         return Learnt(pairs, changed=changed, dead_letters=letters)
 
     def take_snapshot(self) -> Outgoing | None:
-        """What is served, for the snapshots topic; None where it holds all that was learnt."""
+        """The served model, for the snapshots topic; None if the last one has all that was learnt."""
         if self._learner.version <= self._published_version:
             return None
         self._published_version = self._learner.version
         return Outgoing(self._snapshots_topic, snapshot_key(self._model).encode(), self.snapshot())
 
     def snapshot(self) -> bytes:
-        """What is served, as the value of a message on the snapshots topic."""
+        """The served model as the value of a message on the snapshots topic."""
         return encode(self._served())
 
     def checkpoint(self) -> Checkpoint:
-        """The state, still without its checksum; learning on does not change it."""
+        """The state, still without its checksum; further learning does not change it."""
         snapshot = self._served()
         return Checkpoint(
             model=self._model,
@@ -165,8 +164,8 @@ class PairProcessor:
         )
 
     def _news_among(self, messages: Sequence[DecodedPair]) -> tuple[list[DecodedPair], list[bool]]:
-        """Those of this model that lie behind the stamp and are no repetitions, and whether that is known of
-        each by its headers. Offsets and headers are noted."""
+        """This model's messages after the stamp that are no repetitions, each with whether its headers prove
+        that. Records offsets and headers."""
         fresh: list[DecodedPair] = []
         numbered: list[bool] = []
         for read in messages:
@@ -186,7 +185,7 @@ class PairProcessor:
         self._learner = learner
         self._copy: dict[str, Any] = learner.state()
         self._since: list[StoredMessage] = []
-        """Learnt since the copy."""
+        """Messages learnt since the copy."""
         self._since_bytes = 0
 
     def _keep(self, messages: Iterable[StoredMessage]) -> None:
@@ -199,7 +198,7 @@ class PairProcessor:
     def _learn_one_by_one(
         self, fresh: Sequence[DecodedPair], numbered: Sequence[bool]
     ) -> list[tuple[StoredMessage, Outgoing]]:
-        """All but those that raise."""
+        """All except those that raise."""
         letters = []
         for (message, decoded), has_number in zip(fresh, numbered, strict=True):
             try:
@@ -228,7 +227,7 @@ class PairProcessor:
     def _check_recipe(self, own: Recipe, version: int) -> None:
         if self._recipe is not None and self._recipe.learner != own.learner:
             raise BadInput(
-                f"model {self._model!r} is learnt by {own.learner} (version {version}), and cannot go on "
+                f"model {self._model!r} is learnt by {own.learner} (version {version}), and cannot continue "
                 f"with {self._recipe.learner}; leave --learner out, or give another --model"
             )
 
@@ -238,7 +237,7 @@ class PairProcessor:
 
 
 class PairProcessors:
-    """The pairs topic of all reward models that the rules can name, side by side, one processor each."""
+    """The pairs topic for all reward models that the rules can name, with one processor each."""
 
     def __init__(
         self,
@@ -257,7 +256,7 @@ class PairProcessors:
         self._by_model: dict[str, PairProcessor] = {}
 
     def read(self, message: StoredMessage) -> PairMessage | Outgoing | None:
-        """The message decoded, or a dead letter; None for a model that is another trainer's."""
+        """The decoded message, or a dead letter; None for a model of another trainer."""
         try:
             decoded = decode_pair(message.value, message)
         except NO_FAULT_OF_A_MESSAGE:
@@ -267,7 +266,7 @@ class PairProcessors:
         return decoded if self._rules.learns(decoded.model) else None
 
     def restore(self, model: str, recovery: Recovery) -> None:
-        """Continue a model as ``PairProcessor.restore`` does."""
+        """Continue a model as in ``PairProcessor.restore``."""
         processor = self._by_model[model] = PairProcessor(
             model,
             snapshots_topic=self._snapshots_topic,
@@ -278,7 +277,7 @@ class PairProcessors:
         processor.restore(recovery.checkpoint, recovery.published)
 
     def learn(self, model: str, messages: Sequence[DecodedPair]) -> Learnt:
-        """Learn messages of a model that is restored."""
+        """Learn messages of a restored model."""
         return self._by_model[model].learn(messages)
 
     def take_snapshot(self, model: str) -> Outgoing | None:
@@ -295,5 +294,5 @@ class PairProcessors:
         return sum(processor.kept_bytes for processor in list(self._by_model.values()))
 
     def forget(self) -> None:
-        """The partitions were taken away: the next owner restores from the newest checkpoints."""
+        """The partitions were revoked: the next owner restores from the newest checkpoints."""
         self._by_model.clear()

@@ -1,4 +1,4 @@
-"""The recorded pairs learnt again: does the log give what was published, bit for bit?"""
+"""Learns the recorded pairs again: does the log give what was published, bit for bit?"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BATCH = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """What was published beside what the log gives at its stamp, as JSON; null where the log has less."""
+    """What was published, and what the log gives at its stamp, as JSON; null if the log ends before."""
 
     published: Published
     relearnt: bytes | None
@@ -35,10 +35,10 @@ class Reproduction:
 
 @dataclass(frozen=True, slots=True)
 class OneLog:
-    """What is held of a model and can be computed again from the pairs topic of today, oldest first.
+    """What is held of a model and can be recomputed from today's pairs topic, oldest first.
 
-    ``base`` is the checkpoint from which the first of it went on, where the topic was made again; what is
-    from before (``earlier_log`` snapshots) cannot be computed again, since its log is gone.
+    If the topic was recreated, ``base`` is the checkpoint from which the first of it continued. Earlier
+    snapshots (``earlier_log`` of them) cannot be recomputed, because their log is gone.
     """
 
     snapshots: tuple[RewardSnapshot, ...]
@@ -51,14 +51,14 @@ class OneLog:
         return self.snapshots[-1]
 
     def checkpoints(self) -> Iterator[Checkpoint]:
-        """Those of this log, oldest first, one at a time."""
+        """The checkpoints of this log, oldest first, one at a time."""
         for checkpoint in self.held.checkpoints():
             if checkpoint.base == self.newest.base:
                 yield checkpoint
 
 
 def one_log(held: Held) -> OneLog:
-    """What is of the newest snapshot's log; there must be one. Raises BadInput where its base is not held."""
+    """Items of the newest snapshot's log; there must be one. Raises BadInput if its base is not held."""
     snapshots = [snapshot for _, snapshot in held.snapshots]
     newest = snapshots[-1]
     of_today = tuple(snapshot for snapshot in snapshots if snapshot.base == newest.base)
@@ -66,16 +66,16 @@ def one_log(held: Held) -> OneLog:
     if newest.base and base is None:
         raise BadInput(
             f"version {newest.version} of model {newest.model!r} was learnt on top of the checkpoint "
-            f"{newest.base[:16]}…, which the snapshots topic does not hold; it cannot be computed again"
+            f"{newest.base[:16]}…, which the snapshots topic does not hold; it cannot be recomputed"
         )
     return OneLog(of_today, base, len(snapshots) - len(of_today), held)
 
 
 def base_of(recovery: Recovery, model: str, recipe: Recipe | None) -> Checkpoint:
-    """The newest checkpoint as that from which a pairs topic that was made again is learnt, sealed.
+    """The newest checkpoint, sealed, as the base for learning a recreated pairs topic.
 
-    Its version is the newest that was published, if that was later: the pairs between are gone, and versions
-    only grow. ``recipe`` is for a model without a checkpoint.
+    Its version is that of the newest published snapshot, if that is later: the pairs between are gone, and
+    versions only grow. ``recipe`` is for a model without a checkpoint.
     """
     kept = recovery.checkpoint
     learner = PairProcessor(
@@ -94,7 +94,7 @@ def base_of(recovery: Recovery, model: str, recipe: Recipe | None) -> Checkpoint
 
 
 def learn_up_to(messages: Iterable[StoredMessage], version: int, log: OneLog) -> Checkpoint | None:
-    """The model of this version, learnt again from the pairs topic; None where there never was one."""
+    """The model at this version, relearnt from the pairs topic; None if it never existed."""
     learner = learner_of(log)
     for message in messages:
         learner.on_message(message)
@@ -106,9 +106,10 @@ def learn_up_to(messages: Iterable[StoredMessage], version: int, log: OneLog) ->
 def relearn(
     messages: Iterable[StoredMessage], published: Iterable[Published], topic: str, log: OneLog
 ) -> Iterator[Reproduction]:
-    """One pass over the messages of the pairs topic, with a verdict for each of what was published.
+    """One pass over the messages of the pairs topic, with a verdict for each published item.
 
-    ``published`` is of ``log``, in the order of their stamps (``in_order``), in which the verdicts come, too.
+    ``published`` belongs to ``log``, in the order of its stamps (``in_order``), which is that of the
+    verdicts.
     """
     published = list(published)
     stamps = {(int(partition), end) for each in published for partition, end in stamp_of(each, topic).items()}
@@ -120,7 +121,7 @@ def relearn(
             return
         learner.on_messages(batch)
         while following is not None and learner.consumed.get(topic, {}) == stamp_of(following, topic):
-            learner.topic_ids = dict(following.topic_ids)  # a trace topic made again changes no pair
+            learner.topic_ids = dict(following.topic_ids)  # a recreated trace topic changes no pair
             yield Reproduction(following, _again(learner, following))
             following = next(waiting, None)
     while following is not None:
@@ -143,7 +144,7 @@ def batches(
 
 
 def in_order(published: Iterable[Published], topic: str) -> list[Published]:
-    """By how far they have read."""
+    """Sorted by how far they have read."""
     return sorted(published, key=lambda each: sum(stamp_of(each, topic).values()))
 
 
@@ -154,7 +155,7 @@ def _again(learner: PairProcessor, published: Published) -> bytes:
 
 
 def learner_of(log: OneLog) -> PairProcessor:
-    """What learns as the learner of this log did, from its beginning."""
+    """A processor that learns like the learner of this log, from its beginning."""
     learner = PairProcessor(
         log.newest.model,
         snapshots_topic="",
@@ -167,7 +168,7 @@ def learner_of(log: OneLog) -> PairProcessor:
 
 
 def recipe_of_snapshot(snapshot: RewardSnapshot) -> Recipe:
-    """Which learner made it. Raises BadInput where it does not say."""
+    """The recipe of its learner. Raises BadInput if the snapshot does not state it."""
     try:
         return Recipe(**snapshot.recipe)
     except TypeError:
@@ -178,5 +179,5 @@ def recipe_of_snapshot(snapshot: RewardSnapshot) -> Recipe:
 
 
 def stamp_of(published: Published, topic: str) -> Mapping[str, int]:
-    """How far the topic had been read, partition to offset."""
+    """How far the topic had been read, as partition to offset."""
     return published.consumed.get(topic, {})

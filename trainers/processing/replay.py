@@ -1,4 +1,4 @@
-"""The log read once more: pairs formed of its events again, and models learnt of its pairs again."""
+"""Replays the log: forms pairs from its events again, and learns models from its pairs again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trainers.processing.vote_processor import pairs_of_votes, search_for
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A model that was learnt again from ``messages``; ``identical`` is null without anything to compare."""
+    """A model relearnt from ``messages``; ``identical`` is null if there is nothing to compare."""
 
     snapshot: bytes
     messages: Sequence[StoredMessage]
@@ -31,9 +31,9 @@ class Replayed:
 
 
 def read_files(traces: Iterable[Path], topic: str) -> tuple[list[StoredMessage], list[TraceMessage]]:
-    """Lines of ``trace.jsonl`` files as a topic with one partition would hold them, and each decoded.
+    """Lines of ``trace.jsonl`` files as messages of a topic with one partition, and each decoded.
 
-    Runs without an end get one. Raises BadInput.
+    Adds an end to runs without one. Raises BadInput.
     """
     values: list[bytes] = []
     events: list[TraceMessage] = []
@@ -50,7 +50,7 @@ def read_files(traces: Iterable[Path], topic: str) -> tuple[list[StoredMessage],
 
 
 def as_messages(votes: Iterable[Vote], topic: str) -> list[StoredMessage]:
-    """Votes as a topic with one partition would hold them."""
+    """Votes as messages of a topic with one partition."""
     return [
         StoredMessage(topic=topic, partition=0, offset=offset, timestamp_ms=0, key=None, value=encode(vote))
         for offset, vote in enumerate(votes)
@@ -64,10 +64,10 @@ def form_again(
     events: Sequence[TraceMessage] = (),
     votes: Sequence[StoredMessage] = (),
 ) -> Iterator[StoredMessage]:
-    """The pairs of messages of the trace topic, as messages of a pairs topic with one partition.
+    """The pairs from messages of the trace topic, as messages of a pairs topic with one partition.
 
-    ``events`` are the messages decoded, by offset, where they are at hand. The pairs of ``votes``, messages
-    of the votes topic, come last: when each came beside the events is not known of two topics.
+    ``events`` are the decoded messages by offset, if available. The pairs of ``votes``, messages of the votes
+    topic, come last, because two topics do not record their relative order.
     """
     search = search_for(votes)
     former = TraceProcessor(
@@ -104,10 +104,10 @@ def learn_again(
     logs: Mapping[str, OneLog] | None = None,
     recipe: Recipe | None = None,
 ) -> dict[str, Replayed]:
-    """Every model of ``rules`` from messages of the pairs topic ``topic``, in the order in which they begin.
+    """Every model of ``rules`` from messages of the pairs topic ``topic``, in order of first appearance.
 
-    ``logs`` is model to what is published of it: such a model is learnt up to its newest snapshot's stamp,
-    and the two are compared. ``recipe`` is for a model of which nothing is published.
+    ``logs`` maps models to what is published of them: such a model is learnt up to its newest snapshot's
+    stamp, and the two are compared. ``recipe`` is for a model without published snapshots.
     """
     models: dict[str, _Model] = {}
     for batch in batches(messages):
@@ -116,7 +116,7 @@ def learn_again(
             try:
                 pair = decode_pair(message.value, message)
             except ContractError:
-                continue  # a dead letter, and no pair
+                continue  # a dead letter, not a pair
             if rules.learns(pair.model):
                 of_batch.setdefault(pair.model, []).append((message, pair))
         for name, decoded in of_batch.items():
@@ -151,7 +151,7 @@ class _Model:
         newest = self.log.newest
         stamp = stamp_of(newest, self.topic)
         if self.learner.consumed.get(self.topic, {}) == stamp:
-            self.learner.topic_ids = dict(newest.topic_ids)  # a trace topic made again changes no pair
+            self.learner.topic_ids = dict(newest.topic_ids)  # a recreated trace topic changes no pair
             snapshot = self.learner.snapshot()
             learnt = [m for m in self.messages if m.offset < stamp.get(str(m.partition), 0)]
             return Replayed(snapshot, learnt, snapshot == encode(newest))

@@ -25,16 +25,16 @@ from trainers.processing.unusable import NO_FAULT_OF_A_MESSAGE, letter_for
 
 
 class TraceProcessor:
-    """Values of the trace topic to messages of the pairs topic, keyed by the reward model's name.
+    """Turns values of the trace topic into messages of the pairs topic, keyed by the reward model's name.
 
-    ``partitions`` is how many partitions the trace topic has. Where it is set, an event in another partition
-    than its run's (it was written before partitions were added, or by a client with another partitioner)
-    is forwarded there, so that one former sees the whole run. Who reads all partitions needs no forwarding
-    and leaves it None.
+    ``partitions`` is the number of partitions of the trace topic. If it is set, an event in another partition
+    than its run's is forwarded there, so that one former sees the whole run. (Such an event was written
+    before partitions were added, or by a client with another partitioner.) A reader of all partitions needs
+    no forwarding and leaves it None.
 
-    ``most_waiting_bytes`` bounds what waits for an earlier iteration of its run. An event that is over it
-    becomes a dead letter at once, as if it had not come; it comes when the letter is replayed. None is no
-    bound, for whoever reads a topic to its end and goes.
+    ``most_waiting_bytes`` limits what waits for an earlier iteration of its run. An event above the limit
+    becomes a dead letter at once, as if it had not come; it comes when the letter is replayed. None means no
+    limit, for reading a topic to its end.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class TraceProcessor:
         self._closed_runs_topic = closed_runs_topic
         self._most_waiting_bytes = most_waiting_bytes
         self._without_beginning: dict[RunRevision, dict[bytes, StoredMessage]] = {}
-        """Of each run that has none, all messages by their values, so that what is sent again is there once;
+        """All messages, by value, of each run whose beginning is missing, so that repetitions count once;
         they may have to become dead letters."""
         self._waiting_of: dict[RunRevision, int] = {}
-        """Bytes of each run that wait."""
+        """Bytes that wait, by run."""
         self._waiting_bytes = 0
         self.partitions: int | None = None
         self.pairs_formed = 0
@@ -66,15 +66,14 @@ class TraceProcessor:
 
     @property
     def waiting_bytes(self) -> int:
-        """Of events that wait for an earlier iteration of their run."""
+        """Bytes of events that wait for an earlier iteration of their run."""
         return self._waiting_bytes
 
     def on_message(self, message: StoredMessage, event: TraceMessage | None = None) -> TraceStep:
         """The pairs that this event completes, or a dead letter, or the event for its own partition.
 
-        ``event`` is the message decoded, where the caller has it.
-
-        Whatever a message raises is its own fault: it becomes a dead letter, and nothing else changes.
+        ``event`` is the decoded message, if the caller has it. A message that raises becomes a dead letter,
+        and changes nothing else.
         """
         try:
             event = event or decode_trace(message.value, message)
@@ -100,10 +99,10 @@ class TraceProcessor:
         return step
 
     def on_tick(self, elapsed_s: float, timeout_s: float) -> tuple[list[Outgoing], list[TraceStep]]:
-        """End what was silent for ``timeout_s`` seconds; ``elapsed_s`` went by with nothing left unread.
+        """End runs that were silent for ``timeout_s`` seconds; ``elapsed_s`` passed with nothing left unread.
 
-        A run that has its beginning is ended by an event on its topic, so that a replay ends it there too.
-        One that has not cannot be used: its messages become dead letters.
+        A run with its beginning is ended by an event on its topic, so that a replay ends it there too. A run
+        without it cannot be used: its messages become dead letters.
         """
         ends, given_up = self._former.on_tick(elapsed_s, timeout_s)
         steps = []
@@ -116,11 +115,11 @@ class TraceProcessor:
         return [self._to_run(end.run_id, encode(end), self._home(end.run_id)) for end in ends], steps
 
     def recall(self, closed: Iterable[RunClosed]) -> None:
-        """Know of runs that were closed before the first message is read."""
+        """Remember runs that were closed before the first message is read."""
         self._former.recall(closed)
 
     def forget(self) -> None:
-        """The partitions were taken away: whoever owns them next reads the open runs again."""
+        """The partitions were revoked: their next owner reads the open runs again."""
         self._former.forget()
         self._without_beginning.clear()
         self._waiting_of.clear()
@@ -129,7 +128,7 @@ class TraceProcessor:
 
     def _step(self, run: RunRevision, formed: Formed) -> TraceStep:
         if not self._former.is_open(run) and formed.closed is None:
-            return TraceStep()  # a repetition of a run that is closed
+            return TraceStep()  # a repetition from a closed run
         self.pairs_formed += len(formed.pairs)
         outgoing = [
             Outgoing(
@@ -174,7 +173,7 @@ class TraceProcessor:
     def _home(self, run_id: str) -> int | None:
         if not self.partitions:
             return None
-        # Not at the top: a replay of files needs no client of Kafka.
+        # Imported late: a replay of files needs no Kafka client.
         from streams.kafka.partitions import partition_of
 
         return partition_of(run_id.encode(), self.partitions)

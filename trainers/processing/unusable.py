@@ -1,4 +1,4 @@
-"""What becomes of a message that the core cannot use, whatever is wrong with it."""
+"""Turns messages that the core cannot use into dead letters, whatever is wrong with them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from streams.messages.stored import Outgoing, StoredMessage
 log = logging.getLogger(__name__)
 
 NO_FAULT_OF_A_MESSAGE = (MemoryError, OSError)
-"""What no message is to blame for: the worker stops, and may be started again."""
+"""Errors that no message causes: the worker stops, and may be restarted."""
 
 
 def letter_for(message: StoredMessage, error: Exception, topic: str) -> Outgoing:
-    """The dead letter of a message that raised ``error``; one line in the log, and where the error was
-    expected of nobody its traceback, too.
+    """The dead letter of a message that raised ``error``. Logs one line, plus the traceback of an unexpected
+    error.
 
-    Who only reads has no ``topic`` for letters, and has nothing to warn of.
+    A mere reader has no ``topic`` for letters, and does not warn.
     """
     level = logging.WARNING if topic else logging.DEBUG
     said = str(error)

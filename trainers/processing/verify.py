@@ -1,7 +1,7 @@
-"""Do the pairs topic, the newest snapshot and a replay of the trace topic tell the same story?
+"""Do the pairs topic, the newest snapshot and a replay of the trace topic agree?
 
-After any fault and the recovery from it they must: the replay forms the pairs that are on the topic, and the
-snapshot is what the pairs on the topic give, bit for bit.
+After any fault and recovery they must: the replay forms the pairs that are on the topic, and the pairs on the
+topic give the snapshot, bit for bit.
 """
 
 from __future__ import annotations
@@ -45,68 +45,68 @@ class StateReport:
     pairs: int
     """Distinct pairs on the pairs topic."""
     repeated: int
-    """Messages that repeat one of them; delivery is at least once, so there may be some."""
+    """Repeated messages among them; delivery is at least once, so some are normal."""
     from_elsewhere: int
-    """Pairs that no trace can give: of people and judges, or of runs whose beginning is not on its topic."""
+    """Pairs that no trace can give: from people and judges, or from runs whose beginning is gone."""
     missing: tuple[str, ...]
-    """Pairs that the replay forms of runs that are closed on the pairs topic, or of votes that a trainer has
-    committed, where they are not; and pairs of votes that are taken back and stand there."""
+    """Pairs that the replay forms but the topic lacks, of runs closed on the pairs topic or of committed
+    votes; and pairs of withdrawn votes that are still on the topic."""
     unexplained: tuple[str, ...]
     """Pairs on the topic that the replay does not form."""
     not_closed: tuple[str, ...]
-    """Runs that the replay closes and the pairs topic does not: the pair former is behind."""
+    """Runs that only the replay closes: the pair former is behind."""
     votes_to_come: int
-    """Votes that give a pair, or take one back, which is not on the pairs topic and not committed yet."""
+    """Votes not committed yet whose pair, or withdrawal, is not on the pairs topic."""
     open_runs: int
     closed_runs: int
     """Runs that are closed on the pairs topic."""
     version: int | None
-    """Of the newest snapshot; null where there is none."""
+    """Version of the newest snapshot; null if there is none."""
     learnt: int
     """Pairs that the newest snapshot says it has learnt."""
     recorded: int | None
-    """Distinct pairs up to its stamp; null where they do not compare: after a rollback, or on a base."""
+    """Distinct pairs up to its stamp; null if they cannot be compared: after a rollback, or on a base."""
     identical: bool | None
-    """Whether the recorded pairs, learnt again up to their stamps, give the newest snapshot and the newest
+    """Whether learning the recorded pairs again, up to their stamps, gives the newest snapshot and the newest
     checkpoint bit for bit."""
     not_learnt: int
-    """Distinct pairs behind the stamp: the learner is behind."""
+    """Distinct pairs after the stamp: the learner is behind."""
 
     @property
     def known(self) -> bool:
-        """Whether a trainer has written anything of the model."""
+        """Whether a trainer has written anything about the model."""
         return self.pairs > 0 or self.closed_runs > 0 or self.version is not None
 
     @property
     def consistent(self) -> bool:
-        """Nothing is lost, doubled or different, as far as the former and the learner have come."""
+        """Nothing is lost, duplicated or different, as far as former and learner have come."""
         counted = self.recorded is None or self.recorded == self.learnt
         return not self.missing and not self.unexplained and counted and self.identical is not False
 
     @property
     def settled(self) -> bool:
-        """Consistent, and nobody is behind."""
+        """Consistent, and nothing is behind."""
         return self.consistent and not (self.not_closed or self.votes_to_come) and self.not_learnt == 0
 
 
 @dataclass(slots=True)
 class _Pairs:
-    """The pairs of one model, wherever they are from."""
+    """The pairs of one model, from any source."""
 
     by_id: dict[str, PreferencePair] = field(default_factory=dict)
     repeated: int = 0
     closed: dict[RunRevision, None] = field(default_factory=dict)
     dimensions: dict[str, None] = field(default_factory=dict)
     withdrawn: set[str] = field(default_factory=set)
-    """Ids of pairs that are taken back."""
+    """Ids of withdrawn pairs."""
 
     @property
     def standing(self) -> int:
-        """Pairs that were not taken back behind them."""
+        """Number of pairs without a later withdrawal."""
         return sum(pair.pair_id not in self.withdrawn for pair in self.by_id.values())
 
     def may_have(self, pair: PreferencePair) -> bool:
-        """Whether a learner would learn it: of dimensions, only the first few are."""
+        """Whether a learner would learn it: only the first few dimensions are learnt."""
         dimension = dimension_of(pair)
         return not dimension or dimension in self.dimensions or len(self.dimensions) < MAX_DIMENSIONS
 
@@ -117,36 +117,36 @@ class _Pairs:
             self.withdrawn.add(message.pair_id)
         elif isinstance(message, PreferencePair):
             if name not in self.by_id and message.pair_id in self.withdrawn:
-                return  # too late; a learner learns it no more
+                return  # too late for a learner
             dimension = dimension_of(message)
             if dimension and not tell_apart(self.dimensions, dimension, MAX_DIMENSIONS):
-                return  # a learner learns no more
+                return  # beyond a learner's limit
             self.repeated += name in self.by_id
             self.by_id.setdefault(name, message)
 
 
 @dataclass(slots=True)
 class _Votes:
-    """What the votes topic gives of one model."""
+    """What the votes topic gives for one model."""
 
     standing: dict[str, int] = field(default_factory=dict)
-    """Name of a pair to the offset of its vote."""
+    """A pair's name to the offset of its vote."""
     ever: dict[str, PreferencePair] = field(default_factory=dict)
-    """With those that were taken back."""
+    """Including pairs that were withdrawn."""
     taken_back: dict[str, int] = field(default_factory=dict)
-    """Id of a pair to the offset of what takes its vote back."""
+    """A pair's id to the offset of the vote that withdraws it."""
 
 
 @dataclass(slots=True)
 class _Traces:
-    """What the trace topic gives: pairs by model, and the runs that have their beginning on it."""
+    """What the trace topic gives: pairs by model, and the runs whose beginning is on it."""
 
     by_model: dict[str, _Pairs] = field(default_factory=dict)
     first: dict[RunRevision, int] = field(default_factory=dict)
     named_first: dict[RunRevision, int] = field(default_factory=dict)
 
     def is_whole(self, run: RunRevision) -> bool:
-        """Not so where a topic's retention, or its deletion, has taken the beginning."""
+        """False if the topic's retention, or its deletion, has removed the beginning."""
         return run in self.first and self.first[run] <= self.named_first.get(run, 0)
 
 
@@ -160,11 +160,11 @@ def verify_state(
     votes: Sequence[StoredMessage] = (),
     votes_committed: int = 0,
 ) -> list[StateReport]:
-    """A report for every model of ``rules`` that has pairs or snapshots, in the order in which they come.
+    """A report for every model of ``rules`` that has pairs or snapshots, in order of appearance.
 
-    ``held`` is model to what the snapshots topic holds of it. Of ``votes``, trainers have committed those
-    before the offset ``votes_committed``. Raises BadInput where a snapshot cannot be computed again since its
-    base is not held.
+    ``held`` maps models to their messages on the snapshots topic. Trainers have committed ``votes`` before
+    the offset ``votes_committed``. Raises BadInput if a snapshot cannot be recomputed because its base is not
+    held.
     """
     decoded = list(_decoded(pairs))
     recorded: dict[str, _Pairs] = {}
@@ -319,7 +319,7 @@ def _is_identical(pairs: Sequence[StoredMessage], held: Held, pairs_topic: str) 
 
 
 def _decoded(pairs: Iterable[StoredMessage]) -> Iterator[_Decoded]:
-    """What cannot be read is a dead letter, and no pair."""
+    """Skips unreadable messages, which are dead letters rather than pairs."""
     for stored in pairs:
         try:
             yield stored, decode_pair(stored.value, stored.source)
@@ -333,9 +333,9 @@ def _in_words(run: RunRevision) -> str:
 
 
 def _name(message: PairMessage, stored: StoredMessage) -> str:
-    """As the learner tells pairs: what each person or judge says of one is a fact of its own.
+    """Identifies pairs as the learner does: each person's or judge's statement about one is a separate fact.
 
-    Pairs from elsewhere may have no id, and are then as many as there are messages.
+    Pairs from elsewhere may have no id, and then every message counts.
     """
     if not isinstance(message, PreferencePair) or not message.pair_id:
         return stored.source

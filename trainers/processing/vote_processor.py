@@ -24,16 +24,16 @@ from trainers.pairs.votes import pair_of_vote
 from trainers.processing.unusable import NO_FAULT_OF_A_MESSAGE, letter_for
 
 REMEMBERED_VOTES = 100_000
-"""Votes whose pairs were formed, which are not formed again when they come again. Learners know repetitions,
-too (``RunSequence``); this spares them most."""
+"""Number of votes whose pairs were formed and are not formed again when the votes come again. Learners also
+recognise repetitions (``RunSequence``); this saves them most."""
 
 
 class VoteProcessor:
-    """Values of the votes topic to messages of the pairs topic, keyed by the reward model's name.
+    """Turns values of the votes topic into messages of the pairs topic, keyed by the reward model's name.
 
-    The first vote of an id counts. One that its annotator takes back is formed no more; where it was formed
-    already, or may have been before a restart, its pair is withdrawn, and a learner that has not learnt it
-    takes no notice. That a vote takes back another is not itself taken back.
+    The first vote with an id counts. A vote that its annotator takes back is no longer formed. If its pair
+    was already formed, or may have been before a restart, the pair is withdrawn; a learner that has not
+    learnt it ignores that. Taking back a vote cannot itself be taken back.
     """
 
     def __init__(self, rules: PairingRules, *, pairs_topic: str, dead_letters_topic: str) -> None:
@@ -42,10 +42,10 @@ class VoteProcessor:
         self._dead_letters_topic = dead_letters_topic
         self._formed: dict[str, None] = {}
         self.pairs_formed = 0
-        """Since the start, with those that withdraw another."""
+        """Since the start, including withdrawals."""
 
     def read(self, message: StoredMessage) -> Vote | Outgoing | None:
-        """The message decoded, or a dead letter; None for a vote of which nothing comes."""
+        """The decoded message, or a dead letter; None for a vote without effect."""
         try:
             vote = decode_vote(message.value, message)
         except NO_FAULT_OF_A_MESSAGE:
@@ -55,9 +55,9 @@ class VoteProcessor:
         return vote if vote.gives_a_pair or vote.takes_back else None
 
     def form(self, message: StoredMessage, vote: Vote, found: Found) -> VoteStep:
-        """What comes of a vote, or what of it is still to come. ``found`` is what was looked up for it.
+        """The result of a vote, or what it still waits for. ``found`` is what was looked up for it.
 
-        Whatever the vote raises is its own fault: it becomes a dead letter.
+        A vote that raises becomes a dead letter.
         """
         if vote.vote_id in self._formed:
             return VoteStep()
@@ -78,11 +78,11 @@ class VoteProcessor:
         return letter_for(message, NotUsable(f"{message.source}: {why}"), self._dead_letters_topic)
 
     def forget(self) -> None:
-        """The partition was taken away."""
+        """The partition was revoked."""
         self._formed.clear()
 
     def _pairs(self, vote: Vote, found: Found) -> Iterator[tuple[PreferencePair, str]]:
-        """Pairs, each with the id of the vote that it is of."""
+        """Pairs, each with the id of its vote."""
         if vote.takes_back:
             earlier = found.votes[vote.takes_back]
             if earlier.annotator != vote.annotator:
@@ -99,9 +99,9 @@ class VoteProcessor:
             )
 
     def _formed_of(self, vote: Vote, found: Found) -> PreferencePair | None:
-        """The pair that was formed of an earlier vote; None where there can be none.
+        """The pair that was formed from an earlier vote; None if there can be none.
 
-        The log only grows: where its candidates have not come, it was not formed, and is formed no more.
+        The log only grows: if its candidates have not come, it was not formed, and never will be.
         """
         left, right = found.candidates.get(vote.left), found.candidates.get(vote.right)
         if not vote.gives_a_pair or left is None or right is None:
@@ -112,12 +112,12 @@ class VoteProcessor:
             return None
 
     def _outgoing(self, pair: PreferencePair, vote_id: str) -> Outgoing:
-        # Contexts of two runs together may be more than a pair may have, so all is checked.
+        # The contexts of two runs together may exceed a pair's limits, so everything is checked.
         return Outgoing(self._pairs_topic, pair.model.encode(), encode(pair), vote_headers(vote_id))
 
 
 def search_for(votes: Iterable[StoredMessage]) -> Search:
-    """A search for all that these votes are about, which has read them."""
+    """A search that has read these votes, for everything that they refer to."""
     votes = list(votes)
     names: set[str] = set()
     for message in votes:
@@ -133,9 +133,9 @@ def search_for(votes: Iterable[StoredMessage]) -> Search:
 def pairs_of_votes(
     votes: Iterable[StoredMessage], found: Found, rules: PairingRules, pairs_topic: str
 ) -> Iterator[tuple[StoredMessage, Outgoing]]:
-    """Each vote of a whole log that gives a pair, and the message of that pair.
+    """Each vote of a whole log that gives a pair, with the message of that pair.
 
-    What is taken back gives none, and so there is nothing to be withdrawn.
+    Withdrawn votes give none, so nothing has to be withdrawn.
     """
     processor = VoteProcessor(rules, pairs_topic=pairs_topic, dead_letters_topic="")
     for message in votes:
@@ -148,7 +148,7 @@ def pairs_of_votes(
 
 
 def _counts(vote: Vote, found: Found) -> bool:
-    """Whether the vote gives a pair, and nobody who may has taken it back."""
+    """Whether the vote gives a pair, and was not taken back by its annotator."""
     return vote.gives_a_pair and vote.annotator not in found.taken_back.get(vote.vote_id, ())
 
 

@@ -1,1 +1,1 @@
-"""A reward of texts alone, learnt pair by pair: linear in hashed n-grams of characters, without PyTorch."""
+"""A reward of texts alone, learnt pair by pair: linear in hashed character n-grams, without PyTorch."""

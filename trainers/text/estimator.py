@@ -1,7 +1,7 @@
-"""Logistic regression with a Gaussian posterior for each weight by itself, over hashed features.
+"""Logistic regression over hashed features with an independent Gaussian posterior for each weight.
 
 The step is that of ``laplace`` with a covariance that stays diagonal (assumed density filtering;
-Graepel et al. 2010, "Web-scale Bayesian click-through rate prediction", has it for a probit): a rare n-gram
+Graepel et al. 2010, "Web-scale Bayesian click-through rate prediction", use it for a probit): a rare n-gram
 moves far with its first pair, a frequent one settles. Weights and variances are float32, sums float64.
 """
 
@@ -20,12 +20,12 @@ from trainers.text.ngrams import BUCKETS, LENGTH, Ints, bucket_of
 from trainers.text.packed import pack, pack_mask, unpack, unpack_mask
 
 SIZE = BUCKETS + 1
-"""Weights: one a bucket, and one of the length."""
+"""Number of weights: one per bucket, and one for the length."""
 assert LENGTH == BUCKETS
 Floats = NDArray[np.float32]
 
 
-# Who changes these has to change this file, too: numba does not see it.
+# After changing these, change this file too: numba does not notice otherwise.
 _sigmoid = compiled(sigmoid)
 _shrinkage = compiled(shrinkage)
 
@@ -57,8 +57,8 @@ def _learn(at, x, w, mean, variance):  # type: ignore[no-untyped-def]
 class DiagonalLaplace(base.Classifier):
     """Bayesian logistic regression without an intercept, for differences of texts.
 
-    ``prior_variance`` is that of each weight, in nats squared; prior means are 0. A feature of any name is
-    hashed into one of ``BUCKETS`` weights.
+    ``prior_variance`` is that of each weight, in nats squared; prior means are 0. Every feature is hashed by
+    its name into one of ``BUCKETS`` weights.
 
     >>> model = DiagonalLaplace()
     >>> for _ in range(50):
@@ -85,21 +85,21 @@ class DiagonalLaplace(base.Classifier):
 
     @property
     def variance(self) -> Floats:
-        """(SIZE,): their posterior variances; the inverse is what is known of each."""
+        """(SIZE,): their posterior variances; the inverse is the information about each."""
         return self._variance
 
     def learn_one(self, x: Mapping[str, float], y: bool, w: float = 1.0) -> None:
-        """Learn one difference; ``y`` says whether the first side was preferred, ``w`` what it counts."""
+        """Learn one difference; ``y`` says whether the first side was preferred, ``w`` is its weight."""
         at, values = _hashed(x)
         self.learn(at, values if y else -values, w)
 
     def predict_proba_one(self, x: Mapping[str, float]) -> dict[bool, float]:
-        """P(first preferred to second), with the uncertainty of the weights taken in."""
+        """P(first preferred to second), averaged over the uncertainty of the weights."""
         p = self.prob_prefer(*_hashed(x))
         return {True: p, False: 1.0 - p}
 
     def learn(self, at: Ints, x: Array, w: float = 1.0) -> None:
-        """Learn one difference in favour of what happened: x (m,) at the weights ``at`` (m,), each once."""
+        """Learn one difference in favour of the preferred side: x (m,) at distinct weights ``at`` (m,)."""
         _learn(at, x, float(w), self._mean, self._variance)
 
     def logit(self, at: Ints, x: Array) -> tuple[float, float]:
@@ -112,7 +112,7 @@ class DiagonalLaplace(base.Classifier):
         return prob_of_gaussian(*self.logit(at, x))
 
     def temper(self, share: float) -> None:
-        """Let what was learnt so far count only ``share`` of what it did: the likelihood to that power."""
+        """Reduce the weight of what was learnt so far to ``share``: raises the likelihood to that power."""
         prior = 1.0 / self.prior_variance
         known = 1.0 / self._variance.astype(np.float64)
         precision = prior + share * (known - prior)
@@ -132,7 +132,7 @@ class DiagonalLaplace(base.Classifier):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> DiagonalLaplace:
-        """The estimator that had this state, to the bit. Raises ValueError for a state that is none."""
+        """The estimator with this state, bit for bit. Raises ValueError for an invalid state."""
         model = cls(**state["parameters"])
         moved = unpack_mask(state["moved"], SIZE)
         model._mean[moved] = unpack(state["mean"], np.float32)

@@ -1,9 +1,9 @@
-"""The learner of a text reward model: pairs in, text snapshots out, whoever calls it (Kafka, file, tests).
+"""The learner of a text reward model: pairs in, text snapshots out, for any caller (Kafka, file, tests).
 
-Every pair of a task is predicted before any pair of that task is learnt. What a text says of another one is
-known by its words alone, so a copy of the whole model for each open run, as the preference learner has it,
-would be a copy of some hundred thousand weights. Instead the pairs of a run wait until it ends and are learnt
-together; a pair without a run, of whose task no end will come, is learnt at once.
+Every pair of a task is predicted before any pair of that task is learnt. The preference learner does this
+with a copy of the whole model for each open run, but here that would be some hundred thousand weights.
+Instead the pairs of a run wait until it ends and are learnt together. A pair without a run, whose task has no
+end, is learnt at once.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ from trainers.text.reward import open_state
 from trainers.text.terms import Terms
 
 OPEN_TASKS = 500
-"""How many tasks are kept open; for one more the oldest is learnt, and its later pairs come late."""
+"""Limit of open tasks; beyond it the oldest is learnt, and its later pairs are late."""
 WAITING_CHARACTERS = 1_000_000
-"""Of all texts that wait; beyond it the oldest runs are learnt before they end."""
+"""Limit for all waiting texts; beyond it the oldest runs are learnt before they end."""
 
 
 class TextLearner:
     """A text reward model's whole state. The same messages in the same order give the same bytes.
 
-    A task is a run, or for pairs without a run their ``task_id`` or their goal. Labels of critics are learnt
-    fully as long as there are no others. With the first other label, all that critics have taught is
-    tempered to the little that they count from then on.
+    A task is a run or, for pairs without a run, their ``task_id`` or their goal. Critics' labels are learnt
+    at full weight while there are no others. The first other label reduces all that critics have taught to
+    the small weight that they have from then on.
     """
 
     def __init__(self, model: str = "default", *, pairs_of_task: Mapping[str, int] | None = None) -> None:
-        """``pairs_of_task`` is task to how many pairs will come, where all are at hand."""
+        """``pairs_of_task`` maps a task to the number of pairs to come, if all are known in advance."""
         self.model = model
         self.version = 0
         self.equal_texts = 0
-        """Pairs whose two texts are the same; they say nothing."""
+        """Pairs whose two texts are equal, which teach nothing."""
         self.ties_passed_over = 0
         """Pairs that prefer neither text."""
         self.of_dimensions = 0
-        """Pairs that judge one thing and not the whole; they are passed over, too."""
+        """Pairs that judge one dimension rather than overall quality; they are skipped, too."""
         self.withdrawals = 0
-        """Votes that were taken back; what they taught stays."""
+        """Votes that were taken back; their effect on the model stays."""
         self._pairs_of_task = pairs_of_task
         self._terms = Terms()
         self._weights = DiagonalLaplace()
@@ -65,9 +65,9 @@ class TextLearner:
         self._waiting_characters = 0
 
     def on_message(self, message: PairMessage) -> bool:
-        """Take a message of the pairs topic; False where it changes nothing (seen before, other model).
+        """Take a message of the pairs topic; False if nothing changes (a repetition, or another model's).
 
-        A rollback is of the model that weighs critics, and changes nothing here.
+        A rollback concerns the model that weighs critics, and changes nothing here.
         """
         if message.model != self.model:
             return False
@@ -84,13 +84,13 @@ class TextLearner:
         return self._take(message)
 
     def finish(self) -> None:
-        """The end of a file: close every task that has no end of its own, in the order of the file."""
+        """At the end of a file: close every task without an end, in the order of the file."""
         for task in list(self._open):
             self._close(task)
 
     @property
     def waiting(self) -> int:
-        """Pairs of open runs that are predicted and not yet learnt."""
+        """Pairs of open runs that are predicted but not learnt yet."""
         return sum(len(task.waiting) for task in self._open.values())
 
     @property
@@ -104,9 +104,9 @@ class TextLearner:
         topic_ids: Mapping[str, str] | None = None,
         runs: Mapping[str, Any] | None = None,
     ) -> TextSnapshot:
-        """The state as a message; ``consumed`` is topic to partition to next offset.
+        """The state as a message; ``consumed`` maps topic to partition to next offset.
 
-        ``runs`` is the state of the RunSequence through which the messages came, and goes with the learner's.
+        ``runs`` is the state of the RunSequence that filtered the messages, stored with the learner's.
         """
         return sealed(
             TextSnapshot(
@@ -130,9 +130,9 @@ class TextLearner:
 
     @classmethod
     def from_snapshot(cls, snapshot: TextSnapshot) -> TextLearner:
-        """The learner that published this snapshot; it continues to the bit.
+        """The learner that published this snapshot; it continues bit for bit.
 
-        Raises BadInput where another version of TriBrain wrote a state that this one cannot read.
+        Raises BadInput if another version of TriBrain wrote a state that this one cannot read.
         """
         learner = cls(snapshot.model)
         learner.version = snapshot.version
@@ -154,12 +154,12 @@ class TextLearner:
         name, judgement = task_name(pair), judgement_of(pair)
         fact, source = fact_of(pair, judgement), pair.label_source
         past = self._past.find(name)
-        # Labels that are made while a run goes on are over with the run. People and judges speak later, too.
+        # Labels made during a run end with the run. People and judges label later, too.
         is_rescored = source in LIVE_SOURCES and pair.revision > 0
         if source in LIVE_SOURCES and past is not None and past.is_closed and not is_rescored:
             return False
         if is_rescored and past is None and name not in self._open and self._pairs_of_task is None:
-            self._past.settle(name, {})  # what comes of the run as it was made is no evidence any more
+            self._past.settle(name, {})  # later pairs of the original run are no evidence
             past = self._past.find(name)
         is_noted = source not in LIVE_SOURCES or past is not None
         if is_noted and pair.pair_id and not self._known.note(name, fact):
@@ -191,7 +191,7 @@ class TextLearner:
         return changed
 
     def _is_whole(self, name: str, pair: PreferencePair, task: OpenTexts) -> bool:
-        """Whether no pair will come for which the others have to wait."""
+        """Whether no pair will come that the others have to wait for."""
         if self._pairs_of_task is None:
             return not pair.run_id
         return sum(task.counts.values()) >= self._pairs_of_task[name]
@@ -214,7 +214,7 @@ class TextLearner:
         return True
 
     def _predicted(self, pair: PreferencePair) -> float:
-        """P(chosen ≻ rejected), which is noted as evidence."""
+        """P(chosen ≻ rejected), which is recorded as evidence."""
         p = self._weights.prob_prefer(
             *self._terms.difference(grams(pair.chosen_prompt), grams(pair.rejected_prompt))
         )
@@ -238,7 +238,7 @@ class TextLearner:
         return True
 
     def _settle(self, name: str) -> None:
-        """The task may go on, but what comes of it is late."""
+        """The task may continue, but its later pairs are late."""
         task = self._open.pop(name)
         self._learn_waiting(task)
         self._past.settle(name, task.counts)
@@ -250,7 +250,7 @@ class TextLearner:
             self._learn_waiting(next(task for task in self._open.values() if task.waiting))
 
     def _learn_waiting(self, task: OpenTexts) -> None:
-        """All of a task, once every pair of it that is evidence has been predicted."""
+        """Learns all of a task, once every pair of it that is evidence was predicted."""
         for pair in task.waiting:
             self._learn(pair, weight_of_each(task.counts[pair.label_source]))
         if task.n_trusted and not task.begun:
@@ -260,10 +260,10 @@ class TextLearner:
         task.waiting, task.begun = [], True
 
     def _learn_late(self, pair: PreferencePair, counts: Counts, is_rescored: bool = False) -> bool:
-        """A pair of a task of which the model has learnt ``counts``, and now this one.
+        """Learns a pair of a task from which the model has already learnt ``counts``.
 
-        The first label of a person or a validator is evidence: what the task's other labels taught is none
-        of theirs. Those behind it are not, nor are those of a rescoring.
+        The first label of a person or a validator is evidence, because the task's other labels did not teach
+        it. Later ones are not evidence, nor are those of a rescoring.
         """
         if self._says_nothing(pair):
             return False
@@ -306,7 +306,7 @@ class TextLearner:
         }
 
     def _metrics(self) -> dict[str, Any]:
-        """As those of a model that weighs critics; what this one is compared with is chance."""
+        """Like those of a model that weighs critics; the baseline is chance."""
         metrics = self._evidence.metrics()
         for figures in (metrics["trusted"], *metrics["by_label_source"].values()):
             if figures is not None:
@@ -329,5 +329,5 @@ class TextLearner:
 
 
 def task_name(pair: PreferencePair) -> str:
-    """Its run, its task, or the goal that it is for."""
+    """Its run, its task, or its goal."""
     return task_of(pair) or task_of_text(pair)

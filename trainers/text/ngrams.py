@@ -1,8 +1,8 @@
-"""Texts to numbers: which n-grams of characters a text has, hashed into a fixed number of buckets.
+"""Turns texts into numbers: character n-grams, hashed into a fixed number of buckets.
 
-As scikit-learn's ``char_wb``: n-grams of 3 to 5 characters within words, each word between two spaces, a word
-that is shorter than that as a whole; lower case. The hash is FNV-1a over the characters' code points with
-MurmurHash3's last mixing step, so it is the same on every machine and in every process.
+Like scikit-learn's ``char_wb``: n-grams of 3 to 5 characters within words, each word padded with a space on
+both sides, shorter words as a whole; lower case. The hash is FNV-1a over the characters' code points with
+MurmurHash3's final mixing step, so it is the same on every machine and in every process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Codes = NDArray[np.uint32]
 BUCKETS = 1 << 18
 LEAST, MOST = 3, 5
 LENGTH = BUCKETS
-"""Place of the text's length among the weights: behind all buckets."""
+"""Index of the text's length among the weights: after all buckets."""
 LENGTH_SCALE = 0.3
 SCHEME: Mapping[str, Any] = {
     "grams": "char_wb",
@@ -37,11 +37,11 @@ SCHEME: Mapping[str, Any] = {
     "norm": "l2",
     "length": f"{LENGTH_SCALE} ln(1 + distinct buckets)",
 }
-"""What a snapshot says of how its numbers were made."""
+"""The description of this scheme in a snapshot."""
 
 
 def check_scheme(scheme: Mapping[str, Any], source: str) -> None:
-    """Raises BadInput for a snapshot whose texts were made into numbers in another way."""
+    """Raises BadInput for a snapshot with another scheme."""
     for name, value in SCHEME.items():
         if scheme.get(name) != value:
             raise BadInput(
@@ -57,12 +57,12 @@ def grams(text: str) -> tuple[Ints, Array]:
 
 
 def bucket_of(name: str) -> int:
-    """Of a feature that is given by its name."""
+    """Bucket of a feature that is given by name."""
     return int(_hash(_codes(name)))
 
 
 def _codes(text: str) -> Codes:
-    # Half a character (a lone surrogate) is counted like any other.
+    # A lone surrogate counts like any other character.
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint32)
 
 

@@ -1,4 +1,4 @@
-"""Tasks in the middle of which the text learner is, and the pairs of them that wait to be learnt."""
+"""The text learner's open tasks, and their pairs that wait to be learnt."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from trainers.pairs.judgements import annotator_of, judge_of
 
 @dataclass(slots=True)
 class OpenTexts:
-    """A task whose pairs were all predicted, and of which none, or (``begun``) all were learnt."""
+    """A task whose pairs were all predicted, and of which none or (``begun``) all were learnt."""
 
     facts: set[str] = field(default_factory=set)
-    """Which pairs have come, and of those that several may judge, what each said."""
+    """Pairs that have come and, for those that several people may judge, each one's answer."""
     counts: dict[str, int] = field(default_factory=dict)
-    """Pairs that have come, per label source."""
+    """Number of pairs that have come, by label source."""
     waiting: list[PreferencePair] = field(default_factory=list)
     gains: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Sums over the pairs of people and validators of a ``Gain`` over chance."""
+    """Sums over the pairs of people and validators of their ``Gain`` over chance."""
     n_trusted: int = 0
     begun: bool = False
-    """Later pairs of it are no evidence, since the model knows the task."""
+    """Later pairs are no evidence, because the model has learnt from the task."""
 
     @property
     def characters(self) -> int:
-        """Of the texts that wait."""
+        """Characters of the waiting texts."""
         return sum(map(characters_of, self.waiting))
 
     def state(self) -> dict[str, Any]:
-        """All of it, as JSON values; a text that several pairs have is there once."""
+        """The whole state, as JSON values; a text in several pairs is stored once."""
         places: dict[str, int] = {}
         waiting = [
             {
@@ -56,7 +56,7 @@ class OpenTexts:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> OpenTexts:
-        """The task that had this state."""
+        """The task with this state."""
         texts = state["texts"]
         return cls(
             facts=set(state["facts"]),
@@ -78,12 +78,12 @@ class OpenTexts:
 
 
 def characters_of(pair: PreferencePair) -> int:
-    """Of both texts."""
+    """Characters of both texts."""
     return len(pair.chosen_prompt) + len(pair.rejected_prompt)
 
 
 def what_is_learnt_of(pair: PreferencePair) -> PreferencePair:
-    """The pair with nothing but what a text reward model learns from."""
+    """The pair reduced to what a text reward model learns from."""
     meta = {"judge": judge_of(pair), "annotator": annotator_of(pair)}
     given = {name: value for name, value in meta.items() if value}
     return _pair(pair.label_source, pair.weight, given, pair.chosen_prompt, pair.rejected_prompt)

@@ -1,4 +1,4 @@
-"""Arrays in JSON, to the bit: raw bytes in base64. No compressor, whose bytes change with its version."""
+"""Arrays in JSON, bit for bit: raw bytes in base64. No compression, whose bytes change between versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def pack(array: NDArray[Any]) -> str:
 
 
 def unpack(text: str, dtype: type[_Scalar]) -> NDArray[_Scalar]:
-    """The array (n,) that was packed. Raises ValueError for a text that is none."""
+    """The packed array (n,). Raises ValueError for an invalid text."""
     try:
         raw = base64.b64decode(text, validate=True)
     except binascii.Error as error:
@@ -27,12 +27,12 @@ def unpack(text: str, dtype: type[_Scalar]) -> NDArray[_Scalar]:
 
 
 def pack_mask(mask: NDArray[np.bool_]) -> str:
-    """A bit each."""
+    """One bit per element."""
     return pack(np.packbits(mask))
 
 
 def unpack_mask(text: str, size: int) -> NDArray[np.bool_]:
-    """The mask (size,). Raises ValueError for one of another size."""
+    """The mask (size,). Raises ValueError if the size differs."""
     bits = unpack(text, np.uint8)
     if len(bits) != (size + 7) // 8:
         raise ValueError(f"a mask of {len(bits)} bytes; expected one of {size} bits")

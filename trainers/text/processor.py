@@ -1,6 +1,6 @@
-"""Values of the pairs topic to the text snapshots of one model; a snapshot is the checkpoint, too.
+"""Values of the pairs topic to the text snapshots of one model; a snapshot is also the checkpoint.
 
-A message that is no pair is passed over: the trainer, which reads the same topic, makes a dead letter of it.
+A message that is not a pair is skipped: the trainer, which reads the same topic, makes a dead letter of it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from trainers.text.learner import TextLearner
 log = logging.getLogger(__name__)
 
 _REMEMBERED_RUNS = 20_000
-"""Closed runs that are known when they come again; each snapshot carries them."""
+"""Number of closed runs that are recognised when they come again; each snapshot carries them."""
 
 
 class TextProcessor:
     """The text learner with the offsets up to which it has read.
 
-    ``topic_ids`` is topic to the id that Kafka gave it, as far as known; snapshots are stamped with it.
+    ``topic_ids`` maps topics to Kafka's ids, as far as known; snapshots state them.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class TextProcessor:
 
     @property
     def consumed(self) -> Mapping[str, Mapping[str, int]]:
-        """Topic to partition to the offset behind the last message of this model."""
+        """Topic to partition to the offset after the last message of this model."""
         return self._consumed
 
     @property
@@ -62,7 +62,7 @@ class TextProcessor:
         return self._learner.version - self._published_version
 
     def restore(self, snapshot: TextSnapshot) -> None:
-        """Continue from a snapshot. Its topics must be those of today: their offsets are taken over.
+        """Continue from a snapshot. Its topics must be the current ones: their offsets are reused.
 
         Raises BadInput for the state of another version of TriBrain.
         """
@@ -73,7 +73,7 @@ class TextProcessor:
         self._published_version = self._learner.version
 
     def on_message(self, message: StoredMessage) -> None:
-        """Take a message if it is this model's; what lies before the restored stamp is passed over."""
+        """Take a message if it is this model's; skips what comes before the restored stamp."""
         try:
             pair = decode_pair(message.value, message.source)
         except ContractError as error:
@@ -90,7 +90,7 @@ class TextProcessor:
             self._learner.on_message(pair)
 
     def take_snapshot(self) -> Outgoing | None:
-        """The state as a message on the snapshots topic; None where nothing was learnt since the last."""
+        """The state as a message on the snapshots topic; None if nothing was learnt since the last."""
         if not self.pairs_since_snapshot:
             return None
         self._published_version = self._learner.version

@@ -1,4 +1,4 @@
-"""What a published text reward model says of texts."""
+"""Rewards of texts by a published text reward model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainers.text.terms import Terms
 
 
 class NgramReward:
-    """A text reward model at one moment. Nothing changes it, so it is safe to use from several threads."""
+    """A text reward model at one point in time. It is immutable, and so thread-safe."""
 
     def __init__(self, snapshot: TextSnapshot) -> None:
         """Raises BadInput for a snapshot that this version cannot read."""
@@ -27,14 +27,14 @@ class NgramReward:
 
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:
-        """Weights' means and variances, and in how many texts each n-gram is; read-only."""
+        """Means and variances of the weights, and document frequencies of the n-grams; read-only."""
         return self._model.mean, self._model.variance, self._terms.with_it
 
     def rewards(self, texts: Sequence[tuple[str, str]]) -> tuple[Array, Array]:
         """``mean_N`` and ``covariance_NN`` of the rewards of (goal, candidate), in nats; higher is better.
 
-        The goal changes nothing: it is shared by all that are compared. A draw from these is a choice that
-        tries what is uncertain (Thompson 1933). Texts with mostly the same n-grams are uncertain together.
+        The goal has no effect: all texts that are compared share it. A draw from this distribution explores
+        what is uncertain (Thompson 1933). Texts with mostly the same n-grams have correlated uncertainty.
         """
         if not texts:
             return np.empty(0), np.empty((0, 0))
@@ -56,7 +56,7 @@ class NgramReward:
 
 
 def open_state(snapshot: TextSnapshot) -> tuple[Terms, DiagonalLaplace]:
-    """What a snapshot's model is made of. Raises BadInput where another version wrote it."""
+    """The parts of a snapshot's model. Raises BadInput if another version wrote it."""
     source = f"version {snapshot.version} of text model {snapshot.model!r}"
     check_scheme(snapshot.scheme, source)
     try:

@@ -1,7 +1,7 @@
-"""How much each n-gram of a text counts, given how many texts have it; and the difference of two texts.
+"""Weights a text's n-grams by how many texts have them, and takes the difference of two texts.
 
-A reward that is linear in the difference of two candidates cannot know their goal: what both sides share
-cancels. So the goal takes no part.
+A reward that is linear in the difference of two candidates cannot depend on their goal, which cancels. So the
+goal is not used.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from trainers.text.packed import pack, pack_mask, unpack, unpack_mask
 
 _COUNTS = {t.__name__: t for t in (np.uint8, np.uint16, np.uint32)}
 Gram = tuple[Ints, Array]
-"""Buckets (m,) and 1 + ln tf (m,) of a text, as ``grams`` gives them."""
+"""Buckets (m,) and 1 + ln tf (m,) of a text, from ``grams``."""
 
 
 class Terms:
-    """In how many of the texts seen so far each bucket was; only labels are no part of it."""
+    """Document frequency of each bucket over the texts seen so far; independent of labels."""
 
     def __init__(self) -> None:
         self.texts = 0
@@ -34,27 +34,27 @@ class Terms:
         self._with[gram[0]] += 1
 
     def features(self, gram: Gram) -> Gram:
-        """Places (m + 1,) among the weights, and values of one text: unit length, and its length."""
+        """Indices (m + 1,) among the weights, and values of one text: unit length, and its length."""
         return _features(*gram, self._with, self.texts)  # type: ignore[no-any-return]
 
     def difference(self, first: Gram, second: Gram) -> Gram:
-        """Places (m,), each once and ascending, and first − second (m,)."""
+        """Indices (m,), distinct and ascending, and first − second (m,)."""
         return _difference(*self.features(first), *self.features(second))  # type: ignore[no-any-return]
 
     @property
     def with_it(self) -> Ints:
-        """(BUCKETS,): in how many texts each bucket was."""
+        """(BUCKETS,): number of texts with each bucket."""
         return self._with
 
     def state(self) -> dict[str, Any]:
-        """All of it, as JSON values."""
+        """The whole state, as JSON values."""
         seen = self._with > 0
         counts = self._with.astype(np.min_scalar_type(self._with.max()))[seen]
         return {"texts": self.texts, "seen": pack_mask(seen), "with": pack(counts), "type": counts.dtype.name}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Terms:
-        """The counts that had this state. Raises ValueError for a state that is none."""
+        """The counts with this state. Raises ValueError for an invalid state."""
         terms = cls()
         terms.texts = state["texts"]
         if state["type"] not in _COUNTS:

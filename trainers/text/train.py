@@ -1,4 +1,4 @@
-"""Training a text reward model from pairs files: the live learner, fed from a list."""
+"""Trains a text reward model from pairs files, by feeding the live learner from a list."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def train_on_texts(
     model: str = "default",
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> TextSnapshot:
-    """One honest pass in the given order: a task is learnt with its last pair, and was predicted before.
+    """One honest pass in the given order: a task is predicted, and learnt with its last pair.
 
-    Raises BadInput where no pair is for ``model``, or none has two different texts.
+    Raises BadInput if no pair is for ``model``, or if none has two different texts.
     """
     of_any = [message for message in messages if isinstance(message, PreferencePair)]
     of_model = [pair for pair in of_any if pair.model == model]
@@ -29,7 +29,7 @@ def train_on_texts(
         raise BadInput(f"none of the {len(of_any)} pairs is for the model {model!r}; give --model: {names}")
     if of_any and not pairs:
         raise BadInput(
-            f"all {len(of_any)} pairs judge one dimension each, and a text reward is learnt of the whole; "
+            f"all {len(of_any)} pairs judge one dimension each, but a text reward needs overall judgements; "
             "expected pairs without a dimension"
         )
     decided = [pair for pair in pairs if pair.weight > 0 and not pair.tie]

@@ -53,7 +53,7 @@ def test_the_original_language_may_be_missing_and_other_entries_are_no_matter(tm
 @pytest.mark.parametrize(
     ("lines", "complaint"),
     [
-        ([], "the file is empty; expected one prompt per line"),
+        ([], "the file is empty; expected one prompt a line"),
         ([line(0), b"{"], "@line 2: "),
         ([line(0), b"[1]"], "@line 2: Expected `object`"),
         ([b'{"index": 1, "image": "a.png"}'], "missing required field `generated_description`"),

@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_name_that_cannot_be_fetched_says_to_give_a_folder() -> None:
     with pytest.raises(
-        BadInput, match=r"'no/such-model' is no folder, and cannot be fetched .*; give --base-model a"
+        BadInput, match=r"'no/such-model' is not a folder, and cannot be fetched .*; give --base-model a"
     ):
         find_base("no/such-model")
 
@@ -48,7 +48,7 @@ def test_weights_that_lack_a_layer_are_refused(folder: Path) -> None:
     weights = {k: t for k, t in load_file(folder / "model.safetensors").items() if "layer.1.output" not in k}
     (folder / "model.safetensors").write_bytes(save(weights, {"format": "pt"}))
     with pytest.raises(
-        BadInput, match=r"the weights lack encoder\.layer\.1\.output.*; expected those of a whole"
+        BadInput, match=r"the weights lack encoder\.layer\.1\.output.*; expected those of a complete"
     ):
         build(find_base(str(folder)), "mean", seed=0)
 

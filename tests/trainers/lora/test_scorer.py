@@ -113,7 +113,7 @@ def test_an_adapter_of_another_rank_is_refused_and_the_one_in_use_stays(
     job_of(bert, tmp_path / "wider", replace(SETTINGS, rank=4, alpha=8))
     reward = open_reward(adapter_folder)
     before = reward.rewards(TEXTS)
-    with pytest.raises(BadInput, match="is of another shape than the adapter in use"):
+    with pytest.raises(BadInput, match="has another shape than the adapter in use"):
         reward.swap(read_adapter(tmp_path / "wider"))
     assert np.array_equal(reward.rewards(TEXTS), before)
 

@@ -154,7 +154,7 @@ def test_texts_that_the_model_reads_alike_are_named_and_not_the_learning_rate(
 ) -> None:
     """Other spaces, and another word behind the 32 tokens that are read."""
     alike = [pair(f"task-{at}", chosen, rejected) for at in range(8)]
-    with pytest.raises(BadInput, match=r"each of 6 pairs has two texts of the same tokens.*32 tokens"):
+    with pytest.raises(BadInput, match=r"each of 6 pairs has two texts with the same tokens.*32 tokens"):
         prepared_of(bert, SETTINGS, alike)
     assert prepared_of(bert, SETTINGS, [*alike, *good_over_bad(64)]).train
 
@@ -238,7 +238,7 @@ def test_early_stopping_keeps_the_best_and_says_that_it_flatters(bert: Path, tmp
     assert training["steps"] < training["steps_planned"]
     assert training["best_step"] == best["step"]
     assert reward["metrics"]["models"]["LoRA"]["log_loss"] == pytest.approx(best["log_loss"])
-    assert "LoRA's figures are flattered" in (tmp_path / "out" / "README.md").read_text()
+    assert "LoRA's figures are slightly optimistic" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_bf16_is_recorded_and_weights_stay_fp32(bert: Path, tmp_path: Path) -> None:
@@ -274,5 +274,5 @@ def test_a_damaged_checkpoint_is_refused(bert: Path, tmp_path: Path) -> None:
     with interrupts_heard(), pytest.raises(KeyboardInterrupt):
         job_of(bert, out, on_step=lambda step: signal.raise_signal(signal.SIGINT))
     (Checkpoint(out).path / "state.safetensors").write_bytes(b"half")
-    with pytest.raises(BadInput, match=r"state\.safetensors: is damaged; delete .* to train anew"):
+    with pytest.raises(BadInput, match=r"state\.safetensors: is damaged; delete .* to start over"):
         job_of(bert, out)

@@ -114,7 +114,7 @@ def test_a_repetition_of_a_closed_run_is_nothing_and_a_new_iteration_of_it_is_la
     messages = run(SCORES)
     fed(pair_former, messages)
     assert fed(pair_former, messages) == []
-    with pytest.raises(LateEvent, match="iteration 4 of run 'run-a' came after the run was ended without it"):
+    with pytest.raises(LateEvent, match="iteration 4 of run 'run-a' came after the run had ended without it"):
         pair_former.on_event(event(4, 0.7))
 
 

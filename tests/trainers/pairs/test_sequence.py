@@ -62,7 +62,7 @@ def test_of_too_many_open_runs_that_which_was_silent_for_longest_is_learnt_no_fu
     assert sequence.takes(pair_of("e"), 0)
     assert sequence.given_up == 2
     assert [record.message for record in caplog.records] == [
-        "more than 3 runs are open: no more is learnt of the oldest"
+        "more than 3 runs are open: nothing more is learnt from the oldest"
     ]
 
 
