@@ -31,7 +31,7 @@ _MAX_DIMENSION_CHARS = 60
     "stores",
     multiple=True,
     metavar="URI",
-    help="A store below which traces may name videos, e.g. s3://bucket/runs (repeatable); needs fsspec.",
+    help="A store that holds videos named by traces, e.g. s3://bucket/runs (repeatable); needs fsspec.",
 )
 @bootstrap_servers
 @options.model
@@ -47,7 +47,7 @@ _MAX_DIMENSION_CHARS = 60
 @click.option(
     "--public-url",
     metavar="URL",
-    help="Where browsers find the page if something stands before it, as a container's published port does.",
+    help="The page's URL for browsers if it is behind a proxy or a container's published port.",
 )
 @click.option("--annotator", default="", metavar="NAME", help="Who votes; by default the page asks once.")
 @click.option(
@@ -55,18 +55,18 @@ _MAX_DIMENSION_CHARS = 60
     "dimensions",
     multiple=True,
     metavar="DIMENSION",
-    help="What people judge, e.g. physics (repeatable); by default overall, the whole.",
+    help="What people judge, e.g. physics (repeatable); by default overall.",
 )
 @click.option(
     "--random-share",
     type=FiniteFloat(0, 1),
-    help="Share of the new pairs that are drawn at random, which alone are evidence for the gate; by default "
-    "0.1 of the first hundred votes, and 0.5 from the two hundredth on.",
+    help="Share of new pairs drawn at random; only these are evidence for the gate. By default 0.1 of the "
+    "first hundred votes, and 0.5 from the two hundredth on.",
 )
 @click.option(
     "--state-dir",
     type=PATH,
-    help="Where votes wait for Kafka and the key of links is kept, on a local disk.",
+    help="Folder on a local disk for votes that wait for Kafka and for the key that seals links.",
 )
 @measuring.metrics_port
 @options.as_json
@@ -87,12 +87,12 @@ def ui(
     metrics_host: str,
     as_json: bool,
 ) -> None:
-    """Serve the page where people vote on pairs of videos and see runs and model; until Ctrl-C.
+    """Serve the page where people vote on pairs of videos and see runs and the model, until Ctrl-C.
 
-    Videos are those of the runs in the folders --runs, and in the stores --artifacts. Votes go to Kafka;
-    while the broker is away they wait on this computer. Without a broker the page shows the runs, and nobody
-    can vote. It listens on this computer alone unless --host says otherwise; then it asks for a token, which
-    is printed with the address, or taken from TRIBRAIN_UI_TOKEN.
+    Videos come from the runs in the folders --runs and from the stores --artifacts. Votes go to Kafka; while
+    the broker is unreachable they wait on this computer. Without a broker the page shows runs, but nobody can
+    vote. It listens only on this computer unless --host says otherwise. Then it requires a token, which is
+    printed with the address or taken from TRIBRAIN_UI_TOKEN.
     """
     for text in (annotator, *dimensions):
         if len(text) > _MAX_DIMENSION_CHARS or not text.isprintable():
@@ -104,7 +104,7 @@ def ui(
     if settings is None and not runs:
         raise BadInput("there is nothing to show; give --runs with a folder, or --bootstrap-servers, or both")
 
-    # Not at the top: the server and Kafka's client take half a second, and --help needs neither.
+    # Not at the top: the server and the Kafka client take 0.5 s to import, and --help needs neither.
     from tribrain.ui import health
     from tribrain.ui.guard import allowed_hosts, is_loopback
     from tribrain.ui.links import Links, kept_key
@@ -163,5 +163,5 @@ def _token() -> str:
 
 
 def _own_folder() -> Path:
-    """By the XDG Base Directory specification."""
+    """The state folder by the XDG Base Directory specification."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "tribrain" / "ui"

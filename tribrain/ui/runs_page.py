@@ -1,4 +1,4 @@
-"""Runs: all of them, and the story of one."""
+"""The Runs pages: a list of all runs, and the details of one."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ PER_PAGE = 24
 _SILENT_S = 3600.0
 _CLOSE = 0.6
 _STOPS = {
-    "max_iters": "All its iterations were made.",
-    "plateau": "Its videos got no better for a while.",
+    "max_iters": "It completed all its iterations.",
+    "plateau": "Its videos stopped getting better.",
     "threshold": "A video was good enough.",
     "interrupted": "Somebody stopped it.",
 }
@@ -31,7 +31,7 @@ _STOPS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCard:
-    """What a list shows of a run."""
+    """A run as shown in a list."""
 
     name: str
     run_id: str
@@ -54,7 +54,7 @@ class Step:
     version: int | None
     is_best: bool
     prompt: list[tuple[str, str]]
-    """Pieces of the prompt: ``same``, ``ins`` and ``del``, beside that of the step before."""
+    """Pieces of the prompt, ``same``, ``ins`` or ``del`` relative to the previous step."""
     error: str
 
 
@@ -114,7 +114,7 @@ async def show_one(request: Request) -> Response:
             "message.html.j2",
             "runs",
             404,
-            title="There is no such run",
+            title="Run not found",
             text="It may be in a folder that this page does not show.",
         )
     return page(
@@ -131,7 +131,7 @@ async def show_one(request: Request) -> Response:
 
 
 def steps(run: RunStory) -> list[Step]:
-    """In the order of iterations."""
+    """The steps of a run, in the order of iterations."""
     best, before = run.best, ""
     rewards = rewards_of(run.iterations)
     made: list[Step] = []
@@ -152,9 +152,9 @@ def steps(run: RunStory) -> list[Step]:
 
 
 def difference(before: str, after: str) -> list[tuple[str, str]]:
-    """``after`` in pieces, with what it has more than ``before`` and what it has lost.
+    """``after`` in pieces, with insertions and deletions relative to ``before``.
 
-    By lines, and within a line that was changed a little by words.
+    Compared by lines, and by words within a slightly changed line.
     """
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     pieces: list[tuple[str, str]] = []
@@ -185,7 +185,7 @@ def _changed(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
 
 
 async def video(request: Request) -> Response:
-    """The video of an iteration, by the digest of its run and number."""
+    """The video of an iteration, by the digest of run and iteration."""
     state = state_of(request)
     found = state.library.candidate(request.path_params["name"])
     place = await run_in_threadpool(found[0].video, found[1]) if found else None
