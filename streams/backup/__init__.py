@@ -1,5 +1,5 @@
-"""The whole log in a file, and back: every message at its offset.
+"""Backs up the whole log to a file and restores it, with every message at its offset.
 
-``archive`` is the file, ``collect`` fills it from a broker, and ``restore`` writes it to an empty one, by
-``rewriter``, which knows how messages come to given offsets.
+``archive`` is the file format. ``collect`` fills a file from a broker. ``restore`` writes it to an empty
+broker through ``rewriter``, which places messages at given offsets.
 """

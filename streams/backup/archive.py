@@ -1,15 +1,15 @@
-"""The file of a backup: blocks of messages, then what they are of, then a checksum of it all.
+"""The backup file: blocks of messages, then a table of contents, then a checksum of everything.
 
 ::
 
     tribrain-backup/1 LF
     block …      length (4 bytes, big-endian), then a zstd frame of MessagePack: messages of one partition
-    block        the same: the contents
+    block        in the same format: the table of contents
     00000000     instead of a length
-    SHA-256      of all before it, 32 bytes
+    SHA-256      of everything before it, 32 bytes
 
-The contents come last, since only then all is known. So a file is checked whole before any of it is used:
-one that was cut or changed is refused.
+The table of contents comes last, because it is known only then. A file is checked as a whole before any of it
+is used; a truncated or modified file is refused.
 """
 
 from __future__ import annotations
@@ -37,32 +37,32 @@ _LENGTH_BYTES = 4
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _LEVEL = 3
 _PIECE = 1 << 20
-"""Bytes that are hashed at a time."""
+"""Bytes hashed at a time."""
 _MAX_BLOCK_BYTES = 1 << 30
-"""Unpacked: many times what comes in one answer of a broker."""
+"""Limit of an unpacked block: many times the size of one answer of a broker."""
 
 
 class Partition(msgspec.Struct, frozen=True, kw_only=True):
     """One partition in a backup."""
 
     end: int
-    """The offset behind its last message, and behind the marks of transactions."""
+    """The offset after its last message and transaction marker."""
     records: int
-    """How many messages there are of it."""
+    """Number of messages."""
 
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
     """One topic in a backup."""
 
     topic_id: str
-    """By which snapshots know it."""
+    """Kafka's id of the topic, which snapshots refer to."""
     configs: dict[str, str]
-    """What was set for this topic alone."""
+    """Settings of this topic that differ from the broker's defaults."""
     partitions: tuple[Partition, ...]
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a group of consumers has come in a partition."""
+    """The committed offset of a consumer group in a partition."""
 
     topic: str
     partition: int
@@ -71,10 +71,11 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Contents(msgspec.Struct, frozen=True, kw_only=True, tag="contents"):
-    """What a backup is of."""
+    """The table of contents of a backup."""
 
     created_ms: int
-    """When it was begun: milliseconds since 1970-01-01 UTC. All that was on the topics then is in it."""
+    """When the backup was started, in ms since 1970-01-01 UTC. It contains everything on the topics by
+    then."""
     topic_prefix: str
     topics: dict[str, Topic]
     groups: dict[str, tuple[Committed, ...]]
@@ -85,7 +86,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True, tag="contents"):
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True, tag="records"):
-    """Some messages of one partition, in their order."""
+    """Some messages of one partition, in order."""
 
     topic: str
     partition: int
@@ -97,7 +98,7 @@ _decoder = msgspec.msgpack.Decoder(Block | Contents)
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A backup that is on the disk."""
+    """A backup that is on disk."""
 
     path: Path
     size: int
@@ -106,7 +107,7 @@ class Written:
 
 
 class ArchiveWriter:
-    """Writes blocks beside ``path``; ``finish`` puts the whole file in its place. See ``new_archive``."""
+    """Writes blocks to a temporary file; ``finish`` renames it to ``path``. See ``new_archive``."""
 
     def __init__(self, path: Path, file: IO[bytes], beside: Path) -> None:
         self._path, self._file, self._beside = path, file, beside
@@ -116,11 +117,11 @@ class ArchiveWriter:
         self._put(_MAGIC)
 
     def add(self, block: Block) -> None:
-        """Raises OSError."""
+        """Append a block. Raises OSError."""
         self._put_block(block)
 
     def finish(self, contents: Contents) -> Written:
-        """Raises OSError; until it returns, what was at the path before is there."""
+        """Complete the file and put it in place; until then the old file stays. Raises OSError."""
         self._put_block(contents)
         self._put(bytes(_LENGTH_BYTES))
         sha256 = self._digest.digest()
@@ -144,9 +145,9 @@ class ArchiveWriter:
 
 @contextmanager
 def new_archive(path: Path) -> Iterator[ArchiveWriter]:
-    """A writer of ``path``, where the file that is there stays until the new one is whole.
+    """A writer for ``path``; an existing file stays until the new one is complete.
 
-    Raises OSError, and BadInput where another process writes the same one, or the path is a folder.
+    Raises OSError, and BadInput if another process writes to the same path, or the path is a folder.
     """
     if path.is_dir():
         raise BadInput(f"{path}: is a folder; give the name of a file, such as {path / 'tribrain.backup'}")
@@ -155,7 +156,7 @@ def new_archive(path: Path) -> Iterator[ArchiveWriter]:
     with beside.open("ab") as file:
         if not _holds(file, beside):
             raise BadInput(f"{path}: another backup is being written to it; wait for it or give another name")
-        # What one left that was killed.
+        # Drop what a killed process has left.
         file.truncate(0)
         try:
             yield ArchiveWriter(path, file, beside)
@@ -165,7 +166,7 @@ def new_archive(path: Path) -> Iterator[ArchiveWriter]:
 
 
 def _holds(file: IO[bytes], path: Path) -> bool:
-    """Whether this process alone has the file now, and it is the one at the path."""
+    """Whether this process now holds the lock on the file, and the file is still at the path."""
     with suppress(BlockingIOError, FileNotFoundError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
@@ -174,14 +175,14 @@ def _holds(file: IO[bytes], path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A backup that was found to be whole."""
+    """A backup that was found to be complete."""
 
     path: Path
     sha256: str
     contents: Contents
 
     def blocks(self) -> Iterator[Block]:
-        """All messages; those of a partition in their order. Raises BadInput where it was changed since."""
+        """All messages; those of a partition in order. Raises BadInput if the file was modified since."""
         with _opened(self.path) as file:
             file.seek(len(_MAGIC))
             while (block := _read_block(self.path, file)) is not None:
@@ -190,9 +191,9 @@ class Archive:
 
 
 def open_archive(path: Path) -> Archive:
-    """Read it through and compare its checksum.
+    """Read the whole file and verify its checksum.
 
-    Raises BadInput where it is no backup, of another format, cut off or changed.
+    Raises BadInput if it is not a backup, has another format, or was truncated or modified.
     """
     with _opened(path) as file:
         _check_format(path, file)
@@ -202,7 +203,7 @@ def open_archive(path: Path) -> Archive:
         while (block := _read_block(path, file)) is not None:
             last = block
     if not isinstance(last, Contents):
-        raise _damaged(path, "it does not say what it is of")
+        raise _damaged(path, "it has no table of contents")
     return Archive(path, sha256, last)
 
 
@@ -224,7 +225,11 @@ def _check_format(path: Path, file: IO[bytes]) -> None:
     if magic and _MAGIC.startswith(magic):
         raise _damaged(path, f"it has {len(magic)} bytes")
     if not magic.startswith(_NAME):
+<<<<<<< HEAD
         raise BadInput(f"{path}: is no backup of TriBrain; expected a file that `tribrain log backup` wrote")
+=======
+        raise BadInput(f"{path}: is not a backup of TriBrain; expected a file that `tribrain log backup` wrote")
+>>>>>>> refs/heads/words2
     number = (magic + file.read(8)).removeprefix(_NAME).partition(b"\n")[0].decode(errors="replace")
     raise BadInput(
         f"{path}: is a backup of format {number!r}; this TriBrain reads format {_FORMAT}: restore it with "
@@ -244,12 +249,12 @@ def _check_digest(path: Path, file: IO[bytes]) -> str:
         left -= len(piece)
     stated = file.read()
     if stated != digest.digest():
-        raise _damaged(path, f"its checksum is {digest.hexdigest()}, and it ends with {stated.hex()}")
+        raise _damaged(path, f"its checksum is {digest.hexdigest()}, but it ends with {stated.hex()}")
     return digest.hexdigest()
 
 
 def _read_block(path: Path, file: IO[bytes]) -> Block | Contents | None:
-    """The next one; None at the end."""
+    """The next block; None at the end."""
     length = int.from_bytes(file.read(_LENGTH_BYTES), "big")
     if not length:
         return None
@@ -257,9 +262,9 @@ def _read_block(path: Path, file: IO[bytes]) -> Block | Contents | None:
         raw = zstandard.ZstdDecompressor().decompress(file.read(length), max_output_size=_MAX_BLOCK_BYTES)
         block: Block | Contents = _decoder.decode(raw)
     except (zstandard.ZstdError, msgspec.MsgspecError) as error:
-        raise _damaged(path, f"a block of it cannot be read: {error}") from None
+        raise _damaged(path, f"a block cannot be read: {error}") from None
     return block
 
 
 def _damaged(path: Path, how: str) -> BadInput:
-    return BadInput(f"{path}: this backup is damaged or was cut off: {how}; take another one")
+    return BadInput(f"{path}: this backup is damaged or truncated: {how}; use another one")

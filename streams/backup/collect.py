@@ -1,13 +1,13 @@
-"""From a broker into a backup, also while runs publish and trainers work.
+"""Copies the log of a broker into a backup, even while runs publish and trainers work.
 
-The topics are read one after the other, and what follows from something is read before it: first how far the
-groups have come, then snapshots, then marks of closed runs, then pairs, and votes and traces last. So all
-that anything in the backup follows from is in it, too, and what it holds is a state in which all trainers
-might have been killed at once: they go on from it as they do after that. Everything that Kafka had when the
-backup began is in it; of what came meanwhile, some.
+The topics are read one after the other, effects before their causes: first the groups' committed offsets,
+then snapshots, marks of closed runs, pairs, and finally votes and traces. So the backup contains the causes
+of everything in it. It is a state in which all trainers might have been killed at once, and they continue
+from it as they would after that. It contains everything that Kafka had when the backup started, and part of
+what arrived meanwhile.
 
-Messages are kept as clients read them. So of transactions that were aborted nothing is kept, and a header's
-name that is no UTF-8 is kept as ``header_names`` reads it, as everything here does.
+Messages are stored as clients read them. So aborted transactions are left out, and a header name that is not
+UTF-8 is stored as ``header_names`` reads it.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ log = logging.getLogger(__name__)
 _ADMIN_S = 10.0
 
 OnRead = Callable[[int], None]
-"""Told how many messages were read more."""
+"""Called with the number of further messages read."""
 
 
 def effects_first(settings: Settings) -> tuple[str, ...]:
-    """All topics; none follows from one before it."""
+    """All topics, effects before their causes: no topic's messages are caused by those of an earlier one."""
     return (
         settings.finetune_topic,
         settings.snapshots_topic,
@@ -63,10 +63,10 @@ def effects_first(settings: Settings) -> tuple[str, ...]:
 
 
 def back_up(settings: Settings, path: Path, on_read: OnRead = lambda _: None) -> tuple[Written, Contents]:
-    """Read all topics of the prefix, and the offsets of all groups on them, into the file ``path``.
+    """Copy all topics of the prefix, and the offsets of all groups on them, into the file ``path``.
 
-    What was there stays until the new one is whole. Raises BadInput where the broker is away or an in-memory
-    one, or there is no topic of this prefix; OSError where the file cannot be written.
+    An existing file stays until the new one is complete. Raises BadInput if the broker is unreachable or
+    in-memory, or there is no topic with this prefix; OSError if the file cannot be written.
     """
     created_ms = int(time.time() * 1000)
     names = effects_first(settings)
@@ -95,14 +95,14 @@ def back_up(settings: Settings, path: Path, on_read: OnRead = lambda _: None) ->
         )
         if topic_ids(settings, names) != ids:
             raise BadInput(
-                f"a topic {settings.topic_prefix}.* was made or deleted during the backup; back up once more"
+                f"a topic {settings.topic_prefix}.* was created or deleted during the backup; back up again"
             )
         written = archive.finish(contents)
     return written, contents
 
 
 def size_of_log(settings: Settings) -> int:
-    """How many offsets the topics have, which is about how many messages a backup is going to read."""
+    """The number of offsets of all topics, which is about the number of messages that a backup reads."""
     total = 0
     for name in topic_ids(settings, effects_first(settings)):
         with TopicReader(settings, name) as reader:
@@ -114,18 +114,18 @@ def require_apache_kafka(admin: KafkaAdminClient, settings: Settings) -> None:
     """Raises BadInput for librdkafka's in-memory broker, and KafkaError."""
     if is_in_memory(admin):
         raise BadInput(
-            f"the broker at {settings.bootstrap_servers} is librdkafka's in-memory test broker, which tells "
-            "no offsets of groups and keeps nothing; backups need Apache Kafka"
+            f"the broker at {settings.bootstrap_servers} is librdkafka's in-memory test broker, which "
+            "reports no group offsets and keeps nothing; backups need Apache Kafka"
         )
 
 
 def _copy(settings: Settings, topic: str, archive: ArchiveWriter, on_read: OnRead) -> tuple[Partition, ...]:
-    """All that the topic holds, in its partitions' order."""
+    """Copy the whole topic, in the order of its partitions."""
     with TopicReader(settings, topic) as reader:
         ends = dict.fromkeys(reader.ends(), 0)
         counts = dict.fromkeys(ends, 0)
-        # The cleaner may take out what is overwritten by something behind the end. So what came during the
-        # first pass, which may take long, is read in a second, which does not.
+        # Compaction may remove a message that was overwritten behind the end. So a second, short pass reads
+        # what arrived during the first, which may take long.
         for _ in range(2):
             ends = reader.ends()
             with closing(reader.batches_as_written(ends)) as batches:
@@ -139,11 +139,11 @@ def _copy(settings: Settings, topic: str, archive: ArchiveWriter, on_read: OnRea
 def _groups(
     settings: Settings, admin: KafkaAdminClient, topics: set[str]
 ) -> dict[str, tuple[Committed, ...]]:
-    """Every group that has come to an offset on one of the topics; others than trainers where Kafka tells.
+    """Every group with a committed offset on one of the topics; groups other than trainers may be hidden.
 
-    Raises KafkaError, and BadInput where it hides the offsets of trainers.
+    Raises KafkaError, and BadInput if Kafka hides the offsets of trainers.
     """
-    # Others (share groups, for one) have no offsets to tell.
+    # Other kinds of groups, such as share groups, have no committed offsets.
     names = sorted(
         group["group_id"] for group in admin.list_groups() if group["protocol_type"] in ("consumer", "")
     )
@@ -168,7 +168,7 @@ def _groups(
             found[name] = committed
     if hidden:
         log.warning(
-            "%s may not Describe these groups; if they have offsets on %s.*, the backup has none of them: %s",
+            "%s may not Describe these groups; if they have offsets on %s.*, the backup lacks them: %s",
             settings.security.principal,
             settings.topic_prefix,
             ", ".join(hidden),
@@ -177,7 +177,7 @@ def _groups(
 
 
 def _own_configs(admin: KafkaAdminClient, topics: list[str]) -> Mapping[str, dict[str, str]]:
-    """What was set for each topic, and is no default of its broker. Raises KafkaError."""
+    """The settings of each topic that differ from its broker's defaults. Raises KafkaError."""
     asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics]
     answers = admin.describe_configs(asked, config_filter="modified")["topic"]
     return {name: {key: str(entry["value"]) for key, entry in answers[name].items()} for name in topics}

@@ -1,7 +1,7 @@
-"""From a backup to a broker whose topics hold nothing: every message at its offset, then read back.
+"""Restores a backup to a broker with empty topics: writes every message at its offset, then reads it back.
 
-Ended at any moment it is gone on with: a message on the topic of restores says which backup is being
-restored, and where a partition ends says how far that has come. Until it is finished, no trainer starts.
+An interrupted restore can be continued: a message on the restores topic names the backup, and the end of each
+partition shows the progress. Until the restore is finished, no trainer starts.
 """
 
 from __future__ import annotations
@@ -36,45 +36,45 @@ _ADMIN_S = 10.0
 _PATIENCE_S = 30.0
 _LOOK_AGAIN_S = 0.1
 _WHILE_RESTORED = {
-    # The old time stamps, however old, and however far ahead of this broker's clock.
+    # Accept the old timestamps, however old, and however far ahead of this broker's clock.
     "message.timestamp.type": "CreateTime",
     "message.timestamp.after.max.ms": str(2**63 - 1),
     "message.timestamp.before.max.ms": str(2**63 - 1),
-    # Nothing is taken out before it was compared.
+    # Delete nothing before it was compared.
     "cleanup.policy": "delete",
     "retention.ms": "-1",
     "retention.bytes": "-1",
-    # Of another codec a batch may be larger; a broker takes no request beyond 100 MB.
+    # With another codec a batch may be larger; a broker accepts no request above 100 MB.
     "max.message.bytes": "100000000",
 }
 _OF_THE_CLUSTER = ("min.insync.replicas", "leader.", "follower.", "remote.", "local.")
-"""Beginnings of names of settings that fit the brokers that were there, and not those that are."""
+"""Prefixes of settings that depend on the original cluster, and are not restored."""
 
 OnDone = Callable[[int], None]
-"""Told how many messages were written, or compared, more."""
+"""Called with the number of further messages written or compared."""
 _Place = tuple[str, int]
 """Topic and number of a partition."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore did."""
+    """The result of a restore."""
 
     resumed: bool
-    """Whether it went on with one that was ended."""
+    """Whether it continued an interrupted restore."""
     records: int
 
 
 def restore(settings: Settings, archive: Archive, on_done: OnDone = lambda _: None) -> Restored:
-    """Make the topics, write every message to its offset, compare, and let the groups stand where they stood.
+    """Create the topics, write every message at its offset, compare, and restore the groups' offsets.
 
-    ``on_done`` hears of every message twice. Raises BadInput where the prefix is another one, a topic holds
-    anything that is not of this restore, a trainer runs, or the broker is away or an in-memory one.
+    ``on_done`` counts every message twice. Raises BadInput if the prefix differs, a topic holds anything that
+    does not belong to this restore, a trainer is running, or the broker is unreachable or in-memory.
     """
     contents = archive.contents
     if contents.topic_prefix != settings.topic_prefix:
         raise BadInput(
-            f"{archive.path}: is a backup of the topics {contents.topic_prefix}.*, and snapshots name them; "
+            f"{archive.path}: is a backup of the topics {contents.topic_prefix}.*, which its snapshots name; "
             f"expected {settings.topic_prefix}.*: set TRIBRAIN_TOPIC_PREFIX={contents.topic_prefix}"
         )
     with connect_admin(settings, _ADMIN_S) as admin, _kafka_errors_named(settings):
@@ -101,13 +101,14 @@ def _require_no_trainers(admin: KafkaAdminClient, settings: Settings, contents: 
     for name in names:
         if described[name]["members"]:
             raise BadInput(
-                f"group {name!r} is at work at {settings.bootstrap_servers}; stop its trainers, restore, and "
+                f"group {name!r} is active at {settings.bootstrap_servers}; stop its trainers, restore, and "
                 "start them again"
             )
 
 
 def _begin(admin: KafkaAdminClient, settings: Settings, archive: Archive) -> bool:
-    """Make the topics; whether they are there already, from a restore of the same backup that was ended."""
+    """Create the topics; returns whether they already exist from an interrupted restore of the same
+    backup."""
     contents = archive.contents
     there = ids_given_by_kafka(settings, [*effects_first(settings), settings.restores_topic])
     restores = Restores()
@@ -127,7 +128,7 @@ def _begin(admin: KafkaAdminClient, settings: Settings, archive: Archive) -> boo
     _require_empty(settings, there, unfinished)
     write_restore(settings, Restore(backup=archive.sha256, is_finished=False, stands_for={}))
     reach("restore.begun")
-    # Their partitions and settings may be other ones.
+    # The empty topics may have other partitions and settings: recreate them.
     _delete(admin, there.keys() & contents.topics.keys())
     made = {
         name: TopicOptions(len(topic.partitions), _kept(topic.configs) | _WHILE_RESTORED)
@@ -150,13 +151,13 @@ def _require_empty(settings: Settings, topics: Iterable[str], unfinished: Restor
             end = sum(reader.ends().values())
         if end and unfinished is not None:
             raise BadInput(
-                f"topic {topic!r} at {settings.bootstrap_servers} holds a part of another backup, of SHA-256 "
+                f"topic {topic!r} at {settings.bootstrap_servers} holds part of another backup, with SHA-256 "
                 f"{unfinished.backup}; restore that one, or delete the topics {settings.topic_prefix}.*"
             )
         if end:
             raise BadInput(
                 f"topic {topic!r} at {settings.bootstrap_servers} ends at offset {end}; a backup is restored "
-                "only where the topics hold nothing: give another broker"
+                "only to empty topics: give another broker"
             )
 
 
@@ -172,14 +173,14 @@ def _delete(admin: KafkaAdminClient, topics: Iterable[str]) -> None:
 
 
 def _stands_for(settings: Settings, contents: Contents) -> dict[str, str]:
-    """The new ids, each to the one that it stands for."""
+    """New topic id to the id of the backed-up topic."""
     given = ids_given_by_kafka(settings, contents.topics)
     return {given[name]: topic.topic_id for name, topic in contents.topics.items()}
 
 
 @dataclass(slots=True)
 class _Sum:
-    """What a partition holds, to be compared."""
+    """Count and digest of a partition's messages, for comparison."""
 
     records: int
     digest: hashlib._Hash
@@ -196,7 +197,10 @@ class _Sum:
 
 
 async def _write(settings: Settings, archive: Archive, on_done: OnDone) -> dict[_Place, _Sum]:
-    """What each partition is to hold. Raises KafkaError of either client, and BadInput."""
+    """Write the backup; returns the expected content of each partition.
+
+    Raises KafkaError of either client, and BadInput.
+    """
     ends = {
         (name, number): partition.end
         for name, topic in archive.contents.topics.items()
@@ -207,7 +211,7 @@ async def _write(settings: Settings, archive: Archive, on_done: OnDone) -> dict[
         for place, there in (await rewriter.begin(ends)).items():
             if there > ends[place]:
                 raise BadInput(
-                    f"topic {place[0]!r} ends at offset {there} of partition {place[1]}, behind the backup's "
+                    f"topic {place[0]!r} ends at offset {there} of partition {place[1]}, beyond the backup's "
                     f"{ends[place]}: something else writes to it; delete the topics, and restore again"
                 )
         for block in archive.blocks():
@@ -223,7 +227,7 @@ async def _write(settings: Settings, archive: Archive, on_done: OnDone) -> dict[
 def _compare(
     settings: Settings, contents: Contents, topic: str, written: Mapping[_Place, _Sum], on_done: OnDone
 ) -> None:
-    """Raises BadInput where the topic does not hold what was written, message by message."""
+    """Raises BadInput if the topic's messages differ from those that were written."""
     ends = {number: partition.end for number, partition in enumerate(contents.topics[topic].partitions)}
     found = {number: _Sum.of_nothing() for number in ends}
     with TopicReader(settings, topic) as reader:
@@ -235,9 +239,9 @@ def _compare(
         due = written[topic, number]
         if held.get(number) != ends[number] or read.digest.digest() != due.digest.digest():
             raise BadInput(
-                f"topic {topic!r} does not hold in partition {number} what the backup does: {read.records} "
+                f"topic {topic!r} differs from the backup in partition {number}: {read.records} "
                 f"messages up to offset {held.get(number)}, expected {due.records} up to {ends[number]}; "
-                "stop what else writes to it, delete the topics, and restore again"
+                "stop anything else that writes to it, delete the topics, and restore again"
             )
 
 
@@ -270,7 +274,7 @@ def _set_offsets(admin: KafkaAdminClient, group: str, committed: Iterable[Commit
                 return
             raise errors[0]
         except KafkaError as error:
-            # A broker that has just begun has no coordinator of the group yet.
+            # A broker that has just started has no coordinator for the group yet.
             if not error.retriable or monotonic() > deadline_s:
                 raise
             sleep(_LOOK_AGAIN_S)

@@ -1,9 +1,9 @@
-"""Messages written so that each comes to the offset that it had.
+"""Writes messages so that each gets its original offset.
 
-Kafka counts offsets up by itself. Between two messages some can be missing: those of marks that ended
-transactions, of transactions that were aborted, and of what was compacted. Here such a gap is filled with a
-transaction that is aborted: n − 1 messages and the mark of its end take n offsets, and nobody who reads what
-is committed ever sees them. A transaction without a message fills one.
+Kafka assigns offsets by counting. Between two messages offsets can be missing: those of transaction markers,
+aborted transactions and compacted messages. Such a gap of n offsets is filled with an aborted transaction of
+n − 1 messages and its end marker, which readers of committed messages never see. A transaction without a
+message fills one offset.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from streams.messages.stored import LogRecord
 
 _BATCH_BYTES = 512 << 10
 _GAP_AT_ONCE = 50_000
-"""Offsets that one transaction fills."""
+"""Most offsets that one transaction fills."""
 _LOOK_AGAIN_S = 0.002
 _ANSWER_S = 20.0
 _CLOSE_S = 5.0
-"""aiokafka would ask a broker that is away for ever."""
+"""aiokafka would retry for ever while the broker is unreachable."""
 _FILLER = b"gap"
-"""A key, since a topic that is compacted later takes nothing without one."""
+"""A key, because a topic that is compacted later accepts no message without one."""
 
 
 class Rewriter:
-    """Writes to partitions, each of which goes on where it ends; an ``async with`` block has it open.
+    """Appends to partitions; to be used in an ``async with`` block.
 
-    Opening one ends what an earlier one of these topics has under way. All methods raise KafkaError, and
-    TimeoutError where the broker stays silent.
+    Opening a rewriter aborts the transactions of an earlier one for these topics. All methods raise
+    KafkaError, and TimeoutError if the broker stays silent.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -55,7 +55,7 @@ class Rewriter:
     async def __aenter__(self) -> Self:
         self._plain = AIOKafkaProducer(**self._config)
         self._aborting = AIOKafkaProducer(transactional_id=self._transactional_id, **self._config)
-        # It looks at what is not committed, too.
+        # This consumer also sees uncommitted messages.
         self._consumer = AIOKafkaConsumer(**self._access)
         self._clients = (self._plain, self._aborting, self._consumer)
         try:
@@ -72,15 +72,15 @@ class Rewriter:
                 await asyncio.gather(*(client.stop() for client in self._clients))
 
     async def begin(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
-        """Where each of these partitions ends, which is where it goes on."""
+        """Look up and return the end of each of these partitions, where writing continues."""
         chosen = [TopicPartition(topic, number) for topic, number in partitions]
         self._ends = dict(await self._consumer.end_offsets(chosen))
         return {(each.topic, each.partition): end for each, end in self._ends.items()}
 
     async def write(self, topic: str, partition: int, records: Sequence[LogRecord]) -> None:
-        """Write the records, in the order of their offsets; those before the partition's end are there.
+        """Write the records, in the order of their offsets; those before the partition's end already exist.
 
-        Raises BadInput where one comes to another offset, as where somebody else writes to the topic.
+        Raises BadInput if one gets another offset, as when something else writes to the topic.
         """
         place = TopicPartition(topic, partition)
         following: list[LogRecord] = []
@@ -95,7 +95,7 @@ class Rewriter:
         await self._append(place, following)
 
     async def fill(self, topic: str, partition: int, until: int) -> None:
-        """Let the partition end at this offset, if it ends before."""
+        """Fill the partition up to this offset, if it ends before."""
         place = TopicPartition(topic, partition)
         while (missing := until - self._ends[place]) > 0:
             await self._abort_one(place, min(missing, _GAP_AT_ONCE))
@@ -118,16 +118,16 @@ class Rewriter:
         self._ends[place] += len(records)
 
     async def _abort_one(self, place: TopicPartition, offsets: int) -> None:
-        """Fill so many offsets with one transaction. After an error the next one who opens aborts it."""
+        """Fill this many offsets with one transaction. After an error the next rewriter aborts it."""
         end = self._ends[place] + offsets
         async with asyncio.timeout(_ANSWER_S):
             await self._aborting.begin_transaction()
-            # A transaction that has no message marks its end only where it is told of the partition.
+            # A transaction without a message writes its end marker only to partitions that were added to it.
             self._aborting._txn_manager.maybe_add_partition_to_txn(place)
             await self._send_fillers(place, offsets - 1)
             reach("restore.gap-open")
             await self._aborting.abort_transaction()
-            # The coordinator answers before the mark is there.
+            # The coordinator answers before the marker is written.
             while (found := (await self._consumer.end_offsets([place]))[place]) < end:
                 await asyncio.sleep(_LOOK_AGAIN_S)
         if found > end:
@@ -152,14 +152,14 @@ class Rewriter:
     @staticmethod
     def _taken(place: TopicPartition, needed: int, found: int) -> BadInput:
         return BadInput(
-            f"something else writes to topic {place.topic!r}: of partition {place.partition}, offset "
-            f"{needed} was to be next, and it is {found}; stop runs, page and trainers, delete the topics, "
+            f"something else writes to topic {place.topic!r}: the next offset of partition {place.partition} "
+            f"is {found}, expected {needed}; stop runs, page and trainers, delete the topics, "
             "and restore again"
         )
 
 
 def _add(batch: Any, record: LogRecord) -> bool:
-    """Whether the batch had room for it; the first one always fits."""
+    """Add a record; returns whether the batch had room for it. The first record always fits."""
     added = batch.append(
         key=record.key, value=record.value, timestamp=record.timestamp_ms, headers=list(record.headers)
     )

@@ -1,1 +1,1 @@
-"""A Kafka broker on this computer: Apache Kafka under Java, else librdkafka's in memory."""
+"""A Kafka broker on this computer: Apache Kafka under Java, or else librdkafka's in-memory test broker."""

@@ -1,4 +1,4 @@
-"""Apache Kafka as a process of this computer."""
+"""Runs Apache Kafka as a local process."""
 
 from __future__ import annotations
 
@@ -36,14 +36,15 @@ _JVM_OPTIONS = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLev
 
 
 class LocalBroker:
-    """Apache Kafka in KRaft mode: one process that is broker and controller.
+    """Apache Kafka in KRaft mode: one process that is both broker and controller.
 
-    Without ``data_dir`` everything is in a temporary directory that goes when the broker stops. A given one
-    is formatted once and used again, by one broker at a time. ``broker.log`` in it is what Kafka has to say.
-    ``advertised_port`` is where clients are sent, if that is not the broker's own: the port of a tunnel or a
-    proxy.
-    ``terminate_s`` is how long the process may take to end before it is killed; ``properties`` are more of
-    Kafka's own settings.
+    Without ``data_dir`` everything is in a temporary directory, which is removed when the broker stops. A
+    given directory is formatted once and reused, by one broker at a time. Kafka's log is ``broker.log`` in
+    it.
+
+    ``advertised_port`` is the port given to clients if it is not the broker's own, for example the port of a
+    tunnel or a proxy. ``terminate_s`` is how long the process may take to end before it is killed.
+    ``properties`` holds further settings of Kafka.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class LocalBroker:
 
     @property
     def pid(self) -> int | None:
-        """Process id; None when it does not run."""
+        """Process id; None if it is not running."""
         return None if self._process is None else self._process.pid
 
     @property
@@ -100,7 +101,7 @@ class LocalBroker:
 
     @property
     def failure(self) -> str | None:
-        """Why it has ended by itself, with the end of its log; None when it runs or was stopped."""
+        """Why it has ended by itself, with the end of its log; None if it is running or was stopped."""
         code = None if self._process is None else self._process.poll()
         if code is None:
             return None
@@ -108,12 +109,12 @@ class LocalBroker:
         return f"Apache Kafka has ended {how}; {self._log_end()}"
 
     def start(self) -> Self:
-        """Start and wait until it answers.
+        """Start the broker and wait until it answers.
 
-        Raises BadInput where the port or the folder is in use, or Kafka cannot start.
+        Raises BadInput if the port or the folder is in use, or Kafka cannot start.
         """
         if self._fixed_port is not None and not _is_free(self._fixed_port):
-            raise BadInput(f"port {self._fixed_port} is in use; stop what listens there or give another port")
+            raise BadInput(f"port {self._fixed_port} is in use; stop what listens on it or give another port")
         broker_port, controller_port = _free_ports(2)
         self._port = self._fixed_port or broker_port
         try:
@@ -174,9 +175,9 @@ class LocalBroker:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # In a group of its own, so that Ctrl-C in a terminal reaches it only through stop().
+                # In its own process group, so that Ctrl-C in a terminal reaches it only through stop().
                 start_new_session=True,
-                # It holds the folder, too, should it outlive this process.
+                # The broker inherits the folder's lock, in case it outlives this process.
                 pass_fds=[] if self._lock is None else [self._lock.fileno()],
             )
 
@@ -186,9 +187,9 @@ class LocalBroker:
         deadline = time.monotonic() + _START_S
         while not (_accepts(self._port) and _answers(self.bootstrap_servers)):
             if self._process.poll() is not None:
-                raise BadInput(f"Apache Kafka ended at its start; {self._log_end()}")
+                raise BadInput(f"Apache Kafka ended during startup; {self._log_end()}")
             if time.monotonic() > deadline:
-                raise BadInput(f"Apache Kafka gave no answer within {_START_S:g} s; {self._log_end()}")
+                raise BadInput(f"Apache Kafka did not answer within {_START_S:g} s; {self._log_end()}")
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_LOOK_AGAIN_S)
 
@@ -200,9 +201,9 @@ class LocalBroker:
 
 
 def archive_classes(kafka: KafkaJars) -> None:
-    """Start a broker once, so that Java keeps an archive of the classes it loads (JEP 350).
+    """Start a broker once, so that Java archives the classes it loads (JEP 350).
 
-    With that archive, every later start takes about half the time. Nothing is said where there can be none.
+    The archive halves the time of every later start. A failure is ignored.
     """
     if kafka.classes is None or kafka.classes.exists():
         return
@@ -213,13 +214,14 @@ def archive_classes(kafka: KafkaJars) -> None:
             pass
         beside.rename(kafka.classes)
     except (BadInput, OSError):
-        log.debug("there is no archive of Kafka's classes", exc_info=True)
+        log.debug("Kafka's classes could not be archived", exc_info=True)
     finally:
         beside.unlink(missing_ok=True)
 
 
 def _server_properties(port: int, advertised_port: int, controller_port: int, data: Path) -> str:
-    """A broker that was killed is let in again once its old session is over, by default after 9 s."""
+    """The properties file. A killed broker can rejoin only after its old session, by default 9 s, has
+    expired."""
     return (
         f"""\
 process.roles=broker,controller
@@ -245,7 +247,7 @@ log.cleaner.dedupe.buffer.size=16777216
 
 
 def _end(process: subprocess.Popen[bytes], terminate_s: float) -> None:
-    """Leaders of their own group (``start_new_session``), so a signal reaches what they started too."""
+    """End the whole process group (``start_new_session``), including what the process has started."""
     for sig, patience_s in ((signal.SIGTERM, terminate_s), (signal.SIGKILL, _KILL_S)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, sig)
@@ -264,7 +266,7 @@ def _free_ports(count: int) -> list[int]:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As Kafka does, so that connections of a broker that has just ended do not count.
+        # As Kafka does, so that connections of a broker that has just ended do not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -282,7 +284,7 @@ def _accepts(port: int) -> bool:
 
 
 def _answers(bootstrap_servers: str) -> bool:
-    """A port that accepts is not yet a broker that knows itself."""
+    """Whether the broker is ready; it accepts connections before that."""
     settings = Settings(bootstrap_servers=bootstrap_servers)
     try:
         with KafkaAdminClient(**admin_config(settings, timeout_s=1.0)) as admin:

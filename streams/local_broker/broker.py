@@ -1,8 +1,8 @@
-"""A Kafka broker on loopback, for this computer: Apache Kafka under Java, else librdkafka's test broker.
+"""A Kafka broker on loopback: Apache Kafka under Java, or else librdkafka's test broker.
 
-That broker is all that librdkafka (confluent-kafka) is used for: it starts in milliseconds, without Java.
-As a client it is faster than kafka-python, but it would be a third one beside Faust's own, with settings,
-errors and faults of its own.
+librdkafka (confluent-kafka) is used only for its test broker, which starts in milliseconds without Java. As a
+client it is faster than kafka-python, but it would be a third client besides Faust's own, with its own
+settings, errors and bugs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from streams.local_broker.jars import NoKafka, find_kafka
 
 
 class Broker(Protocol):
-    """A running broker; leaving its ``with`` block ends it."""
+    """A running broker; leaving its ``with`` block stops it."""
 
     @property
     def bootstrap_servers(self) -> str: ...
@@ -24,11 +24,11 @@ class Broker(Protocol):
     def description(self) -> str: ...
     @property
     def note(self) -> str:
-        """One sentence: which broker this is, where it answers, and what it keeps."""
+        """One sentence: which broker this is, its address, and what it keeps."""
 
     @property
     def failure(self) -> str | None:
-        """Why it has ended by itself; None when it runs or was stopped."""
+        """Why it has ended by itself; None if it is running or was stopped."""
 
     def stop(self) -> None: ...
     def __enter__(self) -> Self: ...
@@ -36,21 +36,21 @@ class Broker(Protocol):
 
 
 def start_local_broker(port: int | None = None, data_dir: Path | None = None) -> Broker:
-    """Start Apache Kafka where Java 17 and its jars can be had, else librdkafka's in-memory broker.
+    """Start Apache Kafka if Java 17 and its jars are available, else librdkafka's in-memory broker.
 
-    ``port`` and ``data_dir`` need Apache Kafka: BadInput says what is missing for it.
+    ``port`` and ``data_dir`` need Apache Kafka: without it, BadInput says what is missing.
     """
     try:
         kafka = find_kafka()
     except NoKafka as reason:
         if port is not None or data_dir is not None:
-            raise BadInput(f"a port or a data directory of one's own needs Apache Kafka: {reason}") from None
+            raise BadInput(f"a given port or data directory needs Apache Kafka: {reason}") from None
         return InMemoryBroker(reason=str(reason)).start()
     return LocalBroker(kafka, port=port, data_dir=data_dir).start()
 
 
 def fetch_kafka() -> str:
-    """Have all in place for later; one sentence that says where it is, or why there is none."""
+    """Fetch Apache Kafka for later; returns one sentence: where it is, or why it could not be fetched."""
     try:
         kafka = find_kafka()
     except NoKafka as reason:
@@ -62,7 +62,7 @@ def fetch_kafka() -> str:
 class InMemoryBroker:
     """librdkafka's test broker, inside this process: nothing survives its end.
 
-    It has no admin API, no compaction and no aborted transactions, and gives every topic 4 partitions.
+    It has no admin API, no compaction and no aborted transactions; every topic has 4 partitions.
     """
 
     def __init__(self, reason: str = "asked for") -> None:
@@ -93,12 +93,12 @@ class InMemoryBroker:
 
     @property
     def failure(self) -> str | None:
-        return None  # it lives in this process
+        return None  # it runs in this process
 
     def start(self) -> Self:
-        from confluent_kafka import Producer  # only here: nobody else is to load librdkafka
+        from confluent_kafka import Producer  # imported only here, so that nothing else loads librdkafka
 
-        # The bootstrap address is never used: the client talks to the broker that it carries.
+        # The bootstrap address is never used: the client talks to the broker that it contains.
         config = {"bootstrap.servers": f"{HOST}:1", "test.mock.num.brokers": 1, "log_level": 0}
         self._producer = Producer(config)
         brokers = self._producer.list_topics(timeout=5).brokers.values()
@@ -107,5 +107,5 @@ class InMemoryBroker:
 
     def stop(self) -> None:
         """End the broker. May be called twice."""
-        # librdkafka ends the broker with the client that carries it, and this is the only reference to that.
+        # librdkafka stops the broker together with its client, and this is the only reference to the client.
         self._producer = None

@@ -1,14 +1,18 @@
-"""Certificates for a Kafka broker and its clients, by an authority made on the spot.
+"""Creates certificates for a Kafka broker and its clients, signed by a new authority.
 
-For tests, trials and a stack on one computer; where others depend on it, use your own authority::
+For tests, trials and a stack on one computer; in production use your own authority::
 
     python -m streams.local_broker.certificates --out certificates --host kafka --host localhost
 
-Into the folder go ``ca.pem``, which clients trust, ``broker.pem``, which is the broker's chain and key as one
+The folder then contains ``ca.pem``, which clients trust, ``broker.pem``, the broker's chain and key in one
 file (Kafka's ``ssl.keystore.type=PEM``), and for each client ``NAME.pem`` with the key in ``NAME.key``. The
+<<<<<<< HEAD
 authority's own key is kept nowhere, so nobody can make more of them. They are renewed all together, and
 clients need the new ``ca.pem`` then. With ``--if-missing`` those that are there are kept; it is said until
 when they hold, and an error where they have ended.
+=======
+authority's own key is not stored, so nobody can sign more certificates with it.
+>>>>>>> refs/heads/words2
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ _CLOCKS_DIFFER_BY = timedelta(hours=1)
 
 
 class Authority:
-    """Signs certificates as long as it lives, for ``days`` from now; a negative number makes expired ones."""
+    """Signs certificates valid for ``days`` from now; a negative number makes expired ones."""
 
     def __init__(self, name: str = "TriBrain local authority", days: int = _DAYS) -> None:
         self._days = days
@@ -59,13 +63,14 @@ class Authority:
 
     @property
     def pem(self) -> bytes:
-        """What those who trust it need to have."""
+        """The authority's certificate, for those who trust it."""
         return self._certificate.public_bytes(Encoding.PEM)
 
     def identity(
         self, name: str, hosts: Sequence[str] = (), password: str | None = None
     ) -> tuple[bytes, bytes]:
-        """Certificate and key (PKCS 8) of ``name``, as PEM; with ``hosts`` it may serve under these names."""
+        """Certificate and key (PKCS 8) of ``name``, as PEM; with ``hosts`` it is a server's, for these
+        names."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         purpose = ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
@@ -101,7 +106,7 @@ class Authority:
 
 
 def make_certificates(out: Path, hosts: Sequence[str], clients: Sequence[str] = ()) -> None:
-    """Write what the module says. What is in ``out`` already is replaced."""
+    """Write the files that the module describes, replacing existing ones."""
     authority = Authority()
     out.mkdir(parents=True, exist_ok=True)
     certificate, key = authority.identity(hosts[0], hosts)
@@ -110,7 +115,7 @@ def make_certificates(out: Path, hosts: Sequence[str], clients: Sequence[str] = 
         certificate, key = authority.identity(name)
         _write_key(out / f"{name}.key", key)
         write_atomically(out / f"{name}.pem", certificate)
-    # Last, so that where it is, all is.
+    # Written last: if it exists, the folder is complete.
     write_atomically(out / AUTHORITY, authority.pem)
 
 
@@ -137,7 +142,7 @@ def _holding_until(folder: Path) -> str:
 
 
 def _write_key(path: Path, content: bytes) -> None:
-    """For its owner's eyes alone."""
+    """Write a file that only its owner can read."""
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
     path.write_bytes(content)
@@ -168,10 +173,10 @@ def _usage(**wanted: bool) -> x509.KeyUsage:
 def _main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m streams.local_broker.certificates",
-        description="Certificates for a Kafka broker and its clients, by an authority made on the spot.",
+        description="Create certificates for a Kafka broker and its clients, signed by a new authority.",
         epilog="Example: python -m streams.local_broker.certificates --out certificates --host kafka",
     )
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write them to")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write to")
     parser.add_argument(
         "--host",
         action="append",
@@ -183,10 +188,10 @@ def _main(arguments: Sequence[str] | None = None) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="a client that gets a certificate of its own (repeatable)",
+        help="a client that gets its own certificate (repeatable)",
     )
     parser.add_argument(
-        "--if-missing", action="store_true", help="leave the folder as it is where it has them already"
+        "--if-missing", action="store_true", help="do nothing if the folder already has certificates"
     )
     given = parser.parse_args(arguments)
     is_kept = given.if_missing and (given.out / AUTHORITY).exists()

@@ -1,4 +1,4 @@
-"""The folder of a broker: one broker at a time has it, and its log says why one has ended."""
+"""A broker's data folder: one broker at a time locks it, and its log tells why a broker has ended."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _LINE_CHARACTERS = 300
 
 
 def hold(folder: Path) -> IO[bytes]:
-    """Make the folder and hold it, until the file is closed here and in each process that inherited it.
+    """Create the folder and lock it until the file is closed, here and in each process that inherited it.
 
-    The kernel gives it back however a process ends. Raises BadInput where it is held or cannot be written.
+    The kernel releases the lock however a process ends. Raises BadInput if the folder is locked or cannot be
+    written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +36,7 @@ def hold(folder: Path) -> IO[bytes]:
 
 
 def end_of_log(log: Path, start: int) -> str:
-    """The last lines of a log that say something, after the byte ``start``; empty where there are none."""
+    """The last meaningful lines of a log after the byte ``start``; empty if there are none."""
     try:
         with log.open("rb") as file:
             file.seek(start)

@@ -1,4 +1,4 @@
-"""Apache Kafka's jars: those of ``KAFKA_HOME``, else fetched once by Maven into the user's cache."""
+"""Finds Apache Kafka's jars: in ``KAFKA_HOME``, or else fetched once by Maven into the user's cache."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ class NoKafka(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KafkaJars:
-    """An Apache Kafka that can be run."""
+    """An installation of Apache Kafka that can be run."""
 
     java: Path
     libs: Path
     version: str
     formatted: Path | None = None
-    """A data directory fresh from Kafka's StorageTool, to be copied: that saves a second of Java."""
+    """A freshly formatted data directory to copy, which saves a one-second run of Kafka's StorageTool."""
     classes: Path | None = None
-    """Where Java's archive of the loaded classes may be."""
+    """Path of Java's archive of the loaded classes, which may not exist yet."""
 
     @property
     def shared_classes(self) -> Sequence[str]:
-        """Java's options to use that archive, if there is one; Java leaves one aside that does not fit."""
+        """Java options to use that archive, if it exists; Java ignores one that does not fit."""
         return [f"-XX:SharedArchiveFile={self.classes}"] if self.classes and self.classes.exists() else []
 
     def command(self, main_class: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
         return [str(self.java), *options, "-cp", f"{self.libs}/*", main_class, *arguments]
 
     def format(self, data: Path) -> None:
-        """Make ``data`` a data directory of node 1. Raises NoKafka."""
+        """Format ``data`` as the data directory of node 1. Raises NoKafka."""
         with tempfile.TemporaryDirectory(prefix="tribrain-kafka-format-") as scratch:
             properties = Path(scratch) / "server.properties"
             properties.write_text(
@@ -68,7 +68,7 @@ class KafkaJars:
 
 
 def find_kafka(*, fetch: bool = True) -> KafkaJars:
-    """Kafka's jars and a Java to run them, by default fetched where they are missing. Raises NoKafka."""
+    """Kafka's jars and a Java to run them; missing jars are fetched by default. Raises NoKafka."""
     java, java_version = _find_java()
     home = os.environ.get("KAFKA_HOME")
     if home:
@@ -81,22 +81,29 @@ def find_kafka(*, fetch: bool = True) -> KafkaJars:
     home_dir = _cache() / f"kafka-{version}"
     if not home_dir.is_dir():
         if not fetch:
+<<<<<<< HEAD
             raise NoKafka(
                 f"Apache Kafka {version} is not fetched yet; call tribrain serve broker --fetch-only"
             )
+=======
+            raise NoKafka(f"Apache Kafka {version} is not fetched yet; run tribrain serve broker --fetch-only")
+>>>>>>> refs/heads/words2
         _fetch(java, pom, version, home_dir)
-    # Java refuses an archive that another Java has made.
+    # Java refuses an archive that another version of Java has made.
     classes = home_dir / f"classes-{java_version}.jsa"
     return KafkaJars(java, home_dir / "libs", version, home_dir / "formatted", classes)
 
 
 def new_cluster_id() -> str:
-    """16 random bytes as Kafka writes them."""
+    """16 random bytes in Kafka's encoding of ids."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 def _fetch(java: Path, pom: Path, version: str, home_dir: Path) -> None:
-    """Into a directory beside, then renamed: whole or absent, also when two processes do it at once."""
+    """Fetch into a temporary directory, then rename it, so that ``home_dir`` is complete or absent.
+
+    Two processes may do this at once.
+    """
     maven = shutil.which("mvn")
     if maven is None:
         raise NoKafka("no Maven (mvn) on the PATH to fetch Apache Kafka, and KAFKA_HOME is not set")
@@ -106,7 +113,7 @@ def _fetch(java: Path, pom: Path, version: str, home_dir: Path) -> None:
     except OSError as error:
         raise NoKafka(f"{home_dir.parent} cannot hold Apache Kafka: {error.strerror}") from None
     try:
-        # A copy of the POM: Maven is to write nothing beside the one in the source tree.
+        # Copy the POM, so that Maven writes nothing into the source tree.
         shutil.copy(pom, beside / "pom.xml")
         goal = ("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={beside}/libs")
         done = subprocess.run(
@@ -125,14 +132,14 @@ def _fetch(java: Path, pom: Path, version: str, home_dir: Path) -> None:
         raise NoKafka(f"{Path(late.cmd[0]).name} did not end within {late.timeout:g} s") from None
     except OSError as error:
         if not home_dir.is_dir():
-            raise NoKafka(f"{home_dir} cannot be made: {error.strerror}") from None
-        # Another process was first, and its copy is as good.
+            raise NoKafka(f"{home_dir} cannot be created: {error.strerror}") from None
+        # Another process was faster, and its copy is as good.
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
 def _find_java() -> tuple[Path, str]:
-    """The program and its version."""
+    """The Java executable and its version. Raises NoKafka."""
     home = os.environ.get("JAVA_HOME")
     found = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
     where = "in JAVA_HOME" if home else "on the PATH"

@@ -139,11 +139,11 @@ def test_the_model_is_shown_and_taken_back_once_that_was_confirmed(
         link = page.locator("#versions a").first
         earlier = int(link.inner_text().split()[-1])
         link.click()
-        page.wait_for_selector("text=What it learnt since")
+        page.wait_for_selector("text=Everything it learnt since")
         assert _newest(settings) == last.version, "the question alone changes nothing"
         page.fill("#reason", "it dreams")
-        page.click(f"button:has-text('Go back to version {earlier}')")
-        page.wait_for_selector("text=on its way")
+        page.click(f"button:has-text('Roll back to version {earlier}')")
+        page.wait_for_selector("text=The rollback was sent")
         wait_until(lambda: _newest(settings) > last.version, 60)
         page.wait_for_selector(f"h1:has-text('version {_newest(settings)}')")
 
@@ -159,8 +159,8 @@ def test_votes_of_a_session_move_the_published_model(tmp_path: Path, settings: S
         wait_until(lambda: _labels_of_people(settings) == 4, 60)
         assert not list(read_topic(settings, settings.dead_letters_topic))
         page.goto(f"{server.url}/model")
-        page.wait_for_selector("text=Labels by people")
-        assert page.inner_text("tr:has-text('Labels by people') td") == "4"
+        page.wait_for_selector("text=Labels from people")
+        assert page.inner_text("tr:has-text('Labels from people') td") == "4"
 
 
 def test_two_who_judge_the_same_pairs_see_how_far_they_agree(
@@ -212,9 +212,9 @@ def test_without_runs_the_page_says_how_they_come(tmp_path: Path, settings: Sett
     with page_server(tmp_path, settings=settings) as server:
         page = visit(server.url).new_page()
         for path, words in (
-            ("/", "No run is here yet"),
-            ("/runs", "No run is here yet"),
-            ("/model", "No model is published yet"),
+            ("/", "There are no runs yet"),
+            ("/runs", "There are no runs yet"),
+            ("/model", "No model has been published yet"),
             ("/agreement", "Nobody has voted yet"),
             ("/vote", "Nothing to vote on yet"),
         ):

@@ -268,7 +268,7 @@ def test_another_backup_than_the_one_that_is_half_restored_is_refused(
     place = {VARIABLE: "restore.block-written:1"}
     with service(there, "restore", str(first.path), environment=place) as killed:
         assert killed.wait(_WAIT_S) == -9
-    with pytest.raises(BadInput, match=f"holds a part of another backup, of SHA-256 {first.sha256}"):
+    with pytest.raises(BadInput, match=f"holds part of another backup, with SHA-256 {first.sha256}"):
         restore(there, second)
     assert restore(there, first).resumed
 
@@ -280,10 +280,10 @@ def test_a_broker_that_holds_anything_is_refused_and_left_as_it_is(
     archive = backup_of(settings, tmp_path / "a.backup")
     create_topics(there)
     list(produce(there, [Outgoing(there.votes_topic, b"somebody's", b"vote")]))
-    with pytest.raises(BadInput, match=r"votes' at .* ends at offset 1; a backup is restored only where"):
+    with pytest.raises(BadInput, match=r"votes' at .* ends at offset 1; a backup is restored only to"):
         restore(there, archive)
     assert [m.value for m in read_topic(there, there.votes_topic)] == [b"vote"]
-    with pytest.raises(BadInput, match="a backup is restored only where the topics hold nothing"):
+    with pytest.raises(BadInput, match="a backup is restored only to empty topics"):
         restore(settings, archive)
 
 
@@ -301,7 +301,7 @@ def test_nothing_is_restored_under_a_trainer_at_work(
 
     with trainer(there):
         wait_until(is_at_work, _WAIT_S)
-        with pytest.raises(BadInput, match=f"group '{group}' is at work at .*; stop its trainers"):
+        with pytest.raises(BadInput, match=f"group '{group}' is active at .*; stop its trainers"):
             restore(there, archive)
 
 

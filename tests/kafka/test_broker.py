@@ -221,7 +221,7 @@ def test_a_kafka_that_dies_at_its_start_is_bad_input_with_the_end_of_its_log(
     (data / "meta.properties").write_text("version=1\nnode.id=7\ncluster.id=AAAAAAAAAAAAAAAAAAAAAA\n")
     (tmp_path / "broker.log").write_text("what an earlier broker said\n" * 100)
     with pytest.raises(
-        BadInput, match=r"Apache Kafka ended at its start; its log \(.*\) ends with: .*node"
+        BadInput, match=r"Apache Kafka ended during startup; its log \(.*\) ends with: .*node"
     ) as dead:
         LocalBroker(kafka_jars, data_dir=tmp_path).start()
     assert "an earlier broker" not in str(dead.value)

@@ -165,7 +165,7 @@ def test_what_is_polled_is_not_read_again(settings: Settings) -> None:
 
 def test_an_offset_behind_the_end_is_bad_input(settings: Settings) -> None:
     _write(settings, settings.pairs_topic, b"0").close()
-    with pytest.raises(BadInput, match="ends at offset 1 of partition 0, and 7 have been read of it"):
+    with pytest.raises(BadInput, match="ends at offset 1 of partition 0, but 7 have been read from it"):
         TopicReader(settings, settings.pairs_topic, offsets={0: 7})
 
 

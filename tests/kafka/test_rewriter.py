@@ -177,7 +177,7 @@ def test_what_fills_a_gap_is_a_message_only_to_those_who_read_what_was_aborted(
 @pytest.mark.parametrize(
     ("end", "said"),
     [
-        (30, "offset 30 was to be next, and it is 31"),
+        (30, "the next offset of partition 0 is 31, expected 30"),
         (28, "11 messages up to offset 29, expected 10 up to 28"),
     ],
 )

@@ -125,8 +125,8 @@ def test_the_page_shows_what_it_follows_and_is_well(settings: Settings, tmp_path
         wait_until(lambda: Scrape.of(scrape).get("tribrain_dead_letters_pending", "damaged") == 1)
         wait_until(lambda: Scrape.of(scrape).get("tribrain_snapshot_version", "bt", "default") == version)
         found = Scrape.of(scrape)
-        assert condition(url) == (True, "It reads Kafka.")
-        assert server.request("GET", "/health")[::2] == (200, b"It reads Kafka.\n")
+        assert condition(url) == (True, "It is reading Kafka.")
+        assert server.request("GET", "/health")[::2] == (200, b"It is reading Kafka.\n")
     assert not_exposed(found, "page") == []
     assert found["tribrain_votes_taken_total", "kafka"] == 0
     check(found, tmp_path)

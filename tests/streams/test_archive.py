@@ -36,7 +36,7 @@ def test_a_backup_that_was_cut_anywhere_is_refused(tmp_path: Path) -> None:
     cut = tmp_path / "cut.backup"
     for size in range(1, len(whole)):
         cut.write_bytes(whole[:size])
-        with pytest.raises(BadInput, match="is damaged or was cut off"):
+        with pytest.raises(BadInput, match="is damaged or truncated"):
             open_archive(cut)
 
 
@@ -52,15 +52,15 @@ def test_a_backup_in_which_any_byte_is_another_is_refused(tmp_path: Path) -> Non
 def test_a_backup_with_something_behind_it_is_refused(tmp_path: Path) -> None:
     archive = of_two_blocks(tmp_path / "a.backup")
     archive.path.write_bytes(archive.path.read_bytes() + b"\n")
-    with pytest.raises(BadInput, match="is damaged or was cut off"):
+    with pytest.raises(BadInput, match="is damaged or truncated"):
         open_archive(archive.path)
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is no backup of TriBrain"),
-        (b"PK\x03\x04 and so on, for more than a line", "is no backup of TriBrain"),
+        (b"", "is not a backup of TriBrain"),
+        (b"PK\x03\x04 and so on, for more than a line", "is not a backup of TriBrain"),
         (b"tribrain-backup/0\n" + bytes(100), "is a backup of format '0'; this TriBrain reads format 1"),
         (b"tribrain-backup/12\n" + bytes(100), "is a backup of format '12'; this TriBrain reads format 1"),
     ],

@@ -78,7 +78,7 @@ def test_a_run_without_an_end_gets_one_and_a_revision_gets_none() -> None:
         ({"revision": True}, "meta.revision: .* found True"),
         ({"revision": "1"}, "meta.revision: .* found '1'"),
         ({"revision": 2**54}, "meta.revision"),
-        ({"revision": 1, "rescored": "judge"}, "meta.rescored: expected a list of critics' names"),
+        ({"revision": 1, "rescored": "judge"}, "meta.rescored: expected a list of critic names"),
         ({"revision": 1, "rescored": [1]}, "meta.rescored"),
         ({"revision": 1, "rescored_in": 2}, "meta.rescored_in: expected a whole number from 0 to 1"),
         ({"rescored_in": 1}, "meta.rescored_in"),

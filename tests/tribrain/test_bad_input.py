@@ -548,7 +548,10 @@ def cases() -> Iterator[tuple[str, str]]:
         f"{serve} adapters --every-pairs 9 --most-pairs 8",
         r"--every-pairs 9 is more than --max-pairs 8; give",
     )
-    yield f"{serve} s3://key:secret@bucket/x", r"URI of s3:// holds a user's name .*; give those of the env"
+    yield (
+        f"{serve} s3://key:secret@bucket/x",
+        r"URI of s3:// contains a user name .*; .* give credentials in the env",
+    )
     yield f"{serve} nowhere://x", r"nowhere://x: cannot be used: .*nowhere"
     yield f"{serve} ''", r"--store: the text is empty; expected a folder or a URI"
     yield f"{serve} adapters --model ..", r"the model's name is '\.\.'; give a name that contains a letter"
@@ -684,7 +687,7 @@ def test_a_port_in_use_is_one_line(kafka_jars: KafkaJars, folder: Path) -> None:
         port = taken.getsockname()[1]
         said = run("broker", "--port", str(port))
     assert said.code == 2
-    assert said.err == (f"tribrain: port {port} is in use; stop what listens there or give another port\n")
+    assert said.err == (f"tribrain: port {port} is in use; stop what listens on it or give another port\n")
 
 
 def test_without_java_nothing_is_fetched_and_that_is_no_error(folder: Path) -> None:

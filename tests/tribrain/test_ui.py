@@ -332,7 +332,7 @@ def test_a_health_check_needs_no_token_and_is_told_no_more_than_a_sentence(tmp_p
     with page_server(tmp_path, "--host", "0.0.0.0") as server:
         assert server.request("GET", "/")[0] == 401
         status, _, body = server.request("GET", "/health")
-        assert (status, body) == (200, b"It shows runs, and was given no broker.\n")
+        assert (status, body) == (200, b"It shows runs; no broker is configured.\n")
         assert server.request("GET", "/health/../runs")[0] == 401
         assert server.request("POST", "/health")[0] == 405
 
@@ -342,4 +342,4 @@ def test_a_page_that_cannot_read_kafka_is_503(tmp_path: Path) -> None:
     write_runs(tmp_path, runs=1)
     with page_server(tmp_path, settings=nowhere) as server:
         wait_until(lambda: server.request("GET", "/health")[0] == 503)
-        assert server.request("GET", "/health")[2].startswith(b"Kafka has not been heard for ")
+        assert server.request("GET", "/health")[2].startswith(b"Kafka has not answered for ")

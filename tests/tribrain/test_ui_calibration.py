@@ -30,9 +30,12 @@ def test_the_interval_is_wilsons() -> None:
 @pytest.mark.parametrize(
     ("bins", "words"),
     [
-        ([(100, 0.95, 60.0)], "It is too sure of itself where it states 95%."),
-        ([(100, 0.6, 90.0), (100, 0.7, 95.0)], "It could be surer where it states 60% and 70%."),
-        ([(20, 0.8, 16.0)], "Everywhere what it states lies within the 95% interval of what came true."),
+        ([(100, 0.95, 60.0)], "It is overconfident where it states 95%."),
+        ([(100, 0.6, 90.0), (100, 0.7, 95.0)], "It is underconfident where it states 60% and 70%."),
+        (
+            [(20, 0.8, 16.0)],
+            "All stated probabilities lie within the 95% intervals of what was observed.",
+        ),
     ],
 )
 def test_it_is_said_where_the_model_is_wrong_about_itself(
@@ -46,7 +49,7 @@ def test_one_pair_is_said_in_the_singular() -> None:
 
 
 def test_of_few_pairs_nothing_is_concluded() -> None:
-    assert in_words(points(of((19, 0.9, 0.0)))) == "That is of 19 pairs, which is too few to say more."
+    assert in_words(points(of((19, 0.9, 0.0)))) == "This is from 19 pairs, too few to say more."
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_what_is_no_store_is_said_in_one_line(given: str, capsys: pytest.Capture
 
 
 def test_a_root_that_is_no_store_raises() -> None:
-    with pytest.raises(BadInput, match="is no store"):
+    with pytest.raises(BadInput, match="is not a store"):
         Stores(["runs"])
 
 
@@ -186,7 +186,7 @@ def test_a_video_on_s3_is_shown_in_parts(on_s3: tuple[PageServer, str]) -> None:
 def test_a_video_that_is_in_no_place_is_said(on_s3: tuple[PageServer, str]) -> None:
     server, _ = on_s3
     status, _, body = server.request("GET", video(1))
-    assert (status, orjson.loads(body)) == (404, {"error": "The video is not in its store any more."})
+    assert (status, orjson.loads(body)) == (404, {"error": "The video is no longer in its store."})
 
 
 def test_a_folder_comes_before_the_stores(on_s3: tuple[PageServer, str]) -> None:

@@ -1,4 +1,8 @@
+<<<<<<< HEAD:tribrain/story/course.py
 """How a run went: its rewards, its best so far, and both as a line in a small picture."""
+=======
+"""A small plot of a run's rewards, with the versions of the model that steered it."""
+>>>>>>> refs/heads/words2:tribrain/ui/course.py
 
 from __future__ import annotations
 
@@ -14,20 +18,20 @@ _MARGIN = 5
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Of one iteration, in the picture's pixels."""
+    """One iteration, in the picture's pixels."""
 
     x: float
     y: float
     iteration: int
     reward: float
     version: int | None
-    """Of the model that took part in its reward; None for none."""
+    """Version of the model that contributed to the reward, or None."""
     is_swap: bool
     """Whether the version differs from that of the iteration before."""
 
 
 def course(events: Sequence[TraceEvent]) -> list[Point]:
-    """Judged iterations from left to right; rewards from 0 at the bottom to 1 at the top, cut off there."""
+    """Judged iterations from left to right; rewards from 0 at the bottom to 1 at the top, clipped."""
     rewards = rewards_of(events)
     judged = [event for event in events if event.iter_idx in rewards]
     points: list[Point] = []
@@ -51,8 +55,8 @@ def course(events: Sequence[TraceEvent]) -> list[Point]:
 
 
 def rewards_of(events: Sequence[TraceEvent]) -> dict[int, float]:
-    """By iteration of a run, without those that have none: with the model's part, where it had one; else the
-    critics' own."""
+    """Iteration to reward, for those that have one: the combined reward if there is one, else the
+    critics'."""
     rewards = rewards_in_run(events)
     for event in events:
         combined = event.meta.get("combined_reward")
@@ -82,6 +86,6 @@ def best_so_far(events: Sequence[TraceEvent]) -> list[TraceEvent | None]:
 
 
 def version_of(event: TraceEvent) -> int | None:
-    """The version of the reward model in force; None where there was none."""
+    """The version of the reward model in force, or None."""
     version = event.meta.get("reward_version")
     return version if isinstance(version, int) and not isinstance(version, bool) else None

@@ -1,6 +1,6 @@
-"""The page: where people vote on videos and see runs and model, as a server on this computer.
+"""The web page where people vote on videos and see runs and the model; a server on this computer.
 
-``server`` binds it together: what is known (``library`` of runs, ``ballots`` of votes), the next pair
-(``asking``), films without a name (``films``), names that tell nothing (``links``), votes on their way
-(``outlet``), who may ask (``guard``), and one module for each page.
+``library`` holds runs and ``ballots`` votes. ``asking`` chooses the next pair, ``films`` makes anonymous
+copies of videos, ``links`` seals names, ``outlet`` publishes votes and ``guard`` checks requests. Each page
+has its own module, and ``server`` connects everything.
 """

@@ -1,4 +1,4 @@
-"""How far annotators agree: at the end of a session, and a page for all."""
+"""Agreement between annotators: at the end of a session, and on a page of its own."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ async def show(request: Request) -> Response:
 
 
 def _of_each(votes: Sequence[Vote], dimensions: Sequence[str]) -> list[tuple[str, Agreement]]:
-    # Not at the top, here and below: SciPy takes a second, and votes need none of it.
+    # Imported here and below, not at the top: SciPy takes a second to import, and voting does not need it.
     from trainers.evidence.agreement import agreement
 
     return [(name, agreement([vote for vote in votes if vote.dimension == name])) for name in dimensions]
 
 
 def _reliability(snapshot: RewardSnapshot | None) -> dict[str, Any]:
-    """What the model learnt of each annotator; empty where it tells nobody from anybody."""
+    """What the model has learnt about each annotator; empty if it does not distinguish annotators."""
     found = snapshot.metrics.get("annotators") if snapshot is not None else None
     return dict(found) if isinstance(found, dict) else {}
 
 
 def session_figures(votes: Sequence[Vote], annotator: str, n: int) -> dict[str, Any]:
-    """The newest ``n`` votes of an annotator, and what all of theirs say of repeats and of others."""
+    """Figures on the newest ``n`` votes of an annotator, and on repeats and agreement in all their votes."""
     from trainers.evidence.agreement import category_of, own_repeats
 
     own = [vote for vote in votes if vote.annotator == annotator]

@@ -1,4 +1,4 @@
-"""The next two videos for an annotator: a new pair, or now and then one that was asked before."""
+"""Chooses the next pair for an annotator: a new one, or now and then one that was already judged."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from tribrain.ui.ballots import Ballots, Candidate, Pair, pair_of
 from tribrain.ui.library import Library
 
 AGAIN_SHARE = 0.1
-"""Of the pairs, how many are asked again: what annotators agree on with themselves and each other."""
+"""Share of pairs that are asked again, to measure agreement within and between annotators."""
 _AGAIN_AFTER = 5
-"""Votes between a pair and its repetition, so that nobody answers from memory of the last one."""
+"""Votes between a pair and its repetition, so that nobody answers from memory."""
 _LEASE_S = 600.0
 REPEAT_RULE = "repeat"
-"""One's own pair again."""
+"""A pair that the same annotator has judged before."""
 OVERLAP_RULE = "overlap"
-"""A pair that another annotator has judged."""
+"""A pair that only other annotators have judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Two videos as they are shown."""
+    """A pair as shown."""
 
     left: Candidate
     right: Candidate
@@ -43,15 +43,15 @@ class _Lease(NamedTuple):
     annotator: str
     until_s: float
     votes: int
-    """That the annotator had given on the pair before."""
+    """Votes of the annotator on the pair before the lease."""
 
 
 class Asker:
-    """Gives every annotator pairs of their own; for any number of threads.
+    """Gives every annotator pairs of their own; thread-safe.
 
-    Of new pairs ``random_share`` are drawn at random; by default that rises with the votes.
-    What was handed out is kept apart until it is answered, and for ten minutes at most, so that two who vote
-    at once see different pairs.
+    ``random_share`` of the new pairs are drawn at random; by default the share grows with the votes. A pair
+    is reserved until it is answered, for at most ten minutes, so that simultaneous annotators see different
+    pairs.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Asker:
         self._leases: dict[tuple[str, Pair], _Lease] = {}
 
     def next(self, annotator: str, dimension: str) -> Asked | None:
-        """None where this annotator has judged all there is."""
+        """The next pair, or None if this annotator has judged all pairs."""
         with self._lock:
             votes = self._ballots.standing(dimension)
             pairs = {named(pair): pair for pair in self._pool()}
@@ -91,7 +91,7 @@ class Asker:
             return asked
 
     def give_back(self, asked: Asked, dimension: str) -> None:
-        """A pair that was not shown after all."""
+        """Release a pair that was not shown."""
         with self._lock:
             self._leases.pop((dimension, frozenset((asked.left, asked.right))), None)
 
@@ -157,12 +157,12 @@ class Asker:
         return self._shown(named((chosen.left, chosen.right)), chosen.rule, chosen.probability)
 
     def _pool(self) -> list[Offered]:
-        """Made anew only when there is something new."""
+        """All pairs that can be asked; rebuilt only when the library has changed."""
         if self._pool_of[0] != self._library.version:
             self._pool_of = self._library.version, pairs_to_ask(self._library.votable())
         return self._pool_of[1]
 
     def _shown(self, pair: Pair, rule: str, probability: float) -> Asked:
-        """Which is on the left says nothing: it is drawn, whatever order the pair came in."""
+        """The pair with its sides in random order, so that the side reveals nothing."""
         left, right = self._random.sample(sorted(pair), 2)
         return Asked(left=left, right=right, rule=rule, probability=probability)

@@ -1,4 +1,4 @@
-"""The votes that are on their topic, and which of them stand."""
+"""The votes on the votes topic, and which of them stand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ANSWERS = ("left", "right", "tie", "both_bad", "cannot_tell")
 
 
 class Ballots:
-    """Votes by id, each once; for any number of threads. ``version`` grows with every vote."""
+    """Votes by id, each once; thread-safe. ``version`` grows with every vote."""
 
     def __init__(self) -> None:
         self.version = 0
@@ -21,7 +21,7 @@ class Ballots:
         self._votes: dict[str, Vote] = {}
 
     def take(self, vote: Vote) -> bool:
-        """Whether it was new; the first of two with one id counts."""
+        """Add a vote; returns whether it was new. The first vote with an id counts."""
         with self._lock:
             if vote.vote_id in self._votes:
                 return False
@@ -34,10 +34,8 @@ class Ballots:
             return self._votes.get(vote_id)
 
     def standing(self, dimension: str | None = None) -> list[Vote]:
-        """Votes with an answer that their annotator has not taken back, in the order of their times.
-
-        Partitions of the topic come interleaved; votes without a time come first.
-        """
+        """Votes with an answer that their annotator has not retracted, by time; those without a time
+        first."""
         with self._lock:
             votes = sorted(self._votes.values(), key=lambda vote: vote.voted_at)
         gone = {(vote.takes_back, vote.annotator) for vote in votes if vote.takes_back}
@@ -55,7 +53,7 @@ def pair_of(vote: Vote) -> Pair:
 
 
 def preferred(vote: Vote) -> Candidate | str:
-    """What a vote says whichever side was which: the better candidate, else the answer itself."""
+    """The vote's statement regardless of sides: the better candidate, or else the answer itself."""
     if vote.answer == "left":
         return vote.left
     if vote.answer == "right":

@@ -1,4 +1,4 @@
-"""How often what a model states comes true: a curve for the Model page, and a sentence."""
+"""The calibration of a model's stated probabilities: a curve for the Model page, and a sentence."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from trainers.evidence.shares import Share
 
 WIDTH, HEIGHT = 330, 236
 LEFT, RIGHT, TOP, BOTTOM = 44, 308, 10, 192
-"""Of the plot within the picture, in pixels."""
+"""Edges of the plot within the picture, in pixels."""
 _FEW = 20
-"""Pairs below which nothing is said of where it is wrong about itself."""
+"""With fewer pairs nothing is said about over- or underconfidence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """Pairs of which the model was about as sure; places are pixels of the picture."""
+    """Pairs of similar stated probability; coordinates are pixels of the picture."""
 
     stated: float
     came_true: float
     low: float
     high: float
-    """Of the 95% interval (Wilson's), as for pairs that are independent of each other."""
+    """Bounds of Wilson's 95% interval, which assumes independent pairs."""
     n: int
     x: float
     y: float
@@ -40,13 +40,13 @@ class Point:
 
 
 def points(trusted: Mapping[str, Any] | None) -> list[Point]:
-    """Of a snapshot's figures on people and validators; none where an older trainer published it."""
+    """The points of a snapshot's figures on people and validators; none if an older trainer published it."""
     bins = trusted.get("calibration") if trusted else None
     return [_point(each) for each in bins if _is_bin(each)] if isinstance(bins, list) else []
 
 
 def x_of(stated: float) -> float:
-    """From a coin's half on the left to certainty on the right."""
+    """From 0.5, a coin toss, on the left to certainty on the right."""
     return round(LEFT + (2 * stated - 1) * (RIGHT - LEFT), 1)
 
 
@@ -55,20 +55,20 @@ def y_of(share: float) -> float:
 
 
 def in_words(found: list[Point]) -> str:
-    """Where the model is too sure of itself, or not sure enough, if anywhere."""
+    """Where the model is overconfident or underconfident, if anywhere."""
     if (n := sum(each.n for each in found)) < _FEW:
-        return f"That is of {n} {_pairs(n)}, which is too few to say more."
+        return f"This is from {n} {_pairs(n)}, too few to say more."
     too_sure = [_percent(each.stated) for each in found if each.high < each.stated]
     too_careful = [_percent(each.stated) for each in found if each.low > each.stated]
     surest = found[-1]
-    text = f"Where it was surest ({_percent(surest.stated)} on average), it was right in "
+    text = f"Where it was most certain ({_percent(surest.stated)} on average), it was right in "
     text += f"{_percent(surest.came_true)} of {surest.n:,} {_pairs(surest.n)}. "
     if too_sure:
-        text += f"It is too sure of itself where it states {_listed(too_sure)}. "
+        text += f"It is overconfident where it states {_listed(too_sure)}. "
     if too_careful:
-        text += f"It could be surer where it states {_listed(too_careful)}. "
+        text += f"It is underconfident where it states {_listed(too_careful)}. "
     if not too_sure and not too_careful:
-        text += "Everywhere what it states lies within the 95% interval of what came true. "
+        text += "All stated probabilities lie within the 95% intervals of what was observed. "
     return text.strip()
 
 
@@ -90,7 +90,7 @@ def _point(given: Mapping[str, Any]) -> Point:
 
 
 def _is_bin(given: Any) -> bool:
-    """Whoever may write to the topic may have written anything."""
+    """Whether this is a valid bin: anyone who may write to the topic may have written anything."""
     if not isinstance(given, Mapping):
         return False
     n, stated, right = (given.get(name) for name in ("n", "stated", "right"))

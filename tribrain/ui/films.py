@@ -1,4 +1,4 @@
-"""Videos for a browser: copies in which nothing tells what made them, and answers in parts of a file."""
+"""Videos for a browser: copies that do not reveal their origin, served with HTTP ranges."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Film:
-    """A video as it is shown."""
+    """A video as shown."""
 
     path: Path
     fps: float
@@ -36,9 +36,9 @@ class Film:
 
 
 class Films:
-    """Copies of videos in a cache folder, all by one encoder and without a name.
+    """Anonymous copies of videos in a cache folder, all made by one encoder.
 
-    An encoder's version, a title or the size of a file would tell one world model from another.
+    An encoder version, a title or a file size could reveal the world model.
     """
 
     def __init__(self, cache: Path) -> None:
@@ -48,9 +48,9 @@ class Films:
         self._known: dict[str, Film] = {}
 
     def blind(self, video: Path | StoredVideo) -> Film:
-        """The copy of a video, made where it is not there; one of a store is fetched once.
+        """The copy of a video, created if missing; a video in a store is fetched once.
 
-        Raises GenerationFailed and OSError, and for one of a store ArtifactError.
+        Raises GenerationFailed and OSError, and ArtifactError for a video in a store.
         """
         name = hashlib.sha256(_identity(video).encode()).hexdigest()[:40]
         with self._lock:
@@ -85,7 +85,7 @@ def _file_of(video: Path | StoredVideo, scratch: Path) -> AbstractContextManager
 
 
 def _identity(video: Path | StoredVideo) -> str:
-    """Changes when a file is made again."""
+    """Identifies the content: it changes when a file is rewritten."""
     if isinstance(video, StoredVideo):
         return video.name
     stat = video.stat()
@@ -93,7 +93,7 @@ def _identity(video: Path | StoredVideo) -> str:
 
 
 def _pad(path: Path) -> None:
-    """Up to a multiple of 64 KiB by a box that players pass over (ISO/IEC 14496-12, "free")."""
+    """Pad to a multiple of 64 KiB with a box that players skip (ISO/IEC 14496-12, "free")."""
     size = path.stat().st_size
     missing = -(size + _HEADER) % _STEP_BYTES
     with path.open("ab") as file:
@@ -113,7 +113,7 @@ def _film(path: Path) -> Film:
 
 
 def in_parts(path: Path, range_header: str | None, headers: Mapping[str, str]) -> Response:
-    """A file, or the one part of it that is asked for; several parts in one answer are refused (416)."""
+    """A file, or the requested range of it; multiple ranges are refused (416)."""
     size = path.stat().st_size
     all_headers = {**headers, "Accept-Ranges": "bytes", "Content-Type": "video/mp4"}
     if range_header is None:
@@ -126,12 +126,12 @@ def in_parts(path: Path, range_header: str | None, headers: Mapping[str, str]) -
 
 
 def _span(header: str, size: int) -> tuple[int, int] | None:
-    """First byte and the one behind the last; None where it cannot be satisfied."""
+    """The first byte and the one after the last; None if the range cannot be satisfied."""
     match = _RANGE.fullmatch(header.strip())
     if match is None or match.groups() == ("", ""):
         return None
     first, last = match.groups()
-    if not first:  # the last so many bytes
+    if not first:  # a suffix range: the last N bytes
         begin, end = max(0, size - int(last)), size
     else:
         begin, end = int(first), min(size, int(last) + 1) if last else size

@@ -1,4 +1,4 @@
-"""Folders of runs, looked through again and again while runs go on."""
+"""Watches folders of runs while runs are in progress."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tribrain.ui.library import Library
 
 _EVERY_S = 2.0
 _SHARE = 20
-"""A round that takes long is followed by a pause so many times as long."""
+"""The pause after a slow scan is this many times as long as the scan."""
 _TRACE = "trace.jsonl"
 
 
 class FolderWatch:
-    """Takes what is new in the traces below ``roots`` into a library, from one daemon thread.
+    """Adds new events from the traces below ``roots`` to a library, in one daemon thread.
 
-    Raises BadInput for a root that is no folder.
+    Raises BadInput for a root that is not a folder.
     """
 
     def __init__(self, roots: Sequence[Path], library: Library) -> None:
@@ -44,12 +44,12 @@ class FolderWatch:
         self._thread.join(2.0)
 
     def look(self) -> None:
-        """Read what traces say beyond what was read of them."""
+        """Read new lines of all traces."""
         for root in self._roots:
             for trace in sorted(root.rglob(_TRACE)):
-                # A link could lead out of what its user wants to show.
+                # A link could lead outside the folders that the user wants to show.
                 if not trace.resolve().is_relative_to(root):
-                    self._library.problems[str(trace)] = "is a link out of its folder, and is passed over"
+                    self._library.problems[str(trace)] = "is a link out of its folder and is skipped"
                     continue
                 try:
                     self._read_on(trace)
@@ -61,7 +61,7 @@ class FolderWatch:
         done = self._read.get(trace, 0)
         if size == done:
             return
-        if size < done:  # it was begun anew
+        if size < done:  # the file was rewritten
             done = 0
         with trace.open("rb") as file:
             file.seek(done)

@@ -1,4 +1,4 @@
-"""Who may ask the page for what: its host names, its token, and no requests from other sites.
+"""Access control for the page: its host names, its token, and no requests from other sites.
 
 Sources: Fetch Metadata Request Headers (W3C) for ``Sec-Fetch-Site``, and Content Security Policy Level 3.
 """
@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "tribrain_session"
 HEALTH = "/health"
-"""Says in one sentence how the page is, to everybody who reaches it: a health check has no token."""
+"""States the page's health in one sentence; open to everyone, because a health check has no token."""
 _SAFE = frozenset({"GET", "HEAD"})
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; "
@@ -34,7 +34,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Guard:
-    """ASGI middleware around the whole page. ``token`` is None where only this computer can ask."""
+    """ASGI middleware around the whole page. ``token`` is None if only this computer can reach it."""
 
     def __init__(self, app: ASGIApp, *, hosts: frozenset[str], token: str | None) -> None:
         self._app, self._hosts, self._token = app, hosts, token
@@ -61,7 +61,7 @@ class Guard:
         if len(headers.getlist("host")) != 1 or not is_allowed(host, self._hosts):
             return PlainTextResponse("This page does not answer to that host name.\n", 421)
         if scope["method"] not in _SAFE and not _is_of_this_site(headers, host):
-            return PlainTextResponse("This came from another site, and was refused.\n", 403)
+            return PlainTextResponse("This request came from another site and was refused.\n", 403)
         if self._token is None or scope["path"] == HEALTH:
             return None
         return self._visit(scope, headers, self._token)
@@ -70,7 +70,7 @@ class Guard:
         given = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         by_url = [value for name, value in given if name == "token"]
         if by_url and hmac.compare_digest(by_url[0].encode(), token.encode()):
-            # Out of the address bar, the history and screenshots.
+            # Keep the token out of the address bar, the history and screenshots.
             rest = urlencode([(name, value) for name, value in given if name != "token"])
             path = "/" + scope["path"].lstrip("/")
             answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
@@ -78,11 +78,11 @@ class Guard:
             return answer
         if hmac.compare_digest(_cookie(headers).encode(), token.encode()):
             return None
-        return PlainTextResponse("Open the page once with the address that `tribrain ui` printed.\n", 401)
+        return PlainTextResponse("First open the page with the address that `tribrain ui` printed.\n", 401)
 
 
 def allowed_hosts(bound_to: str, more: tuple[str, ...] = ()) -> frozenset[str]:
-    """Names under which the page answers; addresses are no names, and are seen to by ``is_allowed``."""
+    """Host names that the page answers to; ``is_allowed`` handles IP addresses."""
     names = _LOOPBACK | {bound_to, *more}
     if bound_to not in _LOOPBACK:
         names |= {socket.gethostname(), socket.getfqdn()}
@@ -90,7 +90,10 @@ def allowed_hosts(bound_to: str, more: tuple[str, ...] = ()) -> frozenset[str]:
 
 
 def is_allowed(host_header: str, hosts: frozenset[str]) -> bool:
-    """A name that somebody made to point here (DNS rebinding) is none of ours; a bare address is no name."""
+    """Whether the page answers to this host; refuses foreign names that resolve here (DNS rebinding).
+
+    IP addresses are allowed unless the page listens only on loopback.
+    """
     try:
         split = urlsplit(f"//{host_header}")
         name, _ = split.hostname or "", split.port
@@ -102,7 +105,7 @@ def is_allowed(host_header: str, hosts: frozenset[str]) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this computer reaches what listens there."""
+    """Whether only this computer can reach a server on this host."""
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 

@@ -1,4 +1,4 @@
-"""How the page is: ``/health`` for a container's health check, and its metrics."""
+"""The page's health, ``/health`` for a container's health check, and its metrics."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from tribrain.shell.spool_metrics import expose_disks, expose_feed, expose_spool
 from tribrain.ui.state import Live, PageState
 
 SILENT_S = 15.0
-"""So long may Kafka not be heard; it is asked every two seconds."""
+"""How long Kafka may be silent; it is asked every two seconds."""
 
 
 async def show(request: Request) -> Response:
-    """200, or 503 where the page cannot read Kafka; with one sentence."""
+    """200, or 503 if the page cannot read Kafka, with one sentence."""
     condition = condition_of(request.app.state.page)
     return PlainTextResponse(f"{condition.sentence}\n", 200 if condition.is_well else 503)
 
 
 def condition_of(state: PageState) -> Condition:
-    """A page that was given no broker reads none."""
+    """The page's condition; without a broker it is healthy."""
     live = state.live
     if live is None:
-        return Condition(True, "It shows runs, and was given no broker.")
+        return Condition(True, "It shows runs; no broker is configured.")
     if not live.follower.is_alive:
-        return Condition(False, "It does not follow Kafka any more.")
+        return Condition(False, "It no longer follows Kafka.")
     if live.follower.silent_s > SILENT_S:
-        return Condition(False, f"Kafka has not been heard for {live.follower.silent_s:.0f} s.")
-    return Condition(True, "It reads Kafka.")
+        return Condition(False, f"Kafka has not answered for {live.follower.silent_s:.0f} s.")
+    return Condition(True, "It is reading Kafka.")
 
 
 def expose(instruments: Instruments, state: PageState, folder: Path) -> None:
-    """Read everything of ``state``, whose votes wait in ``folder``."""
+    """Expose health and metrics of ``state``, whose votes wait in ``folder``."""
     live = state.live
     instruments.health = lambda: condition_of(state)
     expose_disks(instruments, lambda: {"state": folder})

@@ -1,4 +1,4 @@
-"""All runs that the page knows of, from the trace topic and from folders, and where their videos lie."""
+"""All runs known to the page, from the trace topic and from folders, and the locations of their videos."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class RunStory:
     folder: Path | None = None
     first_at_ms: int = 0
     last_at_ms: int = 0
-    """When the newest event came, in ms since 1970."""
+    """Time of the newest event, in ms since 1970."""
     is_on_topic: bool = False
-    """Whether any of it is on Kafka, where votes on it are learnt."""
+    """Whether any event is on Kafka; only then can votes on the run be learnt."""
     stores: Stores = field(default_factory=Stores)
-    """Where its videos may be that are in no folder."""
+    """Where to find videos that are not in a folder."""
 
     @property
     def iterations(self) -> list[TraceEvent]:
@@ -42,11 +42,18 @@ class RunStory:
 
     @property
     def best(self) -> TraceEvent | None:
+<<<<<<< HEAD
         """As the loop chose it, or where that is not known by the critics."""
         return best_so_far(self.iterations)[-1] if self.events else None
+=======
+        """The best iteration by the critics; of equal ones the earliest."""
+        rewards = rewards_in_run(self.iterations)
+        best = min(rewards, key=lambda number: (-rewards[number], number), default=None)
+        return None if best is None else self.events[best]
+>>>>>>> refs/heads/words2
 
     def video(self, event: TraceEvent) -> Path | StoredVideo | None:
-        """The file inside the run's folder, or else where it may be in a store; None where it is nowhere."""
+        """The file in the run's folder, or else its possible places in stores; None if there are none."""
         if self.folder is not None:
             found = find_video(Run(folder=self.folder, run_id=self.run_id, events=()), event.artifact_path)
             if isinstance(found, Path):
@@ -55,7 +62,7 @@ class RunStory:
 
 
 class Library:
-    """Runs by id and candidates by digest; for any number of threads. ``version`` grows with every change."""
+    """Runs by id and candidates by digest; thread-safe. ``version`` grows with every change."""
 
     def __init__(self, stores: Stores | None = None) -> None:
         self.version = 0
@@ -67,10 +74,10 @@ class Library:
         self._unplayable: set[tuple[str, int]] = set()
         self._votable: tuple[int, list[VotableCandidate]] = (-1, [])
         self.problems: dict[str, str] = {}
-        """What cannot be read, by its place."""
+        """Location to the reason why it cannot be read."""
 
     def take(self, message: TraceMessage, at_ms: int, *, is_on_topic: bool = False) -> None:
-        """An event or end, once; ``at_ms`` is its time in ms since 1970."""
+        """Add an event or a run end; repetitions are ignored. ``at_ms`` is its time in ms since 1970."""
         with self._lock:
             new = RunStory(message.run_id, first_at_ms=at_ms, stores=self._stores)
             run = self._runs.setdefault(message.run_id, new)
@@ -90,7 +97,7 @@ class Library:
             self.version += 1
 
     def place(self, run_id: str, folder: Path) -> None:
-        """Say where the files of a run are."""
+        """Set the folder of a run's files."""
         with self._lock:
             run = self._runs.setdefault(run_id, RunStory(run_id, stores=self._stores))
             if run.folder is None:
@@ -98,7 +105,7 @@ class Library:
                 self.version += 1
 
     def runs(self) -> list[RunStory]:
-        """Those with an event, the newest first."""
+        """The runs with at least one event, newest first."""
         with self._lock:
             known = [run for run in self._runs.values() if run.events]
         return sorted(known, key=lambda run: (-run.last_at_ms, run.run_id))
@@ -108,13 +115,13 @@ class Library:
             return self._runs.get(run_id)
 
     def named(self, name: str) -> RunStory | None:
-        """By its ``run_name``."""
+        """The run with this ``run_name``."""
         with self._lock:
             run = self._runs.get(self._names.get(name, ""))
         return run if run is not None and run.events else None
 
     def candidate(self, name: str) -> tuple[RunStory, TraceEvent] | None:
-        """By the digest of run and iteration."""
+        """The candidate with this digest of run and iteration."""
         with self._lock:
             found = self._candidates.get(name)
             return None if found is None else (self._runs[found[0]], self._runs[found[0]].events[found[1]])
@@ -124,7 +131,7 @@ class Library:
         return None if run is None else run.events.get(candidate[1])
 
     def leave_out(self, candidate: tuple[str, int]) -> None:
-        """A video that no browser can play is not asked about."""
+        """Exclude a candidate whose video no browser can play."""
         with self._lock:
             self._unplayable.add(candidate)
             self.version += 1
@@ -146,11 +153,11 @@ class Library:
 
 
 def _task_of(event: TraceEvent) -> str:
-    """What may be compared: of runs that name no task, those for one goal, as who learns votes has it."""
+    """The task within which videos are compared; runs without one are grouped by goal, as in learning."""
     named = str(event.meta.get("task_id") or "")
     return named or event.goal_instruction.strip() or event.run_id
 
 
 def run_name(run_id: str) -> str:
-    """A run in 20 hexadecimal digits, whatever is in its id."""
+    """A run's name in URLs: 20 hexadecimal digits, whatever its id contains."""
     return hashlib.sha256(run_id.encode()).hexdigest()[:20]

@@ -1,4 +1,4 @@
-"""Names that tell a browser nothing: what the server says to itself, sealed, by way of the browser."""
+"""Sealed links: data that the server passes to itself through the browser, which cannot read it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from cryptography.fernet import Fernet, InvalidToken
 from streams.errors import BadInput
 
 _BLOCK_BYTES = 512
-"""Everything sealed is padded to it, so that a length tells nothing either."""
+"""Sealed content is padded to a multiple of this, so that its length reveals nothing."""
 _KEY_BYTES = 32
 
 
 class Forged(Exception):
-    """A link that this server did not make, or made for something else."""
+    """A link that this server did not make, or made for another purpose."""
 
 
 class Links:
-    """Seals small objects into text for a URL, and opens them again; also after a restart with one key."""
+    """Seals small objects into text for URLs, and opens them again, even after a restart with the same
+    key."""
 
     def __init__(self, key: bytes) -> None:
         """``key`` holds 32 random bytes."""
@@ -33,7 +34,7 @@ class Links:
         self._fernet = Fernet(base64.urlsafe_b64encode(key))
 
     def seal(self, kind: str, content: dict[str, Any]) -> str:
-        """Two seals of one content differ, and have one length unless the content is over 500 bytes."""
+        """Two seals of the same content differ; all have the same length up to about 500 bytes of content."""
         plain = orjson.dumps({"kind": kind, **content})
         padded = plain + b" " * (-len(plain) % _BLOCK_BYTES)
         return self._fernet.encrypt(padded).decode()
@@ -49,12 +50,12 @@ class Links:
         return content
 
     def secret(self, purpose: str) -> str:
-        """The same text for one key and purpose; it tells nothing of the key."""
+        """A secret derived from key and purpose, always the same; it does not reveal the key."""
         return hmac.new(self._key, purpose.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def kept_key(path: Path) -> bytes:
-    """The key in a file that only its owner reads, made where it is missing. Raises BadInput."""
+    """The key in a file that only its owner can read, created if missing. Raises BadInput."""
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,12 +66,12 @@ def kept_key(path: Path) -> bytes:
             f"{path}: cannot hold the key of the page's links: {error.strerror}; choose another --state-dir"
         ) from None
     if len(key) != _KEY_BYTES:
-        raise BadInput(f"{path}: holds {len(key)} bytes, and a key has {_KEY_BYTES}; remove it")
+        raise BadInput(f"{path}: has {len(key)} bytes; expected a key of {_KEY_BYTES} bytes: remove the file")
     return key
 
 
 def _write_once(path: Path, content: bytes) -> None:
-    """Whole, for its owner alone from the start; where another process was quicker, its file stays."""
+    """Write atomically and readable only by the owner; if another process was faster, its file stays."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -85,5 +86,5 @@ def _write_once(path: Path, content: bytes) -> None:
 
 
 def digest(run_id: str, iter_idx: int) -> str:
-    """A candidate in 32 hexadecimal digits, whatever the length of its run's id."""
+    """A candidate's name in links: 32 hexadecimal digits, whatever the length of its run's id."""
     return hashlib.sha256(f"{run_id}\0{iter_idx}".encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""News for open pages: one event whenever there is something new to show (server-sent events, HTML)."""
+"""Updates for open pages: a server-sent event (HTML) whenever there is something new to show."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from starlette.responses import Response, StreamingResponse
 from tribrain.ui.pages import state_of
 
 _LOOK_S = 0.1
-"""A look costs some microseconds; who votes is to see within a second what came of it."""
+"""A check costs a few µs; a voter should see the result of a vote within a second."""
 _SAY_S = 15.0
 
 
 async def stream(request: Request) -> Response:
-    """``data:`` is a text that differs whenever there is news; a comment every 15 s shows that it lives."""
+    """``data:`` is a text that changes whenever there is news; a comment every 15 s keeps the stream
+    alive."""
     state = state_of(request)
     stopping: asyncio.Event = request.app.state.stopping
 

@@ -1,4 +1,4 @@
-"""The model: what it weighs and how surely, its evidence, its versions, and the way back to one."""
+"""The Model page: the model's weights and their intervals, its evidence, its versions, and rollback."""
 
 from __future__ import annotations
 
@@ -25,11 +25,33 @@ _POINTS = 200
 _ROWS = 30
 _VERSIONS = 25
 _LARGEST_VERSION = 2**53
+<<<<<<< HEAD
+=======
+_SOURCES = {
+    "human": "people",
+    "outcome": "validators",
+    "proxy": "automatic judges",
+    "critic": "the critics themselves",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One effect in a dimension's plot, in pixels."""
+
+    name: str
+    y: int
+    x: float
+    low: float | None
+    high: float | None
+    words: str
+    is_sure: bool
+>>>>>>> refs/heads/words2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dimension:
-    """What the model learnt of one thing that people judge."""
+    """What the model has learnt about one dimension, or overall."""
 
     name: str
     explanation: Explanation
@@ -83,17 +105,54 @@ def _dimension(snapshot: RewardSnapshot, name: str) -> Dimension:
     )
 
 
+<<<<<<< HEAD
+=======
+def _in_words(effect: Effect) -> str:
+    text = f"×{ratio_text(effect.odds_ratio)}"
+    if effect.odds_ratio_ci95 is not None:
+        text += f" ({ratio_text(effect.odds_ratio_ci95[0])} to {ratio_text(effect.odds_ratio_ci95[1])})"
+    return text
+
+
+def plain(feature: str) -> str:
+    """A feature in words: ``flicker: quality``, ``arm is physics``, ``flicker: quality where … is …``."""
+    critic, _, context = feature.partition(CONTEXT_MARK)
+    key, is_value, value = (shown(part) for part in context.partition("="))
+    where = f"{key} is {value}" if is_value else key
+    name = shown(critic).replace(".", ": ", 1)
+    return f"{name} where {where}" if critic and where else name or where
+
+
+def _gate(explanation: Explanation) -> str:
+    """The gate and its evidence in one sentence."""
+    evidence = explanation.evidence
+    if not evidence:
+        return "This model has no gate: its predictions were not measured before it learnt."
+    found = float(evidence.get("evidence") or 0.0)
+    needed, tasks = evidence.get("opens_at", 20), evidence.get("tasks", 0)
+    if explanation.gate == "active":
+        return (
+            f"The gate is open: on {tasks} tasks that it had not learnt from, the model predicted people "
+            f"better than the critics' mean (evidence {found:,.1f}; {needed:g} was needed). It steers runs."
+        )
+    return (
+        f"The gate is closed, so the model steers nothing: evidence {found:,.2f} after {tasks} tasks; "
+        f"{needed:g} is needed to show that it predicts people better than the critics' mean."
+    )
+
+
+>>>>>>> refs/heads/words2
 def _calibration(trusted: Any) -> str:
     if not trusted or "ece" not in trusted:
-        return "No label of people or validators has come yet, so nothing is known of its calibration."
+        return "There are no labels from people or validators yet, so its calibration is unknown."
     return (
-        f"The chances that it states are off by {100 * trusted['ece']:.0f} points on average, over "
+        f"Its stated probabilities are off by {100 * trusted['ece']:.0f} points on average, over "
         f"{trusted['n']} pairs that it predicted before it learnt them."
     )
 
 
 def _series(snapshots: Sequence[RewardSnapshot]) -> dict[str, Any]:
-    """How the strongest effects and the log loss moved; one value a version, null where there is none."""
+    """The history of the strongest effects and of the log loss; one value per version, null if missing."""
     step = max(1, -(-len(snapshots) // _POINTS))
     chosen = [*snapshots[:-1:step], *snapshots[-1:]]
     odds = [log_odds(reward_on(each, "")) for each in chosen]
@@ -121,19 +180,23 @@ def _version(at_ms: int, snapshot: RewardSnapshot) -> dict[str, Any]:
 
 
 async def ask(request: Request) -> Response:
-    """The question before a roll-back, which changes what steers every run."""
+    """Ask before a rollback, which changes what steers every run."""
     version = _version_of(request.query_params.get("version", ""))
     state = state_of(request)
     newest = state.snapshot()
     if version is None or newest is None or version >= newest.version:
         return _refused(
-            request, "There is no earlier version of that number. Choose one on the model's page."
+            request, "There is no earlier version with that number. Choose one on the Model page."
         )
     return page(request, "rollback.html.j2", "model", version=version, newest=newest.version, error="")
 
 
 async def roll_back(request: Request) -> Response:
+<<<<<<< HEAD
     """Go back, as ``tribrain log snapshots rollback`` does."""
+=======
+    """Roll back, as ``tribrain log snapshots rollback`` does."""
+>>>>>>> refs/heads/words2
     form = await form_of(request)
     version = _version_of(form.get("version", ""))
     live = state_of(request).live

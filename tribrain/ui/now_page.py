@@ -1,4 +1,4 @@
-"""The start page: what needs attention, what runs, and how the stream is."""
+"""The start page: problems, current runs, and the state of the stream."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _QUOTED = re.compile(r"'[^']*'")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
-    """Something that somebody should look at."""
+    """A problem that somebody should look at."""
 
     title: str
     text: str
@@ -37,13 +37,13 @@ class Attention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """How the stream is; None for what is not known."""
+    """The state of the stream; None for unknown values."""
 
     events_per_s: float
     waiting_votes: int
     dead_letters: int
     lag: int | None
-    """Messages of the pairs topic that the published model has not seen."""
+    """Messages on the pairs topic that the published model has not seen."""
 
 
 async def show(request: Request) -> Response:
@@ -87,7 +87,7 @@ def _lag(live: Live) -> int | None:
     if snapshot is None or live.follower.silent_s > _SILENT_S:
         return None
     topic = live.settings.pairs_topic
-    seen = snapshot.consumed.get(topic, {})  # first, so that it is never ahead of the end
+    seen = snapshot.consumed.get(topic, {})  # read before the ends, so that the lag is never negative
     try:
         with TopicReader(live.settings, topic, timeout_s=_ASK_S) as reader:
             ends = reader.ends()
@@ -97,7 +97,7 @@ def _lag(live: Live) -> int | None:
 
 
 def _attention(state: PageState, cards: list[RunCard]) -> list[Attention]:
-    """What is worst comes first."""
+    """All problems, the worst first."""
     found: list[Attention] = []
     if state.live is not None:
         found += [*_of_stream(state.live), *_not_on_topic(state)]
@@ -107,9 +107,13 @@ def _attention(state: PageState, cards: list[RunCard]) -> list[Attention]:
         found.append(
             Attention(
                 title=f"{_counted(len(silent), 'run')} went silent",
-                text="They have not ended and made nothing for an hour: "
+                text="They have not ended, but produced nothing for an hour: "
                 + ", ".join(each.run_id for each in silent[:_REASONS])
+<<<<<<< HEAD
                 + ". tribrain run end ends a run that will not go on.",
+=======
+                + ". tribrain run end ends a run that will not continue.",
+>>>>>>> refs/heads/words2
             )
         )
     return found
@@ -135,7 +139,7 @@ def _of_stream(live: Live) -> list[Attention]:
         found.append(
             Attention(
                 title="The broker does not answer",
-                text=f"Nothing was heard from {live.settings.bootstrap_servers} for "
+                text=f"{live.settings.bootstrap_servers} has been silent for "
                 f"{live.follower.silent_s:.0f} s. Votes are kept on this computer until it is back.",
             )
         )
@@ -149,18 +153,22 @@ def _of_stream(live: Live) -> list[Attention]:
             Attention(
                 title=f"{_counted(len(letters), 'message')} could not be used",
                 text="; ".join(f"{n} × {reason}" for reason, n in reasons)
+<<<<<<< HEAD
                 + ". tribrain log dead-letters list names each, and tribrain log dead-letters replay tries "
                 "them again once the cause is mended.",
+=======
+                + ". tribrain log dead-letters list shows them; tribrain log dead-letters replay retries them once the cause is fixed.",
+>>>>>>> refs/heads/words2
             )
         )
     if refused := live.feed.refused:
         what = ", ".join(f"{n} × {reason}" for reason, n in refused.items())
-        found.append(Attention(title="Published models were refused", text=f"{what}. The one in use stays."))
+        found.append(Attention(title="Published models were refused", text=f"{what}. The current one stays."))
     return found
 
 
 def _kind(reason: str) -> str:
-    """A reason without the place and the names, so that equal ones are counted together."""
+    """A reason without position and names, so that equal reasons are counted together."""
     return _QUOTED.sub("…", _PLACE.sub("", reason))
 
 

@@ -1,4 +1,4 @@
-"""Votes on their way to Kafka: on this computer's disk first, so that none is lost while a broker is away."""
+"""Publishes votes to Kafka by way of this computer's disk, so that none is lost while a broker is down."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Place = Literal["kafka", "spool"]
 
 
 class VoteOutlet:
-    """Publishes votes through a spool of this broker and these topics in ``folder``."""
+    """Publishes votes through a spool in ``folder``; each broker and topic prefix has its own spool."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         where = f"{settings.bootstrap_servers}\0{settings.topic_prefix}"
         name = hashlib.sha256(where.encode()).hexdigest()[:12]
         self._publisher = TracePublisher(settings, folder / f"votes-{name}.sqlite")
         self.taken: dict[Place, int] = {"kafka": 0, "spool": 0}
-        """Votes since the start, by where they were when that was answered."""
+        """Votes since the start, by where they were stored when ``send`` returned."""
         self.refused = 0
-        """Votes that the spool did not take."""
+        """Votes that the spool refused."""
 
     def __enter__(self) -> Self:
         return self
@@ -34,16 +34,16 @@ class VoteOutlet:
         self._publisher.close(timeout_s=2.0)
 
     def send(self, vote: Vote) -> Place:
-        """Return once the vote is durable, and where: all of Kafka's replicas have it, or the spool has.
+        """Store a vote durably; returns where: on all of Kafka's replicas, or in the spool.
 
-        Raises ContractError, and SpoolError where it is neither.
+        Raises ContractError, and SpoolError if it could be stored in neither.
         """
         try:
             self._publisher.push_vote(vote)
         except SpoolError:
             self.refused += 1
             raise
-        # While nothing gets through, nobody is kept waiting for it.
+        # While Kafka is unreachable, do not keep the voter waiting.
         left = self._publisher.flush(0.0 if self.problem else _ANSWER_S)
         place: Place = "spool" if left else "kafka"
         self.taken[place] += 1
@@ -51,7 +51,7 @@ class VoteOutlet:
 
     @property
     def status(self) -> SpoolStatus:
-        """What is in the spool."""
+        """What the spool holds."""
         return self._publisher.status
 
     @property
@@ -61,5 +61,5 @@ class VoteOutlet:
 
     @property
     def problem(self) -> str | None:
-        """Why none gets through just now; None while all is well."""
+        """Why no vote is being sent now; None if all is well."""
         return self._publisher.problem

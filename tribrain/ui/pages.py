@@ -1,4 +1,4 @@
-"""What every page has: its template, who votes, and errors that say what to do."""
+"""What all pages share: templates, the annotator's name, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -32,6 +32,23 @@ SECTIONS = (
 )
 
 
+<<<<<<< HEAD
+=======
+def environment() -> Environment:
+    """The template environment: it escapes everything by default, and undefined names raise."""
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["score"] = lambda value: "–" if value is None else f"{value:.2f}"
+    made.filters["count"] = lambda value: f"{value:,}"
+    return made
+
+
+>>>>>>> refs/heads/words2
 def state_of(request: Request) -> PageState:
     state: PageState = request.app.state.page
     return state
@@ -40,9 +57,9 @@ def state_of(request: Request) -> PageState:
 def page(
     request: Request, template: str, section: str, status: int = 200, *, news: str = "", **values: Any
 ) -> HTMLResponse:
-    """A page of the site; ``section`` is the entry of the navigation that it belongs to.
+    """Render a page; ``section`` is its entry in the navigation.
 
-    ``news`` is that of the state before anything on the page was read, for a page that renews itself.
+    For a page that updates itself, ``news`` is the state's ``news`` from before the page's data was read.
     """
     made: Environment = request.app.state.templates
     html = made.get_template(template).render(
@@ -57,24 +74,24 @@ def problem(status: int, what: str) -> JSONResponse:
 
 
 async def shown_film(request: Request, video: Path | StoredVideo) -> Response:
-    """The blind copy of a video, or the part of it that is asked for; else why there is none."""
+    """The anonymous copy of a video, or the requested range of it; otherwise an error."""
     try:
         film = await run_in_threadpool(state_of(request).films.blind, video)
     except StoreAway as error:
         return problem(503, f"The video cannot be shown now: {error}.")
     except ArtifactGone:
-        return problem(404, "The video is not in its store any more.")
+        return problem(404, "The video is no longer in its store.")
     except (GenerationFailed, OSError, ArtifactError):
         return problem(404, "The video cannot be shown.")
     return in_parts(film.path, request.headers.get("range"), {"Cache-Control": "private, max-age=900"})
 
 
 class TooLarge(Exception):
-    """More than any form or vote of this page has."""
+    """A request body larger than any form or vote of this page."""
 
 
 async def body_of(request: Request) -> bytes:
-    """Raises TooLarge."""
+    """The body of a request. Raises TooLarge."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -84,7 +101,7 @@ async def body_of(request: Request) -> bytes:
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """The fields of a form as browsers send it by default, each once. Raises TooLarge."""
+    """The fields of a URL-encoded form; of repeated fields the last. Raises TooLarge."""
     text = (await body_of(request)).decode(errors="replace")
     try:
         return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS))
@@ -93,7 +110,7 @@ async def form_of(request: Request) -> dict[str, str]:
 
 
 def annotator_of(request: Request) -> str:
-    """Who votes in this browser; empty where nobody has said."""
+    """The annotator of this browser; empty if unknown."""
     given = unquote(request.cookies.get(ANNOTATOR_COOKIE, ""))
     return given if is_name(given) else state_of(request).annotator
 
@@ -105,5 +122,5 @@ def remember_annotator(response: HTMLResponse | Any, name: str) -> None:
 
 
 def is_name(text: str) -> bool:
-    """Whether somebody can be called so."""
+    """Whether this is a valid annotator name."""
     return 0 < len(text) <= MAX_NAME_CHARS and text.isprintable() and text == text.strip()

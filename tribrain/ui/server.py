@@ -1,4 +1,4 @@
-"""The page as one ASGI application: routes, and nothing else."""
+"""The page as one ASGI application: only its routes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOOK = ("tribrain.figures", LOOK.name)
 
 
 def application(state: PageState, *, hosts: frozenset[str], token: str | None) -> Starlette:
-    """``hosts`` are the names that it answers to; ``token`` is None where only this computer can ask."""
+    """``hosts`` are the names that it answers to; ``token`` is None if only this computer can reach it."""
     app = Starlette(
         routes=[
             Route("/", now_page.show),
@@ -54,8 +54,8 @@ def application(state: PageState, *, hosts: frozenset[str], token: str | None) -
 
 
 async def _not_found(request: Request, _: Exception) -> Response:
-    return page(request, "message.html.j2", "", 404, title="There is no such page", text="")
+    return page(request, "message.html.j2", "", 404, title="Page not found", text="")
 
 
 async def _too_large(request: Request, _: Exception) -> Response:
-    return page(request, "message.html.j2", "", 413, title="That was too much for a form", text="")
+    return page(request, "message.html.j2", "", 413, title="The form is too large", text="")

@@ -1,4 +1,4 @@
-"""Listening and serving until a signal ends it."""
+"""Listens and serves until a signal arrives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that listens, before anything else is begun. Raises BadInput."""
+    """A listening socket, opened before anything else starts. Raises BadInput."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -40,18 +40,18 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def url_of(sock: socket.socket) -> str:
-    """Where a browser on this computer finds it."""
+    """The URL for a browser on this computer."""
     host, port = sock.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def serve(app: Starlette, sock: socket.socket) -> None:
-    """Until SIGINT or SIGTERM; open pages are told, and have two seconds."""
+    """Serve until SIGINT or SIGTERM; event streams then end, and open requests have two seconds."""
 
     class Server(uvicorn.Server):
         @contextmanager
         def capture_signals(self) -> Generator[None, None, None]:
-            """Without raising them again at the end, which would pass over all that is yet to be closed."""
+            """Do not raise the signals again at the end, as uvicorn does: that would skip the cleanup."""
             before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
             try:
                 yield

@@ -1,4 +1,4 @@
-"""What the pages share: everything that is known, and the ways to more."""
+"""The state that all pages share, and what keeps it up to date."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _VERSIONS = 500
 
 @dataclass(slots=True, kw_only=True)
 class Live:
-    """What is there only with a broker."""
+    """The state that exists only with a broker."""
 
     settings: Settings
     model: str
@@ -44,18 +44,18 @@ class Live:
     follower: TopicFollower
     letters: list[StoredMessage] = field(default_factory=list)
     event_times_ms: list[int] = field(default_factory=list)
-    """Of the newest events on the trace topic."""
+    """Times of the newest events on the trace topic, in ms since 1970."""
     versions: list[tuple[int, RewardSnapshot]] = field(default_factory=list)
-    """What was published of the model, each newer than all before it, with its time in ms since 1970."""
+    """The model's published snapshots, in ascending versions, with their times in ms since 1970."""
 
     def dead_letters(self) -> list[DeadLetter]:
-        """Those that were not replayed, oldest first."""
+        """Dead letters that have not been replayed, oldest first."""
         return pending_letters(list(self.letters))
 
 
 @dataclass(slots=True, kw_only=True)
 class PageState:
-    """One server's."""
+    """The state of one server."""
 
     library: Library
     ballots: Ballots
@@ -63,21 +63,21 @@ class PageState:
     links: Links
     asker: Asker
     dimensions: tuple[str, ...]
-    """What people are asked for, the whole as an empty text."""
+    """What people are asked about; an empty text means overall."""
     annotator: str
-    """Who votes where the browser names nobody; empty to ask."""
+    """The annotator if the browser names none; empty to ask."""
     live: Live | None
     started_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     taking: threading.Lock = field(default_factory=threading.Lock)
-    """Held while a vote is taken: of two that are the same and come at once, one is the first."""
+    """Held while a vote is accepted, so that of two identical simultaneous votes one is the first."""
 
     def snapshot(self) -> RewardSnapshot | None:
-        """The newest reward model; None where there is none."""
+        """The newest reward model, or None."""
         return None if self.live is None else self.live.feed.latest()
 
     @property
     def news(self) -> str:
-        """Differs whenever there is something new to show, and after a restart."""
+        """A text that changes whenever there is something new to show, and after a restart."""
         snapshot = self.snapshot()
         parts = [self.started_ms, self.library.version, self.ballots.version]
         parts.append(snapshot.version if snapshot else -1)
@@ -101,7 +101,7 @@ def open_state(
     cache: Path,
     on_applied: Callable[[float], None] | None = None,
 ) -> Iterator[PageState]:
-    """Everything running until the block is left; ``on_applied`` is that of ``FeedOf``. Raises BadInput."""
+    """Keep everything running until the block ends; ``on_applied`` is as in ``FeedOf``. Raises BadInput."""
     library, ballots = Library(Stores(stores)), Ballots()
     with ExitStack() as stack:
         stack.enter_context(FolderWatch(roots, library))
@@ -174,7 +174,7 @@ def _open_live(
 
 
 def _create_topics_some_time(stack: ExitStack, settings: Settings) -> None:
-    """At once, or when the broker is back; votes wait in their spool until then."""
+    """Create the topics at once, or when the broker is back; votes wait in their spool until then."""
     closing = threading.Event()
 
     def create() -> None:

@@ -1,7 +1,7 @@
-"""Videos in stores that fsspec knows, as S3: found by run and iteration, inside given roots alone.
+"""Videos in stores that fsspec knows, such as S3; only those below given roots are read.
 
-A trace names a video by a URI, or by a path that is looked for in ``ROOT/RUN_ID/``. Whoever writes traces may
-write anything, so nothing outside the roots is asked for.
+A trace names a video by a URI, or by a path relative to ``ROOT/RUN_ID/``. Traces may contain anything, so
+nothing outside the roots is requested.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from streams.snapshots.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 ANSWER_S = 5.0
-"""How long a video is waited for."""
+"""How long to wait for a video."""
 _AGAIN_S = 5.0
-"""How long nobody asks a store that did not answer."""
+"""How long a store is not asked after it did not answer."""
 _AT_ONCE = 4
 _NO_STORES = ("file", "local", "http", "https")
-"""``--runs`` is for folders, and follows no link out of them; a web server may lead anywhere."""
+"""Folders belong in ``--runs``, which follows no link out of them; a web server may lead anywhere."""
 _PLAIN = re.compile(r"[^/\\%?#*\[\]\0]+")
 
 
 class Store:
-    """One root. Asked in threads that end with the process, as some clients wait for minutes."""
+    """One root. It is read in daemon threads, because some clients wait for minutes."""
 
     def __init__(self, root: str, *, answer_s: float = ANSWER_S) -> None:
-        """Raises BadInput for what is no URI that can be used."""
+        """Raises BadInput if ``root`` is not a usable URI."""
         scheme = root.partition("://")[0].lower()
         if not is_uri(root) or scheme in _NO_STORES:
             raise BadInput(
-                f"--artifacts {root}: is no store; give a URI such as s3://bucket/runs, or a folder as --runs"
+                f"--artifacts {root}: is not a store; give a URI such as s3://bucket/runs, or use --runs"
             )
         check_uri(root)
         self.root = root.rstrip("/")
@@ -55,7 +55,8 @@ class Store:
         self._free = threading.Semaphore(_AT_ONCE)
 
     def read(self, path: str) -> bytes:
-        """A file below the root. Raises ArtifactError, and of its kinds ArtifactGone and StoreAway."""
+        """The content of a file below the root. Raises ArtifactError, including ArtifactGone and
+        StoreAway."""
         if time.monotonic() < self._away_until_s or not self._free.acquire(timeout=self._answer_s):
             raise self._away()
         answer: list[bytes | ArtifactError] = []
@@ -83,34 +84,32 @@ class Store:
         return found
 
     def path_of(self, uri: str) -> str | None:
-        """What a URI names below the root; None where it lies outside."""
+        """The path of a URI below the root; None if it lies outside."""
         path = uri.removeprefix(f"{self.root}/")
         return path if path != uri and is_plain(path) else None
 
     def _away(self) -> StoreAway:
-        return StoreAway(
-            f"the store {self.root} does not answer, or lets nobody read; it is asked again and again"
-        )
+        return StoreAway(f"the store {self.root} does not answer or denies access; it will be retried")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredVideo:
-    """A video in the first of these places that has it: store and path."""
+    """A video, in the first of these places (store and path) that has it."""
 
     places: tuple[tuple[Store, str], ...]
 
     @property
     def name(self) -> str:
-        """Another one for every other video."""
+        """A name that is unique to this video."""
         return "\0".join(f"{store.root}/{path}" for store, path in self.places)
 
     @contextmanager
     def copied(self, folder: Path) -> Iterator[Path]:
-        """A copy of it below ``folder``, until the block is left. Raises ArtifactError, and OSError."""
+        """A copy below ``folder``, removed when the block ends. Raises ArtifactError and OSError."""
         content = self._read()
         folder.mkdir(parents=True, exist_ok=True)
         with scratch_folder(folder, ".copying-") as scratch:
-            # Without what the name would say: what it is, its bytes tell.
+            # Without a file extension: the format is detected from the content.
             copy = scratch / "video"
             copy.write_bytes(content)
             yield copy
@@ -126,14 +125,14 @@ class StoredVideo:
 
 
 class Stores:
-    """The roots that videos may come from, in the order in which they are asked."""
+    """The roots that videos may come from, in the order of lookup."""
 
     def __init__(self, roots: Sequence[str] = (), *, answer_s: float = ANSWER_S) -> None:
         """Raises BadInput for a root that cannot be used."""
         self._stores = tuple(Store(root, answer_s=answer_s) for root in dict.fromkeys(roots))
 
     def find(self, run_id: str, artifact_path: str) -> StoredVideo | None:
-        """Where the video of an iteration may be, without asking; None where that is in no root."""
+        """The possible places of an iteration's video, without a request; None if they lie in no root."""
         if is_uri(artifact_path):
             places = [(store, store.path_of(artifact_path)) for store in self._stores]
         else:
@@ -144,6 +143,6 @@ class Stores:
 
 
 def is_plain(path: str) -> bool:
-    """Whether a path goes down, and means the same to every file system."""
+    """Whether a path only descends, and means the same to every file system."""
     parts = path.split("/")
     return all(part not in (".", "..") and _PLAIN.fullmatch(part) is not None for part in parts)

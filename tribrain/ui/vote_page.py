@@ -1,7 +1,7 @@
 """Voting: the next pair, its films and prompts, and the answers.
 
-What a browser gets before a vote are sealed names and two films by one encoder: nothing of it tells which
-run, arm or model made them.
+Before a vote a browser gets only sealed names and two films from one encoder. None of it reveals the run, the
+arm or the model.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from tribrain.ui.state import PageState
 log = logging.getLogger(__name__)
 PAGE = "tribrain-ui/1"
 _TRIES = 8
-_STALE = "this pair is of another server or key; load the page again"
+_STALE = "this pair belongs to another server or key; reload the page"
 
 
 async def show(request: Request) -> Response:
@@ -56,7 +56,7 @@ async def show(request: Request) -> Response:
 
 
 async def name(request: Request) -> Response:
-    """Who votes in this browser from now on; an empty name asks again."""
+    """Set the annotator of this browser; an invalid name asks again."""
     given = " ".join((await form_of(request)).get("name", "").split())
     if not is_name(given):
         return page(
@@ -72,15 +72,15 @@ async def change_name(request: Request) -> Response:
 
 
 async def next_pair(request: Request) -> Response:
-    """The next pair as JSON: sealed names, the goal, and how long the films are."""
+    """The next pair as JSON: sealed names, the goal, and the films' lengths and sizes."""
     state, annotator = state_of(request), annotator_of(request)
     dimension = request.query_params.get("dimension", state.dimensions[0])
     if state.live is None:
         return problem(409, "votes need a broker: start the page with --bootstrap-servers")
     if not annotator:
-        return problem(401, "say who you are first: load the page again")
+        return problem(401, "give your name first: reload the page")
     if dimension not in state.dimensions:
-        return problem(400, "nobody is asked about that here")
+        return problem(400, "this page does not ask about that dimension")
     try:
         pair = await run_in_threadpool(_next_pair, state, annotator, dimension)
     except StoreAway as error:
@@ -89,7 +89,7 @@ async def next_pair(request: Request) -> Response:
 
 
 def _next_pair(state: PageState, annotator: str, dimension: str) -> dict[str, Any]:
-    """Raises StoreAway where nothing can be shown because of it."""
+    """Raises StoreAway if that is why no pair can be shown."""
     away: StoreAway | None = None
     for _ in range(_TRIES):
         asked = state.asker.next(annotator, dimension)
@@ -109,7 +109,7 @@ def _next_pair(state: PageState, annotator: str, dimension: str) -> dict[str, An
 
 
 def _shown(state: PageState, candidate: tuple[str, int]) -> tuple[str, Film] | None:
-    """The goal and the film; None where it cannot be shown, and then it is not asked for again.
+    """The goal and the film; None if it cannot be shown, in which case it is never asked about again.
 
     Raises StoreAway.
     """
@@ -123,7 +123,7 @@ def _shown(state: PageState, candidate: tuple[str, int]) -> tuple[str, Film] | N
     except StoreAway:
         raise
     except (GenerationFailed, OSError, ArtifactError) as error:
-        log.warning("a video cannot be shown, and is not asked about: %s", error)
+        log.warning("a video cannot be shown and is left out: %s", error)
         place = str(video) if isinstance(video, Path) else f"{candidate[0]}, iteration {candidate[1]}"
         state.library.problems[place] = str(error)
         state.library.leave_out(candidate)
@@ -162,7 +162,7 @@ def _as_json(
 
 
 async def film(request: Request) -> Response:
-    """The film behind a sealed name, or a part of it."""
+    """The film behind a sealed name, or a range of it."""
     state = state_of(request)
     try:
         sealed = state.links.open("film", request.path_params["name"])
@@ -174,13 +174,13 @@ async def film(request: Request) -> Response:
     run, event = found
     video = await run_in_threadpool(run.video, event)
     if video is None:
-        return problem(404, "the video is not there any more")
-    # A name is made for one visit, so what a browser keeps of it nobody asks for later.
+        return problem(404, "the video no longer exists")
+    # A sealed name is made for one visit, so a browser's cached copy is never requested later.
     return await shown_film(request, video)
 
 
 async def prompts(request: Request) -> Response:
-    """Both prompts, for those who ask: they may give away which video is whose."""
+    """Both prompts, only on request: they may reveal which model made which video."""
     state = state_of(request)
     try:
         sealed = state.links.open("pair", request.query_params.get("pair", ""))
@@ -191,14 +191,14 @@ async def prompts(request: Request) -> Response:
 
 
 async def answer(request: Request) -> Response:
-    """Take a vote; the answer comes when it is durable. Sent again with the same id, it counts once."""
+    """Accept a vote; the response follows once the vote is durable. A repeated id counts once."""
     state = state_of(request)
     if state.live is None:
         return problem(409, "votes need a broker: start the page with --bootstrap-servers")
     try:
         body = await body_of(request)
     except TooLarge:
-        return problem(413, "that is no vote")
+        return problem(413, "this is not a vote")
     try:
         given = orjson.loads(body)
         sealed = state.links.open("pair", str(given["pair"]))
@@ -206,23 +206,23 @@ async def answer(request: Request) -> Response:
     except Forged:
         return problem(404, _STALE)
     except (KeyError, TypeError, ValueError, ContractError) as error:
-        return problem(400, f"that is no vote: {error}")
+        return problem(400, f"this is not a vote: {error}")
     if sealed["annotator"] != annotator_of(request):
-        return problem(403, "this pair was shown to somebody else; load the page again")
+        return problem(403, "this pair was shown to somebody else; reload the page")
     return await run_in_threadpool(_take, state, vote, sealed["nonce"])
 
 
 def _vote(state: PageState, given: dict[str, Any], sealed: dict[str, Any]) -> Vote:
     left_side, right_side = (state.library.candidate(side) for side in sealed["sides"])
     if left_side is None or right_side is None:
-        raise ValueError("its videos are not known here yet; try again in a moment")
+        raise ValueError("its videos are not known yet; try again in a moment")
     takes_back = str(given.get("takes_back") or "")
     chosen = given.get("answer")
     if chosen not in ANSWERS and not (chosen is None and takes_back):
         raise ValueError(f"the answer is {chosen!r}; expected one of {', '.join(ANSWERS)}")
     earlier = state.ballots.get(takes_back) if takes_back else None
     if earlier is not None and earlier.annotator != sealed["annotator"]:
-        raise ValueError("only who gave a vote can take it back")
+        raise ValueError("only the annotator who gave a vote can take it back")
     (_, left), (_, right) = left_side, right_side
     return Vote(
         vote_id=str(given["vote_id"]),
@@ -269,13 +269,13 @@ def _take_once(state: PageState, vote: Vote, shown: str) -> JSONResponse:
         place = state.live.outlet.send(vote)
     except (ContractError, SpoolError, BadInput) as error:
         status = 400 if isinstance(error, ContractError) else 503
-        return problem(status, f"the vote could not be kept: {error}")
+        return problem(status, f"the vote could not be stored: {error}")
     state.ballots.take(vote)
     return JSONResponse({"vote_id": vote.vote_id, "place": place, "again": False})
 
 
 def _answered(state: PageState, vote: Vote, shown: str) -> str | None:
-    """The vote that stands on this very showing, as by a second tab or a page loaded again."""
+    """The vote already given on this same showing, for example in a second tab or after a reload."""
     for other in state.ballots.standing(vote.dimension):
         if other.annotator == vote.annotator and other.meta.get("shown") == shown:
             return other.vote_id
@@ -283,11 +283,11 @@ def _answered(state: PageState, vote: Vote, shown: str) -> str | None:
 
 
 async def session(request: Request) -> Response:
-    """The end of a session: how many votes, how steady, and how far others agree."""
+    """Figures for the end of a session: votes, consistency, and agreement with others."""
     state, annotator = state_of(request), annotator_of(request)
     try:
         n = min(int(request.query_params.get("n", "0")), 100_000)
     except ValueError:
-        return problem(400, "n is no number")
+        return problem(400, "n is not a number")
     figures = await run_in_threadpool(session_figures, state.ballots.standing(), annotator, n)
     return JSONResponse(figures)

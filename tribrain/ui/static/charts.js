@@ -12,7 +12,7 @@ function draw(place, series) {
   if (series.versions.length < 2 || curves.length === 0) {
     const text = document.createElement("p");
     text.className = "quiet";
-    text.textContent = "A curve needs two versions.";
+    text.textContent = "The curve appears with the second version.";
     place.append(text);
     return;
   }

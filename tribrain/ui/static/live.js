@@ -1,12 +1,12 @@
-// News as it comes: one stream of events a page, and none while the tab is hidden.
+// Live updates: one event stream per page, and none while the tab is hidden.
 
 let source = null;
-let known = document.body.dataset.news; // what is shown; what came since, also before the stream began, is new
+let known = document.body.dataset.news; // the state that is shown; anything else is new
 let isRenewing = false;
-let isLate = false; // whether news came during a renewal
+let isLate = false; // whether news arrived during an update
 let restsUntil = 0;
-const PAUSE_MS = 200; // after a renewal, or
-const PAUSE_TIMES = 4; // so many times as long as it took, so that a page that is dear to make is not made all the time
+const PAUSE_MS = 200; // least pause after an update
+const PAUSE_TIMES = 4; // least pause as a multiple of the update's duration, so that slow pages are not rendered all the time
 
 function listen() {
   if (source || document.hidden) return;
@@ -44,7 +44,7 @@ async function renew() {
   known = fresh.body.dataset.news;
   const parts = [...document.querySelectorAll("[data-live]")];
   const others = parts.map((part) => fresh.getElementById(part.id));
-  if (!others.every(Boolean)) return location.reload(); // another page than it was: the first model is there
+  if (!others.every(Boolean)) return location.reload(); // the page's structure has changed, for example with the first model
   parts.forEach((part, i) => {
     keepOpen(part, others[i]);
     merge(part, others[i]);
@@ -52,13 +52,13 @@ async function renew() {
   document.dispatchEvent(new Event("renewed"));
 }
 
-// What a reader has opened is open afterwards, too.
+// Details that the reader has opened stay open.
 function keepOpen(part, other) {
   const before = [...part.querySelectorAll("details")];
   [...other.querySelectorAll("details")].forEach((each, i) => { each.open = before[i]?.open ?? each.open; });
 }
 
-// Children that are as they were stay, so that no video begins anew and no focus is lost.
+// Keep unchanged children, so that no video restarts and no focus is lost.
 function merge(part, other) {
   const old = new Map([...part.children].map((child) => [child.id, child]));
   const wanted = [...other.children].map((child) => {
@@ -68,7 +68,7 @@ function merge(part, other) {
   if (wanted.length !== part.children.length || wanted.some((child, i) => child !== part.children[i])) part.replaceChildren(...wanted);
 }
 
-// A card plays while somebody points at it.
+// A card's video plays while the pointer is over the card.
 for (const [name, act] of [["pointerover", (film) => film.play().catch(() => {})], ["pointerout", (film) => { film.pause(); film.currentTime = 0; }]]) {
   document.addEventListener(name, (event) => {
     const card = event.target.closest?.(".run");
@@ -78,7 +78,7 @@ for (const [name, act] of [["pointerover", (film) => film.play().catch(() => {})
   });
 }
 
-// A video that cannot be shown says why.
+// Replace a video that cannot be shown with the reason.
 async function explain(film) {
   const answer = await fetch(film.src).catch(() => null);
   const said = answer && !answer.ok ? await answer.json().catch(() => ({})) : {};

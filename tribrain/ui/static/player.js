@@ -1,8 +1,8 @@
-// Two films in step: they start together, run together, and begin again together.
+// Plays two films in sync: they start, run and restart together.
 
 const HALF_FRAME = 0.5;
-const NUDGE = 0.06; // of the speed: enough to catch up, too little to be seen
-const HOLD = 0.5; // frames that one may be ahead
+const NUDGE = 0.06; // relative change of speed: enough to catch up, too little to be seen
+const HOLD = 0.5; // frames that one film may be ahead
 const LET_GO = 0.1;
 
 export class Pair {
@@ -32,7 +32,7 @@ export class Pair {
     return Math.max(...this.films.map((film) => film.currentTime));
   }
 
-  // Seconds between the two; a film that is over has waited for the other.
+  // Seconds between the two films; 0 once one has ended, since it waits for the other.
   get drift() {
     return this.ended.some(Boolean) ? 0 : Math.abs(this.films[0].currentTime - this.films[1].currentTime);
   }
@@ -53,7 +53,7 @@ export class Pair {
     this.films.forEach((film) => { film.playbackRate = speed; });
   }
 
-  // One frame on, in both; from the last one to the first.
+  // Advance both by one frame; after the last frame comes the first.
   step() {
     this.pause();
     const frame = Math.floor(this.time * this.fps + 1e-3) + 1;
@@ -66,8 +66,8 @@ export class Pair {
     this.#seek(share * this.length);
   }
 
-  // Called for every picture on the screen. A small lead is made up for by speed, and one that would be seen by
-  // holding the film that has it, as where the other was slow to start.
+  // Called for every screen refresh. A small lead is corrected by speed. A visible one, as after a slow start of
+  // the other film, is corrected by pausing the film that leads.
   keepInStep() {
     if (!this.wanted || this.ended.some(Boolean) || this.films.some((film) => film.seeking)) return;
     const [a, b] = this.films;
@@ -100,7 +100,7 @@ export class Pair {
     });
   }
 
-  // The other waits for one that stalls; seeking towards it would stall both.
+  // If one film stalls, the other waits; seeking to its position would stall both.
   #stalled(i) {
     const other = this.films[1 - i];
     if (this.wanted && !this.films[i].ended && !other.ended) other.pause();
@@ -109,7 +109,7 @@ export class Pair {
   #atEnd(i) {
     this.ended[i] = true;
     this.plays[i] += 1;
-    if (!this.ended.every(Boolean)) return this.#goOn(); // one that was held has nothing to wait for
+    if (!this.ended.every(Boolean)) return this.#goOn(); // a paused film has nothing left to wait for
     this.onEnd();
     if (this.wanted) this.#seek(0).then(() => this.#goOn());
   }

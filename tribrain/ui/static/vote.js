@@ -1,22 +1,22 @@
-// Voting: the pair on the stage, the next one loaded ahead, and votes that are sent until they are answered.
+// Voting: shows a pair, preloads the next one, and resends votes until the server answers.
 
 import { Pair } from "/static/player.js";
 
 const $ = (id) => document.getElementById(id);
-const SESSION = 20; // votes, after which a rest is offered
-const SETTLE_MS = 250; // a second click of a double click is no answer to the next pair
+const SESSION = 20; // votes after which a break is suggested
+const SETTLE_MS = 250; // the second click of a double click must not answer the next pair
 const PENDING = "tribrain.pending";
 const DONE = "tribrain.session";
 const dimensions = JSON.parse($("voting").dataset.dimensions);
 const KEYS = { 1: "left", 2: "right", t: "tie", b: "both_bad", s: "cannot_tell" };
 
 let shown = null; // { data, player, at, promptsRead }
-let ahead = null; // a promise of the next
+let ahead = null; // a promise of the next pair
 let turn = 0;
 let slow = false;
 let session = restore(DONE, { n: 0, votes: [] });
 
-// Votes on their way
+// Sending votes
 
 let sending = false;
 let pause = 250;
@@ -32,7 +32,7 @@ function restore(key, otherwise) {
 function keep(key, value) {
   try {
     sessionStorage.setItem(key, JSON.stringify(value));
-  } catch { /* a full or forbidden storage only costs what a reload would have kept */ }
+  } catch { /* without storage, a reload forgets the session */ }
 }
 
 let pending = restore(PENDING, []);
@@ -61,14 +61,14 @@ async function sendPending() {
       }
       problem = said.error ?? `The server answers ${answer.status}.`;
       if (answer.status < 500 && answer.status !== 408 && answer.status !== 429) {
-        // Sending it again would not help.
+        // A retry would not help.
         pending.shift();
         keep(PENDING, pending);
-        notice(`One vote was not taken: ${problem}`);
+        notice(`A vote was refused: ${problem}`);
         continue;
       }
     } catch { /* no answer */ }
-    notice(`${problem} ${pending.length === 1 ? "Your vote is" : `${pending.length} votes are`} kept in this tab, and sent again.`);
+    notice(`${problem} ${pending.length === 1 ? "Your vote is" : `${pending.length} votes are`} kept in this tab and will be sent again.`);
     await new Promise((done) => setTimeout(done, pause));
     pause = Math.min(2 * pause, 3000);
   }
@@ -77,12 +77,12 @@ async function sendPending() {
 
 function accepted(said, sent) {
   pending.shift();
-  // A showing that had its answer already keeps it, under that one's name.
+  // If this showing was already answered, the earlier answer counts, under its own id.
   for (const vote of session.votes) if (vote.id === sent.vote_id) vote.id = said.vote_id;
   for (const undo of pending) if (undo.takes_back === sent.vote_id) undo.takes_back = said.vote_id;
   keep(PENDING, pending);
   pause = 250;
-  if (said.place === "spool") notice("Kafka is away. Votes are safe on the server's disk, and go there when it is back.");
+  if (said.place === "spool") notice("Kafka is unreachable. Votes are safe on the server's disk and are sent when it is back.");
   else notice("");
   say("Saved");
 }
@@ -101,7 +101,7 @@ async function load() {
       else {
         const said = (await answer.json().catch(() => ({}))).error;
         if (answer.status < 500) {
-          notice(said ?? "The page has to be loaded again.");
+          notice(said ?? "Please reload the page.");
           return { pair: null, isRefused: true };
         }
         why = said ?? why;
@@ -118,7 +118,7 @@ async function load() {
         player.destroy();
       }
     } else {
-      notice(`${why} The page goes on when it is back.`);
+      notice(`${why} The page continues when it is back.`);
     }
     await new Promise((done) => setTimeout(done, wait));
   }
@@ -196,12 +196,12 @@ function undo() {
   ahead = Promise.resolve(current);
 }
 
-// What can be shown again after a reload: no player.
+// The part of a pair that survives a reload: everything but the player.
 function plain({ pair, goal, dimension, left, right }) {
   return { pair, goal, dimension, left, right };
 }
 
-// Also where a page is not secure, and crypto.randomUUID is missing.
+// Works on insecure pages, too, where crypto.randomUUID is missing.
 function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
@@ -221,9 +221,9 @@ async function finish(data) {
   $("summary").hidden = false;
   const isOver = data.pair === null;
   $("go-on").hidden = isOver && data.isRefused === true;
-  $("go-on").textContent = isOver ? "Look for new videos" : "Go on voting";
+  $("go-on").textContent = isOver ? "Look for new videos" : "Continue voting";
   $("summary-title").textContent = isOver && data.is_empty ? "Nothing to vote on yet" : isOver ? "You have judged every pair" : "Thank you";
-  $("summary-lead").textContent = isOver ? "New pairs come as runs make videos." : "Every vote teaches the model. A short rest keeps answers steady.";
+  $("summary-lead").textContent = isOver ? "New pairs appear as runs generate videos." : "Every vote improves the model. A short break keeps answers consistent.";
   $("summary-title").focus();
   await sent();
   const figures = await fetch(`/vote/session?n=${session.n}`).then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
@@ -238,10 +238,10 @@ function sent() {
 }
 
 function summary(figures) {
-  const boxes = [["Votes in this session", figures.votes, `${figures.all_votes} in all`]];
-  if (figures.median_s !== null) boxes.push(["Usual time for a vote", `${figures.median_s.toFixed(1)} s`, ""]);
+  const boxes = [["Votes in this session", figures.votes, `${figures.all_votes} in total`]];
+  if (figures.median_s !== null) boxes.push(["Median time per vote", `${figures.median_s.toFixed(1)} s`, ""]);
   if (figures.repeats) boxes.push(["Pairs you saw twice", `${figures.repeats_same} of ${figures.repeats}`, "answered the same way"]);
-  if (figures.shared) boxes.push(["Pairs others judged, too", `${figures.shared_same} of ${figures.shared}`, "answered as they did"]);
+  if (figures.shared) boxes.push(["Pairs also judged by others", `${figures.shared_same} of ${figures.shared}`, "answered the same way"]);
   return boxes.map(([title, value, more]) => {
     const box = document.createElement("div");
     box.className = "card figure";
@@ -296,7 +296,7 @@ function everyPicture() {
   requestAnimationFrame(everyPicture);
 }
 
-// First frame and prompts, for those who ask
+// First frame and prompts, on request
 
 function close(id, button) {
   $(id).hidden = true;
@@ -318,7 +318,7 @@ function firstFrame() {
   source.muted = true;
   source.preload = "auto";
   source.src = shown.data.left.film;
-  // A film that was never on the screen has a picture only once it was sought.
+  // A video that was never on the screen has a picture only after a seek.
   source.addEventListener("loadeddata", () => { source.currentTime = 0.25 / shown.data.left.fps; }, { once: true });
   source.addEventListener("seeked", () => {
     const canvas = $("first-canvas");
@@ -347,7 +347,7 @@ async function prompts() {
   open("prompt-texts", "prompts");
 }
 
-// What is said
+// Messages
 
 function say(text) {
   $("saved").textContent = text;
@@ -373,7 +373,7 @@ document.addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
-// The space bar would press once more what was clicked last.
+// Otherwise the space bar would press the last clicked button again.
 document.addEventListener("click", (event) => { if (event.detail > 0) document.activeElement?.blur(); });
 for (const button of document.querySelectorAll("[data-answer]")) {
   button.addEventListener("click", (event) => {
@@ -406,7 +406,7 @@ window.addEventListener("beforeunload", (event) => {
   if (pending.length) event.preventDefault();
 });
 
-// For whoever measures how far apart the two films are, in seconds.
+// For measuring the drift between the two films, in seconds.
 window.tribrain = {
   get drift() { return shown ? shown.player.drift : 0; },
   get fps() { return shown ? shown.player.fps : 0; },
