@@ -225,11 +225,9 @@ def _check_format(path: Path, file: IO[bytes]) -> None:
     if magic and _MAGIC.startswith(magic):
         raise _damaged(path, f"it has {len(magic)} bytes")
     if not magic.startswith(_NAME):
-<<<<<<< HEAD
-        raise BadInput(f"{path}: is no backup of TriBrain; expected a file that `tribrain log backup` wrote")
-=======
-        raise BadInput(f"{path}: is not a backup of TriBrain; expected a file that `tribrain log backup` wrote")
->>>>>>> refs/heads/words2
+        raise BadInput(
+            f"{path}: is not a backup of TriBrain; expected a file that `tribrain log backup` wrote"
+        )
     number = (magic + file.read(8)).removeprefix(_NAME).partition(b"\n")[0].decode(errors="replace")
     raise BadInput(
         f"{path}: is a backup of format {number!r}; this TriBrain reads format {_FORMAT}: restore it with "

@@ -6,13 +6,9 @@ For tests, trials and a stack on one computer; in production use your own author
 
 The folder then contains ``ca.pem``, which clients trust, ``broker.pem``, the broker's chain and key in one
 file (Kafka's ``ssl.keystore.type=PEM``), and for each client ``NAME.pem`` with the key in ``NAME.key``. The
-<<<<<<< HEAD
-authority's own key is kept nowhere, so nobody can make more of them. They are renewed all together, and
-clients need the new ``ca.pem`` then. With ``--if-missing`` those that are there are kept; it is said until
-when they hold, and an error where they have ended.
-=======
-authority's own key is not stored, so nobody can sign more certificates with it.
->>>>>>> refs/heads/words2
+authority's own key is not stored, so nobody can sign more certificates with it. They are all renewed
+together, and clients then need the new ``ca.pem``. With ``--if-missing``, existing ones are kept: the output
+says until when they are valid, and expired ones are an error.
 """
 
 from __future__ import annotations

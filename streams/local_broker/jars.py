@@ -81,13 +81,9 @@ def find_kafka(*, fetch: bool = True) -> KafkaJars:
     home_dir = _cache() / f"kafka-{version}"
     if not home_dir.is_dir():
         if not fetch:
-<<<<<<< HEAD
             raise NoKafka(
-                f"Apache Kafka {version} is not fetched yet; call tribrain serve broker --fetch-only"
+                f"Apache Kafka {version} is not fetched yet; run tribrain serve broker --fetch-only"
             )
-=======
-            raise NoKafka(f"Apache Kafka {version} is not fetched yet; run tribrain serve broker --fetch-only")
->>>>>>> refs/heads/words2
         _fetch(java, pom, version, home_dir)
     # Java refuses an archive that another version of Java has made.
     classes = home_dir / f"classes-{java_version}.jsa"

@@ -1,8 +1,4 @@
-<<<<<<< HEAD:tribrain/story/course.py
 """How a run went: its rewards, its best so far, and both as a line in a small picture."""
-=======
-"""A small plot of a run's rewards, with the versions of the model that steered it."""
->>>>>>> refs/heads/words2:tribrain/ui/course.py
 
 from __future__ import annotations
 

@@ -26,7 +26,6 @@ _MAX_DIMENSION_CHARS = 60
 
 
 @click.command(cls=Command, epilog="Example: tribrain ui --runs runs --bootstrap-servers 127.0.0.1:9092")
-<<<<<<< HEAD
 @option_group(
     "Videos",
     options.some_runs,
@@ -37,15 +36,6 @@ _MAX_DIMENSION_CHARS = 60
         metavar="URI",
         help="Store of videos that traces may name, e.g. s3://bucket/runs (repeatable); needs fsspec.",
     ),
-=======
-@options.some_runs
-@click.option(
-    "--artifacts",
-    "stores",
-    multiple=True,
-    metavar="URI",
-    help="A store that holds videos named by traces, e.g. s3://bucket/runs (repeatable); needs fsspec.",
->>>>>>> refs/heads/words2
 )
 @option_group(
     "Voting",
@@ -68,7 +58,6 @@ _MAX_DIMENSION_CHARS = 60
     ),
     options.model,
 )
-<<<<<<< HEAD
 @option_group(
     "Address",
     click.option("--host", default="127.0.0.1", metavar="ADDRESS", help="Address to serve the page on."),
@@ -98,34 +87,6 @@ _MAX_DIMENSION_CHARS = 60
     measuring.metrics_port,
     options.as_json,
 )
-=======
-@click.option(
-    "--public-url",
-    metavar="URL",
-    help="The page's URL for browsers if it is behind a proxy or a container's published port.",
-)
-@click.option("--annotator", default="", metavar="NAME", help="Who votes; by default the page asks once.")
-@click.option(
-    "--ask",
-    "dimensions",
-    multiple=True,
-    metavar="DIMENSION",
-    help="What people judge, e.g. physics (repeatable); by default overall.",
-)
-@click.option(
-    "--random-share",
-    type=FiniteFloat(0, 1),
-    help="Share of new pairs drawn at random; only these are evidence for the gate. By default 0.1 of the "
-    "first hundred votes, and 0.5 from the two hundredth on.",
-)
-@click.option(
-    "--state-dir",
-    type=PATH,
-    help="Folder on a local disk for votes that wait for Kafka and for the key that seals links.",
-)
-@measuring.metrics_port
-@options.as_json
->>>>>>> refs/heads/words2
 def ui(
     runs: tuple[Path, ...],
     stores: tuple[str, ...],
@@ -143,20 +104,11 @@ def ui(
     metrics_host: str,
     as_json: bool,
 ) -> None:
-<<<<<<< HEAD
     """Serve the web page to vote on pairs of videos and to see runs and models; until Ctrl-C.
 
     Votes go to Kafka; while the broker is away they wait on this computer. Without a broker the page shows
     the runs, and nobody can vote. It is served on this computer only, unless --host says otherwise; then it
     asks for a token, which is printed with the address, or taken from TRIBRAIN_UI_TOKEN.
-=======
-    """Serve the page where people vote on pairs of videos and see runs and the model, until Ctrl-C.
-
-    Videos come from the runs in the folders --runs and from the stores --artifacts. Votes go to Kafka; while
-    the broker is unreachable they wait on this computer. Without a broker the page shows runs, but nobody can
-    vote. It listens only on this computer unless --host says otherwise. Then it requires a token, which is
-    printed with the address or taken from TRIBRAIN_UI_TOKEN.
->>>>>>> refs/heads/words2
     """
     for text in (annotator, *dimensions):
         if len(text) > _MAX_DIMENSION_CHARS or not text.isprintable():

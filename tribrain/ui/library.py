@@ -42,15 +42,8 @@ class RunStory:
 
     @property
     def best(self) -> TraceEvent | None:
-<<<<<<< HEAD
         """As the loop chose it, or where that is not known by the critics."""
         return best_so_far(self.iterations)[-1] if self.events else None
-=======
-        """The best iteration by the critics; of equal ones the earliest."""
-        rewards = rewards_in_run(self.iterations)
-        best = min(rewards, key=lambda number: (-rewards[number], number), default=None)
-        return None if best is None else self.events[best]
->>>>>>> refs/heads/words2
 
     def video(self, event: TraceEvent) -> Path | StoredVideo | None:
         """The file in the run's folder, or else its possible places in stores; None if there are none."""

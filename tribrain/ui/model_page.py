@@ -25,28 +25,6 @@ _POINTS = 200
 _ROWS = 30
 _VERSIONS = 25
 _LARGEST_VERSION = 2**53
-<<<<<<< HEAD
-=======
-_SOURCES = {
-    "human": "people",
-    "outcome": "validators",
-    "proxy": "automatic judges",
-    "critic": "the critics themselves",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    """One effect in a dimension's plot, in pixels."""
-
-    name: str
-    y: int
-    x: float
-    low: float | None
-    high: float | None
-    words: str
-    is_sure: bool
->>>>>>> refs/heads/words2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,43 +83,6 @@ def _dimension(snapshot: RewardSnapshot, name: str) -> Dimension:
     )
 
 
-<<<<<<< HEAD
-=======
-def _in_words(effect: Effect) -> str:
-    text = f"×{ratio_text(effect.odds_ratio)}"
-    if effect.odds_ratio_ci95 is not None:
-        text += f" ({ratio_text(effect.odds_ratio_ci95[0])} to {ratio_text(effect.odds_ratio_ci95[1])})"
-    return text
-
-
-def plain(feature: str) -> str:
-    """A feature in words: ``flicker: quality``, ``arm is physics``, ``flicker: quality where … is …``."""
-    critic, _, context = feature.partition(CONTEXT_MARK)
-    key, is_value, value = (shown(part) for part in context.partition("="))
-    where = f"{key} is {value}" if is_value else key
-    name = shown(critic).replace(".", ": ", 1)
-    return f"{name} where {where}" if critic and where else name or where
-
-
-def _gate(explanation: Explanation) -> str:
-    """The gate and its evidence in one sentence."""
-    evidence = explanation.evidence
-    if not evidence:
-        return "This model has no gate: its predictions were not measured before it learnt."
-    found = float(evidence.get("evidence") or 0.0)
-    needed, tasks = evidence.get("opens_at", 20), evidence.get("tasks", 0)
-    if explanation.gate == "active":
-        return (
-            f"The gate is open: on {tasks} tasks that it had not learnt from, the model predicted people "
-            f"better than the critics' mean (evidence {found:,.1f}; {needed:g} was needed). It steers runs."
-        )
-    return (
-        f"The gate is closed, so the model steers nothing: evidence {found:,.2f} after {tasks} tasks; "
-        f"{needed:g} is needed to show that it predicts people better than the critics' mean."
-    )
-
-
->>>>>>> refs/heads/words2
 def _calibration(trusted: Any) -> str:
     if not trusted or "ece" not in trusted:
         return "There are no labels from people or validators yet, so its calibration is unknown."
@@ -192,11 +133,7 @@ async def ask(request: Request) -> Response:
 
 
 async def roll_back(request: Request) -> Response:
-<<<<<<< HEAD
-    """Go back, as ``tribrain log snapshots rollback`` does."""
-=======
     """Roll back, as ``tribrain log snapshots rollback`` does."""
->>>>>>> refs/heads/words2
     form = await form_of(request)
     version = _version_of(form.get("version", ""))
     live = state_of(request).live

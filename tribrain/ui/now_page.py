@@ -109,11 +109,7 @@ def _attention(state: PageState, cards: list[RunCard]) -> list[Attention]:
                 title=f"{_counted(len(silent), 'run')} went silent",
                 text="They have not ended, but produced nothing for an hour: "
                 + ", ".join(each.run_id for each in silent[:_REASONS])
-<<<<<<< HEAD
-                + ". tribrain run end ends a run that will not go on.",
-=======
                 + ". tribrain run end ends a run that will not continue.",
->>>>>>> refs/heads/words2
             )
         )
     return found
@@ -153,12 +149,8 @@ def _of_stream(live: Live) -> list[Attention]:
             Attention(
                 title=f"{_counted(len(letters), 'message')} could not be used",
                 text="; ".join(f"{n} × {reason}" for reason, n in reasons)
-<<<<<<< HEAD
-                + ". tribrain log dead-letters list names each, and tribrain log dead-letters replay tries "
-                "them again once the cause is mended.",
-=======
-                + ". tribrain log dead-letters list shows them; tribrain log dead-letters replay retries them once the cause is fixed.",
->>>>>>> refs/heads/words2
+                + ". tribrain log dead-letters list shows them; tribrain log dead-letters replay retries them once "
+                "the cause is fixed.",
             )
         )
     if refused := live.feed.refused:

@@ -32,23 +32,6 @@ SECTIONS = (
 )
 
 
-<<<<<<< HEAD
-=======
-def environment() -> Environment:
-    """The template environment: it escapes everything by default, and undefined names raise."""
-    made = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters["score"] = lambda value: "–" if value is None else f"{value:.2f}"
-    made.filters["count"] = lambda value: f"{value:,}"
-    return made
-
-
->>>>>>> refs/heads/words2
 def state_of(request: Request) -> PageState:
     state: PageState = request.app.state.page
     return state

@@ -18,16 +18,6 @@ from tribrain.ui.pages import page, problem, shown_film, state_of
 
 PER_PAGE = 24
 _SILENT_S = 3600.0
-<<<<<<< HEAD
-=======
-_CLOSE = 0.6
-_STOPS = {
-    "max_iters": "It completed all its iterations.",
-    "plateau": "Its videos stopped getting better.",
-    "threshold": "A video was good enough.",
-    "interrupted": "Somebody stopped it.",
-}
->>>>>>> refs/heads/words2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,23 +35,6 @@ class RunCard:
     points: list[Point]
 
 
-<<<<<<< HEAD
-=======
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One iteration of a run."""
-
-    event: TraceEvent
-    video: str | None
-    reward: float | None
-    version: int | None
-    is_best: bool
-    prompt: list[tuple[str, str]]
-    """Pieces of the prompt, ``same``, ``ins`` or ``del`` relative to the previous step."""
-    error: str
-
-
->>>>>>> refs/heads/words2
 def card(run: RunStory) -> RunCard:
     best = run.best
     return RunCard(
@@ -138,63 +111,6 @@ async def show_one(request: Request) -> Response:
     )
 
 
-<<<<<<< HEAD
-=======
-def steps(run: RunStory) -> list[Step]:
-    """The steps of a run, in the order of iterations."""
-    best, before = run.best, ""
-    rewards = rewards_of(run.iterations)
-    made: list[Step] = []
-    for event in run.iterations:
-        made.append(
-            Step(
-                event=event,
-                video=video_url(run, event),
-                reward=rewards.get(event.iter_idx),
-                version=version_of(event),
-                is_best=best is not None and event.iter_idx == best.iter_idx,
-                prompt=difference(before, event.prompt) if made else [("same", event.prompt)],
-                error=str(event.meta.get("error") or ""),
-            )
-        )
-        before = event.prompt
-    return made
-
-
-def difference(before: str, after: str) -> list[tuple[str, str]]:
-    """``after`` in pieces, with insertions and deletions relative to ``before``.
-
-    Compared by lines, and by words within a slightly changed line.
-    """
-    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    pieces: list[tuple[str, str]] = []
-    for what, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if what == "equal":
-            pieces.append(("same", "".join(new[c:d])))
-        elif b - a == d - c == 1 and _are_close(old[a], new[c]):
-            pieces += _by_words(old[a], new[c])
-        else:
-            pieces += _changed(old[a:b], new[c:d])
-    return pieces
-
-
-def _are_close(old: str, new: str) -> bool:
-    return difflib.SequenceMatcher(None, old, new, autojunk=False).ratio() > _CLOSE
-
-
-def _by_words(old_line: str, new_line: str) -> list[tuple[str, str]]:
-    old, new = (re.findall(r"\s+|[^\s]+", line) for line in (old_line, new_line))
-    pieces: list[tuple[str, str]] = []
-    for what, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        pieces += [("same", "".join(new[c:d]))] if what == "equal" else _changed(old[a:b], new[c:d])
-    return pieces
-
-
-def _changed(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
-    return [(kind, "".join(parts)) for kind, parts in (("del", old), ("ins", new)) if parts]
-
-
->>>>>>> refs/heads/words2
 async def video(request: Request) -> Response:
     """The video of an iteration, by the digest of run and iteration."""
     state = state_of(request)
