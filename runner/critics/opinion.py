@@ -30,7 +30,7 @@ _BEGINNING = re.compile(
 )
 """The start of an object or of a list of objects, even of invalid JSON."""
 _REST_OF_LINE = re.compile(r"[ \t]*(?:\n\s*|\Z)")
-_COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_ANSI_CODE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _PART = re.compile(r"""(?<!\w)"(?:[^"\\]|\\.)*"|(?<!\w)'(?:[^'\\]|\\.)*'|[{}\[\]]""", re.DOTALL)
 """A token of text that is not valid JSON: a string or a bracket."""
 _BRACKET = re.compile(r"[{}\[\]]")
@@ -79,7 +79,7 @@ def last_opinion(output: str, *, is_cut: bool = False) -> Opinion:
     """
     last: dict[str, Any] | None = None
     problem, at = "", 0
-    output = _COLOUR.sub("", output.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"))
+    output = _ANSI_CODE.sub("", output.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"))
     decoder = json.JSONDecoder(object_pairs_hook=_each_once)
     while True:
         beginning = _BEGINNING.search(output, at)

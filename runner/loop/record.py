@@ -38,7 +38,7 @@ class RunRecord:
         self._messages: list[TraceEvent | RunEnd] = []
         self._ends: list[int] = []
         self._pushed = 0
-        self._to_come_by = 0
+        self._to_replay = 0
         self.stop_reason: str | None = None
         """Why the run ended; None if it has not."""
         self.is_rescored = False
@@ -64,8 +64,8 @@ class RunRecord:
         """
         for event in events:
             decode_trace(encode(event), f"iteration {event.iter_idx}")
-        if self._to_come_by:
-            self._come_by(events)
+        if self._to_replay:
+            self._check_replay(events)
             return
         self.events += events
         self._messages += events
@@ -91,7 +91,7 @@ class RunRecord:
         self._messages = [*self.events]
         self._ends = self._ends[:n_events]
         self._pushed = min(self._pushed, n_events)
-        self._to_come_by = n_events
+        self._to_replay = n_events
         os.truncate(self.path, self._ends[-1] if self._ends else 0)
 
     def _settle(self) -> None:
@@ -147,7 +147,7 @@ class RunRecord:
         os.truncate(self.path, self._ends[-1] if self._ends else 0)
         # A step is pushed before the next one is written, and all steps before the end is written.
         self._pushed = max(0, len(self._messages) - (1 if ended else per_step))
-        self._to_come_by = 0 if ended else len(self.events)
+        self._to_replay = 0 if ended else len(self.events)
         self._settle()
 
     def _take_up_rescored(self, messages: Sequence[TraceMessage], sizes: Sequence[int], n_own: int) -> None:
@@ -161,8 +161,8 @@ class RunRecord:
         self._pushed = n_own
         self._settle()
 
-    def _come_by(self, events: Sequence[TraceEvent]) -> None:
-        first = len(self.events) - self._to_come_by
+    def _check_replay(self, events: Sequence[TraceEvent]) -> None:
+        first = len(self.events) - self._to_replay
         for event, before in zip(events, self.events[first:], strict=False):
             if differences := _differences(before, event):
                 raise BadInput(
@@ -170,7 +170,7 @@ class RunRecord:
                     f"({', '.join(differences)}): options, files or the program have changed since; "
                     "continue with those that the run was started with, or choose another --out"
                 )
-        self._to_come_by -= len(events)
+        self._to_replay -= len(events)
 
 
 def _differences(before: TraceEvent, event: TraceEvent) -> list[str]:

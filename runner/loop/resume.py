@@ -48,7 +48,7 @@ def run_or_resume(
     if record.stop_reason is not None and not is_told and not record.is_rescored:
         _take_back(record, loop.candidates)
     if record.stop_reason is None:
-        past = _Past(
+        past = _RecordedSteps(
             events={event.iter_idx: event for event in record.events},
             make_new=loop.make,
             text_critic=loop.text_feed.name if loop.text_feed is not None else None,
@@ -57,7 +57,7 @@ def run_or_resume(
             loop,
             world=keeping(loop.world),
             make=past.make,
-            feed=_KeptFeed(loop.feed, loop.out_dir, past, loop.candidates) if loop.feed else None,
+            feed=_ReplayFeed(loop.feed, loop.out_dir, past, loop.candidates) if loop.feed else None,
             clock=past.clock(loop.clock),
         )
         stop_reason = ""
@@ -89,7 +89,7 @@ def _steps(events: Iterator[TraceEvent], per_step: int) -> Iterator[tuple[TraceE
 
 
 @dataclass(slots=True)
-class _Past:
+class _RecordedSteps:
     """The recorded steps, replayed as if they were made now."""
 
     events: dict[int, TraceEvent]
@@ -128,13 +128,13 @@ class _Past:
         return structs.replace(event, critic_results=of_video)
 
 
-class _KeptFeed:
+class _ReplayFeed:
     """Gives recorded steps the snapshots that were in use then, and later ones those of the feed.
 
     The loop asks once per step.
     """
 
-    def __init__(self, feed: RewardFeed, run_dir: Path, past: _Past, per_step: int) -> None:
+    def __init__(self, feed: RewardFeed, run_dir: Path, past: _RecordedSteps, per_step: int) -> None:
         self._feed = feed
         self._kept = KeptRewards(run_dir)
         self._past = past

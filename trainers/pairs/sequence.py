@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 REMEMBERED_RUNS = 100_000
 """Limit of open runs, and of closed runs that are recognised when they come again. A run comes again if its
-former was killed between the run's end and the mark that closes it, and fewer runs than this end before
+former was killed between the run's end and the mark that closes it; fewer runs than this end before
 another former takes over. Beyond the limit, the open runs that were inactive for longest count as closed."""
 _REMEMBERED_GAPS = 10_000
 _SAID_BYTES = 64
