@@ -149,8 +149,8 @@ def _of_stream(live: Live) -> list[Attention]:
             Attention(
                 title=f"{_counted(len(letters), 'message')} could not be used",
                 text="; ".join(f"{n} × {reason}" for reason, n in reasons)
-                + ". tribrain log dead-letters list shows them; tribrain log dead-letters replay retries them "
-                "once the cause is fixed.",
+                + ". tribrain log dead-letters list shows them; tribrain log dead-letters replay retries "
+                "them once the cause is fixed.",
             )
         )
     if refused := live.feed.refused:
