@@ -79,7 +79,7 @@ def create_topics(settings: Settings, *, raise_limits: bool = False, timeout_s: 
             existing = set(admin.list_topics())
             missing = {name: options for name, options in wanted.items() if name not in existing}
             if is_in_memory(admin):
-                _mention(settings, missing)
+                _create_by_asking(settings, missing)
                 created = set(missing)
             else:
                 created = _create(settings, admin, missing, all_of_them=raise_limits)
@@ -279,7 +279,7 @@ def _warn(too_small: Mapping[str, _Limit]) -> None:
         )
 
 
-def _mention(settings: Settings, topics: Iterable[str]) -> None:
+def _create_by_asking(settings: Settings, topics: Iterable[str]) -> None:
     producer = KafkaProducer(**producer_config(settings))
     try:
         for topic in topics:
