@@ -69,8 +69,8 @@ class TopicOptions:
 def create_topics(settings: Settings, *, raise_limits: bool = False, timeout_s: float = 5.0) -> CreatedTopics:
     """Create the topics that do not exist; existing ones are left as they are.
 
-    An existing topic whose size limit is too low is logged, or raised with ``raise_limits``. Raises BadInput
-    if no broker answers within ``timeout_s`` seconds or the broker refuses.
+    If an existing topic's size limit is too low, this is logged; with ``raise_limits`` the limit is raised.
+    Raises BadInput if no broker answers within ``timeout_s`` seconds or the broker refuses.
     """
     wanted = _topics(settings)
     raised: tuple[str, ...] = ()
