@@ -76,10 +76,10 @@ def missing_rights(
     missing = _missing_of_topics(connection, [right for right in wanted if right.resource == "topic"])
     for right in wanted:
         if right.resource == "cluster":
-            is_given = _cluster_gives(connection, right.operation)
+            is_granted = _cluster_allows(connection, right.operation)
         else:
-            is_given = right.resource == "topic" or _is_given(connection, right, connect)
-        if not is_given:
+            is_granted = right.resource == "topic" or _is_granted(connection, right, connect)
+        if not is_granted:
             missing.add(right)
     return [right for right in wanted if right in missing]
 
@@ -103,18 +103,18 @@ def _missing_of_topics(connection: Connection, rights: list[Right]) -> set[Right
     for right in rights:
         topic = of_topic[right.name]
         error = for_code(topic.error_code)
-        is_refused = error is NoError and not _gives(topic.authorized_operations, right.operation)
+        is_refused = error is NoError and not _allows(topic.authorized_operations, right.operation)
         if is_refused or error is TopicAuthorizationFailedError:
             missing.add(right)
     return missing
 
 
-def _gives(operations: Iterable[int] | None, wanted: Operation) -> bool:
+def _allows(operations: Iterable[int] | None, wanted: Operation) -> bool:
     """Whether the operation is allowed; brokers that do not report rights send an empty list."""
     return not operations or NUMBERS[wanted] in operations
 
 
-def _cluster_gives(connection: Connection, wanted: Operation) -> bool:
+def _cluster_allows(connection: Connection, wanted: Operation) -> bool:
     from kafka.protocol.metadata import MetadataRequest
 
     request = MetadataRequest(
@@ -130,7 +130,7 @@ def _cluster_gives(connection: Connection, wanted: Operation) -> bool:
     return operations is None or NUMBERS[wanted] in operations
 
 
-def _is_given(connection: Connection, right: Right, connect: Callable[[str, int], Connection]) -> bool:
+def _is_granted(connection: Connection, right: Right, connect: Callable[[str, int], Connection]) -> bool:
     from kafka.errors import AuthorizationError, NoError, for_code
     from kafka.protocol.metadata import CoordinatorType, FindCoordinatorRequest
 
@@ -148,12 +148,12 @@ def _is_given(connection: Connection, right: Right, connect: Callable[[str, int]
             return True
         sleep(_LOOK_AGAIN_S)
     if (found.host, found.port) == connection.address:
-        return _coordinator_gives(connection, right)
+        return _coordinator_allows(connection, right)
     with connect(found.host, found.port) as coordinator:
-        return _coordinator_gives(coordinator, right)
+        return _coordinator_allows(coordinator, right)
 
 
-def _coordinator_gives(coordinator: Connection, right: Right) -> bool:
+def _coordinator_allows(coordinator: Connection, right: Right) -> bool:
     from kafka.errors import AuthorizationError, for_code
     from kafka.protocol.admin import DescribeGroupsRequest
     from kafka.protocol.producer import EndTxnRequest
@@ -168,7 +168,7 @@ def _coordinator_gives(coordinator: Connection, right: Right) -> bool:
         (group,) = coordinator.ask(request).groups
         if issubclass(for_code(group.error_code), AuthorizationError):
             return False
-        return _gives(group.authorized_operations, right.operation)
+        return _allows(group.authorized_operations, right.operation)
     if right.operation == "Describe":
         return True  # without the right the coordinator would not have been named
     # Ask to end a transaction of a producer that does not exist: the broker checks the right first.

@@ -43,21 +43,21 @@ def read_sources(environment: Mapping[str, str] | None = None, config: str | Non
     another.
     """
     # From here on no frame holds a secret that a traceback with variables would show.
-    environment = _hidden(environment)
+    environment = _as_secrets(environment)
     config = config or environment.get(CONFIG_VARIABLE)
     given = _read_file(Path(config)) if config else {}
     servers = given.pop(_SERVERS, "")
     given |= _of_environment(environment)
-    values = {_FIELDS[name]: _as_given(_FIELDS[name], value) for name, value in given.items()}
+    values = {_FIELDS[name]: _normalised(_FIELDS[name], value) for name, value in given.items()}
     return Sources(Security(**values), str(servers))  # type: ignore[arg-type]
 
 
-def _hidden(environment: Mapping[str, str] | None) -> dict[str, Secret]:
+def _as_secrets(environment: Mapping[str, str] | None) -> dict[str, Secret]:
     given = os.environ if environment is None else environment
     return {name: Secret(value) for name, value in given.items()}
 
 
-def _as_given(field: str, value: Secret) -> str:
+def _normalised(field: str, value: Secret) -> str:
     if field in SECRETS:
         return value
     if field in _UPPER:

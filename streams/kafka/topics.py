@@ -69,8 +69,8 @@ class TopicOptions:
 def create_topics(settings: Settings, *, raise_limits: bool = False, timeout_s: float = 5.0) -> CreatedTopics:
     """Create the topics that do not exist; existing ones are left as they are.
 
-    An existing topic whose size limit is too low is logged, or raised with ``raise_limits``. Raises BadInput
-    if no broker answers within ``timeout_s`` seconds or the broker refuses.
+    If an existing topic's size limit is too low, this is logged; with ``raise_limits`` the limit is raised.
+    Raises BadInput if no broker answers within ``timeout_s`` seconds or the broker refuses.
     """
     wanted = _topics(settings)
     raised: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ def create_topics(settings: Settings, *, raise_limits: bool = False, timeout_s: 
             existing = set(admin.list_topics())
             missing = {name: options for name, options in wanted.items() if name not in existing}
             if is_in_memory(admin):
-                _mention(settings, missing)
+                _create_by_asking(settings, missing)
                 created = set(missing)
             else:
                 created = _create(settings, admin, missing, all_of_them=raise_limits)
@@ -279,7 +279,7 @@ def _warn(too_small: Mapping[str, _Limit]) -> None:
         )
 
 
-def _mention(settings: Settings, topics: Iterable[str]) -> None:
+def _create_by_asking(settings: Settings, topics: Iterable[str]) -> None:
     producer = KafkaProducer(**producer_config(settings))
     try:
         for topic in topics:

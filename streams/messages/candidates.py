@@ -12,7 +12,7 @@ from streams.messages.votes import Vote
 
 Place = tuple[str, int]
 """A candidate: run and iteration."""
-_Turn = tuple[int, int, int, int]
+_Rank = tuple[int, int, int, int]
 """A sort key; the lowest counts. See ``Search``."""
 
 
@@ -37,8 +37,8 @@ class Search:
     def __init__(self, candidates: Iterable[Place], votes: Iterable[str] = ()) -> None:
         self._candidates = set(candidates)
         self._votes = set(votes)
-        self._events: dict[Place, tuple[_Turn, TraceEvent]] = {}
-        self._first_votes: dict[str, tuple[_Turn, Vote]] = {}
+        self._events: dict[Place, tuple[_Rank, TraceEvent]] = {}
+        self._first_votes: dict[str, tuple[_Rank, Vote]] = {}
         self._taken_back: dict[str, set[str]] = {}
 
     @property
@@ -55,9 +55,9 @@ class Search:
         if vote.takes_back in self._votes:
             self._taken_back.setdefault(vote.takes_back, set()).add(vote.annotator)
         if vote.vote_id in self._votes:
-            turn, known = _turn(message, 0), self._first_votes.get(vote.vote_id)
-            if known is None or turn < known[0]:
-                self._first_votes[vote.vote_id] = turn, vote
+            rank, known = _rank(message, 0), self._first_votes.get(vote.vote_id)
+            if known is None or rank < known[0]:
+                self._first_votes[vote.vote_id] = rank, vote
             self._candidates.update((vote.left, vote.right))
 
     def add_event(self, message: StoredMessage, event: object = None) -> None:
@@ -71,9 +71,9 @@ class Search:
             return
         place = event.run_id, event.iter_idx
         if place in self._candidates:
-            turn, known = _turn(message, event.revision), self._events.get(place)
-            if known is None or turn < known[0]:
-                self._events[place] = turn, event
+            rank, known = _rank(message, event.revision), self._events.get(place)
+            if known is None or rank < known[0]:
+                self._events[place] = rank, event
 
     def found(self) -> Found:
         """The result so far."""
@@ -84,5 +84,5 @@ class Search:
         )
 
 
-def _turn(message: StoredMessage, revision: int) -> _Turn:
+def _rank(message: StoredMessage, revision: int) -> _Rank:
     return -revision, message.timestamp_ms, message.partition, message.offset

@@ -135,8 +135,8 @@ _FORMAT_OF = {
 }
 _write = msgspec.json.Encoder().encode
 _types = get_type_hints(PreferencePair, include_extras=True)
-_PairAgain = msgspec.defstruct(
-    "_PairAgain",
+_CheckedPair = msgspec.defstruct(
+    "_CheckedPair",
     [
         (name, _types[name])
         for name in PreferencePair.__struct_fields__
@@ -146,7 +146,7 @@ _PairAgain = msgspec.defstruct(
 """A second class: msgspec validates a conversion to another class, but not to the same one."""
 # msgspec inspects a class at its first use, and a thread that uses the class meanwhile crashes the process.
 # Here, as with the decoders above, no other thread can have it yet.
-msgspec.json.Decoder(_PairAgain)
+msgspec.json.Decoder(_CheckedPair)
 _TEXTS = frozenset({str})
 _FLAT = frozenset({str, bool, int, float, NoneType})
 
@@ -249,7 +249,7 @@ def encode(message: Message) -> bytes:
     """
     kind = type(message)
     try:
-        if isinstance(message, PreferencePair) and _is_as_it_should_be(message):
+        if isinstance(message, PreferencePair) and _is_canonical(message):
             check(message, kind.SCHEMA)
             raw = _write(message)
             if len(raw) <= MAX_PAIR_BYTES:
@@ -371,12 +371,12 @@ def _converted(obj: dict[str, Any], source: object, accepted: _Format) -> Any:
     return message
 
 
-def _is_as_it_should_be(pair: PreferencePair) -> bool:
+def _is_canonical(pair: PreferencePair) -> bool:
     """Whether the pair is within all bounds, and msgspec writes the same bytes as orjson, only faster."""
     if pair.extras or not _TEXTS.issuperset(map(type, pair.meta.values())) or not _has_flat_contexts(pair):
         return False
     try:
-        msgspec.convert(pair, _PairAgain, from_attributes=True)
+        msgspec.convert(pair, _CheckedPair, from_attributes=True)
     except msgspec.ValidationError:
         return False
     return pair.schema == pair.SCHEMA and (pair.withdrawn is UNSET or type(pair.withdrawn) is bool)

@@ -87,8 +87,8 @@ def log_record(record: Any) -> LogRecord:
 
 
 def stored_message(record: Any) -> StoredMessage:
-    """Convert a record of any client's consumer. For its readers' sake null becomes empty, and an unset
-    timestamp becomes 0."""
+    """Convert a record of any client's consumer. Null becomes empty and an unset timestamp 0, so that readers
+    need not handle either."""
     headers = record.headers or ()
     if headers:
         headers = tuple([(name, value or b"") for name, value in headers])

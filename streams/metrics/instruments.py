@@ -44,7 +44,7 @@ class Instruments:
         self._metrics = {metric.name: metric for metric in metrics_of(service)}
         self._sources: dict[str, Source] = {}
         self._histograms: dict[str, Histogram] = {}
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
         self._registry = CollectorRegistry(auto_describe=False)
         for metric in self._metrics.values():
             if metric.type == "histogram":
@@ -89,8 +89,8 @@ class Instruments:
             try:
                 yield _family(self._metrics[name], source())
             except Exception as error:
-                if name not in self._said:
-                    self._said.add(name)
+                if name not in self._logged:
+                    self._logged.add(name)
                     log.error("%s cannot be read and is left out", name, exc_info=error)
 
 

@@ -62,7 +62,7 @@ class HeldWriter(Generic[Snapshot]):
         except KafkaError as error:
             raise BadInput(
                 f"the snapshot of model {self._model!r} cannot be published ({type(error).__name__}); "
-                "start again once the broker is back; training continues from here"
+                "start again once the broker is back, and training continues from here"
             ) from None
 
     def _run(self) -> None:

@@ -41,8 +41,8 @@ def spool_of(out: Path, folder: Path | None = None) -> Path:
         if not network_file_system(one):
             return one / _name_of(out)
     raise BadInput(
-        f"{out}: it is on {over}, where no spool can be, and so are {', '.join(map(str, _local_folders()))}; "
-        "give --spool-dir with a folder on a local disk"
+        f"{out}: it is on {over}, where a spool is not safe, and so are "
+        f"{', '.join(map(str, _local_folders()))}; give --spool-dir with a folder on a local disk"
     )
 
 

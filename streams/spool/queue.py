@@ -119,7 +119,7 @@ class Spool:
         reach("spool.appended")
 
     def oldest(self, limit: int = BATCH_RECORDS, max_bytes: int = BATCH_BYTES) -> list[SpooledRecord]:
-        """The oldest records: at least one if any waits, and at most ``max_bytes`` of values unless it is
+        """The oldest records: at least one if any waits, and no more than ``max_bytes`` unless it is just
         one."""
         records: list[SpooledRecord] = []
         size = 0

@@ -103,7 +103,7 @@ class _Model:
 
 
 class PairSide:
-    """Decides what is learnt, published and committed of the pairs topic."""
+    """Decides what is learnt, published and committed for the pairs topic."""
 
     def __init__(self, stage: PairStage, pace: Pace, cpu_s: Callable[[], float]) -> None:
         """``cpu_s`` returns the CPU seconds that this thread has used."""

@@ -21,7 +21,7 @@ from streams.worker.stages import TraceStage, TraceStep, first_of_each
 
 
 class TraceSide:
-    """Decides what is held, sent and committed of the trace topic."""
+    """Decides what is held, sent and committed for the trace topic."""
 
     def __init__(self, stage: TraceStage) -> None:
         self._stage = stage

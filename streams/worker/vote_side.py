@@ -61,7 +61,7 @@ class _Waiting:
 
 
 class VoteSide:
-    """Decides what is held, looked up, sent and committed of the votes topic."""
+    """Decides what is held, looked up, sent and committed for the votes topic."""
 
     def __init__(
         self, stage: VoteStage, timeout_s: float, most_waiting_bytes: int = MOST_WAITING_BYTES

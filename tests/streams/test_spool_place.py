@@ -74,7 +74,7 @@ def test_where_no_disk_is_local_a_folder_is_asked_for(
     state: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     mounted(monkeypatch, tmp_path, (Path("/"), "nfs4"))
-    with pytest.raises(BadInput, match=r"on nfs4, where no spool can be.*give --spool-dir"):
+    with pytest.raises(BadInput, match=r"on nfs4, where a spool is not safe.*give --spool-dir"):
         spool_of(tmp_path / "a")
 
 

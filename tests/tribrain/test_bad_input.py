@@ -550,7 +550,7 @@ def cases() -> Iterator[tuple[str, str]]:
     )
     yield (
         f"{serve} s3://key:secret@bucket/x",
-        r"URI of s3:// contains a user name .*; .* give credentials in the env",
+        r"URI of s3:// contains a user name .*; .* credentials in",
     )
     yield f"{serve} nowhere://x", r"nowhere://x: cannot be used: .*nowhere"
     yield f"{serve} ''", r"--store: the text is empty; expected a folder or a URI"

@@ -1,4 +1,4 @@
-// Curves over the versions of the model, drawn by uPlot.
+// Charts of the model by version, drawn with uPlot.
 
 const DASHES = [[], [6, 3], [2, 3], [10, 4], [8, 3, 2, 3], [1, 4]];
 
