@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from inspect import signature
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -29,7 +29,7 @@ from tests.kafka.test_trainer import (
 from tests.program import COMMANDS
 from tests.services import trainer
 from tests.waiting import wait_until
-from tribrain.run.refinement import open_refinement
+from tribrain.run.refinement import RefinementOptions, open_refinement
 
 _WAIT_S = 60.0
 
@@ -107,13 +107,15 @@ def test_a_run_follows_the_reward_model_that_it_names(
     with trainer(settings, "--model", "mine", "--every-pairs", "1"):
         publish(settings, interleaved(random_runs(4, seed=49), seed=50))
         newest(settings, "mine", lambda _: True)
-    given = ["--goal", "lift the cup", "--out", "run", option, "mine"]
+    typed = ["--goal", "lift the cup", "--out", "run", option, "mine"]
     context = COMMANDS["run", "simulated"].make_context(
-        "run", [*given, "--bootstrap-servers", settings.bootstrap_servers]
+        "run", [*typed, "--bootstrap-servers", settings.bootstrap_servers]
     )
-    taken = signature(open_refinement).parameters.keys() & context.params.keys()
+    given = RefinementOptions(
+        **{field.name: context.params[field.name] for field in fields(RefinementOptions)}
+    )
     with ExitStack() as stack:
-        feed = open_refinement(stack, **{name: context.params[name] for name in taken}).feed
+        feed = open_refinement(stack, given).feed
         assert isinstance(feed, SnapshotFeed)
         wait_until(lambda: feed.latest() is not None, _WAIT_S)
         latest = feed.latest()

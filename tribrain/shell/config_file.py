@@ -19,6 +19,7 @@ import click
 
 from streams.errors import BadInput
 from streams.files import read_bytes
+from tribrain.shell.renamed import Renamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class ConfigFile:
                 if is_group and isinstance(value, dict) and key not in by_key:
                     continue  # the table of a command
                 if key not in by_key:
-                    known = of_group() if is_group else by_key
+                    known = of_group() if is_group else current_keys(by_key.values())
                     if key not in known:
                         raise BadInput(f"{self.path}: [{title}] {no_such('option', given, known)}")
                     continue
@@ -99,6 +100,17 @@ class ConfigFile:
 def keys_of(option: click.Option) -> list[str]:
     """The names of an option in a file: its long ones, without dashes."""
     return [name.removeprefix("--") for name in option.opts if name.startswith("--")]
+
+
+def current_keys(options: Iterable[click.Option]) -> set[str]:
+    """Keys without hidden options and without earlier spellings."""
+    return {
+        key
+        for option in options
+        if not option.hidden
+        for key in keys_of(option)
+        if not (isinstance(option, Renamed) and f"--{key}" in option.old)
+    }
 
 
 def no_such(kind: str, name: str, known: Collection[str]) -> str:
