@@ -122,7 +122,7 @@ def test_a_repeated_option_takes_its_values_from_a_variable_as_a_shell_splits_th
         ("[run]\niters = true\n", "[run] iters: is True; expected a text or a number"),
         ("[run]\niters = [1, 2]\n", "[run] iters: is a list; expected one value"),
         ("[run]\nfresh = 1\n", "[run] fresh: is 1; expected true or false"),
-        ("[run]\nprefer = { physics = nan }\n", "[run] prefer: 'physics=nan' is no dimension"),
+        ("[run]\nprefer = { physics = nan }\n", "[run] prefer: 'physics=nan' is not"),
         ("[run]\nmax-wall = 1\nmax_wall = 2\n", "[run] max_wall: is given twice"),
         ("[run]\niters =\n", "is not TOML"),
     ],
