@@ -158,7 +158,7 @@ def cases() -> Iterator[tuple[str, str]]:
     build = "build-dataset --format hf --out new --runs"
     yield f"{build} nowhere", r"nowhere: no such folder; give the folder of a run, or one that holds such"
     yield f"{build} foreign", r"foreign: it has no trace\.jsonl, nor does a folder in it; give the folder of"
-    yield f"{build} pairs.jsonl", r"pairs\.jsonl: no trace\.jsonl is in it"
+    yield f"{build} pairs.jsonl", r"pairs\.jsonl: it has no trace\.jsonl"
     yield f"{build} not-json", r"not-json/trace\.jsonl@line 2: not JSON .*; expected one JSON object"
     yield f"{build} nan", r"nan/trace\.jsonl@line 1: found NaN; expected finite numbers only"
     yield (
@@ -481,7 +481,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{simulated_one} --prompts empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt"
     yield f"{simulated_one} --prompts empty.jsonl --compare-tasks 3", r"give one of --prompts and --compare-t"
     yield f"{simulated_one} --reward pairs.jsonl", r"pairs\.jsonl: "
-    yield f"{simulated_one} --no-pixel-critics", r"there is no critic; give at least one --critic"
+    yield f"{simulated_one} --no-pixel-critics", r"no critic is left without the pixel critics; give"
     yield (
         simulated_one.replace("--runs good", "--runs nowhere"),
         r"nowhere: no such folder; give the one that holds",
