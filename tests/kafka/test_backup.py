@@ -247,7 +247,7 @@ def test_a_restore_that_is_killed_goes_on_where_it_was_and_no_trainer_starts_bef
         assert killed.wait(_WAIT_S) == -9
     with trainer(there) as refused:
         assert refused.wait(_WAIT_S) == 2
-    assert "are only partly restored; run `tribrain restore` with the same backup again" in refused.said
+    assert "are only partly restored; run `tribrain log restore` with the same backup again" in refused.said
     restore(there, archive)
     after = backup_of(there, tmp_path / "b.backup")
     assert records_of(after) == records_of(archive)

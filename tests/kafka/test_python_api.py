@@ -69,7 +69,7 @@ def test_what_is_no_broker_and_no_list_of_critics_is_refused(monkeypatch: pytest
     monkeypatch.delenv("TRIBRAIN_BOOTSTRAP_SERVERS", raising=False)
     with pytest.raises(BadInput, match="no Kafka broker is named"):
         RewardFeed()
-    with pytest.raises(BadInput, match="'localhost' is no Kafka broker; give it as host:port"):
+    with pytest.raises(BadInput, match="'localhost' is not a broker's address; give host:port"):
         RewardFeed("localhost")
     with pytest.raises(BadInput, match="critics is the text 'eye'; expected a list of names"):
         RewardFeed("127.0.0.1:9", critics="eye")

@@ -113,7 +113,7 @@ def test_topics_create_raises_the_limit_of_a_topic_and_changes_nothing_else(
 
 
 def test_a_broker_that_is_away_is_bad_input_that_says_what_to_do() -> None:
-    with pytest.raises(BadInput, match=r"no Kafka broker answers at 127\.0\.0\.1:9; .*tribrain broker"):
+    with pytest.raises(BadInput, match=r"no Kafka broker answers at 127\.0\.0\.1:9; .*tribrain serve broker"):
         create_topics(Settings(bootstrap_servers="127.0.0.1:9"), timeout_s=0.3)
 
 

@@ -672,7 +672,7 @@ def test_no_broker_is_one_line(words: str, without_broker: tuple[Path, dict[str,
     assert said.out == ""
     assert said.err == (
         f"tribrain: no Kafka broker answers at {CLOSED}; "
-        "start one with `tribrain broker` or give --bootstrap-servers\n"
+        "start one with `tribrain serve broker` or give --bootstrap-servers\n"
     )
 
 
