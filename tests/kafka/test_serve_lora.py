@@ -384,7 +384,7 @@ def test_a_stopped_training_ends_at_once_and_the_next_start_goes_on(
     wait_until(state.exists, 60)
     process.terminate()
     assert process.wait() == 0
-    assert process.said.endswith("tribrain serve-lora: stopped; the next start goes on from here\n")
+    assert process.said.endswith("tribrain serve lora: stopped; the next start goes on from here\n")
     assert "64 text pairs of people and validators, 64 of them new\n" in process.said
     assert "Traceback" not in process.said
     assert state.exists()
