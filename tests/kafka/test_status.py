@@ -53,7 +53,7 @@ def test_messages_that_nobody_reads_need_attention(settings: Settings, tribrain:
     code, said = tribrain("status")
     assert (code, said["attention"]) == (
         1,
-        ["no trainer of model 'default' runs, and 9 messages wait; start tribrain serve-trainer"],
+        ["no trainer of model 'default' runs, and 9 messages wait; start tribrain serve trainer"],
     )
 
 

@@ -50,7 +50,7 @@ def test_a_dimension_is_measured_by_its_own_reward_on_its_own_pairs() -> None:
     reward = learn([*PAIRS, *of_physics[:20]])
     found = evaluate(reward, [*UNSEEN, *of_physics[20:30]], dimension="physics")
     assert found.pairs + found.ties == 10
-    with pytest.raises(BadInput, match="has learnt nothing of the dimension 'taste'"):
+    with pytest.raises(BadInput, match="has learnt nothing on the dimension 'taste'"):
         evaluate(reward, UNSEEN, dimension="taste")
 
 

@@ -106,10 +106,10 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
         ),
         ({"preference_weight": -1.0}, "preference weight is -1.0; expected a finite number of at least 0"),
         ({"critics": []}, r"critics are \[\]; expected at least one"),
-        ({"candidates": 0}, "0 candidates are asked for; expected 1 to 64"),
+        ({"candidates": 0}, "candidates is 0; expected 1 to 64"),
         ({"seed": -1}, "seed is -1; expected a whole number of at least 0"),
         ({"goal": " "}, "the goal is blank"),
-        ({"publish_to": "nowhere"}, "'nowhere' is no Kafka broker; give it as host:port"),
+        ({"publish_to": "nowhere"}, "'nowhere' is not a broker's address; give host:port"),
     ],
 )
 def test_an_option_that_cannot_be_used_is_refused_before_anything_is_made(

@@ -245,6 +245,6 @@ def test_a_dimension_has_a_reward_of_its_own() -> None:
     assert reward.on("physics").rank(THREE)[0].name == "dull"
     assert reward.on("overall").rank(THREE)[0].name == "wild"
     with pytest.raises(
-        BadInput, match="has learnt nothing of the dimension 'taste'; it knows overall, physics"
+        BadInput, match="has learnt nothing on the dimension 'taste'; it knows overall, physics"
     ):
         reward.on("taste")
