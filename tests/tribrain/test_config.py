@@ -115,6 +115,7 @@ def test_a_repeated_option_takes_its_values_from_a_variable_as_a_shell_splits_th
     [
         ("iters = 2\n", "iters is no table"),
         ("[rum]\n", "no table 'rum'; did you mean run?"),
+        ("[run.simulatd]\n", "[run.simulatd] there is no command 'simulatd'; did you mean simulated?"),
         ("[run]\nitres = 2\n", "[run] there is no option 'itres'; did you mean iters?"),
         ("[run.simulated]\nwow-repo = 'x'\n", "[run.simulated] there is no option 'wow-repo'"),
         ("[run]\niters = 2.5\n", "[run] iters: '2.5' is not a valid integer"),

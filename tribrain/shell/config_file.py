@@ -62,11 +62,13 @@ class ConfigFile:
         command: Sequence[str],
         options: Iterable[click.Option],
         of_group: Callable[[], Collection[str]],
+        commands: Callable[[Sequence[str]], Collection[str]],
     ) -> dict[str, Given]:
         """What the file says of a command, by the parameters' names.
 
         ``of_group`` gives the keys that any command of its group has, as a group's table may hold more than
-        one command takes. Raises BadInput for a key that is no option, or a value that no option can take.
+        one command takes; ``commands`` gives the next words of commands that begin so. Raises BadInput for a
+        key that is no option, a table of no command, or a value that no option can take.
         """
         by_key = {key: option for option in options for key in keys_of(option)}
         found: dict[str, Given] = {}
@@ -80,7 +82,9 @@ class ConfigFile:
                 key = given.replace("_", "-")
                 where = f"{self.path}: [{title}] {given}"
                 if is_group and isinstance(value, dict) and key not in by_key:
-                    continue  # the table of a command
+                    if key not in (names := commands(command[:depth])):
+                        raise BadInput(f"{self.path}: [{title}.{given}] {no_such('command', given, names)}")
+                    continue
                 if key not in by_key:
                     known = of_group() if is_group else current_keys(by_key.values())
                     if key not in known:

@@ -46,7 +46,9 @@ def use_sources(ctx: click.Context, options: Sequence[click.Option], config: str
         root = ctx.find_root().command
         tables = root.tables() if isinstance(root, LazyGroup) else [command[0]]
         file = ConfigFile.read(Path(config), tables)
-        found |= file.options_of(command, options, lambda: _options_of_group(ctx))
+        found |= file.options_of(
+            command, options, lambda: _options_of_group(ctx), lambda words: _next_words(root, words)
+        )
     found |= _in_environment(ctx, command, options)
     ctx.meta[_FOUND] = found
     ctx.default_map = {**{name: each.value for name, each in found.items()}, **(ctx.default_map or {})}
@@ -146,6 +148,11 @@ def _in_environment(
             taken = shlex.split(value) if option.multiple else value
             found[option.name or ""] = Given(taken, "environment", variable)
     return found
+
+
+def _next_words(root: click.Command, words: Sequence[str]) -> set[str]:
+    names = root.full_names() if isinstance(root, LazyGroup) else []
+    return {name[len(words)] for name in names if len(name) > len(words) and name[: len(words)] == [*words]}
 
 
 def _options_of_group(ctx: click.Context) -> Collection[str]:
