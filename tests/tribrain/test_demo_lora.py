@@ -96,4 +96,4 @@ def test_a_base_model_without_lora_is_bad_input(tmp_path: Path, capsys: pytest.C
     with pytest.raises(SystemExit) as ended:
         main(["demo", "--base-model", "bert", "--out", str(tmp_path)])
     assert ended.value.code == 2
-    assert "--base-model is what --lora adapts" in capsys.readouterr().err
+    assert "--base-model is for --lora" in capsys.readouterr().err
