@@ -246,6 +246,8 @@ def cli(verbose: bool) -> None:
     # Below INFO kafka-python logs keys and values, and with a broker away it logs an error a second: whoever
     # reads or writes here says once that a broker is away, in words of its own.
     logging.getLogger("kafka").setLevel(logging.ERROR if verbose else logging.CRITICAL)
+    # Faust's timers warn of every publication that takes longer than their interval.
+    logging.getLogger("mode.timers").setLevel(logging.ERROR)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -77,7 +77,9 @@ def _row(ctx: click.Context, option: click.Option) -> dict[str, Any]:
     source, place = source_of(ctx, option)
     if option.required and value in (None, ()):
         source = "missing"
-    return {"option": _long(option), "value": value, "source": source, "place": place}
+    # What the command does without a value, where its help says so.
+    instead = option.show_default if isinstance(option.show_default, str) else ""
+    return {"option": _long(option), "value": value, "source": source, "place": place, "instead": instead}
 
 
 def _long(option: click.Option) -> str:
@@ -87,7 +89,7 @@ def _long(option: click.Option) -> str:
 def _in_words(row: Mapping[str, Any]) -> str:
     value = row["value"]
     if value is None or value == () or value == {}:
-        return "–"
+        return row["instead"] or "–"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):

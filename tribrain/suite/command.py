@@ -149,7 +149,7 @@ def run_suite(
             is_old = work.finished(task) is not None
             runs.append(work.run(task))
             if not as_json:
-                click.echo(f"{number}/{len(tasks)}  {in_words(runs[-1])}", err=True)
+                click.echo(f"{number}/{len(tasks)}  {in_words(runs[-1], out)}", err=True)
             if not is_old:
                 failed = failed + 1 if runs[-1].failure else 0
             if failed == refinement.given.max_failures:

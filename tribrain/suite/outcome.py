@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -67,10 +68,10 @@ def _mean(scores: Sequence[float | None]) -> float | None:
     return math.fsum(known) / len(known) if known else None
 
 
-def in_words(run: SuiteRun) -> str:
+def in_words(run: SuiteRun, folder: Path) -> str:
     best = "no video could be judged"
-    if run.best_score is not None:
-        best = f"best critics' score {run.best_score:.3f} at {run.best_iter} ({run.best_video})"
+    if run.best_score is not None and run.best_video is not None:
+        best = f"best critics' score {run.best_score:.3f} at {run.best_iter} ({folder / run.best_video})"
     return f"{run.run_id}: {run.iterations} iterations, {best}; stopped by {run.stop_reason}"
 
 
