@@ -401,7 +401,8 @@ class PreferenceLearner:
             for name, n in self._marks().items()
         ]
         noticed += [
-            f" Not learnt, as too far off for a score: {n} differences of {shown(name)!r}."
+            f" Not learnt, as too far off for a score: {n} differences of {shown(name)!r}; "
+            "divide the critic's scores by their scale (scores from 0 to 100 by 100)."
             for name, n in self._far_off().items()
         ]
         return self._made_of() + "".join(noticed)

@@ -131,7 +131,10 @@ def with_garbage(n: int) -> RewardSnapshot:
 def test_a_number_that_is_too_far_off_and_no_usual_mark_is_noticed_and_said() -> None:
     model = with_garbage(3)
     assert model.metrics["far_off"] == {"a.x": 3}
-    assert model.statement.endswith(" Not learnt, as too far off for a score: 3 differences of 'a.x'.")
+    assert model.statement.endswith(
+        " Not learnt, as too far off for a score: 3 differences of 'a.x'; divide the critic's scores by "
+        "their scale (scores from 0 to 100 by 100)."
+    )
     assert "far_off" not in with_garbage(0).metrics
 
 

@@ -104,6 +104,19 @@ def test_the_learner_that_is_named_learns() -> None:
     assert reward.rank({"a": {"sharp": 0.1}, "b": {"sharp": 0.9}})[0].ci95 is None
 
 
+def test_columns_of_a_table_that_are_to_be_ignored_are_not_learnt() -> None:
+    noted = [row | {"notes": "too dark"} for row in ROWS]
+    assert learn(noted, ignore=["notes"]) == learn(ROWS)
+    assert PreferenceLearner().learn_many(noted, ignore=["notes"]).reward == (
+        PreferenceLearner().learn_many(ROWS).reward
+    )
+
+
+def test_columns_to_ignore_are_refused_beside_pairs() -> None:
+    with pytest.raises(BadInput, match=r"^ignore: found \['notes'\] beside pairs; expected it with a table"):
+        learn(PAIRS, ignore=["notes"])
+
+
 def _far_off(**changes: Any) -> PreferencePair:
     return replace(PAIRS[0], **changes)
 
