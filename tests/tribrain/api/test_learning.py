@@ -43,6 +43,17 @@ def test_learning_is_what_the_command_does(tmp_path: Path) -> None:
     assert encode(reward.snapshot) == out.read_bytes()
 
 
+def test_a_table_as_a_file_is_refused_with_how_to_learn_it_and_pairs_may_have_its_ending(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "votes.CSV"
+    path.write_text("task,winner,left_sharp,right_sharp\ntea,left,0.9,0.4\n")
+    with pytest.raises(BadInput, match=r"tribrain\.learn\(pandas\.read_csv"):
+        read_pairs(path)
+    path.write_bytes(encode(PAIRS[0]) + b"\n")
+    assert read_pairs(path) == PAIRS[:1]
+
+
 def test_pairs_of_runs_are_those_of_the_command(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("a", "b")]
     for folder in folders:
