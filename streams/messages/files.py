@@ -8,6 +8,7 @@ from pathlib import Path
 from streams.errors import BadInput
 from streams.files import read_text
 from streams.messages.codec import (
+    ContractError,
     OtherModel,
     decode_candidate,
     decode_pair,
@@ -55,7 +56,15 @@ def read_trace_lines(path: Path) -> list[tuple[bytes, TraceMessage]]:
 
 def read_pairs(path: Path) -> list[PairMessage]:
     """The pairs of a ``pairs.jsonl``, in the file's order. Raises BadInput, also for an empty file."""
-    return [decode_pair(line, source) for line, source in _lines(path, "pair")]
+    try:
+        return [decode_pair(line, source) for line, source in _lines(path, "pair")]
+    except ContractError as error:
+        if path.suffix.lower() != ".csv":
+            raise
+        raise BadInput(
+            f"{error}; a table is learnt in Python, with tribrain.learn(pandas.read_csv({str(path)!r})): "
+            "docs/how-to/tables.md"
+        ) from None
 
 
 def read_text_pairs(path: Path) -> list[PairMessage]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import Any, ClassVar, NoReturn, cast
 
 import msgspec
@@ -49,6 +50,13 @@ def shown(value: object) -> str:
     except RecursionError:  # JSON may be nested deeper than repr() can write
         text = f"a deeply nested {type(value).__name__}"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+def nearest(found: str, expected: Iterable[str]) -> str | None:
+    """Which of the expected names was probably meant, whatever its case and the spaces around it."""
+    folded = {name.strip().casefold(): name for name in expected}
+    close = get_close_matches(found.strip().casefold(), folded, n=1)
+    return folded[close[0]] if close else None
 
 
 def in_words(error: msgspec.ValidationError, obj: Any, convert: Callable[[], object]) -> str:

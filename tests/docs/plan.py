@@ -33,6 +33,7 @@ READINGS: Mapping[str, Reading] = {
     "docs/tutorials/votes.md": Reading(),
     "docs/tutorials/stack.md": Reading(says=("bit for bit the published snapshot",)),
     "docs/how-to/configure.md": Reading(says=("[run.simulated]",)),
+    "docs/how-to/tables.md": Reading(says=("take 2:", "learnt from 40:")),
     "docs/how-to/critics.md": Reading(),
     "docs/how-to/vlm-judge.md": Reading(needs=("judge",)),
     "docs/how-to/evaluate.md": Reading(after=FIRST, is_long=True),

@@ -49,6 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pairs = [factories.pair({"goal.task": 0.9}, {"goal.task": 0.1})]
     write("pairs.jsonl", *map(encode, pairs))
     write("empty.jsonl")
+    write("votes.csv", b"task,winner,left_sharp,right_sharp", b"tea,left,0.9,0.4")
     write("original.jsonl", original_pair())
     snapshot = encode(train_on_pairs(pairs))
     write("model.json", snapshot)
@@ -141,6 +142,10 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{export} ''", r"'--out' / '-o': the path is empty"
 
     train = "train-preference-rm --out new/m.json --pairs"
+    yield (
+        f"{train} votes.csv",
+        r"votes\.csv@line 1: not JSON .*; a table is learnt in Python, with tribrain\.learn",
+    )
     yield f"{train} nowhere", r"nowhere: no such file"
     yield f"{train} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair per line"
     yield f"{train} good", r"good: cannot be read: Is a directory"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 import orjson
@@ -12,14 +11,16 @@ from streams.errors import BadInput
 from streams.messages.codec import decode_pair
 from streams.messages.contracts import LabelSource, PreferencePair
 from streams.messages.limits import MAX_WEIGHT
-from streams.messages.refusals import ContractError, shown
+from streams.messages.refusals import ContractError, nearest, shown
 from trainers.pairs.table import Table, TableLike, name, number, score
 
 Winner = Literal["left", "right", "tie"]
+_OTHER_WORDS: Mapping[str, Winner] = {"a": "left", "b": "right", "l": "left", "r": "right", "draw": "tie"}
 
 _LEFT, _RIGHT = "left_", "right_"
 _REQUIRED = ("task", "winner")
 _OPTIONAL = ("annotator", "weight", "dimension", "label_source", "id")
+_NAMED = (*_REQUIRED, *_OPTIONAL)
 _EXPECTED = "a row for each comparison, with task, winner, and each critic's left_NAME and right_NAME"
 
 
@@ -91,9 +92,10 @@ def pairs_from_table(
         raise BadInput(f"ignore is the text {shown(ignore)}; expected a list of columns")
     read = Table.read(table, _EXPECTED)
     critics = _critics(read.columns, ignore)
+    read.refuse_texts(side + critic for critic in critics for side in (_LEFT, _RIGHT))
     pairs, ids = [], dict[str, int]()
     for at, row in enumerate(read.rows):
-        said = {column: row[column] for column in (*_REQUIRED, *_OPTIONAL) if column in row}
+        said = {column: row[column] for column in _NAMED if column in row}
         left, right = ({critic: row[side + critic] for critic in critics} for side in (_LEFT, _RIGHT))
         pair = _pair(said, left, right, model, f"row {at}: ")
         if pair.pair_id:
@@ -111,35 +113,60 @@ def _critics(columns: Collection[str], ignore: Collection[str]) -> list[str]:
     """The critics' names. Raises BadInput for a column that is missing or unknown."""
     if absent := [column for column in ignore if column not in columns]:
         raise BadInput(f"the table has no column {shown(absent[0])} to ignore; it has {_listed(columns)}")
+    used = [column for column in columns if column not in ignore]
+    unknown = [column for column in used if column not in _NAMED and _side_of(column) is None]
     for column in _REQUIRED:
-        if column not in columns or column in ignore:
+        if column not in used:
             raise BadInput(
-                f"the table has no column {column!r}; expected {_EXPECTED}: rename the column, or add it"
+                f"the table has no column {column!r}; expected {_EXPECTED}: {_instead(column, unknown)}"
             )
+    lone = [column for column in used if (other := _other_side(column)) and other not in used]
     critics: dict[str, None] = {}
-    for column in columns:
-        if column in ignore or column in (*_REQUIRED, *_OPTIONAL):
+    for column in used:
+        if column in _NAMED:
             continue
-        side = next((side for side in (_LEFT, _RIGHT) if column.startswith(side) and column != side), None)
+        side = _side_of(column)
         if side is None:
-            close = get_close_matches(column, (*_REQUIRED, *_OPTIONAL), n=1)
-            hint = f"did you mean {close[0]!r}? Else drop it" if close else "drop it"
+            close = nearest(column, (*_NAMED, *map(_other_side, lone)))
+            hint = f"did you mean {shown(close)}? Else drop it" if close else "drop it"
             raise BadInput(
-                f"the table has a column {shown(column)}; expected {_listed((*_REQUIRED, *_OPTIONAL))} and "
-                f"critics' left_NAME and right_NAME: {hint}, or name it in ignore"
+                f"the table has a column {shown(column)}; expected {_listed(_NAMED)} and critics' left_NAME "
+                f"and right_NAME: {hint}, or name it in ignore"
             )
-        critic = column.removeprefix(side)
-        other = (_RIGHT if side == _LEFT else _LEFT) + critic
-        if other not in columns or other in ignore:
+        if column in lone:
+            other = _other_side(column)
+            beside = [each for each in (*unknown, *lone) if _side_of(each) != side]
+            close = nearest(other, beside)
+            hint = f": did you mean {shown(close)}? Name both sides alike" if close else ""
             raise BadInput(
                 f"the table has a column {shown(column)} and no {shown(other)}; expected both sides' scores"
+                f"{hint}"
             )
-        critics[critic] = None
+        critics[column.removeprefix(side)] = None
     if not critics:
         raise BadInput(
             f"the table has no critics' scores, so there is nothing to learn from; expected {_EXPECTED}"
         )
     return list(critics)
+
+
+def _side_of(column: str) -> str | None:
+    return next((side for side in (_LEFT, _RIGHT) if column.startswith(side) and column != side), None)
+
+
+def _other_side(column: str) -> str:
+    """The name of the same critic's other column; empty where it is no critic's."""
+    side = _side_of(column)
+    return "" if side is None else (_RIGHT if side == _LEFT else _LEFT) + column.removeprefix(side)
+
+
+def _instead(column: str, unknown: Collection[str]) -> str:
+    """What to do about a missing column, by the columns that nobody knows."""
+    if close := nearest(column, unknown):
+        return f"did you mean {shown(close)}? Rename it"
+    if unknown:
+        return f"rename the column that holds it (one of {', '.join(map(shown, unknown))}), or add it"
+    return "add it"
 
 
 def _pair(
@@ -156,7 +183,10 @@ def _pair(
             "each is a task of its own"
         )
     if said["winner"] not in get_args(Winner):
-        raise BadInput(f"{where}winner: found {shown(said['winner'])}; expected 'left', 'right' or 'tie'")
+        raise BadInput(
+            f"{where}winner: found {shown(said['winner'])}; expected 'left', 'right' or 'tie'"
+            f"{_meant_winner(said['winner'])}"
+        )
     source = name(said.get("label_source", "human"), f"{where}label_source") or "human"
     if source not in get_args(LabelSource):
         raise BadInput(
@@ -185,6 +215,13 @@ def _pair(
         raise ContractError(f"{where}{error}") from None
     assert isinstance(decoded, PreferencePair)
     return decoded
+
+
+def _meant_winner(found: object) -> str:
+    if not isinstance(found, str):
+        return ""
+    meant = _OTHER_WORDS.get(found.strip().casefold()) or nearest(found, get_args(Winner))
+    return f": did you mean {meant!r}?" if meant else ""
 
 
 def _scores(given: Mapping[str, object], side: str, where: str) -> dict[str, float | None]:

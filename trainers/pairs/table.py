@@ -37,6 +37,18 @@ class Table:
                 raise BadInput(f"a column is called {shown(name)}; expected a text: rename it")
         return table
 
+    def refuse_texts(self, columns: Iterable[str]) -> None:
+        """Raises BadInput where a score in one of the columns is a text."""
+        for column in columns:
+            for at, row in enumerate(self.rows):
+                if isinstance(row[column], str):
+                    raise BadInput(
+                        f"row {at}: {column}: found {shown(row[column])}; expected a number, or an empty "
+                        "cell (null or NaN) for a missing score: convert the column with float(), or in "
+                        "pandas with pandas.to_numeric (errors='coerce' makes every text a missing score); "
+                        "rows count from 0, so row 3 is the 4th"
+                    )
+
 
 def score(value: object, where: str) -> float | None:
     """A critic's score; None or NaN for one that is missing. Raises BadInput, which begins with ``where``."""
@@ -92,8 +104,13 @@ def _of_dataframe(given: TableLike) -> Table:
     try:
         frame = narwhals.from_native(given, eager_only=True)
         cells = {column: _cells(frame.get_column(column)) for column in frame.columns}
-    except DuplicateError as error:
-        raise BadInput(f"{' '.join(str(error).split())}; rename the columns") from None
+    except DuplicateError:
+        names = [*(given.column_names if hasattr(given, "column_names") else given.columns)]
+        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        raise BadInput(
+            f"{names.count(twice)} columns are called {shown(twice)}; expected names that differ: rename or "
+            "drop all but one"
+        ) from None
     except TypeError:
         kind = f"{type(given).__module__}.{type(given).__qualname__}".removeprefix("builtins.")
         raise BadInput(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from streams.errors import BadInput
 from streams.messages.codec import encode
@@ -16,11 +16,16 @@ Comparisons = Iterable[PairMessage] | TableLike
 ``pairs_from_table`` takes it; at least one."""
 
 
-def as_pairs(comparisons: Comparisons, model: str) -> list[PairMessage]:
-    """All for one reward model, and such that they could be written. Raises BadInput."""
+def as_pairs(comparisons: Comparisons, model: str, ignore: Collection[str] = ()) -> list[PairMessage]:
+    """All for one reward model, and such that they could be written; ``ignore`` names columns of a table to
+    leave out. Raises BadInput."""
     given = list(comparisons) if isinstance(comparisons, Iterator) else comparisons
     if not (isinstance(given, Sequence) and any(isinstance(one, PairMessage) for one in given)):
-        return [*pairs_from_table(given, model=model)]
+        return [*pairs_from_table(given, model=model, ignore=ignore)]
+    if ignore:
+        raise BadInput(
+            f"ignore: found {shown(ignore)} beside pairs; expected it with a table, which has columns"
+        )
     for at, one in enumerate(given):
         if not isinstance(one, PairMessage):
             raise BadInput(f"comparison {at}: found {shown(one)}; expected pairs alone, or a table alone")

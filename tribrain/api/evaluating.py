@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -37,18 +38,26 @@ class Evaluation:
     ece_ci95: Interval | None
 
 
-def evaluate(reward: Reward, comparisons: Comparisons, *, dimension: str = "", seed: int = 0) -> Evaluation:
+def evaluate(
+    reward: Reward,
+    comparisons: Comparisons,
+    *,
+    dimension: str = "",
+    seed: int = 0,
+    ignore: Collection[str] = (),
+) -> Evaluation:
     """How good the reward is on pairs or a table, as ``tribrain reward evaluate --model`` measures it.
 
     They have to be of other tasks than those that were learnt, else the figures flatter. Of ``dimension``
     (the whole by default) are both the reward and the pairs; others are passed over. ``seed`` is of the
-    bootstrap. Raises BadInput, also where there is no pair, or none but ties.
+    bootstrap, ``ignore`` names columns of the table to leave out. Raises BadInput, also where
+    there is no pair, or none but ties.
     """
     own = reward.on(dimension)
     wanted = dimension_called(dimension)
     unseen = [
         replace(pair, task_id=pair.task_id or pair.run_id)
-        for pair in standing(as_pairs(comparisons, reward.model))
+        for pair in standing(as_pairs(comparisons, reward.model, ignore))
         if isinstance(pair, PreferencePair) and dimension_of(pair) == wanted
     ]
     if not unseen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Self
 
 from streams.errors import BadInput
@@ -21,12 +22,14 @@ def learn(
     learner: LearnerName = DEFAULT_LEARNER,
     epochs: int = 1,
     seed: int = 0,
+    ignore: Collection[str] = (),
 ) -> Reward:
     """The reward that all comparisons teach, as ``tribrain reward train`` learns it.
 
     The first pass, in the order given, predicts each pair before its task is learnt; that is the evidence of
     the gate. Further ``epochs`` are shuffled by ``seed`` and change no figure. ``laplace`` says how sure it
-    is, ``river-logistic`` is a point estimate. Raises BadInput.
+    is, ``river-logistic`` is a point estimate. ``ignore`` names columns of the table to leave out. Raises
+    BadInput.
 
     >>> rows = [
     ...     {"task": n, "left_sharp": 0.8, "right_sharp": 0.3, "winner": "left" if n % 4 else "right"}
@@ -40,7 +43,7 @@ def learn(
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
         raise BadInput(f"epochs: found {shown(epochs)}; expected a whole number of at least 1")
     recipe = Recipe(learner=learner)
-    pairs = as_pairs(comparisons, model)
+    pairs = as_pairs(comparisons, model, ignore)
     return Reward(train_on_pairs(pairs, model=model, recipe=recipe, epochs=epochs, seed=seed))
 
 
@@ -69,9 +72,12 @@ class PreferenceLearner:
         """Learn a pair; one with an id that came before is passed over."""
         return self.learn_many([pair])
 
-    def learn_many(self, comparisons: Comparisons) -> Self:
-        """Learn pairs, or a table of comparisons, in their order; none at all is bad input."""
-        self._learner.on_messages(as_pairs(comparisons, self._learner.model))
+    def learn_many(self, comparisons: Comparisons, *, ignore: Collection[str] = ()) -> Self:
+        """Learn pairs, or a table of comparisons, in their order; none at all is bad input.
+
+        ``ignore`` names columns of the table to leave out.
+        """
+        self._learner.on_messages(as_pairs(comparisons, self._learner.model, ignore))
         return self
 
     def end_task(self, task: str) -> Self:

@@ -14,7 +14,7 @@ from streams.messages.contracts import GateState, RewardSnapshot, TraceEvent
 from streams.messages.feature_names import critic_of
 from streams.messages.files import read_snapshot
 from streams.messages.limits import MAX_NUMBER
-from streams.messages.refusals import shown
+from streams.messages.refusals import nearest, shown
 from trainers.bradley_terry.explain import Explanation, explain
 from trainers.bradley_terry.features import UNIT, Context, differences
 from trainers.bradley_terry.marks import without_marks
@@ -196,9 +196,12 @@ class Reward:
             raise BadInput(f"{where}: found {shown(candidate)}; expected a mapping from critic to score")
         scores = {critic: score(value, f"{where}: {critic}") for critic, value in candidate.items()}
         if self.critics and not scores.keys() & set(self.critics):
+            texts = [critic for critic in scores if isinstance(critic, str)]
+            meant = next(filter(None, (nearest(critic, self.critics) for critic in texts)), None)
             raise BadInput(
                 f"{where}: has the critics {', '.join(map(shown, scores)) or 'none'}; expected some of "
                 f"{', '.join(map(shown, self.critics))}, which the reward knows"
+                f"{f': did you mean {shown(meant)}?' if meant else ''}"
             )
         return _Side(without_marks(scores, self.snapshot.ranges))
 
@@ -232,7 +235,11 @@ def _of_table(given: TableLike) -> list[tuple[Any, Candidate]]:
     expected = f"a row for each candidate, with {_NAME}, its name, and each critic's score"
     table = Table.read(given, expected)
     if _NAME not in table.columns:
-        raise BadInput(f"the table has no column {_NAME!r}; expected {expected}")
+        passed = "list of candidates" if isinstance(given, Sequence) else "table of candidates"
+        close = nearest(_NAME, table.columns)
+        remedy = f"did you mean {shown(close)}? Rename it" if close else "add it, or pass name to scores"
+        raise BadInput(f"the {passed} has no {_NAME!r}; expected {expected}: {remedy}")
+    table.refuse_texts(column for column in table.columns if column != _NAME)
     rows: list[tuple[Any, Candidate]] = []
     for at, row in enumerate(table.rows):
         called = name(row[_NAME], f"row {at}: {_NAME}")

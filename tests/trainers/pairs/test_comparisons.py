@@ -177,6 +177,10 @@ def test_a_critic_may_have_any_name() -> None:
         ({"task": "\ud800"}, "row 0: "),
         ({"winner": None}, "row 0: winner: found None; expected 'left', 'right' or 'tie'"),
         ({"winner": "Left"}, "row 0: winner: found 'Left'; expected 'left', 'right' or 'tie'"),
+        ({"winner": "Left"}, "expected 'left', 'right' or 'tie': did you mean 'left'?"),
+        ({"winner": " left"}, "expected 'left', 'right' or 'tie': did you mean 'left'?"),
+        ({"winner": "A"}, "expected 'left', 'right' or 'tie': did you mean 'left'?"),
+        ({"winner": ""}, "row 0: winner: found ''; expected 'left', 'right' or 'tie'"),
         ({"winner": 1}, "row 0: winner: found 1; expected 'left', 'right' or 'tie'"),
         ({"left_sharp": "0.9"}, "row 0: left_sharp: found '0.9'; expected a number"),
         ({"left_sharp": True}, "row 0: left_sharp: found True; expected a number"),
@@ -194,6 +198,11 @@ def test_a_critic_may_have_any_name() -> None:
         ({"winner": ...}, "the table has no column 'winner'; expected a row for each comparison"),
         ({"task": ...}, "the table has no column 'task'; expected a row for each comparison"),
         ({"right_sharp": ...}, "the table has a column 'left_sharp' and no 'right_sharp'; expected"),
+        ({"winner": ..., "Winner": "left", "when": 1}, "did you mean 'Winner'? Rename it"),
+        ({"task": ..., "prompt": "tea"}, "rename the column that holds it (one of 'prompt'), or add it"),
+        ({"left_sharp": ..., "lft_sharp": 0.9}, "both sides' scores: did you mean 'lft_sharp'?"),
+        ({"left_sharp": ..., "left_shrap": 0.9}, "both sides' scores: did you mean 'left_shrap'?"),
+        ({"Annotator": "ann"}, "did you mean 'annotator'? Else drop it, or name it in ignore"),
         ({"left_": 1}, "the table has a column 'left_'; expected 'task', 'winner'"),
         ({"anotator": "ann"}, "did you mean 'annotator'? Else drop it, or name it in ignore"),
         ({"when": "today"}, "the table has a column 'when'; expected 'task', 'winner'"),
@@ -245,6 +254,23 @@ def test_any_table_gives_pairs_that_can_be_written_or_is_refused_in_a_line(
     assert "\n" not in said
 
 
+def test_a_text_in_a_column_of_scores_is_refused_with_its_row_and_how_to_convert() -> None:
+    with pytest.raises(BadInput) as refusal:
+        pairs_from_table([*one(), *one(left_sharp="n/a")])
+    said = str(refusal.value)
+    assert said.startswith(
+        "row 1: left_sharp: found 'n/a'; expected a number, or an empty cell (null or NaN)"
+    )
+    assert "pandas.to_numeric" in said
+    assert said.endswith("rows count from 0, so row 3 is the 4th")
+
+
+def test_a_misspelt_column_that_comes_first_is_asked_about_by_the_name_it_should_have() -> None:
+    rows = [{"lft_sharp": 0.9, **one(left_sharp=...)[0]}]
+    with pytest.raises(BadInput, match=r"a column 'lft_sharp'; expected .*: did you mean 'left_sharp'\?"):
+        pairs_from_table(rows)
+
+
 def test_an_error_names_the_row_by_its_position() -> None:
     with pytest.raises(BadInput, match=r"^row 2: winner: found 'b'"):
         pairs_from_table([*one(), *one(), *one(winner="b")])
@@ -285,8 +311,12 @@ def test_a_lazy_frame_is_to_be_collected_first() -> None:
 def test_a_column_that_is_there_twice_is_refused() -> None:
     pandas = pytest.importorskip("pandas", reason="make lora installs it")
     twice = pandas.DataFrame([["a", "b"]], columns=["task", "task"])
-    with pytest.raises(BadInput, match="'task' 2 times; rename the columns"):
+    said = "^2 columns are called 'task'; expected names that differ: rename or drop all but one$"
+    with pytest.raises(BadInput, match=said):
         pairs_from_table(twice)
+    pyarrow = pytest.importorskip("pyarrow", reason="make lora installs it")
+    with pytest.raises(BadInput, match=said):
+        pairs_from_table(pyarrow.table([["a"], ["b"]], names=["task", "task"]))
 
 
 @pytest.mark.parametrize(

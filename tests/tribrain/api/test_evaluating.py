@@ -40,6 +40,11 @@ def test_a_table_is_measured_as_its_pairs_are() -> None:
     assert evaluate(LEARNT, ROWS) == evaluate(LEARNT, PAIRS)
 
 
+def test_columns_of_a_table_that_are_to_be_ignored_are_not_measured() -> None:
+    noted = [row | {"notes": "too dark"} for row in ROWS]
+    assert evaluate(LEARNT, noted, ignore=["notes"]) == evaluate(LEARNT, ROWS)
+
+
 def test_one_task_has_no_intervals() -> None:
     found = evaluate(LEARNT, [replace(pair, task_id="one") for pair in UNSEEN])
     assert (found.accuracy_ci95, found.log_loss_ci95, found.ece_ci95) == (None, None, None)

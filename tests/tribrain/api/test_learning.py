@@ -43,6 +43,17 @@ def test_learning_is_what_the_command_does(tmp_path: Path) -> None:
     assert encode(reward.snapshot) == out.read_bytes()
 
 
+def test_a_table_as_a_file_is_refused_with_how_to_learn_it_and_pairs_may_have_its_ending(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "votes.CSV"
+    path.write_text("task,winner,left_sharp,right_sharp\ntea,left,0.9,0.4\n")
+    with pytest.raises(BadInput, match=r"tribrain\.learn\(pandas\.read_csv"):
+        read_pairs(path)
+    path.write_bytes(encode(PAIRS[0]) + b"\n")
+    assert read_pairs(path) == PAIRS[:1]
+
+
 def test_pairs_of_runs_are_those_of_the_command(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("a", "b")]
     for folder in folders:
@@ -102,6 +113,19 @@ def test_the_learner_that_is_named_learns() -> None:
     reward = learn(ROWS, learner="river-logistic")
     assert reward.snapshot.recipe["learner"] == "river-logistic"
     assert reward.rank({"a": {"sharp": 0.1}, "b": {"sharp": 0.9}})[0].ci95 is None
+
+
+def test_columns_of_a_table_that_are_to_be_ignored_are_not_learnt() -> None:
+    noted = [row | {"notes": "too dark"} for row in ROWS]
+    assert learn(noted, ignore=["notes"]) == learn(ROWS)
+    assert PreferenceLearner().learn_many(noted, ignore=["notes"]).reward == (
+        PreferenceLearner().learn_many(ROWS).reward
+    )
+
+
+def test_columns_to_ignore_are_refused_beside_pairs() -> None:
+    with pytest.raises(BadInput, match=r"^ignore: found \['notes'\] beside pairs; expected it with a table"):
+        learn(PAIRS, ignore=["notes"])
 
 
 def _far_off(**changes: Any) -> PreferencePair:

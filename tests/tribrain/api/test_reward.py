@@ -150,7 +150,8 @@ def test_candidates_may_be_a_list_of_rows() -> None:
     [
         ({}, "there are no candidates to rank; expected at least one"),
         ([], "the table has no rows; expected a row for each candidate"),
-        ([{"name": "a", "sharp": 0.1}], "the table has no column 'candidate'"),
+        ([{"name": "a", "sharp": 0.1}], "the list of candidates has no 'candidate'; expected a row"),
+        ([{"Candidate": "a", "sharp": 0.1}], "did you mean 'Candidate'? Rename it"),
         ([{"candidate": None, "sharp": 0.1}], "row 0: candidate is missing; expected a name"),
         ([{"candidate": "a", "sharp": 0.1}] * 2, "candidate 'a' is there twice; expected each once"),
         ([{"candidate": "a", "sharp": "high"}], "row 0: sharp: found 'high'; expected a number"),
@@ -160,6 +161,8 @@ def test_candidates_may_be_a_list_of_rows() -> None:
         ({"a": 0.5}, "candidate 'a': found 0.5; expected a mapping from critic to score"),
         ({"a": {}}, "candidate 'a': has the critics none; expected some of 'sharp', 'calm'"),
         ({"a": {"sharpp": 0.5}}, "candidate 'a': has the critics 'sharpp'; expected some of 'sharp', 'calm'"),
+        ({"a": {"Sharpp": 0.5}}, "which the reward knows: did you mean 'sharp'?"),
+        ({"a": {1: 0.5}}, "candidate 'a': has the critics 1; expected some of 'sharp', 'calm'"),
         ([factories.event(0, 0.5)] * 2, "candidate 0 is there twice; expected each once"),
         ([factories.event(0, 0.5), {}], "candidate 1: found {}; expected iterations of a run alone"),
         (7, "found a int; expected a dataframe"),
