@@ -250,6 +250,7 @@ def test_the_next_demo_replaces_the_last(kafka: str, tmp_path: Path) -> None:
     with command(["demo", "--out", str(out), "--bootstrap-servers", kafka], tmp_path / "said") as demo:
         wait_until(lambda: (out / "trainer.log").exists(), _DEMO_S)
         interrupt(demo, signal.SIGINT)
+        assert f"{out}: the earlier demo there is replaced" in demo.output
     assert not (out / "runs" / "demo-9-000").exists()
 
 

@@ -138,6 +138,24 @@ def test_a_port_that_is_taken_is_said_before_the_last_demo_is_thrown_away(
     assert (tmp_path / "report.html").exists()
 
 
+@pytest.mark.parametrize(("options", "folder"), [((), "demo"), (("--ui", "--port", "0"), "demo-ui")])
+def test_a_demo_to_vote_on_has_a_folder_of_its_own(
+    options: tuple[str, ...],
+    folder: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each refuses the folder that it would use, as that holds somebody's notes."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs" / folder).mkdir(parents=True)
+    (tmp_path / "outputs" / folder / "notes.txt").touch()
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", *options])
+    assert ended.value.code == 2
+    assert f"outputs/{folder}: holds files" in capsys.readouterr().err
+
+
 def test_without_a_screen_no_browser_is_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
