@@ -48,8 +48,9 @@ def explain_model(model: Path, step: float, dimension: str, plot: Path | None, a
     """Show how each critic and context changes the odds of being preferred, with 95% intervals.
 
     Each line is the effect of one score that is higher by --step while all others stay the same.
-    "@arm=physics" is the effect of that context itself; "flicker.quality@world_model=dit-7b" is the critic's
-    additional effect there. A river-logistic model is a point estimate, without intervals.
+    "@arm=physics" is the effect of a prompt that was rewritten for physics, and "@key=value" that of any
+    other context itself; "flicker.quality@world_model=dit-7b" is the critic's additional effect there. A
+    river-logistic model is a point estimate, without intervals.
     """
     snapshot = read_snapshot(model)
     explanation = explain(reward_on(snapshot, dimension), step)
