@@ -88,6 +88,16 @@ def test_a_vote_moves_the_weights_of_the_published_model(shown: Shown) -> None:
     assert before != after
 
 
+def test_runs_beyond_the_plan_are_not_part_of_it(shown: Shown) -> None:
+    summary = orjson.loads((shown.out / "summary.json").read_bytes())
+    assert summary["tasks"] == 2
+    assert len(summary["runs"]) > 2
+
+
+def test_the_end_says_where_one_can_vote(shown: Shown) -> None:
+    assert "You cannot vote there, as this demo's broker has ended; tribrain demo --ui lets" in shown.said
+
+
 def test_labels_are_votes_and_no_validator_judges(shown: Shown) -> None:
     summary = orjson.loads((shown.out / "summary.json").read_bytes())
     assert set(summary["pairs_by_label_source"]) <= {"critic", "human"}

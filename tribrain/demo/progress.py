@@ -231,7 +231,7 @@ def _figures(monitor: Monitor) -> list[tuple[str, str]]:
     if monitor.adapters is not None:
         figures.append(("text reward", _adapter_figure(monitor.adapters)))
     if latest is None:
-        return [*figures, ("snapshot", "none yet")]
+        return [*figures, ("snapshot", f"none yet; {_awaited(monitor)}")]
     figures.append(
         (
             "snapshot",
@@ -244,6 +244,12 @@ def _figures(monitor: Monitor) -> list[tuple[str, str]]:
     if monitor.trainer_restarts:
         figures.append(("trainer restarts", str(monitor.trainer_restarts)))
     return figures
+
+
+def _awaited(monitor: Monitor) -> str:
+    if monitor.labels:
+        return "the trainer learns its first pairs"
+    return "the trainer is starting, and forms pairs from the first runs"
 
 
 def _adapter_figure(adapters: AdapterMonitor) -> str:

@@ -16,7 +16,7 @@ from trainers.bradley_terry.reward import reward_on
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH, FiniteFloat
-from tribrain.shell.output import columns, write_output
+from tribrain.shell.output import columns, counted, write_output
 from tribrain.shell.renamed import Renamed
 
 
@@ -80,8 +80,9 @@ def _print(explanation: Explanation) -> None:
     click.echo(explanation.statement)
     if (trusted := explanation.trusted) is not None:
         click.echo(
-            f"Log loss {trusted['log_loss']:.3f} on {trusted['n']} pairs of people and validators, predicted "
-            f"before they were learnt; the critics' mean has {trusted['log_loss_critics_mean']:.3f}."
+            f"Log loss {trusted['log_loss']:.3f} on {counted(trusted['n'], 'pair')} of people and "
+            f"validators, predicted before they were learnt; the critics' mean has "
+            f"{trusted['log_loss_critics_mean']:.3f}."
         )
     if explanation.ties_of_equals:
         click.echo(f"Two candidates with the same reward are a tie in {explanation.ties_of_equals:.0%}.")
