@@ -26,7 +26,7 @@ from tribrain.shell import options
 
 _START_S = 120.0
 _PEOPLE = """() => {
-  const row = [...document.querySelectorAll("th")].find((th) => th.textContent === "Labels by people");
+  const row = [...document.querySelectorAll("th")].find((th) => th.textContent === "Labels from people");
   return row ? Number(row.nextElementSibling.textContent.replaceAll(",", "")) : 0;
 }"""
 

@@ -65,7 +65,7 @@ def shown(kafka_jars: KafkaJars, tmp_path_factory: pytest.TempPathFactory) -> Sh
             after = feed.latest()
         assert before is not None
         assert after is not None
-        wait_until(lambda: b"Labels by people" in get(f"{url}model"))
+        wait_until(lambda: b"Labels from people" in get(f"{url}model"))
         model_page = get(f"{url}model").decode()
         exit_code, ended_s = interrupt(demo)
         return Shown(
