@@ -31,7 +31,7 @@ GROUPS = {
 }
 COMMANDS = (
     Entry("demo", "tribrain.demo.command:demo", "Run the whole loop on this computer and write a report."),
-    Entry("ui", "tribrain.ui.command:ui", "Open the web page for votes, runs and models."),
+    Entry("ui", "tribrain.ui.command:ui", "Serve the web page for votes, runs and models."),
     Entry("status", "tribrain.watch.status:status", "Show the state of Kafka, models and services."),
     Entry("health", "tribrain.watch.health:health", "Check one service, for health probes."),
     Entry("doctor", "tribrain.watch.doctor:doctor", "Check what is installed on this computer."),

@@ -63,6 +63,16 @@ def test_undo_takes_the_vote_back_and_asks_the_pair_again(voter: Voter, shared_t
     assert again.answer == "right"
 
 
+def test_a_vote_that_is_saved_leads_to_the_model_it_changes(voter: Voter) -> None:
+    voter.look()
+    assert voter.page.is_hidden("#see-model")
+    voter.press("1")
+    voter.look()
+    all_saved(voter.page)
+    voter.page.click("#see-model")
+    voter.page.wait_for_url("**/model")
+
+
 def test_a_double_click_counts_once(voter: Voter, shared_topics: Settings) -> None:
     voter.look()
     voter.page.dblclick("[data-answer=left]")

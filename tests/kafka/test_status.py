@@ -53,7 +53,7 @@ def test_messages_that_nobody_reads_need_attention(settings: Settings, tribrain:
     code, said = tribrain("status")
     assert (code, said["attention"]) == (
         1,
-        ["no trainer of model 'default' runs, and 9 messages wait; start tribrain serve trainer"],
+        ["no trainer of model 'default' runs; 9 messages waiting; start tribrain serve trainer"],
     )
 
 
@@ -91,7 +91,7 @@ def test_a_broker_that_is_away_hides_nothing_of_this_computer(
     said = capsys.readouterr().out
     assert ended.value.code == 1
     assert "Kafka         127.0.0.1:1: no answer\n" in said
-    assert f"{tmp_path}/run/spool.sqlite: 1 events wait, for up to " in said
+    assert f"{tmp_path}/run/spool.sqlite: 1 event waiting, for up to " in said
     assert "- no Kafka broker answers at 127.0.0.1:1; " in said
     assert f"- {url}/health: Its event loop has not turned for 16 s.\n" in said
 
@@ -102,7 +102,10 @@ def test_without_a_broker_it_looks_at_this_computer_alone(
     monkeypatch.delenv("TRIBRAIN_BOOTSTRAP_SERVERS", raising=False)
     with pytest.raises(SystemExit) as ended:
         main(["status", "--runs", str(tmp_path)])
-    assert (ended.value.code, capsys.readouterr().out) == (0, "\nAll is well.\n")
+    assert (ended.value.code, capsys.readouterr().out) == (
+        0,
+        "\nNo Kafka broker was named, so only this computer was looked at.\nAll is well.\n",
+    )
     with pytest.raises(SystemExit) as ended:
         main(["status"])
     assert ended.value.code == 2
@@ -121,6 +124,11 @@ def test_a_file_of_properties_that_names_a_broker_has_it_looked_at(
         ])  # fmt: skip
     assert ended.value.code == (1 if servers else 0)
     assert ("Kafka         127.0.0.1:1: no answer\n" in capsys.readouterr().out) == bool(servers)
+
+
+def test_one_of_a_thing_is_said_in_the_singular() -> None:
+    found = Status(broker="b:1", model="default", messages={"trace": 1, "votes": 1, "pairs": 1})
+    assert "Kafka         b:1: 1 event, 1 vote, 1 pair or end" in lines(found, now_s=0.0)
 
 
 def test_it_looks_again_until_it_is_interrupted(
@@ -160,18 +168,18 @@ def test_the_screen_says_what_it_knows_in_a_line_each() -> None:
     )
     assert list(lines(found, now_s=0.0)) == [
         "Kafka         b:1: 9 events, 0 votes, 4 pairs and ends",
-        "Trainers      2 read for model 'default'; 3 pairs and ends are in no checkpoint; open runs and "
-        "waiting votes hold 5 messages",
+        "Trainers      2 read for model 'default'; in no checkpoint: 3 pairs and ends; held by open runs "
+        "and waiting votes: 5 messages",
         "Model         'default' has no snapshot yet",
         "Dead letters  none",
-        "Spool         a/spool.sqlite: 4 events wait, for up to 130 s",
+        "Spool         a/spool.sqlite: 4 events waiting, for up to 130 s",
         "",
         "Needs attention:",
         "- pairs of 301 s ago are in no checkpoint; look at the trainer's log, or ask it with tribrain "
         "health",
-        "- a/spool.sqlite: 4 events have waited for up to 130 s; if no run sends them, tribrain log "
+        "- a/spool.sqlite: 4 events waiting for up to 130 s; if no run sends them, tribrain log "
         "spool flush does",
-        "- a/spool.sqlite: Kafka refused 1 events; tribrain log spool status says why",
+        "- a/spool.sqlite: Kafka refused 1 event; tribrain log spool status says why",
     ]
 
 

@@ -27,6 +27,7 @@ from streams.snapshots.feed import SnapshotFeed
 from tests.interrupts import interrupts_heard
 from tests.tribrain.processes import Command, command, needs_proc
 from tests.waiting import wait_until
+from tribrain.demo.progress import Monitor, figures
 from tribrain.shell.interrupts import Interrupts
 
 pytestmark = needs_proc
@@ -242,6 +243,17 @@ def test_a_signal_that_is_ignored_from_the_start_stays_so(ignored: signal.Signal
         signal.signal(ignored, before)
 
 
+def test_before_the_first_pair_the_demo_says_what_it_waits_for(
+    in_memory_settings: Settings,
+) -> None:
+    with Monitor(in_memory_settings, services=[], started=time.monotonic(), tasks=3) as monitor:
+        shown = dict(figures(monitor))
+        monitor.labels["critic"] = 1
+        later = dict(figures(monitor))
+    assert shown["snapshot"] == "none yet; the trainer is starting, and forms pairs from the first runs"
+    assert later["snapshot"] == "none yet; the trainer learns its first pairs"
+
+
 def test_the_next_demo_replaces_the_last(kafka: str, tmp_path: Path) -> None:
     """It is stopped at once: what counts is that nothing of the old one is taken for new."""
     out = tmp_path / "out"
@@ -250,6 +262,7 @@ def test_the_next_demo_replaces_the_last(kafka: str, tmp_path: Path) -> None:
     with command(["demo", "--out", str(out), "--bootstrap-servers", kafka], tmp_path / "said") as demo:
         wait_until(lambda: (out / "trainer.log").exists(), _DEMO_S)
         interrupt(demo, signal.SIGINT)
+        assert f"{out}: the earlier demo there is replaced" in demo.output
     assert not (out / "runs" / "demo-9-000").exists()
 
 

@@ -88,6 +88,16 @@ def test_a_vote_moves_the_weights_of_the_published_model(shown: Shown) -> None:
     assert before != after
 
 
+def test_runs_beyond_the_plan_are_not_part_of_it(shown: Shown) -> None:
+    summary = orjson.loads((shown.out / "summary.json").read_bytes())
+    assert summary["tasks"] == 2
+    assert len(summary["runs"]) > 2
+
+
+def test_the_end_says_where_one_can_vote(shown: Shown) -> None:
+    assert "You cannot vote there, as this demo's broker has ended; tribrain demo --ui lets" in shown.said
+
+
 def test_labels_are_votes_and_no_validator_judges(shown: Shown) -> None:
     summary = orjson.loads((shown.out / "summary.json").read_bytes())
     assert set(summary["pairs_by_label_source"]) <= {"critic", "human"}
@@ -136,6 +146,24 @@ def test_a_port_that_is_taken_is_said_before_the_last_demo_is_thrown_away(
     assert ended.value.code == 2
     assert "choose another --port" in capsys.readouterr().err
     assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(("options", "folder"), [((), "demo"), (("--ui", "--port", "0"), "demo-ui")])
+def test_a_demo_to_vote_on_has_a_folder_of_its_own(
+    options: tuple[str, ...],
+    folder: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each refuses the folder that it would use, as that holds somebody's notes."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs" / folder).mkdir(parents=True)
+    (tmp_path / "outputs" / folder / "notes.txt").touch()
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", *options])
+    assert ended.value.code == 2
+    assert f"outputs/{folder}: holds files" in capsys.readouterr().err
 
 
 def test_without_a_screen_no_browser_is_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

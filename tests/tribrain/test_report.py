@@ -77,6 +77,15 @@ def test_every_plot_is_drawn_in_the_colours_of_the_page_and_has_a_text(page: Rep
     assert re.findall(r"#[0-9a-f]{6}", drawn) == []
 
 
+@pytest.mark.parametrize(("tasks", "words"), [(2, "2 were planned"), (5, "of 5 that were planned")])
+def test_runs_beyond_the_plan_are_not_said_to_be_planned(tasks: int, words: str, tmp_path: Path) -> None:
+    write_demo(tmp_path)
+    runs = orjson.loads((tmp_path / "summary.json").read_bytes())["runs"]
+    write_summary(tmp_path, runs, tasks=tasks)
+    build_report(tmp_path)
+    assert f'<b>3</b><span class="quiet small">{words}<' in (tmp_path / "report.html").read_text()
+
+
 def test_it_looks_as_the_page_does(html: str) -> None:
     assert (LOOK / "look.css").read_text() in html
 

@@ -161,7 +161,7 @@ def test_a_prompt_is_told_by_what_changed(before: str, after: str, pieces: list[
     ("feature", "words"),
     [
         ("flicker.quality", "flicker: quality"),
-        ("@arm=physics", "arm is physics"),
+        ("@arm=physics", "prompt rewritten for physics"),
         ("@cost", "cost"),
         ("flicker.quality@world_model=dit-7b", "flicker: quality where world_model is dit-7b"),
         ("det.AP%40IoU=0.50", "det: AP@IoU=0.50"),

@@ -19,7 +19,7 @@ from streams.errors import BadInput
 from streams.files import read_bytes
 from streams.kafka.settings import Settings
 from tribrain.demo.lora import AdapterMonitor, lora_plan, serve_lora_process
-from tribrain.demo.page import PageService, free_port, later_command, open_in_browser
+from tribrain.demo.page import PageService, free_port, look_later, open_in_browser
 from tribrain.demo.progress import Monitor, show
 from tribrain.demo.report import build_report
 from tribrain.demo.results import DemoPlan, print_results, write_results
@@ -36,6 +36,7 @@ from tribrain.shell.supervisor import ServiceProcess
 _MARK = ".tribrain-demo"
 _TASKS, _TASKS_WITH_PAGE = 100, 12
 _PARALLEL, _PARALLEL_WITH_PAGE = 4, 1
+_OUT, _OUT_WITH_PAGE = Path("outputs/demo"), Path("outputs/demo-ui")
 """With the page few, as who votes is not to wait for the processors."""
 _MOST_ANNOTATORS = 20
 _DRAIN_S = 60.0
@@ -47,7 +48,9 @@ _QUICK = ("--every-s", "0.1")
 @click.command(cls=Command, epilog="Example: tribrain demo --tasks 40 --out outputs/demo")
 @option_group(
     "Runs",
-    options.out("Folder of the demo; replaces an earlier demo.", default=Path("outputs/demo")),
+    options.out(
+        "Folder of the demo; replaces an earlier demo.", show_default=f"{_OUT}, or {_OUT_WITH_PAGE} with --ui"
+    ),
     click.option(
         "--tasks",
         type=Integer(min=1),
@@ -108,7 +111,7 @@ _QUICK = ("--every-s", "0.1")
 )
 @option_group("Kafka and output", bootstrap_servers, options.as_json)
 def demo(
-    out: Path,
+    out: Path | None,
     tasks: int | None,
     parallel: int | None,
     iters: int,
@@ -131,6 +134,7 @@ def demo(
     started = time.monotonic()
     if base_model is not None and not lora:
         raise BadInput("--base-model is for --lora; give --lora as well, or leave it out")
+    out = out or (_OUT_WITH_PAGE if with_page else _OUT)
     plan = DemoPlan(
         out=out,
         tasks=tasks or (_TASKS_WITH_PAGE if with_page else _TASKS),
@@ -180,6 +184,8 @@ def _run(
             description, note, prefix = broker.description, broker.note, "tribrain"
         settings = replace(given, topic_prefix=prefix)
         create_topics(settings)
+        if (plan.out / _MARK).exists():
+            console.print(f"{plan.out}: the earlier demo there is replaced", soft_wrap=True, markup=False)
         _empty(plan.out)
         console.print(f"{note}; topics {prefix}.*", soft_wrap=True, markup=False)
         page = None if plan.page_port is None else PageService(settings, plan.out, plan.page_port)
@@ -211,8 +217,8 @@ def _run(
             stack.close()
             summary = write_results(plan, monitor, votes, description, interrupted=interrupted)
     print_results(console, summary, build_report(plan.out).path)
-    later = later_command(plan.out, settings if broker_stays else None)
-    console.print("To look at its runs and videos in the page:", later, soft_wrap=True, markup=False)
+    later = look_later(plan.out, settings if broker_stays else None)
+    console.print(later, soft_wrap=True, markup=False)
     return interrupted
 
 

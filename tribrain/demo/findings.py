@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.messages.contracts import RewardSnapshot
+from tribrain.shell.output import counted
 from tribrain.story.gains import Estimate, difference_of_means, mean_over_runs
 from tribrain.story.traced_run import Steered, TracedRun
 
@@ -67,7 +68,7 @@ def gains_of(runs: Sequence[TracedRun]) -> Gains:
 
 def headline(n_runs: int, snapshot: RewardSnapshot | None, gains: Gains) -> str:
     """What improved, and whether that is shown, in one sentence."""
-    after = f"After {n_runs} {'run' if n_runs == 1 else 'runs'}"
+    after = f"After {counted(n_runs, 'run')}"
     if not n_runs:
         return "No run had finished, so there is nothing to tell."
     if snapshot is None:
@@ -103,8 +104,8 @@ def lead(snapshot: RewardSnapshot | None, gains: Gains) -> list[str]:
     trusted = (snapshot.metrics.get("trusted") if snapshot is not None else None) or {}
     if "accuracy" in trusted:
         said.append(
-            f"It named the better of two videos in {trusted['accuracy']:.0%} of {trusted['n']:,} pairs with "
-            "a trusted label, before it learnt from them."
+            f"It named the better of two videos in {trusted['accuracy']:.0%} of "
+            f"{counted(trusted['n'], 'pair')} with a trusted label, before it learnt from them."
         )
     said.append(refinement(gains))
     return said
@@ -115,8 +116,8 @@ def refinement(gains: Gains) -> str:
     overall = gains.overall
     if overall is None:
         return "No run has both a first and a best video that were judged."
-    text = f"The {gains.measure} of the runs' videos went from {gains.first_mean:.2f} (first) to "
-    text += f"{gains.best_mean:.2f} (best)"
+    text = f"The {gains.measure} of the runs' videos went from {gains.first_mean:.3f} (first) to "
+    text += f"{gains.best_mean:.3f} (best)"
     if overall.ci95 is None:
         return f"{text}, in a single run."
     text += f", by {_signed(overall)}."
@@ -133,13 +134,13 @@ def steering(gains: Gains) -> str:
     n_steered, n_never = len(gains.throughout), len(gains.never)
     if found is None:
         return (
-            f"There is nothing to compare: {n_steered} runs were steered from their second video on, and "
-            f"{n_never} were never steered."
+            f"There is nothing to compare: {counted(n_steered, 'run')} had steering from the second video "
+            f"on, and {counted(n_never, 'run')} never had any."
         )
     text = (
-        f"Over its own first video, the best video gained {sum(gains.throughout) / n_steered:.2f} in "
-        f"{gains.measure} in the {_runs(n_steered)} that the model steered throughout, and "
-        f"{sum(gains.never) / n_never:.2f} in the {_runs(n_never)} that it never steered"
+        f"Over its own first video, the best video gained {sum(gains.throughout) / n_steered:.3f} in "
+        f"{gains.measure} in the {counted(n_steered, 'run')} that the model steered throughout, and "
+        f"{sum(gains.never) / n_never:.3f} in the {counted(n_never, 'run')} that it never steered"
     )
     if found.ci95 is None:
         return f"{text}. With a single run in a group nothing more can be said."
@@ -151,10 +152,6 @@ def steering(gains: Gains) -> str:
 
 def _gate(snapshot: RewardSnapshot) -> Mapping[str, Any]:
     return snapshot.metrics.get("gate") or {}
-
-
-def _runs(n: int) -> str:
-    return f"{n} run" if n == 1 else f"{n} runs"
 
 
 def _signed(estimate: Estimate) -> str:

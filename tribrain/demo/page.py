@@ -65,8 +65,8 @@ def open_in_browser(url: str) -> bool:
         return False
 
 
-def later_command(out: Path, settings: Settings | None) -> str:
-    """What opens the page on the folder of a demo from this shell; ``settings`` of a broker that goes on."""
+def look_later(out: Path, settings: Settings | None) -> str:
+    """How to open the page on the folder of a demo from this shell; ``settings`` of a broker that goes on."""
     parts = [*_program(), "ui", "--runs", shlex.quote(str(out / "runs"))]
     if settings is not None:
         variables = {
@@ -74,7 +74,10 @@ def later_command(out: Path, settings: Settings | None) -> str:
             TOPIC_PREFIX_VARIABLE: settings.topic_prefix,
         }
         parts = [*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), *parts]
-    return " ".join(parts)
+    text = f"To look at its runs and videos in the page: {' '.join(parts)}"
+    if settings is None:
+        text += "\nYou cannot vote there, as this demo's broker has ended; tribrain demo --ui lets you vote."
+    return text
 
 
 def _program() -> list[str]:

@@ -210,7 +210,7 @@ def show(monitor: Monitor, console: Console) -> Iterator[None]:
 
     def report() -> None:
         while not over.wait(_PLAIN_EVERY_S):
-            console.print(" · ".join(f"{name} {value}" for name, value in _figures(monitor)), soft_wrap=True)
+            console.print(" · ".join(f"{name} {value}" for name, value in figures(monitor)), soft_wrap=True)
 
     thread = threading.Thread(target=report, name="progress", daemon=True)
     thread.start()
@@ -221,18 +221,19 @@ def show(monitor: Monitor, console: Console) -> Iterator[None]:
         thread.join()
 
 
-def _figures(monitor: Monitor) -> list[tuple[str, str]]:
+def figures(monitor: Monitor) -> list[tuple[str, str]]:
+    """Names and values of what is shown, in the order of the screen."""
     latest = monitor.history[-1] if monitor.history else None
-    figures = [
+    shown = [
         ("runs", f"{len(monitor.finished)}/{monitor.tasks}"),
         ("events", f"{monitor.events} ({monitor.events_per_s:.1f}/s)"),
         ("pairs", ", ".join(f"{n} {source}" for source, n in sorted(monitor.labels.items())) or "0"),
     ]
     if monitor.adapters is not None:
-        figures.append(("text reward", _adapter_figure(monitor.adapters)))
+        shown.append(("text reward", _adapter_figure(monitor.adapters)))
     if latest is None:
-        return [*figures, ("snapshot", "none yet")]
-    figures.append(
+        return [*shown, ("snapshot", f"none yet; {_awaited(monitor)}")]
+    shown.append(
         (
             "snapshot",
             f"v{latest['version']} ({latest['gate']}, evidence {latest['evidence']:,.1f}, 20 needed)",
@@ -240,10 +241,16 @@ def _figures(monitor: Monitor) -> list[tuple[str, str]]:
     )
     if latest["log_loss"] is not None:
         loss = f"{latest['log_loss']:.3f} against {latest['log_loss_critics_mean']:.3f} of the critics' mean"
-        figures.append(("test-then-train log loss", loss))
+        shown.append(("test-then-train log loss", loss))
     if monitor.trainer_restarts:
-        figures.append(("trainer restarts", str(monitor.trainer_restarts)))
-    return figures
+        shown.append(("trainer restarts", str(monitor.trainer_restarts)))
+    return shown
+
+
+def _awaited(monitor: Monitor) -> str:
+    if monitor.labels:
+        return "the trainer learns its first pairs"
+    return "the trainer is starting, and forms pairs from the first runs"
 
 
 def _adapter_figure(adapters: AdapterMonitor) -> str:
@@ -256,6 +263,6 @@ def _adapter_figure(adapters: AdapterMonitor) -> str:
 def _table(monitor: Monitor) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row("", ProgressBar(total=monitor.tasks, completed=len(monitor.finished), width=60))
-    for name, value in _figures(monitor):
+    for name, value in figures(monitor):
         table.add_row(f"[bold]{name}", value)
     return table

@@ -15,6 +15,7 @@ from tribrain.demo.findings import QUALITY, Gains, gains_of, headline, lead, ste
 from tribrain.demo.folder import Demo, HistoryLine, Summary, read_demo
 from tribrain.figures.drawing import Drawing
 from tribrain.figures.report_plots import LearningStep, course_plot, evidence_plot, log_loss_plot, mean_curve
+from tribrain.shell.output import counted
 from tribrain.story.model import SOURCES, EffectRow, effect_rows, gate_in_words
 from tribrain.story.report import Figure, Told, Written, write_report
 from tribrain.story.traced_run import TracedRun
@@ -134,17 +135,19 @@ def _above_first(course: Sequence[float | None]) -> list[float | None]:
 
 def _figures(demo: Demo, gains: Gains) -> list[Figure]:
     summary, snapshot = demo.summary, demo.snapshot
-    found = [Figure(what="Runs", value=str(len(demo.runs)), meaning=f"of {summary.tasks} that were planned")]
+    is_more = len(demo.runs) > summary.tasks
+    planned = f"{summary.tasks} were planned" if is_more else f"of {summary.tasks} that were planned"
+    found = [Figure(what="Runs", value=str(len(demo.runs)), meaning=planned)]
     if gains.everyone:
         what = "True quality" if gains.measure == QUALITY else "Critics' score"
-        value = f"{gains.first_mean:.2f} → {gains.best_mean:.2f}"
+        value = f"{gains.first_mean:.3f} → {gains.best_mean:.3f}"
         found.append(Figure(what=what, value=value, meaning="first and best videos, mean over runs"))
     if summary.log_loss is not None and summary.log_loss_critics_mean is not None:
         meaning = f"the critics' mean has {summary.log_loss_critics_mean:.3f}, a coin 0.693; less is better"
         found.append(Figure(what="Log loss of the model", value=f"{summary.log_loss:.3f}", meaning=meaning))
     if snapshot is not None:
         does = "it steers" if snapshot.gate == "active" else "it only watches"
-        meaning = f"{snapshot.n_pairs:,} pairs learnt; {does}"
+        meaning = f"{counted(snapshot.n_pairs, 'pair')} learnt; {does}"
         found.append(Figure(what="Model version", value=f"{snapshot.version:,}", meaning=meaning))
     return found
 
@@ -166,7 +169,8 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
         ("Weight of the model in a reward", f"{summary.preference_weight:g}"),
         (
             "Plan",
-            f"{summary.tasks} tasks, {summary.parallel} at a time, at most {summary.iters} iterations each; "
+            f"{counted(summary.tasks, 'task')}, {summary.parallel} at a time, at most "
+            f"{counted(summary.iters, 'iteration')} each; "
             f"seed {summary.seed}",
         ),
         ("Broker", summary.broker),

@@ -19,6 +19,7 @@ from trainers.pairs.pairing import PairingRules, pairs_of_run
 from tribrain.demo.lora import DemoLoraPlan, adapter_lines
 from tribrain.demo.progress import FinishedRun, Monitor
 from tribrain.demo.votes import DemoVotes
+from tribrain.shell.output import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ def write_results(
         "log_loss_critics_mean": trusted.get("log_loss_critics_mean"),
         "broker": broker,
         "seed": plan.seed,
-        "tasks": monitor.tasks,
+        "tasks": plan.tasks,
         "parallel": plan.parallel,
         "iters": plan.iters,
         "preference_weight": plan.preference_weight,
@@ -111,8 +112,9 @@ def print_results(console: Console, summary: dict[str, Any], report: Path) -> No
         _print_people(console, summary["people"])
     first = summary["first_snapshot_s"]
     console.print(
-        f"{len(summary['runs'])} runs, {summary['events']} events, {summary['pairs']} pairs "
-        f"({summary['pairs_learnt']} learnt), {summary['snapshots']} snapshots"
+        f"{counted(len(summary['runs']), 'run')}, {counted(summary['events'], 'event')}, "
+        f"{counted(summary['pairs'], 'pair')} ({summary['pairs_learnt']} learnt), "
+        f"{counted(summary['snapshots'], 'snapshot')}"
         + (f", the first after {first:.1f} s" if first is not None else "")
         + f"; {summary['wall_s']:.0f} s in all."
     )
@@ -144,8 +146,9 @@ def _print_people(console: Console, people: dict[str, Any]) -> None:
     if alpha is not None:
         agreement = f"{alpha:.2f}" + (f" ({ci95[0]:.2f} to {ci95[1]:.2f})" if ci95 else "")
     console.print(
-        f"{people['votes']} votes; Krippendorff's alpha {agreement}, where 1 is perfect agreement and 0 is "
-        "chance. What a label counts is learnt from agreement alone: the model never sees the errors.",
+        f"{counted(people['votes'], 'vote')}; Krippendorff's alpha {agreement}, where 1 is perfect "
+        "agreement and 0 is chance. What a label counts is learnt from agreement alone: the model never sees "
+        "the errors.",
         soft_wrap=True,
     )
 

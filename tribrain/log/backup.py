@@ -20,7 +20,7 @@ from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import PATH
-from tribrain.shell.output import cannot_write, columns, progress
+from tribrain.shell.output import cannot_write, columns, counted, progress
 
 if TYPE_CHECKING:
     from streams.backup.archive import Contents
@@ -62,7 +62,8 @@ def backup(out: Path, bootstrap_servers: str | None, as_json: bool) -> None:
         told = {"out": str(out), "bytes": written.size, "sha256": written.sha256}
         click.echo(orjson.dumps(told | _told(contents)))
         return
-    click.echo(f"{out}: {contents.records} messages in {written.size} bytes, as of {_moment(contents)}")
+    held = counted(contents.records, "message")
+    click.echo(f"{out}: {held} in {written.size} bytes, as of {_moment(contents)}")
     _say(contents)
 
 
@@ -89,7 +90,8 @@ def restore(
     if check:
         archive = open_archive(file)
         figures: dict[str, Any] = {"whole": True}
-        done = f"{file} is whole: {archive.contents.records} messages, as of {_moment(archive.contents)}"
+        held = counted(archive.contents.records, "message")
+        done = f"{file} is whole: {held}, as of {_moment(archive.contents)}"
     else:
         given = open_kafka(bootstrap_servers, "restore")
         settings = replace(given, replication_factor=replication_factor)
@@ -131,8 +133,8 @@ def _say(contents: Contents) -> None:
     rows = [
         (
             name,
-            f"{sum(partition.records for partition in topic.partitions)} messages",
-            f"{len(topic.partitions)} partition" + ("s" if len(topic.partitions) > 1 else ""),
+            counted(sum(partition.records for partition in topic.partitions), "message"),
+            counted(len(topic.partitions), "partition"),
         )
         for name, topic in contents.topics.items()
     ]

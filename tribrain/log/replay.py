@@ -28,7 +28,7 @@ from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import MOMENT, OFFSET, PATH
-from tribrain.shell.output import progress, write_output
+from tribrain.shell.output import counted, progress, write_output
 from tribrain.shell.renamed import Renamed
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def _say(replayed: Mapping[str, Replayed], out: Path, *, many: bool, as_json: bo
         }
         if not as_json:
             click.echo(
-                f"model {name!r}: {len(one.messages)} messages (pairs, ends of runs, repetitions) "
+                f"model {name!r}: {counted(len(one.messages), 'message')} (pairs, ends of runs, repetitions) "
                 f"learnt into version {model.version}, in {out}"
             )
         if not as_json and one.identical is not None:

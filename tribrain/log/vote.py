@@ -21,7 +21,7 @@ from tribrain.shell.exit_codes import FAILED
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import PATH
-from tribrain.shell.output import write_output
+from tribrain.shell.output import counted, write_output
 
 if TYPE_CHECKING:
     from trainers.datasets.vote_files import Read
@@ -106,7 +106,7 @@ def _import(
     with Console(stderr=True).status("reading the votes that are known"):
         known, _, _ = _on_kafka(settings)
     new = new_votes(read.statements, known)
-    with Console(stderr=True).status(f"publishing {len(new)} votes"):
+    with Console(stderr=True).status(f"publishing {counted(len(new), 'vote')}"):
         refused = publish_votes(settings, new, timeout_s=_PUBLISH_S) if new else {}
     published = len(new) - len(refused)
     said = {
@@ -187,8 +187,8 @@ def _export(out: Path, settings: Settings, *, as_json: bool) -> None:
         )
     else:
         click.echo(
-            f"{len(votes)} votes written to {out}; {repeated} messages repeat one of them, and {unreadable} "
-            "cannot be read"
+            f"{counted(len(votes), 'vote')} written to {out}; messages that repeat one of them: {repeated}; "
+            f"that cannot be read: {unreadable}"
         )
 
 

@@ -16,7 +16,7 @@ from trainers.bradley_terry.reward import reward_on
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH, FiniteFloat
-from tribrain.shell.output import columns, write_output
+from tribrain.shell.output import columns, counted, write_output
 from tribrain.shell.renamed import Renamed
 
 
@@ -48,8 +48,9 @@ def explain_model(model: Path, step: float, dimension: str, plot: Path | None, a
     """Show how each critic and context changes the odds of being preferred, with 95% intervals.
 
     Each line is the effect of one score that is higher by --step while all others stay the same.
-    "@arm=physics" is the effect of that context itself; "flicker.quality@world_model=dit-7b" is the critic's
-    additional effect there. A river-logistic model is a point estimate, without intervals.
+    "@arm=physics" is the effect of a prompt that was rewritten for physics, and "@key=value" that of any
+    other context itself; "flicker.quality@world_model=dit-7b" is the critic's additional effect there. A
+    river-logistic model is a point estimate, without intervals.
     """
     snapshot = read_snapshot(model)
     explanation = explain(reward_on(snapshot, dimension), step)
@@ -79,8 +80,9 @@ def _print(explanation: Explanation) -> None:
     click.echo(explanation.statement)
     if (trusted := explanation.trusted) is not None:
         click.echo(
-            f"Log loss {trusted['log_loss']:.3f} on {trusted['n']} pairs of people and validators, predicted "
-            f"before they were learnt; the critics' mean has {trusted['log_loss_critics_mean']:.3f}."
+            f"Log loss {trusted['log_loss']:.3f} on {counted(trusted['n'], 'pair')} of people and "
+            f"validators, predicted before they were learnt; the critics' mean has "
+            f"{trusted['log_loss_critics_mean']:.3f}."
         )
     if explanation.ties_of_equals:
         click.echo(f"Two candidates with the same reward are a tie in {explanation.ties_of_equals:.0%}.")

@@ -21,7 +21,7 @@ from trainers.pairs.withdrawn import standing
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH, FiniteFloat, Integer
-from tribrain.shell.output import progress, write_output
+from tribrain.shell.output import counted, progress, write_output
 from tribrain.shell.renamed import Renamed
 
 
@@ -57,8 +57,8 @@ def export_preference_pairs(
     else:
         made_of = ", ".join(f"{n} {source}" for source, n in sources.items()) or "none"
         of_runs = f" of {len(runs)} runs" if len(runs) > 1 else ""
-        iterations = sum(map(len, runs.values()))
-        click.echo(f"{len(pairs)} pairs ({made_of}) of {iterations} iterations{of_runs} written to {out}")
+        iterations = counted(sum(map(len, runs.values())), "iteration")
+        click.echo(f"{counted(len(pairs), 'pair')} ({made_of}) of {iterations}{of_runs} written to {out}")
 
 
 @click.command(

@@ -109,10 +109,20 @@ require_critic = click.option(
 
 
 def out(
-    text: str, *, default: Path | None = None, metavar: str = "FOLDER", old: Sequence[str] = ()
+    text: str,
+    *,
+    default: Path | None = None,
+    show_default: str | None = None,
+    metavar: str = "FOLDER",
+    old: Sequence[str] = (),
 ) -> Callable[[_C], _C]:
-    """Where a result goes: ``--out`` or ``-o``, required where it has no default."""
+    """Where a result goes: ``--out`` or ``-o``, required where it has no default.
+
+    ``show_default`` names a default that depends on other options; the command then gets None.
+    """
     where: dict[str, Any] = {"required": True} if default is None else {"default": default}
+    if show_default is not None:
+        where = {"show_default": show_default}
     return click.option(
         "--out", "-o", "out", cls=Renamed, old=old, type=PATH, metavar=metavar, help=text, **where
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from streams.messages.contracts import CONTEXT_MARK
 from streams.messages.feature_names import shown
 from trainers.bradley_terry.explain import Effect, Explanation, ratio_text
+from tribrain.shell.output import counted
 
 SOURCES = {
     "human": "people",
@@ -68,10 +69,12 @@ def odds_in_words(effect: Effect) -> str:
 
 
 def plain(feature: str) -> str:
-    """A feature for people: ``flicker: quality``, ``arm is physics``, ``flicker: quality where … is …``."""
+    """A feature for people: ``flicker: quality``, ``flicker: quality where … is …``, and for the arm of the
+    refinement ``prompt rewritten for physics``."""
     critic, _, context = feature.partition(CONTEXT_MARK)
     key, is_value, value = (shown(part) for part in context.partition("="))
-    where = f"{key} is {value}" if is_value else key
+    says = "prompt rewritten for" if key == "arm" else f"{key} is"
+    where = f"{says} {value}" if is_value else key
     name = shown(critic).replace(".", ": ", 1)
     return f"{name} where {where}" if critic and where else name or where
 
@@ -89,10 +92,38 @@ def gate_in_words(explanation: Explanation) -> str:
             f"validators better than the critics' mean (evidence {found:,.1f}, {needed:g} were needed). It "
             "steers runs."
         )
+    closed = "The gate is closed, so the model steers nothing"
+    if not tasks:
+        return f"{closed}. {_nothing_is_evidence(explanation)}"
     return (
-        f"The gate is closed, so the model steers nothing: evidence {found:,.2f} after {tasks} tasks, and "
+        f"{closed}: evidence {found:,.2f} after {counted(tasks, 'task')}, and "
         f"{needed:g} is needed to say that it predicts people and validators better than the critics' mean."
     )
+
+
+def _nothing_is_evidence(explanation: Explanation) -> str:
+    """What was learnt from people and validators before any of it was evidence, and when it will be.
+
+    ``trainers.online.admission`` has the rule.
+    """
+    votes, judgements = (explanation.labels.get(source, 0) for source in ("human", "outcome"))
+    said = []
+    if votes:
+        said.append(
+            f"{counted(votes, 'vote')}, {_none_of(votes)} evidence yet: only votes that prefer one video of "
+            "a randomly drawn pair count, and those on a finished run only once eight other finished runs "
+            "have been voted on."
+        )
+    if judgements:
+        said.append(
+            f"{counted(judgements, 'label')} from validators, {_none_of(judgements)} evidence yet: those "
+            "of a run count when it ends, and later ones as votes do."
+        )
+    return " ".join(said) or "It has no labels from people or validators yet, and only those are evidence."
+
+
+def _none_of(n: int) -> str:
+    return "which is no" if n == 1 else "none of them is"
 
 
 def _sentence(effect: Effect, step: float) -> str:

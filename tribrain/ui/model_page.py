@@ -12,10 +12,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from streams.errors import BadInput
-from streams.messages.contracts import RewardSnapshot
+from streams.messages.contracts import TRUSTED_SOURCES, RewardSnapshot
 from trainers.bradley_terry.explain import Explanation, explain, log_odds
 from trainers.bradley_terry.reward import reward_on
+from trainers.pairs.weights import SOURCE_WEIGHTS
 from tribrain.log.rollback import roll_back as go_back
+from tribrain.shell.output import counted
 from tribrain.story.model import SOURCES, EffectRow, effect_rows, gate_in_words, plain
 from tribrain.ui import calibration as plot
 from tribrain.ui.pages import form_of, page, state_of
@@ -59,6 +61,7 @@ async def show(request: Request) -> Response:
         model=snapshot,
         has_broker=True,
         plot=plot,
+        critic_share=SOURCE_WEIGHTS["critic"],
         dimensions=[each for each in dimensions if each.explanation.effects or not each.name],
         series=_series([each for _, each in versions]),
         versions=[_version(at, each) for at, each in reversed(versions[-_VERSIONS:])],
@@ -77,18 +80,22 @@ def _dimension(snapshot: RewardSnapshot, name: str) -> Dimension:
         left_out=len(explanation.effects) - len(effects),
         gate=gate_in_words(explanation),
         labels=[(SOURCES.get(source, source), n) for source, n in explanation.labels.items()],
-        calibration=_calibration(explanation.trusted),
+        calibration=calibration_in_words(explanation),
         curve=curve,
         curve_words=plot.in_words(curve) if curve else "",
     )
 
 
-def _calibration(trusted: Any) -> str:
+def calibration_in_words(explanation: Explanation) -> str:
+    """How far its stated probabilities are off, or why nobody knows."""
+    trusted = explanation.trusted
     if not trusted or "ece" not in trusted:
-        return "There are no labels from people or validators yet, so its calibration is unknown."
+        has_any = any(explanation.labels.get(source) for source in TRUSTED_SOURCES)
+        why = "None of its labels is evidence" if has_any else "There are no labels from people or validators"
+        return f"{why} yet, so its calibration is unknown."
     return (
         f"Its stated probabilities are off by {100 * trusted['ece']:.0f} points on average, over "
-        f"{trusted['n']} pairs that it predicted before it learnt them."
+        f"{counted(trusted['n'], 'pair')} predicted before it learnt them."
     )
 
 

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from streams.errors import BadInput
 from streams.kafka.reader import TopicReader
+from tribrain.shell.output import counted
 from tribrain.ui.pages import page, state_of
 from tribrain.ui.runs_page import RunCard, card
 from tribrain.ui.state import Live, PageState
@@ -106,7 +107,7 @@ def _attention(state: PageState, cards: list[RunCard]) -> list[Attention]:
     if silent := [each for each in cards if each.state == "silent"]:
         found.append(
             Attention(
-                title=f"{_counted(len(silent), 'run')} went silent",
+                title=f"{counted(len(silent), 'run')} went silent",
                 text="They have not ended, but produced nothing for an hour: "
                 + ", ".join(each.run_id for each in silent[:_REASONS])
                 + ". tribrain run end ends a run that will not continue.",
@@ -121,7 +122,7 @@ def _not_on_topic(state: PageState) -> list[Attention]:
         return []
     return [
         Attention(
-            title=f"{_counted(len(missing), 'run')} not on Kafka",
+            title=f"{counted(len(missing), 'run')} not on Kafka",
             text="Votes on them cannot be learnt until their traces are there: tribrain log publish "
             + " and ".join(f"{run.folder}/trace.jsonl" for run in missing[:2])
             + (" and so on." if len(missing) > 2 else "."),
@@ -141,13 +142,13 @@ def _of_stream(live: Live) -> list[Attention]:
         )
     if waiting := live.outlet.waiting:
         why = live.outlet.problem or "They are on their way."
-        found.append(Attention(title=f"{_counted(waiting, 'vote')} not on Kafka yet", text=why))
+        found.append(Attention(title=f"{counted(waiting, 'vote')} not on Kafka yet", text=why))
     letters = live.dead_letters()
     if letters:
         reasons = Counter(_kind(letter.reason) for letter in letters).most_common(_REASONS)
         found.append(
             Attention(
-                title=f"{_counted(len(letters), 'message')} could not be used",
+                title=f"{counted(len(letters), 'message')} could not be used",
                 text="; ".join(f"{n} × {reason}" for reason, n in reasons)
                 + ". tribrain log dead-letters list shows them; tribrain log dead-letters replay retries "
                 "them once the cause is fixed.",
@@ -162,7 +163,3 @@ def _of_stream(live: Live) -> list[Attention]:
 def _kind(reason: str) -> str:
     """A reason without position and names, so that equal reasons are counted together."""
     return _QUOTED.sub("…", _PLACE.sub("", reason))
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"

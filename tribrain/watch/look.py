@@ -25,6 +25,7 @@ from streams.messages.contracts import (
 from streams.metrics.snapshots import SnapshotFigures
 from streams.spool.place import spool_of
 from streams.spool.queue import Spool
+from tribrain.shell.output import counted
 from tribrain.watch.health import ask
 
 _ANSWER_S = 5.0
@@ -109,7 +110,7 @@ class Status:
             unread = sum(each.messages for each in trainers.unread.values())
             if trainers.members == 0 and unread:
                 yield (
-                    f"no trainer of model {self.model!r} runs, and {unread} messages wait; "
+                    f"no trainer of model {self.model!r} runs; {counted(unread, 'message')} waiting; "
                     "start tribrain serve trainer"
                 )
             elif pairs is not None and (pairs.oldest_s or 0.0) > _LONGEST_UNSAVED_S:
@@ -134,14 +135,12 @@ class Status:
                 yield spool.problem
             if (spool.oldest_s or 0.0) > _LONGEST_SPOOLED_S:
                 yield (
-                    f"{spool.path}: {spool.records} events have waited for up to {spool.oldest_s:.0f} s; if "
-                    "no run sends them, tribrain log spool flush does"
+                    f"{spool.path}: {counted(spool.records, 'event')} waiting for up to "
+                    f"{spool.oldest_s:.0f} s; if no run sends them, tribrain log spool flush does"
                 )
             if spool.quarantined:
-                yield (
-                    f"{spool.path}: Kafka refused {spool.quarantined} events; "
-                    "tribrain log spool status says why"
-                )
+                refused = f"Kafka refused {counted(spool.quarantined, 'event')}"
+                yield f"{spool.path}: {refused}; tribrain log spool status says why"
         yield from self.full_disks
         yield from (f"{each.url}: {each.said}" for each in self.services if not each.healthy)
 
@@ -191,9 +190,7 @@ def look(
         status.spools += _spools(folder, spool_dir)
         usage = shutil.disk_usage(folder)
         if usage.free < _LEAST_FREE * usage.total:
-            status.full_disks.append(
-                f"{folder}: {usage.free >> 20} MiB of its disk are free; make some space"
-            )
+            status.full_disks.append(f"{folder}: {usage.free >> 20} MiB of its disk is free; make some space")
     for url in urls:
         healthy, said = ask(url, _ANSWER_S)
         status.services.append(Service(url=url, healthy=healthy, said=said))
@@ -218,7 +215,7 @@ def _ask_kafka(settings: Settings, model: str, status: Status) -> None:
         status.kafka_disk = {"free_bytes": disk.free, "size_bytes": disk.size}
         if disk.free_share < _LEAST_FREE:
             status.full_disks.append(
-                f"{disk.free >> 20} MiB of Kafka's disk are free; give it more, as its log is kept"
+                f"{disk.free >> 20} MiB of Kafka's disk is free; give it more, as its log is kept"
             )
     status.snapshots = _snapshots(settings, model)
     with closing(read_topic(settings, settings.dead_letters_topic, timeout_s=_ANSWER_S)) as messages:

@@ -21,6 +21,7 @@ from tribrain.shell.exit_codes import FAILED
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import Seconds
+from tribrain.shell.output import counted
 from tribrain.watch.health import checked
 from tribrain.watch.look import Status, Trainers, look
 
@@ -80,9 +81,9 @@ def status(
 def lines(found: Status, now_s: float) -> Iterator[str]:
     """The screen."""
     if found.broker:
-        counts = ", ".join(f"{n} {_CALLED[topic]}" for topic, n in found.messages.items())
+        counts = ", ".join(_called(topic, n) for topic, n in found.messages.items())
         disk = found.kafka_disk
-        free = "" if disk is None else f"; {disk['free_bytes'] / 2**30:.1f} GiB of its disk are free"
+        free = "" if disk is None else f"; {disk['free_bytes'] / 2**30:.1f} GiB of its disk is free"
         yield _row("Kafka", f"{found.broker}: {counts or 'no answer'}{free}")
     if found.trainers is not None:
         yield _row("Trainers", _in_words(found.trainers, found.model))
@@ -94,10 +95,12 @@ def lines(found: Status, now_s: float) -> Iterator[str]:
         yield _row("Dead letters", letters or "none")
     for spool in found.spools:
         age = "" if spool.oldest_s is None else f", for up to {spool.oldest_s:.0f} s"
-        yield _row("Spool", f"{spool.path}: {spool.records} events wait{age}")
+        yield _row("Spool", f"{spool.path}: {counted(spool.records, 'event')} waiting{age}")
     for service in found.services:
         yield _row("Service", f"{service.url}: {service.said}")
     yield ""
+    if not found.broker:
+        yield "No Kafka broker was named, so only this computer was looked at."
     if not found.attention:
         yield "All is well."
         return
@@ -105,7 +108,10 @@ def lines(found: Status, now_s: float) -> Iterator[str]:
     yield from (f"- {sentence}" for sentence in found.attention)
 
 
-_CALLED = {"trace": "events", "votes": "votes", "pairs": "pairs and ends"}
+def _called(topic: str, n: int) -> str:
+    if topic == "pairs":
+        return "1 pair or end" if n == 1 else f"{n:,} pairs and ends"
+    return counted(n, {"trace": "event", "votes": "vote"}[topic])
 
 
 def _row(name: str, what: str) -> str:
@@ -118,8 +124,8 @@ def _in_words(trainers: Trainers, model: str) -> str:
     who = "nobody reads" if not trainers.members else f"{trainers.members} read"
     behind = {name: unread.messages for name, unread in trainers.unread.items()}
     waits = (
-        f"{behind.get('pairs', 0)} pairs and ends are in no checkpoint; open runs and waiting votes hold "
-        f"{behind.get('trace', 0) + behind.get('votes', 0)} messages"
+        f"in no checkpoint: {_called('pairs', behind.get('pairs', 0))}; held by open runs and waiting votes: "
+        f"{counted(behind.get('trace', 0) + behind.get('votes', 0), 'message')}"
     )
     return f"{who} for model {model!r}; {waits}"
 
@@ -133,6 +139,6 @@ def _model(figures: SnapshotFigures, now_s: float) -> str:
     losses = figures.log_losses
     if len(losses) == 2:
         parts.append(f"log loss {losses['model']:.3f}, critics' mean {losses['critics_mean']:.3f}")
-    labels = ", ".join(f"{n} {source}" for source, n in figures.labels.items() if n)
-    parts.append(f"made of {labels or 'no'} labels")
+    labels = ", ".join(counted(n, f"{source} label") for source, n in figures.labels.items() if n)
+    parts.append(f"made of {labels or 'no labels'}")
     return "; ".join(parts)

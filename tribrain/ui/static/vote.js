@@ -85,6 +85,7 @@ function accepted(said, sent) {
   if (said.place === "spool") notice("Kafka is unreachable. Votes are safe on the server's disk and are sent when it is back.");
   else notice("");
   say("Saved");
+  $("see-model").hidden = false;
 }
 
 // The next pair

@@ -1,0 +1,53 @@
+"""What is said of a model that has learnt from people before its gate has opened."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.trainers.evidence.test_late_votes import of_critics, vote
+from tests.trainers.online.test_learner import learnt, tasks
+from tests.trainers.online.test_withdrawn import asked
+from trainers.bradley_terry.explain import Explanation, explain
+from trainers.online.admission import LATE_TASKS
+from tribrain.story.model import gate_in_words
+from tribrain.ui.model_page import calibration_in_words
+
+
+def after_votes_on(n_runs: int) -> Explanation:
+    """All runs have ended, and people vote once on each of the first."""
+    votes = [vote(run) for run in range(n_runs)]
+    return explain(learnt([*of_critics(LATE_TASKS + 1), *votes]).snapshot())
+
+
+@pytest.mark.parametrize(
+    ("votes", "words"),
+    [
+        (0, "It has no labels from people or validators yet, and only those are evidence."),
+        (
+            1,
+            "1 vote, which is no evidence yet: only votes that prefer one video of a",
+        ),
+        (LATE_TASKS, f"{LATE_TASKS} votes, none of them is evidence yet: only votes"),
+    ],
+)
+def test_before_any_label_is_evidence_it_is_said_when_one_will_be(votes: int, words: str) -> None:
+    assert words in gate_in_words(after_votes_on(votes))
+
+
+def test_a_run_s_votes_are_evidence_once_eight_other_finished_runs_are_voted_on() -> None:
+    assert "only once eight other finished runs have been voted on" in gate_in_words(after_votes_on(8))
+    assert "after 1 task, and 20 is needed" in gate_in_words(after_votes_on(9))
+
+
+def test_a_validator_s_labels_are_said_to_count_when_their_run_ends() -> None:
+    labels = [message for message in tasks(1, seed=3, sources=("outcome",)) if hasattr(message, "pair_id")]
+    said = gate_in_words(explain(learnt(labels).snapshot()))
+    assert "from validators, none of them is evidence yet: those of a run count when it ends" in said
+
+
+def test_where_no_label_is_evidence_yet_nobody_is_told_that_there_are_no_labels() -> None:
+    votes = [asked(f"v{n}", f"run-{n}") for n in range(5)]
+    explanation = explain(learnt([*of_critics(1), *votes]).snapshot())
+    assert explanation.labels["human"] == 5
+    assert calibration_in_words(explanation).startswith("None of its labels is evidence yet")
+    assert calibration_in_words(after_votes_on(0)).startswith("There are no labels from people")
