@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import click
@@ -45,9 +45,33 @@ from tribrain.shell.exit_codes import BAD_INPUT, FAILED, FENCED
 log = logging.getLogger(__name__)
 
 _BROKER_S = 10.0
+_STOP_LOOK_S, _STOP_LOOKS = 5.0, 12
+"""How often the broker is looked for while Faust stops, and for how long that may take."""
 _WATCH_EVERY_S = 5.0
 _LOOK_AT_DISKS_EVERY_S = 60.0
 _T = TypeVar("_T")
+
+
+async def stopped(
+    stop: Awaitable[object],
+    look: Callable[[], Awaitable[None]],
+    *,
+    every_s: float = _STOP_LOOK_S,
+    most: int = _STOP_LOOKS,
+) -> None:
+    """Wait for ``stop``; ``look`` is called whenever it has not ended for another ``every_s`` seconds.
+
+    If the broker goes away meanwhile, Faust's consumer thread can die and leave its stop waiting for ever.
+    Raises RuntimeError after ``most`` looks.
+    """
+    stopping = asyncio.ensure_future(stop)
+    for _ in range(most):
+        done, _ = await asyncio.wait({stopping}, timeout=every_s)
+        if done:
+            stopping.result()
+            return
+        await look()
+    raise RuntimeError(f"Faust has not stopped within {most * every_s:g} s")
 
 
 class TrainerWorker:
@@ -121,7 +145,7 @@ class TrainerWorker:
         with shell.first_error.failing():
             await self._end_without_a_broker()
         try:
-            await app.stop()
+            await stopped(app.stop(), self._end_without_a_broker)
         except Exception as error:
             shell.first_error.fail(error)
             # What could not be stopped would not let it end.
@@ -174,7 +198,7 @@ class TrainerWorker:
         )
 
     async def _end_without_a_broker(self) -> None:
-        """End at once if none answers: Faust would wait a minute for it, and end with its own tracebacks.
+        """End at once if none answers: Faust would wait a minute for it or for ever, with its own tracebacks.
 
         Nothing is lost: whoever goes on learns again what no snapshot has.
         """
