@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import tomlkit
 from click.core import ParameterSource
 
 from streams.errors import BadInput
@@ -76,6 +75,9 @@ def keep_config(path: Path, ctx: click.Context) -> None:
     """
     if path.exists():
         return
+    # Not at the top, here and below: --help and most commands need none.
+    import tomlkit
+
     command = _called(ctx)
     table = tomlkit.table()
     for option in ctx.command.params:
@@ -95,6 +97,8 @@ def _for_toml(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_for_toml(each) for each in value]
     if isinstance(value, Mapping):
+        import tomlkit
+
         inline = tomlkit.inline_table()
         inline.update(value)
         return inline
