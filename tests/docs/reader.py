@@ -44,10 +44,10 @@ class Reader:
         self._stand_ins = stand_ins
         self._has_docker = has_docker
         self._environment = os.environ | {
-            "PATH": f"{_BIN}:{os.environ['PATH']}",
             "PYTHONUNBUFFERED": "1",
             "XDG_STATE_HOME": str(folder / "state"),
             **environment,
+            "PATH": f"{_BIN}:{os.environ['PATH']}",
         }
         self._background = ExitStack()
 
