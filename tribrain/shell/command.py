@@ -32,9 +32,10 @@ class Command(cloup.Command):
                 shown = "both ways" if option.is_flag else _in_words(values)
                 raise click.UsageError(f"{names} is given {_times(len(values))}: {shown}; give it once", ctx)
         if not ctx.resilient_parsing:
-            config = next(values for option, values in given if option.name == CONFIG.name)
+            files = next(values for option, values in given if option.name == CONFIG.name)
             options = [param for param in self.params if isinstance(param, click.Option)]
-            use_sources(ctx, [option for option in options if option is not CONFIG], *config)
+            own = [option for option in options if option is not CONFIG]
+            use_sources(ctx, own, files[0] if files else None)
         try:
             return super().parse_args(ctx, args)
         except click.BadParameter as error:

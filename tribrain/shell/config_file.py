@@ -34,14 +34,17 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A file that was read. ``known`` are the first words of what commands are called."""
+    """A file that was read."""
 
     path: Path
     tables: Mapping[str, Any]
 
     @classmethod
     def read(cls, path: Path, known: Collection[str]) -> ConfigFile:
-        """Raises BadInput where it cannot be read, is not TOML, or has a table of no group or command."""
+        """``known`` are the first words of all commands.
+
+        Raises BadInput where it cannot be read, is not TOML, or has a table of no group or command.
+        """
         try:
             tables = tomllib.loads(read_bytes(path).decode())
         except UnicodeDecodeError as error:

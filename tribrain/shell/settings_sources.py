@@ -33,7 +33,7 @@ CONFIG = click.Option(
 )
 
 
-def use_sources(ctx: click.Context, options: Sequence[click.Option], config: str | None = None) -> None:
+def use_sources(ctx: click.Context, options: Sequence[click.Option], config: str | None) -> None:
     """Have Click look into the environment and a file for what the command line does not say.
 
     ``config`` is what ``--config`` names. Raises BadInput for a file that cannot be used, and for a variable
