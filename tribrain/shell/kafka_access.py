@@ -65,7 +65,7 @@ SERVICES: Mapping[str, Needed] = {
         read=("snapshots",), write=("trace",)
     ),
     "ui": Needed(read=("trace", "pairs", "votes", "snapshots", "dead-letters"), write=("votes",)),
-    "serve-text": Needed(read=("pairs", "snapshots"), write=("snapshots",), publishes="text"),
+    "serve-text": Needed(read=("pairs", "snapshots", RESTORES), write=("snapshots",), publishes="text"),
     "serve-lora": Needed(read=("pairs", "snapshots", RESTORES), write=("snapshots",), publishes="lora"),
     "finetune": Needed(read=("trace", "finetune", RESTORES), write=("finetune",)),
     "publish-trace": Needed(write=("trace",)),
