@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -51,6 +51,16 @@ def new_votes(statements: Sequence[Statement], known: Iterable[Vote]) -> list[Vo
             before.append(named)
             new.append((at, named))
     return [vote for _, vote in sorted(new, key=lambda each: each[0])]
+
+
+def votes_on_unknown(votes: Iterable[Vote], known: Collection[Place]) -> dict[Place, list[Vote]]:
+    """The votes on each candidate that is not ``known``; one on two such candidates is there twice."""
+    found: dict[Place, list[Vote]] = {}
+    for vote in votes:
+        for place in dict.fromkeys((vote.left, vote.right)):
+            if place not in known:
+                found.setdefault(place, []).append(vote)
+    return found
 
 
 class VideoPlaces:
