@@ -138,9 +138,9 @@ def test_it_says_who_voted_and_which_of_them_are_programs(tmp_path: Path) -> Non
     assert "1 simulated annotator gave 20 votes" in text
     assert "No person voted" not in text
     assert "validator" not in text.partition("What is simulated")[2]
-    assert "Ann a person 3 3 of 4 0.75" in text
-    assert "somebody without a name a person 2" in text
-    assert "careful a program, wrong in 5% 20" in text
+    assert "Ann 3 a person 3 of 4 0.75" in text
+    assert "somebody without a name 2 a person" in text
+    assert "careful 20 a program, wrong in 5%" in text
     assert "idle" not in text
 
 

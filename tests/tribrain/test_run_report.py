@@ -270,8 +270,8 @@ def test_it_says_who_voted_on_a_run_wherever_its_votes_are(place: str, tmp_path:
     result = CliRunner().invoke(report, [str(folder), *options])
     assert result.exit_code == 0, result.output
     text = ReportPage((folder / "report.html").read_text()).text
-    assert "Ann a person 1" in text
-    assert "careful a program 1" in text
+    assert "Ann 1 a person" in text
+    assert "careful 1 a program" in text
 
 
 def test_a_run_without_votes_has_no_table_of_voters(tmp_path: Path) -> None:

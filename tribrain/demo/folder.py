@@ -114,6 +114,11 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _OnlyPeople:
+    people: PeopleSummary | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryLine:
     """A line of ``history.jsonl``: what the plots need of one published snapshot."""
 
@@ -152,10 +157,22 @@ def read_demo(folder: Path) -> Demo:
 
 def read_summary(folder: Path) -> Summary:
     """The ``summary.json`` of a demo's folder. Raises BadInput."""
+    return _of_summary(folder, Summary)
+
+
+def read_people(folder: Path) -> PeopleSummary | None:
+    """Who voted, also by a summary of another version; None where it says nothing of them.
+
+    Raises BadInput.
+    """
+    return _of_summary(folder, _OnlyPeople).people
+
+
+def _of_summary(folder: Path, contract: type[_T]) -> _T:
     path = folder / SUMMARY
     if not path.is_file():
         raise BadInput(f"{path}: no such file; expected the folder of a demo (make one: tribrain demo)")
-    return _decode(path.read_bytes(), Summary, str(path))
+    return _decode(path.read_bytes(), contract, str(path))
 
 
 def _read_history(path: Path) -> tuple[HistoryLine, ...]:

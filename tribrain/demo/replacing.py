@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from streams.errors import BadInput
-from tribrain.demo.folder import SUMMARY, VOTES, read_summary
+from tribrain.demo.folder import SUMMARY, VOTES, read_people
 from tribrain.shell.output import counted
 
 _MARK = ".tribrain-demo"
@@ -29,7 +29,7 @@ def check_may_replace(out: Path, *, fresh: bool) -> None:
         return
     instead = "choose another --out, or give --fresh to replace it"
     try:
-        people = read_summary(out).people
+        people = read_people(out)
     except BadInput as error:
         raise BadInput(f"{error}, so nobody knows whether people voted in this demo; {instead}") from None
     if people is not None and people.persons:

@@ -157,7 +157,7 @@ def _figures(demo: Demo, gains: Gains) -> list[Figure]:
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
     by_source = ", ".join(
-        f"{n:,} labelled by {SOURCES.get(source, source)}"
+        f"{n:,} labelled by {'votes' if source == 'human' else SOURCES.get(source, source)}"
         for source, n in sorted(summary.pairs_by_label_source.items())
     )
     first, opened = summary.first_snapshot_s, summary.gate_opened_at_pair
@@ -212,8 +212,8 @@ def _voters(people: PeopleSummary | None) -> list[tuple[str, ...]]:
     return [
         (
             voter.name or NAMELESS,
-            f"a program, wrong in {voter.error_rate:.0%}" if voter.error_rate is not None else "a person",
             f"{voter.votes:,}",
+            f"a program, wrong in {voter.error_rate:.0%}" if voter.error_rate is not None else "a person",
             f"{voter.agreed} of {voter.compared}",
             f"{1.0 if voter.weight is None else voter.weight:.2f}",
         )

@@ -11,7 +11,7 @@ NAMELESS = "somebody without a name"
 
 
 def voters_on(run_ids: Collection[str], votes: Iterable[Vote]) -> list[tuple[str, str, str]]:
-    """Name, what it is and votes of each annotator, who gave most first.
+    """Name, votes and kind of each annotator, who gave most first.
 
     A vote counts if either of its videos is of one of the runs, and as long as its annotator has not taken it
     back.
@@ -22,4 +22,4 @@ def voters_on(run_ids: Collection[str], votes: Iterable[Vote]) -> list[tuple[str
         if vote.left_run_id in run_ids or vote.right_run_id in run_ids
     )
     ordered = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
-    return [(name, kind, f"{n:,}") for (name, kind), n in ordered]
+    return [(name, f"{n:,}", kind) for (name, kind), n in ordered]

@@ -1,7 +1,10 @@
 // Charts of the model by version, drawn with uPlot.
 
 const COLOURS = 6;
-const ODDS = [.01, .02, .05, .1, .2, .5, .75, 1, 1.5, 2, 3, 5, 10, 20, 50, 100, 1000]; // ticks of the axis of odds
+// Ticks of the axis of odds, by how far it reaches.
+const FINE = [.4, .5, .6, .7, .8, .9, 1, 1.1, 1.2, 1.3, 1.4, 1.6, 1.8, 2, 2.5];
+const COARSE = [.05, .1, .2, .33, .5, .75, 1, 1.5, 2, 3, 5, 10, 20];
+const DECADES = [-4, -3, -2, -1, 0, 1, 2, 3, 4, 5].map((power) => 10 ** power);
 const LEAST_GAP = 13; // pixels between two numbers
 
 function css(name) {
@@ -24,11 +27,16 @@ function draw(place, series) {
   new uPlot({
     width: place.clientWidth, height: 240, padding: [8, 24, 0, 0],
     scales: { x: { time: false }, y: isOdds ? { distr: 3, range: (_, low, high) => [low / 1.15, high * 1.15] } : {} },
-    axes: [axis, isOdds ? { ...axis, splits: (_, __, low, high) => ODDS.filter((odds) => odds >= low && odds <= high), filter: (_, splits) => splits, values: (_, splits) => splits.map((odds) => `×${odds}`) } : axis],
+    axes: [axis, isOdds ? { ...axis, splits: (_, __, low, high) => oddsTicks(low, high), filter: (_, splits) => splits, values: (_, splits) => splits.map((odds) => `×${odds}`) } : axis],
     series: [{ label: "version" }, ...curves.map(({ name }, i) => ({ label: `${i + 1} ${name}`, stroke: colours[i], width: 2, points: { show: false }, spanGaps: true, value: (_, value) => (value === null ? "–" : isOdds ? `×${value.toFixed(2)}` : value.toFixed(3)) }))],
     legend: { markers: { width: 0, fill: (_, i) => colours[i - 1] } },
     hooks: { draw: [(plot) => numberLines(plot, colours)] },
   }, [series.versions, ...curves.map((curve) => curve.values)], place);
+}
+
+function oddsTicks(low, high) {
+  const all = high / low < 2.5 ? FINE : high / low < 100 ? COARSE : DECADES;
+  return all.filter((odds) => odds >= low && odds <= high);
 }
 
 // Each line's number at its right end, as in the legend; numbers that would overlap are moved apart.
