@@ -21,8 +21,8 @@ SIDE = 96
 FRAMES = 24
 FPS = 12.0
 DRAWN = (
-    "A drawing, seen from above: the small square or ball has to get around the dark block into the bowl, "
-    "the large disc."
+    "A drawing, seen from above: the small square or ball has to get around the dark block and into the "
+    "large disc, its target."
 )
 """What a video shows, for people who have never seen one."""
 _MARGIN = 16
