@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,6 +20,7 @@ from streams.kafka.settings import Settings
 from tribrain.demo.lora import AdapterMonitor, lora_plan, serve_lora_process
 from tribrain.demo.page import PageService, free_port, look_later, open_in_browser
 from tribrain.demo.progress import Monitor, show
+from tribrain.demo.replacing import check_may_replace, empty, is_demo
 from tribrain.demo.report import build_report
 from tribrain.demo.results import DemoPlan, print_results, write_results
 from tribrain.demo.runs import run_tasks
@@ -33,7 +33,6 @@ from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import Integer
 from tribrain.shell.supervisor import ServiceProcess
 
-_MARK = ".tribrain-demo"
 _TASKS, _TASKS_WITH_PAGE = 100, 12
 _PARALLEL, _PARALLEL_WITH_PAGE = 4, 1
 _OUT, _OUT_WITH_PAGE = Path("outputs/demo"), Path("outputs/demo-ui")
@@ -49,8 +48,10 @@ _QUICK = ("--every-s", "0.1")
 @option_group(
     "Runs",
     options.out(
-        "Folder of the demo; replaces an earlier demo.", show_default=f"{_OUT}, or {_OUT_WITH_PAGE} with --ui"
+        "Folder of the demo; replaces an earlier demo in which no person voted.",
+        show_default=f"{_OUT}, or {_OUT_WITH_PAGE} with --ui",
     ),
+    click.option("--fresh", is_flag=True, help="Replace an earlier demo in --out though people voted in it."),
     click.option(
         "--tasks",
         type=Integer(min=1),
@@ -112,6 +113,7 @@ _QUICK = ("--every-s", "0.1")
 @option_group("Kafka and output", bootstrap_servers, options.as_json)
 def demo(
     out: Path | None,
+    fresh: bool,
     tasks: int | None,
     parallel: int | None,
     iters: int,
@@ -145,7 +147,7 @@ def demo(
         annotators=n_annotators,
         page_port=free_port(port) if with_page else None,
     )
-    _check(out)
+    check_may_replace(out, fresh=fresh)
     with Interrupts() as interrupts:
         # With --json standard output has the result alone.
         console = Console(stderr=as_json)
@@ -184,9 +186,9 @@ def _run(
             description, note, prefix = broker.description, broker.note, "tribrain"
         settings = replace(given, topic_prefix=prefix)
         create_topics(settings)
-        if (plan.out / _MARK).exists():
+        if is_demo(plan.out):
             console.print(f"{plan.out}: the earlier demo there is replaced", soft_wrap=True, markup=False)
-        _empty(plan.out)
+        empty(plan.out)
         console.print(f"{note}; topics {prefix}.*", soft_wrap=True, markup=False)
         page = None if plan.page_port is None else PageService(settings, plan.out, plan.page_port)
         with interrupts.held():
@@ -216,7 +218,7 @@ def _run(
         with interrupts.held():
             stack.close()
             summary = write_results(plan, monitor, votes, description, interrupted=interrupted)
-    print_results(console, summary, build_report(plan.out).path)
+    print_results(console, summary, monitor.feed.latest(), build_report(plan.out).path)
     later = look_later(plan.out, settings if broker_stays else None)
     console.print(later, soft_wrap=True, markup=False)
     return interrupted
@@ -271,25 +273,3 @@ def _are_votes_given(monitor: Monitor, votes: DemoVotes | None) -> bool:
     votes.stop()
     monitor.expect(votes.votes())
     return True
-
-
-def _check(out: Path) -> None:
-    """Only a previous demo is ever replaced."""
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"{out}: is a file; choose another --out")
-    if out.exists() and any(out.iterdir()) and not (out / _MARK).exists():
-        raise BadInput(f"{out}: holds files that are not of a demo; choose another --out")
-
-
-def _empty(out: Path) -> None:
-    """An empty folder with the mark of a demo, which is there before anything else and goes last."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / _MARK).touch()
-        for path in out.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name != _MARK:
-                path.unlink()
-    except OSError as error:
-        raise BadInput(f"{out}: cannot be written: {error.strerror}; choose another --out") from None
