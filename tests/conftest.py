@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,10 @@ from tests.shared import shared
 from tribrain.cli import main
 
 _TESTS = Path(__file__).parent
-_SLOW_FOLDERS = ("faults", "alerts", "browser", "kafka", "tribrain", "runner")
+_WAITING = ("docs", "faults", "alerts", "browser", "kafka", "tribrain", "secured")
+"""Folders of tests that mostly wait for brokers and processes, those with long files first."""
+_COMPUTING = ("simulation", "runner", "bench")
+"""The same of those that mostly compute; the other folders have short files."""
 _IMAGE = "apache/kafka:4.3.1"
 _CONTAINER_START_S = 60.0
 
@@ -43,16 +47,42 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"kafka", "kafka_jars"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
-    # Short ones last, so that no worker is left alone with a long one at the end.
-    items.sort(key=_turn)
+    place = _places({item.path for item in items})
+    items.sort(key=lambda item: place[item.path])
 
 
-def _turn(item: pytest.Item) -> int:
-    """The longest file comes first, and then the folders by how long their files take."""
-    if item.path == _TESTS / "docs" / "test_pages.py":
-        return 0
-    folder = item.path.relative_to(_TESTS).parts[0]
-    return 1 + (_SLOW_FOLDERS.index(folder) if folder in _SLOW_FOLDERS else len(_SLOW_FOLDERS))
+def pytest_collection_finish() -> None:
+    """What was imported stays until the end, so the garbage collector need not look through it each time."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Extension modules complain of what is left uncollected."""
+    gc.unfreeze()
+
+
+def _places(files: set[Path]) -> dict[Path, tuple[float, Path]]:
+    """Sort keys of files: those that wait are mixed evenly with those that compute, so that a processor has
+    always something to do. Short ones come last, so that no worker is left alone with a long one."""
+    waiting = [file for file in files if _folder(file) in _WAITING]
+    computing = list(files.difference(waiting))
+    return {
+        file: ((number + 0.5) / len(kind), file)
+        for kind, folders in ((waiting, _WAITING), (computing, _COMPUTING))
+        for number, file in enumerate(sorted(kind, key=lambda file: _turn(file, folders)))
+    }
+
+
+def _turn(file: Path, folders: Sequence[str]) -> tuple[bool, int, Path]:
+    """Among files of its kind; the longest of all comes first."""
+    folder = _folder(file)
+    is_long = file == _TESTS / "docs" / "test_pages.py"
+    return not is_long, folders.index(folder) if folder in folders else len(folders), file
+
+
+def _folder(file: Path) -> str:
+    return file.relative_to(_TESTS).parts[0]
 
 
 @pytest.fixture(scope="session")
@@ -212,6 +242,7 @@ def _kafka_in_docker() -> Iterator[str]:
         "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
         "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+        "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000",
         "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
         "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
         "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",

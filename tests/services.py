@@ -21,6 +21,7 @@ from streams.kafka.settings import TOPIC_PREFIX_VARIABLE, Settings
 from tribrain.cli import main
 
 _END_S = 20.0
+_SHORT_SESSION_S = 2.0
 _PROCESSES = get_context("forkserver")
 _PROCESSES.set_forkserver_preload([__name__, "tests.service_imports"])
 
@@ -99,6 +100,17 @@ def service(
 
 def trainer(settings: Settings, *options: str, **environment: str) -> AbstractContextManager[Service]:
     return service(settings, "serve-trainer", *options, environment=environment)
+
+
+def trainer_to_kill(settings: Settings, *options: str, **environment: str) -> AbstractContextManager[Service]:
+    """A trainer whose partitions its successor gets soon after it was killed."""
+    return service(settings, "serve-trainer", *options, environment=environment, change=_missed_soon)
+
+
+def _missed_soon() -> None:
+    from streams.worker import app
+
+    app.SESSION_S = _SHORT_SESSION_S
 
 
 def serve_text(settings: Settings, *options: str, **environment: str) -> AbstractContextManager[Service]:

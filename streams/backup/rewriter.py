@@ -25,7 +25,7 @@ _BATCH_BYTES = 512 << 10
 _GAP_AT_ONCE = 50_000
 """Most offsets that one transaction fills."""
 _LOOK_AGAIN_S = 0.002
-_ANSWER_S = 20.0
+ANSWER_S = 20.0
 _CLOSE_S = 5.0
 """aiokafka would retry for ever while the broker is unreachable."""
 _FILLER = b"gap"
@@ -111,7 +111,7 @@ class Rewriter:
         if first < len(records):
             sent.append((await self._send(self._plain, batch, place), records[first]))
         for future, record in sent:
-            async with asyncio.timeout(_ANSWER_S):
+            async with asyncio.timeout(ANSWER_S):
                 written = await future
             if written.offset != record.offset:
                 raise self._taken(place, record.offset, written.offset)
@@ -120,7 +120,7 @@ class Rewriter:
     async def _abort_one(self, place: TopicPartition, offsets: int) -> None:
         """Fill this many offsets with one transaction. After an error the next rewriter aborts it."""
         end = self._ends[place] + offsets
-        async with asyncio.timeout(_ANSWER_S):
+        async with asyncio.timeout(ANSWER_S):
             await self._aborting.begin_transaction()
             # A transaction without a message writes its end marker only to partitions that were added to it.
             self._aborting._txn_manager.maybe_add_partition_to_txn(place)
@@ -147,7 +147,8 @@ class Rewriter:
     @staticmethod
     async def _send(producer: AIOKafkaProducer, batch: Any, place: TopicPartition) -> Any:
         batch.close()
-        return await producer.send_batch(batch, place.topic, partition=place.partition)
+        async with asyncio.timeout(ANSWER_S):  # the client itself waits for twice as long
+            return await producer.send_batch(batch, place.topic, partition=place.partition)
 
     @staticmethod
     def _taken(place: TopicPartition, needed: int, found: int) -> BadInput:

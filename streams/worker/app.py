@@ -18,6 +18,8 @@ from streams.worker.lag_meter import LagMeter
 from streams.worker.outbox import Outbox
 from streams.worker.shell import Shell
 
+SESSION_S = 6.0
+"""After this long a killed worker's partitions are free again; by default, Kafka allows no less."""
 LONGEST_TURN_S = 15.0
 """An event loop without an iteration for this long counts as hanging."""
 _COMMIT_EVERY_S = 1.0
@@ -158,9 +160,8 @@ def _faust_app(settings: Settings, group: str) -> _App:
         processing_guarantee="at_least_once",
         # Uncommitted messages are read again by design, so there is nothing to wait for.
         stream_wait_empty=False,
-        # After this long a killed worker's partitions are free again; Kafka allows no less.
-        broker_session_timeout=6.0,
-        broker_heartbeat_interval=2.0,
+        broker_session_timeout=SESSION_S,
+        broker_heartbeat_interval=SESSION_S / 3,
         broker_request_timeout=40.0,
         broker_max_poll_interval=300.0,
         # New partitions are noticed after this long.

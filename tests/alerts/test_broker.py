@@ -181,6 +181,7 @@ def found(
         unhealthy = of.page.once(lambda found: found["tribrain_healthy"] == 0)
         with broker.up():
             again = of.well()
+            running.close()  # a service ends at once where there is a broker
     histories["a broker is away for longer than a page takes for well"] = History(
         job="page", healthy=(well["page"],), faulty=(unhealthy,), recovered=(again["page"],)
     )

@@ -15,7 +15,7 @@ from tests.kafka.test_trainer import (
     random_runs,
     wait_for_version,
 )
-from tests.services import Service, trainer
+from tests.services import Service, trainer, trainer_to_kill
 from tests.waiting import let_time_pass, wait_until
 
 
@@ -25,11 +25,13 @@ def kill_one_and_add_one(settings: Settings, n_runs: int) -> None:
     messages = interleaved(runs, seed=12)
     half = len(messages) // 2
     with ExitStack() as stack:
-        workers = [stack.enter_context(trainer(settings)) for _ in range(3)]
+        first = stack.enter_context(trainer_to_kill(settings))
+        for _ in range(2):
+            stack.enter_context(trainer(settings))
         publish(settings, messages[:half])
         wait_for_version(settings, 10)
-        workers[0].kill()
-        workers[0].wait()
+        first.kill()
+        first.wait()
         stack.enter_context(trainer(settings))
         publish(settings, messages[half:])
         check(recovery(settings, runs))

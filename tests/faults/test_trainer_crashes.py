@@ -17,7 +17,7 @@ from streams.messages.contracts import RunEnd, TraceEvent
 from tests.factories import event
 from tests.faults.recovery import Recovery, check, recovery
 from tests.kafka.test_trainer import interleaved, publish, random_runs
-from tests.services import Service, trainer
+from tests.services import Service, trainer, trainer_to_kill
 
 _AT_ONCE = 4
 FAIL_POINTS = (
@@ -60,7 +60,7 @@ def recover(kafka: str, place: str, occurrence: int) -> Crash:
     messages = interleaved(runs, seed=occurrence)
     size = len(messages) // _PARTS
     often = ("--snapshot-every-s", "0.05", "--checkpoint-every-s", "0.2")
-    with trainer(settings, *often, TRIBRAIN_FAIL_POINT=f"{place}:{occurrence}") as worker:
+    with trainer_to_kill(settings, *often, TRIBRAIN_FAIL_POINT=f"{place}:{occurrence}") as worker:
         for start in range(0, len(messages), size):
             publish(settings, messages[start : start + size])
         exit_code, later = killed(worker, settings)
@@ -120,7 +120,7 @@ def test_a_worker_killed_while_it_sends_the_pairs_of_a_long_run_loses_none(
 ) -> None:
     messages = long_run(600)
     publish(settings, messages)
-    with trainer(settings, TRIBRAIN_FAIL_POINT=f"former.one-sent:{sent}") as worker:
+    with trainer_to_kill(settings, TRIBRAIN_FAIL_POINT=f"former.one-sent:{sent}") as worker:
         assert worker.wait(60) == -9
     with trainer(settings):
         check(recovery(settings, [messages]))

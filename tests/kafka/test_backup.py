@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from streams.backup import rewriter
 from streams.backup.archive import Archive, open_archive
 from streams.backup.collect import back_up, effects_first
 from streams.backup.restore import restore
@@ -366,8 +367,9 @@ def test_a_full_disk_under_the_backup_is_said_and_the_last_one_stays(
 
 
 def test_a_broker_that_goes_away_in_the_middle_ends_a_restore_which_goes_on_once_it_is_back(
-    settings: Settings, kafka_jars: KafkaJars, tmp_path: Path
+    settings: Settings, kafka_jars: KafkaJars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(rewriter, "ANSWER_S", 5.0)
     with trainer(settings):
         publish(settings, interleaved(random_runs(4, seed=89), seed=90))
         wait_until_learnt(settings, 4)

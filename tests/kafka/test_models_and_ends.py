@@ -27,7 +27,7 @@ from tests.kafka.test_trainer import (
     wait_until_learnt,
 )
 from tests.program import COMMANDS
-from tests.services import trainer
+from tests.services import trainer, trainer_to_kill
 from tests.waiting import wait_until
 from tribrain.run.refinement import RefinementOptions, open_refinement
 
@@ -196,7 +196,7 @@ def test_a_run_can_be_ended_by_hand_and_what_comes_later_is_kept_as_a_dead_lette
 def test_a_restarted_trainer_forms_no_pair_of_a_run_that_is_closed(settings: Settings) -> None:
     open_run = [event(n, 0.1 * n, run_id="run-open") for n in range(3)]
     closed = random_runs(5, seed=51)
-    with trainer(settings) as worker:
+    with trainer_to_kill(settings) as worker:
         publish(settings, [*(m for of_run in closed for m in of_run[:4]), *open_run])
         publish(settings, [m for of_run in closed for m in of_run[4:]])
         wait_until_learnt(settings, 5)

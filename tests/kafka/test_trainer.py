@@ -23,7 +23,7 @@ from streams.messages.stored import StoredMessage
 from streams.snapshots.feed import SnapshotFeed, read_latest_snapshot
 from streams.spool.publish_now import publish_messages, publish_trace_file
 from tests.factories import event, run
-from tests.services import trainer
+from tests.services import trainer, trainer_to_kill
 from tests.waiting import wait_until
 from trainers.online.learner import PreferenceLearner
 from trainers.pairs.pairing import PairingRules, pairs_of_run
@@ -182,7 +182,7 @@ def test_a_worker_killed_three_times_ends_with_every_pair_and_none_twice(setting
     messages = interleaved(runs, seed=4)
     cuts = [0, len(messages) // 4, len(messages) // 2, 3 * len(messages) // 4]
     for start, stop in zip(cuts, [*cuts[1:], len(messages)], strict=True):
-        with trainer(settings, "--snapshot-every-pairs", "7") as worker:
+        with trainer_to_kill(settings, "--snapshot-every-pairs", "7") as worker:
             before = read_latest_snapshot(settings, "default")
             publish(settings, messages[start:stop])
             if stop == len(messages):

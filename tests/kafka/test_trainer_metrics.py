@@ -24,6 +24,8 @@ from tests.waiting import wait_until
 from tribrain.watch.health import ask
 
 _UNHEALTHY_WITHIN_S = 30.0
+_SOON_S = 2.0
+"""So long may one stand here, rather than the trainer's 15 and 20 s."""
 _WAIT_S = 90.0
 
 
@@ -146,11 +148,13 @@ def test_a_trainer_that_is_told_to_stop_has_nothing_to_complain_of(settings: Set
 
 def _hang_the_loop() -> None:
     from streams.worker.shell import Shell
+    from tribrain.serve import trainer_metrics
 
     async def hang(self: Shell, batch: object) -> None:
         threading.Event().wait()
 
     Shell.read_traces = hang  # type: ignore[method-assign]
+    trainer_metrics.LONGEST_TURN_S = _SOON_S  # type: ignore[attr-defined]
 
 
 def test_a_trainer_whose_event_loop_hangs_is_not_well(settings: Settings) -> None:
@@ -165,12 +169,14 @@ def test_a_trainer_whose_event_loop_hangs_is_not_well(settings: Settings) -> Non
 def _never_come_back() -> None:
     import asyncio
 
+    from streams.metrics import lag
     from streams.worker.shell import Shell
 
     async def wait_for_ever(self: Shell, batch: object) -> None:
         await asyncio.Event().wait()
 
     Shell.read_traces = wait_for_ever  # type: ignore[method-assign]
+    lag.STUCK_S = _SOON_S
 
 
 def test_a_trainer_whose_position_stands_while_there_is_lag_is_not_well(settings: Settings) -> None:

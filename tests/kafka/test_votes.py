@@ -22,7 +22,7 @@ from streams.messages.votes import Vote
 from streams.snapshots.feed import read_latest_snapshot
 from streams.spool.publish_now import publish_messages, publish_votes
 from tests.factories import event, run
-from tests.services import trainer
+from tests.services import trainer, trainer_to_kill
 from tests.trainers.pairs.test_votes import vote
 from tests.waiting import wait_until
 
@@ -86,7 +86,7 @@ def test_what_people_said_in_label_studio_moves_the_published_model(
 
 def test_a_vote_waits_for_its_run_across_a_crash_and_is_learnt_once(settings: Settings) -> None:
     give(settings, vote(), vote())
-    with trainer(settings) as worker:
+    with trainer_to_kill(settings) as worker:
         publish(settings, "run-a")
         wait_until(lambda: read_latest_snapshot(settings, "default"), _WAIT_S)
         worker.kill()
@@ -104,7 +104,7 @@ def test_a_worker_killed_around_a_vote_leaves_it_learnt_once(settings: Settings,
     with trainer(settings, "--snapshot-every-s", "0.1"):
         wait_until(lambda: read_latest_snapshot(settings, "default"), _WAIT_S)
     give(settings, vote())
-    with trainer(settings, TRIBRAIN_FAIL_POINT=place) as worker:
+    with trainer_to_kill(settings, TRIBRAIN_FAIL_POINT=place) as worker:
         wait_until(lambda: worker.poll() is not None, _WAIT_S)
     with trainer(settings, "--snapshot-every-s", "0.1"):
         before = wait_for_labels(settings, 1).version

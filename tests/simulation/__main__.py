@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from tests.simulation.check import check
 from tests.simulation.cluster import SMALL, WIDE, Cluster, Size
 
-_SEEDS_AT_ONCE = 50
+_SEEDS_AT_ONCE = 10
 
 
 def fault_of(seed: int, size: Size = SMALL) -> str:

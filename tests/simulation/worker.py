@@ -265,8 +265,11 @@ class SimWorker:
         search = Search(effect.candidates, effect.votes)
         for message in self._kafka.all_of(VOTES):
             search.add_vote(message)
+        # As on a real Kafka, where a run is found by its key.
+        keys = {run_id.encode() for run_id in search.runs}
         for message in self._kafka.all_of(TRACE):
-            search.add_event(message)
+            if message.key in keys:
+                search.add_event(message)
         return search.found()
 
     def _open(self, effect: Open) -> None:

@@ -170,7 +170,7 @@ def test_an_unknown_rule_is_bad_input() -> None:
 
 
 def test_the_random_share_rises_with_the_votes_and_the_tasks_that_are_kept_for_it_with_it() -> None:
-    pool = pairs_to_ask(candidates(tasks=200, of_each=3))
+    pool = pairs_to_ask(candidates(tasks=60, of_each=2))
     tasks = sorted({pair[0].task_id for pair in pool})
     for votes, share in ((0, 0.1), (100, 0.1), (150, 0.3), (1000, 0.5)):
         asked = {"elsewhere": votes} if votes else {}

@@ -31,32 +31,46 @@ from trainers.lora.training import EncodedPairs, Step
 TARGETS = ("dense", "key", "query", "value")
 BETTER = replace(SETTINGS, rank=4, lr=0.02, epochs=6)
 KILLED = """
-import os, signal, sys
+import json, os, signal, sys, traceback
 from pathlib import Path
+import peft, transformers.models.bert.modeling_bert
 from tests.trainers.lora.tiny import SETTINGS, job_of
 import trainers.lora.checkpoint as checkpoint
 
-base, out, when, at = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+base, out = Path(sys.argv[1]), Path(sys.argv[2])
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
-real_write, writes = checkpoint.write_atomically, []
 
-def write(path, content):
-    if when == "write" and path.name == "state.safetensors":
-        writes.append(path)
-        if len(writes) == at:
-            path.with_name(".state.safetensors.tmp").write_bytes(content[: len(content) // 2])
+def train(when, at):
+    real_write, writes = checkpoint.write_atomically, []
+
+    def write(path, content):
+        if when == "write" and path.name == "state.safetensors":
+            writes.append(path)
+            if len(writes) == at:
+                path.with_name(".state.safetensors.tmp").write_bytes(content[: len(content) // 2])
+                die()
+        if when == "publish" and path.name == "adapter_config.json":
             die()
-    if when == "publish" and path.name == "adapter_config.json":
-        die()
-    real_write(path, content)
+        real_write(path, content)
 
-def on_step(step):
-    if when == "step" and step.step == at:
-        die()
+    def on_step(step):
+        if when == "step" and step.step == at:
+            die()
 
-checkpoint.write_atomically = write
-job_of(base, out, SETTINGS, on_step=on_step)
+    checkpoint.write_atomically = write
+    job_of(base, out, SETTINGS, on_step=on_step)
+
+for when, at in (("step", 1), ("write", 2), ("publish", 0)):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            train(when, at)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(1)
+    print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), out.exists()]), flush=True)
 """
+"""Forks, as PyTorch is imported once then."""
 
 
 def test_the_loss_is_the_weighted_sum_of_the_pairs_losses() -> None:
@@ -178,11 +192,11 @@ def test_a_training_that_is_killed_again_and_again_gives_the_same_bytes(
     bert: Path, adapter_folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
-    for when, at in (("step", 1), ("write", 2), ("publish", 0)):
-        script = [sys.executable, "-c", KILLED, str(bert), str(out), when, str(at)]
-        died = subprocess.run(script, capture_output=True, text=True, check=False)
-        assert died.returncode == -signal.SIGKILL, died.stderr
-        assert not out.exists()
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(bert), str(out)], capture_output=True, text=True, check=True
+    )
+    killed = [-signal.SIGKILL.value, False]
+    assert [orjson.loads(line) for line in done.stdout.splitlines()] == [killed] * 3, done.stderr
     job_of(bert, out)
     assert (out / WEIGHTS).read_bytes() == (adapter_folder / WEIGHTS).read_bytes()
     assert not Checkpoint(out).path.exists()
