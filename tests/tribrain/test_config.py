@@ -251,3 +251,7 @@ def test_a_dry_run_of_a_service_names_the_topics_that_it_would_make(
     assert f"at {kafka}; nothing was started or made" in said
     assert settings.pairs_topic in said.rpartition("topics that would be made: ")[2]
     assert settings.pairs_topic in missing_topics(settings)
+    code, said, _ = call("serve", service, "--bootstrap-servers", kafka, "--dry-run", "--json")
+    plan = orjson.loads(said)
+    assert (code, plan["dry_run"], plan["kafka"]) == (0, True, kafka)
+    assert settings.pairs_topic in plan["new_topics"]

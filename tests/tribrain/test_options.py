@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.program import COMMANDS, help_of
+from tests.program import COMMANDS, CONTEXTS, help_of
 from tribrain.shell.option_types import FiniteFloat, Integer, RewardSource, Seconds
 from tribrain.shell.renamed import Renamed
 
@@ -87,7 +87,7 @@ def test_more_than_eight_options_stand_in_sections(words: tuple[str, ...]) -> No
 @pytest.mark.parametrize(("words", "option"), RENAMED, ids=lambda given: getattr(given, "name", None))
 def test_an_earlier_spelling_does_the_same_and_is_not_shown(words: tuple[str, ...], option: Renamed) -> None:
     for old in option.old:
-        parser = COMMANDS[words].make_parser(click.Context(COMMANDS[words]))
+        parser = COMMANDS[words].make_parser(CONTEXTS[words])
         given, _, _ = parser.parse_args([old, "1"])
         assert given[option.name or ""] in ("1", ["1"])
         assert not re.search(rf"(?<![\w-]){old}(?![\w-])", help_of(words))

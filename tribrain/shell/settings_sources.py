@@ -102,6 +102,13 @@ def source_of(ctx: click.Context, option: click.Option) -> tuple[str, str]:
     return "default", ""
 
 
+def strength_of(ctx: click.Context, name: str) -> int:
+    """How strong the place is that the value of the option of this name comes from; 0 for its default."""
+    option = next(param for param in ctx.command.params if param.name == name)
+    assert isinstance(option, click.Option)
+    return ("default", "file", "environment", "option").index(source_of(ctx, option)[0])
+
+
 def keep_config(path: Path, ctx: click.Context) -> None:
     """Write a file that gives the command the options which it has now, unless there is one.
 
