@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from functools import cache
+from inspect import signature
 from pathlib import Path
 
 import click
@@ -398,6 +399,21 @@ def test_no_command_s_help_waits_for_what_its_work_needs() -> None:
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_help_names_no_bounds_that_there_are_not(words: tuple[str, ...]) -> None:
     assert "None]" not in help_of(words)
+
+
+def test_whatever_takes_long_has_a_dry_run() -> None:
+    having = {" ".join(words) for words, c in ALL.items() if any("--dry-run" in p.opts for p in c.params)}
+    assert having == {
+        "run simulated", "run subprocess", "run wow", "suite run", "demo", "data finetune", "lab experiment",
+        "lab finetune", "serve trainer", "serve text", "serve lora",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_a_command_with_many_options_takes_them_as_one_object(words: tuple[str, ...]) -> None:
+    callback = ALL[words].callback
+    assert callback is not None
+    assert len(signature(callback).parameters) <= 8
 
 
 def test_every_command_takes_json() -> None:

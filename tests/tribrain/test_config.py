@@ -240,6 +240,29 @@ def test_a_suite_has_a_dry_run_and_keeps_its_options(call: Call, tmp_path: Path)
     assert orjson.loads(said)["finished"] == 1
 
 
+def test_a_dry_run_of_a_demo_says_what_it_would_replace_and_keeps_it(call: Call, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    demo = ("demo", "--out", out, "--tasks", 3, "--dry-run")
+    code, said, _ = call(*demo)
+    assert code == 0
+    assert said.startswith(f"would run a demo in {out}; nothing was made or written\n")
+    assert not out.exists()
+    out.mkdir()
+    (out / ".tribrain-demo").touch()
+    (out / "summary.json").touch()
+    code, said, _ = call(*demo, "--json")
+    plan = orjson.loads(said)
+    assert (code, plan["replaces_a_demo"], plan["runs"], plan["at_once"]) == (0, True, 3, 4)
+    assert (out / "summary.json").exists()
+
+
+def test_a_dry_run_of_a_demo_refuses_a_folder_of_something_else(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    code, _, err = call("demo", "--out", tmp_path, "--dry-run")
+    assert code == 2
+    assert f"{tmp_path}" in err
+
+
 @pytest.mark.parametrize("service", ["trainer", "text"])
 def test_a_dry_run_of_a_service_names_the_topics_that_it_would_make(
     call: Call, kafka: str, monkeypatch: pytest.MonkeyPatch, service: str

@@ -27,6 +27,7 @@ from tribrain.demo.results import DemoPlan, print_results, write_results
 from tribrain.demo.runs import run_tasks
 from tribrain.demo.votes import DemoVotes
 from tribrain.shell.command import Command
+from tribrain.shell.dry_run import say_plan
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.supervisor import ServiceProcess
@@ -61,6 +62,9 @@ def demo(**given: Any) -> None:
         page_port=free_port(chosen.port) if chosen.with_page else None,
     )
     _check(plan.out)
+    if chosen.dry_run:
+        _say_plan(plan, chosen)
+        return
     with Interrupts() as interrupts:
         # With --json standard output has the result alone.
         console = Console(stderr=chosen.as_json)
@@ -70,6 +74,25 @@ def demo(**given: Any) -> None:
         click.echo(orjson.dumps(orjson.loads(read_bytes(plan.out / "summary.json")) | {"out": str(plan.out)}))
     if interrupted:
         raise KeyboardInterrupt
+
+
+def _say_plan(plan: DemoPlan, chosen: DemoOptions) -> None:
+    replaced = (plan.out / _MARK).exists()
+    broker = open_kafka(chosen.bootstrap_servers).bootstrap_servers if chosen.bootstrap_servers else None
+    facts = {
+        "out": str(plan.out),
+        "replaces_a_demo": replaced,
+        "runs": plan.tasks,
+        "at_once": plan.parallel,
+        "iterations": plan.iters,
+        "seed": plan.seed,
+        "annotators": plan.annotators,
+        "page_port": plan.page_port,
+        "base_model": None if plan.lora is None else plan.lora.base,
+        "kafka": broker,
+    }
+    instead = ", in place of the earlier one" if replaced else ""
+    say_plan(f"would run a demo in {plan.out}{instead}", facts, as_json=chosen.as_json)
 
 
 def _run(

@@ -11,6 +11,7 @@ import click
 from cloup import option_group
 
 from tribrain.shell import options
+from tribrain.shell.dry_run import dry_run
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import Integer
 
@@ -85,7 +86,7 @@ _GROUPS = (
             help="With --lora: train after this many new judged pairs.",
         ),
     ),
-    option_group("Kafka and output", bootstrap_servers, options.as_json),
+    option_group("Kafka and output", bootstrap_servers, dry_run, options.as_json),
 )
 
 
@@ -113,6 +114,7 @@ class DemoOptions:
     browser: bool
     port: int
     bootstrap_servers: str | None
+    dry_run: bool
     as_json: bool
 
     @property

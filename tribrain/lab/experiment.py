@@ -33,6 +33,7 @@ from tribrain.lab.folder import ExperimentFolder
 from tribrain.lab.workers import compute
 from tribrain.shell import options
 from tribrain.shell.command import Command
+from tribrain.shell.dry_run import dry_run
 from tribrain.shell.option_types import FiniteFloat, Integer
 from tribrain.shell.output import write_output
 
@@ -54,6 +55,7 @@ class ExperimentOptions:
     label_noise: float
     rendered: bool
     processes: int | None
+    dry_run: bool
     as_json: bool
 
 
@@ -92,6 +94,7 @@ class ExperimentOptions:
     "Processes and output",
     lab_options.processes,
     options.out("Folder of the experiment; an unfinished one continues.", default=Path("outputs/experiment")),
+    dry_run,
     options.as_json,
 )
 def experiment(**given: Any) -> None:
@@ -113,9 +116,13 @@ def experiment(**given: Any) -> None:
         label_noise=chosen.label_noise,
         rendered=chosen.rendered,
     )
-    folder = begun_folder(chosen.out, plan)
     numbers = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
     names = [condition.name for condition in ALL_CONDITIONS]
+    if chosen.dry_run:
+        folder, kept = _folder(chosen.out), _kept(plan)
+        lab_options.say_experiment_plan(folder, kept, numbers, names, as_json=chosen.as_json)
+        return
+    folder = begun_folder(chosen.out, plan)
     compute(
         folder,
         partial(by_condition, plan),
@@ -139,9 +146,18 @@ def experiment(**given: Any) -> None:
 
 def begun_folder(out: Path, plan: ExperimentPlan) -> ExperimentFolder[Result]:
     """The folder of an experiment that begins or goes on. Raises BadInput."""
-    folder = ExperimentFolder(out, "tribrain.experiment/1", Result)
-    folder.begin({"concentration": CONCENTRATION, **asdict(plan)})
+    folder = _folder(out)
+    folder.begin(_kept(plan))
     return folder
+
+
+def _folder(out: Path) -> ExperimentFolder[Result]:
+    return ExperimentFolder(out, "tribrain.experiment/1", Result)
+
+
+def _kept(plan: ExperimentPlan) -> dict[str, Any]:
+    """What the folder says of its plan."""
+    return {"concentration": CONCENTRATION, **asdict(plan)}
 
 
 def _summary(

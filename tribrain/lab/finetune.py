@@ -31,6 +31,7 @@ from tribrain.lab.folder import ExperimentFolder
 from tribrain.lab.workers import compute
 from tribrain.shell import options
 from tribrain.shell.command import Command
+from tribrain.shell.dry_run import dry_run
 from tribrain.shell.option_types import FiniteFloat, Integer
 from tribrain.shell.output import write_output
 
@@ -50,6 +51,7 @@ class FinetuneExperimentOptions:
     unseen_tasks: int
     processes: int | None
     plot: Path | None
+    dry_run: bool
     as_json: bool
 
 
@@ -86,6 +88,7 @@ class FinetuneExperimentOptions:
         default=Path("outputs/experiment-finetune"),
     ),
     options.plot,
+    dry_run,
     options.as_json,
 )
 def experiment_finetune(**given: Any) -> None:
@@ -102,8 +105,12 @@ def experiment_finetune(**given: Any) -> None:
         tasks=chosen.tasks, rounds=chosen.rounds, fraction=chosen.fraction, unseen_tasks=chosen.unseen_tasks
     )
     folder = ExperimentFolder(chosen.out, "tribrain.finetune_experiment/1", FinetuneResult)
-    folder.begin({"concentration": CONCENTRATION, **asdict(plan)})
     numbers = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
+    kept = {"concentration": CONCENTRATION, **asdict(plan)}
+    if chosen.dry_run:
+        lab_options.say_experiment_plan(folder, kept, numbers, (_PART,), as_json=chosen.as_json)
+        return
+    folder.begin(kept)
     compute(
         folder,
         partial(compare, plan),

@@ -95,7 +95,15 @@ class ReplayOptions:
 )
 @option_group(
     "Selection",
-    click.option("--run", "runs", multiple=True, metavar="RUN_ID", help="Only this run (repeatable)."),
+    click.option(
+        "--run-id",
+        "runs",
+        cls=Renamed,
+        old=("--run",),
+        multiple=True,
+        metavar="NAME",
+        help="Only this run (repeatable).",
+    ),
     click.option("--since", type=MOMENT, help="Only messages from this time on (ISO 8601, UTC)."),
     click.option("--until", type=MOMENT, help="Only messages before this time (ISO 8601, UTC)."),
     click.option(
