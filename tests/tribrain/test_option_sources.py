@@ -14,8 +14,10 @@ import click
 import orjson
 import pytest
 
-from tests.program import COMMANDS
+from tests.program import COMMANDS, CONTEXTS
 from tribrain.cli import main
+from tribrain.serve.lora import every_s
+from tribrain.serve.lora_options import LoraOptions
 from tribrain.shell.settings_sources import SHARED_VARIABLES
 
 SOURCES = ("option", "own variable", "shared variable", "table of the command", "table of the group")
@@ -161,3 +163,24 @@ def test_no_command_has_click_read_a_variable() -> None:
     """Click would rank it over the variable of the command's own option."""
     options = [param for command in COMMANDS.values() for param in command.params]
     assert [option.name for option in options if isinstance(option, click.Option) and option.envvar] == []
+
+
+@pytest.mark.parametrize(
+    ("table", "arguments", "seconds"),
+    [
+        ("", ["--every-minutes", "2"], 120.0),
+        ("every-s = 7", ["--every-minutes", "2"], 120.0),
+        ("every-minutes = 2", ["--every-s", "7"], 7.0),
+        ("every-minutes = 2", [], 120.0),
+    ],
+)
+def test_of_a_time_and_its_earlier_name_in_minutes_the_stronger_one_counts(
+    table: str, arguments: list[str], seconds: float, tmp_path: Path
+) -> None:
+    words = ("serve", "lora")
+    file = tmp_path / "lab.toml"
+    file.write_text(f"[serve.lora]\n{table}\n")
+    needed = ["--base-model", "base", "--store", "adapters", "--config", str(file)]
+    parent = CONTEXTS[words].parent
+    with COMMANDS[words].make_context("lora", [*needed, *arguments], parent=parent) as context:
+        assert every_s(LoraOptions(**context.params)) == seconds

@@ -49,7 +49,7 @@ def serve_lora(**given: Any) -> None:
     kafka = open_kafka(chosen.bootstrap_servers, "serve-lora", model)
     if not store:
         raise BadInput("--store: the text is empty; expected a folder or a URI")
-    every_s = _every_s(chosen)
+    longest_s = every_s(chosen)
     if chosen.every_pairs > chosen.most_pairs:
         raise BadInput(
             f"--every-pairs {chosen.every_pairs} is more than --max-pairs {chosen.most_pairs}; give fewer"
@@ -68,12 +68,12 @@ def serve_lora(**given: Any) -> None:
             Interrupts(),
             measuring.measured("lora", chosen.metrics_port, chosen.metrics_host) as instruments,
         ):
-            _serve(kafka, chosen, every_s, artifacts, work, instruments)
+            _serve(kafka, chosen, longest_s, artifacts, work, instruments)
     except KeyboardInterrupt:
         _say("stopped; the next start goes on from here")
 
 
-def _every_s(chosen: LoraOptions) -> float:
+def every_s(chosen: LoraOptions) -> float:
     """The stronger one of --every-s and its earlier name, which is in minutes."""
     if chosen.every_minutes is None:
         return chosen.every_s
@@ -87,7 +87,7 @@ def _every_s(chosen: LoraOptions) -> float:
 def _serve(
     kafka: Kafka,
     chosen: LoraOptions,
-    every_s: float,
+    longest_s: float,
     store: ArtifactStore,
     work: Path,
     instruments: Instruments,
@@ -121,7 +121,7 @@ def _serve(
             store=store,
             work=work,
             every_pairs=chosen.every_pairs,
-            every_s=every_s,
+            every_s=longest_s,
             accept_new_topics=chosen.accept_new_topics,
             say=_say,
             steps=steps_shown,
