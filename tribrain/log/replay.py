@@ -130,16 +130,16 @@ def replay(**given: Any) -> None:
     --source trace forms the pairs of whole runs: a run is selected by the time or offset of its first event,
     a vote by those of its two videos, and --until applies to votes as well. Pairs of votes follow those of
     runs. --source pairs selects recorded pairs one by one and compares, bit for bit, with the newest snapshot
-    within the bounds; after --since, --from-offset or --run there is nothing to compare with. --model-by
+    within the bounds; after --since, --from-offset or --run-id there is nothing to compare with. --model-by
     writes one bt_reward file per model. Exit code 1 where a model differs.
     """
-    # Not at the top: what learns takes a second to load, and --help needs none of it.
     chosen = ReplayOptions(**given)
+    # Not at the top: what learns takes a second to load, and --help needs none of it.
     from trainers.processing.replay import form_again, learn_again, read_files
 
     if chosen.traces and (chosen.since is not None or chosen.until is not None):
         raise BadInput(
-            "the events in files carry no time of arrival; select them with --run or --from-offset"
+            "the events in files carry no time of arrival; select them with --run-id or --from-offset"
         )
     if chosen.votes_file is not None and not chosen.traces:
         raise BadInput("--votes-file is for --trace; from a broker, --source trace takes the votes on Kafka")
