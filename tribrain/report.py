@@ -9,7 +9,9 @@ import click
 import orjson
 
 from streams.errors import BadInput
-from tribrain.demo.folder import SUMMARY
+from streams.messages.votes import Vote
+from tribrain.demo.folder import SUMMARY, VOTES
+from tribrain.demo.replacing import is_demo
 from tribrain.demo.report import build_report
 from tribrain.run.report import build_run_report, is_folder_of_runs
 from tribrain.shell import options
@@ -23,10 +25,17 @@ from tribrain.suite.report import build_suite_report
 
 @click.command(cls=Command, epilog="Example: tribrain report outputs/demo")
 @click.argument("folder", type=PATH)
+@click.option(
+    "--votes-file",
+    type=PATH,
+    metavar="FILE",
+    show_default="votes.jsonl of the run or of its demo, if any",
+    help="Of runs: votes to count, as tribrain log vote --export writes them.",
+)
 @options.as_json
-def report(folder: Path, as_json: bool) -> None:
+def report(folder: Path, votes_file: Path | None, as_json: bool) -> None:
     """Write FOLDER/report.html of a demo, a suite, or runs: one file with its plots and videos."""
-    written = _build(folder)
+    written = _build(folder, votes_file)
     if as_json:
         click.echo(orjson.dumps(asdict(written)))
         return
@@ -36,12 +45,31 @@ def report(folder: Path, as_json: bool) -> None:
     )
 
 
-def _build(folder: Path) -> Written:
-    if SuiteFolder.is_one(folder):
+def _build(folder: Path, votes_file: Path | None) -> Written:
+    is_suite, is_of_demo = SuiteFolder.is_one(folder), (folder / SUMMARY).is_file()
+    if votes_file is not None and (is_suite or is_of_demo):
+        raise BadInput(f"--votes-file is for runs, and {folder} holds a {'suite' if is_suite else 'demo'}")
+    if is_suite:
         return build_suite_report(folder)
-    if (folder / SUMMARY).is_file():
+    if is_of_demo:
         return build_report(folder)
     if is_folder_of_runs(folder):
-        return build_run_report(folder)
+        return build_run_report(folder, _votes(votes_file or _votes_beside(folder)))
     what = "holds no demo, suite or run" if folder.is_dir() else "no such folder"
     raise BadInput(f"{folder}: {what}; give the folder of one, as tribrain demo and the run commands make it")
+
+
+def _votes_beside(folder: Path) -> Path | None:
+    """The votes of the folder itself, or of the demo that a run, or its folder of runs, belongs to."""
+    whole = folder.resolve()
+    places = [whole, *(above for above in list(whole.parents)[:2] if is_demo(above))]
+    return next((place / VOTES for place in places if (place / VOTES).is_file()), None)
+
+
+def _votes(file: Path | None) -> list[Vote]:
+    if file is None:
+        return []
+    # Not at the top: what reads votes brings video libraries, and --help needs none.
+    from trainers.datasets.vote_import import votes_in
+
+    return votes_in(file)

@@ -20,6 +20,11 @@ SIDE = 96
 """Height and width of a frame in pixels."""
 FRAMES = 24
 FPS = 12.0
+DRAWN = (
+    "A drawing, seen from above: the small square or ball has to get around the dark block and into the "
+    "large disc, its target."
+)
+"""What a video shows, for people who have never seen one."""
 _MARGIN = 16
 """Pixels drawn beyond each edge of the frame, which a shaking camera can see."""
 _CANVAS = SIDE + 2 * _MARGIN

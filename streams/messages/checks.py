@@ -277,7 +277,7 @@ def _check_context(meta: dict[str, Any], name: str, source: object) -> None:
         msgspec.convert(within, _Contexts)
     except msgspec.ValidationError as error:
         within[name] = dict(context)
-        why = in_words(error, within, lambda: msgspec.convert(within, _Contexts))
+        why = in_words(error, within, lambda: msgspec.convert(within, _Contexts), _Contexts)
         raise ContractError(f"{source}: meta.{why}") from None
 
 

@@ -360,7 +360,7 @@ def _converted(obj: dict[str, Any], source: object, accepted: _Format) -> Any:
     try:
         message = convert()
     except msgspec.ValidationError as error:
-        raise ContractError(f"{source}: {in_words(error, obj, convert)}") from None
+        raise ContractError(f"{source}: {in_words(error, obj, convert, contract)}") from None
     except RecursionError:
         raise ContractError(
             f"{source}: is nested too deeply; expected at most {MAX_DEPTH} levels of objects and lists"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from streams.errors import BadInput
@@ -56,20 +57,21 @@ def read_trace_lines(path: Path) -> list[tuple[bytes, TraceMessage]]:
 
 def read_pairs(path: Path) -> list[PairMessage]:
     """The pairs of a ``pairs.jsonl``, in the file's order. Raises BadInput, also for an empty file."""
-    try:
+    with _told_of_tables(
+        path, f"a table is learnt in Python, with tribrain.learn(pandas.read_csv({str(path)!r}))"
+    ):
         return [decode_pair(line, source) for line, source in _lines(path, "pair")]
-    except ContractError as error:
-        if path.suffix.lower() != ".csv":
-            raise
-        raise BadInput(
-            f"{error}; a table is learnt in Python, with tribrain.learn(pandas.read_csv({str(path)!r})): "
-            "docs/how-to/tables.md"
-        ) from None
 
 
 def read_text_pairs(path: Path) -> list[PairMessage]:
     """As ``read_pairs``, but a goal and two texts per line are enough. Raises BadInput."""
-    return [decode_text_pair(line, source) for line, source in _lines(path, "pair")]
+    made = str(path.with_suffix(".jsonl"))
+    with _told_of_tables(
+        path,
+        "a table with the columns goal_instruction, chosen_prompt and rejected_prompt becomes such a file by "
+        f"pandas.read_csv({str(path)!r}).to_json({made!r}, orient='records', lines=True)",
+    ):
+        return [decode_text_pair(line, source) for line, source in _lines(path, "pair")]
 
 
 def read_candidates(path: Path) -> list[Candidate]:
@@ -99,6 +101,19 @@ def read_reward(path: Path) -> RewardSnapshot | TextSnapshot:
         return decode_snapshot(raw, str(path))
     except OtherModel:
         return decode_snapshot_of(TextSnapshot, raw, str(path))
+
+
+@contextmanager
+def _told_of_tables(path: Path, remedy: str) -> Iterator[None]:
+    """Add to the refusal of a CSV file what to do with a table."""
+    try:
+        yield
+    except ContractError as error:
+        if path.suffix.lower() != ".csv":
+            raise
+        raise BadInput(
+            f"{error}; pairs are read as JSON Lines, and {remedy}: docs/how-to/tables.md"
+        ) from None
 
 
 def _lines(path: Path, kind: str) -> Iterator[tuple[bytes, str]]:

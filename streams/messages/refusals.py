@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, ClassVar, NoReturn, cast
 
 import msgspec
+from msgspec import inspect
 
 from streams.errors import BadInput
 
@@ -59,16 +60,16 @@ def nearest(found: str, expected: Iterable[str]) -> str | None:
     return folded[close[0]] if close else None
 
 
-def in_words(error: msgspec.ValidationError, obj: Any, convert: Callable[[], object]) -> str:
+def in_words(error: msgspec.ValidationError, obj: Any, convert: Callable[[], object], contract: type) -> str:
     """msgspec's ``Expected `float` <= 1.0 - at `$.scores[...]``` with the field first, and what was found.
 
     ``convert`` must fail as long as the wrong entry is in ``obj``. To find an entry that msgspec writes as
-    ``...``, all others are removed from ``obj``.
+    ``...``, all others are removed from ``obj``. ``contract`` says what a field of few values may be.
     """
     what, _, where = str(error).partition(" - at `")
     what = what.replace("Object missing required field", "a required field is missing:")
     _, in_key, path = where.rpartition("key` in `")
-    field = ""
+    field, keys = "", list[str | int]()
     for index, name in _STEP.findall(path.strip("$`")):
         if index == "...":
             name = _at_fault(obj, convert)
@@ -77,12 +78,50 @@ def in_words(error: msgspec.ValidationError, obj: Any, convert: Callable[[], obj
         key: Any = int(index) if index.isdecimal() else name
         field += f"[{index}]" if index.isdecimal() else f".{name}"
         obj = obj[key] if isinstance(obj, dict | list) else None
+        keys.append(key)
     field = field.lstrip(".")
     if in_key:
         return f"{field}: {what}, as a name in it"
     if not field:
         return what
+    if what.startswith("Invalid enum value"):
+        return f"{field}: {_not_allowed(obj, _values_at(keys, contract))}"
     return f"{field}: {what}, found {shown(obj)}"
+
+
+def _not_allowed(found: object, allowed: Sequence[str]) -> str:
+    close = nearest(found, allowed) if isinstance(found, str) else None
+    hint = f": did you mean {shown(close)}?" if close else ""
+    return f"expected one of {', '.join(allowed)}; found {shown(found)}{hint}"
+
+
+def _values_at(keys: Iterable[str | int], contract: type) -> list[str]:
+    """What a field of few values may be."""
+    kinds: list[inspect.Type] = list(_alternatives([inspect.type_info(contract)]))
+    for key in keys:
+        kinds = list(_alternatives(inner for kind in kinds for inner in _inside(kind, key)))
+    values = [str(value) for kind in kinds if isinstance(kind, inspect.LiteralType) for value in kind.values]
+    return values + ["null"] * any(isinstance(kind, inspect.NoneType) for kind in kinds)
+
+
+def _alternatives(kinds: Iterable[inspect.Type]) -> Iterator[inspect.Type]:
+    for kind in kinds:
+        if isinstance(kind, inspect.UnionType):
+            yield from _alternatives(kind.types)
+        elif isinstance(kind, inspect.Metadata):
+            yield from _alternatives([kind.type])
+        else:
+            yield kind
+
+
+def _inside(kind: inspect.Type, key: str | int) -> Iterator[inspect.Type]:
+    """What a field or an entry of a value of this kind is."""
+    if isinstance(kind, inspect.StructType):
+        yield from (field.type for field in kind.fields if field.encode_name == key)
+    elif isinstance(kind, inspect.DictType):
+        yield kind.value_type
+    elif isinstance(kind, inspect.ListType | inspect.VarTupleType):
+        yield kind.item_type
 
 
 def raise_not_json(raw: bytes, source: object, error: ValueError) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, field
@@ -71,3 +72,19 @@ class Vote(Contract, frozen=True, kw_only=True):
     def right(self) -> tuple[str, int]:
         """Run id and iteration of the right video."""
         return self.right_run_id, self.right_iter_idx
+
+
+def standing(votes: Iterable[Vote]) -> list[Vote]:
+    """Votes with an answer that their annotator has not retracted, in the order given.
+
+    Of several with one id the first counts.
+    """
+    first: dict[str, Vote] = {}
+    for vote in votes:
+        first.setdefault(vote.vote_id, vote)
+    gone = {(vote.takes_back, vote.annotator) for vote in first.values() if vote.takes_back}
+    return [
+        vote
+        for vote in first.values()
+        if vote.answer is not None and (vote.vote_id, vote.annotator) not in gone
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 from playwright.sync_api import Request, Response, Route
 
@@ -12,7 +13,7 @@ from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
 from streams.kafka.writer import produce
 from streams.messages.codec import encode, sealed
-from streams.messages.contracts import snapshot_key
+from streams.messages.contracts import RewardSnapshot, snapshot_key
 from streams.messages.stored import Outgoing
 from streams.messages.votes import Vote
 from streams.snapshots.feed import read_latest_snapshot
@@ -146,6 +147,50 @@ def test_the_model_is_shown_and_taken_back_once_that_was_confirmed(
         page.wait_for_selector("text=The rollback was sent")
         wait_until(lambda: _newest(settings) > last.version, 60)
         page.wait_for_selector(f"h1:has-text('version {_newest(settings)}')")
+
+
+def test_five_versions_are_shown_and_all_of_them_to_whoever_asks(
+    tmp_path: Path, settings: Settings, visit: Any
+) -> None:
+    write_runs(tmp_path)
+    last = learn_some(settings)
+    publish_versions(settings, last, more=6)
+    with page_server(tmp_path, settings=settings) as server:
+        page = visit(server.url).new_page()
+        page.goto(f"{server.url}/model")
+        rows = page.locator("#versions tbody tr:visible")
+        assert rows.count() == 5
+        page.click("#versions summary")
+        assert rows.count() > 5
+        assert rows.first.inner_text().startswith(str(last.version + 6))
+        assert page.locator("#versions a:visible").count() == rows.count() - 1, "the newest is there already"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_each_line_of_a_chart_has_a_number_and_a_colour_in_the_legend(
+    scheme: str, tmp_path: Path, settings: Settings, visit: Any
+) -> None:
+    write_runs(tmp_path)
+    publish_versions(settings, learn_some(settings), more=1)
+    with page_server(tmp_path, settings=settings) as server:
+        page = visit(server.url, color_scheme=scheme).new_page()
+        page.goto(f"{server.url}/model")
+        page.wait_for_selector(".chart canvas >> nth=1")
+        for chart in page.locator(".chart").all():
+            names = chart.locator(".u-label").all_inner_texts()[1:]
+            assert [name.split()[0] for name in names] == [str(n) for n in range(1, len(names) + 1)]
+            colours = chart.locator(".u-marker").evaluate_all(
+                "all => all.map((each) => getComputedStyle(each).backgroundColor)"
+            )[-len(names) :]
+            assert len(set(colours)) == len(names)
+            assert "rgba(0, 0, 0, 0)" not in colours
+
+
+def publish_versions(settings: Settings, last: RewardSnapshot, *, more: int) -> None:
+    """Newer ones that have learnt the same."""
+    key = snapshot_key(last.model).encode()
+    versions = (sealed(replace(last, version=last.version + n)) for n in range(1, more + 1))
+    list(produce(settings, [Outgoing(settings.snapshots_topic, key, encode(each)) for each in versions]))
 
 
 def test_votes_of_a_session_move_the_published_model(tmp_path: Path, settings: Settings, visit: Any) -> None:

@@ -10,11 +10,13 @@ import av
 import pytest
 from playwright.sync_api import Dialog, Page, Response
 
+from runner.worlds.scene import DRAWN
 from streams.kafka.settings import Settings
 from tests.browser.accessibility import serious_findings
 from tests.browser.voting import Voter, at_the_stage, colours, open_pair
 from tests.browser.weight import MOST_BYTES, bytes_of
 from tests.pages import FPS, PageServer, page_server, run_id, write_runs
+from tests.tribrain.test_cli import code_of
 
 PAGES = ("/", "/vote", "/vote/name", "/runs", "/model", "/agreement")
 HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(2)>"'&{{7*7}}"""
@@ -103,6 +105,19 @@ def test_nothing_that_comes_before_the_vote_tells_what_made_the_videos(
         page.click("#prompts")
         page.wait_for_selector("#prompt-texts:not([hidden])")
         assert "secret prompt" in page.inner_text("#prompt-left")
+
+
+def test_whoever_votes_is_told_what_a_simulated_video_draws_and_nothing_of_other_videos(
+    tmp_path: Path, settings: Settings, visit: Any, voter: Voter
+) -> None:
+    of_run = ["--goal", "move the red cube to the green bowl", "--iters", "2"]
+    assert code_of("run-simulated", *of_run, "--out", str(tmp_path / "runs" / "a")) == 0
+    with page_server(tmp_path, settings=settings) as server:
+        simulated = at_the_stage(visit, server.url)
+        simulated.look()
+        assert simulated.page.inner_text("#about") == DRAWN
+    voter.look()
+    assert not voter.page.is_visible("#about")
 
 
 def test_no_page_asks_anybody_else_or_breaks_its_own_policy(shared_page: PageServer, voter: Voter) -> None:

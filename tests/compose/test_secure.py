@@ -31,8 +31,8 @@ _USERS = re.findall(r"^ +- --user=(\w+)=", SECURE.read_text(), flags=re.MULTILIN
 
 @pytest.fixture(scope="module")
 def stack(new_stack: Callable[..., Stack], tmp_path_factory: pytest.TempPathFactory) -> Stack:
-    """Healthy, with the login for runs of this computer."""
-    made = new_stack(files=(FILE, SECURE))
+    """Healthy, with text rewards too, and with the login for runs of this computer."""
+    made = new_stack(files=(FILE, SECURE), profiles=("text",))
     made.up()
     made.login = _login(made, "host", tmp_path_factory.mktemp("host"))
     return made

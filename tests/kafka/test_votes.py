@@ -191,6 +191,21 @@ def test_what_cannot_be_matched_is_told_and_kept_and_the_rest_is_published(
     assert [task["annotations"][0]["id"] for task in kept] == [2]
 
 
+def test_votes_on_candidates_that_nobody_published_are_imported_and_listed(
+    settings: Settings, tribrain: Any, tmp_path: Path
+) -> None:
+    publish(settings, "run-a")
+    file = tmp_path / "votes.jsonl"
+    on_known = vote(vote_id="v3", right_run_id="run-a", right_iter_idx=3)
+    file.write_bytes(b"".join(encode(each) + b"\n" for each in (vote(), vote(vote_id="v2"), on_known)))
+    code, said = tribrain("vote", "--import", str(file))
+    assert (code, said["published"], said["waiting"]) == (0, 3, 2)
+    assert said["unknown_candidates"] == [{"run_id": "run-b", "iter_idx": 3, "votes": 2}]
+    publish(settings, "run-b")
+    code, said = tribrain("vote", "--import", str(file))
+    assert (code, said["waiting"], said["unknown_candidates"]) == (0, 0, [])
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
 def test_exported_votes_are_those_of_the_topic_and_are_taken_in_elsewhere(
     suffix: str, settings: Settings, tribrain: Any, tmp_path: Path

@@ -16,8 +16,10 @@ from streams.kafka.topics import TopicOptions, create_topics, make_topics
 from streams.messages.codec import encode
 from streams.spool.queue import Spool
 from tests.factories import event
+from tests.kafka.test_serve_text import n_learnt, send, stream, wait_for
 from tests.secured.broker import PASSWORD, SecuredBroker
 from tests.secured.commands import COMMANDS, arguments_of
+from tests.services import serve_text
 from tribrain.shell.exit_codes import BAD_INPUT
 from tribrain.shell.kafka_access import TOPICS, rights_of
 
@@ -73,6 +75,13 @@ def test_a_service_says_which_of_its_topics_do_not_exist_where_it_may_not_make_t
     code, said = cli_error(settings, "serve-text")
     assert code == BAD_INPUT
     assert "may not Create on topic 'not-made.pairs', Create on topic 'not-made.snapshots' at" in said
+
+
+def test_text_is_learnt_and_published_with_the_least_rights(secured: SecuredBroker, prefix: str) -> None:
+    messages, of_prefix = stream(), replace(secured.open, topic_prefix=prefix)
+    send(of_prefix, messages)
+    with serve_text(secured.allowed("serve-text", prefix), "--every-s", "0.05"):
+        assert wait_for(of_prefix, n_learnt(messages)).version == n_learnt(messages)
 
 
 def test_a_service_that_may_make_topics_makes_its_own(secured: SecuredBroker) -> None:

@@ -215,6 +215,25 @@ def test_an_error_names_the_source_and_what_is_wrong(raw: bytes, says: str) -> N
     assert says in str(caught.value)
 
 
+def test_a_text_that_is_not_allowed_is_answered_with_those_that_are() -> None:
+    raw = encode(pair({"a": 0.9}, {"a": 0.1})).replace(b'"label_source":"human"', b'"label_source":"people"')
+    with pytest.raises(
+        ContractError, match="label_source: expected one of critic, human, outcome, proxy; found"
+    ):
+        decode_pair(raw, "here")
+
+
+def test_the_allowed_texts_are_found_within_an_object_too() -> None:
+    learner = PreferenceLearner()
+    learner.on_message(replace(pair({"a": 0.9}, {"a": 0.4}), dimension="physics"))
+    learnt = learner.snapshot({})
+    ajar = {"physics": replace(learnt.dimensions["physics"], gate="ajar")}
+    with pytest.raises(
+        ContractError, match=r"dimensions\.physics\.gate: expected one of active, shadow; found"
+    ):
+        decode_snapshot(encode(sealed(replace(learnt, dimensions=ajar))), "here")
+
+
 @pytest.mark.parametrize("number", [math.nan, math.inf])
 def test_a_number_that_is_not_finite_is_not_written(number: float) -> None:
     with pytest.raises(ContractError, match="is not a finite number"):

@@ -35,7 +35,11 @@ def test_what_a_later_version_adds_is_kept() -> None:
     [
         ({"right_run_id": "a", "right_iter_idx": 0}, "left and right are both iteration 0 of run 'a'"),
         ({"answer": None}, "answer is null"),
-        ({"answer": "middle"}, "answer"),
+        (
+            {"answer": "middle"},
+            "answer: expected one of both_bad, cannot_tell, left, right, tie, null; found 'middle'",
+        ),
+        ({"answer": "Left"}, "found 'Left': did you mean 'left'"),
         ({"takes_back": "v1"}, "takes_back: is the vote itself"),
         ({"vote_id": ""}, "vote_id"),
         ({"left_iter_idx": -1}, "left_iter_idx"),

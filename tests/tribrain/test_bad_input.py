@@ -144,7 +144,7 @@ def cases() -> Iterator[tuple[str, str]]:
     train = "train-preference-rm --out new/m.json --pairs"
     yield (
         f"{train} votes.csv",
-        r"votes\.csv@line 1: not JSON .*; a table is learnt in Python, with tribrain\.learn",
+        r"votes\.csv@line 1: not JSON .*, and a table is learnt in Python, with tribrain\.learn",
     )
     yield f"{train} nowhere", r"nowhere: no such file"
     yield f"{train} empty.jsonl", r"empty\.jsonl: the file is empty; expected one pair per line"

@@ -249,11 +249,11 @@ def test_a_dry_run_of_a_demo_says_what_it_would_replace_and_keeps_it(call: Call,
     assert not out.exists()
     out.mkdir()
     (out / ".tribrain-demo").touch()
-    (out / "summary.json").touch()
+    (out / "trainer.log").touch()
     code, said, _ = call(*demo, "--json")
     plan = orjson.loads(said)
     assert (code, plan["replaces_a_demo"], plan["runs"], plan["at_once"]) == (0, True, 3, 4)
-    assert (out / "summary.json").exists()
+    assert (out / "trainer.log").exists()
 
 
 def test_a_dry_run_of_a_demo_refuses_a_folder_of_something_else(call: Call, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from streams.local_broker.jars import KafkaJars
 from streams.snapshots.feed import SnapshotFeed
 from tests.tribrain.processes import Command, command, needs_proc
 from tests.waiting import wait_until
+from trainers.datasets.vote_import import votes_in
 from tribrain.cli import main
 from tribrain.demo.page import open_in_browser
 
@@ -107,6 +108,19 @@ def test_labels_are_votes_and_no_validator_judges(shown: Shown) -> None:
             "compared": 0, "agreed": 0, "weight": None,
         }
     ]  # fmt: skip
+
+
+def test_the_votes_outlive_the_broker_and_the_next_demo_does_not_throw_them_away(
+    shown: Shown, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (kept,) = votes_in(shown.out / "votes.jsonl")
+    assert (kept.annotator, kept.answer) == ("Ann", "left")
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--out", str(shown.out)])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "holds a demo in which people voted (1 vote of Ann, kept in votes.jsonl)" in said
+    assert "give --fresh to replace it" in said
 
 
 def test_ctrl_c_after_the_planned_runs_is_no_interruption(shown: Shown) -> None:

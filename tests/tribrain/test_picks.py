@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from runner.lab.picks import POLICIES
 from streams.messages.codec import encode
@@ -135,3 +136,25 @@ def test_the_effect_is_of_the_step_that_was_asked_for(
         return first
 
     assert odds("0.5") == pytest.approx(odds("0.25") ** 2)
+
+
+def test_a_training_prints_the_odds_that_explain_prints_of_its_model(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arms = ("physics", "quality", "task")
+    pairs = [
+        replace(
+            pair,
+            chosen_context={"arm": arms[n % 3]},
+            rejected_context={"arm": arms[(n + 1) % 3]},
+        )
+        for n, pair in enumerate(PAIRS)
+    ]
+    Path("arms.jsonl").write_bytes(b"".join(encode(pair) + b"\n" for pair in pairs))
+    assert code_of("train-preference-rm", "--pairs", "arms.jsonl", "--out", "arms.json") == 0
+    trained = capsys.readouterr().out
+    assert code_of("explain", "--model", "arms.json") == 0
+    explained = capsys.readouterr().out
+    table = trained[trained.index("Odds of being preferred") :]
+    assert "@arm=physics" in table
+    assert explained.endswith(table)

@@ -115,7 +115,41 @@ def test_a_hostile_goal_is_shown_as_text(page: ReportPage, html: str) -> None:
 
 def test_it_says_that_the_world_is_simulated(page: ReportPage) -> None:
     assert "The world is simulated" in page.text
-    assert "simulated validator, not from people" in page.text
+    assert "Labels by validators come from its simulated validator" in page.text
+    assert "No person voted." in page.text
+
+
+def voter(name: str, votes: int, error_rate: float | None) -> dict[str, Any]:
+    known = {"errors": None, "compared": 4, "agreed": 3, "weight": 0.75}
+    return {"name": name, "votes": votes, "error_rate": error_rate, **known}
+
+
+def people(*annotators: dict[str, Any]) -> dict[str, Any]:
+    return {"votes": 0, "alpha": None, "alpha_ci95": None, "annotators": list(annotators)}
+
+
+def test_it_says_who_voted_and_which_of_them_are_programs(tmp_path: Path) -> None:
+    voted = people(
+        voter("Ann", 3, None), voter("", 2, None), voter("careful", 20, 0.05), voter("idle", 0, 0.2)
+    )
+    write_summary(tmp_path, [], people=voted, pairs_by_label_source={"human": 25})
+    text = report_page(build_report(tmp_path)).text
+    assert "2 people gave 5 votes, which nothing here simulates." in text
+    assert "1 simulated annotator gave 20 votes" in text
+    assert "No person voted" not in text
+    assert "validator" not in text.partition("What is simulated")[2]
+    assert "Ann 3 a person 3 of 4 0.75" in text
+    assert "somebody without a name 2 a person" in text
+    assert "careful 20 a program, wrong in 5%" in text
+    assert "idle" not in text
+
+
+@pytest.mark.parametrize("voted", [None, people()])
+def test_where_nobody_voted_there_is_no_table_of_voters(voted: dict[str, Any] | None, tmp_path: Path) -> None:
+    write_summary(tmp_path, [], people=voted)
+    text = report_page(build_report(tmp_path)).text
+    assert "No person voted." in text
+    assert "Who voted" not in text
 
 
 def test_it_says_when_an_open_gate_closes_again(page: ReportPage) -> None:

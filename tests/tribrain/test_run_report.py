@@ -20,6 +20,7 @@ from streams.messages.codec import encode
 from streams.messages.contracts import CriticResult, RunEnd, TraceEvent
 from tests import factories
 from tests.recorded_runs import footage, write_run
+from tests.trainers.pairs.test_votes import vote
 from tests.tribrain.report_page import ReportPage, assert_nothing_is_fetched, report_page
 from tribrain.report import report
 from tribrain.run.report import build_run_report
@@ -243,6 +244,47 @@ def test_the_command_takes_the_folder_of_a_run(tmp_path: Path) -> None:
     assert (said["kind"], said["runs"], said["videos"], said["videos_in_file"]) == ("Run", 1, 2, 2)
     result = CliRunner().invoke(report, [str(tmp_path)])
     assert "report.html: 1 run, 2 of 2 videos in it, " in result.stdout
+
+
+def write_votes(file: Path) -> None:
+    """Two of Ann's on the run, one of which she takes back, one of a program, and one on another run."""
+    votes = [
+        vote(vote_id="1", annotator="Ann"),
+        vote(vote_id="2", annotator="Ann", left_iter_idx=1),
+        vote(vote_id="3", annotator="Ann", takes_back="2", answer=None),
+        vote(vote_id="4", annotator="careful", meta={"simulated": True}),
+        vote(vote_id="5", annotator="Ann", left_run_id="run-c"),
+    ]
+    file.write_bytes(b"".join(encode(each) + b"\n" for each in votes))
+
+
+@pytest.mark.parametrize("place", ["run", "demo", "elsewhere"])
+def test_it_says_who_voted_on_a_run_wherever_its_votes_are(place: str, tmp_path: Path) -> None:
+    demo, folder = tmp_path / "demo", tmp_path / "demo" / "runs" / "run-a"
+    folder.mkdir(parents=True)
+    write_run(folder, [0.4, 0.5])
+    (demo / ".tribrain-demo").touch()
+    file = {"run": folder, "demo": demo, "elsewhere": tmp_path}[place] / "votes.jsonl"
+    write_votes(file)
+    options = ["--votes-file", str(file)] if place == "elsewhere" else []
+    result = CliRunner().invoke(report, [str(folder), *options])
+    assert result.exit_code == 0, result.output
+    text = ReportPage((folder / "report.html").read_text()).text
+    assert "Ann 1 a person" in text
+    assert "careful 1 a program" in text
+
+
+def test_a_run_without_votes_has_no_table_of_voters(tmp_path: Path) -> None:
+    write_run(tmp_path, [0.4, 0.5])
+    assert "Who voted" not in told(tmp_path).text
+
+
+def test_votes_that_are_no_votes_are_bad_input(tmp_path: Path) -> None:
+    write_run(tmp_path, [0.4, 0.5])
+    (tmp_path / "votes.jsonl").write_text("{}")
+    result = CliRunner().invoke(report, [str(tmp_path)])
+    assert isinstance(result.exception, BadInput)
+    assert "votes.jsonl@line 1: " in str(result.exception)
 
 
 @pytest.mark.parametrize("trace", [None, b"", b'{"half'])

@@ -1,15 +1,20 @@
-"""What is said of a model that has learnt from people before its gate has opened."""
+"""What is said of a model: its odds as lines of text, and its gate before it has opened."""
 
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
+from streams.messages.contracts import RewardSnapshot
+from tests import factories
 from tests.trainers.evidence.test_late_votes import of_critics, vote
 from tests.trainers.online.test_learner import learnt, tasks
 from tests.trainers.online.test_withdrawn import asked
 from trainers.bradley_terry.explain import Explanation, explain
+from trainers.bradley_terry.reward import reward_on
 from trainers.online.admission import LATE_TASKS
-from tribrain.story.model import gate_in_words
+from trainers.online.train import train_on_pairs
+from tribrain.story.model import gate_in_words, odds_lines, odds_of_all
 from tribrain.ui.model_page import calibration_in_words
 
 
@@ -51,3 +56,40 @@ def test_where_no_label_is_evidence_yet_nobody_is_told_that_there_are_no_labels(
     assert explanation.labels["human"] == 5
     assert calibration_in_words(explanation).startswith("None of its labels is evidence yet")
     assert calibration_in_words(after_votes_on(0)).startswith("There are no labels from people")
+
+
+def learnt_on(dimensions: tuple[str, ...], critic: str = "eye.task") -> RewardSnapshot:
+    """Of a pair on each, whose chosen side a prompt for physics made."""
+    pairs = [
+        replace(
+            factories.pair({critic: 0.9}, {critic: 0.1}, task_id=f"t{n}", pair_id=str(n)),
+            dimension=dimension,
+            chosen_context={"arm": "physics"},
+            rejected_context={"arm": "task"},
+        )
+        for n, dimension in enumerate(dimensions)
+    ]
+    return train_on_pairs(pairs)
+
+
+def test_odds_are_shown_under_the_names_that_critics_have() -> None:
+    _, table, *_ = odds_lines(explain(learnt_on(("",), critic="det.AP@IoU=0.50")))
+    assert " det.AP@IoU=0.50 " in table
+
+
+def test_a_context_s_odds_are_said_to_be_against_the_average_of_its_kind() -> None:
+    assert any("average of its kind" in line for line in odds_lines(explain(learnt_on(("",)))))
+
+
+def test_the_odds_of_each_dimension_stand_under_its_statement() -> None:
+    model = learnt_on(("", "physics"))
+    lines = odds_of_all(model)
+    assert lines == [
+        *odds_lines(explain(model)),
+        f"On physics: {model.dimensions['physics'].statement}",
+        *odds_lines(explain(reward_on(model, "physics"))),
+    ]
+
+
+def test_a_model_that_has_learnt_nothing_has_no_table_of_odds() -> None:
+    assert odds_of_all(learnt_on(("physics",)))[0].startswith("On physics: ")

@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from streams.messages.codec import encode
-from streams.messages.files import read_reward
+from streams.messages.contracts import PreferencePair
+from streams.messages.files import read_reward, read_text_pairs
 from tests.trainers.text.factories import polite_pairs
 from trainers.text.reward import NgramReward
 from trainers.text.train import train_on_texts
@@ -100,3 +101,22 @@ def test_one_reward_can_be_asked_from_many_threads() -> None:
     for array in reward.arrays:
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
+
+
+@pytest.mark.parametrize(
+    "command", ["train-text-rm --out made.json", "train-lora-rm --base-model nobody/nothing --out made"]
+)
+def test_a_table_is_refused_with_what_makes_pairs_of_it(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.csv").write_text("goal_instruction,chosen_prompt,rejected_prompt\ntea,hot tea,cold tea\n")
+    assert call(*command.split(), "--pairs", "x.csv") == 2
+    said = capsys.readouterr().err
+    remedy = "pandas.read_csv('x.csv').to_json('x.jsonl', orient='records', lines=True)"
+    assert remedy in said
+    pandas = pytest.importorskip("pandas", reason="make lora installs it")
+    pandas.read_csv("x.csv").to_json("x.jsonl", orient="records", lines=True)
+    (pair,) = read_text_pairs(Path("x.jsonl"))
+    assert isinstance(pair, PreferencePair)
+    assert (pair.chosen_prompt, pair.rejected_prompt) == ("hot tea", "cold tea")

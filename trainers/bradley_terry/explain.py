@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.messages.contracts import RewardSnapshot
-from streams.messages.feature_names import is_indicator, shown
+from streams.messages.feature_names import is_indicator
 from trainers.bradley_terry.features import UNIT
-from trainers.bradley_terry.reward import Z95, printable, reward_on
+from trainers.bradley_terry.reward import Z95
 from trainers.bradley_terry.ties import tie_probability
 
 
@@ -20,7 +20,8 @@ class Effect:
 
     feature: str
     weight: float
-    """As in the snapshot: nats per ``scales`` of the feature's difference."""
+    """As in the snapshot: nats per ``scales`` of the feature's difference. A context's is not compared with
+    others of its kind, so ``odds_ratio`` is what to show."""
     weight_ci95: tuple[float, float] | None
     """95% of the posterior; None for a point estimate."""
     odds_ratio: float
@@ -84,23 +85,6 @@ def explain(snapshot: RewardSnapshot, step: float = UNIT) -> Explanation:
             sorted(effects, key=lambda effect: (-abs(math.log(effect.odds_ratio)), effect.feature))
         ),
     )
-
-
-def log_odds(snapshot: RewardSnapshot) -> dict[str, float]:
-    """Nats of every feature for a usual step up, or for having a context; the strongest first."""
-    return {effect.feature: math.log(effect.odds_ratio) for effect in explain(snapshot).effects}
-
-
-def effect_lines(snapshot: RewardSnapshot) -> list[str]:
-    """A line for every feature of the overall reward, then of each dimension's, largest first."""
-    lines = []
-    for dimension in ("", *snapshot.dimensions):
-        reward = reward_on(snapshot, dimension)
-        if dimension:
-            lines.append(f"On {printable(dimension)}: {reward.statement}")
-        effects = sorted(log_odds(reward).items(), key=lambda item: -item[1])
-        lines += [f"  {effect:+.3f}  {printable(shown(name))}" for name, effect in effects]
-    return lines
 
 
 def ratio_text(ratio: float) -> str:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 from msgspec.structs import replace
 
+from streams.errors import BadInput
+from streams.files import read_text
 from streams.messages.candidates import Place
 from streams.messages.votes import Vote
 from trainers.datasets.preferences import content_id
 from trainers.datasets.samples import Run, find_video
-from trainers.datasets.vote_files import Statement
+from trainers.datasets.vote_files import Statement, read_csv, read_json_lines
 
 KEY = "import_key"
 """Field in ``meta`` of an imported vote: hash of what identifies the statement."""
@@ -51,6 +54,25 @@ def new_votes(statements: Sequence[Statement], known: Iterable[Vote]) -> list[Vo
             before.append(named)
             new.append((at, named))
     return [vote for _, vote in sorted(new, key=lambda each: each[0])]
+
+
+def votes_in(file: Path) -> list[Vote]:
+    """The votes of a CSV or JSON Lines file, as ``new_votes`` names them. Raises BadInput where one cannot be
+    used."""
+    read = (read_csv if file.suffix.lower() == ".csv" else read_json_lines)(read_text(file), str(file))
+    if read.unusable:
+        raise BadInput(f"{read.unusable[0].place}: {read.unusable[0].reason}")
+    return new_votes(read.statements, [])
+
+
+def votes_on_unknown(votes: Iterable[Vote], known: Collection[Place]) -> dict[Place, list[Vote]]:
+    """The votes on each candidate that is not ``known``; one on two such candidates is there twice."""
+    found: dict[Place, list[Vote]] = {}
+    for vote in votes:
+        for place in dict.fromkeys((vote.left, vote.right)):
+            if place not in known:
+                found.setdefault(place, []).append(vote)
+    return found
 
 
 class VideoPlaces:

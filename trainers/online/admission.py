@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streams.messages.contracts import TRUSTED_SOURCES, PreferencePair
+from streams.messages.contracts import TRUSTED_SOURCES, LabelSource, PreferencePair
 from trainers.bradley_terry.rows import Read, RowMaker
 from trainers.bradley_terry.shown import ShownScores
 from trainers.bradley_terry.vocabulary import Vocabulary
@@ -109,19 +109,21 @@ class Admission:
             if is_asked_for(pair) or self._is_known_elsewhere(name, pair):
                 self.evidence.pass_over(source)
                 slot = -1
-        counts[source] = nth = counts.get(source, 0) + 1
-        weight = pair.weight * self._share(pair, nth)
+        before = counts.get(source, 0.0)
+        weight = pair.weight * self._share(pair, before + 1.0)
         evidence, rows = self.evidence, self.rows
         alone = evidence.critics_alone
         if judgement is not None:
             batch.newly_known += evidence.hear(judgement, is_drawn=not is_asked_for(pair))
         trusted_weight = evidence.learnt(pair, weight)
+        annotator = annotator_of(pair) if source == "human" else ""
+        trust = evidence.weight_of(annotator)
+        counts[source] = before + trust  # a vote that is not trusted takes no share from the others
         name_of_vote = hashed(pair.pair_id) if may_be_withdrawn(pair) else ""
         if name_of_vote:
             remember(self.votes, name_of_vote, (weight, trusted_weight), self.remembered)
-        annotator = annotator_of(pair)
-        if source == "human" and annotator and evidence.annotators.compared.get(annotator, 0) < FAIRLY_KNOWN:
-            batch.unsettled.append((len(batch.pairs), annotator, name_of_vote, evidence.weight_of(annotator)))
+        if annotator and evidence.annotators.compared.get(annotator, 0) < FAIRLY_KNOWN:
+            batch.unsettled.append((len(batch.pairs), annotator, name_of_vote, name, trust))
         plan = rows.plan(read, at)
         known = len(rows.vocabulary.columns)
         batch.pairs.append((at, plan, known, source, weight, trusted_weight, slot, opened, alone, pair.tie))
@@ -137,15 +139,14 @@ class Admission:
         if learnt_with is None:
             return None
         name, source = task_of(pair), pair.label_source
-        task, past = self.open.by_name.get(name), self.past.find(name)
-        for counts in (task.counts if task else None, past.counts if past else None):
-            if counts is not None and source in counts:
-                counts[source] = max(0, counts[source] - 1)
-        self.evidence.undo(pair, learnt_with[0])
+        weight, trusted_weight = learnt_with
+        self._add(name, source, -trusted_weight / weight if source == "human" and weight > 0.0 else -1.0)
+        self.evidence.undo(pair, weight)
         return learnt_with
 
-    def counts_now(self, name: str, trusted_weight: float) -> None:
-        """Update the weight, relative to people's labels, of a vote that can be undone."""
+    def counts_now(self, name: str, trusted_weight: float, task: str, more_trust: float) -> None:
+        """Update what a person's vote on a task counts, and its weight if it can be undone."""
+        self._add(task, "human", more_trust)
         if name in self.votes:
             self.votes[name] = self.votes[name][0], trusted_weight
 
@@ -284,6 +285,13 @@ class Admission:
         assert past is not None
         return past.counts
 
+    def _add(self, name: str, source: LabelSource, trust: float) -> None:
+        """Change what was learnt of a task, wherever it is known, after the fact."""
+        task, past = self.open.by_name.get(name), self.past.find(name)
+        for counts in (task.counts if task else None, past.counts if past else None):
+            if counts is not None and source in counts:
+                counts[source] = max(0.0, counts[source] + trust)
+
     def _settle(self, name: str, batch: Batch) -> None:
         """An open task may continue, but later predictions are no evidence."""
         task = self.open.by_name[name]
@@ -327,8 +335,8 @@ class Admission:
         counts = task.counts if task is not None else past.counts if past is not None else {}
         return not TRUSTED_SOURCES.isdisjoint(counts)
 
-    def _share(self, pair: PreferencePair, nth: int) -> float:
-        """``nth`` is the current number of pairs of its task and label source."""
+    def _share(self, pair: PreferencePair, nth: float) -> float:
+        """``nth`` is its number among what counts of its task and label source."""
         if self.pairs_of_task is None:
             return weight_of_nth(nth)
         return weight_of_each(self.pairs_of_task[dimension_of(pair), task_of(pair), pair.label_source])

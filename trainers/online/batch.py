@@ -30,9 +30,9 @@ class Batch:
     is_news: bool = True
     """False if the pairs were learnt before."""
     pairs: list[Admitted] = field(default_factory=list)
-    unsettled: list[tuple[int, str, str, float]] = field(default_factory=list)
+    unsettled: list[tuple[int, str, str, str, float]] = field(default_factory=list)
     """For each vote of a little-known annotator: its index among the pairs, the annotator, the vote's name
-    (empty if it cannot be taken back), and the trust in the annotator."""
+    (empty if it cannot be taken back), its task, and the trust in the annotator."""
     newly_known: list[str] = field(default_factory=list)
     """Annotators with twice as many comparisons as at their last entry here."""
     settled: list[tuple[int, int, int]] = field(default_factory=list)

@@ -274,10 +274,11 @@ class PreferenceLearner:
             self._models.know(self._admission.rows.vocabulary.columns)
             tasks.widen(rows.X.shape[1])
             alarms = self._models.learn(rows, tasks.served, tasks.reference)
-            for i, annotator, name, trust in batch.unsettled:
+            for i, annotator, name, task, trust in batch.unsettled:
                 self._unsettled.keep(
                     annotator,
                     name,
+                    task,
                     rows.X[i],
                     tie=bool(rows.ties[i]),
                     weight=float(rows.weights[i]),
@@ -306,8 +307,8 @@ class PreferenceLearner:
                 row = vote.row(len(self._admission.rows.vocabulary.columns))
                 now = vote.weight * trust
                 self._models.weigh_again(row, vote.weight * vote.trust, now, tie=vote.tie)
+                self._admission.counts_now(vote.name, now, vote.task, trust - vote.trust)
                 vote.trust = trust
-                self._admission.counts_now(vote.name, now)
             if annotators.compared[annotator] >= WELL_KNOWN:
                 self._unsettled.let_go(annotator)
 

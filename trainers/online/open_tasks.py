@@ -22,7 +22,7 @@ class OpenTask:
 
     slot: int
     counts: Counts
-    """Pairs learnt per label source."""
+    """How much was learnt per label source."""
     is_closed: bool = False
     """Whether the run had already ended, so that only people and judges still label it."""
 

@@ -27,6 +27,7 @@ class Vote:
     annotator: str
     name: str
     """The vote's name if it may be taken back; else empty."""
+    task: str
     columns: Ints
     """(k,): features that both sides have."""
     differences: Array
@@ -51,10 +52,12 @@ class UnsettledVotes:
     votes: list[Vote] = field(default_factory=list)
     _numbers: int = 0
 
-    def keep(self, annotator: str, name: str, row: Array, *, tie: bool, weight: float, trust: float) -> None:
+    def keep(
+        self, annotator: str, name: str, task: str, row: Array, *, tie: bool, weight: float, trust: float
+    ) -> None:
         """Keep a learnt vote with the differences of row (d,)."""
         columns = np.flatnonzero(np.isfinite(row))
-        self.votes.append(Vote(annotator, name, columns, row[columns], tie, weight, trust))
+        self.votes.append(Vote(annotator, name, task, columns, row[columns], tie, weight, trust))
         self._numbers += len(columns)
         while len(self.votes) > MOST_VOTES or self._numbers > MOST_NUMBERS:
             self._numbers -= len(self.votes.pop(0).columns)
@@ -77,6 +80,7 @@ class UnsettledVotes:
         return {
             "annotators": [vote.annotator for vote in self.votes],
             "names": [vote.name for vote in self.votes],
+            "tasks": [vote.task for vote in self.votes],
             "counts": np.array([len(vote.columns) for vote in self.votes], dtype=np.int64),
             "columns": np.concatenate([np.empty(0, np.int64), *(vote.columns for vote in self.votes)]),
             "differences": np.concatenate([np.empty(0), *(vote.differences for vote in self.votes)]),
@@ -96,11 +100,13 @@ class UnsettledVotes:
         weights = within(state["weights"], (n, 2), 0.0, LARGEST_SUM, "weights of votes")
         kept = cls()
         ends = np.cumsum(counts)
-        for i, (annotator, name) in enumerate(zip(state["annotators"], state["names"], strict=True)):
+        tasks = state.get("tasks", [""] * n)  # earlier states name none
+        names = zip(state["annotators"], state["names"], tasks, strict=True)
+        for i, (annotator, name, task) in enumerate(names):
             own = slice(ends[i] - counts[i], ends[i])
             kept.votes.append(
                 Vote(
-                    str(annotator), str(name), columns[own], differences[own], bool(ties[i]),
+                    str(annotator), str(name), str(task), columns[own], differences[own], bool(ties[i]),
                     float(weights[i, 0]), float(weights[i, 1]),
                 )
             )  # fmt: skip

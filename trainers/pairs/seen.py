@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.messages.contracts import TRUSTED_SOURCES, LabelSource
+from trainers.other_version import LARGEST_SUM, within
 
 REMEMBERED = 10_000
 """Number of tasks that are no longer open, and of pairs, that are recognised when they come again; it
 determines the checkpoint's size."""
 LABEL_SOURCES: tuple[LabelSource, ...] = get_args(LabelSource)
-Counts = dict[str, int]
-"""Pairs by label source; 0 if some were learnt and all were undone."""
+Counts = dict[str, float]
+"""Pairs by label source, a person's vote as the trust in its annotator; 0 if all were undone or untrusted."""
 
 
 class PastTask(NamedTuple):
@@ -170,18 +171,20 @@ def remember(known: dict[str, Any], name: str, value: Any, remembered: int) -> N
         del known[next(iter(known))]
 
 
-def counts_array(counts: Iterable[Counts]) -> NDArray[np.int64]:
+def counts_array(counts: Iterable[Counts]) -> NDArray[np.float64]:
     """(n, 4): one row each, one column for each of ``LABEL_SOURCES``; −1 for a 0."""
     rows = [
         [one.get(source, 0) or (-1 if source in one else 0) for source in LABEL_SOURCES] for one in counts
     ]
-    return np.array(rows, dtype=np.int64).reshape(-1, len(LABEL_SOURCES))
+    return np.array(rows, dtype=np.float64).reshape(-1, len(LABEL_SOURCES))
 
 
-def counts_of(rows: Iterable[Iterable[int]]) -> list[Counts]:
-    """The counts in rows from ``counts_array``."""
+def counts_of(rows: Any) -> list[Counts]:
+    """The counts in rows from ``counts_array``. Raises ValueError."""
+    known = within(rows, (-1, len(LABEL_SOURCES)), -1.0, LARGEST_SUM, "counts of pairs")
     return [
-        {source: max(0, int(n)) for source, n in zip(LABEL_SOURCES, row, strict=True) if n} for row in rows
+        {source: max(0.0, n) for source, n in zip(LABEL_SOURCES, row, strict=True) if n}
+        for row in known.tolist()
     ]
 
 

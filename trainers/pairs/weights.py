@@ -30,8 +30,9 @@ def task_of_text(pair: PreferencePair) -> str:
 
 
 @lru_cache(maxsize=4096)
-def weight_of_nth(n: int) -> float:
-    """The weight of the n-th pair of a task if the total is unknown.
+def weight_of_nth(n: float) -> float:
+    """The weight of the n-th pair of a task if the total is unknown; n is no whole number if pairs before it
+    count in part.
 
     The pairs of k candidates are not k(k − 1)/2 independent statements. Together n pairs weigh n·(2/k)^¾,
     with the k whose pairs they would all be; each pair weighs what it adds to that.
@@ -40,11 +41,11 @@ def weight_of_nth(n: int) -> float:
 
 
 @lru_cache(maxsize=4096)
-def weight_of_each(n: int) -> float:
+def weight_of_each(n: float) -> float:
     """The weight of each of the n pairs of a task if there are no others."""
     return _together(n) / n
 
 
-def _together(n: int) -> float:
+def _together(n: float) -> float:
     k = (1.0 + math.sqrt(1.0 + 8.0 * n)) / 2.0
     return float(n * (2.0 / k) ** 0.75)

@@ -8,6 +8,7 @@ from typing import Any
 
 from streams.messages.contracts import PreferencePair
 from trainers.pairs.judgements import annotator_of, judge_of
+from trainers.pairs.seen import Counts
 
 
 @dataclass(slots=True)
@@ -16,7 +17,7 @@ class OpenTexts:
 
     facts: set[str] = field(default_factory=set)
     """Pairs that have come and, for those that several people may judge, each one's answer."""
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counts = field(default_factory=dict)
     """Number of pairs that have come, by label source."""
     waiting: list[PreferencePair] = field(default_factory=list)
     gains: tuple[float, float, float] = (0.0, 0.0, 0.0)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
@@ -22,6 +20,7 @@ from tribrain.demo.lora import AdapterMonitor, lora_plan, serve_lora_process
 from tribrain.demo.options import DemoOptions, demo_options
 from tribrain.demo.page import PageService, free_port, look_later, open_in_browser
 from tribrain.demo.progress import Monitor, show
+from tribrain.demo.replacing import check_may_replace, empty, is_demo
 from tribrain.demo.report import build_report
 from tribrain.demo.results import DemoPlan, print_results, write_results
 from tribrain.demo.runs import run_tasks
@@ -32,7 +31,6 @@ from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.supervisor import ServiceProcess
 
-_MARK = ".tribrain-demo"
 _DRAIN_S = 60.0
 _POLL_S = 0.25
 _QUICK = ("--every-s", "0.1")
@@ -61,7 +59,7 @@ def demo(**given: Any) -> None:
         annotators=chosen.n_annotators,
         page_port=free_port(chosen.port) if chosen.with_page else None,
     )
-    _check(plan.out)
+    check_may_replace(plan.out, fresh=chosen.fresh)
     if chosen.dry_run:
         _say_plan(plan, chosen)
         return
@@ -77,7 +75,7 @@ def demo(**given: Any) -> None:
 
 
 def _say_plan(plan: DemoPlan, chosen: DemoOptions) -> None:
-    replaced = (plan.out / _MARK).exists()
+    replaced = is_demo(plan.out)
     broker = open_kafka(chosen.bootstrap_servers).bootstrap_servers if chosen.bootstrap_servers else None
     facts = {
         "out": str(plan.out),
@@ -123,9 +121,9 @@ def _run(
             description, note, prefix = broker.description, broker.note, "tribrain"
         settings = replace(given, topic_prefix=prefix)
         create_topics(settings)
-        if (plan.out / _MARK).exists():
+        if is_demo(plan.out):
             console.print(f"{plan.out}: the earlier demo there is replaced", soft_wrap=True, markup=False)
-        _empty(plan.out)
+        empty(plan.out)
         console.print(f"{note}; topics {prefix}.*", soft_wrap=True, markup=False)
         page = None if plan.page_port is None else PageService(settings, plan.out, plan.page_port)
         with interrupts.held():
@@ -155,7 +153,7 @@ def _run(
         with interrupts.held():
             stack.close()
             summary = write_results(plan, monitor, votes, description, interrupted=interrupted)
-    print_results(console, summary, build_report(plan.out).path)
+    print_results(console, summary, monitor.feed.latest(), build_report(plan.out).path)
     later = look_later(plan.out, settings if broker_stays else None)
     console.print(later, soft_wrap=True, markup=False)
     return interrupted
@@ -210,25 +208,3 @@ def _are_votes_given(monitor: Monitor, votes: DemoVotes | None) -> bool:
     votes.stop()
     monitor.expect(votes.votes())
     return True
-
-
-def _check(out: Path) -> None:
-    """Only a previous demo is ever replaced."""
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"{out}: is a file; choose another --out")
-    if out.exists() and any(out.iterdir()) and not (out / _MARK).exists():
-        raise BadInput(f"{out}: holds files that are not of a demo; choose another --out")
-
-
-def _empty(out: Path) -> None:
-    """An empty folder with the mark of a demo, which is there before anything else and goes last."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / _MARK).touch()
-        for path in out.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name != _MARK:
-                path.unlink()
-    except OSError as error:
-        raise BadInput(f"{out}: cannot be written: {error.strerror}; choose another --out") from None

@@ -15,7 +15,7 @@ from tribrain.story.traced_run import TracedRun, read_traced
 
 _T = TypeVar("_T")
 
-SUMMARY = "summary.json"
+SUMMARY, VOTES = "summary.json", "votes.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,40 @@ class TextRewardSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VoterSummary:
+    """An annotator of a demo."""
+
+    name: str
+    votes: int
+    error_rate: float | None
+    """Share of votes that a simulated annotator gets wrong; None for a person."""
+    compared: int
+    """Votes on pairs on which others have voted, too."""
+    agreed: int
+    weight: float | None
+    """What a label of this annotator counts; None while nothing is known."""
+
+    @property
+    def is_simulated(self) -> bool:
+        return self.error_rate is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeopleSummary:
+    """Who voted in a demo."""
+
+    annotators: tuple[VoterSummary, ...]
+
+    @property
+    def simulated(self) -> tuple[VoterSummary, ...]:
+        return tuple(voter for voter in self.annotators if voter.is_simulated and voter.votes)
+
+    @property
+    def persons(self) -> tuple[VoterSummary, ...]:
+        return tuple(voter for voter in self.annotators if not voter.is_simulated and voter.votes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """``summary.json``, as far as the report tells it."""
 
@@ -75,6 +109,13 @@ class Summary:
     interrupted: bool
     text_reward: TextRewardSummary | None = None
     """Of a demo with ``--lora``."""
+    people: PeopleSummary | None = None
+    """Of a demo with ``--ui`` or ``--annotators``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OnlyPeople:
+    people: PeopleSummary | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +157,22 @@ def read_demo(folder: Path) -> Demo:
 
 def read_summary(folder: Path) -> Summary:
     """The ``summary.json`` of a demo's folder. Raises BadInput."""
+    return _of_summary(folder, Summary)
+
+
+def read_people(folder: Path) -> PeopleSummary | None:
+    """Who voted, also by a summary of another version; None where it says nothing of them.
+
+    Raises BadInput.
+    """
+    return _of_summary(folder, _OnlyPeople).people
+
+
+def _of_summary(folder: Path, contract: type[_T]) -> _T:
     path = folder / SUMMARY
     if not path.is_file():
         raise BadInput(f"{path}: no such file; expected the folder of a demo (make one: tribrain demo)")
-    return _decode(path.read_bytes(), Summary, str(path))
+    return _decode(path.read_bytes(), contract, str(path))
 
 
 def _read_history(path: Path) -> tuple[HistoryLine, ...]:

@@ -25,8 +25,11 @@ _GROUPS = (
     option_group(
         "Runs",
         options.out(
-            "Folder of the demo; replaces an earlier demo.",
+            "Folder of the demo; replaces an earlier demo in which no person voted.",
             show_default=f"{_OUT}, or {_OUT_WITH_PAGE} with --ui",
+        ),
+        click.option(
+            "--fresh", is_flag=True, help="Replace an earlier demo in --out though people voted in it."
         ),
         click.option(
             "--tasks",
@@ -102,6 +105,7 @@ class DemoOptions:
     """The values of ``demo_options``; each by the name of its option."""
 
     out: Path | None
+    fresh: bool
     tasks: int | None
     parallel: int | None
     iters: int

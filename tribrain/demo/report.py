@@ -12,13 +12,14 @@ from trainers.bradley_terry.explain import Explanation, explain
 from trainers.bradley_terry.reward import reward_on
 from trainers.evidence.gate import CLOSES_AT, OPENS_AT
 from tribrain.demo.findings import QUALITY, Gains, gains_of, headline, lead, steering
-from tribrain.demo.folder import Demo, HistoryLine, Summary, read_demo
+from tribrain.demo.folder import Demo, HistoryLine, PeopleSummary, Summary, VoterSummary, read_demo
 from tribrain.figures.drawing import Drawing
 from tribrain.figures.report_plots import LearningStep, course_plot, evidence_plot, log_loss_plot, mean_curve
 from tribrain.shell.output import counted
 from tribrain.story.model import SOURCES, EffectRow, effect_rows, gate_in_words
 from tribrain.story.report import Figure, Told, Written, write_report
 from tribrain.story.traced_run import TracedRun
+from tribrain.story.voters import NAMELESS
 
 _NAMED, _LISTED = 3, 30
 """Effects that are said in a sentence each, and those that are listed."""
@@ -70,6 +71,8 @@ def build_report(folder: Path) -> Written:
         opens_at=OPENS_AT,
         closes_at=CLOSES_AT,
         facts=_facts(summary),
+        simulated=_what_is_simulated(summary),
+        voters=_voters(summary.people),
         text_reward=summary.text_reward,
     )
 
@@ -154,7 +157,7 @@ def _figures(demo: Demo, gains: Gains) -> list[Figure]:
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
     by_source = ", ".join(
-        f"{n:,} labelled by {SOURCES.get(source, source)}"
+        f"{n:,} labelled by {'votes' if source == 'human' else SOURCES.get(source, source)}"
         for source, n in sorted(summary.pairs_by_label_source.items())
     )
     first, opened = summary.first_snapshot_s, summary.gate_opened_at_pair
@@ -176,6 +179,46 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
         ("Broker", summary.broker),
         ("Restarts of the trainer", str(summary.trainer_restarts)),
         ("Wall time", _duration(summary.wall_s)),
+    ]
+
+
+def _what_is_simulated(summary: Summary) -> list[str]:
+    """The world, and who judged its videos."""
+    said = ["The world is simulated: its videos are drawings whose failures are made up."]
+    if summary.pairs_by_label_source.get("outcome"):
+        said.append("Labels by validators come from its simulated validator, which knows the failures.")
+    people = summary.people or PeopleSummary(annotators=())
+    if people.simulated:
+        votes = counted(_votes(people.simulated), "vote")
+        by = counted(len(people.simulated), "simulated annotator")
+        said.append(
+            f"{by} gave {votes}: programs that know the failures, and err as often as the table says."
+        )
+    if people.persons:
+        by = "One person" if len(people.persons) == 1 else f"{len(people.persons)} people"
+        said.append(f"{by} gave {counted(_votes(people.persons), 'vote')}, which nothing here simulates.")
+    else:
+        said.append("No person voted.")
+    return said
+
+
+def _votes(voters: Sequence[VoterSummary]) -> int:
+    return sum(voter.votes for voter in voters)
+
+
+def _voters(people: PeopleSummary | None) -> list[tuple[str, ...]]:
+    """A row of texts for each annotator, and none where nobody voted."""
+    annotators = people.annotators if people is not None else ()
+    return [
+        (
+            voter.name or NAMELESS,
+            f"{voter.votes:,}",
+            f"a program, wrong in {voter.error_rate:.0%}" if voter.error_rate is not None else "a person",
+            f"{voter.agreed} of {voter.compared}",
+            f"{1.0 if voter.weight is None else voter.weight:.2f}",
+        )
+        for voter in annotators
+        if voter.votes
     ]
 
 

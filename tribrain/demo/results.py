@@ -12,14 +12,16 @@ from rich.table import Table
 
 from streams.files import write_atomically
 from streams.messages.codec import encode
-from streams.messages.contracts import TraceEvent
-from streams.messages.feature_names import is_critic
+from streams.messages.contracts import RewardSnapshot, TraceEvent
 from streams.messages.files import read_trace
+from trainers.datasets.vote_files import as_json_lines
 from trainers.pairs.pairing import PairingRules, pairs_of_run
+from tribrain.demo.folder import VOTES
 from tribrain.demo.lora import DemoLoraPlan, adapter_lines
 from tribrain.demo.progress import FinishedRun, Monitor
 from tribrain.demo.votes import DemoVotes
 from tribrain.shell.output import counted
+from tribrain.story.model import odds_of_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,8 @@ class DemoPlan:
 def write_results(
     plan: DemoPlan, monitor: Monitor, votes: DemoVotes | None, broker: str, *, interrupted: bool
 ) -> dict[str, Any]:
-    """Write ``summary.json``, ``history.jsonl``, ``bt_reward.json`` and each run's ``pairs.jsonl``."""
+    """Write ``summary.json``, ``history.jsonl``, ``bt_reward.json``, each run's ``pairs.jsonl``, and the
+    votes that stand, ``votes.jsonl``, as the demo's broker ends with it."""
     runs = sorted(monitor.finished, key=lambda run: run.result.run_id)
     latest = monitor.feed.latest()
     trusted = (latest.metrics["trusted"] if latest else None) or {}
@@ -84,6 +87,8 @@ def write_results(
     }
     if latest is not None:
         write_atomically(plan.out / "bt_reward.json", encode(latest))
+    if votes is not None and (given := votes.votes()):
+        write_atomically(plan.out / VOTES, as_json_lines(given))
     write_atomically(
         plan.out / "history.jsonl", b"".join(orjson.dumps(entry) + b"\n" for entry in monitor.history)
     )
@@ -91,15 +96,12 @@ def write_results(
     return summary
 
 
-def print_results(console: Console, summary: dict[str, Any], report: Path) -> None:
-    """The table at the end."""
-    table = Table(title="What the model learnt", title_justify="left")
-    table.add_column("critic")
-    table.add_column("weight", justify="right")
-    critics = {name: weight for name, weight in summary["weights"].items() if is_critic(name)}
-    for name, weight in sorted(critics.items(), key=lambda item: -item[1]):
-        table.add_row(name, f"{weight:+.2f}")
-    console.print(table)
+def print_results(
+    console: Console, summary: dict[str, Any], latest: RewardSnapshot | None, report: Path
+) -> None:
+    """What the last model has learnt, and figures of the demo."""
+    for line in odds_of_all(latest) if latest is not None else ():
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     console.print(summary["statement"], soft_wrap=True)
     if summary["log_loss"] is not None:
         console.print(

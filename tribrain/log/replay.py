@@ -16,7 +16,6 @@ from cloup import option_group
 from rich.progress import SpinnerColumn, TextColumn
 
 from streams.errors import BadInput
-from streams.files import read_text
 from streams.kafka.settings import Settings
 from streams.messages.codec import decode_snapshot
 from streams.messages.contracts import PairStrategy
@@ -219,14 +218,10 @@ def _votes_of(file: Path | None, settings: Settings) -> list[StoredMessage]:
     """Raises BadInput where one of them cannot be used."""
     if file is None:
         return []
-    from trainers.datasets.vote_files import read_csv, read_json_lines
-    from trainers.datasets.vote_import import new_votes
+    from trainers.datasets.vote_import import votes_in
     from trainers.processing.replay import as_messages
 
-    read = (read_csv if file.suffix.lower() == ".csv" else read_json_lines)(read_text(file), str(file))
-    if read.unusable:
-        raise BadInput(f"{read.unusable[0].place}: {read.unusable[0].reason}")
-    return as_messages(new_votes(read.statements, []), settings.votes_topic)
+    return as_messages(votes_in(file), settings.votes_topic)
 
 
 def _logs_within(settings: Settings, selection: Selection) -> dict[str, OneLog]:

@@ -18,7 +18,6 @@ from streams.messages.codec import encode
 from streams.messages.contracts import Checkpoint, RewardSnapshot
 from streams.messages.held import Held
 from streams.messages.stored import StoredMessage
-from trainers.bradley_terry.explain import effect_lines
 from tribrain.log.rollback import held_of_model, roll_back
 from tribrain.shell import options
 from tribrain.shell.command import Command
@@ -27,6 +26,7 @@ from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import Integer
 from tribrain.shell.output import progress
+from tribrain.story.model import odds_of_all
 
 
 @click.group(cls=Group)
@@ -69,14 +69,14 @@ def list_snapshots(bootstrap_servers: str | None, model: str, as_json: bool) -> 
 @options.model
 @options.as_json
 def show(version: int | None, bootstrap_servers: str | None, model: str, as_json: bool) -> None:
-    """Show one snapshot: its labels, evidence and weights; --json gives all of it."""
+    """Show one snapshot: its labels, evidence and odds; --json gives all of it."""
     snapshot = _chosen(held_of_model(open_kafka(bootstrap_servers, "snapshots show"), model), version, model)
     if as_json:
         click.echo(encode(snapshot))
         return
     click.echo(f"model {snapshot.model!r}, version {snapshot.version}, {snapshot.gate}")
     click.echo(snapshot.statement)
-    click.echo("\n".join(effect_lines(snapshot)))
+    click.echo("\n".join(odds_of_all(snapshot)))
 
 
 @snapshots.command(

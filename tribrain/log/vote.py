@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from streams.errors import BadInput
 from streams.files import read_text
 from streams.kafka.settings import Settings
+from streams.messages.candidates import Place
 from streams.messages.votes import Vote
 from tribrain.shell import options
 from tribrain.shell.command import Command
@@ -73,6 +74,9 @@ def vote(
     (what chose the pair: random, or a rule that asks the model), probability, page. Other columns of a CSV
     file go into meta.
 
+    Votes on runs or iterations that are not on this Kafka are published as well, and listed: no pair comes of
+    them until the run is published, and the trainer gives up waiting after its --vote-timeout-s.
+
     Importing a file again changes nothing; a changed answer replaces the earlier one. Votes that cannot be
     used are listed and kept beside the file, as NAME.unmatched.SUFFIX, and the exit code is 1.
     """
@@ -106,6 +110,8 @@ def _import(
     with Console(stderr=True).status("reading the votes that are known"):
         known, _, _ = _on_kafka(settings)
     new = new_votes(read.statements, known)
+    with Console(stderr=True).status("looking up what the votes are on"):
+        unknown = _on_unknown([each.vote for each in read.statements], settings)
     with Console(stderr=True).status(f"publishing {counted(len(new), 'vote')}"):
         refused = publish_votes(settings, new, timeout_s=_PUBLISH_S) if new else {}
     published = len(new) - len(refused)
@@ -115,6 +121,11 @@ def _import(
         "published": published,
         "known": len(read.statements) - len(new),
         "skipped": read.skipped,
+        "waiting": len(_ids(unknown)),
+        "unknown_candidates": [
+            {"run_id": run_id, "iter_idx": iter_idx, "votes": len(votes)}
+            for (run_id, iter_idx), votes in unknown.items()
+        ],
         "unmatched": [{"place": each.place, "reason": each.reason} for each in read.unusable],
         "unmatched_file": None if kept is None else str(kept),
     }
@@ -125,6 +136,8 @@ def _import(
             f"{file}: votes published to {settings.votes_topic}: {published}; known already: "
             f"{said['known']}; cancelled: {read.skipped}"
         )
+        if unknown:
+            click.echo(_waiting(unknown), err=True)
         for each in read.unusable[:_SHOWN]:
             click.echo(f"  {each.place}: {each.reason}", err=True)
         if kept is not None:
@@ -135,6 +148,36 @@ def _import(
         raise BadInput(f"{file}: some votes cannot be on Kafka: {reasons}")
     if kept is not None:
         sys.exit(FAILED)
+
+
+def _on_unknown(votes: Sequence[Vote], settings: Settings) -> dict[Place, list[Vote]]:
+    from streams.kafka.candidates import Candidates
+    from trainers.datasets.vote_import import votes_on_unknown
+
+    places = {place for vote in votes for place in (vote.left, vote.right)}
+    return votes_on_unknown(votes, Candidates(settings).look_up(places, ()).candidates)
+
+
+def _ids(unknown: Mapping[Place, Sequence[Vote]]) -> set[int]:
+    return {id(vote) for votes in unknown.values() for vote in votes}
+
+
+def _waiting(unknown: Mapping[Place, Sequence[Vote]]) -> str:
+    """How many votes wait for candidates, and for which."""
+    lines = [
+        f"  iteration {iter_idx} of run {run_id!r}: {counted(len(votes), 'vote')}"
+        for (run_id, iter_idx), votes in unknown.items()
+    ]
+    if len(lines) > _SHOWN:
+        lines[_SHOWN:] = [f"  … and {len(lines) - _SHOWN} more"]
+    votes = len(_ids(unknown))
+    return "\n".join(
+        [
+            f"{counted(votes, 'vote')} on candidates that are not on this Kafka: no pair comes of "
+            f"{'it' if votes == 1 else 'them'} until these are published",
+            *lines,
+        ]
+    )
 
 
 def _read(file: Path, file_format: _Format, runs: Sequence[Path]) -> Read:

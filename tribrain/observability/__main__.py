@@ -23,9 +23,7 @@ def files() -> Mapping[str, bytes]:
         f"{_OBS}/rules_test.yml": as_yaml(prometheus.rule_tests(), _MADE),
         f"{_OBS}/grafana/provisioning/datasources/prometheus.yml": as_yaml(grafana.data_source(), _MADE),
         f"{_OBS}/grafana/provisioning/dashboards/tribrain.yml": as_yaml(grafana.dashboards(), _MADE),
-        f"{_OBS}/grafana/dashboards/tribrain.json": (
-            json.dumps(grafana.dashboard(), indent=2) + "\n"
-        ).encode(),
+        f"{_OBS}/grafana/dashboards/tribrain.json": _as_json(grafana.dashboard()),
         "docs/reference/metrics.md": pages.metrics_page().encode(),
         "docs/reference/alerts.md": pages.alerts_page().encode(),
     }

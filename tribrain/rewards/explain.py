@@ -9,15 +9,15 @@ import click
 import orjson
 
 from streams.errors import BadInput
-from streams.messages.feature_names import is_interaction, shown
 from streams.messages.files import read_snapshot
-from trainers.bradley_terry.explain import Effect, Explanation, explain, ratio_text
+from trainers.bradley_terry.explain import Explanation, explain
 from trainers.bradley_terry.reward import reward_on
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH, FiniteFloat
-from tribrain.shell.output import columns, counted, write_output
+from tribrain.shell.output import counted, write_output
 from tribrain.shell.renamed import Renamed
+from tribrain.story.model import odds_lines
 
 
 @click.command(
@@ -86,26 +86,4 @@ def _print(explanation: Explanation) -> None:
         )
     if explanation.ties_of_equals:
         click.echo(f"Two candidates with the same reward are a tie in {explanation.ties_of_equals:.0%}.")
-    click.echo(f"Odds of being preferred where one score is {explanation.step:g} higher, all others equal:")
-    click.echo(
-        columns([("critic or context", "odds", "95% interval", "weight"), *map(_row, explanation.effects)])
-    )
-    if any(is_interaction(effect.feature) for effect in explanation.effects):
-        where = " and ".join(f"{key}={value}" for key, value in explanation.references.items())
-        click.echo(f"the critics' own lines are for {where}; those with another context add to them")
-    if explanation.has_intervals:
-        click.echo("* the interval leaves out ×1: the direction is sure")
-    else:
-        click.echo("point estimate, no interval: train with --learner laplace to have them")
-
-
-def _row(effect: Effect) -> tuple[str, ...]:
-    interval = effect.odds_ratio_ci95
-    return (
-        shown(effect.feature),
-        f"×{ratio_text(effect.odds_ratio)}",
-        "–"
-        if interval is None
-        else f"{ratio_text(interval[0])} to {ratio_text(interval[1])} {'*' if effect.is_sure else ' '}",
-        f"{effect.weight:+.3f}",
-    )
+    click.echo("\n".join(odds_lines(explanation)))

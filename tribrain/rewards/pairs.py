@@ -14,7 +14,6 @@ from streams.messages.codec import ContractError, encode
 from streams.messages.contracts import PairMessage, PairStrategy, PreferencePair
 from streams.messages.files import read_events_by_run, read_pairs
 from trainers.bradley_terry.estimators import DEFAULT_LEARNER, LearnerName, Recipe
-from trainers.bradley_terry.explain import effect_lines
 from trainers.bradley_terry.reward import reward_on
 from trainers.pairs.pairing import PairingRules, pairs_of_run
 from trainers.pairs.withdrawn import standing
@@ -23,6 +22,7 @@ from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH, FiniteFloat, Integer
 from tribrain.shell.output import counted, progress, write_output
 from tribrain.shell.renamed import Renamed
+from tribrain.story.model import odds_of_all
 
 
 @click.command(
@@ -134,7 +134,7 @@ def train_preference_rm(
         click.echo(orjson.dumps({**made, "dimensions": dimensions, "repeated_pairs": repeated}))
         return
     click.echo(f"{out}: {snapshot.statement}")
-    click.echo("\n".join(effect_lines(snapshot)))
+    click.echo("\n".join(odds_of_all(snapshot)))
     if repeated:
         click.echo(
             f"{repeated} pairs repeat an earlier one and were left out: their pair_id, annotator and answer "

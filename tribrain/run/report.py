@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from streams.errors import BadInput
+from streams.messages.votes import Vote
 from tribrain.figures.report_plots import course_plot, mean_curve
 from tribrain.story.report import Figure, Told, Written, write_report
 from tribrain.story.steps import why_it_stopped
 from tribrain.story.traced_run import TRACE, TracedRun, read_traced
+from tribrain.story.voters import voters_on
 
 
 def is_folder_of_runs(folder: Path) -> bool:
@@ -17,11 +19,11 @@ def is_folder_of_runs(folder: Path) -> bool:
     return bool(_run_folders(folder))
 
 
-def build_run_report(folder: Path) -> Written:
+def build_run_report(folder: Path, votes: Sequence[Vote] = ()) -> Written:
     """Write ``report.html`` of the run, or runs, in ``folder``; one that is there is replaced.
 
-    A trace may be one of TriBrain 0.6.2, be cut off, or hold several runs. Raises BadInput where no run is
-    there, a trace is damaged, or nothing can be written.
+    It says who gave which number of ``votes`` on them. A trace may be one of TriBrain 0.6.2, be cut off, or
+    hold several runs. Raises BadInput where no run is there, a trace is damaged, or nothing can be written.
     """
     runs = [run for each in _run_folders(folder) for run in read_traced(each)]
     if not runs:
@@ -42,6 +44,7 @@ def build_run_report(folder: Path) -> Written:
         lead=[_lead_of_one(runs[0])] if len(runs) == 1 else [],
         figures=_figures(runs),
         plot=plot,
+        voters=voters_on({run.run_id for run in runs}, votes),
     )
 
 

@@ -65,11 +65,11 @@ SERVICES: Mapping[str, Needed] = {
         read=("snapshots",), write=("trace",)
     ),
     "ui": Needed(read=("trace", "pairs", "votes", "snapshots", "dead-letters"), write=("votes",)),
-    "serve-text": Needed(read=("pairs", "snapshots"), write=("snapshots",), publishes="text"),
+    "serve-text": Needed(read=("pairs", "snapshots", RESTORES), write=("snapshots",), publishes="text"),
     "serve-lora": Needed(read=("pairs", "snapshots", RESTORES), write=("snapshots",), publishes="lora"),
     "finetune": Needed(read=("trace", "finetune", RESTORES), write=("finetune",)),
     "publish-trace": Needed(write=("trace",)),
-    "vote --import": Needed(read=("votes",), write=("votes",)),
+    "vote --import": Needed(read=("trace", "votes"), write=("votes",)),
     "vote --export": Needed(read=("votes",)),
     "end-run": Needed(read=("trace", "closed-runs"), write=("trace",)),
     "verify-state": Needed(read=("trace", "pairs", "votes", "snapshots"), group="Describe"),

@@ -1,4 +1,4 @@
-"""What a reward model has learnt, in words and as rows of odds."""
+"""What a reward model has learnt, in words, as lines of text and as rows of odds."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streams.messages.contracts import CONTEXT_MARK
-from streams.messages.feature_names import shown
-from trainers.bradley_terry.explain import Effect, Explanation, ratio_text
-from tribrain.shell.output import counted
+from streams.messages.contracts import CONTEXT_MARK, RewardSnapshot
+from streams.messages.feature_names import is_indicator, is_interaction, shown
+from trainers.bradley_terry.explain import Effect, Explanation, explain, ratio_text
+from trainers.bradley_terry.reward import printable, reward_on
+from tribrain.shell.output import columns, counted
 
 SOURCES = {
     "human": "people",
@@ -59,6 +60,48 @@ def effect_rows(explanation: Explanation, effects: Sequence[Effect]) -> list[Eff
         )
         for effect in effects
     ]
+
+
+def odds_of_all(snapshot: RewardSnapshot) -> list[str]:
+    """Lines: the odds of the overall reward, then those of each dimension under its statement."""
+    lines = odds_lines(explain(reward_on(snapshot, "")))
+    for dimension in snapshot.dimensions:
+        explanation = explain(reward_on(snapshot, dimension))
+        lines += [f"On {printable(dimension)}: {explanation.statement}", *odds_lines(explanation)]
+    return lines
+
+
+def odds_lines(explanation: Explanation) -> list[str]:
+    """A table of the odds, strongest first, and how to read it; no lines where nothing was learnt."""
+    effects = explanation.effects
+    if not effects:
+        return []
+    rows = [("critic or context", "odds", "95% interval"), *map(_line, effects)]
+    lines = [
+        f"Odds of being preferred where one score is {explanation.step:g} higher, all others equal:",
+        columns(rows),
+    ]
+    if any(is_indicator(effect.feature) for effect in effects):
+        lines.append("@key=value: the odds of a side that has it against the average of its kind")
+    if any(is_interaction(effect.feature) for effect in effects):
+        where = " and ".join(f"{key}={value}" for key, value in explanation.references.items())
+        lines.append(f"the critics' own lines are for {where}; those with another context add to them")
+    if explanation.has_intervals:
+        lines.append("* the interval leaves out ×1: the direction is sure")
+    else:
+        lines.append("point estimate, no interval: train with --learner laplace to have them")
+    return lines
+
+
+def _line(effect: Effect) -> tuple[str, str, str]:
+    interval = effect.odds_ratio_ci95
+    return (
+        printable(shown(effect.feature)),
+        f"×{ratio_text(effect.odds_ratio)}",
+        "–"
+        if interval is None
+        else f"{ratio_text(interval[0])} to {ratio_text(interval[1])} {'*' if effect.is_sure else ' '}",
+    )
 
 
 def odds_in_words(effect: Effect) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from streams.messages.votes import Vote
+from streams.messages.votes import Vote, standing
 
 Candidate = tuple[str, int]
 """Run and iteration."""
@@ -38,14 +38,7 @@ class Ballots:
         first."""
         with self._lock:
             votes = sorted(self._votes.values(), key=lambda vote: vote.voted_at)
-        gone = {(vote.takes_back, vote.annotator) for vote in votes if vote.takes_back}
-        return [
-            vote
-            for vote in votes
-            if vote.answer is not None
-            and (vote.vote_id, vote.annotator) not in gone
-            and (dimension is None or vote.dimension == dimension)
-        ]
+        return [vote for vote in standing(votes) if dimension is None or vote.dimension == dimension]
 
 
 def pair_of(vote: Vote) -> Pair:

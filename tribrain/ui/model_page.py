@@ -13,7 +13,8 @@ from starlette.responses import RedirectResponse, Response
 
 from streams.errors import BadInput
 from streams.messages.contracts import TRUSTED_SOURCES, RewardSnapshot
-from trainers.bradley_terry.explain import Explanation, explain, log_odds
+from streams.messages.feature_names import is_indicator
+from trainers.bradley_terry.explain import Explanation, explain
 from trainers.bradley_terry.reward import reward_on
 from trainers.pairs.weights import SOURCE_WEIGHTS
 from tribrain.log.rollback import roll_back as go_back
@@ -25,6 +26,8 @@ from tribrain.ui.pages import form_of, page, state_of
 _CURVES = 6
 _POINTS = 200
 _ROWS = 30
+_FEW_VERSIONS = 5
+"""Shown at once; the others up to ``_VERSIONS`` have to be opened."""
 _VERSIONS = 25
 _LARGEST_VERSION = 2**53
 
@@ -36,6 +39,7 @@ class Dimension:
     name: str
     explanation: Explanation
     rows: list[EffectRow]
+    has_contexts: bool
     left_out: int
     gate: str
     labels: list[tuple[str, int]]
@@ -65,6 +69,8 @@ async def show(request: Request) -> Response:
         dimensions=[each for each in dimensions if each.explanation.effects or not each.name],
         series=_series([each for _, each in versions]),
         versions=[_version(at, each) for at, each in reversed(versions[-_VERSIONS:])],
+        few_versions=_FEW_VERSIONS,
+        has_older=len(versions) > _VERSIONS,
         has_rolled_back="rolled_back" in request.query_params,
     )
 
@@ -77,6 +83,7 @@ def _dimension(snapshot: RewardSnapshot, name: str) -> Dimension:
         name=name,
         explanation=explanation,
         rows=effect_rows(explanation, effects),
+        has_contexts=any(is_indicator(effect.feature) for effect in effects),
         left_out=len(explanation.effects) - len(effects),
         gate=gate_in_words(explanation),
         labels=[(SOURCES.get(source, source), n) for source, n in explanation.labels.items()],
@@ -103,17 +110,22 @@ def _series(snapshots: Sequence[RewardSnapshot]) -> dict[str, Any]:
     """The history of the strongest effects and of the log loss; one value per version, null if missing."""
     step = max(1, -(-len(snapshots) // _POINTS))
     chosen = [*snapshots[:-1:step], *snapshots[-1:]]
-    odds = [log_odds(reward_on(each, "")) for each in chosen]
+    odds = [_odds(each) for each in chosen]
     strongest = list(odds[-1])[:_CURVES] if odds else []
     trusted = [each.metrics.get("trusted") or {} for each in chosen]
     return {
         "versions": [each.version for each in chosen],
-        "weights": [{"name": plain(name), "values": [each.get(name) for each in odds]} for name in strongest],
+        "odds": [{"name": plain(name), "values": [each.get(name) for each in odds]} for name in strongest],
         "log_loss": [
             {"name": "model", "values": [each.get("log_loss") for each in trusted]},
             {"name": "critics' mean", "values": [each.get("log_loss_critics_mean") for each in trusted]},
         ],
     }
+
+
+def _odds(snapshot: RewardSnapshot) -> dict[str, float]:
+    """Odds ratio of every feature, the strongest first: what the table above shows of the newest version."""
+    return {effect.feature: effect.odds_ratio for effect in explain(reward_on(snapshot, "")).effects}
 
 
 def _version(at_ms: int, snapshot: RewardSnapshot) -> dict[str, Any]:

@@ -18,8 +18,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from runner.interfaces import GenerationFailed
+from runner.worlds.scene import DRAWN
+from runner.worlds.simulated import SimulatedWorld
 from streams.errors import BadInput
 from streams.messages.codec import ContractError
+from streams.messages.contracts import TraceEvent
 from streams.messages.votes import Vote
 from streams.snapshots.artifacts import ArtifactError, StoreAway
 from streams.spool.queue import SpoolError
@@ -108,8 +111,8 @@ def _next_pair(state: PageState, annotator: str, dimension: str) -> dict[str, An
     return {"pair": None, "is_empty": not state.library.votable()}
 
 
-def _shown(state: PageState, candidate: tuple[str, int]) -> tuple[str, Film] | None:
-    """The goal and the film; None if it cannot be shown, in which case it is never asked about again.
+def _shown(state: PageState, candidate: tuple[str, int]) -> tuple[TraceEvent, Film] | None:
+    """The iteration and its film; None if it cannot be shown, in which case it is never asked about again.
 
     Raises StoreAway.
     """
@@ -119,7 +122,7 @@ def _shown(state: PageState, candidate: tuple[str, int]) -> tuple[str, Film] | N
     if event is None or video is None:
         return None
     try:
-        return event.goal_instruction, state.films.blind(video)
+        return event, state.films.blind(video)
     except StoreAway:
         raise
     except (GenerationFailed, OSError, ArtifactError) as error:
@@ -131,7 +134,7 @@ def _shown(state: PageState, candidate: tuple[str, int]) -> tuple[str, Film] | N
 
 
 def _as_json(
-    state: PageState, asked: Asked, shown: list[tuple[str, Film]], annotator: str, dimension: str
+    state: PageState, asked: Asked, shown: list[tuple[TraceEvent, Film]], annotator: str, dimension: str
 ) -> dict[str, Any]:
     names = [digest(*asked.left), digest(*asked.right)]
     pair = {
@@ -152,9 +155,11 @@ def _as_json(
         }
         for name, (_, film) in zip(names, shown, strict=True)
     ]
+    is_simulated = all(event.context.get("world_model") == SimulatedWorld.name for event, _ in shown)
     return {
         "pair": state.links.seal("pair", pair),
-        "goal": shown[0][0],
+        "goal": shown[0][0].goal_instruction,
+        "about": DRAWN if is_simulated else "",
         "dimension": dimension,
         "left": sides[0],
         "right": sides[1],

@@ -25,7 +25,7 @@ from trainers.datasets.vote_files import (
     read_json_lines,
     read_label_studio,
 )
-from trainers.datasets.vote_import import VideoPlaces, new_votes
+from trainers.datasets.vote_import import VideoPlaces, new_votes, votes_on_unknown
 
 NOWHERE: Mapping[str, Sequence[Place]] = {}
 
@@ -237,3 +237,9 @@ def test_an_id_that_a_file_gives_is_the_vote_s_and_counts_once() -> None:
     twice = [replace(VOTES[0]), VOTES[0]]
     assert new_votes(read_json_lines(as_json_lines(twice), "votes.jsonl").statements, []) == VOTES[:1]
     assert new_votes(read_json_lines(as_json_lines(VOTES), "votes.jsonl").statements, VOTES[:2]) == VOTES[2:]
+
+
+def test_a_vote_counts_for_each_candidate_that_is_not_known_and_for_none_that_is() -> None:
+    both, one, none = vote(), vote(right_run_id="run-a"), vote(left_iter_idx=1, right_run_id="run-a")
+    unknown = votes_on_unknown([both, one, none], {("run-a", 1), ("run-a", 3)})
+    assert unknown == {("run-a", 0): [both, one], ("run-b", 3): [both]}

@@ -23,8 +23,8 @@ from trainers.online.learner import PreferenceLearner
 from trainers.online.models import Models
 from trainers.online.train import train_on_pairs
 from trainers.pairs.judgements import Judgement
-from trainers.pairs.seen import hashed
-from trainers.pairs.weights import task_of
+from trainers.pairs.seen import LABEL_SOURCES, hashed
+from trainers.pairs.weights import task_of, weight_of_nth
 from trainers.text.learner import TextLearner
 
 
@@ -176,6 +176,46 @@ def test_live_earlier_votes_are_weighed_again_once_more_is_known_of_their_annota
     off_by = abs(_effect(votes) - good)
     monkeypatch.setattr(Models, "weigh_again", lambda *_, **__: None)
     assert off_by < 0.2 * abs(_effect(votes) - good)
+
+
+def test_votes_that_count_nothing_take_no_share_from_the_others_of_their_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Annotators, "weight_of", lambda _, name: float(name != "dora"))
+    of_one_task = [replace(vote(nth, "ann"), task_id="task") for nth in range(20)]
+    of_dora = [replace(vote(nth, "dora", first=False), task_id="task") for nth in range(20)]
+    assert _effect([*of_dora, *of_one_task]) == _effect(of_one_task)
+
+
+def test_a_vote_that_counts_in_part_takes_that_part_of_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Annotators, "weight_of", lambda _, name: 0.5 if name == "dora" else 1.0)
+    model = PreferenceLearner()
+    votes = [replace(vote(nth, name), task_id="task") for nth, name in enumerate(["dora", "ann", "dora"])]
+    model.on_messages([as_vote(one, nth) for nth, one in enumerate(votes)])
+    weights = np.array(model.state()["votes"]["weights"])
+    assert weights[:, 0].tolist() == [weight_of_nth(n) for n in (1.0, 1.5, 2.5)]
+    assert weights[:, 1].tolist() == [0.5 * weight_of_nth(1.0), weight_of_nth(1.5), 0.5 * weight_of_nth(2.5)]
+
+
+def test_a_vote_that_is_weighed_again_gives_back_the_share_that_was_too_much() -> None:
+    model = PreferenceLearner()
+    model.on_messages(_votes_of_one_by_chance_first())
+    counts = np.array(model.state()["open"]["counts"])
+    of_dora = counts[:, LABEL_SOURCES.index("human")] - 2.0  # ann and bob count fully
+    weight = model.snapshot().metrics["annotators"]["dora"]["weight"]
+    assert of_dora == pytest.approx(np.full(200, weight), abs=0.01)
+
+
+def test_a_vote_that_is_taken_back_gives_back_the_share_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Annotators, "weight_of", lambda _, name: 0.5 if name == "dora" else 1.0)
+    model, without = PreferenceLearner(), PreferenceLearner()
+    one, other, last = (
+        as_vote(replace(vote(nth, name), task_id="task"), nth)
+        for nth, name in enumerate(["ann", "dora", "ann"])
+    )
+    model.on_messages([one, other, replace(other, withdrawn=True), last])
+    without.on_messages([one, last])
+    assert np.array_equal(model.state()["votes"]["weights"], without.state()["votes"]["weights"])
 
 
 def test_a_vote_that_was_taken_back_is_not_weighed_again() -> None:

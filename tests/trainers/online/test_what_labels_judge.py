@@ -9,15 +9,14 @@ from msgspec.structs import replace
 
 from streams.messages.contracts import PreferencePair, RewardSnapshot
 from tests import factories
-from trainers.bradley_terry.explain import effect_lines
 from trainers.online.train import train_on_pairs
 
 
-def learnt(dimensions: Sequence[str], critic: str = "eye.task") -> RewardSnapshot:
+def learnt(dimensions: Sequence[str]) -> RewardSnapshot:
     """Of a pair on each."""
     pairs: list[PreferencePair] = [
         replace(
-            factories.pair({critic: 0.9}, {critic: 0.1 + n / 100}, task_id=f"t{n}", pair_id=str(n)),
+            factories.pair({"eye.task": 0.9}, {"eye.task": 0.1 + n / 100}, task_id=f"t{n}", pair_id=str(n)),
             dimension=dimension,
         )
         for n, dimension in enumerate(dimensions)
@@ -47,8 +46,3 @@ def test_a_model_of_dimensions_alone_says_so() -> None:
 
 def test_a_model_of_the_whole_and_of_dimensions_says_what_it_is_made_of() -> None:
     assert learnt(["task", ""]).statement.startswith("Made of 1 human labels: ")
-
-
-def test_effects_are_shown_under_the_names_that_critics_have() -> None:
-    (of_whole,) = effect_lines(learnt([""], critic="det.AP@IoU=0.50"))
-    assert of_whole.endswith("  det.AP@IoU=0.50")

@@ -142,6 +142,8 @@ function show(data) {
   shown = { data, player, at: performance.now(), promptsRead: false };
   $("goal").textContent = data.goal || "No goal was given";
   $("question").textContent = data.dimension ? `Which video is better in ${data.dimension}?` : "Which video does this better?";
+  $("about").textContent = data.about;
+  $("about").hidden = !data.about;
   ["left", "right"].forEach((side, i) => {
     $(side).querySelector("video")?.remove();
     player.films[i].setAttribute("aria-label", `${side === "left" ? "Left" : "Right"} video`);
