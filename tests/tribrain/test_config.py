@@ -226,6 +226,15 @@ def test_the_folder_of_a_run_keeps_the_options_that_go_on_with_it(call: Call, tm
     assert (out / "iter_00" / "video.mp4").stat().st_mtime_ns == video
 
 
+def test_the_folder_of_a_run_keeps_which_kafka_file_it_was_given(call: Call, tmp_path: Path) -> None:
+    out, properties = tmp_path / "run", tmp_path / "client.properties"
+    properties.touch()
+    run = ("run", "simulated", "--goal", GOAL, "--iters", 1, "--out", out, "--kafka-config", properties)
+    assert call(*run)[0] == 0
+    kept = shown(call, "run", "simulated", "--config", out / "config.toml")["--kafka-config"]
+    assert (kept["value"], kept["source"]) == (str(properties), "file")
+
+
 def test_a_suite_has_a_dry_run_and_keeps_its_options(call: Call, tmp_path: Path) -> None:
     prompts, out = tmp_path / "prompts.jsonl", tmp_path / "suite"
     prompts.write_text(f'{{"index": 0, "generated_description": "{GOAL}"}}\n')
