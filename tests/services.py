@@ -27,7 +27,10 @@ _PROCESSES.set_forkserver_preload([__name__, "tests.service_imports"])
 
 
 class Service:
-    """A running service, by the methods of ``subprocess.Popen``; ``said`` is what came on stderr."""
+    """A running service, by the methods of ``subprocess.Popen``.
+
+    ``said`` is what came on stderr, and ``printed`` what came on stdout.
+    """
 
     def __init__(
         self,
@@ -37,8 +40,9 @@ class Service:
     ) -> None:
         self._arguments = arguments
         self._said = tempfile.NamedTemporaryFile()  # noqa: SIM115 (there as long as this object)
+        self._printed = tempfile.NamedTemporaryFile()  # noqa: SIM115
         self._process = _PROCESSES.Process(
-            target=_run, args=(arguments, environment, self._said.name, change)
+            target=_run, args=(arguments, environment, self._said.name, self._printed.name, change)
         )
         self._process.start()
 
@@ -50,6 +54,10 @@ class Service:
     @property
     def said(self) -> str:
         return Path(self._said.name).read_text()
+
+    @property
+    def printed(self) -> str:
+        return Path(self._printed.name).read_text()
 
     def send_signal(self, number: signal.Signals) -> None:
         if self.poll() is None:
@@ -118,10 +126,14 @@ def serve_text(settings: Settings, *options: str, **environment: str) -> Abstrac
 
 
 def _run(
-    arguments: Sequence[str], environment: Mapping[str, str], said: str, change: Callable[[], None] | None
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    said: str,
+    printed: str,
+    change: Callable[[], None] | None,
 ) -> None:
     os.dup2(os.open(said, os.O_WRONLY | os.O_APPEND), 2)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(printed, os.O_WRONLY | os.O_APPEND), 1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)

@@ -12,7 +12,7 @@ import orjson
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.group import Group
-from tribrain.shell.settings_sources import CONFIG, source_of
+from tribrain.shell.settings_sources import CONFIG, source_of, value_of
 
 
 @click.group(cls=Group, epilog="Example: tribrain config show run simulated --config lab.toml")
@@ -73,7 +73,7 @@ def _parsed(root: click.Context, words: Sequence[str]) -> click.Context:
 
 
 def _row(ctx: click.Context, option: click.Option) -> dict[str, Any]:
-    value = ctx.params.get(option.name or "")
+    value = value_of(ctx, option)
     source, place = source_of(ctx, option)
     if option.required and value in (None, ()):
         source = "missing"

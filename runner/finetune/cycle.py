@@ -258,35 +258,37 @@ class _Serving:
         return comparable(self._job.tasks, plan.passed_over)
 
     def _end(self, plan: FinetunePlan, step: FinetuneStep, statement: str, details: dict[str, Any]) -> None:
-        self._tell(plan, step, statement, details)
+        event = self._tell(plan, step, statement, details)
         reach("finetune.ended")
         self._show_promoted()
         self._plans.remove()
         self._counted = None
         self._inbox.forget(self._stamp(self._history.promoted))
         self._job.say(statement)
+        self._job.on_ended(event)
 
-    def _tell(self, plan: FinetunePlan, step: FinetuneStep, statement: str, details: dict[str, Any]) -> None:
+    def _tell(
+        self, plan: FinetunePlan, step: FinetuneStep, statement: str, details: dict[str, Any]
+    ) -> FinetuneEvent:
         folder = self._folder(plan)
         checkpoint, dataset = folder / "checkpoint", folder / "dataset"
-        self._history.tell(
-            FinetuneEvent(
-                event_id=plan.event_id(step),
-                model=plan.model,
-                version=plan.version,
-                step=step,
-                statement=statement,
-                policy=plan.policy,
-                base=plan.base,
-                dataset=str(dataset) if dataset.is_dir() else "",
-                checkpoint=str(checkpoint) if checkpoint.is_dir() else "",
-                snapshot_version=orjson.loads(plan.snapshot)["version"] if plan.snapshot else None,
-                consumed=plan.consumed,
-                topic_ids=plan.topic_ids,
-                details={"chosen": plan.chosen, "chosen_new": plan.chosen_new, **details},
-            ),
-            plan.event_ids(),
+        event = FinetuneEvent(
+            event_id=plan.event_id(step),
+            model=plan.model,
+            version=plan.version,
+            step=step,
+            statement=statement,
+            policy=plan.policy,
+            base=plan.base,
+            dataset=str(dataset) if dataset.is_dir() else "",
+            checkpoint=str(checkpoint) if checkpoint.is_dir() else "",
+            snapshot_version=orjson.loads(plan.snapshot)["version"] if plan.snapshot else None,
+            consumed=plan.consumed,
+            topic_ids=plan.topic_ids,
+            details={"chosen": plan.chosen, "chosen_new": plan.chosen_new, **details},
         )
+        self._history.tell(event, plan.event_ids())
+        return event
 
     def _show_promoted(self) -> None:
         """Point the link at the checkpoint that the topic says is in force."""

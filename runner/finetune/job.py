@@ -12,7 +12,7 @@ from runner.finetune.comparison import PairedTask, WorldOf
 from runner.interfaces import AnyCritic
 from runner.worlds.process import Listener
 from streams.kafka.settings import Settings
-from streams.messages.contracts import RewardSnapshot
+from streams.messages.contracts import FinetuneEvent, RewardSnapshot
 from trainers.datasets.build import Pictures, WritingRules
 from trainers.datasets.choice import Choice, ChoiceRules
 
@@ -53,3 +53,5 @@ class Job:
     after_comparison: Callable[[], None] = lambda: None
     """Unloads what ``world_of`` has loaded: the next training needs the GPU."""
     on_pair: Callable[[int, int], None] = field(default=lambda done, total: None)
+    on_ended: Callable[[FinetuneEvent], None] = lambda event: None
+    """Receives the last event of each training that ends here."""

@@ -15,7 +15,7 @@ from streams.kafka.security import NAMES, SECRETS, Secret, Security
 CONFIG_VARIABLE = "TRIBRAIN_KAFKA_CONFIG"
 PREFIX = "TRIBRAIN_KAFKA_"
 _OF_FILE = "_FILE"
-_SERVERS = "bootstrap.servers"
+SERVERS = "bootstrap.servers"
 _ALIASES = {"sasl.mechanisms": "sasl.mechanism"}
 _FIELDS = {name: field for field, name in NAMES.items()}
 _LOCATIONS = tuple(name for name in _FIELDS if name.endswith(".location"))
@@ -46,7 +46,7 @@ def read_sources(environment: Mapping[str, str] | None = None, config: str | Non
     environment = _as_secrets(environment)
     config = config or environment.get(CONFIG_VARIABLE)
     given = _read_file(Path(config)) if config else {}
-    servers = given.pop(_SERVERS, "")
+    servers = given.pop(SERVERS, "")
     given |= _of_environment(environment)
     values = {_FIELDS[name]: _normalised(_FIELDS[name], value) for name, value in given.items()}
     return Sources(Security(**values), str(servers))  # type: ignore[arg-type]
@@ -94,8 +94,8 @@ def _read_file(path: Path) -> dict[str, Secret]:
             # The line may hold a secret, so it is not quoted.
             raise BadInput(f"{where} has no name and '='; expected a line such as sasl.username=trainer")
         name = _ALIASES.get(name, name)
-        if name != _SERVERS and name not in _FIELDS:
-            raise BadInput(f"{where}: {_unknown(name, (*_FIELDS, _SERVERS))}")
+        if name != SERVERS and name not in _FIELDS:
+            raise BadInput(f"{where}: {_unknown(name, (*_FIELDS, SERVERS))}")
         if not value:
             raise BadInput(f"{where}: {name} has no value; give one or leave the line out")
         if name in given:
@@ -157,7 +157,7 @@ def _secret_in(path: Path, variable: str) -> Secret:
 
 def _unknown(name: str, known: Iterable[str]) -> str:
     choices = sorted(known)
-    if name == variable_of(_SERVERS):
+    if name == variable_of(SERVERS):
         return f"{name} is not a security setting; set TRIBRAIN_BOOTSTRAP_SERVERS instead"
     close = get_close_matches(name, choices, n=1)
     hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(choices)}"

@@ -130,11 +130,22 @@ def told(settings: Settings) -> list[FinetuneEvent]:
 
 def test_the_whole_cycle_trains_compares_and_promotes(settings: Settings, made: Path, tmp_path: Path) -> None:
     publish(settings, made)
-    ended = run(settings, words(settings, made, tmp_path / "work", "--once"))
+    ended = run(settings, words(settings, made, tmp_path / "work", "--once", "--json"))
     assert ended.returncode == 0, ended.stderr
     events = told(settings)
     assert [event.step for event in events] == [*STEPS, "promoted"]
     last = events[-1]
+    assert orjson.loads(ended.stdout) == {
+        "service": "finetune",
+        "model": "default",
+        "trainings": 1,
+        "promoted": [1],
+        "kept": [],
+        "verdict": last.statement,
+        "checkpoint_in_use": last.checkpoint,
+        "ended_by": "once",
+        "failure": None,
+    }
     assert (last.version, last.base, last.policy) == (1, "", "top:0.25")
     selector, other = last.details["selector"], last.details["other"]
     assert (selector["judge"], other["judge"]) == ("critics_mean", "critics_count")

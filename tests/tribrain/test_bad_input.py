@@ -357,7 +357,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield "replay --out new", r"no Kafka broker is named; give --bootstrap-servers host:port"
     yield "replay --out new --trace good/trace.jsonl --since 2026-01-01", r"files carry no time of arrival"
     yield (
-        "replay --out new --trace good/trace.jsonl --run nobody",
+        "replay --out new --trace good/trace.jsonl --run-id nobody",
         r"nothing to replay: .*model 'default'.*bounds",
     )
     yield "replay --out new --since yesterday", r"'yesterday' is not a time; expected e\.g\. 2026-"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from functools import cache
+from inspect import signature
 from pathlib import Path
 
 import click
@@ -400,9 +401,24 @@ def test_help_names_no_bounds_that_there_are_not(words: tuple[str, ...]) -> None
     assert "None]" not in help_of(words)
 
 
-def test_the_commands_that_read_or_make_a_result_take_json() -> None:
+def test_whatever_takes_long_has_a_dry_run() -> None:
+    having = {" ".join(words) for words, c in ALL.items() if any("--dry-run" in p.opts for p in c.params)}
+    assert having == {
+        "run simulated", "run subprocess", "run wow", "suite run", "demo", "data finetune", "lab experiment",
+        "lab finetune", "serve trainer", "serve text", "serve lora",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_a_command_with_many_options_takes_them_as_one_object(words: tuple[str, ...]) -> None:
+    callback = ALL[words].callback
+    assert callback is not None
+    assert len(signature(callback).parameters) <= 8
+
+
+def test_every_command_takes_json() -> None:
     without = {" ".join(words) for words, c in ALL.items() if not any("--json" in p.opts for p in c.params)}
-    assert without == {"serve trainer", "serve lora", "serve text", "data finetune"}
+    assert without == set()
 
 
 def test_aliases_of_the_original_are_accepted(tmp_path: Path) -> None:

@@ -226,6 +226,15 @@ def test_the_folder_of_a_run_keeps_the_options_that_go_on_with_it(call: Call, tm
     assert (out / "iter_00" / "video.mp4").stat().st_mtime_ns == video
 
 
+def test_the_folder_of_a_run_keeps_which_kafka_file_it_was_given(call: Call, tmp_path: Path) -> None:
+    out, properties = tmp_path / "run", tmp_path / "client.properties"
+    properties.touch()
+    run = ("run", "simulated", "--goal", GOAL, "--iters", 1, "--out", out, "--kafka-config", properties)
+    assert call(*run)[0] == 0
+    kept = shown(call, "run", "simulated", "--config", out / "config.toml")["--kafka-config"]
+    assert (kept["value"], kept["source"]) == (str(properties), "file")
+
+
 def test_a_suite_has_a_dry_run_and_keeps_its_options(call: Call, tmp_path: Path) -> None:
     prompts, out = tmp_path / "prompts.jsonl", tmp_path / "suite"
     prompts.write_text(f'{{"index": 0, "generated_description": "{GOAL}"}}\n')
@@ -240,6 +249,29 @@ def test_a_suite_has_a_dry_run_and_keeps_its_options(call: Call, tmp_path: Path)
     assert orjson.loads(said)["finished"] == 1
 
 
+def test_a_dry_run_of_a_demo_says_what_it_would_replace_and_keeps_it(call: Call, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    demo = ("demo", "--out", out, "--tasks", 3, "--dry-run")
+    code, said, _ = call(*demo)
+    assert code == 0
+    assert said.startswith(f"would run a demo in {out}; nothing was made or written\n")
+    assert not out.exists()
+    out.mkdir()
+    (out / ".tribrain-demo").touch()
+    (out / "trainer.log").touch()
+    code, said, _ = call(*demo, "--json")
+    plan = orjson.loads(said)
+    assert (code, plan["replaces_a_demo"], plan["runs"], plan["at_once"]) == (0, True, 3, 4)
+    assert (out / "trainer.log").exists()
+
+
+def test_a_dry_run_of_a_demo_refuses_a_folder_of_something_else(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    code, _, err = call("demo", "--out", tmp_path, "--dry-run")
+    assert code == 2
+    assert f"{tmp_path}" in err
+
+
 @pytest.mark.parametrize("service", ["trainer", "text"])
 def test_a_dry_run_of_a_service_names_the_topics_that_it_would_make(
     call: Call, kafka: str, monkeypatch: pytest.MonkeyPatch, service: str
@@ -251,3 +283,7 @@ def test_a_dry_run_of_a_service_names_the_topics_that_it_would_make(
     assert f"at {kafka}; nothing was started or made" in said
     assert settings.pairs_topic in said.rpartition("topics that would be made: ")[2]
     assert settings.pairs_topic in missing_topics(settings)
+    code, said, _ = call("serve", service, "--bootstrap-servers", kafka, "--dry-run", "--json")
+    plan = orjson.loads(said)
+    assert (code, plan["dry_run"], plan["kafka"]) == (0, True, kafka)
+    assert settings.pairs_topic in plan["new_topics"]

@@ -83,6 +83,37 @@ def test_the_same_command_again_computes_nothing_and_says_the_same(finished: Pat
     assert files(finished) == content
 
 
+def test_a_dry_run_says_what_is_there_and_writes_nothing(
+    tmp_path: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new"
+    assert run(out, "--dry-run") == 0
+    assert capsys.readouterr().out.startswith(
+        f"would begin an experiment in {out}; nothing was made or written\n"
+    )
+    assert not out.exists()
+    content = files(finished)
+    assert run(finished, "--dry-run", "--json") == 0
+    plan = orjson.loads(capsys.readouterr().out)
+    parts = 2 * len(ALL_CONDITIONS)
+    assert plan == {
+        "dry_run": True,
+        "out": str(finished),
+        "first_seed": 0,
+        "seeds": 2,
+        "parts": parts,
+        "finished": parts,
+    }
+    assert files(finished) == content
+
+
+def test_a_dry_run_refuses_the_folder_of_another_experiment(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(finished, "--dry-run", "--label-share", "0.9") == 2
+    assert "label_share 0.5 rather than 0.9" in capsys.readouterr().err
+
+
 def test_the_number_of_processes_changes_nothing(tmp_path: Path, finished: Path) -> None:
     assert run(tmp_path / "out", "--processes", "3") == 0
     assert files(tmp_path / "out") == files(finished)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.program import COMMANDS, help_of
+from tests.program import COMMANDS, CONTEXTS, help_of
 from tribrain.shell.option_types import FiniteFloat, Integer, RewardSource, Seconds
 from tribrain.shell.renamed import Renamed
 
@@ -57,6 +57,33 @@ def test_one_meaning_has_one_name_in_all_commands() -> None:
     assert {text: found for text, found in names.items() if len(found) > 1} == {}
 
 
+THINGS = {
+    r"bt_reward\.json": "--reward",
+    r"older of runs": "--runs",
+    r"^Name of the reward model": "--model",
+    r"^Text reward model": "--text-reward",
+    r"^World model": "--world",
+    r"^(Name of the|Only this) run": "--run-id",
+    r"^Random seed": "--seed",
+    r"^Name of who votes|^Name of the annotator": "--annotator",
+    r"^(Goal|What the video has to show)": "--goal",
+}
+"""What the help of an option says, to the name that this thing has in every command."""
+
+
+@pytest.mark.parametrize("said", THINGS)
+def test_one_thing_has_one_name_in_all_commands(said: str) -> None:
+    found = {name_of(option) for _, option in OPTIONS if re.search(said, option.help or "")} - {"--out"}
+    assert found == {THINGS[said]}
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_no_two_options_of_a_command_set_one_value(words: tuple[str, ...]) -> None:
+    """Each would be given once, and one of them would not count."""
+    names = [param.name for param in COMMANDS[words].params]
+    assert len(names) == len(set(names))
+
+
 def test_a_result_goes_to_out_by_its_long_or_its_short_name() -> None:
     without = [words for words, option in OPTIONS if name_of(option) == "--out" and "-o" not in option.opts]
     assert without == []
@@ -87,7 +114,7 @@ def test_more_than_eight_options_stand_in_sections(words: tuple[str, ...]) -> No
 @pytest.mark.parametrize(("words", "option"), RENAMED, ids=lambda given: getattr(given, "name", None))
 def test_an_earlier_spelling_does_the_same_and_is_not_shown(words: tuple[str, ...], option: Renamed) -> None:
     for old in option.old:
-        parser = COMMANDS[words].make_parser(click.Context(COMMANDS[words]))
+        parser = COMMANDS[words].make_parser(CONTEXTS[words])
         given, _, _ = parser.parse_args([old, "1"])
         assert given[option.name or ""] in ("1", ["1"])
         assert not re.search(rf"(?<![\w-]){old}(?![\w-])", help_of(words))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,29 @@ from tribrain.shell.option_types import FiniteFloat, Integer
 from tribrain.shell.output import progress
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """The values of the command's options, by their names."""
+
+    runs: tuple[Path, ...]
+    dataset_format: DatasetFormat
+    out: Path
+    reward: Path | None
+    top_fraction: float | None
+    min_reward: float | None
+    per_task: int | None
+    policy: str | None
+    min_outcome: float
+    caption: CaptionKind
+    validation: float
+    test: float
+    duplicate_bits: float
+    shard_mb: int
+    link: bool
+    replace: bool
+    as_json: bool
 
 
 @click.command(
@@ -98,25 +122,7 @@ _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
     options.replace,
     options.as_json,
 )
-def build_dataset_command(
-    runs: tuple[Path, ...],
-    dataset_format: DatasetFormat,
-    out: Path,
-    reward: Path | None,
-    top_fraction: float | None,
-    min_reward: float | None,
-    per_task: int | None,
-    policy: str | None,
-    min_outcome: float,
-    caption: CaptionKind,
-    validation: float,
-    test: float,
-    duplicate_bits: float,
-    shard_mb: int,
-    link: bool,
-    replace: bool,
-    as_json: bool,
-) -> None:
+def build_dataset_command(**given: Any) -> None:
     """Build a dataset of captioned videos from finished runs: all videos, or the best.
 
     With --reward a video's rating is the share of the other videos of its task that it would win against;
@@ -124,28 +130,29 @@ def build_dataset_command(
     counted. Tasks are split by name, so that later runs move none. The same runs give the same bytes. The
     folder is complete or absent.
     """
+    chosen = BuildOptions(**given)
     require_extra()
     rules = ChoiceRules(
-        dataset_format=dataset_format,
-        caption=caption,
-        policy=_policy(top_fraction, min_reward, per_task, policy),
-        nearest=duplicate_bits,
-        min_outcome=min_outcome,
+        dataset_format=chosen.dataset_format,
+        caption=chosen.caption,
+        policy=_policy(chosen.top_fraction, chosen.min_reward, chosen.per_task, chosen.policy),
+        nearest=chosen.duplicate_bits,
+        min_outcome=chosen.min_outcome,
     )
     writing = WritingRules(
-        shares=SplitShares(validation=validation, test=test),
-        link=link,
-        shard_bytes=shard_mb * 1_000_000,
-        replace=replace,
+        shares=SplitShares(validation=chosen.validation, test=chosen.test),
+        link=chosen.link,
+        shard_bytes=chosen.shard_mb * 1_000_000,
+        replace=chosen.replace,
     )
-    check_place(out, SCHEMA, replace=replace)
-    found = read_runs(runs)
-    snapshot = _snapshot(reward, found) if reward is not None else None
+    check_place(chosen.out, SCHEMA, replace=chosen.replace)
+    found = read_runs(chosen.runs)
+    snapshot = _snapshot(chosen.reward, found) if chosen.reward is not None else None
     choice = _chosen(found, rules, snapshot)
     with progress(*_COLUMNS) as bar:
         task = bar.add_task("writing", total=len(choice.chosen))
         summary = build_dataset(
-            out,
+            chosen.out,
             choice,
             rules,
             writing,
@@ -154,11 +161,11 @@ def build_dataset_command(
             put_as_mp4,
             on_row=lambda: bar.advance(task),
         )
-    if as_json:
-        click.echo(orjson.dumps({"out": str(out), **summary}))
+    if chosen.as_json:
+        click.echo(orjson.dumps({"out": str(chosen.out), **summary}))
     else:
         short = sum(choice.looks[sample.id].frames < WAN_FRAMES for sample in choice.chosen)
-        click.echo("\n".join(_said(out, summary, short)))
+        click.echo("\n".join(_said(chosen.out, summary, short)))
 
 
 def _policy(

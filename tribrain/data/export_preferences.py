@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import quote
@@ -45,6 +46,25 @@ from tribrain.shell.output import progress, write_output
 
 _SCHEMA = "tribrain.preferences/1"
 _Format = Literal["trl", "video-dpo", "label-studio"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """The values of the command's options, by their names."""
+
+    runs: tuple[Path, ...]
+    pairs: tuple[Path, ...]
+    pairs_format: _Format
+    out: Path
+    sources: tuple[LabelSource, ...]
+    strategy: PairStrategy
+    min_gap: float
+    top_k: int
+    first_frame: str
+    video_prefix: str | None
+    link: bool
+    replace: bool
+    as_json: bool
 
 
 @click.command(
@@ -100,21 +120,7 @@ _Format = Literal["trl", "video-dpo", "label-studio"]
     options.replace,
     options.as_json,
 )
-def export_preferences(
-    runs: tuple[Path, ...],
-    pairs: tuple[Path, ...],
-    pairs_format: _Format,
-    out: Path,
-    sources: tuple[LabelSource, ...],
-    strategy: PairStrategy,
-    min_gap: float,
-    top_k: int,
-    first_frame: str,
-    video_prefix: str | None,
-    link: bool,
-    replace: bool,
-    as_json: bool,
-) -> None:
+def export_preferences(**given: Any) -> None:
     """Export preference pairs for TRL, for DPO of video models, or for Label Studio.
 
     trl is one file in JSON Lines: the goal as prompt, the chosen and the rejected prompt, margin and label
@@ -122,45 +128,53 @@ def export_preferences(
     Where labels of the same two texts or videos disagree, trl and video-dpo follow the most trusted source
     (people, then outcomes, proxies and critics), and its majority; a tie gives no pair.
     """
-    if not (runs or pairs):
+    chosen = ExportOptions(**given)
+    if not (chosen.runs or chosen.pairs):
         raise BadInput("no pairs are named; give --runs with finished runs, or --pairs with a pairs file")
-    if pairs_format == "trl" and out.is_file() and not replace:
-        raise BadInput(f"{out}: already exists; choose another --out, or give --replace")
-    if pairs_format != "trl":
-        check_place(out, _SCHEMA, replace=replace)
+    if chosen.pairs_format == "trl" and chosen.out.is_file() and not chosen.replace:
+        raise BadInput(f"{chosen.out}: already exists; choose another --out, or give --replace")
+    if chosen.pairs_format != "trl":
+        check_place(chosen.out, _SCHEMA, replace=chosen.replace)
     left_out: Counter[str] = Counter()
-    rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k)
-    found = labelled(_found(runs, pairs, rules), sources, left_out)
-    if pairs_format == "trl":
+    rules = PairingRules(strategy=chosen.strategy, min_gap=chosen.min_gap, top_k=chosen.top_k)
+    found = labelled(_found(chosen.runs, chosen.pairs, rules), chosen.sources, left_out)
+    if chosen.pairs_format == "trl":
         rows = trl_rows(found, left_out)
         _check(rows, left_out)
-        write_output(out, json_lines(rows))
+        write_output(chosen.out, json_lines(rows))
     else:
-        if pairs_format == "label-studio":
+        if chosen.pairs_format == "label-studio":
             found = decided(found, left_out)
         with_videos = _with_videos(
-            found, left_out, same_first_frame=pairs_format == "video-dpo" and first_frame == "same"
+            found,
+            left_out,
+            same_first_frame=chosen.pairs_format == "video-dpo" and chosen.first_frame == "same",
         )
-        if pairs_format == "video-dpo":
+        if chosen.pairs_format == "video-dpo":
             with_videos = undisputed_videos(with_videos, left_out)
         _check(with_videos, left_out)
-        prefix = video_prefix
+        prefix = chosen.video_prefix
         if prefix is None:
-            prefix = f"/data/local-files/?d={quote(out.absolute().name)}/videos/"
-        with new_folder(out, _SCHEMA, replace=replace) as folder:
-            rows = _fill(folder, with_videos, pairs_format, prefix, link)
+            prefix = f"/data/local-files/?d={quote(chosen.out.absolute().name)}/videos/"
+        with new_folder(chosen.out, _SCHEMA, replace=chosen.replace) as folder:
+            rows = _fill(folder, with_videos, chosen.pairs_format, prefix, chosen.link)
             summary = {
                 "schema": _SCHEMA,
-                "format": pairs_format,
+                "format": chosen.pairs_format,
                 "pairs": len(rows),
                 "left_out": dict(sorted((+left_out).items())),
             }
             (folder / SUMMARY).write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n")
-    if as_json:
-        said = {"out": str(out), "format": pairs_format, "pairs": len(rows), "left_out": dict(+left_out)}
+    if chosen.as_json:
+        said = {
+            "out": str(chosen.out),
+            "format": chosen.pairs_format,
+            "pairs": len(rows),
+            "left_out": dict(+left_out),
+        }
         click.echo(orjson.dumps(said))
     else:
-        click.echo(f"{len(rows)} pairs written to {out}")
+        click.echo(f"{len(rows)} pairs written to {chosen.out}")
         for reason, number in sorted((+left_out).items()):
             click.echo(f"left out: {number} {reason}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -18,17 +18,15 @@ from runner.finetune.tasks import generated_by, simulated, simulated_tasks, task
 from runner.interfaces import AnyCritic
 from streams.errors import BadInput
 from streams.files import read_text
-from streams.messages.contracts import RewardSnapshot
+from streams.messages.contracts import FinetuneEvent, RewardSnapshot
 from streams.snapshots.serving import ServingSnapshot
 from trainers.datasets.build import WritingRules
-from trainers.datasets.captions import CaptionKind
 from trainers.datasets.choice import ChoiceRules
 from trainers.datasets.extra import require_extra
-from trainers.datasets.formats import DatasetFormat
 from trainers.datasets.selection import SelectionPolicy
 from tribrain.data.build_dataset import pictures_of
-from tribrain.data.finetune_options import SIMULATED_TASKS, finetune_options
-from tribrain.data.finetune_wow import OPTIONS, refuse_wow_options, wow_training
+from tribrain.data.finetune_options import SIMULATED_TASKS, FinetuneOptions, finetune_options
+from tribrain.data.finetune_wow import refuse_wow_options, wow_training
 from tribrain.run.critics import open_critics, say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
 from tribrain.shell.command import Command
@@ -37,6 +35,7 @@ from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.service_end import saying_end
 
 _PLACES = ("dataset", "out", "base", "runs")
 
@@ -48,31 +47,7 @@ _PLACES = ("dataset", "out", "base", "runs")
     "--runs {runs} --base {base} --out {out}'",
 )
 @finetune_options
-def finetune(
-    bootstrap_servers: str | None,
-    runs: Path,
-    model: str,
-    work: Path,
-    policy: str,
-    every: int,
-    once: bool,
-    reward: Path | None,
-    dataset_format: DatasetFormat | None,
-    caption: CaptionKind,
-    train: str | None,
-    train_cmd: str | None,
-    train_timeout_s: float,
-    base: str,
-    world: str | None,
-    generate_cmd: str | None,
-    prompts: Path | None,
-    compare_tasks: int | None,
-    compare_seeds: int,
-    max_failures: int,
-    timeout_s: float,
-    dry_run: bool,
-    **given: Any,
-) -> None:
+def finetune(**given: Any) -> None:
     """Fine-tune a world model whenever enough good videos have come in over Kafka; until stopped.
 
     Each round builds a dataset of the runs since the last promotion, trains, and lets the old and the new
@@ -85,48 +60,55 @@ def finetune(
     training that it began and repeats nothing that was finished. If two run for the same model, the older
     one ends with exit code 3.
     """
-    kafka = open_kafka(bootstrap_servers, "finetune")
-    of_wow = {name: given.pop(name) for name in OPTIONS}
-    if (train is None) == (train_cmd is None):
+    chosen = FinetuneOptions.of(given)
+    kafka = open_kafka(chosen.bootstrap_servers, "finetune")
+    if (chosen.train is None) == (chosen.train_cmd is None):
         raise BadInput("give one of --train wow-wan and --train-cmd, by which a checkpoint is trained")
-    if train is None:
-        refuse_wow_options(of_wow)
-    elif dataset_format not in (None, "wow-wan"):
-        raise BadInput(f"--train wow-wan reads --format wow-wan, and not {dataset_format}; leave it out")
+    if chosen.train is None:
+        refuse_wow_options(chosen.wow)
+    elif chosen.dataset_format not in (None, "wow-wan"):
+        raise BadInput(
+            f"--train wow-wan reads --format wow-wan, and not {chosen.dataset_format}; leave it out"
+        )
     rules = ChoiceRules(
-        dataset_format=dataset_format or ("wow-wan" if train is not None else "diffsynth"),
-        caption=caption,
-        policy=SelectionPolicy.parse(policy),
+        dataset_format=chosen.dataset_format or ("wow-wan" if chosen.train is not None else "diffsynth"),
+        caption=chosen.caption,
+        policy=SelectionPolicy.parse(chosen.policy),
     )
-    if train_cmd is not None:
-        _template(train_cmd)  # says what is wrong with it
-    if train is not None and (world is not None or generate_cmd is not None):
+    if chosen.train_cmd is not None:
+        _template(chosen.train_cmd)  # says what is wrong with it
+    if chosen.train is not None and (chosen.world is not None or chosen.generate_cmd is not None):
         raise BadInput("--train wow-wan makes the videos itself; leave out --world and --generate-cmd")
-    if train is None and (world is None) == (generate_cmd is None):
+    if chosen.train is None and (chosen.world is None) == (chosen.generate_cmd is None):
         raise BadInput("give one of --world simulated and --generate-cmd, by which checkpoints are compared")
-    if generate_cmd is not None and not base:
+    if chosen.generate_cmd is not None and not chosen.base:
         raise BadInput("--generate-cmd needs --base, the checkpoint that the first new one is compared with")
-    if base and not Path(base).exists():
-        raise BadInput(f"--base {base}: no such folder or file; check the path")
-    if not runs.is_dir():
-        raise BadInput(f"{runs}: no such folder; give the one that holds the folders of the runs")
-    needing = "--generate-cmd" if train is None else "--train wow-wan"
-    tasks = _tasks(world, prompts, compare_tasks, compare_seeds, needing)
-    first = str(Path(base).absolute()) if base else ""
-    wow = wow_training(of_wow, tasks, first, timeout_s) if train is not None else None
+    if chosen.base and not Path(chosen.base).exists():
+        raise BadInput(f"--base {chosen.base}: no such folder or file; check the path")
+    if not chosen.runs.is_dir():
+        raise BadInput(f"{chosen.runs}: no such folder; give the one that holds the folders of the runs")
+    needing = "--generate-cmd" if chosen.train is None else "--train wow-wan"
+    tasks = _tasks(chosen.world, chosen.prompts, chosen.compare_tasks, chosen.compare_seeds, needing)
+    first = str(Path(chosen.base).absolute()) if chosen.base else ""
+    wow = wow_training(chosen.wow, tasks, first, chosen.timeout_s) if chosen.train is not None else None
     world_of: WorldOf = (
         wow.world_of
         if wow is not None
         else simulated
-        if generate_cmd is None
-        else generated_by(generate_cmd, timeout_s)
+        if chosen.generate_cmd is None
+        else generated_by(chosen.generate_cmd, chosen.timeout_s)
     )
-    command = wow.command if wow is not None else train_cmd or ""
-    if generate_cmd is not None and "{image}" in generate_cmd and not all(task.image for task in tasks):
+    command = wow.command if wow is not None else chosen.train_cmd or ""
+    if (
+        chosen.generate_cmd is not None
+        and "{image}" in chosen.generate_cmd
+        and not all(task.image for task in tasks)
+    ):
         raise BadInput("--generate-cmd has {image}, and the prompts have none; give WoW's JSON Lines")
     require_extra()
-    if dry_run:
-        say_service_plan(kafka, f"train checkpoints of model {model!r} in {work}")
+    if chosen.dry_run:
+        deed = f"train checkpoints of model {chosen.model!r} in {chosen.work}"
+        say_service_plan(kafka, deed, as_json=chosen.as_json)
         return
     # Not at the top: Kafka's client takes a third of a second, which bad input need not wait for.
     from runner.finetune.cycle import PROMOTED, serve
@@ -134,62 +116,85 @@ def finetune(
     from streams.kafka.topics import create_topics
 
     lines = GeneratorLines()
+    ended: list[FinetuneEvent] = []
     try:
         with Interrupts(), ExitStack() as stack:
             if wow is not None:
                 stack.callback(wow.worlds.close)
-            chosen = open_critics(stack, **given)
-            snapshot = _snapshot(reward, chosen) if reward is not None else None
+            critics = open_critics(
+                stack,
+                critics=chosen.critics,
+                no_pixel_critics=chosen.no_pixel_critics,
+                critic_timeout_s=chosen.critic_timeout_s,
+            )
+            snapshot = _snapshot(chosen.reward, critics) if chosen.reward is not None else None
             create_topics(kafka)
             taken = "another finetune is at work there; stop it or give another --out"
-            stack.enter_context(exclusive_lock(work, "--out", taken))
+            stack.enter_context(exclusive_lock(chosen.work, "--out", taken))
             recipe = {
                 "train": command,
                 "rules": asdict(rules) | {"policy": str(rules.policy)},
                 "base": first,
-                "generate": generate_cmd or world or _of_recipe(of_wow),
+                "generate": chosen.generate_cmd or chosen.world or _of_recipe(chosen.wow),
                 "tasks": hashlib.sha256(orjson.dumps([asdict(task) for task in tasks])).hexdigest(),
-                "critics": [critic.name for critic in chosen],
+                "critics": [critic.name for critic in critics],
                 "reward": snapshot.checksum if snapshot is not None else "",
             }
-            _say(f"model {model!r} from {kafka.bootstrap_servers}; checkpoints in {work}, {work / PROMOTED}")
-            say_who_judges(chosen)
+            promoted = chosen.work / PROMOTED
+            from_kafka = f"model {chosen.model!r} from {kafka.bootstrap_servers}"
+            _say(f"{from_kafka}; checkpoints in {chosen.work}, {promoted}")
+            say_who_judges(critics)
             job = Job(
                 kafka=kafka,
-                model=model,
-                root=runs,
-                work=work,
+                model=chosen.model,
+                root=chosen.runs,
+                work=chosen.work,
                 base=first,
                 rules=rules,
                 writing=WritingRules(link=True),
                 train=_template(command),
-                train_timeout_s=train_timeout_s,
-                every=every,
+                train_timeout_s=chosen.train_timeout_s,
+                every=chosen.every,
                 tasks=tasks,
                 world_of=world_of,
-                critics=chosen,
+                critics=critics,
                 recipe=recipe,
-                max_failures=max_failures,
+                max_failures=chosen.max_failures,
                 reward=snapshot,
                 pictures=pictures_of,
                 say=_say,
-                listener=lambda line: lines(work / "training", line),
+                listener=lambda line: lines(chosen.work / "training", line),
                 after_comparison=wow.worlds.close if wow is not None else lambda: None,
                 on_pair=_pairs,
+                on_ended=ended.append,
             )
-            failure = serve(job, once=once)
+
+            def facts() -> dict[str, Any]:
+                return _facts(ended, promoted)
+
+            with saying_end("finetune", chosen.model, facts, once=chosen.once, as_json=chosen.as_json):
+                if failure := serve(job, once=chosen.once):
+                    raise NothingMade(f"model {chosen.model!r}: {failure}")
     except KeyboardInterrupt:
         _say("stopped; the next start goes on from here")
-        return
-    if failure:
-        raise NothingMade(f"model {model!r}: {failure}")
+
+
+def _facts(ended: Sequence[FinetuneEvent], promoted: Path) -> dict[str, Any]:
+    """The trainings that ended here, and the checkpoint that ``promoted`` links to, whoever trained it."""
+    return {
+        "trainings": len(ended),
+        "promoted": [event.version for event in ended if event.step == "promoted"],
+        "kept": [event.version for event in ended if event.step == "kept"],
+        "verdict": ended[-1].statement if ended else None,
+        "checkpoint_in_use": str(promoted.readlink()) if promoted.is_symlink() else None,
+    }
 
 
 def _template(command: str) -> CommandTemplate:
     return CommandTemplate(command, whose="the training", places=_PLACES, required=("dataset", "out"))
 
 
-def _of_recipe(of_wow: dict[str, Any]) -> dict[str, Any]:
+def _of_recipe(of_wow: Mapping[str, Any]) -> dict[str, Any]:
     """What of WoW's options changes the videos of a comparison."""
     return {name: of_wow[name] for name in ("frames", "steps", "tiled", "wow_extra_args")}
 

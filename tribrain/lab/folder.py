@@ -5,7 +5,7 @@ Files are whole or absent, so whatever ends an experiment, the same command goes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -34,7 +34,13 @@ class ExperimentFolder(Generic[Result]):
     """Of the result of a unit: a dataclass."""
 
     def begin(self, plan: Mapping[str, object]) -> None:
-        """Start or go on; a folder of another plan, or of something else, is refused.
+        """Start or go on, as ``begun`` says."""
+        if not self.begun(plan):
+            given = {"schema": self.schema, **plan}
+            write_output(self.path / _PLAN, orjson.dumps(given, option=orjson.OPT_INDENT_2))
+
+    def begun(self, plan: Mapping[str, object]) -> bool:
+        """Whether this plan is there already; a folder of another one, or of something else, is refused.
 
         More seeds are no other plan, since each stands for itself.
         """
@@ -48,10 +54,14 @@ class ExperimentFolder(Generic[Result]):
             if differ:
                 was = ", ".join(f"{name} {found.get(name)} rather than {given.get(name)}" for name in differ)
                 raise BadInput(f"{self.path}: holds an experiment with {was}; choose another --out")
-        elif self.path.exists() and any(self.path.iterdir()):
+            return True
+        if self.path.exists() and any(self.path.iterdir()):
             raise BadInput(f"{self.path}: holds files that are not of an experiment; choose another --out")
-        else:
-            write_output(file, orjson.dumps(given, option=orjson.OPT_INDENT_2))
+        return False
+
+    def finished(self, seeds: Iterable[int], parts: Collection[str]) -> int:
+        """How many parts of these seeds are there."""
+        return sum(self.is_finished((seed, part)) for seed in seeds for part in parts)
 
     def is_finished(self, unit: Unit) -> bool:
         return self._file(*unit).is_file()

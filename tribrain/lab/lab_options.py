@@ -1,12 +1,14 @@
-"""Options that the experiments share."""
+"""Options that the experiments share, and what --dry-run says of one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 
+from tribrain.lab.folder import ExperimentFolder
+from tribrain.shell.dry_run import say_plan
 from tribrain.shell.option_types import Integer
 
 _C = TypeVar("_C", bound=Callable[..., Any])
@@ -15,6 +17,26 @@ first_seed = click.option("--first-seed", type=Integer(min=0), default=0, help="
 processes = click.option(
     "--processes", type=Integer(min=1), show_default="one per core", help="Number of processes."
 )
+
+
+def say_experiment_plan(
+    folder: ExperimentFolder[Any],
+    plan: Mapping[str, object],
+    seeds: Sequence[int],
+    parts: Sequence[str],
+    *,
+    as_json: bool,
+) -> None:
+    """What ``--dry-run`` says. Raises BadInput for a folder of another plan."""
+    verb = "go on with" if folder.begun(plan) else "begin"
+    facts = {
+        "out": str(folder.path),
+        "first_seed": seeds[0],
+        "seeds": len(seeds),
+        "parts": len(seeds) * len(parts),
+        "finished": folder.finished(seeds, parts),
+    }
+    say_plan(f"would {verb} an experiment in {folder.path}", facts, as_json=as_json)
 
 
 def seeds(default: int) -> Callable[[_C], _C]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,23 @@ from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH, FiniteFloat, Integer
 from tribrain.shell.output import columns, progress
 from tribrain.shell.renamed import Renamed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VotesExperimentOptions:
+    """The values of the command's options, by their names."""
+
+    pairs: Path
+    candidates: Path | None
+    rules: Sequence[str]
+    repetitions: int
+    votes: int
+    flips: Sequence[float]
+    shares: Sequence[float]
+    rising_share: bool
+    who_made_each_side: bool
+    seed: int
+    as_json: bool
 
 
 @click.command(
@@ -94,19 +111,7 @@ from tribrain.shell.renamed import Renamed
     options.seed("Random seed of the first repetition."),
 )
 @option_group("Output", options.as_json)
-def experiment_votes(
-    pairs: Path,
-    candidates: Path | None,
-    rules: Sequence[str],
-    repetitions: int,
-    votes: int,
-    flips: Sequence[float],
-    shares: Sequence[float],
-    rising_share: bool,
-    who_made_each_side: bool,
-    seed: int,
-    as_json: bool,
-) -> None:
+def experiment_votes(**given: Any) -> None:
     """Measure how many votes each rule of choosing pairs needs to teach as much as random votes.
 
     A quarter of the tasks is held out. On the others a rule asks for one pair after the other, the file
@@ -115,28 +120,34 @@ def experiment_votes(
     when the gate opens by the votes that the model did not choose. Intervals are 95% of a bootstrap over the
     repetitions.
     """
-    offered = read_candidates(candidates) if candidates is not None else []
-    judged = [pair for pair in read_judged_pairs(pairs, offered) if not dimension_of(pair)]
-    arms = arms_of(rules, flips, [*shares, None] if rising_share else shares, votes)
+    chosen = VotesExperimentOptions(**given)
+    offered = read_candidates(chosen.candidates) if chosen.candidates is not None else []
+    judged = [pair for pair in read_judged_pairs(chosen.pairs, offered) if not dimension_of(pair)]
+    arms = arms_of(
+        chosen.rules,
+        chosen.flips,
+        [*chosen.shares, None] if chosen.rising_share else chosen.shares,
+        chosen.votes,
+    )
     with progress() as bar:
-        task = bar.add_task("repetitions × rules", total=repetitions * len(arms))
+        task = bar.add_task("repetitions × rules", total=chosen.repetitions * len(arms))
         measured = measure_votes(
-            known_alone(judged, who_made_each_side=who_made_each_side),
+            known_alone(judged, who_made_each_side=chosen.who_made_each_side),
             arms,
-            seeds=range(seed, seed + repetitions),
+            seeds=range(chosen.seed, chosen.seed + chosen.repetitions),
             on_progress=lambda n: bar.advance(task, n),
         )
-    if as_json:
-        known = "who made each side" if who_made_each_side else "critics alone"
-        click.echo(orjson.dumps(_summary(measured, known, seed)))
+    if chosen.as_json:
+        known = "who made each side" if chosen.who_made_each_side else "critics alone"
+        click.echo(orjson.dumps(_summary(measured, known, chosen.seed)))
         return
     click.echo(
-        f"{len(judged)} pairs of {measured.tasks} tasks, {measured.ties} ties; {repetitions} repetitions. "
-        "Votes needed for the log loss of so many random ones, with 95% intervals; picks: the "
+        f"{len(judged)} pairs of {measured.tasks} tasks, {measured.ties} ties; {chosen.repetitions} "
+        "repetitions. Votes needed for the log loss of so many random ones, with 95% intervals; picks: the "
         "share of its pairs that the picked candidate wins, and minus that after random votes; opened: "
         "repetitions in which the gate opened by votes that the model did not choose, and after how many."
     )
-    click.echo(_table(measured, repetitions))
+    click.echo(_table(measured, chosen.repetitions))
 
 
 def _summary(measured: Measured, known: str, seed: int) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def compute(
             if says_lines:
                 lines.look(done, total)
 
-        show(sum(folder.is_finished((seed, part)) for seed in seeds for part in parts))
+        show(folder.finished(seeds, parts))
         _compute(folder, run, seeds, parts, processes or _cores(), show)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
@@ -37,6 +38,29 @@ if TYPE_CHECKING:
 _CONNECT_S = 5.0
 _SHOWN_EVERY = 500
 """Messages between two moves of the progress display, which costs as much as some of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """The values of the command's options, by their names."""
+
+    out: Path
+    traces: tuple[Path, ...]
+    votes_file: Path | None
+    source: str
+    runs: tuple[str, ...]
+    since: int | None
+    until: int | None
+    from_offsets: tuple[tuple[int | None, int], ...]
+    to_offsets: tuple[tuple[int | None, int], ...]
+    bootstrap_servers: str | None
+    model: str
+    model_by: str | None
+    learner: LearnerName | None
+    strategy: PairStrategy
+    min_gap: float
+    top_k: int
+    as_json: bool
 
 
 @click.command(
@@ -70,7 +94,15 @@ _SHOWN_EVERY = 500
 )
 @option_group(
     "Selection",
-    click.option("--run", "runs", multiple=True, metavar="RUN_ID", help="Only this run (repeatable)."),
+    click.option(
+        "--run-id",
+        "runs",
+        cls=Renamed,
+        old=("--run",),
+        multiple=True,
+        metavar="NAME",
+        help="Only this run (repeatable).",
+    ),
     click.option("--since", type=MOMENT, help="Only messages from this time on (ISO 8601, UTC)."),
     click.option("--until", type=MOMENT, help="Only messages before this time (ISO 8601, UTC)."),
     click.option(
@@ -91,61 +123,50 @@ _SHOWN_EVERY = 500
 @option_group("Pairs", options.strategy, options.min_gap, options.top_k)
 @option_group("Model", options.model, options.model_by, options.learner)
 @option_group("Output", options.out("Folder for pairs.jsonl and bt_reward.json."), options.as_json)
-def replay(
-    out: Path,
-    traces: tuple[Path, ...],
-    votes_file: Path | None,
-    source: str,
-    runs: tuple[str, ...],
-    since: int | None,
-    until: int | None,
-    from_offsets: tuple[tuple[int | None, int], ...],
-    to_offsets: tuple[tuple[int | None, int], ...],
-    bootstrap_servers: str | None,
-    model: str,
-    model_by: str | None,
-    learner: LearnerName | None,
-    strategy: PairStrategy,
-    min_gap: float,
-    top_k: int,
-    as_json: bool,
-) -> None:
+def replay(**given: Any) -> None:
     """Rebuild pairs and reward models from the log or from traces, and compare with the published ones.
 
     --source trace forms the pairs of whole runs: a run is selected by the time or offset of its first event,
     a vote by those of its two videos, and --until applies to votes as well. Pairs of votes follow those of
     runs. --source pairs selects recorded pairs one by one and compares, bit for bit, with the newest snapshot
-    within the bounds; after --since, --from-offset or --run there is nothing to compare with. --model-by
+    within the bounds; after --since, --from-offset or --run-id there is nothing to compare with. --model-by
     writes one bt_reward file per model. Exit code 1 where a model differs.
     """
+    chosen = ReplayOptions(**given)
     # Not at the top: what learns takes a second to load, and --help needs none of it.
     from trainers.processing.replay import form_again, learn_again, read_files
 
-    if traces and (since is not None or until is not None):
+    if chosen.traces and (chosen.since is not None or chosen.until is not None):
         raise BadInput(
-            "the events in files carry no time of arrival; select them with --run or --from-offset"
+            "the events in files carry no time of arrival; select them with --run-id or --from-offset"
         )
-    if votes_file is not None and not traces:
+    if chosen.votes_file is not None and not chosen.traces:
         raise BadInput("--votes-file is for --trace; from a broker, --source trace takes the votes on Kafka")
     selection = Selection(
-        since_ms=since,
-        until_ms=until,
-        from_offsets=dict(from_offsets),
-        to_offsets=dict(to_offsets),
-        runs=frozenset(runs),
+        since_ms=chosen.since,
+        until_ms=chosen.until,
+        from_offsets=dict(chosen.from_offsets),
+        to_offsets=dict(chosen.to_offsets),
+        runs=frozenset(chosen.runs),
     )
-    rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model, model_by=model_by)
+    rules = PairingRules(
+        strategy=chosen.strategy,
+        min_gap=chosen.min_gap,
+        top_k=chosen.top_k,
+        model=chosen.model,
+        model_by=chosen.model_by,
+    )
     settings = (
         Settings(bootstrap_servers="none:1")
-        if traces
-        else open_kafka(bootstrap_servers, f"replay --source {source}")
+        if chosen.traces
+        else open_kafka(chosen.bootstrap_servers, f"replay --source {chosen.source}")
     )
-    if not traces:
+    if not chosen.traces:
         # Not at the top, here and below: Kafka's client takes a third of a second, and files need none.
         from streams.kafka.topics import connect_admin
 
         connect_admin(settings, _CONNECT_S).close()
-    recipe = Recipe(learner=learner) if learner else None
+    recipe = Recipe(learner=chosen.learner) if chosen.learner else None
     logs: dict[str, OneLog] = {}
     with ExitStack() as opened, progress(SpinnerColumn(), TextColumn("{task.completed} messages")) as bar:
         counter = bar.add_task("messages", total=None)
@@ -163,30 +184,32 @@ def replay(
 
             return opened.enter_context(closing(read_topic(settings, topic)))
 
-        if traces:
-            lines, events = read_files(traces, settings.trace_topic)
-            chosen = select_runs(lambda: counted(lines), selection)
-            votes = _votes_of(votes_file, settings)
-            pairs = list(form_again(chosen, rules, settings.pairs_topic, events, votes))
-        elif source == "trace":
-            chosen = select_runs(lambda: counted(read(settings.trace_topic)), selection)
-            votes = [m for m in read(settings.votes_topic) if until is None or m.timestamp_ms < until]
-            pairs = list(form_again(chosen, rules, settings.pairs_topic, votes=votes))
+        if chosen.traces:
+            lines, events = read_files(chosen.traces, settings.trace_topic)
+            selected = select_runs(lambda: counted(lines), selection)
+            votes = _votes_of(chosen.votes_file, settings)
+            pairs = list(form_again(selected, rules, settings.pairs_topic, events, votes))
+        elif chosen.source == "trace":
+            selected = select_runs(lambda: counted(read(settings.trace_topic)), selection)
+            votes = [
+                m for m in read(settings.votes_topic) if chosen.until is None or m.timestamp_ms < chosen.until
+            ]
+            pairs = list(form_again(selected, rules, settings.pairs_topic, votes=votes))
         else:
             logs = _logs_within(settings, selection)
             pairs = list(select_pairs(counted(read(settings.pairs_topic)), selection))
         replayed = learn_again(pairs, rules, settings.pairs_topic, logs, recipe)
     if not any(decode_snapshot(one.snapshot, "replayed").version for one in replayed.values()):
         raise BadInput(
-            f"nothing to replay: there is no pair of model {model!r}; "
+            f"nothing to replay: there is no pair of model {chosen.model!r}; "
             "check its name, the topics, the traces or the bounds"
         )
     learnt = {message.source for one in replayed.values() for message in one.messages}
-    write_output(out / "pairs.jsonl", b"".join(m.value + b"\n" for m in pairs if m.source in learnt))
+    write_output(chosen.out / "pairs.jsonl", b"".join(m.value + b"\n" for m in pairs if m.source in learnt))
     for name, one in replayed.items():
-        file = f"bt_reward.{quote(name, safe='')}.json" if model_by else "bt_reward.json"
-        write_output(out / file, one.snapshot)
-    _say(replayed, out, many=model_by is not None, as_json=as_json)
+        file = f"bt_reward.{quote(name, safe='')}.json" if chosen.model_by else "bt_reward.json"
+        write_output(chosen.out / file, one.snapshot)
+    _say(replayed, chosen.out, many=chosen.model_by is not None, as_json=chosen.as_json)
     if any(one.identical is False for one in replayed.values()):
         sys.exit(1)
 

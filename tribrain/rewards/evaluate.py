@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,6 +51,22 @@ from tribrain.shell.output import progress, write_output
 _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationOptions:
+    """The values of the command's options, by their names."""
+
+    pairs: Path | None
+    reward: Path | None
+    base_model: str | None
+    holdout: Path
+    learners: tuple[str, ...]
+    orders: int
+    seed: int
+    dimension: str
+    plot: Path | None
+    as_json: bool
+
+
 @click.command(
     cls=Command,
     epilog="Example: tribrain reward evaluate --pairs runs/a/pairs.jsonl "
@@ -94,18 +111,7 @@ _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
     options.seed("Random seed of orders and folds."),
 )
 @option_group("Output", options.plot, options.as_json)
-def evaluate_rm(
-    pairs: Path | None,
-    reward: Path | None,
-    base_model: str | None,
-    holdout: Path,
-    learners: tuple[str, ...],
-    orders: int,
-    seed: int,
-    dimension: str,
-    plot: Path | None,
-    as_json: bool,
-) -> None:
+def evaluate_rm(**given: Any) -> None:
     """Measure accuracy, log loss and calibration error on held-out pairs, with 95% intervals.
 
     Online learners see each pair once; batch is scikit-learn's optimum over all pairs (L2 chosen by
@@ -113,26 +119,29 @@ def evaluate_rm(
     mapped to [0, 1]. log_loss_after_100 is after 100 random pairs. Intervals are from a bootstrap over tasks,
     so one task has none. Ties count only in "with ties", the log loss of three answers.
     """
-    if (pairs is None) == (reward is None):
+    chosen = EvaluationOptions(**given)
+    if (chosen.pairs is None) == (chosen.reward is None):
         raise BadInput("give either --pairs to learn from or --reward to measure")
-    if reward is not None:
-        if learners:
+    if chosen.reward is not None:
+        if chosen.learners:
             raise BadInput("--learner is for --pairs; with --reward nothing is learnt: leave it out")
-        unseen, measured, n_train = _of_model(reward, base_model, holdout, dimension)
+        unseen, measured, n_train = _of_model(
+            chosen.reward, chosen.base_model, chosen.holdout, chosen.dimension
+        )
         n_shared = None
     else:
-        assert pairs is not None
-        known, unseen = _pairs(pairs, dimension), _pairs(holdout, dimension)
+        assert chosen.pairs is not None
+        known, unseen = _pairs(chosen.pairs, chosen.dimension), _pairs(chosen.holdout, chosen.dimension)
         n_train = len(known)
         n_shared = len({task_of(pair) for pair in known} & {task_of(pair) for pair in unseen})
         train, of_holdout = tables(known, unseen)
-        measured = _measure(learners or _BY_DEFAULT, train, of_holdout, orders, seed)
+        measured = _measure(chosen.learners or _BY_DEFAULT, train, of_holdout, chosen.orders, chosen.seed)
     tasks, ties = task_numbers(unseen), ties_of(unseen)
-    results = {name: figures(one, tasks, ties, seed=seed) for name, one in measured.items()}
-    if plot is not None:
+    results = {name: figures(one, tasks, ties, seed=chosen.seed) for name, one in measured.items()}
+    if chosen.plot is not None:
         curves = {name: reliability(one, ties) for name, one in measured.items()}
-        write_output(plot, reliability_plot(curves).png)
-    if as_json:
+        write_output(chosen.plot, reliability_plot(curves).png)
+    if chosen.as_json:
         n_ties = int(ties.sum())
         counted = {"n_train": n_train, "n_test": len(unseen), "n_ties": n_ties, "n_shared_tasks": n_shared}
         click.echo(orjson.dumps({**counted, "learners": results}))

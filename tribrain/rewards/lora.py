@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 import orjson
@@ -19,7 +20,7 @@ from streams.messages.codec import ContractError
 from streams.messages.contracts import LabelSource, PreferencePair
 from streams.messages.files import read_text_pairs
 from trainers.lora.extra import require_extra
-from trainers.lora.settings import LoraSettings
+from trainers.lora.settings import LoraSettings, Pooling, Precision
 from trainers.pairs.withdrawn import standing
 from tribrain.rewards.training_plot import training_plot
 from tribrain.shell import lora_options, options
@@ -32,6 +33,58 @@ if TYPE_CHECKING:
 
 _TRACKERS = ("tensorboard", "mlflow", "wandb")
 _DEFAULT = LoraSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraTrainingOptions:
+    """The values of the command's options, by their names."""
+
+    pairs: tuple[Path, ...]
+    base_model: str
+    out: Path
+    sources: tuple[str, ...]
+    model: str
+    as_json: bool
+    pooling: Pooling | Literal["auto"]
+    rank: int
+    alpha: float | None
+    targets: str | None
+    layers: str
+    length: int
+    lr: float
+    epochs: int
+    batch: int
+    seed: int
+    held_out: float
+    evaluations: int
+    patience: int | None
+    checkpoint_every: int
+    resume: bool
+    trackers: tuple[str, ...]
+    device: str
+    precision: Precision
+    threads: int | None
+
+    @property
+    def training(self) -> LoraSettings:
+        return LoraSettings(
+            pooling=self.pooling,
+            rank=self.rank,
+            alpha=self.alpha,
+            targets=tuple(sorted({name.strip() for name in (self.targets or "").split(",") if name.strip()})),
+            layers=self.layers,
+            length=self.length,
+            lr=self.lr,
+            epochs=self.epochs,
+            batch=self.batch,
+            seed=self.seed,
+            held_out=self.held_out,
+            evaluations=self.evaluations,
+            patience=self.patience,
+            checkpoint_every=self.checkpoint_every,
+            precision=self.precision,
+            threads=self.threads or _cores(),
+        )
 
 
 @click.command(
@@ -133,20 +186,7 @@ _DEFAULT = LoraSettings()
     ),
     click.option("--threads", type=Integer(min=1), show_default="all cores", help="Processor threads."),
 )
-def train_lora_rm(
-    pairs: tuple[Path, ...],
-    base_model: str,
-    out: Path,
-    sources: tuple[str, ...],
-    device: str,
-    targets: str | None,
-    threads: int | None,
-    resume: bool,
-    trackers: tuple[str, ...],
-    model: str,
-    as_json: bool,
-    **recipe: Any,
-) -> None:
+def train_lora_rm(**given: Any) -> None:
     """Train a LoRA text reward model, which scores prompts for a goal.
 
     The loss is −log σ(r(chosen) − r(rejected)), weighted by pair and label source. On the same held-out tasks
@@ -158,19 +198,16 @@ def train_lora_rm(
     --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no -m tribrain.cli
     reward train-lora … --device cpu
     """
-    settings = LoraSettings(
-        targets=tuple(sorted({name.strip() for name in (targets or "").split(",") if name.strip()})),
-        threads=threads or _cores(),
-        **recipe,
-    )
+    chosen = LoraTrainingOptions(**given)
+    settings = chosen.training
     # Not at the top: --help needs none of it.
     from trainers.lora.texts import select, split_by_task
 
-    messages = [pair for path in pairs for pair in _pairs(path)]
-    selected = select(messages, sources)
+    messages = [pair for path in chosen.pairs for pair in _pairs(path)]
+    selected = select(messages, chosen.sources)
     train, held_out = split_by_task(selected.pairs, settings.held_out, settings.seed)
     require_extra()
-    if lacking := [name for name in trackers if find_spec(name) is None]:
+    if lacking := [name for name in chosen.trackers if find_spec(name) is None]:
         raise BadInput(f"--report-to {lacking[0]}: the package is not there; pip install {lacking[0]}")
 
     from trainers.lora import job
@@ -178,37 +215,37 @@ def train_lora_rm(
     from trainers.lora.prepare import prepare_parts
     from trainers.lora.processes import join_processes, reported
 
-    checkpoint = Checkpoint(out)
-    accelerator = join_processes(device, trackers, out)
+    checkpoint = Checkpoint(chosen.out)
+    accelerator = join_processes(chosen.device, chosen.trackers, chosen.out)
     is_main = accelerator.is_main_process
-    prepared = prepare_parts(selected, train, held_out, base_model, settings)
+    prepared = prepare_parts(selected, train, held_out, chosen.base_model, settings)
     settings.layer_numbers(_n_layers(prepared.base.config))
     plan = prepared.plan(accelerator.num_processes, accelerator.device.type)
-    finished = checkpoint.check(plan, resume=resume)
+    finished = checkpoint.check(plan, resume=chosen.resume)
     accelerator.wait_for_everyone()
     if finished:
-        reward = orjson.loads((out / "reward.json").read_bytes())
+        reward = orjson.loads((chosen.out / "reward.json").read_bytes())
         checkpoint.remove()
     else:
-        if is_main and not as_json:
+        if is_main and not chosen.as_json:
             for note in prepared.notes():
                 click.echo(note)
         with (
-            reported(accelerator, trackers, plan) as report,
-            steps_shown(is_main, says_lines=not as_json) as show,
+            reported(accelerator, chosen.trackers, plan) as report,
+            steps_shown(is_main, says_lines=not chosen.as_json) as show,
         ):
 
             def on_step(step: Step) -> None:
                 show(step)
                 report(step)
 
-            reward = job.train(prepared, model, checkpoint, accelerator, on_step, _draw)
+            reward = job.train(prepared, chosen.model, checkpoint, accelerator, on_step, _draw)
     if not is_main:
         return
-    if as_json:
-        click.echo(orjson.dumps({"out": str(out), **reward}))
+    if chosen.as_json:
+        click.echo(orjson.dumps({"out": str(chosen.out), **reward}))
     else:
-        _say(reward, out)
+        _say(reward, chosen.out)
 
 
 def _pairs(path: Path) -> list[PreferencePair]:

@@ -138,6 +138,13 @@ def run_subprocess(cmd: str, image: Path | None, timeout_s: float, **given: Any)
         run_world(SubprocessWorld(cmd, timeout_s=timeout_s, image=image), RunOptions.of(given))
 
 
+def fields_of(kind: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is ``given`` for fields of the dataclass ``kind``, and the rest."""
+    names = {field.name for field in fields(kind)}
+    own = {name: value for name, value in given.items() if name in names}
+    return own, {name: value for name, value in given.items() if name not in names}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """The values of ``run_options``, but for those of the refinement; each by the name of its option."""
@@ -153,12 +160,8 @@ class RunOptions:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> RunOptions:
-        own = {field.name for field in fields(cls)}
-        rest = {name: value for name, value in given.items() if name not in own}
-        return cls(
-            refinement=RefinementOptions(**rest),
-            **{name: value for name, value in given.items() if name in own},
-        )
+        own, rest = fields_of(cls, given)
+        return cls(refinement=RefinementOptions(**rest), **own)
 
 
 def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None = None) -> None:

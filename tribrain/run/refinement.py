@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from runner.interfaces import AnyCritic, TextRewardFeed
 from runner.loop.candidate import make_candidates
@@ -26,6 +25,7 @@ from trainers.bradley_terry.reward import printable, statements
 from tribrain.run.critics import open_critics
 from tribrain.run.metrics import RunMetrics
 from tribrain.shell import measuring
+from tribrain.shell.dry_run import say_plan
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.output import cache_folder
 
@@ -145,13 +145,7 @@ class Refinement:
             "preference_weight": given.preference_weight,
             "kafka": self.settings.bootstrap_servers if self.settings else None,
         }
-        if as_json:
-            click.echo(orjson.dumps({"dry_run": True, **known}))
-            return
-        click.echo(f"{first}; nothing was made or written")
-        for name, value in known.items():
-            shown = ", ".join(value) if isinstance(value, list) else value
-            click.echo(f"  {name.replace('_', ' '):17}  {'none' if shown is None else shown}")
+        say_plan(first, known, as_json=as_json)
 
     def say_what_was_refused(self) -> None:
         """Snapshots that could not be used, on standard error."""

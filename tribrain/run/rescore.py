@@ -39,6 +39,21 @@ from tribrain.shell.output import cannot_write, progress
 _TAKEN = "another process is at work on the run in it; wait for it"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescoreOptions:
+    """The values of the command's options, by their names."""
+
+    run: Path
+    critics: tuple[str, ...]
+    pixel_critics: bool
+    critic_timeout_s: float
+    everything: bool
+    required: tuple[str, ...]
+    max_failures: int
+    bootstrap_servers: str | None
+    as_json: bool
+
+
 @click.command(
     cls=Command,
     epilog="Example: tribrain run rescore runs/a --critic 'judge=python my_critic.py {video} {prompt}'",
@@ -59,17 +74,7 @@ _TAKEN = "another process is at work on the run in it; wait for it"
     ),
 )
 @option_group("Kafka and output", bootstrap_servers, options.as_json)
-def rescore(
-    run: Path,
-    critics: tuple[str, ...],
-    pixel_critics: bool,
-    critic_timeout_s: float,
-    everything: bool,
-    required: tuple[str, ...],
-    max_failures: int,
-    bootstrap_servers: str | None,
-    as_json: bool,
-) -> None:
+def rescore(**given: Any) -> None:
     """Score the videos of a finished run again where a critic failed or is new.
 
     RUN is the run's folder. The scored iterations are appended to its trace.jsonl as a new revision; nothing
@@ -77,22 +82,26 @@ def rescore(
     the trace is also sent to Kafka, where the trainer learns the new pairs. If interrupted, run the same
     command again: it continues.
     """
-    settings = open_kafka(bootstrap_servers, "rescore") if bootstrap_servers else None
-    trace = run / "trace.jsonl"
+    chosen = RescoreOptions(**given)
+    settings = open_kafka(chosen.bootstrap_servers, "rescore") if chosen.bootstrap_servers else None
+    trace = chosen.run / "trace.jsonl"
     read_bytes(trace)  # before a lock is put where there is no run
     with Interrupts(), ExitStack() as stack:
         asked = open_critics(
-            stack, critics=critics, no_pixel_critics=not pixel_critics, critic_timeout_s=critic_timeout_s
+            stack,
+            critics=chosen.critics,
+            no_pixel_critics=not chosen.pixel_critics,
+            critic_timeout_s=chosen.critic_timeout_s,
         )
-        stack.enter_context(exclusive_lock(run, "RUN", _TAKEN, name="run.lock"))
-        finished = FinishedRun.read(run)
-        finished.require_known(required, [critic.name for critic in asked])
-        task = {"critics": critics, "pixel_critics": pixel_critics, "all": everything}
-        judging = _Judging(finished, asked, everything=everything, max_failures=max_failures)
+        stack.enter_context(exclusive_lock(chosen.run, "RUN", _TAKEN, name="run.lock"))
+        finished = FinishedRun.read(chosen.run)
+        finished.require_known(chosen.required, [critic.name for critic in asked])
+        task = {"critics": chosen.critics, "pixel_critics": chosen.pixel_critics, "all": chosen.everything}
+        judging = _Judging(finished, asked, everything=chosen.everything, max_failures=chosen.max_failures)
         judging.judge_all(task)
         events = finished.events
         if judging.has_news:
-            events = finished.write(judging.said, required)
+            events = finished.write(judging.said, chosen.required)
             reach("rescore.written")
         judging.forget()
     if settings is not None:
@@ -100,9 +109,9 @@ def rescore(
         from tribrain.log.kafka import require_all_sent, send_trace
 
         require_all_sent(trace, send_trace(settings, trace))
-    _say(run, judging, events, settings is not None, as_json)
+    _say(chosen.run, judging, events, settings is not None, chosen.as_json)
     if judging.asked_of and not judging.has_news:
-        raise NothingMade(f"{run}: no critic gave a score; {judging.why}")
+        raise NothingMade(f"{chosen.run}: no critic gave a score; {judging.why}")
 
 
 @dataclass(slots=True)

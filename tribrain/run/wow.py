@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from runner.worlds.wow.names import MODELS, ModelName
 from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.world import WowWorld
 from streams.errors import BadInput
-from tribrain.run.commands import RunOptions, run_options, run_world
+from tribrain.run.commands import RunOptions, fields_of, run_options, run_world
 from tribrain.run.generator_lines import GeneratorLines
 from tribrain.shell.command import Command
 from tribrain.shell.interrupts import Interrupts
@@ -122,6 +124,29 @@ def wow_settings(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WowRunOptions:
+    """The values of the command's options, by their names."""
+
+    wow_repo: Path
+    wow_model: ModelName
+    image: Path
+    gpus: str | None
+    wow_python: str
+    wow_extra_args: str
+    timeout_s: float
+    persistent_gb: float | None
+    frames: int | None
+    steps: int | None
+    tiled: bool | None
+    run: RunOptions
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> WowRunOptions:
+        own, rest = fields_of(cls, given)
+        return cls(run=RunOptions.of(rest), **own)
+
+
 @click.command(
     cls=Command,
     epilog="Example: tribrain run wow --wow-repo WoW --wow-model dit-2b --image first.png "
@@ -144,42 +169,30 @@ def wow_settings(
     ),
     name_on_kafka="--reward-model",
 )
-def run_wow(
-    wow_repo: Path,
-    wow_model: ModelName,
-    image: Path,
-    gpus: str | None,
-    wow_python: str,
-    wow_extra_args: str,
-    timeout_s: float,
-    persistent_gb: float | None,
-    frames: int | None,
-    steps: int | None,
-    tiled: bool | None,
-    **given: Any,
-) -> None:
+def run_wow(**given: Any) -> None:
     """Refine a video with a WoW model: dit-2b, dit-7b, wan-14b or wan-1.3b.
 
     Whatever is missing is reported before anything is generated. A generator's output goes to generator.log
     beside its video, and its newest line is shown. Ctrl-C also stops the generator.
     """
+    chosen = WowRunOptions.of(given)
     lines = GeneratorLines()
     world = wow_world(
-        image,
+        chosen.image,
         lines,
-        wow_repo=wow_repo,
-        wow_model=wow_model,
-        gpus=gpus,
-        wow_python=wow_python,
-        wow_extra_args=wow_extra_args,
-        timeout_s=timeout_s,
-        persistent_gb=persistent_gb,
-        frames=frames,
-        steps=steps,
-        tiled=tiled,
+        wow_repo=chosen.wow_repo,
+        wow_model=chosen.wow_model,
+        gpus=chosen.gpus,
+        wow_python=chosen.wow_python,
+        wow_extra_args=chosen.wow_extra_args,
+        timeout_s=chosen.timeout_s,
+        persistent_gb=chosen.persistent_gb,
+        frames=chosen.frames,
+        steps=chosen.steps,
+        tiled=chosen.tiled,
     )
     with Interrupts(), world:
-        run_world(world, RunOptions.of(given), lines)
+        run_world(world, chosen.run, lines)
 
 
 def _split(arguments: str) -> tuple[str, ...]:

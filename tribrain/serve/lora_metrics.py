@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from streams.metrics.health import Condition
 from streams.metrics.instruments import Instruments, Labels
@@ -35,6 +36,18 @@ def expose_lora(instruments: Instruments, meter: Meter, work: Path) -> None:
     instruments.expose("tribrain_trainings_total", trainings)
     expose_snapshots(instruments, newest)
     expose_disks(instruments, lambda: {"work": work})
+
+
+def facts_of(meter: Meter) -> dict[str, Any]:
+    """What this process has done, and the newest version of the model that it knows."""
+    newest = meter.newest
+    return {
+        "trainings": sum(meter.trainings.values()),
+        "pairs_waiting": meter.new_pairs,
+        "newest_version": None if newest is None else newest.version,
+        "gate": None if newest is None else newest.gate,
+        "adapter": None if newest is None else newest.uri,
+    }
 
 
 def condition_of(meter: Meter) -> Condition:

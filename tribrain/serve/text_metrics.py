@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 from streams.errors import BadInput
 from streams.kafka.reader import TopicReader
@@ -29,6 +31,8 @@ class TextMetrics:
         self._topic = settings.pairs_topic
         self._instruments = instruments
         self._published: SnapshotFigures | None = None
+        self._snapshots_published = 0
+        self._pairs_learnt: Callable[[], int] = lambda: 0
         self._behind_since_s: float | None = None
         instruments.health = self._condition
         expose_lag(instruments, self.watch, settings)
@@ -36,10 +40,11 @@ class TextMetrics:
     def expose(self, processor: TextProcessor, found: TextSnapshot | None) -> None:
         """Read what it has learnt from now on there; ``found`` is the snapshot that it goes on from."""
         begun = 0 if found is None else found.version
+        self._pairs_learnt = lambda: max(0, processor.version - begun)
         if found is not None:
             self._published = SnapshotFigures.of(found, None)
         expose = self._instruments.expose
-        expose("tribrain_pairs_total", lambda: max(0, processor.version - begun))
+        expose("tribrain_pairs_total", self._pairs_learnt)
         expose(
             "tribrain_snapshot_unpublished_seconds",
             lambda: {("text", processor.model): self._behind_s()},
@@ -50,6 +55,7 @@ class TextMetrics:
         """It is on the snapshots topic now."""
         self._published = SnapshotFigures.read(snapshot.value, time.time())
         self._behind_since_s = None
+        self._snapshots_published += 1
         self._instruments.histogram("tribrain_publication_seconds", "snapshot").observe(took_s)
 
     def measure(self, reader: TopicReader) -> None:
@@ -72,6 +78,16 @@ class TextMetrics:
         """Messages were handled."""
         if self._behind_since_s is None and processor.pairs_since_snapshot:
             self._behind_since_s = time.monotonic()
+
+    def facts(self) -> dict[str, Any]:
+        """What this process has done, and the newest version of the model that it knows."""
+        newest = self._published
+        return {
+            "pairs_learnt": self._pairs_learnt(),
+            "snapshots_published": self._snapshots_published,
+            "newest_version": None if newest is None else newest.version,
+            "gate": None if newest is None else "active" if newest.is_active else "shadow",
+        }
 
     def _behind_s(self) -> float:
         since_s = self._behind_since_s

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import aiokafka.errors
@@ -24,11 +25,14 @@ from streams.messages.contracts import TextSnapshot
 from streams.metrics.instruments import Instruments
 from streams.snapshots.writer import WriterOf
 from trainers.text.processor import TextProcessor
+from tribrain.serve.text import TextOptions
 from tribrain.serve.text_metrics import TextMetrics
 from tribrain.shell.exit_codes import FAILED
+from tribrain.shell.service_end import saying_end
 
 log = logging.getLogger(__name__)
 
+_KAFKA_ERRORS = (aiokafka.errors.KafkaError, kafka.errors.KafkaError)
 _BROKER_S = 10.0
 _STOP_S = 5.0
 """For a last snapshot: aiokafka would ask a broker that is away for ever."""
@@ -37,19 +41,28 @@ _LEAST_INTERVAL_S = 0.5
 """Between two snapshots; while it catches up, hundreds of pairs come in less than one takes to publish."""
 
 
-def serve(
-    settings: Settings, model: str, every_pairs: int, every_s: float, instruments: Instruments | None = None
-) -> int:
+def serve(settings: Settings, given: TextOptions, instruments: Instruments) -> int:
     """Until stopped; the exit code. Raises BadInput, and Fenced where another one has taken over."""
-    worker = _Worker(settings, model, TextMetrics(settings, instruments or Instruments("text")))
+    metrics = TextMetrics(settings, instruments)
+    worker = _Worker(settings, given, metrics)
     create_topics(settings)
     try:
-        return asyncio.run(worker.serve(every_pairs, every_s))
-    except (aiokafka.errors.KafkaError, kafka.errors.KafkaError) as error:
-        if is_refusal(error):
-            raise failure(settings, error) from None
+        with saying_end("text", given.model, metrics.facts, as_json=given.as_json), _refusals(settings):
+            return asyncio.run(worker.serve())
+    except _KAFKA_ERRORS as error:
         click.echo(f"tribrain: Kafka failed: {error}; start this again", err=True)
         return FAILED
+
+
+@contextmanager
+def _refusals(settings: Settings) -> Iterator[None]:
+    """Raises what Kafka refused as BadInput."""
+    try:
+        yield
+    except _KAFKA_ERRORS as error:
+        if is_refusal(error):
+            raise failure(settings, error) from None
+        raise
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -65,16 +78,18 @@ class _Unpublished(Exception):
 class _Worker:
     """One process from its start to a signal, an error or its successor."""
 
-    def __init__(self, settings: Settings, model: str, metrics: TextMetrics) -> None:
+    def __init__(self, settings: Settings, given: TextOptions, metrics: TextMetrics) -> None:
         self._settings = settings
+        self._given = given
         self._metrics = metrics
-        self._model = model
-        self._writer = WriterOf(TextSnapshot, settings, model)
+        self._model = given.model
+        self._writer = WriterOf(TextSnapshot, settings, given.model)
         self._published_at = 0.0
         self._stop = asyncio.Event()
 
-    async def serve(self, every_pairs: int, every_s: float) -> int:
+    async def serve(self) -> int:
         """0 after a signal. Raises Fenced, and BadInput where a topic was made again or Kafka is away."""
+        every_pairs, every_s = self._given.every_pairs, self._given.every_s
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_report)
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -4,133 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Any
 
 import click
-from cloup import option_group
 
-from streams.messages.contracts import PairStrategy
-from trainers.bradley_terry.estimators import LearnerName, Recipe
-from trainers.pairs.pairing import PairingRules
-from tribrain.shell import measuring, options
+from tribrain.serve.trainer_options import TrainerOptions, trainer_options
+from tribrain.shell import measuring
 from tribrain.shell.command import Command
-from tribrain.shell.dry_run import dry_run, say_service_plan
+from tribrain.shell.dry_run import say_service_plan
 from tribrain.shell.kafka_access import open_kafka
-from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.option_types import Integer, Seconds
-from tribrain.shell.renamed import Renamed
 
 
 @click.command(cls=Command, epilog="Example: tribrain serve trainer --bootstrap-servers 127.0.0.1:9092")
-@option_group("Model", options.model, options.model_by, options.learner)
-@option_group(
-    "Pairs",
-    options.strategy,
-    options.min_gap,
-    options.top_k,
-    click.option(
-        "--run-timeout-s",
-        type=Seconds(min=1.0),
-        default="6h",
-        help="End a run after this time without an event, while other messages are read.",
-    ),
-    click.option(
-        "--vote-timeout-s",
-        type=Seconds(min=1.0),
-        default="7d",
-        help="Make a vote a dead letter after waiting this long for its videos.",
-    ),
-)
-@option_group(
-    "Snapshots and checkpoints",
-    click.option(
-        "--every-pairs",
-        "snapshot_every_pairs",
-        cls=Renamed,
-        old=("--snapshot-every-pairs",),
-        type=Integer(min=1),
-        default=20,
-        help="Publish after this many pairs …",
-    ),
-    click.option(
-        "--every-s",
-        "snapshot_every_s",
-        cls=Renamed,
-        old=("--snapshot-every-s",),
-        type=Seconds(min=0.05),
-        default="1s",
-        help="… or this time, if anything was learnt.",
-    ),
-    click.option(
-        "--checkpoint-every-s",
-        type=Seconds(min=0.05),
-        default="30s",
-        help="Save the learner's state after this time; a crash makes it learn again what came since.",
-    ),
-    click.option(
-        "--accept-new-topics",
-        is_flag=True,
-        help="Continue from the newest snapshot where a topic was deleted and created again.",
-    ),
-)
-@option_group("Kafka and metrics", bootstrap_servers, measuring.metrics_port, dry_run)
-def serve_trainer(
-    bootstrap_servers: str | None,
-    model: str,
-    strategy: PairStrategy,
-    min_gap: float,
-    top_k: int,
-    model_by: str | None,
-    learner: LearnerName | None,
-    run_timeout_s: float,
-    vote_timeout_s: float,
-    accept_new_topics: bool,
-    snapshot_every_pairs: int,
-    snapshot_every_s: float,
-    checkpoint_every_s: float,
-    metrics_port: int | None,
-    metrics_host: str,
-    dry_run: bool,
-) -> None:
+@trainer_options
+def serve_trainer(**given: Any) -> None:
     """Learn preferences live from traces and votes, and publish reward models; until stopped.
 
     It can be killed at any time and restarted anywhere: it continues from the newest checkpoint and the
     offsets on Kafka, and keeps nothing on disk. Trainers of one model share the work; trainers of different
     models learn independently from the same runs.
     """
-    settings = open_kafka(bootstrap_servers, "serve-trainer", model)
-    if dry_run:
-        say_service_plan(settings, f"form {strategy} pairs and learn model {model!r}")
+    chosen = TrainerOptions(**given)
+    settings = open_kafka(chosen.bootstrap_servers, "serve-trainer", chosen.model)
+    if chosen.dry_run:
+        deed = f"form {chosen.strategy} pairs and learn model {chosen.model!r}"
+        say_service_plan(settings, deed, as_json=chosen.as_json)
         return
 
     # Not at the top: Faust and Kafka's clients take a second, and --help needs none.
     from streams.kafka.topics import create_topics
-    from streams.worker.pair_side import Pace
     from trainers.online.learner import load_learner
     from tribrain.serve.trainer_metrics import TrainerMetrics
     from tribrain.serve.trainer_worker import TrainerWorker
 
-    rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model, model_by=model_by)
-    recipe = Recipe(learner=learner) if learner else None
     # Not at the first pair, where the group of consumers would wait for it.
-    load_learner(recipe)
-    pace = Pace(
-        snapshot_every_pairs=snapshot_every_pairs,
-        snapshot_every_s=snapshot_every_s,
-        checkpoint_every_s=checkpoint_every_s,
-    )
-    with measuring.measured("trainer", metrics_port, metrics_host) as instruments:
+    load_learner(chosen.recipe)
+    with measuring.measured("trainer", chosen.metrics_port, chosen.metrics_host) as instruments:
         metrics = TrainerMetrics(settings, instruments)
         instruments.health = metrics.condition
         create_topics(settings)
-        trainer = TrainerWorker(
-            settings,
-            rules,
-            recipe,
-            pace,
-            run_timeout_s=run_timeout_s,
-            vote_timeout_s=vote_timeout_s,
-            accept_new_topics=accept_new_topics,
-            metrics=metrics,
-        )
-        code = asyncio.run(trainer.serve())
+        code = asyncio.run(TrainerWorker(settings, chosen, metrics).serve())
     sys.exit(code)

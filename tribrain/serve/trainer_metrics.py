@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from streams.kafka.disks import Disk
 from streams.kafka.settings import Settings
@@ -63,7 +64,10 @@ class TrainerMetrics:
     watch: LagWatch = field(default_factory=LagWatch)
     kafka_disk: Disk | None = None
     """The fullest, when it was last asked; None where that is not known."""
+    snapshots_published: int = 0
+    """By this trainer."""
     _newest: dict[bytes, _Published] = field(default_factory=dict)
+    _parts: TrainerParts | None = None
 
     def found(self, message: StoredMessage, snapshot: AnySnapshot) -> None:
         """A snapshot that was there before this trainer."""
@@ -74,6 +78,7 @@ class TrainerMetrics:
         """These are on the snapshots topic now."""
         for message in messages:
             is_snapshot = (message.key or b"").startswith(b"bt:")
+            self.snapshots_published += is_snapshot
             if is_snapshot:
                 self._newest[message.key or b""] = _Published(message.value, time.time())
             what = "snapshot" if is_snapshot else "checkpoint"
@@ -82,6 +87,7 @@ class TrainerMetrics:
     def expose(self, parts: TrainerParts) -> None:
         """Read everything there; before ``connect``."""
         expose, watch = self.instruments.expose, self.watch
+        self._parts = parts
         self.instruments.health = self.condition
         expose("tribrain_events_total", lambda: parts.trace.events_read)
         expose("tribrain_votes_total", lambda: parts.votes.votes_read)
@@ -122,6 +128,22 @@ class TrainerMetrics:
                 ("undoing",): parts.learner.kept_bytes,
             },
         )
+
+    def facts(self) -> dict[str, Any]:
+        """What the trainer has done, and the newest version of each model that it knows; after ``expose``."""
+        assert self._parts is not None
+        parts = self._parts
+        newest = [each.read() for each in self._newest.values()]
+        return {
+            "events_read": parts.trace.events_read,
+            "votes_read": parts.votes.votes_read,
+            "pairs_formed": parts.former.pairs_formed + parts.of_votes.pairs_formed,
+            "pairs_learnt": parts.pairs.pairs_learnt,
+            "dead_letters": {kind: count for kind, count in parts.shell.dead_letters.items() if count},
+            "snapshots_published": self.snapshots_published,
+            "newest_versions": {each.model: each.version for each in newest},
+            "active_models": [each.model for each in newest if each.is_active],
+        }
 
     def _of_disk(self, of: Callable[[Disk], float]) -> Mapping[Labels, float]:
         disk = self.kafka_disk

@@ -33,14 +33,14 @@ from streams.worker.pair_side import Pace, PairSide
 from streams.worker.shell import Shell
 from streams.worker.trace_side import TraceSide
 from streams.worker.vote_side import VoteSide
-from trainers.bradley_terry.estimators import Recipe
-from trainers.pairs.pairing import PairingRules
 from trainers.processing.pair_processor import PairProcessors
 from trainers.processing.relearn import base_of
 from trainers.processing.trace_processor import TraceProcessor
 from trainers.processing.vote_processor import VoteProcessor
 from tribrain.serve.trainer_metrics import TrainerMetrics, TrainerParts
+from tribrain.serve.trainer_options import TrainerOptions
 from tribrain.shell.exit_codes import BAD_INPUT, FAILED, FENCED
+from tribrain.shell.service_end import say_end
 
 log = logging.getLogger(__name__)
 
@@ -77,25 +77,11 @@ async def stopped(
 class TrainerWorker:
     """One worker from its start to a signal, an error or its successor."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        rules: PairingRules,
-        recipe: Recipe | None,
-        pace: Pace,
-        *,
-        run_timeout_s: float,
-        vote_timeout_s: float,
-        accept_new_topics: bool,
-        metrics: TrainerMetrics,
-    ) -> None:
+    def __init__(self, settings: Settings, given: TrainerOptions, metrics: TrainerMetrics) -> None:
         self._settings = settings
-        self._pace = pace
-        self._run_timeout_s = run_timeout_s
-        self._vote_timeout_s = vote_timeout_s
-        self._recipe = recipe
-        self._rules = rules
-        self._accept_new_topics = accept_new_topics
+        self._given = given
+        self._rules = given.rules
+        self._recipe = given.recipe
         self._metrics = metrics
         self._failure: BaseException | None = None
         self._one_lookup = asyncio.Lock()
@@ -123,7 +109,7 @@ class TrainerWorker:
             settings,
             group,
             shell,
-            run_timeout_s=self._run_timeout_s,
+            run_timeout_s=self._given.run_timeout_s,
             heartbeat=metrics.heartbeat,
             watch=metrics.watch,
             on_built=lambda delivery, outbox: metrics.connect(parts, delivery, outbox),
@@ -149,8 +135,8 @@ class TrainerWorker:
         except Exception as error:
             shell.first_error.fail(error)
             # What could not be stopped would not let it end.
-            os._exit(self._exit_code())
-        return self._exit_code()
+            os._exit(self._end())
+        return self._end()
 
     def _parts(
         self, group: str, ids: Mapping[str, str], fail: Callable[[BaseException], None]
@@ -174,8 +160,13 @@ class TrainerWorker:
             rules, pairs_topic=settings.pairs_topic, dead_letters_topic=settings.dead_letters_topic
         )
         candidates = Candidates(settings, _BROKER_S)
-        trace, pairs = TraceSide(former), PairSide(learner, self._pace, cpu_s=time.thread_time)
-        votes = VoteSide(of_votes, self._vote_timeout_s)
+        pace = Pace(
+            snapshot_every_pairs=self._given.snapshot_every_pairs,
+            snapshot_every_s=self._given.snapshot_every_s,
+            checkpoint_every_s=self._given.checkpoint_every_s,
+        )
+        trace, pairs = TraceSide(former), PairSide(learner, pace, cpu_s=time.thread_time)
+        votes = VoteSide(of_votes, self._given.vote_timeout_s)
         shell = Shell(
             settings,
             trace,
@@ -212,7 +203,7 @@ class TrainerWorker:
                 err=True,
             )
             # Threads of the Kafka clients would not let it end.
-            os._exit(self._exit_code())
+            os._exit(self._end())
 
     async def _adopt(self, ids: Mapping[str, str]) -> None:
         """Compare the stamps of the newest snapshots with the topics; see to what was made again.
@@ -224,7 +215,7 @@ class TrainerWorker:
             try:
                 check_incarnations(snapshot.topic_ids, ids, f"snapshot {snapshot.version} of model {model!r}")
             except TopicMadeAgain:
-                if not self._accept_new_topics:
+                if not self._given.accept_new_topics:
                     raise
                 pairs = self._settings.pairs_topic
                 if snapshot.topic_ids.get(pairs) != ids.get(pairs):
@@ -287,7 +278,11 @@ class TrainerWorker:
     def _writer(self, model: str) -> SnapshotWriter:
         return SnapshotWriter(self._settings, model)
 
-    def _exit_code(self) -> int:
+    def _end(self) -> int:
+        """Say what was done, and what went wrong; the exit code."""
+        given = self._given
+        facts = self._metrics.facts()
+        say_end("trainer", given.model, facts, self._failure, as_json=given.as_json)
         if isinstance(self._failure, Fenced | BadInput):
             click.echo(f"tribrain: {self._failure}", err=True)
             return FENCED if isinstance(self._failure, Fenced) else BAD_INPUT

@@ -10,28 +10,28 @@ from typing import Any, TypeVar
 
 import click
 
-from streams.kafka.security_sources import CONFIG_VARIABLE, PREFIX, read_sources
+from streams.kafka.security_sources import CONFIG_VARIABLE, PREFIX, SERVERS, read_sources
+from tribrain.shell.config_file import Given
 from tribrain.shell.option_types import PATH
+from tribrain.shell.settings_sources import add_source, place_of
 
-KAFKA_CONFIG = f"{__name__}.kafka-config"
+KAFKA_CONFIG = place_of("kafka_config")
 """Where a command's context has the name of the file."""
 _C = TypeVar("_C", bound=Callable[..., Any])
 
 _one_broker = click.option(
     "--bootstrap-servers",
-    envvar="TRIBRAIN_BOOTSTRAP_SERVERS",
     metavar="HOST:PORT[,…]",
     help="Addresses of Kafka brokers (or set TRIBRAIN_BOOTSTRAP_SERVERS).",
 )
 
 
 def _use_kafka_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
-    config = os.environ.get(CONFIG_VARIABLE) if path is None else str(path.absolute())
-    if context.resilient_parsing or not config:
+    if context.resilient_parsing or path is None:
         return
-    context.meta[KAFKA_CONFIG] = config
+    context.meta[KAFKA_CONFIG] = config = str(path.absolute())
     if servers := read_sources(config=config).bootstrap_servers:
-        context.default_map = {**(context.default_map or {}), "bootstrap_servers": servers}
+        add_source(context, "bootstrap_servers", Given(servers, "file", f"{config} {SERVERS}"))
 
 
 @contextmanager

@@ -25,13 +25,11 @@ _LOOPBACK = "127.0.0.1"
 _PORT = click.option(
     "--metrics-port",
     type=Integer(0, 65535),
-    envvar=PORT_VARIABLE,
     show_default="none",
     help=f"Port for /metrics (Prometheus) and /health; 0 takes a free one (or set {PORT_VARIABLE}).",
 )
 _HOST = click.option(
     "--metrics-host",
-    envvar=HOST_VARIABLE,
     default=_LOOPBACK,
     metavar="ADDRESS",
     help=f"Address to serve metrics on (or set {HOST_VARIABLE}).",
@@ -39,7 +37,6 @@ _HOST = click.option(
 _FILE = click.option(
     "--metrics-file",
     type=PATH,
-    envvar=FILE_VARIABLE,
     metavar="FILE.prom",
     help=f"Also write metrics to this file, for node_exporter's textfile collector (or set {FILE_VARIABLE}).",
 )

@@ -20,7 +20,6 @@ runs = click.option("--runs", multiple=True, required=True, type=PATH, metavar="
 some_runs = click.option("--runs", multiple=True, type=PATH, metavar="FOLDER", help=_RUNS)
 spool_dir = click.option(
     "--spool-dir",
-    envvar=FOLDER_VARIABLE,
     type=PATH,
     metavar="FOLDER",
     show_default="the run's folder; in your state folder where that one is on a network",

@@ -1,4 +1,7 @@
-"""Where a command takes its options from: the command line, then the environment, then a TOML file."""
+"""Where a command takes its options from: the command line, then the environment, then a TOML file.
+
+Of the environment, the variable of a command's own option is stronger than one that commands share.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,25 @@ import click
 from click.core import ParameterSource
 
 from streams.errors import BadInput
+from streams.kafka.security_sources import CONFIG_VARIABLE
+from streams.kafka.settings import BOOTSTRAP_SERVERS_VARIABLE
+from streams.spool.place import FOLDER_VARIABLE
 from tribrain.shell.config_file import ConfigFile, Given, keys_of, no_such
 from tribrain.shell.lazy_group import LazyGroup
+from tribrain.shell.measuring import FILE_VARIABLE, HOST_VARIABLE, PORT_VARIABLE
 from tribrain.shell.option_types import PATH
 from tribrain.shell.output import write_output
 
 VARIABLE = "TRIBRAIN_CONFIG"
+SHARED_VARIABLES: Mapping[str, str] = {
+    "bootstrap_servers": BOOTSTRAP_SERVERS_VARIABLE,
+    "kafka_config": CONFIG_VARIABLE,
+    "metrics_file": FILE_VARIABLE,
+    "metrics_host": HOST_VARIABLE,
+    "metrics_port": PORT_VARIABLE,
+    "spool_dir": FOLDER_VARIABLE,
+}
+"""An option's name to the variable that stands for it in all commands which have it."""
 _FOUND = f"{__name__}.found"
 """Where a command's context has what was found, by the option's name."""
 _OF_ONE_CALL = frozenset({"fresh", "dry_run", "as_json"})
@@ -49,23 +65,48 @@ def use_sources(ctx: click.Context, options: Sequence[click.Option], config: str
             command, options, lambda: _options_of_group(ctx), lambda words: _next_words(root, words)
         )
     found |= _in_environment(ctx, command, options)
-    ctx.meta[_FOUND] = found
-    ctx.default_map = {**{name: each.value for name, each in found.items()}, **(ctx.default_map or {})}
+    # Contexts share what is in meta.
+    ctx.meta[_FOUND] = {}
+    for name, given in found.items():
+        add_source(ctx, name, given)
+
+
+def add_source(ctx: click.Context, name: str, given: Given) -> None:
+    """A value for the option of this name, unless a stronger source was added before."""
+    found = ctx.meta.setdefault(_FOUND, {})
+    if name not in found:
+        found[name] = given
+        ctx.default_map = {name: given.value, **(ctx.default_map or {})}
+
+
+def place_of(name: str) -> str:
+    """Where a command's context has the value of an option which the command's function does not take."""
+    return f"{__name__}.{name}"
+
+
+def value_of(ctx: click.Context, option: click.Option) -> Any:
+    """The value that an option has now."""
+    name = option.name or ""
+    return ctx.params.get(name) if option.expose_value else ctx.meta.get(place_of(name))
 
 
 def source_of(ctx: click.Context, option: click.Option) -> tuple[str, str]:
     """Kind (``option``, ``environment``, ``file`` or ``default``) and place of an option's value."""
-    source = ctx.get_parameter_source(option.name or "")
+    name = option.name or ""
+    source = ctx.get_parameter_source(name)
     if source is ParameterSource.COMMANDLINE:
         return "option", option.opts[0]
-    if source is ParameterSource.ENVIRONMENT:
-        names = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
-        return "environment", next((name for name in names if os.environ.get(name)), "")
     if source is ParameterSource.DEFAULT_MAP:
-        found: Mapping[str, Given] = ctx.meta.get(_FOUND, {})
-        given = found.get(option.name or "")
-        return (given.kind, given.place) if given is not None else ("file", "--kafka-config")
+        given: Given = ctx.meta[_FOUND][name]
+        return given.kind, given.place
     return "default", ""
+
+
+def strength_of(ctx: click.Context, name: str) -> int:
+    """How strong the place is that the value of the option of this name comes from; 0 for its default."""
+    option = next(param for param in ctx.command.params if param.name == name)
+    assert isinstance(option, click.Option)
+    return ("default", "file", "environment", "option").index(source_of(ctx, option)[0])
 
 
 def keep_config(path: Path, ctx: click.Context) -> None:
@@ -83,10 +124,8 @@ def keep_config(path: Path, ctx: click.Context) -> None:
     for option in ctx.command.params:
         if not isinstance(option, click.Option) or option.name in _OF_ONE_CALL or not keys_of(option):
             continue
-        if source_of(ctx, option)[0] != "default":
-            value = ctx.params.get(option.name or "")
-            if value is not None:
-                table[keys_of(option)[0]] = _for_toml(value)
+        if source_of(ctx, option)[0] != "default" and (value := value_of(ctx, option)) is not None:
+            table[keys_of(option)[0]] = _for_toml(value)
     document = tomlkit.document()
     document.add(tomlkit.comment(f"tribrain {' '.join(command)} --config THIS_FILE"))
     document[command[0]] = table if len(command) == 1 else {command[1]: table}
@@ -141,7 +180,11 @@ def _in_environment(
     others = [_prefix(name) for name in root.full_names()] if isinstance(root, LazyGroup) else []
     longer = tuple(f"{other}_" for other in others if other.startswith(f"{prefix}_"))
     by_variable = {_prefix([*command, key]): option for option in options for key in keys_of(option)}
-    found: dict[str, Given] = {}
+    found = {
+        name: Given(value, "environment", variable)
+        for name, variable in SHARED_VARIABLES.items()
+        if any(option.name == name for option in options) and (value := os.environ.get(variable))
+    }
     for variable, value in os.environ.items():
         if not variable.startswith(f"{prefix}_") or variable.startswith(longer) or variable in _NO_OPTIONS:
             continue

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from runner.loop.suite import Prompts, Shard, SuiteTask, read_prompts, with_imag
 from streams.errors import BadInput
 from streams.fail_points import reach
 from streams.spool.place import spool_of
+from tribrain.run.commands import fields_of
 from tribrain.run.critics import say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
 from tribrain.run.plan import CONFIG_NAME, settings_of
@@ -41,6 +42,30 @@ from tribrain.suite.outcome import in_words, tell_outcome
 from tribrain.suite.worlds import WORLD_OPTIONS, WorldFactory, world_factory, world_options
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteOptions:
+    """The values of the command's options, by their names."""
+
+    prompts: Path
+    out: Path
+    images: Path | None
+    shard: str
+    suite_id: str | None
+    seed: int
+    controller: Path | None
+    world: str
+    as_json: bool
+    of_world: Mapping[str, Any]
+    """By the names in ``WORLD_OPTIONS``; None for what was not given."""
+    refinement: RefinementOptions
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> SuiteOptions:
+        own, rest = fields_of(cls, given)
+        of_world = {name: rest.pop(name) for name in WORLD_OPTIONS}
+        return cls(of_world=of_world, refinement=RefinementOptions(**rest), **own)
 
 
 @click.command(
@@ -84,53 +109,45 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
 @world_options
 @refinement_options
 @reward_name("--reward-model")
-def run_suite(
-    prompts: Path,
-    out: Path,
-    images: Path | None,
-    shard: str,
-    suite_id: str | None,
-    seed: int,
-    controller: Path | None,
-    world: str,
-    as_json: bool,
-    **given: Any,
-) -> None:
+def run_suite(**given: Any) -> None:
     """Refine a video for each prompt of a file, and write summary.json and report.html.
 
     If interrupted, run the same command again: it continues, makes no finished video again and loses no
     event. The shards of a job array may share the folder.
     """
-    part = Shard.parse(shard)
-    suite = read_prompts(prompts)
-    if given["text_rm"] in PUBLISHED_TEXTS:
+    chosen = SuiteOptions.of(given)
+    part = Shard.parse(chosen.shard)
+    suite = read_prompts(chosen.prompts)
+    if chosen.refinement.text_rm in PUBLISHED_TEXTS:
         raise BadInput(
-            f"--text-reward {given['text_rm']} follows a model on Kafka, and an interrupted run could not "
-            "continue as it was; give a file or an adapter's folder"
+            f"--text-reward {chosen.refinement.text_rm} follows a model on Kafka, and an interrupted run "
+            "could not continue as it was; give a file or an adapter's folder"
         )
-    of_world = {name: given.pop(name) for name in WORLD_OPTIONS}
     lines = GeneratorLines()
-    settings = settings_of({"seed": seed, "controller": controller, **of_world, **given})
+    of_runs = {"seed": chosen.seed, "controller": chosen.controller, **chosen.of_world}
+    settings = settings_of(of_runs | asdict(chosen.refinement))
     with ExitStack() as stack:
         stack.enter_context(Interrupts())
-        worlds = world_factory(world, of_world, stack, lines)
+        worlds = world_factory(chosen.world, chosen.of_world, stack, lines)
         if worlds.needs_image:
-            suite = with_images(suite, [images] if images is not None else [prompts.parent, Path()])
-        refinement = open_refinement(stack, RefinementOptions(**given))
-        if controller is not None:  # what is wrong with it is said before anything is written
-            ThompsonController.load(controller)
+            suite = with_images(
+                suite, [chosen.images] if chosen.images is not None else [chosen.prompts.parent, Path()]
+            )
+        refinement = open_refinement(stack, chosen.refinement)
+        if chosen.controller is not None:  # what is wrong with it is said before anything is written
+            ThompsonController.load(chosen.controller)
         tasks = part.take(suite.tasks)
         for task in tasks:  # what any of them lacks is said before anything is generated
-            worlds.world(task.prompt, task.image, task.seed(seed))
-        folder = SuiteFolder(out)
-        wanted = _plan(suite, out, world, settings, suite_id)
+            worlds.world(task.prompt, task.image, task.seed(chosen.seed))
+        folder = SuiteFolder(chosen.out)
+        wanted = _plan(suite, chosen.out, chosen.world, settings, chosen.suite_id)
         if refinement.given.dry_run:
-            _say_plan(refinement, folder, wanted, tasks, as_json)
+            _say_plan(refinement, folder, wanted, tasks, chosen.as_json)
             return
         plan = folder.begin(wanted)
-        keep_config(out / CONFIG_NAME, click.get_current_context())
-        shared = SharedController(out / "controller.json")
-        shared.start_from(controller)
+        keep_config(chosen.out / CONFIG_NAME, click.get_current_context())
+        shared = SharedController(chosen.out / "controller.json")
+        shared.start_from(chosen.controller)
         work = _Work(
             suite=suite,
             folder=folder,
@@ -138,18 +155,18 @@ def run_suite(
             refinement=refinement,
             worlds=worlds,
             controller=shared,
-            seed=seed,
+            seed=chosen.seed,
             lines=lines,
             shown=stack.enter_context(run_progress()),
-            says_lines=not as_json,
+            says_lines=not chosen.as_json,
         )
         runs: list[SuiteRun] = []
         failed = 0  # in a row
         for number, task in enumerate(tasks, start=1):
             is_old = work.finished(task) is not None
             runs.append(work.run(task))
-            if not as_json:
-                click.echo(f"{number}/{len(tasks)}  {in_words(runs[-1], out)}", err=True)
+            if not chosen.as_json:
+                click.echo(f"{number}/{len(tasks)}  {in_words(runs[-1], chosen.out)}", err=True)
             if not is_old:
                 failed = failed + 1 if runs[-1].failure else 0
             if failed == refinement.given.max_failures:
@@ -157,7 +174,7 @@ def run_suite(
     refinement.say_what_was_refused()
     if any(run.best_score is not None for run in runs):
         say_who_judges(refinement.critics)
-    tell_outcome(folder, plan, as_json=as_json)
+    tell_outcome(folder, plan, as_json=chosen.as_json)
     if failed and failed == refinement.given.max_failures:
         raise NothingMade(
             f"{plan.suite}: given up, as {failed} runs failed, one after the other; at last "

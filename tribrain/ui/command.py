@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -23,6 +25,27 @@ from tribrain.shell.output import cache_folder
 TOKEN_VARIABLE = "TRIBRAIN_UI_TOKEN"
 _FEWEST_TOKEN_CHARS = 16
 _MAX_DIMENSION_CHARS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageOptions:
+    """The values of the command's options, by their names."""
+
+    runs: tuple[Path, ...]
+    stores: tuple[str, ...]
+    bootstrap_servers: str | None
+    model: str
+    host: str
+    port: int
+    more_hosts: tuple[str, ...]
+    public_url: str | None
+    annotator: str
+    dimensions: tuple[str, ...]
+    random_share: float | None
+    state_dir: Path | None
+    metrics_port: int | None
+    metrics_host: str
+    as_json: bool
 
 
 @click.command(cls=Command, epilog="Example: tribrain ui --runs runs --bootstrap-servers 127.0.0.1:9092")
@@ -87,37 +110,22 @@ _MAX_DIMENSION_CHARS = 60
     measuring.metrics_port,
     options.as_json,
 )
-def ui(
-    runs: tuple[Path, ...],
-    stores: tuple[str, ...],
-    bootstrap_servers: str | None,
-    model: str,
-    host: str,
-    port: int,
-    more_hosts: tuple[str, ...],
-    public_url: str | None,
-    annotator: str,
-    dimensions: tuple[str, ...],
-    random_share: float | None,
-    state_dir: Path | None,
-    metrics_port: int | None,
-    metrics_host: str,
-    as_json: bool,
-) -> None:
+def ui(**given: Any) -> None:
     """Serve the web page to vote on pairs of videos and to see runs and models; until Ctrl-C.
 
     Votes go to Kafka; while the broker is away they wait on this computer. Without a broker the page shows
     the runs, and nobody can vote. It is served on this computer only, unless --host says otherwise; then it
     asks for a token, which is printed with the address, or taken from TRIBRAIN_UI_TOKEN.
     """
-    for text in (annotator, *dimensions):
+    chosen = PageOptions(**given)
+    for text in (chosen.annotator, *chosen.dimensions):
         if len(text) > _MAX_DIMENSION_CHARS or not text.isprintable():
             raise BadInput(f"{text[:80]!r}: expected up to {_MAX_DIMENSION_CHARS} visible characters")
-    public_name = None if public_url is None else _name_in(public_url)
+    public_name = None if chosen.public_url is None else _name_in(chosen.public_url)
     settings = None
-    if bootstrap_servers or os.environ.get(BOOTSTRAP_SERVERS_VARIABLE):
-        settings = open_kafka(bootstrap_servers, "ui")
-    if settings is None and not runs:
+    if chosen.bootstrap_servers or os.environ.get(BOOTSTRAP_SERVERS_VARIABLE):
+        settings = open_kafka(chosen.bootstrap_servers, "ui")
+    if settings is None and not chosen.runs:
         raise BadInput("there is nothing to show; give --runs with a folder, or --bootstrap-servers, or both")
 
     # Not at the top: the server and the Kafka client take 0.5 s to import, and --help needs neither.
@@ -128,19 +136,19 @@ def ui(
     from tribrain.ui.serving import listening, serve, url_of
     from tribrain.ui.state import open_state
 
-    folder = (state_dir or _own_folder()).absolute()
+    folder = (chosen.state_dir or _own_folder()).absolute()
     key = kept_key(folder / "key")
     with (
-        listening(host, port) as sock,
-        measuring.measured("page", metrics_port, metrics_host) as instruments,
+        listening(chosen.host, chosen.port) as sock,
+        measuring.measured("page", chosen.metrics_port, chosen.metrics_host) as instruments,
         open_state(
-            roots=runs,
-            stores=stores,
+            roots=chosen.runs,
+            stores=chosen.stores,
             settings=settings,
-            model=model,
-            dimensions=["" if name == "overall" else name for name in dict.fromkeys(dimensions)],
-            random_share=random_share,
-            annotator=annotator,
+            model=chosen.model,
+            dimensions=["" if name == "overall" else name for name in dict.fromkeys(chosen.dimensions)],
+            random_share=chosen.random_share,
+            annotator=chosen.annotator,
             key=key,
             state_dir=folder,
             cache=cache_folder() / "films",
@@ -148,11 +156,11 @@ def ui(
         ) as state,
     ):
         health.expose(instruments, state, folder)
-        token = None if is_loopback(host) else _token() or Links(key).secret("token")
-        names = (*more_hosts, public_name) if public_name else more_hosts
-        app = application(state, hosts=allowed_hosts(host, names), token=token)
-        url = (public_url or url_of(sock)).rstrip("/") + (f"/?token={token}" if token else "/")
-        click.echo(orjson.dumps({"url": url}) if as_json else f"the page is at {url} (Ctrl-C ends it)")
+        token = None if is_loopback(chosen.host) else _token() or Links(key).secret("token")
+        names = (*chosen.more_hosts, public_name) if public_name else chosen.more_hosts
+        app = application(state, hosts=allowed_hosts(chosen.host, names), token=token)
+        url = (chosen.public_url or url_of(sock)).rstrip("/") + (f"/?token={token}" if token else "/")
+        click.echo(orjson.dumps({"url": url}) if chosen.as_json else f"the page is at {url} (Ctrl-C ends it)")
         asyncio.run(serve(app, sock))
 
 

@@ -28,7 +28,6 @@ _MOST_BYTES = 1_000
 @click.option(
     "--metrics-port",
     type=Integer(1, 65535),
-    envvar=PORT_VARIABLE,
     help=f"Port of the service's /health on this computer, in place of --url (or set {PORT_VARIABLE}).",
 )
 @click.option(
