@@ -15,7 +15,7 @@ from typing import Any
 import docker
 
 # Its pytest plugin would import it at the end, beside clients' threads, where the parser of 3.11 can fail.
-import hypothesis  # noqa: F401
+import hypothesis
 import orjson
 import pytest
 from docker.errors import DockerException
@@ -41,6 +41,11 @@ _COMPUTING = ("simulation", "runner", "bench")
 """The same of those that mostly compute; the other folders have short files."""
 _IMAGE = "apache/kafka:4.3.1"
 _CONTAINER_START_S = 60.0
+
+
+# How long an example takes says nothing of the code on a busy computer.
+hypothesis.settings.register_profile("tribrain", deadline=None)
+hypothesis.settings.load_profile("tribrain")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
