@@ -24,6 +24,7 @@ from runner.interfaces import (
 from runner.loop.controller import FAILURE_MODES, belief_probs
 from runner.video import read_video
 from streams.messages.contracts import CriticResult, TraceEvent
+from streams.messages.no_score import critic_failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,12 +160,15 @@ def judged_candidate(
 
 
 def with_required(event: TraceEvent, required: Collection[str]) -> TraceEvent:
-    """The event itself; if a required critic gave no score, the event of a candidate that was not judged."""
+    """The event itself; that of a candidate that was not judged if a required critic gave no score or failed,
+    even in part."""
     gave = {r.critic_name for r in event.critic_results if any(s is not None for s in r.scores.values())}
-    lacking = sorted(set(required) - gave)
+    in_part = {r.critic_name for r in event.critic_results if critic_failed(r)} & gave
+    lacking = [f"no score of {name}" for name in sorted(set(required) - gave)]
+    lacking += [f"not all scores of {name}" for name in sorted(in_part.intersection(required))]
     if not lacking or event.overall_score is None:
         return event
-    said = f"no score of {', '.join(lacking)}, without which a video is no candidate"
+    said = f"{', '.join(lacking)}, without which a video is no candidate"
     return replace(event, overall_score=None, belief_probs={}, meta={**event.meta, "error": said})
 
 

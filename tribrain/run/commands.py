@@ -16,10 +16,12 @@ from cloup import option_group
 from cloup.typing import Decorator
 
 from runner.interfaces import WorldModel
-from runner.loop.refinement import RefinementLoop, RunResult, new_run_id
+from runner.loop.refinement import RefinementLoop, new_run_id
 from runner.loop.refiner import PromptState
+from runner.loop.result import RunResult
 from runner.loop.resume import INTERRUPTED, run_or_resume
 from runner.loop.shared_controller import SharedController
+from runner.loop.stopping import MAX_FAILURES
 from runner.worlds.simulated import SimulatedWorld
 from runner.worlds.simulated_checkpoint import read_checkpoint
 from runner.worlds.subprocess import SubprocessWorld
@@ -213,10 +215,12 @@ def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None
             before_end=keep,
         )
     refinement.say_what_was_refused()
-    if result.stop_reason == INTERRUPTED and not went_on:
+    is_unfinished = result.stop_reason == INTERRUPTED or _is_given_up_well(result)
+    if is_unfinished and not went_on:
+        how = "interrupted" if result.stop_reason == INTERRUPTED else "given up"
         raise BadInput(
-            f"{out}: the run was interrupted and cannot continue, as its end is on Kafka or it was rescored; "
-            "begin anew with --fresh"
+            f"{out}: the run was {how} and cannot continue, as its end is on Kafka or going on would lose "
+            "scores that it was given later; begin anew with --fresh, or choose another --out"
         )
     if result.best_score is not None:
         say_who_judges(refinement.critics)
@@ -240,9 +244,16 @@ def _say_plan(refinement: Refinement, folder: RunFolder, wanted: RunPlan, given:
     refinement.say_plan(f"would {verb} a run in {folder.path}", facts, as_json=given.as_json)
 
 
+def _is_given_up_well(result: RunResult) -> bool:
+    """Whether what failed until the run was given up has been judged since."""
+    return result.stop_reason == MAX_FAILURES and not result.failure
+
+
 def _why_it_failed(result: RunResult) -> str:
     if result.best_score is None:
         return "no video could be judged" if result.critic_failed else "nothing could be made"
+    if result.stop_reason != MAX_FAILURES:
+        return "a critic failed on every video"
     return f"given up, as {'a critic' if result.critic_failed else 'videos'} kept failing"
 
 

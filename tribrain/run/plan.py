@@ -32,6 +32,7 @@ HOW_IT_RUNS = (
     "dry_run",
     "fresh",
     "gpus",
+    "max_failures",
     "metrics_file",
     "metrics_host",
     "metrics_port",

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from runner.interfaces import Generation, GenerationFailed, GenerationRequest
-from runner.loop.refinement import RefinementLoop, RunResult
+from runner.loop.refinement import RefinementLoop
 from runner.loop.refiner import PromptState, refine
+from runner.loop.result import RunResult
 from runner.loop.stopping import StopRules
 from streams.errors import BadInput
 from streams.messages.contracts import RunEnd, TraceEvent

@@ -15,8 +15,9 @@ from runner.interfaces import Frames
 from runner.loop.candidate import fused_scores, make_candidates
 from runner.loop.controller import ThompsonController
 from runner.loop.record import RunRecord
-from runner.loop.refinement import RefinementLoop, RunResult, new_run_id
+from runner.loop.refinement import RefinementLoop, new_run_id
 from runner.loop.refiner import PromptState, refine
+from runner.loop.result import RunResult
 from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
 from streams.errors import BadInput
