@@ -286,6 +286,46 @@ def test_a_judge_that_is_down_ends_the_run_with_code_4_and_what_was_made_is_said
     )
 
 
+def test_a_short_run_whose_judge_was_down_on_every_video_ends_with_code_4_and_goes_on_once_it_is_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = tmp_path / "judge.py"
+    judge.write_text("raise SystemExit(7)")
+    critic = f"judge={shlex.join([sys.executable, '-S', str(judge)])} {{video}}"
+    given = ("--iters", "2", "--critic", critic)
+    out = simulated(tmp_path / "b", *given, code=4)
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith(": a critic failed on every video; at last critic judge: the critic ended with status 7")
+    )
+    judge.write_text("print('{\"task\": 0.5}')")
+    simulated(out, *given)
+    assert all("judge.task" in event.critic_scores() for event in events_of(out))
+
+
+def test_a_required_judge_that_fails_in_part_is_given_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = tmp_path / "judge.py"
+    judge.write_text('print(\'{"task": null, "physics": 0.9, "no_score": "failed"}\')')
+    critic = f"judge={shlex.join([sys.executable, '-S', str(judge)])} {{video}}"
+    out = simulated(tmp_path / "b", "--iters", "5", "--critic", critic, "--require-critic", "judge", code=4)
+    assert [event.overall_score for event in events_of(out)] == [None] * 3
+    said = capsys.readouterr().err.splitlines()
+    assert (
+        "critic judge gave not all of its scores for 3 of 3 videos; at last: it says that it failed" in said
+    )
+    assert ": no video could be judged; at last " in said[-1]
+
+
+def test_what_only_says_how_long_to_try_may_change(tmp_path: Path) -> None:
+    given = ("--iters", "4", "--critic", "judge=false {video}")
+    for most in ("2", "3"):
+        out = simulated(tmp_path / "b", *given, "--max-failures", most, "--critic-timeout-s", most, code=4)
+        assert len(events_of(out)) == int(most)
+
+
 def test_a_run_that_only_a_judge_sees_says_that_nothing_could_be_judged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

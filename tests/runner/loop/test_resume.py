@@ -263,6 +263,28 @@ def test_what_failed_until_a_run_was_given_up_is_tried_again_and_nothing_else(
     assert len(world.made) == 2 + 4 * candidates
 
 
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_run_goes_on_though_more_or_fewer_failures_end_it_now(tmp_path: Path, most: int) -> None:
+    rules = StopRules(max_iters=6, max_failures=2)
+    world = Counted(fails=[2, 4, 5])
+    assert run_or_resume(loop(tmp_path, world, stop=rules)).stop_reason == "max_failures"
+    world.fails = [6]
+    again = run_or_resume(loop(tmp_path, world, stop=StopRules(max_iters=6, max_failures=most)))
+    assert again.stop_reason == ("max_failures" if most == 1 else "max_iters")
+    assert [line["meta"].get("error") is None for line in trace(tmp_path)[: again.iterations]] == (
+        [True, False, True, False, True, True][: again.iterations]
+    )
+
+
+def test_a_step_whose_last_candidate_ended_the_run_is_tried_again(tmp_path: Path) -> None:
+    world, rules = Counted(fails=[2]), StopRules(max_iters=2, max_failures=1)
+    given_up = run_or_resume(loop(tmp_path, world, candidates=2, stop=rules))
+    assert (given_up.stop_reason, given_up.iterations) == ("max_failures", 1)
+    again = run_or_resume(loop(tmp_path, world, candidates=2, stop=rules))
+    assert (again.stop_reason, again.iterations) == ("max_iters", 2)
+    assert len(world.made) == 2 + 1 + 2  # the one that failed again, and the next step
+
+
 def test_a_run_of_which_nothing_could_be_made_is_begun_again(tmp_path: Path) -> None:
     world = Counted(fails=range(1, 99))
     failed = run_or_resume(loop(tmp_path, world, stop=StopRules(max_iters=2)))
