@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from runner.interfaces import (
     AnyCritic,
     BatchWorldModel,
+    FailuresInARow,
     Generation,
     GenerationFailed,
     GenerationRequest,
@@ -61,9 +62,9 @@ def make_candidates(
 ) -> list[TraceEvent]:
     """Generate into ``run_dir/iter_XX`` and judge. Returns one event per candidate, in order.
 
-    A batch world model makes all of them at once. Otherwise, after ``max_failures`` failed generations in a
-    row, the rest is not tried and counts as failed. ``overall_score`` is the critics' reward: the plain mean
-    of all scores that the critics gave. If the generation failed, or no critic gave a score, it is null and
+    A batch world model makes them together. After ``max_failures`` failed generations in a row, the rest is
+    not tried and counts as failed. ``overall_score`` is the critics' reward: the plain mean of all scores
+    that the critics gave. If the generation failed, or no critic gave a score, it is null and
     ``meta["error"]`` says why.
     """
     requests = [
@@ -80,19 +81,18 @@ def _generated(
     world: WorldModel, requests: Sequence[GenerationRequest], max_failures: int | None
 ) -> list[Generation | GenerationFailed]:
     if len(requests) > 1 and isinstance(world, BatchWorldModel):
-        return world.generate_all(requests)
+        return world.generate_all(requests, max_failures=max_failures)
     made: list[Generation | GenerationFailed] = []
-    failed, why = 0, ""
+    failures = FailuresInARow(max_failures)
     for request in requests:
-        if failed == max_failures:
-            made.append(GenerationFailed(f"not tried, as those before it failed, at last: {why}"))
+        if (refusal := failures.refusal()) is not None:
+            made.append(refusal)
             continue
         try:
             made.append(world.generate(request.prompt, seed=request.seed, out_dir=request.out_dir))
-            failed = 0
         except GenerationFailed as error:
             made.append(error)
-            failed, why = failed + 1, str(error)
+        failures.add(made[-1:])
     return made
 
 

@@ -145,7 +145,9 @@ class _KeepingBatch(_Keeping):
         super().__init__(world)
         self._batch = world
 
-    def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Generation | GenerationFailed]:
+    def generate_all(
+        self, requests: Sequence[GenerationRequest], *, max_failures: int | None = None
+    ) -> list[Generation | GenerationFailed]:
         for request in requests:
             end_left_behind(request.out_dir / LOCK_NAME)
         # Check all folders before emptying any: one generator may have worked on several.
@@ -153,7 +155,7 @@ class _KeepingBatch(_Keeping):
         left = [request for request, one in zip(requests, known, strict=True) if one is None]
         for request in left:
             self._begin(request)
-        results = iter(self._batch.generate_all(left) if left else ())
+        results = iter(self._batch.generate_all(left, max_failures=max_failures) if left else ())
         return [
             one if one is not None else self._kept(request, next(results))
             for request, one in zip(requests, known, strict=True)

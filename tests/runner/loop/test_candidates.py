@@ -36,7 +36,9 @@ class BatchFilmWorld(FilmWorld):
         super().__init__(fails)
         self.batches: list[list[int]] = []
 
-    def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Generation | GenerationFailed]:
+    def generate_all(
+        self, requests: Sequence[GenerationRequest], *, max_failures: int | None = None
+    ) -> list[Generation | GenerationFailed]:
         self.batches.append([request.seed for request in requests])
         return [self._one(request) for request in requests]
 

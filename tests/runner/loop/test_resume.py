@@ -396,7 +396,9 @@ class Batch(FilmWorld):
         self.batches: list[list[str]] = []
         self.batch_fails = batch_fails
 
-    def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Generation | GenerationFailed]:
+    def generate_all(
+        self, requests: Sequence[GenerationRequest], *, max_failures: int | None = None
+    ) -> list[Generation | GenerationFailed]:
         self.batches.append([request.prompt for request in requests])
         made: list[Generation | GenerationFailed] = []
         for request in requests:
@@ -442,8 +444,10 @@ class Finishing(Batch):
         self.looked_at: list[str] = []
         self.dies = True
 
-    def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Generation | GenerationFailed]:
-        made = super().generate_all(requests)
+    def generate_all(
+        self, requests: Sequence[GenerationRequest], *, max_failures: int | None = None
+    ) -> list[Generation | GenerationFailed]:
+        made = super().generate_all(requests, max_failures=max_failures)
         if self.dies:
             raise Killed
         return made
