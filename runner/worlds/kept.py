@@ -114,7 +114,7 @@ class _Keeping:
 
     def _begin(self, request: GenerationRequest) -> None:
         """Record on disk what is needed to recognise the video, before it is begun."""
-        _empty(request.out_dir)
+        empty(request.out_dir)
         (request.out_dir / LOCK_NAME).touch()
         write_atomically(request.out_dir / NAME, msgspec.json.encode(self._noted(request)))
 
@@ -185,8 +185,9 @@ def _unlock(request: GenerationRequest) -> None:
     (request.out_dir / LOCK_NAME).unlink(missing_ok=True)
 
 
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
+def empty(folder: Path) -> None:
+    """Remove all that is in a candidate's folder: the note last, by which what is left is known."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == NAME):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

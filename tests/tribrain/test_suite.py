@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import signal
 import sqlite3
 import sys
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import orjson
 import pytest
@@ -59,8 +61,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
         frames = np.repeat(rng.integers(0, 255, (8, 6, 6, 3), np.uint8), 8, axis=1).repeat(8, axis=2)
         write_video(folder / f"video-{n}.mp4", frames, 8.0)
     (folder / "gen.py").write_text(GENERATOR)
-    for name in ("frame-0.webp", "frame-1.png", "frame-2.png"):
-        (folder / name).touch()
+    for n, name in enumerate(("frame-0.webp", "frame-1.png", "frame-2.png")):
+        cv2.imwrite(str(folder / name), np.full((48, 64, 3), n, np.uint8))
     lines = [
         {"index": n, "image": f"frame-{n}.png", "generated_description": goal, "original_lang": ""}
         for n, goal in enumerate(GOALS)
@@ -414,6 +416,30 @@ def test_a_missing_image_is_said_before_anything_is_generated(
     )
     assert calls.read_text() == ""
     assert not (tmp_path / "s").exists()
+
+
+def test_images_that_cannot_be_decoded_are_said_before_anything_is_generated(
+    bench: Path, tmp_path: Path, calls: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(bench, tmp_path / "bench")
+    (tmp_path / "bench" / "frame-1.png").write_text("no image")
+    (tmp_path / "bench" / "frame-2.png").write_bytes(b"")
+    done(suite(tmp_path / "bench", tmp_path / "s"), 2)
+    said = capsys.readouterr().err
+    assert "2 of 3 images cannot be used: index 1: " in said
+    assert "frame-2.png: cannot be decoded" in said
+    assert calls.read_text() == ""
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_suite_does_not_go_on_from_other_first_frames(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(bench, tmp_path / "bench")
+    done(suite(tmp_path / "bench", tmp_path / "s", "--shard", "1/3"))
+    shutil.copy(bench / "frame-1.png", tmp_path / "bench" / "frame-2.png")
+    done(suite(tmp_path / "bench", tmp_path / "s", "--shard", "1/3"), 2)
+    assert "holds a suite with first_frames 'sha256 " in capsys.readouterr().err
 
 
 def test_a_world_without_first_frames_needs_no_image(bench: Path, tmp_path: Path, calls: Path) -> None:

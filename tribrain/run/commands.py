@@ -15,20 +15,22 @@ import orjson
 from cloup import option_group
 from cloup.typing import Decorator
 
-from runner.interfaces import WorldModel
+from runner.interfaces import GenerationFailed, WorldModel
 from runner.loop.refinement import RefinementLoop, new_run_id
 from runner.loop.refiner import PromptState
 from runner.loop.result import RunResult
 from runner.loop.resume import INTERRUPTED, run_or_resume
 from runner.loop.shared_controller import SharedController
 from runner.loop.stopping import MAX_FAILURES
+from runner.video import read_first_frame
 from runner.worlds.simulated import SimulatedWorld
 from runner.worlds.simulated_checkpoint import read_checkpoint
 from runner.worlds.subprocess import SubprocessWorld
 from streams.errors import BadInput
 from tribrain.run.critics import say_who_judges
+from tribrain.run.folder import RUN_LOCK, RunFolder
 from tribrain.run.generator_lines import GeneratorLines
-from tribrain.run.plan import CONFIG_NAME, RunFolder, RunPlan, settings_of
+from tribrain.run.plan import CONFIG_NAME, RunPlan, settings_of
 from tribrain.run.refinement import Refinement, RefinementOptions, open_refinement
 from tribrain.run.refinement_options import refinement_options, reward_name
 from tribrain.run.sink import run_progress, run_sink
@@ -134,10 +136,20 @@ def run_subprocess(cmd: str, image: Path | None, timeout_s: float, **given: Any)
 
     The command is split into arguments before they are filled in; no shell runs it.
     """
-    if image is not None and not image.is_file():
-        raise BadInput(f"{image}: no such file; check the path of the image")
+    world = SubprocessWorld(cmd, timeout_s=timeout_s, image=image)
+    if image is not None:
+        if not world.takes_image:
+            raise BadInput(
+                "--image has no effect without {image} in --cmd; add it there, or leave --image out"
+            )
+        if not image.is_file():
+            raise BadInput(f"{image}: no such file; check the path of the image")
+        try:
+            read_first_frame(image)
+        except GenerationFailed as error:
+            raise BadInput(f"--image {error}; give an image, or a video that starts with it") from None
     with Interrupts():
-        run_world(SubprocessWorld(cmd, timeout_s=timeout_s, image=image), RunOptions.of(given))
+        run_world(world, RunOptions.of(given))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,14 +189,13 @@ def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None
     with ExitStack() as stack:
         refinement = open_refinement(stack, given.refinement)
         folder = RunFolder(out)
-        if not given.fresh:
-            folder.require_own()
+        folder.require_own(fresh=given.fresh)
         new_id = run_id or new_run_id(datetime.now(UTC), seed, goal, world.name, str(out.absolute()))
         wanted = RunPlan(run_id=new_id, world=world.name, settings=settings)
         if given.refinement.dry_run:
             _say_plan(refinement, folder, wanted, given)
             return
-        stack.enter_context(exclusive_lock(out, "--out", _TAKEN, name="run.lock"))
+        stack.enter_context(exclusive_lock(out, "--out", _TAKEN, name=RUN_LOCK))
         plan = folder.begin(wanted, run_id=run_id, fresh=given.fresh)
         keep_config(out / CONFIG_NAME, context)
         shown = stack.enter_context(run_progress())

@@ -27,6 +27,7 @@ from streams.messages.no_score import critic_failed, why_failed
 from trainers.datasets.samples import find_video
 from tribrain.run.critics import CRITIC, CRITIC_TIMEOUT_S, open_critics
 from tribrain.run.finished_run import FinishedRun
+from tribrain.run.folder import RUN_LOCK
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.exclusive_lock import exclusive_lock
@@ -85,7 +86,7 @@ def rescore(
         asked = open_critics(
             stack, critics=critics, no_pixel_critics=not pixel_critics, critic_timeout_s=critic_timeout_s
         )
-        stack.enter_context(exclusive_lock(run, "RUN", _TAKEN, name="run.lock"))
+        stack.enter_context(exclusive_lock(run, "RUN", _TAKEN, name=RUN_LOCK))
         finished = FinishedRun.read(run)
         finished.require_known(required, [critic.name for critic in asked])
         task = {"critics": critics, "pixel_critics": pixel_critics, "all": everything}

@@ -27,7 +27,7 @@ from streams.fail_points import reach
 from streams.spool.place import spool_of
 from tribrain.run.critics import say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
-from tribrain.run.plan import CONFIG_NAME, settings_of
+from tribrain.run.plan import CONFIG_NAME, contents_of, settings_of
 from tribrain.run.refinement import PUBLISHED_TEXTS, Refinement, RefinementOptions, open_refinement
 from tribrain.run.refinement_options import refinement_options, reward_name
 from tribrain.run.sink import run_progress, run_sink
@@ -117,6 +117,9 @@ def run_suite(
         worlds = world_factory(world, of_world, stack, lines)
         if worlds.needs_image:
             suite = with_images(suite, [images] if images is not None else [prompts.parent, Path()])
+            settings["first_frames"] = contents_of(
+                task.image for task in suite.tasks if task.image is not None
+            )
         refinement = open_refinement(stack, RefinementOptions(**given))
         if controller is not None:  # what is wrong with it is said before anything is written
             ThompsonController.load(controller)
