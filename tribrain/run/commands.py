@@ -138,12 +138,12 @@ def run_subprocess(cmd: str, image: Path | None, timeout_s: float, **given: Any)
     """
     world = SubprocessWorld(cmd, timeout_s=timeout_s, image=image)
     if image is not None:
+        if not image.is_file():
+            raise BadInput(f"{image}: no such file; check the path of the image")
         if not world.takes_image:
             raise BadInput(
                 "--image has no effect without {image} in --cmd; add it there, or leave --image out"
             )
-        if not image.is_file():
-            raise BadInput(f"{image}: no such file; check the path of the image")
         try:
             read_first_frame(image)
         except GenerationFailed as error:
