@@ -20,7 +20,7 @@ from runner.loop.resume import run_or_resume
 from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
 from runner.video import write_video
-from runner.worlds.kept import NAME, keeping
+from runner.worlds.kept import NAME, empty, keeping
 from runner.worlds.simulated import SimulatedWorld
 from streams.errors import BadInput
 from streams.messages.codec import encode
@@ -342,6 +342,18 @@ def test_a_finished_video_is_not_made_again_and_all_that_was_said_of_it_is_kept(
     first, again = (keeping(world).generate("p", seed=1, out_dir=folder) for _ in range(2))
     assert first == again
     assert len(world.prompts) == 1
+
+
+def test_a_folder_that_is_emptied_keeps_its_note_until_the_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is killed meanwhile leaves a folder that is known."""
+    for name in (NAME, *(f"{n}.png" for n in range(20))):
+        (folder / name).touch()
+    removed: list[str] = []
+    monkeypatch.setattr(Path, "unlink", lambda path: removed.append(path.name))
+    empty(folder)
+    assert (len(removed), removed[-1]) == (21, NAME)
 
 
 def changes() -> Iterator[tuple[str, Callable[[Path], object]]]:
