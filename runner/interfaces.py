@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -57,9 +58,41 @@ class GenerationRequest:
 class BatchWorldModel(WorldModel, Protocol):
     """A world model that makes several videos at once: in parallel, or with a single loading of the model."""
 
-    def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Generation | GenerationFailed]:
-        """One result per request, in order; a failed request does not affect the others."""
+    def generate_all(
+        self, requests: Sequence[GenerationRequest], *, max_failures: int | None = None
+    ) -> list[Generation | GenerationFailed]:
+        """One result per request, in order; a failed request does not affect the others.
+
+        After ``max_failures`` failures in a row, what has not begun yet is not tried (``FailuresInARow``).
+        """
         ...
+
+
+class FailuresInARow:
+    """Counts a step's failed generations in a row, at most ``most``; None for any number.
+
+    Threads that each make a part of the step may share it; "in a row" is then as they end.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._failed = 0
+        self._last = ""
+        self._lock = threading.Lock()
+
+    def add(self, made: Iterable[Generation | GenerationFailed]) -> None:
+        with self._lock:
+            for one in made:
+                has_failed = isinstance(one, GenerationFailed)
+                self._failed = self._failed + 1 if has_failed else 0
+                self._last = str(one) if has_failed else ""
+
+    def refusal(self) -> GenerationFailed | None:
+        """What stands for a generation that is not tried, once there are too many; else None."""
+        with self._lock:
+            if self._most is None or self._failed < self._most:
+                return None
+            return GenerationFailed(f"not tried, as those before it failed, at last: {self._last}")
 
 
 class Critic(Protocol):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         VideoCritic,
         WorldModel,
     )
-    from runner.loop.refinement import RunResult
+    from runner.loop.result import RunResult
     from runner.loop.stopping import StopRules
     from streams.errors import BadInput
     from streams.messages.contracts import CriticResult, PreferencePair, RewardSnapshot, TraceEvent
@@ -85,7 +85,7 @@ _MODULES = {
         "VideoCritic",
         "WorldModel",
     ),
-    "runner.loop.refinement": ("RunResult",),
+    "runner.loop.result": ("RunResult",),
     "runner.loop.stopping": ("StopRules",),
     "streams.errors": ("BadInput",),
     "streams.messages.contracts": ("CriticResult", "PreferencePair", "RewardSnapshot", "TraceEvent"),

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from runner.interfaces import (
     AnyCritic,
     BatchWorldModel,
+    FailuresInARow,
     Generation,
     GenerationFailed,
     GenerationRequest,
@@ -24,6 +25,7 @@ from runner.interfaces import (
 from runner.loop.controller import FAILURE_MODES, belief_probs
 from runner.video import read_video
 from streams.messages.contracts import CriticResult, TraceEvent
+from streams.messages.no_score import critic_failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +62,9 @@ def make_candidates(
 ) -> list[TraceEvent]:
     """Generate into ``run_dir/iter_XX`` and judge. Returns one event per candidate, in order.
 
-    A batch world model makes all of them at once. Otherwise, after ``max_failures`` failed generations in a
-    row, the rest is not tried and counts as failed. ``overall_score`` is the critics' reward: the plain mean
-    of all scores that the critics gave. If the generation failed, or no critic gave a score, it is null and
+    A batch world model makes them together. After ``max_failures`` failed generations in a row, the rest is
+    not tried and counts as failed. ``overall_score`` is the critics' reward: the plain mean of all scores
+    that the critics gave. If the generation failed, or no critic gave a score, it is null and
     ``meta["error"]`` says why.
     """
     requests = [
@@ -79,19 +81,18 @@ def _generated(
     world: WorldModel, requests: Sequence[GenerationRequest], max_failures: int | None
 ) -> list[Generation | GenerationFailed]:
     if len(requests) > 1 and isinstance(world, BatchWorldModel):
-        return world.generate_all(requests)
+        return world.generate_all(requests, max_failures=max_failures)
     made: list[Generation | GenerationFailed] = []
-    failed, why = 0, ""
+    failures = FailuresInARow(max_failures)
     for request in requests:
-        if failed == max_failures:
-            made.append(GenerationFailed(f"not tried, as those before it failed, at last: {why}"))
+        if (refusal := failures.refusal()) is not None:
+            made.append(refusal)
             continue
         try:
             made.append(world.generate(request.prompt, seed=request.seed, out_dir=request.out_dir))
-            failed = 0
         except GenerationFailed as error:
             made.append(error)
-            failed, why = failed + 1, str(error)
+        failures.add(made[-1:])
     return made
 
 
@@ -159,12 +160,15 @@ def judged_candidate(
 
 
 def with_required(event: TraceEvent, required: Collection[str]) -> TraceEvent:
-    """The event itself; if a required critic gave no score, the event of a candidate that was not judged."""
+    """The event itself; that of a candidate that was not judged if a required critic gave no score or failed,
+    even in part."""
     gave = {r.critic_name for r in event.critic_results if any(s is not None for s in r.scores.values())}
-    lacking = sorted(set(required) - gave)
+    in_part = {r.critic_name for r in event.critic_results if critic_failed(r)} & gave
+    lacking = [f"no score of {name}" for name in sorted(set(required) - gave)]
+    lacking += [f"not all scores of {name}" for name in sorted(in_part.intersection(required))]
     if not lacking or event.overall_score is None:
         return event
-    said = f"no score of {', '.join(lacking)}, without which a video is no candidate"
+    said = f"{', '.join(lacking)}, without which a video is no candidate"
     return replace(event, overall_score=None, belief_probs={}, meta={**event.meta, "error": said})
 
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.critics.opinion import is_missing
 from runner.loop.controller import Vector, context_features
 from runner.loop.refiner import Arm, PromptState
 from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
 from runner.rewards.standings import Standing, Standings, best_of
 from streams.messages.contracts import RewardSnapshot, TraceEvent
+from streams.messages.no_score import critic_failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ class Course:
         )
 
     def _count_failures(self, event: TraceEvent) -> None:
-        failed = {result.critic_name: is_missing(result) for result in event.critic_results}
+        failed = {result.critic_name: critic_failed(result) for result in event.critic_results}
         failed[""] = event.overall_score is None
         for name, has_failed in failed.items():
             self._failures[name] = self._failures.get(name, 0) + 1 if has_failed else 0
@@ -136,7 +136,7 @@ class Course:
 
 def has_failed(event: TraceEvent) -> bool:
     """Whether the candidate was not made or not judged, or a critic failed."""
-    return event.overall_score is None or any(map(is_missing, event.critic_results))
+    return event.overall_score is None or any(map(critic_failed, event.critic_results))
 
 
 def _reward(now: Mapping[int, Standing], event: TraceEvent) -> float:

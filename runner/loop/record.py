@@ -25,7 +25,7 @@ class RunRecord:
     however the process that wrote it ended. ``events`` then holds the recorded whole steps, of ``take_up``
     candidates each, and the last of them is pushed again. The loop must produce the same events again, which
     checks that it is the same loop. If the run was rescored, ``events`` holds its newest revision, and
-    nothing can be added.
+    nothing can be added unless it is reopened.
     """
 
     def __init__(
@@ -41,7 +41,6 @@ class RunRecord:
         self._to_replay = 0
         self.stop_reason: str | None = None
         """Why the run ended; None if it has not."""
-        self.is_rescored = False
         if take_up is not None and self.path.exists():
             self._take_up(take_up)
             return
@@ -55,6 +54,13 @@ class RunRecord:
                 f"{self.path}: cannot be created: {error.strerror}; choose another --out"
             ) from None
         sync_directory(out_dir)
+
+    @property
+    def made(self) -> list[TraceEvent]:
+        """The events as the run recorded them, whatever was rescored since."""
+        return [
+            message for message in self._messages if isinstance(message, TraceEvent) and not message.revision
+        ]
 
     def add(self, *events: TraceEvent) -> None:
         """Record the candidates of a step. None is pushed before all of them are written.
@@ -85,14 +91,21 @@ class RunRecord:
         self._settle()
 
     def reopen(self, n_events: int) -> None:
-        """Remove the end, and all events but the first ``n_events``; they must not have been published."""
+        """Remove the end, all events but the first ``n_events`` and all revisions.
+
+        They must not have been published.
+        """
         self.stop_reason = None
-        self.events = self.events[:n_events]
+        self.events = self.made[:n_events]
         self._messages = [*self.events]
         self._ends = self._ends[:n_events]
         self._pushed = min(self._pushed, n_events)
         self._to_replay = n_events
         os.truncate(self.path, self._ends[-1] if self._ends else 0)
+
+    def push_revisions(self) -> None:
+        """Push the end and the revisions of a rescored run again."""
+        self._settle()
 
     def _settle(self) -> None:
         """Write and push what is pending. If it is interrupted, the next call does the rest.
@@ -151,15 +164,13 @@ class RunRecord:
         self._settle()
 
     def _take_up_rescored(self, messages: Sequence[TraceMessage], sizes: Sequence[int], n_own: int) -> None:
-        """Load a run that has ended and was rescored; push the end and everything after it again."""
+        """Load a run that has ended and was rescored; nothing of it is pushed yet."""
         newest = newest_revisions(messages)
-        self.is_rescored = True
         self.events = [message for message in newest if isinstance(message, TraceEvent)]
         self.stop_reason = next((m.stop_reason for m in newest if isinstance(m, RunEnd)), "")
         self._messages = [*messages]
         self._ends = list(accumulate(sizes))
         self._pushed = n_own
-        self._settle()
 
     def _check_replay(self, events: Sequence[TraceEvent]) -> None:
         first = len(self.events) - self._to_replay

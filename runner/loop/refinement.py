@@ -14,49 +14,22 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from runner.critics.opinion import is_missing
 from runner.interfaces import AnyCritic, EventSink, RewardFeed, TextReward, TextRewardFeed, WorldModel
 from runner.loop.candidate import CandidateMaker, CandidateSpec, make_candidates, with_required
 from runner.loop.controller import Controller, Vector
 from runner.loop.course import Compared, Course
 from runner.loop.record import RunRecord
 from runner.loop.refiner import Arm, PromptState, refine
+from runner.loop.result import RunResult, run_result
 from runner.loop.rewrites import MAX_REWRITES, Choice, Refiner, choose, propose
-from runner.loop.stopping import MAX_FAILURES, StopRules
+from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
 from runner.rewards.text_critic import judge_text
 from streams.errors import BadInput
-from streams.messages.contracts import CriticResult, TraceEvent
-
-_LAST_WORDS = 200
-"""Characters shown of the end of a critic's output."""
+from streams.messages.contracts import TraceEvent
 
 # Random streams that must be independent of each other.
 _CONTROLLER, _GENERATION, _REWRITES = range(3)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """A summary of a run; everything in it can be read from its trace."""
-
-    run_id: str
-    iterations: int
-    """Steps; each makes as many candidates as were requested."""
-    candidates: int
-    """Events of the trace except its end, including failed generations."""
-    best_iter: int | None
-    best_score: float | None
-    """The critics' reward of the best; None if no candidate could be judged."""
-    versions: tuple[tuple[int, int | None], ...]
-    """(iter_idx, snapshot version) where another version came into use; None for no snapshot."""
-    stop_reason: str
-    best_video: str | None = None
-    """Path from the run's folder."""
-    best_prompt: str | None = None
-    failure: str = ""
-    """The last failure, if no candidate could be judged or the run was given up; else empty."""
-    critic_failed: bool = False
-    """Whether a critic failed rather than the world model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,53 +234,3 @@ def new_run_id(started: datetime, seed: int, *what: str) -> str:
     """``20250131_174751_seed1_099814a3``: start time, seed, and a hash of what else distinguishes runs."""
     digest = hashlib.sha256("\0".join(what).encode()).hexdigest()[:8]
     return f"{started:%Y%m%d_%H%M%S}_seed{seed}_{digest}"
-
-
-def run_result(run_id: str, events: Sequence[TraceEvent], stop_reason: str) -> RunResult:
-    versions: list[tuple[int, int | None]] = []
-    current = None
-    for event in events:
-        if event.meta["reward_version"] != current:
-            current = event.meta["reward_version"]
-            versions.append((event.iter_idx, current))
-    last = events[-1].meta if events else {}
-    best = next((event for event in events if event.iter_idx == last.get("best_iter")), None)
-    failure = _failure(events, stop_reason)
-    return RunResult(
-        run_id=run_id,
-        iterations=last.get("step", len(events) - 1) + 1,
-        candidates=len(events),
-        best_iter=last.get("best_iter"),
-        best_score=last.get("best_score"),
-        versions=tuple(versions),
-        stop_reason=stop_reason,
-        best_video=best.artifact_path if best is not None else None,
-        best_prompt=best.prompt if best is not None else None,
-        failure=failure,
-        critic_failed=failure != "" and _critic_failed(events[-1:]),
-    )
-
-
-def _failure(events: Sequence[TraceEvent], stop_reason: str) -> str:
-    if stop_reason != MAX_FAILURES and any(event.overall_score is not None for event in events):
-        return ""
-    said = [
-        *(event.meta["error"] for event in events[-1:] if "error" in event.meta),
-        *(
-            f"critic {result.critic_name}: {result.extra.get('missing', result.notes)}{_last_words(result)}"
-            for event in events[-1:]
-            for result in event.critic_results
-            if is_missing(result)
-        ),
-    ]
-    return "; ".join(said)
-
-
-def _last_words(result: CriticResult) -> str:
-    said = str(result.extra.get("output") or "")
-    return f", and said {said[-_LAST_WORDS:]!r}" if said else ""
-
-
-def _critic_failed(events: Sequence[TraceEvent]) -> bool:
-    """Whether a video was made and a critic failed on it."""
-    return any(event.artifact_path and any(map(is_missing, event.critic_results)) for event in events)

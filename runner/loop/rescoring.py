@@ -20,7 +20,7 @@ from runner.loop.kept_rewards import KeptRewards
 from runner.rewards.preference import PreferencePolicy
 from runner.rewards.standings import Standings, best_of
 from streams.messages.contracts import TEXT_CRITICS, CriticResult, RunEnd, TraceEvent
-from streams.messages.no_score import no_score
+from streams.messages.no_score import critic_failed
 
 _OF_CRITICS = ("critic_reward", "best_score", "best_iter", "combined_reward")
 _OF_PREFERENCES = ("preference_prob", "preference_confidence", "preference_by_dimension")
@@ -29,7 +29,7 @@ _OF_PREFERENCES = ("preference_prob", "preference_confidence", "preference_by_di
 def to_be_judged(event: TraceEvent, critics: Iterable[str], *, everything: bool) -> list[str]:
     """The critics that failed on this video or never judged it; with ``everything``, all of them."""
     found = {result.critic_name: result for result in event.critic_results}
-    return [name for name in critics if everything or name not in found or _has_failed(found[name])]
+    return [name for name in critics if everything or name not in found or critic_failed(found[name])]
 
 
 def revised(
@@ -108,9 +108,3 @@ def _noted(
             anew = _OF_CRITICS if snapshot is None else (*_OF_CRITICS, *_OF_PREFERENCES)
             meta = {name: value for name, value in event.meta.items() if name not in anew}
             yield replace(event, meta=meta | {name: note[name] for name in anew if name in note})
-
-
-def _has_failed(result: CriticResult) -> bool:
-    """Whether a score is missing that another attempt may give."""
-    lacks = not result.scores or None in result.scores.values()
-    return lacks and no_score(result) == "failed"

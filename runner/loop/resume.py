@@ -19,7 +19,9 @@ from runner.loop.candidate import CandidateMaker, CandidateSpec
 from runner.loop.course import has_failed
 from runner.loop.kept_rewards import KeptRewards
 from runner.loop.record import RunRecord
-from runner.loop.refinement import RefinementLoop, RunResult, run_result
+from runner.loop.refinement import RefinementLoop
+from runner.loop.result import RunResult, run_result
+from runner.loop.stopping import MAX_FAILURES
 from runner.worlds.kept import keeping
 from streams.errors import BadInput
 from streams.messages.contracts import RewardSnapshot, TraceEvent
@@ -38,15 +40,17 @@ def run_or_resume(
 
     Unlike there, an interrupt or error does not end the run: the exception is raised, and the same call can
     resume the run. With ``interrupt_ends``, an interrupt is recorded as the run's end, as in ``loop.run()``.
-    The same call then undoes such an end and continues. If the run failed (``RunResult.failure``), the same
-    call tries the last failures again. It does neither if ``is_told`` says that the end was published, or if
-    the run was rescored. The controller must start from the same state as before, and a reward of texts must
-    be the same; ``before_end`` may save what the controller learnt.
+    The same call then undoes such an end and continues. If the run failed (``RunResult.failure``) or was
+    given up, it tries the last failures again, even if the run was rescored. It does neither if ``is_told``
+    says that the end was published, or if a score of a rescoring would be lost. The controller must
+    start from the same state as before, and a reward of texts must be the same; ``before_end`` may save what
+    the controller learnt. ``max_failures`` may be another one.
     Raises BadInput if the loop does not reach the recorded decisions again.
     """
     record = RunRecord(loop.out_dir, loop.run_id, loop.sink, take_up=loop.candidates)
-    if record.stop_reason is not None and not is_told and not record.is_rescored:
-        _take_back(record, loop.candidates)
+    if record.stop_reason is not None and not is_told:
+        _take_back(record, loop)
+    record.push_revisions()
     if record.stop_reason is None:
         past = _RecordedSteps(
             events={event.iter_idx: event for event in record.events},
@@ -56,6 +60,7 @@ def run_or_resume(
         again = replace(
             loop,
             world=keeping(loop.world),
+            stop=replace(loop.stop, went_on_until=_went_on_until(record.events, loop.candidates)),
             make=past.make,
             feed=_ReplayFeed(loop.feed, loop.out_dir, past, loop.candidates) if loop.feed else None,
             clock=past.clock(loop.clock),
@@ -74,14 +79,35 @@ def run_or_resume(
     return run_result(loop.run_id, record.events, record.stop_reason or "")
 
 
-def _take_back(record: RunRecord, per_step: int) -> None:
+def _take_back(record: RunRecord, loop: RefinementLoop) -> None:
     """Undo the run's end, if the run would continue when started now."""
-    n, reason = len(record.events), record.stop_reason or ""
-    if run_result(record.run_id, record.events, reason).failure:
-        while n and all(map(has_failed, record.events[n - per_step : n])):
+    made, per_step, reason = record.made, loop.candidates, record.stop_reason or ""
+    has_ended_well = not run_result(record.run_id, record.events, reason).failure
+    if has_ended_well and reason not in (INTERRUPTED, MAX_FAILURES):
+        return
+    n = len(made)
+    if reason == MAX_FAILURES:
+        n -= per_step  # where it was given up, whatever else the step has
+    if run_result(record.run_id, made, reason).failure:
+        while n and all(map(has_failed, made[n - per_step : n])):
             n -= per_step
-    if reason == INTERRUPTED or n < len(record.events):
+    if (reason == INTERRUPTED or n < len(made)) and not _loses(record, n, loop.critics):
         record.reopen(n)
+
+
+def _loses(record: RunRecord, n: int, critics: Sequence[AnyCritic]) -> bool:
+    """Whether a later score would not be given again if the run continued after ``n`` candidates."""
+    asked = {critic.name for critic in critics}
+    return any(
+        result not in before.critic_results and (place < n or result.critic_name not in asked)
+        for place, (before, now) in enumerate(zip(record.made, record.events, strict=True))
+        for result in now.critic_results
+    )
+
+
+def _went_on_until(events: Sequence[TraceEvent], per_step: int) -> int:
+    """Recorded steps after which the run did not stop."""
+    return len(events) // per_step - any(event.meta["stop_reason"] for event in events[-1:])
 
 
 def _steps(events: Iterator[TraceEvent], per_step: int) -> Iterator[tuple[TraceEvent, ...]]:

@@ -23,7 +23,8 @@ class StopRules:
     failure mode falls by more than this: the loop pleases the critics rather than improving the video.
     ``drift_patience``: judged candidates in a row that drift. ``max_wall_s``: seconds, checked after every
     iteration. ``max_failures``: candidates in a row that could not be made or judged, or on which one critic
-    failed. A broken part stays broken, and each try may load a model.
+    failed. A broken part stays broken, and each try may load a model. It does not count after the first
+    ``went_on_until`` iterations, after which a resumed run is known to have gone on.
     """
 
     max_iters: int = 8
@@ -34,6 +35,7 @@ class StopRules:
     drift_patience: int = 2
     max_wall_s: float | None = None
     max_failures: int | None = None
+    went_on_until: int = 0
 
     def __post_init__(self) -> None:
         for name in ("max_iters", "patience", "drift_patience", MAX_FAILURES):
@@ -69,7 +71,8 @@ class StopRules:
         """The name of the first rule that ends the run now, or an empty string."""
         if self.target_score is not None and best_score is not None and best_score >= self.target_score:
             return "target_score"
-        if self.max_failures is not None and failures >= self.max_failures:
+        most = self.max_failures if iterations > self.went_on_until else None
+        if most is not None and failures >= most:
             return MAX_FAILURES
         if drift_steps >= self.drift_patience:
             return "drift"

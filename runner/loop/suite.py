@@ -17,7 +17,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from runner.interfaces import GenerationFailed
 from runner.loop.refiner import PromptState
+from runner.video import read_first_frame
 from streams.errors import BadInput
 from streams.files import read_text
 
@@ -112,8 +114,11 @@ def find_image(image: Path, folders: Iterable[Path]) -> Path | None:
 
 
 def with_images(prompts: Prompts, folders: Sequence[Path]) -> Prompts:
-    """With the path of each image as found. Raises BadInput naming the missing images."""
-    found, missing = [], []
+    """With the path of each image as found; each is opened.
+
+    Raises BadInput naming the images that are missing or cannot be decoded.
+    """
+    found, missing, unreadable = [], [], []
     for task in prompts.tasks:
         if task.image is None:
             raise BadInput(
@@ -122,6 +127,10 @@ def with_images(prompts: Prompts, folders: Sequence[Path]) -> Prompts:
             )
         if (image := find_image(task.image, folders)) is not None:
             found.append(replace(task, image=image))
+            try:
+                read_first_frame(image)
+            except GenerationFailed as error:
+                unreadable.append(f"index {task.index}: {error}")
         else:
             missing.append(task)
     if missing:
@@ -131,6 +140,12 @@ def with_images(prompts: Prompts, folders: Sequence[Path]) -> Prompts:
         raise BadInput(
             f"{prompts.path}: {len(missing)} of {len(prompts.tasks)} images do not exist, nor with another "
             f"extension: {named}{more}; looked in {looked}: give their folder with --images"
+        )
+    if unreadable:
+        named = "; ".join(unreadable[:_MOST_NAMED])
+        raise BadInput(
+            f"{prompts.path}: {len(unreadable)} of {len(prompts.tasks)} images cannot be used: {named}; "
+            "replace them, or remove their prompts"
         )
     return replace(prompts, tasks=tuple(found))
 

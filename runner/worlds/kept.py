@@ -114,7 +114,7 @@ class _Keeping:
 
     def _begin(self, request: GenerationRequest) -> None:
         """Record on disk what is needed to recognise the video, before it is begun."""
-        _empty(request.out_dir)
+        empty(request.out_dir)
         (request.out_dir / LOCK_NAME).touch()
         write_atomically(request.out_dir / NAME, msgspec.json.encode(self._noted(request)))
 
@@ -145,7 +145,9 @@ class _KeepingBatch(_Keeping):
         super().__init__(world)
         self._batch = world
 
-    def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Generation | GenerationFailed]:
+    def generate_all(
+        self, requests: Sequence[GenerationRequest], *, max_failures: int | None = None
+    ) -> list[Generation | GenerationFailed]:
         for request in requests:
             end_left_behind(request.out_dir / LOCK_NAME)
         # Check all folders before emptying any: one generator may have worked on several.
@@ -153,7 +155,7 @@ class _KeepingBatch(_Keeping):
         left = [request for request, one in zip(requests, known, strict=True) if one is None]
         for request in left:
             self._begin(request)
-        results = iter(self._batch.generate_all(left) if left else ())
+        results = iter(self._batch.generate_all(left, max_failures=max_failures) if left else ())
         return [
             one if one is not None else self._kept(request, next(results))
             for request, one in zip(requests, known, strict=True)
@@ -183,8 +185,9 @@ def _unlock(request: GenerationRequest) -> None:
     (request.out_dir / LOCK_NAME).unlink(missing_ok=True)
 
 
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
+def empty(folder: Path) -> None:
+    """Remove all that is in a candidate's folder: the note last, by which what is left is known."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == NAME):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

@@ -64,10 +64,15 @@ class SubprocessWorld:
         self._template = CommandTemplate(
             command, whose="the generator", places=(*_PLACES, *self._fixed), required=_REQUIRED
         )
-        if "image" in self._template.used and image is None:
+        if self.takes_image and image is None:
             raise BadInput("the generator's command has {image}, and no image is given; give --image")
         self._image = str(image.resolve()) if image is not None else ""
         self._timeout_s = timeout_s
+
+    @property
+    def takes_image(self) -> bool:
+        """Whether the command has a place for the first frame."""
+        return "image" in self._template.used
 
     def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
         """Run the program, with its output in ``generator.log`` in ``out_dir``.

@@ -27,6 +27,17 @@ def no_score(result: CriticResult) -> NoScore | None:
     return "failed" if "missing" in result.extra and not result.scores else None
 
 
+def critic_failed(result: CriticResult) -> bool:
+    """Whether the critic's program failed, even if it gave some of its scores."""
+    lacks = not result.scores or None in result.scores.values()
+    return lacks and no_score(result) == "failed"
+
+
+def why_failed(result: CriticResult) -> str:
+    """What is known about why a critic failed."""
+    return str(result.extra.get("missing") or result.notes or "it says that it failed")
+
+
 def does_not_apply(critic: str, mode: str, why: str) -> CriticResult:
     """A result without a score in ``mode``, because the critic's assumptions do not hold."""
     return CriticResult(

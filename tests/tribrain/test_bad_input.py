@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
 import orjson
 import pytest
 from msgspec.structs import replace
@@ -86,7 +88,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             write(f"damaged-unit/units/seed-{seed:03d}-{condition.name.replace(' ', '-')}.json", b"{")
     write("damaged-plan/plan.json", b"{")
     write("damaged-suite/suite.json", b"{")
-    write("frame.png")
+    cv2.imwrite("frame.png", np.zeros((8, 8, 3), np.uint8))
     write("prompts-good.jsonl", prompt(0, "frame.png"), prompt(1, "frame.jpg"))
     write("prompts-no-image.jsonl", b'{"index": 0, "generated_description": "pour the tea"}')
     write("prompts.jsonl", prompt(0, "frame.png"), prompt(1, "gone.png"))

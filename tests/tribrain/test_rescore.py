@@ -193,6 +193,49 @@ def test_a_critic_that_the_run_required_is_required_still(made: Path, tmp_path: 
     assert None not in others
 
 
+def given_up(made: Path, place: Path) -> tuple[Judged, list[str]]:
+    """A run of five iterations that its judge ended after two, and its command; the judge is back."""
+    found = Judged(place)
+    shutil.copy(made / "judge.py", place)
+    found.down_on("all")
+    given = ["--goal", GOAL, "--iters", "5", "--seed", "1", "--max-failures", "2"]
+    command = ["run-simulated", "--out", str(found.out), "--critic", found.critic, *given]
+    tribrain(*command, code=4)
+    found.down_on()
+    return found, command
+
+
+def test_a_run_that_was_given_up_goes_on_after_it(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, command = given_up(made, tmp_path)
+    found.rescore()
+    capsys.readouterr()
+    tribrain(*command)
+    said = capsys.readouterr()
+    assert "5 iterations, best is iteration" in said.out
+    assert [line.partition(":")[0] for line in said.err.splitlines()] == [f"iteration {n}" for n in range(5)]
+    *events, end = read_trace(found.out / "trace.jsonl")
+    assert isinstance(end, RunEnd)
+    assert (end.stop_reason, end.iterations, end.revision) == ("max_iters", (0, 1, 2, 3, 4), 0)
+    judges = [
+        r for e in events if isinstance(e, TraceEvent) for r in e.critic_results if r.critic_name == "judge"
+    ]
+    assert [result.scores for result in judges] == [{"task": round(0.9 - 0.2 * n, 1)} for n in range(5)]
+
+
+def test_a_run_does_not_go_on_where_that_would_lose_a_score_that_came_later(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, command = given_up(made, tmp_path)
+    found.rescore()
+    tribrain("rescore", str(found.out), "--critic", found.critic.replace("judge=", "other="))
+    before = found.trace
+    tribrain(*command, code=2)
+    assert "was given up and cannot continue" in capsys.readouterr().err
+    assert found.trace == before
+
+
 @needs_proc
 @pytest.mark.parametrize("place", ["rescore.judged:2", "rescore.written"])
 def test_killed_anywhere_it_leaves_the_trace_as_it_was_or_whole_and_goes_on(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,16 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import orjson
 import pytest
 from msgspec.structs import replace
 
 from runner.loop.controller import ThompsonController
 from runner.video import read_video
+from runner.worlds.simulated_checkpoint import CHECKPOINT, WorldCheckpoint, encode_checkpoint
 from streams.files import write_atomically
 from streams.kafka.reader import read_topic
 from streams.kafka.settings import Settings
-from streams.messages.codec import encode
+from streams.messages.codec import encode, sealed
 from streams.messages.contracts import PreferencePair, RunEnd, TraceEvent
 from streams.messages.files import read_pairs, read_snapshot, read_trace
 from streams.spool import place as spool_place
@@ -286,6 +290,46 @@ def test_a_judge_that_is_down_ends_the_run_with_code_4_and_what_was_made_is_said
     )
 
 
+def test_a_short_run_whose_judge_was_down_on_every_video_ends_with_code_4_and_goes_on_once_it_is_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = tmp_path / "judge.py"
+    judge.write_text("raise SystemExit(7)")
+    critic = f"judge={shlex.join([sys.executable, '-S', str(judge)])} {{video}}"
+    given = ("--iters", "2", "--critic", critic)
+    out = simulated(tmp_path / "b", *given, code=4)
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith(": a critic failed on every video; at last critic judge: the critic ended with status 7")
+    )
+    judge.write_text("print('{\"task\": 0.5}')")
+    simulated(out, *given)
+    assert all("judge.task" in event.critic_scores() for event in events_of(out))
+
+
+def test_a_required_judge_that_fails_in_part_is_given_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = tmp_path / "judge.py"
+    judge.write_text('print(\'{"task": null, "physics": 0.9, "no_score": "failed"}\')')
+    critic = f"judge={shlex.join([sys.executable, '-S', str(judge)])} {{video}}"
+    out = simulated(tmp_path / "b", "--iters", "5", "--critic", critic, "--require-critic", "judge", code=4)
+    assert [event.overall_score for event in events_of(out)] == [None] * 3
+    said = capsys.readouterr().err.splitlines()
+    assert (
+        "critic judge gave not all of its scores for 3 of 3 videos; at last: it says that it failed" in said
+    )
+    assert ": no video could be judged; at last " in said[-1]
+
+
+def test_what_only_says_how_long_to_try_may_change(tmp_path: Path) -> None:
+    given = ("--iters", "4", "--critic", "judge=false {video}")
+    for most in ("2", "3"):
+        out = simulated(tmp_path / "b", *given, "--max-failures", most, "--critic-timeout-s", most, code=4)
+        assert len(events_of(out)) == int(most)
+
+
 def test_a_run_that_only_a_judge_sees_says_that_nothing_could_be_judged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -354,6 +398,135 @@ def test_fresh_removes_the_run_and_begins_anew(tmp_path: Path) -> None:
     assert event.critic_scores() != old[0].critic_scores()
     assert (out / "notes.txt").exists()
     assert not (out / "iter_01").exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--fresh",), ("--dry-run",)])
+@pytest.mark.parametrize("name", ["iter_00/x", "notes.txt", "config.toml"])
+def test_a_folder_that_holds_files_and_no_run_is_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, options: tuple[str, ...]
+) -> None:
+    file = tmp_path / "b" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("precious")
+    simulated(tmp_path / "b", "--iters", "1", *options, code=2)
+    first = Path(name).parts[0]
+    assert f"b: is not empty ({first}) and holds no run; choose another --out" in capsys.readouterr().err
+    assert [path for path in (tmp_path / "b").rglob("*") if path.is_file()] == [file]
+    assert file.read_text() == "precious"
+
+
+@pytest.mark.parametrize("fresh", [(), ("--fresh",)])
+@pytest.mark.parametrize("kind", ["folder", "link", "file"])
+def test_what_no_run_has_written_in_a_runs_folder_is_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, fresh: tuple[str, ...]
+) -> None:
+    out = simulated(tmp_path / "b", "--iters", "1", "--seed", "1")
+    foreign, files = out / "iter_01", tmp_path / "files"
+    files.mkdir()
+    (files / "x").write_text("precious")
+    if kind == "link":
+        foreign.symlink_to(files)
+    else:
+        (files if kind == "folder" else files / "x").rename(foreign)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    simulated(out, "--iters", "1", "--seed", "1", *fresh, code=2)
+    assert "iter_01: holds what no run has written" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_what_a_process_left_that_was_ended_while_it_removed_a_run_is_removed_by_fresh_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = simulated(tmp_path / "b", "--iters", "2", "--seed", "1")
+    for name in ("trace.jsonl", "run.json", "config.toml", "iter_00/video.mp4"):
+        (out / name).unlink()
+    simulated(out, "--iters", "1", "--seed", "1", code=2)
+    assert "holds what is left of a run; choose another --out, or begin anew with" in capsys.readouterr().err
+    simulated(out, "--iters", "1", "--seed", "1", "--fresh")
+    assert [path.name for path in out.glob("iter_*")] == ["iter_00"]
+
+
+def test_a_run_does_not_go_on_with_another_reward_model_in_the_same_file(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reward = tmp_path / "m.json"
+    shutil.copy(model, reward)
+    given = ("--iters", "3", "--seed", "1", "--reward", str(reward))
+    out = simulated(tmp_path / "b", *given)
+    trace = out / "trace.jsonl"
+    trace.write_bytes(b"".join(trace.read_bytes().splitlines(keepends=True)[:2]))
+    before = trace.read_bytes()
+    reward.write_bytes(reward.read_bytes() + b"\n")
+    simulated(out, *given, code=2)
+    assert "holds a run with preference_rm {'version': " in capsys.readouterr().err
+    assert trace.read_bytes() == before
+    shutil.copy(model, reward)
+    simulated(out, *given)
+    assert len(events_of(out)) == 3
+
+
+def test_a_run_goes_on_with_a_newer_version_of_its_reward_model(model: Path, tmp_path: Path) -> None:
+    reward = tmp_path / "m.json"
+    shutil.copy(model, reward)
+    given = ("--iters", "3", "--seed", "1", "--reward", str(reward))
+    out = simulated(tmp_path / "b", *given)
+    trace = out / "trace.jsonl"
+    trace.write_bytes(b"".join(trace.read_bytes().splitlines(keepends=True)[:2]))
+    first = read_snapshot(reward)
+    reward.write_bytes(encode(sealed(replace(first, version=first.version + 1))))
+    simulated(out, *given)
+    versions = [event.meta["reward_version"] for event in events_of(out)]
+    assert versions == [first.version, first.version, first.version + 1]
+
+
+def test_a_run_does_not_go_on_from_another_first_frame_in_the_same_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "first.png"
+    colour_image(image, 10)
+    (tmp_path / "gen.py").write_text(GENERATOR.replace("seed = sys.argv[1:]", "seed, image = sys.argv[1:]"))
+    given = ("--goal", GOAL, "--cmd", template(tmp_path) + " {image}", "--out", str(tmp_path / "run"))
+    command = ("run-subprocess", *given, "--image", str(image), "--iters", "1")
+    tribrain(*command)
+    colour_image(image, 20)
+    tribrain(*command, code=2)
+    assert "holds a run with image 'sha256 " in capsys.readouterr().err
+
+
+def test_a_run_does_not_go_on_with_another_checkpoint_in_the_same_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "checkpoint"
+    write_atomically(folder / CHECKPOINT, encode_checkpoint(WorldCheckpoint()))
+    simulated(tmp_path / "b", "--iters", "1", "--checkpoint", str(folder))
+    (folder / "more").touch()
+    simulated(tmp_path / "b", "--iters", "1", "--checkpoint", str(folder), code=2)
+    assert "holds a run with checkpoint 'sha256 " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "said"),
+    [
+        (b"no image", " {image}", "cannot be decoded"),
+        (b"", " {image}", "cannot be decoded"),
+        (None, " {image}", "no such file"),
+        (b"", "", "--image has no effect without {image} in --cmd"),
+    ],
+)
+def test_a_first_frame_that_cannot_be_used_is_said_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, place: str, said: str
+) -> None:
+    image = tmp_path / "first.png"
+    if content is not None:
+        image.write_bytes(content)
+    command = ("--goal", GOAL, "--cmd", template(tmp_path) + place, "--image", str(image))
+    tribrain("run-subprocess", *command, "--out", str(tmp_path / "run"), code=2)
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def colour_image(path: Path, value: int) -> None:
+    cv2.imwrite(str(path), np.full((48, 64, 3), value, np.uint8))
 
 
 def test_a_folder_whose_file_system_has_no_locks_is_said_before_anything_is_made(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runner.video import read_video
-from runner.worlds.wow.names import MODELS
+from runner.worlds.wow.names import MODELS, ModelName
 from streams.messages.contracts import RunEnd
 from streams.messages.files import read_trace
 from tests.runner.wow_doubles.checkout import FakeWow, fake_checkout
@@ -72,6 +72,18 @@ def test_a_run_in_which_every_candidate_fails_is_recorded(wow: FakeWow, tmp_path
     out = tmp_path / "run"
     tribrain(*words(wow, "dit-7b", "tea [reject]"), "--iters", "2", "--out", str(out), code=4)
     assert all("left no video" in event.meta["error"] for event in events_of(out))
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "loads"),
+    [("dit-2b", ("--candidates", "4"), 3), ("wan-14b", ("--candidates", "8", "--max-failures", "2"), 2)],
+)
+def test_a_model_that_does_not_load_ends_the_run_within_its_first_step(
+    wow: FakeWow, tmp_path: Path, model: ModelName, options: tuple[str, ...], loads: int
+) -> None:
+    wow.break_down(model)
+    tribrain(*words(wow, model), *options, "--out", str(tmp_path / "run"), code=4)
+    assert len(wow.calls("load")) == loads
 
 
 def test_its_progress_is_on_standard_error(wow: FakeWow, tmp_path: Path, capfd: Any) -> None:

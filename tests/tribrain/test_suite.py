@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import signal
 import sqlite3
 import sys
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import orjson
 import pytest
@@ -59,8 +61,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
         frames = np.repeat(rng.integers(0, 255, (8, 6, 6, 3), np.uint8), 8, axis=1).repeat(8, axis=2)
         write_video(folder / f"video-{n}.mp4", frames, 8.0)
     (folder / "gen.py").write_text(GENERATOR)
-    for name in ("frame-0.webp", "frame-1.png", "frame-2.png"):
-        (folder / name).touch()
+    for n, name in enumerate(("frame-0.webp", "frame-1.png", "frame-2.png")):
+        cv2.imwrite(str(folder / name), np.full((48, 64, 3), n, np.uint8))
     lines = [
         {"index": n, "image": f"frame-{n}.png", "generated_description": goal, "original_lang": ""}
         for n, goal in enumerate(GOALS)
@@ -126,6 +128,10 @@ def traces(out: Path) -> dict[str, list[Any]]:
         for line in found[path.parent.name]:
             line["meta"].pop("iter_time_s", None)
     return found
+
+
+def summary_of(out: Path) -> Any:
+    return orjson.loads((out / "summary.json").read_bytes())
 
 
 @pytest.fixture(scope="module")
@@ -362,7 +368,7 @@ def test_critics_of_the_user_take_part(
     script = "import json; print(json.dumps(dict(task=0.25)))"
     critic = f"judge={shlex.quote(sys.executable)} -c {shlex.quote(script)} {{video}}"
     out = tmp_path / "s"
-    done(simulated(bench, out, "--critic", critic, "--critic", "broken=false {video}", "--shard", "1/3"))
+    done(simulated(bench, out, "--critic", critic, "--critic", "broken=false {video}", "--shard", "1/3"), 4)
     (lines,) = traces(out).values()
     judged, failed = zip(*(line["critic_results"][-2:] for line in lines[:-1]), strict=True)
     assert [result["scores"] for result in judged] == [{"task": 0.25}] * 2
@@ -410,6 +416,30 @@ def test_a_missing_image_is_said_before_anything_is_generated(
     )
     assert calls.read_text() == ""
     assert not (tmp_path / "s").exists()
+
+
+def test_images_that_cannot_be_decoded_are_said_before_anything_is_generated(
+    bench: Path, tmp_path: Path, calls: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(bench, tmp_path / "bench")
+    (tmp_path / "bench" / "frame-1.png").write_text("no image")
+    (tmp_path / "bench" / "frame-2.png").write_bytes(b"")
+    done(suite(tmp_path / "bench", tmp_path / "s"), 2)
+    said = capsys.readouterr().err
+    assert "2 of 3 images cannot be used: index 1: " in said
+    assert "frame-2.png: cannot be decoded" in said
+    assert calls.read_text() == ""
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_suite_does_not_go_on_from_other_first_frames(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(bench, tmp_path / "bench")
+    done(suite(tmp_path / "bench", tmp_path / "s", "--shard", "1/3"))
+    shutil.copy(bench / "frame-1.png", tmp_path / "bench" / "frame-2.png")
+    done(suite(tmp_path / "bench", tmp_path / "s", "--shard", "1/3"), 2)
+    assert "holds a suite with first_frames 'sha256 " in capsys.readouterr().err
 
 
 def test_a_world_without_first_frames_needs_no_image(bench: Path, tmp_path: Path, calls: Path) -> None:
@@ -485,6 +515,59 @@ def test_a_suite_of_which_nothing_could_be_made_ends_with_code_4(
     said = capsys.readouterr()
     assert orjson.loads(said.out)["runs"][0]["failure"]
     assert said.err.startswith("tribrain: bench: nothing could be made; at last ")
+
+
+def test_a_run_that_did_not_fail_begins_the_count_of_failed_runs_anew(
+    bench: Path, tmp_path: Path, calls: Path
+) -> None:
+    (bench / "gen.py").write_text(f"import sys\nif '-00000001/' not in sys.argv[2]: sys.exit(1)\n{GENERATOR}")
+    try:
+        done(suite(bench, tmp_path / "s", "--max-failures", "2"))
+    finally:
+        (bench / "gen.py").write_text(GENERATOR)
+    failed = [run["failure"] != "" for run in summary_of(tmp_path / "s")["runs"]]
+    assert failed == [True, False, True]
+
+
+@pytest.mark.parametrize("iters", ["1", "2"])
+def test_a_judge_that_is_down_ends_a_suite_of_short_runs_which_goes_on_once_it_is_up(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], iters: str
+) -> None:
+    judge = tmp_path / "judge.py"
+    judge.write_text("raise SystemExit(7)")
+    critic = f"judge={shlex.join([sys.executable, '-S', str(judge)])} {{video}}"
+    arguments = simulated(bench, tmp_path / "s", "--critic", critic, "--max-failures", "2")
+    arguments[arguments.index("--iters") + 1] = iters
+    done(arguments, 4)
+    assert len(traces(tmp_path / "s")) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "given up, as 2 runs failed, one after the other; at last critic judge: the critic ended" in last
+    judge.write_text("print('{\"task\": 0.5}')")
+    done(arguments)
+    assert [len(lines) - 1 for lines in traces(tmp_path / "s").values()] == [int(iters)] * 3
+    assert summary_of(tmp_path / "s")["missing_critics"] == {}
+
+
+def test_a_suite_whose_every_run_failed_ends_with_code_4_however_short_it_is(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done(simulated(bench, tmp_path / "s", "--critic", "judge=false {video}", "--shard", "1/2"), 4)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert ": every run failed; at last critic judge: the critic ended with status 1" in last
+
+
+def test_a_run_of_a_suite_that_was_given_up_goes_on_after_a_rescoring(bench: Path, tmp_path: Path) -> None:
+    judge = tmp_path / "judge.py"
+    judge.write_text("raise SystemExit(7)")
+    critic = f"judge={shlex.join([sys.executable, '-S', str(judge)])} {{video}}"
+    arguments = simulated(bench, tmp_path / "s", "--critic", critic, "--shard", "1/3", "--max-failures", "1")
+    done(arguments, 4)
+    judge.write_text("print('{\"task\": 0.5}')")
+    (run_dir,) = (tmp_path / "s" / "runs").iterdir()
+    done(["rescore", str(run_dir), "--critic", critic])
+    done(arguments)
+    (run,) = summary_of(tmp_path / "s")["runs"]
+    assert (run["stop_reason"], run["iterations"], run["missing"]) == ("max_iters", 2, {})
 
 
 def test_events_that_kafka_did_not_take_wait_in_the_runs_own_spools(bench: Path, tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from runner.interfaces import AnyCritic, WorldModel
 from runner.interfaces import RewardFeed as Snapshots
 from runner.loop.candidate import make_candidates
 from runner.loop.controller import Controller, ThompsonController
-from runner.loop.refinement import RefinementLoop, RunResult, new_run_id
+from runner.loop.refinement import RefinementLoop, new_run_id
 from runner.loop.refiner import Arm, rewriting
 from runner.loop.refiner import refine as with_directives
+from runner.loop.result import RunResult
 from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
 from streams.errors import BadInput

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from runner.loop.refinement import RunResult
+from runner.loop.result import RunResult
 from streams.kafka.settings import Settings
 from streams.messages.codec import decode_pair, decode_trace
 from streams.messages.contracts import PairsEnd, PreferencePair, RewardSnapshot, TraceEvent

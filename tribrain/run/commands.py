@@ -15,18 +15,22 @@ import orjson
 from cloup import option_group
 from cloup.typing import Decorator
 
-from runner.interfaces import WorldModel
-from runner.loop.refinement import RefinementLoop, RunResult, new_run_id
+from runner.interfaces import GenerationFailed, WorldModel
+from runner.loop.refinement import RefinementLoop, new_run_id
 from runner.loop.refiner import PromptState
+from runner.loop.result import RunResult
 from runner.loop.resume import INTERRUPTED, run_or_resume
 from runner.loop.shared_controller import SharedController
+from runner.loop.stopping import MAX_FAILURES
+from runner.video import read_first_frame
 from runner.worlds.simulated import SimulatedWorld
 from runner.worlds.simulated_checkpoint import read_checkpoint
 from runner.worlds.subprocess import SubprocessWorld
 from streams.errors import BadInput
 from tribrain.run.critics import say_who_judges
+from tribrain.run.folder import RUN_LOCK, RunFolder
 from tribrain.run.generator_lines import GeneratorLines
-from tribrain.run.plan import CONFIG_NAME, RunFolder, RunPlan, settings_of
+from tribrain.run.plan import CONFIG_NAME, RunPlan, settings_of
 from tribrain.run.refinement import Refinement, RefinementOptions, open_refinement
 from tribrain.run.refinement_options import refinement_options, reward_name
 from tribrain.run.sink import run_progress, run_sink
@@ -132,10 +136,20 @@ def run_subprocess(cmd: str, image: Path | None, timeout_s: float, **given: Any)
 
     The command is split into arguments before they are filled in; no shell runs it.
     """
-    if image is not None and not image.is_file():
-        raise BadInput(f"{image}: no such file; check the path of the image")
+    world = SubprocessWorld(cmd, timeout_s=timeout_s, image=image)
+    if image is not None:
+        if not image.is_file():
+            raise BadInput(f"{image}: no such file; check the path of the image")
+        if not world.takes_image:
+            raise BadInput(
+                "--image has no effect without {image} in --cmd; add it there, or leave --image out"
+            )
+        try:
+            read_first_frame(image)
+        except GenerationFailed as error:
+            raise BadInput(f"--image {error}; give an image, or a video that starts with it") from None
     with Interrupts():
-        run_world(SubprocessWorld(cmd, timeout_s=timeout_s, image=image), RunOptions.of(given))
+        run_world(world, RunOptions.of(given))
 
 
 def fields_of(kind: Any, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -178,14 +192,13 @@ def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None
     with ExitStack() as stack:
         refinement = open_refinement(stack, given.refinement)
         folder = RunFolder(out)
-        if not given.fresh:
-            folder.require_own()
+        folder.require_own(fresh=given.fresh)
         new_id = run_id or new_run_id(datetime.now(UTC), seed, goal, world.name, str(out.absolute()))
         wanted = RunPlan(run_id=new_id, world=world.name, settings=settings)
         if given.refinement.dry_run:
             _say_plan(refinement, folder, wanted, given)
             return
-        stack.enter_context(exclusive_lock(out, "--out", _TAKEN, name="run.lock"))
+        stack.enter_context(exclusive_lock(out, "--out", _TAKEN, name=RUN_LOCK))
         plan = folder.begin(wanted, run_id=run_id, fresh=given.fresh)
         keep_config(out / CONFIG_NAME, context)
         shown = stack.enter_context(run_progress())
@@ -216,10 +229,12 @@ def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None
             before_end=keep,
         )
     refinement.say_what_was_refused()
-    if result.stop_reason == INTERRUPTED and not went_on:
+    is_unfinished = result.stop_reason == INTERRUPTED or _is_given_up_well(result)
+    if is_unfinished and not went_on:
+        how = "interrupted" if result.stop_reason == INTERRUPTED else "given up"
         raise BadInput(
-            f"{out}: the run was interrupted and cannot continue, as its end is on Kafka or it was rescored; "
-            "begin anew with --fresh"
+            f"{out}: the run was {how} and cannot continue, as its end is on Kafka or going on would lose "
+            "scores that it was given later; begin anew with --fresh, or choose another --out"
         )
     if result.best_score is not None:
         say_who_judges(refinement.critics)
@@ -243,9 +258,16 @@ def _say_plan(refinement: Refinement, folder: RunFolder, wanted: RunPlan, given:
     refinement.say_plan(f"would {verb} a run in {folder.path}", facts, as_json=given.as_json)
 
 
+def _is_given_up_well(result: RunResult) -> bool:
+    """Whether what failed until the run was given up has been judged since."""
+    return result.stop_reason == MAX_FAILURES and not result.failure
+
+
 def _why_it_failed(result: RunResult) -> str:
     if result.best_score is None:
         return "no video could be judged" if result.critic_failed else "nothing could be made"
+    if result.stop_reason != MAX_FAILURES:
+        return "a critic failed on every video"
     return f"given up, as {'a critic' if result.critic_failed else 'videos'} kept failing"
 
 

@@ -23,9 +23,11 @@ from runner.loop.rescoring import to_be_judged
 from streams.fail_points import reach
 from streams.files import read_bytes
 from streams.messages.contracts import CriticResult, TraceEvent
+from streams.messages.no_score import critic_failed, why_failed
 from trainers.datasets.samples import find_video
 from tribrain.run.critics import CRITIC, CRITIC_TIMEOUT_S, open_critics
 from tribrain.run.finished_run import FinishedRun
+from tribrain.run.folder import RUN_LOCK
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.exclusive_lock import exclusive_lock
@@ -93,7 +95,7 @@ def rescore(**given: Any) -> None:
             no_pixel_critics=not chosen.pixel_critics,
             critic_timeout_s=chosen.critic_timeout_s,
         )
-        stack.enter_context(exclusive_lock(chosen.run, "RUN", _TAKEN, name="run.lock"))
+        stack.enter_context(exclusive_lock(chosen.run, "RUN", _TAKEN, name=RUN_LOCK))
         finished = FinishedRun.read(chosen.run)
         finished.require_known(chosen.required, [critic.name for critic in asked])
         task = {"critics": chosen.critics, "pixel_critics": chosen.pixel_critics, "all": chosen.everything}
@@ -197,12 +199,13 @@ class _Judging:
 
     def _count(self, result: CriticResult, in_a_row: Counter[str]) -> None:
         name = result.critic_name
-        if not is_missing(result):
+        if not critic_failed(result):
             in_a_row[name] = 0
             return
         in_a_row[name] += 1
-        self.failed[name] += 1
-        self.why = f"critic {name}: {result.extra.get('missing', result.notes)}"
+        if is_missing(result):
+            self.failed[name] += 1
+        self.why = f"critic {name}: {why_failed(result)}"
         if in_a_row[name] >= self.max_failures:
             raise NothingMade(
                 f"{self.finished.folder}: given up, as critic {name} failed on {in_a_row[name]} videos in a "

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from runner.critics.opinion import is_missing
 from streams.messages.contracts import RunEnd, TraceEvent
+from streams.messages.no_score import critic_failed, why_failed
 from streams.spool.place import spool_of
 from tribrain.run.metrics import RunMetrics
 from tribrain.run.publishing import not_on_kafka, publishing
@@ -49,6 +50,7 @@ class RunSink:
         self._step: list[TraceEvent] = []
         self._judged = 0
         self._missing: Counter[str] = Counter()
+        self._in_part: Counter[str] = Counter()
         self._why: dict[str, str] = {}
 
     @property
@@ -66,9 +68,9 @@ class RunSink:
                 self._bar, advance=1, best="" if best is None else f"best critics' score {best:.3f}"
             )
             self._judged += bool(event.critic_results)
-            for result in filter(is_missing, event.critic_results):
-                self._missing[result.critic_name] += 1
-                self._why[result.critic_name] = str(result.extra.get("missing", result.notes))
+            for result in filter(critic_failed, event.critic_results):
+                (self._missing if is_missing(result) else self._in_part)[result.critic_name] += 1
+                self._why[result.critic_name] = why_failed(result)
             self._step.append(event)
             if len(self._step) == self._candidates:
                 if self._lines is not None:
@@ -78,11 +80,12 @@ class RunSink:
     def finish(self) -> None:
         """Take the bar away, and say which critics gave nothing."""
         self._shown.remove_task(self._bar)
-        for name, n in self._missing.items():
-            click.echo(
-                f"critic {name} gave no score for {n} of {self._judged} videos; at last: {self._why[name]}",
-                err=True,
-            )
+        for failed, gave in ((self._missing, "no score"), (self._in_part, "not all of its scores")):
+            for name, n in failed.items():
+                click.echo(
+                    f"critic {name} gave {gave} for {n} of {self._judged} videos; at last: {self._why[name]}",
+                    err=True,
+                )
 
 
 def run_progress() -> Progress:

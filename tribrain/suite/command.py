@@ -20,6 +20,7 @@ from runner.loop.controller import ThompsonController
 from runner.loop.refinement import RefinementLoop
 from runner.loop.resume import run_or_resume
 from runner.loop.shared_controller import SharedController
+from runner.loop.stopping import MAX_FAILURES
 from runner.loop.suite import Prompts, Shard, SuiteTask, read_prompts, with_images
 from streams.errors import BadInput
 from streams.fail_points import reach
@@ -27,7 +28,7 @@ from streams.spool.place import spool_of
 from tribrain.run.commands import fields_of
 from tribrain.run.critics import say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
-from tribrain.run.plan import CONFIG_NAME, settings_of
+from tribrain.run.plan import CONFIG_NAME, contents_of, settings_of
 from tribrain.run.refinement import PUBLISHED_TEXTS, Refinement, RefinementOptions, open_refinement
 from tribrain.run.refinement_options import refinement_options, reward_name
 from tribrain.run.sink import run_progress, run_sink
@@ -133,6 +134,9 @@ def run_suite(**given: Any) -> None:
             suite = with_images(
                 suite, [chosen.images] if chosen.images is not None else [chosen.prompts.parent, Path()]
             )
+            settings["first_frames"] = contents_of(
+                task.image for task in suite.tasks if task.image is not None
+            )
         refinement = open_refinement(stack, chosen.refinement)
         if chosen.controller is not None:  # what is wrong with it is said before anything is written
             ThompsonController.load(chosen.controller)
@@ -180,8 +184,11 @@ def run_suite(**given: Any) -> None:
             f"{plan.suite}: given up, as {failed} runs failed, one after the other; at last "
             f"{runs[-1].failure}; fix that and run the same command again: it continues"
         )
-    if runs and all(run.best_score is None for run in runs):
-        raise NothingMade(f"{plan.suite}: nothing could be made; at last {runs[-1].failure}")
+    if runs and all(run.failure for run in runs):
+        what = "every run failed"
+        if all(run.best_score is None for run in runs):
+            what = "nothing could be made"
+        raise NothingMade(f"{plan.suite}: {what}; at last {runs[-1].failure}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,10 +207,11 @@ class _Work:
     says_lines: bool
 
     def finished(self, task: SuiteTask) -> SuiteRun | None:
-        """A run that failed is made again; one whose end is on Kafka cannot be."""
+        """A run that failed or was given up goes on; one whose end is on Kafka cannot."""
         run = self.folder.finished(task.run_id(self.plan.suite))
-        is_final = run is not None and (not run.failure or self.refinement.settings is not None)
-        return run if is_final else None
+        if run is None or self.refinement.settings is not None:
+            return run
+        return None if run.failure or run.stop_reason == MAX_FAILURES else run
 
     def _waits_for_kafka(self, out: Path) -> bool:
         refinement = self.refinement

@@ -16,7 +16,7 @@ import msgspec
 import orjson
 
 from runner.critics.opinion import is_missing
-from runner.loop.refinement import RunResult, run_result
+from runner.loop.result import RunResult, run_result
 from runner.loop.suite import SuiteTask
 from streams.errors import BadInput
 from streams.messages.contracts import TraceEvent
@@ -71,7 +71,8 @@ class SuiteRun:
     versions: tuple[tuple[int, int | None], ...]
     stop_reason: str
     failure: str
-    """What went wrong at last, where nothing could be judged or the run was given up; else empty."""
+    """What went wrong at last, where nothing could be judged, a critic failed on every video, or the run was
+    given up; else empty."""
 
 
 @dataclass(frozen=True, slots=True)

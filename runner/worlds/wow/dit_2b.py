@@ -47,14 +47,6 @@ class Dit2B(WowWorld):
         return jobs
 
     def make(self, requests: Sequence[GenerationRequest], gpu: str | None) -> list[Made]:
-        left, made = list(requests), list[Made]()
-        while left:
-            results = self._run(left, gpu)
-            made += results
-            left = left[len(results) :]
-        return made
-
-    def _run(self, requests: Sequence[GenerationRequest], gpu: str | None) -> list[Made]:
         """One process. Returns results for all requests or, if cut short, for those up to the failure."""
         with log_for_all(requests) as log, making_folders(requests) as folders:
             videos = [folder / VIDEO_NAME for folder in folders]

@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import ClassVar, Self
 
-from runner.interfaces import Generation, GenerationFailed, GenerationRequest
+from runner.interfaces import FailuresInARow, Generation, GenerationFailed, GenerationRequest
 from runner.video import read_video, require_whole
 from runner.worlds.process import LOG_NAME, Listener, ProcessGroups, Stopped, awaited, log_tail
 from runner.worlds.wow.checkout import require
@@ -97,11 +97,15 @@ class WowWorld(ABC):
 
     @abstractmethod
     def jobs(self, requests: Sequence[GenerationRequest]) -> list[list[int]]:
-        """Groups the requests by index; one process makes each group."""
+        """Groups the requests by index; one GPU makes each group."""
 
     @abstractmethod
     def make(self, requests: Sequence[GenerationRequest], gpu: str | None) -> list[Made]:
-        """Makes the videos of one job; runs in a thread, in parallel with jobs on other GPUs."""
+        """Makes the videos of one job; runs in a thread, in parallel with jobs on other GPUs.
+
+        The results may be fewer than the requests if the program was cut short at the last of them; the rest
+        is asked for again.
+        """
 
     def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
         """Make one video. Raises GenerationFailed, with the end of the generator's log."""
@@ -110,8 +114,10 @@ class WowWorld(ABC):
             raise made
         return made
 
-    def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Made]:
-        """Make several videos, as many at a time as there are GPUs.
+    def generate_all(
+        self, requests: Sequence[GenerationRequest], *, max_failures: int | None = None
+    ) -> list[Made]:
+        """Make several videos, as many at a time as there are GPUs; those under way count as begun.
 
         Ctrl-C, and any error that is not a candidate's own, ends every process and closes the world. Raises
         BadInput for a seed that WoW's programs do not accept.
@@ -125,12 +131,20 @@ class WowWorld(ABC):
         for slot in self.settings.slots:
             free.put(slot)
 
+        failures = FailuresInARow(max_failures)
+
         def work(places: list[int]) -> list[Made]:
-            gpu = free.get()
+            gpu, done = free.get(), list[Made]()
             try:
-                return self.make([requests[place] for place in places], gpu)
+                while left := places[len(done) :]:
+                    if (refusal := failures.refusal()) is not None:
+                        return done + [refusal] * len(left)
+                    results = self.make([requests[place] for place in left], gpu)
+                    failures.add(results)
+                    done += results
+                return done
             except Stopped:
-                return [GenerationFailed("the generator was ended")] * len(places)
+                return done + [GenerationFailed("the generator was ended")] * (len(places) - len(done))
             finally:
                 free.put(gpu)
 

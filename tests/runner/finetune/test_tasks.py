@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from runner.finetune.comparison import PairedTask
@@ -29,7 +31,7 @@ def test_a_file_has_a_prompt_a_line_each_with_its_seeds(tmp_path: Path) -> None:
 
 
 def test_wows_json_lines_bring_their_first_frames(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"png")
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
     line = b'{"index": 1, "image": "a.jpg", "generated_description": "pour the tea"}\n'
     (tmp_path / "prompts.jsonl").write_bytes(line)
     (task,) = tasks_of(tmp_path / "prompts.jsonl", 1)

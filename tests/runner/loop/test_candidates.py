@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from runner.interfaces import Generation, GenerationFailed, GenerationRequest
-from runner.loop.refinement import RefinementLoop, RunResult
+from runner.loop.refinement import RefinementLoop
 from runner.loop.refiner import PromptState, refine
+from runner.loop.result import RunResult
 from runner.loop.stopping import StopRules
 from streams.errors import BadInput
 from streams.messages.contracts import RunEnd, TraceEvent
@@ -35,7 +36,9 @@ class BatchFilmWorld(FilmWorld):
         super().__init__(fails)
         self.batches: list[list[int]] = []
 
-    def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Generation | GenerationFailed]:
+    def generate_all(
+        self, requests: Sequence[GenerationRequest], *, max_failures: int | None = None
+    ) -> list[Generation | GenerationFailed]:
         self.batches.append([request.seed for request in requests])
         return [self._one(request) for request in requests]
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ from runner.interfaces import Frames
 from runner.loop.candidate import fused_scores, make_candidates
 from runner.loop.controller import ThompsonController
 from runner.loop.record import RunRecord
-from runner.loop.refinement import RefinementLoop, RunResult, new_run_id
+from runner.loop.refinement import RefinementLoop, new_run_id
 from runner.loop.refiner import PromptState, refine
+from runner.loop.result import RunResult
 from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
 from streams.errors import BadInput
 from streams.messages.codec import ContractError
 from streams.messages.contracts import CriticResult, RunEnd, TraceEvent
 from streams.messages.files import read_trace
+from streams.messages.no_score import NO_SCORE
 from tests.runner.fakes import (
     Clock,
     FilmWorld,
@@ -54,6 +57,16 @@ def loop(out_dir: Path, *scores: float | None, **changes: Any) -> RefinementLoop
     return RefinementLoop(**(defaults | changes))
 
 
+class DownInPart:
+    """A judge that says of one of its two scores that it failed."""
+
+    name = "judge"
+
+    def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
+        scores = {"task": None, "physics": 0.9}
+        return CriticResult(critic_name="judge", scores=scores, extra={NO_SCORE: "failed"})
+
+
 class Down:
     """A judge whose program ends with an error."""
 
@@ -61,6 +74,20 @@ class Down:
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         return missing("judge", "the critic ended with status 7")
+
+
+class DownExceptOn:
+    """A judge that is up for one of its calls."""
+
+    name = "judge"
+
+    def __init__(self, call: int, judge: ScriptedCritic) -> None:
+        self._up = (number == call for number in count())
+        self._judge = judge
+
+    def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
+        judge = self._judge if next(self._up) else Down()
+        return judge.judge(frames, fps=fps, goal=goal)
 
 
 def events_of(out_dir: Path) -> list[TraceEvent]:
@@ -277,6 +304,38 @@ def test_a_critic_that_is_down_ends_a_run_though_others_judge(tmp_path: Path) ->
     result = loop(tmp_path, critics=critics, stop=StopRules(max_iters=6, max_failures=3)).run()
     assert (result.iterations, result.stop_reason, result.best_score) == (3, "max_failures", 0.5)
     assert result.failure == "critic judge: the critic ended with status 7"
+
+
+def test_a_critic_that_fails_in_part_ends_a_run_too(tmp_path: Path) -> None:
+    critics = [ScriptedCritic({"quality": 0.5}), DownInPart()]
+    result = loop(tmp_path, critics=critics, stop=StopRules(max_iters=6, max_failures=3)).run()
+    assert (result.iterations, result.stop_reason) == (3, "max_failures")
+    assert result.failure == "critic judge: it says that it failed"
+    assert result.critic_failed
+
+
+def test_a_required_critic_that_fails_in_part_leaves_no_candidate(tmp_path: Path) -> None:
+    critics = [ScriptedCritic({"quality": 0.5}), DownInPart()]
+    result = loop(tmp_path, critics=critics, required=["judge"]).run()
+    (event,) = events_of(tmp_path)
+    assert (event.overall_score, result.best_score) == (None, None)
+    assert event.meta["error"] == "not all scores of judge, without which a video is no candidate"
+
+
+def test_a_short_run_in_which_a_critic_scored_no_video_has_failed(tmp_path: Path) -> None:
+    critics = [ScriptedCritic({"quality": 0.5}), Down()]
+    rules = StopRules(max_iters=2, max_failures=3)
+    result = loop(tmp_path, critics=critics, stop=rules).run()
+    assert (result.stop_reason, result.best_score, result.critic_failed) == ("max_iters", 0.5, True)
+    assert result.failure == "critic judge: the critic ended with status 7"
+
+
+@pytest.mark.parametrize("up", [0, 1])
+def test_a_short_run_of_which_every_critic_scored_a_video_has_not_failed(tmp_path: Path, up: int) -> None:
+    judge = ScriptedCritic({"task": 0.4}, name="judge")
+    critics = [ScriptedCritic({"quality": 0.5}), DownExceptOn(up, judge)]
+    result = loop(tmp_path, critics=critics, stop=StopRules(max_iters=2, max_failures=3)).run()
+    assert (result.stop_reason, result.failure, result.critic_failed) == ("max_iters", "", False)
 
 
 def test_of_a_step_no_more_is_tried_than_may_fail(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from runner.loop.resume import run_or_resume
 from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
 from runner.video import write_video
-from runner.worlds.kept import NAME, keeping
+from runner.worlds.kept import NAME, empty, keeping
 from runner.worlds.simulated import SimulatedWorld
 from streams.errors import BadInput
 from streams.messages.codec import encode
@@ -263,6 +263,28 @@ def test_what_failed_until_a_run_was_given_up_is_tried_again_and_nothing_else(
     assert len(world.made) == 2 + 4 * candidates
 
 
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_run_goes_on_though_more_or_fewer_failures_end_it_now(tmp_path: Path, most: int) -> None:
+    rules = StopRules(max_iters=6, max_failures=2)
+    world = Counted(fails=[2, 4, 5])
+    assert run_or_resume(loop(tmp_path, world, stop=rules)).stop_reason == "max_failures"
+    world.fails = [6]
+    again = run_or_resume(loop(tmp_path, world, stop=StopRules(max_iters=6, max_failures=most)))
+    assert again.stop_reason == ("max_failures" if most == 1 else "max_iters")
+    assert [line["meta"].get("error") is None for line in trace(tmp_path)[: again.iterations]] == (
+        [True, False, True, False, True, True][: again.iterations]
+    )
+
+
+def test_a_step_whose_last_candidate_ended_the_run_is_tried_again(tmp_path: Path) -> None:
+    world, rules = Counted(fails=[2]), StopRules(max_iters=2, max_failures=1)
+    given_up = run_or_resume(loop(tmp_path, world, candidates=2, stop=rules))
+    assert (given_up.stop_reason, given_up.iterations) == ("max_failures", 1)
+    again = run_or_resume(loop(tmp_path, world, candidates=2, stop=rules))
+    assert (again.stop_reason, again.iterations) == ("max_iters", 2)
+    assert len(world.made) == 2 + 1 + 2  # the one that failed again, and the next step
+
+
 def test_a_run_of_which_nothing_could_be_made_is_begun_again(tmp_path: Path) -> None:
     world = Counted(fails=range(1, 99))
     failed = run_or_resume(loop(tmp_path, world, stop=StopRules(max_iters=2)))
@@ -322,6 +344,18 @@ def test_a_finished_video_is_not_made_again_and_all_that_was_said_of_it_is_kept(
     assert len(world.prompts) == 1
 
 
+def test_a_folder_that_is_emptied_keeps_its_note_until_the_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is killed meanwhile leaves a folder that is known."""
+    for name in (NAME, *(f"{n}.png" for n in range(20))):
+        (folder / name).touch()
+    removed: list[str] = []
+    monkeypatch.setattr(Path, "unlink", lambda path: removed.append(path.name))
+    empty(folder)
+    assert (len(removed), removed[-1]) == (21, NAME)
+
+
 def changes() -> Iterator[tuple[str, Callable[[Path], object]]]:
     yield "a byte of the video", lambda folder: flip(folder / "video.mp4")
     yield "the video is cut", lambda folder: (folder / "video.mp4").write_bytes(b"")
@@ -374,7 +408,9 @@ class Batch(FilmWorld):
         self.batches: list[list[str]] = []
         self.batch_fails = batch_fails
 
-    def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Generation | GenerationFailed]:
+    def generate_all(
+        self, requests: Sequence[GenerationRequest], *, max_failures: int | None = None
+    ) -> list[Generation | GenerationFailed]:
         self.batches.append([request.prompt for request in requests])
         made: list[Generation | GenerationFailed] = []
         for request in requests:
@@ -420,8 +456,10 @@ class Finishing(Batch):
         self.looked_at: list[str] = []
         self.dies = True
 
-    def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Generation | GenerationFailed]:
-        made = super().generate_all(requests)
+    def generate_all(
+        self, requests: Sequence[GenerationRequest], *, max_failures: int | None = None
+    ) -> list[Generation | GenerationFailed]:
+        made = super().generate_all(requests, max_failures=max_failures)
         if self.dies:
             raise Killed
         return made

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import orjson
 import pytest
 
@@ -121,11 +123,22 @@ def test_images_are_looked_for_in_one_folder_after_the_other(tmp_path: Path) -> 
     first, second = tmp_path / "1", tmp_path / "2"
     for folder in (first, second):
         folder.mkdir()
-    (second / "a.png").touch()
+    cv2.imwrite(str(second / "a.png"), np.zeros((8, 8, 3), np.uint8))
     prompts = with_images(read_prompts(written(tmp_path, line())), [first, second])
     assert prompts.tasks[0].image == second / "a.png"
     (first / "a.jpg").touch()
     assert with_images(prompts, [first]).tasks[0].image == second / "a.png"  # absolute by now
+
+
+def test_every_image_that_cannot_be_decoded_is_counted_and_the_first_are_named(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "good.png"), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "bad.png").write_text("no image")
+    (tmp_path / "empty.jpg").touch()
+    lines = [line(0, "good.png"), line(1, "bad.png"), line(2, "empty.jpg")]
+    with pytest.raises(
+        BadInput, match=r"2 of 3 images cannot be used: index 1: \S*bad\.png: cannot be decoded"
+    ):
+        with_images(read_prompts(written(tmp_path, *lines)), [tmp_path])
 
 
 def test_every_missing_image_is_counted_and_the_first_are_named(tmp_path: Path) -> None:

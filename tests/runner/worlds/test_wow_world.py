@@ -119,6 +119,28 @@ def test_what_is_no_whole_video_is_a_failed_candidate_and_costs_no_other(
 
 
 @every_model
+@pytest.mark.parametrize(("n", "most", "gpus"), [(4, 3, 1), (5, 2, 1), (8, 3, 2)])
+def test_a_model_that_does_not_load_is_tried_no_more_than_may_fail(
+    wow: FakeWow, model: ModelName, tmp_path: Path, n: int, most: int, gpus: int
+) -> None:
+    wow.break_down(model)
+    with opened(wow, model, gpus=tuple(map(str, range(gpus)))) as world:
+        results = world.generate_all(asked(tmp_path, "abcdefgh"[:n]), max_failures=most)
+    loads = len(wow.calls("load"))
+    assert most <= loads <= most + gpus - 1
+    said = [reason(one) for one in results]
+    assert sum("not tried, as those before it failed, at last: " in why for why in said) == n - loads
+    assert all("no checkpoint" in why for why in said)
+
+
+def test_failures_of_a_batch_that_others_come_between_end_nothing(wow: FakeWow) -> None:
+    prompts = ["a [crash]", "b", "c [crash]", "d"]
+    with opened(wow, "dit-2b") as world:
+        results = world.generate_all(asked(wow.image.parent, prompts), max_failures=2)
+    assert [is_good(one) for one in results] == [False, True, False, True]
+
+
+@every_model
 def test_the_end_of_what_it_printed_is_in_the_error(wow: FakeWow, model: ModelName) -> None:
     (failed,) = made(wow, model, "a [crash]")
     assert "its last words (generator.log): …" in reason(failed)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from runner.worlds.wow.checkout import Checkout
-from runner.worlds.wow.names import MODELS
+from runner.worlds.wow.names import MODELS, ModelName
 from runner.worlds.wow.needed import Needed
 
 _FILES = Path(__file__).parent / "files"
@@ -61,6 +61,17 @@ class FakeWow:
 
     def release(self) -> None:
         self._hold.unlink()
+
+    def break_down(self, model: ModelName) -> None:
+        """Have the model's program end as soon as it loads, which it notes as "load"."""
+        program = self.checkout.diffsynth / "diffsynth" / "__init__.py"
+        if not model.startswith("wan"):
+            program = self.checkout.script(model)
+        notes = str(self.repo / "calls.jsonl")
+        program.write_text(
+            f"import sys\nwith open({notes!r}, 'a') as notes: print('{{\"what\": \"load\"}}', file=notes)\n"
+            "sys.exit('no checkpoint')\n"
+        )
 
     @property
     def _hold(self) -> Path:
