@@ -144,6 +144,8 @@ def _reason(said: object, scores: Mapping[str, float | None]) -> NoScore | None:
     reason = next((each for each in REASONS if each == said), None)
     if reason is None:
         raise Unusable(f"{NO_SCORE} is {_plain(repr(said))[:40]}; expected one of {', '.join(REASONS)}")
+    if reason == "not_seen" and None not in scores.values():
+        raise Unusable(f"{NO_SCORE} is {reason}; expected a null for each failure mode that it is about")
     if scores and None not in scores.values():
         raise Unusable(f"{NO_SCORE} is {reason}, but no score is null")
     return reason
