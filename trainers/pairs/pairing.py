@@ -106,14 +106,15 @@ class _Candidate(Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, event: TraceEvent) -> _Candidate:
+        scores = event.critic_scores()
         return cls(
             event.run_id,
             event.task_id,
             event.iter_idx,
             event.prompt,
             event.artifact_path,
-            event.critic_scores(),
-            names_not_seen(event.critic_results),
+            scores,
+            names_not_seen(event.critic_results) if None in scores.values() else frozenset(),
             event.goal_instruction,
             event.context,
             event.candidate_context,
