@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ import orjson
 
 from streams.messages.contracts import CriticResult
 from streams.messages.no_score import NO_SCORE, REASONS, NoScore, no_score
+from streams.messages.refusals import each_once
 
 _MOST_SCORES = 100
 _MOST_NAME_CHARACTERS = 100
@@ -80,7 +80,7 @@ def last_opinion(output: str, *, is_cut: bool = False) -> Opinion:
     last: dict[str, Any] | None = None
     problem, at = "", 0
     output = _ANSI_CODE.sub("", output.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"))
-    decoder = json.JSONDecoder(object_pairs_hook=_each_once)
+    decoder = json.JSONDecoder(object_pairs_hook=each_once)
     while True:
         beginning = _BEGINNING.search(output, at)
         begin = beginning.start(beginning.lastgroup or 0) if beginning else len(output)
@@ -144,17 +144,11 @@ def _reason(said: object, scores: Mapping[str, float | None]) -> NoScore | None:
     reason = next((each for each in REASONS if each == said), None)
     if reason is None:
         raise Unusable(f"{NO_SCORE} is {_plain(repr(said))[:40]}; expected one of {', '.join(REASONS)}")
+    if reason == "not_seen" and None not in scores.values():
+        raise Unusable(f"{NO_SCORE} is {reason}; expected a null for each failure mode that it is about")
     if scores and None not in scores.values():
         raise Unusable(f"{NO_SCORE} is {reason}, but no score is null")
     return reason
-
-
-def _each_once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(fields)
-    if len(found) < len(fields):
-        twice = next(name for name, n in Counter(name for name, _ in fields).items() if n > 1)
-        raise ValueError(f"{twice!r} appears twice")
-    return found
 
 
 def _not_alone(output: str, at: int, begin: int, end: int, is_cut: bool) -> str:

@@ -35,7 +35,7 @@ from runner.critics.measures import (
 from runner.critics.things import arrival, continuity, track
 from runner.interfaces import Critic, Frames
 from streams.messages.contracts import CriticResult
-from streams.messages.no_score import does_not_apply
+from streams.messages.no_score import does_not_apply, not_seen
 
 _STILL = 0.001
 """Fraction of the picture. If less than this ever changes, the video is a still."""
@@ -169,8 +169,8 @@ class ObjectContinuity:
     shapes nor anything else in the picture.
 
     Null if no single thing can be followed: the goal gives it no colour of its own, or at the start that
-    colour is absent, belongs to several things, or covers a fifth of the picture or more. Null for a still,
-    and for fewer than three frames.
+    colour is absent (``not_seen``), belongs to several things, or covers a fifth of the picture or more. Null
+    for a still, and for fewer than three frames.
     """
 
     name = "object_continuity"
@@ -184,6 +184,8 @@ class ObjectContinuity:
             return does_not_apply(self.name, "physics", "needs three frames")
         small = working_size(frames)
         thing = track(small, colour)
+        if not thing.is_there_at_start:
+            return not_seen(self.name, "physics", f"nothing {colour.name} at the start")
         if unclear := thing.unclear(colour.name):
             return does_not_apply(self.name, "physics", unclear)
         if thing.seen.all() and changed_share(frames, of_motion=True) < _STILL:
@@ -220,6 +222,9 @@ class GoalReached:
             return does_not_apply(self.name, "task", why)
         small = working_size(frames)
         thing, target = track(small, colours.thing), track(small, colours.target)
+        for colour, followed in ((colours.thing, thing), (colours.target, target)):
+            if not followed.is_there_at_start:
+                return not_seen(self.name, "task", f"nothing {colour.name} at the start")
         unclear = thing.unclear(colours.thing.name) or target.unclear(colours.target.name)
         arrived = None if unclear else arrival(thing, target)
         if arrived is None:

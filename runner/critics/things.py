@@ -62,11 +62,16 @@ class Track:
         """The first quarter of the frames, at least two."""
         return slice(0, max(2, len(self.seen) // 4))
 
-    def unclear(self, colour: str) -> str | None:
-        """Why the pixels of the colour are not a single thing that can be followed; None if they are."""
+    @property
+    def is_there_at_start(self) -> bool:
+        """Whether the first frame, or half of the first quarter, shows it."""
         seen = self.seen[self.at_start]
-        if not (seen[0] or seen.mean() >= 0.5):
-            return f"nothing {colour} at the start"
+        return bool(seen[0] or seen.mean() >= 0.5)
+
+    def unclear(self, colour: str) -> str | None:
+        """Why the pixels of the colour, which are there at the start, are not a single thing that can be
+        followed; None if they are."""
+        seen = self.seen[self.at_start]
         if np.median(self.areas[self.at_start][seen]) > _LARGEST_AREA * math.prod(self.frame):
             return f"too much is {colour} for one thing"
         if np.median(self.spread[self.at_start][seen]) > _APART:

@@ -16,6 +16,7 @@ from streams.errors import BadInput
 from streams.files import read_text
 from streams.messages.codec import ContractError, decode_pair
 from streams.messages.contracts import Candidate, PreferencePair
+from streams.messages.refusals import check_names
 
 MADE_BY = "candidate"
 """The context that names a side's candidate."""
@@ -53,6 +54,7 @@ def known_alone(pairs: Iterable[PreferencePair], *, who_made_each_side: bool) ->
 
 
 def _read(line: bytes, source: str, candidates: dict[tuple[str, str], Candidate]) -> PreferencePair | None:
+    check_names(line, source)
     try:
         named = msgspec.json.decode(line, type=_Named)
     except (msgspec.MsgspecError, UnicodeDecodeError):

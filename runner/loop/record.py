@@ -15,6 +15,7 @@ from streams.fail_points import reach
 from streams.files import read_bytes, sync_directory
 from streams.messages.codec import decode_trace, encode
 from streams.messages.contracts import RunEnd, TraceEvent, TraceMessage
+from streams.messages.files import trace_line
 from streams.messages.revisions import newest_revisions
 
 
@@ -134,7 +135,7 @@ class RunRecord:
         raw = read_bytes(self.path)
         lines = raw.split(b"\n")[:-1]
         messages = [
-            decode_trace(line, f"{self.path}@line {number}") for number, line in enumerate(lines, start=1)
+            trace_line(line, f"{self.path}@line {number}") for number, line in enumerate(lines, start=1)
         ]
         own = [message for message in messages if not message.revision]
         self.events = [message for message in own if isinstance(message, TraceEvent)]

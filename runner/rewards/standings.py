@@ -5,11 +5,17 @@ the run's other candidates: how much preferences favour i in comparisons with ea
 Borda 1781). A candidate whose critic reward is more than ``weight`` below the run's highest gets no bonus, so
 by the critics the pick is never worse than that.
 
+In a run of more than ``SAMPLE`` candidates, i is compared with that many of them, drawn by a hash of
+what was measured of each (bottom-k sampling; Cohen and Kaplan 2007). So the sample does not depend on the
+order either, and the time for a candidate does not grow with the run.
+
 ``trainers.pairs.critic_rewards`` computes ``critic_reward_i`` from the critics' scores.
 """
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +29,8 @@ from trainers.pairs.critic_rewards import rewards_in_run
 
 Array = NDArray[np.float64]
 
-FIELD = 16
-"""Candidates are compared with the first 16 of the run, so the steps of a long run cost no more."""
+SAMPLE = 32
+"""The most candidates that each is compared with: all of a run of 8 iterations with 4 candidates each."""
 
 
 def combined_rewards(critic_N: Array, lean_N: Array, weight: float) -> Array:
@@ -55,20 +61,23 @@ class Standing:
 class Standings:
     """The judged candidates of one run; skips those that no critic could judge.
 
-    A newer snapshot scores all of them again. They are compared with the first ``FIELD`` of them.
+    A newer snapshot scores all of them again.
     """
 
     def __init__(self, policy: PreferencePolicy) -> None:
         self._policy = policy
         self._events: list[TraceEvent] = []
+        self._keys: dict[int, bytes] = {}
+        """By ``iter_idx``: the hash that decides who is in the sample."""
         self._snapshot: RewardSnapshot | None = None
-        self._opinions: dict[int, list[Opinion]] = {}
-        """By ``iter_idx``: the candidate's comparisons with the others of the field, in their order."""
+        self._opinions: dict[int, dict[int, Opinion]] = {}
+        """By ``iter_idx``: the candidate's comparisons with the others of the sample."""
 
     def add(self, event: TraceEvent) -> None:
         """Adds a candidate; ignores one without an overall score."""
         if event.overall_score is not None:
             self._events.append(event)
+            self._keys[event.iter_idx] = _key(event)
 
     def under(self, snapshot: RewardSnapshot | None) -> dict[int, Standing]:
         """Every judged candidate's standing under this snapshot, by ``iter_idx``, in order of arrival."""
@@ -76,7 +85,10 @@ class Standings:
             self._opinions, self._snapshot = {}, snapshot
         if not self._events:
             return {}
-        opinions = [self._against_field(event) for event in self._events]
+        sample = heapq.nsmallest(
+            SAMPLE, self._events, key=lambda one: (self._keys[one.iter_idx], one.iter_idx)
+        )
+        opinions = [self._against(sample, event) for event in self._events]
         of_critics = rewards_in_run(self._events)
         critics = np.array([of_critics[event.iter_idx] for event in self._events])
         leans = np.array([_mean(opinion.lean for opinion in of) for of in opinions])
@@ -86,14 +98,16 @@ class Standings:
             for event, reward, critic, of in zip(self._events, rewards, critics, opinions, strict=True)
         }
 
-    def _against_field(self, event: TraceEvent) -> list[Opinion]:
+    def _against(self, sample: Iterable[TraceEvent], event: TraceEvent) -> list[Opinion]:
         if self._snapshot is None:
             return []
-        known = self._opinions.setdefault(event.iter_idx, [])
-        others = [other for other in self._events[:FIELD] if other is not event]
-        for other in others[len(known) :]:
-            known.append(self._policy.compare(event, other, self._snapshot))
-        return known
+        known = self._opinions.get(event.iter_idx, {})
+        self._opinions[event.iter_idx] = {
+            other.iter_idx: known.get(other.iter_idx) or self._policy.compare(event, other, self._snapshot)
+            for other in sample
+            if other is not event
+        }
+        return list(self._opinions[event.iter_idx].values())
 
 
 def best_of(standings: Mapping[int, Standing]) -> int | None:
@@ -116,6 +130,12 @@ def _standing(reward: float, critic_reward: float, opinions: Sequence[Opinion]) 
             for name in names
         },
     )
+
+
+def _key(event: TraceEvent) -> bytes:
+    """A hash of what was measured of a candidate, whatever its place in the run."""
+    measured = [sorted(of.items()) for of in (event.critic_scores(), event.candidate_context)]
+    return hashlib.blake2b(repr(measured).encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -22,6 +22,7 @@ from runner.worlds.process import (
 )
 from streams.errors import BadInput
 from streams.files import read_text
+from streams.messages.refusals import check_names
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif"})
 _PREVIEW = re.compile(r"preview|thumb", re.IGNORECASE)
@@ -138,7 +139,9 @@ def _context(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not path.is_file():
         return {}, {}
     try:
-        context = orjson.loads(read_text(path))
+        raw = read_text(path)
+        check_names(raw, CONTEXT_NAME)
+        context = orjson.loads(raw)
     except (BadInput, orjson.JSONDecodeError) as error:
         return {}, {"context_error": f"{CONTEXT_NAME} cannot be read: {error}"}
     if not isinstance(context, dict):

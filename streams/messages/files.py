@@ -26,6 +26,7 @@ from streams.messages.contracts import (
     TraceEvent,
     TraceMessage,
 )
+from streams.messages.refusals import check_names
 from streams.messages.revisions import newest_revisions
 
 
@@ -91,12 +92,15 @@ def read_candidates(path: Path) -> list[Candidate]:
 
 def read_snapshot(path: Path) -> RewardSnapshot:
     """A ``bt_reward.json``. Raises BadInput."""
-    return decode_snapshot(read_text(path), str(path))
+    raw = read_text(path)
+    check_names(raw, path)
+    return decode_snapshot(raw, str(path))
 
 
 def read_reward(path: Path) -> RewardSnapshot | TextSnapshot:
     """A ``bt_reward.json`` or a ``text_reward.json``. Raises BadInput."""
     raw = read_text(path)
+    check_names(raw, path)
     try:
         return decode_snapshot(raw, str(path))
     except OtherModel:
@@ -116,11 +120,19 @@ def _told_of_tables(path: Path, remedy: str) -> Iterator[None]:
         ) from None
 
 
+def trace_line(line: bytes, source: object) -> TraceMessage:
+    """One line of a ``trace.jsonl``. Raises ContractError."""
+    check_names(line, source)
+    return decode_trace(line, source)
+
+
 def _lines(path: Path, kind: str) -> Iterator[tuple[bytes, str]]:
     empty = True
     for number, line in enumerate(read_text(path).split(b"\n"), start=1):
         if line.strip():
             empty = False
-            yield line, f"{path}@line {number}"
+            source = f"{path}@line {number}"
+            check_names(line, source)
+            yield line, source
     if empty:
         raise BadInput(f"{path}: the file is empty; expected one {kind} per line")

@@ -1,18 +1,20 @@
-"""Why a critic gave no score: it failed, or it does not apply.
+"""Why a critic gave no score: it failed, it does not apply, or it did not see what the goal names.
 
-A critic that returns null for a score gives the reason in ``extra`` under ``NO_SCORE``. An object that has
-vanished from the video is neither case: the critic has seen it, it is bad, and it gets a score.
+A critic that returns null for a score gives the reason in ``extra`` under ``NO_SCORE``. An object that
+vanishes during the video is none of these cases: the critic has seen it, it is bad, and it gets a score.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 from streams.messages.contracts import CriticResult
 
-NoScore = Literal["failed", "does_not_apply"]
+NoScore = Literal["failed", "does_not_apply", "not_seen"]
 """``failed``: the critic's program reached no judgement; a retry may. ``does_not_apply``: the critic's
-assumptions do not hold for this goal or this video, which is not an error."""
+assumptions do not hold for this goal or this video, which is not an error. ``not_seen``: what the goal names
+is not in the video. If another video of the run shows it, this one has lost it, and the null counts as 0."""
 REASONS: tuple[NoScore, ...] = get_args(NoScore)
 NO_SCORE = "no_score"
 """Key in ``CriticResult.extra``; the reason applies to every score of the result that is null or absent."""
@@ -40,6 +42,24 @@ def why_failed(result: CriticResult) -> str:
 
 def does_not_apply(critic: str, mode: str, why: str) -> CriticResult:
     """A result without a score in ``mode``, because the critic's assumptions do not hold."""
-    return CriticResult(
-        critic_name=critic, scores={mode: None}, notes=why, extra={NO_SCORE: "does_not_apply"}
+    return _null(critic, mode, "does_not_apply", why)
+
+
+def not_seen(critic: str, mode: str, why: str) -> CriticResult:
+    """A result without a score in ``mode``, because what the goal names is not in the video."""
+    return _null(critic, mode, "not_seen", why)
+
+
+def names_not_seen(results: Iterable[CriticResult]) -> frozenset[str]:
+    """The nulls that mean ``not_seen``, named as in ``TraceEvent.critic_scores``."""
+    return frozenset(
+        f"{result.critic_name}.{mode}"
+        for result in results
+        if result.extra and no_score(result) == "not_seen"
+        for mode, score in result.scores.items()
+        if score is None
     )
+
+
+def _null(critic: str, mode: str, reason: NoScore, why: str) -> CriticResult:
+    return CriticResult(critic_name=critic, scores={mode: None}, notes=why, extra={NO_SCORE: reason})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, ClassVar, NoReturn, cast
@@ -142,6 +143,35 @@ def raise_not_json(raw: bytes, source: object, error: ValueError) -> NoReturn:
     except (ValueError, RecursionError):
         pass
     raise ContractError(f"{source}: not JSON ({error}); expected one JSON object") from None
+
+
+class RepeatedName(ValueError):
+    """An object that has a name twice: which of the two values is meant, nobody can tell."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{shown(name)} appears twice")
+
+
+def each_once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object with these fields, as json's ``object_pairs_hook``. Raises RepeatedName."""
+    found = dict(fields)
+    if len(found) < len(fields):
+        raise RepeatedName(next(name for name, n in Counter(name for name, _ in fields).items() if n > 1))
+    return found
+
+
+def check_names(raw: bytes, source: object) -> None:
+    """Raises ContractError for JSON from a file in which an object has a name twice, on any level.
+
+    Fast decoders take the last value in silence. Events from the log are not checked: encoders write each
+    name once, and the check takes three times as long as decoding. Leaves all other faults to the decoder.
+    """
+    try:
+        json.loads(raw, object_pairs_hook=each_once)
+    except RepeatedName as error:
+        raise ContractError(f"{source}: {error}; expected each name once in an object") from None
+    except (ValueError, RecursionError):
+        pass
 
 
 def _at_fault(obj: Any, convert: Callable[[], object]) -> str | None:

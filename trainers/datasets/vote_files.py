@@ -18,6 +18,7 @@ import orjson
 from streams.errors import BadInput
 from streams.messages.candidates import Place
 from streams.messages.codec import ContractError, decode_vote, encode
+from streams.messages.refusals import check_names
 from streams.messages.votes import Vote
 
 Places = Callable[[str, str], Sequence[Place]]
@@ -185,6 +186,7 @@ def _of_row(row: Mapping[str, str], place: str) -> tuple[Vote, str]:
 
 
 def _of_line(line: bytes, place: str) -> tuple[Vote, str]:
+    check_names(line, place)
     try:
         said = orjson.loads(line)
     except orjson.JSONDecodeError as error:

@@ -1,7 +1,8 @@
 """The critics' reward of candidates: the mean of their scores, in which a missing one is no advantage.
 
 If a candidate lacks a score that another has, the lowest score of that critic among them is used: a critic's
-failure improves no candidate. Runs, pairs, datasets and reports rank candidates by this.
+failure improves no candidate. The lowest is 0 if one of them lacks the score because what the goal names is
+not in its video (``streams.messages.no_score``). Runs, pairs, datasets and reports rank candidates by this.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.messages.contracts import TEXT_FEATURES, TraceEvent
-from streams.messages.no_score import no_score
+from streams.messages.no_score import names_not_seen, no_score
 
 Array = NDArray[np.float64]
 Scores = Mapping[str, float | None]
@@ -43,18 +44,23 @@ class Lowest:
     """The lowest score of each critic among some candidates; more can be added, in any order."""
 
     scores: Mapping[str, float] = field(default_factory=dict)
+    not_seen: frozenset[str] = frozenset()
+    """Scores that a candidate lacks because what they are about is not in its video."""
     is_lacked: bool = False
     """Whether one of the candidates lacks a score that another has."""
     _is_empty: bool = True
 
-    def including(self, scores: Scores) -> Self:
+    def including(self, scores: Scores, not_seen: frozenset[str] = frozenset()) -> Self:
         """With one more candidate; returns itself if that changes nothing."""
         known = scores_of_video(scores)
         lower = {name: s for name, s in known.items() if s < self.scores.get(name, math.inf)}
         is_lacked = self.is_lacked or not (self._is_empty or known.keys() == self.scores.keys())
-        if not lower and is_lacked == self.is_lacked and not self._is_empty:
+        if not (lower or not_seen - self.not_seen) and is_lacked == self.is_lacked and not self._is_empty:
             return self
-        return type(self)({**self.scores, **lower}, is_lacked, False)
+        lowest = {**self.scores, **lower}
+        not_seen |= self.not_seen
+        lowest |= dict.fromkeys(lowest.keys() & not_seen, 0.0)
+        return type(self)(lowest, not_seen, is_lacked, False)
 
     def reward(self, scores: Scores, overall: float) -> float:
         """Reward of one of the candidates; ``overall``, its overall score, if it lacks nothing."""
@@ -78,11 +84,14 @@ def rewards_in_runs(runs: Sequence[Sequence[TraceEvent]]) -> list[dict[int, floa
     """Like ``rewards_in_run``, for runs that are compared with each other.
 
     If a critic gave no score in a whole run, its lowest score in the others is used there, unless it said
-    that it does not apply.
+    that it does not apply; 0 if it said that it did not see what the goal names.
     """
     judged = [[event for event in run if event.overall_score is not None] for run in runs]
-    of_each = [_lowest(event.critic_scores() for event in run) for run in judged]
-    anywhere = _lowest(lowest.scores for lowest in of_each)
+    of_each = [
+        _lowest((event.critic_scores(), names_not_seen(event.critic_results)) for event in run)
+        for run in judged
+    ]
+    anywhere = _lowest((lowest.scores, lowest.not_seen) for lowest in of_each)
     return [
         {event.iter_idx: lowest.reward(event.critic_scores(), event.overall_score or 0.0) for event in run}
         for run, lowest in zip(judged, _filled(judged, of_each, anywhere), strict=True)
@@ -94,10 +103,11 @@ def scores_of_video(scores: Scores) -> dict[str, float]:
     return {name: s for name, s in scores.items() if s is not None and name not in TEXT_FEATURES}
 
 
-def _lowest(candidates: Iterable[Scores]) -> Lowest:
+def _lowest(candidates: Iterable[tuple[Scores, frozenset[str]]]) -> Lowest:
+    """Of (scores, those not seen) of each candidate."""
     lowest = Lowest()
-    for scores in candidates:
-        lowest = lowest.including(scores)
+    for scores, not_seen in candidates:
+        lowest = lowest.including(scores, not_seen)
     return lowest
 
 
@@ -124,6 +134,7 @@ def _filled(
         silent -= {name for critic in inapplicable for name in names[critic]}
         yield Lowest(
             {**lowest.scores, **{name: anywhere.scores[name] for name in silent}},
+            lowest.not_seen,
             lowest.is_lacked or bool(silent),
             False,
         )

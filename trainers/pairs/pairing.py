@@ -30,6 +30,7 @@ from msgspec import Struct
 from streams.errors import BadInput
 from streams.messages.contracts import LabelSource, PairStrategy, PreferencePair, TraceEvent
 from streams.messages.limits import MAX_ID_CHARS
+from streams.messages.no_score import names_not_seen
 from trainers.pairs.critic_rewards import Lowest, scores_of_video
 
 _LONGEST_NAME = 64
@@ -97,6 +98,7 @@ class _Candidate(Struct, frozen=True, gc=False):
     prompt: str
     artifact: str
     critics: dict[str, float | None]
+    not_seen: frozenset[str]
     goal: str
     context: dict[str, Any]
     own_context: dict[str, Any]
@@ -104,13 +106,15 @@ class _Candidate(Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, event: TraceEvent) -> _Candidate:
+        scores = event.critic_scores()
         return cls(
             event.run_id,
             event.task_id,
             event.iter_idx,
             event.prompt,
             event.artifact_path,
-            event.critic_scores(),
+            scores,
+            names_not_seen(event.critic_results) if None in scores.values() else frozenset(),
             event.goal_instruction,
             event.context,
             event.candidate_context,
@@ -255,7 +259,7 @@ class _SourcePairing:
         """Whether this may change the ranking of earlier candidates."""
         if self._source != "critic":
             return False
-        before, self._lowest = self._lowest, self._lowest.including(candidate.critics)
+        before, self._lowest = self._lowest, self._lowest.including(candidate.critics, candidate.not_seen)
         return self._lowest.is_lacked and self._lowest is not before
 
     def _ranked(self, scored: Iterable[_Scored]) -> list[_Scored]:
@@ -285,7 +289,9 @@ class _SourcePairing:
         """Scores of both sides, from the label source; see the top of this module."""
         if self._source != "critic" or _are_judged_alike(chosen[2], rejected[2]):
             return -chosen[0], -rejected[0]
-        lowest = Lowest().including(chosen[2].critics).including(rejected[2].critics)
+        lowest = Lowest()
+        for side in (chosen[2], rejected[2]):
+            lowest = lowest.including(side.critics, side.not_seen)
         return lowest.reward(chosen[2].critics, -chosen[0]), lowest.reward(rejected[2].critics, -rejected[0])
 
     def _pair(self, chosen: _Scored, rejected: _Scored) -> PreferencePair:

@@ -13,9 +13,10 @@ import msgspec
 
 from streams.errors import BadInput
 from streams.files import read_bytes
-from streams.messages.codec import ContractError, decode_trace
+from streams.messages.codec import ContractError
 from streams.messages.contracts import RunEnd, TraceEvent, TraceMessage
 from streams.messages.fields import UnitScore
+from streams.messages.files import trace_line
 from streams.messages.revisions import newest_revisions
 from trainers.datasets.samples import Run, find_video
 from trainers.pairs.critic_rewards import rewards_in_run
@@ -162,7 +163,7 @@ def _messages(lines: Sequence[bytes], trace: Path) -> list[TraceMessage]:
         if not line.strip():
             continue
         try:
-            messages.append(decode_trace(line, f"{trace}@line {number}"))
+            messages.append(trace_line(line, f"{trace}@line {number}"))
         except ContractError:
             if number < len(lines):
                 raise

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Self
 
 from streams.errors import BadInput
-from streams.messages.codec import ContractError, decode_trace
+from streams.messages.codec import ContractError
+from streams.messages.files import trace_line
 from tribrain.ui.library import Library
 
 _EVERY_S = 2.0
@@ -71,7 +72,7 @@ class FolderWatch:
             if not line.strip():
                 continue
             try:
-                message = decode_trace(line, str(trace))
+                message = trace_line(line, str(trace))
             except ContractError as error:
                 self._library.problems[str(trace)] = str(error)
                 continue

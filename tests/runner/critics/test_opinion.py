@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runner.critics.opinion import Unusable, is_missing, last_opinion, missing, opinion
 from streams.messages.codec import decode_trace, encode
 from streams.messages.contracts import CriticResult, TraceEvent
-from streams.messages.no_score import no_score
+from streams.messages.no_score import names_not_seen, no_score
 
 
 def test_numbers_are_scores_and_notes_are_notes_and_the_rest_is_kept() -> None:
@@ -30,6 +30,19 @@ def test_a_null_may_say_that_the_critic_does_not_apply() -> None:
     read = opinion({"task": None, "physics": 0.5, "no_score": "does_not_apply", "notes": "nothing red"})
     assert read.scores == {"task": None, "physics": 0.5}
     assert no_score(read.result("judge")) == "does_not_apply"
+
+
+def test_a_null_may_say_that_what_the_goal_names_is_not_seen() -> None:
+    result = opinion({"task": None, "physics": 0.5, "no_score": "not_seen"}).result("judge")
+    assert no_score(result) == "not_seen"
+    assert names_not_seen([result]) == {"judge.task"}
+    assert not is_missing(result)
+
+
+@pytest.mark.parametrize("scores", [{}, {"task": 0.5}], ids=["none", "known"])
+def test_what_is_not_seen_says_of_which_score(scores: dict[str, float]) -> None:
+    with pytest.raises(Unusable, match="no_score is not_seen; expected a null for each failure mode"):
+        opinion({**scores, "no_score": "not_seen"})
 
 
 def test_a_critic_that_does_not_apply_needs_no_null() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from runner.rewards.preference import Opinion, PreferencePolicy
-from runner.rewards.standings import FIELD, Standing, Standings, best_of, combined_rewards
+from runner.rewards.standings import SAMPLE, Standing, Standings, best_of, combined_rewards
 from streams.messages.contracts import CriticResult, RewardSnapshot, TraceEvent
 from tests.runner.fakes import Scores, judged, snapshot
 
@@ -22,7 +24,20 @@ SURE = snapshot({"eye.task": 50.0})
 
 unit = st.floats(0.0, 1.0)
 score = st.one_of(st.none(), unit)
-candidates = st.lists(st.fixed_dictionaries({"quality": unit, "task": score}), min_size=1, max_size=FIELD)
+few = st.lists(st.fixed_dictionaries({"quality": unit, "task": score}), min_size=1, max_size=8)
+
+
+def drawn(seed: int) -> list[Scores]:
+    """More than anything is compared with."""
+    rng = random.Random(seed)
+    return [
+        {"quality": rng.random(), "task": rng.random() if rng.random() < 0.9 else None}
+        for _ in range(rng.randint(SAMPLE + 1, 2 * SAMPLE))
+    ]
+
+
+seeds = st.integers(0, 999)
+candidates = st.one_of(few, seeds.map(drawn))
 
 
 def standings(
@@ -46,12 +61,20 @@ def ring() -> list[dict[str, float]]:
 # The order
 
 
-@settings(deadline=None)
-@given(candidates, st.randoms(use_true_random=False))
-def test_the_numbers_are_the_same_in_every_order(of: list[Scores], rng: random.Random) -> None:
-    order = rng.sample(range(len(of)), len(of))
+@settings(deadline=None, max_examples=20)
+@given(candidates, seeds)
+def test_the_numbers_are_the_same_in_whatever_order_candidates_arrive(of: list[Scores], seed: int) -> None:
+    order = random.Random(seed).sample(range(len(of)), len(of))
     one, other = standings(*of, under=PEOPLE), standings(*of, under=PEOPLE, order=order)
     assert one == other
+
+
+@settings(deadline=None, max_examples=20)
+@given(candidates, seeds)
+def test_the_numbers_are_the_same_in_whatever_order_candidates_are_made(of: list[Scores], seed: int) -> None:
+    order = random.Random(seed).sample(range(len(of)), len(of))
+    one, other = standings(*of, under=PEOPLE), standings(*(of[idx] for idx in order), under=PEOPLE)
+    assert [one[idx] for idx in order] == list(other.values())
 
 
 def test_candidates_that_would_beat_each_other_in_a_ring_have_one_best() -> None:
@@ -72,7 +95,7 @@ def test_without_candidates_there_is_no_best() -> None:
 # How far preferences go
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=20)
 @given(candidates, st.floats(0.0, 2.0))
 def test_the_pick_is_never_worse_by_the_critics_than_the_weight_allows(
     of: list[Scores], weight: float
@@ -84,14 +107,14 @@ def test_the_pick_is_never_worse_by_the_critics_than_the_weight_allows(
 
 
 @settings(deadline=None)
-@given(candidates, st.floats(0.0, 2.0))
+@given(few, st.floats(0.0, 2.0))
 def test_a_preference_moves_a_reward_by_no_more_than_the_weight(of: list[Scores], weight: float) -> None:
     found = standings(*of, under=SURE, policy=PreferencePolicy(weight=weight))
     assert all(abs(s.reward - s.critic_reward) <= weight + 1e-12 for s in found.values())
 
 
 @settings(deadline=None)
-@given(candidates)
+@given(few)
 def test_a_shadow_leaves_the_critics_reward_as_it_is(of: list[Scores]) -> None:
     found = standings(*of, under=replace(SURE, gate="shadow"))
     assert all(s.reward == s.critic_reward and s.confidence == 0.0 for s in found.values())
@@ -131,21 +154,45 @@ def test_a_newer_snapshot_scores_all_again() -> None:
 
 
 def test_the_cost_of_a_candidate_does_not_grow_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = 0
+    """A new one seldom enters the sample, and is compared with all then: of ever more, ever more seldom."""
+    asked = [0]
 
     def counting(policy: PreferencePolicy, one: TraceEvent, other: TraceEvent, of: RewardSnapshot) -> Opinion:
-        nonlocal asked
-        asked += 1
+        asked[-1] += 1
         return compare(policy, one, other, of)
 
     compare = PreferencePolicy.compare
     monkeypatch.setattr(PreferencePolicy, "compare", counting)
     run = Standings(PreferencePolicy())
-    for idx in range(3 * FIELD):
-        asked = 0
-        run.add(judged({"quality": idx / 100}, iter_idx=idx))
+    for idx in range(8 * SAMPLE):
+        if idx % SAMPLE == 0:
+            asked.append(0)
+        run.add(judged({"quality": idx / 1000}, iter_idx=idx))
         run.under(PEOPLE)
-    assert asked == FIELD
+    assert max(asked[2:]) < 3 * SAMPLE**2
+
+
+def test_a_newer_snapshot_asks_each_candidate_for_a_sample_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def noting(policy: PreferencePolicy, one: TraceEvent, other: TraceEvent, of: RewardSnapshot) -> Opinion:
+        asked.append(one.iter_idx)
+        return compare(policy, one, other, of)
+
+    compare = PreferencePolicy.compare
+    monkeypatch.setattr(PreferencePolicy, "compare", noting)
+    standings(*({"quality": idx / 100} for idx in range(3 * SAMPLE)), under=PEOPLE)
+    assert Counter(Counter(asked).values()) == {SAMPLE: 2 * SAMPLE, SAMPLE - 1: SAMPLE}
+
+
+def test_as_many_as_the_sample_are_all_compared_with_each_other() -> None:
+    of = [{"task": task / 100} for task in range(SAMPLE)]
+    (highest, *_) = sorted(standings(*of, under=SURE).values(), key=lambda one: -one.reward)
+    assert highest.probability == pytest.approx(
+        np.mean([1 / (1 + math.exp(-50 * d / 0.25 / 100)) for d in range(1, SAMPLE)])
+    )
 
 
 # What is missing
@@ -167,7 +214,7 @@ def test_a_judge_that_failed_once_makes_no_best_video() -> None:
 
 
 @settings(deadline=None)
-@given(candidates.filter(lambda of: len(of) > 1), st.data())
+@given(few.filter(lambda of: len(of) > 1), st.data())
 def test_who_loses_a_score_gains_nothing_on_the_others(of: list[Scores], data: st.DataObject) -> None:
     """However good: the one that lacks a score is behind whoever is as good on the rest."""
     lost = data.draw(st.integers(0, len(of) - 1))

@@ -225,6 +225,7 @@ _, out_dir, seed = sys.argv[1:]
 pathlib.Path(out_dir, "context.json").write_text({said!r})
 pathlib.Path(out_dir, "a.mp4").write_bytes(b"video")
 """
+TWICE = '{"generator": "dit-7b", "generator": "dit-2b"}'
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
@@ -233,7 +234,9 @@ def test_what_the_generator_says_of_its_video_is_its_context(tmp_path: Path, mar
     assert run(SAYS.format(said=mark + said), tmp_path).context == {"generator": "dit-7b", "cost": 1.5}
 
 
-@pytest.mark.parametrize(("said", "why"), [("{", "cannot be read"), ("[1]", "does not hold an object")])
+@pytest.mark.parametrize(
+    ("said", "why"), [("{", "cannot be read"), ("[1]", "does not hold an object"), (TWICE, "appears twice")]
+)
 def test_a_context_that_cannot_be_used_costs_no_video(tmp_path: Path, said: str, why: str) -> None:
     generation = run(SAYS.format(said=said), tmp_path)
     assert generation.video.name == "a.mp4"

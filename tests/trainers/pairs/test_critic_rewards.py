@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from itertools import permutations
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from streams.messages.contracts import CriticResult, TraceEvent
+from streams.messages.no_score import not_seen
 from tests.factories import event
 from trainers.pairs.critic_rewards import Lowest, critic_rewards, rewards_in_run, rewards_in_runs
 
@@ -17,6 +19,12 @@ from trainers.pairs.critic_rewards import Lowest, critic_rewards, rewards_in_run
 def judged(idx: int, scores: Mapping[str, float | None], run_id: str = "r") -> TraceEvent:
     known = [score for score in scores.values() if score is not None]
     return event(idx, sum(known) / len(known) if known else None, critics=scores, run_id=run_id)
+
+
+def lost(idx: int, scores: Mapping[str, float | None]) -> TraceEvent:
+    """A video that does not show what its goal names, by the critic "goal"."""
+    made = judged(idx, scores)
+    return replace(made, critic_results=(*made.critic_results, not_seen("goal", "task", "nothing red")))
 
 
 def test_critic_rewards_of_many_runs_are_those_of_each() -> None:
@@ -78,6 +86,33 @@ def test_a_critic_that_does_not_apply_to_a_run_costs_it_nothing() -> None:
     aside = replace(aside, critic_results=(*aside.critic_results, said))
     of_aside, _ = rewards_in_runs([[aside], [judged(0, {"a.x": 0.9, "j.x": 0.1}, "s")]])
     assert of_aside == {0: 0.9}
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_who_has_lost_what_another_shows_is_as_bad_as_can_be(order: tuple[int, ...]) -> None:
+    """So is who lacks the score for another reason: it may have lost it, too."""
+    run = [
+        judged(0, {"a.x": 0.9, "goal.task": 0.98}),
+        lost(1, {"a.x": 0.97}),
+        judged(2, {"a.x": 0.9, "goal.task": None}),
+    ]
+    assert rewards_in_run([run[i] for i in order]) == pytest.approx({0: 0.94, 1: 0.485, 2: 0.45})
+
+
+def test_what_no_video_of_a_run_shows_does_not_count() -> None:
+    assert rewards_in_run([lost(0, {"a.x": 0.9}), lost(1, {"a.x": 0.5})]) == {0: 0.9, 1: 0.5}
+
+
+def test_a_run_that_has_lost_what_another_shows_is_as_bad_as_can_be() -> None:
+    other = judged(0, {"a.x": 0.9, "goal.task": 0.8}, "s")
+    of_lost, of_other = rewards_in_runs([[lost(0, {"a.x": 0.9})], [other]])
+    assert (of_lost[0], of_other[0]) == pytest.approx((0.45, 0.85))
+
+
+def test_a_score_counts_whatever_another_video_has_lost() -> None:
+    lowest = Lowest().including({"a.x": 0.2}, frozenset({"a.x"})).including({"a.x": 0.6})
+    assert lowest.scores == {"a.x": 0.0}
+    assert lowest.reward({"a.x": 0.6}, 0.6) == 0.6
 
 
 def test_nothing_new_leaves_the_lowest_as_they_were() -> None:

@@ -10,9 +10,11 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from streams.messages.contracts import PairStrategy, PreferencePair, RunClosed, RunEnd, TraceEvent
 from streams.messages.files import read_trace
+from streams.messages.no_score import not_seen
 from tests.factories import event, run
 from trainers.pairs.critic_rewards import rewards_in_run
 from trainers.pairs.former import PairFormer
@@ -173,6 +175,22 @@ def test_what_is_better_on_what_both_were_judged_by_is_chosen() -> None:
 def test_what_is_worse_on_what_both_were_judged_by_is_rejected() -> None:
     timed_out = judged(1, pixels=0.8, judge=None)
     assert won(judged(0, pixels=0.9, judge=0.1), timed_out) == [("0", "1")]
+
+
+def without_its_thing(idx: int, **scores: float) -> TraceEvent:
+    """A video in which the critic "goal" saw nothing of what the goal names."""
+    made = judged(idx, **scores)
+    return replace(made, critic_results=(*made.critic_results, not_seen("goal", "x", "nothing red")))
+
+
+@pytest.mark.parametrize("strategy", get_args(PairStrategy))
+def test_a_video_that_has_lost_its_thing_is_rejected(strategy: PairStrategy) -> None:
+    lost = without_its_thing(0, pixels=0.99)
+    assert won(lost, judged(1, pixels=0.9, goal=0.98), strategy=strategy) == [("1", "0")]
+
+
+def test_a_thing_that_neither_video_shows_decides_nothing() -> None:
+    assert won(without_its_thing(0, pixels=0.99), without_its_thing(1, pixels=0.9)) == [("0", "1")]
 
 
 def test_the_best_of_a_run_with_missing_scores_is_the_one_that_the_run_picks() -> None:
