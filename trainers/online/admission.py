@@ -92,6 +92,7 @@ class Admission:
         if pair.pair_id and not is_new and not self._note(name, pair, judgement):
             return False
         slot = opened = -1
+        annotator = annotator_of(pair) if source == "human" else ""
         if is_rescored and (of_a_closed_run or self.pairs_of_task is None):
             counts = self._counts_of_known(name, task, past)
             self.evidence.pass_over(source)
@@ -106,7 +107,11 @@ class Admission:
             elif name in self.open.late and source in TRUSTED_SOURCES:
                 self.open.late[name] = self.open.late.pop(name)
             counts, slot = task.counts, task.slot
-            if is_asked_for(pair) or self._is_known_elsewhere(name, pair):
+            if (
+                is_asked_for(pair)
+                or self.evidence.annotators.is_opposed(annotator)  # before this vote, so that it has no say
+                or self._is_known_elsewhere(name, pair)
+            ):
                 self.evidence.pass_over(source)
                 slot = -1
         before = counts.get(source, 0.0)
@@ -116,7 +121,6 @@ class Admission:
         if judgement is not None:
             batch.newly_known += evidence.hear(judgement, is_drawn=not is_asked_for(pair))
         trusted_weight = evidence.learnt(pair, weight)
-        annotator = annotator_of(pair) if source == "human" else ""
         trust = evidence.weight_of(annotator)
         counts[source] = before + trust  # a vote that is not trusted takes no share from the others
         name_of_vote = hashed(pair.pair_id) if may_be_withdrawn(pair) else ""
