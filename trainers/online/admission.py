@@ -91,7 +91,8 @@ class Admission:
         is_rescored = source in LIVE_SOURCES and pair.revision > 0
         if of_a_closed_run and source in LIVE_SOURCES and not is_rescored:
             return False
-        if pair.pair_id and not is_new and not self._note(name, pair, judgement):
+        fact = "" if is_new or not pair.pair_id else fact_of(pair, judgement)
+        if fact and not self.known.note(name, fact, self.remembered):
             return False
         slot = opened = -1
         annotator = annotator_of(pair) if source == "human" else ""
@@ -114,6 +115,7 @@ class Admission:
                 is_asked_for(pair)
                 or self.evidence.annotators.is_opposed(annotator)  # before this vote, so that it has no say
                 or self._is_known_elsewhere(pair, others)
+                or (fact and self.known.has_forgotten(name, fact))
             ):
                 self.evidence.pass_over(source)
                 slot = -1
@@ -321,9 +323,6 @@ class Admission:
             return {}
         batch.settled.append((len(batch.pairs), task.slot, self.evidence.pairs))
         return task.counts
-
-    def _note(self, name: str, pair: PreferencePair, judgement: Judgement | None) -> bool:
-        return self.known.note(name, fact_of(pair, judgement), self.remembered)
 
     def _votes_state(self) -> dict[str, Any]:
         """Empty if there are no votes, as in states from before votes existed."""

@@ -8,12 +8,11 @@ one of 60 cases after 100,000 names, one of 12 after 200,000, one of 5 after 300
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 
 _BITS = 20
 _BYTES = (1 << _BITS) // 8
 """128 KiB, once anything was forgotten."""
-_PLACES = 3
+_MASK = (1 << _BITS) - 1
 
 
 class ForgottenNames:
@@ -23,14 +22,16 @@ class ForgottenNames:
         self._bits = bytearray()
 
     def __contains__(self, name: str) -> bool:
-        return bool(self._bits) and all(self._bits[at >> 3] >> (at & 7) & 1 for at in _places(name))
+        bits = self._bits
+        return bool(bits) and all(bits[at >> 3] & (1 << (at & 7)) for at in _places(name))
 
     def add(self, name: str) -> None:
         """Add a name, for ever."""
         if not self._bits:
             self._bits = bytearray(_BYTES)
+        bits = self._bits
         for at in _places(name):
-            self._bits[at >> 3] |= 1 << (at & 7)
+            bits[at >> 3] |= 1 << (at & 7)
 
     def take_in(self, later: ForgottenNames) -> None:
         """Add all names of another."""
@@ -58,9 +59,7 @@ class ForgottenNames:
         return names
 
 
-def _places(name: str) -> Iterator[int]:
+def _places(name: str) -> tuple[int, int, int]:
     """Three numbers below 2 to the power ``_BITS``, of 60 of the 64 bits of a hash."""
     bits = int(name, 16)
-    for _ in range(_PLACES):
-        yield bits & ((1 << _BITS) - 1)
-        bits >>= _BITS
+    return bits & _MASK, bits >> _BITS & _MASK, bits >> 2 * _BITS & _MASK

@@ -140,6 +140,11 @@ class KnownPairs:
         self._known: dict[str, None] = {}
         self.forgotten = 0
         """Number of forgotten pairs."""
+        self._lost = ForgottenNames()
+
+    def has_forgotten(self, task: str, pair_id: str) -> bool:
+        """Whether it is one of the forgotten pairs, which ``note`` takes for a new one."""
+        return hashed(f"{task}\0{pair_id}") in self._lost
 
     def note(self, task: str, pair_id: str, remembered: int = REMEMBERED) -> bool:
         """Remember a pair; False if it was known."""
@@ -152,12 +157,13 @@ class KnownPairs:
     def take_in(self, later: KnownPairs, remembered: int = REMEMBERED) -> None:
         """Add the knowledge of another, which comes after this one."""
         self.forgotten = max(self.forgotten, later.forgotten)
+        self._lost.take_in(later._lost)
         for name in later._known:
             self._add(name, remembered)
 
     def state(self) -> dict[str, Any]:
         """The argument of ``from_state``."""
-        return {"known": list(self._known), "forgotten": self.forgotten}
+        return {"known": list(self._known), "forgotten": self.forgotten, "lost": self._lost.state()}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> KnownPairs:
@@ -165,12 +171,15 @@ class KnownPairs:
         pairs = cls()
         pairs._known = dict.fromkeys(state["known"])
         pairs.forgotten = int(state["forgotten"])
+        pairs._lost = ForgottenNames.from_state(state.get("lost", ""))  # earlier states have none
         return pairs
 
     def _add(self, name: str, remembered: int) -> None:
         self._known[name] = None
         while len(self._known) > remembered:
-            del self._known[next(iter(self._known))]
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._lost.add(oldest)
             self.forgotten += 1
 
 

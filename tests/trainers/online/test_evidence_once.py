@@ -136,6 +136,13 @@ def test_a_stream_that_comes_again_after_it_was_forgotten_is_no_evidence_and_tha
     assert metrics["over_bounds"]["tasks_forgotten"] > 180
 
 
+def test_a_pair_that_comes_again_after_it_was_forgotten_while_its_task_is_open_is_no_evidence() -> None:
+    in_turn = [replace(label(nth % N, "of its task"), pair_id=str(nth)) for nth in range(5 * N)]
+    learner = learnt(*in_turn, *in_turn, remembered=10)
+    assert figures(learner) == (5 * N, 5 * N)
+    assert learner.snapshot().labels == {"human": 10 * N}
+
+
 def test_so_is_the_vote_that_comes_after_the_forgotten_run_has_ended_again() -> None:
     *_, end = passes(1, 1)
     learner = learnt(*passes(200, 1), remembered=20)
