@@ -94,7 +94,8 @@ class Shares(click.ParamType):
                 share = math.nan
             if not (name.isprintable() and name and 0.0 < share <= LARGEST_SHARE):
                 self.fail(
-                    f"{part!r} is not a dimension with its weight; expected e.g. physics=2,quality=1",
+                    f"{part!r} is not a dimension with its weight; expected e.g. physics=2,quality=1, and a "
+                    "name with a comma in double quotes",
                     param,
                     ctx,
                 )
