@@ -15,6 +15,7 @@ from streams.messages.contracts import Checkpoint, RewardSnapshot, snapshot_key
 from streams.messages.held import Held, held_of
 from streams.messages.stored import Outgoing, StoredMessage
 from trainers.online.learner import PreferenceLearner
+from trainers.pairs.seen import REMEMBERED
 
 
 def checkpoint_of(learner: PreferenceLearner) -> Checkpoint:
@@ -30,10 +31,10 @@ def checkpoint_of(learner: PreferenceLearner) -> Checkpoint:
     )
 
 
-def read_back(learner: PreferenceLearner) -> PreferenceLearner:
+def read_back(learner: PreferenceLearner, *, remembered: int = REMEMBERED) -> PreferenceLearner:
     """The learner, made again from its state as it stands on the topic."""
     stored = decode_checkpoint(encode_checkpoint(checkpoint_of(learner)), "test")
-    return PreferenceLearner.from_state(stored.model, stored.state)
+    return PreferenceLearner.from_state(stored.model, stored.state, remembered=remembered)
 
 
 def held(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 
 from runner.critics.command import CommandCritic
@@ -11,19 +12,33 @@ from runner.critics.pixel import default_critics
 from runner.interfaces import AnyCritic
 from streams.errors import BadInput
 from streams.messages.contracts import TEXT_CRITICS
+from streams.messages.limits import MAX_NAME_CHARS
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_GIVEN = re.compile(r'(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<name>(?!")[^=]*))(?:=(?P<command>.*))?', re.DOTALL)
+"""A name in double quotes, in which two stand for one, may hold an equals sign."""
 
 
 def parse_critic(given: str) -> tuple[str, str | None]:
-    """(name, command) of ``name=command``, or (name, None) of an entry point's name. Raises BadInput."""
-    name, equals, command = given.partition("=")
-    if not _NAME.fullmatch(name):
+    """(name, command) of ``name=command`` or ``"na=me"=command``, or (name, None) of an entry point's name.
+
+    Raises BadInput.
+    """
+    found = _GIVEN.fullmatch(given)
+    quoted, plain, command = found.groups() if found else (None, "", None)
+    name = quoted.replace('""', '"') if quoted is not None else plain
+    if not (name and name.isprintable() and name == name.strip() and len(name) <= MAX_NAME_CHARS):
         raise BadInput(
             f"a critic is given as {given!r}; expected NAME='python my_critic.py {{video}} {{prompt}}', or "
-            "the NAME of an installed one, of letters, digits, - and _"
+            f"the NAME of an installed one, of at most {MAX_NAME_CHARS} printable characters"
         )
-    return name, command if equals else None
+    if command is not None and quoted is None:
+        program = command.split(maxsplit=1)[:1]
+        if program and "=" in program[0] and shutil.which(program[0]) is None:
+            raise BadInput(
+                f"the critic {name}'s program would be {program[0]!r}, which cannot be run; if the = belongs "
+                f"to the name, put the name in double quotes: --critic '\"det.AP@IoU=0.50\"=COMMAND'"
+            )
+    return name, command
 
 
 def chosen_critics(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import subprocess
 import tempfile
 import time
@@ -18,6 +20,7 @@ from streams.errors import BadInput
 from streams.messages.contracts import CriticResult
 
 _PLACES = ("video", "prompt", "goal")
+_SIMPLE = re.compile(r"[a-z0-9_-]{1,64}")
 _READ_BYTES = 1 << 22
 """How much of the end of a critic's output is read."""
 
@@ -48,9 +51,16 @@ class CommandCritic:
         Raises BadInput if that cannot be done from here.
         """
         values = {"video": str(video.resolve()), "prompt": prompt, "goal": goal}
-        lock = video.parent / f"critic-{self.name}.lock"
+        lock = video.parent / f"critic-{_for_a_file(self.name)}.lock"
         end_left_behind(lock)
         return _Run(self.name, self._template.filled(values), self._timeout_s, lock)
+
+
+def _for_a_file(name: str) -> str:
+    """The name, or a hash of one that not every file system takes."""
+    if _SIMPLE.fullmatch(name):
+        return name
+    return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
 
 
 class _Run:

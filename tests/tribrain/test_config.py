@@ -103,6 +103,17 @@ def test_lists_tables_and_flags_of_a_file_are_what_the_command_line_would_give(
     assert found["--no-pixel-critics"]["value"] is True
 
 
+@pytest.mark.parametrize("name", ["a=b,c", "light, shade", 'say "a"', "v1.1", "физика"])
+def test_a_dimension_of_any_name_can_be_weighed_in_a_file_and_on_the_command_line(
+    call: Call, file: Callable[[str], Path], name: str
+) -> None:
+    path = file(f"[run.simulated]\nprefer = {{ '{name}' = 2, physics = 1 }}\n")
+    of_file = shown(call, "run", "simulated", "--config", path)["--prefer"]["value"]
+    quoted = name.replace('"', '""')
+    typed = shown(call, "run", "simulated", "--prefer", f'"{quoted}"=2, physics=1')["--prefer"]["value"]
+    assert of_file == typed == {name: 2.0, "physics": 1.0}
+
+
 def test_a_repeated_option_takes_its_values_from_a_variable_as_a_shell_splits_them(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,7 +222,7 @@ def test_a_dry_run_refuses_what_the_run_would_refuse(call: Call, tmp_path: Path)
 
 def test_the_folder_of_a_run_keeps_the_options_that_go_on_with_it(call: Call, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    options = ("--iters", 1, "--prefer", "overall=1", "--seed", 3, "--json", "--fresh")
+    options = ("--iters", 1, "--prefer", '"a=b,c"=1,overall=1', "--seed", 3, "--json", "--fresh")
     assert call("run", "simulated", "--goal", GOAL, "--out", out, *options)[0] == 0
     kept = shown(call, "run", "simulated", "--config", out / "config.toml")
     assert {name for name, row in kept.items() if row["source"] == "file"} == {
@@ -222,6 +233,7 @@ def test_the_folder_of_a_run_keeps_the_options_that_go_on_with_it(call: Call, tm
         "--seed",
     }
     video = (out / "iter_00" / "video.mp4").stat().st_mtime_ns
+    assert kept["--prefer"]["value"] == {"a=b,c": 1.0, "overall": 1.0}
     assert call("run", "simulated", "--config", out / "config.toml")[0] == 0
     assert (out / "iter_00" / "video.mp4").stat().st_mtime_ns == video
 

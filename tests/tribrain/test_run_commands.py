@@ -711,7 +711,8 @@ def test_a_run_weighs_the_dimensions_that_it_is_told_and_keeps_what_each_said(
 
 
 @pytest.mark.parametrize(
-    "prefer", ["physics", "physics=0", "physics=x", "=1", "physics=1,physics=2", "physics=1,"]
+    "prefer",
+    ["physics", "physics=0", "physics=x", "=1", "physics=1,physics=2", "physics=1,", '"a=1', "a=1\nb=2", ""],
 )
 def test_shares_of_dimensions_that_are_none_are_bad_input(prefer: str, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -326,3 +326,33 @@ def test_a_report_begins_with_the_run_whose_gain_is_the_median(
     page = told(tmp_path)
     runs = [link["href"] for link in page.of("a") if link["href"] in ("#run-1", "#run-2", "#run-3")]
     assert runs == ([typical] if typical else [])
+
+
+def test_each_dimension_is_shown_apart(tmp_path: Path) -> None:
+    on = {"a=b,<i>": {"prob": 0.62, "confidence": 0.4}, "beauty": {"prob": 0.3, "confidence": 0.0}}
+    first, second = factories.event(0, 0.4), factories.event(1, 0.5)
+    page = told(
+        written(tmp_path, [first, replace(second, meta=second.meta | {"preference_by_dimension": on})])
+    )
+    assert "On a=b,<i>: preferred to another of the run with a probability of 62%" in page.text
+    assert "On beauty: preferred to another of the run with a probability of 30%, which changes nothing" in (
+        page.text
+    )
+    assert page.text.count("preferred to another of the run") == 2
+
+
+@pytest.mark.parametrize(
+    "on",
+    [
+        None,
+        3,
+        [],
+        {"a": 1},
+        {"a": {"prob": 2.0, "confidence": 0.5}},
+        {"a": {"prob": None, "confidence": 0.5}},
+    ],
+)
+def test_what_is_no_word_on_dimensions_is_passed_over(on: object, tmp_path: Path) -> None:
+    event = factories.event(0, 0.4)
+    event = replace(event, meta=event.meta | {"preference_by_dimension": on})
+    assert "preferred to another of the run" not in told(written(tmp_path, [event])).text

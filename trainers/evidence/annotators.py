@@ -8,7 +8,9 @@ answers and one rate each). So if i agrees with the others in a fraction aᵢ, 2
 
     ((2aᵢ − 1) / (2a − 1))²,
 
-with the fraction a over everybody. That is the label's weight, 1 at most.
+with the fraction a over everybody. That is the label's weight, 1 at most. Both are agreement with those who
+agree with each other: who clearly answers against them (``trainers.evidence.opposed``) would else bring
+everybody's agreement down to chance, and nobody could be told from anybody.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainers.evidence.opposed import Between
 from trainers.other_version import a_count
 from trainers.pairs.judgements import Judgement
 from trainers.pairs.seen import remember, tell_apart
@@ -50,19 +53,26 @@ class Annotators:
     """By candidates."""
     _names: dict[str, None] = field(default_factory=dict)
     """The first annotators heard, which are distinguished."""
+    _between: Between = field(default_factory=Between)
+    _opposed: dict[str, None] = field(default_factory=dict)
+    """Those found to vote against the others, when that was last looked for."""
+    _next_look: int = 0
+    """Comparisons, each counted for both annotators, after which it is looked for again."""
+    _heard: int = field(init=False)
+    """Comparisons so far, counted likewise."""
     _agreement: float = field(init=False)
-    """Sum over all, including the prior; ``_comparisons`` likewise."""
+    """Sum over all who are not opposed, including the prior; ``_comparisons`` likewise."""
     _comparisons: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._agreement = USUAL * OF_ALL + sum(self.agreed.values())
-        self._comparisons = OF_ALL + sum(self.compared.values())
+        self._heard = sum(self.compared.values())
+        self._sum_up()
 
     def hear(self, judgement: Judgement) -> list[str]:
         """Compare a person's judgement with those of others on the same candidates; ignores ties.
 
         Returns the annotators with a first comparison, or with one that doubles their number, up to
-        ``WELL_KNOWN``.
+        ``WELL_KNOWN``; and all, if others than before are now found to vote against the rest.
         """
         candidates, first, judge, annotator = judgement
         if judge is not None or first is None or not annotator:
@@ -75,22 +85,26 @@ class Annotators:
         doubled: dict[str, None] = {}
         for other, vote in votes.items():
             if other != annotator:
-                for name in (annotator, other):
-                    if self._count(name, vote == first):
-                        doubled[name] = None
+                doubled |= self._compare(annotator, other, agrees=vote == first)
         remember(self._votes, candidates, {**votes, annotator: first}, REMEMBERED)
+        if self._heard >= self._next_look and self._finds_others_opposed():
+            return list(self.compared)
         return list(doubled)
 
     def weight_of(self, annotator: str) -> float:
         """The weight of the annotator's labels, in [0, 1]."""
         if annotator not in self.compared:
             return 1.0
-        of_all = self._agreement / self._comparisons
-        if of_all <= LEAST_AGREEMENT:
+        if not self._tells_apart():
             return 1.0
-        n = self.compared[annotator]
-        of_one = (of_all * OF_ONE + self.agreed.get(annotator, 0)) / (OF_ONE + n)
+        of_all = self._agreement / self._comparisons
+        agreed, n = self._with_the_rest(annotator)
+        of_one = (of_all * OF_ONE + agreed) / (OF_ONE + n)
         return float(min(1.0, max(0.0, (2.0 * of_one - 1.0) / (2.0 * of_all - 1.0)) ** 2))
+
+    def is_opposed(self, annotator: str) -> bool:
+        """Whether the annotator has been found to vote against the others."""
+        return annotator in self._opposed and self._tells_apart()
 
     def figures(self) -> dict[str, Any]:
         """For people: each annotator's label weight, and why; of those compared most often."""
@@ -107,6 +121,9 @@ class Annotators:
             "not_compared": self.not_compared,
             "names": list(self._names),
             "votes": {candidates: dict(votes) for candidates, votes in self._votes.items()},
+            "between": self._between.state([*self._names]),
+            "opposed": list(self._opposed),
+            "next_look": self._next_look,
         }
 
     @classmethod
@@ -118,14 +135,64 @@ class Annotators:
         if any(n > compared.get(name, 0) for name, n in agreed.items()):
             raise ValueError("an annotator agreed more often than was compared")
         votes = {candidates: dict(of) for candidates, of in state["votes"].items()}
-        return cls(
-            agreed, compared, a_count(state["not_compared"]), votes, dict.fromkeys(map(str, state["names"]))
+        names = list(map(str, state["names"]))
+        between = (
+            Between.from_state(state["between"], names)
+            if "between" in state
+            else Between.of_votes(votes.values())  # earlier states count no two annotators
         )
+        annotators = cls(
+            agreed,
+            compared,
+            a_count(state["not_compared"]),
+            votes,
+            dict.fromkeys(names),
+            between,
+            dict.fromkeys(map(str, state.get("opposed", ()))),
+            a_count(state.get("next_look", 0)),
+        )
+        for name in compared:
+            agreed_with, n = annotators._with_the_rest(name)
+            if not 0 <= agreed_with <= n:
+                raise ValueError(f"{name!r} agreed with others {agreed_with} times of {n}")
+        return annotators
 
-    def _count(self, annotator: str, agrees: bool) -> bool:
-        """Returns whether the comparison doubles their number."""
-        self.compared[annotator] = n = self.compared.get(annotator, 0) + 1
-        self.agreed[annotator] = self.agreed.get(annotator, 0) + agrees
-        self._comparisons += 1
-        self._agreement += agrees
-        return n <= WELL_KNOWN and n.bit_count() == 1
+    def _tells_apart(self) -> bool:
+        return self._agreement / self._comparisons > LEAST_AGREEMENT
+
+    def _compare(self, one: str, other: str, *, agrees: bool) -> dict[str, None]:
+        """Returns those of the two whose number of comparisons it doubles."""
+        self._between.add(one, other, agrees=agrees)
+        self._heard += 2
+        if one not in self._opposed and other not in self._opposed:
+            self._comparisons += 2
+            self._agreement += 2 * agrees
+        doubled: dict[str, None] = {}
+        for name in (one, other):
+            self.compared[name] = n = self.compared.get(name, 0) + 1
+            self.agreed[name] = self.agreed.get(name, 0) + agrees
+            if n <= WELL_KNOWN and n.bit_count() == 1:
+                doubled[name] = None
+        return doubled
+
+    def _finds_others_opposed(self) -> bool:
+        """Look for those who vote against the others, at the latest with every eighth of further comparisons.
+
+        Returns whether they have changed.
+        """
+        self._next_look = self._heard + self._heard // 8 + 1
+        before, self._opposed = self._opposed, self._between.opposed()
+        if self._opposed.keys() == before.keys():
+            return False
+        self._sum_up()
+        return True
+
+    def _with_the_rest(self, annotator: str) -> tuple[int, int]:
+        """How often the annotator agreed, and was compared, with those who are not opposed."""
+        agreed, compared = self._between.with_any(annotator, self._opposed)
+        return self.agreed.get(annotator, 0) - agreed, self.compared[annotator] - compared
+
+    def _sum_up(self) -> None:
+        rest = [self._with_the_rest(name) for name in self.compared if name not in self._opposed]
+        self._agreement = USUAL * OF_ALL + sum(agreed for agreed, _ in rest)
+        self._comparisons = OF_ALL + sum(compared for _, compared in rest)

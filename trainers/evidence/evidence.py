@@ -33,8 +33,8 @@ class Evidence:
     ties: int = 0
     """Ties among the pairs learnt."""
     passed_over: dict[str, int] = field(default_factory=dict)
-    """Trusted labels that were learnt but are no evidence, per source: their task was already learnt from, or
-    the pair was shown because of a model's beliefs about it."""
+    """Trusted labels that were learnt but are no evidence, per source: their task was already learnt from,
+    the pair was shown because of a model's beliefs about it, or their annotator votes against the others."""
     heard_before: Annotators | None = None
     """All votes' information about the annotators, if it is known before the first is learnt."""
     critics_alone: bool = field(init=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from trainers.evidence.evidence import Evidence
 from trainers.online.batch import Batch
 from trainers.online.open_tasks import OpenTask, OpenTasks
 from trainers.other_version import LARGEST_SUM, within
+from trainers.pairs.elsewhere import Elsewhere, other_names_of
 from trainers.pairs.judgements import Judgement, annotator_of, dimension_of, fact_of, is_asked_for
 from trainers.pairs.pairing import LIVE_SOURCES
 from trainers.pairs.seen import (
@@ -57,6 +58,7 @@ class Admission:
     rows: RowMaker = field(default_factory=lambda: RowMaker(Vocabulary()))
     open: OpenTasks = field(default_factory=OpenTasks)
     past: PastTasks = field(default_factory=PastTasks)
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
     known: KnownPairs = field(default_factory=KnownPairs)
     votes: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Learnt votes that can be undone, by hash: their weights, as ``undo`` returns them."""
@@ -83,15 +85,18 @@ class Admission:
         name, source = task_of(pair), pair.label_source
         task, past = self.open.by_name.get(name), None
         if task is None:
-            past = self.past.find(name)
+            past = self.past.find(name, self.remembered)
         # Labels made during a run end with the run. People and judges label later, too.
         of_a_closed_run = task.is_closed if task is not None else past is not None and past.is_closed
         is_rescored = source in LIVE_SOURCES and pair.revision > 0
         if of_a_closed_run and source in LIVE_SOURCES and not is_rescored:
             return False
-        if pair.pair_id and not is_new and not self._note(name, pair, judgement):
+        fact = "" if is_new or not pair.pair_id else fact_of(pair, judgement)
+        if fact and not self.known.note(name, fact, self.remembered):
             return False
         slot = opened = -1
+        annotator = annotator_of(pair) if source == "human" else ""
+        others = other_names_of(pair) if source in TRUSTED_SOURCES else ()
         if is_rescored and (of_a_closed_run or self.pairs_of_task is None):
             counts = self._counts_of_known(name, task, past)
             self.evidence.pass_over(source)
@@ -106,17 +111,22 @@ class Admission:
             elif name in self.open.late and source in TRUSTED_SOURCES:
                 self.open.late[name] = self.open.late.pop(name)
             counts, slot = task.counts, task.slot
-            if is_asked_for(pair) or self._is_known_elsewhere(name, pair):
+            if (
+                is_asked_for(pair)
+                or self.evidence.annotators.is_opposed(annotator)  # before this vote, so that it has no say
+                or self._is_known_elsewhere(pair, others)
+                or (fact and self.known.has_forgotten(name, fact))
+            ):
                 self.evidence.pass_over(source)
                 slot = -1
         before = counts.get(source, 0.0)
         weight = pair.weight * self._share(pair, before + 1.0)
         evidence, rows = self.evidence, self.rows
         alone = evidence.critics_alone
+        self._note_elsewhere(pair, others)
         if judgement is not None:
             batch.newly_known += evidence.hear(judgement, is_drawn=not is_asked_for(pair))
         trusted_weight = evidence.learnt(pair, weight)
-        annotator = annotator_of(pair) if source == "human" else ""
         trust = evidence.weight_of(annotator)
         counts[source] = before + trust  # a vote that is not trusted takes no share from the others
         name_of_vote = hashed(pair.pair_id) if may_be_withdrawn(pair) else ""
@@ -188,9 +198,10 @@ class Admission:
         Returns the names of the open tasks that started since, which have no coefficients yet.
         """
         self.past.take_in(later.past, self.remembered)
+        self.elsewhere.take_in(later.elsewhere, self.remembered)
         self.known.take_in(later.known, self.remembered)
         self.settled_early = max(self.settled_early, later.settled_early)
-        for name in [name for name in self.open.by_name if self.past.find(name) is not None]:
+        for name in [name for name in self.open.by_name if self.past.find(name, self.remembered) is not None]:
             self.open.leave(name)
         begun = []
         for name, task in later.open.by_name.items():
@@ -222,7 +233,7 @@ class Admission:
         begun.open.widen(len(begun.rows.vocabulary.columns))
         # The predicting model has learnt a task's trusted labels, so those of another dimension are no
         # evidence.
-        begun.past = self.past.of_trusted()
+        begun.past, begun.elsewhere = self.past.of_trusted(), self.elsewhere.copy()
         for name, task in self.open.by_name.items():
             if trusted := trusted_of(task.counts):
                 begun.past.settle(name, trusted, self.remembered)
@@ -238,6 +249,7 @@ class Admission:
             **self.evidence.state(),
             "open": self.open.state(),
             "past": self.past.state(),
+            **({"elsewhere": self.elsewhere.state()} if self.elsewhere else {}),
             "known": self.known.state(),
             "settled_early": self.settled_early,
             **self._votes_state(),
@@ -250,6 +262,7 @@ class Admission:
         self.evidence = Evidence.from_state(state)
         self.open = OpenTasks.from_state(state["open"], len(vocabulary.columns))
         self.past = PastTasks.from_state(state["past"])
+        self.elsewhere = Elsewhere.from_state(state["elsewhere"]) if "elsewhere" in state else Elsewhere()
         self.known = KnownPairs.from_state(state["known"])
         self.settled_early = int(state["settled_early"])
         votes = state.get("votes", _NO_VOTES)
@@ -281,13 +294,13 @@ class Admission:
             return task.counts
         if past is None:
             self.past.settle(name, {}, self.remembered)
-            past = self.past.find(name)
+            past = self.past.find(name, self.remembered)
         assert past is not None
         return past.counts
 
     def _add(self, name: str, source: LabelSource, trust: float) -> None:
         """Change what was learnt of a task, wherever it is known, after the fact."""
-        task, past = self.open.by_name.get(name), self.past.find(name)
+        task, past = self.open.by_name.get(name), self.past.find(name, self.remembered)
         for counts in (task.counts if task else None, past.counts if past else None):
             if counts is not None and source in counts:
                 counts[source] = max(0.0, counts[source] + trust)
@@ -311,29 +324,26 @@ class Admission:
         batch.settled.append((len(batch.pairs), task.slot, self.evidence.pairs))
         return task.counts
 
-    def _note(self, name: str, pair: PreferencePair, judgement: Judgement | None) -> bool:
-        return self.known.note(name, fact_of(pair, judgement), self.remembered)
-
     def _votes_state(self) -> dict[str, Any]:
         """Empty if there are no votes, as in states from before votes existed."""
         if not self.votes:
             return {}
         return {"votes": {"names": list(self.votes), "weights": np.array([*self.votes.values()])}}
 
-    def _is_known_elsewhere(self, name: str, pair: PreferencePair) -> bool:
-        """Whether trusted labels were learnt from what else the candidates of a trusted label belong to: the
-        runs of a vote on two runs, and the task of a run."""
-        if pair.label_source not in TRUSTED_SOURCES:
-            return False
-        others = {pair.task_id, *(pair.meta.get(f"{side}_run_id") for side in ("chosen", "rejected"))}
-        return any(self._has_trusted(other) for other in others - {name, "", None} if isinstance(other, str))
+    def _is_known_elsewhere(self, pair: PreferencePair, others: Sequence[str]) -> bool:
+        """Whether trusted labels of its candidates were learnt under another name than its own."""
+        return self.elsewhere.knows(pair) or any(map(self._has_trusted, others))
+
+    def _note_elsewhere(self, pair: PreferencePair, others: Sequence[str]) -> None:
+        """A name that has trusted labels of its own was opened before, or is past: both decide by themselves
+        what is evidence."""
+        for other in others:
+            if not self._has_trusted(other):
+                self.elsewhere.note(other, pair, self.remembered)
 
     def _has_trusted(self, name: str) -> bool:
-        task, past = self.open.by_name.get(name), None
-        if task is None:
-            past = self.past.find(name)
-        counts = task.counts if task is not None else past.counts if past is not None else {}
-        return not TRUSTED_SOURCES.isdisjoint(counts)
+        task = self.open.by_name.get(name)
+        return bool(trusted_of(task.counts)) if task is not None else self.past.has_trusted(name)
 
     def _share(self, pair: PreferencePair, nth: float) -> float:
         """``nth`` is its number among what counts of its task and label source."""

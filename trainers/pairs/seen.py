@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from streams.messages.contracts import TRUSTED_SOURCES, LabelSource
 from trainers.other_version import LARGEST_SUM, within
+from trainers.pairs.forgotten import ForgottenNames
 
 REMEMBERED = 10_000
 """Number of tasks that are no longer open, and of pairs, that are recognised when they come again; it
@@ -33,19 +35,33 @@ class PastTask(NamedTuple):
 
 
 class PastTasks:
-    """Tasks that are no longer open; beyond ``remembered``, the oldest are forgotten."""
+    """Tasks that are no longer open; beyond ``remembered``, the oldest are forgotten.
+
+    Of a forgotten one it stays known whether trusted labels were learnt from it. If it comes again, it is a
+    past task with such labels, whose later ones are no evidence.
+    """
 
     def __init__(self) -> None:
         self._counts: dict[str, Counts] = {}
         self._closed: set[str] = set()
         self.forgotten = 0
         """Number of forgotten tasks."""
+        self._lost = ForgottenNames()
+        """Forgotten tasks from which trusted labels were learnt."""
 
-    def find(self, task: str) -> PastTask | None:
-        """None if it is unknown."""
+    def find(self, task: str, remembered: int = REMEMBERED) -> PastTask | None:
+        """None if it is unknown. A forgotten one with trusted labels is remembered again."""
         name = hashed(task)
+        if name not in self._counts and name in self._lost:
+            self._add(name, {}, remembered)
         counts = self._counts.get(name)
         return None if counts is None else PastTask(counts, name in self._closed)
+
+    def has_trusted(self, task: str) -> bool:
+        """Whether trusted labels were learnt from it."""
+        name = hashed(task)
+        counts = self._counts.get(name)
+        return name in self._lost if counts is None else bool(trusted_of(counts))
 
     def is_closed(self, task: str) -> bool:
         return hashed(task) in self._closed
@@ -66,6 +82,7 @@ class PastTasks:
     def take_in(self, later: PastTasks, remembered: int = REMEMBERED) -> None:
         """Add the knowledge of another, which comes after this one."""
         self.forgotten = max(self.forgotten, later.forgotten)
+        self._lost.take_in(later._lost)
         self._closed |= later._closed
         for name, counts in later._counts.items():
             self._add(name, counts, remembered)
@@ -78,6 +95,7 @@ class PastTasks:
             if trusted or name in self._closed:
                 past._counts[name] = trusted
         past._closed = self._closed & past._counts.keys()
+        past._lost = self._lost.copy()
         return past
 
     def state(self) -> dict[str, Any]:
@@ -87,24 +105,30 @@ class PastTasks:
             "counts": counts_array(self._counts.values()),
             "closed": np.array([name in self._closed for name in self._counts], dtype=np.int64),
             "forgotten": self.forgotten,
+            "lost": self._lost.state(),
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> PastTasks:
         """The tasks with this state."""
         past = cls()
+        past._lost = ForgottenNames.from_state(state.get("lost", ""))  # earlier states have none
         past.forgotten = int(state["forgotten"])
         past._counts = dict(zip(state["tasks"], counts_of(state["counts"]), strict=True))
         past._closed = {name for name, over in zip(past._counts, state["closed"], strict=True) if over}
         return past
 
     def _add(self, name: str, counts: Counts, remembered: int) -> None:
-        mine = self._counts.setdefault(name, {})
+        if name not in self._counts:
+            of_before = dict.fromkeys(sorted(TRUSTED_SOURCES), 0.0) if name in self._lost else {}
+            self._counts[name] = of_before
+        mine = self._counts[name]
         for source, n in counts.items():
             mine[source] = max(n, mine.get(source, 0))
         while len(self._counts) > remembered:
             oldest = next(iter(self._counts))
-            del self._counts[oldest]
+            if trusted_of(self._counts.pop(oldest)):
+                self._lost.add(oldest)
             self._closed.discard(oldest)
             self.forgotten += 1
 
@@ -116,6 +140,11 @@ class KnownPairs:
         self._known: dict[str, None] = {}
         self.forgotten = 0
         """Number of forgotten pairs."""
+        self._lost = ForgottenNames()
+
+    def has_forgotten(self, task: str, pair_id: str) -> bool:
+        """Whether it is one of the forgotten pairs, which ``note`` takes for a new one."""
+        return hashed(f"{task}\0{pair_id}") in self._lost
 
     def note(self, task: str, pair_id: str, remembered: int = REMEMBERED) -> bool:
         """Remember a pair; False if it was known."""
@@ -128,12 +157,13 @@ class KnownPairs:
     def take_in(self, later: KnownPairs, remembered: int = REMEMBERED) -> None:
         """Add the knowledge of another, which comes after this one."""
         self.forgotten = max(self.forgotten, later.forgotten)
+        self._lost.take_in(later._lost)
         for name in later._known:
             self._add(name, remembered)
 
     def state(self) -> dict[str, Any]:
         """The argument of ``from_state``."""
-        return {"known": list(self._known), "forgotten": self.forgotten}
+        return {"known": list(self._known), "forgotten": self.forgotten, "lost": self._lost.state()}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> KnownPairs:
@@ -141,12 +171,15 @@ class KnownPairs:
         pairs = cls()
         pairs._known = dict.fromkeys(state["known"])
         pairs.forgotten = int(state["forgotten"])
+        pairs._lost = ForgottenNames.from_state(state.get("lost", ""))  # earlier states have none
         return pairs
 
     def _add(self, name: str, remembered: int) -> None:
         self._known[name] = None
         while len(self._known) > remembered:
-            del self._known[next(iter(self._known))]
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._lost.add(oldest)
             self.forgotten += 1
 
 
@@ -188,6 +221,7 @@ def counts_of(rows: Any) -> list[Counts]:
     ]
 
 
+@lru_cache(maxsize=4096)
 def hashed(name: str) -> str:
     """64 bits of SHA-256: among 10,000 tasks, two collide with a probability of 3 in a million million."""
     return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:16]

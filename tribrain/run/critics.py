@@ -25,7 +25,8 @@ CRITIC = click.option(
     multiple=True,
     metavar="NAME='COMMAND'|NAME",
     help="Add a critic (repeatable): a command with {video}, {prompt} and {goal} that prints a JSON object "
-    "of scores in [0, 1], or the name of one from an installed package.",
+    "of scores in [0, 1], or the name of one from an installed package. A name with = stands in double "
+    "quotes.",
 )
 CRITIC_TIMEOUT_S = click.option(
     "--critic-timeout-s",

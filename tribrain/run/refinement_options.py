@@ -54,7 +54,8 @@ _REWARD = option_group(
         type=Shares(),
         default={},
         show_default="overall=1",
-        help="Weights of the judged dimensions, e.g. physics=2,quality=1.",
+        help="Weights of the judged dimensions, e.g. physics=2,quality=1; a name with a comma stands in "
+        "double quotes.",
     ),
     click.option(
         "--preference-gate",

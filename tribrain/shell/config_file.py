@@ -19,6 +19,7 @@ import click
 
 from streams.errors import BadInput
 from streams.files import read_bytes
+from tribrain.shell.option_types import Shares
 from tribrain.shell.renamed import Renamed
 
 
@@ -137,8 +138,7 @@ def _as_click_takes_it(where: str, option: click.Option, value: Any) -> Any:
             raise BadInput(f"{where}: is a list; expected one value")
         return [_as_text(where, each) for each in value]
     if isinstance(value, dict):
-        # As ``--prefer`` has them on the command line.
-        return ",".join(f"{name}={_as_text(where, each)}" for name, each in value.items())
+        return Shares.written({name: _as_text(where, each) for name, each in value.items()})
     text = _as_text(where, value)
     return [text] if option.multiple else text
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import os
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +73,10 @@ class Seconds(FiniteFloat):
 
 
 class Shares(click.ParamType):
-    """``physics=2,quality=1``: dimension to what it counts beside the others."""
+    """``physics=2,quality=1``: dimension to what it counts beside the others.
+
+    A name with a comma stands in double quotes, as in CSV: ``"light, shade"=2``.
+    """
 
     name = "DIMENSION=WEIGHT,…"
 
@@ -80,7 +86,7 @@ class Shares(click.ParamType):
         if isinstance(value, dict):
             return value
         shares: dict[str, float] = {}
-        for part in value.split(","):
+        for part in self._parts(value, param, ctx):
             name, _, number = (piece.strip() for piece in part.rpartition("="))
             try:
                 share = float(number)
@@ -88,7 +94,8 @@ class Shares(click.ParamType):
                 share = math.nan
             if not (name.isprintable() and name and 0.0 < share <= LARGEST_SHARE):
                 self.fail(
-                    f"{part!r} is not a dimension with its weight; expected e.g. physics=2,quality=1",
+                    f"{part!r} is not a dimension with its weight; expected e.g. physics=2,quality=1, and a "
+                    "name with a comma in double quotes",
                     param,
                     ctx,
                 )
@@ -97,6 +104,23 @@ class Shares(click.ParamType):
                 self.fail(f"{name} is there twice", param, ctx)
             shares[name] = share
         return shares
+
+    @staticmethod
+    def written(shares: Mapping[str, str]) -> str:
+        """``shares``, dimension to number, as ``convert`` reads them."""
+        line = StringIO()
+        csv.writer(line, lineterminator="").writerow(f"{name}={share}" for name, share in shares.items())
+        return line.getvalue()
+
+    def _parts(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        try:
+            # A quote that is not closed would go on in the second line, which is empty otherwise.
+            first, *second = csv.reader([value, ""], skipinitialspace=True)
+        except csv.Error:
+            self.fail(f"{value!r} is not one line; expected e.g. physics=2,quality=1", param, ctx)
+        if second != [[]]:
+            self.fail(f"{value!r} has a double quote that is not closed", param, ctx)
+        return first or [""]
 
 
 class RewardSource(_GivenPath):

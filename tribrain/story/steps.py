@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
 
 from streams.messages.contracts import TraceEvent
 from tribrain.story.course import best_so_far, rewards_of, version_of
@@ -37,6 +40,16 @@ class Film:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Preferred:
+    """What the reward of one dimension says of a video beside the others of its run."""
+
+    prob: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+    """Mean probability of being preferred to another."""
+    confidence: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+    """0 where the reward may not steer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One iteration of a run."""
 
@@ -55,6 +68,8 @@ class Step:
     """Whether that model has not been shown to be good, and so changes nothing."""
     is_best: bool
     """Of the whole run."""
+    by_dimension: Mapping[str, Preferred]
+    """For the dimensions that the run weighs, and of which the model knows something."""
     prompt: list[tuple[str, str]]
     """Pieces of the prompt: ``same``, ``ins`` and ``del``, beside that of the step before."""
     error: str
@@ -83,6 +98,7 @@ def steps(
                 is_swap=n > 0 and version is not None and version != version_of(events[n - 1]),
                 watches_only=event.meta.get("reward_gate") == "shadow",
                 is_best=event is bests[-1],
+                by_dimension=_by_dimension(event),
                 prompt=difference(events[n - 1].prompt, event.prompt) if n else [("same", event.prompt)],
                 error=str(event.meta.get("error") or ""),
             )
@@ -118,6 +134,14 @@ def difference(before: str, after: str) -> list[tuple[str, str]]:
             together += 1
         pieces += _changed(old[a + together : b], new[c + together : d])
     return pieces
+
+
+def _by_dimension(event: TraceEvent) -> Mapping[str, Preferred]:
+    """Nothing of what is not as this version writes it, as anybody may write a trace."""
+    try:
+        return msgspec.convert(event.meta.get("preference_by_dimension", {}), dict[str, Preferred])
+    except msgspec.ValidationError:
+        return {}
 
 
 def _are_close(old: str, new: str) -> bool:

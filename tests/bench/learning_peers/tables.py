@@ -58,11 +58,12 @@ def one_cell(rows: Sequence[Judged]) -> Iterator[str]:
 
 def speed(rates: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     """Name to ``rows`` and ``dicts`` in pairs/s, and ``mib``."""
-    yield "| learner | pairs/s of CPU, rows | of dicts | peak memory, MiB |"
+    yield "| learner | pairs/s of CPU, rows | of dicts | memory that learning adds, MiB |"
     yield "|---|---|---|---|"
     for name, of in rates.items():
         dicts = f"{of['dicts']:,.0f}" if "dicts" in of else ""
-        yield f"| {_named(name)} | {of['rows']:,.0f} | {dicts} | {of['mib']:,.0f} |"
+        added = f"{of['mib']:,.1f}" if "mib" in of else ""
+        yield f"| {_named(name)} | {of['rows']:,.0f} | {dicts} | {added} |"
 
 
 def _setting(row: Judged) -> str:

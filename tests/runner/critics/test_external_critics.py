@@ -390,14 +390,45 @@ def test_a_command_may_hold_equals_signs() -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["v1.1", "motion.smoothness", "my critic", "физика", "a@b", "a/b", 'say "a"', "a" * 256]
+)
+def test_a_critic_may_have_any_name(name: str, tmp_path: Path) -> None:
+    program = tmp_path / "judge.sh"
+    program.write_text("""echo '{"task": 0.5}'""")
+    (critic,) = chosen_critics([f"{name}=sh {program} {{video}}"], pixel_critics=False, timeout_s=60)
+    assert isinstance(critic, CommandCritic)
+    judgement = critic.begin(tmp_path / "video.mp4", prompt="", goal="")
+    result = judgement.result()
+    judgement.stop()
+    assert (result.critic_name, result.scores) == (name, {"task": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "command"),
+    [
+        ('"det.AP@IoU=0.50"=true {video}', "det.AP@IoU=0.50", "true {video}"),
+        ('"a=b"', "a=b", None),
+        ('"say ""a"""=true {video}', 'say "a"', "true {video}"),
+        ("a=b", "a", "b"),
+    ],
+)
+def test_in_double_quotes_a_name_may_hold_an_equals_sign(given: str, name: str, command: str | None) -> None:
+    assert parse_critic(given) == (name, command)
+
+
+@pytest.mark.parametrize(
     ("given", "complaint"),
     [
         (["flicker=true {video}"], "a critic 'flicker' already exists"),
         (["text_rm=true {video}"], "a critic 'text_rm' already exists"),
         (["a=true {video}", "a=true {video}"], "a critic 'a' already exists"),
-        (["python critic.py {video}"], "expected NAME="),
+        (["python critic.py {video}"], "no installed package offers the critic 'python critic.py {video}'"),
         (["=true {video}"], "expected NAME="),
-        (["a.b=true {video}"], "expected NAME="),
+        ([" a=true {video}"], "expected NAME="),
+        (["a\nb=true {video}"], "expected NAME="),
+        (["a" * 257 + "=true {video}"], "expected NAME="),
+        (['"a"b=true {video}'], "expected NAME="),
+        (["det.AP@IoU=0.50=true {video}"], "put the name in double quotes"),
         (["a="], "the critic a's command lacks {video}"),
         (["a=true {prompt}"], "the critic a's command lacks {video}"),
         (

@@ -106,6 +106,19 @@ def test_a_run_may_weigh_the_dimensions() -> None:
     assert leans[2] == pytest.approx((leans[1] + leans[3]) / 2)
 
 
+@pytest.mark.parametrize(("of_overall", "of_physics"), [(2.0, 1.0), (1.0, 2.0), (1.0, 9.0)])
+def test_a_dimension_moves_a_candidate_by_its_share_of_all_weights(
+    of_overall: float, of_physics: float
+) -> None:
+    candidate = judged({"quality": 0.3, "physics": 0.9})
+    policy = PreferencePolicy(prefer={"overall": of_overall, "physics": of_physics})
+    opinion = policy.compare(candidate, BEST, with_dimensions(physics=PHYSICS))
+    leans = {name: of.lean for name, of in opinion.by_dimension.items()}
+    weighted = of_overall * leans["overall"] + of_physics * leans["physics"]
+    assert opinion.lean == pytest.approx(weighted / (of_overall + of_physics))
+    assert leans["overall"] < 0.0 < leans["physics"]
+
+
 def test_each_dimensions_opinion_is_kept_apart() -> None:
     candidate = judged({"quality": 0.3, "physics": 0.9})
     policy = PreferencePolicy(prefer={"overall": 1.0, "physics": 2.0})

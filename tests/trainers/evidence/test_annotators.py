@@ -16,7 +16,7 @@ from streams.messages.contracts import PreferencePair
 from tests.factories import pair
 from tests.states import read_back
 from tests.trainers.bradley_terry.test_dirty_numbers import judged
-from trainers.evidence import annotators
+from trainers.evidence import annotators, opposed
 from trainers.evidence.annotators import Annotators
 from trainers.online import unsettled
 from trainers.online.learner import PreferenceLearner
@@ -77,8 +77,42 @@ def test_who_votes_by_chance_among_people_who_agree_counts_nothing() -> None:
     assert all(heard.weight_of(name) > 0.9 for name in ("ann", "bob", "cem"))
 
 
-def test_who_votes_against_all_others_counts_nothing() -> None:
-    assert told(votes_of(dict.fromkeys("abcdef", 0.9) | {"g": 0.1})).weight_of("g") == 0.0
+@pytest.mark.parametrize("others", ["ab", "abc", "abcdef"])
+@pytest.mark.parametrize("n", [60, 300])
+def test_who_votes_against_all_others_counts_nothing_and_they_count_as_without(others: str, n: int) -> None:
+    votes = votes_of({"contrary": 0.1} | dict.fromkeys(others, 0.9), n)
+    heard, without = told(votes), told([vote for vote in votes if vote[1] != "contrary"])
+    assert heard.weight_of("contrary") == 0.0
+    assert heard.is_opposed("contrary")
+    assert [heard.weight_of(name) for name in others] == [without.weight_of(name) for name in others]
+
+
+def test_two_of_five_who_agree_with_each_other_against_the_rest_count_nothing() -> None:
+    heard = told(votes_of(dict.fromkeys("abc", 0.9) | dict.fromkeys("xy", 0.1)))
+    assert [heard.weight_of(name) for name in "xy"] == [0.0, 0.0]
+    assert all(heard.weight_of(name) > 0.9 for name in "abc")
+
+
+def test_of_two_equal_parties_none_is_called_the_wrong_one() -> None:
+    for names in ("ax", "abxy", "abcdwxyz"):
+        half = len(names) // 2
+        heard = told(votes_of(dict.fromkeys(names[:half], 0.9) | dict.fromkeys(names[half:], 0.1)))
+        assert {heard.weight_of(name) for name in names} == {1.0}
+        assert not any(map(heard.is_opposed, names))
+
+
+def test_who_stops_to_vote_against_the_others_is_opposed_no_more() -> None:
+    votes = votes_of({"ann": 0.95, "bob": 0.95, "cem": 0.95}, 400)
+    turned = [(at, name, first if name != "cem" or at >= 40 else not first) for at, name, first in votes]
+    assert told(turned[:120]).is_opposed("cem")
+    assert told(turned).weight_of("cem") > 0.8
+
+
+def test_so_many_pairs_of_annotators_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opposed, "PAIRS_OF_ANNOTATORS", 3)
+    heard = told(votes_of(dict.fromkeys("abcde", 0.9), 50))
+    assert len(heard.state()["between"]) == 3
+    assert {name: of["compared"] for name, of in heard.figures().items()} == dict.fromkeys("abcde", 200)
 
 
 def test_names_that_are_long_and_begin_alike_are_two_people() -> None:
@@ -162,6 +196,86 @@ def _votes_of_one_by_chance_first() -> list[PreferencePair]:
 
     of_both = zip(of("ann", 1.0), of("bob", 1.0), strict=True)
     return [*of("dora", 0.5), *chain.from_iterable(of_both)]
+
+
+def _with_one_against_two(n: int = 100) -> list[PreferencePair]:
+    """Two people who err in a tenth, and a third who answers the contrary of the truth in nine tenths."""
+    rng, votes = np.random.default_rng(6), []
+    for nth, one in enumerate(judged(n, seed=5)):
+        for annotator, right in (("ann", 0.9), ("bob", 0.9), ("cem", 0.1)):
+            vote = replace(one, pair_id=str(nth), meta={"annotator": annotator})
+            votes.append(vote if rng.random() < right else swapped(vote))
+    return votes
+
+
+def _of_ann_and_bob(votes: Sequence[PreferencePair]) -> list[PreferencePair]:
+    return [vote for vote in votes if vote.meta["annotator"] != "cem"]
+
+
+@pytest.mark.parametrize("read_again", [False, True])
+def test_one_against_two_teaches_next_to_nothing(
+    monkeypatch: pytest.MonkeyPatch, *, read_again: bool
+) -> None:
+    def effect(votes: Sequence[PreferencePair]) -> float:
+        return train_on_pairs(votes).weights["a.x"] if read_again else _effect(votes)
+
+    votes = _with_one_against_two()
+    weighed, without = effect(votes), effect(_of_ann_and_bob(votes))
+    monkeypatch.setattr(Annotators, "weight_of", lambda *_: 1.0)
+    assert abs(weighed - without) < 0.1 * abs(effect(votes) - without)
+
+
+def test_votes_against_the_others_are_no_evidence_from_when_that_is_known_and_the_gate_opens() -> None:
+    votes = _with_one_against_two()
+    snapshot = train_on_pairs(votes)
+    passed_over = snapshot.metrics["no_evidence"]["human"]
+    assert 60 < passed_over < 100
+    assert snapshot.metrics["trusted"]["n"] == len(votes) - passed_over
+    assert (snapshot.gate, train_on_pairs(_of_ann_and_bob(votes)).gate) == ("active", "active")
+
+
+def test_a_state_from_before_pairs_of_annotators_were_counted_finds_out_with_its_next_votes() -> None:
+    votes = _with_one_against_two()
+    model = PreferenceLearner()
+    model.on_messages(votes[:-3])
+    state = model.state()
+    for name in ("between", "opposed", "next_look"):
+        del state["annotators"][name]
+    old = PreferenceLearner.from_state("default", state)
+    assert old.snapshot().metrics["annotators"]["cem"]["weight"] == 1.0
+    old.on_messages(votes[-3:])
+    assert old.snapshot().metrics["annotators"]["cem"]["weight"] == 0.0
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_who_is_opposed_does_not_depend_on_batches_or_restarts(size: int) -> None:
+    votes = _with_one_against_two()
+    whole, parts = PreferenceLearner(), PreferenceLearner()
+    whole.on_messages(votes)
+    for start in range(0, len(votes), size):
+        parts.on_messages(votes[start : start + size])
+        if size > 1:
+            parts = read_back(parts)
+    assert encode(parts.snapshot()) == encode(whole.snapshot())
+    assert parts.state()["annotators"] == whole.state()["annotators"]
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        [[0, 0, 1, 1]],
+        [[0, 1, 1, 1], [1, 0, 1, 1]],
+        [[0, 1, 3, 1]],
+        [[0, 1, 0, 1]],
+        [[0, 9, 1, 1]],
+        [[0, 1, 0, -2]],
+        [[0, 1]],
+    ],
+)
+def test_counts_of_two_annotators_that_cannot_be_are_refused(between: list[list[int]]) -> None:
+    state = told([(1, "ann", True), (1, "bob", True)]).state()
+    with pytest.raises((ValueError, LookupError)):
+        Annotators.from_state(state | {"between": between})
 
 
 def test_live_earlier_votes_are_weighed_again_once_more_is_known_of_their_annotator(
