@@ -149,6 +149,9 @@ def test_the_model_is_shown_and_taken_back_once_that_was_confirmed(
         page.wait_for_selector(f"h1:has-text('version {_newest(settings)}')")
 
 
+_IS_FIRST = "version => document.querySelector('#versions tbody tr')?.innerText.startsWith(version)"
+
+
 def test_five_versions_are_shown_and_all_of_them_to_whoever_asks(
     tmp_path: Path, settings: Settings, visit: Any
 ) -> None:
@@ -158,11 +161,13 @@ def test_five_versions_are_shown_and_all_of_them_to_whoever_asks(
     with page_server(tmp_path, settings=settings) as server:
         page = visit(server.url).new_page()
         page.goto(f"{server.url}/model")
+        newest = str(last.version + 6)
+        page.wait_for_function(_IS_FIRST, arg=newest)
         rows = page.locator("#versions tbody tr:visible")
         assert rows.count() == 5
         page.click("#versions summary")
         assert rows.count() > 5
-        assert rows.first.inner_text().startswith(str(last.version + 6))
+        assert rows.first.inner_text().startswith(newest)
         assert page.locator("#versions a:visible").count() == rows.count() - 1, "the newest is there already"
 
 
