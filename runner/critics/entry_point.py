@@ -52,7 +52,7 @@ class EntryPointCritic:
             raise BadInput(
                 f"no installed package offers the critic {name!r} (entry points of {GROUP}: "
                 f"{', '.join(offered) or 'none'}); install it, or give a command: "
-                f"{name}='python my_critic.py {{video}}'"
+                "NAME='python my_critic.py {video}'"
             )
         self.name = name
         self.timeout_s = timeout_s

@@ -428,7 +428,10 @@ def cases() -> Iterator[tuple[str, str]]:
 
     yield f"{generator} 'true {{prompt}} {{out_dir}} {{image}}'", r"has \{image\}, and no image is given"
     yield f"{generator} '{COMMAND}' --image nowhere.png", r"nowhere\.png: no such file; check the path"
-    yield f"{simulated} new --critic 'python c.py'", r"a critic is given as 'python c\.py'; expected NAME="
+    yield (
+        f"{simulated} new --critic 'python c.py'",
+        r"offers the critic 'python c\.py' .*; install it, or give a command: NAME='",
+    )
     yield f"{simulated} new --critic 'a=true {{prompt}}'", r"the critic a's command lacks \{video\}"
     yield f"{simulated} new --critic nowhere", r"no installed package offers the critic 'nowhere'"
     yield f"{simulated} new --critic 'blur=true {{video}}'", r"a critic 'blur' already exists"
