@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import get_args
 
 from streams.errors import BadInput
 from streams.messages.candidates import Found, Place, Search
-from streams.messages.codec import decode_pair, decode_vote
-from streams.messages.contracts import PreferencePair
+from streams.messages.codec import ContractError, decode_pair, decode_trace, decode_vote
+from streams.messages.contracts import PreferencePair, TraceEvent
 from streams.messages.stored import StoredMessage
 from streams.messages.votes import RANDOM_RULE, Answer, Vote
 from tests.simulation.kafka import DEAD, PAIRS, TRACE, VOTES, SimKafka
@@ -89,8 +90,12 @@ def check_votes(kafka: SimKafka, rules: PairingRules) -> None:
     search = Search((), [name for vote in votes.values() for name in (vote.vote_id, vote.takes_back) if name])
     for message in kafka.all_of(VOTES):
         search.add_vote(message)
+    versions: dict[Place, list[TraceEvent]] = {}
     for message in kafka.all_of(TRACE):
-        search.add_event(message)
+        event = _event(message)
+        search.add_event(message, event)
+        if event is not None:
+            versions.setdefault((event.run_id, event.iter_idx), []).append(event)
     found = search.found()
     letters = {message.value for message in kafka.all_of(DEAD)}
     on_topic = VotesOnTopic()
@@ -100,13 +105,18 @@ def check_votes(kafka: SimKafka, rules: PairingRules) -> None:
             assert isinstance(pair, PreferencePair)
             on_topic.takes(message, pair)
     for vote, raw in ((vote, raw) for raw, vote in _with_bytes(kafka.all_of(VOTES), votes)):
-        _check_vote(vote, raw in letters, found, rules, on_topic)
+        _check_vote(vote, raw in letters, found, rules, on_topic, versions)
     known = {pair_id_of(vote_id) for vote_id in votes}
     assert on_topic.pairs <= known, "a pair of a vote that nobody gave"
 
 
 def _check_vote(
-    vote: Vote, is_letter: bool, found: Found, rules: PairingRules, on_topic: VotesOnTopic
+    vote: Vote,
+    is_letter: bool,
+    found: Found,
+    rules: PairingRules,
+    on_topic: VotesOnTopic,
+    versions: Mapping[Place, Sequence[TraceEvent]],
 ) -> None:
     of_vote = pair_id_of(vote.vote_id)
     is_taken_back = vote.annotator in found.taken_back.get(vote.vote_id, ())
@@ -127,7 +137,10 @@ def _check_vote(
         return
     if _pair(vote, found, rules) is None:
         assert is_letter, f"{vote.vote_id} cannot be used, and is no dead letter"
-        assert of_vote not in on_topic.pairs
+        # It may have been used before a rescoring left the two without a critic in common.
+        assert of_vote not in on_topic.pairs or _could_be_used(vote, rules, versions), (
+            f"{vote.vote_id} could never be used, and has a pair"
+        )
     else:
         assert of_vote in on_topic.pairs, f"{vote.vote_id} is lost"
         assert of_vote not in on_topic.withdrawn, f"{vote.vote_id} is withdrawn, and nobody took it back"
@@ -135,10 +148,28 @@ def _check_vote(
 
 def _pair(vote: Vote, found: Found, rules: PairingRules) -> PreferencePair | None:
     left, right = found.candidates.get(vote.left), found.candidates.get(vote.right)
+    return None if left is None or right is None else _pair_of(vote, left, right, rules)
+
+
+def _could_be_used(vote: Vote, rules: PairingRules, versions: Mapping[Place, Sequence[TraceEvent]]) -> bool:
+    """Whether some revisions of its candidates, on the log at some time, give a pair."""
+    of_both = product(versions.get(vote.left, ()), versions.get(vote.right, ()))
+    return any(_pair_of(vote, left, right, rules) is not None for left, right in of_both)
+
+
+def _pair_of(vote: Vote, left: TraceEvent, right: TraceEvent, rules: PairingRules) -> PreferencePair | None:
     try:
-        return None if left is None or right is None else pair_of_vote(vote, left, right, rules)
+        return pair_of_vote(vote, left, right, rules)
     except BadInput:
         return None
+
+
+def _event(message: StoredMessage) -> TraceEvent | None:
+    try:
+        event = decode_trace(message.value, message)
+    except ContractError:
+        return None
+    return event if isinstance(event, TraceEvent) else None
 
 
 def _first_votes(messages: Iterable[StoredMessage]) -> dict[str, Vote]:
