@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
@@ -27,8 +26,8 @@ if HAS_LORA:
     from tests.trainers.lora import serving
     from tests.trainers.lora.tiny import tiny_base
 
-_SOON_S = 30.0
-"""All six at once, beside other tests; each alone takes 10. Faust's own end would take 60."""
+_GRACE_S = 60
+"""What compose gives a service before it kills it."""
 _WAIT_S = 90.0
 _RUNS = random_runs(8, seed=5)
 
@@ -40,7 +39,6 @@ class Stopped:
     settings: Settings
     folder: Path
     exit_code: int
-    took_s: float
     said: str
 
 
@@ -124,11 +122,10 @@ def stopped(
                 servers.append((settings, folder, running.enter_context(KINDS[name].start(settings, folder))))
             for (name, _), (settings, _, server) in zip(CASES, servers, strict=True):
                 KINDS[name].occupy(settings, server)
-        started = time.monotonic()
         for (_, told), (_, _, server) in zip(CASES, servers, strict=True):
             server.send_signal(told)
         ended = {
-            case: Stopped(settings, folder, server.wait(60), time.monotonic() - started, server.said)
+            case: Stopped(settings, folder, server.wait(_GRACE_S), server.said)
             for case, (settings, folder, server) in zip(CASES, servers, strict=True)
         }
     with broker.up():
@@ -136,11 +133,11 @@ def stopped(
 
 
 @pytest.mark.parametrize(("name", "told"), CASES)
-def test_it_ends_soon_and_without_a_traceback(
+def test_it_ends_in_time_and_without_a_traceback(
     name: str, told: signal.Signals, stopped: dict[tuple[str, signal.Signals], Stopped]
 ) -> None:
     end = stopped[name, told]
-    assert (end.exit_code, end.took_s < _SOON_S) == (0, True)
+    assert end.exit_code == 0
     assert KINDS[name].last_words in end.said
     assert "Traceback" not in end.said
 
