@@ -9,9 +9,9 @@ from typing import Any
 
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.feature_names import is_indicator
-from trainers.bradley_terry.features import UNIT
 from trainers.bradley_terry.reward import Z95
 from trainers.bradley_terry.ties import tie_probability
+from trainers.bradley_terry.units import UNIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.bench.learning_peers.pairs import Array, Flags, Pairs, Setting
 from trainers.bradley_terry.estimators import LearnerName, PairEstimator, Recipe
-from trainers.bradley_terry.features import unit_of
+from trainers.bradley_terry.units import unit_of
 
 
 class _Model:
