@@ -22,6 +22,7 @@ from runner.rewards.standings import Standings, best_of
 from streams.messages.contracts import TEXT_CRITICS, CriticResult, RunEnd, TraceEvent
 from streams.messages.no_score import NO_SCORE, critic_failed, no_score
 
+_REQUIRED = "required"
 _OF_CRITICS = ("critic_reward", "best_score", "best_iter", "combined_reward")
 _OF_PREFERENCES = ("preference_prob", "preference_confidence", "preference_by_dimension")
 
@@ -30,6 +31,12 @@ def to_be_judged(event: TraceEvent, critics: Iterable[str], *, everything: bool)
     """The critics that failed on this video or never judged it; with ``everything``, all of them."""
     found = {result.critic_name: result for result in event.critic_results}
     return [name for name in critics if everything or name not in found or critic_failed(found[name])]
+
+
+def required_by(end: RunEnd) -> frozenset[str]:
+    """The critics whose scores every candidate needs, as the rescoring that wrote this end recorded them."""
+    names = end.meta.get(_REQUIRED)
+    return frozenset(map(str, names)) if isinstance(names, list) else frozenset()
 
 
 def revised(
@@ -45,7 +52,8 @@ def revised(
     """The next ``revision`` of a run whose newest state is ``events`` and ``end``.
 
     ``judged`` maps ``iter_idx`` to new results; a failure takes no score away. A video without the score of
-    a ``required`` critic is not a candidate. ``run_dir`` holds the snapshots that were in use.
+    a ``required`` critic is not a candidate, which the end records (``required_by``). ``run_dir`` holds the
+    snapshots that were in use.
     """
     made = [
         with_required(_rescored(event, judged.get(event.iter_idx, ()), revision), required)
@@ -53,7 +61,8 @@ def revised(
     ]
     noted = list(_noted(made, policy, KeptRewards(run_dir)))
     iterations = tuple(event.iter_idx for event in noted)
-    return noted, replace(end, iterations=iterations, meta={**end.meta, "revision": revision})
+    meta = {**end.meta, "revision": revision, _REQUIRED: sorted(required)}
+    return noted, replace(end, iterations=iterations, meta=meta)
 
 
 def _rescored(event: TraceEvent, results: Sequence[CriticResult], revision: int) -> TraceEvent:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from runner.critics.pixel import default_critics
 from runner.interfaces import Generation, GenerationFailed, GenerationRequest
 from runner.loop.controller import ThompsonController
 from runner.loop.refinement import RefinementLoop
-from runner.loop.resume import run_or_resume
+from runner.loop.rescoring import revised
+from runner.loop.resume import END_IS_TOLD, run_or_resume
 from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
 from runner.video import write_video
@@ -24,7 +25,7 @@ from runner.worlds.kept import NAME, empty, keeping
 from runner.worlds.simulated import SimulatedWorld
 from streams.errors import BadInput
 from streams.messages.codec import encode
-from streams.messages.contracts import RunEnd, TraceEvent
+from streams.messages.contracts import CriticResult, RunEnd, TraceEvent
 from streams.messages.files import read_trace
 from tests.runner.fakes import Clock, FilmWorld, ListSink, ScriptedCritic, ScriptedFeed, snapshot
 
@@ -274,6 +275,73 @@ def test_a_run_goes_on_though_more_or_fewer_failures_end_it_now(tmp_path: Path, 
     assert [line["meta"].get("error") is None for line in trace(tmp_path)[: again.iterations]] == (
         [True, False, True, False, True, True][: again.iterations]
     )
+
+
+def rescored(out: Path, judged: Mapping[int, Sequence[CriticResult]], required: Sequence[str] = ()) -> bytes:
+    """The trace with one more revision, in which critics gave these results."""
+    *events, end = read_trace(out / "trace.jsonl")
+    assert isinstance(end, RunEnd)
+    now, new_end = revised(
+        [event for event in events if isinstance(event, TraceEvent)], end, judged,
+        revision=1, required=required, policy=PreferencePolicy(), run_dir=out,
+    )  # fmt: skip
+    lines = [*map(encode, now), encode(new_end)]
+    raw = (out / "trace.jsonl").read_bytes() + b"".join(line + b"\n" for line in lines)
+    (out / "trace.jsonl").write_bytes(raw)
+    return raw
+
+
+GIVEN_UP = StopRules(max_iters=4, max_failures=2)
+
+
+def given_up(out: Path, **changes: Any) -> Counted:
+    """The world, which works again, of a run that was given up after its first video."""
+    world = Counted(fails=[2, 3])
+    assert run_or_resume(loop(out, world, stop=GIVEN_UP, **changes)).stop_reason == "max_failures"
+    world.fails = ()
+    return world
+
+
+@pytest.mark.parametrize("critic", ["flicker", "new"])
+def test_a_run_does_not_go_on_where_a_later_score_would_be_lost_and_says_of_which_critic(
+    tmp_path: Path, critic: str
+) -> None:
+    world = given_up(tmp_path)
+    raw = rescored(tmp_path, {0: [CriticResult(critic_name=critic, scores={"quality": 0.123})]})
+    again = run_or_resume(loop(tmp_path, world, stop=GIVEN_UP))
+    assert again.cannot_continue.endswith(f"a rescoring gave later: those of critic {critic}")
+    assert (again.failure, len(world.made)) == ("out of memory", 3)
+    assert (tmp_path / "trace.jsonl").read_bytes() == raw
+
+
+def test_a_rescoring_that_gave_the_same_scores_again_keeps_no_run_from_going_on(tmp_path: Path) -> None:
+    run_or_resume(loop(tmp_path / "whole", Counted(), stop=GIVEN_UP))
+    out = tmp_path / "mended"
+    world = given_up(out)
+    first, *_ = read_trace(out / "trace.jsonl")
+    assert isinstance(first, TraceEvent)
+    rescored(out, {0: first.critic_results})
+    assert run_or_resume(loop(out, world, stop=GIVEN_UP)).cannot_continue == ""
+    assert trace(out) == trace(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("by_the_run", [(), ("flicker",)])
+def test_a_run_does_not_go_on_without_a_critic_that_a_rescoring_required(
+    tmp_path: Path, by_the_run: Sequence[str]
+) -> None:
+    world = given_up(tmp_path, required=by_the_run)
+    rescored(tmp_path, {}, required=["flicker"])
+    again = run_or_resume(loop(tmp_path, world, stop=GIVEN_UP, required=by_the_run))
+    assert again.stop_reason == ("max_iters" if by_the_run else "max_failures")
+    assert again.cannot_continue == (
+        "" if by_the_run else "a rescoring required critic flicker later, and the run itself does not"
+    )
+
+
+def test_a_failed_run_whose_end_others_were_told_of_says_so(tmp_path: Path) -> None:
+    world = given_up(tmp_path)
+    again = run_or_resume(loop(tmp_path, world, stop=GIVEN_UP), is_told=True)
+    assert (again.failure, again.cannot_continue) == ("out of memory", END_IS_TOLD)
 
 
 def test_a_step_whose_last_candidate_ended_the_run_is_tried_again(tmp_path: Path) -> None:
