@@ -9,13 +9,14 @@ in use, which the run's folder keeps (``rewards/from_0003.json``: from candidate
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from msgspec import structs
 
 from runner.interfaces import AnyCritic, RewardFeed, WorldModel
-from runner.loop.candidate import CandidateMaker, CandidateSpec
+from runner.loop.candidate import CandidateMaker, CandidateSpec, candidate_folder
 from runner.loop.course import has_failed
 from runner.loop.kept_rewards import KeptRewards
 from runner.loop.record import RunRecord
@@ -23,7 +24,7 @@ from runner.loop.refinement import RefinementLoop
 from runner.loop.rescoring import required_by
 from runner.loop.result import RunResult, run_result
 from runner.loop.stopping import MAX_FAILURES
-from runner.worlds.kept import keeping
+from runner.worlds.kept import keeping, noting_files
 from streams.errors import BadInput
 from streams.messages.contracts import RewardSnapshot, TraceEvent
 
@@ -148,7 +149,10 @@ class _RecordedSteps:
         run_dir: Path,
     ) -> list[TraceEvent]:
         if wanted[0].idx not in self.events:
-            return self.make_new(world, critics, goal, wanted, run_dir)
+            with ExitStack() as stack:
+                for one in wanted:
+                    stack.enter_context(noting_files(candidate_folder(run_dir, one.idx)))
+                return self.make_new(world, critics, goal, wanted, run_dir)
         made = [self._recorded(one) for one in wanted]
         self.elapsed_s += made[0].meta["iter_time_s"]
         return made

@@ -17,9 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 
 from runner.critics.opinion import is_missing
 from runner.interfaces import AnyCritic, GenerationFailed
-from runner.loop.candidate import judge
+from runner.loop.candidate import candidate_folder, judge
 from runner.loop.rescored_so_far import NAME, RescoredSoFar
 from runner.loop.rescoring import to_be_judged
+from runner.worlds.kept import noting_files
 from streams.fail_points import reach
 from streams.files import read_bytes
 from streams.messages.contracts import CriticResult, TraceEvent
@@ -201,7 +202,8 @@ class _Judging:
             self.why = self.unreadable[event.iter_idx] = f"{event.artifact_path}: is one of the {video}"
             return ()
         try:
-            return judge(video, critics, prompt=event.prompt, goal=event.goal_instruction)
+            with noting_files(candidate_folder(self.finished.folder, event.iter_idx)):
+                return judge(video, critics, prompt=event.prompt, goal=event.goal_instruction)
         except GenerationFailed as error:
             self.why = self.unreadable[event.iter_idx] = str(error)
             return ()

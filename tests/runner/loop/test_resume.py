@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ import orjson
 import pytest
 
 from runner.critics.pixel import default_critics
-from runner.interfaces import Generation, GenerationFailed, GenerationRequest
+from runner.interfaces import Frames, Generation, GenerationFailed, GenerationRequest
 from runner.loop.controller import ThompsonController
 from runner.loop.refinement import RefinementLoop
 from runner.loop.rescoring import revised
@@ -21,7 +22,7 @@ from runner.loop.resume import END_IS_TOLD, run_or_resume
 from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
 from runner.video import write_video
-from runner.worlds.kept import NAME, empty, keeping
+from runner.worlds.kept import NAME, empty, files_of_others, keeping
 from runner.worlds.simulated import SimulatedWorld
 from streams.errors import BadInput
 from streams.messages.codec import encode
@@ -438,14 +439,84 @@ def changes() -> Iterator[tuple[str, Callable[[Path], object]]]:
     )
 
 
+class WithFrames(FilmWorld):
+    """Leaves frames beside the video, and maybe fails then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames, self.is_broken = 1, False
+
+    def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
+        for number in range(self.frames):
+            (out_dir / "frames").mkdir(exist_ok=True)
+            (out_dir / "frames" / f"{number}.png").touch()
+        if self.is_broken:
+            raise GenerationFailed("out of memory")
+        return super().generate(prompt, seed=seed, out_dir=out_dir)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "frames/notes.txt", ".hidden"])
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_no_folder_is_emptied_that_holds_somebodys_own_file(folder: Path, name: str, is_broken: bool) -> None:
+    world = WithFrames()
+    world.is_broken = is_broken
+    with contextlib.suppress(GenerationFailed):
+        keeping(world).generate("p", seed=1, out_dir=folder)
+    assert files_of_others(folder) == []
+    (folder / "critic-judge.lock").touch()
+    (folder / name).write_text("precious")
+    assert files_of_others(folder) == [folder / name]
+    with pytest.raises(BadInput, match=f"{name}: no run has written it"):
+        keeping(world).generate("q", seed=1, out_dir=folder)
+    assert (folder / name).read_text() == "precious"
+    (folder / name).unlink()
+    world.is_broken = False
+    keeping(world).generate("q", seed=1, out_dir=folder)
+
+
+class Leaves(ScriptedCritic):
+    """Puts a file beside the video, and is interrupted once."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__({"quality": 0.5})
+        self._file, self._interrupts = folder / "seen.json", True
+
+    def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
+        self._file.touch()
+        if self._interrupts:
+            self._interrupts = False
+            raise KeyboardInterrupt
+        return super().judge(frames, fps=fps, goal=goal)
+
+
+def test_what_a_critic_leaves_is_the_runs_own_and_nothing_else_that_came_later(tmp_path: Path) -> None:
+    folder = tmp_path / "iter_00"
+    one = loop(tmp_path, FilmWorld(), critics=[Leaves(folder)], stop=StopRules(max_iters=1))
+    with pytest.raises(KeyboardInterrupt):
+        run_or_resume(one)
+    assert (folder / "seen.json").exists()
+    assert files_of_others(folder) == []
+    (folder / "notes.txt").touch()
+    run_or_resume(one)
+    assert files_of_others(folder) == [folder / "notes.txt"]
+
+
+def test_a_half_made_generation_is_removed_whoever_wrote_it(folder: Path) -> None:
+    """A killed generator cannot say what is its own."""
+    world = Finishing()
+    with pytest.raises(Killed):
+        keeping(world).generate_all([GenerationRequest(prompt="p", seed=1, out_dir=folder)])  # type: ignore[attr-defined]
+    assert files_of_others(folder) == []
+
+
 @pytest.mark.parametrize(("change"), [pytest.param(do, id=name) for name, do in changes()])
 def test_a_video_that_is_not_surely_whole_is_made_again_in_an_empty_folder(
     folder: Path, change: Callable[[Path], object]
 ) -> None:
-    world = FilmWorld()
+    world = WithFrames()
     keeping(world).generate("p", seed=1, out_dir=folder)
-    (folder / "frames").mkdir()
-    (folder / "frames" / "old.mp4").touch()
+    assert (folder / "frames" / "0.png").exists()
+    world.frames = 0
     change(folder)
     made = keeping(world).generate("p", seed=1, out_dir=folder)
     assert len(world.prompts) == 2
