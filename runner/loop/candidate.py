@@ -39,6 +39,7 @@ class CandidateSpec:
 
 
 def candidate_folder(run_dir: Path, idx: int) -> Path:
+    """``iter_07`` in the run's folder for the candidate with ``iter_idx`` 7."""
     return run_dir / f"iter_{idx:02d}"
 
 
