@@ -15,7 +15,7 @@ from runner.command_template import CommandTemplate
 from runner.critics.opinion import Unusable, last_opinion, missing
 from runner.interfaces import Judgement
 from runner.worlds.group_lock import end_left_behind
-from runner.worlds.process import ProcessGroups
+from runner.worlds.process import CRITIC_LOCKS, ProcessGroups
 from streams.errors import BadInput
 from streams.messages.contracts import CriticResult
 
@@ -51,7 +51,7 @@ class CommandCritic:
         Raises BadInput if that cannot be done from here.
         """
         values = {"video": str(video.resolve()), "prompt": prompt, "goal": goal}
-        lock = video.parent / f"critic-{_for_a_file(self.name)}.lock"
+        lock = video.parent / CRITIC_LOCKS.replace("*", _for_a_file(self.name))
         end_left_behind(lock)
         return _Run(self.name, self._template.filled(values), self._timeout_s, lock)
 

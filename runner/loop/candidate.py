@@ -38,6 +38,11 @@ class CandidateSpec:
     meta: dict[str, Any]
 
 
+def candidate_folder(run_dir: Path, idx: int) -> Path:
+    """``iter_07`` in the run's folder for the candidate with ``iter_idx`` 7."""
+    return run_dir / f"iter_{idx:02d}"
+
+
 class CandidateMaker(Protocol):
     """Generates and judges the candidates of one step, like ``make_candidates``."""
 
@@ -68,7 +73,7 @@ def make_candidates(
     ``meta["error"]`` says why.
     """
     requests = [
-        GenerationRequest(prompt=one.prompt, seed=one.seed, out_dir=run_dir / f"iter_{one.idx:02d}")
+        GenerationRequest(prompt=one.prompt, seed=one.seed, out_dir=candidate_folder(run_dir, one.idx))
         for one in wanted
     ]
     for request in requests:

@@ -57,6 +57,12 @@ class RunRecord:
         sync_directory(out_dir)
 
     @property
+    def newest_end(self) -> RunEnd | None:
+        """The end of the newest revision; None if the run has not ended."""
+        ends = (message for message in newest_revisions(self._messages) if isinstance(message, RunEnd))
+        return next(ends, None)
+
+    @property
     def made(self) -> list[TraceEvent]:
         """The events as the run recorded them, whatever was rescored since."""
         return [

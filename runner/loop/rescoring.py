@@ -1,8 +1,8 @@
 """Judges a finished run's videos again: its next revision, in which every iteration is rewritten.
 
-A critic's new result replaces its old one, unless it fails now. Scores, the best so far and the rewards are
-then computed as in the loop, under the snapshots that were in use. What the run did at the time (prompts,
-arms, when it stopped) stays the same.
+A critic's new result replaces its old one. Where it fails now, even in part, the score that was there stays.
+Scores, the best so far and the rewards are then computed as in the loop, under the snapshots that were in
+use. What the run did at the time (prompts, arms, when it stopped) stays the same.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from runner.loop.kept_rewards import KeptRewards
 from runner.rewards.preference import PreferencePolicy
 from runner.rewards.standings import Standings, best_of
 from streams.messages.contracts import TEXT_CRITICS, CriticResult, RunEnd, TraceEvent
-from streams.messages.no_score import critic_failed
+from streams.messages.no_score import NO_SCORE, critic_failed, no_score
 
+_REQUIRED = "required"
 _OF_CRITICS = ("critic_reward", "best_score", "best_iter", "combined_reward")
 _OF_PREFERENCES = ("preference_prob", "preference_confidence", "preference_by_dimension")
 
@@ -30,6 +31,12 @@ def to_be_judged(event: TraceEvent, critics: Iterable[str], *, everything: bool)
     """The critics that failed on this video or never judged it; with ``everything``, all of them."""
     found = {result.critic_name: result for result in event.critic_results}
     return [name for name in critics if everything or name not in found or critic_failed(found[name])]
+
+
+def required_by(end: RunEnd) -> frozenset[str]:
+    """The critics whose scores every candidate needs, as the rescoring that wrote this end recorded them."""
+    names = end.meta.get(_REQUIRED)
+    return frozenset(map(str, names)) if isinstance(names, list) else frozenset()
 
 
 def revised(
@@ -44,8 +51,9 @@ def revised(
 ) -> tuple[list[TraceEvent], RunEnd]:
     """The next ``revision`` of a run whose newest state is ``events`` and ``end``.
 
-    ``judged`` maps ``iter_idx`` to new results; a failed result changes nothing. A video without the score of
-    a ``required`` critic is not a candidate. ``run_dir`` holds the snapshots that were in use.
+    ``judged`` maps ``iter_idx`` to new results; a failure takes no score away. A video without the score of
+    a ``required`` critic is not a candidate, which the end records (``required_by``). ``run_dir`` holds the
+    snapshots that were in use.
     """
     made = [
         with_required(_rescored(event, judged.get(event.iter_idx, ()), revision), required)
@@ -53,7 +61,8 @@ def revised(
     ]
     noted = list(_noted(made, policy, KeptRewards(run_dir)))
     iterations = tuple(event.iter_idx for event in noted)
-    return noted, replace(end, iterations=iterations, meta={**end.meta, "revision": revision})
+    meta = {**end.meta, "revision": revision, _REQUIRED: sorted(required)}
+    return noted, replace(end, iterations=iterations, meta=meta)
 
 
 def _rescored(event: TraceEvent, results: Sequence[CriticResult], revision: int) -> TraceEvent:
@@ -65,7 +74,7 @@ def _rescored(event: TraceEvent, results: Sequence[CriticResult], revision: int)
     meta.pop("error", None)
     before = [result for result in event.critic_results if result.critic_name not in TEXT_CRITICS]
     of_prompt = [result for result in event.critic_results if result.critic_name in TEXT_CRITICS]
-    new = dict(anew)
+    new = {name: _kept_where_failed(result, before) for name, result in anew.items()}
     of_video = [
         new.pop(result.critic_name, result)
         for result in before
@@ -81,6 +90,24 @@ def _rescored(event: TraceEvent, results: Sequence[CriticResult], revision: int)
         overall_score=now.overall_score,
         meta=now.meta,
     )
+
+
+def _kept_where_failed(new: CriticResult, before: Iterable[CriticResult]) -> CriticResult:
+    """The new result; if the critic failed in part, with the earlier scores of the modes without one now."""
+    if no_score(new) != "failed":
+        return new
+    earlier = [result for result in before if result.critic_name == new.critic_name]
+    scores = dict(new.scores)
+    for mode, score in (item for result in earlier for item in result.scores.items()):
+        if scores.get(mode) is None:
+            scores[mode] = score
+    lacked = {mode for mode, score in scores.items() if score is None}
+    extra = dict(new.extra)
+    if not lacked:
+        extra.pop(NO_SCORE)
+    elif any(no_score(result) == "not_seen" and lacked & result.scores.keys() for result in earlier):
+        extra[NO_SCORE] = "not_seen"  # a failure does not excuse the video
+    return replace(new, scores=scores, extra=extra)
 
 
 def _noted(

@@ -16,7 +16,7 @@ _LAST_WORDS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """A summary of a run; everything in it can be read from its trace."""
+    """A summary of a run; all of it but ``cannot_continue`` can be read from its trace."""
 
     run_id: str
     iterations: int
@@ -37,6 +37,8 @@ class RunResult:
     up; else empty."""
     critic_failed: bool = False
     """Whether a critic failed rather than the world model."""
+    cannot_continue: str = ""
+    """Why a run that failed, was interrupted or was given up did not go on when it was started again."""
 
 
 def run_result(run_id: str, events: Sequence[TraceEvent], stop_reason: str) -> RunResult:

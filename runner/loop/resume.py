@@ -9,24 +9,27 @@ in use, which the run's folder keeps (``rewards/from_0003.json``: from candidate
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from msgspec import structs
 
 from runner.interfaces import AnyCritic, RewardFeed, WorldModel
-from runner.loop.candidate import CandidateMaker, CandidateSpec
+from runner.loop.candidate import CandidateMaker, CandidateSpec, candidate_folder
 from runner.loop.course import has_failed
 from runner.loop.kept_rewards import KeptRewards
 from runner.loop.record import RunRecord
 from runner.loop.refinement import RefinementLoop
+from runner.loop.rescoring import required_by
 from runner.loop.result import RunResult, run_result
 from runner.loop.stopping import MAX_FAILURES
-from runner.worlds.kept import keeping
+from runner.worlds.kept import keeping, noting_files
 from streams.errors import BadInput
 from streams.messages.contracts import RewardSnapshot, TraceEvent
 
 INTERRUPTED = "interrupted"
+END_IS_TOLD = "its end is on Kafka, where it is final"
 
 
 def run_or_resume(
@@ -42,14 +45,14 @@ def run_or_resume(
     resume the run. With ``interrupt_ends``, an interrupt is recorded as the run's end, as in ``loop.run()``.
     The same call then undoes such an end and continues. If the run failed (``RunResult.failure``) or was
     given up, it tries the last failures again, even if the run was rescored. It does neither if ``is_told``
-    says that the end was published, or if a score of a rescoring would be lost. The controller must
-    start from the same state as before, and a reward of texts must be the same; ``before_end`` may save what
-    the controller learnt. ``max_failures`` may be another one.
+    says that the end was published, or if what a rescoring gave or required would be lost;
+    ``RunResult.cannot_continue`` then says why. The controller must start from the same state as before, and
+    a reward of texts must be the same; ``before_end`` may save what the controller learnt. ``max_failures``
+    may be another one.
     Raises BadInput if the loop does not reach the recorded decisions again.
     """
     record = RunRecord(loop.out_dir, loop.run_id, loop.sink, take_up=loop.candidates)
-    if record.stop_reason is not None and not is_told:
-        _take_back(record, loop)
+    cannot_continue = _take_back(record, loop, is_told) if record.stop_reason is not None else ""
     record.push_revisions()
     if record.stop_reason is None:
         past = _RecordedSteps(
@@ -76,33 +79,46 @@ def run_or_resume(
             stop_reason = INTERRUPTED
         before_end()
         record.end(stop_reason)
-    return run_result(loop.run_id, record.events, record.stop_reason or "")
+    result = run_result(loop.run_id, record.events, record.stop_reason or "")
+    return replace(result, cannot_continue=cannot_continue)
 
 
-def _take_back(record: RunRecord, loop: RefinementLoop) -> None:
-    """Undo the run's end, if the run would continue when started now."""
+def _take_back(record: RunRecord, loop: RefinementLoop, is_told: bool) -> str:
+    """Undo the run's end, if the run would continue when started now. Returns why that is impossible."""
     made, per_step, reason = record.made, loop.candidates, record.stop_reason or ""
     has_ended_well = not run_result(record.run_id, record.events, reason).failure
     if has_ended_well and reason not in (INTERRUPTED, MAX_FAILURES):
-        return
+        return ""
     n = len(made)
     if reason == MAX_FAILURES:
         n -= per_step  # where it was given up, whatever else the step has
     if run_result(record.run_id, made, reason).failure:
         while n and all(map(has_failed, made[n - per_step : n])):
             n -= per_step
-    if (reason == INTERRUPTED or n < len(made)) and not _loses(record, n, loop.critics):
-        record.reopen(n)
+    if reason != INTERRUPTED and n == len(made):
+        return ""
+    if cannot_continue := END_IS_TOLD if is_told else _would_lose(record, n, loop):
+        return cannot_continue
+    record.reopen(n)
+    return ""
 
 
-def _loses(record: RunRecord, n: int, critics: Sequence[AnyCritic]) -> bool:
-    """Whether a later score would not be given again if the run continued after ``n`` candidates."""
-    asked = {critic.name for critic in critics}
-    return any(
-        result not in before.critic_results and (place < n or result.critic_name not in asked)
+def _would_lose(record: RunRecord, n: int, loop: RefinementLoop) -> str:
+    """What a rescoring gave or required that would be lost if the run continued after ``n`` candidates."""
+    asked = {critic.name for critic in loop.critics}
+    lost = {
+        result.critic_name
         for place, (before, now) in enumerate(zip(record.made, record.events, strict=True))
         for result in now.critic_results
-    )
+        if result not in before.critic_results and (place < n or result.critic_name not in asked)
+    }
+    if lost:
+        names = ", ".join(sorted(lost))
+        return f"going on would lose scores that a rescoring gave later: those of critic {names}"
+    end = record.newest_end
+    if since := sorted(required_by(end) - set(loop.required) if end is not None else ()):
+        return f"a rescoring required critic {', '.join(since)} later, and the run itself does not"
+    return ""
 
 
 def _went_on_until(events: Sequence[TraceEvent], per_step: int) -> int:
@@ -133,7 +149,10 @@ class _RecordedSteps:
         run_dir: Path,
     ) -> list[TraceEvent]:
         if wanted[0].idx not in self.events:
-            return self.make_new(world, critics, goal, wanted, run_dir)
+            with ExitStack() as stack:
+                for one in wanted:
+                    stack.enter_context(noting_files(candidate_folder(run_dir, one.idx)))
+                return self.make_new(world, critics, goal, wanted, run_dir)
         made = [self._recorded(one) for one in wanted]
         self.elapsed_s += made[0].meta["iter_time_s"]
         return made

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from runner.rewards.preference import Opinion, PreferencePolicy
 from streams.messages.contracts import RewardSnapshot, TraceEvent
-from trainers.pairs.critic_rewards import rewards_in_run
+from trainers.pairs.critic_rewards import rewards_in_run, scores_lacked
 
 Array = NDArray[np.float64]
 
@@ -54,6 +54,8 @@ class Standing:
     """Mean P(candidate ≻ other), even if the snapshot may not steer; null without a snapshot or others."""
     confidence: float
     """Mean c: 0 if the snapshot may not steer, and less than 1 if it is uncertain."""
+    lacked: int = 0
+    """Scores that others have and it lacks."""
     by_dimension: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Mean (probability, confidence) on each weighted and known dimension."""
 
@@ -93,9 +95,11 @@ class Standings:
         critics = np.array([of_critics[event.iter_idx] for event in self._events])
         leans = np.array([_mean(opinion.lean for opinion in of) for of in opinions])
         rewards = combined_rewards(critics, leans, self._policy.weight)
+        lacked = scores_lacked(self._events)
+        found = zip(self._events, rewards, critics, lacked, opinions, strict=True)
         return {
-            event.iter_idx: _standing(float(reward), float(critic), of)
-            for event, reward, critic, of in zip(self._events, rewards, critics, opinions, strict=True)
+            event.iter_idx: _standing(float(reward), float(critic), n_lacked, of)
+            for event, reward, critic, n_lacked, of in found
         }
 
     def _against(self, sample: Iterable[TraceEvent], event: TraceEvent) -> list[Opinion]:
@@ -111,15 +115,20 @@ class Standings:
 
 
 def best_of(standings: Mapping[int, Standing]) -> int | None:
-    """The ``iter_idx`` with the highest reward, the lowest if several are equal; null if there are none."""
-    return min(standings, key=lambda idx: (-standings[idx].reward, idx), default=None)
+    """The ``iter_idx`` with the highest reward; null if there are none.
+
+    Of several that are equal, those that lack the fewest scores, and of those the earliest. So a candidate
+    that a critic failed on wins against no fully judged one by coming first.
+    """
+    return min(standings, key=lambda idx: (-standings[idx].reward, standings[idx].lacked, idx), default=None)
 
 
-def _standing(reward: float, critic_reward: float, opinions: Sequence[Opinion]) -> Standing:
+def _standing(reward: float, critic_reward: float, lacked: int, opinions: Sequence[Opinion]) -> Standing:
     names = dict.fromkeys(name for opinion in opinions for name in opinion.by_dimension)
     return Standing(
         reward=reward,
         critic_reward=critic_reward,
+        lacked=lacked,
         probability=_mean(opinion.probability for opinion in opinions) if opinions else None,
         confidence=_mean(opinion.confidence for opinion in opinions),
         by_dimension={

@@ -12,13 +12,18 @@ How reliably a finished video can be told from a truncated one depends on the wo
 at a known place, which counts if it is complete (``runner.video.require_whole``). A command's video counts if
 its exit status 0 was recorded, which a shell does about a millisecond after the command ends. The simulated
 world draws in this process, and redraws what was not recorded.
+
+Once the generation has ended, its ``generation.json`` lists the generator's files, and later those of
+critics. Any other is somebody's own: a folder that holds one is not emptied.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -33,7 +38,8 @@ from runner.interfaces import (
     WorldModel,
 )
 from runner.worlds.group_lock import end_left_behind
-from runner.worlds.process import LOCK_NAME
+from runner.worlds.process import CRITIC_LOCKS, LOCK_NAME, LOG_NAME
+from streams.errors import BadInput
 from streams.fail_points import reach
 from streams.files import write_atomically
 
@@ -52,6 +58,8 @@ class GenerationRecord:
     seed: int
     video: str | None = None
     """Path relative to the file's folder; null if the video is not known to be finished."""
+    files: tuple[str, ...] | None = None
+    """What the generator and critics left in the folder; null until the generator ended, maybe by failing."""
     bytes: int = 0
     sha256: str = ""
     outcome: dict[str, Any] | None = None
@@ -94,15 +102,14 @@ class _Keeping:
         try:
             made = self._world.generate(prompt, seed=seed, out_dir=out_dir)
         except GenerationFailed:
-            _unlock(request)
+            self._give_up(request)
             raise
         return self._keep(request, made)
 
     def _known(self, request: GenerationRequest) -> Generation | None:
         """The generation in the folder, if it matches the request and its video is complete."""
-        try:
-            noted = msgspec.json.decode((request.out_dir / NAME).read_bytes(), type=GenerationRecord)
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        noted = _note_in(request.out_dir)
+        if noted is None:
             return None
         asked_for = (noted.schema, noted.world_model, noted.prompt, noted.seed)
         if asked_for != (GenerationRecord.SCHEMA, self.name, request.prompt, request.seed):
@@ -113,7 +120,15 @@ class _Keeping:
         return self._keep(request, made) if made is not None else None
 
     def _begin(self, request: GenerationRequest) -> None:
-        """Record on disk what is needed to recognise the video, before it is begun."""
+        """Record on disk what is needed to recognise the video, before it is begun.
+
+        Raises BadInput if somebody's own file is in the folder.
+        """
+        if foreign := files_of_others(request.out_dir):
+            raise BadInput(
+                f"{foreign[0]}: no run has written it, and the video beside it has to be made again in an "
+                "empty folder; move it"
+            )
         empty(request.out_dir)
         (request.out_dir / LOCK_NAME).touch()
         write_atomically(request.out_dir / NAME, msgspec.json.encode(self._noted(request)))
@@ -127,6 +142,7 @@ class _Keeping:
                 video=video.relative_to(root).as_posix(),
                 bytes=video.stat().st_size,
                 sha256=_sha256(video),
+                files=_files_in(request.out_dir),
                 outcome=made.outcome,
                 meta=made.meta,
                 context=made.context,
@@ -135,6 +151,12 @@ class _Keeping:
             reach("world.kept")
         _unlock(request)
         return made
+
+    def _give_up(self, request: GenerationRequest) -> None:
+        _unlock(request)
+        kept = replace(self._noted(request), files=_files_in(request.out_dir))
+        with contextlib.suppress(OSError):  # on a full disk, which may be why it failed
+            write_atomically(request.out_dir / NAME, msgspec.json.encode(kept))
 
     def _noted(self, request: GenerationRequest) -> GenerationRecord:
         return GenerationRecord(world_model=self.name, prompt=request.prompt, seed=request.seed)
@@ -166,7 +188,7 @@ class _KeepingBatch(_Keeping):
     ) -> Generation | GenerationFailed:
         if isinstance(made, Generation):
             return self._keep(request, made)
-        _unlock(request)
+        self._give_up(request)
         return made
 
 
@@ -185,13 +207,65 @@ def _unlock(request: GenerationRequest) -> None:
     (request.out_dir / LOCK_NAME).unlink(missing_ok=True)
 
 
+def end_programs(folder: Path) -> None:
+    """End the generator and critics that a killed process left at work on a candidate. Raises BadInput."""
+    for lock in (folder / LOCK_NAME, *sorted(folder.glob(CRITIC_LOCKS))):
+        end_left_behind(lock)
+
+
+def files_of_others(folder: Path) -> list[Path]:
+    """The files in a candidate's folder that neither its generator nor critics nor this program left there.
+
+    Empty if the end of the generation was not noted.
+    """
+    noted = _note_in(folder)
+    if noted is None or noted.files is None:
+        return []
+    own = {NAME, LOCK_NAME, LOG_NAME, *noted.files, *(lock.name for lock in folder.glob(CRITIC_LOCKS))}
+    return [folder / name for name in _files_in(folder) if name not in own]
+
+
+@contextmanager
+def noting_files(folder: Path) -> Iterator[None]:
+    """Note what comes into a candidate's folder meanwhile, such as what critics leave beside the video.
+
+    Raises OSError.
+    """
+    before = files_of_others(folder)
+    try:
+        yield
+    finally:
+        noted = _note_in(folder)
+        new = [path for path in files_of_others(folder) if path not in before]
+        if noted is not None and noted.files is not None and new:
+            names = (path.relative_to(folder).as_posix() for path in new)
+            kept = replace(noted, files=tuple(sorted({*noted.files, *names})))
+            write_atomically(folder / NAME, msgspec.json.encode(kept))
+
+
 def empty(folder: Path) -> None:
-    """Remove all that is in a candidate's folder: the note last, by which what is left is known."""
+    """Remove all that is in a candidate's folder: the note last, by which what is left is known.
+
+    Ends the programs that hold locks there. Raises BadInput if one of them does not end.
+    """
+    end_programs(folder)
     for path in sorted(folder.iterdir(), key=lambda path: path.name == NAME):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def _note_in(folder: Path) -> GenerationRecord | None:
+    try:
+        return msgspec.json.decode((folder / NAME).read_bytes(), type=GenerationRecord)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _files_in(folder: Path) -> tuple[str, ...]:
+    paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return tuple(sorted(path.relative_to(folder).as_posix() for path in paths))
 
 
 def _sha256(path: Path) -> str:

@@ -20,6 +20,8 @@ from streams.kafka.security_sources import without_secrets
 LOG_NAME = "generator.log"
 LOCK_NAME = "generator.lock"
 """File in a candidate's folder, created by whoever may resume; the generator holds it while working there."""
+CRITIC_LOCKS = "critic-*.lock"
+"""Files there, each held by the program of one critic while it judges the video."""
 _TAIL_BYTES = 2000
 _TAIL_CHARACTERS = 400
 _LOOK_AGAIN_S = 0.2

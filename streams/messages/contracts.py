@@ -149,7 +149,8 @@ class TraceEvent(Contract, frozen=True, kw_only=True):
 class RunEnd(Contract, frozen=True, kw_only=True):
     """Ends a run on the trace topic; the last line of its ``trace.jsonl``.
 
-    Each revision has its own end: ``meta["revision"]`` is 0 or absent for the original run.
+    Each revision has its own end: ``meta["revision"]`` is 0 or absent for the original run. The end of a
+    rescoring lists in ``meta["required"]`` the critics without whose scores a video is no candidate.
     """
 
     SCHEMA: ClassVar[str] = "tribrain.run_end/1"

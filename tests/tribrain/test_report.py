@@ -30,6 +30,7 @@ from tribrain.demo.report import build_report
 from tribrain.figures.templates import LOOK
 from tribrain.report import report
 from tribrain.story.album import MOST_VIDEO_BYTES
+from tribrain.story.course import best_so_far
 from tribrain.story.report import MOST_ROWS, MOST_STORY_CHARS
 from tribrain.story.traced_run import Steered
 
@@ -180,6 +181,18 @@ def test_a_course_follows_the_best_so_far(demo_folder: Path) -> None:
     (first, *_) = read_demo(demo_folder).runs
     assert first.scores == [0.3, 0.5, 0.5]
     assert first.qualities == [0.25, 0.26, 0.26]
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_where_a_trace_names_no_best_a_fully_judged_one_is_the_best_of_equals(failed: int) -> None:
+    said: dict[bool, dict[str, float | None]] = {
+        True: {"eye.x": 0.5, "judge.x": None},
+        False: {"eye.x": 0.5, "judge.x": 0.9},
+    }
+    events = [factories.event(i, 0.5 if i == failed else 0.7, critics=said[i == failed]) for i in range(2)]
+    best = best_so_far(events)[-1]
+    assert best is not None
+    assert best.iter_idx == 1 - failed
 
 
 def test_an_interrupted_run_is_in_no_group(tmp_path: Path) -> None:

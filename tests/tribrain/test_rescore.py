@@ -193,6 +193,38 @@ def test_a_critic_that_the_run_required_is_required_still(made: Path, tmp_path: 
     assert None not in others
 
 
+def test_a_critic_that_a_rescoring_required_is_required_from_then_on(
+    judged: Judged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Iteration 0 would be the best, as the other critic likes it most."""
+    other = judged.critic.replace("judge=", "other=")
+    tribrain("rescore", str(judged.out), "--critic", other)
+    judged.down_on("iter_00")
+    judged.rescore("--require-critic", "judge")
+    assert "a video without a score of judge is no candidate" in capsys.readouterr().out
+    for options in (("--critic", other.replace("other=", "third=")), ("--critic", other, "--all")):
+        judged.down_on()
+        tribrain("rescore", str(judged.out), *options, "--json")
+        said = orjson.loads(capsys.readouterr().out)
+        assert (said["required"], said["best_iter"]) == (["judge"], 1)
+        assert [score is None for score in judged.scores()] == [True, False, False]
+
+
+def test_a_critic_may_be_required_though_nothing_is_left_to_judge(
+    judged: Judged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = judged.critic.replace("judge=", "other=")
+    tribrain("rescore", str(judged.out), "--critic", other)
+    judged.down_on("iter_00")
+    judged.rescore()
+    for revision in (3, None):
+        capsys.readouterr()
+        tribrain("rescore", str(judged.out), "--critic", other, "--require-critic", "judge", "--json")
+        said = orjson.loads(capsys.readouterr().out)
+        assert (said["revision"], said["videos"], said["required"]) == (revision, 0, ["judge"])
+        assert [score is None for score in judged.scores()] == [True, False, False]
+
+
 def given_up(made: Path, place: Path) -> tuple[Judged, list[str]]:
     """A run of five iterations that its judge ended after two, and its command; the judge is back."""
     found = Judged(place)
@@ -233,6 +265,21 @@ def test_a_run_does_not_go_on_where_that_would_lose_a_score_that_came_later(
     before = found.trace
     tribrain(*command, code=2)
     assert "was given up and cannot continue" in capsys.readouterr().err
+    assert found.trace == before
+
+
+def test_a_failed_run_that_another_critic_judged_later_says_why_it_does_not_go_on(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, command = given_up(made, tmp_path)
+    tribrain("rescore", str(found.out), "--critic", found.critic.replace("judge=", "other="))
+    before = found.trace
+    capsys.readouterr()
+    tribrain(*command, code=4)
+    assert capsys.readouterr().err.endswith(
+        "; it cannot continue, as going on would lose scores that a rescoring gave later: those of critic "
+        "other; begin anew with --fresh, or choose another --out\n"
+    )
     assert found.trace == before
 
 
@@ -341,6 +388,7 @@ def test_json_tells_what_was_judged_and_the_best(judged: Judged, capsys: pytest.
         "published": False,
         "failed": {"judge": 1},
         "unreadable": 0,
+        "required": [],
         "videos": 3,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import shlex
 import shutil
@@ -398,6 +399,54 @@ def test_fresh_removes_the_run_and_begins_anew(tmp_path: Path) -> None:
     assert event.critic_scores() != old[0].critic_scores()
     assert (out / "notes.txt").exists()
     assert not (out / "iter_01").exists()
+
+
+def test_fresh_refuses_to_remove_what_no_run_has_written_among_its_videos(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = simulated(tmp_path / "b", "--iters", "2", "--seed", "1")
+    notes = out / "iter_01" / "notes.txt"
+    notes.write_text("precious")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    simulated(out, "--iters", "2", "--seed", "1")
+    simulated(out, "--iters", "1", "--seed", "2", "--fresh", code=2)
+    assert f"{notes}: no run has written it, and --fresh would remove it; move it" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_fresh_removes_what_an_unfinished_rescoring_left(tmp_path: Path) -> None:
+    out = simulated(tmp_path / "b", "--iters", "1", "--seed", "1")
+    (out / "rescoring.jsonl").touch()
+    simulated(out, "--iters", "1", "--seed", "2", "--fresh")
+    assert not (out / "rescoring.jsonl").exists()
+
+
+def test_fresh_removes_nothing_while_a_critic_on_another_machine_is_at_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = simulated(tmp_path / "b", "--iters", "2", "--seed", "1")
+    lock = out / "iter_01" / "critic-judge.lock"
+    lock.write_text("group 1 on elsewhere\n")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with lock.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        simulated(out, "--iters", "2", "--seed", "1", "--fresh", code=2)
+    assert "process group 1 on elsewhere is still running; end it there first" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+@needs_proc
+def test_fresh_ends_the_critic_that_a_killed_run_left_at_work(tmp_path: Path) -> None:
+    out, asleep = tmp_path / "b", tmp_path / "asleep"
+    critic = f"judge=sh -c 'touch {shlex.quote(str(asleep))}; sleep 600' {{video}}"
+    arguments = ["run-simulated", "--goal", GOAL, "--out", str(out), "--iters", "1"]
+    with command([*arguments, "--critic", critic], tmp_path / "said") as run:
+        wait_until(asleep.exists, 60)
+        run.process.kill()
+        assert run.wait(60) == -signal.SIGKILL
+        assert run.started("sleep")
+        tribrain(*arguments, "--fresh")
+        wait_until(lambda: not run.started("sleep"))
 
 
 @pytest.mark.parametrize("options", [(), ("--fresh",), ("--dry-run",)])

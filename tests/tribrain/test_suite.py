@@ -570,6 +570,24 @@ def test_a_run_of_a_suite_that_was_given_up_goes_on_after_a_rescoring(bench: Pat
     assert (run["stop_reason"], run["iterations"], run["missing"]) == ("max_iters", 2, {})
 
 
+def test_a_suite_says_which_runs_cannot_continue_and_goes_on_with_the_others(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = tmp_path / "judge.py"
+    judge.write_text("raise SystemExit(7)")
+    critic = f"judge={shlex.join([sys.executable, '-S', str(judge)])} {{video}}"
+    arguments = simulated(bench, tmp_path / "s", "--critic", critic, "--max-failures", "1")
+    done(arguments, 4)
+    judge.write_text("print('{\"task\": 0.5}')")
+    (run_dir,) = (tmp_path / "s" / "runs").iterdir()
+    done(["rescore", str(run_dir), "--critic", critic.replace("judge=", "other=")])
+    capsys.readouterr()
+    done(arguments)
+    assert f"{run_dir.name}: cannot continue, as going on would lose scores" in capsys.readouterr().err
+    runs = summary_of(tmp_path / "s")["runs"]
+    assert [run["stop_reason"] for run in runs] == ["max_failures", "max_iters", "max_iters"]
+
+
 def test_events_that_kafka_did_not_take_wait_in_the_runs_own_spools(bench: Path, tmp_path: Path) -> None:
     out = tmp_path / "s"
     arguments = simulated(bench, out, "--shard", "1/3", "--bootstrap-servers", "127.0.0.1:1")

@@ -42,11 +42,11 @@ def near_duplicates(
     """Maps each duplicate's id to that of the better sample, independent of the samples' order.
 
     Duplicates share a task or a goal, in any split, and are at most ``nearest`` bits per frame apart. The one
-    with the highest reward is kept; ties are decided by id.
+    with the highest reward is kept; of equals the one that lacks fewer scores, then by id.
     """
     kept: dict[tuple[str, str], list[str]] = {}
     copies: dict[str, str] = {}
-    for sample in sorted(samples, key=lambda s: (-s.reward, s.id)):
+    for sample in sorted(samples, key=lambda s: s.rank):
         groups = [("task", sample.task)]
         if goal := goal_of(sample.sample.event):
             groups.append(("goal", goal))

@@ -50,6 +50,11 @@ class RatedSample:
     def reward(self) -> float:
         return self.rating.reward
 
+    @property
+    def rank(self) -> tuple[float, int, str]:
+        """Sorts best first. Of two with the same reward, the one that lacks fewer scores is better."""
+        return -self.reward, self.sample.lacked, self.id
+
 
 def rate(samples: Iterable[Sample], snapshot: RewardSnapshot | None = None) -> list[RatedSample]:
     """Every sample with its reward, in their order.

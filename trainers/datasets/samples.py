@@ -14,7 +14,7 @@ from streams.files import inside
 from streams.messages.codec import ContractError, decode_trace
 from streams.messages.contracts import TraceEvent
 from streams.messages.files import read_events_by_run
-from trainers.pairs.critic_rewards import rewards_in_runs
+from trainers.pairs.critic_rewards import rewards_in_runs, scores_lacked
 
 FAILED = "failed candidates"
 MISSING = "videos that are missing"
@@ -38,6 +38,8 @@ class Sample:
     video: Path
     critic_reward: float
     """Relative to all judged candidates of the runs, see ``trainers.pairs.critic_rewards``."""
+    lacked: int = 0
+    """Scores that others of them have and it lacks."""
 
     @property
     def id(self) -> str:
@@ -110,6 +112,9 @@ def samples_of(runs: Iterable[Run]) -> tuple[list[Sample], Counter[str]]:
     samples = []
     left_out: Counter[str] = Counter()
     runs = list(runs)
+    judged = [(run, event) for run in runs for event in run.events if event.overall_score is not None]
+    n_lacked = scores_lacked([event for _, event in judged])
+    lacked = {(run.run_id, event.iter_idx): n for (run, event), n in zip(judged, n_lacked, strict=True)}
     for run, rewards in zip(runs, rewards_in_runs([run.events for run in runs]), strict=True):
         for event in run.events:
             video = find_video(run, event.artifact_path)
@@ -118,7 +123,14 @@ def samples_of(runs: Iterable[Run]) -> tuple[list[Sample], Counter[str]]:
             elif isinstance(video, str):
                 left_out[video] += 1
             else:
-                samples.append(Sample(event=event, video=video, critic_reward=rewards[event.iter_idx]))
+                samples.append(
+                    Sample(
+                        event=event,
+                        video=video,
+                        critic_reward=rewards[event.iter_idx],
+                        lacked=lacked[run.run_id, event.iter_idx],
+                    )
+                )
     return samples, left_out
 
 

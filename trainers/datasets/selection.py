@@ -19,7 +19,7 @@ class Selectable(Protocol):
 
     @property
     def id(self) -> str:
-        """Unique; decides ties and random draws."""
+        """Unique; decides random draws."""
         ...
 
     @property
@@ -28,6 +28,11 @@ class Selectable(Protocol):
     @property
     def reward(self) -> float:
         """Higher is better."""
+        ...
+
+    @property
+    def rank(self) -> tuple[float, int, str]:
+        """Sorts best first, by the reward; unique."""
         ...
 
 
@@ -85,12 +90,12 @@ class SelectionPolicy:
 
 
 def select(samples: Iterable[_S], policy: SelectionPolicy) -> list[_S]:
-    """The selected samples, best first, ties by id; independent of the order of the input.
+    """The selected samples, best first; independent of the order of the input.
 
     A fraction is rounded up: ``top:0.25`` of 5 are 2, and ``random`` selects as many as ``top``. Random draws
     use a hash of seed and id, so a sample's draw does not change when more are added.
     """
-    ranked = sorted(samples, key=lambda sample: (-sample.reward, sample.id))
+    ranked = sorted(samples, key=lambda sample: sample.rank)
     if policy.kind == "top":
         return ranked[: _share(len(ranked), policy.value)]
     if policy.kind == "min":

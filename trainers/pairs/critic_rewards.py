@@ -69,9 +69,8 @@ class Lowest:
         known = scores_of_video(scores)
         if known.keys() >= self.scores.keys():
             return overall
-        names = sorted(self.scores)  # the same sum in every order
-        rows_2K = np.array([[of.get(name, math.nan) for name in names] for of in (known, self.scores)])
-        return float(critic_rewards(rows_2K)[0])
+        # An exact sum, like that of an overall score, so that equal scores are a tie.
+        return math.fsum({**self.scores, **known}.values()) / len(self.scores)
 
 
 def rewards_in_run(events: Iterable[TraceEvent]) -> dict[int, float]:
@@ -80,11 +79,21 @@ def rewards_in_run(events: Iterable[TraceEvent]) -> dict[int, float]:
     return rewards
 
 
+def scores_lacked(judged: Sequence[TraceEvent]) -> list[int]:
+    """For each of some judged candidates, the number of scores that others of them have and it lacks.
+
+    Of two with the same reward, the one that lacks fewer is the better one.
+    """
+    known = [scores_of_video(event.critic_scores()).keys() for event in judged]
+    names = set().union(*known)
+    return [len(names - of_one) for of_one in known]
+
+
 def rewards_in_runs(runs: Sequence[Sequence[TraceEvent]]) -> list[dict[int, float]]:
     """Like ``rewards_in_run``, for runs that are compared with each other.
 
-    If a critic gave no score in a whole run, its lowest score in the others is used there, unless it said
-    that it does not apply; 0 if it said that it did not see what the goal names.
+    If a critic gave no score in a whole run, its lowest score in the others is used there, unless it said of
+    every video that it does not apply; 0 if it said that it did not see what the goal names.
     """
     judged = [[event for event in run if event.overall_score is not None] for run in runs]
     of_each = [
@@ -124,12 +133,11 @@ def _filled(
             of_critic = names.setdefault(result.critic_name, set())
             of_critic |= {f"{result.critic_name}.{mode}" for mode in result.scores}
     for run, lowest in zip(runs, of_each, strict=True):
-        inapplicable = {
-            result.critic_name
-            for event in run
-            for result in event.critic_results
-            if no_score(result) == "does_not_apply"
-        }
+        # If it failed on a single one, it might have given that one a score.
+        of_videos = [
+            {r.critic_name for r in event.critic_results if no_score(r) == "does_not_apply"} for event in run
+        ]
+        inapplicable = set.intersection(*of_videos) if of_videos else set()
         silent = anywhere.scores.keys() - lowest.scores.keys()
         silent -= {name for critic in inapplicable for name in names[critic]}
         yield Lowest(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from textwrap import indent
 from typing import Any, TypeVar
@@ -206,13 +207,6 @@ def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None
         if lines is not None:
             lines.shown_by(sink.show_line)
         thompson = shared.begin(out)
-        went_on = False
-
-        def keep() -> None:
-            nonlocal went_on
-            went_on = True
-            shared.add(out, plan.run_id, thompson)
-
         result = run_or_resume(
             RefinementLoop(
                 goal=goal,
@@ -226,23 +220,20 @@ def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None
             ),
             interrupt_ends=True,
             is_told=refinement.settings is not None,
-            before_end=keep,
+            before_end=partial(shared.add, out, plan.run_id, thompson),
         )
     refinement.say_what_was_refused()
-    is_unfinished = result.stop_reason == INTERRUPTED or _is_given_up_well(result)
-    if is_unfinished and not went_on:
+    if result.cannot_continue and not result.failure:
         how = "interrupted" if result.stop_reason == INTERRUPTED else "given up"
-        raise BadInput(
-            f"{out}: the run was {how} and cannot continue, as its end is on Kafka or going on would lose "
-            "scores that it was given later; begin anew with --fresh, or choose another --out"
-        )
+        raise BadInput(f"{out}: the run was {how} and {_cannot_continue(result)}")
     if result.best_score is not None:
         say_who_judges(refinement.critics)
     _say(result, out, given.as_json)
     if result.stop_reason == INTERRUPTED:
         raise KeyboardInterrupt
     if result.failure:
-        raise NothingMade(f"{result.run_id}: {_why_it_failed(result)}; at last {result.failure}")
+        again = f"; it {_cannot_continue(result)}" if result.cannot_continue else ""
+        raise NothingMade(f"{result.run_id}: {_why_it_failed(result)}; at last {result.failure}{again}")
 
 
 def _say_plan(refinement: Refinement, folder: RunFolder, wanted: RunPlan, given: RunOptions) -> None:
@@ -258,9 +249,8 @@ def _say_plan(refinement: Refinement, folder: RunFolder, wanted: RunPlan, given:
     refinement.say_plan(f"would {verb} a run in {folder.path}", facts, as_json=given.as_json)
 
 
-def _is_given_up_well(result: RunResult) -> bool:
-    """Whether what failed until the run was given up has been judged since."""
-    return result.stop_reason == MAX_FAILURES and not result.failure
+def _cannot_continue(result: RunResult) -> str:
+    return f"cannot continue, as {result.cannot_continue}; begin anew with --fresh, or choose another --out"
 
 
 def _why_it_failed(result: RunResult) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.loop.rescoring import revised
+from runner.loop.rescoring import required_by, revised
 from runner.rewards.preference import PreferencePolicy
 from streams.errors import BadInput
 from streams.files import read_bytes
@@ -67,6 +67,14 @@ class FinishedRun:
     def run(self) -> Run:
         return Run(folder=self.folder, run_id=self.end.run_id, events=self.events)
 
+    @property
+    def required(self) -> frozenset[str]:
+        """The critics whose scores every candidate needs, by the run's options or an earlier rescoring.
+
+        Raises BadInput.
+        """
+        return required_by(self.end).union(settings_in(self.folder).get("required", ()))
+
     def require_known(self, required: Sequence[str], critics: Iterable[str]) -> None:
         """Raises BadInput for the name of no critic."""
         known = {*critics, *(r.critic_name for event in self.events for r in event.critic_results)}
@@ -85,7 +93,7 @@ class FinishedRun:
             self.end,
             judged,
             revision=self.next_revision,
-            required={*required, *settings.get("required", ())},
+            required=self.required.union(required),
             policy=_policy_of(settings),
             run_dir=self.folder,
         )

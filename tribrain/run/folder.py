@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import orjson
 
+from runner.loop.rescored_so_far import NAME as RESCORING
 from runner.loop.shared_controller import ADDED, BEGUN
-from runner.worlds.group_lock import end_left_behind
-from runner.worlds.kept import NAME, empty
+from runner.worlds.kept import NAME, empty, end_programs, files_of_others
 from runner.worlds.process import LOCK_NAME
 from streams.errors import BadInput
 from streams.files import read_bytes
@@ -55,6 +55,11 @@ class RunFolder:
                 raise BadInput(
                     f"{folder}: holds what no run has written, where a run puts its videos; move it, or "
                     "choose another --out"
+                )
+            if fresh and (foreign := files_of_others(folder)):
+                raise BadInput(
+                    f"{foreign[0]}: no run has written it, and --fresh would remove it; move it, or choose "
+                    "another --out"
                 )
 
     def begin(self, plan: RunPlan, *, run_id: str | None, fresh: bool) -> RunPlan:
@@ -123,11 +128,11 @@ class RunFolder:
             )
         folders = [folder for folder in self._candidates() if _is_of_a_run(folder, recorded)]
         for folder in folders:
-            end_left_behind(folder / LOCK_NAME)
+            end_programs(folder)
         rewards = self.path / "rewards"
         try:
             # In this order: half of it cannot go on, and is still known as what is left of a run.
-            for name in (_TRACE, PLAN_NAME, CONFIG_NAME, ADDED):
+            for name in (_TRACE, PLAN_NAME, CONFIG_NAME, ADDED, RESCORING):
                 (self.path / name).unlink(missing_ok=True)
             for folder in folders:
                 empty(folder)

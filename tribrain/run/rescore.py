@@ -17,9 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 
 from runner.critics.opinion import is_missing
 from runner.interfaces import AnyCritic, GenerationFailed
-from runner.loop.candidate import judge
+from runner.loop.candidate import candidate_folder, judge
 from runner.loop.rescored_so_far import NAME, RescoredSoFar
 from runner.loop.rescoring import to_be_judged
+from runner.worlds.kept import noting_files
 from streams.fail_points import reach
 from streams.files import read_bytes
 from streams.messages.contracts import CriticResult, TraceEvent
@@ -80,9 +81,9 @@ def rescore(**given: Any) -> None:
     """Score the videos of a finished run again where a critic failed or is new.
 
     RUN is the run's folder. The scored iterations are appended to its trace.jsonl as a new revision; nothing
-    else in the folder changes. Reports, datasets and pairs use the newest revision. With --bootstrap-servers
-    the trace is also sent to Kafka, where the trainer learns the new pairs. If interrupted, run the same
-    command again: it continues.
+    else in the folder changes. What --require-critic names is recorded there, and holds from then on.
+    Reports, datasets and pairs use the newest revision. With --bootstrap-servers the trace is also sent to
+    Kafka, where the trainer learns the new pairs. If interrupted, run the same command again: it continues.
     """
     chosen = RescoreOptions(**given)
     settings = open_kafka(chosen.bootstrap_servers, "rescore") if chosen.bootstrap_servers else None
@@ -101,8 +102,9 @@ def rescore(**given: Any) -> None:
         task = {"critics": chosen.critics, "pixel_critics": chosen.pixel_critics, "all": chosen.everything}
         judging = _Judging(finished, asked, everything=chosen.everything, max_failures=chosen.max_failures)
         judging.judge_all(task)
-        events = finished.events
-        if judging.has_news:
+        events, required = finished.events, finished.required.union(chosen.required)
+        is_revised = judging.has_news or (not judging.asked_of and required > finished.required)
+        if is_revised:
             events = finished.write(judging.said, chosen.required)
             reach("rescore.written")
         judging.forget()
@@ -111,7 +113,15 @@ def rescore(**given: Any) -> None:
         from tribrain.log.kafka import require_all_sent, send_trace
 
         require_all_sent(trace, send_trace(settings, trace))
-    _say(chosen.run, judging, events, settings is not None, chosen.as_json)
+    _say(
+        chosen.run,
+        judging,
+        events,
+        revision=finished.next_revision if is_revised else None,
+        required=sorted(required if is_revised else finished.required),
+        is_published=settings is not None,
+        as_json=chosen.as_json,
+    )
     if judging.asked_of and not judging.has_news:
         raise NothingMade(f"{chosen.run}: no critic gave a score; {judging.why}")
 
@@ -192,7 +202,8 @@ class _Judging:
             self.why = self.unreadable[event.iter_idx] = f"{event.artifact_path}: is one of the {video}"
             return ()
         try:
-            return judge(video, critics, prompt=event.prompt, goal=event.goal_instruction)
+            with noting_files(candidate_folder(self.finished.folder, event.iter_idx)):
+                return judge(video, critics, prompt=event.prompt, goal=event.goal_instruction)
         except GenerationFailed as error:
             self.why = self.unreadable[event.iter_idx] = str(error)
             return ()
@@ -229,7 +240,14 @@ def _say_nothing(_: str) -> None:
 
 
 def _say(
-    run: Path, judging: _Judging, events: Sequence[TraceEvent], is_published: bool, as_json: bool
+    run: Path,
+    judging: _Judging,
+    events: Sequence[TraceEvent],
+    *,
+    revision: int | None,
+    required: Sequence[str],
+    is_published: bool,
+    as_json: bool,
 ) -> None:
     n = len(judging.asked_of)
     for name, failed in judging.failed.items():
@@ -237,7 +255,6 @@ def _say(
     for idx, why in judging.unreadable.items():
         click.echo(f"iteration {idx} cannot be judged: {why}", err=True)
     run_id, last = judging.finished.end.run_id, events[-1].meta if events else {}
-    revision = judging.finished.next_revision if judging.has_news else None
     anew = Counter(result.critic_name for results in judging.said.values() for result in results)
     best, score = last.get("best_iter"), last.get("best_score")
     if as_json:
@@ -248,19 +265,22 @@ def _say(
             "judged": dict(anew),
             "failed": dict(judging.failed),
             "unreadable": len(judging.unreadable),
+            "required": required,
             "best_iter": best,
             "best_score": score,
             "published": is_published,
         }
         click.echo(orjson.dumps(said))
         return
-    if not judging.asked_of:
-        click.echo(f"{run}: there is nothing to score again; --all scores every video")
-    elif revision is not None:
-        counted = ", ".join(f"{of} videos by {name}" for name, of in anew.items())
-        best_is = "no video could be judged"
+    if revision is not None:
+        counted = ", ".join(f"{of} videos by {name}" for name, of in anew.items()) or "no video"
+        best_is = "no video is a candidate" if required else "no video could be judged"
         if score is not None:
             best_is = f"best is iteration {best} with critics' score {score:.3f}"
         click.echo(f"{run_id}: revision {revision} has {counted} judged again; {best_is}; in {run}")
+    elif not judging.asked_of:
+        click.echo(f"{run}: there is nothing to score again; --all scores every video")
+    if required:
+        click.echo(f"a video without a score of {', '.join(required)} is no candidate")
     if is_published:
         click.echo("the trace is on Kafka")

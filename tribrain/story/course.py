@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streams.messages.contracts import TraceEvent
-from trainers.pairs.critic_rewards import rewards_in_run
+from trainers.pairs.critic_rewards import rewards_in_run, scores_lacked
 
 WIDTH, HEIGHT = 240, 56
 _MARGIN = 5
@@ -64,8 +64,8 @@ def rewards_of(events: Sequence[TraceEvent]) -> dict[int, float]:
 def best_so_far(events: Sequence[TraceEvent]) -> list[TraceEvent | None]:
     """After each iteration of a run, the best one until then, as the loop chose it.
 
-    Where a trace does not say, or names one that is not there: by the critics, the earlier of two that are
-    equal. None before anything was judged.
+    Where a trace does not say, or names one that is not there: by the critics, and of two that are equal the
+    one that lacks fewer scores, then the earlier. None before anything was judged.
     """
     known: dict[int, TraceEvent] = {}
     found: list[TraceEvent | None] = []
@@ -75,10 +75,16 @@ def best_so_far(events: Sequence[TraceEvent]) -> list[TraceEvent | None]:
         if isinstance(chosen, int) and not isinstance(chosen, bool) and chosen in known:
             found.append(known[chosen])
             continue
-        rewards = rewards_in_run(known.values())
-        best = min(rewards, key=lambda number: (-rewards[number], number), default=None)
-        found.append(None if best is None else known[best])
+        found.append(_best_by_critics([one for one in known.values() if one.overall_score is not None]))
     return found
+
+
+def _best_by_critics(judged: Sequence[TraceEvent]) -> TraceEvent | None:
+    rewards = rewards_in_run(judged)
+    lacked = {event.iter_idx: n for event, n in zip(judged, scores_lacked(judged), strict=True)}
+    return min(
+        judged, key=lambda one: (-rewards[one.iter_idx], lacked[one.iter_idx], one.iter_idx), default=None
+    )
 
 
 def version_of(event: TraceEvent) -> int | None:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from rich.progress import Progress
 
 from runner.loop.controller import ThompsonController
 from runner.loop.refinement import RefinementLoop
-from runner.loop.resume import run_or_resume
+from runner.loop.resume import END_IS_TOLD, run_or_resume
 from runner.loop.shared_controller import SharedController
 from runner.loop.stopping import MAX_FAILURES
 from runner.loop.suite import Prompts, Shard, SuiteTask, read_prompts, with_images
@@ -168,11 +168,14 @@ def run_suite(**given: Any) -> None:
         failed = 0  # in a row
         for number, task in enumerate(tasks, start=1):
             is_old = work.finished(task) is not None
-            runs.append(work.run(task))
+            run = work.run(task)
+            runs.append(run)
             if not chosen.as_json:
-                click.echo(f"{number}/{len(tasks)}  {in_words(runs[-1], chosen.out)}", err=True)
-            if not is_old:
-                failed = failed + 1 if runs[-1].failure else 0
+                click.echo(f"{number}/{len(tasks)}  {in_words(run, chosen.out)}", err=True)
+            if why := work.cannot_continue.get(run.run_id):
+                click.echo(f"{run.run_id}: cannot continue, as {why}", err=True)
+            elif not is_old:
+                failed = failed + 1 if run.failure else 0
             if failed == refinement.given.max_failures:
                 break
     refinement.say_what_was_refused()
@@ -188,7 +191,9 @@ def run_suite(**given: Any) -> None:
         what = "every run failed"
         if all(run.best_score is None for run in runs):
             what = "nothing could be made"
-        raise NothingMade(f"{plan.suite}: {what}; at last {runs[-1].failure}")
+        final = len(work.cannot_continue)
+        why = f"; {final} of {len(runs)} cannot continue; for new ones choose another --out" if final else ""
+        raise NothingMade(f"{plan.suite}: {what}; at last {runs[-1].failure}{why}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,13 +210,15 @@ class _Work:
     lines: GeneratorLines
     shown: Progress
     says_lines: bool
+    cannot_continue: dict[str, str] = field(default_factory=dict)
+    """Id of each run that failed or was given up, and stays so, to why."""
 
     def finished(self, task: SuiteTask) -> SuiteRun | None:
         """A run that failed or was given up goes on; one whose end is on Kafka cannot."""
         run = self.folder.finished(task.run_id(self.plan.suite))
         if run is None or self.refinement.settings is not None:
             return run
-        return None if run.failure or run.stop_reason == MAX_FAILURES else run
+        return None if _should_go_on(run) else run
 
     def _waits_for_kafka(self, out: Path) -> bool:
         refinement = self.refinement
@@ -223,6 +230,8 @@ class _Work:
         refinement = self.refinement
         with self.folder.held(run_id) as out:
             finished = self.finished(task)
+            if finished is not None and _should_go_on(finished):
+                self.cannot_continue[run_id] = END_IS_TOLD
             if finished is not None and not self._waits_for_kafka(out):
                 return finished
             name = f"{run_id}: " if self.says_lines else None
@@ -250,10 +259,16 @@ class _Work:
                     is_told=refinement.settings is not None,
                     before_end=partial(self.controller.add, out, run_id, controller),
                 )
+            if result.cannot_continue:
+                self.cannot_continue[run_id] = result.cannot_continue
             reach("suite.run-recorded")
             run = self.folder.finish(task, result)
             reach("suite.run-finished")
         return run
+
+
+def _should_go_on(run: SuiteRun) -> bool:
+    return bool(run.failure) or run.stop_reason == MAX_FAILURES
 
 
 def _say_plan(

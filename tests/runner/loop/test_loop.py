@@ -268,6 +268,15 @@ def test_a_best_that_a_critic_failed_on_reaches_no_target(tmp_path: Path) -> Non
     assert (result.iterations, result.stop_reason) == (2, "max_iters")
 
 
+def test_a_fully_judged_candidate_reaches_the_target_though_another_has_the_same_reward(
+    tmp_path: Path,
+) -> None:
+    critics = [ScriptedCritic({"quality": 0.5}), DownExceptOn(1, ScriptedCritic({"task": 0.9}, name="judge"))]
+    stop = StopRules(max_iters=4, target_score=0.7)
+    result = loop(tmp_path, critics=critics, stop=stop).run()
+    assert (result.iterations, result.stop_reason, result.best_iter) == (2, "target_score", 1)
+
+
 def test_a_video_no_critic_could_judge_says_so(tmp_path: Path) -> None:
     loop(tmp_path, None).run()
     assert events_of(tmp_path)[0].meta["error"] == "no critic could judge this video"
@@ -406,6 +415,7 @@ def test_the_trace_says_how_a_preference_moved_the_reward(tmp_path: Path) -> Non
     [
         (StopRules(max_iters=3), (0.1,), "max_iters", 3),
         (StopRules(target_score=0.7), (0.1, 0.8), "target_score", 2),
+        (StopRules(target_score=0.8), (0.1, 0.8), "target_score", 2),
         (StopRules(patience=2), (0.5, 0.6, 0.6, 0.5), "patience", 4),
         (StopRules(patience=2, min_delta=0.05), (0.5, 0.52, 0.54), "patience", 3),
         (StopRules(patience=2, min_delta=0.05), (0.5, 0.52, 0.6, 0.6, 0.6), "patience", 5),

@@ -84,6 +84,43 @@ def test_a_critic_that_fails_now_changes_nothing() -> None:
     assert (now.meta["rescored"], now.rescored_in) == ([], 0)
 
 
+def scored(reason: str = "", **scores: float | None) -> CriticResult:
+    return CriticResult(critic_name="judge", scores=scores, extra={"no_score": reason} if reason else {})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "now"),
+    [
+        (scored(t=0.9, p=0.9), scored("failed", t=None, p=0.8), scored(t=0.9, p=0.8)),
+        (scored("failed", t=0.9, p=None), scored("failed", t=None, p=0.2), scored(t=0.9, p=0.2)),
+        (scored("failed", t=0.9), scored("failed", p=0.2, q=None), scored("failed", p=0.2, q=None, t=0.9)),
+        (scored(t=0.9), scored("failed", p=0.2, q=None), scored("failed", p=0.2, q=None, t=0.9)),
+        (scored(t=0.0, p=0.9), scored("failed", t=None, p=0.8), scored(t=0.0, p=0.8)),
+        (scored(t=0.9), scored("does_not_apply", t=None), scored("does_not_apply", t=None)),
+        (scored(t=0.9, p=0.9), scored("not_seen", t=None, p=0.8), scored("not_seen", t=None, p=0.8)),
+        (scored(t=0.9, p=0.9), scored(t=None, p=0.8), scored(t=None, p=0.8)),
+        (
+            scored("not_seen", t=None, p=0.9),
+            scored("failed", t=None, p=0.8),
+            scored("not_seen", t=None, p=0.8),
+        ),
+        (scored("not_seen", t=None), scored("failed", t=0.7, p=None), scored("failed", t=0.7, p=None)),
+        (
+            scored("does_not_apply", t=None, p=0.9),
+            scored("failed", t=None, p=0.8),
+            scored("failed", t=None, p=0.8),
+        ),
+    ],
+)
+def test_a_failure_takes_no_score_away_and_every_other_result_replaces_the_old(
+    old: CriticResult, new: CriticResult, now: CriticResult
+) -> None:
+    (made,) = after([one(0, old, PIXEL)], {0: [new]})
+    assert made.critic_results == (now, PIXEL)
+    known = [*(score for score in now.scores.values() if score is not None), 0.4]
+    assert made.overall_score == pytest.approx(sum(known) / len(known))
+
+
 def test_a_candidate_that_could_not_be_judged_becomes_one() -> None:
     (now,) = after([one(0, FAILED, score=None)], {0: [said("judge", 0.8)]})
     assert now.overall_score == 0.8

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,19 @@ import orjson
 import pytest
 
 from runner.critics.pixel import default_critics
-from runner.interfaces import Generation, GenerationFailed, GenerationRequest
+from runner.interfaces import Frames, Generation, GenerationFailed, GenerationRequest
 from runner.loop.controller import ThompsonController
 from runner.loop.refinement import RefinementLoop
-from runner.loop.resume import run_or_resume
+from runner.loop.rescoring import revised
+from runner.loop.resume import END_IS_TOLD, run_or_resume
 from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
 from runner.video import write_video
-from runner.worlds.kept import NAME, empty, keeping
+from runner.worlds.kept import NAME, empty, files_of_others, keeping
 from runner.worlds.simulated import SimulatedWorld
 from streams.errors import BadInput
 from streams.messages.codec import encode
-from streams.messages.contracts import RunEnd, TraceEvent
+from streams.messages.contracts import CriticResult, RunEnd, TraceEvent
 from streams.messages.files import read_trace
 from tests.runner.fakes import Clock, FilmWorld, ListSink, ScriptedCritic, ScriptedFeed, snapshot
 
@@ -276,6 +278,73 @@ def test_a_run_goes_on_though_more_or_fewer_failures_end_it_now(tmp_path: Path, 
     )
 
 
+def rescored(out: Path, judged: Mapping[int, Sequence[CriticResult]], required: Sequence[str] = ()) -> bytes:
+    """The trace with one more revision, in which critics gave these results."""
+    *events, end = read_trace(out / "trace.jsonl")
+    assert isinstance(end, RunEnd)
+    now, new_end = revised(
+        [event for event in events if isinstance(event, TraceEvent)], end, judged,
+        revision=1, required=required, policy=PreferencePolicy(), run_dir=out,
+    )  # fmt: skip
+    lines = [*map(encode, now), encode(new_end)]
+    raw = (out / "trace.jsonl").read_bytes() + b"".join(line + b"\n" for line in lines)
+    (out / "trace.jsonl").write_bytes(raw)
+    return raw
+
+
+GIVEN_UP = StopRules(max_iters=4, max_failures=2)
+
+
+def given_up(out: Path, **changes: Any) -> Counted:
+    """The world, which works again, of a run that was given up after its first video."""
+    world = Counted(fails=[2, 3])
+    assert run_or_resume(loop(out, world, stop=GIVEN_UP, **changes)).stop_reason == "max_failures"
+    world.fails = ()
+    return world
+
+
+@pytest.mark.parametrize("critic", ["flicker", "new"])
+def test_a_run_does_not_go_on_where_a_later_score_would_be_lost_and_says_of_which_critic(
+    tmp_path: Path, critic: str
+) -> None:
+    world = given_up(tmp_path)
+    raw = rescored(tmp_path, {0: [CriticResult(critic_name=critic, scores={"quality": 0.123})]})
+    again = run_or_resume(loop(tmp_path, world, stop=GIVEN_UP))
+    assert again.cannot_continue.endswith(f"a rescoring gave later: those of critic {critic}")
+    assert (again.failure, len(world.made)) == ("out of memory", 3)
+    assert (tmp_path / "trace.jsonl").read_bytes() == raw
+
+
+def test_a_rescoring_that_gave_the_same_scores_again_keeps_no_run_from_going_on(tmp_path: Path) -> None:
+    run_or_resume(loop(tmp_path / "whole", Counted(), stop=GIVEN_UP))
+    out = tmp_path / "mended"
+    world = given_up(out)
+    first, *_ = read_trace(out / "trace.jsonl")
+    assert isinstance(first, TraceEvent)
+    rescored(out, {0: first.critic_results})
+    assert run_or_resume(loop(out, world, stop=GIVEN_UP)).cannot_continue == ""
+    assert trace(out) == trace(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("by_the_run", [(), ("flicker",)])
+def test_a_run_does_not_go_on_without_a_critic_that_a_rescoring_required(
+    tmp_path: Path, by_the_run: Sequence[str]
+) -> None:
+    world = given_up(tmp_path, required=by_the_run)
+    rescored(tmp_path, {}, required=["flicker"])
+    again = run_or_resume(loop(tmp_path, world, stop=GIVEN_UP, required=by_the_run))
+    assert again.stop_reason == ("max_iters" if by_the_run else "max_failures")
+    assert again.cannot_continue == (
+        "" if by_the_run else "a rescoring required critic flicker later, and the run itself does not"
+    )
+
+
+def test_a_failed_run_whose_end_others_were_told_of_says_so(tmp_path: Path) -> None:
+    world = given_up(tmp_path)
+    again = run_or_resume(loop(tmp_path, world, stop=GIVEN_UP), is_told=True)
+    assert (again.failure, again.cannot_continue) == ("out of memory", END_IS_TOLD)
+
+
 def test_a_step_whose_last_candidate_ended_the_run_is_tried_again(tmp_path: Path) -> None:
     world, rules = Counted(fails=[2]), StopRules(max_iters=2, max_failures=1)
     given_up = run_or_resume(loop(tmp_path, world, candidates=2, stop=rules))
@@ -370,14 +439,84 @@ def changes() -> Iterator[tuple[str, Callable[[Path], object]]]:
     )
 
 
+class WithFrames(FilmWorld):
+    """Leaves frames beside the video, and maybe fails then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames, self.is_broken = 1, False
+
+    def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
+        for number in range(self.frames):
+            (out_dir / "frames").mkdir(exist_ok=True)
+            (out_dir / "frames" / f"{number}.png").touch()
+        if self.is_broken:
+            raise GenerationFailed("out of memory")
+        return super().generate(prompt, seed=seed, out_dir=out_dir)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "frames/notes.txt", ".hidden"])
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_no_folder_is_emptied_that_holds_somebodys_own_file(folder: Path, name: str, is_broken: bool) -> None:
+    world = WithFrames()
+    world.is_broken = is_broken
+    with contextlib.suppress(GenerationFailed):
+        keeping(world).generate("p", seed=1, out_dir=folder)
+    assert files_of_others(folder) == []
+    (folder / "critic-judge.lock").touch()
+    (folder / name).write_text("precious")
+    assert files_of_others(folder) == [folder / name]
+    with pytest.raises(BadInput, match=f"{name}: no run has written it"):
+        keeping(world).generate("q", seed=1, out_dir=folder)
+    assert (folder / name).read_text() == "precious"
+    (folder / name).unlink()
+    world.is_broken = False
+    keeping(world).generate("q", seed=1, out_dir=folder)
+
+
+class Leaves(ScriptedCritic):
+    """Puts a file beside the video, and is interrupted once."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__({"quality": 0.5})
+        self._file, self._interrupts = folder / "seen.json", True
+
+    def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
+        self._file.touch()
+        if self._interrupts:
+            self._interrupts = False
+            raise KeyboardInterrupt
+        return super().judge(frames, fps=fps, goal=goal)
+
+
+def test_what_a_critic_leaves_is_the_runs_own_and_nothing_else_that_came_later(tmp_path: Path) -> None:
+    folder = tmp_path / "iter_00"
+    one = loop(tmp_path, FilmWorld(), critics=[Leaves(folder)], stop=StopRules(max_iters=1))
+    with pytest.raises(KeyboardInterrupt):
+        run_or_resume(one)
+    assert (folder / "seen.json").exists()
+    assert files_of_others(folder) == []
+    (folder / "notes.txt").touch()
+    run_or_resume(one)
+    assert files_of_others(folder) == [folder / "notes.txt"]
+
+
+def test_a_half_made_generation_is_removed_whoever_wrote_it(folder: Path) -> None:
+    """A killed generator cannot say what is its own."""
+    world = Finishing()
+    with pytest.raises(Killed):
+        keeping(world).generate_all([GenerationRequest(prompt="p", seed=1, out_dir=folder)])  # type: ignore[attr-defined]
+    assert files_of_others(folder) == []
+
+
 @pytest.mark.parametrize(("change"), [pytest.param(do, id=name) for name, do in changes()])
 def test_a_video_that_is_not_surely_whole_is_made_again_in_an_empty_folder(
     folder: Path, change: Callable[[Path], object]
 ) -> None:
-    world = FilmWorld()
+    world = WithFrames()
     keeping(world).generate("p", seed=1, out_dir=folder)
-    (folder / "frames").mkdir()
-    (folder / "frames" / "old.mp4").touch()
+    assert (folder / "frames" / "0.png").exists()
+    world.frames = 0
     change(folder)
     made = keeping(world).generate("p", seed=1, out_dir=folder)
     assert len(world.prompts) == 2

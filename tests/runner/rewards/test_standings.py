@@ -88,6 +88,19 @@ def test_of_equals_the_earlier_is_the_best() -> None:
     assert best_of(standings({"quality": 0.5}, {"quality": 0.5}, order=(1, 0))) == 0
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("others", [1, 2, 6])
+def test_a_candidate_that_a_critic_failed_on_wins_no_tie(order: tuple[int, ...], others: int) -> None:
+    """The lowest score of the critic is its only one, so both have the same reward."""
+    whole: Scores = {**{f"k{n}": 0.1 * n for n in range(others)}, "j": 0.9}
+    lacks: Scores = {**whole, "j": None}
+    lacks_more: Scores = {**lacks, "k0": None}
+    ranked = [(whole, lacks, lacks_more)[idx] for idx in order]
+    best = best_of(standings(*ranked))
+    assert best is not None
+    assert ranked[best] is whole
+
+
 def test_without_candidates_there_is_no_best() -> None:
     assert best_of(standings()) is None
 

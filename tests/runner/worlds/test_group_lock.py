@@ -15,6 +15,7 @@ import pytest
 
 from runner.worlds import group_lock
 from runner.worlds.group_lock import end_left_behind, has_ended_well, witnessed
+from runner.worlds.kept import empty
 from runner.worlds.process import ProcessGroups
 from streams.errors import BadInput
 from tests.waiting import wait_until
@@ -65,6 +66,17 @@ def test_a_group_that_was_left_behind_is_ended_with_all_its_processes(lock: Path
         assert process.wait(5) == -signal.SIGKILL
         assert not is_held(lock)
         assert process.stdout.read() == b""  # the worker has it no more, either
+
+
+@pytest.mark.parametrize("name", ["generator.lock", "critic-judge.lock"])
+def test_what_is_at_work_on_a_candidate_is_ended_before_its_folder_is_emptied(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).touch()
+    with left_behind(tmp_path / name) as process:
+        empty(tmp_path)
+        assert process.wait(5) == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_group_whose_leader_is_gone_is_ended_too(lock: Path) -> None:

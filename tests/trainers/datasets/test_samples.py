@@ -13,6 +13,7 @@ from tests import factories
 from tests.recorded_runs import GOAL, write_run, write_trace
 from trainers.datasets.rewards import rate
 from trainers.datasets.samples import FAILED, MISSING, OUTSIDE, read_runs, samples_of
+from trainers.datasets.selection import SelectionPolicy, select
 
 
 def test_a_folder_of_runs_is_as_good_as_its_runs(tmp_path: Path) -> None:
@@ -67,6 +68,21 @@ def test_a_video_that_a_judge_failed_on_is_worth_what_it_is_in_its_run(tmp_path:
     samples, _ = samples_of(read_runs([tmp_path]))
     assert [sample.critic_reward for sample in samples] == pytest.approx([0.55, 0.45])
     assert max(rate(samples), key=lambda rated: rated.reward).sample.event.iter_idx == 0
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_of_equal_videos_the_one_that_no_critic_failed_on_is_chosen(tmp_path: Path, failed: int) -> None:
+    whole: dict[str, float | None] = {"eye.x": 0.5, "judge.x": 0.9}
+    said = [whole | ({"judge.x": None} if idx == failed else {}) for idx in range(2)]
+    overall = [0.5 if idx == failed else 0.7 for idx in range(2)]
+    write_run(tmp_path / "a", overall)
+    write_trace(
+        tmp_path / "a", [factories.event(i, overall[i], critics=scores) for i, scores in enumerate(said)]
+    )
+    rated = rate(samples_of(read_runs([tmp_path]))[0])
+    assert [one.reward for one in rated] == [0.7, 0.7]
+    (best,) = select(rated, SelectionPolicy("per-task", 1))
+    assert best.sample.event.iter_idx == 1 - failed
 
 
 def test_failed_candidates_and_lost_videos_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -18,6 +18,10 @@ class Clip:
     task: str
     reward: float
 
+    @property
+    def rank(self) -> tuple[float, int, str]:
+        return -self.reward, 0, self.id
+
 
 CLIPS = [
     Clip("a", "t", 0.9),

@@ -88,6 +88,30 @@ def test_a_critic_that_does_not_apply_to_a_run_costs_it_nothing() -> None:
     assert of_aside == {0: 0.9}
 
 
+FAILURE = CriticResult(critic_name="j", scores={}, extra={"no_score": "failed"})
+ASIDE = CriticResult(critic_name="j", scores={}, extra={"no_score": "does_not_apply"})
+
+
+@pytest.mark.parametrize("said", [[FAILURE, ASIDE, FAILURE], [FAILURE] * 3, [None, ASIDE, ASIDE]])
+def test_a_failure_is_excused_by_no_video_that_the_critic_does_not_apply_to(
+    said: list[CriticResult | None],
+) -> None:
+    run = [
+        replace(made, critic_results=(*made.critic_results, *([of_j] if of_j else [])))
+        for made, of_j in zip((judged(i, {"a.x": 0.5}) for i in range(3)), said, strict=True)
+    ]
+    other = [judged(i, {"a.x": 0.5, "j.x": score}, "s") for i, score in enumerate((0.1, 0.2, 0.1))]
+    of_run, of_other = rewards_in_runs([run, other])
+    assert list(of_run.values()) == pytest.approx([0.3, 0.3, 0.3])
+    assert list(of_other.values()) == pytest.approx([0.3, 0.35, 0.3])
+
+
+def test_a_tie_is_one_in_every_bit() -> None:
+    whole = {f"k{n}.x": 0.1 * n for n in range(7)} | {"j.x": 0.9}
+    first, second = rewards_in_run([judged(0, whole), judged(1, whole | {"j.x": None})]).values()
+    assert first == second
+
+
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_who_has_lost_what_another_shows_is_as_bad_as_can_be(order: tuple[int, ...]) -> None:
     """So is who lacks the score for another reason: it may have lost it, too."""
