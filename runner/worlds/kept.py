@@ -35,7 +35,7 @@ from runner.interfaces import (
 from runner.worlds.group_lock import end_left_behind
 from runner.worlds.process import LOCK_NAME
 from streams.fail_points import reach
-from streams.files import write_atomically
+from streams.files import plain, write_atomically
 
 NAME = "generation.json"
 
@@ -121,10 +121,11 @@ class _Keeping:
     def _keep(self, request: GenerationRequest, made: Generation) -> Generation:
         reach("world.generated")
         root, video = request.out_dir.resolve(), made.video.resolve()
-        if video.is_relative_to(root) and video.is_file():
+        name = video.relative_to(root).as_posix() if video.is_relative_to(root) else None
+        if name is not None and plain(name) == name and video.is_file():  # the loop refuses all others
             kept = replace(
                 self._noted(request),
-                video=video.relative_to(root).as_posix(),
+                video=name,
                 bytes=video.stat().st_size,
                 sha256=_sha256(video),
                 outcome=made.outcome,

@@ -175,9 +175,10 @@ class _Judging:
             bar = shown.add_task("videos", total=len(self.asked_of))
             say = _say_line if shown.disable else _say_nothing
             for event in self.finished.events:
-                known = {result.critic_name for result in so_far.results.get(event.iter_idx, ())}
+                before = so_far.results.get(event.iter_idx, [])
+                known = {result.critic_name for result in before}
                 names = [name for name in self.asked_of.get(event.iter_idx, ()) if name not in known]
-                results = self._results(event, [by_name[name] for name in names]) if names else ()
+                results = self._results(event, before, [by_name[name] for name in names]) if names else ()
                 if results:
                     so_far.add(event.iter_idx, results)
                     reach("rescore.judged")
@@ -186,13 +187,17 @@ class _Judging:
                     self._count(result, in_a_row)
                 shown.update(bar, advance=event.iter_idx in self.asked_of)
 
-    def _results(self, event: TraceEvent, critics: Sequence[AnyCritic]) -> tuple[CriticResult, ...]:
+    def _results(
+        self, event: TraceEvent, before: Sequence[CriticResult], critics: Sequence[AnyCritic]
+    ) -> tuple[CriticResult, ...]:
+        """``before`` is what this rescoring has of the video already."""
         video = find_video(self.finished.run, event.artifact_path)
         if isinstance(video, str):
             self.why = self.unreadable[event.iter_idx] = f"{event.artifact_path}: is one of the {video}"
             return ()
         try:
-            return judge(video, critics, prompt=event.prompt, goal=event.goal_instruction)
+            goal, others = event.goal_instruction, (*event.critic_results, *before)
+            return judge(video, critics, prompt=event.prompt, goal=goal, others=others)
         except GenerationFailed as error:
             self.why = self.unreadable[event.iter_idx] = str(error)
             return ()

@@ -22,7 +22,6 @@ from runner.loop.result import RunResult
 from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
 from streams.errors import BadInput
-from streams.messages.codec import ContractError
 from streams.messages.contracts import CriticResult, RunEnd, TraceEvent
 from streams.messages.files import read_trace
 from streams.messages.no_score import NO_SCORE
@@ -560,13 +559,12 @@ def test_every_event_is_on_disk_before_it_is_pushed(tmp_path: Path, monkeypatch:
     assert len(sink.pushed) == 3
 
 
-@pytest.mark.parametrize(("score", "error"), [(1.5, "ContractError"), (float("nan"), "NotFinite")])
-def test_a_score_that_no_trace_may_hold_is_refused_and_the_trace_stays_readable(
-    tmp_path: Path, score: float, error: str
-) -> None:
-    with pytest.raises(ContractError):
-        loop(tmp_path, score).run()
-    assert end_of(tmp_path).stop_reason == f"failed: {error}"
+@pytest.mark.parametrize("score", [1.5, float("nan")])
+def test_a_critic_whose_score_no_trace_may_hold_failed(tmp_path: Path, score: float) -> None:
+    loop(tmp_path, score, 0.5).run()
+    first, second = (m for m in read_trace(tmp_path / "trace.jsonl")[:2] if isinstance(m, TraceEvent))
+    assert (first.overall_score, second.overall_score) == (None, 0.5)
+    assert "its result cannot be recorded: critic_results" in first.critic_results[0].notes
 
 
 def test_a_folder_with_a_trace_is_refused_and_left_alone(tmp_path: Path) -> None:
