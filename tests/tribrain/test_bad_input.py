@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 import orjson
@@ -23,6 +24,7 @@ from streams.local_broker.jars import KafkaJars
 from streams.messages.codec import decode_text_pair, encode, sealed
 from streams.messages.contracts import TextSnapshot
 from tests import factories
+from tests.program import COMMANDS, CONTEXTS
 from tests.tribrain.processes import clean_environment, command, needs_proc
 from tests.waiting import wait_until
 from trainers.online.train import train_on_pairs
@@ -582,6 +584,48 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(
     folder: Path, words: str, says: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     refuses(folder, split(words), says, capfd)
+
+
+RUN = "run simulated --goal g --out new"
+NOT_UTF_8 = (
+    "run simulated --goal g --out new\udcff",
+    "suite run --world simulated --out new --prompts prompts\udcff.jsonl",
+    f"{RUN} --run-id a\udcff",
+    f"run subprocess --goal g --out new --cmd '{COMMAND} \udcff'",
+    f"{RUN} --critic 'a\udcff=true {{video}}'",
+    f"{RUN} --reward r\udcff",
+    "r\udcff",
+)
+
+
+@pytest.mark.parametrize("words", NOT_UTF_8, ids=range(len(NOT_UTF_8)))
+def test_an_argument_that_is_not_utf_8_is_bad_input_wherever_it_stands(
+    folder: Path, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    refuses(folder, split(words), r"\\udcff.* is not UTF-8; expected text and names of files in UTF-8", capfd)
+
+
+INTEGERS = [
+    (words, option)
+    for words, each in COMMANDS.items()
+    for option in each.params
+    if isinstance(option.type, click.types.IntParamType)
+]
+
+
+@pytest.mark.parametrize(("words", "option"), INTEGERS, ids=[f"{' '.join(w)} {o.name}" for w, o in INTEGERS])
+@pytest.mark.parametrize("number", ["9" * 23, str(2**63)])
+def test_an_integer_of_more_than_64_bits_is_refused(
+    words: tuple[str, ...], option: click.Parameter, number: str
+) -> None:
+    with pytest.raises(click.BadParameter):
+        option.type.convert(number, option, CONTEXTS[words])
+
+
+def test_more_videos_than_a_run_can_have_are_bad_input(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    refuses(folder, [*split(RUN), "--iters", "100001"], "'--iters': 100001 is not in the range", capfd)
 
 
 FLOATS = {

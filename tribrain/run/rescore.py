@@ -36,7 +36,7 @@ from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import PATH, Integer
-from tribrain.shell.output import cannot_write, progress
+from tribrain.shell.output import cannot_write, counted, progress
 
 _TAKEN = "another process is at work on the run in it; wait for it"
 
@@ -238,7 +238,9 @@ def _say(
 ) -> None:
     n = len(judging.asked_of)
     for name, failed in judging.failed.items():
-        click.echo(f"critic {name} gave no score for {failed} of {n} videos; {judging.why}", err=True)
+        click.echo(
+            f"critic {name} gave no score for {failed} of {counted(n, 'video')}; {judging.why}", err=True
+        )
     for idx, why in judging.unreadable.items():
         click.echo(f"iteration {idx} cannot be judged: {why}", err=True)
     run_id, last = judging.finished.end.run_id, events[-1].meta if events else {}
@@ -262,10 +264,10 @@ def _say(
     if not judging.asked_of:
         click.echo(f"{run}: there is nothing to score again; --all scores every video")
     elif revision is not None:
-        counted = ", ".join(f"{of} videos by {name}" for name, of in anew.items())
+        judged = ", ".join(f"{counted(of, 'video')} by {name}" for name, of in anew.items())
         best_is = "no video could be judged"
         if score is not None:
             best_is = f"best is iteration {best} with critics' score {score:.3f}"
-        click.echo(f"{run_id}: revision {revision} has {counted} judged again; {best_is}; in {run}")
+        click.echo(f"{run_id}: revision {revision} has {judged} judged again; {best_is}; in {run}")
     if is_published:
         click.echo("the trace is on Kafka")

@@ -38,7 +38,7 @@ from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.option_types import PATH
 from tribrain.shell.settings_sources import keep_config
-from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun
+from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun, contents_of_task
 from tribrain.suite.outcome import in_words, tell_outcome
 from tribrain.suite.worlds import WORLD_OPTIONS, WorldFactory, world_factory, world_options
 
@@ -290,4 +290,5 @@ def _plan(suite: Prompts, out: Path, world: str, settings: dict[str, Any], suite
         n_tasks=len(suite.tasks),
         world=world,
         settings=settings,
+        contents={str(task.index): contents_of_task(task) for task in suite.tasks},
     )

@@ -585,6 +585,8 @@ def test_a_folder_that_cannot_be_made_is_bad_input(tmp_path: Path) -> None:
     "bad",
     [
         {"goal": " "},
+        {"goal": "a\0b"},
+        {"stop": StopRules(max_iters=50_001), "candidates": 2},
         {"critics": []},
         {"critics": [ScriptedCritic({}), ScriptedCritic({})]},
         {"seed": -1},
