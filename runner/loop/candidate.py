@@ -29,7 +29,7 @@ from runner.loop.controller import FAILURE_MODES, belief_probs
 from runner.video import read_video
 from streams.files import plain
 from streams.messages.contracts import CriticResult, TraceEvent
-from streams.messages.fitting import fitting_context, misfits
+from streams.messages.fitting import fitting_context, misfit, misfits
 from streams.messages.no_score import critic_failed
 
 log = logging.getLogger(__name__)
@@ -232,7 +232,10 @@ def _known_without_looking(generation: Generation, unfit: str) -> dict[str, Any]
     known: dict[str, Any] = {"generation": meta} if meta else {}
     if generation.outcome is not None:
         known["outcome"] = generation.outcome
-    return known
+    why = {name: misfit({name: value}) for name, value in known.items()}
+    for name in filter(why.get, why):
+        _say_once(f"what the world model says of its video, {why[name]}; left out")
+    return {name: value for name, value in known.items() if not why[name]}
 
 
 @lru_cache(maxsize=128)

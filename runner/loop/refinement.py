@@ -238,5 +238,6 @@ class RefinementLoop:
 
 def new_run_id(started: datetime, seed: int, *what: str) -> str:
     """``20250131_174751_seed1_099814a3``: start time, seed, and a hash of what else distinguishes runs."""
-    digest = hashlib.sha256("\0".join(what).encode()).hexdigest()[:8]
+    # The folder's name need not be UTF-8.
+    digest = hashlib.sha256("\0".join(what).encode(errors="surrogateescape")).hexdigest()[:8]
     return f"{started:%Y%m%d_%H%M%S}_seed{seed}_{digest}"

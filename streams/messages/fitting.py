@@ -82,16 +82,33 @@ def misfits(results: Sequence[CriticResult], others: Sequence[CriticResult] = ()
         try:
             if n_scores > _MOST_SCORES:
                 raise ContractError(f"all critics gave {n_scores} scores; at most {_MOST_SCORES} are taken")
-            encode(_holding(tuple(with_it.values())))
+            encode(_holding({}, *with_it.values()))
         except ContractError as error:
-            found[result.critic_name] = str(error).removeprefix(TraceEvent.SCHEMA).lstrip(".: ")
+            found[result.critic_name] = _in_short(error)
         else:
             held = with_it
     return found
 
 
-def _holding(results: tuple[CriticResult, ...]) -> TraceEvent:
-    meta = {"run_id": "any", "error": "none"}
+def misfit(meta: Mapping[str, Any]) -> str:
+    """Why a trace cannot hold these entries of an event's ``meta``; empty if it can."""
+    try:
+        encode(_holding(meta))
+    except ContractError as error:
+        return _in_short(error)
+    return ""
+
+
+def _holding(meta: Mapping[str, Any], *results: CriticResult) -> TraceEvent:
     return TraceEvent(
-        iter_idx=0, prompt="", artifact_path="", critic_results=results, overall_score=None, meta=meta
+        iter_idx=0,
+        prompt="",
+        artifact_path="",
+        critic_results=results,
+        overall_score=None,
+        meta={"run_id": "any", "error": "none", **meta},
     )
+
+
+def _in_short(error: ContractError) -> str:
+    return str(error).removeprefix(TraceEvent.SCHEMA).lstrip(".: ")

@@ -773,3 +773,12 @@ def test_a_critic_whose_extra_output_is_nested_too_deeply_is_taken_without_it(tm
     )
     (event,) = events_of(simulated(tmp_path / "run", *deep, "--no-pixel-critics", "--iters", "1"))
     assert event.overall_score == 0.5
+
+
+def test_a_run_may_be_in_a_folder_whose_name_is_not_utf_8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "d\udcff"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert len(events_of(simulated(Path("run"), "--iters", "1"))) == 1

@@ -281,7 +281,8 @@ def _plan(suite: Prompts, out: Path, world: str, settings: dict[str, Any], suite
         suite_id = SuiteFolder(out).plan().suite
     if suite_id is None:
         what = [suite.sha256, world, orjson.dumps(settings, option=orjson.OPT_SORT_KEYS).decode()]
-        digest = hashlib.sha256("\0".join([*what, str(out.absolute())]).encode()).hexdigest()
+        named = "\0".join([*what, str(out.absolute())]).encode(errors="surrogateescape")
+        digest = hashlib.sha256(named).hexdigest()
         suite_id = f"{re.sub('[^A-Za-z0-9_-]+', '-', suite.path.stem)[:40]}-{digest[:8]}"
     return SuitePlan(
         suite=suite_id,

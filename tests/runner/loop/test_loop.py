@@ -567,6 +567,31 @@ def test_a_critic_whose_score_no_trace_may_hold_failed(tmp_path: Path, score: fl
     assert "its result cannot be recorded: critic_results" in first.critic_results[0].notes
 
 
+def nested(levels: int) -> Any:
+    return [nested(levels - 1)] if levels else 0
+
+
+@pytest.mark.parametrize(
+    ("generation", "said"),
+    [
+        ({"outcome": {"score": 1.5}}, "meta.outcome: expected an object with a score in [0, 1]"),
+        ({"meta": {"path": Path("x")}}, "cannot be written as JSON"),
+        ({"meta": {"deep": nested(200)}}, "expected at most 64 levels"),
+        ({"context": {"path": Path("x")}}, "the world model's context: path: cannot be written as JSON"),
+        ({"context": {7: "x"}}, "the world model's context: 7: its name is no text; left out"),
+        ({"context": {"nan": float("nan")}}, "the world model's context: nan: expected finite numbers; left"),
+        ({"context": {"deep": nested(400)}}, "the world model's context: deep: expected at most 64 levels"),
+    ],
+)
+def test_what_a_trace_cannot_hold_of_a_generation_costs_no_video(
+    tmp_path: Path, generation: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop(tmp_path, 0.5, world=FilmWorld(**generation), stop=StopRules(max_iters=2)).run()
+    events = [m for m in read_trace(tmp_path / "trace.jsonl") if isinstance(m, TraceEvent)]
+    assert [(event.overall_score, event.outcome_score) for event in events] == [(0.5, None)] * 2
+    assert [said in line for line in caplog.messages] == [True]
+
+
 def test_a_folder_with_a_trace_is_refused_and_left_alone(tmp_path: Path) -> None:
     loop(tmp_path).run()
     before = (tmp_path / "trace.jsonl").read_bytes()
