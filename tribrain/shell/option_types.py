@@ -170,7 +170,11 @@ class _Offset(click.ParamType):
         partition, _, offset = value.rpartition(":")
         if not offset.isdecimal() or not (partition.isdecimal() or value == offset):
             self.fail(f"{value!r} is not an offset; expected e.g. 4127, or 2:4127 in partition 2", param, ctx)
-        return (int(partition) if partition else None), int(offset)
+        of_64_bits = Integer(0)
+        return (
+            of_64_bits.convert(partition, param, ctx) if partition else None,
+            of_64_bits.convert(offset, param, ctx),
+        )
 
 
 PATH = _GivenPath(path_type=Path)
