@@ -92,12 +92,7 @@ def read_json_lines(content: bytes, source: str) -> Read:
     for number, line in enumerate(content.splitlines(), start=1):
         if line.strip():
             place = f"{source}@line {number}"
-            _take(
-                found,
-                place,
-                line.decode(errors="replace"),
-                partial(_of_line, line, place),
-            )
+            _take(found, place, line.decode(errors="replace"), partial(_of_line, line, place))
     return found
 
 
@@ -126,12 +121,7 @@ def read_label_studio(content: bytes, source: str, places: Places) -> Read:
                 continue
             place = f"{source}: task {task.get('id')}, annotation {annotation.get('id')}"
             alone = {**task, "annotations": [annotation]}
-            _take(
-                found,
-                place,
-                alone,
-                partial(_of_annotation, task, annotation, places),
-            )
+            _take(found, place, alone, partial(_of_annotation, task, annotation, places))
     return found
 
 
