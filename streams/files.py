@@ -86,6 +86,14 @@ def _marked_line(content: bytes) -> int | None:
     return at + 1 if at >= 0 else None
 
 
+def plain(name: str) -> str:
+    r"""The name of a file or an argument, with ``\udcff`` for the byte 0xff, which is not UTF-8.
+
+    Python reads such bytes as lone surrogates, which cannot be written as text.
+    """
+    return name.encode(errors="backslashreplace").decode()
+
+
 def inside(folder: Path, relative: str) -> Path | None:
     """``folder / relative`` with links followed; None if that lies outside the folder."""
     try:

@@ -15,6 +15,7 @@ import click
 from cloup import Context, HelpTheme, Style
 
 from streams.errors import BadInput, Fenced
+from streams.files import plain
 from tribrain.shell.exit_codes import BAD_INPUT, FENCED, INTERRUPTED, NOTHING_MADE, NothingMade
 from tribrain.shell.lazy_group import Entry, LazyGroup
 from tribrain.shell.repeated_lines import RepeatedLines
@@ -254,6 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit with what ``tribrain.shell.exit_codes`` says of its end, 0 where it is done."""
     # By default Click has colours where it writes to a terminal.
     color = False if os.environ.get("NO_COLOR") else None
+    _require_utf_8(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.exit(cli.main(args=arguments, prog_name="tribrain", standalone_mode=False, color=color) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -273,6 +275,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # end by the signal whatever the exit code is; the next one clears the note.
         exec("")
         _fail("interrupted", INTERRUPTED)
+
+
+def _require_utf_8(arguments: Sequence[str]) -> None:
+    """What is given is written into files as text, names of files too."""
+    variables = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("TRIBRAIN_")]
+    for given in (*arguments, *variables):
+        if (shown := plain(given)) != given:
+            _fail(f"{shown} is not UTF-8; expected text and names of files in UTF-8: rename the file")
 
 
 def _usage_message(error: click.UsageError) -> str:

@@ -10,9 +10,11 @@ from typing import Any
 
 import orjson
 
+from streams.messages.checks import check_free
 from streams.messages.contracts import CriticResult
+from streams.messages.limits import MAX_DEPTH
 from streams.messages.no_score import NO_SCORE, REASONS, NoScore, no_score
-from streams.messages.refusals import each_once
+from streams.messages.refusals import ContractError, each_once
 
 _MOST_SCORES = 100
 _MOST_NAME_CHARACTERS = 100
@@ -217,6 +219,10 @@ def _kept(extra: dict[str, Any]) -> dict[str, Any]:
         raw = orjson.dumps(extra)
     except orjson.JSONEncodeError:
         return {"left_out": "cannot be written as JSON"}
+    try:
+        check_free(extra, "extra")
+    except ContractError:
+        return {"left_out": f"more than {MAX_DEPTH} levels of objects and lists"}
     if len(raw) > _MOST_EXTRA_BYTES:
         return {"left_out": f"{len(raw)} bytes; at most {_MOST_EXTRA_BYTES} are kept"}
     kept: dict[str, Any] = orjson.loads(raw)

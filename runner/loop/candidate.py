@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from msgspec.structs import replace
 
+from runner.critics.opinion import missing
 from runner.interfaces import (
     AnyCritic,
     BatchWorldModel,
@@ -24,8 +27,12 @@ from runner.interfaces import (
 )
 from runner.loop.controller import FAILURE_MODES, belief_probs
 from runner.video import read_video
+from streams.files import plain
 from streams.messages.contracts import CriticResult, TraceEvent
+from streams.messages.fitting import fitting_context, misfit, misfits
 from streams.messages.no_score import critic_failed
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,18 +122,27 @@ def _judged(
         if isinstance(made, GenerationFailed):
             raise made
         artifact_path = _path_in(run_dir, made.video)
-        meta |= _known_without_looking(made)
-        meta["candidate_context"] = {**meta.get("candidate_context", {}), **made.context}
+        context, unfit = fitting_context(made.context)
+        meta |= _known_without_looking(made, unfit)
+        meta["candidate_context"] = {**meta.get("candidate_context", {}), **context}
         results = judge(made.video, critics, prompt=wanted.prompt, goal=goal)
     except GenerationFailed as error:
-        meta["error"] = str(error) or "the generation failed"
+        meta["error"] = plain(str(error)) or "the generation failed"
     return judged_candidate(wanted, results, artifact_path=artifact_path, meta=meta)
 
 
-def judge(video: Path, critics: Sequence[AnyCritic], *, prompt: str, goal: str) -> tuple[CriticResult, ...]:
+def judge(
+    video: Path,
+    critics: Sequence[AnyCritic],
+    *,
+    prompt: str,
+    goal: str,
+    others: Sequence[CriticResult] = (),
+) -> tuple[CriticResult, ...]:
     """Every critic's result for a video, in their order. Raises GenerationFailed if it is not a video.
 
-    Critics that take the file all run while the others judge the frames.
+    Critics that take the file all run while the others judge the frames. A critic has failed if its result
+    cannot be recorded beside those before it and ``others``, which the video has already.
     """
     frames, fps = read_video(video)
     with ExitStack() as stack:
@@ -141,7 +157,14 @@ def judge(video: Path, critics: Sequence[AnyCritic], *, prompt: str, goal: str) 
             if not isinstance(critic, VideoCritic)
         }
         told = {name: judgement.result() for name, judgement in begun.items()}
-    return tuple((seen | told)[critic.name] for critic in critics)
+    results = [(seen | told)[critic.name] for critic in critics]
+    unfit = misfits(results, others)
+    return tuple(
+        missing(result.critic_name, f"its result cannot be recorded: {unfit[result.critic_name]}")
+        if result.critic_name in unfit
+        else result
+        for result in results
+    )
 
 
 def judged_candidate(
@@ -196,11 +219,31 @@ def _path_in(run_dir: Path, video: Path) -> str:
     root, target = run_dir.resolve(), video.resolve()
     if not target.is_relative_to(root):
         raise GenerationFailed(f"the world model's video {target} is outside the run's folder")
-    return target.relative_to(root).as_posix()
+    name = target.relative_to(root).as_posix()
+    if plain(name) != name:
+        raise GenerationFailed(
+            f"the world model's video is called {name}, which is not UTF-8; expected another name"
+        )
+    return name
 
 
-def _known_without_looking(generation: Generation) -> dict[str, Any]:
-    known: dict[str, Any] = {"generation": generation.meta} if generation.meta else {}
+def _known_without_looking(generation: Generation, unfit: str) -> dict[str, Any]:
+    """``unfit`` says what of the generation's context cannot be recorded."""
+    meta = generation.meta
+    if unfit:
+        meta = {**meta, "context_error": f"the world model's context: {unfit}"}
+    if "context_error" in meta:
+        _say_once(str(meta["context_error"]))
+    known: dict[str, Any] = {"generation": meta} if meta else {}
     if generation.outcome is not None:
         known["outcome"] = generation.outcome
-    return known
+    why = {name: misfit({name: value}) for name, value in known.items()}
+    for name in filter(why.get, why):
+        _say_once(f"what the world model says of its video, {why[name]}; left out")
+    return {name: value for name, value in known.items() if not why[name]}
+
+
+@lru_cache(maxsize=128)
+def _say_once(line: str) -> None:
+    """Every video may have the same fault."""
+    log.warning(line)

@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 from runner.loop.refiner import ARMS, Arm
 from streams.errors import BadInput
-from streams.files import write_atomically
+from streams.files import read_text, write_atomically
+from streams.messages.refusals import check_names
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -241,11 +242,11 @@ def _checksum(state: _State) -> str:
 
 
 def _read_state(path: Path) -> _State:
+    raw = read_text(path)
+    check_names(raw, path)
     try:
-        state = msgspec.json.decode(path.read_bytes(), type=_State)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        state = msgspec.json.decode(raw, type=_State)
+    except msgspec.MsgspecError as error:
         raise BadInput(f"{path}: not a controller's state: {error}; delete it to start over") from None
     if state.schema != _SCHEMA:
         raise BadInput(f"{path}: schema is {state.schema!r}; this version reads {_SCHEMA!r}")

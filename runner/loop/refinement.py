@@ -27,6 +27,7 @@ from runner.rewards.preference import PreferencePolicy
 from runner.rewards.text_critic import judge_text
 from streams.errors import BadInput
 from streams.messages.contracts import TraceEvent
+from streams.messages.limits import MAX_ITERATIONS
 
 # Random streams that must be independent of each other.
 _CONTROLLER, _GENERATION, _REWRITES = range(3)
@@ -92,6 +93,11 @@ class RefinementLoop:
             raise BadInput(f"rewrites is {self.rewrites}; expected 1 to {MAX_REWRITES}")
         if not 1 <= self.candidates <= MAX_REWRITES:
             raise BadInput(f"candidates is {self.candidates}; expected 1 to {MAX_REWRITES}")
+        if (n := self.stop.max_iters * self.candidates) > MAX_ITERATIONS:
+            raise BadInput(
+                f"{self.stop.max_iters} iterations of {self.candidates} candidates are {n} videos; a run has "
+                f"at most {MAX_ITERATIONS}"
+            )
         if self.seed < 0:
             raise BadInput(f"seed is {self.seed}; expected a whole number of at least 0")
         if not self.run_id:
@@ -232,5 +238,6 @@ class RefinementLoop:
 
 def new_run_id(started: datetime, seed: int, *what: str) -> str:
     """``20250131_174751_seed1_099814a3``: start time, seed, and a hash of what else distinguishes runs."""
-    digest = hashlib.sha256("\0".join(what).encode()).hexdigest()[:8]
+    # The folder's name need not be UTF-8.
+    digest = hashlib.sha256("\0".join(what).encode(errors="surrogateescape")).hexdigest()[:8]
     return f"{started:%Y%m%d_%H%M%S}_seed{seed}_{digest}"

@@ -68,7 +68,7 @@ class PromptState:
     """A goal and its directives, the least recently requested first.
 
     Raises BadInput for a goal that is blank, longer than MAX_GOAL_CHARS or not valid Unicode, or that
-    contains the heading of the directives (it could then read like another state).
+    contains a NUL or the heading of the directives (it could then read like another state).
     """
 
     goal: str
@@ -127,12 +127,7 @@ class Rewritten(PromptState):
                 f"a rewritten prompt has {what}; expected a text of 1 to {MAX_PROMPT_CHARS} characters that "
                 "is not blank"
             )
-        try:
-            found.encode()
-        except UnicodeEncodeError as error:
-            raise BadInput(
-                f"a rewritten prompt is not valid Unicode at character {error.start}: {error.reason}"
-            ) from None
+        _check_text(found, "a rewritten prompt")
 
     @property
     def text(self) -> str:
@@ -161,7 +156,16 @@ def _check_goal(goal: str) -> None:
             f"the goal contains the heading {_HEADING.strip()!r} that directives follow; give the bare goal, "
             "not a prompt that was refined before"
         )
+    _check_text(goal, "the goal")
+
+
+def _check_text(text: str, what: str) -> None:
+    """Raises BadInput for what cannot be the argument of a program."""
+    if "\0" in text:
+        raise BadInput(
+            f"{what} has a NUL at character {text.index(chr(0))}, which no program can be given; remove it"
+        )
     try:
-        goal.encode()
+        text.encode()
     except UnicodeEncodeError as error:
-        raise BadInput(f"the goal is not valid Unicode at character {error.start}: {error.reason}") from None
+        raise BadInput(f"{what} is not valid Unicode at character {error.start}: {error.reason}") from None

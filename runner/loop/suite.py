@@ -22,9 +22,13 @@ from runner.loop.refiner import PromptState
 from runner.video import read_first_frame
 from streams.errors import BadInput
 from streams.files import read_text
+from streams.messages.limits import MAX_COUNT
+from streams.messages.refusals import check_names, shown
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tiff")
 _MOST_NAMED = 5
+_MOST_DIGITS = 100
+"""Of an index, zeros before it included."""
 _SHARD = re.compile(r"(\d+)/(\d+)")
 
 
@@ -151,6 +155,7 @@ def with_images(prompts: Prompts, folders: Sequence[Path]) -> Prompts:
 
 
 def _task(line: bytes, source: str) -> SuiteTask:
+    check_names(line, source)
     try:
         said = msgspec.json.decode(line, type=_Line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -158,17 +163,19 @@ def _task(line: bytes, source: str) -> SuiteTask:
             f"{source}: {error}; expected a JSON object with index, generated_description and maybe image"
         ) from None
     # WoW's scripts also accept an index given as text.
-    if not str(said.index).isdecimal() or said.image == "" or "\0" in (said.image or ""):
+    index = str(said.index)
+    fits = index.isdecimal() and len(index) <= _MOST_DIGITS and int(index) <= MAX_COUNT
+    if not fits or said.image == "" or "\0" in (said.image or ""):
         raise BadInput(
-            f"{source}: index is {said.index!r} and image is {said.image!r}; expected a whole number of at "
-            "least 0 and the path of an image, or null"
+            f"{source}: index is {shown(said.index)} and image is {shown(said.image)}; expected a whole "
+            f"number from 0 to {MAX_COUNT} and the path of an image, or null"
         )
     try:
         PromptState(said.generated_description)
     except BadInput as error:
         raise BadInput(f"{source}: generated_description: {error}") from None
     return SuiteTask(
-        index=int(said.index),
+        index=int(index),
         prompt=said.generated_description,
         image=Path(said.image) if said.image is not None else None,
         original_lang=said.original_lang or "",

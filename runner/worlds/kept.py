@@ -41,7 +41,7 @@ from runner.worlds.group_lock import end_left_behind
 from runner.worlds.process import CRITIC_LOCKS, LOCK_NAME, LOG_NAME
 from streams.errors import BadInput
 from streams.fail_points import reach
-from streams.files import write_atomically
+from streams.files import plain, write_atomically
 
 NAME = "generation.json"
 
@@ -136,10 +136,11 @@ class _Keeping:
     def _keep(self, request: GenerationRequest, made: Generation) -> Generation:
         reach("world.generated")
         root, video = request.out_dir.resolve(), made.video.resolve()
-        if video.is_relative_to(root) and video.is_file():
+        name = video.relative_to(root).as_posix() if video.is_relative_to(root) else None
+        if name is not None and plain(name) == name and video.is_file():  # the loop refuses all others
             kept = replace(
                 self._noted(request),
-                video=video.relative_to(root).as_posix(),
+                video=name,
                 bytes=video.stat().st_size,
                 sha256=_sha256(video),
                 files=_files_in(request.out_dir),

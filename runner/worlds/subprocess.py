@@ -22,6 +22,7 @@ from runner.worlds.process import (
 )
 from streams.errors import BadInput
 from streams.files import read_text
+from streams.messages.fitting import fitting_context
 from streams.messages.refusals import check_names
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif"})
@@ -135,7 +136,7 @@ def _is_preview(path: Path) -> bool:
 
 
 def _context(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The generator's data about its video, and a note on any error in it, which does not cost the video."""
+    """What fits of the generator's data about its video, and a note on any error, which costs no video."""
     if not path.is_file():
         return {}, {}
     try:
@@ -148,7 +149,8 @@ def _context(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return {}, {
             "context_error": f"{CONTEXT_NAME} does not hold an object; expected texts and numbers by name"
         }
-    return context, {}
+    fitting, why = fitting_context(context)
+    return fitting, {"context_error": f"{CONTEXT_NAME}: {why}"} if why else {}
 
 
 def _videos(folder: Path) -> dict[Path, _Stamp]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 import orjson
@@ -23,6 +24,7 @@ from streams.local_broker.jars import KafkaJars
 from streams.messages.codec import decode_text_pair, encode, sealed
 from streams.messages.contracts import TextSnapshot
 from tests import factories
+from tests.program import COMMANDS, CONTEXTS
 from tests.tribrain.processes import clean_environment, command, needs_proc
 from tests.waiting import wait_until
 from trainers.online.train import train_on_pairs
@@ -365,6 +367,8 @@ def cases() -> Iterator[tuple[str, str]]:
     yield "replay --out new --since yesterday", r"'yesterday' is not a time; expected e\.g\. 2026-"
     for offset in ("a", "1:", ":1", "1:2:3", "-1"):
         yield f"replay --out new --from-offset={offset}", r"is not an offset; expected e\.g\. 4127, or 2:4127"
+    for offset in (f"{2**63}", f"{2**63}:1"):
+        yield f"replay --out new --to-offset={offset}", r"'--to-offset': 9223372036854775808 is too large"
     yield "report nowhere", r"nowhere: no such folder; give the folder of one"
     yield "report empty", r"empty: no trace\.jsonl with an event is in it"
     yield "report demo", r"demo/summary\.json: the file is damaged"
@@ -394,7 +398,10 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{simulated} new --controller pairs.jsonl", r"pairs\.jsonl: not a controller's state"
     yield f"{simulated} new --bootstrap-servers kafka", r"'kafka' is not a broker's address; give host:port"
     yield "run-simulated --goal '' --out new", r"the goal is blank"
-    yield f"{simulated} new --seed 9223372036854775808", r"'--seed': 9223372036854775808 is not in the range"
+    yield (
+        f"{simulated} new --seed 9223372036854775808",
+        r"'--seed': 9223372036854775808 is too large; expected at",
+    )
 
     generator = "run-subprocess --goal g --out new --cmd"
     yield f"{generator} 'true {{out_dir}}'", r"lacks \{prompt\}"
@@ -582,6 +589,48 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(
     folder: Path, words: str, says: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     refuses(folder, split(words), says, capfd)
+
+
+RUN = "run simulated --goal g --out new"
+NOT_UTF_8 = (
+    "run simulated --goal g --out new\udcff",
+    "suite run --world simulated --out new --prompts prompts\udcff.jsonl",
+    f"{RUN} --run-id a\udcff",
+    f"run subprocess --goal g --out new --cmd '{COMMAND} \udcff'",
+    f"{RUN} --critic 'a\udcff=true {{video}}'",
+    f"{RUN} --reward r\udcff",
+    "r\udcff",
+)
+
+
+@pytest.mark.parametrize("words", NOT_UTF_8, ids=range(len(NOT_UTF_8)))
+def test_an_argument_that_is_not_utf_8_is_bad_input_wherever_it_stands(
+    folder: Path, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    refuses(folder, split(words), r"\\udcff.* is not UTF-8; expected text and names of files in UTF-8", capfd)
+
+
+INTEGERS = [
+    (words, option)
+    for words, each in COMMANDS.items()
+    for option in each.params
+    if isinstance(option.type, click.types.IntParamType)
+]
+
+
+@pytest.mark.parametrize(("words", "option"), INTEGERS, ids=[f"{' '.join(w)} {o.name}" for w, o in INTEGERS])
+@pytest.mark.parametrize("number", ["9" * 23, str(2**63)])
+def test_an_integer_of_more_than_64_bits_is_refused(
+    words: tuple[str, ...], option: click.Parameter, number: str
+) -> None:
+    with pytest.raises(click.BadParameter):
+        option.type.convert(number, option, CONTEXTS[words])
+
+
+def test_more_videos_than_a_run_can_have_are_bad_input(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    refuses(folder, [*split(RUN), "--iters", "100001"], "'--iters': 100001 is not in the range", capfd)
 
 
 FLOATS = {

@@ -49,6 +49,25 @@ def shown(call: Call, *arguments: object) -> dict[str, dict[str, Any]]:
     return {row["option"]: row for row in orjson.loads(out)["options"]}
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(call: Call, file: Callable[[str], Path]) -> None:
+    path = file("\ufeff[run]\niters = 2\n")
+    assert shown(call, "run", "simulated", "--config", path)["--iters"]["value"] == 2
+
+
+def test_a_file_that_is_not_utf_8_is_bad_input(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_bytes(b"[run]\n# caf\xe9\n")
+    code, _, err = call("config", "show", "run", "simulated", "--config", tmp_path / "lab.toml")
+    assert code == 2
+    assert "lab.toml@line 2: byte 0xe9 is not UTF-8" in err
+
+
+def test_a_variable_that_is_not_utf_8_is_bad_input(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIBRAIN_RUN_SIMULATED_OUT", "run\udcff")
+    code, _, err = call("run", "simulated", "--goal", GOAL)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "TRIBRAIN_RUN_SIMULATED_OUT=run\\udcff is not UTF-8" in err
+
+
 def test_the_command_line_beats_the_environment_and_that_the_file(
     call: Call, file: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +149,7 @@ def test_a_repeated_option_takes_its_values_from_a_variable_as_a_shell_splits_th
         ("[run]\nitres = 2\n", "[run] there is no option 'itres'; did you mean iters?"),
         ("[run.simulated]\nwow-repo = 'x'\n", "[run.simulated] there is no option 'wow-repo'"),
         ("[run]\niters = 2.5\n", "[run] iters: '2.5' is not a valid integer"),
-        ("[run]\niters = 0\n", "[run] iters: 0 is not in the range x>=1"),
+        ("[run]\niters = 0\n", "[run] iters: 0 is not in the range 1<=x<=100000"),
         ("[run]\niters = true\n", "[run] iters: is True; expected a text or a number"),
         ("[run]\niters = [1, 2]\n", "[run] iters: is a list; expected one value"),
         ("[run]\nfresh = 1\n", "[run] fresh: is 1; expected true or false"),

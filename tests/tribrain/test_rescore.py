@@ -456,3 +456,19 @@ def test_a_line_of_the_trace_is_a_message_as_any_other(judged: Judged) -> None:
     judged.rescore()
     for line, message in read_trace_lines(judged.out / "trace.jsonl"):
         assert encode(message) == line
+
+
+def test_critics_whose_scores_are_more_than_a_video_can_have_cost_the_others_nothing(judged: Judged) -> None:
+    many = judged.place / "many.json"
+    many.write_bytes(orjson.dumps({f"m{i}": 0.5 for i in range(100)}))
+    critics = [
+        word
+        for i in range(6)
+        for word in ("--critic", f"c{i}=sh -c 'cat \"$0\"' {shlex.quote(str(many))} {{video}}")
+    ]
+    tribrain("rescore", str(judged.out), *critics[:4])
+    tribrain("rescore", str(judged.out), "--max-failures", "9", *critics)
+    events = [m for m in read_trace(judged.out / "trace.jsonl") if isinstance(m, TraceEvent)]
+    for event in events:
+        assert sum(len(result.scores) for result in event.critic_results) == 500
+        assert "c5" not in {result.critic_name for result in event.critic_results}

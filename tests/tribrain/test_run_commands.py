@@ -127,7 +127,7 @@ def test_a_run_without_a_terminal_is_a_line_for_each_iteration_and_its_best_at_t
     score = f"{event.overall_score:.3f}"
     assert said.err == f"iteration 0: critics' score {score}; best {score} at 0\n{PIXELS_ALONE}\n"
     assert said.out.splitlines() == [
-        f"b: 1 iterations, best is iteration 0 with critics' score {score}; stopped by max_iters; in "
+        f"b: 1 iteration, best is iteration 0 with critics' score {score}; stopped by max_iters; in "
         f"{tmp_path / 'b'}",
         str(tmp_path / "b" / event.artifact_path),
         f"  {event.prompt}",
@@ -768,3 +768,66 @@ def test_shares_of_dimensions_that_are_none_are_bad_input(prefer: str, tmp_path:
         main(["run-simulated", "--goal", GOAL, "--prefer", prefer, "--out", str(tmp_path / "out")])
     assert ended.value.code == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_beyond_the_bounds_of_a_context_costs_no_video_and_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = """Path(out_dir, "context.json").write_text('{"a seed": 1234567890, "cost": 1.5}')"""
+    events = events_of(generated(tmp_path, f"{GENERATOR}{said}", "--iters", "2"))
+    assert [event.candidate_context.get("cost") for event in events] == [1.5, 1.5]
+    assert caplog.messages == ["context.json: a seed: Expected `int` <= 1000000; left out"]
+
+
+def test_a_video_whose_name_is_not_utf_8_costs_its_candidate_and_not_the_run(tmp_path: Path) -> None:
+    renamed = r"""
+import os
+os.rename(os.fsencode(out_dir) + b"/video.mp4", os.fsencode(out_dir) + b"/vid\xff.mp4")
+"""
+    run = generated(tmp_path, f"{GENERATOR}{renamed}", "--iters", "1", code=4)
+    (event,) = events_of(run)
+    assert "is called iter_00/vid\\udcff.mp4, which is not UTF-8" in event.meta["error"]
+
+
+def critic(folder: Path, name: str, said: str) -> tuple[str, str]:
+    """As options: a critic that prints this."""
+    path = folder / f"{name}.json"
+    path.write_text(said)
+    return "--critic", f"{name}=sh -c 'cat \"$0\"' {shlex.quote(str(path))} {{video}}"
+
+
+def test_a_critic_whose_scores_are_more_than_a_video_can_have_failed_and_the_others_did_not(
+    tmp_path: Path,
+) -> None:
+    many = json.dumps({f"m{i}": 0.5 for i in range(100)})
+    critics = [words for i in range(6) for words in critic(tmp_path, f"c{i}", many)]
+    run = simulated(tmp_path / "run", *critics, "--no-pixel-critics", "--iters", "2", code=4)
+    for event in events_of(run):
+        assert [len(result.scores) for result in event.critic_results] == [100] * 5 + [0]
+        assert event.overall_score == 0.5
+        assert "all critics gave 600 scores; at most 510 are taken" in event.critic_results[-1].notes
+
+
+def test_critics_whose_scores_have_one_name_do_not_end_a_run(tmp_path: Path) -> None:
+    critics = (*critic(tmp_path, "a.b", '{"c": 0.25}'), *critic(tmp_path, "a", '{"b.c": 0.75}'))
+    run = simulated(tmp_path / "run", *critics, "--no-pixel-critics", "--iters", "1", code=4)
+    (event,) = events_of(run)
+    assert [result.scores for result in event.critic_results] == [{"c": 0.25}, {}]
+    assert "expected one score per name: rename a critic" in event.critic_results[1].notes
+
+
+def test_a_critic_whose_extra_output_is_nested_too_deeply_is_taken_without_it(tmp_path: Path) -> None:
+    deep = critic(
+        tmp_path, "deep", json.dumps({"task": 0.5}).replace("}", ', "x": ' + "[" * 70 + "]" * 70 + "}")
+    )
+    (event,) = events_of(simulated(tmp_path / "run", *deep, "--no-pixel-critics", "--iters", "1"))
+    assert event.overall_score == 0.5
+
+
+def test_a_run_may_be_in_a_folder_whose_name_is_not_utf_8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "d\udcff"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert len(events_of(simulated(Path("run"), "--iters", "1"))) == 1

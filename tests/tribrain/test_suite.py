@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -400,6 +400,54 @@ def test_a_suite_goes_on_only_as_what_it_was(
         begun += change
     done(begun, 2)
     assert complaint in capsys.readouterr().err
+
+
+def changed(bench: Path, out: Path, change: Callable[[list[bytes]], list[bytes]]) -> list[str]:
+    """A suite in ``out`` that was begun, as the command that goes on with other prompts."""
+    prompts = out.with_suffix(".jsonl")
+    prompts.write_bytes((bench / "prompts.jsonl").read_bytes())
+    begun = [str(prompts) if word.endswith("prompts.jsonl") else word for word in simulated(bench, out)]
+    done([*begun, "--shard", "3/3"])
+    prompts.write_bytes(b"\n".join(change(prompts.read_bytes().splitlines())))
+    return begun
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (
+            lambda lines: [lines[0], lines[1].replace(b'description":"', b'description":"no '), lines[2]],
+            f"index 1 {GOALS[1]!r} rather than {'no ' + GOALS[1]!r}; go on",
+        ),
+        (lambda lines: lines[1:], f"index 0 {GOALS[0]!r} rather than no prompt; go on"),
+        (
+            lambda lines: [*lines[1:], lines[0].replace(b'"index":0', b'"index":7')],
+            f"index 0 {GOALS[0]!r} rather than no prompt and 1 other prompt; go on",
+        ),
+        (lambda lines: lines[::-1], "the same prompts in another order"),
+    ],
+    ids=["changed", "gone", "two", "order"],
+)
+def test_a_suite_whose_prompts_changed_says_which(
+    bench: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[list[bytes]], list[bytes]],
+    complaint: str,
+) -> None:
+    done(changed(bench, tmp_path / "s", change), 2)
+    assert f"holds a suite with {complaint}" in capsys.readouterr().err
+
+
+def test_a_suite_of_an_earlier_version_whose_prompts_changed_is_not_gone_on_with(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = changed(bench, tmp_path / "s", lambda lines: lines[1:])
+    plan = orjson.loads((tmp_path / "s" / "suite.json").read_bytes())
+    del plan["contents"]
+    (tmp_path / "s" / "suite.json").write_bytes(orjson.dumps(plan))
+    done(command, 2)
+    assert "holds a suite with other prompts; go on" in capsys.readouterr().err
 
 
 def test_a_missing_image_is_said_before_anything_is_generated(

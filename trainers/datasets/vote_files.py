@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +19,7 @@ import orjson
 from streams.errors import BadInput
 from streams.messages.candidates import Place
 from streams.messages.codec import ContractError, decode_vote, encode
-from streams.messages.refusals import check_names
+from streams.messages.refusals import check_names, shown
 from streams.messages.votes import Vote
 
 Places = Callable[[str, str], Sequence[Place]]
@@ -71,6 +72,8 @@ def read_csv(content: bytes, source: str) -> Read:
                 f"{source}: the first line lacks the columns {', '.join(missing)}; it has "
                 f"{', '.join(columns) or 'none'}"
             )
+        if repeated := [name for name, n in Counter(columns).items() if n > 1]:
+            raise BadInput(f"{source}: the first line has {repeated[0]!r} twice; expected each column once")
         found = Read()
         for row in rows:
             place = f"{source}@line {rows.line_num}"
@@ -89,17 +92,13 @@ def read_json_lines(content: bytes, source: str) -> Read:
     for number, line in enumerate(content.splitlines(), start=1):
         if line.strip():
             place = f"{source}@line {number}"
-            _take(
-                found,
-                place,
-                line.decode(errors="replace"),
-                partial(_of_line, line, place),
-            )
+            _take(found, place, line.decode(errors="replace"), partial(_of_line, line, place))
     return found
 
 
 def read_label_studio(content: bytes, source: str, places: Places) -> Read:
     """Label Studio's JSON export of tasks with their annotations. Raises BadInput for anything else."""
+    check_names(content, source)
     try:
         tasks = orjson.loads(content)
     except orjson.JSONDecodeError as error:
@@ -122,12 +121,7 @@ def read_label_studio(content: bytes, source: str, places: Places) -> Read:
                 continue
             place = f"{source}: task {task.get('id')}, annotation {annotation.get('id')}"
             alone = {**task, "annotations": [annotation]}
-            _take(
-                found,
-                place,
-                alone,
-                partial(_of_annotation, task, annotation, places),
-            )
+            _take(found, place, alone, partial(_of_annotation, task, annotation, places))
     return found
 
 
@@ -137,8 +131,7 @@ def as_json_lines(votes: Iterable[Vote]) -> bytes:
 
 def as_csv(votes: Iterable[Vote]) -> bytes:
     """The columns of ``COLUMNS``; ``meta`` is a JSON object, and null an empty cell."""
-    out = io.StringIO(newline="")
-    rows = csv.writer(out)
+    rows = csv.writer(out := io.StringIO(newline=""))
     rows.writerow(COLUMNS)
     for vote in votes:
         values = (getattr(vote, name) for name in COLUMNS)
@@ -175,11 +168,14 @@ def _of_row(row: Mapping[str, str], place: str) -> tuple[Vote, str]:
             said[name] = _number(name, said[name])
     meta: dict[str, Any] = {name: value for name, value in row.items() if name not in COLUMNS and value}
     if "meta" in said:
+        check_names(said["meta"].encode(), "meta")
         try:
             given = orjson.loads(said["meta"])
         except orjson.JSONDecodeError as error:
             raise BadInput(f"meta: is not a JSON object: {error}") from None
-        meta = given | meta if isinstance(given, dict) else meta
+        if not isinstance(given, dict):
+            raise BadInput(f"meta: expected a JSON object, found {shown(given)}")
+        meta = given | meta
     said["meta"] = meta
     said.setdefault("answer", None)
     return _vote(said, place)

@@ -32,7 +32,7 @@ from tribrain.data.dataset_plots import rewards_plot, tasks_plot
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import FiniteFloat, Integer
-from tribrain.shell.output import progress
+from tribrain.shell.output import counted, progress
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
@@ -219,7 +219,8 @@ def _said(out: Path, summary: dict[str, Any], short: int) -> list[str]:
     splits = ", ".join(
         f"{of['videos']} of {of['tasks']} tasks in {split}" for split, of in summary["splits"].items()
     )
-    lines = [f"{summary['videos']} videos of {summary['iterations']} iterations written to {out}: {splits}"]
+    videos, iterations = (counted(summary[f"{what}s"], what) for what in ("video", "iteration"))
+    lines = [f"{videos} of {iterations} written to {out}: {splits}"]
     if "train" not in summary["splits"]:
         lines.append("No task fell to train: give more tasks, or --validation 0 --test 0 to train on all")
     if converted := sum(of["converted"] for of in summary["splits"].values()):

@@ -42,7 +42,7 @@ from trainers.pairs.pairing import PairingRules
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH
-from tribrain.shell.output import progress, write_output
+from tribrain.shell.output import counted, progress, write_output
 
 _SCHEMA = "tribrain.preferences/1"
 _Format = Literal["trl", "video-dpo", "label-studio"]
@@ -174,7 +174,7 @@ def export_preferences(**given: Any) -> None:
         }
         click.echo(orjson.dumps(said))
     else:
-        click.echo(f"{len(rows)} pairs written to {chosen.out}")
+        click.echo(f"{counted(len(rows), 'pair')} written to {chosen.out}")
         for reason, number in sorted((+left_out).items()):
             click.echo(f"left out: {number} {reason}")
 

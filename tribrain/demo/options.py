@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 from cloup import option_group
 
+from streams.messages.limits import MAX_ITERATIONS
 from tribrain.shell import options
 from tribrain.shell.dry_run import dry_run
 from tribrain.shell.kafka_options import bootstrap_servers
@@ -37,7 +38,7 @@ _GROUPS = (
             show_default=f"{_TASKS}, or {_TASKS_WITH_PAGE} with --ui",
             help="Number of runs.",
         ),
-        click.option("--iters", type=Integer(min=1), default=8, help="Iterations per run."),
+        click.option("--iters", type=Integer(1, MAX_ITERATIONS), default=8, help="Iterations per run."),
         click.option(
             "--parallel",
             type=Integer(min=1),

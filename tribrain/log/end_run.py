@@ -19,6 +19,7 @@ from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import Seconds
+from tribrain.shell.output import counted
 
 
 @click.command(
@@ -83,7 +84,7 @@ def end_run(
         click.echo(orjson.dumps({"ended": {_in_words(end): end.iterations for end in ends}}))
         return
     for end in ends:
-        click.echo(f"run {_in_words(end)} is ended with {len(end.iterations)} iterations")
+        click.echo(f"run {_in_words(end)} is ended with {counted(len(end.iterations), 'iteration')}")
     if not ends:
         click.echo("no open run to end")
 

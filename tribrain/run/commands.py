@@ -41,6 +41,7 @@ from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.option_types import PATH, FiniteFloat, Seconds
+from tribrain.shell.output import counted
 from tribrain.shell.settings_sources import keep_config
 
 _C = TypeVar("_C", bound=Callable[..., Any])
@@ -50,7 +51,7 @@ _TAKEN = "another process is at work on the run in it; wait for it, or choose an
 _TASK = option_group(
     "Task",
     click.option("--goal", "--prompt", required=True, help="What the video has to show."),
-    options.seed(most=2**63 - 1),
+    options.seed(),
     options.out("Folder of the run; an unfinished run continues."),
     click.option("--fresh", is_flag=True, help="Remove the run in --out, if any, and start anew."),
     click.option("--run-id", metavar="NAME", show_default="time, seed and folder", help="Name of the run."),
@@ -271,8 +272,8 @@ def _say(result: RunResult, out: Path, as_json: bool) -> None:
     if result.best_score is not None:
         best = f"best is {kind} {result.best_iter} with critics' score {result.best_score:.3f}"
     click.echo(
-        f"{result.run_id}: {result.iterations} iterations{videos}, {best}; stopped by {result.stop_reason}; "
-        f"in {out}"
+        f"{result.run_id}: {counted(result.iterations, 'iteration')}{videos}, {best}; stopped by "
+        f"{result.stop_reason}; in {out}"
     )
     if result.best_video is not None and result.best_prompt is not None:
         click.echo(f"{out / result.best_video}\n{indent(result.best_prompt, '  ')}")

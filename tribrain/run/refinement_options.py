@@ -10,6 +10,7 @@ import click
 from cloup import option_group
 
 from runner.loop.rewrites import MAX_REWRITES
+from streams.messages.limits import MAX_ITERATIONS
 from tribrain.run.critics import CRITIC_OPTIONS
 from tribrain.shell import measuring, options
 from tribrain.shell.dry_run import dry_run
@@ -21,7 +22,7 @@ _C = TypeVar("_C", bound=Callable[..., Any])
 
 _REFINEMENT = option_group(
     "Refinement",
-    click.option("--iters", type=Integer(min=1), default=8, help="Number of iterations."),
+    click.option("--iters", type=Integer(1, MAX_ITERATIONS), default=8, help="Number of iterations."),
     click.option("--candidates", type=Integer(1, MAX_REWRITES), default=1, help="Videos per iteration."),
     click.option(
         "--rewrites",

@@ -37,7 +37,7 @@ from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import PATH, Integer
-from tribrain.shell.output import cannot_write, progress
+from tribrain.shell.output import cannot_write, counted, progress
 
 _TAKEN = "another process is at work on the run in it; wait for it"
 
@@ -185,9 +185,10 @@ class _Judging:
             bar = shown.add_task("videos", total=len(self.asked_of))
             say = _say_line if shown.disable else _say_nothing
             for event in self.finished.events:
-                known = {result.critic_name for result in so_far.results.get(event.iter_idx, ())}
+                before = so_far.results.get(event.iter_idx, [])
+                known = {result.critic_name for result in before}
                 names = [name for name in self.asked_of.get(event.iter_idx, ()) if name not in known]
-                results = self._results(event, [by_name[name] for name in names]) if names else ()
+                results = self._results(event, before, [by_name[name] for name in names]) if names else ()
                 if results:
                     so_far.add(event.iter_idx, results)
                     reach("rescore.judged")
@@ -196,14 +197,18 @@ class _Judging:
                     self._count(result, in_a_row)
                 shown.update(bar, advance=event.iter_idx in self.asked_of)
 
-    def _results(self, event: TraceEvent, critics: Sequence[AnyCritic]) -> tuple[CriticResult, ...]:
+    def _results(
+        self, event: TraceEvent, before: Sequence[CriticResult], critics: Sequence[AnyCritic]
+    ) -> tuple[CriticResult, ...]:
+        """``before`` is what this rescoring has of the video already."""
         video = find_video(self.finished.run, event.artifact_path)
         if isinstance(video, str):
             self.why = self.unreadable[event.iter_idx] = f"{event.artifact_path}: is one of the {video}"
             return ()
         try:
+            goal, others = event.goal_instruction, (*event.critic_results, *before)
             with noting_files(candidate_folder(self.finished.folder, event.iter_idx)):
-                return judge(video, critics, prompt=event.prompt, goal=event.goal_instruction)
+                return judge(video, critics, prompt=event.prompt, goal=goal, others=others)
         except GenerationFailed as error:
             self.why = self.unreadable[event.iter_idx] = str(error)
             return ()
@@ -251,7 +256,9 @@ def _say(
 ) -> None:
     n = len(judging.asked_of)
     for name, failed in judging.failed.items():
-        click.echo(f"critic {name} gave no score for {failed} of {n} videos; {judging.why}", err=True)
+        click.echo(
+            f"critic {name} gave no score for {failed} of {counted(n, 'video')}; {judging.why}", err=True
+        )
     for idx, why in judging.unreadable.items():
         click.echo(f"iteration {idx} cannot be judged: {why}", err=True)
     run_id, last = judging.finished.end.run_id, events[-1].meta if events else {}
@@ -273,11 +280,11 @@ def _say(
         click.echo(orjson.dumps(said))
         return
     if revision is not None:
-        counted = ", ".join(f"{of} videos by {name}" for name, of in anew.items()) or "no video"
+        judged = ", ".join(f"{counted(of, 'video')} by {name}" for name, of in anew.items()) or "no video"
         best_is = "no video is a candidate" if required else "no video could be judged"
         if score is not None:
             best_is = f"best is iteration {best} with critics' score {score:.3f}"
-        click.echo(f"{run_id}: revision {revision} has {counted} judged again; {best_is}; in {run}")
+        click.echo(f"{run_id}: revision {revision} has {judged} judged again; {best_is}; in {run}")
     elif not judging.asked_of:
         click.echo(f"{run}: there is nothing to score again; --all scores every video")
     if required:

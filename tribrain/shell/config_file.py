@@ -18,7 +18,7 @@ from typing import Any, Literal
 import click
 
 from streams.errors import BadInput
-from streams.files import read_bytes
+from streams.files import read_text
 from tribrain.shell.option_types import Shares
 from tribrain.shell.renamed import Renamed
 
@@ -47,9 +47,7 @@ class ConfigFile:
         Raises BadInput where it cannot be read, is not TOML, or has a table of no group or command.
         """
         try:
-            tables = tomllib.loads(read_bytes(path).decode())
-        except UnicodeDecodeError as error:
-            raise BadInput(f"{path}: is not UTF-8 text at byte {error.start}; expected a TOML file") from None
+            tables = tomllib.loads(read_text(path).decode())
         except tomllib.TOMLDecodeError as error:
             raise BadInput(f"{path}: is not TOML: {error}") from None
         for name, table in tables.items():

@@ -18,6 +18,8 @@ from runner.rewards.preference import LARGEST_SHARE
 from streams.messages.contracts import OVERALL
 from streams.messages.dimensions import dimension_called
 
+_LARGEST = 2**63 - 1
+
 
 class _GivenPath(click.Path):
     """An empty text would mean the current folder."""
@@ -29,9 +31,15 @@ class _GivenPath(click.Path):
 
 
 class Integer(click.IntRange):
-    """Click calls it INTEGER RANGE, and one without bounds "x<=None"."""
+    """Of 64 bits at most. Click calls it INTEGER RANGE, and one without bounds "x<=None"."""
 
     name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number: int = super().convert(value, param, ctx)
+        if not -_LARGEST <= number <= _LARGEST:
+            self.fail(f"{value} is too large; expected at most {_LARGEST}.", param, ctx)
+        return number
 
     def _describe_range(self) -> str:
         return "" if self.min is None and self.max is None else super()._describe_range()
@@ -162,7 +170,11 @@ class _Offset(click.ParamType):
         partition, _, offset = value.rpartition(":")
         if not offset.isdecimal() or not (partition.isdecimal() or value == offset):
             self.fail(f"{value!r} is not an offset; expected e.g. 4127, or 2:4127 in partition 2", param, ctx)
-        return (int(partition) if partition else None), int(offset)
+        of_64_bits = Integer(0)
+        return (
+            of_64_bits.convert(partition, param, ctx) if partition else None,
+            of_64_bits.convert(offset, param, ctx),
+        )
 
 
 PATH = _GivenPath(path_type=Path)

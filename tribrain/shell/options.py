@@ -127,8 +127,8 @@ def out(
     )
 
 
-def seed(text: str = "Random seed.", *, most: int | None = None) -> Callable[[_C], _C]:
-    return click.option("--seed", type=Integer(0, most), default=0, help=text)
+def seed(text: str = "Random seed.") -> Callable[[_C], _C]:
+    return click.option("--seed", type=Integer(0), default=0, help=text)
 
 
 def reward_file(text: str, *, metavar: str = "FILE", old: Sequence[str] = ()) -> Callable[[_C], _C]:

@@ -38,7 +38,7 @@ from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.option_types import PATH
 from tribrain.shell.settings_sources import keep_config
-from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun
+from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun, contents_of_task
 from tribrain.suite.outcome import in_words, tell_outcome
 from tribrain.suite.worlds import WORLD_OPTIONS, WorldFactory, world_factory, world_options
 
@@ -296,7 +296,8 @@ def _plan(suite: Prompts, out: Path, world: str, settings: dict[str, Any], suite
         suite_id = SuiteFolder(out).plan().suite
     if suite_id is None:
         what = [suite.sha256, world, orjson.dumps(settings, option=orjson.OPT_SORT_KEYS).decode()]
-        digest = hashlib.sha256("\0".join([*what, str(out.absolute())]).encode()).hexdigest()
+        named = "\0".join([*what, str(out.absolute())]).encode(errors="surrogateescape")
+        digest = hashlib.sha256(named).hexdigest()
         suite_id = f"{re.sub('[^A-Za-z0-9_-]+', '-', suite.path.stem)[:40]}-{digest[:8]}"
     return SuitePlan(
         suite=suite_id,
@@ -305,4 +306,5 @@ def _plan(suite: Prompts, out: Path, world: str, settings: dict[str, Any], suite
         n_tasks=len(suite.tasks),
         world=world,
         settings=settings,
+        contents={str(task.index): contents_of_task(task) for task in suite.tasks},
     )

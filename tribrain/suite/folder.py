@@ -6,9 +6,11 @@ whatever ends a suite, the same command goes on where it was, in one process or 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import textwrap
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +25,7 @@ from streams.messages.contracts import TraceEvent
 from streams.messages.files import read_trace
 from tribrain.run.plan import differences
 from tribrain.shell.exclusive_lock import exclusive_lock
-from tribrain.shell.output import write_output
+from tribrain.shell.output import counted, write_output
 
 _T = TypeVar("_T")
 
@@ -42,6 +44,8 @@ class SuitePlan:
     n_tasks: int
     world: str
     settings: dict[str, Any]
+    contents: dict[str, str] = field(default_factory=dict)
+    """Index to a hash of the prompt, a space and its first words; empty in suites of earlier versions."""
     schema: str = _SCHEMA
 
 
@@ -158,6 +162,12 @@ class SuiteFolder:
         return sorted(runs, key=lambda run: run.index)
 
 
+def contents_of_task(task: SuiteTask) -> str:
+    """As in ``SuitePlan.contents``."""
+    digest = hashlib.blake2b(f"{task.prompt}\0{task.original_lang}".encode(), digest_size=8).hexdigest()
+    return f"{digest} {textwrap.shorten(task.prompt, 60, placeholder=' …')}"
+
+
 def _as_judged_now(run: SuiteRun, folder: Path) -> SuiteRun:
     events = _events_in(folder)
     if not any(event.revision for event in events):
@@ -193,9 +203,29 @@ def _missing(events: list[TraceEvent]) -> dict[str, int]:
 
 
 def _differences(found: SuitePlan, given: SuitePlan) -> list[str]:
-    named = {"name": "suite", "prompts": "prompts_sha256", "world": "world"}
+    named = {"name": "suite", "world": "world"}
     was, now = ({what: getattr(plan, name) for what, name in named.items()} for plan in (found, given))
-    return differences(was | found.settings, now | given.settings)
+    others = differences(was | found.settings, now | given.settings)
+    if found.prompts_sha256 == given.prompts_sha256:
+        return others
+    return [_other_prompts(found.contents, given.contents), *others]
+
+
+def _other_prompts(was: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """In words, the first prompt that is another, new or gone, and how many more there are."""
+    if not was:
+        return "other prompts"
+    others = [index for index in {**was, **now} if was.get(index) != now.get(index)]
+    if not others:
+        return "the same prompts in another order, with other images or written in another way"
+    index, more = others[0], len(others) - 1
+    before, after = (_words(contents.get(index)) for contents in (was, now))
+    and_others = f" and {counted(more, 'other prompt')}" if more else ""
+    return f"index {index} {before} rather than {after}{and_others}"
+
+
+def _words(contents: str | None) -> str:
+    return "no prompt" if contents is None else repr(contents.partition(" ")[2])
 
 
 def _read(path: Path, contract: type[_T]) -> _T:

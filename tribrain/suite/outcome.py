@@ -12,7 +12,7 @@ from typing import Any
 import click
 import orjson
 
-from tribrain.shell.output import columns, write_output
+from tribrain.shell.output import columns, counted, write_output
 from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun
 from tribrain.suite.report import build_suite_report
 
@@ -72,7 +72,7 @@ def in_words(run: SuiteRun, folder: Path) -> str:
     best = "no video could be judged"
     if run.best_score is not None and run.best_video is not None:
         best = f"best critics' score {run.best_score:.3f} at {run.best_iter} ({folder / run.best_video})"
-    return f"{run.run_id}: {run.iterations} iterations, {best}; stopped by {run.stop_reason}"
+    return f"{run.run_id}: {counted(run.iterations, 'iteration')}, {best}; stopped by {run.stop_reason}"
 
 
 def _digits(score: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import selectors
@@ -16,12 +17,14 @@ from typing import Any, ClassVar
 from runner.interfaces import GenerationRequest
 from runner.worlds.group_lock import note_group
 from runner.worlds.process import LOCK_NAME, LOG_NAME, Listener, ProcessGroups
+from runner.worlds.wow import wan_driver
 from runner.worlds.wow.names import ModelName
 from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.wan_weights import TRANSFORMER_FILES
 from runner.worlds.wow.world import VIDEO_NAME, Made, WowWorld, making_folders, taken
+from streams.errors import BadInput
 
-DRIVER = Path(__file__).with_name("wan_driver.py")
+DRIVER = Path(wan_driver.__file__)
 _READ_BYTES = 1 << 16
 _ENDS_WITHIN_S = 2.0
 
@@ -56,6 +59,7 @@ class Wan(WowWorld):
             *([] if settings.tiled in (None, True) else ["--no-tiles"]),
             *settings.extra,
         ]
+        _require_arguments(command[2:])
         self._drivers = {
             gpu: WanDriver(
                 command, checkout.repo, self.environment(gpu), self.groups, timeout_s=settings.timeout_s
@@ -101,6 +105,18 @@ class Wan1B3(Wan):
 
     model: ClassVar[ModelName] = "wan-1.3b"
     driver_options: ClassVar[tuple[str, ...]] = ("--widen",)
+
+
+def _require_arguments(given: Sequence[str]) -> None:
+    """Raises BadInput for arguments that the driver would refuse, before it is started."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            wan_driver.arguments(given)
+    except SystemExit:
+        # Without "error", it was asked for its help.
+        why = said.getvalue().rpartition("error: ")[2]
+        raise BadInput(f"--wow-extra-args: {' '.join(why.split())}") from None
 
 
 class WanDriver:

@@ -37,7 +37,8 @@ IMAGE_CHANNELS = 16 + 4 + 16
 PREFIXES = ("", "dit.", "pipe.dit.", "model.", "module.", "module.dit.", "module.pipe.dit.")
 
 
-def arguments() -> argparse.Namespace:
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Those of the process, unless others are given. Raises SystemExit, and prints why, for wrong ones."""
     parser = argparse.ArgumentParser(
         description="Serves one of WoW's Wan models over pipes.", allow_abbrev=False
     )
@@ -74,7 +75,7 @@ def arguments() -> argparse.Namespace:
         "--no-tiles", action="store_true", help="decode whole frames, which takes more memory"
     )
     parser.add_argument("--negative-prompt", default=NEGATIVE_PROMPT)
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 def main() -> int:

@@ -242,9 +242,29 @@ def test_nan_as_python_prints_it_is_named() -> None:
         last_opinion('{"task": NaN}')
 
 
-@pytest.mark.parametrize("kept", [{"big": "x" * 5000}, {"half": "\ud800"}, {"huge": [10**30]}])
+def nested(levels: int) -> Any:
+    return [nested(levels - 1)] if levels else 0
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"big": "x" * 5000},
+        {"half": "\ud800"},
+        {"huge": [10**30]},
+        {"deep": nested(70)},
+        {"deep": nested(300)},
+    ],
+)
 def test_what_does_not_belong_into_a_trace_is_left_out(kept: dict[str, Any]) -> None:
     assert list(opinion({"task": 0.5, **kept}).extra) == ["left_out"]
+
+
+def test_extras_are_kept_to_the_depth_that_a_trace_can_hold() -> None:
+    assert opinion({"task": 0.5, "deep": nested(64)}).extra == {"deep": nested(64)}
+    assert opinion({"task": 0.5, "deep": nested(65)}).extra == {
+        "left_out": "more than 64 levels of objects and lists"
+    }
 
 
 @given(st.text() | st.text(st.characters()), st.dictionaries(st.text(), st.floats() | st.text() | st.none()))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import numpy as np
@@ -203,8 +204,23 @@ def test_a_damaged_file_is_bad_input(tmp_path: Path, damage: object) -> None:
 
 
 def test_a_missing_file_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="No such file"):
+    with pytest.raises(BadInput, match="no such file"):
         ThompsonController.load(tmp_path / "none.json")
+
+
+def test_a_state_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "controller.json"
+    taught(3).save(path)
+    path.write_bytes(BOM_UTF8 + path.read_bytes())
+    assert ThompsonController.load(path).rounds == taught(3).rounds
+
+
+def test_a_state_with_a_name_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "controller.json"
+    taught(3).save(path)
+    path.write_bytes(path.read_bytes().replace(b"{", b'{"schema":"tribrain.controller/9",', 1))
+    with pytest.raises(BadInput, match=r"controller\.json: 'schema' appears twice"):
+        ThompsonController.load(path)
 
 
 def test_the_saved_state_is_plain_json(tmp_path: Path) -> None:

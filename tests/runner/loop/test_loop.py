@@ -22,7 +22,6 @@ from runner.loop.result import RunResult
 from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
 from streams.errors import BadInput
-from streams.messages.codec import ContractError
 from streams.messages.contracts import CriticResult, RunEnd, TraceEvent
 from streams.messages.files import read_trace
 from streams.messages.no_score import NO_SCORE
@@ -570,13 +569,37 @@ def test_every_event_is_on_disk_before_it_is_pushed(tmp_path: Path, monkeypatch:
     assert len(sink.pushed) == 3
 
 
-@pytest.mark.parametrize(("score", "error"), [(1.5, "ContractError"), (float("nan"), "NotFinite")])
-def test_a_score_that_no_trace_may_hold_is_refused_and_the_trace_stays_readable(
-    tmp_path: Path, score: float, error: str
+@pytest.mark.parametrize("score", [1.5, float("nan")])
+def test_a_critic_whose_score_no_trace_may_hold_failed(tmp_path: Path, score: float) -> None:
+    loop(tmp_path, score, 0.5).run()
+    first, second = (m for m in read_trace(tmp_path / "trace.jsonl")[:2] if isinstance(m, TraceEvent))
+    assert (first.overall_score, second.overall_score) == (None, 0.5)
+    assert "its result cannot be recorded: critic_results" in first.critic_results[0].notes
+
+
+def nested(levels: int) -> Any:
+    return [nested(levels - 1)] if levels else 0
+
+
+@pytest.mark.parametrize(
+    ("generation", "said"),
+    [
+        ({"outcome": {"score": 1.5}}, "meta.outcome: expected an object with a score in [0, 1]"),
+        ({"meta": {"path": Path("x")}}, "cannot be written as JSON"),
+        ({"meta": {"deep": nested(200)}}, "expected at most 64 levels"),
+        ({"context": {"path": Path("x")}}, "the world model's context: path: cannot be written as JSON"),
+        ({"context": {7: "x"}}, "the world model's context: 7: its name is no text; left out"),
+        ({"context": {"nan": float("nan")}}, "the world model's context: nan: expected finite numbers; left"),
+        ({"context": {"deep": nested(400)}}, "the world model's context: deep: expected at most 64 levels"),
+    ],
+)
+def test_what_a_trace_cannot_hold_of_a_generation_costs_no_video(
+    tmp_path: Path, generation: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(ContractError):
-        loop(tmp_path, score).run()
-    assert end_of(tmp_path).stop_reason == f"failed: {error}"
+    loop(tmp_path, 0.5, world=FilmWorld(**generation), stop=StopRules(max_iters=2)).run()
+    events = [m for m in read_trace(tmp_path / "trace.jsonl") if isinstance(m, TraceEvent)]
+    assert [(event.overall_score, event.outcome_score) for event in events] == [(0.5, None)] * 2
+    assert [said in line for line in caplog.messages] == [True]
 
 
 def test_a_folder_with_a_trace_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -597,6 +620,8 @@ def test_a_folder_that_cannot_be_made_is_bad_input(tmp_path: Path) -> None:
     "bad",
     [
         {"goal": " "},
+        {"goal": "a\0b"},
+        {"stop": StopRules(max_iters=50_001), "candidates": 2},
         {"critics": []},
         {"critics": [ScriptedCritic({}), ScriptedCritic({})]},
         {"seed": -1},

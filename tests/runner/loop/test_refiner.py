@@ -24,7 +24,9 @@ from streams.errors import BadInput
 
 ASKING: tuple[Arm, ...] = ("physics", "task", "smoothness", "quality")
 
-plain_goals = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
+plain_goals = st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=60
+)
 # Goals made of what directives are made of, since those are the ones that could be mistaken.
 pieces = st.sampled_from(
     [

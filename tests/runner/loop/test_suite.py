@@ -61,6 +61,17 @@ def test_the_original_language_may_be_missing_and_other_entries_are_no_matter(tm
         ([b'{"index": 1, "image": "a.png"}'], "missing required field `generated_description`"),
         ([line(-1)], "index is -1"),
         ([line("seven")], "index is 'seven'"),
+        ([line(0), line("9" * 23)], f"@line 2: index is '{'9' * 23}' and image is 'a.png'; expected a whole"),
+        ([line(0), line(0).replace(b'"index":0', b'"index":' + b"9" * 23)], "@line 2: "),
+        ([line(2**53 + 1)], "expected a whole number from 0 to 9007199254740992"),
+        (
+            [line(0), b'{"index": 1, "index": 2, "generated_description": "g"}'],
+            "@line 2: 'index' appears twice",
+        ),
+        (
+            [line(0), line(1, generated_description="a\0b")],
+            "@line 2: generated_description: the goal has a NUL",
+        ),
         ([line(0, "")], "image is ''"),
         ([line(0, generated_description=7)], "Expected `str`, got `int`"),
         ([line(1), line("01")], "@line 2: index 1 appears twice"),

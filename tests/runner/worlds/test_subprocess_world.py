@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -219,6 +222,10 @@ def test_a_time_out_that_is_none_is_refused(timeout_s: float) -> None:
         SubprocessWorld("sh {prompt} {out_dir}", timeout_s)
 
 
+def nested(levels: int) -> Any:
+    return [nested(levels - 1)] if levels else 0
+
+
 SAYS = """
 import pathlib, sys
 _, out_dir, seed = sys.argv[1:]
@@ -241,3 +248,33 @@ def test_a_context_that_cannot_be_used_costs_no_video(tmp_path: Path, said: str,
     generation = run(SAYS.format(said=said), tmp_path)
     assert generation.video.name == "a.mp4"
     assert (generation.context, why in generation.meta["context_error"]) == ({}, True)
+
+
+BEYOND = {
+    "a number": ({"seed": 1234567890}, r"context\.json: seed: Expected `int` <= 1000000; left out"),
+    "a name": ({"n" * 5000: 1}, r"context\.json: n+…: Expected `str` of length <= 256; left out"),
+    "a depth": ({"deep": nested(200)}, r"context\.json: deep: expected at most 64 levels .*; left out"),
+    "a length": ({"long": "x" * 70_000}, r"context\.json: long: the entries are too long; .*; left out"),
+    "two": (
+        {"a": 1e7, "b": 10**30},
+        r"context\.json: a: Expected `float` <= 1000000.0; left out, and 1 more",
+    ),
+}
+
+
+@pytest.mark.parametrize(("beyond", "why"), BEYOND.values(), ids=BEYOND)
+def test_what_is_beyond_the_bounds_of_a_context_is_left_out_and_the_rest_is_kept(
+    tmp_path: Path, beyond: dict[str, Any], why: str
+) -> None:
+    said = json.dumps({"generator": "dit-7b", **beyond, "cost": 1.5})
+    generation = run(SAYS.format(said=said), tmp_path)
+    assert generation.context == {"generator": "dit-7b", "cost": 1.5}
+    assert re.fullmatch(why, generation.meta["context_error"])
+
+
+def test_of_too_many_entries_the_first_are_kept(tmp_path: Path) -> None:
+    generation = run(SAYS.format(said=json.dumps({f"n{i}": i for i in range(3000)})), tmp_path)
+    assert generation.context == {f"n{i}": i for i in range(127)}
+    assert generation.meta["context_error"] == (
+        "context.json: n127: there are 3,000 entries; at most 127 are kept; left out, and 2,872 more"
+    )

@@ -253,6 +253,22 @@ def test_extra_arguments_are_the_generators(wow: FakeWow, model: ModelName) -> N
         assert wow.calls(model)[0]["arguments"]["guidance"] == 5.0
 
 
+@pytest.mark.parametrize("model", ["wan-14b", "wan-1.3b"])
+@pytest.mark.parametrize(
+    ("extra", "why"),
+    [
+        (("--nosuch", "3"), "--wow-extra-args: unrecognized arguments: --nosuch 3"),
+        (("--fps", "many"), "--wow-extra-args: argument --fps: invalid int value: 'many'"),
+        (("--help",), "--wow-extra-args: usage: "),
+    ],
+)
+def test_an_extra_argument_that_the_driver_does_not_have_is_said_before_anything_is_loaded(
+    wow: FakeWow, model: ModelName, extra: tuple[str, ...], why: str
+) -> None:
+    with pytest.raises(BadInput, match=why):
+        opened(wow, model, extra=extra)
+
+
 @pytest.mark.parametrize(
     ("model", "extra"), [("dit-2b", "--seed=3"), ("dit-7b", "--video_save"), ("wan-14b", "--device")]
 )

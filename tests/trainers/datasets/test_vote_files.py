@@ -189,6 +189,34 @@ def test_a_csv_without_a_column_that_a_vote_needs_is_bad_input() -> None:
         read_csv(b"left_run_id,left_iter_idx\n", "votes.csv")
 
 
+@pytest.mark.parametrize("name", ["answer", "note", ""])
+def test_a_csv_with_a_column_twice_is_refused(name: str) -> None:
+    head = f"left_run_id,left_iter_idx,right_run_id,right_iter_idx,answer,{name},annotator,{name}\n"
+    with pytest.raises(
+        BadInput, match=rf"votes\.csv: the first line has '{name}' twice; expected each column"
+    ):
+        read_csv(f"{head}run-a,0,run-b,1,left,left,ann,right\n".encode(), "votes.csv")
+
+
+@pytest.mark.parametrize(
+    ("cell", "why"),
+    [
+        ('"{""a"":1,""a"":2}"', "meta: 'a' appears twice; expected each name once in an object"),
+        ("[1]", "meta: expected a JSON object, found [1]"),
+        ("null", "meta: expected a JSON object, found None"),
+    ],
+)
+def test_a_meta_cell_that_is_no_plain_object_makes_its_vote_unusable(cell: str, why: str) -> None:
+    head = "left_run_id,left_iter_idx,right_run_id,right_iter_idx,answer,meta\n"
+    found = read_csv(f"{head}run-a,0,run-b,1,left,{cell}\n".encode(), "votes.csv")
+    assert [each.reason for each in found.unusable] == [why]
+
+
+def test_an_export_of_label_studio_with_a_name_twice_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"export\.json: 'id' appears twice"):
+        read_label_studio(b'[{"id": 1, "id": 2, "annotations": []}]', "export.json", lambda *_: [])
+
+
 def lines(*rows: dict[str, Any]) -> Read:
     given = {"left_run_id": "run-a", "left_iter_idx": 0, "right_run_id": "run-b", "right_iter_idx": 3}
     return read_json_lines(b"".join(orjson.dumps(given | row) + b"\n" for row in rows), "votes.jsonl")
