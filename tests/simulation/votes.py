@@ -127,7 +127,8 @@ def _check_vote(
             assert of_vote not in on_topic.pairs
             return
         of_earlier = pair_id_of(earlier.vote_id)
-        if vote.gives_a_pair and not is_taken_back and _pair(vote, found, rules) is None:
+        is_unused = vote.gives_a_pair and not is_taken_back and of_vote not in on_topic.pairs
+        if is_unused and _pair(vote, found, rules) is None:
             assert is_letter, f"{vote.vote_id} cannot be used, and is no dead letter"
             return
         assert of_earlier not in on_topic.pairs or of_earlier in on_topic.withdrawn, (
@@ -136,8 +137,8 @@ def _check_vote(
     if not vote.gives_a_pair or is_taken_back:
         return
     if _pair(vote, found, rules) is None:
-        assert is_letter, f"{vote.vote_id} cannot be used, and is no dead letter"
-        # It may have been used before a rescoring left the two without a critic in common.
+        # A rescoring may have left the two without a critic in common, after the vote was used.
+        assert is_letter or of_vote in on_topic.pairs, f"{vote.vote_id} cannot be used, and is no dead letter"
         assert of_vote not in on_topic.pairs or _could_be_used(vote, rules, versions), (
             f"{vote.vote_id} could never be used, and has a pair"
         )
