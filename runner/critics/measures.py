@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import cv2
@@ -18,6 +19,10 @@ _STILL_SIDE = 64
 """Longest side for detecting change: small enough to average out camera noise but not a moving arm."""
 _NOISE_SIDES = (128, 64, 32)
 """Longest sides at which neighbouring pixels are compared."""
+_FILLED = 0.5
+"""Mean distance from the mean in standard deviations: .8 in noise, less where much of a picture is plain."""
+_PLAIN = 2.0
+"""Of 255. A row or column with a smaller standard deviation, in each channel, is of one colour."""
 _FLAT = 0.5
 """Of 255. The luma of a frame with a smaller standard deviation shows nothing."""
 _CHANGE = 16.0
@@ -111,11 +116,22 @@ def _without_flashes(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
 def likeness_of_neighbours(frames: Frames) -> float:
     """The correlation of neighbouring pixels: near 1 in a picture of things, near 0 in noise.
 
-    The smallest of both directions and several sizes, because coarse noise is smooth until it is shrunk. In
-    the tests, films have .6 and more; an arm over a white table full of dots has .23, and noise with a grain
-    of up to a fiftieth of the picture's width .14. 1 if there is nothing to compare.
+    Of the picture without plain bars at its edges, the smallest of both directions and several sizes, because
+    coarse noise is smooth until it is shrunk. In the tests, films have .8 and more; an arm over a plain table
+    full of dots has .24, and noise with a grain of up to a fiftieth of the picture's width .15. 1 if there is
+    nothing to compare, or if most of the picture is plain.
     """
-    return min(_likeness(working_size(frames, side)) for side in _NOISE_SIDES)
+    picture = _without_bars(working_size(frames))
+    return min(_likeness(working_size(picture, side)) for side in _NOISE_SIDES)
+
+
+def _without_bars(frames: Frames) -> Frames:
+    """Without the rows and columns at the edges that are of one colour in every frame, if any are not."""
+    across, down = (frames.std(axis=axis, dtype=np.float32).max(axis=(0, 2)) for axis in (2, 1))
+    rows, columns = np.flatnonzero(across >= _PLAIN), np.flatnonzero(down >= _PLAIN)
+    if not len(rows) or not len(columns):
+        return frames
+    return frames[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def _likeness(frames: Frames) -> float:
@@ -123,7 +139,8 @@ def _likeness(frames: Frames) -> float:
     detail = frames.astype(np.float32)
     detail -= detail.mean(axis=(1, 2), keepdims=True)
     power = float((detail**2).mean())
-    if power == 0.0:
+    # Noise fills a picture: few things on a plain ground are none, and need not be alike to their neighbours.
+    if float(np.abs(detail).mean()) <= _FILLED * math.sqrt(power):
         return 1.0
     pairs = (detail[:, 1:] * detail[:, :-1], detail[:, :, 1:] * detail[:, :, :-1])
     return min((float(pair.mean()) / power for pair in pairs if pair.size), default=1.0)

@@ -8,8 +8,8 @@ size, and lengths are fractions of the frame, so resolution matters little.
 If a critic's assumptions do not hold, it gives no score (``streams.messages.no_score``). Neither a still nor
 noise earns praise: the critics of flicker, jitter and continuity do not apply to a still, those of flicker,
 blur and jitter not to noise, frozen or moving, and motion smoothness gives both 0. So the critics' mean of a
-still averages its sharpness and 0, and is 0 for noise. Noise that is coarser than a fortieth of the picture's
-width cannot be told from a texture.
+still averages its sharpness and 0, and is 0 for noise. Only noise that fills the picture, bars aside, with a
+grain of at most a fiftieth of its width is told from a texture.
 """
 
 from __future__ import annotations

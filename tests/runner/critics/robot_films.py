@@ -101,10 +101,23 @@ def flashing(frames: Frames, *white: int, width: int = WIDTH) -> Frames:
     return flashed
 
 
-def white_table_with_dots() -> Picture:
-    """Without grain, and full of small things of any colour."""
+def plain_table() -> Picture:
+    """Without grain or anything on it."""
+    return np.full((HEIGHT, WIDTH, 3), 200, dtype=np.uint8)
+
+
+def sliding(picture: Picture, thing: Thing, to: tuple[float, float]) -> Frames:
+    """``thing`` alone slides to ``to``."""
+    frames = frozen(picture)
+    for frame, place in zip(frames, places(thing.at, to, 1.0), strict=True):
+        draw(frame, Thing(thing.colour, place, thing.half, thing.is_round))
+    return frames
+
+
+def plain_table_with_dots() -> Picture:
+    """Full of small things of any colour."""
     rng = np.random.default_rng(0)
-    picture: Picture = np.full((HEIGHT, WIDTH, 3), 200, dtype=np.uint8)
+    picture = plain_table()
     for colour, x, y in zip(rng.integers(0, 256, (200, 3)), *rng.random((2, 200)), strict=True):
         draw(picture, Thing((int(colour[0]), int(colour[1]), int(colour[2])), (x * WIDTH, y * HEIGHT), 10))
     return picture
