@@ -5,9 +5,11 @@ are. A score is ``exp(-raw / scale)`` of a raw measure that is 0 for a flawless 
 if that is a fraction. 1 is best, and the notes give the raw measure. Videos are measured at a bounded working
 size, and lengths are fractions of the frame, so resolution matters little.
 
-If a critic's assumptions do not hold, it gives no score (``streams.messages.no_score``). A still earns no
-praise: the critics of flicker, jitter and continuity do not apply to it, and motion smoothness gives it 0.
-So the critics' mean of a still averages its sharpness and 0, and is 0 for frozen noise.
+If a critic's assumptions do not hold, it gives no score (``streams.messages.no_score``). Neither a still nor
+noise earns praise: the critics of flicker, jitter and continuity do not apply to a still, those of flicker,
+blur and jitter not to noise, frozen or moving, and motion smoothness gives both 0. So the critics' mean of a
+still averages its sharpness and 0, and is 0 for noise. Only noise that fills the picture, bars aside, with a
+grain of at most a fiftieth of its width is told from a texture.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runner.colours import goal_colours
 from runner.critics.measures import (
     FLOW_SIDE,
     Gray,
@@ -33,6 +34,7 @@ from runner.critics.measures import (
     working_size,
 )
 from runner.critics.things import arrival, continuity, track
+from runner.instructions import goal_colours
 from runner.interfaces import Critic, Frames
 from streams.messages.contracts import CriticResult
 from streams.messages.no_score import does_not_apply, not_seen
@@ -41,8 +43,8 @@ _STILL = 0.001
 """Fraction of the picture. If less than this ever changes, the video is a still."""
 _PLAIN_MOTION = 0.005
 """Fraction of the picture. If this much changes, something moves."""
-_NOISE_LIKENESS = 0.3
-"""Between the correlation of pictures, .8 and more, and that of noise, .1 and less."""
+_NOISE_LIKENESS = 0.2
+"""Between the correlation of neighbouring pixels in pictures and that in noise."""
 _IS_STILL = "nothing changes: a still"
 
 
@@ -59,15 +61,17 @@ class Flicker:
     Raw: the mean of |second difference| of the frames' mean luma, as a fraction of the mean luma. Fades and
     steady changes of light cost nothing. Score in [0, 1]; half at a raw of about 0.14. Global-brightness
     flicker as in video deflickering: Delon, "Movie and video scale-time equalization", IEEE TIP 2006. Flicker
-    of only a part of the picture goes unseen. Null for a still, which cannot flicker.
+    of only a part of the picture goes unseen. Null for a still, which cannot flicker, and for noise.
     """
 
     name = "flicker"
-    sees = "jumps of the whole picture's brightness; null for a still"
+    sees = "jumps of the whole picture's brightness; null for a still or noise"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         if changed_share(frames) < _STILL:
             return does_not_apply(self.name, "quality", _IS_STILL)
+        if noise := _noise(frames):
+            return does_not_apply(self.name, "quality", noise)
         luma = gray_frames(working_size(frames)).mean(axis=(1, 2), dtype=np.float64)
         jumps = np.abs(np.diff(luma, n=2)) if len(luma) > 2 else np.abs(np.diff(luma))
         raw = float(jumps.mean() / max(1.0, luma.mean()))
@@ -89,13 +93,9 @@ class Blur:
     sees = "how sharp frames are, of whatever; null for noise"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
-        gray = gray_frames(working_size(frames))
-        likeness = likeness_of_neighbours(gray)
-        if likeness < _NOISE_LIKENESS:
-            return does_not_apply(
-                self.name, "quality", f"noise: neighbouring pixels correlate by {likeness:.2f}"
-            )
-        raw = float(np.mean([_blur_metric(frame) for frame in gray]))
+        if noise := _noise(frames):
+            return does_not_apply(self.name, "quality", noise)
+        raw = float(np.mean([_blur_metric(frame) for frame in gray_frames(working_size(frames))]))
         return _result(self.name, "quality", _clipped((0.95 - raw) / 0.75), f"blur metric {raw:.4f}")
 
 
@@ -107,23 +107,24 @@ class FlowSmoothness:
     polynomial expansion", SCIA 2003) between frames of equal mean brightness. Score in [0, 1]; half at a raw
     of about 0.02. It sees neither what moves nor whether it should.
 
-    A video without motion scores 0, because it has no smooth motion. If less than 0.005 of the picture ever
-    changes by more than camera noise, the score falls in proportion. So this is the only critic that measures
-    whether anything moves: it puts a 0 into the critics' mean of a still, to which those of flicker, jitter
-    and continuity do not apply. Null for fewer than three frames, for frames with a side below 16 pixels at
-    working size, and for changing noise, whose flow is meaningless.
+    A video without motion scores 0, because it has no smooth motion, and so does noise, because nothing in it
+    can be followed. If less than 0.005 of the picture ever moves, the score falls in proportion; camera
+    noise, a flash and a fade are no motion (``changed_share``). So this is the only critic that measures
+    whether anything moves: it puts a 0 into the critics' mean of a still and of noise, to which others do not
+    apply. It takes a lamp that keeps blinking, and a cut from one still to another, for motion. Null for
+    fewer than three frames, and for frames with a side below 16 pixels at working size.
     """
 
     name = "flow_smoothness"
-    sees = "how steadily anything moves; 0 if nothing does; null for noise"
+    sees = "how steadily anything moves; 0 if nothing does, and for noise"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         gray = _even_brightness(gray_frames(working_size(frames, FLOW_SIDE)))
         if len(gray) < 3 or min(gray.shape[1:]) < 16:
             return does_not_apply(self.name, "smoothness", "needs three frames of 16 pixels or more")
+        if noise := _noise(frames):
+            return _result(self.name, "smoothness", 0.0, noise)
         moved = changed_share(frames, of_motion=True)
-        if moved >= _STILL and likeness_of_neighbours(gray) < _NOISE_LIKENESS:
-            return does_not_apply(self.name, "smoothness", "noise: nothing to follow")
         flows = np.stack([_flow(a, b) for a, b in pairwise(gray)])
         change = np.hypot(*np.moveaxis(np.diff(flows, axis=0), -1, 0))
         raw = float(np.nan_to_num(change).mean()) / diagonal(gray)
@@ -139,18 +140,21 @@ class TemporalJitter:
     Global motion is by phase correlation (Kuglin and Hines 1975); a pan at constant speed costs nothing, as
     in the stability score of video stabilisation (Liu et al., "Bundled camera paths", SIGGRAPH 2013). Score
     in [0, 1]; half at a raw of about 0.03. It sees the camera's motion, not the content. Null for fewer than
-    three frames, and for a still, which needs no steady camera.
+    three frames, for a still, which needs no steady camera, even if it flashes or fades, and for noise, which
+    shows no place that a camera could be steady in.
     """
 
     name = "temporal_jitter"
-    sees = "a shaking camera; null for a still"
+    sees = "a shaking camera; null for a still or noise"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         gray = gray_frames(working_size(frames))
         if len(gray) < 3:
             return does_not_apply(self.name, "smoothness", "needs three frames")
         if changed_share(frames, of_motion=True) < _STILL:
-            return does_not_apply(self.name, "smoothness", _IS_STILL)
+            return does_not_apply(self.name, "smoothness", "nothing moves")
+        if noise := _noise(frames):
+            return does_not_apply(self.name, "smoothness", noise)
         change = np.diff(camera_steps(gray), axis=0)
         raw = float(np.sqrt((change**2).sum(axis=1).mean())) / diagonal(gray)
         return _result(
@@ -204,21 +208,22 @@ class GoalReached:
     by their distance at the start (at least a quarter of the diagonal, so that a short way is no harder).
     Score in [0, 1]: 1 minus raw. Final-state distance is the usual success measure of tabletop rearrangement
     (Batra et al., "Rearrangement: a challenge for embodied AI", 2020). It sees where two colours are, but
-    neither what has them nor how they got there.
+    neither what has them nor how they got there. So it scores only a goal that is one plain sentence about
+    bringing the thing to its target; ``goal_colours`` says which are understood.
 
     If one of the two is out of sight in the whole last quarter, their last distance in sight counts: in full
     if they touched, because the thing may be inside its target, otherwise by half, because it is hidden or
-    gone. Null if the goal does not give each a colour of its own, or if one of the colours is not a single
-    thing at the start, as in ``ObjectContinuity``.
+    gone. Null if the goal is not understood, or if one of the colours is not a single thing at the start, as
+    in ``ObjectContinuity``.
     """
 
     name = "goal_reached"
-    sees = "a thing near its target; null unless the goal names each by its colour"
+    sees = "a thing at its target; null unless the goal is a sentence as below"
 
     def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
         colours = goal_colours(goal)
         if colours.thing is None or colours.target is None:
-            why = "the goal does not name one thing and one target by their colours"
+            why = "the goal is not one plain sentence about a thing and its target, each with a colour"
             return does_not_apply(self.name, "task", why)
         small = working_size(frames)
         thing, target = track(small, colours.thing), track(small, colours.target)
@@ -238,6 +243,12 @@ class GoalReached:
 def default_critics() -> tuple[PixelCritic, ...]:
     """All pixel critics, in a fixed order."""
     return Flicker(), Blur(), FlowSmoothness(), TemporalJitter(), ObjectContinuity(), GoalReached()
+
+
+def _noise(frames: Frames) -> str | None:
+    """Why frames show noise rather than things; None if they do not."""
+    likeness = likeness_of_neighbours(frames)
+    return f"noise: neighbouring pixels correlate by {likeness:.2f}" if likeness < _NOISE_LIKENESS else None
 
 
 def _blur_metric(frame: Gray) -> float:

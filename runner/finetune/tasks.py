@@ -16,6 +16,7 @@ from runner.worlds.simulated_checkpoint import read_checkpoint
 from runner.worlds.subprocess import SubprocessWorld
 from streams.errors import BadInput
 from streams.files import read_text
+from streams.messages.refusals import is_blank
 
 MOST_SIMULATED = 60
 """Number of different goals in the simulated world."""
@@ -50,7 +51,7 @@ def tasks_of(path: Path, seeds: int) -> list[PairedTask]:
             lines = read_text(path).decode().splitlines()
         except UnicodeDecodeError as error:
             raise BadInput(f"{path}: is not UTF-8 at byte {error.start}; save it as UTF-8") from None
-        goals = [(line.strip(), "") for line in lines if line.strip()]
+        goals = [(line.strip(), "") for line in lines if not is_blank(line)]
         if len(dict(goals)) < len(goals):
             raise BadInput(f"{path}: a prompt appears twice; expected each once, one per line")
     if not goals:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from streams.errors import BadInput
+from streams.messages.refusals import is_blank
 
 Arm = Literal["physics", "task", "smoothness", "quality", "minimal"]
 """What a refinement does: state one failure mode's directive more firmly, or remove a directive."""
@@ -121,7 +122,7 @@ class Rewritten(PromptState):
 
     def __post_init__(self) -> None:
         found = self.prompt
-        if not isinstance(found, str) or not found.strip() or len(found) > MAX_PROMPT_CHARS:
+        if not isinstance(found, str) or is_blank(found) or len(found) > MAX_PROMPT_CHARS:
             what = f"{len(found)} characters" if isinstance(found, str) else f"a {type(found).__name__}"
             raise BadInput(
                 f"a rewritten prompt has {what}; expected a text of 1 to {MAX_PROMPT_CHARS} characters that "
@@ -145,7 +146,7 @@ def rewriting(rewrite: Callable[[str, Arm], str]) -> Callable[[PromptState, Arm]
 
 
 def _check_goal(goal: str) -> None:
-    if not goal.strip():
+    if is_blank(goal):
         raise BadInput("the goal is blank; say in a sentence what the video should show")
     if len(goal) > MAX_GOAL_CHARS:
         raise BadInput(

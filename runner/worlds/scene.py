@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runner.colours import Colour, colours_in, goal_colours, named_colour
+from runner.colours import Colour, colours_in, named_colour
+from runner.instructions import goal_colours
 from runner.interfaces import Frames
 
 SIDE = 96

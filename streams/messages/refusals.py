@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
@@ -16,6 +17,8 @@ from msgspec import inspect
 from streams.errors import BadInput
 
 _LONGEST_SHOWN = 80
+_BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and a symbol that Unicode says nothing is drawn for."""
 _STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.?([^.\[]+)")
 
 
@@ -52,6 +55,20 @@ def shown(value: object) -> str:
     except RecursionError:  # JSON may be nested deeper than repr() can write
         text = f"a deeply nested {type(value).__name__}"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text can be seen: it has no letter, digit, mark of punctuation or symbol.
+
+    >>> is_blank(" \\u200b\\ufe0f"), is_blank("…")
+    (True, False)
+    """
+    # Surrogates are refused elsewhere, as no valid Unicode; private characters may have a glyph.
+    return not any(
+        unicodedata.category(character)[0] in "LNPS" or unicodedata.category(character) in ("Co", "Cs")
+        for character in text
+        if character not in _BLANK_LETTERS
+    )
 
 
 def nearest(found: str, expected: Iterable[str]) -> str | None:

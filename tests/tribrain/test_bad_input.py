@@ -398,6 +398,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{simulated} new --controller pairs.jsonl", r"pairs\.jsonl: not a controller's state"
     yield f"{simulated} new --bootstrap-servers kafka", r"'kafka' is not a broker's address; give host:port"
     yield "run-simulated --goal '' --out new", r"the goal is blank"
+    yield "run-simulated --goal '\u200b' --out new", r"the goal is blank"
     yield (
         f"{simulated} new --seed 9223372036854775808",
         r"'--seed': 9223372036854775808 is too large; expected at",

@@ -26,6 +26,7 @@ from streams.messages.files import (
     read_text_pairs,
     read_trace,
 )
+from streams.messages.refusals import is_blank
 from tests import factories
 from tests.recorded_runs import write_run, write_trace
 from tests.runner.fakes import snapshot
@@ -253,12 +254,12 @@ def test_a_pair_that_is_in_two_files_is_learnt_once(
     assert said["metrics"]["trusted"]["n"] == 3
 
 
-@pytest.fixture
-def without_goals(tmp_path: Path) -> Path:
-    """Two runs whose goal is null, of other tasks and with the same videos."""
+@pytest.fixture(params=[None, "\u200b"], ids=["null", "invisible"])
+def without_goals(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Two runs whose goal is null or cannot be seen, of other tasks and with the same videos."""
     for name in "ab":
         events = write_run(tmp_path / "runs" / name, [0.2, 0.9], pictures={0: 1, 1: 2})
-        nameless = {"goal_instruction": None, "task_id": None}
+        nameless = {"goal_instruction": request.param, "task_id": None}
         write_trace(tmp_path / "runs" / name, [replace(e, meta=e.meta | nameless) for e in events])
     return tmp_path / "runs"
 
@@ -280,7 +281,8 @@ def test_a_run_without_a_goal_gives_pairs_without_one_and_is_its_own_task(
     )  # fmt: skip
     (pair,) = read_pairs(tmp_path / "pairs")
     assert isinstance(pair, PreferencePair)
-    assert (pair.goal_instruction, pair.task_id) == ("", "a")
+    assert is_blank(pair.goal_instruction)
+    assert pair.task_id == "a"
 
 
 def test_runs_without_a_goal_are_of_no_common_task_and_no_copies_of_each_other(
@@ -291,7 +293,7 @@ def test_runs_without_a_goal_are_of_no_common_task_and_no_copies_of_each_other(
     said = orjson.loads(tribrain(capsysbinary, *words, "--caption", "prompt", "--out", str(out)))
     assert (said["videos"], said["left_out"]) == (4, {})
     rows = [orjson.loads(line) for line in (out / "manifest.jsonl").read_bytes().splitlines()]
-    assert {(row["task"], row["goal"]) for row in rows} == {("a", ""), ("b", "")}
+    assert {(row["task"], is_blank(row["goal"])) for row in rows} == {("a", True), ("b", True)}
     assert b"4 videos without a caption" in tribrain(
         capsysbinary, *words, "--out", str(tmp_path / "goals"), code=2
     )

@@ -6,6 +6,7 @@ import re
 from typing import Literal
 
 from streams.messages.contracts import TraceEvent
+from streams.messages.refusals import is_blank
 
 CaptionKind = Literal["goal", "prompt"]
 
@@ -18,4 +19,6 @@ def caption_of(event: TraceEvent, kind: CaptionKind) -> str:
     Line ends become ``\\n`` and other control characters are removed, because no format here preserves them.
     """
     text = event.goal_instruction if kind == "goal" else event.prompt
+    if is_blank(text):
+        return ""
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()

@@ -17,6 +17,7 @@ from streams.messages.candidates import Place
 from streams.messages.codec import encode
 from streams.messages.contracts import LabelSource, PreferencePair
 from streams.messages.files import read_text_pairs
+from streams.messages.refusals import is_blank
 from trainers.datasets.near_duplicates import Frames
 from trainers.datasets.samples import OUTSIDE, Run, find_video, plain, read_runs
 from trainers.pairs.judgements import dimension_of
@@ -145,7 +146,7 @@ def trl_rows(pairs: Iterable[FoundPair], left_out: Counter[str]) -> list[dict[st
     labels = []
     for found in pairs:
         label = _Label(found, plain(found.pair.chosen_prompt), plain(found.pair.rejected_prompt))
-        if not (found.goal.strip() and label.chosen and label.rejected):
+        if is_blank(found.goal) or not (label.chosen and label.rejected):
             left_out[_reason(found, NO_TEXTS)] += 1
         elif label.chosen == label.rejected:
             left_out[_reason(found, EQUAL_TEXTS)] += 1
@@ -180,7 +181,7 @@ def video_pairs(
     usable = []
     for found in pairs:
         on_pair()
-        if not found.goal.strip():
+        if is_blank(found.goal):
             left_out[_reason(found, NO_GOAL)] += 1
             continue
         chosen = find_video(found.run, found.pair.chosen_artifact)

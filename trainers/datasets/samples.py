@@ -14,6 +14,7 @@ from streams.files import inside
 from streams.messages.codec import ContractError, decode_trace
 from streams.messages.contracts import TraceEvent
 from streams.messages.files import read_events_by_run
+from streams.messages.refusals import is_blank
 from trainers.pairs.critic_rewards import rewards_in_runs, scores_lacked
 
 FAILED = "failed candidates"
@@ -67,8 +68,8 @@ def goal_of(event: TraceEvent) -> str:
 
 
 def plain(text: str) -> str:
-    """A goal or a prompt in the form used for comparisons: without case and extra spaces."""
-    return " ".join(text.casefold().split())
+    """A goal or a prompt in the form used for comparisons: without case and extra spaces; empty if blank."""
+    return "" if is_blank(text) else " ".join(text.casefold().split())
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:

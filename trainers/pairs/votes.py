@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from streams.messages.contracts import PreferencePair, TraceEvent
+from streams.messages.refusals import is_blank
 from streams.messages.votes import Vote
 from trainers.pairs.former import NotUsable
 from trainers.pairs.pairing import PairingRules
@@ -91,7 +92,7 @@ def _task(left: TraceEvent, right: TraceEvent) -> tuple[str, str]:
         raise NotUsable(
             "the candidates are of runs without a task_id whose goals differ; a vote compares two of one task"
         )
-    if not goals[0]:
+    if is_blank(goals[0]):
         raise NotUsable(
             "the candidates are of two runs that name neither a task_id nor a goal; a vote compares two of "
             "one task"

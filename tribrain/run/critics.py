@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from textwrap import fill
 
@@ -11,6 +11,7 @@ import click
 from runner.critics.chosen import chosen_critics
 from runner.critics.entry_point import EntryPointCritic
 from runner.critics.pixel import default_critics
+from runner.instructions import UNDERSTOOD
 from runner.interfaces import AnyCritic, VideoCritic
 from tribrain.shell.option_types import Seconds
 
@@ -18,6 +19,11 @@ PIXELS_ALONE = (
     "only the built-in critics scored these videos: they measure pixels and know nothing of the task; "
     "add others with --critic"
 )
+
+
+def _listed(lines: Iterable[str]) -> str:
+    return "\n".join(fill(line, 44, subsequent_indent="  ") for line in lines)
+
 
 CRITIC = click.option(
     "--critic",
@@ -42,7 +48,10 @@ CRITIC_OPTIONS = (
         help="Leave out the built-in critics, which measure pixels and know nothing of the task:\n\n"
         # Click leaves a paragraph as it is behind \b; so many characters stand beside the option's name.
         "\b\n"
-        + "\n".join(fill(f"{c.name}: {c.sees}", 44, subsequent_indent="  ") for c in default_critics()),
+        + _listed(f"{critic.name}: {critic.sees}" for critic in default_critics())
+        + "\n\nFor goal_reached, the goal has to be one of these sentences, with a colour and a noun (the "
+        "red cube) for THING and for TARGET. A robot or person may be named first, and where the thing comes "
+        "from. Any further instruction, place or negation makes it null.\n\n\b\n" + _listed(UNDERSTOOD),
     ),
     CRITIC_TIMEOUT_S,
 )

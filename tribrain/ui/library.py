@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.messages.contracts import RunEnd, TraceEvent, TraceMessage
+from streams.messages.refusals import is_blank
 from trainers.asking.pool import VotableCandidate, votable
 from trainers.datasets.samples import Run, find_video
 from tribrain.story.course import best_so_far
@@ -148,7 +149,8 @@ class Library:
 def _task_of(event: TraceEvent) -> str:
     """The task within which videos are compared; runs without one are grouped by goal, as in learning."""
     named = str(event.meta.get("task_id") or "")
-    return named or event.goal_instruction.strip() or event.run_id
+    goal = event.goal_instruction.strip()
+    return named or (event.run_id if is_blank(goal) else goal)
 
 
 def run_name(run_id: str) -> str:

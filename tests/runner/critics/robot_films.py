@@ -70,8 +70,57 @@ def frozen(picture: Picture, count: int = FRAMES) -> Frames:
     return np.repeat(picture[None], count, axis=0)
 
 
+def noise(seed: int = 1, *, grain: int = 1, of_hue: bool = False) -> Picture:
+    """Blocks of ``grain`` pixels, each of any colour; ``of_hue``, all equally bright."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 256, (-(-HEIGHT // grain), -(-WIDTH // grain), 3))
+    if of_hue:
+        luma = blocks @ np.array([0.299, 0.587, 0.114])
+        blocks = np.clip(128.0 + (blocks - luma[..., None]) / 2.0, 0, 255)
+    return blocks.astype(np.uint8).repeat(grain, axis=0).repeat(grain, axis=1)[:HEIGHT, :WIDTH]
+
+
 def frozen_noise(seed: int = 1, count: int = FRAMES) -> Frames:
-    return frozen(np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8), count)
+    return frozen(noise(seed), count)
+
+
+def panned(picture: Picture) -> Frames:
+    """By 4 pixels a frame; what leaves on one side comes back on the other."""
+    return np.stack([np.roll(picture, 4 * index, axis=1) for index in range(FRAMES)])
+
+
+def lit(frames: Frames, gains: NDArray[np.float64]) -> Frames:
+    """``gains`` of brightness, shape (T,)."""
+    return np.clip(frames * gains[:, None, None, None], 0, 255).astype(np.uint8)
+
+
+def flashing(frames: Frames, *white: int, width: int = WIDTH) -> Frames:
+    """The frames ``white`` are white, ``width`` pixels from the left."""
+    flashed = frames.copy()
+    flashed[list(white), :, :width] = 255
+    return flashed
+
+
+def plain_table() -> Picture:
+    """Without grain or anything on it."""
+    return np.full((HEIGHT, WIDTH, 3), 200, dtype=np.uint8)
+
+
+def sliding(picture: Picture, thing: Thing, to: tuple[float, float]) -> Frames:
+    """``thing`` alone slides to ``to``."""
+    frames = frozen(picture)
+    for frame, place in zip(frames, places(thing.at, to, 1.0), strict=True):
+        draw(frame, Thing(thing.colour, place, thing.half, thing.is_round))
+    return frames
+
+
+def plain_table_with_dots() -> Picture:
+    """Full of small things of any colour."""
+    rng = np.random.default_rng(0)
+    picture = plain_table()
+    for colour, x, y in zip(rng.integers(0, 256, (200, 3)), *rng.random((2, 200)), strict=True):
+        draw(picture, Thing((int(colour[0]), int(colour[1]), int(colour[2])), (x * WIDTH, y * HEIGHT), 10))
+    return picture
 
 
 def with_camera_noise(frames: Frames, sigma: float = 8.0) -> Frames:

@@ -39,7 +39,12 @@ def test_wows_json_lines_bring_their_first_frames(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [("", "is empty; expected one prompt"), ("tea\ntea\n", "appears twice")]
+    ("content", "says"),
+    [
+        ("", "is empty; expected one prompt"),
+        ("\u200b\n", "is empty; expected one prompt"),
+        ("tea\ntea\n", "appears twice"),
+    ],
 )
 def test_a_file_without_prompts_or_with_one_twice_is_refused(tmp_path: Path, content: str, says: str) -> None:
     (tmp_path / "prompts.txt").write_text(content)

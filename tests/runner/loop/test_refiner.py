@@ -21,6 +21,7 @@ from runner.loop.refiner import (
 )
 from runner.worlds.simulated import read_prompt
 from streams.errors import BadInput
+from streams.messages.refusals import is_blank
 
 ASKING: tuple[Arm, ...] = ("physics", "task", "smoothness", "quality")
 
@@ -43,7 +44,7 @@ pieces = st.sampled_from(
 )
 lookalike_goals = st.lists(pieces, min_size=1, max_size=6).map("".join)
 goals = (plain_goals | lookalike_goals).filter(
-    lambda g: g.strip() and "\n\nRequirements:\n" not in g and len(g) <= MAX_GOAL_CHARS
+    lambda g: not is_blank(g) and "\n\nRequirements:\n" not in g and len(g) <= MAX_GOAL_CHARS
 )
 directives = st.permutations(ASKING).flatmap(
     lambda order: st.lists(st.integers(1, MAX_LEVEL), max_size=len(order)).map(

@@ -76,6 +76,7 @@ def test_the_original_language_may_be_missing_and_other_entries_are_no_matter(tm
         ([line(0, generated_description=7)], "Expected `str`, got `int`"),
         ([line(1), line("01")], "@line 2: index 1 appears twice"),
         ([line(0, generated_description=" ")], "@line 1: generated_description: the goal is blank"),
+        ([line(0, generated_description="\u200b")], "@line 1: generated_description: the goal is blank"),
         (
             [line(0), line(1, generated_description="x" * (MAX_GOAL_CHARS + 1))],
             f"@line 2: generated_description: the goal has {MAX_GOAL_CHARS + 1} characters",

@@ -93,6 +93,7 @@ def test_a_pair_of_one_run_is_of_that_run_and_one_of_two_runs_of_their_task() ->
         (side("run-a", 0, task_id="t"), RIGHT, "one without a task_id"),
         (LEFT, side("run-b", 3, goal_instruction="another"), "goals differ"),
         (side("run-a", 0, goal_instruction=" "), side("run-b", 3, goal_instruction=""), "neither a task_id"),
+        (*(side(run, 0, goal_instruction="\u200b") for run in ("run-a", "run-b")), "neither a task_id"),
     ],
 )
 def test_candidates_of_two_tasks_are_an_error_that_says_so(

@@ -109,6 +109,7 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
         ({"candidates": 0}, "candidates is 0; expected 1 to 64"),
         ({"seed": -1}, "seed is -1; expected a whole number of at least 0"),
         ({"goal": " "}, "the goal is blank"),
+        ({"goal": "\u200b\u2060"}, "the goal is blank"),
         ({"publish_to": "nowhere"}, "'nowhere' is not a broker's address; give host:port"),
     ],
 )
