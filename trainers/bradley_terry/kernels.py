@@ -24,7 +24,7 @@ from trainers.bradley_terry.marks import TAKEN, is_listed, is_mark, note_score, 
 from trainers.bradley_terry.reward import shrinkage, sigmoid
 from trainers.bradley_terry.scale_mixture import made_more_precise, refitted
 from trainers.bradley_terry.ties import NU, learn_nu, step_with_ties, tie_probability
-from trainers.bradley_terry.units import FIRST, LEARNT, REACH, SETTLING, unit_after, within_reach
+from trainers.bradley_terry.units import FIRST, LEARNT, REACH, SETTLING, change_unit, unit_after, within_reach
 from trainers.compiled import compiled
 
 BLOCK = 8.0
@@ -42,6 +42,7 @@ _log_loss = compiled(log_loss)
 _gain_of_pair = compiled(gain_of_pair)
 _within_reach = compiled(within_reach)
 _unit_after = compiled(unit_after)
+_change_unit = compiled(change_unit)
 _is_mark = compiled(is_mark)
 _is_listed = compiled(is_listed)
 _note_score = compiled(note_score)
@@ -92,40 +93,9 @@ def settle_units(x, scale, reach, sizes, far, present, weights, covariance, prio
                 covariance[:, j] = 0.0
                 covariance[j, j] = variance
             else:
-                change_unit(j, settled / unit, weights, covariance, prior[j], variance)
+                _change_unit(j, settled / unit, weights, covariance, prior[j], variance)
         if abs(x[j]) > LEARNT * reach[j] * scale[j]:
             far[j] += 1.0
-
-
-@compiled
-def change_unit(j, times, weights, covariance, prior, variance):  # type: ignore[no-untyped-def]
-    """Makes the unit of feature j so many ``times`` larger, in the normal with these weights (d,).
-
-    What the pairs have taught stays the same per score. The prior is again N(``prior``, ``variance``), now in
-    the new unit: a factor of more precision is multiplied in, or of less.
-    """
-    weights[j] *= times
-    covariance[j, :] *= times
-    covariance[:, j] *= times
-    more = (1.0 - 1.0 / (times * times)) / variance
-    shift = (1.0 - 1.0 / times) * prior / variance
-    g = covariance[:, j].copy()
-    grown = 1.0 + more * g[j]
-    step = (shift - more * weights[j]) / grown
-    root = math.sqrt(abs(more) / grown)
-    sign = 1.0 if more > 0.0 else -1.0
-    for k in range(len(g)):
-        if k == j:
-            continue
-        weights[k] += step * g[k]
-        for other in range(len(g)):
-            if other != j:
-                covariance[k, other] -= sign * ((root * g[k]) * (root * g[other]))
-    # Divided rather than subtracted: for much larger units nothing would be left of the digits.
-    weights[j] = (weights[j] + shift * g[j]) / grown
-    for k in range(len(g)):
-        covariance[j, k] = g[k] / grown
-        covariance[k, j] = g[k] / grown
 
 
 @compiled

@@ -104,3 +104,36 @@ def unit_after(difference: float, unit: float, row: Array) -> float:
         return UNIT
     fraction, exponent = math.frexp(size / 2.0 if size > LARGE else size)
     return math.ldexp(math.ceil(fraction * 2.0 * _STEPS) / (2.0 * _STEPS), exponent)
+
+
+def change_unit(
+    j: int, times: float, weights: Array, covariance: Array, prior: float, variance: float
+) -> None:
+    """Makes the unit of feature j so many ``times`` larger, in the normal with these weights (d,); in place.
+
+    What the pairs have taught stays the same per score. The prior is again N(``prior``, ``variance``), now in
+    the new unit: a factor of more precision is multiplied in, or of less.
+    """
+    d = len(weights)
+    weights[j] *= times
+    for k in range(d):
+        covariance[j, k] *= times
+        covariance[k, j] *= times
+    more = (1.0 - 1.0 / (times * times)) / variance
+    shift = (1.0 - 1.0 / times) * prior / variance
+    g = covariance[:, j].copy()
+    grown = 1.0 + more * g[j]
+    step = (shift - more * weights[j]) / grown
+    root = math.sqrt(abs(more) / grown)
+    sign = 1.0 if more > 0.0 else -1.0
+    for k in range(d):
+        if k == j:
+            continue
+        weights[k] += step * g[k]
+        for other in range(d):
+            if other != j:
+                covariance[k, other] -= sign * ((root * g[k]) * (root * g[other]))
+    # Divided rather than subtracted: for much larger units nothing would be left of the digits.
+    weights[j] = (weights[j] + shift * g[j]) / grown
+    for k in range(d):
+        covariance[j, k] = covariance[k, j] = g[k] / grown

@@ -10,7 +10,7 @@ import pytest
 
 from trainers.bradley_terry.estimators import LEARNERS, LearnerName, PairEstimator, Recipe
 from trainers.bradley_terry.laplace import Laplace
-from trainers.bradley_terry.units import FIRST, UNIT, within_reach
+from trainers.bradley_terry.units import FIRST, UNIT, change_unit, within_reach
 from trainers.compiled import Array
 
 WEIGHTS = np.array([6.0, 2.0])
@@ -143,3 +143,23 @@ def test_a_unit_is_restored_to_the_bit_while_it_is_being_settled() -> None:
 def test_a_number_beyond_all_scores_is_missing_to_a_critic_with_a_small_unit() -> None:
     assert within_reach(0.9, 0.04) == 0.04
     assert math.isnan(within_reach(16.5, 0.04))
+
+
+def test_a_larger_unit_changes_the_prior_alone() -> None:
+    """The posterior of the same evidence under the prior in the new unit, by elimination."""
+    rng = np.random.default_rng(4)
+    Z, prior, variance, times = rng.normal(size=(9, 3)), 0.16, 0.06, 3.0
+    evidence, pull = Z.T @ Z, rng.normal(size=3)
+    scale = np.array([1.0, times, 1.0])
+
+    def posterior(of: Array, towards: Array) -> tuple[Array, Array]:
+        inverse = np.asarray(np.linalg.inv(of + np.eye(3) / variance), dtype=np.float64)
+        covariance = (inverse + inverse.T) / 2.0
+        return covariance @ (towards + prior / variance), covariance
+
+    weights, covariance = posterior(evidence, pull)
+    change_unit(1, times, weights, covariance, prior, variance)
+    expected, spread = posterior(evidence / np.outer(scale, scale), pull / scale)
+    assert weights == pytest.approx(expected, rel=1e-9)
+    assert covariance == pytest.approx(spread, rel=1e-9)
+    assert (covariance == covariance.T).all()
