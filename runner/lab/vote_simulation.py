@@ -20,8 +20,8 @@ from trainers.asking.chooser import SPREAD_RULE, random_share_after
 from trainers.asking.rules import RULES
 from trainers.bradley_terry.beliefs import Beliefs, in_units
 from trainers.bradley_terry.estimators import PairEstimator, Recipe
+from trainers.bradley_terry.features import reach_of
 from trainers.bradley_terry.losses import gain_of_pair, log_loss
-from trainers.bradley_terry.units import reach_of
 from trainers.evidence.evaluate import PairTable, tables
 from trainers.evidence.gate import Gate
 from trainers.pairs.weights import weight_of_nth

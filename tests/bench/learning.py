@@ -29,7 +29,6 @@ from trainers.bradley_terry.vocabulary import Vocabulary
 from trainers.compiled import Array
 from trainers.evidence.evaluate import BATCH, MEAN, Ints, PairTable, figures, measure, tables
 from trainers.online.learner import PreferenceLearner
-from trainers.online.models import coefficients
 from trainers.pairs.weights import weight_of_each
 
 OUT = Path(__file__).parents[2] / "trainers" / "RESULTS.md"
@@ -184,11 +183,10 @@ def honest_uncertainty(folder: Path) -> Iterator[str]:
             return model
 
         rng = np.random.default_rng(0)
-        # Per score: units differ between the drawings.
-        model = fitted(rng.permutation(table.n_tasks))
-        posterior = np.sqrt(np.diag(model.covariance)) / list(model.scales.values())
+        posterior = np.sqrt(np.diag(fitted(rng.permutation(table.n_tasks)).covariance))
         drawn = [
-            coefficients(fitted(rng.integers(0, table.n_tasks, table.n_tasks))) for _ in range(_BOOTSTRAPS)
+            list(fitted(rng.integers(0, table.n_tasks, table.n_tasks)).weights.values())
+            for _ in range(_BOOTSTRAPS)
         ]
         ratio = posterior / np.std(drawn, axis=0, ddof=1)
         yield f"| {data} | {table.n_tasks} | {np.median(ratio):.2f} |"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streams.messages.contracts import PreferencePair, RewardSnapshot
-from trainers.bradley_terry.units import FAR, REACH, UNIT, reach_of
+from trainers.bradley_terry.features import FAR, reach_of
 
 if TYPE_CHECKING:
     from trainers.compiled import Array, Flags, Ints
@@ -115,6 +115,5 @@ def in_units(X: Array, limits: Array, scales: Array) -> Array:
 
     0 if missing, or so far beyond ``limits`` (d,) that it is taken as missing.
     """
-    is_far = np.abs(X) > FAR * np.maximum(limits, REACH * UNIT)
-    counted = np.where(is_far, np.nan, np.clip(X, -limits, limits))
+    counted = np.where(np.abs(X) > FAR * limits, np.nan, np.clip(X, -limits, limits))
     return np.asarray(np.nan_to_num(counted) / scales)

@@ -9,9 +9,9 @@ from typing import Any
 
 from streams.messages.contracts import RewardSnapshot
 from streams.messages.feature_names import is_indicator
+from trainers.bradley_terry.features import UNIT
 from trainers.bradley_terry.reward import Z95
 from trainers.bradley_terry.ties import tie_probability
-from trainers.bradley_terry.units import UNIT, reach_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +67,7 @@ def explain(snapshot: RewardSnapshot, step: float = UNIT) -> Explanation:
     """Every feature's effect on the odds, for a ``step`` up or for having a context, with its interval.
 
     The logit is linear in the scores, so the odds change by exp(step · weight / scale), and under the
-    Gaussian posterior the interval is exp(step · (weight ± 1.96 SD) / scale). A step beyond the reach of a
-    critic's differences counts as the reach, as it does in ``prob_prefer``.
+    Gaussian posterior the interval is exp(step · (weight ± 1.96 SD) / scale).
     """
     effects = [_effect(snapshot, name, _contrast(snapshot, name), step) for name in snapshot.feature_names]
     return Explanation(
@@ -107,8 +106,7 @@ def _contrast(snapshot: RewardSnapshot, name: str) -> dict[str, float]:
 
 
 def _effect(snapshot: RewardSnapshot, name: str, contrast: Mapping[str, float], step: float) -> Effect:
-    scale = snapshot.scales[name]
-    steps = min(1.0 if is_indicator(name) else step, reach_of(name) * scale) / scale
+    steps = (1.0 if is_indicator(name) else step) / snapshot.scales[name]
     weight = math.fsum(share * snapshot.weights[other] for other, share in contrast.items())
     ci95 = weight_ci95 = None
     if snapshot.covariance:

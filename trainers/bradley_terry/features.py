@@ -23,6 +23,7 @@ from streams.messages.feature_names import (
     critic_feature,
     indicator,
     interaction,
+    is_interaction,
     number_feature,
 )
 
@@ -31,8 +32,22 @@ Scores = Mapping[str, float | None]
 Context = Mapping[str, Any]
 """Texts, truth values and numbers by name; other values are ignored."""
 
+UNIT = 0.25
+"""A typical difference of two critic scores in [0, 1]; weights are per this unit. An indicator's ±1 is four
+such steps, because who made a side may matter more than a critic's step. If the scale moved while it is being
+estimated, the result would depend on the order of the tasks."""
+WARM_UP = 20
+"""Pairs with a feature during which its unit may still grow, for features on a larger scale."""
+FAR = 16.0
+"""Multiple of the limit. For scores in [0, 1] it is a difference of 16; codes are usually −99 or less."""
+LEARNT = 1.0
+"""Multiple of the limit up to which a difference is learnt: one larger pair could undo what a hundred teach.
+It is still predicted, as users of the model would do."""
+
 _CATEGORY = (str, bool)
 _NUMBER = (int, float)
+_INTERACTION_UNIT = 1.0
+"""A critic's weight is similar in all contexts, so the prior variance is 16 times smaller than its own."""
 LONGEST_VALUE = 64
 """Longest text, in characters, that counts as a category rather than free text."""
 
@@ -79,6 +94,27 @@ def of_events(a: TraceEvent, b: TraceEvent) -> dict[str, float]:
         of_a=a.candidate_context,
         of_b=b.candidate_context,
     )
+
+
+def unit_of(name: str) -> float:
+    """The difference that a weight refers to; units differ by powers of two, so scaling does not round."""
+    return _INTERACTION_UNIT if is_interaction(name) else UNIT
+
+
+def reach_of(name: str) -> float:
+    """Scales that a difference may span before they double during warm-up; the initial limit is 1 for all."""
+    return 4.0 * UNIT / unit_of(name)
+
+
+def within_reach(difference: float, limit: float) -> float:
+    """Clips a difference to ``limit`` in either direction.
+
+    So no single number can reverse a model. A difference beyond ``FAR`` limits is hardly a measurement but
+    most likely a code for a missing score (−999, say), and becomes NaN.
+    """
+    if abs(difference) > FAR * limit:
+        return math.nan
+    return max(-limit, min(limit, difference))
 
 
 def categories(context: Context) -> dict[str, str]:

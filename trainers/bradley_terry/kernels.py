@@ -19,12 +19,12 @@ import math
 
 import numpy as np
 
+from trainers.bradley_terry.features import LEARNT, within_reach
 from trainers.bradley_terry.losses import gain_of_pair, log_loss
 from trainers.bradley_terry.marks import TAKEN, is_listed, is_mark, note_score, range_of
 from trainers.bradley_terry.reward import shrinkage, sigmoid
 from trainers.bradley_terry.scale_mixture import made_more_precise, refitted
 from trainers.bradley_terry.ties import NU, learn_nu, step_with_ties, tie_probability
-from trainers.bradley_terry.units import FIRST, LEARNT, REACH, SETTLING, change_unit, unit_after, within_reach
 from trainers.compiled import compiled
 
 BLOCK = 8.0
@@ -41,8 +41,6 @@ _shrinkage = compiled(shrinkage)
 _log_loss = compiled(log_loss)
 _gain_of_pair = compiled(gain_of_pair)
 _within_reach = compiled(within_reach)
-_unit_after = compiled(unit_after)
-_change_unit = compiled(change_unit)
 _is_mark = compiled(is_mark)
 _is_listed = compiled(is_listed)
 _note_score = compiled(note_score)
@@ -73,27 +71,20 @@ def _find_present(x, known, present):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def settle_units(x, scale, reach, sizes, far, present, weights, covariance, prior, variance):  # type: ignore[no-untyped-def]
-    """Settles the units of these features by the differences x (d,), as in ``units``.
+def grow_units(x, scale, reach, warm_up, beyond, far, present):  # type: ignore[no-untyped-def]
+    """Doubles the units of warm-up features for which x (d,) is out of reach, except the first time.
 
-    ``far`` (d,) counts the differences that are not learnt, from the last change of the unit on. What was
-    learnt in a first unit that was wrong by more than a factor of two is forgotten: one large number among
-    small ones would weigh as much as hundreds.
+    So a single number sets no unit. ``beyond`` (d,) counts such differences, and ``far`` (d,) those that are
+    not learnt. When a unit grows, the count is reset, because earlier differences may have been right.
     """
     for j in present:
-        unit = scale[j] * reach[j] / REACH
-        is_first = sizes[j, SETTLING] < FIRST
-        settled = _unit_after(x[j], unit, sizes[j])
-        if settled != unit:
-            scale[j] = settled * REACH / reach[j]
-            far[j] = 0.0
-            if is_first and not unit / 2.0 <= settled <= 2.0 * unit:
-                weights[j] = prior[j]
-                covariance[j, :] = 0.0
-                covariance[:, j] = 0.0
-                covariance[j, j] = variance
-            else:
-                _change_unit(j, settled / unit, weights, covariance, prior[j], variance)
+        if warm_up[j] > 0.0:
+            warm_up[j] -= 1.0
+            if abs(x[j]) > reach[j] * scale[j]:
+                beyond[j] += 1.0
+                if beyond[j] > 1.0:
+                    scale[j] *= 2.0
+                    far[j] = 0.0
         if abs(x[j]) > LEARNT * reach[j] * scale[j]:
             far[j] += 1.0
 
@@ -116,8 +107,8 @@ def cut(x, scale, reach, present):  # type: ignore[no-untyped-def]
 
 @compiled
 def laplace_rows(  # type: ignore[no-untyped-def]
-    X, w, ties, known, slots, start, mean, cov, scale, reach, sizes, far, prior_mean, prior_variance, mixed,
-    sparsity, forgetting, block, nu, frozen, p,
+    X, w, ties, known, slots, start, mean, cov, scale, reach, warm_up, beyond, far, prior_mean,
+    prior_variance, mixed, sparsity, forgetting, block, nu, frozen, p,
 ):  # fmt: skip
     """Learns rows from ``start`` on by the step of ``trainers.bradley_terry.laplace``.
 
@@ -135,7 +126,7 @@ def laplace_rows(  # type: ignore[no-untyped-def]
             _freeze(served, scale, known[i], frozen[slots[i]])
         d = known[i + 1]
         present = columns[: _find_present(X[i], d, columns)]
-        settle_units(X[i], scale, reach, sizes, far, present, mean, cov, prior_mean, prior_variance)
+        grow_units(X[i], scale, reach, warm_up, beyond, far, present)
         present = present[: cut(X[i], scale, reach, present)]
         if len(present) == 0:
             p[i] = 0.5
@@ -232,23 +223,7 @@ def newton_step(g, w, lr, weights, inverse):  # type: ignore[no-untyped-def]
 
 @compiled
 def newton_rows(  # type: ignore[no-untyped-def]
-    X,
-    w,
-    ties,
-    known,
-    slots,
-    lr,
-    weights,
-    inverse,
-    scale,
-    reach,
-    sizes,
-    far,
-    prior_mean,
-    prior_variance,
-    nu,
-    frozen,
-    p,
+    X, w, ties, known, slots, lr, weights, inverse, scale, reach, warm_up, beyond, far, nu, frozen, p
 ):
     """Learns rows like River's logistic regression, in its order: sums start from the first feature.
 
@@ -262,9 +237,7 @@ def newton_rows(  # type: ignore[no-untyped-def]
         d = known[i + 1]
         present = columns[: _find_present(X[i], d, columns)]
         if w[i] != 0.0:
-            settle_units(
-                X[i], scale, reach, sizes, far, present, weights, inverse, prior_mean, prior_variance
-            )
+            grow_units(X[i], scale, reach, warm_up, beyond, far, present)
         present = present[: cut(X[i], scale, reach, present)]
         g = np.zeros(d)
         logit = 0.0

@@ -1,8 +1,8 @@
 """Online Laplace: logistic regression with a full Gaussian posterior over its weights, one pair at a time.
 
 The step is that of an extended Kalman filter for a Bernoulli observation (MacKay 1992, "The evidence
-framework applied to classification networks", for ``prob_of_gaussian``). Weights are per a
-feature's unit.
+framework applied to classification networks", for ``prob_of_gaussian``). Weights are per ``unit_of`` a
+feature's difference, which is fixed.
 
 It learns with a normal prior, but serves the posterior under another: that of ``scale_mixture``, which
 replaces the normal prior whenever the model is read. So learning a pair costs the square of the number of
@@ -118,8 +118,8 @@ class Laplace(LinearEstimator):
         while start < len(X):
             start, mean_loss = laplace_rows(
                 X, w, ties, known, slots, start, self._mean, self._cov, self._scale, self._reach,
-                self._sizes, self._far, self._prior, self.prior_variance, self._mixed, self.sparsity,
-                self.forgetting, self._block, self._nu, frozen, p,
+                self._warm_up, self._beyond, self._far, self._prior, self.prior_variance, self._mixed,
+                self.sparsity, self.forgetting, self._block, self._nu, frozen, p,
             )  # fmt: skip
             if not math.isnan(mean_loss) and self._observe(mean_loss):
                 alarms.append(start - 1)

@@ -14,18 +14,9 @@ from river import base
 from streams.messages.feature_names import is_critic
 from streams.messages.limits import MAX_COUNT, MAX_TIE_NU
 from trainers.bradley_terry.beliefs import in_units
+from trainers.bradley_terry.features import LEARNT, WARM_UP, reach_of, unit_of, within_reach
 from trainers.bradley_terry.reward import shrinkage
 from trainers.bradley_terry.ties import NU
-from trainers.bradley_terry.units import (
-    FIELDS,
-    FIRST,
-    LEARNT,
-    SETTLING,
-    reach_of,
-    row_of,
-    unit_of,
-    within_reach,
-)
 from trainers.compiled import Array, Flags, Ints
 from trainers.other_version import LARGEST_SUM, within
 
@@ -40,8 +31,9 @@ class LinearEstimator(base.Classifier):
     """A logistic model without an intercept for differences of scores, each in its unit.
 
     In any row, a feature may be missing, new or no longer used: a missing one contributes nothing, a new one
-    starts at the prior. ``units`` settles each feature's unit; what was learnt is then kept per score, or
-    forgotten. ``within_reach`` limits larger differences, and those beyond the reach are not learnt.
+    starts at the prior. Among a feature's first ``WARM_UP`` differences, each one beyond ``reach_of`` units
+    except the first doubles its unit; later the unit stays. ``within_reach`` limits larger differences, and
+    differences of more than ``LEARNT`` times the reach are not learnt.
     """
 
     prior_mean: float
@@ -63,8 +55,10 @@ class LinearEstimator(base.Classifier):
         self._columns: dict[str, int] = {}
         self._scale: Array = np.empty(0)
         self._reach: Array = np.empty(0)
-        self._sizes: Array = np.empty((0, FIELDS))
-        """(d, 9): what settles the units, see ``units``."""
+        self._warm_up: Array = np.empty(0)
+        """(d,): pairs left in which the feature's unit may still grow."""
+        self._beyond: Array = np.empty(0)
+        """(d,): number of these whose difference was beyond reach."""
         self._far: Array = np.empty(0)
         """(d,): differences that were too far off to be learnt."""
         self._nu: Array = np.zeros(4)
@@ -169,9 +163,6 @@ class LinearEstimator(base.Classifier):
         counted = zip(self._columns, self._far.tolist(), strict=True)
         return {name: int(n) for name, n in counted if n}
 
-    def set_far_off(self, counts: Mapping[str, int]) -> None:
-        self._far = np.array([counts.get(name, 0) for name in self._columns], dtype=np.float64)
-
     def _row(self, x: Mapping[str, float]) -> Array:
         return np.array([x.get(name, math.nan) for name in self._columns], dtype=np.float64)
 
@@ -183,7 +174,8 @@ class LinearEstimator(base.Classifier):
             self._columns.update((name, old + at) for at, name in enumerate(new))
             self._scale = np.concatenate([self._scale, [unit_of(name) for name in new]])
             self._reach = np.concatenate([self._reach, [reach_of(name) for name in new]])
-            self._sizes = np.concatenate([self._sizes, [row_of(name) for name in new]])
+            self._warm_up = np.concatenate([self._warm_up, np.full(len(new), float(WARM_UP))])
+            self._beyond = np.concatenate([self._beyond, np.zeros(len(new))])
             self._far = np.concatenate([self._far, np.zeros(len(new))])
         return new
 
@@ -205,19 +197,22 @@ class LinearEstimator(base.Classifier):
         """The argument of ``_restore_units``: copies of arrays."""
         return {
             "scale": self._scale.copy(),
-            "sizes": self._sizes.copy(),
+            "warm_up": self._warm_up.copy(),
+            "beyond": self._beyond.copy(),
             "far": self._far.copy(),
             "nu": self._nu.copy(),
         }
 
     def _begin_from_units(self, other: LinearEstimator) -> None:
-        self._scale, self._sizes, self._nu = (of.copy() for of in (other._scale, other._sizes, other._nu))
+        self._scale, self._warm_up, self._beyond, self._nu = (
+            of.copy() for of in (other._scale, other._warm_up, other._beyond, other._nu)
+        )
 
     def _restore_units(self, state: Mapping[str, Any]) -> None:
         d = len(self._columns)
         self._scale = within(state["scale"], (d,), 1e-9, _LARGEST_UNIT, "scales")
-        self._sizes = within(state["sizes"], (d, FIELDS), 0.0, MAX_COUNT, "sizes of differences")
-        within(self._sizes[:, SETTLING], (d,), 0.0, FIRST, "differences that settle a unit")
+        self._warm_up = within(state["warm_up"], (d,), 0.0, WARM_UP, "pairs left of the warm-up")
+        self._beyond = within(state["beyond"], (d,), 0.0, WARM_UP, "differences beyond reach")
         self._far = within(state["far"], (d,), 0.0, MAX_COUNT, "differences that were far off")
         self._nu = within(state["nu"], (4,), 0.0, LARGEST_SUM, "what is learnt of ties")
         within(self._nu[NU : NU + 1], (1,), 0.0, MAX_TIE_NU, "frequencies of ties")

@@ -17,8 +17,7 @@ from streams.errors import BadInput
 from streams.messages.checks import feature_hash
 from streams.messages.contracts import OVERALL, TEXT_FEATURES, RewardSnapshot
 from streams.messages.dimensions import dimension_called
-from trainers.bradley_terry.features import Scores
-from trainers.bradley_terry.units import reach_of, within_reach
+from trainers.bradley_terry.features import Scores, reach_of, within_reach
 
 Differences = Mapping[str, float]
 """Feature to a − b."""

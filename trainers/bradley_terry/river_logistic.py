@@ -9,7 +9,7 @@ import numpy as np
 from river import linear_model, optim
 from river.utils import VectorDict
 
-from trainers.bradley_terry.kernels import cut, newton_rows, newton_step, settle_units
+from trainers.bradley_terry.kernels import cut, grow_units, newton_rows, newton_step
 from trainers.bradley_terry.linear import LARGEST_WEIGHT, LinearEstimator, grown
 from trainers.bradley_terry.ties import DECIDED
 from trainers.bradley_terry.undo import undo_newton
@@ -99,12 +99,7 @@ class RiverLogistic(LinearEstimator):
             self.learn_many_differences(sign * row[None, :], np.array([float(w)]), np.array([y is None]))
             return
         present = np.flatnonzero(np.isfinite(row))
-        weights = np.array(list(self.weights.values()), dtype=np.float64)
-        settle_units(
-            row, self._scale, self._reach, self._sizes, self._far, present, weights, self._newton.inverse,
-            self._first_weights, self._first_variance,
-        )  # fmt: skip
-        self._set_weights(weights.tolist())
+        grow_units(row, self._scale, self._reach, self._warm_up, self._beyond, self._far, present)
         learnt = np.full(len(row), np.nan)
         to_learn = present[: cut(row, self._scale, self._reach, present)]
         learnt[to_learn] = row[to_learn]
@@ -129,8 +124,7 @@ class RiverLogistic(LinearEstimator):
         p = np.empty(len(X))
         newton_rows(
             X, w, ties, known, slots, self._newton.learning_rate, weights, self._newton.inverse, self._scale,
-            self._reach, self._sizes, self._far, self._first_weights, self._first_variance, self._nu,
-            frozen, p,
+            self._reach, self._warm_up, self._beyond, self._far, self._nu, frozen, p,
         )  # fmt: skip
         self._set_weights(weights.tolist())
         return p, []
@@ -142,16 +136,6 @@ class RiverLogistic(LinearEstimator):
             z, w, tie, newton.learning_rate, weights, newton.inverse, self._nu, 1.0 / self.prior_precision
         )
         self._set_weights(weights.tolist())
-
-    @property
-    def _first_weights(self) -> Array:
-        """(d,)"""
-        return self._prior_means(self._columns)
-
-    @property
-    def _first_variance(self) -> float:
-        """Of a new feature in the inverse of A."""
-        return 1.0 / self.prior_precision
 
     @property
     def weights(self) -> dict[str, float]:

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from streams.messages.contracts import RewardSnapshot, TraceEvent
 from streams.messages.feature_names import is_indicator
-from trainers.bradley_terry.beliefs import in_units
-from trainers.bradley_terry.features import differences, numbers
+from trainers.bradley_terry.features import FAR, differences, numbers, reach_of
 from trainers.bradley_terry.reward import shrinkage, sigmoid
-from trainers.bradley_terry.units import reach_of
 from trainers.datasets.samples import Sample
 
 Array = NDArray[np.float64]
@@ -116,7 +114,8 @@ def _opinions(d_MF: Array, snapshot: RewardSnapshot) -> Iterator[tuple[float, fl
     scales_F = np.array([snapshot.scales[name] for name in names])
     weights_F = np.array([snapshot.weights[name] for name in names])
     limits_F = np.array([reach_of(name) for name in names]) * scales_F
-    z_MF = in_units(d_MF, limits_F, scales_F)
+    counts = np.abs(d_MF) <= FAR * limits_F  # False for NaN
+    z_MF = np.where(counts, np.clip(d_MF, -limits_F, limits_F), 0.0) / scales_F
     variances = np.zeros(len(d_MF))
     if snapshot.covariance:
         variances = np.sum(z_MF @ np.array(snapshot.covariance) * z_MF, axis=1)

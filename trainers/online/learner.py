@@ -133,14 +133,13 @@ class PreferenceLearner:
         """A further epoch: learns the pairs in order, without changing any figure."""
         for name, learner in self._dimensions.learners.items():
             learner.learn_again([pair for pair in pairs if dimension_of(pair) == name])
-        own, far_off = [pair for pair in pairs if self._is_own(pair)], self._served.far_off
+        own = [pair for pair in pairs if self._is_own(pair)]
         for start in range(0, len(own), _ROWS):
             part = own[start : start + _ROWS]
             read, batch = self._admission.rows.read(part), self._admission.begin(is_news=False)
             for at, pair in enumerate(part):
                 self._admission.take_again(pair, batch, read, at)
             self._learn(batch, read)
-        self._served.set_far_off(far_off)
 
     @property
     def annotators(self) -> dict[str, Annotators]:

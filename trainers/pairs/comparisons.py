@@ -68,9 +68,9 @@ def pairs_from_table(
     - ``task``: what both candidates were made for, a text or whole number. Statements on one task are no
       independent evidence; where every row stands for itself, number the rows;
     - ``winner``: ``left``, ``right`` or ``tie``;
-    - ``left_NAME`` and ``right_NAME`` for every critic: its score of either side, higher is better, on any
-      scale (differences far beyond the critic's usual ones are not learnt, and the reward's statement counts
-      them); missing (null or NaN) where it gave none;
+    - ``left_NAME`` and ``right_NAME`` for every critic: its score of either side, higher is better, at best
+      within [0, 1] (on a much wider scale some differences are too far off to be learnt, which the reward's
+      statement counts); missing (null or NaN) where it gave none;
     - ``annotator``, where there is one: who says so, a text or whole number; missing where nobody knows. With
       several, what a label of each counts is learnt;
     - ``weight``, where there is one: what the row counts beside others, 0 or more; 1 by default;

@@ -16,7 +16,7 @@ from streams.messages.files import read_snapshot
 from streams.messages.limits import MAX_NUMBER
 from streams.messages.refusals import nearest, shown
 from trainers.bradley_terry.explain import Explanation, explain
-from trainers.bradley_terry.features import Context, differences
+from trainers.bradley_terry.features import UNIT, Context, differences
 from trainers.bradley_terry.marks import without_marks
 from trainers.bradley_terry.reward import (
     Differences,
@@ -27,7 +27,6 @@ from trainers.bradley_terry.reward import (
     reward_on,
 )
 from trainers.bradley_terry.ties import tie_probability
-from trainers.bradley_terry.units import UNIT
 from trainers.pairs.table import Table, TableLike, name, number, score
 
 Candidate = Mapping[str, float | None] | TraceEvent

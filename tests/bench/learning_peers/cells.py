@@ -11,7 +11,7 @@ from streams.messages.contracts import PreferencePair
 from streams.messages.feature_names import is_critic
 from tests.bench.learning_peers import BOTH, CRITICS, KINDS, WHO
 from tests.bench.learning_peers.pairs import Cell, Ints, Pairs, shared_weights
-from trainers.bradley_terry.units import unit_of
+from trainers.bradley_terry.features import unit_of
 from trainers.evidence.evaluate import PairTable, tables
 
 _EARLY_ORDERS, _EARLY_PAIRS = 8, 100

@@ -9,8 +9,7 @@ import numpy as np
 
 from tests.bench.learning_peers.pairs import Array, Flags, Pairs, Setting
 from trainers.bradley_terry.estimators import LearnerName, PairEstimator, Recipe
-from trainers.bradley_terry.units import unit_of
-from trainers.online.models import coefficients
+from trainers.bradley_terry.features import unit_of
 
 
 class _Model:
@@ -21,13 +20,12 @@ class _Model:
         return self._estimator.predict_many_differences(self._names, _scores(pairs.X, self._names))
 
     def estimates(self) -> Array:
-        return coefficients(self._estimator) * _units(self._names)
+        return np.array(list(self._estimator.weights.values()))
 
     def stated(self) -> dict[str, Array]:
         covariance = self._estimator.covariance
         assert covariance is not None
-        per_own_unit = _units(self._names) / list(self._estimator.scales.values())
-        return {"posterior": covariance * np.outer(per_own_unit, per_own_unit)}
+        return {"posterior": covariance}
 
 
 class OwnLearner:
@@ -57,13 +55,8 @@ class OwnLearner:
             estimator.learn_one(row, won)
 
 
-def _units(names: tuple[str, ...]) -> Array:
-    """Those of the rows; a learner's own units differ with what it saw first."""
-    return np.array([unit_of(name) for name in names])
-
-
 def _scores(X: Array, names: tuple[str, ...]) -> Array:
-    return np.asarray(X * _units(names))
+    return np.asarray(X * np.array([unit_of(name) for name in names]))
 
 
 def peer(name: str) -> OwnLearner:

@@ -11,9 +11,8 @@ from msgspec.structs import replace
 from streams.messages.contracts import RewardSnapshot
 from tests.runner.fakes import snapshot
 from trainers.bradley_terry import kernels
-from trainers.bradley_terry.features import difference
+from trainers.bradley_terry.features import difference, within_reach
 from trainers.bradley_terry.reward import confidence, prob_prefer, shrinkage, sigmoid
-from trainers.bradley_terry.units import within_reach
 
 unit = st.floats(0, 1)
 scores = st.dictionaries(st.sampled_from(["a.x", "b.y", "c.z"]), st.none() | unit)

@@ -39,9 +39,9 @@ def saved(model: PairEstimator) -> dict[str, Any]:
 
 
 def differences(n: int, weights: Array, seed: int) -> Array:
-    """Rows in favour of what a logistic model with these weights (per UNIT) prefers; the units stay UNIT."""
+    """Rows in favour of what a logistic model with these weights (per UNIT) prefers."""
     rng = np.random.default_rng(seed)
-    X = rng.uniform(-3 * UNIT, 3 * UNIT, (n, len(weights)))
+    X = rng.normal(0, UNIT, (n, len(weights)))
     prefers = rng.random(n) < 1 / (1 + np.exp(-X @ weights / UNIT))
     return np.where(prefers[:, None], X, -X)
 
@@ -145,6 +145,22 @@ def test_scores_of_any_size_can_be_learnt(learner: LearnerName) -> None:
 
 
 @every_learner
+def test_the_unit_of_a_critic_is_settled_by_its_first_20_pairs(learner: LearnerName) -> None:
+    model = new(learner).with_features("ab")
+    model.learn_many_differences(np.array([[0.1, 0.1]] * 18 + [[1.9, 1.9], [1.9, math.nan]]), np.ones(20))
+    assert model.scales == {"a": 2 * UNIT, "b": UNIT}
+    model.learn_many_differences(np.array([[9.0, 9.0]]), np.ones(1))
+    assert model.scales == {"a": 2 * UNIT, "b": 2 * UNIT}
+
+
+@every_learner
+def test_a_single_difference_sets_no_unit(learner: LearnerName) -> None:
+    model = new(learner).with_features("a")
+    model.learn_many_differences(np.array([[0.1], [-999.0], *[[0.1]] * 18]), np.ones(20))
+    assert model.scales == {"a": UNIT}
+
+
+@every_learner
 def test_a_weight_of_nothing_teaches_nothing(learner: LearnerName) -> None:
     model = new(learner)
     model.learn_one({"a": 0.5}, True)
@@ -223,7 +239,7 @@ def test_another_number_of_columns_is_refused(learner: LearnerName) -> None:
 def test_a_newton_step_is_that_of_the_formula() -> None:
     """With A as a sum and its inverse by elimination; the third feature comes later."""
     rng = np.random.default_rng(20)
-    X, w = rng.uniform(-1.0, 1.0, (60, 3)), rng.uniform(0.01, 1.0, 60)
+    X, w = rng.normal(0, UNIT, (60, 3)), rng.uniform(0.01, 1.0, 60)
     X[:20, 2] = 0.0
     model = RiverLogistic(lr=0.9, prior_precision=4.0, prior_mean=0.1).with_features("ab")
     model.learn_many_differences(X[:20, :2], w[:20])
@@ -256,7 +272,7 @@ def test_the_inverse_stays_symmetric_to_the_bit_and_positive() -> None:
 
 def test_a_laplace_step_is_that_of_the_formula() -> None:
     rng = np.random.default_rng(12)
-    X, w = rng.uniform(-1.0, 1.0, (40, 3)), rng.uniform(0.2, 1.0, 40)
+    X, w = rng.normal(0, UNIT, (40, 3)), rng.uniform(0.2, 1.0, 40)
     model = Laplace(forgetting=0.01, drift_delta=0.0, sparsity=0.0).with_features("abc")
     model.learn_many_differences(X, w)
     m, S = np.full(3, 0.16), 0.06 * np.eye(3)
@@ -293,7 +309,7 @@ def test_that_predictions_get_better_is_no_alarm() -> None:
     X = np.abs(differences(6000, np.array([0.5]), seed=18))
     model = Laplace().with_features(["a"])
     p = model.learn_many_differences(X, np.ones(len(X)))
-    assert p[-100:].mean() > p[:100].mean() + 0.15
+    assert p[-100:].mean() > p[:100].mean() + 0.2
     assert model.alarms == 0
 
 

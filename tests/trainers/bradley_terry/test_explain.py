@@ -28,13 +28,6 @@ def test_the_odds_are_those_of_the_reward() -> None:
         assert effect.odds_ratio == pytest.approx(p / (1 - p))
 
 
-def test_a_step_beyond_the_reach_of_a_critic_counts_as_to_the_reward() -> None:
-    given = replace(snapshot({"a": 1.0}), scales={"a": 0.01})
-    (effect,) = explain(given, step=0.25).effects
-    p = prob_prefer(given, {"a": 0.25})
-    assert effect.odds_ratio == pytest.approx(p / (1 - p))
-
-
 def test_the_interval_is_of_the_posterior_in_the_units_of_the_score() -> None:
     given = replace(snapshot({"a": 1.0}), scales={"a": 0.5}, covariance=((0.09,),))
     (effect,) = explain(given, step=0.25).effects

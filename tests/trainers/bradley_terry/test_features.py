@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from streams.messages.contracts import TraceEvent
 from streams.messages.feature_names import critic_of, is_critic, is_indicator, is_interaction, shown
 from tests.factories import pair
-from trainers.bradley_terry.features import differences, of_events
+from trainers.bradley_terry.features import UNIT, differences, of_events, unit_of
 from trainers.bradley_terry.reward import prob_prefer
-from trainers.bradley_terry.units import UNIT, unit_of
 from trainers.online.train import train_on_pairs
 
 NAMES = st.text(st.sampled_from("ab.@=% é\u52d5") | st.characters(codec="utf-8"), min_size=1, max_size=12)
