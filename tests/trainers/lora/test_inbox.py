@@ -79,9 +79,9 @@ def test_what_is_remembered_does_not_grow_with_the_topic() -> None:
     inbox = PairInbox("default", most=10, remembered=50)
     tracemalloc.start()
     try:
-        add(inbox, map(texts, range(6_000)))  # by then the cache of hashes is full
+        add(inbox, map(texts, range(12_000)))  # by then the cache of hashes is full of these
         before, _ = tracemalloc.get_traced_memory()
-        add(inbox, map(texts, range(6_000, 12_000)))
+        add(inbox, map(texts, range(12_000, 18_000)))
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
