@@ -23,6 +23,7 @@ from streams.messages.feature_names import (
     critic_feature,
     indicator,
     interaction,
+    is_indicator,
     is_interaction,
     number_feature,
 )
@@ -38,11 +39,13 @@ such steps, because who made a side may matter more than a critic's step. If the
 estimated, the result would depend on the order of the tasks."""
 WARM_UP = 20
 """Pairs with a feature during which its unit may still grow, for features on a larger scale."""
+HEADROOM = 1.25
+"""A grown unit's reach, as a multiple of the second largest difference during the warm-up."""
 FAR = 16.0
 """Multiple of the limit. For scores in [0, 1] it is a difference of 16; codes are usually −99 or less."""
-LEARNT = 1.0
-"""Multiple of the limit up to which a difference is learnt: one larger pair could undo what a hundred teach.
-It is still predicted, as users of the model would do."""
+LEARNT = 2.0
+"""Multiple of the limit up to which a difference is learnt, as if it were at the limit. A few larger pairs
+could undo what a hundred teach. They are still predicted, as users of the model would do."""
 
 _CATEGORY = (str, bool)
 _NUMBER = (int, float)
@@ -97,13 +100,22 @@ def of_events(a: TraceEvent, b: TraceEvent) -> dict[str, float]:
 
 
 def unit_of(name: str) -> float:
-    """The difference that a weight refers to; units differ by powers of two, so scaling does not round."""
+    """The difference that a weight refers to, until it grows with a larger scale."""
     return _INTERACTION_UNIT if is_interaction(name) else UNIT
 
 
 def reach_of(name: str) -> float:
     """Scales that a difference may span before they double during warm-up; the initial limit is 1 for all."""
     return 4.0 * UNIT / unit_of(name)
+
+
+def usual_of(name: str) -> float:
+    """The size of a difference that is learnt as it is even from a feature's first pair.
+
+    Anything larger is learnt only as far as another pair has shown such a difference. An indicator is always
+    1 or −1, and no number of anybody's.
+    """
+    return 1.0 if is_indicator(name) else UNIT / 4.0
 
 
 def within_reach(difference: float, limit: float) -> float:

@@ -118,7 +118,7 @@ class Laplace(LinearEstimator):
         while start < len(X):
             start, mean_loss = laplace_rows(
                 X, w, ties, known, slots, start, self._mean, self._cov, self._scale, self._reach,
-                self._warm_up, self._beyond, self._far, self._prior, self.prior_variance, self._mixed,
+                self._warm_up, self._largest, self._far, self._prior, self.prior_variance, self._mixed,
                 self.sparsity, self.forgetting, self._block, self._nu, frozen, p,
             )  # fmt: skip
             if not math.isnan(mean_loss) and self._observe(mean_loss):

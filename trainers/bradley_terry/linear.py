@@ -14,7 +14,7 @@ from river import base
 from streams.messages.feature_names import is_critic
 from streams.messages.limits import MAX_COUNT, MAX_TIE_NU
 from trainers.bradley_terry.beliefs import in_units
-from trainers.bradley_terry.features import LEARNT, WARM_UP, reach_of, unit_of, within_reach
+from trainers.bradley_terry.features import LEARNT, WARM_UP, reach_of, unit_of, usual_of, within_reach
 from trainers.bradley_terry.reward import shrinkage
 from trainers.bradley_terry.ties import NU
 from trainers.compiled import Array, Flags, Ints
@@ -32,8 +32,9 @@ class LinearEstimator(base.Classifier):
 
     In any row, a feature may be missing, new or no longer used: a missing one contributes nothing, a new one
     starts at the prior. Among a feature's first ``WARM_UP`` differences, each one beyond ``reach_of`` units
-    except the first doubles its unit; later the unit stays. ``within_reach`` limits larger differences, and
-    differences of more than ``LEARNT`` times the reach are not learnt.
+    except the first makes its unit grow, at most twofold; later the unit stays. ``within_reach`` limits
+    larger differences, and those of more than ``LEARNT`` times the reach are not learnt. A difference is
+    learnt as if it were no larger than the second largest so far, or ``usual_of`` its feature.
     """
 
     prior_mean: float
@@ -57,8 +58,8 @@ class LinearEstimator(base.Classifier):
         self._reach: Array = np.empty(0)
         self._warm_up: Array = np.empty(0)
         """(d,): pairs left in which the feature's unit may still grow."""
-        self._beyond: Array = np.empty(0)
-        """(d,): number of these whose difference was beyond reach."""
+        self._largest: Array = np.empty((2, 0))
+        """(2, d): the largest and the second largest size of a difference, at least ``usual_of``."""
         self._far: Array = np.empty(0)
         """(d,): differences that were too far off to be learnt."""
         self._nu: Array = np.zeros(4)
@@ -138,7 +139,11 @@ class LinearEstimator(base.Classifier):
         row = np.concatenate([row, np.full(len(self._columns) - len(row), np.nan)])
         is_learnt = np.isfinite(row) & (np.abs(row) <= LEARNT * self._reach * self._scale)
         if w > 0.0 and is_learnt.any():
-            self._undo(np.where(is_learnt, self._in_units(row), 0.0), w, tie)
+            limits = np.minimum(self._largest[1], self._reach * self._scale)
+            self._undo(np.where(is_learnt, np.clip(row, -limits, limits), 0.0) / self._scale, w, tie)
+        # What was the largest can have been known from this row alone; of smaller ones that is not known.
+        is_largest = is_learnt & (np.abs(row) == self._largest[0])
+        self._largest[0, is_largest] = self._largest[1, is_largest]
 
     @abstractmethod
     def _undo(self, z: Array, w: float, tie: bool) -> None:
@@ -175,7 +180,7 @@ class LinearEstimator(base.Classifier):
             self._scale = np.concatenate([self._scale, [unit_of(name) for name in new]])
             self._reach = np.concatenate([self._reach, [reach_of(name) for name in new]])
             self._warm_up = np.concatenate([self._warm_up, np.full(len(new), float(WARM_UP))])
-            self._beyond = np.concatenate([self._beyond, np.zeros(len(new))])
+            self._largest = np.concatenate([self._largest, [[usual_of(name) for name in new]] * 2], axis=1)
             self._far = np.concatenate([self._far, np.zeros(len(new))])
         return new
 
@@ -198,21 +203,21 @@ class LinearEstimator(base.Classifier):
         return {
             "scale": self._scale.copy(),
             "warm_up": self._warm_up.copy(),
-            "beyond": self._beyond.copy(),
+            "largest": self._largest.copy(),
             "far": self._far.copy(),
             "nu": self._nu.copy(),
         }
 
     def _begin_from_units(self, other: LinearEstimator) -> None:
-        self._scale, self._warm_up, self._beyond, self._nu = (
-            of.copy() for of in (other._scale, other._warm_up, other._beyond, other._nu)
+        self._scale, self._warm_up, self._largest, self._nu = (
+            of.copy() for of in (other._scale, other._warm_up, other._largest, other._nu)
         )
 
     def _restore_units(self, state: Mapping[str, Any]) -> None:
         d = len(self._columns)
         self._scale = within(state["scale"], (d,), 1e-9, _LARGEST_UNIT, "scales")
         self._warm_up = within(state["warm_up"], (d,), 0.0, WARM_UP, "pairs left of the warm-up")
-        self._beyond = within(state["beyond"], (d,), 0.0, WARM_UP, "differences beyond reach")
+        self._largest = within(state["largest"], (2, d), 0.0, np.finfo(float).max, "largest differences")
         self._far = within(state["far"], (d,), 0.0, MAX_COUNT, "differences that were far off")
         self._nu = within(state["nu"], (4,), 0.0, LARGEST_SUM, "what is learnt of ties")
         within(self._nu[NU : NU + 1], (1,), 0.0, MAX_TIE_NU, "frequencies of ties")

@@ -9,7 +9,7 @@ import numpy as np
 from river import linear_model, optim
 from river.utils import VectorDict
 
-from trainers.bradley_terry.kernels import cut, grow_units, newton_rows, newton_step
+from trainers.bradley_terry.kernels import as_learnt, cut, grow_units, newton_rows, newton_step
 from trainers.bradley_terry.linear import LARGEST_WEIGHT, LinearEstimator, grown
 from trainers.bradley_terry.ties import DECIDED
 from trainers.bradley_terry.undo import undo_newton
@@ -99,12 +99,12 @@ class RiverLogistic(LinearEstimator):
             self.learn_many_differences(sign * row[None, :], np.array([float(w)]), np.array([y is None]))
             return
         present = np.flatnonzero(np.isfinite(row))
-        grow_units(row, self._scale, self._reach, self._warm_up, self._beyond, self._far, present)
-        learnt = np.full(len(row), np.nan)
+        grow_units(row, self._scale, self._reach, self._warm_up, self._largest, self._far, present)
         to_learn = present[: cut(row, self._scale, self._reach, present)]
-        learnt[to_learn] = row[to_learn]
+        z = np.zeros(len(row))
+        as_learnt(row, self._scale, self._largest, to_learn, z)
         self._newton.importance = w
-        self._model.learn_one(self._for_river(learnt), y, w=w)
+        self._model.learn_one(dict(zip(self._columns, z.tolist(), strict=True)), y, w=w)
         if to_learn.size:
             self._nu[DECIDED] += w
 
@@ -124,7 +124,7 @@ class RiverLogistic(LinearEstimator):
         p = np.empty(len(X))
         newton_rows(
             X, w, ties, known, slots, self._newton.learning_rate, weights, self._newton.inverse, self._scale,
-            self._reach, self._warm_up, self._beyond, self._far, self._nu, frozen, p,
+            self._reach, self._warm_up, self._largest, self._far, self._nu, frozen, p,
         )  # fmt: skip
         self._set_weights(weights.tolist())
         return p, []

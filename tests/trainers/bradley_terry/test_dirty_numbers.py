@@ -68,25 +68,32 @@ def test_no_single_pair_costs_more_than_a_hundredth_after_200(learner: LearnerNa
 
 
 @every_learner
-@pytest.mark.parametrize("value", [1.5, -1.5, 7.25, -300.5])
-def test_no_single_value_costs_more_of_a_critic_whose_scores_are_small(
-    learner: LearnerName, value: float
+@pytest.mark.parametrize("value", [1.0, -0.5, 1.5, -7.25, 300.5, -7e5])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 0.02), (0.2, 0.3), (0.0, 1.5), (0.0, 3.0), (1.0, 5.0), (0.0, 100.0)]
+)
+def test_no_single_value_costs_more_on_any_other_scale(
+    learner: LearnerName, low: float, high: float, value: float
 ) -> None:
-    def small(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
-        return [
-            of_scores(
-                [0.05 * a for a in numbers(one.chosen_critics)],
-                [0.05 * b for b in numbers(one.rejected_critics)],
-                at,
-            )
-            for at, one in enumerate(pairs)
-        ]
+    def scaled(side: Mapping[str, float | None]) -> list[float]:
+        return [low + (high - low) * score for score in numbers(side)]
 
-    clean = small(judged(N, seed=0))
+    both = [(scaled(one.chosen_critics), scaled(one.rejected_critics)) for one in judged(N, seed=0)]
+    clean = [of_scores(chosen, rejected, at) for at, (chosen, rejected) in enumerate(both)]
     best = accuracy(clean, learner)
-    for at in (0, 26, 150):
-        dirty = [*clean[:at], of_scores((value, 0.02), (0.02, 0.02), at), *clean[at + 1 :]]
-        assert accuracy(dirty, learner) >= best - 0.01, at
+    for at in (0, 15, 19, 150):
+        chosen, rejected = both[at]
+        for bad in ([value, chosen[1]], rejected), (chosen, [value, rejected[1]]):
+            dirty = [*clean[:at], of_scores(*bad, at), *clean[at + 1 :]]
+            assert accuracy(dirty, learner) >= best - 0.01, (at, bad)
+
+
+@every_learner
+@pytest.mark.parametrize("high", [3.0, 100.0])
+def test_ordinary_scores_on_any_scale_are_no_far_off_numbers(learner: LearnerName, high: float) -> None:
+    model = Recipe(learner=learner).new().with_features(CRITICS)
+    model.learn_many_differences(high * DIFFERENCES, np.ones(len(DIFFERENCES)))
+    assert not model.far_off
 
 
 @every_learner
