@@ -59,11 +59,11 @@ class BatchWorldModel(WorldModel, Protocol):
     """A world model that makes several videos at once: in parallel, or with a single loading of the model."""
 
     def generate_all(
-        self, requests: Sequence[GenerationRequest], *, max_failures: int | None = None
+        self, requests: Sequence[GenerationRequest], *, failures: FailuresInARow | None = None
     ) -> list[Generation | GenerationFailed]:
         """One result per request, in order; a failed request does not affect the others.
 
-        After ``max_failures`` failures in a row, what has not begun yet is not tried (``FailuresInARow``).
+        After too many ``failures`` in a row, what has not begun yet is not tried; by default, all is.
         """
         ...
 
@@ -71,12 +71,13 @@ class BatchWorldModel(WorldModel, Protocol):
 class FailuresInARow:
     """Counts a step's failed generations in a row, at most ``most``; None for any number.
 
-    Threads that each make a part of the step may share it; "in a row" is then as they end.
+    ``before`` is how many candidates failed in a row before the step; one is tried in any case. Threads that
+    each make a part of the step may share it; "in a row" is then as they end.
     """
 
-    def __init__(self, most: int | None) -> None:
+    def __init__(self, most: int | None = None, before: int = 0) -> None:
         self._most = most
-        self._failed = 0
+        self._failed = before if most is None else min(before, most - 1)
         self._last = ""
         self._lock = threading.Lock()
 

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from runner.critics.pixel import default_critics
-from runner.interfaces import AnyCritic, WorldModel
+from runner.interfaces import AnyCritic, FailuresInARow, WorldModel
 from runner.lab.experiment_plan import (
     ALL_CONDITIONS,
     RANDOM_SHARES,
@@ -293,6 +293,8 @@ class _Take:
         goal: str,
         wanted: Sequence[CandidateSpec],
         run_dir: Path,
+        *,
+        failures: FailuresInARow,
     ) -> list[TraceEvent]:
         return [self._take(one) for one in wanted]
 

@@ -60,6 +60,8 @@ class CandidateMaker(Protocol):
         goal: str,
         wanted: Sequence[CandidateSpec],
         run_dir: Path,
+        *,
+        failures: FailuresInARow,
     ) -> list[TraceEvent]: ...
 
 
@@ -70,13 +72,13 @@ def make_candidates(
     wanted: Sequence[CandidateSpec],
     run_dir: Path,
     *,
-    max_failures: int | None = None,
+    failures: FailuresInARow | None = None,
 ) -> list[TraceEvent]:
     """Generate into ``run_dir/iter_XX`` and judge. Returns one event per candidate, in order.
 
-    A batch world model makes them together. After ``max_failures`` failed generations in a row, the rest is
-    not tried and counts as failed. ``overall_score`` is the critics' reward: the plain mean of all scores
-    that the critics gave. If the generation failed, or no critic gave a score, it is null and
+    A batch world model makes them together. After too many ``failures`` in a row, the rest is not tried and
+    counts as failed; by default, all are tried. ``overall_score`` is the critics' reward: the plain mean of
+    all scores that the critics gave. If the generation failed, or no critic gave a score, it is null and
     ``meta["error"]`` says why.
     """
     requests = [
@@ -85,17 +87,16 @@ def make_candidates(
     ]
     for request in requests:
         request.out_dir.mkdir(exist_ok=True)
-    made = _generated(world, requests, max_failures)
+    made = _generated(world, requests, failures or FailuresInARow())
     return [_judged(one, result, critics, goal, run_dir) for one, result in zip(wanted, made, strict=True)]
 
 
 def _generated(
-    world: WorldModel, requests: Sequence[GenerationRequest], max_failures: int | None
+    world: WorldModel, requests: Sequence[GenerationRequest], failures: FailuresInARow
 ) -> list[Generation | GenerationFailed]:
     if len(requests) > 1 and isinstance(world, BatchWorldModel):
-        return world.generate_all(requests, max_failures=max_failures)
+        return world.generate_all(requests, failures=failures)
     made: list[Generation | GenerationFailed] = []
-    failures = FailuresInARow(max_failures)
     for request in requests:
         if (refusal := failures.refusal()) is not None:
             made.append(refusal)

@@ -63,6 +63,11 @@ class Course:
         """Candidates made so far, failed ones included."""
         return len(self._made)
 
+    @property
+    def failures(self) -> int:
+        """The last candidates in a row that could not be made or judged."""
+        return self._failures.get("", 0)
+
     def take_in(
         self, made: Sequence[TraceEvent], states: Sequence[PromptState], snapshot: RewardSnapshot | None
     ) -> list[Compared]:

@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from runner.interfaces import AnyCritic, EventSink, RewardFeed, TextReward, TextRewardFeed, WorldModel
+from runner.interfaces import (
+    AnyCritic,
+    EventSink,
+    FailuresInARow,
+    RewardFeed,
+    TextReward,
+    TextRewardFeed,
+    WorldModel,
+)
 from runner.loop.candidate import CandidateMaker, CandidateSpec, make_candidates, with_required
 from runner.loop.controller import Controller, Vector
 from runner.loop.course import Compared, Course
@@ -137,7 +145,7 @@ class RefinementLoop:
             snapshot = self.feed.latest() if self.feed is not None else None
             text = self.text_feed.latest() if self.text_feed is not None else None
             step = course.steps
-            made = self._candidates(step, course.candidates, asked.prompts, text)
+            made = self._candidates(course, asked.prompts, text)
             compared = course.take_in(made, [state for _, state in asked.prompts], snapshot)
             notes = [one.note(arm, snapshot) for one, (arm, _) in zip(compared, asked.prompts, strict=True)]
             self._teach(asked, compared)
@@ -195,14 +203,13 @@ class RefinementLoop:
 
     def _candidates(
         self,
-        step: int,
-        first_idx: int,
+        course: Course,
         prompts: Sequence[tuple[Arm | None, PromptState]],
         text: TextReward | None,
     ) -> list[TraceEvent]:
         wanted, times = [], Counter[str]()
-        for idx, (arm, state) in enumerate(prompts, start=first_idx):
-            seed = self._generation_seed(step, times[state.text])
+        for idx, (arm, state) in enumerate(prompts, start=course.candidates):
+            seed = self._generation_seed(course.steps, times[state.text])
             times[state.text] += 1
             meta = {
                 "iter_idx": idx,
@@ -215,10 +222,9 @@ class RefinementLoop:
                 "candidate_context": {"arm": arm} if arm is not None else {},
             }
             wanted.append(CandidateSpec(idx=idx, prompt=state.text, seed=seed, meta=meta))
-        events = [
-            with_required(event, self.required)
-            for event in self.make(self.world, self.critics, self.goal, wanted, self.out_dir)
-        ]
+        failures = FailuresInARow(self.stop.max_failures, before=course.failures)
+        made = self.make(self.world, self.critics, self.goal, wanted, self.out_dir, failures=failures)
+        events = [with_required(event, self.required) for event in made]
         if text is None or self.text_feed is None:
             return events
         name = self.text_feed.name

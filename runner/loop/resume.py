@@ -15,7 +15,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from runner.interfaces import AnyCritic, RewardFeed, WorldModel
+from runner.interfaces import AnyCritic, FailuresInARow, RewardFeed, WorldModel
 from runner.loop.candidate import CandidateMaker, CandidateSpec, candidate_folder
 from runner.loop.course import has_failed
 from runner.loop.kept_rewards import KeptRewards
@@ -147,12 +147,14 @@ class _RecordedSteps:
         goal: str,
         wanted: Sequence[CandidateSpec],
         run_dir: Path,
+        *,
+        failures: FailuresInARow,
     ) -> list[TraceEvent]:
         if wanted[0].idx not in self.events:
             with ExitStack() as stack:
                 for one in wanted:
                     stack.enter_context(noting_files(candidate_folder(run_dir, one.idx)))
-                return self.make_new(world, critics, goal, wanted, run_dir)
+                return self.make_new(world, critics, goal, wanted, run_dir, failures=failures)
         made = [self._recorded(one) for one in wanted]
         self.elapsed_s += made[0].meta["iter_time_s"]
         return made

@@ -32,6 +32,7 @@ import msgspec
 
 from runner.interfaces import (
     BatchWorldModel,
+    FailuresInARow,
     Generation,
     GenerationFailed,
     GenerationRequest,
@@ -169,7 +170,7 @@ class _KeepingBatch(_Keeping):
         self._batch = world
 
     def generate_all(
-        self, requests: Sequence[GenerationRequest], *, max_failures: int | None = None
+        self, requests: Sequence[GenerationRequest], *, failures: FailuresInARow | None = None
     ) -> list[Generation | GenerationFailed]:
         for request in requests:
             end_left_behind(request.out_dir / LOCK_NAME)
@@ -178,7 +179,7 @@ class _KeepingBatch(_Keeping):
         left = [request for request, one in zip(requests, known, strict=True) if one is None]
         for request in left:
             self._begin(request)
-        results = iter(self._batch.generate_all(left, max_failures=max_failures) if left else ())
+        results = iter(self._batch.generate_all(left, failures=failures) if left else ())
         return [
             one if one is not None else self._kept(request, next(results))
             for request, one in zip(requests, known, strict=True)

@@ -7,14 +7,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from os import PathLike
 from pathlib import Path
 
 from runner.critics.pixel import default_critics
 from runner.interfaces import AnyCritic, WorldModel
 from runner.interfaces import RewardFeed as Snapshots
-from runner.loop.candidate import make_candidates
 from runner.loop.controller import Controller, ThompsonController
 from runner.loop.refinement import RefinementLoop, new_run_id
 from runner.loop.refiner import Arm, rewriting
@@ -91,7 +89,6 @@ def refine(
             candidates=candidates,
             sink=publisher,
             refiner=with_directives if rewrite is None else rewriting(rewrite),
-            make=partial(make_candidates, max_failures=rules.max_failures),
         )
         result = loop.run()
     if publisher is not None and spool is not None:

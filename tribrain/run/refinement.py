@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.interfaces import AnyCritic, TextRewardFeed
-from runner.loop.candidate import make_candidates
 from runner.loop.stopping import StopRules
 from runner.rewards.adapter_feed import AdapterFeed, LocalAdapter
 from runner.rewards.from_file import FileRewardFeed
@@ -127,7 +125,6 @@ class Refinement:
             "text_policy": given.text_policy,
             "rewrites": given.rewrites,
             "candidates": given.candidates,
-            "make": partial(make_candidates, max_failures=given.max_failures),
         }
 
     def say_plan(self, first: str, facts: Mapping[str, Any], *, as_json: bool) -> None:

@@ -115,7 +115,7 @@ class WowWorld(ABC):
         return made
 
     def generate_all(
-        self, requests: Sequence[GenerationRequest], *, max_failures: int | None = None
+        self, requests: Sequence[GenerationRequest], *, failures: FailuresInARow | None = None
     ) -> list[Made]:
         """Make several videos, as many at a time as there are GPUs; those under way count as begun.
 
@@ -131,16 +131,16 @@ class WowWorld(ABC):
         for slot in self.settings.slots:
             free.put(slot)
 
-        failures = FailuresInARow(max_failures)
+        counted = failures or FailuresInARow()
 
         def work(places: list[int]) -> list[Made]:
             gpu, done = free.get(), list[Made]()
             try:
                 while left := places[len(done) :]:
-                    if (refusal := failures.refusal()) is not None:
+                    if (refusal := counted.refusal()) is not None:
                         return done + [refusal] * len(left)
                     results = self.make([requests[place] for place in left], gpu)
-                    failures.add(results)
+                    counted.add(results)
                     done += results
                 return done
             except Stopped:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.interfaces import Generation, GenerationFailed, GenerationRequest
+from runner.interfaces import FailuresInARow, Generation, GenerationFailed, GenerationRequest
 from runner.loop.refinement import RefinementLoop
 from runner.loop.refiner import PromptState, refine
 from runner.loop.result import RunResult
@@ -37,7 +37,7 @@ class BatchFilmWorld(FilmWorld):
         self.batches: list[list[int]] = []
 
     def generate_all(
-        self, requests: Sequence[GenerationRequest], *, max_failures: int | None = None
+        self, requests: Sequence[GenerationRequest], *, failures: FailuresInARow | None = None
     ) -> list[Generation | GenerationFailed]:
         self.batches.append([request.seed for request in requests])
         return [self._one(request) for request in requests]

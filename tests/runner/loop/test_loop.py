@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from msgspec.structs import replace
 
 from runner.critics.opinion import missing
 from runner.interfaces import Frames
-from runner.loop.candidate import fused_scores, make_candidates
+from runner.loop.candidate import fused_scores
 from runner.loop.controller import ThompsonController
 from runner.loop.record import RunRecord
 from runner.loop.refinement import RefinementLoop, new_run_id
@@ -348,10 +347,18 @@ def test_a_short_run_of_which_every_critic_scored_a_video_has_not_failed(tmp_pat
 
 def test_of_a_step_no_more_is_tried_than_may_fail(tmp_path: Path) -> None:
     world = FilmWorld(fails=range(99))
-    given = {"candidates": 4, "make": partial(make_candidates, max_failures=3)}
-    result = loop(tmp_path, world=world, stop=StopRules(max_iters=3, max_failures=3), **given).run()
+    rules = StopRules(max_iters=3, max_failures=3)
+    result = loop(tmp_path, world=world, stop=rules, candidates=4).run()
     assert (len(world.prompts), result.iterations, result.candidates) == (3, 1, 4)
     assert result.failure == "not tried, as those before it failed, at last: out of memory"
+
+
+@pytest.mark.parametrize(("candidates", "fails"), [(2, [0, 1, 2]), (4, [2, 3, 4])])
+def test_failures_in_a_row_are_counted_over_steps(tmp_path: Path, candidates: int, fails: list[int]) -> None:
+    world = FilmWorld(fails=fails)
+    rules = StopRules(max_iters=3, max_failures=3)
+    result = loop(tmp_path, world=world, stop=rules, candidates=candidates).run()
+    assert (len(world.prompts), result.stop_reason) == (fails[-1] + 1, "max_failures")
 
 
 # Preferences

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from runner.critics.pixel import default_critics
-from runner.interfaces import Frames, Generation, GenerationFailed, GenerationRequest
+from runner.interfaces import FailuresInARow, Frames, Generation, GenerationFailed, GenerationRequest
 from runner.loop.controller import ThompsonController
 from runner.loop.refinement import RefinementLoop
 from runner.loop.rescoring import revised
@@ -548,7 +548,7 @@ class Batch(FilmWorld):
         self.batch_fails = batch_fails
 
     def generate_all(
-        self, requests: Sequence[GenerationRequest], *, max_failures: int | None = None
+        self, requests: Sequence[GenerationRequest], *, failures: FailuresInARow | None = None
     ) -> list[Generation | GenerationFailed]:
         self.batches.append([request.prompt for request in requests])
         made: list[Generation | GenerationFailed] = []
@@ -596,9 +596,9 @@ class Finishing(Batch):
         self.dies = True
 
     def generate_all(
-        self, requests: Sequence[GenerationRequest], *, max_failures: int | None = None
+        self, requests: Sequence[GenerationRequest], *, failures: FailuresInARow | None = None
     ) -> list[Generation | GenerationFailed]:
-        made = super().generate_all(requests, max_failures=max_failures)
+        made = super().generate_all(requests, failures=failures)
         if self.dies:
             raise Killed
         return made

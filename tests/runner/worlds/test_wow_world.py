@@ -16,7 +16,13 @@ import cv2
 import numpy as np
 import pytest
 
-from runner.interfaces import BatchWorldModel, Generation, GenerationFailed, GenerationRequest
+from runner.interfaces import (
+    BatchWorldModel,
+    FailuresInARow,
+    Generation,
+    GenerationFailed,
+    GenerationRequest,
+)
 from runner.video import read_video
 from runner.worlds.process import LOCK_NAME, LOG_NAME
 from runner.worlds.wow.checkout import POST_TRAINED
@@ -125,7 +131,7 @@ def test_a_model_that_does_not_load_is_tried_no_more_than_may_fail(
 ) -> None:
     wow.break_down(model)
     with opened(wow, model, gpus=tuple(map(str, range(gpus)))) as world:
-        results = world.generate_all(asked(tmp_path, "abcdefgh"[:n]), max_failures=most)
+        results = world.generate_all(asked(tmp_path, "abcdefgh"[:n]), failures=FailuresInARow(most))
     loads = len(wow.calls("load"))
     assert most <= loads <= most + gpus - 1
     said = [reason(one) for one in results]
@@ -136,7 +142,7 @@ def test_a_model_that_does_not_load_is_tried_no_more_than_may_fail(
 def test_failures_of_a_batch_that_others_come_between_end_nothing(wow: FakeWow) -> None:
     prompts = ["a [crash]", "b", "c [crash]", "d"]
     with opened(wow, "dit-2b") as world:
-        results = world.generate_all(asked(wow.image.parent, prompts), max_failures=2)
+        results = world.generate_all(asked(wow.image.parent, prompts), failures=FailuresInARow(2))
     assert [is_good(one) for one in results] == [False, True, False, True]
 
 
