@@ -122,7 +122,7 @@ ALERTS: tuple[Alert, ...] = (
         for_min=10,
         severity="warning",
         summary="More messages come than are handled.",
-        means="The trainer, or serve-text, is slower than what comes; models learn later and later.",
+        means="The trainer or the text service is slower than its input, and models fall further behind.",
         do="Start another trainer of the same model: it takes some of the partitions of the trace topic. The "
         "dashboard shows which topic lags.",
         case=Case(

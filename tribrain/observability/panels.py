@@ -133,7 +133,7 @@ ROWS: tuple[Row, ...] = (
                 unit="s",
             ),
             Panel(
-                title="Trainings of serve-lora",
+                title="Trainings of the LoRA service",
                 queries={
                     "sum(tribrain_training)": "under way",
                     "sum(tribrain_new_pairs)": "new pairs",
