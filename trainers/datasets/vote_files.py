@@ -131,7 +131,8 @@ def as_json_lines(votes: Iterable[Vote]) -> bytes:
 
 def as_csv(votes: Iterable[Vote]) -> bytes:
     """The columns of ``COLUMNS``; ``meta`` is a JSON object, and null an empty cell."""
-    rows = csv.writer(out := io.StringIO(newline=""))
+    out = io.StringIO(newline="")
+    rows = csv.writer(out)
     rows.writerow(COLUMNS)
     for vote in votes:
         values = (getattr(vote, name) for name in COLUMNS)
