@@ -17,7 +17,7 @@ from tests.bench import learning
 from tests.bench.learning_peers import BOTH, CRITICS, KINDS, OWN, PEERS, WHO, installed_in, run, tables
 from tests.bench.learning_peers.__main__ import Run
 from tests.bench.learning_peers.cells import cells, speed_cell
-from tests.bench.learning_peers.judge import Judged, best_of, judged, shown
+from tests.bench.learning_peers.judge import AFTER, Judged, best_of, judged, shown
 from tests.bench.learning_peers.pairs import (
     Array,
     Cell,
@@ -111,8 +111,8 @@ def test_peers_see_the_pairs_and_orders_that_the_learners_are_measured_on(
         for after, p in ((after, np.array(found[f"default_{after}"])) for after in ("100", "all"))
     }
     assert measured.after_100 is not None
-    assert of_chosen["100"] == pytest.approx(measured.after_100)
-    assert of_chosen["all"] == pytest.approx(measured.predictions)
+    assert of_chosen["100"] == pytest.approx(np.tile(measured.after_100, 2))
+    assert of_chosen["all"] == pytest.approx(np.tile(measured.predictions, 2))
 
 
 def _tables(folder: Path) -> tuple[PairTable, PairTable]:
@@ -121,6 +121,16 @@ def _tables(folder: Path) -> tuple[PairTable, PairTable]:
 
 def test_half_of_the_pairs_have_the_preferred_side_second(small: dict[str, Cell]) -> None:
     assert 0.35 < small[CRITICS].train.wins.mean() < 0.65
+
+
+def test_who_prefers_first_sides_gains_nothing_from_the_pairs_kept_apart(small: dict[str, Cell]) -> None:
+    wins = small[CRITICS].holdout.wins
+    [row] = judged("first", [({"setting": "{}"} | _alike(np.full((1, len(wins)), 0.6)), wins)])
+    assert row.log_loss["all"] == pytest.approx(-np.log([0.6, 0.4]).mean())
+
+
+def _alike(p: Array) -> dict[str, Array]:
+    return {f"default_{after}": p for after in AFTER}
 
 
 def test_kinds_of_features_are_critics_makers_and_both(small: dict[str, Cell]) -> None:
@@ -160,8 +170,9 @@ def test_an_sd_that_is_right_has_the_ratio_1_and_half_of_it_one_half() -> None:
 def test_figures_are_those_of_evaluate(folder: Path, small: dict[str, Cell]) -> None:
     cell = small[CRITICS]
     [row] = judged("laplace", [(run.predictions(_peer("laplace"), cell), cell.holdout.wins)])
-    *_, measured = measure("laplace", *_tables(folder), orders=len(cell.orders))
-    expected = figures(measured, cell.holdout.tasks)
+    train, holdout = _tables(folder)
+    *_, measured = measure("laplace", train, holdout, orders=len(cell.orders))
+    expected = figures(measured, holdout.tasks)
     assert row.log_loss["all"] == pytest.approx(expected["log_loss"])
     assert row.ece == pytest.approx(expected["ece"])
 

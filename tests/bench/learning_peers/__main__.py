@@ -32,7 +32,8 @@ _ABOUT = """\
 
 Written by `make results`; every figure is what that command printed. Log loss is in nats, on tasks kept
 apart, of the same four splits for all; after 25, 50 and 100 pairs of any task a mean over up to eight draws,
-after all pairs over up to eight orders of the tasks. Every pair has its sides in random order. Each peer
+after all pairs over up to eight orders of the tasks. Every pair that is learnt has its sides in random
+order, and those kept apart are judged both ways round, so that no intercept gains by chance. Each peer
 learns at its defaults, and in the setting that cross-validation by task chose on the training part;
 TriBrain's learners at their defaults alone, which were chosen on these sets. All see the same rows, in the
 units that TriBrain weighs.

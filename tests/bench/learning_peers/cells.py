@@ -44,7 +44,7 @@ def cells(train: Sequence[PreferencePair], holdout: Sequence[PreferencePair]) ->
             kind,
             Cell(
                 of_train,
-                of_holdout,
+                of_holdout.both_ways(),
                 np.array([order for order, _ in orders[:n]]),
                 np.array([first for _, first in orders]),
             ),

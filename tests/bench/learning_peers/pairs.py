@@ -53,6 +53,18 @@ class Pairs:
             rows=[self.rows[i] for i in at] if len(self.rows) else (),
         )
 
+    def both_ways(self) -> Pairs:
+        """Each pair, then each with its sides exchanged: what favours the first side gains nothing."""
+        return replace(
+            self,
+            X=np.concatenate([self.X, -self.X]),
+            first=np.concatenate([self.first, self.second]),
+            second=np.concatenate([self.second, self.first]),
+            wins=np.concatenate([self.wins, ~self.wins]),
+            weights=np.tile(self.weights, 2),
+            tasks=np.tile(self.tasks, 2),
+        )
+
     @property
     def n_tasks(self) -> int:
         return int(self.tasks.max()) + 1
