@@ -23,7 +23,6 @@ from streams.messages.feature_names import (
     critic_feature,
     indicator,
     interaction,
-    is_indicator,
     is_interaction,
     number_feature,
 )
@@ -43,9 +42,10 @@ HEADROOM = 1.25
 """A grown unit's reach, as a multiple of the second largest difference during the warm-up."""
 FAR = 16.0
 """Multiple of the limit. For scores in [0, 1] it is a difference of 16; codes are usually −99 or less."""
-LEARNT = 2.0
-"""Multiple of the limit up to which a difference is learnt, as if it were at the limit. A few larger pairs
-could undo what a hundred teach. They are still predicted, as users of the model would do."""
+LEARNT = 1.5
+"""Multiple of a grown limit up to which a difference is learnt, as if it were at the limit. Anything beyond
+it, or beyond a limit that has not grown, is not learnt: one larger pair could undo what a hundred teach. It
+is still predicted, as users of the model would do."""
 
 _CATEGORY = (str, bool)
 _NUMBER = (int, float)
@@ -109,13 +109,9 @@ def reach_of(name: str) -> float:
     return 4.0 * UNIT / unit_of(name)
 
 
-def usual_of(name: str) -> float:
-    """The size of a difference that is learnt as it is even from a feature's first pair.
-
-    Anything larger is learnt only as far as another pair has shown such a difference. An indicator is always
-    1 or −1, and no number of anybody's.
-    """
-    return 1.0 if is_indicator(name) else UNIT / 4.0
+def learnt_up_to(limit: float) -> float:
+    """The largest difference that is learnt of a feature with this limit, which is 1 until it grows."""
+    return LEARNT * limit if limit > 1.0 else limit
 
 
 def within_reach(difference: float, limit: float) -> float:

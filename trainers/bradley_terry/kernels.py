@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from trainers.bradley_terry.features import HEADROOM, LEARNT, within_reach
+from trainers.bradley_terry.features import HEADROOM, learnt_up_to, within_reach
 from trainers.bradley_terry.losses import gain_of_pair, log_loss
 from trainers.bradley_terry.marks import TAKEN, is_listed, is_mark, note_score, range_of
 from trainers.bradley_terry.reward import shrinkage, sigmoid
@@ -41,6 +41,7 @@ _shrinkage = compiled(shrinkage)
 _log_loss = compiled(log_loss)
 _gain_of_pair = compiled(gain_of_pair)
 _within_reach = compiled(within_reach)
+_learnt_up_to = compiled(learnt_up_to)
 _is_mark = compiled(is_mark)
 _is_listed = compiled(is_listed)
 _note_score = compiled(note_score)
@@ -76,8 +77,8 @@ def grow_units(x, scale, reach, warm_up, largest, far, present):  # type: ignore
 
     ``largest`` (2, d) are the two largest sizes of each feature's differences. A unit at most doubles, and
     its reach grows no further than ``HEADROOM`` times the second largest, so a single number sets no unit.
-    ``far`` (d,) counts the differences that are not learnt. When a unit grows, the count is reset, because
-    earlier differences may have been right.
+    ``far`` (d,) counts the differences that are not learnt; when a unit grows, those of the two largest that
+    are still beyond it, because smaller ones may have been right.
     """
     for j in present:
         size = abs(x[j])
@@ -92,34 +93,12 @@ def grow_units(x, scale, reach, warm_up, largest, far, present):  # type: ignore
             if size > reach[j] * scale[j] and needed > scale[j]:
                 scale[j] = min(2.0 * scale[j], needed)
                 far[j] = 0.0
-        if size > LEARNT * reach[j] * scale[j]:
+                for known in largest[:, j]:
+                    if known > _learnt_up_to(reach[j] * scale[j]):
+                        far[j] += 1.0
+                continue
+        if size > _learnt_up_to(reach[j] * scale[j]):
             far[j] += 1.0
-
-
-@compiled
-def as_learnt(x, scale, largest, present, z):  # type: ignore[no-untyped-def]
-    """Writes to z (d,) the differences x (d,) in units, none larger than the second largest so far.
-
-    So a single number teaches no more than the largest of the others, on whatever scale these are. Returns
-    whether all are learnt as they are.
-    """
-    is_whole = True
-    for j in present:
-        is_whole &= abs(x[j]) <= largest[1, j]
-        z[j] = max(-largest[1, j], min(largest[1, j], x[j])) / scale[j]
-    return is_whole
-
-
-@compiled
-def _predicted(x, scale, present, mean, cov):  # type: ignore[no-untyped-def]
-    """P(chosen preferred) for the differences x (d,) by the normal posterior."""
-    mu = 0.0
-    v = 0.0
-    for k in present:
-        mu += mean[k] * (x[k] / scale[k])
-        for j in present:
-            v += (x[j] / scale[j]) * cov[k, j] * (x[k] / scale[k])
-    return _sigmoid(_shrinkage(v) * mu)
 
 
 @compiled
@@ -131,7 +110,7 @@ def cut(x, scale, reach, present):  # type: ignore[no-untyped-def]
     n = 0
     for j in present:
         limit = reach[j] * scale[j]
-        if abs(x[j]) <= LEARNT * limit:
+        if abs(x[j]) <= _learnt_up_to(limit):
             present[n] = j
             n += 1
         x[j] = _within_reach(x[j], limit)
@@ -141,7 +120,7 @@ def cut(x, scale, reach, present):  # type: ignore[no-untyped-def]
 @compiled
 def laplace_rows(  # type: ignore[no-untyped-def]
     X, w, ties, known, slots, start, mean, cov, scale, reach, warm_up, largest, far, prior_mean,
-    prior_variance, mixed, sparsity, forgetting, block, nu, frozen, p,
+    prior_variance, mixed, sparsity, forgetting, block, nu, frozen, p, is_news,
 ):  # fmt: skip
     """Learns rows from ``start`` on by the step of ``trainers.bradley_terry.laplace``.
 
@@ -159,7 +138,7 @@ def laplace_rows(  # type: ignore[no-untyped-def]
             _freeze(served, scale, known[i], frozen[slots[i]])
         d = known[i + 1]
         present = columns[: _find_present(X[i], d, columns)]
-        if w[i] != 0.0:
+        if is_news and w[i] != 0.0:
             grow_units(X[i], scale, reach, warm_up, largest, far, present)
         present = present[: cut(X[i], scale, reach, present)]
         if len(present) == 0:
@@ -167,9 +146,9 @@ def laplace_rows(  # type: ignore[no-untyped-def]
             continue
         g[:d] = 0.0
         mu = 0.0
-        is_whole = as_learnt(X[i], scale, largest, present, z)
         for k in present:
-            z_k = z[k]
+            z_k = X[i, k] / scale[k]
+            z[k] = z_k
             mu += mean[k] * z_k
             for j in range(d):  # cov is symmetric, so this is cov @ z
                 g[j] += cov[k, j] * z_k
@@ -178,7 +157,7 @@ def laplace_rows(  # type: ignore[no-untyped-def]
             v += g[k] * z[k]
         kappa = _shrinkage(v)
         q = _sigmoid(kappa * mu)
-        p[i] = q if is_whole else _predicted(X[i], scale, present, mean, cov)
+        p[i] = q
 
         _learn_nu(nu, _tie_probability(kappa * mu, nu[NU]), ties[i], w[i])
         if nu[NU] > 0.0:
@@ -202,7 +181,7 @@ def laplace_rows(  # type: ignore[no-untyped-def]
         if ties[i]:
             continue
         block[0] += w[i]
-        block[1] += w[i] * (min(-math.log(p[i]), CLIP) if p[i] > 0.0 else CLIP)
+        block[1] += w[i] * (min(-math.log(q), CLIP) if q > 0.0 else CLIP)
         if block[0] >= BLOCK:
             mean_loss = block[1] / block[0]
             block[0] = 0.0
@@ -257,8 +236,9 @@ def newton_step(g, w, lr, weights, inverse):  # type: ignore[no-untyped-def]
 
 @compiled
 def newton_rows(  # type: ignore[no-untyped-def]
-    X, w, ties, known, slots, lr, weights, inverse, scale, reach, warm_up, largest, far, nu, frozen, p
-):
+    X, w, ties, known, slots, lr, weights, inverse, scale, reach, warm_up, largest, far, nu, frozen, p,
+    is_news,
+):  # fmt: skip
     """Learns rows like River's logistic regression, in its order: sums start from the first feature.
 
     Writes to ``p`` (n,) the prediction of each row before the row was learnt. A row of weight 0 changes
@@ -270,13 +250,14 @@ def newton_rows(  # type: ignore[no-untyped-def]
             _freeze(weights, scale, known[i], frozen[slots[i]])
         d = known[i + 1]
         present = columns[: _find_present(X[i], d, columns)]
-        if w[i] != 0.0:
+        if is_news and w[i] != 0.0:
             grow_units(X[i], scale, reach, warm_up, largest, far, present)
         present = present[: cut(X[i], scale, reach, present)]
         g = np.zeros(d)
         logit = 0.0
         for j in present:
-            logit += weights[j] * (X[i, j] / scale[j])
+            g[j] = X[i, j] / scale[j]
+            logit += weights[j] * g[j]
         if logit < -30.0:  # as River's sigmoid
             p[i] = 0.0
         elif logit > 30.0:
@@ -285,10 +266,6 @@ def newton_rows(  # type: ignore[no-untyped-def]
             p[i] = 1.0 / (1.0 + math.exp(-logit))
         if w[i] == 0.0:
             continue
-        as_learnt(X[i], scale, largest, present, g)
-        logit = 0.0
-        for j in present:
-            logit += weights[j] * g[j]
         if len(present) > 0:
             _learn_nu(nu, _tie_probability(logit, nu[NU]), ties[i], w[i])
         if nu[NU] > 0.0:

@@ -111,7 +111,15 @@ class Laplace(LinearEstimator):
         return float(mean @ z), float(z @ cov @ z)
 
     def learn_rows(
-        self, X: Array, w: Array, ties: Flags, known: Ints, slots: Ints, frozen: Array
+        self,
+        X: Array,
+        w: Array,
+        ties: Flags,
+        known: Ints,
+        slots: Ints,
+        frozen: Array,
+        *,
+        is_news: bool = True,
     ) -> tuple[Array, list[int]]:
         p = np.empty(len(X))
         start, alarms = 0, []
@@ -120,6 +128,7 @@ class Laplace(LinearEstimator):
                 X, w, ties, known, slots, start, self._mean, self._cov, self._scale, self._reach,
                 self._warm_up, self._largest, self._far, self._prior, self.prior_variance, self._mixed,
                 self.sparsity, self.forgetting, self._block, self._nu, frozen, p,
+                is_news,
             )  # fmt: skip
             if not math.isnan(mean_loss) and self._observe(mean_loss):
                 alarms.append(start - 1)

@@ -14,7 +14,7 @@ from river import base
 from streams.messages.feature_names import is_critic
 from streams.messages.limits import MAX_COUNT, MAX_TIE_NU
 from trainers.bradley_terry.beliefs import in_units
-from trainers.bradley_terry.features import LEARNT, WARM_UP, reach_of, unit_of, usual_of, within_reach
+from trainers.bradley_terry.features import WARM_UP, learnt_up_to, reach_of, unit_of, within_reach
 from trainers.bradley_terry.reward import shrinkage
 from trainers.bradley_terry.ties import NU
 from trainers.compiled import Array, Flags, Ints
@@ -33,8 +33,7 @@ class LinearEstimator(base.Classifier):
     In any row, a feature may be missing, new or no longer used: a missing one contributes nothing, a new one
     starts at the prior. Among a feature's first ``WARM_UP`` differences, each one beyond ``reach_of`` units
     except the first makes its unit grow, at most twofold; later the unit stays. ``within_reach`` limits
-    larger differences, and those of more than ``LEARNT`` times the reach are not learnt. A difference is
-    learnt as if it were no larger than the second largest so far, or ``usual_of`` its feature.
+    larger differences, and those beyond ``learnt_up_to`` are not learnt.
     """
 
     prior_mean: float
@@ -59,7 +58,7 @@ class LinearEstimator(base.Classifier):
         self._warm_up: Array = np.empty(0)
         """(d,): pairs left in which the feature's unit may still grow."""
         self._largest: Array = np.empty((2, 0))
-        """(2, d): the largest and the second largest size of a difference, at least ``usual_of``."""
+        """(2, d): the largest and the second largest size of a difference."""
         self._far: Array = np.empty(0)
         """(d,): differences that were too far off to be learnt."""
         self._nu: Array = np.zeros(4)
@@ -122,12 +121,20 @@ class LinearEstimator(base.Classifier):
 
     @abstractmethod
     def learn_rows(
-        self, X: Array, w: Array, ties: Flags, known: Ints, slots: Ints, frozen: Array
+        self,
+        X: Array,
+        w: Array,
+        ties: Flags,
+        known: Ints,
+        slots: Ints,
+        frozen: Array,
+        *,
+        is_news: bool = True,
     ) -> tuple[Array, list[int]]:
         """Learn rows as ``trainers.bradley_terry.kernels`` describes; all features of X must be known.
 
-        X is limited in place. Returns P (n,) of each row before it was learnt, and the rows that ended in a
-        drift alarm.
+        X is limited in place. Rows that were learnt before are no news: no unit grows, and nothing is counted
+        again. Returns P (n,) of each row before it was learnt, and the rows that ended in a drift alarm.
         """
 
     def undo(self, row: Array, w: float, tie: bool) -> None:
@@ -137,13 +144,10 @@ class LinearEstimator(base.Classifier):
         """
         row = np.asarray(row, dtype=np.float64)[: len(self._columns)]
         row = np.concatenate([row, np.full(len(self._columns) - len(row), np.nan)])
-        is_learnt = np.isfinite(row) & (np.abs(row) <= LEARNT * self._reach * self._scale)
+        largest_learnt = [learnt_up_to(limit) for limit in (self._reach * self._scale).tolist()]
+        is_learnt = np.isfinite(row) & (np.abs(row) <= largest_learnt)
         if w > 0.0 and is_learnt.any():
-            limits = np.minimum(self._largest[1], self._reach * self._scale)
-            self._undo(np.where(is_learnt, np.clip(row, -limits, limits), 0.0) / self._scale, w, tie)
-        # What was the largest can have been known from this row alone; of smaller ones that is not known.
-        is_largest = is_learnt & (np.abs(row) == self._largest[0])
-        self._largest[0, is_largest] = self._largest[1, is_largest]
+            self._undo(np.where(is_learnt, self._in_units(row), 0.0), w, tie)
 
     @abstractmethod
     def _undo(self, z: Array, w: float, tie: bool) -> None:
@@ -180,7 +184,7 @@ class LinearEstimator(base.Classifier):
             self._scale = np.concatenate([self._scale, [unit_of(name) for name in new]])
             self._reach = np.concatenate([self._reach, [reach_of(name) for name in new]])
             self._warm_up = np.concatenate([self._warm_up, np.full(len(new), float(WARM_UP))])
-            self._largest = np.concatenate([self._largest, [[usual_of(name) for name in new]] * 2], axis=1)
+            self._largest = np.concatenate([self._largest, np.zeros((2, len(new)))], axis=1)
             self._far = np.concatenate([self._far, np.zeros(len(new))])
         return new
 

@@ -9,7 +9,7 @@ import numpy as np
 from river import linear_model, optim
 from river.utils import VectorDict
 
-from trainers.bradley_terry.kernels import as_learnt, cut, grow_units, newton_rows, newton_step
+from trainers.bradley_terry.kernels import cut, grow_units, newton_rows, newton_step
 from trainers.bradley_terry.linear import LARGEST_WEIGHT, LinearEstimator, grown
 from trainers.bradley_terry.ties import DECIDED
 from trainers.bradley_terry.undo import undo_newton
@@ -101,10 +101,10 @@ class RiverLogistic(LinearEstimator):
         present = np.flatnonzero(np.isfinite(row))
         grow_units(row, self._scale, self._reach, self._warm_up, self._largest, self._far, present)
         to_learn = present[: cut(row, self._scale, self._reach, present)]
-        z = np.zeros(len(row))
-        as_learnt(row, self._scale, self._largest, to_learn, z)
+        learnt = np.full(len(row), np.nan)
+        learnt[to_learn] = row[to_learn]
         self._newton.importance = w
-        self._model.learn_one(dict(zip(self._columns, z.tolist(), strict=True)), y, w=w)
+        self._model.learn_one(self._for_river(learnt), y, w=w)
         if to_learn.size:
             self._nu[DECIDED] += w
 
@@ -118,13 +118,22 @@ class RiverLogistic(LinearEstimator):
         return {True: p, False: 1.0 - p}
 
     def learn_rows(
-        self, X: Array, w: Array, ties: Flags, known: Ints, slots: Ints, frozen: Array
+        self,
+        X: Array,
+        w: Array,
+        ties: Flags,
+        known: Ints,
+        slots: Ints,
+        frozen: Array,
+        *,
+        is_news: bool = True,
     ) -> tuple[Array, list[int]]:
         weights = np.array(list(self.weights.values()), dtype=np.float64)
         p = np.empty(len(X))
         newton_rows(
             X, w, ties, known, slots, self._newton.learning_rate, weights, self._newton.inverse, self._scale,
             self._reach, self._warm_up, self._largest, self._far, self._nu, frozen, p,
+            is_news,
         )  # fmt: skip
         self._set_weights(weights.tolist())
         return p, []

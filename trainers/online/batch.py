@@ -60,4 +60,5 @@ class Batch:
             slots=np.array(slots, dtype=np.int64),
             opened=np.array(opened, dtype=np.int64),
             smoothing_serves=np.array(smoothing, dtype=np.bool_),
+            is_news=self.is_news,
         )

@@ -45,6 +45,8 @@ class Rows:
     """(n,): the slot again if the pair opens its task; else −1."""
     smoothing_serves: Flags
     """(n,): whether the model that is served before the pair is *smoothing*."""
+    is_news: bool
+    """False if the pairs were learnt before."""
 
 
 @dataclass(slots=True)
@@ -80,9 +82,12 @@ class Models:
         """
         of_smoothing = np.where(rows.smoothing_serves, rows.opened, -1)
         of_trusted = np.where(rows.smoothing_serves, -1, rows.opened)
-        self.smoothing.learn_rows(rows.X.copy(), rows.weights, rows.ties, rows.known, of_smoothing, served)
+        news = rows.is_news
+        self.smoothing.learn_rows(
+            rows.X.copy(), rows.weights, rows.ties, rows.known, of_smoothing, served, is_news=news
+        )
         _, alarms = self.trusted.learn_rows(
-            rows.X, rows.trusted_weights, rows.ties, rows.known, of_trusted, served
+            rows.X, rows.trusted_weights, rows.ties, rows.known, of_trusted, served, is_news=news
         )
         # The reference starts with the first label of a person or a validator, and predicts ½ until then. It
         # learns no ties, because the gate compares predictions without them.
@@ -93,7 +98,7 @@ class Models:
             self.reference.with_features(_MEAN)
         means = np.where(decided[:, None], rows.means, np.nan)
         none = np.zeros(len(means), dtype=np.bool_)
-        self.reference.learn_rows(means, rows.weights, none, begun, rows.opened, reference)
+        self.reference.learn_rows(means, rows.weights, none, begun, rows.opened, reference, is_news=news)
         rows.means[decided] = means[decided]
         return alarms
 
@@ -109,9 +114,9 @@ class Models:
         if now < before:
             self.trusted.undo(row, before - now, tie)
         elif now > before:
-            none, known = np.full(1, -1), np.full(2, len(row))
+            none, known, nothing = np.full(1, -1), np.full(2, len(row)), np.empty((0, len(row)))
             weight, ties = np.array([now - before]), np.array([tie])
-            self.trusted.learn_rows(row[None, :], weight, ties, known, none, np.empty((0, len(row))))
+            self.trusted.learn_rows(row[None, :], weight, ties, known, none, nothing, is_news=False)
 
     def state(self) -> dict[str, Any]:
         """Argument of ``from_state``, stored in a learner's state: JSON values, and copies of arrays."""

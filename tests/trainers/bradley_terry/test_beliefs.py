@@ -50,7 +50,6 @@ def test_what_is_a_mark_depends_on_what_the_snapshots_critics_show() -> None:
 def test_an_answer_takes_from_the_uncertainty_what_the_learner_takes() -> None:
     names = ["flicker.quality", "goal.task"]
     learner = Laplace(sparsity=0.0, forgetting=0.0).with_features(names)
-    learner.learn_many_differences(np.array([[0.5, 0.5], [0.5, -0.5]]), np.ones(2))
     X = np.array([[0.3, -0.1], [0.2, 0.4]])
     beliefs = _beliefs(learner, X)
     learner.learn_many_differences(X[:1], np.ones(1))

@@ -69,9 +69,7 @@ def test_no_single_pair_costs_more_than_a_hundredth_after_200(learner: LearnerNa
 
 @every_learner
 @pytest.mark.parametrize("value", [1.0, -0.5, 1.5, -7.25, 300.5, -7e5])
-@pytest.mark.parametrize(
-    ("low", "high"), [(0.0, 0.02), (0.2, 0.3), (0.0, 1.5), (0.0, 3.0), (1.0, 5.0), (0.0, 100.0)]
-)
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.25), (0.0, 1.5), (0.0, 3.0), (1.0, 5.0), (0.0, 100.0)])
 def test_no_single_value_costs_more_on_any_other_scale(
     learner: LearnerName, low: float, high: float, value: float
 ) -> None:
@@ -140,6 +138,11 @@ def test_a_number_that_is_too_far_off_and_no_usual_mark_is_noticed_and_said() ->
     assert model.metrics["far_off"] == {"a.x": 3}
     assert model.statement.endswith(" Not learnt, as too far off for a score: 3 differences of 'a.x'.")
     assert "far_off" not in with_garbage(0).metrics
+
+
+def test_further_epochs_count_nothing_again() -> None:
+    dirty = [*judged(N, seed=0), of_scores((-400.3, 0.5), (0.5, 0.5), N)]
+    assert train_on_pairs(dirty, epochs=3).metrics["far_off"] == {"a.x": 1}
 
 
 def test_a_number_that_is_too_far_off_counts_as_missing_where_candidates_are_compared() -> None:

@@ -147,10 +147,33 @@ def test_scores_of_any_size_can_be_learnt(learner: LearnerName) -> None:
 @every_learner
 def test_the_unit_of_a_critic_is_settled_by_its_first_20_pairs(learner: LearnerName) -> None:
     model = new(learner).with_features("ab")
-    model.learn_many_differences(np.array([[0.1, 0.1]] * 18 + [[1.9, 1.9], [1.9, math.nan]]), np.ones(20))
-    assert model.scales == {"a": 2 * UNIT, "b": UNIT}
+    model.learn_many_differences(np.array([[0.1, 0.1]] * 18 + [[1.2, 1.9], [1.9, math.nan]]), np.ones(20))
+    assert model.scales == {"a": pytest.approx(1.25 * 1.2 * UNIT), "b": UNIT}
     model.learn_many_differences(np.array([[9.0, 9.0]]), np.ones(1))
-    assert model.scales == {"a": 2 * UNIT, "b": 2 * UNIT}
+    assert model.scales == {"a": pytest.approx(1.25 * 1.2 * UNIT), "b": 2 * UNIT}
+
+
+@every_learner
+def test_a_unit_at_most_doubles_with_a_pair_and_again_knows_which_were_not_learnt(
+    learner: LearnerName,
+) -> None:
+    model = new(learner).with_features("a")
+    scales, far = [], []
+    for difference in (-400.0, 5.0, 5.0, 5.0, 0.1):
+        model.learn_many_differences(np.array([[difference]]), np.ones(1))
+        scales.append(model.scales["a"])
+        far.append(model.far_off.get("a", 0))
+    assert scales == [UNIT, 2 * UNIT, 4 * UNIT, 1.25 * 5 * UNIT, 1.25 * 5 * UNIT]
+    assert far == [1, 2, 1, 1, 1]
+
+
+@every_learner
+def test_a_learner_that_begins_from_another_knows_its_largest_differences(learner: LearnerName) -> None:
+    model = new(learner).with_features("a")
+    model.learn_many_differences(np.array([[9.0]]), np.ones(1))
+    begun = model.begun_from()
+    begun.learn_many_differences(np.array([[5.0]]), np.ones(1))
+    assert begun.scales == {"a": 2 * UNIT}
 
 
 @every_learner
@@ -236,13 +259,6 @@ def test_another_number_of_columns_is_refused(learner: LearnerName) -> None:
         new(learner).with_features("ab").learn_many_differences(np.zeros((1, 3)), np.ones(1))
 
 
-def as_learnt(X: Array) -> Array:
-    """X (n, d), no difference above a quarter unit larger than the second largest so far."""
-    sizes = np.concatenate([np.full((2, X.shape[1]), UNIT / 4), np.abs(X)])
-    limits = np.array([np.sort(sizes[: row + 3], axis=0)[-2] for row in range(len(X))])
-    return np.clip(X, -limits, limits)
-
-
 def test_a_newton_step_is_that_of_the_formula() -> None:
     """With A as a sum and its inverse by elimination; the third feature comes later."""
     rng = np.random.default_rng(20)
@@ -252,7 +268,7 @@ def test_a_newton_step_is_that_of_the_formula() -> None:
     model.learn_many_differences(X[:20, :2], w[:20])
     model.with_features("c").learn_many_differences(X[20:], w[20:])
     theta, A = np.full(3, 0.1), 4.0 * np.eye(3)
-    for z, weight in zip(as_learnt(X) / UNIT, w, strict=True):
+    for z, weight in zip(X / UNIT, w, strict=True):
         g = -z / (1 + np.exp(theta @ z))
         A += weight * np.outer(g, g)
         theta = theta - 0.9 * weight * np.linalg.solve(A, g)
@@ -283,7 +299,7 @@ def test_a_laplace_step_is_that_of_the_formula() -> None:
     model = Laplace(forgetting=0.01, drift_delta=0.0, sparsity=0.0).with_features("abc")
     model.learn_many_differences(X, w)
     m, S = np.full(3, 0.16), 0.06 * np.eye(3)
-    for d, weight in zip(as_learnt(X) / UNIT, w, strict=True):
+    for d, weight in zip(X / UNIT, w, strict=True):
         v = d @ S @ d
         kappa = 1 / np.sqrt(1 + np.pi * v / 8)
         p = 1 / (1 + np.exp(-kappa * (m @ d)))

@@ -18,13 +18,14 @@ from trainers.compiled import Array, Flags
 
 NAMES = ["a.x", "b.x", "c.x", "d.x"]
 _OF_THE_MOVE = 0.03
-_OF_FORGETTING = 2e-6
+_FORGOTTEN = 4e-6
+"""Of a weight with each pair of ``Laplace``, which is not undone."""
 
 
 def rows(seed: int, n: int) -> tuple[Array, Array, Flags]:
-    """Differences (n, 4) with gaps, weights (n,), and which are ties (n,)."""
+    """Differences (n, 4) of scores in [0, 1] with gaps, weights (n,), and which are ties (n,)."""
     rng = np.random.default_rng(seed)
-    X = rng.normal(0.0, 0.4, (n, len(NAMES)))
+    X = rng.normal(0.0, 0.4, (n, len(NAMES))).clip(-1.0, 1.0)
     X[rng.random(X.shape) < 0.15] = np.nan
     return X, rng.uniform(0.05, 1.0, n), rng.random(n) < 0.2
 
@@ -52,7 +53,7 @@ def test_what_is_learnt_and_undone_leaves_the_weights_where_they_were(
     model.learn_many_differences(X, w, ties)
     moved, nu_moved = np.abs(weights(model) - before), abs(model.tie_nu - nu_before)
     model.undo(X[0], float(w[0]), bool(ties[0]))
-    assert np.abs(weights(model) - before).max() <= _OF_THE_MOVE * moved.max() + _OF_FORGETTING
+    assert np.abs(weights(model) - before).max() <= _OF_THE_MOVE * moved.max() + _FORGOTTEN
     assert abs(model.tie_nu - nu_before) <= _OF_THE_MOVE * nu_moved + 1e-9
     estimator_from_state(model.state())
 
@@ -71,7 +72,7 @@ def test_what_is_undone_after_many_others_leaves_what_these_taught(learner: Lear
         moved += np.abs(weights(model) - weights(without)).sum()
         model.undo(one[0], float(weight[0]), tie=False)
         left += np.abs(weights(model) - weights(without)).sum()
-    assert left <= 0.2 * moved
+    assert left <= 0.1 * moved
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
