@@ -37,7 +37,8 @@ with (folder / "asked").open("a") as asked:
 down = (folder / "down").read_text().split() if (folder / "down").exists() else []
 if iteration in down or "all" in down:
     sys.exit(3)
-print(json.dumps({"task": round(0.9 - 0.2 * int(iteration[-2:]), 1)}))
+in_part = {"physics": None, "no_score": "failed"} if (folder / "in_part").exists() else {}
+print(json.dumps({"task": round(0.9 - 0.2 * int(iteration[-2:]), 1), **in_part}))
 """
 RUN = (
     "--goal",
@@ -178,6 +179,18 @@ def test_it_is_given_up_after_so_many_failures_and_goes_on_with_what_was_said(
     judged.down_on()
     judged.rescore("--max-failures", "2")
     assert (judged.asked, judged.scores()) == (["iter_01", "iter_02"], [0.9, 0.7, 0.5])
+
+
+def test_a_critic_that_failed_in_part_until_it_was_given_up_is_asked_again(judged: Judged) -> None:
+    (judged.place / "in_part").touch()
+    trace = judged.trace
+    judged.rescore("--max-failures", "2", code=4)
+    (judged.place / "in_part").unlink()
+    assert (judged.asked, judged.trace) == (["iter_00", "iter_01"], trace)
+    judged.down_on("iter_01")
+    judged.rescore("--max-failures", "2")
+    assert judged.asked == ["iter_00", "iter_01", "iter_02"]
+    assert judged.scores() == [0.9, 0.7, 0.5]  # for iteration 1, as it said before it was down
 
 
 def test_a_critic_that_the_run_required_is_required_still(made: Path, tmp_path: Path) -> None:

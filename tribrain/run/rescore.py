@@ -186,8 +186,7 @@ class _Judging:
             say = _say_line if shown.disable else _say_nothing
             for event in self.finished.events:
                 before = so_far.results.get(event.iter_idx, [])
-                known = {result.critic_name for result in before}
-                names = [name for name in self.asked_of.get(event.iter_idx, ()) if name not in known]
+                names = so_far.still_asked(event.iter_idx, self.asked_of.get(event.iter_idx, ()))
                 results = self._results(event, before, [by_name[name] for name in names]) if names else ()
                 if results:
                     so_far.add(event.iter_idx, results)
