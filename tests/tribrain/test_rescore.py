@@ -451,6 +451,28 @@ READERS: dict[str, tuple[Callable[[Path], list[float | None]], list[float | None
 }
 
 
+def test_a_rescored_run_says_what_its_newest_revision_lacks_and_makes_no_progress(
+    judged: Judged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (critic,) = orjson.loads((judged.out / "run.json").read_bytes())["settings"]["critics"]
+    (judged.place / "in_part").touch()
+    judged.down_on("iter_02")
+    judged.rescore("--max-failures", "9")
+    for lacking in (
+        [
+            "critic judge gave no score for 1 of 3 videos",
+            "critic judge gave not all of its scores for 2 of 3 videos",
+        ],
+        [],
+    ):
+        capsys.readouterr()
+        tribrain("run-simulated", "--out", str(judged.out), "--critic", critic, *RUN)
+        assert [line.partition(";")[0] for line in capsys.readouterr().err.splitlines()] == lacking
+        (judged.place / "in_part").unlink(missing_ok=True)
+        judged.down_on()
+        judged.rescore()
+
+
 @pytest.mark.parametrize("name", READERS)
 def test_every_reader_takes_the_newest_revision(judged: Judged, name: str) -> None:
     read, expected = READERS[name]
