@@ -37,6 +37,8 @@ _PART = re.compile(r"""(?<!\w)"(?:[^"\\]|\\.)*"|(?<!\w)'(?:[^'\\]|\\.)*'|[{}\[\]
 """A token of text that is not valid JSON: a string or a bracket."""
 _BRACKET = re.compile(r"[{}\[\]]")
 _SHOWN_CHARACTERS = 60
+_UNREADABLE = re.compile("[\ufffd\ud800-\udfff]")
+"""What stands for bytes that were not UTF-8, and lone surrogates: two names could become one."""
 
 
 class Unusable(Exception):
@@ -50,21 +52,26 @@ class Opinion:
     scores: dict[str, float | None]
     notes: str
     extra: dict[str, Any]
+    flaw: str = ""
+    """Why some of the nulls are no scores; the critic has then failed in part."""
 
-    def result(self, critic: str) -> CriticResult:
-        return CriticResult(critic_name=critic, scores=self.scores, notes=self.notes, extra=self.extra)
+    def result(self, critic: str, output: str = "") -> CriticResult:
+        """``output`` is what the critic printed; its end is kept if there is a flaw."""
+        extra = self.extra | (_failed(self.flaw, output) if self.flaw else {})
+        return CriticResult(critic_name=critic, scores=self.scores, notes=self.notes, extra=extra)
 
 
 def missing(critic: str, why: str, output: str = "") -> CriticResult:
     """The result of a critic that failed on a candidate: no scores, the reason, and the end of its output."""
+    return CriticResult(
+        critic_name=critic, scores={}, notes=f"missing: {_plain(why)}", extra=_failed(why, output)
+    )
+
+
+def _failed(why: str, output: str) -> dict[str, str]:
     text = _plain(" ".join(output.split()))
     cut = "…" if len(text) > _TAIL_CHARACTERS else ""
-    return CriticResult(
-        critic_name=critic,
-        scores={},
-        notes=f"missing: {_plain(why)}",
-        extra={NO_SCORE: "failed", "missing": _plain(why), "output": cut + text[-_TAIL_CHARACTERS:]},
-    )
+    return {NO_SCORE: "failed", "missing": _plain(why), "output": cut + text[-_TAIL_CHARACTERS:]}
 
 
 def is_missing(result: CriticResult) -> bool:
@@ -112,32 +119,54 @@ def opinion(said: Mapping[str, Any]) -> Opinion:
     """Numbers and nulls are scores, ``notes`` are notes, and all other fields are kept as extras.
 
     ``no_score`` says what a null means, see ``streams.messages.no_score``; with it, no null is needed. A
-    score outside [0, 1] by a rounding error is clipped. Raises Unusable if there is neither, if a name
-    appears twice, if the critic reports that it failed, or if a score is not in [0, 1]: a critic that uses
-    another scale in one mode cannot be trusted in the others.
+    score outside [0, 1] by a rounding error is clipped. Text that reads as a number, such as "0.5" or "NaN",
+    is a score that failed. Raises Unusable if there is no score, if the name of one appears twice or is not
+    Unicode, if the critic reports that it failed, or if a score is not in [0, 1]: a critic that uses another
+    scale in one mode cannot be trusted in the others.
     """
     scores: dict[str, float | None] = {}
     extra: dict[str, Any] = {}
+    flaw = ""
     notes = said["notes"] if isinstance(said.get("notes"), str) else ""
     notes = _plain(notes)[:_MOST_NOTES_CHARACTERS]
     for name, value in said.items():
         if name == NO_SCORE or (name == "notes" and isinstance(value, str)):
             continue
-        if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        is_quoted = isinstance(value, str) and _reads_as_number(value)
+        if value is None or is_quoted or _is_number(value):
             if (mode := _mode(name)) in scores:
                 raise Unusable(f"{mode} appears twice; expected one score for each failure mode")
-            scores[mode] = _score(name, value)
+            scores[mode] = None if is_quoted else _score(name, value)
         else:
             extra[name] = value
+        if is_quoted and not flaw:
+            flaw = (
+                f"{mode} is the text {_plain(repr(value))[:_SHOWN_CHARACTERS]}; expected a number in [0, 1]"
+            )
     known = any(score is not None for score in scores.values())
     reason = _reason(said.get(NO_SCORE), scores)
+    if flaw and (not known or reason not in (None, "failed")):
+        raise Unusable(flaw)  # beside another reason, which nulls were meant could not be told
     if reason == "failed" and not known:
         raise Unusable(f"it says that it failed: {notes}" if notes else "it says that it failed")
     if not scores and reason is None:
         raise Unusable(f"there is no score in the JSON object that it gave; it has {_names(extra)}")
     if len(scores) > _MOST_SCORES:
         raise Unusable(f"it gave {len(scores)} scores; at most {_MOST_SCORES} are taken")
-    return Opinion(scores, notes, _kept(extra) | ({NO_SCORE: reason} if reason is not None else {}))
+    return Opinion(scores, notes, _kept(extra) | ({NO_SCORE: reason} if reason is not None else {}), flaw)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _reads_as_number(text: str) -> bool:
+    """Whether ``float`` reads it, as it does "0.5", " 1e-3" and "nan"; "2026_11" is no number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
 
 
 def _reason(said: object, scores: Mapping[str, float | None]) -> NoScore | None:
@@ -197,7 +226,9 @@ def _mode(name: str) -> str:
             f"a score is called {_plain(name)[:_MOST_NAME_CHARACTERS]!r}; expected a failure mode such as "
             f"task or physics, in at most {_MOST_NAME_CHARACTERS} characters"
         )
-    return _plain(name)
+    if _UNREADABLE.search(name):
+        raise Unusable(f"a score is called {_plain(name)!r}, which is not UTF-8; expected a name that is")
+    return name
 
 
 def _score(name: str, value: float | None) -> float | None:
