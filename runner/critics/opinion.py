@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -83,10 +84,12 @@ def last_opinion(output: str, *, is_cut: bool = False) -> Opinion:
     """The last JSON object that a critic printed, on lines of its own. Raises Unusable.
 
     Other lines may precede and follow it. An object inside something else does not count. If the last text
-    that looks like an object cannot be parsed or shares a line, there is no opinion. ``is_cut`` says that the
-    beginning of the output is missing.
+    that looks like an object cannot be parsed or shares a line, there is no opinion; nor if the last object
+    may be a line of a log: it has text, and an earlier one has scores, all of other names. ``is_cut`` says
+    that the beginning of the output is missing.
     """
     last: dict[str, Any] | None = None
+    scored: set[frozenset[str]] = set()
     problem, at = "", 0
     output = _ANSI_CODE.sub("", output.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"))
     decoder = json.JSONDecoder(object_pairs_hook=each_once)
@@ -108,11 +111,31 @@ def last_opinion(output: str, *, is_cut: bool = False) -> Opinion:
         last = None if problem else found
         if problem:
             problem += f", in {output[begin:][:_SHOWN_CHARACTERS]}"
+        if last is not None:
+            scored.add(_scored(last))
         at = end
     if last is None:
         why = f" that can be read at its end: {_plain(' '.join(problem.split()))}" if problem else ""
         raise Unusable(f"it printed no JSON object{why}")
+    texts = [name for name, value in last.items() if _is_text(name, value)]
+    others = [names for names in scored if names and names.isdisjoint(_scored(last))]
+    if texts and others:
+        raise Unusable(
+            f"it printed scores ({_names(sorted(others[0]))}), then an object that may be a line of a log, "
+            f"with text ({_names(texts)}) and none of them; print the scores last, and logs on standard error"
+        )
     return opinion(last)
+
+
+def _scored(said: Mapping[str, Any]) -> frozenset[str]:
+    """The names of an object's numbers; none if one of them is not in [0, 1]."""
+    numbers = {name: value for name, value in said.items() if _is_number(value)}
+    return frozenset(numbers if all(0 <= value <= 1 for value in numbers.values()) else ())
+
+
+def _is_text(name: str, value: object) -> bool:
+    """Whether it is neither notes nor a score."""
+    return isinstance(value, str) and name not in ("notes", NO_SCORE) and not _reads_as_number(value)
 
 
 def opinion(said: Mapping[str, Any]) -> Opinion:
@@ -240,8 +263,8 @@ def _score(name: str, value: float | None) -> float | None:
     return min(max(float(value), 0.0), 1.0)
 
 
-def _names(extra: Mapping[str, Any]) -> str:
-    return ", ".join(repr(_plain(name)[:40]) for name in list(extra)[:5]) or "nothing"
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(repr(_plain(name)[:40]) for name in islice(names, 5)) or "nothing"
 
 
 def _kept(extra: dict[str, Any]) -> dict[str, Any]:

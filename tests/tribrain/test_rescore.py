@@ -181,6 +181,12 @@ def test_it_is_given_up_after_so_many_failures_and_goes_on_with_what_was_said(
     assert (judged.asked, judged.scores()) == (["iter_01", "iter_02"], [0.9, 0.7, 0.5])
 
 
+def test_one_failure_is_one_video(judged: Judged, capsys: pytest.CaptureFixture[str]) -> None:
+    judged.down_on("all")
+    judged.rescore("--max-failures", "1", code=4)
+    assert "given up, as critic judge failed on 1 video in a row" in capsys.readouterr().err
+
+
 def test_a_critic_that_failed_in_part_until_it_was_given_up_is_asked_again(judged: Judged) -> None:
     (judged.place / "in_part").touch()
     trace = judged.trace

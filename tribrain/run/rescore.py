@@ -222,9 +222,10 @@ class _Judging:
             self.failed[name] += 1
         self.why = f"critic {name}: {why_failed(result)}"
         if in_a_row[name] >= self.max_failures:
+            videos = counted(in_a_row[name], "video")
             raise NothingMade(
-                f"{self.finished.folder}: given up, as critic {name} failed on {in_a_row[name]} videos in a "
-                f"row; at last {self.why}; the other scores are kept; run the same command again to continue"
+                f"{self.finished.folder}: given up, as critic {name} failed on {videos} in a row; at last "
+                f"{self.why}; the other scores are kept; run the same command again to continue"
             )
 
 

@@ -204,6 +204,41 @@ def test_nothing_within_what_cannot_be_read_is_taken_for_scores_nor_anything_bef
         last_opinion(output)
 
 
+@pytest.mark.parametrize(
+    "output",
+    [
+        '{"task": 0.9}\n{"event": "exit", "code": 0}',
+        '{"task": 0.9}\n{"level": "info", "msg": "done", "took": 0.5}\nbye',
+        '{"event": "start", "code": 0}\n{"task": 0.9}\n{"event": "exit", "code": 0}',
+        '{"task": 0.9}\n{"event": "unload", "code": 0}\n{"event": "exit", "code": 0}',
+        '{"task": 0.9, "model": "judge-2"}\n{"event": "exit", "code": null}',
+    ],
+)
+def test_a_line_of_a_log_behind_the_scores_is_not_taken_for_them(output: str) -> None:
+    with pytest.raises(
+        Unusable, match=r"it printed scores \(.*\), then an object that may be a line of a log"
+    ):
+        last_opinion(output)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        '{"event": "start", "code": 0}\n{"task": 0.5, "notes": "fine", "ok": true}',
+        '{"event": "start", "gpu": 7, "code": 0}\n{"task": 0.5, "model": "judge-2"}',
+        '{"event": "start"}\n{"task": 0.5, "model": "judge-2"}',
+        '{"task": 0.1, "frame": "a"}\n{"task": 0.5, "model": "judge-2"}',
+    ],
+)
+def test_a_log_before_the_scores_is_none_of_them(output: str) -> None:
+    assert last_opinion(output).scores == {"task": 0.5}
+
+
+def test_a_log_does_not_hide_a_quoted_score() -> None:
+    said = last_opinion('{"event": "start", "code": 0}\n{"task": 0.5, "physics": "0.0"}')
+    assert critic_failed(said.result("judge"))
+
+
 NESTED = '{"physics": 0.1}'
 
 
