@@ -205,7 +205,7 @@ def _training(checkout: Checkout, python: str) -> WowModel:
     """The training of wan-14b."""
     missing = [need for need in checkout.needed_to_train() if not need.is_there]
     of = checkout.training_scripts
-    scripts = [script for script in dict.fromkeys((of.encode, of.train)) if script.is_file()]
+    scripts = [script for script in (of.encode, of.train) if script.is_file()]
     return WowModel(
         model=TRAINING,
         found=tuple(str(script.relative_to(checkout.repo)) for script in scripts),

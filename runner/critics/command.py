@@ -91,7 +91,7 @@ class _Run:
             return missing(self._name, f"the critic {problem}", self._tail())
         try:
             is_cut = self._output.seek(0, 2) > _READ_BYTES
-            return last_opinion(_end_of(self._output), is_cut=is_cut).result(self._name)
+            return last_opinion(_end_of(self._output), is_cut=is_cut).result(self._name, self._tail())
         except Unusable as error:
             return missing(self._name, str(error), self._tail())
 

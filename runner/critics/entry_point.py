@@ -140,7 +140,7 @@ class _Asked:
         if "error" in said:
             return missing(name, f"the critic failed: {said['error']}", self._worker.printed())
         try:
-            return opinion(said["said"]).result(name)
+            return opinion(said["said"]).result(name, self._worker.printed())
         except Unusable as error:
             return missing(name, str(error), self._worker.printed())
 

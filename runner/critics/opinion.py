@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -37,6 +38,8 @@ _PART = re.compile(r"""(?<!\w)"(?:[^"\\]|\\.)*"|(?<!\w)'(?:[^'\\]|\\.)*'|[{}\[\]
 """A token of text that is not valid JSON: a string or a bracket."""
 _BRACKET = re.compile(r"[{}\[\]]")
 _SHOWN_CHARACTERS = 60
+_UNREADABLE = re.compile("[\ufffd\ud800-\udfff]")
+"""What stands for bytes that were not UTF-8, and lone surrogates: two names could become one."""
 
 
 class Unusable(Exception):
@@ -50,21 +53,26 @@ class Opinion:
     scores: dict[str, float | None]
     notes: str
     extra: dict[str, Any]
+    flaw: str = ""
+    """Why some of the nulls are no scores; the critic has then failed in part."""
 
-    def result(self, critic: str) -> CriticResult:
-        return CriticResult(critic_name=critic, scores=self.scores, notes=self.notes, extra=self.extra)
+    def result(self, critic: str, output: str = "") -> CriticResult:
+        """``output`` is what the critic printed; its end is kept if there is a flaw."""
+        extra = self.extra | (_failed(self.flaw, output) if self.flaw else {})
+        return CriticResult(critic_name=critic, scores=self.scores, notes=self.notes, extra=extra)
 
 
 def missing(critic: str, why: str, output: str = "") -> CriticResult:
     """The result of a critic that failed on a candidate: no scores, the reason, and the end of its output."""
+    return CriticResult(
+        critic_name=critic, scores={}, notes=f"missing: {_plain(why)}", extra=_failed(why, output)
+    )
+
+
+def _failed(why: str, output: str) -> dict[str, str]:
     text = _plain(" ".join(output.split()))
     cut = "…" if len(text) > _TAIL_CHARACTERS else ""
-    return CriticResult(
-        critic_name=critic,
-        scores={},
-        notes=f"missing: {_plain(why)}",
-        extra={NO_SCORE: "failed", "missing": _plain(why), "output": cut + text[-_TAIL_CHARACTERS:]},
-    )
+    return {NO_SCORE: "failed", "missing": _plain(why), "output": cut + text[-_TAIL_CHARACTERS:]}
 
 
 def is_missing(result: CriticResult) -> bool:
@@ -76,10 +84,12 @@ def last_opinion(output: str, *, is_cut: bool = False) -> Opinion:
     """The last JSON object that a critic printed, on lines of its own. Raises Unusable.
 
     Other lines may precede and follow it. An object inside something else does not count. If the last text
-    that looks like an object cannot be parsed or shares a line, there is no opinion. ``is_cut`` says that the
-    beginning of the output is missing.
+    that looks like an object cannot be parsed or shares a line, there is no opinion; nor if the last object
+    may be a line of a log: it has text, and an earlier one has scores, all of other names. ``is_cut`` says
+    that the beginning of the output is missing.
     """
     last: dict[str, Any] | None = None
+    scored: set[frozenset[str]] = set()
     problem, at = "", 0
     output = _ANSI_CODE.sub("", output.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"))
     decoder = json.JSONDecoder(object_pairs_hook=each_once)
@@ -101,43 +111,85 @@ def last_opinion(output: str, *, is_cut: bool = False) -> Opinion:
         last = None if problem else found
         if problem:
             problem += f", in {output[begin:][:_SHOWN_CHARACTERS]}"
+        if last is not None:
+            scored.add(_scored(last))
         at = end
     if last is None:
         why = f" that can be read at its end: {_plain(' '.join(problem.split()))}" if problem else ""
         raise Unusable(f"it printed no JSON object{why}")
+    texts = [name for name, value in last.items() if _is_text(name, value)]
+    others = [names for names in scored if names and names.isdisjoint(_scored(last))]
+    if texts and others:
+        raise Unusable(
+            f"it printed scores ({_names(sorted(others[0]))}), then an object that may be a line of a log, "
+            f"with text ({_names(texts)}) and none of them; print the scores last, and logs on standard error"
+        )
     return opinion(last)
+
+
+def _scored(said: Mapping[str, Any]) -> frozenset[str]:
+    """The names of an object's numbers; none if one of them is not in [0, 1]."""
+    numbers = {name: value for name, value in said.items() if _is_number(value)}
+    return frozenset(numbers if all(0 <= value <= 1 for value in numbers.values()) else ())
+
+
+def _is_text(name: str, value: object) -> bool:
+    """Whether it is neither notes nor a score."""
+    return isinstance(value, str) and name not in ("notes", NO_SCORE) and not _reads_as_number(value)
 
 
 def opinion(said: Mapping[str, Any]) -> Opinion:
     """Numbers and nulls are scores, ``notes`` are notes, and all other fields are kept as extras.
 
     ``no_score`` says what a null means, see ``streams.messages.no_score``; with it, no null is needed. A
-    score outside [0, 1] by a rounding error is clipped. Raises Unusable if there is neither, if a name
-    appears twice, if the critic reports that it failed, or if a score is not in [0, 1]: a critic that uses
-    another scale in one mode cannot be trusted in the others.
+    score outside [0, 1] by a rounding error is clipped. Text that reads as a number, such as "0.5" or "NaN",
+    is a score that failed. Raises Unusable if there is no score, if the name of one appears twice or is not
+    Unicode, if the critic reports that it failed, or if a score is not in [0, 1]: a critic that uses another
+    scale in one mode cannot be trusted in the others.
     """
     scores: dict[str, float | None] = {}
     extra: dict[str, Any] = {}
+    flaw = ""
     notes = said["notes"] if isinstance(said.get("notes"), str) else ""
     notes = _plain(notes)[:_MOST_NOTES_CHARACTERS]
     for name, value in said.items():
         if name == NO_SCORE or (name == "notes" and isinstance(value, str)):
             continue
-        if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        is_quoted = isinstance(value, str) and _reads_as_number(value)
+        if value is None or is_quoted or _is_number(value):
             if (mode := _mode(name)) in scores:
                 raise Unusable(f"{mode} appears twice; expected one score for each failure mode")
-            scores[mode] = _score(name, value)
+            scores[mode] = None if is_quoted else _score(name, value)
         else:
             extra[name] = value
+        if is_quoted and not flaw:
+            flaw = (
+                f"{mode} is the text {_plain(repr(value))[:_SHOWN_CHARACTERS]}; expected a number in [0, 1]"
+            )
     known = any(score is not None for score in scores.values())
     reason = _reason(said.get(NO_SCORE), scores)
+    if flaw and (not known or reason not in (None, "failed")):
+        raise Unusable(flaw)  # beside another reason, which nulls were meant could not be told
     if reason == "failed" and not known:
         raise Unusable(f"it says that it failed: {notes}" if notes else "it says that it failed")
     if not scores and reason is None:
         raise Unusable(f"there is no score in the JSON object that it gave; it has {_names(extra)}")
     if len(scores) > _MOST_SCORES:
         raise Unusable(f"it gave {len(scores)} scores; at most {_MOST_SCORES} are taken")
-    return Opinion(scores, notes, _kept(extra) | ({NO_SCORE: reason} if reason is not None else {}))
+    return Opinion(scores, notes, _kept(extra) | ({NO_SCORE: reason} if reason is not None else {}), flaw)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _reads_as_number(text: str) -> bool:
+    """Whether ``float`` reads it, as it does "0.5", " 1e-3" and "nan"; "2026_11" is no number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
 
 
 def _reason(said: object, scores: Mapping[str, float | None]) -> NoScore | None:
@@ -197,7 +249,9 @@ def _mode(name: str) -> str:
             f"a score is called {_plain(name)[:_MOST_NAME_CHARACTERS]!r}; expected a failure mode such as "
             f"task or physics, in at most {_MOST_NAME_CHARACTERS} characters"
         )
-    return _plain(name)
+    if _UNREADABLE.search(name):
+        raise Unusable(f"a score is called {_plain(name)!r}, which is not UTF-8; expected a name that is")
+    return name
 
 
 def _score(name: str, value: float | None) -> float | None:
@@ -209,8 +263,8 @@ def _score(name: str, value: float | None) -> float | None:
     return min(max(float(value), 0.0), 1.0)
 
 
-def _names(extra: Mapping[str, Any]) -> str:
-    return ", ".join(repr(_plain(name)[:40]) for name in list(extra)[:5]) or "nothing"
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(repr(_plain(name)[:40]) for name in islice(names, 5)) or "nothing"
 
 
 def _kept(extra: dict[str, Any]) -> dict[str, Any]:

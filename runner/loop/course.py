@@ -57,6 +57,8 @@ class Course:
         """By critic, the consecutive videos on which it failed; ``""`` counts candidates without a score."""
         self._best: TraceEvent | None = None
         self._best_score: float | None = None
+        self._best_lacks = 0
+        """Scores that others have and the best does not."""
 
     @property
     def candidates(self) -> int:
@@ -89,13 +91,17 @@ class Course:
         best = best_of(now)
         if best is not None:
             self._best, self.best_state = self._made[best]
-            self._best_score = now[best].critic_reward
+            self._best_score, self._best_lacks = now[best].critic_reward, now[best].lacked
         self.steps += 1
         return compared
 
     def stop_reason(self, elapsed_s: float) -> str:
-        """Why the run ends now; empty if it continues. A best that a critic failed on meets no target."""
-        is_judged = self._best is not None and not has_failed(self._best)
+        """Why the run ends now; empty if it continues.
+
+        A best that a critic failed on, or that lacks a score of another candidate, meets no target:
+        its reward assumes a score that nobody gave.
+        """
+        is_judged = self._best is not None and not self._best_lacks and not has_failed(self._best)
         return self._stop.reason(
             iterations=self.steps,
             best_score=self._best_score if is_judged else None,

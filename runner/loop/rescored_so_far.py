@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import msgspec
 import orjson
 
 from runner.critics.opinion import is_missing
+from runner.loop.rescoring import kept_where_failed
 from streams.messages.contracts import CriticResult
+from streams.messages.no_score import critic_failed
 
 NAME = "rescoring.jsonl"
 
@@ -25,7 +27,8 @@ class RescoredSoFar:
     """``rescoring.jsonl`` in a run's folder: the first line states the task, then one line per video.
 
     ``task`` decides which critics judge which scores; a file for another task is overwritten. ``results``
-    maps ``iter_idx`` to the results; failed critics are left out. Raises OSError.
+    maps ``iter_idx`` to the results, one of each critic; those without a score because the critic failed are
+    left out. Raises OSError.
     """
 
     def __init__(self, run_dir: Path, task: Mapping[str, Any]) -> None:
@@ -54,9 +57,17 @@ class RescoredSoFar:
             os.fsync(file.fileno())
         self._take(iter_idx, results)
 
+    def still_asked(self, iter_idx: int, critics: Iterable[str]) -> list[str]:
+        """Those of the ``critics`` that have not judged this video, or failed on it, even in part."""
+        judged = {one.critic_name for one in self.results.get(iter_idx, ()) if not critic_failed(one)}
+        return [name for name in critics if name not in judged]
+
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
 
     def _take(self, iter_idx: int, results: Sequence[CriticResult]) -> None:
-        said = [result for result in results if not is_missing(result)]
-        self.results.setdefault(iter_idx, []).extend(said)
+        for result in results:
+            if not is_missing(result):
+                before = self.results.get(iter_idx, [])
+                others = [one for one in before if one.critic_name != result.critic_name]
+                self.results[iter_idx] = [*others, kept_where_failed(result, before)]

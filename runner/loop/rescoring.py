@@ -65,34 +65,7 @@ def revised(
     return noted, replace(end, iterations=iterations, meta=meta)
 
 
-def _rescored(event: TraceEvent, results: Sequence[CriticResult], revision: int) -> TraceEvent:
-    anew = {result.critic_name: result for result in results if not is_missing(result)}
-    meta = {**event.meta, "revision": revision, "rescored": list(anew)}
-    if not anew:
-        return replace(event, meta=meta)
-    meta["rescored_in"] = revision
-    meta.pop("error", None)
-    before = [result for result in event.critic_results if result.critic_name not in TEXT_CRITICS]
-    of_prompt = [result for result in event.critic_results if result.critic_name in TEXT_CRITICS]
-    new = {name: _kept_where_failed(result, before) for name, result in anew.items()}
-    of_video = [
-        new.pop(result.critic_name, result)
-        for result in before
-        if result.critic_name in new or result.critic_name not in anew
-    ]
-    wanted = CandidateSpec(idx=event.iter_idx, prompt=event.prompt, seed=0, meta={})
-    now = judged_candidate(wanted, (*of_video, *new.values()), artifact_path=event.artifact_path, meta=meta)
-    return replace(
-        event,
-        critic_results=(*now.critic_results, *of_prompt),
-        fused_scores=now.fused_scores,
-        belief_probs=now.belief_probs,
-        overall_score=now.overall_score,
-        meta=now.meta,
-    )
-
-
-def _kept_where_failed(new: CriticResult, before: Iterable[CriticResult]) -> CriticResult:
+def kept_where_failed(new: CriticResult, before: Iterable[CriticResult]) -> CriticResult:
     """The new result; if the critic failed in part, with the earlier scores of the modes without one now."""
     if no_score(new) != "failed":
         return new
@@ -108,6 +81,33 @@ def _kept_where_failed(new: CriticResult, before: Iterable[CriticResult]) -> Cri
     elif any(no_score(result) == "not_seen" and lacked & result.scores.keys() for result in earlier):
         extra[NO_SCORE] = "not_seen"  # a failure does not excuse the video
     return replace(new, scores=scores, extra=extra)
+
+
+def _rescored(event: TraceEvent, results: Sequence[CriticResult], revision: int) -> TraceEvent:
+    anew = {result.critic_name: result for result in results if not is_missing(result)}
+    meta = {**event.meta, "revision": revision, "rescored": list(anew)}
+    if not anew:
+        return replace(event, meta=meta)
+    meta["rescored_in"] = revision
+    meta.pop("error", None)
+    before = [result for result in event.critic_results if result.critic_name not in TEXT_CRITICS]
+    of_prompt = [result for result in event.critic_results if result.critic_name in TEXT_CRITICS]
+    new = {name: kept_where_failed(result, before) for name, result in anew.items()}
+    of_video = [
+        new.pop(result.critic_name, result)
+        for result in before
+        if result.critic_name in new or result.critic_name not in anew
+    ]
+    wanted = CandidateSpec(idx=event.iter_idx, prompt=event.prompt, seed=0, meta={})
+    now = judged_candidate(wanted, (*of_video, *new.values()), artifact_path=event.artifact_path, meta=meta)
+    return replace(
+        event,
+        critic_results=(*now.critic_results, *of_prompt),
+        fused_scores=now.fused_scores,
+        belief_probs=now.belief_probs,
+        overall_score=now.overall_score,
+        meta=now.meta,
+    )
 
 
 def _noted(

@@ -16,9 +16,10 @@ MAX_FAILURES = "max_failures"
 class StopRules:
     """A rule that is None is off. Raises BadInput for values that no run could meet.
 
-    ``max_iters``: iterations, failed ones included. ``target_score``: critics' reward of the best.
-    ``patience``: iterations in a row whose candidate did not beat the best by at least ``min_delta`` of
-    combined reward. A failed one counts; a smaller gain makes a new best but still counts.
+    ``max_iters``: iterations, failed ones included. ``target_score``: critics' reward of the best, if the
+    critics gave it all of it. ``patience``: iterations in a row whose candidate did not beat the best by at
+    least ``min_delta`` of combined reward. A failed one counts; a smaller gain makes a new best but still
+    counts.
     ``drift_threshold``: a candidate drifts if its critics' reward exceeds the best's while the score of a
     failure mode falls by more than this: the loop pleases the critics rather than improving the video.
     ``drift_patience``: judged candidates in a row that drift. ``max_wall_s``: seconds, checked after every

@@ -191,7 +191,7 @@ def test_videos_that_wan_would_fill_up_are_counted(runs: Path, tmp_path: Path) -
     out = tmp_path / "set"
     code, said = said_by("build-dataset", "--runs", str(runs), "--format", "wow-wan", "--out", str(out))
     assert code == 0
-    assert "6 videos have fewer than 81 frames: WoW's training repeats their last" in said
+    assert "6 videos with fewer than 81 frames: WoW's training repeats the last frame" in said
 
 
 def test_webdataset_reads_the_shards(runs: Path, build: Build, tmp_path: Path) -> None:

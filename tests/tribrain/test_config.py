@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import orjson
 import pytest
 
 from streams.kafka.settings import Settings
 from streams.kafka.topics import missing_topics
+from tests.program import COMMANDS
 from tribrain.cli import main
+from tribrain.shell.config_file import keys_of
 
 Call = Callable[..., tuple[int, str, str]]
 GOAL = "move the red cube to the green bowl"
@@ -192,6 +195,40 @@ def test_a_variable_that_is_no_option_is_said_with_the_one_that_was_perhaps_mean
     code, _, err = call("run", "simulated", "--goal", GOAL, "--out", tmp_path / "run")
     assert code == 2
     assert "'TRIBRAIN_RUN_SIMULATED_SED'; did you mean TRIBRAIN_RUN_SIMULATED_SEED?" in err
+
+
+@pytest.mark.parametrize("given", [(), ("--goal", GOAL)], ids=["variables alone", "the command line too"])
+def test_two_variables_of_one_option_are_bad_input_and_an_empty_one_is_none(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("TRIBRAIN_RUN_SIMULATED_PROMPT", GOAL)
+    monkeypatch.setenv("TRIBRAIN_RUN_SIMULATED_GOAL", GOAL)
+    code, _, err = call("run", "simulated", *given, "--out", tmp_path / "run")
+    assert (code, err.count("\n")) == (2, 1)
+    assert (
+        "TRIBRAIN_RUN_SIMULATED_GOAL and TRIBRAIN_RUN_SIMULATED_PROMPT are two names of one option; set one"
+    ) in err
+    monkeypatch.setenv("TRIBRAIN_RUN_SIMULATED_GOAL", "")
+    assert shown(call, "run", "simulated")["--goal"]["value"] == GOAL
+
+
+def test_every_option_of_several_names_has_one_variable_at_a_time(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = [
+        (words, keys)
+        for words, command in COMMANDS.items()
+        for option in command.params
+        if isinstance(option, click.Option) and len(keys := keys_of(option)) > 1
+    ]
+    assert len(several) > 20
+    for words, keys in several:
+        variables = ["_".join(["TRIBRAIN", *words, key]).upper().replace("-", "_") for key in keys[:2]]
+        with monkeypatch.context() as patch:
+            for variable in variables:
+                patch.setenv(variable, "1")
+            code, _, err = call(*words)
+        assert (code, f"{' and '.join(sorted(variables))} are two names" in err) == (2, True), err
 
 
 def test_a_variable_of_a_command_with_a_longer_name_is_no_concern_of_this_one(

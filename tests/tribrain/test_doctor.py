@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import pytest
 
 from runner.machine import TRAINING, Gpu, gpus_in, packages
 from runner.worlds.wow.checkout import POST_TRAINED
+from runner.worlds.wow.models import open_world
 from runner.worlds.wow.names import MODELS, ModelName
+from runner.worlds.wow.settings import WowSettings
+from tests.runner.worlds.test_train_wan import dataset_of, train
 from tests.runner.wow_doubles.checkout import FakeWow, fake_checkout
 from tribrain.cli import main
 
@@ -64,33 +67,55 @@ def content_python(tmp_path: Path) -> Path:
     return python
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_it_is_never_ready_where_one_needed_thing_is_missing(
-    wow: FakeWow, model: ModelName, content_python: Path, tmp_path: Path, capfd: Any
-) -> None:
-    given = ["--wow-repo", str(wow.repo), "--wow-python", str(content_python), "--require"]
-    assert doctor(*given, model) == 0
-    other = MODELS[MODELS.index(model) - 1]
-    for need in wow.checkout.needed(model):
-        aside = need.path.rename(tmp_path / "aside")
-        assert doctor(*given, model) == 1, need
-        assert f"  missing: {need.what} {need.path}\n" in capfd.readouterr().out
-        if need.what != "diffsynth":
-            assert doctor(*given, other) == 0, need
-        aside.rename(need.path)
-    assert doctor(*given, model) == 0
+IMPORTED = {
+    "torch.py",
+    "scripts/wow_double.py",
+    "dit_models/wow-dit-2b/cosmos_predict2/__init__.py",
+    "dit_models/wow-dit-7b/cosmos_predict1/__init__.py",
+}
+"""What the programs import; the interpreter says whether it can, and this one always does."""
 
 
-def test_the_training_is_never_ready_where_one_needed_thing_is_missing(
+def opened_by(program: ModelName | Literal["train-wow-wan"], wow: FakeWow, folder: Path) -> set[Path]:
+    """The files of the checkout without which the program has ended with an error."""
+    before = len(wow.calls("needs"))
+    folder.mkdir()
+    if program == "train-wow-wan":
+        code, said = train(wow, dataset_of(folder, "pour the tea"), folder / "lora")
+        assert code == 0, said
+    else:
+        settings = WowSettings(checkout=wow.checkout, image=wow.image, python=sys.executable, timeout_s=60.0)
+        with open_world(program, settings) as world:
+            world.generate("pour the tea", seed=7, out_dir=folder)
+    return {Path(call["path"]) for call in wow.calls("needs")[before:]}
+
+
+def test_each_program_is_ready_where_all_that_it_opens_is_there_and_never_otherwise(
     wow: FakeWow, content_python: Path, tmp_path: Path, capfd: Any
 ) -> None:
-    given = ["--wow-repo", str(wow.repo), "--wow-python", str(content_python), "--require", TRAINING]
+    repo = wow.repo.resolve()
+    files = {path for path in repo.rglob("*") if path.is_file()} - {repo / name for name in IMPORTED}
+    programs: tuple[ModelName | Literal["train-wow-wan"], ...] = (*MODELS, TRAINING)
+    opened = {program: opened_by(program, wow, tmp_path / program) for program in programs}
+    assert set().union(*opened.values()) >= files
+    for file in sorted(files):
+        aside = file.rename(tmp_path / "aside")
+        capfd.readouterr()
+        assert doctor("--wow-repo", str(repo), "--wow-python", str(content_python), "--json") == 0
+        found = orjson.loads(capfd.readouterr().out)
+        assert found["usable"] == {program: file not in opened[program] for program in opened}, file
+        for of in found["wow"]:
+            named = any(str(file) in line or f"{file.parent} lacks" in line for line in of["missing"])
+            assert named == (file in opened[of["model"]]), file
+        aside.rename(file)
+
+
+@pytest.mark.parametrize("program", [*MODELS, TRAINING])
+def test_what_is_required_decides_the_exit_code(wow: FakeWow, content_python: Path, program: str) -> None:
+    given = ["--wow-repo", str(wow.repo), "--wow-python", str(content_python), "--require", program]
     assert doctor(*given) == 0
-    for need in wow.checkout.needed_to_train():
-        aside = need.path.rename(tmp_path / "aside")
-        assert doctor(*given) == 1, need
-        assert f"  missing: {need.what} {need.path}\n" in capfd.readouterr().out.partition(TRAINING)[2]
-        aside.rename(need.path)
+    wow.trained.unlink()
+    assert doctor(*given) == (program in ("wan-14b", TRAINING))
 
 
 def test_it_says_which_layout_it_found_and_where_what_is_missing_comes_from(

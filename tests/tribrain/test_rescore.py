@@ -37,7 +37,8 @@ with (folder / "asked").open("a") as asked:
 down = (folder / "down").read_text().split() if (folder / "down").exists() else []
 if iteration in down or "all" in down:
     sys.exit(3)
-print(json.dumps({"task": round(0.9 - 0.2 * int(iteration[-2:]), 1)}))
+in_part = {"physics": None, "no_score": "failed"} if (folder / "in_part").exists() else {}
+print(json.dumps({"task": round(0.9 - 0.2 * int(iteration[-2:]), 1), **in_part}))
 """
 RUN = (
     "--goal",
@@ -178,6 +179,24 @@ def test_it_is_given_up_after_so_many_failures_and_goes_on_with_what_was_said(
     judged.down_on()
     judged.rescore("--max-failures", "2")
     assert (judged.asked, judged.scores()) == (["iter_01", "iter_02"], [0.9, 0.7, 0.5])
+
+
+def test_one_failure_is_one_video(judged: Judged, capsys: pytest.CaptureFixture[str]) -> None:
+    judged.down_on("all")
+    judged.rescore("--max-failures", "1", code=4)
+    assert "given up, as critic judge failed on 1 video in a row" in capsys.readouterr().err
+
+
+def test_a_critic_that_failed_in_part_until_it_was_given_up_is_asked_again(judged: Judged) -> None:
+    (judged.place / "in_part").touch()
+    trace = judged.trace
+    judged.rescore("--max-failures", "2", code=4)
+    (judged.place / "in_part").unlink()
+    assert (judged.asked, judged.trace) == (["iter_00", "iter_01"], trace)
+    judged.down_on("iter_01")
+    judged.rescore("--max-failures", "2")
+    assert judged.asked == ["iter_00", "iter_01", "iter_02"]
+    assert judged.scores() == [0.9, 0.7, 0.5]  # for iteration 1, as it said before it was down
 
 
 def test_a_critic_that_the_run_required_is_required_still(made: Path, tmp_path: Path) -> None:
@@ -436,6 +455,28 @@ READERS: dict[str, tuple[Callable[[Path], list[float | None]], list[float | None
     "replay": (replayed, [0.7, 0.5]),
     "the run's own command": (by_its_own_command, [0.9, 0.7, 0.5]),
 }
+
+
+def test_a_rescored_run_says_what_its_newest_revision_lacks_and_makes_no_progress(
+    judged: Judged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (critic,) = orjson.loads((judged.out / "run.json").read_bytes())["settings"]["critics"]
+    (judged.place / "in_part").touch()
+    judged.down_on("iter_02")
+    judged.rescore("--max-failures", "9")
+    for lacking in (
+        [
+            "critic judge gave no score for 1 of 3 videos",
+            "critic judge gave not all of its scores for 2 of 3 videos",
+        ],
+        [],
+    ):
+        capsys.readouterr()
+        tribrain("run-simulated", "--out", str(judged.out), "--critic", critic, *RUN)
+        assert [line.partition(";")[0] for line in capsys.readouterr().err.splitlines()] == lacking
+        (judged.place / "in_part").unlink(missing_ok=True)
+        judged.down_on()
+        judged.rescore()
 
 
 @pytest.mark.parametrize("name", READERS)

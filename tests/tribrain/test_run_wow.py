@@ -47,6 +47,26 @@ def test_a_run_refines_a_prompt(wow: FakeWow, model: str, tmp_path: Path) -> Non
     assert end.stop_reason == "max_iters"
 
 
+def test_a_run_goes_on_however_its_paths_are_spelt_and_not_with_another_checkout(
+    wow: FakeWow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    (tmp_path / "link").symlink_to(wow.repo)
+    fake_checkout(tmp_path / "second" / "WoW")
+    monkeypatch.chdir(tmp_path)
+
+    def run(repo: str, image: str, code: int = 0) -> None:
+        spelt = [
+            {str(wow.repo): repo, str(wow.image): image}.get(word, word) for word in words(wow, "dit-7b")
+        ]
+        tribrain(*spelt, "--iters", "1", "--out", "run", code=code)
+
+    for repo, image in (("WoW", "first.png"), (str(wow.repo), "./first.png"), ("link/", str(wow.image))):
+        run(repo, image)
+    assert len(wow.calls("film")) == 1
+    run("second/WoW", "first.png", code=2)
+    assert f"holds a run with wow_repo '{wow.repo.resolve()}' rather than " in capfd.readouterr().err
+
+
 def test_dit_2b_is_loaded_once_for_each_seed_of_a_step(wow: FakeWow, tmp_path: Path) -> None:
     """A step's prompts share a seed, and a prompt that comes again has another."""
     out = tmp_path / "run"

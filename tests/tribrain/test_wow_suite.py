@@ -47,6 +47,15 @@ def test_each_model_of_wow_runs_a_suite(wow: FakeWow, model: str, tmp_path: Path
         assert events[0].meta["context"] == {"world_model": f"wow-{model}"}
 
 
+def test_a_suite_goes_on_however_the_checkout_is_spelt(
+    wow: FakeWow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for spelt in (str(wow.repo), "WoW/", "./WoW"):
+        tribrain(*(spelt if word == str(wow.repo) else word for word in words(wow, "dit-7b", tmp_path / "s")))
+    assert len(wow.calls("film")) == 4
+
+
 def test_a_pipeline_is_loaded_once_per_gpu_for_a_whole_suite(wow: FakeWow, tmp_path: Path) -> None:
     tribrain(*words(wow, "wan-14b", tmp_path / "suite"))
     assert len(wow.calls("wan-14b")) == 2

@@ -224,12 +224,13 @@ def _said(out: Path, summary: dict[str, Any], short: int) -> list[str]:
     if "train" not in summary["splits"]:
         lines.append("No task fell to train: give more tasks, or --validation 0 --test 0 to train on all")
     if converted := sum(of["converted"] for of in summary["splits"].values()):
-        lines.append(f"{converted} videos were no upright H.264 in MP4, and were made so")
+        lines.append(f"{counted(converted, 'video')} converted to upright H.264 in MP4")
     lines += [f"left out: {number} {reason}" for reason, number in summary["left_out"].items()]
     if summary["snapshot"] is not None:
         lines.append(summary["snapshot"]["statement"])
     if summary["format"] == "wow-wan" and short:
-        lines.append(f"{short} videos have fewer than {WAN_FRAMES} frames: WoW's training repeats their last")
+        which = f"{counted(short, 'video')} with fewer than {WAN_FRAMES} frames"
+        lines.append(f"{which}: WoW's training repeats the last frame")
     if summary["format"] == "wow-dit-2b":
         script = shlex.quote(str((out / EMBED_PROMPTS).absolute()))
         lines.append("The T5 embeddings are made by WoW's Python, in dit_models/wow-dit-2b of WoW:")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,10 +61,17 @@ class RunPlan:
 
 
 def settings_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as they can be compared, without HOW_IT_RUNS; of files that are read, what is in them."""
-    settings = {name: value for name, value in given.items() if name not in HOW_IT_RUNS}
+    """Options as they can be compared, without HOW_IT_RUNS; of files that are read, what is in them.
+
+    Other paths are absolute and without links, so that one folder has one spelling.
+    """
+    settings = {
+        name: os.path.realpath(value) if isinstance(value, Path) else value
+        for name, value in given.items()
+        if name not in HOW_IT_RUNS
+    }
     settings["published"] = given["bootstrap_servers"] is not None
-    if isinstance(settings.get("preference_rm"), str):
+    if isinstance(given.get("preference_rm"), str):
         settings["preference_rm"] = None  # a name on Kafka, as ``model`` is
     for name in _READ:
         path = settings.get(name)

@@ -186,8 +186,7 @@ class _Judging:
             say = _say_line if shown.disable else _say_nothing
             for event in self.finished.events:
                 before = so_far.results.get(event.iter_idx, [])
-                known = {result.critic_name for result in before}
-                names = [name for name in self.asked_of.get(event.iter_idx, ()) if name not in known]
+                names = so_far.still_asked(event.iter_idx, self.asked_of.get(event.iter_idx, ()))
                 results = self._results(event, before, [by_name[name] for name in names]) if names else ()
                 if results:
                     so_far.add(event.iter_idx, results)
@@ -223,9 +222,10 @@ class _Judging:
             self.failed[name] += 1
         self.why = f"critic {name}: {why_failed(result)}"
         if in_a_row[name] >= self.max_failures:
+            videos = counted(in_a_row[name], "video")
             raise NothingMade(
-                f"{self.finished.folder}: given up, as critic {name} failed on {in_a_row[name]} videos in a "
-                f"row; at last {self.why}; the other scores are kept; run the same command again to continue"
+                f"{self.finished.folder}: given up, as critic {name} failed on {videos} in a row; at last "
+                f"{self.why}; the other scores are kept; run the same command again to continue"
             )
 
 

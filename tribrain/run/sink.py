@@ -12,13 +12,14 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from runner.critics.opinion import is_missing
-from streams.messages.contracts import RunEnd, TraceEvent
+from streams.messages.contracts import RunEnd, TraceEvent, TraceMessage
 from streams.messages.no_score import critic_failed, why_failed
+from streams.messages.revisions import newest_revisions
 from streams.spool.place import spool_of
 from tribrain.run.metrics import RunMetrics
 from tribrain.run.publishing import not_on_kafka, publishing
 from tribrain.run.refinement import Refinement
-from tribrain.shell.output import progress
+from tribrain.shell.output import counted, progress
 
 if TYPE_CHECKING:
     from streams.spool.publisher import TracePublisher
@@ -28,7 +29,7 @@ class RunSink:
     """An event sink that shows progress, counts failed critics, and passes events on to the publisher.
 
     Where ``shown`` has no terminal, each step is a line on standard error that begins with ``lines``, unless
-    that is None.
+    that is None. Revisions of a rescored run are no progress, as nothing is made.
     """
 
     def __init__(
@@ -48,10 +49,7 @@ class RunSink:
         self._lines = lines if shown.disable else None
         self._candidates = candidates
         self._step: list[TraceEvent] = []
-        self._judged = 0
-        self._missing: Counter[str] = Counter()
-        self._in_part: Counter[str] = Counter()
-        self._why: dict[str, str] = {}
+        self._messages: list[TraceMessage] = []
 
     @property
     def show_line(self) -> Callable[[str], None] | None:
@@ -61,16 +59,13 @@ class RunSink:
     def push(self, event: TraceEvent | RunEnd) -> None:
         if self._publisher is not None:
             self._publisher.push(event)
-        if isinstance(event, TraceEvent):
+        self._messages.append(event)
+        if isinstance(event, TraceEvent) and not event.revision:
             self._metrics.took(event)
             best = event.meta.get("best_score")
             self._shown.update(
                 self._bar, advance=1, best="" if best is None else f"best critics' score {best:.3f}"
             )
-            self._judged += bool(event.critic_results)
-            for result in filter(critic_failed, event.critic_results):
-                (self._missing if is_missing(result) else self._in_part)[result.critic_name] += 1
-                self._why[result.critic_name] = why_failed(result)
             self._step.append(event)
             if len(self._step) == self._candidates:
                 if self._lines is not None:
@@ -78,14 +73,10 @@ class RunSink:
                 self._step.clear()
 
     def finish(self) -> None:
-        """Take the bar away, and say which critics gave nothing."""
+        """Take the bar away, and say which critics failed, by the newest revision of the run."""
         self._shown.remove_task(self._bar)
-        for failed, gave in ((self._missing, "no score"), (self._in_part, "not all of its scores")):
-            for name, n in failed.items():
-                click.echo(
-                    f"critic {name} gave {gave} for {n} of {self._judged} videos; at last: {self._why[name]}",
-                    err=True,
-                )
+        for line in _failures_in_words(self._messages):
+            click.echo(line, err=True)
 
 
 def run_progress() -> Progress:
@@ -138,3 +129,16 @@ def _in_words(step: Sequence[TraceEvent]) -> str:
     best = last.meta.get("best_score")
     best_is = "" if best is None else f"; best {best:.3f} at {last.meta['best_iter']}"
     return f"iteration {last.meta.get('step', last.iter_idx)}: critics' score {scores}{failed}{best_is}"
+
+
+def _failures_in_words(messages: Sequence[TraceMessage]) -> Iterator[str]:
+    """A line for each critic that failed, by the newest revision; one message may be there twice."""
+    newest = newest_revisions(messages)
+    judged = {m.iter_idx: m.critic_results for m in newest if isinstance(m, TraceEvent) and m.critic_results}
+    failed = [result for results in judged.values() for result in results if critic_failed(result)]
+    why = {result.critic_name: why_failed(result) for result in failed}
+    videos = counted(len(judged), "video")
+    for gave, in_part in (("no score", False), ("not all of its scores", True)):
+        counts = Counter(result.critic_name for result in failed if is_missing(result) != in_part)
+        for name, n in counts.items():
+            yield f"critic {name} gave {gave} for {n} of {videos}; at last: {why[name]}"

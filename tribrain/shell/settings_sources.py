@@ -174,7 +174,10 @@ def _prefix(command: Sequence[str]) -> str:
 def _in_environment(
     ctx: click.Context, command: Sequence[str], options: Sequence[click.Option]
 ) -> dict[str, Given]:
-    """Options whose variable is set; several values of one that may be repeated are split as by a shell."""
+    """Options whose variable is set; several values of one that may be repeated are split as by a shell.
+
+    Raises BadInput for a variable of no option, and for two that are names of one option.
+    """
     prefix = _prefix(command)
     root = ctx.find_root().command
     others = [_prefix(name) for name in root.full_names()] if isinstance(root, LazyGroup) else []
@@ -185,15 +188,22 @@ def _in_environment(
         for name, variable in SHARED_VARIABLES.items()
         if any(option.name == name for option in options) and (value := os.environ.get(variable))
     }
-    for variable, value in os.environ.items():
+    own: dict[str, str] = {}
+    for variable, value in sorted(os.environ.items()):
         if not variable.startswith(f"{prefix}_") or variable.startswith(longer) or variable in _NO_OPTIONS:
             continue
         if variable not in by_variable:
             raise BadInput(f"environment: {no_such('variable', variable, by_variable)}")
         option = by_variable[variable]
         if value:
+            name = option.name or ""
+            if name in own:
+                raise BadInput(
+                    f"environment: {own[name]} and {variable} are two names of one option; set one of them"
+                )
+            own[name] = variable
             taken = shlex.split(value) if option.multiple else value
-            found[option.name or ""] = Given(taken, "environment", variable)
+            found[name] = Given(taken, "environment", variable)
     return found
 
 

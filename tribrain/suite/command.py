@@ -37,6 +37,7 @@ from tribrain.shell.command import Command
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.option_types import PATH
+from tribrain.shell.output import counted
 from tribrain.shell.settings_sources import keep_config
 from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun, contents_of_task
 from tribrain.suite.outcome import in_words, tell_outcome
@@ -184,7 +185,7 @@ def run_suite(**given: Any) -> None:
     tell_outcome(folder, plan, as_json=chosen.as_json)
     if failed and failed == refinement.given.max_failures:
         raise NothingMade(
-            f"{plan.suite}: given up, as {failed} runs failed, one after the other; at last "
+            f"{plan.suite}: given up, as {counted(failed, 'run')} failed, one after the other; at last "
             f"{runs[-1].failure}; fix that and run the same command again: it continues"
         )
     if runs and all(run.failure for run in runs):

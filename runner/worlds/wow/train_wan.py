@@ -88,12 +88,9 @@ def train_lora(
         *("--dataset_path", ".", "--dataset_name", LINES, "--output_path", "output"),
         *("--num_nodes", "1", "--num_gpus", str(len(gpus) or 1), "--dataloader_num_workers", "1"),
     ]
-    # The script that only encodes takes no batch size; the training script requires one for both tasks.
-    batch = ["--batch_size", "1"]
     _run(
         [
             *(python, str(scripts.encode), "--task", "data_process", *common),
-            *(batch if scripts.encode == scripts.train else []),
             *("--text_encoder_path", t5, "--image_encoder_path", clip, "--vae_path", vae, "--tiled"),
             *("--num_frames", str(_FRAMES), "--height", str(_HEIGHT), "--width", str(_WIDTH)),
         ],
@@ -113,7 +110,7 @@ def train_lora(
     shutil.rmtree(work / "output", ignore_errors=True)
     _run(
         [
-            *(python, str(scripts.train), "--task", "train", *common, *batch),
+            *(python, str(scripts.train), "--task", "train", *common, "--batch_size", "1"),
             *("--dit_path", ",".join(transformer), "--train_architecture", "lora"),
             *("--lora_rank", str(rules.rank), "--lora_alpha", str(rules.rank)),
             *("--steps_per_epoch", str(rules.steps), "--max_epochs", "1"),
@@ -161,7 +158,7 @@ def lay_out(split: Path, work: Path) -> list[str]:
         link.symlink_to((split / line["video_path"]).absolute())
     processed = work / ENCODED_FOLDER
     if not processed.is_symlink():
-        # One of WoW's scripts writes beside the video, the other into this folder.
+        # Both of WoW's scripts look into this folder.
         processed.symlink_to(videos.name)
     shutil.copyfile(split / LINES, work / LINES)
     return [line["index"] for line in lines]

@@ -24,7 +24,7 @@ from runner.loop.candidate import judge
 from runner.video import write_video
 from streams.errors import BadInput
 from streams.messages.contracts import CriticResult
-from streams.messages.no_score import no_score
+from streams.messages.no_score import critic_failed, no_score, why_failed
 from tests.tribrain.processes import needs_proc
 from tests.waiting import wait_until
 
@@ -109,6 +109,11 @@ def test_video_prompt_and_goal_arrive_as_they_are_and_no_shell_sees_them(video: 
         ("print('no scores today')", "printed no JSON object"),
         ("print('{\"task\": 7}')", "task is 7"),
         ("print('{\"task\": NaN}')", "task is nan"),
+        ('print(\'{"task": "0.5"}\')', "task is the text '0.5'"),
+        (
+            "import sys; sys.stdout.buffer.write(b'{\"t\\xe9\": 0.9}')",
+            "a score is called 't\ufffd', which is not UTF-8",
+        ),
         ("import os; os.abort()", "ended with status -6"),
     ],
 )
@@ -117,6 +122,19 @@ def test_a_program_that_fails_is_missing_and_says_why(video: Path, script: str, 
     assert is_missing(result)
     assert result.scores == {}
     assert why in result.notes
+
+
+def test_a_quoted_score_of_a_program_failed_and_the_end_of_what_it_printed_is_kept(video: Path) -> None:
+    script = """
+import sys
+print("a parser gave up", file=sys.stderr)
+print('{"task": 0.9, "physics": "0.0"}')
+"""
+    result = of_command(script, video)
+    assert result.scores == {"task": 0.9, "physics": None}
+    assert critic_failed(result)
+    assert why_failed(result) == "physics is the text '0.0'; expected a number in [0, 1]"
+    assert result.extra["output"] == "a parser gave up"
 
 
 def test_a_program_may_say_that_it_does_not_apply(video: Path) -> None:
@@ -248,11 +266,12 @@ class Judge:
         if prompt == "die": os._exit(3)
         if prompt == "hang": time.sleep(60)
         if prompt == "list": return [0.5]
+        if prompt == "quoted": return {"task": 0.5, "physics": "0.0"}
         if prompt == "nan": return {"task": float("nan")}
         if prompt == "numpy":
             import numpy
             return {"task": numpy.float32(0.5)}
-        return {"task": 0.5, "calls": str(self.calls), "prompt": prompt, "goal": goal}
+        return {"task": 0.5, "calls": [self.calls], "prompt": prompt, "goal": goal}
 
 def broken():
     raise RuntimeError("no weights")
@@ -289,8 +308,8 @@ def test_an_entry_point_is_loaded_once_and_judges_each_video(
     results = [said(vlm, video, prompt=prompt, goal="tea") for prompt in ("one", NASTY)]
     assert [result.scores for result in results] == [{"task": 0.5}] * 2
     assert [result.extra for result in results] == [
-        {"calls": "1", "prompt": "one", "goal": "tea"},
-        {"calls": "2", "prompt": NASTY, "goal": "tea"},
+        {"calls": [1], "prompt": "one", "goal": "tea"},
+        {"calls": [2], "prompt": NASTY, "goal": "tea"},
     ]
     assert package.read_text() == "loaded\n"
 
@@ -344,6 +363,15 @@ def test_an_entry_point_that_fails_costs_one_candidate_alone(
     assert why in failed.notes
     assert after.scores == {"task": 0.5}
     assert package.read_text().count("loaded") == loads
+
+
+def test_a_quoted_score_of_an_entry_point_failed_and_what_it_printed_is_kept(
+    vlm: EntryPointCritic, video: Path
+) -> None:
+    result = said(vlm, video, prompt="quoted")
+    assert result.scores == {"task": 0.5, "physics": None}
+    assert critic_failed(result)
+    assert result.extra["output"] == "a line on standard output"
 
 
 def test_an_entry_point_that_hangs_is_stopped_and_started_anew(package: Path, video: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runner.critics.opinion import Unusable, is_missing, last_opinion, missing, opinion
 from streams.messages.codec import decode_trace, encode
 from streams.messages.contracts import CriticResult, TraceEvent
-from streams.messages.no_score import names_not_seen, no_score
+from streams.messages.no_score import critic_failed, names_not_seen, no_score, why_failed
 
 
 def test_numbers_are_scores_and_notes_are_notes_and_the_rest_is_kept() -> None:
@@ -88,12 +88,19 @@ def test_any_name_of_a_score_will_do() -> None:
         ({"task": 1.5}, "task is 1.5; expected a score in [0, 1]"),
         ({"task": -0.1, "physics": 0.5}, "task is -0.1"),
         ({"task": 1.00001}, "task is 1.00001; expected"),
-        ({"task": 0.5, "a\ud800": 0.1, "a?": 0.2}, "a? appears twice"),
+        ({"task": 0.5, "a\ud800": 0.1}, "a score is called 'a?', which is not UTF-8"),
+        ({"task": 0.5, "t\ufffd": None}, "a score is called 't\ufffd', which is not UTF-8"),
+        ({"task": 0.5, "\udce9": "0.1"}, "a score is called '?', which is not UTF-8"),
         ({"physics": math.nan}, "physics is nan"),
         ({"physics": math.inf}, "physics is inf"),
         ({"physics": 10**400}, "physics is huge"),
         ({}, "no score in the JSON object that it gave; it has nothing"),
-        ({"score": "0.5", "ok": True}, "it has 'score', 'ok'"),
+        ({"score": "good", "ok": True}, "it has 'score', 'ok'"),
+        ({"score": "0.5", "ok": True}, "score is the text '0.5'; expected a number in [0, 1]"),
+        ({"score": "nan", "task": None}, "score is the text 'nan'; expected a number in [0, 1]"),
+        ({"score": "0", "no_score": "failed", "notes": "no GPU"}, "score is the text '0'; expected a number"),
+        ({"task": 0.5, "t": "0", "u": None, "no_score": "not_seen"}, "t is the text '0'; expected a number"),
+        ({"task": 0.5, "t": "1", "no_score": "does_not_apply"}, "t is the text '1'; expected a number"),
         ({"": 0.5}, "a score is called ''"),
         ({str(n): 0.5 for n in range(101)}, "101 scores"),
         ({"task": None, "no_score": "failed", "notes": "no GPU"}, "it says that it failed: no GPU"),
@@ -107,6 +114,43 @@ def test_what_is_no_score_makes_the_whole_opinion_unusable(said: dict[str, Any],
     with pytest.raises(Unusable) as refusal:
         opinion(said)
     assert why in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.5",
+        "0",
+        "1",
+        "-0.0",
+        "7",
+        "1e-3",
+        " 0.5\n",
+        "NaN",
+        "nan",
+        "inf",
+        "-Infinity",
+        "٠٫٥".replace("٫", "."),
+    ],
+)
+def test_text_that_reads_as_a_number_is_a_score_that_failed_and_the_others_count(text: str) -> None:
+    result = opinion({"task": 0.9, "physics": text, "quality": None}).result("judge", "loading\nquoted it")
+    assert result.scores == {"task": 0.9, "physics": None, "quality": None}
+    assert critic_failed(result)
+    assert why_failed(result) == f"physics is the text {text!r}; expected a number in [0, 1]"
+    assert result.extra["output"] == "loading quoted it"
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "good", "0.5 of 1", "2026_11", "v2", "0x1f", "1.2.3", "12:30", "none"]
+)
+def test_other_text_is_kept_beside_the_scores(text: str) -> None:
+    result = opinion({"task": 0.9, "physics": text}).result("judge")
+    assert (result.scores, result.extra) == ({"task": 0.9}, {"physics": text})
+
+
+def test_notes_may_read_as_a_number() -> None:
+    assert opinion({"task": 0.9, "notes": "0.5"}).notes == "0.5"
 
 
 def test_a_mode_may_be_called_text() -> None:
@@ -158,6 +202,41 @@ def test_output_without_a_json_object_is_unusable(output: str) -> None:
 def test_nothing_within_what_cannot_be_read_is_taken_for_scores_nor_anything_before_it(output: str) -> None:
     with pytest.raises(Unusable, match="no JSON object that can be read at its end"):
         last_opinion(output)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        '{"task": 0.9}\n{"event": "exit", "code": 0}',
+        '{"task": 0.9}\n{"level": "info", "msg": "done", "took": 0.5}\nbye',
+        '{"event": "start", "code": 0}\n{"task": 0.9}\n{"event": "exit", "code": 0}',
+        '{"task": 0.9}\n{"event": "unload", "code": 0}\n{"event": "exit", "code": 0}',
+        '{"task": 0.9, "model": "judge-2"}\n{"event": "exit", "code": null}',
+    ],
+)
+def test_a_line_of_a_log_behind_the_scores_is_not_taken_for_them(output: str) -> None:
+    with pytest.raises(
+        Unusable, match=r"it printed scores \(.*\), then an object that may be a line of a log"
+    ):
+        last_opinion(output)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        '{"event": "start", "code": 0}\n{"task": 0.5, "notes": "fine", "ok": true}',
+        '{"event": "start", "gpu": 7, "code": 0}\n{"task": 0.5, "model": "judge-2"}',
+        '{"event": "start"}\n{"task": 0.5, "model": "judge-2"}',
+        '{"task": 0.1, "frame": "a"}\n{"task": 0.5, "model": "judge-2"}',
+    ],
+)
+def test_a_log_before_the_scores_is_none_of_them(output: str) -> None:
+    assert last_opinion(output).scores == {"task": 0.5}
+
+
+def test_a_log_does_not_hide_a_quoted_score() -> None:
+    said = last_opinion('{"event": "start", "code": 0}\n{"task": 0.5, "physics": "0.0"}')
+    assert critic_failed(said.result("judge"))
 
 
 NESTED = '{"physics": 0.1}'

@@ -65,6 +65,20 @@ class DownInPart:
         return CriticResult(critic_name="judge", scores=scores, extra={NO_SCORE: "failed"})
 
 
+class GivesUp:
+    """A judge that gives its first video .9 and then no score, for this reason."""
+
+    name = "judge"
+
+    def __init__(self, reason: str | None) -> None:
+        self._reason = reason
+        self._judge = ScriptedCritic({"task": 0.9}, {"task": None}, name=self.name)
+
+    def judge(self, frames: Frames, *, fps: float, goal: str) -> CriticResult:
+        result = self._judge.judge(frames, fps=fps, goal=goal)
+        return replace(result, extra={NO_SCORE: self._reason} if None in result.scores.values() else {})
+
+
 class Down:
     """A judge whose program ends with an error."""
 
@@ -264,6 +278,22 @@ def test_a_best_that_a_critic_failed_on_reaches_no_target(tmp_path: Path) -> Non
     stop = StopRules(max_iters=2, target_score=0.8)
     result = loop(tmp_path, critics=critics, stop=stop).run()
     assert (result.iterations, result.stop_reason) == (2, "max_iters")
+
+
+@pytest.mark.parametrize("reason", [None, "does_not_apply", "failed"])
+def test_a_best_that_lacks_a_score_which_another_has_reaches_no_target(
+    tmp_path: Path, reason: str | None
+) -> None:
+    """Its reward is .75, with the .90 that was given to the other, whose own is .70."""
+    critics = [GivesUp(reason), ScriptedCritic({"quality": 0.5}, {"quality": 0.6}, name="k")]
+    result = loop(tmp_path, critics=critics, stop=StopRules(max_iters=2, target_score=0.72)).run()
+    assert (result.stop_reason, result.best_iter, result.best_score) == ("max_iters", 1, 0.75)
+
+
+def test_a_score_that_no_candidate_has_keeps_none_from_the_target(tmp_path: Path) -> None:
+    critics = [ScriptedCritic({"task": None}), ScriptedCritic({"quality": 0.9}, name="k")]
+    result = loop(tmp_path, critics=critics, stop=StopRules(max_iters=2, target_score=0.8)).run()
+    assert (result.iterations, result.stop_reason) == (1, "target_score")
 
 
 def test_a_fully_judged_candidate_reaches_the_target_though_another_has_the_same_reward(

@@ -193,6 +193,38 @@ def test_what_was_said_is_there_again_but_for_what_failed_or_was_cut_short(tmp_p
     assert RescoredSoFar(tmp_path, task).results[1] == [said("judge", 0.6)]
 
 
+@pytest.mark.parametrize(
+    ("said_then", "is_asked"),
+    [
+        ([], True),
+        ([FAILED], True),
+        ([scored("failed", t=0.9, p=None)], True),
+        ([scored("failed", t=0.9, p=None), FAILED], True),
+        ([scored("failed", t=0.9, p=None), scored("failed", t=None, p=0.5)], False),
+        ([scored("does_not_apply", t=None)], False),
+        ([scored(t=None)], False),
+        ([scored(t=0.0)], False),
+    ],
+)
+def test_a_critic_that_failed_even_in_part_is_still_asked_when_a_rescoring_goes_on(
+    tmp_path: Path, said_then: list[CriticResult], is_asked: bool
+) -> None:
+    so_far = RescoredSoFar(tmp_path, {})
+    for result in said_then:
+        so_far.add(0, [result])
+    again = RescoredSoFar(tmp_path, {})
+    assert again.still_asked(0, ["judge"]) == (["judge"] if is_asked else [])
+    assert again.results == so_far.results
+
+
+def test_one_critics_results_in_part_become_one(tmp_path: Path) -> None:
+    so_far = RescoredSoFar(tmp_path, {})
+    for result in (scored("failed", t=0.9, p=None), scored("failed", t=0.8, p=None), FAILED, PIXEL):
+        so_far.add(0, [result])
+    so_far.add(0, [scored("failed", t=None, p=0.5)])
+    assert so_far.results == {0: [PIXEL, scored(t=0.8, p=0.5)]}
+
+
 def test_what_was_said_in_another_rescoring_does_not_count(tmp_path: Path) -> None:
     RescoredSoFar(tmp_path, {"critics": ["judge=x"]}).add(0, [said("judge", 0.8)])
     assert RescoredSoFar(tmp_path, {"critics": ["judge=y"]}).results == {}

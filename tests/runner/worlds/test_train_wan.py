@@ -85,17 +85,6 @@ def test_videos_are_encoded_and_a_lora_is_trained_and_then_continued(
     )
 
 
-def test_where_the_training_script_alone_is_there_it_encodes_too(
-    wow: FakeWow, dataset: Path, tmp_path: Path
-) -> None:
-    """It writes beside the video what it later looks for in the folder of its own name."""
-    wow.checkout.training_scripts.encode.unlink()
-    (wow.repo / "mended").touch()
-    code, said = train(wow, dataset, tmp_path / "out")
-    assert code == 0, said
-    assert [call["videos"] for call in wow.calls("trained")] == [2]
-
-
 def test_what_was_encoded_before_a_kill_is_kept_but_for_a_file_that_was_cut_short(
     wow: FakeWow, dataset: Path, tmp_path: Path
 ) -> None:

@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 
 from runner.worlds.wow.checkout import Checkout
-from runner.worlds.wow.names import MODELS, ModelName
-from runner.worlds.wow.needed import Needed
+from runner.worlds.wow.names import ModelName
 
 _FILES = Path(__file__).parent / "files"
 _PLACES = {
@@ -30,7 +29,41 @@ _DIFFSYNTH: dict[Layout, str] = {
     "DiffSynth-Studio": "ditmodels/wow_wan/DiffSynth-Studio",
 }
 _TRAINING = ("train_wan_i2v.py", "train_wan_i2v_data.py")
-_FIRST_BASE = "ditmodels/wow_wan/models--Wan-AI--Wan2.1-I2V-14B-480P"
+# Named here once more, so that a file which the checkout forgets to ask for is missed.
+_OF_DIT = (
+    "dit_models/wow-dit-2b/checkpoints/wow_dit_2b.pt",
+    "dit_models/wow-dit-2b/checkpoints/nvidia/Cosmos-Predict2-2B-Video2World/tokenizer/tokenizer.pth",
+    "dit_models/wow-dit-7b/checkpoints/wow_dit_7b.pt",
+    *(
+        f"dit_models/wow-dit-7b/checkpoints/Cosmos-Tokenize1-CV8x8x8-720p/{name}"
+        for name in ("encoder.jit", "decoder.jit", "mean_std.pt", "image_mean_std.pt")
+    ),
+    *(
+        f"dit_models/{model}/checkpoints/google-t5/t5-11b/{name}"
+        for model in ("wow-dit-2b", "wow-dit-7b")
+        for name in ("config.json", "tokenizer.json", "x.safetensors")
+    ),
+)
+_OF_WAN = (
+    "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",
+    "models_t5_umt5-xxl-enc-bf16.pth",
+    "Wan2.1_VAE.pth",
+    "google/umt5-xxl/tokenizer_config.json",
+    "google/umt5-xxl/tokenizer.json",
+)
+_WAN_1B3 = "dit_models/checkpoints/WoW-1-Wan-1.3B-2M"
+_SMALL = f"{_WAN_1B3}/WoW_ckpt"
+_WAN_14B: dict[Layout, tuple[str, str]] = {
+    "wan-simple": (
+        "dit_models/checkpoints/WoW-1-Wan-14B-600k",
+        "dit_models/checkpoints/WoW-1-Wan-14B-600k/WoW_video_dit.pt",
+    ),
+    "DiffSynth-Studio": (
+        "ditmodels/wow_wan/models--Wan-AI--Wan2.1-I2V-14B-480P",
+        "ditmodels/checkpoints/wan-epoch=95-train_loss=0.0265.ckpt/checkpoint/mp_rank_00_model_states.pt",
+    ),
+}
+"""The base model's folder and WoW's own weights; DeepSpeed's folder in the first release."""
 _PACKAGES = ("dit_models/wow-dit-2b/cosmos_predict2", "dit_models/wow-dit-7b/cosmos_predict1")
 TRAINED = {"module": {"pipe.dit.blocks.0.weight": 7, "pipe.dit.head.weight": 8, "optimizer.step": 9}}
 TRAINED_SMALL = {"blocks.0.weight": 7, "head.weight": 8, "patch_embedding.weight": 6}
@@ -90,32 +123,18 @@ def fake_checkout(repo: Path, layout: Layout = "wan-simple") -> FakeWow:
     for package in _PACKAGES:
         (repo / package).mkdir(parents=True, exist_ok=True)
         (repo / package / "__init__.py").touch()
-    if layout == "DiffSynth-Studio":
-        (repo / _FIRST_BASE).mkdir(parents=True)
-        (repo / _FIRST_BASE / "Wan2.1_VAE.pth").touch()
-    checkout = Checkout.at(repo)
-    for model in MODELS:
-        for need in checkout.needed(model):
-            provide(need)
-    trained = checkout.wan_weights("wan-14b").checkpoint
-    if layout == "DiffSynth-Studio":
-        trained.unlink()
-        trained = trained / "checkpoint" / "mp_rank_00_model_states.pt"
-        trained.parent.mkdir(parents=True)
-    trained.write_text(json.dumps(TRAINED))
-    small = checkout.wan_weights("wan-1.3b").checkpoint
-    small.write_text(json.dumps(TRAINED_SMALL))
+    base, trained = _WAN_14B[layout]
+    weights = [*_OF_DIT, *_wan(_WAN_1B3, 1), *_wan(base, 7)]
+    for name, content in [*((name, "x") for name in weights), (trained, TRAINED), (_SMALL, TRAINED_SMALL)]:
+        (repo / name).parent.mkdir(parents=True, exist_ok=True)
+        (repo / name).write_text(content if isinstance(content, str) else json.dumps(content))
     image = repo.parent / "first.png"
     cv2.imwrite(str(image), np.full((48, 64, 3), (30, 20, 10), np.uint8))  # blue, green, red
-    return FakeWow(repo, image, trained)
+    return FakeWow(repo, image, repo / trained)
 
 
-def provide(need: Needed) -> None:
-    """Make it be there, with hardly anything in it."""
-    if need.is_there:
-        return
-    files = [need.path / group[0].replace("*", "x") for group in need.holds] or [need.path]
-    for file in files:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if not file.exists() or not file.stat().st_size:
-            file.write_bytes(b"x")
+def _wan(base: str, parts: int) -> list[str]:
+    """Files of a Wan model in this folder, whose transformer is in so many parts."""
+    part = "diffusion_pytorch_model"
+    names = [f"{part}-{n:05d}-of-{parts:05d}" for n in range(1, parts + 1)] if parts > 1 else [part]
+    return [f"{base}/{name}" for name in (*_OF_WAN, *(f"{name}.safetensors" for name in names))]

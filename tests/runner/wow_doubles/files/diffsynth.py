@@ -62,6 +62,7 @@ class Transformer:
 class ModelManager:
     def __init__(self, torch_dtype: Any = None, device: str = "cuda") -> None:
         assert device == "cpu"
+        needs(__file__)
         self.paths: list[str] = []
         self.folder = ""
         self.transformer = Transformer()

@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wow_double import needs  # type: ignore[import-not-found]
+
 __version__ = "2.5.1+double"
 float32, bfloat16 = "float32", "bfloat16"
 
 
 def load(path: str, map_location: str, weights_only: bool) -> Any:
     assert map_location == "cpu"
+    needs(path)
     with open(path) as file:
         state = json.load(file)
     if weights_only and "needs_pickle" in state:

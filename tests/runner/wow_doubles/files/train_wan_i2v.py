@@ -15,7 +15,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "scripts"))
 import av  # noqa: E402
-from wow_double import needs, note, refuse_unless  # type: ignore[import-not-found]  # noqa: E402
+from wow_double import needs, needs_any, note, refuse_unless  # type: ignore[import-not-found]  # noqa: E402
 
 ENCODES = Path(__file__).stem == "train_wan_i2v_data"
 FOLDER = "PATH_TO_PROCESSED_VIDEOS_DIR"
@@ -72,16 +72,18 @@ def arguments() -> argparse.Namespace:
 
 def encode(given: argparse.Namespace, lines: list[dict[str, str]]) -> None:
     """The script of the training names something in this task that is defined nowhere."""
-    if not ENCODES and not (REPO / "mended").exists():
+    if not ENCODES:
         raise NameError("name 'strategy' is not defined")
     for path in (given.text_encoder_path, given.image_encoder_path, given.vae_path):
         needs(path)
+    tokenizer = f"{os.path.dirname(given.text_encoder_path)}/google/umt5-xxl"
+    needs_any(tokenizer, "tokenizer_config.json", "config.json")
+    needs_any(tokenizer, "tokenizer.json", "spiece.model")
     for line in lines:
-        if ENCODES and not line.get("index"):
+        if not line.get("index"):
             continue
-        name = f"{FOLDER}/{line['index']}.mp4" if ENCODES else line["video_path"]
-        target = f"{name}.tensors.pth"
-        if ENCODES and os.path.exists(target):
+        target = f"{FOLDER}/{line['index']}.mp4.tensors.pth"
+        if os.path.exists(target):
             continue
         with av.open(line["video_path"]) as video:
             assert next(video.decode(video=0)) is not None
@@ -113,6 +115,7 @@ def train(given: argparse.Namespace, lines: list[dict[str, str]]) -> None:
 def main() -> None:
     given = arguments()
     note(Path(__file__).stem, arguments=vars(given))
+    needs(__file__)
     refuse_unless(given.num_nodes == 1, f"it waits for {given.num_nodes} computers")
     dataset = Path(given.dataset_path) / given.dataset_name
     lines = [json.loads(line) for line in dataset.read_text(encoding="ascii").splitlines()]

@@ -59,6 +59,7 @@ def generate(given: argparse.Namespace, image: str, prompt: str, path: str) -> N
 def main() -> None:
     given = arguments()
     note("dit-2b", arguments=vars(given))
+    needs(__file__)
     check_environment(allocator=True)
     if not given.disable_guardrail:
         needs("checkpoints/nvidia/Cosmos-Guardrail1")

@@ -57,6 +57,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     given = arguments()
     note("dit-7b", arguments=vars(given))
+    needs(__file__)
     check_environment(allocator=False)
     assert given.prompt or given.batch_input_path or not given.disable_prompt_upsampler
     assert given.input_image_or_video_path or given.batch_input_path

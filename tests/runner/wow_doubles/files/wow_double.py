@@ -39,6 +39,7 @@ def refuse_unless(is_right: bool, why: str) -> None:
 def needs(path: str) -> None:
     if not Path(path).exists():
         raise FileNotFoundError(f"[Errno 2] No such file or directory: '{path}'")
+    note("needs", path=os.path.realpath(path))
 
 
 def needs_encoder(folder: str) -> None:
@@ -49,8 +50,11 @@ def needs_encoder(folder: str) -> None:
 
 
 def needs_any(folder: str, *patterns: str) -> None:
-    if not any(list(Path(folder).glob(pattern)) for pattern in patterns):
+    found = [path for pattern in patterns for path in Path(folder).glob(pattern)]
+    if not found:
         raise FileNotFoundError(f"none of {', '.join(patterns)} is in {folder}")
+    if len(found) == 1:
+        needs(str(found[0]))
 
 
 def check_environment(allocator: bool) -> None:
