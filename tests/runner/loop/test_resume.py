@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 import pytest
 
-from runner.critics.pixel import default_critics
+from runner.critics.pixel import Flicker, GoalReached
 from runner.interfaces import FailuresInARow, Frames, Generation, GenerationFailed, GenerationRequest
 from runner.loop.controller import ThompsonController
 from runner.loop.refinement import RefinementLoop
@@ -75,7 +75,7 @@ def loop(out: Path, world: Any, **changes: Any) -> RefinementLoop:
     given: dict[str, Any] = {
         "goal": GOAL,
         "world": world,
-        "critics": default_critics(),
+        "critics": (Flicker(), GoalReached()),
         "controller": ThompsonController(),
         "stop": StopRules(max_iters=4),
         "seed": 5,
