@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -11,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 from av.container import InputContainer
+from av.sidedata.sidedata import Type
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
@@ -110,7 +112,7 @@ def is_plain_mp4(path: Path) -> bool:
                 and brand != "qt"
                 and stream.codec_context.name == "h264"
                 and frame.format.name in ("yuv420p", "yuvj420p")
-                and frame.rotation == 0
+                and _orientation(frame) == (0, False)
             )
     except (av.FFmpegError, OSError, ValueError, StopIteration) as error:
         raise GenerationFailed(f"{path}: cannot be decoded as a video: {_one_line(error)}") from error
@@ -180,17 +182,36 @@ def _video_of(container: InputContainer) -> VideoStream:
 
 
 def _upright(container: InputContainer, stream: VideoStream, max_side: int | None) -> Iterator[Frames]:
-    """RGB frames (H, W, 3), rotated as the file says. Raises ValueError if their size changes."""
+    """RGB frames (H, W, 3), turned and mirrored as the file says. Raises ValueError if their size changes."""
     reformatter = VideoReformatter()
     shape = None
     for frame in container.decode(stream):
         height, width = _bounded(frame.height, frame.width, max_side)
         rgb: Any = reformatter.reformat(frame, width=width, height=height, format="rgb24")
-        turned: Frames = np.rot90(rgb.to_ndarray(), k=round(frame.rotation / 90))
+        quarters, is_mirrored = _orientation(frame)
+        turned: Frames = np.rot90(rgb.to_ndarray(), k=quarters)
+        if is_mirrored:
+            turned = np.fliplr(turned)
         shape = shape or turned.shape
         if turned.shape != shape:
             raise ValueError("the frame size changes within the video")
         yield turned
+
+
+def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
+    """How the picture is shown: quarters to turn it anticlockwise, and whether it is mirrored after that.
+
+    The display matrix is row-major, 16.16 fixed point, and multiplies from the right
+    (``libavutil/display.h``).
+    """
+    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    if matrix is None:
+        return 0, False
+    a, b, _, c, d = (np.frombuffer(bytes(matrix), dtype="=i4")[:5] / 65536.0).tolist()
+    is_mirrored = a * d < b * c
+    if is_mirrored:
+        a = -a
+    return -round(math.atan2(b, a) / (math.pi / 2.0)) % 4, is_mirrored
 
 
 def _rate(stream: VideoStream) -> float:

@@ -36,6 +36,12 @@ class SharedController:
             return ThompsonController()
         return ThompsonController.load(self._path)
 
+    def require_writable(self) -> None:
+        """Before a run, so that what it learns is not lost at its end. Makes the lock file."""
+        if self._path is not None:
+            with _locked(self._path):
+                pass
+
     def start_from(self, state: Path | None) -> None:
         """Start from ``state``, unless the file already has one."""
         if state is not None and self._path is not None:
@@ -76,7 +82,12 @@ def _locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise _cannot_write(path, error) from None
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise BadInput(
+                f"{path}: its file system has no locks ({error.strerror}); choose another --controller"
+            ) from None
         yield
 
 

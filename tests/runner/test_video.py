@@ -203,6 +203,32 @@ def test_every_kind_of_video_can_be_made_a_plain_mp4(tmp_path: Path, kind: str) 
     assert np.abs(before.astype(int) - after).mean() < 12
 
 
+@pytest.mark.parametrize(
+    ("matrix", "top_left", "top_right"),
+    [
+        ((1, 0, 0, 1), (0, 0), (0, -1)),
+        ((-1, 0, 0, 1), (0, -1), (0, 0)),
+        ((1, 0, 0, -1), (-1, 0), (-1, -1)),
+        ((-1, 0, 0, -1), (-1, -1), (-1, 0)),
+        ((0, 1, -1, 0), (0, -1), (-1, -1)),
+        ((0, -1, 1, 0), (-1, 0), (0, 0)),
+        ((0, 1, 1, 0), (0, 0), (-1, 0)),
+        ((0, -1, -1, 0), (-1, -1), (0, -1)),
+    ],
+)
+def test_a_video_is_turned_and_mirrored_as_a_player_shows_it(
+    tmp_path: Path, matrix: tuple[int, int, int, int], top_left: tuple[int, int], top_right: tuple[int, int]
+) -> None:
+    """Where the corners come to lie that are stored at the top."""
+    stored = np.zeros((2, 48, 64, 3), np.uint8)
+    stored[:, :24, :32, 0] = stored[:, :24, 32:, 1] = 255
+    write_other(tmp_path / "a.mp4", stored, "4:4:4 in mp4", matrix)
+    frame = read_first_frame(tmp_path / "a.mp4")
+    assert frame.shape == ((48, 64, 3) if matrix[0] else (64, 48, 3))
+    assert [int(frame[at].argmax()) for at in (top_left, top_right)] == [0, 1]
+    assert min(int(frame[at].max()) for at in (top_left, top_right)) > 200
+
+
 def test_what_is_written_here_is_a_plain_mp4(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", gradient(), 12.0)
     assert is_plain_mp4(tmp_path / "a.mp4")

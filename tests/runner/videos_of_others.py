@@ -24,8 +24,13 @@ KINDS: dict[str, tuple[str, str, str, int]] = {
 """Suffix, encoder, pixel format, and by how many degrees a player turns it counterclockwise."""
 
 
-def write_other(path: Path, frames: Frames, kind: str) -> None:
-    """Frames (T, H, W, 3) as they are stored; the name's own suffix does not matter."""
+def write_other(
+    path: Path, frames: Frames, kind: str, matrix: tuple[int, int, int, int] | None = None
+) -> None:
+    """Frames (T, H, W, 3) as they are stored; the name's own suffix does not matter.
+
+    ``matrix`` (a, b, c, d) shows the pixel (x, y) at (a·x + c·y, b·x + d·y), but for a shift.
+    """
     suffix, codec, pixels, rotation = KINDS[kind]
     container_format = {".mkv": "matroska"}.get(suffix, suffix[1:])
     log: dict[str, Any] = {"options": {"x265-params": "log-level=none"}} if codec == "libx265" else {}
@@ -35,6 +40,9 @@ def write_other(path: Path, frames: Frames, kind: str) -> None:
         stream.pix_fmt = pixels
         if rotation:
             stream.set_display_rotation(rotation)
+        if matrix is not None:
+            a, b, c, d = (number << 16 for number in matrix)
+            stream.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -590,6 +590,27 @@ def test_a_folder_whose_file_system_has_no_locks_is_said_before_anything_is_made
         "its file system has no locks (No locks available); choose another --out" in capsys.readouterr().err
     )
     assert not (tmp_path / "b" / "trace.jsonl").exists()
+
+
+@pytest.mark.parametrize("why", ["no locks", "no folder"])
+def test_a_controller_that_cannot_be_written_is_said_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    controller = tmp_path / ("file" if why == "no folder" else "elsewhere") / "c.json"
+    flock = fcntl.flock
+
+    def no_locks_elsewhere(file: IO[bytes], how: int) -> None:
+        if "elsewhere" in str(getattr(file, "name", "")):
+            raise OSError(errno.ENOLCK, "No locks available")
+        flock(file, how)
+
+    monkeypatch.setattr("fcntl.flock", no_locks_elsewhere)
+    simulated(tmp_path / "b", "--controller", str(controller), code=2)
+    said = capsys.readouterr().err
+    assert f"{controller}: " in said
+    assert "choose another --controller" in said
+    assert not list(tmp_path.rglob("*.mp4"))
 
 
 def test_a_goal_that_is_too_long_is_said_before_anything_is_written(

@@ -200,6 +200,7 @@ def run_world(world: WorldModel, given: RunOptions, lines: GeneratorLines | None
         if given.refinement.dry_run:
             _say_plan(refinement, folder, wanted, given)
             return
+        shared.require_writable()
         stack.enter_context(exclusive_lock(out, "--out", _TAKEN, name=RUN_LOCK))
         plan = folder.begin(wanted, run_id=run_id, fresh=given.fresh)
         keep_config(out / CONFIG_NAME, context)
