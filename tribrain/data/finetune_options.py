@@ -39,7 +39,11 @@ _GROUPS = (
             metavar="FOLDER",
             help="Folder for datasets, checkpoints and comparisons.",
         ),
-        click.option("--once", is_flag=True, help="Train once if there are new videos, then stop."),
+        click.option(
+            "--once",
+            is_flag=True,
+            help="Train once if there are new videos, then stop; exit code 4 if nothing could be trained.",
+        ),
     ),
     option_group(
         "Dataset",

@@ -50,7 +50,11 @@ _GROUPS = (
         click.option(
             "--every-minutes", type=FiniteFloat(min=0.0, min_open=True), hidden=True, help="In minutes."
         ),
-        click.option("--once", is_flag=True, help="Train once if there are new pairs, then stop."),
+        click.option(
+            "--once",
+            is_flag=True,
+            help="Train once if there are new pairs, then stop; exit code 4 if nothing could be trained.",
+        ),
     ),
     option_group(
         "Training",
