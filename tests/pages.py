@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 
 FPS = 12.0
 _START_S = 60.0
-_END_S = 20.0
+_END_S = 60.0
 _SIDE = 32
 
 

@@ -20,7 +20,7 @@ from streams.kafka.security_sources import variable_of
 from streams.kafka.settings import TOPIC_PREFIX_VARIABLE, Settings
 from tribrain.cli import main
 
-_END_S = 20.0
+_END_S = 60.0
 _SHORT_SESSION_S = 2.0
 _PROCESSES = get_context("forkserver")
 _PROCESSES.set_forkserver_preload([__name__, "tests.service_imports"])

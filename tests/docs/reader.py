@@ -21,7 +21,7 @@ LASTING = ("tribrain serve ", "tribrain ui")
 """Beginnings of commands that last until Ctrl-C."""
 _ACTIVATE = ". .venv/bin/activate"
 _READY_S = 60.0
-_END_S = 20.0
+_END_S = 60.0
 _VARIABLES = ".variables"
 
 

@@ -52,6 +52,12 @@ json_value = st.recursive(
     max_leaves=6,
 )
 json_object = st.dictionaries(text, json_value, max_size=4)
+_CHECKED = {
+    "run_id", "task_id", "goal_instruction", "revision", "rescored_in", "rescored", "required", "judge",
+    "outcome", "context", "candidate_context",
+}  # fmt: skip
+free_meta = json_object.map(lambda meta: {k: v for k, v in meta.items() if k not in _CHECKED})
+"""Names that are checked are not free; Hypothesis draws words of the code, too."""
 number = st.floats(-MAX_NUMBER, MAX_NUMBER)
 contexts = st.dictionaries(
     text,
@@ -90,7 +96,7 @@ trace_events = st.builds(
     fused_scores=st.dictionaries(text, st.none() | number, max_size=3),
     belief_probs=st.dictionaries(text, number, max_size=3),
     overall_score=unit,
-    meta=json_object.map(lambda meta: {**meta, "run_id": "r", "outcome": {"score": 0.5}}),
+    meta=free_meta.map(lambda meta: {**meta, "run_id": "r", "outcome": {"score": 0.5}}),
     extras=extras_for(TraceEvent),
 )
 run_ends = st.builds(
@@ -99,7 +105,7 @@ run_ends = st.builds(
     run_id=text.filter(bool),
     iterations=st.lists(iterations).map(tuple),
     stop_reason=text,
-    meta=json_object,
+    meta=free_meta,
     extras=extras_for(RunEnd),
 )
 pairs = st.builds(
