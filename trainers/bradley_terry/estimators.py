@@ -38,15 +38,7 @@ class PairEstimator(Protocol):
     def learn_many_differences(self, X: Array, w: Array, ties: Flags | None = None) -> Array: ...
     def predict_many_differences(self, features: Sequence[str], X: Array) -> Array: ...
     def learn_rows(
-        self,
-        X: Array,
-        w: Array,
-        ties: Flags,
-        known: Ints,
-        slots: Ints,
-        frozen: Array,
-        *,
-        is_news: bool = True,
+        self, X: Array, w: Array, ties: Flags, known: Ints, slots: Ints, frozen: Array, is_news: bool = True
     ) -> tuple[Array, list[int]]: ...
     def undo(self, row: Array, w: float, tie: bool) -> None: ...
     def with_features(self, names: Sequence[str]) -> Self: ...

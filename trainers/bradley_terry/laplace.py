@@ -111,15 +111,7 @@ class Laplace(LinearEstimator):
         return float(mean @ z), float(z @ cov @ z)
 
     def learn_rows(
-        self,
-        X: Array,
-        w: Array,
-        ties: Flags,
-        known: Ints,
-        slots: Ints,
-        frozen: Array,
-        *,
-        is_news: bool = True,
+        self, X: Array, w: Array, ties: Flags, known: Ints, slots: Ints, frozen: Array, is_news: bool = True
     ) -> tuple[Array, list[int]]:
         p = np.empty(len(X))
         start, alarms = 0, []

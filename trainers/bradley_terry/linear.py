@@ -121,15 +121,7 @@ class LinearEstimator(base.Classifier):
 
     @abstractmethod
     def learn_rows(
-        self,
-        X: Array,
-        w: Array,
-        ties: Flags,
-        known: Ints,
-        slots: Ints,
-        frozen: Array,
-        *,
-        is_news: bool = True,
+        self, X: Array, w: Array, ties: Flags, known: Ints, slots: Ints, frozen: Array, is_news: bool = True
     ) -> tuple[Array, list[int]]:
         """Learn rows as ``trainers.bradley_terry.kernels`` describes; all features of X must be known.
 

@@ -118,15 +118,7 @@ class RiverLogistic(LinearEstimator):
         return {True: p, False: 1.0 - p}
 
     def learn_rows(
-        self,
-        X: Array,
-        w: Array,
-        ties: Flags,
-        known: Ints,
-        slots: Ints,
-        frozen: Array,
-        *,
-        is_news: bool = True,
+        self, X: Array, w: Array, ties: Flags, known: Ints, slots: Ints, frozen: Array, is_news: bool = True
     ) -> tuple[Array, list[int]]:
         weights = np.array(list(self.weights.values()), dtype=np.float64)
         p = np.empty(len(X))
