@@ -119,7 +119,7 @@ class Status:
                     "or ask it with tribrain health"
                 )
         if waiting := sum(self.dead_letters.values()):
-            yield f"{waiting} dead letters wait; tribrain log dead-letters list says why"
+            yield f"{counted(waiting, 'dead letter')} waiting; tribrain log dead-letters list says why"
 
     def _of_models(self) -> Iterator[str]:
         for figures in self.snapshots:
