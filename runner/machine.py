@@ -19,10 +19,12 @@ from runner.worlds.process import last_line
 from runner.worlds.wow.checkout import Checkout, interpreter
 from runner.worlds.wow.names import MODELS, ModelName
 from runner.worlds.wow.needed import Needed
+from streams.errors import BadInput
 from streams.local_broker.jars import NoKafka, find_kafka
+from trainers.datasets.extra import require_extra
 
 TRAINING: Final = "train-wow-wan"
-"""Stands for the training of wan-14b among WoW's models."""
+"""Stands for the fine-tuning of wan-14b, ``data finetune --train wow-wan``, among WoW's models."""
 _PROBE_S = 300.0
 """Importing PyTorch from a cold network disk takes minutes."""
 _GPU_QUERY = ("index", "name", "memory.total", "driver_version")
@@ -44,7 +46,11 @@ for name, wanted in json.loads(sys.argv[1]).items():
 print("\\n" + json.dumps(found))
 """
 # Module to the names that are used from it. The scripts of the other models report themselves what they lack.
-_DIFFSYNTH = {"diffsynth": ("ModelManager", "WanVideoPipeline", "save_video"), "PIL.Image": ()}
+_OF_WAN: dict[str, tuple[str, ...]] = {
+    "torch": (),
+    "diffsynth": ("ModelManager", "WanVideoPipeline", "save_video"),
+    "PIL.Image": (),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +192,7 @@ def _of_checkout(checkout: Checkout, python: str, models: Sequence[ModelName]) -
 def _wow(checkout: Checkout, model: ModelName, python: str) -> WowModel:
     missing = checkout.missing(model)
     is_wan = model.startswith("wan")
-    modules: dict[str, tuple[str, ...]] = {"torch": ()} | (_DIFFSYNTH if is_wan else {})
+    modules = _OF_WAN if is_wan else {"torch": ()}
     further = [str(checkout.diffsynth)] if is_wan else []
     scripts = [checkout.script(model)] if checkout.script(model).is_file() else []
     return WowModel(
@@ -202,8 +208,8 @@ def _wow(checkout: Checkout, model: ModelName, python: str) -> WowModel:
 
 
 def _training(checkout: Checkout, python: str) -> WowModel:
-    """The training of wan-14b."""
-    missing = [need for need in checkout.needed_to_train() if not need.is_there]
+    """The training of wan-14b, with the videos on which its checkpoints are compared."""
+    missing = [need for need in checkout.needed_to_finetune() if not need.is_there]
     of = checkout.training_scripts
     scripts = [script for script in (of.encode, of.train) if script.is_file()]
     return WowModel(
@@ -212,10 +218,20 @@ def _training(checkout: Checkout, python: str) -> WowModel:
         missing=tuple(map(_in_short, missing)),
         remedies=_remedies(missing),
         problems=(
-            *checkout.training_problems(),
-            *_interpreter_problems(checkout, "wan-14b", python, {"torch": ()}, [], scripts),
+            *_extra_problems(),
+            *checkout.finetuning_problems(),
+            *_interpreter_problems(checkout, "wan-14b", python, _OF_WAN, [str(checkout.diffsynth)], scripts),
         ),
     )
+
+
+def _extra_problems() -> list[str]:
+    """What this program lacks to build the dataset of a training."""
+    try:
+        require_extra()
+    except BadInput as problem:
+        return [str(problem)]
+    return []
 
 
 def _remedies(missing: Sequence[Needed]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from tribrain.run.report import build_run_report, is_folder_of_runs
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH
+from tribrain.shell.output import counted
 from tribrain.story.album import size_text
 from tribrain.story.report import Written
 from tribrain.suite.folder import SuiteFolder
@@ -40,8 +41,8 @@ def report(folder: Path, votes_file: Path | None, as_json: bool) -> None:
         click.echo(orjson.dumps(asdict(written)))
         return
     click.echo(
-        f"{written.report}: {written.runs} {'run' if written.runs == 1 else 'runs'}, "
-        f"{written.videos_in_file} of {written.videos} videos in it, {size_text(written.bytes)}"
+        f"{written.report}: {counted(written.runs, 'run')}, "
+        f"{written.videos_in_file} of {counted(written.videos, 'video')} in it, {size_text(written.bytes)}"
     )
 
 

@@ -134,10 +134,10 @@ class _Serving:
         kept_apart = line.reserved | compared
         chosen, left_out = selected(with_folders(ended, job.root), job.rules.policy, snapshot, kept_apart)
         chosen_new = sum(sample.sample.event.run_id in new for sample in chosen)
-        unusable = "".join(f", {n} {reason}" for reason, n in sorted(left_out.items()))
+        unusable = "".join(f", {reason}: {n}" for reason, n in sorted(left_out.items()))
         job.say(
-            f"{chosen_new} new videos of {len(chosen)} that {job.rules.policy} selects in {len(ended)} runs "
-            f"(of {least} needed{unusable})"
+            f"new videos: {chosen_new} (of {least} needed{unusable}), all that {job.rules.policy} selects: "
+            f"{len(chosen)}, runs: {len(ended)}"
         )
         if over := prompts_of(job.tasks) - compared:
             job.say(f"prompts excluded from the comparison, as an earlier dataset had them: {len(over)}")

@@ -85,7 +85,7 @@ def main(dataset: Path, runs: Path, base: str, out: Path) -> None:
         write_atomically(out / CHECKPOINT, encode_checkpoint(after))
     except BadInput as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"{after.videos - before.videos} videos used for training")
+    click.echo(f"videos used for training: {after.videos - before.videos}")
 
 
 if __name__ == "__main__":

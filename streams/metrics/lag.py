@@ -118,11 +118,11 @@ class LagWatch:
                 return Condition(
                     False,
                     f"{topic}[{number}] has been stuck at offset {lag.position} for "
-                    f"{now_s - lag.since_s:.0f} s, with {lag.messages} messages to read.",
+                    f"{now_s - lag.since_s:.0f} s; messages to read: {lag.messages}.",
                 )
         behind = sum(lag.messages for lag in known.values())
         if behind:
-            return Condition(True, f"It is reading and is {behind} messages behind.")
+            return Condition(True, f"It is reading; messages behind: {behind}.")
         if self._unknown or not self._is_measured:
             return Condition(True, "It is reading; how far behind it is will be known in a few seconds.")
         return Condition(True, "It has read everything.")

@@ -7,14 +7,20 @@ Neither is reliable over a network (SQLite, "Write-Ahead Logging" and "File Lock
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from streams.errors import BadInput
+from streams.files import read_bytes, write_atomically
 
 SPOOL = "spool.sqlite"
+PLACES = "spools.json"
+"""In a run's folder: the paths of its spools in other folders, the last one used at the end."""
 FOLDER_VARIABLE = "TRIBRAIN_SPOOL_DIR"
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -28,13 +34,16 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 def spool_of(out: Path, folder: Path | None = None) -> Path:
     """The spool of the run in ``out``; always the same path on one computer.
 
-    It is in ``folder`` if one is given, else in ``out`` unless that is on a network file system, else in a
-    local folder of the user. Raises BadInput if none of them is usable.
+    It is in ``folder`` if one is given, else where the run had it last, else in ``out`` unless that is on a
+    network file system, else in a local folder of the user. Raises BadInput if none of them is usable.
     """
     if folder is not None:
         if over := network_file_system(folder):
             raise BadInput(f"--spool-dir {folder}: it is on {over}; choose a folder on a local disk")
         return folder / _name_of(out)
+    # The folder is missing on another computer, or while its disk is not mounted.
+    if (had := _had_elsewhere(out)) and had[-1].parent.is_dir() and not network_file_system(had[-1]):
+        return had[-1]
     if not (over := network_file_system(out)):
         return out / SPOOL
     for one in _local_folders():
@@ -44,6 +53,40 @@ def spool_of(out: Path, folder: Path | None = None) -> Path:
         f"{out}: it is on {over}, where a spool is not safe, and so are "
         f"{', '.join(map(str, _local_folders()))}; give --spool-dir with a folder on a local disk"
     )
+
+
+def keep_place(out: Path, spool: Path) -> None:
+    """Note in the run's folder that it uses this spool. Raises OSError, and BadInput for a damaged note."""
+    had = _had_elsewhere(out)
+    spool = spool.absolute()
+    if not had and spool == (out / SPOOL).absolute():
+        return
+    places = [*(path for path in had if path != spool and path.exists()), spool]
+    if places != had:
+        write_atomically(out / PLACES, json.dumps([str(path) for path in places]).encode())
+
+
+def other_spools(out: Path, spool: Path) -> list[Path]:
+    """Spools of the run in ``out`` that are there beside ``spool``, the one used last first.
+
+    Raises BadInput if the run's note of them is damaged.
+    """
+    places = dict.fromkeys(path.absolute() for path in (*reversed(_had_elsewhere(out)), out / SPOOL))
+    return [path for path in places if path != spool.absolute() and path.is_file()]
+
+
+def _had_elsewhere(out: Path) -> list[Path]:
+    note = out / PLACES
+    if not note.is_file():
+        return []
+    try:
+        # Not msgspec: it takes no path that is not UTF-8.
+        return list(map(Path, msgspec.convert(json.loads(read_bytes(note)), list[str])))
+    except (ValueError, msgspec.ValidationError) as error:
+        raise BadInput(
+            f"{note}: the file is damaged: {error}; remove it, and give --spool-dir with the folder of the "
+            "run's spool"
+        ) from None
 
 
 def network_file_system(path: Path) -> str:

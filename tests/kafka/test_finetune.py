@@ -392,7 +392,7 @@ def test_it_waits_until_so_many_new_videos_are_selected(
     publish(settings, made, range(7))
     given = words(settings, made, tmp_path / "work", "--every", "12")
     with command(given, tmp_path / "said", TRIBRAIN_TOPIC_PREFIX=settings.topic_prefix) as serving:
-        wait_until(lambda: "11 new videos of 11" in serving.output, 120)
+        wait_until(lambda: "new videos: 11 (" in serving.output, 120)
         assert told(settings) == []
         publish(settings, made, (7,))
         wait_until(lambda: [event.step for event in told(settings)] == [*STEPS, "promoted"], 240)

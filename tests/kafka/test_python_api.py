@@ -110,7 +110,7 @@ def test_a_run_is_published_as_it_is_made(broker: Settings, tmp_path: Path) -> N
 
 
 def test_what_has_not_reached_kafka_is_kept_and_a_warning_says_how_to_send_it(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="2 events have not reached Kafka; send them with: tribrain"):
+    with pytest.warns(UserWarning, match="not on Kafka: 2 events; to send: tribrain log spool flush"):
         refine(
             "goal",
             world=FilmWorld(),

@@ -122,7 +122,7 @@ def test_without_a_held_out_task_it_waits(settings: Settings, base: Path, tmp_pa
     assert serve(job_at(settings, base, tmp_path), once=True).startswith("not trained yet: 3")
     assert newest(settings) is None
     assert "not trained yet: 3" in said(tmp_path)
-    assert "pairs to learn from and 0 to measure on" in said(tmp_path)
+    assert ", to measure on: 0" in said(tmp_path)
 
 
 def test_it_trains_when_enough_are_new_or_some_have_waited(
@@ -385,7 +385,7 @@ def test_a_stopped_training_ends_at_once_and_the_next_start_goes_on(
     process.terminate()
     assert process.wait() == 0
     assert process.said.endswith("tribrain serve lora: stopped; the next start goes on from here\n")
-    assert "64 text pairs of people and validators, 64 of them new\n" in process.said
+    assert "text pairs of people and validators: 64, new: 64\n" in process.said
     assert "Traceback" not in process.said
     assert state.exists()
 

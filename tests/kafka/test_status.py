@@ -64,7 +64,7 @@ def test_dead_letters_need_attention_by_kind(settings: Settings, tribrain: Any) 
     code, said = tribrain("status")
     assert code == 1
     assert said["dead_letters"] == {"damaged": 2, "not usable": 1}
-    assert said["attention"] == ["3 dead letters wait; tribrain log dead-letters list says why"]
+    assert said["attention"] == ["3 dead letters waiting; tribrain log dead-letters list says why"]
 
 
 def test_topics_that_are_not_there_need_attention(kafka: str, tribrain_on: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from streams.errors import BadInput
 from streams.spool import place
-from streams.spool.place import network_file_system, spool_of
+from streams.spool.place import PLACES, keep_place, network_file_system, other_spools, spool_of
 
 ROOT = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw"
 
@@ -109,3 +109,65 @@ def test_a_system_without_that_table_keeps_spools_with_their_runs(
 ) -> None:
     monkeypatch.setattr(place, "MOUNTS", tmp_path / "none")
     assert spool_of(tmp_path / "run").parent == tmp_path / "run"
+
+
+def used(out: Path, folder: Path | None) -> Path:
+    """The spool that a run gets, which it leaves with events."""
+    spool = spool_of(out, folder)
+    keep_place(out, spool)
+    spool.parent.mkdir(parents=True, exist_ok=True)
+    spool.touch()
+    return spool
+
+
+def test_a_run_goes_on_with_the_spool_that_it_had_last(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = used(out, tmp_path / "a")
+    assert used(out, None) == first
+    second = used(out, tmp_path / "b")
+    assert (used(out, None), other_spools(out, second)) == (second, [first])
+    first.unlink()
+    assert other_spools(out, second) == []
+
+
+def test_the_spool_in_the_runs_folder_is_another_one_once_a_folder_is_given(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = used(out, None)
+    assert list(out.iterdir()) == [first]  # it needs no note
+    second = used(out, tmp_path / "a")
+    assert other_spools(out, second) == [first]
+    assert other_spools(out, first) == [second]
+
+
+def test_a_run_that_was_moved_goes_on_with_its_spool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    spool = used(Path("run"), Path("a")).absolute()
+    Path("run").rename("moved")
+    monkeypatch.chdir("moved")
+    assert spool_of(tmp_path / "moved") == spool
+
+
+def test_where_the_folder_of_its_spool_is_missing_or_over_a_network_a_run_gets_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    spool = used(out, tmp_path / "disk")
+    mounted(monkeypatch, tmp_path, (tmp_path / "disk", "nfs4"))
+    assert spool_of(out) == out / "spool.sqlite"
+    mounted(monkeypatch, tmp_path)
+    assert spool_of(out) == spool
+    (tmp_path / "disk").rename(tmp_path / "away")
+    assert spool_of(out) == out / "spool.sqlite"
+
+
+@pytest.mark.parametrize("note", ["", "null", "{}", "[0]", '["a"', "\xff"])
+def test_a_damaged_note_of_spools_is_bad_input(note: str, tmp_path: Path) -> None:
+    (tmp_path / PLACES).write_text(note, encoding="latin-1")
+    with pytest.raises(BadInput, match=r"spools.json: the file is damaged: .*; remove it, and give --spool-"):
+        spool_of(tmp_path)
+
+
+def test_a_spool_may_have_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    folder = tmp_path / "b\udcff"
+    assert used(tmp_path / "run", folder).parent == folder
+    assert spool_of(tmp_path / "run").parent == folder

@@ -172,7 +172,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{build} nan", r"nan/trace\.jsonl@line 1: found NaN; expected finite numbers only"
     yield (
         f"{build} good",
-        r"no video is left for a dataset: 3 videos that are missing; give more runs, or ask",
+        r"no video is left for a dataset: videos that are missing \(3\); give more runs, or ask",
     )
     yield f"{build} empty", r"no video is left for a dataset: the runs are empty; give more runs"
     yield f"{build} good --runs nowhere", r"nowhere: no such folder"
@@ -232,17 +232,17 @@ def cases() -> Iterator[tuple[str, str]]:
     )
     yield (
         f"{preferences} trl --pairs texts-equal.jsonl",
-        r"no pair is left to write: 1 pairs of two equal prompts;",
+        r"no pair is left to write: pairs of two equal prompts \(1\);",
     )
     yield (
         f"{preferences} trl --pairs texts.jsonl --label-source human",
-        r"no pair is left .*: 4 pairs with other",
+        r"no pair is left .*: pairs with other labels \(4\)",
     )
     yield (
         f"{preferences} video-dpo --runs good",
-        r"no pair is left to write: 2 pairs whose videos are missing; give",
+        r"no pair is left to write: pairs whose videos are missing \(2\); give",
     )
-    yield f"{preferences} label-studio --pairs texts.jsonl", r"4 pairs whose videos are missing"
+    yield f"{preferences} label-studio --pairs texts.jsonl", r"pairs whose videos are missing \(4\)"
     yield (
         f"{preferences} dpo --runs good",
         r"'--format': 'dpo' is not one of 'trl', 'video-dpo', 'label-studio'",
@@ -490,7 +490,7 @@ def cases() -> Iterator[tuple[str, str]]:
     with_frames = f"{by_wow} --prompts prompts-good.jsonl --wow-repo"
     yield (
         f"{with_frames} good",
-        r"cannot be trained: the training script \S*train_wan_i2v\.py is missing; the",
+        r"cannot be fine-tuned: the training script \S*train_wan_i2v\.py is missing; the",
     )
     yield f"{with_frames} good --base model.json --wow-python no", r"the interpreter 'no' \(--wow-python\)"
     yield f"{with_frames} good --base good", r"good: has no LoRA of WoW's; expected a file, or a folder"

@@ -503,7 +503,7 @@ def test_a_run_without_a_goal_has_only_its_prompts_for_captions(tmp_path: Path, 
         "build-dataset", "--runs", str(tmp_path / "runs"), "--format", "hf", "--out", str(tmp_path / "set")
     )
     assert code == 2
-    assert "no video is left for a dataset: 2 videos without a caption; give more runs" in said
+    assert "no video is left for a dataset: videos without a caption (2); give more runs" in said
     assert build("hf", "--caption", "prompt")["videos"] == 2
 
 
@@ -556,8 +556,8 @@ def test_the_call_that_makes_the_embeddings_is_printed(
     )
     assert code == 0
     assert (
-        f"6 videos of 9 iterations written to {out}: 4 of 2 tasks in train, 2 of 1 tasks in validation"
-        in said
+        f"6 videos of 9 iterations written to {out}: 4 videos of 2 tasks in train, "
+        "2 videos of 1 task in validation" in said
     )
     assert f"  {call.format(out=out)}\n" in said
 

@@ -9,14 +9,18 @@ from typing import Any, Literal
 import orjson
 import pytest
 
+from runner.finetune.comparison import PairedTask
 from runner.machine import TRAINING, Gpu, gpus_in, packages
 from runner.worlds.wow.checkout import POST_TRAINED
 from runner.worlds.wow.models import open_world
 from runner.worlds.wow.names import MODELS, ModelName
 from runner.worlds.wow.settings import WowSettings
+from streams.errors import BadInput
 from tests.runner.worlds.test_train_wan import dataset_of, train
 from tests.runner.wow_doubles.checkout import FakeWow, fake_checkout
+from trainers.datasets import extra
 from tribrain.cli import main
+from tribrain.data.finetune_wow import OPTIONS, wow_training
 
 
 @pytest.fixture
@@ -83,6 +87,7 @@ def opened_by(program: ModelName | Literal["train-wow-wan"], wow: FakeWow, folde
     if program == "train-wow-wan":
         code, said = train(wow, dataset_of(folder, "pour the tea"), folder / "lora")
         assert code == 0, said
+        opened_by("wan-14b", wow, folder / "compared")
     else:
         settings = WowSettings(checkout=wow.checkout, image=wow.image, python=sys.executable, timeout_s=60.0)
         with open_world(program, settings) as world:
@@ -108,6 +113,49 @@ def test_each_program_is_ready_where_all_that_it_opens_is_there_and_never_otherw
             named = any(str(file) in line or f"{file.parent} lacks" in line for line in of["missing"])
             assert named == (file in opened[of["model"]]), file
         aside.rename(file)
+
+
+def finetuning_refuses(wow: FakeWow, python: Path) -> str:
+    """What ``data finetune --train wow-wan`` says before its first step; empty if it would begin."""
+    given = {**dict.fromkeys(OPTIONS), "wow_repo": wow.repo, "wow_python": str(python)}
+    task = PairedTask(goal="pour the tea", seed=1, image=str(wow.image))
+    try:
+        wow_training(given, [task], "", 60.0)
+    except BadInput as refusal:
+        return str(refusal)
+    return ""
+
+
+def test_training_is_ready_where_its_command_begins_and_never_where_it_refuses(
+    wow: FakeWow, content_python: Path, tmp_path: Path, capfd: Any
+) -> None:
+    repo = wow.repo.resolve()
+    given = ["--wow-repo", str(repo), "--wow-python", str(content_python), "--require", TRAINING]
+    scripts = wow.checkout.training_scripts
+    needed = [*(need.path for need in wow.checkout.needed("wan-14b")), scripts.encode, scripts.train]
+    refusals = []
+    for path in sorted(path.resolve() for path in {*needed, wow.checkout.script("dit-2b")}):
+        aside = path.rename(tmp_path / "aside")
+        refusals.append(finetuning_refuses(wow, content_python))
+        assert doctor(*given) == bool(refusals[-1]), path
+        aside.rename(path)
+    assert refusals.count("") == 1  # it does not need the script of another model
+    (wow.checkout.diffsynth / "diffsynth" / "core").mkdir()
+    assert "has no ModelManager" in finetuning_refuses(wow, content_python)
+    capfd.readouterr()
+    assert doctor(*given) == 1
+    assert capfd.readouterr().out.count("is DiffSynth-Studio 2, which has no ModelManager") == 3
+
+
+def test_training_is_not_ready_without_the_packages_of_its_datasets(
+    wow: FakeWow, content_python: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    monkeypatch.setattr(extra, "_NEEDED", ("no_such_package",))
+    given = ["--wow-repo", str(wow.repo), "--wow-python", str(content_python), "--require"]
+    assert (doctor(*given, "wan-14b"), doctor(*given, TRAINING)) == (0, 1)
+    assert 'a dataset needs no_such_package; install the extra with pip install -e ".[data]"' in (
+        capfd.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("program", [*MODELS, TRAINING])
@@ -158,13 +206,14 @@ def test_an_interpreter_that_lacks_something_is_not_enough(wow: FakeWow, capfd: 
         "dit-7b": True,
         "wan-14b": False,
         "wan-1.3b": False,
-        TRAINING: True,
+        TRAINING: False,
     }
     problems = {of["model"]: of["problems"] for of in found["wow"]}
     assert problems["dit-2b"] == [
         f"{script} does not start: ModuleNotFoundError: No module named 'no_such_module'"
     ]
-    assert problems["wan-14b"] == [f"{sys.executable} cannot use diffsynth: it has no ModelManager"]
+    without = [f"{sys.executable} cannot use diffsynth: it has no ModelManager"]
+    assert problems["wan-14b"] == problems[TRAINING] == without
 
 
 def test_a_machine_without_a_gpu_is_not_enough(wow: FakeWow, capfd: Any) -> None:

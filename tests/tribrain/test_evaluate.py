@@ -63,7 +63,7 @@ def test_three_answers_are_measured_where_there_are_ties(
     assert 10 < result["n_ties"] < 60
     assert 0.0 < result["learners"]["laplace"]["log_loss_with_ties"] < 1.1
     assert code_of(*given) == 0
-    assert f"({result['n_ties']} of them ties)" in capsys.readouterr().out
+    assert f"(ties: {result['n_ties']})" in capsys.readouterr().out
 
 
 def test_a_dimension_is_measured_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

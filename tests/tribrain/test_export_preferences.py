@@ -182,7 +182,7 @@ def test_videos_that_begin_differently_are_no_pair_of_an_image_to_video_model(
     words = ("export-preferences", "--runs", str(tmp_path / "runs"), "--format", "video-dpo")
     code, said = tribrain(*words, "--out", str(tmp_path / "same"))
     assert code == 2
-    assert "no pair is left to write: 1 pairs whose videos begin with different frames" in said
+    assert "no pair is left to write: pairs whose videos begin with different frames (1)" in said
     assert not (tmp_path / "same").exists()
     code, said = tribrain(*words, "--out", str(tmp_path / "any"), "--first-frame", "any")
     assert (code, said["pairs"]) == (0, 1)
@@ -291,7 +291,7 @@ def test_no_video_outside_its_run_is_exported(tmp_path: Path, tribrain: Tribrain
         arguments = ("--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out"), "--format", *words)
         code, said = tribrain("export-preferences", *arguments)
         assert code == 2
-        assert "1 pairs with a video outside its run's folder" in said
+        assert "pairs with a video outside its run's folder (1)" in said
     assert sorted(os.listdir(tmp_path)) == ["runs", "secret.mp4"]
 
 

@@ -682,7 +682,7 @@ def test_a_run_over_a_network_has_its_spool_on_this_computer(
     (spool,) = state.rglob("*.sqlite")
     assert f"events wait for Kafka in {spool}, on this computer" in (said := capsys.readouterr().err)
     assert f"tribrain log spool flush {spool}" in said
-    assert list((share / "a").glob("spool*")) == []
+    assert list((share / "a").glob("spool.sqlite*")) == []
     tribrain("spool", "status", str(share / "a"), "--json")
     assert sum(json.loads(capsys.readouterr().out)["waiting"].values()) == 2
 
@@ -696,6 +696,59 @@ def test_a_run_has_its_spool_where_it_is_told_to(tmp_path: Path, capsys: pytest.
     capsys.readouterr()
     tribrain("spool", "status", str(tmp_path / "a"), "--spool-dir", str(tmp_path / "disk"), "--json")
     assert sum(json.loads(capsys.readouterr().out)["waiting"].values()) == 2
+
+
+def unpublished(tmp_path: Path, *options: str, code: int = 0) -> None:
+    away = ("--goal", GOAL, "--iters", "2", "--bootstrap-servers", "127.0.0.1:1")
+    tribrain("run-simulated", *away, "--out", str(tmp_path / "a"), *options, code=code)
+
+
+def waiting_in(spool: Path, capsys: pytest.CaptureFixture[str], *options: str) -> int:
+    capsys.readouterr()
+    tribrain("spool", "status", str(spool), *options, "--json")
+    return sum(json.loads(capsys.readouterr().out)["waiting"].values())
+
+
+def test_a_run_goes_on_with_the_spool_that_it_had(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unpublished(tmp_path, "--spool-dir", str(tmp_path / "disk"))
+    (spool,) = tmp_path.rglob("*.sqlite")
+    waited = waiting_in(spool, capsys)
+    unpublished(tmp_path)
+    assert f"tribrain log spool flush {spool}" in capsys.readouterr().err
+    assert list(tmp_path.rglob("*.sqlite")) == [spool]
+    assert waiting_in(spool, capsys) == waiting_in(tmp_path / "a", capsys) > waited
+    unpublished(tmp_path, "--fresh")
+    assert list(tmp_path.rglob("*.sqlite")) == [spool]
+
+
+def test_what_waits_in_an_earlier_spool_is_named_where_another_place_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unpublished(tmp_path)
+    earlier = tmp_path / "a" / "spool.sqlite"
+    waited = waiting_in(earlier, capsys)
+    unpublished(tmp_path, "--spool-dir", str(tmp_path / "disk"))
+    (later,) = (tmp_path / "disk").glob("*.sqlite")
+    said = capsys.readouterr().err
+    in_it = f"not on Kafka, in another spool of this run: {waited} events; to send: tribrain log spool flush "
+    assert f"{in_it}{earlier}\n" in said
+    assert f"not on Kafka: 1 event; to send: tribrain log spool flush {later}\n" in said
+    tribrain("spool", "status", str(tmp_path / "a"))
+    told = capsys.readouterr()
+    assert told.out.startswith(f"{later}: 1 event of 1 run waiting")
+    assert f"tribrain log spool flush {earlier}\n" in told.err
+    later.unlink()
+    assert waiting_in(tmp_path / "a", capsys) == waited
+
+
+def test_an_earlier_spool_that_cannot_be_read_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unpublished(tmp_path)
+    earlier = tmp_path / "a" / "spool.sqlite"
+    earlier.write_bytes(b"not a database, but long enough to be one" * 50)
+    unpublished(tmp_path, "--spool-dir", str(tmp_path / "disk"))
+    assert f"another spool of this run cannot be read: {earlier}: not a spool" in capsys.readouterr().err
 
 
 @needs_proc

@@ -44,7 +44,7 @@ def test_status_counts_what_waits_and_leaves_it_there(path: Path, in_memory_sett
     for _ in range(2):
         said = json.loads(spool_command(in_memory_settings, "status", path, "--json").output)
         assert said["waiting"] == {"run-a": 3}
-    assert "3 events of 1 runs wait" in spool_command(in_memory_settings, "status", path).output
+    assert "3 events of 1 run waiting" in spool_command(in_memory_settings, "status", path).output
 
 
 def test_flush_sends_what_kafka_takes_and_keeps_the_rest(path: Path, in_memory_settings: Settings) -> None:
@@ -61,7 +61,7 @@ def test_flush_removes_a_spool_that_it_has_emptied(path: Path, in_memory_setting
         spool.delete(spool.oldest()[2:])
     flushed = spool_command(in_memory_settings, "flush", path)
     assert flushed.exit_code == 0
-    assert "2 events are on Kafka, 0 are left" in flushed.output
+    assert "2 events sent, 0 left" in flushed.output
     assert not path.exists()
 
 
@@ -69,7 +69,7 @@ def test_flush_without_a_broker_fails_and_keeps_everything(path: Path) -> None:
     flushed = spool_command(Settings(bootstrap_servers="127.0.0.1:9"), "flush", path)
     assert flushed.exit_code == 1
     assert "no Kafka broker answers" in flushed.output
-    assert "0 events are on Kafka, 3 are left" in flushed.output
+    assert "0 events sent, 3 left" in flushed.output
 
 
 @pytest.mark.parametrize("command", ["status", "flush"])

@@ -298,6 +298,17 @@ def test_a_run_that_another_process_works_on_is_refused(
     assert "another run-suite is at work on it" in capsys.readouterr().err
 
 
+def test_one_run_is_told_of_in_the_singular(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "prompts.jsonl").write_text((bench / "prompts.jsonl").read_text().splitlines()[0])
+    for image in bench.glob("frame-*"):
+        shutil.copy(image, tmp_path)
+    done(simulated(tmp_path, tmp_path / "s"))
+    assert "1 of 1 run finished; " in capsys.readouterr().out
+    assert "of 1 run a later video" in (tmp_path / "s" / "report.html").read_text()
+
+
 def test_summary_table_and_report_tell_the_same(
     bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,7 +319,7 @@ def test_summary_table_and_report_tell_the_same(
     assert (summary["finished"], summary["n_tasks"], summary["videos"]) == (2, 3, 4)
     assert [run["index"] for run in summary["runs"]] == [0, 2]
     first = summary["mean_first_score"]
-    assert f"2 of 3 runs are finished; critics' score {first:.3f} of the first" in said.out
+    assert f"2 of 3 runs finished; critics' score {first:.3f} of the first" in said.out
     assert f"{summary['runs'][1]['best_score']:.3f}" in said.out.splitlines()[2]
     ids = [run["run_id"] for run in summary["runs"]]
     begins = [
@@ -324,7 +335,7 @@ def test_summary_table_and_report_tell_the_same(
     assert last == PIXELS_ALONE
     assert all(line.startswith(begin) for line, begin in zip(of_runs, begins, strict=True))
     page = (out / "report.html").read_text()
-    assert "1 of 3 runs are not finished" in page
+    assert "Not finished: 1 of 3 runs" in page
     assert all(goal in page for goal in (GOALS[0], GOALS[2]))
     assert GOALS[1] not in page
     assert page.count('aria-label="Best video"') == 2
@@ -549,7 +560,7 @@ def test_a_suite_is_given_up_after_so_many_failed_runs_and_goes_on_once_that_is_
         (bench / "gen.py").write_text(GENERATOR)
     done(arguments)
     assert traces(tmp_path / "s") == uninterrupted
-    assert "3 of 3 runs are finished" in capsys.readouterr().out
+    assert "3 of 3 runs finished" in capsys.readouterr().out
 
 
 def test_a_suite_of_which_nothing_could_be_made_ends_with_code_4(

@@ -82,9 +82,9 @@ def test_it_says_what_is_used_and_compares_with_the_baselines(
 ) -> None:
     assert train(pairs, base, tmp_path / "out") == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "102 pairs to learn from, 26 of 26 other tasks kept apart" in said
+    assert "pairs to learn from: 102; kept apart: 26, other tasks: 26" in said
     assert "label sources human, as they are trusted" in said
-    assert "0 pairs with two equal texts and 0 ties dropped" in said
+    assert "pairs with two equal texts: 0, ties: 0" in said
     assert "pairs cut at the beginning of the goal to fit 32 tokens" in said
     for name in ("LoRA", "character TF-IDF", "online n-grams", "text length", "chance"):
         assert f"│ {name} │" in said

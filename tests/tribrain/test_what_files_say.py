@@ -294,7 +294,7 @@ def test_runs_without_a_goal_are_of_no_common_task_and_no_copies_of_each_other(
     assert (said["videos"], said["left_out"]) == (4, {})
     rows = [orjson.loads(line) for line in (out / "manifest.jsonl").read_bytes().splitlines()]
     assert {(row["task"], is_blank(row["goal"])) for row in rows} == {("a", True), ("b", True)}
-    assert b"4 videos without a caption" in tribrain(
+    assert b"videos without a caption (4)" in tribrain(
         capsysbinary, *words, "--out", str(tmp_path / "goals"), code=2
     )
 
@@ -302,9 +302,9 @@ def test_runs_without_a_goal_are_of_no_common_task_and_no_copies_of_each_other(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("trl", b"2 pairs without the goal or one of the prompts"),
-        ("video-dpo", b"2 pairs without a goal"),
-        ("label-studio", b"2 pairs without a goal"),
+        ("trl", b"pairs without the goal or one of the prompts (2)"),
+        ("video-dpo", b"pairs without a goal (2)"),
+        ("label-studio", b"pairs without a goal (2)"),
     ],
 )
 def test_pairs_without_a_goal_are_no_preferences_for_others(

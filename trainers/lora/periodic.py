@@ -219,9 +219,9 @@ class _Serving:
         job.meter.new_pairs = len(self._new())
         of = trained.metrics["models"]["LoRA"]
         job.say(
-            f"version {plan.version} ({trained.metrics['start']}, {len(parts.train)} pairs, "
-            f"{parts.n_new} new, {took:.0f} s): accuracy {of['accuracy']:.3f}, log loss {of['log_loss']:.3f} "
-            f"held out. {trained.statement} {uri}"
+            f"version {plan.version} ({trained.metrics['start']}, pairs: {len(parts.train)}, "
+            f"new: {parts.n_new}, {took:.0f} s): accuracy {of['accuracy']:.3f}, "
+            f"log loss {of['log_loss']:.3f} held out. {trained.statement} {uri}"
         )
 
     def _before(self) -> Before:
@@ -288,9 +288,9 @@ class _Serving:
         self._job.meter.moves()
 
     def _say_what_there_is(self) -> None:
-        passed = ", ".join(f"{n} {reason}" for reason, n in sorted(self._inbox.passed_over.items()))
+        passed = ", ".join(f"{reason} ({n})" for reason, n in sorted(self._inbox.passed_over.items()))
         self._job.say(
-            f"{len(self._inbox.pairs())} text pairs of people and validators, {len(self._new())} of them new"
+            f"text pairs of people and validators: {len(self._inbox.pairs())}, new: {len(self._new())}"
             + (f"; passed over: {passed}" if passed else "")
         )
 

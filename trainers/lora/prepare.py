@@ -62,16 +62,16 @@ class Prepared:
         s, c, length = self.selected, self.checks, self.settings.length
         n_tasks = len({pair.task for pair in self.held_out})
         return [
-            f"{len(self.train)} pairs to learn from, {len(self.held_out)} of {n_tasks} other tasks "
-            "kept apart",
-            s.why_sources + (f"; {s.n_others} pairs of others left out" if s.n_others else ""),
-            f"{s.n_empty} pairs with an empty text, {s.n_equal} pairs with two equal texts and "
-            f"{s.n_ties} ties dropped",
-            f"{self.cut_goals} pairs cut at the beginning of the goal to fit {length} tokens, "
-            f"{self.cut_candidates} with a candidate that alone is longer and lost its end",
-            f"{c.one_sided_texts} texts come twice or more and always on the same side "
-            f"({c.one_sided_pairs} training pairs)",
-            f"{c.shared_texts} texts are in both parts ({c.shared_held_out_pairs} held-out pairs)",
+            f"pairs to learn from: {len(self.train)}; kept apart: {len(self.held_out)}, "
+            f"other tasks: {n_tasks}",
+            s.why_sources + (f"; pairs of others left out: {s.n_others}" if s.n_others else ""),
+            f"dropped: pairs with an empty text: {s.n_empty}, pairs with two equal texts: {s.n_equal}, "
+            f"ties: {s.n_ties}",
+            f"pairs cut at the beginning of the goal to fit {length} tokens: {self.cut_goals}; with a "
+            f"candidate that alone is longer and lost its end: {self.cut_candidates}",
+            f"texts that come twice or more, always on the same side: {c.one_sided_texts} (training pairs: "
+            f"{c.one_sided_pairs})",
+            f"texts in both parts: {c.shared_texts} (held-out pairs: {c.shared_held_out_pairs})",
         ]
 
     def plan(self, processes: int, device: str) -> dict[str, Any]:

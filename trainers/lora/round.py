@@ -103,7 +103,7 @@ def parts_of(pairs: Sequence[Arrived], stamp: Offsets, recipe: Recipe, *, warm: 
     held_out = tuple(one.pair for one in pairs if is_held_out(one.pair.task))
     if not known or not held_out:
         raise BadInput(
-            f"{len(known)} pairs to learn from and {len(held_out)} to measure on; "
+            f"pairs to learn from: {len(known)}, to measure on: {len(held_out)}; "
             "expected one of each: a fifth of all tasks is kept apart"
         )
     new = [one for one in known if one.is_new(stamp)]

@@ -198,7 +198,7 @@ def _chosen(runs: Iterable[Run], rules: ChoiceRules, snapshot: RewardSnapshot | 
             runs, rules, snapshot, look_at, lambda done, total: bar.update(task, completed=done, total=total)
         )
     if not choice.chosen:
-        reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(choice.left_out.items()))
+        reasons = ", ".join(f"{reason} ({number})" for reason, number in sorted(choice.left_out.items()))
         raise BadInput(
             f"no video is left for a dataset: {reasons or 'the runs are empty'}; "
             "give more runs, or ask less of them"
@@ -217,7 +217,8 @@ def pictures_of(choice: Choice) -> Pictures:
 
 def _said(out: Path, summary: dict[str, Any], short: int) -> list[str]:
     splits = ", ".join(
-        f"{of['videos']} of {of['tasks']} tasks in {split}" for split, of in summary["splits"].items()
+        f"{counted(of['videos'], 'video')} of {counted(of['tasks'], 'task')} in {split}"
+        for split, of in summary["splits"].items()
     )
     videos, iterations = (counted(summary[f"{what}s"], what) for what in ("video", "iteration"))
     lines = [f"{videos} of {iterations} written to {out}: {splits}"]
@@ -225,7 +226,7 @@ def _said(out: Path, summary: dict[str, Any], short: int) -> list[str]:
         lines.append("No task fell to train: give more tasks, or --validation 0 --test 0 to train on all")
     if converted := sum(of["converted"] for of in summary["splits"].values()):
         lines.append(f"{counted(converted, 'video')} converted to upright H.264 in MP4")
-    lines += [f"left out: {number} {reason}" for reason, number in summary["left_out"].items()]
+    lines += [f"left out: {reason} ({number})" for reason, number in summary["left_out"].items()]
     if summary["snapshot"] is not None:
         lines.append(summary["snapshot"]["statement"])
     if summary["format"] == "wow-wan" and short:

@@ -10,6 +10,7 @@ import numpy as np
 
 from trainers.datasets.rewards import RatedSample
 from tribrain.figures.plots import CRITICS, MODEL, Picture, new_figure, plain, png, whole_numbers
+from tribrain.shell.output import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +33,8 @@ def rewards_plot(distinct: Sequence[RatedSample], chosen: Sequence[RatedSample])
     mean = float(np.mean([s.reward for s in chosen])) if chosen else float("nan")
     return Picture(
         png(figure),
-        f"Histogram of the reward of {len(distinct)} distinct videos, of which {len(chosen)} were chosen, "
+        f"Histogram of the reward of {counted(len(distinct), 'distinct video')}, "
+        f"{len(chosen)} of them chosen, "
         f"with a mean of {mean:.3f}",
     )
 
@@ -54,7 +56,8 @@ def tasks_plot(distinct: Sequence[RatedSample], chosen: Sequence[RatedSample]) -
     whole_numbers(axes.xaxis)
     axes.legend(frameon=False, fontsize=9)
     return Picture(
-        png(figure), f"Bar chart of the videos of {len(before)} tasks; {len(after)} of them have a chosen one"
+        png(figure),
+        f"Bar chart of the videos of {counted(len(before), 'task')}, {len(after)} of them with a chosen one",
     )
 
 

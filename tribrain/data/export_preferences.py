@@ -176,7 +176,7 @@ def export_preferences(**given: Any) -> None:
     else:
         click.echo(f"{counted(len(rows), 'pair')} written to {chosen.out}")
         for reason, number in sorted((+left_out).items()):
-            click.echo(f"left out: {number} {reason}")
+            click.echo(f"left out: {reason} ({number})")
 
 
 def _found(runs: Sequence[Path], pairs: Sequence[Path], rules: PairingRules) -> list[FoundPair]:
@@ -214,7 +214,7 @@ def _first_frame(video: Path) -> Frame | None:
 
 def _check(rows: Sequence[object], left_out: Counter[str]) -> None:
     if not rows:
-        reasons = ", ".join(f"{number} {reason}" for reason, number in sorted((+left_out).items()))
+        reasons = ", ".join(f"{reason} ({number})" for reason, number in sorted((+left_out).items()))
         raise BadInput(f"no pair is left to write: {reasons or 'there are none'}; give other runs or pairs")
 
 

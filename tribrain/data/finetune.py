@@ -35,6 +35,7 @@ from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
+from tribrain.shell.output import counted
 from tribrain.shell.service_end import saying_end
 
 _PLACES = ("dataset", "out", "base", "runs")
@@ -219,7 +220,7 @@ def _snapshot(path: Path, critics: Sequence[AnyCritic]) -> RewardSnapshot:
 
 def _pairs(done: int, total: int) -> None:
     if done == total or done % 10 == 0:
-        _say(f"compared: {done} of {total} pairs of videos")
+        _say(f"compared: {done} of {counted(total, 'pair')} of videos")
 
 
 def _say(what: str) -> None:

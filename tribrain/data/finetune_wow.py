@@ -13,7 +13,7 @@ import click
 from cloup.typing import Decorator
 
 from runner.finetune.comparison import PairedTask
-from runner.worlds.wow.checkout import Checkout, require
+from runner.worlds.wow.checkout import Checkout
 from runner.worlds.wow.first_frame import image_problem
 from runner.worlds.wow.lora_worlds import LoraWorlds
 from runner.worlds.wow.settings import WowSettings
@@ -94,8 +94,7 @@ def wow_training(
     settings = wow_settings(Path(tasks[0].image), None, timeout_s=timeout_s, **chosen)
     if (lora := lora_of(base)) is not None:
         require_rank(lora, rules.rank)
-    settings.checkout.require_training(settings.python)
-    require(settings.checkout, "wan-14b", image=settings.image, python=settings.python, extra=settings.extra)
+    settings.checkout.require_finetuning(settings.python, settings.extra)
     for task in tasks:
         if problem := image_problem("wan-14b", Path(task.image)):
             raise BadInput(f"what checkpoints are compared on: {problem}")

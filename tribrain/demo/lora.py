@@ -17,6 +17,7 @@ from streams.kafka.settings import Settings
 from streams.messages.contracts import AdapterSnapshot, TraceEvent
 from trainers.lora.base_model import packaged_base
 from trainers.lora.extra import require_extra
+from tribrain.shell.output import counted
 from tribrain.shell.supervisor import ServiceProcess
 
 REWRITES = 4
@@ -145,8 +146,9 @@ def adapter_lines(told: dict[str, Any]) -> Sequence[str]:
     """What the text reward did, in words."""
     lines = [
         f"Text reward version {one['version']} after {one['published_s']:.0f} s: "
-        f"{one['train_pairs']} pairs learnt, {one['scored']} prompts scored. {one['statement']}"
+        f"{counted(one['train_pairs'], 'pair')} learnt, {counted(one['scored'], 'prompt')} scored. "
+        f"{one['statement']}"
         for one in told["adapters"]
     ]
-    swapped = f"{told['runs_that_swapped']} runs took up another version while they ran."
+    swapped = f"{counted(told['runs_that_swapped'], 'run')} took up another version before the end."
     return [*lines, swapped] if lines else ["No text reward was trained while the demo ran; see lora.log."]

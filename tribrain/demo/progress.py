@@ -23,6 +23,7 @@ from streams.messages.contracts import PairsEnd, PreferencePair, RewardSnapshot,
 from streams.messages.stored import StoredMessage
 from streams.messages.votes import Vote
 from tribrain.demo.lora import AdapterMonitor
+from tribrain.shell.output import counted
 from tribrain.shell.supervisor import ServiceProcess
 
 _RATE_WINDOW_S = 5.0
@@ -257,7 +258,7 @@ def _adapter_figure(adapters: AdapterMonitor) -> str:
     newest = adapters.newest
     if newest is None:
         return "none yet"
-    return f"v{newest['version']} ({newest['gate']}), {adapters.scored} prompts scored"
+    return f"v{newest['version']} ({newest['gate']}), {counted(adapters.scored, 'prompt')} scored"
 
 
 def _table(monitor: Monitor) -> Table:

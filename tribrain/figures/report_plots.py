@@ -127,8 +127,8 @@ def log_loss_plot(steps: Sequence[LearningStep]) -> Drawing | None:
         return Drawing(
             title="How well it predicts which video is better",
             svg=svg(figure),
-            alt=f"Line chart of the log loss over trusted pairs. After {pairs[-1]} pairs the model is at "
-            f"{model[-1]:.3f} and the critics' mean at {critics[-1]:.3f}.",
+            alt=f"Line chart of the log loss over trusted pairs. Last pair: {pairs[-1]}; "
+            f"there the model is at {model[-1]:.3f} and the critics' mean at {critics[-1]:.3f}.",
             caption="Mean over all trusted pairs so far, each predicted before any pair of its run was "
             "learnt. The critics' mean gets a fitted temperature, so that it is a fair opponent.",
         )

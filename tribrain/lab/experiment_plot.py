@@ -10,6 +10,7 @@ import numpy as np
 from runner.lab.experiment_figures import Estimate, Figures
 from runner.lab.experiment_plan import CONDITIONS, ExperimentPlan
 from tribrain.figures.plots import CRITICS, MODEL, Picture, new_figure, plain, png, whole_numbers
+from tribrain.shell.output import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +38,7 @@ def experiment_plot(measured: Mapping[str, Figures], plan: ExperimentPlan, seeds
     gained.tick_params(labelleft=False)
     figure.suptitle(
         f"Preference weight {plan.preference_weight:g} against 0, the same worlds and seeds: {seeds} seeds, "
-        f"{plan.tasks - plan.learning_tasks} tasks each after {plan.learning_tasks} for learning; "
+        f"{counted(plan.tasks - plan.learning_tasks, 'task')} each after {plan.learning_tasks} for learning; "
         "95% intervals over seeds",
         fontsize=10,
     )

@@ -33,7 +33,7 @@ from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.dry_run import dry_run
 from tribrain.shell.option_types import FiniteFloat, Integer
-from tribrain.shell.output import write_output
+from tribrain.shell.output import counted, write_output
 
 _PART = "finetune"
 
@@ -151,8 +151,9 @@ def _summary(
 def _print(figures: FinetuneFigures, plan: FinetuneExperimentPlan, seeds: int, out: Path) -> None:
     console = Console()
     table = Table(
-        title=f"True quality of the next world model (simulated): {seeds} seeds, {plan.tasks} runs a round, "
-        f"{plan.fraction:.0%} of their videos shown, {plan.unseen_tasks} unseen tasks",
+        title=f"True quality of the next world model (simulated): {counted(seeds, 'seed')}, "
+        f"{counted(plan.tasks, 'run')} a round, "
+        f"{plan.fraction:.0%} of their videos shown, {counted(plan.unseen_tasks, 'unseen task')}",
         title_justify="left",
     )
     table.add_column("")

@@ -15,6 +15,7 @@ from runner.lab.finetune_experiment import (
 from tribrain.figures.plots import CRITICS as CRITICS_COLOUR
 from tribrain.figures.plots import MODEL, Picture, new_figure, plain, png, whole_numbers
 from tribrain.lab.experiment_plot import draw_estimates
+from tribrain.shell.output import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,8 +37,9 @@ def finetune_plot(figures: FinetuneFigures, plan: FinetuneExperimentPlan, seeds:
     differences.set_title(f"difference after round {plan.rounds}", fontsize=11)
     differences.set_xlabel("true quality, from 0 to 1")
     figure.suptitle(
-        f"Fine-tuning the simulated world on {plan.fraction:.0%} of its videos: {seeds} seeds, {plan.tasks} "
-        f"runs a round, {plan.unseen_tasks} unseen tasks; 95% intervals over seeds",
+        f"Fine-tuning the simulated world on {plan.fraction:.0%} of its videos: {counted(seeds, 'seed')}, "
+        f"{counted(plan.tasks, 'run')} a round, {counted(plan.unseen_tasks, 'unseen task')}; "
+        "95% intervals over seeds",
         fontsize=10,
     )
     told = "; ".join(f"{name} {estimate.mean:+.4f}" for name, estimate in last.items())

@@ -18,7 +18,7 @@ from trainers.pairs.judgements import dimension_of
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH, FiniteFloat, Integer
-from tribrain.shell.output import columns, progress
+from tribrain.shell.output import columns, counted, progress
 from tribrain.shell.renamed import Renamed
 
 
@@ -142,8 +142,10 @@ def experiment_votes(**given: Any) -> None:
         click.echo(orjson.dumps(_summary(measured, known, chosen.seed)))
         return
     click.echo(
-        f"{len(judged)} pairs of {measured.tasks} tasks, {measured.ties} ties; {chosen.repetitions} "
-        "repetitions. Votes needed for the log loss of so many random ones, with 95% intervals; picks: the "
+        f"{counted(len(judged), 'pair')} of {counted(measured.tasks, 'task')}, "
+        f"{counted(measured.ties, 'tie')}; "
+        f"{counted(chosen.repetitions, 'repetition')}. "
+        "Votes needed for the log loss of so many random ones, with 95% intervals; picks: the "
         "share of its pairs that the picked candidate wins, and minus that after random votes; opened: "
         "repetitions in which the gate opened by votes that the model did not choose, and after how many."
     )

@@ -109,8 +109,9 @@ def restore(
             restored = bring_back(settings, archive, lambda n: bar.advance(task, n))
         figures = {"restored": restored.records, "resumed": restored.resumed}
         done = (
-            f"{restored.records} messages are at {settings.bootstrap_servers} again, each at its offset, as "
-            f"of {_moment(archive.contents)}; tribrain log verify compares pairs, snapshot and replay"
+            f"{counted(restored.records, 'message')} restored to {settings.bootstrap_servers}, "
+            f"each at its offset, as of {_moment(archive.contents)}; "
+            "tribrain log verify compares pairs, snapshot and replay"
         )
     if as_json:
         told = {"file": str(file), "sha256": archive.sha256}

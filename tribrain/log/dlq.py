@@ -17,7 +17,7 @@ from tribrain.shell.command import Command
 from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.output import progress
+from tribrain.shell.output import counted, progress
 
 _TOLD = 5
 """Letters that are named in an error."""
@@ -42,7 +42,7 @@ def list_letters(bootstrap_servers: str | None, as_json: bool) -> None:
     for letter in letters:
         state = "  (damaged)" if letter.damaged else "  (kept in part)" if letter.cut else ""
         click.echo(f"{letter.name}  {_time(letter)}  {letter.reason}{state}")
-    click.echo(f"{len(letters)} dead letters")
+    click.echo(counted(len(letters), "dead letter"))
 
 
 @dlq.command(
@@ -107,12 +107,12 @@ def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool)
         counts = {"replayed": replayed, "kept_in_part": in_part, "damaged": damaged, "failed": failed}
         click.echo(orjson.dumps({name: n for name, n in counts.items() if n or name == "replayed"}))
     else:
-        left = f"; {in_part} stay, which are kept in part: tribrain log dead-letters show" if in_part else ""
-        left += f"; {damaged} stay, which are damaged: tribrain log dead-letters show" if damaged else ""
-        click.echo(f"{replayed} dead letters replayed{left}")
+        left = f"; {in_part} kept in part, not replayed: tribrain log dead-letters show" if in_part else ""
+        left += f"; {damaged} damaged, not replayed: tribrain log dead-letters show" if damaged else ""
+        click.echo(f"{counted(replayed, 'dead letter')} replayed{left}")
     if failed:
         told = "; ".join(f"{name}: {reason}" for name, reason in list(failed.items())[:_TOLD])
-        raise BadInput(f"{len(failed)} dead letters stay, which could not be replayed: {told}")
+        raise BadInput(f"{counted(len(failed), 'dead letter')} could not be replayed: {told}")
 
 
 def _pending(settings: Settings) -> list[DeadLetter]:

@@ -24,6 +24,7 @@ from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import PATH, Integer
+from tribrain.shell.output import counted
 
 if TYPE_CHECKING:
     from streams.spool.publish_now import PublishedTrace
@@ -129,7 +130,7 @@ def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> 
         click.echo(orjson.dumps(published))
     else:
         added = " and its end, which the file lacks" if published.ends_added else ""
-        click.echo(f"{trace}: {published.events} events{added} are on {settings.trace_topic}")
+        click.echo(f"{trace}: {counted(published.events, 'event')}{added} sent to {settings.trace_topic}")
     require_all_sent(trace, published)
 
 

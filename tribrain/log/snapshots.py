@@ -25,7 +25,7 @@ from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import Integer
-from tribrain.shell.output import progress
+from tribrain.shell.output import counted, progress
 from tribrain.story.model import odds_of_all
 
 
@@ -128,18 +128,18 @@ def verify(version: int | None, bootstrap_servers: str | None, model: str, as_js
         }
         click.echo(orjson.dumps(figures))
     else:
-        _say_verified("snapshots", len(chosen), snapshots)
+        _say_verified("snapshot", len(chosen), snapshots)
         if checkpoints:
-            _say_verified("checkpoints", len(checkpoints), states)
+            _say_verified("checkpoint", len(checkpoints), states)
     if snapshots or states:
         sys.exit(1)
 
 
 def _say_verified(what: str, n: int, differing: list[int]) -> None:
     if differing:
-        click.echo(f"{len(differing)} of {n} {what} DIFFER from what the log gives: {differing}")
+        click.echo(f"{len(differing)} of {counted(n, what)} not what the log gives: {differing}")
     else:
-        click.echo(f"{n} {what} are what the log gives, bit for bit")
+        click.echo(f"{counted(n, what)} compared: what the log gives, bit for bit")
 
 
 @snapshots.command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from streams.errors import BadInput
 from streams.kafka.probe import check_access
 from streams.kafka.rights import Right
 from streams.kafka.settings import Settings
-from streams.spool.place import spool_of
+from streams.spool.place import other_spools, spool_of
 from streams.spool.queue import Spool, SpoolStatus
 from tribrain.shell import options
 from tribrain.shell.command import Command
@@ -22,7 +23,7 @@ from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import PATH
-from tribrain.shell.output import progress
+from tribrain.shell.output import counted, progress
 
 _WAIT_S = 0.2
 _STUCK_S = 30.0
@@ -42,19 +43,21 @@ def spool() -> None:
 @options.as_json
 def status(path: Path, spool_dir: Path | None, as_json: bool) -> None:
     """Show what waits in a spool: runs, events, bytes, age, and what Kafka has refused."""
-    path = _spool_at(path, spool_dir)
+    path, others = _spools_at(path, spool_dir)
     with Spool(path, create=False) as opened:
         found = opened.status()
     if as_json:
         click.echo(orjson.dumps(_as_dict(found)))
         return
     waiting = sum(found.waiting.values())
-    click.echo(f"{path}: {waiting} events of {len(found.waiting)} runs wait, {found.waiting_bytes:,} bytes")
+    what = f"{counted(waiting, 'event')} of {counted(len(found.waiting), 'run')}"
+    click.echo(f"{path}: {what} waiting, {counted(found.waiting_bytes, 'byte')}")
     if found.oldest_age_s is not None:
         click.echo(f"the oldest has waited for {found.oldest_age_s:.0f} s")
     for run_id, count in sorted(found.waiting.items()):
         click.echo(f"  {run_id}: {count}")
     _say_refused(found)
+    _say_others(others)
 
 
 @spool.command(
@@ -78,7 +81,7 @@ def flush(
     Sending twice does no harm.
     """
     settings = open_kafka(bootstrap_servers)
-    path = _spool_at(path, spool_dir)
+    path, others = _spools_at(path, spool_dir)
     with Spool(path, create=False) as opened:
         opened.wait_again()
         topics = sorted({record.topic for record in opened.oldest()})
@@ -90,17 +93,32 @@ def flush(
     if as_json:
         click.echo(orjson.dumps({"sent": sent, **_as_dict(after), "problem": problem}))
     else:
-        click.echo(f"{path}: {sent} events are on Kafka, {_count(after)} are left")
+        click.echo(f"{path}: {counted(sent, 'event')} sent, {_count(after):,} left")
         _say_refused(after)
         if problem:
             click.echo(problem, err=True)
+        _say_others(others)
     if _count(after):
         context.exit(1)
 
 
-def _spool_at(path: Path, folder: Path | None) -> Path:
-    """Of a run's folder its spool, wherever that is; else the file that was named."""
-    return spool_of(path, folder) if path.is_dir() else path
+def _spools_at(path: Path, folder: Path | None) -> tuple[Path, list[Path]]:
+    """Of a run's folder its spool, wherever that is, and its others; else the file that was named.
+
+    Where the one in use is not there, as nothing waits in it, another one takes its place.
+    """
+    if not path.is_dir():
+        return path, []
+    spool = spool_of(path, folder)
+    others = other_spools(path, spool)
+    if folder is None and others and not spool.exists():
+        return others[0], others[1:]
+    return spool, others
+
+
+def _say_others(others: Sequence[Path]) -> None:
+    for other in others:
+        click.echo(f"this run has another spool; to send it: tribrain log spool flush {other}", err=True)
 
 
 def _send(settings: Settings, opened: Spool, total: int) -> str | None:

@@ -23,7 +23,7 @@ from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
-from tribrain.shell.output import progress
+from tribrain.shell.output import counted, progress
 
 if TYPE_CHECKING:
     from trainers.processing.verify import StateReport
@@ -87,7 +87,7 @@ def state_of(
     from streams.snapshots.feed import read_held
     from trainers.processing.verify import verify_state as compare
 
-    def counted(topic: str) -> Iterator[StoredMessage]:
+    def passed(topic: str) -> Iterator[StoredMessage]:
         for message in opened.enter_context(closing(read_topic(settings, topic))):
             on_message()
             yield message
@@ -96,10 +96,10 @@ def state_of(
     # Backwards: what a snapshot has learnt, the pairs that are read after it have, and so do the traces.
     held = {name: of_model for name, of_model in read_held(settings).items() if rules.learns(name)}
     with ExitStack() as opened:
-        pairs = list(counted(settings.pairs_topic))
-        votes = list(counted(settings.votes_topic))
+        pairs = list(passed(settings.pairs_topic))
+        votes = list(passed(settings.votes_topic))
         return compare(
-            counted(settings.trace_topic),
+            passed(settings.trace_topic),
             pairs,
             held,
             rules,
@@ -135,7 +135,11 @@ def _say(report: StateReport) -> None:
     elif not report.settled:
         click.echo("consistent, and the trainer has not come to the end of the log")
     else:
-        left = f"; {report.open_runs} runs are open" if report.open_runs else ", and nothing is left to do"
+        left = (
+            f"; {counted(report.open_runs, 'run')} open"
+            if report.open_runs
+            else ", and nothing is left to do"
+        )
         click.echo(f"consistent: pairs, snapshot and replay agree{left}")
 
 

@@ -46,7 +46,7 @@ from tribrain.rewards.result_plots import reliability_plot
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH, Integer
-from tribrain.shell.output import progress, write_output
+from tribrain.shell.output import counted, progress, write_output
 
 _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
 
@@ -143,8 +143,8 @@ def evaluate_rm(**given: Any) -> None:
         write_output(chosen.plot, reliability_plot(curves).png)
     if chosen.as_json:
         n_ties = int(ties.sum())
-        counted = {"n_train": n_train, "n_test": len(unseen), "n_ties": n_ties, "n_shared_tasks": n_shared}
-        click.echo(orjson.dumps({**counted, "learners": results}))
+        sizes = {"n_train": n_train, "n_test": len(unseen), "n_ties": n_ties, "n_shared_tasks": n_shared}
+        click.echo(orjson.dumps({**sizes, "learners": results}))
         return
     _say(results, n_train, len(unseen), int(ties.sum()), n_shared)
 
@@ -245,8 +245,8 @@ def _measure(
 def _say(
     results: dict[str, dict[str, Any]], n_train: int, n_test: int, n_ties: int, n_shared: int | None
 ) -> None:
-    of_which = f" ({n_ties} of them ties)" if n_ties else ""
-    table = Table(title=f"measured on {n_test} pairs{of_which}, after {n_train} learnt")
+    of_which = f" (ties: {n_ties})" if n_ties else ""
+    table = Table(title=f"measured on {counted(n_test, 'pair')}{of_which}, after {n_train} learnt")
     with_ties = ("with ties",) if n_ties else ()
     for column in ("", "accuracy", "log loss [95%]", "ECE", "after 100", "SD of orders", *with_ties):
         table.add_column(column)

@@ -26,6 +26,7 @@ from tribrain.rewards.training_plot import training_plot
 from tribrain.shell import lora_options, options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import FiniteFloat, Integer
+from tribrain.shell.output import counted
 from tribrain.shell.step_progress import steps_shown
 
 if TYPE_CHECKING:
@@ -273,7 +274,8 @@ def _draw(reward: Mapping[str, Any]) -> bytes:
 def _say(reward: Mapping[str, Any], out: Path) -> None:
     pairs, metrics, training = reward["pairs"], reward["metrics"], reward["training"]
     table = Table(
-        title=f"{pairs['held_out']} pairs of {pairs['held_out_tasks']} tasks kept apart, "
+        title=f"{counted(pairs['held_out'], 'pair')} "
+        f"of {counted(pairs['held_out_tasks'], 'task')} kept apart, "
         f"{pairs['train']} learnt"
     )
     for column in ("", "accuracy [95%]", "log loss [95%]", "ECE"):

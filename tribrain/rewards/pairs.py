@@ -137,8 +137,8 @@ def train_preference_rm(
     click.echo("\n".join(odds_of_all(snapshot)))
     if repeated:
         click.echo(
-            f"{repeated} pairs repeat an earlier one and were left out: their pair_id, annotator and answer "
-            "are the same; votes of several people are told apart by meta.annotator"
+            f"left out: {counted(repeated, 'pair')} with pair_id, annotator and answer of an earlier one; "
+            "votes of several people are told apart by meta.annotator"
         )
 
 

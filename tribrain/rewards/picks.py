@@ -19,7 +19,7 @@ from trainers.pairs.withdrawn import standing
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import FiniteFloat
-from tribrain.shell.output import columns, progress, write_output
+from tribrain.shell.output import columns, counted, progress, write_output
 
 UNIT = "standard deviations"
 
@@ -115,7 +115,8 @@ def _figures(picks: Picks, judge: Judge, preference_weight: float, seed: int) ->
 def _print(picks: Picks, judge: Judge, preference_weight: float) -> None:
     click.echo(judge.snapshot.statement)
     click.echo(
-        f"{picks.tasks} tasks to pick from. Human scores are in standard deviations ({picks.human_sd:.3g}) "
+        f"{counted(picks.tasks, 'task')} to pick from. "
+        f"Human scores are in standard deviations ({picks.human_sd:.3g}) "
         f"from the candidates' mean ({picks.human_mean:.3g}), with 95% intervals. The combined reward has "
         f"preference weight {preference_weight:g}; the best single critic is {judge.best_single_critic}."
     )

@@ -14,7 +14,7 @@ from streams.messages.files import read_text_pairs
 from trainers.pairs.withdrawn import standing
 from tribrain.shell import options
 from tribrain.shell.command import Command
-from tribrain.shell.output import progress, write_output
+from tribrain.shell.output import counted, progress, write_output
 
 
 @click.command(
@@ -49,11 +49,12 @@ def train_text_rm(pairs: tuple[Path, ...], out: Path, model: str, as_json: bool)
     click.echo(f"{out}: {snapshot.statement}")
     for source, of in snapshot.metrics["by_label_source"].items():
         click.echo(
-            f"  {source}: accuracy {of['accuracy']:.3f}, log loss {of['log_loss']:.3f} over {of['n']} pairs "
+            f"  {source}: accuracy {of['accuracy']:.3f}, log loss {of['log_loss']:.3f} "
+            f"over {counted(of['n'], 'pair')} "
             f"(chance .500, {of['log_loss_chance']:.3f}), each predicted before its task was learnt"
         )
     if equal := snapshot.metrics["equal_texts"]:
-        click.echo(f"  {equal} pairs have two equal texts and say nothing")
+        click.echo(f"  {counted(equal, 'pair')} with two equal texts: nothing is learnt from equal texts")
 
 
 def _read(path: Path) -> list[PairMessage]:

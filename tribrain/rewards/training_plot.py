@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tribrain.figures.plots import CRITICS, MODEL, Picture, new_figure, plain, png
+from tribrain.shell.output import counted
 
 
 def training_plot(history: Mapping[str, Any], baselines: Mapping[str, float]) -> Picture:
@@ -33,5 +34,6 @@ def training_plot(history: Mapping[str, Any], baselines: Mapping[str, float]) ->
     last = held_out[-1]
     return Picture(
         png(figure),
-        f"Line charts over {last['step']} steps; at the end the held-out accuracy is {last['accuracy']:.3f}.",
+        f"Line charts over {counted(last['step'], 'step')}; "
+        f"at the end the held-out accuracy is {last['accuracy']:.3f}.",
     )

@@ -16,7 +16,7 @@ from runner.worlds.kept import NAME, empty, end_programs, files_of_others
 from runner.worlds.process import LOCK_NAME
 from streams.errors import BadInput
 from streams.files import read_bytes
-from streams.spool.place import SPOOL
+from streams.spool.place import PLACES, SPOOL
 from tribrain.run.plan import CONFIG_NAME, PLAN_NAME, PLAN_SCHEMA, RunPlan, differences
 from tribrain.shell.output import cannot_write, write_output
 
@@ -106,7 +106,9 @@ class RunFolder:
     def _others(self) -> list[str]:
         """Names of what is there, but for hidden files, the lock, and events that are still to be sent."""
         names = sorted(path.name for path in self.path.glob("*"))
-        return [name for name in names if not name.startswith((".", SPOOL)) and name != RUN_LOCK]
+        return [
+            name for name in names if not name.startswith((".", SPOOL)) and name not in (RUN_LOCK, PLACES)
+        ]
 
     def _candidates(self) -> list[Path]:
         return sorted(path for path in self.path.glob("iter_*") if _CANDIDATE.fullmatch(path.name))

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streams.kafka.settings import Settings
+from streams.spool.place import keep_place, other_spools
+from streams.spool.queue import Spool, SpoolError
+from tribrain.shell.output import cannot_write, counted
 
 if TYPE_CHECKING:
     from streams.spool.publisher import TracePublisher
@@ -18,11 +21,18 @@ _CLOSE_S = 1.0
 
 
 @contextmanager
-def publishing(settings: Settings, spool: Path) -> Iterator[TracePublisher]:
-    """A publisher through ``spool``, which is given some seconds to send what waits at the end."""
+def publishing(settings: Settings, out: Path, spool: Path) -> Iterator[TracePublisher]:
+    """A publisher through ``spool``, which is given some seconds to send what waits at the end.
+
+    The run in ``out`` goes on with this spool. Raises BadInput where that cannot be noted there.
+    """
     # Not at the top: a run without a broker needs no client of Kafka.
     from streams.spool.publisher import TracePublisher
 
+    try:
+        keep_place(out, spool)
+    except OSError as error:
+        raise cannot_write(out, error) from None
     publisher = TracePublisher(settings, spool)
     try:
         yield publisher
@@ -32,14 +42,29 @@ def publishing(settings: Settings, spool: Path) -> Iterator[TracePublisher]:
 
 
 def not_on_kafka(publisher: TracePublisher, out: Path, spool: Path) -> list[str]:
-    """What has not arrived of the run in ``out``, and what to do, in sentences; none where all has."""
-    said = []
+    """What has not arrived of the run in ``out``, and what to do, in lines; none where all has."""
+    said = list(_in_other_spools(out, spool))
     refused = sum(publisher.refused.values())
     if kept := publisher.flush(0.0) - refused:
-        said.append(f"{kept} events have not reached Kafka; send them with: tribrain log spool flush {spool}")
+        said.append(f"not on Kafka: {counted(kept, 'event')}; to send: tribrain log spool flush {spool}")
     if refused:
         said.append(
-            f"{refused} events are not in the spool: {publisher.problem}; "
-            f"send them with: tribrain log publish {out / 'trace.jsonl'}"
+            f"not in the spool: {counted(refused, 'event')}: {publisher.problem}; "
+            f"to send: tribrain log publish {out / 'trace.jsonl'}"
         )
     return said
+
+
+def _in_other_spools(out: Path, spool: Path) -> Iterator[str]:
+    for other in other_spools(out, spool):
+        try:
+            with Spool(other, create=False) as opened:
+                found = opened.status()
+        except SpoolError as problem:
+            yield f"another spool of this run cannot be read: {problem}"
+            continue
+        if kept := sum(found.waiting.values()) + sum(map(len, found.quarantined.values())):
+            yield (
+                f"not on Kafka, in another spool of this run: {counted(kept, 'event')}; "
+                f"to send: tribrain log spool flush {other}"
+            )

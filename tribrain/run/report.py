@@ -8,6 +8,7 @@ from pathlib import Path
 from streams.errors import BadInput
 from streams.messages.votes import Vote
 from tribrain.figures.report_plots import course_plot, mean_curve
+from tribrain.shell.output import counted
 from tribrain.story.report import Figure, Told, Written, write_report
 from tribrain.story.steps import why_it_stopped
 from tribrain.story.traced_run import TRACE, TracedRun, read_traced
@@ -55,7 +56,7 @@ def _run_folders(folder: Path) -> list[Path]:
 
 def _headline_of_one(run: TracedRun) -> str:
     n, best, score = len(run.events), run.best, run.scores[-1]
-    videos = "1 video" if n == 1 else f"{n} videos"
+    videos = counted(n, "video")
     if best is None or score is None:
         return f"Of {videos}, none could be judged."
     if n == 1:
@@ -76,9 +77,9 @@ def _lead_of_one(run: TracedRun) -> str:
 def _headline(runs: Sequence[TracedRun]) -> str:
     gains = [gain for run in runs if (gain := run.score_gain) is not None]
     if not gains:
-        return f"{len(runs)} runs, of none of which the first video could be judged."
+        return f"{counted(len(runs), 'run')}, of none of which the first video could be judged."
     better = sum(gain > 0 for gain in gains)
-    return f"In {better} of {len(gains)} runs a later video was scored higher than the first."
+    return f"In {better} of {counted(len(gains), 'run')} a later video was scored higher than the first."
 
 
 def _figures(runs: Sequence[TracedRun]) -> list[Figure]:

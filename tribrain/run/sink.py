@@ -102,7 +102,7 @@ def run_sink(refinement: Refinement, out: Path, shown: Progress, *, lines: str |
             spool = spool_of(out, refinement.given.spool_dir)
             if spool.parent != out:
                 click.echo(f"events wait for Kafka in {spool}, on this computer", err=True)
-            publisher = stack.enter_context(publishing(settings, spool))
+            publisher = stack.enter_context(publishing(settings, out, spool))
         sink = RunSink(
             publisher,
             shown,

@@ -28,6 +28,7 @@ from trainers.text.processor import TextProcessor
 from tribrain.serve.text import TextOptions
 from tribrain.serve.text_metrics import TextMetrics
 from tribrain.shell.exit_codes import FAILED
+from tribrain.shell.output import counted
 from tribrain.shell.service_end import saying_end
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class _Worker:
             with TopicReader(self._settings, topic, offsets=read) as reader:
                 click.echo(
                     f"tribrain text: model {self._model!r} learns texts from "
-                    f"{self._settings.bootstrap_servers}, {processor.version} pairs so far",
+                    f"{self._settings.bootstrap_servers}, {counted(processor.version, 'pair')} so far",
                     err=True,
                 )
                 looked_at = self._published_at = loop.time()

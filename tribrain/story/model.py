@@ -131,9 +131,9 @@ def gate_in_words(explanation: Explanation) -> str:
     needed, tasks = evidence.get("opens_at", 20), evidence.get("tasks", 0)
     if explanation.gate == "active":
         return (
-            f"The gate is open: on {tasks} tasks that it had not learnt from, the model predicted people and "
-            f"validators better than the critics' mean (evidence {found:,.1f}, {needed:g} were needed). It "
-            "steers runs."
+            f"The gate is open: on {counted(tasks, 'task')} that it had not learnt from, the model predicted "
+            f"people and validators better than the critics' mean (evidence {found:,.1f}, "
+            f"{needed:g} were needed). It steers runs."
         )
     closed = "The gate is closed, so the model steers nothing"
     if not tasks:

@@ -24,7 +24,7 @@ from runner.loop.stopping import MAX_FAILURES
 from runner.loop.suite import Prompts, Shard, SuiteTask, read_prompts, with_images
 from streams.errors import BadInput
 from streams.fail_points import reach
-from streams.spool.place import spool_of
+from streams.spool.place import other_spools, spool_of
 from tribrain.run.commands import fields_of
 from tribrain.run.critics import say_who_judges
 from tribrain.run.generator_lines import GeneratorLines
@@ -222,8 +222,10 @@ class _Work:
         return None if _should_go_on(run) else run
 
     def _waits_for_kafka(self, out: Path) -> bool:
-        refinement = self.refinement
-        return refinement.settings is not None and spool_of(out, refinement.given.spool_dir).exists()
+        if self.refinement.settings is None:
+            return False
+        spool = spool_of(out, self.refinement.given.spool_dir)
+        return spool.exists() or bool(other_spools(out, spool))
 
     def run(self, task: SuiteTask) -> SuiteRun:
         """Make the run, or what is left of it."""

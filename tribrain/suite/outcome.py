@@ -41,7 +41,7 @@ def tell_outcome(folder: SuiteFolder, plan: SuitePlan, *, as_json: bool) -> None
     ]
     click.echo(columns(rows))
     click.echo(
-        f"{plan.suite}: {len(runs)} of {plan.n_tasks} runs are finished; critics' score "
+        f"{plan.suite}: {len(runs)} of {counted(plan.n_tasks, 'run')} finished; critics' score "
         f"{_digits(summary['mean_first_score'])} of the first videos, {_digits(summary['mean_best_score'])} "
         f"of the best; {report}"
     )

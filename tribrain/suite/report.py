@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tribrain.figures.report_plots import course_plot, mean_curve
+from tribrain.shell.output import counted
 from tribrain.story.report import Figure, Told, Written, write_report
 from tribrain.story.traced_run import TracedRun, read_traced
 from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun
@@ -33,7 +34,7 @@ def build_suite_report(path: Path) -> Written:
         ],
         headline=_headline(runs),
         lead=_lead(runs),
-        notes=[f"{lacking} of {plan.n_tasks} runs are not finished. The report shows those that are."]
+        notes=[f"Not finished: {lacking} of {counted(plan.n_tasks, 'run')}. The report shows the others."]
         if lacking
         else [],
         figures=_figures(plan, finished),
@@ -61,7 +62,7 @@ def _headline(runs: Sequence[TracedRun]) -> str:
     """What refinement did, in one sentence."""
     if not runs:
         return "No run has finished, so there is nothing to tell."
-    prompts = "1 prompt" if len(runs) == 1 else f"{len(runs)} prompts"
+    prompts = counted(len(runs), "prompt")
     ends = _ends(runs)
     if not ends:
         return f"Of {prompts}, no first video could be judged, so there is nothing to compare."
@@ -77,15 +78,16 @@ def _lead(runs: Sequence[TracedRun]) -> list[str]:
         return []
     raised = sum(best > first for first, best in ends)
     return [
-        f"In {raised} of {len(ends)} runs a later video was scored higher than the first. Every run climbs "
-        "this very score, so that it rises is no proof that the videos are better: look at them."
+        f"In {raised} of {counted(len(ends), 'run')} a later video was scored higher than the first. "
+        "Every run climbs this very score, so that it rises is no proof that the videos are "
+        "better: look at them."
     ]
 
 
 def _figures(plan: SuitePlan, runs: Sequence[SuiteRun]) -> list[Figure]:
     failed = sum(run.failed for run in runs)
     return [
-        Figure(what="Runs", value=str(len(runs)), meaning=f"of {plan.n_tasks} prompts"),
+        Figure(what="Runs", value=str(len(runs)), meaning=f"of {counted(plan.n_tasks, 'prompt')}"),
         Figure(
             what="Videos",
             value=f"{sum(run.candidates for run in runs):,}",

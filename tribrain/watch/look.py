@@ -23,7 +23,7 @@ from streams.messages.contracts import (
     snapshot_key,
 )
 from streams.metrics.snapshots import SnapshotFigures
-from streams.spool.place import spool_of
+from streams.spool.place import other_spools, spool_of
 from streams.spool.queue import Spool
 from tribrain.shell.output import counted
 from tribrain.watch.health import ask
@@ -119,7 +119,7 @@ class Status:
                     "or ask it with tribrain health"
                 )
         if waiting := sum(self.dead_letters.values()):
-            yield f"{waiting} dead letters wait; tribrain log dead-letters list says why"
+            yield f"{counted(waiting, 'dead letter')} waiting; tribrain log dead-letters list says why"
 
     def _of_models(self) -> Iterator[str]:
         for figures in self.snapshots:
@@ -266,10 +266,12 @@ def _spools(folder: Path, spool_dir: Path | None) -> Iterator[Spooled]:
     if not folder.is_dir():
         raise BadInput(f"--runs {folder}: no such folder; give one that holds runs")
     outs = [path.parent for path in sorted(folder.rglob("trace.jsonl"))]
+    paths = []
     for out in outs:
-        path = spool_of(out, spool_dir)
-        if not path.exists():
-            continue
+        spool = spool_of(out, spool_dir)
+        paths += [spool] if spool.exists() else []
+        paths += other_spools(out, spool)
+    for path in paths:
         try:
             with Spool(path, create=False) as opened:
                 found = opened.status()

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from runner.worlds.wow.first_frame import image_problem
 from runner.worlds.wow.names import ModelName
-from runner.worlds.wow.needed import T5, Groups, Needed
+from runner.worlds.wow.needed import T5, Groups, Needed, require_all
 from runner.worlds.wow.wan_weights import WanWeights, find_weights, needed_weights
-from streams.errors import BadInput
 
 POST_TRAINED = "Cosmos-Predict1-7B-Video2World_post-trained"
 """The folder among dit-7b's checkpoints where its script expects the trained model."""
@@ -189,14 +188,26 @@ class Checkout:
 
     def require_training(self, python: str) -> None:
         """Raises BadInput naming everything that is missing for training wan-14b."""
-        problems = [
-            f"the {need.what} {need.path} {need.lack}" for need in self.needed_to_train() if need.lack
-        ]
-        problems += self.training_problems()
-        if shutil.which(python) is None:
-            problems.append(f"the interpreter {python!r} (--wow-python) is not a program that can be run")
-        if problems:
-            raise BadInput(f"WoW's wan-14b cannot be trained: {'; '.join(problems)}")
+        require_all(
+            "WoW's wan-14b cannot be trained", self.needed_to_train(), self.training_problems(), python
+        )
+
+    def needed_to_finetune(self, extra: Sequence[str] = ()) -> tuple[Needed, ...]:
+        """Everything that must exist before wan-14b can be trained, and make the compared videos.
+
+        ``extra`` are further arguments of the generator, which training does not take.
+        """
+        return tuple(dict.fromkeys((*self.needed_to_train(), *self.needed("wan-14b", extra))))
+
+    def finetuning_problems(self, extra: Sequence[str] = ()) -> list[str]:
+        """What prevents training wan-14b, or the compared videos, although all files exist."""
+        return [*self.training_problems(), *self.problems("wan-14b", extra)]
+
+    def require_finetuning(self, python: str, extra: Sequence[str] = ()) -> None:
+        """Raises BadInput naming everything that is missing for training wan-14b and comparing its
+        checkpoints."""
+        needed, problems = self.needed_to_finetune(extra), self.finetuning_problems(extra)
+        require_all("WoW's wan-14b cannot be fine-tuned", needed, problems, python)
 
     def found(self, model: ModelName) -> tuple[str, ...]:
         """The model's folders that were found, relative to the repository."""
@@ -231,18 +242,13 @@ def require(
     checkout: Checkout, model: ModelName, *, image: Path, python: str, extra: Sequence[str] = ()
 ) -> None:
     """Raises BadInput naming everything that ``model`` lacks, or that otherwise keeps it from running."""
-    problems = []
-    if not checkout.repo.is_dir():
-        problems.append(f"the repository {checkout.repo} is missing")
-    else:
-        problems += [f"the {need.what} {need.path} {need.lack}" for need in checkout.missing(model, extra)]
-        problems += checkout.problems(model, extra)
-    if shutil.which(python) is None:
-        problems.append(f"the interpreter {python!r} (--wow-python) is not a program that can be run")
+    needed: Sequence[Needed] = ()
+    problems = [f"the repository {checkout.repo} is missing"]
+    if checkout.repo.is_dir():
+        needed, problems = checkout.needed(model, extra), checkout.problems(model, extra)
     if problem := image_problem(model, image):
         problems.append(problem)
-    if problems:
-        raise BadInput(f"WoW's {model} cannot run: {'; '.join(problems)}")
+    require_all(f"WoW's {model} cannot run", needed, problems, python)
 
 
 def interpreter(python: str) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from streams.errors import BadInput
 
 Groups = tuple[tuple[str, ...], ...]
 """Groups of names in a folder (``*`` is a wildcard): one name of each group must exist."""
@@ -53,6 +57,18 @@ class Needed:
         if not lacks or any(not _lacks(folder, self.holds) for folder in snapshots):
             return ""
         return "; ".join(lacks) if self.path.is_dir() else flaw(self.path)
+
+
+def require_all(
+    consequence: str, needed: Sequence[Needed], further_problems: Sequence[str], python: str
+) -> None:
+    """Raises BadInput that names every problem, if there is any; ``consequence`` begins the message."""
+    problems = [f"the {need.what} {need.path} {need.lack}" for need in needed if need.lack]
+    problems += further_problems
+    if shutil.which(python) is None:
+        problems.append(f"the interpreter {python!r} (--wow-python) is not a program that can be run")
+    if problems:
+        raise BadInput(f"{consequence}: {'; '.join(problems)}")
 
 
 def flaw(file: Path) -> str:

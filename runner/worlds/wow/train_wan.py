@@ -101,7 +101,7 @@ def train_lora(
     missing = [index for index in indices if not (work / ENCODED_FOLDER / f"{index}.mp4{_ENCODED}").is_file()]
     if missing:
         raise BadInput(
-            f"WoW encoded {len(indices) - len(missing)} of {len(indices)} videos; see what it printed"
+            f"videos that WoW encoded: {len(indices) - len(missing)} of {len(indices)}; see what it printed"
         )
     transformer = [
         *(str(weights.base / name) for name in TRANSFORMER_FILES["wan-14b"]),

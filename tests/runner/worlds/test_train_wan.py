@@ -105,7 +105,7 @@ def test_what_was_encoded_before_a_kill_is_kept_but_for_a_file_that_was_cut_shor
 def test_a_video_that_wow_passes_over_ends_the_training(wow: FakeWow, tmp_path: Path) -> None:
     code, said = train(wow, dataset_of(tmp_path, "pour", "fold [lost]"), tmp_path / "out")
     assert (code, wow.calls("trained")) == (1, [])
-    assert "Error: WoW encoded 1 of 2 videos" in said
+    assert "Error: videos that WoW encoded: 1 of 2" in said
 
 
 def test_a_lora_of_another_rank_is_not_continued(wow: FakeWow, dataset: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_position_that_stands_while_there_is_lag_is_not_well() -> None:
     measure(lags, 7, 11)
     assert not lags.condition().is_well
     assert lags.condition().sentence == (
-        "tribrain.trace[0] has been stuck at offset 7 for 20 s, with 4 messages to read."
+        "tribrain.trace[0] has been stuck at offset 7 for 20 s; messages to read: 4."
     )
 
 

@@ -99,7 +99,7 @@ def test_with_fewer_old_pairs_than_its_share_it_takes_all() -> None:
 
 def test_pairs_of_one_part_alone_are_too_few() -> None:
     apart = [one for one in arrived(60) if is_held_out(one.pair.task)]
-    with pytest.raises(BadInput, match=r"0 pairs to learn from and .* to measure on; expected one of each"):
+    with pytest.raises(BadInput, match=r"pairs to learn from: 0, to measure on: .*; expected one of each"):
         parts_of(apart, {}, Recipe(""), warm=False)
 
 
