@@ -79,7 +79,7 @@ def start_lora(settings: Settings, folder: Path) -> AbstractContextManager[Servi
 
 
 def occupy_lora(settings: Settings, server: Service) -> None:
-    wait_until(lambda: "0 text pairs" in server.said, _WAIT_S)
+    wait_until(lambda: "text pairs of people and validators: 0" in server.said, _WAIT_S)
 
 
 def check_lora(settings: Settings, folder: Path) -> None:

@@ -121,7 +121,7 @@ def test_ctrl_c_ends_every_process_and_records_the_run(
     hangs = words(wow, model, "tea [hang]")
     with command([*hangs, "--candidates", "2", "--gpus", "0,1", "--out", str(out)], tmp_path / "said") as run:
         wait_until(lambda: len(wow.calls("hangs")) == 2, 60)
-        assert len(run.started("hanging worker")) == 2
+        wait_until(lambda: len(run.started("hanging worker")) == 2, 60)
         run.process.send_signal(number)
         assert run.wait(30) == 130
         assert run.children() == []

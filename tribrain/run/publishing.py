@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from streams.kafka.settings import Settings
 from streams.spool.place import keep_place, other_spools
 from streams.spool.queue import Spool, SpoolError
-from tribrain.shell.output import cannot_write, counted
 
 if TYPE_CHECKING:
     from streams.spool.publisher import TracePublisher
@@ -32,6 +31,8 @@ def publishing(settings: Settings, out: Path, spool: Path) -> Iterator[TracePubl
     try:
         keep_place(out, spool)
     except OSError as error:
+        from tribrain.shell.output import cannot_write
+
         raise cannot_write(out, error) from None
     publisher = TracePublisher(settings, spool)
     try:
@@ -43,6 +44,9 @@ def publishing(settings: Settings, out: Path, spool: Path) -> Iterator[TracePubl
 
 def not_on_kafka(publisher: TracePublisher, out: Path, spool: Path) -> list[str]:
     """What has not arrived of the run in ``out``, and what to do, in lines; none where all has."""
+    # Not at the top: it loads what terminals need, and ``tribrain.refine`` has none.
+    from tribrain.shell.output import counted
+
     said = list(_in_other_spools(out, spool))
     refused = sum(publisher.refused.values())
     if kept := publisher.flush(0.0) - refused:
@@ -56,6 +60,8 @@ def not_on_kafka(publisher: TracePublisher, out: Path, spool: Path) -> list[str]
 
 
 def _in_other_spools(out: Path, spool: Path) -> Iterator[str]:
+    from tribrain.shell.output import counted
+
     for other in other_spools(out, spool):
         try:
             with Spool(other, create=False) as opened:
