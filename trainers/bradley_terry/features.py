@@ -105,7 +105,7 @@ def unit_of(name: str) -> float:
 
 
 def reach_of(name: str) -> float:
-    """Scales that a difference may span before they double during warm-up; the initial limit is 1 for all."""
+    """Units that a difference may span before the unit grows; the initial limit is 1 for all."""
     return 4.0 * UNIT / unit_of(name)
 
 
