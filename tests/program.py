@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -29,6 +29,14 @@ COMMANDS: dict[tuple[str, ...], click.Command] = {words: command for words, comm
 """Every command that does something, by the words that call it."""
 CONTEXTS: dict[tuple[str, ...], click.Context] = {words: context for words, _, context in _ALL}
 """What each is called in."""
+
+
+def called_with(words: tuple[str, ...], arguments: Sequence[str]) -> click.Context:
+    """A command's context with what ``arguments`` say; nothing is run.
+
+    Below its group, since Click keeps for a command what the first context says of its --help.
+    """
+    return COMMANDS[words].make_context(words[-1], [*arguments], parent=CONTEXTS[words].parent)
 
 
 def help_of(words: tuple[str, ...]) -> str:

@@ -18,7 +18,7 @@ from tests.bench.scale.__main__ import SCALE, scale
 from tests.bench.scale.costs import LOAD, PLACES, ROOT, figure_in, read_costs, row_in
 from tests.bench.scale.needs import DEFAULTS, LIMITS, SPARING, SPARING_FLAGS, Flags, Limit, Need, ceiling
 from tests.bench.scale.tables import put_into, tables
-from tribrain.serve.trainer import serve_trainer
+from tests.program import called_with
 
 PAGES = (SCALE, ROOT / "docs" / "how-to" / "kubernetes.md")
 COSTS: Mapping[str, float] = {
@@ -97,7 +97,7 @@ def test_a_resource_ends_at_its_ceiling(limit: Limit, flags: Flags) -> None:
 
 def test_the_page_gives_the_sparing_options_and_the_trainer_has_them() -> None:
     assert f"\nserve-trainer {SPARING_FLAGS}\n" in SCALE.read_text()
-    parsed = serve_trainer.make_context("serve-trainer", SPARING_FLAGS.split()).params
+    parsed = called_with(("serve", "trainer"), SPARING_FLAGS.split()).params
     assert parsed["snapshot_every_pairs"] == SPARING.pace.snapshot_every_pairs
     assert parsed["snapshot_every_s"] == SPARING.pace.snapshot_every_s
     assert parsed["checkpoint_every_s"] == SPARING.pace.checkpoint_every_s
@@ -105,7 +105,7 @@ def test_the_page_gives_the_sparing_options_and_the_trainer_has_them() -> None:
 
 
 def test_what_counts_as_defaults_are_those_of_the_trainer() -> None:
-    parsed = serve_trainer.make_context("serve-trainer", []).params
+    parsed = called_with(("serve", "trainer"), []).params
     assert parsed["snapshot_every_pairs"] == DEFAULTS.pace.snapshot_every_pairs
     assert parsed["snapshot_every_s"] == DEFAULTS.pace.snapshot_every_s
     assert parsed["checkpoint_every_s"] == DEFAULTS.pace.checkpoint_every_s

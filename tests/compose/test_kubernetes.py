@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import click
 import yaml  # type: ignore[import-untyped]
 
 from tests.compose.stack import FILE, ROOT
-from tribrain.cli import cli
+from tests.program import called_with
 
 PAGE = (ROOT / "docs" / "how-to" / "kubernetes.md").read_text()
 SERVICES = yaml.safe_load(FILE.read_text())["services"]
@@ -54,11 +53,9 @@ def test_it_is_given_the_time_and_the_memory_that_the_stack_gives() -> None:
 
 
 def test_its_arguments_and_variables_are_those_of_a_trainer() -> None:
-    command, *arguments = CONTAINER["args"]
-    assert TRAINER["command"][0] == command
-    trainer = cli.get_command(click.Context(cli), command)
-    assert trainer is not None
-    trainer.make_context(command, arguments)
+    group, command, *arguments = CONTAINER["args"]
+    assert TRAINER["command"][:2] == [group, command]
+    assert called_with((group, command), arguments).params["model"] == "default"
     assert ENVIRONMENT.keys() == TRAINER["environment"].keys()
 
 

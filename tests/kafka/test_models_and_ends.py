@@ -26,7 +26,7 @@ from tests.kafka.test_trainer import (
     wait_for_version,
     wait_until_learnt,
 )
-from tests.program import COMMANDS
+from tests.program import called_with
 from tests.services import trainer, trainer_to_kill
 from tests.waiting import wait_until
 from tribrain.run.refinement import RefinementOptions, open_refinement
@@ -108,9 +108,7 @@ def test_a_run_follows_the_reward_model_that_it_names(
         publish(settings, interleaved(random_runs(4, seed=49), seed=50))
         newest(settings, "mine", lambda _: True)
     typed = ["--goal", "lift the cup", "--out", "run", option, "mine"]
-    context = COMMANDS["run", "simulated"].make_context(
-        "run", [*typed, "--bootstrap-servers", settings.bootstrap_servers]
-    )
+    context = called_with(("run", "simulated"), [*typed, "--bootstrap-servers", settings.bootstrap_servers])
     given = RefinementOptions(
         **{field.name: context.params[field.name] for field in fields(RefinementOptions)}
     )

@@ -23,7 +23,7 @@ from runner.critics.pixel import default_critics
 from streams.messages.codec import encode
 from tests import factories
 from tests.program import COMMANDS as ALL
-from tests.program import help_of
+from tests.program import called_with, help_of
 from tests.tribrain.demo_files import write_demo
 from tribrain.cli import COMMANDS as ENTRIES
 from tribrain.cli import GROUPS, cli, main
@@ -257,7 +257,7 @@ def test_the_example_can_be_typed_as_it_is(words: tuple[str, ...]) -> None:
     named = IN_EXAMPLE.get(words, words)
     assert tuple(typed[: len(named)]) == named
     # Parses, and runs nothing.
-    context = ALL[words].make_context(" ".join(words), typed[len(named) :])
+    context = called_with(words, typed[len(named) :])
     assert context.args == []
 
 
@@ -285,7 +285,7 @@ def test_an_option_that_takes_one_value_is_refused_where_it_is_given_twice(
         for second in ("1", "2"):
             again = f"{name}={second}" if name.startswith("--") else f"{name}{second}"
             with pytest.raises(click.UsageError) as refusal:
-                ALL[words].make_context(" ".join(words), [option.opts[0], "1", again])
+                called_with(words, [option.opts[0], "1", again])
             said = f"{' or '.join(option.opts)} is given twice: '1' and '{second}'; give it once"
             assert refusal.value.message == said
 

@@ -14,7 +14,7 @@ import click
 import orjson
 import pytest
 
-from tests.program import COMMANDS, CONTEXTS
+from tests.program import COMMANDS, called_with
 from tribrain.cli import main
 from tribrain.serve.lora import every_s
 from tribrain.serve.lora_options import LoraOptions
@@ -181,6 +181,5 @@ def test_of_a_time_and_its_earlier_name_in_minutes_the_stronger_one_counts(
     file = tmp_path / "lab.toml"
     file.write_text(f"[serve.lora]\n{table}\n")
     needed = ["--base-model", "base", "--store", "adapters", "--config", str(file)]
-    parent = CONTEXTS[words].parent
-    with COMMANDS[words].make_context("lora", [*needed, *arguments], parent=parent) as context:
+    with called_with(words, [*needed, *arguments]) as context:
         assert every_s(LoraOptions(**context.params)) == seconds
