@@ -37,6 +37,8 @@ from trainers.datasets.choice import KEPT_APART
 TRAIN = "runner.worlds.train_simulated --dataset {dataset} --runs {runs} --base {base} --out {out}"
 TRAIN = f"{shlex.quote(sys.executable)} -m {TRAIN.replace('{base}', chr(39) + '{base}' + chr(39))}"
 STEPS = ["planned", "dataset", "trained", "compared"]
+FEW = 5
+"""Tasks to compare on: enough to see that a checkpoint is worse, too few to promote any."""
 WORSE = """
 import sys
 from pathlib import Path
@@ -102,11 +104,13 @@ def publish(settings: Settings, runs: Path, names: Sequence[int] = range(8)) -> 
         publish_trace_file(settings, runs / f"run-{seed}" / "trace.jsonl")
 
 
-def words(settings: Settings, runs: Path, work: Path, *more: str, train: str = TRAIN) -> list[str]:
+def words(
+    settings: Settings, runs: Path, work: Path, *more: str, train: str = TRAIN, compared: int = 20
+) -> list[str]:
     return [
         *("finetune", "--bootstrap-servers", settings.bootstrap_servers, "--runs", str(runs)),
-        *("--work", str(work), "--train-cmd", train, "--world", "simulated", "--compare-tasks", "20"),
-        *("--compare-seeds", "1"),
+        *("--work", str(work), "--train-cmd", train, "--world", "simulated"),
+        *("--compare-tasks", str(compared), "--compare-seeds", "1"),
         *("--dataset-policy", "top:0.25", *more),
     ]
 
@@ -174,9 +178,10 @@ def test_a_checkpoint_that_is_worse_is_kept_out_and_the_next_training_begins_wit
     train = f"{shlex.quote(sys.executable)} {tmp_path / 'worse.py'} {{out}} {{dataset}} {{base}}"
     publish(settings, made, range(4))
     work = tmp_path / "work"
-    assert run(settings, words(settings, made, work, "--once", train=train)).returncode == 0
+    given = words(settings, made, work, "--once", train=train, compared=FEW)
+    assert run(settings, given).returncode == 0
     publish(settings, made, range(4, 8))
-    assert run(settings, words(settings, made, work, "--once", train=train)).returncode == 0
+    assert run(settings, given).returncode == 0
     events = told(settings)
     assert [event.step for event in events] == [*STEPS, "kept"] * 2
     assert [event.version for event in events] == [1] * 5 + [2] * 5
@@ -197,10 +202,10 @@ def test_an_active_reward_that_was_published_selects_and_judges(
     outgoing = Outgoing(settings.snapshots_topic, b"bt:default", encode(reward))
     list(produce(settings, [outgoing]))
     publish(settings, made)
-    ended = run(settings, words(settings, made, tmp_path / "work", "--once"))
+    ended = run(settings, words(settings, made, tmp_path / "work", "--once", compared=FEW))
     assert ended.returncode == 0, ended.stderr
     last = told(settings)[-1]
-    assert (last.step, last.snapshot_version) == ("promoted", 4)
+    assert (last.step, last.snapshot_version) == ("kept", 4)
     assert last.details["selector"]["judge"] == "reward"
     assert last.details["other"]["judge"] == "critics_mean"
     dataset = orjson.loads((Path(last.dataset) / "dataset.json").read_bytes())
@@ -343,14 +348,14 @@ def test_of_two_jobs_of_one_model_the_last_to_begin_a_training_goes_on(
     given, started, gate = _waiting(settings, made, tmp_path)
     with command(given, tmp_path / "said", TRIBRAIN_TOPIC_PREFIX=settings.topic_prefix) as first:
         wait_until(started.exists, 120)
-        second = run(settings, words(settings, made, tmp_path / "elsewhere", "--once"))
+        second = run(settings, words(settings, made, tmp_path / "elsewhere", "--once", compared=FEW))
         assert second.returncode == 0, second.stderr
         gate.write_text("go on")
         assert first.wait(60) == 3
     last = first.output.splitlines()[-1]
     assert last.startswith("tribrain: another finetune has begun version 1 of model 'default'")
     events = told(settings)
-    assert [event.step for event in events] == ["planned", "dataset", *STEPS, "promoted"]
+    assert [event.step for event in events] == ["planned", "dataset", *STEPS, "kept"]
     assert events[-1].checkpoint.startswith(str(tmp_path / "elsewhere"))
 
 
@@ -375,7 +380,7 @@ def test_a_training_that_fails_is_one_line_and_is_tried_again_with_the_same_data
     broken.write_text("raise SystemExit('the disk of the cluster is full')")
     train = f"{shlex.quote(sys.executable)} {broken} {{out}} {{dataset}}"
     publish(settings, made)
-    given = words(settings, made, tmp_path / "work", "--once", train=train)
+    given = words(settings, made, tmp_path / "work", "--once", train=train, compared=FEW)
     failed = run(settings, given)
     assert failed.returncode == 2
     assert "the training ended with status 1" in failed.stderr
@@ -390,12 +395,12 @@ def test_it_waits_until_so_many_new_videos_are_selected(
     settings: Settings, made: Path, tmp_path: Path
 ) -> None:
     publish(settings, made, range(7))
-    given = words(settings, made, tmp_path / "work", "--every", "12")
+    given = words(settings, made, tmp_path / "work", "--every", "12", compared=FEW)
     with command(given, tmp_path / "said", TRIBRAIN_TOPIC_PREFIX=settings.topic_prefix) as serving:
         wait_until(lambda: "new videos: 11 (" in serving.output, 120)
         assert told(settings) == []
         publish(settings, made, (7,))
-        wait_until(lambda: [event.step for event in told(settings)] == [*STEPS, "promoted"], 240)
+        wait_until(lambda: [event.step for event in told(settings)] == [*STEPS, "kept"], 240)
         serving.process.send_signal(signal.SIGTERM)
         assert serving.wait(60) == 0
 

@@ -25,6 +25,8 @@ GOALS = ("pour the tea", "fold the towel")
 GPUS = {"dit-2b": "0", "dit-7b": "0,1", "wan-14b": "0,1", "wan-1.3b": "0,1"}
 """So that dit-2b makes three of a step's four videos in one process: the fourth's prompt comes twice."""
 every_model = pytest.mark.parametrize("model", MODELS)
+one_a_process_and_several = pytest.mark.parametrize("model", ["wan-14b", "dit-2b"])
+"""A process makes one video, or several."""
 pytestmark = needs_proc
 
 
@@ -128,7 +130,7 @@ def test_of_a_step_that_was_killed_with_its_generators_only_the_videos_that_were
         assert not (folder / "generator.log").is_symlink()
 
 
-@every_model
+@one_a_process_and_several
 def test_generators_that_a_killed_suite_left_behind_are_ended_and_no_video_is_made_twice(
     wow: FakeWow, model: str, tmp_path: Path
 ) -> None:
@@ -165,7 +167,7 @@ def test_what_a_generator_finished_after_the_suite_was_killed_is_taken(
     assert taken["was at work for a process that was ended"] == before
 
 
-@every_model
+@one_a_process_and_several
 def test_a_step_whose_videos_nobody_had_noted_yet_is_not_made_again(
     wow: FakeWow, model: str, tmp_path: Path, uninterrupted: dict[str, list[dict[str, Any]]]
 ) -> None:
@@ -180,7 +182,7 @@ def test_a_step_whose_videos_nobody_had_noted_yet_is_not_made_again(
     assert found == uninterrupted[model]
 
 
-@every_model
+@one_a_process_and_several
 def test_a_suite_that_a_time_limit_ended_makes_no_finished_video_again(
     wow: FakeWow, model: str, tmp_path: Path
 ) -> None:
@@ -196,7 +198,7 @@ def test_a_suite_that_a_time_limit_ended_makes_no_finished_video_again(
     assert_each_is_made_once(wow)
 
 
-@every_model
+@one_a_process_and_several
 def test_a_shard_leaves_the_generators_of_another_one_at_work(
     wow: FakeWow, model: str, tmp_path: Path
 ) -> None:
