@@ -21,7 +21,7 @@ from streams.messages.refusals import is_blank
 MOST_SIMULATED = 60
 """Number of different goals in the simulated world."""
 _SIMULATED = 2**30
-"""First seed of the comparison's tasks, which users of ``run-simulated`` are unlikely to pick."""
+"""First seed of the comparison's tasks, which users of ``run simulated`` are unlikely to pick."""
 
 
 def simulated_tasks(n: int, seeds: int) -> list[PairedTask]:

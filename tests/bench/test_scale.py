@@ -96,7 +96,7 @@ def test_a_resource_ends_at_its_ceiling(limit: Limit, flags: Flags) -> None:
 
 
 def test_the_page_gives_the_sparing_options_and_the_trainer_has_them() -> None:
-    assert f"\nserve-trainer {SPARING_FLAGS}\n" in SCALE.read_text()
+    assert f"\nserve trainer {SPARING_FLAGS}\n" in SCALE.read_text()
     parsed = called_with(("serve", "trainer"), SPARING_FLAGS.split()).params
     assert parsed["snapshot_every_pairs"] == SPARING.pace.snapshot_every_pairs
     assert parsed["snapshot_every_s"] == SPARING.pace.snapshot_every_s

@@ -16,7 +16,7 @@ from tests.runner.wow_doubles.checkout import fake_checkout
 from tests.secured.broker import SecuredBroker
 from tribrain.shell.kafka_access import rights_of
 
-_OF_THE_ADMINISTRATOR = ("topics create", "users create")
+_OF_THE_ADMINISTRATOR = ("log topics create", "log users create")
 
 
 @contextmanager

@@ -7,25 +7,25 @@ from pathlib import Path
 from tribrain.shell.kafka_access import SERVICES
 
 _ARGUMENTS = {
-    "run-simulated": ("--goal", "a cube", "--out", "{folder}/run"),
-    "rescore": ("{folder}",),
-    "publish-trace": ("{folder}/trace.jsonl",),
-    "vote --import": ("{folder}/votes.csv",),
-    "vote --export": ("{folder}/votes.csv",),
-    "end-run": ("--silent-for-s", "1"),
-    "replay --source pairs": ("--out", "{folder}/again"),
-    "replay --source trace": ("--out", "{folder}/again"),
-    "snapshots rollback": ("--version", "1"),
-    "dlq show": ("a-letter",),
-    "serve-lora": ("--store", "{folder}/store", "--base-model", "none"),
-    "backup": ("{folder}/tribrain.backup",),
-    "restore": ("{folder}/tribrain.backup",),
-    "users create": ("--user", "lab=run-suite", "--out", "{folder}/logins"),
-    "finetune": ("--runs", "{folder}", "--work", "{folder}/work", "--train-cmd", "true"),
+    "run simulated": ("--goal", "a cube", "--out", "{folder}/run"),
+    "run rescore": ("{folder}",),
+    "log publish": ("{folder}/trace.jsonl",),
+    "log vote --import": ("{folder}/votes.csv",),
+    "log vote --export": ("{folder}/votes.csv",),
+    "run end": ("--silent-for-s", "1"),
+    "log replay --source pairs": ("--out", "{folder}/again"),
+    "log replay --source trace": ("--out", "{folder}/again"),
+    "log snapshots rollback": ("--version", "1"),
+    "log dead-letters show": ("a-letter",),
+    "serve lora": ("--store", "{folder}/store", "--base-model", "none"),
+    "log backup": ("{folder}/tribrain.backup",),
+    "log restore": ("{folder}/tribrain.backup",),
+    "log users create": ("--user", "lab=suite run", "--out", "{folder}/logins"),
+    "data finetune": ("--runs", "{folder}", "--work", "{folder}/work", "--train-cmd", "true"),
 }
 """What a command needs to get as far as Kafka."""
-_SHARE_CODE = ("run-subprocess", "run-wow", "run-suite")
-"""With run-simulated."""
+_SHARE_CODE = ("run subprocess", "run wow", "suite run", "serve page")
+"""With ``run simulated``, and with ``ui``."""
 COMMANDS = [command for names in SERVICES for command in names.split(", ") if command not in _SHARE_CODE]
 
 

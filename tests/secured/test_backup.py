@@ -31,17 +31,17 @@ def test_a_log_is_backed_up_and_restored_and_its_trainer_goes_on(
 ) -> None:
     seen, file = replace(secured.open, topic_prefix=prefix), str(tmp_path / "tribrain.backup")
     runs = random_runs(12, seed=41)
-    learner, runner = secured.allowed("serve-trainer", prefix), secured.allowed("publish-trace", prefix)
+    learner, runner = secured.allowed("serve trainer", prefix), secured.allowed("log publish", prefix)
     with trainer(learner):
         publish(runner, interleaved(runs[:6], seed=42))
         wait_until_learnt(seen, 6)
     ids = topic_ids(seen, effects_first(seen))
 
-    code, backed_up = tribrain_on(secured.allowed("backup", prefix))("backup", file)
+    code, backed_up = tribrain_on(secured.allowed("log backup", prefix))("backup", file)
     assert code == 0
     assert trainer_group(seen, "default") in backed_up["groups"]
     _delete_topics(secured, seen)
-    code, restored = tribrain_on(secured.allowed("restore", prefix))("restore", file)
+    code, restored = tribrain_on(secured.allowed("log restore", prefix))("restore", file)
     assert (code, restored["restored"]) == (0, backed_up["records"])
 
     assert topic_ids(learner, [seen.trace_topic]) == {seen.trace_topic: ids[seen.trace_topic]}
@@ -55,7 +55,7 @@ def test_whoever_may_not_see_whether_a_backup_was_restored_is_not_told_a_topic_s
 ) -> None:
     of_prefix = replace(secured.open, topic_prefix=prefix)
     restores = Right("Read", "topic", of_prefix.restores_topic)
-    settings = secured.allowed("serve-trainer", prefix, without=restores)
+    settings = secured.allowed("serve trainer", prefix, without=restores)
     with pytest.raises(BadInput, match=f"may not Describe on topic '{restores.name}' at"):
         topic_ids(settings, [settings.trace_topic])
 
@@ -66,7 +66,7 @@ def test_a_trainer_of_another_model_is_not_left_out_of_a_backup_in_silence(
     seen, file = replace(secured.open, topic_prefix=prefix), tmp_path / "tribrain.backup"
     other = trainer_group(seen, "other")
     _commit(secured, other, seen.trace_topic)
-    code, said = cli_error(secured.allowed("backup", prefix), "backup", str(file))
+    code, said = cli_error(secured.allowed("log backup", prefix), "backup", str(file))
     assert (code, f"may not Describe on group '{other}' at" in said) == (BAD_INPUT, True), said
     assert not file.exists()
 
@@ -76,7 +76,7 @@ def test_a_group_of_others_that_kafka_hides_is_told(
 ) -> None:
     seen, others = replace(secured.open, topic_prefix=prefix), f"{prefix}-others"
     _commit(secured, others, seen.trace_topic)
-    _, contents = back_up(secured.allowed("backup", prefix), tmp_path / "tribrain.backup")
+    _, contents = back_up(secured.allowed("log backup", prefix), tmp_path / "tribrain.backup")
     assert others not in contents.groups
     (told,) = [each.getMessage() for each in caplog.records if "may not Describe these" in each.getMessage()]
     assert others in told
@@ -90,7 +90,7 @@ def test_the_offsets_of_every_group_may_be_set_before_anything_is_restored(
     _commit(secured, others, seen.trace_topic)
     back_up(seen, file)
     _delete_topics(secured, seen)
-    code, said = cli_error(secured.allowed("restore", prefix), "restore", str(file))
+    code, said = cli_error(secured.allowed("log restore", prefix), "restore", str(file))
     assert (code, f"may not Read on group '{others}' at" in said) == (BAD_INPUT, True), said
     assert topic_ids(seen, [*effects_first(seen), seen.restores_topic]) == {}
 

@@ -39,8 +39,8 @@ def test_a_broker_that_is_killed_and_started_again_loses_nothing_and_learning_go
     parts = [interleaved(runs[20 * n : 20 * n + 20], seed=82 + n) for n in range(times + 1)]
     with broker.broker:
         create_topics(broker.open)
-        learner = broker.allowed("serve-trainer", "tribrain")
-        runner = broker.allowed("run-simulated", "tribrain")
+        learner = broker.allowed("serve trainer", "tribrain")
+        runner = broker.allowed("run simulated", "tribrain")
     for name, value in security_variables(learner).items():
         monkeypatch.setenv(name, value)
     with (
@@ -75,9 +75,9 @@ def test_answers_that_are_lost_and_connections_that_are_cut_lose_and_double_noth
     with AnswerLosingProxy(proxy_port, broker.port) as proxy, broker.broker:
         create_topics(broker.open)
         with (
-            trainer(broker.allowed("serve-trainer", "tribrain")) as worker,
+            trainer(broker.allowed("serve trainer", "tribrain")) as worker,
             TracePublisher(
-                broker.allowed("run-simulated", "tribrain"), tmp_path / "spool.sqlite"
+                broker.allowed("run simulated", "tribrain"), tmp_path / "spool.sqlite"
             ) as publisher,
         ):
             push(publisher, messages[:quarter])
@@ -105,7 +105,7 @@ def test_a_password_that_is_changed_ends_a_trainer_with_one_line_and_events_wait
         prefix = f"test-{uuid.uuid4().hex[:8]}"
         seen = replace(broker.open, topic_prefix=prefix)
         create_topics(seen)
-        learner, runner = broker.allowed("serve-trainer", prefix), broker.allowed("run-simulated", prefix)
+        learner, runner = broker.allowed("serve trainer", prefix), broker.allowed("run simulated", prefix)
         with TracePublisher(runner, tmp_path / "spool.sqlite") as publisher:
             with trainer(learner) as worker:
                 push(publisher, messages[: len(messages) // 2])

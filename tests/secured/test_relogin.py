@@ -52,14 +52,14 @@ def _survive(broker: SecuredBroker, folder: Path, times: int, session_s: float, 
     seen = replace(broker.open, topic_prefix=prefix)
     create_topics(seen)
     tokens = {
-        name: TokenCommand(folder, f"{prefix}-{name}", session_s)
-        for name in ("serve-trainer", "run-simulated")
+        name: TokenCommand(folder, f"{prefix}-{name}".replace(" ", "-"), session_s)
+        for name in ("serve trainer", "run simulated")
     }
 
     def user(name: str) -> Settings:
         if mechanism != "OAUTHBEARER":
             return broker.allowed(name, prefix)
-        broker.allow(f"{prefix}-{name}", rights_of(name, seen))
+        broker.allow(f"{prefix}-{name}".replace(" ", "-"), rights_of(name, seen))
         return replace(broker.bearer(tokens[name].command), topic_prefix=prefix)
 
     def logins() -> int:
@@ -69,12 +69,12 @@ def _survive(broker: SecuredBroker, folder: Path, times: int, session_s: float, 
     first, *parts = [interleaved(runs[8 * n : 8 * n + 8], seed=72 + n) for n in range(times + 1)]
     noting = partial(_note_logins, folder / "logins")
     with (
-        service(user("serve-trainer"), "serve-trainer", "--checkpoint-every-s", "1", change=noting) as worker,
-        TracePublisher(user("run-simulated"), folder / "spool.sqlite") as publisher,
+        service(user("serve trainer"), "serve-trainer", "--checkpoint-every-s", "1", change=noting) as worker,
+        TracePublisher(user("run simulated"), folder / "spool.sqlite") as publisher,
     ):
         push(publisher, first)
         wait_for_version(seen, 1)
-        before = logins(), tokens["serve-trainer"].given, tokens["run-simulated"].given
+        before = logins(), tokens["serve trainer"].given, tokens["run simulated"].given
         for part in parts:
             push(publisher, part)
             let_time_pass(session_s)
@@ -83,8 +83,8 @@ def _survive(broker: SecuredBroker, folder: Path, times: int, session_s: float, 
         assert worker.poll() is None, worker.said
     assert logins() - before[0] >= times
     if mechanism == "OAUTHBEARER":
-        assert tokens["serve-trainer"].given - before[1] >= times
-        assert tokens["run-simulated"].given - before[2] >= times
+        assert tokens["serve trainer"].given - before[1] >= times
+        assert tokens["run simulated"].given - before[2] >= times
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "OAUTHBEARER"])

@@ -63,7 +63,7 @@ def test_topics_are_made_by_whoever_may_and_others_are_told_what_is_missing(
     code, said = cli_error(settings, "topics", "create")
     assert code == BAD_INPUT
     assert "user 'operator' may not Create on topic 'operated.trace', Create on topic" in said
-    secured.allow("operator", rights_of("topics create", settings))
+    secured.allow("operator", rights_of("log topics create", settings))
     assert cli_error(settings, "topics", "create") == (0, "")
     assert cli_error(settings, "topics", "create") == (0, "")
 
@@ -71,7 +71,7 @@ def test_topics_are_made_by_whoever_may_and_others_are_told_what_is_missing(
 def test_a_service_says_which_of_its_topics_do_not_exist_where_it_may_not_make_them(
     secured: SecuredBroker, cli_error: Callable[..., Any]
 ) -> None:
-    settings = secured.allowed("serve-text", "not-made")
+    settings = secured.allowed("serve text", "not-made")
     code, said = cli_error(settings, "serve-text")
     assert code == BAD_INPUT
     assert "may not Create on topic 'not-made.pairs', Create on topic 'not-made.snapshots' at" in said
@@ -80,12 +80,12 @@ def test_a_service_says_which_of_its_topics_do_not_exist_where_it_may_not_make_t
 def test_text_is_learnt_and_published_with_the_least_rights(secured: SecuredBroker, prefix: str) -> None:
     messages, of_prefix = stream(), replace(secured.open, topic_prefix=prefix)
     send(of_prefix, messages)
-    with serve_text(secured.allowed("serve-text", prefix), "--every-s", "0.05"):
+    with serve_text(secured.allowed("serve text", prefix), "--every-s", "0.05"):
         assert wait_for(of_prefix, n_learnt(messages)).version == n_learnt(messages)
 
 
 def test_a_service_that_may_make_topics_makes_its_own(secured: SecuredBroker) -> None:
-    settings = secured.allowed("publish-trace", "made-here")
+    settings = secured.allowed("log publish", "made-here")
     secured.allow(settings.security.username, [Right("Create", "topic", "made-here.trace")])
     assert create_topics(settings).created == ("made-here.trace",)
 

@@ -87,7 +87,7 @@ def test_nothing_of_a_password_is_said_by_a_trainer_at_debug_or_lies_on_a_topic(
 ) -> None:
     seen = replace(secured.open, topic_prefix=prefix)
     settings = replace(secured.user("plain", "PLAIN"), topic_prefix=prefix)
-    secured.allow("plain", [*rights_of("serve-trainer", settings), *rights_of("publish-trace", settings)])
+    secured.allow("plain", [*rights_of("serve trainer", settings), *rights_of("log publish", settings)])
     (tmp_path / "password").write_text(PASSWORD)
     in_file = {_VARIABLE: "", f"{_VARIABLE}_FILE": str(tmp_path / "password")}
     with service(settings, "serve-trainer", environment=in_file, change=_say_all) as worker:
@@ -111,7 +111,7 @@ def test_nothing_of_a_password_is_said_by_a_trainer_at_debug_or_lies_on_a_topic(
 def test_nothing_of_a_token_is_said_at_debug(secured: SecuredBroker, prefix: str, tmp_path: Path) -> None:
     tokens = TokenCommand(tmp_path, "planted-bearer", 600)
     settings = replace(secured.bearer(tokens.command), topic_prefix=prefix)
-    secured.allow("planted-bearer", rights_of("run-simulated", settings))
+    secured.allow("planted-bearer", rights_of("run simulated", settings))
     with (
         _all_that_is_logged() as said,
         TracePublisher(settings, tmp_path / "spool.sqlite") as publisher,

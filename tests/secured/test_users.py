@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 from tribrain.shell.exit_codes import BAD_INPUT
 from tribrain.shell.kafka_access import rights_of
 
-_COMMANDS = {"learner": ("serve-trainer",), "lab": ("run-suite", "snapshots list")}
+_COMMANDS = {"learner": ("serve trainer",), "lab": ("suite run", "log snapshots list")}
 _GIVEN = tuple(each for name in _COMMANDS for each in ("--user", f"{name}={','.join(_COMMANDS[name])}"))
 
 
@@ -26,7 +26,7 @@ _GIVEN = tuple(each for name in _COMMANDS for each in ("--user", f"{name}={','.j
 def admin(secured: SecuredBroker, prefix: str) -> Settings:
     """Who makes users, by a certificate."""
     holder = secured.holder("admin")
-    secured.allow_certificate("admin", rights_of("users create", secured.open))
+    secured.allow_certificate("admin", rights_of("log users create", secured.open))
     return replace(holder, topic_prefix=prefix)
 
 
@@ -45,7 +45,7 @@ def test_each_has_the_rights_of_its_commands_for_every_model_and_no_others(
     options = ("--out", str(tmp_path), "--connect-to", to, "--model", "default", "--model", "other")
     code, said = tribrain_on(admin)("users", "create", *_GIVEN, *options)
     assert (code, [user["new"] for user in said["users"]]) == (0, [True, True])
-    for name, others in (("learner", "run-suite"), ("lab", "serve-trainer")):
+    for name, others in (("learner", "suite run"), ("lab", "serve trainer")):
         settings = _login(tmp_path / name, admin.topic_prefix)
         wait_until(lambda: lets_in(settings))  # noqa: B023
         for model in ("default", "other"):
@@ -108,7 +108,7 @@ def test_an_in_memory_broker_has_no_users(
         (("=status",), "'=status' is no user with its commands"),
         (("../out=status",), "'../out=status' is no user"),
         (("trainer=",), "'' is no command that needs rights on Kafka"),
-        (("trainer=serve-trainr",), "did you mean 'serve-trainer'?"),
+        (("trainer=serve-trainr",), "did you mean 'serve trainer'?"),
         (("a=status", "a=dlq list"), "--user a is given twice; give all of its commands at once"),
     ],
 )

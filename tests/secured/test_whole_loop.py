@@ -23,7 +23,7 @@ from tests.waiting import wait_until
 def test_runs_trainer_snapshots_votes_rollback_replay_and_verify_state(
     secured: SecuredBroker, prefix: str, tribrain_on: Callable[[Settings], Any], tmp_path: Path
 ) -> None:
-    runner, seen = secured.allowed("run-simulated", prefix), replace(secured.open, topic_prefix=prefix)
+    runner, seen = secured.allowed("run simulated", prefix), replace(secured.open, topic_prefix=prefix)
 
     def call(rights: str, *arguments: str) -> Any:
         code, said = tribrain_on(secured.allowed(rights, prefix))(*rights.split(), *arguments)
@@ -31,7 +31,7 @@ def test_runs_trainer_snapshots_votes_rollback_replay_and_verify_state(
         return said
 
     with (
-        trainer(secured.allowed("serve-trainer", prefix), "--snapshot-every-pairs", "1") as worker,
+        trainer(secured.allowed("serve trainer", prefix), "--snapshot-every-pairs", "1") as worker,
         SnapshotFeed(runner) as feed,
     ):
         of_run = ("--out", str(tmp_path / "a"), "--iters", "4", "--seed", "3", "--run-id", "a")
@@ -41,14 +41,14 @@ def test_runs_trainer_snapshots_votes_rollback_replay_and_verify_state(
         first = wait_until_learnt(seen, 1)
         vote = {"left_run_id": "a", "left_iter_idx": 0, "right_run_id": "a", "right_iter_idx": 2}
         (tmp_path / "votes.jsonl").write_bytes(orjson.dumps(vote | {"answer": "left", "annotator": "eve"}))
-        assert call("vote --import", str(tmp_path / "votes.jsonl"))["published"] == 1
+        assert call("log vote --import", str(tmp_path / "votes.jsonl"))["published"] == 1
         voted = wait_for_labels(seen, 1)
         assert voted.version > first.version
-        call("snapshots rollback", "--version", str(first.version))
+        call("log snapshots rollback", "--version", str(first.version))
         wait_until(lambda: _version(seen) > voted.version)
         wait_until(lambda: feed.latest() == read_latest_snapshot(seen, "default"))
-        assert call("verify-state")["settled"]
-        assert call("replay --source pairs", "--out", str(tmp_path / "again"))["identical_to_published"]
+        assert call("log verify")["settled"]
+        assert call("log replay --source pairs", "--out", str(tmp_path / "again"))["identical_to_published"]
         latest = read_latest_snapshot(seen, "default")
         assert latest is not None
         assert (tmp_path / "again" / "bt_reward.json").read_bytes() == encode(latest)
@@ -60,8 +60,8 @@ def test_events_of_many_runs_are_learnt_once_and_in_the_same_bytes(
     secured: SecuredBroker, prefix: str
 ) -> None:
     runs = random_runs(20, seed=31)
-    with trainer(secured.allowed("serve-trainer", prefix)):
-        publish(secured.allowed("publish-trace", prefix), interleaved(runs, seed=32))
+    with trainer(secured.allowed("serve trainer", prefix)):
+        publish(secured.allowed("log publish", prefix), interleaved(runs, seed=32))
         check(recovery(replace(secured.open, topic_prefix=prefix), runs))
 
 

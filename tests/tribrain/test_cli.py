@@ -28,7 +28,7 @@ from tests.tribrain.demo_files import write_demo
 from tribrain.cli import COMMANDS as ENTRIES
 from tribrain.cli import GROUPS, cli, main
 from tribrain.shell.command import Command
-from tribrain.shell.kafka_access import command_called
+from tribrain.shell.kafka_access import SERVICES, command_called
 from tribrain.shell.lazy_group import LazyGroup
 
 HEAVY = ("torch", "transformers", "peft")
@@ -85,19 +85,27 @@ def test_every_old_name_is_the_same_command_as_the_new_one() -> None:
     }  # fmt: skip
 
 
-def test_every_command_with_rights_on_kafka_is_found_by_its_new_name() -> None:
+def test_every_command_with_rights_on_kafka_is_found_by_its_earlier_name_too() -> None:
     assert isinstance(cli, LazyGroup)
-    new = {
-        "serve trainer": "serve-trainer",
-        "suite run": "run-suite",
-        "log vote --import": "vote --import",
-        "log dead-letters list": "dlq list",
-        "log replay --source pairs": "replay --source pairs",
+    earlier = {
+        "serve-trainer": "serve trainer",
+        "run-suite": "suite run",
+        "vote --import": "log vote --import",
+        "dlq list": "log dead-letters list",
+        "replay --source pairs": "log replay --source pairs",
         "status": "status",
-        "run-suite": "run-suite",
+        "suite run": "suite run",
     }
-    assert {name: cli.old_spelling(name) for name in new} == new
-    assert [command_called(old) for old in new.values()] == list(new.values())
+    assert {name: " ".join(cli.called(name.split())) for name in earlier} == earlier
+    assert [command_called(name) for name in earlier.values()] == list(earlier.values())
+
+
+def test_every_command_with_rights_on_kafka_is_a_command_of_today() -> None:
+    assert isinstance(cli, LazyGroup)
+    today = {" ".join(words) for words in ALL}
+    for names in SERVICES:
+        for name in names.split(", "):
+            assert name.partition(" --")[0] in today
 
 
 def test_help_lists_every_group_and_no_old_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -295,7 +295,7 @@ def test_a_run_that_another_process_works_on_is_refused(
     with waiting(bench), command(arguments, tmp_path / "said") as run:
         wait_until(lambda: run.started("-S"), 60)
         done(arguments, 2)
-    assert "another run-suite is at work on it" in capsys.readouterr().err
+    assert "another suite run is at work on it" in capsys.readouterr().err
 
 
 def test_one_run_is_told_of_in_the_singular(

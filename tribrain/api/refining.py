@@ -73,9 +73,7 @@ def refine(
         publisher = spool = None
         if publish_to is not None:
             spool = spool_of(folder)
-            publisher = stack.enter_context(
-                publishing(open_kafka(publish_to, "publish-trace"), folder, spool)
-            )
+            publisher = stack.enter_context(publishing(open_kafka(publish_to, "log publish"), folder, spool))
         loop = RefinementLoop(
             goal=goal,
             world=world,

@@ -62,7 +62,7 @@ def finetune(**given: Any) -> None:
     one ends with exit code 3.
     """
     chosen = FinetuneOptions.of(given)
-    kafka = open_kafka(chosen.bootstrap_servers, "finetune")
+    kafka = open_kafka(chosen.bootstrap_servers, "data finetune")
     if (chosen.train is None) == (chosen.train_cmd is None):
         raise BadInput("give one of --train wow-wan and --train-cmd, by which a checkpoint is trained")
     if chosen.train is None:

@@ -47,7 +47,7 @@ def backup(out: Path, bootstrap_servers: str | None, as_json: bool) -> None:
     the backup, and a trainer continues from it as after a crash. An earlier file OUT is replaced once the new
     one is complete. Videos and adapters are not included; the log names them.
     """
-    settings = open_kafka(bootstrap_servers, "backup")
+    settings = open_kafka(bootstrap_servers, "log backup")
 
     # Not at the top, here and below: Kafka's clients take a third of a second, and --help needs none.
     from streams.backup.collect import back_up, size_of_log
@@ -93,7 +93,7 @@ def restore(
         held = counted(archive.contents.records, "message")
         done = f"{file} is whole: {held}, as of {_moment(archive.contents)}"
     else:
-        given = open_kafka(bootstrap_servers, "restore")
+        given = open_kafka(bootstrap_servers, "log restore")
         settings = replace(given, replication_factor=replication_factor)
         archive = open_archive(file)
         # Of other models than the default one, too, and before anything is written.

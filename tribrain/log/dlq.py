@@ -35,7 +35,7 @@ def dlq() -> None:
 @options.as_json
 def list_letters(bootstrap_servers: str | None, as_json: bool) -> None:
     """List the dead letters that were not replayed, oldest first."""
-    letters = _pending(open_kafka(bootstrap_servers, "dlq list"))
+    letters = _pending(open_kafka(bootstrap_servers, "log dead-letters list"))
     if as_json:
         click.echo(orjson.dumps({"letters": [_summary(letter) for letter in letters]}))
         return
@@ -55,7 +55,7 @@ def list_letters(bootstrap_servers: str | None, as_json: bool) -> None:
 @options.as_json
 def show(name: str, bootstrap_servers: str | None, as_json: bool) -> None:
     """Show one dead letter, with its bytes (what is no UTF-8 as \\xNN)."""
-    for letter in _pending(open_kafka(bootstrap_servers, "dlq show")):
+    for letter in _pending(open_kafka(bootstrap_servers, "log dead-letters show")):
         if letter.name == name:
             break
     else:
@@ -88,7 +88,7 @@ def replay(names: tuple[str, ...], bootstrap_servers: str | None, as_json: bool)
     or hold only a part of a message that was too large, are not replayed. A letter that Kafka refuses is
     reported, and does not stop the others.
     """
-    settings = open_kafka(bootstrap_servers, "dlq replay")
+    settings = open_kafka(bootstrap_servers, "log dead-letters replay")
     letters = _pending(settings)
     unknown = set(names) - {letter.name for letter in letters}
     if unknown:

@@ -49,7 +49,7 @@ def end_run(
     """
     if bool(run_ids) == (silent_for_s is not None):
         raise BadInput("give either the ids of runs or --silent-for-s")
-    settings = open_kafka(bootstrap_servers, "end-run")
+    settings = open_kafka(bootstrap_servers, "run end")
 
     # Not at the top: Kafka's client takes a third of a second, and --help needs none.
     from streams.kafka.reader import read_topic

@@ -100,7 +100,7 @@ def create(
     """
     from streams.kafka.topics import create_topics
 
-    given = open_kafka(bootstrap_servers, "topics create")
+    given = open_kafka(bootstrap_servers, "log topics create")
     settings = replace(given, trace_partitions=trace_partitions, replication_factor=replication_factor)
     result = create_topics(settings, raise_limits=True)
     if as_json:
@@ -124,7 +124,7 @@ def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> 
 
     A running tribrain serve trainer makes pairs of it. Sending a trace twice does no harm.
     """
-    settings = open_kafka(bootstrap_servers, "publish-trace")
+    settings = open_kafka(bootstrap_servers, "log publish")
     published = send_trace(settings, trace)
     if as_json:
         click.echo(orjson.dumps(published))

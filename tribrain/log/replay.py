@@ -159,7 +159,7 @@ def replay(**given: Any) -> None:
     settings = (
         Settings(bootstrap_servers="none:1")
         if chosen.traces
-        else open_kafka(chosen.bootstrap_servers, f"replay --source {chosen.source}")
+        else open_kafka(chosen.bootstrap_servers, f"log replay --source {chosen.source}")
     )
     if not chosen.traces:
         # Not at the top, here and below: Kafka's client takes a third of a second, and files need none.

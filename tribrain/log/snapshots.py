@@ -44,7 +44,7 @@ def list_snapshots(bootstrap_servers: str | None, model: str, as_json: bool) -> 
     """List the snapshots on the topic, oldest first; it always keeps the newest."""
     rows = [
         _summary(*held)
-        for held in held_of_model(open_kafka(bootstrap_servers, "snapshots list"), model).snapshots
+        for held in held_of_model(open_kafka(bootstrap_servers, "log snapshots list"), model).snapshots
     ]
     if as_json:
         click.echo(orjson.dumps({"snapshots": rows}))
@@ -70,7 +70,9 @@ def list_snapshots(bootstrap_servers: str | None, model: str, as_json: bool) -> 
 @options.as_json
 def show(version: int | None, bootstrap_servers: str | None, model: str, as_json: bool) -> None:
     """Show one snapshot: its labels, evidence and odds; --json gives all of it."""
-    snapshot = _chosen(held_of_model(open_kafka(bootstrap_servers, "snapshots show"), model), version, model)
+    snapshot = _chosen(
+        held_of_model(open_kafka(bootstrap_servers, "log snapshots show"), model), version, model
+    )
     if as_json:
         click.echo(encode(snapshot))
         return
@@ -94,7 +96,7 @@ def verify(version: int | None, bootstrap_servers: str | None, model: str, as_js
     # Not at the top: what learns takes a second to load, and --help needs none of it.
     from trainers.processing.relearn import in_order, one_log, relearn
 
-    settings = open_kafka(bootstrap_servers, "snapshots verify")
+    settings = open_kafka(bootstrap_servers, "log snapshots verify")
     held = held_of_model(settings, model)
     log = one_log(held)
     chosen = list(log.snapshots) if version is None else [_chosen(held, version, model)]
@@ -158,7 +160,7 @@ def rollback(version: int, reason: str, bootstrap_servers: str | None, model: st
     then publishes the earlier model under a new version. Pairs learnt since are dropped, also if they come
     again.
     """
-    settings = open_kafka(bootstrap_servers, "snapshots rollback")
+    settings = open_kafka(bootstrap_servers, "log snapshots rollback")
     with Console(stderr=True).status(f"going back to version {version}"):
         newest = roll_back(settings, model, version, reason)
     if as_json:

@@ -98,8 +98,8 @@ def create(
     Earlier rights are kept. This command needs Alter on the cluster.
     """
     program = click.get_current_context().find_root().command
-    wanted = _users(given, program.old_spelling if isinstance(program, LazyGroup) else str)
-    settings = open_kafka(bootstrap_servers, "users create")
+    wanted = _users(given, program.called if isinstance(program, LazyGroup) else tuple)
+    settings = open_kafka(bootstrap_servers, "log users create")
     clients = Settings(bootstrap_servers=connect_to or settings.bootstrap_servers)
     kept = _passwords(settings, out, wanted, new_passwords)
 
@@ -158,8 +158,8 @@ def _passwords(
     return kept
 
 
-def _users(given: Sequence[str], old_spelling: Callable[[str], str]) -> list[_User]:
-    """``old_spelling`` is by which ``SERVICES`` names a command."""
+def _users(given: Sequence[str], called: Callable[[Sequence[str]], tuple[str, ...]]) -> list[_User]:
+    """``called`` gives today's words of a command for those that were typed."""
     found: dict[str, _User] = {}
     for text in given:
         name, equals, rest = text.partition("=")
@@ -170,8 +170,7 @@ def _users(given: Sequence[str], old_spelling: Callable[[str], str]) -> list[_Us
             )
         if name in found:
             raise BadInput(f"--user {name} is given twice; give all of its commands at once, with commas")
-        commands = tuple(
-            dict.fromkeys(command_called(old_spelling(each.strip())) for each in rest.split(","))
-        )
+        typed = (called(each.split()) for each in rest.split(","))
+        commands = tuple(dict.fromkeys(command_called(" ".join(words)) for words in typed))
         found[name] = _User(name, commands)
     return list(found.values())

@@ -52,7 +52,7 @@ def verify_state(
     the trainer. Exit code 1 where a pair is missing, unexplained or not learnt exactly once, or where the
     newest snapshot differs; a trainer that is only behind is no failure.
     """
-    settings = open_kafka(bootstrap_servers, "verify-state", model)
+    settings = open_kafka(bootstrap_servers, "log verify", model)
     rules = PairingRules(strategy=strategy, min_gap=min_gap, top_k=top_k, model=model, model_by=model_by)
     with progress(SpinnerColumn(), TextColumn("{task.completed} messages")) as bar:
         counter = bar.add_task("messages", total=None)

@@ -85,9 +85,9 @@ def vote(
     if out is not None:
         if file_format or runs:
             raise click.UsageError("--format and --runs are for --import alone")
-        _export(out, open_kafka(bootstrap_servers, "vote --export"), as_json=as_json)
+        _export(out, open_kafka(bootstrap_servers, "log vote --export"), as_json=as_json)
     elif given is not None:
-        settings = open_kafka(bootstrap_servers, "vote --import")
+        settings = open_kafka(bootstrap_servers, "log vote --import")
         _import(given, file_format, runs, settings, as_json=as_json)
 
 

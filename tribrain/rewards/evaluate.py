@@ -197,7 +197,7 @@ def _predicted(reward: _RewardOfTexts, holdout: Path) -> tuple[list[PreferencePa
 def _of_text_model(
     snapshot: TextSnapshot, holdout: Path
 ) -> tuple[list[PreferencePair], dict[str, Measured], int]:
-    """As ``_of_model``, of one that serve-text or train-text-rm has made."""
+    """As ``_of_model``, of one that ``serve text`` or ``reward train-text`` has made."""
     from trainers.text.reward import NgramReward
 
     reward = NgramReward(snapshot)

@@ -167,7 +167,7 @@ def open_refinement(stack: ExitStack, given: RefinementOptions) -> Refinement:
     names = [critic.name for critic in chosen]
     if unknown := sorted(set(given.required) - set(names)):
         raise BadInput(f"--require-critic {unknown[0]}: the run has no such critic, but {', '.join(names)}")
-    settings = open_kafka(given.bootstrap_servers, "run-simulated") if given.bootstrap_servers else None
+    settings = open_kafka(given.bootstrap_servers, "run simulated") if given.bootstrap_servers else None
     instruments = stack.enter_context(
         measuring.measured("runner", given.metrics_port, given.metrics_host, given.metrics_file)
     )

@@ -86,7 +86,7 @@ def rescore(**given: Any) -> None:
     Kafka, where the trainer learns the new pairs. If interrupted, run the same command again: it continues.
     """
     chosen = RescoreOptions(**given)
-    settings = open_kafka(chosen.bootstrap_servers, "rescore") if chosen.bootstrap_servers else None
+    settings = open_kafka(chosen.bootstrap_servers, "run rescore") if chosen.bootstrap_servers else None
     trace = chosen.run / "trace.jsonl"
     read_bytes(trace)  # before a lock is put where there is no run
     with Interrupts(), ExitStack() as stack:

@@ -46,7 +46,7 @@ def serve_lora(**given: Any) -> None:
     """
     chosen = LoraOptions(**given)
     model, store = chosen.model, chosen.store
-    kafka = open_kafka(chosen.bootstrap_servers, "serve-lora", model)
+    kafka = open_kafka(chosen.bootstrap_servers, "serve lora", model)
     if not store:
         raise BadInput("--store: the text is empty; expected a folder or a URI")
     longest_s = every_s(chosen)

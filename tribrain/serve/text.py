@@ -54,7 +54,7 @@ def serve_text(**given: Any) -> None:
     tribrain serve trainer for the pairs, and no PyTorch.
     """
     chosen = TextOptions(**given)
-    settings = open_kafka(chosen.bootstrap_servers, "serve-text", chosen.model)
+    settings = open_kafka(chosen.bootstrap_servers, "serve text", chosen.model)
     if chosen.dry_run:
         deed = f"learn the texts of pairs of model {chosen.model!r}"
         say_service_plan(settings, deed, as_json=chosen.as_json)

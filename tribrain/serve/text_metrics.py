@@ -1,4 +1,4 @@
-"""Where the metrics of ``serve-text`` are read, and what its health is made of."""
+"""Where the metrics of ``serve text`` are read, and what its health is made of."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def serve_trainer(**given: Any) -> None:
     models learn independently from the same runs.
     """
     chosen = TrainerOptions(**given)
-    settings = open_kafka(chosen.bootstrap_servers, "serve-trainer", chosen.model)
+    settings = open_kafka(chosen.bootstrap_servers, "serve trainer", chosen.model)
     if chosen.dry_run:
         deed = f"form {chosen.strategy} pairs and learn model {chosen.model!r}"
         say_service_plan(settings, deed, as_json=chosen.as_json)

@@ -55,41 +55,43 @@ class Needed:
 
 
 SERVICES: Mapping[str, Needed] = {
-    "serve-trainer": Needed(
+    "serve trainer": Needed(
         read=("trace", "pairs", "votes", "snapshots", "closed-runs", RESTORES),
         write=("pairs", "snapshots", "closed-runs", "dead-letters"),
         group="Read",
         publishes="bt",
     ),
-    "run-simulated, run-subprocess, run-wow, run-suite, rescore": Needed(
+    "run simulated, run subprocess, run wow, suite run, run rescore": Needed(
         read=("snapshots",), write=("trace",)
     ),
-    "ui": Needed(read=("trace", "pairs", "votes", "snapshots", "dead-letters"), write=("votes",)),
-    "serve-text": Needed(read=("pairs", "snapshots", RESTORES), write=("snapshots",), publishes="text"),
-    "serve-lora": Needed(read=("pairs", "snapshots", RESTORES), write=("snapshots",), publishes="lora"),
-    "finetune": Needed(read=("trace", "finetune", RESTORES), write=("finetune",)),
-    "publish-trace": Needed(write=("trace",)),
-    "vote --import": Needed(read=("trace", "votes"), write=("votes",)),
-    "vote --export": Needed(read=("votes",)),
-    "end-run": Needed(read=("trace", "closed-runs"), write=("trace",)),
-    "verify-state": Needed(read=("trace", "pairs", "votes", "snapshots"), group="Describe"),
-    "replay --source pairs": Needed(read=("pairs", "snapshots")),
-    "replay --source trace": Needed(read=("trace", "votes")),
-    "snapshots list, snapshots show": Needed(read=("snapshots",)),
-    "snapshots verify": Needed(read=("pairs", "snapshots")),
-    "snapshots rollback": Needed(read=("pairs", "snapshots"), write=("pairs",)),
-    "dlq list, dlq show": Needed(read=("dead-letters",)),
-    "dlq replay": Needed(read=("dead-letters",), write=("trace", "pairs", "votes", "dead-letters")),
+    "ui, serve page": Needed(read=("trace", "pairs", "votes", "snapshots", "dead-letters"), write=("votes",)),
+    "serve text": Needed(read=("pairs", "snapshots", RESTORES), write=("snapshots",), publishes="text"),
+    "serve lora": Needed(read=("pairs", "snapshots", RESTORES), write=("snapshots",), publishes="lora"),
+    "data finetune": Needed(read=("trace", "finetune", RESTORES), write=("finetune",)),
+    "log publish": Needed(write=("trace",)),
+    "log vote --import": Needed(read=("trace", "votes"), write=("votes",)),
+    "log vote --export": Needed(read=("votes",)),
+    "run end": Needed(read=("trace", "closed-runs"), write=("trace",)),
+    "log verify": Needed(read=("trace", "pairs", "votes", "snapshots"), group="Describe"),
+    "log replay --source pairs": Needed(read=("pairs", "snapshots")),
+    "log replay --source trace": Needed(read=("trace", "votes")),
+    "log snapshots list, log snapshots show": Needed(read=("snapshots",)),
+    "log snapshots verify": Needed(read=("pairs", "snapshots")),
+    "log snapshots rollback": Needed(read=("pairs", "snapshots"), write=("pairs",)),
+    "log dead-letters list, log dead-letters show": Needed(read=("dead-letters",)),
+    "log dead-letters replay": Needed(
+        read=("dead-letters",), write=("trace", "pairs", "votes", "dead-letters")
+    ),
     "status": Needed(read=("trace", "votes", "pairs", "snapshots", "dead-letters"), group="Describe"),
-    "topics create": Needed(manage={"Create": TOPICS, "Describe": TOPICS, "AlterConfigs": TOPICS}),
-    "backup": Needed(
+    "log topics create": Needed(manage={"Create": TOPICS, "Describe": TOPICS, "AlterConfigs": TOPICS}),
+    "log backup": Needed(
         read=(*TOPICS, RESTORES),
         manage={"DescribeConfigs": TOPICS},
         group="Describe",
         # Else Kafka leaves out the groups that it hides.
         cluster="Describe",
     ),
-    "restore": Needed(
+    "log restore": Needed(
         read=(*TOPICS, RESTORES),
         write=(*TOPICS, RESTORES),
         manage={"Create": (*TOPICS, RESTORES), "Delete": TOPICS, "AlterConfigs": TOPICS},
@@ -97,7 +99,7 @@ SERVICES: Mapping[str, Needed] = {
         transactional_id="restore",
         cluster="Describe",
     ),
-    "users create": Needed(cluster="Alter"),
+    "log users create": Needed(cluster="Alter"),
 }
 """Command, or several that need the same, to what it needs."""
 _BY_COMMAND = {command: needed for names, needed in SERVICES.items() for command in names.split(", ")}

@@ -65,16 +65,9 @@ class LazyGroup(Group):
         entry = self._entries.get(cmd_name) or self._old.get(cmd_name)
         return entry.load() if entry is not None else None
 
-    def old_spelling(self, words: str) -> str:
-        """A command, and what follows it, by the earlier name of the command where it has one."""
-        for name, entry in self._entries.items():
-            if entry.old_name is not None and f"{words} ".startswith(f"{name} "):
-                return entry.old_name + words.removeprefix(name)
-        return words
-
     def called(self, words: Sequence[str]) -> tuple[str, ...]:
-        """The words that a command is called by today, whichever name was typed."""
-        entry = self._old.get(words[0])
+        """The words that a command is called by today, whichever name was typed; what follows stays."""
+        entry = self._old.get(words[0]) if words else None
         return (*(entry.name.split() if entry is not None else words[:1]), *words[1:])
 
     def tables(self) -> list[str]:

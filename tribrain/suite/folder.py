@@ -128,7 +128,7 @@ class SuiteFolder:
     def held(self, run_id: str) -> Iterator[Path]:
         """The folder of a run, which no other process works on meanwhile; the kernel gives it back."""
         folder = self.run_dir(run_id)
-        taken = "another run-suite is at work on it; wait for it, or give each its own --shard"
+        taken = "another suite run is at work on it; wait for it, or give each its own --shard"
         with exclusive_lock(folder, "--out", taken, name=_LOCK):
             yield folder
 

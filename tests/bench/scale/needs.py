@@ -34,7 +34,7 @@ _HIGHEST_PER_S = 1e7
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """How ``serve-trainer`` was started, as far as it matters here."""
+    """How ``serve trainer`` was started, as far as it matters here."""
 
     pace: Pace
     run_timeout_s: float

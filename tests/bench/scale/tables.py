@@ -81,7 +81,7 @@ def _costs(cost: _Costs) -> str:
 def _needs(cost: _Costs) -> str:
     needs = [lab.need(cost) for lab in _LABS]
     rows: Sequence[tuple[str, Callable[[Need], str]]] = (
-        ("`serve-trainer`", lambda n: "defaults" if n.flags == DEFAULTS else "sparing"),
+        ("`serve trainer`", lambda n: "defaults" if n.flags == DEFAULTS else "sparing"),
         ("from one candidate of a run to the next", lambda n: _time(n.candidate_s)),
         ("events/s", lambda n: _number(n.per_s)),
         ("runs at a time", lambda n: _number(n.open_runs)),
