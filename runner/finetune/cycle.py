@@ -13,36 +13,24 @@ import os
 import shutil
 import socket
 import time
-from pathlib import Path
-from typing import Any
 
-import orjson
-
-from runner.finetune.comparison import NEW, OLD, PairedTask, compare
 from runner.finetune.history import History
 from runner.finetune.inbox import EndedRun, Offsets, RunInbox, selected, with_folders
 from runner.finetune.job import Job
-from runner.finetune.line import RESERVED, SHOWN, comparable, prompts_of, with_new_seeds
+from runner.finetune.line import comparable, prompts_of
 from runner.finetune.plan import FinetunePlan
-from runner.finetune.training import run_training
-from runner.finetune.verdict import CheckpointVerdict, judge
-from runner.look import look_at, put_as_mp4
+from runner.finetune.round import Round, folder_of
 from streams.errors import BadInput
 from streams.fail_points import reach
-from streams.files import read_bytes
 from streams.kafka.incarnations import topic_ids
 from streams.kafka.reader import TopicReader
-from streams.messages.codec import decode_snapshot, encode
-from streams.messages.contracts import FinetuneEvent, FinetuneStep, RewardSnapshot, RunRevision
+from streams.messages.codec import encode
+from streams.messages.contracts import FinetuneEvent, RewardSnapshot, RunRevision
 from streams.snapshots.feed import read_latest_snapshot
-from trainers.datasets.build import build_dataset, prompts_shown
-from trainers.datasets.choice import choose
-from trainers.datasets.new_folder import SUMMARY, new_folder
 from trainers.plan_file import PlanFile, as_stamp, of_topic, stamp_of
 
 PROMOTED = "promoted"
 """A link in the work folder to the checkpoint in force, after the first promotion."""
-_CHECKPOINT_SCHEMA = "tribrain.finetuned/1"
 _LOOK_EVERY_S = 2.0
 
 
@@ -79,7 +67,7 @@ class _Serving:
         while True:
             plan = self._plan(1 if once else self._job.every)
             if plan is not None:
-                shutil.rmtree(self._folder(plan), ignore_errors=True)  # leftovers of a lost plan
+                shutil.rmtree(folder_of(self._job, plan), ignore_errors=True)  # leftovers of a lost plan
                 self._plans.save(plan)
                 reach("finetune.planned")
                 self._train(plan)
@@ -102,7 +90,7 @@ class _Serving:
         if why := self._why_anew(plan):
             self._job.say(f"version {plan.version} was begun {why}, and starts over")
             self._plans.remove()
-            shutil.rmtree(self._folder(plan), ignore_errors=True)
+            shutil.rmtree(folder_of(self._job, plan), ignore_errors=True)
             return False
         self._job.say(f"version {plan.version} was begun before, and continues")
         self._train(plan)
@@ -163,132 +151,23 @@ class _Serving:
         )
 
     def _train(self, plan: FinetunePlan) -> None:
-        folder = self._folder(plan)
-        snapshot = decode_snapshot(plan.snapshot.encode(), "the plan") if plan.snapshot else None
-        reserved = sorted(prompts_of(self._tasks(plan)))
-        details: dict[str, Any] = {"runs": list(plan.runs), RESERVED: reserved}
-        self._tell(plan, "planned", f"Version {plan.version} is planned.", details)
-        summary = self._dataset(plan, snapshot, folder / "dataset")
-        if summary is None:
-            self._failure = f"Version {plan.version} is not trained: no video can be used."
-            self._end(plan, "kept", self._failure, {})
-            return
-        reach("finetune.dataset-built")
-        videos = f"{summary['videos']} videos of {summary['iterations']} iterations"
-        details = {key: summary[key] for key in ("videos", "splits", "left_out", "manifest_sha256")}
-        details[SHOWN] = sorted(prompts_shown(folder / "dataset"))
-        self._tell(plan, "dataset", f"Version {plan.version} shows {videos}.", details)
-        checkpoint = self._checkpoint(plan, folder)
-        reach("finetune.trained")
-        self._tell(plan, "trained", f"Version {plan.version} is trained: {checkpoint}.", {})
-        verdict, details = self._compared(plan, snapshot, folder)
-        self._tell(plan, "compared", verdict.statement, details)
-        reach("finetune.compared")
-        self._end(plan, "promoted" if verdict.promote else "kept", verdict.statement, details)
-
-    def _dataset(
-        self, plan: FinetunePlan, snapshot: RewardSnapshot | None, out: Path
-    ) -> dict[str, Any] | None:
-        """Its summary; None if no usable video is left."""
-        job = self._job
-        if (out / SUMMARY).is_file():
-            found: dict[str, Any] = orjson.loads(read_bytes(out / SUMMARY))
-            return found
-        wanted = set(plan.runs)
-        runs: list[EndedRun] = [run for run in self._as_planned(plan) if run.run_id in wanted]
-        apart = frozenset(plan.kept_apart)
-        choice = choose(with_folders(runs, job.root), job.rules, snapshot, look_at, kept_apart=apart)
-        if not choice.chosen:
-            return None
-        return build_dataset(out, choice, job.rules, job.writing, snapshot, job.pictures(choice), put_as_mp4)
-
-    def _as_planned(self, plan: FinetunePlan) -> list[EndedRun]:
-        """The planned runs without later rescorings; if the topic was recreated, all runs that it holds."""
-        topic = self._job.kafka.trace_topic
-        is_this_topic = plan.topic_ids.get(topic) == self._topic_ids.get(topic)
-        return self._inbox.since({}, of_topic(plan.consumed, topic) if is_this_topic else None)
-
-    def _checkpoint(self, plan: FinetunePlan, folder: Path) -> Path:
-        job, out = self._job, folder / "checkpoint"
-        if out.is_dir():
-            return out
-        with new_folder(out, _CHECKPOINT_SCHEMA) as building:
-            places = {"dataset": folder / "dataset", "out": building, "runs": job.root.absolute()}
-            arguments = job.train.filled({k: str(v) for k, v in places.items()} | {"base": plan.base})
-            try:
-                run_training(
-                    arguments, folder, building, timeout_s=job.train_timeout_s, listener=job.listener
-                )
-            except BadInput as error:
-                raise BadInput(
-                    f"{error}; fix that and start again: version {plan.version} continues with its dataset"
-                ) from None
-        return out
-
-    def _compared(
-        self, plan: FinetunePlan, snapshot: RewardSnapshot | None, folder: Path
-    ) -> tuple[CheckpointVerdict, dict[str, Any]]:
-        job = self._job
-        checkpoints = {OLD: plan.base, NEW: str(folder / "checkpoint")}
-        tasks = with_new_seeds(self._tasks(plan), plan.version, plan.without_promotion)
-        try:
-            pairs = compare(
-                checkpoints,
-                tasks,
-                job.world_of,
-                job.critics,
-                snapshot,
-                folder / "comparison",
-                job.on_pair,
-                max_failures=job.max_failures,
-            )
-        finally:
-            job.after_comparison()
-        verdict = judge(plan.version, pairs, plan.without_promotion)
-        failed = {side: sum(side in pair.errors for pair in pairs) for side in (OLD, NEW)}
-        return verdict, {
-            **verdict.as_json(),
-            "pairs": len(pairs),
-            "failed": failed,
-            "passed_over": len(plan.passed_over),
-        }
-
-    def _tasks(self, plan: FinetunePlan) -> list[PairedTask]:
-        """Tasks that its checkpoint is compared on, before they get the comparison's seeds."""
-        return comparable(self._job.tasks, plan.passed_over)
-
-    def _end(self, plan: FinetunePlan, step: FinetuneStep, statement: str, details: dict[str, Any]) -> None:
-        event = self._tell(plan, step, statement, details)
+        event = Round(self._job, self._history, plan, self._runs(plan)).run()
         reach("finetune.ended")
         self._show_promoted()
         self._plans.remove()
         self._counted = None
         self._inbox.forget(self._stamp(self._history.promoted))
-        self._job.say(statement)
+        self._failure = "" if event.checkpoint else event.statement
+        self._job.say(event.statement)
         self._job.on_ended(event)
 
-    def _tell(
-        self, plan: FinetunePlan, step: FinetuneStep, statement: str, details: dict[str, Any]
-    ) -> FinetuneEvent:
-        folder = self._folder(plan)
-        checkpoint, dataset = folder / "checkpoint", folder / "dataset"
-        event = FinetuneEvent(
-            event_id=plan.event_id(step),
-            model=plan.model,
-            version=plan.version,
-            step=step,
-            statement=statement,
-            policy=plan.policy,
-            base=plan.base,
-            dataset=str(dataset) if dataset.is_dir() else "",
-            checkpoint=str(checkpoint) if checkpoint.is_dir() else "",
-            snapshot_version=orjson.loads(plan.snapshot)["version"] if plan.snapshot else None,
-            consumed=plan.consumed,
-            topic_ids=plan.topic_ids,
-            details={"chosen": plan.chosen, "chosen_new": plan.chosen_new, **details},
-        )
-        self._history.tell(event, plan.event_ids())
-        return event
+    def _runs(self, plan: FinetunePlan) -> list[EndedRun]:
+        """The planned runs without later rescorings; if the topic was recreated, as they are now."""
+        topic = self._job.kafka.trace_topic
+        is_this_topic = plan.topic_ids.get(topic) == self._topic_ids.get(topic)
+        before = of_topic(plan.consumed, topic) if is_this_topic else None
+        planned = set(plan.runs)
+        return [run for run in self._inbox.since({}, before) if run.run_id in planned]
 
     def _show_promoted(self) -> None:
         """Point the link at the checkpoint that the topic says is in force."""
@@ -321,6 +200,3 @@ class _Serving:
     def _stamp(self, event: FinetuneEvent | None) -> Offsets:
         topic = self._job.kafka.trace_topic
         return stamp_of(event.consumed, event.topic_ids, topic, self._topic_ids) if event else {}
-
-    def _folder(self, plan: FinetunePlan) -> Path:
-        return self._job.work.absolute() / f"{plan.version:04d}"
