@@ -1,6 +1,18 @@
 """Compares a new checkpoint with the one before on the same tasks and seeds, and finds the winner of each.
 
 For each task and seed, both make a video of the plain goal, and the same critics judge both.
+
+A pair decides nothing if one of its videos was not made, if a critic failed on one of them, or if no score is
+known of both. It is left out: a program that fails says nothing about how good a checkpoint is. A critic that
+did not see in one video what it saw in the other has judged, and its score is 0.
+
+*The null hypothesis where pairs are left out.* Which pairs fail may depend on the checkpoints, and on how
+they would have done there. So the evidence is about results *given that their pairs could be compared*: given
+which could be, the results are independent, and the mean of the tasks' expected results is at most m. Stakes,
+stops and further tries depend on which pairs failed, and never on a result, so for this null the bound on the
+error holds whatever makes pairs fail (``runner.finetune.evidence``). It says less about the planned pairs: if
+the new checkpoint would have lost all that are left out, its win rate would be lower by at most their share.
+So no more than ``MOST_LEFT_OUT`` may be left out; otherwise there is no verdict.
 """
 
 from __future__ import annotations
@@ -9,19 +21,27 @@ import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
-from runner.interfaces import AnyCritic, Generation, GenerationFailed, WorldModel
+from runner.interfaces import AnyCritic, WorldModel
 from runner.loop.candidate import CandidateSpec, make_candidates
+from streams.errors import BadInput
 from streams.fail_points import reach
 from streams.files import write_atomically
 from streams.messages.contracts import RewardSnapshot, TraceEvent
+from streams.messages.no_score import critic_failed, names_not_seen, why_failed
 from trainers.bradley_terry.features import of_events
 from trainers.bradley_terry.reward import prob_prefer
 
 NEW, OLD = "new", "old"
+MOST_LEFT_OUT = Fraction(1, 5)
+"""Largest share of the planned pairs that a verdict can do without."""
+_PAIR, _WHOLE = "result.json", "comparison.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +58,7 @@ WorldOf = Callable[[str, PairedTask], WorldModel]
 """Maps a checkpoint's folder (empty for the original model) and a task to the world model."""
 
 
-class PairResult(msgspec.Struct, frozen=True):
+class PairResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """1 if the new checkpoint won, 0 if the old one did, ½ for a tie."""
 
     goal: str
@@ -49,8 +69,34 @@ class PairResult(msgspec.Struct, frozen=True):
     """In [0, 1]: the fraction of the critics' scores that are higher for the new one; ties count half."""
     by_reward: float | None
     """None without a reward snapshot."""
-    errors: dict[str, str]
-    """By side; empty if both videos were judged."""
+
+
+class FailedPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A pair that could not be compared, and so decides nothing."""
+
+    goal: str
+    seed: int
+    side: str
+    """OLD or NEW, whose video was not made or judged; empty if no score is known of both."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the {self.side} checkpoint: {self.reason}" if self.side else self.reason
+
+
+class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All planned pairs: those that could be compared, and the others."""
+
+    pairs: tuple[PairResult, ...]
+    failed: tuple[FailedPair, ...] = ()
+
+    def keys(self) -> set[tuple[str, int]]:
+        """Goal and seed of each."""
+        return {(p.goal, p.seed) for p in self.pairs} | {(p.goal, p.seed) for p in self.failed}
+
+
+class ComparisonFailed(Exception):
+    """Too few pairs could be compared; the message says why. Trying again may help."""
 
 
 def compare(
@@ -63,48 +109,65 @@ def compare(
     on_pair: Callable[[int, int], None] = lambda done, total: None,
     *,
     max_failures: int = 3,
-) -> list[PairResult]:
+) -> Comparison:
     """Make and judge both videos of every task in ``folder``; ``checkpoints`` maps OLD and NEW to theirs.
 
-    Results that an earlier call has finished there are reused. After ``max_failures`` failed videos in a row
-    on one side, the rest of that side is not tried and counts as failed.
+    A pair that an earlier call has compared there is reused, and one that failed is tried again; a comparison
+    that has succeeded stays as it is. Raises ComparisonFailed after ``max_failures`` failed pairs in a row,
+    and if more than ``MOST_LEFT_OUT`` of all pairs failed.
     """
-    results: list[PairResult] = []
+    whole = _read(folder / _WHOLE, Comparison)
+    if whole is not None and whole.keys() == {(task.goal, task.seed) for task in tasks}:
+        return whole
+    pairs: list[PairResult] = []
+    failed: list[FailedPair] = []
+    in_a_row = 0
     for number, task in enumerate(tasks):
         of_task = folder / f"{number:04d}"
-        done = _read(of_task / "result.json", task)
-        if done is None:
-            made = {}
-            for side, checkpoint in checkpoints.items():
-                given_up = _given_up(side, results, max_failures)
-                world = world_of(checkpoint, task) if given_up is None else given_up
-                made[side] = _made(world, critics, task, of_task / side)
-            done = _result(task, made[NEW], made[OLD], snapshot)
-            write_atomically(of_task / "result.json", msgspec.json.encode(done))
+        result: PairResult | FailedPair | None = _read(of_task / _PAIR, PairResult)
+        if result is None or (result.goal, result.seed) != (task.goal, task.seed):
+            result = _compared(checkpoints, task, world_of, critics, snapshot, of_task)
+            in_a_row = in_a_row + 1 if isinstance(result, FailedPair) else 0
             reach("finetune.pair-judged")
-        results.append(done)
-        on_pair(len(results), len(tasks))
-    return results
-
-
-class _GivenUp:
-    """Stands in for a checkpoint that has failed too many times in a row."""
-
-    def __init__(self, why: str) -> None:
-        self.name = "given up"
-        self._why = why
-
-    def generate(self, prompt: str, *, seed: int, out_dir: Path) -> Generation:
-        raise GenerationFailed(self._why)
-
-
-def _given_up(side: str, results: Sequence[PairResult], max_failures: int) -> _GivenUp | None:
-    in_a_row = 0
-    for result in results:
-        in_a_row = in_a_row + 1 if side in result.errors else 0
+        if isinstance(result, FailedPair):
+            failed.append(result)
+        else:
+            pairs.append(result)
         if in_a_row == max_failures:
-            return _GivenUp(f"not tried, as {max_failures} before failed; at last: {result.errors[side]}")
-    return None
+            raise ComparisonFailed(f"{in_a_row} pairs of videos in a row could not be compared; {result}")
+        on_pair(number + 1, len(tasks))
+    if len(failed) > MOST_LEFT_OUT * len(tasks):
+        raise ComparisonFailed(
+            f"{len(failed)} of {len(tasks)} pairs of videos could not be compared, and at most "
+            f"{float(MOST_LEFT_OUT):.0%} may be left out; the first: {failed[0]}"
+        )
+    comparison = Comparison(tuple(pairs), tuple(failed))
+    write_atomically(folder / _WHOLE, msgspec.json.encode(comparison))
+    return comparison
+
+
+def _compared(
+    checkpoints: Mapping[str, str],
+    task: PairedTask,
+    world_of: WorldOf,
+    critics: Sequence[AnyCritic],
+    snapshot: RewardSnapshot | None,
+    folder: Path,
+) -> PairResult | FailedPair:
+    """The second video is not tried if the first one fails."""
+    made: dict[str, TraceEvent] = {}
+    for side, checkpoint in checkpoints.items():
+        try:
+            made[side] = _made(world_of(checkpoint, task), critics, task, folder / side)
+        except BadInput as error:  # what is in its folder is no checkpoint
+            return FailedPair(task.goal, task.seed, side, str(error))
+        if why := _why_not_judged(made[side]):
+            return FailedPair(task.goal, task.seed, side, why)
+    result = _result(task, made[NEW], made[OLD], snapshot)
+    if result is None:
+        return FailedPair(task.goal, task.seed, "", "the critics gave no score that both videos have")
+    write_atomically(folder / _PAIR, msgspec.json.encode(result))
+    return result
 
 
 def _made(world: WorldModel, critics: Sequence[AnyCritic], task: PairedTask, folder: Path) -> TraceEvent:
@@ -116,27 +179,46 @@ def _made(world: WorldModel, critics: Sequence[AnyCritic], task: PairedTask, fol
     return event
 
 
+def _why_not_judged(event: TraceEvent) -> str:
+    """Why there is no video, or which critic failed on it; empty if all judged it."""
+    if not event.critic_results:
+        return str(event.meta["error"])
+    failed = [result for result in event.critic_results if critic_failed(result)]
+    return f"{failed[0].critic_name} failed: {why_failed(failed[0])}" if failed else ""
+
+
 def _result(
     task: PairedTask, new: TraceEvent, old: TraceEvent, snapshot: RewardSnapshot | None
-) -> PairResult:
-    errors = {
-        side: str(event.meta["error"])
-        for side, event in ((NEW, new), (OLD, old))
-        if event.overall_score is None
-    }
-    judged = 0.5 + 0.5 * (OLD in errors) - 0.5 * (NEW in errors) if errors else None
+) -> PairResult | None:
+    """None if no score is known of both; a tie if that is because neither video shows what a critic seeks."""
+    new, old = _with_losses(new, old), _with_losses(old, new)
     shared = _shared(new.critic_scores(), old.critic_scores())
-    by_reward = None
-    if snapshot is not None:
-        by_reward = judged if judged is not None else _win(prob_prefer(snapshot, of_events(new, old)), 0.5)
+    if not shared and not names_not_seen(new.critic_results) & names_not_seen(old.critic_results):
+        return None
     return PairResult(
         goal=task.goal,
         seed=task.seed,
-        by_critics=judged if judged is not None else _by_mean(shared),
-        by_count=judged if judged is not None else _by_count(shared),
-        by_reward=by_reward,
-        errors=errors,
+        by_critics=_by_mean(shared),
+        by_count=_by_count(shared),
+        by_reward=_win(prob_prefer(snapshot, of_events(new, old)), 0.5) if snapshot is not None else None,
     )
+
+
+def _with_losses(event: TraceEvent, other: TraceEvent) -> TraceEvent:
+    """With a score of 0 where a critic did not see what it saw in the other video."""
+    there = other.critic_scores()
+    lost = {name for name in names_not_seen(event.critic_results) if there.get(name) is not None}
+    results = [
+        replace(
+            result,
+            scores={
+                mode: 0.0 if score is None and f"{result.critic_name}.{mode}" in lost else score
+                for mode, score in result.scores.items()
+            },
+        )
+        for result in event.critic_results
+    ]
+    return replace(event, critic_results=tuple(results))
 
 
 def _shared(new: Mapping[str, float | None], old: Mapping[str, float | None]) -> list[tuple[float, float]]:
@@ -157,9 +239,11 @@ def _win(new: float, old: float) -> float:
     return 0.5 + 0.5 * (new > old) - 0.5 * (new < old)
 
 
-def _read(path: Path, task: PairedTask) -> PairResult | None:
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+def _read(path: Path, kind: type[_T]) -> _T | None:
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=PairResult)
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.MsgspecError):
         return None
-    return found if (found.goal, found.seed) == (task.goal, task.seed) else None

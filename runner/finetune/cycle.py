@@ -2,9 +2,9 @@
 
 A plan on disk fixes each training before it begins, and every step leaves complete results: the folders of
 the dataset and the checkpoint are renamed into place, and each pair of the comparison has its own file. If
-the process is killed, the next one continues with that plan and repeats nothing that was finished. Each
-finished step is an event on Kafka, whose id follows from the plan, so that a repeated event is recognised.
-The topic alone says which checkpoint was promoted.
+the process is killed, the next one continues with that plan and repeats nothing that was finished. So does
+this one if the training or the comparison failed. Each finished step is an event on Kafka, whose id follows
+from the plan, so that a repeated event is recognised. The topic alone says which checkpoint was promoted.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import shutil
 import socket
 import time
 
+from runner.finetune.comparison import ComparisonFailed
 from runner.finetune.history import History
 from runner.finetune.inbox import EndedRun, Offsets, RunInbox, selected, with_folders
 from runner.finetune.job import Job
 from runner.finetune.line import comparable, prompts_of
 from runner.finetune.plan import FinetunePlan
 from runner.finetune.round import Round, folder_of
+from runner.finetune.training import TrainingFailed
 from streams.errors import BadInput
 from streams.fail_points import reach
 from streams.kafka.incarnations import topic_ids
@@ -37,9 +39,9 @@ _LOOK_EVERY_S = 2.0
 def serve(job: Job, *, once: bool = False) -> str:
     """Train whenever enough videos are new, for ever; with ``once``, train once if any video is new.
 
-    With ``once``, returns why nothing could be trained, or an empty string. Raises BadInput, also if the
-    user's command fails: a new start tries it again. Raises Fenced if another job of the same model has taken
-    over.
+    A training or comparison that failed is tried again after ``retry_s``, at most ``max_failures`` times in a
+    row, and with ``once`` not at all. Returns why nothing was trained or compared, or, with ``once``, an
+    empty string if all went well. Raises BadInput, and Fenced if another job of the model has taken over.
     """
     with (
         TopicReader(job.kafka, job.kafka.trace_topic) as reader,
@@ -62,19 +64,24 @@ class _Serving:
         self._show_promoted()
         self._take()
         comparable(self._job.tasks, self._history.line.shown)  # raises at once, not after days
-        if self._go_on() and once:
-            return self._failure
+        failures = 0
         while True:
-            plan = self._plan(1 if once else self._job.every)
-            if plan is not None:
-                shutil.rmtree(folder_of(self._job, plan), ignore_errors=True)  # leftovers of a lost plan
-                self._plans.save(plan)
-                reach("finetune.planned")
-                self._train(plan)
+            try:
+                has_trained = self._go_on() or self._begin(1 if once else self._job.every)
+            except (TrainingFailed, ComparisonFailed) as error:
+                failures += 1
+                if once or failures == self._job.max_failures:
+                    return f"{error}; fix that and start again: what is finished is kept"
+                self._job.say(f"{error}; trying again in {self._job.retry_s:g} s")
+                self._counted = None  # the plan may be lost by then, and its runs count again
+                time.sleep(self._job.retry_s)
+                self._look()
+                continue
             if once:
-                nothing = plan is None and self._history.last is None
+                nothing = not has_trained and self._history.last is None
                 return "no video is selected to train on" if nothing else self._failure
-            if plan is None:
+            failures = 0
+            if not has_trained:
                 time.sleep(_LOOK_EVERY_S)
                 self._look()
 
@@ -93,6 +100,17 @@ class _Serving:
             shutil.rmtree(folder_of(self._job, plan), ignore_errors=True)
             return False
         self._job.say(f"version {plan.version} was begun before, and continues")
+        self._train(plan)
+        return True
+
+    def _begin(self, least: int) -> bool:
+        """Plan and train; False if the policy selects fewer than ``least`` new videos."""
+        plan = self._plan(least)
+        if plan is None:
+            return False
+        shutil.rmtree(folder_of(self._job, plan), ignore_errors=True)  # leftovers of a lost plan
+        self._plans.save(plan)
+        reach("finetune.planned")
         self._train(plan)
         return True
 

@@ -43,7 +43,9 @@ class Job:
     recipe: dict[str, Any]
     """As JSON: the settings above that must be the same when a training continues."""
     max_failures: int = 3
-    """After this many failed videos in a row, a comparison tries no more videos of that checkpoint."""
+    """A comparison ends after this many failed pairs in a row, and the job after as many failed rounds."""
+    retry_s: float = 600.0
+    """Seconds after which a training or comparison that failed is tried again."""
     reward: RewardSnapshot | None = None
     """A snapshot that the user gave; otherwise the newest published one is used, once it is active."""
     pictures: Callable[[Choice], Pictures] = lambda choice: {}

@@ -17,7 +17,6 @@ from runner.finetune.plan import FinetunePlan
 from runner.finetune.training import run_training
 from runner.finetune.verdict import CheckpointVerdict, judge
 from runner.look import look_at, put_as_mp4
-from streams.errors import BadInput
 from streams.fail_points import reach
 from streams.files import read_bytes
 from streams.messages.codec import decode_snapshot
@@ -42,7 +41,8 @@ class Round:
     def run(self) -> FinetuneEvent:
         """Do what is not finished yet. Returns the last event; without a checkpoint there was no video.
 
-        Raises BadInput, and Fenced if another job of the same model has taken over.
+        Raises TrainingFailed and ComparisonFailed, after which it can be run again, BadInput, and Fenced if
+        another job of the same model has taken over.
         """
         plan, version = self._plan, f"Version {self._plan.version}"
         reserved = sorted(prompts_of(self._tasks))
@@ -83,21 +83,13 @@ class Round:
         with new_folder(out, _CHECKPOINT_SCHEMA) as building:
             places = {"dataset": folder / "dataset", "out": building, "runs": job.root.absolute()}
             arguments = job.train.filled({k: str(v) for k, v in places.items()} | {"base": self._plan.base})
-            try:
-                run_training(
-                    arguments, folder, building, timeout_s=job.train_timeout_s, listener=job.listener
-                )
-            except BadInput as error:
-                raise BadInput(
-                    f"{error}; fix that and start again: version {self._plan.version} continues with its "
-                    "dataset"
-                ) from None
+            run_training(arguments, folder, building, timeout_s=job.train_timeout_s, listener=job.listener)
         return out
 
     def _compared(self) -> tuple[CheckpointVerdict, dict[str, Any]]:
         job, plan = self._job, self._plan
         try:
-            pairs = compare(
+            comparison = compare(
                 {OLD: plan.base, NEW: str(self._folder / "checkpoint")},
                 with_new_seeds(self._tasks, plan.version, plan.without_promotion),
                 job.world_of,
@@ -109,12 +101,11 @@ class Round:
             )
         finally:
             job.after_comparison()
-        verdict = judge(plan.version, pairs, plan.without_promotion)
-        failed = {side: sum(side in pair.errors for pair in pairs) for side in (OLD, NEW)}
+        verdict = judge(plan.version, comparison, plan.without_promotion)
         return verdict, {
             **verdict.as_json(),
-            "pairs": len(pairs),
-            "failed": failed,
+            "pairs": len(comparison.pairs) + len(comparison.failed),
+            "failed": {side: sum(pair.side == side for pair in comparison.failed) for side in (OLD, NEW)},
             "passed_over": len(plan.passed_over),
         }
 

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from runner.worlds.group_lock import end_left_behind
 from runner.worlds.process import Listener, ProcessGroups, interruptibly, log_tail, run_to_end
-from streams.errors import BadInput
 
 LOG = "training.log"
 _LOCK = "training.lock"
+
+
+class TrainingFailed(Exception):
+    """A training made no checkpoint; the message says why. Trying again may help."""
 
 
 def run_training(
@@ -19,7 +22,8 @@ def run_training(
     """Run a training to its end, which must fill ``out``. Its output goes to ``LOG`` in ``folder``.
 
     The process and its children are killed on every way out. A process that a killed caller left behind is
-    ended first. Raises BadInput if it cannot start, fails, runs out of time or leaves nothing.
+    ended first. Raises TrainingFailed if it cannot start, fails, runs out of time or leaves nothing, and
+    BadInput if that process is on another machine or does not end.
     """
     groups, lock = ProcessGroups(), folder / _LOCK
     end_left_behind(lock)
@@ -39,4 +43,4 @@ def run_training(
     if not ending and not any(out.iterdir()):
         ending = "left nothing in {out}"
     if ending:
-        raise BadInput(f"{folder / LOG}: the training {ending}; {log_tail(folder / LOG)}")
+        raise TrainingFailed(f"{folder / LOG}: the training {ending}; {log_tail(folder / LOG)}")

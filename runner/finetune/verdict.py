@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from runner.finetune.comparison import PairResult
+from runner.finetune.comparison import Comparison
 from runner.finetune.evidence import e_value, level
 
 Judge = Literal["reward", "critics_mean", "critics_count"]
@@ -75,6 +75,10 @@ class CheckpointVerdict:
     """Earlier comparisons of this line that promoted nothing."""
     needed: float
     """The e-value that both judges must reach."""
+    left_out: int
+    """Pairs that could not be compared."""
+    why_left_out: str
+    """Of the first of them; empty if there is none."""
     selector: Judged
     other: Judged
 
@@ -82,12 +86,13 @@ class CheckpointVerdict:
         return asdict(self)
 
 
-def judge(version: int, pairs: Sequence[PairResult], without_promotion: int) -> CheckpointVerdict:
+def judge(version: int, comparison: Comparison, without_promotion: int) -> CheckpointVerdict:
     """By the reward and the critics' mean, or, without a reward, by that mean and the critics one by one.
 
+    Pairs that could not be compared take no part; the statement says how many, and why the first could not.
     ``without_promotion`` counts the line's earlier comparisons that promoted nothing.
     """
-    at = level(without_promotion)
+    at, pairs, failed = level(without_promotion), comparison.pairs, comparison.failed
     by_mean = [(pair.goal, pair.by_critics) for pair in pairs]
     by_reward = [(pair.goal, pair.by_reward) for pair in pairs if pair.by_reward is not None]
     if by_reward:
@@ -105,12 +110,16 @@ def judge(version: int, pairs: Sequence[PairResult], without_promotion: int) -> 
         why = f"; {_NAMES[selector.judge]} has to show more"
     elif not agrees:
         why = f"; {_NAMES[other.judge]} must show, too, that it is not clearly worse"
+    why_left_out = str(failed[0]) if failed else ""
+    left_out = f" {len(failed)} of {len(pairs) + len(failed)} pairs could not be compared" if failed else ""
     return CheckpointVerdict(
         promote=wins and agrees,
         statement=f"Version {version} {verb}: {_said(selector)}; {_said(other)}; evidence of {needed:,.0f} "
-        f"is needed{after}{why}.",
+        f"is needed{after}{why}.{left_out and f'{left_out} ({why_left_out}).'}",
         without_promotion=without_promotion,
         needed=needed,
+        left_out=len(failed),
+        why_left_out=why_left_out,
         selector=selector,
         other=other,
     )

@@ -373,24 +373,6 @@ def test_ctrl_c_ends_the_training_too_and_its_lines_were_passed_on(
     assert not list((tmp_path / "work").glob("*/checkpoint"))
 
 
-def test_a_training_that_fails_is_one_line_and_is_tried_again_with_the_same_dataset(
-    settings: Settings, made: Path, tmp_path: Path
-) -> None:
-    broken = tmp_path / "train.py"
-    broken.write_text("raise SystemExit('the disk of the cluster is full')")
-    train = f"{shlex.quote(sys.executable)} {broken} {{out}} {{dataset}}"
-    publish(settings, made)
-    given = words(settings, made, tmp_path / "work", "--once", train=train, compared=FEW)
-    failed = run(settings, given)
-    assert failed.returncode == 2
-    assert "the training ended with status 1" in failed.stderr
-    assert "the disk of the cluster is full" in failed.stderr
-    assert "Traceback" not in failed.stderr
-    broken.write_text(WORSE)
-    assert run(settings, given).returncode == 0
-    assert [event.step for event in told(settings)] == [*STEPS, "kept"]
-
-
 def test_it_waits_until_so_many_new_videos_are_selected(
     settings: Settings, made: Path, tmp_path: Path
 ) -> None:

@@ -161,6 +161,7 @@ def finetune(**given: Any) -> None:
                 critics=critics,
                 recipe=recipe,
                 max_failures=chosen.max_failures,
+                retry_s=chosen.retry_s,
                 reward=snapshot,
                 pictures=pictures_of,
                 say=_say,

@@ -42,7 +42,8 @@ _GROUPS = (
         click.option(
             "--once",
             is_flag=True,
-            help="Train once if there are new videos, then stop; exit code 4 if nothing could be trained.",
+            help="Train once if there are new videos, then stop; exit code 4 if nothing could be trained or "
+            "compared.",
         ),
     ),
     option_group(
@@ -129,7 +130,14 @@ _GROUPS = (
             "--max-failures",
             type=Integer(min=1),
             default=3,
-            help="Skip the rest of a checkpoint's videos, as lost, after this many failures in a row.",
+            help="Give up a comparison after this many failed videos or critics in a row; without --once, "
+            "give up, with exit code 4, after as many failed trainings or comparisons in a row.",
+        ),
+        click.option(
+            "--retry-s",
+            type=Seconds(min=0),
+            default="10m",
+            help="Without --once: wait this long before a failed training or comparison is tried again.",
         ),
         click.option(
             "--timeout-s", type=Seconds(min=0, min_open=True), default="1h", help="Time limit of one video."
@@ -170,6 +178,7 @@ class FinetuneOptions:
     compare_tasks: int | None
     compare_seeds: int
     max_failures: int
+    retry_s: float
     timeout_s: float
     dry_run: bool
     as_json: bool

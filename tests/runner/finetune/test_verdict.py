@@ -5,16 +5,18 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from runner.finetune.comparison import PairResult
+from runner.finetune.comparison import Comparison, FailedPair, PairResult
 from runner.finetune.verdict import by_task, judge, win_rate
 
 
 def pairs(
     wins: int, losses: int, ties: int = 0, *, by_count: float = 1.0, by_reward: float | None = None
-) -> list[PairResult]:
+) -> Comparison:
     """``wins``, ``losses`` and ``ties`` are by the critics' mean."""
     results = [1.0] * wins + [0.0] * losses + [0.5] * ties
-    return [PairResult(f"goal {n}", n, result, by_count, by_reward, {}) for n, result in enumerate(results)]
+    return Comparison(
+        tuple(PairResult(f"goal {n}", n, result, by_count, by_reward) for n, result in enumerate(results))
+    )
 
 
 def test_the_interval_is_wilsons() -> None:
@@ -30,7 +32,7 @@ def test_more_seeds_of_a_task_are_no_more_tasks() -> None:
 
 def test_nothing_compared_shows_nothing() -> None:
     assert win_rate([]).ci95 == (0.0, 1.0)
-    assert not judge(1, [], 0).promote
+    assert not judge(1, Comparison(()), 0).promote
 
 
 @pytest.mark.parametrize(
@@ -78,9 +80,19 @@ def test_a_verdict_follows_from_what_its_event_says() -> None:
     verdict = judge(1, pairs(28, 12, by_count=0.75), 4)
     told = msgspec.json.decode(msgspec.json.encode(verdict.as_json()))
     again = [
-        PairResult(str(n), n, by_mean, by_count, None, {})
+        PairResult(str(n), n, by_mean, by_count, None)
         for n, (by_mean, by_count) in enumerate(
             zip(told["selector"]["results"], told["other"]["results"], strict=True)
         )
     ]
-    assert judge(1, again, told["without_promotion"]) == verdict
+    assert judge(1, Comparison(tuple(again)), told["without_promotion"]) == verdict
+
+
+def test_pairs_that_could_not_be_compared_count_for_nobody_and_are_named() -> None:
+    compared = pairs(7, 0)
+    failed = (FailedPair("goal 7", 7, "old", "out of memory"), FailedPair("goal 8", 8, "", "no score"))
+    verdict = judge(1, Comparison(compared.pairs, failed), 0)
+    assert (verdict.selector, verdict.other) == (judge(1, compared, 0).selector, judge(1, compared, 0).other)
+    assert (verdict.left_out, verdict.why_left_out) == (2, "the old checkpoint: out of memory")
+    named = " 2 of 9 pairs could not be compared (the old checkpoint: out of memory)."
+    assert verdict.statement == judge(1, compared, 0).statement + named

@@ -18,6 +18,7 @@ from runner.worlds.wow.settings import WowSettings
 from runner.worlds.wow.train_wan import LORA, lay_out, lora_of
 from streams.errors import BadInput
 from tests.recorded_runs import footage
+from tests.runner.fakes import ScriptedCritic
 from tests.runner.wow_doubles.checkout import FakeWow, fake_checkout
 from trainers.datasets.formats import write_split
 from trainers.datasets.rows import Row
@@ -154,17 +155,17 @@ def test_the_model_with_and_without_a_lora_are_compared_side_by_side(
     )
     tasks = [PairedTask("pour", 1, str(wow.image)), PairedTask("fold", 2, str(wow.image))]
     try:
-        pairs = compare(
+        comparison = compare(
             {OLD: "", NEW: str(tmp_path / "new")},
             tasks,
             lambda checkpoint, task: worlds.world_of(checkpoint, Path(task.image)),
-            [],
+            [ScriptedCritic({"a": 0.5})],
             None,
             tmp_path / "comparison",
         )
     finally:
         worlds.close()
-    assert len(pairs) == 2
+    assert len(comparison.pairs) == 2
     loaded = wow.calls("wan-14b")
     assert [call["weights"]["blocks.0.weight"] for call in loaded] == [7, 10]
     assert [call["environment"].get("CUDA_VISIBLE_DEVICES") for call in loaded] == [*gpus] or [None, None]
