@@ -496,6 +496,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{with_frames} good --base good", r"good: has no LoRA of WoW's; expected a file, or a folder"
     yield f"{simulated_one} --dataset-policy best", r"'best' is not a selection policy; expected all"
     yield f"{simulated_one} --base nowhere", r"--base nowhere: no such folder or file; check the path"
+    yield f"{simulated_one} --base good", r"good/checkpoint\.json: no such file; check the path"
     yield f"{simulated_one} --prompts empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt"
     yield f"{simulated_one} --prompts empty.jsonl --compare-tasks 3", r"give one of --prompts and --compare-t"
     yield f"{simulated_one} --reward pairs.jsonl", r"pairs\.jsonl: "

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from trainers.pairs.critic_rewards import rewards_in_runs, scores_lacked
 FAILED = "failed candidates"
 MISSING = "videos that are missing"
 OUTSIDE = "videos outside their run's folder"
+_TRACE = "trace.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +75,20 @@ def plain(text: str) -> str:
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:
-    """The runs in folders, each of them a run's folder (with ``trace.jsonl``) or a folder of such folders.
+    """The runs in folders, each of them a run's folder (with ``trace.jsonl``) or one above such folders.
 
     Sorted by id; a run that is found twice counts once. Raises BadInput for a folder without a run, an
     unreadable trace, and two different runs with one id.
     """
+    found: set[Path] = set()
+    for given in folders:
+        below = set(_run_folders(given))
+        if not below:
+            what = "it has no trace.jsonl, nor does a folder in it" if given.exists() else "no such folder"
+            raise BadInput(f"{given}: {what}; give the folder of a run, or one that holds such folders")
+        found |= below
     runs: dict[str, Run] = {}
-    for folder in sorted({found.resolve() for given in folders for found in _run_folders(given)}):
+    for folder in sorted(found):
         for run in _runs_in(folder):
             there = runs.setdefault(run.run_id, run)
             if there.events != run.events:
@@ -91,17 +100,18 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
 
 
 def folders_by_run(root: Path) -> dict[str, Path]:
-    """Run id to folder, for all traces anywhere below ``root``, finished or not, by their first line.
+    """Run id to folder, for all runs that ``read_runs`` would find, finished or not, by their first lines.
 
     Skips a trace whose first line is missing or unreadable. Of two folders with one id, the first by name
     counts.
     """
     found: dict[str, Path] = {}
-    for trace in sorted(root.rglob("trace.jsonl")):
+    for folder in sorted(set(_run_folders(root))):
+        trace = folder / _TRACE
         try:
             with trace.open("rb") as file:
                 found.setdefault(
-                    decode_trace(file.readline().removeprefix(BOM_UTF8), str(trace)).run_id, trace.parent
+                    decode_trace(file.readline().removeprefix(BOM_UTF8), str(trace)).run_id, folder
                 )
         except (OSError, ContractError):
             continue
@@ -159,17 +169,23 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _run_folders(given: Path) -> list[Path]:
-    if (given / "trace.jsonl").is_file():
-        return [given]
-    found = [trace.parent for trace in given.glob("*/trace.jsonl") if trace.is_file()]
-    if not found:
-        what = "no such folder" if not given.exists() else "it has no trace.jsonl, nor does a folder in it"
-        raise BadInput(f"{given}: {what}; give the folder of a run, or one that holds such folders")
-    return found
+def _run_folders(root: Path) -> Iterator[Path]:
+    """``root`` itself if it is a run's folder, else those below it, at any depth; links are followed.
+
+    Nothing is looked for in a run's folder.
+    """
+    entered: set[Path] = set()
+    for path, folders, _ in os.walk(root, followlinks=True):
+        folder = Path(path).resolve()
+        is_run = (folder / _TRACE).is_file()
+        if is_run:
+            yield folder
+        if is_run or folder in entered:
+            folders.clear()  # where links lead in a circle, nothing is new
+        entered.add(folder)
 
 
 def _runs_in(folder: Path) -> list[Run]:
-    trace = folder / "trace.jsonl"
+    trace = folder / _TRACE
     found = read_events_by_run(trace) if trace.stat().st_size else {}  # empty where a run was stopped at once
     return [Run(folder=folder, run_id=run_id, events=events) for run_id, events in found.items()]

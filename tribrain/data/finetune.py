@@ -91,6 +91,8 @@ def finetune(**given: Any) -> None:
     needing = "--generate-cmd" if chosen.train is None else "--train wow-wan"
     tasks = _tasks(chosen.world, chosen.prompts, chosen.compare_tasks, chosen.compare_seeds, needing)
     first = str(Path(chosen.base).absolute()) if chosen.base else ""
+    if chosen.world is not None:
+        simulated(first, tasks[0])  # says what is wrong with the checkpoint
     wow = wow_training(chosen.wow, tasks, first, chosen.timeout_s) if chosen.train is not None else None
     world_of: WorldOf = (
         wow.world_of

@@ -56,6 +56,15 @@ def test_runs_since_an_offset_are_those_that_ended_there_or_later() -> None:
     assert taken.consumed == {0: 4}
 
 
+def test_the_videos_of_a_run_behind_a_link_are_selected(tmp_path: Path) -> None:
+    write_run(tmp_path / "elsewhere", [0.1, 0.2], run_id="run-a")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "a").symlink_to(tmp_path / "elsewhere")
+    ended = inbox(run([0.1, 0.2], "run-a")).since({})
+    chosen, left_out = selected(with_folders(ended, tmp_path / "runs"), SelectionPolicy("all"), None)
+    assert (len(chosen), left_out) == (2, {})
+
+
 def test_what_is_forgotten_is_still_known_to_have_ended() -> None:
     messages = run([0.1], "run-a")
     taken = inbox(messages)

@@ -12,7 +12,7 @@ from streams.messages.codec import encode
 from tests import factories
 from tests.recorded_runs import GOAL, write_run, write_trace
 from trainers.datasets.rewards import rate
-from trainers.datasets.samples import FAILED, MISSING, OUTSIDE, read_runs, samples_of
+from trainers.datasets.samples import FAILED, MISSING, OUTSIDE, folders_by_run, read_runs, samples_of
 from trainers.datasets.selection import SelectionPolicy, select
 
 
@@ -28,6 +28,40 @@ def test_a_run_that_is_found_twice_counts_once(tmp_path: Path) -> None:
     write_run(tmp_path / "a", [0.1, 0.2])
     write_run(tmp_path / "copy", [0.1, 0.2], run_id="a")
     assert len(read_runs([tmp_path, tmp_path / "a"])) == 1
+
+
+def folder_of_links(folder: Path) -> Path:
+    """A run that a link leads to, one two folders down, and links to nowhere and in a circle."""
+    write_run(folder / "elsewhere" / "one", [0.1], run_id="linked")
+    write_run(folder / "runs" / "a" / "b", [0.1], run_id="deep")
+    (folder / "runs" / "link").symlink_to(folder / "elsewhere" / "one")
+    (folder / "runs" / "nowhere").symlink_to(folder / "gone")
+    (folder / "runs" / "a" / "circle").symlink_to(folder / "runs")
+    (folder / "runs" / "empty").mkdir()
+    (folder / "runs" / "empty" / "trace.jsonl").symlink_to(folder / "gone")
+    return folder / "runs"
+
+
+def test_runs_are_found_at_any_depth_and_behind_links(tmp_path: Path) -> None:
+    runs = folder_of_links(tmp_path)
+    assert [run.run_id for run in read_runs([runs])] == ["deep", "linked"]
+
+
+def test_a_run_is_found_by_its_id_wherever_it_is_found(tmp_path: Path) -> None:
+    runs = folder_of_links(tmp_path)
+    assert folders_by_run(runs) == {run.run_id: run.folder for run in read_runs([runs])}
+
+
+def test_a_link_to_a_run_is_as_good_as_its_folder(tmp_path: Path) -> None:
+    link = folder_of_links(tmp_path) / "link"
+    assert [run.run_id for run in read_runs([link])] == list(folders_by_run(link)) == ["linked"]
+
+
+def test_what_is_in_a_run_s_folder_is_no_run(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [0.1])
+    (tmp_path / "a" / "iter_00").mkdir(exist_ok=True)
+    (tmp_path / "a" / "iter_00" / "trace.jsonl").write_text("of the generator")
+    assert [run.run_id for run in read_runs([tmp_path])] == ["a"]
 
 
 def test_two_runs_of_one_id_are_refused(tmp_path: Path) -> None:
