@@ -7,8 +7,9 @@ started with 1 and staked the same fraction b of it on every task,
     E = Π (1 + b·(xᵢ − m) / m),
 
 averaged over a few fractions b that are fixed before the comparison. The null hypothesis: given the two
-checkpoints and everything before the comparison, the results are independent, and the mean of their n
-expected values is at most m. The tasks' expected values may differ, ties count as they are, and no
+checkpoints, everything before the comparison, and which pairs could be compared
+(``runner.finetune.comparison``), the results are independent, and the mean of their n expected values is at
+most m. The tasks' expected values may differ, ties count as they are, and no
 distribution is assumed. Under the null, E has an expected value of at most 1: the mean of the n independent
 factors' expected values is at most 1, and a product is at most the n-th power of the mean (the inequality of
 arithmetic and geometric means). The same holds if each result, given those before, has an expected value of

@@ -64,6 +64,8 @@ def test_a_generator_that_fails_with_the_old_checkpoint_promotes_nothing_and_is_
 ) -> None:
     given = by_programs(settings, made, tmp_path, "--once", "--json")
     publish(settings, made, range(2))
+    killed = run(settings, given, TRIBRAIN_FAIL_POINT="finetune.pair-judged:3")
+    assert killed.returncode == -signal.SIGKILL
     failed = run(settings, given)
     assert failed.returncode == 4
     said = "tribrain: model 'default': 3 pairs of videos in a row could not be compared; the old checkpoint: "
@@ -99,6 +101,23 @@ def test_a_judge_that_gives_nothing_for_the_old_videos_promotes_nothing(
         "in a row could not be compared; the old checkpoint: judge failed: " in failed.stderr.splitlines()[-1]
     )
     assert [event.step for event in told(settings)] == ["planned", "dataset", "trained"]
+
+
+def test_without_its_plan_a_checkpoint_that_cannot_be_read_gives_way_to_a_new_one_and_counts(
+    settings: Settings, made: Path, tmp_path: Path
+) -> None:
+    given, script = _by_script(settings, made, tmp_path, "--once")
+    script.write_text("import sys; from pathlib import Path; (Path(sys.argv[1]) / 'weights').touch()")
+    failed = run(settings, given)
+    assert failed.returncode == 4
+    assert "the new checkpoint: " in failed.stderr.splitlines()[-1]
+    assert "checkpoint.json: no such file" in failed.stderr.splitlines()[-1]
+    script.write_text(WORSE)
+    (tmp_path / "work" / "plan.json").unlink()
+    assert run(settings, given).returncode == 0
+    events = told(settings)
+    assert [event.step for event in events] == [*STEPS[:3], *STEPS, "kept"]
+    assert events[-1].details["without_promotion"] == 1
 
 
 @pytest.mark.parametrize(
