@@ -9,8 +9,6 @@ from streams.errors import BadInput
 from streams.messages.contracts import PairsEnd, PreferencePair
 from streams.messages.refusals import shown
 from trainers.bradley_terry.estimators import DEFAULT_LEARNER, LearnerName, Recipe
-from trainers.online.learner import PreferenceLearner as _Learner
-from trainers.online.train import train_on_pairs
 from tribrain.api.comparisons import Comparisons, as_pairs
 from tribrain.api.reward import Reward
 
@@ -44,6 +42,8 @@ def learn(
         raise BadInput(f"epochs: found {shown(epochs)}; expected a whole number of at least 1")
     recipe = Recipe(learner=learner)
     pairs = as_pairs(comparisons, model, ignore)
+    from trainers.online.train import train_on_pairs  # not at the top: numba takes a while to load
+
     return Reward(train_on_pairs(pairs, model=model, recipe=recipe, epochs=epochs, seed=seed))
 
 
@@ -61,6 +61,8 @@ class PreferenceLearner:
     """
 
     def __init__(self, *, model: str = "default", learner: LearnerName = DEFAULT_LEARNER) -> None:
+        from trainers.online.learner import PreferenceLearner as _Learner
+
         self._learner = _Learner(model, Recipe(learner=learner))
 
     @property

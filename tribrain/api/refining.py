@@ -10,11 +10,9 @@ from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 
-from runner.critics.pixel import default_critics
 from runner.interfaces import AnyCritic, WorldModel
 from runner.interfaces import RewardFeed as Snapshots
 from runner.loop.controller import Controller, ThompsonController
-from runner.loop.refinement import RefinementLoop, new_run_id
 from runner.loop.refiner import Arm, rewriting
 from runner.loop.refiner import refine as with_directives
 from runner.loop.result import RunResult
@@ -69,6 +67,10 @@ def refine(
     if (trace := folder / "trace.jsonl").exists():
         raise BadInput(f"{trace}: already exists, and a folder holds one run; choose another out")
     rules = stop or StopRules(max_failures=_MAX_FAILURES)
+    # Not at the top: OpenCV and PyAV take a while to load.
+    from runner.critics.pixel import default_critics
+    from runner.loop.refinement import RefinementLoop, new_run_id
+
     with ExitStack() as stack:
         publisher = spool = None
         if publish_to is not None:
