@@ -141,7 +141,7 @@ class EventSink(Protocol):
     def push(self, event: TraceEvent | RunEnd) -> None: ...
 
 
-class RewardFeed(Protocol):
+class SnapshotSource(Protocol):
     """The newest reward snapshot, or None, without waiting."""
 
     def latest(self) -> RewardSnapshot | None: ...

@@ -18,7 +18,7 @@ from runner.interfaces import (
     AnyCritic,
     EventSink,
     FailuresInARow,
-    RewardFeed,
+    SnapshotSource,
     TextReward,
     TextRewardFeed,
     WorldModel,
@@ -29,7 +29,7 @@ from runner.loop.course import Compared, Course
 from runner.loop.record import RunRecord
 from runner.loop.refiner import Arm, PromptState, refine
 from runner.loop.result import RunResult, run_result
-from runner.loop.rewrites import MAX_REWRITES, Choice, Refiner, choose, propose
+from runner.loop.rewrites import MAX_REWRITES, Refiner, RewriteChoice, choose, propose
 from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
 from runner.rewards.text_critic import judge_text
@@ -74,7 +74,7 @@ class RefinementLoop:
     """Names of critics whose scores every candidate needs."""
     task_id: str | None = None
     """Shared by runs for the same task; by default each run is its own task."""
-    feed: RewardFeed | None = None
+    feed: SnapshotSource | None = None
     policy: PreferencePolicy = field(default_factory=PreferencePolicy)
     text_feed: TextRewardFeed | None = None
     """A reward of prompts: its score is recorded as a critic's, and if allowed, it chooses among rewrites."""
@@ -172,7 +172,7 @@ class RefinementLoop:
         prompts: list[tuple[Arm | None, PromptState]] = [(None, course.best_state)]
         if others := self.candidates - 1:
             proposed = propose(course.best_state, others, self.controller, context, self.refiner, rng)
-            prompts += Choice.as_proposed(proposed).made(others)
+            prompts += RewriteChoice.as_proposed(proposed).made(others)
         return _Asked(context, prompts)
 
     def _next(

@@ -61,9 +61,9 @@ class PreferenceLearner:
     """
 
     def __init__(self, *, model: str = "default", learner: LearnerName = DEFAULT_LEARNER) -> None:
-        from trainers.online.learner import PreferenceLearner as _Learner
+        from trainers.online.learner import OnlineLearner
 
-        self._learner = _Learner(model, Recipe(learner=learner))
+        self._learner = OnlineLearner(model, Recipe(learner=learner))
 
     @property
     def reward(self) -> Reward:

@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 
-from runner.interfaces import AnyCritic, WorldModel
-from runner.interfaces import RewardFeed as Snapshots
+from runner.interfaces import AnyCritic, SnapshotSource, WorldModel
 from runner.loop.controller import Controller, ThompsonController
 from runner.loop.refiner import Arm, rewriting
 from runner.loop.refiner import refine as with_directives
@@ -109,7 +108,7 @@ class _Fixed:
         return self.snapshot
 
 
-def _snapshots(reward: Reward | RewardFeed | None) -> Snapshots | None:
+def _snapshots(reward: Reward | RewardFeed | None) -> SnapshotSource | None:
     match reward:
         case None:
             return None
