@@ -32,10 +32,10 @@ from runner.loop.result import RunResult, run_result
 from runner.loop.rewrites import MAX_REWRITES, Refiner, RewriteChoice, choose, propose
 from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
-from runner.rewards.text_critic import judge_text
 from streams.errors import BadInput
-from streams.messages.contracts import TraceEvent
+from streams.messages.contracts import TEXT_MODE, CriticResult, TraceEvent
 from streams.messages.limits import MAX_ITERATIONS
+from trainers.bradley_terry.reward import sigmoid
 
 # Random streams that must be independent of each other.
 _CONTROLLER, _GENERATION, _REWRITES = range(3)
@@ -247,3 +247,16 @@ def new_run_id(started: datetime, seed: int, *what: str) -> str:
     # The folder's name need not be UTF-8.
     digest = hashlib.sha256("\0".join(what).encode(errors="surrogateescape")).hexdigest()[:8]
     return f"{started:%Y%m%d_%H%M%S}_seed{seed}_{digest}"
+
+
+def judge_text(name: str, reward: TextReward, goal: str, prompt: str) -> CriticResult:
+    """A text reward as one more critic: P(this prompt is preferred to the bare goal), in [0, 1].
+
+    That is comparable across goals, so that the reward model can weigh it.
+    """
+    (of_prompt, of_goal), _ = reward.rewards(goal, (prompt, goal))
+    return CriticResult(
+        critic_name=name,
+        scores={TEXT_MODE: sigmoid(float(of_prompt - of_goal))},
+        extra={"version": reward.version, "gate": reward.gate},
+    )
