@@ -25,9 +25,17 @@ def learn(
     """The reward that all comparisons teach, as ``tribrain reward train`` learns it.
 
     The first pass, in the order given, predicts each pair before its task is learnt; that is the evidence of
-    the gate. Further ``epochs`` are shuffled by ``seed`` and change no figure. ``laplace`` says how sure it
-    is, ``river-logistic`` is a point estimate. ``ignore`` names columns of the table to leave out. Raises
-    BadInput.
+    the gate.
+
+    - ``comparisons``: pairs, or a table of them, at least one
+    - ``model``: the reward model's name; pairs have to be for it
+    - ``learner``: ``laplace`` says how sure it is, ``river-logistic`` is a point estimate
+    - ``epochs``: passes over the pairs; those after the first change no figure
+    - ``seed``: shuffles the pairs in passes after the first
+    - ``ignore``: columns of the table to leave out
+
+    Raises BadInput for a table or a pair that cannot be learnt, for none at all, for a learner that is not
+    known, and for ``epochs`` below 1.
 
     >>> rows = [
     ...     {"task": n, "left_sharp": 0.8, "right_sharp": 0.3, "winner": "left" if n % 4 else "right"}
@@ -51,7 +59,8 @@ class PreferenceLearner:
     """The live trainer's learner: pairs come one by one, and ``reward`` is what they have taught so far.
 
     Every pair is predicted by the model as it was before its task began. That counts as evidence for the gate
-    once the task has ended. Raises BadInput, and then has learnt nothing of what it was given.
+    once the task has ended. ``model`` is the reward model's name, which pairs have to be for, and ``learner``
+    is as in ``learn``. Raises BadInput for what cannot be learnt, and then has learnt nothing of it.
 
     >>> from tribrain import comparison
     >>> learner = PreferenceLearner()
@@ -71,19 +80,19 @@ class PreferenceLearner:
         return Reward(self._learner.snapshot())
 
     def learn_one(self, pair: PreferencePair) -> Self:
-        """Learn a pair; one with an id that came before is passed over."""
+        """Learn a ``pair``; one with an id that came before is passed over. Raises BadInput."""
         return self.learn_many([pair])
 
     def learn_many(self, comparisons: Comparisons, *, ignore: Collection[str] = ()) -> Self:
-        """Learn pairs, or a table of comparisons, in their order; none at all is bad input.
+        """Learn ``comparisons``, pairs or a table, in their order.
 
-        ``ignore`` names columns of the table to leave out.
+        ``ignore`` names columns of the table to leave out. Raises BadInput, also for none at all.
         """
         self._learner.on_messages(as_pairs(comparisons, self._learner.model, ignore))
         return self
 
     def end_task(self, task: str) -> Self:
-        """No more pairs of this task are to come, so what was predicted of it is evidence.
+        """No more pairs of this ``task`` are to come, so what was predicted of it is evidence.
 
         A task of which no pair came is passed over.
         """

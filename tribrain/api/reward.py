@@ -53,6 +53,7 @@ class Ranked:
     """A candidate in its place among others."""
 
     name: Hashable
+    """As it was given."""
     reward: float
     """Nats above the mean of the others; 0 where there is no other."""
     probability: float
@@ -75,9 +76,7 @@ class Reward:
     """A reward model as it was learnt: of one moment, and never changed.
 
     >>> from tribrain import comparison, learn
-    >>> judged = [
-    ...     comparison({"sharp": 0.9 - n / 50}, {"sharp": 0.2}, "left", task=f"task {n}") for n in range(20)
-    ... ]
+    >>> judged = [comparison({"sharp": 0.9 - n / 50}, {"sharp": 0.2}, "left", task=n) for n in range(20)]
     >>> reward = learn(judged)
     >>> preference = reward.prob_prefer({"sharp": 0.8}, {"sharp": 0.3})
     >>> preference.probability > 0.8 and preference.ci95[0] > 0.5
@@ -89,11 +88,14 @@ class Reward:
 
     @classmethod
     def read(cls, path: str | PathLike[str]) -> Reward:
-        """The reward of a ``bt_reward.json``. Raises BadInput."""
+        """The reward of the file ``path``, a ``bt_reward.json``. Raises BadInput where it is none."""
         return cls(read_snapshot(Path(path)))
 
     def write(self, path: str | PathLike[str]) -> None:
-        """Write it as ``bt_reward.json``: whole, or not at all. Raises BadInput where that cannot be."""
+        """Write it into the file ``path``, whole or not at all, as ``--reward`` of a command takes it.
+
+        Raises BadInput where it cannot be written.
+        """
         from tribrain.shell.output import write_output
 
         write_output(Path(path), encode(self.snapshot))
@@ -104,6 +106,7 @@ class Reward:
 
     @property
     def model(self) -> str:
+        """Its name."""
         return self.snapshot.model
 
     @property
@@ -118,6 +121,7 @@ class Reward:
 
     @property
     def is_active(self) -> bool:
+        """Whether the gate is ``active``."""
         return self.gate == "active"
 
     @property
@@ -136,13 +140,16 @@ class Reward:
         return tuple(self.snapshot.dimensions)
 
     def on(self, dimension: str) -> Reward:
-        """The reward of one dimension. Raises BadInput where nothing was learnt of it."""
+        """The reward of one ``dimension``; of the whole where it is empty.
+
+        Raises BadInput where nothing was learnt of it.
+        """
         return Reward(reward_on(self.snapshot, dimension))
 
     def explain(self, step: float = UNIT) -> Explanation:
         """What each critic and context does to the odds where a score is ``step`` higher, with intervals.
 
-        Raises BadInput for a step that is not above 0.
+        ``step`` is in the critics' own unit. Raises BadInput where it is not above 0.
         """
         step = number(step, "step", 0.0, MAX_NUMBER)
         if step == 0.0:
@@ -150,7 +157,7 @@ class Reward:
         return explain(self.snapshot, step)
 
     def prob_prefer(self, first: Candidate, second: Candidate) -> Preference:
-        """How probable it is that ``first`` is preferred, by the critics that scored both.
+        """How probable it is that ``first`` is preferred to ``second``, by the critics that scored both.
 
         Critics that the reward does not know say nothing. Raises BadInput for scores that are no finite
         numbers, and for a candidate with none of the critics that the reward knows.
