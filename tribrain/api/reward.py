@@ -29,7 +29,7 @@ from trainers.bradley_terry.reward import (
 from trainers.bradley_terry.ties import tie_probability
 from trainers.pairs.table import Table, TableLike, name, number, score
 
-Candidate = Mapping[str, float | None] | TraceEvent
+ScoredCandidate = Mapping[str, float | None] | TraceEvent
 """Critic to score, in the critic's own unit, None where it gave none; or an iteration of a run."""
 _NAME = "candidate"
 
@@ -156,7 +156,7 @@ class Reward:
             raise BadInput("step: found 0; expected a number above 0, in the critics' unit")
         return explain(self.snapshot, step)
 
-    def prob_prefer(self, first: Candidate, second: Candidate) -> Preference:
+    def prob_prefer(self, first: ScoredCandidate, second: ScoredCandidate) -> Preference:
         """How probable it is that ``first`` is preferred to ``second``, by the critics that scored both.
 
         Critics that the reward does not know say nothing. Raises BadInput for scores that are no finite
@@ -171,7 +171,7 @@ class Reward:
             tie=tie_probability(believed.mean, self.snapshot.tie_nu),
         )
 
-    def rank(self, candidates: Mapping[Any, Candidate] | TableLike) -> list[Ranked]:
+    def rank(self, candidates: Mapping[Any, ScoredCandidate] | TableLike) -> list[Ranked]:
         """All candidates, the one that is preferred most first; equal ones in the order given.
 
         ``candidates`` is name to candidate, or a table with a column ``candidate`` of names that differ and
@@ -196,7 +196,7 @@ class Reward:
     def _differences(self, a: _Side, b: _Side) -> Differences:
         return differences(a.critics, b.critics, context=a.shared, of_a=a.own, of_b=b.own)
 
-    def _side(self, candidate: Candidate, where: str) -> _Side:
+    def _side(self, candidate: ScoredCandidate, where: str) -> _Side:
         if isinstance(candidate, TraceEvent):
             return _Side(candidate.critic_scores(), candidate.context, candidate.candidate_context)
         if not isinstance(candidate, Mapping):
@@ -217,7 +217,7 @@ def _ranked(each: Hashable, believed: Logit) -> Ranked:
     return Ranked(name=each, reward=believed.mean, probability=believed.probability, ci95=believed.ci95)
 
 
-def _named(candidates: Mapping[Any, Candidate] | TableLike) -> Mapping[Any, Candidate]:
+def _named(candidates: Mapping[Any, ScoredCandidate] | TableLike) -> Mapping[Any, ScoredCandidate]:
     if isinstance(candidates, Sequence) and candidates and isinstance(candidates[0], TraceEvent):
         if not_events := [at for at, one in enumerate(candidates) if not isinstance(one, TraceEvent)]:
             at = not_events[0]
@@ -238,7 +238,7 @@ def _named(candidates: Mapping[Any, Candidate] | TableLike) -> Mapping[Any, Cand
     return found
 
 
-def _of_table(given: TableLike) -> list[tuple[Any, Candidate]]:
+def _of_table(given: TableLike) -> list[tuple[Any, ScoredCandidate]]:
     expected = f"a row for each candidate, with {_NAME}, its name, and each critic's score"
     table = Table.read(given, expected)
     if _NAME not in table.columns:
@@ -247,7 +247,7 @@ def _of_table(given: TableLike) -> list[tuple[Any, Candidate]]:
         remedy = f"did you mean {shown(close)}? Rename it" if close else "add it, or pass name to scores"
         raise BadInput(f"the {passed} has no {_NAME!r}; expected {expected}: {remedy}")
     table.refuse_texts(column for column in table.columns if column != _NAME)
-    rows: list[tuple[Any, Candidate]] = []
+    rows: list[tuple[Any, ScoredCandidate]] = []
     for at, row in enumerate(table.rows):
         called = name(row[_NAME], f"row {at}: {_NAME}")
         if not called:

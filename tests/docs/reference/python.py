@@ -108,7 +108,10 @@ def _callable(heading: str, value: Any) -> Iterator[str]:
     doc = Docstring(inspect.getdoc(value) or "", heading.partition(".")[0])
     said, given = doc.items(), _given(value)
     if said.keys() & {each.name for each in given}:
-        rows = [[code(each.name), code(each.annotation), _default(each), said[each.name]] for each in given]
+        rows = [
+            [code(each.name), code(each.annotation), _default(each), said.get(each.name, "")]
+            for each in given
+        ]
         yield from _described(doc, _table("argument", rows, doc.of))
     else:
         yield from _described(doc)
