@@ -80,13 +80,17 @@ class PreferenceLearner:
         return Reward(self._learner.snapshot())
 
     def learn_one(self, pair: PreferencePair) -> Self:
-        """Learn a ``pair``; one with an id that came before is passed over. Raises BadInput."""
+        """Learn a ``pair``; one with an id that came before is passed over.
+
+        Raises BadInput for one that is not for this model.
+        """
         return self.learn_many([pair])
 
     def learn_many(self, comparisons: Comparisons, *, ignore: Collection[str] = ()) -> Self:
         """Learn ``comparisons``, pairs or a table, in their order.
 
-        ``ignore`` names columns of the table to leave out. Raises BadInput, also for none at all.
+        ``ignore`` names columns of the table to leave out. Raises BadInput for what cannot be learnt, and for
+        none at all.
         """
         self._learner.on_messages(as_pairs(comparisons, self._learner.model, ignore))
         return self
