@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 
+import markdown
 import pytest
 
 import tribrain
 from tests.docs.pages import ROOT, text_of
 from tests.docs.reference.__main__ import files
+from tests.docs.reference.markdown import table
 from tests.docs.reference.python import SECTIONS, attributes_of, callables_of
 from tests.docs.reference.settings import VARIABLES
 
@@ -68,3 +70,8 @@ def test_every_type_that_is_not_public_is_explained() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", types, flags=re.MULTILINE)
     assert {"Comparisons", "Frames", "Winner"} <= {name for name, _, _ in rows}
     assert [name for name, _, said in rows if not said] == []
+
+
+def test_a_bar_in_a_cell_divides_nothing_and_shows_as_it_is() -> None:
+    made = markdown.markdown(table(["a"], [["`int | <b>` or x|y, `z`"]]), extensions=["tables"])
+    assert "<td><code>int &#124; &lt;b&gt;</code> or x|y, <code>z</code></td>" in made
