@@ -17,7 +17,7 @@ import time
 from runner.finetune.comparison import ComparisonFailed
 from runner.finetune.history import History
 from runner.finetune.inbox import EndedRun, Offsets, RunInbox, selected, with_folders
-from runner.finetune.job import Job
+from runner.finetune.job import FinetuneJob
 from runner.finetune.line import comparable, prompts_of
 from runner.finetune.plan import FinetunePlan
 from runner.finetune.round import Round, folder_of
@@ -36,7 +36,7 @@ PROMOTED = "promoted"
 _LOOK_EVERY_S = 2.0
 
 
-def serve(job: Job, *, once: bool = False) -> str:
+def serve(job: FinetuneJob, *, once: bool = False) -> str:
     """Train whenever enough videos are new, for ever; with ``once``, train once if any video is new.
 
     A training or comparison that failed is tried again after ``retry_s``, at most ``max_failures`` times in a
@@ -51,7 +51,7 @@ def serve(job: Job, *, once: bool = False) -> str:
 
 
 class _Serving:
-    def __init__(self, job: Job, reader: TopicReader, history: History) -> None:
+    def __init__(self, job: FinetuneJob, reader: TopicReader, history: History) -> None:
         self._job, self._reader, self._history = job, reader, history
         self._plans = PlanFile(job.work, FinetunePlan)
         self._inbox = RunInbox()

@@ -11,7 +11,7 @@ import orjson
 from runner.finetune.comparison import NEW, OLD, compare
 from runner.finetune.history import History
 from runner.finetune.inbox import EndedRun, with_folders
-from runner.finetune.job import Job
+from runner.finetune.job import FinetuneJob
 from runner.finetune.line import RESERVED, SHOWN, comparable, prompts_of, with_new_seeds
 from runner.finetune.plan import FinetunePlan
 from runner.finetune.training import run_training
@@ -31,7 +31,9 @@ _CHECKPOINT_SCHEMA = "tribrain.finetuned/1"
 class Round:
     """The steps of a plan; ``runs`` are those it names, as they were when it was made."""
 
-    def __init__(self, job: Job, history: History, plan: FinetunePlan, runs: Sequence[EndedRun]) -> None:
+    def __init__(
+        self, job: FinetuneJob, history: History, plan: FinetunePlan, runs: Sequence[EndedRun]
+    ) -> None:
         self._job, self._history, self._plan, self._runs = job, history, plan, runs
         self._folder = folder_of(job, plan)
         self._snapshot = decode_snapshot(plan.snapshot.encode(), "the plan") if plan.snapshot else None
@@ -130,6 +132,6 @@ class Round:
         return event
 
 
-def folder_of(job: Job, plan: FinetunePlan) -> Path:
+def folder_of(job: FinetuneJob, plan: FinetunePlan) -> Path:
     """Where a plan's dataset, checkpoint and comparison are."""
     return job.work.absolute() / f"{plan.version:04d}"
