@@ -39,9 +39,10 @@ _LOOK_EVERY_S = 2.0
 def serve(job: FinetuneJob, *, once: bool = False) -> str:
     """Train whenever enough videos are new, for ever; with ``once``, train once if any video is new.
 
-    A training or comparison that failed is tried again after ``retry_s``, at most ``max_failures`` times in a
-    row, and with ``once`` not at all. Returns why nothing was trained or compared, or, with ``once``, an
-    empty string if all went well. Raises BadInput, and Fenced if another job of the model has taken over.
+    A training or comparison that failed is tried again after ``retry_s``, until ``max_failures`` tries in a
+    row have failed; with ``once``, the first one ends it. Returns why nothing was trained or compared, or,
+    with ``once``, an empty string if all went well. Raises BadInput, and Fenced if another job of the model
+    has taken over.
     """
     with (
         TopicReader(job.kafka, job.kafka.trace_topic) as reader,
