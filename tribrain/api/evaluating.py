@@ -27,6 +27,9 @@ class Evaluation:
     pairs: int
     """Ties not counted."""
     ties: int
+    critic_labels: int
+    """Of ``pairs``, those whose label is the critics' own score. On these, the figures say how well the
+    reward imitates its critics, not what people prefer."""
     accuracy: float
     """Share on which the reward prefers what was preferred."""
     accuracy_ci95: Interval | None
@@ -46,7 +49,7 @@ def evaluate(
     seed: int = 0,
     ignore: Collection[str] = (),
 ) -> Evaluation:
-    """How good the reward is on pairs or a table, as ``tribrain reward evaluate --model`` measures it.
+    """How good the reward is on pairs or a table, as ``tribrain reward evaluate --reward`` measures it.
 
     They have to be of other tasks than those that were learnt, else the figures flatter. Of ``dimension``
     (the whole by default) are both the reward and the pairs; others are passed over. ``seed`` is of the
@@ -68,6 +71,7 @@ def evaluate(
     return Evaluation(
         pairs=len(unseen) - n_ties,
         ties=n_ties,
+        critic_labels=sum(pair.label_source == "critic" and not pair.tie for pair in unseen),
         accuracy=found["accuracy"],
         accuracy_ci95=_interval(found["accuracy_ci95"]),
         log_loss=found["log_loss"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,6 +67,19 @@ class EvaluationOptions:
     as_json: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counts:
+    """Of pairs, by their names in --json."""
+
+    n_train: int
+    n_test: int
+    n_ties: int
+    n_critic_labels: int
+    """Held-out pairs whose label is the critics' own score."""
+    n_shared_tasks: int | None
+    """None for a finished model, whose tasks are not known."""
+
+
 @click.command(
     cls=Command,
     epilog="Example: tribrain reward evaluate --pairs runs/a/pairs.jsonl "
@@ -117,7 +130,8 @@ def evaluate_rm(**given: Any) -> None:
     Online learners see each pair once; batch is scikit-learn's optimum over all pairs (L2 chosen by
     cross-validation over tasks). With --pairs, each critic's 1st to 99th percentile in the training pairs is
     mapped to [0, 1]. log_loss_after_100 is after 100 random pairs. Intervals are from a bootstrap over tasks,
-    so one task has none. Ties count only in "with ties", the log loss of three answers.
+    so one task has none. Ties count only in "with ties", the log loss of three answers. On labels that are
+    the critics' own scores, the figures say how well a model imitates its critics.
     """
     chosen = EvaluationOptions(**given)
     if (chosen.pairs is None) == (chosen.reward is None):
@@ -141,12 +155,18 @@ def evaluate_rm(**given: Any) -> None:
     if chosen.plot is not None:
         curves = {name: reliability(one, ties) for name, one in measured.items()}
         write_output(chosen.plot, reliability_plot(curves).png)
+    counts = _Counts(
+        n_train=n_train,
+        n_test=len(unseen),
+        n_ties=int(ties.sum()),
+        n_critic_labels=sum(pair.label_source == "critic" for pair in unseen),
+        n_shared_tasks=n_shared,
+    )
     if chosen.as_json:
-        n_ties = int(ties.sum())
-        sizes = {"n_train": n_train, "n_test": len(unseen), "n_ties": n_ties, "n_shared_tasks": n_shared}
-        click.echo(orjson.dumps({**sizes, "learners": results}))
-        return
-    _say(results, n_train, len(unseen), int(ties.sum()), n_shared)
+        click.echo(orjson.dumps({**asdict(counts), "learners": results}))
+    else:
+        _print(results, counts)
+    _warn(results, counts)
 
 
 def _of_model(
@@ -165,7 +185,9 @@ def _of_model(
         reward = reward_on(snapshot, dimension)
         return unseen, {snapshot.model: measure_snapshot(reward, unseen)}, sum(reward.labels.values())
     if not (model / "reward.json").is_file():
-        raise BadInput(f"{model}: has no reward.json; expected a folder that train-lora-rm has written")
+        raise BadInput(
+            f"{model}: has no reward.json; expected a folder that tribrain reward train-lora has written"
+        )
     require_extra()
 
     from trainers.lora.scorer import open_reward
@@ -242,12 +264,12 @@ def _measure(
     return done
 
 
-def _say(
-    results: dict[str, dict[str, Any]], n_train: int, n_test: int, n_ties: int, n_shared: int | None
-) -> None:
-    of_which = f" (ties: {n_ties})" if n_ties else ""
-    table = Table(title=f"measured on {counted(n_test, 'pair')}{of_which}, after {n_train} learnt")
-    with_ties = ("with ties",) if n_ties else ()
+def _print(results: dict[str, dict[str, Any]], counts: _Counts) -> None:
+    kinds = {"ties": counts.n_ties, "labels by the critics": counts.n_critic_labels}
+    of_which = "; ".join(f"{kind}: {n:,}" for kind, n in kinds.items() if n)
+    pairs = counted(counts.n_test, "pair") + (f" ({of_which})" if of_which else "")
+    table = Table(title=f"measured on {pairs}, after {counts.n_train:,} learnt")
+    with_ties = ("with ties",) if counts.n_ties else ()
     for column in ("", "accuracy", "log loss [95%]", "ECE", "after 100", "SD of orders", *with_ties):
         table.add_column(column)
     for name, of in results.items():
@@ -262,10 +284,21 @@ def _say(
             *[_or_dash(of["log_loss_with_ties"]) for _ in with_ties],
         )
     Console().print(table)
+
+
+def _warn(results: dict[str, dict[str, Any]], counts: _Counts) -> None:
+    if counts.n_critic_labels:
+        click.echo(
+            f"held-out labels that are the critics' own scores: {counts.n_critic_labels:,} of "
+            f"{counts.n_test:,}; on these, the figures say how well a model imitates its critics, not what "
+            "people prefer",
+            err=True,
+        )
     if any(of["log_loss_ci95"] is None for of in results.values()):
         click.echo("all pairs are of one task, which has no intervals", err=True)
-    if n_shared:
-        click.echo(f"tasks in both files: {n_shared}, so the figures flatter; keep tasks apart", err=True)
+    if counts.n_shared_tasks:
+        shared = f"tasks in both files: {counts.n_shared_tasks:,}"
+        click.echo(f"{shared}, so the figures flatter; keep tasks apart", err=True)
 
 
 def _or_dash(value: float | None) -> str:

@@ -36,6 +36,13 @@ def test_the_figures_are_those_of_the_command(tmp_path: Path, capsys: pytest.Cap
     assert found.ece_ci95 == tuple(figures["ece_ci95"])
 
 
+def test_labels_that_are_the_critics_own_are_counted_without_their_ties() -> None:
+    by_critics = [replace(pair, label_source="critic") for pair in UNSEEN[:7]]
+    ties = sum(pair.tie for pair in by_critics)
+    assert evaluate(LEARNT, UNSEEN).critic_labels == 0
+    assert evaluate(LEARNT, [*by_critics, *UNSEEN[7:]]).critic_labels == 7 - ties
+
+
 def test_a_table_is_measured_as_its_pairs_are() -> None:
     assert evaluate(LEARNT, ROWS) == evaluate(LEARNT, PAIRS)
 
