@@ -33,7 +33,7 @@ from runner.loop.rewrites import MAX_REWRITES, Choice, Refiner, choose, propose
 from runner.loop.stopping import StopRules
 from runner.rewards.preference import PreferencePolicy
 from runner.rewards.text_critic import judge_text
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.contracts import TraceEvent
 from streams.messages.limits import MAX_ITERATIONS
 
@@ -103,8 +103,8 @@ class RefinementLoop:
             raise BadInput(f"candidates is {self.candidates}; expected 1 to {MAX_REWRITES}")
         if (n := self.stop.max_iters * self.candidates) > MAX_ITERATIONS:
             raise BadInput(
-                f"{self.stop.max_iters} iterations of {self.candidates} candidates are {n} videos; a run has "
-                f"at most {MAX_ITERATIONS}"
+                f"{counted(self.stop.max_iters, 'iteration')} of {counted(self.candidates, 'candidate')} are "
+                f"{n:,} videos; a run has at most {MAX_ITERATIONS:,}"
             )
         if self.seed < 0:
             raise BadInput(f"seed is {self.seed}; expected a whole number of at least 0")

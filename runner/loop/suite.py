@@ -20,7 +20,7 @@ import numpy as np
 from runner.interfaces import GenerationFailed
 from runner.loop.refiner import PromptState
 from runner.video import read_first_frame
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.files import read_text
 from streams.messages.limits import MAX_COUNT
 from streams.messages.refusals import check_names, shown
@@ -142,14 +142,14 @@ def with_images(prompts: Prompts, folders: Sequence[Path]) -> Prompts:
         more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
         looked = ", ".join(map(str, dict.fromkeys(folder.absolute() for folder in folders)))
         raise BadInput(
-            f"{prompts.path}: {len(missing)} of {len(prompts.tasks)} images do not exist, nor with another "
-            f"extension: {named}{more}; looked in {looked}: give their folder with --images"
+            f"{prompts.path}: {len(missing):,} of {counted(len(prompts.tasks), 'image')} missing, also with "
+            f"another extension: {named}{more}; looked in {looked}: give their folder with --images"
         )
     if unreadable:
         named = "; ".join(unreadable[:_MOST_NAMED])
         raise BadInput(
-            f"{prompts.path}: {len(unreadable)} of {len(prompts.tasks)} images cannot be used: {named}; "
-            "replace them, or remove their prompts"
+            f"{prompts.path}: {len(unreadable):,} of {counted(len(prompts.tasks), 'image')} unusable: "
+            f"{named}; replace them, or remove their prompts"
         )
     return replace(prompts, tasks=tuple(found))
 

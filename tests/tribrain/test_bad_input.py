@@ -263,7 +263,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{lora} texts-lacking.jsonl", r"line 1: a required field is missing: `chosen_prompt`; a pair has"
     yield f"{lora} texts-equal.jsonl", r"nothing to learn from: found 1 critic.*; expected chosen_prompt and"
     yield f"{lora} texts-weightless.jsonl", r"nothing to learn from: .*with a weight above 0"
-    yield f"{lora} texts-one-task.jsonl", r"all 4 pairs are of one task.*; expected pairs of two tasks"
+    yield f"{lora} texts-one-task.jsonl", r"found 4 pairs of a single task.*; expected pairs of two tasks"
     yield f"{lora} texts.jsonl --label-source human", r"nothing to learn from: found 4 critic, of which 0 are"
     yield f"{lora} texts.jsonl --label-source nobody", r"'--label-source': 'nobody' is not one of"
     yield f"{lora} texts.jsonl", r"no-base: has no model\.safetensors; pickled weights are not read, so give"
@@ -295,7 +295,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{text} texts-lacking.jsonl", r"line 1: a required field is missing: `chosen_prompt`; a pair has"
     yield f"{text} texts-equal.jsonl", r"nothing to learn from: found 1 pairs, .*; expected chosen_prompt and"
     yield f"{text} texts-weightless.jsonl", r"nothing to learn from: .*a weight above 0 and no tie; expected"
-    yield f"{text} texts.jsonl --model other", r"none of the 4 pairs is for the model 'other'; give --model"
+    yield f"{text} texts.jsonl --model other", r"found 4 pairs, none for the model 'other'; give --model"
     yield "train-text-rm --pairs texts.jsonl --out good", r"good: cannot be written: Is a directory; choose"
     evaluate = "evaluate-rm --holdout texts.jsonl --model"
     yield f"{evaluate} text-damaged.json", r"text-damaged\.json: the checksum does not match.*recreate it"
@@ -327,8 +327,11 @@ def cases() -> Iterator[tuple[str, str]]:
     )
     yield f"{picks} candidates-unjudged.jsonl", r"line 4: a required field is missing: `human_score`; a cand"
     yield f"{picks} candidates-twice.jsonl", r"line 4: candidate '1' of task 't' occurs twice; expected"
-    yield f"{picks} candidates-single.jsonl", r"none of the 1 tasks has two candidates, .*; give the cand"
-    yield f"{picks} candidates-equal.jsonl", r"all 3 candidates have the human score 1; expected scores that"
+    yield f"{picks} candidates-single.jsonl", r"found 1 task, none with two candidates; give the cand"
+    yield (
+        f"{picks} candidates-equal.jsonl",
+        r"found 3 candidates, each with the human score 1; expected scores that",
+    )
     yield (
         f"{picks} candidates-other.jsonl",
         r"no critic is common .*\(goal\.other\) and .*\(goal\.task",
@@ -343,7 +346,7 @@ def cases() -> Iterator[tuple[str, str]]:
         f"{picks} original.jsonl",
         r"line 1: a required field is missing.*; a pair has task_id",
     )
-    yield f"{picks} constant.jsonl", r"none of the 1 pairs has a critic whose scores differ.*; expected"
+    yield f"{picks} constant.jsonl", r"found 1 pair, and no critic whose scores differ; expected"
 
     explain = "explain --model"
     yield f"{explain} nowhere", r"nowhere: no such file; check the path"
@@ -538,7 +541,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield "experiment --out new --seeds 1", r"'--seeds': 1 is not in the range x>=2"
     yield (
         "experiment --out new --tasks 5 --learning-tasks 5",
-        r"5 of 5 tasks are for learning; leave at least",
+        r"5 of 5 tasks for learning; leave at least",
     )
     yield "experiment --out new --label-share 1.5", r"'--label-share': 1\.5 is not in the range"
     yield "experiment --out new --processes 0", r"'--processes': 0 is not in the range"

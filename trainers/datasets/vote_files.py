@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.candidates import Place
 from streams.messages.codec import ContractError, decode_vote, encode
 from streams.messages.refusals import check_names, shown
@@ -107,7 +107,7 @@ def read_label_studio(content: bytes, source: str, places: Places) -> Read:
         raise BadInput(f"{source}: expected a list of tasks; export the project as JSON")
     if tasks and not any(isinstance(task.get("annotations"), list) for task in tasks):
         raise BadInput(
-            f"{source}: none of its {len(tasks)} tasks has annotations; export the project as "
+            f"{source}: found {counted(len(tasks), 'task')}, none with annotations; export the project as "
             "JSON (not JSON-MIN)"
         )
     found = Read()
@@ -208,7 +208,7 @@ def _of_annotation(
 ) -> tuple[Vote, str]:
     data = task.get("data")
     if not isinstance(data, dict):
-        raise BadInput("the task has no data; import tasks that export-preferences wrote")
+        raise BadInput("the task has no data; import tasks that tribrain pairs share wrote")
     answer = _answer(annotation)
     left, right = (_candidate(data, side, places) for side in ("a", "b"))
     annotator = _person(annotation.get("completed_by"))
@@ -255,7 +255,7 @@ def _candidate(data: Mapping[str, Any], side: str, places: Places) -> Place:
         return run_id, iter_idx
     video = data.get(side)
     if not isinstance(video, str) or not video:
-        raise BadInput(f"the task names no video {side}; import tasks that export-preferences wrote")
+        raise BadInput(f"the task names no video {side}; import tasks that tribrain pairs share wrote")
     found = places(video, str(data.get("run_id") or ""))
     if not found:
         raise BadInput(

@@ -12,12 +12,11 @@ from types import TracebackType
 from typing import Any
 
 from runner.rewards.adapter_feed import NAME, AdapterFeed
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.kafka.settings import Settings
 from streams.messages.contracts import AdapterSnapshot, TraceEvent
 from trainers.lora.base_model import packaged_base
 from trainers.lora.extra import require_extra
-from tribrain.shell.output import counted
 from tribrain.shell.supervisor import ServiceProcess
 
 REWRITES = 4

@@ -24,6 +24,7 @@ from runner.lab.finetune_experiment import (
     compare,
     finetune_figures,
 )
+from streams.errors import counted
 from tribrain.lab import lab_options
 from tribrain.lab.experiment import points
 from tribrain.lab.finetune_plot import finetune_plot
@@ -33,7 +34,7 @@ from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.dry_run import dry_run
 from tribrain.shell.option_types import FiniteFloat, Integer
-from tribrain.shell.output import counted, write_output
+from tribrain.shell.output import write_output
 
 _PART = "finetune"
 

@@ -13,7 +13,7 @@ import click
 import orjson
 from rich.console import Console
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.kafka.security import NOT_SECURED
 from streams.kafka.settings import Settings
 from streams.messages.files import read_trace
@@ -24,7 +24,6 @@ from tribrain.shell.group import Group
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import PATH, Integer
-from tribrain.shell.output import counted
 
 if TYPE_CHECKING:
     from streams.spool.publish_now import PublishedTrace

@@ -11,7 +11,7 @@ import click
 import orjson
 from rich.console import Console
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.files import read_text
 from streams.kafka.settings import Settings
 from streams.messages.candidates import Place
@@ -22,7 +22,7 @@ from tribrain.shell.exit_codes import FAILED
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import PATH
-from tribrain.shell.output import counted, write_output
+from tribrain.shell.output import write_output
 
 if TYPE_CHECKING:
     from trainers.datasets.vote_files import Read
@@ -133,16 +133,16 @@ def _import(
         click.echo(orjson.dumps(said))
     else:
         click.echo(
-            f"{file}: votes published to {settings.votes_topic}: {published}; known already: "
-            f"{said['known']}; cancelled: {read.skipped}"
+            f"{file}: votes published to {settings.votes_topic}: {published:,}; known already: "
+            f"{said['known']:,}; cancelled: {read.skipped:,}"
         )
         if unknown:
             click.echo(_waiting(unknown), err=True)
         for each in read.unusable[:_SHOWN]:
             click.echo(f"  {each.place}: {each.reason}", err=True)
         if kept is not None:
-            more = f" ({len(read.unusable) - _SHOWN} more)" if len(read.unusable) > _SHOWN else ""
-            click.echo(f"{len(read.unusable)} cannot be used{more}; they are kept in {kept}", err=True)
+            more = f" ({len(read.unusable) - _SHOWN:,} more)" if len(read.unusable) > _SHOWN else ""
+            click.echo(f"unusable: {len(read.unusable):,}{more}; kept in {kept}", err=True)
     if refused:
         reasons = "; ".join(f"{vote_id}: {reason}" for vote_id, reason in refused.items())
         raise BadInput(f"{file}: some votes cannot be on Kafka: {reasons}")

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.contracts import OVERALL, PairMessage, PreferencePair, RewardSnapshot, TextSnapshot
 from streams.messages.dimensions import dimension_called
 from streams.messages.files import read_pairs, read_reward, read_text_pairs
@@ -46,7 +46,7 @@ from tribrain.rewards.result_plots import reliability_plot
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import PATH, Integer
-from tribrain.shell.output import counted, progress, write_output
+from tribrain.shell.output import progress, write_output
 
 _BY_DEFAULT = ("laplace", "river-logistic", BATCH, MEAN, SINGLE)
 

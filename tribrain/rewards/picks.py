@@ -11,7 +11,7 @@ import click
 import orjson
 
 from runner.lab.picks import NAMES, POLICIES, Interval, Judge, Picks, Policy, PolicyCurve, learn, measure
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.codec import ContractError
 from streams.messages.files import read_candidates, read_pairs
 from trainers.bradley_terry.estimators import LEARNERS, LearnerName
@@ -19,7 +19,7 @@ from trainers.pairs.withdrawn import standing
 from tribrain.shell import options
 from tribrain.shell.command import Command
 from tribrain.shell.option_types import FiniteFloat
-from tribrain.shell.output import columns, counted, progress, write_output
+from tribrain.shell.output import columns, progress, write_output
 
 UNIT = "standard deviations"
 

@@ -27,7 +27,7 @@ from runner.video import read_first_frame
 from runner.worlds.simulated import SimulatedWorld
 from runner.worlds.simulated_checkpoint import read_checkpoint
 from runner.worlds.subprocess import SubprocessWorld
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from tribrain.run.critics import say_who_judges
 from tribrain.run.folder import RUN_LOCK, RunFolder
 from tribrain.run.generator_lines import GeneratorLines
@@ -41,7 +41,6 @@ from tribrain.shell.exclusive_lock import exclusive_lock
 from tribrain.shell.exit_codes import NothingMade
 from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.option_types import PATH, FiniteFloat, Seconds
-from tribrain.shell.output import counted
 from tribrain.shell.settings_sources import keep_config
 
 _C = TypeVar("_C", bound=Callable[..., Any])

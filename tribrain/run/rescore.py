@@ -21,6 +21,7 @@ from runner.loop.candidate import candidate_folder, judge
 from runner.loop.rescored_so_far import NAME, RescoredSoFar
 from runner.loop.rescoring import to_be_judged
 from runner.worlds.kept import noting_files
+from streams.errors import counted
 from streams.fail_points import reach
 from streams.files import read_bytes
 from streams.messages.contracts import CriticResult, TraceEvent
@@ -37,7 +38,7 @@ from tribrain.shell.interrupts import Interrupts
 from tribrain.shell.kafka_access import open_kafka
 from tribrain.shell.kafka_options import bootstrap_servers
 from tribrain.shell.option_types import PATH, Integer
-from tribrain.shell.output import cannot_write, counted, progress
+from tribrain.shell.output import cannot_write, progress
 
 _TAKEN = "another process is at work on the run in it; wait for it"
 

@@ -12,7 +12,8 @@ from typing import Any
 import click
 import orjson
 
-from tribrain.shell.output import columns, counted, write_output
+from streams.errors import counted
+from tribrain.shell.output import columns, write_output
 from tribrain.suite.folder import SuiteFolder, SuitePlan, SuiteRun
 from tribrain.suite.report import build_suite_report
 

@@ -11,14 +11,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.messages.contracts import TRUSTED_SOURCES, RewardSnapshot
 from streams.messages.feature_names import is_indicator
 from trainers.bradley_terry.explain import Explanation, explain
 from trainers.bradley_terry.reward import reward_on
 from trainers.pairs.weights import SOURCE_WEIGHTS
 from tribrain.log.rollback import roll_back as go_back
-from tribrain.shell.output import counted
 from tribrain.story.model import SOURCES, EffectRow, effect_rows, gate_in_words, plain
 from tribrain.ui import calibration as plot
 from tribrain.ui.pages import form_of, page, state_of
@@ -101,8 +100,8 @@ def calibration_in_words(explanation: Explanation) -> str:
         why = "None of its labels is evidence" if has_any else "There are no labels from people or validators"
         return f"{why} yet, so its calibration is unknown."
     return (
-        f"Its stated probabilities are off by {100 * trusted['ece']:.0f} points on average, over "
-        f"{counted(trusted['n'], 'pair')} predicted before it learnt them."
+        f"Its stated probabilities are off by {100 * trusted['ece']:.0f} percentage points on average "
+        f"({counted(trusted['n'], 'pair')}, each predicted before it was learnt)."
     )
 
 

@@ -11,9 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from streams.errors import BadInput
+from streams.errors import BadInput, counted
 from streams.kafka.reader import TopicReader
-from tribrain.shell.output import counted
 from tribrain.ui.pages import page, state_of
 from tribrain.ui.runs_page import RunCard, card
 from tribrain.ui.state import Live, PageState

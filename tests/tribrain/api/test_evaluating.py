@@ -67,7 +67,7 @@ def test_a_dimension_is_measured_by_its_own_reward_on_its_own_pairs() -> None:
 
 
 def test_without_a_pair_that_decides_there_is_nothing_to_measure() -> None:
-    with pytest.raises(BadInput, match="all 20 pairs are ties"):
+    with pytest.raises(BadInput, match="found 20 pairs, each a tie"):
         evaluate(LEARNT, [replace(pair, tie=True) for pair in UNSEEN])
     with pytest.raises(BadInput, match="none of the comparisons is on 'overall'; name another dimension"):
         evaluate(LEARNT, [replace(pair, dimension="physics") for pair in UNSEEN])
