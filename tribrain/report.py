@@ -56,7 +56,7 @@ def _build(folder: Path, votes_file: Path | None) -> Written:
     if is_folder_of_runs(folder):
         return build_run_report(folder, _votes(votes_file or _votes_beside(folder)))
     what = "holds no demo, suite or run" if folder.is_dir() else "no such folder"
-    raise BadInput(f"{folder}: {what}; give the folder of one, as tribrain demo and the run commands make it")
+    raise BadInput(f"{folder}: {what}; give the folder of a demo, suite or run")
 
 
 def _votes_beside(folder: Path) -> Path | None:

@@ -53,6 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pairs = [factories.pair({"goal.task": 0.9}, {"goal.task": 0.1})]
     write("pairs.jsonl", *map(encode, pairs))
     write("empty.jsonl")
+    write("vote.jsonl", b'{"vote_id": "v"}')
     write("votes.csv", b"task,winner,left_sharp,right_sharp", b"tea,left,0.9,0.4")
     write("original.jsonl", original_pair())
     snapshot = encode(train_on_pairs(pairs))
@@ -82,6 +83,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("no-base/config.json", b'{"model_type": "bert"}')
     write("untold-base/config.json", b"{}")
     write("prompts.txt", b"pour the tea")
+    write("prompts-lacking.jsonl", b'{"index": 0}')
     write("lora/reward.json", b"{")
     for out in ("planned", "damaged-unit"):
         begun_folder(Path(out), ExperimentPlan(tasks=4, learning_tasks=2))
@@ -293,7 +295,7 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{text} good", r"good: cannot be read: Is a directory"
     yield f"{text} not-json/trace.jsonl", r"schema is 'tribrain\.trace/1'; .*a pair has goal_instruction"
     yield f"{text} texts-lacking.jsonl", r"line 1: a required field is missing: `chosen_prompt`; a pair has"
-    yield f"{text} texts-equal.jsonl", r"nothing to learn from: found 1 pairs, .*; expected chosen_prompt and"
+    yield f"{text} texts-equal.jsonl", r"nothing to learn from: found 1 pair, .*; expected chosen_prompt and"
     yield f"{text} texts-weightless.jsonl", r"nothing to learn from: .*a weight above 0 and no tie; expected"
     yield f"{text} texts.jsonl --model other", r"found 4 pairs, none for the model 'other'; give --model"
     yield "train-text-rm --pairs texts.jsonl --out good", r"good: cannot be written: Is a directory; choose"
@@ -351,7 +353,16 @@ def cases() -> Iterator[tuple[str, str]]:
     explain = "explain --model"
     yield f"{explain} nowhere", r"nowhere: no such file; check the path"
     yield f"{explain} damaged.json", r"damaged\.json: the checksum does not match.*recreate it"
-    yield f"{explain} pairs.jsonl", r"pairs\.jsonl: schema is 'tribrain\.pair/1'; this version reads"
+    yield (
+        f"{explain} pairs.jsonl",
+        r"pairs\.jsonl: schema is 'tribrain\.pair/1'; .*; give a bt_reward\.json, as tribrain reward train",
+    )
+    yield f"{explain} vote.jsonl", r"vote\.jsonl: a required field is missing: .*; give a bt_reward\.json, as"
+    yield f"{explain} good", r"good: is a folder; give a bt_reward\.json"
+    yield (
+        "evaluate-rm --holdout pairs.jsonl --model vote.jsonl",
+        r"a required field is missing: .*; give a bt_reward\.json or text_reward\.json, as tribrain reward",
+    )
     yield f"{explain} model.json --step 0", r"'--step': 0\.0 is not in the range"
     yield f"{explain} model.json --plot good", r"good: cannot be written: Is a directory; choose another"
 
@@ -362,6 +373,8 @@ def cases() -> Iterator[tuple[str, str]]:
         r"pairs\.jsonl.*: cannot be written: .*; choose",
     )
     yield "replay --out new", r"no Kafka broker is named; give --bootstrap-servers host:port"
+    for words in ("log publish", "log restore", "log vote --format csv --import", "log spool flush"):
+        yield f"{words} nowhere", r"nowhere: no such (file|spool); check the path"
     yield "replay --out new --trace good/trace.jsonl --since 2026-01-01", r"files carry no time of arrival"
     yield (
         "replay --out new --trace good/trace.jsonl --run-id nobody",
@@ -372,7 +385,7 @@ def cases() -> Iterator[tuple[str, str]]:
         yield f"replay --out new --from-offset={offset}", r"is not an offset; expected e\.g\. 4127, or 2:4127"
     for offset in (f"{2**63}", f"{2**63}:1"):
         yield f"replay --out new --to-offset={offset}", r"'--to-offset': 9223372036854775808 is too large"
-    yield "report nowhere", r"nowhere: no such folder; give the folder of one"
+    yield "report nowhere", r"nowhere: no such folder; give the folder of a demo, suite or run"
     yield "report empty", r"empty: no trace\.jsonl with an event is in it"
     yield "report demo", r"demo/summary\.json: the file is damaged"
 
@@ -417,7 +430,7 @@ def cases() -> Iterator[tuple[str, str]]:
     wow = "run-wow --prompt g --out new --image model.json --wow-repo"
     yield (
         f"{wow} nowhere --model dit-2b",
-        r"WoW's dit-2b cannot run: the repository \S*nowhere is missing; .*",
+        r"the repository \S*nowhere is missing \(clone https://\S*, and name it as --wow-repo\); the image",
     )
     yield (
         f"{wow} good --model dit-7b",
@@ -446,13 +459,19 @@ def cases() -> Iterator[tuple[str, str]]:
     yield f"{simulated} new --critic 'a=true {{prompt}}'", r"the critic a's command lacks \{video\}"
     yield f"{simulated} new --critic nowhere", r"no installed package offers the critic 'nowhere'"
     yield f"{simulated} new --critic 'blur=true {{video}}'", r"a critic 'blur' already exists"
-    yield f"{simulated} new --no-pixel-critics", r"no critic is left without the pixel critics; give"
+    yield f"{simulated} new --no-pixel-critics", r"no critic is left without .*, or leave out --no-pixel-cr"
+    yield "run rescore good", r"no critic is given; give --critic NAME='COMMAND' or --pixel-critics, or both"
     yield f"{simulated} new --critic-timeout-s 0", r"'--critic-timeout-s': 0\.0 is not in the range x>0"
 
     suite = "run-suite --out new --world simulated --prompts"
     yield f"{suite} nowhere", r"nowhere: no such file; check the path"
     yield f"{suite} empty.jsonl", r"empty\.jsonl: the file is empty; expected one prompt a line"
     yield f"{suite} not-json/trace.jsonl", r"@line 1: .*; expected a JSON object with index, gener"
+    yield f"{suite} prompts.txt", r"prompts\.txt@line 1: not JSON .*; expected one JSON object"
+    yield (
+        f"{suite} prompts-lacking.jsonl",
+        r"line 1: a required field is missing: `generated_description`; expected a JSON object with index",
+    )
     yield f"{suite} prompts-good.jsonl --shard 3/2", r"the shard is '3/2'; expected I/N with I from 1 to N"
     yield f"{suite} prompts-good.jsonl --suite-id a/b", r"the suite is called 'a/b'; expected letters"
     yield f"{suite} prompts-good.jsonl --text-rm text", r"an interrupted run could not continue as it was"
@@ -461,7 +480,7 @@ def cases() -> Iterator[tuple[str, str]]:
     with_image = "--world subprocess --cmd 'x {prompt} {out_dir} {image}'"
     yield (
         f"run-suite --out new --prompts prompts.jsonl {with_image}",
-        r"1 of 2 images do not exist, .*: gone\.png \(index 1\); .* with --images",
+        r"1 of 2 images missing, also .*: gone\.png \(index 1\); .* with --images",
     )
     yield (
         f"run-suite --out new --prompts prompts-no-image.jsonl {with_image}",

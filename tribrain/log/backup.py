@@ -94,9 +94,9 @@ def restore(
         held = counted(archive.contents.records, "message")
         done = f"{file} is whole: {held}, as of {_moment(archive.contents)}"
     else:
+        archive = open_archive(file)  # before anything is asked of the broker
         given = open_kafka(bootstrap_servers, "log restore")
         settings = replace(given, replication_factor=replication_factor)
-        archive = open_archive(file)
         # Of other models than the default one, too, and before anything is written.
         check_access(settings, [Right("Read", "group", name) for name in archive.contents.groups])
 

@@ -123,6 +123,7 @@ def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> 
 
     A running tribrain serve trainer makes pairs of it. Sending a trace twice does no harm.
     """
+    read_trace(trace)  # before anything is asked of the broker
     settings = open_kafka(bootstrap_servers, "log publish")
     published = send_trace(settings, trace)
     if as_json:
@@ -135,8 +136,6 @@ def publish_trace(trace: Path, bootstrap_servers: str | None, as_json: bool) -> 
 
 def send_trace(settings: Settings, trace: Path) -> PublishedTrace:
     """Send a trace to topics that are made where they are missing, and wait for it. Raises BadInput."""
-    read_trace(trace)  # before anything is asked of the broker
-
     from streams.kafka.topics import create_topics
     from streams.spool.publish_now import publish_trace_file
 

@@ -80,9 +80,9 @@ def flush(
     Refused events are tried again. It gives up after 30 s without progress; exit code 1 if anything is left.
     Sending twice does no harm.
     """
-    settings = open_kafka(bootstrap_servers)
     path, others = _spools_at(path, spool_dir)
     with Spool(path, create=False) as opened:
+        settings = open_kafka(bootstrap_servers)
         opened.wait_again()
         topics = sorted({record.topic for record in opened.oldest()})
         check_access(settings, [Right("Write", "topic", topic) for topic in topics])

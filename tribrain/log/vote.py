@@ -87,12 +87,16 @@ def vote(
             raise click.UsageError("--format and --runs are for --import alone")
         _export(out, open_kafka(bootstrap_servers, "log vote --export"), as_json=as_json)
     elif given is not None:
-        settings = open_kafka(bootstrap_servers, "log vote --import")
-        _import(given, file_format, runs, settings, as_json=as_json)
+        _import(given, file_format, runs, bootstrap_servers, as_json=as_json)
 
 
 def _import(
-    file: Path, file_format: _Format | None, runs: Sequence[Path], settings: Settings, *, as_json: bool
+    file: Path,
+    file_format: _Format | None,
+    runs: Sequence[Path],
+    bootstrap_servers: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     # Not at the top, here and below: Kafka's client and what reads videos take a while to load.
     from streams.kafka.topics import create_topics
@@ -105,6 +109,7 @@ def _import(
     read = _read(file, file_format, runs)
     if not (read.statements or read.unusable or read.skipped):
         raise BadInput(f"{file}: holds no votes")
+    settings = open_kafka(bootstrap_servers, "log vote --import")
     kept = _keep(file, file_format, read)
     create_topics(settings)
     with Console(stderr=True).status("reading the votes that are known"):

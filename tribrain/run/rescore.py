@@ -21,7 +21,7 @@ from runner.loop.candidate import candidate_folder, judge
 from runner.loop.rescored_so_far import NAME, RescoredSoFar
 from runner.loop.rescoring import to_be_judged
 from runner.worlds.kept import noting_files
-from streams.errors import counted
+from streams.errors import BadInput, counted
 from streams.fail_points import reach
 from streams.files import read_bytes
 from streams.messages.contracts import CriticResult, TraceEvent
@@ -68,7 +68,9 @@ class RescoreOptions:
     CRITIC,
     click.option("--pixel-critics", is_flag=True, help="Also score with the built-in critics."),
     CRITIC_TIMEOUT_S,
-    click.option("--all", "everything", is_flag=True, help="Score also what these critics have scored."),
+    click.option(
+        "--all", "everything", is_flag=True, help="Also score videos that these critics have already scored."
+    ),
     options.require_critic,
     click.option(
         "--max-failures",
@@ -87,6 +89,8 @@ def rescore(**given: Any) -> None:
     Kafka, where the trainer learns the new pairs. If interrupted, run the same command again: it continues.
     """
     chosen = RescoreOptions(**given)
+    if not (chosen.critics or chosen.pixel_critics):
+        raise BadInput("no critic is given; give --critic NAME='COMMAND' or --pixel-critics, or both")
     settings = open_kafka(chosen.bootstrap_servers, "run rescore") if chosen.bootstrap_servers else None
     trace = chosen.run / "trace.jsonl"
     read_bytes(trace)  # before a lock is put where there is no run

@@ -58,7 +58,7 @@ def test_the_original_language_may_be_missing_and_other_entries_are_no_matter(tm
         ([], "the file is empty; expected one prompt a line"),
         ([line(0), b"{"], "@line 2: "),
         ([line(0), b"[1]"], "@line 2: Expected `object`"),
-        ([b'{"index": 1, "image": "a.png"}'], "missing required field `generated_description`"),
+        ([b'{"index": 1, "image": "a.png"}'], "a required field is missing: `generated_description`"),
         ([line(-1)], "index is -1"),
         ([line("seven")], "index is 'seven'"),
         ([line(0), line("9" * 23)], f"@line 2: index is '{'9' * 23}' and image is 'a.png'; expected a whole"),
