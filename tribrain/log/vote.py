@@ -235,8 +235,8 @@ def _export(out: Path, settings: Settings, *, as_json: bool) -> None:
         )
     else:
         click.echo(
-            f"{counted(len(votes), 'vote')} written to {out}; messages that repeat one of them: {repeated}; "
-            f"that cannot be read: {unreadable}"
+            f"{counted(len(votes), 'vote')} written to {out}; {counted(repeated, 'duplicate')}, "
+            f"{counted(unreadable, 'unreadable message')}"
         )
 
 

@@ -14,11 +14,9 @@ import orjson
 from cloup import option_group
 from msgspec.structs import replace
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from streams.errors import BadInput, counted
+from streams.errors import BadInput
 from streams.messages.contracts import OVERALL, PairMessage, PreferencePair, RewardSnapshot, TextSnapshot
 from streams.messages.dimensions import dimension_called
 from streams.messages.files import read_pairs, read_reward, read_text_pairs
@@ -42,6 +40,7 @@ from trainers.lora.extra import require_extra
 from trainers.pairs.judgements import dimension_of
 from trainers.pairs.weights import task_of, task_of_text
 from trainers.pairs.withdrawn import standing
+from tribrain.rewards.evaluation_table import Counts, print_table, warn
 from tribrain.rewards.result_plots import reliability_plot
 from tribrain.shell import options
 from tribrain.shell.command import Command
@@ -65,19 +64,6 @@ class EvaluationOptions:
     dimension: str
     plot: Path | None
     as_json: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Counts:
-    """Of pairs, by their names in --json."""
-
-    n_train: int
-    n_test: int
-    n_ties: int
-    n_critic_labels: int
-    """Held-out pairs whose label is the critics' own score."""
-    n_shared_tasks: int | None
-    """None for a finished model, whose tasks are not known."""
 
 
 @click.command(
@@ -155,7 +141,7 @@ def evaluate_rm(**given: Any) -> None:
     if chosen.plot is not None:
         curves = {name: reliability(one, ties) for name, one in measured.items()}
         write_output(chosen.plot, reliability_plot(curves).png)
-    counts = _Counts(
+    counts = Counts(
         n_train=n_train,
         n_test=len(unseen),
         n_ties=int(ties.sum()),
@@ -165,8 +151,8 @@ def evaluate_rm(**given: Any) -> None:
     if chosen.as_json:
         click.echo(orjson.dumps({**asdict(counts), "learners": results}))
     else:
-        _print(results, counts)
-    _warn(results, counts)
+        print_table(results, counts)
+    warn(results, counts)
 
 
 def _of_model(
@@ -262,51 +248,3 @@ def _measure(
                 done[name] = one
                 bar.advance(task)
     return done
-
-
-def _print(results: dict[str, dict[str, Any]], counts: _Counts) -> None:
-    kinds = {"ties": counts.n_ties, "labels by the critics": counts.n_critic_labels}
-    of_which = "; ".join(f"{kind}: {n:,}" for kind, n in kinds.items() if n)
-    pairs = counted(counts.n_test, "pair") + (f" ({of_which})" if of_which else "")
-    table = Table(title=f"measured on {pairs}, after {counts.n_train:,} learnt")
-    with_ties = ("with ties",) if counts.n_ties else ()
-    for column in ("", "accuracy", "log loss [95%]", "ECE", "after 100", "SD of orders", *with_ties):
-        table.add_column(column)
-    for name, of in results.items():
-        after = of["log_loss_after_100"]
-        table.add_row(
-            name,
-            f"{of['accuracy']:.3f}",
-            _with_interval(of["log_loss"], of["log_loss_ci95"]),
-            f"{of['ece']:.3f}",
-            _or_dash(after),
-            "–" if after is None else f"{of['log_loss_sd_over_orders']:.4f}",
-            *[_or_dash(of["log_loss_with_ties"]) for _ in with_ties],
-        )
-    Console().print(table)
-
-
-def _warn(results: dict[str, dict[str, Any]], counts: _Counts) -> None:
-    if counts.n_critic_labels:
-        click.echo(
-            f"held-out labels that are the critics' own scores: {counts.n_critic_labels:,} of "
-            f"{counts.n_test:,}; on these, the figures say how well a model imitates its critics, not what "
-            "people prefer",
-            err=True,
-        )
-    if any(of["log_loss_ci95"] is None for of in results.values()):
-        click.echo("all pairs are of one task, which has no intervals", err=True)
-    if counts.n_shared_tasks:
-        shared = f"tasks in both files: {counts.n_shared_tasks:,}"
-        click.echo(f"{shared}, so the figures flatter; keep tasks apart", err=True)
-
-
-def _or_dash(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _with_interval(value: float, interval: Sequence[float] | None) -> str:
-    if interval is None:
-        return f"{value:.3f}"
-    low, high = np.round(interval, 3)
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"

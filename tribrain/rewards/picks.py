@@ -122,7 +122,7 @@ def _print(picks: Picks, judge: Judge, preference_weight: float) -> None:
     )
     click.echo("\nHuman score of the candidate that is picked out of k:")
     click.echo(_by_k(picks, POLICIES, lambda curve: zip(curve.human_score, curve.ci95, strict=True)))
-    click.echo("\nMinus that of the critics' mean's pick:")
+    click.echo("\nDifference from the critics' mean's pick:")
     others = [policy for policy in POLICIES if policy != "critics_mean"]
     click.echo(
         _by_k(picks, others, lambda c: zip(c.minus_critics_mean, c.minus_critics_mean_ci95, strict=True))

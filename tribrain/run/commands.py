@@ -22,7 +22,7 @@ from runner.loop.refiner import PromptState
 from runner.loop.result import RunResult
 from runner.loop.resume import INTERRUPTED, run_or_resume
 from runner.loop.shared_controller import SharedController
-from runner.loop.stopping import MAX_FAILURES
+from runner.loop.stopping import MAX_FAILURES, stop_in_words
 from runner.video import read_first_frame
 from runner.worlds.simulated import SimulatedWorld
 from runner.worlds.simulated_checkpoint import read_checkpoint
@@ -267,13 +267,13 @@ def _say(result: RunResult, out: Path, as_json: bool) -> None:
         click.echo(orjson.dumps(result))
         return
     several = result.candidates > result.iterations
-    kind, videos = ("candidate", f" of {result.candidates} candidates") if several else ("iteration", "")
+    kind, videos = ("candidate", f" of {result.candidates:,} candidates") if several else ("iteration", "")
     best = "no candidate could be judged"
     if result.best_score is not None:
         best = f"best is {kind} {result.best_iter} with critics' score {result.best_score:.3f}"
     click.echo(
-        f"{result.run_id}: {counted(result.iterations, 'iteration')}{videos}, {best}; stopped by "
-        f"{result.stop_reason}; in {out}"
+        f"{result.run_id}: {counted(result.iterations, 'iteration')}{videos}, {best}; "
+        f"{stop_in_words(result.stop_reason)}; in {out}"
     )
     if result.best_video is not None and result.best_prompt is not None:
         click.echo(f"{out / result.best_video}\n{indent(result.best_prompt, '  ')}")

@@ -285,11 +285,11 @@ def _say(
         click.echo(orjson.dumps(said))
         return
     if revision is not None:
-        judged = ", ".join(f"{counted(of, 'video')} by {name}" for name, of in anew.items()) or "no video"
+        judged = ", ".join(f"critic {name} scored {counted(of, 'video')}" for name, of in anew.items())
         best_is = "no video is a candidate" if required else "no video could be judged"
         if score is not None:
             best_is = f"best is iteration {best} with critics' score {score:.3f}"
-        click.echo(f"{run_id}: revision {revision} has {judged} judged again; {best_is}; in {run}")
+        click.echo(f"{run_id}: revision {revision}: {judged or 'no new score'}; {best_is}; in {run}")
     elif not judging.asked_of:
         click.echo(f"{run}: there is nothing to score again; --all scores every video")
     if required:
