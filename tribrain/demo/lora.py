@@ -1,4 +1,4 @@
-"""The demo's text reward model: trained by ``serve-lora`` beside the runs, which take it up as they go on."""
+"""The demo's text reward model: trained by ``serve lora`` beside the runs, which take it up as they go on."""
 
 from __future__ import annotations
 
