@@ -111,7 +111,7 @@ def calibration_in_words(explanation: Explanation) -> str:
         return f"{why} yet, so its calibration is unknown."
     return (
         f"Its stated probabilities are off by {100 * trusted['ece']:.0f} percentage points on average "
-        f"({counted(trusted['n'], 'pair')}, each predicted before it was learnt)."
+        f"({counted(trusted['n'], 'pair')}, predicted before being learnt)."
     )
 
 
